@@ -1,0 +1,168 @@
+//! Typed events: from a name and raw data, and back.
+//!
+//! The enum [`Event`](crate::Event) and its table of variants are generated; what they do is here.
+
+use serde::Serialize;
+
+use crate::generated::EVENTS;
+use crate::wire::{Decode, decode};
+use crate::{EventDesc, RawJson};
+
+/// Every event that QEMU ever had, sorted by name.
+pub fn catalogue() -> &'static [EventDesc] {
+    &EVENTS
+}
+
+/// Errors of decoding an event.
+///
+/// Only a text that is no JSON is one; see [`Event::decode`](crate::Event::decode).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The text of `data` is not one JSON value.
+    #[error("data is not JSON: {0}")]
+    NotJson(#[source] serde_json::Error),
+}
+
+/// Keeps `data` as it came.
+pub(crate) fn keep(data: Option<&str>) -> Result<Option<RawJson>, DecodeError> {
+    data.map(RawJson::new).transpose().map_err(DecodeError::NotJson)
+}
+
+/// Reads `data` as a `T`; `None` if it does not fit. Absent and `null` stand for an object without members.
+pub(crate) fn read<T: Decode>(data: Option<&str>) -> Option<T> {
+    let data = data.filter(|data| data.trim_ascii() != "null").unwrap_or("{}");
+    decode(data).ok()
+}
+
+/// Writes `data`; `None` if there is no member, as QEMU never sends an empty object.
+pub(crate) fn write(data: &impl Serialize) -> Option<String> {
+    // Writing into memory cannot fail, and all keys are strings.
+    serde_json::to_string(data).ok().filter(|data| data != "{}")
+}
+
+/// Defines [`Event`](crate::Event) of its variants.
+macro_rules! wire_events {
+    ($($(#[$meta:meta])* $variant:ident($ty:ty),)*) => {
+        /// Which event, without its data.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum EventKind {
+            $($(#[$meta])* $variant,)*
+        }
+
+        /// An event with its data.
+        ///
+        /// Events without data hold the members that a QEMU of later days may have added to them.
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum Event {
+            $($(#[$meta])* $variant($ty),)*
+            /// An event that the catalogue knows, with data that does not fit it: a mandatory member is
+            /// missing, a member has another type or comes twice.
+            Undecodable {
+                /// The event.
+                kind: EventKind,
+                /// Its data as it came; `None` if it came without any.
+                data: Option<$crate::RawJson>,
+            },
+            /// An event that the catalogue does not know.
+            Unknown {
+                /// Its name.
+                name: Box<str>,
+                /// Its data as it came; `None` if it came without any.
+                data: Option<$crate::RawJson>,
+            },
+        }
+
+        impl Event {
+            /// Makes a typed event of a name and the JSON text of its `data`.
+            ///
+            /// What the catalogue does not know is kept: an event becomes [`Event::Unknown`], an enum value
+            /// `Other`, a member one of `unknown`. Data that does not fit its event becomes
+            /// [`Event::Undecodable`]. Data that is absent, `null` or `{}` is the same to an event whose
+            /// members may all be absent.
+            ///
+            /// # Errors
+            ///
+            /// [`DecodeError::NotJson`](crate::DecodeError::NotJson) if `data` is not one JSON value.
+            pub fn decode(name: &str, data: Option<&str>) -> Result<Self, $crate::DecodeError> {
+                let Some(kind) = EventKind::from_name(name) else {
+                    return Ok(Self::Unknown { name: name.into(), data: $crate::event::keep(data)? });
+                };
+                match kind {
+                    $(EventKind::$variant => {
+                        if let Some(data) = $crate::event::read(data) {
+                            return Ok(Self::$variant(data));
+                        }
+                    })*
+                }
+                Ok(Self::Undecodable { kind, data: $crate::event::keep(data)? })
+            }
+
+            /// Name on the wire.
+            pub fn name(&self) -> &str {
+                match self {
+                    Self::Unknown { name, .. } => name,
+                    $(Self::$variant(_) => EventKind::$variant.name(),)*
+                    Self::Undecodable { kind, .. } => kind.name(),
+                }
+            }
+
+            /// Which event it is; `None` if the catalogue does not know it.
+            pub fn kind(&self) -> Option<EventKind> {
+                match self {
+                    $(Self::$variant(_) => Some(EventKind::$variant),)*
+                    Self::Undecodable { kind, .. } => Some(*kind),
+                    Self::Unknown { .. } => None,
+                }
+            }
+
+            /// Serializes `data` as an object; as nothing if the event came without.
+            ///
+            /// # Errors
+            ///
+            /// Those of the serializer.
+            pub fn serialize_data<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Self::$variant(data) => serde::Serialize::serialize(data, serializer),)*
+                    Self::Undecodable { data, .. } | Self::Unknown { data, .. } => {
+                        serde::Serialize::serialize(data, serializer)
+                    }
+                }
+            }
+
+            /// The JSON text of `data`; `None` if the event goes without.
+            ///
+            /// Known members come first, in the order of the schema; of data that was decoded, nothing is
+            /// missing.
+            pub fn encode_data(&self) -> Option<String> {
+                match self {
+                    $(Self::$variant(data) => $crate::event::write(data),)*
+                    Self::Undecodable { data, .. } | Self::Unknown { data, .. } => {
+                        data.as_ref().map(|data| data.get().to_owned())
+                    }
+                }
+            }
+        }
+    };
+}
+pub(crate) use wire_events;
+
+impl crate::EventKind {
+    /// Name on the wire.
+    pub fn name(self) -> &'static str {
+        self.desc().name
+    }
+
+    /// What the catalogue says about it.
+    pub fn desc(self) -> &'static EventDesc {
+        &EVENTS[self as usize]
+    }
+}
+
+impl std::fmt::Display for crate::EventKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}

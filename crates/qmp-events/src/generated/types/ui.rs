@@ -1,0 +1,197 @@
+// Generated from `catalogue/*.toml` by `cargo xtask codegen`; change those files and run it.
+
+//! Types of the QAPI module `ui`.
+
+wire_struct! {
+    /// One end of a SPICE connection.
+    SpiceBasicInfo {
+        required {
+            /// Address.
+            host: Box<str> = "host",
+            /// Port number as text.
+            port: Box<str> = "port",
+            /// Kind of the address.
+            family: super::NetworkAddressFamily = "family",
+        }
+        optional {}
+    }
+}
+
+wire_struct! {
+    /// The server's end of a SPICE connection.
+    SpiceServerInfo {
+        required {
+            /// Address.
+            host: Box<str> = "host",
+            /// Port number as text.
+            port: Box<str> = "port",
+            /// Kind of the address.
+            family: super::NetworkAddressFamily = "family",
+        }
+        optional {
+            /// How the client proved who it is.
+            auth: Box<str> = "auth",
+        }
+    }
+}
+
+wire_struct! {
+    /// The client's end of one SPICE channel.
+    SpiceChannel {
+        required {
+            /// Address.
+            host: Box<str> = "host",
+            /// Port number as text.
+            port: Box<str> = "port",
+            /// Kind of the address.
+            family: super::NetworkAddressFamily = "family",
+            /// The same number for all channels of one session; may be negative.
+            connection_id: i64 = "connection-id",
+            /// Kind of the channel in the SPICE protocol; 1 is the main channel, of which a session has one.
+            channel_type: i64 = "channel-type",
+            /// Tells channels of one kind apart; 0 for the first.
+            channel_id: i64 = "channel-id",
+            /// Whether the channel is encrypted.
+            tls: bool = "tls",
+        }
+        optional {}
+    }
+}
+
+wire_struct! {
+    /// The client's end of a VNC connection, before it has said who it is.
+    VncBasicInfo {
+        required {
+            /// Address; empty for a unix socket.
+            host: Box<str> = "host",
+            /// Port number as text; for a unix socket its path.
+            service: Box<str> = "service",
+            /// Kind of the address.
+            family: super::NetworkAddressFamily = "family",
+        }
+        optional {
+            /// Whether the connection is a WebSocket. Since 2.3.
+            websocket: bool = "websocket",
+        }
+    }
+}
+
+wire_struct! {
+    /// The server's end of a VNC connection.
+    VncServerInfo {
+        required {
+            /// Address; empty for a unix socket.
+            host: Box<str> = "host",
+            /// Port number as text; for a unix socket its path.
+            service: Box<str> = "service",
+            /// Kind of the address.
+            family: super::NetworkAddressFamily = "family",
+        }
+        optional {
+            /// Whether the listener is for WebSockets. Since 2.3.
+            websocket: bool = "websocket",
+            /// How clients prove who they are: about twenty values, such as `none`, `vnc`, `sasl` or `vencrypt+x509+sasl`.
+            auth: Box<str> = "auth",
+        }
+    }
+}
+
+wire_struct! {
+    /// The client's end of a VNC connection, and who it is.
+    VncClientInfo {
+        required {
+            /// Address; empty for a unix socket.
+            host: Box<str> = "host",
+            /// Port number as text; for a unix socket its path.
+            service: Box<str> = "service",
+            /// Kind of the address.
+            family: super::NetworkAddressFamily = "family",
+        }
+        optional {
+            /// Whether the connection is a WebSocket. Since 2.3.
+            websocket: bool = "websocket",
+            /// Distinguished name in the client's certificate; absent without one.
+            x509_dname: Box<str> = "x509_dname",
+            /// Name that the client gave by SASL; absent without SASL.
+            sasl_username: Box<str> = "sasl_username",
+        }
+    }
+}
+
+wire_struct! {
+    /// Data of `SPICE_CONNECTED`: a SPICE client opened a connection for a channel.
+    SpiceConnected {
+        required {
+            /// The server's end.
+            server: super::SpiceBasicInfo = "server",
+            /// The client's end.
+            client: super::SpiceBasicInfo = "client",
+        }
+        optional {}
+    }
+}
+
+wire_struct! {
+    /// Data of `SPICE_DISCONNECTED`: the connection of a SPICE channel was closed.
+    SpiceDisconnected {
+        required {
+            /// The server's end.
+            server: super::SpiceBasicInfo = "server",
+            /// The client's end.
+            client: super::SpiceBasicInfo = "client",
+        }
+        optional {}
+    }
+}
+
+wire_struct! {
+    /// Data of `SPICE_INITIALIZED`: a SPICE channel is up: the client has proved who it is, and the channel works.
+    SpiceInitialized {
+        required {
+            /// The server's end.
+            server: super::SpiceServerInfo = "server",
+            /// The client's end, and the channel.
+            client: super::SpiceChannel = "client",
+        }
+        optional {}
+    }
+}
+
+wire_struct! {
+    /// Data of `VNC_CONNECTED`: a VNC client opened a connection.
+    VncConnected {
+        required {
+            /// The server's end.
+            server: super::VncServerInfo = "server",
+            /// The client's end.
+            client: super::VncBasicInfo = "client",
+        }
+        optional {}
+    }
+}
+
+wire_struct! {
+    /// Data of `VNC_DISCONNECTED`: the connection of a VNC client was closed.
+    VncDisconnected {
+        required {
+            /// The server's end.
+            server: super::VncServerInfo = "server",
+            /// The client's end.
+            client: super::VncClientInfo = "client",
+        }
+        optional {}
+    }
+}
+
+wire_struct! {
+    /// Data of `VNC_INITIALIZED`: a VNC client has proved who it is, where that is asked for, and its session has begun.
+    VncInitialized {
+        required {
+            /// The server's end.
+            server: super::VncServerInfo = "server",
+            /// The client's end.
+            client: super::VncClientInfo = "client",
+        }
+        optional {}
+    }
+}

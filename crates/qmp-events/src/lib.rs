@@ -1,0 +1,49 @@
+//! Every event of the QEMU Monitor Protocol, from QEMU 0.12 on: types, decoding, validation by release,
+//! rate limits, sequels and introspection.
+//!
+//! All of it comes from the files of the directory `catalogue/`, one entry an event, through
+//! `cargo xtask codegen`.
+//!
+//! ```
+//! use qmp_events::{Event, ShutdownCause};
+//!
+//! let event = Event::decode("SHUTDOWN", Some(r#"{"guest": true, "reason": "guest-shutdown"}"#))?;
+//! let Event::Shutdown(shutdown) = event else { panic!("another event") };
+//! assert_eq!(shutdown.reason, Some(ShutdownCause::GuestShutdown));
+//! # Ok::<(), qmp_events::DecodeError>(())
+//! ```
+//!
+//! - [`Event::decode`] makes a typed event of a name and the raw JSON of `data`. What the catalogue does not
+//!   know is a value and not an error: unknown events, members and enum values are kept.
+//! - [`validate`] lists everything that is wrong with an event for the release that sent it.
+//! - [`catalogue`] and [`EventKind::desc`] describe each event; [`describe`] renders that for people and scripts.
+//! - [`introspection`] compares the answer to `query-qmp-schema` with the catalogue, and writes such an answer.
+//!
+//! No input and output, no clock, no threads.
+
+#[macro_use]
+mod wire;
+
+mod desc;
+pub mod describe;
+mod event;
+mod generated;
+pub mod introspection;
+mod json;
+mod release;
+mod throttle;
+mod validate;
+mod violation;
+
+pub use desc::{
+    BranchDesc, Builtin, EndsDesc, EnumDesc, EventDesc, MemberDesc, RuleDesc, Scalar, SequelDesc, StructDesc,
+    TypeRef, UnionDesc, ValueDesc, WhenDesc,
+};
+pub use event::{DecodeError, catalogue};
+pub use generated::*;
+pub use json::JsonType;
+pub use release::{ParseReleaseError, Release};
+pub use throttle::{ExemptDesc, KeyDesc, Throttle, ThrottleDesc};
+pub use validate::validate;
+pub use violation::{Violation, ViolationKind};
+pub use wire::{RawJson, UnknownMembers};

@@ -1,0 +1,182 @@
+//! Releases of QEMU and their order.
+//!
+//! A release without a micro number (`7.2`) is the first of its line; stable releases (`7.2.22`) follow it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::RELEASES;
+
+/// The micro number from which on a version belongs to the development of the next release.
+///
+/// Source: QEMU's version scheme; `x.y.50` follows the branch of `x.y`, `x.y.90` and up are release candidates.
+const DEVELOPMENT_MICRO: u16 = 50;
+
+/// The last minor number of a major release since QEMU 4: three releases a year.
+const LAST_MINOR: u16 = 2;
+
+/// A release of QEMU, such as `7.2` or `7.2.22`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Release {
+    /// The first number: 7 in `7.2.22`.
+    pub major: u16,
+    /// The second number: 2 in `7.2.22`.
+    pub minor: u16,
+    /// The third number: 22 in `7.2.22`; `None` stands for the first release of the line.
+    pub micro: Option<u16>,
+}
+
+impl Release {
+    /// Makes the first release of a line: `Release::new(7, 2)` is `7.2`.
+    pub const fn new(major: u16, minor: u16) -> Self {
+        Self { major, minor, micro: None }
+    }
+
+    /// Makes a stable release: `Release::stable(7, 2, 22)` is `7.2.22`.
+    pub const fn stable(major: u16, minor: u16, micro: u16) -> Self {
+        Self { major, minor, micro: Some(micro) }
+    }
+
+    /// Makes a release of the version that a greeting carries.
+    ///
+    /// A micro number of 50 or more is development: `7.2.50` and `7.2.91` count as `8.0`.
+    pub fn from_version(major: u16, minor: u16, micro: u16) -> Self {
+        if micro < DEVELOPMENT_MICRO {
+            return Self::stable(major, minor, micro);
+        }
+        let line = Self::new(major, minor);
+        match RELEASES.iter().find(|release| **release > line) {
+            Some(next) => *next,
+            None if minor >= LAST_MINOR => Self::new(major.saturating_add(1), 0),
+            None => Self::new(major, minor + 1),
+        }
+    }
+
+    /// The newest release that the catalogue knows.
+    pub fn newest() -> Self {
+        RELEASES[RELEASES.len() - 1]
+    }
+
+    /// The release without its micro number.
+    pub const fn line(self) -> Self {
+        Self::new(self.major, self.minor)
+    }
+
+    /// Whether this release lies in the span that begins at `since` and ends before `removed`.
+    pub(crate) fn within(self, since: Option<Release>, removed: Option<Release>) -> bool {
+        since.is_none_or(|since| self >= since) && removed.is_none_or(|removed| self < removed)
+    }
+
+    /// Whether this release is `stable` or a later one of the same line.
+    pub(crate) fn follows_in_line(self, stable: Release) -> bool {
+        self.line() == stable.line() && self >= stable
+    }
+}
+
+/// Errors of reading a release.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no release of QEMU: write it as 7.2 or 7.2.22")]
+pub struct ParseReleaseError {
+    text: Box<str>,
+}
+
+impl FromStr for Release {
+    type Err = ParseReleaseError;
+
+    /// Reads `7.2`, `7.2.22` or `0.12`.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseReleaseError`] unless the text is two or three decimal numbers below 65536 with dots between.
+    fn from_str(text: &str) -> Result<Self, ParseReleaseError> {
+        let error = || ParseReleaseError { text: text.into() };
+        let number = |part: &str| {
+            let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+            part.parse().ok().filter(|_| digits)
+        };
+        let mut parts = text.split('.').map(number);
+        let major = parts.next().flatten().ok_or_else(error)?;
+        let minor = parts.next().flatten().ok_or_else(error)?;
+        let micro = match parts.next() {
+            None => None,
+            Some(micro) => Some(micro.ok_or_else(error)?),
+        };
+        if parts.next().is_some() {
+            return Err(error());
+        }
+        Ok(Self { major, minor, micro })
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { major, minor, micro } = self;
+        match micro {
+            Some(micro) => write!(formatter, "{major}.{minor}.{micro}"),
+            None => write!(formatter, "{major}.{minor}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_releases() {
+        let cases = [
+            ("7.2", Some(Release::new(7, 2))),
+            ("7.2.22", Some(Release::stable(7, 2, 22))),
+            ("0.12", Some(Release::new(0, 12))),
+            ("7", None),
+            ("7.2.22.1", None),
+            ("7.+2", None),
+            ("7.2.", None),
+            ("", None),
+            ("7.65536", None),
+            ("v7.2", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse().ok(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn development_counts_as_the_next_release() {
+        let cases = [
+            ((7, 2, 22), "7.2.22"),
+            ((7, 2, 49), "7.2.49"),
+            ((7, 2, 50), "8.0"),
+            ((0, 15, 90), "1.0"),
+            ((1, 7, 91), "2.0"),
+            ((2, 12, 50), "3.0"),
+            ((3, 1, 94), "4.0"),
+            ((10, 2, 50), "11.0"),
+            ((11, 1, 50), "11.2"),
+            ((11, 2, 50), "12.0"),
+            ((65535, 2, 99), "65535.0"),
+        ];
+        for ((major, minor, micro), expected) in cases {
+            assert_eq!(Release::from_version(major, minor, micro).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn knows_every_release_in_order() {
+        let rising = RELEASES.windows(2).all(|pair| pair[0] < pair[1]);
+        assert!(rising);
+        assert_eq!(RELEASES[0], Release::new(0, 12));
+        assert_eq!(Release::newest(), Release::new(11, 1));
+        assert!(RELEASES.contains(&Release::new(2, 12)) && !RELEASES.contains(&Release::new(3, 2)));
+    }
+
+    proptest! {
+        /// Reading what was written gives the same release.
+        #[test]
+        fn survives_text(major: u16, minor: u16, micro: Option<u16>) {
+            let release = Release { major, minor, micro };
+            prop_assert_eq!(release.to_string().parse::<Release>(), Ok(release));
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Rate limits by release.
+//!
+//! QEMU sends the first of similar events at once and holds the newest of those that follow within the
+//! interval. Which events are similar, and which are exempt, changed over the releases.
+//!
+//! Source: QEMU `monitor/monitor.c`.
+
+use std::time::Duration;
+
+use crate::{EventDesc, Release};
+
+/// Describes the rate limit of an event in all releases.
+#[derive(Debug)]
+pub struct ThrottleDesc {
+    /// Shortest time between two events of one key, in milliseconds.
+    pub interval_ms: u32,
+    /// First release that limits the event.
+    pub since: Release,
+    /// The members by which it is limited separately, in the order of `since`.
+    pub keys: &'static [KeyDesc],
+    /// What is never held.
+    pub exempt: Option<ExemptDesc>,
+}
+
+/// A member by whose value an event is limited separately.
+#[derive(Debug)]
+pub struct KeyDesc {
+    /// The member of `data`.
+    pub member: &'static str,
+    /// First release that does so.
+    pub since: Release,
+}
+
+/// Events that are never held: those whose `member` is `value`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExemptDesc {
+    /// The member of `data`.
+    pub member: &'static str,
+    /// Its value.
+    pub value: &'static str,
+    /// First release that makes the exception.
+    pub since: Release,
+    /// Stable releases of older lines from which on the exception is made there too.
+    pub also: &'static [Release],
+}
+
+/// The rate limit of an event in one release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// Shortest time between two events of one key.
+    pub interval: Duration,
+    /// The member by whose value it is limited separately; `None`: one limit for the event.
+    pub key: Option<&'static str>,
+    /// What is never held.
+    pub exempt: Option<ExemptDesc>,
+}
+
+impl EventDesc {
+    /// The rate limit of the event in `release`; `None` if it has none there.
+    pub fn throttle_at(&self, release: Release) -> Option<Throttle> {
+        let throttle = self.throttle.as_ref().filter(|throttle| release >= throttle.since)?;
+        let key = throttle.keys.iter().rev().find(|key| release >= key.since);
+        Some(Throttle {
+            interval: Duration::from_millis(throttle.interval_ms.into()),
+            key: key.map(|key| key.member),
+            exempt: throttle.exempt.filter(|exempt| exempt.applies_in(release)),
+        })
+    }
+}
+
+impl ExemptDesc {
+    /// Whether `release` makes the exception.
+    pub fn applies_in(&self, release: Release) -> bool {
+        release >= self.since || self.also.iter().any(|stable| release.follows_in_line(*stable))
+    }
+}

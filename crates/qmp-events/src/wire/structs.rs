@@ -1,0 +1,92 @@
+//! Objects of the wire: members that the catalogue knows, and whatever else may come.
+
+use serde::ser::SerializeMap;
+
+/// An object whose members can be written among those of another one.
+pub(crate) trait WireObject {
+    /// Writes all members, the unknown ones last.
+    fn serialize_members<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
+}
+
+/// Defines an object type: members that every release has, those that may be absent, and unknown ones.
+macro_rules! wire_struct {
+    (
+        $(#[$meta:meta])*
+        $name:ident {
+            required { $($(#[$required_meta:meta])* $required:ident: $required_ty:ty = $required_wire:literal,)* }
+            optional { $($(#[$optional_meta:meta])* $optional:ident: $optional_ty:ty = $optional_wire:literal,)* }
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub struct $name {
+            $($(#[$required_meta])* pub $required: $required_ty,)*
+            $($(#[$optional_meta])* pub $optional: Option<$optional_ty>,)*
+            /// Members that the catalogue does not know, as they came.
+            pub unknown: $crate::UnknownMembers,
+        }
+
+        impl $name {
+            /// Makes it of the members that every release has; all others are absent.
+            #[allow(clippy::new_without_default, clippy::too_many_arguments)]
+            pub fn new($($required: $required_ty),*) -> Self {
+                Self { $($required,)* $($optional: None,)* unknown: $crate::UnknownMembers::default() }
+            }
+        }
+
+        impl $crate::wire::WireObject for $name {
+            fn serialize_members<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+                $(map.serialize_entry($required_wire, &self.$required)?;)*
+                $(if let Some(value) = &self.$optional {
+                    map.serialize_entry($optional_wire, value)?;
+                })*
+                self.unknown.serialize_members(map)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut map = serializer.serialize_map(None)?;
+                $crate::wire::WireObject::serialize_members(self, &mut map)?;
+                serde::ser::SerializeMap::end(map)
+            }
+        }
+
+        impl $crate::wire::Decode for $name {
+            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::Unfit> {
+                $(let mut $required: Option<$required_ty> = None;)*
+                $(let mut $optional: Option<$optional_ty> = None;)*
+                let mut unknown = $crate::UnknownMembers::default();
+                let tag = reader.take_tag();
+                let mut is_tagged = false;
+                let mut is_first = true;
+                while let Some(name) = reader.next_name(&mut is_first)? {
+                    // A member that comes twice does not fit: nothing tells which of the two holds.
+                    let is_repeated = match &*name {
+                        $($required_wire => $required.replace($crate::wire::Decode::decode(reader)?).is_some(),)*
+                        $($optional_wire => $optional.replace($crate::wire::Decode::decode(reader)?).is_some(),)*
+                        name if tag == Some(name) => {
+                            reader.skip()?;
+                            std::mem::replace(&mut is_tagged, true)
+                        }
+                        _ => {
+                            unknown.push(name, $crate::wire::Decode::decode(reader)?);
+                            false
+                        }
+                    };
+                    if is_repeated {
+                        return Err($crate::wire::Unfit);
+                    }
+                }
+                Ok(Self {
+                    $($required: $required.ok_or($crate::wire::Unfit)?,)*
+                    $($optional,)*
+                    unknown,
+                })
+            }
+        }
+
+        $crate::wire::deserialize_by_text!($name);
+    };
+}

@@ -1,0 +1,63 @@
+//! Unions of the wire: one member, the tag, says which others the object has.
+//!
+//! The tag may stand anywhere in the object: it is looked for first, then the branch is read.
+
+/// Defines a union: one variant for each value of the tag that the catalogue knows, and `Other`.
+macro_rules! wire_union {
+    (
+        $(#[$meta:meta])*
+        $name:ident by $tag:literal { $($(#[$branch_meta:meta])* $variant:ident($ty:ty) = $wire:literal,)* }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum $name {
+            $($(#[$branch_meta])* $variant($ty),)*
+            /// A branch that the catalogue does not know, as it came.
+            Other {
+                /// The value of the tag.
+                value: Box<str>,
+                /// All members but the tag.
+                members: $crate::UnknownMembers,
+            },
+        }
+
+        impl $name {
+            /// The value of the tag on the wire.
+            pub fn tag(&self) -> &str {
+                match self {
+                    $(Self::$variant(_) => $wire,)*
+                    Self::Other { value, .. } => value,
+                }
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use $crate::wire::WireObject as _;
+
+                let mut map = serializer.serialize_map(None)?;
+                serde::ser::SerializeMap::serialize_entry(&mut map, $tag, self.tag())?;
+                match self {
+                    $(Self::$variant(branch) => branch.serialize_members(&mut map)?,)*
+                    Self::Other { members, .. } => members.serialize_members(&mut map)?,
+                }
+                serde::ser::SerializeMap::end(map)
+            }
+        }
+
+        impl $crate::wire::Decode for $name {
+            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::Unfit> {
+                let value = reader.tag($tag)?;
+                match &*value {
+                    $($wire => $crate::wire::Decode::decode(reader).map(Self::$variant),)*
+                    _ => {
+                        let members = $crate::wire::Decode::decode(reader)?;
+                        Ok(Self::Other { value: value.into(), members })
+                    }
+                }
+            }
+        }
+
+        $crate::wire::deserialize_by_text!($name);
+    };
+}

@@ -1,0 +1,178 @@
+//! Whether the catalogue is consistent: everything that a file's syntax cannot say.
+//!
+//! All errors are collected, each with the module, the event or type, and the member it stands at.
+
+mod events;
+mod types;
+
+use anyhow::{Result, bail};
+
+use crate::model::Catalogue;
+use crate::release::Release;
+
+/// Refuses an inconsistent catalogue.
+///
+/// # Errors
+///
+/// All errors, one a line.
+pub(crate) fn check(catalogue: &Catalogue) -> Result<()> {
+    let mut errors = Errors::default();
+    releases(catalogue, &mut errors);
+    types::check(catalogue, &mut errors);
+    // What follows walks through types: it needs them to be defined and finite.
+    if errors.0.is_empty() {
+        events::check(catalogue, &mut errors);
+    }
+    if errors.0.is_empty() {
+        return Ok(());
+    }
+    bail!("the catalogue is not consistent:\n{}", errors.0.join("\n"));
+}
+
+fn releases(catalogue: &Catalogue, errors: &mut Errors) {
+    let rising = catalogue.releases.windows(2).all(|pair| pair[0] < pair[1]);
+    if !rising || catalogue.releases.iter().any(|release| release.micro.is_some()) {
+        errors.add("catalogue/releases.toml", "releases must rise and have no micro number");
+    }
+    if catalogue.releases.is_empty() {
+        errors.add("catalogue/releases.toml", "no release");
+    }
+}
+
+/// The errors so far.
+#[derive(Default)]
+struct Errors(Vec<String>);
+
+impl Errors {
+    fn add(&mut self, place: &str, error: impl std::fmt::Display) {
+        self.0.push(format!("{place}: {error}"));
+    }
+
+    /// Adds an error for each release that is not in the table.
+    fn unless_known<'a>(
+        &mut self,
+        place: &str,
+        catalogue: &Catalogue,
+        releases: impl IntoIterator<Item = &'a Option<Release>>,
+    ) {
+        for release in releases.into_iter().flatten() {
+            if !catalogue.releases.contains(release) {
+                self.add(place, format_args!("release {release} is not in catalogue/releases.toml"));
+            }
+        }
+    }
+
+    /// Adds an error for each pair of releases that does not rise.
+    fn unless_rising(&mut self, place: &str, spans: &[(&str, Option<Release>, &str, Option<Release>)]) {
+        for (earlier_key, earlier, later_key, later) in spans {
+            if let (Some(earlier), Some(later)) = (earlier, later)
+                && earlier >= later
+            {
+                self.add(
+                    place,
+                    format_args!("{later_key} = {later} must come after {earlier_key} = {earlier}"),
+                );
+            }
+        }
+    }
+
+    /// Adds an error for each name that stands twice.
+    fn unless_distinct<'a>(&mut self, place: &str, what: &str, names: impl Iterator<Item = &'a str>) {
+        let mut seen = std::collections::BTreeSet::new();
+        for name in names {
+            if !seen.insert(name) {
+                self.add(place, format_args!("{what} {name} is there twice"));
+            }
+        }
+    }
+
+    /// Adds an error unless the text is one line that says something.
+    fn unless_sentence(&mut self, place: &str, key: &str, text: &str) {
+        if text.trim().is_empty() || text.contains('\n') || text.trim() != text {
+            self.add(place, format_args!("{key} must be one line of text"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::model::{Catalogue, Module};
+
+    /// One event, one enum, one struct, all sound.
+    const SOUND: &str = r#"
+        module = "m"
+        [[enum]]
+        name = "Action"
+        summary = "What."
+        source = "s"
+        value = [{ name = "reset" }, { name = "pause", since = "0.13" }]
+        [[struct]]
+        name = "Info"
+        summary = "What."
+        source = "s"
+        member = [{ name = "count", type = "int", summary = "How many." }]
+        [[event]]
+        name = "WATCHDOG"
+        since = "0.12"
+        summary = "What."
+        source = "s"
+        throttle = { interval_ms = 1000, since = "0.13", key = [{ member = "id", since = "0.14" }] }
+        member = [
+          { name = "action", type = "Action", summary = "What." },
+          { name = "id", type = "str", summary = "Which." },
+          { name = "info", type = "Info", optional = true, summary = "More." },
+        ]
+        sequel = [{ event = "WATCHDOG", when = { action = ["reset"] } }]
+        rule = [{ when = { action = ["reset"] }, then = { "info.count" = [1] } }]
+        example = ['{"action": "reset", "id": "a"}']
+    "#;
+
+    #[test]
+    fn refuses_what_is_not_consistent() {
+        let cases = [
+            // replaced              by                                     error
+            ("module = \"m\"", "module = \"m\"", ""),
+            ("type = \"Action\"", "type = \"Act\"", "event WATCHDOG: member action: type Act is not defined"),
+            ("type = \"int\"", "type = \"Info\"", "struct Info: contains itself"),
+            ("type = \"int\"", "type = \"[Info]\"", "struct Info: contains itself"),
+            ("since = \"0.12\"", "since = \"0.9\"", "release 0.9 is not in"),
+            ("optional = true", "since = \"0.11.1\"", "release 0.11.1 is not in"),
+            ("since = \"0.12\"", "since = \"0.12\"\nremoved = \"0.12\"", "removed = 0.12 must come after"),
+            ("name = \"pause\"", "name = \"reset\"", "enum Action: value reset is there twice"),
+            ("name = \"pause\"", "name = \"other\"", "value other cannot be called Other"),
+            ("name = \"id\"", "name = \"action\"", "event WATCHDOG: member action is there twice"),
+            ("name = \"id\"", "name = \"1d\"", "member 1d cannot be a name in Rust"),
+            ("name = \"id\"", "name = \"unknown\"", "member unknown cannot be a name in Rust"),
+            ("member = \"id\"", "member = \"name\"", "throttle: there is no member name"),
+            ("member = \"id\"", "member = \"action\"", "throttle: key action must be a str"),
+            ("event = \"WATCHDOG\"", "event = \"NONE\"", "sequel 1: there is no event NONE"),
+            ("{ action = [\"reset\"] } }]", "{ action = [\"rest\"] } }]", "action has no value rest"),
+            ("\"info.count\"", "\"info.sum\"", "rule 1: there is no member info.sum"),
+            ("\"info.count\" = [1]", "\"info.count\" = [true]", "rule 1: info.count is never true"),
+            ("'{\"action\": \"reset\", \"id\": \"a\"}'", "", "at least one example"),
+            ("'{\"action\": \"reset\", \"id\": \"a\"}'", "'[]'", "example 1: not a JSON object"),
+            ("summary = \"How many.\"", "summary = \"\"", "summary must be one line"),
+        ];
+        for (replaced, by, expected) in cases {
+            assert!(SOUND.contains(replaced), "{replaced}");
+            let errors = errors_of(&SOUND.replacen(replaced, by, 1));
+            assert!(errors.contains(expected) && errors.is_empty() == expected.is_empty(), "{by}: {errors}");
+        }
+    }
+
+    #[test]
+    fn refuses_unknown_keys() {
+        let cases = ["name = \"id\", sinc = \"1.0\"", "name = \"id\", optional = 1"];
+        for case in cases {
+            assert!(toml::from_str::<Module>(&SOUND.replacen("name = \"id\"", case, 1)).is_err(), "{case}");
+        }
+    }
+
+    fn errors_of(module: &str) -> String {
+        let module: Module = toml::from_str(module).unwrap();
+        let releases = ["0.12", "0.13", "0.14"].map(|text| text.to_owned().try_into().unwrap());
+        let catalogue = Catalogue { releases: releases.into(), modules: vec![module] };
+        check(&catalogue).err().map_or(String::new(), |error| error.to_string())
+    }
+}

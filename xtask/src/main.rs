@@ -1,0 +1,75 @@
+//! Tasks of this source tree: `cargo xtask codegen [--check]`.
+//!
+//! `codegen` reads `catalogue/*.toml`, refuses what is not consistent, and writes the generated part of
+//! `crates/qmp-events` and the page `docs/events.md`. With `--check` it writes nothing and fails if a file
+//! is not what it would write.
+
+mod check;
+mod conditions;
+mod load;
+mod model;
+mod names;
+mod output;
+mod page;
+mod release;
+mod rust;
+mod shape;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: cargo xtask codegen [--check]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match *arguments {
+        ["codegen"] => codegen(&root()),
+        ["codegen", "--check"] => check_freshness(&root()),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+fn codegen(root: &Path) -> Result<()> {
+    let changed = output::stale(root, &output::generate(root)?)?;
+    for change in &changed {
+        change.apply()?;
+        println!("{change}");
+    }
+    Ok(())
+}
+
+fn check_freshness(root: &Path) -> Result<()> {
+    let changed = output::stale(root, &output::generate(root)?)?;
+    if changed.is_empty() {
+        return Ok(());
+    }
+    for change in &changed {
+        eprintln!("{change}");
+    }
+    bail!("generated files do not match the catalogue: run `cargo xtask codegen`");
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn generated_files_match_the_catalogue() {
+        super::check_freshness(&super::root()).unwrap();
+    }
+}

@@ -1,0 +1,85 @@
+//! The files that are generated, and which of them are not what they should be.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::{check, load, page, rust};
+
+/// The directory all of whose files are generated.
+const GENERATED: &str = "crates/qmp-events/src/generated";
+
+/// The reference page.
+const PAGE: &str = "docs/events.md";
+
+/// The part of the reference page that people write.
+const DOCUMENTS: &str = "docs/documents.md";
+
+/// What has to be done to a file.
+pub(crate) struct Change {
+    path: PathBuf,
+    /// `None`: the file has to go.
+    text: Option<String>,
+}
+
+/// Makes the text of every generated file, by its path below `root`.
+pub(crate) fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
+    let catalogue = load::load(&root.join("catalogue"))?;
+    check::check(&catalogue)?;
+    let documents = root.join(DOCUMENTS);
+    let documents = fs::read_to_string(&documents).with_context(|| format!("cannot read {DOCUMENTS}"))?;
+    let mut files = rust::files(root, &catalogue)?
+        .into_iter()
+        .map(|(name, text)| (Path::new(GENERATED).join(name), text))
+        .collect::<BTreeMap<_, _>>();
+    files.insert(PAGE.into(), page::page(&catalogue, &documents));
+    Ok(files)
+}
+
+/// Lists what is missing, differs, or stands in the generated directory for no reason.
+pub(crate) fn stale(root: &Path, wanted: &BTreeMap<PathBuf, String>) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    for (path, text) in wanted {
+        let path = root.join(path);
+        if fs::read_to_string(&path).ok().as_ref() != Some(text) {
+            changes.push(Change { path, text: Some(text.clone()) });
+        }
+    }
+    let mut directories = vec![root.join(GENERATED)];
+    while let Some(directory) = directories.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if !path.strip_prefix(root).is_ok_and(|path| wanted.contains_key(path)) {
+                changes.push(Change { path, text: None });
+            }
+        }
+    }
+    Ok(changes)
+}
+
+impl Change {
+    /// Writes or removes the file.
+    pub(crate) fn apply(&self) -> Result<()> {
+        let context = || format!("cannot change {}", self.path.display());
+        let Some(text) = &self.text else {
+            return fs::remove_file(&self.path).with_context(context);
+        };
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory).with_context(context)?;
+        }
+        fs::write(&self.path, text).with_context(context)
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.text.is_some() { "stale" } else { "left over" };
+        write!(formatter, "{what}: {}", self.path.display())
+    }
+}

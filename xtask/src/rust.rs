@@ -1,0 +1,121 @@
+//! The generated part of `crates/qmp-events`: for each module its types and its descriptions, and one file
+//! with what goes over all events.
+
+mod descriptions;
+mod literals;
+mod types;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::model::{Catalogue, Event};
+use crate::names;
+use literals::release;
+
+const HEADER: &str =
+    "// Generated from `catalogue/*.toml` by `cargo xtask codegen`; change those files and run it.\n\n";
+
+/// Makes all files: path within the generated directory, text.
+pub(crate) fn files(root: &Path, catalogue: &Catalogue) -> Result<Vec<(PathBuf, String)>> {
+    let mut files = vec![("mod.rs".into(), overview(catalogue))];
+    let mut types = String::from("//! The types of the wire, by QAPI module.\n\n");
+    let mut descriptions = String::from("//! The descriptions of events and types, by QAPI module.\n\n");
+    for module in &catalogue.modules {
+        let name = names::module(&module.module);
+        if let Some(text) = types::module(catalogue, module) {
+            _ = writeln!(types, "mod {name};");
+            files.push((format!("types/{name}.rs").into(), text));
+        }
+        _ = writeln!(descriptions, "pub(crate) mod {name};");
+        files.push((format!("desc/{name}.rs").into(), descriptions::module(catalogue, module)));
+    }
+    types.push('\n');
+    for module in &catalogue.modules {
+        if types::module(catalogue, module).is_some() {
+            _ = writeln!(types, "pub use {}::*;", names::module(&module.module));
+        }
+    }
+    files.push(("types/mod.rs".into(), types));
+    files.push(("desc/mod.rs".into(), descriptions));
+    files.into_iter().map(|(path, text)| Ok((path, formatted(root, &text)?))).collect()
+}
+
+fn overview(catalogue: &Catalogue) -> String {
+    let releases: Vec<String> = catalogue.releases.iter().map(|one| release(*one)).collect();
+    let events = catalogue.events();
+    let descriptions: Vec<String> = events
+        .iter()
+        .map(|(module, event)| format!("desc::{}::{}", names::module(&module.module), event.name))
+        .collect();
+    let mut variants = String::new();
+    for (_, event) in &events {
+        let ty = if event.members.is_empty() {
+            "crate::UnknownMembers".into()
+        } else {
+            names::variant(&event.name)
+        };
+        let summary = literals::doc(&event.summary);
+        _ = writeln!(variants, "    /// {summary}\n    {}({ty}),", names::variant(&event.name));
+    }
+    format!(
+        "//! The catalogue as Rust.\n\
+        #![allow(clippy::doc_markdown, reason = \"texts of the catalogue\")]\n\
+        #![allow(clippy::large_enum_variant, reason = \"events are decoded and read, not stored\")]\n\n\
+        pub(crate) mod desc;\nmod types;\n\npub use types::*;\n\nuse crate::{{EventDesc, Release}};\n\n\
+        /// Every release line that the catalogue knows, in order.\n\
+        pub const RELEASES: &[Release] = &[{}];\n\n\
+        /// All events, sorted by name.\n\
+        pub(crate) static EVENTS: [EventDesc; {}] = [{}];\n\n\
+        crate::event::wire_events! {{\n{variants}}}\n\n{}",
+        releases.join(", "),
+        events.len(),
+        descriptions.join(", "),
+        from_name(&events.iter().map(|(_, event)| *event).collect::<Vec<_>>()),
+    )
+}
+
+/// A look-up by name that compares a name only with those of its length.
+fn from_name(events: &[&Event]) -> String {
+    let mut lengths: Vec<usize> = events.iter().map(|event| event.name.len()).collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    let mut arms = String::new();
+    for length in lengths {
+        _ = writeln!(arms, "{length} => match name {{");
+        for event in events.iter().filter(|event| event.name.len() == length) {
+            _ = writeln!(arms, "{:?} => Self::{},", event.name, names::variant(&event.name));
+        }
+        arms.push_str("_ => return None,\n},\n");
+    }
+    format!(
+        "impl EventKind {{\n\
+        /// The event of that name; `None` if the catalogue does not know it.\n\
+        pub fn from_name(name: &str) -> Option<Self> {{\n\
+        Some(match name.len() {{\n{arms}_ => return None,\n}})\n}}\n}}\n"
+    )
+}
+
+/// Runs `rustfmt` with the settings of this source tree.
+fn formatted(root: &Path, text: &str) -> Result<String> {
+    let mut child = Command::new("rustfmt")
+        .args(["--edition", "2024", "--config-path"])
+        .arg(root.join("rustfmt.toml"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run rustfmt: install it with `rustup component add rustfmt`")?;
+    let mut input = child.stdin.take().context("rustfmt has no input")?;
+    let text = format!("{HEADER}{text}");
+    // The whole input goes in before any output is read: rustfmt reads all of it first.
+    input.write_all(text.as_bytes())?;
+    drop(input);
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("rustfmt refused this:\n{text}");
+    }
+    String::from_utf8(output.stdout).context("rustfmt wrote no UTF-8")
+}
