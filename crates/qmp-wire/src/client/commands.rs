@@ -1,0 +1,234 @@
+//! Commands: which wait, which are sent, which are unanswered.
+//!
+//! Without out-of-band execution QEMU takes in one command at a time and leaves the rest in the socket, so
+//! everything is sent at once. With it, a command that may overtake gets through only while QEMU still reads,
+//! and QEMU stops reading when its queue is full: at most [`IN_BAND_MAX`] others are sent at a time.
+//!
+//! A command with an attachment (file descriptors, which travel beside its first byte) is alone in flight:
+//! descriptors that arrive later would replace its own before it runs.
+
+use std::collections::VecDeque;
+
+use super::request;
+
+/// How many in-band commands are in flight at most when out-of-band execution is enabled.
+///
+/// QEMU's queue has 8 entries, and QEMU stops reading when the eighth is taken; with 1 running and 7 queued
+/// an out-of-band command behind them is still read. Source: QMP specification, "Out-of-band execution".
+const IN_BAND_MAX: usize = 8;
+
+/// The commands of one connection.
+#[derive(Debug)]
+pub(super) struct Commands {
+    nonce: u64,
+    next: u64,
+    mode: Mode,
+    /// In the order of their numbers.
+    waiting: VecDeque<Waiting>,
+    in_flight: Vec<InFlight>,
+    transmit: Vec<u8>,
+    /// How much of `transmit` is sent.
+    sent_bytes: usize,
+    /// The command with an attachment whose first byte is not sent: its number and where it starts.
+    attachment: Option<(u64, usize)>,
+}
+
+/// Whether commands may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Negotiating,
+    Open { out_of_band: bool },
+}
+
+/// How a command is to be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    InBand,
+    OutOfBand,
+    /// In-band, with an attachment.
+    Attached,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    lane: Lane,
+    command: Box<str>,
+    arguments: Option<Box<str>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    number: u64,
+    lane: Lane,
+}
+
+impl Commands {
+    pub(super) fn new(nonce: u64) -> Self {
+        Self {
+            nonce,
+            next: 0,
+            mode: Mode::Negotiating,
+            waiting: VecDeque::new(),
+            in_flight: Vec::new(),
+            transmit: Vec::new(),
+            sent_bytes: 0,
+            attachment: None,
+        }
+    }
+
+    /// Sends `qmp_capabilities`, past whatever waits; yields its number.
+    pub(super) fn negotiate(&mut self, out_of_band: bool) -> u64 {
+        let number = self.take_number();
+        let arguments = out_of_band.then(|| Box::from(r#"{"enable": ["oob"]}"#));
+        self.send(&Waiting { number, lane: Lane::InBand, command: "qmp_capabilities".into(), arguments });
+        number
+    }
+
+    /// Command mode is reached: what waits is sent.
+    pub(super) fn open(&mut self, out_of_band: bool) {
+        self.mode = Mode::Open { out_of_band };
+        self.send_waiting();
+    }
+
+    /// Queues a command; yields its number.
+    pub(super) fn queue(&mut self, lane: Lane, command: &str, arguments: Option<&str>) -> u64 {
+        let number = self.take_number();
+        let (command, arguments) = (command.into(), arguments.map(Box::from));
+        self.waiting.push_back(Waiting { number, lane, command, arguments });
+        self.send_waiting();
+        number
+    }
+
+    /// The number of the command that a reply with the raw `id` answers, which is answered thereby; `None`
+    /// if no command in flight has that id.
+    pub(super) fn answer(&mut self, id: Option<&str>) -> Option<u64> {
+        let number = request::number(id?, self.nonce)?;
+        let index = self.in_flight.iter().position(|in_flight| in_flight.number == number)?;
+        self.in_flight.remove(index);
+        if self.in_flight.is_empty() {
+            self.in_flight = Vec::new();
+        }
+        self.send_waiting();
+        Some(number)
+    }
+
+    /// Bytes to send, up to the next command with an attachment.
+    pub(super) fn transmit(&self) -> &[u8] {
+        let end = match self.attachment {
+            Some((_, start)) if start > self.sent_bytes => start,
+            _ => self.transmit.len(),
+        };
+        &self.transmit[self.sent_bytes..end]
+    }
+
+    /// The command whose attachment goes with the first byte of [`transmit`](Self::transmit).
+    pub(super) fn transmit_attachment(&self) -> Option<u64> {
+        self.attachment.filter(|(_, start)| *start == self.sent_bytes).map(|(number, _)| number)
+    }
+
+    /// Forgets the first `sent_bytes` of [`transmit`](Self::transmit).
+    pub(super) fn consume_transmit(&mut self, sent_bytes: usize) {
+        self.sent_bytes += sent_bytes.min(self.transmit().len());
+        if self.attachment.is_some_and(|(_, start)| start < self.sent_bytes) {
+            self.attachment = None;
+        }
+        if self.sent_bytes == self.transmit.len() {
+            self.transmit = Vec::new();
+            self.sent_bytes = 0;
+        }
+    }
+
+    /// Bytes of memory held outside of the value itself, texts of waiting commands not counted.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.waiting.capacity() * size_of::<Waiting>()
+            + self.in_flight.capacity() * size_of::<InFlight>()
+            + self.transmit.capacity()
+    }
+
+    fn take_number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    fn send_waiting(&mut self) {
+        while let Some(waiting) = self.next_to_send().and_then(|index| self.waiting.remove(index)) {
+            self.send(&waiting);
+        }
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+    }
+
+    /// Which of the waiting commands may be sent: the first, unless an out-of-band one overtakes it.
+    fn next_to_send(&self) -> Option<usize> {
+        let Mode::Open { out_of_band } = self.mode else { return None };
+        let first = self.waiting.front()?;
+        let in_band = self.in_flight.iter().filter(|in_flight| in_flight.lane != Lane::OutOfBand).count();
+        let alone = self.in_flight.iter().any(|in_flight| in_flight.lane == Lane::Attached);
+        let room = match first.lane {
+            Lane::Attached => in_band == 0,
+            Lane::OutOfBand if out_of_band => true,
+            _ => !alone && (!out_of_band || in_band < IN_BAND_MAX),
+        };
+        if room {
+            return Some(0);
+        }
+        let overtakes = |waiting: &Waiting| out_of_band && waiting.lane == Lane::OutOfBand;
+        self.waiting.iter().position(overtakes)
+    }
+
+    fn send(&mut self, waiting: &Waiting) {
+        let Waiting { number, lane, ref command, ref arguments } = *waiting;
+        let out_of_band = lane == Lane::OutOfBand && self.mode == Mode::Open { out_of_band: true };
+        if lane == Lane::Attached {
+            self.attachment = Some((number, self.transmit.len()));
+        }
+        request::write(&mut self.transmit, out_of_band, command, arguments.as_deref(), self.nonce, number);
+        // One that asked to overtake and may not is a command like any other.
+        let lane = if lane == Lane::OutOfBand && !out_of_band { Lane::InBand } else { lane };
+        self.in_flight.push(InFlight { number, lane });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attachment_goes_with_the_first_byte_of_its_command() {
+        let mut commands = Commands::new(1);
+        commands.open(true);
+        commands.queue(Lane::OutOfBand, "query-yank", None);
+        let getfd = commands.queue(Lane::Attached, "getfd", None);
+        commands.queue(Lane::OutOfBand, "query-yank", None);
+        let sent = |commands: &Commands| String::from_utf8(commands.transmit().to_vec()).unwrap();
+
+        assert_eq!(commands.transmit_attachment(), None);
+        assert_eq!(sent(&commands), "{\"exec-oob\": \"query-yank\", \"id\": \"0000000000000001-0\"}\r\n");
+        commands.consume_transmit(3);
+        assert_eq!(commands.transmit_attachment(), None);
+        commands.consume_transmit(usize::MAX);
+
+        assert_eq!(commands.transmit_attachment(), Some(getfd));
+        assert!(sent(&commands).starts_with("{\"execute\": \"getfd\""));
+        assert!(sent(&commands).contains("\"exec-oob\""), "what follows may go along");
+        commands.consume_transmit(1);
+        assert_eq!(commands.transmit_attachment(), None);
+        commands.consume_transmit(usize::MAX);
+        assert_eq!((sent(&commands).as_str(), commands.transmit.capacity()), ("", 0));
+    }
+
+    #[test]
+    fn a_command_is_answered_once_and_only_when_sent() {
+        let mut commands = Commands::new(1);
+        let waiting = commands.queue(Lane::InBand, "stop", None);
+        let id = format!("\"0000000000000001-{waiting}\"");
+        assert_eq!(commands.answer(Some(&id)), None, "not sent");
+        commands.open(false);
+        assert_eq!(commands.answer(None), None, "no id");
+        assert_eq!(commands.answer(Some(&id)), Some(waiting));
+        assert_eq!(commands.answer(Some(&id)), None, "again");
+    }
+}

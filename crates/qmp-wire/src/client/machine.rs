@@ -1,0 +1,253 @@
+//! The client state machine.
+
+use std::time::Instant;
+
+use super::commands::{Commands, Lane};
+use super::{ClientConfig, ClientError, CommandId, Output};
+use crate::json::Members;
+use crate::{CommandError, FrameError, FrameReader, Greeting, Message};
+
+/// How much of what a peer sent in place of a greeting is shown, in bytes: one line of a terminal.
+const BEGINNING_MAX_BYTES: usize = 80;
+
+/// The client state machine. Holds no socket and no clock.
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    deadline: Instant,
+    reader: FrameReader,
+    session: Session,
+    failed: Option<ClientError>,
+}
+
+/// What is known about the conversation, apart from its bytes.
+#[derive(Debug)]
+struct Session {
+    out_of_band_wanted: bool,
+    phase: Phase,
+    commands: Commands,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing but the greeting can follow.
+    Connected,
+    /// The command `number` is `qmp_capabilities`, unanswered.
+    Negotiating { number: u64, out_of_band: bool },
+    /// The server needs no negotiation, and that has to be told.
+    Exempt,
+    /// Command mode.
+    Open,
+}
+
+impl Client {
+    /// A client at the start of a connection made at `now`.
+    #[must_use]
+    pub fn new(config: ClientConfig, now: Instant) -> Self {
+        Self {
+            deadline: now + config.negotiation_timeout,
+            reader: FrameReader::new(config.frame_max_bytes),
+            session: Session {
+                out_of_band_wanted: config.out_of_band,
+                phase: Phase::Connected,
+                commands: Commands::new(config.connection_nonce),
+            },
+            failed: None,
+            config,
+        }
+    }
+
+    /// Takes bytes as they came. Call [`poll_output`](Self::poll_output) until it yields nothing.
+    pub fn handle_input(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            self.reader.push(bytes);
+        }
+    }
+
+    /// The peer closed its side. Call it when [`poll_output`](Self::poll_output) yields nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::Truncated`] if it did so in the middle of a message;
+    /// [`ClientError::ClosedBeforeGreeting`] or [`ClientError::ClosedBeforeReply`] if it did so before command
+    /// mode; the error of the connection if it had one.
+    pub fn handle_end(&mut self) -> Result<(), ClientError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let ended = match self.session.phase {
+            _ if self.reader.finish().is_err() => self.reader.finish().map_err(ClientError::from),
+            Phase::Connected => Err(ClientError::ClosedBeforeGreeting),
+            Phase::Negotiating { .. } => Err(ClientError::ClosedBeforeReply),
+            Phase::Exempt | Phase::Open => Ok(()),
+        };
+        ended.inspect_err(|error| self.failed = Some(error.clone()))
+    }
+
+    /// Time passed; call when [`poll_timeout`](Self::poll_timeout) is reached.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NoGreeting`] or [`ClientError::NegotiationTimeout`].
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), ClientError> {
+        if self.poll_timeout().is_none_or(|deadline| now < deadline) {
+            return Ok(());
+        }
+        let waited = self.config.negotiation_timeout;
+        let error = match self.session.phase {
+            Phase::Connected => ClientError::NoGreeting { waited },
+            _ => ClientError::NegotiationTimeout { waited },
+        };
+        self.failed = Some(error.clone());
+        Err(error)
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout); `None` once in command mode.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let waits = matches!(self.session.phase, Phase::Connected | Phase::Negotiating { .. });
+        (waits && self.failed.is_none()).then_some(self.deadline)
+    }
+
+    /// The next thing that happened.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ClientError`]; the connection is of no use afterwards, and every later call yields the same.
+    #[inline]
+    pub fn poll_output(&mut self) -> Result<Option<Output<'_>>, ClientError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        if self.session.phase == Phase::Exempt {
+            return Ok(Some(self.session.open(false)));
+        }
+        match self.reader.advance() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => return Err(self.fail(error)),
+        }
+        let frame = self.reader.frame();
+        let output = match frame.message() {
+            Message::Event(event) => Ok(Output::Event(event)),
+            Message::Greeting(greeting) => self.session.greet(greeting),
+            Message::Return { id, value } => self.session.reply(id, Ok(value), || frame.raw()),
+            Message::Error { id: None, error } => Ok(Output::Unattributed(error)),
+            Message::Error { id, error } => self.session.reply(id, Err(error), || frame.raw()),
+            Message::Unknown(raw) => Ok(Output::Stray(raw)),
+        };
+        if let Err(error) = &output {
+            self.failed = Some(error.clone());
+        }
+        output.map(Some)
+    }
+
+    /// Bytes to send to the peer; [`consume_transmit`](Self::consume_transmit) says how many went out.
+    #[must_use]
+    pub fn transmit(&self) -> &[u8] {
+        self.session.commands.transmit()
+    }
+
+    /// The command whose attachment has to go with the first byte of [`transmit`](Self::transmit).
+    #[must_use]
+    pub fn transmit_attachment(&self) -> Option<CommandId> {
+        self.session.commands.transmit_attachment().map(CommandId)
+    }
+
+    /// Forgets the first `sent_bytes` of [`transmit`](Self::transmit).
+    pub fn consume_transmit(&mut self, sent_bytes: usize) {
+        self.session.commands.consume_transmit(sent_bytes);
+    }
+
+    /// Queues a command; `arguments` is a JSON object. Before command mode it waits for the negotiation.
+    ///
+    /// `arguments` that are no valid JSON break the conversation: the server's error cannot be paired.
+    pub fn execute(&mut self, command: &str, arguments: Option<&str>) -> CommandId {
+        CommandId(self.session.commands.queue(Lane::InBand, command, arguments))
+    }
+
+    /// Queues a command for out-of-band execution (`exec-oob`); in-band if that was not negotiated.
+    pub fn execute_out_of_band(&mut self, command: &str, arguments: Option<&str>) -> CommandId {
+        CommandId(self.session.commands.queue(Lane::OutOfBand, command, arguments))
+    }
+
+    /// Queues a command that needs something sent beside it, such as file descriptors for `getfd`.
+    ///
+    /// It is sent when no other is unanswered, and none but out-of-band ones are sent before its reply.
+    /// [`transmit_attachment`](Self::transmit_attachment) says when its first byte is next.
+    pub fn execute_attached(&mut self, command: &str, arguments: Option<&str>) -> CommandId {
+        CommandId(self.session.commands.queue(Lane::Attached, command, arguments))
+    }
+
+    /// Bytes of memory held outside of the machine itself; 0 when nothing is under way.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.reader.held_bytes() + self.session.commands.held_bytes()
+    }
+
+    fn fail(&mut self, error: FrameError) -> ClientError {
+        let error = match error {
+            FrameError::NotAnObject { .. } if self.session.phase == Phase::Connected => {
+                let unread = self.reader.unread();
+                let beginning = &unread[..unread.len().min(BEGINNING_MAX_BYTES)];
+                ClientError::NotQmp { beginning: String::from_utf8_lossy(beginning).into() }
+            }
+            error => error.into(),
+        };
+        self.failed = Some(error.clone());
+        error
+    }
+}
+
+impl Session {
+    fn greet<'a>(&mut self, greeting: Greeting<'a>) -> Result<Output<'a>, ClientError> {
+        if self.phase != Phase::Connected {
+            return Err(ClientError::GreetedAgain);
+        }
+        if is_exempt(&greeting) {
+            self.phase = Phase::Exempt;
+        } else {
+            let out_of_band = self.out_of_band_wanted && offers_out_of_band(&greeting);
+            let number = self.commands.negotiate(out_of_band);
+            self.phase = Phase::Negotiating { number, out_of_band };
+        }
+        Ok(Output::Greeting(greeting))
+    }
+
+    fn reply<'a>(
+        &mut self,
+        id: Option<&str>,
+        result: Result<&'a str, CommandError>,
+        raw: impl FnOnce() -> &'a str,
+    ) -> Result<Output<'a>, ClientError> {
+        let Some(answered) = self.commands.answer(id) else { return Ok(Output::Stray(raw())) };
+        match self.phase {
+            Phase::Negotiating { number, out_of_band } if number == answered => match result {
+                Ok(_) => Ok(self.open(out_of_band)),
+                Err(error) if &*error.class == "CommandNotFound" => Ok(self.open(false)),
+                Err(error) => Err(ClientError::NegotiationRefused(error)),
+            },
+            _ => Ok(Output::Reply { id: CommandId(answered), result }),
+        }
+    }
+
+    fn open(&mut self, out_of_band: bool) -> Output<'static> {
+        self.phase = Phase::Open;
+        self.commands.open(out_of_band);
+        Output::Negotiated { out_of_band }
+    }
+}
+
+/// Whether the server knows no negotiation: QEMU 0.12, the only one to greet without the member `version`.
+fn is_exempt(greeting: &Greeting<'_>) -> bool {
+    greeting.version.is_none()
+        && Members::of(greeting.raw)
+            .filter(|(name, _)| name == "QMP")
+            .all(|(_, inside)| Members::of(inside).all(|(name, _)| name != "version"))
+}
+
+/// Whether out-of-band execution is on offer in the form of QEMU 3.0 and later.
+fn offers_out_of_band(greeting: &Greeting<'_>) -> bool {
+    let offered = greeting.capabilities.iter().any(|capability| &**capability == "oob");
+    offered && greeting.version.as_ref().is_none_or(|version| version.major >= 3)
+}

@@ -1,0 +1,152 @@
+//! The envelope of a message: which of the members that the protocol knows it has, and where.
+//!
+//! Picked out during the one scan that validates the message, so that no byte is looked at twice except the
+//! few that become a name, a number or a text.
+
+use std::borrow::Cow;
+
+use crate::json::{Scan, Span, Step, Stop, decode};
+use crate::layout::{self, Layout};
+use crate::message::{CommandError, Greeting, Message, RawEvent};
+use crate::timestamp::Timestamp;
+
+/// Where the known members of a message are. A member that stands twice counts where it stands last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Envelope {
+    timestamp: Stamp,
+    event: Option<Name>,
+    data: Option<Span>,
+    returned: Option<Span>,
+    error: Option<Span>,
+    id: Option<Span>,
+    greeting: Option<Span>,
+}
+
+/// The member `event`.
+#[derive(Clone, Copy, Debug)]
+enum Name {
+    /// Between the quotes of a name without escapes.
+    Plain(Span),
+    /// A value of any kind.
+    At(Span),
+}
+
+/// The member `timestamp`.
+#[derive(Clone, Copy, Debug, Default)]
+enum Stamp {
+    #[default]
+    Missing,
+    Read(Option<Timestamp>),
+    At(Span),
+}
+
+impl Envelope {
+    /// Gets ready for the message that `bytes` start with; yields its end if that is seen at once.
+    #[inline]
+    pub(crate) fn start(&mut self, scan: &mut Scan, bytes: &[u8]) -> Option<usize> {
+        *self = Self::default();
+        let Some(Layout { timestamp, name, data, end }) = layout::read(bytes) else {
+            scan.restart();
+            return None;
+        };
+        self.event = Some(Name::Plain(name));
+        self.timestamp = Stamp::Read(timestamp);
+        self.data = data;
+        Some(end)
+    }
+
+    /// Scans on; yields where the message ends, or `None` until more bytes come.
+    #[inline]
+    pub(crate) fn read(&mut self, scan: &mut Scan, bytes: &[u8]) -> Result<Option<usize>, Stop> {
+        loop {
+            match scan.step(bytes)? {
+                Step::Member { name, value } => self.note(bytes, name, value),
+                Step::End(end) => return Ok(Some(end)),
+                Step::Paused => return Ok(None),
+            }
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, bytes: &[u8], name: Span, value: Span) {
+        match &bytes[name.start..name.end] {
+            b"data" => self.data = Some(value),
+            b"event" => self.event = Some(Name::At(value)),
+            b"timestamp" => self.timestamp = Stamp::At(value),
+            b"return" => self.returned = Some(value),
+            b"id" => self.id = Some(value),
+            b"error" => self.error = Some(value),
+            b"QMP" => self.greeting = Some(value),
+            other if other.contains(&b'\\') => {
+                let decoded = decode(text_of(bytes, name));
+                self.note_decoded(&decoded, value);
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes a member whose name was written with escapes.
+    #[cold]
+    fn note_decoded(&mut self, name: &str, value: Span) {
+        if !name.contains('\\') {
+            let span = Span { start: 0, end: name.len() };
+            self.note(name.as_bytes(), span, value);
+        }
+    }
+
+    /// The message of which this is the envelope.
+    #[inline]
+    pub(crate) fn message<'a>(&self, bytes: &'a [u8]) -> Message<'a> {
+        if let Some(name) = self.event.and_then(|event| event.text(bytes)) {
+            let data = self.data.map(|data| text_of(bytes, data));
+            return Message::Event(RawEvent { name, timestamp: self.timestamp(bytes), data });
+        }
+        self.rare_message(bytes)
+    }
+
+    fn rare_message<'a>(&self, bytes: &'a [u8]) -> Message<'a> {
+        let id = self.id.map(|id| text_of(bytes, id));
+        if let Some(value) = self.returned {
+            return Message::Return { id, value: text_of(bytes, value) };
+        }
+        if let Some(error) = self.error {
+            return Message::Error { id, error: CommandError::from_json(text_of(bytes, error)) };
+        }
+        let whole = Span { start: 0, end: bytes.len() };
+        match self.greeting {
+            Some(inside) => {
+                Message::Greeting(Greeting::from_json(text_of(bytes, inside), text_of(bytes, whole)))
+            }
+            None => Message::Unknown(text_of(bytes, whole)),
+        }
+    }
+
+    #[inline]
+    fn timestamp(&self, bytes: &[u8]) -> Option<Timestamp> {
+        match self.timestamp {
+            Stamp::Missing => None,
+            Stamp::Read(timestamp) => timestamp,
+            Stamp::At(span) => Timestamp::from_json(text_of(bytes, span)),
+        }
+    }
+}
+
+impl Name {
+    /// What the name says; `None` if it is no string.
+    #[inline]
+    fn text(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Plain(span) => Some(Cow::Borrowed(text_of(bytes, span))),
+            Self::At(span) => {
+                let inside = text_of(bytes, span).strip_prefix('"')?.strip_suffix('"')?;
+                Some(decode(inside))
+            }
+        }
+    }
+}
+
+/// What stands at `span` of a scanned message.
+#[inline]
+pub(crate) fn text_of(bytes: &[u8], span: Span) -> &str {
+    std::str::from_utf8(&bytes[span.start..span.end]).expect("the scan passes nothing but UTF-8")
+}

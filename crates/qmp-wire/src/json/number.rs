@@ -1,0 +1,64 @@
+//! The grammar of numbers, one byte after another, so that a number may be cut anywhere.
+
+/// How much of a number has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    /// The minus sign: a digit must follow.
+    Minus,
+    /// A leading zero: no digit may follow.
+    Zero,
+    /// Digits of the integer part.
+    Integer,
+    /// The decimal point: a digit must follow.
+    Point,
+    /// Digits after the point.
+    Fraction,
+    /// The `e`: a sign or a digit must follow.
+    Exponent,
+    /// The exponent's sign: a digit must follow.
+    ExponentSign,
+    /// Digits of the exponent.
+    ExponentDigits,
+}
+
+/// What a byte means to a number.
+pub(super) enum After {
+    /// It belongs to it.
+    More(Number),
+    /// The number ended before it.
+    End,
+    /// A digit is missing before it.
+    DigitMissing,
+}
+
+impl Number {
+    /// The state after a number's first byte; `None` if no number starts with it.
+    #[inline]
+    pub(super) fn first(byte: u8) -> Option<Self> {
+        match byte {
+            b'-' => Some(Self::Minus),
+            b'0' => Some(Self::Zero),
+            b'1'..=b'9' => Some(Self::Integer),
+            _ => None,
+        }
+    }
+
+    /// The state after one more byte.
+    #[inline]
+    pub(super) fn after(self, byte: u8) -> After {
+        use After::{DigitMissing, End, More};
+        match (self, byte) {
+            (Self::Minus, b'0') => More(Self::Zero),
+            (Self::Minus, b'1'..=b'9') | (Self::Integer, b'0'..=b'9') => More(Self::Integer),
+            (Self::Zero | Self::Integer, b'.') => More(Self::Point),
+            (Self::Zero | Self::Integer | Self::Fraction, b'e' | b'E') => More(Self::Exponent),
+            (Self::Point | Self::Fraction, b'0'..=b'9') => More(Self::Fraction),
+            (Self::Exponent, b'+' | b'-') => More(Self::ExponentSign),
+            (Self::Exponent | Self::ExponentSign | Self::ExponentDigits, b'0'..=b'9') => {
+                More(Self::ExponentDigits)
+            }
+            (Self::Minus | Self::Point | Self::Exponent | Self::ExponentSign, _) => DigitMissing,
+            (Self::Zero | Self::Integer | Self::Fraction | Self::ExponentDigits, _) => End,
+        }
+    }
+}

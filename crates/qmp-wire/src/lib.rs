@@ -1,0 +1,24 @@
+//! Frames, messages, state machines and records of the QEMU Monitor Protocol, without any I/O.
+//!
+//! Bytes and time go in as arguments; messages, bytes to send and deadlines come out. Nothing here knows what
+//! an event means: a name and raw JSON are passed on as they came.
+//!
+//! - [`FrameReader`] cuts a stream of bytes into [`Message`]s, by JSON value and not by line.
+//! - [`Client`] is the client's side of the protocol: greeting, negotiation, commands and their replies.
+//! - [`Record`] is what a journal holds, and its line of JSON.
+
+mod client;
+mod envelope;
+mod frame;
+mod json;
+mod layout;
+mod message;
+mod record;
+mod timestamp;
+
+pub use client::{Client, ClientConfig, ClientError, CommandId, NEGOTIATION_TIMEOUT, Output};
+pub use frame::{FRAME_MAX_BYTES, FrameError, FrameReader};
+pub use json::NESTING_MAX;
+pub use message::{CommandError, Greeting, Message, RawEvent, Version};
+pub use record::{Body, Causes, DetachReason, Epoch, Offset, Record, RecordError, Seq, UnixMicros};
+pub use timestamp::{Timestamp, TimestampError};

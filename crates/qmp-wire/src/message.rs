@@ -1,0 +1,180 @@
+//! What a server says: greeting, events, replies.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::envelope::Envelope;
+use crate::json::{Members, Scan, decode, trim_white_space};
+use crate::{FrameError, Timestamp};
+
+/// One message of a server. Slices of raw JSON are valid JSON texts, exactly as they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// `{"QMP": …}`
+    Greeting(Greeting<'a>),
+    /// `{"event": …}`
+    Event(RawEvent<'a>),
+    /// `{"return": …}`
+    Return {
+        /// The request's id, as raw JSON.
+        id: Option<&'a str>,
+        /// The result, as raw JSON.
+        value: &'a str,
+    },
+    /// `{"error": …}`
+    Error {
+        /// The request's id, as raw JSON; absent when the server could not read the request.
+        id: Option<&'a str>,
+        /// What went wrong.
+        error: CommandError,
+    },
+    /// An object that is none of these, as raw JSON: passed on, never an error.
+    Unknown(&'a str),
+}
+
+/// An event as it came: a name, and bytes whose meaning the catalogue knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawEvent<'a> {
+    /// The event's name, such as `SHUTDOWN`.
+    pub name: Cow<'a, str>,
+    /// When the server says it happened; `None` if it did not say (−1, or no timestamp at all).
+    pub timestamp: Option<Timestamp>,
+    /// The `data` member, byte for byte; `None` if there was none.
+    pub data: Option<&'a str>,
+}
+
+/// The first message of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting<'a> {
+    /// The QEMU version; `None` from QEMU 0.12, whose greeting had none.
+    pub version: Option<Version>,
+    /// Capabilities on offer, such as `oob`.
+    pub capabilities: Vec<Box<str>>,
+    /// The whole greeting message, as raw JSON.
+    pub raw: &'a str,
+}
+
+/// The version of a QEMU.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Micro number; 50 and more means a development version of the next release.
+    pub micro: u32,
+    /// Package text, empty for QEMU as released upstream.
+    pub package: Box<str>,
+}
+
+/// A command that the server refused or that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{class}: {desc}")]
+pub struct CommandError {
+    /// `GenericError`, `CommandNotFound`, `DeviceNotFound`, …
+    pub class: Box<str>,
+    /// Text for people.
+    pub desc: Box<str>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads one whole message: a JSON object, with nothing but white space around it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FrameError`] about JSON: [`NotAnObject`](FrameError::NotAnObject),
+    /// [`InvalidJson`](FrameError::InvalidJson), [`TooDeep`](FrameError::TooDeep), and
+    /// [`Truncated`](FrameError::Truncated) if its end is missing.
+    pub fn parse(text: &'a [u8]) -> Result<Self, FrameError> {
+        let bytes = trim_white_space(text);
+        match bytes.first() {
+            Some(b'{') => {}
+            Some(byte) => return Err(FrameError::NotAnObject { byte: *byte }),
+            None => return Err(FrameError::Truncated { bytes: 0 }),
+        }
+        let mut scan = Scan::object();
+        let mut envelope = Envelope::default();
+        let end = match envelope.start(&mut scan, bytes) {
+            Some(end) => Some(end),
+            None => envelope.read(&mut scan, bytes)?,
+        };
+        match end {
+            Some(end) if end == bytes.len() => Ok(envelope.message(bytes)),
+            Some(end) => Err(FrameError::InvalidJson { at: end, what: "expected the end of the message" }),
+            None => Err(FrameError::Truncated { bytes: bytes.len() }),
+        }
+    }
+}
+
+impl CommandError {
+    /// Reads the value of the member `error`. What is missing is empty; a value of no known form becomes the
+    /// text for people, so that the reply still reaches whoever waits for it.
+    pub(crate) fn from_json(value: &str) -> Self {
+        if !value.starts_with('{') {
+            return Self { class: Box::default(), desc: value.into() };
+        }
+        let mut error = Self { class: Box::default(), desc: Box::default() };
+        for (name, value) in Members::of(value) {
+            match name.as_ref() {
+                "class" => error.class = text(value),
+                "desc" => error.desc = text(value),
+                _ => {}
+            }
+        }
+        error
+    }
+}
+
+impl<'a> Greeting<'a> {
+    /// Reads the value of the member `QMP` of the message `raw`. What is missing or of no known form is left out.
+    pub(crate) fn from_json(value: &str, raw: &'a str) -> Self {
+        let mut greeting = Self { version: None, capabilities: Vec::new(), raw };
+        for (name, value) in Members::of(value) {
+            match name.as_ref() {
+                "version" => greeting.version = Version::from_json(value),
+                "capabilities" => greeting.capabilities = texts(value),
+                _ => {}
+            }
+        }
+        greeting
+    }
+}
+
+impl Version {
+    fn from_json(value: &str) -> Option<Self> {
+        let (mut major, mut minor, mut micro) = (None, None, None);
+        let mut package = Box::default();
+        for (name, value) in Members::of(value) {
+            match name.as_ref() {
+                "qemu" => {
+                    for (name, value) in Members::of(value) {
+                        match name.as_ref() {
+                            "major" => major = value.parse().ok(),
+                            "minor" => minor = value.parse().ok(),
+                            "micro" => micro = value.parse().ok(),
+                            _ => {}
+                        }
+                    }
+                }
+                "package" => package = text(value),
+                _ => {}
+            }
+        }
+        Some(Self { major: major?, minor: minor?, micro: micro?, package })
+    }
+}
+
+/// What a raw string says; the raw value itself if it is no string.
+fn text(value: &str) -> Box<str> {
+    match value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inside) => decode(inside).into(),
+        None => value.into(),
+    }
+}
+
+/// What the elements of a raw array say.
+fn texts(value: &str) -> Vec<Box<str>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(value).unwrap_or_default();
+    elements.iter().map(|element| text(element.get())).collect()
+}

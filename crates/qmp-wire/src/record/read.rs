@@ -1,0 +1,119 @@
+//! Reading a record from its line of JSON.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::{Body, DetachReason, Epoch, Offset, Record, Seq};
+use crate::Timestamp;
+
+/// Errors of reading a record from its JSON line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a record: {0}")]
+pub struct RecordError(pub Box<str>);
+
+/// The line, whatever its kind; members that this release does not know are passed over.
+#[derive(Deserialize)]
+struct Line<'a> {
+    offset: Option<u64>,
+    #[serde(borrow)]
+    vm: Cow<'a, str>,
+    epoch: u32,
+    seq: u64,
+    #[serde(borrow)]
+    received: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    event: Option<String>,
+    timestamp: Option<Time>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    snapshot: Option<&'a RawValue>,
+    finding: Option<String>,
+    summary: Option<String>,
+    causes: Option<Vec<(u32, u64)>>,
+    #[serde(borrow)]
+    reason: Option<Cow<'a, str>>,
+    detail: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Time {
+    seconds: i64,
+    microseconds: i64,
+}
+
+/// Keeps a member that is there with the value `null` apart from one that is not there.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+impl Record<'_> {
+    /// Reads what [`write_json`](Self::write_json) wrote: members in any order, unknown ones passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`] says what is missing or wrong.
+    pub fn from_json(line: &str) -> Result<Record<'static>, RecordError> {
+        let line: Line<'_> = serde_json::from_str(line).map_err(|error| wrong(&error.to_string()))?;
+        Ok(Record {
+            offset: line.offset.map(Offset),
+            vm: Cow::Owned(line.vm.clone().into_owned()),
+            epoch: Epoch(line.epoch),
+            seq: Seq(line.seq),
+            received: line.received.parse()?,
+            body: line.body()?,
+        })
+    }
+}
+
+impl Line<'_> {
+    fn body(self) -> Result<Body<'static>, RecordError> {
+        match self.kind.as_ref() {
+            "attached" => {
+                let snapshot = self.snapshot.ok_or_else(|| missing("snapshot"))?;
+                Ok(Body::Attached { snapshot: raw(snapshot) })
+            }
+            "event" => {
+                let name = self.event.ok_or_else(|| missing("event"))?.into();
+                let timestamp = self.timestamp.map_or(Ok(None), Time::read)?;
+                Ok(Body::Event { name, timestamp, data: self.data.map(raw) })
+            }
+            "finding" => {
+                let causes = self.causes.ok_or_else(|| missing("causes"))?;
+                Ok(Body::Finding {
+                    finding: self.finding.ok_or_else(|| missing("finding"))?.into(),
+                    summary: self.summary.ok_or_else(|| missing("summary"))?.into(),
+                    causes: causes.into_iter().map(|(epoch, seq)| (Epoch(epoch), Seq(seq))).collect(),
+                    data: self.data.map(raw),
+                })
+            }
+            "detached" => {
+                let reason = self.reason.ok_or_else(|| missing("reason"))?;
+                let reason = DetachReason::from_wire(&reason);
+                Ok(Body::Detached { reason, detail: self.detail.map(Cow::Owned) })
+            }
+            kind => Err(wrong(&format!("unknown kind {kind:?}"))),
+        }
+    }
+}
+
+impl Time {
+    fn read(self) -> Result<Option<Timestamp>, RecordError> {
+        Timestamp::from_wire(self.seconds, self.microseconds).map_err(|error| wrong(&error.to_string()))
+    }
+}
+
+fn raw(value: &RawValue) -> Cow<'static, str> {
+    Cow::Owned(value.get().to_owned())
+}
+
+fn missing(member: &str) -> RecordError {
+    wrong(&format!("missing field `{member}`"))
+}
+
+fn wrong(what: &str) -> RecordError {
+    RecordError(what.into())
+}

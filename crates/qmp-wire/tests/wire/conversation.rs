@@ -1,0 +1,102 @@
+//! A client on a virtual clock, and what it says in one line of text each.
+
+use std::time::{Duration, Instant};
+
+use qmp_wire::{Client, ClientConfig, Output, RawEvent};
+
+/// The nonce of every connection here.
+pub(crate) const NONCE: u64 = 0xc0ffee;
+
+/// A client and its clock.
+pub(crate) struct Conversation {
+    pub(crate) client: Client,
+    pub(crate) now: Instant,
+}
+
+impl Conversation {
+    pub(crate) fn new(out_of_band: bool) -> Self {
+        let now = Instant::now();
+        let client = Client::new(ClientConfig { out_of_band, ..ClientConfig::new(NONCE) }, now);
+        Self { client, now }
+    }
+
+    /// Gives `bytes` to the client; yields what it says.
+    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Vec<String> {
+        self.client.handle_input(bytes);
+        self.said()
+    }
+
+    /// What the client has to say.
+    pub(crate) fn said(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        loop {
+            match self.client.poll_output() {
+                Ok(Some(output)) => said.push(line(&output)),
+                Ok(None) => return said,
+                Err(error) => {
+                    said.push(format!("error {error}"));
+                    return said;
+                }
+            }
+        }
+    }
+
+    /// The requests that the client wants to send, one each.
+    pub(crate) fn sent(&mut self) -> Vec<String> {
+        let mut sent = Vec::new();
+        while !self.client.transmit().is_empty() {
+            let text = std::str::from_utf8(self.client.transmit()).unwrap().to_owned();
+            sent.extend(text.lines().map(str::to_owned));
+            self.client.consume_transmit(text.len());
+        }
+        sent
+    }
+
+    /// Lets time pass; yields the error if it ends the connection.
+    pub(crate) fn wait(&mut self, duration: Duration) -> Vec<String> {
+        self.now += duration;
+        self.client.handle_timeout(self.now).err().map(|error| format!("error {error}")).into_iter().collect()
+    }
+
+    /// Closes the server's side.
+    pub(crate) fn end(&mut self) -> Vec<String> {
+        match self.client.handle_end() {
+            Ok(()) => vec!["closed".to_owned()],
+            Err(error) => vec![format!("error {error}")],
+        }
+    }
+}
+
+/// The raw id of the command with this number.
+pub(crate) fn id(number: u64) -> String {
+    format!("\"{NONCE:016x}-{number}\"")
+}
+
+/// An output in one line.
+pub(crate) fn line(output: &Output<'_>) -> String {
+    match output {
+        Output::Greeting(greeting) => {
+            let version = match &greeting.version {
+                Some(version) => format!("{}.{}.{}", version.major, version.minor, version.micro),
+                None => "unknown".to_owned(),
+            };
+            format!("greeting {version} {:?}", greeting.capabilities)
+        }
+        Output::Negotiated { out_of_band: true } => "negotiated oob".to_owned(),
+        Output::Negotiated { out_of_band: false } => "negotiated".to_owned(),
+        Output::Event(event) => event_line(event),
+        Output::Reply { id, result: Ok(value) } => format!("reply {} {value}", id.0),
+        Output::Reply { id, result: Err(error) } => format!("reply {} error {error}", id.0),
+        Output::Unattributed(error) => format!("unattributed {error}"),
+        Output::Stray(raw) => format!("stray {raw}"),
+    }
+}
+
+/// An event in one line: name, time, data.
+pub(crate) fn event_line(event: &RawEvent<'_>) -> String {
+    let time = match event.timestamp {
+        Some(time) => format!("{}.{:06}", time.seconds(), time.microseconds()),
+        None => "-".to_owned(),
+    };
+    format!("event {} {time} {}", event.name, event.data.unwrap_or("-"))
+}
