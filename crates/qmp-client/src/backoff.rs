@@ -1,0 +1,89 @@
+//! How long to wait before the next attempt.
+//!
+//! Each delay is twice the one before, up to a limit, and is then cut by a random part of up to a quarter: a thousand
+//! VMs of a host that restarted must not all be asked in the same millisecond, for ever after.
+
+use std::time::Duration;
+
+/// The delay before the second attempt: a QEMU that was just started listens within tens of milliseconds.
+pub(crate) const FIRST_DELAY: Duration = Duration::from_millis(50);
+
+/// The longest delay for a socket on this host. Asking for a file that is not there takes microseconds, and whoever
+/// starts a VM wants to see it attached at once.
+pub(crate) const LOCAL_MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// The longest delay for a host on the network, which other people pay for.
+pub(crate) const REMOTE_MAX_DELAY: Duration = Duration::from_secs(5);
+
+/// Delays of one VM. Holds no clock; its randomness comes from the seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Backoff {
+    first: Duration,
+    max: Duration,
+    attempt: u32,
+    random: u64,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, max: Duration, seed: u64) -> Self {
+        // A generator of this kind never leaves zero.
+        Self { first, max, attempt: 0, random: seed | 1 }
+    }
+
+    /// Counts a failed attempt and says how long to wait before the next one.
+    pub(crate) fn next_delay(&mut self) -> Duration {
+        let doublings = self.attempt.min(31);
+        self.attempt = self.attempt.saturating_add(1);
+        let full = self.first.saturating_mul(1 << doublings).min(self.max);
+        let cut = full / 4;
+        let share = u32::try_from(self.next_random() >> 32).unwrap_or(u32::MAX);
+        full - cut.mul_f64(f64::from(share) / f64::from(u32::MAX))
+    }
+
+    /// Begins again with the first delay.
+    pub(crate) fn reset(&mut self) {
+        self.attempt = 0;
+    }
+
+    /// Failed attempts since the beginning.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Marsaglia's xorshift: good enough to spread attempts.
+    fn next_random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// The n-th delay is between three quarters of it and all of first × 2ⁿ, and never above the limit.
+        #[test]
+        fn doubles_within_its_bounds(seed: u64, attempts in 1u32..80) {
+            let mut backoff = Backoff::new(FIRST_DELAY, REMOTE_MAX_DELAY, seed);
+            for attempt in 0..attempts {
+                let full = FIRST_DELAY.saturating_mul(1u32.checked_shl(attempt).unwrap_or(u32::MAX)).min(REMOTE_MAX_DELAY);
+                let delay = backoff.next_delay();
+                prop_assert!(delay <= full && delay >= full * 3 / 4, "attempt {attempt}: {delay:?} of {full:?}");
+            }
+            prop_assert_eq!(backoff.attempt(), attempts);
+            backoff.reset();
+            prop_assert!(backoff.next_delay() <= FIRST_DELAY);
+        }
+    }
+
+    #[test]
+    fn differs_from_vm_to_vm() {
+        let first = |seed| Backoff::new(FIRST_DELAY, LOCAL_MAX_DELAY, seed).next_delay();
+        assert_ne!(first(0x1234_5678_9abc_def1), first(0x0fed_cba9_8765_4321));
+    }
+}

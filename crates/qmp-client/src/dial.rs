@@ -1,0 +1,236 @@
+//! Reaching a monitor: dialling it, waiting for it to dial in, or taking an inherited socket.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags, open};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::inherited::{Family, Inherited, InheritedError, take};
+use crate::listen::Listener;
+use crate::socket::Socket;
+use crate::{Address, ConnectConfig, ConnectError};
+
+/// The longest path that fits the address of a unix socket, in bytes; the NUL behind it is the 108th.
+///
+/// Source: unix(7), `sun_path`.
+const SOCKET_PATH_MAX_BYTES: usize = 107;
+
+/// Makes connections to one address, one after another. Holds the listening socket if this side listens.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    address: Arc<Address>,
+    listener: Option<Listener>,
+}
+
+impl Dialer {
+    pub(crate) fn new(address: Arc<Address>) -> Self {
+        Self { address, listener: None }
+    }
+
+    pub(crate) fn address(&self) -> Arc<Address> {
+        Arc::clone(&self.address)
+    }
+
+    /// Makes the next connection.
+    pub(crate) async fn dial(&mut self, config: &ConnectConfig) -> Result<Socket, ConnectError> {
+        if self.listener.is_none() {
+            match &*self.address {
+                Address::Unix { path, listen: false } => return self.dial_unix(path).await,
+                Address::Tcp { host, port, listen: false } => {
+                    return self.dial_tcp(host, *port, config).await;
+                }
+                Address::Unix { path, listen: true } => {
+                    self.listener = Some(Listener::bind_unix(path, &self.address).await?);
+                }
+                Address::Tcp { host, port, listen: true } => {
+                    self.listener = Some(Listener::bind_tcp(host, *port, &self.address).await?);
+                }
+                Address::Fd { number, listen } => {
+                    let refused = |error| ConnectError::Inherited { number: *number, error };
+                    let inherited = take(*number).map_err(refused)?;
+                    if !inherited.listening && *listen {
+                        return Err(refused(InheritedError::NotListening));
+                    }
+                    if !inherited.listening {
+                        return adopt(inherited).map_err(|error| self.unreachable(error));
+                    }
+                    let listener =
+                        Listener::from_inherited(inherited).map_err(|error| self.unreachable(error))?;
+                    self.listener = Some(listener);
+                }
+            }
+        }
+        match &self.listener {
+            Some(listener) => listener.accept().await.map_err(|error| self.unreachable(error)),
+            None => unreachable!("whoever dials has returned, whoever listens has a listener"),
+        }
+    }
+
+    /// Whether another connection can be made after this one ended or failed.
+    pub(crate) fn can_repeat(&self) -> bool {
+        self.listener.is_some() || !matches!(*self.address, Address::Fd { .. })
+    }
+
+    async fn dial_unix(&self, path: &Path) -> Result<Socket, ConnectError> {
+        match connect_unix(path).await {
+            Ok(stream) => Ok(Socket::Unix(stream)),
+            Err(error) => Err(match error.kind() {
+                io::ErrorKind::NotFound => ConnectError::NoSuchSocket { path: path.to_owned() },
+                // connect(2) says ECONNREFUSED for a file of any other kind, too.
+                io::ErrorKind::ConnectionRefused if !is_socket(path) => {
+                    ConnectError::NotASocket { path: path.to_owned() }
+                }
+                // The backlog is full; only unix sockets say so.
+                io::ErrorKind::WouldBlock => ConnectError::Busy { address: self.address_owned() },
+                _ => self.unreachable(error),
+            }),
+        }
+    }
+
+    async fn dial_tcp(&self, host: &str, port: u16, config: &ConnectConfig) -> Result<Socket, ConnectError> {
+        let waited = config.dial_timeout;
+        match tokio::time::timeout(waited, TcpStream::connect((host, port))).await {
+            Err(_) => Err(ConnectError::DialTimeout { address: self.address_owned(), waited }),
+            Ok(Err(error)) => Err(self.unreachable(error)),
+            Ok(Ok(stream)) => {
+                // A command is small and somebody waits for its reply.
+                stream.set_nodelay(true).map_err(|error| self.unreachable(error))?;
+                Ok(Socket::Tcp(stream))
+            }
+        }
+    }
+
+    fn unreachable(&self, error: io::Error) -> ConnectError {
+        let address = self.address_owned();
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => ConnectError::Refused { address },
+            io::ErrorKind::PermissionDenied => ConnectError::PermissionDenied { address },
+            _ => ConnectError::Unreachable { address, error: Arc::new(error) },
+        }
+    }
+
+    fn address_owned(&self) -> Address {
+        Address::clone(&self.address)
+    }
+}
+
+fn adopt(inherited: Inherited) -> io::Result<Socket> {
+    match inherited.family {
+        Family::Unix => {
+            let stream = std::os::unix::net::UnixStream::from(inherited.socket);
+            stream.set_nonblocking(true)?;
+            Ok(Socket::Unix(UnixStream::from_std(stream)?))
+        }
+        Family::Tcp => {
+            let stream = std::net::TcpStream::from(inherited.socket);
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            Ok(Socket::Tcp(TcpStream::from_std(stream)?))
+        }
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    // A path that cannot be looked at is not claimed to be something else.
+    std::fs::metadata(path).map_or(true, |found| found.file_type().is_socket())
+}
+
+/// Connects to a socket file, however long its path.
+pub(crate) async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let reachable = SocketPath::of_file(path)?;
+    UnixStream::connect(reachable.path()).await
+}
+
+/// A path that fits the address of a socket: the path itself, or a way to it by an open descriptor.
+#[derive(Debug)]
+pub(crate) struct SocketPath {
+    path: PathBuf,
+    directory_bytes: usize,
+    /// Holds open what the path leads through.
+    _through: Option<OwnedFd>,
+}
+
+impl SocketPath {
+    /// A way to a socket file that exists.
+    pub(crate) fn of_file(path: &Path) -> io::Result<Self> {
+        if path.as_os_str().len() <= SOCKET_PATH_MAX_BYTES {
+            return Ok(Self::short(path));
+        }
+        let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        Ok(Self { path, directory_bytes: 0, _through: Some(file) })
+    }
+
+    /// A way to a socket file that is to be made.
+    pub(crate) fn in_directory(path: &Path) -> io::Result<Self> {
+        if path.as_os_str().len() <= SOCKET_PATH_MAX_BYTES {
+            return Ok(Self::short(path));
+        }
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        let directory = open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let short = format!("/proc/self/fd/{}/", directory.as_raw_fd());
+        let name = path.file_name().unwrap_or(OsStr::from_bytes(b""));
+        let directory_bytes = short.len();
+        Ok(Self { path: PathBuf::from(short).join(name), directory_bytes, _through: Some(directory) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long the file's name may be, in bytes.
+    pub(crate) fn name_max_bytes(&self) -> usize {
+        SOCKET_PATH_MAX_BYTES - self.directory_bytes
+    }
+
+    fn short(path: &Path) -> Self {
+        Self { path: path.to_owned(), directory_bytes: 0, _through: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Root, who runs tests at times, is denied nothing; so what the operating system would say is made up.
+    #[test]
+    fn errors_of_the_operating_system_say_what_to_do() {
+        let dialer = Dialer::new(Arc::new(Address::Unix { path: "/run/vm".into(), listen: false }));
+        let cases = [
+            (
+                io::ErrorKind::PermissionDenied,
+                "permission denied for unix:/run/vm: run as the user that owns the socket, or allow this user to read and write it",
+            ),
+            (
+                io::ErrorKind::ConnectionRefused,
+                "nobody listens on unix:/run/vm: the QEMU behind it has ended or has not started yet",
+            ),
+            (io::ErrorKind::HostUnreachable, "cannot reach unix:/run/vm: host unreachable"),
+        ];
+        for (kind, message) in cases {
+            assert_eq!(dialer.unreachable(kind.into()).to_string(), message);
+        }
+    }
+
+    #[test]
+    fn long_paths_become_short_ones() {
+        let directory = tempfile::tempdir().unwrap();
+        let deep = directory.path().join("d".repeat(100));
+        std::fs::create_dir(&deep).unwrap();
+        let cases = [(107, true), (108, false)];
+        for (bytes, as_it_is) in cases {
+            let path = deep.join("n".repeat(bytes)).display().to_string();
+            let path = PathBuf::from(&path[path.len() - bytes..]);
+            assert_eq!(SocketPath::of_file(&path).is_ok_and(|way| way.path() == path), as_it_is, "{bytes}");
+        }
+        let way = SocketPath::in_directory(&deep.join("qmp")).unwrap();
+        assert!(way.path().starts_with("/proc/self/fd") && way.path().ends_with("qmp"), "{way:?}");
+        assert!(SocketPath::in_directory(&deep.join("none/qmp")).is_err());
+    }
+}

@@ -1,0 +1,277 @@
+//! Staying with a VM for ever.
+//!
+//! [`Follow`] dials (or waits for) the VM, negotiates, asks for its state, and hands out what happens until the
+//! connection ends; then it begins again, with growing delays. It has no task: all work is done in
+//! [`Follow::next`], so its owner decides where it runs, and ten thousand of them are cheap.
+//!
+//! Order: a reply is handed to the owner as a [`PendingReply`], after every event that the server sent before it. The
+//! owner releases it when those events are where they belong, in a journal for instance.
+
+mod live;
+mod stepping;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use qmp_wire::{DetachReason, RawEvent, Version};
+use tokio::time::Sleep;
+
+use crate::backoff::{Backoff, FIRST_DELAY, LOCAL_MAX_DELAY, REMOTE_MAX_DELAY};
+use crate::commander::PendingReply;
+use crate::dial::Dialer;
+use crate::mailbox::Mailbox;
+use crate::socket::Socket;
+use crate::{Address, Commander, ConnectConfig, ConnectError, Event, ExecuteError, Gone};
+use live::{Live, Next};
+
+/// How long the VM's state is waited for. QEMU answers in milliseconds unless another monitor's command keeps it busy.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a VM is followed.
+#[derive(Clone, Debug)]
+pub struct FollowConfig {
+    /// How each connection is made.
+    pub connect: ConnectConfig,
+    /// How long the VM's state is waited for; then the epoch opens with what is known.
+    pub snapshot_timeout: Duration,
+}
+
+impl Default for FollowConfig {
+    fn default() -> Self {
+        Self { connect: ConnectConfig::default(), snapshot_timeout: SNAPSHOT_TIMEOUT }
+    }
+}
+
+/// A VM that is followed. Dropping it ends the connection.
+pub struct Follow {
+    address: Arc<Address>,
+    config: Arc<FollowConfig>,
+    mailbox: Arc<Mailbox>,
+    backoff: Backoff,
+    state: State,
+    /// Events that wait for the owner, in order, before anything that is still in the connection.
+    held: VecDeque<Event>,
+    /// Replies that wait for the owner. They come after what is held.
+    replies: VecDeque<PendingReply>,
+    /// What is lent to the owner until the next call.
+    lent: Option<Box<Lent>>,
+    lent_event: Option<Event>,
+}
+
+enum State {
+    /// Before the next attempt; without a timer, now.
+    Resting {
+        dialer: Dialer,
+        until: Option<Pin<Box<Sleep>>>,
+    },
+    Dialling(Pin<Box<dyn Future<Output = Dialled> + Send>>),
+    Live(Box<Live>),
+    /// There is no next attempt.
+    Over,
+}
+
+/// The dialler comes back with the socket that it made, or with the reason why not.
+type Dialled = (Dialer, Result<Socket, ConnectError>);
+
+enum Lent {
+    Snapshot { text: Box<str>, version: Option<Version> },
+    Error(ConnectError),
+}
+
+/// What happened to a VM that is followed.
+#[derive(Debug)]
+pub enum Followed<'a> {
+    /// An epoch opened: from here on nothing is missing until `Detached`.
+    Attached {
+        /// The VM's state as one JSON object: `{"address": …, "greeting": …, "query-status": …, …}`. A query that the
+        /// release lacks is left out; one that failed stands in `errors`.
+        snapshot: &'a str,
+        /// The version in the greeting.
+        version: Option<&'a Version>,
+    },
+    /// Events, in the order of the stream; at least one.
+    Events(EventBatch<'a>),
+    /// A reply on its way to its asker. Everything that the server sent before it has been handed out.
+    Reply(PendingReply),
+    /// The epoch closed.
+    Detached {
+        /// Why.
+        reason: DetachReason,
+        /// What exactly, for people.
+        detail: String,
+    },
+    /// An attempt to attach failed.
+    Failed {
+        /// Why; the text says what to do.
+        error: &'a ConnectError,
+        /// How many attempts failed in a row, this one included. An epoch of less than a second counts as failed.
+        attempt: u32,
+        /// When the next one begins. `None`: the address serves for one connection only (`fd:N`), and nothing more
+        /// will come.
+        retry_in: Option<Duration>,
+    },
+}
+
+/// Events that are there already, lent one after another. What is not taken out comes again with the next batch.
+pub struct EventBatch<'a> {
+    follow: &'a mut Follow,
+}
+
+/// What [`Follow::poll_step`] found, before anything is lent.
+enum Step {
+    Attached,
+    Events,
+    Reply(PendingReply),
+    Detached { reason: DetachReason, detail: String },
+    Failed { attempt: u32, retry_in: Option<Duration> },
+}
+
+/// Follows the VM at `address`. Nothing happens before the first [`Follow::next`], which must be polled in a tokio
+/// runtime.
+#[must_use]
+pub fn follow(address: Address, config: FollowConfig) -> Follow {
+    let max_delay = match address {
+        Address::Tcp { listen: false, .. } => REMOTE_MAX_DELAY,
+        _ => LOCAL_MAX_DELAY,
+    };
+    let backoff = Backoff::new(FIRST_DELAY, max_delay, RandomState::new().hash_one(&address));
+    let address = Arc::new(address);
+    let dialer = Dialer::new(Arc::clone(&address));
+    Follow {
+        address,
+        config: Arc::new(config),
+        mailbox: Arc::default(),
+        backoff,
+        state: State::Resting { dialer, until: None },
+        held: VecDeque::new(),
+        replies: VecDeque::new(),
+        lent: None,
+        lent_event: None,
+    }
+}
+
+impl Follow {
+    /// Waits for the next thing that happens. Cancel safe.
+    pub async fn next(&mut self) -> Followed<'_> {
+        let step = poll_fn(|cx| self.poll_step(cx)).await;
+        match step {
+            Step::Events => Followed::Events(EventBatch { follow: self }),
+            Step::Reply(reply) => Followed::Reply(reply),
+            Step::Detached { reason, detail } => Followed::Detached { reason, detail },
+            Step::Attached => match self.lent.as_deref() {
+                Some(Lent::Snapshot { text, version }) => {
+                    Followed::Attached { snapshot: text, version: version.as_ref() }
+                }
+                _ => unreachable!("an attached VM leaves its snapshot"),
+            },
+            Step::Failed { attempt, retry_in } => match self.lent.as_deref() {
+                Some(Lent::Error(error)) => Followed::Failed { error, attempt, retry_in },
+                _ => unreachable!("a failed attempt leaves its error"),
+            },
+        }
+    }
+
+    /// Opens another epoch on the same connection, for an owner that lost something on its side and has closed the
+    /// epoch: the VM is asked for its state anew, and the next epoch opens with `Attached`. Events that come from here
+    /// on are handed out after it. Without an epoch that is open this does nothing.
+    pub fn renew(&mut self) {
+        if let State::Live(live) = &mut self.state {
+            live.renew(self.config.snapshot_timeout);
+        }
+    }
+
+    /// A handle that executes commands while an epoch is open.
+    #[must_use]
+    pub fn commander(&self) -> Commander {
+        Commander::new(Arc::clone(&self.mailbox))
+    }
+
+    /// Whom this follows.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+impl fmt::Debug for Follow {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Resting { .. } => "resting",
+            State::Dialling(_) => "dialling",
+            State::Live(live) if live.is_open() => "attached",
+            State::Live(_) => "attaching",
+            State::Over => "over",
+        };
+        out.debug_struct("Follow")
+            .field("address", &self.address)
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        for request in self.mailbox.close(Gone::Left) {
+            drop(PendingReply::new(request.asker, Err(ExecuteError::Gone { reason: Gone::Left })));
+        }
+    }
+}
+
+impl EventBatch<'_> {
+    /// The next event; `None` at the end of the batch.
+    #[allow(clippy::should_implement_trait, reason = "an iterator cannot lend")]
+    pub fn next(&mut self) -> Option<RawEvent<'_>> {
+        self.next_received().map(|(event, _)| event)
+    }
+
+    /// The next event, and when it was read on this host's clock.
+    pub fn next_received(&mut self) -> Option<(RawEvent<'_>, SystemTime)> {
+        let follow = &mut *self.follow;
+        if let Some(event) = follow.held.pop_front() {
+            if follow.held.is_empty() {
+                // What a snapshot held back may have been much.
+                follow.held.shrink_to(1);
+            }
+            let event = follow.lent_event.insert(event);
+            return Some((event.as_raw(), event.received_at));
+        }
+        // Behind a reply, the batch ends: its asker waits.
+        if !follow.replies.is_empty() {
+            return None;
+        }
+        let State::Live(live) = &mut follow.state else { return None };
+        match live.poll_next() {
+            Next::Event(event, received_at) => Some((event, received_at)),
+            Next::Reply(reply) => {
+                follow.replies.push_back(reply);
+                None
+            }
+            Next::Skipped | Next::Nothing | Next::Ended => None,
+        }
+    }
+}
+
+impl fmt::Debug for EventBatch<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("EventBatch").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand VMs are to cost little: these are the parts of one that is attached and idle, apart from the
+    /// address, two small maps and what tokio keeps for a socket (less than 400 bytes together).
+    #[test]
+    fn an_idle_vm_takes_little_memory() {
+        let bytes =
+            size_of::<Follow>() + size_of::<Live>() + size_of::<Mailbox>() + size_of::<FollowConfig>();
+        assert!(bytes <= 1600, "{bytes} bytes");
+    }
+}

@@ -1,0 +1,139 @@
+//! Turns the number of an inherited descriptor into a socket that is owned. The only `unsafe` of the project.
+//!
+//! A number says nothing about who owns it. Descriptors that were opened in this process are close-on-exec (the
+//! standard library and tokio see to that), and inherited ones cannot be: they came through an exec. So the flag tells
+//! them apart; it is set when a descriptor is taken, which also keeps it from being taken twice.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{FileType, fstat};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
+use rustix::net::{AddressFamily, SocketType};
+
+/// Errors of taking an inherited descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InheritedError {
+    /// Nothing is open under this number, or it was used up by an earlier connection.
+    #[error("no such descriptor is open (a connected one serves for one connection only)")]
+    NotOpen,
+    /// The descriptor belongs to this process itself.
+    #[error("it was not inherited: this process opened it itself or has taken it already")]
+    NotInherited,
+    /// The descriptor is something else than a socket.
+    #[error("it is not a socket")]
+    NotASocket,
+    /// The socket is of a kind that carries no monitor.
+    #[error("it is neither a unix nor a TCP stream socket")]
+    NotAStream,
+    /// `,server=on` was asked of a connected socket.
+    #[error("it is not a listening socket: leave out ,server=on")]
+    NotListening,
+}
+
+/// A socket taken over from the process that started this one.
+#[derive(Debug)]
+pub(crate) struct Inherited {
+    pub(crate) socket: OwnedFd,
+    pub(crate) family: Family,
+    pub(crate) listening: bool,
+}
+
+/// What a socket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Unix,
+    Tcp,
+}
+
+/// Between the check and the taking, nobody else must take.
+static TAKING: Mutex<()> = Mutex::new(());
+
+/// Takes the socket with this number out of the process's inheritance.
+pub(crate) fn take(number: RawFd) -> Result<Inherited, InheritedError> {
+    let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if number < 0 {
+        return Err(InheritedError::NotOpen);
+    }
+    // SAFETY: `number` is not −1. The descriptor may not be open; then the first call says EBADF and the borrow ends.
+    // It is not closed meanwhile: only its owner could, and while it is not close-on-exec nobody in here owns it.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let flags = fcntl_getfd(borrowed).map_err(|_| InheritedError::NotOpen)?;
+    if flags.contains(FdFlags::CLOEXEC) {
+        return Err(InheritedError::NotInherited);
+    }
+    let (family, listening) = kind(borrowed)?;
+    fcntl_setfd(borrowed, flags | FdFlags::CLOEXEC).map_err(|_| InheritedError::NotOpen)?;
+    // SAFETY: the descriptor is open, it is a socket, and it was inherited, so nobody in this process owns it; from
+    // here on it is close-on-exec, so it cannot be taken again.
+    let socket = unsafe { OwnedFd::from_raw_fd(number) };
+    Ok(Inherited { socket, family, listening })
+}
+
+fn kind(descriptor: BorrowedFd<'_>) -> Result<(Family, bool), InheritedError> {
+    let stat = fstat(descriptor).map_err(|_| InheritedError::NotOpen)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+        return Err(InheritedError::NotASocket);
+    }
+    let not_a_stream = |_| InheritedError::NotAStream;
+    if socket_type(descriptor).map_err(not_a_stream)? != SocketType::STREAM {
+        return Err(InheritedError::NotAStream);
+    }
+    let family = match socket_domain(descriptor).map_err(not_a_stream)? {
+        AddressFamily::UNIX => Family::Unix,
+        AddressFamily::INET | AddressFamily::INET6 => Family::Tcp,
+        _ => return Err(InheritedError::NotAStream),
+    };
+    Ok((family, socket_acceptconn(descriptor).map_err(not_a_stream)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::IntoRawFd;
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn takes_sockets_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("s")).unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (stream, _other) = UnixStream::pair().unwrap();
+        let (datagram, _other) = UnixDatagram::pair().unwrap();
+        type Case = (&'static str, OwnedFd, Result<(Family, bool), InheritedError>);
+        let cases: [Case; 5] = [
+            ("connected", stream.into(), Ok((Family::Unix, false))),
+            ("listening", listener.into(), Ok((Family::Unix, true))),
+            ("tcp", tcp.into(), Ok((Family::Tcp, true))),
+            ("datagram", datagram.into(), Err(InheritedError::NotAStream)),
+            ("file", File::open("/dev/null").unwrap().into(), Err(InheritedError::NotASocket)),
+        ];
+        for (name, descriptor, expected) in cases {
+            let taken = take(inheritable(descriptor));
+            assert_eq!(taken.map(|taken| (taken.family, taken.listening)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn leaves_alone_what_was_not_inherited() {
+        let (stream, _other) = UnixStream::pair().unwrap();
+        let number = inheritable(stream.into());
+        let taken = take(number).unwrap();
+        assert_eq!(take(number).unwrap_err(), InheritedError::NotInherited, "taken twice");
+        drop(taken);
+        assert_eq!(take(-1).unwrap_err(), InheritedError::NotOpen, "negative");
+        assert_eq!(take(1 << 20).unwrap_err(), InheritedError::NotOpen, "never opened");
+    }
+
+    /// What an exec would have let through.
+    fn inheritable(descriptor: OwnedFd) -> RawFd {
+        fcntl_setfd(&descriptor, FdFlags::empty()).unwrap();
+        descriptor.into_raw_fd()
+    }
+}

@@ -1,0 +1,38 @@
+//! An async client of the QEMU Monitor Protocol that misses nothing.
+//!
+//! Three ways in, from the friendly to the frugal:
+//!
+//! - [`connect`] dials (or waits for) a monitor and gives a [`Monitor`] that executes commands for any number of
+//!   callers, and the ordered stream of [`Events`].
+//! - [`follow`] stays with a VM for ever: it reconnects, asks for the VM's state at each attach, and says when
+//!   certainty ends. Replies pass through its owner, who has every earlier event in hand by then.
+//! - [`Connection`] is a socket and the protocol's state machine without any task: outputs are lent, nothing is copied.
+//!
+//! The crate knows messages, not event names: their meaning is the catalogue's (`qmp-events`).
+
+mod address;
+mod backoff;
+mod commander;
+mod connect_error;
+mod connection;
+mod dial;
+mod events;
+mod exchange;
+mod follow;
+mod gone;
+mod inherited;
+mod listen;
+mod mailbox;
+mod monitor;
+mod snapshot;
+mod socket;
+
+pub use address::{Address, AddressError};
+pub use commander::{Commander, ExecuteError, PendingReply};
+pub use connect_error::ConnectError;
+pub use connection::{ConnectConfig, Connection};
+pub use events::{Event, EventItem, Events};
+pub use follow::{EventBatch, Follow, FollowConfig, Followed, follow};
+pub use gone::Gone;
+pub use inherited::InheritedError;
+pub use monitor::{Monitor, connect, connect_with};

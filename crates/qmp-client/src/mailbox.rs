@@ -1,0 +1,132 @@
+//! Between the callers who execute commands and the one who owns the connection.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use tokio::sync::oneshot;
+
+use crate::{ExecuteError, Gone};
+
+/// Most commands that wait in one mailbox. A QEMU takes in eight at a time; who is that far ahead of it is told so
+/// instead of being kept in memory.
+pub(crate) const MAILBOX_MAX_COMMANDS: usize = 1024;
+
+/// Commands that wait for the owner of the connection.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    state: Mutex<MailboxState>,
+}
+
+#[derive(Debug, Default)]
+struct MailboxState {
+    in_band: VecDeque<Request>,
+    out_of_band: VecDeque<Request>,
+    door: Door,
+    owner: Option<Waker>,
+    abandoned: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+enum Door {
+    #[default]
+    NotAttached,
+    Open,
+    Closed(Gone),
+}
+
+/// A command on its way to the connection.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) command: Box<str>,
+    pub(crate) arguments: Option<Box<str>>,
+    pub(crate) out_of_band: bool,
+    pub(crate) descriptors: Vec<OwnedFd>,
+    pub(crate) asker: Asker,
+}
+
+/// Where the reply of one command goes.
+pub(crate) type Asker = oneshot::Sender<Result<Box<str>, ExecuteError>>;
+
+impl Mailbox {
+    /// Takes commands from here on.
+    pub(crate) fn open(&self) {
+        self.lock().door = Door::Open;
+    }
+
+    /// Refuses commands from here on, and gives back those that were not sent.
+    pub(crate) fn detach(&self) -> Vec<Request> {
+        self.shut(Door::NotAttached)
+    }
+
+    /// Refuses commands for ever, and gives back those that were not sent.
+    pub(crate) fn close(&self, gone: Gone) -> Vec<Request> {
+        self.shut(Door::Closed(gone))
+    }
+
+    fn shut(&self, door: Door) -> Vec<Request> {
+        let mut state = self.lock();
+        state.door = door;
+        let mut unsent = Vec::from(std::mem::take(&mut state.out_of_band));
+        unsent.extend(std::mem::take(&mut state.in_band));
+        unsent
+    }
+
+    /// The next command that may be sent; if there is none, `cx` is woken when one comes.
+    pub(crate) fn poll_take(&self, in_band_has_room: bool, cx: &Context<'_>) -> Option<Request> {
+        let mut state = self.lock();
+        // Nobody waits for these: a command that was given up before it was sent must not take effect.
+        state.out_of_band.retain(|request| !request.asker.is_closed());
+        state.in_band.retain(|request| !request.asker.is_closed());
+        let next = state.out_of_band.pop_front();
+        let next = if next.is_none() && in_band_has_room { state.in_band.pop_front() } else { next };
+        if next.is_none() && !state.owner.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.owner = Some(cx.waker().clone());
+        }
+        next
+    }
+
+    /// Whether all senders went away; if not, the last waker given to [`poll_take`](Self::poll_take) is woken then.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
+    /// The last sender goes away.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        state.abandoned = true;
+        let owner = state.owner.take();
+        drop(state);
+        if let Some(owner) = owner {
+            owner.wake();
+        }
+    }
+
+    /// Leaves a command for the owner of the connection.
+    pub(crate) fn put(&self, request: Request) -> Result<(), ExecuteError> {
+        let mut state = self.lock();
+        match &state.door {
+            Door::Open => {}
+            Door::NotAttached => return Err(ExecuteError::NotAttached),
+            Door::Closed(reason) => return Err(ExecuteError::Gone { reason: reason.clone() }),
+        }
+        let waiting = state.in_band.len() + state.out_of_band.len();
+        if waiting >= MAILBOX_MAX_COMMANDS {
+            return Err(ExecuteError::Busy { waiting });
+        }
+        let queue = if request.out_of_band { &mut state.out_of_band } else { &mut state.in_band };
+        queue.push_back(request);
+        let owner = state.owner.take();
+        drop(state);
+        if let Some(owner) = owner {
+            owner.wake();
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, MailboxState> {
+        // Nothing in here panics between two steps of one change, so a poisoned lock guards a sound mailbox.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

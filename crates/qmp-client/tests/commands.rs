@@ -1,0 +1,308 @@
+//! Commands against a scripted server: who gets which reply, and what happens when none comes.
+
+#![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
+
+mod fake;
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use fake::{Fake, Peer, STOP, name, told};
+use qmp_client::{Address, ConnectConfig, Events, ExecuteError, Monitor, connect, connect_with};
+use serde_json::json;
+
+async fn attached() -> (Monitor, Events, Peer) {
+    let fake = Fake::listen();
+    let address = fake.address();
+    let server = async {
+        let mut peer = fake.accept().await;
+        peer.negotiate().await;
+        peer
+    };
+    let (connected, peer) = tokio::join!(connect(&address), server);
+    let (monitor, events) = connected.unwrap();
+    (monitor, events, peer)
+}
+
+#[tokio::test]
+async fn concurrent_callers_get_their_own_replies() {
+    let (monitor, _events, mut peer) = attached().await;
+    let calls = (0..8).map(|number| {
+        let monitor = monitor.clone();
+        tokio::spawn(
+            async move { monitor.execute_as::<u32>("echo", json!({"number": number})).await.unwrap() },
+        )
+    });
+    let calls: Vec<_> = calls.collect();
+    let mut heard = Vec::new();
+    for _ in 0..8 {
+        heard.push(peer.hear().await);
+    }
+    // The last asked is answered first.
+    for command in heard.iter().rev() {
+        peer.returns(command, &command["arguments"]["number"].to_string()).await;
+    }
+    for (number, call) in calls.into_iter().enumerate() {
+        assert_eq!(call.await.unwrap() as usize, number);
+    }
+}
+
+#[tokio::test]
+async fn at_most_eight_in_band_commands_are_ahead_and_out_of_band_overtakes() {
+    let (monitor, _events, mut peer) = attached().await;
+    assert!(monitor.out_of_band());
+    let mut calls = Vec::new();
+    for number in 0..10 {
+        let monitor = monitor.clone();
+        calls.push(tokio::spawn(async move { monitor.execute("slow", json!({"number": number})).await }));
+    }
+    let mut heard = Vec::new();
+    for _ in 0..8 {
+        heard.push(peer.hear().await);
+    }
+    let commander = monitor.commander().clone();
+    let urgent = tokio::spawn(async move { commander.execute_raw_out_of_band("yank", None).await });
+    let overtaking = peer.hear().await;
+    assert_eq!(overtaking["exec-oob"], "yank", "{overtaking}");
+    peer.returns(&overtaking, "{}").await;
+    assert_eq!(&*urgent.await.unwrap().unwrap(), "{}");
+    for command in &heard {
+        peer.returns(command, "{}").await;
+    }
+    for _ in 0..2 {
+        let command = peer.hear().await;
+        assert_eq!(name(&command), "slow");
+        peer.returns(&command, "{}").await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn refusals_carry_class_and_description() {
+    let (monitor, _events, mut peer) = attached().await;
+    let server = async {
+        let heard = peer.hear().await;
+        assert_eq!(heard["arguments"], json!({"id": "nope"}));
+        peer.refuses(&heard, "DeviceNotFound", "Device 'nope' not found").await;
+    };
+    let (result, ()) = tokio::join!(monitor.execute("device_del", json!({"id": "nope"})), server);
+    let error = result.unwrap_err();
+    assert!(
+        matches!(&error, ExecuteError::Refused(refusal) if &*refusal.class == "DeviceNotFound"),
+        "{error:?}"
+    );
+    assert_eq!(error.to_string(), "DeviceNotFound: Device 'nope' not found");
+}
+
+#[tokio::test]
+async fn arguments_that_are_no_object_are_not_sent() {
+    let (monitor, _events, mut peer) = attached().await;
+    for arguments in ["[]", "7", "{", r#"{}, "id": 1"#, "{} {}", ""] {
+        let error = monitor.execute_raw("stop", Some(arguments)).await.unwrap_err();
+        assert!(matches!(error, ExecuteError::InvalidArguments { .. }), "{arguments}: {error:?}");
+    }
+    assert!(matches!(monitor.execute("stop", 7).await, Err(ExecuteError::InvalidArguments { .. })));
+    let (reply, ()) = tokio::join!(monitor.execute("the-first", ()), peer.answer("the-first", "{}"));
+    reply.unwrap();
+}
+
+#[tokio::test]
+async fn a_reply_of_another_type_is_told() {
+    let (monitor, _events, mut peer) = attached().await;
+    let (reply, ()) =
+        tokio::join!(monitor.execute_as::<u32>("query-name", ()), peer.answer("query-name", "{}"));
+    assert!(matches!(reply, Err(ExecuteError::UnexpectedReply { .. })), "{reply:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_reply_is_nobodys() {
+    let (monitor, _events, mut peer) = attached().await;
+    let hurried = monitor.commander().clone().with_timeout(Duration::from_secs(3));
+    let (result, late) = tokio::join!(hurried.execute("slow", ()), peer.hear());
+    let error = result.unwrap_err();
+    assert_eq!(error.to_string(), "no reply within 3s; the command may still take effect");
+    peer.returns(&late, r#""late""#).await;
+    let (reply, ()) = tokio::join!(monitor.execute("next", ()), peer.answer("next", r#""next""#));
+    assert_eq!(reply.unwrap().get(), r#""next""#);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_read_is_read_from() {
+    let (monitor, mut events, mut peer) = attached().await;
+    // More than any socket buffer takes.
+    let arguments = json!({"text": "x".repeat(8 << 20)});
+    let call = tokio::spawn({
+        let monitor = monitor.clone();
+        async move { monitor.execute("long", arguments).await }
+    });
+    for _ in 0..1000 {
+        peer.say(STOP).await;
+        assert_eq!(told(&mut events).await, "STOP");
+    }
+    assert!(!call.is_finished());
+    let heard = peer.hear().await;
+    assert_eq!(heard["arguments"]["text"].as_str().map(str::len), Some(8 << 20));
+    peer.returns(&heard, "{}").await;
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn too_many_commands_are_refused_and_not_kept() {
+    let (monitor, _events, _peer) = attached().await;
+    let mut calls = Vec::new();
+    let mut refused = None;
+    for _ in 0..2000 {
+        let mut call = Box::pin(monitor.execute_raw("stuck", None));
+        tokio::select! {
+            biased;
+            result = &mut call => refused = Some(result),
+            () = std::future::ready(()) => calls.push(call),
+        }
+        if refused.is_some() {
+            break;
+        }
+    }
+    assert!(matches!(refused, Some(Err(ExecuteError::Busy { waiting: 1024 }))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn commands_given_up_before_they_were_sent_are_not_sent() {
+    let (monitor, _events, mut peer) = attached().await;
+    let first: Vec<_> = (0..8)
+        .map(|_| {
+            let monitor = monitor.clone();
+            tokio::spawn(async move { monitor.execute_raw("first", None).await })
+        })
+        .collect();
+    let mut heard = Vec::new();
+    for _ in 0..8 {
+        heard.push(peer.hear().await);
+    }
+    let given_up = monitor.commander().clone().with_timeout(Duration::ZERO);
+    assert!(matches!(given_up.execute_raw("given-up", None).await, Err(ExecuteError::TimedOut { .. })));
+    for command in &heard {
+        peer.returns(command, "{}").await;
+    }
+    let (reply, ()) = tokio::join!(monitor.execute("next", ()), peer.answer("next", "{}"));
+    reply.unwrap();
+    for call in first {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn descriptors_arrive_with_their_command_one_command_at_a_time() {
+    let (monitor, _events, mut peer) = attached().await;
+    let calls: Vec<_> = ["one", "two"]
+        .into_iter()
+        .map(|text| {
+            let (read, write) = std::io::pipe().unwrap();
+            std::io::Write::write_all(&mut &write, text.as_bytes()).unwrap();
+            let commander = monitor.commander().clone();
+            let arguments = json!({"fdname": text}).to_string();
+            tokio::spawn(async move {
+                commander.execute_with_descriptors("getfd", Some(&arguments), vec![OwnedFd::from(read)]).await
+            })
+        })
+        .collect();
+    for text in ["one", "two"] {
+        let (heard, descriptors) = receive_descriptors(&peer).await;
+        let heard: serde_json::Value = serde_json::from_slice(&heard).expect("one command, and not the next");
+        assert_eq!(heard["arguments"]["fdname"], text);
+        assert_eq!(descriptors.len(), 1);
+        let mut content = String::new();
+        for descriptor in descriptors {
+            std::fs::File::from(descriptor).read_to_string(&mut content).unwrap();
+        }
+        assert_eq!(content, text);
+        peer.returns(&heard, "{}").await;
+    }
+    for call in calls {
+        assert_eq!(&*call.await.unwrap().unwrap(), "{}");
+    }
+}
+
+async fn receive_descriptors(peer: &Peer) -> (Vec<u8>, Vec<OwnedFd>) {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let mut bytes = vec![0; 4096];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = peer
+        .stream
+        .async_io(tokio::io::Interest::READABLE, || {
+            let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
+            Ok(recvmsg(&peer.stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?)
+        })
+        .await
+        .unwrap();
+    let descriptors = control
+        .drain()
+        .flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
+            _ => Vec::new(),
+        })
+        .collect();
+    bytes.truncate(received.bytes);
+    (bytes, descriptors)
+}
+
+#[tokio::test]
+async fn descriptors_need_a_unix_socket_and_have_a_limit() {
+    let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+    let (monitor, _events, _peer) = attached().await;
+    let many = (0..17).map(|_| null()).collect();
+    let error = monitor.commander().execute_with_descriptors("add-fd", None, many).await.unwrap_err();
+    assert!(matches!(error, ExecuteError::TooManyDescriptors { limit: 16 }), "{error:?}");
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address =
+        Address::Tcp { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port(), listen: false };
+    let server = async {
+        let mut peer = Peer::new(listener.accept().await.unwrap().0);
+        peer.negotiate().await;
+        peer
+    };
+    let (connected, _peer) = tokio::join!(connect(&address), server);
+    let (monitor, _events) = connected.unwrap();
+    let error = monitor.commander().execute_with_descriptors("add-fd", None, vec![null()]).await.unwrap_err();
+    assert!(matches!(error, ExecuteError::NoDescriptorPassing), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_connection_lives_as_long_as_monitor_or_events() {
+    let (monitor, events, mut peer) = attached().await;
+    drop(events);
+    let (reply, ()) = tokio::join!(monitor.execute("still-here", ()), peer.answer("still-here", "{}"));
+    reply.unwrap();
+    drop(monitor);
+    assert_eq!(peer.hear_or_end().await, None);
+
+    let (monitor, mut events, mut peer) = attached().await;
+    drop(monitor);
+    peer.say(STOP).await;
+    assert_eq!(told(&mut events).await, "STOP");
+    drop(events);
+    assert_eq!(peer.hear_or_end().await, None);
+}
+
+#[tokio::test]
+async fn out_of_band_is_asked_for_only_if_wanted() {
+    for wanted in [true, false] {
+        let fake = Fake::listen();
+        let address = fake.address();
+        let config = ConnectConfig { out_of_band: wanted, ..ConnectConfig::default() };
+        let server = async {
+            let mut peer = fake.accept().await;
+            peer.say(fake::GREETING).await;
+            let heard = peer.hear().await;
+            peer.returns(&heard, "{}").await;
+            (heard, peer)
+        };
+        let (connected, (heard, _peer)) = tokio::join!(connect_with(&address, &config), server);
+        assert_eq!(connected.unwrap().0.out_of_band(), wanted);
+        assert_eq!(heard["arguments"]["enable"] == json!(["oob"]), wanted, "{heard}");
+    }
+}

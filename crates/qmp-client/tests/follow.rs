@@ -1,0 +1,446 @@
+//! Following a VM against a scripted server: epochs, order, loss.
+
+#![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
+
+mod fake;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use fake::{Fake, GREETING, Peer, RESUME, STOP, name, tell_followed};
+use qmp_client::{Address, ExecuteError, Follow, FollowConfig, Followed, follow};
+use tokio::net::UnixListener;
+
+fn followed(fake: &Fake) -> Follow {
+    follow(fake.address(), FollowConfig::default())
+}
+
+async fn step(follow: &mut Follow) -> String {
+    tell_followed(follow.next().await)
+}
+
+/// Attached to a VM without anything to tell.
+async fn attached(fake: &Fake, follow: &mut Follow) -> Peer {
+    let server = async {
+        let mut peer = fake.accept().await;
+        peer.negotiate().await;
+        peer.tell_state().await;
+        peer
+    };
+    let (line, peer) = tokio::join!(step(follow), server);
+    assert!(line.starts_with("attached {"), "{line}");
+    peer
+}
+
+#[tokio::test]
+async fn a_snapshot_holds_what_the_vm_said_byte_for_byte() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let server = async {
+        let mut peer = fake.accept().await;
+        peer.negotiate().await;
+        peer.answer("query-status", r#"{ "status":"running", "x": 18446744073709551615}"#).await;
+        peer.answer("query-name", r#"{"name": "\u00e9"}"#).await;
+        let uuid = peer.hear().await;
+        let version = peer.hear().await;
+        peer.refuses(&uuid, "GenericError", "no uuid").await;
+        peer.returns(&version, "{}").await;
+        let jobs = peer.hear().await;
+        peer.refuses(&jobs, "CommandNotFound", "The command query-jobs has not been found").await;
+        let migrate = peer.hear().await;
+        peer.refuses(&migrate, "CommandNotFound", "The command query-migrate has not been found").await;
+        peer.answer("query-block-jobs", r#"[{"device": "d0"}]"#).await;
+        peer
+    };
+    let (line, _peer) = tokio::join!(step(&mut follow), server);
+    let greeting = GREETING.strip_prefix(r#"{"QMP": "#).and_then(|rest| rest.strip_suffix('}')).unwrap();
+    let expected = format!(
+        r#"attached {{"address":"{}","greeting":{greeting},"query-status":{{ "status":"running", "x": 18446744073709551615}},"query-name":{{"name": "\u00e9"}},"query-version":{{}},"query-block-jobs":[{{"device": "d0"}}],"errors":{{"query-uuid":{{"class":"GenericError","desc":"no uuid"}}}}}}"#,
+        fake.address()
+    );
+    assert_eq!(line, expected);
+}
+
+#[tokio::test]
+async fn events_before_and_during_the_snapshot_come_after_it_in_order() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let server = async {
+        let mut peer = fake.accept().await;
+        peer.say(r#"{"event": "BEFORE_GREETING"}"#).await;
+        peer.say(GREETING).await;
+        let capabilities = peer.hear().await;
+        peer.say(r#"{"event": "BEFORE_AGREEMENT"}"#).await;
+        peer.returns(&capabilities, "{}").await;
+        peer.say(r#"{"event": "BEFORE_STATE"}"#).await;
+        peer.tell_state().await;
+        peer.say(r#"{"event": "AFTER_STATE"}"#).await;
+        peer
+    };
+    let (line, _peer) = tokio::join!(step(&mut follow), server);
+    assert!(line.starts_with("attached"), "{line}");
+    let mut names = Vec::new();
+    while names.len() < 4 {
+        let line = step(&mut follow).await;
+        names.extend(line.strip_prefix("events ").expect("events").split(' ').map(str::to_owned));
+    }
+    assert_eq!(names, ["BEFORE_GREETING", "BEFORE_AGREEMENT", "BEFORE_STATE", "AFTER_STATE"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_without_answers_is_closed_in_time() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let server = async {
+        let mut peer = fake.accept().await;
+        peer.negotiate().await;
+        let mut heard = Vec::new();
+        for _ in 0..6 {
+            heard.push(peer.hear().await);
+        }
+        peer.returns(&heard[0], r#"{"status": "running"}"#).await;
+        (peer, heard)
+    };
+    let (line, (mut peer, heard)) = tokio::join!(step(&mut follow), server);
+    assert!(line.contains(r#""query-status":{"status": "running"}"#), "{line}");
+    let late =
+        r#""query-migrate":{"class":"TimedOut","desc":"no reply by the time the snapshot was closed"}"#;
+    assert!(line.contains(late), "{line}");
+    // A reply that comes too late is nobody's.
+    peer.returns(&heard[1], "{}").await;
+    peer.say(STOP).await;
+    assert_eq!(step(&mut follow).await, "events STOP");
+}
+
+#[tokio::test]
+async fn a_flood_during_the_snapshot_opens_the_epoch_and_loses_nothing() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let long = format!(r#"{{"event": "LONG", "data": "{}"}}"#, "x".repeat(1 << 20));
+    let server = async {
+        let mut peer = fake.accept().await;
+        peer.negotiate().await;
+        peer.hear().await;
+        for _ in 0..6 {
+            peer.say(&long).await;
+        }
+        peer
+    };
+    let client = async {
+        let line = step(&mut follow).await;
+        assert!(line.starts_with("attached") && line.contains("TimedOut"), "{line}");
+        let mut events = 0;
+        while events < 6 {
+            events += step(&mut follow).await.matches("LONG").count();
+        }
+        assert_eq!(events, 6);
+    };
+    tokio::join!(client, server);
+}
+
+#[tokio::test]
+async fn a_flood_before_the_negotiation_is_no_qemu() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let long = format!(r#"{{"event": "LONG", "data": "{}"}}"#, "x".repeat(1 << 20));
+    let server = async {
+        let mut peer = fake.accept().await;
+        for _ in 0..6 {
+            // The client may close in the middle of it.
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut peer.stream, long.as_bytes()).await;
+        }
+    };
+    let (line, ()) = tokio::join!(step(&mut follow), server);
+    assert!(
+        line.starts_with("failed 1 (again)") && line.contains("sent more than 4194304 bytes of events"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_reply_waits_for_the_owner_who_has_all_events_before_it() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let commander = follow.commander();
+    assert!(matches!(commander.execute_raw("stop", None).await, Err(ExecuteError::NotAttached)));
+    let mut peer = attached(&fake, &mut follow).await;
+
+    let asked = tokio::spawn(async move { commander.execute_raw("stop", None).await });
+    let server = async {
+        let heard = peer.hear().await;
+        assert_eq!(name(&heard), "stop");
+        // In one write: the client reads both at once.
+        let id = &heard["id"];
+        peer.say(&format!("{STOP}\r\n{{\"return\": {{}}, \"id\": {id}}}\r\n{RESUME}")).await;
+    };
+    let (line, ()) = tokio::join!(step(&mut follow), server);
+    assert_eq!(line, "events STOP");
+    let Followed::Reply(pending) = follow.next().await else { panic!("the reply comes after the event") };
+    assert_eq!(step(&mut follow).await, "events RESUME", "the owner may go on while it holds the reply");
+    tokio::task::yield_now().await;
+    assert!(!asked.is_finished(), "the asker waits until the owner releases the reply");
+    pending.release();
+    assert_eq!(&*asked.await.unwrap().unwrap(), "{}");
+}
+
+#[tokio::test]
+async fn what_a_batch_leaves_comes_again() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let mut peer = attached(&fake, &mut follow).await;
+    peer.say(&format!("{STOP}{RESUME}{STOP}")).await;
+    let Followed::Events(mut batch) = follow.next().await else { panic!("events") };
+    assert_eq!(batch.next().unwrap().name, "STOP");
+    let Followed::Events(mut batch) = follow.next().await else { panic!("events") };
+    let (event, received_at) = batch.next_received().unwrap();
+    assert_eq!(event.name, "RESUME");
+    assert!(received_at.elapsed().unwrap() < Duration::from_secs(60));
+    assert_eq!(step(&mut follow).await, "events STOP");
+}
+
+#[tokio::test]
+async fn dropping_the_future_loses_nothing() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let mut peer = attached(&fake, &mut follow).await;
+    for _ in 0..100 {
+        let poll = pin!(follow.next()).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(poll, Poll::Pending));
+        drop(poll);
+        peer.say(STOP).await;
+        assert_eq!(step(&mut follow).await, "events STOP");
+    }
+}
+
+#[tokio::test]
+async fn each_end_closes_the_epoch_with_its_reason_and_the_next_opens() {
+    let cases = [
+        ("", "detached PeerClosed: the VM closed the connection"),
+        (
+            r#"{"event": "ST"#,
+            "detached PeerClosed: the VM closed the connection in the middle of a message, after 13 bytes of it",
+        ),
+        ("]", "detached ProtocolError: expected a message to begin with '{', found ']'"),
+        (GREETING, "detached ProtocolError: the server greeted a second time"),
+    ];
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    for (last_words, expected) in cases {
+        let mut peer = attached(&fake, &mut follow).await;
+        peer.say(STOP).await;
+        peer.write(last_words.as_bytes()).await;
+        drop(peer);
+        assert_eq!(step(&mut follow).await, "events STOP", "{last_words}");
+        assert_eq!(step(&mut follow).await, expected, "{last_words}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_during_the_snapshot_still_hands_out_what_was_said() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let server = async {
+        let mut peer = fake.accept().await;
+        peer.negotiate().await;
+        peer.answer("query-status", r#"{"status": "shutdown"}"#).await;
+        peer.say(r#"{"event": "SHUTDOWN"}"#).await;
+    };
+    let (line, ()) = tokio::join!(step(&mut follow), server);
+    assert!(line.contains(r#""query-status":{"status": "shutdown"}"#), "{line}");
+    assert_eq!(step(&mut follow).await, "events SHUTDOWN");
+    assert_eq!(step(&mut follow).await, "detached PeerClosed: the VM closed the connection");
+}
+
+#[tokio::test]
+async fn commands_in_flight_and_unsent_fail_after_the_epoch_is_closed() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let mut peer = attached(&fake, &mut follow).await;
+    let calls: Vec<_> = (0..9)
+        .map(|_| {
+            let commander = follow.commander();
+            tokio::spawn(async move { commander.execute_raw("quit", None).await })
+        })
+        .collect();
+    let server = async {
+        for _ in 0..8 {
+            peer.hear().await;
+        }
+        drop(peer);
+    };
+    let (line, ()) = tokio::join!(step(&mut follow), server);
+    assert!(line.starts_with("detached PeerClosed"), "{line}");
+    assert!(calls.iter().all(|call| !call.is_finished()), "not before the owner has closed the epoch");
+    for _ in 0..9 {
+        assert_eq!(step(&mut follow).await, "reply");
+    }
+    let mut unsent = 0;
+    for call in calls {
+        match call.await.unwrap() {
+            Err(ExecuteError::Gone { .. }) => {}
+            Err(ExecuteError::NotAttached) => unsent += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(unsent, 1, "the ninth was not sent");
+    assert!(matches!(follow.commander().execute_raw("quit", None).await, Err(ExecuteError::NotAttached)));
+}
+
+#[tokio::test]
+async fn renewing_opens_another_epoch_on_the_same_connection() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let mut peer = attached(&fake, &mut follow).await;
+    follow.renew();
+    follow.renew();
+    let server = async {
+        let status = peer.hear().await;
+        peer.say(STOP).await;
+        peer.returns(&status, r#"{"status": "paused"}"#).await;
+        for query in ["query-name", "query-uuid", "query-version", "query-jobs", "query-migrate"] {
+            peer.answer(query, "{}").await;
+        }
+    };
+    let (line, ()) = tokio::join!(step(&mut follow), server);
+    assert!(line.starts_with("attached") && line.contains(r#"{"status": "paused"}"#), "{line}");
+    assert!(line.contains(r#""greeting":{"version""#), "{line}");
+    assert_eq!(step(&mut follow).await, "events STOP");
+    let asked = tokio::spawn(async move { follow.next().await.is_reply() });
+    drop(peer);
+    assert!(!asked.await.unwrap(), "one snapshot was asked for, not two");
+}
+
+#[tokio::test]
+async fn a_reply_during_the_next_snapshot_comes_after_the_events_before_it() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let mut peer = attached(&fake, &mut follow).await;
+    let commander = follow.commander();
+    let asked = tokio::spawn(async move { commander.execute_raw("stop", None).await });
+    let heard = {
+        let mut next = pin!(follow.next());
+        tokio::select! {
+            _ = &mut next => panic!("nothing happened"),
+            heard = peer.hear() => heard,
+        }
+    };
+    follow.renew();
+    let server = async {
+        peer.say(STOP).await;
+        peer.returns(&heard, "{}").await;
+        peer.tell_state().await;
+    };
+    let (line, ()) = tokio::join!(step(&mut follow), server);
+    assert!(line.starts_with("attached"), "{line}");
+    assert!(!asked.is_finished());
+    assert_eq!(step(&mut follow).await, "events STOP");
+    assert_eq!(step(&mut follow).await, "reply");
+    assert_eq!(&*asked.await.unwrap().unwrap(), "{}");
+}
+
+trait IsReply {
+    fn is_reply(&self) -> bool;
+}
+
+impl IsReply for Followed<'_> {
+    fn is_reply(&self) -> bool {
+        matches!(self, Followed::Reply(_))
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_follow_fails_its_callers() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let mut peer = attached(&fake, &mut follow).await;
+    let commander = follow.commander();
+    let call = tokio::spawn({
+        let commander = commander.clone();
+        async move { commander.execute_raw("stuck", None).await }
+    });
+    let heard = {
+        let mut next = pin!(follow.next());
+        tokio::select! {
+            _ = &mut next => panic!("nothing happened"),
+            heard = peer.hear() => heard,
+        }
+    };
+    assert_eq!(name(&heard), "stuck");
+    drop(follow);
+    assert!(matches!(call.await.unwrap(), Err(ExecuteError::Gone { .. })));
+    assert!(matches!(commander.execute_raw("stuck", None).await, Err(ExecuteError::Gone { .. })));
+    assert_eq!(peer.hear_or_end().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_told_and_a_socket_that_appears_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("qmp");
+    let mut follow = follow(Address::Unix { path: path.clone(), listen: false }, FollowConfig::default());
+    for expected in 1..=10 {
+        let Followed::Failed { error, attempt, retry_in } = follow.next().await else {
+            panic!("nobody is there")
+        };
+        assert_eq!(attempt, expected);
+        assert!(error.to_string().contains("is the VM running?"), "{error}");
+        assert!(retry_in.unwrap() <= Duration::from_secs(1));
+    }
+    let fake = Fake { listener: UnixListener::bind(&path).unwrap(), directory };
+    let before = tokio::time::Instant::now();
+    let mut peer = attached(&fake, &mut follow).await;
+    assert!(before.elapsed() <= Duration::from_secs(1), "{:?}", before.elapsed());
+    peer.say(STOP).await;
+    assert_eq!(step(&mut follow).await, "events STOP");
+    // After an epoch that lasted, the next attempt is made at once.
+    tokio::time::advance(Duration::from_secs(2)).await;
+    drop((peer, fake));
+    assert!(step(&mut follow).await.starts_with("detached"));
+    assert!(step(&mut follow).await.starts_with("failed 1 (again)"));
+}
+
+#[tokio::test]
+async fn a_qemu_that_dials_in_again_is_attached_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("qmp");
+    let mut follow = follow(Address::Unix { path: path.clone(), listen: true }, FollowConfig::default());
+    for _ in 0..3 {
+        let server = async {
+            let stream = loop {
+                match tokio::net::UnixStream::connect(&path).await {
+                    Ok(stream) => break stream,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
+            let mut peer = Peer::new(stream);
+            peer.negotiate().await;
+            peer.tell_state().await;
+        };
+        let (line, ()) = tokio::join!(step(&mut follow), server);
+        assert!(line.starts_with("attached"), "{line}");
+        assert!(step(&mut follow).await.starts_with("detached PeerClosed"));
+    }
+    drop(follow);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn an_inherited_connection_ends_for_good() {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::empty()).unwrap();
+    let number = std::os::fd::IntoRawFd::into_raw_fd(ours);
+    let mut follow = follow(Address::Fd { number, listen: false }, FollowConfig::default());
+    let server = async {
+        let mut peer = Peer::new(tokio::net::UnixStream::from_std(theirs).unwrap());
+        peer.negotiate().await;
+        peer.tell_state().await;
+    };
+    let (line, ()) = tokio::join!(step(&mut follow), server);
+    assert!(line.starts_with("attached"), "{line}");
+    assert!(step(&mut follow).await.starts_with("detached"));
+    assert!(step(&mut follow).await.starts_with("failed 2 (for good)"));
+    let after = pin!(follow.next()).poll(&mut Context::from_waker(Waker::noop())).is_pending();
+    assert!(after, "nothing more comes");
+}
