@@ -1,0 +1,206 @@
+//! How long it takes to attach to N idle monitors, and what each costs in memory afterwards.
+//!
+//! `cargo bench -p qmp-hub --bench attach -- [N]` (1,000 if nothing is said; the hub is meant for 10,000). The
+//! monitors are unix sockets served by processes of their own; each contestant runs in a fresh process, on two
+//! threads, and attaches to all of them at once:
+//!
+//! - `raw`: connect, read the greeting, negotiate. Nothing is kept but the socket: the limit.
+//! - `qapi`: the same through the crate of that name.
+//! - `qmp-client`: the same through `Connection`.
+//! - `hub`: from `Hub::start` until every VM's state has been asked for (some ten queries each) and every `attached`
+//!   record is committed.
+//!
+//! Budgets: `qmp-client` ≥ 0.7 × raw; hub ≤ 4 KiB for each idle VM.
+
+use std::any::Any;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use qmp_client::{Address, ConnectConfig, Connection};
+use qmp_hub::{Hub, HubConfig};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+/// Monitors in one process, each with a listener and a connection: stays below the usual hard limit of open files.
+const MONITORS_A_PROCESS: usize = 4_000;
+
+const GREETING: &[u8] = concat!(
+    r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "#,
+    r#""capabilities": ["oob"]}}"#,
+    "\r\n"
+)
+.as_bytes();
+
+fn main() {
+    raise_open_files();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["monitors", home, first, end] => run(serve_monitors(home, number(first), number(end))),
+        ["contestant", name, home, monitors] => run(contend(name, Path::new(home), number(monitors))),
+        [] => compare(1_000),
+        [monitors] => compare(number(monitors)),
+        _ => panic!("usage: attach [NUMBER OF MONITORS]"),
+    }
+}
+
+fn compare(monitors: usize) {
+    let home = tempfile::tempdir().expect("a directory");
+    let own = std::env::current_exe().expect("this program");
+    let path = home.path().to_str().expect("UTF-8");
+    let mut servers = Vec::new();
+    for first in (0..monitors).step_by(MONITORS_A_PROCESS) {
+        let end = (first + MONITORS_A_PROCESS).min(monitors);
+        let mut server = Command::new(&own)
+            .args(["monitors", path, &first.to_string(), &end.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let mut ready = String::new();
+        BufReader::new(server.stdout.take().expect("piped")).read_line(&mut ready).expect("a line");
+        servers.push(server);
+    }
+    println!("{monitors} idle monitors");
+    for contestant in ["raw", "qapi", "qmp-client", "hub"] {
+        let ended = Command::new(&own)
+            .args(["contestant", contestant, path, &monitors.to_string()])
+            .status()
+            .expect("starts");
+        assert!(ended.success(), "{contestant} failed");
+    }
+    for mut server in servers {
+        server.kill().expect("runs");
+        server.wait().expect("ends");
+    }
+}
+
+async fn contend(contestant: &str, home: &Path, monitors: usize) {
+    let paths: Vec<PathBuf> = (0..monitors).map(|n| socket(home, n)).collect();
+    let before_kib = resident_kib();
+    let start = Instant::now();
+    // What is attached is kept until the memory has been measured.
+    let kept: Box<dyn Any> = match contestant {
+        "raw" => Box::new(all(paths, raw).await),
+        "qapi" => Box::new(all(paths, qapi).await),
+        "qmp-client" => Box::new(all(paths, client).await),
+        "hub" => Box::new(hub(home, &paths).await),
+        _ => panic!("no contestant {contestant}"),
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    let kib = resident_kib().saturating_sub(before_kib);
+    drop(kept);
+    let (rate, each) = (monitors as f64 / seconds, kib as f64 / monitors as f64);
+    println!("{contestant:<12}{:>8.0} ms {rate:>8.0}/s {each:>8.2} KiB each", seconds * 1e3);
+}
+
+/// Attaches to all monitors at once, a task for each.
+async fn all<T, F>(paths: Vec<PathBuf>, attach: fn(PathBuf) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let tasks: JoinSet<T> = paths.into_iter().map(attach).collect();
+    tasks.join_all().await
+}
+
+async fn raw(path: PathBuf) -> UnixStream {
+    let mut stream = UnixStream::connect(path).await.expect("connects");
+    let mut bytes = [0; 512];
+    let greeted = stream.read(&mut bytes).await.expect("a greeting");
+    assert!(bytes[..greeted].ends_with(b"\r\n"));
+    stream.write_all(b"{\"execute\": \"qmp_capabilities\"}\r\n").await.expect("writes");
+    let replied = stream.read(&mut bytes).await.expect("a reply");
+    assert!(bytes[..replied].ends_with(b"\r\n"));
+    stream
+}
+
+async fn qapi(path: PathBuf) -> impl Any + Send {
+    let negotiation = qapi::futures::QmpStreamTokio::open_uds(path).await.expect("connects");
+    negotiation.negotiate().await.expect("negotiates")
+}
+
+async fn client(path: PathBuf) -> Connection {
+    let address = Address::Unix { path, listen: false };
+    let mut connection = Connection::open(&address, &ConnectConfig::default()).await.expect("connects");
+    connection.negotiate(|_| ()).await.expect("negotiates");
+    connection
+}
+
+async fn hub(home: &Path, paths: &[PathBuf]) -> Hub {
+    let mut config = HubConfig::new(home.join("journal.db"));
+    for (n, path) in paths.iter().enumerate() {
+        let name = format!("vm{n}").parse().expect("a name");
+        config.attach.push((name, Address::Unix { path: path.clone(), listen: false }));
+    }
+    let hub = Hub::start(config).await.expect("starts");
+    let mut head = hub.journal().watch_head();
+    head.wait_for(|head| head.0 >= paths.len() as u64).await.expect("the journal goes on");
+    hub
+}
+
+async fn serve_monitors(home: &str, first: usize, end: usize) {
+    let mut monitors = JoinSet::new();
+    for n in first..end {
+        let listener = UnixListener::bind(socket(Path::new(home), n)).expect("binds");
+        monitors.spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("a client");
+                // The client leaves when its process ends.
+                let _ = play(stream).await;
+            }
+        });
+    }
+    println!("ready");
+    monitors.join_all().await;
+}
+
+/// Greets, and answers each line that holds a command with an empty object.
+async fn play(mut stream: UnixStream) -> std::io::Result<()> {
+    stream.write_all(GREETING).await?;
+    let mut requests = Vec::new();
+    loop {
+        if stream.read_buf(&mut requests).await? == 0 {
+            return Ok(());
+        }
+        let mut replies = Vec::new();
+        let mut values = serde_json::Deserializer::from_slice(&requests).into_iter::<serde_json::Value>();
+        while let Some(Ok(request)) = values.next() {
+            let id = request.get("id").map(|id| format!(", \"id\": {id}")).unwrap_or_default();
+            replies.extend_from_slice(format!("{{\"return\": {{}}{id}}}\r\n").as_bytes());
+        }
+        let taken = values.byte_offset();
+        requests.drain(..taken);
+        stream.write_all(&replies).await?;
+    }
+}
+
+fn socket(home: &Path, n: usize) -> PathBuf {
+    home.join(format!("{n}.sock"))
+}
+
+fn number(text: &str) -> usize {
+    text.parse().expect("a number of monitors")
+}
+
+fn run(work: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().expect("a runtime").block_on(work);
+}
+
+/// Memory of this process that is in RAM, in KiB.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Each monitor needs a socket here, and two in the process that plays it.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("up to the hard limit is allowed");
+}

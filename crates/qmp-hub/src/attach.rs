@@ -1,0 +1,228 @@
+//! One VM: from its monitor into the journal.
+//!
+//! The task reads for ever. Each batch of events that one read brought becomes one append, which never waits.
+//! When the journal has no room (a stalled disk), what comes is counted and thrown away; as soon as there is
+//! room, the epoch is closed with that count, and the VM is asked for its state again over the same connection,
+//! which opens the next epoch. Keeping the connection means that QEMU throws nothing away, and that no other
+//! client takes the monitor meanwhile.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use qmp_client::{EventBatch, Follow, Followed, PendingReply};
+use qmp_wire::{Body, DetachReason};
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::journal::{Appender, Batch, Draft, Ticket};
+use crate::vms::Vm;
+
+/// Follows one VM until the hub stops.
+pub(crate) struct Attachment {
+    vm: Arc<Vm>,
+    appender: Appender,
+    epoch: EpochState,
+    /// The last append: replies that came after it wait for its commit.
+    last: Option<Ticket>,
+    /// Nothing will ever be committed any more. The monitor is read all the same, so that the VM does not grow.
+    journal_ended: bool,
+}
+
+/// The VM's epoch, as far as the journal has been told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EpochState {
+    Closed,
+    Open,
+    /// The journal had no room, and has an open epoch that is to be closed.
+    Overrun {
+        lost_events: u64,
+    },
+    /// The journal had no room for the record that opens an epoch.
+    Unrecorded,
+}
+
+impl Attachment {
+    pub(crate) fn new(vm: Arc<Vm>, appender: Appender) -> Self {
+        Self { vm, appender, epoch: EpochState::Closed, last: None, journal_ended: false }
+    }
+
+    /// Runs until `stop` is true; then closes the epoch, waits for its commit, and only then leaves the monitor.
+    ///
+    /// The follower is boxed because a future keeps an argument of its function twice.
+    pub(crate) async fn run(mut self, mut follow: Box<Follow>, mut stop: watch::Receiver<bool>) {
+        let over = loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break false,
+                room = self.appender.room(), if self.waits_for_room() && !self.journal_ended => {
+                    self.journal_ended = room.is_err();
+                    if self.record_overrun() {
+                        follow.renew();
+                    }
+                }
+                followed = follow.next() => {
+                    if self.take(followed).is_break() {
+                        break true;
+                    }
+                }
+            }
+        };
+        if over {
+            // The sender lives as long as the hub.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+        self.close_at_stop().await;
+    }
+
+    /// Takes what happened; breaks when nothing more can happen.
+    fn take(&mut self, followed: Followed<'_>) -> ControlFlow<()> {
+        match followed {
+            Followed::Attached { snapshot, .. } => self.attached(snapshot),
+            Followed::Events(events) => self.events(events),
+            Followed::Reply(reply) => self.reply(reply),
+            Followed::Detached { reason, detail } => self.detached(reason, &detail),
+            Followed::Failed { error, attempt, retry_in } => {
+                let error = error.to_string();
+                if self.vm.attempt_failed(&error) {
+                    tracing::warn!(vm = %self.vm.name, attempt, "cannot attach to {}: {error}", self.vm.name);
+                }
+                // A descriptor that was inherited cannot be connected a second time.
+                if retry_in.is_none() {
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn attached(&mut self, snapshot: &str) {
+        // The peer left and came back before there was room to close the epoch that it had.
+        if matches!(self.epoch, EpochState::Overrun { .. }) && !self.record_overrun() {
+            return;
+        }
+        if self.append_one(Body::Attached { snapshot: Cow::Borrowed(snapshot) }) {
+            self.epoch = EpochState::Open;
+            self.vm.attached(clock::now());
+            tracing::info!(vm = %self.vm.name, "attached");
+        } else {
+            self.overrun(EpochState::Unrecorded);
+        }
+    }
+
+    fn events(&mut self, mut events: EventBatch<'_>) {
+        let recording = self.epoch == EpochState::Open;
+        let mut batch = Batch::new();
+        let mut count = 0;
+        while let Some((event, received_at)) = events.next_received() {
+            count += 1;
+            if recording {
+                let data = event.data.map(Cow::Borrowed);
+                let body = Body::Event { name: event.name, timestamp: event.timestamp, data };
+                let received = clock::micros(received_at);
+                batch.push(&Draft { vm: self.vm.name.as_str(), received, body });
+            }
+        }
+        if let EpochState::Overrun { lost_events } = &mut self.epoch {
+            *lost_events += count;
+        }
+        if recording && !self.append(batch) {
+            self.overrun(EpochState::Overrun { lost_events: count });
+        }
+    }
+
+    /// Lets the asker have the reply once the events before it are committed; nobody else waits for that.
+    fn reply(&self, reply: PendingReply) {
+        match self.last {
+            Some(ticket) if !self.waits_for_room() => {
+                let appender = self.appender.clone();
+                tokio::spawn(async move {
+                    // Without a journal the command was carried out all the same, and the asker must know.
+                    let _ = appender.committed(ticket).await;
+                    reply.release();
+                });
+            }
+            _ => reply.release(),
+        }
+    }
+
+    fn detached(&mut self, reason: DetachReason, detail: &str) {
+        tracing::warn!(vm = %self.vm.name, "detached: {detail}");
+        if self.epoch == EpochState::Open {
+            let body = Body::Detached { reason, detail: Some(Cow::Borrowed(detail)) };
+            if !self.append_one(body) {
+                self.overrun(EpochState::Overrun { lost_events: 0 });
+                return;
+            }
+        }
+        // After an overrun its record still waits for room; that the peer is gone besides changes nothing there.
+        if !matches!(self.epoch, EpochState::Overrun { .. }) {
+            self.epoch = EpochState::Closed;
+        }
+        self.vm.detached(detail, clock::now());
+    }
+
+    fn overrun(&mut self, state: EpochState) {
+        self.epoch = state;
+        self.vm.overrun(clock::now());
+        tracing::error!(vm = %self.vm.name, "the journal has no room; events are thrown away until it has");
+    }
+
+    /// Closes the epoch that the overrun ended. Returns whether the VM is to be asked for its state again.
+    fn record_overrun(&mut self) -> bool {
+        if let EpochState::Overrun { lost_events } = self.epoch {
+            let detail = format!("the journal had no room; {lost_events} events were thrown away");
+            let body = Body::Detached { reason: DetachReason::Overrun, detail: Some(detail.into()) };
+            if !self.append_one(body) {
+                return false;
+            }
+            tracing::warn!(vm = %self.vm.name, lost_events, "the journal has room again");
+        }
+        self.epoch = EpochState::Closed;
+        true
+    }
+
+    async fn close_at_stop(&mut self) {
+        loop {
+            let recorded = match self.epoch {
+                EpochState::Closed | EpochState::Unrecorded => break,
+                EpochState::Overrun { .. } => self.record_overrun(),
+                EpochState::Open => {
+                    let detail = Some(Cow::Borrowed("the hub was asked to stop"));
+                    self.append_one(Body::Detached { reason: DetachReason::HubStopped, detail })
+                }
+            };
+            if recorded {
+                break;
+            }
+            if self.appender.room().await.is_err() {
+                break;
+            }
+        }
+        self.vm.detached("the hub stops", clock::now());
+        if let Some(ticket) = self.last.take() {
+            let _ = self.appender.committed(ticket).await;
+        }
+    }
+
+    fn waits_for_room(&self) -> bool {
+        matches!(self.epoch, EpochState::Overrun { .. } | EpochState::Unrecorded)
+    }
+
+    fn append_one(&mut self, body: Body<'_>) -> bool {
+        let mut batch = Batch::new();
+        batch.push(&Draft { vm: self.vm.name.as_str(), received: clock::now(), body });
+        self.append(batch)
+    }
+
+    /// Hands `batch` to the journal; `false` if it has no room. The memory of a batch is not kept: most VMs say
+    /// nothing for minutes, and there may be thousands of them.
+    fn append(&mut self, mut batch: Batch) -> bool {
+        match self.appender.append(&mut batch) {
+            Ok(ticket) => {
+                self.last = Some(ticket);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}

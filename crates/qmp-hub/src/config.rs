@@ -1,0 +1,223 @@
+//! What a hub is told: which VMs, which journal, where to serve.
+//!
+//! Part of it comes from a TOML file, part from the command line. Nothing in a file is passed over: a key that
+//! is unknown, a name that stands twice, an address that cannot be read are each a [`Problem`] with its line,
+//! and all of them are reported at once.
+//!
+//! ```toml
+//! journal = "/var/lib/qmp-events/journal.db"
+//! http = ["unix:/run/qmp-events/hub.sock", "tcp:127.0.0.1:8080"]     # or a single string
+//!
+//! [[vm]]
+//! name = "web1"
+//! address = "unix:/run/vm/web1.sock"
+//! ```
+//!
+//! Relative paths are taken from the directory in which the hub is started, as QEMU does with its own.
+
+mod file;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use qmp_client::Address;
+
+pub use file::ConfigFile;
+pub(crate) use file::nearest;
+
+use crate::journal::JournalOptions;
+use crate::{HttpAddress, VmName};
+
+/// Everything that [`Hub::start`](crate::Hub::start) wants to know.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// The VMs, each name once.
+    pub attach: Vec<(VmName, Address)>,
+    /// The journal's file; created if missing.
+    pub journal: PathBuf,
+    /// Limits and habits of the journal.
+    pub journal_options: JournalOptions,
+    /// Where to serve HTTP. With none, the hub only keeps its journal.
+    pub http: Vec<HttpAddress>,
+}
+
+/// What the command line says, and what holds when neither it nor the file says anything.
+#[derive(Clone, Debug)]
+pub struct CommandLine {
+    /// VMs besides those of the file.
+    pub attach: Vec<(VmName, Address)>,
+    /// Goes before the file's.
+    pub journal: Option<PathBuf>,
+    /// Goes before the file's, if it is not empty.
+    pub http: Vec<HttpAddress>,
+    /// The journal when none is named.
+    pub default_journal: PathBuf,
+    /// The address when none is named.
+    pub default_http: HttpAddress,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where; `None` on the command line.
+    pub place: Option<Place>,
+    /// What is wrong, and what to do.
+    pub message: Box<str>,
+}
+
+/// A line of a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named.
+    pub path: Box<Path>,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+/// Errors of reading a configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: Box<Path>,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The configuration is wrong; one line for each problem, at least one.
+    #[error("{}", one_a_line(.0))]
+    Wrong(Vec<Problem>),
+}
+
+impl HubConfig {
+    /// A hub with that journal, no VMs and no HTTP.
+    #[must_use]
+    pub fn new(journal: impl Into<PathBuf>) -> Self {
+        Self {
+            attach: Vec::new(),
+            journal: journal.into(),
+            journal_options: JournalOptions::default(),
+            http: Vec::new(),
+        }
+    }
+
+    /// Puts together what file and command line say.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Wrong`] if a VM's name stands twice, wherever.
+    pub fn assemble(file: Option<ConfigFile>, command_line: CommandLine) -> Result<Self, ConfigError> {
+        let file = file.unwrap_or_default();
+        let mut problems = Vec::new();
+        let mut attach = Vec::new();
+        let mut taken: HashMap<VmName, Option<Place>> =
+            file.vms.iter().map(|vm| (vm.name.clone(), Some(vm.place.clone()))).collect();
+        for (name, address) in command_line.attach {
+            match taken.insert(name.clone(), None) {
+                None => attach.push((name, address)),
+                Some(place) => {
+                    problems.push(Problem { place: None, message: twice(&name, place.as_ref()) });
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError::Wrong(problems));
+        }
+        let http = [command_line.http, file.http].into_iter().find(|http| !http.is_empty());
+        Ok(Self {
+            attach: file.vms.into_iter().map(|vm| (vm.name, vm.address)).chain(attach).collect(),
+            journal: command_line.journal.or(file.journal).unwrap_or(command_line.default_journal),
+            journal_options: JournalOptions::default(),
+            http: http.unwrap_or_else(|| vec![command_line.default_http]),
+        })
+    }
+}
+
+fn twice(name: &VmName, first: Option<&Place>) -> Box<str> {
+    let other = first.map_or_else(|| "another --attach".to_owned(), Place::to_string);
+    format!("--attach {name}: a VM of this name is already at {other}; each VM needs a name of its own")
+        .into()
+}
+
+fn one_a_line(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.path.display(), self.line)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(formatter, "{place}: ")?;
+        }
+        formatter.write_str(&self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_goes_before_the_file() {
+        let file = "journal = '/f.db'\nhttp = '/f.sock'\n[[vm]]\nname = 'a'\naddress = '/a'";
+        //  file, --journal, --http, --attach             journal, http, names
+        type Case<'a> = (&'a str, Option<&'a str>, &'a [&'a str], &'a [&'a str], &'a str);
+        let cases: [Case<'_>; 4] = [
+            ("", None, &[], &[], "/default.db unix:/default.sock "),
+            (file, None, &[], &["b"], "/f.db unix:/f.sock a b"),
+            (file, Some("/c.db"), &["/c.sock"], &[], "/c.db unix:/c.sock a"),
+            ("", Some("/c.db"), &["/c.sock", "[::1]:7"], &["x", "y"], "/c.db unix:/c.sock tcp:[::1]:7 x y"),
+        ];
+        for (file, journal, http, attach, expected) in cases {
+            assert_eq!(assembled(file, journal, http, attach), expected, "{file:?} {attach:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_stands_once() {
+        let file = "[[vm]]\nname = 'a'\naddress = '/a'";
+        let cases: [(&str, &[&str], &str); 2] = [
+            (
+                file,
+                &["a"],
+                "--attach a: a VM of this name is already at hub.toml:2; each VM needs a name of its own",
+            ),
+            (
+                "",
+                &["b", "b"],
+                "--attach b: a VM of this name is already at another --attach; each VM needs a name of its own",
+            ),
+        ];
+        for (file, attach, expected) in cases {
+            assert_eq!(assembled(file, None, &[], attach), expected);
+        }
+    }
+
+    fn assembled(file: &str, journal: Option<&str>, http: &[&str], attach: &[&str]) -> String {
+        let vm = |name: &&str| (name.parse().expect("a name"), "/vm".parse().expect("an address"));
+        let command_line = CommandLine {
+            attach: attach.iter().map(vm).collect(),
+            journal: journal.map(PathBuf::from),
+            http: http.iter().map(|address| address.parse().expect("an address")).collect(),
+            default_journal: "/default.db".into(),
+            default_http: HttpAddress::Unix("/default.sock".into()),
+        };
+        let file = ConfigFile::parse(file, Path::new("hub.toml")).expect("a good file");
+        match HubConfig::assemble(Some(file), command_line) {
+            Err(error) => error.to_string(),
+            Ok(config) => {
+                let http: Vec<_> = config.http.iter().map(HttpAddress::to_string).collect();
+                let names: Vec<_> = config.attach.iter().map(|(name, _)| name.as_str()).collect();
+                format!("{} {} {}", config.journal.display(), http.join(" "), names.join(" "))
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The configuration file, read key by key so that each problem has its line.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use qmp_client::Address;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{ConfigError, Place, Problem};
+use crate::{HttpAddress, VmName};
+
+/// What a configuration file says.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigFile {
+    pub(super) vms: Vec<ConfiguredVm>,
+    pub(super) journal: Option<PathBuf>,
+    pub(super) http: Vec<HttpAddress>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ConfiguredVm {
+    pub(super) name: VmName,
+    pub(super) address: Address,
+    pub(super) place: Place,
+}
+
+impl ConfigFile {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Read`] if it cannot be read, [`ConfigError::Wrong`] with everything that is wrong in it.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads `text`, which came from `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Wrong`] with everything that is wrong in it.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let mut reading = Reading { text, path, problems: Vec::new() };
+        let file = reading.file();
+        if reading.problems.is_empty() { Ok(file) } else { Err(ConfigError::Wrong(reading.problems)) }
+    }
+}
+
+struct Reading<'t> {
+    text: &'t str,
+    path: &'t Path,
+    problems: Vec<Problem>,
+}
+
+type Value<'t> = Spanned<DeValue<'t>>;
+
+impl<'t> Reading<'t> {
+    fn file(&mut self) -> ConfigFile {
+        let mut file = ConfigFile::default();
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        if !errors.is_empty() {
+            for error in errors {
+                self.problem(&error.span().unwrap_or_default(), error.message());
+            }
+            return file;
+        }
+        for (key, value) in table.get_ref() {
+            match key.get_ref().as_ref() {
+                "journal" => file.journal = self.string(value, "a path").map(PathBuf::from),
+                "http" => file.http = self.http(value),
+                "vm" => file.vms = self.vms(value),
+                _ => self.unknown(key, &["journal", "http", "vm"]),
+            }
+        }
+        file
+    }
+
+    fn http(&mut self, value: &Value<'t>) -> Vec<HttpAddress> {
+        match value.get_ref() {
+            DeValue::Array(addresses) => {
+                addresses.iter().filter_map(|address| self.parsed(address, "an address")).collect()
+            }
+            _ => self.parsed(value, "an address or a list of addresses").into_iter().collect(),
+        }
+    }
+
+    fn vms(&mut self, value: &Value<'t>) -> Vec<ConfiguredVm> {
+        let DeValue::Array(tables) = value.get_ref() else {
+            self.problem(&value.span(), "a VM is written as [[vm]], in double brackets");
+            return Vec::new();
+        };
+        let mut vms: Vec<ConfiguredVm> = Vec::with_capacity(tables.len());
+        let mut first_lines: HashMap<VmName, usize> = HashMap::new();
+        for table in tables {
+            let Some(vm) = self.vm(table) else { continue };
+            match first_lines.get(&vm.name) {
+                None => {
+                    first_lines.insert(vm.name.clone(), vm.place.line);
+                    vms.push(vm);
+                }
+                Some(first) => {
+                    let message = format!(
+                        "the name \"{}\" stands twice, here and in line {first}; each VM needs a name of its own",
+                        vm.name
+                    );
+                    self.problems.push(Problem { place: Some(vm.place), message: message.into() });
+                }
+            }
+        }
+        vms
+    }
+
+    fn vm(&mut self, value: &Value<'t>) -> Option<ConfiguredVm> {
+        let DeValue::Table(table) = value.get_ref() else {
+            self.problem(&value.span(), "a VM is a table with a name and an address");
+            return None;
+        };
+        let problems_before = self.problems.len();
+        let (mut name, mut address) = (None, None);
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "name" => name = Some((self.parsed(value, "a name"), value.span())),
+                "address" => address = Some(self.parsed(value, "an address")),
+                _ => self.unknown(key, &["name", "address"]),
+            }
+        }
+        // A misspelt key would otherwise be reported twice: as unknown, and as missing.
+        if problems_before == self.problems.len() {
+            if name.is_none() {
+                self.problem(&value.span(), "this VM has no name; add: name = \"…\"");
+            }
+            if address.is_none() {
+                self.problem(
+                    &value.span(),
+                    "this VM has no address; add: address = \"unix:/path/of/qmp.sock\"",
+                );
+            }
+        }
+        let (name, span) = name?;
+        Some(ConfiguredVm { name: name?, address: address??, place: self.place(&span) })
+    }
+
+    fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, value: &Value<'t>, wanted: &str) -> Option<T> {
+        let text = self.string(value, wanted)?;
+        match text.parse() {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                self.problem(&value.span(), &error.to_string());
+                None
+            }
+        }
+    }
+
+    fn string<'v>(&mut self, value: &'v Value<'t>, wanted: &str) -> Option<&'v str> {
+        let text = value.get_ref().as_str();
+        match text {
+            None => {
+                let found = value.get_ref().type_str();
+                self.problem(&value.span(), &format!("expected {wanted} in quotes, found {found}"));
+                None
+            }
+            Some("") => {
+                self.problem(&value.span(), &format!("expected {wanted}, found an empty text"));
+                None
+            }
+            Some(_) => text,
+        }
+    }
+
+    fn unknown(&mut self, key: &Spanned<std::borrow::Cow<'_, str>>, known: &[&str]) {
+        let name = key.get_ref();
+        let advice = match nearest(name, known) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("known here: {}", known.join(", ")),
+        };
+        self.problem(&key.span(), &format!("unknown key \"{name}\"; {advice}"));
+    }
+
+    fn problem(&mut self, span: &Range<usize>, message: &str) {
+        // The parser's messages may have several lines; a problem has one.
+        let message = message.trim_end().replace('\n', ", ");
+        self.problems.push(Problem { place: Some(self.place(span)), message: message.into() });
+    }
+
+    fn place(&self, span: &Range<usize>) -> Place {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Place { path: self.path.into(), line }
+    }
+}
+
+/// The one of `known` that `word` was probably meant to be.
+///
+/// Half of its letters may be wrong, exchanged ones counting once: a suggestion is read by a person, and a
+/// wild one costs less than none.
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let word = word.to_lowercase();
+    let distance = |known: &&str| strsim::damerau_levenshtein(&word, known);
+    let near = known.iter().copied().min_by_key(distance)?;
+    (distance(&near) * 2 <= near.len().max(2)).then_some(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_have_lines_and_advice() {
+        let cases: [(&str, &str, &str); 16] = [
+            ("typo", "jurnal = '/j'", "hub.toml:1: unknown key \"jurnal\"; did you mean \"journal\"?"),
+            ("case", "\nHTTP = '/h'", "hub.toml:2: unknown key \"HTTP\"; did you mean \"http\"?"),
+            (
+                "nothing near",
+                "colour = 1",
+                "hub.toml:1: unknown key \"colour\"; known here: journal, http, vm",
+            ),
+            (
+                "typo in a VM",
+                "[[vm]]\nname = 'a'\nadress = '/a'",
+                "hub.toml:3: unknown key \"adress\"; did you mean \"address\"?",
+            ),
+            (
+                "twice",
+                "[[vm]]\nname = 'a'\naddress = '/a'\n[[vm]]\naddress = '/b'\nname = 'a'",
+                "hub.toml:6: the name \"a\" stands twice, here and in line 2; each VM needs a name of its own",
+            ),
+            ("no name", "[[vm]]\naddress = '/a'", "hub.toml:1: this VM has no name; add: name = \"…\""),
+            (
+                "no address",
+                "\n[[vm]]\nname = 'a'",
+                "hub.toml:2: this VM has no address; add: address = \"unix:/path/of/qmp.sock\"",
+            ),
+            (
+                "bad name",
+                "[[vm]]\nname = '-a'\naddress = '/a'",
+                "hub.toml:2: the name \"-a\" begins with '-'; the first character must be a letter or digit",
+            ),
+            ("number", "journal = 5", "hub.toml:1: expected a path in quotes, found integer"),
+            ("empty", "journal = ''", "hub.toml:1: expected a path, found an empty text"),
+            (
+                "single brackets",
+                "[vm]\nname = 'a'",
+                "hub.toml:1: a VM is written as [[vm]], in double brackets",
+            ),
+            ("not a table", "vm = ['a']", "hub.toml:1: a VM is a table with a name and an address"),
+            (
+                "public",
+                "http = ['/h', 'tcp:0.0.0.0:80']",
+                "hub.toml:1: 0.0.0.0:80 can be reached from other hosts, and the hub asks nobody for a password; \
+                 serve at a unix socket or at 127.0.0.1, and let a reverse proxy with TLS and a login (or `ssh -L`) \
+                 stand before it",
+            ),
+            (
+                "bad http",
+                "http = 'x'",
+                "hub.toml:1: \"x\" is no address; write unix:/run/qmp-events/hub.sock or tcp:127.0.0.1:8080",
+            ),
+            (
+                "two at once",
+                "a = 1\nvn = 2",
+                "hub.toml:1: unknown key \"a\"; known here: journal, http, vm|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
+            ),
+            ("not TOML", "journal = '/j'\njournal = '/k'", "hub.toml:2: duplicate key"),
+        ];
+        for (case, text, expected) in cases {
+            assert_eq!(problems(text), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_bad_address_is_reported_with_its_line() {
+        let text = "[[vm]]\nname = 'a'\naddress = 'tcp:nowhere'";
+        let reason = "tcp:nowhere".parse::<Address>().expect_err("no port").to_string();
+        assert_eq!(problems(text), format!("hub.toml:3: {reason}"));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named() {
+        let error = ConfigFile::read(Path::new("/nonexistent/hub.toml")).expect_err("missing").to_string();
+        assert!(error.starts_with("cannot read the configuration /nonexistent/hub.toml: "), "{error}");
+    }
+
+    fn problems(text: &str) -> String {
+        let error = ConfigFile::parse(text, Path::new("hub.toml")).expect_err(text);
+        error.to_string().replace('\n', "|")
+    }
+}

@@ -1,0 +1,177 @@
+//! `POST /v1/vms/{name}/execute`: a command through the hub's own connection, in order with the events.
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use qmp_client::ExecuteError;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Served;
+use super::refusal::Refusal;
+use crate::config::nearest;
+use crate::vms::Vm;
+
+/// The longest request, in bytes. The longest commands in use (`blockdev-add` of a deep graph) have a few KiB.
+pub(super) const EXECUTE_BODY_MAX_BYTES: usize = 1 << 20;
+
+/// A request as QMP writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request<'a> {
+    #[serde(default)]
+    execute: Option<String>,
+    #[serde(default, rename = "exec-oob")]
+    exec_oob: Option<String>,
+    #[serde(default, borrow)]
+    arguments: Option<&'a RawValue>,
+}
+
+/// What a VM answered, and the span of the journal that holds all events between request and answer.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(rename = "return", skip_serializing_if = "Option::is_none")]
+    value: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorText<'a>>,
+    since: u64,
+    offset: u64,
+    /// The journal had no room, so events of that span may be missing from it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    overrun: bool,
+}
+
+#[derive(Serialize)]
+struct ErrorText<'a> {
+    class: &'a str,
+    desc: &'a str,
+}
+
+pub(super) async fn execute(
+    State(served): State<Served>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let vm = served.vms.get(&name).ok_or_else(|| no_such_vm(&served, &name))?;
+    let (command, arguments, out_of_band) = read_request(&body)?;
+    let since = served.head();
+    let result = if out_of_band {
+        vm.commander.execute_raw_out_of_band(&command, arguments).await
+    } else {
+        vm.commander.execute_raw(&command, arguments).await
+    };
+    // The reply was released after the commit of what stood before it, so the head covers that.
+    let offset = served.head();
+    let overrun = vm.is_overrun();
+    let answer = |value, error| Answer { value, error, since: since.0, offset: offset.0, overrun };
+    match result {
+        Ok(value) => {
+            let value: &RawValue = serde_json::from_str(&value).map_err(|error| unreadable(vm, &error))?;
+            Ok(json(&answer(Some(value), None)))
+        }
+        Err(ExecuteError::Refused(refused)) => {
+            let error = ErrorText { class: &refused.class, desc: &refused.desc };
+            Ok(json(&answer(None, Some(error))))
+        }
+        Err(error) => Err(failed(vm, &error)),
+    }
+}
+
+fn read_request(body: &[u8]) -> Result<(String, Option<&str>, bool), Refusal> {
+    let request: Request<'_> = serde_json::from_slice(body).map_err(|error| {
+        Refusal::bad_request(format!("{error}; send {{\"execute\": COMMAND, \"arguments\": {{…}}}}"))
+    })?;
+    let arguments = request.arguments.map(RawValue::get);
+    if arguments.is_some_and(|arguments| !arguments.starts_with('{')) {
+        return Err(Refusal::bad_request("\"arguments\" must be a JSON object"));
+    }
+    match (request.execute, request.exec_oob) {
+        (Some(command), None) => Ok((command, arguments, false)),
+        (None, Some(command)) => Ok((command, arguments, true)),
+        _ => Err(Refusal::bad_request("name the command in either \"execute\" or \"exec-oob\"")),
+    }
+}
+
+fn no_such_vm(served: &Served, name: &str) -> Refusal {
+    let names: Vec<&str> = served.vms.iter().map(|vm| vm.name.as_str()).collect();
+    let advice = match nearest(name, &names) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "GET /v1/vms lists those that this hub follows".to_owned(),
+    };
+    Refusal::new(StatusCode::NOT_FOUND, "VmNotFound", format!("no VM {name:?} here; {advice}"))
+}
+
+fn failed(vm: &Vm, error: &ExecuteError) -> Refusal {
+    let class = match error {
+        ExecuteError::NotAttached => "VmNotAttached",
+        ExecuteError::Gone { .. } => "VmGone",
+        ExecuteError::Busy { .. } => "VmBusy",
+        ExecuteError::InvalidArguments { .. } => return Refusal::bad_request(error.to_string()),
+        ExecuteError::TimedOut { .. } => {
+            return Refusal::new(StatusCode::GATEWAY_TIMEOUT, "VmTimedOut", error.to_string());
+        }
+        _ => return Refusal::new(StatusCode::BAD_GATEWAY, "VmFailed", error.to_string()),
+    };
+    let why = vm.standing().error.map(|why| format!(" ({why})")).unwrap_or_default();
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, class, format!("{}: {error}{why}", vm.name))
+}
+
+fn unreadable(vm: &Vm, error: &serde_json::Error) -> Refusal {
+    Refusal::new(StatusCode::BAD_GATEWAY, "VmFailed", format!("{}: the reply is no JSON: {error}", vm.name))
+}
+
+fn json(answer: &Answer<'_>) -> Response {
+    // Numbers and texts only: there is nothing that could not be written.
+    let body = serde_json::to_vec(answer).unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_written_as_in_qmp() {
+        let cases: [(&str, &str); 12] = [
+            (r#"{"execute": "stop"}"#, "stop"),
+            (r#" {"arguments": {"b": 1, "a":2}, "execute": "x"} "#, r#"x {"b": 1, "a":2}"#),
+            (r#"{"exec-oob": "yank"}"#, "yank out of band"),
+            (r#"{"execute": "\u0073top"}"#, "stop"),
+            (
+                r#"{"execute": "x", "arguments": {"n": 18446744073709551615}}"#,
+                r#"x {"n": 18446744073709551615}"#,
+            ),
+            (r#"{}"#, "name the command in either \"execute\" or \"exec-oob\""),
+            (
+                r#"{"execute": "a", "exec-oob": "b"}"#,
+                "name the command in either \"execute\" or \"exec-oob\"",
+            ),
+            (r#"{"execute": "a", "arguments": [1]}"#, "\"arguments\" must be a JSON object"),
+            (r#"{"execute": "a", "arguments": null}"#, "a"),
+            (
+                r#"{"execute": "a", "args": {}}"#,
+                "unknown field `args`, expected one of `execute`, `exec-oob`, `arguments` at line 1 column 23; \
+                 send {\"execute\": COMMAND, \"arguments\": {…}}",
+            ),
+            (
+                "",
+                "EOF while parsing a value at line 1 column 0; send {\"execute\": COMMAND, \"arguments\": {…}}",
+            ),
+            ("stop", "expected value at line 1 column 1; send {\"execute\": COMMAND, \"arguments\": {…}}"),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(read(body), expected, "{body}");
+        }
+    }
+
+    fn read(body: &str) -> String {
+        match read_request(body.as_bytes()) {
+            Err(refusal) => refusal.desc,
+            Ok((command, arguments, out_of_band)) => {
+                let arguments = arguments.map(|arguments| format!(" {arguments}")).unwrap_or_default();
+                format!("{command}{arguments}{}", if out_of_band { " out of band" } else { "" })
+            }
+        }
+    }
+}

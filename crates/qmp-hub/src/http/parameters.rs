@@ -1,0 +1,167 @@
+//! The parameters of `GET /v1/records`, read into a query of the journal.
+
+use std::str::FromStr;
+
+use qmp_wire::{Offset, UnixMicros};
+
+use super::refusal::Refusal;
+use crate::config::nearest;
+use crate::journal::{Globs, Kind, Query, WherePath};
+
+/// The most that `last` may ask for, in records. They are held in memory at once; a reader that goes forwards is not
+/// limited.
+pub(super) const LAST_MAX_RECORDS: usize = 10_000;
+
+/// What a reader asks for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) query: Query,
+    pub(super) after: Option<Offset>,
+    pub(super) last: Option<usize>,
+    pub(super) follow: bool,
+}
+
+const NAMES: [&str; 9] = ["vm", "event", "kind", "after", "since", "until", "where", "last", "follow"];
+
+impl Wanted {
+    /// Reads the parameters of a URL. `vm`, `event`, `kind` and `where` may stand several times.
+    ///
+    /// # Errors
+    ///
+    /// A refusal that says which parameter is wrong, and what to write.
+    pub(super) fn read(parameters: &[(String, String)]) -> Result<Self, Refusal> {
+        let mut wanted = Self::default();
+        let (mut vm, mut event): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+        for (name, value) in parameters {
+            match name.as_str() {
+                "vm" => vm.push(value),
+                "event" => event.push(value),
+                "kind" => wanted.query.kind.push(parsed::<Kind>(value)?),
+                "after" => wanted.after = Some(Offset(number(name, value)?)),
+                "since" => wanted.query.since = Some(moment(name, value)?),
+                "until" => wanted.query.until = Some(moment(name, value)?),
+                "where" => wanted.query.where_.push(parsed::<WherePath>(value)?),
+                "last" => wanted.last = Some(last(name, value)?),
+                "follow" => wanted.follow = yes_or_no(name, value)?,
+                _ => return Err(unknown(name)),
+            }
+        }
+        let refused = |error: crate::journal::QueryError| Refusal::bad_request(error.to_string());
+        wanted.query.vm = Globs::parse(vm).map_err(refused)?;
+        wanted.query.event = Globs::parse(event).map_err(refused)?;
+        Ok(wanted)
+    }
+}
+
+fn parsed<T: FromStr<Err: std::fmt::Display>>(value: &str) -> Result<T, Refusal> {
+    value.parse().map_err(|error: T::Err| Refusal::bad_request(error.to_string()))
+}
+
+fn number<T: FromStr>(name: &str, value: &str) -> Result<T, Refusal> {
+    let refused = || Refusal::bad_request(format!("{name}={value}: expected a whole number from 0"));
+    value.parse().map_err(|_| refused())
+}
+
+fn last(name: &str, value: &str) -> Result<usize, Refusal> {
+    let count: usize = number(name, value)?;
+    if count > LAST_MAX_RECORDS {
+        let desc =
+            format!("{name}={value}: at most {LAST_MAX_RECORDS}; for more, read on from since=… or after=…");
+        return Err(Refusal::bad_request(desc));
+    }
+    Ok(count)
+}
+
+fn moment(name: &str, value: &str) -> Result<UnixMicros, Refusal> {
+    match value.parse::<jiff::Timestamp>() {
+        Ok(moment) => Ok(UnixMicros(moment.as_microsecond())),
+        Err(_) => Err(Refusal::bad_request(format!(
+            "{name}={value}: expected a moment such as 2026-01-02T03:04:05Z (write a + as %2B)"
+        ))),
+    }
+}
+
+fn yes_or_no(name: &str, value: &str) -> Result<bool, Refusal> {
+    match value {
+        "" | "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(Refusal::bad_request(format!("{name}={value}: expected true or false"))),
+    }
+}
+
+fn unknown(name: &str) -> Refusal {
+    let advice = match nearest(name, &NAMES) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("known: {}", NAMES.join(", ")),
+    };
+    Refusal::bad_request(format!("unknown parameter {name:?}; {advice}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_arrives() {
+        let wanted = read(&[
+            ("vm", "web*"),
+            ("vm", "db1"),
+            ("event", "STOP"),
+            ("kind", "event"),
+            ("kind", "detached"),
+            ("after", "18446744073709551615"),
+            ("since", "1970-01-01T00:00:01Z"),
+            ("until", "1970-01-01T01:00:00.5+01:00"),
+            ("where", "a.b=1"),
+            ("where", "c=d"),
+            ("last", "7"),
+            ("follow", "true"),
+        ])
+        .expect("good parameters");
+        assert!(wanted.query.vm.matches("web1") && wanted.query.vm.matches("db1"));
+        assert!(!wanted.query.vm.matches("db2") && !wanted.query.event.matches("RESUME"));
+        assert_eq!(wanted.query.kind, [Kind::Event, Kind::Detached]);
+        assert_eq!(wanted.query.since, Some(UnixMicros(1_000_000)));
+        assert_eq!(wanted.query.until, Some(UnixMicros(500_000)));
+        assert_eq!(wanted.query.where_.len(), 2);
+        assert_eq!((wanted.after, wanted.last, wanted.follow), (Some(Offset(u64::MAX)), Some(7), true));
+
+        let nothing = read(&[]).expect("no parameters");
+        assert!(nothing.query.vm.is_any() && nothing.after.is_none() && !nothing.follow);
+    }
+
+    #[test]
+    fn refusals_say_what_to_write() {
+        let cases: [(&str, &str, &str); 10] = [
+            ("evnt", "STOP", "unknown parameter \"evnt\"; did you mean event?"),
+            (
+                "colour",
+                "",
+                "unknown parameter \"colour\"; known: vm, event, kind, after, since, until, where, last, follow",
+            ),
+            ("after", "-1", "after=-1: expected a whole number from 0"),
+            ("last", "10001", "last=10001: at most 10000; for more, read on from since=… or after=…"),
+            ("last", "many", "last=many: expected a whole number from 0"),
+            ("since", "2h", "since=2h: expected a moment such as 2026-01-02T03:04:05Z (write a + as %2B)"),
+            ("follow", "maybe", "follow=maybe: expected true or false"),
+            ("kind", "evnt", "unknown kind \"evnt\": one of attached, event, finding, detached"),
+            (
+                "where",
+                "action",
+                "bad condition \"action\": write PATH=VALUE, such as action=reset or info.type=hyper-v",
+            ),
+            ("vm", "[a", "bad pattern \"[a\": "),
+        ];
+        for (name, value, expected) in cases {
+            let refusal = read(&[(name, value)]).expect_err(name);
+            assert_eq!(refusal.status, 400, "{name}={value}");
+            assert!(refusal.desc.starts_with(expected), "{name}={value}: {}", refusal.desc);
+        }
+    }
+
+    fn read(parameters: &[(&str, &str)]) -> Result<Wanted, Refusal> {
+        let owned: Vec<_> =
+            parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Wanted::read(&owned)
+    }
+}

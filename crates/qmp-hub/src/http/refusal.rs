@@ -1,0 +1,40 @@
+//! Errors as the HTTP interface shows them: `{"error": {"class": …, "desc": …}}`, as QMP writes its own.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// An answer that says no, why, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) class: &'static str,
+    pub(super) desc: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, class: &'static str, desc: impl Into<String>) -> Self {
+        Self { status, class, desc: desc.into() }
+    }
+
+    /// The request cannot be understood.
+    pub(super) fn bad_request(desc: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", desc)
+    }
+
+    /// The journal cannot be read.
+    pub(super) fn journal(error: &impl std::fmt::Display) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "JournalError",
+            format!("cannot read the journal: {error}"),
+        )
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({"error": {"class": self.class, "desc": self.desc}}))).into_response()
+    }
+}

@@ -1,0 +1,73 @@
+//! What all requests share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use qmp_wire::{Offset, UnixMicros};
+use tokio::sync::{Semaphore, watch};
+
+use crate::clock;
+use crate::hub::blocking;
+use crate::journal::{Health, Journal, JournalError, Reader};
+use crate::vms::Vms;
+
+/// Reads of the journal that run at the same time. Each occupies a thread; more would only wait for the same
+/// disk and the same cores.
+pub(crate) const READS_AT_ONCE_MAX: usize = 16;
+
+/// What the hub serves. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Served(Arc<Parts>);
+
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(super) vms: Vms,
+    pub(super) journal: PathBuf,
+    pub(super) reader: Reader,
+    pub(super) started: UnixMicros,
+    /// True once the last record is committed: whoever follows may have the rest, and is done.
+    pub(super) ends: watch::Receiver<bool>,
+    pub(super) health: watch::Receiver<Health>,
+    head: watch::Receiver<Offset>,
+    reads: Semaphore,
+}
+
+impl std::ops::Deref for Served {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Served {
+    pub(crate) fn new(vms: Vms, journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
+        Self(Arc::new(Parts {
+            vms,
+            journal: path,
+            reader: journal.reader(),
+            started: clock::now(),
+            ends,
+            health: journal.health(),
+            head: journal.watch_head(),
+            reads: Semaphore::new(READS_AT_ONCE_MAX),
+        }))
+    }
+}
+
+impl Parts {
+    /// The last record that is committed.
+    pub(super) fn head(&self) -> Offset {
+        *self.head.borrow()
+    }
+
+    /// Reads the journal on a thread that may wait for the disk.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        // Never closed, so there is always a permit to come.
+        let _permit = self.reads.acquire().await;
+        blocking(work).await
+    }
+}

@@ -1,0 +1,163 @@
+//! Drafts: records on their way into the journal, in one flat batch.
+//!
+//! A batch holds the texts of all its drafts one behind the other in a single buffer, and one entry of
+//! fixed size for each. Filling one, handing it over and clearing it allocates nothing once the buffers
+//! have grown to the usual size.
+
+use std::borrow::Cow;
+
+use qmp_wire::{Body, Timestamp, UnixMicros};
+
+use super::body::{self, Kind};
+
+/// A record before the journal gave it offset, epoch and sequence number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft<'a> {
+    /// The VM's name.
+    pub vm: &'a str,
+    /// When it was received, on this host's clock.
+    pub received: UnixMicros,
+    /// What it is. [`Body::Attached`] opens the VM's next epoch.
+    pub body: Body<'a>,
+}
+
+/// Drafts in the order in which they are to be recorded.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    text: String,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    kind: Kind,
+    received: UnixMicros,
+    timestamp: Option<Timestamp>,
+    vm_bytes: usize,
+    event_bytes: usize,
+    data_bytes: Option<usize>,
+}
+
+/// One draft of a batch, as the columns of its record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Item<'a> {
+    pub(crate) vm: &'a str,
+    pub(crate) kind: Kind,
+    pub(crate) received: UnixMicros,
+    pub(crate) event: Option<&'a str>,
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) data: Option<Cow<'a, str>>,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a draft at the end.
+    pub fn push(&mut self, draft: &Draft<'_>) {
+        let before = self.text.len();
+        self.text.push_str(draft.vm);
+        let vm_bytes = self.text.len() - before;
+        let (kind, timestamp) = (Kind::of(&draft.body), body::timestamp(&draft.body));
+        if let Body::Event { name, .. } = &draft.body {
+            self.text.push_str(name);
+        }
+        let event_bytes = self.text.len() - before - vm_bytes;
+        let has_data = body::write_data(&draft.body, &mut self.text);
+        let data_bytes = has_data.then_some(self.text.len() - before - vm_bytes - event_bytes);
+        let received = draft.received;
+        self.entries.push(Entry { kind, received, timestamp, vm_bytes, event_bytes, data_bytes });
+    }
+
+    /// Forgets all drafts, keeping the buffers.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.entries.clear();
+    }
+
+    /// How many drafts it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What the drafts take in memory, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.entries.len() * size_of::<Entry>()
+    }
+
+    /// Moves all drafts of `other` to the end of this one; `other` keeps its buffers.
+    pub(crate) fn take_from(&mut self, other: &mut Self) {
+        self.text.push_str(&other.text);
+        self.entries.append(&mut other.entries);
+        other.text.clear();
+    }
+
+    /// Gives memory back that a burst needed and ordinary load does not.
+    pub(crate) fn shrink(&mut self, keep_bytes: usize) {
+        self.text.shrink_to(keep_bytes);
+        self.entries.shrink_to(keep_bytes / size_of::<Entry>());
+    }
+
+    /// The drafts, in order.
+    pub(crate) fn items(&self) -> impl ExactSizeIterator<Item = Item<'_>> {
+        let mut rest = self.text.as_str();
+        self.entries.iter().map(move |entry| {
+            let mut cut = |bytes| {
+                let (head, tail) = rest.split_at(bytes);
+                rest = tail;
+                head
+            };
+            let (vm, event) = (cut(entry.vm_bytes), cut(entry.event_bytes));
+            Item {
+                vm,
+                kind: entry.kind,
+                received: entry.received,
+                event: (entry.kind == Kind::Event).then_some(event),
+                timestamp: entry.timestamp,
+                data: entry.data_bytes.map(|bytes| Cow::Borrowed(cut(bytes))),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_back_what_was_pushed() {
+        let timestamp = Timestamp::from_wire(7, 8).expect("in range");
+        let cases: [(&str, &str, Option<&str>); 5] = [
+            // vm           event       data
+            ("web1", "STOP", None),
+            ("", "", Some("")),
+            ("a b/ü\0", "X", Some("{\"a\": 1}\r\n ")),
+            ("web1", "RESUME", Some("not JSON")),
+            ("web1", "STOP", None),
+        ];
+        let mut first = Batch::new();
+        let mut second = Batch::new();
+        for (index, (vm, event, data)) in cases.into_iter().enumerate() {
+            let body = Body::Event { name: event.into(), timestamp, data: data.map(Cow::Borrowed) };
+            let half = if index < 2 { &mut first } else { &mut second };
+            half.push(&Draft { vm, received: UnixMicros(-1), body });
+        }
+        first.take_from(&mut second);
+        assert!(second.is_empty() && second.bytes() == 0);
+        let items: Vec<_> = first.items().map(|item| (item.vm, item.event, item.data)).collect();
+        let expected: Vec<_> =
+            cases.into_iter().map(|(vm, event, data)| (vm, Some(event), data.map(Cow::Borrowed))).collect();
+        assert_eq!(items, expected);
+    }
+}

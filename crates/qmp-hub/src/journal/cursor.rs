@@ -1,0 +1,106 @@
+//! A place in the journal from which a reader goes on.
+
+use std::sync::Arc;
+
+use qmp_wire::{Offset, Record};
+use tokio::sync::watch;
+
+use super::error::{JournalEnded, JournalError};
+use super::filter::Filter;
+use super::limits::FOREIGN_POLL;
+use super::query::Query;
+use super::read::ReadFile;
+use super::scan::{self, Direction, Found, Stretch};
+
+/// Yields the records of a query in order: history first, then what comes.
+///
+/// ```no_run
+/// # use qmp_hub::journal::{Query, Reader};
+/// # async fn follow(reader: Reader) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut cursor = reader.cursor(Query::default(), reader.head()?);
+/// loop {
+///     cursor.wait().await?;
+///     for record in cursor.next_batch(1000)? {
+///         println!("{record:?}");
+///     }
+/// }
+/// # }
+/// ```
+///
+/// It holds no transaction and no file between two calls: a reader that never comes back costs nothing.
+#[derive(Debug)]
+pub struct Cursor {
+    file: Arc<ReadFile>,
+    head: Option<watch::Receiver<Offset>>,
+    filter: Filter,
+    position: u64,
+}
+
+impl Cursor {
+    pub(super) fn new(
+        file: Arc<ReadFile>,
+        head: Option<watch::Receiver<Offset>>,
+        query: Query,
+        after: Offset,
+    ) -> Self {
+        Self { file, head, filter: Filter::new(query), position: after.0 }
+    }
+
+    /// Up to `max` further records; none when everything up to the head has been read.
+    ///
+    /// Fewer come also when they take much memory. Reads the file: may wait for the disk, and for as long as a
+    /// search through the whole journal takes if little matches.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] and [`JournalError::Damaged`]; the position is as before.
+    pub fn next_batch(&mut self, max: usize) -> Result<Vec<Record<'static>>, JournalError> {
+        let mut found = Found::default();
+        let mut position = self.position;
+        while found.records.is_empty() && max > 0 {
+            let left = self.file.with(|connection| {
+                let stretch = Stretch { after: position, upto: connection.head()? };
+                if stretch.is_empty() {
+                    return Ok(None);
+                }
+                let forwards = Direction::Forwards;
+                scan::read_on(connection, &mut self.filter, stretch, forwards, max, &mut found).map(Some)
+            })?;
+            let Some(left) = left else { break };
+            position = left.after;
+        }
+        self.position = position;
+        Ok(found.records)
+    }
+
+    /// Waits until the head is past what was read. There may be nothing in it that the query wants.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Ended`] when the writer of this process has ended and everything was read; an error of
+    /// reading for a file that another process writes.
+    pub async fn wait(&mut self) -> Result<(), JournalError> {
+        let position = self.position;
+        let Some(head) = &mut self.head else { return self.wait_for_other().await };
+        head.wait_for(|head| head.0 > position).await.map(drop).map_err(|_| JournalEnded.into())
+    }
+
+    /// No other process can wake us: looks at the file now and then.
+    async fn wait_for_other(&self) -> Result<(), JournalError> {
+        loop {
+            let file = Arc::clone(&self.file);
+            let look = tokio::task::spawn_blocking(move || file.with(|connection| connection.head()));
+            let head = look.await.map_err(|_| JournalEnded)??;
+            if head > self.position {
+                return Ok(());
+            }
+            tokio::time::sleep(FOREIGN_POLL).await;
+        }
+    }
+
+    /// Everything up to here has been read, whether it was wanted or not.
+    #[must_use]
+    pub fn position(&self) -> Offset {
+        Offset(self.position)
+    }
+}

@@ -1,0 +1,286 @@
+//! Opening the file: what lies there, who writes it, and connections to it.
+//!
+//! A journal is made under another name and put in place whole, so that a file at its path always is one: a
+//! file that is empty, of another kind or of another application is never touched. One hub at a time writes:
+//! it holds a lock on `FILE.lock`, which the kernel takes back however the hub ends. (The lock is not on the
+//! file itself: closing any descriptor of that would drop the locks that SQLite holds on it.)
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::FlockOperation;
+
+use super::error::JournalError;
+use super::limits::BUSY_TIMEOUT;
+use super::schema::{self, APPLICATION_ID, FORMAT_VERSION, MIGRATIONS};
+
+/// Permissions of a journal's files: what guests do is nobody else's business.
+const FILE_MODE: u32 = 0o640;
+/// Permissions of a directory that is made for the journal.
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// Bytes in a page of the file. See the module documentation of the journal for the figures.
+const PAGE_BYTES: u32 = 8192;
+/// Pages in the write-ahead log before they are copied into the file.
+const WAL_CHECKPOINT_PAGES: u32 = 2000;
+
+/// Shows that this process is the one that writes a journal; others may from the moment it is dropped.
+#[derive(Debug)]
+pub(super) struct WriterLock {
+    _file: File,
+}
+
+/// Opens `path` for writing, making it when there is nothing.
+///
+/// # Errors
+///
+/// Any [`JournalError`] but those of records; nothing was changed then.
+pub(super) fn open_writer(path: &Path) -> Result<(Connection, WriterLock), JournalError> {
+    let exists = exists(path)?;
+    if exists {
+        // Before the lock: no lock file is to appear beside a file that is no journal.
+        examine(path)?;
+    } else {
+        make_directory(path)?;
+    }
+    let lock = WriterLock::acquire(path)?;
+    if !exists && !self::exists(path)? {
+        create(path)?;
+    }
+    let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let identity = schema::identity(&connection).map_err(|error| storage(path, "read", error))?;
+    let format = known_format(path, identity)?;
+    if connection.is_readonly("main").map_err(|error| storage(path, "open", error))? {
+        return Err(JournalError::ReadOnly { path: path.into() });
+    }
+    prepare_writer(&connection).map_err(|error| writable_or(path, "open", error))?;
+    schema::migrate(&mut connection, format, MIGRATIONS).map_err(|error| writable_or(path, "open", error))?;
+    Ok((connection, lock))
+}
+
+/// Opens `path` for reading. Works beside a hub that writes it, without one, and where nothing may be
+/// written; in the last case the connection takes the file as unchangeable, which the second value says.
+///
+/// # Errors
+///
+/// Any [`JournalError`] but those of writing and of records.
+pub(super) fn open_reader(path: &Path) -> Result<(Connection, bool), JournalError> {
+    if !exists(path)? {
+        return Err(JournalError::Missing { path: path.into() });
+    }
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let (connection, identity, immutable) = match schema::identity(&connection) {
+        Ok(identity) => (connection, identity, false),
+        Err(error) if cannot_share(&error) && !has_content(&wal_path(path)) => {
+            let connection = open_immutable(path)?;
+            let identity = schema::identity(&connection).map_err(|error| storage(path, "read", error))?;
+            (connection, identity, true)
+        }
+        Err(error) => return Err(unreadable(path, error)),
+    };
+    let format = known_format(path, identity)?;
+    if format < FORMAT_VERSION {
+        let found = identity.format;
+        return Err(JournalError::OlderFormat { path: path.into(), found, known: FORMAT_VERSION });
+    }
+    Ok((connection, immutable))
+}
+
+/// The write-ahead log that belongs to `path`.
+fn wal_path(path: &Path) -> PathBuf {
+    beside(path, "-wal")
+}
+
+fn has_content(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.len() > 0)
+}
+
+/// Whether there is a file; an error when it can be no journal at first sight.
+fn exists(path: &Path) -> Result<bool, JournalError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(JournalError::Directory { path: path.into() }),
+        Ok(found) if !found.is_file() => Err(JournalError::NotSqlite { path: path.into() }),
+        Ok(found) if found.len() == 0 => Err(JournalError::Empty { path: path.into() }),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_error(path, "look at", error)),
+    }
+}
+
+/// Refuses a file that is no journal of a known format, without writing anything.
+fn examine(path: &Path) -> Result<(), JournalError> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    match schema::identity(&connection) {
+        Ok(identity) => known_format(path, identity).map(drop),
+        // What a reader must not do, such as to recover what a kill left, the writer may; or it will be told.
+        Err(error) if cannot_share(&error) => Ok(()),
+        Err(error) => Err(unreadable(path, error)),
+    }
+}
+
+fn known_format(path: &Path, identity: schema::Identity) -> Result<u32, JournalError> {
+    let path = path.to_owned();
+    if identity.application_id != APPLICATION_ID {
+        return Err(JournalError::OtherApplication { path, application_id: identity.application_id });
+    }
+    match u32::try_from(identity.format) {
+        Ok(format) if (1..=FORMAT_VERSION).contains(&format) => Ok(format),
+        _ => Err(JournalError::NewerFormat { path, found: identity.format, known: FORMAT_VERSION }),
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), JournalError> {
+    let wal = wal_path(path);
+    if has_content(&wal) {
+        return Err(JournalError::StrayWal { path: path.into(), wal });
+    }
+    let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(directory)
+        .map_err(|error| io_error(directory, "make the directory", error))
+}
+
+/// Makes a journal under another name and moves it to `path`. The lock keeps others from doing the same.
+fn create(path: &Path) -> Result<(), JournalError> {
+    let draft = beside(path, ".new");
+    // What a hub left here that was killed while it made one.
+    for ending in ["", "-journal", "-wal", "-shm"] {
+        let left = beside(&draft, ending);
+        match fs::remove_file(&left) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error(&left, "remove", error));
+            }
+            _ => {}
+        }
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(&draft)
+        .map_err(|error| io_error(&draft, "make", error))?;
+    let made = (|| {
+        let mut connection = Connection::open_with_flags(&draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+        prepare_writer(&connection)?;
+        schema::create(&mut connection)?;
+        connection.close().map_err(|(_, error)| error)
+    })();
+    made.map_err(|error| storage(&draft, "make", error))?;
+    fs::rename(&draft, path).map_err(|error| io_error(path, "make", error))?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| io_error(directory, "write", error))
+}
+
+fn prepare_writer(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_CHECKPOINT_PAGES)
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, JournalError> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|error| unreadable(path, error))?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| storage(path, "open", error))?;
+    Ok(connection)
+}
+
+/// A connection that neither locks nor looks for a write-ahead log.
+fn open_immutable(path: &Path) -> Result<Connection, JournalError> {
+    let absolute = std::path::absolute(path).map_err(|error| io_error(path, "look at", error))?;
+    let mut uri = String::from("file:");
+    for byte in absolute.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                uri.push(char::from(*byte));
+            }
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(uri, flags).map_err(|error| unreadable(path, error))
+}
+
+/// Whether reading failed because the files beside the journal cannot be made.
+fn cannot_share(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+fn unreadable(path: &Path, error: rusqlite::Error) -> JournalError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => JournalError::NotSqlite { path: path.into() },
+        Some(ErrorCode::CannotOpen) => match File::open(path) {
+            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                JournalError::NoPermission { path: path.into(), source }
+            }
+            _ => storage(path, "open", error),
+        },
+        _ => storage(path, "open", error),
+    }
+}
+
+fn writable_or(path: &Path, doing: &'static str, error: rusqlite::Error) -> JournalError {
+    if cannot_share(&error) {
+        JournalError::ReadOnly { path: path.into() }
+    } else {
+        storage(path, doing, error)
+    }
+}
+
+fn storage(path: &Path, doing: &'static str, source: rusqlite::Error) -> JournalError {
+    JournalError::Storage { doing, path: path.into(), source }
+}
+
+fn io_error(path: &Path, doing: &'static str, source: io::Error) -> JournalError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => JournalError::NoPermission { path, source },
+        io::ErrorKind::ReadOnlyFilesystem => JournalError::ReadOnly { path },
+        _ => JournalError::Io { doing, path, source },
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+impl WriterLock {
+    fn acquire(path: &Path) -> Result<Self, JournalError> {
+        // Two names of one file are one journal.
+        let named = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let lock_path = beside(&named, ".lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(FILE_MODE)
+            .open(&lock_path)
+            .map_err(|error| io_error(&lock_path, "make", error))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(JournalError::Locked { path: path.into(), pid });
+            }
+            Err(error) => return Err(io_error(&lock_path, "lock", error.into())),
+        }
+        // Only for the message of whoever comes second: a failure is no reason not to run.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Self { _file: file })
+    }
+}

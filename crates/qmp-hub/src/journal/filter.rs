@@ -1,0 +1,106 @@
+//! A query in terms of one file: the ids of the names that it means, and SQL.
+
+use rusqlite::Connection;
+
+use super::body::Kind;
+use super::limits::POSTING_NAMES_MAX;
+use super::names::Role;
+use super::query::{Globs, Query};
+
+/// The ids that the parts of a query stand for, kept up with the names that come.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    query: Query,
+    /// Ids per part that narrows; `None` for a part that does not.
+    vm: Option<Vec<u32>>,
+    event: Option<Vec<u32>>,
+    kind: Option<Vec<u32>>,
+    /// The last name that was looked at.
+    seen: u32,
+    /// The conditions that SQLite can check, each with its `AND`.
+    sql: String,
+}
+
+impl Filter {
+    pub(super) fn new(query: Query) -> Self {
+        let narrows = |globs: &Globs| (!globs.is_any()).then(Vec::new);
+        let kind = (!query.kind.is_empty()).then(|| query.kind.iter().map(|kind| kind.id()).collect());
+        let mut filter = Self {
+            vm: narrows(&query.vm),
+            event: narrows(&query.event),
+            kind,
+            query,
+            seen: 0,
+            sql: String::new(),
+        };
+        filter.write_sql();
+        filter
+    }
+
+    pub(super) fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Looks at names that came since the last time.
+    pub(super) fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.vm.is_none() && self.event.is_none() {
+            return Ok(());
+        }
+        let seen_before = self.seen;
+        let mut statement =
+            connection.prepare_cached("SELECT id, role, name FROM name WHERE id > ?1 ORDER BY id")?;
+        let mut rows = statement.query([self.seen])?;
+        while let Some(row) = rows.next()? {
+            self.seen = row.get(0)?;
+            let (role, name) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
+            let (globs, ids) = match role {
+                role if role == Role::Vm.text() => (&self.query.vm, &mut self.vm),
+                role if role == Role::Event.text() => (&self.query.event, &mut self.event),
+                _ => continue,
+            };
+            if let Some(ids) = ids.as_mut().filter(|_| globs.matches(name)) {
+                ids.push(self.seen);
+            }
+        }
+        if self.seen != seen_before {
+            self.write_sql();
+        }
+        Ok(())
+    }
+
+    /// What SQLite checks of a record: ` AND …`, or nothing.
+    pub(super) fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// Which segments can hold a match, by time: ` AND …`, or nothing.
+    pub(super) fn segment_sql(&self) -> String {
+        let since = self.query.since.map(|since| format!(" AND received_max >= {}", since.0));
+        let until = self.query.until.map(|until| format!(" AND received_min < {}", until.0));
+        [since, until].into_iter().flatten().collect()
+    }
+
+    /// The lists of names of which a segment's postings tell where a match can be: a match is in every list.
+    pub(super) fn posted(&self) -> Vec<&[u32]> {
+        // Events themselves are too many for a posting of their kind.
+        let kind = self.kind.as_deref().filter(|kinds| !kinds.contains(&Kind::Event.id()));
+        let lists = [self.vm.as_deref(), self.event.as_deref(), kind];
+        lists.into_iter().flatten().filter(|ids| ids.len() <= POSTING_NAMES_MAX).collect()
+    }
+
+    fn write_sql(&mut self) {
+        self.sql.clear();
+        for (column, ids) in [("vm", &self.vm), ("event", &self.event), ("kind", &self.kind)] {
+            if let Some(ids) = ids {
+                let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+                self.sql.push_str(&format!(" AND {column} IN ({})", ids.join(",")));
+            }
+        }
+        if let Some(since) = self.query.since {
+            self.sql.push_str(&format!(" AND received >= {}", since.0));
+        }
+        if let Some(until) = self.query.until {
+            self.sql.push_str(&format!(" AND received < {}", until.0));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The journal as the hub holds it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use qmp_wire::Offset;
+use tokio::sync::watch;
+
+use super::error::{JournalEnded, JournalError};
+use super::file;
+use super::limits::{JOURNAL_QUEUE_MAX_BYTES, SEGMENT_RECORDS};
+use super::queue::{Appender, Queue};
+use super::reader::Reader;
+use super::writer::{Health, Writer};
+
+/// How a journal is written.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalOptions {
+    /// How much may wait for the disk, in bytes.
+    pub queue_max_bytes: usize,
+    /// How many records make a segment, at least 1. It may differ from one opening to the next.
+    pub segment_records: u64,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self { queue_max_bytes: JOURNAL_QUEUE_MAX_BYTES, segment_records: SEGMENT_RECORDS }
+    }
+}
+
+/// A journal that this process writes.
+///
+/// Dropping it writes what waits and closes the file; [`close`](Self::close) also says how that went.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    queue: Arc<Queue>,
+    head: watch::Receiver<Offset>,
+    health: watch::Receiver<Health>,
+    reader: Reader,
+    writer: Option<JoinHandle<Result<(), JournalError>>>,
+}
+
+impl Journal {
+    /// Opens `path` for writing, makes it when there is nothing, and starts the writer's thread.
+    ///
+    /// Epochs that a hub left open are closed: `hub stopped`, with since when nothing is certain.
+    ///
+    /// # Errors
+    ///
+    /// Any [`JournalError`] but those of records; a file that is no journal is left as it is.
+    pub fn open(path: &Path, options: JournalOptions) -> Result<Self, JournalError> {
+        let (connection, lock) = file::open_writer(path)?;
+        let writer = Writer::start(path, connection, lock, options)?;
+        let (queue, head, health) = writer.outlets();
+        let reader = Reader::beside_writer(path, head.clone())?;
+        let writer = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run())
+            .map_err(|source| JournalError::Io { doing: "start the writer of", path: path.into(), source })?;
+        Ok(Self { path: path.into(), queue, head, health, reader, writer: Some(writer) })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A way in, for one task.
+    #[must_use]
+    pub fn appender(&self) -> Appender {
+        Appender::new(Arc::clone(&self.queue))
+    }
+
+    /// A reader that learns of each commit at once.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// The last offset that is committed: what a crash cannot take back.
+    #[must_use]
+    pub fn head(&self) -> Offset {
+        *self.head.borrow()
+    }
+
+    /// Tells of each commit.
+    #[must_use]
+    pub fn watch_head(&self) -> watch::Receiver<Offset> {
+        self.head.clone()
+    }
+
+    /// Tells whether the journal can be written, and if not, why.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// Writes what waits and closes the file. Appending fails from here on.
+    ///
+    /// May wait for the disk: call it where blocking is allowed.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Unwritten`] if the disk takes nothing, not at the last try either.
+    pub fn close(mut self) -> Result<(), JournalError> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<(), JournalError> {
+        self.queue.close();
+        self.reader.close_idle();
+        match self.writer.take() {
+            Some(writer) => writer.join().unwrap_or(Err(JournalEnded.into())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Err(error) = self.finish() {
+            tracing::error!(journal = %self.path.display(), "the journal did not close well: {error}");
+        }
+    }
+}

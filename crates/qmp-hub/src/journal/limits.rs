@@ -1,0 +1,60 @@
+//! The journal's limits, each with its unit and its reason.
+
+use std::time::Duration;
+
+/// How much may wait between the appenders and the writer, the commit under way included, in bytes.
+///
+/// At QEMU's own ceiling of about 3,000 events a second (half a megabyte) one VM fills it in two minutes of
+/// a disk that does not answer; 1,000 VMs at ten events a second fill it in half a minute. One batch that
+/// is larger than the limit is taken when nothing else waits, so that the longest message can be recorded.
+pub const JOURNAL_QUEUE_MAX_BYTES: usize = 64 << 20;
+
+/// Records in one transaction at most.
+///
+/// A group this large spreads one `fsync` over 16,384 records; larger ones gain nothing and would make the
+/// head, and whoever waits for it, late.
+pub const COMMIT_MAX_RECORDS: usize = 16_384;
+
+/// Records in a sealed segment.
+///
+/// Reading without an index never covers more than one segment: 16,384 records are scanned in about 2 ms.
+/// Smaller segments would spend more rows on the same postings.
+pub const SEGMENT_RECORDS: u64 = 16_384;
+
+/// First pause after a commit that failed; each following one is twice as long.
+pub const COMMIT_RETRY_FIRST: Duration = Duration::from_millis(50);
+
+/// Longest pause between two tries of a commit: the delay after which a freed disk is noticed.
+pub const COMMIT_RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection waits for another program's lock before it reports it.
+pub const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Names (of VMs and events) kept in memory, in entries.
+///
+/// QEMU has 61 event names; a peer that invents one for each event must not grow the hub. Beyond the limit
+/// names are looked up in the file.
+pub const NAMES_CACHED_MAX: usize = 65_536;
+
+/// Names per filter that are looked up in a segment's postings; a wider filter reads the segment through.
+///
+/// Sixty-four look-ups cost about a tenth of a scan of the segment.
+pub const POSTING_NAMES_MAX: usize = 64;
+
+/// Segments visited in one read transaction.
+///
+/// A reader that stays in one transaction keeps the write-ahead log from being emptied; 64 segments are a
+/// million records, about a second at worst.
+pub const READ_SEGMENTS_MAX: usize = 64;
+
+/// Memory of the records that one batch hands out, in bytes; the record that passes the limit is the last.
+pub const READ_BATCH_MAX_BYTES: usize = 8 << 20;
+
+/// Idle reading connections kept for the next reader, in connections of about 100 KiB and three file
+/// descriptors.
+pub const READ_CONNECTIONS_IDLE_MAX: usize = 8;
+
+/// How often a reader of a file that another process writes looks for more.
+///
+/// Below the threshold of what a person notices as late, at a cost of some microseconds each.
+pub const FOREIGN_POLL: Duration = Duration::from_millis(100);

@@ -1,0 +1,146 @@
+//! Ids of the names of VMs and events.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::limits::NAMES_CACHED_MAX;
+
+/// What a name names. A VM may have an event's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Vm,
+    Event,
+}
+
+impl Role {
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::Vm => "vm",
+            Self::Event => "event",
+        }
+    }
+}
+
+/// The writer's side: finds ids, and gives out the next ones.
+#[derive(Debug)]
+pub(super) struct Names {
+    vms: HashMap<Box<str>, u32>,
+    events: HashMap<Box<str>, u32>,
+    /// Given out and not yet in the file.
+    fresh: Vec<(u32, Role, Box<str>)>,
+    next: u32,
+    /// Whether every name of the file is in memory.
+    complete: bool,
+}
+
+impl Names {
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let next = connection.query_row("SELECT max(id) + 1 FROM name", [], |row| row.get(0))?;
+        let mut names =
+            Self { vms: HashMap::new(), events: HashMap::new(), fresh: Vec::new(), next, complete: true };
+        let mut statement =
+            connection.prepare("SELECT id, role, name FROM name WHERE role <> 'kind' ORDER BY id")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if names.cached() >= NAMES_CACHED_MAX {
+                names.complete = false;
+                break;
+            }
+            let role = if row.get_ref(1)?.as_str()? == Role::Vm.text() { Role::Vm } else { Role::Event };
+            names.of_role(role).insert(row.get(2)?, row.get(0)?);
+        }
+        drop(rows);
+        drop(statement);
+        Ok(names)
+    }
+
+    /// The id of a name; a new one for a name that is not known.
+    ///
+    /// Doing it again after an error gives the same ids.
+    pub(super) fn id(&mut self, connection: &Connection, role: Role, name: &str) -> rusqlite::Result<u32> {
+        if let Some(id) = self.of_role(role).get(name) {
+            return Ok(*id);
+        }
+        if !self.complete {
+            let found = connection
+                .prepare_cached("SELECT id FROM name WHERE role = ?1 AND name = ?2")?
+                .query_row((role.text(), name), |row| row.get(0))
+                .optional()?;
+            if let Some(id) = found {
+                self.of_role(role).insert(name.into(), id);
+                return Ok(id);
+            }
+        }
+        let id = self.next;
+        self.next += 1;
+        self.of_role(role).insert(name.into(), id);
+        self.fresh.push((id, role, name.into()));
+        Ok(id)
+    }
+
+    /// Names that the next commit has to write.
+    pub(super) fn take_fresh(&mut self) -> Vec<(u32, Role, Box<str>)> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Forgets what exceeds the limit. Only after a commit: every name is in the file then.
+    pub(super) fn trim(&mut self) {
+        if self.cached() > NAMES_CACHED_MAX {
+            self.vms = HashMap::new();
+            self.events = HashMap::new();
+            self.complete = false;
+        }
+    }
+
+    fn cached(&self) -> usize {
+        self.vms.len() + self.events.len()
+    }
+
+    fn of_role(&mut self, role: Role) -> &mut HashMap<Box<str>, u32> {
+        match role {
+            Role::Vm => &mut self.vms,
+            Role::Event => &mut self.events,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+
+    fn write(connection: &Connection, names: &mut Names) {
+        for (id, role, name) in names.take_fresh() {
+            connection
+                .execute("INSERT INTO name (id, role, name) VALUES (?1, ?2, ?3)", (id, role.text(), name))
+                .expect("no id and no name twice");
+        }
+    }
+
+    /// A peer that invents names does not grow the memory, and each name keeps its id.
+    #[test]
+    fn names_are_kept_by_the_file_when_they_are_too_many() {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        schema::create(&mut connection).expect("makes it");
+        let mut names = Names::load(&connection).expect("loads");
+        let id = |names: &mut Names, role, name: &str| names.id(&connection, role, name).expect("has an id");
+        let (vm, event) = (id(&mut names, Role::Vm, "STOP"), id(&mut names, Role::Event, "STOP"));
+        assert_ne!(vm, event, "a VM may have an event's name");
+        for number in 0..NAMES_CACHED_MAX {
+            id(&mut names, Role::Event, &format!("E{number}"));
+        }
+        write(&connection, &mut names);
+        names.trim();
+        assert_eq!(names.cached(), 0);
+        let next = id(&mut names, Role::Event, "another");
+        for names in [&mut names, &mut Names::load(&connection).expect("loads")] {
+            assert_eq!(id(names, Role::Vm, "STOP"), vm);
+            assert_eq!(id(names, Role::Event, "STOP"), event);
+            assert_eq!(id(names, Role::Event, "E0"), event + 1);
+            assert_eq!(id(names, Role::Event, &format!("E{}", NAMES_CACHED_MAX - 1)), next - 1);
+            names.trim();
+            assert!(names.cached() <= NAMES_CACHED_MAX);
+        }
+    }
+}

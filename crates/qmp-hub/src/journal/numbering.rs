@@ -1,0 +1,149 @@
+//! Gives drafts their places: offset, epoch, sequence number, segment. Pure: no file, no clock.
+//!
+//! An `attached` record opens its VM's next epoch and is number 0 of it; every other record takes the next
+//! number of the VM's latest epoch, open or not (a finding may come late), which is 0 for a VM that never was
+//! attached. Where an epoch is opened while one is open, the open one is closed first: a reader can rely on
+//! every span of certainty having an end.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+
+use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
+
+use super::batch::Item;
+use super::body::{self, Kind};
+use super::segment::{Indexed, OpenSegment, Sealed};
+
+/// Where each VM stands, and the segment that is being filled.
+#[derive(Debug)]
+pub(super) struct Numbering {
+    head: u64,
+    vms: HashMap<u32, VmState>,
+    segment: OpenSegment,
+    segment_records: u64,
+    /// VMs with a record in the open segment.
+    touched: BTreeSet<u32>,
+}
+
+/// Where a VM stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct VmState {
+    /// Offset of its last record.
+    pub(super) last: u64,
+    pub(super) epoch: u32,
+    /// Of its last record.
+    pub(super) seq: u64,
+    /// Whether the epoch is open.
+    pub(super) open: bool,
+}
+
+/// The ids of an item's names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ids {
+    pub(super) vm: u32,
+    pub(super) event: Option<u32>,
+}
+
+/// One record, as its columns.
+#[derive(Debug)]
+pub(super) struct Row<'a> {
+    pub(super) offset: u64,
+    pub(super) ids: Ids,
+    pub(super) epoch: u32,
+    pub(super) seq: u64,
+    pub(super) kind: Kind,
+    pub(super) received: i64,
+    pub(super) timestamp: Option<Timestamp>,
+    pub(super) data: Option<Cow<'a, str>>,
+}
+
+/// What one transaction writes, besides names.
+#[derive(Debug, Default)]
+pub(super) struct Plan<'a> {
+    pub(super) rows: Vec<Row<'a>>,
+    pub(super) sealed: Vec<Sealed>,
+    /// Of the VMs in the sealed segments, where they stood at the last of these seals.
+    pub(super) vms: HashMap<u32, VmState>,
+}
+
+impl Numbering {
+    /// What stands in the file up to the last seal; [`Self::observe`] adds the records behind it.
+    pub(super) fn restore(head: u64, vms: HashMap<u32, VmState>, segment_records: u64) -> Self {
+        Self { head, vms, segment: OpenSegment::default(), segment_records, touched: BTreeSet::new() }
+    }
+
+    /// Takes note of a record that is in the file, the next after the head.
+    pub(super) fn observe(&mut self, record: Indexed, epoch: u32, seq: u64) {
+        self.head = record.offset;
+        let state = self.vms.entry(record.vm).or_default();
+        let open = match record.kind {
+            Kind::Attached => true,
+            Kind::Detached => false,
+            Kind::Event | Kind::Finding => state.open,
+        };
+        *state = VmState { last: record.offset, epoch, seq, open };
+        self.segment.add(record);
+        self.touched.insert(record.vm);
+    }
+
+    /// Gives `item` its place, as the next record of `plan`.
+    pub(super) fn place<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
+        let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
+        if item.kind == Kind::Attached && state.open {
+            self.place_next(unclosed(&item), Ids { vm: ids.vm, event: None }, plan);
+        }
+        self.place_next(item, ids, plan);
+    }
+
+    fn place_next<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
+        let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
+        let (epoch, seq) = match (item.kind, state.last) {
+            (Kind::Attached, _) => (state.epoch.saturating_add(1), 0),
+            (_, 0) => (0, 0),
+            _ => (state.epoch, state.seq + 1),
+        };
+        let offset = self.head + 1;
+        let received = item.received.0;
+        self.observe(Indexed { offset, vm: ids.vm, kind: item.kind, event: ids.event, received }, epoch, seq);
+        let (kind, timestamp, data) = (item.kind, item.timestamp, item.data);
+        plan.rows.push(Row { offset, ids, epoch, seq, kind, received, timestamp, data });
+        if self.segment.records() >= self.segment_records {
+            self.seal(plan);
+        }
+    }
+
+    fn seal(&mut self, plan: &mut Plan<'_>) {
+        plan.sealed.push(self.segment.seal());
+        for vm in std::mem::take(&mut self.touched) {
+            plan.vms.insert(vm, self.vms[&vm]);
+        }
+    }
+
+    /// The last offset that was given.
+    pub(super) fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// VMs whose epoch is open, with where they stand.
+    pub(super) fn open_epochs(&self) -> Vec<(u32, VmState)> {
+        let mut open: Vec<_> =
+            self.vms.iter().filter(|(_, state)| state.open).map(|(vm, state)| (*vm, *state)).collect();
+        open.sort_unstable_by_key(|(vm, _)| *vm);
+        open
+    }
+}
+
+/// The record that closes an epoch which the hub did not close before it opened the next.
+fn unclosed<'a>(next: &Item<'a>) -> Item<'a> {
+    detached(next.vm, next.received, "the next epoch was opened while this one was open")
+}
+
+/// A `detached` record, reason `hub stopped`.
+pub(super) fn detached<'a>(vm: &'a str, received: UnixMicros, detail: &str) -> Item<'a> {
+    let mut data = String::new();
+    body::write_data(
+        &Body::Detached { reason: DetachReason::HubStopped, detail: Some(detail.into()) },
+        &mut data,
+    );
+    Item { vm, kind: Kind::Detached, received, event: None, timestamp: None, data: Some(Cow::Owned(data)) }
+}

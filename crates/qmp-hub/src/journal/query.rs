@@ -1,0 +1,268 @@
+//! What a reader wants to see.
+
+use std::str::FromStr;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use qmp_wire::{Body, Record, UnixMicros};
+use serde_json::Value;
+
+use super::body::{self, Kind};
+
+/// Which records a reader wants. The default wants all; every part that is set narrows it.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Names of VMs.
+    pub vm: Globs,
+    /// Names of events. A record that is no event does not match when this is set.
+    pub event: Globs,
+    /// Kinds of records; none means all.
+    pub kind: Vec<Kind>,
+    /// Received at this moment or later.
+    pub since: Option<UnixMicros>,
+    /// Received before this moment.
+    pub until: Option<UnixMicros>,
+    /// Conditions on the data, all of which must hold.
+    pub where_: Vec<WherePath>,
+}
+
+/// Errors of reading a query's parts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// A pattern cannot be read.
+    #[error("bad pattern {pattern:?}: {what}; use * ? [a-z] {{a,b}}, and \\ before one meant literally")]
+    Glob {
+        /// The pattern.
+        pattern: Box<str>,
+        /// What is wrong with it.
+        what: Box<str>,
+    },
+    /// A condition is not of the form PATH=VALUE.
+    #[error("bad condition {text:?}: write PATH=VALUE, such as action=reset or info.type=hyper-v")]
+    Where {
+        /// The condition.
+        text: Box<str>,
+    },
+}
+
+/// Patterns for names, one of which must match; none at all match everything.
+///
+/// `*` any text, `?` one character, `[a-z]` a range, `{a,b}` alternatives. Upper and lower case differ.
+#[derive(Clone, Debug, Default)]
+pub struct Globs {
+    set: Option<GlobSet>,
+}
+
+impl Globs {
+    /// Reads patterns.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Glob`] for the first that cannot be read.
+    pub fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, QueryError> {
+        let mut builder = GlobSetBuilder::new();
+        let mut any = false;
+        for pattern in patterns {
+            let pattern = pattern.as_ref();
+            let refused = |error: globset::Error| QueryError::Glob {
+                pattern: pattern.into(),
+                what: error.kind().to_string().into(),
+            };
+            builder.add(GlobBuilder::new(pattern).backslash_escape(true).build().map_err(refused)?);
+            any = true;
+        }
+        let refused = |error: globset::Error| QueryError::Glob {
+            pattern: "".into(),
+            what: error.kind().to_string().into(),
+        };
+        let set = if any { Some(builder.build().map_err(refused)?) } else { None };
+        Ok(Self { set })
+    }
+
+    /// Whether `name` matches.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        self.set.as_ref().is_none_or(|set| set.is_match(name))
+    }
+
+    /// Whether every name matches because no pattern was given.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.set.is_none()
+    }
+}
+
+/// A condition on a record's data: a dotted path, and what must stand there.
+///
+/// A number in the path counts the elements of an array from 0. Nothing at the path is no match. The value
+/// is compared by meaning: `5` matches the number 5 (also 5.0) and the string `"5"`, `true` the boolean and
+/// the string, `null` the null; `"5"` in quotes matches the string alone. An array matches when one of its
+/// elements does.
+///
+/// For records that are no events the path starts in the snapshot (attached), in `{reason, detail}`
+/// (detached), in `{finding, summary, causes, data}` (finding).
+#[derive(Clone, Debug, PartialEq)]
+pub struct WherePath {
+    keys: Vec<Box<str>>,
+    text: Box<str>,
+    value: Option<Value>,
+}
+
+impl FromStr for WherePath {
+    type Err = QueryError;
+
+    fn from_str(text: &str) -> Result<Self, QueryError> {
+        let refused = || QueryError::Where { text: text.into() };
+        let (path, value) = text.split_once('=').ok_or_else(refused)?;
+        let keys: Vec<Box<str>> = path.split('.').map(Box::from).collect();
+        if keys.iter().any(|key| key.is_empty()) {
+            return Err(refused());
+        }
+        let parsed = serde_json::from_str(value).ok();
+        Ok(Self { keys, text: value.into(), value: parsed })
+    }
+}
+
+impl WherePath {
+    /// Whether the condition holds for a JSON text; for one that cannot be read it does not.
+    #[must_use]
+    pub fn matches(&self, data: &str) -> bool {
+        serde_json::from_str::<Value>(data).is_ok_and(|data| self.matches_value(&data))
+    }
+
+    fn matches_value(&self, data: &Value) -> bool {
+        let mut place = data;
+        for key in &self.keys {
+            let next = match place {
+                Value::Object(members) => members.get(&**key),
+                Value::Array(elements) => key.parse::<usize>().ok().and_then(|index| elements.get(index)),
+                _ => None,
+            };
+            let Some(next) = next else { return false };
+            place = next;
+        }
+        match place {
+            Value::Array(elements) => elements.iter().any(|element| self.equals(element)),
+            place => self.equals(place),
+        }
+    }
+
+    fn equals(&self, found: &Value) -> bool {
+        match (found, &self.value) {
+            (Value::String(found), Some(Value::String(wanted))) => found == wanted,
+            (Value::String(found), _) => **found == *self.text,
+            (Value::Number(found), Some(Value::Number(wanted))) => same_number(found, wanted),
+            (found, Some(wanted)) => found == wanted,
+            (_, None) => false,
+        }
+    }
+}
+
+fn same_number(one: &serde_json::Number, other: &serde_json::Number) -> bool {
+    match (one.as_i128(), other.as_i128()) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.as_f64() == other.as_f64(),
+    }
+}
+
+impl Query {
+    /// Whether `record` is wanted; the same answer that a reader of the file gives.
+    #[must_use]
+    pub fn matches(&self, record: &Record<'_>) -> bool {
+        let event = match &record.body {
+            Body::Event { name, .. } => self.event.matches(name),
+            _ => self.event.is_any(),
+        };
+        event
+            && self.vm.matches(&record.vm)
+            && (self.kind.is_empty() || self.kind.contains(&Kind::of(&record.body)))
+            && self.since.is_none_or(|since| record.received >= since)
+            && self.until.is_none_or(|until| record.received < until)
+            && self.matches_data(&record.body)
+    }
+
+    /// Whether the conditions on the data hold.
+    pub(crate) fn matches_data(&self, body: &Body<'_>) -> bool {
+        if self.where_.is_empty() {
+            return true;
+        }
+        let parsed = match body {
+            Body::Event { data: None, .. } => return false,
+            Body::Event { data: Some(text), .. } | Body::Attached { snapshot: text } => {
+                serde_json::from_str(text)
+            }
+            other => {
+                let mut text = String::new();
+                body::write_data(other, &mut text);
+                serde_json::from_str(&text)
+            }
+        };
+        parsed.is_ok_and(|data: Value| self.where_.iter().all(|condition| condition.matches_value(&data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions() {
+        let data = r#"{"a": {"b": "5", "n": 5, "f": 0.5, "t": true, "z": null, "big": 18446744073709551615},
+                       "list": [{"x": 1}, "two", 3], "s": "a=b"}"#;
+        let cases: [(&str, bool); 24] = [
+            ("a.b=5", true),
+            ("a.b=\"5\"", true),
+            ("a.b=5.0", false),
+            ("a.n=5", true),
+            ("a.n=5.0", true),
+            ("a.n=\"5\"", false),
+            ("a.n=6", false),
+            ("a.f=0.5", true),
+            ("a.f=5e-1", true),
+            ("a.t=true", true),
+            ("a.t=1", false),
+            ("a.t=True", false),
+            ("a.z=null", true),
+            ("a.z=", false),
+            ("a.big=18446744073709551615", true),
+            ("a.big=18446744073709551614", false),
+            ("a.nowhere=5", false),
+            ("a.b.c=5", false),
+            ("list.0.x=1", true),
+            ("list.1=two", true),
+            ("list=two", true),
+            ("list.9=two", false),
+            ("s=a=b", true),
+            ("a={\"b\": 1}", false),
+        ];
+        for (condition, expected) in cases {
+            let parsed: WherePath = condition.parse().expect(condition);
+            assert_eq!(parsed.matches(data), expected, "{condition}");
+            assert!(!parsed.matches("{"), "{condition}: data that is no JSON");
+        }
+        for bad in ["", "a", "=5", "a..b=5", ".=1"] {
+            assert_eq!(bad.parse::<WherePath>(), Err(QueryError::Where { text: bad.into() }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn patterns() {
+        let cases: [(&[&str], &str, bool); 9] = [
+            (&[], "anything", true),
+            (&["web*"], "web1", true),
+            (&["web*"], "db1", false),
+            (&["web*", "db?"], "db1", true),
+            (&["BLOCK_*"], "BLOCK_IO_ERROR", true),
+            (&["block_*"], "BLOCK_IO_ERROR", false),
+            (&["{STOP,RESUME}"], "RESUME", true),
+            (&["*"], "a/b", true),
+            (&["a\\*"], "ab", false),
+        ];
+        for (patterns, name, expected) in cases {
+            let globs = Globs::parse(patterns).expect("patterns can be read");
+            assert_eq!(globs.matches(name), expected, "{patterns:?} {name}");
+        }
+        let error = Globs::parse(["ok", "[a"]).expect_err("an unclosed class");
+        assert!(error.to_string().starts_with("bad pattern \"[a\": "), "{error}");
+    }
+}

@@ -1,0 +1,192 @@
+//! The way from the appenders to the writer: a queue bounded in bytes, and what has become of it.
+//!
+//! An appender never waits: there is room, or it is told that there is none. Room is counted until the
+//! commit, so that a disk that takes nothing cannot make the queue grow by emptying it into the writer.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use qmp_wire::Offset;
+use tokio::sync::watch;
+
+use super::batch::Batch;
+use super::error::JournalEnded;
+
+/// Names a place in what was appended: everything up to and including one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// The queue is full: the disk does not keep up. The batch was not taken.
+///
+/// What the caller holds back from here on is lost to the journal unless it keeps it; a span that may have
+/// lost something is to be closed with the reason `overrun`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal's queue is full: the disk does not keep up")]
+pub struct Overrun;
+
+/// Hands drafts to the journal. Cheap to clone, one for each task.
+#[derive(Clone, Debug)]
+pub struct Appender {
+    queue: Arc<Queue>,
+}
+
+/// What has been committed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    appended: u64,
+    head: Offset,
+    ended: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    work: Condvar,
+    progress: watch::Sender<Progress>,
+    max_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    batch: Batch,
+    /// Drafts ever appended.
+    appended: u64,
+    /// Bytes that the writer took and has not committed.
+    in_commit_bytes: usize,
+    closing: bool,
+}
+
+impl Appender {
+    pub(super) fn new(queue: Arc<Queue>) -> Self {
+        Self { queue }
+    }
+
+    /// Hands over all drafts of `batch`, which is empty afterwards. Never blocks for the disk.
+    ///
+    /// An empty batch is taken too: its ticket stands for everything that was appended before.
+    ///
+    /// # Errors
+    ///
+    /// [`Overrun`] when the queue is full (or the journal closed); `batch` is as it was.
+    pub fn append(&self, batch: &mut Batch) -> Result<Ticket, Overrun> {
+        let mut waiting = self.queue.lock();
+        let used_bytes = waiting.batch.bytes() + waiting.in_commit_bytes;
+        let fits = used_bytes == 0 || used_bytes.saturating_add(batch.bytes()) <= self.queue.max_bytes;
+        if waiting.closing || !fits {
+            return Err(Overrun);
+        }
+        waiting.appended += batch.len() as u64;
+        waiting.batch.take_from(batch);
+        let ticket = Ticket(waiting.appended);
+        drop(waiting);
+        self.queue.work.notify_one();
+        Ok(ticket)
+    }
+
+    /// Waits until everything up to `ticket` is committed, and returns a head that includes it.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalEnded`] if the journal was closed without committing it.
+    pub async fn committed(&self, ticket: Ticket) -> Result<Offset, JournalEnded> {
+        let mut progress = self.queue.progress.subscribe();
+        let reached = progress.wait_for(|now| now.appended >= ticket.0 || now.ended).await;
+        let reached = *reached.map_err(|_| JournalEnded)?;
+        if reached.appended >= ticket.0 { Ok(reached.head) } else { Err(JournalEnded) }
+    }
+
+    /// Waits until at least half of the queue is free.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalEnded`] if the journal was closed.
+    pub async fn room(&self) -> Result<(), JournalEnded> {
+        let mut progress = self.queue.progress.subscribe();
+        loop {
+            if progress.borrow_and_update().ended {
+                return Err(JournalEnded);
+            }
+            {
+                let waiting = self.queue.lock();
+                if waiting.batch.bytes() + waiting.in_commit_bytes <= self.queue.max_bytes / 2 {
+                    return Ok(());
+                }
+            }
+            progress.changed().await.map_err(|_| JournalEnded)?;
+        }
+    }
+}
+
+impl Queue {
+    pub(super) fn new(max_bytes: usize, head: Offset) -> Self {
+        let progress = Progress { head, ..Progress::default() };
+        Self {
+            waiting: Mutex::default(),
+            work: Condvar::new(),
+            progress: watch::Sender::new(progress),
+            max_bytes,
+        }
+    }
+
+    /// Moves everything that waits into `batch`, after waiting for something; `false` once closed and empty.
+    pub(super) fn take(&self, batch: &mut Batch) -> bool {
+        let mut waiting = self.lock();
+        while waiting.batch.is_empty() {
+            if waiting.closing {
+                return false;
+            }
+            waiting = self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::swap(&mut waiting.batch, batch);
+        waiting.in_commit_bytes = batch.bytes();
+        true
+    }
+
+    /// The batch that was taken is committed.
+    pub(super) fn done(&self) {
+        self.lock().in_commit_bytes = 0;
+        // Whoever waits for room looks again.
+        self.progress.send_modify(|_| ());
+    }
+
+    /// `records` more of what was appended are committed; `head` includes them.
+    pub(super) fn publish(&self, records: u64, head: Offset) {
+        self.progress.send_modify(|now| {
+            now.appended += records;
+            now.head = head;
+        });
+    }
+
+    /// Lets nothing more in; the writer finishes what waits.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.work.notify_all();
+    }
+
+    /// Nobody will commit anything any more.
+    pub(super) fn end(&self) {
+        self.lock().closing = true;
+        self.progress.send_modify(|now| now.ended = true);
+    }
+
+    /// Waits for `pause`, less if the queue is closed; returns whether it is closed.
+    pub(super) fn pause(&self, pause: Duration) -> bool {
+        let waiting = self.lock();
+        let (waiting, _) = self
+            .work
+            .wait_timeout_while(waiting, pause, |waiting| !waiting.closing)
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.closing
+    }
+
+    /// Drafts that were appended and not committed.
+    pub(super) fn uncommitted(&self) -> u64 {
+        let appended = self.lock().appended;
+        appended - self.progress.borrow().appended
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // The state is whole between any two statements: a panic elsewhere does not damage it.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,203 @@
+//! Connections for reading, shared by the readers of one file.
+//!
+//! A connection is taken for the time of one read transaction, so that a reader who waits holds nothing.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
+use rusqlite::{Connection, Row};
+
+use super::body::{self, Kind};
+use super::error::JournalError;
+use super::file;
+use super::limits::{NAMES_CACHED_MAX, READ_CONNECTIONS_IDLE_MAX};
+use super::store::{EventTime, unsigned};
+
+/// The columns that [`ReadConnection::record`] reads, in its order.
+pub(super) const COLUMNS: &str = "offset, vm, epoch, seq, kind, received, event, event_time, data";
+
+/// One file and the connections to it that nobody uses right now.
+#[derive(Debug)]
+pub(super) struct ReadFile {
+    path: PathBuf,
+    idle: Mutex<Vec<ReadConnection>>,
+}
+
+/// A connection for reading, with the names that it has met.
+#[derive(Debug)]
+pub(super) struct ReadConnection {
+    path: PathBuf,
+    connection: Connection,
+    names: HashMap<u32, Box<str>>,
+    /// The file was taken as unchangeable: nothing may be written in its directory.
+    immutable: bool,
+}
+
+impl ReadFile {
+    /// Makes sure that `path` is a journal that can be read.
+    pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
+        let first = ReadConnection::open(path)?;
+        Ok(Self { path: path.to_owned(), idle: Mutex::new(vec![first]) })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Does `read` in one transaction: everything that it sees is of one moment.
+    pub(super) fn with<T>(
+        &self,
+        read: impl FnOnce(&mut ReadConnection) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        let idle = self.idle().pop();
+        let mut connection = idle.map_or_else(|| ReadConnection::open(&self.path), Ok)?;
+        connection.execute("BEGIN")?;
+        let result = read(&mut connection);
+        connection.execute("COMMIT")?;
+        let mut idle = self.idle();
+        // A connection that takes the file as unchangeable must not live to see a hub change it.
+        if !connection.immutable && idle.len() < READ_CONNECTIONS_IDLE_MAX {
+            idle.push(connection);
+        }
+        drop(idle);
+        result
+    }
+
+    /// Closes what nobody uses right now: with the last connection SQLite clears up beside the file.
+    pub(super) fn close_idle(&self) {
+        self.idle().clear();
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<ReadConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReadConnection {
+    fn open(path: &Path) -> Result<Self, JournalError> {
+        let (connection, immutable) = file::open_reader(path)?;
+        Ok(Self { path: path.to_owned(), connection, names: HashMap::new(), immutable })
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), JournalError> {
+        self.sql(|connection| connection.prepare_cached(sql)?.execute([]).map(drop))
+    }
+
+    /// Runs SQL; an error names the file.
+    pub(super) fn sql<T>(
+        &self,
+        run: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, JournalError> {
+        run(&self.connection).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> JournalError {
+        JournalError::Storage { doing: "read", path: self.path.clone(), source }
+    }
+
+    /// One number.
+    pub(super) fn number(&self, sql: &str) -> Result<u64, JournalError> {
+        self.sql(|connection| connection.prepare_cached(sql)?.query_row([], |row| row.get(0).map(unsigned)))
+    }
+
+    /// The last offset.
+    pub(super) fn head(&self) -> Result<u64, JournalError> {
+        self.number("SELECT coalesce(max(offset), 0) FROM record")
+    }
+
+    /// The last offset of the sealed segments.
+    pub(super) fn sealed(&self) -> Result<u64, JournalError> {
+        self.number("SELECT coalesce(max(last), 0) FROM segment")
+    }
+
+    /// Runs a query for [`COLUMNS`] and hands each record to `take` until it says that it has enough.
+    pub(super) fn records(
+        &mut self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        take: &mut dyn FnMut(Record<'static>) -> bool,
+    ) -> Result<bool, JournalError> {
+        let Self { path, connection, names, .. } = self;
+        let failed = |source| JournalError::Storage { doing: "read", path: path.clone(), source };
+        let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+        let mut rows = statement.query(parameters).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let found = columns(row).map_err(failed)?;
+            let record = record(connection, names, row, &found).map_err(failed)??;
+            if !take(record) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The name that stands for an id.
+    pub(super) fn name(&mut self, id: u32) -> Result<Box<str>, JournalError> {
+        let Self { path, connection, names, .. } = self;
+        name(connection, names, id).map(Box::from).map_err(|source| JournalError::Storage {
+            doing: "read",
+            path: path.clone(),
+            source,
+        })
+    }
+}
+
+/// The columns that are numbers.
+struct Numbers {
+    offset: u64,
+    vm: u32,
+    kind: i64,
+    event: Option<u32>,
+}
+
+fn columns(row: &Row<'_>) -> rusqlite::Result<Numbers> {
+    Ok(Numbers { offset: unsigned(row.get(0)?), vm: row.get(1)?, kind: row.get(4)?, event: row.get(6)? })
+}
+
+fn record(
+    connection: &Connection,
+    names: &mut HashMap<u32, Box<str>>,
+    row: &Row<'_>,
+    found: &Numbers,
+) -> rusqlite::Result<Result<Record<'static>, JournalError>> {
+    let damaged = |what: String| JournalError::Damaged { offset: Offset(found.offset), what: what.into() };
+    let Some(kind) = Kind::from_id(found.kind) else {
+        return Ok(Err(damaged(format!("there is no kind {}", found.kind))));
+    };
+    let Some(timestamp) = EventTime::read(row.get_ref(7)?) else {
+        return Ok(Err(damaged("event_time is neither a number nor SECONDS.MICROSECONDS".into())));
+    };
+    let vm = name(connection, names, found.vm)?.to_owned();
+    let event = found.event.map(|event| name(connection, names, event)).transpose()?;
+    let body = match body::read(kind, event, timestamp, row.get_ref(8)?.as_str_or_null()?) {
+        Ok(body) => body,
+        Err(what) => return Ok(Err(damaged(what))),
+    };
+    Ok(Ok(Record {
+        offset: Some(Offset(found.offset)),
+        vm: vm.into(),
+        epoch: Epoch(row.get(2)?),
+        seq: Seq(unsigned(row.get(3)?)),
+        received: UnixMicros(row.get(5)?),
+        body,
+    }))
+}
+
+fn name<'n>(
+    connection: &Connection,
+    names: &'n mut HashMap<u32, Box<str>>,
+    id: u32,
+) -> rusqlite::Result<&'n str> {
+    if !names.contains_key(&id) {
+        if names.len() >= NAMES_CACHED_MAX {
+            names.clear();
+        }
+        let found = connection
+            .prepare_cached("SELECT name FROM name WHERE id = ?1")?
+            .query_row([id], |row| row.get::<_, Box<str>>(0))?;
+        names.insert(id, found);
+    }
+    Ok(&names[&id])
+}

@@ -1,0 +1,221 @@
+//! The format of the file: tables, views, version, and how an earlier format becomes the present one.
+//!
+//! `application_id` says that a file is a journal, `user_version` which format it has. A file of a later
+//! format is refused; one of an earlier format is brought up step by step in one transaction when a hub opens
+//! it. Views are no part of the format: they are made anew at each opening for writing, so that a correction
+//! of a view needs no new format.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+/// Says that an SQLite file is a journal: the bytes `QMPe`, in `PRAGMA application_id`.
+pub const APPLICATION_ID: i64 = 0x514d_5065;
+
+/// The format that is written, in `PRAGMA user_version`.
+pub const FORMAT_VERSION: u32 = 1;
+
+const TABLES: &str = include_str!("schema.sql");
+const VIEWS: &str = include_str!("views.sql");
+/// The names of [`VIEWS`], as SQL: other views are their maker's.
+const VIEW_NAMES: &str = "('records', 'events', 'epochs', 'gaps', 'vms')";
+
+/// What brings a file from one format to the next.
+pub(super) struct Migration {
+    /// The format after the step; the one before is one less.
+    pub(super) to: u32,
+    /// What to do.
+    pub(super) sql: &'static str,
+}
+
+/// Every step there is, in order. Empty: format 1 is the first.
+pub(super) const MIGRATIONS: &[Migration] = &[];
+
+/// What a file says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) application_id: i64,
+    pub(super) format: i64,
+}
+
+/// Reads the identity.
+///
+/// # Errors
+///
+/// `SQLITE_NOTADB` when it is no SQLite file; whatever else reading it meets.
+pub(super) fn identity(connection: &Connection) -> rusqlite::Result<Identity> {
+    connection.query_row(
+        "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
+        [],
+        |row| Ok(Identity { application_id: row.get(0)?, format: row.get(1)? }),
+    )
+}
+
+/// Makes an empty file a journal.
+pub(super) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(TABLES)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT_VERSION)?;
+    transaction.commit()
+}
+
+/// Brings a file of format `from` to the format of the last step, and makes the views.
+///
+/// All or nothing: after an error the file is as it was. The caller has made sure that there is a step from
+/// each format on.
+pub(super) fn migrate(connection: &mut Connection, from: u32, steps: &[Migration]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in steps.iter().filter(|step| step.to > from) {
+        drop_views(&transaction)?;
+        transaction.execute_batch(step.sql)?;
+        transaction.pragma_update(None, "user_version", step.to)?;
+    }
+    make_views(&transaction)?;
+    transaction.commit()
+}
+
+/// Makes the views anew if they are not what this program would make.
+fn make_views(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let wanted = views_text();
+    let found: String = transaction.query_row(
+        &format!(
+            "SELECT coalesce(group_concat(sql, char(10)), '') FROM (SELECT sql FROM sqlite_schema \
+             WHERE type = 'view' AND name IN {VIEW_NAMES} ORDER BY rowid)"
+        ),
+        [],
+        |row| row.get(0),
+    )?;
+    if found != statements(&wanted).join("\n") {
+        drop_views(transaction)?;
+        transaction.execute_batch(&wanted)?;
+    }
+    Ok(())
+}
+
+/// The statements of a text, as SQLite keeps them in its schema.
+fn statements(text: &str) -> Vec<&str> {
+    let starts = text.find("CREATE").unwrap_or(text.len());
+    text[starts..].split(';').map(str::trim).filter(|statement| !statement.is_empty()).collect()
+}
+
+fn drop_views(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let sql = format!("SELECT name FROM sqlite_schema WHERE type = 'view' AND name IN {VIEW_NAMES}");
+    let mut found = transaction.prepare(&sql)?;
+    let names: Vec<String> = found.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for name in names {
+        transaction.execute_batch(&format!("DROP VIEW {name}"))?;
+    }
+    Ok(())
+}
+
+/// The views, with each `UTC(column)` written out: SQLite has no such function of its own.
+fn views_text() -> String {
+    let mut out = String::with_capacity(VIEWS.len() * 4);
+    let mut rest = VIEWS;
+    while let Some(start) = rest.find("UTC(") {
+        out.push_str(&rest[..start]);
+        let column_and_rest = &rest[start + "UTC(".len()..];
+        // `coalesce(a, b)` brings a pair of parentheses of its own.
+        let end = closing(column_and_rest);
+        out.push_str(&utc(&column_and_rest[..end]));
+        rest = &column_and_rest[end + 1..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Where the parenthesis closes that was open before `text`.
+fn closing(text: &str) -> usize {
+    let mut depth = 0_usize;
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' if depth == 0 => return index,
+            b')' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Microseconds as `2026-01-02T03:04:05.678901Z`; what no calendar has (or text) as it stands in the column.
+fn utc(column: &str) -> String {
+    let fraction = format!("(({column} % 1000000 + 1000000) % 1000000)");
+    format!(
+        "CASE typeof({column}) WHEN 'integer' THEN \
+         coalesce(strftime('%Y-%m-%dT%H:%M:%S', ({column} - {fraction}) / 1000000, 'unixepoch') \
+         || printf('.%06dZ', {fraction}), {column}) ELSE {column} END"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEPS: &[Migration] = &[
+        Migration { to: 2, sql: "ALTER TABLE record ADD COLUMN host TEXT; DROP TABLE tally" },
+        Migration { to: 3, sql: "UPDATE record SET host = 'here'" },
+    ];
+
+    /// A file as format 1 leaves it, with one record.
+    fn earlier() -> Connection {
+        let mut connection = Connection::open_in_memory().expect("opens");
+        create(&mut connection).expect("makes it");
+        migrate(&mut connection, 1, &[]).expect("makes the views");
+        let insert = "INSERT INTO name (id, role, name) VALUES (5, 'vm', 'web1'), (6, 'event', 'STOP'); \
+                      INSERT INTO record VALUES (1, 5, 1, 0, 1, 0, 6, NULL, NULL)";
+        connection.execute_batch(insert).expect("inserts");
+        connection
+    }
+
+    fn text(connection: &Connection, sql: &str) -> String {
+        connection.query_row(sql, [], |row| row.get(0)).expect(sql)
+    }
+
+    #[test]
+    fn an_earlier_file_is_brought_up_step_by_step() {
+        for from in [1, 2] {
+            let mut connection = earlier();
+            if from == 2 {
+                migrate(&mut connection, 1, &STEPS[..1]).expect("the first step alone");
+            }
+            migrate(&mut connection, from, STEPS).expect("migrates");
+            assert_eq!(identity(&connection), Ok(Identity { application_id: APPLICATION_ID, format: 3 }));
+            assert_eq!(text(&connection, "SELECT host FROM record"), "here", "from {from}");
+            assert_eq!(text(&connection, "SELECT vm || event FROM events"), "web1STOP", "from {from}");
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_changes_nothing() {
+        let mut connection = earlier();
+        let schema = "SELECT group_concat(sql) FROM (SELECT sql FROM sqlite_schema ORDER BY name)";
+        let before = text(&connection, schema);
+        let steps = [
+            Migration { to: 2, sql: STEPS[0].sql },
+            Migration { to: 3, sql: "UPDATE record SET nowhere = 1" },
+        ];
+        migrate(&mut connection, 1, &steps).expect_err("the second step fails");
+        assert_eq!(identity(&connection), Ok(Identity { application_id: APPLICATION_ID, format: 1 }));
+        assert_eq!(text(&connection, schema), before);
+    }
+
+    #[test]
+    fn views_are_made_anew_only_when_they_differ() {
+        let mut connection = earlier();
+        let version = "SELECT schema_version || '' FROM pragma_schema_version";
+        let before = text(&connection, version);
+        migrate(&mut connection, 1, &[]).expect("opens");
+        assert_eq!(text(&connection, version), before, "nothing was written");
+        connection.execute_batch("DROP VIEW events; CREATE VIEW mine AS SELECT 1 AS x").expect("changes");
+        migrate(&mut connection, 1, &[]).expect("opens");
+        assert_eq!(text(&connection, "SELECT event FROM events"), "STOP");
+        assert_eq!(text(&connection, "SELECT '' || x FROM mine"), "1", "another's view stays");
+    }
+
+    /// The steps lead from the first format to the one that is written, none left out.
+    #[test]
+    fn every_format_has_its_step() {
+        let to: Vec<u32> = MIGRATIONS.iter().map(|step| step.to).collect();
+        assert_eq!(to, (1..FORMAT_VERSION).map(|before| before + 1).collect::<Vec<_>>());
+    }
+}

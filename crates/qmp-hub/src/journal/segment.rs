@@ -1,0 +1,176 @@
+//! Segments: the index of the journal, made a piece at a time behind the commits.
+//!
+//! An index that every commit keeps up costs five times the time of the records themselves. So the records
+//! behind the last seal have none (reading scans them, they are few), and when they make a full segment its
+//! postings are written at once, in the order of the file: for each VM, event and rare kind the offsets at
+//! which it stands, about three bytes a record.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::body::Kind;
+
+/// Where a record stands in the index: the ids of its names, and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Indexed {
+    pub(super) offset: u64,
+    pub(super) vm: u32,
+    pub(super) kind: Kind,
+    pub(super) event: Option<u32>,
+    pub(super) received: i64,
+}
+
+/// The part of the index that is not in the file.
+#[derive(Debug, Default)]
+pub(super) struct OpenSegment {
+    records: u64,
+    first: u64,
+    last: u64,
+    received_min: i64,
+    received_max: i64,
+    postings: HashMap<u32, Posting>,
+    tally: BTreeMap<(i64, u32), u64>,
+}
+
+#[derive(Debug, Default)]
+struct Posting {
+    last: u64,
+    offsets: Vec<u8>,
+}
+
+/// A full segment, as the rows that describe it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) received_min: i64,
+    pub(super) received_max: i64,
+    /// Name and offsets, by name.
+    pub(super) postings: Vec<(u32, Vec<u8>)>,
+    /// Minute, event, records.
+    pub(super) tally: Vec<(i64, u32, u64)>,
+}
+
+impl OpenSegment {
+    /// Adds a record; its offset is one more than that of the one before.
+    pub(super) fn add(&mut self, record: Indexed) {
+        if self.records == 0 {
+            self.first = record.offset;
+            (self.received_min, self.received_max) = (record.received, record.received);
+        }
+        self.records += 1;
+        self.last = record.offset;
+        self.received_min = self.received_min.min(record.received);
+        self.received_max = self.received_max.max(record.received);
+        self.post(record.vm, record.offset);
+        match record.event {
+            Some(event) => {
+                self.post(event, record.offset);
+                *self.tally.entry((minute(record.received), event)).or_default() += 1;
+            }
+            None => self.post(record.kind.id(), record.offset),
+        }
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Hands out the segment as it is and begins the next.
+    pub(super) fn seal(&mut self) -> Sealed {
+        let mut postings: Vec<_> =
+            self.postings.drain().map(|(name, posting)| (name, posting.offsets)).collect();
+        postings.sort_unstable_by_key(|(name, _)| *name);
+        self.records = 0;
+        Sealed {
+            first: self.first,
+            last: self.last,
+            received_min: self.received_min,
+            received_max: self.received_max,
+            postings,
+            tally: std::mem::take(&mut self.tally)
+                .into_iter()
+                .map(|((minute, event), records)| (minute, event, records))
+                .collect(),
+        }
+    }
+
+    fn post(&mut self, name: u32, offset: u64) {
+        let before_first = self.first - 1;
+        let posting =
+            self.postings.entry(name).or_insert_with(|| Posting { last: before_first, offsets: Vec::new() });
+        push_varint(&mut posting.offsets, offset - posting.last);
+        posting.last = offset;
+    }
+}
+
+/// The minute of a time, counted from the Unix epoch.
+pub(super) fn minute(received_micros: i64) -> i64 {
+    received_micros.div_euclid(60_000_000)
+}
+
+/// The offsets of a posting, ascending; `None` if the bytes are none.
+pub(super) fn offsets(first: u64, bytes: &[u8]) -> Option<Vec<u64>> {
+    let mut found = Vec::with_capacity(bytes.len());
+    let mut last = first.checked_sub(1)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        last = last.checked_add(take_varint(&mut rest)?)?;
+        found.push(last);
+    }
+    Some(found)
+}
+
+fn push_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push((number & 0x7f) as u8);
+}
+
+fn take_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, tail) = rest.split_first()?;
+        *rest = tail;
+        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A posting gives back the offsets that were posted.
+        #[test]
+        fn postings_round_trip(steps in prop::collection::vec((0_u32..5, 0_i64..200_000_000), 1..400), first in 1_u64..1 << 40) {
+            let mut segment = OpenSegment::default();
+            for (offset, (vm, received)) in (first..).zip(&steps) {
+                segment.add(Indexed { offset, vm: 10 + vm, kind: Kind::Event, event: Some(20 + vm % 2), received: *received });
+            }
+            let sealed = segment.seal();
+            prop_assert_eq!((sealed.first, sealed.last), (first, first + steps.len() as u64 - 1));
+            prop_assert_eq!(sealed.tally.iter().map(|(.., records)| records).sum::<u64>(), steps.len() as u64);
+            for (name, bytes) in &sealed.postings {
+                let expected: Vec<u64> = (first..).zip(&steps)
+                    .filter(|(_, (vm, _))| 10 + vm == *name || 20 + vm % 2 == *name)
+                    .map(|(offset, _)| offset)
+                    .collect();
+                prop_assert_eq!(offsets(sealed.first, bytes), Some(expected));
+            }
+        }
+
+        /// Bytes that are no posting are refused, never a panic.
+        #[test]
+        fn damaged_postings(bytes in prop::collection::vec(any::<u8>(), 0..40), first in any::<u64>()) {
+            let _ = offsets(first, &bytes);
+        }
+    }
+}

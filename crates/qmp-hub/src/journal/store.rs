@@ -1,0 +1,205 @@
+//! What the writer reads from and writes to the file.
+
+use std::collections::HashMap;
+
+use qmp_wire::Timestamp;
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{CachedStatement, Connection, ToSql, TransactionBehavior};
+
+use super::body::Kind;
+use super::names::Role;
+use super::numbering::{Numbering, Plan, Row, VmState};
+use super::segment::Indexed;
+
+/// Writes everything of `plan` in one transaction: all of it is durable, or nothing was done.
+///
+/// Doing it again after an error is safe.
+pub(super) fn commit(
+    connection: &mut Connection,
+    names: &[(u32, Role, Box<str>)],
+    plan: &Plan<'_>,
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if !names.is_empty() {
+        let mut insert =
+            transaction.prepare_cached("INSERT INTO name (id, role, name) VALUES (?1, ?2, ?3)")?;
+        for (id, role, name) in names {
+            insert.execute((id, role.text(), name))?;
+        }
+    }
+    write_records(&transaction, &plan.rows)?;
+    write_epochs(&transaction, &plan.rows)?;
+    if !plan.sealed.is_empty() {
+        write_segments(&transaction, plan)?;
+    }
+    transaction.commit()
+}
+
+fn write_records(connection: &Connection, rows: &[Row<'_>]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO record (offset, vm, epoch, seq, kind, received, event, event_time, data) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    for row in rows {
+        bind(&mut insert, row)?;
+        insert.raw_execute()?;
+    }
+    Ok(())
+}
+
+fn bind(insert: &mut CachedStatement<'_>, row: &Row<'_>) -> rusqlite::Result<()> {
+    insert.raw_bind_parameter(1, number(row.offset))?;
+    insert.raw_bind_parameter(2, row.ids.vm)?;
+    insert.raw_bind_parameter(3, row.epoch)?;
+    insert.raw_bind_parameter(4, number(row.seq))?;
+    insert.raw_bind_parameter(5, row.kind.id())?;
+    insert.raw_bind_parameter(6, row.received)?;
+    insert.raw_bind_parameter(7, row.ids.event)?;
+    insert.raw_bind_parameter(8, row.timestamp.map(EventTime))?;
+    insert.raw_bind_parameter(9, row.data.as_deref())
+}
+
+fn write_epochs(connection: &Connection, rows: &[Row<'_>]) -> rusqlite::Result<()> {
+    for row in rows {
+        let sql = match row.kind {
+            Kind::Attached => "INSERT INTO epoch (opened, vm, epoch) VALUES (?1, ?2, ?3)",
+            Kind::Detached => "UPDATE epoch SET closed = ?1 WHERE vm = ?2 AND epoch = ?3 AND closed IS NULL",
+            Kind::Event | Kind::Finding => continue,
+        };
+        connection.prepare_cached(sql)?.execute((number(row.offset), row.ids.vm, row.epoch))?;
+    }
+    Ok(())
+}
+
+fn write_segments(connection: &Connection, plan: &Plan<'_>) -> rusqlite::Result<()> {
+    let mut segment = connection.prepare_cached(
+        "INSERT INTO segment (last, first, received_min, received_max) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let mut posting =
+        connection.prepare_cached("INSERT INTO posting (segment, name, offsets) VALUES (?1, ?2, ?3)")?;
+    let mut tally = connection.prepare_cached(
+        "INSERT INTO tally (minute, event, records) VALUES (?1, ?2, ?3) \
+         ON CONFLICT DO UPDATE SET records = records + excluded.records",
+    )?;
+    for sealed in &plan.sealed {
+        let last = number(sealed.last);
+        segment.execute((last, number(sealed.first), sealed.received_min, sealed.received_max))?;
+        for (name, offsets) in &sealed.postings {
+            posting.execute((last, name, offsets))?;
+        }
+        for (minute, event, records) in &sealed.tally {
+            tally.execute((minute, event, number(*records)))?;
+        }
+    }
+    let mut vm =
+        connection.prepare_cached("REPLACE INTO vm (vm, last, epoch, seq) VALUES (?1, ?2, ?3, ?4)")?;
+    for (id, state) in &plan.vms {
+        vm.execute((id, number(state.last), state.epoch, number(state.seq)))?;
+    }
+    Ok(())
+}
+
+/// Restores where the journal stands: the last seal, and a scan of what lies behind it.
+pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite::Result<Numbering> {
+    let sealed: i64 =
+        connection.query_row("SELECT coalesce(max(last), 0) FROM segment", [], |row| row.get(0))?;
+    let mut vms: HashMap<u32, VmState> = connection
+        .prepare("SELECT vm, last, epoch, seq FROM vm")?
+        .query_map([], |row| {
+            let (last, seq) = (unsigned(row.get(1)?), unsigned(row.get(3)?));
+            Ok((row.get(0)?, VmState { last, epoch: row.get(2)?, seq, open: false }))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut open = connection.prepare("SELECT vm, epoch FROM epoch WHERE closed IS NULL AND opened <= ?1")?;
+    let mut rows = open.query([sealed])?;
+    while let Some(row) = rows.next()? {
+        // An epoch that was closed behind the seal is seen to close by the scan.
+        let epoch: u32 = row.get(1)?;
+        if let Some(state) = vms.get_mut(&row.get(0)?).filter(|state| state.epoch == epoch) {
+            state.open = true;
+        }
+    }
+    let mut numbering = Numbering::restore(unsigned(sealed), vms, segment_records);
+    let mut behind = connection.prepare(
+        "SELECT offset, vm, kind, event, received, epoch, seq FROM record WHERE offset > ?1 ORDER BY offset",
+    )?;
+    let mut rows = behind.query([sealed])?;
+    while let Some(row) = rows.next()? {
+        let kind: i64 = row.get(2)?;
+        let kind = Kind::from_id(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, kind))?;
+        let (offset, seq) = (unsigned(row.get(0)?), unsigned(row.get(6)?));
+        let (vm, event, received) = (row.get(1)?, row.get(3)?, row.get(4)?);
+        numbering.observe(Indexed { offset, vm, kind, event, received }, row.get(5)?, seq);
+    }
+    Ok(numbering)
+}
+
+/// A count or place of the journal, as SQLite's signed integer.
+pub(super) fn number(number: u64) -> i64 {
+    i64::try_from(number).expect("2^63 records cannot have been written")
+}
+
+/// The reverse of [`number`]; what is negative was not written by a journal and stands before everything.
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// The server's time of an event in its column: microseconds as an integer, and what 64 bits do not hold as
+/// the text `SECONDS.MICROSECONDS`. A peer may send any number.
+pub(super) struct EventTime(pub(super) Timestamp);
+
+impl ToSql for EventTime {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let (seconds, microseconds) = (self.0.seconds(), self.0.microseconds());
+        let fits =
+            seconds.checked_mul(1_000_000).and_then(|whole| whole.checked_add(i64::from(microseconds)));
+        Ok(ToSqlOutput::Owned(match fits {
+            Some(micros) => Value::Integer(micros),
+            None => Value::Text(format!("{seconds}.{microseconds:06}")),
+        }))
+    }
+}
+
+impl EventTime {
+    /// Reads the column; `None` for a value that was never written.
+    pub(super) fn read(value: ValueRef<'_>) -> Option<Option<Timestamp>> {
+        let (seconds, microseconds) = match value {
+            ValueRef::Null => return Some(None),
+            ValueRef::Integer(micros) => (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000)),
+            ValueRef::Text(text) => {
+                let (seconds, microseconds) = std::str::from_utf8(text).ok()?.split_once('.')?;
+                (seconds.parse().ok()?, microseconds.parse().ok()?)
+            }
+            _ => return None,
+        };
+        Timestamp::from_wire(seconds, microseconds).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_times() {
+        let cases: [(i64, i64); 7] = [
+            (0, 0),
+            (1_767_323_045, 678_001),
+            (-5, 999_999),
+            (i64::MAX / 1_000_000, 775_807),
+            (i64::MAX / 1_000_000, 775_808),
+            (i64::MAX, 999_999),
+            (i64::MIN, 0),
+        ];
+        for (seconds, microseconds) in cases {
+            let timestamp = Timestamp::from_wire(seconds, microseconds).expect("in range").expect("known");
+            let column = EventTime(timestamp);
+            let ToSqlOutput::Owned(value) = column.to_sql().expect("has a column") else { panic!("owned") };
+            assert_eq!(EventTime::read((&value).into()), Some(Some(timestamp)), "{seconds}.{microseconds}");
+        }
+        assert_eq!(EventTime::read(ValueRef::Null), Some(None));
+        for damaged in [ValueRef::Real(1.0), ValueRef::Text(b"x"), ValueRef::Text(b"1.2000000")] {
+            assert_eq!(EventTime::read(damaged), None, "{damaged:?}");
+        }
+    }
+}

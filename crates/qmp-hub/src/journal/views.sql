@@ -1,0 +1,75 @@
+-- For people. Views hold no data: they are made anew when a hub opens the file.
+
+CREATE VIEW records AS
+SELECT record.offset,
+       vm.name AS vm,
+       record.epoch,
+       record.seq,
+       UTC(record.received) AS received,
+       kind.name AS kind,
+       event.name AS event,
+       UTC(record.event_time) AS event_time,
+       record.data
+FROM record
+JOIN name AS vm ON vm.id = record.vm
+JOIN name AS kind ON kind.id = record.kind
+LEFT JOIN name AS event ON event.id = record.event;
+
+CREATE VIEW events AS
+SELECT record.offset,
+       vm.name AS vm,
+       record.epoch,
+       record.seq,
+       UTC(record.received) AS received,
+       event.name AS event,
+       UTC(record.event_time) AS event_time,
+       record.data
+FROM record
+JOIN name AS vm ON vm.id = record.vm
+JOIN name AS event ON event.id = record.event;
+
+CREATE VIEW epochs AS
+SELECT vm.name AS vm,
+       epoch.epoch,
+       UTC(opened.received) AS opened,
+       UTC(closed.received) AS closed,
+       closed.data ->> 'reason' AS reason,
+       closed.data ->> 'detail' AS detail,
+       1 + coalesce(
+           closed.seq,
+           (SELECT max(record.seq) FROM record
+             WHERE record.offset > coalesce((SELECT max(last) FROM segment), 0)
+               AND record.vm = epoch.vm AND record.epoch = epoch.epoch),
+           (SELECT state.seq FROM vm AS state WHERE state.vm = epoch.vm AND state.epoch = epoch.epoch),
+           0) AS records,
+       epoch.opened AS first_offset,
+       epoch.closed AS last_offset
+FROM epoch
+JOIN name AS vm ON vm.id = epoch.vm
+JOIN record AS opened ON opened.offset = epoch.opened
+LEFT JOIN record AS closed ON closed.offset = epoch.closed;
+
+CREATE VIEW gaps AS
+SELECT vm.name AS vm,
+       UTC(closed.received) AS "from",
+       UTC(opened.received) AS "to",
+       closed.data ->> 'reason' AS reason,
+       closed.data ->> 'detail' AS detail,
+       before.epoch AS epoch_before,
+       after.epoch AS epoch_after
+FROM epoch AS before
+JOIN name AS vm ON vm.id = before.vm
+JOIN record AS closed ON closed.offset = before.closed
+LEFT JOIN epoch AS after ON after.vm = before.vm AND after.epoch = before.epoch + 1
+LEFT JOIN record AS opened ON opened.offset = after.opened;
+
+CREATE VIEW vms AS
+SELECT vm.name AS vm,
+       latest.epoch,
+       CASE WHEN latest.closed IS NULL THEN 'attached' ELSE 'detached' END AS state,
+       UTC(coalesce(closed.received, opened.received)) AS since
+FROM (SELECT vm, max(epoch) AS epoch FROM epoch GROUP BY vm) AS newest
+JOIN epoch AS latest ON latest.vm = newest.vm AND latest.epoch = newest.epoch
+JOIN name AS vm ON vm.id = latest.vm
+JOIN record AS opened ON opened.offset = latest.opened
+LEFT JOIN record AS closed ON closed.offset = latest.closed;

@@ -1,0 +1,280 @@
+//! The one thread that writes: takes all that waits, commits it at once, then publishes the head.
+//!
+//! A commit that fails is tried again until it succeeds, with the same records in the same places; meanwhile
+//! the queue fills and the appenders learn of it. Nothing of a batch is published before all that stands
+//! before it is durable.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use qmp_wire::{Offset, UnixMicros};
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::batch::{Batch, Item};
+use super::error::{JournalError, storage_text};
+use super::file::WriterLock;
+use super::handle::JournalOptions;
+use super::limits::{COMMIT_MAX_RECORDS, COMMIT_RETRY_FIRST, COMMIT_RETRY_MAX};
+use super::names::{Names, Role};
+use super::numbering::{self, Ids, Numbering, Plan};
+use super::queue::Queue;
+use super::store;
+
+/// Memory that the queue's buffers keep between bursts, in bytes.
+const BUFFER_KEEP_BYTES: usize = 1 << 20;
+
+/// Whether the journal can be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// Every commit succeeds.
+    #[default]
+    Writing,
+    /// The last commit failed; it is being tried again, and what comes is kept as long as there is room.
+    Stalled {
+        /// Since when, on this host's clock.
+        since: UnixMicros,
+        /// Why, and what to do about it.
+        error: Box<str>,
+    },
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Writing => formatter.write_str("writing"),
+            Self::Stalled { since, error } => {
+                write!(formatter, "nothing can be written since {}: {error}", utc_text(*since))
+            }
+        }
+    }
+}
+
+/// The writing end of the file, with where it stands.
+#[derive(Debug)]
+pub(super) struct Writer {
+    path: PathBuf,
+    /// Device and inode of the file that is open.
+    identity: (u64, u64),
+    connection: Connection,
+    names: Names,
+    numbering: Numbering,
+    queue: Arc<Queue>,
+    head: watch::Sender<Offset>,
+    health: watch::Sender<Health>,
+    _lock: WriterLock,
+}
+
+/// The journal is closed while the disk takes nothing.
+#[derive(Debug)]
+struct GivenUp(Box<str>);
+
+impl Writer {
+    /// Restores where the file stands and closes the epochs that a hub left open.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] if the file cannot be read or written.
+    pub(super) fn start(
+        path: &Path,
+        connection: Connection,
+        lock: WriterLock,
+        options: JournalOptions,
+    ) -> Result<Self, JournalError> {
+        let failed = |doing| move |source| JournalError::Storage { doing, path: path.to_owned(), source };
+        let names = Names::load(&connection).map_err(failed("read"))?;
+        let numbering = store::restore(&connection, options.segment_records).map_err(failed("read"))?;
+        let head = Offset(numbering.head());
+        let identity = identity(path).map_err(|source| JournalError::Io {
+            doing: "look at",
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut writer = Self {
+            path: path.to_owned(),
+            identity,
+            connection,
+            names,
+            numbering,
+            queue: Arc::new(Queue::new(options.queue_max_bytes, head)),
+            head: watch::Sender::new(head),
+            health: watch::Sender::default(),
+            _lock: lock,
+        };
+        writer.close_left_open(wall_clock()).map_err(failed("write"))?;
+        Ok(writer)
+    }
+
+    /// What others see of the writer.
+    pub(super) fn outlets(&self) -> (Arc<Queue>, watch::Receiver<Offset>, watch::Receiver<Health>) {
+        (Arc::clone(&self.queue), self.head.subscribe(), self.health.subscribe())
+    }
+
+    /// Writes until the queue is closed and empty.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Unwritten`] if it was closed while the disk took nothing, [`JournalError::Storage`] if
+    /// the file cannot be closed.
+    pub(super) fn run(mut self) -> Result<(), JournalError> {
+        // Also when this thread panics, nobody is to wait for it.
+        let _end = EndOnDrop(Arc::clone(&self.queue));
+        let mut batch = Batch::new();
+        while self.queue.take(&mut batch) {
+            let mut items = batch.items();
+            while items.len() > 0 {
+                if let Err(GivenUp(detail)) = self.commit_next(&mut items) {
+                    return Err(JournalError::Unwritten { records: self.queue.uncommitted(), detail });
+                }
+            }
+            drop(items);
+            batch.clear();
+            batch.shrink(BUFFER_KEEP_BYTES);
+            self.queue.done();
+        }
+        let Self { connection, path, .. } = self;
+        // A journal that nobody writes is one file. A reader that is busy may prevent it: nothing is lost then.
+        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!(journal = %path.display(), "the write-ahead log stays: {error}");
+        }
+        connection.close().map_err(|(_, source)| JournalError::Storage { doing: "close", path, source })
+    }
+
+    /// Commits the next items, as many as go into one transaction, and publishes the head.
+    fn commit_next<'a>(&mut self, items: &mut dyn ExactSizeIterator<Item = Item<'a>>) -> Result<(), GivenUp> {
+        let group: Vec<Item<'a>> = items.take(COMMIT_MAX_RECORDS).collect();
+        let ids = self.until_done(|writer| writer.resolve(&group))?;
+        let (records, mut plan) = (group.len() as u64, Plan::default());
+        for (item, ids) in group.into_iter().zip(ids) {
+            self.numbering.place(item, ids, &mut plan);
+        }
+        let names = self.names.take_fresh();
+        self.until_done(|writer| store::commit(&mut writer.connection, &names, &plan))?;
+        self.names.trim();
+        self.publish(records);
+        Ok(())
+    }
+
+    fn resolve(&mut self, items: &[Item<'_>]) -> rusqlite::Result<Vec<Ids>> {
+        items
+            .iter()
+            .map(|item| {
+                let vm = self.names.id(&self.connection, Role::Vm, item.vm)?;
+                let event = item
+                    .event
+                    .map(|event| self.names.id(&self.connection, Role::Event, event))
+                    .transpose()?;
+                Ok(Ids { vm, event })
+            })
+            .collect()
+    }
+
+    /// Tries `step` until it succeeds; once more, and no longer, when the journal is closed.
+    fn until_done<T>(&mut self, step: impl Fn(&mut Self) -> rusqlite::Result<T>) -> Result<T, GivenUp> {
+        let mut pause = COMMIT_RETRY_FIRST;
+        let mut last_try = false;
+        loop {
+            let error =
+                match self.still_there().and_then(|()| step(self).map_err(|e| storage_text(&e).into())) {
+                    Ok(done) => {
+                        self.report(None);
+                        return Ok(done);
+                    }
+                    Err(error) => error,
+                };
+            self.report(Some(&error));
+            if last_try {
+                return Err(GivenUp(error));
+            }
+            last_try = self.queue.pause(pause);
+            pause = (pause * 2).min(COMMIT_RETRY_MAX);
+        }
+    }
+
+    /// A file that was moved away still takes every write, and nobody would ever read them.
+    fn still_there(&self) -> Result<(), Box<str>> {
+        match identity(&self.path) {
+            Ok(found) if found == self.identity => Ok(()),
+            Ok(_) => Err("another file was put in its place: move it back, or restart the hub".into()),
+            Err(error) => Err(format!("the file is gone: move it back, or restart the hub ({error})").into()),
+        }
+    }
+
+    /// Tells of a change of health, once.
+    fn report(&self, error: Option<&str>) {
+        self.health.send_if_modified(|health| match (&*health, error) {
+            (Health::Writing, None) => false,
+            (Health::Stalled { error: known, .. }, Some(error)) if **known == *error => false,
+            (Health::Stalled { since, .. }, None) => {
+                tracing::info!(journal = %self.path.display(), since = %utc_text(*since), "journal writes again");
+                *health = Health::Writing;
+                true
+            }
+            (known, Some(error)) => {
+                let since = match known {
+                    Health::Stalled { since, .. } => *since,
+                    Health::Writing => wall_clock(),
+                };
+                tracing::error!(journal = %self.path.display(), "nothing can be written: {error}");
+                *health = Health::Stalled { since, error: error.into() };
+                true
+            }
+        });
+    }
+
+    /// Closes the epochs that are open in the file: their hub ended without doing so.
+    fn close_left_open(&mut self, now: UnixMicros) -> rusqlite::Result<()> {
+        let mut plan = Plan::default();
+        for (vm, state) in self.numbering.open_epochs() {
+            let received: i64 = self
+                .connection
+                .prepare_cached("SELECT received FROM record WHERE offset = ?1")?
+                .query_row([store::number(state.last)], |row| row.get(0))?;
+            let since = utc_text(UnixMicros(received));
+            let detail = format!("the hub ended without closing the epoch; nothing is certain since {since}");
+            self.numbering.place(numbering::detached("", now, &detail), Ids { vm, event: None }, &mut plan);
+        }
+        if !plan.rows.is_empty() {
+            store::commit(&mut self.connection, &[], &plan)?;
+        }
+        self.publish(0);
+        Ok(())
+    }
+
+    /// Publishes what is committed, `records` of it appended ones.
+    ///
+    /// Only what the disk has: a reader must never see a record that a crash can take back.
+    fn publish(&self, records: u64) {
+        let head = Offset(self.numbering.head());
+        self.head.send_replace(head);
+        self.queue.publish(records, head);
+    }
+}
+
+/// Tells those who wait that nothing will come.
+struct EndOnDrop(Arc<Queue>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// This host's clock.
+fn wall_clock() -> UnixMicros {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    UnixMicros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// A time for people, in UTC with microseconds.
+fn utc_text(time: UnixMicros) -> String {
+    jiff::Timestamp::from_microsecond(time.0)
+        .map_or_else(|_| format!("{} µs", time.0), |time| format!("{time:.6}"))
+}

@@ -1,0 +1,20 @@
+//! The hub: attaches to monitors, keeps the journal, serves readers.
+//!
+//! [`Hub::start`] opens the journal, follows every VM that the [`HubConfig`] names, and serves HTTP. Each VM is
+//! one task that reads its monitor and hands what it says to the journal; every reader, over HTTP or in the same
+//! process, is a cursor on the journal.
+
+mod attach;
+mod clock;
+mod config;
+mod http;
+mod hub;
+pub mod journal;
+mod open_files;
+mod vm_name;
+mod vms;
+
+pub use config::{CommandLine, ConfigError, ConfigFile, HubConfig, Place, Problem};
+pub use http::{HttpAddress, HttpAddressError, ListenError, LoopbackAddr};
+pub use hub::{Hub, HubError, STOP_COMMIT_MAX, STOP_HTTP_MAX};
+pub use vm_name::{VM_NAME_MAX_BYTES, VmName, VmNameError};

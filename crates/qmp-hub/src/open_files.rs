@@ -1,0 +1,26 @@
+//! The process's limit of open files: each VM is a socket, and the usual limit is 1,024.
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Open files that the hub needs besides the sockets of the VMs: journal, HTTP clients, the runtime.
+const BESIDES_VMS: u64 = 512;
+
+/// Raises the limit so that `vms` connections fit, as far as this user may; warns if that is not enough.
+pub(crate) fn allow(vms: usize) {
+    let wanted = vms as u64 + BESIDES_VMS;
+    let mut limit = getrlimit(Resource::Nofile);
+    // None means no limit.
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    limit.current = Some(allowed);
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("cannot raise the limit of open files to {allowed}: {error}");
+    } else if allowed < wanted {
+        tracing::warn!(
+            "{vms} VMs need {wanted} open files, and {allowed} are allowed; raise the limit with \
+             `ulimit -n` or LimitNOFILE="
+        );
+    }
+}

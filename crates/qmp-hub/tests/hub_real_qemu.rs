@@ -1,0 +1,105 @@
+//! The hub beside a real QEMU. Skipped where there is none, unless `CI` is set.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use qmp_hub::Hub;
+use qmp_wire::Body;
+use serde_json::{Value, json};
+use support::client::{execute, get_json, get_lines};
+use support::{Watcher, config};
+
+const QEMU: &str = "qemu-system-x86_64";
+
+/// A QEMU of this test, ended with it.
+struct Qemu(Child);
+
+impl Qemu {
+    /// Starts one that is paused, with its monitor at `vm1.sock` in `home`.
+    fn start(home: &Path) -> Self {
+        let monitor = format!("unix:{},server=on,wait=off", home.join("vm1.sock").display());
+        let mut command = Command::new(QEMU);
+        command.args(["-nodefaults", "-display", "none", "-accel", "tcg", "-S", "-qmp", &monitor]);
+        Self(command.stdin(Stdio::null()).spawn().expect("QEMU starts"))
+    }
+
+    fn ended(mut self) -> bool {
+        self.0.wait().expect("ends").success()
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // It has ended by itself unless the test failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn qemu_is_missing() -> bool {
+    let found = Command::new(QEMU).arg("--version").stdout(Stdio::null()).status().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "{QEMU} is missing; install qemu-system-x86");
+    if !found {
+        eprintln!("skipped: {QEMU} is missing; install qemu-system-x86");
+    }
+    !found
+}
+
+/// The events that came between a command and its reply, by the reply's own word.
+async fn events_of(home: &Path, command: &str) -> Vec<String> {
+    let (status, answer) = execute(home, "vm1", &json!({"execute": command}).to_string()).await;
+    assert_eq!((status, &answer["return"]), (200, &json!({})), "{command}: {answer}");
+    let mut lines = get_lines(home, &format!("/v1/records?kind=event&after={}", answer["since"])).await;
+    let mut events = Vec::new();
+    while let Some(line) = lines.next().await {
+        let record: Value = serde_json::from_str(&line).expect("JSON");
+        if record["offset"].as_u64() <= answer["offset"].as_u64() {
+            events.push(record["event"].as_str().expect("a name").to_owned());
+        }
+    }
+    events
+}
+
+#[tokio::test]
+async fn commands_and_their_events_keep_their_order_over_two_lives_of_a_vm() {
+    if qemu_is_missing() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let hub = Hub::start(config(home.path(), &["vm1"])).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    for epoch in 1..=2 {
+        let qemu = Qemu::start(home.path());
+        let record = journal.next().await;
+        let Body::Attached { snapshot } = &record.body else { panic!("attached: {record:?}") };
+        let snapshot: Value = serde_json::from_str(snapshot).expect("JSON");
+        assert_eq!(snapshot["query-status"]["status"], "prelaunch", "{snapshot}");
+        assert_eq!((record.epoch.0, record.seq.0), (epoch, 0));
+
+        // Since QEMU 6.0 the event of each of these stands before the reply.
+        assert_eq!(events_of(home.path(), "cont").await, ["RESUME"]);
+        assert_eq!(events_of(home.path(), "stop").await, ["STOP"]);
+        assert_eq!(events_of(home.path(), "system_reset").await, ["RESET"]);
+        let (status, answer) = execute(home.path(), "vm1", r#"{"execute": "no-such"}"#).await;
+        assert_eq!((status, &answer["error"]["class"]), (200, &json!("CommandNotFound")));
+        assert_eq!(events_of(home.path(), "quit").await, ["SHUTDOWN"]);
+        assert!(qemu.ended());
+
+        let seen = journal.take(5).await;
+        let reset = r#"RESET {"guest": false, "reason": "host-qmp-system-reset"}"#;
+        let expected = [
+            format!("vm1 {epoch}.1 RESUME"),
+            format!("vm1 {epoch}.2 STOP"),
+            format!("vm1 {epoch}.3 {reset}"),
+        ];
+        assert_eq!(seen[..3], expected);
+        let quit = r#"SHUTDOWN {"guest": false, "reason": "host-qmp-quit"}"#;
+        assert_eq!(seen[3], format!("vm1 {epoch}.4 {quit}"));
+        assert_eq!(seen[4], format!("vm1 {epoch}.5 detached PeerClosed"));
+        let (_, vms) = get_json(home.path(), "/v1/vms").await;
+        assert_eq!((&vms[0]["state"], &vms[0]["epoch"]), (&json!("detached"), &json!(epoch)));
+    }
+    hub.stop().await.expect("stops");
+}

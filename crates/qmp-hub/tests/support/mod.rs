@@ -1,0 +1,77 @@
+//! What the tests of the hub share: a scripted monitor, a hub over it, and an HTTP client.
+
+#![allow(dead_code, reason = "each test program uses its own part")]
+
+pub(crate) mod client;
+pub(crate) mod monitor;
+
+use std::path::Path;
+
+use qmp_hub::journal::{Cursor, Query};
+use qmp_hub::{HttpAddress, Hub, HubConfig};
+use qmp_wire::{Body, Offset, Record};
+
+/// A hub's configuration with everything in `home`: journal, HTTP socket, and the monitors `NAME.sock`.
+pub(crate) fn config(home: &Path, vms: &[&str]) -> HubConfig {
+    let mut config = HubConfig::new(home.join("journal.db"));
+    config.http = vec![HttpAddress::Unix(home.join("hub.sock"))];
+    for name in vms {
+        let address = format!("unix:{}", home.join(format!("{name}.sock")).display());
+        config.attach.push((name.parse().expect("a name"), address.parse().expect("an address")));
+    }
+    config
+}
+
+/// Reads a hub's journal from its beginning, waiting for what is still to come.
+pub(crate) struct Watcher {
+    cursor: Cursor,
+    ready: std::collections::VecDeque<Record<'static>>,
+}
+
+impl Watcher {
+    pub(crate) fn new(hub: &Hub) -> Self {
+        Self { cursor: hub.journal().reader().cursor(Query::default(), Offset(0)), ready: Default::default() }
+    }
+
+    pub(crate) async fn next(&mut self) -> Record<'static> {
+        loop {
+            if let Some(record) = self.ready.pop_front() {
+                return record;
+            }
+            self.ready.extend(self.cursor.next_batch(1_000).expect("readable"));
+            if self.ready.is_empty() {
+                self.cursor.wait().await.expect("the journal goes on");
+            }
+        }
+    }
+
+    /// The next `count` records in short, see [`short`].
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<String> {
+        let mut taken = Vec::with_capacity(count);
+        for _ in 0..count {
+            taken.push(short(&self.next().await));
+        }
+        taken
+    }
+
+    /// Reads until a record that is `wanted` in short.
+    pub(crate) async fn until(&mut self, wanted: &str) -> Vec<String> {
+        let mut taken = Vec::new();
+        while taken.last().is_none_or(|last| last != wanted) {
+            taken.push(short(&self.next().await));
+        }
+        taken
+    }
+}
+
+/// A record in short: `web1 2.7 STOP {"a": 1}` is the event with epoch 2, sequence number 7.
+pub(crate) fn short(record: &Record<'_>) -> String {
+    let what = match &record.body {
+        Body::Attached { .. } => "attached".to_owned(),
+        Body::Event { name, data: None, .. } => name.to_string(),
+        Body::Event { name, data: Some(data), .. } => format!("{name} {data}"),
+        Body::Finding { finding, .. } => format!("finding {finding}"),
+        Body::Detached { reason, .. } => format!("detached {reason:?}"),
+    };
+    format!("{} {}.{} {what}", record.vm, record.epoch.0, record.seq.0)
+}
