@@ -52,6 +52,7 @@ fn expect<const N: usize>(bytes: &[u8], at: usize, text: &[u8; N]) -> Option<usi
 /// Goes over a number of 1 to 18 digits without sign or leading zero.
 #[inline(always)]
 fn count(bytes: &[u8], start: usize) -> Option<(i64, usize)> {
+    /// Digits of a number that is read here: so many always fit in 64 bits.
     const DIGITS_MAX: usize = 18;
     let mut value = 0;
     let mut at = start;

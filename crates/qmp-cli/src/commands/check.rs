@@ -1,0 +1,167 @@
+//! `qmp check`: a capture, or a live monitor's schema, against the catalogue.
+
+mod findings;
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
+
+use clap::Args;
+use qmp_client::{Address, ExecuteError};
+use qmp_events::introspection::{self, Schema, Severity};
+use qmp_events::{Release, validate};
+
+use self::findings::{Finding, Findings};
+use crate::capture::{self, Item};
+use crate::exit::{Exit, Failure};
+use crate::{live, output};
+use crate::render::escape;
+use crate::terminal::Terminal;
+
+/// Check a capture of a monitor, or a live monitor, against the catalogue of events
+///
+/// Of a file, every event is validated for the release of QEMU that sent it: the one of the greeting in the
+/// capture, else --release. A reply to query-qmp-schema in it is compared with the catalogue in both
+/// directions. Of a live monitor, the schema is asked for. What qmp log --json printed can be checked, too.
+///
+/// Violations go to the standard output, one a line; the exit code is 1 if there are any. Differences that a
+/// sound QEMU may have (a build without SPICE, a vendor's own event) are notes and no violations.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Check {
+    /// A capture, - for the standard input, or a monitor's address
+    #[arg(value_name = "FILE|ADDR")]
+    subject: String,
+
+    /// The release of QEMU, where the capture has no greeting
+    #[arg(long, value_name = "RELEASE")]
+    release: Option<Release>,
+
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+
+    /// Print notes, too
+    #[arg(long)]
+    notes: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qmp check /run/web1.sock                       does this QEMU have the events that the catalogue says
+  socat -u UNIX:/run/web1.sock - | tee capture.txt | qmp check -
+  qmp check capture.txt --release 7.2
+  qmp log --vm web1 --json | qmp check - --json";
+
+impl Check {
+    /// Checks, prints what is wrong, and says with the exit code whether anything is.
+    pub async fn run(self, _: &Terminal) -> Result<Exit, Failure> {
+        let mut findings = Findings::new(self.json, self.notes);
+        let result = match self.address()? {
+            Some(address) => self.check_monitor(&address, &mut findings).await,
+            None => self.check_capture(&self.read()?, &mut findings),
+        };
+        findings.flush()?;
+        result?;
+        output::note(findings.summary());
+        Ok(if findings.violations() == 0 { Exit::Done } else { Exit::Failed })
+    }
+
+    /// The address, unless the subject is a file: a path of a socket is an address, too.
+    fn address(&self) -> Result<Option<Address>, Failure> {
+        let is_address = ["unix:", "tcp:", "fd:"].iter().any(|kind| self.subject.starts_with(kind));
+        let is_socket = || std::fs::metadata(&self.subject).is_ok_and(|file| file.file_type().is_socket());
+        if self.subject != "-" && (is_address || is_socket()) {
+            let text = if is_address { self.subject.clone() } else { format!("unix:{}", self.subject.replace(',', ",,")) };
+            return text.parse().map(Some).map_err(Failure::usage);
+        }
+        Ok(None)
+    }
+
+    fn read(&self) -> Result<Vec<u8>, Failure> {
+        let mut capture = Vec::new();
+        let result = match self.subject.as_str() {
+            "-" => std::io::stdin().read_to_end(&mut capture).map(drop),
+            path => std::fs::read(path).map(|bytes| capture = bytes),
+        };
+        result.map(|()| capture).map_err(|error| {
+            Failure::usage(format_args!("cannot read {}: {error}", escape::text(&self.subject)))
+        })
+    }
+
+    fn check_capture(&self, capture: &[u8], findings: &mut Findings) -> Result<(), Failure> {
+        // The release of each VM, and under `None` that of a capture of one.
+        let mut releases: HashMap<Option<String>, Release> = HashMap::new();
+        for value in capture::read(capture) {
+            let (at_byte, item) = value.map_err(|broken| {
+                Failure::failed(format_args!("{}: {broken}", self.subject))
+                    .hint("a capture is what the monitor said: JSON values, one after another")
+            })?;
+            let line = || capture::line_of(capture, at_byte);
+            match item {
+                Item::Version { version, vm } => {
+                    releases.insert(vm, release_of(version));
+                }
+                Item::Event { name, data, vm } => {
+                    let release = self.release_for(releases.get(&vm), line())?;
+                    findings.event(&validate(&name, data.as_deref(), release), line, vm.as_deref())?;
+                }
+                Item::Schema(json) => {
+                    let release = self.release_for(releases.get(&None), line())?;
+                    check_schema(json, release, findings)?;
+                }
+                Item::Other => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn release_for(&self, known: Option<&Release>, line: usize) -> Result<Release, Failure> {
+        known.copied().or(self.release).ok_or_else(|| {
+            Failure::usage(format_args!("line {line}: nothing before it says which QEMU sent it"))
+                .hint("--release 7.2 says it; a capture that begins with the greeting needs nothing")
+        })
+    }
+
+    async fn check_monitor(&self, address: &Address, findings: &mut Findings) -> Result<(), Failure> {
+        let (monitor, _events) = qmp_client::connect(address).await.map_err(|error| live::connect_failure(&error))?;
+        let version = monitor.greeting().version.map(|version| (version.major, version.minor, version.micro));
+        let Some(release) = version.map(release_of).or(self.release) else {
+            return Err(Failure::usage("the greeting has no version").hint("--release 0.12 says which it is"));
+        };
+        let schema = match monitor.execute_raw("query-qmp-schema", None).await {
+            Ok(schema) => schema,
+            Err(ExecuteError::Refused(refusal)) => {
+                return Err(Failure::failed(format_args!("QEMU {release} does not tell its schema: {refusal}"))
+                    .hint("query-qmp-schema came with 2.5; the events of an older QEMU can be checked in a capture"));
+            }
+            Err(error) => return Err(Failure::gone(error)),
+        };
+        check_schema(&schema, release, findings)
+    }
+}
+
+fn check_schema(json: &str, release: Release, findings: &mut Findings) -> Result<(), Failure> {
+    let schema = Schema::parse(json)
+        .map_err(|error| Failure::failed(format_args!("cannot read the reply to query-qmp-schema: {error}")))?;
+    findings.schema(schema.events().count(), release);
+    for difference in introspection::compare(&schema, release) {
+        let is_note = difference.severity == Severity::Note;
+        findings.add(&Finding {
+            event: &difference.event,
+            path: &difference.path,
+            text: difference.to_string(),
+            release: difference.release,
+            is_note,
+            line: None,
+            vm: None,
+        })?;
+    }
+    Ok(())
+}
+
+fn release_of((major, minor, micro): (u32, u32, u32)) -> Release {
+    // No QEMU has such numbers; what is beyond is as good as the greatest.
+    let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    Release::from_version(number(major), number(minor), number(micro))
+}

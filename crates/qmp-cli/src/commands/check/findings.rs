@@ -1,0 +1,226 @@
+//! What a check found, printed as it is found, and counted.
+
+use std::io;
+
+use qmp_events::{Release, Violation};
+use serde::Serialize;
+
+use crate::output;
+use crate::render::escape;
+
+/// One thing that was found.
+#[derive(Debug)]
+pub(super) struct Finding<'a> {
+    pub(super) event: &'a str,
+    /// Dotted path of the member; empty for the event as a whole.
+    pub(super) path: &'a str,
+    /// The whole sentence: event, path and problem.
+    pub(super) text: String,
+    pub(super) release: Release,
+    /// Whether it is no violation.
+    pub(super) is_note: bool,
+    /// Where in the capture; `None` for a schema.
+    pub(super) line: Option<usize>,
+    pub(super) vm: Option<&'a str>,
+}
+
+/// A finding as a line of JSON.
+#[derive(Serialize)]
+struct FindingLine<'a> {
+    event: &'a str,
+    path: &'a str,
+    problem: &'a str,
+    release: String,
+    severity: &'static str,
+    /// `event` of a capture, or `schema`.
+    source: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vm: Option<&'a str>,
+}
+
+/// Prints and counts.
+#[derive(Debug)]
+pub(super) struct Findings {
+    json: bool,
+    with_notes: bool,
+    pending: String,
+    events: u64,
+    schemas: Vec<(usize, Release)>,
+    violations: u64,
+    notes: u64,
+}
+
+/// As much is collected before it is written, in bytes.
+const PENDING_MAX_BYTES: usize = 64 << 10;
+
+impl Findings {
+    pub(super) fn new(json: bool, with_notes: bool) -> Self {
+        Self { json, with_notes, pending: String::new(), events: 0, schemas: Vec::new(), violations: 0, notes: 0 }
+    }
+
+    /// An event was checked.
+    pub(super) fn event(
+        &mut self,
+        violations: &[Violation],
+        line: impl Fn() -> usize,
+        vm: Option<&str>,
+    ) -> io::Result<()> {
+        self.events += 1;
+        for violation in violations {
+            self.add(&Finding {
+                event: &violation.event,
+                path: &violation.path,
+                text: violation.to_string(),
+                release: violation.release,
+                is_note: false,
+                line: Some(line()),
+                vm,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A schema was checked.
+    pub(super) fn schema(&mut self, events: usize, release: Release) {
+        self.schemas.push((events, release));
+    }
+
+    pub(super) fn add(&mut self, finding: &Finding<'_>) -> io::Result<()> {
+        match finding.is_note {
+            true => self.notes += 1,
+            false => self.violations += 1,
+        }
+        if !finding.is_note || self.with_notes {
+            self.pending += &if self.json { json_line(finding) } else { text_line(finding) };
+        }
+        if self.pending.len() >= PENDING_MAX_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        output::print(&std::mem::take(&mut self.pending))
+    }
+
+    pub(super) fn violations(&self) -> u64 {
+        self.violations
+    }
+
+    /// `12 events and the schema of QEMU 7.2.22 (53 events) checked: no violation`.
+    pub(super) fn summary(&self) -> String {
+        let mut checked = Vec::new();
+        if self.events > 0 || self.schemas.is_empty() {
+            checked.push(counted(self.events, "event"));
+        }
+        for (events, release) in &self.schemas {
+            let events = counted(u64::try_from(*events).unwrap_or(u64::MAX), "event");
+            checked.push(format!("the schema of QEMU {release} ({events})"));
+        }
+        let violations = match self.violations {
+            0 => "no violation".to_owned(),
+            violations => counted(violations, "violation"),
+        };
+        let notes = match self.notes {
+            0 => String::new(),
+            notes if self.with_notes => format!(", {}", counted(notes, "note")),
+            notes => format!(", {} (shown with --notes)", counted(notes, "note")),
+        };
+        format!("{} checked: {violations}{notes}", checked.join(" and "))
+    }
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn text_line(finding: &Finding<'_>) -> String {
+    let mut line = String::new();
+    if let Some(number) = finding.line {
+        line += &format!("line {number}: ");
+    }
+    if let Some(vm) = finding.vm {
+        line += &format!("{vm}: ");
+    }
+    if finding.is_note {
+        line += "note: ";
+    }
+    format!("{}\n", escape::text(&(line + &finding.text)))
+}
+
+fn json_line(finding: &Finding<'_>) -> String {
+    let line = FindingLine {
+        event: finding.event,
+        path: finding.path,
+        problem: problem(finding),
+        release: finding.release.to_string(),
+        severity: if finding.is_note { "note" } else { "violation" },
+        source: if finding.line.is_some() { "event" } else { "schema" },
+        line: finding.line,
+        vm: finding.vm,
+    };
+    // Strings and numbers alone: there is nothing that JSON could not hold.
+    serde_json::to_string(&line).unwrap_or_default() + "\n"
+}
+
+/// The sentence without event and path, which stand before its colon.
+fn problem<'a>(finding: &'a Finding<'_>) -> &'a str {
+    let Finding { event, path, text, .. } = finding;
+    let before = if path.is_empty() { format!("{event}: ") } else { format!("{event} {path}: ") };
+    text.strip_prefix(&before).or_else(|| text.split_once(": ").map(|(_, problem)| problem)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding<'a>(text: &str, path: &'a str, is_note: bool, line: Option<usize>, vm: Option<&'a str>) -> Finding<'a> {
+        Finding { event: "RESET", path, text: text.into(), release: Release::stable(7, 2, 22), is_note, line, vm }
+    }
+
+    #[test]
+    fn lines_for_people_and_programs() {
+        let cases = [
+            (
+                finding("RESET guest: missing, but …", "guest", false, Some(3), None),
+                "line 3: RESET guest: missing, but …\n",
+                r#"{"event":"RESET","path":"guest","problem":"missing, but …","release":"7.2.22","severity":"violation","source":"event","line":3}"#,
+            ),
+            (
+                finding("RESET: missing; only: x", "", true, None, None),
+                "note: RESET: missing; only: x\n",
+                r#"{"event":"RESET","path":"","problem":"missing; only: x","release":"7.2.22","severity":"note","source":"schema"}"#,
+            ),
+            (
+                finding("RESET a: \x1b", "a", false, Some(1), Some("web1")),
+                "line 1: web1: RESET a: \\u001b\n",
+                r#"{"event":"RESET","path":"a","problem":"\u001b","release":"7.2.22","severity":"violation","source":"event","line":1,"vm":"web1"}"#,
+            ),
+        ];
+        for (finding, text, json) in cases {
+            assert_eq!(text_line(&finding), text);
+            assert_eq!(json_line(&finding).trim_end(), json);
+        }
+    }
+
+    #[test]
+    fn sums_up() {
+        let cases = [
+            // events, schema, violations, notes, with notes
+            ((0, None), (0, 0, false), "0 events checked: no violation"),
+            ((1, None), (1, 0, false), "1 event checked: 1 violation"),
+            (
+                (2, Some(53)),
+                (0, 3, false),
+                "2 events and the schema of QEMU 7.2 (53 events) checked: no violation, 3 notes (shown with --notes)",
+            ),
+            ((0, Some(53)), (4, 1, true), "the schema of QEMU 7.2 (53 events) checked: 4 violations, 1 note"),
+            ((9, None), (2, 0, true), "9 events checked: 2 violations"),
+        ];
+        for ((events, schema), (violations, notes, with_notes), expected) in cases {
+            let mut findings = Findings::new(false, with_notes);
+            (findings.events, findings.violations, findings.notes) = (events, violations, notes);
+            findings.schemas.extend(schema.map(|events| (events, Release::new(7, 2))));
+            assert_eq!(findings.summary(), expected);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `qmp exec`: one command for a VM, straight or through the hub.
+
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use clap::Args;
+use qmp_client::{Address, EventItem, ExecuteError};
+use qmp_wire::{Body, Epoch, Record, Seq, UnixMicros};
+use serde_json::value::RawValue;
+
+use crate::exit::{Exit, Failure};
+use crate::hub::{Executed, HubArgs, Refusal};
+use crate::render::{Renderer, compact, pretty};
+use crate::target::{Target, names_of};
+use crate::terminal::Terminal;
+use crate::time::span;
+use crate::{arguments, live, output};
+
+/// Execute a QMP command on a VM and print what it returns
+///
+/// Values that are JSON are sent as JSON (delay=10, force=true), others as strings (device=drive0); a dot in
+/// a key goes one level down (backing.driver=file). Through the hub, every event that the VM sent before its
+/// reply is in the journal when the reply is printed, and "since" is the offset to give to qmp wait.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Exec {
+    /// A monitor's address, or the name of a VM of the hub
+    #[arg(value_name = "ADDR|NAME")]
+    target: Target,
+
+    /// The command, such as query-status
+    command: String,
+
+    /// Its arguments: key=value, or one JSON object, or - to read the object from the standard input
+    #[arg(value_name = "key=value|JSON")]
+    arguments: Vec<String>,
+
+    /// Execute out of band: at once, past commands that wait (only some commands allow it)
+    #[arg(long)]
+    oob: bool,
+
+    /// Print one line of JSON (the default when the output is no terminal)
+    #[arg(long)]
+    json: bool,
+
+    /// Give up after this long; the VM may execute the command all the same
+    #[arg(long, value_name = "SPAN", value_parser = span::parse_or_seconds)]
+    timeout: Option<Duration>,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qmp exec web1 query-status
+  qmp exec web1 device_del id=net1
+  qmp exec /run/web1.sock blockdev-add driver=qcow2 node-name=d1 file.driver=file file.filename=/srv/d1.qcow2
+  qmp exec web1 balloon '{\"value\": 1073741824}'
+  qmp wait web1 SHUTDOWN --since \"$(qmp exec web1 system_powerdown --json | jq .since)\"";
+
+impl Exec {
+    /// Executes, prints the result, and says with the exit code what became of it.
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        let arguments = self.arguments()?;
+        let executing = async {
+            match &self.target {
+                Target::Address(address) => {
+                    let address = address.as_ref().map_err(Failure::usage)?;
+                    self.execute_straight(address, arguments.as_deref(), terminal).await
+                }
+                Target::Name(name) => self.execute_through_hub(name, arguments.as_deref()).await,
+            }
+        };
+        let reply = match self.timeout {
+            None => executing.await?,
+            Some(timeout) => tokio::time::timeout(timeout, executing).await.map_err(|_| {
+                Failure::timed_out(format_args!("no reply to {} within {timeout:?}", self.command))
+            })??,
+        };
+        self.print(&reply, terminal)
+    }
+
+    fn arguments(&self) -> Result<Option<String>, Failure> {
+        let wrong = |error: arguments::ArgumentsError| {
+            Failure::usage(error)
+                .hint("write them as device=drive0 force=true, or as '{\"device\": \"drive0\", \"force\": true}'")
+        };
+        if self.arguments == ["-"] {
+            let mut json = String::new();
+            std::io::stdin()
+                .read_to_string(&mut json)
+                .map_err(|error| Failure::failed(format_args!("cannot read the standard input: {error}")))?;
+            return arguments::object(&json).map(Some).map_err(wrong);
+        }
+        arguments::parse(&self.arguments).map_err(wrong)
+    }
+
+    async fn execute_straight(
+        &self,
+        address: &Address,
+        arguments: Option<&str>,
+        terminal: &Terminal,
+    ) -> Result<Executed, Failure> {
+        let (monitor, mut events) =
+            qmp_client::connect(address).await.map_err(|error| live::connect_failure(&error))?;
+        let result = match self.oob {
+            true if !monitor.out_of_band() => {
+                return Err(Failure::failed(format_args!("{address} does not offer out-of-band execution")));
+            }
+            true => monitor.commander().execute_raw_out_of_band(&self.command, arguments).await,
+            false => monitor.execute_raw(&self.command, arguments).await,
+        };
+        if terminal.stdout_is_terminal() && !self.json {
+            let name = names_of(std::slice::from_ref(address)).remove(0);
+            let mut shown = Renderer::human(terminal.stderr_palette(), terminal.zone());
+            let mut lines = Vec::new();
+            while let Some(EventItem::Event(event)) = events.try_next() {
+                shown.record(&record_of(&name, event), &mut lines);
+            }
+            let _ = std::io::stderr().write_all(&lines);
+        }
+        match result {
+            Ok(value) => Ok(Executed {
+                value: RawValue::from_string(value.into()).ok(),
+                error: None,
+                since: None,
+                offset: None,
+            }),
+            Err(ExecuteError::Refused(refusal)) => Ok(Executed {
+                value: None,
+                error: Some(Refusal { class: refusal.class.into(), desc: refusal.desc.into() }),
+                since: None,
+                offset: None,
+            }),
+            Err(error @ (ExecuteError::Gone { .. } | ExecuteError::NotAttached)) => Err(Failure::gone(error)),
+            Err(error) => Err(Failure::failed(error)),
+        }
+    }
+
+    async fn execute_through_hub(&self, name: &str, arguments: Option<&str>) -> Result<Executed, Failure> {
+        let verb = if self.oob { "exec-oob" } else { "execute" };
+        let command = serde_json::Value::from(self.command.as_str());
+        let request = match arguments {
+            Some(arguments) => format!(r#"{{"{verb}":{command},"arguments":{arguments}}}"#),
+            None => format!(r#"{{"{verb}":{command}}}"#),
+        };
+        Ok(self.hub.client().execute(name, request).await?)
+    }
+
+    fn print(&self, reply: &Executed, terminal: &Terminal) -> Result<Exit, Failure> {
+        if self.json || !terminal.stdout_is_terminal() {
+            output::print(&json_line(reply))?;
+        } else if let Some(value) = &reply.value {
+            output::print(&format!("{}\n", pretty(value.get())))?;
+        }
+        match &reply.error {
+            None => Ok(Exit::Done),
+            Some(refusal) => Err(Failure::failed(format_args!("{}: {}", refusal.class, refusal.desc))),
+        }
+    }
+}
+
+/// The reply as one line: `{"return": …}` or `{"error": …}`, and the offsets if there is a journal.
+fn json_line(reply: &Executed) -> String {
+    let mut line = String::from("{");
+    match (&reply.value, &reply.error) {
+        (_, Some(Refusal { class, desc })) => {
+            let error = serde_json::json!({"class": class, "desc": desc});
+            line += &format!("\"error\":{error}");
+        }
+        (value, None) => {
+            line += &format!("\"return\":{}", compact(value.as_ref().map_or("{}", |value| value.get())));
+        }
+    }
+    for (name, offset) in [("since", reply.since), ("offset", reply.offset)] {
+        if let Some(offset) = offset {
+            line += &format!(",\"{name}\":{offset}");
+        }
+    }
+    line + "}\n"
+}
+
+fn record_of(vm: &str, event: qmp_client::Event) -> Record<'_> {
+    let received = event.received_at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Record {
+        offset: None,
+        vm: vm.into(),
+        epoch: Epoch(1),
+        seq: Seq(0),
+        received: UnixMicros(i64::try_from(received.as_micros()).unwrap_or(i64::MAX)),
+        body: Body::Event {
+            name: event.name.into_string().into(),
+            timestamp: event.timestamp,
+            data: event.data.map(|data| data.into_string().into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_lines_for_programs() {
+        let value = |json: &str| RawValue::from_string(json.to_owned()).ok();
+        let refusal = Refusal { class: "GenericError".into(), desc: "no \"x\"".into() };
+        let cases = [
+            (value("{\"a\":\r\n 1}"), None, None, "{\"return\":{\"a\":1}}\n"),
+            (value("{}"), None, Some(40), "{\"return\":{},\"since\":40,\"offset\":42}\n"),
+            (None, Some(refusal), None, "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no \\\"x\\\"\"}}\n"),
+        ];
+        for (value, error, since, expected) in cases {
+            let offset = since.map(|since| since + 2);
+            assert_eq!(json_line(&Executed { value, error, since, offset }), expected);
+        }
+    }
+}

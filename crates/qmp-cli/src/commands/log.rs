@@ -1,0 +1,234 @@
+//! `qmp log`: what happened, from the journal.
+
+mod source;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use qmp_hub::journal::{Globs, Kind, Query as JournalQuery};
+use qmp_wire::{Offset, UnixMicros};
+
+use crate::exit::{Exit, Failure};
+use crate::filter::EventArgs;
+use crate::hub::{HubArgs, Query as HubQuery};
+use crate::output::{self, Format, Output};
+use crate::render::Renderer;
+use crate::terminal::Terminal;
+use crate::time::parse::{self, When};
+use crate::time::write;
+
+/// Show what happened: the records of the journal, oldest first
+///
+/// Reads through the hub when one answers, and else the journal's file; with --journal always that file. Times
+/// are those of the VMs; --since and --until go by the time at which the hub received a record.
+///
+/// TIME is written as 2h, 30min, 3d (so long ago), now, today, yesterday, 15:04, "2026-01-02 15:04" (local),
+/// 2026-01-02T15:04:05Z, or @SECONDS since the Unix epoch. An offset is a whole number.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Log {
+    /// Only VMs whose name matches; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    vm: Vec<String>,
+
+    #[command(flatten)]
+    events: EventArgs,
+
+    /// Only records of this kind: attached, event, finding or detached; may be given several times
+    #[arg(long, value_name = "KIND")]
+    kind: Vec<Kind>,
+
+    /// Only from this time on, or after this offset
+    #[arg(long, short = 'S', value_name = "TIME|OFFSET")]
+    since: Option<String>,
+
+    /// Only before this time
+    #[arg(long, short = 'U', value_name = "TIME", conflicts_with = "follow")]
+    until: Option<String>,
+
+    /// Only after this offset
+    #[arg(long, value_name = "OFFSET", conflicts_with = "since")]
+    after: Option<u64>,
+
+    /// Only the last N that match
+    #[arg(short = 'n', long = "lines", value_name = "N")]
+    last: Option<usize>,
+
+    /// Go on with what comes
+    #[arg(long, short = 'f')]
+    follow: bool,
+
+    #[command(flatten)]
+    format: Format,
+
+    /// Print comma-separated values under a line of column names
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+
+    /// Read this file and ask no hub, whether one writes it or not
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qmp log --since today
+  qmp log --vm 'web*' --event 'BLOCK_*' --since 2h
+  qmp log --event SHUTDOWN --where guest=true -n 20
+  qmp log --kind attached --kind detached         where something may have been missed
+  qmp log --follow --json | jq -c 'select(.event == \"GUEST_PANICKED\")'
+  qmp log --journal backup.db --csv > events.csv";
+
+impl Log {
+    /// Prints what matches, and with `--follow` what comes.
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        for doubt in self.events.doubts() {
+            output::note(format_args!("note: {doubt}"));
+        }
+        let wanted = self.wanted(terminal)?;
+        let mut output = Output::new(match self.csv {
+            true => Renderer::Csv,
+            false => self.format.renderer(terminal),
+        });
+        let source = source::choose(self.journal.as_deref(), &self.hub).await?;
+        let printing = source.print(&wanted, &mut output);
+        let ended = tokio::select! {
+            ended = printing => ended,
+            _ = tokio::signal::ctrl_c(), if self.follow => return Ok(Exit::Done),
+        };
+        let printed = ended?;
+        output.flush()?;
+        if printed == 0 && terminal.stdout_is_terminal() {
+            output::note("no record matches");
+        }
+        Ok(Exit::Done)
+    }
+
+    fn wanted(&self, terminal: &Terminal) -> Result<Wanted, Failure> {
+        let now = terminal.now();
+        let read = |name: &str, text: &Option<String>| {
+            let wrong = |error| Failure::usage(format_args!("{name}: {error}"));
+            text.as_deref().map(|text| parse::parse(text, &now)).transpose().map_err(wrong)
+        };
+        let (mut after, mut since) = (self.after.map(Offset), None);
+        match read("--since", &self.since)? {
+            None => {}
+            Some(When::After(offset)) => after = Some(offset),
+            Some(When::At(moment)) => since = Some(moment),
+        }
+        let until = match read("--until", &self.until)? {
+            None => None,
+            Some(When::At(moment)) => Some(moment),
+            Some(When::After(_)) => return Err(Failure::usage("--until: expected a time, found an offset")),
+        };
+        // Refused here, where the pattern was typed, and not by the hub.
+        Globs::parse(&self.vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
+        self.events.query().map_err(|error| Failure::usage(format_args!("--event: {error}")))?;
+        Ok(Wanted {
+            vm: self.vm.clone(),
+            events: self.events.clone(),
+            kind: self.kind.clone(),
+            since,
+            until,
+            after: after.unwrap_or_default(),
+            last: self.last,
+            follow: self.follow,
+        })
+    }
+}
+
+/// Which records, and how many of them.
+#[derive(Clone, Debug)]
+struct Wanted {
+    vm: Vec<String>,
+    events: EventArgs,
+    kind: Vec<Kind>,
+    since: Option<UnixMicros>,
+    until: Option<UnixMicros>,
+    after: Offset,
+    last: Option<usize>,
+    follow: bool,
+}
+
+impl Wanted {
+    /// What a journal's file is asked.
+    fn of_journal(&self) -> Result<JournalQuery, Failure> {
+        let events = self.events.query().map_err(Failure::usage)?;
+        let vm = Globs::parse(&self.vm).map_err(Failure::usage)?;
+        Ok(JournalQuery { vm, kind: self.kind.clone(), since: self.since, until: self.until, ..events })
+    }
+
+    /// What a hub is asked; `after`, `last` and `follow` are for the one who asks.
+    fn of_hub(&self) -> HubQuery {
+        let mut query = HubQuery::default();
+        self.vm.iter().for_each(|pattern| query.add("vm", pattern));
+        self.events.event.iter().for_each(|pattern| query.add("event", pattern));
+        self.events.wheres.iter().for_each(|place| query.add("where", place));
+        self.kind.iter().for_each(|kind| query.add("kind", kind.name()));
+        if let Some(since) = self.since {
+            query.add("since", write::rfc3339(since));
+        }
+        if let Some(until) = self.until {
+            query.add("until", write::rfc3339(until));
+        }
+        query
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        log: Log,
+    }
+
+    fn wanted(line: &str) -> Result<Wanted, String> {
+        let line = Line::try_parse_from(std::iter::once("log").chain(line.split(' ')))
+            .map_err(|error| error.to_string())?;
+        let terminal = Terminal::detect(crate::terminal::ColorWhen::Never);
+        line.log.wanted(&terminal).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn asks_the_hub_for_what_was_asked() {
+        let line = "--vm web* --event STOP --event BLOCK_* --where action=a&b --kind event \
+                    --since 2026-01-02T03:04:05Z --until @1767323046";
+        let expected = "?vm=web%2A&event=STOP&event=BLOCK_%2A&where=action%3Da%26b&kind=event\
+                        &since=2026-01-02T03%3A04%3A05.000000Z&until=2026-01-02T03%3A04%3A06.000000Z";
+        assert_eq!(wanted(line).unwrap().of_hub().to_string(), expected);
+    }
+
+    #[test]
+    fn an_offset_is_a_place_and_no_time() {
+        for line in ["--since 41", "--after 41"] {
+            let wanted = wanted(line).unwrap();
+            assert_eq!((wanted.after, wanted.since), (Offset(41), None), "{line}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_makes_no_sense() {
+        let cases = [
+            ("--until 41", "expected a time, found an offset"),
+            ("--since soon", "--since: expected a time"),
+            ("--vm [a", "--vm: bad pattern"),
+            ("--event [a", "--event: bad pattern"),
+            ("--where action", "bad condition"),
+            ("--kind evnt", "unknown kind"),
+            ("--csv --json", "cannot be used with"),
+            ("--until 1h --follow", "cannot be used with"),
+            ("-n -1", "unexpected argument"),
+        ];
+        for (line, expected) in cases {
+            let refusal = wanted(line).unwrap_err();
+            assert!(refusal.contains(expected), "{line}: {refusal}");
+        }
+    }
+}

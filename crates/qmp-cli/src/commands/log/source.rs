@@ -1,0 +1,130 @@
+//! Where `qmp log` reads: a journal's file, or a hub.
+
+use std::path::{Path, PathBuf};
+
+use qmp_hub::journal::Reader;
+use qmp_wire::{Offset, Record};
+
+use super::Wanted;
+use crate::exit::Failure;
+use crate::hub::{HubArgs, HubClient, HubError, HubFollow, HubItem};
+use crate::output::{self, Output};
+use crate::paths::Places;
+
+/// Records taken from the file at once.
+const BATCH_MAX_RECORDS: usize = 1_024;
+
+/// A place to read from.
+pub(super) enum Source {
+    File(Reader),
+    Hub(HubClient),
+}
+
+/// The file that was named, or the hub if it answers, or the file where it would write.
+///
+/// A hub that was named and does not answer is an error: the file of another hub would tell another story. Not so
+/// where the environment names both the hub and its file.
+pub(super) async fn choose(journal: Option<&Path>, hub: &HubArgs) -> Result<Source, Failure> {
+    if let Some(path) = journal {
+        return Ok(Source::File(Reader::open(path)?));
+    }
+    let client = hub.client();
+    let unreachable = match client.info().await {
+        Ok(_) => return Ok(Source::Hub(client)),
+        Err(error) => error,
+    };
+    let named = std::env::var_os("QMP_JOURNAL").map(PathBuf::from);
+    let belong_together = named.is_some() && hub.is_of_the_environment();
+    if !unreachable.is_passing() || (hub.hub.is_some() && !belong_together) {
+        return Err(unreachable.into());
+    }
+    let path = named.unwrap_or_else(|| Places::of_this_user().journal());
+    if path.exists() {
+        return Ok(Source::File(Reader::open(&path)?));
+    }
+    Err(Failure::failed(format_args!("{unreachable}, and there is no journal at {}", path.display()))
+        .hint("start a hub: qmp serve --attach NAME=unix:/path/of/qmp.sock")
+        .hint("or name what to read: --journal FILE, or --hub ADDR"))
+}
+
+impl Source {
+    /// Prints what is wanted, and says how many records that were.
+    pub(super) async fn print(self, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {
+        match self {
+            Self::File(reader) => from_file(&reader, wanted, output).await,
+            Self::Hub(client) => from_hub(client, wanted, output).await,
+        }
+    }
+}
+
+async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {
+    let query = wanted.of_journal()?;
+    let (mut printed, mut position) = (0, wanted.after);
+    if let Some(last) = wanted.last {
+        let tail = reader.last(&query, last)?;
+        let behind = |record: &&Record<'_>| record.offset.is_none_or(|offset| offset > wanted.after);
+        for record in tail.records.iter().filter(behind) {
+            output.record(record)?;
+            printed += 1;
+        }
+        if !wanted.follow {
+            return Ok(printed);
+        }
+        position = position.max(tail.head);
+    }
+    let mut cursor = reader.cursor(query, position);
+    loop {
+        let batch = cursor.next_batch(BATCH_MAX_RECORDS)?;
+        for record in &batch {
+            output.record(record)?;
+            printed += 1;
+        }
+        if !batch.is_empty() {
+            continue;
+        }
+        output.flush()?;
+        if !wanted.follow {
+            return Ok(printed);
+        }
+        cursor.wait().await?;
+    }
+}
+
+async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {
+    let query = wanted.of_hub();
+    let mut position = wanted.after;
+    let mut printed = 0;
+    if wanted.last.is_some() || !wanted.follow {
+        // Asked first: what matches and comes after this head is among the last, or is followed.
+        let head = Offset(client.info().await?.head);
+        let mut asked = query.with("after", position.0);
+        if let Some(last) = wanted.last {
+            asked.add("last", last);
+        }
+        let mut lines = client.records(&asked).await?;
+        while let Some(line) = lines.next().await? {
+            printed += 1;
+            if wanted.follow || !output.json_line(line)? {
+                let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
+                position = record.offset.unwrap_or(position);
+                output.record(&record)?;
+            }
+        }
+        position = position.max(head);
+        output.flush()?;
+    }
+    if !wanted.follow {
+        return Ok(printed);
+    }
+    let mut follow = HubFollow::new(client, query, position);
+    loop {
+        match follow.next().await? {
+            HubItem::Record(record) => output.record(&record)?,
+            HubItem::Lost(error) => output::note(format_args!("qmp: {error}; asking again")),
+            HubItem::Back => output::note(format_args!("qmp: the hub is back; nothing is missing")),
+        }
+        if !follow.has_record() {
+            output.flush()?;
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! `qmp serve`: the hub.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use qmp_client::Address;
+use qmp_hub::{CommandLine, ConfigError, ConfigFile, HubConfig};
+use qmp_hub::{Hub, HttpAddress, HubError, VmName};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::{Exit, Failure};
+use crate::hub::HubArgs;
+use crate::{log_lines, output};
+use crate::paths::Places;
+use crate::render::Palette;
+use crate::terminal::Terminal;
+
+/// Stay with the monitors of VMs and keep a journal of everything that they report
+///
+/// A VM that is not there yet, or goes away, is waited for. The hub stops at SIGINT or SIGTERM, when everything
+/// that it has is on the disk; a second signal ends it at once. QMP_LOG=debug says more.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Serve {
+    /// A configuration file (TOML): VMs, journal, addresses
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// A VM: a name for it, and its monitor; may be given several times
+    #[arg(long, value_name = "NAME=ADDR", value_parser = named_address)]
+    attach: Vec<(VmName, Address)>,
+
+    /// The journal's file
+    #[arg(long, value_name = "FILE", env = "QMP_JOURNAL", hide_env_values = true)]
+    journal: Option<PathBuf>,
+
+    /// Where to serve HTTP: unix:PATH or tcp:127.0.0.1:PORT; may be given several times
+    #[arg(long, value_name = "ADDR", env = "QMP_HUB", hide_env_values = true)]
+    http: Vec<HttpAddress>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …      a VM with a monitor for the hub
+  qmp serve --attach vm1=unix:/tmp/vm1.sock
+  qmp serve --attach web1=/run/web1.sock --attach db1=tcp:127.0.0.1:4444 --journal /var/lib/vms.db
+  qmp serve --config /etc/qmp-events/hub.toml --http tcp:127.0.0.1:8080
+  qmp serve --attach vm1=unix:/run/vm1.sock,server=on                  the QEMU dials in (reconnect=1)
+
+A monitor serves one client: give the hub one of its own (QEMU takes -qmp several times).";
+
+impl Serve {
+    /// Serves until it is told to stop.
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        let config = self.configuration()?;
+        // Held shut until it is said what was started.
+        let gate = log_lines::start(terminal);
+        // Before the hub starts, so that a signal that comes early stops it cleanly, too.
+        let mut stop = Stop::new()?;
+        let journal = config.journal.clone();
+        let vms = config.attach.clone();
+        let hub = Hub::start(config).await?;
+        if std::env::var_os("JOURNAL_STREAM").is_none() {
+            let start_up = StartUp { journal: &journal, http: hub.http(), vms: &vms };
+            let found_unasked = HubArgs::of_environment().client();
+            output::note(start_up.text(terminal.stderr_palette(), found_unasked.address()));
+        }
+        drop(gate);
+        stop.recv().await;
+        tracing::info!("stopping; once more to stop at once");
+        tokio::select! {
+            stopped = hub.stop() => stopped?,
+            () = stop.recv() => return Err(Failure::failed("stopped at once; the last records may be missing")),
+        }
+        tracing::info!("stopped");
+        Ok(Exit::Done)
+    }
+
+    fn configuration(&self) -> Result<HubConfig, Failure> {
+        let file = self.config.as_deref().map(ConfigFile::read).transpose().map_err(|error| wrong(&error))?;
+        let places = Places::of_this_user();
+        let command_line = CommandLine {
+            attach: self.attach.clone(),
+            journal: self.journal.clone(),
+            http: self.http.clone(),
+            default_journal: places.journal(),
+            default_http: places.hub(),
+        };
+        let config = HubConfig::assemble(file, command_line).map_err(|error| wrong(&error))?;
+        if config.attach.is_empty() {
+            return Err(Failure::usage("there is no VM to attach")
+                .hint("start one with a monitor: qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …")
+                .hint("and attach it: qmp serve --attach vm1=unix:/tmp/vm1.sock, or [[vm]] in a --config file"));
+        }
+        Ok(config)
+    }
+}
+
+/// Reads `NAME=ADDR`.
+fn named_address(text: &str) -> Result<(VmName, Address), String> {
+    let Some((name, address)) = text.split_once('=') else {
+        return Err("expected NAME=ADDR, such as vm1=unix:/tmp/vm1.sock".into());
+    };
+    let name = name.parse::<VmName>().map_err(|error| error.to_string())?;
+    let address = address.parse::<Address>().map_err(|error| error.to_string())?;
+    Ok((name, address))
+}
+
+/// Every problem of a configuration on a line of its own.
+fn wrong(error: &ConfigError) -> Failure {
+    let text = error.to_string();
+    let mut lines = text.lines();
+    let first = Failure::usage(lines.next().unwrap_or("the configuration is wrong"));
+    lines.fold(first, Failure::and)
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        match error {
+            HubError::Journal(error) => error.into(),
+            HubError::DuplicateName { .. } => Self::usage(error),
+            error => Self::failed(error),
+        }
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::failed(format_args!("cannot take signals: {error}")));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// What somebody who starts a hub by hand wants to know.
+struct StartUp<'a> {
+    journal: &'a std::path::Path,
+    http: &'a [HttpAddress],
+    vms: &'a [(VmName, Address)],
+}
+
+/// So many VMs are listed; of a fleet, the number says more.
+const LISTED_VMS_MAX: usize = 10;
+
+impl StartUp<'_> {
+    fn text(&self, palette: Palette, default_http: &HttpAddress) -> String {
+        let mut text = format!("{} {}\n", palette.bold("qmp hub"), env!("CARGO_PKG_VERSION"));
+        let mut line = |name: &str, value: &str| text += &format!("  {}{value}\n", palette.dim(format!("{name:<9}")));
+        line("journal", &self.journal.display().to_string());
+        for address in self.http {
+            line("serving", &address.to_string());
+        }
+        let width = self.vms.iter().map(|(name, _)| name.as_str().len()).max().unwrap_or(0);
+        for (name, address) in self.vms.iter().take(LISTED_VMS_MAX) {
+            line("vm", &format!("{:width$}  {address}", name.as_str()));
+        }
+        if self.vms.len() > LISTED_VMS_MAX {
+            line("", &format!("and {} more", self.vms.len() - LISTED_VMS_MAX));
+        }
+        let hub = match self.http.first() {
+            Some(first) if first != default_http => format!(" --hub {first}"),
+            _ => String::new(),
+        };
+        let vm = self.vms.first().map_or("NAME", |(name, _)| name.as_str());
+        let commands = [
+            (format!("qmp tail{hub}"), "what happens now"),
+            (format!("qmp log{hub}"), "what happened"),
+            (format!("qmp exec{hub} {vm} query-status"), "ask or command a VM"),
+        ];
+        let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
+        text += "\nNext, in another terminal:\n";
+        for (command, what) in commands {
+            text += &format!("  {command:width$}   {}\n", palette.dim(what));
+        }
+        text + "Ctrl-C stops the hub.\n"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_names_and_addresses() {
+        let cases = [
+            ("vm1=unix:/tmp/vm1.sock", Ok("vm1 unix:/tmp/vm1.sock")),
+            ("vm1=/tmp/a=b.sock", Ok("vm1 unix:/tmp/a=b.sock")),
+            ("/tmp/vm1.sock", Err("NAME=ADDR")),
+            ("=unix:/x", Err("")),
+            ("-x=unix:/x", Err("")),
+            ("vm1=", Err("empty")),
+            ("vm1=vm1.sock", Err("./vm1.sock")),
+        ];
+        for (text, expected) in cases {
+            match (named_address(text), expected) {
+                (Ok((name, address)), Ok(expected)) => assert_eq!(format!("{name} {address}"), expected),
+                (Err(error), Err(part)) => assert!(error.contains(part), "{text}: {error}"),
+                (result, _) => panic!("{text}: {result:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn says_what_to_do_next() {
+        let vms = [named_address("web1=unix:/run/web1.sock").unwrap(), named_address("db=tcp:localhost:4444").unwrap()];
+        let http = ["unix:/run/h.sock".parse().unwrap(), "tcp:127.0.0.1:80".parse().unwrap()];
+        let text = |http: &[HttpAddress], default: &HttpAddress| {
+            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms }.text(Palette::new(false), default)
+        };
+        insta::assert_snapshot!(text(&http, &http[0]), @r##"
+qmp hub 0.1.0
+  journal  /var/j.db
+  serving  unix:/run/h.sock
+  serving  tcp:127.0.0.1:80
+  vm       web1  unix:/run/web1.sock
+  vm       db    tcp:localhost:4444
+
+Next, in another terminal:
+  qmp tail                     what happens now
+  qmp log                      what happened
+  qmp exec web1 query-status   ask or command a VM
+Ctrl-C stops the hub.
+"##);
+        insta::assert_snapshot!(text(&http[1..], &http[0]), @r##"
+qmp hub 0.1.0
+  journal  /var/j.db
+  serving  tcp:127.0.0.1:80
+  vm       web1  unix:/run/web1.sock
+  vm       db    tcp:localhost:4444
+
+Next, in another terminal:
+  qmp tail --hub tcp:127.0.0.1:80                     what happens now
+  qmp log --hub tcp:127.0.0.1:80                      what happened
+  qmp exec --hub tcp:127.0.0.1:80 web1 query-status   ask or command a VM
+Ctrl-C stops the hub.
+"##);
+    }
+}

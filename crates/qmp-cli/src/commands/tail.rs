@@ -1,0 +1,180 @@
+//! `qmp tail`: what happens now.
+
+use std::collections::HashMap;
+
+use clap::Args;
+use qmp_client::Address;
+use qmp_wire::{Body, DetachReason, Offset, Record};
+use tokio::sync::mpsc;
+
+use crate::exit::{Exit, Failure};
+use crate::filter::{EventArgs, EventFilter};
+use crate::hub::{HubArgs, HubFollow, Query, VmInfo};
+use crate::live::{self, Live};
+use crate::output::{self, Format, Output};
+use crate::render::{Renderer, escape};
+use crate::target::{Target, names_of};
+use crate::terminal::Terminal;
+
+/// Show events as they happen, straight from monitors or from the hub
+///
+/// A VM that goes away is waited for; where an epoch ends and the next begins, a line says so. With --event or
+/// --where, these lines are shown all the same: between two epochs anything may be missing.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Tail {
+    /// Monitors' addresses, names of VMs of the hub, or patterns of names; without any, all VMs of the hub
+    #[arg(value_name = "ADDR|NAME")]
+    targets: Vec<Target>,
+
+    #[command(flatten)]
+    events: EventArgs,
+
+    /// End with exit code 4 as soon as one of the VMs is gone, instead of waiting for it
+    #[arg(long)]
+    exit: bool,
+
+    #[command(flatten)]
+    format: Format,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qmp tail                                  all VMs of the hub
+  qmp tail 'web*' --event 'BLOCK_*'
+  qmp tail /run/web1.sock tcp:127.0.0.1:4444
+  qmp tail web1 --json | jq --unbuffered .event";
+
+impl Tail {
+    /// Shows events until it is interrupted.
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        let filter = self.events.filter()?;
+        for doubt in self.events.doubts() {
+            output::note(format_args!("note: {doubt}"));
+        }
+        let (addresses, names) = self.split()?;
+        let hub = if addresses.is_empty() || !names.is_empty() { Some(self.follow_hub(&names, terminal).await?) } else { None };
+        let monitors: Vec<_> = names_of(&addresses).into_iter().zip(addresses).collect();
+        let mut output = Output::new(self.format.renderer(terminal));
+        if let Renderer::Human(human) = output.renderer() {
+            monitors.iter().for_each(|(name, _)| human.expect_vm(name));
+        }
+        let live = live::follow(monitors, hub);
+        tokio::select! {
+            ended = self.show(live, &filter, &mut output) => ended,
+            _ = tokio::signal::ctrl_c() => Ok(Exit::Done),
+        }
+    }
+
+    fn split(&self) -> Result<(Vec<Address>, Vec<String>), Failure> {
+        let (mut addresses, mut names) = (Vec::new(), Vec::new());
+        for target in &self.targets {
+            match target {
+                Target::Address(address) => addresses.push(address.clone().map_err(Failure::usage)?),
+                Target::Name(name) => names.push(name.clone()),
+            }
+        }
+        Ok((addresses, names))
+    }
+
+    async fn follow_hub(&self, names: &[String], terminal: &Terminal) -> Result<HubFollow, Failure> {
+        let client = self.hub.client();
+        let head = client.info().await?.head;
+        let vms = client.vms().await?;
+        let mut query = Query::default();
+        let mut followed: Vec<&VmInfo> = if names.is_empty() { vms.iter().collect() } else { Vec::new() };
+        for name in names {
+            followed.extend(super::wait::known_vms(&vms, name)?);
+            query.add("vm", name);
+        }
+        if terminal.stdout_is_terminal() {
+            output::note(terminal.stderr_palette().dim(introduction(&followed)));
+        }
+        Ok(HubFollow::new(client, query, Offset(head)))
+    }
+
+    async fn show(
+        &self,
+        mut live: mpsc::Receiver<Live>,
+        filter: &EventFilter,
+        output: &mut Output,
+    ) -> Result<Exit, Failure> {
+        let mut troubles = HashMap::new();
+        let mut failure = None;
+        while let Some(item) = live.recv().await {
+            match item {
+                Live::Record(record) => {
+                    troubles.remove(record.vm.as_ref());
+                    if filter.shows(&record) {
+                        output.record(&record)?;
+                    }
+                    if self.exit && is_gone(&record) {
+                        output.flush()?;
+                        return Err(Failure::gone(format_args!("{} is gone", record.vm)));
+                    }
+                }
+                Live::Failed { error, .. } if self.exit => return Err(live::connect_failure(&error)),
+                Live::Failed { vm, error, is_last } => {
+                    let text = error.to_string();
+                    if troubles.get(&vm) != Some(&text) {
+                        let then = if is_last { "" } else { "; trying again" };
+                        output::note(format_args!("qmp: {}: {}{then}", escape::text(&vm), escape::text(&text)));
+                        troubles.insert(vm, text);
+                    }
+                    failure = is_last.then(|| live::connect_failure(&error)).or(failure);
+                }
+                Live::HubLost(error) => output::note(format_args!("qmp: {error}; asking again")),
+                Live::HubBack => output::note(format_args!("qmp: the hub is back; nothing is missing")),
+                Live::HubFailed(error) => return Err(error.into()),
+            }
+            if live.is_empty() {
+                output.flush()?;
+            }
+        }
+        // Nothing is left to be followed.
+        Err(failure.unwrap_or_else(|| Failure::gone("nothing is left to follow")))
+    }
+}
+
+/// So many VMs are named; of more, the number says more.
+const NAMED_VMS_MAX: usize = 8;
+
+/// What is being followed, for somebody who sees nothing yet.
+fn introduction(vms: &[&VmInfo]) -> String {
+    let attached = vms.iter().filter(|vm| vm.is_attached()).count();
+    let named = match vms {
+        [vm] => format!("{} ({})", vm.vm, vm.state),
+        vms if vms.len() <= NAMED_VMS_MAX && attached == vms.len() => {
+            vms.iter().map(|vm| vm.vm.as_str()).collect::<Vec<_>>().join(", ")
+        }
+        vms => format!("{} VMs, {attached} of them attached", vms.len()),
+    };
+    format!("following {}; Ctrl-C ends", escape::text(&named))
+}
+
+/// Whether the record says that a VM went away, and not just that the hub lost track of it.
+pub(super) fn is_gone(record: &Record<'_>) -> bool {
+    matches!(&record.body, Body::Detached { reason: DetachReason::PeerClosed, .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_is_followed() {
+        let vm = |name: &str, state: &str| VmInfo { vm: name.into(), state: state.into(), error: None };
+        let (web1, web2, db) = (vm("web1", "attached"), vm("web2", "attached"), vm("db", "connecting"));
+        let cases: [(&[&VmInfo], &str); 3] = [
+            (&[&db], "following db (connecting); Ctrl-C ends"),
+            (&[&web1, &web2], "following web1, web2; Ctrl-C ends"),
+            (&[&web1, &web2, &db], "following 3 VMs, 2 of them attached; Ctrl-C ends"),
+        ];
+        for (vms, expected) in cases {
+            assert_eq!(introduction(vms), expected);
+        }
+    }
+}

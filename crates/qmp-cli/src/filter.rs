@@ -1,0 +1,156 @@
+//! Which events a command is about: patterns of names, and members of `data` with their values.
+
+use clap::Args;
+use qmp_hub::journal::{Globs, Query, QueryError, WherePath};
+use qmp_wire::{Body, Record};
+
+use crate::exit::Failure;
+use crate::suggest;
+
+/// Which events.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EventArgs {
+    /// Only events whose name matches, such as SHUTDOWN or 'BLOCK_*'; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub event: Vec<String>,
+
+    /// Only with this value at this place of the data, such as action=pause or info.type=hyper-v; all given hold
+    #[arg(long = "where", value_name = "PATH=VALUE", value_parser = place)]
+    pub wheres: Vec<String>,
+}
+
+/// Reads `PATH=VALUE` and keeps its text, which is what a hub wants to have.
+///
+/// # Errors
+///
+/// [`QueryError`] if it is not of that form.
+pub fn place(text: &str) -> Result<String, QueryError> {
+    text.parse::<WherePath>().map(|_| text.to_owned())
+}
+
+/// Decides about single records; for streams that nobody has filtered yet.
+#[derive(Debug)]
+pub struct EventFilter {
+    query: Query,
+    is_empty: bool,
+}
+
+impl EventArgs {
+    /// The filter.
+    pub fn filter(&self) -> Result<EventFilter, Failure> {
+        let query = self.query().map_err(Failure::usage)?;
+        Ok(EventFilter { query, is_empty: self.event.is_empty() && self.wheres.is_empty() })
+    }
+
+    /// The same as a query on a journal.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError`] if a pattern cannot be read.
+    pub fn query(&self) -> Result<Query, QueryError> {
+        let where_ = self.wheres.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        Ok(Query { event: Globs::parse(&self.event)?, where_, ..Query::default() })
+    }
+
+    /// Lines for people about names that no QEMU has; they may be of a later release, so they are no error.
+    pub fn doubts(&self) -> Vec<String> {
+        self.event.iter().filter_map(|pattern| doubt(pattern)).collect()
+    }
+}
+
+/// What may be wrong with the name of an event.
+pub fn doubt(name: &str) -> Option<String> {
+    let is_pattern = name.contains(['*', '?', '[', '{']);
+    if is_pattern || name.starts_with("__") || qmp_events::EventKind::from_name(name).is_some() {
+        return None;
+    }
+    let known = qmp_events::catalogue().iter().map(|event| event.name);
+    Some(match suggest::nearest(name, known) {
+        Some(near) => format!(
+            "no QEMU up to {} has an event {name}; did you mean {near}?",
+            qmp_events::Release::newest()
+        ),
+        None => format!(
+            "no QEMU up to {} has an event {name}; qmp events lists them",
+            qmp_events::Release::newest()
+        ),
+    })
+}
+
+impl EventFilter {
+    /// Whether `record` is an event that matches.
+    pub fn is_match(&self, record: &Record<'_>) -> bool {
+        matches!(record.body, Body::Event { .. }) && self.query.matches(record)
+    }
+
+    /// Whether a live view shows `record`: what is no event tells of certainty and gaps, and is always shown.
+    pub fn shows(&self, record: &Record<'_>) -> bool {
+        match &record.body {
+            Body::Event { .. } => self.is_match(record),
+            Body::Finding { .. } => self.is_empty,
+            Body::Attached { .. } | Body::Detached { .. } => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qmp_wire::{Epoch, Seq, UnixMicros};
+
+    fn args(events: &[&str], wheres: &[&str]) -> EventArgs {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        EventArgs { event: owned(events), wheres: owned(wheres) }
+    }
+
+    fn record(body: Body<'static>) -> Record<'static> {
+        Record { offset: None, vm: "vm".into(), epoch: Epoch(1), seq: Seq(1), received: UnixMicros(0), body }
+    }
+
+    fn matches(events: &[&str], wheres: &[&str], name: &'static str, data: Option<&'static str>) -> bool {
+        let body = Body::Event { name: name.into(), timestamp: None, data: data.map(Into::into) };
+        args(events, wheres).filter().unwrap().is_match(&record(body))
+    }
+
+    #[test]
+    fn matches_events_alone() {
+        let data = Some(r#"{"action": "pause"}"#);
+        let cases: [(&[&str], &[&str], &str, bool); 6] = [
+            (&[], &[], "WATCHDOG", true),
+            (&["STOP"], &[], "WATCHDOG", false),
+            (&["STOP", "W*"], &[], "WATCHDOG", true),
+            (&[], &["action=pause"], "WATCHDOG", true),
+            (&[], &["action=reset"], "WATCHDOG", false),
+            (&["WATCHDOG"], &["action=pause", "guest=true"], "WATCHDOG", false),
+        ];
+        for (events, wheres, name, expected) in cases {
+            assert_eq!(matches(events, wheres, name, data), expected, "{events:?} {wheres:?}");
+        }
+    }
+
+    #[test]
+    fn what_tells_of_gaps_is_always_shown() {
+        let snapshot = Body::Attached { snapshot: "{}".into() };
+        for (events, shows) in [(&["STOP"] as &[&str], true), (&[], true)] {
+            let filter = args(events, &[]).filter().unwrap();
+            assert_eq!(filter.shows(&record(snapshot.clone())), shows);
+            assert!(!filter.is_match(&record(snapshot.clone())), "and never waited for");
+        }
+    }
+
+    #[test]
+    fn doubts_names_that_no_qemu_has() {
+        assert_eq!(doubt("SHUTDOWN"), None);
+        assert_eq!(doubt("BLOCK_*"), None);
+        assert_eq!(doubt("__com.example_X"), None);
+        assert!(doubt("SHUTDWON").unwrap().ends_with("did you mean SHUTDOWN?"));
+        assert!(doubt("FOO").unwrap().ends_with("qmp events lists them"));
+    }
+
+    #[test]
+    fn refuses_a_place_without_a_value() {
+        for text in ["action", "=pause", "a..b=1", ""] {
+            assert!(place(text).is_err(), "{text}");
+        }
+    }
+}

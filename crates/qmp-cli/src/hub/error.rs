@@ -1,0 +1,78 @@
+//! What can go wrong with the hub, and what a person does about it.
+
+use std::fmt;
+
+use qmp_wire::RecordError;
+
+use crate::exit::Failure;
+
+/// Errors of talking to the hub.
+#[derive(Debug)]
+pub enum HubError {
+    /// Nobody answers there.
+    NotRunning {
+        /// Where.
+        address: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The connection broke off.
+    Lost {
+        /// What happened.
+        what: String,
+    },
+    /// The hub refused the request.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Which kind of refusal.
+        class: String,
+        /// For people.
+        desc: String,
+    },
+    /// What answers there is no hub, or one of another release.
+    NotAHub {
+        /// What was unexpected.
+        what: String,
+    },
+}
+
+impl HubError {
+    /// A line that should be a record is none.
+    pub fn not_a_record(error: &RecordError) -> Self {
+        Self::NotAHub { what: format!("it sent a line that is {error}") }
+    }
+
+    /// Whether the hub may come back by itself: it is stopped, starting, or its connection broke off.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::NotRunning { .. } | Self::Lost { .. })
+    }
+}
+
+impl fmt::Display for HubError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRunning { address, error } => write!(f, "no hub answers at {address}: {error}"),
+            Self::Lost { what } => write!(f, "the connection to the hub broke off: {what}"),
+            Self::Refused { class, desc, .. } => write!(f, "the hub refused: {class}: {desc}"),
+            Self::NotAHub { what } => write!(f, "what answers there is no qmp hub: {what}"),
+        }
+    }
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        match &error {
+            HubError::NotRunning { .. } => Self::failed(&error)
+                .hint("start one: qmp serve --attach NAME=unix:/path/of/qmp.sock")
+                .hint("a hub elsewhere: --hub ADDR or QMP_HUB; one VM without a hub: give its address instead of a name"),
+            HubError::Refused { class, desc, .. } if matches!(class.as_str(), "VmNotFound" | "VmNotAttached" | "VmGone") => {
+                Self::gone(desc)
+            }
+            HubError::Refused { status: 504, desc, .. } => Self::timed_out(desc),
+            HubError::Refused { status: 400, desc, .. } => Self::usage(desc),
+            HubError::Lost { .. } | HubError::Refused { .. } => Self::failed(&error),
+            HubError::NotAHub { .. } => Self::failed(&error).hint("look at --hub and QMP_HUB"),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Records as they happen, from monitors' sockets and from a hub, in one stream.
+//!
+//! Those straight from a socket have no offset, and epochs count from 1 when the program starts. The rest is as in a journal: an
+//! epoch opens with the state of the VM, and one that ends says why.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use qmp_client::{Address, ConnectError, FollowConfig, Followed};
+use qmp_wire::{Body, Epoch, RawEvent, Record, Seq, UnixMicros};
+use tokio::sync::mpsc;
+
+use crate::exit::Failure;
+use crate::hub::{HubError, HubFollow, HubItem};
+
+/// How many records may wait to be printed.
+const WAITING_MAX: usize = 4096;
+
+/// What happens at a monitor.
+#[derive(Debug)]
+pub enum Live {
+    /// A record, as a journal would have it.
+    Record(Record<'static>),
+    /// It could not be attached.
+    Failed {
+        /// The VM's name.
+        vm: String,
+        /// Why not.
+        error: ConnectError,
+        /// Whether it is tried again.
+        is_last: bool,
+    },
+    /// The hub went away and is asked again.
+    HubLost(HubError),
+    /// The hub is back, and nothing is missing.
+    HubBack,
+    /// The hub refuses, or is none; nothing more comes from it.
+    HubFailed(HubError),
+}
+
+/// Follows monitors, each with the name that its records get, and a hub. The stream ends when nothing of it can
+/// be tried again.
+pub fn follow(monitors: Vec<(String, Address)>, hub: Option<HubFollow>) -> mpsc::Receiver<Live> {
+    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    for (vm, address) in monitors {
+        tokio::spawn(follow_one(vm, address, sender.clone()));
+    }
+    if let Some(hub) = hub {
+        tokio::spawn(follow_hub(hub, sender));
+    }
+    receiver
+}
+
+async fn follow_hub(mut hub: HubFollow, sender: mpsc::Sender<Live>) {
+    loop {
+        let (item, is_over) = match hub.next().await {
+            Ok(HubItem::Record(record)) => (Live::Record(record), false),
+            Ok(HubItem::Lost(error)) => (Live::HubLost(error), false),
+            Ok(HubItem::Back) => (Live::HubBack, false),
+            Err(error) => (Live::HubFailed(error), true),
+        };
+        if sender.send(item).await.is_err() || is_over {
+            return;
+        }
+    }
+}
+
+async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<Live>) {
+    let mut follow = qmp_client::follow(address, FollowConfig::default());
+    let mut place = Place { vm, epoch: Epoch(0), seq: Seq(0) };
+    loop {
+        let mut found = Vec::new();
+        let mut is_over = false;
+        match follow.next().await {
+            Followed::Attached { snapshot, .. } => {
+                place.epoch = Epoch(place.epoch.0 + 1);
+                place.seq = Seq(0);
+                found.push(place.record(Body::Attached { snapshot: snapshot.to_owned().into() }));
+            }
+            Followed::Events(mut events) => {
+                while let Some(event) = events.next() {
+                    found.push(place.record(event_body(event)));
+                }
+            }
+            Followed::Reply(reply) => reply.release(),
+            Followed::Detached { reason, detail } => {
+                found.push(place.record(Body::Detached { reason, detail: Some(detail.into()) }));
+            }
+            Followed::Failed { error, retry_in, .. } => {
+                is_over = retry_in.is_none();
+                found.push(Live::Failed { vm: place.vm.clone(), error: error.clone(), is_last: is_over });
+            }
+        }
+        for item in found {
+            if sender.send(item).await.is_err() {
+                return;
+            }
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
+fn event_body(event: RawEvent<'_>) -> Body<'static> {
+    Body::Event {
+        name: event.name.into_owned().into(),
+        timestamp: event.timestamp,
+        data: event.data.map(|data| data.to_owned().into()),
+    }
+}
+
+/// Where the next record of a VM stands.
+struct Place {
+    vm: String,
+    epoch: Epoch,
+    seq: Seq,
+}
+
+impl Place {
+    fn record(&mut self, body: Body<'static>) -> Live {
+        let seq = self.seq;
+        self.seq = Seq(seq.0 + 1);
+        let vm = self.vm.clone().into();
+        Live::Record(Record { offset: None, vm, epoch: self.epoch, seq, received: now(), body })
+    }
+}
+
+/// This moment on the host's clock.
+pub fn now() -> UnixMicros {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMicros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The failure of a command that could not reach a monitor: the VM is gone, or something else is there.
+pub fn connect_failure(error: &ConnectError) -> Failure {
+    match error {
+        ConnectError::NoSuchSocket { .. }
+        | ConnectError::Refused { .. }
+        | ConnectError::DialTimeout { .. }
+        | ConnectError::Unreachable { .. }
+        | ConnectError::Ended { .. } => Failure::gone(error),
+        _ => Failure::failed(error),
+    }
+}

@@ -1,0 +1,205 @@
+//! What the hub logs while it runs, one line each on the standard error.
+//!
+//! For people: `03:04:05  web1: attached`. For journald, which has its own time: `<6>web1: attached`, with the
+//! priority that sd-daemon(3) describes. `QMP_LOG` takes a filter, such as `debug` or `qmp_hub=trace`.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anstyle::{AnsiColor, Style};
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::render::{Palette, escape};
+use crate::terminal::Terminal;
+
+/// Logs to the standard error, from the moment at which the gate is opened.
+pub fn start(terminal: &Terminal) -> Gate {
+    let filter = EnvFilter::try_from_env("QMP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_journald = std::env::var_os("JOURNAL_STREAM").is_some();
+    let lines = if is_journald {
+        Lines::Journald
+    } else {
+        Lines::People { palette: terminal.stderr_palette(), zone: terminal.zone() }
+    };
+    let gate = Gate { waiting: Arc::new(Mutex::new(Some(Vec::new()))) };
+    let way_through = gate.waiting.clone();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || Through(Arc::clone(&way_through)))
+        .log_internal_errors(false)
+        .event_format(lines)
+        .init();
+    gate
+}
+
+/// Holds lines back until what has to be said before them has been said. Opens when it is dropped.
+#[derive(Debug)]
+pub struct Gate {
+    waiting: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = waiting.take().unwrap_or_default();
+        // Where nobody listens, there is nobody to be told.
+        let _ = io::stderr().write_all(&lines);
+    }
+}
+
+/// One line's way to the standard error.
+struct Through(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl io::Write for Through {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(waiting) => waiting.extend_from_slice(bytes),
+            None => io::stderr().write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How lines look.
+#[derive(Clone, Debug)]
+enum Lines {
+    People { palette: Palette, zone: TimeZone },
+    Journald,
+}
+
+impl Lines {
+    fn line(&self, level: Level, text: &str, now: impl FnOnce(&TimeZone) -> Zoned) -> String {
+        let text = escape::text(text);
+        match self {
+            Self::Journald => format!("<{}>{text}", priority(level)),
+            Self::People { palette, zone } => {
+                let time = now(zone).strftime("%H:%M:%S").to_string();
+                let style = match level {
+                    Level::ERROR => AnsiColor::Red.on_default(),
+                    Level::WARN => AnsiColor::Yellow.on_default(),
+                    _ => Style::new(),
+                };
+                format!("{}  {}", palette.dim(time), palette.paint(style, text))
+            }
+        }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut said = Said::default();
+        event.record(&mut said);
+        let now = |zone: &TimeZone| Zoned::now().with_time_zone(zone.clone());
+        writeln!(writer, "{}", self.line(*event.metadata().level(), &said.text(), now))
+    }
+}
+
+/// The priority of syslog.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+/// The parts of an event.
+#[derive(Debug, Default)]
+struct Said {
+    vm: Option<String>,
+    message: String,
+    others: String,
+}
+
+impl Said {
+    /// `VM: message key=value`.
+    fn text(&self) -> String {
+        match &self.vm {
+            Some(vm) if !self.message.contains(vm.as_str()) => {
+                format!("{vm}: {}{}", self.message, self.others)
+            }
+            _ => format!("{}{}", self.message, self.others),
+        }
+    }
+}
+
+impl Visit for Said {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            // Who reads this wants to know why, and that it is tried again; the number says nothing more.
+            "attempt" => {}
+            "vm" => self.vm = Some(format!("{value:?}")),
+            // Writing to a `String` cannot fail.
+            name => drop(write!(self.others, " {name}={value:?}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gate_holds_lines_until_it_opens() {
+        let gate = Gate { waiting: Arc::new(Mutex::new(Some(Vec::new()))) };
+        let waiting = Arc::clone(&gate.waiting);
+        Through(Arc::clone(&waiting)).write_all(b"early\n").unwrap();
+        assert_eq!(waiting.lock().unwrap().as_deref(), Some(&b"early\n"[..]));
+        drop(gate);
+        Through(Arc::clone(&waiting)).write_all(b"").unwrap();
+        assert_eq!(*waiting.lock().unwrap(), None);
+    }
+
+    fn shown(lines: &Lines, level: Level, vm: Option<&str>, message: &str, others: &str) -> String {
+        let said = Said { vm: vm.map(str::to_owned), message: message.into(), others: others.into() };
+        let noon = |zone: &TimeZone| {
+            "2026-01-02T12:00:05Z".parse::<jiff::Timestamp>().unwrap().to_zoned(zone.clone())
+        };
+        lines.line(level, &said.text(), noon)
+    }
+
+    #[test]
+    fn writes_lines() {
+        let people = Lines::People { palette: Palette::new(false), zone: TimeZone::UTC };
+        let cases = [
+            (&people, Level::INFO, Some("web1"), "attached", "", "12:00:05  web1: attached"),
+            (
+                &people,
+                Level::WARN,
+                Some("web1"),
+                "cannot attach to web1: no",
+                " delay=1",
+                "12:00:05  cannot attach to web1: no delay=1",
+            ),
+            (&people, Level::WARN, None, "a\x1b[2J", "", "12:00:05  a\\u001b[2J"),
+            (&Lines::Journald, Level::WARN, Some("web1"), "detached", "", "<4>web1: detached"),
+            (&Lines::Journald, Level::ERROR, None, "disk", "", "<3>disk"),
+        ];
+        for (lines, level, vm, message, others, expected) in cases {
+            assert_eq!(shown(lines, level, vm, message, others), expected);
+        }
+    }
+}

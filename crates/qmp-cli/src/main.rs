@@ -1,0 +1,114 @@
+//! The program `qmp`: what happened to the virtual machines of this host, when, and in what order.
+//!
+//! Each command is one file in `commands/`. This file turns what a command returns into lines on the
+//! standard error and an exit code; nothing else does.
+#![allow(
+    unreachable_pub,
+    reason = "a program has no public interface: `pub` marks what a module offers to the others"
+)]
+#![allow(clippy::doc_markdown, reason = "the comments on arguments are what --help prints")]
+
+mod arguments;
+mod capture;
+mod commands;
+mod exit;
+mod filter;
+mod hub;
+mod live;
+mod log_lines;
+mod output;
+mod paths;
+mod render;
+mod suggest;
+mod target;
+mod terminal;
+mod time;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::commands::Command;
+use crate::exit::{Exit, Failure};
+use crate::terminal::{ColorWhen, Terminal};
+
+/// journalctl for virtual machines: what happened to them, when, in what order, and what may have been missed
+///
+/// A hub (qmp serve) stays with the monitors of your VMs and keeps a journal of everything that QEMU reports;
+/// the other commands read the journal, follow it, wait for an event, or talk to a VM. With an address in
+/// place of a name, tail, wait, exec and check need no hub.
+#[derive(Debug, Parser)]
+#[command(name = "qmp", version, arg_required_else_help = true, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// When to colour the output
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t, display_order = 1000)]
+    color: ColorWhen,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qmp serve --attach web1=unix:/run/web1.sock     keep a journal of web1
+  qmp log --since today                           what happened today
+  qmp tail web1                                   what happens now
+  qmp wait web1 SHUTDOWN --timeout 30s            for scripts
+  qmp exec web1 query-status                      a command for the VM
+  qmp events WATCHDOG                             what an event means
+
+An ADDR is written as QEMU writes it: unix:/run/vm.sock, tcp:127.0.0.1:4444, or a path with a slash.
+Exit codes: 0 done, 1 failed or violations found, 2 wrong usage, 3 timed out, 4 the VM is gone.";
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return report_usage(&error),
+    };
+    let terminal = Terminal::detect(cli.color);
+    let result = runtime(cli.command.needs_threads()).and_then(|runtime| {
+        let result = runtime.block_on(cli.command.run(&terminal));
+        // What still blocks (a read of the standard input) ends with the process.
+        runtime.shutdown_background();
+        result
+    });
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            // Where the standard error is closed, too, the exit code is all that can be said.
+            let _ = write!(std::io::stderr(), "{failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+fn runtime(threads: bool) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = match threads {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.enable_all().build().map_err(|error| Failure::failed(format_args!("cannot start: {error}")))
+}
+
+/// Help and version go to the standard output; what is wrong with the command line looks like any other failure.
+fn report_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Done.into();
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").map_or_else(|| text.clone(), |rest| format!("qmp: {rest}"));
+    let _ = write!(std::io::stderr(), "{text}");
+    Exit::Usage.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definitions_of_the_arguments_are_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,80 @@
+//! Where the hub and the journal are when nobody says.
+
+use std::path::{Path, PathBuf};
+
+use qmp_hub::HttpAddress;
+
+/// The environment as far as paths depend on it, so that it can be given by a test.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    is_root: bool,
+    runtime_dir: Option<PathBuf>,
+    state_home: Option<PathBuf>,
+    home: Option<PathBuf>,
+}
+
+impl Places {
+    /// The environment of this process.
+    pub fn of_this_user() -> Self {
+        // The XDG base directory specification: a relative path is to be ignored.
+        let directory =
+            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        Self {
+            is_root: rustix::process::geteuid().is_root(),
+            runtime_dir: directory("XDG_RUNTIME_DIR"),
+            state_home: directory("XDG_STATE_HOME"),
+            home: directory("HOME"),
+        }
+    }
+
+    /// The hub's socket: `/run/qmp-events/hub.sock` as root, else below `$XDG_RUNTIME_DIR`, else below the
+    /// directory of the journal.
+    pub fn hub(&self) -> HttpAddress {
+        let directory = match &self.runtime_dir {
+            _ if self.is_root => PathBuf::from("/run/qmp-events"),
+            Some(runtime) => runtime.join("qmp-events"),
+            None => self.state(),
+        };
+        HttpAddress::Unix(directory.join("hub.sock"))
+    }
+
+    /// The journal: `/var/lib/qmp-events/journal.db` as root, else below `$XDG_STATE_HOME` or `~/.local/state`.
+    pub fn journal(&self) -> PathBuf {
+        self.state().join("journal.db")
+    }
+
+    fn state(&self) -> PathBuf {
+        if self.is_root {
+            return PathBuf::from("/var/lib/qmp-events");
+        }
+        let home = || self.home.as_deref().unwrap_or(Path::new("/")).join(".local/state");
+        self.state_home.clone().unwrap_or_else(home).join("qmp-events")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_the_base_directory_specification() {
+        let user = Places { home: Some("/home/u".into()), ..Places::default() };
+        let session = Places { runtime_dir: Some("/run/user/7".into()), ..user.clone() };
+        let moved = Places { state_home: Some("/srv/state".into()), ..session.clone() };
+        let root = Places { is_root: true, ..moved.clone() };
+        let cases = [
+            (
+                user,
+                "unix:/home/u/.local/state/qmp-events/hub.sock",
+                "/home/u/.local/state/qmp-events/journal.db",
+            ),
+            (session, "unix:/run/user/7/qmp-events/hub.sock", "/home/u/.local/state/qmp-events/journal.db"),
+            (moved, "unix:/run/user/7/qmp-events/hub.sock", "/srv/state/qmp-events/journal.db"),
+            (root, "unix:/run/qmp-events/hub.sock", "/var/lib/qmp-events/journal.db"),
+        ];
+        for (places, hub, journal) in cases {
+            assert_eq!(places.hub().to_string(), hub, "{places:?}");
+            assert_eq!(places.journal(), Path::new(journal), "{places:?}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Records as a table for people.
+//!
+//! One line a record: time, VM, event, members. Where an epoch opens or closes stands a separator that says
+//! how long nothing is known. The time is the VM's own; it may run backwards, because the VM sends
+//! rate-limited events late, and then the line says by how much.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+
+use anstyle::{AnsiColor, Effects, Style};
+use jiff::tz::TimeZone;
+use qmp_wire::{Body, DetachReason, Epoch, Record, Timestamp, UnixMicros};
+use serde_json::Value;
+
+use super::severity::Severity;
+use super::{Palette, compact_members, escape};
+use crate::time::{span, write};
+
+/// The width that VM names get from the start, in characters; a longer name widens the column.
+const VM_WIDTH_MIN: usize = 6;
+/// The width of the event column, in characters: most names fit, and a longer one moves its own line only.
+const EVENT_WIDTH: usize = 20;
+
+/// Writes records as lines for people, and remembers of each VM what the next line has to say.
+#[derive(Debug)]
+pub struct Human {
+    palette: Palette,
+    zone: TimeZone,
+    vms: HashMap<String, Seen>,
+    vm_width: usize,
+}
+
+/// What was last seen of a VM.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    epoch: Epoch,
+    received: UnixMicros,
+    has_ended: bool,
+    event_at: Option<UnixMicros>,
+}
+
+impl Human {
+    /// A table in the time of `zone`.
+    pub fn new(palette: Palette, zone: TimeZone) -> Self {
+        Self { palette, zone, vms: HashMap::new(), vm_width: VM_WIDTH_MIN }
+    }
+
+    /// Makes room for a VM's name from the first line on.
+    pub fn expect_vm(&mut self, name: &str) {
+        self.vm_width = self.vm_width.max(name.chars().count());
+    }
+
+    /// Appends the line of one record.
+    pub fn record(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
+        let before = self.vms.get(record.vm.as_ref()).copied();
+        let mut seen = Seen { epoch: record.epoch, received: record.received, ..before.unwrap_or_default() };
+        match &record.body {
+            Body::Attached { snapshot } => {
+                self.separator(record, &attached(record, snapshot, before), out);
+                (seen.has_ended, seen.event_at) = (false, None);
+            }
+            Body::Event { name, timestamp, data } => {
+                let at = timestamp.map(write::event_moment);
+                self.event(record, name, *timestamp, data.as_deref(), before, out);
+                seen.event_at = at.max(seen.event_at);
+            }
+            Body::Finding { finding, summary, .. } => self.finding(record, finding, summary, out),
+            Body::Detached { reason, detail } => {
+                self.separator(record, &detached(record.epoch, reason, detail.as_deref()), out);
+                seen.has_ended = true;
+            }
+        }
+        match self.vms.get_mut(record.vm.as_ref()) {
+            Some(entry) => *entry = seen,
+            None => drop(self.vms.insert(record.vm.to_string(), seen)),
+        }
+    }
+
+    fn event(
+        &mut self,
+        record: &Record<'_>,
+        name: &str,
+        timestamp: Option<Timestamp>,
+        data: Option<&str>,
+        before: Option<Seen>,
+        out: &mut Vec<u8>,
+    ) {
+        let at = timestamp.map(write::event_moment);
+        self.begin(record, at.unwrap_or(record.received), out);
+        let name_shown = escape::text(name);
+        let style = Severity::of(name, data).style();
+        let members = data.map(compact_members).unwrap_or_default();
+        let late = lateness(at, before.and_then(|seen| seen.event_at));
+        if members.is_empty() && late.is_none() {
+            let _ = write!(out, "{}", self.palette.paint(style, name_shown));
+        } else {
+            let _ = write!(out, "{:EVENT_WIDTH$}", self.palette.paint(style, name_shown));
+        }
+        if !members.is_empty() {
+            let _ = write!(out, " {members}");
+        }
+        if let Some(late) = late {
+            let _ = write!(out, " {}", self.palette.dim(late));
+        }
+        out.push(b'\n');
+    }
+
+    fn finding(&mut self, record: &Record<'_>, finding: &str, summary: &str, out: &mut Vec<u8>) {
+        self.begin(record, record.received, out);
+        let style = Style::new().effects(Effects::BOLD).fg_color(Some(AnsiColor::Yellow.into()));
+        let shown = self.palette.paint(style, format!("» {}", escape::text(finding)));
+        let _ = writeln!(out, "{shown:EVENT_WIDTH$} {}", escape::text(summary));
+    }
+
+    fn separator(&mut self, record: &Record<'_>, text: &str, out: &mut Vec<u8>) {
+        self.begin(record, record.received, out);
+        let _ = writeln!(out, "{}", self.palette.dim(format_args!("── {} ──", escape::text(text))));
+    }
+
+    /// Time and VM.
+    fn begin(&mut self, record: &Record<'_>, at: UnixMicros, out: &mut Vec<u8>) {
+        let vm = escape::text(&record.vm);
+        self.expect_vm(&vm);
+        let width = self.vm_width;
+        let time = self.palette.dim(write::local(at, &self.zone));
+        let vm = self.palette.paint(self.palette.vm(&record.vm), vm);
+        // Writing to a `Vec` cannot fail.
+        let _ = write!(out, "{time}  {vm:width$}  ");
+    }
+}
+
+/// How an epoch opened, and what lies between it and what was shown before.
+fn attached(record: &Record<'_>, snapshot: &str, before: Option<Seen>) -> String {
+    let mut text = format!("epoch {} began", record.epoch.0);
+    match before {
+        Some(seen) if seen.epoch < record.epoch => {
+            let gap_us = record.received.0.saturating_sub(seen.received.0).max(0).unsigned_abs();
+            let gap = span::describe(gap_us);
+            if seen.has_ended {
+                text += &format!(" after a gap of {gap}");
+            } else {
+                text += &format!("; epoch {} broke off: a gap of {gap} since its last record", seen.epoch.0);
+            }
+        }
+        _ => {}
+    }
+    let state: Value = serde_json::from_str(snapshot).unwrap_or_default();
+    if let Some(status) = state.pointer("/query-status/status").and_then(Value::as_str) {
+        text += &format!(" · {status}");
+    }
+    if let Some((major, minor, micro)) = qemu_version(snapshot) {
+        text += &format!(" · QEMU {major}.{minor}.{micro}");
+    }
+    text
+}
+
+/// The version of the QEMU that a snapshot is of: major, minor, micro.
+pub fn qemu_version(snapshot: &str) -> Option<(u32, u32, u32)> {
+    let state: Value = serde_json::from_str(snapshot).ok()?;
+    let qemu = state.pointer("/greeting/version/qemu").or_else(|| state.pointer("/query-version/qemu"))?;
+    let part =
+        |name: &str| qemu.get(name).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
+    Some((part("major")?, part("minor")?, part("micro")?))
+}
+
+fn detached(epoch: Epoch, reason: &DetachReason, detail: Option<&str>) -> String {
+    match detail {
+        Some(detail) if !detail.is_empty() && detail != reason.to_string() => {
+            format!("epoch {} ended: {reason} ({detail})", epoch.0)
+        }
+        _ => format!("epoch {} ended: {reason}", epoch.0),
+    }
+}
+
+/// Says by how much an event is older than one that came before it.
+fn lateness(at: Option<UnixMicros>, newest_before: Option<UnixMicros>) -> Option<String> {
+    let behind_us = newest_before?.0.checked_sub(at?.0).filter(|behind| *behind > 0)?;
+    Some(format!("(sent late: {} older than the events before it)", span::describe(behind_us.unsigned_abs())))
+}
+
+/// Records that tests of all renderings share.
+#[cfg(test)]
+pub mod examples {
+    use super::*;
+    use qmp_wire::{Offset, Seq};
+
+    /// 2026-01-02T03:04:05.678901Z, in microseconds since the Unix epoch.
+    const START: i64 = 1_767_323_045_678_901;
+
+    pub(crate) fn story() -> Vec<Record<'static>> {
+        let snapshot = r#"{"address": "unix:/run/web1.sock", "greeting": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}, "query-status": {"status": "running", "running": true}}"#;
+        let attached = Body::Attached { snapshot: snapshot.into() };
+        let closed = Body::Detached { reason: DetachReason::PeerClosed, detail: None };
+        let finding = Body::Finding {
+            finding: "sequel-missing".into(),
+            summary: "RESET did not follow WATCHDOG".into(),
+            causes: vec![(Epoch(1), Seq(2))],
+            data: None,
+        };
+        vec![
+            record(41, 1, 0, 0, attached.clone()),
+            record(42, 1, 1, 1_000_000, event("STOP", 1_000_000, None)),
+            record(
+                43,
+                1,
+                2,
+                1_100_000,
+                event("BLOCK_IO_ERROR", 1_099_000, Some(r#"{"device": "", "reason": "No space, \"left\""}"#)),
+            ),
+            record(44, 1, 3, 1_600_000, event("RTC_CHANGE", 599_000, Some(r#"{"offset": -3600}"#))),
+            record(45, 1, 4, 1_700_000, finding),
+            record(46, 1, 5, 1_800_000, closed),
+            record(47, 2, 0, 3_900_000, attached.clone()),
+            record(
+                48,
+                2,
+                1,
+                4_000_000,
+                event("__org.example_\u{1b}[2J_ODD", 4_000_000, Some("{\r\n    \"a\": [1]\r\n}")),
+            ),
+            record(49, 3, 0, 9_000_000, attached),
+        ]
+    }
+
+    fn record(offset: u64, epoch: u32, seq: u64, after_us: i64, body: Body<'static>) -> Record<'static> {
+        Record {
+            offset: Some(Offset(offset)),
+            vm: "web1".into(),
+            epoch: Epoch(epoch),
+            seq: Seq(seq),
+            received: UnixMicros(START + after_us),
+            body,
+        }
+    }
+
+    fn event(name: &'static str, after_us: i64, data: Option<&'static str>) -> Body<'static> {
+        let micros = START + after_us;
+        let timestamp = Timestamp::from_wire(micros / 1_000_000, micros % 1_000_000).unwrap();
+        Body::Event { name: name.into(), timestamp, data: data.map(Into::into) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(coloured: bool) -> String {
+        let mut human = Human::new(Palette::new(coloured), TimeZone::UTC);
+        let mut out = Vec::new();
+        for record in examples::story() {
+            human.record(&record, &mut out);
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn tells_a_story_without_colour() {
+        insta::assert_snapshot!(shown(false), @r##"
+2026-01-02 03:04:05.678  web1    ── epoch 1 began · running · QEMU 7.2.22 ──
+2026-01-02 03:04:06.678  web1    STOP
+2026-01-02 03:04:06.777  web1    BLOCK_IO_ERROR       device="" reason="No space, \"left\""
+2026-01-02 03:04:06.277  web1    RTC_CHANGE           offset=-3600 (sent late: 500 ms older than the events before it)
+2026-01-02 03:04:07.378  web1    » sequel-missing     RESET did not follow WATCHDOG
+2026-01-02 03:04:07.478  web1    ── epoch 1 ended: peer closed ──
+2026-01-02 03:04:09.578  web1    ── epoch 2 began after a gap of 2.1 s · running · QEMU 7.2.22 ──
+2026-01-02 03:04:09.678  web1    __org.example_\u001b[2J_ODD a=[1]
+2026-01-02 03:04:14.678  web1    ── epoch 3 began; epoch 2 broke off: a gap of 5.0 s since its last record · running · QEMU 7.2.22 ──
+"##);
+    }
+
+    #[test]
+    fn colours_add_nothing_but_colour() {
+        let coloured = shown(true);
+        assert!(coloured.contains("\x1b[1m\x1b[31mBLOCK_IO_ERROR"), "{coloured}");
+        assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), shown(false));
+    }
+
+    #[test]
+    fn a_wide_name_widens_the_column() {
+        let mut human = Human::new(Palette::new(false), TimeZone::UTC);
+        human.expect_vm("a-very-long-name-of-a-vm");
+        let mut out = Vec::new();
+        human.record(&examples::story()[1], &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "2026-01-02 03:04:06.678  web1                      STOP\n"
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! Colours, or none.
+
+use std::fmt;
+
+use anstyle::{AnsiColor, Effects, Style};
+
+/// Paints text when the output takes colour, and leaves it alone when it does not.
+#[derive(Clone, Copy, Debug)]
+pub struct Palette {
+    coloured: bool,
+}
+
+/// Colours of VM names: those that can be read on dark and on light ground, without the red of errors.
+const VM_COLOURS: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Green,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::BrightCyan,
+    AnsiColor::BrightMagenta,
+];
+
+impl Palette {
+    /// With colour or without.
+    pub const fn new(coloured: bool) -> Self {
+        Self { coloured }
+    }
+
+    /// `text` in `style`.
+    pub fn paint<T: fmt::Display>(self, style: Style, text: T) -> Painted<T> {
+        Painted { style: if self.coloured { style } else { Style::new() }, text }
+    }
+
+    /// Less important text.
+    pub fn dim<T: fmt::Display>(self, text: T) -> Painted<T> {
+        self.paint(Style::new().effects(Effects::DIMMED), text)
+    }
+
+    /// Text that stands out.
+    pub fn bold<T: fmt::Display>(self, text: T) -> Painted<T> {
+        self.paint(Style::new().effects(Effects::BOLD), text)
+    }
+
+    /// The name of a VM, always in the same colour for the same name.
+    pub fn vm(self, name: &str) -> Style {
+        let colour = VM_COLOURS[hash(name) % VM_COLOURS.len()];
+        if self.coloured { colour.on_default() } else { Style::new() }
+    }
+}
+
+/// FNV-1a, so that a VM keeps its colour from one run to the next.
+fn hash(name: &str) -> usize {
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    usize::try_from(hash >> 8).unwrap_or(0)
+}
+
+/// Text with its style; padding of the format applies to the text alone.
+#[derive(Debug)]
+pub struct Painted<T> {
+    style: Style,
+    text: T,
+}
+
+impl<T: fmt::Display> fmt::Display for Painted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.style.render())?;
+        self.text.fmt(f)?;
+        write!(f, "{}", self.style.render_reset())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paints_only_with_colour_and_pads_the_text_alone() {
+        let bold = format!("[{:6}]", Palette::new(true).bold("ab"));
+        assert_eq!(bold, "[\x1b[1mab    \x1b[0m]");
+        assert_eq!(format!("[{:6}]", Palette::new(false).bold("ab")), "[ab    ]");
+    }
+
+    #[test]
+    fn a_vm_keeps_its_colour() {
+        let palette = Palette::new(true);
+        assert_eq!(palette.vm("web1"), palette.vm("web1"));
+        let distinct: std::collections::HashSet<_> =
+            (0..40).map(|n| palette.vm(&format!("web{n}")).render().to_string()).collect();
+        assert_eq!(distinct.len(), VM_COLOURS.len(), "all colours are in use");
+        assert_eq!(Palette::new(false).vm("web1"), Style::new());
+    }
+}

@@ -1,0 +1,84 @@
+//! `ADDR|NAME`: a monitor of its own, or a VM of the hub.
+
+use std::convert::Infallible;
+use std::str::FromStr;
+
+use qmp_client::{Address, AddressError};
+
+/// Which VM a command is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A monitor's socket. Known by its `:` or `/`.
+    Address(Result<Address, AddressError>),
+    /// The name of a VM of the hub, or a pattern of names.
+    Name(String),
+}
+
+impl FromStr for Target {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        if text.contains([':', '/']) {
+            return Ok(Self::Address(text.parse()));
+        }
+        Ok(Self::Name(text.to_owned()))
+    }
+}
+
+/// The names that VMs get which have only an address: the socket's file name without its ending where that
+/// tells them apart, else the address.
+pub fn names_of(addresses: &[Address]) -> Vec<String> {
+    let short: Vec<Option<String>> = addresses.iter().map(short_name).collect();
+    let is_unique = |name: &Option<String>| short.iter().filter(|other| *other == name).count() == 1;
+    let full = addresses.iter().map(Address::to_string);
+    short
+        .iter()
+        .zip(full)
+        .map(|(name, full)| name.clone().filter(|_| is_unique(name)).unwrap_or(full))
+        .collect()
+}
+
+fn short_name(address: &Address) -> Option<String> {
+    match address {
+        Address::Unix { path, .. } => Some(path.file_stem()?.to_str()?.to_owned()),
+        Address::Tcp { .. } | Address::Fd { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_addresses_from_names() {
+        let cases = [
+            ("web1", false),
+            ("web*", false),
+            ("vm.sock", false),
+            ("./vm.sock", true),
+            ("/run/vm.sock", true),
+            ("unix:vm.sock", true),
+            ("tcp:127.0.0.1:4444", true),
+            ("fd:3", true),
+            ("host:4444", true),
+        ];
+        for (text, is_address) in cases {
+            let target: Target = text.parse().unwrap();
+            assert_eq!(matches!(target, Target::Address(_)), is_address, "{text}");
+        }
+        assert!(matches!("host:4444".parse(), Ok(Target::Address(Err(_)))), "an address, and a wrong one");
+    }
+
+    #[test]
+    fn names_are_short_where_they_can_be() {
+        let cases: [(&[&str], &[&str]); 3] = [
+            (&["/run/web1.sock", "unix:/run/web2.qmp"], &["web1", "web2"]),
+            (&["/a/vm.sock", "/b/vm.sock", "/b/c.sock"], &["unix:/a/vm.sock", "unix:/b/vm.sock", "c"]),
+            (&["tcp:127.0.0.1:4444"], &["tcp:127.0.0.1:4444"]),
+        ];
+        for (addresses, expected) in cases {
+            let addresses: Vec<Address> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+            assert_eq!(names_of(&addresses), expected);
+        }
+    }
+}

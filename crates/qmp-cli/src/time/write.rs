@@ -1,0 +1,44 @@
+//! Moments as people read them.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use qmp_wire::UnixMicros;
+
+/// A moment in `zone`, to the millisecond: `2026-01-02 03:04:05.678`.
+pub fn local(moment: UnixMicros, zone: &TimeZone) -> String {
+    match Timestamp::from_microsecond(moment.0) {
+        Ok(timestamp) => timestamp.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S.%3f").to_string(),
+        // Only a peer's clock can be so wrong; the number is all that can be said.
+        Err(_) => format!("@{}", moment.0 / 1_000_000),
+    }
+}
+
+/// A moment in UTC to the microsecond, as RFC 3339 has it: `2026-01-02T03:04:05.678901Z`.
+pub fn rfc3339(moment: UnixMicros) -> String {
+    Timestamp::from_microsecond(moment.0).map(|timestamp| format!("{timestamp:.6}")).unwrap_or_default()
+}
+
+/// The server's time of an event on the scale of [`UnixMicros`].
+pub fn event_moment(timestamp: qmp_wire::Timestamp) -> UnixMicros {
+    UnixMicros(timestamp.seconds().saturating_mul(1_000_000).saturating_add(timestamp.microseconds().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_local_time_trimmed_to_milliseconds() {
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let cases = [
+            (1_767_323_045_678_901, TimeZone::UTC, "2026-01-02 03:04:05.678"),
+            (1_767_323_045_678_901, berlin.clone(), "2026-01-02 04:04:05.678"),
+            (1_783_000_000_000_999, berlin, "2026-07-02 15:46:40.000"),
+            (-1, TimeZone::UTC, "1969-12-31 23:59:59.999"),
+            (i64::MAX, TimeZone::UTC, "@9223372036854"),
+        ];
+        for (micros, zone, expected) in cases {
+            assert_eq!(local(UnixMicros(micros), &zone), expected);
+        }
+    }
+}

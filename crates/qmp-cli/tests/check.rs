@@ -1,0 +1,133 @@
+//! `qmp check` on captures and monitors, and `qmp events`.
+
+mod support;
+
+use serde_json::Value;
+use support::{FakeQmp, GREETING, Ran, directory, event, respond, run, run_with_input};
+
+fn check(capture: &str, arguments: &[&str]) -> Ran {
+    let home = directory();
+    run_with_input(home.path(), &[&["check", "-"], arguments].concat(), capture)
+}
+
+#[test]
+fn a_sound_capture_passes() {
+    let shutdown = event("SHUTDOWN", Some("{\"guest\": false, \"reason\": \"host-qmp-quit\"}"));
+    let capture =
+        format!("{GREETING}\r\n\r\n{{\"return\": {{}}}}\r\n{}\r\n{shutdown}\r\n", event("STOP", None));
+    let ran = check(&capture, &[]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    assert_eq!(ran.stderr, "2 events checked: no violation\n");
+}
+
+#[test]
+fn every_violation_is_a_line() {
+    let capture = format!(
+        "{GREETING}\n{}\n{}\n{}\n",
+        event("SHUTDOWN", Some("{\"guest\": 1}")),
+        event("STOP", None),
+        event("NO_SUCH_EVENT", None),
+    );
+    let ran = check(&capture, &[]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{ran:?}");
+    assert!(lines.iter().any(|line| line.starts_with("line 2: SHUTDOWN guest: ")), "{ran:?}");
+    assert!(lines.iter().any(|line| line.starts_with("line 2: SHUTDOWN reason: ")), "{ran:?}");
+    assert!(lines.contains(&"line 4: NO_SUCH_EVENT: unknown event"), "{ran:?}");
+    assert_eq!(ran.stderr, "3 events checked: 3 violations\n");
+
+    let json = check(&capture, &["--json"]);
+    let unknown: Value = serde_json::from_str(json.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(unknown["event"], "NO_SUCH_EVENT");
+    assert_eq!(unknown["path"], "");
+    assert_eq!(unknown["problem"], "unknown event");
+    assert_eq!(unknown["release"], "7.2.22");
+}
+
+#[test]
+fn the_release_is_said_or_asked_for() {
+    let reset = event("RESET", None);
+    let unsaid = check(&reset, &[]);
+    assert_eq!(unsaid.code, Some(2), "{unsaid:?}");
+    assert!(unsaid.stderr.contains("--release"), "{unsaid:?}");
+    // RESET has data since 2.10.
+    assert_eq!(check(&reset, &["--release", "2.9"]).code, Some(0));
+    assert_eq!(check(&reset, &["--release", "2.10"]).code, Some(1));
+    // The greeting knows better than whoever typed the command.
+    assert_eq!(check(&format!("{GREETING}\n{reset}"), &["--release", "2.9"]).code, Some(1));
+}
+
+#[test]
+fn a_broken_capture_says_where() {
+    let good = format!("{GREETING}\n");
+    let ran = check(&format!("{good}{{\"event\": \"STOP\""), &[]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let end = good.len() + "{\"event\": \"STOP\"".len();
+    assert!(ran.stderr.contains(&format!("at byte {end} (line 2)")), "{ran:?}");
+    assert!(ran.stderr.contains(&format!("begins at byte {}", good.len())), "{ran:?}");
+}
+
+#[test]
+fn records_can_be_checked() {
+    let snapshot = format!("{{\"address\": \"unix:/x\", \"greeting\": {GREETING}}}");
+    let world = support::World::start();
+    assert_eq!(world.run(&["exec", "web1", "say", "data={\"id\": \"a\"}"]).code, Some(0));
+    let log = world.run(&["log", "--json"]);
+    assert!(log.stdout.contains("VSERPORT_CHANGE"), "{log:?} {snapshot}");
+    let ran = run_with_input(world.home.path(), &["check", "-"], &log.stdout);
+    assert_eq!(ran.code, Some(1), "`open` is missing: {ran:?}");
+    assert!(ran.stdout.contains("web1: VSERPORT_CHANGE open: "), "{ran:?}");
+}
+
+#[test]
+fn a_live_monitor_is_compared_in_both_directions() {
+    let home = directory();
+    let release = "7.2".parse().unwrap();
+    let sound = qmp_events::introspection::schema_json(release);
+    let with_extra = sound.replacen("\"STOP\"", "\"STOPPED\"", 1);
+    for (name, schema, code, parts) in
+        [("sound", sound, 0, vec![]), ("renamed", with_extra, 1, vec!["STOP: missing", "STOPPED: not known"])]
+    {
+        let reply = format!("{{\"return\": {schema}}}");
+        let vm = FakeQmp::start_with(home.path().join(format!("{name}.sock")), move |command, request| {
+            if command == "query-qmp-schema" { vec![reply.clone()] } else { respond(command, request) }
+        });
+        let ran = run(home.path(), &["check", vm.path.to_str().unwrap()]);
+        assert_eq!(ran.code, Some(code), "{name}: {ran:?}");
+        for part in parts {
+            assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn events_are_listed_for_people_and_programs() {
+    let home = directory();
+    let list: Vec<Value> = serde_json::from_str(&run(home.path(), &["events", "--json"]).stdout).unwrap();
+    assert_eq!(list.len(), qmp_events::catalogue().len());
+    for event in &list {
+        for key in [
+            "name",
+            "module",
+            "since",
+            "removed",
+            "deprecated",
+            "unstable",
+            "members",
+            "throttle",
+            "sequels",
+            "example",
+        ] {
+            assert!(event.get(key).is_some(), "{key} of {event}");
+        }
+    }
+    let old: Vec<Value> =
+        serde_json::from_str(&run(home.path(), &["events", "--json", "--release", "0.12"]).stdout).unwrap();
+    let names: Vec<&str> = old.iter().filter_map(|event| event["name"].as_str()).collect();
+    assert_eq!(names, ["DEBUG", "POWERDOWN", "RESET", "SHUTDOWN", "STOP"]);
+    let one: Value = serde_json::from_str(&run(home.path(), &["events", "STOP", "--json"]).stdout).unwrap();
+    assert_eq!(one["name"], "STOP");
+    let page = run(home.path(), &["events", "WATCHDOG"]);
+    assert!(page.stdout.contains("What changed when"), "{page:?}");
+}

@@ -1,0 +1,270 @@
+//! A small QMP server on a thread, the program as a child process, and a hub to go with them.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const GREETING: &str = "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, \"package\": \"\"}, \"capabilities\": [\"oob\"]}}";
+
+/// A directory for one test.
+pub fn directory() -> TempDir {
+    tempfile::Builder::new().prefix("qmp").tempdir().expect("a directory")
+}
+
+/// A monitor. It knows `query-status`, `stop`, `cont`, `quit` and some commands of its own.
+pub struct FakeQmp {
+    pub path: PathBuf,
+}
+
+impl FakeQmp {
+    /// Listens at `path` until the process ends or a client says `quit`.
+    pub fn start(path: PathBuf) -> Self {
+        Self::start_with(path, respond)
+    }
+
+    /// Listens at `path`; `respond` gives the messages that a command causes, the reply last, or nothing.
+    pub fn start_with(path: PathBuf, respond: impl Fn(&str, &Value) -> Vec<String> + Send + 'static) -> Self {
+        let listener = UnixListener::bind(&path).expect("a socket");
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if serve(stream.expect("a client"), &respond).unwrap_or(false) {
+                    return;
+                }
+            }
+        });
+        Self { path }
+    }
+
+    pub fn address(&self) -> String {
+        format!("unix:{}", self.path.display())
+    }
+}
+
+/// Serves one client; whether it said `quit`.
+fn serve(mut stream: UnixStream, respond: &impl Fn(&str, &Value) -> Vec<String>) -> std::io::Result<bool> {
+    write!(stream, "{GREETING}\r\n")?;
+    let reader = stream.try_clone()?;
+    for request in serde_json::Deserializer::from_reader(BufReader::new(reader)).into_iter::<Value>() {
+        let request = request?;
+        let command = request.get("execute").or_else(|| request.get("exec-oob"));
+        let command = command.and_then(Value::as_str).unwrap_or_default();
+        for message in respond(command, &request) {
+            // The reply gets the id of the request, as QEMU writes it.
+            let id = request.get("id").map(|id| format!(", \"id\": {id}}}"));
+            let is_reply = message.starts_with("{\"return\"") || message.starts_with("{\"error\"");
+            let message = match id {
+                Some(id) if is_reply => format!("{}{id}", &message[..message.len() - 1]),
+                _ => message,
+            };
+            write!(stream, "{message}\r\n")?;
+        }
+        if command == "quit" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub fn event(name: &str, data: Option<&str>) -> String {
+    let data = data.map(|data| format!(", \"data\": {data}")).unwrap_or_default();
+    format!(
+        "{{\"timestamp\": {{\"seconds\": 1767323045, \"microseconds\": 678001}}, \"event\": \"{name}\"{data}}}"
+    )
+}
+
+/// What the fake answers unless a test says otherwise.
+pub fn respond(command: &str, request: &Value) -> Vec<String> {
+    let done = "{\"return\": {}}".to_owned();
+    match command {
+        "qmp_capabilities" => vec![done],
+        "query-status" => vec!["{\"return\": {\"status\": \"running\", \"running\": true}}".into()],
+        "stop" => vec![event("STOP", None), done],
+        "cont" => vec![event("RESUME", None), done],
+        "quit" => vec![event("SHUTDOWN", Some("{\"guest\": false, \"reason\": \"host-qmp-quit\"}")), done],
+        "say" => vec![event("VSERPORT_CHANGE", Some(&request["arguments"]["data"].to_string())), done],
+        "echo" => vec![format!("{{\"return\": {}}}", request["arguments"])],
+        "hang" => vec![],
+        "fail" => {
+            vec!["{\"error\": {\"class\": \"GenericError\", \"desc\": \"it \\u001b[31mfailed\"}}".into()]
+        }
+        _ => vec![format!(
+            "{{\"error\": {{\"class\": \"CommandNotFound\", \"desc\": \"The command {command} has not been found\"}}}}"
+        )],
+    }
+}
+
+/// The program, away from the configuration of whoever runs the tests.
+pub fn qmp<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(home: &Path, arguments: I) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qmp"));
+    for name in ["QMP_LOG", "NO_COLOR", "JOURNAL_STREAM", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    command
+        .env("HOME", home)
+        .env("QMP_HUB", hub_address(home))
+        .env("QMP_JOURNAL", home.join("journal.db"))
+        .env("TZ", "UTC")
+        .args(arguments)
+        .stdin(Stdio::null());
+    command
+}
+
+pub fn hub_address(home: &Path) -> String {
+    format!("unix:{}", home.join("hub.sock").display())
+}
+
+/// How a run of the program ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs the program to its end.
+pub fn run(home: &Path, arguments: &[&str]) -> Ran {
+    ran(qmp(home, arguments).output().expect("the program runs"))
+}
+
+/// Runs the program to its end with a standard input.
+pub fn run_with_input(home: &Path, arguments: &[&str], input: &str) -> Ran {
+    let mut child = qmp(home, arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("it reads");
+    ran(child.wait_with_output().expect("it ends"))
+}
+
+fn ran(output: std::process::Output) -> Ran {
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("text"),
+        stderr: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+/// A program that goes on, with its lines as they come. Ended when it is dropped.
+pub struct Running {
+    child: Child,
+    pub stdout: Lines,
+    pub stderr: Lines,
+}
+
+pub type Lines = std::sync::mpsc::Receiver<String>;
+
+impl Running {
+    pub fn start(home: &Path, arguments: &[&str]) -> Self {
+        let mut child = qmp(home, arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let stdout = lines(child.stdout.take().expect("its output"));
+        let stderr = lines(child.stderr.take().expect("its errors"));
+        Self { child, stdout, stderr }
+    }
+
+    /// Waits for a line with `part` on the standard error.
+    pub fn wait_for(&self, part: &str) -> String {
+        wait_for(&self.stderr, part)
+    }
+
+    /// Asks it to stop, as Ctrl-C does, and gives its exit code.
+    pub fn interrupt(mut self) -> Option<i32> {
+        self.signal("INT");
+        self.end().code()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    pub fn end(&mut self) -> ExitStatus {
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(stream: impl Read + Send + 'static) -> Lines {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// The first line with `part` in it; the test fails if none comes.
+pub fn wait_for(lines: &Lines, part: &str) -> String {
+    let mut before = Vec::new();
+    loop {
+        match lines.recv_timeout(std::time::Duration::from_secs(20)) {
+            Ok(line) if line.contains(part) => return line,
+            Ok(line) => before.push(line),
+            Err(error) => panic!("no line with {part:?} ({error}) after {before:#?}"),
+        }
+    }
+}
+
+/// A hub with one VM, `web1`, that is a fake.
+pub struct World {
+    pub home: TempDir,
+    pub vm: FakeQmp,
+    pub hub: Running,
+}
+
+impl World {
+    pub fn start() -> Self {
+        let home = directory();
+        let vm = FakeQmp::start(home.path().join("web1.sock"));
+        let hub = start_hub(home.path(), &vm.address());
+        Self { home, vm, hub }
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        run(self.home.path(), arguments)
+    }
+}
+
+/// A hub that has attached `web1`, and has that in its journal.
+pub fn start_hub(home: &Path, address: &str) -> Running {
+    let hub = Running::start(home, &["serve", "--attach", &format!("web1={address}")]);
+    hub.wait_for("web1: attached");
+    // A reply is released when what came before it is committed.
+    let asked = run(home, &["exec", "web1", "query-status"]);
+    assert_eq!(asked.code, Some(0), "{asked:?}");
+    hub
+}
+
+/// A socket whose server does something else than QMP.
+pub fn other_server(path: &Path, speak: &'static str) -> Arc<UnixListener> {
+    let listener = Arc::new(UnixListener::bind(path).expect("a socket"));
+    let accepting = Arc::clone(&listener);
+    std::thread::spawn(move || {
+        let mut clients = Vec::new();
+        for mut client in accepting.incoming().map_while(Result::ok) {
+            let _ = client.write_all(speak.as_bytes());
+            clients.push(client);
+        }
+    });
+    listener
+}
