@@ -1,0 +1,196 @@
+//! The program `qmp` with a hub, a journal and a socket of its own.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::qemu::{PATIENCE, wait_for};
+
+/// Where one test keeps its journal and its hub's socket.
+pub(crate) struct Place {
+    journal: PathBuf,
+    socket: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn new(folder: &TempDir) -> Self {
+        Self { journal: folder.path().join("journal.db"), socket: folder.path().join("hub.sock") }
+    }
+
+    /// As [`new`](Self::new), with the journal elsewhere.
+    pub(crate) fn with_journal(folder: &TempDir, journal: &std::path::Path) -> Self {
+        Self { journal: journal.to_owned(), ..Self::new(folder) }
+    }
+
+    pub(crate) fn journal(&self) -> &std::path::Path {
+        &self.journal
+    }
+
+    /// The program, told where hub and journal are.
+    pub(crate) fn qmp(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qmp"));
+        command
+            .args(arguments)
+            .env("QMP_JOURNAL", &self.journal)
+            .env("QMP_HUB", format!("unix:{}", self.socket.display()))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.qmp(arguments).output().expect("qmp runs")
+    }
+
+    /// Runs the program and reads its JSON Lines.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        lines_of(&output).iter().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    /// The names of the events in the journal, in its order; other records by their kind, in lower case.
+    pub(crate) fn story(&self) -> Vec<String> {
+        self.json(&["log", "--json"]).iter().map(title).collect()
+    }
+
+    /// The title of the last record.
+    pub(crate) fn last_title(&self) -> Option<String> {
+        self.json(&["log", "--json", "-n", "1"]).first().map(title)
+    }
+
+    /// Starts `qmp serve` and waits until it is attached.
+    pub(crate) fn serve(&self, attach: &[(&str, &str)]) -> Hub {
+        let mut command = self.qmp(&["serve"]);
+        for (name, address) in attach {
+            command.args(["--attach", &format!("{name}={address}")]);
+        }
+        let hub = Hub { child: command.stderr(Stdio::null()).spawn().expect("qmp serve starts") };
+        for (name, _) in attach {
+            self.wait_until_attached(name);
+        }
+        hub
+    }
+
+    /// As [`serve`](Self::serve), with one VM, and with what the hub says on its standard error.
+    pub(crate) fn serve_and_hear(&self, name: &str, address: &str) -> (Hub, Said) {
+        let mut command = self.qmp(&["serve", "--attach", &format!("{name}={address}")]);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("qmp serve starts");
+        let said = Said(lines(child.stderr.take().expect("it is piped")));
+        let hub = Hub { child };
+        self.wait_until_attached(name);
+        (hub, said)
+    }
+
+    fn wait_until_attached(&self, name: &str) {
+        wait_for("the hub to attach", || {
+            self.run(&["exec", name, "query-status"]).status.success().then_some(())
+        });
+    }
+
+    /// Starts a command that goes on printing lines, such as `qmp tail`.
+    pub(crate) fn listen(&self, arguments: &[&str]) -> Listener {
+        let mut child = self.qmp(arguments).stdout(Stdio::piped()).spawn().expect("qmp starts");
+        let lines = lines(child.stdout.take().expect("its output is piped"));
+        Listener { child, lines }
+    }
+}
+
+/// The lines of a stream as they come.
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// What a hub said on its standard error.
+pub(crate) struct Said(Receiver<String>);
+
+impl Said {
+    /// The next line, if it has come already.
+    pub(crate) fn try_next(&self) -> Option<String> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// What the program printed, line by line.
+pub(crate) fn lines_of(output: &Output) -> Vec<String> {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8").lines().map(str::to_owned).collect()
+}
+
+/// The event's name, or the record's kind.
+pub(crate) fn title(record: &Value) -> String {
+    record["event"].as_str().or(record["kind"].as_str()).expect("a record").to_owned()
+}
+
+/// A running `qmp serve`; killed when dropped.
+pub(crate) struct Hub {
+    child: Child,
+}
+
+impl Hub {
+    /// Ends it as `systemctl stop` would, and checks that it says it is done.
+    pub(crate) fn stop(mut self) {
+        let terminated = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(terminated.is_ok_and(|status| status.success()));
+        let status = wait_for("the end of the hub", || self.child.try_wait().expect("it can be waited for"));
+        assert_eq!(status.code(), Some(0));
+    }
+
+    /// Ends it as a crash would (`kill -9`).
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("the hub can be killed");
+        self.child.wait().expect("it can be waited for");
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command whose lines are read as they come; killed when dropped.
+pub(crate) struct Listener {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Listener {
+    /// The next line.
+    pub(crate) fn next(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("one more line")
+    }
+
+    /// The next line, if it has come already.
+    pub(crate) fn try_next(&self) -> Option<String> {
+        self.lines.try_recv().ok()
+    }
+
+    /// Ends the command and returns the whole lines that it had printed and nobody has read.
+    pub(crate) fn rest(mut self) -> Vec<String> {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.lines.iter().collect()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
