@@ -8,12 +8,14 @@
 //! - [`Record`] is what a journal holds, and its line of JSON.
 
 mod client;
+pub mod dialect;
 mod envelope;
 mod frame;
 mod json;
 mod layout;
 mod message;
 mod record;
+pub mod server;
 mod timestamp;
 
 pub use client::{Client, ClientConfig, ClientError, CommandId, NEGOTIATION_TIMEOUT, Output};

@@ -1,0 +1,29 @@
+//! QEMU's dialect of JSON: what a server accepts, what it says of what it does not, and how it prints.
+//!
+//! A QEMU reads a *stream of values*, framed by nothing but their own brackets; it accepts single quotes, recovers
+//! from any garbage by itself, and answers each broken message with an error whose text depends on the release. It
+//! prints ASCII only, integers exactly, and the members of an object in the order of its hash table.
+//!
+//! Input goes lexer → grammar → [`Input`]; output is [`Value::print`], and [`write()`] for anything
+//! that serde can serialize.
+
+mod deserialize;
+mod grammar;
+mod input;
+mod lexer;
+mod number;
+mod object;
+mod print;
+mod serialize;
+mod string;
+mod table;
+mod utf8;
+mod value;
+
+pub use deserialize::ReadError;
+pub use input::{ErrorTexts, Input, InputError, TOKENS_MAX};
+pub use object::Object;
+pub use print::reprint;
+pub use serialize::{Hidden, WriteError, write, write_object};
+pub use table::first_of;
+pub use value::Value;

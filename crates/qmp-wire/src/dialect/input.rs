@@ -1,0 +1,232 @@
+//! A stream of bytes to values and complaints.
+
+use std::collections::VecDeque;
+
+use super::{
+    Value,
+    grammar::{Grammar, Wrong},
+    lexer::{Kind, Lexer, Place, TOKEN_MAX_BYTES},
+    utf8,
+};
+use crate::NESTING_MAX;
+
+/// How many tokens a message may have. Source: measured on QEMU 7.2 and 11.1.
+pub const TOKENS_MAX: usize = 2 << 20;
+
+/// How a release words what it cannot read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ErrorTexts {
+    /// Up to 3.0: one text for everything.
+    One,
+    /// 3.1 to 10.2: a text for each mistake, told when the brackets of the message balance again.
+    Worded,
+    /// From 11.0: at the offending token, with its line and column; the rest of the message is skipped in silence.
+    Placed,
+}
+
+/// A complaint about what came, in QEMU's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{desc}")]
+pub struct InputError {
+    /// The `desc` of the error reply. What it quotes and is no character stands as U+FFFD.
+    pub desc: String,
+}
+
+impl InputError {
+    fn new(desc: &[u8]) -> Self {
+        Self { desc: utf8::lossy(desc) }
+    }
+}
+
+/// Cuts a stream into values.
+#[derive(Debug)]
+pub struct Input {
+    lexer: Lexer,
+    message: Message,
+}
+
+#[derive(Debug)]
+struct Message {
+    texts: ErrorTexts,
+    grammar: Grammar,
+    braces: isize,
+    brackets: isize,
+    tokens: usize,
+    token_bytes: usize,
+    wrong: Option<Vec<u8>>,
+    skipping: bool,
+    done: VecDeque<Result<Value, InputError>>,
+}
+
+impl Input {
+    /// A stream at its start.
+    #[must_use]
+    pub fn new(texts: ErrorTexts) -> Self {
+        let message = Message {
+            texts,
+            grammar: Grammar::new(texts < ErrorTexts::Placed),
+            braces: 0,
+            brackets: 0,
+            tokens: 0,
+            token_bytes: 0,
+            wrong: None,
+            skipping: false,
+            done: VecDeque::new(),
+        };
+        Self { lexer: Lexer::new(), message }
+    }
+
+    /// Takes bytes, cut anywhere.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.lexer.feed(byte, |kind, token, place| self.message.take(kind, token, place));
+        }
+    }
+
+    /// Takes bytes up to the one that completes a value or a complaint, and says how many.
+    pub fn feed_until_done(&mut self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while taken < bytes.len() && self.message.done.is_empty() {
+            self.feed(&bytes[taken..=taken]);
+            taken += 1;
+        }
+        taken
+    }
+
+    /// The next value or complaint, in the order of the stream.
+    pub fn poll(&mut self) -> Option<Result<Value, InputError>> {
+        self.message.done.pop_front()
+    }
+}
+
+impl Message {
+    fn take(&mut self, kind: Kind, token: &[u8], place: Place) {
+        match kind {
+            Kind::Structural(b'{') => self.braces += 1,
+            Kind::Structural(b'}') => self.braces -= 1,
+            Kind::Structural(b'[') => self.brackets += 1,
+            Kind::Structural(b']') => self.brackets -= 1,
+            Kind::Stray => {
+                let desc = self.parse_error(&quoted(b"stray ", token), place);
+                return self.refuse(&desc);
+            }
+            _ => {}
+        }
+        if let Some(limit) = self.limit(kind, token) {
+            return self.exceed(limit);
+        }
+        self.tokens += 1;
+        self.token_bytes += token.len();
+        let value =
+            if self.wrong.is_none() && !self.skipping { self.parse(kind, token, place) } else { None };
+        let open = self.braces >= 0 && self.brackets >= 0 && (self.braces > 0 || self.brackets > 0);
+        if !open {
+            self.finish(value);
+        }
+    }
+
+    fn parse(&mut self, kind: Kind, token: &[u8], place: Place) -> Option<Value> {
+        match self.grammar.take(kind, token) {
+            Ok(value) => value,
+            Err(wrong) => {
+                let desc = self.parse_error(&self.words(&wrong), place);
+                if self.texts == ErrorTexts::Placed {
+                    self.done.push_back(Err(InputError::new(&desc)));
+                    self.skipping = true;
+                } else {
+                    self.wrong = Some(desc);
+                }
+                None
+            }
+        }
+    }
+
+    /// The message is over: it was a value, or something was wrong with it.
+    fn finish(&mut self, value: Option<Value>) {
+        let outcome = match self.wrong.take() {
+            Some(desc) => Some(Err(InputError::new(&desc))),
+            None => value.map(Ok),
+        };
+        self.done.extend(outcome);
+        self.reset();
+    }
+
+    /// Refuses the message at once, whatever else was wrong with it.
+    fn refuse(&mut self, desc: &[u8]) {
+        if !self.skipping {
+            self.done.push_back(Err(InputError::new(desc)));
+        }
+        self.reset();
+    }
+
+    /// A limit is exceeded: older releases read on as if a message began here, later ones skip to the end of it.
+    fn exceed(&mut self, limit: &[u8]) {
+        if self.texts < ErrorTexts::Placed {
+            return self.refuse(limit);
+        }
+        if !self.skipping {
+            self.done.push_back(Err(InputError::new(limit)));
+            self.skipping = true;
+            self.grammar.reset();
+        }
+    }
+
+    fn reset(&mut self) {
+        self.grammar.reset();
+        self.braces = 0;
+        self.brackets = 0;
+        self.tokens = 0;
+        self.token_bytes = 0;
+        self.wrong = None;
+        self.skipping = false;
+    }
+
+    fn limit(&self, kind: Kind, token: &[u8]) -> Option<&'static [u8]> {
+        let depth = usize::try_from(self.braces + self.brackets).unwrap_or(0);
+        if self.texts == ErrorTexts::One {
+            return (depth > NESTING_MAX).then_some(b"Invalid JSON syntax");
+        }
+        if kind == Kind::TooLong || self.token_bytes + token.len() + 1 > TOKEN_MAX_BYTES {
+            Some(b"JSON token size limit exceeded")
+        } else if self.tokens + 1 > TOKENS_MAX {
+            Some(b"JSON token count limit exceeded")
+        } else if depth > NESTING_MAX {
+            Some(b"JSON nesting depth limit exceeded")
+        } else {
+            None
+        }
+    }
+
+    fn words(&self, wrong: &Wrong) -> Vec<u8> {
+        let placed = self.texts == ErrorTexts::Placed;
+        let choose = |worded: &str, at: &str| if placed { at.into() } else { worded.into() };
+        match wrong {
+            Wrong::Value => b"expecting value".to_vec(),
+            Wrong::Key => choose("expecting value", "expecting key"),
+            Wrong::KeyNotString => choose("key is not a string in object", "expecting key"),
+            Wrong::Colon => choose("missing : in object pair", "expecting ':'"),
+            Wrong::CommaOrEndOfObject => choose("expected separator in dict", "expected ',' or '}'"),
+            Wrong::CommaOrEndOfList => choose("expected separator in list", "expected ',' or ']'"),
+            Wrong::DuplicateKey => b"duplicate key".to_vec(),
+            Wrong::Keyword(word) => quoted(b"invalid keyword ", word),
+            Wrong::String(complaint) => complaint.clone(),
+        }
+    }
+
+    fn parse_error(&self, words: &[u8], place: Place) -> Vec<u8> {
+        let mut desc = match self.texts {
+            ErrorTexts::One => return b"Invalid JSON syntax".to_vec(),
+            ErrorTexts::Worded => Vec::new(),
+            ErrorTexts::Placed => format!("{}:{}: ", place.line, place.column).into_bytes(),
+        };
+        desc.extend_from_slice(b"JSON parse error, ");
+        desc.extend_from_slice(words);
+        desc
+    }
+}
+
+/// `what 'token'`; a NUL ends the token, as in C.
+fn quoted(what: &[u8], token: &[u8]) -> Vec<u8> {
+    let token = token.split(|byte| *byte == 0).next().unwrap_or_default();
+    [what, b"'", token, b"'"].concat()
+}

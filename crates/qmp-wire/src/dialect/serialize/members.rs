@@ -1,0 +1,214 @@
+//! The members of an object: written as they come, put in order at the end.
+
+use serde::ser::{self, Serialize};
+
+use super::{Hidden, WriteError, Writer, text::Text};
+use crate::dialect::{object::bucket, print::print_string, reprint};
+
+/// The name under which `serde_json` hands out text that is JSON already.
+pub(super) const RAW_TEXT: &str = "$serde_json::private::RawValue";
+
+/// Members that need no allocation to be put in order.
+const INLINE: usize = 8;
+
+/// An object on its way out; each member has a separator behind it until the end.
+pub(super) struct Members<'a, 'h> {
+    out: &'a mut Vec<u8>,
+    hidden: &'h [Hidden],
+    start: usize,
+    entries: Entries,
+    in_order: bool,
+    end: &'static [u8],
+    /// What to leave out in the value of the key that was written; `None` if it is left out itself.
+    within: Option<&'h [Hidden]>,
+    is_raw: bool,
+}
+
+/// Where each member starts; it ends where the next one does.
+struct Entries {
+    inline: [Entry; INLINE],
+    many: Vec<Entry>,
+    count: usize,
+    /// The bucket of the last member.
+    last: u32,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    bucket: u32,
+    start: usize,
+}
+
+impl Entries {
+    const fn new() -> Self {
+        Self { inline: [Entry { bucket: 0, start: 0 }; INLINE], many: Vec::new(), count: 0, last: 0 }
+    }
+
+    /// Adds a member; says whether it stands in order behind the one before.
+    #[inline]
+    fn push(&mut self, bucket: u32, start: usize) -> bool {
+        let in_order = self.count == 0 || self.last < bucket;
+        self.last = bucket;
+        let entry = Entry { bucket, start };
+        if self.count < INLINE {
+            self.inline[self.count] = entry;
+        } else {
+            if self.many.is_empty() {
+                self.many.extend_from_slice(&self.inline);
+            }
+            self.many.push(entry);
+        }
+        self.count += 1;
+        in_order
+    }
+
+    fn all(&self) -> &[Entry] {
+        if self.count <= INLINE { &self.inline[..self.count] } else { &self.many }
+    }
+}
+
+impl<'a, 'h> Members<'a, 'h> {
+    pub(super) fn open(out: &'a mut Vec<u8>, hidden: &'h [Hidden]) -> Self {
+        out.push(b'{');
+        let start = out.len();
+        Self {
+            out,
+            hidden,
+            start,
+            entries: Entries::new(),
+            in_order: true,
+            end: b"}",
+            within: None,
+            is_raw: false,
+        }
+    }
+
+    /// An object that stands in another one, of the name of an enum's variant.
+    pub(super) fn open_variant(out: &'a mut Vec<u8>, hidden: &'h [Hidden]) -> Self {
+        Self { end: b"}}", ..Self::open(out, hidden) }
+    }
+
+    /// Text that is JSON already, as the one member of a struct of a name of its own.
+    pub(super) fn raw(out: &'a mut Vec<u8>) -> Self {
+        let mut members = Self::open(out, &[]);
+        members.out.pop();
+        members.is_raw = true;
+        members
+    }
+
+    fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), WriteError> {
+        if self.is_raw {
+            return value.serialize(Text(|text: &str| reprint(text.as_bytes(), self.out)));
+        }
+        self.key(name);
+        self.value(value)
+    }
+
+    #[inline]
+    fn key(&mut self, name: &str) {
+        self.within = Some(&[]);
+        if let Some(Hidden { within, .. }) = self.hidden.iter().find(|hidden| *hidden.name == *name) {
+            self.within = (!within.is_empty()).then_some(within);
+            if within.is_empty() {
+                return;
+            }
+        }
+        self.in_order &= self.entries.push(bucket(name), self.out.len());
+        print_string(name, self.out);
+        self.out.extend_from_slice(b": ");
+    }
+
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), WriteError> {
+        let Some(hidden) = self.within else { return Ok(()) };
+        value.serialize(Writer { out: self.out, hidden })?;
+        self.out.extend_from_slice(b", ");
+        Ok(())
+    }
+
+    fn close(mut self) {
+        if self.is_raw {
+            return;
+        }
+        if !self.in_order {
+            self.put_in_order();
+        }
+        if self.entries.count > 0 {
+            self.out.truncate(self.out.len() - 2);
+        }
+        self.out.extend_from_slice(self.end);
+    }
+
+    /// In one bucket, what came last stands first.
+    fn put_in_order(&mut self) {
+        let end = self.out.len();
+        let starts = self.entries.all();
+        if let [first, second] = starts {
+            // Most of what there is to do: an event has few members.
+            let (first, second) = (first.start, second.start);
+            self.out.extend_from_within(first..second);
+            self.out.copy_within(second.., first);
+            self.out.truncate(end);
+            return;
+        }
+        let mut inline = [(Entry::default(), 0); INLINE];
+        let mut many = Vec::new();
+        let members = if starts.len() <= INLINE {
+            &mut inline[..starts.len()]
+        } else {
+            many.resize(starts.len(), (Entry::default(), 0));
+            &mut many[..]
+        };
+        let ends = starts.iter().skip(1).map(|next| next.start).chain([end]);
+        for (member, (entry, end)) in members.iter_mut().zip(starts.iter().zip(ends)) {
+            *member = (*entry, end);
+        }
+        members.sort_unstable_by_key(|(entry, _)| (entry.bucket, usize::MAX - entry.start));
+        for (entry, member_end) in members {
+            self.out.extend_from_within(entry.start..*member_end);
+        }
+        self.out.copy_within(end.., self.start);
+        self.out.truncate(end);
+    }
+}
+
+impl ser::SerializeMap for Members<'_, '_> {
+    type Ok = ();
+    type Error = WriteError;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), WriteError> {
+        key.serialize(Text(|name: &str| self.key(name)))
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), WriteError> {
+        self.value(value)
+    }
+
+    fn end(self) -> Result<(), WriteError> {
+        self.close();
+        Ok(())
+    }
+}
+
+macro_rules! write_structs {
+    ($($kind:ident,)*) => {
+        $(impl ser::$kind for Members<'_, '_> {
+            type Ok = ();
+            type Error = WriteError;
+
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Result<(), WriteError> {
+                self.member(name, value)
+            }
+
+            fn end(self) -> Result<(), WriteError> {
+                self.close();
+                Ok(())
+            }
+        })*
+    };
+}
+
+write_structs! { SerializeStruct, SerializeStructVariant, }

@@ -1,0 +1,45 @@
+//! Modified UTF-8 as QEMU reads it: U+0000 as C0 80, no surrogates, no noncharacters, nothing overlong.
+
+/// The first character of `bytes` and how many bytes it takes; `None` and how many to skip if it is not one.
+///
+/// `bytes` must not be empty. A broken sequence is skipped up to the byte that breaks it.
+pub(super) fn decode(bytes: &[u8]) -> (Option<char>, usize) {
+    let first = bytes[0];
+    let length = match first {
+        0x00 | 0x80..=0xBF | 0xFE | 0xFF => return (None, 1),
+        0x01..=0x7F => return (Some(char::from(first)), 1),
+        0xC0..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF7 => 4,
+        0xF8..=0xFB => 5,
+        0xFC..=0xFD => 6,
+    };
+    let mut code = u32::from(first) & (0x7F >> length);
+    for place in 1..length {
+        match bytes.get(place) {
+            Some(byte @ 0x80..=0xBF) => code = code << 6 | u32::from(byte & 0x3F),
+            _ => return (None, place),
+        }
+    }
+    let smallest = [0x80, 0x800, 0x1_0000, 0x20_0000, 0x400_0000][length - 2];
+    let overlong = code < smallest && !(code == 0 && length == 2);
+    let character = char::from_u32(code).filter(|_| !overlong && is_character(code));
+    (character, length)
+}
+
+/// Whether a code point may stand in a string: noncharacters may not.
+pub(super) fn is_character(code: u32) -> bool {
+    char::from_u32(code).is_some() && !(0xFDD0..=0xFDEF).contains(&code) && code & 0xFFFE != 0xFFFE
+}
+
+/// The text that QEMU prints for `bytes`: what is no character becomes U+FFFD.
+pub(super) fn lossy(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (character, used) = decode(rest);
+        text.push(character.unwrap_or(char::REPLACEMENT_CHARACTER));
+        rest = &rest[used..];
+    }
+    text
+}

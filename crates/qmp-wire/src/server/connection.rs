@@ -1,0 +1,294 @@
+//! One connection of a monitor.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{Profile, Refusal, Request, negotiation, reply};
+use crate::dialect::{Input, InputError, Value};
+
+/// Requests of one connection that wait to be run in band while out-of-band execution is enabled.
+///
+/// Source: measured on QEMU 7.2 and 11.1: one running and seven waiting leave room, the eighth stops reading.
+pub const QUEUE_MAX_REQUESTS: usize = 8;
+
+/// Names a request of one connection that has not been answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(u64);
+
+/// The server's side of one connection.
+#[derive(Debug)]
+pub struct Server {
+    profile: Arc<Profile>,
+    input: Input,
+    /// Bytes that came and are not read yet, since no more requests are taken in for the time being.
+    unread: Vec<u8>,
+    /// How many bytes of `unread` are read after all.
+    read: usize,
+    mode: Mode,
+    waiting: VecDeque<Waiting>,
+    urgent: VecDeque<(RequestId, Request)>,
+    running: Vec<Running>,
+    next_id: u64,
+    output: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Negotiation,
+    Command { out_of_band: bool },
+}
+
+/// What was taken in and is to be answered in its turn.
+#[derive(Debug)]
+struct Waiting {
+    id: Option<Value>,
+    request: Result<Request, Refusal>,
+}
+
+#[derive(Debug)]
+struct Running {
+    request: RequestId,
+    id: Option<Value>,
+    out_of_band: bool,
+}
+
+impl Server {
+    /// The server's side of a connection that was just made; the greeting is in [`output`](Self::output).
+    #[must_use]
+    pub fn new(profile: Arc<Profile>) -> Self {
+        let mut server = Self {
+            input: Input::new(profile.error_texts()),
+            unread: Vec::new(),
+            read: 0,
+            mode: Mode::Negotiation,
+            waiting: VecDeque::new(),
+            urgent: VecDeque::new(),
+            running: Vec::new(),
+            next_id: 0,
+            output: Vec::new(),
+            profile,
+        };
+        let greeting = server.profile.greeting();
+        server.say(&greeting);
+        server
+    }
+
+    /// Takes bytes as they came. Call [`poll_request`](Self::poll_request) until it yields nothing.
+    pub fn handle_input(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+    }
+
+    /// Whether more bytes are wanted; while not, a QEMU leaves them in the socket.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.unread.is_empty()
+    }
+
+    /// Whether events are delivered: negotiation is done.
+    #[must_use]
+    pub fn in_command_mode(&self) -> bool {
+        self.mode != Mode::Negotiation
+    }
+
+    /// The next request to run. One in-band request is handed out at a time; out-of-band ones at once.
+    pub fn poll_request(&mut self) -> Option<(RequestId, Request)> {
+        loop {
+            self.take_in();
+            if let Some(urgent) = self.urgent.pop_front() {
+                return Some(urgent);
+            }
+            if self.running.iter().any(|running| !running.out_of_band) {
+                return None;
+            }
+            let Waiting { id, request } = self.waiting.pop_front()?;
+            match request.and_then(|request| self.negotiate(request)) {
+                Ok(Negotiated::Done) => self.answer(id, Ok(Value::Object(Default::default()))),
+                Ok(Negotiated::Not(request)) => return Some((self.start(id, false), request)),
+                Err(refusal) => self.answer(id, Err(refusal)),
+            }
+        }
+    }
+
+    /// Answers a request that [`poll_request`](Self::poll_request) handed out.
+    ///
+    /// # Panics
+    ///
+    /// If the request was answered before.
+    pub fn reply(&mut self, request: RequestId, result: Result<Value, Refusal>) {
+        let running = self.finish(request);
+        self.answer(running.id, result);
+    }
+
+    /// Answers as [`reply`](Self::reply) does, with a value that is text already: one JSON value, in the form of the
+    /// profile if that is compact.
+    ///
+    /// # Panics
+    ///
+    /// If the request was answered before.
+    pub fn reply_text(&mut self, request: RequestId, value: &[u8]) {
+        if self.profile.pretty {
+            return self.reply(request, Ok(Value::read(value)));
+        }
+        let running = self.finish(request);
+        self.output.extend_from_slice(b"{\"return\": ");
+        self.output.extend_from_slice(value);
+        if let Some(id) = running.id {
+            self.output.extend_from_slice(b", \"id\": ");
+            id.print(false, &mut self.output);
+        }
+        self.output.extend_from_slice(b"}\r\n");
+    }
+
+    /// Is done with a request that gets no answer, such as one whose success is not worth a reply.
+    ///
+    /// # Panics
+    ///
+    /// If the request was answered before.
+    pub fn forget(&mut self, request: RequestId) {
+        self.finish(request);
+    }
+
+    /// Whether a request waits to be run, or runs.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !(self.running.is_empty() && self.waiting.is_empty() && self.urgent.is_empty())
+    }
+
+    /// Appends a message that is no reply, such as an event: whole, in the form of the profile, without line end.
+    ///
+    /// Nothing happens before negotiation is done: what was raised by then is delivered to nobody.
+    pub fn send(&mut self, message: &[u8]) {
+        if self.in_command_mode() {
+            self.line(message);
+        }
+    }
+
+    /// Bytes to send; [`consume_output`](Self::consume_output) says how many went out.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// Forgets the first `sent_bytes` of [`output`](Self::output).
+    pub fn consume_output(&mut self, sent_bytes: usize) {
+        self.output.drain(..sent_bytes);
+        if self.output.is_empty() {
+            self.output = Vec::new();
+        }
+    }
+
+    /// Reads on until something is complete, or enough waits.
+    fn take_in(&mut self) {
+        while self.has_room() {
+            if let Some(item) = self.input.poll() {
+                self.sort(item);
+            } else if self.read < self.unread.len() {
+                // No further than the end of a message: what it says can change how the next one is read.
+                self.read += self.input.feed_until_done(&self.unread[self.read..]);
+            } else {
+                break;
+            }
+        }
+        self.forget_read();
+    }
+
+    fn forget_read(&mut self) {
+        if self.read == self.unread.len() {
+            self.unread = Vec::new();
+            self.read = 0;
+        } else if self.read > self.unread.len() / 2 {
+            self.unread.drain(..self.read);
+            self.read = 0;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        match self.mode {
+            Mode::Command { out_of_band: true } => self.waiting.len() < QUEUE_MAX_REQUESTS,
+            _ => self.waiting.is_empty() && self.running.is_empty(),
+        }
+    }
+
+    fn sort(&mut self, item: Result<Value, InputError>) {
+        let enabled = self.mode == Mode::Command { out_of_band: true };
+        let (id, request, urgent) = match item {
+            Err(error) => (None, Err(Refusal::from(error)), false),
+            Ok(value) => {
+                let urgent = enabled && is_out_of_band(&value);
+                let (id, request) = Request::read(value, enabled);
+                (id, request, urgent)
+            }
+        };
+        match request {
+            Ok(request) if urgent => {
+                let started = self.start(id, true);
+                self.urgent.push_back((started, request));
+            }
+            Err(refusal) if urgent => self.answer(id, Err(refusal)),
+            request => self.waiting.push_back(Waiting { id, request }),
+        }
+    }
+
+    /// Runs `qmp_capabilities`; passes on any other command, if its time has come.
+    fn negotiate(&mut self, request: Request) -> Result<Negotiated, Refusal> {
+        let negotiating = self.mode == Mode::Negotiation;
+        if request.command != "qmp_capabilities" {
+            let desc = "Expecting capabilities negotiation with 'qmp_capabilities'";
+            return if negotiating {
+                Err(Refusal::command_not_found(desc))
+            } else {
+                Ok(Negotiated::Not(request))
+            };
+        }
+        let out_of_band = negotiation::asks_oob(&request.arguments)?;
+        if !negotiating {
+            let desc = "Capabilities negotiation is already complete, command ignored";
+            return Err(Refusal::command_not_found(desc));
+        }
+        if out_of_band && !self.profile.out_of_band {
+            return Err(Refusal::generic("Capability oob not available"));
+        }
+        self.mode = Mode::Command { out_of_band };
+        Ok(Negotiated::Done)
+    }
+
+    fn start(&mut self, id: Option<Value>, out_of_band: bool) -> RequestId {
+        let request = RequestId(self.next_id);
+        self.next_id += 1;
+        self.running.push(Running { request, id, out_of_band });
+        request
+    }
+
+    fn finish(&mut self, request: RequestId) -> Running {
+        let place = self.running.iter().position(|running| running.request == request);
+        self.running.swap_remove(place.expect("a request is answered once"))
+    }
+
+    fn answer(&mut self, id: Option<Value>, result: Result<Value, Refusal>) {
+        self.say(&reply::message(id, result));
+    }
+
+    fn say(&mut self, message: &Value) {
+        let mut text = Vec::new();
+        message.print(self.profile.pretty, &mut text);
+        self.line(&text);
+    }
+
+    /// Appends a message with CR LF for each LF.
+    fn line(&mut self, message: &[u8]) {
+        for line in message.split(|byte| *byte == b'\n') {
+            self.output.extend_from_slice(line);
+            self.output.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// Whether a value asks for out-of-band execution; with `execute` beside it, it is refused in its turn.
+fn is_out_of_band(value: &Value) -> bool {
+    let Value::Object(members) = value else { return false };
+    members.get("exec-oob").is_some() && members.get("execute").is_none()
+}
+
+enum Negotiated {
+    Done,
+    Not(Request),
+}

@@ -1,0 +1,51 @@
+//! Replies: `{"return": …, "id": …}` and `{"id": …, "error": …}`.
+
+use crate::dialect::{InputError, Object, Value};
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{class}: {desc}")]
+pub struct Refusal {
+    /// `GenericError`, `CommandNotFound`, `DeviceNotActive`, `DeviceNotFound`, `KVMMissingCap`.
+    pub class: &'static str,
+    /// Text for people, in QEMU's words where a QEMU has some.
+    pub desc: String,
+}
+
+impl Refusal {
+    /// A refusal of class `GenericError`.
+    #[must_use]
+    pub fn generic(desc: impl Into<String>) -> Self {
+        Self { class: "GenericError", desc: desc.into() }
+    }
+
+    /// A refusal of class `CommandNotFound`.
+    #[must_use]
+    pub fn command_not_found(desc: impl Into<String>) -> Self {
+        Self { class: "CommandNotFound", desc: desc.into() }
+    }
+}
+
+impl From<InputError> for Refusal {
+    fn from(error: InputError) -> Self {
+        Self::generic(error.desc)
+    }
+}
+
+/// The message that answers the request of that id.
+pub(super) fn message(id: Option<Value>, result: Result<Value, Refusal>) -> Value {
+    let mut message = Object::default();
+    match result {
+        Ok(value) => message.insert("return", value),
+        Err(refusal) => {
+            let mut error = Object::default();
+            error.insert("class", Value::String(refusal.class.into()));
+            error.insert("desc", Value::String(refusal.desc));
+            message.insert("error", Value::Object(error))
+        }
+    };
+    if let Some(id) = id {
+        message.insert("id", id);
+    }
+    Value::Object(message)
+}

@@ -1,0 +1,63 @@
+//! Requests: `{"execute": …, "arguments": …, "id": …}`, checked in QEMU's order.
+
+use super::Refusal;
+use crate::dialect::{Object, Value};
+
+/// A request that is well formed; whether there is such a command is for the embedder to say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The command's name.
+    pub command: String,
+    /// Its arguments; empty if there were none.
+    pub arguments: Object,
+    /// Whether it is to be run out of band (`exec-oob`).
+    pub out_of_band: bool,
+}
+
+impl Request {
+    /// Reads one value that a client sent; with it, the `id` to answer with, which a broken request can have, too.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Refusal`] in QEMU's order of checks, which is the order of the members in its hash table.
+    pub fn read(value: Value, out_of_band: bool) -> (Option<Value>, Result<Self, Refusal>) {
+        let Value::Object(mut members) = value else {
+            return (None, Err(Refusal::generic("QMP input must be a JSON object")));
+        };
+        let request = Self::check(&members, out_of_band).map(|(command, out_of_band)| {
+            let arguments = match members.take("arguments") {
+                Some(Value::Object(arguments)) => arguments,
+                _ => Object::default(),
+            };
+            Self { command, arguments, out_of_band }
+        });
+        (members.take("id"), request)
+    }
+
+    /// The command's name, and whether it is to be run out of band.
+    fn check(members: &Object, oob_enabled: bool) -> Result<(String, bool), Refusal> {
+        let mut command: Option<(&str, &str)> = None;
+        for (name, value) in members.members() {
+            match (name, value) {
+                ("execute", value) | ("exec-oob", value) if name == "execute" || oob_enabled => {
+                    let Value::String(text) = value else {
+                        return Err(member(name, "must be a string"));
+                    };
+                    if let Some((before, _)) = command {
+                        return Err(member(name, &format!("clashes with '{before}'")));
+                    }
+                    command = Some((name, text));
+                }
+                ("id", _) | ("arguments", Value::Object(_)) => {}
+                ("arguments", _) => return Err(member(name, "must be an object")),
+                _ => return Err(member(name, "is unexpected")),
+            }
+        }
+        let (key, command) = command.ok_or_else(|| Refusal::generic("QMP input lacks member 'execute'"))?;
+        Ok((command.to_owned(), key == "exec-oob"))
+    }
+}
+
+fn member(name: &str, what: &str) -> Refusal {
+    Refusal::generic(format!("QMP input member '{name}' {what}"))
+}

@@ -1,0 +1,121 @@
+//! The server's side of a connection: order of checks, negotiation, queues, and what does not depend on how bytes come.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use qmp_wire::{
+    dialect::Value,
+    server::{Profile, QUEUE_MAX_REQUESTS, Refusal, RequestId, Server},
+};
+
+fn server(version: (u32, u32, u32)) -> Server {
+    let profile = Profile { version, package: "".into(), out_of_band: true, pretty: false };
+    let mut server = Server::new(Arc::new(profile));
+    take(&mut server);
+    server
+}
+
+fn take(server: &mut Server) -> Vec<String> {
+    let text = String::from_utf8(server.output().to_vec()).expect("ASCII");
+    server.consume_output(text.len());
+    text.split_terminator("\r\n").map(str::to_owned).collect()
+}
+
+/// Feeds bytes and answers every request with its own name at once.
+fn answer(server: &mut Server, bytes: &[u8]) -> Vec<String> {
+    server.handle_input(bytes);
+    while let Some((id, request)) = server.poll_request() {
+        server.reply(id, Ok(Value::String(request.command)));
+    }
+    take(server)
+}
+
+#[test]
+fn checks_requests_in_qemus_order() {
+    let cases = [
+        // request                                              complaint
+        ("[]", "QMP input must be a JSON object"),
+        ("{}", "QMP input lacks member 'execute'"),
+        (r#"{"execute":true}"#, "QMP input member 'execute' must be a string"),
+        (r#"{"execute":"x","arguments":[]}"#, "QMP input member 'arguments' must be an object"),
+        (r#"{"execute":"x","arguments":null,"foo":1}"#, "QMP input member 'arguments' must be an object"),
+        (r#"{"execute":"x","bar":1,"foo":1}"#, "QMP input member 'bar' is unexpected"),
+        (r#"{"exec-oob":"x"}"#, "QMP input member 'exec-oob' is unexpected"),
+    ];
+    for (request, desc) in cases {
+        let mut server = server((7, 2, 22));
+        let expected = format!(r#"{{"error": {{"class": "GenericError", "desc": "{desc}"}}}}"#);
+        assert_eq!(answer(&mut server, request.as_bytes()), std::slice::from_ref(&expected), "{request}");
+        answer(&mut server, br#"{"execute":"qmp_capabilities"}"#);
+        assert_eq!(answer(&mut server, request.as_bytes()), [expected], "{request} in command mode");
+    }
+}
+
+#[test]
+fn one_request_at_a_time_without_out_of_band() {
+    let mut server = server((7, 2, 22));
+    answer(&mut server, br#"{"execute":"qmp_capabilities"}"#);
+    server.handle_input(br#"{"execute":"a"}{"execute":"b"}{"execute":"c"}"#);
+    let (first, request) = server.poll_request().unwrap();
+    assert_eq!(request.command, "a");
+    assert!(server.poll_request().is_none());
+    assert!(!server.wants_input(), "the rest stays in the socket");
+    server.reply_text(first, b"{}");
+    let (second, request) = server.poll_request().unwrap();
+    assert_eq!(request.command, "b");
+    server.forget(second);
+    let (third, _) = server.poll_request().unwrap();
+    server.reply(third, Err(Refusal::generic("no")));
+    assert!(!server.is_busy() && server.wants_input());
+    let expected = [r#"{"return": {}}"#, r#"{"error": {"class": "GenericError", "desc": "no"}}"#];
+    assert_eq!(take(&mut server), expected);
+}
+
+#[test]
+fn eight_requests_wait_with_out_of_band() {
+    let mut server = server((7, 2, 22));
+    answer(&mut server, br#"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#);
+    server.handle_input(br#"{"execute":"a"}"#.repeat(1 + QUEUE_MAX_REQUESTS - 1).as_slice());
+    assert!(server.poll_request().is_some());
+    assert!(server.poll_request().is_none() && server.wants_input());
+    server.handle_input(br#"{"execute":"a"}{"exec-oob":"b"}"#);
+    assert!(server.poll_request().is_none() && !server.wants_input(), "the eighth stops the reading");
+}
+
+#[test]
+fn pretty_replies_are_spread() {
+    let profile = Profile { version: (7, 2, 0), package: "".into(), out_of_band: false, pretty: true };
+    let mut server = Server::new(Arc::new(profile));
+    assert!(take(&mut server).contains(&r#"    "QMP": {"#.to_owned()));
+    answer(&mut server, br#"{"execute":"qmp_capabilities"}"#);
+    server.handle_input(br#"{"execute":"a","id":[]}"#);
+    let (id, _): (RequestId, _) = server.poll_request().unwrap();
+    server.reply_text(id, br#"{"x": 1}"#);
+    let expected = ["{", r#"    "return": {"#, r#"        "x": 1"#, "    },", r#"    "id": ["#, "    ]", "}"];
+    assert_eq!(take(&mut server), expected);
+}
+
+proptest! {
+    /// No bytes make it panic; where they are cut does not matter to in-band requests; nothing is kept but what is
+    /// incomplete.
+    #[test]
+    fn takes_anything(
+        chunks in prop::collection::vec(
+            prop_oneof![
+                prop::sample::select(vec![
+                    r#"{"execute":"qmp_capabilities"}"#, r#"{"execute":"a","id":1}"#, "{\"execute\"", ":", "}", "[", "'", "\n",
+                ]).prop_map(|text| text.as_bytes().to_vec()),
+                prop::collection::vec(any::<u8>(), 0..6),
+            ],
+            0..30,
+        )
+    ) {
+        for version in [(3, 0, 0), (7, 2, 22), (11, 1, 3)] {
+            let (mut whole, mut pieces) = (server(version), server(version));
+            let expected = answer(&mut whole, &chunks.concat());
+            let got: Vec<_> = chunks.iter().flat_map(|chunk| answer(&mut pieces, chunk)).collect();
+            prop_assert_eq!(got, expected);
+            prop_assert!(whole.wants_input() && !whole.is_busy());
+        }
+    }
+}
