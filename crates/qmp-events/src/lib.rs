@@ -30,6 +30,7 @@ mod event;
 mod generated;
 pub mod introspection;
 mod json;
+pub mod limiter;
 mod release;
 mod throttle;
 mod validate;

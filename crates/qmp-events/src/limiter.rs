@@ -1,0 +1,186 @@
+//! Rate limiting of similar events.
+//!
+//! The first event of a key passes at once and opens a window. While the window is open the newest event of that key is
+//! held and replaces the one held before. When the window closes, the held event passes and the window opens again,
+//! counted from the moment at which that was noticed; if nothing was held, the key is forgotten.
+//!
+//! Holds no clock: `now` is an argument. A key is an event and a text, since that is how QEMU compares the member by
+//! which an event is limited; how long the window is and which member it is says [`EventDesc::throttle_at`].
+//!
+//! [`EventDesc::throttle_at`]: crate::EventDesc::throttle_at
+//!
+//! Source: QEMU `monitor/monitor.c`; timeline measured on QEMU 11.1.3 with a stepped clock.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::EventKind;
+
+/// Keys that a limiter tells apart at a time.
+///
+/// A guest that could make up keys would make it grow without this. Keys beyond share one window for each event: what
+/// they send stays within the rate, and of all of them the newest is held. A machine of 4,096 ports that all toggle
+/// stays below.
+pub const LIMITED_KEYS_MAX: usize = 8192;
+
+/// Decides which events pass at once and which wait.
+#[derive(Debug)]
+pub struct Limiter<E> {
+    windows: BTreeMap<EventKind, BTreeMap<Arc<str>, Window<E>>>,
+    /// The windows by the time at which they close; those of one time in the order in which they opened.
+    closing: BTreeSet<(Instant, u64, EventKind, Arc<str>)>,
+    opened: u64,
+    merged: u64,
+    keys_max: usize,
+}
+
+#[derive(Debug)]
+struct Window<E> {
+    interval: Duration,
+    held: Option<E>,
+}
+
+/// What is to happen to an event.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission<'a, E> {
+    /// It passes.
+    Pass,
+    /// It is to be put here, in place of what is held here already.
+    Hold(&'a mut Option<E>),
+}
+
+impl<E> Default for Limiter<E> {
+    fn default() -> Self {
+        Self::with_keys_max(LIMITED_KEYS_MAX)
+    }
+}
+
+impl<E> Limiter<E> {
+    /// A limiter that tells at most so many keys apart at a time.
+    #[must_use]
+    pub fn with_keys_max(keys_max: usize) -> Self {
+        Self { windows: BTreeMap::new(), closing: BTreeSet::new(), opened: 0, merged: 0, keys_max }
+    }
+
+    /// Returns `event` if it passes at once, or holds it until the window of its key closes.
+    ///
+    /// An event that was held before under the same key is dropped: of similar events, only the newest is worth the
+    /// wait.
+    pub fn offer(
+        &mut self,
+        kind: EventKind,
+        key: &str,
+        interval: Duration,
+        event: E,
+        now: Instant,
+    ) -> Option<E> {
+        match self.admit(kind, key, interval, now) {
+            Admission::Pass => Some(event),
+            Admission::Hold(place) => {
+                *place = Some(event);
+                None
+            }
+        }
+    }
+
+    /// Decides as [`offer`](Self::offer) does about an event that is not made yet.
+    ///
+    /// The caller puts it where it is to be held; what is there may be written over in place.
+    pub fn admit(
+        &mut self,
+        kind: EventKind,
+        key: &str,
+        interval: Duration,
+        now: Instant,
+    ) -> Admission<'_, E> {
+        let key = if self.closing.len() < self.keys_max || self.is_open(kind, key) { key } else { "" };
+        if !self.is_open(kind, key) {
+            let key: Arc<str> = key.into();
+            let window = Window { interval, held: None };
+            self.windows.entry(kind).or_default().insert(Arc::clone(&key), window);
+            self.close_later(kind, key, now + interval);
+            return Admission::Pass;
+        }
+        let windows = self.windows.get_mut(&kind).expect("a window of it is open");
+        let window = windows.get_mut(key).expect("it is open");
+        if window.held.is_some() {
+            self.merged += 1;
+        }
+        Admission::Hold(&mut window.held)
+    }
+
+    /// Tells `pass` of every held event whose window closes by `now`, in the order in which they close.
+    ///
+    /// The window of an event that passes opens again until one interval after `now`, however late that is.
+    pub fn expire(&mut self, now: Instant, mut pass: impl FnMut(E)) {
+        let later = (now, u64::MAX, EventKind::AcpiDeviceOst, Arc::from(""));
+        let open = self.closing.split_off(&later);
+        for (_, _, kind, key) in std::mem::replace(&mut self.closing, open) {
+            let Some(windows) = self.windows.get_mut(&kind) else { continue };
+            let Some(window) = windows.get_mut(&key) else { continue };
+            match window.held.take() {
+                Some(event) => {
+                    pass(event);
+                    let closes_at = now + window.interval;
+                    self.close_later(kind, key, closes_at);
+                }
+                None => {
+                    windows.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Tells `pass` of all held events, in the order in which their windows would have closed, and forgets all keys.
+    ///
+    /// For the end of a machine: QEMU loses what it holds then.
+    pub fn flush(&mut self, mut pass: impl FnMut(E)) {
+        let mut windows = std::mem::take(&mut self.windows);
+        for (_, _, kind, key) in std::mem::take(&mut self.closing) {
+            let window = windows.get_mut(&kind).and_then(|windows| windows.remove(&key));
+            if let Some(event) = window.and_then(|window| window.held) {
+                pass(event);
+            }
+        }
+    }
+
+    /// When [`expire`](Self::expire) is to be called next; `None` while no window is open.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.closing.first().map(|(closes_at, ..)| *closes_at)
+    }
+
+    /// How many events were replaced by a newer one and never passed.
+    #[must_use]
+    pub fn merged(&self) -> u64 {
+        self.merged
+    }
+
+    /// How many windows are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.closing.len()
+    }
+
+    /// Whether no window is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.closing.is_empty()
+    }
+
+    fn is_open(&self, kind: EventKind, key: &str) -> bool {
+        self.windows.get(&kind).is_some_and(|windows| windows.contains_key(key))
+    }
+
+    fn close_later(&mut self, kind: EventKind, key: Arc<str>, closes_at: Instant) {
+        self.opened += 1;
+        self.closing.insert((closes_at, self.opened, kind, key));
+    }
+}
+
+#[cfg(test)]
+#[path = "limiter/tests.rs"]
+mod tests;
