@@ -1,0 +1,235 @@
+//! Putting a monitor together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    sync::Arc,
+};
+
+use qmp_events::Release;
+use qmp_wire::server::Profile;
+
+use crate::{
+    builtin::{self, Machine},
+    clock::{Clock, HostClock},
+    command::Command,
+    emitter::Shared,
+    monitor::{Monitor, Parts},
+    rules::{HiddenOutput, Rules},
+    run_state::RunState,
+    schema,
+    slow_reader::SlowReader,
+    types::ObjectType,
+};
+
+/// Bytes that may wait to be written to one client before it counts as one that does not read.
+///
+/// As many as may wait for the monitor's loop: a client that reads is never closed for what came while the loop did not
+/// run. The answer to `query-qmp-schema` has a third of it.
+pub const OUTPUT_MAX_BYTES: usize = crate::QUEUE_MAX_BYTES;
+
+/// Connections at a time; further ones wait in the backlog of their listener, as a QEMU's second client does.
+pub const CONNECTIONS_MAX: usize = 4096;
+
+/// Describes a monitor; [`build`](Self::build) makes it.
+pub struct MonitorBuilder {
+    profile: Profile,
+    name: Option<Box<str>>,
+    uuid: Box<str>,
+    run_state: Box<dyn Fn() -> RunState + Send>,
+    ready: Box<dyn Fn() -> bool + Send>,
+    commands: Vec<Command>,
+    events: BTreeMap<Box<str>, ObjectType>,
+    any_event: bool,
+    hidden: HiddenOutput,
+    loses_held: bool,
+    slow_reader: SlowReader,
+    output_max_bytes: usize,
+    connections_max: usize,
+    clock: Box<dyn Clock>,
+}
+
+impl MonitorBuilder {
+    pub(crate) fn new(major: u32, minor: u32, micro: u32) -> Self {
+        // Source: out-of-band execution is on offer without being asked for from 4.0 on.
+        let profile = Profile {
+            version: (major, minor, micro),
+            package: "".into(),
+            out_of_band: major >= 4,
+            pretty: false,
+        };
+        Self {
+            profile,
+            name: None,
+            uuid: "00000000-0000-0000-0000-000000000000".into(),
+            run_state: Box::new(|| RunState::Running),
+            ready: Box::new(|| true),
+            commands: Vec::new(),
+            events: BTreeMap::new(),
+            any_event: false,
+            hidden: HiddenOutput::default(),
+            loses_held: false,
+            slow_reader: SlowReader::default(),
+            output_max_bytes: OUTPUT_MAX_BYTES,
+            connections_max: CONNECTIONS_MAX,
+            clock: Box::new(HostClock),
+        }
+    }
+
+    /// The package text of the greeting; empty by default, as in a QEMU released upstream.
+    #[must_use]
+    pub fn package(mut self, package: &str) -> Self {
+        self.profile.package = package.into();
+        self
+    }
+
+    /// Whether out-of-band execution is on offer: by default from 4.0 on.
+    #[must_use]
+    pub fn out_of_band(mut self, offered: bool) -> Self {
+        self.profile.out_of_band = offered;
+        self
+    }
+
+    /// Spreads every message over many lines, as `pretty=on` does.
+    #[must_use]
+    pub fn pretty(mut self, pretty: bool) -> Self {
+        self.profile.pretty = pretty;
+        self
+    }
+
+    /// The machine's name, for `query-name`.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The machine's UUID, for `query-uuid`.
+    #[must_use]
+    pub fn uuid(mut self, uuid: &str) -> Self {
+        self.uuid = uuid.into();
+        self
+    }
+
+    /// Tells what the machine is doing, for `query-status`. Called by the monitor's loop; must not wait.
+    #[must_use]
+    pub fn run_state(mut self, run_state: impl Fn() -> RunState + Send + 'static) -> Self {
+        self.run_state = Box::new(run_state);
+        self
+    }
+
+    /// Tells whether the machine is made: before, only commands that [`Command::allow_in_preconfig`] names are run.
+    #[must_use]
+    pub fn ready_when(mut self, ready: impl Fn() -> bool + Send + 'static) -> Self {
+        self.ready = Box::new(ready);
+        self
+    }
+
+    /// Registers a command. One of the same name that was there before is replaced, a built-in one too.
+    #[must_use]
+    pub fn command(mut self, command: Command) -> Self {
+        self.commands.push(command);
+        self
+    }
+
+    /// Registers an event of the embedder's own, with its data. QEMU's rule: the name begins with `__` and a domain.
+    #[must_use]
+    pub fn event(mut self, name: &str, data: ObjectType) -> Self {
+        self.events.insert(name.into(), data);
+        self
+    }
+
+    /// Lets events of any name pass, also of names that the release does not have and that nobody registered.
+    #[must_use]
+    pub fn any_event(mut self, any: bool) -> Self {
+        self.any_event = any;
+        self
+    }
+
+    /// Loses what a rate limit holds back when the monitor is shut down, as QEMU does; by default it is sent.
+    #[must_use]
+    pub fn lose_held_at_shutdown(mut self, lose: bool) -> Self {
+        self.loses_held = lose;
+        self
+    }
+
+    /// What to leave out of events, as QEMU's `-compat` does.
+    #[must_use]
+    pub fn hide(mut self, hidden: HiddenOutput) -> Self {
+        self.hidden = hidden;
+        self
+    }
+
+    /// What to do with a client that does not read.
+    #[must_use]
+    pub fn slow_reader(mut self, policy: SlowReader) -> Self {
+        self.slow_reader = policy;
+        self
+    }
+
+    /// Bytes that may wait for one client: [`OUTPUT_MAX_BYTES`] by default.
+    #[must_use]
+    pub fn output_max_bytes(mut self, bytes: usize) -> Self {
+        self.output_max_bytes = bytes;
+        self
+    }
+
+    /// Connections at a time: [`CONNECTIONS_MAX`] by default; 1 is what a QEMU has.
+    #[must_use]
+    pub fn connections_max(mut self, connections: usize) -> Self {
+        self.connections_max = connections;
+        self
+    }
+
+    /// Where the time comes from: the clocks of the host by default.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Makes the monitor, which listens nowhere so far.
+    ///
+    /// # Errors
+    ///
+    /// That of the system if it has no more file descriptors: a monitor needs two.
+    pub fn build(mut self) -> io::Result<Monitor> {
+        let (major, minor, micro) = self.profile.version;
+        let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+        let release = Release::from_version(number(major), number(minor), number(micro));
+        if self.slow_reader == SlowReader::DropOldest {
+            let data = ObjectType::default().required("count", crate::Type::Int);
+            self.events.insert(crate::EVENTS_DROPPED.into(), data);
+        }
+        let machine = Machine { name: self.name, uuid: self.uuid, run_state: self.run_state };
+        let mut commands: BTreeMap<Box<str>, Command> = BTreeMap::new();
+        for command in builtin::commands(release, &self.profile, machine).into_iter().chain(self.commands) {
+            commands.insert(command.name.clone(), command);
+        }
+        let enabled = commands.values().filter(|command| command.disabled.is_none());
+        let directory = builtin::directory(release, enabled.map(|command| &*command.name), |own| {
+            schema::schema(release, &self.events, commands.values().chain(own))
+        });
+        for command in directory {
+            commands.entry(command.name.clone()).or_insert(command);
+        }
+        let own_events: BTreeSet<_> = self.events.into_keys().collect();
+        let shared = Shared::new(Rules::new(release, self.hidden, own_events, self.any_event), self.clock)?;
+        Monitor::new(Parts {
+            shared: Arc::new(shared),
+            profile: Arc::new(self.profile),
+            commands,
+            ready: self.ready,
+            loses_held: self.loses_held,
+            slow_reader: self.slow_reader,
+            output_max_bytes: self.output_max_bytes,
+            connections_max: self.connections_max,
+        })
+    }
+}
+
+impl fmt::Debug for MonitorBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("MonitorBuilder").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}

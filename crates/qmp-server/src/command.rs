@@ -1,0 +1,287 @@
+//! Commands: what they take, what they return, and who runs them.
+
+use std::{fmt, sync::Arc};
+
+use qmp_events::EventKind;
+use qmp_wire::{
+    dialect::{self, Object, Value},
+    server::{Refusal, Request, RequestId},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    check,
+    connection::ConnectionKey,
+    emitter::{Emitter, Shared},
+    queue::Answer,
+    types::{Member, ObjectType, Type},
+};
+
+/// The arguments of a command that has none.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct NoArguments {}
+
+/// A command that a client can execute.
+pub struct Command {
+    pub(crate) name: Box<str>,
+    pub(crate) arguments: ObjectType,
+    pub(crate) returns: Type,
+    pub(crate) out_of_band: bool,
+    pub(crate) features: Vec<&'static str>,
+    pub(crate) in_preconfig: bool,
+    pub(crate) disabled: Option<Box<str>>,
+    pub(crate) answers: bool,
+    run: Run,
+}
+
+type Here = Box<dyn FnMut(Object) -> Result<Vec<u8>, Refusal> + Send>;
+type Elsewhere = Box<dyn FnMut(PendingCommand) + Send>;
+
+enum Run {
+    Nothing,
+    Here(Here),
+    Elsewhere(Elsewhere),
+}
+
+impl Command {
+    /// A command without arguments that returns nothing, and that nobody runs so far: it answers `{}`.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            arguments: ObjectType::default(),
+            returns: ObjectType::default().into(),
+            out_of_band: false,
+            features: Vec::new(),
+            in_preconfig: false,
+            disabled: None,
+            answers: true,
+            run: Run::Nothing,
+        }
+    }
+
+    /// With an argument that a client has to give.
+    #[must_use]
+    pub fn required(mut self, name: &str, ty: impl Into<Type>) -> Self {
+        self.arguments.members.push(Member { name: name.into(), ty: ty.into(), optional: false });
+        self
+    }
+
+    /// With an argument that a client may leave out.
+    #[must_use]
+    pub fn optional(mut self, name: &str, ty: impl Into<Type>) -> Self {
+        self.arguments.members.push(Member { name: name.into(), ty: ty.into(), optional: true });
+        self
+    }
+
+    /// With the arguments of an object type, such as a union.
+    #[must_use]
+    pub fn takes(mut self, arguments: ObjectType) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
+    /// With a return value.
+    #[must_use]
+    pub fn returns(mut self, ty: impl Into<Type>) -> Self {
+        self.returns = ty.into();
+        self
+    }
+
+    /// May also be executed out of band: at once, before commands that came earlier.
+    #[must_use]
+    pub fn allow_out_of_band(mut self) -> Self {
+        self.out_of_band = true;
+        self
+    }
+
+    /// May be executed before the machine is ready: see [`MonitorBuilder::ready_when`](crate::MonitorBuilder).
+    #[must_use]
+    pub fn allow_in_preconfig(mut self) -> Self {
+        self.in_preconfig = true;
+        self
+    }
+
+    /// Is told to be deprecated, in `query-qmp-schema`.
+    #[must_use]
+    pub fn deprecated(mut self) -> Self {
+        self.features.push("deprecated");
+        self
+    }
+
+    /// Is refused, with this reason.
+    #[must_use]
+    pub fn disabled(mut self, reason: &str) -> Self {
+        self.disabled = Some(reason.into());
+        self
+    }
+
+    /// Is not answered when it succeeds.
+    #[must_use]
+    pub fn without_answer(mut self) -> Self {
+        self.answers = false;
+        self
+    }
+
+    /// Is run by the monitor's loop. Must not wait for anything: no client is served meanwhile.
+    ///
+    /// `A` is read from arguments that fit their description already; events that `run` emits stand before the reply.
+    #[must_use]
+    pub fn run<A: DeserializeOwned, R: Serialize>(
+        mut self,
+        mut run: impl FnMut(A) -> Result<R, Refusal> + Send + 'static,
+    ) -> Self {
+        self.run = Run::Here(Box::new(move |arguments| {
+            let arguments = A::deserialize(Value::Object(arguments))
+                .map_err(|error| Refusal::generic(error.to_string()))?;
+            text(&run(arguments)?)
+        }));
+        self
+    }
+
+    /// Is run by the monitor's loop, like [`run`](Self::run), with the arguments as they came.
+    #[must_use]
+    pub fn run_untyped<R: Serialize>(
+        mut self,
+        mut run: impl FnMut(Object) -> Result<R, Refusal> + Send + 'static,
+    ) -> Self {
+        self.run = Run::Here(Box::new(move |arguments| text(&run(arguments)?)));
+        self
+    }
+
+    /// Returns this text, whatever its arguments are.
+    pub(crate) fn run_text(mut self, text: Vec<u8>) -> Self {
+        self.run = Run::Here(Box::new(move |_| Ok(text.clone())));
+        self
+    }
+
+    /// Is handed over, to be answered later and from any thread: `accept` puts it where the embedder's own loop finds it.
+    ///
+    /// The next in-band command of the same client waits until it is answered; other clients do not.
+    #[must_use]
+    pub fn hand_over(mut self, accept: impl FnMut(PendingCommand) + Send + 'static) -> Self {
+        self.run = Run::Elsewhere(Box::new(accept));
+        self
+    }
+
+    /// Whether the arguments and all that stands before them allow it to be run.
+    pub(crate) fn check(&self, request: &Request, ready: bool) -> Result<(), Refusal> {
+        let name = &self.name;
+        if let Some(reason) = &self.disabled {
+            return Err(Refusal::command_not_found(format!("Command {name} has been disabled: {reason}")));
+        }
+        if request.out_of_band && !self.out_of_band {
+            return Err(Refusal::generic(format!("The command {name} does not support OOB")));
+        }
+        if !ready && !self.in_preconfig {
+            let desc =
+                format!("The command '{name}' is permitted only after machine initialization has completed");
+            return Err(Refusal::generic(desc));
+        }
+        check::check_arguments(&request.arguments, &self.arguments)
+    }
+
+    /// Runs it; `None` if it was handed over.
+    pub(crate) fn execute(
+        &mut self,
+        arguments: Object,
+        pending: impl FnOnce(Object) -> PendingCommand,
+    ) -> Option<Result<Vec<u8>, Refusal>> {
+        match &mut self.run {
+            Run::Nothing => Some(Ok(b"{}".to_vec())),
+            Run::Here(run) => Some(run(arguments)),
+            Run::Elsewhere(accept) => {
+                accept(pending(arguments));
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Command").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The text of a value to return.
+fn text(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
+    let mut text = Vec::new();
+    dialect::write(value, &[], &mut text).map_err(|error| Refusal::generic(error.to_string()))?;
+    Ok(text)
+}
+
+/// A command that was handed over and waits for its answer.
+///
+/// One that is dropped without an answer is answered with an error, so that its client does not wait for ever; once the
+/// monitor is told to stop, it gets none.
+#[derive(Debug)]
+pub struct PendingCommand {
+    pub(crate) name: Box<str>,
+    pub(crate) arguments: Object,
+    pub(crate) out_of_band: bool,
+    pub(crate) request: RequestId,
+    pub(crate) connection: ConnectionKey,
+    /// Goes with the answer.
+    pub(crate) shared: Option<Arc<Shared>>,
+    pub(crate) arms: Option<Arms>,
+}
+
+/// The event whose source a command lets speak again when it succeeds, and which source; `None` stands for all.
+pub(crate) type Arms = (EventKind, Option<String>);
+
+impl PendingCommand {
+    /// The command's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the client wants it run out of band.
+    #[must_use]
+    pub fn is_out_of_band(&self) -> bool {
+        self.out_of_band
+    }
+
+    /// Its arguments, which fit their description.
+    #[must_use]
+    pub fn arguments(&self) -> &Object {
+        &self.arguments
+    }
+
+    /// Its arguments as a type of the embedder's.
+    ///
+    /// # Errors
+    ///
+    /// `GenericError` if the type does not agree with the description of the arguments.
+    pub fn read_arguments<A: DeserializeOwned>(&self) -> Result<A, Refusal> {
+        A::deserialize(Value::Object(self.arguments.clone()))
+            .map_err(|error| Refusal::generic(error.to_string()))
+    }
+
+    /// Answers. Events that this thread emitted before stand before the answer.
+    ///
+    /// Nothing happens if the client is gone.
+    pub fn answer(mut self, result: Result<impl Serialize, Refusal>) {
+        self.send(result.and_then(|value| text(&value)));
+    }
+
+    fn send(&mut self, result: Result<Vec<u8>, Refusal>) {
+        if let Some(shared) = self.shared.take() {
+            if let (Ok(_), Some((kind, source))) = (&result, &self.arms) {
+                Emitter::new(Arc::clone(&shared)).arm(*kind, source.as_deref());
+            }
+            let (connection, request) = (self.connection, self.request);
+            shared.answer(Answer { after: 0, connection, request, result });
+        }
+    }
+}
+
+impl Drop for PendingCommand {
+    fn drop(&mut self) {
+        if self.shared.as_ref().is_some_and(|shared| !shared.is_stopping()) {
+            let desc = format!("The command {} was not answered", self.name);
+            self.send(Err(Refusal::generic(desc)));
+        }
+    }
+}

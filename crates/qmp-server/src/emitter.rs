@@ -1,0 +1,244 @@
+//! Emitting events from any thread.
+
+use std::{
+    cell::RefCell,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use qmp_events::{EventKind, Throttle, limiter::Admission};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::{
+    clock::Clock,
+    counters::{Counters, Stats, add},
+    event::EmitEvent,
+    queue::{Answer, Order, QUEUE_MAX_BYTES, Queue, SILENT_SOURCES_MAX, lock},
+    rules::{Gate, Rules},
+    text,
+};
+
+thread_local! {
+    /// The part of a message that is made before the lock is taken.
+    static TAIL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Emits events. Cheap to clone; every device thread has its own.
+#[derive(Clone, Debug)]
+pub struct Emitter {
+    shared: Arc<Shared>,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Emitted {
+    /// It is on its way to every client.
+    Queued,
+    /// It waits for its rate limit; a newer one of its kind may take its place.
+    Held,
+    /// Nobody is connected and in command mode: it is delivered to nobody.
+    Unheard,
+    /// Its source is silent until it is armed again: see [`Emitter::arm`].
+    Silent,
+    /// The claimed release does not have it, or hides it; an event of the embedder's own was not registered.
+    NotInRelease,
+    /// The monitor's loop did not run for so long that the queue is full.
+    Overrun,
+    /// The monitor is shut down.
+    Closed,
+}
+
+/// What the threads of the embedder share with the monitor's loop.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) rules: Rules,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) wake: OwnedFd,
+    pub(crate) counters: Counters,
+    /// Connections in command mode.
+    pub(crate) audience: AtomicUsize,
+    /// Whether something waits in the queue, for a look at it without the lock.
+    pub(crate) waiting: AtomicUsize,
+}
+
+impl Shared {
+    pub(crate) fn new(rules: Rules, clock: Box<dyn Clock>) -> std::io::Result<Self> {
+        Ok(Self {
+            rules,
+            clock,
+            queue: Mutex::new(Queue::new()),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            counters: Counters::default(),
+            audience: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Makes the loop look at the queue.
+    pub(crate) fn wake(&self) {
+        // It fails only when the counter is at its limit, and then the loop is woken already.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Whether the monitor is shut down, or about to be.
+    pub(crate) fn is_stopping(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.closed || queue.stops
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        let mut queue = lock(&self.queue);
+        queue.stops |= matches!(order, Order::Stop);
+        queue.batch.orders.push(order);
+        if queue.needs_wake() {
+            drop(queue);
+            self.wake();
+        }
+    }
+
+    pub(crate) fn answer(&self, mut answer: Answer) {
+        let mut queue = lock(&self.queue);
+        if queue.closed {
+            return;
+        }
+        answer.after = queue.batch.ends.len();
+        queue.batch.answers.push(answer);
+        if queue.needs_wake() {
+            drop(queue);
+            self.wake();
+        }
+    }
+}
+
+impl Emitter {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Emits an event: to every client that is in command mode at this moment.
+    ///
+    /// Never waits for a client or for the monitor's loop, and allocates nothing once its buffers have grown. The
+    /// timestamp is taken here; an event that its rate limit holds back keeps it. Events of one thread keep their order,
+    /// but for what is held.
+    pub fn emit(&self, event: &impl EmitEvent) -> Emitted {
+        let kind = event.kind();
+        let Some(rule) = self.shared.rules.rule(kind, event.name()) else {
+            return Emitted::NotInRelease;
+        };
+        let unheard = self.shared.audience.load(Relaxed) == 0;
+        if unheard && rule.limit.is_none() && rule.gate.is_none() {
+            add(&self.shared.counters.emitted, 1);
+            return Emitted::Unheard;
+        }
+        let mut tail = TAIL.take();
+        tail.clear();
+        text::write_tail(event, &rule.hidden, &mut tail);
+        let source = kind.map(|kind| Source { kind, limit: rule.limit.as_ref(), gate: rule.gate });
+        let emitted = self.queue(source.as_ref(), &tail);
+        TAIL.set(tail);
+        emitted
+    }
+
+    /// Lets an event pass again whose source fell silent after it, or all of its sources with `None`.
+    ///
+    /// There are three such events: `NIC_RX_FILTER_CHANGED`, whose sources are interfaces, and `BLOCK_WRITE_THRESHOLD` and
+    /// `BLOCK_IMAGE_CORRUPTED`, whose sources are nodes. The first two are armed by themselves when a registered command
+    /// `query-rx-filter` or `block-set-write-threshold` succeeds.
+    pub fn arm(&self, kind: EventKind, source: Option<&str>) {
+        let mut queue = lock(&self.shared.queue);
+        queue
+            .silent
+            .retain(|(other, key, _)| *other != kind || source.is_some_and(|source| **key != *source));
+    }
+
+    /// Makes the monitor's loop look at its clock again, as after [`ManualClock::advance`](crate::ManualClock).
+    pub fn wake(&self) {
+        self.shared.wake();
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let merged = lock(&self.shared.queue).limiter.merged();
+        Stats { merged, ..self.shared.counters.stats() }
+    }
+
+    fn queue(&self, source: Option<&Source<'_>>, tail: &[u8]) -> Emitted {
+        let mut guard = lock(&self.shared.queue);
+        let queue = &mut *guard;
+        if queue.closed {
+            return Emitted::Closed;
+        }
+        let wall = self.shared.clock.wall();
+        if let Some(source) = source {
+            if source.is_silent(queue, tail) {
+                return Emitted::Silent;
+            }
+            if let Some((limit, key)) = source.limited(tail) {
+                let now = self.shared.clock.monotonic();
+                if let Admission::Hold(held) = queue.limiter.admit(source.kind, key, limit.interval, now) {
+                    let line = held.get_or_insert_default();
+                    line.clear();
+                    queue.stamp.write(wall, line);
+                    line.extend_from_slice(tail);
+                    return self.wake_after(guard, Emitted::Held);
+                }
+            }
+        }
+        add(&self.shared.counters.emitted, 1);
+        if self.shared.audience.load(Relaxed) == 0 {
+            return self.wake_after(guard, Emitted::Unheard);
+        }
+        if queue.batch.lines.len() + tail.len() > QUEUE_MAX_BYTES {
+            queue.batch.overrun += 1;
+            add(&self.shared.counters.overrun, 1);
+            return self.wake_after(guard, Emitted::Overrun);
+        }
+        queue.stamp.write(wall, &mut queue.batch.lines);
+        Queue::push_line(&mut queue.batch, tail);
+        self.wake_after(guard, Emitted::Queued)
+    }
+
+    fn wake_after(&self, mut queue: std::sync::MutexGuard<'_, Queue>, emitted: Emitted) -> Emitted {
+        self.shared.waiting.store(queue.batch.ends.len(), Relaxed);
+        if queue.needs_wake() {
+            drop(queue);
+            self.shared.wake();
+        }
+        emitted
+    }
+}
+
+/// An event of the catalogue, and what its release does with it.
+struct Source<'a> {
+    kind: EventKind,
+    limit: Option<&'a Throttle>,
+    gate: Option<Gate>,
+}
+
+impl<'a> Source<'a> {
+    /// The limit of the event and its key, unless it is exempt.
+    fn limited<'t>(&self, tail: &'t [u8]) -> Option<(&'a Throttle, &'t str)> {
+        let limit = self.limit?;
+        let exempt =
+            limit.exempt.is_some_and(|exempt| text::member(tail, exempt.member) == Some(exempt.value));
+        (!exempt).then(|| (limit, limit.key.and_then(|key| text::member(tail, key)).unwrap_or_default()))
+    }
+
+    /// Whether the source is silent; it is from here on if it was not.
+    fn is_silent(&self, queue: &mut Queue, tail: &[u8]) -> bool {
+        let Some(gate) = self.gate else { return false };
+        let key = gate.keys.iter().find_map(|key| text::member(tail, key)).unwrap_or_default();
+        let also = gate.also.and_then(|member| text::member(tail, member)).unwrap_or_default();
+        let key = (self.kind, Box::from(key), Box::from(also));
+        if queue.silent.len() >= SILENT_SOURCES_MAX {
+            return queue.silent.contains(&key);
+        }
+        !queue.silent.insert(key)
+    }
+}

@@ -1,0 +1,66 @@
+//! The monitor that a virtual machine monitor embeds: QMP as a QEMU of a given release speaks it, to the byte.
+//!
+//! ```no_run
+//! use qmp_events::EventKind;
+//! use qmp_server::{Command, Listener, Monitor, NoArguments};
+//!
+//! let mut monitor = Monitor::builder(11, 1, 3)
+//!     .name("vm1")
+//!     .command(Command::new("stop").run(|NoArguments {}| Ok(())))
+//!     .build()?;
+//! monitor.listen(Listener::unix("/run/vm1.sock")?)?;
+//! let emitter = monitor.emitter();
+//! let thread = monitor.spawn()?;
+//!
+//! // On any thread, at any time:
+//! emitter.emit(&EventKind::Stop);
+//! # thread.stop();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! - [`Monitor`] serves any number of clients on any number of [`Listener`]s, on a thread of its own
+//!   ([`Monitor::spawn`]) or inside the embedder's event loop ([`Monitor::process`]).
+//! - [`Emitter`] emits events from any thread; it waits for nobody. Rate limits are those of the claimed release.
+//! - [`Command`] describes and runs a command; a [`PendingCommand`] is answered later, from any thread.
+//!
+//! No async runtime. Linux: it is built on `epoll` and `eventfd`.
+
+mod builder;
+mod builtin;
+mod check;
+mod clock;
+mod command;
+mod connection;
+mod counters;
+mod emitter;
+mod event;
+mod listener;
+mod monitor;
+mod outgoing;
+mod queue;
+mod rules;
+mod run_state;
+mod schema;
+mod slow_reader;
+mod text;
+mod thread;
+mod types;
+
+pub use builder::{CONNECTIONS_MAX, MonitorBuilder, OUTPUT_MAX_BYTES};
+pub use check::check_arguments;
+pub use clock::{Clock, HostClock, ManualClock};
+pub use command::{Command, NoArguments, PendingCommand};
+pub use counters::Stats;
+pub use emitter::{Emitted, Emitter};
+pub use event::{EmitEvent, Named, RawEvent};
+pub use listener::Listener;
+pub use monitor::Monitor;
+pub use outgoing::EVENTS_DROPPED;
+pub use qmp_wire::server::Refusal as CommandError;
+pub use queue::{QUEUE_MAX_BYTES, SILENT_SOURCES_MAX};
+pub use rules::HiddenOutput;
+pub use run_state::{RUN_STATES, RunState};
+pub use slow_reader::SlowReader;
+pub use text::EventWriter;
+pub use thread::MonitorThread;
+pub use types::{AlternateType, EnumType, Member, ObjectType, Type, Variants};

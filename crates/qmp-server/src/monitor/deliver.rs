@@ -1,0 +1,178 @@
+//! Handing round what the queue holds: each event encoded once, written to every client from the same buffer.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use qmp_wire::dialect::Value;
+
+use super::Monitor;
+use crate::{
+    connection::{ConnectionKey, Gone},
+    counters::add,
+    event::Named,
+    outgoing::EVENTS_DROPPED,
+    queue::{Answer, Batch, lock_patiently},
+    slow_reader::SlowReader,
+    text::{Stamp, write_tail},
+};
+
+impl Monitor {
+    /// Takes all that waits in the queue and hands it round; `false` if nothing waited.
+    pub(super) fn deliver_queue(&mut self) -> bool {
+        self.deliver_what_waits(false)
+    }
+
+    /// As [`deliver_queue`](Self::deliver_queue), at the end of a turn: if nothing waited, threads that put something
+    /// into the queue after this wake the loop.
+    pub(super) fn deliver_queue_or_sleep(&mut self) -> bool {
+        self.deliver_what_waits(self.to_serve.is_empty())
+    }
+
+    fn deliver_what_waits(&mut self, may_sleep: bool) -> bool {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        let now = self.parts.shared.clock.monotonic();
+        {
+            let mut queue = lock_patiently(&self.parts.shared.queue);
+            queue.take(now, &mut batch, may_sleep);
+            self.parts.shared.waiting.store(0, Relaxed);
+        }
+        let was_empty = batch.is_empty();
+        if !was_empty {
+            self.deliver(&mut batch);
+        }
+        self.batch = batch;
+        !was_empty
+    }
+
+    fn deliver(&mut self, batch: &mut Batch) {
+        if self.parts.profile.pretty {
+            spread(batch);
+        }
+        let mut from = 0;
+        for answer in std::mem::take(&mut batch.answers) {
+            self.deliver_events(batch, from, answer.after);
+            from = answer.after;
+            self.answer(answer);
+        }
+        self.deliver_events(batch, from, batch.ends.len());
+        if batch.overrun > 0 {
+            self.tell_overrun(batch.overrun);
+        }
+        for order in std::mem::take(&mut batch.orders) {
+            self.follow(order);
+        }
+    }
+
+    /// Writes the events numbered `from` to `to` of the batch to everyone in command mode.
+    fn deliver_events(&mut self, batch: &Batch, from: usize, to: usize) {
+        if from == to || self.audience.is_empty() {
+            return;
+        }
+        let start = if from == 0 { 0 } else { batch.ends[from - 1] };
+        let (lines, ends) = (&batch.lines[start..batch.ends[to - 1]], &batch.ends[from..to]);
+        let count = u64::try_from(to - from).unwrap_or(u64::MAX);
+        add(&self.parts.shared.counters.delivered, count * self.audience.len() as u64);
+        let (mut gone, mut slow) = (Vec::new(), Vec::new());
+        for place in &self.audience {
+            let Some(connection) = &mut self.connections[*place as usize] else { continue };
+            let written = connection.write_events(lines, ends, start);
+            if written.is_err() || connection.watch(&self.epoll, connection.is_read()).is_err() {
+                gone.push(connection.key);
+            } else if connection.outgoing.event_bytes() > self.parts.output_max_bytes {
+                slow.push(connection.key);
+            }
+        }
+        for key in gone {
+            self.close(key);
+        }
+        for key in slow {
+            self.punish(key, 0);
+        }
+    }
+
+    /// Events were lost between the machine and the queue: that is a loss for every client.
+    fn tell_overrun(&mut self, lost: u64) {
+        for place in self.audience.clone() {
+            let Some(connection) = &self.connections[place as usize] else { continue };
+            let key = connection.key;
+            self.punish(key, lost);
+        }
+    }
+
+    /// Does with a connection what is to be done when events are lost for it: `lost` ones already, or some of those
+    /// that wait.
+    fn punish(&mut self, key: ConnectionKey, lost: u64) {
+        let counters = Arc::clone(&self.parts.shared);
+        if self.parts.slow_reader == SlowReader::Close {
+            add(&counters.counters.closed_slow, 1);
+            return self.close(key);
+        }
+        let (wall, pretty) = (counters.clock.wall(), self.parts.profile.pretty);
+        let keep_bytes = self.parts.output_max_bytes / 2;
+        let marker = |count: u64| {
+            let mut line = Vec::new();
+            Stamp::default().write(wall, &mut line);
+            let data = [("count", count)].into_iter().collect::<std::collections::BTreeMap<_, _>>();
+            write_tail(&Named { name: EVENTS_DROPPED, data }, &[], &mut line);
+            if pretty { spread_line(&line) } else { line }
+        };
+        let Some(connection) = self.connection(key) else { return };
+        if lost > 0 {
+            connection.outgoing.push_lost(lost, marker);
+        } else {
+            let dropped = connection.outgoing.drop_oldest(keep_bytes, marker);
+            add(&counters.counters.dropped, dropped);
+        }
+        self.finish(key);
+    }
+
+    /// Answers a command that was handed over, if its client is still there.
+    fn answer(&mut self, answer: Answer) {
+        let Some(connection) = self.connection(answer.connection) else {
+            add(&self.parts.shared.counters.answers_discarded, 1);
+            return;
+        };
+        match answer.result {
+            Ok(text) => connection.server.reply_text(answer.request, &text),
+            Err(refusal) => connection.server.reply(answer.request, Err(refusal)),
+        }
+        connection.collect();
+        let key = connection.key;
+        match connection.flush() {
+            Ok(()) => self.to_serve.push(key),
+            Err(Gone) => self.close(key),
+        }
+    }
+
+    /// Counts a connection among those that get events.
+    pub(super) fn admit(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else { return };
+        if connection.server.in_command_mode() && !connection.listens {
+            connection.listens = true;
+            self.audience.push(key.place);
+            self.parts.shared.audience.store(self.audience.len(), Relaxed);
+        }
+    }
+}
+
+/// Spreads each message of a batch over many lines.
+fn spread(batch: &mut Batch) {
+    let (mut lines, mut start) = (Vec::new(), 0);
+    for end in &mut batch.ends {
+        lines.extend(spread_line(&batch.lines[start..*end]));
+        start = *end;
+        *end = lines.len();
+    }
+    batch.lines = lines;
+}
+
+fn spread_line(line: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    Value::read(line).print(true, &mut text);
+    let mut lines = Vec::with_capacity(text.len() + 64);
+    for line in text.split(|byte| *byte == b'\n') {
+        lines.extend_from_slice(line);
+        lines.extend_from_slice(b"\r\n");
+    }
+    lines
+}

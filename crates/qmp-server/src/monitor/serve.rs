@@ -1,0 +1,143 @@
+//! Running what a client asks for.
+
+use std::sync::Arc;
+
+use qmp_events::EventKind;
+use qmp_wire::{
+    dialect::{Object, Value},
+    server::{Refusal, Request, RequestId},
+};
+
+use super::Monitor;
+use crate::{
+    command::{Arms, Command, PendingCommand},
+    connection::{ConnectionKey, Gone},
+    emitter::Emitter,
+};
+
+/// What became of a request.
+enum Outcome {
+    Answered(Result<Vec<u8>, Refusal>),
+    /// It succeeded, and that is not worth a reply.
+    Silent,
+    HandedOver,
+}
+
+impl Monitor {
+    /// Serves those that got an answer from elsewhere, and may have more to ask.
+    pub(super) fn serve_waiting(&mut self) {
+        for key in std::mem::take(&mut self.to_serve) {
+            self.serve(key);
+        }
+    }
+
+    /// Runs the requests of a client that can be run at this moment, writes what there is to write, and closes the
+    /// connection if that was all.
+    pub(super) fn serve(&mut self, key: ConnectionKey) {
+        while self.has_room(key) {
+            // What was raised before this moment is not for a client whose negotiation ends here; and for all others,
+            // it stands before what happens next.
+            self.deliver_queue();
+            let Some(connection) = self.connection(key) else { return };
+            let request = connection.server.poll_request();
+            connection.collect();
+            self.admit(key);
+            let Some((id, request)) = request else { break };
+            let outcome = self.run(key, id, request);
+            self.deliver_queue();
+            let Some(connection) = self.connection(key) else { return };
+            match outcome {
+                Outcome::Answered(Ok(text)) => connection.server.reply_text(id, &text),
+                Outcome::Answered(Err(refusal)) => connection.server.reply(id, Err(refusal)),
+                Outcome::Silent => connection.server.forget(id),
+                Outcome::HandedOver => {}
+            }
+            connection.collect();
+        }
+        self.finish(key);
+    }
+
+    /// Whether a client takes what it is told; one that asks and does not read is not asked for more.
+    fn has_room(&mut self, key: ConnectionKey) -> bool {
+        let output_max_bytes = self.parts.output_max_bytes;
+        self.connection(key).is_some_and(|connection| connection.outgoing.len() <= output_max_bytes / 2)
+    }
+
+    /// Writes what there is to write; closes the connection if that was all.
+    pub(super) fn finish(&mut self, key: ConnectionKey) {
+        let output_max_bytes = self.parts.output_max_bytes;
+        let Some(connection) = self.connections.get_mut(key.place as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        if connection.key != key {
+            return;
+        }
+        let waited = connection.outgoing.len() > output_max_bytes / 2;
+        let reads = connection.server.wants_input() && !waited;
+        let watched = match connection.flush() {
+            Ok(()) if connection.is_done() => Err(Gone),
+            Ok(()) => connection.watch(&self.epoll, reads),
+            Err(Gone) => Err(Gone),
+        };
+        match watched {
+            Err(Gone) => self.close(key),
+            // It took all that kept it from being asked: go on.
+            Ok(()) if waited && connection.outgoing.len() <= output_max_bytes / 2 => self.to_serve.push(key),
+            Ok(()) => {}
+        }
+    }
+
+    fn run(&mut self, key: ConnectionKey, id: RequestId, request: Request) -> Outcome {
+        let ready = (self.parts.ready)();
+        let Some(command) = self.parts.commands.get_mut(&*request.command) else {
+            let desc = format!("The command {} has not been found", request.command);
+            return Outcome::Answered(Err(Refusal::command_not_found(desc)));
+        };
+        if let Err(refusal) = command.check(&request, ready) {
+            return Outcome::Answered(Err(refusal));
+        }
+        let arms = arms(&request);
+        let shared = &self.parts.shared;
+        let answered = execute(command, request, |command, arguments, out_of_band| PendingCommand {
+            name: command,
+            arguments,
+            out_of_band,
+            request: id,
+            connection: key,
+            shared: Some(Arc::clone(shared)),
+            arms: arms.clone(),
+        });
+        match answered {
+            None => Outcome::HandedOver,
+            Some(result) => {
+                if let (Ok(_), Some((kind, source))) = (&result, arms) {
+                    Emitter::new(Arc::clone(shared)).arm(kind, source.as_deref());
+                }
+                if result.is_ok() && !command.answers { Outcome::Silent } else { Outcome::Answered(result) }
+            }
+        }
+    }
+}
+
+fn execute(
+    command: &mut Command,
+    request: Request,
+    pending: impl FnOnce(Box<str>, Object, bool) -> PendingCommand,
+) -> Option<Result<Vec<u8>, Refusal>> {
+    let (name, out_of_band) = (request.command.into(), request.out_of_band);
+    command.execute(request.arguments, |arguments| pending(name, arguments, out_of_band))
+}
+
+/// The event whose source a command lets speak again, and which source; `None` stands for all.
+fn arms(request: &Request) -> Option<Arms> {
+    let (kind, argument) = match &*request.command {
+        "query-rx-filter" => (EventKind::NicRxFilterChanged, "name"),
+        "block-set-write-threshold" => (EventKind::BlockWriteThreshold, "node-name"),
+        _ => return None,
+    };
+    let source = match request.arguments.get(argument) {
+        Some(Value::String(name)) => Some(name.clone()),
+        _ => None,
+    };
+    Some((kind, source))
+}

@@ -1,0 +1,155 @@
+//! What threads hand to the monitor's loop: events, answers to commands, and what else is to be done.
+//!
+//! One lock guards it all, so that order is one order: an event that a thread emits before it answers a command stands
+//! before that answer on every connection.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    time::Instant,
+};
+
+use qmp_events::{EventKind, limiter::Limiter};
+use qmp_wire::server::{Refusal, RequestId};
+
+use crate::{connection::ConnectionKey, listener::Listener, text::Stamp};
+
+/// Events that wait for the monitor's loop, in bytes; what does not fit is dropped and counted, and to each client a
+/// loss like any other.
+///
+/// A QEMU emits 3,000 events a second at most, of about 100 bytes: this is three seconds without the loop being run.
+pub const QUEUE_MAX_BYTES: usize = 1 << 20;
+
+/// Sources that fell silent and are remembered as such; beyond, events of further ones pass as if they were not gated.
+///
+/// More interfaces and nodes than any machine has.
+pub const SILENT_SOURCES_MAX: usize = 4096;
+
+/// Bytes that an emptied buffer may keep.
+const KEPT_BYTES: usize = 256 << 10;
+
+/// Events on their way, each a line, and the answers that stand among them.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) lines: Vec<u8>,
+    /// Where each line ends.
+    pub(crate) ends: Vec<usize>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) orders: Vec<Order>,
+    /// Events that did not fit; they belong at the end.
+    pub(crate) overrun: u64,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty() && self.answers.is_empty() && self.orders.is_empty() && self.overrun == 0
+    }
+
+    /// Empties it, and keeps its buffers.
+    pub(crate) fn clear(&mut self) {
+        self.lines.clear();
+        self.lines.shrink_to(KEPT_BYTES);
+        self.ends.clear();
+        self.ends.shrink_to(KEPT_BYTES / 64);
+        self.answers.clear();
+        self.orders.clear();
+        self.overrun = 0;
+    }
+}
+
+/// An answer to a command that was handed over.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// How many events of the batch stand before it.
+    pub(crate) after: usize,
+    pub(crate) connection: ConnectionKey,
+    pub(crate) request: RequestId,
+    /// The text of the value to return.
+    pub(crate) result: Result<Vec<u8>, Refusal>,
+}
+
+/// What a thread asks of the loop.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Listen(Listener),
+    Attach(std::os::fd::OwnedFd),
+    Stop,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) batch: Batch,
+    pub(crate) limiter: Limiter<Vec<u8>>,
+    pub(crate) stamp: Stamp,
+    /// Event, source, and what else the source falls silent by.
+    pub(crate) silent: BTreeSet<(EventKind, Box<str>, Box<str>)>,
+    /// Until when the loop waits if nobody wakes it; meaningless while it does not sleep.
+    pub(crate) wakes_at: Option<Instant>,
+    pub(crate) sleeps: bool,
+    /// The monitor is told to stop.
+    pub(crate) stops: bool,
+    pub(crate) closed: bool,
+}
+
+impl Queue {
+    pub(crate) fn new() -> Self {
+        Self {
+            batch: Batch::default(),
+            limiter: Limiter::default(),
+            stamp: Stamp::default(),
+            silent: BTreeSet::new(),
+            wakes_at: None,
+            sleeps: true,
+            stops: false,
+            closed: false,
+        }
+    }
+
+    /// Appends a whole line.
+    pub(crate) fn push_line(batch: &mut Batch, line: &[u8]) {
+        batch.lines.extend_from_slice(line);
+        batch.ends.push(batch.lines.len());
+    }
+
+    /// Takes all that is due into `batch`, which has to be empty. If that is nothing, the loop may be going to sleep.
+    pub(crate) fn take(&mut self, now: Instant, batch: &mut Batch, may_sleep: bool) {
+        let Self { limiter, batch: waiting, .. } = self;
+        if limiter.next_deadline().is_some_and(|deadline| deadline <= now) {
+            limiter.expire(now, |line| Self::push_line(waiting, &line));
+        }
+        std::mem::swap(&mut self.batch, batch);
+        self.sleeps = may_sleep && batch.is_empty();
+        self.wakes_at = self.limiter.next_deadline();
+    }
+
+    /// Whether the loop has to be woken for what waits here or is due earlier than it knows; it is told once.
+    pub(crate) fn needs_wake(&mut self) -> bool {
+        let deadline = self.limiter.next_deadline();
+        let earlier = deadline.is_some_and(|deadline| self.wakes_at.is_none_or(|known| deadline < known));
+        let needed = self.sleeps && (earlier || !self.batch.is_empty());
+        if needed {
+            self.sleeps = false;
+        }
+        needed
+    }
+}
+
+/// Locks as [`lock`] does, by asking again and again for a while: a thread that emits then has nobody to wake when it
+/// unlocks, which would cost it microseconds.
+pub(crate) fn lock_patiently<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    for attempt in 0..1000 {
+        match mutex.try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+            // Whoever holds it may have lost its core.
+            Err(TryLockError::WouldBlock) if attempt % 100 == 99 => std::thread::yield_now(),
+            Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+        }
+    }
+    lock(mutex)
+}
+
+/// Locks, also after a panic elsewhere: whole lines and whole entries are all that these locks guard.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

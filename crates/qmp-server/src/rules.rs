@@ -1,0 +1,119 @@
+//! What a release does with each event: whether it has it, how it limits it, and what it does not say yet.
+
+use std::collections::BTreeSet;
+
+use qmp_events::{EventKind, MemberDesc, Release, Throttle, TypeRef, catalogue};
+use qmp_wire::dialect::Hidden;
+
+/// What QEMU's `-compat` leaves out of events.
+///
+/// Source: QEMU 6.0 (`deprecated-output`) and 6.2 (`unstable-output`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HiddenOutput {
+    /// Events and members that the release calls deprecated.
+    pub deprecated: bool,
+    /// Events and members that are called unstable.
+    pub unstable: bool,
+}
+
+/// The events of a release.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// By place in the catalogue; `None` if the release does not have the event.
+    known: Vec<Option<Rule>>,
+    own: BTreeSet<Box<str>>,
+    /// Whether events that the release does not have pass, too, without a rule.
+    any: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Rule {
+    pub(crate) limit: Option<Throttle>,
+    pub(crate) hidden: Vec<Hidden>,
+    pub(crate) gate: Option<Gate>,
+}
+
+/// An event whose source falls silent after it, until it is armed again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gate {
+    /// The members that say which source it is; the first that is there counts.
+    pub(crate) keys: &'static [&'static str],
+    /// A member by whose value the source falls silent separately.
+    pub(crate) also: Option<&'static str>,
+}
+
+static NO_RULE: Rule = Rule { limit: None, hidden: Vec::new(), gate: None };
+
+impl Rules {
+    pub(crate) fn new(release: Release, output: HiddenOutput, own: BTreeSet<Box<str>>, any: bool) -> Self {
+        let known = catalogue().iter().map(|desc| {
+            let deprecated = desc.deprecated.is_some_and(|since| release >= since);
+            let hidden = deprecated && output.deprecated || desc.unstable && output.unstable;
+            (desc.exists_in(release) && !hidden).then(|| Rule {
+                limit: desc.throttle_at(release),
+                hidden: hidden_members(desc.members, release, output),
+                gate: gate(desc.kind),
+            })
+        });
+        Self { known: known.collect(), own, any }
+    }
+
+    /// The rule of an event; `None` if it is not to be emitted.
+    pub(crate) fn rule(&self, kind: Option<EventKind>, name: &str) -> Option<&Rule> {
+        let known = kind.and_then(|kind| self.known.get(kind as usize)?.as_ref());
+        known.or_else(|| (self.any || kind.is_none() && self.own.contains(name)).then_some(&NO_RULE))
+    }
+}
+
+/// Source: behaviour of QEMU 7.2 and 11.1: an interface is silent until `query-rx-filter`, a threshold is gone once it was
+/// exceeded, an image is reported corrupt once, and once more if that is fatal.
+fn gate(kind: EventKind) -> Option<Gate> {
+    let (keys, also): (&'static [&'static str], _) = match kind {
+        EventKind::NicRxFilterChanged => (&["name", "path"], None),
+        EventKind::BlockWriteThreshold => (&["node-name"], None),
+        EventKind::BlockImageCorrupted => (&["node-name", "device"], Some("fatal")),
+        _ => return None,
+    };
+    Some(Gate { keys, also })
+}
+
+fn hidden_members(members: &[MemberDesc], release: Release, output: HiddenOutput) -> Vec<Hidden> {
+    let mut hidden = Vec::new();
+    for member in members {
+        let deprecated = member.deprecated.is_some_and(|since| release >= since);
+        let leave_out = !member.exists_in(release)
+            || deprecated && output.deprecated
+            || member.unstable && output.unstable;
+        let within = if leave_out { Vec::new() } else { hidden_within(member.ty, release, output) };
+        if leave_out || !within.is_empty() {
+            hidden.push(Hidden { name: member.name.into(), within });
+        }
+    }
+    hidden
+}
+
+fn hidden_within(ty: TypeRef, release: Release, output: HiddenOutput) -> Vec<Hidden> {
+    match ty {
+        TypeRef::Builtin(_) | TypeRef::Enum(_) => Vec::new(),
+        TypeRef::Array(element) => hidden_within(*element, release, output),
+        TypeRef::Struct(desc) => {
+            let mut hidden = hidden_members(desc.members, release, output);
+            let branches = desc.union.iter().flat_map(|union| union.branches).filter_map(|branch| branch.ty);
+            for branch in branches {
+                // A member is left out only if no branch of this release has one of that name.
+                let all = hidden_members(branch.members, release, output);
+                hidden.extend(all.into_iter().filter(|member| {
+                    !desc.union.iter().flat_map(|union| union.branches).filter_map(|branch| branch.ty).any(
+                        |branch| {
+                            branch
+                                .members
+                                .iter()
+                                .any(|other| *other.name == *member.name && other.exists_in(release))
+                        },
+                    )
+                }));
+            }
+            hidden
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Events as lines, and what can be read off them.
+
+use std::time::Duration;
+
+use crate::event::EmitEvent;
+use qmp_wire::dialect::Hidden;
+
+/// Appends all of a message that does not depend on the moment: what follows the microseconds of its timestamp.
+pub(crate) fn write_tail(event: &impl EmitEvent, hidden: &[Hidden], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"}, \"event\": \"");
+    out.extend_from_slice(event.name().as_bytes());
+    out.extend_from_slice(b"\", \"data\": ");
+    if !event.write_data(hidden, out) {
+        out.truncate(out.len() - b", \"data\": ".len());
+    }
+    out.extend_from_slice(b"}\r\n");
+}
+
+/// Writes events as QEMU does, for whoever sends them by other ways than a [`Monitor`](crate::Monitor).
+#[derive(Debug, Default)]
+pub struct EventWriter {
+    stamp: Stamp,
+}
+
+impl EventWriter {
+    /// Appends an event that happened at `wall`, counted from the Unix epoch, with CR LF behind it.
+    pub fn write(&mut self, event: &impl EmitEvent, wall: Duration, out: &mut Vec<u8>) {
+        self.stamp.write(wall, out);
+        write_tail(event, &[], out);
+    }
+}
+
+/// Writes timestamps; the text of the second is kept while it lasts.
+#[derive(Debug, Default)]
+pub(crate) struct Stamp {
+    seconds: Option<u64>,
+    head: Vec<u8>,
+}
+
+impl Stamp {
+    /// Appends a message up to the microseconds of its timestamp.
+    pub(crate) fn write(&mut self, wall: Duration, out: &mut Vec<u8>) {
+        if self.seconds != Some(wall.as_secs()) {
+            self.seconds = Some(wall.as_secs());
+            self.head.clear();
+            self.head.extend_from_slice(b"{\"timestamp\": {\"seconds\": ");
+            self.head.extend_from_slice(itoa::Buffer::new().format(wall.as_secs()).as_bytes());
+            self.head.extend_from_slice(b", \"microseconds\": ");
+        }
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(itoa::Buffer::new().format(wall.subsec_micros()).as_bytes());
+    }
+}
+
+/// The text of a member of `data` in the tail of a message, as it stands between its quotes.
+///
+/// The tail is of this project's own writing, so a string is escaped in one way only and equal texts are equal strings.
+/// Numbers, `true` and `false` come out as they stand; objects and lists are not looked for.
+pub(crate) fn member<'a>(tail: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut rest = tail;
+    let mut depth = 0_usize;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let (text, after) = string(rest);
+                rest = after;
+                // The tail begins behind the brace of the timestamp: its members are of depth 0, those of data of 1.
+                if depth == 1 && text == name.as_bytes() && rest.starts_with(b": ") {
+                    return std::str::from_utf8(value(&rest[2..])).ok();
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A string whose first quote is read, and what follows its last.
+fn string(rest: &[u8]) -> (&[u8], &[u8]) {
+    let mut place = 0;
+    while place < rest.len() && rest[place] != b'"' {
+        place += if rest[place] == b'\\' { 2 } else { 1 };
+    }
+    let end = place.min(rest.len());
+    (&rest[..end], rest.get(end + 1..).unwrap_or_default())
+}
+
+fn value(rest: &[u8]) -> &[u8] {
+    match rest.split_first() {
+        Some((b'"', rest)) => string(rest).0,
+        _ => {
+            let end = rest.iter().position(|byte| matches!(byte, b',' | b'}')).unwrap_or(rest.len());
+            &rest[..end]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::RawEvent;
+
+    #[test]
+    fn finds_members_of_data() {
+        let cases: [(&str, &str, Option<&str>); 8] = [
+            // data                                         member     text
+            (r#"{"id": "a", "open": true}"#, "id", Some("a")),
+            (r#"{"id": "a", "open": true}"#, "open", Some("true")),
+            (r#"{"x": {"id": "inner"}, "id": "outer"}"#, "id", Some("outer")),
+            (r#"{"x": [{"id": "inner"}]}"#, "id", None),
+            (r#"{"x": "\"id\": \"no\"", "id": "yes"}"#, "id", Some("yes")),
+            (r#"{"x": "id", "y": 1}"#, "id", None),
+            (r#"{"id": "caf\u00e9\\"}"#, "id", Some("caf\\u00E9\\\\")),
+            (r#"{"n": -3}"#, "n", Some("-3")),
+        ];
+        for (data, name, expected) in cases {
+            let mut tail = Vec::new();
+            write_tail(&RawEvent { name: "X", data: Some(data) }, &[], &mut tail);
+            assert_eq!(member(&tail, name), expected, "{name} in {data}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_what_qemu_prints() {
+        let cases: [(Duration, RawEvent<'_>, &str); 3] = [
+            (
+                Duration::new(1_700_000_000, 42_000),
+                RawEvent { name: "STOP", data: None },
+                "{\"timestamp\": {\"seconds\": 1700000000, \"microseconds\": 42}, \"event\": \"STOP\"}\r\n",
+            ),
+            (
+                Duration::new(1_700_000_000, 999_999_999),
+                RawEvent { name: "STOP", data: Some("{}") },
+                "{\"timestamp\": {\"seconds\": 1700000000, \"microseconds\": 999999}, \"event\": \"STOP\"}\r\n",
+            ),
+            (
+                Duration::new(1_700_000_001, 0),
+                RawEvent { name: "RESET", data: Some(r#"{"reason":"guest-reset","guest":true}"#) },
+                "{\"timestamp\": {\"seconds\": 1700000001, \"microseconds\": 0}, \"event\": \"RESET\", \
+                 \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}}\r\n",
+            ),
+        ];
+        let mut stamp = Stamp::default();
+        for (wall, event, expected) in cases {
+            let mut line = Vec::new();
+            stamp.write(wall, &mut line);
+            write_tail(&event, &[], &mut line);
+            assert_eq!(String::from_utf8(line).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Clients as they come: many, slow, dead, half-closed, by every kind of socket; and the two ways to run a monitor.
+#![allow(clippy::unwrap_used, reason = "a test or a bench")]
+
+mod support;
+
+use std::{
+    io::Write,
+    net::TcpStream,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
+};
+
+use qmp_server::{
+    Command, EVENTS_DROPPED, Emitted, Listener, Monitor, MonitorBuilder, QUEUE_MAX_BYTES, RawEvent,
+    SlowReader,
+};
+use rustix::event::{PollFd, PollFlags, poll};
+use support::{
+    client::Client,
+    machine::{client, event, stranger},
+};
+
+const QUERY: &str = r#"{"execute":"query-name","id":1}"#;
+const ANSWER: &str = r#"{"return": {}, "id": 1}"#;
+
+fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
+    describe(Monitor::builder(11, 1, 3)).build().unwrap()
+}
+
+/// Emits numbered events and lets the monitor hand them round.
+fn flood(monitor: &mut Monitor, count: u32) {
+    let emitter = monitor.emitter();
+    for number in 0..count {
+        let data = format!(r#"{{"device": "d", "path": "/machine/peripheral/device-number-{number}"}}"#);
+        assert_eq!(emitter.emit(&RawEvent { name: "DEVICE_DELETED", data: Some(&data) }), Emitted::Queued);
+        if number % 64 == 0 {
+            monitor.process().unwrap();
+        }
+    }
+    monitor.process().unwrap();
+}
+
+#[test]
+fn a_client_that_does_not_read_is_closed() {
+    let mut monitor = monitor(|builder| builder.output_max_bytes(64 << 10));
+    let (mut dead, mut reading) = (client(&mut monitor), client(&mut monitor));
+    let mut got = 0;
+    for _ in 0..40 {
+        flood(&mut monitor, 200);
+        got += reading.lines_now().len();
+    }
+    assert_eq!(got, 8000, "who reads gets everything");
+    let stats = monitor.stats();
+    assert_eq!((stats.closed_slow, stats.connections), (1, 1));
+    assert!(dead.is_closed());
+}
+
+#[test]
+fn the_oldest_events_of_a_client_can_be_dropped_instead() {
+    let mut monitor =
+        monitor(|builder| builder.output_max_bytes(64 << 10).slow_reader(SlowReader::DropOldest));
+    let mut slow = client(&mut monitor);
+    for _ in 0..40 {
+        flood(&mut monitor, 200);
+    }
+    slow.send(QUERY);
+    monitor.process().unwrap();
+    let mut lines = Vec::new();
+    while !lines.iter().any(|line| line == ANSWER) {
+        lines.extend(slow.lines_now());
+        monitor.process().unwrap();
+    }
+    let stats = monitor.stats();
+    let told: u64 = lines
+        .iter()
+        .filter(|line| line.contains(EVENTS_DROPPED))
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["data"]["count"].as_u64().unwrap()
+        })
+        .sum();
+    let events = lines.iter().filter(|line| line.contains("DEVICE_DELETED")).count() as u64;
+    assert!(told > 0);
+    assert_eq!(told, stats.dropped);
+    assert_eq!(events + told, 8000, "an event arrives or is counted");
+    assert!(lines[lines.len() - 2].contains("device-number-199"), "the newest is there");
+    assert_eq!((stats.closed_slow, stats.connections), (0, 1));
+}
+
+/// A loop that does not run loses events; every client is told, or has to ask again.
+#[test]
+fn a_full_queue_is_a_loss_for_every_client() {
+    for policy in [SlowReader::Close, SlowReader::DropOldest] {
+        let mut monitor = monitor(|builder| builder.slow_reader(policy));
+        let mut client = client(&mut monitor);
+        let stop = event("STOP", "{}");
+        let mut queued = 0_u64;
+        while monitor.emitter().emit(&stop) == Emitted::Queued {
+            queued += 1;
+        }
+        assert!(queued * 80 > QUEUE_MAX_BYTES as u64 / 2);
+        assert_eq!(monitor.emitter().emit(&stop), Emitted::Overrun);
+        monitor.process().unwrap();
+        assert_eq!(monitor.stats().overrun, 2);
+        if policy == SlowReader::Close {
+            assert!(client.is_closed());
+            continue;
+        }
+        let mut lines = Vec::new();
+        while !lines.last().is_some_and(|line: &String| line.contains(EVENTS_DROPPED)) {
+            lines.extend(client.lines_now());
+            monitor.process().unwrap();
+        }
+        assert_eq!(lines.len() as u64, queued + 1);
+        assert!(lines.last().unwrap().ends_with(r#""data": {"count": 2}}"#));
+    }
+}
+
+#[test]
+fn a_client_that_asks_and_does_not_read_is_not_asked_for_more() {
+    let mut monitor = monitor(|builder| builder.output_max_bytes(64 << 10));
+    let mut greedy = client(&mut monitor);
+    let mut sent = 0;
+    greedy.stream.set_nonblocking(true).unwrap();
+    let request = br#"{"execute":"query-qmp-schema"}"#;
+    loop {
+        match (&greedy.stream).write(request) {
+            Ok(count) if count == request.len() => sent += 1,
+            _ => break,
+        }
+        if sent % 100 == 0 {
+            monitor.process().unwrap();
+        }
+    }
+    monitor.process().unwrap();
+    assert!(sent > 100);
+    assert_eq!(monitor.stats().closed_slow, 0);
+    greedy.stream.set_nonblocking(false).unwrap();
+    let mut got = 0;
+    while got < 20 {
+        got += greedy.lines_now().iter().filter(|line| line.starts_with(r#"{"return": [{"#)).count();
+        monitor.process().unwrap();
+    }
+    // Another client is served all the while.
+    let mut other = client(&mut monitor);
+    other.send(QUERY);
+    monitor.process().unwrap();
+    assert_eq!(other.lines_now(), [ANSWER]);
+}
+
+#[test]
+fn what_was_asked_before_the_end_of_input_is_answered() {
+    let mut monitor = monitor(|builder| builder);
+    let mut client = stranger(&mut monitor);
+    client.send(r#"{"execute":"qmp_capabilities"}"#);
+    client.send(QUERY.repeat(3));
+    client.send(r#"{"execute":"never fini"#);
+    client.finish();
+    monitor.process().unwrap();
+    monitor.process().unwrap();
+    let lines = client.rest();
+    assert_eq!(lines[2..], [ANSWER; 3]);
+    assert_eq!(monitor.stats().connections, 0);
+}
+
+#[test]
+fn a_half_closed_client_waits_for_its_pending_command() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let slow = Command::new("slow").hand_over(move |command| sender.send(command).unwrap());
+    let mut monitor = monitor(|builder| builder.command(slow));
+    let mut client = client(&mut monitor);
+    client.send(r#"{"execute":"slow"}"#);
+    client.finish();
+    monitor.process().unwrap();
+    monitor.process().unwrap();
+    assert_eq!(monitor.stats().connections, 1);
+    receiver.recv().unwrap().answer(Ok(5));
+    monitor.process().unwrap();
+    assert_eq!(client.rest(), [r#"{"return": 5}"#]);
+}
+
+#[test]
+fn dead_clients_are_noticed_and_disturb_nobody() {
+    let mut monitor = monitor(|builder| builder);
+    let mut reading = client(&mut monitor);
+    for _ in 0..20 {
+        drop(client(&mut monitor));
+    }
+    flood(&mut monitor, 10);
+    assert_eq!(reading.lines_now().len(), 10);
+    monitor.process().unwrap();
+    assert_eq!(monitor.stats().connections, 1);
+    assert_eq!(monitor.stats().connected, 21);
+}
+
+/// A client that sends its commands and goes does not wait for answers; they are run all the same, as in QEMU.
+#[test]
+fn commands_of_a_client_that_is_gone_are_run() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let note = Command::new("note")
+        .run_untyped(move |_| sender.send(()).map_err(|_| qmp_server::CommandError::generic("")));
+    let mut monitor = monitor(|builder| builder.command(note));
+    let mut client = client(&mut monitor);
+    client.send(r#"{"execute":"note"}"#);
+    drop(client);
+    monitor.process().unwrap();
+    assert!(receiver.try_recv().is_ok());
+}
+
+#[test]
+fn a_message_that_was_begun_dies_with_its_connection() {
+    let mut monitor = monitor(|builder| builder);
+    let mut first = client(&mut monitor);
+    first.send(r#"{"execute":"query-"#);
+    monitor.process().unwrap();
+    drop(first);
+    let mut second = client(&mut monitor);
+    second.send(QUERY);
+    monitor.process().unwrap();
+    assert_eq!(second.lines_now(), [ANSWER]);
+}
+
+#[test]
+fn clients_beyond_the_limit_wait_in_the_backlog() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("monitor");
+    let mut monitor = monitor(|builder| builder.connections_max(1));
+    monitor.listen(Listener::unix(&path).unwrap()).unwrap();
+    let mut first = Client::new(UnixStream::connect(&path).unwrap());
+    let mut second = Client::new(UnixStream::connect(&path).unwrap());
+    second.send(r#"{"execute":"qmp_capabilities"}"#);
+    monitor.process().unwrap();
+    assert_eq!(first.lines_now().len(), 1);
+    assert_eq!(second.lines_now().len(), 0, "no greeting yet");
+    drop(first);
+    monitor.process().unwrap();
+    monitor.process().unwrap();
+    monitor.process().unwrap();
+    assert_eq!(second.lines_now().len(), 2, "greeted, and what it wrote meanwhile is answered");
+}
+
+#[test]
+fn listens_where_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("monitor");
+    let inherited_path = directory.path().join("inherited");
+    let (tcp, address) = Listener::tcp("127.0.0.1:0").unwrap();
+    let inherited: OwnedFd = UnixListener::bind(&inherited_path).unwrap().into();
+    let monitor = monitor(|builder| builder).spawn().unwrap();
+    monitor.listen(Listener::unix(&path).unwrap());
+    monitor.listen(tcp);
+    monitor.listen(Listener::from_fd(inherited).unwrap());
+    monitor.listen(UnixListener::bind(directory.path().join("std")).unwrap());
+    for path in [&path, &inherited_path, &directory.path().join("std")] {
+        let mut client = Client::new(UnixStream::connect(path).unwrap());
+        client.negotiate();
+        assert_eq!(client.ask(QUERY), ANSWER);
+    }
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(format!(r#"{{"execute":"qmp_capabilities"}}{QUERY}"#).as_bytes()).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let text = std::io::read_to_string(client).unwrap();
+    assert!(text.ends_with(&format!("{ANSWER}\r\n")), "{text}");
+    monitor.stop().unwrap();
+    assert!(!path.exists(), "the socket goes with the monitor");
+}
+
+#[test]
+fn a_socket_that_was_left_over_is_replaced_and_one_in_use_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("monitor");
+    drop(UnixListener::bind(&path).unwrap());
+    let listener = Listener::unix(&path).unwrap();
+    let refused = Listener::unix(&path).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+    drop(listener);
+}
+
+/// Any loop will do: here it is `poll`, which watches the monitor among whatever else the embedder has.
+#[test]
+fn runs_in_the_embedders_own_loop() {
+    let mut monitor = monitor(|builder| builder);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    monitor.attach(theirs).unwrap();
+    let emitter = monitor.emitter();
+    let client = std::thread::spawn(move || {
+        let mut client = Client::new(ours);
+        client.negotiate();
+        emitter.emit(&event("STOP", "{}"));
+        assert!(client.line().unwrap().ends_with(r#""event": "STOP"}"#));
+        client.finish();
+        client.rest()
+    });
+    while monitor.stats().connections > 0 {
+        let mut watched = [PollFd::from_borrowed_fd(monitor.as_fd(), PollFlags::IN)];
+        let timeout = monitor.next_timeout().map(|timeout| timeout.try_into().unwrap());
+        poll(&mut watched, timeout.as_ref()).unwrap();
+        monitor.process().unwrap();
+    }
+    assert!(client.join().unwrap().is_empty());
+}
+
+#[test]
+fn many_threads_emit_and_every_thread_keeps_its_order() {
+    const THREADS: usize = 4;
+    const EVENTS: usize = 500;
+    let monitor = monitor(|builder| builder).spawn().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    monitor.attach(theirs);
+    let mut client = Client::new(ours);
+    client.negotiate();
+    let threads: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let emitter = monitor.emitter();
+            std::thread::spawn(move || {
+                for number in 0..EVENTS {
+                    let data = format!(r#"{{"device": "{thread}", "path": "{number}"}}"#);
+                    emitter.emit(&RawEvent { name: "DEVICE_DELETED", data: Some(&data) });
+                }
+            })
+        })
+        .collect();
+    let mut next = [0_u64; THREADS];
+    let mut last_time = (0, 0);
+    for _ in 0..THREADS * EVENTS {
+        let message: serde_json::Value = serde_json::from_str(&client.line().unwrap()).unwrap();
+        let number = |name: &str| message["data"][name].as_str().unwrap().parse::<u64>().unwrap();
+        let thread = usize::try_from(number("device")).unwrap();
+        assert_eq!(number("path"), next[thread]);
+        next[thread] += 1;
+        let time = &message["timestamp"];
+        let time = (time["seconds"].as_u64().unwrap(), time["microseconds"].as_u64().unwrap());
+        assert!(time >= last_time, "timestamps of events that nothing held back do not go back");
+        last_time = time;
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    drop(monitor);
+    assert_eq!(client.rest().len(), 0);
+}
+
+#[test]
+fn stopping_says_what_is_left_and_closes() {
+    let monitor = monitor(|builder| builder).spawn().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    monitor.attach(theirs);
+    let mut client = Client::new(ours);
+    client.negotiate();
+    let emitter = monitor.emitter();
+    let watchdog = event("WATCHDOG", r#"{"action": "none"}"#);
+    assert_eq!((emitter.emit(&watchdog), emitter.emit(&watchdog)), (Emitted::Queued, Emitted::Held));
+    emitter.emit(&event("SHUTDOWN", r#"{"guest": true, "reason": "guest-shutdown"}"#));
+    monitor.stop().unwrap();
+    let names: Vec<_> = client
+        .rest()
+        .iter()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(names, ["WATCHDOG", "SHUTDOWN", "WATCHDOG"]);
+    assert_eq!(emitter.emit(&watchdog), Emitted::Closed);
+}

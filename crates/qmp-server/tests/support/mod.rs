@@ -1,0 +1,9 @@
+//! What several test binaries share: a machine to put behind a monitor, a client, a real QEMU, recorded exchanges.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(unreachable_pub, reason = "modules of test binaries")]
+
+pub mod client;
+pub mod compare;
+pub mod exchange;
+pub mod machine;
+pub mod qemu;
