@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::Gone;
-use crate::mailbox::{Asker, Mailbox, Request};
+use crate::mailbox::{Asker, Mailbox, Request, TakeReply};
 
 /// Executes commands on one monitor. Clones share the monitor; any number of callers may wait at once.
 #[derive(Clone, Debug)]
@@ -75,6 +75,19 @@ pub enum ExecuteError {
         /// What is wrong with it.
         what: Box<str>,
     },
+}
+
+/// A command that is passed on for somebody else.
+#[derive(Debug)]
+pub struct Passed<'a> {
+    /// The command's name.
+    pub command: &'a str,
+    /// The text of a JSON object.
+    pub arguments: Option<&'a str>,
+    /// Whether it overtakes those that wait.
+    pub out_of_band: bool,
+    /// File descriptors that go along with a command in band.
+    pub descriptors: Vec<OwnedFd>,
 }
 
 /// A reply that its asker does not have yet.
@@ -168,6 +181,24 @@ impl Commander {
         self.call(command, arguments, false, descriptors).await
     }
 
+    /// Passes a command on for somebody else, who is given the reply when it is released. No timeout applies.
+    ///
+    /// # Errors
+    ///
+    /// `NotAttached`, `Gone`, `Busy` and `InvalidArguments`, if the command was not taken; `asker` is dropped then.
+    pub fn pass(&self, command: Passed<'_>, asker: Box<dyn TakeReply>) -> Result<(), ExecuteError> {
+        self.put(command, Asker::Told(asker))
+    }
+
+    fn put(&self, passed: Passed<'_>, asker: Asker) -> Result<(), ExecuteError> {
+        let Passed { command, arguments, out_of_band, descriptors } = passed;
+        if let Some(arguments) = arguments {
+            check_object(arguments)?;
+        }
+        let (command, arguments) = (command.into(), arguments.map(Into::into));
+        self.handle.mailbox.put(Request { command, arguments, out_of_band, descriptors, asker })
+    }
+
     async fn call(
         &self,
         command: &str,
@@ -175,13 +206,9 @@ impl Commander {
         out_of_band: bool,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Box<str>, ExecuteError> {
-        if let Some(arguments) = arguments {
-            check_object(arguments)?;
-        }
         let (asker, reply) = oneshot::channel();
-        let command = command.into();
-        let arguments = arguments.map(Into::into);
-        self.handle.mailbox.put(Request { command, arguments, out_of_band, descriptors, asker })?;
+        let passed = Passed { command, arguments, out_of_band, descriptors };
+        self.put(passed, Asker::Waiting(asker))?;
         // An asker is dropped unanswered only together with the owner of the connection.
         let answer = async { reply.await.unwrap_or(Err(ExecuteError::Gone { reason: Gone::Left })) };
         match self.timeout {
@@ -229,8 +256,7 @@ impl PendingReply {
 impl Drop for PendingReply {
     fn drop(&mut self) {
         if let Some((asker, result)) = self.held.take() {
-            // An asker that stopped waiting needs no reply.
-            let _ = asker.send(result);
+            asker.answer(result);
         }
     }
 }

@@ -28,11 +28,12 @@ mod snapshot;
 mod socket;
 
 pub use address::{Address, AddressError};
-pub use commander::{Commander, ExecuteError, PendingReply};
+pub use commander::{Commander, ExecuteError, Passed, PendingReply};
 pub use connect_error::ConnectError;
 pub use connection::{ConnectConfig, Connection};
 pub use events::{Event, EventItem, Events};
 pub use follow::{EventBatch, Follow, FollowConfig, Followed, follow};
 pub use gone::Gone;
 pub use inherited::InheritedError;
+pub use mailbox::TakeReply;
 pub use monitor::{Monitor, connect, connect_with};

@@ -1,6 +1,7 @@
 //! Between the callers who execute commands and the one who owns the connection.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -47,7 +48,40 @@ pub(crate) struct Request {
 }
 
 /// Where the reply of one command goes.
-pub(crate) type Asker = oneshot::Sender<Result<Box<str>, ExecuteError>>;
+#[derive(Debug)]
+pub(crate) enum Asker {
+    Waiting(oneshot::Sender<Result<Box<str>, ExecuteError>>),
+    Told(Box<dyn TakeReply>),
+}
+
+/// Takes the reply of one command in the moment in which it is released, on the thread that releases it.
+///
+/// It is dropped without a reply if the command was given up before it was sent, or if the owner of the connection
+/// went away.
+pub trait TakeReply: Send + fmt::Debug {
+    /// Whether nobody wants the reply any more: such a command is not sent.
+    fn is_given_up(&self) -> bool;
+
+    /// Takes the reply. Must not block: the owner of the connection may be waiting.
+    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>);
+}
+
+impl Asker {
+    pub(crate) fn is_closed(&self) -> bool {
+        match self {
+            Self::Waiting(sender) => sender.is_closed(),
+            Self::Told(asker) => asker.is_given_up(),
+        }
+    }
+
+    pub(crate) fn answer(self, result: Result<Box<str>, ExecuteError>) {
+        match self {
+            // An asker that stopped waiting needs no reply.
+            Self::Waiting(sender) => _ = sender.send(result),
+            Self::Told(asker) => asker.take(result),
+        }
+    }
+}
 
 impl Mailbox {
     /// Takes commands from here on.

@@ -33,17 +33,15 @@ pub(crate) fn print_string(text: &str, out: &mut Vec<u8>) {
 }
 
 /// The place of the first byte that does not stand for itself. Eight at a time: most strings have none.
+#[inline]
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {
     let (chunks, rest) = bytes.as_chunks::<8>();
-    let plain = chunks.iter().take_while(|chunk| are_plain(u64::from_le_bytes(**chunk))).count();
-    if plain == chunks.len() && is_plain_short(rest) {
+    // What is left, behind as many blanks as make eight.
+    let last = rest.iter().fold(u64::from_le_bytes([b' '; 8]), |last, byte| last << 8 | u64::from(*byte));
+    if chunks.iter().all(|chunk| are_plain(u64::from_le_bytes(*chunk))) && are_plain(last) {
         return None;
     }
-    bytes[8 * plain..].iter().position(|byte| needs_escape(*byte)).map(|place| 8 * plain + place)
-}
-
-fn is_plain_short(bytes: &[u8]) -> bool {
-    !bytes.iter().any(|byte| needs_escape(*byte))
+    bytes.iter().position(|byte| needs_escape(*byte))
 }
 
 /// Whether none of eight bytes needs an escape.

@@ -35,6 +35,29 @@ impl Value {
         input.feed(b"\n");
         input.poll().and_then(Result::ok).unwrap_or(Self::Null)
     }
+
+    /// As [`read`](Self::read), of a text that a QEMU printed: printed again, its members are in the same order.
+    ///
+    /// Members of one bucket are printed in the reverse of the order in which they were inserted, so that a QEMU which
+    /// reads and prints its own text exchanges them.
+    #[must_use]
+    pub fn read_printed(text: &[u8]) -> Self {
+        Self::read(text).turned()
+    }
+
+    fn turned(self) -> Self {
+        match self {
+            Self::List(values) => Self::List(values.into_iter().map(Self::turned).collect()),
+            Self::Object(object) => {
+                let mut turned = Object::default();
+                for (name, value) in object.members() {
+                    turned.insert(name, value.clone().turned());
+                }
+                Self::Object(turned)
+            }
+            other => other,
+        }
+    }
 }
 
 impl Serialize for Value {
@@ -60,5 +83,30 @@ impl Serialize for Object {
             map.serialize_entry(name, value)?;
         }
         map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_printed_prints_the_same() {
+        // `minor` and `micro` are in one bucket.
+        let cases = [
+            r#"{"micro": 22, "minor": 2, "major": 7}"#,
+            r#"[{"a": {"minor": 2, "micro": {"micro": 1, "minor": []}}}]"#,
+            r#""x""#,
+        ];
+        for text in cases {
+            assert_eq!(printed(&Value::read_printed(text.as_bytes())), text);
+        }
+        assert_ne!(printed(&Value::read(cases[0].as_bytes())), cases[0]);
+    }
+
+    fn printed(value: &Value) -> String {
+        let mut out = Vec::new();
+        value.print(false, &mut out);
+        String::from_utf8(out).expect("ASCII")
     }
 }

@@ -55,6 +55,13 @@ impl Server {
     /// The server's side of a connection that was just made; the greeting is in [`output`](Self::output).
     #[must_use]
     pub fn new(profile: Arc<Profile>) -> Self {
+        let greeting = profile.greeting();
+        Self::greeting_with(profile, &greeting)
+    }
+
+    /// As [`new`](Self::new), with the greeting of another server, which may say more than a profile does.
+    #[must_use]
+    pub fn greeting_with(profile: Arc<Profile>, greeting: &Value) -> Self {
         let mut server = Self {
             input: Input::new(profile.error_texts()),
             unread: Vec::new(),
@@ -67,8 +74,7 @@ impl Server {
             output: Vec::new(),
             profile,
         };
-        let greeting = server.profile.greeting();
-        server.say(&greeting);
+        server.say(greeting);
         server
     }
 
@@ -126,7 +132,7 @@ impl Server {
     /// If the request was answered before.
     pub fn reply_text(&mut self, request: RequestId, value: &[u8]) {
         if self.profile.pretty {
-            return self.reply(request, Ok(Value::read(value)));
+            return self.reply(request, Ok(Value::read_printed(value)));
         }
         let running = self.finish(request);
         self.output.extend_from_slice(b"{\"return\": ");
@@ -136,6 +142,16 @@ impl Server {
             id.print(false, &mut self.output);
         }
         self.output.extend_from_slice(b"}\r\n");
+    }
+
+    /// Answers with the error of another server, whose class may be any.
+    ///
+    /// # Panics
+    ///
+    /// If the request was answered before.
+    pub fn reply_error(&mut self, request: RequestId, class: &str, desc: &str) {
+        let running = self.finish(request);
+        self.say(&reply::error_message(running.id, class, desc.to_owned()));
     }
 
     /// Is done with a request that gets no answer, such as one whose success is not worth a reply.

@@ -34,16 +34,21 @@ impl From<InputError> for Refusal {
 
 /// The message that answers the request of that id.
 pub(super) fn message(id: Option<Value>, result: Result<Value, Refusal>) -> Value {
-    let mut message = Object::default();
     match result {
-        Ok(value) => message.insert("return", value),
-        Err(refusal) => {
-            let mut error = Object::default();
-            error.insert("class", Value::String(refusal.class.into()));
-            error.insert("desc", Value::String(refusal.desc));
-            message.insert("error", Value::Object(error))
-        }
-    };
+        Ok(value) => with_id("return", value, id),
+        Err(refusal) => error_message(id, refusal.class, refusal.desc),
+    }
+}
+
+/// The message that refuses the request of that id.
+pub(super) fn error_message(id: Option<Value>, class: &str, desc: String) -> Value {
+    let members = [("class", Value::String(class.into())), ("desc", Value::String(desc))];
+    with_id("error", Value::Object(members.into_iter().collect()), id)
+}
+
+fn with_id(name: &str, value: Value, id: Option<Value>) -> Value {
+    let mut message = Object::default();
+    message.insert(name, value);
     if let Some(id) = id {
         message.insert("id", id);
     }
