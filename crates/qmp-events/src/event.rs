@@ -118,17 +118,11 @@ macro_rules! wire_events {
                 }
             }
 
-            /// Serializes `data` as an object; as nothing if the event came without.
-            ///
-            /// # Errors
-            ///
-            /// Those of the serializer.
-            pub fn serialize_data<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            /// Prints `data` as a QEMU does; an event without any prints an object without members, or `null`.
+            pub fn print_data<P: $crate::Printer>(&self, printer: &mut P) {
                 match self {
-                    $(Self::$variant(data) => serde::Serialize::serialize(data, serializer),)*
-                    Self::Undecodable { data, .. } | Self::Unknown { data, .. } => {
-                        serde::Serialize::serialize(data, serializer)
-                    }
+                    $(Self::$variant(data) => $crate::Print::print(data, printer),)*
+                    Self::Undecodable { data, .. } | Self::Unknown { data, .. } => printer.other(data),
                 }
             }
 

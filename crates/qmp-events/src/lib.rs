@@ -31,6 +31,7 @@ mod generated;
 pub mod introspection;
 mod json;
 pub mod limiter;
+mod print;
 mod release;
 mod throttle;
 mod validate;
@@ -43,6 +44,7 @@ pub use desc::{
 pub use event::{DecodeError, catalogue};
 pub use generated::*;
 pub use json::JsonType;
+pub use print::{Print, Printer};
 pub use release::{ParseReleaseError, Release};
 pub use throttle::{ExemptDesc, KeyDesc, Throttle, ThrottleDesc};
 pub use validate::validate;

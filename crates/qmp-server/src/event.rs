@@ -1,8 +1,8 @@
 //! Events as an embedder has them: typed, of its own types, or as text.
 
-use qmp_events::{Event, EventKind};
+use qmp_events::{Event, EventKind, Print, Printer};
 use qmp_wire::dialect::{self, Hidden};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// An event that can be emitted.
 ///
@@ -31,7 +31,14 @@ impl EmitEvent for Event {
     }
 
     fn write_data(&self, hidden: &[Hidden], out: &mut Vec<u8>) -> bool {
-        write(&Data(self), hidden, out)
+        let start = out.len();
+        self.print_data(&mut DialectPrinter { hidden, out });
+        // Data of an event that was not decoded may be anything.
+        let has_members = out[start..].starts_with(b"{\"");
+        if !has_members {
+            out.truncate(start);
+        }
+        has_members
     }
 }
 
@@ -47,15 +54,6 @@ impl EmitEvent for EventKind {
 
     fn write_data(&self, _: &[Hidden], _: &mut Vec<u8>) -> bool {
         false
-    }
-}
-
-/// The data of a typed event.
-struct Data<'a>(&'a Event);
-
-impl Serialize for Data<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_data(serializer)
     }
 }
 
@@ -94,6 +92,47 @@ impl EmitEvent for RawEvent<'_> {
 
     fn write_data(&self, hidden: &[Hidden], out: &mut Vec<u8>) -> bool {
         self.data.is_some_and(|data| write(&dialect::Value::read(data.as_bytes()), hidden, out))
+    }
+}
+
+/// Prints the types of the catalogue.
+struct DialectPrinter<'a> {
+    hidden: &'a [Hidden],
+    out: &'a mut Vec<u8>,
+}
+
+impl Printer for DialectPrinter<'_> {
+    #[inline]
+    fn object(&mut self, members: impl FnOnce(&mut Self)) {
+        const SEPARATOR: &[u8] = b", ";
+        self.out.push(b'{');
+        members(self);
+        // Each member has a separator behind it.
+        if self.out.ends_with(SEPARATOR) {
+            self.out.truncate(self.out.len() - SEPARATOR.len());
+        }
+        self.out.push(b'}');
+    }
+
+    #[inline]
+    fn member(&mut self, name: &'static str, value: &impl Print) {
+        let hidden = self.hidden.iter().find(|hidden| *hidden.name == *name);
+        let within = hidden.map_or(&[][..], |hidden| &hidden.within);
+        if hidden.is_some() && within.is_empty() {
+            return;
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\": ");
+        value.print(&mut DialectPrinter { hidden: within, out: self.out });
+        self.out.extend_from_slice(b", ");
+    }
+
+    fn other(&mut self, value: &impl Serialize) {
+        if dialect::write(value, self.hidden, self.out).is_err() {
+            // No type of the catalogue refuses to be written; were it so, a value must stand here all the same.
+            self.out.extend_from_slice(b"null");
+        }
     }
 }
 

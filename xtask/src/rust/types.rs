@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use qmp_wire::dialect::{Object, Value};
+
 use super::literals::doc;
 use crate::model::{Catalogue, Enum, Member, Module, Struct};
 use crate::release::Release;
@@ -69,7 +71,17 @@ fn write_struct(text: &mut String, name: &str, summary: &str, members: &[Member]
         }
         text.push_str("        }\n");
     }
-    text.push_str("    }\n}\n\n");
+    text.push_str("        printed {\n");
+    for name in printed(members) {
+        _ = writeln!(text, "            {} = {name:?},", names::field(&name));
+    }
+    text.push_str("        }\n    }\n}\n\n");
+}
+
+/// The names of the members in the order in which a QEMU prints them.
+fn printed(members: &[Member]) -> Vec<String> {
+    let object: Object = members.iter().map(|member| (&*member.name, Value::Null)).collect();
+    object.members().into_iter().map(|(name, _)| name.to_owned()).collect()
 }
 
 fn write_member(text: &mut String, member: &Member) {

@@ -45,6 +45,8 @@ macro_rules! wire_enum {
             }
         }
 
+        impl $crate::Print for $name {}
+
         impl $crate::wire::Decode for $name {
             fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::Unfit> {
                 reader.string().map(|value| Self::from(&*value))

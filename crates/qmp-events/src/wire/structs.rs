@@ -9,12 +9,15 @@ pub(crate) trait WireObject {
 }
 
 /// Defines an object type: members that every release has, those that may be absent, and unknown ones.
+///
+/// The known ones are listed once more as `printed`, in the order in which a QEMU prints them.
 macro_rules! wire_struct {
     (
         $(#[$meta:meta])*
         $name:ident {
             required { $($(#[$required_meta:meta])* $required:ident: $required_ty:ty = $required_wire:literal,)* }
             optional { $($(#[$optional_meta:meta])* $optional:ident: $optional_ty:ty = $optional_wire:literal,)* }
+            printed { $($printed:ident = $printed_wire:literal,)* }
         }
     ) => {
         $(#[$meta])*
@@ -50,6 +53,18 @@ macro_rules! wire_struct {
                 let mut map = serializer.serialize_map(None)?;
                 $crate::wire::WireObject::serialize_members(self, &mut map)?;
                 serde::ser::SerializeMap::end(map)
+            }
+        }
+
+        impl $crate::Print for $name {
+            /// With members that the catalogue does not know, the order is found out by the printer.
+            fn print<P: $crate::Printer>(&self, printer: &mut P) {
+                if !self.unknown.is_empty() {
+                    return printer.other(self);
+                }
+                printer.object(|printer| {
+                    $($crate::Print::print_member(&self.$printed, $printed_wire, printer);)*
+                });
             }
         }
 

@@ -45,6 +45,9 @@ macro_rules! wire_union {
             }
         }
 
+        // Where the tag stands depends on the branch: the order is left to the printer.
+        impl $crate::Print for $name {}
+
         impl $crate::wire::Decode for $name {
             fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::Unfit> {
                 let value = reader.tag($tag)?;

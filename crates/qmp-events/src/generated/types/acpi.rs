@@ -29,6 +29,13 @@ wire_struct! {
             /// Identifier of the device in the slot; absent when it has none or is gone already.
             device: Box<str> = "device",
         }
+        printed {
+            device = "device",
+            source = "source",
+            status = "status",
+            slot = "slot",
+            slot_type = "slot-type",
+        }
     }
 }
 
@@ -40,5 +47,8 @@ wire_struct! {
             info: super::ACPIOSTInfo = "info",
         }
         optional {}
+        printed {
+            info = "info",
+        }
     }
 }

@@ -45,6 +45,14 @@ wire_struct! {
             /// Whether the image is unusable for writing from here on; false for damage that reading merely stumbled over. Since 2.2.
             fatal: bool = "fatal",
         }
+        printed {
+            device = "device",
+            msg = "msg",
+            offset = "offset",
+            node_name = "node-name",
+            fatal = "fatal",
+            size = "size",
+        }
     }
 }
 
@@ -69,6 +77,15 @@ wire_struct! {
             /// The host's error as text for people; not made for parsing. Since 2.2.
             reason: Box<str> = "reason",
         }
+        printed {
+            device = "device",
+            nospace = "nospace",
+            node_name = "node-name",
+            qom_path = "qom-path",
+            reason = "reason",
+            operation = "operation",
+            action = "action",
+        }
     }
 }
 
@@ -88,6 +105,13 @@ wire_struct! {
             speed: i64 = "speed",
         }
         optional {}
+        printed {
+            device = "device",
+            len = "len",
+            offset = "offset",
+            speed = "speed",
+            r#type = "type",
+        }
     }
 }
 
@@ -110,6 +134,14 @@ wire_struct! {
             /// Text for people on why the job failed; absent on success and not made for parsing.
             error: Box<str> = "error",
         }
+        printed {
+            device = "device",
+            len = "len",
+            offset = "offset",
+            speed = "speed",
+            r#type = "type",
+            error = "error",
+        }
     }
 }
 
@@ -125,6 +157,11 @@ wire_struct! {
             action: super::BlockErrorAction = "action",
         }
         optional {}
+        printed {
+            device = "device",
+            operation = "operation",
+            action = "action",
+        }
     }
 }
 
@@ -138,6 +175,10 @@ wire_struct! {
             id: Box<str> = "id",
         }
         optional {}
+        printed {
+            r#type = "type",
+            id = "id",
+        }
     }
 }
 
@@ -157,6 +198,13 @@ wire_struct! {
             speed: i64 = "speed",
         }
         optional {}
+        printed {
+            device = "device",
+            len = "len",
+            offset = "offset",
+            speed = "speed",
+            r#type = "type",
+        }
     }
 }
 
@@ -172,6 +220,11 @@ wire_struct! {
             write_threshold: u64 = "write-threshold",
         }
         optional {}
+        printed {
+            node_name = "node-name",
+            write_threshold = "write-threshold",
+            amount_exceeded = "amount-exceeded",
+        }
     }
 }
 
@@ -188,6 +241,11 @@ wire_struct! {
             /// Identifier of the drive, or its path in the object tree when it has none. Since 2.8.
             id: Box<str> = "id",
         }
+        printed {
+            device = "device",
+            tray_open = "tray-open",
+            id = "id",
+        }
     }
 }
 
@@ -201,6 +259,10 @@ wire_struct! {
             connected: bool = "connected",
         }
         optional {}
+        printed {
+            connected = "connected",
+            id = "id",
+        }
     }
 }
 
@@ -216,6 +278,11 @@ wire_struct! {
             sectors_count: i64 = "sectors-count",
         }
         optional {}
+        printed {
+            reference = "reference",
+            sectors_count = "sectors-count",
+            sector_num = "sector-num",
+        }
     }
 }
 
@@ -235,6 +302,13 @@ wire_struct! {
             r#type: super::QuorumOpType = "type",
             /// The host's error as text for people; absent when the child merely lost the vote.
             error: Box<str> = "error",
+        }
+        printed {
+            node_name = "node-name",
+            sectors_count = "sectors-count",
+            sector_num = "sector-num",
+            r#type = "type",
+            error = "error",
         }
     }
 }

@@ -10,5 +10,8 @@ wire_struct! {
             id: Box<str> = "id",
         }
         optional {}
+        printed {
+            id = "id",
+        }
     }
 }

@@ -12,5 +12,9 @@ wire_struct! {
             open: bool = "open",
         }
         optional {}
+        printed {
+            open = "open",
+            id = "id",
+        }
     }
 }

@@ -28,6 +28,11 @@ wire_struct! {
             total: i64 = "total",
         }
         optional {}
+        printed {
+            total = "total",
+            status = "status",
+            completed = "completed",
+        }
     }
 }
 
@@ -41,6 +46,10 @@ wire_struct! {
         optional {
             /// Text for people on what went wrong; absent on success and not made for parsing.
             error: Box<str> = "error",
+        }
+        printed {
+            result = "result",
+            error = "error",
         }
     }
 }

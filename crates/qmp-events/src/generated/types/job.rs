@@ -64,5 +64,9 @@ wire_struct! {
             status: super::JobStatus = "status",
         }
         optional {}
+        printed {
+            status = "status",
+            id = "id",
+        }
     }
 }

@@ -10,6 +10,9 @@ wire_struct! {
             actual: i64 = "actual",
         }
         optional {}
+        printed {
+            actual = "actual",
+        }
     }
 }
 
@@ -23,6 +26,10 @@ wire_struct! {
             available: u64 = "available",
         }
         optional {}
+        printed {
+            available = "available",
+            committed = "committed",
+        }
     }
 }
 
@@ -39,6 +46,11 @@ wire_struct! {
             /// Path of the device in the object tree. Since 6.2.
             qom_path: Box<str> = "qom-path",
         }
+        printed {
+            size = "size",
+            qom_path = "qom-path",
+            id = "id",
+        }
     }
 }
 
@@ -52,5 +64,9 @@ wire_struct! {
             msg: Box<str> = "msg",
         }
         optional {}
+        printed {
+            device = "device",
+            msg = "msg",
+        }
     }
 }

@@ -20,5 +20,8 @@ wire_struct! {
             polarization: super::S390CpuPolarization = "polarization",
         }
         optional {}
+        printed {
+            polarization = "polarization",
+        }
     }
 }

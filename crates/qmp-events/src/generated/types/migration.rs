@@ -78,6 +78,10 @@ wire_struct! {
             reason: super::COLOExitReason = "reason",
         }
         optional {}
+        printed {
+            mode = "mode",
+            reason = "reason",
+        }
     }
 }
 
@@ -89,6 +93,9 @@ wire_struct! {
             status: super::MigrationStatus = "status",
         }
         optional {}
+        printed {
+            status = "status",
+        }
     }
 }
 
@@ -100,6 +107,9 @@ wire_struct! {
             pass: i64 = "pass",
         }
         optional {}
+        printed {
+            pass = "pass",
+        }
     }
 }
 
@@ -111,5 +121,8 @@ wire_struct! {
             device_id: Box<str> = "device-id",
         }
         optional {}
+        printed {
+            device_id = "device-id",
+        }
     }
 }

@@ -20,6 +20,10 @@ wire_struct! {
             reason: super::CommandDropReason = "reason",
         }
         optional {}
+        printed {
+            reason = "reason",
+            id = "id",
+        }
     }
 }
 
@@ -33,6 +37,10 @@ wire_struct! {
         optional {
             /// Path of the clock device in the object tree. Since 7.0.
             qom_path: Box<str> = "qom-path",
+        }
+        printed {
+            offset = "offset",
+            qom_path = "qom-path",
         }
     }
 }
@@ -51,5 +59,11 @@ wire_struct! {
             dev_qom_path: Box<str> = "dev-qom-path",
         }
         optional {}
+        printed {
+            vfu_qom_path = "vfu-qom-path",
+            vfu_id = "vfu-id",
+            dev_qom_path = "dev-qom-path",
+            dev_id = "dev-id",
+        }
     }
 }

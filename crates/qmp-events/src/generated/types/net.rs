@@ -10,6 +10,9 @@ wire_struct! {
             device_id: Box<str> = "device-id",
         }
         optional {}
+        printed {
+            device_id = "device-id",
+        }
     }
 }
 
@@ -23,6 +26,10 @@ wire_struct! {
             addr: super::SocketAddress = "addr",
         }
         optional {}
+        printed {
+            netdev_id = "netdev-id",
+            addr = "addr",
+        }
     }
 }
 
@@ -34,6 +41,9 @@ wire_struct! {
             netdev_id: Box<str> = "netdev-id",
         }
         optional {}
+        printed {
+            netdev_id = "netdev-id",
+        }
     }
 }
 
@@ -47,6 +57,10 @@ wire_struct! {
             chardev_id: Box<str> = "chardev-id",
         }
         optional {}
+        printed {
+            netdev_id = "netdev-id",
+            chardev_id = "chardev-id",
+        }
     }
 }
 
@@ -58,6 +72,9 @@ wire_struct! {
             netdev_id: Box<str> = "netdev-id",
         }
         optional {}
+        printed {
+            netdev_id = "netdev-id",
+        }
     }
 }
 
@@ -71,6 +88,10 @@ wire_struct! {
         optional {
             /// Identifier of the network device; absent when it has none.
             name: Box<str> = "name",
+        }
+        printed {
+            name = "name",
+            path = "path",
         }
     }
 }

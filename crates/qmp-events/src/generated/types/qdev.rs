@@ -13,6 +13,10 @@ wire_struct! {
             /// Identifier of the device; absent when it has none.
             device: Box<str> = "device",
         }
+        printed {
+            device = "device",
+            path = "path",
+        }
     }
 }
 
@@ -26,6 +30,10 @@ wire_struct! {
         optional {
             /// Identifier of the device; absent when it has none.
             device: Box<str> = "device",
+        }
+        printed {
+            device = "device",
+            path = "path",
         }
     }
 }

@@ -16,5 +16,11 @@ wire_struct! {
             interface_id: u64 = "interface-id",
         }
         optional {}
+        printed {
+            netdev = "netdev",
+            interface_id = "interface-id",
+            gid_status = "gid-status",
+            subnet_prefix = "subnet-prefix",
+        }
     }
 }

@@ -146,6 +146,13 @@ wire_struct! {
             arg5: u64 = "arg5",
         }
         optional {}
+        printed {
+            arg5 = "arg5",
+            arg4 = "arg4",
+            arg3 = "arg3",
+            arg2 = "arg2",
+            arg1 = "arg1",
+        }
     }
 }
 
@@ -163,6 +170,12 @@ wire_struct! {
             reason: super::S390CrashReason = "reason",
         }
         optional {}
+        printed {
+            core = "core",
+            psw_addr = "psw-addr",
+            reason = "reason",
+            psw_mask = "psw-mask",
+        }
     }
 }
 
@@ -179,6 +192,11 @@ wire_struct! {
             /// Guest-physical address of a page with a longer text; absent when the guest named none.
             gpa: u64 = "gpa",
         }
+        printed {
+            error_code = "error-code",
+            message = "message",
+            gpa = "gpa",
+        }
     }
 }
 
@@ -192,6 +210,10 @@ wire_struct! {
             code: u32 = "code",
         }
         optional {}
+        printed {
+            code = "code",
+            set = "set",
+        }
     }
 }
 
@@ -205,6 +227,10 @@ wire_struct! {
             recursive: bool = "recursive",
         }
         optional {}
+        printed {
+            recursive = "recursive",
+            action_required = "action-required",
+        }
     }
 }
 
@@ -219,6 +245,10 @@ wire_struct! {
             /// Details, where the guest gave any.
             info: super::GuestPanicInformation = "info",
         }
+        printed {
+            action = "action",
+            info = "info",
+        }
     }
 }
 
@@ -232,6 +262,10 @@ wire_struct! {
         optional {
             /// Details, where the guest gave any. Since 2.9.
             info: super::GuestPanicInformation = "info",
+        }
+        printed {
+            action = "action",
+            info = "info",
         }
     }
 }
@@ -248,6 +282,11 @@ wire_struct! {
             flags: super::MemoryFailureFlags = "flags",
         }
         optional {}
+        printed {
+            flags = "flags",
+            recipient = "recipient",
+            action = "action",
+        }
     }
 }
 
@@ -260,6 +299,10 @@ wire_struct! {
             guest: bool = "guest",
             /// What caused it: `host-qmp-system-reset` or `guest-reset`. Since 4.0.
             reason: super::ShutdownCause = "reason",
+        }
+        printed {
+            guest = "guest",
+            reason = "reason",
         }
     }
 }
@@ -274,6 +317,10 @@ wire_struct! {
             /// What caused it. Since 4.0.
             reason: super::ShutdownCause = "reason",
         }
+        printed {
+            guest = "guest",
+            reason = "reason",
+        }
     }
 }
 
@@ -285,5 +332,8 @@ wire_struct! {
             action: super::WatchdogAction = "action",
         }
         optional {}
+        printed {
+            action = "action",
+        }
     }
 }

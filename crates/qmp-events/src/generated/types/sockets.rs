@@ -61,6 +61,19 @@ wire_struct! {
             /// Whether multipath TCP is on.
             mptcp: bool = "mptcp",
         }
+        printed {
+            numeric = "numeric",
+            port = "port",
+            mptcp = "mptcp",
+            keep_alive_interval = "keep-alive-interval",
+            ipv6 = "ipv6",
+            ipv4 = "ipv4",
+            keep_alive_idle = "keep-alive-idle",
+            host = "host",
+            keep_alive = "keep-alive",
+            to = "to",
+            keep_alive_count = "keep-alive-count",
+        }
     }
 }
 
@@ -77,6 +90,11 @@ wire_struct! {
             /// Whether an abstract name ends where its text ends; otherwise it is padded with zero bytes to the full length.
             tight: bool = "tight",
         }
+        printed {
+            r#abstract = "abstract",
+            path = "path",
+            tight = "tight",
+        }
     }
 }
 
@@ -90,6 +108,10 @@ wire_struct! {
             port: Box<str> = "port",
         }
         optional {}
+        printed {
+            port = "port",
+            cid = "cid",
+        }
     }
 }
 
@@ -101,6 +123,9 @@ wire_struct! {
             str: Box<str> = "str",
         }
         optional {}
+        printed {
+            str = "str",
+        }
     }
 }
 

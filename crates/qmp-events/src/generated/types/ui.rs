@@ -14,6 +14,11 @@ wire_struct! {
             family: super::NetworkAddressFamily = "family",
         }
         optional {}
+        printed {
+            port = "port",
+            family = "family",
+            host = "host",
+        }
     }
 }
 
@@ -31,6 +36,12 @@ wire_struct! {
         optional {
             /// How the client proved who it is.
             auth: Box<str> = "auth",
+        }
+        printed {
+            auth = "auth",
+            port = "port",
+            family = "family",
+            host = "host",
         }
     }
 }
@@ -55,6 +66,15 @@ wire_struct! {
             tls: bool = "tls",
         }
         optional {}
+        printed {
+            port = "port",
+            family = "family",
+            channel_type = "channel-type",
+            connection_id = "connection-id",
+            host = "host",
+            channel_id = "channel-id",
+            tls = "tls",
+        }
     }
 }
 
@@ -72,6 +92,12 @@ wire_struct! {
         optional {
             /// Whether the connection is a WebSocket. Since 2.3.
             websocket: bool = "websocket",
+        }
+        printed {
+            family = "family",
+            service = "service",
+            host = "host",
+            websocket = "websocket",
         }
     }
 }
@@ -92,6 +118,13 @@ wire_struct! {
             websocket: bool = "websocket",
             /// How clients prove who they are: about twenty values, such as `none`, `vnc`, `sasl` or `vencrypt+x509+sasl`.
             auth: Box<str> = "auth",
+        }
+        printed {
+            auth = "auth",
+            family = "family",
+            service = "service",
+            host = "host",
+            websocket = "websocket",
         }
     }
 }
@@ -115,6 +148,14 @@ wire_struct! {
             /// Name that the client gave by SASL; absent without SASL.
             sasl_username: Box<str> = "sasl_username",
         }
+        printed {
+            family = "family",
+            service = "service",
+            x509_dname = "x509_dname",
+            host = "host",
+            websocket = "websocket",
+            sasl_username = "sasl_username",
+        }
     }
 }
 
@@ -128,6 +169,10 @@ wire_struct! {
             client: super::SpiceBasicInfo = "client",
         }
         optional {}
+        printed {
+            server = "server",
+            client = "client",
+        }
     }
 }
 
@@ -141,6 +186,10 @@ wire_struct! {
             client: super::SpiceBasicInfo = "client",
         }
         optional {}
+        printed {
+            server = "server",
+            client = "client",
+        }
     }
 }
 
@@ -154,6 +203,10 @@ wire_struct! {
             client: super::SpiceChannel = "client",
         }
         optional {}
+        printed {
+            server = "server",
+            client = "client",
+        }
     }
 }
 
@@ -167,6 +220,10 @@ wire_struct! {
             client: super::VncBasicInfo = "client",
         }
         optional {}
+        printed {
+            server = "server",
+            client = "client",
+        }
     }
 }
 
@@ -180,6 +237,10 @@ wire_struct! {
             client: super::VncClientInfo = "client",
         }
         optional {}
+        printed {
+            server = "server",
+            client = "client",
+        }
     }
 }
 
@@ -193,5 +254,9 @@ wire_struct! {
             client: super::VncClientInfo = "client",
         }
         optional {}
+        printed {
+            server = "server",
+            client = "client",
+        }
     }
 }

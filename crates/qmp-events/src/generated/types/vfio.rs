@@ -36,5 +36,10 @@ wire_struct! {
             device_state: super::QapiVfioMigrationState = "device-state",
         }
         optional {}
+        printed {
+            device_state = "device-state",
+            device_id = "device-id",
+            qom_path = "qom-path",
+        }
     }
 }
