@@ -1,0 +1,48 @@
+//! What can be done to a machine, by its name.
+
+use qmp_server::CommandError;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Something to do: a command of QEMU's, or what the guest (`x-guest-…`) or the host (`x-host-…`) does.
+///
+/// `{"execute": "x-guest-watchdog"}` and `{"execute": "device_del", "arguments": {"id": "net0"}}` are actions.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    /// The command's name.
+    pub execute: Box<str>,
+    /// Its arguments.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub arguments: Map<String, Value>,
+}
+
+impl Action {
+    /// An action without arguments.
+    #[must_use]
+    pub fn new(execute: &str) -> Self {
+        Self { execute: execute.into(), arguments: Map::new() }
+    }
+
+    /// With an argument.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.arguments.insert(name.into(), value.into());
+        self
+    }
+}
+
+/// Errors of doing something to a machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActionError {
+    /// The machine refused, as it would refuse a client.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// The machine exited: there is nobody to do anything.
+    #[error("the machine exited with status {status}")]
+    Exited {
+        /// The exit status that a QEMU would have.
+        status: i32,
+    },
+}

@@ -1,0 +1,83 @@
+//! The clock of a machine: that of the host, or one that stands still until it is told to move on.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use qmp_server::{Clock, HostClock, ManualClock};
+
+/// Where a machine takes the time from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineClock {
+    /// The clocks of the host.
+    Host,
+    /// A clock that stands at this time since the Unix epoch until [`Running::advance`](crate::Running::advance).
+    Virtual(Duration),
+}
+
+impl Default for MachineClock {
+    /// A virtual clock at the first second of 2026.
+    fn default() -> Self {
+        Self::Virtual(Duration::from_secs(1_767_225_600))
+    }
+}
+
+/// A clock that the machine and its monitor share.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedClock {
+    source: Source,
+    start: Instant,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Host,
+    Virtual(Arc<ManualClock>),
+}
+
+impl SharedClock {
+    pub(crate) fn new(clock: MachineClock) -> Self {
+        let source = match clock {
+            MachineClock::Host => Source::Host,
+            MachineClock::Virtual(wall) => Source::Virtual(Arc::new(ManualClock::new(wall))),
+        };
+        let start = match &source {
+            Source::Host => Instant::now(),
+            Source::Virtual(clock) => clock.monotonic(),
+        };
+        Self { source, start }
+    }
+
+    /// Time since the machine was started.
+    pub(crate) fn now(&self) -> Duration {
+        self.monotonic().saturating_duration_since(self.start)
+    }
+
+    pub(crate) fn is_virtual(&self) -> bool {
+        matches!(self.source, Source::Virtual(_))
+    }
+
+    /// Moves a virtual clock on; the clocks of the host move by themselves.
+    pub(crate) fn advance(&self, by: Duration) {
+        if let Source::Virtual(clock) = &self.source {
+            clock.advance(by);
+        }
+    }
+}
+
+impl Clock for SharedClock {
+    fn monotonic(&self) -> Instant {
+        match &self.source {
+            Source::Host => HostClock.monotonic(),
+            Source::Virtual(clock) => clock.monotonic(),
+        }
+    }
+
+    fn wall(&self) -> Duration {
+        match &self.source {
+            Source::Host => HostClock.wall(),
+            Source::Virtual(clock) => clock.wall(),
+        }
+    }
+}

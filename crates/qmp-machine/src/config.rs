@@ -1,0 +1,96 @@
+//! What machine is to be emulated.
+
+use qmp_events::Release;
+
+use crate::{action::Action, clock::MachineClock, guest::Guest, transitions::Policy};
+
+/// A machine to emulate, with the options that a QEMU has on its command line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MachineConfig {
+    /// The machine's name (`-name`).
+    pub name: Option<Box<str>>,
+    /// Its UUID (`-uuid`).
+    pub uuid: Box<str>,
+    /// The release of QEMU that it claims to be.
+    pub release: (u32, u32, u32),
+    /// The package text of the greeting.
+    pub package: Box<str>,
+    /// Whether it waits for `cont` (`-S`).
+    pub start_stopped: bool,
+    /// Whether it waits for a migration (`-incoming defer`).
+    pub incoming: bool,
+    /// What it does at a shutdown, a reboot, a panic and a watchdog (`-no-shutdown`, `-no-reboot`, `-action`).
+    pub policy: Policy,
+    /// Memory in bytes (`-m`).
+    pub memory_bytes: u64,
+    /// Processors (`-smp`).
+    pub cpus: u32,
+    /// Whether an operating system runs in it.
+    pub guest: Guest,
+    /// Its devices, block devices and back ends, by the commands that make them: `device_add`, `blockdev-add`,
+    /// `netdev_add`, `chardev-add`, `object-add`.
+    pub devices: Vec<Action>,
+    /// Where it takes the time from.
+    pub clock: MachineClock,
+    /// Where its random numbers begin.
+    pub seed: u64,
+}
+
+impl MachineConfig {
+    /// A machine without devices and operating system, as `-nodefaults` makes it.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self { devices: Vec::new(), guest: Guest::Absent, ..Self::default() }
+    }
+
+    /// The release that the machine claims to be.
+    #[must_use]
+    pub fn claimed_release(&self) -> Release {
+        let (major, minor, micro) = self.release;
+        let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+        Release::from_version(number(major), number(minor), number(micro))
+    }
+}
+
+impl Default for MachineConfig {
+    /// A PC that runs, of the newest release, with a disk, a CD drive, a network card and what else a guest has.
+    fn default() -> Self {
+        Self {
+            name: None,
+            uuid: "00000000-0000-0000-0000-000000000000".into(),
+            release: (11, 1, 3),
+            package: "".into(),
+            start_stopped: false,
+            incoming: false,
+            policy: Policy::default(),
+            memory_bytes: 1 << 30,
+            cpus: 1,
+            guest: Guest::default(),
+            devices: usual_devices(),
+            clock: MachineClock::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// The devices of a usual PC.
+fn usual_devices() -> Vec<Action> {
+    let device = |driver: &str, id: &str| Action::new("device_add").with("driver", driver).with("id", id);
+    let node = |driver: &str, name: &str| {
+        Action::new("blockdev-add").with("driver", driver).with("node-name", name).with("size", 1_u64 << 30)
+    };
+    vec![
+        node("null-co", "disk0-node"),
+        device("virtio-blk-pci", "disk0").with("drive", "disk0-node"),
+        device("ide-cd", "cd0"),
+        Action::new("netdev_add").with("type", "user").with("id", "lan0"),
+        device("virtio-net-pci", "net0").with("netdev", "lan0"),
+        device("virtio-serial-pci", "serial0"),
+        device("virtserialport", "agent0"),
+        device("virtio-balloon-pci", "balloon0"),
+        device("qemu-xhci", "xhci0"),
+        device("usb-tablet", "tablet0"),
+        device("i6300esb", "watchdog0"),
+        device("pvpanic", "pvpanic0"),
+    ]
+}

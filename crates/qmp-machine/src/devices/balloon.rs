@@ -1,0 +1,110 @@
+//! The memory balloon.
+
+use std::time::Duration;
+
+use qmp_events::{EventKind, Release};
+use qmp_server::{CommandError, ObjectType, Type};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::power::expect_running;
+use crate::{
+    table::{Entry, device_not_active, generic},
+    vm::Vm,
+};
+
+/// How much memory the guest has; `None` for all.
+#[derive(Debug, Default)]
+pub(crate) struct Balloon {
+    actual: Option<u64>,
+    target: Option<u64>,
+}
+
+/// How often a guest tells how far it is, and how much memory it hands over in that time.
+const STEP: Duration = Duration::from_millis(100);
+/// What a guest gives back or takes at a time, in bytes: a large change is several events, as with a real balloon.
+const STEP_BYTES: u64 = 64 << 20;
+
+/// Source: measured; 7.2 names another parameter than the one that the command has.
+const NAMES_VALUE_SINCE: Release = Release::new(8, 0);
+
+#[derive(Deserialize)]
+struct SetBalloon {
+    value: i64,
+}
+
+#[derive(Deserialize)]
+struct Actual {
+    actual: u64,
+}
+
+pub(crate) fn commands() -> Vec<Entry> {
+    let actual = |arguments: ObjectType| arguments.required("actual", Type::Size);
+    vec![
+        Entry::new("balloon", |arguments| arguments.required("value", Type::Int), set_balloon),
+        Entry::plain("query-balloon", |vm| {
+            expect_device(vm)?;
+            Ok(json!({"actual": memory(vm)}))
+        }),
+        Entry::new("x-guest-balloon", actual, |vm, Actual { actual }| {
+            expect_running(vm)?;
+            expect_device(vm)?;
+            settle(vm, actual);
+            Ok(())
+        }),
+    ]
+}
+
+fn memory(vm: &Vm) -> u64 {
+    vm.devices.balloon.actual.unwrap_or(vm.config.memory_bytes)
+}
+
+fn expect_device(vm: &Vm) -> Result<(), CommandError> {
+    match vm.devices.bus.first("virtio-balloon") {
+        Some(_) => Ok(()),
+        None => Err(device_not_active("No balloon device has been activated")),
+    }
+}
+
+fn set_balloon(vm: &mut Vm, SetBalloon { value }: SetBalloon) -> Result<(), CommandError> {
+    expect_device(vm)?;
+    let name = if vm.release >= NAMES_VALUE_SINCE { "value" } else { "target" };
+    let target = u64::try_from(value).ok().filter(|value| *value > 0);
+    let target = target.ok_or_else(|| generic(format!("Parameter '{name}' expects a size")))?;
+    let moves_already = vm.devices.balloon.target.replace(target).is_some();
+    if !moves_already {
+        vm.soon(approach);
+    }
+    Ok(())
+}
+
+/// The guest hands over some memory, or takes some back, until it has what it was told to have.
+fn approach(vm: &mut Vm) {
+    let Some(target) = vm.devices.balloon.target else { return };
+    if !vm.guest_listens() {
+        vm.devices.balloon.target = None;
+        return;
+    }
+    let target = target.min(vm.config.memory_bytes);
+    let before = memory(vm);
+    let step = before.abs_diff(target).min(STEP_BYTES);
+    let after = if target < before { before - step } else { before + step };
+    settle(vm, after);
+    if after == target {
+        vm.devices.balloon.target = None;
+    } else {
+        vm.later(STEP, approach);
+    }
+}
+
+fn settle(vm: &mut Vm, actual: u64) {
+    if memory(vm) != actual {
+        vm.devices.balloon.actual = Some(actual);
+        vm.raise(EventKind::BalloonChange, json!({"actual": actual}));
+    }
+}
+
+/// A reset gives all memory back.
+pub(super) fn at_reset(vm: &mut Vm) {
+    vm.devices.balloon = Balloon::default();
+}

@@ -1,0 +1,78 @@
+//! Reads and writes of the guest.
+
+use qmp_server::{CommandError, ObjectType, Type};
+use serde::Deserialize;
+
+use super::{
+    corruption, errors,
+    faults::{Operation, access},
+    nodes, quorum,
+};
+use crate::{
+    devices::{jobs, power::expect_running},
+    table::{Entry, generic},
+    vm::Vm,
+};
+
+/// A request of a device to its node.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// Path of the device.
+    pub(crate) path: Box<str>,
+    pub(crate) node: Box<str>,
+    pub(crate) operation: Operation,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
+}
+
+#[derive(Deserialize)]
+struct Access {
+    id: Box<str>,
+    offset: Option<u64>,
+    length: Option<u64>,
+}
+
+/// What a guest reads or writes if nothing else is said.
+const LENGTH: u64 = 4096;
+
+pub(super) fn commands() -> Vec<Entry> {
+    let describe = |arguments: ObjectType| {
+        arguments.required("id", Type::Str).optional("offset", Type::Uint64).optional("length", Type::Uint64)
+    };
+    vec![
+        Entry::new("x-guest-read", describe, |vm, wanted| guest(vm, &wanted, Operation::Read)),
+        Entry::new("x-guest-write", describe, |vm, wanted| guest(vm, &wanted, Operation::Write)),
+        Entry::new("x-guest-flush", describe, |vm, wanted| guest(vm, &wanted, Operation::Flush)),
+    ]
+}
+
+fn guest(vm: &mut Vm, wanted: &Access, operation: Operation) -> Result<(), CommandError> {
+    expect_running(vm)?;
+    let device = vm.devices.bus.expect(&wanted.id)?;
+    let Some(node) = device.text("drive") else {
+        return Err(generic(format!("Device '{}' has no medium", wanted.id)));
+    };
+    let length = wanted.length.unwrap_or(LENGTH);
+    let (path, node) = (device.path.clone(), node.into());
+    submit(vm, Request { path, node, operation, offset: wanted.offset.unwrap_or(0), length });
+    Ok(())
+}
+
+/// Carries a request out, or fails it as the device's policy says.
+pub(super) fn submit(vm: &mut Vm, request: Request) {
+    let node = vm.devices.block.nodes.get(&request.node).cloned();
+    let is_quorum = node.as_ref().is_some_and(|node| &*node.driver == "quorum");
+    if node.is_some_and(|node| node.corruption.is_some()) && corruption::stumble(vm, &request) {
+        return;
+    }
+    let result =
+        if is_quorum { quorum::vote(vm, &request) } else { access(vm, &request.node, request.operation) };
+    match result {
+        Ok(()) if request.operation == Operation::Write => {
+            nodes::note_write(vm, &request.node, request.offset.saturating_add(request.length));
+            jobs::mirror_write(vm, &request.node);
+        }
+        Ok(()) => {}
+        Err(error) => errors::fail(vm, request, error),
+    }
+}

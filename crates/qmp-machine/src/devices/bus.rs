@@ -1,0 +1,282 @@
+//! Devices: plugging them in, asking for their removal, and what the guest says to that.
+//!
+//! Some devices go at once; those of PCI and memory modules wait for the guest, and at the latest go with a reset.
+
+use qmp_events::EventKind;
+use qmp_server::{CommandError, ObjectType, Type};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    devices::power::guest,
+    guest::UNPLUG_AFTER,
+    table::{Entry, device_not_found, generic, optional_any},
+    vm::Vm,
+};
+
+/// The devices of a machine, in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Bus {
+    devices: Vec<Device>,
+    /// Devices without identifier that there were so far.
+    anonymous: usize,
+}
+
+/// A device.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    pub(crate) id: Option<Box<str>>,
+    pub(crate) driver: Box<str>,
+    /// Its path in the object tree.
+    pub(crate) path: Box<str>,
+    /// What it was made with.
+    pub(crate) properties: Map<String, Value>,
+    /// Whether its removal was asked for and waits for the guest.
+    pub(crate) leaving: bool,
+    /// Whether it was plugged in while the machine existed.
+    pub(crate) hotplugged: bool,
+}
+
+/// How a device goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unplug {
+    AtOnce,
+    /// The guest has to let it go, or a reset.
+    Asked,
+    /// The guest has to let it go; a reset does not help.
+    AskedOnly,
+    /// It sits on a bus that lets nothing go.
+    Never,
+}
+
+impl Device {
+    /// The property of that name, if it is a string.
+    pub(crate) fn text(&self, property: &str) -> Option<&str> {
+        self.properties.get(property)?.as_str()
+    }
+
+    /// Whether the driver is of this family: `virtio-mem` stands for `virtio-mem-pci`, too.
+    pub(crate) fn is(&self, family: &str) -> bool {
+        self.driver.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
+
+    fn unplug(&self) -> Unplug {
+        match &*self.driver {
+            driver if driver.starts_with("usb-") || driver.starts_with("scsi-") => Unplug::AtOnce,
+            "virtserialport" | "virtconsole" => Unplug::AtOnce,
+            driver if driver.starts_with("ide-") => Unplug::Never,
+            "ib700" | "pvpanic" | "isa-serial" => Unplug::Never,
+            "pc-dimm" | "nvdimm" => Unplug::AskedOnly,
+            driver if driver.ends_with("-cpu") => Unplug::AskedOnly,
+            _ => Unplug::Asked,
+        }
+    }
+
+    /// Whether it is a proxy that holds the device proper, which goes first.
+    fn has_backend(&self) -> bool {
+        self.driver.starts_with("virtio-")
+    }
+}
+
+impl Bus {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// The device of that identifier or path.
+    pub(crate) fn find(&self, id: &str) -> Option<&Device> {
+        self.devices.iter().find(|device| device.id.as_deref() == Some(id) || *device.path == *id)
+    }
+
+    fn find_mut(&mut self, id: &str) -> Option<&mut Device> {
+        self.devices.iter_mut().find(|device| device.id.as_deref() == Some(id) || *device.path == *id)
+    }
+
+    /// The device of that identifier.
+    ///
+    /// # Errors
+    ///
+    /// `DeviceNotFound`.
+    pub(crate) fn expect(&self, id: &str) -> Result<&Device, CommandError> {
+        self.find(id).ok_or_else(|| device_not_found(id))
+    }
+
+    /// The first device of a family of drivers.
+    pub(crate) fn first(&self, family: &str) -> Option<&Device> {
+        self.devices.iter().find(|device| device.is(family))
+    }
+
+    /// Gives the device of that path a property, or takes it away.
+    pub(crate) fn set_property(&mut self, path: &str, name: &str, value: Option<Value>) {
+        let Some(device) = self.find_mut(path) else { return };
+        match value {
+            Some(value) => device.properties.insert(name.into(), value),
+            None => device.properties.remove(name),
+        };
+    }
+
+    /// All devices, in the order in which they came.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter()
+    }
+}
+
+#[derive(Deserialize)]
+struct Add {
+    driver: Box<str>,
+    id: Option<Box<str>>,
+    #[serde(flatten)]
+    properties: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Id {
+    id: Box<str>,
+}
+
+/// Properties that `device_add` takes here; a QEMU takes those of the driver.
+const PROPERTIES: &str = "\
+    addr apic-id bootindex bus chardev core-id device_id disable-legacy drive failover \
+    failover_pair_id fw-version host hotplug iothread lun mac max-size memdev migration-events \
+    multifunction name netdev node node-id nr num-queues port q-zone removable requested-size rerror \
+    scsi-id serial share-rw slot socket-id sysfsdev thread-id unit werror";
+
+pub(crate) fn commands() -> Vec<Entry> {
+    let add = |arguments: ObjectType| {
+        let arguments = arguments.required("driver", Type::Str).optional("id", Type::Str);
+        optional_any(arguments, PROPERTIES)
+    };
+    let with_id = |arguments: ObjectType| arguments.required("id", Type::Str);
+    vec![
+        Entry::new("device_add", add, device_add),
+        Entry::new("device_del", with_id, |vm, Id { id }| device_del(vm, &id)),
+        Entry::new("x-guest-release-device", with_id, |vm, Id { id }| release(vm, &id)),
+        Entry::new("x-guest-refuse-unplug", with_id, |vm, Id { id }| refuse(vm, &id)),
+        guest("x-guest-release-all", |vm| release_waiting(vm, |_| true)),
+    ]
+}
+
+fn device_add(vm: &mut Vm, Add { driver, id, properties }: Add) -> Result<(), CommandError> {
+    super::expect_room(vm)?;
+    if let Some(id) = &id
+        && vm.devices.bus.devices.iter().any(|device| device.id.as_ref() == Some(id))
+    {
+        return Err(generic(format!("Duplicate device ID '{id}'")));
+    }
+    if !is_driver(&driver) {
+        return Err(generic(format!("'{driver}' is not a valid device model name")));
+    }
+    let bus = &mut vm.devices.bus;
+    let path: Box<str> = match &id {
+        Some(id) => format!("/machine/peripheral/{id}").into(),
+        None => {
+            bus.anonymous += 1;
+            format!("/machine/peripheral-anon/device[{}]", bus.anonymous - 1).into()
+        }
+    };
+    let hotplugged = !vm.runs.is_empty();
+    let device = Device { id, driver, path: path.clone(), properties, leaving: false, hotplugged };
+    super::memory::check_plug(vm, &device)?;
+    vm.devices.bus.devices.push(device);
+    super::at_plug(vm, &path);
+    Ok(())
+}
+
+/// Whether a name may be one of a driver: those of families that exist.
+fn is_driver(name: &str) -> bool {
+    const FAMILIES: &str = "\
+    ac97 cxl- e1000 hv- i6300esb ib700 ich9- ide- igb intel- ioh3420 isa- ivshmem megasas nvdimm nvme \
+    pc- pci- pcie- piix pvpanic qemu-xhci qxl rtl8139 sclp scsi- usb- vfio- vhost- virtcon virtio- \
+    virtserialport x3130-";
+    name.ends_with("-cpu") || FAMILIES.split_whitespace().any(|family| name.starts_with(family))
+}
+
+fn device_del(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
+    let device = vm.devices.bus.find_mut(id).ok_or_else(|| device_not_found(id))?;
+    let (path, driver) = (device.path.clone(), device.driver.clone());
+    match device.unplug() {
+        Unplug::Never => {
+            let bus = if driver.starts_with("ide-") { "ide" } else { "main-system-bus" };
+            Err(generic(format!("Bus '{bus}' does not support hotplugging")))
+        }
+        Unplug::AtOnce => {
+            // The device is gone for whoever asks next; the event comes when its last user lets go.
+            let at_once = &*driver == "virtserialport" && vm.release >= qmp_events::Release::new(8, 0);
+            if at_once {
+                remove(vm, &path);
+            } else {
+                remove_soon(vm, &path);
+            }
+            Ok(())
+        }
+        Unplug::Asked | Unplug::AskedOnly => {
+            device.leaving = true;
+            if vm.guest_listens() {
+                vm.later(UNPLUG_AFTER, move |vm| {
+                    if vm.guest_listens() {
+                        release_waiting(vm, |device| device.path == path);
+                    }
+                });
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The guest lets a device go, asked or not.
+fn release(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
+    super::power::expect_running(vm)?;
+    let path = vm.devices.bus.expect(id)?.path.clone();
+    remove(vm, &path);
+    Ok(())
+}
+
+/// The guest keeps a device that it was asked for.
+fn refuse(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
+    super::power::expect_running(vm)?;
+    let device = vm.devices.bus.find_mut(id).ok_or_else(|| device_not_found(id))?;
+    device.leaving = false;
+    let device = device.clone();
+    super::memory::tell_refusal(vm, &device);
+    vm.raise(EventKind::DeviceUnplugGuestError, json!({"device": device.id, "path": device.path}));
+    Ok(())
+}
+
+/// After a reset, devices go that wait for the guest.
+pub(super) fn at_reset(vm: &mut Vm) {
+    vm.soon(|vm| release_waiting(vm, |device| device.unplug() == Unplug::Asked));
+}
+
+fn release_waiting(vm: &mut Vm, which: impl Fn(&Device) -> bool) {
+    let waiting = vm.devices.bus.devices.iter().filter(|device| device.leaving && which(device));
+    for path in waiting.map(|device| device.path.clone()).collect::<Vec<_>>() {
+        remove(vm, &path);
+    }
+}
+
+fn take(vm: &mut Vm, path: &str) -> Option<Device> {
+    let place = vm.devices.bus.devices.iter().position(|device| *device.path == *path)?;
+    let device = vm.devices.bus.devices.remove(place);
+    super::at_unplug(vm, &device);
+    Some(device)
+}
+
+fn remove(vm: &mut Vm, path: &str) {
+    if let Some(device) = take(vm, path) {
+        tell_deleted(vm, &device);
+    }
+}
+
+fn remove_soon(vm: &mut Vm, path: &str) {
+    if let Some(device) = take(vm, path) {
+        vm.soon(move |vm| tell_deleted(vm, &device));
+    }
+}
+
+fn tell_deleted(vm: &mut Vm, device: &Device) {
+    if device.has_backend() {
+        vm.raise(EventKind::DeviceDeleted, json!({"path": format!("{}/virtio-backend", device.path)}));
+    }
+    vm.raise(EventKind::DeviceDeleted, json!({"device": device.id, "path": device.path}));
+}

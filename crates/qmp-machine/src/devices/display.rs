@@ -1,0 +1,260 @@
+//! Viewers that come and go: VNC clients, and channels of SPICE clients.
+
+use qmp_events::EventKind;
+use qmp_server::{CommandError, ObjectType, Type};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    table::{Entry, generic},
+    vm::Vm,
+};
+
+/// Who is connected, by the number of the connection.
+#[derive(Debug, Default)]
+pub(crate) struct Display {
+    viewers: Vec<Viewer>,
+    connected: u64,
+    /// Whether a migration is to take the SPICE clients along.
+    pub(super) spice_moves: bool,
+}
+
+impl Display {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.viewers.len()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Viewer {
+    number: u64,
+    protocol: Protocol,
+    host: Box<str>,
+    port: Box<str>,
+    family: Box<str>,
+    websocket: bool,
+    /// Number of the session, which SPICE tells.
+    session: i32,
+    /// What the client proved to be, and which channel it is.
+    identity: Map<String, Value>,
+    initialized: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Vnc,
+    Spice,
+}
+
+#[derive(Deserialize)]
+struct Connect {
+    host: Option<Box<str>>,
+    port: Option<Box<str>>,
+    family: Option<Box<str>>,
+    websocket: Option<bool>,
+}
+
+/// What a client says of itself when it is let in.
+#[derive(Deserialize)]
+struct Initialize {
+    client: u64,
+    #[serde(flatten)]
+    identity: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Client {
+    client: u64,
+}
+
+pub(crate) fn commands() -> Vec<Entry> {
+    [for_protocol(Protocol::Vnc), for_protocol(Protocol::Spice), queries()].into_iter().flatten().collect()
+}
+
+fn for_protocol(protocol: Protocol) -> Vec<Entry> {
+    let (connect, initialize, disconnect) = match protocol {
+        Protocol::Vnc => ("x-host-vnc-connect", "x-host-vnc-initialize", "x-host-vnc-disconnect"),
+        Protocol::Spice => ("x-host-spice-connect", "x-host-spice-initialize", "x-host-spice-disconnect"),
+    };
+    let arrival = |arguments: ObjectType| {
+        arguments
+            .optional("host", Type::Str)
+            .optional("port", Type::Str)
+            .optional(
+                "family",
+                Type::one_of("NetworkAddressFamily", ["ipv4", "ipv6", "unix", "vsock", "unknown"]),
+            )
+            .optional("websocket", Type::Bool)
+    };
+    let identity = move |arguments: ObjectType| {
+        let arguments = arguments.required("client", Type::Uint64);
+        match protocol {
+            Protocol::Vnc => arguments.optional("x509_dname", Type::Str).optional("sasl_username", Type::Str),
+            Protocol::Spice => arguments
+                .optional("connection-id", Type::Int)
+                .optional("channel-type", Type::Int)
+                .optional("channel-id", Type::Int)
+                .optional("tls", Type::Bool),
+        }
+    };
+    let client = |arguments: ObjectType| arguments.required("client", Type::Uint64);
+    vec![
+        Entry::new(connect, arrival, move |vm, arrival| {
+            super::expect_room(vm)?;
+            Ok(arrive(vm, protocol, arrival))
+        }),
+        Entry::new(initialize, identity, move |vm, Initialize { client, identity }| {
+            let viewer = find(vm, protocol, client)?;
+            viewer.identity = identity;
+            viewer.initialized = true;
+            let viewer = viewer.clone();
+            tell(vm, &viewer, Moment::Initialized);
+            Ok(())
+        }),
+        Entry::new(disconnect, client, move |vm, Client { client }| {
+            let viewer = find(vm, protocol, client)?.clone();
+            vm.devices.display.viewers.retain(|other| other.number != client);
+            tell(vm, &viewer, Moment::Disconnected);
+            Ok(())
+        }),
+    ]
+}
+
+fn queries() -> Vec<Entry> {
+    const MOVE: [&str; 5] = ["protocol", "hostname", "port", "tls-port", "cert-subject"];
+    let describe = |arguments: ObjectType| {
+        MOVE.iter().fold(arguments, |arguments, name| match *name {
+            "protocol" | "hostname" => arguments.required(name, Type::Str),
+            _ => arguments.optional(name, Type::Any),
+        })
+    };
+    vec![
+        Entry::new("client_migrate_info", describe, |vm, _: Map<String, Value>| {
+            vm.devices.display.spice_moves = true;
+            Ok(())
+        }),
+        Entry::plain("query-vnc", |vm| {
+            let clients = viewers(vm, Protocol::Vnc).filter(|viewer| viewer.initialized).map(client);
+            let clients: Vec<_> = clients.collect();
+            let server = json!({
+                "enabled": true, "host": "127.0.0.1", "service": "5900", "family": "ipv4", "auth": "none",
+                "clients": clients,
+            });
+            Ok(server)
+        }),
+        Entry::plain("query-spice", |vm| {
+            let channels: Vec<_> =
+                viewers(vm, Protocol::Spice).filter(|viewer| viewer.initialized).map(client).collect();
+            Ok(json!({
+                "enabled": true, "host": "127.0.0.1", "port": 5930, "auth": "none", "migrated": false,
+                "mouse-mode": "server", "compiled-version": "0.15.1", "channels": channels,
+            }))
+        }),
+    ]
+}
+
+fn viewers(vm: &Vm, protocol: Protocol) -> impl Iterator<Item = &Viewer> {
+    vm.devices.display.viewers.iter().filter(move |viewer| viewer.protocol == protocol)
+}
+
+/// Whether a SPICE client is connected.
+pub(super) fn has_spice_client(vm: &Vm) -> bool {
+    viewers(vm, Protocol::Spice).next().is_some()
+}
+
+fn arrive(vm: &mut Vm, protocol: Protocol, Connect { host, port, family, websocket }: Connect) -> Value {
+    let session = connection_id(vm.random.number());
+    let display = &mut vm.devices.display;
+    display.connected += 1;
+    let number = display.connected;
+    let viewer = Viewer {
+        number,
+        protocol,
+        host: host.unwrap_or_else(|| "127.0.0.1".into()),
+        port: port.unwrap_or_else(|| (40_000 + number).to_string().into()),
+        family: family.unwrap_or_else(|| "ipv4".into()),
+        websocket: websocket.unwrap_or(false),
+        identity: Map::new(),
+        session,
+        initialized: false,
+    };
+    display.viewers.push(viewer.clone());
+    tell(vm, &viewer, Moment::Connected);
+    json!({"client": number})
+}
+
+/// SPICE picks the number of a session at random, as a signed one of 32 bits.
+#[expect(clippy::cast_possible_truncation, reason = "half of the random bits are enough")]
+fn connection_id(random: u64) -> i32 {
+    random as i32
+}
+
+fn find(vm: &mut Vm, protocol: Protocol, number: u64) -> Result<&mut Viewer, CommandError> {
+    let mut viewers = vm.devices.display.viewers.iter_mut();
+    let viewer = viewers.find(|viewer| viewer.number == number && viewer.protocol == protocol);
+    viewer.ok_or_else(|| generic(format!("there is no client {number}")))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    Connected,
+    Initialized,
+    Disconnected,
+}
+
+fn tell(vm: &mut Vm, viewer: &Viewer, moment: Moment) {
+    let kind = match (viewer.protocol, moment) {
+        (Protocol::Vnc, Moment::Connected) => EventKind::VncConnected,
+        (Protocol::Vnc, Moment::Initialized) => EventKind::VncInitialized,
+        (Protocol::Vnc, Moment::Disconnected) => EventKind::VncDisconnected,
+        (Protocol::Spice, Moment::Connected) => EventKind::SpiceConnected,
+        (Protocol::Spice, Moment::Initialized) => EventKind::SpiceInitialized,
+        (Protocol::Spice, Moment::Disconnected) => EventKind::SpiceDisconnected,
+    };
+    let mut client = client(viewer);
+    if let (Value::Object(members), true) = (&mut client, is_basic(viewer, moment)) {
+        members.retain(|name, _| ["host", "port", "service", "family", "websocket"].contains(&name.as_str()));
+    }
+    vm.raise(kind, json!({"server": server(viewer, moment), "client": client}));
+}
+
+/// Whether the event tells of the client's address only.
+fn is_basic(viewer: &Viewer, moment: Moment) -> bool {
+    moment == Moment::Connected || moment == Moment::Disconnected && viewer.protocol == Protocol::Spice
+}
+
+fn server(viewer: &Viewer, moment: Moment) -> Value {
+    match viewer.protocol {
+        Protocol::Vnc => json!({
+            "host": "127.0.0.1", "service": "5900", "family": viewer.family, "websocket": viewer.websocket,
+            "auth": "none",
+        }),
+        Protocol::Spice => json!({
+            "host": "127.0.0.1", "port": "5930", "family": viewer.family,
+            "auth": (moment == Moment::Initialized).then_some("none"),
+        }),
+    }
+}
+
+fn client(viewer: &Viewer) -> Value {
+    let mut client = json!({"host": viewer.host, "family": viewer.family});
+    let Value::Object(members) = &mut client else { return client };
+    match viewer.protocol {
+        Protocol::Vnc => {
+            members.insert("service".into(), (*viewer.port).into());
+            members.insert("websocket".into(), viewer.websocket.into());
+        }
+        Protocol::Spice => {
+            members.insert("port".into(), (*viewer.port).into());
+            members.insert("connection-id".into(), viewer.session.into());
+            members.insert("channel-type".into(), 1.into());
+            members.insert("channel-id".into(), 0.into());
+            members.insert("tls".into(), false.into());
+        }
+    }
+    for (name, value) in &viewer.identity {
+        members.insert(name.clone(), value.clone());
+    }
+    client
+}

@@ -1,0 +1,45 @@
+//! Events without a cause, for tests of clients with events that nobody knows.
+
+use qmp_events::EventKind;
+use qmp_server::{ObjectType, Type};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    raised::Raised,
+    table::{Entry, generic},
+    vm::Vm,
+};
+
+#[derive(Deserialize)]
+struct EmitEvent {
+    event: Box<str>,
+    data: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Dropped {
+    id: Value,
+}
+
+pub(crate) fn commands() -> Vec<Entry> {
+    let emit = |arguments: ObjectType| arguments.required("event", Type::Str).optional("data", Type::Any);
+    let dropped = |arguments: ObjectType| arguments.required("id", Type::Any);
+    vec![
+        Entry::new("x-emit", emit, |vm: &mut Vm, EmitEvent { event, data }| {
+            if event.is_empty() || event.contains(|each: char| each.is_control()) {
+                return Err(generic("an event has a name without control characters"));
+            }
+            if data.as_ref().is_some_and(|data| !data.is_object()) {
+                return Err(generic("the data of an event is an object"));
+            }
+            vm.raise_as_is(Raised { name: event, data });
+            Ok(())
+        }),
+        // Releases 2.12 to 3.1 drop a command when a monitor with out-of-band execution is flooded.
+        Entry::new("x-host-drop-command", dropped, |vm, Dropped { id }| {
+            vm.raise(EventKind::CommandDropped, json!({"id": id, "reason": "queue-full"}));
+            Ok(())
+        }),
+    ]
+}

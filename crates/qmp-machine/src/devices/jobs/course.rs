@@ -1,0 +1,280 @@
+//! The course of a job: from its start through its work to its end.
+
+use std::time::Duration;
+
+use qmp_events::{EventKind, Release};
+use serde_json::{Value, json};
+
+use super::{Job, Kind, Policy, Status};
+use crate::{
+    devices::block::{Errno, Operation, access},
+    vm::Vm,
+};
+
+/// How fast a job works that has no limit.
+const BYTES_PER_SECOND: u64 = 1 << 30;
+
+/// How often a job makes progress.
+///
+/// Source: QEMU's jobs sleep in slices of 100 ms when their speed is limited.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Bytes of a node without data that a job is done with before its command is answered.
+const QUICK_BYTES: u64 = 16 << 20;
+
+/// Source: measured; 7.2 pauses jobs once before it cancels them at its exit, 11.1 twice.
+const EXIT_PAUSES_TWICE_SINCE: Release = Release::new(8, 0);
+
+/// Enters a state and tells it.
+pub(super) fn enter(vm: &mut Vm, number: u64, status: Status) {
+    let Some(job) = vm.devices.jobs.by_number(number) else { return };
+    job.status = status;
+    let id = job.id.clone();
+    vm.raise(EventKind::JobStatusChange, json!({"id": id, "status": status.as_str()}));
+}
+
+fn job(vm: &mut Vm, number: u64) -> Option<&mut Job> {
+    vm.devices.jobs.by_number(number)
+}
+
+/// Starts a job that is in the list.
+pub(super) fn start(vm: &mut Vm, number: u64) {
+    enter(vm, number, Status::Created);
+    enter(vm, number, Status::Running);
+    let Some(Job { kind, source, len, speed, .. }) = job(vm, number).cloned() else { return };
+    if kind == Kind::Backup {
+        // A backup holds up input and output of its source while it puts itself before it.
+        enter(vm, number, Status::Paused);
+        enter(vm, number, Status::Running);
+    }
+    let holds_no_data =
+        vm.devices.block.nodes.get(&source).is_some_and(|node| node.driver.starts_with("null-"));
+    if holds_no_data && len <= QUICK_BYTES && speed == 0 {
+        work(vm, number, len);
+    } else {
+        work_on(vm, number);
+    }
+}
+
+/// Goes on working, as fast as it may.
+pub(super) fn work_on(vm: &mut Vm, number: u64) {
+    let Some(Job { len, offset, speed, .. }) = job(vm, number).cloned() else { return };
+    let rate = if speed == 0 { BYTES_PER_SECOND } else { speed };
+    let left = len.saturating_sub(offset);
+    let whole = Duration::from_micros(left.saturating_mul(1_000_000) / rate);
+    let (after, bytes) = match whole <= SLICE {
+        true => (whole, left),
+        false => (SLICE, (rate / 10).max(1)),
+    };
+    vm.later(after, move |vm| {
+        if job(vm, number).is_some_and(|job| job.status == Status::Running && !job.paused) {
+            work(vm, number, bytes);
+        }
+    });
+}
+
+/// Does a piece of the work.
+fn work(vm: &mut Vm, number: u64, bytes: u64) {
+    let Some(Job { kind, source, target, .. }) = job(vm, number).cloned() else { return };
+    let mut copied = if kind.is_block_job() { access(vm, &source, Operation::Read) } else { Ok(()) };
+    let mut operation = Operation::Read;
+    if let (Ok(()), Some(target)) = (copied, &target) {
+        copied = access(vm, target, Operation::Write);
+        operation = Operation::Write;
+    }
+    if let Err(error) = copied {
+        return fail(vm, number, operation, error, bytes);
+    }
+    advance(vm, number, bytes);
+}
+
+fn advance(vm: &mut Vm, number: u64, bytes: u64) {
+    let Some(job) = job(vm, number) else { return };
+    job.offset = job.offset.saturating_add(bytes).min(job.len);
+    if job.offset < job.len {
+        work_on(vm, number);
+    } else if job.kind.gets_ready() {
+        get_ready(vm, number);
+    } else {
+        finish(vm, number);
+    }
+}
+
+fn get_ready(vm: &mut Vm, number: u64) {
+    enter(vm, number, Status::Ready);
+    tell_ready(vm, number);
+}
+
+fn tell_ready(vm: &mut Vm, number: u64) {
+    let Some(job) = job(vm, number) else { return };
+    let data = block_job(job);
+    vm.raise(EventKind::BlockJobReady, data);
+}
+
+/// The members that most events of block jobs share.
+fn block_job(job: &Job) -> Value {
+    json!({
+        "type": job.kind.as_str(), "device": job.id, "len": job.len, "offset": job.offset, "speed": job.speed,
+        "error": job.error,
+    })
+}
+
+/// Does as its policy says when source or target fail.
+fn fail(vm: &mut Vm, number: u64, operation: Operation, error: Errno, bytes: u64) {
+    let Some(job) = job(vm, number) else { return };
+    let policy = if operation == Operation::Read { job.on_source_error } else { job.on_target_error };
+    let action = match policy {
+        Policy::Ignore => "ignore",
+        Policy::Stop => "stop",
+        Policy::Enospc if error == Errno::NoSpace => "stop",
+        Policy::Report | Policy::Enospc | Policy::Auto => "report",
+    };
+    let data = json!({"device": job.id, "operation": operation.as_str(), "action": action});
+    if action == "stop" {
+        job.paused = true;
+        job.io_failed = true;
+    }
+    vm.raise(EventKind::BlockJobError, data);
+    match action {
+        "stop" => pause(vm, number),
+        "ignore" => vm.soon(move |vm| advance(vm, number, bytes)),
+        _ => vm.soon(move |vm| abort(vm, number, error.text())),
+    }
+}
+
+/// A job that was ready falls behind by a write that its target refuses.
+pub(in crate::devices) fn mirror_write(vm: &mut Vm, node: &str) {
+    let jobs = vm.devices.jobs.jobs.iter();
+    let ready =
+        jobs.filter(|job| *job.source == *node && job.status == Status::Ready && job.kind.gets_ready());
+    for (number, target) in ready.map(|job| (job.number, job.target.clone())).collect::<Vec<_>>() {
+        let Some(target) = target else { continue };
+        if let Err(error) = access(vm, &target, Operation::Write) {
+            fail(vm, number, Operation::Write, error, 0);
+        }
+    }
+}
+
+pub(super) fn pause(vm: &mut Vm, number: u64) {
+    let ready = job(vm, number).is_some_and(|job| job.status == Status::Ready);
+    enter(vm, number, if ready { Status::Standby } else { Status::Paused });
+}
+
+/// Goes on after a pause.
+pub(super) fn resume(vm: &mut Vm, number: u64) {
+    let Some(job) = job(vm, number) else { return };
+    let (was_ready, had_failed) = (job.status == Status::Standby, job.io_failed);
+    job.paused = false;
+    job.io_failed = false;
+    if !was_ready {
+        enter(vm, number, Status::Running);
+        let done = vm.devices.jobs.by_number(number).map_or(0, |job| job.len.saturating_sub(job.offset));
+        // What failed is tried again at once.
+        if had_failed {
+            work(vm, number, done.min(QUICK_BYTES));
+        } else {
+            work_on(vm, number);
+        }
+        return;
+    }
+    enter(vm, number, Status::Ready);
+    if had_failed {
+        tell_ready(vm, number);
+    }
+    complete_soon(vm, number);
+}
+
+/// Finishes a job that is ready, if it was told to and is not paused, once the command that is run is answered.
+pub(super) fn complete_soon(vm: &mut Vm, number: u64) {
+    vm.soon(move |vm| {
+        if job(vm, number).is_some_and(|job| job.status == Status::Ready && job.completes) {
+            finish(vm, number);
+        }
+    });
+}
+
+/// The work is done: what is left are the final changes.
+pub(super) fn finish(vm: &mut Vm, number: u64) {
+    enter(vm, number, Status::Waiting);
+    enter(vm, number, Status::Pending);
+    let Some(job) = job(vm, number) else { return };
+    if job.auto_finalize {
+        return complete(vm, number);
+    }
+    if job.kind.is_block_job() {
+        let data = json!({"type": job.kind.as_str(), "id": job.id});
+        vm.raise(EventKind::BlockJobPending, data);
+    }
+}
+
+/// Makes the final changes.
+pub(super) fn complete(vm: &mut Vm, number: u64) {
+    let Some(job) = job(vm, number) else { return };
+    let (is_block_job, data) = (job.kind.is_block_job(), block_job(job));
+    if is_block_job {
+        vm.raise(EventKind::BlockJobCompleted, data);
+    }
+    conclude(vm, number);
+}
+
+/// Rolls the job back after an error.
+pub(super) fn abort(vm: &mut Vm, number: u64, error: &str) {
+    let Some(job) = job(vm, number) else { return };
+    job.error = Some(error.into());
+    enter(vm, number, Status::Aborting);
+    complete(vm, number);
+}
+
+/// Rolls the job back because somebody wants it so.
+pub(super) fn cancel(vm: &mut Vm, number: u64) {
+    let Some(job) = job(vm, number) else { return };
+    match job.status {
+        Status::Paused => {
+            if job.io_failed {
+                // The piece that failed is made again before the job sees that it is cancelled.
+                job.offset = job.offset.saturating_add(QUICK_BYTES).min(job.len);
+            }
+            enter(vm, number, Status::Running);
+        }
+        Status::Standby => enter(vm, number, Status::Ready),
+        Status::Aborting | Status::Concluded | Status::Null => return,
+        _ => {}
+    }
+    enter(vm, number, Status::Aborting);
+    let Some(job) = vm.devices.jobs.by_number(number) else { return };
+    if job.kind.is_block_job() {
+        let data = block_job(job);
+        vm.raise(EventKind::BlockJobCancelled, data);
+    } else {
+        job.error = Some("Operation canceled".into());
+    }
+    conclude(vm, number);
+}
+
+fn conclude(vm: &mut Vm, number: u64) {
+    enter(vm, number, Status::Concluded);
+    if job(vm, number).is_some_and(|job| job.auto_dismiss) {
+        dismiss(vm, number);
+    }
+}
+
+/// Takes a job out of the list.
+pub(super) fn dismiss(vm: &mut Vm, number: u64) {
+    enter(vm, number, Status::Null);
+    vm.devices.jobs.jobs.retain(|job| job.number != number);
+}
+
+/// The process exits: every job is paused and cancelled.
+pub(in crate::devices) fn at_exit(vm: &mut Vm) {
+    let pauses = if vm.release >= EXIT_PAUSES_TWICE_SINCE { 2 } else { 1 };
+    for number in vm.devices.jobs.jobs.iter().map(|job| job.number).collect::<Vec<_>>() {
+        let Some(Job { status, .. }) = job(vm, number).cloned() else { continue };
+        if matches!(status, Status::Running | Status::Ready) {
+            for _ in 0..pauses {
+                pause(vm, number);
+                enter(vm, number, status);
+            }
+        }
+        cancel(vm, number);
+    }
+}

@@ -1,0 +1,210 @@
+//! The commands that start jobs.
+
+use qmp_server::{CommandError, ObjectType, Type};
+use serde::Deserialize;
+
+use super::{Job, Kind, Policy, Status, course};
+use crate::{
+    devices::block::expect,
+    table::{Entry, generic, optional_any},
+    vm::Vm,
+};
+
+/// The arguments of all commands that start block jobs; each takes some of them.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Start {
+    job_id: Option<Box<str>>,
+    device: Box<str>,
+    target: Option<Box<str>>,
+    top: Option<Box<str>>,
+    top_node: Option<Box<str>>,
+    speed: Option<u64>,
+    on_error: Option<Policy>,
+    on_source_error: Option<Policy>,
+    on_target_error: Option<Policy>,
+    auto_finalize: Option<bool>,
+    auto_dismiss: Option<bool>,
+}
+
+/// The arguments of jobs that are no block jobs.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct StartOther {
+    job_id: Box<str>,
+    node_name: Option<Box<str>>,
+    options: Option<Image>,
+}
+
+/// An image to create: a file, or a format on a node.
+#[derive(Deserialize)]
+struct Image {
+    filename: Option<Box<str>>,
+    file: Option<serde_json::Value>,
+    size: Option<u64>,
+}
+
+fn policy() -> Type {
+    Type::one_of("BlockdevOnError", ["report", "ignore", "enospc", "stop", "auto"])
+}
+
+/// The arguments of a block job.
+fn block_job(arguments: ObjectType, more: &str) -> ObjectType {
+    let arguments = arguments
+        .optional("job-id", Type::Str)
+        .required("device", Type::Str)
+        .optional("speed", Type::Int)
+        .optional("auto-finalize", Type::Bool)
+        .optional("auto-dismiss", Type::Bool);
+    more.split_whitespace().fold(arguments, |arguments, name| match name {
+        "target" | "sync" => arguments.required(name, Type::Str),
+        "on-error" | "on-source-error" | "on-target-error" => arguments.optional(name, policy()),
+        _ => arguments.optional(name, Type::Any),
+    })
+}
+
+const MIRROR: &str = "\
+    target sync on-source-error on-target-error replaces granularity buf-size filter-node-name copy- \
+    mode mode format node-name";
+const BACKUP: &str = "\
+    target sync on-source-error on-target-error bitmap bitmap-mode compress filter-node-name x-perf \
+    mode format discard-source";
+const STREAM: &str = "\
+    base base-node backing-file bottom on-error filter-node-name snapshot-node-name";
+const COMMIT: &str = "\
+    base base-node top top-node backing-file on-error filter-node-name";
+
+pub(super) fn commands() -> Vec<Entry> {
+    let block = |name: &'static str, kind: Kind, more: &'static str| {
+        Entry::new(name, move |arguments| block_job(arguments, more), move |vm, start| begin(vm, kind, start))
+    };
+    let other = |name: &'static str, kind: Kind, more: &'static str| {
+        let describe = move |arguments: ObjectType| {
+            let arguments = arguments.required("job-id", Type::Str);
+            optional_any(arguments, more)
+        };
+        Entry::new(name, describe, move |vm, start| begin_other(vm, kind, start))
+    };
+    const SNAPSHOT: &str = "\
+    tag vmstate devices";
+    vec![
+        block("drive-mirror", Kind::Mirror, MIRROR).since(1, 3),
+        block("blockdev-mirror", Kind::Mirror, MIRROR).since(2, 6),
+        block("drive-backup", Kind::Backup, BACKUP).since(1, 6),
+        block("blockdev-backup", Kind::Backup, BACKUP).since(2, 3),
+        block("block-stream", Kind::Stream, STREAM).since(1, 1),
+        block("block-commit", Kind::Commit, COMMIT).since(1, 3),
+        other("blockdev-create", Kind::Create, "options").since(3, 0),
+        other("x-blockdev-amend", Kind::Amend, "node-name options force").since(5, 1),
+        other("snapshot-save", Kind::SnapshotSave, SNAPSHOT).since(6, 0),
+        other("snapshot-load", Kind::SnapshotLoad, SNAPSHOT).since(6, 0),
+        other("snapshot-delete", Kind::SnapshotDelete, SNAPSHOT).since(6, 0),
+    ]
+}
+
+/// The node that a name stands for: its own, or that of a device's medium.
+fn node_of(vm: &Vm, name: &str) -> Result<Box<str>, CommandError> {
+    let medium = vm.devices.bus.find(name).and_then(|device| device.text("drive"));
+    Ok(expect(vm, medium.unwrap_or(name))?.name.clone())
+}
+
+fn begin(vm: &mut Vm, kind: Kind, start: Start) -> Result<(), CommandError> {
+    let source = node_of(vm, &start.device)?;
+    let by_device = vm.devices.bus.find(&start.device).map(|device| device.id.clone().unwrap_or_default());
+    // A node that is the medium of no device has no name to take.
+    let id = start.job_id.or(by_device).unwrap_or_default();
+    let len = expect(vm, &source)?.size_bytes;
+    let target = match (kind, start.target) {
+        (Kind::Mirror | Kind::Backup, Some(target)) => Some(target_node(vm, &target)?),
+        _ => None,
+    };
+    let kind = if kind == Kind::Commit && start.top.is_none() && start.top_node.is_none() {
+        Kind::ActiveCommit
+    } else {
+        kind
+    };
+    if vm.devices.jobs.jobs.iter().any(|job| job.source == source) {
+        return Err(generic("Need a root block node"));
+    }
+    let on_error = start.on_error.unwrap_or_default();
+    let job = Job {
+        id,
+        number: 0,
+        kind,
+        status: Status::Created,
+        source,
+        target,
+        len,
+        offset: 0,
+        speed: start.speed.unwrap_or(0),
+        auto_finalize: start.auto_finalize.unwrap_or(true),
+        auto_dismiss: start.auto_dismiss.unwrap_or(true),
+        on_source_error: start.on_source_error.unwrap_or(on_error),
+        on_target_error: start.on_target_error.unwrap_or(on_error),
+        error: None,
+        paused: false,
+        io_failed: false,
+        completes: false,
+        cancelled: false,
+    };
+    enlist(vm, job)
+}
+
+/// A target that is a file and no node is taken for one that has room and never fails.
+fn target_node(vm: &Vm, target: &str) -> Result<Box<str>, CommandError> {
+    if target.contains('/') { Ok(target.into()) } else { Ok(expect(vm, target)?.name.clone()) }
+}
+
+fn begin_other(vm: &mut Vm, kind: Kind, start: StartOther) -> Result<(), CommandError> {
+    crate::devices::expect_room(vm)?;
+    if let Some(Image { filename, file, size }) = &start.options {
+        let (block, size) = (&mut vm.devices.block, size.unwrap_or(0));
+        let node = file.as_ref().and_then(|file| file.as_str());
+        block.created.extend(filename.iter().map(|name| (name.clone(), size)));
+        block.formatted.extend(node.map(|name| (name.into(), size)));
+    }
+    let job = Job {
+        id: start.job_id,
+        number: 0,
+        kind,
+        status: Status::Created,
+        source: start.node_name.unwrap_or_default(),
+        target: None,
+        len: 1,
+        offset: 0,
+        speed: 0,
+        auto_finalize: true,
+        auto_dismiss: false,
+        on_source_error: Policy::Report,
+        on_target_error: Policy::Report,
+        error: None,
+        paused: false,
+        io_failed: false,
+        completes: false,
+        cancelled: false,
+    };
+    enlist(vm, job)
+}
+
+fn enlist(vm: &mut Vm, mut job: Job) -> Result<(), CommandError> {
+    crate::devices::expect_room(vm)?;
+    let jobs = &mut vm.devices.jobs;
+    if jobs.find(&job.id).is_some() {
+        return Err(generic(format!("Job ID '{}' already in use", job.id)));
+    }
+    if !is_well_formed(&job.id) {
+        return Err(generic(format!("Invalid job ID '{}'", job.id)));
+    }
+    jobs.started += 1;
+    let number = jobs.started;
+    job.number = number;
+    jobs.jobs.push(job);
+    course::start(vm, number);
+    Ok(())
+}
+
+/// QEMU's rule for identifiers: a letter, then letters, digits and `-._`.
+fn is_well_formed(id: &str) -> bool {
+    id.starts_with(|first: char| first.is_ascii_alphabetic())
+        && id.chars().all(|each| each.is_ascii_alphanumeric() || "-._".contains(each))
+}

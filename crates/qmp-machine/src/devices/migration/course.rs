@@ -1,0 +1,225 @@
+//! The course of an outgoing migration.
+
+use std::time::Duration;
+
+use qmp_events::{EventKind, Release};
+use qmp_server::RunState;
+use serde_json::json;
+
+use super::Status;
+use crate::{
+    devices::{bus::Device, display},
+    guest::{Guest, UNPLUG_AFTER},
+    transitions::Happening,
+    vm::Vm,
+};
+
+/// Bytes a second if nothing else is set.
+///
+/// Source: QEMU's default of `max-bandwidth` since 5.1.
+const BANDWIDTH: u64 = 128 << 20;
+
+/// How long the guest may stand still if nothing else is set.
+///
+/// Source: QEMU's default of `downtime-limit`.
+const DOWNTIME_MS: u64 = 300;
+
+/// How long a SPICE client that does not answer is waited for.
+///
+/// Source: measured.
+const SPICE_WAIT: Duration = Duration::from_secs(10);
+
+/// Source: measured; the device state is told from 10.0 on also without a pause, and a failure has two steps from 11.0 on.
+const TELLS_DEVICE_SINCE: Release = Release::new(10, 0);
+const TELLS_FAILING_SINCE: Release = Release::new(11, 0);
+/// Source: measured; from 11.0 on the first pass is not told.
+const SILENT_FIRST_PASS_SINCE: Release = Release::new(11, 0);
+
+/// Enters a state and tells it, if the capability `events` is on.
+pub(super) fn enter(vm: &mut Vm, status: Status) {
+    vm.devices.migration.status = Some(status);
+    if vm.devices.migration.has("events") {
+        vm.raise(EventKind::Migration, json!({"status": status.as_str()}));
+    }
+}
+
+/// Does something later to the migration that is under way at this moment, unless it is over by then.
+pub(super) fn later(vm: &mut Vm, after: Duration, then: impl FnOnce(&mut Vm) + Send + 'static) {
+    let number = vm.devices.migration.number;
+    vm.later(after, move |vm| {
+        let migration = &vm.devices.migration;
+        if migration.number == number && migration.is_under_way() {
+            then(vm);
+        }
+    });
+}
+
+/// Goes on after the connection is made: failover devices go first.
+pub(super) fn begin(vm: &mut Vm) {
+    if vm.devices.migration.fails.is_some() {
+        return fail(vm);
+    }
+    let primary =
+        vm.devices.bus.iter().find(|device| device.properties.contains_key("failover_pair_id")).cloned();
+    match primary {
+        Some(Device { id, .. }) => {
+            vm.raise(EventKind::UnplugPrimary, json!({"device-id": id.as_deref().unwrap_or_default()}));
+            enter(vm, Status::WaitUnplug);
+            later(vm, UNPLUG_AFTER, activate);
+        }
+        None => activate(vm),
+    }
+}
+
+fn activate(vm: &mut Vm) {
+    if vm.release < SILENT_FIRST_PASS_SINCE {
+        pass(vm);
+        enter(vm, Status::Active);
+    } else {
+        vm.devices.migration.passes += 1;
+        enter(vm, Status::Active);
+    }
+    tell_vfio(vm, "pre-copy");
+    let bytes = vm.devices.migration.used_bytes.unwrap_or(match vm.config.guest {
+        Guest::Absent => 0,
+        Guest::Attentive => vm.config.memory_bytes / 4,
+    });
+    copy(vm, bytes);
+}
+
+/// A pass over the memory that changed begins.
+fn pass(vm: &mut Vm) {
+    vm.devices.migration.passes += 1;
+    if vm.devices.migration.has("events") {
+        let pass = vm.devices.migration.passes;
+        vm.raise(EventKind::MigrationPass, json!({"pass": pass}));
+    }
+}
+
+/// Copies so many bytes, then those that the guest changed meanwhile, until little enough is left.
+fn copy(vm: &mut Vm, bytes: u64) {
+    let migration = &vm.devices.migration;
+    let bandwidth = migration.max_bandwidth.unwrap_or(BANDWIDTH).max(1);
+    let downtime_ms = migration.downtime_limit_ms.unwrap_or(DOWNTIME_MS);
+    let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / bandwidth);
+    later(vm, takes, move |vm| {
+        if vm.devices.migration.status != Some(Status::Active) {
+            return;
+        }
+        if vm.devices.migration.fails.is_some() {
+            return fail(vm);
+        }
+        let dirty = if vm.is_running() { vm.devices.migration.dirty_bytes_per_second } else { 0 };
+        let changed = dirty.saturating_mul(u64::try_from(takes.as_millis()).unwrap_or(u64::MAX)) / 1000;
+        if changed.saturating_mul(1000) / bandwidth > downtime_ms {
+            pass(vm);
+            copy(vm, changed);
+        } else {
+            switch_over(vm);
+        }
+    });
+}
+
+/// Stops the guest for the rest.
+fn switch_over(vm: &mut Vm) {
+    if vm.release >= SILENT_FIRST_PASS_SINCE {
+        pass(vm);
+    }
+    stop(vm);
+    if vm.devices.migration.has("pause-before-switchover") {
+        return enter(vm, Status::PreSwitchover);
+    }
+    if vm.release >= TELLS_DEVICE_SINCE {
+        enter(vm, Status::Device);
+    }
+    complete(vm);
+}
+
+fn stop(vm: &mut Vm) {
+    vm.devices.migration.was_running = vm.is_running();
+    vm.stop(RunState::FinishMigrate);
+    // One that stood still already changes its state all the same.
+    vm.status.state = RunState::FinishMigrate;
+    tell_vfio(vm, "stop-copy");
+}
+
+/// Goes on after the pause before the switch-over.
+pub(super) fn go_on(vm: &mut Vm) {
+    enter(vm, Status::Device);
+    complete(vm);
+}
+
+fn complete(vm: &mut Vm) {
+    if vm.release < SILENT_FIRST_PASS_SINCE {
+        pass(vm);
+    }
+    if vm.devices.migration.has("x-colo") {
+        vm.devices.migration.role = super::Role::Primary;
+        enter(vm, Status::Colo);
+        vm.status.state = RunState::Colo;
+        return vm.force(Happening::Cont);
+    }
+    finish(vm);
+}
+
+/// The destination has it all.
+pub(super) fn finish(vm: &mut Vm) {
+    tell_vfio(vm, "stop");
+    enter(vm, Status::Completed);
+    vm.status.state = RunState::Postmigrate;
+    if vm.devices.display.spice_moves {
+        let wait = if display::has_spice_client(vm) { SPICE_WAIT } else { Duration::ZERO };
+        vm.later(wait, |vm| vm.raise_bare(EventKind::SpiceMigrateCompleted));
+    }
+}
+
+/// Ends a migration that cannot go on; the guest runs on if it ran.
+pub(super) fn fail(vm: &mut Vm) {
+    vm.devices.migration.error = vm.devices.migration.fails.take();
+    if vm.release >= TELLS_FAILING_SINCE {
+        enter(vm, Status::Failing);
+    }
+    enter(vm, Status::Failed);
+    revive(vm);
+}
+
+/// Ends a migration that nobody wants any more.
+pub(super) fn cancel(vm: &mut Vm) {
+    enter(vm, Status::Cancelling);
+    later(vm, Duration::ZERO, |vm| {
+        enter(vm, Status::Cancelled);
+        revive(vm);
+    });
+}
+
+fn revive(vm: &mut Vm) {
+    tell_vfio(vm, "running");
+    if vm.status.state == RunState::FinishMigrate {
+        vm.status.state = RunState::Paused;
+        if vm.devices.migration.was_running {
+            vm.force(Happening::Cont);
+        }
+    }
+}
+
+/// Devices of VFIO tell how far their own migration is, if they are told to.
+fn tell_vfio(vm: &mut Vm, state: &str) {
+    let tells = |device: &&Device| {
+        device.is("vfio")
+            && device.properties.get("migration-events").and_then(serde_json::Value::as_bool) == Some(true)
+    };
+    for device in vm.devices.bus.iter().filter(tells).cloned().collect::<Vec<_>>() {
+        let id = device.id.as_deref().unwrap_or_default();
+        vm.raise(
+            EventKind::VfioMigration,
+            json!({"device-id": id, "qom-path": device.path, "device-state": state}),
+        );
+    }
+}
+
+/// The process exits: a migration under way is cancelled, and the end of that is not told.
+pub(in crate::devices) fn at_exit(vm: &mut Vm) {
+    if vm.devices.migration.is_under_way() && vm.status.state != RunState::Inmigrate {
+        enter(vm, Status::Cancelling);
+    }
+}

@@ -1,0 +1,69 @@
+//! The commands of the destination.
+
+use qmp_server::{CommandError, ObjectType, RunState, Type};
+use serde::Deserialize;
+
+use super::{Role, Status, course};
+use crate::{
+    table::{Entry, generic},
+    transitions::Happening,
+    vm::Vm,
+};
+
+#[derive(Deserialize)]
+struct Incoming {
+    uri: Option<Box<str>>,
+}
+
+pub(super) fn commands() -> Vec<Entry> {
+    let describe = |arguments: ObjectType| {
+        arguments
+            .optional("uri", Type::Str)
+            .optional("channels", Type::Any)
+            .optional("exit-on-error", Type::Bool)
+    };
+    vec![
+        Entry::new("migrate-incoming", describe, |vm, Incoming { uri }| {
+            if vm.status.state != RunState::Inmigrate {
+                return Err(generic("'-incoming' was not specified on the command line"));
+            }
+            if vm.devices.migration.status.is_some() {
+                return Err(generic("The incoming migration has already been started"));
+            }
+            vm.devices.migration.uri = uri.unwrap_or_default();
+            course::enter(vm, Status::Setup);
+            Ok(())
+        })
+        .since(2, 3),
+        Entry::plain("x-host-incoming-migration", arrive),
+        Entry::plain("x-host-incoming-failure", |vm| {
+            expect_incoming(vm)?;
+            course::fail(vm);
+            vm.soon(|vm| vm.exit(1));
+            Ok(())
+        }),
+    ]
+}
+
+fn expect_incoming(vm: &Vm) -> Result<(), CommandError> {
+    let waits = vm.status.state == RunState::Inmigrate && vm.devices.migration.status == Some(Status::Setup);
+    if waits { Ok(()) } else { Err(generic("no migration is awaited")) }
+}
+
+/// The guest arrives, whole, and runs on unless it is told to wait.
+fn arrive(vm: &mut Vm) -> Result<(), CommandError> {
+    expect_incoming(vm)?;
+    course::enter(vm, Status::Active);
+    if vm.devices.migration.has("x-colo") {
+        vm.devices.migration.role = Role::Secondary;
+        course::enter(vm, Status::Colo);
+        vm.status.state = RunState::Colo;
+        return Ok(());
+    }
+    vm.status.state = RunState::Paused;
+    if !vm.config.start_stopped {
+        vm.happen(Happening::Cont)?;
+    }
+    course::enter(vm, Status::Completed);
+    Ok(())
+}

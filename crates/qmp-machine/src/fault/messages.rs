@@ -1,0 +1,86 @@
+//! Which messages a rule is about.
+
+use qmp_wire::Message;
+
+/// Which messages of the machine a rule is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Messages {
+    /// All of them, the greeting included.
+    Any,
+    /// The greeting.
+    Greeting,
+    /// Replies to commands, errors included.
+    Reply,
+    /// Events whose name matches; `*` stands for any text.
+    Event(Box<str>),
+}
+
+impl Messages {
+    /// Whether `bytes`, one message of a machine, is among them.
+    pub(super) fn contain(&self, bytes: &[u8]) -> bool {
+        match (self, Message::parse(bytes)) {
+            (Self::Any, _) | (Self::Greeting, Ok(Message::Greeting(_))) => true,
+            (Self::Reply, Ok(Message::Return { .. } | Message::Error { .. })) => true,
+            (Self::Event(pattern), Ok(Message::Event(event))) => matches(pattern, &event.name),
+            _ => false,
+        }
+    }
+}
+
+/// Whether a name fits a pattern, in which `*` stands for any text.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let parts: Vec<_> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        let Some(place) = rest.find(part) else { return false };
+        rest = &rest[place + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_patterns() {
+        let cases = [
+            ("STOP", "STOP", true),
+            ("STOP", "STOPPED", false),
+            ("*", "", true),
+            ("*", "STOP", true),
+            ("BLOCK_*", "BLOCK_IO_ERROR", true),
+            ("BLOCK_*", "DEVICE_BLOCK_", false),
+            ("*_ERROR", "BLOCK_IO_ERROR", true),
+            ("B*_*R", "BLOCK_IO_ERROR", true),
+            ("B*_*R", "BR", false),
+            ("A*A", "A", false),
+            ("", "STOP", false),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn messages_are_told_apart() {
+        let greeting: &[u8] = b"{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n";
+        let stop: &[u8] = b"{\"event\": \"STOP\"}";
+        let reply: &[u8] = b"{\"return\": {}, \"id\": 1}";
+        let error: &[u8] = b"{\"id\": 1, \"error\": {\"class\": \"GenericError\", \"desc\": \"\"}}";
+        let event = || Messages::Event("ST*".into());
+        //  messages, greeting, event, reply, error
+        let cases = [
+            (Messages::Any, [true, true, true, true]),
+            (Messages::Greeting, [true, false, false, false]),
+            (event(), [false, true, false, false]),
+            (Messages::Reply, [false, false, true, true]),
+        ];
+        for (messages, expected) in cases {
+            let found = [greeting, stop, reply, error].map(|bytes| messages.contain(bytes));
+            assert_eq!(found, expected, "{messages:?}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! A stage with sockets of its own: it listens for clients and connects each to the machine.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use qmp_server::Listener;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, eventfd, poll},
+    io::Errno,
+    net::{Shutdown, SocketFlags, accept_with, shutdown},
+};
+
+use super::{Faults, Output, Stage};
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 64 << 10;
+
+/// Connects to the machine.
+type Dial = Box<dyn Fn() -> io::Result<OwnedFd> + Send>;
+
+/// Stands between a machine and its clients. It ends, with all its connections, when this is dropped.
+#[derive(Debug)]
+pub struct FaultProxy {
+    stop: Arc<OwnedFd>,
+    open: Open,
+    /// Its other end goes with the last connection.
+    over: Mutex<Receiver<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The sockets of the connections that stand, to close them from outside.
+type Open = Arc<Mutex<Vec<Arc<OwnedFd>>>>;
+
+impl FaultProxy {
+    /// Serves clients that connect to `listener`; `dial` connects to the machine, once for each of them.
+    ///
+    /// # Errors
+    ///
+    /// That of the system if it has no descriptors or threads left.
+    pub fn start<S: Into<OwnedFd>>(
+        listener: impl Into<Listener>,
+        faults: Faults,
+        dial: impl Fn() -> io::Result<S> + Send + 'static,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?);
+        let open = Open::default();
+        let (connected, over) = mpsc::channel();
+        let accepting = Accepting {
+            listener: listener.into(),
+            faults,
+            dial: Box::new(move || dial().map(Into::into)),
+            stop: Arc::clone(&stop),
+            open: Arc::clone(&open),
+            connected,
+            begin: Instant::now(),
+        };
+        let thread = thread::Builder::new().name("faults".into()).spawn(move || accepting.run())?;
+        Ok(Self { stop, open, over: Mutex::new(over), thread: Some(thread) })
+    }
+
+    /// Takes no more clients and lets those that are connected have what is on its way to them, for so long at most: for
+    /// when the machine has closed its side.
+    pub fn finish(mut self, at_most: Duration) {
+        self.refuse();
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is ever sent: it ends with the last connection, or with the time.
+        let _ = over.recv_timeout(at_most);
+    }
+
+    fn refuse(&mut self) {
+        // The counter is far from full.
+        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            // One that panicked is over, too.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.refuse();
+        for socket in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = shutdown(&*socket, Shutdown::Both);
+        }
+    }
+}
+
+struct Accepting {
+    listener: Listener,
+    faults: Faults,
+    dial: Dial,
+    stop: Arc<OwnedFd>,
+    open: Open,
+    connected: Sender<()>,
+    begin: Instant,
+}
+
+impl Accepting {
+    fn run(self) {
+        for number in 1.. {
+            let Some(client) = self.accept() else { return };
+            let Ok(machine) = (self.dial)() else {
+                // The machine is gone: the client sees the end of the stream.
+                continue;
+            };
+            let (client, machine) = (Arc::new(client), Arc::new(machine));
+            {
+                let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+                // Those that only this list holds are over.
+                open.retain(|socket| Arc::strong_count(socket) > 1);
+                open.extend([Arc::clone(&client), Arc::clone(&machine)]);
+            }
+            let stage = Stage::new(&self.faults, number);
+            let begin = self.begin;
+            let (from, to) = (Arc::clone(&client), Arc::clone(&machine));
+            // A thread that cannot be made leaves a connection that does not answer: another fault, and not a crash.
+            let _ = thread::Builder::new().name("faults-in".into()).spawn(move || pass_on(&from, &to));
+            let connected = self.connected.clone();
+            let passing = Passing { client, machine, stage, begin, _connected: connected };
+            let _ = thread::Builder::new().name("faults-out".into()).spawn(move || passing.run());
+        }
+    }
+
+    /// The next client; `None` when the proxy ends.
+    fn accept(&self) -> Option<OwnedFd> {
+        loop {
+            let mut watched =
+                [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(&*self.stop, PollFlags::IN)];
+            match poll(&mut watched, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+            if !watched[1].revents().is_empty() {
+                return None;
+            }
+            match accept_with(&self.listener, SocketFlags::CLOEXEC) {
+                Ok(client) => return Some(client),
+                Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// The way from the client to the machine.
+fn pass_on(client: &OwnedFd, machine: &OwnedFd) {
+    let mut bytes = vec![0; READ_BYTES];
+    loop {
+        match read(client, &mut bytes) {
+            Ok(count) if count > 0 && write_all(machine, &bytes[..count]).is_ok() => {}
+            _ => break,
+        }
+    }
+    // What the machine still answers goes its way.
+    let _ = shutdown(machine, Shutdown::Write);
+}
+
+/// The way from the machine to the client.
+struct Passing {
+    client: Arc<OwnedFd>,
+    machine: Arc<OwnedFd>,
+    stage: Stage,
+    begin: Instant,
+    _connected: Sender<()>,
+}
+
+impl Passing {
+    fn run(mut self) {
+        // Whatever ended it, both sides see it.
+        let _ = self.pass();
+        let _ = shutdown(&*self.client, Shutdown::Both);
+        let _ = shutdown(&*self.machine, Shutdown::Both);
+    }
+
+    fn pass(&mut self) -> io::Result<()> {
+        let mut bytes = vec![0; READ_BYTES];
+        let mut is_open = true;
+        loop {
+            while let Some(output) = self.stage.poll_output(self.begin.elapsed()) {
+                match output {
+                    Output::Bytes(bytes) => write_all(&self.client, &bytes)?,
+                    Output::Close => return Ok(()),
+                }
+            }
+            let timeout = self.stage.poll_timeout().map(|at| at.saturating_sub(self.begin.elapsed()));
+            if !is_open {
+                thread::sleep(timeout.unwrap_or_default());
+                continue;
+            }
+            if !is_readable(&self.machine, timeout)? {
+                continue;
+            }
+            match read(&self.machine, &mut bytes) {
+                Ok(count) if count > 0 => self.stage.handle_input(&bytes[..count], self.begin.elapsed()),
+                _ => {
+                    is_open = false;
+                    self.stage.handle_end(self.begin.elapsed());
+                }
+            }
+        }
+    }
+}
+
+fn is_readable(socket: &OwnedFd, timeout: Option<Duration>) -> io::Result<bool> {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(&mut [PollFd::new(socket, PollFlags::IN)], timeout.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match rustix::io::read(socket.as_fd(), &mut *bytes) {
+            Ok(count) => return Ok(count),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn write_all(socket: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::net::send(socket.as_fd(), bytes, rustix::net::SendFlags::NOSIGNAL) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! A recording out of what a monitor said.
+
+use std::{collections::VecDeque, time::Duration};
+
+use qmp_wire::{CommandError, Message, RawEvent};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::recording::Session;
+
+/// A capture, as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct Capture {
+    sessions: Vec<Session>,
+    /// What stands before the first greeting.
+    early: Vec<Box<str>>,
+    /// Whether anything a monitor says was read.
+    speaks: bool,
+    asked: VecDeque<Request>,
+    /// The time of the first event of the session.
+    begin: Option<Duration>,
+}
+
+/// What a client said.
+#[derive(Debug, Deserialize)]
+struct Request {
+    #[serde(alias = "exec-oob")]
+    execute: Box<str>,
+    id: Option<Value>,
+}
+
+impl Capture {
+    /// Takes the next message, of which `raw` is the text.
+    pub(super) fn push(&mut self, message: &Message<'_>, raw: &str) {
+        match message {
+            Message::Greeting(_) => self.greeting(raw),
+            Message::Event(event) => self.event(event, raw),
+            Message::Return { id, value } => self.reply(*id, Ok(value)),
+            Message::Error { id, error } => self.reply(*id, Err(error.clone())),
+            Message::Unknown(_) => self.asked.extend(serde_json::from_str::<Request>(raw)),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Session> {
+        if !self.early.is_empty() {
+            // Events alone: they are no early ones, but all that was recorded.
+            self.begin_session(Session::new(None));
+            for message in std::mem::take(&mut self.early) {
+                if let Ok(Message::Event(event)) = Message::parse(message.as_bytes()) {
+                    self.event(&event, &message);
+                }
+            }
+        } else if self.speaks && self.sessions.is_empty() {
+            self.sessions.push(Session::new(None));
+        }
+        self.sessions
+    }
+
+    fn greeting(&mut self, raw: &str) {
+        let mut session = Session::new(Some(raw.into()));
+        for message in self.early.drain(..) {
+            session.early.extend_from_slice(message.as_bytes());
+            session.early.extend_from_slice(b"\r\n");
+        }
+        self.begin_session(session);
+    }
+
+    fn begin_session(&mut self, session: Session) {
+        // The monitor greeted anew: the connection before was over.
+        if let Some(before) = self.sessions.last_mut() {
+            before.end_at = Some(before.events.last().map(|event| event.at).unwrap_or_default());
+        }
+        self.sessions.push(session);
+        self.asked.clear();
+        self.begin = None;
+    }
+
+    fn event(&mut self, event: &RawEvent<'_>, raw: &str) {
+        let Some(session) = self.sessions.last_mut() else {
+            self.early.push(raw.into());
+            return;
+        };
+        let last = session.events.last().map(|event| event.at).unwrap_or_default();
+        let at = event
+            .timestamp
+            .and_then(since_epoch)
+            .map(|moment| moment.saturating_sub(*self.begin.get_or_insert(moment)));
+        session.push(at.unwrap_or(last), raw);
+    }
+
+    fn reply(&mut self, id: Option<&str>, answer: Result<&str, CommandError>) {
+        self.speaks = true;
+        let id = id.and_then(|id| serde_json::from_str::<Value>(id).ok());
+        let Some(place) = self.asked.iter().position(|request| request.id == id) else { return };
+        let (Some(request), Some(session)) = (self.asked.remove(place), self.sessions.last_mut()) else {
+            return;
+        };
+        if &*request.execute != "qmp_capabilities" {
+            session.answers.note(&request.execute, answer);
+        }
+    }
+}
+
+fn since_epoch(timestamp: qmp_wire::Timestamp) -> Option<Duration> {
+    let seconds = u64::try_from(timestamp.seconds()).ok()?;
+    Some(Duration::from_secs(seconds) + Duration::from_micros(timestamp.microseconds().into()))
+}
+
+/// The members of a value that is an object, with their text.
+pub(super) fn members(object: &str) -> Vec<(String, &str)> {
+    serde_json::from_str::<std::collections::BTreeMap<String, &RawValue>>(object)
+        .map(|members| members.into_iter().map(|(name, value)| (name, value.get())).collect())
+        .unwrap_or_default()
+}

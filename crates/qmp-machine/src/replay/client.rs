@@ -1,0 +1,95 @@
+//! One client of a replay: bytes in, bytes out.
+
+use std::sync::Arc;
+
+use qmp_wire::{
+    Message,
+    server::{Profile, Server},
+};
+
+use super::{answers::one_line, capture::members, recording::Session};
+
+/// The server's side of a client's connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    server: Server,
+    /// What is to be sent.
+    pub(super) output: Vec<u8>,
+    /// Whether it has asked for something that was answered since this was last looked at.
+    pub(super) was_heard: bool,
+}
+
+impl Client {
+    /// Greets as the session does; one whose greeting was not recorded claims `release`.
+    pub(super) fn new(session: &Session, release: (u32, u32, u32)) -> Self {
+        let unknown = Profile { version: release, package: "".into(), out_of_band: false, pretty: false };
+        let Some(greeting) = &session.greeting else {
+            let server = Server::new(Arc::new(unknown));
+            let mut client = Self { server, output: session.early.clone(), was_heard: false };
+            client.collect();
+            return client;
+        };
+        let mut profile = unknown;
+        let mut negotiates = false;
+        if let Ok(Message::Greeting(greeting)) = Message::parse(greeting.as_bytes()) {
+            profile.out_of_band = greeting.capabilities.iter().any(|capability| &**capability == "oob");
+            if let Some(version) = greeting.version {
+                profile.version = (version.major, version.minor, version.micro);
+                negotiates = true;
+            }
+        }
+        let mut server = Server::new(Arc::new(profile));
+        if !negotiates {
+            // QEMU 0.12 knows no negotiation.
+            server.handle_input(b"{\"execute\": \"qmp_capabilities\"}");
+            while server.poll_request().is_some() {}
+        }
+        // The greeting is the recorded one, and not the server's own.
+        server.consume_output(server.output().len());
+        let mut output = session.early.clone();
+        output.extend_from_slice(greeting.as_bytes());
+        output.extend_from_slice(b"\r\n");
+        Self { server, output, was_heard: false }
+    }
+
+    /// Takes what the client says, and answers it.
+    pub(super) fn handle_input(&mut self, bytes: &[u8], session: &Session) {
+        self.was_heard = true;
+        self.server.handle_input(bytes);
+        while let Some((id, request)) = self.server.poll_request() {
+            match self.answer(&request.command, session) {
+                Ok(text) => self.server.reply_text(id, &text),
+                Err(refusal) => self.server.reply(id, Err(refusal)),
+            }
+        }
+        self.collect();
+    }
+
+    /// Whether negotiation is done.
+    pub(super) fn in_command_mode(&self) -> bool {
+        self.server.in_command_mode()
+    }
+
+    fn answer(&self, command: &str, session: &Session) -> Result<Vec<u8>, qmp_wire::server::Refusal> {
+        let answer = session.answers.find(command);
+        match (answer, command, &session.greeting) {
+            (Err(refusal), "query-version", Some(greeting)) => version(greeting).ok_or(refusal),
+            (answer, ..) => answer,
+        }
+    }
+
+    fn collect(&mut self) {
+        let length = self.server.output().len();
+        self.output.extend_from_slice(self.server.output());
+        self.server.consume_output(length);
+    }
+}
+
+/// The version of a greeting, as `query-version` returns it: byte for byte.
+fn version(greeting: &str) -> Option<Vec<u8>> {
+    let member = |object: &'_ str, name: &str| {
+        members(object).into_iter().find(|(member, _)| member == name).map(|(_, value)| value.to_owned())
+    };
+    let version = member(&member(greeting, "QMP")?, "version")?;
+    Some(one_line(&version))
+}

@@ -1,0 +1,262 @@
+//! Serving a recording on a thread of its own.
+//!
+//! One client at a time, as a QEMU does; others wait in the backlog. A client that leaves before the end of its session
+//! stops the tape: the next one sees what is left.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use qmp_server::Listener;
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    io::Errno,
+    net::{RecvFlags, SendFlags, Shutdown, SocketFlags, accept_with, recv, send, shutdown},
+};
+
+use super::{
+    client::Client,
+    recording::{Recording, Session},
+    tape::{OUTPUT_MAX_BYTES, Tape},
+};
+
+/// How long a client has to be quiet before the connection is closed behind the last event: it may still be asking for
+/// the state of the machine, and what it does not get answered it takes for a loss.
+pub const QUIET_BEFORE_END: Duration = Duration::from_secs(1);
+
+/// What a recording claims to be that does not say.
+const UNKNOWN_RELEASE: (u32, u32, u32) = (11, 1, 3);
+
+/// How a recording is to be replayed.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    recording: Recording,
+    speed: f64,
+    release: (u32, u32, u32),
+    stays: bool,
+}
+
+impl Replay {
+    /// Replays a recording as fast as it was recorded.
+    #[must_use]
+    pub fn new(recording: Recording) -> Self {
+        Self { recording, speed: 1.0, release: UNKNOWN_RELEASE, stays: false }
+    }
+
+    /// So many times as fast; 0 is as fast as the client reads.
+    #[must_use]
+    pub fn speed(mut self, factor: f64) -> Self {
+        self.speed = factor;
+        self
+    }
+
+    /// What to claim to be where the greeting was not recorded.
+    #[must_use]
+    pub fn release(mut self, release: (u32, u32, u32)) -> Self {
+        self.release = release;
+        self
+    }
+
+    /// Goes on answering commands after the last event, until it is stopped.
+    #[must_use]
+    pub fn stay(mut self, stays: bool) -> Self {
+        self.stays = stays;
+        self
+    }
+
+    /// Serves it at `listener`. It begins when the first client has negotiated.
+    ///
+    /// # Errors
+    ///
+    /// That of the system if it has no descriptors or threads left.
+    pub fn start(self, listener: impl Into<Listener>) -> io::Result<Replaying> {
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let serving = Serving { replay: self, listener: listener.into(), stop: Arc::clone(&stop) };
+        let thread = thread::Builder::new().name("replay".into()).spawn(move || serving.run())?;
+        Ok(Replaying { stop, thread: Some(thread) })
+    }
+}
+
+/// A replay that runs. Dropping it stops it.
+#[derive(Debug)]
+pub struct Replaying {
+    stop: Arc<OwnedFd>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Replaying {
+    /// Waits until everything was replayed.
+    ///
+    /// # Errors
+    ///
+    /// That of the system which ended it before.
+    pub fn wait(mut self) -> io::Result<()> {
+        self.join()
+    }
+
+    /// A handle that stops it from another thread.
+    pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
+        let stop = Arc::clone(&self.stop);
+        // The counter is far from full.
+        move || {
+            let _ = rustix::io::write(&*stop, &1_u64.to_ne_bytes());
+        }
+    }
+
+    fn join(&mut self) -> io::Result<()> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(io::Error::other("the thread of the replay panicked")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Replaying {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.stopper()();
+            // Whoever wants to know calls `wait`.
+            let _ = self.join();
+        }
+    }
+}
+
+struct Serving {
+    replay: Replay,
+    listener: Listener,
+    stop: Arc<OwnedFd>,
+}
+
+/// Why serving a client ended.
+enum End {
+    Left,
+    Over,
+    Stopped,
+}
+
+impl Serving {
+    fn run(self) -> io::Result<()> {
+        let sessions = &self.replay.recording.sessions;
+        for (number, session) in (1..).zip(sessions) {
+            let stays = self.replay.stays && number == sessions.len();
+            let mut tape = Tape::default();
+            loop {
+                let Some(socket) = self.accept()? else { return Ok(()) };
+                match self.serve(&socket, session, &mut tape, stays)? {
+                    End::Left if !tape.is_at_end(session) || stays => tape.pause(session),
+                    End::Left | End::Over => break,
+                    End::Stopped => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next client; `None` when the replay is stopped.
+    fn accept(&self) -> io::Result<Option<OwnedFd>> {
+        loop {
+            let mut watched =
+                [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(&*self.stop, PollFlags::IN)];
+            wait(&mut watched, None)?;
+            if !watched[1].revents().is_empty() {
+                return Ok(None);
+            }
+            match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(socket) => return Ok(Some(socket)),
+                Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn serve(&self, socket: &OwnedFd, session: &Session, tape: &mut Tape, stays: bool) -> io::Result<End> {
+        let mut client = Client::new(session, self.replay.release);
+        let mut quiet_since = Instant::now();
+        let mut bytes = vec![0; 64 << 10];
+        loop {
+            if client.in_command_mode() {
+                tape.play(session, self.replay.speed, &mut client.output);
+            }
+            if flush(socket, &mut client.output).is_err() {
+                return Ok(End::Left);
+            }
+            if std::mem::take(&mut client.was_heard)
+                || !client.output.is_empty()
+                || !tape.is_over(session, self.replay.speed)
+            {
+                quiet_since = Instant::now();
+            }
+            let is_over = client.in_command_mode() && tape.is_over(session, self.replay.speed) && !stays;
+            let quiet_for = quiet_since.elapsed();
+            let timeout = match is_over {
+                true if quiet_for >= QUIET_BEFORE_END => {
+                    close(socket, &self.stop);
+                    return Ok(End::Over);
+                }
+                true => Some(QUIET_BEFORE_END.saturating_sub(quiet_for)),
+                // What waits to be written wakes the loop by itself.
+                false if client.output.len() < OUTPUT_MAX_BYTES => tape.timeout(session, self.replay.speed),
+                false => None,
+            };
+            let mut interest = PollFlags::IN;
+            interest.set(PollFlags::OUT, !client.output.is_empty());
+            let mut watched = [PollFd::new(socket, interest), PollFd::new(&*self.stop, PollFlags::IN)];
+            wait(&mut watched, timeout)?;
+            if !watched[1].revents().is_empty() {
+                return Ok(End::Stopped);
+            }
+            match recv(socket, &mut bytes, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Ok(End::Left),
+                Ok((count, _)) => client.handle_input(&bytes[..count], session),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(_) => return Ok(End::Left),
+            }
+        }
+    }
+}
+
+/// Ends a connection so that the client reads everything that was sent: what it still says is read, too.
+fn close(socket: &OwnedFd, stop: &OwnedFd) {
+    let begin = Instant::now();
+    let _ = shutdown(socket, Shutdown::Write);
+    let mut bytes = [0; 4096];
+    while let Some(left) = QUIET_BEFORE_END.checked_sub(begin.elapsed()) {
+        let mut watched = [PollFd::new(socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+        if wait(&mut watched, Some(left)).is_err() || !watched[1].revents().is_empty() {
+            return;
+        }
+        match recv(socket, &mut bytes, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => return,
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Writes what the socket takes.
+fn flush(socket: &OwnedFd, output: &mut Vec<u8>) -> Result<(), Errno> {
+    let mut sent = 0;
+    while sent < output.len() {
+        match send(socket, &output[sent..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(count) => sent += count,
+            Err(Errno::AGAIN) => break,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    output.drain(..sent);
+    Ok(())
+}
+
+fn wait(watched: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    match poll(watched, timeout.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,85 @@
+//! What happens to the whole machine: transitions carried out, and what devices do at them.
+
+use qmp_events::{EventKind, ShutdownCause};
+use qmp_server::{CommandError, RunState};
+use serde_json::Value;
+
+use crate::{
+    devices,
+    raised::Raised,
+    transitions::{Happening, Reaction, WatchdogAction, react},
+    vm::Vm,
+};
+
+impl Vm {
+    /// Lets something happen to the machine.
+    ///
+    /// # Errors
+    ///
+    /// What `cont` and `system_wakeup` are refused with.
+    pub(crate) fn happen(&mut self, happening: Happening) -> Result<(), CommandError> {
+        let resets = matches!(happening, Happening::Reset(_) | Happening::Watchdog);
+        let resumes = matches!(happening, Happening::Cont);
+        let at_once = matches!(happening, Happening::Watchdog)
+            && self.status.policy.watchdog == WatchdogAction::Poweroff;
+        let presses = matches!(happening, Happening::Powerdown | Happening::Watchdog);
+        let before = self.status.state;
+        let Reaction { events, status, exit } = react(self.status, happening, self.release)?;
+        let was_reset = resets && events.iter().any(|event| *event.name == *EventKind::Reset.name());
+        let was_pressed = presses && events.iter().any(|event| *event.name == *EventKind::Powerdown.name());
+        self.status = status;
+        let known = |event: &Raised| {
+            EventKind::from_name(&event.name).is_some_and(|kind| kind.desc().exists_in(self.release))
+        };
+        let events: Vec<_> = events.into_iter().filter(known).collect();
+        events.into_iter().for_each(|event| self.raise_as_is(event));
+        if was_reset {
+            devices::at_reset(self);
+        }
+        if was_pressed {
+            self.press_power_button();
+        }
+        if resumes && before != status.state {
+            devices::at_resume(self);
+        }
+        match exit {
+            // The process is gone before it can answer anything.
+            Some(status) if at_once => self.exit(status),
+            Some(status) => self.leave(status),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Stops it, with the reason; nothing happens if it does not run.
+    pub(crate) fn stop(&mut self, why: RunState) {
+        self.force(Happening::Stop(why));
+    }
+
+    /// Shuts it down, as its policy says.
+    pub(crate) fn shut_down(&mut self, cause: ShutdownCause) {
+        self.force(Happening::Shutdown(cause));
+    }
+
+    /// Lets something happen that is never refused.
+    pub(crate) fn force(&mut self, happening: Happening) {
+        // Only `cont` and `system_wakeup` are refused.
+        let _ = self.happen(happening);
+    }
+
+    /// Whether the guest's processors run.
+    pub(crate) fn is_running(&self) -> bool {
+        self.status.state == RunState::Running
+    }
+
+    /// Cleans up, then exits once the command that is run is answered.
+    fn leave(&mut self, status: i32) {
+        devices::at_exit(self);
+        self.soon(move |vm| vm.exit(status));
+    }
+
+    /// Raises an event without data.
+    pub(crate) fn raise_bare(&mut self, kind: EventKind) {
+        self.raise(kind, Value::Null);
+    }
+}

@@ -1,0 +1,88 @@
+//! A small generator of random numbers, so that a seed means the same on every host and in every release.
+//!
+//! Source: `SplitMix64` (Steele, Lea, Flood 2014). Good enough to vary times and choices; no secret depends on it.
+
+use std::time::Duration;
+
+/// Draws numbers; the same ones from the same seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Random {
+    state: u64,
+}
+
+impl Random {
+    /// The generator of one of many `parts` that share a seed: what one draws does not change what another does.
+    pub(crate) fn new(seed: u64, part: u64) -> Self {
+        let mut random = Self { state: seed };
+        random.state = random.number() ^ part.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        random
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`; 0 if that is 0.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        let product = u128::from(self.number()) * u128::from(bound);
+        u64::try_from(product >> 64).unwrap_or(0)
+    }
+
+    /// A place in a list of `len` elements; 0 if it is empty.
+    pub(crate) fn place(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(len).unwrap_or(u64::MAX))).unwrap_or(0)
+    }
+
+    /// Whether something of this probability happens this time.
+    pub(crate) fn happens(&mut self, probability: f64) -> bool {
+        // 53 bits are what a double holds exactly.
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+        let drawn = (self.number() >> 11) as f64 / (1_u64 << 53) as f64;
+        drawn < probability
+    }
+
+    /// A span from nothing to `longest`, in whole microseconds.
+    pub(crate) fn span(&mut self, longest: Duration) -> Duration {
+        let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX - 1);
+        Duration::from_micros(self.below(micros.saturating_add(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_seed_means_the_same_everywhere() {
+        let mut random = Random { state: 0 };
+        let drawn = [random.number(), random.number(), random.number()];
+        assert_eq!(drawn, [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F]);
+        assert_ne!(Random::new(1, 0).number(), Random::new(1, 1).number(), "parts differ");
+        assert_ne!(Random::new(1, 0).number(), Random::new(2, 0).number(), "seeds differ");
+    }
+
+    #[test]
+    fn what_is_certain_happens_and_what_is_impossible_does_not() {
+        let mut random = Random::new(7, 0);
+        assert!((0..1000).all(|_| random.happens(1.0)));
+        assert!((0..1000).all(|_| !random.happens(0.0)));
+        let happened = (0..10_000).filter(|_| random.happens(0.25)).count();
+        assert!((2_300..2_700).contains(&happened), "{happened}");
+    }
+
+    proptest! {
+        /// Nothing beyond the bound is drawn, and the bound of a span can be.
+        #[test]
+        fn stays_below_the_bound(seed: u64, bound in 1_u64.., micros in 0_u64..4) {
+            let mut random = Random::new(seed, 0);
+            prop_assert!(random.below(bound) < bound);
+            prop_assert!(random.span(Duration::from_micros(micros)) <= Duration::from_micros(micros));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Reading a script, key by key, so that everything that is wrong has its line.
+
+mod action;
+mod fault;
+mod machine;
+mod step;
+mod values;
+
+use std::fmt;
+
+use toml::de::DeTable;
+
+use self::values::{Reading, Value};
+use super::Script;
+
+/// What is wrong with a script: at least one thing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", one_a_line(.problems))]
+pub struct ScriptError {
+    /// In order of lines.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, or the name of the script.
+    pub source: Box<str>,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong, and what to do.
+    pub message: Box<str>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}: {}", self.source, self.line, self.message)
+    }
+}
+
+fn one_a_line(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+const KEYS: [&str; 7] = ["summary", "seed", "speed", "restart", "machine", "step", "fault"];
+
+pub(super) fn script(source: &str, text: &str) -> Result<Script, ScriptError> {
+    let mut reading = Reading::new(source, text);
+    let script = reading.script(text);
+    let mut problems = reading.problems;
+    if problems.is_empty() {
+        return Ok(script);
+    }
+    problems.sort_by_key(|problem| problem.line);
+    Err(ScriptError { problems })
+}
+
+impl<'t> Reading<'t> {
+    fn script(&mut self, text: &'t str) -> Script {
+        let mut script = Script {
+            summary: None,
+            seed: 0,
+            speed: 1.0,
+            restart: None,
+            machine: super::Settings::default(),
+            faults: Vec::new(),
+            steps: Vec::new(),
+        };
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            self.problem(&error.span().unwrap_or_default(), error.message());
+        }
+        if !errors.is_empty() {
+            return script;
+        }
+        for (key, value) in table.get_ref() {
+            match key.get_ref().as_ref() {
+                "summary" => script.summary = self.string(value).map(Box::from),
+                "seed" => script.seed = self.whole(value).unwrap_or(0),
+                "speed" => script.speed = self.speed(value),
+                "restart" => script.restart = self.span(value),
+                "machine" => script.machine = self.machine(value),
+                "step" => script.steps = self.each(value, "step", Self::step),
+                "fault" => script.faults = self.each(value, "fault", Self::fault),
+                _ => self.unknown(key, &KEYS),
+            }
+        }
+        script
+    }
+
+    fn speed(&mut self, value: &Value<'t>) -> f64 {
+        match self.number(value) {
+            Some(speed) if speed > 0.0 && speed.is_finite() => speed,
+            Some(_) => {
+                self.problem(&value.span(), "a speed is more than 0; 2 is twice as fast as written");
+                1.0
+            }
+            None => 1.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Reading a `[[fault]]`.
+
+use std::{ops::Range, time::Duration};
+
+use toml::de::DeTable;
+
+use super::values::{Key, Reading, Value};
+use crate::fault::{Fault, FaultKind, Messages};
+
+const KINDS: [&str; 9] = [
+    "drop",
+    "delay",
+    "duplicate",
+    "reorder",
+    "truncate",
+    "corrupt",
+    "close",
+    "event-before-greeting",
+    "never-greet",
+];
+const OF: [&str; 4] = ["event", "reply", "greeting", "any"];
+const KEYS: [&str; 12] = [
+    "kind",
+    "of",
+    "event",
+    "connection",
+    "skip",
+    "every",
+    "repeat",
+    "probability",
+    "by",
+    "jitter",
+    "bytes",
+    "data",
+];
+
+impl<'t> Reading<'t> {
+    /// A rule; `None`, with a problem, if it is not sound.
+    pub(super) fn fault(&mut self, table: &DeTable<'t>, span: Range<usize>) -> Option<Fault> {
+        let before = self.problems.len();
+        for key in table.keys().filter(|key| !KEYS.contains(&key.get_ref().as_ref())) {
+            self.unknown(key, &KEYS);
+        }
+        let Some(value) = table.get("kind") else {
+            if self.problems.len() == before {
+                let message =
+                    format!("this fault has no kind; add: kind = \"…\", one of {}", KINDS.join(", "));
+                self.problem(&span, &message);
+            }
+            return None;
+        };
+        let name = self.string(value)?;
+        let Some(kind) = self.kind(name, table) else {
+            if self.problems.len() == before {
+                self.unknown_value(value, "kind of fault", &KINDS);
+            }
+            return None;
+        };
+        self.misplaced_in_fault(name, table);
+        let mut fault = Fault::new(kind);
+        self.which(table, &mut fault);
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "connection" => fault.connection = self.count(value),
+                "skip" => fault.skip = self.whole(value).unwrap_or(0),
+                "every" => fault.every = self.count(value).unwrap_or(1),
+                "repeat" => fault.times = self.count(value),
+                "probability" => fault.probability = self.probability(value).unwrap_or(1.0),
+                _ => {}
+            }
+        }
+        (self.problems.len() == before).then_some(fault)
+    }
+
+    /// The kind of that name; `None` if there is no such kind, or with a problem.
+    fn kind(&mut self, name: &str, table: &DeTable<'t>) -> Option<FaultKind> {
+        let bytes = match table.get("bytes") {
+            None => None,
+            Some(value) => Some(usize::try_from(self.count(value)?).unwrap_or(usize::MAX)),
+        };
+        Some(match name {
+            "drop" => FaultKind::Drop,
+            "delay" => {
+                let Some(by) = table.get("by") else {
+                    let kind = table.get("kind").map(Value::span).unwrap_or_default();
+                    self.problem(&kind, "a delay needs to know how long; add: by = \"200ms\"");
+                    return None;
+                };
+                let jitter = table.get("jitter").map_or(Some(Duration::ZERO), |value| self.span(value));
+                FaultKind::Delay { by: self.span(by)?, jitter: jitter? }
+            }
+            "duplicate" => FaultKind::Duplicate,
+            "reorder" => FaultKind::Reorder,
+            "truncate" => FaultKind::Truncate { bytes },
+            "corrupt" => FaultKind::Corrupt { bytes: bytes.unwrap_or(1) },
+            "close" => FaultKind::Close { bytes },
+            "event-before-greeting" => FaultKind::EarlyEvent { message: self.early_message(table)? },
+            "never-greet" => FaultKind::NeverGreet,
+            _ => return None,
+        })
+    }
+
+    /// The message of an event that comes too early.
+    fn early_message(&mut self, table: &DeTable<'t>) -> Option<Box<str>> {
+        let name = table.get("event").map_or(Some("STOP"), |value| self.string(value))?;
+        let data = match table.get("data") {
+            None => String::new(),
+            Some(value) => format!(", \"data\": {}", serde_json::Value::from(self.object(value)?)),
+        };
+        let name = serde_json::Value::from(name);
+        // The clock of the machine has no part in what its predecessor said.
+        Some(
+            format!(
+                "{{\"timestamp\": {{\"seconds\": 1767225600, \"microseconds\": 0}}, \"event\": {name}{data}}}"
+            )
+            .into(),
+        )
+    }
+
+    /// Which messages it is about.
+    fn which(&mut self, table: &DeTable<'t>, fault: &mut Fault) {
+        if matches!(fault.kind, FaultKind::EarlyEvent { .. } | FaultKind::NeverGreet) {
+            return;
+        }
+        let of = table.get_key_value("of");
+        if let (Some((of, _)), Some((event, _))) = (of, table.get_key_value("event")) {
+            return self.only_one(&[of, event]);
+        }
+        if let Some(pattern) = table.get("event") {
+            fault.messages = Messages::Event(self.string(pattern).unwrap_or("*").into());
+        }
+        if let Some((_, value)) = of {
+            fault.messages = match self.string(value) {
+                Some("event") | None => Messages::Event("*".into()),
+                Some("reply") => Messages::Reply,
+                Some("greeting") => Messages::Greeting,
+                Some("any") => Messages::Any,
+                Some(_) => return self.unknown_value(value, "kind of message", &OF),
+            };
+        }
+    }
+
+    /// Keys that say nothing to this kind.
+    fn misplaced_in_fault(&mut self, kind: &str, table: &DeTable<'t>) {
+        let is_of_connection = matches!(kind, "event-before-greeting" | "never-greet");
+        let misplaced = |key: &&Key<'t>| match key.get_ref().as_ref() {
+            "by" | "jitter" => kind != "delay",
+            "bytes" => !matches!(kind, "truncate" | "corrupt" | "close"),
+            "data" => kind != "event-before-greeting",
+            "event" => kind == "never-greet",
+            "of" | "skip" | "every" | "repeat" => is_of_connection,
+            _ => false,
+        };
+        for key in table.keys().filter(misplaced) {
+            self.problem(&key.span(), &format!("\"{}\" does not belong to \"{kind}\"", key.get_ref()));
+        }
+    }
+}

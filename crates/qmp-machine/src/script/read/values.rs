@@ -1,0 +1,241 @@
+//! Values of a script, with a problem for each that is another than it should be.
+
+use std::{borrow::Cow, collections::BTreeSet, ops::Range, time::Duration};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::Problem;
+use crate::script::span;
+
+pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+pub(super) type Key<'t> = Spanned<Cow<'t, str>>;
+
+/// So many keys or values are all named to whoever wrote one that is unknown: all keys of a table are.
+const LISTED_MAX: usize = 16;
+
+/// A script that is being read.
+pub(super) struct Reading<'t> {
+    source: &'t str,
+    text: &'t str,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<'t> Reading<'t> {
+    pub(super) fn new(source: &'t str, text: &'t str) -> Self {
+        Self { source, text, problems: Vec::new() }
+    }
+
+    /// The tables of `[[name]]`, each read.
+    pub(super) fn each<T>(
+        &mut self,
+        value: &Value<'t>,
+        name: &str,
+        mut read: impl FnMut(&mut Self, &DeTable<'t>, Range<usize>) -> Option<T>,
+    ) -> Vec<T> {
+        let DeValue::Array(tables) = value.get_ref() else {
+            self.problem(&value.span(), &format!("a {name} is written as [[{name}]], in double brackets"));
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for table in tables {
+            if let Some(members) = self.table(table) {
+                found.extend(read(self, members, table.span()));
+            }
+        }
+        found
+    }
+
+    pub(super) fn table<'v>(&mut self, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
+        self.expected(value, "a table", |value| match value {
+            DeValue::Table(table) => Some(table),
+            _ => None,
+        })
+    }
+
+    pub(super) fn list<'v>(&mut self, value: &'v Value<'t>) -> Option<&'v [Value<'t>]> {
+        self.expected(value, "a list", |value| match value {
+            DeValue::Array(elements) => Some(&elements[..]),
+            _ => None,
+        })
+    }
+
+    pub(super) fn string<'v>(&mut self, value: &'v Value<'t>) -> Option<&'v str> {
+        let text = self.expected(value, "a text in quotes", DeValue::as_str)?;
+        if text.is_empty() {
+            self.problem(&value.span(), "expected a text, found an empty one");
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(super) fn boolean(&mut self, value: &Value<'t>) -> Option<bool> {
+        self.expected(value, "true or false", DeValue::as_bool)
+    }
+
+    pub(super) fn whole(&mut self, value: &Value<'t>) -> Option<u64> {
+        self.expected(value, "a whole number, 0 or more", |value| match value {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        })
+    }
+
+    /// A whole number from 1 on.
+    pub(super) fn count(&mut self, value: &Value<'t>) -> Option<u64> {
+        let count = self.whole(value)?;
+        if count == 0 {
+            self.problem(&value.span(), "expected a whole number, 1 or more");
+            return None;
+        }
+        Some(count)
+    }
+
+    pub(super) fn number(&mut self, value: &Value<'t>) -> Option<f64> {
+        self.expected(value, "a number", |value| match value {
+            DeValue::Integer(number) => number.as_str().parse().ok(),
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            _ => None,
+        })
+    }
+
+    pub(super) fn probability(&mut self, value: &Value<'t>) -> Option<f64> {
+        let probability = self.number(value)?;
+        if probability > 0.0 && probability <= 1.0 {
+            return Some(probability);
+        }
+        self.problem(&value.span(), "a probability is more than 0 and at most 1");
+        None
+    }
+
+    pub(super) fn span(&mut self, value: &Value<'t>) -> Option<Duration> {
+        let text = self.expected(value, "a span of time in quotes, such as \"1.5s\"", DeValue::as_str)?;
+        match span::parse(text) {
+            Ok(span) => Some(span),
+            Err(message) => {
+                self.problem(&value.span(), &message);
+                None
+            }
+        }
+    }
+
+    /// An object of JSON.
+    pub(super) fn object(&mut self, value: &Value<'t>) -> Option<serde_json::Map<String, serde_json::Value>> {
+        let table = self.table(value)?;
+        let mut object = serde_json::Map::new();
+        for (key, value) in table {
+            object.insert(key.get_ref().clone().into_owned(), self.json(value)?);
+        }
+        Some(object)
+    }
+
+    fn json(&mut self, value: &Value<'t>) -> Option<serde_json::Value> {
+        Some(match value.get_ref() {
+            DeValue::String(text) => text.as_ref().into(),
+            DeValue::Boolean(value) => (*value).into(),
+            DeValue::Integer(number) => {
+                let (digits, radix) = (number.as_str(), number.radix());
+                let signed = || i64::from_str_radix(digits, radix).ok().map(serde_json::Value::from);
+                let read =
+                    u64::from_str_radix(digits, radix).ok().map(serde_json::Value::from).or_else(signed);
+                return self.expected(value, "a number that fits 64 bits", |_| read);
+            }
+            DeValue::Float(number) => {
+                let read = number.as_str().parse().ok().and_then(serde_json::Number::from_f64);
+                return self.expected(value, "a finite number", |_| read.map(Into::into));
+            }
+            DeValue::Datetime(moment) => moment.to_string().into(),
+            DeValue::Array(elements) => {
+                elements.iter().map(|element| self.json(element)).collect::<Option<Vec<_>>>()?.into()
+            }
+            DeValue::Table(_) => self.object(value)?.into(),
+        })
+    }
+
+    /// Of several keys that exclude each other, tells of all but the first.
+    pub(super) fn only_one(&mut self, keys: &[&Key<'t>]) {
+        let mut keys = keys.to_vec();
+        keys.sort_by_key(|key| key.span().start);
+        for other in keys.iter().skip(1) {
+            let first = keys[0].get_ref();
+            self.problem(&other.span(), &format!("\"{}\" cannot stand beside \"{first}\"", other.get_ref()));
+        }
+    }
+
+    pub(super) fn unknown(&mut self, key: &Key<'t>, known: &[&str]) {
+        let name = key.get_ref().as_ref();
+        let message = match name {
+            "after" if known.contains(&"at") => {
+                "\"after\" belongs to a part of a sequence; a step has \"at\", counted from the beginning".to_owned()
+            }
+            "at" if known.contains(&"after") => {
+                "\"at\" belongs to a step; a part of a sequence has \"after\", counted from the part before it".to_owned()
+            }
+            name => format!("unknown key \"{name}\"; {}", advice(name, known)),
+        };
+        self.problem(&key.span(), &message);
+    }
+
+    /// A text that is none of the `known` ones.
+    pub(super) fn unknown_value(&mut self, value: &Value<'t>, what: &str, known: &[&str]) {
+        let text = value.get_ref().as_str().unwrap_or_default();
+        self.problem(&value.span(), &format!("unknown {what} \"{text}\"; {}", advice(text, known)));
+    }
+
+    pub(super) fn problem(&mut self, span: &Range<usize>, message: &str) {
+        // The parser's messages may have several lines; a problem has one.
+        let message = message.trim_end().replace('\n', ", ");
+        let line = self.line(span);
+        self.problems.push(Problem { source: self.source.into(), line, message: message.into() });
+    }
+
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        1 + before.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    fn expected<'v, T>(
+        &mut self,
+        value: &'v Value<'t>,
+        wanted: &str,
+        read: impl FnOnce(&'v DeValue<'t>) -> Option<T>,
+    ) -> Option<T> {
+        let found = read(value.get_ref());
+        if found.is_none() {
+            let shown = match value.get_ref() {
+                DeValue::Integer(number) => number.to_string(),
+                DeValue::Float(number) => number.to_string(),
+                other => other.type_str().to_owned(),
+            };
+            self.problem(&value.span(), &format!("expected {wanted}, found {shown}"));
+        }
+        found
+    }
+}
+
+/// What was probably meant, or what there is.
+fn advice(word: &str, known: &[&str]) -> String {
+    match nearest(word, known) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if known.len() <= LISTED_MAX => format!("known here: {}", known.join(", ")),
+        None => {
+            // Of a long list, those that share a word are of use.
+            let words: BTreeSet<&str> = word.split(['-', '_']).filter(|word| word.len() > 2).collect();
+            let near: Vec<_> =
+                known.iter().filter(|known| words.iter().any(|word| known.contains(word))).copied().collect();
+            match near.is_empty() {
+                true => format!("known here: {}, …", known[..LISTED_MAX].join(", ")),
+                false => format!("perhaps {}", near.join(", ")),
+            }
+        }
+    }
+}
+
+/// The one of `known` that `word` was probably meant to be: at most half of its letters are others.
+fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let word = word.to_lowercase();
+    let distance = |known: &&str| strsim::damerau_levenshtein(&word, &known.to_lowercase());
+    let near = known.iter().copied().min_by_key(distance)?;
+    (distance(&near) * 2 <= near.len().max(2)).then_some(near)
+}

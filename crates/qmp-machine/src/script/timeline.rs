@@ -1,0 +1,231 @@
+//! When each action of a script is due.
+//!
+//! Time is an argument, counted from the beginning of the script. Every step draws from a generator of its own, so that
+//! what one step draws does not depend on how the steps fall between each other: the same steps and seed give the same
+//! timeline, at any speed.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{Step, random::Random};
+
+/// The actions of a script in the order in which they are due.
+#[derive(Debug)]
+pub struct Timeline<A> {
+    tracks: Vec<Track<A>>,
+}
+
+/// An action that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due<A> {
+    /// When, counted from the beginning of the script.
+    pub at: Duration,
+    /// The line of the script that asks for it, counted from 1.
+    pub line: usize,
+    /// What is to be done.
+    pub action: A,
+}
+
+/// One step, and what of it is to come.
+#[derive(Debug)]
+struct Track<A> {
+    step: Step<A>,
+    random: Random,
+    /// How often it began.
+    begun: u64,
+    /// The rest of the sequence that is running: when, and which part of it.
+    running: VecDeque<(Duration, usize)>,
+    /// When the last part of it was due.
+    last: Duration,
+}
+
+impl<A: Clone> Timeline<A> {
+    /// The timeline of these steps.
+    pub(super) fn new(steps: &[Step<A>], seed: u64) -> Self {
+        let track = |(part, step): (u64, &Step<A>)| Track {
+            step: step.clone(),
+            random: Random::new(seed, part),
+            begun: 0,
+            running: VecDeque::new(),
+            last: Duration::ZERO,
+        };
+        let mut tracks: Vec<_> = (0..).zip(steps).map(track).collect();
+        tracks.iter_mut().for_each(Track::begin);
+        Self { tracks }
+    }
+
+    /// When the next one is due; `None` when nothing comes any more.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Duration> {
+        self.tracks.iter().filter_map(Track::next_at).min()
+    }
+
+    /// Takes the next one out. `None` if chance decided that it does not happen, or nothing is left:
+    /// [`next_at`](Self::next_at) tells.
+    ///
+    /// Of those due at the same moment, the one that stands first in the script comes first.
+    pub fn take(&mut self) -> Option<Due<A>> {
+        let next = self.next_at()?;
+        self.tracks.iter_mut().find(|track| track.next_at() == Some(next))?.take()
+    }
+}
+
+impl<A: Clone> Track<A> {
+    fn next_at(&self) -> Option<Duration> {
+        self.running.front().map(|(at, _)| *at)
+    }
+
+    /// Lays out the next run of the step, if there is one.
+    fn begin(&mut self) {
+        let Step { at, every, times, jitter, .. } = self.step;
+        let limit = times.unwrap_or(if every.is_some() { u64::MAX } else { 1 });
+        if self.begun >= limit {
+            return;
+        }
+        let rounds = u32::try_from(self.begun).unwrap_or(u32::MAX);
+        // Jitter does not add up; and a run never begins before the one before it is over.
+        let regular = at.saturating_add(every.unwrap_or_default().saturating_mul(rounds));
+        let mut moment = regular.saturating_add(self.random.span(jitter)).max(self.last);
+        self.begun += 1;
+        for (place, part) in self.step.parts.iter().enumerate() {
+            moment = moment.saturating_add(part.after).saturating_add(self.random.span(part.jitter));
+            self.running.push_back((moment, place));
+        }
+        self.last = moment;
+        // The chance of the step is that of the whole sequence, drawn once.
+        if !self.random.happens(self.step.probability) {
+            let end = self.running.pop_back();
+            self.running.clear();
+            self.running.extend(end.map(|(at, _)| (at, usize::MAX)));
+        }
+    }
+
+    fn take(&mut self) -> Option<Due<A>> {
+        let (at, place) = self.running.pop_front()?;
+        let due = self.step.parts.get(place).and_then(|part| {
+            let happens = self.random.happens(part.probability);
+            let action = part.choices.get(self.random.place(part.choices.len()))?;
+            happens.then(|| Due { at, line: part.line, action: action.clone() })
+        });
+        if self.running.is_empty() {
+            self.begin();
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::Part, *};
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn part(after: u64, name: &'static str) -> Part<&'static str> {
+        Part { line: 1, after: ms(after), jitter: Duration::ZERO, probability: 1.0, choices: vec![name] }
+    }
+
+    fn step(at: u64, parts: Vec<Part<&'static str>>) -> Step<&'static str> {
+        Step { at: ms(at), every: None, times: None, jitter: Duration::ZERO, probability: 1.0, parts }
+    }
+
+    /// The first `most` things that are due, as `moment name`.
+    fn due(steps: &[Step<&'static str>], seed: u64, most: usize) -> Vec<String> {
+        let mut timeline = Timeline::new(steps, seed);
+        let mut due = Vec::new();
+        while timeline.next_at().is_some() && due.len() < most {
+            if let Some(Due { at, action, .. }) = timeline.take() {
+                due.push(format!("{} {action}", at.as_millis()));
+            }
+        }
+        due
+    }
+
+    #[test]
+    fn steps_become_a_timeline() {
+        let every = |every, times, step| Step { every: Some(ms(every)), times, ..step };
+        type Case = (&'static str, Vec<Step<&'static str>>, &'static [&'static str]);
+        let cases: [Case; 7] = [
+            ("nothing", vec![], &[]),
+            (
+                "in order of time",
+                vec![step(20, vec![part(0, "b")]), step(10, vec![part(0, "a")])],
+                &["10 a", "20 b"],
+            ),
+            (
+                "at one moment as written",
+                vec![step(5, vec![part(0, "a")]), step(5, vec![part(0, "b")])],
+                &["5 a", "5 b"],
+            ),
+            (
+                "sequence",
+                vec![step(10, vec![part(0, "a"), part(7, "b"), part(0, "c")])],
+                &["10 a", "17 b", "17 c"],
+            ),
+            ("repeated", vec![every(10, Some(3), step(5, vec![part(0, "a")]))], &["5 a", "15 a", "25 a"]),
+            ("for ever", vec![every(1, None, step(0, vec![part(0, "a")]))], &["0 a", "1 a", "2 a", "3 a"]),
+            (
+                "never before it is over",
+                vec![every(10, Some(3), step(0, vec![part(0, "a"), part(25, "b")]))],
+                &["0 a", "25 b", "25 a", "50 b"],
+            ),
+        ];
+        for (name, steps, expected) in cases {
+            assert_eq!(due(&steps, 0, 4), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn chance_decides_for_a_whole_sequence_and_for_each_part() {
+        let whole = Step {
+            every: Some(ms(10)),
+            times: Some(1000),
+            probability: 0.5,
+            ..step(0, vec![part(0, "a"), part(1, "b")])
+        };
+        let seen = due(&[whole], 3, usize::MAX);
+        assert!((800..1200).contains(&seen.len()) && seen.len().is_multiple_of(2), "{}", seen.len());
+        let maybe = Part { probability: 0.5, ..part(1, "b") };
+        let each = Step { every: Some(ms(10)), times: Some(1000), ..step(0, vec![part(0, "a"), maybe]) };
+        let seen = due(&[each], 3, usize::MAX);
+        assert!(seen.len() > 1400 && seen.len() < 1600, "{}", seen.len());
+    }
+
+    proptest! {
+        /// The same script and seed give the same timeline, and what a step does depends on no step after it.
+        #[test]
+        fn is_reproducible(seed: u64, jitter in 0_u64..50, probability in 0.1_f64..=1.0, period in 1_u64..40) {
+            let varied = Step {
+                every: Some(ms(period)),
+                times: Some(20),
+                jitter: ms(jitter),
+                probability,
+                ..step(3, vec![part(0, "a"), Part { jitter: ms(jitter), choices: vec!["b", "c"], ..part(2, "") }])
+            };
+            let alone = due(std::slice::from_ref(&varied), seed, usize::MAX);
+            prop_assert_eq!(&due(std::slice::from_ref(&varied), seed, usize::MAX), &alone);
+            let other = Step { every: Some(ms(7)), times: Some(9), ..step(0, vec![part(0, "other")]) };
+            let mut beside = due(&[varied, other], seed, usize::MAX);
+            beside.retain(|due| !due.ends_with("other"));
+            prop_assert_eq!(beside, alone);
+        }
+
+        /// Time never runs backwards.
+        #[test]
+        fn is_ordered(seed: u64, jitter in 0_u64..100, starts in prop::collection::vec(0_u64..100, 1..6)) {
+            let steps: Vec<_> = starts
+                .iter()
+                .map(|at| Step { every: Some(ms(9)), times: Some(9), jitter: ms(jitter), ..step(*at, vec![part(1, "a")]) })
+                .collect();
+            let mut timeline = Timeline::new(&steps, seed);
+            let mut before = Duration::ZERO;
+            while let Some(at) = timeline.next_at() {
+                prop_assert!(before <= at);
+                before = at;
+                timeline.take();
+            }
+        }
+    }
+}

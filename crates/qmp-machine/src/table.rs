@@ -1,0 +1,150 @@
+//! Entries of the table of commands: what a command takes and returns, which releases have it, and what it does.
+
+use std::sync::Arc;
+
+use qmp_events::Release;
+use qmp_server::{Command, CommandError, EnumType, ObjectType, Type, check_arguments};
+use qmp_wire::dialect;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::vm::Vm;
+
+/// What a command does.
+pub(crate) type Run = Arc<dyn Fn(&mut Vm, Value) -> Result<Value, CommandError> + Send + Sync>;
+
+/// A command, and who has it.
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) run: Run,
+    arguments: ObjectType,
+    returns: Option<Type>,
+    out_of_band: bool,
+    in_preconfig: bool,
+    since: Option<Release>,
+    removed: Option<Release>,
+}
+
+impl Entry {
+    /// A command of that name that does `run`; `describe` adds its arguments.
+    pub(crate) fn new<A: DeserializeOwned, R: Serialize>(
+        name: &'static str,
+        describe: impl FnOnce(ObjectType) -> ObjectType,
+        run: impl Fn(&mut Vm, A) -> Result<R, CommandError> + Send + Sync + 'static,
+    ) -> Self {
+        let run = move |vm: &mut Vm, arguments: Value| {
+            let arguments = serde_json::from_value(arguments).map_err(generic)?;
+            let mut value = serde_json::to_value(run(vm, arguments)?).map_err(generic)?;
+            if value.is_null() {
+                value = Value::Object(serde_json::Map::new());
+            }
+            Ok(value)
+        };
+        Self {
+            name,
+            run: Arc::new(run),
+            arguments: describe(ObjectType::default()),
+            returns: None,
+            out_of_band: false,
+            in_preconfig: false,
+            since: None,
+            removed: None,
+        }
+    }
+
+    /// A command without arguments.
+    pub(crate) fn plain<R: Serialize>(
+        name: &'static str,
+        run: impl Fn(&mut Vm) -> Result<R, CommandError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, |arguments| arguments, move |vm, qmp_server::NoArguments {}| run(vm))
+    }
+
+    /// The first release that has it.
+    pub(crate) fn since(mut self, major: u16, minor: u16) -> Self {
+        self.since = Some(Release::new(major, minor));
+        self
+    }
+
+    /// The first release that does not have it any more.
+    pub(crate) fn removed(mut self, major: u16, minor: u16) -> Self {
+        self.removed = Some(Release::new(major, minor));
+        self
+    }
+
+    /// With a return value that introspection describes.
+    pub(crate) fn returns(mut self, ty: impl Into<Type>) -> Self {
+        self.returns = Some(ty.into());
+        self
+    }
+
+    /// May also be executed out of band.
+    pub(crate) fn out_of_band(mut self) -> Self {
+        self.out_of_band = true;
+        self
+    }
+
+    /// May be executed before the machine is ready.
+    pub(crate) fn in_preconfig(mut self) -> Self {
+        self.in_preconfig = true;
+        self
+    }
+
+    /// The command as the monitor registers it, for whoever runs it.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(self.name).takes(self.arguments.clone());
+        if let Some(returns) = &self.returns {
+            command = command.returns(returns.clone());
+        }
+        if self.out_of_band {
+            command = command.allow_out_of_band();
+        }
+        if self.in_preconfig {
+            command = command.allow_in_preconfig();
+        }
+        command
+    }
+
+    /// What the command does, with its arguments checked before.
+    pub(crate) fn checked(&self) -> Run {
+        let (run, ty) = (Arc::clone(&self.run), self.arguments.clone());
+        Arc::new(move |vm, arguments| {
+            let text = serde_json::to_vec(&arguments).map_err(generic)?;
+            if let dialect::Value::Object(arguments) = dialect::Value::read(&text) {
+                check_arguments(&arguments, &ty)?;
+            }
+            run(vm, arguments)
+        })
+    }
+
+    pub(crate) fn exists_in(&self, release: Release) -> bool {
+        self.since.is_none_or(|since| release >= since)
+            && self.removed.is_none_or(|removed| release < removed)
+    }
+}
+
+/// An error of class `GenericError`.
+#[expect(clippy::needless_pass_by_value, reason = "so that it maps errors as they come")]
+pub(crate) fn generic(error: impl ToString) -> CommandError {
+    CommandError::generic(error.to_string())
+}
+
+/// An error of class `DeviceNotFound`.
+pub(crate) fn device_not_found(id: &str) -> CommandError {
+    CommandError { class: "DeviceNotFound", desc: format!("Device '{id}' not found") }
+}
+
+/// An error of class `DeviceNotActive`.
+pub(crate) fn device_not_active(desc: impl Into<String>) -> CommandError {
+    CommandError { class: "DeviceNotActive", desc: desc.into() }
+}
+
+/// An enum type with the values that are named in `words`.
+pub(crate) fn one_of(name: &str, words: &str) -> Type {
+    Type::Enum(EnumType { name: name.into(), values: words.split_whitespace().map(Box::from).collect() })
+}
+
+/// Adds the arguments that are named in `words`: optional, and of any type.
+pub(crate) fn optional_any(arguments: ObjectType, words: &str) -> ObjectType {
+    words.split_whitespace().fold(arguments, |arguments, name| arguments.optional(name, Type::Any))
+}

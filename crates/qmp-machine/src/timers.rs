@@ -1,0 +1,46 @@
+//! What is to happen later: a list by time, and for one time by order of entry.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use crate::vm::Vm;
+
+/// What is done when its time has come.
+pub(crate) type Work = Box<dyn FnOnce(&mut Vm) + Send>;
+
+/// Work by the time at which it is due.
+#[derive(Default)]
+pub(crate) struct Timers {
+    due: BTreeMap<(Duration, u64), Work>,
+    entered: u64,
+}
+
+impl Timers {
+    pub(crate) fn enter(&mut self, at: Duration, work: Work) {
+        self.entered += 1;
+        self.due.insert((at, self.entered), work);
+    }
+
+    /// Takes the work that is due first, if it is due by `now`.
+    pub(crate) fn take_due(&mut self, now: Duration) -> Option<(Duration, Work)> {
+        let ((at, _), _) = self.due.first_key_value()?;
+        if *at > now {
+            return None;
+        }
+        self.due.pop_first().map(|((at, _), work)| (at, work))
+    }
+
+    /// When the next work is due.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.due.clear();
+    }
+}
+
+impl fmt::Debug for Timers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Timers").field("waiting", &self.due.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,286 @@
+//! Run states: what happens to them, as a function of the state, the policy and the release.
+//!
+//! Nothing here holds a machine: [`react`] says which events come, which state follows, and whether the process exits.
+//!
+//! Source: QEMU `softmmu/runstate.c` of 7.2 and `system/runstate.c` of 11.1 as they behave; every row that needs no guest
+//! is compared with both in `tests/differential.rs`.
+
+use qmp_events::{EventKind, Release, ShutdownCause};
+use qmp_server::{CommandError, RunState};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{raised::Raised, table::generic};
+
+/// What happens at a reboot of the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names are QAPI's")]
+pub enum RebootAction {
+    #[default]
+    Reset,
+    Shutdown,
+}
+
+/// What happens at a shutdown of the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names are QAPI's")]
+pub enum ShutdownAction {
+    #[default]
+    Poweroff,
+    Pause,
+}
+
+/// What happens when the guest panics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names are QAPI's")]
+pub enum PanicAction {
+    None,
+    Pause,
+    #[default]
+    Shutdown,
+    ExitFailure,
+}
+
+/// What happens when a watchdog expires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names are QAPI's")]
+pub enum WatchdogAction {
+    #[default]
+    Reset,
+    Shutdown,
+    Poweroff,
+    Pause,
+    Debug,
+    None,
+    InjectNmi,
+}
+
+impl WatchdogAction {
+    /// The string on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Shutdown => "shutdown",
+            Self::Poweroff => "poweroff",
+            Self::Pause => "pause",
+            Self::Debug => "debug",
+            Self::None => "none",
+            Self::InjectNmi => "inject-nmi",
+        }
+    }
+}
+
+/// What to do when the guest ends in one way or another (`-action`, `-no-shutdown`, `-no-reboot`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// At a reboot.
+    pub reboot: RebootAction,
+    /// At a shutdown.
+    pub shutdown: ShutdownAction,
+    /// At a panic.
+    pub panic: PanicAction,
+    /// When a watchdog expires.
+    pub watchdog: WatchdogAction,
+}
+
+/// What a machine is doing, and what it would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) state: RunState,
+    pub(crate) policy: Policy,
+    /// Whether it was stopped while the guest slept, and sleeps again after `cont`.
+    pub(crate) asleep: bool,
+}
+
+/// Something that happens to the whole machine.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Happening {
+    /// It is to stop, and this says why.
+    Stop(RunState),
+    Cont,
+    Reset(ShutdownCause),
+    Shutdown(ShutdownCause),
+    Powerdown,
+    Suspend,
+    Wakeup,
+    Watchdog,
+    /// The guest panics, with what it says about it.
+    Panic(Option<Value>),
+}
+
+/// What comes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reaction {
+    pub(crate) events: Vec<Raised>,
+    pub(crate) status: Status,
+    /// The status with which the process exits, if it does.
+    pub(crate) exit: Option<i32>,
+}
+
+/// Source: 9.0 keeps the sleep of a guest over `stop` and `cont`; 7.2 does not stop one that sleeps.
+const SLEEP_IS_LIVE_SINCE: Release = Release::new(9, 0);
+/// Source: `-action panic=…` is of 6.0; before, a panic gives `pause`, and from 2.8 on `poweroff` besides.
+const PANIC_ACTION_SINCE: Release = Release::new(6, 0);
+const PANIC_POWEROFF_SINCE: Release = Release::new(2, 8);
+
+/// What happens to a machine of a release in this state.
+///
+/// # Errors
+///
+/// What `cont` and `system_wakeup` are refused with.
+pub(crate) fn react(
+    status: Status,
+    happening: Happening,
+    release: Release,
+) -> Result<Reaction, CommandError> {
+    let mut course = Course { release, made: Reaction { events: Vec::new(), status, exit: None } };
+    match happening {
+        Happening::Stop(why) => course.stop(why),
+        Happening::Cont => course.cont()?,
+        Happening::Reset(cause) => course.reset(&cause),
+        Happening::Shutdown(cause) => course.shutdown(&cause, 0),
+        Happening::Powerdown => course.raise(EventKind::Powerdown, Value::Null),
+        Happening::Suspend => course.suspend(),
+        Happening::Wakeup => course.wakeup()?,
+        Happening::Watchdog => course.watchdog(),
+        Happening::Panic(info) => course.panic(&info),
+    }
+    Ok(course.made)
+}
+
+/// A reaction in the making.
+struct Course {
+    release: Release,
+    made: Reaction,
+}
+
+impl Course {
+    fn raise(&mut self, kind: EventKind, data: Value) {
+        self.made.events.push(Raised::new(kind, data));
+    }
+
+    fn state(&self) -> RunState {
+        self.made.status.state
+    }
+
+    fn stop(&mut self, why: RunState) {
+        match self.state() {
+            RunState::Running => {}
+            RunState::Suspended if self.release >= SLEEP_IS_LIVE_SINCE => self.made.status.asleep = true,
+            _ => return,
+        }
+        self.made.status.state = why;
+        self.raise(EventKind::Stop, Value::Null);
+    }
+
+    fn cont(&mut self) -> Result<(), CommandError> {
+        match self.state() {
+            RunState::InternalError | RunState::Shutdown => {
+                return Err(generic("Resetting the Virtual Machine is required"));
+            }
+            RunState::FinishMigrate => return Err(generic("Migration is not finalized yet")),
+            RunState::Running | RunState::Suspended | RunState::Inmigrate => return Ok(()),
+            _ => {}
+        }
+        let asleep = std::mem::take(&mut self.made.status.asleep);
+        self.made.status.state = if asleep { RunState::Suspended } else { RunState::Running };
+        self.raise(EventKind::Resume, Value::Null);
+        Ok(())
+    }
+
+    fn reset(&mut self, cause: &ShutdownCause) {
+        if self.made.status.policy.reboot == RebootAction::Shutdown {
+            return self.shutdown(cause, 0);
+        }
+        self.raise(EventKind::Reset, told(cause));
+        self.made.status.asleep = false;
+        if !matches!(self.state(), RunState::Running | RunState::Inmigrate | RunState::FinishMigrate) {
+            self.made.status.state = RunState::Prelaunch;
+        }
+    }
+
+    fn shutdown(&mut self, cause: &ShutdownCause, exit_status: i32) {
+        // `quit` and signals are not held up.
+        let ends = matches!(cause, ShutdownCause::HostQmpQuit | ShutdownCause::HostSignal);
+        self.raise(EventKind::Shutdown, told(cause));
+        if ends || self.made.status.policy.shutdown == ShutdownAction::Poweroff {
+            self.made.exit = Some(exit_status);
+        } else {
+            self.stop(RunState::Shutdown);
+        }
+    }
+
+    fn suspend(&mut self) {
+        if self.state() == RunState::Running {
+            self.made.status.state = RunState::Suspended;
+            self.raise(EventKind::Suspend, Value::Null);
+        }
+    }
+
+    fn wakeup(&mut self) -> Result<(), CommandError> {
+        if self.state() != RunState::Suspended {
+            return Err(generic("Unable to wake up: guest is not in suspended state"));
+        }
+        self.made.status.state = RunState::Running;
+        self.raise(EventKind::Wakeup, Value::Null);
+        Ok(())
+    }
+
+    fn watchdog(&mut self) {
+        let action = self.made.status.policy.watchdog;
+        self.raise(EventKind::Watchdog, json!({"action": action}));
+        match action {
+            WatchdogAction::Reset => self.reset(&ShutdownCause::GuestReset),
+            WatchdogAction::Shutdown => self.raise(EventKind::Powerdown, Value::Null),
+            WatchdogAction::Poweroff => self.made.exit = Some(0),
+            WatchdogAction::Pause => self.stop(RunState::Watchdog),
+            WatchdogAction::Debug | WatchdogAction::None | WatchdogAction::InjectNmi => {}
+        }
+    }
+
+    fn panic(&mut self, info: &Option<Value>) {
+        let Policy { panic, shutdown, .. } = self.made.status.policy;
+        let panicked = |action| json!({"action": action, "info": info});
+        let waits = shutdown == ShutdownAction::Pause;
+        if self.release < PANIC_ACTION_SINCE {
+            self.raise(EventKind::GuestPanicked, panicked("pause"));
+            self.stop(RunState::GuestPanicked);
+            if self.release >= PANIC_POWEROFF_SINCE && !waits {
+                self.raise(EventKind::GuestPanicked, panicked("poweroff"));
+                self.shutdown(&ShutdownCause::GuestPanic, 0);
+            }
+            return;
+        }
+        match panic {
+            PanicAction::None => self.raise(EventKind::GuestPanicked, panicked("run")),
+            PanicAction::Shutdown | PanicAction::ExitFailure
+                if panic == PanicAction::ExitFailure || !waits =>
+            {
+                self.raise(EventKind::GuestPanicked, panicked("poweroff"));
+                self.stop(RunState::GuestPanicked);
+                self.shutdown(&ShutdownCause::GuestPanic, i32::from(panic == PanicAction::ExitFailure));
+            }
+            _ => {
+                self.raise(EventKind::GuestPanicked, panicked("pause"));
+                self.stop(RunState::GuestPanicked);
+            }
+        }
+    }
+}
+
+/// The data of SHUTDOWN and RESET.
+fn told(cause: &ShutdownCause) -> Value {
+    let by_guest =
+        matches!(cause, ShutdownCause::GuestShutdown | ShutdownCause::GuestReset | ShutdownCause::GuestPanic);
+    json!({"guest": by_guest, "reason": cause.as_str()})
+}
+
+#[cfg(test)]
+#[path = "transitions/tests.rs"]
+mod tests;

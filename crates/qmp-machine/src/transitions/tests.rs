@@ -1,0 +1,194 @@
+//! The table of run states, row by row, and what holds for all of it.
+
+use proptest::prelude::*;
+use qmp_server::RUN_STATES;
+
+use super::*;
+
+const NEWEST: Release = Release::stable(11, 1, 3);
+const OLDER: Release = Release::stable(7, 2, 22);
+
+/// What comes of it: the names of the events, the state, and the exit status.
+fn react_at(
+    state: RunState,
+    policy: Policy,
+    happening: Happening,
+    release: Release,
+) -> (String, RunState, Option<i32>) {
+    let status = Status { state, policy, asleep: false };
+    let reaction = react(status, happening, release).expect("it is not refused");
+    let names: Vec<_> = reaction.events.iter().map(|event| &*event.name).collect();
+    (names.join(" "), reaction.status.state, reaction.exit)
+}
+
+fn policy(words: &str) -> Policy {
+    let mut policy = Policy::default();
+    for word in words.split_whitespace() {
+        match word {
+            "no-shutdown" => policy.shutdown = ShutdownAction::Pause,
+            "no-reboot" => policy.reboot = RebootAction::Shutdown,
+            other => {
+                let (event, action) = other.split_once('=').expect(other);
+                let action = json!(action);
+                match event {
+                    "panic" => policy.panic = serde_json::from_value(action).expect(other),
+                    _ => policy.watchdog = serde_json::from_value(action).expect(other),
+                }
+            }
+        }
+    }
+    policy
+}
+
+#[test]
+fn rows() {
+    use Happening::{Cont, Panic, Powerdown, Reset, Shutdown, Stop, Suspend, Wakeup, Watchdog};
+    use RunState::{
+        GuestPanicked, InternalError, IoError, Paused, Postmigrate, Prelaunch, Running, Shutdown as Down,
+        Suspended, Watchdog as Fired,
+    };
+    let reset = || Reset(ShutdownCause::HostQmpSystemReset);
+    let ends = |cause| Shutdown(cause);
+    let none = || Panic(None);
+    #[rustfmt::skip]
+    let rows = [
+        // before      policy                 what                                 events                           after          exit
+        (Running,      "",                    Stop(Paused),                        "STOP",                          Paused,        None),
+        (Paused,       "",                    Stop(Paused),                        "",                              Paused,        None),
+        (Prelaunch,    "",                    Stop(Paused),                        "",                              Prelaunch,     None),
+        (Suspended,    "",                    Stop(Paused),                        "STOP",                          Paused,        None),
+        (Running,      "",                    Stop(IoError),                       "STOP",                          IoError,       None),
+        (Paused,       "",                    Cont,                                "RESUME",                        Running,       None),
+        (Running,      "",                    Cont,                                "",                              Running,       None),
+        (Suspended,    "",                    Cont,                                "",                              Suspended,     None),
+        (IoError,      "",                    Cont,                                "RESUME",                        Running,       None),
+        (GuestPanicked,"",                    Cont,                                "RESUME",                        Running,       None),
+        (Postmigrate,  "",                    Cont,                                "RESUME",                        Running,       None),
+        (Running,      "",                    reset(),                             "RESET",                         Running,       None),
+        (Paused,       "",                    reset(),                             "RESET",                         Prelaunch,     None),
+        (Down,         "",                    reset(),                             "RESET",                         Prelaunch,     None),
+        (InternalError,"",                    reset(),                             "RESET",                         Prelaunch,     None),
+        (Running,      "no-reboot",           reset(),                             "SHUTDOWN",                      Running,       Some(0)),
+        (Running,      "no-reboot no-shutdown", reset(),                           "SHUTDOWN STOP",                 Down,          None),
+        (Running,      "",                    Powerdown,                           "POWERDOWN",                     Running,       None),
+        (Paused,       "",                    Powerdown,                           "POWERDOWN",                     Paused,        None),
+        (Running,      "",                    ends(ShutdownCause::GuestShutdown),  "SHUTDOWN",                      Running,       Some(0)),
+        (Running,      "no-shutdown",         ends(ShutdownCause::GuestShutdown),  "SHUTDOWN STOP",                 Down,          None),
+        (Running,      "no-shutdown",         ends(ShutdownCause::HostQmpQuit),    "SHUTDOWN",                      Running,       Some(0)),
+        (Running,      "no-shutdown",         ends(ShutdownCause::HostSignal),     "SHUTDOWN",                      Running,       Some(0)),
+        (Running,      "no-shutdown",         ends(ShutdownCause::HostUi),         "SHUTDOWN STOP",                 Down,          None),
+        (Running,      "",                    Suspend,                             "SUSPEND",                       Suspended,     None),
+        (Suspended,    "",                    Wakeup,                              "WAKEUP",                        Running,       None),
+        (Running,      "",                    Watchdog,                            "WATCHDOG RESET",                Running,       None),
+        (Running,      "no-reboot",           Watchdog,                            "WATCHDOG SHUTDOWN",             Running,       Some(0)),
+        (Running,      "watchdog=shutdown",   Watchdog,                            "WATCHDOG POWERDOWN",            Running,       None),
+        (Running,      "no-shutdown watchdog=poweroff", Watchdog,                  "WATCHDOG",                      Running,       Some(0)),
+        (Running,      "watchdog=pause",      Watchdog,                            "WATCHDOG STOP",                 Fired,         None),
+        (Running,      "watchdog=debug",      Watchdog,                            "WATCHDOG",                      Running,       None),
+        (Running,      "watchdog=none",       Watchdog,                            "WATCHDOG",                      Running,       None),
+        (Running,      "watchdog=inject-nmi", Watchdog,                            "WATCHDOG",                      Running,       None),
+        (Running,      "",                    none(),                              "GUEST_PANICKED STOP SHUTDOWN",  GuestPanicked, Some(0)),
+        (Running,      "no-shutdown",         none(),                              "GUEST_PANICKED STOP",           GuestPanicked, None),
+        (Running,      "panic=pause",         none(),                              "GUEST_PANICKED STOP",           GuestPanicked, None),
+        (Running,      "panic=none",          none(),                              "GUEST_PANICKED",                Running,       None),
+        (Running,      "panic=exit-failure",  none(),                              "GUEST_PANICKED STOP SHUTDOWN",  GuestPanicked, Some(1)),
+        (Running,      "panic=exit-failure no-shutdown", none(),                   "GUEST_PANICKED STOP SHUTDOWN",  GuestPanicked, None),
+        (Paused,       "",                    none(),                              "GUEST_PANICKED SHUTDOWN",       Paused,        Some(0)),
+    ];
+    for (before, words, happening, events, after, exit) in rows {
+        let name = format!("{before:?}, {words}, {happening:?}");
+        let came = react_at(before, policy(words), happening, NEWEST);
+        assert_eq!(came, (events.into(), after, exit), "{name}");
+    }
+}
+
+#[test]
+fn refusals() {
+    let rows = [
+        (RunState::Shutdown, Happening::Cont, "Resetting the Virtual Machine is required"),
+        (RunState::InternalError, Happening::Cont, "Resetting the Virtual Machine is required"),
+        (RunState::FinishMigrate, Happening::Cont, "Migration is not finalized yet"),
+        (RunState::Running, Happening::Wakeup, "Unable to wake up: guest is not in suspended state"),
+        (RunState::Paused, Happening::Wakeup, "Unable to wake up: guest is not in suspended state"),
+    ];
+    for (state, happening, desc) in rows {
+        let status = Status { state, policy: Policy::default(), asleep: false };
+        let refusal = react(status, happening, NEWEST).expect_err("it is refused");
+        assert_eq!((refusal.class, &*refusal.desc), ("GenericError", desc), "{state:?}");
+    }
+}
+
+#[test]
+fn sleep_outlives_a_stop_from_9_0_on() {
+    let rows = [
+        // release  stop                         cont after that
+        (NEWEST, ("STOP", RunState::Paused), ("RESUME", RunState::Suspended)),
+        (OLDER, ("", RunState::Suspended), ("", RunState::Suspended)),
+    ];
+    for (release, stopped, continued) in rows {
+        let status = Status { state: RunState::Suspended, policy: Policy::default(), asleep: false };
+        let mut status = status;
+        for (happening, (events, state)) in
+            [(Happening::Stop(RunState::Paused), stopped), (Happening::Cont, continued)]
+        {
+            let reaction = react(status, happening, release).expect("it is not refused");
+            let names: Vec<_> = reaction.events.iter().map(|event| &*event.name).collect();
+            assert_eq!((&*names.join(" "), reaction.status.state), (events, state), "{release}");
+            status = reaction.status;
+        }
+    }
+}
+
+#[test]
+fn older_releases_panic_in_their_own_ways() {
+    let rows = [
+        (Release::new(5, 2), "", "GUEST_PANICKED STOP GUEST_PANICKED SHUTDOWN", Some(0)),
+        (Release::new(5, 2), "no-shutdown", "GUEST_PANICKED STOP", None),
+        (Release::new(2, 6), "", "GUEST_PANICKED STOP", None),
+    ];
+    for (release, words, events, exit) in rows {
+        let (names, state, exited) =
+            react_at(RunState::Running, policy(words), Happening::Panic(None), release);
+        assert_eq!((&*names, state, exited), (events, RunState::GuestPanicked, exit), "{release}");
+    }
+}
+
+fn any_happening() -> impl Strategy<Value = Happening> {
+    use ShutdownCause as Cause;
+    prop_oneof![
+        prop::sample::select(RUN_STATES.to_vec()).prop_map(Happening::Stop),
+        Just(Happening::Cont),
+        prop::sample::select(vec![Cause::HostQmpSystemReset, Cause::GuestReset]).prop_map(Happening::Reset),
+        prop::sample::select(vec![
+            Cause::HostQmpQuit,
+            Cause::HostSignal,
+            Cause::HostUi,
+            Cause::GuestShutdown
+        ])
+        .prop_map(Happening::Shutdown),
+        Just(Happening::Powerdown),
+        Just(Happening::Suspend),
+        Just(Happening::Wakeup),
+        Just(Happening::Watchdog),
+        Just(Happening::Panic(None)),
+    ]
+}
+
+proptest! {
+    /// STOP and RESUME come only when the machine changes between running (or sleeping) and standing still.
+    #[test]
+    fn stop_and_resume_tell_changes(
+        state in prop::sample::select(RUN_STATES.to_vec()),
+        words in prop::sample::select(vec!["", "no-shutdown", "no-reboot", "no-reboot no-shutdown", "panic=pause", "watchdog=pause"]),
+        happening in any_happening(),
+    ) {
+        let is_live = |state| matches!(state, RunState::Running | RunState::Suspended);
+        let status = Status { state, policy: policy(words), asleep: false };
+        if let Ok(Reaction { events, status, .. }) = react(status, happening, NEWEST) {
+            let came = |name: &str| events.iter().filter(|event| &*event.name == name).count();
+            prop_assert!(came("STOP") <= 1 && came("RESUME") <= 1);
+            prop_assert!(came("STOP") == 0 || is_live(state));
+            prop_assert_eq!(came("RESUME") == 1, !is_live(state) && is_live(status.state));
+        }
+    }
+}

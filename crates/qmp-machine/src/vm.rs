@@ -1,0 +1,137 @@
+//! The machine from inside: its run state, its devices, what is due later, and what it has to say.
+//!
+//! It holds no clock and no socket. Whoever drives it says what time it is and takes the events away.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use qmp_events::{EventKind, Release};
+use qmp_server::{CommandError, RunState};
+use serde_json::Value;
+
+use crate::{
+    action::Action,
+    config::MachineConfig,
+    devices::Devices,
+    raised::Raised,
+    script::Random,
+    table::Run,
+    timers::{Timers, Work},
+    transitions::Status,
+};
+
+/// Which part of all that draws from the seed the machine itself is; scripts are numbered from 0.
+const MACHINE_PART: u64 = u64::MAX;
+
+/// An emulated machine.
+pub(crate) struct Vm {
+    pub(crate) config: MachineConfig,
+    pub(crate) release: Release,
+    pub(crate) status: Status,
+    pub(crate) devices: Devices,
+    /// The status with which the process exited.
+    pub(crate) exited: Option<i32>,
+    /// Time since the machine was started.
+    pub(crate) now: Duration,
+    /// What the commands of the release do.
+    pub(crate) runs: Arc<BTreeMap<&'static str, Run>>,
+    timers: Timers,
+    raised: Vec<Raised>,
+    /// Numbers that it makes up, from the seed.
+    pub(crate) random: Random,
+}
+
+impl Vm {
+    pub(crate) fn new(config: MachineConfig) -> Self {
+        let state = match (config.incoming, config.start_stopped) {
+            (true, _) => RunState::Inmigrate,
+            (false, true) => RunState::Prelaunch,
+            (false, false) => RunState::Running,
+        };
+        Self {
+            release: config.claimed_release(),
+            status: Status { state, policy: config.policy, asleep: false },
+            devices: Devices::default(),
+            exited: None,
+            now: Duration::ZERO,
+            runs: Arc::default(),
+            timers: Timers::default(),
+            raised: Vec::new(),
+            random: Random::new(config.seed, MACHINE_PART),
+            config,
+        }
+    }
+
+    /// Raises an event of the catalogue, if the release has it; members that are `null` are left out.
+    pub(crate) fn raise(&mut self, kind: EventKind, data: Value) {
+        if kind.desc().exists_in(self.release) {
+            self.raised.push(Raised::new(kind, data));
+        }
+    }
+
+    /// Raises an event as it is.
+    pub(crate) fn raise_as_is(&mut self, event: Raised) {
+        self.raised.push(event);
+    }
+
+    /// Takes the events that were raised.
+    pub(crate) fn take_raised(&mut self) -> Vec<Raised> {
+        std::mem::take(&mut self.raised)
+    }
+
+    /// Does something when `after` has passed.
+    pub(crate) fn later(&mut self, after: Duration, work: impl FnOnce(&mut Self) + Send + 'static) {
+        let work: Work = Box::new(work);
+        self.timers.enter(self.now.saturating_add(after), work);
+    }
+
+    /// Does something once the command that is run is answered.
+    pub(crate) fn soon(&mut self, work: impl FnOnce(&mut Self) + Send + 'static) {
+        self.later(Duration::ZERO, work);
+    }
+
+    /// Does the first thing that is due by `now`; `false` if there is none. Its time is `now` while it is done.
+    pub(crate) fn run_due(&mut self, now: Duration) -> bool {
+        let Some((at, work)) = self.timers.take_due(now) else { return false };
+        self.now = self.now.max(at);
+        work(self);
+        true
+    }
+
+    /// When something is due next.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.timers.next_deadline()
+    }
+
+    /// Ends it: nothing happens any more.
+    pub(crate) fn exit(&mut self, status: i32) {
+        self.timers.clear();
+        self.exited.get_or_insert(status);
+    }
+
+    /// Does something to it, and returns what a client would get.
+    ///
+    /// # Errors
+    ///
+    /// What the client would be refused with.
+    pub(crate) fn perform(&mut self, action: &Action) -> Result<Value, CommandError> {
+        self.run(&action.execute, Value::Object(action.arguments.clone()))
+    }
+
+    /// Runs a command of the release.
+    pub(crate) fn run(&mut self, name: &str, arguments: Value) -> Result<Value, CommandError> {
+        let Some(run) = self.runs.get(name).map(Arc::clone) else {
+            return Err(CommandError::command_not_found(format!("The command {name} has not been found")));
+        };
+        run(self, arguments)
+    }
+}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Vm")
+            .field("status", &self.status)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,323 @@
+//! The emulated machine against a real QEMU: the same commands to both, and the two streams are equal, byte for byte.
+//!
+//! The lives are in `real_qemu.scenarios`. What differs and is known to differ is in [`KNOWN`]; everything else is a
+//! failure.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use qmp_machine::{
+    Action, Machine, MachineConfig, PanicAction, RebootAction, Running, ShutdownAction, WatchdogAction,
+};
+use serde_json::json;
+use support::{
+    Client, action,
+    qemu::{Qemu, programs},
+};
+
+/// A difference that is known: the numbers of members of this name are not compared.
+struct Known {
+    member: &'static str,
+    why: &'static str,
+}
+
+const KNOWN: &[Known] = &[
+    Known { member: "seconds", why: "the emulated machine has a clock of its own" },
+    Known { member: "microseconds", why: "the emulated machine has a clock of its own" },
+    Known { member: "total", why: "a real dump counts the firmware as memory, too" },
+    Known { member: "completed", why: "a real dump counts the firmware as memory, too" },
+];
+
+/// Commands whose event a real QEMU sends now before, now after the reply.
+const RACES: &[(&str, &str)] = &[
+    ("device_del ", "the device is freed by another thread, after the reply most of the time"),
+    ("migrate", "a migration has a thread of its own, which is slower than the reply most of the time"),
+];
+
+const SCENARIOS: &str = include_str!("real_qemu.scenarios");
+
+/// How long the emulated machine is given after each step: longer than anything that it does by itself.
+const SETTLES_IN: Duration = Duration::from_secs(20);
+
+struct Scenario {
+    name: &'static str,
+    options: Vec<&'static str>,
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    /// Both do it.
+    Both(&'static str),
+    /// The real one does the first, by the human monitor; the emulated one the second.
+    Each(&'static str, &'static str),
+    Emulated(&'static str),
+    /// The real one is waited for.
+    Await(&'static str),
+    /// The real one gets SIGTERM.
+    Signal,
+    /// Firmware would have set up power management.
+    PowerManagement,
+}
+
+fn scenarios() -> Vec<Scenario> {
+    let mut scenarios: Vec<Scenario> = Vec::new();
+    for line in SCENARIOS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(rest) = line.strip_prefix("== ") {
+            let (name, options) = rest.split_once(':').expect("a name ends with a colon");
+            scenarios.push(Scenario {
+                name,
+                options: options.split_whitespace().collect(),
+                steps: Vec::new(),
+            });
+            continue;
+        }
+        let step = match line.split_once("> ") {
+            Some(("e", rest)) => Step::Emulated(rest),
+            Some(("", "pm")) => Step::PowerManagement,
+            Some(("", "signal")) => Step::Signal,
+            Some(("", rest)) if rest.starts_with("await ") => Step::Await(&rest["await ".len()..]),
+            Some(("", rest)) => match rest.strip_prefix("hmp ").and_then(|rest| rest.split_once(" => ")) {
+                Some((line, action)) => Step::Each(line, action),
+                None => Step::Both(rest),
+            },
+            _ => panic!("what is this: {line}"),
+        };
+        scenarios.last_mut().expect("a scenario begins with ==").steps.push(step);
+    }
+    scenarios
+}
+
+/// The emulated machine that the options of a QEMU describe.
+fn emulated(release: (u32, u32, u32), options: &[&str]) -> MachineConfig {
+    let mut config = MachineConfig { release, memory_bytes: 128 << 20, ..MachineConfig::bare() };
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        match *option {
+            "-S" => config.start_stopped = true,
+            "-no-shutdown" => config.policy.shutdown = ShutdownAction::Pause,
+            "-no-reboot" => config.policy.reboot = RebootAction::Shutdown,
+            with_value => {
+                let value = options.next().expect("an option has a value");
+                set(&mut config, with_value, value);
+            }
+        }
+    }
+    config
+}
+
+fn set(config: &mut MachineConfig, option: &str, value: &str) {
+    let members = || value.split(',').map(|member| member.split_once('=').unwrap_or(("", member)));
+    match option {
+        "-name" => config.name = Some(value.into()),
+        "-uuid" => config.uuid = value.into(),
+        "-incoming" => config.incoming = true,
+        "-m" => {
+            let megabytes: u64 = value.split(['M', ',']).next().unwrap().parse().unwrap();
+            config.memory_bytes = megabytes << 20;
+        }
+        "-device" => {
+            let device = members().fold(Action::new("device_add"), |device, (name, value)| {
+                device.with(if name.is_empty() { "driver" } else { name }, value)
+            });
+            config.devices.push(device);
+        }
+        "-action" => members().for_each(|(event, action)| {
+            let action = json!(action);
+            let policy = &mut config.policy;
+            match event {
+                "reboot" => policy.reboot = serde_json::from_value::<RebootAction>(action).unwrap(),
+                "shutdown" => policy.shutdown = serde_json::from_value::<ShutdownAction>(action).unwrap(),
+                "panic" => policy.panic = serde_json::from_value::<PanicAction>(action).unwrap(),
+                "watchdog" => policy.watchdog = serde_json::from_value::<WatchdogAction>(action).unwrap(),
+                other => panic!("{other}"),
+            }
+        }),
+        "-global" => {}
+        other => panic!("the emulated machine has no {other}"),
+    }
+}
+
+/// An emulated machine and its client.
+struct Double {
+    running: Running,
+    client: Client,
+}
+
+impl Double {
+    fn start(config: MachineConfig) -> Self {
+        let running = Machine::start(config).unwrap();
+        let client = Client::new(running.connect().unwrap());
+        Self { running, client }
+    }
+
+    /// Acts and lets time pass; the lines that come of it.
+    fn act(&mut self, action: &Action) -> Vec<String> {
+        self.client.take_transcript();
+        self.client.ask(action);
+        self.running.advance(SETTLES_IN).unwrap();
+        self.client.lines_now();
+        self.client.take_transcript()
+    }
+}
+
+impl Double {
+    /// Ends by a signal; the lines that come of it.
+    fn end(&mut self) -> Vec<String> {
+        self.client.take_transcript();
+        self.running.machine().perform(&Action::new("x-host-signal")).unwrap();
+        self.client.rest();
+        self.client.take_transcript()
+    }
+}
+
+/// A line without what is known to differ, and without the directory of the test.
+fn comparable(line: &str, directory: &Path, answers_alike: bool) -> String {
+    if !answers_alike && line.starts_with("{\"return\": ") {
+        return "{\"return\": *}".into();
+    }
+    let mut line = line.replace(&directory.display().to_string(), "@");
+    for Known { member, .. } in KNOWN {
+        line = without_number(&line, &format!("\"{member}\": "));
+    }
+    line
+}
+
+/// Puts a star in place of each number that follows `member`.
+fn without_number(line: &str, member: &str) -> String {
+    let mut parts = line.split(member);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|each: char| each.is_ascii_digit());
+        text.extend([member, if rest.len() < part.len() { "*" } else { "" }, rest]);
+    }
+    text
+}
+
+fn human(line: &str) -> Action {
+    Action::new("human-monitor-command").with("command-line", line)
+}
+
+/// Asks a real machine until it is in that state.
+fn await_state(real: &mut Client, state: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let status = real.ask(&Action::new("query-status"));
+        if status.last().is_some_and(|reply| reply["return"]["status"] == state) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the real QEMU does not come to be {state}");
+    }
+}
+
+/// A real machine and an emulated one that are put through the same life.
+struct Pair {
+    qemu: Qemu,
+    real: Client,
+    double: Double,
+    found: Vec<String>,
+}
+
+impl Pair {
+    fn start(program: &str, release: (u32, u32, u32), options: &[&str]) -> Self {
+        let qemu = Qemu::start(program, options);
+        let real = Client::new(qemu.connect());
+        Self { qemu, real, double: Double::start(emulated(release, options)), found: Vec::new() }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Both(line) => {
+                let action = action(&line.replace('@', &self.qemu.directory().display().to_string()));
+                self.compare(line, &action, None);
+            }
+            Step::Each(line, own) => self.compare(line, &human(line), Some(&action(own))),
+            Step::Emulated(line) => drop(self.double.act(&action(line))),
+            Step::Await(state) => await_state(&mut self.real, state),
+            Step::Signal => {
+                let expected = self.double.end();
+                self.real.take_transcript();
+                self.qemu.terminate();
+                self.real.rest();
+                let came = self.real.take_transcript();
+                self.judge("signal", &came, &expected, true);
+            }
+            Step::PowerManagement => {
+                for line in ["o/w 0xcf8 0x80000b40", "o/w 0xcfc 0x601", "o/w 0xcf8 0x80000b80", "o/b 0xcfc 1"]
+                {
+                    assert!(!self.real.ask(&human(line)).is_empty());
+                }
+            }
+        }
+    }
+
+    /// Lets both act and compares what comes of it; with an action of its own for the emulated one, the values that
+    /// are returned are not compared.
+    fn compare(&mut self, line: &str, action: &Action, own: Option<&Action>) {
+        let expected = self.double.act(own.unwrap_or(action));
+        self.real.take_transcript();
+        self.real.ask_and_await(action, expected.len());
+        let came = self.real.take_transcript();
+        self.judge(line, &came, &expected, own.is_none());
+    }
+
+    fn judge(&mut self, line: &str, came: &[String], expected: &[String], answers_alike: bool) {
+        let directory = self.qemu.directory();
+        let clean = |lines: &[String]| -> Vec<String> {
+            lines
+                .iter()
+                .map(|line| format!("\n      {}", comparable(line, directory, answers_alike)))
+                .collect()
+        };
+        let (mut came, mut expected) = (clean(came), clean(expected));
+        if RACES.iter().any(|(command, _)| line.starts_with(command)) {
+            // Events keep their order; only the reply may stand anywhere among them.
+            let is_reply = |line: &String| !line.contains("\"event\": ");
+            came.sort_by_key(is_reply);
+            expected.sort_by_key(is_reply);
+        }
+        if came != expected {
+            self.found.push(format!("{line}\n    real{}\n    emulated{}", came.concat(), expected.concat()));
+        }
+    }
+
+    /// Nothing may be left to come.
+    fn end(mut self) -> Vec<String> {
+        let exited = self.double.running.machine().exit_status().is_some();
+        let rest = if exited { self.real.rest() } else { self.real.ask(&Action::new("query-name")) };
+        if rest.len() != usize::from(!exited) {
+            self.found.push(format!("at the end, exited {exited}: {rest:?}"));
+        }
+        self.found
+    }
+}
+
+#[test]
+fn streams_are_equal() {
+    let only = std::env::var("QMP_SCENARIO").unwrap_or_default();
+    let mut found = Vec::new();
+    for (program, release) in programs() {
+        for scenario in scenarios().iter().filter(|scenario| scenario.name.contains(&only)) {
+            let mut pair = Pair::start(&program, release, &scenario.options);
+            scenario.steps.iter().for_each(|step| pair.take(*step));
+            let name = scenario.name;
+            found.extend(pair.end().into_iter().map(|difference| format!("{program}: {name}: {difference}")));
+        }
+    }
+    assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
+}
+
+/// A difference that is known has a reason, and is named once.
+#[test]
+fn known_differences_are_named() {
+    assert!(RACES.iter().all(|(_, why)| why.len() > 10));
+    for (place, known) in KNOWN.iter().enumerate() {
+        assert!(known.why.len() > 10, "{}", known.member);
+        assert!(KNOWN[..place].iter().all(|other| other.member != known.member), "{}", known.member);
+    }
+}

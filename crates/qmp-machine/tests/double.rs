@@ -1,0 +1,338 @@
+//! The machine as a double of a QEMU: in this process, on a clock that stands still.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use qmp_machine::{Action, ActionError, Guest, Machine, MachineClock, MachineConfig};
+use qmp_server::Listener;
+use serde_json::{Value, json};
+use support::{Client, action, word};
+
+fn start(config: MachineConfig) -> (qmp_machine::Running, Client) {
+    let running = Machine::start(config).unwrap();
+    let client = Client::new(running.connect().unwrap());
+    (running, client)
+}
+
+fn words(messages: &[Value]) -> String {
+    messages.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn starts_in_a_moment() {
+    let started = Instant::now();
+    let (_running, _client) = start(MachineConfig::default());
+    // A start takes a millisecond or two; a hundred times that is a fault on any machine.
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+}
+
+#[test]
+fn all_clients_hear_the_same() {
+    let (running, mut first) = start(MachineConfig::default());
+    let mut second = Client::new(running.connect().unwrap());
+    assert_eq!(words(&first.ask(&action("stop"))), "STOP reply");
+    running.advance(Duration::ZERO).unwrap();
+    assert_eq!(words(&second.lines_now()), "STOP");
+}
+
+#[test]
+fn a_guest_that_listens_does_what_it_is_asked() {
+    let (running, mut client) = start(MachineConfig::default());
+    assert_eq!(words(&client.ask(&action("device_del id=net0"))), "reply");
+    running.advance(Duration::from_millis(49)).unwrap();
+    assert_eq!(words(&client.lines_now()), "");
+    running.advance(Duration::from_millis(1)).unwrap();
+    assert_eq!(words(&client.lines_now()), "DEVICE_DELETED DEVICE_DELETED");
+    assert_eq!(words(&client.ask(&action("system_powerdown"))), "POWERDOWN reply");
+    running.advance(Duration::from_secs(1)).unwrap();
+    assert_eq!(words(&client.rest()), "SHUTDOWN");
+    assert_eq!(running.wait().unwrap(), 0);
+}
+
+#[test]
+fn a_guest_with_nobody_at_home_does_nothing() {
+    let (running, mut client) = start(MachineConfig { guest: Guest::Absent, ..MachineConfig::default() });
+    assert_eq!(words(&client.ask(&action("device_del id=net0"))), "reply");
+    assert_eq!(words(&client.ask(&action("system_powerdown"))), "POWERDOWN reply");
+    running.advance(Duration::from_secs(3600)).unwrap();
+    assert_eq!(words(&client.lines_now()), "");
+}
+
+#[test]
+fn a_limited_event_waits_for_its_window() {
+    let (running, mut client) = start(MachineConfig::default());
+    for offset in 1..=3 {
+        running.machine().perform(&Action::new("x-guest-set-clock").with("offset", offset)).unwrap();
+        running.advance(Duration::from_millis(100)).unwrap();
+    }
+    let offsets = |messages: Vec<Value>| {
+        messages.iter().map(|message| message["data"]["offset"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(offsets(client.lines_now()), [json!(1)]);
+    running.advance(Duration::from_millis(699)).unwrap();
+    assert_eq!(offsets(client.lines_now()), [] as [Value; 0]);
+    running.advance(Duration::from_millis(1)).unwrap();
+    let held = client.lines_now();
+    // It keeps the time at which it happened.
+    assert_eq!(held[0]["timestamp"]["microseconds"], 200_000);
+    assert_eq!(offsets(held), [json!(3)]);
+}
+
+#[test]
+fn a_held_event_is_lost_at_the_exit() {
+    let (running, mut client) = start(MachineConfig::default());
+    for offset in [1, 2] {
+        running.machine().perform(&Action::new("x-guest-set-clock").with("offset", offset)).unwrap();
+    }
+    assert_eq!(words(&client.ask(&action("quit"))), "RTC_CHANGE SHUTDOWN reply");
+    assert_eq!(words(&client.rest()), "");
+}
+
+#[test]
+fn a_balloon_is_told_first_at_once_and_last_with_its_value() {
+    let (running, mut client) = start(MachineConfig::default());
+    assert_eq!(words(&client.ask(&action("balloon value=268435456"))), "reply");
+    running.advance(Duration::from_secs(5)).unwrap();
+    let told: Vec<_> =
+        client.lines_now().iter().map(|message| message["data"]["actual"].as_u64().unwrap()).collect();
+    assert_eq!((told.first(), told.last()), (Some(&((1 << 30) - (64 << 20))), Some(&(256 << 20))));
+    assert!(told.len() <= 3, "more than one a second: {told:?}");
+}
+
+#[test]
+fn an_error_that_stops_is_met_again_by_each_cont_until_it_is_repaired() {
+    let (running, mut client) = start(MachineConfig::default());
+    for line in
+        ["x-host-block-fault node-name=disk0-node operation=write error=ENOSPC", "x-guest-write id=disk0"]
+    {
+        client.ask(&action(line));
+    }
+    for _ in 0..3 {
+        let mut messages = client.ask(&action("cont"));
+        running.advance(Duration::ZERO).unwrap();
+        messages.extend(client.lines_now());
+        assert_eq!(words(&messages), "RESUME reply BLOCK_IO_ERROR STOP");
+    }
+    client.ask(&action("x-host-block-repair node-name=disk0-node"));
+    assert_eq!(words(&client.ask(&action("cont"))), "RESUME reply");
+    running.advance(Duration::from_secs(1)).unwrap();
+    assert_eq!(words(&client.lines_now()), "");
+}
+
+#[test]
+fn each_policy_for_errors_does_its_own() {
+    let rows = [
+        // policies                        error     action    nospace
+        ("werror=stop rerror=report", "EIO", "stop", Some(false)),
+        ("werror=enospc rerror=report", "EIO", "report", Some(false)),
+        ("werror=enospc rerror=report", "ENOSPC", "stop", Some(true)),
+        ("werror=report rerror=report", "ENOSPC", "report", None),
+        ("werror=ignore rerror=ignore", "EIO", "ignore", None),
+    ];
+    for (policies, error, expected, nospace) in rows {
+        let (_running, mut client) = start(MachineConfig::default());
+        client.ask(&action("blockdev-add driver=null-co node-name=n"));
+        client.ask(&action(&format!("device_add driver=virtio-blk-pci id=d drive=n {policies}")));
+        client.ask(&action(&format!("x-host-block-fault node-name=n operation=write error={error}")));
+        let messages = client.ask(&action("x-guest-write id=d"));
+        let data = &messages[0]["data"];
+        assert_eq!(data["action"], expected, "{policies} {error}");
+        assert_eq!(data.get("nospace").and_then(Value::as_bool), nospace, "{policies} {error}");
+        assert_eq!(messages.len(), if expected == "stop" { 3 } else { 2 }, "{policies} {error}");
+    }
+}
+
+#[test]
+fn damage_is_told_once_for_each_severity() {
+    let (running, mut client) = start(MachineConfig::default());
+    let mut told = |fatal: bool| {
+        client.ask(&action(&format!("x-host-corrupt-image node-name=disk0-node fatal={fatal}")));
+        let mut messages = client.ask(&action("x-guest-read id=disk0"));
+        running.advance(Duration::from_secs(2)).unwrap();
+        messages.extend(client.lines_now());
+        words(&messages)
+    };
+    assert_eq!(told(false), "BLOCK_IMAGE_CORRUPTED reply BLOCK_IO_ERROR");
+    assert_eq!(told(false), "reply BLOCK_IO_ERROR");
+    assert_eq!(told(true), "BLOCK_IMAGE_CORRUPTED reply BLOCK_IO_ERROR");
+    assert_eq!(told(true), "reply BLOCK_IO_ERROR");
+}
+
+#[test]
+fn a_threshold_is_told_once() {
+    let (_running, mut client) = start(MachineConfig::default());
+    client.ask(&action("block-set-write-threshold node-name=disk0-node write-threshold=4096"));
+    let exceeding = client.ask(&action("x-guest-write id=disk0 offset=4096 length=512"));
+    assert_eq!(exceeding[0]["data"]["amount-exceeded"], 512);
+    assert_eq!(words(&client.ask(&action("x-guest-write id=disk0 offset=4096"))), "reply");
+}
+
+#[test]
+fn a_filter_is_told_once_after_each_question() {
+    let (running, mut client) = start(MachineConfig::default());
+    let change = |client: &mut Client| {
+        let messages = client.ask(&action("x-guest-change-rx-filter id=net0"));
+        running.advance(Duration::ZERO).unwrap();
+        words(&messages)
+    };
+    assert_eq!(change(&mut client), "reply");
+    for _ in 0..2 {
+        client.ask(&action("query-rx-filter name=net0"));
+        assert_eq!(change(&mut client), "NIC_RX_FILTER_CHANGED reply");
+        assert_eq!(change(&mut client), "reply");
+    }
+}
+
+#[test]
+fn a_job_takes_the_time_that_its_speed_asks_for() {
+    let (running, mut client) = start(MachineConfig::default());
+    client.ask(&action("blockdev-add driver=null-co node-name=t"));
+    let started =
+        client.ask(&action("blockdev-mirror job-id=j device=disk0-node target=t sync=full speed=104857600"));
+    assert_eq!(words(&started), "JOB_STATUS_CHANGE JOB_STATUS_CHANGE reply");
+    running.advance(Duration::from_secs(10)).unwrap();
+    assert_eq!(words(&client.lines_now()), "");
+    let jobs = client.ask(&action("query-jobs"));
+    let done = jobs[0]["return"][0]["current-progress"].as_u64().unwrap();
+    assert_eq!(done, 100 * (104_857_600 / 10));
+    running.advance(Duration::from_secs(1)).unwrap();
+    assert_eq!(words(&client.lines_now()), "JOB_STATUS_CHANGE BLOCK_JOB_READY");
+}
+
+#[test]
+fn scripts_and_clients_are_refused_alike() {
+    let (running, mut client) = start(MachineConfig::default());
+    for line in
+        ["nope", "device_del", "device_del id=nope", "stop x=1", "set-action panic=bogus", "system_wakeup"]
+    {
+        let action = action(line);
+        let reply = client.ask(&action).pop().unwrap();
+        let Err(ActionError::Refused(refusal)) = running.machine().perform(&action) else {
+            panic!("{line} is done")
+        };
+        assert_eq!(reply["error"], json!({"class": refusal.class, "desc": refusal.desc}), "{line}");
+    }
+}
+
+#[test]
+fn nothing_is_done_after_the_exit() {
+    let (running, mut client) = start(MachineConfig::default());
+    running.machine().perform(&action("quit")).unwrap();
+    assert_eq!(words(&client.rest()), "SHUTDOWN");
+    assert_eq!(running.machine().perform(&action("cont")), Err(ActionError::Exited { status: 0 }));
+}
+
+#[test]
+fn x_emit_emits_what_nobody_knows() {
+    let (_running, mut client) = start(MachineConfig::default());
+    let emit =
+        Action::new("x-emit").with("event", "__org.example_MADE_UP").with("data", json!({"a": [1, null]}));
+    let messages = client.ask(&emit);
+    assert_eq!(
+        (&messages[0]["event"], &messages[0]["data"]),
+        (&json!("__org.example_MADE_UP"), &json!({"a": [1, null]}))
+    );
+    assert_eq!(words(&client.ask(&action("x-emit event=X data=1"))), "error");
+}
+
+#[test]
+fn a_release_has_its_own_commands() {
+    let rows = [
+        // command              0.14     2.6      5.2      11.1
+        ("query-jobs", [false, false, true, true]),
+        ("set-action", [false, false, false, true]),
+        ("watchdog-set-action", [false, false, true, true]),
+        ("change device=cd0 target=x", [true, true, true, false]),
+        ("x-guest-reset", [true, true, true, true]),
+    ];
+    for (line, expected) in rows {
+        let releases = [(0, 14, 0), (2, 6, 0), (5, 2, 0), (11, 1, 3)];
+        for (release, exists) in releases.into_iter().zip(expected) {
+            let (_running, mut client) = start(MachineConfig { release, ..MachineConfig::default() });
+            let reply = client.ask(&action(line)).pop().unwrap();
+            assert_eq!(
+                reply["error"]["class"] != "CommandNotFound",
+                exists,
+                "{line} at {release:?}: {reply}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_schema_knows_every_command() {
+    let (_running, mut client) = start(MachineConfig::default());
+    let schema = client.ask(&action("query-qmp-schema")).pop().unwrap();
+    let names = |kind: &str| -> Vec<String> {
+        let entries = schema["return"].as_array().unwrap().iter().filter(|entry| entry["meta-type"] == kind);
+        entries.map(|entry| entry["name"].as_str().unwrap().into()).collect()
+    };
+    let listed = client.ask(&action("query-commands")).pop().unwrap();
+    let mut listed: Vec<String> = listed["return"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["name"].as_str().unwrap().into())
+        .collect();
+    let mut described = names("command");
+    listed.sort();
+    described.sort();
+    assert_eq!(listed, described);
+    assert!(names("event").contains(&"WATCHDOG".into()));
+}
+
+#[test]
+fn the_clock_of_the_host_moves_by_itself() {
+    let config = MachineConfig { clock: MachineClock::Host, ..MachineConfig::default() };
+    let (_running, mut client) = start(config);
+    assert_eq!(words(&client.ask(&action("device_del id=net0"))), "reply");
+    // Comes after 50 ms of real time; the client waits for it.
+    assert_eq!(client.line().map(|line| word(&line)).as_deref(), Some("DEVICE_DELETED"));
+}
+
+#[test]
+fn listens_where_it_is_told() {
+    let running = Machine::start(MachineConfig::default()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("monitor");
+    running.listen(Listener::unix(&path).unwrap()).unwrap();
+    let mut client = Client::new(std::os::unix::net::UnixStream::connect(&path).unwrap());
+    assert_eq!(words(&client.ask(&action("query-name"))), "reply");
+    drop(running);
+    assert!(!path.exists(), "the socket stays behind");
+    assert_eq!(client.line(), None);
+}
+
+#[test]
+fn a_device_that_cannot_be_made_is_told() {
+    let devices = vec![Action::new("device_add").with("driver", "nope")];
+    let error = Machine::start(MachineConfig { devices, ..MachineConfig::bare() }).unwrap_err();
+    assert_eq!(error.to_string(), "device_add: 'nope' is not a valid device model name");
+}
+
+#[test]
+fn a_machine_has_so_many_parts_and_no_more() {
+    let running = Machine::start(MachineConfig::bare()).unwrap();
+    let add = |number: u32| {
+        Action::new("blockdev-add").with("driver", "null-co").with("node-name", format!("n{number}"))
+    };
+    for number in 0..4096 {
+        running.machine().perform(&add(number)).unwrap();
+    }
+    let Err(ActionError::Refused(refusal)) = running.machine().perform(&add(4096)) else {
+        panic!("it takes more")
+    };
+    assert_eq!(refusal.desc, "an emulated machine has no more than 4096 parts");
+}
+
+#[test]
+fn last_words_are_there_once_the_clock_has_moved_on() {
+    for _ in 0..50 {
+        let (running, mut client) = start(MachineConfig::default());
+        client.ask(&action("system_powerdown"));
+        running.advance(Duration::from_secs(1)).unwrap();
+        assert_eq!(words(&client.lines_now()), "SHUTDOWN");
+    }
+}

@@ -1,0 +1,180 @@
+//! Every event of the catalogue, by its cause: name, members, sequels, order against the reply, run state afterwards.
+//!
+//! The table is `events.cases`.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use qmp_events::{Release, catalogue, validate};
+use qmp_machine::{Guest, Machine, MachineConfig};
+use serde_json::Value;
+use support::{Client, action, word};
+
+const CASES: &str = include_str!("events.cases");
+
+/// The releases of cases that name none.
+const RELEASES: [&str; 2] = ["11.1.3", "7.2.22"];
+
+#[derive(Debug, Default)]
+struct Case<'a> {
+    event: &'a str,
+    releases: Vec<&'a str>,
+    before: Vec<&'a str>,
+    cause: &'a str,
+    stream: &'a str,
+    state: &'a str,
+}
+
+fn cases() -> Vec<Case<'static>> {
+    let mut cases: Vec<Case<'_>> = Vec::new();
+    for line in CASES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let Some((mark, rest)) = line.split_once(' ') else {
+            cases.push(Case { event: line, ..Case::default() });
+            continue;
+        };
+        let case = cases.last_mut().expect("a case begins with the name of an event");
+        match mark {
+            "@" => case.releases = rest.split(' ').collect(),
+            "!" => case.before.push(rest),
+            ">" => case.cause = rest,
+            "<" => case.stream = rest,
+            "=" => case.state = rest,
+            _ => panic!("what is this: {line}"),
+        }
+    }
+    cases
+}
+
+fn release(text: &str) -> (u32, u32, u32) {
+    let mut numbers = text.split('.').map(|number| number.parse().unwrap());
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
+/// A machine with all devices and nobody at home, so that nothing happens by itself.
+fn machine(text: &str) -> MachineConfig {
+    MachineConfig { release: release(text), guest: Guest::Absent, ..MachineConfig::default() }
+}
+
+/// The releases at which a case holds and its event exists.
+fn claims<'a>(case: &Case<'a>) -> Vec<&'a str> {
+    let desc = catalogue().iter().find(|desc| desc.name == case.event).expect(case.event);
+    let all = if case.releases.is_empty() { RELEASES.to_vec() } else { case.releases.clone() };
+    let exists = |text: &&str| desc.exists_in(text.parse::<Release>().unwrap());
+    let claims: Vec<_> = all.into_iter().filter(exists).collect();
+    assert!(
+        case.releases.is_empty() || claims == case.releases,
+        "{} is not in all of {claims:?}",
+        case.event
+    );
+    claims
+}
+
+/// What came, and the run state afterwards.
+struct Outcome {
+    stream: String,
+    messages: Vec<Value>,
+    state: String,
+}
+
+fn outcome(case: &Case<'_>, claim: &str) -> Outcome {
+    let running = Machine::start(machine(claim)).unwrap();
+    let mut client = Client::new(running.connect().unwrap());
+    let soon = Duration::from_millis(1);
+    for line in &case.before {
+        let messages = client.ask(&action(line));
+        let reply = messages.last().unwrap();
+        if word(reply) != "reply" {
+            return Outcome { stream: format!("{line}: {reply}"), messages, state: String::new() };
+        }
+        running.advance(soon).unwrap();
+    }
+    // Time for rate limits of what came before to pass.
+    running.advance(Duration::from_secs(3)).unwrap();
+    client.lines_now();
+    let mut messages = client.ask(&action(case.cause));
+    running.advance(Duration::ZERO).unwrap();
+    messages.extend(client.lines_now());
+    let mut words: Vec<_> = messages.iter().map(word).collect();
+    let mut state = String::from("exited");
+    if running.machine().exit_status().is_none() {
+        running.advance(Duration::from_secs(60)).unwrap();
+        let later = client.lines_now();
+        if !later.is_empty() {
+            words.push("…".into());
+            words.extend(later.iter().map(word));
+            messages.extend(later);
+        }
+        if running.machine().exit_status().is_none() {
+            let status = client.ask(&action("query-status"));
+            state = status.last().unwrap()["return"]["status"].as_str().unwrap().into();
+        }
+    } else {
+        assert!(client.rest().is_empty(), "{}: something comes after the exit", case.event);
+    }
+    Outcome { stream: words.join(" "), messages, state }
+}
+
+#[test]
+fn every_cause_has_its_effects() {
+    let mut faults = Vec::new();
+    for case in cases() {
+        for claim in claims(&case) {
+            let Outcome { stream, state, messages } = outcome(&case, claim);
+            let name = format!("{} at {claim}: {}", case.event, case.cause);
+            if stream != case.stream {
+                faults
+                    .push(format!("{name}\n  expected {}\n  came     {stream}\n  {messages:?}", case.stream));
+            }
+            if state != case.state {
+                faults.push(format!("{name}: expected to be {}, is {state}", case.state));
+            }
+            if !messages.iter().any(|message| message["event"] == case.event) {
+                faults.push(format!("{name}: the event does not come"));
+            }
+            for message in &messages {
+                faults.extend(violations(message, claim).into_iter().map(|fault| format!("{name}: {fault}")));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// What the catalogue says against an event.
+fn violations(message: &Value, claim: &str) -> Vec<String> {
+    let Some(name) = message["event"].as_str() else { return Vec::new() };
+    let data = message.get("data").map(Value::to_string);
+    let violations = validate(name, data.as_deref(), claim.parse().unwrap());
+    violations.into_iter().map(|violation| violation.to_string()).collect()
+}
+
+#[test]
+fn every_event_of_each_release_has_a_cause() {
+    for text in RELEASES {
+        let release: Release = text.parse().unwrap();
+        let wanted: BTreeSet<_> =
+            catalogue().iter().filter(|desc| desc.exists_in(release)).map(|desc| desc.name).collect();
+        let caused: BTreeSet<_> =
+            cases().iter().filter(|case| claims(case).contains(&text)).map(|case| case.event).collect();
+        let missing: Vec<_> = wanted.difference(&caused).collect();
+        assert!(missing.is_empty(), "{text}: no cause for {missing:?}");
+    }
+}
+
+#[test]
+fn every_event_ever_has_a_cause_in_a_release_that_had_it() {
+    let caused: BTreeSet<_> =
+        cases().iter().filter(|case| !claims(case).is_empty()).map(|case| case.event).collect();
+    let missing: Vec<_> =
+        catalogue().iter().map(|desc| desc.name).filter(|name| !caused.contains(name)).collect();
+    assert!(missing.is_empty(), "no cause for {missing:?}");
+}
+
+/// The counts stand in the fact sheet: 57 events in 11.1, 52 in 7.2, 61 ever.
+#[test]
+fn the_catalogue_is_as_large_as_known() {
+    let count = |text: &str| catalogue().iter().filter(|desc| desc.exists_in(text.parse().unwrap())).count();
+    assert_eq!((count("11.1.3"), count("7.2.22"), catalogue().len()), (57, 52, 61));
+}

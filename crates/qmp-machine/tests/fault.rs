@@ -1,0 +1,283 @@
+//! Each fault, and what `qmp-client` makes of it: it never hangs, never mispairs, never loses what came.
+
+#![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
+
+use std::time::Duration;
+
+use qmp_client::{
+    Address, ConnectConfig, ConnectError, EventItem, Events, ExecuteError, FollowConfig, Followed, Monitor,
+};
+use qmp_machine::fault::{Fault, FaultKind, FaultProxy, Faults, Messages, Output, Stage};
+use qmp_machine::{Action, Machine, MachineConfig, Running};
+use qmp_server::Listener;
+use tempfile::TempDir;
+
+/// A machine behind faults.
+struct Faulty {
+    running: std::sync::Arc<Running>,
+    directory: TempDir,
+    _proxy: FaultProxy,
+}
+
+impl Faulty {
+    fn start(faults: Faults) -> Self {
+        let running = std::sync::Arc::new(Machine::start(MachineConfig::bare()).unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let machine = std::sync::Arc::clone(&running);
+        let listener = Listener::unix(directory.path().join("qmp")).unwrap();
+        let proxy = FaultProxy::start(listener, faults, move || machine.connect()).unwrap();
+        Self { running, directory, _proxy: proxy }
+    }
+
+    fn of(fault: Fault) -> Self {
+        Self::start(Faults::new(1).with(fault))
+    }
+
+    fn address(&self) -> Address {
+        Address::Unix { path: self.directory.path().join("qmp"), listen: false }
+    }
+
+    async fn connect(&self) -> (Monitor, Events) {
+        qmp_client::connect(&self.address()).await.unwrap()
+    }
+
+    /// STOP and RESUME.
+    fn stop_and_go(&self) {
+        for command in ["stop", "cont"] {
+            self.running.machine().perform(&Action::new(command)).unwrap();
+        }
+    }
+}
+
+/// What the stream says next, as one line.
+async fn told(events: &mut Events) -> String {
+    match events.next().await {
+        None => "nothing".to_owned(),
+        Some(EventItem::Event(event)) => event.name.into(),
+        Some(EventItem::Lagged { missed }) => format!("lagged {missed}"),
+        Some(EventItem::Ended(gone)) => format!("ended: {gone}"),
+    }
+}
+
+#[tokio::test]
+async fn events_are_told_as_the_fault_leaves_them() {
+    use FaultKind::{Close, Corrupt, Delay, Drop, Duplicate, Reorder, Truncate};
+    let delay = Delay { by: Duration::from_millis(30), jitter: Duration::from_millis(5) };
+    let cut = "ended: the VM closed the connection in the middle of a message, after 13 bytes of it";
+    let of_stop = |kind| Fault::new(kind).of_event("ST*");
+    let cases: [(&str, Fault, &[&str]); 8] = [
+        ("none", of_stop(Drop).on_connection(2), &["STOP", "RESUME"]),
+        ("drop", of_stop(Drop), &["RESUME"]),
+        ("drop once", of_stop(Drop).times(1), &["RESUME", "STOP", "RESUME"]),
+        ("delay", of_stop(delay), &["STOP", "RESUME"]),
+        ("duplicate", of_stop(Duplicate), &["STOP", "STOP", "RESUME"]),
+        ("reorder", of_stop(Reorder), &["RESUME", "STOP"]),
+        ("close", Fault::new(Close { bytes: Some(13) }).after(1), &["STOP", cut, "nothing"]),
+        ("truncate", of_stop(Truncate { bytes: Some(20) }), &["ended: ", "nothing"]),
+    ];
+    for (name, fault, expected) in cases {
+        let faulty = Faulty::of(fault);
+        let (_monitor, mut events) = faulty.connect().await;
+        faulty.stop_and_go();
+        faulty.stop_and_go();
+        for expected in expected {
+            let told = told(&mut events).await;
+            assert!(told.starts_with(expected) && !expected.is_empty(), "{name}: {told}, not {expected}");
+        }
+    }
+    // Whatever a byte becomes, the stream goes on, or ends with its reason.
+    for seed in 0..20 {
+        let faults = Faults::new(seed).with(Fault::new(Corrupt { bytes: 2 }));
+        let faulty = Faulty::start(faults);
+        let (_monitor, mut events) = faulty.connect().await;
+        faulty.stop_and_go();
+        // A damaged message without end waits for more of it: the machine goes, and that is the end of it.
+        drop(faulty);
+        let mut last = String::new();
+        while last != "nothing" {
+            let next = told(&mut events).await;
+            assert!(next != "nothing" || last.starts_with("ended: "), "{seed}: no reason after {last}");
+            last = next;
+        }
+    }
+}
+
+#[tokio::test]
+async fn replies_stay_paired_whatever_becomes_of_others() {
+    use FaultKind::{Delay, Drop, Duplicate, EarlyEvent, Reorder};
+    let early = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "EARLY"}"#;
+    let delay = Delay { by: Duration::from_millis(20), jitter: Duration::ZERO };
+    let cases = [
+        ("duplicate replies", Fault::new(Duplicate).of(Messages::Reply)),
+        ("slow replies", Fault::new(delay).of(Messages::Reply)),
+        ("events before replies are lost", Fault::new(Drop)),
+        ("events overtake", Fault::new(Reorder)),
+        ("event before the greeting", Fault::new(EarlyEvent { message: early.into() })),
+    ];
+    for (name, fault) in cases {
+        let faulty = Faulty::of(fault);
+        let (monitor, mut events) = faulty.connect().await;
+        for round in 0..3 {
+            monitor.execute("stop", ()).await.unwrap();
+            let status: serde_json::Value = monitor.execute_as("query-status", ()).await.unwrap();
+            assert_eq!(status["status"], "paused", "{name} {round}");
+            monitor.execute("cont", ()).await.unwrap();
+            let version: serde_json::Value = monitor.execute_as("query-version", ()).await.unwrap();
+            assert_eq!(version["qemu"]["major"], 11, "{name} {round}");
+        }
+        if name == "event before the greeting" {
+            assert_eq!(told(&mut events).await, "EARLY");
+            assert_eq!(told(&mut events).await, "STOP");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reply_that_never_comes_costs_its_command_alone() {
+    let faulty = Faulty::of(Fault::new(FaultKind::Drop).of(Messages::Reply).after(1).times(1));
+    let (monitor, _events) = faulty.connect().await;
+    let commander = monitor.commander().clone().with_timeout(Duration::from_millis(100));
+    let lost = commander.execute("query-name", ()).await.unwrap_err();
+    assert!(matches!(lost, ExecuteError::TimedOut { .. }), "{lost:?}");
+    let status: serde_json::Value = monitor.execute_as("query-status", ()).await.unwrap();
+    assert_eq!(status["status"], "running");
+}
+
+#[tokio::test]
+async fn a_monitor_that_never_greets_is_told_so() {
+    let faulty = Faulty::of(Fault::new(FaultKind::NeverGreet));
+    let config = ConnectConfig { negotiation_timeout: Duration::from_millis(100), ..Default::default() };
+    let error = qmp_client::connect_with(&faulty.address(), &config).await.unwrap_err();
+    assert!(!matches!(error, ConnectError::Ended { .. }), "{error}");
+    assert!(error.to_string().contains("greet"), "{error}");
+}
+
+#[tokio::test]
+async fn a_client_for_ever_comes_back_after_each_fault() {
+    use FaultKind::{Close, Corrupt, Truncate};
+    let cases = [
+        Fault::new(Close { bytes: None }).of(Messages::Greeting),
+        Fault::new(Close { bytes: None }).of(Messages::Reply),
+        Fault::new(Close { bytes: Some(5) }).of(Messages::Reply).after(3),
+        Fault::new(Truncate { bytes: None }).of(Messages::Greeting),
+        Fault::new(Truncate { bytes: Some(1) }).of(Messages::Reply),
+        Fault::new(Corrupt { bytes: usize::MAX }).of(Messages::Any),
+    ];
+    for fault in cases {
+        let shown = format!("{fault:?}");
+        let faulty = Faulty::of(fault.on_connection(1));
+        let connect = ConnectConfig { negotiation_timeout: Duration::from_millis(300), ..Default::default() };
+        let config = FollowConfig { connect, ..FollowConfig::default() };
+        let mut follow = qmp_client::follow(faulty.address(), config);
+        let mut troubles = 0;
+        loop {
+            match follow.next().await {
+                // The first connection may have got as far.
+                Followed::Attached { .. } if troubles > 0 => break,
+                Followed::Detached { .. } => troubles += 1,
+                Followed::Failed { retry_in, .. } => {
+                    assert!(retry_in.is_some(), "{shown}");
+                    troubles += 1;
+                }
+                _ => {}
+            }
+        }
+        faulty.stop_and_go();
+        let Followed::Events(mut batch) = follow.next().await else { panic!("{shown}: no events") };
+        assert_eq!(batch.next().map(|event| event.name.into_owned()).as_deref(), Some("STOP"));
+    }
+}
+
+/// A stream of a machine: greeting, reply, events.
+const STREAM: &str = "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n{\"return\": {}, \"id\": 1}\r\n\
+                      {\"event\": \"STOP\"}\r\n{\"event\": \"RESUME\"}\r\n{\"event\": \"RESET\", \"data\": {\"guest\": true}}\r\n";
+
+/// Everything a stage says, with the times at which it does.
+fn said(faults: &Faults, connection: u64, pieces: &[&[u8]]) -> Vec<(Duration, Output)> {
+    let mut stage = Stage::new(faults, connection);
+    let (mut now, mut said) = (Duration::ZERO, Vec::new());
+    for piece in pieces {
+        stage.handle_input(piece, now);
+    }
+    stage.handle_end(now);
+    loop {
+        while let Some(output) = stage.poll_output(now) {
+            said.push((now, output));
+        }
+        match stage.poll_timeout() {
+            Some(next) => now = now.max(next),
+            None => return said,
+        }
+    }
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn kinds() -> impl Strategy<Value = FaultKind> {
+        let bytes = || prop::option::of(1_usize..40);
+        let span = || (0_u64..5000).prop_map(Duration::from_millis);
+        prop_oneof![
+            Just(FaultKind::Drop),
+            (span(), span()).prop_map(|(by, jitter)| FaultKind::Delay { by, jitter }),
+            Just(FaultKind::Duplicate),
+            Just(FaultKind::Reorder),
+            bytes().prop_map(|bytes| FaultKind::Truncate { bytes }),
+            (1_usize..40).prop_map(|bytes| FaultKind::Corrupt { bytes }),
+            bytes().prop_map(|bytes| FaultKind::Close { bytes }),
+            Just(FaultKind::EarlyEvent { message: "{\"event\": \"EARLY\"}".into() }),
+            Just(FaultKind::NeverGreet),
+        ]
+    }
+
+    fn rules() -> impl Strategy<Value = Faults> {
+        let messages = prop_oneof![
+            Just(Messages::Any),
+            Just(Messages::Greeting),
+            Just(Messages::Reply),
+            Just(Messages::Event("RES*".into())),
+        ];
+        let rule =
+            (kinds(), messages, 0_u64..3, 0.0_f64..=1.0).prop_map(|(kind, messages, skip, probability)| {
+                Fault::new(kind).of(messages).after(skip).with_probability(probability)
+            });
+        (any::<u64>(), prop::collection::vec(rule, 0..5)).prop_map(|(seed, rules)| Faults { seed, rules })
+    }
+
+    proptest! {
+        /// The same rules, seed and messages give the same bytes at the same times, wherever the stream is cut.
+        #[test]
+        fn is_reproducible(faults in rules(), connection in 1_u64..4, cut in 0..STREAM.len()) {
+            let (first, second) = STREAM.as_bytes().split_at(cut);
+            let whole = said(&faults, connection, &[STREAM.as_bytes()]);
+            prop_assert_eq!(said(&faults, connection, &[first, second]), whole);
+        }
+
+        /// Whatever goes wrong, the connection ends, once, and nothing comes after that.
+        #[test]
+        fn ends(faults in rules()) {
+            let said = said(&faults, 1, &[STREAM.as_bytes()]);
+            let ends = said.iter().filter(|(_, output)| *output == Output::Close).count();
+            prop_assert_eq!(ends, 1);
+            prop_assert!(matches!(said.last(), Some((_, Output::Close))));
+        }
+
+        /// Without a rule that fits, what the machine says passes untouched, and at once.
+        #[test]
+        fn what_is_not_meant_passes_untouched(faults in rules(), cut in 0..STREAM.len()) {
+            let rules = faults.rules.into_iter().map(|rule| rule.on_connection(7)).collect();
+            let faults = Faults { rules, ..faults };
+            let (first, second) = STREAM.as_bytes().split_at(cut);
+            let mut bytes = Vec::new();
+            for (at, output) in said(&faults, 1, &[first, second]) {
+                prop_assert_eq!(at, Duration::ZERO);
+                if let Output::Bytes(said) = output {
+                    bytes.extend(said);
+                }
+            }
+            prop_assert_eq!(bytes, STREAM.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Clients that nobody here wrote drive the machine through a life: start, pause, resume, hot-unplug, a mirror job to
+//! completion, reset, shutdown.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use futures_util::StreamExt as _;
+use qapi::{futures::QmpStreamTokio, qmp};
+use qmp_machine::{Action, Machine, MachineClock, MachineConfig, Running};
+use qmp_server::Listener;
+
+/// The life as a client sees it, one message a line.
+const LIFE: &str = "\
+running
+paused
+STOP 
+RESUME 
+DEVICE_DELETED /machine/peripheral/net0/virtio-backend
+DEVICE_DELETED /machine/peripheral/net0
+JOB_STATUS_CHANGE created
+JOB_STATUS_CHANGE running
+JOB_STATUS_CHANGE ready
+BLOCK_JOB_READY 
+JOB_STATUS_CHANGE waiting
+JOB_STATUS_CHANGE pending
+BLOCK_JOB_COMPLETED 
+JOB_STATUS_CHANGE concluded
+JOB_STATUS_CHANGE null
+RESET host-qmp-system-reset
+POWERDOWN 
+SHUTDOWN guest-shutdown
+done
+";
+
+/// A machine on a socket, on the clock of the host, with a disk that is mirrored in a tenth of a second.
+struct Served {
+    running: Running,
+    directory: tempfile::TempDir,
+}
+
+impl Served {
+    fn start() -> Self {
+        let disk = |name: &str| Action::new("blockdev-add").with("driver", "null-co").with("node-name", name);
+        let mut config =
+            MachineConfig { release: (7, 2, 22), clock: MachineClock::Host, ..MachineConfig::default() };
+        config.devices[0] = disk("disk0-node").with("size", 100 << 20);
+        let running = Machine::start(config).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let served = Self { running, directory };
+        served.running.listen(Listener::unix(served.path()).unwrap()).unwrap();
+        served
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("monitor")
+    }
+}
+
+#[test]
+fn qapi_lives_a_life() {
+    let served = Served::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = QmpStreamTokio::open_uds(served.path()).await.unwrap();
+        let (service, events) = stream.negotiate().await.unwrap().into_parts();
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut events = std::pin::pin!(events);
+            while let Some(Ok(event)) = events.next().await {
+                sender.send(event).unwrap();
+            }
+        });
+        assert_eq!(service.execute(qmp::query_status {}).await.unwrap().status, qmp::RunState::running);
+        service.execute(qmp::stop {}).await.unwrap();
+        service.execute(qmp::cont {}).await.unwrap();
+        service.execute(qmp::device_del { id: "net0".into() }).await.unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < 4 {
+            seen.push(receiver.recv().await.unwrap());
+        }
+        assert!(matches!(
+            seen[..],
+            [
+                qmp::Event::STOP { .. },
+                qmp::Event::RESUME { .. },
+                qmp::Event::DEVICE_DELETED { .. },
+                qmp::Event::DEVICE_DELETED { .. }
+            ]
+        ));
+        service.execute(qmp::system_reset {}).await.unwrap();
+        assert!(matches!(receiver.recv().await.unwrap(), qmp::Event::RESET { .. }));
+        service.execute(qmp::system_powerdown {}).await.unwrap();
+        assert!(matches!(receiver.recv().await.unwrap(), qmp::Event::POWERDOWN { .. }));
+        assert!(matches!(receiver.recv().await.unwrap(), qmp::Event::SHUTDOWN { .. }));
+    });
+    drop(runtime);
+    assert_eq!(served.running.wait().unwrap(), 0);
+}
+
+/// The Python with qemu.qmp; `None`, with a word about it, where it cannot be had and that is no failure.
+fn python() -> Option<PathBuf> {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scripts/foreign-clients");
+    match Command::new(&script).output() {
+        Ok(output) if output.status.success() => {
+            Some(String::from_utf8(output.stdout).unwrap().trim().into())
+        }
+        outcome => {
+            let is_ci = std::env::var_os("CI").is_some();
+            assert!(!is_ci, "{} failed: {outcome:?}", script.display());
+            eprintln!("skipped: {} failed", script.display());
+            None
+        }
+    }
+}
+
+#[test]
+fn python_lives_a_life() {
+    let Some(python) = python() else { return };
+    let served = Served::start();
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/life.py");
+    let output = Command::new(&python).arg(script).arg(served.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said, LIFE);
+    assert_eq!(served.running.wait().unwrap(), 0);
+}
+
+#[test]
+fn qmp_shell_lives_a_life() {
+    let Some(python) = python() else { return };
+    let served = Served::start();
+    let mut shell = Command::new(python.with_file_name("qmp-shell"))
+        .arg(served.path())
+        .env("HOME", served.directory.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = "stop\ncont\ndevice_del id=tablet0\nblockdev-add driver=null-co node-name=a size=1048576\n\
+                 blockdev-add driver=null-co node-name=b size=1048576\nblockdev-mirror job-id=m device=a target=b sync=full\n\
+                 block-job-complete device=m\nsystem_reset\nquery-jobs\n\nquit\n";
+    shell.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = shell.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    for part in [
+        "Connected to QEMU 7.2.22",
+        "STOP",
+        "RESUME",
+        "DEVICE_DELETED",
+        "BLOCK_JOB_READY",
+        "BLOCK_JOB_COMPLETED",
+        "RESET",
+    ] {
+        assert!(said.contains(part), "{part} is not in: {said}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(served.running.wait().unwrap(), 0);
+}

@@ -1,0 +1,219 @@
+//! Scripts on machines: what comes with the program does what it says, and the same again.
+
+#![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    time::Duration,
+};
+
+use qmp_machine::script::{Player, Script, ready};
+use qmp_machine::{Machine, MachineConfig, Running};
+
+/// How long scripts are played. By the virtual clock that takes no time.
+const SPAN: Duration = Duration::from_secs(120);
+
+/// A script that was played.
+struct Played {
+    bytes: String,
+    refused: Vec<String>,
+}
+
+impl Played {
+    /// The names of the events, in the order in which they came.
+    fn names(&self) -> Vec<String> {
+        let messages =
+            self.bytes.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        messages.filter_map(|message| message["event"].as_str().map(str::to_owned)).collect()
+    }
+}
+
+fn play(script: &Script, seed: u64, span: Duration) -> Played {
+    let mut config = MachineConfig { seed, ..MachineConfig::default() };
+    script.machine.apply(&mut config);
+    let running = Machine::start(config).unwrap();
+    let mut client = running.connect().unwrap();
+    let mut lines = BufReader::new(client.try_clone().unwrap());
+    let mut bytes = String::new();
+    client.write_all(b"{'execute': 'qmp_capabilities'}").unwrap();
+    lines.read_line(&mut bytes).unwrap();
+    lines.read_line(&mut bytes).unwrap();
+    let reading = std::thread::spawn(move || read(lines, bytes));
+    let mut player = Player::new(script, seed, 1.0);
+    let refused = player.play_for(&running, span).unwrap();
+    end(running, &mut client);
+    let bytes = reading.join().unwrap();
+    Played { bytes, refused: refused.iter().map(ToString::to_string).collect() }
+}
+
+/// Lets the client read everything: to the end of the machine, or to an answer behind all else.
+fn end(running: Running, client: &mut std::os::unix::net::UnixStream) {
+    if running.machine().exit_status().is_some() {
+        running.wait().unwrap();
+        return;
+    }
+    client.write_all(b"{'execute': 'query-status', 'id': 'end'}").unwrap();
+    // It ends with the reader, which lets go of the client behind the answer.
+    while running.stats().connections > 0 {
+        std::thread::yield_now();
+    }
+}
+
+fn read(mut lines: BufReader<std::os::unix::net::UnixStream>, mut bytes: String) -> String {
+    while lines.read_line(&mut bytes).unwrap() > 0 {
+        if bytes.trim_end().ends_with("\"id\": \"end\"}") {
+            lines.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+            break;
+        }
+    }
+    bytes
+}
+
+#[test]
+fn every_script_of_the_program_does_what_it_says_and_the_same_again() {
+    for ready in ready::SCRIPTS {
+        let script = ready.script();
+        assert!(script.summary.is_some(), "{}", ready.name);
+        let first = play(&script, 7, SPAN);
+        assert!(first.refused.is_empty(), "{}: {:#?}", ready.name, first.refused);
+        assert!(first.names().len() >= 4, "{}: {:?}", ready.name, first.names());
+        let second = play(&script, 7, SPAN);
+        assert_eq!(first.bytes, second.bytes, "{}: the same script and seed, and other bytes", ready.name);
+    }
+}
+
+/// What each script is about: that has to come, in this order, whatever comes besides.
+#[test]
+fn scripts_tell_their_story() {
+    let stories: [(&str, &[&str]); 10] = [
+        (
+            "day",
+            &[
+                "RTC_CHANGE",
+                "VSERPORT_CHANGE",
+                "VNC_CONNECTED",
+                "VNC_INITIALIZED",
+                "DEVICE_DELETED",
+                "SUSPEND",
+                "WAKEUP",
+                "STOP",
+                "JOB_STATUS_CHANGE",
+                "BLOCK_JOB_COMPLETED",
+                "VNC_DISCONNECTED",
+                "POWERDOWN",
+                "SHUTDOWN",
+            ],
+        ),
+        (
+            "io-errors",
+            &["BLOCK_IO_ERROR", "BLOCK_IO_ERROR", "STOP", "RESUME", "BLOCK_IO_ERROR", "STOP", "RESUME"],
+        ),
+        ("migration", &["MIGRATION", "MIGRATION_PASS", "MIGRATION", "STOP", "MIGRATION"]),
+        (
+            "watchdog-loop",
+            &["WATCHDOG", "RESET", "WATCHDOG", "STOP", "RESUME", "WATCHDOG", "WATCHDOG", "POWERDOWN"],
+        ),
+        (
+            "unplug-race",
+            &[
+                "DEVICE_DELETED",
+                "DEVICE_DELETED",
+                "DEVICE_DELETED",
+                "STOP",
+                "RESET",
+                "DEVICE_DELETED",
+                "RESUME",
+            ],
+        ),
+        ("reboot-loop", &["RESET", "RESET", "RESET", "RESET"]),
+        (
+            "panic",
+            &[
+                "GUEST_CRASHLOADED",
+                "GUEST_PANICKED",
+                "STOP",
+                "RESET",
+                "RESUME",
+                "GUEST_PANICKED",
+                "STOP",
+                "SHUTDOWN",
+            ],
+        ),
+        (
+            "jobs",
+            &[
+                "JOB_STATUS_CHANGE",
+                "BLOCK_JOB_READY",
+                "BLOCK_JOB_COMPLETED",
+                "BLOCK_JOB_PENDING",
+                "BLOCK_JOB_COMPLETED",
+                "BLOCK_JOB_READY",
+                "BLOCK_JOB_CANCELLED",
+                "BLOCK_JOB_ERROR",
+                "BLOCK_JOB_COMPLETED",
+            ],
+        ),
+        (
+            "console",
+            &[
+                "VNC_CONNECTED",
+                "VNC_INITIALIZED",
+                "VSERPORT_CHANGE",
+                "DEVICE_TRAY_MOVED",
+                "RTC_CHANGE",
+                "BALLOON_CHANGE",
+                "VNC_DISCONNECTED",
+                "SPICE_CONNECTED",
+                "SPICE_INITIALIZED",
+                "SPICE_DISCONNECTED",
+                "SUSPEND",
+                "WAKEUP",
+            ],
+        ),
+        ("bad-monitor", &["STOP", "RESUME", "STOP", "RESUME"]),
+    ];
+    assert!(stories.iter().map(|(name, _)| *name).eq(ready::SCRIPTS.iter().map(|ready| ready.name)));
+    for (ready, (name, story)) in ready::SCRIPTS.iter().zip(stories) {
+        let names = play(&ready.script(), 0, SPAN).names();
+        let mut rest = names.iter();
+        for event in story {
+            assert!(rest.any(|name| name == event), "{name}: {event} does not come in its turn: {names:#?}");
+        }
+    }
+}
+
+#[test]
+fn scripts_tell_their_story_soon() {
+    for ready in ready::SCRIPTS {
+        let played = play(&ready.script(), 0, Duration::from_millis(900));
+        assert!(!played.names().is_empty(), "{}: a viewer waits for more than a second", ready.name);
+    }
+}
+
+#[test]
+fn another_seed_is_another_story() {
+    let script = ready::find("reboot-loop").unwrap().script();
+    assert_ne!(play(&script, 1, SPAN).bytes, play(&script, 2, SPAN).bytes);
+}
+
+#[test]
+fn what_a_machine_refuses_is_told_with_its_line_and_the_script_goes_on() {
+    let text = "[[step]]\nat = '1s'\nexecute = 'system_wakeup'\n[[step]]\nat = '2s'\nexecute = 'stop'";
+    let played = play(&Script::parse("own", text).unwrap(), 0, SPAN);
+    let expected = "line 1: system_wakeup: GenericError: Unable to wake up: guest is not in suspended state";
+    assert_eq!(played.refused, [expected]);
+    assert_eq!(played.names(), ["STOP"]);
+}
+
+#[test]
+fn a_factor_changes_when_and_not_what() {
+    let text = "speed = 2\n[[step]]\nat = '1s'\nevery = '1s'\nsequence = [{ execute = 'stop' }, { execute = 'cont' }]";
+    let script = Script::parse("own", text).unwrap();
+    //  factor, events in ten seconds: two at each turn
+    for (factor, expected) in [(1.0, 40), (0.5, 20), (2.0, 80)] {
+        let running = Machine::start(MachineConfig::bare()).unwrap();
+        let mut player = Player::new(&script, 0, factor);
+        player.play_for(&running, Duration::from_secs(10)).unwrap();
+        assert_eq!(running.stats().emitted, expected, "{factor}");
+    }
+}
