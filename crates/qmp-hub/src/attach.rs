@@ -16,12 +16,15 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::journal::{Appender, Batch, Draft, Ticket};
+use crate::relay::Line;
 use crate::vms::Vm;
 
 /// Follows one VM until the hub stops.
 pub(crate) struct Attachment {
     vm: Arc<Vm>,
     appender: Appender,
+    /// The VM's clients at relays, who are to get replies in order with the events.
+    line: Option<Arc<Line>>,
     epoch: EpochState,
     /// The last append: replies that came after it wait for its commit.
     last: Option<Ticket>,
@@ -43,8 +46,8 @@ enum EpochState {
 }
 
 impl Attachment {
-    pub(crate) fn new(vm: Arc<Vm>, appender: Appender) -> Self {
-        Self { vm, appender, epoch: EpochState::Closed, last: None, journal_ended: false }
+    pub(crate) fn new(vm: Arc<Vm>, appender: Appender, line: Option<Arc<Line>>) -> Self {
+        Self { vm, appender, line, epoch: EpochState::Closed, last: None, journal_ended: false }
     }
 
     /// Runs until `stop` is true; then closes the epoch, waits for its commit, and only then leaves the monitor.
@@ -80,9 +83,10 @@ impl Attachment {
             Followed::Attached { snapshot, .. } => self.attached(snapshot),
             Followed::Events(events) => self.events(events),
             Followed::Reply(reply) => self.reply(reply),
-            Followed::Detached { reason, detail } => self.detached(reason, &detail),
+            Followed::Detached { reason, detail } => self.detached(&reason, &detail),
             Followed::Failed { error, attempt, retry_in } => {
                 let error = error.to_string();
+                self.vm.counts.attach_failures.add(1);
                 if self.vm.attempt_failed(&error) {
                     tracing::warn!(vm = %self.vm.name, attempt, "cannot attach to {}: {error}", self.vm.name);
                 }
@@ -102,6 +106,7 @@ impl Attachment {
         }
         if self.append_one(Body::Attached { snapshot: Cow::Borrowed(snapshot) }) {
             self.epoch = EpochState::Open;
+            self.vm.counts.epochs.add(1);
             self.vm.attached(clock::now());
             tracing::info!(vm = %self.vm.name, "attached");
         } else {
@@ -115,6 +120,7 @@ impl Attachment {
         let mut count = 0;
         while let Some((event, received_at)) = events.next_received() {
             count += 1;
+            self.vm.counts.event(&event.name);
             if recording {
                 let data = event.data.map(Cow::Borrowed);
                 let body = Body::Event { name: event.name, timestamp: event.timestamp, data };
@@ -125,13 +131,22 @@ impl Attachment {
         if let EpochState::Overrun { lost_events } = &mut self.epoch {
             *lost_events += count;
         }
-        if recording && !self.append(batch) {
+        if recording && self.append(batch) {
+            return;
+        }
+        self.vm.counts.events_discarded.add(count);
+        if recording {
             self.overrun(EpochState::Overrun { lost_events: count });
         }
     }
 
     /// Lets the asker have the reply once the events before it are committed; nobody else waits for that.
     fn reply(&self, reply: PendingReply) {
+        if let Some(line) = &self.line
+            && !self.waits_for_room()
+        {
+            return line.hold(reply);
+        }
         match self.last {
             Some(ticket) if !self.waits_for_room() => {
                 let appender = self.appender.clone();
@@ -145,14 +160,15 @@ impl Attachment {
         }
     }
 
-    fn detached(&mut self, reason: DetachReason, detail: &str) {
+    fn detached(&mut self, reason: &DetachReason, detail: &str) {
         tracing::warn!(vm = %self.vm.name, "detached: {detail}");
         if self.epoch == EpochState::Open {
-            let body = Body::Detached { reason, detail: Some(Cow::Borrowed(detail)) };
+            let body = Body::Detached { reason: reason.clone(), detail: Some(Cow::Borrowed(detail)) };
             if !self.append_one(body) {
                 self.overrun(EpochState::Overrun { lost_events: 0 });
                 return;
             }
+            self.vm.counts.gap(reason);
         }
         // After an overrun its record still waits for room; that the peer is gone besides changes nothing there.
         if !matches!(self.epoch, EpochState::Overrun { .. }) {
@@ -175,6 +191,7 @@ impl Attachment {
             if !self.append_one(body) {
                 return false;
             }
+            self.vm.counts.gap(&DetachReason::Overrun);
             tracing::warn!(vm = %self.vm.name, lost_events, "the journal has room again");
         }
         self.epoch = EpochState::Closed;
@@ -217,8 +234,12 @@ impl Attachment {
     /// Hands `batch` to the journal; `false` if it has no room. The memory of a batch is not kept: most VMs say
     /// nothing for minutes, and there may be thousands of them.
     fn append(&mut self, mut batch: Batch) -> bool {
+        let records = batch.len() as u64;
         match self.appender.append(&mut batch) {
             Ok(ticket) => {
+                if let Some(line) = &self.line {
+                    line.recorded(records);
+                }
                 self.last = Some(ticket);
                 true
             }

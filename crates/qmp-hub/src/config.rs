@@ -7,17 +7,28 @@
 //! ```toml
 //! journal = "/var/lib/qmp-events/journal.db"
 //! http = ["unix:/run/qmp-events/hub.sock", "tcp:127.0.0.1:8080"]     # or a single string
+//! findings = true                                                    # false: record no findings
 //!
 //! [[vm]]
 //! name = "web1"
 //! address = "unix:/run/vm/web1.sock"
+//! relay = "/run/qmp-events/web1.qmp"                                 # observers; or a table, or a list of both
+//!
+//! [[vm.relay]]
+//! path = "/run/qmp-events/web1-operate.qmp"
+//! role = "operate"                                                   # "observe" if it is not said
+//! allow = ["stop", "cont", "block*"]                                 # all commands if it is not said
+//! mode = 0o660
+//! uids = [1000]
+//! gids = [107]
+//! pretty = true
 //! ```
 //!
 //! Relative paths are taken from the directory in which the hub is started, as QEMU does with its own.
 
 mod file;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +38,7 @@ pub use file::ConfigFile;
 pub(crate) use file::nearest;
 
 use crate::journal::JournalOptions;
+use crate::relay::RelayConfig;
 use crate::{HttpAddress, VmName};
 
 /// Everything that [`Hub::start`](crate::Hub::start) wants to know.
@@ -40,6 +52,10 @@ pub struct HubConfig {
     pub journal_options: JournalOptions,
     /// Where to serve HTTP. With none, the hub only keeps its journal.
     pub http: Vec<HttpAddress>,
+    /// Whether what the correlators find is recorded. The states of the VMs are known in any case.
+    pub findings: bool,
+    /// Sockets that the hub serves in place of those of the VMs.
+    pub relays: Vec<(VmName, RelayConfig)>,
 }
 
 /// What the command line says, and what holds when neither it nor the file says anything.
@@ -51,6 +67,8 @@ pub struct CommandLine {
     pub journal: Option<PathBuf>,
     /// Goes before the file's, if it is not empty.
     pub http: Vec<HttpAddress>,
+    /// A directory in which every VM gets a relay for observers, `NAME.qmp`.
+    pub relay: Option<PathBuf>,
     /// The journal when none is named.
     pub default_journal: PathBuf,
     /// The address when none is named.
@@ -101,6 +119,8 @@ impl HubConfig {
             journal: journal.into(),
             journal_options: JournalOptions::default(),
             http: Vec::new(),
+            findings: true,
+            relays: Vec::new(),
         }
     }
 
@@ -108,7 +128,7 @@ impl HubConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Wrong`] if a VM's name stands twice, wherever.
+    /// [`ConfigError::Wrong`] if a VM's name, or a relay's path, stands twice, wherever.
     pub fn assemble(file: Option<ConfigFile>, command_line: CommandLine) -> Result<Self, ConfigError> {
         let file = file.unwrap_or_default();
         let mut problems = Vec::new();
@@ -123,6 +143,7 @@ impl HubConfig {
                 }
             }
         }
+        let relays = relays(&file, &attach, command_line.relay.as_deref(), &mut problems);
         if !problems.is_empty() {
             return Err(ConfigError::Wrong(problems));
         }
@@ -132,8 +153,39 @@ impl HubConfig {
             journal: command_line.journal.or(file.journal).unwrap_or(command_line.default_journal),
             journal_options: JournalOptions::default(),
             http: http.unwrap_or_else(|| vec![command_line.default_http]),
+            findings: file.findings.unwrap_or(true),
+            relays,
         })
     }
+}
+
+/// The relays of file and command line.
+fn relays(
+    file: &ConfigFile,
+    attach: &[(VmName, Address)],
+    directory: Option<&Path>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(VmName, RelayConfig)> {
+    let of_file = file.vms.iter().flat_map(|vm| {
+        vm.relays.iter().map(|relay| (vm.name.clone(), relay.clone(), Some(vm.place.clone())))
+    });
+    let names = file.vms.iter().map(|vm| &vm.name).chain(attach.iter().map(|(name, _)| name));
+    let of_directory = directory.into_iter().flat_map(|directory| {
+        let relay = |name: &VmName| RelayConfig::new(directory.join(format!("{name}.qmp")));
+        names.clone().map(move |name| (name.clone(), relay(name), None))
+    });
+    let mut taken = HashSet::new();
+    let mut relays = Vec::new();
+    for (name, relay, place) in of_file.chain(of_directory) {
+        if taken.insert(relay.path.clone()) {
+            relays.push((name, relay));
+        } else {
+            let path = relay.path.display();
+            let message = format!("the relay {path} of {name} stands twice; each needs a path of its own");
+            problems.push(Problem { place, message: message.into() });
+        }
+    }
+    relays
 }
 
 fn twice(name: &VmName, first: Option<&Place>) -> Box<str> {
@@ -207,6 +259,7 @@ mod tests {
             attach: attach.iter().map(vm).collect(),
             journal: journal.map(PathBuf::from),
             http: http.iter().map(|address| address.parse().expect("an address")).collect(),
+            relay: None,
             default_journal: "/default.db".into(),
             default_http: HttpAddress::Unix("/default.sock".into()),
         };

@@ -4,32 +4,47 @@
 //! |---|---|
 //! | `GET /v1/hub` | the hub: version, journal, head, since when, process |
 //! | `GET /v1/vms` | every VM and how it stands |
+//! | `GET /v1/vms/{name}` | all that is known about one: run state, since when, why, last events, jobs |
 //! | `GET /v1/records?…` | records as JSON Lines; with `follow=true` for ever |
+//! | `GET /v1/events?…` | records as server-sent events, for ever |
+//! | `GET /v1/catalogue?release=R` | what events there are |
+//! | `GET /v1/health` | whether the hub does its work |
+//! | `GET /v1/openapi.json` | all this, for programs |
+//! | `GET /metrics` | figures for Prometheus |
 //! | `POST /v1/vms/{name}/execute` | a command's reply, after the events that came before it are committed |
 //!
 //! Errors are `{"error": {"class": …, "desc": …}}`.
 
 mod address;
+mod catalogue;
+mod counts;
+mod events;
 mod execute;
+mod exposition;
 mod guard;
+mod health;
 mod listen;
+mod metrics;
+mod openapi;
 mod parameters;
 mod records;
 mod refusal;
 mod served;
 mod status;
+mod stream;
+mod vms;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::serve::ListenerExt;
 use tokio::sync::watch;
 
 pub use address::{HttpAddress, HttpAddressError, LoopbackAddr};
 pub use listen::ListenError;
-pub(crate) use listen::{Listening, listen};
+pub(crate) use listen::{Listening, SocketFile, listen, listen_unix};
 pub(crate) use served::Served;
 
 use refusal::Refusal;
@@ -55,11 +70,9 @@ pub(crate) async fn serve(listening: Listening, served: Served, mut ends: watch:
 }
 
 fn router(served: Served) -> Router {
-    Router::new()
-        .route("/v1/hub", get(status::hub))
-        .route("/v1/vms", get(status::vms))
-        .route("/v1/records", get(records::records))
-        .route("/v1/vms/{name}/execute", post(execute::execute))
+    let routes = routes().into_iter();
+    routes
+        .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_this_way)
         .layer(DefaultBodyLimit::max(execute::EXECUTE_BODY_MAX_BYTES))
@@ -67,12 +80,35 @@ fn router(served: Served) -> Router {
         .with_state(served)
 }
 
+/// Everything that can be asked for: method, path, and who answers. `openapi.json` describes the same.
+fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)> {
+    vec![
+        ("GET", "/v1/hub", get(status::hub)),
+        ("GET", "/v1/vms", get(vms::vms)),
+        ("GET", "/v1/vms/{name}", get(vms::vm)),
+        ("GET", "/v1/records", get(records::records)),
+        ("GET", "/v1/events", get(events::events)),
+        ("GET", "/v1/catalogue", get(catalogue::catalogue)),
+        ("GET", "/v1/health", get(health::health)),
+        ("GET", "/v1/openapi.json", get(openapi::openapi)),
+        ("GET", "/metrics", get(metrics::metrics)),
+        ("POST", "/v1/vms/{name}/execute", post(execute::execute)),
+    ]
+}
+
 async fn nothing_here() -> Refusal {
-    let desc = "nothing here; see /v1/hub, /v1/vms, /v1/records, /v1/vms/NAME/execute";
+    let desc = format!("nothing here; there are {}", listed(&routes()));
     Refusal::new(StatusCode::NOT_FOUND, "NotFound", desc)
 }
 
 async fn not_this_way() -> Refusal {
-    let desc = "use GET for /v1/hub, /v1/vms and /v1/records, and POST for /v1/vms/NAME/execute";
+    let (post, get): (Vec<_>, Vec<_>) = routes().into_iter().partition(|(method, ..)| *method == "POST");
+    let desc = format!("use POST for {}, and GET for {}", listed(&post), listed(&get));
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", desc)
+}
+
+/// Paths, one behind the other.
+fn listed(routes: &[(&str, &str, MethodRouter<Served>)]) -> String {
+    let paths: Vec<&str> = routes.iter().map(|(_, path, _)| *path).collect();
+    paths.join(", ")
 }

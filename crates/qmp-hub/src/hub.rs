@@ -8,8 +8,10 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::attach::Attachment;
+use crate::findings::Observer;
 use crate::http::{self, HttpAddress, ListenError, Listening, Served};
 use crate::journal::{Journal, JournalError};
+use crate::relay::{self, RelayStatus, Relays};
 use crate::vms::{Vm, Vms};
 use crate::{HubConfig, VmName, clock, open_files};
 
@@ -25,8 +27,11 @@ pub const STOP_HTTP_MAX: Duration = Duration::from_secs(2);
 pub struct Hub {
     // Tasks first: what is dropped later must not be missed by one that still runs.
     attachments: JoinSet<()>,
+    observer: JoinSet<()>,
+    relays: Relays,
     servers: JoinSet<()>,
     stop_attachments: watch::Sender<bool>,
+    stop_observer: watch::Sender<bool>,
     stop_http: watch::Sender<bool>,
     http: Vec<HttpAddress>,
     served: Served,
@@ -46,7 +51,13 @@ pub enum HubError {
         /// The name.
         name: VmName,
     },
-    /// HTTP cannot be served.
+    /// A relay stands in place of a VM that is none.
+    #[error("there is a relay for {name}, and no VM of this name")]
+    RelayOfNobody {
+        /// The name.
+        name: VmName,
+    },
+    /// HTTP, or a relay, cannot be served.
     #[error(transparent)]
     Listen(#[from] ListenError),
 }
@@ -63,7 +74,7 @@ impl Hub {
     /// Any [`HubError`]; nothing has been started then.
     pub async fn start(config: HubConfig) -> Result<Self, HubError> {
         let (vms, follows) = prepare(config.attach)?;
-        open_files::allow(follows.len());
+        open_files::allow(follows.len() + config.relays.len() * relay::FILES_OF_A_RELAY);
         let (path, options) = (config.journal.clone(), config.journal_options);
         let journal = blocking(move || Journal::open(&path, options)).await?;
 
@@ -71,27 +82,50 @@ impl Hub {
         for address in &config.http {
             listening.push(http::listen(address).await?);
         }
+        let relays = relay::Prepared::listen(config.relays, &vms, &journal).await?;
         let (stop_attachments, stopping) = watch::channel(false);
+        let (stop_observer, observing_ends) = watch::channel(false);
         let (stop_http, http_ends) = watch::channel(false);
         let http = listening.iter().filter_map(Listening::address).collect();
 
         let mut attachments = JoinSet::new();
         for (vm, follow) in follows {
-            let attachment = Attachment::new(vm, journal.appender());
+            let line = relays.line(vm.name.as_str());
+            let attachment = Attachment::new(vm, journal.appender(), line);
             attachments.spawn(attachment.run(follow, stopping.clone()));
         }
-        let served = Served::new(vms, &journal, config.journal, http_ends.clone());
+        let correlating = Observer::new(&journal, config.findings);
+        let served = Served::new(vms, &journal, config.journal, correlating.observed(), http_ends.clone());
+        let mut observer = JoinSet::new();
+        observer.spawn(correlating.run(observing_ends));
         let mut servers = JoinSet::new();
         for listening in listening {
             servers.spawn(http::serve(listening, served.clone(), http_ends.clone()));
         }
-        Ok(Self { attachments, servers, stop_attachments, stop_http, http, served, journal })
+        Ok(Self {
+            attachments,
+            observer,
+            relays: relays.start(),
+            servers,
+            stop_attachments,
+            stop_observer,
+            stop_http,
+            http,
+            served,
+            journal,
+        })
     }
 
     /// Where HTTP is served, with the ports that the system chose.
     #[must_use]
     pub fn http(&self) -> &[HttpAddress] {
         &self.http
+    }
+
+    /// How each relay stands, in the order of the configuration.
+    #[must_use]
+    pub fn relays(&self) -> Vec<RelayStatus> {
+        self.relays.statuses()
     }
 
     /// The journal that the hub writes.
@@ -111,6 +145,13 @@ impl Hub {
         if tokio::time::timeout(STOP_COMMIT_MAX, join_all(&mut self.attachments)).await.is_err() {
             tracing::error!("the journal did not take the last records within {STOP_COMMIT_MAX:?}");
             self.attachments.shutdown().await;
+        }
+        self.relays.stop().await;
+        // After the last records, so that what they lead to is found.
+        self.stop_observer.send_replace(true);
+        if tokio::time::timeout(STOP_COMMIT_MAX, join_all(&mut self.observer)).await.is_err() {
+            tracing::error!("the last findings were not recorded; the next start finds them again");
+            self.observer.shutdown().await;
         }
         self.stop_http.send_replace(true);
         if tokio::time::timeout(STOP_HTTP_MAX, join_all(&mut self.servers)).await.is_err() {

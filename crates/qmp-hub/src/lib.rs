@@ -7,10 +7,14 @@
 mod attach;
 mod clock;
 mod config;
+pub mod findings;
 mod http;
 mod hub;
 pub mod journal;
 mod open_files;
+pub mod relay;
+pub mod state;
+mod vm_counts;
 mod vm_name;
 mod vms;
 

@@ -5,9 +5,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// Open files that the hub needs besides the sockets of the VMs: journal, HTTP clients, the runtime.
 const BESIDES_VMS: u64 = 512;
 
-/// Raises the limit so that `vms` connections fit, as far as this user may; warns if that is not enough.
-pub(crate) fn allow(vms: usize) {
-    let wanted = vms as u64 + BESIDES_VMS;
+/// Raises the limit so that `sockets` connections fit, as far as this user may; warns if that is not enough.
+pub(crate) fn allow(sockets: usize) {
+    let wanted = sockets as u64 + BESIDES_VMS;
     let mut limit = getrlimit(Resource::Nofile);
     // None means no limit.
     if limit.current.is_none_or(|current| current >= wanted) {
@@ -19,7 +19,7 @@ pub(crate) fn allow(vms: usize) {
         tracing::warn!("cannot raise the limit of open files to {allowed}: {error}");
     } else if allowed < wanted {
         tracing::warn!(
-            "{vms} VMs need {wanted} open files, and {allowed} are allowed; raise the limit with \
+            "{sockets} sockets of VMs and relays need {wanted} open files, and {allowed} are allowed; raise the limit with \
              `ulimit -n` or LimitNOFILE="
         );
     }

@@ -7,6 +7,7 @@ use qmp_client::{Address, Commander};
 use qmp_wire::UnixMicros;
 
 use crate::VmName;
+use crate::vm_counts::VmCounts;
 
 /// Every VM of the hub, by name and in the order of the configuration.
 #[derive(Debug, Default)]
@@ -21,6 +22,7 @@ pub(crate) struct Vm {
     pub(crate) name: VmName,
     pub(crate) address: Address,
     pub(crate) commander: Commander,
+    pub(crate) counts: VmCounts,
     standing: Mutex<Standing>,
 }
 
@@ -78,7 +80,7 @@ impl Vms {
 impl Vm {
     pub(crate) fn new(name: VmName, address: Address, commander: Commander, now: UnixMicros) -> Self {
         let standing = Mutex::new(Standing { state: State::Connecting, since: now, error: None });
-        Self { name, address, commander, standing }
+        Self { name, address, commander, counts: VmCounts::default(), standing }
     }
 
     pub(crate) fn standing(&self) -> Standing {

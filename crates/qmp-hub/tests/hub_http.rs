@@ -186,13 +186,19 @@ async fn wrong_requests_are_told_what_to_do() {
     let home = tempfile::tempdir().expect("a directory");
     let hub = Hub::start(config(home.path(), &[])).await.expect("starts");
     let cases: [(&str, u16, &str); 4] = [
-        ("/v1/record", 404, "nothing here; see /v1/hub, /v1/vms, /v1/records, /v1/vms/NAME/execute"),
+        (
+            "/v1/record",
+            404,
+            "nothing here; there are /v1/hub, /v1/vms, /v1/vms/{name}, /v1/records, /v1/events, /v1/catalogue, \
+             /v1/health, /v1/openapi.json, /metrics, /v1/vms/{name}/execute",
+        ),
         ("/v1/records?evnt=STOP", 400, "unknown parameter \"evnt\"; did you mean event?"),
         ("/v1/records?after=x", 400, "after=x: expected a whole number from 0"),
         (
             "/v1/vms/vm1/execute",
             405,
-            "use GET for /v1/hub, /v1/vms and /v1/records, and POST for /v1/vms/NAME/execute",
+            "use POST for /v1/vms/{name}/execute, and GET for /v1/hub, /v1/vms, /v1/vms/{name}, /v1/records, \
+             /v1/events, /v1/catalogue, /v1/health, /v1/openapi.json, /metrics",
         ),
     ];
     for (path, expected, desc) in cases {

@@ -1,5 +1,7 @@
 //! The configuration file, read key by key so that each problem has its line.
 
+mod relay;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, Place, Problem};
+use crate::relay::RelayConfig;
 use crate::{HttpAddress, VmName};
 
 /// What a configuration file says.
@@ -18,12 +21,14 @@ pub struct ConfigFile {
     pub(super) vms: Vec<ConfiguredVm>,
     pub(super) journal: Option<PathBuf>,
     pub(super) http: Vec<HttpAddress>,
+    pub(super) findings: Option<bool>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct ConfiguredVm {
     pub(super) name: VmName,
     pub(super) address: Address,
+    pub(super) relays: Vec<RelayConfig>,
     pub(super) place: Place,
 }
 
@@ -73,8 +78,9 @@ impl<'t> Reading<'t> {
             match key.get_ref().as_ref() {
                 "journal" => file.journal = self.string(value, "a path").map(PathBuf::from),
                 "http" => file.http = self.http(value),
+                "findings" => file.findings = self.yes_or_no(value),
                 "vm" => file.vms = self.vms(value),
-                _ => self.unknown(key, &["journal", "http", "vm"]),
+                _ => self.unknown(key, &["journal", "http", "findings", "vm"]),
             }
         }
         file
@@ -121,12 +127,13 @@ impl<'t> Reading<'t> {
             return None;
         };
         let problems_before = self.problems.len();
-        let (mut name, mut address) = (None, None);
+        let (mut name, mut address, mut relays) = (None, None, Vec::new());
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "name" => name = Some((self.parsed(value, "a name"), value.span())),
                 "address" => address = Some(self.parsed(value, "an address")),
-                _ => self.unknown(key, &["name", "address"]),
+                "relay" => relays = self.relays(value),
+                _ => self.unknown(key, &["name", "address", "relay"]),
             }
         }
         // A misspelt key would otherwise be reported twice: as unknown, and as missing.
@@ -142,7 +149,7 @@ impl<'t> Reading<'t> {
             }
         }
         let (name, span) = name?;
-        Some(ConfiguredVm { name: name?, address: address??, place: self.place(&span) })
+        Some(ConfiguredVm { name: name?, address: address??, relays, place: self.place(&span) })
     }
 
     fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, value: &Value<'t>, wanted: &str) -> Option<T> {
@@ -154,6 +161,15 @@ impl<'t> Reading<'t> {
                 None
             }
         }
+    }
+
+    fn yes_or_no(&mut self, value: &Value<'t>) -> Option<bool> {
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            let found = value.get_ref().type_str();
+            self.problem(&value.span(), &format!("expected true or false, found {found}"));
+        }
+        flag
     }
 
     fn string<'v>(&mut self, value: &'v Value<'t>, wanted: &str) -> Option<&'v str> {
@@ -211,13 +227,13 @@ mod tests {
 
     #[test]
     fn problems_have_lines_and_advice() {
-        let cases: [(&str, &str, &str); 16] = [
+        let cases: [(&str, &str, &str); 17] = [
             ("typo", "jurnal = '/j'", "hub.toml:1: unknown key \"jurnal\"; did you mean \"journal\"?"),
             ("case", "\nHTTP = '/h'", "hub.toml:2: unknown key \"HTTP\"; did you mean \"http\"?"),
             (
                 "nothing near",
                 "colour = 1",
-                "hub.toml:1: unknown key \"colour\"; known here: journal, http, vm",
+                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, vm",
             ),
             (
                 "typo in a VM",
@@ -241,6 +257,7 @@ mod tests {
                 "hub.toml:2: the name \"-a\" begins with '-'; the first character must be a letter or digit",
             ),
             ("number", "journal = 5", "hub.toml:1: expected a path in quotes, found integer"),
+            ("no boolean", "findings = 'no'", "hub.toml:1: expected true or false, found string"),
             ("empty", "journal = ''", "hub.toml:1: expected a path, found an empty text"),
             (
                 "single brackets",
@@ -263,7 +280,7 @@ mod tests {
             (
                 "two at once",
                 "a = 1\nvn = 2",
-                "hub.toml:1: unknown key \"a\"; known here: journal, http, vm|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
+                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, vm|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
             ),
             ("not TOML", "journal = '/j'\njournal = '/k'", "hub.toml:2: duplicate key"),
         ];

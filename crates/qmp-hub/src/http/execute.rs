@@ -93,7 +93,7 @@ fn read_request(body: &[u8]) -> Result<(String, Option<&str>, bool), Refusal> {
     }
 }
 
-fn no_such_vm(served: &Served, name: &str) -> Refusal {
+pub(super) fn no_such_vm(served: &Served, name: &str) -> Refusal {
     let names: Vec<&str> = served.vms.iter().map(|vm| vm.name.as_str()).collect();
     let advice = match nearest(name, &names) {
         Some(near) => format!("did you mean {near}?"),

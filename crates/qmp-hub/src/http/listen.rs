@@ -75,7 +75,10 @@ pub enum ListenError {
 /// Listens at `address`.
 pub(crate) async fn listen(address: &HttpAddress) -> Result<Listening, ListenError> {
     match address {
-        HttpAddress::Unix(path) => listen_unix(path).await,
+        HttpAddress::Unix(path) => {
+            let (listener, file) = listen_unix(path, 0o600).await?;
+            Ok(Listening::Unix(listener, file))
+        }
         HttpAddress::Tcp(loopback) => match TcpListener::bind(loopback.get()).await {
             Ok(listener) => Ok(Listening::Tcp(listener)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -96,7 +99,8 @@ impl Listening {
     }
 }
 
-async fn listen_unix(path: &Path) -> Result<Listening, ListenError> {
+/// Listens at a socket of that mode.
+pub(crate) async fn listen_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), ListenError> {
     let name = path.file_name().ok_or_else(|| ListenError::NoFileName { path: path.into() })?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -119,15 +123,15 @@ async fn listen_unix(path: &Path) -> Result<Listening, ListenError> {
 
     let bind_failed = |error| ListenError::Bind { address: HttpAddress::Unix(path.into()), error };
     let fresh = FreshDirectory::new(&by_descriptor(&directory)).map_err(in_directory)?;
-    let (listener, inode) = bind_and_rename(&fresh, &through(name)).map_err(bind_failed)?;
-    Ok(Listening::Unix(listener, SocketFile { path: path.into(), inode, _lock: lock }))
+    let (listener, inode) = bind_and_rename(&fresh, &through(name), mode).map_err(bind_failed)?;
+    Ok((listener, SocketFile { path: path.into(), inode, _lock: lock }))
 }
 
-fn bind_and_rename(fresh: &FreshDirectory, target: &Path) -> io::Result<(UnixListener, u64)> {
+fn bind_and_rename(fresh: &FreshDirectory, target: &Path, mode: u32) -> io::Result<(UnixListener, u64)> {
     let directory = open_path(&fresh.0, OFlags::DIRECTORY)?;
     let bound = by_descriptor(&directory).join("s");
     let listener = UnixListener::bind(&bound)?;
-    std::fs::set_permissions(&bound, Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(&bound, Permissions::from_mode(mode))?;
     let inode = std::fs::symlink_metadata(&bound)?.ino();
     std::fs::rename(&bound, target).inspect_err(|_| _ = std::fs::remove_file(&bound))?;
     Ok((listener, inode))

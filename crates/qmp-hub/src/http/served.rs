@@ -6,9 +6,11 @@ use std::sync::Arc;
 use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::{Semaphore, watch};
 
+use super::counts::Counts;
 use crate::clock;
+use crate::findings::Observed;
 use crate::hub::blocking;
-use crate::journal::{Health, Journal, JournalError, Reader};
+use crate::journal::{Gauge, Health, Journal, JournalError, Reader};
 use crate::vms::Vms;
 
 /// Reads of the journal that run at the same time. Each occupies a thread; more would only wait for the same
@@ -28,6 +30,10 @@ pub(crate) struct Parts {
     /// True once the last record is committed: whoever follows may have the rest, and is done.
     pub(super) ends: watch::Receiver<bool>,
     pub(super) health: watch::Receiver<Health>,
+    /// How the VMs stand, by their records.
+    pub(super) observed: Observed,
+    pub(super) gauge: Gauge,
+    pub(super) counts: Counts,
     head: watch::Receiver<Offset>,
     reads: Semaphore,
 }
@@ -41,7 +47,13 @@ impl std::ops::Deref for Served {
 }
 
 impl Served {
-    pub(crate) fn new(vms: Vms, journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        vms: Vms,
+        journal: &Journal,
+        path: PathBuf,
+        observed: Observed,
+        ends: watch::Receiver<bool>,
+    ) -> Self {
         Self(Arc::new(Parts {
             vms,
             journal: path,
@@ -49,6 +61,9 @@ impl Served {
             started: clock::now(),
             ends,
             health: journal.health(),
+            observed,
+            gauge: journal.gauge(),
+            counts: Counts::default(),
             head: journal.watch_head(),
             reads: Semaphore::new(READS_AT_ONCE_MAX),
         }))

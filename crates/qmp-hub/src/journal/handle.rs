@@ -8,6 +8,7 @@ use qmp_wire::Offset;
 use tokio::sync::watch;
 
 use super::error::{JournalEnded, JournalError};
+use super::figures::Gauge;
 use super::file;
 use super::limits::{JOURNAL_QUEUE_MAX_BYTES, SEGMENT_RECORDS};
 use super::queue::{Appender, Queue};
@@ -39,6 +40,7 @@ pub struct Journal {
     head: watch::Receiver<Offset>,
     health: watch::Receiver<Health>,
     reader: Reader,
+    gauge: Gauge,
     writer: Option<JoinHandle<Result<(), JournalError>>>,
 }
 
@@ -54,12 +56,13 @@ impl Journal {
         let (connection, lock) = file::open_writer(path)?;
         let writer = Writer::start(path, connection, lock, options)?;
         let (queue, head, health) = writer.outlets();
+        let gauge = writer.gauge();
         let reader = Reader::beside_writer(path, head.clone())?;
         let writer = std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || writer.run())
             .map_err(|source| JournalError::Io { doing: "start the writer of", path: path.into(), source })?;
-        Ok(Self { path: path.into(), queue, head, health, reader, writer: Some(writer) })
+        Ok(Self { path: path.into(), queue, head, health, reader, gauge, writer: Some(writer) })
     }
 
     /// The file.
@@ -96,6 +99,11 @@ impl Journal {
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
+    }
+
+    /// Tells the figures of this journal.
+    pub(crate) fn gauge(&self) -> Gauge {
+        self.gauge.clone()
     }
 
     /// Writes what waits and closes the file. Appending fails from here on.

@@ -179,6 +179,12 @@ impl Queue {
         waiting.closing
     }
 
+    /// What was appended and not committed, and the most that may be, in bytes.
+    pub(super) fn filling(&self) -> (usize, usize) {
+        let waiting = self.lock();
+        (waiting.batch.bytes() + waiting.in_commit_bytes, self.max_bytes)
+    }
+
     /// Drafts that were appended and not committed.
     pub(super) fn uncommitted(&self) -> u64 {
         let appended = self.lock().appended;

@@ -171,6 +171,26 @@ impl Reader {
         })
     }
 
+    /// Where the last `epochs` epochs of each VM begin: the offset of the first record of the oldest of them.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] if the file cannot be read.
+    pub fn last_epochs(&self, epochs: u32) -> Result<Vec<(Box<str>, Offset)>, JournalError> {
+        let sql = "SELECT name.name, min(epoch.opened) \
+                   FROM (SELECT vm, max(epoch) AS newest FROM epoch GROUP BY vm) AS latest \
+                   JOIN epoch ON epoch.vm = latest.vm AND epoch.epoch > latest.newest - ?1 \
+                   JOIN name ON name.id = latest.vm GROUP BY latest.vm";
+        self.file.with(|connection| {
+            connection.sql(|connection| {
+                let mut statement = connection.prepare_cached(sql)?;
+                let begins =
+                    statement.query_map([epochs], |row| Ok((row.get(0)?, Offset(unsigned(row.get(1)?)))))?;
+                begins.collect()
+            })
+        })
+    }
+
     /// The VMs that were ever attached, by name.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::batch::{Batch, Item};
 use super::error::{JournalError, storage_text};
+use super::figures::{Counters, Gauge};
 use super::file::WriterLock;
 use super::handle::JournalOptions;
 use super::limits::{COMMIT_MAX_RECORDS, COMMIT_RETRY_FIRST, COMMIT_RETRY_MAX};
@@ -63,6 +64,7 @@ pub(super) struct Writer {
     names: Names,
     numbering: Numbering,
     queue: Arc<Queue>,
+    counters: Arc<Counters>,
     head: watch::Sender<Offset>,
     health: watch::Sender<Health>,
     _lock: WriterLock,
@@ -100,6 +102,7 @@ impl Writer {
             names,
             numbering,
             queue: Arc::new(Queue::new(options.queue_max_bytes, head)),
+            counters: Arc::default(),
             head: watch::Sender::new(head),
             health: watch::Sender::default(),
             _lock: lock,
@@ -111,6 +114,11 @@ impl Writer {
     /// What others see of the writer.
     pub(super) fn outlets(&self) -> (Arc<Queue>, watch::Receiver<Offset>, watch::Receiver<Health>) {
         (Arc::clone(&self.queue), self.head.subscribe(), self.health.subscribe())
+    }
+
+    /// Tells the figures of this journal.
+    pub(super) fn gauge(&self) -> Gauge {
+        Gauge::new(&self.path, &self.queue, &self.counters)
     }
 
     /// Writes until the queue is closed and empty.
@@ -154,6 +162,7 @@ impl Writer {
         let names = self.names.take_fresh();
         self.until_done(|writer| store::commit(&mut writer.connection, &names, &plan))?;
         self.names.trim();
+        self.counters.committed(&plan);
         self.publish(records);
         Ok(())
     }
@@ -185,6 +194,7 @@ impl Writer {
                     }
                     Err(error) => error,
                 };
+            self.counters.failed();
             self.report(Some(&error));
             if last_try {
                 return Err(GivenUp(error));
@@ -239,6 +249,7 @@ impl Writer {
         }
         if !plan.rows.is_empty() {
             store::commit(&mut self.connection, &[], &plan)?;
+            self.counters.committed(&plan);
         }
         self.publish(0);
         Ok(())

@@ -18,6 +18,11 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
+    /// The lines of `answer`.
+    pub(crate) fn new(answer: Response<Incoming>) -> Self {
+        Self { body: answer.into_body(), buffer: Vec::new() }
+    }
+
     /// The next line; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
@@ -56,7 +61,7 @@ pub(crate) async fn get_json(home: &Path, path: &str) -> (u16, Value) {
 pub(crate) async fn get_lines(home: &Path, path: &str) -> Lines {
     let answer = get(home, path).await;
     assert_eq!(answer.status(), 200, "{path}");
-    Lines { body: answer.into_body(), buffer: Vec::new() }
+    Lines::new(answer)
 }
 
 /// Executes `body` on a VM through the hub in `home`.
@@ -77,6 +82,7 @@ pub(crate) async fn json(answer: Response<Incoming>) -> (u16, Value) {
     (status, value.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&bytes))))
 }
 
-async fn connect(home: &Path) -> UnixStream {
+/// Connects to the hub in `home`.
+pub(crate) async fn connect(home: &Path) -> UnixStream {
     UnixStream::connect(home.join("hub.sock")).await.expect("the hub listens")
 }

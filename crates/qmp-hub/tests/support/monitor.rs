@@ -89,6 +89,11 @@ impl Session {
         self.task.await.expect("the monitor did not panic");
     }
 
+    /// The commands that came and were not looked at.
+    pub(crate) fn commands_so_far(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.commands.try_recv().ok()).collect()
+    }
+
     /// The next command that is none of the usual questions.
     pub(crate) async fn command(&mut self) -> String {
         self.commands.recv().await.expect("a command")

@@ -1,0 +1,214 @@
+//! Findings: what the records of a VM say when they are read together.
+//!
+//! Correlators read the records of each VM in the order of the journal and conclude: why it stopped, what a job
+//! came to, what should have followed and did not. They are pure. Time comes from the records alone, and from
+//! [`Correlators::time_passed`] for what did *not* happen; a deadline fires at its own moment, however late that
+//! is noticed, so that the same records give the same findings on every replay, in any batching.
+//!
+//! Findings do not feed back: a record that is a finding is passed over. Each VM is tracked on its own, and
+//! starts afresh with each epoch: past a doubt nothing may be concluded from what was before it. Only the
+//! difference between what was known and what is there then is told.
+//!
+//! ```text
+//! records ─ Tracked (one a VM): local time → input → each correlator → budget → findings
+//! ```
+//!
+//! Every kind, with an example, is in `docs/findings.md`; why it is built this way in `docs/adr/0005-findings.md`.
+//! A new correlator is a file in `findings/` and its line in `findings/registered.rs`.
+
+mod budget;
+mod input;
+mod limits;
+mod moment;
+mod observer;
+mod registered;
+mod subject;
+mod text;
+mod tracked;
+
+pub(crate) mod clock_steps;
+pub(crate) mod drift;
+pub(crate) mod jobs;
+pub(crate) mod migration;
+pub(crate) mod sequels;
+pub(crate) mod storms;
+pub(crate) mod unplug;
+pub(crate) mod unseen;
+pub(crate) mod why;
+
+use std::collections::{BTreeMap, HashMap};
+
+use qmp_wire::{Body, Causes, Epoch, Record, Seq, UnixMicros};
+use serde_json::{Map, Value};
+
+pub use limits::*;
+pub(crate) use observer::{Observed, Observer};
+use tracked::Tracked;
+
+use crate::state::VmState;
+
+/// Every kind of finding.
+pub const KINDS: [&str; 16] = [
+    clock_steps::CLOCK_STEP,
+    storms::FLAPPING,
+    storms::FLAPPING_OVER,
+    budget::FINDINGS_WITHHELD,
+    unplug::HOT_UNPLUG,
+    jobs::JOB,
+    migration::MIGRATION,
+    drift::SCHEMA_DRIFT,
+    sequels::SEQUEL_MISSING,
+    unseen::STATE_CHANGED_UNSEEN,
+    storms::STORM,
+    storms::STORM_OVER,
+    why::WHY_ENDED,
+    why::WHY_PAUSED,
+    why::WHY_RESET,
+    why::WHY_SUSPENDED,
+];
+
+/// The kind of the record of a command that the hub passed on: `{"execute": …, "client": …}` in its data. It is no
+/// conclusion, and evidence to those who draw some.
+pub const COMMAND: &str = "command";
+
+/// Epoch and number of a record: with its VM, its identity.
+pub(crate) type Id = (Epoch, Seq);
+
+/// A conclusion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The VM that it is about.
+    pub vm: Box<str>,
+    /// One of [`KINDS`].
+    pub kind: &'static str,
+    /// One sentence for people.
+    pub summary: String,
+    /// The records from which it was concluded, in order, at least one.
+    pub causes: Causes,
+    /// The same for programs.
+    pub data: Map<String, Value>,
+    /// When it could be concluded, on this host's clock: when its last cause was received, or when the time ran
+    /// out in which something had to come. It is the time of receipt of its record.
+    pub at: UnixMicros,
+}
+
+impl Finding {
+    /// The finding as the body of a record.
+    #[must_use]
+    pub fn body(&self) -> Body<'_> {
+        Body::Finding {
+            finding: self.kind.into(),
+            summary: self.summary.as_str().into(),
+            causes: self.causes.clone(),
+            data: (!self.data.is_empty()).then(|| Value::Object(self.data.clone()).to_string().into()),
+        }
+    }
+}
+
+/// The correlators of all VMs.
+#[derive(Debug, Default)]
+pub struct Correlators {
+    vms: HashMap<Box<str>, Tracked>,
+    /// The VMs that wait for something, with the moment from which it is overdue, on this host's clock.
+    waiting: BTreeMap<Box<str>, UnixMicros>,
+}
+
+impl Correlators {
+    /// Correlators that have seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next record of the journal and appends what it leads to. Findings are passed over.
+    pub fn record(&mut self, record: &Record<'_>, found: &mut Vec<Finding>) {
+        if !self.vms.contains_key(record.vm.as_ref()) {
+            self.vms.insert(record.vm.as_ref().into(), Tracked::default());
+        }
+        let Some(tracked) = self.vms.get_mut(record.vm.as_ref()) else { return };
+        tracked.record(record, found);
+        self.note_deadline(&record.vm);
+    }
+
+    /// Says that everything received before `now` was handed in, so that what is overdue by then will not come.
+    pub fn time_passed(&mut self, now: UnixMicros, found: &mut Vec<Finding>) {
+        let overdue: Vec<Box<str>> =
+            self.waiting.iter().filter(|(_, at)| **at < now).map(|(vm, _)| vm.clone()).collect();
+        for vm in overdue {
+            if let Some(tracked) = self.vms.get_mut(&vm) {
+                tracked.time_passed(&vm, now, found);
+            }
+            self.note_deadline(&vm);
+        }
+    }
+
+    /// The moment after which [`Self::time_passed`] will have something to say; `None` if nothing is waited for.
+    #[must_use]
+    pub fn deadline(&self) -> Option<UnixMicros> {
+        self.waiting.values().min().copied()
+    }
+
+    /// Whether records of that VM were seen.
+    #[must_use]
+    pub fn knows(&self, vm: &str) -> bool {
+        self.vms.contains_key(vm)
+    }
+
+    /// Whether something is waited for in that VM.
+    pub(crate) fn is_waiting_for(&self, vm: &str) -> bool {
+        self.waiting.contains_key(vm)
+    }
+
+    /// Lets all deadlines of a VM pass, for one whose findings are known.
+    pub(crate) fn settle(&mut self, vm: &str) {
+        if let Some(tracked) = self.vms.get_mut(vm) {
+            tracked.time_passed(vm, UnixMicros(i64::MAX), &mut Vec::new());
+        }
+        self.note_deadline(vm);
+    }
+
+    /// Takes note of a VM of which there is no record.
+    pub(crate) fn know(&mut self, vm: &str) {
+        self.vms.entry(vm.into()).or_default();
+    }
+
+    /// How many VMs are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.vms.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.vms.is_empty()
+    }
+
+    /// What is known about a VM.
+    #[must_use]
+    pub fn state(&self, vm: &str) -> Option<VmState> {
+        self.vms.get(vm).map(Tracked::state)
+    }
+
+    /// Forgets a VM, and gives its memory back.
+    pub fn forget(&mut self, vm: &str) {
+        self.vms.remove(vm);
+        self.waiting.remove(vm);
+    }
+
+    fn note_deadline(&mut self, vm: &str) {
+        match self.vms.get(vm).and_then(Tracked::deadline) {
+            Some(at) => match self.waiting.get_mut(vm) {
+                Some(known) => *known = at,
+                None => drop(self.waiting.insert(vm.into(), at)),
+            },
+            None if self.waiting.is_empty() => {}
+            None => drop(self.waiting.remove(vm)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

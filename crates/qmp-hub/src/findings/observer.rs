@@ -1,0 +1,273 @@
+//! The observer: a cursor on the journal that feeds the correlators and appends what they find.
+//!
+//! It reads everything, its own findings too, and passes those over. What it appends survives a crash exactly
+//! once: a finding is known by its VM, kind and causes, and a hub that starts reads again what could have been
+//! left unfinished, concludes the same, and appends what is not there yet (see `resume.rs`).
+//!
+//! That something did *not* come is concluded only when everything received by its deadline was read: the
+//! observer takes the time, waits until all that was appended before is committed, reads up to there, and only
+//! then says how late it is.
+
+mod resume;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use qmp_wire::{Body, Offset, Record, UnixMicros};
+use tokio::sync::watch;
+
+use super::{Correlators, Finding};
+use crate::clock;
+use crate::hub::blocking;
+use crate::journal::{Appender, Batch, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader};
+use crate::state::VmState;
+
+/// Records taken at once: while they are correlated, whoever asks for a VM's state waits, a few milliseconds.
+const BATCH_RECORDS: usize = 1_024;
+
+/// How often a deadline is looked at that is far off: the clock may be set meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a record may take from its receipt to the journal's queue, on a host that is busy. A deadline is
+/// looked at so much later.
+const RECEIPT_MAX: Duration = Duration::from_millis(250);
+
+/// How long somebody who asks for a VM's state waits until it is up to date. The observer is behind only while it
+/// starts on a long journal.
+const UP_TO_DATE_MAX: Duration = Duration::from_secs(1);
+
+/// VMs kept in memory, in states of one to two KiB. Beyond it, one that is detached is forgotten, and read again
+/// from the journal when it comes back.
+const VMS_KNOWN_MAX: usize = 20_000;
+
+/// How long the observer waits before it reads again after an error.
+const READ_RETRY: Duration = Duration::from_secs(1);
+
+/// Feeds the correlators for as long as the hub runs.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    shared: Arc<Shared>,
+    reader: Reader,
+    appender: Appender,
+    /// Whether findings are appended; states are kept in any case.
+    records_findings: bool,
+}
+
+/// What the observer knows, for those who ask. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed {
+    shared: Arc<Shared>,
+    reader: Reader,
+}
+
+#[derive(Debug)]
+struct Shared {
+    correlators: Mutex<Correlators>,
+    /// Everything up to here was read.
+    position: watch::Sender<Offset>,
+}
+
+impl Observed {
+    /// Everything up to here was read.
+    pub(crate) fn position(&self) -> Offset {
+        *self.shared.position.borrow()
+    }
+
+    /// The states of these VMs with everything up to `head`, or as far as the observer comes within
+    /// [`UP_TO_DATE_MAX`].
+    pub(crate) async fn states(&self, vms: Vec<Box<str>>, head: Offset) -> Vec<Option<VmState>> {
+        let mut position = self.shared.position.subscribe();
+        // Late is better than never: what is known is told.
+        let _ = tokio::time::timeout(UP_TO_DATE_MAX, position.wait_for(|position| *position >= head)).await;
+        let (shared, reader) = (Arc::clone(&self.shared), self.reader.clone());
+        blocking(move || {
+            let mut correlators = shared.lock();
+            // Of a VM that is not known no record was read behind this place.
+            let upto = *shared.position.borrow();
+            let mut state = |vm: &str| {
+                if !correlators.knows(vm) {
+                    recall(&mut correlators, &reader, vm, upto);
+                }
+                correlators.state(vm)
+            };
+            vms.iter().map(|vm| state(vm)).collect()
+        })
+        .await
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Correlators> {
+        // A correlator that panicked has left its VM half-told, and no other.
+        self.correlators.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer {
+    pub(crate) fn new(journal: &Journal, records_findings: bool) -> Self {
+        let shared = Shared { correlators: Mutex::default(), position: watch::Sender::default() };
+        Self {
+            shared: Arc::new(shared),
+            reader: journal.reader(),
+            appender: journal.appender(),
+            records_findings,
+        }
+    }
+
+    pub(crate) fn observed(&self) -> Observed {
+        Observed { shared: Arc::clone(&self.shared), reader: self.reader.clone() }
+    }
+
+    /// Runs until `stop` is true and everything that is in the journal then was read.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let ended = async {
+            let mut cursor = self.resume().await?;
+            loop {
+                cursor = self.catch_up(cursor).await?;
+                let pause = self.pause();
+                if pause.is_some_and(|pause| pause.is_zero()) {
+                    cursor = self.let_time_pass(cursor).await?;
+                    continue;
+                }
+                tokio::select! {
+                    more = cursor.wait() => more?,
+                    () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                    // The sender lives as long as the hub.
+                    () = stopped(&mut stop) => break,
+                }
+            }
+            self.catch_up(cursor).await.map(drop)
+        };
+        match ended.await {
+            Ok(()) | Err(JournalError::Ended(_)) => {}
+            Err(error) => tracing::error!("no findings from here on: {error}"),
+        }
+    }
+
+    /// Reads what could have been left unfinished, and gives the place from which to go on.
+    async fn resume(&self) -> Result<Cursor, JournalError> {
+        let by = everything_by();
+        let ticket = loop {
+            match self.appender.append(&mut Batch::new()) {
+                Ok(ticket) => break ticket,
+                Err(_) => self.appender.room().await?,
+            }
+        };
+        self.appender.committed(ticket).await?;
+        let reader = self.reader.clone();
+        let resumed = blocking(move || resume::resume(&reader, by)).await?;
+        *self.shared.lock() = resumed.correlators;
+        self.shared.position.send_replace(resumed.upto);
+        self.append(&resumed.unrecorded).await?;
+        Ok(self.reader.cursor(Query::default(), resumed.upto))
+    }
+
+    /// Reads to the head.
+    async fn catch_up(&self, mut cursor: Cursor) -> Result<Cursor, JournalError> {
+        loop {
+            let (shared, reader) = (Arc::clone(&self.shared), self.reader.clone());
+            let work = move || {
+                let records = cursor.next_batch(BATCH_RECORDS);
+                let found = records.map(|records| correlate(&shared, &reader, &records));
+                (cursor, found)
+            };
+            let (back, found) = blocking(work).await;
+            cursor = back;
+            match found {
+                Ok(None) => {
+                    self.shared.position.send_replace(cursor.position());
+                    return Ok(cursor);
+                }
+                Ok(Some(found)) => {
+                    self.append(&found).await?;
+                    self.shared.position.send_replace(cursor.position());
+                }
+                Err(error) => {
+                    tracing::error!("cannot read the journal for findings: {error}");
+                    tokio::time::sleep(READ_RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// How long to wait until a deadline is to be looked at; `None` if there is none.
+    fn pause(&self) -> Option<Duration> {
+        let deadline = self.shared.lock().deadline()?;
+        let left_us = deadline.0.saturating_sub(everything_by().0);
+        // At least the microsecond by which it must be over.
+        let left = Duration::from_micros(u64::try_from(left_us.saturating_add(1)).unwrap_or(0));
+        Some(left.min(LOOK_AGAIN))
+    }
+
+    /// Says how late it is, after everything was read that came before.
+    async fn let_time_pass(&self, cursor: Cursor) -> Result<Cursor, JournalError> {
+        let by = everything_by();
+        // An empty batch stands for everything that was appended before it.
+        if let Ok(ticket) = self.appender.append(&mut Batch::new()) {
+            self.appender.committed(ticket).await?;
+            let cursor = self.catch_up(cursor).await?;
+            let mut found = Vec::new();
+            self.shared.lock().time_passed(by, &mut found);
+            self.append(&found).await?;
+            return Ok(cursor);
+        }
+        // No room: what was received is not in the journal, and nothing can be said about it.
+        self.appender.room().await?;
+        Ok(cursor)
+    }
+
+    /// Appends findings, waiting for room if there is none.
+    async fn append(&self, findings: &[Finding]) -> Result<(), JournalEnded> {
+        if findings.is_empty() || !self.records_findings {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        for finding in findings {
+            batch.push(&Draft { vm: &finding.vm, received: finding.at, body: finding.body() });
+        }
+        while self.appender.append(&mut batch).is_err() {
+            self.appender.room().await?;
+        }
+        Ok(())
+    }
+}
+
+/// By when everything that was received is in the journal, or on its way there.
+fn everything_by() -> UnixMicros {
+    let late = i64::try_from(RECEIPT_MAX.as_micros()).unwrap_or(i64::MAX);
+    UnixMicros(clock::now().0.saturating_sub(late))
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Hands records to the correlators; `None` if there were none.
+fn correlate(shared: &Shared, reader: &Reader, records: &[Record<'static>]) -> Option<Vec<Finding>> {
+    if records.is_empty() {
+        return None;
+    }
+    let mut found = Vec::new();
+    let mut correlators = shared.lock();
+    for record in records {
+        if record.epoch.0 > 1 && !correlators.knows(&record.vm) {
+            let before = Offset(record.offset.map_or(0, |offset| offset.0.saturating_sub(1)));
+            recall(&mut correlators, reader, &record.vm, before);
+        }
+        correlators.record(record, &mut found);
+        let is_over = matches!(record.body, Body::Detached { .. }) && !correlators.is_waiting_for(&record.vm);
+        if is_over && correlators.len() > VMS_KNOWN_MAX {
+            correlators.forget(&record.vm);
+        }
+    }
+    Some(found)
+}
+
+/// Reads the past of a VM that came back. What there was to find is recorded.
+fn recall(correlators: &mut Correlators, reader: &Reader, vm: &str, upto: Offset) {
+    // Not looked for again, whether there was anything or not.
+    correlators.know(vm);
+    if let Err(error) = resume::recall(correlators, reader, vm, upto) {
+        tracing::warn!(vm, "cannot read the past of {vm}: {error}");
+    }
+}

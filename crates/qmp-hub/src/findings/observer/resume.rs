@@ -1,0 +1,165 @@
+//! Starting on a journal: the state of each VM, and the findings that a crash left unrecorded.
+//!
+//! Correlators start afresh with each epoch, and when one opens they look back at the one before it. So the last
+//! two epochs of a VM give everything that can be found in the last one. They are read again; what is concluded
+//! and not among the findings that are read with them was not recorded, and is to be.
+//!
+//! Only VMs are read that may have something unfinished: those with a record since an hour before the last
+//! finding. Findings are recorded in the order of their records, and none comes later than that after them.
+
+use std::collections::{HashMap, HashSet};
+
+use qmp_wire::{Body, Causes, Offset, Record, UnixMicros};
+
+use super::super::input;
+use super::super::{Correlators, Finding};
+use crate::journal::{Globs, JournalError, Kind, Query, Reader};
+
+/// How long a finding may come after its causes, and twice that, in microseconds: the longest deadline is 10 min.
+const UNFINISHED_US: i64 = 3_600_000_000;
+
+/// VMs read in one pass through the journal: as many names as its index looks up.
+const VMS_AT_ONCE: usize = crate::journal::POSTING_NAMES_MAX;
+
+/// Records read at once.
+const BATCH_RECORDS: usize = 4_096;
+
+/// Where the observer goes on.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    pub(super) correlators: Correlators,
+    /// Everything up to here was read.
+    pub(super) upto: Offset,
+    /// Concluded from what is in the journal, and not in it.
+    pub(super) unrecorded: Vec<Finding>,
+}
+
+/// What makes a finding the same: VM, kind and causes.
+type Identity = (Box<str>, Box<str>, Causes);
+
+/// Matches what is concluded with what is recorded.
+#[derive(Debug, Default)]
+struct Ledger {
+    recorded: HashSet<Identity>,
+    concluded: HashMap<Identity, Finding>,
+}
+
+/// Reads what may be unfinished. Everything that was received by `by` is in the journal.
+pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, JournalError> {
+    let upto = reader.head()?;
+    let last = reader.last(&Query { kind: vec![Kind::Finding], ..Query::default() }, 1)?;
+    let since = last.records.first().map(|finding| finding.received.0.saturating_sub(UNFINISHED_US));
+    let recent: HashSet<Box<str>> = reader
+        .last_of_each_vm()?
+        .into_iter()
+        .filter(|record| since.is_none_or(|since| record.received.0 >= since))
+        .map(|record| record.vm.into_owned().into())
+        .collect();
+    let mut begins = reader.last_epochs(2)?;
+    begins.retain(|(vm, _)| recent.contains(vm));
+    begins.sort_unstable_by_key(|(_, begin)| *begin);
+
+    let (mut correlators, mut ledger) = (Correlators::new(), Ledger::default());
+    for vms in begins.chunks(VMS_AT_ONCE) {
+        read(reader, vms, upto, &mut correlators, Some(&mut ledger))?;
+    }
+    // What a hub before this one concluded from silence is recorded, too.
+    let mut found = Vec::new();
+    correlators.time_passed(by, &mut found);
+    found.into_iter().for_each(|finding| ledger.conclude(finding));
+    Ok(Resumed { correlators, upto, unrecorded: ledger.unrecorded() })
+}
+
+/// Reads the last two epochs of one VM up to `upto`.
+pub(super) fn recall(
+    correlators: &mut Correlators,
+    reader: &Reader,
+    vm: &str,
+    upto: Offset,
+) -> Result<(), JournalError> {
+    let attached = Query { vm: of(&[vm]), kind: vec![Kind::Attached], until: None, ..Query::default() };
+    // The epoch that opens now is among the last three.
+    let tail = reader.last(&attached, 3)?;
+    let before = |record: &&Record<'_>| record.offset.is_some_and(|offset| offset <= upto);
+    let begins: Vec<Offset> = tail.records.iter().filter(before).filter_map(|record| record.offset).collect();
+    let Some(begin) = begins.iter().rev().take(2).min() else { return Ok(()) };
+    read(reader, &[(vm.into(), *begin)], upto, correlators, None)?;
+    // It was gone for long: what there was to find is found.
+    correlators.settle(vm);
+    Ok(())
+}
+
+fn read(
+    reader: &Reader,
+    vms: &[(Box<str>, Offset)],
+    upto: Offset,
+    correlators: &mut Correlators,
+    mut ledger: Option<&mut Ledger>,
+) -> Result<(), JournalError> {
+    let Some(first) = vms.iter().map(|(_, begin)| begin.0).min() else { return Ok(()) };
+    let begins: HashMap<&str, Offset> = vms.iter().map(|(vm, begin)| (&**vm, *begin)).collect();
+    let names: Vec<&str> = begins.keys().copied().collect();
+    let query = Query { vm: of(&names), ..Query::default() };
+    let mut cursor = reader.cursor(query, Offset(first.saturating_sub(1)));
+    let mut found = Vec::new();
+    loop {
+        let records = cursor.next_batch(BATCH_RECORDS)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        for record in &records {
+            if record.offset.is_some_and(|offset| offset > upto) {
+                return Ok(());
+            }
+            // Others begin earlier.
+            if begins.get(&*record.vm).is_none_or(|begin| record.offset.is_some_and(|offset| offset < *begin))
+            {
+                continue;
+            }
+            correlators.record(record, &mut found);
+            match &mut ledger {
+                Some(ledger) => {
+                    ledger.record(record);
+                    found.drain(..).for_each(|finding| ledger.conclude(finding));
+                }
+                None => found.clear(),
+            }
+        }
+    }
+}
+
+/// The names, taken literally: those of VMs have no character that means something in a pattern.
+fn of(names: &[&str]) -> Globs {
+    let literal = names.iter().map(|name| globset::escape(name));
+    Globs::parse(literal).unwrap_or_default()
+}
+
+impl Ledger {
+    fn record(&mut self, record: &Record<'_>) {
+        if let Body::Finding { finding, causes, .. } = &record.body
+            && input::command(record).is_none()
+        {
+            let identity = (record.vm.as_ref().into(), finding.as_ref().into(), causes.clone());
+            if self.concluded.remove(&identity).is_none() {
+                self.recorded.insert(identity);
+            }
+        }
+    }
+
+    fn conclude(&mut self, finding: Finding) {
+        let identity = (finding.vm.clone(), finding.kind.into(), finding.causes.clone());
+        if !self.recorded.remove(&identity) {
+            self.concluded.insert(identity, finding);
+        }
+    }
+
+    /// In the order in which they could be concluded.
+    fn unrecorded(self) -> Vec<Finding> {
+        let mut unrecorded: Vec<Finding> = self.concluded.into_values().collect();
+        let key = |finding: &Finding| -> (UnixMicros, Box<str>, Causes, &'static str) {
+            (finding.at, finding.vm.clone(), finding.causes.clone(), finding.kind)
+        };
+        unrecorded.sort_by_cached_key(key);
+        unrecorded
+    }
+}

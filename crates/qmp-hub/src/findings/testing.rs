@@ -1,0 +1,141 @@
+//! Stories of a VM in a notation that is quick to read, and what is found in them.
+//!
+//! A line is `SECONDS WHAT`, or `SECONDS@SECONDS WHAT` where the VM's own time differs from that of receipt:
+//!
+//! ```text
+//! 0 attached running              the epoch begins; run state, and `7.2.22` or another version behind it
+//! 1.5 STOP
+//! 1.6@1.2 WATCHDOG {"action": "pause"}
+//! 2 command {"execute": "quit"}   the hub passed a command on
+//! 3 detached                      by the peer; or `detached hub stopped`
+//! 9 passes                        time passes, and nothing comes
+//! ```
+
+use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
+use serde_json::{Value, json};
+
+use super::{Correlators, Finding};
+
+/// 2026-01-02T03:04:05Z, in microseconds.
+const START: i64 = 1_767_323_045_000_000;
+
+/// One line of a story.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Record(Record<'static>),
+    Passes(UnixMicros),
+}
+
+/// Reads a story.
+pub(super) fn story(text: &str) -> Vec<Step> {
+    let (mut epoch, mut seq) = (0, 0);
+    let mut steps = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (time, what) = line.split_once(' ').expect("a time and what happened");
+        let (received, at) = time.split_once('@').unwrap_or((time, time));
+        if what == "passes" {
+            steps.push(Step::Passes(moment(received)));
+            continue;
+        }
+        if what.starts_with("attached") {
+            (epoch, seq) = (epoch + 1, 0);
+        } else {
+            seq += 1;
+        }
+        steps.push(Step::Record(Record {
+            offset: Some(Offset(steps.len() as u64 + 1)),
+            vm: "vm1".into(),
+            epoch: Epoch(epoch),
+            seq: Seq(seq),
+            received: moment(received),
+            body: body(what, moment(at)),
+        }));
+    }
+    steps
+}
+
+/// What is found in a story, in order: `KIND WORD CAUSES`, where the word is the one that tells most.
+pub(super) fn found(text: &str) -> Vec<String> {
+    findings(&story(text)).iter().map(short).collect()
+}
+
+/// What the steps lead to.
+pub(super) fn findings(steps: &[Step]) -> Vec<Finding> {
+    let (mut correlators, mut found) = (Correlators::new(), Vec::new());
+    for step in steps {
+        match step {
+            Step::Record(record) => correlators.record(record, &mut found),
+            Step::Passes(now) => correlators.time_passed(*now, &mut found),
+        }
+    }
+    found
+}
+
+/// What is known of the VM at the end of a story: run state and cause.
+pub(super) fn stands(text: &str) -> String {
+    let mut correlators = Correlators::new();
+    for step in story(text) {
+        match step {
+            Step::Record(record) => correlators.record(&record, &mut Vec::new()),
+            Step::Passes(now) => correlators.time_passed(now, &mut Vec::new()),
+        }
+    }
+    let state = correlators.state("vm1").expect("it is known");
+    let cause = state.why.map_or("-", |why| why.cause);
+    format!("{} {cause}", state.run_state.as_deref().unwrap_or("-"))
+}
+
+pub(super) fn short(finding: &Finding) -> String {
+    let words = ["cause", "result", "event", "what", "kind", "trigger"];
+    let word = words.iter().find_map(|word| finding.data.get(*word).and_then(Value::as_str)).unwrap_or("-");
+    let causes: Vec<String> =
+        finding.causes.iter().map(|(epoch, seq)| format!("{}.{}", epoch.0, seq.0)).collect();
+    format!("{} {word} {}", finding.kind, causes.join(","))
+}
+
+fn moment(seconds: &str) -> UnixMicros {
+    let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
+    let whole: i64 = whole.parse().expect("seconds");
+    let fraction: i64 = format!("{fraction:0<6}").parse().expect("a fraction");
+    UnixMicros(START + whole * 1_000_000 + fraction)
+}
+
+fn body(what: &str, at: UnixMicros) -> Body<'static> {
+    let (name, rest) = what.split_once(' ').unwrap_or((what, ""));
+    match name {
+        "attached" => {
+            let (status, version) = rest.split_once(' ').unwrap_or((rest, "7.2.22"));
+            Body::Attached { snapshot: snapshot(status, version).into() }
+        }
+        "detached" => {
+            let reason = if rest.is_empty() { "peer closed" } else { rest };
+            Body::Detached { reason: DetachReason::from_wire(reason), detail: None }
+        }
+        "command" => Body::Finding {
+            finding: "command".into(),
+            summary: "a command".into(),
+            causes: Vec::new(),
+            data: Some(rest.to_owned().into()),
+        },
+        name => Body::Event {
+            name: name.to_owned().into(),
+            timestamp: Timestamp::from_wire(at.0.div_euclid(1_000_000), at.0.rem_euclid(1_000_000))
+                .expect("a time"),
+            data: (!rest.is_empty()).then(|| rest.to_owned().into()),
+        },
+    }
+}
+
+/// A snapshot; what stands behind a `+` in the status is a job that runs.
+fn snapshot(status: &str, version: &str) -> String {
+    let (status, job) = status.split_once('+').map_or((status, None), |(status, job)| (status, Some(job)));
+    let numbers: Vec<u64> = version.split('.').map(|number| number.parse().expect("a number")).collect();
+    let jobs = job.map(|id| json!({"id": id, "type": "mirror", "status": "running", "current-progress": 1, "total-progress": 9}));
+    json!({
+        "address": "unix:/run/vm1.sock",
+        "greeting": {"version": {"qemu": {"major": numbers[0], "minor": numbers[1], "micro": numbers[2]}, "package": ""}},
+        "query-status": {"status": status, "running": status == "running"},
+        "query-jobs": jobs.into_iter().collect::<Vec<_>>(),
+    })
+    .to_string()
+}

@@ -1,0 +1,142 @@
+//! Jobs, migrations and unplugs: each one finding.
+
+use super::super::testing::{findings, found, story};
+
+/// The summary and, in short, everything that was found.
+fn told(text: &str) -> String {
+    let found = findings(&story(text));
+    found.iter().map(|finding| format!("{}: {}\n", finding.kind, finding.summary)).collect()
+}
+
+/// `SECONDS id status …` as events of the job.
+fn job(steps: &str) -> String {
+    let line = |step: &str| {
+        let (at, status) = step.split_once(' ').expect("time and status");
+        format!("{at} JOB_STATUS_CHANGE {{\"id\": \"j0\", \"status\": \"{status}\"}}\n")
+    };
+    steps.split(", ").map(line).collect()
+}
+
+fn block(at: &str, event: &str, more: &str) -> String {
+    format!(
+        "{at} {event} {{\"device\": \"j0\", \"type\": \"mirror\", \"len\": 65536, \"offset\": 65536, \"speed\": 0{more}}}\n"
+    )
+}
+
+#[test]
+fn a_job_is_told_once_when_it_is_over() {
+    let begin = "0 attached running\n";
+    let mirror = format!(
+        "{begin}{}{}{}{}{}",
+        job("1 created, 1 running, 3 ready"),
+        block("3", "BLOCK_JOB_READY", ""),
+        job("4 waiting, 4 pending"),
+        block("4.1", "BLOCK_JOB_COMPLETED", ""),
+        job("4.2 concluded, 4.2 null"),
+    );
+    insta::assert_snapshot!(told(&mirror), @"job: Job j0 (mirror) completed after 3.2 s, 65536 of 65536 bytes done.");
+    let failed = format!(
+        "{begin}{}{}{}{}",
+        job("1 created, 1 running"),
+        "2 BLOCK_JOB_ERROR {\"device\": \"j0\", \"operation\": \"write\", \"action\": \"report\"}\n"
+            .repeat(3),
+        block("3", "BLOCK_JOB_COMPLETED", ", \"error\": \"No space left on device\""),
+        job("3 aborting, 3.1 concluded"),
+    );
+    insta::assert_snapshot!(told(&failed), @"job: Job j0 (mirror) failed (No space left on device) after 2.1 s, 65536 of 65536 bytes done, with an I/O error 3 times.");
+    let cancelled = format!(
+        "{begin}{}{}{}",
+        job("1 created, 1 running, 2 aborting"),
+        block("2", "BLOCK_JOB_CANCELLED", ""),
+        job("2 concluded"),
+    );
+    insta::assert_snapshot!(told(&cancelled), @"job: Job j0 (mirror) was cancelled after 1.0 s, 65536 of 65536 bytes done.");
+    // blockdev-create has no events of block jobs.
+    insta::assert_snapshot!(told(&format!("{begin}{}", job("1 created, 1 running, 2 waiting, 2 pending, 2 concluded"))), @"job: Job j0 completed after 1.0 s.");
+    insta::assert_snapshot!(told(&format!("{begin}{}", job("1 created, 1 running, 2 aborting, 2 concluded"))), @"job: Job j0 failed after 1.0 s.");
+}
+
+#[test]
+fn a_job_may_outlive_the_epoch_or_its_qemu() {
+    let running = format!("0 attached running\n{}", job("1 created, 1 running"));
+    let quit = "5 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n5.1 detached\n9 passes";
+    let cases: [(&str, String, &[&str]); 5] = [
+        ("goes on", format!("{running}5 detached hub stopped\n6 attached running+j0"), &[]),
+        (
+            "went on and ended",
+            format!("{running}5 detached hub stopped\n6 attached running+j0\n{}", job("7 concluded")),
+            &["job completed 2.0,2.1"],
+        ),
+        (
+            "ended unseen",
+            format!("{running}5 detached hub stopped\n6 attached running"),
+            &["job unseen 1.1,1.2,1.3,2.0"],
+        ),
+        (
+            "ended with QEMU",
+            format!("{running}{quit}"),
+            &["job interrupted 1.1,1.2,1.4", "why-ended host-qmp-quit 1.3,1.4"],
+        ),
+        (
+            "before 3.0",
+            "0 attached running 2.9.0\n1 BLOCK_JOB_COMPLETED {\"device\": \"d\", \"type\": \"stream\", \"len\": 5, \"offset\": 5, \"speed\": 0}"
+                .to_owned(),
+            &["job completed 1.1"],
+        ),
+    ];
+    for (name, story, expected) in cases {
+        assert_eq!(found(&story), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_migration_is_told_once() {
+    let text = "0 attached running 11.1.3\n\
+        1 MIGRATION {\"status\": \"setup\"}\n1.1 MIGRATION {\"status\": \"active\"}\n1.5 MIGRATION_PASS {\"pass\": 2}\n\
+        2 MIGRATION_PASS {\"pass\": 3}\n2.1 STOP\n2.2 MIGRATION {\"status\": \"device\"}\n2.4 MIGRATION {\"status\": \"completed\"}";
+    insta::assert_snapshot!(told(text), @"
+    why-paused: It was paused so that its migration could take the last of it over.
+    migration: The migration away completed after 1.4 s, its memory sent up to pass 3, the VM paused for the last 300 ms.
+    ");
+    let arrives = "0 attached inmigrate\n1 MIGRATION {\"status\": \"active\"}\n2 RESUME\n2.1 MIGRATION {\"status\": \"completed\"}";
+    insta::assert_snapshot!(told(arrives), @"migration: The migration to here completed after 1.1 s.");
+    let failed = "0 attached running 11.1.3\n1 MIGRATION {\"status\": \"setup\"}\n2 MIGRATION {\"status\": \"failing\"}\n2 MIGRATION {\"status\": \"failed\"}";
+    insta::assert_snapshot!(told(failed), @"migration: The migration away failed after 1.0 s.");
+}
+
+#[test]
+fn an_unplug_is_told_once() {
+    let ost = |at: &str, status: u32| {
+        format!(
+            "{at} ACPI_DEVICE_OST {{\"info\": {{\"device\": \"d1\", \"slot\": \"0\", \"slot-type\": \"DIMM\", \"source\": 3, \"status\": {status}}}}}\n"
+        )
+    };
+    let cases: [(&str, String, &[&str]); 7] = [
+        ("USB", "1 DEVICE_DELETED {\"device\": \"u\", \"path\": \"/machine/peripheral/u\"}".into(), &["hot-unplug unplugged 1.1"]),
+        (
+            "virtio, with its part",
+            "1 DEVICE_DELETED {\"path\": \"/machine/peripheral/n/virtio-backend\"}\n1.001 DEVICE_DELETED {\"device\": \"n\", \"path\": \"/machine/peripheral/n\"}\n9 passes".into(),
+            &["hot-unplug unplugged 1.1,1.2"],
+        ),
+        ("without an id", "1 DEVICE_DELETED {\"path\": \"/machine/unattached/d\"}\n9 passes".into(), &["hot-unplug unplugged 1.1"]),
+        (
+            "the guest reports",
+            format!("{}{}3 DEVICE_DELETED {{\"device\": \"d1\", \"path\": \"/machine/peripheral/d1\"}}", ost("1", 132), ost("2", 0)),
+            &["hot-unplug unplugged 1.1,1.2,1.3"],
+        ),
+        (
+            "the guest refuses",
+            format!("{}2 DEVICE_UNPLUG_GUEST_ERROR {{\"device\": \"d1\", \"path\": \"/machine/peripheral/d1\"}}", ost("1", 130)),
+            &["hot-unplug refused 1.1,1.2"],
+        ),
+        (
+            "the guest refuses, in two events",
+            "1 MEM_UNPLUG_ERROR {\"device\": \"d1\", \"msg\": \"no\"}\n1 DEVICE_UNPLUG_GUEST_ERROR {\"device\": \"d1\", \"path\": \"/machine/peripheral/d1\"}\n9 passes".into(),
+            &["hot-unplug refused 1.1,1.2"],
+        ),
+        ("the guest falls silent", format!("{}700 passes", ost("1", 132)), &["hot-unplug unfinished 1.1"]),
+    ];
+    for (name, story, expected) in cases {
+        assert_eq!(found(&format!("0 attached running\n{story}")), expected, "{name}");
+    }
+}

@@ -1,0 +1,67 @@
+//! Storms, flapping, and too many findings.
+
+use std::fmt::Write as _;
+
+use super::super::testing::{findings, found, story};
+
+/// `count` lines of `what`, so many microseconds apart, the first at 1 s.
+fn every(micros: u64, count: u64, what: impl Fn(u64) -> String) -> String {
+    let mut text = "0 attached running\n".to_owned();
+    for n in 0..count {
+        let at = 1_000_000 + n * micros;
+        writeln!(text, "{}.{:06} {}", at / 1_000_000, at % 1_000_000, what(n)).expect("a String takes it");
+    }
+    text
+}
+
+#[test]
+fn a_storm_begins_and_ends() {
+    let corrupted =
+        |_| "QUORUM_FAILURE {\"reference\": \"q\", \"sector-num\": 0, \"sectors-count\": 1}".to_owned();
+    let cases: [(&str, u64, u64, &[&str]); 5] = [
+        // name              apart      events   found
+        ("one a second", 1_000_000, 1_000, &[]),
+        ("just not enough", 1_000, 19, &[]),
+        ("just enough", 1_000, 20, &["storm QUORUM_FAILURE 1.1,1.20", "storm-over QUORUM_FAILURE 1.1,1.20"]),
+        ("goes on", 1_000, 5_000, &["storm QUORUM_FAILURE 1.1,1.20", "storm-over QUORUM_FAILURE 1.1,1.5000"]),
+        ("steady", 400_000, 200, &["storm QUORUM_FAILURE 1.1,1.92", "storm-over QUORUM_FAILURE 1.1,1.200"]),
+    ];
+    for (name, apart, events, expected) in cases {
+        assert_eq!(found(&(every(apart, events, corrupted) + "9999 passes")), expected, "{name}");
+    }
+}
+
+#[test]
+fn passes_of_a_migration_are_no_storm() {
+    assert_eq!(found(&every(300, 500, |n| format!("MIGRATION_PASS {{\"pass\": {n}}}"))), [""; 0]);
+}
+
+#[test]
+fn what_goes_to_and_fro_flaps() {
+    let port = |n: u64| format!("VSERPORT_CHANGE {{\"id\": \"p\", \"open\": {}}}", n.is_multiple_of(2));
+    let open = |_| "VSERPORT_CHANGE {\"id\": \"p\", \"open\": true}".to_owned();
+    let other = |n: u64| format!("VSERPORT_CHANGE {{\"id\": \"p{n}\", \"open\": {}}}", n.is_multiple_of(2));
+    let cases: [(&str, String, &[&str]); 4] = [
+        ("too slow", every(20_000_000, 50, port), &[]),
+        ("flaps", every(2_000_000, 12, port), &["flapping port 1.1,1.7", "flapping-over port 1.1,1.12"]),
+        ("opens only", every(2_000_000, 12, open), &[]),
+        ("each another", every(2_000_000, 12, other), &[]),
+    ];
+    for (name, story, expected) in cases {
+        assert_eq!(found(&(story + "9999 passes")), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_guest_cannot_fill_the_journal_with_findings() {
+    let reset = |_| "RESET {\"guest\": true, \"reason\": \"guest-reset\"}".to_owned();
+    let found = findings(&story(&(every(100_000, 2_000, reset) + "99999 passes")));
+    let resets = found.iter().filter(|finding| finding.kind == "why-reset").count();
+    let withheld: u64 = found
+        .iter()
+        .filter(|finding| finding.kind == "findings-withheld")
+        .map(|finding| finding.data["count"].as_u64().expect("a count"))
+        .sum();
+    assert!(resets <= 60, "{resets}");
+    assert_eq!(resets as u64 + withheld, 2_000, "none is lost from the count");
+}

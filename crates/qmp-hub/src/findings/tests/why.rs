@@ -1,0 +1,316 @@
+//! Why a VM stopped: the orders of events as they were observed on QEMU.
+
+use super::super::testing::{found, stands};
+
+#[test]
+fn each_way_to_stop_has_its_cause() {
+    //  name, story behind `0 attached running`, what is found, how it stands then
+    let cases: [(&str, &str, &[&str], &str); 42] = [
+        ("stop", "1 STOP\n3 passes", &["why-paused host-stop 1.1"], "paused host-stop"),
+        ("stop, cont", "1 STOP\n2 RESUME", &["why-paused host-stop 1.1"], "running resume"),
+        (
+            "stop by a client of the hub",
+            "5 STOP\n5.01 command {\"execute\": \"stop\", \"client\": \"shell\"}",
+            &["why-paused host-stop 1.1,1.2"],
+            "paused host-stop",
+        ),
+        (
+            "system_reset while it runs",
+            "1 RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}\n3 passes",
+            &["why-reset host-qmp-system-reset 1.1"],
+            "running host-qmp-system-reset",
+        ),
+        (
+            "system_reset, and the firmware once more",
+            "5 RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}\n5.08 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
+            &["why-reset host-qmp-system-reset 1.1", "why-reset firmware-reset 1.1,1.2"],
+            "running firmware-reset",
+        ),
+        (
+            "system_reset, and the firmware twice more",
+            "5 RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}\n5.08 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n5.09 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
+            &[
+                "why-reset host-qmp-system-reset 1.1",
+                "why-reset firmware-reset 1.1,1.2",
+                "why-reset firmware-reset 1.1,1.3",
+            ],
+            "running firmware-reset",
+        ),
+        (
+            "system_reset while it is stopped",
+            "1 STOP\n5 RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}\n9 passes",
+            &["why-paused host-stop 1.1", "why-reset host-qmp-system-reset 1.2"],
+            "prelaunch host-qmp-system-reset",
+        ),
+        ("system_powerdown", "1 POWERDOWN\n9 passes", &[], "running found-running"),
+        (
+            "guest S5",
+            "1 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n1.01 detached",
+            &["why-ended guest-shutdown 1.1,1.2"],
+            "ended guest-shutdown",
+        ),
+        (
+            "guest S5 after the power button",
+            "1 POWERDOWN\n4 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n4.1 detached",
+            &["why-ended guest-shutdown 1.1,1.2,1.3"],
+            "ended guest-shutdown",
+        ),
+        (
+            "guest S5, -no-shutdown",
+            "1 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n1.001 STOP",
+            &["why-paused guest-shutdown 1.1,1.2"],
+            "shutdown guest-shutdown",
+        ),
+        (
+            "guest S5, -no-shutdown, then quit",
+            "1 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n1.001 STOP\n9 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n9.1 detached",
+            &["why-paused guest-shutdown 1.1,1.2", "why-ended host-qmp-quit 1.3,1.4"],
+            "ended host-qmp-quit",
+        ),
+        (
+            "guest S5, -no-shutdown, then killed",
+            "1 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n1.001 STOP\n9 detached",
+            &["why-paused guest-shutdown 1.1,1.2", "why-ended gone 1.3"],
+            "gone gone",
+        ),
+        (
+            "guest S4",
+            "1 SUSPEND_DISK\n1.001 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n1.01 detached",
+            &["why-ended guest-hibernate 1.1,1.2,1.3"],
+            "ended guest-hibernate",
+        ),
+        ("guest S3", "1 SUSPEND", &["why-suspended guest-suspend 1.1"], "suspended guest-suspend"),
+        ("guest S3, woken", "1 SUSPEND\n2 WAKEUP", &["why-suspended guest-suspend 1.1"], "running wakeup"),
+        (
+            "guest reset",
+            "5 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
+            &["why-reset guest-reset 1.1"],
+            "running guest-reset",
+        ),
+        (
+            "guest reset, -no-reboot",
+            "1 SHUTDOWN {\"guest\": true, \"reason\": \"guest-reset\"}\n1.01 detached",
+            &["why-ended guest-reset 1.1,1.2"],
+            "ended guest-reset",
+        ),
+        (
+            "guest reset, reboot=shutdown,shutdown=pause",
+            "1 SHUTDOWN {\"guest\": true, \"reason\": \"guest-reset\"}\n1.001 STOP",
+            &["why-paused guest-reset 1.1,1.2"],
+            "shutdown guest-reset",
+        ),
+        (
+            "system_reset, -no-reboot",
+            "1 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}\n1.01 detached",
+            &["why-ended host-qmp-system-reset 1.1,1.2"],
+            "ended host-qmp-system-reset",
+        ),
+        (
+            "quit",
+            "1 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n1.01 detached",
+            &["why-ended host-qmp-quit 1.1,1.2"],
+            "ended host-qmp-quit",
+        ),
+        (
+            "quit by a client of the hub",
+            "1 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n1.001 command {\"execute\": \"quit\", \"client\": \"shell\"}\n1.01 detached",
+            &["why-ended host-qmp-quit 1.1,1.2,1.3"],
+            "ended host-qmp-quit",
+        ),
+        (
+            "quit by a client of the hub, recorded when the monitor is gone",
+            "1 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n1.01 detached\n1.02 command {\"execute\": \"quit\", \"client\": \"shell\"}",
+            &["why-ended host-qmp-quit 1.1,1.2,1.3"],
+            "ended host-qmp-quit",
+        ),
+        (
+            "a quit that was refused is not what ended it",
+            "1 command {\"execute\": \"quit\", \"client\": \"shell\", \"result\": \"failed\"}\n1.1 detached",
+            &["why-ended gone 1.2"],
+            "gone gone",
+        ),
+        (
+            "signal",
+            "1 SHUTDOWN {\"guest\": false, \"reason\": \"host-signal\"}\n1.01 detached",
+            &["why-ended host-signal 1.1,1.2"],
+            "ended host-signal",
+        ),
+        (
+            "window closed",
+            "1 SHUTDOWN {\"guest\": false, \"reason\": \"host-ui\"}\n1.01 detached",
+            &["why-ended host-ui 1.1,1.2"],
+            "ended host-ui",
+        ),
+        (
+            "host error",
+            "1 SHUTDOWN {\"guest\": false, \"reason\": \"host-error\"}\n1.01 detached",
+            &["why-ended host-error 1.1,1.2"],
+            "ended host-error",
+        ),
+        (
+            "watchdog reset",
+            "5 WATCHDOG {\"action\": \"reset\"}\n5.001 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
+            &["why-reset watchdog 1.1,1.2"],
+            "running watchdog",
+        ),
+        (
+            "watchdog reset, held back behind the second reset",
+            "5 WATCHDOG {\"action\": \"reset\"}\n5.001 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n5.5 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n6@5.499 WATCHDOG {\"action\": \"reset\"}",
+            &["why-reset watchdog 1.1,1.2", "why-reset watchdog 1.1,1.3"],
+            "running watchdog",
+        ),
+        (
+            "watchdog reset, -no-reboot",
+            "5 WATCHDOG {\"action\": \"reset\"}\n5.001 SHUTDOWN {\"guest\": true, \"reason\": \"guest-reset\"}\n5.01 detached",
+            &["why-ended watchdog 1.1,1.2,1.3"],
+            "ended watchdog",
+        ),
+        (
+            "watchdog shutdown, and the guest obeys",
+            "5 WATCHDOG {\"action\": \"shutdown\"}\n5.001 POWERDOWN\n6 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n6.1 detached",
+            &["why-ended guest-shutdown 1.1,1.2,1.3,1.4"],
+            "ended guest-shutdown",
+        ),
+        (
+            "watchdog poweroff: no SHUTDOWN",
+            "5 WATCHDOG {\"action\": \"poweroff\"}\n5.01 detached",
+            &["why-ended watchdog 1.1,1.2"],
+            "ended watchdog",
+        ),
+        (
+            "watchdog pause",
+            "5 WATCHDOG {\"action\": \"pause\"}\n5.001 STOP",
+            &["why-paused watchdog 1.1,1.2"],
+            "watchdog watchdog",
+        ),
+        (
+            "watchdog pause, held back behind its STOP",
+            "5 WATCHDOG {\"action\": \"none\"}\n5.5 STOP\n6@5.499 WATCHDOG {\"action\": \"pause\"}",
+            &["why-paused watchdog 1.2,1.3"],
+            "watchdog watchdog",
+        ),
+        ("watchdog debug", "5 WATCHDOG {\"action\": \"debug\"}\n9 passes", &[], "running found-running"),
+        (
+            "panic=pause",
+            "1 GUEST_PANICKED {\"action\": \"pause\"}\n1.001 STOP",
+            &["why-paused guest-panic 1.1,1.2"],
+            "guest-panicked guest-panic",
+        ),
+        (
+            "panic=shutdown",
+            "1 GUEST_PANICKED {\"action\": \"poweroff\"}\n1.001 STOP\n1.002 SHUTDOWN {\"guest\": true, \"reason\": \"guest-panic\"}\n1.01 detached",
+            &["why-ended guest-panic 1.1,1.3,1.4"],
+            "ended guest-panic",
+        ),
+        (
+            "panic=exit-failure, -no-shutdown: it stays",
+            "1 GUEST_PANICKED {\"action\": \"poweroff\"}\n1.001 STOP\n1.002 SHUTDOWN {\"guest\": true, \"reason\": \"guest-panic\"}\n9 passes",
+            &["why-paused guest-panic 1.1,1.2"],
+            "guest-panicked guest-panic",
+        ),
+        ("panic=none", "1 GUEST_PANICKED {\"action\": \"run\"}\n9 passes", &[], "running guest-panic"),
+        (
+            "pvpanic shutdown",
+            "1 GUEST_PVSHUTDOWN\n1.001 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n1.01 detached",
+            &["schema-drift GUEST_PVSHUTDOWN 1.1", "why-ended guest-shutdown 1.1,1.2,1.3"],
+            "ended guest-shutdown",
+        ),
+        (
+            "block error, policy stop",
+            "1 BLOCK_IO_ERROR {\"device\": \"d0\", \"node-name\": \"n\", \"operation\": \"write\", \"action\": \"stop\", \"nospace\": true, \"reason\": \"No space left on device\"}\n1.001 STOP",
+            &["why-paused io-error 1.1,1.2"],
+            "io-error io-error",
+        ),
+        ("killed", "5 detached", &["why-ended gone 1.1"], "gone gone"),
+    ];
+    for (name, story, expected, standing) in cases {
+        let story = format!("0 attached running\n{story}\n99 passes");
+        assert_eq!(found(&story), expected, "{name}");
+        assert_eq!(stands(&story), standing, "{name}");
+    }
+}
+
+#[test]
+fn migrations_and_what_looks_like_them() {
+    let status = |at: &str, status: &str| format!("{at} MIGRATION {{\"status\": \"{status}\"}}\n");
+    let begin = format!("0 attached running\n{}{}", status("5", "setup"), status("5.1", "active"));
+    let cases: [(&str, String, &[&str], &str); 5] = [
+        (
+            "7.2: to the end",
+            format!("{begin}6 STOP\n{}", status("6.2", "completed")),
+            &["migration completed 1.1,1.2,1.4", "why-paused migration 1.2,1.3,1.4"],
+            "postmigrate migration",
+        ),
+        (
+            "11.1: to the end",
+            format!("{begin}6 STOP\n{}{}", status("6.1", "device"), status("6.2", "completed")),
+            &["why-paused migration 1.2,1.3,1.4", "migration completed 1.1,1.2,1.4,1.5"],
+            "postmigrate migration",
+        ),
+        (
+            "an operator pauses it meanwhile",
+            format!("{begin}6 STOP\n20 passes"),
+            &["why-paused host-stop 1.3"],
+            "paused host-stop",
+        ),
+        (
+            "cancelled",
+            format!("{begin}{}{}", status("6", "cancelling"), status("6.1", "cancelled")),
+            &["migration cancelled 1.1,1.2,1.3,1.4"],
+            "running found-running",
+        ),
+        (
+            "without the capability: nobody says why",
+            "0 attached running\n6 STOP\n9 passes".to_owned(),
+            &["why-paused host-stop 1.1"],
+            "paused host-stop",
+        ),
+    ];
+    for (name, story, expected, standing) in cases {
+        assert_eq!(found(&story), expected, "{name}");
+        assert_eq!(stands(&story), standing, "{name}");
+    }
+}
+
+#[test]
+fn what_the_cause_was_is_said_with_its_details() {
+    let steps = super::super::testing::story(
+        "0 attached running\n\
+         1 BLOCK_IO_ERROR {\"device\": \"\", \"node-name\": \"n\", \"qom-path\": \"/machine/x\", \"operation\": \"read\", \"action\": \"stop\", \"nospace\": false, \"reason\": \"Input/output error\"}\n\
+         1.001 STOP",
+    );
+    let found = super::super::testing::findings(&steps);
+    let paused = found.iter().find(|finding| finding.kind == "why-paused").expect("why it paused");
+    insta::assert_snapshot!(
+        paused.summary,
+        @"A read from disk /machine/x failed (Input/output error), and QEMU paused it until `cont`, which tries again."
+    );
+    insta::assert_snapshot!(
+        serde_json::Value::Object(paused.data.clone()),
+        @r#"{"by":"qemu","cause":"io-error","node-name":"n","nospace":false,"operation":"read","qom-path":"/machine/x","reason":"Input/output error","run_state":"io-error"}"#
+    );
+}
+
+#[test]
+fn an_older_qemu_says_less_and_gets_no_more_out_of_it() {
+    let cases = [
+        ("3.1.0", "1 SHUTDOWN {\"guest\": true}\n1.1 detached", "why-ended guest 1.1,1.2"),
+        ("3.1.0", "1 SHUTDOWN {\"guest\": false}\n1.1 detached", "why-ended host 1.1,1.2"),
+        ("2.5.0", "1 SHUTDOWN\n1.1 detached", "why-ended shutdown 1.1,1.2"),
+        ("2.5.0", "1 RESET", "why-reset reset 1.1"),
+        ("2.5.0", "1 WATCHDOG {\"action\": \"reset\"}\n1.1 RESET", "why-reset watchdog 1.1,1.2"),
+    ];
+    for (version, story, expected) in cases {
+        let found = found(&format!("0 attached running {version}\n{story}"));
+        assert_eq!(found, [expected], "{version} {story}");
+    }
+}
+
+#[test]
+fn a_doubt_ends_what_is_known_without_a_reason() {
+    for reason in ["hub stopped", "overrun", "protocol error"] {
+        let story = format!("0 attached running\n1 detached {reason}");
+        assert_eq!(found(&story), [""; 0], "{reason}");
+        assert_eq!(stands(&story), "running found-running", "{reason}: the last that is known");
+    }
+}

@@ -1,0 +1,223 @@
+//! Devices that were unplugged, or that the guest would not let go, each told once.
+//!
+//! `DEVICE_DELETED` comes for the device and before it for its parts, such as the back-end of a virtio device. A guest
+//! that was asked by ACPI reports on the way (`ACPI_DEVICE_OST`), one that refuses says so
+//! (`DEVICE_UNPLUG_GUEST_ERROR`; before 9.1 `MEM_UNPLUG_ERROR` besides).
+
+use qmp_events::EventKind as K;
+use serde_json::{Value, json};
+
+use super::input::{Event, Input, What};
+use super::moment::Moment;
+use super::registered::Correlator;
+use super::tracked::{Found, Span};
+use super::{CAUSES_MAX, Id, UNPLUG_PARTS_MAX, UNPLUG_SILENT_MAX, UNPLUGS_TRACKED_MAX, text};
+
+pub(super) const HOT_UNPLUG: &str = "hot-unplug";
+
+/// The source of an `ACPI_DEVICE_OST` that tells of an ejection: asked by the host, or by the guest's operator.
+/// Source: ACPI specification, `_OST`, source events 3 and 0x103.
+const EJECTIONS: [u64; 2] = [3, 0x103];
+
+/// Devices of one VM on their way out.
+#[derive(Debug, Default)]
+pub(super) struct Unplugs {
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    sign: Sign,
+    causes: Vec<Id>,
+    since: Moment,
+    until: Moment,
+}
+
+/// What was seen of a device.
+#[derive(Debug)]
+enum Sign {
+    /// A part of it was deleted.
+    Part { path: Box<str> },
+    /// The guest is at it.
+    Guest { device: Box<str>, statuses: Vec<u64> },
+    /// The guest refused, by the older event; the newer one may follow.
+    Refused { device: Box<str>, message: Box<str> },
+}
+
+impl Correlator for Unplugs {
+    fn take(&mut self, input: &Input<'_>, _span: &Span, found: &mut Found) {
+        match input.what {
+            What::Attached(_) => self.waiting.clear(),
+            What::Detached(_) => self.let_go(|_| true, input.now, found),
+            What::Event(event) => match event.kind {
+                Some(K::DeviceDeleted) => self.deleted(event, input, found),
+                Some(K::DeviceUnplugGuestError) => self.refused(event, input, found),
+                Some(K::MemUnplugError) => {
+                    let message = event.text("msg").unwrap_or_default().into();
+                    let device = event.text("device").unwrap_or_default().into();
+                    self.wait(Sign::Refused { device, message }, UNPLUG_PARTS_MAX, input, found);
+                }
+                Some(K::AcpiDeviceOst) => self.guest_reports(event, input, found),
+                _ => {}
+            },
+            What::Command(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        self.waiting.iter().map(|waiting| waiting.until).min()
+    }
+
+    fn overdue(&mut self, now: Moment, _span: &Span, found: &mut Found) {
+        self.let_go(|waiting| waiting.until <= now, now, found);
+    }
+}
+
+impl Unplugs {
+    fn deleted(&mut self, event: &Event<'_>, input: &Input<'_>, found: &mut Found) {
+        let path = event.text("path").unwrap_or_default();
+        let Some(device) = event.named("device") else {
+            // Only what hangs below another device is a part; the rest has no name and is whole.
+            self.wait(Sign::Part { path: path.into() }, UNPLUG_PARTS_MAX, input, found);
+            return;
+        };
+        let inside = format!("{path}/");
+        let of_it = |waiting: &Waiting| match &waiting.sign {
+            Sign::Part { path } => path.starts_with(&inside),
+            Sign::Guest { device: known, .. } => **known == *device,
+            Sign::Refused { .. } => false,
+        };
+        let signs = self.take_out(of_it);
+        let parts = signs.iter().filter(|waiting| matches!(waiting.sign, Sign::Part { .. })).count();
+        let guest_since =
+            signs.iter().filter(|w| matches!(w.sign, Sign::Guest { .. })).map(|w| w.since).min();
+        let took = guest_since.map(|since| input.now.since(since));
+        let after = took.map(|took| format!(", {} after its guest began with it", text::span(took)));
+        let summary = format!("Device {} was unplugged{}.", text::shown(device), after.unwrap_or_default());
+        let causes = signs.iter().flat_map(|waiting| waiting.causes.clone()).chain([input.id]).collect();
+        let data = json!({
+            "device": device,
+            "path": path,
+            "result": "unplugged",
+            "parts": parts,
+            "guest_statuses": statuses(&signs),
+            "duration_seconds": took.map(|took| took.as_secs_f64()),
+        });
+        found.push(HOT_UNPLUG, summary, causes, data);
+    }
+
+    fn refused(&mut self, event: &Event<'_>, input: &Input<'_>, found: &mut Found) {
+        let (device, path) = (event.named("device"), event.text("path").unwrap_or_default());
+        let name = device.unwrap_or(path);
+        let of_it = |waiting: &Waiting| match &waiting.sign {
+            Sign::Part { .. } => false,
+            Sign::Guest { device: known, .. } | Sign::Refused { device: known, .. } => {
+                Some(&**known) == device
+            }
+        };
+        let signs = self.take_out(of_it);
+        let message = signs.iter().find_map(|waiting| match &waiting.sign {
+            Sign::Refused { message, .. } => Some(message.clone()),
+            _ => None,
+        });
+        let why = message.as_deref().map(|message| format!(" ({})", text::shown(message)));
+        let summary =
+            format!("The guest did not let device {} go{}.", text::shown(name), why.unwrap_or_default());
+        let causes = signs.iter().flat_map(|waiting| waiting.causes.clone()).chain([input.id]).collect();
+        let data = json!({
+            "device": device,
+            "path": path,
+            "result": "refused",
+            "message": message,
+            "guest_statuses": statuses(&signs),
+        });
+        found.push(HOT_UNPLUG, summary, causes, data);
+    }
+
+    /// The guest says how far it is with the ejection of a device.
+    fn guest_reports(&mut self, event: &Event<'_>, input: &Input<'_>, found: &mut Found) {
+        let info = |member: &str| event.data.pointer(&format!("/info/{member}"));
+        let is_ejection =
+            info("source").and_then(Value::as_u64).is_some_and(|source| EJECTIONS.contains(&source));
+        let device = info("device").and_then(Value::as_str).filter(|device| !device.is_empty());
+        let (true, Some(device), Some(status)) =
+            (is_ejection, device, info("status").and_then(Value::as_u64))
+        else {
+            return;
+        };
+        let known = self.waiting.iter_mut().find_map(|waiting| match &mut waiting.sign {
+            Sign::Guest { device: known, statuses } if **known == *device => {
+                Some((&mut waiting.causes, &mut waiting.until, statuses))
+            }
+            _ => None,
+        });
+        match known {
+            Some((causes, until, statuses)) => {
+                *until = input.now.after(UNPLUG_SILENT_MAX);
+                if causes.len() < CAUSES_MAX {
+                    causes.push(input.id);
+                    statuses.push(status);
+                }
+            }
+            None => {
+                let sign = Sign::Guest { device: device.into(), statuses: vec![status] };
+                self.wait(sign, UNPLUG_SILENT_MAX, input, found);
+            }
+        }
+    }
+
+    fn wait(&mut self, sign: Sign, span: std::time::Duration, input: &Input<'_>, found: &mut Found) {
+        if self.waiting.len() >= UNPLUGS_TRACKED_MAX {
+            self.waiting.remove(0).tell_alone(input.now, found);
+        }
+        let (since, until) = (input.now, input.now.after(span));
+        self.waiting.push(Waiting { sign, causes: vec![input.id], since, until });
+    }
+
+    fn take_out(&mut self, is_it: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        let (out, rest) = std::mem::take(&mut self.waiting).into_iter().partition(is_it);
+        self.waiting = rest;
+        out
+    }
+
+    /// Tells what waited in vain.
+    fn let_go(&mut self, is_due: impl Fn(&Waiting) -> bool, now: Moment, found: &mut Found) {
+        for waiting in self.take_out(is_due) {
+            waiting.tell_alone(now, found);
+        }
+    }
+}
+
+impl Waiting {
+    /// Nothing followed: says what there is to say.
+    fn tell_alone(self, now: Moment, found: &mut Found) {
+        let (summary, data) = match &self.sign {
+            Sign::Part { path } => {
+                let summary = format!("A device without an id was unplugged: {}.", text::shown(path));
+                (summary, json!({"device": null, "path": path, "result": "unplugged", "parts": 0}))
+            }
+            Sign::Refused { device, message } => {
+                let (device_shown, message_shown) = (text::shown(device), text::shown(message));
+                let summary = format!("The guest did not let device {device_shown} go ({message_shown}).");
+                (summary, json!({"device": device, "result": "refused", "message": message}))
+            }
+            Sign::Guest { device, statuses } => {
+                let silent = text::span(now.since(self.since));
+                let summary = format!(
+                    "The guest began to let device {} go and has not within {silent}.",
+                    text::shown(device)
+                );
+                (summary, json!({"device": device, "result": "unfinished", "guest_statuses": statuses}))
+            }
+        };
+        found.push(HOT_UNPLUG, summary, self.causes, data);
+    }
+}
+
+fn statuses(signs: &[Waiting]) -> Vec<u64> {
+    let of = |waiting: &Waiting| match &waiting.sign {
+        Sign::Guest { statuses, .. } => statuses.clone(),
+        _ => Vec::new(),
+    };
+    signs.iter().flat_map(of).collect()
+}

@@ -1,0 +1,187 @@
+//! What was seen in an epoch that may explain what comes next.
+
+use std::time::Duration;
+
+use qmp_events::EventKind as K;
+use serde_json::Value;
+
+use super::super::input::{Event, Input};
+use super::super::moment::Moment;
+use super::super::tracked::Span;
+use super::super::{HELD_BACK_MAX, Id};
+
+/// Where and when something was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    pub(super) id: Id,
+    pub(super) now: Moment,
+    /// The VM's own time, in microseconds.
+    pub(super) at: Option<i64>,
+}
+
+/// The last of each thing that explains something.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    pub(super) watchdog: Option<(Mark, Box<str>)>,
+    pub(super) panic: Option<(Mark, Panic)>,
+    pub(super) io_error: Option<(Mark, IoError)>,
+    pub(super) shutdown: Option<(Mark, Said)>,
+    pub(super) power_button: Option<Mark>,
+    pub(super) hibernated: Option<Mark>,
+    pub(super) pv_shutdown: Option<Mark>,
+    pub(super) host_reset: Option<Mark>,
+    pub(super) memory_failure: Option<Mark>,
+    pub(super) migration: Option<(Mark, Box<str>)>,
+    pub(super) command: Option<(Mark, Command)>,
+    /// The last `BLOCK_IO_ERROR` of any action: it opens the window of the rate limit.
+    last_io_error: Option<Mark>,
+}
+
+/// What SHUTDOWN says of itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
+    pub(super) reason: Option<Box<str>>,
+    pub(super) guest: Option<bool>,
+}
+
+/// What `GUEST_PANICKED` says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Panic {
+    pub(super) action: Option<Box<str>>,
+    pub(super) info: Option<Value>,
+}
+
+/// What `BLOCK_IO_ERROR` says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct IoError {
+    pub(super) device: Option<Box<str>>,
+    pub(super) node_name: Option<Box<str>>,
+    pub(super) qom_path: Option<Box<str>>,
+    pub(super) operation: Option<Box<str>>,
+    pub(super) reason: Option<Box<str>>,
+    pub(super) no_space: bool,
+}
+
+/// A command that was given through the hub.
+#[derive(Clone, Debug)]
+pub(super) struct Command {
+    pub(super) execute: Box<str>,
+    pub(super) client: Option<Box<str>>,
+}
+
+impl Mark {
+    pub(super) fn of(input: &Input<'_>, at: Option<i64>) -> Self {
+        Self { id: input.id, now: input.now, at }
+    }
+}
+
+impl Evidence {
+    /// Keeps what the event tells.
+    pub(super) fn note(&mut self, kind: K, event: &Event<'_>, mark: Mark) {
+        let text = |member: &str| event.named(member).map(Box::from);
+        match kind {
+            K::Watchdog => {
+                self.watchdog = text("action").map(|action| (mark, action));
+            }
+            K::GuestPanicked => {
+                let info = event.data.get("info").cloned();
+                self.panic = Some((mark, Panic { action: text("action"), info }));
+            }
+            K::BlockIoError => {
+                self.last_io_error = Some(mark);
+                if event.text("action") == Some("stop") {
+                    self.io_error = Some((mark, IoError::of(event)));
+                }
+            }
+            K::Shutdown => {
+                self.shutdown = Some((mark, Said { reason: text("reason"), guest: event.flag("guest") }));
+            }
+            K::Powerdown => self.power_button = Some(mark),
+            K::SuspendDisk => self.hibernated = Some(mark),
+            K::GuestPvshutdown => self.pv_shutdown = Some(mark),
+            K::MemoryFailure
+                if event.text("recipient") == Some("hypervisor") && event.text("action") == Some("fatal") =>
+            {
+                self.memory_failure = Some(mark);
+            }
+            K::Migration => self.migration = text("status").map(|status| (mark, status)),
+            _ => {}
+        }
+    }
+
+    pub(super) fn command(&mut self, execute: &str, command: &Value, mark: Mark) {
+        // One that failed explains nothing.
+        if command.get("result").and_then(Value::as_str) == Some("failed") {
+            return;
+        }
+        let client = command.get("client").and_then(Value::as_str).map(Box::from);
+        self.command = Some((mark, Command { execute: execute.into(), client }));
+    }
+
+    /// The client that gave this command a moment ago, through the hub.
+    pub(super) fn client(&self, execute: &str, now: Moment, within: Duration) -> Option<(Id, Option<&str>)> {
+        let (mark, command) = self.command.as_ref()?;
+        let is_it = &*command.execute == execute && now.since(mark.now) <= within;
+        is_it.then_some((mark.id, command.client.as_deref()))
+    }
+
+    /// The VM runs: what stopped it is over.
+    pub(super) fn runs_again(&mut self) {
+        (self.panic, self.io_error, self.shutdown) = (None, None, None);
+    }
+
+    /// The machine starts over; `host_reset` says where the host had a hand in it.
+    pub(super) fn was_reset(&mut self, host_reset: Option<Mark>) {
+        self.runs_again();
+        (self.power_button, self.hibernated, self.pv_shutdown) = (None, None, None);
+        self.host_reset = host_reset;
+    }
+
+    pub(super) fn is_migrating(&self) -> bool {
+        let status = self.migration.as_ref().map(|(_, status)| &**status);
+        matches!(
+            status,
+            Some(
+                "setup"
+                    | "active"
+                    | "device"
+                    | "pre-switchover"
+                    | "postcopy-active"
+                    | "postcopy-device"
+                    | "wait-unplug"
+            )
+        )
+    }
+
+    /// How long to wait for a cause that the rate limit may hold back; none if there can be no such cause.
+    ///
+    /// The first event of a second passes at once, so only one that follows another can be held. What came
+    /// before the epoch is not known.
+    pub(super) fn hold(&self, consequence: Mark, span: &Span) -> Option<Duration> {
+        let is_recent = |now: Moment| consequence.now.since(now) <= HELD_BACK_MAX;
+        let limits_stop = |release| {
+            let throttle = K::BlockIoError.desc().throttle_at(release);
+            throttle.is_some_and(|throttle| throttle.exempt.is_none())
+        };
+        let io_error_held = self.last_io_error.is_some_and(|mark| is_recent(mark.now))
+            && span.release.is_some_and(limits_stop);
+        let held = self.watchdog.as_ref().is_some_and(|(mark, _)| is_recent(mark.now))
+            || io_error_held
+            || is_recent(span.opened_at);
+        held.then_some(HELD_BACK_MAX)
+    }
+}
+
+impl IoError {
+    fn of(event: &Event<'_>) -> Self {
+        let text = |member: &str| event.named(member).map(Box::from);
+        Self {
+            device: text("device"),
+            node_name: text("node-name"),
+            qom_path: text("qom-path"),
+            operation: text("operation"),
+            reason: text("reason"),
+            no_space: event.flag("nospace").unwrap_or(false),
+        }
+    }
+}

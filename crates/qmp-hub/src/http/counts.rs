@@ -1,0 +1,33 @@
+//! How many clients read at the moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts the readers of `/v1/records` and `/v1/events`. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    readers: Arc<AtomicU64>,
+}
+
+/// One reader, counted as long as this lives.
+#[derive(Debug)]
+pub(super) struct Counted(Arc<AtomicU64>);
+
+impl Counts {
+    /// One reader more.
+    pub(super) fn reader(&self) -> Counted {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(&self.readers))
+    }
+
+    /// The readers of this moment.
+    pub(super) fn readers(&self) -> u64 {
+        self.readers.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

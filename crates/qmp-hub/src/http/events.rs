@@ -1,0 +1,102 @@
+//! `GET /v1/events`: the journal as server-sent events, which a browser's `EventSource` reads.
+//!
+//! The `id` of each event is its record's offset, so a client that was interrupted goes on where it was: it sends
+//! `Last-Event-ID` by itself. That header goes before `after` and `last`, which stand in the URL and are sent again,
+//! too. Without any of them the stream begins with what comes.
+//!
+//! The place from which the stream goes on is sent at once, and again with each sign of life, as an `id` without
+//! data. A client learns it and shows nothing; so also one that heard of no record misses none when it comes back.
+
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use qmp_wire::{Offset, Record};
+
+use super::Served;
+use super::parameters::Wanted;
+use super::refusal::Refusal;
+use super::stream::{Format, HEAD_HEADER, Reading};
+
+/// How long a client that lost the stream waits before it asks again, in milliseconds. A hub that restarts is back
+/// within about that time.
+const RETRY_MS: u64 = 2_000;
+
+/// What a client sends that was interrupted.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Tells nginx, which collects answers before it hands them on, not to.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+pub(super) async fn events(
+    State(served): State<Served>,
+    Query(parameters): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    if parameters.iter().any(|(name, _)| name == "follow") {
+        return Err(Refusal::bad_request("/v1/events always follows; ask /v1/records for what there is"));
+    }
+    let head = served.head();
+    let wanted = place(Wanted::read(&parameters)?, headers.get(LAST_EVENT_ID), head)?;
+    let reading = Reading::<ServerSent>::open(served, wanted, None).await;
+    let reading = reading.map_err(|error| Refusal::journal(&error))?;
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (X_ACCEL_BUFFERING, "no"),
+    ];
+    Ok((headers, [(HEAD_HEADER, head.0.to_string())], reading.into_body()).into_response())
+}
+
+/// Where the stream begins.
+fn place(wanted: Wanted, last_event_id: Option<&HeaderValue>, head: Offset) -> Result<Wanted, Refusal> {
+    match last_event_id.map(HeaderValue::as_bytes) {
+        None | Some(b"") => {}
+        Some(text) => {
+            let after = Some(offset(text, head)?);
+            return Ok(Wanted { after, last: None, ..wanted });
+        }
+    }
+    let says_where = wanted.after.is_some() || wanted.last.is_some() || wanted.query.since.is_some();
+    let after = if says_where { wanted.after } else { Some(head) };
+    Ok(Wanted { after, ..wanted })
+}
+
+fn offset(text: &[u8], head: Offset) -> Result<Offset, Refusal> {
+    let text = String::from_utf8_lossy(text);
+    let number = text.parse().map_err(|_| {
+        Refusal::bad_request(format!("Last-Event-ID: {text}: expected the offset of a record"))
+    })?;
+    if number > head.0 {
+        // What was committed stays, so it was another journal, whose offsets mean nothing here.
+        return Err(Refusal::bad_request(format!(
+            "Last-Event-ID: {number}: this journal ends at {}, so that was another one; ask without it",
+            head.0
+        )));
+    }
+    Ok(Offset(number))
+}
+
+/// Server-sent events, as the HTML standard has them.
+struct ServerSent;
+
+impl Format for ServerSent {
+    fn record(record: &Record<'_>, out: &mut Vec<u8>) {
+        if let Some(offset) = record.offset {
+            out.extend_from_slice(format!("id: {}\n", offset.0).as_bytes());
+        }
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(record.body.kind().as_bytes());
+        out.extend_from_slice(b"\ndata: ");
+        // One line, whatever the VM sent: neither CR nor LF can end the data too soon.
+        record.write_json(out);
+        out.extend_from_slice(b"\n\n");
+    }
+
+    fn begin(position: Offset, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("retry: {RETRY_MS}\nid: {}\n\n", position.0).as_bytes());
+    }
+
+    fn keep_alive(position: Offset, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!(": nothing else yet\nid: {}\n\n", position.0).as_bytes());
+    }
+}

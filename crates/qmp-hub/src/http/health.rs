@@ -1,0 +1,44 @@
+//! `GET /v1/health`: whether the hub does its work, for whoever restarts or calls somebody.
+//!
+//! A VM that is not there is no fault of the hub; a journal that takes nothing is.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use super::Served;
+use super::refusal::Refusal;
+use crate::journal::Health;
+
+#[derive(Serialize)]
+pub(super) struct Healthy {
+    status: &'static str,
+}
+
+pub(super) async fn health(State(served): State<Served>) -> Result<Json<Healthy>, Refusal> {
+    match trouble(&served) {
+        None => Ok(Json(Healthy { status: "ok" })),
+        Some((class, desc)) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, class, desc)),
+    }
+}
+
+fn trouble(served: &Served) -> Option<(&'static str, String)> {
+    if *served.ends.borrow() {
+        return Some(("HubStopping", "the hub stops".into()));
+    }
+    let health = served.health.borrow();
+    if *health != Health::Writing {
+        return Some(("JournalStalled", health.to_string()));
+    }
+    // The writer has the sender; without a writer nothing is recorded any more.
+    if served.health.has_changed().is_err() {
+        let desc = "nobody writes the journal any more; the hub's log says why, and a restart helps";
+        return Some(("JournalEnded", desc.into()));
+    }
+    let overrun = served.vms.iter().filter(|vm| vm.is_overrun()).count();
+    (overrun > 0).then(|| {
+        let desc = format!("the journal has no room; events of {overrun} VMs are thrown away until it has");
+        ("JournalOverrun", desc)
+    })
+}

@@ -1,0 +1,119 @@
+//! `GET /metrics`: figures for Prometheus.
+//!
+//! Labels are names of the operator's configuration, of the catalogue or of this program; nothing that a VM makes up
+//! becomes one. Counters begin with the hub. What is counted is counted in [`crate::vm_counts`] and
+//! [`crate::journal`]; this module names it.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::Served;
+use super::exposition::{Exposition, MEDIA_TYPE, Type};
+use crate::hub::blocking;
+use crate::journal::Health;
+use crate::vm_counts::{Counter, VmCounts};
+use crate::vms;
+
+pub(super) async fn metrics(State(served): State<Served>) -> Response {
+    let text = blocking(move || text(&served)).await;
+    ([(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], text).into_response()
+}
+
+fn text(served: &Served) -> String {
+    let mut to = Exposition::default();
+    hub(served, &mut to);
+    vms(served, &mut to);
+    events(served, &mut to);
+    journal(served, &mut to);
+    to.into_text()
+}
+
+fn hub(served: &Served, to: &mut Exposition) {
+    to.family("qmp_build_info", Type::Gauge, "The hub that runs, by version.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let started = format!("{}.{:06}", served.started.0 / 1_000_000, served.started.0 % 1_000_000);
+    to.family(
+        "qmp_start_time_seconds",
+        Type::Gauge,
+        "When the hub started, in seconds since the Unix epoch.",
+    )
+    .sample(&[], started);
+    to.family("qmp_http_readers", Type::Gauge, "Clients that read records at the moment.")
+        .sample(&[], served.counts.readers());
+    let lag = served.head().0.saturating_sub(served.observed.position().0);
+    to.family("qmp_findings_lag_records", Type::Gauge, "Records that the correlators have not seen yet.")
+        .sample(&[], lag);
+}
+
+fn vms(served: &Served, to: &mut Exposition) {
+    let mut attached = to.family("qmp_vm_attached", Type::Gauge, "Whether the VM's monitor is followed.");
+    for vm in served.vms.iter() {
+        let is_attached = vm.standing().state == vms::State::Attached;
+        attached.sample(&[("vm", vm.name.as_str())], u8::from(is_attached));
+    }
+    let help = "Attempts to attach to the VM's monitor that failed.";
+    by_vm(served, to, "qmp_vm_attach_failures_total", help, |counts| &counts.attach_failures);
+    let help = "Spans of certainty that were opened.";
+    by_vm(served, to, "qmp_epochs_total", help, |counts| &counts.epochs);
+    let help = "Spans of certainty that ended, so that something may be lost, by reason.";
+    let mut gaps = to.family("qmp_gaps_total", Type::Counter, help);
+    for vm in served.vms.iter() {
+        for (reason, count) in vm.counts.gaps() {
+            gaps.sample(&[("vm", vm.name.as_str()), ("reason", reason)], count);
+        }
+    }
+}
+
+fn events(served: &Served, to: &mut Exposition) {
+    let help = "Events that the VM reported, by name; \"other\" are those that the catalogue lacks.";
+    let mut events = to.family("qmp_events_total", Type::Counter, help);
+    for vm in served.vms.iter() {
+        for (event, count) in vm.counts.events() {
+            events.sample(&[("vm", vm.name.as_str()), ("event", event)], count);
+        }
+    }
+    let help = "Events that were thrown away because the journal had no room.";
+    by_vm(served, to, "qmp_events_discarded_total", help, |counts| &counts.events_discarded);
+}
+
+fn by_vm(
+    served: &Served,
+    to: &mut Exposition,
+    name: &'static str,
+    help: &str,
+    counter: fn(&VmCounts) -> &Counter,
+) {
+    let mut family = to.family(name, Type::Counter, help);
+    for vm in served.vms.iter() {
+        family.sample(&[("vm", vm.name.as_str())], counter(&vm.counts).get());
+    }
+}
+
+fn journal(served: &Served, to: &mut Exposition) {
+    let figures = served.gauge.read();
+    let mut records = to.family("qmp_journal_records_total", Type::Counter, "Records committed, by kind.");
+    for (kind, count) in &figures.records {
+        records.sample(&[("kind", kind.name())], count);
+    }
+    to.family("qmp_journal_head_offset", Type::Gauge, "The offset of the last record that is committed.")
+        .sample(&[], served.head().0);
+    to.family("qmp_journal_commits_total", Type::Counter, "Transactions that succeeded.")
+        .sample(&[], figures.commits);
+    to.family("qmp_journal_commit_failures_total", Type::Counter, "Tries to write that failed.")
+        .sample(&[], figures.commit_failures);
+    let is_stalled = *served.health.borrow() != Health::Writing;
+    to.family("qmp_journal_stalled", Type::Gauge, "Whether the journal cannot be written.")
+        .sample(&[], u8::from(is_stalled));
+    to.family("qmp_journal_queue_bytes", Type::Gauge, "What waits for the disk.")
+        .sample(&[], figures.queue_bytes);
+    to.family(
+        "qmp_journal_queue_limit_bytes",
+        Type::Gauge,
+        "How much may wait before events are thrown away.",
+    )
+    .sample(&[], figures.queue_max_bytes);
+    let mut size = to.family("qmp_journal_size_bytes", Type::Gauge, "Size of the journal and its log.");
+    size.sample(&[("file", "journal")], figures.file_bytes);
+    size.sample(&[("file", "log")], figures.log_bytes);
+}

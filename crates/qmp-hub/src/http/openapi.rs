@@ -1,0 +1,35 @@
+//! `GET /v1/openapi.json`: the interface described for programs, in `OpenAPI` 3.1.
+//!
+//! The document is written by hand. Tests hold it against the router and against what a hub answers.
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+const DOCUMENT: &str = include_str!("openapi.json");
+
+pub(super) async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::http::routes;
+
+    #[test]
+    fn the_document_has_every_route_and_no_other() {
+        let document: Value = serde_json::from_str(DOCUMENT).expect("JSON");
+        let mut described = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            for method in item.as_object().expect("methods").keys().filter(|key| *key != "parameters") {
+                described.insert((method.to_uppercase(), path.clone()));
+            }
+        }
+        let served = routes().into_iter().map(|(method, path, _)| (method.to_owned(), path.to_owned()));
+        assert_eq!(described, served.collect());
+    }
+}

@@ -1,0 +1,235 @@
+//! A client that reads the journal, from history into the present: the part that all forms of the answer share.
+//!
+//! Each client is a cursor of its own that is moved when the client has taken what it was given. One that reads
+//! slowly lags, and one that goes away ends its cursor; the hub keeps one batch for each, and nobody waits.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use futures_util::stream;
+use qmp_wire::{Offset, Record};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+
+use super::Served;
+use super::counts::Counted;
+use super::parameters::Wanted;
+use crate::journal::{Cursor, JournalError, Reader};
+
+/// Records in one chunk: what a client keeps waiting for a slow one of the next chunk.
+const CHUNK_MAX_RECORDS: usize = 1_024;
+
+/// How long a reader that follows hears nothing before it gets a sign of life, so that proxies keep the
+/// connection, and a client that vanished is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The head when the reading began, as a header of the answer.
+pub(super) const HEAD_HEADER: &str = "qmp-events-head";
+
+/// How records are written for a client.
+pub(super) trait Format: Send + 'static {
+    /// Appends one record.
+    fn record(record: &Record<'_>, out: &mut Vec<u8>);
+
+    /// Appends what comes after the records that were asked for with `last`, before everything else; `position`
+    /// is the place from which it goes on.
+    fn begin(_position: Offset, _out: &mut Vec<u8>) {}
+
+    /// Appends a sign of life; everything up to `position` was given.
+    fn keep_alive(position: Offset, out: &mut Vec<u8>);
+}
+
+/// What one client reads.
+pub(super) struct Reading<F> {
+    /// Written and not yet given to the client.
+    text: Vec<u8>,
+    cursor: Cursor,
+    served: Served,
+    /// Where to end; `None` follows for ever.
+    until: Option<Offset>,
+    /// The hub stops: what is in the journal is all there will be.
+    ending: bool,
+    _counted: Counted,
+    _format: std::marker::PhantomData<F>,
+}
+
+impl<F: Format> Reading<F> {
+    /// Finds the place to read on from, and the records that stand before it if the last ones are wanted. Reads up
+    /// to `until`, or for ever.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the journal.
+    pub(super) async fn open(
+        served: Served,
+        wanted: Wanted,
+        until: Option<Offset>,
+    ) -> Result<Self, JournalError> {
+        let reader = served.reader.clone();
+        let (mut text, cursor) = served.read(move || open::<F>(&reader, wanted, until)).await?;
+        F::begin(cursor.position(), &mut text);
+        let counted = served.counts.reader();
+        Ok(Self {
+            text,
+            cursor,
+            served,
+            until,
+            ending: false,
+            _counted: counted,
+            _format: std::marker::PhantomData,
+        })
+    }
+
+    /// The answer's body.
+    pub(super) fn into_body(self) -> Body {
+        Body::from_stream(stream::try_unfold(self, Self::next))
+    }
+
+    /// The next chunk for the client; `None` at the end.
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, JournalError> {
+        loop {
+            if !self.text.is_empty() {
+                let text = std::mem::take(&mut self.text);
+                return Ok(Some((text.into(), self)));
+            }
+            self = self.read().await?;
+            if !self.text.is_empty() {
+                continue;
+            }
+            if self.until.is_some() || self.ending {
+                return Ok(None);
+            }
+            if self.wait().await.is_err() {
+                F::keep_alive(self.cursor.position(), &mut self.text);
+            }
+        }
+    }
+
+    /// Reads the next records on a thread that may wait for the disk.
+    async fn read(self) -> Result<Self, JournalError> {
+        let Self { mut cursor, until, .. } = self;
+        let work = move || {
+            let records = cursor.next_batch(CHUNK_MAX_RECORDS)?;
+            Ok((written::<F>(&records, until), cursor))
+        };
+        let (text, cursor) = self.served.read(work).await?;
+        Ok(Self { text, cursor, ..self })
+    }
+
+    /// Waits for more; an error when there was none for [`KEEP_ALIVE`].
+    async fn wait(&mut self) -> Result<(), Elapsed> {
+        let mut ends = self.served.ends.clone();
+        let more = async {
+            tokio::select! {
+                more = self.cursor.wait() => more.is_err(),
+                // The sender lives as long as the hub: without it there will be nothing more either.
+                _ = ends.wait_for(|ends| *ends) => true,
+            }
+        };
+        self.ending = timeout(KEEP_ALIVE, more).await?;
+        Ok(())
+    }
+}
+
+fn open<F: Format>(
+    reader: &Reader,
+    wanted: Wanted,
+    until: Option<Offset>,
+) -> Result<(Vec<u8>, Cursor), JournalError> {
+    let after = wanted.after.unwrap_or_default();
+    let Some(last) = wanted.last else { return Ok((Vec::new(), reader.cursor(wanted.query, after))) };
+    let tail = reader.last(&wanted.query, last)?;
+    let later = tail.records.iter().filter(|record| record.offset.is_none_or(|offset| offset > after));
+    Ok((written::<F>(later, until), reader.cursor(wanted.query, tail.head.max(after))))
+}
+
+fn written<'r, F: Format>(
+    records: impl IntoIterator<Item = &'r Record<'static>>,
+    until: Option<Offset>,
+) -> Vec<u8> {
+    let mut text = Vec::new();
+    for record in records {
+        if until.is_none_or(|until| record.offset.is_none_or(|offset| offset <= until)) {
+            F::record(record, &mut text);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use qmp_wire::{Body as RecordBody, UnixMicros};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::findings::Observer;
+    use crate::journal::{Appender, Batch, Draft, Journal, JournalOptions, Query};
+    use crate::vms::Vms;
+
+    /// What a client of this format gets: offsets, `b` for the begin, `k` for a sign of life.
+    struct Short;
+
+    impl Format for Short {
+        fn record(record: &Record<'_>, out: &mut Vec<u8>) {
+            out.extend_from_slice(format!("{} ", record.offset.unwrap_or_default().0).as_bytes());
+        }
+
+        fn begin(position: Offset, out: &mut Vec<u8>) {
+            out.extend_from_slice(format!("b{} ", position.0).as_bytes());
+        }
+
+        fn keep_alive(position: Offset, out: &mut Vec<u8>) {
+            out.extend_from_slice(format!("k{} ", position.0).as_bytes());
+        }
+    }
+
+    /// The clock stands still but for who waits on it alone, so this takes no time.
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_stream_gives_a_sign_of_life_every_15_seconds() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("journal.db");
+        let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
+        let (stop, ends) = watch::channel(false);
+        let observed = Observer::new(&journal, false).observed();
+        let served = Served::new(Vms::default(), &journal, path, observed, ends);
+        append(&journal.appender(), "STOP").await;
+
+        let query =
+            Query { event: crate::journal::Globs::parse(["STOP"]).expect("a glob"), ..Query::default() };
+        let wanted = Wanted { query, ..Wanted::default() };
+        let reading = Reading::<Short>::open(served.clone(), wanted, None).await.expect("opens");
+        assert_eq!(served.counts.readers(), 1);
+        let mut body = reading.into_body().into_data_stream();
+        let began = tokio::time::Instant::now();
+        assert_eq!(next(&mut body).await, "b0 ");
+        assert_eq!(next(&mut body).await, "1 ");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(next(&mut body).await, "k1 ");
+        assert_eq!(next(&mut body).await, "k1 ");
+        assert_eq!(began.elapsed().as_secs(), 30);
+        // Nothing that it wants, and yet its place moves on.
+        append(&journal.appender(), "RESUME").await;
+        assert_eq!(next(&mut body).await, "k2 ");
+        append(&journal.appender(), "STOP").await;
+        assert_eq!(next(&mut body).await, "3 ");
+        stop.send_replace(true);
+        assert_eq!(next(&mut body).await, "");
+        drop(body);
+        assert_eq!(served.counts.readers(), 0);
+    }
+
+    async fn append(appender: &Appender, event: &str) {
+        let mut batch = Batch::new();
+        let body = RecordBody::Event { name: event.into(), timestamp: None, data: None };
+        batch.push(&Draft { vm: "vm1", received: UnixMicros(1), body });
+        let ticket = appender.append(&mut batch).expect("there is room");
+        appender.committed(ticket).await.expect("is committed");
+    }
+
+    /// The next chunk; nothing at the end.
+    async fn next(body: &mut axum::body::BodyDataStream) -> String {
+        let chunk = body.next().await.map(|chunk| chunk.expect("readable")).unwrap_or_default();
+        String::from_utf8(chunk.into()).expect("UTF-8")
+    }
+}

@@ -1,0 +1,97 @@
+//! `GET /v1/vms` and `GET /v1/vms/{name}`: how the VMs stand.
+//!
+//! `state` and `since` tell of the connection to the monitor, `run_state` and `run_since` of the VM. Where the
+//! connection is not there, the run state is the last that is known.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+
+use super::Served;
+use super::execute::no_such_vm;
+use super::refusal::Refusal;
+use super::status::rfc3339;
+use crate::state::{LastEvent, VmState, Why};
+use crate::vms::Vm;
+
+/// A VM among others.
+#[derive(Serialize)]
+pub(super) struct InList {
+    #[serde(flatten)]
+    connection: Connection,
+    /// The epoch that is open, or was the last one; none if there never was one.
+    epoch: Option<u32>,
+    run_state: Option<Box<str>>,
+    run_since: Option<String>,
+    why: Option<Why>,
+    last_event: Option<LastEvent>,
+}
+
+/// A VM alone.
+#[derive(Serialize)]
+pub(super) struct Alone {
+    #[serde(flatten)]
+    connection: Connection,
+    #[serde(flatten)]
+    known: VmState,
+}
+
+/// The connection to a VM.
+#[derive(Serialize)]
+struct Connection {
+    vm: String,
+    address: String,
+    state: &'static str,
+    /// Since when it is in that state.
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Box<str>>,
+}
+
+pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>>, Refusal> {
+    let names: Vec<Box<str>> = served.vms.iter().map(|vm| vm.name.as_str().into()).collect();
+    let states = served.observed.states(names, served.head()).await;
+    let epochs = epochs(&served).await?;
+    let in_list = |(vm, known): (&std::sync::Arc<Vm>, Option<VmState>)| {
+        let known = known.unwrap_or_default();
+        InList {
+            connection: connection(vm),
+            epoch: epochs.get(vm.name.as_str()).copied(),
+            run_state: known.run_state,
+            run_since: known.run_since.map(|at| at.to_string()),
+            why: known.why,
+            last_event: known.last_events.last().cloned(),
+        }
+    };
+    Ok(Json(served.vms.iter().zip(states).map(in_list).collect()))
+}
+
+pub(super) async fn vm(
+    State(served): State<Served>,
+    Path(name): Path<String>,
+) -> Result<Json<Alone>, Refusal> {
+    let vm = served.vms.get(&name).ok_or_else(|| no_such_vm(&served, &name))?;
+    let states = served.observed.states(vec![name.into()], served.head()).await;
+    let known = states.into_iter().next().flatten().unwrap_or_default();
+    Ok(Json(Alone { connection: connection(vm), known }))
+}
+
+fn connection(vm: &Vm) -> Connection {
+    let standing = vm.standing();
+    Connection {
+        vm: vm.name.to_string(),
+        address: vm.address.to_string(),
+        state: standing.state.name(),
+        since: rfc3339(standing.since),
+        error: standing.error,
+    }
+}
+
+/// The last epoch of each VM. The journal counts them, so the journal is asked.
+async fn epochs(served: &Served) -> Result<HashMap<Box<str>, u32>, Refusal> {
+    let reader = served.reader.clone();
+    let known = served.read(move || reader.vms()).await.map_err(|error| Refusal::journal(&error))?;
+    Ok(known.into_iter().map(|vm| (vm.vm, vm.epoch.0)).collect())
+}

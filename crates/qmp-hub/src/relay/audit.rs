@@ -1,0 +1,262 @@
+//! Commands that change a VM, as records: who, what, with what result.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use qmp_client::ExecuteError;
+use qmp_wire::Body;
+use serde_json::{Map, Value, json};
+
+use super::refusal;
+use crate::clock;
+use crate::findings::COMMAND;
+use crate::journal::{Appender, Batch, Draft};
+
+/// Arguments that are longer are left out of the record, in bytes: commands that people give have some hundred.
+const ARGUMENTS_MAX_BYTES: usize = 4 << 10;
+
+/// What stands in the place of a secret.
+const MASKED: &str = "***";
+
+/// Parts of names of arguments whose value is a secret. The names of secret objects (`key-secret`) are none.
+const SECRETS: [&str; 4] = ["password", "passwd", "passphrase", "token"];
+
+/// Who gave a command.
+#[derive(Clone, Debug)]
+pub(super) struct Who {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// `None` if the system did not tell.
+    pub(super) pid: Option<i32>,
+    pub(super) socket: Box<Path>,
+}
+
+/// A command under way, to be recorded when it is over.
+#[derive(Debug)]
+pub(super) struct Audit {
+    appender: Appender,
+    vm: Box<str>,
+    who: Arc<Who>,
+    execute: Box<str>,
+    arguments: Value,
+    began: Instant,
+}
+
+impl Who {
+    /// For people.
+    fn text(&self) -> String {
+        let pid = self.pid.map(|pid| format!(" pid {pid}")).unwrap_or_default();
+        format!("uid {}{pid} at {}", self.uid, self.socket.display())
+    }
+}
+
+impl Audit {
+    pub(super) fn begin(
+        appender: &Appender,
+        vm: &str,
+        who: &Arc<Who>,
+        execute: &str,
+        arguments: Option<&str>,
+    ) -> Self {
+        Self {
+            appender: appender.clone(),
+            vm: vm.into(),
+            who: Arc::clone(who),
+            execute: execute.into(),
+            arguments: masked(execute, arguments),
+            began: Instant::now(),
+        }
+    }
+
+    /// Appends the record. When the journal has no room it is appended as soon as there is.
+    pub(super) fn end(self, result: &Result<Box<str>, ExecuteError>) {
+        if matches!(result, Err(ExecuteError::NotAttached)) {
+            // It was never sent.
+            return;
+        }
+        let who = self.who.text();
+        let (outcome, error) = match result {
+            Ok(_) => ("done", None),
+            Err(error) => match refusal::of(error) {
+                Some(refused) => ("failed", Some(refused)),
+                None => ("unknown", None),
+            },
+        };
+        let mut data = json!({
+            "execute": self.execute, "arguments": self.arguments, "client": who,
+            "uid": self.who.uid, "gid": self.who.gid, "pid": self.who.pid,
+            "socket": self.who.socket.to_string_lossy(), "result": outcome,
+            "took_ms": u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+        let mut summary = format!("{} by {who}: {outcome}", self.execute);
+        if let Some((class, desc)) = error {
+            summary += &format!(" ({class}: {desc})");
+            data["error"] = json!({"class": class, "desc": desc});
+        }
+        let data = Some(data.to_string().into());
+        let (finding, causes) = (COMMAND.into(), Vec::new());
+        let body = Body::Finding { finding, summary: summary.into(), causes, data };
+        let mut batch = Batch::new();
+        batch.push(&Draft { vm: &self.vm, received: clock::now(), body });
+        append(self.appender, batch);
+    }
+}
+
+fn append(appender: Appender, mut batch: Batch) {
+    if appender.append(&mut batch).is_ok() {
+        return;
+    }
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn(async move {
+                while appender.append(&mut batch).is_err() {
+                    if appender.room().await.is_err() {
+                        tracing::error!(
+                            "a command was carried out and is not in the journal, which has ended"
+                        );
+                        return;
+                    }
+                }
+            });
+        }
+        Err(_) => tracing::error!("a command was carried out and is not in the journal, which has no room"),
+    }
+}
+
+/// The arguments without what nobody may read later.
+fn masked(execute: &str, arguments: Option<&str>) -> Value {
+    let Some(text) = arguments else { return json!({}) };
+    if text.len() > ARGUMENTS_MAX_BYTES {
+        return json!({"omitted_bytes": text.len()});
+    }
+    let Ok(mut value) = serde_json::from_str::<Value>(text) else {
+        return json!({"omitted_bytes": text.len()});
+    };
+    mask(&mut value);
+    if let Value::Object(members) = &mut value {
+        mask_by_command(execute, members);
+    }
+    value
+}
+
+/// Masks members that are secrets by their name, and passwords in addresses.
+fn mask(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                if is_secret(name) { *value = MASKED.into() } else { mask(value) }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(mask),
+        Value::String(text) => mask_address(text),
+        _ => {}
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRETS.iter().any(|secret| name.contains(secret)) && !name.ends_with("-secret")
+}
+
+/// `https://user:password@host` keeps its user.
+fn mask_address(text: &mut String) {
+    let Some(start) = text.find("://").map(|at| at + 3) else { return };
+    let authority = &text[start..];
+    let authority = &authority[..authority.find('/').unwrap_or(authority.len())];
+    let Some((login, _)) = authority.rsplit_once('@') else { return };
+    if let Some((user, password)) = login.split_once(':') {
+        let from = start + user.len() + 1;
+        text.replace_range(from..from + password.len(), MASKED);
+    }
+}
+
+/// Masks what is a secret only in certain commands.
+fn mask_by_command(execute: &str, members: &mut Map<String, Value>) {
+    let says = |members: &Map<String, Value>, name: &str, is: fn(&str) -> bool| {
+        members.get(name).and_then(Value::as_str).is_some_and(is)
+    };
+    let secret: &[&str] = match execute {
+        // What somebody types may be a password.
+        "send-key" => &["keys"],
+        "input-send-event" => &["events"],
+        "ringbuf-write" => &["data"],
+        "object-add" if says(members, "qom-type", |kind| kind.starts_with("secret")) => &["data"],
+        "qom-set" if says(members, "property", |name| is_secret(name) || name == "data") => &["value"],
+        _ => &[],
+    };
+    for name in secret {
+        if let Some(value) = members.get_mut(*name) {
+            *value = MASKED.into();
+        }
+    }
+    if execute == "object-add" && says(members, "qom-type", |kind| kind.starts_with("secret")) {
+        // Before QEMU 6.0 the properties stood in an object of their own.
+        if let Some(data) = members.get_mut("props").and_then(|props| props.get_mut("data")) {
+            *data = MASKED.into();
+        }
+    }
+    if execute == "human-monitor-command"
+        && let Some(Value::String(line)) = members.get_mut("command-line")
+        && ["passw", "secret", "change", "sendkey"].iter().any(|word| line.to_lowercase().contains(word))
+    {
+        let command = line.split_whitespace().next().unwrap_or_default();
+        *line = format!("{command} {MASKED}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_recorded() {
+        let cases = [
+            ("stop", "{}", "{}"),
+            (
+                "set_password",
+                r#"{"protocol": "vnc", "password": "geheim"}"#,
+                r#"{"password":"***","protocol":"vnc"}"#,
+            ),
+            (
+                "x",
+                r#"{"a": [{"proxy-Password": {"b": "geheim"}}], "key-secret": "sec0", "password-secret": "sec1"}"#,
+                r#"{"a":[{"proxy-Password":"***"}],"key-secret":"sec0","password-secret":"sec1"}"#,
+            ),
+            (
+                "blockdev-add",
+                r#"{"url": "https://me:geheim@host/a:b@c"}"#,
+                r#"{"url":"https://me:***@host/a:b@c"}"#,
+            ),
+            ("blockdev-add", r#"{"url": "https://host/a:b@c"}"#, r#"{"url":"https://host/a:b@c"}"#),
+            (
+                "object-add",
+                r#"{"qom-type": "secret", "id": "s", "data": "geheim"}"#,
+                r#"{"data":"***","id":"s","qom-type":"secret"}"#,
+            ),
+            (
+                "object-add",
+                r#"{"qom-type": "secret", "id": "s", "props": {"data": "geheim"}}"#,
+                r#"{"id":"s","props":{"data":"***"},"qom-type":"secret"}"#,
+            ),
+            ("object-add", r#"{"qom-type": "rng", "data": "open"}"#, r#"{"data":"open","qom-type":"rng"}"#),
+            ("qom-set", r#"{"property": "data", "value": "geheim"}"#, r#"{"property":"data","value":"***"}"#),
+            (
+                "human-monitor-command",
+                r#"{"command-line": "set_password vnc geheim"}"#,
+                r#"{"command-line":"set_password ***"}"#,
+            ),
+            (
+                "human-monitor-command",
+                r#"{"command-line": "info block"}"#,
+                r#"{"command-line":"info block"}"#,
+            ),
+            ("send-key", r#"{"keys": [1]}"#, r#"{"keys":"***"}"#),
+        ];
+        for (execute, arguments, expected) in cases {
+            assert_eq!(masked(execute, Some(arguments)).to_string(), expected, "{execute}");
+        }
+        let long = format!(r#"{{"a": "{}"}}"#, "x".repeat(ARGUMENTS_MAX_BYTES));
+        assert_eq!(masked("x", Some(&long)).to_string(), format!(r#"{{"omitted_bytes":{}}}"#, long.len()));
+    }
+}

@@ -1,0 +1,373 @@
+//! One client of a relay, from its greeting to its end.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use qmp_client::{ExecuteError, Passed, TakeReply};
+use qmp_wire::Offset;
+use qmp_wire::dialect::Value;
+use qmp_wire::server::{Refusal, Request, RequestId, Server};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+use super::audit::{Audit, Who};
+use super::line::Greeted;
+use super::outbox::{Item, Outbox};
+use super::replay::{self, Replay};
+use super::role::{REPLAY_COMMAND, only_asks};
+use super::serve::Relay;
+use super::{encode, refusal, socket};
+
+/// How much is taken out of the outbox ahead of the socket, in bytes; with as much unread, no command is run.
+const OUTPUT_AHEAD_BYTES: usize = 64 << 10;
+
+/// How much is read ahead of a command that runs, in bytes, so that the end of a client is seen.
+const INPUT_AHEAD_BYTES: usize = 64 << 10;
+
+/// How long a client may take to read what was said last.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
+
+/// Commands that take descriptors along. Source: QEMU's schema, `qapi/misc.json`.
+const TAKE_DESCRIPTORS: [&str; 2] = ["getfd", "add-fd"];
+
+/// How a client's time ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// It went away, or said that nothing more comes from it.
+    Left,
+    /// It was told that the VM is away.
+    Ended,
+    /// It did not read.
+    Slow,
+}
+
+/// One client.
+pub(super) struct Client {
+    stream: UnixStream,
+    relay: Arc<Relay>,
+    who: Arc<Who>,
+    server: Server,
+    outbox: Arc<Outbox>,
+    /// Everything up to here was said to this client, or before it negotiated.
+    position: Offset,
+    output: VecDeque<Bytes>,
+    output_bytes: usize,
+    input: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
+    replay: Option<Replay>,
+    no_more_input: bool,
+    ending: bool,
+}
+
+/// Where the reply to one command goes.
+#[derive(Debug)]
+struct Reply {
+    outbox: Arc<Outbox>,
+    request: RequestId,
+    audit: Option<Audit>,
+}
+
+impl TakeReply for Reply {
+    fn is_given_up(&self) -> bool {
+        self.outbox.has_left()
+    }
+
+    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        if let Some(audit) = self.audit {
+            audit.end(&result);
+        }
+        self.outbox.put(Item::Reply { request: self.request, result });
+    }
+}
+
+impl Client {
+    pub(super) fn new(
+        stream: UnixStream,
+        relay: Arc<Relay>,
+        who: Who,
+        outbox: Arc<Outbox>,
+        (greeted, position): (Arc<Greeted>, Offset),
+    ) -> Self {
+        let profile = Arc::new(greeted.profile(relay.config.pretty));
+        let server = Server::greeting_with(profile, &greeted.greeting);
+        Self {
+            stream,
+            relay,
+            who: Arc::new(who),
+            server,
+            outbox,
+            position,
+            output: VecDeque::new(),
+            output_bytes: 0,
+            input: Vec::new(),
+            descriptors: Vec::new(),
+            replay: None,
+            no_more_input: false,
+            ending: false,
+        }
+    }
+
+    /// Serves until the client or the VM goes away.
+    pub(super) async fn run(mut self) -> Departure {
+        loop {
+            self.take_items();
+            if self.outbox.is_overflowed() {
+                return Departure::Slow;
+            }
+            if self.step_replay().await.is_err() || self.run_requests().is_err() {
+                return Departure::Left;
+            }
+            if self.ending {
+                return self.last_words().await;
+            }
+            if self.no_more_input && self.output.is_empty() && !self.server.is_busy() {
+                return Departure::Left;
+            }
+            let has_items = self.replay.is_some() || !self.outbox.is_empty();
+            if has_items && self.output_bytes < OUTPUT_AHEAD_BYTES {
+                continue;
+            }
+            if self.wait().await.is_err() {
+                return Departure::Left;
+            }
+        }
+    }
+
+    /// Takes what waits, in its order, as far as the socket keeps up.
+    fn take_items(&mut self) {
+        while self.output_bytes < OUTPUT_AHEAD_BYTES && self.replay.is_none() && !self.ending {
+            match self.outbox.next() {
+                Some(Item::Events { lines, upto }) => {
+                    self.position = upto;
+                    if self.server.in_command_mode() {
+                        self.push(lines);
+                    }
+                }
+                Some(Item::Reply { request, result }) => self.reply(request, result),
+                Some(Item::End) => self.ending = true,
+                None => break,
+            }
+        }
+    }
+
+    fn reply(&mut self, request: RequestId, result: Result<Box<str>, ExecuteError>) {
+        match result {
+            // Spread over lines: the hub's own monitor is a pretty one.
+            Ok(value) if !encode::is_one_line(&value) => {
+                self.server.reply(request, Ok(Value::read_printed(value.as_bytes())));
+            }
+            Ok(value) => self.server.reply_text(request, value.as_bytes()),
+            Err(error) => match refusal::of(&error) {
+                Some((class, desc)) => self.server.reply_error(request, &class, &desc),
+                None => self.ending = true,
+            },
+        }
+        self.push_server_output();
+    }
+
+    /// Runs what the client asks for, as long as it reads what it gets.
+    fn run_requests(&mut self) -> io::Result<()> {
+        loop {
+            // Replies first: a client that is gone is noticed before its next command is run.
+            self.push_server_output();
+            self.send()?;
+            if self.output_bytes >= OUTPUT_AHEAD_BYTES || self.ending {
+                return Ok(());
+            }
+            if self.server.wants_input() && !self.input.is_empty() {
+                self.server.handle_input(&std::mem::take(&mut self.input));
+            }
+            let Some((request, what)) = self.server.poll_request() else {
+                self.push_server_output();
+                let has_more = self.server.wants_input() && !self.input.is_empty();
+                if has_more {
+                    continue;
+                }
+                return Ok(());
+            };
+            self.run_request(request, &what);
+        }
+    }
+
+    fn run_request(&mut self, request: RequestId, what: &Request) {
+        let counters = &self.relay.counters;
+        if let Some(desc) = self.relay.config.role.refusal(&what.command) {
+            counters.refused.fetch_add(1, Ordering::Relaxed);
+            return self.server.reply(request, Err(Refusal::generic(desc)));
+        }
+        if what.command == REPLAY_COMMAND {
+            return self.begin_replay(request, what);
+        }
+        let mut arguments = Vec::new();
+        if !what.arguments.is_empty() {
+            Value::Object(what.arguments.clone()).print(false, &mut arguments);
+        }
+        // What the printer writes is ASCII.
+        let arguments = String::from_utf8(arguments).unwrap_or_default();
+        let arguments = (!arguments.is_empty()).then_some(&*arguments);
+        let takes = TAKE_DESCRIPTORS.contains(&&*what.command);
+        let descriptors = if takes { std::mem::take(&mut self.descriptors) } else { Vec::new() };
+        let audit = (!only_asks(&what.command)).then(|| {
+            Audit::begin(&self.relay.appender, &self.relay.line.vm, &self.who, &what.command, arguments)
+        });
+        counters.commands.fetch_add(1, Ordering::Relaxed);
+        let passed = Passed { command: &what.command, arguments, out_of_band: what.out_of_band, descriptors };
+        let asker = Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit });
+        if let Err(error) = self.relay.commander.pass(passed, asker) {
+            self.reply(request, Err(error));
+        }
+    }
+
+    fn begin_replay(&mut self, request: RequestId, what: &Request) {
+        match replay::after(&what.arguments) {
+            Err(refusal) => self.server.reply(request, Err(refusal)),
+            Ok(_) if self.replay.is_some() => {
+                self.server.reply(request, Err(Refusal::generic("Another x-replay is under way")));
+            }
+            Ok(after) => {
+                let (relay, span) = (&self.relay, (after, self.position));
+                let (replay, lines) =
+                    Replay::begin(&relay.reader, &relay.line.vm, request, span, relay.config.pretty);
+                self.push_server_output();
+                self.push(lines.into());
+                self.replay = Some(replay);
+            }
+        }
+    }
+
+    async fn step_replay(&mut self) -> io::Result<()> {
+        let Some(replay) = &mut self.replay else { return Ok(()) };
+        if self.output_bytes >= OUTPUT_AHEAD_BYTES {
+            return Ok(());
+        }
+        let lines = match replay.next().await {
+            Ok(lines) => lines,
+            Err(error) => {
+                tracing::error!(vm = %self.relay.line.vm, "cannot repeat events: {error}");
+                return Err(io::Error::other(error));
+            }
+        };
+        if !lines.is_empty() {
+            self.push(lines.into());
+            return Ok(());
+        }
+        let (lines, value) = replay.end();
+        let request = replay.request;
+        self.replay = None;
+        self.push(lines.into());
+        self.server.reply(request, Ok(value));
+        self.push_server_output();
+        Ok(())
+    }
+
+    /// Waits for anything to do.
+    async fn wait(&mut self) -> io::Result<()> {
+        // Descriptors belong to the command that they came with: it must have taken them before others come.
+        let holds_descriptors = !self.descriptors.is_empty() && self.server.is_busy();
+        let reads = !self.no_more_input && self.input.len() < INPUT_AHEAD_BYTES && !holds_descriptors;
+        let interest = match (reads, self.output.is_empty()) {
+            (true, true) => Some(Interest::READABLE),
+            (true, false) => Some(Interest::READABLE | Interest::WRITABLE),
+            (false, false) => Some(Interest::WRITABLE),
+            (false, true) => None,
+        };
+        let socket_ready = async {
+            match interest {
+                Some(interest) => self.stream.ready(interest).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ready = tokio::select! {
+            () = self.outbox.more() => return Ok(()),
+            ready = socket_ready => ready?,
+        };
+        if ready.is_readable() && reads { self.receive() } else { Ok(()) }
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        let received = match socket::receive(&self.stream) {
+            Err(error) if is_passing(&error) => return Ok(()),
+            received => received?,
+        };
+        if received.bytes.is_empty() {
+            // A client that only sends no more is answered; one that is gone takes its commands with it.
+            self.no_more_input = true;
+            if socket::is_closed(&self.stream) {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+        }
+        if !received.descriptors.is_empty() {
+            // As with QEMU, what comes replaces what nobody took.
+            self.descriptors = received.descriptors;
+        }
+        if self.input.is_empty() && self.server.wants_input() {
+            self.server.handle_input(&received.bytes);
+        } else {
+            self.input.extend_from_slice(&received.bytes);
+        }
+        Ok(())
+    }
+
+    fn push_server_output(&mut self) {
+        let output = self.server.output();
+        if !output.is_empty() {
+            let output = Bytes::copy_from_slice(output);
+            self.server.consume_output(output.len());
+            self.push(output);
+        }
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        self.output_bytes += bytes.len();
+        self.output.push_back(bytes);
+    }
+
+    /// Sends what the socket takes.
+    fn send(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            match socket::send(&self.stream, self.output.iter()) {
+                Ok(sent) => self.sent(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, mut sent_bytes: usize) {
+        self.output_bytes -= sent_bytes;
+        while let Some(first) = self.output.front_mut() {
+            if sent_bytes < first.len() {
+                first.advance(sent_bytes);
+                return;
+            }
+            sent_bytes -= first.len();
+            self.output.pop_front();
+        }
+    }
+
+    /// Lets the client have what was said last.
+    async fn last_words(mut self) -> Departure {
+        let all_sent = async {
+            while self.send().is_ok() && !self.output.is_empty() {
+                if self.stream.writable().await.is_err() {
+                    break;
+                }
+            }
+        };
+        match tokio::time::timeout(LAST_WORDS_MAX, all_sent).await {
+            Ok(()) => Departure::Ended,
+            Err(_) => Departure::Slow,
+        }
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

@@ -1,0 +1,72 @@
+//! From the journal to the lines: one cursor for all relays of the hub.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use qmp_wire::Record;
+use tokio::sync::watch;
+
+use super::line::Lines;
+use crate::hub::blocking;
+use crate::journal::{Cursor, JournalError, Kind, Query, Reader};
+
+/// Records taken at once: what is encoded before the first of them is sent.
+const FEED_BATCH_RECORDS: usize = 1_024;
+
+/// How long the feed waits before it reads again after an error.
+const FEED_RETRY: Duration = Duration::from_secs(1);
+
+/// Where the lines begin: at what is committed by now. To be called before anything is attached, since the counts of
+/// lines and attachments must agree.
+pub(super) fn start(reader: &Reader) -> Result<Cursor, JournalError> {
+    let query = Query { kind: vec![Kind::Event, Kind::Attached, Kind::Detached], ..Query::default() };
+    Ok(reader.cursor(query, reader.head()?))
+}
+
+/// Hands every committed record to its VM's line, until `stop` is true and everything was handed out.
+pub(super) async fn feed(mut cursor: Cursor, lines: Arc<Lines>, mut stop: watch::Receiver<bool>) {
+    loop {
+        cursor = catch_up(cursor, &lines).await;
+        let more = tokio::select! {
+            more = cursor.wait() => more,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        if let Err(error) = more {
+            if !matches!(error, JournalError::Ended(_)) {
+                tracing::error!("the relays cannot wait for the journal: {error}");
+            }
+            break;
+        }
+    }
+    catch_up(cursor, &lines).await;
+    lines.end();
+}
+
+async fn catch_up(mut cursor: Cursor, lines: &Lines) -> Cursor {
+    loop {
+        let work = move || {
+            let records = cursor.next_batch(FEED_BATCH_RECORDS);
+            (cursor, records)
+        };
+        let (back, records) = blocking(work).await;
+        cursor = back;
+        match records {
+            Ok(records) if records.is_empty() => return cursor,
+            Ok(records) => hand_out(&records, lines),
+            Err(JournalError::Ended(_)) => return cursor,
+            Err(error) => {
+                tracing::error!("the relays cannot read the journal: {error}");
+                tokio::time::sleep(FEED_RETRY).await;
+            }
+        }
+    }
+}
+
+/// Records of one VM that follow each other are handed out together.
+fn hand_out(records: &[Record<'static>], lines: &Lines) {
+    for run in records.chunk_by(|one, next| one.vm == next.vm) {
+        if let Some(line) = lines.get(&run[0].vm) {
+            line.feed(run);
+        }
+    }
+}

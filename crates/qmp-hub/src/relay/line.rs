@@ -1,0 +1,280 @@
+//! One VM, as its clients see it: who it is, who listens, and replies that wait for the events before them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use qmp_client::PendingReply;
+use qmp_wire::dialect::Value;
+use qmp_wire::server::Profile;
+use qmp_wire::{Body, DetachReason, Offset, Record, Timestamp};
+use tokio::sync::watch;
+
+use super::outbox::{Item, Outbox};
+use super::{EVENTS_MISSED, encode};
+use crate::clock;
+
+/// The lines of all VMs that have a relay.
+#[derive(Debug, Default)]
+pub(super) struct Lines(HashMap<Box<str>, Arc<Line>>);
+
+/// The line of one VM.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(super) vm: Box<str>,
+    state: Mutex<LineState>,
+    greeted: watch::Sender<Option<Arc<Greeted>>>,
+}
+
+#[derive(Debug, Default)]
+struct LineState {
+    /// Records that the attachment appended, and how many of them the feed handed out.
+    recorded: u64,
+    fed: u64,
+    /// Replies, each with the number of records that stand before it.
+    held: VecDeque<(u64, PendingReply)>,
+    clients: Vec<Arc<Outbox>>,
+    position: Offset,
+    /// The journal lost something behind this offset, and the VM is being asked for its state.
+    missed_after: Option<Offset>,
+    ended: bool,
+}
+
+/// What the VM says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Greeted {
+    /// The whole greeting, without capabilities that the relay cannot serve.
+    pub(super) greeting: Value,
+    pub(super) version: (u32, u32, u32),
+    pub(super) package: Box<str>,
+    pub(super) out_of_band: bool,
+}
+
+/// Events that wait to be handed out together.
+#[derive(Debug, Default)]
+struct Batched {
+    compact: Vec<u8>,
+    pretty: Vec<u8>,
+}
+
+impl Lines {
+    /// The line of that VM, made if there is none.
+    pub(super) fn open(&mut self, vm: &str) -> Arc<Line> {
+        Arc::clone(self.0.entry(vm.into()).or_insert_with(|| Arc::new(Line::new(vm))))
+    }
+
+    pub(super) fn get(&self, vm: &str) -> Option<&Arc<Line>> {
+        self.0.get(vm)
+    }
+
+    /// Nothing will be handed out any more.
+    pub(super) fn end(&self) {
+        for line in self.0.values() {
+            line.end();
+        }
+    }
+}
+
+impl Line {
+    fn new(vm: &str) -> Self {
+        Self { vm: vm.into(), state: Mutex::default(), greeted: watch::Sender::default() }
+    }
+
+    /// The attachment appended so many records of this VM.
+    pub(crate) fn recorded(&self, records: u64) {
+        self.lock().recorded += records;
+    }
+
+    /// Keeps a reply until everything that was appended before it was handed out.
+    ///
+    /// To be called by the attachment alone, which appends nothing meanwhile.
+    pub(crate) fn hold(&self, reply: PendingReply) {
+        let mut state = self.lock();
+        if state.ended || state.fed >= state.recorded {
+            // Under the lock, so that no event overtakes it.
+            reply.release();
+        } else {
+            let before = state.recorded;
+            state.held.push_back((before, reply));
+        }
+    }
+
+    /// Says when the VM is there.
+    pub(super) fn greeted(&self) -> watch::Receiver<Option<Arc<Greeted>>> {
+        self.greeted.subscribe()
+    }
+
+    /// Lets a client listen from here on; `None` if the VM is away.
+    pub(super) fn join(&self, outbox: &Arc<Outbox>) -> Option<(Arc<Greeted>, Offset)> {
+        let mut state = self.lock();
+        let greeted = self.greeted.borrow().clone()?;
+        state.clients.push(Arc::clone(outbox));
+        Some((greeted, state.position))
+    }
+
+    pub(super) fn leave(&self, outbox: &Arc<Outbox>) {
+        outbox.leave();
+        self.lock().clients.retain(|client| !Arc::ptr_eq(client, outbox));
+    }
+
+    /// Hands out records of this VM, and the replies between them.
+    pub(super) fn feed(&self, records: &[Record<'static>]) {
+        let mut state = self.lock();
+        let mut batched = Batched::default();
+        for record in records {
+            if state.has_due() {
+                state.hand_out(&mut batched);
+                state.release_due();
+            }
+            let offset = record.offset.unwrap_or(state.position);
+            match &record.body {
+                Body::Event { name, timestamp, data } if !state.clients.is_empty() => {
+                    batched.add(name, *timestamp, data.as_deref(), &state.clients);
+                }
+                Body::Attached { snapshot } => {
+                    state.hand_out(&mut batched);
+                    self.attached(&mut state, snapshot, offset);
+                }
+                Body::Detached { reason, .. } => {
+                    state.hand_out(&mut batched);
+                    self.detached(&mut state, reason);
+                }
+                _ => {}
+            }
+            state.position = offset;
+            state.fed += 1;
+        }
+        state.hand_out(&mut batched);
+        state.release_due();
+    }
+
+    fn attached(&self, state: &mut LineState, snapshot: &str, offset: Offset) {
+        let greeted = Greeted::of(snapshot);
+        if let Some(after) = state.missed_after.take() {
+            // Another QEMU may have come in the meantime, which its clients must get to know from the start.
+            if self.greeted.borrow().as_deref() != Some(&greeted) {
+                state.close_clients();
+            }
+            let mut batched = Batched::default();
+            let data = format!("{{\"after\": {}, \"upto\": {}}}", after.0, offset.0);
+            batched.add(EVENTS_MISSED, now(), Some(&data), &state.clients);
+            state.position = offset;
+            state.hand_out(&mut batched);
+        }
+        self.greeted.send_replace(Some(Arc::new(greeted)));
+    }
+
+    fn detached(&self, state: &mut LineState, reason: &DetachReason) {
+        if *reason == DetachReason::Overrun {
+            state.missed_after = Some(state.position);
+            return;
+        }
+        state.missed_after = None;
+        state.close_clients();
+        self.greeted.send_replace(None);
+    }
+
+    fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        state.held.clear();
+        state.close_clients();
+        self.greeted.send_replace(None);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LineState> {
+        // Nothing panics between two steps of one change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LineState {
+    fn has_due(&self) -> bool {
+        self.held.front().is_some_and(|(before, _)| *before <= self.fed)
+    }
+
+    fn release_due(&mut self) {
+        while self.has_due() {
+            self.held.pop_front();
+        }
+    }
+
+    fn hand_out(&mut self, batched: &mut Batched) {
+        let Batched { compact, pretty } = std::mem::take(batched);
+        let upto = self.position;
+        let (compact, pretty) = (Bytes::from(compact), Bytes::from(pretty));
+        for client in &self.clients {
+            let lines = if client.pretty { &pretty } else { &compact };
+            if !lines.is_empty() {
+                client.put(Item::Events { lines: lines.clone(), upto });
+            }
+        }
+    }
+
+    fn close_clients(&mut self) {
+        for client in self.clients.drain(..) {
+            client.put(Item::End);
+        }
+    }
+}
+
+impl Batched {
+    /// Encodes an event in the forms that somebody wants.
+    fn add(&mut self, name: &str, time: Option<Timestamp>, data: Option<&str>, clients: &[Arc<Outbox>]) {
+        if clients.iter().any(|client| !client.pretty) {
+            encode::event(name, time, data, &mut self.compact);
+        }
+        if clients.iter().any(|client| client.pretty) {
+            encode::pretty_event(name, time, data, &mut self.pretty);
+        }
+    }
+}
+
+impl Greeted {
+    /// Reads the greeting in a snapshot. What is missing is as with the oldest QEMU.
+    fn of(snapshot: &str) -> Self {
+        let Value::Object(mut snapshot) = Value::read_printed(snapshot.as_bytes()) else {
+            return Self::unknown();
+        };
+        let Some(Value::Object(mut qmp)) = snapshot.take("greeting") else { return Self::unknown() };
+        let mut greeted = Self::unknown();
+        if let Some(Value::Object(version)) = qmp.get("version") {
+            if let Some(Value::String(package)) = version.get("package") {
+                greeted.package = package.as_str().into();
+            }
+            if let Some(Value::Object(numbers)) = version.get("qemu") {
+                let number = |name| match numbers.get(name) {
+                    Some(Value::Int(number)) => u32::try_from(*number).unwrap_or(0),
+                    _ => 0,
+                };
+                greeted.version = (number("major"), number("minor"), number("micro"));
+            }
+        }
+        if let Some(Value::List(capabilities)) = qmp.take("capabilities") {
+            let served = |capability: &Value| matches!(capability, Value::String(name) if name == "oob");
+            let capabilities: Vec<_> = capabilities.into_iter().filter(served).collect();
+            greeted.out_of_band = !capabilities.is_empty();
+            qmp.insert("capabilities", Value::List(capabilities));
+        }
+        greeted.greeting = Value::Object([("QMP", Value::Object(qmp))].into_iter().collect());
+        greeted
+    }
+
+    fn unknown() -> Self {
+        let qmp = [("version", Value::Object(Default::default())), ("capabilities", Value::List(Vec::new()))];
+        let greeting =
+            Value::Object([("QMP", Value::Object(qmp.into_iter().collect()))].into_iter().collect());
+        Self { greeting, version: (0, 12, 0), package: "".into(), out_of_band: false }
+    }
+
+    pub(super) fn profile(&self, pretty: bool) -> Profile {
+        let (package, out_of_band) = (self.package.clone(), self.out_of_band);
+        Profile { version: self.version, package, out_of_band, pretty }
+    }
+}
+
+/// The time of an event of the relay's own.
+pub(super) fn now() -> Option<Timestamp> {
+    let micros = clock::now().0;
+    Timestamp::from_wire(micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000)).ok().flatten()
+}

@@ -1,0 +1,155 @@
+//! What waits for one client: events, its replies, the end. Bounded in bytes; nobody waits to put something in.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use qmp_client::ExecuteError;
+use qmp_wire::Offset;
+use qmp_wire::server::RequestId;
+use tokio::sync::Notify;
+
+/// One thing for a client, in the order of the VM's monitor.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// Whole events; the journal was read up to there.
+    Events { lines: Bytes, upto: Offset },
+    /// The reply to a command of this client.
+    Reply { request: RequestId, result: Result<Box<str>, ExecuteError> },
+    /// The VM is away: nothing comes behind this.
+    End,
+}
+
+/// The way to one client.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    /// Whether it wants its lines pretty.
+    pub(super) pretty: bool,
+    max_bytes: usize,
+    waiting: Mutex<Waiting>,
+    more: Notify,
+    left: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    items: VecDeque<Item>,
+    bytes: usize,
+    overflowed: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(pretty: bool, max_bytes: usize) -> Self {
+        Self {
+            pretty,
+            max_bytes,
+            waiting: Mutex::default(),
+            more: Notify::new(),
+            left: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts `item` in. If that is too much for a client that does not read, everything is thrown away instead, and
+    /// the client is to be closed.
+    pub(super) fn put(&self, item: Item) {
+        let mut waiting = self.lock();
+        if waiting.overflowed || self.has_left() {
+            return;
+        }
+        // Replies are not counted: a client has no more commands under way than a few.
+        if let Item::Events { lines, .. } = &item {
+            waiting.bytes += lines.len();
+        }
+        if waiting.bytes > self.max_bytes {
+            *waiting = Waiting { overflowed: true, ..Waiting::default() };
+        } else {
+            waiting.items.push_back(item);
+        }
+        drop(waiting);
+        self.more.notify_one();
+    }
+
+    /// The next thing.
+    pub(super) fn next(&self) -> Option<Item> {
+        let mut waiting = self.lock();
+        let item = waiting.items.pop_front();
+        if let Some(Item::Events { lines, .. }) = &item {
+            waiting.bytes -= lines.len();
+        }
+        item
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().items.is_empty()
+    }
+
+    /// Whether more came than the client may leave unread.
+    pub(super) fn is_overflowed(&self) -> bool {
+        self.lock().overflowed
+    }
+
+    /// Waits until something was put in since the last call.
+    pub(super) async fn more(&self) {
+        self.more.notified().await;
+    }
+
+    /// The client goes away: nothing is kept for it from here on, and commands that were not sent are given up.
+    pub(super) fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+        *self.lock() = Waiting::default();
+    }
+
+    /// Whether the client went away.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing panics between two steps of one change.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_the_bound_overflows_and_keeps_nothing() {
+        //  bytes put, one taken after each?   overflowed
+        let cases: [(&[usize], bool, bool); 4] = [
+            (&[10], false, false),
+            (&[5, 5], false, false),
+            (&[5, 6], false, true),
+            (&[10, 10, 10], true, false),
+        ];
+        for (sizes, taking, expected) in cases {
+            let outbox = filled(sizes, taking);
+            assert_eq!(outbox.is_overflowed(), expected, "{sizes:?}");
+            if expected {
+                assert!(outbox.next().is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_for_who_left() {
+        let outbox = filled(&[5], false);
+        outbox.leave();
+        outbox.put(Item::End);
+        assert!(outbox.next().is_none() && outbox.has_left() && !outbox.is_overflowed());
+    }
+
+    fn filled(sizes: &[usize], taking: bool) -> Outbox {
+        let outbox = Outbox::new(false, 10);
+        for size in sizes {
+            outbox.put(Item::Events { lines: vec![b' '; *size].into(), upto: Offset(1) });
+            if taking {
+                assert!(outbox.next().is_some());
+            }
+        }
+        outbox
+    }
+}

@@ -1,0 +1,113 @@
+//! `x-replay`: the VM's events again, from the journal.
+
+use qmp_wire::dialect::{Object, Value};
+use qmp_wire::server::{Refusal, RequestId};
+use qmp_wire::{Body, Offset};
+
+use super::line::now;
+use super::{REPLAY, encode};
+use crate::hub::blocking;
+use crate::journal::{Cursor, Globs, JournalError, Kind, Query, Reader};
+
+/// Records read at once: as many lines are held in memory.
+const REPLAY_BATCH_RECORDS: usize = 256;
+
+/// Events on their way to a client for the second time.
+#[derive(Debug)]
+pub(super) struct Replay {
+    pub(super) request: RequestId,
+    /// Taken while it reads.
+    cursor: Option<Cursor>,
+    after: Offset,
+    upto: Offset,
+    events: u64,
+    vm: Box<str>,
+    pretty: bool,
+}
+
+/// The offset behind which a client wants to hear everything.
+pub(super) fn after(arguments: &Object) -> Result<Offset, Refusal> {
+    if let Some(name) = qmp_wire::dialect::first_of(arguments, |name| name != "after") {
+        return Err(Refusal::generic(format!("Parameter '{name}' is unexpected")));
+    }
+    match arguments.get("after") {
+        None => Err(Refusal::generic("Parameter 'after' is missing")),
+        Some(Value::Int(after)) if *after >= 0 => Ok(Offset(after.unsigned_abs())),
+        Some(Value::Int(_)) => Err(Refusal::generic("Parameter 'after' expects an offset of the journal")),
+        Some(_) => Err(Refusal::generic("Invalid parameter type for 'after', expected: integer")),
+    }
+}
+
+impl Replay {
+    /// Begins, and gives the event that says so.
+    pub(super) fn begin(
+        reader: &Reader,
+        vm: &str,
+        request: RequestId,
+        (after, upto): (Offset, Offset),
+        pretty: bool,
+    ) -> (Self, Vec<u8>) {
+        // A name holds no character that means something in a pattern; if it did, others are passed over below.
+        let vm_globs = Globs::parse([vm]).unwrap_or_default();
+        let query = Query { vm: vm_globs, kind: vec![Kind::Event], ..Query::default() };
+        let cursor = Some(reader.cursor(query, after));
+        let replay = Self { request, cursor, after, upto, events: 0, vm: vm.into(), pretty };
+        let mut lines = Vec::new();
+        replay.write(
+            REPLAY,
+            now(),
+            Some(&format!("{{\"state\": \"begin\", \"after\": {}}}", after.0)),
+            &mut lines,
+        );
+        (replay, lines)
+    }
+
+    /// The next events; at the end, none.
+    pub(super) async fn next(&mut self) -> Result<Vec<u8>, JournalError> {
+        let mut lines = Vec::new();
+        while lines.is_empty()
+            && let Some(mut cursor) = self.cursor.take()
+        {
+            let (cursor, records) = blocking(move || {
+                let records = cursor.next_batch(REPLAY_BATCH_RECORDS);
+                (cursor, records)
+            })
+            .await;
+            let records = records?;
+            let mut is_over = records.is_empty();
+            for record in records {
+                if record.offset.is_some_and(|offset| offset > self.upto) {
+                    is_over = true;
+                    break;
+                }
+                if let Body::Event { name, timestamp, data } = &record.body
+                    && *record.vm == *self.vm
+                {
+                    self.write(name, *timestamp, data.as_deref(), &mut lines);
+                    self.events += 1;
+                }
+            }
+            self.cursor = (!is_over).then_some(cursor);
+        }
+        Ok(lines)
+    }
+
+    /// The event that ends it, and the value of the reply.
+    pub(super) fn end(&self) -> (Vec<u8>, Value) {
+        let upto = self.upto.max(self.after);
+        let mut lines = Vec::new();
+        let data = format!("{{\"state\": \"end\", \"upto\": {}, \"events\": {}}}", upto.0, self.events);
+        self.write(REPLAY, now(), Some(&data), &mut lines);
+        let number = |number: u64| i64::try_from(number).map_or(Value::Uint(number), Value::Int);
+        let members = [("upto", number(upto.0)), ("events", number(self.events))];
+        (lines, Value::Object(members.into_iter().collect()))
+    }
+
+    fn write(&self, name: &str, time: Option<qmp_wire::Timestamp>, data: Option<&str>, lines: &mut Vec<u8>) {
+        if self.pretty {
+            encode::pretty_event(name, time, data, lines);
+        } else {
+            encode::event(name, time, data, lines);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a client of a relay may do.
+
+use crate::journal::Globs;
+
+/// Commands that change nothing and tell no secret, besides `query-*`.
+///
+/// `qom-get` is not among them: it reads the data of secret objects, too.
+const INTROSPECTION: [&str; 7] = [
+    "device-list-properties",
+    "qom-list",
+    "qom-list-properties",
+    "qom-list-types",
+    "trace-event-get-state",
+    REPLAY_COMMAND,
+    "qmp_capabilities",
+];
+
+/// The relay's own command: repeats events from the journal.
+pub(super) const REPLAY_COMMAND: &str = "x-replay";
+
+/// What the clients of a relay may do.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// Ask and listen.
+    Observe,
+    /// Ask, listen, and give the commands whose names match; with no pattern, all.
+    Operate {
+        /// Names of commands.
+        allow: Globs,
+    },
+}
+
+/// Whether a command only asks.
+pub(super) fn only_asks(command: &str) -> bool {
+    command.starts_with("query-") || command.starts_with("x-query-") || INTROSPECTION.contains(&command)
+}
+
+impl Role {
+    /// Why `command` is refused; `None` if it is not.
+    pub(super) fn refusal(&self, command: &str) -> Option<String> {
+        match self {
+            _ if only_asks(command) => None,
+            Self::Operate { allow } if allow.matches(command) => None,
+            Self::Observe => Some(format!(
+                "The command {command} is not available here: this socket is for observers, who may use query-* and \
+                 introspection; role = \"operate\" in the relay's configuration permits more"
+            )),
+            Self::Operate { .. } => Some(format!(
+                "The command {command} is not available here: it is not in the list `allow` of the relay's configuration"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_permit() {
+        //  command                  observe  operate  operate "stop", "block*"
+        let cases = [
+            ("query-status", true, true, true),
+            ("x-query-irq", true, true, true),
+            ("qom-list", true, true, true),
+            ("x-replay", true, true, true),
+            ("query", false, true, false),
+            ("qom-get", false, true, false),
+            ("stop", false, true, true),
+            ("blockdev-add", false, true, true),
+            ("cont", false, true, false),
+            ("quit", false, true, false),
+            ("QUERY-STATUS", false, true, false),
+            ("no-such-command", false, true, false),
+            ("", false, true, false),
+        ];
+        for (command, observe, operate, listed) in cases {
+            assert_eq!(permitted(command), [observe, operate, listed], "{command}");
+        }
+    }
+
+    fn permitted(command: &str) -> [bool; 3] {
+        let listed = Globs::parse(["stop", "block*"]).expect("patterns");
+        let roles =
+            [Role::Observe, Role::Operate { allow: Globs::default() }, Role::Operate { allow: listed }];
+        roles.map(|role| role.refusal(command).is_none())
+    }
+}

@@ -1,0 +1,158 @@
+//! A relay's socket: who comes is looked at, counted, and served.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use qmp_client::Commander;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::audit::Who;
+use super::client::{Client, Departure};
+use super::line::Line;
+use super::outbox::Outbox;
+use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus};
+use crate::http::SocketFile;
+use crate::journal::{Appender, Reader};
+
+/// How long the relay rests when the system refuses a connection, such as for lack of descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What the clients of one relay share.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) config: RelayConfig,
+    pub(super) line: Arc<Line>,
+    pub(super) commander: Commander,
+    pub(super) appender: Appender,
+    pub(super) reader: Reader,
+    pub(super) counters: Counters,
+}
+
+/// What happened at one relay.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    clients: AtomicU64,
+    accepted: AtomicU64,
+    turned_away: AtomicU64,
+    closed_slow: AtomicU64,
+    pub(super) commands: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
+
+impl Relay {
+    pub(super) fn new(
+        config: RelayConfig,
+        line: Arc<Line>,
+        commander: Commander,
+        appender: Appender,
+        reader: Reader,
+    ) -> Self {
+        Self { config, line, commander, appender, reader, counters: Counters::default() }
+    }
+
+    pub(super) fn status(&self) -> RelayStatus {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RelayStatus {
+            vm: self.line.vm.clone(),
+            path: PathBuf::clone(&self.config.path),
+            clients: read(&self.counters.clients),
+            accepted: read(&self.counters.accepted),
+            turned_away: read(&self.counters.turned_away),
+            closed_slow: read(&self.counters.closed_slow),
+            commands: read(&self.counters.commands),
+            refused: read(&self.counters.refused),
+        }
+    }
+
+    /// Who is at the other end; `None` if that one is not let in.
+    fn admit(&self, stream: &UnixStream) -> io::Result<Option<Who>> {
+        let peer = stream.peer_cred()?;
+        let who = Who {
+            uid: peer.uid(),
+            gid: peer.gid(),
+            pid: peer.pid(),
+            socket: self.config.path.as_path().into(),
+        };
+        let RelayConfig { uids, gids, .. } = &self.config;
+        let anybody = uids.is_empty() && gids.is_empty();
+        Ok((anybody || uids.contains(&who.uid) || gids.contains(&who.gid)).then_some(who))
+    }
+}
+
+/// Serves at the socket until `stop` is true; then its clients have got what was said last.
+pub(super) async fn serve(
+    relay: Arc<Relay>,
+    listener: UnixListener,
+    _file: SocketFile,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut greeted = relay.line.greeted();
+    let mut clients = JoinSet::new();
+    loop {
+        let is_open = greeted.borrow_and_update().is_some() && clients.len() < RELAY_CLIENTS_MAX;
+        tokio::select! {
+            accepted = listener.accept(), if is_open => match accepted {
+                Ok((stream, _)) => { clients.spawn(visit(stream, Arc::clone(&relay))); }
+                Err(error) => {
+                    tracing::warn!("cannot accept at {}: {error}", relay.config.path.display());
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            },
+            _ = clients.join_next(), if !clients.is_empty() => {}
+            // The sender lives as long as the relay.
+            _ = greeted.changed() => {}
+            () = stopped(&mut stop) => break,
+        }
+    }
+    while clients.join_next().await.is_some() {}
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// One connection.
+async fn visit(stream: UnixStream, relay: Arc<Relay>) {
+    let path = relay.config.path.display();
+    let who = match relay.admit(&stream) {
+        Ok(Some(who)) => who,
+        Ok(None) => {
+            relay.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                "{path}: a client was turned away, since neither its user nor its group is listed"
+            );
+            return;
+        }
+        Err(error) => return tracing::warn!("{path}: cannot tell who connects: {error}"),
+    };
+    let outbox = Arc::new(Outbox::new(relay.config.pretty, RELAY_OUTBOX_MAX_BYTES));
+    // The VM may have gone in this moment.
+    let Some(joined) = relay.line.join(&outbox) else { return };
+    relay.counters.accepted.fetch_add(1, Ordering::Relaxed);
+    relay.counters.clients.fetch_add(1, Ordering::Relaxed);
+    let visitor = Visitor { relay: Arc::clone(&relay), outbox: Arc::clone(&outbox) };
+    let departure = Client::new(stream, Arc::clone(&relay), who, outbox, joined).run().await;
+    drop(visitor);
+    if departure == Departure::Slow {
+        relay.counters.closed_slow.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!("{path}: a client was closed because it did not read");
+    }
+}
+
+/// A client that is there; it leaves when this is dropped, also when its task is ended.
+struct Visitor {
+    relay: Arc<Relay>,
+    outbox: Arc<Outbox>,
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        self.relay.line.leave(&self.outbox);
+        self.relay.counters.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,191 @@
+//! `GET /metrics`: what is counted, under names that Prometheus' own tool accepts.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use http_body_util::BodyExt as _;
+use qmp_hub::Hub;
+use qmp_hub::journal::{Batch, Draft, Health};
+use qmp_wire::{Body, UnixMicros};
+use rusqlite::Connection;
+use serde_json::json;
+use support::client::{execute, get, get_json, get_lines};
+use support::monitor::Monitor;
+use support::{Watcher, config};
+
+/// The samples of one moment, by name and labels.
+struct Scrape {
+    text: String,
+    samples: BTreeMap<String, f64>,
+}
+
+impl Scrape {
+    async fn of(home: &Path) -> Self {
+        let answer = get(home, "/metrics").await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        let bytes = answer.into_body().collect().await.expect("a whole answer").to_bytes();
+        let text = String::from_utf8(bytes.into()).expect("UTF-8");
+        let mut samples = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.rsplit_once(' ').expect("a sample");
+            let again = samples.insert(name.to_owned(), value.parse().expect("a number"));
+            assert_eq!(again, None, "{name} comes once");
+        }
+        Self { text, samples }
+    }
+
+    fn expect(&self, expected: &[(&str, f64)]) {
+        for (name, value) in expected {
+            assert_eq!(self.samples.get(*name), Some(value), "{name} in\n{}", self.text);
+        }
+    }
+
+    /// Names and labels of the metric, in order.
+    fn series(&self, metric: &str) -> Vec<&str> {
+        let begin = format!("{metric}{{");
+        self.samples.keys().filter(|name| name.starts_with(&begin)).map(String::as_str).collect()
+    }
+}
+
+#[tokio::test]
+async fn everything_that_happens_is_counted() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(config(home.path(), &["vm1", "absent"])).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    let session = monitor.accept().await;
+    for event in ["STOP", "RESUME", "STOP", "X_MADE_UP\\n\\\"", "X_2"] {
+        session.emit(event, "");
+    }
+    journal.until("vm1 1.5 X_2").await;
+    session.close().await;
+    let again = monitor.accept().await;
+    journal.until("vm1 2.0 attached").await;
+    let reader = get_lines(home.path(), "/v1/records?follow=true").await;
+
+    let scrape = Scrape::of(home.path()).await;
+    scrape.expect(&[
+        (r#"qmp_vm_attached{vm="vm1"}"#, 1.0),
+        (r#"qmp_vm_attached{vm="absent"}"#, 0.0),
+        (r#"qmp_epochs_total{vm="vm1"}"#, 2.0),
+        (r#"qmp_epochs_total{vm="absent"}"#, 0.0),
+        (r#"qmp_gaps_total{vm="vm1",reason="peer closed"}"#, 1.0),
+        (r#"qmp_gaps_total{vm="vm1",reason="overrun"}"#, 0.0),
+        (r#"qmp_events_total{vm="vm1",event="STOP"}"#, 2.0),
+        (r#"qmp_events_total{vm="vm1",event="RESUME"}"#, 1.0),
+        (r#"qmp_events_total{vm="vm1",event="other"}"#, 2.0),
+        (r#"qmp_events_discarded_total{vm="vm1"}"#, 0.0),
+        (r#"qmp_journal_records_total{kind="event"}"#, 5.0),
+        (r#"qmp_journal_records_total{kind="attached"}"#, 2.0),
+        (r#"qmp_journal_records_total{kind="detached"}"#, 1.0),
+        (r#"qmp_journal_records_total{kind="finding"}"#, 0.0),
+        ("qmp_journal_head_offset", 8.0),
+        ("qmp_journal_commit_failures_total", 0.0),
+        ("qmp_journal_stalled", 0.0),
+        ("qmp_journal_queue_limit_bytes", f64::from(64 << 20)),
+        ("qmp_http_readers", 1.0),
+        (concat!("qmp_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
+    ]);
+    assert_eq!(scrape.series("qmp_events_total").len(), 3, "names that a VM makes up are no labels");
+    assert!(scrape.samples[r#"qmp_vm_attach_failures_total{vm="absent"}"#] >= 1.0);
+    assert!(scrape.samples[r#"qmp_journal_size_bytes{file="journal"}"#] >= 8_192.0);
+    assert!(scrape.samples["qmp_journal_commits_total"] >= 1.0);
+    assert!(scrape.samples["qmp_start_time_seconds"] > 1.7e9);
+    assert!(scrape.samples["qmp_findings_lag_records"] <= 8.0);
+    promtool_accepts(&scrape.text);
+
+    drop((reader, again));
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_is_seen() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let mut small = config(home.path(), &["vm1"]);
+    small.journal_options.queue_max_bytes = 32 << 10;
+    let hub = Hub::start(small).await.expect("starts");
+    let _session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    assert_eq!(get_json(home.path(), "/v1/health").await, (200, json!({"status": "ok"})));
+
+    let other = Connection::open(home.path().join("journal.db")).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes right now");
+    let kept = fill(&hub);
+    let (_, answer) =
+        execute(home.path(), "vm1", r#"{"execute": "burst", "arguments": {"count": 5000}}"#).await;
+    assert_eq!(answer["overrun"], json!(true));
+    let mut health = hub.journal().health();
+    health.wait_for(|health| *health != Health::Writing).await.expect("is told");
+    let scrape = Scrape::of(home.path()).await;
+    scrape.expect(&[
+        ("qmp_journal_stalled", 1.0),
+        (r#"qmp_vm_attached{vm="vm1"}"#, 0.0),
+        (r#"qmp_events_total{vm="vm1",event="RTC_CHANGE"}"#, 5_000.0),
+        (r#"qmp_events_discarded_total{vm="vm1"}"#, 5_000.0),
+        ("qmp_journal_head_offset", 1.0),
+    ]);
+    assert!(scrape.samples["qmp_journal_commit_failures_total"] >= 1.0);
+    assert!(scrape.samples["qmp_journal_queue_bytes"] > 16_384.0, "{}", scrape.text);
+    let (status, answer) = get_json(home.path(), "/v1/health").await;
+    assert_eq!((status, &answer["error"]["class"]), (503, &json!("JournalStalled")));
+    let desc = answer["error"]["desc"].as_str().expect("a text");
+    assert!(desc.contains("another program holds a lock: end its transaction"), "{desc}");
+
+    other.execute_batch("ROLLBACK").expect("ends");
+    journal.until("vm1 2.0 attached").await;
+    let scrape = Scrape::of(home.path()).await;
+    scrape.expect(&[
+        ("qmp_journal_stalled", 0.0),
+        (r#"qmp_vm_attached{vm="vm1"}"#, 1.0),
+        (r#"qmp_gaps_total{vm="vm1",reason="overrun"}"#, 1.0),
+        (r#"qmp_events_discarded_total{vm="vm1"}"#, 5_000.0),
+        (r#"qmp_journal_records_total{kind="event"}"#, kept),
+    ]);
+    assert_eq!(get_json(home.path(), "/v1/health").await.0, 200);
+    hub.stop().await.expect("stops");
+}
+
+/// Leaves no room in the journal's queue for an event; returns how many it holds.
+fn fill(hub: &Hub) -> f64 {
+    let appender = hub.journal().appender();
+    let mut kept = 0.0;
+    loop {
+        // Smaller than any event of the VM.
+        let body = Body::Event { name: "F".into(), timestamp: None, data: None };
+        let mut batch = Batch::new();
+        batch.push(&Draft { vm: "f", received: UnixMicros(1), body });
+        if appender.append(&mut batch).is_err() {
+            return kept;
+        }
+        kept += 1.0;
+    }
+}
+
+/// Prometheus' own tool knows the rules for names, and reads the format.
+fn promtool_accepts(text: &str) {
+    let check = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut check = match check {
+        Ok(check) => check,
+        Err(error) if std::env::var_os("CI").is_none() => {
+            eprintln!("not checked: cannot run promtool ({error}); Debian has it in the package prometheus");
+            return;
+        }
+        Err(error) => panic!("cannot run promtool: {error}; install the package prometheus"),
+    };
+    check.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("reads");
+    let done = check.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.is_empty(), "{said}\n{text}");
+}
