@@ -20,9 +20,9 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::render::{Palette, escape};
 use crate::terminal::Terminal;
 
-/// Logs to the standard error, from the moment at which the gate is opened.
-pub fn start(terminal: &Terminal) -> Gate {
-    let filter = EnvFilter::try_from_env("QMP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+/// Logs to the standard error, from the moment at which the gate is opened: what `QMP_LOG` says, or `usually`.
+pub fn start(terminal: &Terminal, usually: &str) -> Gate {
+    let filter = EnvFilter::try_from_env("QMP_LOG").unwrap_or_else(|_| EnvFilter::new(usually));
     let is_journald = std::env::var_os("JOURNAL_STREAM").is_some();
     let lines = if is_journald {
         Lines::Journald

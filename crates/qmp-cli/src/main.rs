@@ -14,11 +14,13 @@ mod commands;
 mod exit;
 mod filter;
 mod hub;
+mod listen;
 mod live;
 mod log_lines;
 mod output;
 mod paths;
 mod render;
+mod signals;
 mod suggest;
 mod target;
 mod terminal;
@@ -51,6 +53,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  qmp serve --demo                                see it at work, without any QEMU
   qmp serve --attach web1=unix:/run/web1.sock     keep a journal of web1
   qmp log --since today                           what happened today
   qmp tail web1                                   what happens now

@@ -1,6 +1,6 @@
 //! `qmp log`: what happened, from the journal.
 
-mod source;
+pub(super) mod source;
 
 use std::path::PathBuf;
 

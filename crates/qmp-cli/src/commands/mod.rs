@@ -30,11 +30,15 @@ macro_rules! commands {
 commands! {
     serve::Serve,
     log::Log,
+    status::Status,
+    why::Why,
     tail::Tail,
     wait::Wait,
     exec::Exec,
     events::Events,
     check::Check,
+    emulate::Emulate,
+    replay::Replay,
     completions::Completions,
     man::Man,
 }

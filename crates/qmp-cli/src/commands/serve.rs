@@ -1,18 +1,21 @@
 //! `qmp serve`: the hub.
 
+mod demo;
+
 use std::path::PathBuf;
 
 use clap::Args;
 use qmp_client::Address;
 use qmp_hub::{CommandLine, ConfigError, ConfigFile, HubConfig};
 use qmp_hub::{Hub, HttpAddress, HubError, VmName};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
 use crate::{log_lines, output};
+use self::demo::Demo;
 use crate::paths::Places;
 use crate::render::Palette;
+use crate::signals::End;
 use crate::terminal::Terminal;
 
 /// Stay with the monitors of VMs and keep a journal of everything that they report
@@ -30,6 +33,11 @@ pub struct Serve {
     #[arg(long, value_name = "NAME=ADDR", value_parser = named_address)]
     attach: Vec<(VmName, Address)>,
 
+    /// Attach N emulated machines to which things happen (3 if it is not said), and show what they report; needs no
+    /// QEMU, and keeps its journal in a temporary file unless --journal is given
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "3", require_equals = true, value_parser = demo::machines)]
+    demo: Option<usize>,
+
     /// The journal's file
     #[arg(long, value_name = "FILE", env = "QMP_JOURNAL", hide_env_values = true)]
     journal: Option<PathBuf>,
@@ -37,10 +45,19 @@ pub struct Serve {
     /// Where to serve HTTP: unix:PATH or tcp:127.0.0.1:PORT; may be given several times
     #[arg(long, value_name = "ADDR", env = "QMP_HUB", hide_env_values = true)]
     http: Vec<HttpAddress>,
+
+    /// For every VM, serve a QMP socket for observers at DIR/NAME.qmp, to any number of clients
+    #[arg(long, value_name = "DIR")]
+    relay: Option<PathBuf>,
+
+    /// Record no findings; the states of the VMs are known all the same
+    #[arg(long)]
+    no_findings: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
+  qmp serve --demo                                                     see it at work, without any QEMU
   qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …      a VM with a monitor for the hub
   qmp serve --attach vm1=unix:/tmp/vm1.sock
   qmp serve --attach web1=/run/web1.sock --attach db1=tcp:127.0.0.1:4444 --journal /var/lib/vms.db
@@ -52,43 +69,59 @@ A monitor serves one client: give the hub one of its own (QEMU takes -qmp severa
 impl Serve {
     /// Serves until it is told to stop.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let config = self.configuration()?;
-        // Held shut until it is said what was started.
-        let gate = log_lines::start(terminal);
+        let demo = self.demo.map(Demo::start).transpose()?;
+        let config = self.configuration(demo.as_ref())?;
+        // Held shut until it is said what was started. A demo shows on the standard output what the log would say.
+        let gate = log_lines::start(terminal, if demo.is_some() { "warn" } else { "info" });
         // Before the hub starts, so that a signal that comes early stops it cleanly, too.
-        let mut stop = Stop::new()?;
+        let mut stop = End::new()?;
         let journal = config.journal.clone();
         let vms = config.attach.clone();
-        let hub = Hub::start(config).await?;
+        let hub = match &demo {
+            Some(demo) => demo.start_hub(config).await?,
+            None => Hub::start(config).await?,
+        };
         if std::env::var_os("JOURNAL_STREAM").is_none() {
-            let start_up = StartUp { journal: &journal, http: hub.http(), vms: &vms };
+            let start_up = StartUp { journal: &journal, http: hub.http(), vms: &vms, is_demo: demo.is_some() };
             let found_unasked = HubArgs::of_environment().client();
             output::note(start_up.text(terminal.stderr_palette(), found_unasked.address()));
         }
         drop(gate);
-        stop.recv().await;
+        let shown = async {
+            match &demo {
+                Some(_) => demo::show(hub.journal(), &vms, terminal).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            () = stop.recv() => Ok(()),
+            shown = shown => shown,
+        };
         tracing::info!("stopping; once more to stop at once");
         tokio::select! {
             stopped = hub.stop() => stopped?,
             () = stop.recv() => return Err(Failure::failed("stopped at once; the last records may be missing")),
         }
         tracing::info!("stopped");
-        Ok(Exit::Done)
+        ended.map(|()| Exit::Done)
     }
 
-    fn configuration(&self) -> Result<HubConfig, Failure> {
+    fn configuration(&self, demo: Option<&Demo>) -> Result<HubConfig, Failure> {
         let file = self.config.as_deref().map(ConfigFile::read).transpose().map_err(|error| wrong(&error))?;
         let places = Places::of_this_user();
         let command_line = CommandLine {
-            attach: self.attach.clone(),
-            journal: self.journal.clone(),
+            attach: self.attach.iter().cloned().chain(demo.map(Demo::attach).unwrap_or_default()).collect(),
+            journal: demo.and_then(Demo::journal).or_else(|| self.journal.clone()),
             http: self.http.clone(),
+            relay: self.relay.clone(),
             default_journal: places.journal(),
             default_http: places.hub(),
         };
-        let config = HubConfig::assemble(file, command_line).map_err(|error| wrong(&error))?;
+        let mut config = HubConfig::assemble(file, command_line).map_err(|error| wrong(&error))?;
+        config.findings &= !self.no_findings;
         if config.attach.is_empty() {
             return Err(Failure::usage("there is no VM to attach")
+                .hint("qmp serve --demo shows it at work with emulated machines")
                 .hint("start one with a monitor: qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …")
                 .hint("and attach it: qmp serve --attach vm1=unix:/tmp/vm1.sock, or [[vm]] in a --config file"));
         }
@@ -124,31 +157,12 @@ impl From<HubError> for Failure {
     }
 }
 
-/// SIGINT and SIGTERM.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::failed(format_args!("cannot take signals: {error}")));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
-    }
-
-    async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
 /// What somebody who starts a hub by hand wants to know.
 struct StartUp<'a> {
     journal: &'a std::path::Path,
     http: &'a [HttpAddress],
     vms: &'a [(VmName, Address)],
+    is_demo: bool,
 }
 
 /// So many VMs are listed; of a fleet, the number says more.
@@ -174,11 +188,15 @@ impl StartUp<'_> {
             _ => String::new(),
         };
         let vm = self.vms.first().map_or("NAME", |(name, _)| name.as_str());
-        let commands = [
+        let mut commands = vec![
             (format!("qmp tail{hub}"), "what happens now"),
             (format!("qmp log{hub}"), "what happened"),
             (format!("qmp exec{hub} {vm} query-status"), "ask or command a VM"),
         ];
+        if self.is_demo {
+            commands.push((format!("qmp exec{hub} {vm} x-guest-panic"), "make its guest panic"));
+            commands.push((format!("qmp wait{hub} {vm} RESET"), "wait until something happens"));
+        }
         let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
         text += "\nNext, in another terminal:\n";
         for (command, what) in commands {
@@ -217,7 +235,7 @@ mod tests {
         let vms = [named_address("web1=unix:/run/web1.sock").unwrap(), named_address("db=tcp:localhost:4444").unwrap()];
         let http = ["unix:/run/h.sock".parse().unwrap(), "tcp:127.0.0.1:80".parse().unwrap()];
         let text = |http: &[HttpAddress], default: &HttpAddress| {
-            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms }.text(Palette::new(false), default)
+            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms, is_demo: false }.text(Palette::new(false), default)
         };
         insta::assert_snapshot!(text(&http, &http[0]), @r##"
 qmp hub 0.1.0

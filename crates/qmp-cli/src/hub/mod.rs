@@ -130,6 +130,16 @@ impl HubClient {
         parse(&lines::whole(response).await?)
     }
 
+    /// Asks for the VMs and all that is known of them in short, as JSON.
+    pub async fn vms_json(&self) -> Result<Vec<Box<RawValue>>, HubError> {
+        self.get_json("/v1/vms").await
+    }
+
+    /// Asks for all that is known of one VM, as JSON.
+    pub async fn vm_json(&self, name: &str) -> Result<Box<RawValue>, HubError> {
+        self.get_json(&format!("/v1/vms/{}", request::encoded(name))).await
+    }
+
     async fn get_json<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, HubError> {
         let response = request::send(&self.address, Method::GET, path, None).await?;
         parse(&lines::whole(response).await?)

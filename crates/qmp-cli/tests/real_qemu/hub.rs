@@ -67,7 +67,7 @@ impl Place {
 
     /// Starts `qmp serve` and waits until it is attached.
     pub(crate) fn serve(&self, attach: &[(&str, &str)]) -> Hub {
-        let mut command = self.qmp(&["serve"]);
+        let mut command = self.qmp(&["serve", "--no-findings"]);
         for (name, address) in attach {
             command.args(["--attach", &format!("{name}={address}")]);
         }
@@ -80,7 +80,7 @@ impl Place {
 
     /// As [`serve`](Self::serve), with one VM, and with what the hub says on its standard error.
     pub(crate) fn serve_and_hear(&self, name: &str, address: &str) -> (Hub, Said) {
-        let mut command = self.qmp(&["serve", "--attach", &format!("{name}={address}")]);
+        let mut command = self.qmp(&["serve", "--no-findings", "--attach", &format!("{name}={address}")]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("qmp serve starts");
         let said = Said(lines(child.stderr.take().expect("it is piped")));
         let hub = Hub { child };

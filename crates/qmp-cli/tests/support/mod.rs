@@ -247,7 +247,14 @@ impl World {
 
 /// A hub that has attached `web1`, and has that in its journal.
 pub fn start_hub(home: &Path, address: &str) -> Running {
-    let hub = Running::start(home, &["serve", "--attach", &format!("web1={address}")]);
+    // Most tests count records.
+    start_hub_with(home, address, &["--no-findings"])
+}
+
+/// The same with more arguments.
+pub fn start_hub_with(home: &Path, address: &str, more: &[&str]) -> Running {
+    let attach = format!("web1={address}");
+    let hub = Running::start(home, &[&["serve", "--attach", &attach], more].concat());
     hub.wait_for("web1: attached");
     // A reply is released when what came before it is committed.
     let asked = run(home, &["exec", "web1", "query-status"]);

@@ -15,7 +15,7 @@ use crate::paths::Places;
 const BATCH_MAX_RECORDS: usize = 1_024;
 
 /// A place to read from.
-pub(super) enum Source {
+pub(in crate::commands) enum Source {
     File(Reader),
     Hub(HubClient),
 }
@@ -24,7 +24,7 @@ pub(super) enum Source {
 ///
 /// A hub that was named and does not answer is an error: the file of another hub would tell another story. Not so
 /// where the environment names both the hub and its file.
-pub(super) async fn choose(journal: Option<&Path>, hub: &HubArgs) -> Result<Source, Failure> {
+pub(in crate::commands) async fn choose(journal: Option<&Path>, hub: &HubArgs) -> Result<Source, Failure> {
     if let Some(path) = journal {
         return Ok(Source::File(Reader::open(path)?));
     }

@@ -1,0 +1,157 @@
+//! `qmp replay`: a recording as a live monitor.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use qmp_client::Address;
+use qmp_hub::journal::{Globs, Query, Reader};
+use qmp_machine::replay::{Recording, RecordingError, Replay as Tape};
+use qmp_machine::script::release;
+use qmp_wire::{Offset, Record};
+
+use crate::exit::{Exit, Failure};
+use crate::listen;
+use crate::output;
+use crate::signals::End;
+use crate::terminal::Terminal;
+
+/// Replay a recording as a live monitor
+///
+/// Begins when the first client has negotiated: the recorded greeting, then the events byte for byte, at the distance
+/// from each other at which they came. Commands are answered as they were, where that is known, and else with
+/// CommandNotFound. Where the recorded monitor closed the connection, the client has to come again to see the rest.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Replay {
+    /// A capture of what a monitor said, or what qmp log --json printed; - is the standard input
+    #[arg(value_name = "FILE", required_unless_present = "journal", conflicts_with = "journal")]
+    file: Option<PathBuf>,
+
+    /// A journal's file
+    #[arg(long, value_name = "FILE", requires = "vm")]
+    journal: Option<PathBuf>,
+
+    /// The VM, where the recording is of several
+    #[arg(long, value_name = "NAME")]
+    vm: Option<String>,
+
+    /// Where to listen: unix:PATH or tcp:HOST:PORT
+    #[arg(long, value_name = "ADDR")]
+    listen: Address,
+
+    /// How many times as fast; 0 is as fast as the client reads
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = factor)]
+    speed: f64,
+
+    /// The release to claim where the greeting is not in the recording
+    #[arg(long, value_name = "RELEASE", value_parser = release)]
+    release: Option<(u32, u32, u32)>,
+
+    /// Go on answering commands after the last event, until it is interrupted
+    #[arg(long)]
+    stay: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qmp replay web1.qmp --listen /tmp/replay.sock
+  qmp log --vm web1 --since today --json | qmp replay - --listen /tmp/replay.sock --speed 60
+  qmp replay --journal /var/lib/qmp-events/journal.db --vm web1 --listen tcp:127.0.0.1:4444 --speed 0
+  qmp tail /tmp/replay.sock --exit                       in another terminal";
+
+impl Replay {
+    /// Replays to the end, or until it is interrupted.
+    pub async fn run(self, _: &Terminal) -> Result<Exit, Failure> {
+        let recording = self.recording()?;
+        let listener = listen::listen(&self.listen).map_err(|error| listen::failure(&self.listen, &error))?;
+        // Before it says that it can be ended.
+        let mut end = End::new()?;
+        output::note(self.start_up(&recording));
+        let mut tape = Tape::new(recording).speed(self.speed).stay(self.stay);
+        if let Some(release) = self.release {
+            tape = tape.release(release);
+        }
+        let replaying = tape.start(listener).map_err(Failure::failed)?;
+        let stop = replaying.stopper();
+        let mut ended = tokio::task::spawn_blocking(move || replaying.wait());
+        let ended = tokio::select! {
+            ended = &mut ended => ended,
+            () = end.recv() => {
+                stop();
+                // The socket goes with it.
+                ended.await
+            }
+        };
+        match ended {
+            Ok(Ok(())) => Ok(Exit::Done),
+            Ok(Err(error)) => Err(Failure::failed(error)),
+            Err(error) => Err(Failure::failed(error)),
+        }
+    }
+
+    fn recording(&self) -> Result<Recording, Failure> {
+        let vm = self.vm.as_deref();
+        if let (Some(journal), Some(vm)) = (&self.journal, vm) {
+            return Recording::from_records(records(journal, vm)?, Some(vm))
+                .map_err(|error| wrong(&journal.display().to_string(), &error));
+        }
+        let path = self.file.as_deref().unwrap_or(Path::new("-"));
+        let mut bytes = Vec::new();
+        let read = match path.to_str() {
+            Some("-") => std::io::stdin().read_to_end(&mut bytes).map(drop),
+            _ => std::fs::read(path).map(|read| bytes = read),
+        };
+        let name = path.display().to_string();
+        read.map_err(|error| Failure::usage(format_args!("cannot read {name}: {error}")))?;
+        Recording::read(&bytes, vm).map_err(|error| wrong(&name, &error))
+    }
+
+    fn start_up(&self, recording: &Recording) -> String {
+        let (events, times) = (recording.events(), recording.connections());
+        let connections = if times == 1 { String::new() } else { format!(" on {times} connections") };
+        format!(
+            "{events} events{connections}; waiting for a client at {}\n\nNext, in another terminal:\n  qmp tail {} --exit",
+            self.listen, self.listen
+        )
+    }
+}
+
+/// What the journal has of a VM, findings left out.
+fn records(journal: &Path, vm: &str) -> Result<Vec<Record<'static>>, Failure> {
+    let reader = Reader::open(journal)?;
+    let known = reader.vms()?;
+    if !known.iter().any(|known| *known.vm == *vm) {
+        let names: Vec<&str> = known.iter().map(|known| &*known.vm).collect();
+        return Err(Failure::usage(format_args!("{} has no VM {vm}", journal.display()))
+            .hint(format_args!("it has {}", names.join(", "))));
+    }
+    let vm = Globs::parse([vm]).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
+    let mut cursor = reader.cursor(Query { vm, ..Query::default() }, Offset(0));
+    let mut records = Vec::new();
+    loop {
+        let batch = cursor.next_batch(10_000)?;
+        if batch.is_empty() {
+            return Ok(records);
+        }
+        records.extend(batch);
+    }
+}
+
+fn wrong(name: &str, error: &RecordingError) -> Failure {
+    let failure = Failure::usage(format_args!("{name}: {error}"));
+    match error {
+        RecordingError::Several { .. } => failure.hint("--vm NAME says it"),
+        RecordingError::Broken { .. } | RecordingError::Empty => {
+            failure.hint("a recording is what the monitor said, one JSON value after another, or what qmp log --json printed")
+        }
+        _ => failure,
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if factor >= 0.0 && factor.is_finite() => Ok(factor),
+        _ => Err("expected a number; 2 is twice as fast, 0 as fast as the client reads".into()),
+    }
+}

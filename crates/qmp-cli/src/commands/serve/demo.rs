@@ -1,0 +1,149 @@
+//! `qmp serve --demo`: a hub with emulated machines that live through the scripts of the program.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use qmp_client::Address;
+use qmp_hub::journal::{Journal, Query};
+use qmp_hub::{HttpAddress, Hub, HubConfig, HubError, VmName};
+use qmp_machine::MachineConfig;
+use qmp_machine::script::{Emulation, EmulationConfig, ready};
+use qmp_wire::Offset;
+use tempfile::TempDir;
+
+use crate::commands::emulate;
+use crate::exit::Failure;
+use crate::output::{Format, Output};
+use crate::render::Renderer;
+use crate::terminal::Terminal;
+
+/// A machine for each script, and what it is called. More machines than these begin anew, with other seeds.
+const CAST: [(&str, &str); 9] = [
+    ("web1", "day"),
+    ("db1", "io-errors"),
+    ("build1", "watchdog-loop"),
+    ("mail1", "migration"),
+    ("desktop1", "unplug-race"),
+    ("router1", "reboot-loop"),
+    ("test1", "panic"),
+    ("backup1", "jobs"),
+    ("desktop2", "console"),
+];
+
+/// More machines than this show nothing more, and each of them has a few threads.
+const MACHINES_MAX: usize = 100;
+
+/// Machines, and the directory of their sockets.
+#[derive(Debug)]
+pub struct Demo {
+    // The machines go before the directory of their sockets.
+    machines: Vec<(VmName, Address, Emulation)>,
+    directory: TempDir,
+}
+
+/// Reads the number of machines.
+pub fn machines(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(machines @ 1..=MACHINES_MAX) => Ok(machines),
+        _ => Err(format!("expected a number of machines, 1 to {MACHINES_MAX}")),
+    }
+}
+
+impl Demo {
+    /// Starts so many machines.
+    pub fn start(machines: usize) -> Result<Self, Failure> {
+        let directory = tempfile::Builder::new().prefix("qmp-demo-").tempdir().map_err(|error| {
+            Failure::failed(format_args!("cannot make a directory for the demo: {error}"))
+        })?;
+        let mut demo = Self { machines: Vec::new(), directory };
+        for number in 0..machines {
+            demo.add(number)?;
+        }
+        Ok(demo)
+    }
+
+    fn add(&mut self, number: usize) -> Result<(), Failure> {
+        let (name, script) = CAST[number % CAST.len()];
+        let round = number / CAST.len();
+        let name = if round == 0 { name.to_owned() } else { format!("{name}-{}", round + 1) };
+        let path = self.directory.path().join(format!("{name}.sock"));
+        let address = Address::Unix { path, listen: false };
+        let machine = MachineConfig {
+            name: Some(name.as_str().into()),
+            uuid: format!("00000000-0000-4000-8000-{:012}", number + 1).into(),
+            ..MachineConfig::default()
+        };
+        let config = EmulationConfig {
+            script: ready::find(script).map(ready::Ready::script),
+            seed: Some(u64::try_from(number).unwrap_or(0)),
+            ..EmulationConfig::new(machine)
+        };
+        let emulation = emulate::start(config, &address, Some(&name))?;
+        let name = name.parse().map_err(|error| Failure::failed(format_args!("{error}")))?;
+        self.machines.push((name, address, emulation));
+        Ok(())
+    }
+
+    /// The machines, for the hub.
+    pub fn attach(&self) -> Vec<(VmName, Address)> {
+        self.machines.iter().map(|(name, address, _)| (name.clone(), address.clone())).collect()
+    }
+
+    /// The demo's own journal, unless the command line names one: what the environment says is for the real one.
+    pub fn journal(&self) -> Option<PathBuf> {
+        let is_named = std::env::args_os().any(|argument| names_journal(&argument));
+        (!is_named).then(|| self.directory.path().join("journal.db"))
+    }
+
+    /// Starts the hub; where another one serves already, or none may, at an address of its own.
+    pub async fn start_hub(&self, config: HubConfig) -> Result<Hub, HubError> {
+        match Hub::start(config.clone()).await {
+            Err(HubError::Listen(_)) => {
+                let http = HttpAddress::Unix(self.directory.path().join("hub.sock"));
+                Hub::start(HubConfig { http: vec![http], ..config }).await
+            }
+            started => started,
+        }
+    }
+}
+
+fn names_journal(argument: &OsStr) -> bool {
+    argument.to_str().is_some_and(|argument| argument == "--journal" || argument.starts_with("--journal="))
+}
+
+/// Shows on the standard output what the journal gets, for ever.
+pub async fn show(journal: &Journal, vms: &[(VmName, Address)], terminal: &Terminal) -> Result<(), Failure> {
+    let mut output = Output::new(Format::default().renderer(terminal));
+    if let Renderer::Human(human) = output.renderer() {
+        vms.iter().for_each(|(name, _)| human.expect_vm(name.as_str()));
+    }
+    let mut cursor = journal.reader().cursor(Query::default(), Offset(0));
+    loop {
+        for record in cursor.next_batch(1000)? {
+            output.record(&record)?;
+        }
+        output.flush()?;
+        cursor.wait().await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_machine_of_the_cast_has_a_script_and_a_good_name() {
+        for (name, script) in CAST {
+            assert!(name.parse::<VmName>().is_ok(), "{name}");
+            assert!(ready::find(script).is_some(), "{script}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_machines_is_bounded() {
+        let cases = [("1", Some(1)), ("100", Some(100)), ("0", None), ("101", None), ("x", None), ("", None)];
+        for (text, expected) in cases {
+            assert_eq!(machines(text).ok(), expected, "{text}");
+        }
+    }
+}

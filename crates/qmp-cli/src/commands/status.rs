@@ -1,0 +1,151 @@
+//! `qmp status`: how the VMs of the hub stand.
+
+mod page;
+mod table;
+
+use clap::Args;
+use qmp_wire::UnixMicros;
+use serde::Deserialize;
+
+use crate::exit::{Exit, Failure};
+use crate::hub::{HubArgs, HubError};
+use crate::output::{self, Format};
+use crate::terminal::Terminal;
+
+/// Show how the VMs of the hub stand: run state, since when, why, epoch, last event
+///
+/// With a NAME, all that is known about that VM: also its jobs, its migration, and its last events. A run state
+/// with a question mark is the last that is known of a VM whose monitor is not attached.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Status {
+    /// One VM
+    name: Option<String>,
+
+    #[command(flatten)]
+    format: Format,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qmp status
+  qmp status web1
+  qmp status --json | jq -r 'select(.run_state == \"io-error\") | .vm'";
+
+/// What the hub says about a VM.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Vm {
+    vm: String,
+    address: String,
+    state: String,
+    since: String,
+    error: Option<String>,
+    epoch: Option<u32>,
+    run_state: Option<String>,
+    run_since: Option<String>,
+    why: Option<Why>,
+    last_event: Option<Event>,
+    #[serde(default)]
+    last_events: Vec<Event>,
+    qemu: Option<String>,
+    name: Option<String>,
+    uuid: Option<String>,
+    #[serde(default)]
+    jobs: Vec<Running>,
+    migration: Option<Running>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Why {
+    summary: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Event {
+    event: String,
+    received: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Running {
+    id: Option<String>,
+    #[serde(rename = "type")]
+    ty: Option<String>,
+    status: String,
+    since: String,
+}
+
+impl Status {
+    /// Prints what the hub knows.
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        let client = self.hub.client();
+        let found = match &self.name {
+            Some(name) => vec![client.vm_json(name).await?],
+            None => client.vms_json().await?,
+        };
+        if self.format.json || !terminal.stdout_is_terminal() {
+            let lines: String = found.iter().map(|vm| format!("{}\n", vm.get())).collect();
+            output::print(&lines)?;
+            return Ok(Exit::Done);
+        }
+        let read = |vm: &serde_json::value::RawValue| {
+            serde_json::from_str::<Vm>(vm.get()).map_err(|error| HubError::NotAHub {
+                what: format!("it sent a VM that cannot be read: {error}"),
+            })
+        };
+        let vms = found.iter().map(|vm| read(vm)).collect::<Result<Vec<_>, _>>()?;
+        let (palette, zone) = (terminal.stdout_palette(), self.format.zone(terminal));
+        let text = match (&self.name, vms.as_slice()) {
+            (Some(_), [vm]) => page::page(vm, palette, &zone),
+            (_, []) => "the hub has no VM\n".to_owned(),
+            (_, vms) => table::table(vms, palette, &zone),
+        };
+        output::print(&text)?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Vm {
+    /// The run state in a word; with a question mark where it may have changed since.
+    fn run_state(&self) -> String {
+        match (self.run_state.as_deref(), self.state.as_str()) {
+            (None, state) => state.to_owned(),
+            (Some(state @ ("ended" | "gone")), _) | (Some(state), "attached") => state.to_owned(),
+            (Some(state), _) => format!("{state}?"),
+        }
+    }
+
+    fn why(&self) -> &str {
+        let why = self.why.as_ref().map(|why| why.summary.as_str());
+        why.or(self.error.as_deref()).unwrap_or_default()
+    }
+}
+
+/// A moment that the hub wrote, in local time; as it was written if it is none.
+fn local(text: &str, zone: &jiff::tz::TimeZone) -> String {
+    match text.parse::<UnixMicros>() {
+        Ok(moment) => crate::time::write::local(moment, zone),
+        Err(_) => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+fn examples() -> Vec<Vm> {
+    let lines = [
+        r#"{"vm": "web1", "address": "unix:/run/web1.sock", "state": "attached", "since": "2026-01-02T03:00:00.000000Z",
+            "epoch": 3, "run_state": "io-error", "run_since": "2026-01-02T03:04:05.678901Z", "qemu": "7.2.22", "name": "web-1",
+            "why": {"cause": "io-error", "by": "qemu", "summary": "A write to disk d0 failed (No space left), and QEMU paused it.", "causes": [[3, 8], [3, 9]]},
+            "last_event": {"event": "STOP", "epoch": 3, "seq": 9, "received": "2026-01-02T03:04:05.678901Z"},
+            "last_events": [{"event": "BLOCK_IO_ERROR", "epoch": 3, "seq": 8, "received": "2026-01-02T03:04:05.678900Z"}, {"event": "STOP", "epoch": 3, "seq": 9, "received": "2026-01-02T03:04:05.678901Z"}],
+            "jobs": [{"id": "mirror0", "type": "mirror", "status": "ready", "since": "2026-01-02T02:00:00.000000Z"}],
+            "migration": {"type": "outgoing", "status": "active", "since": "2026-01-02T03:04:00.000000Z"}}"#,
+        r#"{"vm": "db", "address": "tcp:127.0.0.1:4444", "state": "detached", "since": "2026-01-02T03:00:00.000000Z", "error": "connection refused",
+            "epoch": 1, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
+        r#"{"vm": "new", "address": "unix:/run/new.sock", "state": "connecting", "since": "2026-01-02T03:00:00.000000Z", "error": "no such file\u001b[2J",
+            "epoch": null, "run_state": null, "run_since": null, "why": null, "last_event": null}"#,
+    ];
+    lines.iter().map(|line| serde_json::from_str(line).expect("a VM")).collect()
+}

@@ -1,0 +1,72 @@
+//! One VM, with all that is known.
+
+use jiff::tz::TimeZone;
+
+use super::{Running, Vm, local};
+use crate::render::{Palette, escape};
+
+/// The page of one VM.
+pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    let since = vm.run_since.as_deref().map(|since| format!(" since {}", local(since, zone)));
+    lines.push(("state", vm.run_state() + &since.unwrap_or_default()));
+    if !vm.why().is_empty() {
+        lines.push(("why", vm.why().to_owned()));
+    }
+    let epoch = vm.epoch.map_or_else(String::new, |epoch| format!(", epoch {epoch}"));
+    lines.push(("monitor", format!("{}{epoch}, since {}", vm.state, local(&vm.since, zone))));
+    lines.push(("", vm.address.clone()));
+    if let Some(error) = vm.error.as_ref().filter(|error| *error != vm.why()) {
+        lines.push(("", error.clone()));
+    }
+    let about = [("QEMU", &vm.qemu), ("name", &vm.name), ("UUID", &vm.uuid)];
+    lines.extend(about.into_iter().filter_map(|(label, value)| Some((label, value.clone()?))));
+    lines.extend(vm.jobs.iter().map(|job| ("job", running(job, zone))));
+    lines.extend(vm.migration.iter().map(|migration| ("migration", running(migration, zone))));
+    for (index, last) in vm.last_events.iter().rev().enumerate() {
+        let label = if index == 0 { "events" } else { "" };
+        lines.push((label, format!("{}  {}", local(&last.received, zone), last.event)));
+    }
+    let mut text = format!("{}\n", palette.paint(palette.vm(&vm.vm), escape::text(&vm.vm)));
+    for (label, value) in lines {
+        text += &format!("  {:9}  {}\n", palette.dim(label), escape::text(&value));
+    }
+    text
+}
+
+fn running(running: &Running, zone: &TimeZone) -> String {
+    let words = [running.id.as_deref(), running.ty.as_deref()];
+    let what: Vec<&str> = words.into_iter().flatten().collect();
+    format!("{}: {} since {}", what.join(" "), running.status, local(&running.since, zone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_one_vm() {
+        let vms = super::super::examples();
+        let page = |index: usize| page(&vms[index], Palette::new(false), &TimeZone::UTC);
+        insta::assert_snapshot!(page(0), @r"
+        web1
+          state      io-error since 2026-01-02 03:04:05.678
+          why        A write to disk d0 failed (No space left), and QEMU paused it.
+          monitor    attached, epoch 3, since 2026-01-02 03:00:00.000
+                     unix:/run/web1.sock
+          QEMU       7.2.22
+          name       web-1
+          job        mirror0 mirror: ready since 2026-01-02 02:00:00.000
+          migration  outgoing: active since 2026-01-02 03:04:00.000
+          events     2026-01-02 03:04:05.678  STOP
+                     2026-01-02 03:04:05.678  BLOCK_IO_ERROR
+        ");
+        insta::assert_snapshot!(page(2), @r"
+        new
+          state      connecting
+          why        no such file\u001b[2J
+          monitor    connecting, since 2026-01-02 03:00:00.000
+                     unix:/run/new.sock
+        ");
+    }
+}

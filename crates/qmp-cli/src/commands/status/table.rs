@@ -1,0 +1,59 @@
+//! All VMs, one a line.
+
+use jiff::tz::TimeZone;
+
+use super::{Vm, local};
+use crate::render::{Palette, escape};
+
+const HEADS: [&str; 5] = ["VM", "RUN STATE", "SINCE", "EPOCH", "LAST EVENT"];
+
+/// The table. Why a VM stands so is last: it is the longest.
+pub(super) fn table(vms: &[Vm], palette: Palette, zone: &TimeZone) -> String {
+    let rows: Vec<[String; 5]> = vms.iter().map(|vm| row(vm, zone)).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([HEADS[column].len()]).max().unwrap_or(0)
+    };
+    let widths: [usize; 5] = std::array::from_fn(width);
+    let mut text = String::new();
+    for (head, width) in HEADS.iter().zip(widths) {
+        text += &format!("{:width$}  ", palette.dim(head));
+    }
+    text += &format!("{}\n", palette.dim("WHY"));
+    for (vm, row) in vms.iter().zip(&rows) {
+        let styles = [palette.vm(&vm.vm), anstyle::Style::new().bold()];
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let style = styles.get(column).copied().unwrap_or_default();
+            text += &format!("{:width$}  ", palette.paint(style, cell));
+        }
+        text += &format!("{}\n", escape::text(vm.why()));
+    }
+    text
+}
+
+fn row(vm: &Vm, zone: &TimeZone) -> [String; 5] {
+    let dash = || "–".to_owned();
+    [
+        escape::text(&vm.vm).into_owned(),
+        escape::text(&vm.run_state()).into_owned(),
+        local(vm.run_since.as_deref().unwrap_or(&vm.since), zone),
+        vm.epoch.map_or_else(dash, |epoch| epoch.to_string()),
+        vm.last_event.as_ref().map_or_else(dash, |last| escape::text(&last.event).into_owned()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_vms() {
+        let text = table(&super::super::examples(), Palette::new(false), &TimeZone::UTC);
+        insta::assert_snapshot!(text, @r"
+        VM    RUN STATE   SINCE                    EPOCH  LAST EVENT  WHY
+        web1  io-error    2026-01-02 03:04:05.678  3      STOP        A write to disk d0 failed (No space left), and QEMU paused it.
+        db    running?    2026-01-01 00:00:00.000  1      –           It ran when this epoch began.
+        new   connecting  2026-01-02 03:00:00.000  –      –           no such file\u001b[2J
+        ");
+    }
+}

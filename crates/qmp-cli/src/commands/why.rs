@@ -1,0 +1,235 @@
+//! `qmp why`: why a VM stands as it does, and the records that tell it.
+
+mod asked;
+mod story;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use qmp_events::EventKind;
+use qmp_hub::state::VmState;
+use qmp_wire::{Record, UnixMicros};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use self::asked::Asked;
+use super::log::source;
+use crate::exit::{Exit, Failure};
+use crate::hub::HubArgs;
+use crate::output::{self, Format};
+use crate::render::{Palette, Renderer, escape};
+use crate::terminal::Terminal;
+use crate::time::write;
+
+/// Say why a VM stopped, was reset, or ended, with the records that tell it
+///
+/// The answer comes from the journal: through the hub when one answers, and else from its file; with --journal
+/// always from that file, whether a hub recorded findings or not.
+///
+/// TIME is written as for qmp log: 2h, yesterday, 15:04, "2026-01-02 15:04", 2026-01-02T15:04:05Z.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Why {
+    /// The name of a VM
+    vm: String,
+
+    /// How it stood at this time
+    #[arg(long, value_name = "TIME", conflicts_with = "epoch")]
+    at: Option<String>,
+
+    /// How it stood at the end of this epoch
+    #[arg(long, value_name = "N")]
+    epoch: Option<u32>,
+
+    /// Read this file and ask no hub, whether one writes it or not
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+
+    #[command(flatten)]
+    format: Format,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qmp why web1                      why it is paused, gone, or running
+  qmp why web1 --at 03:12           how it stood in the night
+  qmp why web1 --epoch 4            how the fourth span of certainty ended
+  qmp why web1 --journal backup.db  from a copy of the journal
+  qmp why web1 --json | jq -r .why.cause";
+
+impl Why {
+    /// Prints the answer.
+    pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        let asked = Asked::read(self.at.as_deref(), self.epoch, terminal)?;
+        if self.vm.contains(['*', '?', '[', '{']) {
+            return Err(Failure::usage(format_args!(
+                "qmp why is about one VM, and {} is a pattern",
+                self.vm
+            )));
+        }
+        let source = source::choose(self.journal.as_deref(), &self.hub).await?;
+        let answer = story::answer(&source, &self.vm, asked).await?;
+        let text = match self.format.renderer(terminal) {
+            Renderer::Human(_) => {
+                answer.text(&self.vm, terminal.stdout_palette(), self.format.zone(terminal))
+            }
+            _ => answer.json(&self.vm),
+        };
+        output::print(&text)?;
+        Ok(Exit::Done)
+    }
+}
+
+/// How a VM stood, and the records that tell why.
+struct Answer {
+    state: VmState,
+    evidence: Vec<Record<'static>>,
+}
+
+impl Answer {
+    fn text(&self, vm: &str, palette: Palette, zone: TimeZone) -> String {
+        let vm = escape::text(vm);
+        let state = self.state.run_state.as_deref().unwrap_or("not known");
+        let since = self.state.run_since.map(|at| format!(" since {}", write::local(at, &zone)));
+        let mut text =
+            format!("{} · {}{}\n", palette.bold(&vm), escape::text(state), since.unwrap_or_default());
+        match &self.state.why {
+            Some(why) => text += &format!("{}\n", escape::text(&why.summary)),
+            None => text += "Nothing in the journal tells why.\n",
+        }
+        if let Some(doubt) = self.doubt() {
+            text += &format!("{}\n", palette.dim(escape::text(&doubt)));
+        }
+        let mut lines = Vec::new();
+        let mut renderer = Renderer::human(palette, zone);
+        self.evidence.iter().for_each(|record| renderer.record(record, &mut lines));
+        if !lines.is_empty() {
+            text.push('\n');
+            text += &String::from_utf8_lossy(&lines);
+        }
+        if let Some(advice) = self.advice() {
+            text += &format!("\n{}\n", palette.dim(advice));
+        }
+        text
+    }
+
+    fn json(&self, vm: &str) -> String {
+        let evidence: Vec<Box<RawValue>> = self
+            .evidence
+            .iter()
+            .filter_map(|record| {
+                let mut line = Vec::new();
+                record.write_json(&mut line);
+                RawValue::from_string(String::from_utf8(line).ok()?).ok()
+            })
+            .collect();
+        #[derive(serde::Serialize)]
+        struct Line<'a> {
+            vm: &'a str,
+            #[serde(flatten)]
+            state: &'a VmState,
+            evidence: Vec<Box<RawValue>>,
+        }
+        let line = Line { vm, state: &self.state, evidence };
+        // Names, numbers and raw JSON: there is nothing that could not be written.
+        serde_json::to_string(&line).unwrap_or_else(|_| json!({"vm": vm}).to_string()) + "\n"
+    }
+
+    /// What is not certain about the answer.
+    fn doubt(&self) -> Option<String> {
+        let detached = self.state.detached.as_ref()?;
+        let is_end = matches!(self.state.run_state.as_deref(), Some("ended" | "gone"));
+        (!is_end).then(|| {
+            let epoch = self.state.epoch.map_or(0, |epoch| epoch.0);
+            format!("That is the last that is known: epoch {epoch} ended ({}).", detached.reason)
+        })
+    }
+
+    /// Where to read on about the event that tells most.
+    fn advice(&self) -> Option<String> {
+        let name = self.evidence.iter().find_map(|record| match &record.body {
+            qmp_wire::Body::Event { name, .. } => EventKind::from_name(name).map(EventKind::name),
+            _ => None,
+        })?;
+        Some(format!("qmp events {name} tells more about that event."))
+    }
+}
+
+/// Whether a record was received by that moment.
+fn received_by(record: &Record<'_>, moment: Option<UnixMicros>) -> bool {
+    moment.is_none_or(|moment| record.received <= moment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qmp_hub::findings::Correlators;
+    use qmp_wire::{Body, DetachReason, Epoch, Offset, Seq, Timestamp};
+
+    /// A VM that stops for an I/O error, and what becomes of the epoch then.
+    fn answer(reason: Option<DetachReason>) -> Answer {
+        let event = |name: &'static str, data: Option<&'static str>| Body::Event {
+            name: name.into(),
+            timestamp: Timestamp::from_wire(1_767_323_045, 678_000).expect("a time"),
+            data: data.map(Into::into),
+        };
+        let snapshot = r#"{"query-status": {"status": "running", "running": true}}"#;
+        let io_error = r#"{"device": "d0\u001b[2J", "operation": "read", "action": "stop", "reason": "I/O"}"#;
+        let bodies = [
+            Some(Body::Attached { snapshot: snapshot.into() }),
+            Some(event("BLOCK_IO_ERROR", Some(io_error))),
+            Some(event("STOP", None)),
+            reason.map(|reason| Body::Detached { reason, detail: None }),
+        ];
+        let mut correlators = Correlators::new();
+        let records: Vec<Record<'static>> = (0..)
+            .zip(bodies.into_iter().flatten())
+            .map(|(seq, body)| Record {
+                offset: Some(Offset(seq + 1)),
+                vm: "web1".into(),
+                epoch: Epoch(1),
+                seq: Seq(seq),
+                received: UnixMicros(1_767_323_045_679_000),
+                body,
+            })
+            .collect();
+        records.iter().for_each(|record| correlators.record(record, &mut Vec::new()));
+        let state = correlators.state("web1").expect("it is known");
+        Answer { state, evidence: records[1..3].to_vec() }
+    }
+
+    #[test]
+    fn an_answer_with_its_evidence() {
+        let text = |reason| answer(reason).text("web1", Palette::new(false), TimeZone::UTC);
+        insta::assert_snapshot!(text(None), @r#"
+        web1 · io-error since 2026-01-02 03:04:05.679
+        A read from disk d0\u001b[2J failed (I/O), and QEMU paused it until `cont`, which tries again.
+
+        2026-01-02 03:04:05.678  web1    BLOCK_IO_ERROR       device="d0\u001b[2J" operation=read action=stop reason=I/O
+        2026-01-02 03:04:05.678  web1    STOP
+
+        qmp events BLOCK_IO_ERROR tells more about that event.
+        "#);
+        let doubt = text(Some(DetachReason::HubStopped));
+        assert!(
+            doubt.contains("\nThat is the last that is known: epoch 1 ended (hub stopped).\n"),
+            "{doubt}"
+        );
+    }
+
+    #[test]
+    fn an_answer_for_programs_is_one_line() {
+        let line = answer(None).json("web1");
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert!(line.ends_with("}\n") && line.matches('\n').count() == 1, "{line}");
+        assert_eq!((&value["vm"], &value["why"]["cause"]), (&"web1".into(), &"io-error".into()));
+        assert_eq!(
+            (&value["why"]["causes"], &value["evidence"][1]["event"]),
+            (&json!([[1, 1], [1, 2]]), &"STOP".into())
+        );
+    }
+}

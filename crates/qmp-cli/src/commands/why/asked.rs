@@ -1,0 +1,72 @@
+//! For which moment an answer is wanted.
+
+use qmp_wire::{Epoch, UnixMicros};
+
+use crate::exit::Failure;
+use crate::terminal::Terminal;
+use crate::time::parse::{self, When};
+
+/// A moment in the life of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The present one.
+    Now(UnixMicros),
+    At(UnixMicros),
+    EndOf(Epoch),
+}
+
+impl Asked {
+    /// Reads the arguments.
+    pub(super) fn read(at: Option<&str>, epoch: Option<u32>, terminal: &Terminal) -> Result<Self, Failure> {
+        let now = terminal.now();
+        match (at, epoch) {
+            (_, Some(epoch)) => Ok(Self::EndOf(Epoch(epoch))),
+            (Some(text), None) => match parse::parse(text, &now) {
+                Ok(When::At(moment)) => Ok(Self::At(moment)),
+                Ok(When::After(_)) => Err(Failure::usage("--at: expected a time, found an offset")
+                    .hint("the epoch of a record stands in qmp log --json; ask with --epoch N")),
+                Err(error) => Err(Failure::usage(format_args!("--at: {error}"))),
+            },
+            (None, None) => Ok(Self::Now(UnixMicros(now.timestamp().as_microsecond()))),
+        }
+    }
+
+    /// Up to when records count.
+    pub(super) fn until(self) -> Option<UnixMicros> {
+        match self {
+            Self::Now(_) | Self::EndOf(_) => None,
+            Self::At(moment) => Some(moment),
+        }
+    }
+
+    /// By which moment what has not come will not come.
+    pub(super) fn overdue(self) -> Option<UnixMicros> {
+        match self {
+            Self::Now(moment) | Self::At(moment) => Some(moment),
+            Self::EndOf(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::ColorWhen;
+
+    #[test]
+    fn reads_moments_and_refuses_offsets() {
+        let terminal = Terminal::detect(ColorWhen::Never);
+        let read = |at, epoch| Asked::read(at, epoch, &terminal).map_err(|failure| failure.to_string());
+        assert_eq!(
+            read(Some("2026-01-02T03:04:05Z"), None),
+            Ok(Asked::At(UnixMicros(1_767_323_045_000_000)))
+        );
+        assert_eq!(read(None, Some(4)), Ok(Asked::EndOf(Epoch(4))));
+        assert!(matches!(read(None, None), Ok(Asked::Now(now)) if now.0 > 1_767_323_045_000_000));
+        let cases = [("41", "expected a time, found an offset"), ("soon", "--at: expected a time")];
+        for (at, expected) in cases {
+            let refusal = read(Some(at), None).expect_err(at);
+            assert!(refusal.contains(expected), "{at}: {refusal}");
+        }
+    }
+}

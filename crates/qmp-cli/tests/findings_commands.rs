@@ -1,0 +1,104 @@
+//! `status`, `why`, and findings in `log`.
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::Value;
+use support::{FakeQmp, Ran, Running, directory, run, start_hub_with};
+
+/// A hub with a VM that was stopped, resumed, and ended by `quit`, and the finding about that end.
+fn ended(home: &Path) -> Running {
+    let vm = FakeQmp::start(home.join("web1.sock"));
+    let hub = start_hub_with(home, &vm.address(), &[]);
+    for command in ["stop", "cont", "quit"] {
+        assert_eq!(run(home, &["exec", "web1", command]).code, Some(0), "{command}");
+    }
+    let waited = run(home, &["log", "--kind", "detached", "-n", "1", "--json"]);
+    assert_eq!(waited.code, Some(0), "{waited:?}");
+    until(home, &["log", "--kind", "finding", "--where", "finding=why-ended"]);
+    hub
+}
+
+/// Runs the command until it prints something.
+fn until(home: &Path, arguments: &[&str]) -> Ran {
+    for _ in 0..2_000 {
+        let ran = run(home, arguments);
+        if !ran.stdout.is_empty() {
+            return ran;
+        }
+        std::thread::yield_now();
+    }
+    panic!("nothing came of {arguments:?}");
+}
+
+fn json(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+}
+
+#[test]
+fn the_end_of_a_vm_is_explained_by_the_hub_and_by_the_file_alike() {
+    let home = directory();
+    let hub = ended(home.path());
+    let journal = home.path().join("journal.db");
+    let through_hub = run(home.path(), &["why", "web1"]);
+    let of_file = run(home.path(), &["why", "web1", "--journal", journal.to_str().expect("a path")]);
+    assert_eq!(through_hub.code, Some(0), "{through_hub:?}");
+    assert_eq!(through_hub.stdout, of_file.stdout);
+    let answer = json(&through_hub);
+    assert_eq!((&answer["run_state"], &answer["why"]["cause"]), (&"ended".into(), &"host-qmp-quit".into()));
+    let events: Vec<&str> = answer["evidence"]
+        .as_array()
+        .expect("evidence")
+        .iter()
+        .map(|record| record["event"].as_str().or(record["kind"].as_str()).expect("a record"))
+        .collect();
+    assert_eq!(events, ["SHUTDOWN", "detached"]);
+
+    // The same once the hub is gone; and what is said of an earlier moment.
+    assert_eq!(hub.interrupt(), Some(0));
+    assert_eq!(run(home.path(), &["why", "web1"]).stdout, of_file.stdout);
+    let log = run(home.path(), &["log", "--event", "RESUME"]);
+    let resumed = json(&log)["received"].as_str().expect("a time").to_owned();
+    let then = json(&run(home.path(), &["why", "web1", "--at", &resumed]));
+    assert_eq!((&then["run_state"], &then["why"]["cause"]), (&"running".into(), &"resume".into()), "{then}");
+    let first = json(&run(home.path(), &["why", "web1", "--epoch", "1"]));
+    assert_eq!(first["why"]["cause"], "host-qmp-quit");
+}
+
+#[test]
+fn the_hub_says_how_its_vms_stand() {
+    let home = directory();
+    let _hub = ended(home.path());
+    let all = json(&run(home.path(), &["status"]));
+    let one = json(&run(home.path(), &["status", "web1"]));
+    for vm in [&all, &one] {
+        assert_eq!(
+            (&vm["vm"], &vm["run_state"], &vm["epoch"]),
+            (&"web1".into(), &"ended".into(), &1.into()),
+            "{vm}"
+        );
+        assert_eq!(vm["why"]["cause"], "host-qmp-quit", "{vm}");
+    }
+    assert_eq!(one["last_events"].as_array().map(Vec::len), Some(3), "{one}");
+}
+
+#[test]
+fn wrong_questions_are_told_what_to_do() {
+    let home = directory();
+    let _hub = ended(home.path());
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["why", "web2"], 4, "the journal has no epoch of web2"),
+        (&["why", "web*"], 2, "web* is a pattern"),
+        (&["why", "web1", "--epoch", "7"], 1, "web1 has no epoch 7"),
+        (&["why", "web1", "--at", "2001-01-01"], 1, "nothing is known of web1 that early"),
+        (&["why", "web1", "--at", "41"], 2, "expected a time, found an offset"),
+        (&["why", "web1", "--at", "1h", "--epoch", "1"], 2, "cannot be used with"),
+        (&["status", "web2"], 4, "no VM \"web2\" here"),
+    ];
+    for (arguments, code, expected) in cases {
+        let ran = run(home.path(), arguments);
+        assert_eq!(ran.code, Some(code), "{arguments:?} {ran:?}");
+        assert!(ran.stderr.contains(expected), "{arguments:?} {ran:?}");
+    }
+}
