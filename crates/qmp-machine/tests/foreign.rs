@@ -91,14 +91,35 @@ fn qapi_lives_a_life() {
                 qmp::Event::DEVICE_DELETED { .. }
             ]
         ));
+        let copy = serde_json::json!({"driver": "null-co", "node-name": "copy"});
+        let copy: qmp::BlockdevOptions = serde_json::from_value(copy).unwrap();
+        service.execute(qmp::blockdev_add(copy)).await.unwrap();
+        service.execute(mirror("disk0-node", "copy")).await.unwrap();
+        until(&mut receiver, |event| matches!(event, qmp::Event::BLOCK_JOB_READY { .. })).await;
+        service.execute(qmp::block_job_complete { device: "m".into() }).await.unwrap();
+        until(&mut receiver, |event| matches!(event, qmp::Event::BLOCK_JOB_COMPLETED { .. })).await;
         service.execute(qmp::system_reset {}).await.unwrap();
-        assert!(matches!(receiver.recv().await.unwrap(), qmp::Event::RESET { .. }));
+        until(&mut receiver, |event| matches!(event, qmp::Event::RESET { .. })).await;
         service.execute(qmp::system_powerdown {}).await.unwrap();
         assert!(matches!(receiver.recv().await.unwrap(), qmp::Event::POWERDOWN { .. }));
         assert!(matches!(receiver.recv().await.unwrap(), qmp::Event::SHUTDOWN { .. }));
     });
     drop(runtime);
     assert_eq!(served.running.wait().unwrap(), 0);
+}
+
+/// Takes what comes, up to the event that is meant.
+async fn until(
+    receiver: &mut tokio::sync::mpsc::UnboundedReceiver<qmp::Event>,
+    is_meant: impl Fn(&qmp::Event) -> bool,
+) {
+    while !is_meant(&receiver.recv().await.expect("the event comes before the end")) {}
+}
+
+/// A job `m` that copies all of a node.
+fn mirror(device: &str, target: &str) -> qmp::blockdev_mirror {
+    let job = serde_json::json!({"job-id": "m", "device": device, "target": target, "sync": "full"});
+    serde_json::from_value(job).expect("qapi knows these arguments")
 }
 
 /// The Python with qemu.qmp; `None`, with a word about it, where it cannot be had and that is no failure.
