@@ -137,12 +137,17 @@ impl Said {
     /// `VM: message key=value`.
     fn text(&self) -> String {
         match &self.vm {
-            Some(vm) if !self.message.contains(vm.as_str()) => {
-                format!("{vm}: {}{}", self.message, self.others)
-            }
+            Some(vm) if !names(&self.message, vm) => format!("{vm}: {}{}", self.message, self.others),
             _ => format!("{}{}", self.message, self.others),
         }
     }
+}
+
+/// Whether a message names the VM already: as a whole word, since a VM may be called `a`.
+fn names(message: &str, vm: &str) -> bool {
+    let is_part_of_a_name =
+        |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    message.split(|letter| !is_part_of_a_name(letter)).any(|word| word == vm)
 }
 
 impl Visit for Said {
@@ -186,6 +191,7 @@ mod tests {
         let people = Lines::People { palette: Palette::new(false), zone: TimeZone::UTC };
         let cases = [
             (&people, Level::INFO, Some("web1"), "attached", "", "12:00:05  web1: attached"),
+            (&people, Level::INFO, Some("a"), "attached", "", "12:00:05  a: attached"),
             (
                 &people,
                 Level::WARN,
