@@ -2,6 +2,11 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 use support::{FakeQmp, Running, World, directory, hub_address, run, start_hub, wait_for};
 
@@ -106,16 +111,32 @@ fn wait_sees_what_comes_and_that_the_vm_is_gone() {
     assert_eq!(exec.code, Some(4), "{exec:?}");
 }
 
+/// Waits until the hub says that so many clients read records: then a command that was started listens.
+fn until_read_by(readers: usize, home: &Path) {
+    let wanted = format!("\nqmp_http_readers {readers}\n");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let mut hub = UnixStream::connect(home.join("hub.sock")).expect("the hub serves");
+        hub.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .expect("it reads");
+        let mut answer = String::new();
+        hub.read_to_string(&mut answer).expect("it answers");
+        if answer.contains(&wanted) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "never read by {readers}: {answer}");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn tail_and_wait_outlive_the_hub() {
     let mut world = World::start();
     let tail = Running::start(world.home.path(), &["tail", "web*"]);
     let waiting = Running::start(world.home.path(), &["wait", "web1", "STOP", "--timeout", "60s"]);
-    // What tail prints shows that it listens.
-    let first = std::iter::repeat_with(|| world.run(&["exec", "web1", "cont"]))
-        .map(|_| tail.stdout.recv_timeout(std::time::Duration::from_millis(500)))
-        .find_map(Result::ok);
-    assert_eq!(what(&first.unwrap()), "RESUME");
+    until_read_by(2, world.home.path());
+    assert_eq!(world.run(&["exec", "web1", "cont"]).code, Some(0));
+    assert_eq!(what(&wait_for(&tail.stdout, "")), "RESUME");
 
     world.hub.signal("TERM");
     assert_eq!(world.hub.end().code(), Some(0), "a hub stops cleanly");
