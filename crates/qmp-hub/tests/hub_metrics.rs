@@ -9,8 +9,7 @@ use std::process::{Command, Stdio};
 
 use http_body_util::BodyExt as _;
 use qmp_hub::Hub;
-use qmp_hub::journal::{Batch, Draft, Health};
-use qmp_wire::{Body, UnixMicros};
+use qmp_hub::journal::Health;
 use rusqlite::Connection;
 use serde_json::json;
 use support::client::{execute, get, get_json, get_lines};
@@ -117,7 +116,7 @@ async fn a_disk_that_takes_nothing_is_seen() {
 
     let other = Connection::open(home.path().join("journal.db")).expect("opens");
     other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes right now");
-    let kept = fill(&hub);
+    let kept = support::fill(&hub);
     let (_, answer) =
         execute(home.path(), "vm1", r#"{"execute": "burst", "arguments": {"count": 5000}}"#).await;
     assert_eq!(answer["overrun"], json!(true));
@@ -146,26 +145,10 @@ async fn a_disk_that_takes_nothing_is_seen() {
         (r#"qmp_vm_attached{vm="vm1"}"#, 1.0),
         (r#"qmp_gaps_total{vm="vm1",reason="overrun"}"#, 1.0),
         (r#"qmp_events_discarded_total{vm="vm1"}"#, 5_000.0),
-        (r#"qmp_journal_records_total{kind="event"}"#, kept),
+        (r#"qmp_journal_records_total{kind="event"}"#, f64::from(kept)),
     ]);
     assert_eq!(get_json(home.path(), "/v1/health").await.0, 200);
     hub.stop().await.expect("stops");
-}
-
-/// Leaves no room in the journal's queue for an event; returns how many it holds.
-fn fill(hub: &Hub) -> f64 {
-    let appender = hub.journal().appender();
-    let mut kept = 0.0;
-    loop {
-        // Smaller than any event of the VM.
-        let body = Body::Event { name: "F".into(), timestamp: None, data: None };
-        let mut batch = Batch::new();
-        batch.push(&Draft { vm: "f", received: UnixMicros(1), body });
-        if appender.append(&mut batch).is_err() {
-            return kept;
-        }
-        kept += 1.0;
-    }
 }
 
 /// Prometheus' own tool knows the rules for names, and reads the format.

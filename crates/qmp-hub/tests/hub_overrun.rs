@@ -22,6 +22,13 @@ impl Stalled {
         Self(connection)
     }
 
+    /// With a queue that has no room either: else it depends on how the hub's reads cut the stream when it is full.
+    fn journal_of(hub: &Hub, home: &Path) -> Self {
+        let stalled = Self::journal(home);
+        support::fill(hub);
+        stalled
+    }
+
     fn goes_on(self) {
         self.0.execute_batch("ROLLBACK").expect("ends");
     }
@@ -43,7 +50,7 @@ async fn an_overrun_closes_the_epoch_and_the_next_one_begins_with_a_snapshot() {
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
 
-    let stalled = Stalled::journal(home.path());
+    let stalled = Stalled::journal_of(&hub, home.path());
     let total = 5_000;
     // The replies come although nothing can be committed: the hub reads, so the VM never waits. The last of them
     // is released at once, for nothing that stood before it can be waited for.
@@ -55,13 +62,9 @@ async fn an_overrun_closes_the_epoch_and_the_next_one_begins_with_a_snapshot() {
     assert!(vms[0]["error"].as_str().is_some_and(|error| error.contains("no room")), "{vms}");
 
     stalled.goes_on();
-    let mut kept = 0;
     let detail = loop {
         match journal.next().await.body {
-            Body::Event { name, .. } => {
-                assert_eq!(name, "RTC_CHANGE");
-                kept += 1;
-            }
+            Body::Event { name, .. } => assert_eq!(name, support::FILLER),
             Body::Detached { reason, detail } => {
                 assert_eq!(reason, DetachReason::Overrun);
                 break detail.expect("a detail").into_owned();
@@ -69,8 +72,7 @@ async fn an_overrun_closes_the_epoch_and_the_next_one_begins_with_a_snapshot() {
             other => panic!("{other:?}"),
         }
     };
-    assert!(kept < total, "the journal has room for less than {total} events");
-    assert_eq!(detail, format!("the journal had no room; {} events were thrown away", total - kept));
+    assert_eq!(detail, format!("the journal had no room; {total} events were thrown away"));
     assert_eq!(journal.take(1).await, ["vm1 2.0 attached"]);
     // Over the same connection, which tells no lie.
     session.emit("STOP", "");
@@ -92,7 +94,7 @@ async fn a_vm_that_leaves_during_an_overrun_is_closed_once() {
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
 
-    let stalled = Stalled::journal(home.path());
+    let stalled = Stalled::journal_of(&hub, home.path());
     let burst = json!({"execute": "burst", "arguments": {"count": 5_000}}).to_string();
     execute(home.path(), "vm1", &burst).await;
     session.close().await;
@@ -120,7 +122,7 @@ async fn a_hub_that_stops_during_an_overrun_still_says_so() {
     let hub = Hub::start(small(home.path())).await.expect("starts");
     let _session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
-    let stalled = Stalled::journal(home.path());
+    let stalled = Stalled::journal_of(&hub, home.path());
     let burst = json!({"execute": "burst", "arguments": {"count": 5_000}}).to_string();
     execute(home.path(), "vm1", &burst).await;
 
@@ -129,6 +131,6 @@ async fn a_hub_that_stops_during_an_overrun_still_says_so() {
     stalled.goes_on();
     stopping.await.expect("no panic").expect("stops");
     let last = reader.last_of_each_vm().expect("readable");
-    let [record] = &last[..] else { panic!("one VM: {last:?}") };
+    let record = last.iter().find(|record| record.vm == "vm1").expect("it was attached");
     assert!(matches!(record.body, Body::Detached { reason: DetachReason::Overrun, .. }), "{record:?}");
 }

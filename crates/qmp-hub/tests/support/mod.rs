@@ -9,9 +9,9 @@ pub(crate) mod schema;
 
 use std::path::Path;
 
-use qmp_hub::journal::{Cursor, Query};
+use qmp_hub::journal::{Batch, Cursor, Draft, Query};
 use qmp_hub::{HttpAddress, Hub, HubConfig};
-use qmp_wire::{Body, Offset, Record};
+use qmp_wire::{Body, Offset, Record, UnixMicros};
 
 /// A hub's configuration with everything in `home`: journal, HTTP socket, and the monitors `NAME.sock`.
 pub(crate) fn config(home: &Path, vms: &[&str]) -> HubConfig {
@@ -78,4 +78,23 @@ pub(crate) fn short(record: &Record<'_>) -> String {
         Body::Detached { reason, .. } => format!("detached {reason:?}"),
     };
     format!("{} {}.{} {what}", record.vm, record.epoch.0, record.seq.0)
+}
+
+/// The event of which [`fill`] makes the records.
+pub(crate) const FILLER: &str = "F";
+
+/// Leaves no room in the journal's queue for an event; returns how many records it holds.
+pub(crate) fn fill(hub: &Hub) -> u32 {
+    let appender = hub.journal().appender();
+    let mut kept = 0;
+    loop {
+        // Smaller than any event of a VM.
+        let body = Body::Event { name: FILLER.into(), timestamp: None, data: None };
+        let mut batch = Batch::new();
+        batch.push(&Draft { vm: "f", received: UnixMicros(1), body });
+        if appender.append(&mut batch).is_err() {
+            return kept;
+        }
+        kept += 1;
+    }
 }
