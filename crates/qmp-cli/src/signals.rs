@@ -27,4 +27,21 @@ impl End {
             _ = self.terminate.recv() => {}
         }
     }
+
+    /// Waits for `work`, which blocks, on a thread of its own. One of the signals ends it early, by `stop`; what `work`
+    /// has open is closed when this returns.
+    pub async fn or_stop<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+        stop: impl FnOnce(),
+    ) -> Result<T, tokio::task::JoinError> {
+        let mut ended = tokio::task::spawn_blocking(work);
+        tokio::select! {
+            ended = &mut ended => ended,
+            () = self.recv() => {
+                stop();
+                ended.await
+            }
+        }
+    }
 }

@@ -15,8 +15,6 @@ use support::client::{execute, get_json};
 use support::{Watcher, config};
 use tokio::sync::Semaphore;
 
-const QEMU: &str = "qemu-system-x86_64";
-
 /// QEMUs that run at the same time: each takes a core while its firmware starts.
 const QEMUS_AT_ONCE: usize = 3;
 
@@ -282,7 +280,7 @@ const CASES: [Case; 39] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_way_to_stop_has_its_cause() {
-    if qemu_is_missing() {
+    if support::qemu::is_missing() {
         return;
     }
     let permits = Arc::new(Semaphore::new(QEMUS_AT_ONCE));
@@ -402,7 +400,7 @@ impl Qemu {
     /// Starts one that is paused, with its monitor at `vm1.sock` in `home`.
     fn start(home: &Path, case: &Case) -> Self {
         let monitor = format!("unix:{},server=on,wait=off", home.join("vm1.sock").display());
-        let mut command = Command::new(QEMU);
+        let mut command = Command::new(support::qemu::PROGRAM);
         command.args([
             "-nodefaults",
             "-display",
@@ -446,13 +444,4 @@ fn floppy(home: &Path, code: &[u8]) -> PathBuf {
     let path = home.join("boot.img");
     std::fs::write(&path, image).expect("writes");
     path
-}
-
-fn qemu_is_missing() -> bool {
-    let found = Command::new(QEMU).arg("--version").stdout(Stdio::null()).status().is_ok();
-    assert!(found || std::env::var_os("CI").is_none(), "{QEMU} is missing; install qemu-system-x86");
-    if !found {
-        eprintln!("skipped: {QEMU} is missing; install qemu-system-x86");
-    }
-    !found
 }

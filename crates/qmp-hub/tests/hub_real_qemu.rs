@@ -11,8 +11,6 @@ use serde_json::{Value, json};
 use support::client::{execute, get_json, get_lines};
 use support::{Watcher, config};
 
-const QEMU: &str = "qemu-system-x86_64";
-
 /// A QEMU of this test, ended with it.
 struct Qemu(Child);
 
@@ -20,7 +18,7 @@ impl Qemu {
     /// Starts one that is paused, with its monitor at `vm1.sock` in `home`.
     fn start(home: &Path) -> Self {
         let monitor = format!("unix:{},server=on,wait=off", home.join("vm1.sock").display());
-        let mut command = Command::new(QEMU);
+        let mut command = Command::new(support::qemu::PROGRAM);
         command.args(["-nodefaults", "-display", "none", "-accel", "tcg", "-S", "-qmp", &monitor]);
         Self(command.stdin(Stdio::null()).spawn().expect("QEMU starts"))
     }
@@ -36,15 +34,6 @@ impl Drop for Qemu {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn qemu_is_missing() -> bool {
-    let found = Command::new(QEMU).arg("--version").stdout(Stdio::null()).status().is_ok();
-    assert!(found || std::env::var_os("CI").is_none(), "{QEMU} is missing; install qemu-system-x86");
-    if !found {
-        eprintln!("skipped: {QEMU} is missing; install qemu-system-x86");
-    }
-    !found
 }
 
 /// The events that came between a command and its reply, by the reply's own word.
@@ -64,7 +53,7 @@ async fn events_of(home: &Path, command: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn commands_and_their_events_keep_their_order_over_two_lives_of_a_vm() {
-    if qemu_is_missing() {
+    if support::qemu::is_missing() {
         return;
     }
     let home = tempfile::tempdir().expect("a directory");

@@ -18,8 +18,6 @@ use support::qmp::Raw;
 use support::{Watcher, config};
 use tokio::task::JoinSet;
 
-const QEMU: &str = "qemu-system-x86_64";
-
 /// How often each client stops and continues the VM.
 const ROUNDS: usize = 25;
 
@@ -29,7 +27,7 @@ struct Qemu(Child);
 impl Qemu {
     fn start(home: &Path) -> Self {
         let monitor = |name: &str| format!("unix:{},server=on,wait=off", home.join(name).display());
-        let mut command = Command::new(QEMU);
+        let mut command = Command::new(support::qemu::PROGRAM);
         command.args(["-nodefaults", "-display", "none", "-accel", "tcg", "-S"]);
         command.args(["-qmp", &monitor("vm1.sock"), "-qmp", &monitor("second.sock")]);
         Self(command.stdin(Stdio::null()).spawn().expect("QEMU starts"))
@@ -41,15 +39,6 @@ impl Drop for Qemu {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn qemu_is_missing() -> bool {
-    let found = Command::new(QEMU).arg("--version").stdout(Stdio::null()).status().is_ok();
-    assert!(found || std::env::var_os("CI").is_none(), "{QEMU} is missing; install qemu-system-x86");
-    if !found {
-        eprintln!("skipped: {QEMU} is missing; install qemu-system-x86");
-    }
-    !found
 }
 
 /// A hub with `vm1` and an operators' relay.
@@ -66,7 +55,7 @@ async fn hub(home: &Path) -> (Hub, PathBuf) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_clients_share_a_monitor_and_see_the_stream_of_a_second_one() {
-    if qemu_is_missing() {
+    if support::qemu::is_missing() {
         return;
     }
     let home = tempfile::tempdir().expect("a directory");
@@ -204,7 +193,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 
 #[tokio::test]
 async fn descriptors_go_with_their_command() {
-    if qemu_is_missing() {
+    if support::qemu::is_missing() {
         return;
     }
     let home = tempfile::tempdir().expect("a directory");
@@ -246,7 +235,7 @@ fn send_with(raw: &Raw, text: &str, file: &std::fs::File) {
 
 #[tokio::test]
 async fn out_of_band_and_broken_requests_are_answered_as_by_qemu_itself() {
-    if qemu_is_missing() {
+    if support::qemu::is_missing() {
         return;
     }
     let home = tempfile::tempdir().expect("a directory");

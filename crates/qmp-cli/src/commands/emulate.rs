@@ -96,16 +96,7 @@ impl Emulate {
         let emulation = start(config, &address, None)?;
         output::note(self.start_up(&address));
         let stop = emulation.stopper();
-        let mut ended = tokio::task::spawn_blocking(move || emulation.wait());
-        let ended = tokio::select! {
-            ended = &mut ended => ended,
-            () = end.recv() => {
-                stop();
-                // The socket goes with it.
-                ended.await
-            }
-        };
-        match ended {
+        match end.or_stop(move || emulation.wait(), stop).await {
             Ok(Ok(0)) => Ok(Exit::Done),
             Ok(Ok(status)) => Err(Failure::failed(format_args!("the machine exited with status {status}"))),
             Ok(Err(error)) => Err(listen::failure(&address, &error)),

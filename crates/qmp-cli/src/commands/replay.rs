@@ -74,16 +74,7 @@ impl Replay {
         }
         let replaying = tape.start(listener).map_err(Failure::failed)?;
         let stop = replaying.stopper();
-        let mut ended = tokio::task::spawn_blocking(move || replaying.wait());
-        let ended = tokio::select! {
-            ended = &mut ended => ended,
-            () = end.recv() => {
-                stop();
-                // The socket goes with it.
-                ended.await
-            }
-        };
-        match ended {
+        match end.or_stop(move || replaying.wait(), stop).await {
             Ok(Ok(())) => Ok(Exit::Done),
             Ok(Err(error)) => Err(Failure::failed(error)),
             Err(error) => Err(Failure::failed(error)),

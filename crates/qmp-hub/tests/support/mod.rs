@@ -4,6 +4,7 @@
 
 pub(crate) mod client;
 pub(crate) mod monitor;
+pub(crate) mod qemu;
 pub(crate) mod qmp;
 pub(crate) mod schema;
 
