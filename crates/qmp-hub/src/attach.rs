@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use qmp_client::{EventBatch, Follow, Followed, PendingReply};
 use qmp_wire::{Body, DetachReason};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::journal::{Appender, Batch, Draft, Ticket};
 use crate::relay::Line;
 use crate::vms::Vm;
 
-/// Follows one VM until the hub stops.
+/// Follows one VM until it is to leave it.
 pub(crate) struct Attachment {
     vm: Arc<Vm>,
     appender: Appender,
@@ -30,6 +30,14 @@ pub(crate) struct Attachment {
     last: Option<Ticket>,
     /// Nothing will ever be committed any more. The monitor is read all the same, so that the VM does not grow.
     journal_ended: bool,
+}
+
+/// Why a VM is left.
+#[derive(Clone, Debug)]
+pub(crate) struct Leave {
+    pub(crate) reason: DetachReason,
+    /// What exactly, for people.
+    pub(crate) detail: Box<str>,
 }
 
 /// The VM's epoch, as far as the journal has been told.
@@ -50,13 +58,13 @@ impl Attachment {
         Self { vm, appender, line, epoch: EpochState::Closed, last: None, journal_ended: false }
     }
 
-    /// Runs until `stop` is true; then closes the epoch, waits for its commit, and only then leaves the monitor.
+    /// Runs until it is told to leave; then closes the epoch, waits for its commit, and only then leaves the monitor.
     ///
     /// The follower is boxed because a future keeps an argument of its function twice.
-    pub(crate) async fn run(mut self, mut follow: Box<Follow>, mut stop: watch::Receiver<bool>) {
-        let over = loop {
+    pub(crate) async fn run(mut self, mut follow: Box<Follow>, mut leave: oneshot::Receiver<Leave>) {
+        let told = loop {
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break false,
+                told = &mut leave => break Some(told),
                 room = self.appender.room(), if self.waits_for_room() && !self.journal_ended => {
                     self.journal_ended = room.is_err();
                     if self.record_overrun() {
@@ -65,16 +73,19 @@ impl Attachment {
                 }
                 followed = follow.next() => {
                     if self.take(followed).is_break() {
-                        break true;
+                        break None;
                     }
                 }
             }
         };
-        if over {
-            // The sender lives as long as the hub.
-            let _ = stop.wait_for(|stop| *stop).await;
+        let told = match told {
+            Some(told) => told,
+            None => leave.await,
+        };
+        // Whoever could tell is gone without a word: the hub was dropped, and its epochs stay open, as in a crash.
+        if let Ok(leave) = told {
+            self.close(&leave).await;
         }
-        self.close_at_stop().await;
     }
 
     /// Takes what happened; breaks when nothing more can happen.
@@ -198,14 +209,14 @@ impl Attachment {
         true
     }
 
-    async fn close_at_stop(&mut self) {
+    async fn close(&mut self, leave: &Leave) {
         loop {
             let recorded = match self.epoch {
                 EpochState::Closed | EpochState::Unrecorded => break,
                 EpochState::Overrun { .. } => self.record_overrun(),
                 EpochState::Open => {
-                    let detail = Some(Cow::Borrowed("the hub was asked to stop"));
-                    self.append_one(Body::Detached { reason: DetachReason::HubStopped, detail })
+                    let detail = Some(Cow::Borrowed(&*leave.detail));
+                    self.append_one(Body::Detached { reason: leave.reason.clone(), detail })
                 }
             };
             if recorded {
@@ -215,7 +226,7 @@ impl Attachment {
                 break;
             }
         }
-        self.vm.detached("the hub stops", clock::now());
+        self.vm.detached(&leave.detail, clock::now());
         if let Some(ticket) = self.last.take() {
             let _ = self.appender.committed(ticket).await;
         }

@@ -39,13 +39,15 @@ pub(crate) use file::nearest;
 
 use crate::journal::JournalOptions;
 use crate::relay::RelayConfig;
-use crate::{HttpAddress, VmName};
+use crate::{HttpAddress, Origin, VmName};
 
 /// Everything that [`Hub::start`](crate::Hub::start) wants to know.
 #[derive(Clone, Debug)]
 pub struct HubConfig {
     /// The VMs, each name once.
     pub attach: Vec<(VmName, Address)>,
+    /// Where they come from; those that are not named here come from the program itself.
+    pub origins: HashMap<VmName, Origin>,
     /// The journal's file; created if missing.
     pub journal: PathBuf,
     /// Limits and habits of the journal.
@@ -116,6 +118,7 @@ impl HubConfig {
     pub fn new(journal: impl Into<PathBuf>) -> Self {
         Self {
             attach: Vec::new(),
+            origins: HashMap::new(),
             journal: journal.into(),
             journal_options: JournalOptions::default(),
             http: Vec::new(),
@@ -147,9 +150,13 @@ impl HubConfig {
         if !problems.is_empty() {
             return Err(ConfigError::Wrong(problems));
         }
+        let from_file = file.vms.iter().map(|vm| (vm.name.clone(), Origin::Configuration));
+        let by_hand = attach.iter().map(|(name, _)| (name.clone(), Origin::CommandLine));
+        let origins = from_file.chain(by_hand).collect();
         let http = [command_line.http, file.http].into_iter().find(|http| !http.is_empty());
         Ok(Self {
             attach: file.vms.into_iter().map(|vm| (vm.name, vm.address)).chain(attach).collect(),
+            origins,
             journal: command_line.journal.or(file.journal).unwrap_or(command_line.default_journal),
             journal_options: JournalOptions::default(),
             http: http.unwrap_or_else(|| vec![command_line.default_http]),

@@ -1,19 +1,18 @@
 //! The hub: one journal, many monitors, and whoever wants to read.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use qmp_client::{Address, Follow, FollowConfig};
+use qmp_client::Address;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::attach::Attachment;
 use crate::findings::Observer;
+use crate::fleet::Prepared;
 use crate::http::{self, HttpAddress, ListenError, Listening, Served};
 use crate::journal::{Journal, JournalError};
-use crate::relay::{self, RelayStatus, Relays};
-use crate::vms::{Vm, Vms};
-use crate::{HubConfig, VmName, clock, open_files};
+use crate::relay::{RelayConfig, RelayStatus};
+use crate::{Fleet, FleetError, HubConfig, Origin, VmName};
 
 /// How long [`Hub::stop`] waits for the last commits. A disk that takes longer is taken for dead; systemd, which
 /// kills after 90 s, must not come first.
@@ -26,17 +25,19 @@ pub const STOP_HTTP_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Hub {
     // Tasks first: what is dropped later must not be missed by one that still runs.
-    attachments: JoinSet<()>,
+    fleet: Running,
     observer: JoinSet<()>,
-    relays: Relays,
     servers: JoinSet<()>,
-    stop_attachments: watch::Sender<bool>,
     stop_observer: watch::Sender<bool>,
     stop_http: watch::Sender<bool>,
     http: Vec<HttpAddress>,
     served: Served,
     journal: Journal,
 }
+
+/// The fleet, which others may hold, too: its tasks end with the hub.
+#[derive(Debug)]
+struct Running(Fleet);
 
 /// Errors of starting and stopping a hub.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,9 @@ pub enum HubError {
     /// HTTP, or a relay, cannot be served.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A VM cannot be followed.
+    #[error(transparent)]
+    Fleet(FleetError),
 }
 
 impl Hub {
@@ -73,8 +77,7 @@ impl Hub {
     ///
     /// Any [`HubError`]; nothing has been started then.
     pub async fn start(config: HubConfig) -> Result<Self, HubError> {
-        let (vms, follows) = prepare(config.attach)?;
-        open_files::allow(follows.len() + config.relays.len() * relay::FILES_OF_A_RELAY);
+        let mut relays = relays_by_name(&config.attach, config.relays)?;
         let (path, options) = (config.journal.clone(), config.journal_options);
         let journal = blocking(move || Journal::open(&path, options)).await?;
 
@@ -82,38 +85,33 @@ impl Hub {
         for address in &config.http {
             listening.push(http::listen(address).await?);
         }
-        let relays = relay::Prepared::listen(config.relays, &vms, &journal).await?;
-        let (stop_attachments, stopping) = watch::channel(false);
+        let fleet = Running(Fleet::new(&journal));
+        fleet.0.expect(config.attach.len(), relays.values().map(Vec::len).sum());
+        let mut prepared = Vec::with_capacity(config.attach.len());
+        for (name, address) in config.attach {
+            let relays = relays.remove(&name).unwrap_or_default();
+            let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
+            prepared.push(fleet.0.prepare(name, address, relays, origin).await?);
+        }
         let (stop_observer, observing_ends) = watch::channel(false);
         let (stop_http, http_ends) = watch::channel(false);
         let http = listening.iter().filter_map(Listening::address).collect();
-
-        let mut attachments = JoinSet::new();
-        for (vm, follow) in follows {
-            let line = relays.line(vm.name.as_str());
-            let attachment = Attachment::new(vm, journal.appender(), line);
-            attachments.spawn(attachment.run(follow, stopping.clone()));
-        }
+        prepared.into_iter().try_for_each(Prepared::launch)?;
         let correlating = Observer::new(&journal, config.findings);
-        let served = Served::new(vms, &journal, config.journal, correlating.observed(), http_ends.clone());
+        let served = Served::new(
+            fleet.0.vms().clone(),
+            &journal,
+            config.journal,
+            correlating.observed(),
+            http_ends.clone(),
+        );
         let mut observer = JoinSet::new();
         observer.spawn(correlating.run(observing_ends));
         let mut servers = JoinSet::new();
         for listening in listening {
             servers.spawn(http::serve(listening, served.clone(), http_ends.clone()));
         }
-        Ok(Self {
-            attachments,
-            observer,
-            relays: relays.start(),
-            servers,
-            stop_attachments,
-            stop_observer,
-            stop_http,
-            http,
-            served,
-            journal,
-        })
+        Ok(Self { fleet, observer, servers, stop_observer, stop_http, http, served, journal })
     }
 
     /// Where HTTP is served, with the ports that the system chose.
@@ -122,10 +120,16 @@ impl Hub {
         &self.http
     }
 
-    /// How each relay stands, in the order of the configuration.
+    /// The VMs, which may come and go.
+    #[must_use]
+    pub fn fleet(&self) -> Fleet {
+        self.fleet.0.clone()
+    }
+
+    /// How each relay stands, in the order of the VMs.
     #[must_use]
     pub fn relays(&self) -> Vec<RelayStatus> {
-        self.relays.statuses()
+        self.fleet.0.relays()
     }
 
     /// The journal that the hub writes.
@@ -141,12 +145,7 @@ impl Hub {
     ///
     /// [`HubError::Journal`] if something could not be written.
     pub async fn stop(mut self) -> Result<(), HubError> {
-        self.stop_attachments.send_replace(true);
-        if tokio::time::timeout(STOP_COMMIT_MAX, join_all(&mut self.attachments)).await.is_err() {
-            tracing::error!("the journal did not take the last records within {STOP_COMMIT_MAX:?}");
-            self.attachments.shutdown().await;
-        }
-        self.relays.stop().await;
+        self.fleet.0.stop().await;
         // After the last records, so that what they lead to is found.
         self.stop_observer.send_replace(true);
         if tokio::time::timeout(STOP_COMMIT_MAX, join_all(&mut self.observer)).await.is_err() {
@@ -163,21 +162,38 @@ impl Hub {
     }
 }
 
-/// A VM and who follows it.
-type Prepared = (Arc<Vm>, Box<Follow>);
-
-/// One entry and one follower for each VM. Nobody is dialled yet.
-fn prepare(attach: Vec<(VmName, Address)>) -> Result<(Vms, Vec<Prepared>), HubError> {
-    let now = clock::now();
-    let mut vms = Vms::default();
-    let mut follows = Vec::with_capacity(attach.len());
-    for (name, address) in attach {
-        let follow = Box::new(qmp_client::follow(address.clone(), FollowConfig::default()));
-        let vm = Arc::new(Vm::new(name, address, follow.commander(), now));
-        vms.insert(Arc::clone(&vm)).map_err(|vm| HubError::DuplicateName { name: vm.name.clone() })?;
-        follows.push((vm, follow));
+/// The relays of each VM, after a look whether names stand once and every relay has its VM.
+fn relays_by_name(
+    attach: &[(VmName, Address)],
+    relays: Vec<(VmName, RelayConfig)>,
+) -> Result<HashMap<VmName, Vec<RelayConfig>>, HubError> {
+    let mut names = HashSet::with_capacity(attach.len());
+    if let Some((name, _)) = attach.iter().find(|(name, _)| !names.insert(name)) {
+        return Err(HubError::DuplicateName { name: name.clone() });
     }
-    Ok((vms, follows))
+    let mut by_name: HashMap<VmName, Vec<RelayConfig>> = HashMap::new();
+    for (name, relay) in relays {
+        if !names.contains(&name) {
+            return Err(HubError::RelayOfNobody { name });
+        }
+        by_name.entry(name).or_default().push(relay);
+    }
+    Ok(by_name)
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl From<FleetError> for HubError {
+    fn from(error: FleetError) -> Self {
+        match error {
+            FleetError::Listen(error) => Self::Listen(error),
+            error => Self::Fleet(error),
+        }
+    }
 }
 
 async fn join_all(tasks: &mut JoinSet<()>) {

@@ -1,26 +1,45 @@
 //! The process's limit of open files: each VM is a socket, and the usual limit is 1,024.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Open files that the hub needs besides the sockets of the VMs: journal, HTTP clients, the runtime.
 const BESIDES_VMS: u64 = 512;
 
-/// Raises the limit so that `sockets` connections fit, as far as this user may; warns if that is not enough.
-pub(crate) fn allow(sockets: usize) {
-    let wanted = sockets as u64 + BESIDES_VMS;
-    let mut limit = getrlimit(Resource::Nofile);
-    // None means no limit.
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return;
+/// Whether it was said already that the limit cannot be raised far enough. VMs come one by one; one warning will do.
+#[derive(Debug, Default)]
+pub(crate) struct OpenFiles {
+    warned: AtomicBool,
+}
+
+impl OpenFiles {
+    /// Raises the limit so that `sockets` connections fit, as far as this user may; warns if that is not enough.
+    pub(crate) fn allow(&self, sockets: usize) {
+        let wanted = sockets as u64 + BESIDES_VMS;
+        let mut limit = getrlimit(Resource::Nofile);
+        // None means no limit.
+        if limit.current.is_none_or(|current| current >= wanted) {
+            return;
+        }
+        let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+        if limit.current != Some(allowed) {
+            limit.current = Some(allowed);
+            if let Err(error) = setrlimit(Resource::Nofile, limit) {
+                return self.warn(&format!("cannot raise the limit of open files to {allowed}: {error}"));
+            }
+        }
+        if allowed < wanted {
+            self.warn(&format!(
+                "{sockets} sockets of VMs and relays need {wanted} open files, and {allowed} are allowed; raise the \
+                 limit with `ulimit -n` or LimitNOFILE="
+            ));
+        }
     }
-    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    limit.current = Some(allowed);
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!("cannot raise the limit of open files to {allowed}: {error}");
-    } else if allowed < wanted {
-        tracing::warn!(
-            "{sockets} sockets of VMs and relays need {wanted} open files, and {allowed} are allowed; raise the limit with \
-             `ulimit -n` or LimitNOFILE="
-        );
+
+    fn warn(&self, what: &str) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{what}");
+        }
     }
 }

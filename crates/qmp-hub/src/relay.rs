@@ -45,7 +45,7 @@ mod socket;
 use std::path::PathBuf;
 
 pub(crate) use line::Line;
-pub(crate) use relays::{Prepared, Relays};
+pub(crate) use relays::{Listening, OfVm, Relays};
 pub use role::Role;
 
 /// The event that tells a client that something was lost.

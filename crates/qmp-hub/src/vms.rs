@@ -1,19 +1,25 @@
 //! The VMs that the hub knows, and how things stand with each.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use qmp_client::{Address, Commander};
 use qmp_wire::UnixMicros;
 
-use crate::VmName;
 use crate::vm_counts::VmCounts;
+use crate::{Origin, VmName};
 
-/// Every VM of the hub, by name and in the order of the configuration.
+/// Every VM of the hub, by name and in the order in which they came. Clones share the VMs.
+///
+/// Whoever reads more than one takes [`all`](Self::all) once, so that everything that it says is about the same VMs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Vms(Arc<RwLock<Known>>);
+
 #[derive(Debug, Default)]
-pub(crate) struct Vms {
-    in_order: Vec<Arc<Vm>>,
-    by_name: HashMap<VmName, Arc<Vm>>,
+struct Known {
+    in_order: BTreeMap<u64, Arc<Vm>>,
+    places: HashMap<VmName, u64>,
+    next_place: u64,
 }
 
 /// One VM: who it is, how to command it, how it stands.
@@ -21,6 +27,7 @@ pub(crate) struct Vms {
 pub(crate) struct Vm {
     pub(crate) name: VmName,
     pub(crate) address: Address,
+    pub(crate) origin: Origin,
     pub(crate) commander: Commander,
     pub(crate) counts: VmCounts,
     standing: Mutex<Standing>,
@@ -58,29 +65,53 @@ impl State {
 }
 
 impl Vms {
-    /// Adds a VM; hands it back if its name is taken.
-    pub(crate) fn insert(&mut self, vm: Arc<Vm>) -> Result<(), Arc<Vm>> {
-        if self.by_name.contains_key(&vm.name) {
+    /// Adds a VM behind the others; hands it back if its name is taken.
+    pub(crate) fn insert(&self, vm: Arc<Vm>) -> Result<(), Arc<Vm>> {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.places.contains_key(&vm.name) {
             return Err(vm);
         }
-        self.by_name.insert(vm.name.clone(), Arc::clone(&vm));
-        self.in_order.push(vm);
+        let place = known.next_place;
+        known.next_place += 1;
+        known.places.insert(vm.name.clone(), place);
+        known.in_order.insert(place, vm);
         Ok(())
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Vm>> {
-        self.by_name.get(name)
+    /// Takes a VM out.
+    pub(crate) fn remove(&self, name: &str) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = known.places.remove(name) {
+            known.in_order.remove(&place);
+        }
     }
 
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Arc<Vm>> {
-        self.in_order.iter()
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Vm>> {
+        let known = self.read();
+        known.places.get(name).and_then(|place| known.in_order.get(place)).cloned()
+    }
+
+    /// The VMs of this moment, in order.
+    pub(crate) fn all(&self) -> Vec<Arc<Vm>> {
+        self.read().in_order.values().cloned().collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+        // Nothing panics between two steps of one change.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Vm {
-    pub(crate) fn new(name: VmName, address: Address, commander: Commander, now: UnixMicros) -> Self {
+    pub(crate) fn new(
+        name: VmName,
+        address: Address,
+        origin: Origin,
+        commander: Commander,
+        now: UnixMicros,
+    ) -> Self {
         let standing = Mutex::new(Standing { state: State::Connecting, since: now, error: None });
-        Self { name, address, commander, counts: VmCounts::default(), standing }
+        Self { name, address, origin, commander, counts: VmCounts::default(), standing }
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -163,19 +194,24 @@ mod tests {
 
     #[test]
     fn names_stand_once_and_keep_their_order() {
-        let mut vms = Vms::default();
+        let vms = Vms::default();
+        let names = || vms.all().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>().join(" ");
         for name in ["b", "a", "c"] {
             assert!(vms.insert(Arc::new(vm(name))).is_ok(), "{name}");
         }
         assert_eq!(vms.insert(Arc::new(vm("a"))).map_err(|vm| vm.name.to_string()), Err("a".to_owned()));
-        let names: Vec<_> = vms.iter().map(|vm| vm.name.as_str()).collect();
-        assert_eq!(names, ["b", "a", "c"]);
-        assert!(vms.get("a").is_some() && vms.get("d").is_none());
+        assert_eq!(names(), "b a c");
+        vms.remove("a");
+        vms.remove("d");
+        assert_eq!(names(), "b c");
+        assert!(vms.get("a").is_none() && vms.get("c").is_some());
+        assert!(vms.insert(Arc::new(vm("a"))).is_ok(), "a name that is free again");
+        assert_eq!(names(), "b c a");
     }
 
     fn vm(name: &str) -> Vm {
         let address: Address = "/vm.sock".parse().expect("an address");
         let follow = qmp_client::follow(address.clone(), qmp_client::FollowConfig::default());
-        Vm::new(name.parse().expect("a name"), address, follow.commander(), UnixMicros(0))
+        Vm::new(name.parse().expect("a name"), address, Origin::Program, follow.commander(), UnixMicros(0))
     }
 }

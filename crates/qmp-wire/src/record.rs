@@ -94,6 +94,8 @@ pub enum DetachReason {
     HubStopped,
     /// `protocol error`
     ProtocolError,
+    /// `removed`: the hub was told to leave this VM, and goes on with the others.
+    Removed,
     /// A reason that this release does not know, as it was written.
     Other(Box<str>),
 }
@@ -107,6 +109,7 @@ impl DetachReason {
             "overrun" => Self::Overrun,
             "hub stopped" => Self::HubStopped,
             "protocol error" => Self::ProtocolError,
+            "removed" => Self::Removed,
             other => Self::Other(other.into()),
         }
     }
@@ -119,6 +122,7 @@ impl DetachReason {
             Self::Overrun => "overrun",
             Self::HubStopped => "hub stopped",
             Self::ProtocolError => "protocol error",
+            Self::Removed => "removed",
             Self::Other(text) => text,
         }
     }

@@ -67,14 +67,14 @@ pub(super) async fn execute(
     let answer = |value, error| Answer { value, error, since: since.0, offset: offset.0, overrun };
     match result {
         Ok(value) => {
-            let value: &RawValue = serde_json::from_str(&value).map_err(|error| unreadable(vm, &error))?;
+            let value: &RawValue = serde_json::from_str(&value).map_err(|error| unreadable(&vm, &error))?;
             Ok(json(&answer(Some(value), None)))
         }
         Err(ExecuteError::Refused(refused)) => {
             let error = ErrorText { class: &refused.class, desc: &refused.desc };
             Ok(json(&answer(None, Some(error))))
         }
-        Err(error) => Err(failed(vm, &error)),
+        Err(error) => Err(failed(&vm, &error)),
     }
 }
 
@@ -94,7 +94,8 @@ fn read_request(body: &[u8]) -> Result<(String, Option<&str>, bool), Refusal> {
 }
 
 pub(super) fn no_such_vm(served: &Served, name: &str) -> Refusal {
-    let names: Vec<&str> = served.vms.iter().map(|vm| vm.name.as_str()).collect();
+    let all = served.vms.all();
+    let names: Vec<&str> = all.iter().map(|vm| vm.name.as_str()).collect();
     let advice = match nearest(name, &names) {
         Some(near) => format!("did you mean {near}?"),
         None => "GET /v1/vms lists those that this hub follows".to_owned(),

@@ -36,7 +36,7 @@ fn trouble(served: &Served) -> Option<(&'static str, String)> {
         let desc = "nobody writes the journal any more; the hub's log says why, and a restart helps";
         return Some(("JournalEnded", desc.into()));
     }
-    let overrun = served.vms.iter().filter(|vm| vm.is_overrun()).count();
+    let overrun = served.vms.all().iter().filter(|vm| vm.is_overrun()).count();
     (overrun > 0).then(|| {
         let desc = format!("the journal has no room; events of {overrun} VMs are thrown away until it has");
         ("JournalOverrun", desc)

@@ -4,7 +4,9 @@
 //! becomes one. Counters begin with the hub. What is counted is counted in [`crate::vm_counts`] and
 //! [`crate::journal`]; this module names it.
 
-use axum::extract::State;
+use std::sync::Arc;
+
+use axum::extract::State as Shared;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
@@ -13,18 +15,20 @@ use super::exposition::{Exposition, MEDIA_TYPE, Type};
 use crate::hub::blocking;
 use crate::journal::Health;
 use crate::vm_counts::{Counter, VmCounts};
-use crate::vms;
+use crate::vms::{State, Vm};
 
-pub(super) async fn metrics(State(served): State<Served>) -> Response {
+pub(super) async fn metrics(Shared(served): Shared<Served>) -> Response {
     let text = blocking(move || text(&served)).await;
     ([(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
 fn text(served: &Served) -> String {
     let mut to = Exposition::default();
+    // Once, so that all families tell of the same VMs.
+    let all = served.vms.all();
     hub(served, &mut to);
-    vms(served, &mut to);
-    events(served, &mut to);
+    vms(&all, &mut to);
+    events(&all, &mut to);
     journal(served, &mut to);
     to.into_text()
 }
@@ -46,46 +50,46 @@ fn hub(served: &Served, to: &mut Exposition) {
         .sample(&[], lag);
 }
 
-fn vms(served: &Served, to: &mut Exposition) {
+fn vms(all: &[Arc<Vm>], to: &mut Exposition) {
     let mut attached = to.family("qmp_vm_attached", Type::Gauge, "Whether the VM's monitor is followed.");
-    for vm in served.vms.iter() {
-        let is_attached = vm.standing().state == vms::State::Attached;
+    for vm in all {
+        let is_attached = vm.standing().state == State::Attached;
         attached.sample(&[("vm", vm.name.as_str())], u8::from(is_attached));
     }
     let help = "Attempts to attach to the VM's monitor that failed.";
-    by_vm(served, to, "qmp_vm_attach_failures_total", help, |counts| &counts.attach_failures);
+    by_vm(all, to, "qmp_vm_attach_failures_total", help, |counts| &counts.attach_failures);
     let help = "Spans of certainty that were opened.";
-    by_vm(served, to, "qmp_epochs_total", help, |counts| &counts.epochs);
+    by_vm(all, to, "qmp_epochs_total", help, |counts| &counts.epochs);
     let help = "Spans of certainty that ended, so that something may be lost, by reason.";
     let mut gaps = to.family("qmp_gaps_total", Type::Counter, help);
-    for vm in served.vms.iter() {
+    for vm in all {
         for (reason, count) in vm.counts.gaps() {
             gaps.sample(&[("vm", vm.name.as_str()), ("reason", reason)], count);
         }
     }
 }
 
-fn events(served: &Served, to: &mut Exposition) {
+fn events(all: &[Arc<Vm>], to: &mut Exposition) {
     let help = "Events that the VM reported, by name; \"other\" are those that the catalogue lacks.";
     let mut events = to.family("qmp_events_total", Type::Counter, help);
-    for vm in served.vms.iter() {
+    for vm in all {
         for (event, count) in vm.counts.events() {
             events.sample(&[("vm", vm.name.as_str()), ("event", event)], count);
         }
     }
     let help = "Events that were thrown away because the journal had no room.";
-    by_vm(served, to, "qmp_events_discarded_total", help, |counts| &counts.events_discarded);
+    by_vm(all, to, "qmp_events_discarded_total", help, |counts| &counts.events_discarded);
 }
 
 fn by_vm(
-    served: &Served,
+    all: &[Arc<Vm>],
     to: &mut Exposition,
     name: &'static str,
     help: &str,
     counter: fn(&VmCounts) -> &Counter,
 ) {
     let mut family = to.family(name, Type::Counter, help);
-    for vm in served.vms.iter() {
+    for vm in all {
         family.sample(&[("vm", vm.name.as_str())], counter(&vm.counts).get());
     }
 }

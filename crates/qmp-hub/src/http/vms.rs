@@ -43,6 +43,8 @@ pub(super) struct Alone {
 struct Connection {
     vm: String,
     address: String,
+    /// Where the hub has it from.
+    origin: String,
     state: &'static str,
     /// Since when it is in that state.
     since: String,
@@ -51,7 +53,8 @@ struct Connection {
 }
 
 pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>>, Refusal> {
-    let names: Vec<Box<str>> = served.vms.iter().map(|vm| vm.name.as_str().into()).collect();
+    let vms = served.vms.all();
+    let names: Vec<Box<str>> = vms.iter().map(|vm| vm.name.as_str().into()).collect();
     let states = served.observed.states(names, served.head()).await;
     let epochs = epochs(&served).await?;
     let in_list = |(vm, known): (&std::sync::Arc<Vm>, Option<VmState>)| {
@@ -65,7 +68,7 @@ pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>
             last_event: known.last_events.last().cloned(),
         }
     };
-    Ok(Json(served.vms.iter().zip(states).map(in_list).collect()))
+    Ok(Json(vms.iter().zip(states).map(in_list).collect()))
 }
 
 pub(super) async fn vm(
@@ -75,7 +78,7 @@ pub(super) async fn vm(
     let vm = served.vms.get(&name).ok_or_else(|| no_such_vm(&served, &name))?;
     let states = served.observed.states(vec![name.into()], served.head()).await;
     let known = states.into_iter().next().flatten().unwrap_or_default();
-    Ok(Json(Alone { connection: connection(vm), known }))
+    Ok(Json(Alone { connection: connection(&vm), known }))
 }
 
 fn connection(vm: &Vm) -> Connection {
@@ -83,6 +86,7 @@ fn connection(vm: &Vm) -> Connection {
     Connection {
         vm: vm.name.to_string(),
         address: vm.address.to_string(),
+        origin: vm.origin.to_string(),
         state: standing.state.name(),
         since: rfc3339(standing.since),
         error: standing.error,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_wire::Record;
+use qmp_wire::{Offset, Record};
 use tokio::sync::watch;
 
 use super::line::Lines;
@@ -16,11 +16,10 @@ const FEED_BATCH_RECORDS: usize = 1_024;
 /// How long the feed waits before it reads again after an error.
 const FEED_RETRY: Duration = Duration::from_secs(1);
 
-/// Where the lines begin: at what is committed by now. To be called before anything is attached, since the counts of
-/// lines and attachments must agree.
-pub(super) fn start(reader: &Reader) -> Result<Cursor, JournalError> {
+/// What concerns lines, from behind that offset.
+pub(super) fn cursor(reader: &Reader, after: Offset) -> Cursor {
     let query = Query { kind: vec![Kind::Event, Kind::Attached, Kind::Detached], ..Query::default() };
-    Ok(reader.cursor(query, reader.head()?))
+    reader.cursor(query, after)
 }
 
 /// Hands every committed record to its VM's line, until `stop` is true and everything was handed out.

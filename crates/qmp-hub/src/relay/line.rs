@@ -1,7 +1,7 @@
 //! One VM, as its clients see it: who it is, who listens, and replies that wait for the events before them.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use bytes::Bytes;
 use qmp_client::PendingReply;
@@ -14,14 +14,17 @@ use super::outbox::{Item, Outbox};
 use super::{EVENTS_MISSED, encode};
 use crate::clock;
 
-/// The lines of all VMs that have a relay.
+/// The lines of all VMs that have a relay. They come and go with their VMs.
 #[derive(Debug, Default)]
-pub(super) struct Lines(HashMap<Box<str>, Arc<Line>>);
+pub(super) struct Lines(RwLock<HashMap<Box<str>, Arc<Line>>>);
 
 /// The line of one VM.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(super) vm: Box<str>,
+    /// What was committed when the line began. An earlier VM of the same name may have records up to there, which are
+    /// none of this line's business, and may come out of the feed late.
+    begins_after: Offset,
     state: Mutex<LineState>,
     greeted: watch::Sender<Option<Arc<Greeted>>>,
 }
@@ -37,6 +40,8 @@ struct LineState {
     position: Offset,
     /// The journal lost something behind this offset, and the VM is being asked for its state.
     missed_after: Option<Offset>,
+    /// The attachment appends nothing more: what it appended is handed out, and then the line ends.
+    closing: bool,
     ended: bool,
 }
 
@@ -58,26 +63,37 @@ struct Batched {
 }
 
 impl Lines {
-    /// The line of that VM, made if there is none.
-    pub(super) fn open(&mut self, vm: &str) -> Arc<Line> {
-        Arc::clone(self.0.entry(vm.into()).or_insert_with(|| Arc::new(Line::new(vm))))
+    /// A line for that VM, which has none, from what is committed by now.
+    pub(super) fn open(&self, vm: &str, begins_after: Offset) -> Arc<Line> {
+        let line = Arc::new(Line::new(vm, begins_after));
+        self.write().insert(vm.into(), Arc::clone(&line));
+        line
     }
 
-    pub(super) fn get(&self, vm: &str) -> Option<&Arc<Line>> {
-        self.0.get(vm)
+    pub(super) fn get(&self, vm: &str) -> Option<Arc<Line>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(vm).cloned()
+    }
+
+    pub(super) fn remove(&self, vm: &str) {
+        self.write().remove(vm);
     }
 
     /// Nothing will be handed out any more.
     pub(super) fn end(&self) {
-        for line in self.0.values() {
-            line.end();
+        for line in self.write().values() {
+            line.lock().end(&line.greeted);
         }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Box<str>, Arc<Line>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Line {
-    fn new(vm: &str) -> Self {
-        Self { vm: vm.into(), state: Mutex::default(), greeted: watch::Sender::default() }
+    fn new(vm: &str, begins_after: Offset) -> Self {
+        let state = Mutex::new(LineState { position: begins_after, ..LineState::default() });
+        Self { vm: vm.into(), begins_after, state, greeted: watch::Sender::default() }
     }
 
     /// The attachment appended so many records of this VM.
@@ -119,6 +135,8 @@ impl Line {
 
     /// Hands out records of this VM, and the replies between them.
     pub(super) fn feed(&self, records: &[Record<'static>]) {
+        let earlier = |record: &Record<'_>| record.offset.is_some_and(|offset| offset <= self.begins_after);
+        let records = &records[records.partition_point(earlier)..];
         let mut state = self.lock();
         let mut batched = Batched::default();
         for record in records {
@@ -146,6 +164,14 @@ impl Line {
         }
         state.hand_out(&mut batched);
         state.release_due();
+        state.end_if_all_said(&self.greeted);
+    }
+
+    /// The attachment appends nothing more. Clients get what it appended, and are closed.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        state.end_if_all_said(&self.greeted);
     }
 
     fn attached(&self, state: &mut LineState, snapshot: &str, offset: Offset) {
@@ -170,14 +196,6 @@ impl Line {
             return;
         }
         state.missed_after = None;
-        state.close_clients();
-        self.greeted.send_replace(None);
-    }
-
-    fn end(&self) {
-        let mut state = self.lock();
-        state.ended = true;
-        state.held.clear();
         state.close_clients();
         self.greeted.send_replace(None);
     }
@@ -209,6 +227,19 @@ impl LineState {
                 client.put(Item::Events { lines: lines.clone(), upto });
             }
         }
+    }
+
+    fn end_if_all_said(&mut self, greeted: &watch::Sender<Option<Arc<Greeted>>>) {
+        if self.closing && self.fed >= self.recorded {
+            self.end(greeted);
+        }
+    }
+
+    fn end(&mut self, greeted: &watch::Sender<Option<Arc<Greeted>>>) {
+        self.ended = true;
+        self.held.clear();
+        self.close_clients();
+        greeted.send_replace(None);
     }
 
     fn close_clients(&mut self) {

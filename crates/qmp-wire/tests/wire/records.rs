@@ -103,6 +103,7 @@ fn reasons_keep_their_texts() {
         (DetachReason::PeerClosed, "peer closed"),
         (DetachReason::Overrun, "overrun"),
         (DetachReason::HubStopped, "hub stopped"),
+        (DetachReason::Removed, "removed"),
         (DetachReason::ProtocolError, "protocol error"),
         (DetachReason::Other("host asleep".into()), "host asleep"),
     ];

@@ -308,7 +308,7 @@ fn an_older_qemu_says_less_and_gets_no_more_out_of_it() {
 
 #[test]
 fn a_doubt_ends_what_is_known_without_a_reason() {
-    for reason in ["hub stopped", "overrun", "protocol error"] {
+    for reason in ["hub stopped", "overrun", "protocol error", "removed"] {
         let story = format!("0 attached running\n1 detached {reason}");
         assert_eq!(found(&story), [""; 0], "{reason}");
         assert_eq!(stands(&story), "running found-running", "{reason}: the last that is known");

@@ -1,0 +1,389 @@
+//! The fleet: the VMs that the hub follows, which come and go while it runs.
+//!
+//! A VM is added in two steps: what can be refused comes first (its name, the sockets of its relays), and then it is
+//! followed. It is removed in the order in which nothing gets lost: the epoch is closed and committed, the monitor is
+//! left, the clients of its relays get what was said last, and only then its name is free. Other VMs notice nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use qmp_client::{Address, Follow, FollowConfig};
+use qmp_wire::DetachReason;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::attach::{Attachment, Leave};
+use crate::http::ListenError;
+use crate::journal::{Appender, Journal};
+use crate::open_files::OpenFiles;
+use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
+use crate::vms::{Vm, Vms};
+use crate::{Origin, STOP_COMMIT_MAX, VmName, clock};
+
+/// The VMs of a running hub. Clones are handles of the same fleet.
+#[derive(Clone, Debug)]
+pub struct Fleet(Arc<Inner>);
+
+/// A VM of the fleet.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Member {
+    /// Its name.
+    pub name: VmName,
+    /// Its monitor.
+    pub address: Address,
+    /// Where the hub has it from.
+    pub origin: Origin,
+    /// The sockets in its place.
+    pub relays: Vec<RelayConfig>,
+}
+
+/// Errors of adding and removing VMs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FleetError {
+    /// Another VM has that name.
+    #[error("a VM called {name} is here already ({origin}); each VM needs a name of its own")]
+    NameTaken {
+        /// The name.
+        name: VmName,
+        /// Where the other one came from.
+        origin: Origin,
+    },
+    /// A VM of that name is being added or removed in this moment.
+    #[error("a VM called {name} is just being added or removed; try again")]
+    NameInUse {
+        /// The name.
+        name: VmName,
+    },
+    /// There is no VM of that name.
+    #[error("there is no VM called {name}")]
+    Unknown {
+        /// The name.
+        name: Box<str>,
+    },
+    /// A relay cannot be served.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The hub stops.
+    #[error("the hub stops")]
+    Stopping,
+}
+
+#[derive(Debug)]
+struct Inner {
+    vms: Vms,
+    relays: Relays,
+    appender: Appender,
+    open_files: OpenFiles,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    by_name: HashMap<VmName, Place>,
+    /// Removals under way. They go on when nobody waits for them.
+    leaving: JoinSet<()>,
+    /// Open files that the VMs are counted with.
+    files: usize,
+    stopping: bool,
+}
+
+/// What a name stands for.
+#[derive(Debug)]
+enum Place {
+    /// A VM that is being added or removed.
+    Reserved,
+    Followed(Followed),
+}
+
+#[derive(Debug)]
+struct Followed {
+    vm: Arc<Vm>,
+    leave: oneshot::Sender<Leave>,
+    task: JoinHandle<()>,
+    relays: Option<Box<OfVm>>,
+}
+
+/// A VM that can be followed: its name is reserved, and its relays listen. Dropped, it never was there.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    reserved: Reserved,
+    vm: Arc<Vm>,
+    follow: Box<Follow>,
+    listening: Listening,
+}
+
+/// A name that nobody else can take, and the files that its VM is counted with.
+#[derive(Debug)]
+struct Reserved {
+    fleet: Fleet,
+    name: VmName,
+    files: usize,
+    /// Name and files belong to a VM, and are not given back here.
+    used: bool,
+}
+
+impl Fleet {
+    pub(crate) fn new(journal: &Journal) -> Self {
+        Self(Arc::new(Inner {
+            vms: Vms::default(),
+            relays: Relays::new(journal),
+            appender: journal.appender(),
+            open_files: OpenFiles::default(),
+            places: Mutex::default(),
+        }))
+    }
+
+    /// Follows one more VM, behind the others. One that is not there yet is tried for ever, with back-off.
+    ///
+    /// Must be called in the hub's runtime.
+    ///
+    /// # Errors
+    ///
+    /// `NameTaken`, `NameInUse`, `Listen`, `Stopping`; the fleet is as it was then.
+    pub async fn add(
+        &self,
+        name: VmName,
+        address: Address,
+        relays: Vec<RelayConfig>,
+        origin: Origin,
+    ) -> Result<(), FleetError> {
+        let prepared = self.prepare(name, address, relays, origin).await?;
+        prepared.launch()
+    }
+
+    /// Leaves a VM: closes its epoch with the reason `removed` and this detail, and ends its relays. Returns when that is
+    /// committed; it is carried on if nobody waits for it. Its records stay.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`, `NameInUse`, `Stopping`.
+    pub async fn remove(&self, name: &str, detail: &str) -> Result<(), FleetError> {
+        let (done, is_done) = oneshot::channel();
+        let leave = Leave { reason: DetachReason::Removed, detail: detail.into() };
+        {
+            let mut places = self.places();
+            let (name, followed) = places.take(name)?;
+            let reserved = Reserved { fleet: self.clone(), name, files: followed.files(), used: false };
+            while places.leaving.try_join_next().is_some() {}
+            places.leaving.spawn(async move {
+                reserved.fleet.leave(followed, leave).await;
+                drop(reserved);
+                let _ = done.send(());
+            });
+        }
+        // Without an answer the hub was dropped, and everything with it.
+        is_done.await.map_err(|_| FleetError::Stopping)
+    }
+
+    /// The VMs of this moment, in the order in which they came.
+    #[must_use]
+    pub fn list(&self) -> Vec<Member> {
+        self.each(|vm, relays| Member {
+            name: vm.name.clone(),
+            address: vm.address.clone(),
+            origin: vm.origin.clone(),
+            relays: relays.into_iter().flat_map(OfVm::configs).cloned().collect(),
+        })
+    }
+
+    /// How each relay stands, in the order of the VMs.
+    #[must_use]
+    pub fn relays(&self) -> Vec<RelayStatus> {
+        let statuses = self.each(|_, relays| relays.into_iter().flat_map(OfVm::statuses).collect::<Vec<_>>());
+        statuses.into_iter().flatten().collect()
+    }
+
+    /// The VMs, for readers.
+    pub(crate) fn vms(&self) -> &Vms {
+        &self.0.vms
+    }
+
+    /// Raises the limit of open files at once for VMs that are about to be added.
+    pub(crate) fn expect(&self, vms: usize, relays: usize) {
+        self.0.open_files.allow(self.places().files + vms + relays * FILES_OF_A_RELAY);
+    }
+
+    /// The first step: everything that can be refused.
+    pub(crate) async fn prepare(
+        &self,
+        name: VmName,
+        address: Address,
+        relays: Vec<RelayConfig>,
+        origin: Origin,
+    ) -> Result<Prepared, FleetError> {
+        let reserved = self.reserve(name, 1 + relays.len() * FILES_OF_A_RELAY)?;
+        let listening = Listening::at(relays).await?;
+        let follow = Box::new(qmp_client::follow(address.clone(), FollowConfig::default()));
+        let vm = Vm::new(reserved.name.clone(), address, origin, follow.commander(), clock::now());
+        Ok(Prepared { reserved, vm: Arc::new(vm), follow, listening })
+    }
+
+    /// Leaves all VMs: closes every epoch, waits for the commits, then ends the relays. Nothing is added any more.
+    pub(crate) async fn stop(&self) {
+        let (followed, mut leaving) = {
+            let mut places = self.places();
+            places.stopping = true;
+            let places = &mut *places;
+            let followed = places.by_name.drain().filter_map(|(_, place)| place.followed());
+            (followed.collect::<Vec<_>>(), std::mem::take(&mut places.leaving))
+        };
+        let leave = Leave { reason: DetachReason::HubStopped, detail: "the hub was asked to stop".into() };
+        let (mut tasks, mut relays) = (Vec::with_capacity(followed.len()), Vec::new());
+        for Followed { leave: tell, task, relays: of_vm, .. } in followed {
+            // One whose task died is not told.
+            let _ = tell.send(leave.clone());
+            tasks.push(task);
+            relays.extend(of_vm.map(|relays| *relays));
+        }
+        let all_left = async {
+            for task in &mut tasks {
+                report(task.await);
+            }
+            while let Some(left) = leaving.join_next().await {
+                report(left);
+            }
+        };
+        if tokio::time::timeout(STOP_COMMIT_MAX, all_left).await.is_err() {
+            tracing::error!("the journal did not take the last records within {STOP_COMMIT_MAX:?}");
+            tasks.iter().for_each(JoinHandle::abort);
+            leaving.shutdown().await;
+        }
+        self.0.relays.stop(relays).await;
+    }
+
+    /// Ends everything where it stands, as a crash would.
+    pub(crate) fn abort(&self) {
+        let mut places = self.places();
+        places.stopping = true;
+        for (_, place) in places.by_name.drain() {
+            if let Place::Followed(followed) = place {
+                followed.task.abort();
+            }
+        }
+        places.leaving.abort_all();
+        self.0.relays.abort();
+    }
+
+    async fn leave(&self, followed: Followed, leave: Leave) {
+        let Followed { vm, leave: tell, task, relays } = followed;
+        tracing::info!(vm = %vm.name, "removed: {}", leave.detail);
+        let _ = tell.send(leave);
+        report(task.await);
+        if let Some(relays) = relays {
+            self.0.relays.close(relays).await;
+        }
+        self.0.vms.remove(vm.name.as_str());
+    }
+
+    fn reserve(&self, name: VmName, files: usize) -> Result<Reserved, FleetError> {
+        let mut places = self.places();
+        if places.stopping {
+            return Err(FleetError::Stopping);
+        }
+        match places.by_name.get(&name) {
+            None => {}
+            Some(Place::Reserved) => return Err(FleetError::NameInUse { name }),
+            Some(Place::Followed(other)) => {
+                let origin = other.vm.origin.clone();
+                return Err(FleetError::NameTaken { name, origin });
+            }
+        }
+        places.by_name.insert(name.clone(), Place::Reserved);
+        places.files += files;
+        self.0.open_files.allow(places.files);
+        drop(places);
+        Ok(Reserved { fleet: self.clone(), name, files, used: false })
+    }
+
+    fn each<T>(&self, mut of: impl FnMut(&Vm, Option<&OfVm>) -> T) -> Vec<T> {
+        let all = self.0.vms.all();
+        let places = self.places();
+        let relays = |vm: &Vm| match places.by_name.get(&vm.name) {
+            Some(Place::Followed(followed)) => followed.relays.as_deref(),
+            _ => None,
+        };
+        all.iter().map(|vm| of(vm, relays(vm))).collect()
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        // Nothing panics between two steps of one change.
+        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Prepared {
+    /// The second step: serves at the relays, and follows.
+    pub(crate) fn launch(self) -> Result<(), FleetError> {
+        let Self { mut reserved, vm, follow, listening } = self;
+        let fleet = reserved.fleet.clone();
+        let inner = &fleet.0;
+        let mut places = fleet.places();
+        if places.stopping {
+            // Giving back what was reserved takes the lock.
+            drop(places);
+            return Err(FleetError::Stopping);
+        }
+        // Its name was reserved, and a VM that leaves frees its name last.
+        inner.vms.insert(Arc::clone(&vm)).unwrap_or_else(|vm| unreachable!("{} was reserved", vm.name));
+        let relays = inner.relays.open(&vm, listening);
+        let line = relays.as_ref().map(|relays| relays.line());
+        let (leave, told) = oneshot::channel();
+        let attachment = Attachment::new(Arc::clone(&vm), inner.appender.clone(), line);
+        let task = tokio::spawn(attachment.run(follow, told));
+        let followed = Followed { vm, leave, task, relays };
+        places.by_name.insert(reserved.name.clone(), Place::Followed(followed));
+        reserved.used = true;
+        Ok(())
+    }
+}
+
+impl Places {
+    /// Takes a VM out; its name stays reserved.
+    fn take(&mut self, name: &str) -> Result<(VmName, Followed), FleetError> {
+        if self.stopping {
+            return Err(FleetError::Stopping);
+        }
+        let Some((name, _)) = self.by_name.get_key_value(name) else {
+            return Err(FleetError::Unknown { name: name.into() });
+        };
+        let name = name.clone();
+        match self.by_name.insert(name.clone(), Place::Reserved) {
+            Some(Place::Followed(followed)) => Ok((name, followed)),
+            _ => Err(FleetError::NameInUse { name }),
+        }
+    }
+}
+
+impl Place {
+    fn followed(self) -> Option<Followed> {
+        match self {
+            Self::Followed(followed) => Some(followed),
+            Self::Reserved => None,
+        }
+    }
+}
+
+impl Followed {
+    fn files(&self) -> usize {
+        1 + self.relays.as_ref().map_or(0, |relays| relays.configs().count()) * FILES_OF_A_RELAY
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if !self.used {
+            let mut places = self.fleet.places();
+            places.by_name.remove(&self.name);
+            places.files -= self.files;
+        }
+    }
+}
+
+/// A task that died is a fault of this program, and must not pass unnoticed.
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!("a task of the hub died: {error}");
+    }
+}

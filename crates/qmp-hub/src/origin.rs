@@ -1,0 +1,47 @@
+//! Where the hub has a VM from: who names it may take it away again.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Where a VM came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A `[[vm]]` of the configuration file.
+    Configuration,
+    /// `--attach`.
+    CommandLine,
+    /// The program that the hub is part of.
+    Program,
+    /// A rule of discovery, as it names itself: `rule 2 (glob /run/vm/*.sock)`.
+    Discovered(Arc<str>),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration => formatter.write_str("configuration"),
+            Self::CommandLine => formatter.write_str("command line"),
+            Self::Program => formatter.write_str("program"),
+            Self::Discovered(rule) => write!(formatter, "discovery {rule}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_read_by_people() {
+        let cases = [
+            (Origin::Configuration, "configuration"),
+            (Origin::CommandLine, "command line"),
+            (Origin::Program, "program"),
+            (Origin::Discovered("rule 1 (processes)".into()), "discovery rule 1 (processes)"),
+        ];
+        for (origin, expected) in cases {
+            assert_eq!(origin.to_string(), expected);
+        }
+    }
+}
