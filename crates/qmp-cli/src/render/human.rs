@@ -9,10 +9,11 @@ use std::io::Write as _;
 
 use anstyle::{AnsiColor, Effects, Style};
 use jiff::tz::TimeZone;
+use qmp_hub::severity::Severity;
 use qmp_wire::{Body, DetachReason, Epoch, Record, Timestamp, UnixMicros};
 use serde_json::Value;
 
-use super::severity::Severity;
+use super::severity;
 use super::{Palette, compact_members, escape};
 use crate::time::{span, write};
 
@@ -88,7 +89,7 @@ impl Human {
         let at = timestamp.map(write::event_moment);
         self.begin(record, at.unwrap_or(record.received), out);
         let name_shown = escape::text(name);
-        let style = Severity::of(name, data).style();
+        let style = severity::style(Severity::of(name, data));
         let members = data.map(compact_members).unwrap_or_default();
         let late = lateness(at, before.and_then(|seen| seen.event_at));
         if members.is_empty() && late.is_none() {

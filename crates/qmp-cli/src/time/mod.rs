@@ -1,5 +1,6 @@
 //! Times and spans as people write and read them.
 
 pub mod parse;
-pub mod span;
 pub mod write;
+
+pub use qmp_hub::span;
