@@ -1,0 +1,60 @@
+//! What holds of every run.
+
+use qmp_events::{Release, validate};
+use qmp_wire::{Body, Record};
+
+use crate::Line;
+use crate::expected::Words;
+
+/// Findings that say that a run is not as the catalogue has it.
+const ALARMING: [&str; 3] = ["sequel-missing", "schema-drift", "findings-withheld"];
+
+/// Whether the VM is gone.
+pub(crate) fn is_end(record: &Record<'_>) -> bool {
+    matches!(record.body, Body::Detached { .. })
+}
+
+/// The journal has the events of the raw monitor, byte for byte and in their order.
+pub(crate) fn events_are_those_of(records: &[Record<'_>], lines: &[Line]) {
+    let journal: Vec<String> = records.iter().filter_map(|record| as_sent(&record.body)).collect();
+    let raw: Vec<&str> = lines.iter().filter(|line| line.event().is_some()).map(Line::text).collect();
+    assert_eq!(journal, raw, "the journal and the raw monitor differ");
+}
+
+/// No event violates the catalogue for its release, and no finding that was not `expected` says so.
+pub(crate) fn nothing_is_wrong(
+    records: &[Record<'_>],
+    lines: &[Line],
+    release: Release,
+    expected: &[String],
+) {
+    for line in lines {
+        let Some(event) = line.event() else { continue };
+        let data = line.message.get("data").map(ToString::to_string);
+        let violations = validate(event, data.as_deref(), release);
+        assert!(violations.is_empty(), "{}: {violations:?}", line.text());
+    }
+    for record in records {
+        let Body::Finding { finding, summary, .. } = &record.body else { continue };
+        let is_expected = expected.iter().any(|words| Words::read(words).name == finding);
+        assert!(is_expected || !ALARMING.contains(&&**finding), "{finding}: {summary}");
+    }
+}
+
+/// Each of these events came.
+pub(crate) fn shown(events: &[&str], lines: &[Line]) {
+    for event in events {
+        assert!(lines.iter().any(|line| line.event() == Some(event)), "no {event} came");
+    }
+}
+
+/// An event as QEMU writes it, `data` byte for byte.
+fn as_sent(body: &Body<'_>) -> Option<String> {
+    let Body::Event { name, timestamp, data } = body else { return None };
+    let timestamp = timestamp.expect("QEMU stamps its events");
+    let (seconds, microseconds) = (timestamp.seconds(), timestamp.microseconds());
+    let data = data.as_ref().map_or(String::new(), |data| format!(", \"data\": {data}"));
+    Some(format!(
+        "{{\"timestamp\": {{\"seconds\": {seconds}, \"microseconds\": {microseconds}}}, \"event\": \"{name}\"{data}}}"
+    ))
+}
