@@ -32,6 +32,9 @@ pub enum SizeError {
     TooLarge,
 }
 
+/// Digits behind the point that count.
+const FRACTION_DIGITS: usize = 15;
+
 /// Reads a size in bytes; `1.5GiB` is allowed, case does not count, a lone `M` is a MiB.
 ///
 /// # Errors
@@ -52,12 +55,12 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
         .find(|(name, _)| name.eq_ignore_ascii_case(unit))
         .ok_or_else(|| SizeError::UnknownUnit(unit.into()))?;
     let whole: u64 = whole.parse().map_err(|_| SizeError::TooLarge)?;
-    let mut bytes = u128::from(whole) * u128::from(*unit_bytes);
-    let mut digit_bytes = u128::from(*unit_bytes);
-    for digit in fraction.bytes() {
-        digit_bytes /= 10;
-        bytes += digit_bytes * u128::from(digit - b'0');
-    }
+    let unit_bytes = u128::from(*unit_bytes);
+    // Digits behind the fifteenth are less than a byte of a TiB.
+    let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS)];
+    let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
+    let part = fraction.parse::<u128>().unwrap_or(0) * unit_bytes / scale;
+    let bytes = u128::from(whole) * unit_bytes + part;
     u64::try_from(bytes).ok().filter(|bytes| i64::try_from(*bytes).is_ok()).ok_or(SizeError::TooLarge)
 }
 
