@@ -82,7 +82,7 @@ async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<Live>) {
                 }
             }
             Followed::Reply(reply) => reply.release(),
-            Followed::Detached { reason, detail } => {
+            Followed::Detached { reason, detail, .. } => {
                 found.push(place.record(Body::Detached { reason, detail: Some(detail.into()) }));
             }
             Followed::Failed { error, retry_in, .. } => {

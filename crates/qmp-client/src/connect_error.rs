@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use qmp_wire::CommandError;
 
-use crate::inherited::InheritedError;
+use crate::descriptors::InheritedError;
 use crate::{Address, Gone};
 
 /// Errors of reaching a monitor and of bringing it to command mode.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::dial::Dialer;
 use crate::socket::{DESCRIPTORS_MAX, Socket};
-use crate::{Address, ConnectError, ExecuteError, Gone};
+use crate::{Address, ConnectError, ExecuteError, Gone, Process};
 
 /// How much is read at once. One buffer serves all connections of a thread, so it may be large: system calls are what
 /// a storm of events costs.
@@ -107,6 +107,11 @@ impl Connection {
         let timer = Box::pin(tokio::time::sleep_until(now + config.negotiation_timeout));
         let opening = Some(Box::new(Opening { address, timer, first_bytes: Vec::new() }));
         Self { socket, client, descriptors: VecDeque::new(), mute: false, out_of_band: false, opening }
+    }
+
+    /// The process at the other end of a unix socket.
+    pub(crate) fn process(&self) -> Option<Process> {
+        Process::behind(&self.socket)
     }
 
     /// Goes to command mode. Events that come on the way are given to `on_event`.

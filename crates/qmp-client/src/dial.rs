@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags, open};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::inherited::{Family, Inherited, InheritedError, take};
+use crate::descriptors::{Family, Inherited, InheritedError, take};
 use crate::listen::Listener;
 use crate::socket::Socket;
 use crate::{Address, ConnectConfig, ConnectError};

@@ -26,7 +26,7 @@ use crate::commander::PendingReply;
 use crate::dial::Dialer;
 use crate::mailbox::Mailbox;
 use crate::socket::Socket;
-use crate::{Address, Commander, ConnectConfig, ConnectError, Event, ExecuteError, Gone};
+use crate::{Address, Commander, ConnectConfig, ConnectError, Event, ExecuteError, Gone, Process};
 use live::{Live, Next};
 
 /// How long the VM's state is waited for. QEMU answers in milliseconds unless another monitor's command keeps it busy.
@@ -104,6 +104,8 @@ pub enum Followed<'a> {
         reason: DetachReason,
         /// What exactly, for people.
         detail: String,
+        /// The process at the other end of a unix socket, which can tell how it ended.
+        process: Option<Process>,
     },
     /// An attempt to attach failed.
     Failed {
@@ -127,7 +129,7 @@ enum Step {
     Attached,
     Events,
     Reply(PendingReply),
-    Detached { reason: DetachReason, detail: String },
+    Detached { reason: DetachReason, detail: String, process: Option<Process> },
     Failed { attempt: u32, retry_in: Option<Duration> },
 }
 
@@ -162,7 +164,7 @@ impl Follow {
         match step {
             Step::Events => Followed::Events(EventBatch { follow: self }),
             Step::Reply(reply) => Followed::Reply(reply),
-            Step::Detached { reason, detail } => Followed::Detached { reason, detail },
+            Step::Detached { reason, detail, process } => Followed::Detached { reason, detail, process },
             Step::Attached => match self.lent.as_deref() {
                 Some(Lent::Snapshot { text, version }) => {
                     Followed::Attached { snapshot: text, version: version.as_ref() }

@@ -14,8 +14,8 @@ use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::descriptors::{Family, Inherited};
 use crate::dial::{SocketPath, connect_unix};
-use crate::inherited::{Family, Inherited};
 use crate::socket::Socket;
 use crate::{Address, ConnectError};
 

@@ -1,6 +1,7 @@
 //! The state of a VM at the start of an epoch, as one JSON object.
 //!
-//! The queries are sent together. `address` and `greeting` come first, then each answer under the name of its query,
+//! The queries are sent together. `address`, `process` (number and name, where the system knows whose the other end is)
+//! and `greeting` come first, then each answer under the name of its query,
 //! byte for byte. A query that the release does not have is left out. One that failed, or was not answered in time,
 //! stands under `errors` with class and description. Before QEMU 3.0, `query-block-jobs` stands for `query-jobs`.
 
@@ -10,7 +11,7 @@ use qmp_wire::{CommandError, CommandId, Greeting, Version};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use crate::{Address, Connection};
+use crate::{Address, Connection, Process};
 
 /// What is asked, in the order in which it is asked and shown: fewer than the eight that QEMU takes in at once.
 const QUERIES: [&str; 6] =
@@ -97,7 +98,12 @@ impl Snapshot {
     }
 
     /// The text of what is known.
-    pub(crate) fn finish(mut self, address: &Address, greeted: &Greeted) -> Box<str> {
+    pub(crate) fn finish(
+        mut self,
+        address: &Address,
+        process: Option<&Process>,
+        greeted: &Greeted,
+    ) -> Box<str> {
         for query in std::mem::take(&mut self.asked).into_values() {
             let desc = "no reply by the time the snapshot was closed".into();
             self.errors.push((query, CommandError { class: TIMED_OUT.into(), desc }));
@@ -109,7 +115,7 @@ impl Snapshot {
         };
         self.answers.sort_by_key(|(query, _)| place(query));
         self.errors.sort_by_key(|(query, _)| place(query));
-        let text = serde_json::to_string(&Text { address, greeted, snapshot: &self });
+        let text = serde_json::to_string(&Text { address, process, greeted, snapshot: &self });
         text.unwrap_or_else(|error| unreachable!("strings and raw JSON always serialize: {error}")).into()
     }
 }
@@ -120,6 +126,7 @@ fn is_unknown(error: &CommandError) -> bool {
 
 struct Text<'a> {
     address: &'a Address,
+    process: Option<&'a Process>,
     greeted: &'a Greeted,
     snapshot: &'a Snapshot,
 }
@@ -128,6 +135,9 @@ impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(None)?;
         object.serialize_entry("address", &self.address.to_string())?;
+        if let Some(process) = self.process {
+            object.serialize_entry("process", &ProcessText { pid: process.pid(), name: process.name() })?;
+        }
         if let Some(greeting) = &self.greeted.raw {
             object.serialize_entry("greeting", greeting)?;
         }
@@ -139,6 +149,12 @@ impl Serialize for Text<'_> {
         }
         object.end()
     }
+}
+
+#[derive(serde::Serialize)]
+struct ProcessText {
+    pid: i32,
+    name: String,
 }
 
 struct Errors<'a>(&'a [(&'static str, CommandError)]);

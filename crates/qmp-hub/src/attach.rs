@@ -14,10 +14,10 @@ use qmp_client::{EventBatch, Follow, Followed, PendingReply};
 use qmp_wire::{Body, DetachReason};
 use tokio::sync::oneshot;
 
-use crate::clock;
 use crate::journal::{Appender, Batch, Draft, Ticket};
 use crate::relay::Line;
 use crate::vms::Vm;
+use crate::{clock, exit};
 
 /// Follows one VM until it is to leave it.
 pub(crate) struct Attachment {
@@ -25,6 +25,8 @@ pub(crate) struct Attachment {
     appender: Appender,
     /// The VM's clients at relays, who are to get replies in order with the events.
     line: Option<Arc<Line>>,
+    /// Whether it is recorded how the VM's process ended.
+    records_exit: bool,
     epoch: EpochState,
     /// The last append: replies that came after it wait for its commit.
     last: Option<Ticket>,
@@ -54,8 +56,9 @@ enum EpochState {
 }
 
 impl Attachment {
-    pub(crate) fn new(vm: Arc<Vm>, appender: Appender, line: Option<Arc<Line>>) -> Self {
-        Self { vm, appender, line, epoch: EpochState::Closed, last: None, journal_ended: false }
+    pub(crate) fn new(vm: Arc<Vm>, appender: Appender, line: Option<Arc<Line>>, records_exit: bool) -> Self {
+        let (epoch, last, journal_ended) = (EpochState::Closed, None, false);
+        Self { vm, appender, line, records_exit, epoch, last, journal_ended }
     }
 
     /// Runs until it is told to leave; then closes the epoch, waits for its commit, and only then leaves the monitor.
@@ -94,7 +97,15 @@ impl Attachment {
             Followed::Attached { snapshot, .. } => self.attached(snapshot),
             Followed::Events(events) => self.events(events),
             Followed::Reply(reply) => self.reply(reply),
-            Followed::Detached { reason, detail } => self.detached(&reason, &detail),
+            Followed::Detached { reason, detail, process } => {
+                self.detached(&reason, &detail);
+                // Read for those who want to know why the VM is gone; nothing waits for it.
+                if let Some(process) =
+                    process.filter(|_| self.records_exit && reason == DetachReason::PeerClosed)
+                {
+                    tokio::spawn(exit::record(process, self.vm.name.clone(), self.appender.clone()));
+                }
+            }
             Followed::Failed { error, attempt, retry_in } => {
                 let error = error.to_string();
                 self.vm.counts.attach_failures.add(1);

@@ -71,6 +71,10 @@ pub const KINDS: [&str; 16] = [
 /// conclusion, and evidence to those who draw some.
 pub const COMMAND: &str = "command";
 
+/// The kind of the record of how a VM's process ended: `{"pid": …, "exit_code": …}` or `{"pid": …, "signal": …,
+/// "core_dumped": …}` in its data. It is no conclusion, either.
+pub const PROCESS_ENDED: &str = "process-ended";
+
 /// Epoch and number of a record: with its VM, its identity.
 pub(crate) type Id = (Epoch, Seq);
 

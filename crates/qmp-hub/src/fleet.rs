@@ -20,6 +20,9 @@ use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, 
 use crate::vms::{Vm, Vms};
 use crate::{Origin, STOP_COMMIT_MAX, VmName, clock};
 
+/// Open files of a VM: the socket of its monitor, and its process, which is to tell its exit status.
+const FILES_OF_A_VM: usize = 2;
+
 /// The VMs of a running hub. Clones are handles of the same fleet.
 #[derive(Clone, Debug)]
 pub struct Fleet(Arc<Inner>);
@@ -75,6 +78,8 @@ struct Inner {
     vms: Vms,
     relays: Relays,
     appender: Appender,
+    /// Whether it is recorded how the processes of VMs ended.
+    records_exits: bool,
     open_files: OpenFiles,
     places: Mutex<Places>,
 }
@@ -125,11 +130,12 @@ struct Reserved {
 }
 
 impl Fleet {
-    pub(crate) fn new(journal: &Journal) -> Self {
+    pub(crate) fn new(journal: &Journal, records_exits: bool) -> Self {
         Self(Arc::new(Inner {
             vms: Vms::default(),
             relays: Relays::new(journal),
             appender: journal.appender(),
+            records_exits,
             open_files: OpenFiles::default(),
             places: Mutex::default(),
         }))
@@ -202,7 +208,7 @@ impl Fleet {
 
     /// Raises the limit of open files at once for VMs that are about to be added.
     pub(crate) fn expect(&self, vms: usize, relays: usize) {
-        self.0.open_files.allow(self.places().files + vms + relays * FILES_OF_A_RELAY);
+        self.0.open_files.allow(self.places().files + vms * FILES_OF_A_VM + relays * FILES_OF_A_RELAY);
     }
 
     /// The first step: everything that can be refused.
@@ -213,7 +219,7 @@ impl Fleet {
         relays: Vec<RelayConfig>,
         origin: Origin,
     ) -> Result<Prepared, FleetError> {
-        let reserved = self.reserve(name, 1 + relays.len() * FILES_OF_A_RELAY)?;
+        let reserved = self.reserve(name, FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY)?;
         let listening = Listening::at(relays).await?;
         let follow = Box::new(qmp_client::follow(address.clone(), FollowConfig::default()));
         let vm = Vm::new(reserved.name.clone(), address, origin, follow.commander(), clock::now());
@@ -330,7 +336,7 @@ impl Prepared {
         let relays = inner.relays.open(&vm, listening);
         let line = relays.as_ref().map(|relays| relays.line());
         let (leave, told) = oneshot::channel();
-        let attachment = Attachment::new(Arc::clone(&vm), inner.appender.clone(), line);
+        let attachment = Attachment::new(Arc::clone(&vm), inner.appender.clone(), line, inner.records_exits);
         let task = tokio::spawn(attachment.run(follow, told));
         let followed = Followed { vm, leave, task, relays };
         places.by_name.insert(reserved.name.clone(), Place::Followed(followed));
@@ -367,7 +373,7 @@ impl Place {
 
 impl Followed {
     fn files(&self) -> usize {
-        1 + self.relays.as_ref().map_or(0, |relays| relays.configs().count()) * FILES_OF_A_RELAY
+        FILES_OF_A_VM + self.relays.as_ref().map_or(0, |relays| relays.configs().count()) * FILES_OF_A_RELAY
     }
 }
 

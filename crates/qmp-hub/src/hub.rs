@@ -85,7 +85,7 @@ impl Hub {
         for address in &config.http {
             listening.push(http::listen(address).await?);
         }
-        let fleet = Running(Fleet::new(&journal));
+        let fleet = Running(Fleet::new(&journal, config.findings));
         fleet.0.expect(config.attach.len(), relays.values().map(Vec::len).sum());
         let mut prepared = Vec::with_capacity(config.attach.len());
         for (name, address) in config.attach {

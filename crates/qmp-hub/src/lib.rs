@@ -7,6 +7,7 @@
 mod attach;
 mod clock;
 mod config;
+mod exit;
 pub mod findings;
 mod fleet;
 mod http;

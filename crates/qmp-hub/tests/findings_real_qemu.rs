@@ -6,7 +6,8 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use qmp_hub::Hub;
 use qmp_wire::{Body, Record};
@@ -17,6 +18,9 @@ use tokio::sync::Semaphore;
 
 /// QEMUs that run at the same time: each takes a core while its firmware starts.
 const QEMUS_AT_ONCE: usize = 3;
+
+/// How often it is looked whether a QEMU ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What ends every boot sector: `hlt; jmp $-1`.
 const HALT: [u8; 3] = [0xf4, 0xeb, 0xfd];
@@ -68,6 +72,9 @@ enum Expected {
     Stands(&'static str, &'static str, &'static str),
 }
 
+/// What is found where the system does not tell how a process ended, and where it does.
+const KILLED: &str = "gone or killed";
+
 use Do::{Await, Execute, Signal};
 use Expected::{Stands, Why};
 
@@ -99,7 +106,7 @@ const CASES: [Case; 39] = [
         &[Signal("TERM")],
         Why("why-ended", "host-signal"),
     ),
-    case("SIGKILL", "", &[], &[Signal("KILL")], Why("why-ended", "gone")),
+    case("SIGKILL", "", &[], &[Signal("KILL")], Why("why-ended", KILLED)),
     case("stop", "", &[], &[Execute(r#"{"execute": "stop"}"#)], Why("why-paused", "host-stop")),
     case(
         "system_reset",
@@ -300,8 +307,40 @@ async fn each_way_to_stop_has_its_cause() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Runs one case and says what is wrong with what is found.
-async fn check(case: &Case) -> Result<(), String> {
+/// Whether this Linux tells strangers how a process ended: 6.15 and later do.
+fn tells_exit_status() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a Linux");
+    let numbers: Vec<u32> = release.split(['.', '-']).map_while(|part| part.parse().ok()).collect();
+    numbers.as_slice() >= [6, 15].as_slice()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_exit_status_is_told() {
+    if support::qemu::is_missing() {
+        return;
+    }
+    let exit_failure = "-device pvpanic -action panic=exit-failure";
+    let cases: [(Case, &str, i64); 3] = [
+        (
+            case("quit", "", &[], &[Execute(r#"{"execute": "quit"}"#)], Why("why-ended", "host-qmp-quit")),
+            "exit_code",
+            0,
+        ),
+        (case("panic", exit_failure, PANIC, &[], Why("why-ended", "guest-panic")), "exit_code", 1),
+        (case("killed", "", &[], &[Signal("KILL")], Why("why-ended", KILLED)), "signal", 9),
+    ];
+    for (case, member, expected) in cases {
+        let ended = check(&case).await.expect(case.name);
+        let ended = ended.iter().find(|record| is_why(record, "why-ended", None)).expect(case.name);
+        let Body::Finding { data: Some(data), .. } = &ended.body else { unreachable!("it is a finding") };
+        let data: Value = serde_json::from_str(data).expect("JSON");
+        let told = tells_exit_status().then_some(expected);
+        assert_eq!(data[member].as_i64(), told, "{}: {data}", case.name);
+    }
+}
+
+/// Runs one case and says what is wrong with what is found; otherwise all that is.
+async fn check(case: &Case) -> Result<Vec<Record<'static>>, String> {
     let home = tempfile::tempdir().expect("a directory");
     let qemu = Qemu::start(home.path(), case);
     let mut config = config(home.path(), &["vm1"]);
@@ -337,7 +376,7 @@ async fn check(case: &Case) -> Result<(), String> {
     let unexpected = unexpected.map(|record| format!("found {:?}", record.body));
     hub.stop().await.expect("stops");
     drop(qemu);
-    result.and(unexpected.map_or(Ok(()), Err))
+    result.and(unexpected.map_or(Ok(seen), Err))
 }
 
 /// Reads up to a record that is wanted, and keeps what it reads.
@@ -357,7 +396,7 @@ async fn next_until(
         }
     };
     let told = |record: &Record<'_>| support::short(record) + &details(record);
-    match tokio::time::timeout(std::time::Duration::from_secs(60), reading).await {
+    match tokio::time::timeout(Duration::from_secs(60), reading).await {
         Ok(()) => Ok(()),
         Err(_) => Err(format!("waited in vain; seen {:#?}", seen.iter().map(told).collect::<Vec<_>>())),
     }
@@ -377,7 +416,11 @@ fn is_event(record: &Record<'_>, wanted: &str) -> bool {
 fn is_why(record: &Record<'_>, kind: &str, cause: Option<&str>) -> bool {
     let Body::Finding { finding, data: Some(data), .. } = &record.body else { return false };
     let data: Value = serde_json::from_str(data).expect("JSON");
-    finding == kind && cause.is_none_or(|cause| data["cause"] == cause)
+    let is_cause = |cause: &str| match cause {
+        KILLED => data["cause"] == if tells_exit_status() { "killed" } else { "gone" },
+        cause => data["cause"] == cause,
+    };
+    finding == kind && cause.is_none_or(is_cause)
 }
 
 async fn stands(home: &Path, run_state: &str, cause: &str) -> Result<(), String> {
@@ -394,7 +437,7 @@ async fn command(home: &Path, text: &str) {
 }
 
 /// A QEMU of this test, ended with it.
-struct Qemu(Child);
+struct Qemu(Arc<Mutex<Child>>);
 
 impl Qemu {
     /// Starts one that is paused, with its monitor at `vm1.sock` in `home`.
@@ -418,11 +461,22 @@ impl Qemu {
             let floppy = format!("if=floppy,format=raw,file={}", floppy(home, case.boot).display());
             command.args(["-drive", &floppy, "-boot", "a"]);
         }
-        Self(command.stdin(Stdio::null()).spawn().expect("QEMU starts"))
+        let child = Arc::new(Mutex::new(command.stdin(Stdio::null()).spawn().expect("QEMU starts")));
+        // Only when its parent took notice of its end, others are told how it ended.
+        let watched = Arc::clone(&child);
+        std::thread::spawn(move || {
+            while watched.lock().expect("nobody panics with it").try_wait().is_ok_and(|ended| ended.is_none())
+            {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+        });
+        Self(child)
     }
 
     fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args(["-s", signal, &self.0.id().to_string()]).status();
+        let sent = Command::new("kill")
+            .args(["-s", signal, &self.0.lock().expect("whole").id().to_string()])
+            .status();
         assert!(sent.is_ok_and(|status| status.success()), "{signal}");
     }
 }
@@ -430,8 +484,9 @@ impl Qemu {
 impl Drop for Qemu {
     fn drop(&mut self) {
         // It has ended by itself, or is not needed any more.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let mut child = self.0.lock().expect("whole");
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 

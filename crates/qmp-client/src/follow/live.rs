@@ -13,7 +13,7 @@ use crate::commander::PendingReply;
 use crate::dial::Dialer;
 use crate::exchange::Exchange;
 use crate::snapshot::{Greeted, Snapshot};
-use crate::{Address, ConnectError, Connection, Event, Gone};
+use crate::{Address, ConnectError, Connection, Event, Gone, Process};
 
 /// Most bytes of events that wait for the snapshot. A VM that says more meanwhile is attached with what is known of
 /// its state; one that says more before it is even in command mode is no QEMU.
@@ -27,6 +27,8 @@ pub(super) struct Live {
     pub(super) exchange: Exchange,
     pub(super) opened_at: Option<Instant>,
     pub(super) ended: Option<Gone>,
+    /// Whose the other end is.
+    pub(super) process: Option<Process>,
     connection: Connection,
     greeted: Greeted,
     /// Present while no epoch is open.
@@ -61,6 +63,7 @@ impl Live {
             exchange,
             opened_at: None,
             ended: None,
+            process: connection.process(),
             connection,
             greeted: Greeted::default(),
             attaching: Some(Box::new(Attaching::new(timeout))),
@@ -86,7 +89,7 @@ impl Live {
     pub(super) fn open(&mut self, address: &Address) -> (Box<str>, Greeted) {
         self.opened_at.get_or_insert_with(Instant::now);
         let snapshot = self.attaching.take().map(|attaching| attaching.snapshot).unwrap_or_default();
-        (snapshot.finish(address, &self.greeted), self.greeted.clone())
+        (snapshot.finish(address, self.process.as_ref(), &self.greeted), self.greeted.clone())
     }
 
     /// Goes on until an epoch can open. What is for the owner waits in `held` and `replies`.

@@ -134,6 +134,6 @@ impl Follow {
             Some(Box::pin(sleep(self.backoff.next_delay())))
         };
         self.state = State::Resting { dialer: live.dialer, until };
-        Step::Detached { reason: gone.reason(), detail: gone.to_string() }
+        Step::Detached { reason: gone.reason(), detail: gone.to_string(), process: live.process.take() }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum What<'a> {
     Detached(&'a DetachReason),
     /// A command was passed on by the hub.
     Command(&'a Value),
+    /// How the process at the other end of the monitor ended.
+    ProcessEnded(&'a Value),
 }
 
 /// An event, its data read.
@@ -81,6 +83,8 @@ pub(crate) struct Snapshot {
     pub(crate) uuid: Option<Box<str>>,
     pub(crate) migration: Option<Box<str>>,
     pub(crate) jobs: Vec<KnownJob>,
+    /// What the process at the other end of the monitor calls itself, if the system told whose it is.
+    pub(crate) process: Option<Box<str>>,
 }
 
 /// A job that ran when the epoch opened.
@@ -110,6 +114,7 @@ impl Snapshot {
             name: string("/query-name/name"),
             uuid: string("/query-uuid/UUID"),
             migration: string("/query-migrate/status"),
+            process: string("/process/name"),
             jobs: jobs.into_iter().flatten().filter_map(KnownJob::read).collect(),
         }
     }
@@ -135,12 +140,9 @@ fn numbers(version: &Value) -> Option<(u16, u16, u16)> {
     Some((number("major")?, number("minor")?, number("micro")?))
 }
 
-/// The command that a record of the hub tells of.
-pub(crate) fn command(record: &Record<'_>) -> Option<Value> {
-    match &record.body {
-        Body::Finding { finding, data: Some(data), .. } if finding == super::COMMAND => {
-            serde_json::from_str(data).ok()
-        }
-        _ => None,
-    }
+/// What a record says that the hub itself wrote, and that is evidence: its kind and its data.
+pub(crate) fn evidence(record: &Record<'_>) -> Option<(&'static str, Value)> {
+    let Body::Finding { finding, data: Some(data), .. } = &record.body else { return None };
+    let kind = [super::COMMAND, super::PROCESS_ENDED].into_iter().find(|kind| finding == kind)?;
+    Some((kind, serde_json::from_str(data).ok()?))
 }

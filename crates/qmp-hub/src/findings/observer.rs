@@ -147,12 +147,7 @@ impl Observer {
     /// Reads what could have been left unfinished, and gives the place from which to go on.
     async fn resume(&self) -> Result<Cursor, JournalError> {
         let by = everything_by();
-        let ticket = loop {
-            match self.appender.append(&mut Batch::new()) {
-                Ok(ticket) => break ticket,
-                Err(_) => self.appender.room().await?,
-            }
-        };
+        let ticket = self.appender.append_when_room(&mut Batch::new()).await?;
         self.appender.committed(ticket).await?;
         let reader = self.reader.clone();
         let resumed = blocking(move || resume::resume(&reader, by)).await?;
@@ -225,10 +220,7 @@ impl Observer {
         for finding in findings {
             batch.push(&Draft { vm: &finding.vm, received: finding.at, body: finding.body() });
         }
-        while self.appender.append(&mut batch).is_err() {
-            self.appender.room().await?;
-        }
-        Ok(())
+        self.appender.append_when_room(&mut batch).await.map(drop)
     }
 }
 

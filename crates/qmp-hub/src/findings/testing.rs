@@ -4,9 +4,11 @@
 //!
 //! ```text
 //! 0 attached running              the epoch begins; run state, and `7.2.22` or another version behind it
+//! 0 attached running 7.2.22 kvm   the same, and the process at the other end is known
 //! 1.5 STOP
 //! 1.6@1.2 WATCHDOG {"action": "pause"}
 //! 2 command {"execute": "quit"}   the hub passed a command on
+//! 3 process-ended {"signal": 9}   how the process ended
 //! 3 detached                      by the peer; or `detached hub stopped`
 //! 9 passes                        time passes, and nothing comes
 //! ```
@@ -105,15 +107,16 @@ fn body(what: &str, at: UnixMicros) -> Body<'static> {
     match name {
         "attached" => {
             let (status, version) = rest.split_once(' ').unwrap_or((rest, "7.2.22"));
-            Body::Attached { snapshot: snapshot(status, version).into() }
+            let (version, process) = version.split_once(' ').map_or((version, None), |(v, p)| (v, Some(p)));
+            Body::Attached { snapshot: snapshot(status, version, process).into() }
         }
         "detached" => {
             let reason = if rest.is_empty() { "peer closed" } else { rest };
             Body::Detached { reason: DetachReason::from_wire(reason), detail: None }
         }
-        "command" => Body::Finding {
-            finding: "command".into(),
-            summary: "a command".into(),
+        "command" | "process-ended" => Body::Finding {
+            finding: name.to_owned().into(),
+            summary: "as it was".into(),
             causes: Vec::new(),
             data: Some(rest.to_owned().into()),
         },
@@ -127,12 +130,13 @@ fn body(what: &str, at: UnixMicros) -> Body<'static> {
 }
 
 /// A snapshot; what stands behind a `+` in the status is a job that runs.
-fn snapshot(status: &str, version: &str) -> String {
+fn snapshot(status: &str, version: &str, process: Option<&str>) -> String {
     let (status, job) = status.split_once('+').map_or((status, None), |(status, job)| (status, Some(job)));
     let numbers: Vec<u64> = version.split('.').map(|number| number.parse().expect("a number")).collect();
     let jobs = job.map(|id| json!({"id": id, "type": "mirror", "status": "running", "current-progress": 1, "total-progress": 9}));
     json!({
         "address": "unix:/run/vm1.sock",
+        "process": process.map(|name| json!({"pid": 4711, "name": name})),
         "greeting": {"version": {"qemu": {"major": numbers[0], "minor": numbers[1], "micro": numbers[2]}, "package": ""}},
         "query-status": {"status": status, "running": status == "running"},
         "query-jobs": jobs.into_iter().collect::<Vec<_>>(),

@@ -10,7 +10,7 @@ use super::budget::Budget;
 use super::input::{self, Event, Input, Snapshot, What};
 use super::moment::{LocalClock, Moment};
 use super::registered::Registered;
-use super::{CAUSES_MAX, Finding, Id, LAST_EVENTS_KEPT};
+use super::{CAUSES_MAX, COMMAND, Finding, Id, LAST_EVENTS_KEPT};
 use crate::state::{Detached, LastEvent, VmState};
 
 /// One VM.
@@ -81,8 +81,8 @@ impl Found {
 
 impl Tracked {
     pub(super) fn record(&mut self, record: &Record<'_>, found: &mut Vec<Finding>) {
-        let command = input::command(record);
-        if matches!(record.body, Body::Finding { .. }) && command.is_none() {
+        let evidence = input::evidence(record);
+        if matches!(record.body, Body::Finding { .. }) && evidence.is_none() {
             return;
         }
         let (now, clock_back) = self.clock.record(record.received);
@@ -109,8 +109,12 @@ impl Tracked {
                 self.detached(reason, detail.as_deref(), record.received);
             }
             Body::Finding { .. } => {
-                if let Some(command) = &command {
-                    self.take(&record.vm, &input(What::Command(command)), found);
+                let what = evidence.as_ref().map(|(kind, data)| match *kind {
+                    COMMAND => What::Command(data),
+                    _ => What::ProcessEnded(data),
+                });
+                if let Some(what) = what {
+                    self.take(&record.vm, &input(what), found);
                 }
             }
         }

@@ -60,7 +60,7 @@ impl Correlator for Unplugs {
                 Some(K::AcpiDeviceOst) => self.guest_reports(event, input, found),
                 _ => {}
             },
-            What::Command(_) => {}
+            What::Command(_) | What::ProcessEnded(_) => {}
         }
     }
 

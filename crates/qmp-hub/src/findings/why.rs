@@ -2,14 +2,15 @@
 //!
 //! QEMU tells the reason of SHUTDOWN and RESET, and of STOP nothing. What stopped a VM is told by the event before
 //! it, in the same breath: `BLOCK_IO_ERROR`, `GUEST_PANICKED`, WATCHDOG, SHUTDOWN. Where none is there, it was the
-//! host. Three things may come after their consequence, and are waited for, each for a short time: a WATCHDOG or
-//! `BLOCK_IO_ERROR` that the rate limit held back, the word of a migration that took the VM over, and the record of
-//! the command by which it was done through the hub.
+//! host. Some things may come after their consequence, and are waited for, each for a short time: a WATCHDOG or
+//! `BLOCK_IO_ERROR` that the rate limit held back, the word of a migration that took the VM over, and the hub's own
+//! records: of the command by which it was done through the hub, and of how the process ended.
 //!
 //! Source: `docs/events.md`; the orders of events were observed on QEMU 7.2 and 11.1.
 
 mod ending;
 mod evidence;
+mod exit;
 mod explain;
 mod pending;
 
@@ -21,7 +22,7 @@ use super::input::{Event, Input, Snapshot, What};
 use super::moment::Moment;
 use super::registered::Correlator;
 use super::tracked::{Found, Span};
-use super::{BREATH, COMMAND_SAID_MAX, EXIT_SOON, FIRMWARE_RESET_MAX, SWITCHOVER_MAX};
+use super::{BREATH, COMMAND_SAID_MAX, EXIT_SAID_MAX, EXIT_SOON, FIRMWARE_RESET_MAX, SWITCHOVER_MAX};
 use crate::state::Why as Explanation;
 use evidence::{Evidence, Mark};
 use pending::{Hold, Pending};
@@ -58,8 +59,9 @@ impl Correlator for Why {
         match input.what {
             What::Attached(snapshot) => self.attached(snapshot, input, found),
             What::Event(event) => self.event(event, input, span, found),
-            What::Detached(reason) => self.detached(reason, input, found),
+            What::Detached(reason) => self.detached(reason, input, span, found),
             What::Command(command) => self.command(command, input, found),
+            What::ProcessEnded(how) => self.process_ended(how, input, span, found),
         }
     }
 
@@ -135,6 +137,7 @@ impl Why {
                 guess: explanation,
                 unless_ends: hold == Hold::UnlessEnds,
                 confirmed: false,
+                until_exit: false,
             }),
         }
     }
@@ -203,6 +206,7 @@ impl Why {
                 guess: explanation,
                 unless_ends: false,
                 confirmed: false,
+                until_exit: false,
             }),
         }
     }
@@ -263,38 +267,55 @@ impl Why {
             _ => return,
         };
         if let Some(index) = self.pending.iter().position(|pending| pending.guess.cause == cause) {
-            let pending = self.pending.remove(index);
-            let mut explanation = pending.guess.clone();
-            explain::by_client(&mut explanation, &self.evidence, name, mark);
-            self.replace(&pending.guess, &explanation);
-            tell_of(pending.consequence, &explanation, found);
+            let mut pending = self.pending.remove(index);
+            let guess = pending.guess.clone();
+            explain::by_client(&mut pending.guess, &self.evidence, name, mark);
+            self.replace(&guess, &pending.guess);
+            if pending.until_exit {
+                self.pending.push(pending);
+            } else {
+                tell_of(pending.consequence, &pending.guess, found);
+            }
         }
     }
 
-    fn detached(&mut self, reason: &DetachReason, input: &Input<'_>, found: &mut Found) {
+    fn detached(&mut self, reason: &DetachReason, input: &Input<'_>, span: &Span, found: &mut Found) {
         if *reason == DetachReason::PeerClosed && self.evidence.shutdown.is_some() {
             self.pending.retain(|pending| !pending.unless_ends);
         }
         self.settle(|_| true, found);
-        if *reason == DetachReason::PeerClosed {
-            let before = self.standing.run_state.take();
-            let explanation = ending::ended(&self.evidence, before.as_deref(), input);
-            let by_command = matches!(explanation.cause, "host-qmp-quit" | "host-qmp-system-reset");
-            let is_known = explanation.details.contains_key(explain::COMMAND);
-            self.stands(input.now, explanation.clone());
-            if !by_command || is_known {
-                self.tell_standing(WHY_ENDED, found);
-                return;
-            }
-            self.pending.push(Pending {
-                consequence: K::Shutdown,
-                mark: Mark::of(input, None),
-                until: input.now.after(COMMAND_SAID_MAX),
-                guess: explanation,
-                unless_ends: false,
-                confirmed: false,
-            });
+        if *reason != DetachReason::PeerClosed {
+            return;
         }
+        let before = self.standing.run_state.take();
+        let explanation = ending::ended(&self.evidence, before.as_deref(), input);
+        let by_command = matches!(explanation.cause, "host-qmp-quit" | "host-qmp-system-reset");
+        let is_known = explanation.details.contains_key(explain::COMMAND);
+        self.stands(input.now, explanation.clone());
+        let for_command = (by_command && !is_known).then_some(COMMAND_SAID_MAX);
+        let for_exit = span.snapshot.process.is_some().then_some(EXIT_SAID_MAX);
+        let Some(hold) = for_command.max(for_exit) else {
+            self.tell_standing(WHY_ENDED, found);
+            return;
+        };
+        self.pending.push(Pending {
+            consequence: K::Shutdown,
+            mark: Mark::of(input, None),
+            until: input.now.after(hold),
+            guess: explanation,
+            unless_ends: false,
+            confirmed: false,
+            until_exit: for_exit.is_some(),
+        });
+    }
+
+    fn process_ended(&mut self, how: &Value, input: &Input<'_>, span: &Span, found: &mut Found) {
+        let Some(index) = self.pending.iter().position(|pending| pending.until_exit) else { return };
+        let pending = self.pending.remove(index);
+        let name = span.snapshot.process.as_deref().unwrap_or_default();
+        let explanation = exit::explained(&pending.guess, name, how, input.id);
+        self.replace(&pending.guess, &explanation);
+        tell_of(pending.consequence, &explanation, found);
     }
 
     /// Tells what waited, with what is known by now.

@@ -115,6 +115,20 @@ impl Appender {
             progress.changed().await.map_err(|_| JournalEnded)?;
         }
     }
+
+    /// As [`append`](Self::append), waiting for room if there is none: for what is not said by a VM.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalEnded`] if the journal was closed.
+    pub async fn append_when_room(&self, batch: &mut Batch) -> Result<Ticket, JournalEnded> {
+        loop {
+            match self.append(batch) {
+                Ok(ticket) => return Ok(ticket),
+                Err(Overrun) => self.room().await?,
+            }
+        }
+    }
 }
 
 impl Queue {

@@ -137,7 +137,7 @@ fn of(names: &[&str]) -> Globs {
 impl Ledger {
     fn record(&mut self, record: &Record<'_>) {
         if let Body::Finding { finding, causes, .. } = &record.body
-            && input::command(record).is_none()
+            && input::evidence(record).is_none()
         {
             let identity = (record.vm.as_ref().into(), finding.as_ref().into(), causes.clone());
             if self.concluded.remove(&identity).is_none() {

@@ -1,6 +1,6 @@
 //! Why a VM stopped: the orders of events as they were observed on QEMU.
 
-use super::super::testing::{found, stands};
+use super::super::testing::{findings, found, short, stands, story};
 
 #[test]
 fn each_way_to_stop_has_its_cause() {
@@ -312,5 +312,76 @@ fn a_doubt_ends_what_is_known_without_a_reason() {
         let story = format!("0 attached running\n1 detached {reason}");
         assert_eq!(found(&story), [""; 0], "{reason}");
         assert_eq!(stands(&story), "running found-running", "{reason}: the last that is known");
+    }
+}
+
+#[test]
+fn the_exit_status_is_waited_for_where_it_can_be_had() {
+    //  name, story, what is found
+    let cases: [(&str, &str, &[&str]); 10] = [
+        (
+            "killed",
+            "0 attached running 7.2.22 qemu-system-x86\n1 detached\n1.01 process-ended {\"signal\": 9, \"core_dumped\": false}",
+            &[
+                "why-ended killed 1.1,1.2: QEMU was killed by SIGKILL: by somebody, or by the kernel because memory ran out.",
+            ],
+        ),
+        (
+            "crashed",
+            "0 attached running 7.2.22 kvm\n1 detached\n1.01 process-ended {\"signal\": 11, \"core_dumped\": true}",
+            &["why-ended crashed 1.1,1.2: QEMU crashed, by SIGSEGV, and left a core dump."],
+        ),
+        (
+            "a signal that has no name here",
+            "0 attached running 7.2.22 kvm\n1 detached\n1.01 process-ended {\"signal\": 40}",
+            &["why-ended killed 1.1,1.2: QEMU was killed by signal 40."],
+        ),
+        (
+            "exited, and is no QEMU",
+            "0 attached running 7.2.22 my-vmm\n1 detached\n1.01 process-ended {\"exit_code\": 3}",
+            &["why-ended exited 1.1,1.2: The process my-vmm exited with status 3, and no event said why."],
+        ),
+        (
+            "nobody says how it ended",
+            "0 attached running 7.2.22 kvm\n1 detached\n9 passes",
+            &[
+                "why-ended gone 1.1: Its monitor closed without a word: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away.",
+            ],
+        ),
+        (
+            "it comes too late",
+            "0 attached running 7.2.22 kvm\n1 detached\n9 process-ended {\"signal\": 9}",
+            &[
+                "why-ended gone 1.1: Its monitor closed without a word: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away.",
+            ],
+        ),
+        (
+            "it came back before that",
+            "0 attached running 7.2.22 kvm\n1 detached\n1.5 attached running",
+            &[
+                "why-ended gone 1.1: Its monitor closed without a word: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away.",
+            ],
+        ),
+        (
+            "a panic, and exit-failure",
+            "0 attached running 7.2.22 kvm\n1 GUEST_PANICKED {\"action\": \"poweroff\"}\n1.001 STOP\n1.002 SHUTDOWN {\"guest\": true, \"reason\": \"guest-panic\"}\n1.01 detached\n1.02 process-ended {\"exit_code\": 1}",
+            &["why-ended guest-panic 1.1,1.3,1.4,1.5: The guest panicked, and QEMU exited with status 1."],
+        ),
+        (
+            "as it should",
+            "0 attached running 7.2.22 kvm\n1 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n1.01 detached\n1.02 process-ended {\"exit_code\": 0}",
+            &["why-ended guest-shutdown 1.1,1.2: The guest shut itself down, and QEMU exited."],
+        ),
+        (
+            "by a client of the hub",
+            "0 attached running 7.2.22 kvm\n1 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n1.01 detached\n1.015 command {\"execute\": \"quit\", \"client\": \"shell\"}\n1.02 process-ended {\"exit_code\": 0}",
+            &["why-ended host-qmp-quit 1.1,1.2,1.3: It was ended by `quit`, from shell, and QEMU exited."],
+        ),
+    ];
+    for (name, text, expected) in cases {
+        let findings = findings(&story(text));
+        let ended = findings.iter().filter(|finding| finding.kind == "why-ended");
+        let ended: Vec<_> = ended.map(|finding| format!("{}: {}", short(finding), finding.summary)).collect();
+        assert_eq!(ended, expected, "{name}");
     }
 }

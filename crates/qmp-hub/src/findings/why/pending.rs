@@ -9,7 +9,7 @@ use super::super::moment::Moment;
 use super::Explanation;
 use super::evidence::Mark;
 
-/// A stop or a reset whose cause may still be told.
+/// A stop, a reset or an end (`consequence` is SHUTDOWN then) of which more may still be told.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) consequence: K,
@@ -20,6 +20,8 @@ pub(super) struct Pending {
     pub(super) unless_ends: bool,
     /// What was guessed has been heard of since.
     pub(super) confirmed: bool,
+    /// It is to be told how the process ended, which is the last that is heard of it.
+    pub(super) until_exit: bool,
 }
 
 /// How long an explanation waits for a better one.

@@ -1,10 +1,8 @@
-//! Turns the number of an inherited descriptor into a socket that is owned. The only `unsafe` of the project.
+//! Turns the number of an inherited descriptor into a socket that is owned.
 //!
 //! A number says nothing about who owns it. Descriptors that were opened in this process are close-on-exec (the
 //! standard library and tokio see to that), and inherited ones cannot be: they came through an exec. So the flag tells
 //! them apart; it is set when a descriptor is taken, which also keeps it from being taken twice.
-
-#![allow(unsafe_code)]
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};

@@ -1,0 +1,36 @@
+//! How a VM's process ended, as a record.
+
+use std::os::unix::process::ExitStatusExt;
+
+use qmp_client::Process;
+use qmp_wire::Body;
+use serde_json::json;
+
+use crate::clock;
+use crate::findings::PROCESS_ENDED;
+use crate::journal::{Appender, Batch, Draft};
+use crate::vm_name::VmName;
+
+/// Waits for the end of the process and appends it to the records of its VM. Where the system does not tell it, there
+/// is no record.
+pub(crate) async fn record(process: Process, vm: VmName, appender: Appender) {
+    let pid = process.pid();
+    let Some(status) = process.ended().await else { return };
+    let (summary, data) = match (status.code(), status.signal()) {
+        (_, Some(signal)) => {
+            let data = json!({"pid": pid, "signal": signal, "core_dumped": status.core_dumped()});
+            (format!("process {pid} was ended by signal {signal}"), data)
+        }
+        (code, None) => (
+            format!("process {pid} exited with status {}", code.unwrap_or_default()),
+            json!({"pid": pid, "exit_code": code}),
+        ),
+    };
+    let data = Some(data.to_string().into());
+    let (finding, causes) = (PROCESS_ENDED.into(), Vec::new());
+    let body = Body::Finding { finding, summary: summary.into(), causes, data };
+    let mut batch = Batch::new();
+    batch.push(&Draft { vm: vm.as_str(), received: clock::now(), body });
+    // A journal that has ended takes nothing more, and has said so.
+    let _ = appender.append_when_room(&mut batch).await;
+}

@@ -1,0 +1,89 @@
+//! The sentences about a process whose end was seen.
+
+use serde_json::{Value, json};
+
+use super::super::{Id, text};
+use crate::state::Why;
+
+/// How the sentences end that are about a QEMU of which no more is known.
+const EXITED: &str = "QEMU exited.";
+
+/// Signals by which Linux ends a process that did something wrong, and the two that people send.
+///
+/// Source: signal(7), for x86 and ARM.
+const SIGNALS: [(u64, &str, bool); 11] = [
+    //           a crash
+    (3, "SIGQUIT", true),
+    (4, "SIGILL", true),
+    (5, "SIGTRAP", true),
+    (6, "SIGABRT", true),
+    (7, "SIGBUS", true),
+    (8, "SIGFPE", true),
+    (9, "SIGKILL", false),
+    (11, "SIGSEGV", true),
+    (15, "SIGTERM", false),
+    (25, "SIGXFSZ", true),
+    (31, "SIGSYS", true),
+];
+
+/// What is known of an end, with how the process ended that calls itself `name`.
+pub(super) fn explained(guess: &Why, name: &str, how: &Value, id: Id) -> Why {
+    let mut explained = guess.clone();
+    for member in ["exit_code", "signal", "core_dumped"] {
+        explained.details.extend(how.get(member).map(|value| (member.to_owned(), value.clone())));
+    }
+    let code = how.get("exit_code").and_then(Value::as_u64);
+    let signal = how.get("signal").and_then(Value::as_u64);
+    if guess.cause == "gone" {
+        (explained.cause, explained.by, explained.summary) = match (code, signal) {
+            (_, Some(signal)) => by_signal(&who(name), signal, how.get("core_dumped") == Some(&json!(true))),
+            (Some(code), None) => {
+                let sentence = format!("{} exited with status {code}, and no event said why.", who(name));
+                ("exited", "qemu", sentence)
+            }
+            (None, None) => return explained,
+        };
+        explained.causes.push(id);
+    } else if let Some(before) = guess.summary.strip_suffix(EXITED) {
+        let how = match (code, signal) {
+            (_, Some(signal)) => format!("QEMU was ended by {}.", named(signal)),
+            (Some(code), None) if code != 0 => format!("QEMU exited with status {code}."),
+            _ => return explained,
+        };
+        explained.summary = before.to_owned() + &how;
+        explained.causes.push(id);
+    }
+    explained
+}
+
+fn by_signal(who: &str, signal: u64, core_dumped: bool) -> (&'static str, &'static str, String) {
+    let is_crash = SIGNALS.iter().any(|(number, _, is_crash)| *number == signal && *is_crash);
+    let signal_name = named(signal);
+    if is_crash {
+        let core = if core_dumped { ", and left a core dump" } else { "" };
+        ("crashed", "qemu", format!("{who} crashed, by {signal_name}{core}."))
+    } else if signal == 9 {
+        let sentence = format!(
+            "{who} was killed by {signal_name}: by somebody, or by the kernel because memory ran out."
+        );
+        ("killed", "host", sentence)
+    } else {
+        ("killed", "host", format!("{who} was killed by {signal_name}."))
+    }
+}
+
+fn named(signal: u64) -> String {
+    match SIGNALS.iter().find(|(number, ..)| *number == signal) {
+        Some((_, name, _)) => (*name).to_owned(),
+        None => format!("signal {signal}"),
+    }
+}
+
+/// A process may call itself as it likes; those of QEMU do not need to be named.
+fn who(name: &str) -> String {
+    if name.is_empty() || name.starts_with("qemu") || name.contains("kvm") {
+        "QEMU".to_owned()
+    } else {
+        format!("The process {}", text::shown(name))
+    }
+}
