@@ -33,6 +33,8 @@ pub enum Live {
     HubLost(HubError),
     /// The hub is back, and nothing is missing.
     HubBack,
+    /// So many records are not in the journal any more.
+    HubRemoved(u64),
     /// The hub refuses, or is none; nothing more comes from it.
     HubFailed(HubError),
 }
@@ -56,6 +58,7 @@ async fn follow_hub(mut hub: HubFollow, sender: mpsc::Sender<Live>) {
             Ok(HubItem::Record(record)) => (Live::Record(record), false),
             Ok(HubItem::Lost(error)) => (Live::HubLost(error), false),
             Ok(HubItem::Back) => (Live::HubBack, false),
+            Ok(HubItem::Removed(records)) => (Live::HubRemoved(records), false),
             Err(error) => (Live::HubFailed(error), true),
         };
         if sender.send(item).await.is_err() || is_over {

@@ -9,6 +9,10 @@
 //! http = ["unix:/run/qmp-events/hub.sock", "tcp:127.0.0.1:8080"]     # or a single string
 //! findings = true                                                    # false: record no findings
 //!
+//! [retention]                                                        # keep everything if it is not said
+//! max-age = "90d"
+//! max-size = "10GiB"
+//!
 //! [[vm]]
 //! name = "web1"
 //! address = "unix:/run/vm/web1.sock"
@@ -158,7 +162,7 @@ impl HubConfig {
             attach: file.vms.into_iter().map(|vm| (vm.name, vm.address)).chain(attach).collect(),
             origins,
             journal: command_line.journal.or(file.journal).unwrap_or(command_line.default_journal),
-            journal_options: JournalOptions::default(),
+            journal_options: JournalOptions { retention: file.retention, ..JournalOptions::default() },
             http: http.unwrap_or_else(|| vec![command_line.default_http]),
             findings: file.findings.unwrap_or(true),
             relays,

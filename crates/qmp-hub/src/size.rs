@@ -32,9 +32,6 @@ pub enum SizeError {
     TooLarge,
 }
 
-/// Digits behind the point that count.
-const FRACTION_DIGITS: usize = 15;
-
 /// Reads a size in bytes; `1.5GiB` is allowed, case does not count, a lone `M` is a MiB.
 ///
 /// # Errors
@@ -55,12 +52,13 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
         .find(|(name, _)| name.eq_ignore_ascii_case(unit))
         .ok_or_else(|| SizeError::UnknownUnit(unit.into()))?;
     let whole: u64 = whole.parse().map_err(|_| SizeError::TooLarge)?;
-    let unit_bytes = u128::from(*unit_bytes);
-    // Digits behind the fifteenth are less than a byte of a TiB.
-    let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS)];
-    let scale = 10_u128.pow(u32::try_from(fraction.len()).unwrap_or(0));
-    let part = fraction.parse::<u128>().unwrap_or(0) * unit_bytes / scale;
-    let bytes = u128::from(whole) * unit_bytes + part;
+    let mut bytes = u128::from(whole) * u128::from(*unit_bytes);
+    // Cut off only at the end: a tenth of a GiB is no whole number of bytes. Digits behind the 18th say nothing.
+    let (mut tenths, mut scale) = (0, 1);
+    for digit in fraction.bytes().take(18) {
+        (tenths, scale) = (tenths * 10 + u128::from(digit - b'0'), scale * 10);
+    }
+    bytes += u128::from(*unit_bytes) * tenths / scale;
     u64::try_from(bytes).ok().filter(|bytes| i64::try_from(*bytes).is_ok()).ok_or(SizeError::TooLarge)
 }
 

@@ -7,6 +7,7 @@ use qmp_client::Address;
 use qmp_wire::{Body, DetachReason, Offset, Record};
 use tokio::sync::mpsc;
 
+use super::log::source::removed;
 use crate::exit::{Exit, Failure};
 use crate::filter::{EventArgs, EventFilter};
 use crate::hub::{HubArgs, HubFollow, Query, VmInfo};
@@ -128,6 +129,7 @@ impl Tail {
                 }
                 Live::HubLost(error) => output::note(format_args!("qmp: {error}; asking again")),
                 Live::HubBack => output::note(format_args!("qmp: the hub is back; nothing is missing")),
+                Live::HubRemoved(records) => output::note(removed(records)),
                 Live::HubFailed(error) => return Err(error.into()),
             }
             if live.is_empty() {

@@ -8,6 +8,7 @@ use qmp_client::Address;
 use qmp_wire::{Offset, Record};
 use tokio::time::Instant;
 
+use super::log::source::removed;
 use super::tail::is_gone;
 use crate::exit::{Exit, Failure};
 use crate::filter::{self, EventArgs, EventFilter};
@@ -252,6 +253,7 @@ impl AtHub<'_> {
                 HubItem::Record(record) if self.filter.is_match(&record) => break Next::Match(record),
                 HubItem::Record(record) if is_gone(&record) && !keep_waiting => break Next::Gone,
                 HubItem::Record(_) | HubItem::Lost(_) => {}
+                HubItem::Removed(records) => output::note(removed(records)),
                 HubItem::Back => break Next::HubBack,
             }
         };

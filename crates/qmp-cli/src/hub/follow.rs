@@ -29,6 +29,8 @@ pub enum HubItem {
     Record(Record<'static>),
     /// The hub went away; it is asked again from here on.
     Lost(HubError),
+    /// So many records are not in the journal any more; the stream goes on behind them.
+    Removed(u64),
     /// The hub is back, and the stream goes on where it broke off.
     Back,
 }
@@ -58,8 +60,14 @@ impl HubFollow {
         loop {
             let Some(lines) = &mut self.lines else {
                 match self.connect().await {
-                    Ok(()) if std::mem::take(&mut self.is_lost) => return Ok(HubItem::Back),
-                    Ok(()) => continue,
+                    Ok(removed) => {
+                        let was_lost = std::mem::take(&mut self.is_lost);
+                        match removed {
+                            0 if was_lost => return Ok(HubItem::Back),
+                            0 => continue,
+                            removed => return Ok(HubItem::Removed(removed)),
+                        }
+                    }
                     Err(error) if !error.is_passing() => return Err(error),
                     Err(_) if self.is_lost => {
                         tokio::time::sleep(RETRY_EVERY).await;
@@ -87,7 +95,8 @@ impl HubFollow {
         }
     }
 
-    async fn connect(&mut self) -> Result<(), HubError> {
+    /// Asks for what comes; how many records are gone meanwhile.
+    async fn connect(&mut self) -> Result<u64, HubError> {
         if self.is_lost {
             let head = self.client.info().await?.head;
             if head < self.position.0 {
@@ -98,7 +107,9 @@ impl HubFollow {
             }
         }
         let query = self.query.with("after", self.position.0).with("follow", "true");
-        self.lines = Some(self.client.records(&query).await?);
-        Ok(())
+        let lines = self.client.records(&query).await?;
+        let removed = lines.removed();
+        self.lines = Some(lines);
+        Ok(removed)
     }
 }

@@ -18,9 +18,14 @@ const LINE_MAX_BYTES: usize = WHOLE_MAX_BYTES;
 /// How long a stream may be silent. The hub sends an empty line every 15 s, so three have been missed.
 const SILENCE_MAX: Duration = Duration::from_secs(50);
 
+/// Where the hub says how many records it cannot give because its retention took them.
+const REMOVED_HEADER: &str = "qmp-events-removed";
+
 /// A stream of JSON lines.
 #[derive(Debug)]
 pub struct Lines {
+    /// How many records were removed before they were asked for.
+    removed: u64,
     body: Incoming,
     buffer: Vec<u8>,
     /// Where the next line begins in `buffer`.
@@ -31,7 +36,20 @@ pub struct Lines {
 
 impl Lines {
     pub(super) fn new(response: Response<Incoming>) -> Self {
-        Self { body: response.into_body(), buffer: Vec::new(), start: 0, searched: 0 }
+        let removed =
+            response.headers().get(REMOVED_HEADER).and_then(|count| count.to_str().ok()?.parse().ok());
+        Self {
+            removed: removed.unwrap_or(0),
+            body: response.into_body(),
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+        }
+    }
+
+    /// How many records behind the place that was asked for are gone.
+    pub fn removed(&self) -> u64 {
+        self.removed
     }
 
     /// The next line without its end, or `None` at the end of the stream. Empty lines are passed over.

@@ -1,6 +1,7 @@
 //! The configuration file, read key by key so that each problem has its line.
 
 mod relay;
+mod retention;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, Place, Problem};
+use crate::journal::Retention;
 use crate::relay::RelayConfig;
 use crate::{HttpAddress, VmName};
 
@@ -22,6 +24,7 @@ pub struct ConfigFile {
     pub(super) journal: Option<PathBuf>,
     pub(super) http: Vec<HttpAddress>,
     pub(super) findings: Option<bool>,
+    pub(super) retention: Retention,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +65,9 @@ struct Reading<'t> {
     problems: Vec<Problem>,
 }
 
+/// The keys at the top.
+const KEYS: [&str; 5] = ["journal", "http", "findings", "retention", "vm"];
+
 type Value<'t> = Spanned<DeValue<'t>>;
 
 impl<'t> Reading<'t> {
@@ -79,8 +85,9 @@ impl<'t> Reading<'t> {
                 "journal" => file.journal = self.string(value, "a path").map(PathBuf::from),
                 "http" => file.http = self.http(value),
                 "findings" => file.findings = self.yes_or_no(value),
+                "retention" => file.retention = self.retention(value).unwrap_or_default(),
                 "vm" => file.vms = self.vms(value),
-                _ => self.unknown(key, &["journal", "http", "findings", "vm"]),
+                _ => self.unknown(key, &KEYS),
             }
         }
         file
@@ -233,7 +240,7 @@ mod tests {
             (
                 "nothing near",
                 "colour = 1",
-                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, vm",
+                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, retention, vm",
             ),
             (
                 "typo in a VM",
@@ -280,7 +287,7 @@ mod tests {
             (
                 "two at once",
                 "a = 1\nvn = 2",
-                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, vm|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
+                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, retention, vm|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
             ),
             ("not TOML", "journal = '/j'\njournal = '/k'", "hub.toml:2: duplicate key"),
         ];

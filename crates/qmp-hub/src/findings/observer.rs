@@ -163,6 +163,9 @@ impl Observer {
             let (shared, reader) = (Arc::clone(&self.shared), self.reader.clone());
             let work = move || {
                 let records = cursor.next_batch(BATCH_RECORDS);
+                if let Some(removed) = cursor.take_removed() {
+                    tracing::error!("findings are incomplete: {}", JournalError::Removed { removed });
+                }
                 let found = records.map(|records| correlate(&shared, &reader, &records));
                 (cursor, found)
             };

@@ -15,7 +15,8 @@ use qmp_wire::{Offset, Record};
 use super::Served;
 use super::parameters::Wanted;
 use super::refusal::Refusal;
-use super::stream::{Format, HEAD_HEADER, Reading};
+use super::stream::{Format, Reading};
+use crate::journal::Removed;
 
 /// How long a client that lost the stream waits before it asks again, in milliseconds. A hub that restarts is back
 /// within about that time.
@@ -44,7 +45,7 @@ pub(super) async fn events(
         (header::CACHE_CONTROL, "no-store"),
         (X_ACCEL_BUFFERING, "no"),
     ];
-    Ok((headers, [(HEAD_HEADER, head.0.to_string())], reading.into_body()).into_response())
+    Ok((headers, reading.headers(head), reading.into_body()).into_response())
 }
 
 /// Where the stream begins.
@@ -94,6 +95,14 @@ impl Format for ServerSent {
 
     fn begin(position: Offset, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("retry: {RETRY_MS}\nid: {}\n\n", position.0).as_bytes());
+    }
+
+    fn removed(removed: Removed, out: &mut Vec<u8>) -> bool {
+        let Removed { after, upto } = removed;
+        let records = removed.records();
+        let data = format!("{{\"after\":{},\"upto\":{},\"records\":{records}}}", after.0, upto.0);
+        out.extend_from_slice(format!("id: {}\nevent: removed\ndata: {data}\n\n", upto.0).as_bytes());
+        true
     }
 
     fn keep_alive(position: Offset, out: &mut Vec<u8>) {

@@ -102,6 +102,10 @@ fn journal(served: &Served, to: &mut Exposition) {
     }
     to.family("qmp_journal_head_offset", Type::Gauge, "The offset of the last record that is committed.")
         .sample(&[], served.head().0);
+    to.family("qmp_journal_first_offset", Type::Gauge, "The offset of the first record that is kept.")
+        .sample(&[], figures.first);
+    let help = "Records removed because they were too old or too many.";
+    to.family("qmp_journal_records_removed_total", Type::Counter, help).sample(&[], figures.removed);
     to.family("qmp_journal_commits_total", Type::Counter, "Transactions that succeeded.")
         .sample(&[], figures.commits);
     to.family("qmp_journal_commit_failures_total", Type::Counter, "Tries to write that failed.")

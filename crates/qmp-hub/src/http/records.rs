@@ -8,7 +8,8 @@ use qmp_wire::{Offset, Record};
 use super::Served;
 use super::parameters::Wanted;
 use super::refusal::Refusal;
-use super::stream::{Format, HEAD_HEADER, Reading};
+use super::stream::{Format, Reading};
+use crate::journal::Removed;
 
 pub(super) async fn records(
     State(served): State<Served>,
@@ -20,7 +21,7 @@ pub(super) async fn records(
     let reading = Reading::<JsonLines>::open(served, wanted, until).await;
     let reading = reading.map_err(|error| Refusal::journal(&error))?;
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, [(HEAD_HEADER, head.0.to_string())], reading.into_body()).into_response())
+    Ok((headers, reading.headers(head), reading.into_body()).into_response())
 }
 
 /// One record a line; an empty line is a sign of life.
@@ -30,6 +31,11 @@ impl Format for JsonLines {
     fn record(record: &Record<'_>, out: &mut Vec<u8>) {
         record.write_json(out);
         out.push(b'\n');
+    }
+
+    /// A line is a record, and this is none.
+    fn removed(_removed: Removed, _out: &mut Vec<u8>) -> bool {
+        false
     }
 
     fn keep_alive(_position: Offset, out: &mut Vec<u8>) {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::Served;
 use super::counts::Counted;
 use super::parameters::Wanted;
-use crate::journal::{Cursor, JournalError, Reader};
+use crate::journal::{Cursor, JournalError, Reader, Removed};
 
 /// Records in one chunk: what a client keeps waiting for a slow one of the next chunk.
 const CHUNK_MAX_RECORDS: usize = 1_024;
@@ -24,7 +24,11 @@ const CHUNK_MAX_RECORDS: usize = 1_024;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The head when the reading began, as a header of the answer.
-pub(super) const HEAD_HEADER: &str = "qmp-events-head";
+const HEAD_HEADER: &str = "qmp-events-head";
+
+/// How many records were removed between the place from which a client wanted to go on and the first that is kept, as
+/// a header of the answer.
+const REMOVED_HEADER: &str = "qmp-events-removed";
 
 /// How records are written for a client.
 pub(super) trait Format: Send + 'static {
@@ -35,6 +39,10 @@ pub(super) trait Format: Send + 'static {
     /// is the place from which it goes on.
     fn begin(_position: Offset, _out: &mut Vec<u8>) {}
 
+    /// Appends that records were removed before this client could read them, or says `false`: a form that has no
+    /// place for it breaks off, and the client learns it from the header of the next answer.
+    fn removed(removed: Removed, out: &mut Vec<u8>) -> bool;
+
     /// Appends a sign of life; everything up to `position` was given.
     fn keep_alive(position: Offset, out: &mut Vec<u8>);
 }
@@ -44,6 +52,8 @@ pub(super) struct Reading<F> {
     /// Written and not yet given to the client.
     text: Vec<u8>,
     cursor: Cursor,
+    /// What it did not get because it was removed before it asked.
+    removed: Option<Removed>,
     served: Served,
     /// Where to end; `None` follows for ever.
     until: Option<Offset>,
@@ -66,18 +76,28 @@ impl<F: Format> Reading<F> {
         until: Option<Offset>,
     ) -> Result<Self, JournalError> {
         let reader = served.reader.clone();
-        let (mut text, cursor) = served.read(move || open::<F>(&reader, wanted, until)).await?;
+        let (mut text, cursor, removed) = served.read(move || open::<F>(&reader, wanted, until)).await?;
         F::begin(cursor.position(), &mut text);
+        if let Some(removed) = removed {
+            F::removed(removed, &mut text);
+        }
         let counted = served.counts.reader();
         Ok(Self {
             text,
             cursor,
+            removed,
             served,
             until,
             ending: false,
             _counted: counted,
             _format: std::marker::PhantomData,
         })
+    }
+
+    /// What is said of it before its body; `head` is the head at which it began.
+    pub(super) fn headers(&self, head: Offset) -> [(&'static str, String); 2] {
+        let removed = self.removed.map_or(0, Removed::records);
+        [(HEAD_HEADER, head.0.to_string()), (REMOVED_HEADER, removed.to_string())]
     }
 
     /// The answer's body.
@@ -110,7 +130,14 @@ impl<F: Format> Reading<F> {
         let Self { mut cursor, until, .. } = self;
         let work = move || {
             let records = cursor.next_batch(CHUNK_MAX_RECORDS)?;
-            Ok((written::<F>(&records, until), cursor))
+            let mut text = Vec::new();
+            if let Some(removed) = cursor.take_removed()
+                && !F::removed(removed, &mut text)
+            {
+                return Err(JournalError::Removed { removed });
+            }
+            write::<F>(&records, until, &mut text);
+            Ok((text, cursor))
         };
         let (text, cursor) = self.served.read(work).await?;
         Ok(Self { text, cursor, ..self })
@@ -135,25 +162,30 @@ fn open<F: Format>(
     reader: &Reader,
     wanted: Wanted,
     until: Option<Offset>,
-) -> Result<(Vec<u8>, Cursor), JournalError> {
+) -> Result<(Vec<u8>, Cursor, Option<Removed>), JournalError> {
     let after = wanted.after.unwrap_or_default();
-    let Some(last) = wanted.last else { return Ok((Vec::new(), reader.cursor(wanted.query, after))) };
+    let mut text = Vec::new();
+    let Some(last) = wanted.last else {
+        let removed = Removed::before(reader.first()?, after);
+        let after = removed.map_or(after, |removed| removed.upto);
+        return Ok((text, reader.cursor(wanted.query, after), removed));
+    };
     let tail = reader.last(&wanted.query, last)?;
     let later = tail.records.iter().filter(|record| record.offset.is_none_or(|offset| offset > after));
-    Ok((written::<F>(later, until), reader.cursor(wanted.query, tail.head.max(after))))
+    write::<F>(later, until, &mut text);
+    Ok((text, reader.cursor(wanted.query, tail.head.max(after)), None))
 }
 
-fn written<'r, F: Format>(
+fn write<'r, F: Format>(
     records: impl IntoIterator<Item = &'r Record<'static>>,
     until: Option<Offset>,
-) -> Vec<u8> {
-    let mut text = Vec::new();
+    text: &mut Vec<u8>,
+) {
     for record in records {
         if until.is_none_or(|until| record.offset.is_none_or(|offset| offset <= until)) {
-            F::record(record, &mut text);
+            F::record(record, text);
         }
     }
-    text
 }
 
 #[cfg(test)]
@@ -177,6 +209,11 @@ mod tests {
 
         fn begin(position: Offset, out: &mut Vec<u8>) {
             out.extend_from_slice(format!("b{} ", position.0).as_bytes());
+        }
+
+        fn removed(removed: Removed, out: &mut Vec<u8>) -> bool {
+            out.extend_from_slice(format!("-{} ", removed.records()).as_bytes());
+            true
         }
 
         fn keep_alive(position: Offset, out: &mut Vec<u8>) {

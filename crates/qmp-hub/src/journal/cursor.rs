@@ -10,6 +10,7 @@ use super::filter::Filter;
 use super::limits::FOREIGN_POLL;
 use super::query::Query;
 use super::read::ReadFile;
+use super::retention::Removed;
 use super::scan::{self, Direction, Found, Stretch};
 
 /// Yields the records of a query in order: history first, then what comes.
@@ -34,6 +35,9 @@ pub struct Cursor {
     head: Option<watch::Receiver<Offset>>,
     filter: Filter,
     position: u64,
+    /// Whether a gap before the next record is one: not for who begins at the start.
+    is_under_way: bool,
+    removed: Option<Removed>,
 }
 
 impl Cursor {
@@ -43,7 +47,8 @@ impl Cursor {
         query: Query,
         after: Offset,
     ) -> Self {
-        Self { file, head, filter: Filter::new(query), position: after.0 }
+        let is_under_way = after.0 > 0;
+        Self { file, head, filter: Filter::new(query), position: after.0, is_under_way, removed: None }
     }
 
     /// Up to `max` further records; none when everything up to the head has been read.
@@ -57,9 +62,11 @@ impl Cursor {
     pub fn next_batch(&mut self, max: usize) -> Result<Vec<Record<'static>>, JournalError> {
         let mut found = Found::default();
         let mut position = self.position;
+        let mut first = 0;
         while found.records.is_empty() && max > 0 {
             let left = self.file.with(|connection| {
-                let stretch = Stretch { after: position, upto: connection.head()? };
+                first = connection.first()?;
+                let stretch = Stretch { after: position.max(first - 1), upto: connection.head()? };
                 if stretch.is_empty() {
                     return Ok(None);
                 }
@@ -69,8 +76,30 @@ impl Cursor {
             let Some(left) = left else { break };
             position = left.after;
         }
-        self.position = position;
+        self.skipped(first);
+        self.position = position.max(self.position);
         Ok(found.records)
+    }
+
+    /// Everything before `first` is gone.
+    fn skipped(&mut self, first: u64) {
+        let gone = Offset(first.saturating_sub(1));
+        if gone.0 > self.position {
+            if self.is_under_way {
+                let after = self.removed.map_or(Offset(self.position), |removed| removed.after);
+                self.removed = Some(Removed { after, upto: gone });
+            }
+            self.position = gone.0;
+        }
+        self.is_under_way = true;
+    }
+
+    /// What the last batches passed over because it was removed from the journal before it was read; once.
+    ///
+    /// A cursor that begins at the start ([`Offset(0)`](Offset)) begins at the first record that is kept, and has
+    /// missed nothing by then.
+    pub fn take_removed(&mut self) -> Option<Removed> {
+        self.removed.take()
     }
 
     /// Waits until the head is past what was read. There may be nothing in it that the query wants.

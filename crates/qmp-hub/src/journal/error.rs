@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use qmp_wire::Offset;
 
+use super::retention::Removed;
+
 /// Errors of opening, reading and closing a journal. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -145,6 +147,15 @@ pub enum JournalError {
         offset: Offset,
         /// What is wrong with it.
         what: Box<str>,
+    },
+    /// Retention took records before they were read.
+    #[error(
+        "{} records ({} to {}) were removed from the journal before they were read",
+        removed.records(), removed.after.0 + 1, removed.upto.0
+    )]
+    Removed {
+        /// Which records.
+        removed: Removed,
     },
     /// The journal was closed while the disk took nothing.
     #[error("{records} records could not be written before the journal was closed: {detail}")]

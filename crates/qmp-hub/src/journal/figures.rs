@@ -15,6 +15,9 @@ pub(super) struct Counters {
     records: [AtomicU64; Kind::ALL.len() + 1],
     commits: AtomicU64,
     failures: AtomicU64,
+    removed: AtomicU64,
+    /// The first offset that is kept.
+    first: AtomicU64,
 }
 
 /// Tells the figures of a journal at any moment. Cheap to clone.
@@ -34,6 +37,10 @@ pub(crate) struct Figures {
     pub(crate) commits: u64,
     /// Tries that failed.
     pub(crate) commit_failures: u64,
+    /// Records removed because they were too old or too many.
+    pub(crate) removed: u64,
+    /// The first offset that is kept.
+    pub(crate) first: u64,
     /// What waits for the disk, the commit under way included.
     pub(crate) queue_bytes: usize,
     /// How much may wait.
@@ -51,6 +58,12 @@ impl Counters {
             self.records[row.kind as usize].fetch_add(1, Ordering::Relaxed);
         }
         self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many records were removed, and `first` is the first one left.
+    pub(super) fn removed(&self, records: u64, first: u64) {
+        self.removed.fetch_add(records, Ordering::Relaxed);
+        self.first.store(first, Ordering::Relaxed);
     }
 
     /// A try failed.
@@ -74,6 +87,8 @@ impl Gauge {
             records: Kind::ALL.map(|kind| (kind, count(&self.counters.records[kind as usize]))).into(),
             commits: count(&self.counters.commits),
             commit_failures: count(&self.counters.failures),
+            removed: count(&self.counters.removed),
+            first: count(&self.counters.first),
             queue_bytes,
             queue_max_bytes,
             file_bytes: size_bytes(&self.path),

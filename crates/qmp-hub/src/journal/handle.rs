@@ -13,6 +13,7 @@ use super::file;
 use super::limits::{JOURNAL_QUEUE_MAX_BYTES, SEGMENT_RECORDS};
 use super::queue::{Appender, Queue};
 use super::reader::Reader;
+use super::retention::Retention;
 use super::writer::{Health, Writer};
 
 /// How a journal is written.
@@ -22,13 +23,23 @@ pub struct JournalOptions {
     pub queue_max_bytes: usize,
     /// How many records make a segment, at least 1. It may differ from one opening to the next.
     pub segment_records: u64,
+    /// How long records are kept.
+    pub retention: Retention,
 }
 
 impl Default for JournalOptions {
     fn default() -> Self {
-        Self { queue_max_bytes: JOURNAL_QUEUE_MAX_BYTES, segment_records: SEGMENT_RECORDS }
+        Self {
+            queue_max_bytes: JOURNAL_QUEUE_MAX_BYTES,
+            segment_records: SEGMENT_RECORDS,
+            retention: Retention::default(),
+        }
     }
 }
+
+/// Names an order to keep records for so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retaining(u64);
 
 /// A journal that this process writes.
 ///
@@ -99,6 +110,22 @@ impl Journal {
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
+    }
+
+    /// Keeps records for so long from here on. What is too old or too much goes, beside everything else.
+    ///
+    /// Returns what to wait for with [`retained`](Self::retained).
+    pub fn retain(&self, retention: Retention) -> Retaining {
+        Retaining(self.queue.order_retention(retention))
+    }
+
+    /// Waits until everything is gone that was to go by this order, or by a later one.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalEnded`] if the journal was closed before.
+    pub async fn retained(&self, order: Retaining) -> Result<(), JournalEnded> {
+        self.queue.until_retained(order.0).await
     }
 
     /// Tells the figures of this journal.

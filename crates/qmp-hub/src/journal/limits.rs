@@ -54,6 +54,26 @@ pub const READ_BATCH_MAX_BYTES: usize = 8 << 20;
 /// descriptors.
 pub const READ_CONNECTIONS_IDLE_MAX: usize = 8;
 
+/// Records that go in one transaction when old ones are removed, if nothing else is to do.
+///
+/// Removing so many takes about a millisecond: what a commit that comes meanwhile is delayed by.
+pub const RETENTION_CHUNK_RECORDS: u64 = 1_024;
+
+/// Into how many segments the time is cut for which records are kept, at least.
+///
+/// Only whole segments go, so records stay for a tenth longer than was asked.
+pub const RETENTION_SEGMENTS_PER_AGE: u32 = 10;
+
+/// How often the writer looks whether something is too old or too much, besides after each segment that it seals.
+/// It takes some hundred microseconds.
+pub const RETENTION_LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// The shortest time for which records can be kept. What correlators look back at must still be there.
+pub const RETENTION_MIN_AGE: Duration = Duration::from_secs(3600);
+
+/// The smallest size to which a journal can be limited, in bytes: some segments, which go one at a time.
+pub const RETENTION_MIN_BYTES: u64 = 16 << 20;
+
 /// How often a reader of a file that another process writes looks for more.
 ///
 /// Below the threshold of what a person notices as late, at a cost of some microseconds each.

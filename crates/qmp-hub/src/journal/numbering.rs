@@ -112,6 +112,13 @@ impl Numbering {
         }
     }
 
+    /// Ends the open segment although it is not full, if its first record was received before `moment`.
+    pub(super) fn seal_before(&mut self, moment: UnixMicros, plan: &mut Plan<'_>) {
+        if self.segment.records() > 0 && self.segment.received_min() < moment.0 {
+            self.seal(plan);
+        }
+    }
+
     fn seal(&mut self, plan: &mut Plan<'_>) {
         plan.sealed.push(self.segment.seal());
         for vm in std::mem::take(&mut self.touched) {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::batch::Batch;
 use super::error::JournalEnded;
+use super::retention::Retention;
 
 /// Names a place in what was appended: everything up to and including one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +37,8 @@ struct Progress {
     appended: u64,
     head: Offset,
     ended: bool,
+    /// The last order about retention that was carried out.
+    retained: u64,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,21 @@ struct Waiting {
     /// Bytes that the writer took and has not committed.
     in_commit_bytes: usize,
     closing: bool,
+    /// How long records are to be kept, and how often that was ordered.
+    retention: (Retention, u64),
+    /// The writer is to look up although nothing was appended.
+    nudged: bool,
+}
+
+/// What [`Queue::take`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Something to commit.
+    Batch,
+    /// Nothing, within the time that was given.
+    Nothing,
+    /// The queue is closed, and empty.
+    End,
 }
 
 impl Appender {
@@ -142,18 +160,55 @@ impl Queue {
         }
     }
 
-    /// Moves everything that waits into `batch`, after waiting for something; `false` once closed and empty.
-    pub(super) fn take(&self, batch: &mut Batch) -> bool {
-        let mut waiting = self.lock();
-        while waiting.batch.is_empty() {
-            if waiting.closing {
-                return false;
+    /// Moves everything that waits into `batch`; if there is nothing, waits for it, at most for `patience`.
+    pub(super) fn take(&self, batch: &mut Batch, patience: Option<Duration>) -> Taken {
+        let idle = |waiting: &mut Waiting| waiting.batch.is_empty() && !waiting.closing && !waiting.nudged;
+        let waiting = self.lock();
+        let mut waiting = match patience {
+            None => self.work.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner),
+            Some(patience) => {
+                self.work
+                    .wait_timeout_while(waiting, patience, idle)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
             }
-            waiting = self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        };
+        waiting.nudged = false;
+        if waiting.batch.is_empty() {
+            return if waiting.closing { Taken::End } else { Taken::Nothing };
         }
         std::mem::swap(&mut waiting.batch, batch);
         waiting.in_commit_bytes = batch.bytes();
-        true
+        Taken::Batch
+    }
+
+    /// Orders that records are kept for so long; the number of the order.
+    pub(super) fn order_retention(&self, retention: Retention) -> u64 {
+        let mut waiting = self.lock();
+        waiting.retention = (retention, waiting.retention.1 + 1);
+        waiting.nudged = true;
+        let order = waiting.retention.1;
+        drop(waiting);
+        self.work.notify_all();
+        order
+    }
+
+    /// How long records are to be kept, and the number of that order.
+    pub(super) fn retention(&self) -> (Retention, u64) {
+        self.lock().retention
+    }
+
+    /// Everything is gone that was to go by this order.
+    pub(super) fn retained(&self, order: u64) {
+        self.progress.send_if_modified(|now| std::mem::replace(&mut now.retained, order) != order);
+    }
+
+    /// Waits until everything is gone that was to go by this order.
+    pub(super) async fn until_retained(&self, order: u64) -> Result<(), JournalEnded> {
+        let mut progress = self.progress.subscribe();
+        let reached = progress.wait_for(|now| now.retained >= order || now.ended).await;
+        let reached = *reached.map_err(|_| JournalEnded)?;
+        if reached.retained >= order { Ok(()) } else { Err(JournalEnded) }
     }
 
     /// The batch that was taken is committed.

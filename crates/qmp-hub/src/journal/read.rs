@@ -13,7 +13,7 @@ use super::body::{self, Kind};
 use super::error::JournalError;
 use super::file;
 use super::limits::{NAMES_CACHED_MAX, READ_CONNECTIONS_IDLE_MAX};
-use super::store::{EventTime, unsigned};
+use super::store::{EventTime, HEAD, SEALED, unsigned};
 
 /// The columns that [`ReadConnection::record`] reads, in its order.
 pub(super) const COLUMNS: &str = "offset, vm, epoch, seq, kind, received, event, event_time, data";
@@ -104,12 +104,18 @@ impl ReadConnection {
 
     /// The last offset.
     pub(super) fn head(&self) -> Result<u64, JournalError> {
-        self.number("SELECT coalesce(max(offset), 0) FROM record")
+        self.number(HEAD)
+    }
+
+    /// The first offset that is kept; one more than the head if there is no record.
+    pub(super) fn first(&self) -> Result<u64, JournalError> {
+        let first = self.number("SELECT coalesce(min(offset), 0) FROM record")?;
+        if first > 0 { Ok(first) } else { Ok(self.head()? + 1) }
     }
 
     /// The last offset of the sealed segments.
     pub(super) fn sealed(&self) -> Result<u64, JournalError> {
-        self.number("SELECT coalesce(max(last), 0) FROM segment")
+        self.number(SEALED)
     }
 
     /// Runs a query for [`COLUMNS`] and hands each record to `take` until it says that it has enough.

@@ -54,8 +54,8 @@ pub struct Vm {
     pub epoch: Epoch,
     /// Whether that is open.
     pub attached: bool,
-    /// When it opened, or closed.
-    pub since: UnixMicros,
+    /// When it opened, or closed; `None` if the record that says so was removed.
+    pub since: Option<UnixMicros>,
 }
 
 impl Reader {
@@ -94,6 +94,15 @@ impl Reader {
             Some(head) => Ok(*head.borrow()),
             None => self.file.with(|connection| connection.head().map(Offset)),
         }
+    }
+
+    /// The first offset that is kept; one more than the head if there is no record.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] if the file cannot be read.
+    pub fn first(&self) -> Result<Offset, JournalError> {
+        self.file.with(|connection| connection.first().map(Offset))
     }
 
     /// Reads what `query` wants after offset `after`, and then what comes. `Offset(0)` begins at the start.
@@ -201,14 +210,19 @@ impl Reader {
                    FROM (SELECT vm, max(epoch) AS epoch FROM epoch GROUP BY vm) AS newest \
                    JOIN epoch AS latest ON latest.vm = newest.vm AND latest.epoch = newest.epoch \
                    JOIN name ON name.id = latest.vm \
-                   JOIN record ON record.offset = coalesce(latest.closed, latest.opened) \
+                   LEFT JOIN record ON record.offset = coalesce(latest.closed, latest.opened) \
                    ORDER BY name.name";
         self.file.with(|connection| {
             connection.sql(|connection| {
                 let mut statement = connection.prepare_cached(sql)?;
                 let vms = statement.query_map([], |row| {
                     let (vm, epoch) = (row.get(0)?, Epoch(row.get(1)?));
-                    Ok(Vm { vm, epoch, attached: row.get(2)?, since: UnixMicros(row.get(3)?) })
+                    Ok(Vm {
+                        vm,
+                        epoch,
+                        attached: row.get(2)?,
+                        since: row.get::<_, Option<i64>>(3)?.map(UnixMicros),
+                    })
                 })?;
                 vms.collect()
             })

@@ -75,6 +75,11 @@ impl OpenSegment {
         self.records
     }
 
+    /// The earliest time of receipt; 0 without records.
+    pub(super) fn received_min(&self) -> i64 {
+        self.received_min
+    }
+
     /// Hands out the segment as it is and begins the next.
     pub(super) fn seal(&mut self) -> Sealed {
         let mut postings: Vec<_> =

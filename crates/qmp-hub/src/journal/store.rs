@@ -99,10 +99,18 @@ fn write_segments(connection: &Connection, plan: &Plan<'_>) -> rusqlite::Result<
     Ok(())
 }
 
+/// The last offset that was sealed. When no segment is left, the rows of the VMs still say it: one of them had the
+/// last record.
+pub(super) const SEALED: &str =
+    "SELECT coalesce((SELECT max(last) FROM segment), (SELECT max(last) FROM vm), 0)";
+
+/// The last offset that was given.
+pub(super) const HEAD: &str =
+    "SELECT coalesce((SELECT max(offset) FROM record), (SELECT max(last) FROM vm), 0)";
+
 /// Restores where the journal stands: the last seal, and a scan of what lies behind it.
 pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite::Result<Numbering> {
-    let sealed: i64 =
-        connection.query_row("SELECT coalesce(max(last), 0) FROM segment", [], |row| row.get(0))?;
+    let sealed: i64 = connection.query_row(SEALED, [], |row| row.get(0))?;
     let mut vms: HashMap<u32, VmState> = connection
         .prepare("SELECT vm, last, epoch, seq FROM vm")?
         .query_map([], |row| {

@@ -46,7 +46,7 @@ SELECT vm.name AS vm,
        epoch.closed AS last_offset
 FROM epoch
 JOIN name AS vm ON vm.id = epoch.vm
-JOIN record AS opened ON opened.offset = epoch.opened
+LEFT JOIN record AS opened ON opened.offset = epoch.opened
 LEFT JOIN record AS closed ON closed.offset = epoch.closed;
 
 CREATE VIEW gaps AS
@@ -71,5 +71,5 @@ SELECT vm.name AS vm,
 FROM (SELECT vm, max(epoch) AS epoch FROM epoch GROUP BY vm) AS newest
 JOIN epoch AS latest ON latest.vm = newest.vm AND latest.epoch = newest.epoch
 JOIN name AS vm ON vm.id = latest.vm
-JOIN record AS opened ON opened.offset = latest.opened
+LEFT JOIN record AS opened ON opened.offset = latest.opened
 LEFT JOIN record AS closed ON closed.offset = latest.closed;

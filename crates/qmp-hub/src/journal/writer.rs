@@ -8,10 +8,10 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use qmp_wire::{Offset, UnixMicros};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::watch;
 
 use super::batch::{Batch, Item};
@@ -22,8 +22,9 @@ use super::handle::JournalOptions;
 use super::limits::{COMMIT_MAX_RECORDS, COMMIT_RETRY_FIRST, COMMIT_RETRY_MAX};
 use super::names::{Names, Role};
 use super::numbering::{self, Ids, Numbering, Plan};
-use super::queue::Queue;
+use super::queue::{Queue, Taken};
 use super::store;
+use super::sweep::Sweep;
 
 /// Memory that the queue's buffers keep between bursts, in bytes.
 const BUFFER_KEEP_BYTES: usize = 1 << 20;
@@ -63,6 +64,7 @@ pub(super) struct Writer {
     connection: Connection,
     names: Names,
     numbering: Numbering,
+    sweep: Sweep,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
     head: watch::Sender<Offset>,
@@ -90,6 +92,7 @@ impl Writer {
         let names = Names::load(&connection).map_err(failed("read"))?;
         let numbering = store::restore(&connection, options.segment_records).map_err(failed("read"))?;
         let head = Offset(numbering.head());
+        let sweep = Sweep::restore(&connection, head.0).map_err(failed("read"))?;
         let identity = identity(path).map_err(|source| JournalError::Io {
             doing: "look at",
             path: path.to_owned(),
@@ -101,12 +104,15 @@ impl Writer {
             connection,
             names,
             numbering,
+            sweep,
             queue: Arc::new(Queue::new(options.queue_max_bytes, head)),
             counters: Arc::default(),
             head: watch::Sender::new(head),
             health: watch::Sender::default(),
             _lock: lock,
         };
+        writer.counters.removed(0, writer.sweep.first());
+        writer.queue.order_retention(options.retention);
         writer.close_left_open(wall_clock()).map_err(failed("write"))?;
         Ok(writer)
     }
@@ -131,17 +137,19 @@ impl Writer {
         // Also when this thread panics, nobody is to wait for it.
         let _end = EndOnDrop(Arc::clone(&self.queue));
         let mut batch = Batch::new();
-        while self.queue.take(&mut batch) {
-            let mut items = batch.items();
-            while items.len() > 0 {
-                if let Err(GivenUp(detail)) = self.commit_next(&mut items) {
-                    return Err(JournalError::Unwritten { records: self.queue.uncommitted(), detail });
-                }
+        loop {
+            let taken = self.queue.take(&mut batch, self.sweep.pause(Instant::now()));
+            if taken == Taken::End {
+                break;
             }
-            drop(items);
-            batch.clear();
-            batch.shrink(BUFFER_KEEP_BYTES);
-            self.queue.done();
+            let records = batch.len() as u64;
+            if let Err(GivenUp(detail)) = self.commit(&batch).and_then(|()| self.sweep(records)) {
+                return Err(JournalError::Unwritten { records: self.queue.uncommitted(), detail });
+            }
+            if taken == Taken::Batch {
+                batch.clear();
+                batch.shrink(BUFFER_KEEP_BYTES);
+            }
         }
         let Self { connection, path, .. } = self;
         // A journal that nobody writes is one file. A reader that is busy may prevent it: nothing is lost then.
@@ -149,6 +157,19 @@ impl Writer {
             tracing::warn!(journal = %path.display(), "the write-ahead log stays: {error}");
         }
         connection.close().map_err(|(_, source)| JournalError::Storage { doing: "close", path, source })
+    }
+
+    /// Commits all of a batch.
+    fn commit(&mut self, batch: &Batch) -> Result<(), GivenUp> {
+        let mut items = batch.items();
+        if items.len() == 0 {
+            return Ok(());
+        }
+        while items.len() > 0 {
+            self.commit_next(&mut items)?;
+        }
+        self.queue.done();
+        Ok(())
     }
 
     /// Commits the next items, as many as go into one transaction, and publishes the head.
@@ -163,8 +184,53 @@ impl Writer {
         self.until_done(|writer| store::commit(&mut writer.connection, &names, &plan))?;
         self.names.trim();
         self.counters.committed(&plan);
+        if !plan.sealed.is_empty() {
+            self.sweep.grown(Instant::now());
+        }
         self.publish(records);
         Ok(())
+    }
+
+    /// Removes the next records that are too old or too many, after `committed` ones were written.
+    ///
+    /// What cannot be removed is no trouble yet: it is told, and tried again later.
+    fn sweep(&mut self, committed: u64) -> Result<(), GivenUp> {
+        let (now, wall) = (Instant::now(), wall_clock());
+        let (retention, order) = self.queue.retention();
+        if *self.sweep.retention() != retention {
+            self.sweep.retain(retention, now);
+        }
+        if self.sweep.is_due(now) {
+            self.seal_early(retention.seal_before(wall))?;
+            if let Err(error) = self.sweep.look(&self.connection, wall, now) {
+                self.not_swept(&error, now);
+            }
+        }
+        match self.sweep.step(&mut self.connection, committed, now) {
+            Ok(0) if self.sweep.is_put_off() => {}
+            Ok(0) => self.queue.retained(order),
+            Ok(records) => self.counters.removed(records, self.sweep.first()),
+            Err(error) => self.not_swept(&error, now),
+        }
+        Ok(())
+    }
+
+    /// Ends the open segment if it begins before `moment`.
+    fn seal_early(&mut self, moment: Option<UnixMicros>) -> Result<(), GivenUp> {
+        let mut plan = Plan::default();
+        if let Some(moment) = moment {
+            self.numbering.seal_before(moment, &mut plan);
+        }
+        if plan.sealed.is_empty() {
+            return Ok(());
+        }
+        self.until_done(|writer| store::commit(&mut writer.connection, &[], &plan))
+    }
+
+    fn not_swept(&mut self, error: &rusqlite::Error, now: Instant) {
+        let why = storage_text(error);
+        tracing::warn!(journal = %self.path.display(), "old records cannot be removed, tried again later: {why}");
+        self.sweep.put_off(now);
     }
 
     fn resolve(&mut self, items: &[Item<'_>]) -> rusqlite::Result<Vec<Ids>> {
@@ -239,11 +305,16 @@ impl Writer {
     fn close_left_open(&mut self, now: UnixMicros) -> rusqlite::Result<()> {
         let mut plan = Plan::default();
         for (vm, state) in self.numbering.open_epochs() {
-            let received: i64 = self
+            let received: Option<i64> = self
                 .connection
                 .prepare_cached("SELECT received FROM record WHERE offset = ?1")?
-                .query_row([store::number(state.last)], |row| row.get(0))?;
-            let since = utc_text(UnixMicros(received));
+                .query_row([store::number(state.last)], |row| row.get(0))
+                .optional()?;
+            // Retention may have taken the last record of a VM that said nothing for so long.
+            let since = received.map_or_else(
+                || "its last record, which is kept no longer".into(),
+                |at| utc_text(UnixMicros(at)),
+            );
             let detail = format!("the hub ended without closing the epoch; nothing is certain since {since}");
             self.numbering.place(numbering::detached("", now, &detail), Ids { vm, event: None }, &mut plan);
         }

@@ -45,6 +45,9 @@ async fn catch_up(mut cursor: Cursor, lines: &Lines) -> Cursor {
     loop {
         let work = move || {
             let records = cursor.next_batch(FEED_BATCH_RECORDS);
+            if let Some(removed) = cursor.take_removed() {
+                tracing::error!("the relays lack events: {}", JournalError::Removed { removed });
+            }
             (cursor, records)
         };
         let (back, records) = blocking(work).await;

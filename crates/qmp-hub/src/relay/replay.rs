@@ -7,7 +7,7 @@ use qmp_wire::{Body, Offset};
 use super::line::now;
 use super::{REPLAY, encode};
 use crate::hub::blocking;
-use crate::journal::{Cursor, Globs, JournalError, Kind, Query, Reader};
+use crate::journal::{Cursor, Globs, JournalError, Kind, Query, Reader, Removed};
 
 /// Records read at once: as many lines are held in memory.
 const REPLAY_BATCH_RECORDS: usize = 256;
@@ -21,6 +21,8 @@ pub(super) struct Replay {
     after: Offset,
     upto: Offset,
     events: u64,
+    /// Records, of all VMs, that were removed from the journal before they could be repeated.
+    removed: u64,
     vm: Box<str>,
     pretty: bool,
 }
@@ -51,7 +53,7 @@ impl Replay {
         let vm_globs = Globs::parse([vm]).unwrap_or_default();
         let query = Query { vm: vm_globs, kind: vec![Kind::Event], ..Query::default() };
         let cursor = Some(reader.cursor(query, after));
-        let replay = Self { request, cursor, after, upto, events: 0, vm: vm.into(), pretty };
+        let replay = Self { request, cursor, after, upto, events: 0, removed: 0, vm: vm.into(), pretty };
         let mut lines = Vec::new();
         replay.write(
             REPLAY,
@@ -68,12 +70,13 @@ impl Replay {
         while lines.is_empty()
             && let Some(mut cursor) = self.cursor.take()
         {
-            let (cursor, records) = blocking(move || {
+            let (mut cursor, records) = blocking(move || {
                 let records = cursor.next_batch(REPLAY_BATCH_RECORDS);
                 (cursor, records)
             })
             .await;
             let records = records?;
+            self.removed += cursor.take_removed().map_or(0, Removed::records);
             let mut is_over = records.is_empty();
             for record in records {
                 if record.offset.is_some_and(|offset| offset > self.upto) {
@@ -96,10 +99,17 @@ impl Replay {
     pub(super) fn end(&self) -> (Vec<u8>, Value) {
         let upto = self.upto.max(self.after);
         let mut lines = Vec::new();
-        let data = format!("{{\"state\": \"end\", \"upto\": {}, \"events\": {}}}", upto.0, self.events);
+        let mut data = format!("{{\"state\": \"end\", \"upto\": {}, \"events\": {}", upto.0, self.events);
+        if self.removed > 0 {
+            data += &format!(", \"removed\": {}", self.removed);
+        }
+        data.push('}');
         self.write(REPLAY, now(), Some(&data), &mut lines);
         let number = |number: u64| i64::try_from(number).map_or(Value::Uint(number), Value::Int);
-        let members = [("upto", number(upto.0)), ("events", number(self.events))];
+        let mut members = vec![("upto", number(upto.0)), ("events", number(self.events))];
+        if self.removed > 0 {
+            members.push(("removed", number(self.removed)));
+        }
         (lines, Value::Object(members.into_iter().collect()))
     }
 

@@ -57,6 +57,12 @@ impl Source {
     }
 }
 
+/// What somebody is told who asks for what is kept no longer.
+pub(in crate::commands) fn removed(records: u64) -> String {
+    let (noun, verb) = if records == 1 { ("record", "is") } else { ("records", "are") };
+    format!("qmp: {records} {noun} behind that place {verb} gone: the journal keeps no more ([retention])")
+}
+
 async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {
     let query = wanted.of_journal()?;
     let (mut printed, mut position) = (0, wanted.after);
@@ -75,6 +81,9 @@ async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Res
     let mut cursor = reader.cursor(query, position);
     loop {
         let batch = cursor.next_batch(BATCH_MAX_RECORDS)?;
+        if let Some(gone) = cursor.take_removed() {
+            output::note(removed(gone.records()));
+        }
         for record in &batch {
             output.record(record)?;
             printed += 1;
@@ -102,6 +111,9 @@ async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Re
             asked.add("last", last);
         }
         let mut lines = client.records(&asked).await?;
+        if lines.removed() > 0 {
+            output::note(removed(lines.removed()));
+        }
         while let Some(line) = lines.next().await? {
             printed += 1;
             if wanted.follow || !output.json_line(line)? {
@@ -121,6 +133,7 @@ async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Re
         match follow.next().await? {
             HubItem::Record(record) => output.record(&record)?,
             HubItem::Lost(error) => output::note(format_args!("qmp: {error}; asking again")),
+            HubItem::Removed(records) => output::note(removed(records)),
             HubItem::Back => output::note(format_args!("qmp: the hub is back; nothing is missing")),
         }
         if !follow.has_record() {

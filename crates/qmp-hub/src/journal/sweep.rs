@@ -1,0 +1,202 @@
+//! Removing what is too old or too much: what the writer does between its commits.
+//!
+//! A sweep goes in small transactions of their own, the oldest records first, and each leaves a whole journal:
+//! index, counts and epochs agree with the records that are left. They are not waited for on the disk (a crash
+//! may bring back what was removed, and it is removed again), so a commit that comes meanwhile is delayed by the
+//! time of one small transaction in memory.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use qmp_wire::UnixMicros;
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::body::Kind;
+use super::limits::RETENTION_LOOK_EVERY;
+use super::retention::{self, Measured, Retention};
+use super::segment::minute;
+use super::store::{number, unsigned};
+
+/// Where the removal stands. All of it can be read from the file again.
+#[derive(Debug)]
+pub(super) struct Sweep {
+    retention: Retention,
+    /// The first offset that is kept; one more than the head if there is no record.
+    first: u64,
+    /// Everything up to here is to go.
+    target: u64,
+    look_at: Instant,
+    /// The last try failed, and another is to come.
+    is_put_off: bool,
+}
+
+impl Sweep {
+    /// Reads where the file stands.
+    pub(super) fn restore(connection: &Connection, head: u64) -> rusqlite::Result<Self> {
+        let first: Option<i64> =
+            connection.query_row("SELECT min(offset) FROM record", [], |row| row.get(0))?;
+        let first = first.map_or(head + 1, unsigned);
+        Ok(Self {
+            retention: Retention::default(),
+            first,
+            target: 0,
+            look_at: Instant::now(),
+            is_put_off: false,
+        })
+    }
+
+    /// Keeps records for so long from here on.
+    pub(super) fn retain(&mut self, retention: Retention, now: Instant) {
+        (self.retention, self.target, self.look_at) = (retention, 0, now);
+    }
+
+    pub(super) fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
+    /// The first offset that is kept.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Whether something is to go that is known already.
+    pub(super) fn is_busy(&self) -> bool {
+        self.first <= self.target
+    }
+
+    /// How long there is nothing to do; `None` for ever.
+    pub(super) fn pause(&self, now: Instant) -> Option<Duration> {
+        match (self.is_busy(), self.retention.is_set()) {
+            (true, _) => Some(Duration::ZERO),
+            (false, true) => Some(self.look_at.saturating_duration_since(now)),
+            (false, false) => None,
+        }
+    }
+
+    /// A segment was sealed: there is more than before.
+    pub(super) fn grown(&mut self, now: Instant) {
+        if !self.is_put_off {
+            self.look_at = now;
+        }
+    }
+
+    /// Whether it is time to [look](Self::look).
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.retention.is_set() && !self.is_busy() && self.look_at <= now
+    }
+
+    /// Not before a while: what failed would fail again.
+    pub(super) fn put_off(&mut self, now: Instant) {
+        (self.target, self.look_at) = (0, now + RETENTION_LOOK_EVERY);
+        self.is_put_off = true;
+    }
+
+    /// Whether the last try failed.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.is_put_off
+    }
+
+    /// Finds out what is to go.
+    pub(super) fn look(
+        &mut self,
+        connection: &Connection,
+        wall: UnixMicros,
+        now: Instant,
+    ) -> rusqlite::Result<()> {
+        self.look_at = now + RETENTION_LOOK_EVERY;
+        self.is_put_off = false;
+        self.target = self.retention.target(measure(connection, self.retention.oldest(wall))?);
+        Ok(())
+    }
+
+    /// Removes the next records, and says how many; `committed` were written since the last time.
+    pub(super) fn step(
+        &mut self,
+        connection: &mut Connection,
+        committed: u64,
+        now: Instant,
+    ) -> rusqlite::Result<u64> {
+        if !self.is_busy() {
+            return Ok(0);
+        }
+        let upto = self.target.min(self.first - 1 + retention::chunk(committed));
+        remove(connection, self.first, upto)?;
+        let removed = upto + 1 - self.first;
+        self.first = upto + 1;
+        if !self.is_busy() {
+            // There may be more: of what is too large, one segment goes at a time.
+            self.look_at = now;
+        }
+        Ok(removed)
+    }
+}
+
+fn measure(connection: &Connection, oldest: Option<UnixMicros>) -> rusqlite::Result<Measured> {
+    let one = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0));
+    let pages = unsigned(one("PRAGMA page_count")?.unwrap_or(0));
+    let free = unsigned(one("PRAGMA freelist_count")?.unwrap_or(0));
+    let page_bytes = unsigned(one("PRAGMA page_size")?.unwrap_or(0));
+    let first_segment = one("SELECT min(last) FROM segment")?.map(unsigned);
+    let too_old = match oldest {
+        None => 0,
+        Some(oldest) => connection
+            .prepare_cached(
+                "SELECT coalesce((SELECT min(first) - 1 FROM segment WHERE received_max >= ?1), \
+                 (SELECT max(last) FROM segment), 0)",
+            )?
+            .query_row([oldest.0], |row| row.get(0).map(unsigned))?,
+    };
+    Ok(Measured { used_bytes: pages.saturating_sub(free).saturating_mul(page_bytes), first_segment, too_old })
+}
+
+/// Removes the records of `first..=upto`, and everything that only they needed.
+///
+/// What stays: the names; the row of each VM, which says with which epoch its next attachment is counted and how
+/// far the offsets go; and the row of an epoch that is open, or ends later.
+fn remove(connection: &mut Connection, first: u64, upto: u64) -> rusqlite::Result<()> {
+    // SQLite takes this between two transactions only.
+    connection.pragma_update(None, "synchronous", "normal")?;
+    let removed = remove_unsynced(connection, number(first), number(upto));
+    connection.pragma_update(None, "synchronous", "full")?;
+    removed
+}
+
+fn remove_unsynced(connection: &mut Connection, first: i64, upto: i64) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut tally: BTreeMap<(i64, u32), i64> = BTreeMap::new();
+    let mut epochs: Vec<(u32, u32)> = Vec::new();
+    {
+        let sql = "SELECT vm, epoch, kind, received, event FROM record WHERE offset BETWEEN ?1 AND ?2";
+        let mut records = transaction.prepare_cached(sql)?;
+        let mut rows = records.query([first, upto])?;
+        while let Some(row) = rows.next()? {
+            if let Some(event) = row.get(4)? {
+                *tally.entry((minute(row.get(3)?), event)).or_default() += 1;
+            }
+            if Kind::from_id(row.get(2)?) == Some(Kind::Detached) {
+                epochs.push((row.get(0)?, row.get(1)?));
+            }
+        }
+        let mut less = transaction
+            .prepare_cached("UPDATE tally SET records = records - ?3 WHERE minute = ?1 AND event = ?2")?;
+        let mut none = transaction
+            .prepare_cached("DELETE FROM tally WHERE minute = ?1 AND event = ?2 AND records <= 0")?;
+        for ((minute, event), records) in tally {
+            less.execute((minute, event, records))?;
+            none.execute((minute, event))?;
+        }
+        let mut ended =
+            transaction.prepare_cached("DELETE FROM epoch WHERE vm = ?1 AND epoch = ?2 AND closed <= ?3")?;
+        for (vm, epoch) in epochs {
+            ended.execute((vm, epoch, upto))?;
+        }
+    }
+    transaction
+        .prepare_cached("DELETE FROM record WHERE offset BETWEEN ?1 AND ?2")?
+        .execute([first, upto])?;
+    transaction
+        .prepare_cached("DELETE FROM posting WHERE segment BETWEEN ?1 AND ?2")?
+        .execute([first, upto])?;
+    transaction.prepare_cached("DELETE FROM segment WHERE last BETWEEN ?1 AND ?2")?.execute([first, upto])?;
+    transaction.commit()
+}
