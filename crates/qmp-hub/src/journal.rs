@@ -26,6 +26,7 @@
 //!
 //! `cargo bench -p qmp-hub --bench journal` measures it beside plain SQLite.
 
+mod backup;
 mod batch;
 mod body;
 mod cursor;
@@ -49,6 +50,7 @@ mod store;
 mod sweep;
 mod writer;
 
+pub use backup::{Backup, BackupError, Copied};
 pub use batch::{Batch, Draft};
 pub use body::{Kind, UnknownKind};
 pub use cursor::Cursor;

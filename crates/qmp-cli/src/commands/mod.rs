@@ -39,6 +39,7 @@ commands! {
     check::Check,
     emulate::Emulate,
     replay::Replay,
+    backup::Backup,
     completions::Completions,
     man::Man,
 }

@@ -56,6 +56,9 @@ pub struct HubClient {
 pub struct HubInfo {
     /// The offset of the newest record.
     pub head: u64,
+    /// The file of its journal, as it was named where it was started.
+    #[serde(default)]
+    pub journal: Option<std::path::PathBuf>,
 }
 
 /// What the hub says about one of its VMs.

@@ -18,7 +18,7 @@ use super::limits::BUSY_TIMEOUT;
 use super::schema::{self, APPLICATION_ID, FORMAT_VERSION, MIGRATIONS};
 
 /// Permissions of a journal's files: what guests do is nobody else's business.
-const FILE_MODE: u32 = 0o640;
+pub(super) const FILE_MODE: u32 = 0o640;
 /// Permissions of a directory that is made for the journal.
 const DIRECTORY_MODE: u32 = 0o750;
 
@@ -251,7 +251,7 @@ fn io_error(path: &Path, doing: &'static str, source: io::Error) -> JournalError
     }
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, InterruptHandle, Row};
 
 use super::body::{self, Kind};
 use super::error::JournalError;
@@ -76,9 +76,18 @@ impl ReadFile {
 }
 
 impl ReadConnection {
-    fn open(path: &Path) -> Result<Self, JournalError> {
+    pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
         let (connection, immutable) = file::open_reader(path)?;
         Ok(Self { path: path.to_owned(), connection, names: HashMap::new(), immutable })
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Ends what this connection does with an error, from another thread.
+    pub(super) fn interrupter(&self) -> InterruptHandle {
+        self.connection.get_interrupt_handle()
     }
 
     fn execute(&self, sql: &str) -> Result<(), JournalError> {

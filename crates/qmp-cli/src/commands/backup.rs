@@ -1,0 +1,117 @@
+//! `qmp backup`: a copy of the journal, while the hub writes it.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use qmp_hub::journal::{self, BackupError, Copied};
+
+use crate::exit::{Exit, Failure};
+use crate::hub::HubArgs;
+use crate::output;
+use crate::paths::Places;
+use crate::terminal::Terminal;
+
+/// Copy the journal into FILE, while the hub goes on
+///
+/// The copy is what the journal was at one moment, checked page by page, compact, and one file. It is put in place when
+/// it is whole. Without --journal, it is the journal of the hub that answers, or else the one where a hub would write.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Backup {
+    /// The copy; its directory must exist
+    #[arg(value_name = "FILE")]
+    to: PathBuf,
+
+    /// Replace FILE if it exists
+    #[arg(long)]
+    force: bool,
+
+    /// The journal to copy
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  qmp backup /backup/vms-$(date +%F).db
+  qmp log --journal /backup/vms-2026-01-02.db --since 2026-01-01
+To restore: stop the hub, move journal.db and its -wal and -shm away, put the copy at its place, start the hub.";
+
+impl Backup {
+    /// Makes the copy.
+    pub async fn run(self, _terminal: &Terminal) -> Result<Exit, Failure> {
+        let journal = self.journal().await;
+        let backup = journal::Backup::open(&journal)?;
+        let interrupter = backup.interrupter();
+        let (to, force) = (self.to.clone(), self.force);
+        let mut copying = tokio::task::spawn_blocking(move || backup.write(&to, force));
+        let copied = tokio::select! {
+            copied = &mut copying => copied,
+            _ = tokio::signal::ctrl_c() => {
+                interrupter.interrupt();
+                // It takes away what it began.
+                let _ = copying.await;
+                return Err(Failure::failed(format_args!("interrupted: {} was not made", self.to.display())));
+            }
+        };
+        match copied {
+            Ok(copied) => {
+                output::note(said(&self.to, &journal, copied?));
+                Ok(Exit::Done)
+            }
+            Err(error) => Err(Failure::failed(error)),
+        }
+    }
+
+    /// The file that was named, that of the hub, or that of a hub of this user.
+    async fn journal(&self) -> PathBuf {
+        if let Some(journal) = &self.journal {
+            return journal.clone();
+        }
+        let of_hub = self.hub.client().info().await.ok().and_then(|hub| hub.journal).filter(|path| path.exists());
+        let named = || std::env::var_os("QMP_JOURNAL").map(PathBuf::from);
+        of_hub.or_else(named).unwrap_or_else(|| Places::of_this_user().journal())
+    }
+}
+
+fn said(to: &Path, journal: &Path, copied: Copied) -> String {
+    let records = copied.head.0 + 1 - copied.first.0;
+    let span = match records {
+        0 => "no record".to_owned(),
+        1 => format!("1 record (offset {})", copied.head.0),
+        records => format!("{records} records (offsets {} to {})", copied.first.0, copied.head.0),
+    };
+    format!("{}: {span} of {}, {} bytes, checked", to.display(), journal.display(), copied.bytes)
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Journal(error) => error.into(),
+            error @ (BackupError::Exists { .. } | BackupError::InUse { .. }) => Self::usage(error),
+            error => Self::failed(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qmp_wire::Offset;
+
+    #[test]
+    fn says_what_was_copied() {
+        let cases = [
+            (1, 0, "b.db: no record of j.db, 4096 bytes, checked"),
+            (7, 7, "b.db: 1 record (offset 7) of j.db, 4096 bytes, checked"),
+            (5, 9, "b.db: 5 records (offsets 5 to 9) of j.db, 4096 bytes, checked"),
+        ];
+        for (first, head, expected) in cases {
+            let copied = Copied { first: Offset(first), head: Offset(head), bytes: 4096 };
+            assert_eq!(said("b.db".as_ref(), "j.db".as_ref(), copied), expected);
+        }
+    }
+}
