@@ -145,8 +145,9 @@ impl Journal {
     }
 
     fn finish(&mut self) -> Result<(), JournalError> {
+        // First, since the writer closes its own connection once the queue is closed, and clears up if it is the last.
+        self.reader.keep_none();
         self.queue.close();
-        self.reader.close_idle();
         match self.writer.take() {
             Some(writer) => writer.join().unwrap_or(Err(JournalEnded.into())),
             None => Ok(()),

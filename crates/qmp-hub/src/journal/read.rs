@@ -22,7 +22,14 @@ pub(super) const COLUMNS: &str = "offset, vm, epoch, seq, kind, received, event,
 #[derive(Debug)]
 pub(super) struct ReadFile {
     path: PathBuf,
-    idle: Mutex<Vec<ReadConnection>>,
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connections: Vec<ReadConnection>,
+    /// How many are kept.
+    max: usize,
 }
 
 /// A connection for reading, with the names that it has met.
@@ -39,7 +46,8 @@ impl ReadFile {
     /// Makes sure that `path` is a journal that can be read.
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
         let first = ReadConnection::open(path)?;
-        Ok(Self { path: path.to_owned(), idle: Mutex::new(vec![first]) })
+        let idle = Idle { connections: vec![first], max: READ_CONNECTIONS_IDLE_MAX };
+        Ok(Self { path: path.to_owned(), idle: Mutex::new(idle) })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -51,26 +59,29 @@ impl ReadFile {
         &self,
         read: impl FnOnce(&mut ReadConnection) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
-        let idle = self.idle().pop();
+        let idle = self.idle().connections.pop();
         let mut connection = idle.map_or_else(|| ReadConnection::open(&self.path), Ok)?;
         connection.execute("BEGIN")?;
         let result = read(&mut connection);
         connection.execute("COMMIT")?;
         let mut idle = self.idle();
         // A connection that takes the file as unchangeable must not live to see a hub change it.
-        if !connection.immutable && idle.len() < READ_CONNECTIONS_IDLE_MAX {
-            idle.push(connection);
+        if !connection.immutable && idle.connections.len() < idle.max {
+            idle.connections.push(connection);
         }
         drop(idle);
         result
     }
 
-    /// Closes what nobody uses right now: with the last connection SQLite clears up beside the file.
-    pub(super) fn close_idle(&self) {
-        self.idle().clear();
+    /// Closes what nobody uses right now, and from here on whatever a reader gives back: with the last connection
+    /// SQLite clears up beside the file, and a connection that only reads cannot do it.
+    pub(super) fn keep_none(&self) {
+        let mut idle = self.idle();
+        idle.max = 0;
+        idle.connections.clear();
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<ReadConnection>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -215,4 +226,26 @@ fn name<'n>(
         names.insert(id, found);
     }
     Ok(&names[&id])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Journal, JournalOptions};
+
+    #[test]
+    fn connections_are_kept_until_none_is_to_be_kept() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("journal.db");
+        let _journal = Journal::open(&path, JournalOptions::default()).expect("opens");
+        let file = ReadFile::open(&path).expect("opens");
+        let kept = || {
+            assert_eq!(file.with(|connection| connection.head()).expect("reads"), 0);
+            file.idle().connections.len()
+        };
+        assert_eq!(kept(), 1);
+        file.keep_none();
+        assert_eq!(file.idle().connections.len(), 0);
+        assert_eq!(kept(), 0, "one that was in use meanwhile");
+    }
 }

@@ -74,8 +74,8 @@ impl Reader {
     }
 
     /// Closes what this reader and its clones do not use right now.
-    pub(super) fn close_idle(&self) {
-        self.file.close_idle();
+    pub(super) fn keep_none(&self) {
+        self.file.keep_none();
     }
 
     /// The file.
