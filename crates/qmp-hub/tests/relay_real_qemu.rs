@@ -64,23 +64,23 @@ async fn ten_clients_share_a_monitor_and_see_the_stream_of_a_second_one() {
     let (mut second, greeting) = Raw::open(&home.path().join("second.sock")).await;
     let (mut reader, relayed_greeting) = Raw::open(&path).await;
     assert_eq!(relayed_greeting, greeting);
-    let (never_reads, _) = Raw::open(&path).await;
+    let (mut never_reads, _) = Raw::open(&path).await;
 
-    let mut tasks = JoinSet::new();
+    // All are there before the first event.
+    let mut pipes = Vec::new();
     for _ in 0..3 {
-        let (raw, _) = Raw::open(&path).await;
-        tasks.spawn(pipelining(raw));
+        pipes.push(Raw::open(&path).await.0);
     }
-    tasks.spawn(qapi_client(path.clone()));
+    let tasks: JoinSet<_> = pipes.into_iter().map(pipelining).collect();
+    let qapi = tokio::spawn(qapi_client(path.clone()));
     let shells = Shells::start(&path, 2);
     for _ in 0..2 {
         let (mut dying, _) = Raw::open(&path).await;
         dying.send(r#"{"execute": "query-qmp-schema", "id": 1}{"execute": "quit", "id": 2}"#).await;
         drop(dying);
     }
-    while let Some(done) = tasks.join_next().await {
-        done.expect("no panic");
-    }
+    let seen_by_pipes = tasks.join_all().await;
+    qapi.await.expect("no panic");
     tokio::task::spawn_blocking(|| shells.join()).await.expect("no panic");
 
     // Everything that a second monitor saw, byte for byte, up to an event that comes last.
@@ -105,23 +105,29 @@ async fn ten_clients_share_a_monitor_and_see_the_stream_of_a_second_one() {
     }
     assert!(expected.len() >= ROUNDS, "{} events", expected.len());
     assert_eq!(seen, expected);
+    for seen in seen_by_pipes {
+        assert!(seen.len() >= ROUNDS, "{} events", seen.len());
+        assert_eq!(seen, expected[..seen.len()], "up to the last reply that a pipelining client waited for");
+    }
+    // The VM never waited for the one that did not read, which finds everything there all the same.
+    for event in expected {
+        assert_eq!(never_reads.line().await, event);
+    }
     let status = &hub.relays()[0];
     assert_eq!((status.closed_slow, status.turned_away), (0, 0), "{status:?}");
-    drop(never_reads);
     hub.stop().await.expect("stops");
 }
 
-/// Sends everything at once, with ids that others have too, and checks the order against the events.
-async fn pipelining(mut raw: Raw) {
+/// Sends everything at once, with ids that others have too, and checks the replies. Returns the events that came.
+async fn pipelining(mut raw: Raw) -> Vec<String> {
     let round = r#"{"execute": "cont", "id": "a"} {"execute": "query-status", "id": "a"}
         {"execute": "stop", "id": 1} {"execute": "query-version", "id": {"x": [1.5]}} {"execute": "no-such", "id": null}"#;
     raw.send(&round.repeat(ROUNDS)).await;
-    let mut replies = Vec::new();
+    let (mut replies, mut events) = (Vec::new(), Vec::new());
     while replies.len() < 5 * ROUNDS {
-        let value = raw.value().await;
-        if value.get("event").is_none() {
-            replies.push(value);
-        }
+        let line = raw.line().await;
+        let value: Value = serde_json::from_str(&line).expect("JSON");
+        if value.get("event").is_none() { replies.push(value) } else { events.push(line) }
     }
     for replies in replies.chunks(5) {
         assert_eq!(replies[0], json!({"return": {}, "id": "a"}));
@@ -130,6 +136,7 @@ async fn pipelining(mut raw: Raw) {
         assert!(replies[3]["return"]["qemu"].is_object() && replies[3]["id"] == json!({"x": [1.5]}));
         assert!(replies[4]["error"]["class"] == "CommandNotFound" && replies[4]["id"].is_null());
     }
+    events
 }
 
 /// The client of somebody else, in Rust.
