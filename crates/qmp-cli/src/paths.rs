@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use qmp_hub::HttpAddress;
-
 /// The environment as far as paths depend on it, so that it can be given by a test.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
@@ -29,13 +27,13 @@ impl Places {
 
     /// The hub's socket: `/run/qmp-events/hub.sock` as root, else below `$XDG_RUNTIME_DIR`, else below the
     /// directory of the journal.
-    pub fn hub(&self) -> HttpAddress {
+    pub fn hub(&self) -> PathBuf {
         let directory = match &self.runtime_dir {
             _ if self.is_root => PathBuf::from("/run/qmp-events"),
             Some(runtime) => runtime.join("qmp-events"),
             None => self.state(),
         };
-        HttpAddress::Unix(directory.join("hub.sock"))
+        directory.join("hub.sock")
     }
 
     /// The journal: `/var/lib/qmp-events/journal.db` as root, else below `$XDG_STATE_HOME` or `~/.local/state`.
@@ -65,15 +63,15 @@ mod tests {
         let cases = [
             (
                 user,
-                "unix:/home/u/.local/state/qmp-events/hub.sock",
+                "/home/u/.local/state/qmp-events/hub.sock",
                 "/home/u/.local/state/qmp-events/journal.db",
             ),
-            (session, "unix:/run/user/7/qmp-events/hub.sock", "/home/u/.local/state/qmp-events/journal.db"),
-            (moved, "unix:/run/user/7/qmp-events/hub.sock", "/srv/state/qmp-events/journal.db"),
-            (root, "unix:/run/qmp-events/hub.sock", "/var/lib/qmp-events/journal.db"),
+            (session, "/run/user/7/qmp-events/hub.sock", "/home/u/.local/state/qmp-events/journal.db"),
+            (moved, "/run/user/7/qmp-events/hub.sock", "/srv/state/qmp-events/journal.db"),
+            (root, "/run/qmp-events/hub.sock", "/var/lib/qmp-events/journal.db"),
         ];
         for (places, hub, journal) in cases {
-            assert_eq!(places.hub().to_string(), hub, "{places:?}");
+            assert_eq!(places.hub(), Path::new(hub), "{places:?}");
             assert_eq!(places.journal(), Path::new(journal), "{places:?}");
         }
     }

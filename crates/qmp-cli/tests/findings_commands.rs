@@ -47,13 +47,22 @@ fn the_end_of_a_vm_is_explained_by_the_hub_and_by_the_file_alike() {
     assert_eq!(through_hub.stdout, of_file.stdout);
     let answer = json(&through_hub);
     assert_eq!((&answer["run_state"], &answer["why"]["cause"]), (&"ended".into(), &"host-qmp-quit".into()));
-    let events: Vec<&str> = answer["evidence"]
+    // Who asked for it: the program that ran `qmp exec`.
+    let client = answer["why"]["details"]["client"].as_str().or(answer["why"]["client"].as_str()).expect("a client");
+    let uid = rustix::process::getuid().as_raw();
+    let socket = home.path().join("hub.sock");
+    assert!(client.starts_with(&format!("uid {uid} pid ")), "{client}");
+    assert!(client.ends_with(&format!(" (qmp) at {}", socket.display())), "{client}");
+    assert!(answer["why"]["summary"].as_str().is_some_and(|summary| summary.contains(client)), "{answer}");
+    let mut events: Vec<&str> = answer["evidence"]
         .as_array()
         .expect("evidence")
         .iter()
         .map(|record| record["event"].as_str().or(record["kind"].as_str()).expect("a record"))
         .collect();
-    assert_eq!(events, ["SHUTDOWN", "detached"]);
+    // The record of the command is written when its reply comes, which may be when the monitor has gone.
+    events.sort_unstable();
+    assert_eq!(events, ["SHUTDOWN", "detached", "finding"]);
 
     // The same once the hub is gone; and what is said of an earlier moment.
     assert_eq!(hub.interrupt(), Some(0));

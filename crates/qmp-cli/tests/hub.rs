@@ -38,7 +38,7 @@ fn what_is_executed_is_in_the_log_before_the_reply_is_printed() {
 #[test]
 fn the_log_is_filtered_and_cut() {
     let world = World::start();
-    for command in ["stop", "cont", "stop", "cont", "stop"] {
+    for command in ["query-stop", "query-cont", "query-stop", "query-cont", "query-stop"] {
         assert_eq!(world.run(&["exec", "web1", command]).code, Some(0));
     }
     let cases: [(&[&str], &[&str]); 9] = [
@@ -135,14 +135,14 @@ fn tail_and_wait_outlive_the_hub() {
     let tail = Running::start(world.home.path(), &["tail", "web*"]);
     let waiting = Running::start(world.home.path(), &["wait", "web1", "STOP", "--timeout", "60s"]);
     until_read_by(2, world.home.path());
-    assert_eq!(world.run(&["exec", "web1", "cont"]).code, Some(0));
+    assert_eq!(world.run(&["exec", "web1", "query-cont"]).code, Some(0));
     assert_eq!(what(&wait_for(&tail.stdout, "")), "RESUME");
 
     world.hub.signal("TERM");
     assert_eq!(world.hub.end().code(), Some(0), "a hub stops cleanly");
     tail.wait_for("asking again");
     world.hub = start_hub(world.home.path(), &world.vm.address());
-    assert_eq!(world.run(&["exec", "web1", "stop"]).code, Some(0));
+    assert_eq!(world.run(&["exec", "web1", "query-stop"]).code, Some(0));
     // Nothing twice, and nothing left out.
     let mut before = 0;
     let mut next = || loop {
@@ -162,7 +162,7 @@ fn tail_and_wait_outlive_the_hub() {
 #[test]
 fn the_log_is_followed() {
     let world = World::start();
-    assert_eq!(world.run(&["exec", "web1", "stop"]).code, Some(0));
+    assert_eq!(world.run(&["exec", "web1", "query-stop"]).code, Some(0));
     let journal = world.home.path().join("journal.db");
     let through_hub = Running::start(world.home.path(), &["log", "--follow", "-n", "1"]);
     let of_file = Running::start(
@@ -172,7 +172,7 @@ fn the_log_is_followed() {
     for log in [&through_hub, &of_file] {
         assert_eq!(what(&wait_for(&log.stdout, "")), "STOP");
     }
-    assert_eq!(world.run(&["exec", "web1", "stop"]).code, Some(0));
+    assert_eq!(world.run(&["exec", "web1", "query-stop"]).code, Some(0));
     for log in [through_hub, of_file] {
         assert_eq!(what(&wait_for(&log.stdout, "")), "STOP");
         assert_eq!(log.interrupt(), Some(0));

@@ -141,8 +141,12 @@ fn is_socket(path: &Path) -> bool {
     std::fs::metadata(path).map_or(true, |found| found.file_type().is_socket())
 }
 
-/// Connects to a socket file, however long its path.
-pub(crate) async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+/// Connects to a unix socket, however long its path.
+///
+/// # Errors
+///
+/// What the system says.
+pub async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     let reachable = SocketPath::of_file(path)?;
     UnixStream::connect(reachable.path()).await
 }

@@ -13,6 +13,14 @@
 //! max-age = "90d"
 //! max-size = "10GiB"
 //!
+//! # In place of the list, tables; an address that other hosts can reach has all four.
+//! # [[http]]
+//! # address = "tcp:0.0.0.0:8443"
+//! # certificate = "/etc/qmp-events/cert.pem"
+//! # key = "/etc/qmp-events/key.pem"
+//! # token-file = "/etc/qmp-events/tokens"
+//! # client-ca = "/etc/qmp-events/clients.pem"                          # clients need a certificate, too
+//!
 //! [[vm]]
 //! name = "web1"
 //! address = "unix:/run/vm/web1.sock"
@@ -43,7 +51,7 @@ pub(crate) use file::nearest;
 
 use crate::journal::JournalOptions;
 use crate::relay::RelayConfig;
-use crate::{HttpAddress, Origin, VmName};
+use crate::{HttpDoor, Origin, VmName};
 
 /// Everything that [`Hub::start`](crate::Hub::start) wants to know.
 #[derive(Clone, Debug)]
@@ -57,7 +65,7 @@ pub struct HubConfig {
     /// Limits and habits of the journal.
     pub journal_options: JournalOptions,
     /// Where to serve HTTP. With none, the hub only keeps its journal.
-    pub http: Vec<HttpAddress>,
+    pub http: Vec<HttpDoor>,
     /// Whether what the correlators find is recorded. The states of the VMs are known in any case.
     pub findings: bool,
     /// Sockets that the hub serves in place of those of the VMs.
@@ -72,13 +80,13 @@ pub struct CommandLine {
     /// Goes before the file's.
     pub journal: Option<PathBuf>,
     /// Goes before the file's, if it is not empty.
-    pub http: Vec<HttpAddress>,
+    pub http: Vec<HttpDoor>,
     /// A directory in which every VM gets a relay for observers, `NAME.qmp`.
     pub relay: Option<PathBuf>,
     /// The journal when none is named.
     pub default_journal: PathBuf,
     /// The address when none is named.
-    pub default_http: HttpAddress,
+    pub default_http: HttpDoor,
 }
 
 /// One thing that is wrong with a configuration.
@@ -272,13 +280,13 @@ mod tests {
             http: http.iter().map(|address| address.parse().expect("an address")).collect(),
             relay: None,
             default_journal: "/default.db".into(),
-            default_http: HttpAddress::Unix("/default.sock".into()),
+            default_http: HttpDoor::unix("/default.sock"),
         };
         let file = ConfigFile::parse(file, Path::new("hub.toml")).expect("a good file");
         match HubConfig::assemble(Some(file), command_line) {
             Err(error) => error.to_string(),
             Ok(config) => {
-                let http: Vec<_> = config.http.iter().map(HttpAddress::to_string).collect();
+                let http: Vec<_> = config.http.iter().map(HttpDoor::to_string).collect();
                 let names: Vec<_> = config.attach.iter().map(|(name, _)| name.as_str()).collect();
                 format!("{} {} {}", config.journal.display(), http.join(" "), names.join(" "))
             }

@@ -16,8 +16,11 @@
 //! Errors are `{"error": {"class": …, "desc": …}}`.
 
 mod address;
+mod caller;
 mod catalogue;
+mod connections;
 mod counts;
+mod door;
 mod events;
 mod execute;
 mod exposition;
@@ -27,6 +30,7 @@ mod listen;
 mod metrics;
 mod openapi;
 mod parameters;
+mod rarely;
 mod records;
 mod refusal;
 mod served;
@@ -39,35 +43,15 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::routing::{MethodRouter, get, post};
-use axum::serve::ListenerExt;
-use tokio::sync::watch;
 
-pub use address::{HttpAddress, HttpAddressError, LoopbackAddr};
+pub use address::{HttpAddress, HttpAddressError};
+pub(crate) use connections::serve;
+pub use door::{HttpDoor, HttpDoorError, KeyFileError, TlsFiles};
 pub use listen::ListenError;
 pub(crate) use listen::{Listening, SocketFile, listen, listen_unix};
 pub(crate) use served::Served;
 
 use refusal::Refusal;
-
-/// Serves until `ends` is true and every client has what it asked for.
-pub(crate) async fn serve(listening: Listening, served: Served, mut ends: watch::Receiver<bool>) {
-    let ended = async move { _ = ends.wait_for(|ends| *ends).await };
-    // Accepting never ends in an error: what goes wrong with one client concerns that client.
-    let _ = match listening {
-        Listening::Unix(listener, _file) => {
-            axum::serve(listener, router(served)).with_graceful_shutdown(ended).await
-        }
-        Listening::Tcp(listener) => {
-            tracing::warn!(
-                "every user of this host may command the VMs over TCP; a unix socket is for one user"
-            );
-            // A single event must reach its reader at once, and not when there is more to send.
-            let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
-            let guarded = router(served).layer(from_fn(guard::loopback_names_only));
-            axum::serve(listener, guarded).with_graceful_shutdown(ended).await
-        }
-    };
-}
 
 fn router(served: Served) -> Router {
     let routes = routes().into_iter();
@@ -75,8 +59,9 @@ fn router(served: Served) -> Router {
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_this_way)
-        .layer(DefaultBodyLimit::max(execute::EXECUTE_BODY_MAX_BYTES))
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn(guard::json_only))
+        .layer(from_fn(caller::known))
         .with_state(served)
 }
 

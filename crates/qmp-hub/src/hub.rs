@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::findings::Observer;
 use crate::fleet::Prepared;
-use crate::http::{self, HttpAddress, ListenError, Listening, Served};
+use crate::http::{self, HttpDoor, ListenError, Listening, Served};
 use crate::journal::{Journal, JournalError};
 use crate::relay::{RelayConfig, RelayStatus};
 use crate::{Fleet, FleetError, HubConfig, Origin, VmName};
@@ -30,7 +30,7 @@ pub struct Hub {
     servers: JoinSet<()>,
     stop_observer: watch::Sender<bool>,
     stop_http: watch::Sender<bool>,
-    http: Vec<HttpAddress>,
+    http: Vec<HttpDoor>,
     served: Served,
     journal: Journal,
 }
@@ -82,8 +82,8 @@ impl Hub {
         let journal = blocking(move || Journal::open(&path, options)).await?;
 
         let mut listening = Vec::with_capacity(config.http.len());
-        for address in &config.http {
-            listening.push(http::listen(address).await?);
+        for door in &config.http {
+            listening.push(http::listen(door).await?);
         }
         let fleet = Running(Fleet::new(&journal, config.findings));
         fleet.0.expect(config.attach.len(), relays.values().map(Vec::len).sum());
@@ -95,7 +95,7 @@ impl Hub {
         }
         let (stop_observer, observing_ends) = watch::channel(false);
         let (stop_http, http_ends) = watch::channel(false);
-        let http = listening.iter().filter_map(Listening::address).collect();
+        let http = listening.iter().map(Listening::door).cloned().collect();
         prepared.into_iter().try_for_each(Prepared::launch)?;
         let correlating = Observer::new(&journal, config.findings);
         let served = Served::new(
@@ -116,7 +116,7 @@ impl Hub {
 
     /// Where HTTP is served, with the ports that the system chose.
     #[must_use]
-    pub fn http(&self) -> &[HttpAddress] {
+    pub fn http(&self) -> &[HttpDoor] {
         &self.http
     }
 

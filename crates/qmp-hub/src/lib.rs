@@ -5,6 +5,7 @@
 //! process, is a cursor on the journal.
 
 mod attach;
+mod audit;
 mod clock;
 mod config;
 mod exit;
@@ -26,7 +27,7 @@ mod vms;
 
 pub use config::{CommandLine, ConfigError, ConfigFile, HubConfig, Place, Problem};
 pub use fleet::{Fleet, FleetError, Member};
-pub use http::{HttpAddress, HttpAddressError, ListenError, LoopbackAddr};
+pub use http::{HttpAddress, HttpAddressError, HttpDoor, HttpDoorError, KeyFileError, ListenError, TlsFiles};
 pub use hub::{Hub, HubError, STOP_COMMIT_MAX, STOP_HTTP_MAX};
 pub use origin::Origin;
 pub use vm_name::{VM_NAME_MAX_BYTES, VmName, VmNameError};

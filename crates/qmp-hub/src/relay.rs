@@ -29,7 +29,6 @@
 //! where the client stands. They come between two events [`REPLAY`], and live ones wait meanwhile. The reply names
 //! the offset up to which was read, with which to ask the next time.
 
-mod audit;
 mod client;
 mod encode;
 mod feed;
@@ -47,6 +46,7 @@ use std::path::PathBuf;
 pub(crate) use line::Line;
 pub(crate) use relays::{Listening, OfVm, Relays};
 pub use role::Role;
+pub(crate) use role::only_asks;
 
 /// The event that tells a client that something was lost.
 pub const EVENTS_MISSED: &str = "__io.github.qmp-events_EVENTS_MISSED";

@@ -118,7 +118,7 @@ async fn a_disk_that_takes_nothing_is_seen() {
     other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes right now");
     let kept = support::fill(&hub);
     let (_, answer) =
-        execute(home.path(), "vm1", r#"{"execute": "burst", "arguments": {"count": 5000}}"#).await;
+        execute(home.path(), "vm1", r#"{"execute": "query-burst", "arguments": {"count": 5000}}"#).await;
     assert_eq!(answer["overrun"], json!(true));
     let mut health = hub.journal().health();
     health.wait_for(|health| *health != Health::Writing).await.expect("is told");

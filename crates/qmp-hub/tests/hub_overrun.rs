@@ -54,7 +54,7 @@ async fn an_overrun_closes_the_epoch_and_the_next_one_begins_with_a_snapshot() {
     let total = 5_000;
     // The replies come although nothing can be committed: the hub reads, so the VM never waits. The last of them
     // is released at once, for nothing that stood before it can be waited for.
-    let burst = json!({"execute": "burst", "arguments": {"count": total}}).to_string();
+    let burst = json!({"execute": "query-burst", "arguments": {"count": total}}).to_string();
     let (status, answer) = execute(home.path(), "vm1", &burst).await;
     assert_eq!((status, &answer["return"], &answer["overrun"]), (200, &json!({}), &json!(true)), "{answer}");
     let (_, vms) = get_json(home.path(), "/v1/vms").await;
@@ -95,7 +95,7 @@ async fn a_vm_that_leaves_during_an_overrun_is_closed_once() {
     journal.until("vm1 1.0 attached").await;
 
     let stalled = Stalled::journal_of(&hub, home.path());
-    let burst = json!({"execute": "burst", "arguments": {"count": 5_000}}).to_string();
+    let burst = json!({"execute": "query-burst", "arguments": {"count": 5_000}}).to_string();
     execute(home.path(), "vm1", &burst).await;
     session.close().await;
     // It comes back while there is no room yet.
@@ -123,7 +123,7 @@ async fn a_hub_that_stops_during_an_overrun_still_says_so() {
     let _session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
     let stalled = Stalled::journal_of(&hub, home.path());
-    let burst = json!({"execute": "burst", "arguments": {"count": 5_000}}).to_string();
+    let burst = json!({"execute": "query-burst", "arguments": {"count": 5_000}}).to_string();
     execute(home.path(), "vm1", &burst).await;
 
     let reader = hub.journal().reader();

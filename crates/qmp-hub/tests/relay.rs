@@ -321,10 +321,12 @@ async fn commands_that_change_are_recorded_and_secrets_are_not() {
     raw.ask(r#""execute": "set_password", "arguments": {"protocol": "vnc", "password": "geheim"}"#).await;
     raw.ask(r#""execute": "refuse""#).await;
     let (summary, data) = command(&mut relayed.journal).await;
+    let comm = std::fs::read_to_string("/proc/self/comm").expect("a name");
     let who = format!(
-        "uid {} pid {} at {}",
+        "uid {} pid {} ({}) at {}",
         rustix::process::getuid().as_raw(),
         std::process::id(),
+        comm.trim_end(),
         relayed.path.display()
     );
     assert_eq!(summary, format!("set_password by {who}: done"));
@@ -423,7 +425,7 @@ async fn clients_stay_over_an_overrun_and_are_told() {
     // A disk that takes nothing, until the journal has no room.
     let stalled = rusqlite::Connection::open(home.path().join("journal.db")).expect("opens");
     stalled.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes right now");
-    let burst = r#"{"execute": "burst", "arguments": {"count": 5000}}"#;
+    let burst = r#"{"execute": "query-burst", "arguments": {"count": 5000}}"#;
     let (_, answer) = support::client::execute(home.path(), "vm1", burst).await;
     assert_eq!(answer["overrun"], true);
     stalled.execute_batch("ROLLBACK").expect("ends");

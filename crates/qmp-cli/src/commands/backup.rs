@@ -43,7 +43,7 @@ To restore: stop the hub, move journal.db and its -wal and -shm away, put the co
 impl Backup {
     /// Makes the copy.
     pub async fn run(self, _terminal: &Terminal) -> Result<Exit, Failure> {
-        let journal = self.journal().await;
+        let journal = self.journal().await?;
         let backup = journal::Backup::open(&journal)?;
         let interrupter = backup.interrupter();
         let (to, force) = (self.to.clone(), self.force);
@@ -67,13 +67,13 @@ impl Backup {
     }
 
     /// The file that was named, that of the hub, or that of a hub of this user.
-    async fn journal(&self) -> PathBuf {
+    async fn journal(&self) -> Result<PathBuf, Failure> {
         if let Some(journal) = &self.journal {
-            return journal.clone();
+            return Ok(journal.clone());
         }
-        let of_hub = self.hub.client().info().await.ok().and_then(|hub| hub.journal).filter(|path| path.exists());
+        let of_hub = self.hub.client()?.info().await.ok().and_then(|hub| hub.journal).filter(|path| path.exists());
         let named = || std::env::var_os("QMP_JOURNAL").map(PathBuf::from);
-        of_hub.or_else(named).unwrap_or_else(|| Places::of_this_user().journal())
+        Ok(of_hub.or_else(named).unwrap_or_else(|| Places::of_this_user().journal()))
     }
 }
 

@@ -145,7 +145,7 @@ impl Exec {
             Some(arguments) => format!(r#"{{"{verb}":{command},"arguments":{arguments}}}"#),
             None => format!(r#"{{"{verb}":{command}}}"#),
         };
-        Ok(self.hub.client().execute(name, request).await?)
+        Ok(self.hub.client()?.execute(name, request).await?)
     }
 
     fn print(&self, reply: &Executed, terminal: &Terminal) -> Result<Exit, Failure> {

@@ -1,18 +1,20 @@
 //! `qmp serve`: the hub.
 
 mod demo;
+mod doors;
 
 use std::path::PathBuf;
 
 use clap::Args;
 use qmp_client::Address;
 use qmp_hub::{CommandLine, ConfigError, ConfigFile, HubConfig};
-use qmp_hub::{Hub, HttpAddress, HubError, VmName};
+use qmp_hub::{Hub, HttpDoor, HubError, VmName};
 
 use crate::exit::{Exit, Failure};
-use crate::hub::HubArgs;
+use crate::hub::{HubAddress, HubArgs};
 use crate::{log_lines, output};
 use self::demo::Demo;
+use self::doors::Doors;
 use crate::paths::Places;
 use crate::render::Palette;
 use crate::signals::End;
@@ -42,9 +44,8 @@ pub struct Serve {
     #[arg(long, value_name = "FILE", env = "QMP_JOURNAL", hide_env_values = true)]
     journal: Option<PathBuf>,
 
-    /// Where to serve HTTP: unix:PATH or tcp:127.0.0.1:PORT; may be given several times
-    #[arg(long, value_name = "ADDR", env = "QMP_HUB", hide_env_values = true)]
-    http: Vec<HttpAddress>,
+    #[command(flatten)]
+    http: Doors,
 
     /// For every VM, serve a QMP socket for observers at DIR/NAME.qmp, to any number of clients
     #[arg(long, value_name = "DIR")]
@@ -83,8 +84,7 @@ impl Serve {
         };
         if std::env::var_os("JOURNAL_STREAM").is_none() {
             let start_up = StartUp { journal: &journal, http: hub.http(), vms: &vms, is_demo: demo.is_some() };
-            let found_unasked = HubArgs::of_environment().client();
-            output::note(start_up.text(terminal.stderr_palette(), found_unasked.address()));
+            output::note(start_up.text(terminal.stderr_palette(), &HubArgs::of_environment()));
         }
         drop(gate);
         let shown = async {
@@ -112,10 +112,10 @@ impl Serve {
         let command_line = CommandLine {
             attach: self.attach.iter().cloned().chain(demo.map(Demo::attach).unwrap_or_default()).collect(),
             journal: demo.and_then(Demo::journal).or_else(|| self.journal.clone()),
-            http: self.http.clone(),
+            http: self.http.doors()?,
             relay: self.relay.clone(),
             default_journal: places.journal(),
-            default_http: places.hub(),
+            default_http: HttpDoor::unix(places.hub()),
         };
         let mut config = HubConfig::assemble(file, command_line).map_err(|error| wrong(&error))?;
         config.findings &= !self.no_findings;
@@ -160,7 +160,7 @@ impl From<HubError> for Failure {
 /// What somebody who starts a hub by hand wants to know.
 struct StartUp<'a> {
     journal: &'a std::path::Path,
-    http: &'a [HttpAddress],
+    http: &'a [HttpDoor],
     vms: &'a [(VmName, Address)],
     is_demo: bool,
 }
@@ -169,12 +169,13 @@ struct StartUp<'a> {
 const LISTED_VMS_MAX: usize = 10;
 
 impl StartUp<'_> {
-    fn text(&self, palette: Palette, default_http: &HttpAddress) -> String {
+    fn text(&self, palette: Palette, found_unasked: &HubAddress) -> String {
         let mut text = format!("{} {}\n", palette.bold("qmp hub"), env!("CARGO_PKG_VERSION"));
         let mut line = |name: &str, value: &str| text += &format!("  {}{value}\n", palette.dim(format!("{name:<9}")));
         line("journal", &self.journal.display().to_string());
         for address in self.http {
-            line("serving", &address.to_string());
+            let token = if address.token_file().is_some() { "  for those with a token" } else { "" };
+            line("serving", &format!("{address}{token}"));
         }
         let width = self.vms.iter().map(|(name, _)| name.as_str().len()).max().unwrap_or(0);
         for (name, address) in self.vms.iter().take(LISTED_VMS_MAX) {
@@ -183,8 +184,9 @@ impl StartUp<'_> {
         if self.vms.len() > LISTED_VMS_MAX {
             line("", &format!("and {} more", self.vms.len() - LISTED_VMS_MAX));
         }
-        let hub = match self.http.first() {
-            Some(first) if first != default_http => format!(" --hub {first}"),
+        let hub = match self.http.iter().find(|door| door.tls().is_none()).or(self.http.first()) {
+            Some(door) if door.tls().is_some() => format!(" --hub {}", anywhere(door)),
+            Some(door) if door.to_string() != found_unasked.to_string() => format!(" --hub {door}"),
             _ => String::new(),
         };
         let vm = self.vms.first().map_or("NAME", |(name, _)| name.as_str());
@@ -204,6 +206,13 @@ impl StartUp<'_> {
         }
         text + "Ctrl-C stops the hub.\n"
     }
+}
+
+/// The address as a client writes it: the certificate says by which name.
+fn anywhere(door: &HttpDoor) -> String {
+    let address = door.to_string();
+    let port = address.rsplit_once(':').map_or("", |(_, port)| port);
+    format!("https://HOST:{port}")
 }
 
 #[cfg(test)]
@@ -234,10 +243,11 @@ mod tests {
     fn says_what_to_do_next() {
         let vms = [named_address("web1=unix:/run/web1.sock").unwrap(), named_address("db=tcp:localhost:4444").unwrap()];
         let http = ["unix:/run/h.sock".parse().unwrap(), "tcp:127.0.0.1:80".parse().unwrap()];
-        let text = |http: &[HttpAddress], default: &HttpAddress| {
-            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms, is_demo: false }.text(Palette::new(false), default)
+        let found: HubAddress = "unix:/run/h.sock".parse().unwrap();
+        let text = |http: &[HttpDoor]| {
+            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms, is_demo: false }.text(Palette::new(false), &found)
         };
-        insta::assert_snapshot!(text(&http, &http[0]), @r##"
+        insta::assert_snapshot!(text(&http), @r##"
 qmp hub 0.1.0
   journal  /var/j.db
   serving  unix:/run/h.sock
@@ -251,7 +261,7 @@ Next, in another terminal:
   qmp exec web1 query-status   ask or command a VM
 Ctrl-C stops the hub.
 "##);
-        insta::assert_snapshot!(text(&http[1..], &http[0]), @r##"
+        insta::assert_snapshot!(text(&http[1..]), @r##"
 qmp hub 0.1.0
   journal  /var/j.db
   serving  tcp:127.0.0.1:80

@@ -81,7 +81,7 @@ struct Running {
 impl Status {
     /// Prints what the hub knows.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let client = self.hub.client();
+        let client = self.hub.client()?;
         let found = match &self.name {
             Some(name) => vec![client.vm_json(name).await?],
             None => client.vms_json().await?,

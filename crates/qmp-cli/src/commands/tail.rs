@@ -82,7 +82,7 @@ impl Tail {
     }
 
     async fn follow_hub(&self, names: &[String], terminal: &Terminal) -> Result<HubFollow, Failure> {
-        let client = self.hub.client();
+        let client = self.hub.client()?;
         let head = client.info().await?.head;
         let vms = client.vms().await?;
         let mut query = Query::default();

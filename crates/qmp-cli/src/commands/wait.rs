@@ -130,7 +130,7 @@ impl Wait {
         if name.contains(['*', '?', '[', '{']) {
             return Err(Failure::usage(format_args!("qmp wait waits for one VM, and {name} is a pattern")));
         }
-        let client = self.hub.client();
+        let client = self.hub.client()?;
         let info = self.hub_info(&client).await?;
         known_vms(&client.vms().await?, name)?;
         let mut query = Query::default();

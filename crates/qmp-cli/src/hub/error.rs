@@ -16,6 +16,15 @@ pub enum HubError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// It cannot be talked to over TLS.
+    NotTrusted {
+        /// Where.
+        address: String,
+        /// What is wrong.
+        why: String,
+        /// What to do.
+        hint: Option<&'static str>,
+    },
     /// The connection broke off.
     Lost {
         /// What happened.
@@ -53,6 +62,7 @@ impl fmt::Display for HubError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotRunning { address, error } => write!(f, "no hub answers at {address}: {error}"),
+            Self::NotTrusted { address, why, .. } => write!(f, "cannot trust the hub at {address}: {why}"),
             Self::Lost { what } => write!(f, "the connection to the hub broke off: {what}"),
             Self::Refused { class, desc, .. } => write!(f, "the hub refused: {class}: {desc}"),
             Self::NotAHub { what } => write!(f, "what answers there is no qmp hub: {what}"),
@@ -69,6 +79,9 @@ impl From<HubError> for Failure {
             HubError::Refused { class, desc, .. } if matches!(class.as_str(), "VmNotFound" | "VmNotAttached" | "VmGone") => {
                 Self::gone(desc)
             }
+            HubError::NotTrusted { hint, .. } => hint.iter().fold(Self::failed(&error), Self::hint),
+            HubError::Refused { status: 401, .. } => Self::failed(&error)
+                .hint("the token stands in the variable QMP_TOKEN, or in a file: --token-file FILE"),
             HubError::Refused { status: 504, desc, .. } => Self::timed_out(desc),
             HubError::Refused { status: 400, desc, .. } => Self::usage(desc),
             HubError::Lost { .. } | HubError::Refused { .. } => Self::failed(&error),

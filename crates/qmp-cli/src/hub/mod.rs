@@ -1,54 +1,42 @@
 //! The hub's HTTP API, seen from the outside.
 
+mod access;
+mod address;
 mod error;
 mod follow;
 mod lines;
 mod request;
+mod tls;
 
-use clap::Args;
+use std::fmt;
+
 use hyper::Method;
-use qmp_hub::HttpAddress;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio_rustls::TlsConnector;
 
+pub use access::HubArgs;
+pub use address::HubAddress;
 pub use error::HubError;
 pub use follow::{HubFollow, HubItem};
 pub use lines::Lines;
 pub use request::Query;
 
-use crate::paths::Places;
-
-/// Where the hub is.
-#[derive(Args, Clone, Debug)]
-pub struct HubArgs {
-    /// The hub's address, such as unix:/run/qmp-events/hub.sock or tcp:127.0.0.1:8080
-    #[arg(long, value_name = "ADDR", env = "QMP_HUB", hide_env_values = true)]
-    pub hub: Option<HttpAddress>,
-}
-
-impl HubArgs {
-    /// The hub that a command finds when its line names none.
-    pub fn of_environment() -> Self {
-        let hub = std::env::var("QMP_HUB").ok().and_then(|text| text.parse().ok());
-        Self { hub }
-    }
-
-    /// Whether the environment names this hub.
-    pub fn is_of_the_environment(&self) -> bool {
-        self.hub.is_some() && self.hub == Self::of_environment().hub
-    }
-
-    /// The hub that was named, or the one of this user.
-    pub fn client(&self) -> HubClient {
-        let address = self.hub.clone().unwrap_or_else(|| Places::of_this_user().hub());
-        HubClient { address }
-    }
-}
-
 /// Talks to one hub; each request has its own connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct HubClient {
-    address: HttpAddress,
+    address: HubAddress,
+    /// Shown with each request.
+    token: Option<Box<str>>,
+    /// For an address of HTTPS.
+    tls: Option<TlsConnector>,
+}
+
+/// Without the token.
+impl fmt::Debug for HubClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HubClient({})", self.address)
+    }
 }
 
 /// What the hub says about itself.
@@ -104,11 +92,6 @@ pub struct Refusal {
 }
 
 impl HubClient {
-    /// Where it is.
-    pub fn address(&self) -> &HttpAddress {
-        &self.address
-    }
-
     /// Asks the hub about itself.
     pub async fn info(&self) -> Result<HubInfo, HubError> {
         self.get_json("/v1/hub").await
@@ -122,14 +105,14 @@ impl HubClient {
     /// Opens a stream of records.
     pub async fn records(&self, query: &Query) -> Result<Lines, HubError> {
         let response =
-            request::send(&self.address, Method::GET, &format!("/v1/records{query}"), None).await?;
+            request::send(self, Method::GET, &format!("/v1/records{query}"), None).await?;
         Ok(Lines::new(response))
     }
 
     /// Executes a command; `request` is `{"execute": …, "arguments": …}`.
     pub async fn execute(&self, vm: &str, request: String) -> Result<Executed, HubError> {
         let path = format!("/v1/vms/{}/execute", request::encoded(vm));
-        let response = request::send(&self.address, Method::POST, &path, Some(request)).await?;
+        let response = request::send(self, Method::POST, &path, Some(request)).await?;
         parse(&lines::whole(response).await?)
     }
 
@@ -144,7 +127,7 @@ impl HubClient {
     }
 
     async fn get_json<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, HubError> {
-        let response = request::send(&self.address, Method::GET, path, None).await?;
+        let response = request::send(self, Method::GET, path, None).await?;
         parse(&lines::whole(response).await?)
     }
 }

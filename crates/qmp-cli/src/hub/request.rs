@@ -1,22 +1,18 @@
-//! One HTTP request over one connection, to a unix socket or a loopback port.
+//! One HTTP request over one connection, to a unix socket, a loopback port, or over TLS.
 
 use std::fmt;
-use std::io;
-use std::os::fd::AsRawFd as _;
-use std::path::Path;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use qmp_hub::HttpAddress;
-use rustix::fs::{Mode, OFlags};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
-use super::{HubError, Refusal, lines};
+use super::{HubAddress, HubClient, HubError, Refusal, lines, tls};
 
 /// The parameters of a request, in order.
 #[derive(Clone, Debug, Default)]
@@ -61,21 +57,36 @@ pub(super) fn encoded(text: &str) -> String {
     encoded
 }
 
+/// How long it may take to reach a hub on another host; the kernel alone would try for two minutes.
+const CONNECT_MAX: Duration = Duration::from_secs(15);
+
 /// Sends a request and takes the head of the answer; an answer that is no success becomes an error.
 pub(super) async fn send(
-    address: &HttpAddress,
+    client: &HubClient,
     method: Method,
     path: &str,
     json: Option<String>,
 ) -> Result<Response<Incoming>, HubError> {
-    let not_running = |error| HubError::NotRunning { address: address.to_string(), error };
-    let response = match address {
-        HttpAddress::Unix(socket) => {
-            exchange(connect_unix(socket).await.map_err(not_running)?, method, path, json).await
+    let not_running = |error| HubError::NotRunning { address: client.address.to_string(), error };
+    let request = request(client, method, path, json)?;
+    let response = match (&client.address, &client.tls) {
+        (HubAddress::Unix(socket), _) => {
+            let stream = qmp_client::connect_unix(socket).await.map_err(not_running)?;
+            exchange(stream, request, client).await
         }
-        HttpAddress::Tcp(port) => {
-            exchange(TcpStream::connect(port.get()).await.map_err(not_running)?, method, path, json).await
+        (HubAddress::Tcp(port), _) => {
+            exchange(TcpStream::connect(port).await.map_err(not_running)?, request, client).await
         }
+        (HubAddress::Https { host, port }, Some(connector)) => {
+            let made = tokio::time::timeout(CONNECT_MAX, async {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(not_running)?;
+                let _ = stream.set_nodelay(true);
+                tls::connect(connector, host, stream, &client.address.to_string()).await
+            });
+            let late = |_| not_running(std::io::ErrorKind::TimedOut.into());
+            exchange(made.await.map_err(late)??, request, client).await
+        }
+        (HubAddress::Https { .. }, None) => unreachable!("a client of HTTPS is made with TLS"),
     }?;
     let status = response.status();
     if status.is_success() {
@@ -94,39 +105,41 @@ pub(super) async fn send(
     }
 }
 
-/// The longest path that fits a socket address, in bytes.
-const SOCKET_PATH_MAX_BYTES: usize = 107;
-
-/// Connects to a unix socket. The path may be of any length: a long one is gone through a descriptor of the file.
-async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
-    if path.as_os_str().len() <= SOCKET_PATH_MAX_BYTES {
-        return UnixStream::connect(path).await;
+fn request(
+    client: &HubClient,
+    method: Method,
+    path: &str,
+    json: Option<String>,
+) -> Result<Request<Full<Bytes>>, HubError> {
+    let mut request = Request::builder().method(method).uri(path);
+    request = request.header(HOST, client.address.host()).header(CONTENT_TYPE, "application/json");
+    if let Some(token) = &client.token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
-    let file = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    UnixStream::connect(format!("/proc/self/fd/{}", file.as_raw_fd())).await
+    let body = Full::new(Bytes::from(json.unwrap_or_default()));
+    request.body(body).map_err(|error| HubError::NotAHub { what: error.to_string() })
 }
 
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
-    method: Method,
-    path: &str,
-    json: Option<String>,
+    request: Request<Full<Bytes>>,
+    client: &HubClient,
 ) -> Result<Response<Incoming>, HubError> {
-    let lost = |error: hyper::Error| match error.is_parse() {
-        true => HubError::NotAHub { what: format!("it does not speak HTTP ({error})") },
-        false => HubError::Lost { what: error.to_string() },
+    let lost = |error: hyper::Error| match of_tls(&error) {
+        Some(alert) => tls::failed(&client.address.to_string(), std::io::Error::other(alert)),
+        None if error.is_parse() => HubError::NotAHub { what: format!("it does not speak HTTP ({error})") },
+        None => HubError::Lost { what: error.to_string() },
     };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     // Ends by itself with the last byte of the answer, or when the answer is dropped.
     tokio::spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(HOST, "localhost")
-        .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(json.unwrap_or_default())))
-        .map_err(|error| HubError::NotAHub { what: error.to_string() })?;
     sender.send_request(request).await.map_err(lost)
+}
+
+/// What TLS had against this client, if that is how the connection ended.
+fn of_tls(error: &hyper::Error) -> Option<rustls::Error> {
+    let error = std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?;
+    error.get_ref()?.downcast_ref::<rustls::Error>().cloned()
 }
 
 #[cfg(test)]

@@ -84,8 +84,9 @@ pub fn respond(command: &str, request: &Value) -> Vec<String> {
     match command {
         "qmp_capabilities" => vec![done],
         "query-status" => vec!["{\"return\": {\"status\": \"running\", \"running\": true}}".into()],
-        "stop" => vec![event("STOP", None), done],
-        "cont" => vec![event("RESUME", None), done],
+        // What only asks is not on record, so that tests can count events alone.
+        "stop" | "query-stop" => vec![event("STOP", None), done],
+        "cont" | "query-cont" => vec![event("RESUME", None), done],
         "quit" => vec![event("SHUTDOWN", Some("{\"guest\": false, \"reason\": \"host-qmp-quit\"}")), done],
         "say" => vec![event("VSERPORT_CHANGE", Some(&request["arguments"]["data"].to_string())), done],
         "echo" => vec![format!("{{\"return\": {}}}", request["arguments"])],
@@ -102,7 +103,7 @@ pub fn respond(command: &str, request: &Value) -> Vec<String> {
 /// The program, away from the configuration of whoever runs the tests.
 pub fn qmp<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(home: &Path, arguments: I) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qmp"));
-    for name in ["QMP_LOG", "NO_COLOR", "JOURNAL_STREAM", "CLICOLOR_FORCE"] {
+    for name in ["QMP_LOG", "QMP_TOKEN", "QMP_HUB_CA", "QMP_HUB_CERTIFICATE", "NO_COLOR", "JOURNAL_STREAM", "CLICOLOR_FORCE"] {
         command.env_remove(name);
     }
     command
@@ -144,7 +145,7 @@ pub fn run_with_input(home: &Path, arguments: &[&str], input: &str) -> Ran {
     ran(child.wait_with_output().expect("it ends"))
 }
 
-fn ran(output: std::process::Output) -> Ran {
+pub fn ran(output: std::process::Output) -> Ran {
     Ran {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("text"),
@@ -163,7 +164,14 @@ pub type Lines = std::sync::mpsc::Receiver<String>;
 
 impl Running {
     pub fn start(home: &Path, arguments: &[&str]) -> Self {
-        let mut child = qmp(home, arguments)
+        Self::start_with(home, arguments, |_| {})
+    }
+
+    /// The same with more about the process.
+    pub fn start_with(home: &Path, arguments: &[&str], more: impl FnOnce(&mut Command)) -> Self {
+        let mut command = qmp(home, arguments);
+        more(&mut command);
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,5 +1,6 @@
 //! The configuration file, read key by key so that each problem has its line.
 
+mod http;
 mod relay;
 mod retention;
 
@@ -15,14 +16,14 @@ use toml::de::{DeTable, DeValue};
 use super::{ConfigError, Place, Problem};
 use crate::journal::Retention;
 use crate::relay::RelayConfig;
-use crate::{HttpAddress, VmName};
+use crate::{HttpDoor, VmName};
 
 /// What a configuration file says.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigFile {
     pub(super) vms: Vec<ConfiguredVm>,
     pub(super) journal: Option<PathBuf>,
-    pub(super) http: Vec<HttpAddress>,
+    pub(super) http: Vec<HttpDoor>,
     pub(super) findings: Option<bool>,
     pub(super) retention: Retention,
 }
@@ -91,15 +92,6 @@ impl<'t> Reading<'t> {
             }
         }
         file
-    }
-
-    fn http(&mut self, value: &Value<'t>) -> Vec<HttpAddress> {
-        match value.get_ref() {
-            DeValue::Array(addresses) => {
-                addresses.iter().filter_map(|address| self.parsed(address, "an address")).collect()
-            }
-            _ => self.parsed(value, "an address or a list of addresses").into_iter().collect(),
-        }
     }
 
     fn vms(&mut self, value: &Value<'t>) -> Vec<ConfiguredVm> {
@@ -275,9 +267,8 @@ mod tests {
             (
                 "public",
                 "http = ['/h', 'tcp:0.0.0.0:80']",
-                "hub.toml:1: 0.0.0.0:80 can be reached from other hosts, and the hub asks nobody for a password; \
-                 serve at a unix socket or at 127.0.0.1, and let a reverse proxy with TLS and a login (or `ssh -L`) \
-                 stand before it",
+                "hub.toml:1: tcp:0.0.0.0:80 can be reached from other hosts, so it needs a certificate and tokens, and \
+                 has neither; add `certificate`, `key` and `token-file`, or serve at a unix socket or at 127.0.0.1",
             ),
             (
                 "bad http",

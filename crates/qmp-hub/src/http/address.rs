@@ -1,14 +1,13 @@
-//! Where the hub serves HTTP: a unix socket, or a TCP port that only this host can reach.
+//! Where the hub serves HTTP: a unix socket or a TCP port.
 //!
-//! Whoever reaches the hub can stop and quit VMs, and there are no passwords, so an address that other hosts
-//! could reach is refused when it is read, not when it is bound.
+//! An address says where, not who may come: that is decided by the [`HttpDoor`](super::HttpDoor) at it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// An address that the hub may serve HTTP at.
+/// An address at which HTTP can be served.
 ///
 /// Written as `unix:/run/qmp-events/hub.sock`, a bare path with a `/`, `tcp:127.0.0.1:8080`, `tcp:[::1]:8080`
 /// or `tcp:localhost:8080`; with or without `tcp:`. Port 0 lets the system choose.
@@ -16,24 +15,20 @@ use std::str::FromStr;
 pub enum HttpAddress {
     /// A unix socket with mode 0600: the file system says who may come.
     Unix(PathBuf),
-    /// A loopback address; every user of this host may come.
-    Tcp(LoopbackAddr),
+    /// A port of an interface.
+    Tcp(SocketAddr),
 }
-
-/// A socket address of the loopback interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LoopbackAddr(SocketAddr);
 
 /// Errors of reading an [`HttpAddress`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpAddressError {
-    /// It names an interface that other hosts can reach.
+    /// It names a host. A name would have to be looked up, and could mean another interface tomorrow.
     #[error(
-        "{address} can be reached from other hosts, and the hub asks nobody for a password; serve at a unix \
-         socket or at 127.0.0.1, and let a reverse proxy with TLS and a login (or `ssh -L`) stand before it"
+        "{address:?} names no interface; write tcp:127.0.0.1:PORT for this host alone, tcp:0.0.0.0:PORT or \
+         tcp:[::]:PORT for all, or the address of one"
     )]
-    NotLoopback {
+    NoInterface {
         /// What was given.
         address: Box<str>,
     },
@@ -45,32 +40,6 @@ pub enum HttpAddressError {
     },
 }
 
-impl LoopbackAddr {
-    /// The socket address.
-    #[must_use]
-    pub const fn get(self) -> SocketAddr {
-        self.0
-    }
-}
-
-impl TryFrom<SocketAddr> for LoopbackAddr {
-    type Error = HttpAddressError;
-
-    fn try_from(address: SocketAddr) -> Result<Self, HttpAddressError> {
-        let loopback = match address.ip() {
-            IpAddr::V4(ip) => ip.is_loopback(),
-            IpAddr::V6(ip) => {
-                ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|mapped| mapped.is_loopback())
-            }
-        };
-        if loopback {
-            Ok(Self(address))
-        } else {
-            Err(HttpAddressError::NotLoopback { address: address.to_string().into() })
-        }
-    }
-}
-
 impl HttpAddress {
     /// The socket's path, if it is a unix socket.
     #[must_use]
@@ -78,6 +47,20 @@ impl HttpAddress {
         match self {
             Self::Unix(path) => Some(path),
             Self::Tcp(_) => None,
+        }
+    }
+
+    /// Whether nobody but this host can reach it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp(address) => match address.ip() {
+                IpAddr::V4(ip) => ip.is_loopback(),
+                IpAddr::V6(ip) => {
+                    ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|mapped| mapped.is_loopback())
+                }
+            },
         }
     }
 }
@@ -99,25 +82,24 @@ impl FromStr for HttpAddress {
     }
 }
 
-fn read_tcp(text: &str) -> Option<Result<LoopbackAddr, HttpAddressError>> {
+fn read_tcp(text: &str) -> Option<Result<SocketAddr, HttpAddressError>> {
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some(address.try_into());
+        return Some(Ok(address));
     }
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok()?;
     if host.eq_ignore_ascii_case("localhost") {
-        return Some(Ok(LoopbackAddr((Ipv4Addr::LOCALHOST, port).into())));
+        return Some(Ok((Ipv4Addr::LOCALHOST, port).into()));
     }
-    // A name would have to be looked up, and could mean another interface tomorrow; no host means all of them.
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '*');
-    host.chars().all(name).then(|| Err(HttpAddressError::NotLoopback { address: text.into() }))
+    host.chars().all(name).then(|| Err(HttpAddressError::NoInterface { address: text.into() }))
 }
 
 impl fmt::Display for HttpAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
-            Self::Tcp(address) => write!(formatter, "tcp:{}", address.0),
+            Self::Tcp(address) => write!(formatter, "tcp:{address}"),
         }
     }
 }
@@ -128,34 +110,35 @@ mod tests {
 
     #[test]
     fn addresses_that_serve() {
-        let cases: [(&str, &str); 9] = [
-            ("unix:/run/hub.sock", "unix:/run/hub.sock"),
-            ("unix:hub.sock", "unix:hub.sock"),
-            ("/run/hub.sock", "unix:/run/hub.sock"),
-            ("./hub.sock", "unix:./hub.sock"),
-            ("tcp:127.0.0.1:80", "tcp:127.0.0.1:80"),
-            ("127.1.2.3:80", "tcp:127.1.2.3:80"),
-            ("[::1]:0", "tcp:[::1]:0"),
-            ("tcp:[::ffff:127.0.0.1]:1", "tcp:[::ffff:127.0.0.1]:1"),
-            ("localhost:8080", "tcp:127.0.0.1:8080"),
+        //  written                     shown                       local
+        let cases: [(&str, &str, bool); 12] = [
+            ("unix:/run/hub.sock", "unix:/run/hub.sock", true),
+            ("unix:hub.sock", "unix:hub.sock", true),
+            ("/run/hub.sock", "unix:/run/hub.sock", true),
+            ("./hub.sock", "unix:./hub.sock", true),
+            ("tcp:127.0.0.1:80", "tcp:127.0.0.1:80", true),
+            ("127.1.2.3:80", "tcp:127.1.2.3:80", true),
+            ("[::1]:0", "tcp:[::1]:0", true),
+            ("tcp:[::ffff:127.0.0.1]:1", "tcp:[::ffff:127.0.0.1]:1", true),
+            ("localhost:8080", "tcp:127.0.0.1:8080", true),
+            ("0.0.0.0:80", "tcp:0.0.0.0:80", false),
+            ("[::]:80", "tcp:[::]:80", false),
+            ("[fe80::1]:80", "tcp:[fe80::1]:80", false),
         ];
-        for (text, shown) in cases {
+        for (text, shown, is_local) in cases {
             let address: HttpAddress = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(address.to_string(), shown, "{text}");
+            assert_eq!(address.is_local(), is_local, "{text}");
             assert_eq!(shown.parse().as_ref(), Ok(&address), "{text}: reads what it writes");
         }
     }
 
     #[test]
     fn addresses_that_are_refused() {
-        let cases: [(&str, &str); 12] = [
-            ("tcp:0.0.0.0:80", "reached"),
-            ("192.168.1.1:80", "reached"),
-            ("[::]:80", "reached"),
-            ("[fe80::1]:80", "reached"),
-            ("tcp:example.org:80", "reached"),
-            ("*:80", "reached"),
-            (":80", "reached"),
+        let cases: [(&str, &str); 8] = [
+            ("tcp:example.org:80", "names no interface"),
+            ("*:80", "names no interface"),
+            (":80", "names no interface"),
             ("unix:", "no address"),
             ("127.0.0.1", "no address"),
             ("127.0.0.1:99999", "no address"),

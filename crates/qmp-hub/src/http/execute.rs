@@ -1,16 +1,25 @@
 //! `POST /v1/vms/{name}/execute`: a command through the hub's own connection, in order with the events.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use qmp_client::ExecuteError;
+use qmp_client::{ExecuteError, Gone, Passed, TakeReply};
+use qmp_wire::Offset;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use tokio::sync::{oneshot, watch};
+
 use super::Served;
+use super::caller::Caller;
 use super::refusal::Refusal;
+use crate::audit::Audit;
 use crate::config::nearest;
+use crate::relay::only_asks;
 use crate::vms::Vm;
 
 /// The longest request, in bytes. The longest commands in use (`blockdev-add` of a deep graph) have a few KiB.
@@ -48,21 +57,50 @@ struct ErrorText<'a> {
     desc: &'a str,
 }
 
+/// Takes the reply in the moment in which it is released, whether or not the client waits for it.
+#[derive(Debug)]
+struct Reply {
+    to: oneshot::Sender<(Result<Box<str>, ExecuteError>, Offset)>,
+    head: watch::Receiver<Offset>,
+    audit: Option<Audit>,
+}
+
+impl TakeReply for Reply {
+    fn is_given_up(&self) -> bool {
+        self.to.is_closed()
+    }
+
+    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        // The reply was released after the commit of what stood before it, so the head covers that.
+        let offset = *self.head.borrow();
+        if let Some(audit) = self.audit {
+            audit.end(&result);
+        }
+        // A client that went away needs no reply.
+        let _ = self.to.send((result, offset));
+    }
+}
+
 pub(super) async fn execute(
     State(served): State<Served>,
     Path(name): Path<String>,
+    Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let vm = served.vms.get(&name).ok_or_else(|| no_such_vm(&served, &name))?;
     let (command, arguments, out_of_band) = read_request(&body)?;
+    caller.may(&command)?;
     let since = served.head();
-    let result = if out_of_band {
-        vm.commander.execute_raw_out_of_band(&command, arguments).await
-    } else {
-        vm.commander.execute_raw(&command, arguments).await
-    };
-    // The reply was released after the commit of what stood before it, so the head covers that.
-    let offset = served.head();
+    let audit = (!only_asks(&command)).then(|| {
+        Audit::begin(&served.appender, vm.name.as_str(), &Arc::new(caller.who()), &command, arguments)
+    });
+    let (to, reply) = oneshot::channel();
+    let asker = Box::new(Reply { to, head: served.watch_head(), audit });
+    let passed = Passed { command: &command, arguments, out_of_band, descriptors: Vec::new() };
+    vm.commander.pass(passed, asker).map_err(|error| failed(&vm, &error))?;
+    // An asker is dropped unanswered only together with the owner of the connection.
+    let gone = |_| (Err(ExecuteError::Gone { reason: Gone::Left }), served.head());
+    let (result, offset) = reply.await.unwrap_or_else(gone);
     let overrun = vm.is_overrun();
     let answer = |value, error| Answer { value, error, since: since.0, offset: offset.0, overrun };
     match result {

@@ -4,32 +4,52 @@
 //! `Host` header (so a name of its own that was made to point here is told apart), to hide its `Origin`, or to
 //! send `application/json` elsewhere without being asked for permission, which the hub never gives.
 
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::execute::EXECUTE_BODY_MAX_BYTES;
 use super::refusal::Refusal;
 
-/// Lets a request of a TCP client pass if it names this host, and comes from no page but the hub's own.
-pub(super) async fn loopback_names_only(request: Request, next: Next) -> Response {
-    match check_names(request.headers(), request.uri().authority()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    }
+/// How long the body of a request may take to come.
+const BODY_READ_MAX: Duration = Duration::from_secs(30);
+
+/// Why a request of a TCP client without a token is refused, unless it names this host and comes from no page but
+/// the hub's own.
+pub(super) fn stranger_page(request: &Request, scheme: &str) -> Result<(), Refusal> {
+    check_names(request.headers(), request.uri().authority(), scheme)
 }
 
-/// Lets a `POST` pass if its body is JSON.
+/// Lets a `POST` pass if its body is JSON, has a sane size, and comes in time.
 pub(super) async fn json_only(request: Request, next: Next) -> Response {
-    if request.method() == Method::POST && !is_json(request.headers()) {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    if !is_json(request.headers()) {
         let desc = "send the header `Content-Type: application/json`";
         return Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NotJson", desc).into_response();
     }
-    next.run(request).await
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(BODY_READ_MAX, to_bytes(body, EXECUTE_BODY_MAX_BYTES)).await {
+        Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
+        Ok(Err(error)) => {
+            let desc =
+                format!("the request cannot be read ({error}); it may have {EXECUTE_BODY_MAX_BYTES} bytes");
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLong", desc).into_response()
+        }
+        Err(_) => {
+            let desc = format!("the request did not come within {} s", BODY_READ_MAX.as_secs());
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, "TooSlow", desc).into_response()
+        }
+    }
 }
 
-fn check_names(headers: &HeaderMap, target: Option<&Authority>) -> Result<(), Refusal> {
+fn check_names(headers: &HeaderMap, target: Option<&Authority>, scheme: &str) -> Result<(), Refusal> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
     let names = [Some(host), target.map(Authority::as_str)];
@@ -38,7 +58,7 @@ fn check_names(headers: &HeaderMap, target: Option<&Authority>) -> Result<(), Re
         return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "WrongHost", desc));
     }
     match headers.get(header::ORIGIN) {
-        Some(origin) if origin.as_bytes() != format!("http://{host}").as_bytes() => Err(Refusal::new(
+        Some(origin) if origin.as_bytes() != format!("{scheme}://{host}").as_bytes() => Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "WrongOrigin",
             "web pages of other sites may not ask this hub",
@@ -121,6 +141,6 @@ mod tests {
     }
 
     fn status(headers: &HeaderMap, target: Option<&Authority>) -> Option<u16> {
-        check_names(headers, target).err().map(|refusal| refusal.status.as_u16())
+        check_names(headers, target, "http").err().map(|refusal| refusal.status.as_u16())
     }
 }

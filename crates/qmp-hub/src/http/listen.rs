@@ -14,13 +14,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::watch;
 
-use super::HttpAddress;
+use super::{HttpAddress, HttpDoor};
+use crate::http::door::{KeyFileError, Keys};
+
+/// A door at which somebody listens.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(super) door: HttpDoor,
+    pub(super) keys: watch::Receiver<Keys>,
+    pub(super) socket: Socket,
+}
 
 /// A socket that listens; a unix socket goes away with it.
 #[derive(Debug)]
-pub(crate) enum Listening {
-    Unix(UnixListener, SocketFile),
+pub(super) enum Socket {
+    Unix { listener: UnixListener, _file: SocketFile },
     Tcp(TcpListener),
 }
 
@@ -62,6 +72,14 @@ pub enum ListenError {
         /// What the system said.
         error: io::Error,
     },
+    /// Certificate or tokens cannot be used.
+    #[error("cannot serve at {door}: {error}")]
+    Keys {
+        /// The door.
+        door: Box<HttpDoor>,
+        /// What is wrong.
+        error: Box<KeyFileError>,
+    },
     /// The system refused.
     #[error("cannot serve at {address}: {error}")]
     Bind {
@@ -72,30 +90,37 @@ pub enum ListenError {
     },
 }
 
-/// Listens at `address`.
-pub(crate) async fn listen(address: &HttpAddress) -> Result<Listening, ListenError> {
-    match address {
+/// Reads what `door` is guarded with, and listens at it.
+pub(crate) async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
+    let unusable = |error| ListenError::Keys { door: Box::new(door.clone()), error: Box::new(error) };
+    let keys = Keys::watch(door).await.map_err(unusable)?;
+    let address = door.address();
+    let socket = match address {
         HttpAddress::Unix(path) => {
             let (listener, file) = listen_unix(path, 0o600).await?;
-            Ok(Listening::Unix(listener, file))
+            Socket::Unix { listener, _file: file }
         }
-        HttpAddress::Tcp(loopback) => match TcpListener::bind(loopback.get()).await {
-            Ok(listener) => Ok(Listening::Tcp(listener)),
+        HttpAddress::Tcp(port) => match TcpListener::bind(port).await {
+            Ok(listener) => Socket::Tcp(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                Err(ListenError::Taken { address: address.clone() })
+                return Err(ListenError::Taken { address: address.clone() });
             }
-            Err(error) => Err(ListenError::Bind { address: address.clone(), error }),
+            Err(error) => return Err(ListenError::Bind { address: address.clone(), error }),
         },
-    }
+    };
+    // With the port that the system chose.
+    let door = match &socket {
+        Socket::Tcp(listener) => listener.local_addr().map(|port| door.at(HttpAddress::Tcp(port))),
+        Socket::Unix { .. } => Ok(door.clone()),
+    };
+    let door = door.map_err(|error| ListenError::Bind { address: address.clone(), error })?;
+    Ok(Listening { door, keys, socket })
 }
 
 impl Listening {
     /// Where it listens, with the port that the system chose.
-    pub(crate) fn address(&self) -> Option<HttpAddress> {
-        match self {
-            Self::Unix(_, file) => Some(HttpAddress::Unix(file.path.clone())),
-            Self::Tcp(listener) => Some(HttpAddress::Tcp(listener.local_addr().ok()?.try_into().ok()?)),
-        }
+    pub(crate) const fn door(&self) -> &HttpDoor {
+        &self.door
     }
 }
 
@@ -282,11 +307,11 @@ mod tests {
 
     #[tokio::test]
     async fn tcp_tells_the_port_and_refuses_a_taken_one() {
-        let free: HttpAddress = "tcp:127.0.0.1:0".parse().expect("an address");
+        let free: HttpDoor = "tcp:127.0.0.1:0".parse().expect("an address");
         let listening = listen(&free).await.expect("listens");
-        let address = listening.address().expect("an address");
-        assert_ne!(address, free);
-        let error = listen(&address).await.expect_err("taken").to_string();
+        let address = listening.door();
+        assert_ne!(*address, free);
+        let error = listen(address).await.expect_err("taken").to_string();
         assert_eq!(
             error,
             format!("another hub is serving at {address}; stop it, or serve at another address")
@@ -294,7 +319,7 @@ mod tests {
     }
 
     async fn listen_at(path: &Path) -> Result<Listening, ListenError> {
-        listen(&HttpAddress::Unix(path.into())).await
+        listen(&HttpDoor::unix(path)).await
     }
 
     async fn refused(path: &Path) -> String {

@@ -10,7 +10,7 @@ use super::counts::Counts;
 use crate::clock;
 use crate::findings::Observed;
 use crate::hub::blocking;
-use crate::journal::{Gauge, Health, Journal, JournalError, Reader};
+use crate::journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
 use crate::vms::Vms;
 
 /// Reads of the journal that run at the same time. Each occupies a thread; more would only wait for the same
@@ -33,6 +33,8 @@ pub(crate) struct Parts {
     /// How the VMs stand, by their records.
     pub(super) observed: Observed,
     pub(super) gauge: Gauge,
+    /// Takes the records of commands.
+    pub(super) appender: Appender,
     pub(super) counts: Counts,
     head: watch::Receiver<Offset>,
     reads: Semaphore,
@@ -63,6 +65,7 @@ impl Served {
             health: journal.health(),
             observed,
             gauge: journal.gauge(),
+            appender: journal.appender(),
             counts: Counts::default(),
             head: journal.watch_head(),
             reads: Semaphore::new(READS_AT_ONCE_MAX),
@@ -74,6 +77,11 @@ impl Parts {
     /// The last record that is committed.
     pub(super) fn head(&self) -> Offset {
         *self.head.borrow()
+    }
+
+    /// The last record that is committed, as it moves.
+    pub(super) fn watch_head(&self) -> watch::Receiver<Offset> {
+        self.head.clone()
     }
 
     /// Reads the journal on a thread that may wait for the disk.

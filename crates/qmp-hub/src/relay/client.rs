@@ -15,13 +15,13 @@ use qmp_wire::server::{Refusal, Request, RequestId, Server};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::audit::{Audit, Who};
 use super::line::Greeted;
 use super::outbox::{Item, Outbox};
 use super::replay::{self, Replay};
 use super::role::{REPLAY_COMMAND, only_asks};
 use super::serve::Relay;
 use super::{encode, refusal, socket};
+use crate::audit::{Audit, Who};
 
 /// How much is taken out of the outbox ahead of the socket, in bytes; with as much unread, no command is run.
 const OUTPUT_AHEAD_BYTES: usize = 64 << 10;

@@ -31,16 +31,20 @@ pub enum Role {
 }
 
 /// Whether a command only asks.
-pub(super) fn only_asks(command: &str) -> bool {
+pub(crate) fn only_asks(command: &str) -> bool {
     command.starts_with("query-") || command.starts_with("x-query-") || INTROSPECTION.contains(&command)
 }
 
 impl Role {
+    /// Whether `command` may be given.
+    pub(crate) fn permits(&self, command: &str) -> bool {
+        only_asks(command) || matches!(self, Self::Operate { allow } if allow.matches(command))
+    }
+
     /// Why `command` is refused; `None` if it is not.
     pub(super) fn refusal(&self, command: &str) -> Option<String> {
         match self {
-            _ if only_asks(command) => None,
-            Self::Operate { allow } if allow.matches(command) => None,
+            role if role.permits(command) => None,
             Self::Observe => Some(format!(
                 "The command {command} is not available here: this socket is for observers, who may use query-* and \
                  introspection; role = \"operate\" in the relay's configuration permits more"

@@ -11,11 +11,11 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::audit::Who;
 use super::client::{Client, Departure};
 use super::line::Line;
 use super::outbox::Outbox;
 use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus};
+use crate::audit::{Peer, Who};
 use crate::http::SocketFile;
 use crate::journal::{Appender, Reader};
 
@@ -71,16 +71,12 @@ impl Relay {
 
     /// Who is at the other end; `None` if that one is not let in.
     fn admit(&self, stream: &UnixStream) -> io::Result<Option<Who>> {
-        let peer = stream.peer_cred()?;
-        let who = Who {
-            uid: peer.uid(),
-            gid: peer.gid(),
-            pid: peer.pid(),
-            socket: self.config.path.as_path().into(),
-        };
-        let RelayConfig { uids, gids, .. } = &self.config;
+        let peer = Peer::of(stream)?;
+        let Peer::Process { uid, gid, .. } = &peer else { return Ok(None) };
+        let RelayConfig { uids, gids, path, .. } = &self.config;
         let anybody = uids.is_empty() && gids.is_empty();
-        Ok((anybody || uids.contains(&who.uid) || gids.contains(&who.gid)).then_some(who))
+        let is_let_in = anybody || uids.contains(uid) || gids.contains(gid);
+        Ok(is_let_in.then(|| Who { peer, token: None, at: path.to_string_lossy().into() }))
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 pub(crate) mod client;
+pub(crate) mod doors;
 pub(crate) mod monitor;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
@@ -11,7 +12,7 @@ pub(crate) mod schema;
 use std::path::Path;
 
 use qmp_hub::journal::{Batch, Cursor, Draft, Query};
-use qmp_hub::{HttpAddress, Hub, HubConfig};
+use qmp_hub::{HttpDoor, Hub, HubConfig};
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 
 /// A hub's configuration with everything in `home`: journal, HTTP socket, and the monitors `NAME.sock`.
@@ -19,7 +20,7 @@ pub(crate) fn config(home: &Path, vms: &[&str]) -> HubConfig {
     let mut config = HubConfig::new(home.join("journal.db"));
     // Most tests count records.
     config.findings = false;
-    config.http = vec![HttpAddress::Unix(home.join("hub.sock"))];
+    config.http = vec![HttpDoor::unix(home.join("hub.sock"))];
     for name in vms {
         let address = format!("unix:{}", home.join(format!("{name}.sock")).display());
         config.attach.push((name.parse().expect("a name"), address.parse().expect("an address")));

@@ -1,8 +1,8 @@
 //! A monitor that plays a simple VM.
 //!
 //! It greets, answers `qmp_capabilities` and every `query-…`, and obeys a few commands: `stop` and `cont` raise
-//! their event before the reply, as QEMU does; `burst` raises as many events as its argument `count` says and
-//! replies in the same write; `refuse` is refused; `silence` is never answered.
+//! their event before the reply, as QEMU does; `burst` and `query-burst` raise as many events as their argument
+//! `count` says and reply in the same write; `refuse` is refused; `silence` is never answered.
 
 use std::path::{Path, PathBuf};
 
@@ -161,7 +161,7 @@ async fn obey(request: &RawValue, writer: &mut OwnedWriteHalf, commands: &mpsc::
     let text = match command {
         "stop" => event("STOP", "") + &done,
         "cont" => event("RESUME", "") + &done,
-        "burst" => {
+        "burst" | "query-burst" => {
             let count = request["arguments"]["count"].as_u64().expect("a count");
             let events = (0..count).map(|n| event("RTC_CHANGE", &format!("{{\"offset\": {n}}}")));
             events.collect::<String>() + &done

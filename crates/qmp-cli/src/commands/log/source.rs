@@ -28,7 +28,7 @@ pub(in crate::commands) async fn choose(journal: Option<&Path>, hub: &HubArgs) -
     if let Some(path) = journal {
         return Ok(Source::File(Reader::open(path)?));
     }
-    let client = hub.client();
+    let client = hub.client()?;
     let unreachable = match client.info().await {
         Ok(_) => return Ok(Source::Hub(client)),
         Err(error) => error,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use qmp_client::Address;
 use qmp_hub::journal::{Journal, Query};
-use qmp_hub::{HttpAddress, Hub, HubConfig, HubError, VmName};
+use qmp_hub::{HttpDoor, Hub, HubConfig, HubError, VmName};
 use qmp_machine::MachineConfig;
 use qmp_machine::script::{Emulation, EmulationConfig, ready};
 use qmp_wire::Offset;
@@ -99,7 +99,7 @@ impl Demo {
     pub async fn start_hub(&self, config: HubConfig) -> Result<Hub, HubError> {
         match Hub::start(config.clone()).await {
             Err(HubError::Listen(_)) => {
-                let http = HttpAddress::Unix(self.directory.path().join("hub.sock"));
+                let http = HttpDoor::unix(self.directory.path().join("hub.sock"));
                 Hub::start(HubConfig { http: vec![http], ..config }).await
             }
             started => started,

@@ -1,14 +1,15 @@
 //! Commands that change a VM, as records: who, what, with what result.
 
-use std::path::Path;
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use qmp_client::ExecuteError;
 use qmp_wire::Body;
 use serde_json::{Map, Value, json};
+use tokio::net::UnixStream;
 
-use super::refusal;
 use crate::clock;
 use crate::findings::COMMAND;
 use crate::journal::{Appender, Batch, Draft};
@@ -22,19 +23,35 @@ const MASKED: &str = "***";
 /// Parts of names of arguments whose value is a secret. The names of secret objects (`key-secret`) are none.
 const SECRETS: [&str; 4] = ["password", "passwd", "passphrase", "token"];
 
-/// Who gave a command.
-#[derive(Clone, Debug)]
-pub(super) struct Who {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    /// `None` if the system did not tell.
-    pub(super) pid: Option<i32>,
-    pub(super) socket: Box<Path>,
+/// Who gave a command, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) peer: Peer,
+    /// The name of the token that was shown.
+    pub(crate) token: Option<Box<str>>,
+    /// The socket or the port at which it came in.
+    pub(crate) at: Box<str>,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// A process of this host.
+    Process {
+        uid: u32,
+        gid: u32,
+        /// `None` if the system did not tell.
+        pid: Option<i32>,
+        /// The program's name, of at most 15 bytes, when it connected; `None` if it was gone by then.
+        comm: Option<Box<str>>,
+    },
+    /// Somebody at this address.
+    Remote(SocketAddr),
 }
 
 /// A command under way, to be recorded when it is over.
 #[derive(Debug)]
-pub(super) struct Audit {
+pub(crate) struct Audit {
     appender: Appender,
     vm: Box<str>,
     who: Arc<Who>,
@@ -43,16 +60,64 @@ pub(super) struct Audit {
     began: Instant,
 }
 
+impl Peer {
+    /// The process at the other end of `stream`.
+    pub(crate) fn of(stream: &UnixStream) -> std::io::Result<Self> {
+        let peer = stream.peer_cred()?;
+        let comm = peer.pid().and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok());
+        let comm = comm.map(|comm| comm.trim_end().into());
+        Ok(Self::Process { uid: peer.uid(), gid: peer.gid(), pid: peer.pid(), comm })
+    }
+}
+
+/// For people.
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { uid, pid, comm, .. } => {
+                write!(formatter, "uid {uid}")?;
+                if let Some(pid) = pid {
+                    write!(formatter, " pid {pid}")?;
+                }
+                comm.iter().try_for_each(|comm| write!(formatter, " ({comm})"))
+            }
+            Self::Remote(address) => write!(formatter, "{address}"),
+        }
+    }
+}
+
+/// For people.
+impl fmt::Display for Who {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(token) = &self.token {
+            write!(formatter, "token {token} of ")?;
+        }
+        write!(formatter, "{} at {}", self.peer, self.at)
+    }
+}
+
 impl Who {
-    /// For people.
-    fn text(&self) -> String {
-        let pid = self.pid.map(|pid| format!(" pid {pid}")).unwrap_or_default();
-        format!("uid {}{pid} at {}", self.uid, self.socket.display())
+    /// The members of a record that tell this.
+    fn members(&self) -> Map<String, Value> {
+        let mut members = Map::new();
+        members.insert("client".into(), self.to_string().into());
+        match &self.peer {
+            Peer::Process { uid, gid, pid, comm } => {
+                members.insert("uid".into(), (*uid).into());
+                members.insert("gid".into(), (*gid).into());
+                members.insert("pid".into(), json!(pid));
+                members.insert("comm".into(), json!(comm));
+            }
+            Peer::Remote(address) => _ = members.insert("peer".into(), address.to_string().into()),
+        }
+        members.extend(self.token.iter().map(|token| ("token".to_owned(), json!(token))));
+        members.insert("socket".into(), json!(self.at));
+        members
     }
 }
 
 impl Audit {
-    pub(super) fn begin(
+    pub(crate) fn begin(
         appender: &Appender,
         vm: &str,
         who: &Arc<Who>,
@@ -70,25 +135,24 @@ impl Audit {
     }
 
     /// Appends the record. When the journal has no room it is appended as soon as there is.
-    pub(super) fn end(self, result: &Result<Box<str>, ExecuteError>) {
+    pub(crate) fn end(self, result: &Result<Box<str>, ExecuteError>) {
         if matches!(result, Err(ExecuteError::NotAttached)) {
             // It was never sent.
             return;
         }
-        let who = self.who.text();
+        let who = &self.who;
         let (outcome, error) = match result {
             Ok(_) => ("done", None),
-            Err(error) => match refusal::of(error) {
-                Some(refused) => ("failed", Some(refused)),
+            Err(error) => match failure(error) {
+                Some(failure) => ("failed", Some(failure)),
                 None => ("unknown", None),
             },
         };
-        let mut data = json!({
-            "execute": self.execute, "arguments": self.arguments, "client": who,
-            "uid": self.who.uid, "gid": self.who.gid, "pid": self.who.pid,
-            "socket": self.who.socket.to_string_lossy(), "result": outcome,
-            "took_ms": u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        });
+        let mut data = Value::Object(who.members());
+        data["execute"] = json!(self.execute);
+        data["arguments"] = self.arguments;
+        data["result"] = outcome.into();
+        data["took_ms"] = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).into();
         let mut summary = format!("{} by {who}: {outcome}", self.execute);
         if let Some((class, desc)) = error {
             summary += &format!(" ({class}: {desc})");
@@ -100,6 +164,15 @@ impl Audit {
         let mut batch = Batch::new();
         batch.push(&Draft { vm: &self.vm, received: clock::now(), body });
         append(self.appender, batch);
+    }
+}
+
+/// Class and description of why a command failed; `None` if nobody knows whether it did.
+fn failure(error: &ExecuteError) -> Option<(Box<str>, Box<str>)> {
+    match error {
+        ExecuteError::Refused(refused) => Some((refused.class.clone(), refused.desc.clone())),
+        ExecuteError::Gone { .. } | ExecuteError::NotAttached | ExecuteError::TimedOut { .. } => None,
+        other => Some(("GenericError".into(), format!("The command was not passed on: {other}").into())),
     }
 }
 
@@ -208,6 +281,24 @@ fn mask_by_command(execute: &str, members: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_are_told_who_it_was() {
+        let process =
+            |pid, comm: Option<&str>| Peer::Process { uid: 7, gid: 8, pid, comm: comm.map(Box::from) };
+        let remote = Peer::Remote("10.0.0.7:4567".parse().expect("an address"));
+        let cases = [
+            (process(Some(9), Some("qmp")), None, "uid 7 pid 9 (qmp) at /run/hub.sock"),
+            (process(None, None), None, "uid 7 at /run/hub.sock"),
+            (process(Some(9), None), Some("ci"), "token ci of uid 7 pid 9 at /run/hub.sock"),
+            (remote, Some("ci"), "token ci of 10.0.0.7:4567 at /run/hub.sock"),
+        ];
+        for (peer, token, expected) in cases {
+            let who = Who { peer, token: token.map(Box::from), at: "/run/hub.sock".into() };
+            assert_eq!(who.to_string(), expected);
+            assert_eq!(who.members()["client"], expected);
+        }
+    }
 
     #[test]
     fn secrets_are_not_recorded() {

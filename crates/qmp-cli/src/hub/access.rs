@@ -1,0 +1,117 @@
+//! Which hub is asked, as whom, and whom to trust for it: what the command line and the environment say.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{HubAddress, HubClient, tls};
+use crate::exit::Failure;
+use crate::paths::Places;
+
+/// Where the hub is, and how to get in.
+#[derive(Args, Clone, Debug, Default)]
+pub struct HubArgs {
+    /// The hub's address, such as unix:/run/qmp-events/hub.sock, tcp:127.0.0.1:8080 or https://host:8443
+    #[arg(long, value_name = "ADDR", env = "QMP_HUB", hide_env_values = true)]
+    pub hub: Option<HubAddress>,
+
+    /// The token to show to the hub, in a file; else the one in the variable QMP_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// The authority of the hub's certificate (PEM), in place of those that the system trusts
+    #[arg(long, value_name = "FILE", env = "QMP_HUB_CA", hide_env_values = true)]
+    hub_ca: Option<PathBuf>,
+
+    /// This client's own certificate and key (PEM, in one file), for a hub that asks for one
+    #[arg(long, value_name = "FILE", env = "QMP_HUB_CERTIFICATE", hide_env_values = true)]
+    hub_certificate: Option<PathBuf>,
+}
+
+impl HubArgs {
+    /// The hub that a command finds when its line names none.
+    pub fn of_environment() -> HubAddress {
+        named_by_environment().unwrap_or_else(default_hub)
+    }
+
+    /// Whether the environment names this hub.
+    pub fn is_of_the_environment(&self) -> bool {
+        self.hub.is_some() && self.hub == named_by_environment()
+    }
+
+    /// The hub that was named, or the one of this user.
+    pub fn client(&self) -> Result<HubClient, Failure> {
+        let address = self.hub.clone().unwrap_or_else(default_hub);
+        let tls = match &address {
+            HubAddress::Https { .. } => Some(tls::connector(self.hub_ca.as_deref(), self.hub_certificate.as_deref())?),
+            _ if self.hub_ca.is_some() && !self.is_of_the_environment() => {
+                let failure = Failure::usage(format_args!("--hub-ca is for a hub that is asked over TLS, and {address} is not"));
+                return Err(failure.hint("--hub https://HOST:PORT"));
+            }
+            _ => None,
+        };
+        Ok(HubClient { address, token: self.token()?, tls })
+    }
+
+    fn token(&self) -> Result<Option<Box<str>>, Failure> {
+        match (&self.token_file, std::env::var("QMP_TOKEN")) {
+            (Some(path), _) => of_file(path).map(Some),
+            (None, Ok(token)) if !token.trim().is_empty() => checked(&token, "QMP_TOKEN").map(Some),
+            (None, _) => Ok(None),
+        }
+    }
+}
+
+fn named_by_environment() -> Option<HubAddress> {
+    std::env::var("QMP_HUB").ok().and_then(|text| text.parse().ok())
+}
+
+fn default_hub() -> HubAddress {
+    HubAddress::Unix(Places::of_this_user().hub())
+}
+
+fn of_file(path: &Path) -> Result<Box<str>, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format_args!("cannot read the token in {}: {error}", path.display())))?;
+    checked(&text, &path.display().to_string())
+}
+
+/// The token alone, without the line's end.
+fn checked(text: &str, place: &str) -> Result<Box<str>, Failure> {
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // What stands there is not shown.
+        let failure = Failure::usage(format_args!("{place} is no token: one word of printable letters and digits"));
+        return Err(failure.hint("the file of a client has its token alone; NAME and role stand in the hub's file"));
+    }
+    Ok(token.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_word() {
+        let cases = [
+            ("abc\n", Some("abc")),
+            ("  a+b/c==  \r\n", Some("a+b/c==")),
+            ("", None),
+            ("\n", None),
+            ("ci abc operate", None),
+            ("a\nb", None),
+            ("ä", None),
+        ];
+        for (text, expected) in cases {
+            match (checked(text, "/t"), expected) {
+                (Ok(token), Some(expected)) => assert_eq!(&*token, expected),
+                (Err(error), None) => {
+                    let error = error.to_string();
+                    assert!(error.starts_with("qmp: /t is no token: one word"), "{error}");
+                    assert!(!error.contains("abc"), "{error}");
+                }
+                (read, _) => panic!("{text:?}: {read:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The program at a hub that is asked over TLS with a token, and at one that is not what it seems.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use serde_json::Value;
+use support::{FakeQmp, Ran, Running, directory, qmp, run, wait_for};
+
+const LOOK: &str = "look-look-look-look-look-look-look";
+const ANY: &str = "any.any.any.any.any.any.any.any.any";
+
+/// A hub at a port of this host, with a certificate for `localhost` that was good until that year.
+struct Guarded {
+    home: tempfile::TempDir,
+    address: String,
+    _hub: Running,
+    _vm: FakeQmp,
+}
+
+impl Guarded {
+    fn start(until_year: i32) -> Self {
+        let home = directory();
+        let path = |name: &str| home.path().join(name).display().to_string();
+        certificate(home.path(), until_year);
+        write(home.path(), "tokens", &format!("look {LOOK}\nadmin {ANY} operate\n"));
+        write(home.path(), "token", &format!("{LOOK}\n"));
+        let vm = FakeQmp::start(home.path().join("web1.sock"));
+        let attach = format!("web1={}", vm.address());
+        let (certificate, key, tokens) = (path("hub.pem"), path("hub.key"), path("tokens"));
+        let line = ["serve", "--no-findings", "--attach", &attach, "--http", "tcp:127.0.0.1:0"];
+        let files = ["--tls-certificate", &certificate, "--tls-key", &key, "--token-file", &tokens];
+        let hub = Running::start(home.path(), &[&line[..], &files].concat());
+        let serving = hub.wait_for("serving");
+        assert!(serving.ends_with("  for those with a token"), "{serving}");
+        let address = serving.split_whitespace().nth(1).expect("an address").to_owned();
+        assert!(hub.wait_for("qmp tail").contains("--hub https://HOST:"));
+        hub.wait_for("web1: attached");
+        Self { home, address: address.replace("127.0.0.1", "localhost"), _hub: hub, _vm: vm }
+    }
+
+    /// Asks `arguments` of the hub at `address`, with that token in the environment.
+    fn ask(&self, address: &str, token: Option<&str>, arguments: &[&str]) -> Ran {
+        let mut command = qmp(self.home.path(), arguments);
+        command.env("QMP_HUB", address).env_remove("QMP_TOKEN");
+        command.envs(token.map(|token| ("QMP_TOKEN", token)));
+        support::ran(command.output().expect("the program runs"))
+    }
+}
+
+fn certificate(home: &Path, until_year: i32) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+    params.distinguished_name.push(DnType::CommonName, "authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    write(home, "ca.pem", &params.self_signed(&key).expect("a certificate").pem());
+    let authority = Issuer::new(params, key);
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    params.distinguished_name.push(DnType::CommonName, "hub");
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until_year, 1, 1));
+    let key = KeyPair::generate().expect("a key");
+    write(home, "hub.pem", &params.signed_by(&key, &authority).expect("a certificate").pem());
+    write(home, "hub.key", &key.serialize_pem());
+}
+
+fn write(home: &Path, name: &str, text: &str) {
+    std::fs::write(home.join(name), text).expect("writes");
+    std::fs::set_permissions(home.join(name), std::fs::Permissions::from_mode(0o600)).expect("is ours");
+}
+
+#[test]
+fn every_command_works_over_tls() {
+    let world = Guarded::start(2100);
+    let ca = world.home.path().join("ca.pem").display().to_string();
+    let token = world.home.path().join("token").display().to_string();
+    let ask = |token, arguments: &[&str]| world.ask(&world.address, token, &[arguments, &["--hub-ca", &ca]].concat());
+
+    let tail = Running::start_with(world.home.path(), &["tail", "--hub-ca", &ca, "--token-file", &token], |tail| {
+        tail.env("QMP_HUB", &world.address);
+    });
+    // The newest record comes when the tail listens.
+    let stop = loop {
+        let stop = ask(Some(ANY), &["exec", "web1", "stop"]);
+        assert_eq!(stop.code, Some(0), "{stop:?}");
+        if tail.stdout.recv_timeout(std::time::Duration::from_millis(500)).is_ok() {
+            break stop;
+        }
+    };
+    let since = serde_json::from_str::<Value>(&stop.stdout).expect("JSON")["since"].to_string();
+    wait_for(&tail.stdout, "\"execute\":\"stop\"");
+    let commands: [&[&str]; 4] = [
+        &["log", "-n", "1", "--event", "STOP"],
+        &["wait", "web1", "STOP", "--since", &since, "--timeout", "20s"],
+        &["status", "web1"],
+        &["why", "web1"],
+    ];
+    for arguments in commands {
+        let ran = ask(Some(LOOK), arguments);
+        assert!(ran.code == Some(0) && ran.stdout.contains("web1"), "{arguments:?} {ran:?}");
+    }
+    let refused = ask(Some(LOOK), &["exec", "web1", "stop"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.starts_with("qmp: the hub refused: NotAllowed: the token look is for observers"));
+    assert_eq!(tail.interrupt(), Some(0));
+}
+
+#[test]
+fn what_stands_in_the_way_is_told() {
+    let world = Guarded::start(2100);
+    let path = |name: &str| world.home.path().join(name).display().to_string();
+    let (ca, tokens) = (path("ca.pem"), path("tokens"));
+    let port = world.address.rsplit_once(':').expect("a port").1;
+    let (by_number, plain) = (format!("https://127.0.0.1:{port}"), format!("tcp:127.0.0.1:{port}"));
+    let unauthorized = "\nhint: the token stands in the variable QMP_TOKEN, or in a file: --token-file FILE\n";
+    let ask_token = format!(
+        "qmp: the hub refused: Unauthorized: this hub wants a token; send the header `Authorization: Bearer TOKEN`{unauthorized}"
+    );
+    let wrong_token = format!("qmp: the hub refused: Unauthorized: the token is not one of this hub{unauthorized}");
+    let unknown = format!(
+        "qmp: cannot trust the hub at {}: its certificate comes from an authority that is not trusted here\n\
+         hint: name the file of its authority: --hub-ca FILE\n",
+        world.address
+    );
+    let other_name = format!(
+        "qmp: cannot trust the hub at {by_number}: its certificate is for localhost\nhint: ask it by one of these names\n"
+    );
+    let plainly = "qmp: this hub speaks TLS here; ask it at https:// and its name\n".to_owned();
+    let file = format!(
+        "qmp: {tokens} is no token: one word of printable letters and digits\n\
+         hint: the file of a client has its token alone; NAME and role stand in the hub's file\n"
+    );
+    let no_authority = format!("qmp: {} holds no certificate; it should be PEM, beginning with -----BEGIN\n", path("token"));
+    let (https, token) = (world.address.as_str(), path("token"));
+    //  address, token, arguments; code, said
+    type Case<'c> = (&'c str, Option<&'c str>, &'c [&'c str], i32, &'c str);
+    let cases: [Case<'_>; 7] = [
+        (https, None, &["status", "--hub-ca", &ca], 1, &ask_token),
+        (https, Some("wrong-wrong-wrong-wrong-wrong-wrong"), &["status", "--hub-ca", &ca], 1, &wrong_token),
+        (https, Some(LOOK), &["status"], 1, &unknown),
+        (&by_number, Some(LOOK), &["status", "--hub-ca", &ca], 1, &other_name),
+        (&plain, Some(LOOK), &["status"], 2, &plainly),
+        (https, None, &["status", "--hub-ca", &ca, "--token-file", &tokens], 2, &file),
+        (https, None, &["status", "--hub-ca", &token, "--token-file", &token], 2, &no_authority),
+    ];
+    for (address, token, arguments, code, said) in cases {
+        let ran = world.ask(address, token, arguments);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(code), said), "{address} {arguments:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_told() {
+    let world = Guarded::start(2021);
+    let ca = world.home.path().join("ca.pem").display().to_string();
+    let ran = world.ask(&world.address, Some(LOOK), &["status", "--hub-ca", &ca]);
+    let said = format!(
+        "qmp: cannot trust the hub at {}: its certificate has expired\n\
+         hint: renew it; the hub takes the file up by itself; or is the clock of this host wrong?\n",
+        world.address
+    );
+    assert_eq!((ran.code, ran.stderr), (Some(1), said));
+}
+
+#[test]
+fn a_port_without_tls_is_told() {
+    let home = directory();
+    let vm = FakeQmp::start(home.path().join("web1.sock"));
+    let attach = format!("web1={}", vm.address());
+    let hub = Running::start(home.path(), &["serve", "--attach", &attach, "--http", "tcp:127.0.0.1:0"]);
+    let address = hub.wait_for("serving").split_whitespace().nth(1).expect("an address").replace("tcp:", "https://");
+    let ran = run(home.path(), &["status", "--hub", &address]);
+    let said = format!(
+        "qmp: cannot trust the hub at {address}: what answers there speaks no TLS\n\
+         hint: a port of this host without a certificate is asked as tcp:127.0.0.1:PORT\n"
+    );
+    assert_eq!((ran.code, ran.stderr), (Some(1), said));
+}
+
+#[test]
+fn nobody_is_let_in_from_elsewhere_by_mistake() {
+    let home = directory();
+    let ran = run(home.path(), &["serve", "--attach", "a=/a", "--http", "tcp:0.0.0.0:0"]);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (
+            Some(2),
+            "qmp: tcp:0.0.0.0:0 can be reached from other hosts, so it needs a certificate and tokens, and has neither\n\
+             hint: --tls-certificate FILE --tls-key FILE --token-file FILE\n\
+             hint: or serve at a unix socket or at tcp:127.0.0.1:PORT, which other hosts reach with ssh -L\n"
+        )
+    );
+}

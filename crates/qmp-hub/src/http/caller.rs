@@ -1,0 +1,180 @@
+//! Who makes a request, and whether that one is let in.
+//!
+//! At a door with tokens nothing is told to anybody without one, not even whether the hub is well; a request without
+//! a good token ends its connection. At a door without tokens the file system or this host's loopback interface
+//! decided who may come, and web pages are kept out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::Extension;
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::connections::Hall;
+use super::door::{Keys, Stranger, Token};
+use super::guard;
+use super::refusal::Refusal;
+use crate::audit::{Peer, Who};
+use crate::http::HttpAddress;
+use crate::relay::Role;
+
+/// One connection: who is at its other end, and what that one showed.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) hall: Arc<Hall>,
+    pub(super) peer: Peer,
+    /// Where tokens or certificates are asked for.
+    pub(super) stranger: Option<Stranger>,
+    /// The token of the last request.
+    token: Mutex<Option<Arc<Token>>>,
+}
+
+/// Who makes a request.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    visit: Arc<Visit>,
+    token: Option<Arc<Token>>,
+}
+
+impl Visit {
+    pub(super) fn new(hall: Arc<Hall>, peer: Peer, stranger: Option<Stranger>) -> Self {
+        Self { hall, peer, stranger, token: Mutex::default() }
+    }
+
+    /// Whether what was shown is good after `keys` changed.
+    pub(super) fn is_welcome(&self, keys: &Keys) -> bool {
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*token, &keys.tokens) {
+            (Some(token), Some(tokens)) => tokens.have(token),
+            _ => true,
+        }
+    }
+
+    fn let_in(&self, token: Option<Arc<Token>>) {
+        if let Some(stranger) = &self.stranger {
+            stranger.let_in();
+        }
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+    }
+
+    fn check(&self, request: &Request) -> Result<Option<Arc<Token>>, Refusal> {
+        let keys = self.hall.keys.borrow().clone();
+        if let Some(tokens) = &keys.tokens {
+            let shown = bearer(request.headers()).map_err(|desc| self.hall.unauthorized(&self.peer, desc))?;
+            let wrong = || self.hall.unauthorized(&self.peer, "the token is not one of this hub");
+            return tokens.find(shown).map(Some).ok_or_else(wrong);
+        }
+        match (self.hall.door.address(), &keys.tls) {
+            (HttpAddress::Tcp(_), None) => guard::stranger_page(request, "http")?,
+            (HttpAddress::Tcp(_), Some(_)) => guard::stranger_page(request, "https")?,
+            (HttpAddress::Unix(_), _) => {}
+        }
+        Ok(None)
+    }
+}
+
+impl Caller {
+    /// Whether the command may be given.
+    pub(super) fn may(&self, command: &str) -> Result<(), Refusal> {
+        let Some(token) = self.token.as_ref().filter(|token| !token.role.permits(command)) else {
+            return Ok(());
+        };
+        let desc = match token.role {
+            Role::Observe => format!(
+                "the token {} is for observers, who may use query-* and introspection, and not {command}; \"operate\" \
+                 behind it in the token file permits more",
+                token.name
+            ),
+            Role::Operate { .. } => format!(
+                "the token {} may not use {command}: it is not among the commands behind it in the token file",
+                token.name
+            ),
+        };
+        Err(Refusal::new(StatusCode::FORBIDDEN, "NotAllowed", desc))
+    }
+
+    /// For the record of a command.
+    pub(super) fn who(&self) -> Who {
+        let token = self.token.as_ref().map(|token| token.name.clone());
+        let at = match self.visit.hall.door.address() {
+            HttpAddress::Unix(path) => path.to_string_lossy().into(),
+            HttpAddress::Tcp(_) => self.visit.hall.door.to_string().into(),
+        };
+        Who { peer: self.visit.peer.clone(), token, at }
+    }
+}
+
+/// Lets a request pass if it is known who makes it.
+pub(super) async fn known(
+    Extension(visit): Extension<Arc<Visit>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match visit.check(&request) {
+        Ok(token) => {
+            visit.let_in(token.clone());
+            request.extensions_mut().insert(Caller { visit, token });
+            next.run(request).await
+        }
+        Err(refusal) if refusal.status == StatusCode::UNAUTHORIZED => {
+            let mut answer = refusal.into_response();
+            let headers = answer.headers_mut();
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"qmp-events\""));
+            // Who was not let in keeps nothing open.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            answer
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+impl Hall {
+    fn unauthorized(&self, peer: &Peer, desc: &str) -> Refusal {
+        if let Some(more) = self.refused.pass(Instant::now()) {
+            tracing::warn!("{}: {peer} was not let in: {desc}{more}", self.door);
+        }
+        Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", desc)
+    }
+}
+
+/// The token of the header `Authorization`.
+fn bearer(headers: &HeaderMap) -> Result<&[u8], &'static str> {
+    let mut shown = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = shown.next() else {
+        return Err("this hub wants a token; send the header `Authorization: Bearer TOKEN`");
+    };
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len()).unwrap_or_default();
+    if shown.next().is_some() || !scheme.eq_ignore_ascii_case(b"Bearer ") {
+        return Err("the header `Authorization` must be written as `Bearer TOKEN`");
+    }
+    Ok(token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_stand_in_the_header() {
+        let form = Err("the header `Authorization` must be written as `Bearer TOKEN`");
+        let cases: [(&[&str], Result<&str, &str>); 7] = [
+            (&["Bearer abc"], Ok("abc")),
+            (&["bearer  abc "], Ok("abc")),
+            (&["Bearer "], Ok("")),
+            (&["Basic YTpi"], form),
+            (&["Bear"], form),
+            (&["Bearer a", "Bearer b"], form),
+            (&[], Err("this hub wants a token; send the header `Authorization: Bearer TOKEN`")),
+        ];
+        for (values, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, value.parse().expect("a header"));
+            }
+            assert_eq!(bearer(&headers), expected.map(str::as_bytes), "{values:?}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Log lines that anybody can cause, at most so many of them.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often a log line may come that strangers can cause, such as of a wrong token. A day of somebody who tries the door has 8,640 lines then.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Lets a line pass now and then, and counts the others.
+#[derive(Debug, Default)]
+pub(super) struct Rarely(Mutex<Past>);
+
+#[derive(Debug, Default)]
+struct Past {
+    last: Option<Instant>,
+    left_out: u64,
+}
+
+impl Rarely {
+    /// What stands behind a line that may pass: nothing, or how many were left out; `None` if this one is.
+    pub(super) fn pass(&self, now: Instant) -> Option<String> {
+        let mut past = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if past.last.is_some_and(|last| now.saturating_duration_since(last) < LINE_EVERY) {
+            past.left_out += 1;
+            return None;
+        }
+        past.last = Some(now);
+        Some(match std::mem::take(&mut past.left_out) {
+            0 => String::new(),
+            left_out => format!(" (and {left_out} times more since the last such line)"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_a_line_and_a_number() {
+        let (rarely, began) = (Rarely::default(), Instant::now());
+        //  ms       what passes
+        let cases = [
+            (0, Some("")),
+            (1, None),
+            (9_999, None),
+            (10_000, Some(" (and 2 times more since the last such line)")),
+            (20_001, Some("")),
+        ];
+        for (at_ms, expected) in cases {
+            let passed = rarely.pass(began + Duration::from_millis(at_ms));
+            assert_eq!(passed.as_deref(), expected, "{at_ms}");
+        }
+    }
+}
