@@ -5,6 +5,7 @@
 //! | `GET /v1/hub` | the hub: version, journal, head, since when, process |
 //! | `GET /v1/vms` | every VM and how it stands |
 //! | `GET /v1/vms/{name}` | all that is known about one: run state, since when, why, last events, jobs |
+//! | `GET /v1/relays` | the sockets that the hub serves in place of VMs, and who is at them |
 //! | `GET /v1/records?…` | records as JSON Lines; with `follow=true` for ever |
 //! | `GET /v1/events?…` | records as server-sent events, for ever |
 //! | `GET /v1/catalogue?release=R` | what events there are |
@@ -33,6 +34,7 @@ mod parameters;
 mod rarely;
 mod records;
 mod refusal;
+mod relays;
 mod served;
 mod status;
 mod stream;
@@ -71,6 +73,7 @@ fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)> {
         ("GET", "/v1/hub", get(status::hub)),
         ("GET", "/v1/vms", get(vms::vms)),
         ("GET", "/v1/vms/{name}", get(vms::vm)),
+        ("GET", "/v1/relays", get(relays::relays)),
         ("GET", "/v1/records", get(records::records)),
         ("GET", "/v1/events", get(events::events)),
         ("GET", "/v1/catalogue", get(catalogue::catalogue)),

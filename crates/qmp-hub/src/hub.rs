@@ -98,13 +98,8 @@ impl Hub {
         let http = listening.iter().map(Listening::door).cloned().collect();
         prepared.into_iter().try_for_each(Prepared::launch)?;
         let correlating = Observer::new(&journal, config.findings);
-        let served = Served::new(
-            fleet.0.vms().clone(),
-            &journal,
-            config.journal,
-            correlating.observed(),
-            http_ends.clone(),
-        );
+        let served =
+            Served::new(fleet.0.clone(), &journal, config.journal, correlating.observed(), http_ends.clone());
         let mut observer = JoinSet::new();
         observer.spawn(correlating.run(observing_ends));
         let mut servers = JoinSet::new();

@@ -43,6 +43,8 @@ mod socket;
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 pub(crate) use line::Line;
 pub(crate) use relays::{Listening, OfVm, Relays};
 pub use role::Role;
@@ -104,13 +106,15 @@ impl RelayConfig {
 }
 
 /// How one relay stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RelayStatus {
     /// The VM.
     pub vm: Box<str>,
     /// The socket.
     pub path: PathBuf,
+    /// `observe` or `operate`.
+    pub role: &'static str,
     /// Clients at this moment.
     pub clients: u64,
     /// Clients that were let in since the hub started.

@@ -190,7 +190,7 @@ async fn wrong_requests_are_told_what_to_do() {
         (
             "/v1/record",
             404,
-            "nothing here; there are /v1/hub, /v1/vms, /v1/vms/{name}, /v1/records, /v1/events, /v1/catalogue, \
+            "nothing here; there are /v1/hub, /v1/vms, /v1/vms/{name}, /v1/relays, /v1/records, /v1/events, /v1/catalogue, \
              /v1/health, /v1/openapi.json, /metrics, /v1/vms/{name}/execute",
         ),
         ("/v1/records?evnt=STOP", 400, "unknown parameter \"evnt\"; did you mean event?"),
@@ -198,7 +198,7 @@ async fn wrong_requests_are_told_what_to_do() {
         (
             "/v1/vms/vm1/execute",
             405,
-            "use POST for /v1/vms/{name}/execute, and GET for /v1/hub, /v1/vms, /v1/vms/{name}, /v1/records, \
+            "use POST for /v1/vms/{name}/execute, and GET for /v1/hub, /v1/vms, /v1/vms/{name}, /v1/relays, /v1/records, \
              /v1/events, /v1/catalogue, /v1/health, /v1/openapi.json, /metrics",
         ),
     ];

@@ -10,10 +10,12 @@ use std::process::{Command, Stdio};
 use http_body_util::BodyExt as _;
 use qmp_hub::Hub;
 use qmp_hub::journal::Health;
+use qmp_hub::relay::RelayConfig;
 use rusqlite::Connection;
 use serde_json::json;
 use support::client::{execute, get, get_json, get_lines};
 use support::monitor::Monitor;
+use support::qmp::Raw;
 use support::{Watcher, config};
 
 /// The samples of one moment, by name and labels.
@@ -99,6 +101,55 @@ async fn everything_that_happens_is_counted() {
     promtool_accepts(&scrape.text);
 
     drop((reader, again));
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn clients_of_relays_are_counted() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let mut config = config(home.path(), &["vm1"]);
+    let (look, own) = (home.path().join("vm1.qmp"), home.path().join("own.qmp"));
+    let uid = rustix::process::getuid().as_raw();
+    let closed = RelayConfig { uids: vec![uid + 1], ..RelayConfig::new(own.clone()) };
+    for relay in [RelayConfig::new(look.clone()), closed] {
+        config.relays.push(("vm1".parse().expect("a name"), relay));
+    }
+    let hub = Hub::start(config).await.expect("starts");
+    let _session = monitor.accept().await;
+    Watcher::new(&hub).until("vm1 1.0 attached").await;
+    let (mut raw, _) = Raw::open(&look).await;
+    raw.ask(r#""execute": "query-status""#).await;
+    raw.ask(r#""execute": "stop""#).await;
+    Raw::connect(&own).await.ended().await;
+
+    let scrape = Scrape::of(home.path()).await;
+    let of =
+        |name: &str, relay: &Path| format!("qmp_relay_{name}{{vm=\"vm1\",relay=\"{}\"}}", relay.display());
+    let expected = [
+        (of("clients", &look), 1.0),
+        (of("clients_accepted_total", &look), 1.0),
+        (of("clients_turned_away_total", &look), 0.0),
+        (of("clients_slow_closed_total", &look), 0.0),
+        (of("commands_total", &look), 1.0),
+        (of("commands_refused_total", &look), 1.0),
+        (of("clients", &own), 0.0),
+        (of("clients_accepted_total", &own), 0.0),
+        (of("clients_turned_away_total", &own), 1.0),
+    ];
+    for (name, value) in &expected {
+        scrape.expect(&[(name, *value)]);
+    }
+    promtool_accepts(&scrape.text);
+
+    let (_, relays) = get_json(home.path(), "/v1/relays").await;
+    let first = json!({
+        "vm": "vm1", "path": look, "role": "observe", "clients": 1, "accepted": 1, "turned_away": 0,
+        "closed_slow": 0, "commands": 1, "refused": 1
+    });
+    assert_eq!((&relays[0], &relays[1]["turned_away"]), (&first, &json!(1)));
+    let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert_eq!(vm["relays"], relays);
     hub.stop().await.expect("stops");
 }
 

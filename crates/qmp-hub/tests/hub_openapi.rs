@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::Request;
 use qmp_events::{catalogue, describe};
 use qmp_hub::Hub;
+use qmp_hub::relay::RelayConfig;
 use serde_json::{Value, json};
 use support::client::{Lines, connect, get, get_json, request};
 use support::monitor::Monitor;
@@ -27,6 +28,7 @@ async fn busy(home: &Path) -> (Hub, Vec<Box<dyn std::any::Any>>) {
     let monitor = Monitor::bind(home, "vm1");
     let mut config = config(home, &["vm1", "absent"]);
     config.findings = true;
+    config.relays.push(("vm1".parse().expect("a name"), RelayConfig::new(home.join("vm1.qmp"))));
     let hub = Hub::start(config).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     let first = monitor.accept().await;
@@ -52,12 +54,13 @@ async fn answers_are_as_described() {
     assert_eq!(document["openapi"], "3.1.0");
 
     //  path in the document         method  asked for                           body               status
-    let cases: [(&str, &str, &str, &str, u16); 18] = [
+    let cases: [(&str, &str, &str, &str, u16); 19] = [
         ("/v1/hub", "get", "/v1/hub", "", 200),
         ("/v1/vms", "get", "/v1/vms", "", 200),
         ("/v1/vms/{name}", "get", "/v1/vms/vm1", "", 200),
         ("/v1/vms/{name}", "get", "/v1/vms/absent", "", 200),
         ("/v1/vms/{name}", "get", "/v1/vms/vm2", "", 404),
+        ("/v1/relays", "get", "/v1/relays", "", 200),
         ("/v1/records", "get", "/v1/records?evnt=STOP", "", 400),
         ("/v1/events", "get", "/v1/events?evnt=STOP", "", 400),
         ("/v1/catalogue", "get", "/v1/catalogue", "", 200),

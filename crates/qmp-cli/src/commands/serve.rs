@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use qmp_client::Address;
 use qmp_hub::{CommandLine, ConfigError, ConfigFile, HubConfig};
+use qmp_hub::relay::RelayStatus;
 use qmp_hub::{Hub, HttpDoor, HubError, VmName};
 
 use crate::exit::{Exit, Failure};
@@ -83,7 +84,8 @@ impl Serve {
             None => Hub::start(config).await?,
         };
         if std::env::var_os("JOURNAL_STREAM").is_none() {
-            let start_up = StartUp { journal: &journal, http: hub.http(), vms: &vms, is_demo: demo.is_some() };
+            let (http, relays) = (hub.http(), hub.relays());
+            let start_up = StartUp { journal: &journal, http, vms: &vms, relays: &relays, is_demo: demo.is_some() };
             output::note(start_up.text(terminal.stderr_palette(), &HubArgs::of_environment()));
         }
         drop(gate);
@@ -162,6 +164,7 @@ struct StartUp<'a> {
     journal: &'a std::path::Path,
     http: &'a [HttpDoor],
     vms: &'a [(VmName, Address)],
+    relays: &'a [RelayStatus],
     is_demo: bool,
 }
 
@@ -183,6 +186,12 @@ impl StartUp<'_> {
         }
         if self.vms.len() > LISTED_VMS_MAX {
             line("", &format!("and {} more", self.vms.len() - LISTED_VMS_MAX));
+        }
+        for relay in self.relays.iter().take(LISTED_VMS_MAX) {
+            line("relay", &format!("{:width$}  {}  {}", relay.vm, relay.path.display(), relay.role));
+        }
+        if self.relays.len() > LISTED_VMS_MAX {
+            line("", &format!("and {} more", self.relays.len() - LISTED_VMS_MAX));
         }
         let hub = match self.http.iter().find(|door| door.tls().is_none()).or(self.http.first()) {
             Some(door) if door.tls().is_some() => format!(" --hub {}", anywhere(door)),
@@ -245,7 +254,7 @@ mod tests {
         let http = ["unix:/run/h.sock".parse().unwrap(), "tcp:127.0.0.1:80".parse().unwrap()];
         let found: HubAddress = "unix:/run/h.sock".parse().unwrap();
         let text = |http: &[HttpDoor]| {
-            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms, is_demo: false }.text(Palette::new(false), &found)
+            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms, relays: &[], is_demo: false }.text(Palette::new(false), &found)
         };
         insta::assert_snapshot!(text(&http), @r##"
 qmp hub 0.1.0

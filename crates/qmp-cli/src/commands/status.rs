@@ -56,6 +56,16 @@ struct Vm {
     #[serde(default)]
     jobs: Vec<Running>,
     migration: Option<Running>,
+    #[serde(default)]
+    relays: Vec<Relay>,
+}
+
+/// A socket that the hub serves in the VM's place.
+#[derive(Clone, Debug, Deserialize)]
+struct Relay {
+    path: String,
+    role: String,
+    clients: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -141,7 +151,8 @@ fn examples() -> Vec<Vm> {
             "last_event": {"event": "STOP", "epoch": 3, "seq": 9, "received": "2026-01-02T03:04:05.678901Z"},
             "last_events": [{"event": "BLOCK_IO_ERROR", "epoch": 3, "seq": 8, "received": "2026-01-02T03:04:05.678900Z"}, {"event": "STOP", "epoch": 3, "seq": 9, "received": "2026-01-02T03:04:05.678901Z"}],
             "jobs": [{"id": "mirror0", "type": "mirror", "status": "ready", "since": "2026-01-02T02:00:00.000000Z"}],
-            "migration": {"type": "outgoing", "status": "active", "since": "2026-01-02T03:04:00.000000Z"}}"#,
+            "migration": {"type": "outgoing", "status": "active", "since": "2026-01-02T03:04:00.000000Z"},
+            "relays": [{"path": "/run/web1.qmp", "role": "observe", "clients": 2}, {"path": "/run/web1-op.qmp", "role": "operate", "clients": 0}]}"#,
         r#"{"vm": "db", "address": "tcp:127.0.0.1:4444", "state": "detached", "since": "2026-01-02T03:00:00.000000Z", "error": "connection refused",
             "epoch": 1, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
         r#"{"vm": "new", "address": "unix:/run/new.sock", "state": "connecting", "since": "2026-01-02T03:00:00.000000Z", "error": "no such file\u001b[2J",

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Served;
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
+use super::relays;
 use crate::hub::blocking;
 use crate::journal::Health;
 use crate::vm_counts::{Counter, VmCounts};
@@ -29,6 +30,7 @@ fn text(served: &Served) -> String {
     hub(served, &mut to);
     vms(&all, &mut to);
     events(&all, &mut to);
+    relays::figures(served, &mut to);
     journal(served, &mut to);
     to.into_text()
 }

@@ -7,11 +7,11 @@ use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::{Semaphore, watch};
 
 use super::counts::Counts;
-use crate::clock;
 use crate::findings::Observed;
 use crate::hub::blocking;
 use crate::journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
 use crate::vms::Vms;
+use crate::{Fleet, clock};
 
 /// Reads of the journal that run at the same time. Each occupies a thread; more would only wait for the same
 /// disk and the same cores.
@@ -24,6 +24,7 @@ pub(crate) struct Served(Arc<Parts>);
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(super) vms: Vms,
+    pub(super) fleet: Fleet,
     pub(super) journal: PathBuf,
     pub(super) reader: Reader,
     pub(super) started: UnixMicros,
@@ -50,14 +51,15 @@ impl std::ops::Deref for Served {
 
 impl Served {
     pub(crate) fn new(
-        vms: Vms,
+        fleet: Fleet,
         journal: &Journal,
         path: PathBuf,
         observed: Observed,
         ends: watch::Receiver<bool>,
     ) -> Self {
         Self(Arc::new(Parts {
-            vms,
+            vms: fleet.vms().clone(),
+            fleet,
             journal: path,
             reader: journal.reader(),
             started: clock::now(),

@@ -195,9 +195,9 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
+    use crate::Fleet;
     use crate::findings::Observer;
     use crate::journal::{Appender, Batch, Draft, Journal, JournalOptions, Query};
-    use crate::vms::Vms;
 
     /// What a client of this format gets: offsets, `b` for the begin, `k` for a sign of life.
     struct Short;
@@ -229,7 +229,7 @@ mod tests {
         let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
         let (stop, ends) = watch::channel(false);
         let observed = Observer::new(&journal, false).observed();
-        let served = Served::new(Vms::default(), &journal, path, observed, ends);
+        let served = Served::new(Fleet::new(&journal, false), &journal, path, observed, ends);
         append(&journal.appender(), "STOP").await;
 
         let query =

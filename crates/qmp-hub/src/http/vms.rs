@@ -12,7 +12,9 @@ use serde::Serialize;
 use super::Served;
 use super::execute::no_such_vm;
 use super::refusal::Refusal;
+use super::relays;
 use super::status::rfc3339;
+use crate::relay::RelayStatus;
 use crate::state::{LastEvent, VmState, Why};
 use crate::vms::Vm;
 
@@ -36,6 +38,8 @@ pub(super) struct Alone {
     connection: Connection,
     #[serde(flatten)]
     known: VmState,
+    /// The sockets in its place.
+    relays: Vec<RelayStatus>,
 }
 
 /// The connection to a VM.
@@ -76,9 +80,10 @@ pub(super) async fn vm(
     Path(name): Path<String>,
 ) -> Result<Json<Alone>, Refusal> {
     let vm = served.vms.get(&name).ok_or_else(|| no_such_vm(&served, &name))?;
+    let relays = relays::of_vm(&served, &name);
     let states = served.observed.states(vec![name.into()], served.head()).await;
     let known = states.into_iter().next().flatten().unwrap_or_default();
-    Ok(Json(Alone { connection: connection(&vm), known }))
+    Ok(Json(Alone { connection: connection(&vm), known, relays }))
 }
 
 fn connection(vm: &Vm) -> Connection {

@@ -36,6 +36,14 @@ pub(crate) fn only_asks(command: &str) -> bool {
 }
 
 impl Role {
+    /// As the configuration has it.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Operate { .. } => "operate",
+        }
+    }
+
     /// Whether `command` may be given.
     pub(crate) fn permits(&self, command: &str) -> bool {
         only_asks(command) || matches!(self, Self::Operate { allow } if allow.matches(command))

@@ -60,6 +60,7 @@ impl Relay {
         RelayStatus {
             vm: self.line.vm.clone(),
             path: PathBuf::clone(&self.config.path),
+            role: self.config.role.name(),
             clients: read(&self.counters.clients),
             accepted: read(&self.counters.accepted),
             turned_away: read(&self.counters.turned_away),

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::{Running, Vm, local};
+use super::{Relay, Running, Vm, local};
 use crate::render::{Palette, escape};
 
 /// The page of one VM.
@@ -23,6 +23,7 @@ pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     lines.extend(about.into_iter().filter_map(|(label, value)| Some((label, value.clone()?))));
     lines.extend(vm.jobs.iter().map(|job| ("job", running(job, zone))));
     lines.extend(vm.migration.iter().map(|migration| ("migration", running(migration, zone))));
+    lines.extend(vm.relays.iter().map(|relay| ("relay", at(relay))));
     for (index, last) in vm.last_events.iter().rev().enumerate() {
         let label = if index == 0 { "events" } else { "" };
         lines.push((label, format!("{}  {}", local(&last.received, zone), last.event)));
@@ -38,6 +39,15 @@ fn running(running: &Running, zone: &TimeZone) -> String {
     let words = [running.id.as_deref(), running.ty.as_deref()];
     let what: Vec<&str> = words.into_iter().flatten().collect();
     format!("{}: {} since {}", what.join(" "), running.status, local(&running.since, zone))
+}
+
+fn at(relay: &Relay) -> String {
+    let clients = match relay.clients {
+        0 => "no clients".to_owned(),
+        1 => "1 client".to_owned(),
+        many => format!("{many} clients"),
+    };
+    format!("{}  {}, {clients}", relay.path, relay.role)
 }
 
 #[cfg(test)]
@@ -58,6 +68,8 @@ mod tests {
           name       web-1
           job        mirror0 mirror: ready since 2026-01-02 02:00:00.000
           migration  outgoing: active since 2026-01-02 03:04:00.000
+          relay      /run/web1.qmp  observe, 2 clients
+          relay      /run/web1-op.qmp  operate, no clients
           events     2026-01-02 03:04:05.678  STOP
                      2026-01-02 03:04:05.678  BLOCK_IO_ERROR
         ");

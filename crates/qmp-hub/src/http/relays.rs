@@ -1,0 +1,57 @@
+//! `GET /v1/relays`: the sockets that the hub serves in place of VMs, and who is at them; and the same as figures.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Served;
+use super::exposition::{Exposition, Type};
+use crate::relay::RelayStatus;
+
+pub(super) async fn relays(State(served): State<Served>) -> Json<Vec<RelayStatus>> {
+    Json(served.fleet.relays())
+}
+
+/// The relays of one VM, in the order of its configuration.
+pub(super) fn of_vm(served: &Served, vm: &str) -> Vec<RelayStatus> {
+    served.fleet.relays().into_iter().filter(|relay| &*relay.vm == vm).collect()
+}
+
+/// The figures. Paths of sockets are of the configuration, as are names of VMs.
+pub(super) fn figures(served: &Served, to: &mut Exposition) {
+    type Read = fn(&RelayStatus) -> u64;
+    let families: [(&'static str, Type, &str, Read); 6] = [
+        ("qmp_relay_clients", Type::Gauge, "Clients of the relay at the moment.", |relay| relay.clients),
+        ("qmp_relay_clients_accepted_total", Type::Counter, "Clients that the relay let in.", |relay| {
+            relay.accepted
+        }),
+        (
+            "qmp_relay_clients_turned_away_total",
+            Type::Counter,
+            "Connections that were closed because of who they came from.",
+            |relay| relay.turned_away,
+        ),
+        (
+            "qmp_relay_clients_slow_closed_total",
+            Type::Counter,
+            "Clients that were closed because they did not read.",
+            |relay| relay.closed_slow,
+        ),
+        ("qmp_relay_commands_total", Type::Counter, "Commands that the relay passed to the VM.", |relay| {
+            relay.commands
+        }),
+        (
+            "qmp_relay_commands_refused_total",
+            Type::Counter,
+            "Commands that the role of the relay does not permit.",
+            |relay| relay.refused,
+        ),
+    ];
+    let relays = served.fleet.relays();
+    for (name, ty, help, read) in families {
+        let mut family = to.family(name, ty, help);
+        for relay in &relays {
+            let path = relay.path.to_string_lossy();
+            family.sample(&[("vm", &relay.vm), ("relay", &path)], read(relay));
+        }
+    }
+}
