@@ -67,7 +67,8 @@ pub(crate) fn is(message: &Value, expected: &str) -> bool {
 /// The value at the beginning of `text`, and what follows.
 fn value(text: &str) -> (Value, &str) {
     let mut json = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    if let Some(Ok(value)) = json.next() {
+    // `null` is the status of a job.
+    if let Some(Ok(value)) = json.next().filter(|value| !matches!(value, Ok(Value::Null))) {
         let after = &text[json.byte_offset()..];
         if after.is_empty() || after.starts_with(' ') {
             return (value, after);
@@ -111,7 +112,10 @@ mod tests {
 
     #[test]
     fn arguments_are_json_where_they_can_be() {
-        let arguments = Words::read(r#"x a=1 b=on c=[{"d": true}] e=7z"#).arguments();
-        assert_eq!(Value::from(arguments), json!({"a": 1, "b": "on", "c": [{"d": true}], "e": "7z"}));
+        let arguments = Words::read(r#"x a=1 b=on c=[{"d": true}] e=7z f=null"#).arguments();
+        assert_eq!(
+            Value::from(arguments),
+            json!({"a": 1, "b": "on", "c": [{"d": true}], "e": "7z", "f": "null"})
+        );
     }
 }

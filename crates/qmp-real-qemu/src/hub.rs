@@ -58,7 +58,7 @@ impl Watching {
     pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&Record<'_>) -> bool) {
         loop {
             let Some(record) = self.next() else {
-                let told: Vec<String> = self.seen.iter().map(|record| format!("{:?}", record.body)).collect();
+                let told: Vec<String> = self.seen.iter().map(|record| short(&record.body)).collect();
                 panic!("the journal never had {what}:\n{}", told.join("\n"));
             };
             let is_it = wanted(&record);
@@ -93,5 +93,15 @@ impl Watching {
             }
             seen.extend(more);
         }
+    }
+}
+
+/// A record in one line, for a failure's message.
+fn short(body: &Body<'_>) -> String {
+    match body {
+        Body::Event { name, data, .. } => format!("{name} {}", data.as_deref().unwrap_or_default()),
+        Body::Finding { finding, data, .. } => format!("{finding}: {}", data.as_deref().unwrap_or_default()),
+        Body::Attached { .. } => "attached".to_owned(),
+        Body::Detached { reason, .. } => format!("detached: {reason}"),
     }
 }

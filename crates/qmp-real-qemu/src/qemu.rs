@@ -13,11 +13,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 pub(crate) struct Qemu(Child);
 
 impl Qemu {
-    /// Starts one in `home`, stopped, with a monitor at each of these paths.
+    /// Starts one in `home`, with a monitor at each of these paths.
     pub(crate) fn start(home: &Path, monitors: &[&str], options: &[String]) -> Self {
         let mut command = Command::new(program());
         command.current_dir(home).stdin(Stdio::null());
-        command.args(["-nodefaults", "-display", "none", "-accel", "tcg", "-m", "16", "-S"]);
+        command.args(["-nodefaults", "-display", "none", "-accel", "tcg", "-m", "16"]);
         for monitor in monitors {
             command.args(["-qmp", &format!("unix:{monitor},server=on,wait=off")]);
         }

@@ -15,6 +15,7 @@ pub struct Scenario {
     pub(crate) shows: &'static [&'static str],
     pub(crate) options: String,
     pub(crate) hidden_options: Vec<String>,
+    pub(crate) is_stopped: bool,
     pub(crate) home: Arc<TempDir>,
 }
 
@@ -25,7 +26,15 @@ impl Scenario {
     #[must_use]
     pub fn new(name: &'static str, cause: &'static str) -> Self {
         let home = Arc::new(tempfile::tempdir().expect("a directory"));
-        Self { name, cause, shows: &[], options: String::new(), hidden_options: Vec::new(), home }
+        Self {
+            name,
+            cause,
+            shows: &[],
+            options: String::new(),
+            hidden_options: Vec::new(),
+            is_stopped: true,
+            home,
+        }
     }
 
     /// The events that it is an example of: each has to come.
@@ -35,7 +44,8 @@ impl Scenario {
         self
     }
 
-    /// Options of QEMU, separated by spaces. Paths are relative to [`home`](Self::home).
+    /// Options of QEMU, separated by spaces. Paths are relative to [`home`](Self::home); `{port}` is a TCP port of this
+    /// host that nobody listens on.
     #[must_use]
     pub fn options(mut self, options: &str) -> Self {
         self.options = options.to_owned();
@@ -46,6 +56,13 @@ impl Scenario {
     #[must_use]
     pub fn hidden_options<const N: usize>(mut self, options: [&str; N]) -> Self {
         self.hidden_options.extend(options.map(str::to_owned));
+        self
+    }
+
+    /// Lets the guest run at once, or as soon as it has been migrated here, and not at the first `cont`.
+    #[must_use]
+    pub const fn runs_at_once(mut self) -> Self {
+        self.is_stopped = false;
         self
     }
 

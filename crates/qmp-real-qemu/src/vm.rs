@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::expected::{self, Words};
 use crate::hub::Watching;
 use crate::monitor::RawMonitor;
-use crate::qemu::Qemu;
+use crate::qemu::{Qemu, wait_for};
 use crate::{Line, Scenario, Seen, judge, seen};
 
 /// A QEMU with two monitors: the hub's, and the scenario's own.
@@ -37,8 +37,10 @@ impl Vm {
     pub(crate) fn start(scenario: Scenario) -> Self {
         let (name, home) = (scenario.name, scenario.home());
         let [hub_socket, raw_socket] = ["hub", "raw"].map(|monitor| format!("{name}-{monitor}.sock"));
-        let mut options: Vec<String> = scenario.options.split_whitespace().map(str::to_owned).collect();
+        let given = scenario.options.replace("{port}", &free_port().to_string());
+        let mut options: Vec<String> = given.split_whitespace().map(str::to_owned).collect();
         options.extend_from_slice(&scenario.hidden_options);
+        options.extend(scenario.is_stopped.then(|| "-S".to_owned()));
         let qemu = Qemu::start(home, &[&hub_socket, &raw_socket], &options);
         let hub = Watching::start(&home.join(hub_socket), &home.join(format!("{name}.db")));
         let raw = RawMonitor::connect(&home.join(raw_socket));
@@ -170,6 +172,11 @@ impl Vm {
         self.qemu.wait()
     }
 
+    /// Waits for a run state that comes a moment after the event that tells of it.
+    pub fn reaches(&mut self, run_state: &str) {
+        wait_for(run_state, || (self.execute("query-status")["status"] == run_state).then_some(()));
+    }
+
     /// Nothing has come since that nobody has looked at.
     ///
     /// It asks for the state, so that what came before the reply is known: the run state that is replied.
@@ -178,6 +185,12 @@ impl Vm {
         let unseen: Vec<&str> = self.unseen.iter().map(Line::text).collect();
         assert!(unseen.is_empty(), "expected nothing, found {unseen:#?}");
         status["status"].as_str().expect("a run state").to_owned()
+    }
+
+    /// What has come and what nobody has looked at.
+    pub fn waiting(&mut self) -> Vec<Line> {
+        self.execute("query-status");
+        self.unseen.drain(..).collect()
     }
 
     /// Forgets what has come and what nobody has looked at.
@@ -266,6 +279,12 @@ impl Vm {
         let lines: Vec<&str> = self.received.iter().map(Line::text).collect();
         format!("; all that came:\n{}", lines.join("\n"))
     }
+}
+
+/// A TCP port that nobody listens on, this moment.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    listener.local_addr().expect("it has an address").port()
 }
 
 fn release(greeting: &Value) -> Release {

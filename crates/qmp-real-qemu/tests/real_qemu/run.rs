@@ -1,6 +1,15 @@
-//! Run control from outside: `stop`, `cont`, `system_reset`, `quit`.
+//! Run control: `stop`, `cont`, resets from outside and by the guest, and every end.
 
-use qmp_real_qemu::Scenario;
+use qmp_real_qemu::{Boot, Scenario};
+
+/// Hard reset by the chip set's reset control register.
+const RESET_CONTROL: Boot = Boot::new().out(0xcf9, 6);
+/// Reset by the keyboard controller: pulse output line 0.
+const KEYBOARD_RESET: Boot = Boot::new().out(0x64, 0xfe);
+/// `xor ax, ax; mov ds, ax; lidt [0x7df0]; int3`: with an interrupt table of no length nothing can be handled.
+const TRIPLE_FAULT: Boot = Boot::new().then(&[0x31, 0xc0, 0x8e, 0xd8, 0x0f, 0x01, 0x1e, 0xf0, 0x7d, 0xcc]);
+
+const BY_GUEST: &str = "RESET guest=true reason=guest-reset";
 
 #[test]
 fn stop_and_cont() {
@@ -17,5 +26,134 @@ fn stop_and_cont() {
     assert_eq!(vm.quiet(), "running");
     vm.finds("why-paused cause=host-stop");
     vm.finds("why-ended cause=host-qmp-quit");
+    vm.end();
+}
+
+#[test]
+fn reset_from_outside() {
+    let scenario =
+        Scenario::new("reset", "The command `system_reset`, of a stopped VM and of a running one.")
+            .shows(&["RESET"]);
+    let Some(mut vm) = scenario.start() else { return };
+    vm.send("system_reset");
+    vm.lines(&["RESET guest=false reason=host-qmp-system-reset", "reply"]);
+    assert_eq!(vm.quiet(), "prelaunch");
+    vm.cont();
+    vm.send("system_reset");
+    vm.lines(&["RESET guest=false reason=host-qmp-system-reset", "reply"]);
+    vm.finds("why-reset cause=host-qmp-system-reset");
+    vm.end();
+}
+
+#[test]
+fn reset_of_a_stopped_vm_leaves_it_stopped() {
+    let scenario = Scenario::new("reset-stopped", "The commands `stop` and `system_reset`.");
+    let Some(mut vm) = scenario.start() else { return };
+    vm.cont();
+    vm.send("stop");
+    vm.lines(&["STOP", "reply"]);
+    vm.send("system_reset");
+    vm.lines(&["RESET guest=false reason=host-qmp-system-reset", "reply"]);
+    assert_eq!(vm.quiet(), "prelaunch");
+    vm.end();
+}
+
+#[test]
+fn reset_from_outside_is_the_end() {
+    let scenario =
+        Scenario::new("reset-no-reboot", "The command `system_reset`, when a reset is to be the end.")
+            .options("-no-reboot");
+    let Some(mut vm) = scenario.start() else { return };
+    vm.cont();
+    vm.send("system_reset");
+    vm.lines(&["SHUTDOWN guest=false reason=host-qmp-system-reset", "reply"]);
+    vm.ends();
+    vm.finds("why-ended cause=host-qmp-system-reset");
+    vm.end();
+}
+
+#[test]
+fn guest_resets_itself() {
+    let ways = [
+        ("reset-control", "The guest resets the machine by port 0xcf9.", RESET_CONTROL),
+        ("reset-keyboard", "The guest resets the machine by its keyboard controller.", KEYBOARD_RESET),
+        ("reset-triple-fault", "The guest's processor meets a triple fault.", TRIPLE_FAULT),
+    ];
+    for (name, cause, guest) in ways {
+        let Some(mut vm) = Scenario::new(name, cause).boots(guest).start() else { return };
+        vm.cont();
+        // The boot sector does it again each time.
+        vm.lines(&[BY_GUEST, BY_GUEST]);
+        vm.finds("why-reset cause=guest-reset by=guest");
+        vm.end();
+    }
+}
+
+#[test]
+fn reset_by_the_guest_is_the_end() {
+    let scenario = Scenario::new("guest-reset-no-reboot", "The guest resets the machine.")
+        .options("-no-reboot")
+        .boots(RESET_CONTROL);
+    let Some(mut vm) = scenario.start() else { return };
+    vm.cont();
+    vm.next("SHUTDOWN guest=true reason=guest-reset");
+    assert!(vm.ends().success());
+    vm.finds("why-ended cause=guest-reset");
+    vm.end();
+}
+
+#[test]
+fn reset_by_the_guest_stops_it() {
+    let scenario = Scenario::new("guest-reset-pause", "The guest resets the machine.")
+        .options("-action reboot=shutdown,shutdown=pause")
+        .boots(RESET_CONTROL);
+    let Some(mut vm) = scenario.start() else { return };
+    vm.cont();
+    vm.lines(&["SHUTDOWN guest=true reason=guest-reset", "STOP"]);
+    assert_eq!(vm.quiet(), "shutdown");
+    vm.finds("why-paused cause=guest-reset");
+    vm.end();
+}
+
+#[test]
+fn quit() {
+    for (name, options) in [("quit", ""), ("quit-no-shutdown", "-no-shutdown")] {
+        let scenario = Scenario::new(name, "The command `quit`.").options(options);
+        let Some(mut vm) = scenario.start() else { return };
+        vm.cont();
+        vm.send("quit");
+        vm.lines(&["SHUTDOWN guest=false reason=host-qmp-quit", "reply"]);
+        assert!(vm.ends().success());
+        vm.finds("why-ended cause=host-qmp-quit");
+        vm.end();
+    }
+}
+
+#[test]
+fn signals() {
+    let cases = [
+        ("sigterm", "QEMU is sent SIGTERM.", "", "TERM"),
+        ("sigint", "QEMU is sent SIGINT.", "", "INT"),
+        ("sighup", "QEMU is sent SIGHUP.", "", "HUP"),
+        ("sigterm-no-shutdown", "QEMU is sent SIGTERM.", "-no-shutdown", "TERM"),
+    ];
+    for (name, cause, options, signal) in cases {
+        let Some(mut vm) = Scenario::new(name, cause).options(options).start() else { return };
+        vm.cont();
+        vm.signal(signal);
+        vm.next("SHUTDOWN guest=false reason=host-signal");
+        assert!(vm.ends().success());
+        vm.finds("why-ended cause=host-signal");
+        vm.end();
+    }
+}
+
+#[test]
+fn killed_without_a_word() {
+    let Some(mut vm) = Scenario::new("sigkill", "QEMU is sent SIGKILL.").start() else { return };
+    vm.cont();
+    vm.signal("KILL");
+    vm.ends();
+    vm.finds("why-ended cause=gone");
     vm.end();
 }
