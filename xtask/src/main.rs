@@ -1,7 +1,7 @@
 //! Tasks of this source tree: `cargo xtask codegen [--check]`.
 //!
 //! `codegen` reads `catalogue/*.toml`, refuses what is not consistent, and writes the generated part of
-//! `crates/qmp-events` and the page `docs/events.md`. With `--check` it writes nothing and fails if a file
+//! `crates/qmp-events`, the page `docs/events.md` and a table in `README.md`. With `--check` it writes nothing and fails if a file
 //! is not what it would write.
 
 mod check;
@@ -13,6 +13,7 @@ mod output;
 mod page;
 mod release;
 mod rust;
+mod seen;
 mod shape;
 
 use std::path::{Path, PathBuf};

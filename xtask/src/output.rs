@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{check, load, page, rust};
+use crate::{check, load, page, rust, seen};
 
 /// The directory all of whose files are generated.
 const GENERATED: &str = "crates/qmp-events/src/generated";
@@ -17,6 +17,9 @@ const PAGE: &str = "docs/events.md";
 
 /// The part of the reference page that people write.
 const DOCUMENTS: &str = "docs/documents.md";
+
+/// A part of it is generated.
+const README: &str = "README.md";
 
 /// What has to be done to a file.
 pub(crate) struct Change {
@@ -35,7 +38,10 @@ pub(crate) fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
         .into_iter()
         .map(|(name, text)| (Path::new(GENERATED).join(name), text))
         .collect::<BTreeMap<_, _>>();
-    files.insert(PAGE.into(), page::page(&catalogue, &documents));
+    let seen = seen::load(root, &catalogue)?;
+    files.insert(PAGE.into(), page::page(&catalogue, &seen, &documents));
+    let readme = fs::read_to_string(root.join(README)).with_context(|| format!("cannot read {README}"))?;
+    files.insert(README.into(), page::readme(&catalogue, &seen, &readme)?);
     Ok(files)
 }
 

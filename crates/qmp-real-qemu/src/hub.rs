@@ -8,8 +8,8 @@ use qmp_hub::{Hub, HubConfig};
 use qmp_wire::{Body, Offset, Record};
 use tokio::runtime::Runtime;
 
-use crate::PATIENCE;
 use crate::expected::Words;
+use crate::{PATIENCE, judge};
 
 /// What the VM is called in the journal.
 const VM: &str = "vm1";
@@ -21,6 +21,14 @@ pub(crate) struct Watching {
     cursor: Cursor,
     ready: VecDeque<Record<'static>>,
     pub(crate) seen: Vec<Record<'static>>,
+}
+
+/// The events that a hub has in its journal of a monitor that it follows to its end, as they were sent.
+#[must_use]
+pub fn events_in_the_journal(socket: &Path, journal: &Path) -> Vec<String> {
+    let mut hub = Watching::start(socket, journal);
+    hub.until("the end", judge::is_end);
+    hub.stop().iter().filter_map(|record| judge::as_sent(&record.body)).collect()
 }
 
 impl Watching {

@@ -36,6 +36,7 @@ mod seen;
 mod vm;
 
 pub use boot::Boot;
+pub use hub::events_in_the_journal;
 pub use monitor::Line;
 pub use program::{is_missing, program};
 pub use scenario::Scenario;

@@ -1,0 +1,118 @@
+//! What a real QEMU was seen to send: for each event, and all together.
+
+use std::fmt::Write as _;
+
+use super::{cell, link};
+use crate::model::{Catalogue, Event};
+use crate::seen::{Capture, SeenEvents, Sent};
+
+/// Events after the one that is shown. More would be a story of its own; the capture has it.
+const FOLLOWING_MAX: usize = 6;
+
+/// Members that tell events of one name apart at a glance.
+const TELLING: [&str; 6] = ["reason", "action", "status", "tray-open", "mode", "pass"];
+
+/// The events of the document of 2016: all that QEMU 2.6 had, but for these.
+///
+/// DEBUG was gone; `DUMP_COMPLETED` came a month later, within the same development; the other one is missing in it.
+const NOT_IN_THE_DOCUMENT: [&str; 3] = ["DEBUG", "DUMP_COMPLETED", "BLOCK_WRITE_THRESHOLD"];
+const DOCUMENT: (u16, u16) = (2, 6);
+
+/// Writes the part of an event's section.
+pub(super) fn write(page: &mut String, seen: &SeenEvents, event: &Event) {
+    let line = SeenEvents::line();
+    if let Some(reason) = seen.not_caused.get(&event.name) {
+        _ = writeln!(page, "\n**Not seen from QEMU {line}**: {reason}.");
+        return;
+    }
+    let Some(first) = seen.of(&event.name).next() else { return };
+    let example = first.events.iter().find(|sent| sent.name == event.name);
+    let example = example.map_or("", |sent| &sent.line);
+    _ = write!(page, "\n**Seen from QEMU {line}.**\n\n```json\n{example}\n```\n\n");
+    page.push_str("| what happened | options | then |\n|---|---|---|\n");
+    for capture in seen.of(&event.name) {
+        let options = &capture.about.options;
+        let options = if options.is_empty() { String::new() } else { format!("`{options}`") };
+        _ = writeln!(
+            page,
+            "| {} {} | {} | {} |",
+            cell(&capture.about.cause),
+            SeenEvents::link(capture),
+            cell(&options),
+            following(capture, event),
+        );
+    }
+}
+
+/// What came after the first event of that name.
+fn following(capture: &Capture, event: &Event) -> String {
+    let rest = capture.events.iter().skip_while(|sent| sent.name != event.name).skip(1);
+    // Every scenario that is over, and not its VM, ends so.
+    let is_quit = |sent: &&Sent| sent.data["reason"] == "host-qmp-quit";
+    let after: Vec<&Sent> = rest.clone().take_while(|sent| !is_quit(sent)).collect();
+    let mut told: Vec<String> = after.iter().take(FOLLOWING_MAX).map(|sent| short(sent)).collect();
+    if after.len() > FOLLOWING_MAX {
+        told.push("…".to_owned());
+    }
+    if !rest.clone().any(|sent| is_quit(&sent)) && !is_quit(&&capture.events[capture.events.len() - 1]) {
+        told.push("the end".to_owned());
+    }
+    if told.is_empty() { "–".to_owned() } else { told.join(", ") }
+}
+
+/// `WATCHDOG reset`.
+fn short(sent: &Sent) -> String {
+    let telling = TELLING.iter().find_map(|member| sent.data.get(member));
+    let telling = telling.map_or(String::new(), |value| format!(" {value}").replace('"', ""));
+    cell(&format!("{}{telling}", sent.name))
+}
+
+/// Writes the section about all of them.
+pub(super) fn write_all(page: &mut String, catalogue: &Catalogue, seen: &SeenEvents) {
+    let line = SeenEvents::line();
+    let shown = catalogue.events().iter().filter(|(_, event)| seen.of(&event.name).next().is_some()).count();
+    _ = write!(
+        page,
+        "\n## Seen from a real QEMU\n\n\
+        {shown} events were caused in a real QEMU {line} (Debian 12, x86-64, no KVM), each by its real cause, and went through \
+        the hub into its journal byte for byte; the tests of `crates/qmp-real-qemu` do it again. Of these, {}.\n\n\
+        Not seen, and why:\n\n| event | |\n|---|---|\n",
+        of_the_document(catalogue, seen),
+    );
+    for (name, reason) in &seen.not_caused {
+        _ = writeln!(page, "| {} | {reason} |", super::link_to(name));
+    }
+}
+
+/// `35 of the 35 events of the document of 2016`.
+pub(super) fn of_the_document(catalogue: &Catalogue, seen: &SeenEvents) -> String {
+    let events = in_the_document(catalogue);
+    let shown = events.iter().filter(|event| seen.of(&event.name).next().is_some()).count();
+    format!("{shown} are of the {} events of the document of 2016", events.len())
+}
+
+/// A table for the README: how each event of the document was caused.
+pub(super) fn table(catalogue: &Catalogue, seen: &SeenEvents) -> String {
+    let events = in_the_document(catalogue);
+    let shown = events.iter().filter(|event| seen.of(&event.name).next().is_some()).count();
+    let mut table = format!(
+        "Events of QEMU's document of 2016, each caused in a real QEMU {} by the tests, sent through the hub and found byte \
+        for byte in its journal: **{shown} of {}**.\n\n| event | what happened |\n|---|---|\n",
+        SeenEvents::line(),
+        events.len(),
+    );
+    for event in events {
+        let cause = seen.of(&event.name).next().map_or("–", |capture| &capture.about.cause);
+        let link = link(event).replace("(#", "(docs/events.md#");
+        _ = writeln!(table, "| {link} | {} |", cell(cause));
+    }
+    table
+}
+
+fn in_the_document(catalogue: &Catalogue) -> Vec<&Event> {
+    let events = catalogue.events().into_iter().map(|(_, event)| event);
+    events
+        .filter(|event| (event.since.major, event.since.minor) <= DOCUMENT)
+        .filter(|event| !NOT_IN_THE_DOCUMENT.contains(&event.name.as_str()))
+        .collect()
+}
