@@ -70,6 +70,11 @@ impl Failure {
         self
     }
 
+    /// What is wrong, one line each.
+    pub fn messages(&self) -> &[String] {
+        &self.messages
+    }
+
     /// The exit code.
     pub fn exit(&self) -> Exit {
         self.exit

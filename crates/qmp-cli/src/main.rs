@@ -22,6 +22,7 @@ mod paths;
 mod render;
 mod signals;
 mod suggest;
+mod systemd;
 mod target;
 mod terminal;
 mod time;

@@ -61,11 +61,7 @@ mod tests {
         let moved = Places { state_home: Some("/srv/state".into()), ..session.clone() };
         let root = Places { is_root: true, ..moved.clone() };
         let cases = [
-            (
-                user,
-                "/home/u/.local/state/qmp-events/hub.sock",
-                "/home/u/.local/state/qmp-events/journal.db",
-            ),
+            (user, "/home/u/.local/state/qmp-events/hub.sock", "/home/u/.local/state/qmp-events/journal.db"),
             (session, "/run/user/7/qmp-events/hub.sock", "/home/u/.local/state/qmp-events/journal.db"),
             (moved, "/run/user/7/qmp-events/hub.sock", "/srv/state/qmp-events/journal.db"),
             (root, "/run/qmp-events/hub.sock", "/var/lib/qmp-events/journal.db"),

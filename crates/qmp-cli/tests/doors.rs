@@ -75,11 +75,14 @@ fn every_command_works_over_tls() {
     let world = Guarded::start(2100);
     let ca = world.home.path().join("ca.pem").display().to_string();
     let token = world.home.path().join("token").display().to_string();
-    let ask = |token, arguments: &[&str]| world.ask(&world.address, token, &[arguments, &["--hub-ca", &ca]].concat());
+    let ask = |token, arguments: &[&str]| {
+        world.ask(&world.address, token, &[arguments, &["--hub-ca", &ca]].concat())
+    };
 
-    let tail = Running::start_with(world.home.path(), &["tail", "--hub-ca", &ca, "--token-file", &token], |tail| {
-        tail.env("QMP_HUB", &world.address);
-    });
+    let tail =
+        Running::start_with(world.home.path(), &["tail", "--hub-ca", &ca, "--token-file", &token], |tail| {
+            tail.env("QMP_HUB", &world.address);
+        });
     // The newest record comes when the tail listens.
     let stop = loop {
         let stop = ask(Some(ANY), &["exec", "web1", "stop"]);
@@ -113,11 +116,13 @@ fn what_stands_in_the_way_is_told() {
     let (ca, tokens) = (path("ca.pem"), path("tokens"));
     let port = world.address.rsplit_once(':').expect("a port").1;
     let (by_number, plain) = (format!("https://127.0.0.1:{port}"), format!("tcp:127.0.0.1:{port}"));
-    let unauthorized = "\nhint: the token stands in the variable QMP_TOKEN, or in a file: --token-file FILE\n";
+    let unauthorized =
+        "\nhint: the token stands in the variable QMP_TOKEN, or in a file: --token-file FILE\n";
     let ask_token = format!(
         "qmp: the hub refused: Unauthorized: this hub wants a token; send the header `Authorization: Bearer TOKEN`{unauthorized}"
     );
-    let wrong_token = format!("qmp: the hub refused: Unauthorized: the token is not one of this hub{unauthorized}");
+    let wrong_token =
+        format!("qmp: the hub refused: Unauthorized: the token is not one of this hub{unauthorized}");
     let unknown = format!(
         "qmp: cannot trust the hub at {}: its certificate comes from an authority that is not trusted here\n\
          hint: name the file of its authority: --hub-ca FILE\n",
@@ -131,7 +136,8 @@ fn what_stands_in_the_way_is_told() {
         "qmp: {tokens} is no token: one word of printable letters and digits\n\
          hint: the file of a client has its token alone; NAME and role stand in the hub's file\n"
     );
-    let no_authority = format!("qmp: {} holds no certificate; it should be PEM, beginning with -----BEGIN\n", path("token"));
+    let no_authority =
+        format!("qmp: {} holds no certificate; it should be PEM, beginning with -----BEGIN\n", path("token"));
     let (https, token) = (world.address.as_str(), path("token"));
     //  address, token, arguments; code, said
     type Case<'c> = (&'c str, Option<&'c str>, &'c [&'c str], i32, &'c str);
@@ -169,7 +175,8 @@ fn a_port_without_tls_is_told() {
     let vm = FakeQmp::start(home.path().join("web1.sock"));
     let attach = format!("web1={}", vm.address());
     let hub = Running::start(home.path(), &["serve", "--attach", &attach, "--http", "tcp:127.0.0.1:0"]);
-    let address = hub.wait_for("serving").split_whitespace().nth(1).expect("an address").replace("tcp:", "https://");
+    let address =
+        hub.wait_for("serving").split_whitespace().nth(1).expect("an address").replace("tcp:", "https://");
     let ran = run(home.path(), &["status", "--hub", &address]);
     let said = format!(
         "qmp: cannot trust the hub at {address}: what answers there speaks no TLS\n\

@@ -48,7 +48,8 @@ fn the_end_of_a_vm_is_explained_by_the_hub_and_by_the_file_alike() {
     let answer = json(&through_hub);
     assert_eq!((&answer["run_state"], &answer["why"]["cause"]), (&"ended".into(), &"host-qmp-quit".into()));
     // Who asked for it: the program that ran `qmp exec`.
-    let client = answer["why"]["details"]["client"].as_str().or(answer["why"]["client"].as_str()).expect("a client");
+    let client =
+        answer["why"]["details"]["client"].as_str().or(answer["why"]["client"].as_str()).expect("a client");
     let uid = rustix::process::getuid().as_raw();
     let socket = home.path().join("hub.sock");
     assert!(client.starts_with(&format!("uid {uid} pid ")), "{client}");

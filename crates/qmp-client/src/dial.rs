@@ -18,7 +18,7 @@ use crate::{Address, ConnectConfig, ConnectError};
 /// The longest path that fits the address of a unix socket, in bytes; the NUL behind it is the 108th.
 ///
 /// Source: unix(7), `sun_path`.
-const SOCKET_PATH_MAX_BYTES: usize = 107;
+pub const SOCKET_PATH_MAX_BYTES: usize = 107;
 
 /// Makes connections to one address, one after another. Holds the listening socket if this side listens.
 #[derive(Debug)]

@@ -38,6 +38,7 @@
 //!
 //! Relative paths are taken from the directory in which the hub is started, as QEMU does with its own.
 
+mod doubts;
 mod file;
 
 use std::collections::{HashMap, HashSet};

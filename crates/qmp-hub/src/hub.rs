@@ -1,6 +1,7 @@
 //! The hub: one journal, many monitors, and whoever wants to read.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_client::Address;
@@ -12,6 +13,8 @@ use crate::fleet::Prepared;
 use crate::http::{self, HttpDoor, ListenError, Listening, Served};
 use crate::journal::{Journal, JournalError};
 use crate::relay::{RelayConfig, RelayStatus};
+use crate::reload::Fixed;
+use crate::vms::{self, Vm};
 use crate::{Fleet, FleetError, HubConfig, Origin, VmName};
 
 /// How long [`Hub::stop`] waits for the last commits. A disk that takes longer is taken for dead; systemd, which
@@ -32,6 +35,7 @@ pub struct Hub {
     stop_http: watch::Sender<bool>,
     http: Vec<HttpDoor>,
     served: Served,
+    fixed: Fixed,
     journal: Journal,
 }
 
@@ -77,6 +81,7 @@ impl Hub {
     ///
     /// Any [`HubError`]; nothing has been started then.
     pub async fn start(config: HubConfig) -> Result<Self, HubError> {
+        let fixed = Fixed::of(&config);
         let mut relays = relays_by_name(&config.attach, config.relays)?;
         let (path, options) = (config.journal.clone(), config.journal_options);
         let journal = blocking(move || Journal::open(&path, options)).await?;
@@ -106,7 +111,7 @@ impl Hub {
         for listening in listening {
             servers.spawn(http::serve(listening, served.clone(), http_ends.clone()));
         }
-        Ok(Self { fleet, observer, servers, stop_observer, stop_http, http, served, journal })
+        Ok(Self { fleet, observer, servers, stop_observer, stop_http, http, served, fixed, journal })
     }
 
     /// Where HTTP is served, with the ports that the system chose.
@@ -125,6 +130,18 @@ impl Hub {
     #[must_use]
     pub fn relays(&self) -> Vec<RelayStatus> {
         self.fleet.0.relays()
+    }
+
+    /// How many VMs are attached, of how many.
+    #[must_use]
+    pub fn attached(&self) -> (usize, usize) {
+        let vms = self.fleet.0.vms().all();
+        let is_attached = |vm: &&Arc<Vm>| vm.standing().state == vms::State::Attached;
+        (vms.iter().filter(is_attached).count(), vms.len())
+    }
+
+    pub(crate) const fn fixed(&self) -> &Fixed {
+        &self.fixed
     }
 
     /// The journal that the hub writes.

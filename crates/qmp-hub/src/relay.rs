@@ -74,7 +74,7 @@ pub(crate) const FILES_OF_A_RELAY: usize = 8;
 pub const DEFAULT_MODE: u32 = 0o600;
 
 /// One relay socket of a VM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
     /// Where.
     pub path: PathBuf,

@@ -1,7 +1,9 @@
 //! `qmp serve`: the hub.
 
+mod check;
 mod demo;
 mod doors;
+mod service;
 
 use std::path::PathBuf;
 
@@ -16,6 +18,7 @@ use crate::hub::{HubAddress, HubArgs};
 use crate::{log_lines, output};
 use self::demo::Demo;
 use self::doors::Doors;
+use self::service::Service;
 use crate::paths::Places;
 use crate::render::Palette;
 use crate::signals::End;
@@ -52,6 +55,10 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     relay: Option<PathBuf>,
 
+    /// Check the configuration, say what would be served, and start nothing
+    #[arg(long, conflicts_with = "demo")]
+    check_config: bool,
+
     /// Record no findings; the states of the VMs are known all the same
     #[arg(long)]
     no_findings: bool,
@@ -71,12 +78,16 @@ A monitor serves one client: give the hub one of its own (QEMU takes -qmp severa
 impl Serve {
     /// Serves until it is told to stop.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        if self.check_config {
+            return Ok(check::check(&self.configuration(None)?));
+        }
         let demo = self.demo.map(Demo::start).transpose()?;
         let config = self.configuration(demo.as_ref())?;
         // Held shut until it is said what was started. A demo shows on the standard output what the log would say.
         let gate = log_lines::start(terminal, if demo.is_some() { "warn" } else { "info" });
         // Before the hub starts, so that a signal that comes early stops it cleanly, too.
         let mut stop = End::new()?;
+        let service = Service::new()?;
         let journal = config.journal.clone();
         let vms = config.attach.clone();
         let hub = match &demo {
@@ -97,8 +108,10 @@ impl Serve {
         };
         let ended = tokio::select! {
             () = stop.recv() => Ok(()),
+            over = service.run(&hub, || self.configuration(demo.as_ref())) => over,
             shown = shown => shown,
         };
+        Service::stopping();
         tracing::info!("stopping; once more to stop at once");
         tokio::select! {
             stopped = hub.stop() => stopped?,

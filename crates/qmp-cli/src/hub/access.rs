@@ -43,9 +43,13 @@ impl HubArgs {
     pub fn client(&self) -> Result<HubClient, Failure> {
         let address = self.hub.clone().unwrap_or_else(default_hub);
         let tls = match &address {
-            HubAddress::Https { .. } => Some(tls::connector(self.hub_ca.as_deref(), self.hub_certificate.as_deref())?),
+            HubAddress::Https { .. } => {
+                Some(tls::connector(self.hub_ca.as_deref(), self.hub_certificate.as_deref())?)
+            }
             _ if self.hub_ca.is_some() && !self.is_of_the_environment() => {
-                let failure = Failure::usage(format_args!("--hub-ca is for a hub that is asked over TLS, and {address} is not"));
+                let failure = Failure::usage(format_args!(
+                    "--hub-ca is for a hub that is asked over TLS, and {address} is not"
+                ));
                 return Err(failure.hint("--hub https://HOST:PORT"));
             }
             _ => None,
@@ -71,8 +75,9 @@ fn default_hub() -> HubAddress {
 }
 
 fn of_file(path: &Path) -> Result<Box<str>, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format_args!("cannot read the token in {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format_args!("cannot read the token in {}: {error}", path.display()))
+    })?;
     checked(&text, &path.display().to_string())
 }
 
@@ -81,8 +86,11 @@ fn checked(text: &str, place: &str) -> Result<Box<str>, Failure> {
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         // What stands there is not shown.
-        let failure = Failure::usage(format_args!("{place} is no token: one word of printable letters and digits"));
-        return Err(failure.hint("the file of a client has its token alone; NAME and role stand in the hub's file"));
+        let failure =
+            Failure::usage(format_args!("{place} is no token: one word of printable letters and digits"));
+        return Err(
+            failure.hint("the file of a client has its token alone; NAME and role stand in the hub's file")
+        );
     }
     Ok(token.into())
 }

@@ -29,7 +29,8 @@ impl FromStr for HubAddress {
             return https(authority.strip_suffix('/').unwrap_or(authority))
                 .ok_or_else(|| format!("{text:?} is no address; write https://HOST:PORT"));
         }
-        let other_host = |address| format!("{address} is another host, which is asked over TLS: https://{address}");
+        let other_host =
+            |address| format!("{address} is another host, which is asked over TLS: https://{address}");
         match text.parse() {
             Ok(HttpAddress::Unix(path)) => Ok(Self::Unix(path)),
             Ok(address @ HttpAddress::Tcp(port)) if address.is_local() => Ok(Self::Tcp(port)),
@@ -37,7 +38,9 @@ impl FromStr for HubAddress {
             Err(error) => {
                 let name = text.strip_prefix("tcp:").unwrap_or(text);
                 match https(name) {
-                    Some(_) if !name.is_empty() && !name.contains('/') && name.contains(':') => Err(other_host(name.to_owned())),
+                    Some(_) if !name.is_empty() && !name.contains('/') && name.contains(':') => {
+                        Err(other_host(name.to_owned()))
+                    }
                     _ => Err(format!("{error}, or https://HOST:PORT")),
                 }
             }
@@ -52,7 +55,9 @@ fn https(authority: &str) -> Option<HubAddress> {
         _ => (authority, HTTPS_PORT),
     };
     let host = match host.strip_prefix('[') {
-        Some(bracketed) => bracketed.strip_suffix(']').filter(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())?,
+        Some(bracketed) => {
+            bracketed.strip_suffix(']').filter(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok())?
+        }
         None => host,
     };
     rustls::pki_types::ServerName::try_from(host).ok()?;
@@ -98,11 +103,16 @@ mod tests {
             ("https://", Err("\"https://\" is no address; write https://HOST:PORT")),
             ("https://a b", Err("\"https://a b\" is no address; write https://HOST:PORT")),
             ("https://hub:port", Err("\"https://hub:port\" is no address; write https://HOST:PORT")),
-            ("tcp:10.0.0.7:80", Err("10.0.0.7:80 is another host, which is asked over TLS: https://10.0.0.7:80")),
+            (
+                "tcp:10.0.0.7:80",
+                Err("10.0.0.7:80 is another host, which is asked over TLS: https://10.0.0.7:80"),
+            ),
             ("tcp:hub:80", Err("hub:80 is another host, which is asked over TLS: https://hub:80")),
             (
                 "http://hub:80",
-                Err("\"http://hub:80\" is no address; write unix:/run/qmp-events/hub.sock or tcp:127.0.0.1:8080, or https://HOST:PORT"),
+                Err(
+                    "\"http://hub:80\" is no address; write unix:/run/qmp-events/hub.sock or tcp:127.0.0.1:8080, or https://HOST:PORT",
+                ),
             ),
         ];
         for (text, expected) in cases {

@@ -104,8 +104,7 @@ impl HubClient {
 
     /// Opens a stream of records.
     pub async fn records(&self, query: &Query) -> Result<Lines, HubError> {
-        let response =
-            request::send(self, Method::GET, &format!("/v1/records{query}"), None).await?;
+        let response = request::send(self, Method::GET, &format!("/v1/records{query}"), None).await?;
         Ok(Lines::new(response))
     }
 

@@ -30,7 +30,9 @@ pub(super) fn connector(ca: Option<&Path>, own: Option<&Path>) -> Result<TlsConn
         None => config.with_no_client_auth(),
         Some(path) => {
             let (chain, key) = identity(path)?;
-            let wrong = |error| Failure::usage(format_args!("cannot use the certificate {}: {error}", path.display()));
+            let wrong = |error| {
+                Failure::usage(format_args!("cannot use the certificate {}: {error}", path.display()))
+            };
             config.with_client_auth_cert(chain, key).map_err(wrong)?
         }
     };
@@ -54,19 +56,26 @@ fn of_the_system() -> RootCertStore {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let pem = std::fs::read(path)
-        .map_err(|error| Failure::usage(format_args!("cannot read the certificate {}: {error}", path.display())))?;
+    let pem = std::fs::read(path).map_err(|error| {
+        Failure::usage(format_args!("cannot read the certificate {}: {error}", path.display()))
+    })?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     found.ok().filter(|found| !found.is_empty()).ok_or_else(|| no_certificate(path))
 }
 
 fn no_certificate(path: &Path) -> Failure {
-    Failure::usage(format_args!("{} holds no certificate; it should be PEM, beginning with -----BEGIN", path.display()))
+    Failure::usage(format_args!(
+        "{} holds no certificate; it should be PEM, beginning with -----BEGIN",
+        path.display()
+    ))
 }
 
 fn identity(path: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Failure> {
     let key = PrivateKeyDer::from_pem_file(path).map_err(|_| {
-        Failure::usage(format_args!("{} holds no private key; put certificate and key into this one file", path.display()))
+        Failure::usage(format_args!(
+            "{} holds no private key; put certificate and key into this one file",
+            path.display()
+        ))
     })?;
     Ok((certificates(path)?, key))
 }
@@ -78,8 +87,11 @@ pub(super) async fn connect(
     stream: TcpStream,
     address: &str,
 ) -> Result<TlsStream<TcpStream>, HubError> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|error| HubError::NotTrusted { address: address.into(), why: error.to_string(), hint: None })?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| HubError::NotTrusted {
+        address: address.into(),
+        why: error.to_string(),
+        hint: None,
+    })?;
     connector.connect(name, stream).await.map_err(|error| failed(address, error))
 }
 
@@ -98,9 +110,9 @@ pub(super) fn failed(address: &str, error: io::Error) -> HubError {
             "its certificate has expired".to_owned(),
             Some("renew it; the hub takes the file up by itself; or is the clock of this host wrong?"),
         ),
-        Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
-            ("its certificate is not valid yet".to_owned(), Some("is the clock of this host wrong?"))
-        }
+        Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => ("its certificate is not valid yet".to_owned(), Some("is the clock of this host wrong?")),
         Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }) => {
             let names: Vec<_> = presented.iter().map(|name| plain_name(name)).collect();
             (format!("its certificate is for {}", names.join(", ")), Some("ask it by one of these names"))

@@ -103,7 +103,15 @@ pub fn respond(command: &str, request: &Value) -> Vec<String> {
 /// The program, away from the configuration of whoever runs the tests.
 pub fn qmp<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(home: &Path, arguments: I) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qmp"));
-    for name in ["QMP_LOG", "QMP_TOKEN", "QMP_HUB_CA", "QMP_HUB_CERTIFICATE", "NO_COLOR", "JOURNAL_STREAM", "CLICOLOR_FORCE"] {
+    for name in [
+        "QMP_LOG",
+        "QMP_TOKEN",
+        "QMP_HUB_CA",
+        "QMP_HUB_CERTIFICATE",
+        "NO_COLOR",
+        "JOURNAL_STREAM",
+        "CLICOLOR_FORCE",
+    ] {
         command.env_remove(name);
     }
     command
@@ -171,13 +179,15 @@ impl Running {
     pub fn start_with(home: &Path, arguments: &[&str], more: impl FnOnce(&mut Command)) -> Self {
         let mut command = qmp(home, arguments);
         more(&mut command);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
         let stdout = lines(child.stdout.take().expect("its output"));
         let stderr = lines(child.stderr.take().expect("its errors"));
+        Self { child, stdout, stderr }
+    }
+
+    /// One that was started in another way.
+    pub fn of(child: Child, stdout: Lines, stderr: Lines) -> Self {
         Self { child, stdout, stderr }
     }
 
@@ -209,7 +219,7 @@ impl Drop for Running {
     }
 }
 
-fn lines(stream: impl Read + Send + 'static) -> Lines {
+pub fn lines(stream: impl Read + Send + 'static) -> Lines {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {

@@ -119,6 +119,19 @@ impl Journal {
         Retaining(self.queue.order_retention(retention))
     }
 
+    /// How long records are kept.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        self.queue.retention().0
+    }
+
+    /// Whether there is a writer: it lives while it waits for a disk that takes nothing, too.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        // The writer has the sender, and drops it however it ends.
+        self.health.has_changed().is_ok()
+    }
+
     /// Waits until everything is gone that was to go by this order, or by a later one.
     ///
     /// # Errors

@@ -51,7 +51,17 @@ pub enum QueryError {
 #[derive(Clone, Debug, Default)]
 pub struct Globs {
     set: Option<GlobSet>,
+    patterns: Vec<Box<str>>,
 }
+
+/// By their patterns.
+impl PartialEq for Globs {
+    fn eq(&self, other: &Self) -> bool {
+        self.patterns == other.patterns
+    }
+}
+
+impl Eq for Globs {}
 
 impl Globs {
     /// Reads patterns.
@@ -61,7 +71,7 @@ impl Globs {
     /// [`QueryError::Glob`] for the first that cannot be read.
     pub fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, QueryError> {
         let mut builder = GlobSetBuilder::new();
-        let mut any = false;
+        let mut kept = Vec::new();
         for pattern in patterns {
             let pattern = pattern.as_ref();
             let refused = |error: globset::Error| QueryError::Glob {
@@ -69,14 +79,14 @@ impl Globs {
                 what: error.kind().to_string().into(),
             };
             builder.add(GlobBuilder::new(pattern).backslash_escape(true).build().map_err(refused)?);
-            any = true;
+            kept.push(pattern.into());
         }
         let refused = |error: globset::Error| QueryError::Glob {
             pattern: "".into(),
             what: error.kind().to_string().into(),
         };
-        let set = if any { Some(builder.build().map_err(refused)?) } else { None };
-        Ok(Self { set })
+        let set = if kept.is_empty() { None } else { Some(builder.build().map_err(refused)?) };
+        Ok(Self { set, patterns: kept })
     }
 
     /// Whether `name` matches.

@@ -19,7 +19,7 @@ const INTROSPECTION: [&str; 7] = [
 pub(super) const REPLAY_COMMAND: &str = "x-replay";
 
 /// What the clients of a relay may do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Ask and listen.
     Observe,

@@ -1,0 +1,94 @@
+//! `qmp serve --check-config`: what would be served, and what is wrong, without starting anything.
+
+use qmp_hub::HubConfig;
+use qmp_hub::journal::Retention;
+use qmp_hub::span;
+
+use super::LISTED_VMS_MAX;
+use crate::exit::Exit;
+use crate::output;
+
+/// Prints what would be served on the standard output, and doubts on the standard error.
+pub fn check(config: &HubConfig) -> Exit {
+    // Whoever does not read the summary has the exit code.
+    let _ = output::print(&summary(config));
+    for doubt in config.doubts() {
+        output::note(format_args!("warning: {doubt}"));
+    }
+    Exit::Done
+}
+
+fn summary(config: &HubConfig) -> String {
+    let mut text = "the configuration is good\n".to_owned();
+    let mut line = |name: &str, value: String| text += &format!("  {name:<10}{value}\n");
+    line("journal", config.journal.display().to_string());
+    line("keeps", keeps(config.journal_options.retention));
+    config.http.iter().for_each(|address| line("serves", address.to_string()));
+    if !config.findings {
+        line("findings", "are not recorded".into());
+    }
+    let mut relays = 0;
+    for (index, (name, address)) in config.attach.iter().enumerate() {
+        let of_vm: Vec<_> = config.relays.iter().filter(|(of, _)| of == name).collect();
+        relays += of_vm.len();
+        if index < LISTED_VMS_MAX {
+            line("vm", format!("{name}  {address}"));
+            of_vm.iter().for_each(|(_, relay)| line("  relay", format!("  {}", relay.path.display())));
+        }
+    }
+    text + &format!("  {}, {}\n", counted(config.attach.len(), "VM"), counted(relays, "relay"))
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+fn keeps(retention: Retention) -> String {
+    let age = retention.max_age.map(|age| span::describe(u64::try_from(age.as_micros()).unwrap_or(u64::MAX)));
+    let size = retention.max_bytes.map(|bytes| format!("{} MiB", bytes >> 20));
+    match (age, size) {
+        (None, None) => "everything".into(),
+        (Some(age), None) => format!("records of the last {age}"),
+        (None, Some(size)) => format!("at most {size}"),
+        (Some(age), Some(size)) => format!("records of the last {age}, at most {size}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    use qmp_hub::{CommandLine, ConfigFile};
+
+    #[test]
+    fn says_what_would_be_served() {
+        let file = "findings = false\nretention = {max-age = '90d', max-size = '1GiB'}\n[[vm]]\nname = 'web1'\n\
+                    address = '/run/web1.sock'\nrelay = ['/run/r1', '/run/r2']\n[[vm]]\nname = 'db1'\naddress = 'tcp:[::1]:4444'";
+        insta::assert_snapshot!(shown(file), @r"
+        the configuration is good
+          journal   /var/j.db
+          keeps     records of the last 90 d, at most 1024 MiB
+          serves    unix:/run/h.sock
+          findings  are not recorded
+          vm        web1  unix:/run/web1.sock
+            relay     /run/r1
+            relay     /run/r2
+          vm        db1  tcp:[::1]:4444
+          2 VMs, 2 relays
+        ");
+    }
+
+    fn shown(file: &str) -> String {
+        let command_line = CommandLine {
+            attach: Vec::new(),
+            journal: None,
+            http: Vec::new(),
+            relay: None,
+            default_journal: "/var/j.db".into(),
+            default_http: "/run/h.sock".parse().unwrap(),
+        };
+        let file = ConfigFile::parse(file, Path::new("hub.toml")).unwrap();
+        summary(&HubConfig::assemble(Some(file), command_line).unwrap())
+    }
+}

@@ -1,0 +1,192 @@
+//! What systemd is told: sd_notify(3), one datagram each.
+//!
+//! A module of its own, because it is a hundred lines and the protocol promises not to change. Without
+//! `NOTIFY_SOCKET`, nothing is sent. A message that cannot be sent is logged once and then forgotten: a service
+//! that cannot be watched is still worth running.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// The way to the service manager.
+#[derive(Debug, Default)]
+pub struct Notify {
+    to: Option<(UnixDatagram, SocketAddr)>,
+    has_failed: AtomicBool,
+}
+
+/// What the environment says about the watchdog.
+#[derive(Debug, Default)]
+pub struct WatchdogVariables {
+    /// `WATCHDOG_USEC`.
+    pub usec: Option<OsString>,
+    /// `WATCHDOG_PID`.
+    pub pid: Option<OsString>,
+}
+
+impl Notify {
+    /// The socket that the environment names.
+    pub fn of_environment() -> Self {
+        match std::env::var_os("NOTIFY_SOCKET").map(|name| Self::to(&name)) {
+            None => Self::default(),
+            Some(Ok(notify)) => notify,
+            Some(Err(error)) => {
+                tracing::warn!("NOTIFY_SOCKET cannot be used: {error}");
+                Self::default()
+            }
+        }
+    }
+
+    /// A socket by its path, or with an `@` in front by its abstract name.
+    fn to(name: &OsStr) -> io::Result<Self> {
+        let address = match name.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+            [b'/', ..] => SocketAddr::from_pathname(name)?,
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "it is neither a path nor an abstract name",
+                ));
+            }
+        };
+        let socket = UnixDatagram::unbound()?;
+        // A manager that does not read must not make the hub wait.
+        socket.set_nonblocking(true)?;
+        Ok(Self { to: Some((socket, address)), has_failed: AtomicBool::new(false) })
+    }
+
+    /// Whether anybody is told.
+    pub fn is_used(&self) -> bool {
+        self.to.is_some()
+    }
+
+    /// The hub serves.
+    pub fn ready(&self, status: &str) {
+        self.send(&format!("READY=1\nSTATUS={}", one_line(status)));
+    }
+
+    /// The configuration is read again; `ready` says that it is over.
+    pub fn reloading(&self) {
+        let now = clock_gettime(ClockId::Monotonic);
+        let usec = now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1_000;
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={usec}"));
+    }
+
+    /// How it stands, for `systemctl status`.
+    pub fn status(&self, status: &str) {
+        self.send(&format!("STATUS={}", one_line(status)));
+    }
+
+    /// The hub lives.
+    pub fn watchdog(&self) {
+        self.send("WATCHDOG=1");
+    }
+
+    /// The hub stops, which may take so long.
+    pub fn stopping(&self, at_most: Duration) {
+        self.send(&format!(
+            "STOPPING=1\nSTATUS=writing the last records\nEXTEND_TIMEOUT_USEC={}",
+            at_most.as_micros()
+        ));
+    }
+
+    fn send(&self, message: &str) {
+        let Some((socket, address)) = &self.to else { return };
+        if let Err(error) = socket.send_to_addr(message.as_bytes(), address)
+            && !self.has_failed.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("systemd cannot be told: {error}");
+        }
+    }
+}
+
+impl WatchdogVariables {
+    /// What the environment says.
+    pub fn of_environment() -> Self {
+        Self { usec: std::env::var_os("WATCHDOG_USEC"), pid: std::env::var_os("WATCHDOG_PID") }
+    }
+
+    /// How often to show that this process lives, which is half of what systemd waits; `None` if nobody waits for it.
+    pub fn interval(&self, own_pid: u32) -> Option<Duration> {
+        let read = |value: &OsString| value.to_str()?.parse::<u64>().ok();
+        let usec = self.usec.as_ref().and_then(read).filter(|usec| *usec > 0)?;
+        let is_meant = self.pid.as_ref().is_none_or(|pid| read(pid) == Some(own_pid.into()));
+        is_meant.then(|| Duration::from_micros(usec) / 2)
+    }
+}
+
+/// A line break would begin another assignment.
+fn one_line(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_by_path_and_by_abstract_name() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("notify");
+        let name = format!("qmp-test-{}", std::process::id());
+        let sockets = [
+            (path.clone().into_os_string(), UnixDatagram::bind(&path).unwrap()),
+            (
+                format!("@{name}").into(),
+                UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap(),
+            ),
+        ];
+        for (name, socket) in sockets {
+            let notify = Notify::to(&name).unwrap();
+            let told = |tell: &dyn Fn(&Notify)| {
+                tell(&notify);
+                let mut buffer = [0; 200];
+                let length = socket.recv(&mut buffer).unwrap();
+                String::from_utf8(buffer[..length].to_vec()).unwrap()
+            };
+            assert_eq!(told(&|notify| notify.ready("a\nREADY=0")), "READY=1\nSTATUS=a READY=0");
+            assert_eq!(told(&|notify| notify.watchdog()), "WATCHDOG=1");
+            let stopping = "STOPPING=1\nSTATUS=writing the last records\nEXTEND_TIMEOUT_USEC=2000000";
+            assert_eq!(told(&|notify| notify.stopping(Duration::from_secs(2))), stopping);
+            let reloading = told(&|notify| notify.reloading());
+            let usec = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+            assert!(usec.parse::<u64>().unwrap() > 0);
+        }
+    }
+
+    #[test]
+    fn nobody_is_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("notify");
+        let _never_read = UnixDatagram::bind(&path).unwrap();
+        let notify = Notify::to(path.as_os_str()).unwrap();
+        for _ in 0..10_000 {
+            notify.status("full");
+        }
+        assert!(notify.has_failed.load(Ordering::Relaxed));
+        assert!(Notify::to("relative".as_ref()).is_err());
+        Notify::default().ready("nobody listens");
+    }
+
+    #[test]
+    fn the_watchdog_is_shown_signs_of_life_at_half_its_time() {
+        let cases = [
+            (None, None, None),
+            (Some("30000000"), None, Some(15_000)),
+            (Some("30000000"), Some("7"), Some(15_000)),
+            (Some("30000000"), Some("8"), None),
+            (Some("0"), None, None),
+            (Some("soon"), None, None),
+        ];
+        for (usec, pid, expected_ms) in cases {
+            let variables = WatchdogVariables { usec: usec.map(Into::into), pid: pid.map(Into::into) };
+            assert_eq!(variables.interval(7), expected_ms.map(Duration::from_millis), "{usec:?} {pid:?}");
+        }
+    }
+}

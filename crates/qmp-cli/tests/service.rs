@@ -1,0 +1,149 @@
+//! `qmp serve` as a service: what systemd is told, reloading, and the configuration's check.
+
+mod support;
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use support::{FakeQmp, Ran, Running, directory, lines, qmp, run};
+
+/// A service manager as far as its service sees it.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn start(home: &Path) -> Self {
+        let socket = UnixDatagram::bind(home.join("notify")).expect("a socket");
+        socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        Self(socket)
+    }
+
+    /// The next message.
+    fn told(&self) -> String {
+        let mut buffer = [0; 4096];
+        let length = self.0.recv(&mut buffer).expect("a message");
+        String::from_utf8(buffer[..length].to_vec()).expect("text")
+    }
+
+    /// The first message with `part` in it.
+    fn until(&self, part: &str) -> String {
+        loop {
+            let told = self.told();
+            if told.contains(part) {
+                return told;
+            }
+        }
+    }
+}
+
+/// A hub with this configuration file, watched by systemd.
+fn serve(home: &Path) -> Running {
+    let mut command = qmp(home, ["serve", "--config", home.join("hub.toml").to_str().expect("text")]);
+    command.env("NOTIFY_SOCKET", home.join("notify")).env("WATCHDOG_USEC", "200000");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+    let (stdout, stderr) =
+        (lines(child.stdout.take().expect("output")), lines(child.stderr.take().expect("errors")));
+    Running::of(child, stdout, stderr)
+}
+
+fn configure(home: &Path, vms: &[&str], more: &str) {
+    let mut text = more.to_owned();
+    for vm in vms {
+        text +=
+            &format!("\n[[vm]]\nname = '{vm}'\naddress = '{}'\n", home.join(format!("{vm}.sock")).display());
+    }
+    std::fs::write(home.join("hub.toml"), text).expect("writes");
+}
+
+#[test]
+fn systemd_is_told_and_a_reload_concerns_only_what_differs() {
+    let home = directory();
+    let home = home.path();
+    let _vms = ["web1", "db1"].map(|vm| FakeQmp::start(home.join(format!("{vm}.sock"))));
+    configure(home, &["web1"], "");
+    let manager = Manager::start(home);
+    let mut hub = serve(home);
+    let ready = manager.told();
+    assert!(ready.starts_with("READY=1\nSTATUS="), "{ready}");
+    hub.wait_for("web1: attached");
+    assert!(manager.until("STATUS=1 of 1").contains("VMs attached;"));
+    manager.until("WATCHDOG=1");
+
+    configure(home, &["web1", "db1"], "");
+    hub.signal("HUP");
+    assert!(manager.until("RELOADING=1").contains("\nMONOTONIC_USEC="));
+    manager.until("READY=1");
+    hub.wait_for("db1: attached");
+    let log = run(home, &["log", "--vm", "web1", "--kind", "detached"]);
+    assert_eq!((log.code, &*log.stdout), (Some(0), ""), "the epoch of the other VM goes on");
+
+    configure(home, &["web1"], "[retenton]\nmax-age = '1d'\n");
+    hub.signal("HUP");
+    let ready = manager.until("READY=1");
+    assert!(ready.contains("hub.toml:1: unknown key \"retenton\""), "{ready}");
+    hub.wait_for("nothing was reloaded");
+    let status = run(home, &["status", "--json"]);
+    assert_eq!(status.stdout.lines().count(), 2, "both VMs are followed still: {status:?}");
+
+    configure(
+        home,
+        &["web1"],
+        "journal = '/elsewhere/journal.db'\nhttp = 'tcp:127.0.0.1:1'\n[retention]\nmax-age = '1d'\n",
+    );
+    hub.signal("HUP");
+    // What the environment names goes before the file, so nothing of that differs.
+    hub.wait_for("db1: left");
+    hub.wait_for("reloaded");
+    hub.signal("TERM");
+    assert!(manager.until("STOPPING=1").contains("\nEXTEND_TIMEOUT_USEC="));
+    assert_eq!(hub.end().code(), Some(0));
+}
+
+#[test]
+fn what_cannot_change_is_told() {
+    let home = directory();
+    let home = home.path();
+    let _vm = FakeQmp::start(home.join("web1.sock"));
+    configure(home, &["web1"], "findings = false");
+    let _manager = Manager::start(home);
+    let hub = serve(home);
+    hub.wait_for("web1: attached");
+    configure(home, &["web1"], "findings = true");
+    hub.signal("HUP");
+    hub.wait_for("`findings` differs, and stays as it is until the hub is restarted");
+    assert_eq!(hub.interrupt(), Some(0));
+}
+
+#[test]
+fn a_configuration_is_checked_without_starting_anything() {
+    let home = directory();
+    let home = home.path();
+    configure(home, &["web1"], "[retention]\nmax-age = '90d'\n");
+    let path = home.join("hub.toml");
+    let check = || run(home, &["serve", "--check-config", "--config", path.to_str().expect("text")]);
+    let Ran { code, stdout, stderr } = check();
+    assert_eq!((code, &*stderr), (Some(0), ""));
+    assert!(stdout.starts_with("the configuration is good\n"), "{stdout}");
+    assert!(stdout.contains("  keeps     records of the last 90 d\n"), "{stdout}");
+    assert!(!home.join("journal.db").exists() && !home.join("hub.sock").exists(), "nothing was made");
+
+    std::fs::write(&path, "jurnal = 1\n[retention]\nmax-age = 'long'\n[[vm]]\nname = 'a b'\n")
+        .expect("writes");
+    let Ran { code, stdout, stderr } = check();
+    assert_eq!((code, &*stdout), (Some(2), ""));
+    let shown: Vec<_> =
+        stderr.lines().filter_map(|line| line.split_once("hub.toml:")).map(|(_, rest)| rest).collect();
+    assert_eq!(shown.len(), 3, "{stderr}");
+    assert!(
+        shown[0].starts_with("1: unknown key \"jurnal\"")
+            && shown[1].starts_with("3: ")
+            && shown[2].starts_with("5: ")
+    );
+
+    configure(home, &["web1"], "");
+    std::fs::write(home.join("web1.sock"), "no socket").expect("writes");
+    let Ran { code, stderr, .. } = check();
+    let place = home.join("web1.sock").display().to_string();
+    assert_eq!((code, stderr), (Some(0), format!("warning: web1: {place} is no socket\n")));
+}

@@ -1,0 +1,89 @@
+//! Who may do what with a file: the part of a refusal that says what to do.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::process::{getegid, geteuid};
+
+/// The user as whom this process runs, such as `user qmp-events (994)`.
+pub(crate) fn this_user() -> String {
+    named("user", geteuid().as_raw(), "/etc/passwd")
+}
+
+/// Why nothing can be put into `directory`, and what to do.
+pub(crate) fn not_writable(directory: &Path) -> String {
+    let who = this_user();
+    format!(
+        "{} ({}) cannot be written by {who}; make it writable, or choose another",
+        directory.display(),
+        owned(directory)
+    )
+}
+
+/// Why the socket at `path` refuses, of which `place` is what refuses (itself, or a directory above), and what to do.
+pub(crate) fn refused(path: &Path, place: &Path) -> String {
+    let who = this_user();
+    let group = std::fs::metadata(place).ok().map(|found| named("group", found.gid(), "/etc/group"));
+    let join = match group {
+        Some(group) if has_group_rights(place) => format!("add this user to {group}, "),
+        _ => String::new(),
+    };
+    let at = if path == place { String::new() } else { format!(" in {}", place.display()) };
+    format!(
+        "no permission for {}{at} ({}): the hub runs as {who}; {join}give it access with setfacl, or run the hub as the \
+         socket's owner",
+        path.display(),
+        owned(place)
+    )
+}
+
+/// Owner and mode: `owned by user root (0) and group kvm (104), mode 0660`.
+fn owned(path: &Path) -> String {
+    match std::fs::metadata(path) {
+        Ok(found) => {
+            let (user, group) =
+                (named("user", found.uid(), "/etc/passwd"), named("group", found.gid(), "/etc/group"));
+            format!("owned by {user} and {group}, mode {:04o}", found.mode() & 0o7777)
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Whether membership in the file's group would help: it may write, and this process is not in it.
+fn has_group_rights(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|found| found.mode() & 0o020 != 0 && found.gid() != getegid().as_raw() && found.gid() != 0)
+}
+
+/// `user root (0)`. Only what the files of this host say: a name that another service knows is shown as its number.
+fn named(what: &str, id: u32, file: &str) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    match name_of(id, &text) {
+        Some(name) => format!("{what} {name} ({id})"),
+        None => format!("{what} {id}"),
+    }
+}
+
+/// The name in the first column of the line whose third is `id`.
+fn name_of(id: u32, text: &str) -> Option<&str> {
+    text.lines().find_map(|line| {
+        let mut columns = line.split(':');
+        let name = columns.next()?;
+        (columns.nth(1)?.parse() == Ok(id)).then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_files() {
+        let text =
+            "root:x:0:\nkvm:x:104:alice,bob\nbroken\n:x:y:\nlibvirt-qemu:x:64055:64055::/:/bin/false\n";
+        let cases = [(0, Some("root")), (104, Some("kvm")), (64_055, Some("libvirt-qemu")), (5, None)];
+        for (id, expected) in cases {
+            assert_eq!(name_of(id, text), expected, "{id}");
+        }
+    }
+}

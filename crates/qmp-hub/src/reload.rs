@@ -1,0 +1,209 @@
+//! A running hub takes another configuration: what differs is changed, and everything else stays as it is.
+//!
+//! A VM that is the same in both keeps its connection and its epoch. One whose address or relays differ is left and
+//! followed anew. VMs that discovery found, or the program added, are not of the configuration, and stay.
+
+use std::collections::HashMap;
+
+use qmp_client::Address;
+
+use crate::fleet::{FleetError, Member};
+use crate::relay::RelayConfig;
+use crate::{Hub, HubConfig, Origin, VmName};
+
+/// What a reload did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// VMs that are followed from here on.
+    pub added: Vec<VmName>,
+    /// VMs that were left.
+    pub removed: Vec<VmName>,
+    /// VMs that were left, and are followed anew with what differs.
+    pub changed: Vec<VmName>,
+    /// What could not be done, and why.
+    pub refused: Vec<(VmName, FleetError)>,
+    /// Keys of the configuration that differ and stay as they were until the hub is restarted.
+    pub unchangeable: Vec<&'static str>,
+    /// Whether records are kept for another time.
+    pub retention: bool,
+}
+
+/// What does not change while the hub runs, as it was at the start.
+#[derive(Debug)]
+pub(crate) struct Fixed {
+    journal: std::path::PathBuf,
+    /// Only to be compared.
+    http: String,
+    findings: bool,
+}
+
+/// What is to be done with the VMs.
+#[derive(Debug, Default)]
+struct Differences {
+    leave: Vec<(VmName, &'static str)>,
+    follow: Vec<(VmName, Address, Vec<RelayConfig>, Origin)>,
+}
+
+impl Fixed {
+    pub(crate) fn of(config: &HubConfig) -> Self {
+        let http = format!("{:?}", config.http);
+        Self { journal: config.journal.clone(), http, findings: config.findings }
+    }
+
+    fn differences(&self, wanted: &Self) -> Vec<&'static str> {
+        let keys = [
+            ("journal", self.journal != wanted.journal),
+            ("http", self.http != wanted.http),
+            ("findings", self.findings != wanted.findings),
+        ];
+        keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    }
+}
+
+impl Hub {
+    /// Takes another configuration. What cannot be done is told, and everything else is done all the same.
+    pub async fn reload(&self, config: HubConfig) -> Reloaded {
+        let fleet = self.fleet();
+        let mut done =
+            Reloaded { unchangeable: self.fixed().differences(&Fixed::of(&config)), ..Reloaded::default() };
+        done.retention = self.journal().retention() != config.journal_options.retention;
+        if done.retention {
+            self.journal().retain(config.journal_options.retention);
+        }
+        let differences = differences(&fleet.list(), config);
+        for (name, why) in differences.leave {
+            match fleet.remove(name.as_str(), &format!("the configuration was reloaded: {why}")).await {
+                Ok(()) => done.removed.push(name),
+                Err(error) => done.refused.push((name, error)),
+            }
+        }
+        for (name, address, relays, origin) in differences.follow {
+            if let Err(error) = fleet.add(name.clone(), address, relays, origin).await {
+                done.refused.push((name, error));
+                continue;
+            }
+            match done.removed.iter().position(|removed| *removed == name) {
+                Some(index) => done.changed.push(done.removed.remove(index)),
+                None => done.added.push(name),
+            }
+        }
+        done
+    }
+}
+
+impl Reloaded {
+    /// Whether nothing differed.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        let vms = [&self.added, &self.removed, &self.changed];
+        vms.iter().all(|vms| vms.is_empty())
+            && self.refused.is_empty()
+            && self.unchangeable.is_empty()
+            && !self.retention
+    }
+}
+
+fn differences(now: &[Member], config: HubConfig) -> Differences {
+    let mut relays: HashMap<VmName, Vec<RelayConfig>> = HashMap::new();
+    for (name, relay) in config.relays {
+        relays.entry(name).or_default().push(relay);
+    }
+    let mut wanted: HashMap<VmName, (Address, Vec<RelayConfig>)> = HashMap::new();
+    let mut order = Vec::with_capacity(config.attach.len());
+    for (name, address) in config.attach {
+        let relays = relays.remove(&name).unwrap_or_default();
+        order.push(name.clone());
+        wanted.insert(name, (address, relays));
+    }
+    let mut differences = Differences::default();
+    for member in now {
+        if !matches!(member.origin, Origin::Configuration | Origin::CommandLine) {
+            continue;
+        }
+        let why = match wanted.get(&member.name) {
+            None => "the VM is not in it any more",
+            Some((address, _)) if *address != member.address => "the VM has another address",
+            Some((_, relays)) if *relays != member.relays => "the VM has other relays",
+            Some(_) => {
+                wanted.remove(&member.name);
+                continue;
+            }
+        };
+        differences.leave.push((member.name.clone(), why));
+    }
+    for name in order {
+        if let Some((address, relays)) = wanted.remove(&name) {
+            let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
+            // The program's own stay, and would be told that their name is taken.
+            if origin != Origin::Program || !now.iter().any(|member| member.name == name) {
+                differences.follow.push((name, address, relays, origin));
+            }
+        }
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `name=address` or `name=address+relay`; a name in brackets was discovered.
+    fn member(text: &str) -> Member {
+        let (name, rest) = text.split_once('=').expect("name=address");
+        let (address, relay) =
+            rest.split_once('+').map_or((rest, None), |(address, relay)| (address, Some(relay)));
+        let discovered = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        Member {
+            name: discovered.unwrap_or(name).parse().expect("a name"),
+            address: address.parse().expect("an address"),
+            origin: discovered.map_or(Origin::Configuration, |_| Origin::Discovered("rule 1".into())),
+            relays: relay.map(RelayConfig::new).into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn only_what_differs_is_touched() {
+        //  followed                     wanted                          what is done
+        let cases: [(&[&str], &[&str], &str); 8] = [
+            (&["a=/a", "b=/b"], &["a=/a", "b=/b"], ""),
+            (&["a=/a", "b=/b"], &["b=/b", "a=/a"], ""),
+            (&["a=/a"], &["a=/a", "b=/b", "c=/c"], "+b +c"),
+            (&["a=/a", "b=/b"], &["b=/b"], "-a (the VM is not in it any more)"),
+            (&["a=/a"], &["a=/z"], "-a (the VM has another address) +a"),
+            (&["a=/a"], &["a=/a+/r"], "-a (the VM has other relays) +a"),
+            (&["a=/a+/r"], &["a=/a+/r"], ""),
+            (&["[a]=/a", "b=/b"], &["b=/b"], ""),
+        ];
+        for (now, wanted, expected) in cases {
+            assert_eq!(done(now, wanted), expected, "{now:?} {wanted:?}");
+        }
+    }
+
+    fn done(now: &[&str], wanted: &[&str]) -> String {
+        let now: Vec<Member> = now.iter().map(|text| member(text)).collect();
+        let mut config = HubConfig::new("/j.db");
+        for Member { name, address, origin, relays, .. } in wanted.iter().map(|text| member(text)) {
+            config.origins.insert(name.clone(), origin);
+            config.relays.extend(relays.into_iter().map(|relay| (name.clone(), relay)));
+            config.attach.push((name, address));
+        }
+        let found = differences(&now, config);
+        let leave = found.leave.iter().map(|(name, why)| format!("-{name} ({why})"));
+        let follow = found.follow.iter().map(|(name, ..)| format!("+{name}"));
+        leave.chain(follow).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_cannot_change_is_named() {
+        let fixed = |change: fn(&mut HubConfig)| {
+            let mut config = HubConfig::new("/j.db");
+            change(&mut config);
+            Fixed::of(&HubConfig::new("/j.db")).differences(&Fixed::of(&config))
+        };
+        assert_eq!(fixed(|_| {}), [""; 0]);
+        assert_eq!(fixed(|config| config.journal = "/k.db".into()), ["journal"]);
+        assert_eq!(fixed(|config| config.findings = false), ["findings"]);
+        assert_eq!(fixed(|config| config.http.push("/h.sock".parse().expect("an address"))), ["http"]);
+    }
+}
