@@ -12,7 +12,7 @@ use support::{FakeQmp, Ran, Running, directory, qmp, run, wait_for};
 const LOOK: &str = "look-look-look-look-look-look-look";
 const ANY: &str = "any.any.any.any.any.any.any.any.any";
 
-/// A hub at a port of this host, with a certificate for `localhost` that was good until that year.
+/// A hub at a port of this host, with a certificate for `localhost`.
 struct Guarded {
     home: tempfile::TempDir,
     address: String,
@@ -21,10 +21,15 @@ struct Guarded {
 }
 
 impl Guarded {
+    /// The certificate is good until that year.
     fn start(until_year: i32) -> Self {
+        Self::start_with(|home| certificate(home, until_year))
+    }
+
+    fn start_with(certificate: impl FnOnce(&Path)) -> Self {
         let home = directory();
         let path = |name: &str| home.path().join(name).display().to_string();
-        certificate(home.path(), until_year);
+        certificate(home.path());
         write(home.path(), "tokens", &format!("look {LOOK}\nadmin {ANY} operate\n"));
         write(home.path(), "token", &format!("{LOOK}\n"));
         let vm = FakeQmp::start(home.path().join("web1.sock"));
@@ -62,6 +67,17 @@ fn certificate(home: &Path, until_year: i32) {
     (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until_year, 1, 1));
     let key = KeyPair::generate().expect("a key");
     write(home, "hub.pem", &params.signed_by(&key, &authority).expect("a certificate").pem());
+    write(home, "hub.key", &key.serialize_pem());
+}
+
+/// One that signs itself, to be trusted by itself.
+fn self_signed(home: &Path, is_ca: IsCa) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    params.is_ca = is_ca;
+    let certificate = params.self_signed(&key).expect("a certificate").pem();
+    write(home, "hub.pem", &certificate);
+    write(home, "ca.pem", &certificate);
     write(home, "hub.key", &key.serialize_pem());
 }
 
@@ -167,6 +183,29 @@ fn a_certificate_that_has_expired_is_told() {
         world.address
     );
     assert_eq!((ran.code, ran.stderr), (Some(1), said));
+}
+
+#[test]
+fn a_certificate_may_sign_itself_if_it_is_none_of_an_authority() {
+    let said = "its certificate is one of an authority, which is for signing others\nhint: one that signs itself needs CA:FALSE";
+    let cases = [(IsCa::ExplicitNoCa, None), (IsCa::Ca(BasicConstraints::Unconstrained), Some(said))];
+    for (is_ca, refused) in cases {
+        let world = Guarded::start_with(|home| self_signed(home, is_ca));
+        let ca = world.home.path().join("ca.pem").display().to_string();
+        let ran = world.ask(&world.address, Some(LOOK), &["status", "--hub-ca", &ca]);
+        assert_eq!(ran.code, Some(i32::from(refused.is_some())), "{ran:?}");
+        assert!(ran.stderr.contains(refused.unwrap_or_default()), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_demo_passes_no_door_over() {
+    let home = directory();
+    write(home.path(), "tokens", "me short\n");
+    let tokens = home.path().join("tokens").display().to_string();
+    let ran = run(home.path(), &["serve", "--demo=1", "--http", "tcp:127.0.0.1:0", "--token-file", &tokens]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.starts_with("qmp: cannot serve at tcp:127.0.0.1:0: "), "{ran:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use qmp_client::Address;
 use qmp_hub::journal::{Journal, Query};
-use qmp_hub::{HttpDoor, Hub, HubConfig, HubError, VmName};
+use qmp_hub::{HttpDoor, Hub, HubConfig, HubError, ListenError, VmName};
 use qmp_machine::MachineConfig;
 use qmp_machine::script::{Emulation, EmulationConfig, ready};
 use qmp_wire::Offset;
@@ -98,7 +98,8 @@ impl Demo {
     /// Starts the hub; where another one serves already, or none may, at an address of its own.
     pub async fn start_hub(&self, config: HubConfig) -> Result<Hub, HubError> {
         match Hub::start(config.clone()).await {
-            Err(HubError::Listen(_)) => {
+            // Not where it is said who may come in: that is not to be passed over.
+            Err(HubError::Listen(error)) if !matches!(error, ListenError::Keys { .. }) => {
                 let http = HttpDoor::unix(self.directory.path().join("hub.sock"));
                 Hub::start(HubConfig { http: vec![http], ..config }).await
             }
