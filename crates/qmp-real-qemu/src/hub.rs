@@ -1,26 +1,30 @@
-//! The hub, in this process, and its journal.
+//! The hub, in this process or as the program, and its journal.
 
-use std::collections::VecDeque;
+mod here;
+mod program;
+
 use std::path::Path;
 
-use qmp_hub::journal::{Cursor, Query};
-use qmp_hub::{Hub, HubConfig};
-use qmp_wire::{Body, Offset, Record};
-use tokio::runtime::Runtime;
+use qmp_wire::{Body, Record};
 
 use crate::expected::Words;
-use crate::{PATIENCE, judge};
+use crate::judge;
+use here::Here;
+use program::Program;
 
 /// What the VM is called in the journal.
 const VM: &str = "vm1";
 
 /// A hub that follows one monitor, and what its journal has shown so far.
 pub(crate) struct Watching {
-    runtime: Runtime,
     hub: Hub,
-    cursor: Cursor,
-    ready: VecDeque<Record<'static>>,
-    pub(crate) seen: Vec<Record<'static>>,
+    seen: Vec<Record<'static>>,
+}
+
+/// Which one.
+enum Hub {
+    Here(Box<Here>),
+    Program(Program),
 }
 
 /// The events that a hub has in its journal of a monitor that it follows to its end, as they were sent.
@@ -34,15 +38,11 @@ pub fn events_in_the_journal(socket: &Path, journal: &Path) -> Vec<String> {
 impl Watching {
     /// Starts a hub and waits until it has attached itself.
     pub(crate) fn start(socket: &Path, journal: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let mut config = HubConfig::new(journal);
-        let address = format!("unix:{}", socket.display());
-        config.attach.push((VM.parse().expect("a name"), address.parse().expect("an address")));
-        config.findings = true;
-        let hub = runtime.block_on(Hub::start(config)).expect("the hub starts");
-        let cursor = hub.journal().reader().cursor(Query::default(), Offset(0));
-        let mut watching = Self { runtime, hub, cursor, ready: VecDeque::new(), seen: Vec::new() };
+        let hub = match std::env::var_os("QMP_PROGRAM") {
+            Some(qmp) => Hub::Program(Program::start(&qmp, socket, journal)),
+            None => Hub::Here(Box::new(Here::start(socket, journal))),
+        };
+        let mut watching = Self { hub, seen: Vec::new() };
         watching.until("attached", |record| matches!(record.body, Body::Attached { .. }));
         watching
     }
@@ -65,7 +65,11 @@ impl Watching {
     /// Reads up to a record that is wanted.
     pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&Record<'_>) -> bool) {
         loop {
-            let Some(record) = self.next() else {
+            let next = match &mut self.hub {
+                Hub::Here(hub) => hub.next(),
+                Hub::Program(hub) => hub.next(),
+            };
+            let Some(record) = next else {
                 let told: Vec<String> = self.seen.iter().map(|record| short(&record.body)).collect();
                 panic!("the journal never had {what}:\n{}", told.join("\n"));
             };
@@ -77,30 +81,14 @@ impl Watching {
         }
     }
 
-    /// The next record; `None` if none comes in time.
-    fn next(&mut self) -> Option<Record<'static>> {
-        while self.ready.is_empty() {
-            self.ready.extend(self.cursor.next_batch(1_000).expect("the journal is readable"));
-            if self.ready.is_empty() {
-                let waiting = async { tokio::time::timeout(PATIENCE, self.cursor.wait()).await };
-                self.runtime.block_on(waiting).ok()?.expect("the journal goes on");
-            }
-        }
-        self.ready.pop_front()
-    }
-
     /// Stops the hub and returns everything that its journal has.
     pub(crate) fn stop(self) -> Vec<Record<'static>> {
-        let Self { runtime, hub, mut cursor, ready, mut seen } = self;
-        runtime.block_on(hub.stop()).expect("the hub stops");
-        seen.extend(ready);
-        loop {
-            let more = cursor.next_batch(1_000).expect("the journal is readable");
-            if more.is_empty() {
-                return seen;
-            }
-            seen.extend(more);
-        }
+        let Self { hub, mut seen } = self;
+        seen.extend(match hub {
+            Hub::Here(hub) => hub.stop(),
+            Hub::Program(hub) => hub.stop(),
+        });
+        seen
     }
 }
 

@@ -22,6 +22,8 @@
 //!
 //! - `QMP_QEMU` names another program than `qemu-system-x86_64`. Where it cannot be run, a scenario says so and passes;
 //!   with `CI` set that is a failure.
+//! - `QMP_PROGRAM` names the program `qmp`: then the hub is `qmp serve`, and its journal is read by `qmp log --follow`.
+//!   Without it, the hub runs within the test.
 //! - `QMP_CAPTURE_DIR` names a directory in which every scenario leaves what its raw monitor said, see [`Seen`].
 
 mod boot;

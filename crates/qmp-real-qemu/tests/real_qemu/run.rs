@@ -154,6 +154,7 @@ fn killed_without_a_word() {
     vm.cont();
     vm.signal("KILL");
     vm.ends();
-    vm.finds("why-ended cause=gone");
+    // `killed` where Linux tells how a process ended, and `gone` elsewhere.
+    vm.finds("why-ended run_state=gone");
     vm.end();
 }
