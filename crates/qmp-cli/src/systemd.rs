@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::RawFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -28,6 +29,40 @@ pub struct WatchdogVariables {
     pub usec: Option<OsString>,
     /// `WATCHDOG_PID`.
     pub pid: Option<OsString>,
+}
+
+/// What the environment says about sockets that were handed over.
+#[derive(Debug, Default)]
+pub struct ListenVariables {
+    /// `LISTEN_PID`.
+    pub pid: Option<OsString>,
+    /// `LISTEN_FDS`.
+    pub fds: Option<OsString>,
+}
+
+/// The first descriptor that is handed over. Source: sd_listen_fds(3).
+const LISTEN_FDS_START: RawFd = 3;
+
+/// Most sockets that are taken over: what a unit that means it has. The variable may say any number.
+const LISTEN_FDS_MAX: RawFd = 1_024;
+
+impl ListenVariables {
+    /// What the environment says.
+    pub fn of_environment() -> Self {
+        Self { pid: std::env::var_os("LISTEN_PID"), fds: std::env::var_os("LISTEN_FDS") }
+    }
+
+    /// The descriptors that are meant for this process.
+    pub fn numbers(&self, own_pid: u32) -> std::ops::Range<RawFd> {
+        let is_meant = number(self.pid.as_ref()) == Some(own_pid.into());
+        let count =
+            number(self.fds.as_ref()).filter(|_| is_meant).and_then(|count| RawFd::try_from(count).ok());
+        LISTEN_FDS_START..LISTEN_FDS_START + count.unwrap_or(0).min(LISTEN_FDS_MAX)
+    }
+}
+
+fn number(value: Option<&OsString>) -> Option<u64> {
+    value?.to_str()?.parse().ok()
 }
 
 impl Notify {
@@ -114,9 +149,8 @@ impl WatchdogVariables {
 
     /// How often to show that this process lives, which is half of what systemd waits; `None` if nobody waits for it.
     pub fn interval(&self, own_pid: u32) -> Option<Duration> {
-        let read = |value: &OsString| value.to_str()?.parse::<u64>().ok();
-        let usec = self.usec.as_ref().and_then(read).filter(|usec| *usec > 0)?;
-        let is_meant = self.pid.as_ref().is_none_or(|pid| read(pid) == Some(own_pid.into()));
+        let usec = number(self.usec.as_ref()).filter(|usec| *usec > 0)?;
+        let is_meant = self.pid.is_none() || number(self.pid.as_ref()) == Some(own_pid.into());
         is_meant.then(|| Duration::from_micros(usec) / 2)
     }
 }
@@ -157,6 +191,23 @@ mod tests {
             let reloading = told(&|notify| notify.reloading());
             let usec = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
             assert!(usec.parse::<u64>().unwrap() > 0);
+        }
+    }
+
+    #[test]
+    fn descriptors_are_those_that_are_meant() {
+        let cases = [
+            (None, None, 3..3),
+            (Some("7"), Some("2"), 3..5),
+            (Some("8"), Some("2"), 3..3),
+            (None, Some("2"), 3..3),
+            (Some("7"), Some("-1"), 3..3),
+            (Some("7"), Some("99999999999"), 3..3),
+            (Some("7"), Some("2147483647"), 3..1_027),
+        ];
+        for (pid, fds, expected) in cases {
+            let variables = ListenVariables { pid: pid.map(Into::into), fds: fds.map(Into::into) };
+            assert_eq!(variables.numbers(7), expected, "{pid:?} {fds:?}");
         }
     }
 

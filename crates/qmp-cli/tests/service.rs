@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use support::{FakeQmp, Ran, Running, directory, lines, qmp, run};
+use support::{FakeQmp, Ran, Running, directory, is_installed, lines, qmp, run};
 
 /// A service manager as far as its service sees it.
 struct Manager(UnixDatagram);
@@ -146,4 +146,45 @@ fn a_configuration_is_checked_without_starting_anything() {
     let Ran { code, stderr, .. } = check();
     let place = home.join("web1.sock").display().to_string();
     assert_eq!((code, stderr), (Some(0), format!("warning: web1: {place} is no socket\n")));
+}
+
+/// systemd's own tool hands sockets over: one that the configuration serves at, and one that it does not know.
+#[test]
+fn sockets_are_taken_over() {
+    let home = directory();
+    let home = home.path();
+    if !is_installed("systemd-socket-activate") {
+        return;
+    }
+    let _vm = FakeQmp::start(home.join("web1.sock"));
+    let (known, unknown) = (home.join("hub.sock"), home.join("other.sock"));
+    configure(home, &["web1"], "");
+    let mut activate = std::process::Command::new("systemd-socket-activate");
+    activate.arg("-l").arg(&known).arg("-l").arg(&unknown);
+    for variable in ["HOME", "QMP_HUB", "QMP_JOURNAL"] {
+        activate.arg("-E").arg(variable);
+    }
+    let config = home.join("hub.toml");
+    activate.arg(env!("CARGO_BIN_EXE_qmp")).args(["serve", "--config", config.to_str().expect("text")]);
+    activate
+        .env("HOME", home)
+        .env("QMP_HUB", support::hub_address(home))
+        .env("QMP_JOURNAL", home.join("journal.db"));
+    let mut child = activate.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the tool runs");
+    let (stdout, stderr) =
+        (lines(child.stdout.take().expect("output")), lines(child.stderr.take().expect("errors")));
+    let hub = Running::of(child, stdout, stderr);
+    hub.wait_for("Listening on");
+    // It starts the hub when somebody comes, who is then served.
+    let status = run(home, &["exec", "web1", "query-status", "--hub", &support::hub_address(home)]);
+    let refusal = hub.wait_for("systemd handed over a socket at");
+    assert!(
+        refusal.contains(&format!("unix:{}, where the configuration serves nothing", unknown.display())),
+        "{refusal}"
+    );
+    assert!(status.code == Some(0) || status.stderr.contains("web1"), "the hub itself answers: {status:?}");
+    hub.wait_for("web1: attached");
+    assert_eq!(run(home, &["exec", "web1", "query-status"]).code, Some(0));
+    assert_eq!(hub.interrupt(), Some(0));
+    assert!(known.exists(), "the socket is systemd's, for the next hub");
 }

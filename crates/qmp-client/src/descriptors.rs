@@ -7,5 +7,5 @@ mod exit_status;
 mod inherited;
 
 pub(crate) use exit_status::exit_status;
-pub use inherited::InheritedError;
 pub(crate) use inherited::{Family, Inherited, take};
+pub use inherited::{InheritedError, InheritedListener};

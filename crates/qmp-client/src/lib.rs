@@ -32,7 +32,7 @@ pub use address::{Address, AddressError};
 pub use commander::{Commander, ExecuteError, Passed, PendingReply};
 pub use connect_error::ConnectError;
 pub use connection::{ConnectConfig, Connection};
-pub use descriptors::InheritedError;
+pub use descriptors::{InheritedError, InheritedListener};
 pub use dial::{SOCKET_PATH_MAX_BYTES, connect_unix};
 pub use events::{Event, EventItem, Events};
 pub use follow::{EventBatch, Follow, FollowConfig, Followed, follow};

@@ -11,6 +11,7 @@ mod config;
 mod exit;
 pub mod findings;
 mod fleet;
+pub mod handed;
 mod http;
 mod hub;
 pub mod journal;

@@ -88,12 +88,14 @@ impl Serve {
         // Before the hub starts, so that a signal that comes early stops it cleanly, too.
         let mut stop = End::new()?;
         let service = Service::new()?;
+        Service::take_sockets();
         let journal = config.journal.clone();
         let vms = config.attach.clone();
         let hub = match &demo {
             Some(demo) => demo.start_hub(config).await?,
             None => Hub::start(config).await?,
         };
+        Service::refuse_sockets();
         if std::env::var_os("JOURNAL_STREAM").is_none() {
             let (http, relays) = (hub.http(), hub.relays());
             let start_up = StartUp { journal: &journal, http, vms: &vms, relays: &relays, is_demo: demo.is_some() };

@@ -293,3 +293,16 @@ pub fn other_server(path: &Path, speak: &'static str) -> Arc<UnixListener> {
     });
     listener
 }
+
+/// Whether a tool of systemd is here; without it the test says why it is left out, and fails where all are to run.
+pub fn is_installed(tool: &str) -> bool {
+    let found = std::process::Command::new(tool)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "{tool} is missing: install Debian's systemd");
+        eprintln!("left out: {tool} is not installed (Debian: systemd)");
+    }
+    found
+}

@@ -28,6 +28,9 @@ pub enum InheritedError {
     /// The socket is of a kind that carries no monitor.
     #[error("it is neither a unix nor a TCP stream socket")]
     NotAStream,
+    /// A socket was handed over at which nobody can connect.
+    #[error("it is connected, and does not listen")]
+    Connected,
     /// `,server=on` was asked of a connected socket.
     #[error("it is not a listening socket: leave out ,server=on")]
     NotListening,
@@ -70,6 +73,31 @@ pub(crate) fn take(number: RawFd) -> Result<Inherited, InheritedError> {
     // here on it is close-on-exec, so it cannot be taken again.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     Ok(Inherited { socket, family, listening })
+}
+
+/// A socket that was handed over while it listens.
+#[derive(Debug)]
+pub enum InheritedListener {
+    /// At a path, or an abstract name.
+    Unix(std::os::unix::net::UnixListener),
+    /// At a port.
+    Tcp(std::net::TcpListener),
+}
+
+impl InheritedListener {
+    /// Takes the listening socket with this number out of the process's inheritance.
+    ///
+    /// # Errors
+    ///
+    /// Any [`InheritedError`] but `NotListening`.
+    pub fn take(number: RawFd) -> Result<Self, InheritedError> {
+        let Inherited { socket, family, listening } = take(number)?;
+        match (listening, family) {
+            (false, _) => Err(InheritedError::Connected),
+            (true, Family::Unix) => Ok(Self::Unix(socket.into())),
+            (true, Family::Tcp) => Ok(Self::Tcp(socket.into())),
+        }
+    }
 }
 
 fn kind(descriptor: BorrowedFd<'_>) -> Result<(Family, bool), InheritedError> {

@@ -7,6 +7,7 @@
 
 use std::fs::{DirBuilder, Permissions};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::{HttpAddress, HttpDoor};
+use crate::handed;
 use crate::http::door::{KeyFileError, Keys};
 
 /// A door at which somebody listens.
@@ -39,7 +41,8 @@ pub(super) enum Socket {
 pub(crate) struct SocketFile {
     path: PathBuf,
     inode: u64,
-    _lock: OwnedFd,
+    /// `None` for one that was handed over: it stays where it is, for the next hub.
+    lock: Option<OwnedFd>,
 }
 
 /// Errors of listening for HTTP.
@@ -100,7 +103,7 @@ pub(crate) async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
             let (listener, file) = listen_unix(path, 0o600).await?;
             Socket::Unix { listener, _file: file }
         }
-        HttpAddress::Tcp(port) => match TcpListener::bind(port).await {
+        HttpAddress::Tcp(port) => match bind_tcp(*port).await {
             Ok(listener) => Socket::Tcp(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 return Err(ListenError::Taken { address: address.clone() });
@@ -124,8 +127,20 @@ impl Listening {
     }
 }
 
-/// Listens at a socket of that mode.
+/// Takes the socket that was handed over, or makes one.
+async fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    match handed::tcp(address) {
+        Some(listener) => listener,
+        None => TcpListener::bind(address).await,
+    }
+}
+
+/// Listens at a socket of that mode; one that was handed over keeps its own.
 pub(crate) async fn listen_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), ListenError> {
+    if let Some(listener) = handed::unix(path) {
+        let bind_failed = |error| ListenError::Bind { address: HttpAddress::Unix(path.into()), error };
+        return Ok((listener.map_err(bind_failed)?, SocketFile { path: path.into(), inode: 0, lock: None }));
+    }
     let name = path.file_name().ok_or_else(|| ListenError::NoFileName { path: path.into() })?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -149,7 +164,7 @@ pub(crate) async fn listen_unix(path: &Path, mode: u32) -> Result<(UnixListener,
     let bind_failed = |error| ListenError::Bind { address: HttpAddress::Unix(path.into()), error };
     let fresh = FreshDirectory::new(&by_descriptor(&directory)).map_err(in_directory)?;
     let (listener, inode) = bind_and_rename(&fresh, &through(name), mode).map_err(bind_failed)?;
-    Ok((listener, SocketFile { path: path.into(), inode, _lock: lock }))
+    Ok((listener, SocketFile { path: path.into(), inode, lock: Some(lock) }))
 }
 
 fn bind_and_rename(fresh: &FreshDirectory, target: &Path, mode: u32) -> io::Result<(UnixListener, u64)> {
@@ -228,7 +243,8 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         // Another program may have put its own socket there; that one stays. Failing is harmless: a dead socket
         // is replaced by the next hub.
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+        let is_ours = self.lock.is_some();
+        if is_ours && std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             let _ = std::fs::remove_file(&self.path);
         }
     }

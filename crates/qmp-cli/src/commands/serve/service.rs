@@ -7,13 +7,15 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use qmp_client::InheritedListener;
+use qmp_hub::handed;
 use qmp_hub::journal::Health;
 use qmp_hub::{Hub, HubConfig, Reloaded, STOP_COMMIT_MAX, STOP_HTTP_MAX};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::exit::Failure;
-use crate::systemd::{Notify, WatchdogVariables};
+use crate::systemd::{ListenVariables, Notify, WatchdogVariables};
 
 /// How often the line of `systemctl status` is looked at.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
@@ -40,6 +42,26 @@ impl Service {
             .map_err(|error| Failure::failed(format_args!("cannot take signals: {error}")))?;
         let watchdog = WatchdogVariables::of_environment().interval(std::process::id());
         Ok(Self { notify: Notify::of_environment(), hangup, watchdog, trouble: None, told: String::new() })
+    }
+
+    /// Takes the sockets over that systemd made.
+    pub fn take_sockets() {
+        for number in ListenVariables::of_environment().numbers(std::process::id()) {
+            match InheritedListener::take(number) {
+                Ok(listener) => handed::hand(listener),
+                Err(error) => tracing::error!("descriptor {number}, which systemd handed over, is left alone: {error}"),
+            }
+        }
+    }
+
+    /// Closes those that the configuration does not want.
+    pub fn refuse_sockets() {
+        for place in handed::close_unused() {
+            tracing::error!(
+                "systemd handed over a socket at {place}, where the configuration serves nothing: it is closed; add it \
+                 to `http` or as a relay, or take it out of the .socket unit"
+            );
+        }
     }
 
     /// Says that the hub serves, and then reloads when it is told to and shows signs of life, for ever; until its

@@ -1,0 +1,84 @@
+//! Sockets that were handed to this process, such as by systemd: they listen already, and take the place of one that
+//! the configuration wants at the same address.
+//!
+//! So what is asked of who comes there is what the configuration says of that address, and a socket that it does not
+//! name serves nobody. The list belongs to the process, as the descriptors do.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use qmp_client::InheritedListener;
+use tokio::net::{TcpListener, UnixListener};
+
+static HANDED: Mutex<Vec<InheritedListener>> = Mutex::new(Vec::new());
+
+/// Puts a socket at the hub's disposal. To be called before the hub is started.
+pub fn hand(listener: InheritedListener) {
+    handed().push(listener);
+}
+
+/// Closes what nobody took, and says where those sockets listened.
+pub fn close_unused() -> Vec<String> {
+    handed().drain(..).map(|listener| place(&listener)).collect()
+}
+
+/// The one that listens at this path.
+pub(crate) fn unix(path: &Path) -> Option<std::io::Result<UnixListener>> {
+    let same = |other: &Path| {
+        other == path
+            || std::fs::canonicalize(other)
+                .ok()
+                .is_some_and(|other| std::fs::canonicalize(path).is_ok_and(|path| path == other))
+    };
+    let is_it = |listener: &InheritedListener| match listener {
+        InheritedListener::Unix(listener) => {
+            listener.local_addr().is_ok_and(|address| address.as_pathname().is_some_and(same))
+        }
+        InheritedListener::Tcp(_) => false,
+    };
+    match take(is_it)? {
+        InheritedListener::Unix(listener) => {
+            Some(listener.set_nonblocking(true).and_then(|()| UnixListener::from_std(listener)))
+        }
+        InheritedListener::Tcp(_) => None,
+    }
+}
+
+/// The one that listens at this address and port.
+pub(crate) fn tcp(address: SocketAddr) -> Option<std::io::Result<TcpListener>> {
+    let is_it = |listener: &InheritedListener| match listener {
+        InheritedListener::Tcp(listener) => listener.local_addr().is_ok_and(|found| found == address),
+        InheritedListener::Unix(_) => false,
+    };
+    match take(is_it)? {
+        InheritedListener::Tcp(listener) => {
+            Some(listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)))
+        }
+        InheritedListener::Unix(_) => None,
+    }
+}
+
+fn take(is_it: impl Fn(&InheritedListener) -> bool) -> Option<InheritedListener> {
+    let mut handed = handed();
+    let index = handed.iter().position(is_it)?;
+    Some(handed.remove(index))
+}
+
+fn handed() -> MutexGuard<'static, Vec<InheritedListener>> {
+    HANDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn place(listener: &InheritedListener) -> String {
+    match listener {
+        InheritedListener::Unix(listener) => match listener.local_addr() {
+            Ok(address) => address
+                .as_pathname()
+                .map_or_else(|| format!("{address:?}"), |path| format!("unix:{}", path.display())),
+            Err(error) => error.to_string(),
+        },
+        InheritedListener::Tcp(listener) => {
+            listener.local_addr().map_or_else(|error| error.to_string(), |address| format!("tcp:{address}"))
+        }
+    }
+}
