@@ -15,6 +15,13 @@ pub(crate) const LOCAL_MAX_DELAY: Duration = Duration::from_secs(1);
 /// The longest delay for a host on the network, which other people pay for.
 pub(crate) const REMOTE_MAX_DELAY: Duration = Duration::from_secs(5);
 
+/// The shortest delay where somebody else holds the monitor.
+pub(crate) const TAKEN_FIRST_DELAY: Duration = Duration::from_secs(1);
+
+/// The longest delay where somebody else holds the monitor. Each attempt waits in the monitor's queue for a greeting,
+/// and a holder that reconnects in that moment finds itself behind it: so attempts are rare.
+pub(crate) const TAKEN_MAX_DELAY: Duration = Duration::from_secs(60);
+
 /// Delays of one VM. Holds no clock; its randomness comes from the seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
@@ -32,9 +39,14 @@ impl Backoff {
 
     /// Counts a failed attempt and says how long to wait before the next one.
     pub(crate) fn next_delay(&mut self) -> Duration {
+        self.next_delay_between(Duration::ZERO, self.max)
+    }
+
+    /// The same within other limits; what is cut off goes below the lower one, too.
+    pub(crate) fn next_delay_between(&mut self, min: Duration, max: Duration) -> Duration {
         let doublings = self.attempt.min(31);
         self.attempt = self.attempt.saturating_add(1);
-        let full = self.first.saturating_mul(1 << doublings).min(self.max);
+        let full = self.first.saturating_mul(1 << doublings).clamp(min, max);
         let cut = full / 4;
         let share = u32::try_from(self.next_random() >> 32).unwrap_or(u32::MAX);
         full - cut.mul_f64(f64::from(share) / f64::from(u32::MAX))
@@ -79,6 +91,18 @@ mod tests {
             backoff.reset();
             prop_assert!(backoff.next_delay() <= FIRST_DELAY);
         }
+    }
+
+    #[test]
+    fn a_taken_monitor_is_asked_ever_more_rarely() {
+        let mut backoff = Backoff::new(FIRST_DELAY, LOCAL_MAX_DELAY, 7);
+        let mut delay = || backoff.next_delay_between(TAKEN_FIRST_DELAY, TAKEN_MAX_DELAY);
+        assert!(delay() >= TAKEN_FIRST_DELAY * 3 / 4);
+        let last = (0..12).map(|_| delay()).last();
+        assert!(
+            last.is_some_and(|last| last >= TAKEN_MAX_DELAY * 3 / 4 && last <= TAKEN_MAX_DELAY),
+            "{last:?}"
+        );
     }
 
     #[test]

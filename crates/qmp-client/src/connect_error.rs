@@ -151,3 +151,12 @@ pub enum ConnectError {
         limit_bytes: usize,
     },
 }
+
+impl ConnectError {
+    /// Whether somebody else holds the monitor, as far as that can be told: it accepts and says nothing, or its queue is
+    /// full. A QEMU that is too busy to greet looks the same.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::NoGreeting { .. } | Self::Busy { .. })
+    }
+}

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, open};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
 
+use crate::caller::Caller;
 use crate::descriptors::{Family, Inherited, InheritedError, take};
 use crate::listen::Listener;
 use crate::socket::Socket;
@@ -25,11 +27,37 @@ pub const SOCKET_PATH_MAX_BYTES: usize = 107;
 pub(crate) struct Dialer {
     address: Arc<Address>,
     listener: Option<Listener>,
+    /// Connections that somebody else accepts, in place of any made here.
+    callers: Option<mpsc::Receiver<Box<Caller>>>,
+}
+
+/// What a dialler comes back with.
+#[derive(Debug)]
+pub(crate) enum Reached {
+    /// A socket on which nothing was said.
+    Socket(Socket),
+    /// A monitor in command mode.
+    Caller(Box<Caller>),
 }
 
 impl Dialer {
     pub(crate) fn new(address: Arc<Address>) -> Self {
-        Self { address, listener: None }
+        Self { address, listener: None, callers: None }
+    }
+
+    /// Takes connections that somebody else accepts at the address.
+    pub(crate) fn of_callers(address: Arc<Address>, callers: mpsc::Receiver<Box<Caller>>) -> Self {
+        Self { address, listener: None, callers: Some(callers) }
+    }
+
+    /// Makes the next connection, or waits for the next caller.
+    pub(crate) async fn reach(&mut self, config: &ConnectConfig) -> Result<Reached, ConnectError> {
+        let Some(callers) = &mut self.callers else { return self.dial(config).await.map(Reached::Socket) };
+        match callers.recv().await {
+            Some(caller) => Ok(Reached::Caller(caller)),
+            // Nobody accepts any more.
+            None => std::future::pending().await,
+        }
     }
 
     pub(crate) fn address(&self) -> Arc<Address> {

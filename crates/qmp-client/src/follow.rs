@@ -22,11 +22,12 @@ use qmp_wire::{DetachReason, RawEvent, Version};
 use tokio::time::Sleep;
 
 use crate::backoff::{Backoff, FIRST_DELAY, LOCAL_MAX_DELAY, REMOTE_MAX_DELAY};
+use crate::caller::Callers;
 use crate::commander::PendingReply;
-use crate::dial::Dialer;
+use crate::dial::{Dialer, Reached};
 use crate::mailbox::Mailbox;
-use crate::socket::Socket;
 use crate::{Address, Commander, ConnectConfig, ConnectError, Event, ExecuteError, Gone, Process};
+pub(crate) use live::{EVENT_OVERHEAD_BYTES, HELD_MAX_BYTES};
 use live::{Live, Next};
 
 /// How long the VM's state is waited for. QEMU answers in milliseconds unless another monitor's command keeps it busy.
@@ -75,8 +76,8 @@ enum State {
     Over,
 }
 
-/// The dialler comes back with the socket that it made, or with the reason why not.
-type Dialled = (Dialer, Result<Socket, ConnectError>);
+/// The dialler comes back with what it reached, or with the reason why not.
+type Dialled = (Dialer, Result<Reached, ConnectError>);
 
 enum Lent {
     Snapshot { text: Box<str>, version: Option<Version> },
@@ -144,20 +145,35 @@ pub fn follow(address: Address, config: FollowConfig) -> Follow {
     let backoff = Backoff::new(FIRST_DELAY, max_delay, RandomState::new().hash_one(&address));
     let address = Arc::new(address);
     let dialer = Dialer::new(Arc::clone(&address));
-    Follow {
-        address,
-        config: Arc::new(config),
-        mailbox: Arc::default(),
-        backoff,
-        state: State::Resting { dialer, until: None },
-        held: VecDeque::new(),
-        replies: VecDeque::new(),
-        lent: None,
-        lent_event: None,
-    }
+    Follow::new(address, config, backoff, dialer)
+}
+
+/// Follows a VM that dials in at `address`, where somebody else accepts and hands its connections over. An epoch begins
+/// with each.
+#[must_use]
+pub fn follow_callers(address: Address, config: FollowConfig) -> (Follow, Callers) {
+    let backoff = Backoff::new(FIRST_DELAY, LOCAL_MAX_DELAY, RandomState::new().hash_one(&address));
+    let address = Arc::new(address);
+    let (callers, receiver) = Callers::new();
+    let dialer = Dialer::of_callers(Arc::clone(&address), receiver);
+    (Follow::new(address, config, backoff, dialer), callers)
 }
 
 impl Follow {
+    fn new(address: Arc<Address>, config: FollowConfig, backoff: Backoff, dialer: Dialer) -> Self {
+        Self {
+            address,
+            config: Arc::new(config),
+            mailbox: Arc::default(),
+            backoff,
+            state: State::Resting { dialer, until: None },
+            held: VecDeque::new(),
+            replies: VecDeque::new(),
+            lent: None,
+            lent_event: None,
+        }
+    }
+
     /// Waits for the next thing that happens. Cancel safe.
     pub async fn next(&mut self) -> Followed<'_> {
         let step = poll_fn(|cx| self.poll_step(cx)).await;

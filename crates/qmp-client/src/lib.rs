@@ -12,6 +12,7 @@
 
 mod address;
 mod backoff;
+mod caller;
 mod commander;
 mod connect_error;
 mod connection;
@@ -29,13 +30,14 @@ mod snapshot;
 mod socket;
 
 pub use address::{Address, AddressError};
+pub use caller::{Caller, Callers, Stream};
 pub use commander::{Commander, ExecuteError, Passed, PendingReply};
 pub use connect_error::ConnectError;
 pub use connection::{ConnectConfig, Connection};
 pub use descriptors::{InheritedError, InheritedListener};
 pub use dial::{SOCKET_PATH_MAX_BYTES, connect_unix};
 pub use events::{Event, EventItem, Events};
-pub use follow::{EventBatch, Follow, FollowConfig, Followed, follow};
+pub use follow::{EventBatch, Follow, FollowConfig, Followed, follow, follow_callers};
 pub use gone::Gone;
 pub use mailbox::TakeReply;
 pub use monitor::{Monitor, connect, connect_with};

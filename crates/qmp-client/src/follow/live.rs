@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use qmp_wire::{Output, RawEvent};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::caller::Caller;
 use crate::commander::PendingReply;
 use crate::dial::Dialer;
 use crate::exchange::Exchange;
@@ -17,10 +18,10 @@ use crate::{Address, ConnectError, Connection, Event, Gone, Process};
 
 /// Most bytes of events that wait for the snapshot. A VM that says more meanwhile is attached with what is known of
 /// its state; one that says more before it is even in command mode is no QEMU.
-pub(super) const HELD_MAX_BYTES: usize = 4 << 20;
+pub(crate) const HELD_MAX_BYTES: usize = 4 << 20;
 
 /// What an event costs in memory beside its name and data, in bytes: its fields and two allocations.
-const EVENT_OVERHEAD_BYTES: usize = 112;
+pub(crate) const EVENT_OVERHEAD_BYTES: usize = 112;
 
 pub(super) struct Live {
     pub(super) dialer: Dialer,
@@ -69,6 +70,16 @@ impl Live {
             attaching: Some(Box::new(Attaching::new(timeout))),
             read_at: SystemTime::now(),
         }
+    }
+
+    /// Goes on with a caller, which is in command mode.
+    pub(super) fn with_caller(dialer: Dialer, caller: Caller, exchange: Exchange, timeout: Duration) -> Self {
+        let mut live = Self::new(dialer, caller.connection, exchange, timeout);
+        live.greeted = caller.greeted;
+        if let Some(attaching) = &mut live.attaching {
+            attaching.ask(&mut live.connection);
+        }
+        live
     }
 
     /// Begins the way to another epoch.

@@ -9,8 +9,9 @@ use tokio::time::sleep;
 
 use super::live::{Live, Next};
 use super::{Follow, Lent, State, Step};
+use crate::backoff::{TAKEN_FIRST_DELAY, TAKEN_MAX_DELAY};
 use crate::commander::PendingReply;
-use crate::dial::Dialer;
+use crate::dial::{Dialer, Reached};
 use crate::exchange::Exchange;
 use crate::{ConnectError, Connection, Event, ExecuteError, Gone};
 
@@ -37,13 +38,7 @@ impl Follow {
                     self.dial();
                 }
                 State::Dialling(dialling) => match ready!(dialling.as_mut().poll(cx)) {
-                    (dialer, Ok(socket)) => {
-                        let connection =
-                            Connection::new(socket, Arc::clone(&self.address), &self.config.connect);
-                        let exchange = Exchange::new(Arc::clone(&self.mailbox));
-                        let live = Live::new(dialer, connection, exchange, self.config.snapshot_timeout);
-                        self.state = State::Live(Box::new(live));
-                    }
+                    (dialer, Ok(reached)) => self.go_live(dialer, reached),
                     (dialer, Err(error)) => return Poll::Ready(self.fail(dialer, error)),
                 },
                 State::Live(live) if attaching => {
@@ -69,6 +64,23 @@ impl Follow {
         }
     }
 
+    fn go_live(&mut self, dialer: Dialer, reached: Reached) {
+        let exchange = Exchange::new(Arc::clone(&self.mailbox));
+        let timeout = self.config.snapshot_timeout;
+        let live = match reached {
+            Reached::Socket(socket) => {
+                let connection = Connection::new(socket, Arc::clone(&self.address), &self.config.connect);
+                Live::new(dialer, connection, exchange, timeout)
+            }
+            Reached::Caller(mut caller) => {
+                // They came before the VM is asked for its state, as those that a snapshot holds back.
+                self.held.extend(std::mem::take(&mut caller.events));
+                Live::with_caller(dialer, *caller, exchange, timeout)
+            }
+        };
+        self.state = State::Live(Box::new(live));
+    }
+
     /// What waits for the owner, in the order of the stream.
     fn waiting(&mut self) -> Option<Step> {
         if self.held.is_empty() { self.replies.pop_front().map(Step::Reply) } else { Some(Step::Events) }
@@ -78,8 +90,8 @@ impl Follow {
         if let State::Resting { mut dialer, .. } = std::mem::replace(&mut self.state, State::Over) {
             let config = Arc::clone(&self.config);
             self.state = State::Dialling(Box::pin(async move {
-                let socket = dialer.dial(&config.connect).await;
-                (dialer, socket)
+                let reached = dialer.reach(&config.connect).await;
+                (dialer, reached)
             }));
         }
     }
@@ -105,7 +117,11 @@ impl Follow {
     }
 
     fn fail(&mut self, dialer: Dialer, error: ConnectError) -> Step {
-        let delay = self.backoff.next_delay();
+        let delay = if error.is_taken() {
+            self.backoff.next_delay_between(TAKEN_FIRST_DELAY, TAKEN_MAX_DELAY)
+        } else {
+            self.backoff.next_delay()
+        };
         let retry_in = dialer.can_repeat().then_some(delay);
         if let Some(delay) = retry_in {
             self.state = State::Resting { dialer, until: Some(Box::pin(sleep(delay))) };
