@@ -26,9 +26,17 @@ pub const SOCKET_PATH_MAX_BYTES: usize = 107;
 #[derive(Debug)]
 pub(crate) struct Dialer {
     address: Arc<Address>,
-    listener: Option<Listener>,
-    /// Connections that somebody else accepts, in place of any made here.
-    callers: Option<mpsc::Receiver<Box<Caller>>>,
+    /// Boxed, because most dial.
+    waits: Option<Box<Waits>>,
+}
+
+/// Where connections come from that the QEMU makes.
+#[derive(Debug)]
+enum Waits {
+    /// They are accepted here.
+    Listener(Listener),
+    /// Somebody else accepts them.
+    Callers(mpsc::Receiver<Box<Caller>>),
 }
 
 /// What a dialler comes back with.
@@ -42,22 +50,24 @@ pub(crate) enum Reached {
 
 impl Dialer {
     pub(crate) fn new(address: Arc<Address>) -> Self {
-        Self { address, listener: None, callers: None }
+        Self { address, waits: None }
     }
 
     /// Takes connections that somebody else accepts at the address.
     pub(crate) fn of_callers(address: Arc<Address>, callers: mpsc::Receiver<Box<Caller>>) -> Self {
-        Self { address, listener: None, callers: Some(callers) }
+        Self { address, waits: Some(Box::new(Waits::Callers(callers))) }
     }
 
     /// Makes the next connection, or waits for the next caller.
     pub(crate) async fn reach(&mut self, config: &ConnectConfig) -> Result<Reached, ConnectError> {
-        let Some(callers) = &mut self.callers else { return self.dial(config).await.map(Reached::Socket) };
-        match callers.recv().await {
-            Some(caller) => Ok(Reached::Caller(caller)),
-            // Nobody accepts any more.
-            None => std::future::pending().await,
+        if let Some(Waits::Callers(callers)) = self.waits.as_deref_mut() {
+            return match callers.recv().await {
+                Some(caller) => Ok(Reached::Caller(caller)),
+                // Nobody accepts any more.
+                None => std::future::pending().await,
+            };
         }
+        self.dial(config).await.map(Reached::Socket)
     }
 
     pub(crate) fn address(&self) -> Arc<Address> {
@@ -66,17 +76,17 @@ impl Dialer {
 
     /// Makes the next connection.
     pub(crate) async fn dial(&mut self, config: &ConnectConfig) -> Result<Socket, ConnectError> {
-        if self.listener.is_none() {
+        if self.waits.is_none() {
             match &*self.address {
                 Address::Unix { path, listen: false } => return self.dial_unix(path).await,
                 Address::Tcp { host, port, listen: false } => {
                     return self.dial_tcp(host, *port, config).await;
                 }
                 Address::Unix { path, listen: true } => {
-                    self.listener = Some(Listener::bind_unix(path, &self.address).await?);
+                    self.listen(Listener::bind_unix(path, &self.address).await?);
                 }
                 Address::Tcp { host, port, listen: true } => {
-                    self.listener = Some(Listener::bind_tcp(host, *port, &self.address).await?);
+                    self.listen(Listener::bind_tcp(host, *port, &self.address).await?);
                 }
                 Address::Fd { number, listen } => {
                     let refused = |error| ConnectError::Inherited { number: *number, error };
@@ -89,19 +99,25 @@ impl Dialer {
                     }
                     let listener =
                         Listener::from_inherited(inherited).map_err(|error| self.unreachable(error))?;
-                    self.listener = Some(listener);
+                    self.listen(listener);
                 }
             }
         }
-        match &self.listener {
-            Some(listener) => listener.accept().await.map_err(|error| self.unreachable(error)),
-            None => unreachable!("whoever dials has returned, whoever listens has a listener"),
+        match self.waits.as_deref() {
+            Some(Waits::Listener(listener)) => {
+                listener.accept().await.map_err(|error| self.unreachable(error))
+            }
+            _ => unreachable!("whoever dials has returned, whoever listens has a listener"),
         }
     }
 
     /// Whether another connection can be made after this one ended or failed.
     pub(crate) fn can_repeat(&self) -> bool {
-        self.listener.is_some() || !matches!(*self.address, Address::Fd { .. })
+        self.waits.is_some() || !matches!(*self.address, Address::Fd { .. })
+    }
+
+    fn listen(&mut self, listener: Listener) {
+        self.waits = Some(Box::new(Waits::Listener(listener)));
     }
 
     async fn dial_unix(&self, path: &Path) -> Result<Socket, ConnectError> {

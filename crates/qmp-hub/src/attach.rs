@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use qmp_client::{EventBatch, Follow, Followed, PendingReply};
+use qmp_client::{ConnectError, EventBatch, Follow, Followed, PendingReply};
 use qmp_wire::{Body, DetachReason};
 use tokio::sync::oneshot;
 
@@ -107,11 +107,7 @@ impl Attachment {
                 }
             }
             Followed::Failed { error, attempt, retry_in } => {
-                let error = error.to_string();
-                self.vm.counts.attach_failures.add(1);
-                if self.vm.attempt_failed(&error) {
-                    tracing::warn!(vm = %self.vm.name, attempt, "cannot attach to {}: {error}", self.vm.name);
-                }
+                self.failed(error, attempt);
                 // A descriptor that was inherited cannot be connected a second time.
                 if retry_in.is_none() {
                     return ControlFlow::Break(());
@@ -119,6 +115,22 @@ impl Attachment {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    fn failed(&self, error: &ConnectError, attempt: u32) {
+        self.vm.counts.attach_failures.add(1);
+        let (name, now) = (&self.vm.name, clock::now());
+        if error.is_taken() {
+            let advice = self.vm.advice_if_taken();
+            if self.vm.taken(advice, now) {
+                tracing::warn!(vm = %name, "{name} is taken, and is tried again from time to time: {advice}");
+            }
+            return;
+        }
+        let error = error.to_string();
+        if self.vm.attempt_failed(&error, now) {
+            tracing::warn!(vm = %name, attempt, "cannot attach to {name}: {error}");
+        }
     }
 
     fn attached(&mut self, snapshot: &str) {

@@ -50,6 +50,7 @@ use qmp_client::Address;
 pub use file::ConfigFile;
 pub(crate) use file::nearest;
 
+use crate::discovery::{Discover, Source};
 use crate::journal::JournalOptions;
 use crate::relay::RelayConfig;
 use crate::{HttpDoor, Origin, VmName};
@@ -71,6 +72,8 @@ pub struct HubConfig {
     pub findings: bool,
     /// Sockets that the hub serves in place of those of the VMs.
     pub relays: Vec<(VmName, RelayConfig)>,
+    /// Where to look for other VMs.
+    pub discover: Vec<Discover>,
 }
 
 /// What the command line says, and what holds when neither it nor the file says anything.
@@ -78,6 +81,8 @@ pub struct HubConfig {
 pub struct CommandLine {
     /// VMs besides those of the file.
     pub attach: Vec<(VmName, Address)>,
+    /// Where to look for others, besides where the file says.
+    pub discover: Vec<Source>,
     /// Goes before the file's.
     pub journal: Option<PathBuf>,
     /// Goes before the file's, if it is not empty.
@@ -137,6 +142,7 @@ impl HubConfig {
             http: Vec::new(),
             findings: true,
             relays: Vec::new(),
+            discover: Vec::new(),
         }
     }
 
@@ -163,6 +169,13 @@ impl HubConfig {
         if !problems.is_empty() {
             return Err(ConfigError::Wrong(problems));
         }
+        let by_hand = command_line.discover.into_iter().map(Discover::new);
+        let mut discover: Vec<Discover> = file.discover.into_iter().chain(by_hand).collect();
+        if let Some(directory) = &command_line.relay {
+            discover
+                .iter_mut()
+                .for_each(|rule| rule.relays.push(RelayConfig::new(directory.join("{name}.qmp"))));
+        }
         let from_file = file.vms.iter().map(|vm| (vm.name.clone(), Origin::Configuration));
         let by_hand = attach.iter().map(|(name, _)| (name.clone(), Origin::CommandLine));
         let origins = from_file.chain(by_hand).collect();
@@ -175,6 +188,7 @@ impl HubConfig {
             http: http.unwrap_or_else(|| vec![command_line.default_http]),
             findings: file.findings.unwrap_or(true),
             relays,
+            discover,
         })
     }
 }
@@ -277,6 +291,7 @@ mod tests {
         let vm = |name: &&str| (name.parse().expect("a name"), "/vm".parse().expect("an address"));
         let command_line = CommandLine {
             attach: attach.iter().map(vm).collect(),
+            discover: Vec::new(),
             journal: journal.map(PathBuf::from),
             http: http.iter().map(|address| address.parse().expect("an address")).collect(),
             relay: None,

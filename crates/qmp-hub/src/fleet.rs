@@ -155,8 +155,19 @@ impl Fleet {
         relays: Vec<RelayConfig>,
         origin: Origin,
     ) -> Result<(), FleetError> {
-        let prepared = self.prepare(name, address, relays, origin).await?;
-        prepared.launch()
+        let follow = Box::new(qmp_client::follow(address, FollowConfig::default()));
+        self.add_followed(name, follow, relays, origin).await
+    }
+
+    /// The same for a VM that is followed in a way of its own.
+    pub(crate) async fn add_followed(
+        &self,
+        name: VmName,
+        follow: Box<Follow>,
+        relays: Vec<RelayConfig>,
+        origin: Origin,
+    ) -> Result<(), FleetError> {
+        self.prepare(name, follow, relays, origin).await?.launch()
     }
 
     /// Leaves a VM: closes its epoch with the reason `removed` and this detail, and ends its relays. Returns when that is
@@ -215,13 +226,13 @@ impl Fleet {
     pub(crate) async fn prepare(
         &self,
         name: VmName,
-        address: Address,
+        follow: Box<Follow>,
         relays: Vec<RelayConfig>,
         origin: Origin,
     ) -> Result<Prepared, FleetError> {
         let reserved = self.reserve(name, FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY)?;
         let listening = Listening::at(relays).await?;
-        let follow = Box::new(qmp_client::follow(address.clone(), FollowConfig::default()));
+        let address = follow.address().clone();
         let vm = Vm::new(reserved.name.clone(), address, origin, follow.commander(), clock::now());
         Ok(Prepared { reserved, vm: Arc::new(vm), follow, listening })
     }

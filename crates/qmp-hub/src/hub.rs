@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_client::Address;
+use qmp_client::{Address, FollowConfig};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::discovery::{Discover, Discovery};
 use crate::findings::Observer;
 use crate::fleet::Prepared;
 use crate::http::{self, HttpDoor, ListenError, Listening, Served};
@@ -28,6 +29,7 @@ pub const STOP_HTTP_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Hub {
     // Tasks first: what is dropped later must not be missed by one that still runs.
+    discovery: Discovery,
     fleet: Running,
     observer: JoinSet<()>,
     servers: JoinSet<()>,
@@ -96,7 +98,8 @@ impl Hub {
         for (name, address) in config.attach {
             let relays = relays.remove(&name).unwrap_or_default();
             let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
-            prepared.push(fleet.0.prepare(name, address, relays, origin).await?);
+            let follow = Box::new(qmp_client::follow(address, FollowConfig::default()));
+            prepared.push(fleet.0.prepare(name, follow, relays, origin).await?);
         }
         let (stop_observer, observing_ends) = watch::channel(false);
         let (stop_http, http_ends) = watch::channel(false);
@@ -111,7 +114,20 @@ impl Hub {
         for listening in listening {
             servers.spawn(http::serve(listening, served.clone(), http_ends.clone()));
         }
-        Ok(Self { fleet, observer, servers, stop_observer, stop_http, http, served, fixed, journal })
+        let discovery = Discovery::new(&fleet.0);
+        discovery.set(config.discover).await;
+        Ok(Self {
+            discovery,
+            fleet,
+            observer,
+            servers,
+            stop_observer,
+            stop_http,
+            http,
+            served,
+            fixed,
+            journal,
+        })
     }
 
     /// Where HTTP is served, with the ports that the system chose.
@@ -124,6 +140,12 @@ impl Hub {
     #[must_use]
     pub fn fleet(&self) -> Fleet {
         self.fleet.0.clone()
+    }
+
+    /// Looks for VMs by these rules from here on. Those that are the same as before go on undisturbed; what others found
+    /// is removed. Returns whether anything differs.
+    pub async fn discover(&self, rules: Vec<Discover>) -> bool {
+        self.discovery.set(rules).await
     }
 
     /// How each relay stands, in the order of the VMs.
@@ -157,6 +179,7 @@ impl Hub {
     ///
     /// [`HubError::Journal`] if something could not be written.
     pub async fn stop(mut self) -> Result<(), HubError> {
+        self.discovery.stop().await;
         self.fleet.0.stop().await;
         // After the last records, so that what they lead to is found.
         self.stop_observer.send_replace(true);

@@ -8,6 +8,7 @@ mod attach;
 mod audit;
 mod clock;
 mod config;
+pub mod discovery;
 mod exit;
 pub mod findings;
 mod fleet;

@@ -27,6 +27,8 @@ pub struct Reloaded {
     pub unchangeable: Vec<&'static str>,
     /// Whether records are kept for another time.
     pub retention: bool,
+    /// Whether VMs are looked for elsewhere.
+    pub discovery: bool,
 }
 
 /// What does not change while the hub runs, as it was at the start.
@@ -71,6 +73,7 @@ impl Hub {
         if done.retention {
             self.journal().retain(config.journal_options.retention);
         }
+        done.discovery = self.discover(config.discover.clone()).await;
         let differences = differences(&fleet.list(), config);
         for (name, why) in differences.leave {
             match fleet.remove(name.as_str(), &format!("the configuration was reloaded: {why}")).await {
@@ -79,6 +82,11 @@ impl Hub {
             }
         }
         for (name, address, relays, origin) in differences.follow {
+            let mut members = fleet.list().into_iter();
+            if members.any(|vm| vm.name == name && matches!(vm.origin, Origin::Discovered(_))) {
+                // Found under the name that it is given here: it goes on as this one.
+                let _ = fleet.remove(name.as_str(), "the configuration names it").await;
+            }
             if let Err(error) = fleet.add(name.clone(), address, relays, origin).await {
                 done.refused.push((name, error));
                 continue;
@@ -101,6 +109,7 @@ impl Reloaded {
             && self.refused.is_empty()
             && self.unchangeable.is_empty()
             && !self.retention
+            && !self.discovery
     }
 }
 

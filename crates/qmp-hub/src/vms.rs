@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use qmp_client::{Address, Commander};
 use qmp_wire::UnixMicros;
 
+use crate::discovery::layout;
 use crate::vm_counts::VmCounts;
 use crate::{Origin, VmName};
 
@@ -52,6 +53,8 @@ pub(crate) enum State {
     Detached,
     /// The monitor is read, but the journal has no room: events are thrown away.
     Overrun,
+    /// Somebody else holds the monitor.
+    Taken,
 }
 
 impl State {
@@ -60,6 +63,7 @@ impl State {
             Self::Connecting => "connecting",
             Self::Attached => "attached",
             Self::Detached | Self::Overrun => "detached",
+            Self::Taken => "taken",
         }
     }
 }
@@ -114,6 +118,14 @@ impl Vm {
         Self { name, address, origin, commander, counts: VmCounts::default(), standing }
     }
 
+    /// What to do if somebody else holds the monitor.
+    pub(crate) fn advice_if_taken(&self) -> &'static str {
+        layout::advice(match &self.address {
+            Address::Unix { path, .. } => Some(path),
+            _ => None,
+        })
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         self.lock().clone()
     }
@@ -139,9 +151,23 @@ impl Vm {
         self.lock().state == State::Overrun
     }
 
-    /// An attempt to attach failed. Returns whether the last one failed with another error, or there was none.
-    pub(crate) fn attempt_failed(&self, error: &str) -> bool {
+    /// Somebody else holds the monitor. Returns whether that is news.
+    pub(crate) fn taken(&self, advice: &str, now: UnixMicros) -> bool {
         let mut standing = self.lock();
+        let is_news = standing.state != State::Taken;
+        if is_news {
+            *standing = Standing { state: State::Taken, since: now, error: Some(advice.into()) };
+        }
+        is_news
+    }
+
+    /// An attempt to attach failed. Returns whether the last one failed with another error, or there was none.
+    pub(crate) fn attempt_failed(&self, error: &str, now: UnixMicros) -> bool {
+        let mut standing = self.lock();
+        if standing.state == State::Taken {
+            // Whoever held it is not what is in the way any more.
+            *standing = Standing { state: State::Detached, since: now, error: None };
+        }
         let changed = standing.error.as_deref() != Some(error);
         if changed {
             standing.error = Some(error.into());
@@ -171,12 +197,12 @@ mod tests {
             ("no such file", true),
         ];
         for (error, news) in cases {
-            assert_eq!(vm.attempt_failed(error), news, "{error}");
+            assert_eq!(vm.attempt_failed(error, UnixMicros(1)), news, "{error}");
             assert_eq!(vm.standing().error.as_deref(), Some(error));
         }
         vm.attached(UnixMicros(1));
         assert_eq!(vm.standing(), Standing { state: State::Attached, since: UnixMicros(1), error: None });
-        assert!(vm.attempt_failed("no such file"), "after an epoch it is news again");
+        assert!(vm.attempt_failed("no such file", UnixMicros(1)), "after an epoch it is news again");
     }
 
     #[test]
@@ -190,6 +216,10 @@ mod tests {
         vm.detached("peer closed", UnixMicros(3));
         assert_eq!((vm.standing().state.name(), vm.is_overrun()), ("detached", false));
         assert_eq!(vm.standing().since, UnixMicros(3));
+        assert!(vm.taken("give it another", UnixMicros(4)) && !vm.taken("give it another", UnixMicros(5)));
+        assert_eq!((vm.standing().state.name(), vm.standing().since), ("taken", UnixMicros(4)));
+        assert!(vm.attempt_failed("no such file", UnixMicros(6)), "it is free, and gone");
+        assert_eq!((vm.standing().state.name(), vm.standing().since), ("detached", UnixMicros(6)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use qmp_client::Address;
+use qmp_hub::discovery::Source;
 use qmp_hub::{CommandLine, ConfigError, ConfigFile, HubConfig};
 use qmp_hub::relay::RelayStatus;
 use qmp_hub::{Hub, HttpDoor, HubError, VmName};
@@ -38,6 +39,12 @@ pub struct Serve {
     /// A VM: a name for it, and its monitor; may be given several times
     #[arg(long, value_name = "NAME=ADDR", value_parser = named_address)]
     attach: Vec<(VmName, Address)>,
+
+    /// Look for VMs, which may come and go: `processes` (the QEMUs of this host), `libvirt`, `proxmox`, `incus`, `ganeti`,
+    /// `kata`, a path such as `/run/vm/*.sock` or a directory, or unix:PATH,server=on, where QEMUs dial in; may be given
+    /// several times
+    #[arg(long, value_name = "KIND")]
+    discover: Vec<Source>,
 
     /// Attach N emulated machines to which things happen (3 if it is not said), and show what they report; needs no
     /// QEMU, and keeps its journal in a temporary file unless --journal is given
@@ -70,6 +77,8 @@ Examples:
   qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …      a VM with a monitor for the hub
   qmp serve --attach vm1=unix:/tmp/vm1.sock
   qmp serve --attach web1=/run/web1.sock --attach db1=tcp:127.0.0.1:4444 --journal /var/lib/vms.db
+  qmp serve --discover processes                                       every QEMU of this host that has a -qmp
+  qmp serve --discover '/run/vm/*.sock'                                every socket that matches, as they come and go
   qmp serve --config /etc/qmp-events/hub.toml --http tcp:127.0.0.1:8080
   qmp serve --attach vm1=unix:/run/vm1.sock,server=on                  the QEMU dials in (reconnect=1)
 
@@ -91,6 +100,7 @@ impl Serve {
         Service::take_sockets();
         let journal = config.journal.clone();
         let vms = config.attach.clone();
+        let looking: Vec<String> = config.discover.iter().map(|rule| rule.source.to_string()).collect();
         let hub = match &demo {
             Some(demo) => demo.start_hub(config).await?,
             None => Hub::start(config).await?,
@@ -98,7 +108,7 @@ impl Serve {
         Service::refuse_sockets();
         if std::env::var_os("JOURNAL_STREAM").is_none() {
             let (http, relays) = (hub.http(), hub.relays());
-            let start_up = StartUp { journal: &journal, http, vms: &vms, relays: &relays, is_demo: demo.is_some() };
+            let start_up = StartUp { journal: &journal, http, vms: &vms, relays: &relays, looking: &looking, is_demo: demo.is_some() };
             output::note(start_up.text(terminal.stderr_palette(), &HubArgs::of_environment()));
         }
         drop(gate);
@@ -128,6 +138,7 @@ impl Serve {
         let places = Places::of_this_user();
         let command_line = CommandLine {
             attach: self.attach.iter().cloned().chain(demo.map(Demo::attach).unwrap_or_default()).collect(),
+            discover: self.discover.clone(),
             journal: demo.and_then(Demo::journal).or_else(|| self.journal.clone()),
             http: self.http.doors()?,
             relay: self.relay.clone(),
@@ -136,8 +147,9 @@ impl Serve {
         };
         let mut config = HubConfig::assemble(file, command_line).map_err(|error| wrong(&error))?;
         config.findings &= !self.no_findings;
-        if config.attach.is_empty() {
+        if config.attach.is_empty() && config.discover.is_empty() {
             return Err(Failure::usage("there is no VM to attach")
+                .hint("qmp serve --discover processes attaches to every QEMU of this host that has a monitor to spare")
                 .hint("qmp serve --demo shows it at work with emulated machines")
                 .hint("start one with a monitor: qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …")
                 .hint("and attach it: qmp serve --attach vm1=unix:/tmp/vm1.sock, or [[vm]] in a --config file"));
@@ -180,6 +192,7 @@ struct StartUp<'a> {
     http: &'a [HttpDoor],
     vms: &'a [(VmName, Address)],
     relays: &'a [RelayStatus],
+    looking: &'a [String],
     is_demo: bool,
 }
 
@@ -201,6 +214,9 @@ impl StartUp<'_> {
         }
         if self.vms.len() > LISTED_VMS_MAX {
             line("", &format!("and {} more", self.vms.len() - LISTED_VMS_MAX));
+        }
+        for what in self.looking {
+            line("looking", what);
         }
         for relay in self.relays.iter().take(LISTED_VMS_MAX) {
             line("relay", &format!("{:width$}  {}  {}", relay.vm, relay.path.display(), relay.role));
@@ -269,7 +285,7 @@ mod tests {
         let http = ["unix:/run/h.sock".parse().unwrap(), "tcp:127.0.0.1:80".parse().unwrap()];
         let found: HubAddress = "unix:/run/h.sock".parse().unwrap();
         let text = |http: &[HttpDoor]| {
-            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms, relays: &[], is_demo: false }.text(Palette::new(false), &found)
+            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms, relays: &[], looking: &["processes".into()], is_demo: false }.text(Palette::new(false), &found)
         };
         insta::assert_snapshot!(text(&http), @r##"
 qmp hub 0.1.0
@@ -278,6 +294,7 @@ qmp hub 0.1.0
   serving  tcp:127.0.0.1:80
   vm       web1  unix:/run/web1.sock
   vm       db    tcp:localhost:4444
+  looking  processes
 
 Next, in another terminal:
   qmp tail                     what happens now
@@ -291,6 +308,7 @@ qmp hub 0.1.0
   serving  tcp:127.0.0.1:80
   vm       web1  unix:/run/web1.sock
   vm       db    tcp:localhost:4444
+  looking  processes
 
 Next, in another terminal:
   qmp tail --hub tcp:127.0.0.1:80                     what happens now

@@ -40,6 +40,7 @@ Examples:
 struct Vm {
     vm: String,
     address: String,
+    origin: Option<String>,
     state: String,
     since: String,
     error: Option<String>,
@@ -122,6 +123,8 @@ impl Vm {
     /// The run state in a word; with a question mark where it may have changed since.
     fn run_state(&self) -> String {
         match (self.run_state.as_deref(), self.state.as_str()) {
+            // Whoever holds its monitor may have done anything to it.
+            (_, "taken") => "taken".to_owned(),
             (None, state) => state.to_owned(),
             (Some(state @ ("ended" | "gone")), _) | (Some(state), "attached") => state.to_owned(),
             (Some(state), _) => format!("{state}?"),
@@ -129,7 +132,8 @@ impl Vm {
     }
 
     fn why(&self) -> &str {
-        let why = self.why.as_ref().map(|why| why.summary.as_str());
+        let known = self.why.as_ref().filter(|_| self.state != "taken");
+        let why = known.map(|why| why.summary.as_str());
         why.or(self.error.as_deref()).unwrap_or_default()
     }
 }
@@ -157,6 +161,9 @@ fn examples() -> Vec<Vm> {
             "epoch": 1, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
         r#"{"vm": "new", "address": "unix:/run/new.sock", "state": "connecting", "since": "2026-01-02T03:00:00.000000Z", "error": "no such file\u001b[2J",
             "epoch": null, "run_state": null, "run_since": null, "why": null, "last_event": null}"#,
+        r#"{"vm": "100", "address": "unix:/var/run/qemu-server/100.qmp", "origin": "discovery rule 1 (proxmox)", "state": "taken",
+            "since": "2026-01-02T03:00:00.000000Z", "error": "give the VM another", "epoch": 1, "run_state": "running",
+            "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
     ];
     lines.iter().map(|line| serde_json::from_str(line).expect("a VM")).collect()
 }

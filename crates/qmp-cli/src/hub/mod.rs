@@ -54,7 +54,7 @@ pub struct HubInfo {
 pub struct VmInfo {
     /// Its name.
     pub vm: String,
-    /// `attached`, `connecting` or `detached`.
+    /// `attached`, `connecting`, `detached` or `taken`.
     pub state: String,
     /// Why it is not attached.
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! The configuration file, read key by key so that each problem has its line.
 
+mod discover;
 mod http;
 mod relay;
 mod retention;
@@ -14,6 +15,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{ConfigError, Place, Problem};
+use crate::discovery::Discover;
 use crate::journal::Retention;
 use crate::relay::RelayConfig;
 use crate::{HttpDoor, VmName};
@@ -25,6 +27,7 @@ pub struct ConfigFile {
     pub(super) journal: Option<PathBuf>,
     pub(super) http: Vec<HttpDoor>,
     pub(super) findings: Option<bool>,
+    pub(super) discover: Vec<Discover>,
     pub(super) retention: Retention,
 }
 
@@ -67,7 +70,7 @@ struct Reading<'t> {
 }
 
 /// The keys at the top.
-const KEYS: [&str; 5] = ["journal", "http", "findings", "retention", "vm"];
+const KEYS: [&str; 6] = ["journal", "http", "findings", "retention", "vm", "discover"];
 
 type Value<'t> = Spanned<DeValue<'t>>;
 
@@ -88,6 +91,7 @@ impl<'t> Reading<'t> {
                 "findings" => file.findings = self.yes_or_no(value),
                 "retention" => file.retention = self.retention(value).unwrap_or_default(),
                 "vm" => file.vms = self.vms(value),
+                "discover" => file.discover = self.discover(value),
                 _ => self.unknown(key, &KEYS),
             }
         }
@@ -232,7 +236,7 @@ mod tests {
             (
                 "nothing near",
                 "colour = 1",
-                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, retention, vm",
+                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, retention, vm, discover",
             ),
             (
                 "typo in a VM",
@@ -278,7 +282,7 @@ mod tests {
             (
                 "two at once",
                 "a = 1\nvn = 2",
-                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, retention, vm|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
+                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, retention, vm, discover|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
             ),
             ("not TOML", "journal = '/j'\njournal = '/k'", "hub.toml:2: duplicate key"),
         ];

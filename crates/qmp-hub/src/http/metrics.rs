@@ -58,6 +58,10 @@ fn vms(all: &[Arc<Vm>], to: &mut Exposition) {
         let is_attached = vm.standing().state == State::Attached;
         attached.sample(&[("vm", vm.name.as_str())], u8::from(is_attached));
     }
+    let mut taken = to.family("qmp_vm_taken", Type::Gauge, "Whether somebody else holds the VM's monitor.");
+    for vm in all {
+        taken.sample(&[("vm", vm.name.as_str())], u8::from(vm.standing().state == State::Taken));
+    }
     let help = "Attempts to attach to the VM's monitor that failed.";
     by_vm(all, to, "qmp_vm_attach_failures_total", help, |counts| &counts.attach_failures);
     let help = "Spans of certainty that were opened.";

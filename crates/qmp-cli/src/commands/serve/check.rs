@@ -36,6 +36,7 @@ fn summary(config: &HubConfig) -> String {
             of_vm.iter().for_each(|(_, relay)| line("  relay", format!("  {}", relay.path.display())));
         }
     }
+    config.discover.iter().for_each(|rule| line("looks", rule.source.to_string()));
     text + &format!("  {}, {}\n", counted(config.attach.len(), "VM"), counted(relays, "relay"))
 }
 
@@ -75,6 +76,7 @@ mod tests {
             relay     /run/r1
             relay     /run/r2
           vm        db1  tcp:[::1]:4444
+          looks     processes
           2 VMs, 2 relays
         ");
     }
@@ -82,6 +84,7 @@ mod tests {
     fn shown(file: &str) -> String {
         let command_line = CommandLine {
             attach: Vec::new(),
+            discover: vec!["processes".parse().unwrap()],
             journal: None,
             http: Vec::new(),
             relay: None,

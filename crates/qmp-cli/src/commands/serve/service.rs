@@ -149,6 +149,9 @@ fn told(done: &Reloaded) {
     for key in &done.unchangeable {
         tracing::warn!("`{key}` differs, and stays as it is until the hub is restarted");
     }
+    if done.discovery {
+        tracing::info!("VMs are looked for by the new [[discover]]");
+    }
     if done.retention {
         tracing::info!("records are kept by the new [retention]");
     }

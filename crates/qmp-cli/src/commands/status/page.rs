@@ -8,7 +8,7 @@ use crate::render::{Palette, escape};
 /// The page of one VM.
 pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     let mut lines: Vec<(&str, String)> = Vec::new();
-    let since = vm.run_since.as_deref().map(|since| format!(" since {}", local(since, zone)));
+    let since = vm.run_since.as_deref().filter(|_| vm.state != "taken").map(|since| format!(" since {}", local(since, zone)));
     lines.push(("state", vm.run_state() + &since.unwrap_or_default()));
     if !vm.why().is_empty() {
         lines.push(("why", vm.why().to_owned()));
@@ -16,6 +16,7 @@ pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     let epoch = vm.epoch.map_or_else(String::new, |epoch| format!(", epoch {epoch}"));
     lines.push(("monitor", format!("{}{epoch}, since {}", vm.state, local(&vm.since, zone))));
     lines.push(("", vm.address.clone()));
+    lines.extend(vm.origin.iter().map(|origin| ("from", origin.clone())));
     if let Some(error) = vm.error.as_ref().filter(|error| *error != vm.why()) {
         lines.push(("", error.clone()));
     }
@@ -79,6 +80,14 @@ mod tests {
           why        no such file\u001b[2J
           monitor    connecting, since 2026-01-02 03:00:00.000
                      unix:/run/new.sock
+        ");
+        insta::assert_snapshot!(page(3), @r"
+        100
+          state      taken
+          why        give the VM another
+          monitor    taken, epoch 1, since 2026-01-02 03:00:00.000
+                     unix:/var/run/qemu-server/100.qmp
+          from       discovery rule 1 (proxmox)
         ");
     }
 }

@@ -36,7 +36,7 @@ fn row(vm: &Vm, zone: &TimeZone) -> [String; 5] {
     [
         escape::text(&vm.vm).into_owned(),
         escape::text(&vm.run_state()).into_owned(),
-        local(vm.run_since.as_deref().unwrap_or(&vm.since), zone),
+        local(vm.run_since.as_deref().filter(|_| vm.state != "taken").unwrap_or(&vm.since), zone),
         vm.epoch.map_or_else(dash, |epoch| epoch.to_string()),
         vm.last_event.as_ref().map_or_else(dash, |last| escape::text(&last.event).into_owned()),
     ]
@@ -54,6 +54,7 @@ mod tests {
         web1  io-error    2026-01-02 03:04:05.678  3      STOP        A write to disk d0 failed (No space left), and QEMU paused it.
         db    running?    2026-01-01 00:00:00.000  1      –           It ran when this epoch began.
         new   connecting  2026-01-02 03:00:00.000  –      –           no such file\u001b[2J
+        100   taken       2026-01-02 03:00:00.000  1      –           give the VM another
         ");
     }
 }

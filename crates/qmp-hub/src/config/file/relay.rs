@@ -72,7 +72,7 @@ impl<'t> Reading<'t> {
     }
 
     /// `0o660`, or `"0660"` as chmod has it.
-    fn mode(&mut self, value: &Value<'t>) -> Option<u32> {
+    pub(super) fn mode(&mut self, value: &Value<'t>) -> Option<u32> {
         let mode = match value.get_ref() {
             DeValue::Integer(_) => number(value),
             DeValue::String(text) => u32::from_str_radix(text, 8).ok(),

@@ -1,0 +1,162 @@
+//! Discovery: VMs that nobody names one by one.
+//!
+//! A *rule* says where to look. It has a source, which tells what is there at this moment, and waits until that may
+//! have changed; a keeper compares that with what the rule found before, and adds and removes VMs in the fleet.
+//! Where QEMUs dial in there is nothing to look at: each connection is a VM.
+//!
+//! ```text
+//! paths (inotify) ─┐
+//! processes ───────┴─ what is there ─ keeper ─ add, remove ─ fleet
+//! dial-in ─ connection ─ who is it ────────── add, hand over ─┘
+//! ```
+//!
+//! A VM that the configuration or the command line names is left to them. What is found goes when it is away *and*
+//! what was found is away: the monitor of a QEMU whose socket somebody deleted is still followed.
+//!
+//! Names come from paths and processes, so from people who may mean harm: they are cut down to what a [`VmName`] may be
+//! (see [`naming`]), and so many VMs are followed at most, [`DISCOVERED_MAX`].
+
+mod claims;
+mod command_line;
+mod dial_in;
+mod keeper;
+pub(crate) mod layout;
+mod naming;
+mod paths;
+mod pattern;
+mod processes;
+mod rule;
+mod watch;
+
+use std::sync::Arc;
+
+use qmp_client::Address;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+pub use layout::Layout;
+pub use naming::{Template, TemplateError};
+pub use pattern::PathPattern;
+pub use rule::{Discover, Source, SourceError};
+
+use crate::{Fleet, Origin};
+use claims::Claims;
+use keeper::Keeper;
+
+/// VMs that one rule follows at most. A host runs hundreds; more than this is a mistake, or somebody who makes files
+/// faster than they can be looked at.
+pub const DISCOVERED_MAX: usize = 16_384;
+
+/// One monitor, or one VM with several, that a source sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Tells it from the others of its rule, from one look to the next: a path, a process.
+    pub(crate) key: Box<str>,
+    pub(crate) parts: naming::Parts,
+    /// Its monitors, the best first; at least one.
+    pub(crate) monitors: Vec<Address>,
+}
+
+/// The rules of a hub that runs.
+#[derive(Debug)]
+pub(crate) struct Discovery {
+    fleet: Fleet,
+    claims: Arc<Claims>,
+    running: Mutex<Running>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    rules: Vec<RunningRule>,
+    /// Rules that were ever started; each has its number.
+    started: usize,
+}
+
+#[derive(Debug)]
+struct RunningRule {
+    rule: Arc<Discover>,
+    origin: Arc<str>,
+    tasks: JoinSet<()>,
+}
+
+impl Discovery {
+    /// Looks nowhere yet.
+    pub(crate) fn new(fleet: &Fleet) -> Self {
+        Self { fleet: fleet.clone(), claims: Arc::default(), running: Mutex::default() }
+    }
+
+    /// Looks by these rules from here on. Those that ran before go on undisturbed; the VMs of others are removed.
+    /// Returns whether anything differs.
+    pub(crate) async fn set(&self, mut wanted: Vec<Discover>) -> bool {
+        let mut running = self.running.lock().await;
+        let mut gone = Vec::new();
+        for rule in std::mem::take(&mut running.rules) {
+            match wanted.iter().position(|wanted| *wanted == *rule.rule) {
+                Some(index) => {
+                    wanted.remove(index);
+                    running.rules.push(rule);
+                }
+                None => gone.push(rule),
+            }
+        }
+        let differs = !(gone.is_empty() && wanted.is_empty());
+        for mut rule in gone {
+            rule.tasks.shutdown().await;
+            self.remove_vms(&Origin::Discovered(rule.origin)).await;
+        }
+        for rule in wanted {
+            running.started += 1;
+            let started = self.start(rule, running.started);
+            running.rules.push(started);
+        }
+        differs
+    }
+
+    /// Looks nowhere any more; what was found stays.
+    pub(crate) async fn stop(&self) {
+        for mut rule in std::mem::take(&mut self.running.lock().await.rules) {
+            rule.tasks.shutdown().await;
+        }
+    }
+
+    fn start(&self, rule: Discover, number: usize) -> RunningRule {
+        let origin: Arc<str> = format!("rule {number} ({})", rule.source).into();
+        tracing::info!("looking for VMs: {origin}");
+        let rule = Arc::new(rule);
+        let (fleet, claims) = (self.fleet.clone(), Arc::clone(&self.claims));
+        let keeper = Keeper::new(Arc::clone(&rule), Arc::clone(&origin), fleet, claims);
+        let mut tasks = JoinSet::new();
+        // Every kind of source.
+        match &rule.source {
+            Source::Paths(pattern) => {
+                drop(tasks.spawn(keeper.run(paths::Paths::new(vec![pattern.clone()], None))));
+            }
+            Source::Layout { layout, root } => {
+                let patterns = layout.patterns(root.as_deref());
+                drop(tasks.spawn(keeper.run(paths::Paths::new(patterns, Some(*layout)))));
+            }
+            Source::Processes => drop(tasks.spawn(keeper.run(processes::Processes::default()))),
+            Source::DialIn(address) => drop(tasks.spawn(dial_in::serve(address.clone(), keeper))),
+        }
+        RunningRule { rule, origin, tasks }
+    }
+
+    async fn remove_vms(&self, origin: &Origin) {
+        for vm in self.fleet.list().into_iter().filter(|vm| vm.origin == *origin) {
+            // One that is gone already was removed by somebody else.
+            let _ = self.fleet.remove(vm.name.as_str(), "nobody looks for it any more").await;
+        }
+    }
+}
+
+/// What tells what is there.
+pub(crate) trait Look: Send + Sized + 'static {
+    /// Everything that is there. May wait for the disk.
+    fn look(&mut self) -> Vec<Found>;
+
+    /// Why something that is not there any more was removed, such as "its socket is gone".
+    fn gone(&self) -> &'static str;
+
+    /// Waits until another look may tell something else.
+    fn changed(&mut self) -> impl Future<Output = ()> + Send;
+}

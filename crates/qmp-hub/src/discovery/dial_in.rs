@@ -1,0 +1,227 @@
+//! QEMUs that dial in: any number, at one socket (`-chardev socket,path=…,reconnect=1`).
+//!
+//! Each is asked who it is, by name, else by UUID, else its process is looked at. A connection of a VM that dialled in
+//! before goes on with that VM, in its next epoch. A VM that does not come back is removed after a while.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use qmp_client::{Address, Caller, Callers, ConnectConfig, ConnectError, FollowConfig, Stream};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::keeper::Keeper;
+use super::naming::{self, Parts};
+use super::{DISCOVERED_MAX, processes};
+use crate::VmName;
+use crate::fleet::FleetError;
+use crate::http::{SocketFile, listen_unix};
+use crate::vms::State;
+
+/// Connections that are being asked who they are. Others wait in the socket's queue.
+const ASKED_AT_ONCE_MAX: usize = 64;
+
+/// How long one may take to say who it is. QEMU answers at once unless it is just starting.
+const ASKED_MAX: Duration = Duration::from_secs(10);
+
+/// How long a VM that is away may take to dial in again; then it is removed. People write `reconnect=1` to
+/// `reconnect=10`.
+const AWAY_MAX: Duration = Duration::from_secs(30);
+
+/// How often it is looked who is away.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// How long to rest where listening or accepting fails.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long the end of a connection may take to be noticed, when the same VM dials in anew.
+const OLD_ONE_ENDS: Duration = Duration::from_millis(500);
+
+enum Listener {
+    Unix { socket: UnixListener, _file: SocketFile },
+    Tcp(TcpListener),
+}
+
+/// A VM that dialled in.
+struct Known {
+    name: VmName,
+    callers: Callers,
+    away_since: Option<Instant>,
+}
+
+/// Who a caller is: what it said, and nothing else.
+type Identity = (String, Option<String>);
+
+/// Accepts for ever.
+pub(super) async fn serve(address: Address, mut keeper: Keeper) {
+    let mode = keeper.rule.dial_in_mode;
+    let listener = loop {
+        match listen(&address, mode).await {
+            Ok(listener) => break listener,
+            Err(error) => keeper.say_once(&error, &format!("QEMUs cannot dial in: {error}")),
+        }
+        tokio::time::sleep(RETRY).await;
+    };
+    let mut known: HashMap<Identity, Known> = HashMap::new();
+    let mut asked = JoinSet::new();
+    let mut tidy = tokio::time::interval(TIDY);
+    loop {
+        tokio::select! {
+            accepted = accept(&listener), if asked.len() < ASKED_AT_ONCE_MAX => match accepted {
+                Ok((stream, pid)) => {
+                    let address = address.clone();
+                    asked.spawn(async move { (meet(stream, &address).await, pid) });
+                }
+                Err(error) => {
+                    keeper.say_once("accept", &format!("cannot accept: {error}"));
+                    tokio::time::sleep(RETRY).await;
+                }
+            },
+            Some(met) = asked.join_next() => match met {
+                Ok((Ok(caller), pid)) => welcome(caller, pid, &address, &mut known, &mut keeper).await,
+                Ok((Err(error), _)) => keeper.say_once(&error.to_string(), &format!("{error}")),
+                Err(error) => tracing::error!("a task of the hub died: {error}"),
+            },
+            _ = tidy.tick() => remove_those_away(&mut known, &keeper).await,
+        }
+    }
+}
+
+async fn listen(address: &Address, mode: u32) -> Result<Listener, String> {
+    match address {
+        Address::Unix { path, .. } => {
+            let (socket, _file) = listen_unix(path, mode).await.map_err(|error| error.to_string())?;
+            Ok(Listener::Unix { socket, _file })
+        }
+        Address::Tcp { host, port, .. } => {
+            let listener = TcpListener::bind((host.as_str(), *port)).await;
+            Ok(Listener::Tcp(listener.map_err(|error| format!("cannot listen at {address}: {error}"))?))
+        }
+        Address::Fd { .. } => Err(format!("QEMUs cannot dial in at {address}")),
+    }
+}
+
+async fn accept(listener: &Listener) -> io::Result<(Stream, Option<i32>)> {
+    match listener {
+        Listener::Unix { socket, .. } => {
+            let (stream, _) = socket.accept().await?;
+            let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
+            Ok((Stream::Unix(stream), pid))
+        }
+        Listener::Tcp(listener) => {
+            let (stream, _) = listener.accept().await?;
+            // A command is small and somebody waits for its reply.
+            stream.set_nodelay(true)?;
+            Ok((Stream::Tcp(stream), None))
+        }
+    }
+}
+
+async fn meet(stream: Stream, address: &Address) -> Result<Box<Caller>, ConnectError> {
+    let config = ConnectConfig::default();
+    match tokio::time::timeout(ASKED_MAX, Caller::meet(stream, address, &config)).await {
+        Ok(met) => met,
+        Err(_) => Err(ConnectError::NegotiationTimeout { address: address.clone(), waited: ASKED_MAX }),
+    }
+}
+
+/// Finds the VM of a caller, or makes it.
+async fn welcome(
+    caller: Box<Caller>,
+    pid: Option<i32>,
+    address: &Address,
+    known: &mut HashMap<Identity, Known>,
+    keeper: &mut Keeper,
+) {
+    let told = caller.name.clone().or_else(|| caller.uuid.clone());
+    let text = told.or_else(|| pid.and_then(processes::name_of)).unwrap_or_else(|| match pid {
+        Some(pid) => format!("pid-{pid}"),
+        None => "vm".to_owned(),
+    });
+    let identity = (text.clone(), caller.uuid.clone());
+    let parts = Parts {
+        name: text,
+        stem: pid.map(|pid| pid.to_string()).unwrap_or_default(),
+        directory: String::new(),
+    };
+    if keeper.is_excluded(&parts) {
+        return;
+    }
+    if let Some(vm) = known.get(&identity) {
+        if ended(&vm.name, keeper).await && vm.callers.hand_over(caller).is_ok() {
+            return;
+        }
+        let text =
+            format!("{} dialled in although it is connected; the other connection was closed", vm.name);
+        return keeper.say_once(vm.name.as_str(), &text);
+    }
+    if known.len() >= DISCOVERED_MAX {
+        return keeper
+            .say_once("", &format!("more than {DISCOVERED_MAX} VMs dialled in; others are turned away"));
+    }
+    if let Some((name, callers)) = add(&parts, address, keeper).await {
+        // Somebody follows, and nobody else hands over.
+        let _ = callers.hand_over(caller);
+        known.insert(identity, Known { name, callers, away_since: None });
+    }
+}
+
+/// Waits until the VM's connection has ended; `false` if it does not.
+async fn ended(name: &VmName, keeper: &Keeper) -> bool {
+    let over = async {
+        while is_attached(name, keeper) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(OLD_ONE_ENDS, over).await.is_ok()
+}
+
+fn is_attached(name: &VmName, keeper: &Keeper) -> bool {
+    let vm = keeper.fleet.vms().get(name.as_str());
+    vm.is_some_and(|vm| matches!(vm.standing().state, State::Attached | State::Overrun))
+}
+
+async fn add(parts: &Parts, address: &Address, keeper: &mut Keeper) -> Option<(VmName, Callers)> {
+    let text = keeper.rule.name.fill(parts);
+    for name in naming::candidates(&text) {
+        let mut relays = keeper.rule.relays_of(&name);
+        loop {
+            let (follow, callers) = qmp_client::follow_callers(address.clone(), FollowConfig::default());
+            let follow = Box::new(follow);
+            let added = keeper.fleet.add_followed(name.clone(), follow, relays, keeper.origin()).await;
+            match added {
+                Ok(()) => {
+                    tracing::info!(vm = %name, "dialled in");
+                    return Some((name, callers));
+                }
+                Err(FleetError::Listen(error)) => {
+                    keeper.say_once(name.as_str(), &format!("{name} goes without its relay: {error}"));
+                    relays = Vec::new();
+                }
+                Err(FleetError::NameTaken { .. } | FleetError::NameInUse { .. }) => break,
+                Err(_) => return None,
+            }
+        }
+    }
+    keeper.say_once(&text, &format!("too many VMs are called {text:?}; one was turned away"));
+    None
+}
+
+async fn remove_those_away(known: &mut HashMap<Identity, Known>, keeper: &Keeper) {
+    let mut gone = Vec::new();
+    for (identity, vm) in known.iter_mut() {
+        if is_attached(&vm.name, keeper) {
+            vm.away_since = None;
+        } else if vm.away_since.get_or_insert_with(Instant::now).elapsed() >= AWAY_MAX {
+            gone.push(identity.clone());
+        }
+    }
+    for identity in gone {
+        if let Some(vm) = known.remove(&identity) {
+            let detail = format!("it has not dialled in again within {AWAY_MAX:?}");
+            let _ = keeper.fleet.remove(vm.name.as_str(), &detail).await;
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What a rule found, compared with what is there: VMs are added and removed accordingly.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use qmp_client::Address;
+
+use super::claims::{Claims, Endpoint};
+use super::naming::{self, Parts};
+use super::{DISCOVERED_MAX, Discover, Found, Look};
+use crate::fleet::FleetError;
+use crate::hub::blocking;
+use crate::vms::State;
+use crate::{Fleet, Origin, VmName};
+
+/// When to compare again although nothing changed: a VM is still attached whose socket is gone, or a name is about to
+/// be free.
+const SOON: Duration = Duration::from_millis(500);
+
+/// How long a monitor that somebody else holds is waited for before another one of the same VM is tried.
+const NEXT_MONITOR: Duration = Duration::from_secs(60);
+
+/// Keeps the VMs of one rule.
+pub(super) struct Keeper {
+    pub(super) rule: Arc<Discover>,
+    pub(super) fleet: Fleet,
+    origin: Arc<str>,
+    claims: Arc<Claims>,
+    known: HashMap<Box<str>, Kept>,
+    /// Names of VMs that could not be added, so that each is said once.
+    said: HashSet<Box<str>>,
+}
+
+/// A VM that the rule found.
+struct Kept {
+    name: VmName,
+    endpoints: Vec<Endpoint>,
+    /// Which of its monitors is followed, and how many were tried since one was free.
+    monitor: usize,
+    tried: usize,
+    since: tokio::time::Instant,
+}
+
+impl Keeper {
+    pub(super) fn new(rule: Arc<Discover>, origin: Arc<str>, fleet: Fleet, claims: Arc<Claims>) -> Self {
+        Self { rule, fleet, origin, claims, known: HashMap::new(), said: HashSet::new() }
+    }
+
+    /// Looks and compares for ever.
+    pub(super) async fn run(mut self, mut look: impl Look) {
+        loop {
+            let work = move || {
+                let found = look.look();
+                (look, found)
+            };
+            let (back, found) = blocking(work).await;
+            look = back;
+            if self.compare(found, look.gone()).await {
+                let _ = tokio::time::timeout(SOON, look.changed()).await;
+            } else {
+                look.changed().await;
+            }
+        }
+    }
+
+    /// Makes the fleet follow what is there. Returns whether that is to be done again soon.
+    async fn compare(&mut self, found: Vec<Found>, gone: &'static str) -> bool {
+        let named = self.named_elsewhere();
+        let found: HashMap<Box<str>, Found> = found.into_iter().map(|vm| (vm.key.clone(), vm)).collect();
+        let mut soon = self.remove_gone(&found, &named, gone).await;
+        let mut fresh = Vec::new();
+        for (key, vm) in &found {
+            if self.known.contains_key(key) {
+                soon |= self.try_next_monitor(key, vm).await;
+            } else {
+                fresh.push(vm);
+            }
+        }
+        // By name, so that those who share one are told apart the same way every time.
+        fresh.sort_by(|one, other| one.key.cmp(&other.key));
+        for vm in fresh {
+            let endpoints: Vec<_> = vm.monitors.iter().map(Endpoint::of).collect();
+            if endpoints.iter().any(|endpoint| named.contains(endpoint)) || self.is_excluded(&vm.parts) {
+                continue;
+            }
+            if self.known.len() >= DISCOVERED_MAX {
+                self.say_once("", &format!("more than {DISCOVERED_MAX} VMs; the others are left alone"));
+                break;
+            }
+            // Another rule may follow it, and lose it later.
+            if self.claims.claim(&endpoints) {
+                soon |= self.follow(vm, endpoints).await;
+            }
+        }
+        soon
+    }
+
+    /// Monitors that the configuration, the command line or the program name.
+    fn named_elsewhere(&self) -> HashSet<Endpoint> {
+        let all = self.fleet.vms().all();
+        let named = all.iter().filter(|vm| !matches!(vm.origin, Origin::Discovered(_)));
+        named.map(|vm| Endpoint::of(&vm.address)).collect()
+    }
+
+    async fn remove_gone(
+        &mut self,
+        found: &HashMap<Box<str>, Found>,
+        named: &HashSet<Endpoint>,
+        gone: &'static str,
+    ) -> bool {
+        let mut soon = false;
+        let keys: Vec<Box<str>> = self.known.keys().cloned().collect();
+        for key in keys {
+            let kept = &self.known[&key];
+            let vm = self.fleet.vms().get(kept.name.as_str()).filter(|vm| vm.origin == self.origin());
+            let Some(vm) = vm else {
+                // Somebody else removed it. If it is there, it is found again.
+                soon = true;
+                self.forget(&key);
+                continue;
+            };
+            let detail = if kept.endpoints.iter().any(|endpoint| named.contains(endpoint)) {
+                "it is named elsewhere now"
+            } else if found.contains_key(&key) {
+                continue;
+            } else {
+                gone
+            };
+            if detail == gone && matches!(vm.standing().state, State::Attached | State::Overrun) {
+                soon = true;
+                continue;
+            }
+            // One that is gone already was removed by somebody else.
+            let _ = self.fleet.remove(vm.name.as_str(), detail).await;
+            self.forget(&key);
+        }
+        soon
+    }
+
+    fn forget(&mut self, key: &str) {
+        if let Some(kept) = self.known.remove(key) {
+            self.claims.release(&kept.endpoints);
+        }
+    }
+
+    /// Goes over to another monitor of the same VM if somebody else holds the one that was tried.
+    async fn try_next_monitor(&mut self, key: &str, vm: &Found) -> bool {
+        let Some(kept) = self.known.get_mut(key) else { return false };
+        if vm.monitors.len() < 2 {
+            return false;
+        }
+        let state = self.fleet.vms().get(kept.name.as_str()).map(|vm| vm.standing().state);
+        match state {
+            Some(State::Taken) => {}
+            Some(State::Connecting) => return true,
+            _ => {
+                kept.tried = 0;
+                return false;
+            }
+        }
+        if kept.tried + 1 >= vm.monitors.len() && kept.since.elapsed() < NEXT_MONITOR {
+            return false;
+        }
+        let (monitor, tried) = ((kept.monitor + 1) % vm.monitors.len(), kept.tried + 1);
+        let Some(kept) = self.known.remove(key) else { return false };
+        let _ = self.fleet.remove(kept.name.as_str(), "another client holds this monitor of it").await;
+        if self.add(vm, &kept.name, monitor).await.is_ok() {
+            let since = tokio::time::Instant::now();
+            self.known.insert(key.into(), Kept { monitor, tried, since, ..kept });
+        } else {
+            self.claims.release(&kept.endpoints);
+        }
+        true
+    }
+
+    /// Follows a VM whose endpoints are claimed. Returns whether that is to be tried again soon.
+    async fn follow(&mut self, vm: &Found, endpoints: Vec<Endpoint>) -> bool {
+        let text = self.rule.name.fill(&vm.parts);
+        for name in naming::candidates(&text) {
+            match self.add(vm, &name, 0).await {
+                Ok(()) => {
+                    let since = tokio::time::Instant::now();
+                    let kept = Kept { name, endpoints, monitor: 0, tried: 0, since };
+                    self.known.insert(vm.key.clone(), kept);
+                    return false;
+                }
+                Err(FleetError::NameTaken { .. }) => {}
+                Err(error) => {
+                    self.claims.release(&endpoints);
+                    return matches!(error, FleetError::NameInUse { .. });
+                }
+            }
+        }
+        self.claims.release(&endpoints);
+        self.say_once(
+            &vm.key,
+            &format!("too many VMs are called {text:?}; the one at {} is left alone", vm.key),
+        );
+        false
+    }
+
+    /// Adds a VM to the fleet; without its relays if those cannot be had, since its events matter more.
+    async fn add(&mut self, vm: &Found, name: &VmName, monitor: usize) -> Result<(), FleetError> {
+        let address = vm.monitors[monitor].clone();
+        match self.fleet.add(name.clone(), address.clone(), self.rule.relays_of(name), self.origin()).await {
+            Err(FleetError::Listen(error)) => {
+                self.say_once(name.as_str(), &format!("{name} goes without its relay: {error}"));
+                self.fleet.add(name.clone(), address, Vec::new(), self.origin()).await?;
+            }
+            added => added?,
+        }
+        tracing::info!(vm = %name, "found {} by {}", vm.monitors[monitor], self.origin);
+        Ok(())
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        Origin::Discovered(Arc::clone(&self.origin))
+    }
+
+    pub(super) fn is_excluded(&self, parts: &Parts) -> bool {
+        let Some(name) = naming::candidates(&self.rule.name.fill(parts)).next() else { return true };
+        let excluded = self.rule.exclude.as_ref().is_some_and(|excluded| excluded.matches(name.as_str()));
+        excluded || !self.rule.only.matches(name.as_str())
+    }
+
+    /// Warns, once for each subject. Of subjects that are many, the later ones are not said.
+    pub(super) fn say_once(&mut self, subject: &str, what: &str) {
+        if self.said.len() < DISCOVERED_MAX && self.said.insert(subject.into()) {
+            tracing::warn!("{}: {what}", self.origin);
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        for kept in self.known.values() {
+            self.claims.release(&kept.endpoints);
+        }
+    }
+}
+
+/// The address of a monitor that was found at a path.
+pub(super) fn at(path: impl Into<std::path::PathBuf>) -> Address {
+    Address::Unix { path: path.into(), listen: false }
+}

@@ -1,0 +1,229 @@
+//! Where other programs put the monitors of their VMs.
+//!
+//! One table: the directory, the pattern below it, and how the VM's name comes out of the path. Sources: libvirt 9.0
+//! (run), Proxmox `QemuServer/Helpers.pm`, Incus `paths.go` and `driver_qemu.go`, Ganeti `design-kvmd.rst`, Kata
+//! `qemu.go`.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use super::naming::Parts;
+use super::pattern::PathPattern;
+use super::{SourceError, paths};
+
+/// A program that runs VMs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// libvirt.
+    Libvirt,
+    /// Proxmox VE.
+    Proxmox,
+    /// Incus.
+    Incus,
+    /// Ganeti.
+    Ganeti,
+    /// Kata Containers.
+    Kata,
+}
+
+/// What is known of one.
+struct Known {
+    layout: Layout,
+    word: &'static str,
+    root: &'static str,
+    below: &'static str,
+    name: fn(&Parts) -> Option<String>,
+    /// What to do where it holds the monitor itself.
+    advice: &'static str,
+}
+
+const KNOWN: [Known; 5] = [
+    Known {
+        layout: Layout::Libvirt,
+        word: "libvirt",
+        root: "/var/lib/libvirt/qemu",
+        below: "domain-*/monitor.sock",
+        // domain-<id>-<short name>
+        name: |parts| {
+            let (id, name) = parts.directory.strip_prefix("domain-")?.split_once('-')?;
+            is_number(id).then(|| name.to_owned())
+        },
+        advice: "libvirt holds this monitor; give the VM another: in `virsh edit`, inside <qemu:commandline> (with \
+                 xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'), add <qemu:arg value='-qmp'/> and \
+                 <qemu:arg value='unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off'/>",
+    },
+    Known {
+        layout: Layout::Proxmox,
+        word: "proxmox",
+        root: "/var/run/qemu-server",
+        below: "*.qmp",
+        name: |parts| is_number(&parts.stem).then(|| parts.stem.clone()),
+        advice: "Proxmox uses this monitor; give the VM another: \
+                 `qm set VMID --args '-qmp unix:/run/qmp-events/vm/VMID.sock,server=on,wait=off'`",
+    },
+    Known {
+        layout: Layout::Incus,
+        word: "incus",
+        root: "/run/incus",
+        below: "*/qemu.monitor",
+        // <project>_<name>, or <name> in the default project
+        name: |parts| Some(parts.directory.clone()),
+        advice: "Incus holds this monitor; give the VM another: \
+                 `incus config set NAME raw.qemu='-qmp unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off'`",
+    },
+    Known {
+        layout: Layout::Ganeti,
+        word: "ganeti",
+        root: "/var/run/ganeti/kvm-hypervisor/ctrl",
+        below: "*.qmp",
+        name: |parts| Some(parts.stem.clone()),
+        advice: "Ganeti uses this monitor; give the VM another: \
+                 `gnt-instance modify -H kvm_extra='-qmp unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off' NAME`",
+    },
+    Known {
+        layout: Layout::Kata,
+        word: "kata",
+        root: "/run/vc/vm",
+        below: "*/qmp.sock",
+        name: |parts| Some(parts.directory.clone()),
+        advice: "the Kata runtime holds this monitor; set `extra_monitor_socket = \"qmp\"` in the [hypervisor.qemu] \
+                 section of its configuration, which gives the VM another",
+    },
+];
+
+/// What to do about a monitor that somebody holds of whom nothing is known.
+const ADVICE: &str = "somebody else holds this monitor, and a monitor serves one client; give the VM another one for the \
+                      hub: -qmp unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off (QEMU takes -qmp several times)";
+
+/// The words for all layouts.
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().map(|known| known.word)
+}
+
+/// What to do about the monitor at that path that somebody else holds.
+pub(crate) fn advice(path: Option<&Path>) -> &'static str {
+    path.and_then(owner).map_or(ADVICE, Layout::advice)
+}
+
+/// Whose monitor is at that path. The layouts are told by its end, wherever their directories were moved.
+pub(super) fn owner(path: &Path) -> Option<Layout> {
+    let looks_like = |known: &&Known| match known.layout {
+        Layout::Libvirt => path.ends_with("monitor.sock"),
+        Layout::Proxmox => path.parent().is_some_and(|parent| parent.ends_with("qemu-server")),
+        Layout::Incus => path.ends_with("qemu.monitor"),
+        Layout::Ganeti => path.parent().is_some_and(|parent| parent.ends_with("kvm-hypervisor/ctrl")),
+        Layout::Kata => path.ends_with("qmp.sock") && path.starts_with(known.root),
+    };
+    let known = KNOWN.iter().filter(looks_like).find(|known| known.layout.name(path).is_some());
+    known.map(|known| known.layout)
+}
+
+impl Layout {
+    /// What to do to get a monitor beside its own.
+    pub(super) fn advice(self) -> &'static str {
+        self.known().advice
+    }
+
+    /// The patterns of its sockets, in its own directory or another.
+    pub(super) fn patterns(self, root: Option<&Path>) -> Vec<PathPattern> {
+        let known = self.known();
+        let root = root.unwrap_or(Path::new(known.root));
+        // The pattern below is known to be one, and a root was looked at when it was read.
+        root.join(known.below).to_str().and_then(|pattern| pattern.parse().ok()).into_iter().collect()
+    }
+
+    /// The VM of a socket; `None` if it is something else.
+    pub(super) fn name(self, path: &Path) -> Option<Parts> {
+        let parts = paths::parts(path);
+        let name = (self.known().name)(&parts).filter(|name| !name.is_empty())?;
+        Some(Parts { name, ..parts })
+    }
+
+    fn known(self) -> &'static Known {
+        // Each layout is in the table, which the tests walk through.
+        KNOWN.iter().find(|known| known.layout == self).unwrap_or(&KNOWN[0])
+    }
+}
+
+impl FromStr for Layout {
+    type Err = SourceError;
+
+    fn from_str(word: &str) -> Result<Self, SourceError> {
+        let known = KNOWN.iter().find(|known| known.word == word);
+        known.map(|known| known.layout).ok_or_else(|| SourceError::UnknownLayout { word: word.into() })
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.known().word)
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_out_of_paths() {
+        let deep = format!("/run/incus/{}/qemu.monitor", "p".repeat(120));
+        let cases: [(Layout, &str, Option<&str>); 13] = [
+            (Layout::Libvirt, "/var/lib/libvirt/qemu/domain-7-web1/monitor.sock", Some("web1")),
+            (Layout::Libvirt, "/var/lib/libvirt/qemu/domain-12-a-b.c/monitor.sock", Some("a-b.c")),
+            (Layout::Libvirt, "/var/lib/libvirt/qemu/domain-x-web1/monitor.sock", None),
+            (Layout::Libvirt, "/var/lib/libvirt/qemu/domain-7-/monitor.sock", None),
+            (Layout::Libvirt, "/var/lib/libvirt/qemu/capabilities.monitor.sock/monitor.sock", None),
+            (Layout::Proxmox, "/var/run/qemu-server/100.qmp", Some("100")),
+            (Layout::Proxmox, "/var/run/qemu-server/qsd-100.qmp", None),
+            (Layout::Incus, "/run/incus/web1/qemu.monitor", Some("web1")),
+            (Layout::Incus, "/run/incus/prod_web1/qemu.monitor", Some("prod_web1")),
+            (Layout::Incus, &deep, Some(&deep[11..131])),
+            (
+                Layout::Ganeti,
+                "/var/run/ganeti/kvm-hypervisor/ctrl/web1.example.org.qmp",
+                Some("web1.example.org"),
+            ),
+            (Layout::Kata, "/run/vc/vm/4f1c/qmp.sock", Some("4f1c")),
+            (Layout::Kata, "/qmp.sock", None),
+        ];
+        for (layout, path, expected) in cases {
+            let name = layout.name(Path::new(path)).map(|parts| parts.name);
+            assert_eq!(name.as_deref(), expected, "{layout} {path}");
+        }
+    }
+
+    #[test]
+    fn every_layout_has_a_word_and_a_pattern() {
+        for word in words() {
+            let layout: Layout = word.parse().expect(word);
+            assert_eq!(layout.to_string(), word);
+            assert_eq!(layout.patterns(None).len(), 1, "{word}");
+            let elsewhere = layout.patterns(Some(Path::new("/elsewhere")))[0].to_string();
+            assert!(elsewhere.starts_with("/elsewhere/"), "{elsewhere}");
+        }
+        let error = "libvrit".parse::<Layout>().expect_err("no layout").to_string();
+        assert_eq!(error, "\"libvrit\" is no layout; there are libvirt, proxmox, incus, ganeti, kata");
+    }
+
+    #[test]
+    fn advice_is_for_whoever_holds_the_monitor() {
+        let cases = [
+            ("/var/lib/libvirt/qemu/domain-7-web1/monitor.sock", "virsh edit"),
+            ("/srv/root/domain-7-web1/monitor.sock", "virsh edit"),
+            ("/var/run/qemu-server/100.qmp", "qm set"),
+            ("/run/incus/web1/qemu.monitor", "raw.qemu"),
+            ("/var/run/ganeti/kvm-hypervisor/ctrl/a.qmp", "gnt-instance"),
+            ("/run/vc/vm/4f1c/qmp.sock", "extra_monitor_socket"),
+            ("/run/vm/web1.sock", "QEMU takes -qmp several times"),
+        ];
+        for (path, expected) in cases {
+            assert!(advice(Some(Path::new(path))).contains(expected), "{path}");
+        }
+        assert_eq!(advice(None), ADVICE);
+    }
+}

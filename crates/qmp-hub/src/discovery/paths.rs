@@ -1,0 +1,127 @@
+//! A source: sockets at paths that match.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::keeper::at;
+use super::naming::Parts;
+use super::pattern::{PathPattern, Walk};
+use super::watch::Watch;
+use super::{Found, Layout, Look};
+
+/// How long changes are gathered before the next look: whoever makes one socket makes another.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// How long to rest after a look, as a multiple of what the look took: no more than a tenth of a core goes into it,
+/// whatever somebody does in those directories.
+const REST_FACTOR: u32 = 10;
+
+/// A look without any hint: for file systems that give none, such as those of other hosts.
+const LOOK_ANYWAY: Duration = Duration::from_secs(60);
+
+/// The same where nothing can be watched.
+const LOOK_UNWATCHED: Duration = Duration::from_secs(2);
+
+/// How often directories may turn out to be new while they are being watched.
+const ROUNDS_MAX: usize = 16;
+
+/// Sockets at the paths of some patterns.
+#[derive(Debug)]
+pub(super) struct Paths {
+    patterns: Vec<PathPattern>,
+    layout: Option<Layout>,
+    /// Made at the first look; not there if the system gives none.
+    watch: Option<Watch>,
+    warned: bool,
+    took: Duration,
+}
+
+impl Paths {
+    pub(super) fn new(patterns: Vec<PathPattern>, layout: Option<Layout>) -> Self {
+        let watch = Watch::new().inspect_err(|error| {
+            tracing::warn!(
+                "directories cannot be watched ({error}); they are looked at every {LOOK_UNWATCHED:?}"
+            );
+        });
+        let watch = watch.ok();
+        Self { patterns, layout, warned: watch.is_none(), watch, took: Duration::ZERO }
+    }
+
+    fn walk(&self) -> Walk {
+        let mut walk = Walk::new();
+        self.patterns.iter().for_each(|pattern| pattern.walk(&mut walk));
+        walk
+    }
+
+    /// Watches what the walk went through; whether another walk is needed to see what came meanwhile.
+    fn watch(&mut self, directories: &[PathBuf]) -> bool {
+        let Some(watch) = &mut self.watch else { return false };
+        let (added, watched) = watch.set(directories);
+        if let Err(error) = watched
+            && !self.warned
+        {
+            self.warned = true;
+            tracing::warn!(
+                "not every directory can be watched ({error}; see /proc/sys/fs/inotify); they are looked at every \
+                 {LOOK_UNWATCHED:?}"
+            );
+        }
+        added
+    }
+
+    fn found(&self, path: PathBuf, seen: &mut HashSet<PathBuf>) -> Option<Found> {
+        // Two ways to one socket are one VM.
+        let real = std::fs::canonicalize(&path).ok()?;
+        let parts = match self.layout {
+            Some(layout) => layout.name(&path)?,
+            None => parts(&path),
+        };
+        if !seen.insert(real) {
+            return None;
+        }
+        let key = path.to_string_lossy().into();
+        Some(Found { key, parts, monitors: vec![at(path)] })
+    }
+}
+
+impl Look for Paths {
+    fn look(&mut self) -> Vec<Found> {
+        let began = Instant::now();
+        let mut walk = self.walk();
+        for _ in 0..ROUNDS_MAX {
+            if !self.watch(&walk.directories) {
+                break;
+            }
+            walk = self.walk();
+        }
+        self.took = began.elapsed();
+        let mut seen = HashSet::new();
+        walk.sockets.into_iter().filter_map(|path| self.found(path, &mut seen)).collect()
+    }
+
+    fn gone(&self) -> &'static str {
+        "its socket is gone"
+    }
+
+    async fn changed(&mut self) {
+        tokio::time::sleep(GATHER.max(self.took * REST_FACTOR)).await;
+        let most = if self.warned { LOOK_UNWATCHED } else { LOOK_ANYWAY };
+        let hint = async {
+            if let Some(watch) = &mut self.watch
+                && watch.hint().await.is_ok()
+            {
+                return;
+            }
+            std::future::pending::<()>().await;
+        };
+        let _ = tokio::time::timeout(most, hint).await;
+    }
+}
+
+/// The parts of the name of a socket's file.
+pub(super) fn parts(path: &Path) -> Parts {
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let stem = text(path.file_stem());
+    Parts { name: stem.clone(), stem, directory: text(path.parent().and_then(Path::file_name)) }
+}

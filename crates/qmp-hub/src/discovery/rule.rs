@@ -1,0 +1,234 @@
+//! Rules: where to look for VMs, and what to make of those that are found.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use qmp_client::{Address, AddressError};
+
+use super::{Layout, PathPattern, Template, layout};
+use crate::VmName;
+use crate::config::nearest;
+use crate::journal::Globs;
+use crate::relay::{DEFAULT_MODE, RelayConfig};
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discover {
+    /// Where to look.
+    pub source: Source,
+    /// How a VM's name is made.
+    pub name: Template,
+    /// Sockets served in place of the VM's own; `{name}` in a path is the VM's name.
+    pub relays: Vec<RelayConfig>,
+    /// Names of VMs that are followed; with none, all.
+    pub only: Globs,
+    /// Names of VMs that are left alone all the same.
+    pub exclude: Option<Globs>,
+    /// The permissions of the socket at which QEMUs dial in.
+    pub dial_in_mode: u32,
+}
+
+/// Where VMs are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// At sockets whose paths match.
+    Paths(PathPattern),
+    /// Where another program puts its VMs' monitors.
+    Layout {
+        /// The program.
+        layout: Layout,
+        /// Its directory, if it is not the usual one.
+        root: Option<PathBuf>,
+    },
+    /// In the command lines of the processes of this host.
+    Processes,
+    /// Nowhere: QEMUs dial in at this address.
+    DialIn(Address),
+}
+
+/// Errors of reading a [`Source`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// It is no path at which a socket could be.
+    #[error("\"{text}\" is no path of sockets; write something like /run/vm/*.sock")]
+    NoPath {
+        /// What was given.
+        text: Box<str>,
+    },
+    /// A pattern cannot be read.
+    #[error("\"{text}\": {what}")]
+    Glob {
+        /// The pattern.
+        text: Box<str>,
+        /// What is wrong with it.
+        what: Box<str>,
+    },
+    /// A pattern spans directories.
+    #[error("\"{text}\": ** is not known here; write * for each directory between")]
+    TwoStars {
+        /// The pattern.
+        text: Box<str>,
+    },
+    /// There is no such layout.
+    #[error("\"{word}\" is no layout; there are {}", layout::words().collect::<Vec<_>>().join(", "))]
+    UnknownLayout {
+        /// What was given.
+        word: Box<str>,
+    },
+    /// It is nothing that is known.
+    #[error("\"{text}\" is nothing to look for; write {}{}", listed(), did_you_mean(text))]
+    Unknown {
+        /// What was given.
+        text: Box<str>,
+    },
+    /// The address at which QEMUs are to dial in cannot be read.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// An address at which nobody can dial in.
+    #[error(
+        "QEMUs cannot dial in at {address}; write unix:/run/qmp-events/dial-in.sock or tcp:127.0.0.1:PORT"
+    )]
+    NotDialIn {
+        /// What was given.
+        address: Address,
+    },
+}
+
+fn listed() -> String {
+    let words: Vec<_> = layout::words().collect();
+    format!("processes, {}, a path such as /run/vm/*.sock, or unix:PATH,server=on", words.join(", "))
+}
+
+fn did_you_mean(text: &str) -> String {
+    let known: Vec<_> = layout::words().chain(["processes"]).collect();
+    nearest(text, &known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
+}
+
+impl Discover {
+    /// What is there, by its own names, without relays.
+    #[must_use]
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            name: Template::default(),
+            relays: Vec::new(),
+            only: Globs::default(),
+            exclude: None,
+            dial_in_mode: DEFAULT_MODE,
+        }
+    }
+
+    /// The relays of a VM that is called so.
+    pub(super) fn relays_of(&self, name: &VmName) -> Vec<RelayConfig> {
+        let of = |relay: &RelayConfig| {
+            let path = relay.path.to_string_lossy().replace("{name}", name.as_str());
+            RelayConfig { path: path.into(), ..relay.clone() }
+        };
+        self.relays.iter().map(of).collect()
+    }
+}
+
+impl Source {
+    /// QEMUs that dial in at this address.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::NotDialIn`] for a descriptor, and for a port that other hosts reach.
+    pub fn dial_in(address: Address) -> Result<Self, SourceError> {
+        match address {
+            Address::Unix { path, .. } => Ok(Self::DialIn(Address::Unix { path, listen: true })),
+            Address::Tcp { host, port, .. } if is_loopback(&host) => {
+                Ok(Self::DialIn(Address::Tcp { host, port, listen: true }))
+            }
+            address => Err(SourceError::NotDialIn { address }),
+        }
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+impl FromStr for Source {
+    type Err = SourceError;
+
+    /// Reads what `qmp serve --discover` takes: a word, a path with or without patterns, an address with `server=on`.
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        if text == "processes" {
+            return Ok(Self::Processes);
+        }
+        if let Ok(layout) = text.parse() {
+            return Ok(Self::Layout { layout, root: None });
+        }
+        if text.starts_with("unix:") || text.starts_with("tcp:") {
+            let address: Address = text.parse()?;
+            let listens = address.listens();
+            return if listens {
+                Self::dial_in(address)
+            } else {
+                Err(SourceError::Unknown { text: text.into() })
+            };
+        }
+        if !text.contains('/') {
+            return Err(SourceError::Unknown { text: text.into() });
+        }
+        let is_directory = text.ends_with('/') || Path::new(text).is_dir();
+        let pattern = if is_directory { PathPattern::directory(text)? } else { text.parse()? };
+        Ok(Self::Paths(pattern))
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Paths(pattern) => write!(out, "{pattern}"),
+            Self::Layout { layout, root: None } => write!(out, "{layout}"),
+            Self::Layout { layout, root: Some(root) } => write!(out, "{layout} in {}", root.display()),
+            Self::Processes => out.write_str("processes"),
+            Self::DialIn(address) => write!(out, "{address}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_words_paths_and_addresses() {
+        let cases = [
+            ("processes", "processes"),
+            ("libvirt", "libvirt"),
+            ("/run/vm/*.sock", "/run/vm/*.sock"),
+            ("/run/../*.x", "\"/run/../*.x\" is no path of sockets; write something like /run/vm/*.sock"),
+            ("/run/nothing/", "/run/nothing/"),
+            ("unix:/run/d.sock,server=on", "unix:/run/d.sock,server=on"),
+            ("tcp:127.0.0.1:4444,server=on", "tcp:127.0.0.1:4444,server=on"),
+            (
+                "tcp:0.0.0.0:4444,server=on",
+                "QEMUs cannot dial in at tcp:0.0.0.0:4444,server=on; write unix:/run/qmp-events/dial-in.sock or \
+                 tcp:127.0.0.1:PORT",
+            ),
+            (
+                "proceses",
+                "\"proceses\" is nothing to look for; write processes, libvirt, proxmox, incus, ganeti, kata, a path \
+                 such as /run/vm/*.sock, or unix:PATH,server=on; did you mean processes?",
+            ),
+        ];
+        for (text, expected) in cases {
+            let read = text.parse::<Source>().map(|source| source.to_string());
+            assert_eq!(read.unwrap_or_else(|error| error.to_string()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_relay_is_made_for_each_vm() {
+        let mut rule = Discover::new(Source::Processes);
+        rule.relays = vec![RelayConfig::new("/run/qmp-events/{name}.qmp")];
+        let relays = rule.relays_of(&"web1".parse().expect("a name"));
+        assert_eq!(relays[0].path, Path::new("/run/qmp-events/web1.qmp"));
+    }
+}
