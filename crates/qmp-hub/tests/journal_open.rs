@@ -16,6 +16,36 @@ const CHILD_PATH: &str = "QMP_JOURNAL_OPEN_PATH";
 /// The user `nobody` of Debian, who owns nothing.
 const NOBODY: u32 = 65534;
 
+/// A hub that was killed while it started a command leaves its lock to the child for a moment.
+#[test]
+fn the_lock_of_a_hub_that_is_gone_is_waited_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("journal.db");
+    Journal::open(&path, JournalOptions::default()).expect("opens").close().expect("closes");
+    let mut gone = Command::new("true").spawn().expect("runs");
+    gone.wait().expect("ends");
+    for (pid, is_waited_for) in [(gone.id(), true), (std::process::id(), false)] {
+        let lock_path = with_ending(&path, ".lock");
+        fs::write(&lock_path, format!("{pid}\n")).expect("writes");
+        let left = fs::File::open(&lock_path).expect("opens");
+        left.try_lock().expect("nobody holds it");
+        let opening = {
+            let path = path.clone();
+            std::thread::spawn(move || Journal::open(&path, JournalOptions::default()).map(drop))
+        };
+        if is_waited_for {
+            // Neither refused nor opened as long as it is held: a tenth of the time that is waited.
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            assert!(!opening.is_finished());
+            drop(left);
+            opening.join().expect("no panic").expect("opens");
+        } else {
+            let error = opening.join().expect("no panic").expect_err("it is held");
+            assert!(matches!(error, JournalError::Locked { .. }), "{error}");
+        }
+    }
+}
+
 #[test]
 fn refuses_what_is_no_journal() {
     type Make = fn(&Path);

@@ -51,6 +51,13 @@ impl Cursor {
         Self { file, head, filter: Filter::new(query), position: after.0, is_under_way, removed: None }
     }
 
+    /// The same cursor, for which what was removed before its first record is missed, also if it begins at the start:
+    /// it stands there for longer.
+    #[must_use]
+    pub(crate) fn under_way(self) -> Self {
+        Self { is_under_way: true, ..self }
+    }
+
     /// Up to `max` further records; none when everything up to the head has been read.
     ///
     /// Fewer come also when they take much memory. Reads the file: may wait for the disk, and for as long as a

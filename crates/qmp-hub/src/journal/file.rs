@@ -2,19 +2,21 @@
 //!
 //! A journal is made under another name and put in place whole, so that a file at its path always is one: a
 //! file that is empty, of another kind or of another application is never touched. One hub at a time writes:
-//! it holds a lock on `FILE.lock`, which the kernel takes back however the hub ends. (The lock is not on the
+//! it holds a lock on `FILE.lock`, which the kernel takes back however the hub ends (a hub that was killed while it
+//! started a command leaves it to that for a moment, which is waited for). (The lock is not on the
 //! file itself: closing any descriptor of that would drop the locks that SQLite holds on it.)
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::FlockOperation;
 
 use super::error::JournalError;
-use super::limits::BUSY_TIMEOUT;
+use super::limits::{BUSY_TIMEOUT, LEFT_LOCK_MAX, LEFT_LOCK_POLL};
 use super::schema::{self, APPLICATION_ID, FORMAT_VERSION, MIGRATIONS};
 
 /// Permissions of a journal's files: what guests do is nobody else's business.
@@ -270,17 +272,35 @@ impl WriterLock {
             .mode(FILE_MODE)
             .open(&lock_path)
             .map_err(|error| io_error(&lock_path, "make", error))?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(JournalError::Locked { path: path.into(), pid });
+        let begun = Instant::now();
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let pid = holder(&file);
+                    if pid.is_none_or(is_there) || begun.elapsed() > LEFT_LOCK_MAX {
+                        return Err(JournalError::Locked { path: path.into(), pid });
+                    }
+                    std::thread::sleep(LEFT_LOCK_POLL);
+                }
+                Err(error) => return Err(io_error(&lock_path, "lock", error.into())),
             }
-            Err(error) => return Err(io_error(&lock_path, "lock", error.into())),
         }
         // Only for the message of whoever comes second: a failure is no reason not to run.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
+}
+
+/// The process that says that it holds the lock.
+fn holder(mut file: &File) -> Option<u32> {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text)).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Whether there is such a process; it may be another user's.
+fn is_there(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }

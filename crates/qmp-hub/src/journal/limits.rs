@@ -30,6 +30,13 @@ pub const COMMIT_RETRY_MAX: Duration = Duration::from_secs(2);
 /// How long a connection waits for another program's lock before it reports it.
 pub const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long the lock of a hub that is gone is waited for: a hub that was killed in the moment in which it started a command
+/// leaves its lock to the child until that has become the command.
+pub const LEFT_LOCK_MAX: Duration = Duration::from_secs(2);
+
+/// How often it is tried meanwhile.
+pub(super) const LEFT_LOCK_POLL: Duration = Duration::from_millis(10);
+
 /// Names (of VMs and events) kept in memory, in entries.
 ///
 /// QEMU has 61 event names; a peer that invents one for each event must not grow the hub. Beyond the limit

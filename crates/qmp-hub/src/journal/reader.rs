@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qmp_wire::{Epoch, Offset, Record, UnixMicros};
+use rusqlite::OptionalExtension as _;
 use tokio::sync::watch;
 
 use super::cursor::Cursor;
@@ -103,6 +104,24 @@ impl Reader {
     /// [`JournalError::Storage`] if the file cannot be read.
     pub fn first(&self) -> Result<Offset, JournalError> {
         self.file.with(|connection| connection.first().map(Offset))
+    }
+
+    /// The journal's own name: 32 hexadecimal digits, the same in every copy of the file. `None` for a file that no
+    /// hub has opened since journals have one.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] if the file cannot be read.
+    pub fn identity(&self) -> Result<Option<Box<str>>, JournalError> {
+        let exists = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'identity'";
+        self.file.with(|connection| {
+            if connection.number(exists)? == 0 {
+                return Ok(None);
+            }
+            connection.sql(|connection| {
+                connection.query_row("SELECT id FROM identity", [], |row| row.get(0)).optional()
+            })
+        })
     }
 
     /// Reads what `query` wants after offset `after`, and then what comes. `Offset(0)` begins at the start.

@@ -15,6 +15,10 @@ pub const FORMAT_VERSION: u32 = 1;
 
 const TABLES: &str = include_str!("schema.sql");
 const VIEWS: &str = include_str!("views.sql");
+/// The journal's own name: 128 random bits, made once. Beside the format, so that a file of before has one, too,
+/// and programs that do not know of it read on. A copy of the file has the same.
+const IDENTITY: &str = "CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL); \
+    INSERT INTO identity (id) SELECT lower(hex(randomblob(16))) WHERE NOT EXISTS (SELECT 1 FROM identity)";
 /// The names of [`VIEWS`], as SQL: other views are their maker's.
 const VIEW_NAMES: &str = "('records', 'events', 'epochs', 'gaps', 'vms')";
 
@@ -70,6 +74,10 @@ pub(super) fn migrate(connection: &mut Connection, from: u32, steps: &[Migration
         transaction.pragma_update(None, "user_version", step.to)?;
     }
     make_views(&transaction)?;
+    // Asked first, so that opening a journal that has one writes nothing.
+    if transaction.prepare("SELECT id FROM identity LIMIT 1").and_then(|mut id| id.exists([])) != Ok(true) {
+        transaction.execute_batch(IDENTITY)?;
+    }
     transaction.commit()
 }
 
@@ -197,6 +205,20 @@ mod tests {
         migrate(&mut connection, 1, &steps).expect_err("the second step fails");
         assert_eq!(identity(&connection), Ok(Identity { application_id: APPLICATION_ID, format: 1 }));
         assert_eq!(text(&connection, schema), before);
+    }
+
+    #[test]
+    fn a_journal_gets_its_identity_once() {
+        let mut connection = earlier();
+        let identity = "SELECT id FROM identity";
+        let id = text(&connection, identity);
+        assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+        migrate(&mut connection, 1, &[]).expect("opens");
+        assert_eq!(text(&connection, identity), id);
+        assert_ne!(text(&earlier(), identity), id, "another journal is called otherwise");
+        connection.execute_batch("DROP TABLE identity").expect("as a program of before left it");
+        migrate(&mut connection, 1, &[]).expect("opens");
+        assert_eq!(text(&connection, identity).len(), 32);
     }
 
     #[test]
