@@ -22,9 +22,9 @@ pub(crate) const TAKEN_FIRST_DELAY: Duration = Duration::from_secs(1);
 /// and a holder that reconnects in that moment finds itself behind it: so attempts are rare.
 pub(crate) const TAKEN_MAX_DELAY: Duration = Duration::from_secs(60);
 
-/// Delays of one VM. Holds no clock; its randomness comes from the seed.
+/// Delays between attempts at one thing. Holds no clock; its randomness comes from the seed.
 #[derive(Clone, Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     first: Duration,
     max: Duration,
     attempt: u32,
@@ -32,13 +32,15 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    pub(crate) fn new(first: Duration, max: Duration, seed: u64) -> Self {
+    /// Delays from `first`, doubled each time up to `max`.
+    #[must_use]
+    pub fn new(first: Duration, max: Duration, seed: u64) -> Self {
         // A generator of this kind never leaves zero.
         Self { first, max, attempt: 0, random: seed | 1 }
     }
 
     /// Counts a failed attempt and says how long to wait before the next one.
-    pub(crate) fn next_delay(&mut self) -> Duration {
+    pub fn next_delay(&mut self) -> Duration {
         self.next_delay_between(Duration::ZERO, self.max)
     }
 
@@ -53,12 +55,13 @@ impl Backoff {
     }
 
     /// Begins again with the first delay.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.attempt = 0;
     }
 
     /// Failed attempts since the beginning.
-    pub(crate) fn attempt(&self) -> u32 {
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
         self.attempt
     }
 

@@ -30,6 +30,7 @@ mod snapshot;
 mod socket;
 
 pub use address::{Address, AddressError};
+pub use backoff::Backoff;
 pub use caller::{Caller, Callers, Stream};
 pub use commander::{Commander, ExecuteError, Passed, PendingReply};
 pub use connect_error::ConnectError;

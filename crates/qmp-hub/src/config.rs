@@ -34,6 +34,11 @@
 //! uids = [1000]
 //! gids = [107]
 //! pretty = true
+//!
+//! [[rule]]                                                           # see `sinks`
+//! name = "panic-mail"
+//! event = "GUEST_PANICKED"
+//! run = ["/usr/local/bin/page", "--urgent"]
 //! ```
 //!
 //! Relative paths are taken from the directory in which the hub is started, as QEMU does with its own.
@@ -48,11 +53,12 @@ use std::path::{Path, PathBuf};
 use qmp_client::Address;
 
 pub use file::ConfigFile;
-pub(crate) use file::nearest;
+pub(crate) use file::{Settings, nearest};
 
 use crate::discovery::{Discover, Source};
 use crate::journal::JournalOptions;
 use crate::relay::RelayConfig;
+use crate::sinks::RuleConfig;
 use crate::{HttpDoor, Origin, VmName};
 
 /// Everything that [`Hub::start`](crate::Hub::start) wants to know.
@@ -74,6 +80,10 @@ pub struct HubConfig {
     pub relays: Vec<(VmName, RelayConfig)>,
     /// Where to look for other VMs.
     pub discover: Vec<Discover>,
+    /// What is done with which records.
+    pub rules: Vec<RuleConfig>,
+    /// What looks wrong in the file and may be right; [`doubts`](Self::doubts) tells it with the rest.
+    pub file_doubts: Vec<Problem>,
 }
 
 /// What the command line says, and what holds when neither it nor the file says anything.
@@ -143,6 +153,8 @@ impl HubConfig {
             findings: true,
             relays: Vec::new(),
             discover: Vec::new(),
+            rules: Vec::new(),
+            file_doubts: Vec::new(),
         }
     }
 
@@ -189,6 +201,8 @@ impl HubConfig {
             findings: file.findings.unwrap_or(true),
             relays,
             discover,
+            rules: file.rules,
+            file_doubts: file.doubts,
         })
     }
 }

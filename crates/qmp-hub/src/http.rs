@@ -9,6 +9,7 @@
 //! | `GET /v1/records?…` | records as JSON Lines; with `follow=true` for ever |
 //! | `GET /v1/events?…` | records as server-sent events, for ever |
 //! | `GET /v1/catalogue?release=R` | what events there are |
+//! | `GET /v1/sinks` | how the rules stand |
 //! | `GET /v1/health` | whether the hub does its work |
 //! | `GET /v1/openapi.json` | all this, for programs |
 //! | `GET /metrics` | figures for Prometheus |
@@ -36,6 +37,7 @@ mod records;
 mod refusal;
 mod relays;
 mod served;
+mod sinks;
 mod status;
 mod stream;
 mod vms;
@@ -77,6 +79,7 @@ fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)> {
         ("GET", "/v1/records", get(records::records)),
         ("GET", "/v1/events", get(events::events)),
         ("GET", "/v1/catalogue", get(catalogue::catalogue)),
+        ("GET", "/v1/sinks", get(sinks::sinks)),
         ("GET", "/v1/health", get(health::health)),
         ("GET", "/v1/openapi.json", get(openapi::openapi)),
         ("GET", "/metrics", get(metrics::metrics)),

@@ -15,6 +15,7 @@ use crate::http::{self, HttpDoor, ListenError, Listening, Served};
 use crate::journal::{Journal, JournalError};
 use crate::relay::{RelayConfig, RelayStatus};
 use crate::reload::Fixed;
+use crate::sinks::{Rules, RulesError, SinkStatus};
 use crate::vms::{self, Vm};
 use crate::{Fleet, FleetError, HubConfig, Origin, VmName};
 
@@ -32,6 +33,7 @@ pub struct Hub {
     discovery: Discovery,
     fleet: Running,
     observer: JoinSet<()>,
+    rules: Rules,
     servers: JoinSet<()>,
     stop_observer: watch::Sender<bool>,
     stop_http: watch::Sender<bool>,
@@ -64,6 +66,9 @@ pub enum HubError {
         /// The name.
         name: VmName,
     },
+    /// The rules cannot be started.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// HTTP, or a relay, cannot be served.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -92,6 +97,8 @@ impl Hub {
         for door in &config.http {
             listening.push(http::listen(door).await?);
         }
+        // Before anybody is attached, so that a rule that is first seen misses nothing of what comes.
+        let rules = Rules::start(config.rules, &journal, &config.journal).await?;
         let fleet = Running(Fleet::new(&journal, config.findings));
         fleet.0.expect(config.attach.len(), relays.values().map(Vec::len).sum());
         let mut prepared = Vec::with_capacity(config.attach.len());
@@ -106,8 +113,14 @@ impl Hub {
         let http = listening.iter().map(Listening::door).cloned().collect();
         prepared.into_iter().try_for_each(Prepared::launch)?;
         let correlating = Observer::new(&journal, config.findings);
-        let served =
-            Served::new(fleet.0.clone(), &journal, config.journal, correlating.observed(), http_ends.clone());
+        let served = Served::new(
+            fleet.0.clone(),
+            &journal,
+            config.journal,
+            correlating.observed(),
+            rules.clone(),
+            http_ends.clone(),
+        );
         let mut observer = JoinSet::new();
         observer.spawn(correlating.run(observing_ends));
         let mut servers = JoinSet::new();
@@ -120,6 +133,7 @@ impl Hub {
             discovery,
             fleet,
             observer,
+            rules,
             servers,
             stop_observer,
             stop_http,
@@ -166,6 +180,18 @@ impl Hub {
         &self.fixed
     }
 
+    /// The rules, which can be replaced while the hub runs.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// How each rule stands, in the order of the configuration.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<SinkStatus> {
+        self.rules.statuses()
+    }
+
     /// The journal that the hub writes.
     #[must_use]
     pub const fn journal(&self) -> &Journal {
@@ -187,12 +213,14 @@ impl Hub {
             tracing::error!("the last findings were not recorded; the next start finds them again");
             self.observer.shutdown().await;
         }
+        // After the last findings, so that those are acted upon, too.
+        self.rules.stop().await;
         self.stop_http.send_replace(true);
         if tokio::time::timeout(STOP_HTTP_MAX, join_all(&mut self.servers)).await.is_err() {
             self.servers.shutdown().await;
         }
-        let Self { journal, served, .. } = self;
-        drop(served);
+        let Self { journal, served, rules, .. } = self;
+        drop((served, rules));
         Ok(blocking(move || journal.close()).await?)
     }
 }

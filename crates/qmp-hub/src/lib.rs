@@ -22,6 +22,7 @@ mod owner;
 pub mod relay;
 mod reload;
 pub mod severity;
+pub mod sinks;
 pub mod size;
 pub mod span;
 pub mod state;

@@ -9,6 +9,7 @@ use qmp_client::Address;
 
 use crate::fleet::{FleetError, Member};
 use crate::relay::RelayConfig;
+use crate::sinks::{Changes, RulesError};
 use crate::{Hub, HubConfig, Origin, VmName};
 
 /// What a reload did.
@@ -29,6 +30,10 @@ pub struct Reloaded {
     pub retention: bool,
     /// Whether VMs are looked for elsewhere.
     pub discovery: bool,
+    /// What became of the rules.
+    pub rules: Changes,
+    /// Why the rules stay as they were.
+    pub rules_refused: Option<RulesError>,
 }
 
 /// What does not change while the hub runs, as it was at the start.
@@ -65,7 +70,7 @@ impl Fixed {
 
 impl Hub {
     /// Takes another configuration. What cannot be done is told, and everything else is done all the same.
-    pub async fn reload(&self, config: HubConfig) -> Reloaded {
+    pub async fn reload(&self, mut config: HubConfig) -> Reloaded {
         let fleet = self.fleet();
         let mut done =
             Reloaded { unchangeable: self.fixed().differences(&Fixed::of(&config)), ..Reloaded::default() };
@@ -74,6 +79,10 @@ impl Hub {
             self.journal().retain(config.journal_options.retention);
         }
         done.discovery = self.discover(config.discover.clone()).await;
+        match self.rules().replace(std::mem::take(&mut config.rules)).await {
+            Ok(changes) => done.rules = changes,
+            Err(error) => done.rules_refused = Some(error),
+        }
         let differences = differences(&fleet.list(), config);
         for (name, why) in differences.leave {
             match fleet.remove(name.as_str(), &format!("the configuration was reloaded: {why}")).await {
@@ -110,6 +119,8 @@ impl Reloaded {
             && self.unchangeable.is_empty()
             && !self.retention
             && !self.discovery
+            && self.rules.is_nothing()
+            && self.rules_refused.is_none()
     }
 }
 

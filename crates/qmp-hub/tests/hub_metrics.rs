@@ -57,7 +57,11 @@ impl Scrape {
 async fn everything_that_happens_is_counted() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Hub::start(config(home.path(), &["vm1", "absent"])).await.expect("starts");
+    let mut with_a_rule = config(home.path(), &["vm1", "absent"]);
+    let log = home.path().join("log");
+    with_a_rule.rules =
+        support::rules(&format!("[[rule]]\nname = 'log'\nevent = 'STOP'\nfile = '{}'", log.display()));
+    let hub = Hub::start(with_a_rule).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     let session = monitor.accept().await;
     for event in ["STOP", "RESUME", "STOP", "X_MADE_UP\\n\\\"", "X_2"] {
@@ -69,8 +73,15 @@ async fn everything_that_happens_is_counted() {
     journal.until("vm1 2.0 attached").await;
     let reader = get_lines(home.path(), "/v1/records?follow=true").await;
 
+    while hub.sinks()[0].delivered < 2 || hub.sinks()[0].lag_records > 0 {
+        tokio::task::yield_now().await;
+    }
     let scrape = Scrape::of(home.path()).await;
     scrape.expect(&[
+        (r#"qmp_sink_delivered_total{rule="log",kind="file"}"#, 2.0),
+        (r#"qmp_sink_failures_total{rule="log",kind="file"}"#, 0.0),
+        (r#"qmp_sink_lag_records{rule="log",kind="file"}"#, 0.0),
+        (r#"qmp_sink_retrying{rule="log",kind="file"}"#, 0.0),
         (r#"qmp_vm_attached{vm="vm1"}"#, 1.0),
         (r#"qmp_vm_attached{vm="absent"}"#, 0.0),
         (r#"qmp_epochs_total{vm="vm1"}"#, 2.0),

@@ -29,6 +29,7 @@ async fn busy(home: &Path) -> (Hub, Vec<Box<dyn std::any::Any>>) {
     let mut config = config(home, &["vm1", "absent"]);
     config.findings = true;
     config.relays.push(("vm1".parse().expect("a name"), RelayConfig::new(home.join("vm1.qmp"))));
+    config.rules = support::rules("[[rule]]\nname = 'r'\nrun = '/nonexistent/program'");
     let hub = Hub::start(config).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     let first = monitor.accept().await;
@@ -54,7 +55,7 @@ async fn answers_are_as_described() {
     assert_eq!(document["openapi"], "3.1.0");
 
     //  path in the document         method  asked for                           body               status
-    let cases: [(&str, &str, &str, &str, u16); 19] = [
+    let cases: [(&str, &str, &str, &str, u16); 20] = [
         ("/v1/hub", "get", "/v1/hub", "", 200),
         ("/v1/vms", "get", "/v1/vms", "", 200),
         ("/v1/vms/{name}", "get", "/v1/vms/vm1", "", 200),
@@ -66,6 +67,7 @@ async fn answers_are_as_described() {
         ("/v1/catalogue", "get", "/v1/catalogue", "", 200),
         ("/v1/catalogue", "get", "/v1/catalogue?release=2.3", "", 200),
         ("/v1/catalogue", "get", "/v1/catalogue?release=new", "", 400),
+        ("/v1/sinks", "get", "/v1/sinks", "", 200),
         ("/v1/health", "get", "/v1/health", "", 200),
         ("/v1/openapi.json", "get", "/v1/openapi.json", "", 200),
         ("/v1/vms/{name}/execute", "post", "/v1/vms/vm1/execute", r#"{"execute": "cont"}"#, 200),

@@ -121,10 +121,16 @@ pub(super) fn failed(address: &str, error: io::Error) -> HubError {
             ("its certificate is for another name".to_owned(), None)
         }
         // What `openssl req -x509` makes unless it is told otherwise; the type of this error is not public.
-        Error::InvalidCertificate(CertificateError::Other(other)) if format!("{other:?}").contains("CaUsedAsEndEntity") => (
-            "its certificate is one of an authority, which is for signing others".to_owned(),
-            Some("one that signs itself needs CA:FALSE: openssl req -x509 … -addext basicConstraints=critical,CA:FALSE"),
-        ),
+        Error::InvalidCertificate(CertificateError::Other(other))
+            if format!("{other:?}").contains("CaUsedAsEndEntity") =>
+        {
+            (
+                "its certificate is one of an authority, which is for signing others".to_owned(),
+                Some(
+                    "one that signs itself needs CA:FALSE: openssl req -x509 … -addext basicConstraints=critical,CA:FALSE",
+                ),
+            )
+        }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => (
             "what answers there speaks no TLS".to_owned(),
             Some("a port of this host without a certificate is asked as tcp:127.0.0.1:PORT"),

@@ -18,7 +18,7 @@ impl HubConfig {
     /// VMs.
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
-        let mut doubts = Vec::new();
+        let mut doubts: Vec<String> = self.file_doubts.iter().map(ToString::to_string).collect();
         doubts.extend(of_journal(&self.journal));
         for path in self.http.iter().filter_map(|door| door.address().unix_path()) {
             doubts.extend(of_served(path, "HTTP"));

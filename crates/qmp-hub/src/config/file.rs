@@ -4,6 +4,7 @@ mod discover;
 mod http;
 mod relay;
 mod retention;
+mod rule;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,7 +19,10 @@ use super::{ConfigError, Place, Problem};
 use crate::discovery::Discover;
 use crate::journal::Retention;
 use crate::relay::RelayConfig;
+use crate::sinks::RuleConfig;
 use crate::{HttpDoor, VmName};
+
+pub(crate) use rule::Settings;
 
 /// What a configuration file says.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +33,8 @@ pub struct ConfigFile {
     pub(super) findings: Option<bool>,
     pub(super) discover: Vec<Discover>,
     pub(super) retention: Retention,
+    pub(super) rules: Vec<RuleConfig>,
+    pub(super) doubts: Vec<Problem>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,9 +63,22 @@ impl ConfigFile {
     ///
     /// [`ConfigError::Wrong`] with everything that is wrong in it.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let mut reading = Reading { text, path, problems: Vec::new() };
-        let file = reading.file();
+        let mut reading = Reading { text, path, problems: Vec::new(), doubts: Vec::new() };
+        let mut file = reading.file();
+        file.doubts = std::mem::take(&mut reading.doubts);
         if reading.problems.is_empty() { Ok(file) } else { Err(ConfigError::Wrong(reading.problems)) }
+    }
+
+    /// The rules, in the order of the file.
+    #[must_use]
+    pub fn rules(&self) -> &[RuleConfig] {
+        &self.rules
+    }
+
+    /// What looks wrong and may be right, such as a program that is not there yet.
+    #[must_use]
+    pub fn doubts(&self) -> &[Problem] {
+        &self.doubts
     }
 }
 
@@ -67,10 +86,11 @@ struct Reading<'t> {
     text: &'t str,
     path: &'t Path,
     problems: Vec<Problem>,
+    doubts: Vec<Problem>,
 }
 
 /// The keys at the top.
-const KEYS: [&str; 6] = ["journal", "http", "findings", "retention", "vm", "discover"];
+const KEYS: [&str; 7] = ["journal", "http", "findings", "retention", "vm", "discover", "rule"];
 
 type Value<'t> = Spanned<DeValue<'t>>;
 
@@ -92,6 +112,7 @@ impl<'t> Reading<'t> {
                 "retention" => file.retention = self.retention(value).unwrap_or_default(),
                 "vm" => file.vms = self.vms(value),
                 "discover" => file.discover = self.discover(value),
+                "rule" => file.rules = self.rules(value),
                 _ => self.unknown(key, &KEYS),
             }
         }
@@ -236,7 +257,7 @@ mod tests {
             (
                 "nothing near",
                 "colour = 1",
-                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, retention, vm, discover",
+                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, retention, vm, discover, rule",
             ),
             (
                 "typo in a VM",
@@ -282,7 +303,7 @@ mod tests {
             (
                 "two at once",
                 "a = 1\nvn = 2",
-                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, retention, vm, discover|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
+                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, retention, vm, discover, rule|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
             ),
             ("not TOML", "journal = '/j'\njournal = '/k'", "hub.toml:2: duplicate key"),
         ];

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Served;
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
-use super::relays;
+use super::{relays, sinks};
 use crate::hub::blocking;
 use crate::journal::Health;
 use crate::vm_counts::{Counter, VmCounts};
@@ -32,6 +32,7 @@ fn text(served: &Served) -> String {
     events(&all, &mut to);
     relays::figures(served, &mut to);
     journal(served, &mut to);
+    sinks::metrics(served, &mut to);
     to.into_text()
 }
 

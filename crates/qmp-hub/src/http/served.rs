@@ -10,6 +10,7 @@ use super::counts::Counts;
 use crate::findings::Observed;
 use crate::hub::blocking;
 use crate::journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
+use crate::sinks::Rules;
 use crate::vms::Vms;
 use crate::{Fleet, clock};
 
@@ -37,6 +38,7 @@ pub(crate) struct Parts {
     /// Takes the records of commands.
     pub(super) appender: Appender,
     pub(super) counts: Counts,
+    pub(super) rules: Rules,
     head: watch::Receiver<Offset>,
     reads: Semaphore,
 }
@@ -55,6 +57,7 @@ impl Served {
         journal: &Journal,
         path: PathBuf,
         observed: Observed,
+        rules: Rules,
         ends: watch::Receiver<bool>,
     ) -> Self {
         Self(Arc::new(Parts {
@@ -69,6 +72,7 @@ impl Served {
             gauge: journal.gauge(),
             appender: journal.appender(),
             counts: Counts::default(),
+            rules,
             head: journal.watch_head(),
             reads: Semaphore::new(READS_AT_ONCE_MAX),
         }))

@@ -6,6 +6,7 @@ use qmp_wire::UnixMicros;
 use serde::Serialize;
 
 use super::Served;
+use super::sinks::stuck;
 
 #[derive(Serialize)]
 pub(super) struct HubStatus {
@@ -16,6 +17,8 @@ pub(super) struct HubStatus {
     journal_health: String,
     started: String,
     pid: u32,
+    /// Rules that do not get on: their receiver is away, or they cannot read the journal.
+    stuck_rules: Vec<Box<str>>,
 }
 
 pub(super) async fn hub(State(served): State<Served>) -> Json<HubStatus> {
@@ -26,6 +29,7 @@ pub(super) async fn hub(State(served): State<Served>) -> Json<HubStatus> {
         journal_health: served.health.borrow().to_string(),
         started: rfc3339(served.started),
         pid: std::process::id(),
+        stuck_rules: stuck(&served),
     })
 }
 

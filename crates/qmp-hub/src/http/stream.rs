@@ -229,7 +229,8 @@ mod tests {
         let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
         let (stop, ends) = watch::channel(false);
         let observed = Observer::new(&journal, false).observed();
-        let served = Served::new(Fleet::new(&journal, false), &journal, path, observed, ends);
+        let rules = crate::sinks::Rules::start(Vec::new(), &journal, &path).await.expect("starts");
+        let served = Served::new(Fleet::new(&journal, false), &journal, path, observed, rules, ends);
         append(&journal.appender(), "STOP").await;
 
         let query =

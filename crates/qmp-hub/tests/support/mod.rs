@@ -7,12 +7,14 @@ pub(crate) mod doors;
 pub(crate) mod monitor;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
+pub(crate) mod receiver;
 pub(crate) mod schema;
 
 use std::path::Path;
 
 use qmp_hub::journal::{Batch, Cursor, Draft, Query};
-use qmp_hub::{HttpDoor, Hub, HubConfig};
+use qmp_hub::sinks::RuleConfig;
+use qmp_hub::{ConfigFile, HttpDoor, Hub, HubConfig};
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 
 /// A hub's configuration with everything in `home`: journal, HTTP socket, and the monitors `NAME.sock`.
@@ -26,6 +28,11 @@ pub(crate) fn config(home: &Path, vms: &[&str]) -> HubConfig {
         config.attach.push((name.parse().expect("a name"), address.parse().expect("an address")));
     }
     config
+}
+
+/// The rules of a configuration.
+pub(crate) fn rules(text: &str) -> Vec<RuleConfig> {
+    ConfigFile::parse(text, Path::new("hub.toml")).expect(text).rules().to_vec()
 }
 
 /// Reads a hub's journal from its beginning, waiting for what is still to come.

@@ -19,7 +19,11 @@ fn has_no_spice() -> bool {
     // It fails whether or not it knows the option.
     let has_none = !help.is_ok_and(|output| output.stdout.starts_with(b"spice options"));
     if has_none {
-        assert!(std::env::var_os("CI").is_none(), "{} has no SPICE; install qemu-system-modules-spice", program());
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{} has no SPICE; install qemu-system-modules-spice",
+            program()
+        );
         eprintln!("skipped: {} has no SPICE", program());
     }
     has_none

@@ -42,10 +42,10 @@ impl<'t> Reading<'t> {
             self.problem(&value.span(), "a rule of discovery is written as [[discover]], in double brackets");
             return Vec::new();
         };
-        tables.iter().filter_map(|table| self.rule(table)).collect()
+        tables.iter().filter_map(|table| self.one_discovery(table)).collect()
     }
 
-    fn rule(&mut self, value: &Value<'t>) -> Option<Discover> {
+    fn one_discovery(&mut self, value: &Value<'t>) -> Option<Discover> {
         let DeValue::Table(members) = value.get_ref() else {
             self.problem(
                 &value.span(),

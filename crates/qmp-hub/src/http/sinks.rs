@@ -1,0 +1,68 @@
+//! `GET /v1/sinks`: how the rules stand.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Served;
+use super::exposition::{Exposition, Type};
+use crate::sinks::{SinkState, SinkStatus};
+
+pub(super) async fn sinks(State(served): State<Served>) -> Json<Vec<SinkStatus>> {
+    Json(served.rules.statuses())
+}
+
+/// The names of the rules that do not get on.
+pub(super) fn stuck(served: &Served) -> Vec<Box<str>> {
+    let statuses = served.rules.statuses().into_iter();
+    statuses.filter(|status| status.state != SinkState::Delivering).map(|status| status.rule).collect()
+}
+
+/// Figures for Prometheus. The names of rules are the operator's.
+pub(super) fn metrics(served: &Served, to: &mut Exposition) {
+    type Figure = (&'static str, Type, &'static str, fn(&SinkStatus) -> u64);
+    let figures: [Figure; 8] = [
+        ("qmp_sink_delivered_total", Type::Counter, "Records that the rule delivered.", |status| {
+            status.delivered
+        }),
+        ("qmp_sink_failures_total", Type::Counter, "Attempts to deliver that failed.", |status| {
+            status.failures
+        }),
+        (
+            "qmp_sink_given_up_total",
+            Type::Counter,
+            "Records that were given up because the receiver refused them.",
+            |status| status.given_up,
+        ),
+        ("qmp_sink_held_back_total", Type::Counter, "Records that at-most held back.", |status| {
+            status.held_back
+        }),
+        (
+            "qmp_sink_missed_total",
+            Type::Counter,
+            "Records that were removed from the journal before the rule came to them.",
+            |status| status.missed,
+        ),
+        (
+            "qmp_sink_lag_records",
+            Type::Gauge,
+            "Records of the journal that the rule has not dealt with yet.",
+            |status| status.lag_records,
+        ),
+        (
+            "qmp_sink_retrying",
+            Type::Gauge,
+            "Whether the rule tries again because the receiver is away or refuses.",
+            |status| u64::from(status.state == SinkState::Retrying),
+        ),
+        ("qmp_sink_position_offset", Type::Gauge, "The offset up to which the rule has come.", |status| {
+            status.offset
+        }),
+    ];
+    let statuses = served.rules.statuses();
+    for (name, ty, help, figure) in figures {
+        let mut family = to.family(name, ty, help);
+        for status in &statuses {
+            family.sample(&[("rule", &status.rule), ("kind", status.kind)], figure(status));
+        }
+    }
+}

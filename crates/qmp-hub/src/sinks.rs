@@ -1,0 +1,41 @@
+//! Acting: rules of the configuration, and the sinks to which they deliver records.
+//!
+//! A rule says which records (event, finding, kind, VM, conditions on the data), how often at most, and what to do
+//! with them: run a command, call a webhook, tell journald, write a file. Each rule is a cursor on the journal with a
+//! task of its own: it delivers in order and at least once, waits for a receiver that is away for as long as it takes,
+//! and nobody else notices. Where it stands is kept beside the journal (`JOURNAL.sinks`), so that it goes on there
+//! after a crash.
+//!
+//! ```text
+//! journal ─ Cursor ─ Selection ─ Gate (at-most) ─ Sink ─ receiver
+//!                                   │               │
+//!                                   └─ Positions ───┘   what was delivered, and what is held back
+//! ```
+//!
+//! A new kind of sink is a file here and its line in `kind.rs`. Why it is built this way: `docs/adr/0007-sinks.md`.
+
+mod at_most;
+mod cloud_event;
+mod delivery;
+mod fields;
+mod file;
+mod journald;
+mod kind;
+mod message_id;
+mod positions;
+mod rule;
+mod rules;
+mod run;
+mod runner;
+mod status;
+mod webhook;
+
+pub(crate) use at_most::AtMost;
+pub use at_most::AtMostError;
+pub(crate) use kind::{KINDS, Kind};
+pub use message_id::message_id;
+pub use positions::PositionsError;
+pub use rule::RuleConfig;
+pub(crate) use rule::Selection;
+pub use rules::{Changes, Rules, RulesError, STOP_DELIVERY_MAX};
+pub use status::{SinkState, SinkStatus};

@@ -1,0 +1,129 @@
+//! A record as a CloudEvent, version 1.0, in structured JSON.
+//!
+//! Its id is made of the journal's own name, the record's identity (VM, epoch, sequence number) and its time of receipt.
+//! The same record has the same id for ever, so receivers can tell a re-send. Two records never have one: not those of
+//! a journal that was made anew (it has another name), nor those that follow when a journal was brought back from a
+//! backup and gives its numbers out again (they were received at another time).
+
+use qmp_wire::{Body, Record};
+use serde_json::json;
+
+use super::delivery::Origin;
+use super::fields;
+
+/// The media type of one event in structured JSON.
+pub(super) const MEDIA_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+
+/// The types of what is no event of QEMU begin with this.
+const OWN_TYPES: &str = "io.github.qmp-events";
+
+/// A CloudEvent: its id, and its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CloudEvent {
+    pub(super) id: String,
+    pub(super) text: Vec<u8>,
+}
+
+/// Writes `record`. The same record gives the same bytes every time.
+pub(super) fn of(record: &Record<'_>, origin: &Origin) -> CloudEvent {
+    let Record { vm, epoch, seq, received, .. } = record;
+    let id = format!("{}:{vm}:{}:{}:{}", origin.journal, epoch.0, seq.0, received.0);
+    let ty = match &record.body {
+        Body::Event { name, .. } => format!("org.qemu.qmp.{name}"),
+        Body::Finding { finding, .. } => format!("{OWN_TYPES}.finding.{finding}"),
+        Body::Attached { .. } | Body::Detached { .. } => format!("{OWN_TYPES}.{}", record.body.kind()),
+    };
+    let source = format!("/host/{}/vm/{}", escaped(&origin.host), escaped(vm));
+    let (ty, source) = (json!(ty), json!(source));
+    let mut text = format!(
+        "{{\"specversion\":\"1.0\",\"id\":{},\"source\":{source},\"type\":{ty},\"time\":\"{received}\",\"subject\":{},\
+         \"datacontenttype\":\"application/json\",\"data\":",
+        json!(id),
+        json!(vm),
+    )
+    .into_bytes();
+    text.extend_from_slice(&fields::line(record));
+    text.push(b'}');
+    CloudEvent { id, text }
+}
+
+/// A segment of a URI.
+fn escaped(segment: &str) -> String {
+    let mut out = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+    use qmp_wire::{DetachReason, Epoch, Offset, Seq, UnixMicros};
+    use serde_json::Value;
+
+    use super::*;
+
+    fn origin(journal: &str) -> Origin {
+        Origin { rule: "r".into(), host: "host 1".into(), journal: journal.into() }
+    }
+
+    fn record(epoch: u32, seq: u64, received: i64, body: Body<'static>) -> Record<'static> {
+        let (epoch, seq, received) = (Epoch(epoch), Seq(seq), UnixMicros(received));
+        Record { offset: Some(Offset(41)), vm: "web1".into(), epoch, seq, received, body }
+    }
+
+    fn stop() -> Body<'static> {
+        Body::Event { name: "STOP".into(), timestamp: None, data: Some(r#"{"a": 1.50}"#.into()) }
+    }
+
+    #[test]
+    fn a_whole_event() {
+        let event = of(&record(2, 7, 1_767_323_045_678_901, stop()), &origin("00ff"));
+        insta::assert_snapshot!(String::from_utf8(event.text).expect("UTF-8"), @r#"{"specversion":"1.0","id":"00ff:web1:2:7:1767323045678901","source":"/host/host%201/vm/web1","type":"org.qemu.qmp.STOP","time":"2026-01-02T03:04:05.678901Z","subject":"web1","datacontenttype":"application/json","data":{"offset":41,"vm":"web1","epoch":2,"seq":7,"received":"2026-01-02T03:04:05.678901Z","kind":"event","event":"STOP","data":{"a": 1.50}}}"#);
+    }
+
+    #[test]
+    fn types() {
+        let finding = Body::Finding {
+            finding: "why-ended".into(),
+            summary: "x".into(),
+            causes: Vec::new(),
+            data: None,
+        };
+        let detached = Body::Detached { reason: DetachReason::PeerClosed, detail: None };
+        let cases = [
+            (stop(), "org.qemu.qmp.STOP"),
+            (finding, "io.github.qmp-events.finding.why-ended"),
+            (detached, "io.github.qmp-events.detached"),
+            (Body::Attached { snapshot: "{}".into() }, "io.github.qmp-events.attached"),
+        ];
+        for (body, expected) in cases {
+            let event = of(&record(1, 1, 0, body), &origin("a"));
+            let event: Value = serde_json::from_slice(&event.text).expect("JSON");
+            assert_eq!(event["type"], expected);
+        }
+    }
+
+    proptest! {
+        /// The same record has the same id and the same bytes, and two records never have one id.
+        #[test]
+        fn an_id_names_one_record(
+            records in prop::collection::vec((0u8..2, 1u32..12, 0u64..12, 0i64..12), 1..60),
+        ) {
+            let mut seen = HashMap::new();
+            for (journal, epoch, seq, received) in records {
+                let origin = origin(if journal == 0 { "a" } else { "b" });
+                let event = of(&record(epoch, seq, received, stop()), &origin);
+                let identity = (journal, epoch, seq, received);
+                let other = seen.insert(event.id.clone(), (identity, event.text.clone()));
+                prop_assert!(other.is_none_or(|other| other == (identity, event.text)));
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A file of JSON Lines, the very lines of `qmp log --json`, rotated by size or age.
+//!
+//! What is told to be delivered is on the disk: the file is synchronised after each batch, before the rule moves on. A
+//! line is never torn: one that a crash cut off is removed before the next is written, and the rule, which has not moved
+//! past it, writes it again. Somebody else may rotate the file, too, by moving it away (logrotate) or by cutting it.
+
+mod rotated;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::delivery::{Action, Delivering, Delivery, Origin, Outcome, Sink};
+use super::fields;
+use super::kind::Kind;
+use crate::clock;
+use crate::config::Settings;
+use crate::hub::blocking;
+use rotated::{Rotated, Rotation};
+
+pub(super) const KIND: Kind = Kind {
+    key: "file",
+    options: &["max-size", "max-age", "keep"],
+    example: "file = \"/var/log/qmp/events.jsonl\"",
+    // Every line is a whole record; there is no place to tell of others.
+    may_hold_back: false,
+    read,
+};
+
+/// Files that are kept besides the present one, unless the rule says otherwise.
+const FILE_KEEP: u32 = 5;
+
+/// How many files may be kept; each of them is moved at every rotation.
+const FILE_KEEP_MAX: u32 = 1_000;
+
+/// How small `max-size` may be, in bytes: below, most files would hold one record.
+const FILE_SIZE_MIN_BYTES: u64 = 4 << 10;
+
+/// How short `max-age` may be.
+const FILE_AGE_MIN: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+struct File {
+    path: PathBuf,
+    rotation: Rotation,
+}
+
+struct Lines {
+    path: PathBuf,
+    rotation: Rotation,
+    open: Option<Rotated>,
+}
+
+fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
+    let path = settings.text("file", "a path").map(PathBuf::from);
+    let max_bytes = settings.size("max-size");
+    let max_age = settings.span("max-age");
+    let keep = settings.number("keep", 1, FILE_KEEP_MAX);
+    if max_bytes.is_some_and(|bytes| bytes < FILE_SIZE_MIN_BYTES) {
+        settings.problem("max-size", "a file of less than 4KiB would hold one record or none");
+    }
+    if max_age.is_some_and(|age| age < FILE_AGE_MIN) {
+        settings.problem("max-age", "a file lasts a second at least");
+    }
+    if keep.is_some() && max_bytes.is_none() && max_age.is_none() {
+        settings.problem("keep", "nothing rotates the file; add: max-size = \"100MiB\"");
+    }
+    let path = path?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+        let directory = directory.display();
+        settings.doubt("file", &format!("there is no directory {directory}; it is made at the first record"));
+    }
+    let rotation = Rotation { max_bytes, max_age, keep: keep.unwrap_or(FILE_KEEP) };
+    Some(Arc::new(File { path, rotation }))
+}
+
+impl Action for File {
+    fn open(&self, _origin: Arc<Origin>) -> Box<dyn Sink> {
+        Box::new(Lines { path: self.path.clone(), rotation: self.rotation, open: None })
+    }
+
+    fn target(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+impl Sink for Lines {
+    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> Delivering<'s> {
+        let lines = deliveries.iter().map(|delivery| {
+            let mut line = fields::line(&delivery.record);
+            line.push(b'\n');
+            line
+        });
+        let lines: Vec<Vec<u8>> = lines.collect();
+        Box::pin(async {
+            let (open, path, rotation) = (self.open.take(), self.path.clone(), self.rotation);
+            let (open, outcome) = blocking(move || write(open, &path, rotation, &lines)).await;
+            self.open = open;
+            outcome
+        })
+    }
+}
+
+/// Writes all lines, as far as the disk takes them.
+fn write(
+    open: Option<Rotated>,
+    path: &Path,
+    rotation: Rotation,
+    lines: &[Vec<u8>],
+) -> (Option<Rotated>, Outcome) {
+    let failed = |delivered: usize, path: &Path, error: &io::Error| {
+        (None, Outcome::away(delivered, format!("cannot write {}: {error}", path.display())))
+    };
+    let opened = match open {
+        Some(open) => open.follow(clock::now()),
+        None => Rotated::open(path, rotation, clock::now()),
+    };
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) => return failed(0, path, &error),
+    };
+    for (index, line) in lines.iter().enumerate() {
+        if let Err(error) = file.append(line, clock::now()) {
+            // What was written before is only delivered when it is on the disk.
+            let delivered = if file.sync().is_ok() { index } else { 0 };
+            return failed(delivered, path, &error);
+        }
+    }
+    match file.sync() {
+        Ok(()) => (Some(file), Outcome::done(lines.len())),
+        Err(error) => failed(0, path, &error),
+    }
+}

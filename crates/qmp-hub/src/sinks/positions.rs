@@ -1,0 +1,289 @@
+//! Where each rule stands, on the disk: `JOURNAL.sinks`.
+//!
+//! One small file of JSON for all rules, replaced whole. It is written at once after a lone delivery, and four times a
+//! second while there are many: what a crash takes back is that much of the deliveries, which are then made again. Moving past
+//! records that no rule wants is worth no write of its own.
+//!
+//! Rules that are not in the configuration keep their place: a hub that is started once without its configuration must
+//! not lose what was still to be delivered.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+
+use crate::hub::blocking;
+
+/// How often the file is written at most while rules deliver: what a crash repeats is so much.
+const POSITIONS_SAVE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often it is written when rules only passed records over. Reading those again costs little.
+const POSITIONS_IDLE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Permissions: as those of the journal.
+const FILE_MODE: u32 = 0o640;
+
+const VERSION: u32 = 1;
+
+/// Errors of reading the places of the rules.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PositionsError {
+    /// The file system failed.
+    #[error("cannot {doing} {}, which says what the rules have delivered: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// It is not what a hub wrote.
+    #[error(
+        "{} should say what the rules have delivered, and cannot be understood ({what}): bring it back from a backup, \
+         or remove it, and the rules begin with what comes",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: Box<str>,
+    },
+}
+
+/// Where one rule stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Everything up to here is dealt with: delivered, given up, held back, or not wanted.
+    pub(super) offset: u64,
+    /// How many records are held back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) held_back: u64,
+    /// The newest of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) held_back_newest: u64,
+    /// When the last deliveries were that `at-most` counts, in microseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) passed: Vec<i64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Content {
+    version: u32,
+    /// Offsets mean nothing in another journal.
+    journal: Box<str>,
+    rules: BTreeMap<Box<str>, Position>,
+}
+
+/// The places of all rules. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Positions(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    state: Mutex<State>,
+    /// Held while the file is written: one at a time, and never an older state after a newer one.
+    writing: Mutex<()>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    content: Content,
+    urgent: bool,
+    idle: bool,
+}
+
+impl Positions {
+    /// Reads the file beside `journal`, if there is one.
+    pub(super) fn open(journal: &Path, identity: &str) -> Result<Self, PositionsError> {
+        let mut path = journal.as_os_str().to_owned();
+        path.push(".sinks");
+        let path = PathBuf::from(path);
+        let mut content = read(&path)?.unwrap_or_else(|| Content {
+            version: VERSION,
+            journal: identity.into(),
+            rules: BTreeMap::new(),
+        });
+        if *content.journal != *identity {
+            tracing::warn!(
+                "{} is of another journal than the one beside it: the rules begin with what comes",
+                path.display()
+            );
+            content = Content { version: VERSION, journal: identity.into(), rules: BTreeMap::new() };
+        }
+        let state = Mutex::new(State { content, urgent: false, idle: false });
+        Ok(Self(Arc::new(Shared { path, state, writing: Mutex::default(), changed: Notify::new() })))
+    }
+
+    /// Where a rule stands; `None` if it was never seen.
+    pub(super) fn get(&self, rule: &str) -> Option<Position> {
+        self.0.lock().content.rules.get(rule).cloned()
+    }
+
+    /// Notes where a rule stands after it delivered something, to be written soon.
+    pub(super) fn set(&self, rule: &str, position: Position) {
+        let mut state = self.0.lock();
+        state.content.rules.insert(rule.into(), position);
+        state.urgent = true;
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// Notes that a rule read on without delivering anything.
+    pub(super) fn pass_over(&self, rule: &str, offset: u64) {
+        let mut state = self.0.lock();
+        if let Some(position) = state.content.rules.get_mut(rule)
+            && position.offset != offset
+        {
+            position.offset = offset;
+            if !state.idle {
+                state.idle = true;
+                drop(state);
+                self.0.changed.notify_one();
+            }
+        }
+    }
+
+    /// Writes what changed. May wait for the disk.
+    pub(super) fn save(&self) -> Result<(), PositionsError> {
+        let _one_at_a_time = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = {
+            let mut state = self.0.lock();
+            if !state.urgent && !state.idle {
+                return Ok(());
+            }
+            (state.urgent, state.idle) = (false, false);
+            serde_json::to_vec(&state.content).expect("names and numbers can be written as JSON")
+        };
+        write(&self.0.path, &text).inspect_err(|_| self.0.lock().urgent = true)
+    }
+
+    /// Writes the file whenever it is time, until `stop` is true.
+    pub(super) async fn keep(self, mut stop: watch::Receiver<bool>) {
+        let mut is_failing = false;
+        loop {
+            let is_urgent = self.0.lock().urgent;
+            let is_idle = self.0.lock().idle;
+            if is_urgent {
+                let positions = self.clone();
+                match blocking(move || positions.save()).await {
+                    Ok(()) => is_failing = false,
+                    Err(error) => {
+                        if !is_failing {
+                            tracing::error!(
+                                "{error}; after a crash the rules would deliver again from where it stands"
+                            );
+                        }
+                        is_failing = true;
+                    }
+                }
+            }
+            if is_urgent {
+                // The next delivery waits for its turn.
+                tokio::select! {
+                    () = tokio::time::sleep(POSITIONS_SAVE_INTERVAL) => continue,
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
+            }
+            tokio::select! {
+                () = self.0.changed.notified() => {}
+                () = tokio::time::sleep(POSITIONS_IDLE_INTERVAL), if is_idle => self.0.age(),
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What could wait has waited.
+    fn age(&self) {
+        let mut state = self.lock();
+        state.urgent |= std::mem::take(&mut state.idle);
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn read(path: &Path) -> Result<Option<Content>, PositionsError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(PositionsError::Io { doing: "read", path: path.into(), source }),
+    };
+    let damaged = |what: String| PositionsError::Damaged { path: path.into(), what: what.into() };
+    let content: Content = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    if content.version != VERSION {
+        return Err(damaged(format!("it has version {}, and this program knows {VERSION}", content.version)));
+    }
+    Ok(Some(content))
+}
+
+/// Replaces the file: whole, and on the disk.
+fn write(path: &Path, text: &[u8]) -> Result<(), PositionsError> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let draft = PathBuf::from(draft);
+    let written = (|| {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&draft)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        let directory =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(directory)?.sync_all()
+    })();
+    written.map_err(|source| PositionsError::Io { doing: "write", path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_outlive_the_process_and_belong_to_one_journal() {
+        let home = tempfile::tempdir().expect("a directory");
+        let journal = home.path().join("journal.db");
+        let positions = Positions::open(&journal, "a").expect("nothing is there");
+        assert_eq!(positions.get("mail"), None);
+        let held = Position { offset: 7, held_back: 2, held_back_newest: 6, passed: vec![-1, 5] };
+        positions.set("mail", held.clone());
+        positions.set("log", Position { offset: 9, ..Position::default() });
+        positions.pass_over("log", 11);
+        positions.pass_over("nobody", 11);
+        positions.save().expect("writes");
+        let again = Positions::open(&journal, "a").expect("reads");
+        assert_eq!(again.get("mail"), Some(held));
+        assert_eq!(again.get("log").map(|position| position.offset), Some(11));
+        assert_eq!(again.get("nobody"), None);
+        assert_eq!(Positions::open(&journal, "b").expect("reads").get("mail"), None, "another journal");
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused() {
+        let home = tempfile::tempdir().expect("a directory");
+        let journal = home.path().join("journal.db");
+        for text in ["", "{}", r#"{"version":2,"journal":"a","rules":{}}"#] {
+            fs::write(home.path().join("journal.db.sinks"), text).expect("writes");
+            let error = Positions::open(&journal, "a").expect_err(text).to_string();
+            assert!(error.contains("journal.db.sinks should say") && error.contains("remove it"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A webhook: each record is posted as a CloudEvent, one a request, in order, over a connection that is kept.
+//!
+//! Signed as Standard Webhooks asks for: `webhook-id` (the CloudEvent's id), `webhook-timestamp` (this attempt), and
+//! `webhook-signature`, which proves that whoever sent it knows the secret.
+//!
+//! | the receiver | what follows |
+//! |---|---|
+//! | 2xx | it has the record |
+//! | cannot be reached, is too slow, breaks off; 408, 425, 429, 5xx | it is away: tried again for ever |
+//! | any other answer, redirections too | it refuses the record: tried as often as `attempts` says, then given up |
+
+mod connection;
+mod signature;
+mod target;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use hyper::{Request, StatusCode};
+
+use super::cloud_event::{self, MEDIA_TYPE};
+use super::delivery::{Action, Delivering, Delivery, Failure, Origin, Outcome, Sink};
+use super::kind::Kind;
+use super::run::SINK_ATTEMPTS_MAX;
+use crate::clock;
+use crate::config::Settings;
+use connection::{Answer, Connections};
+use target::Target;
+
+pub(super) const KIND: Kind = Kind {
+    key: "webhook",
+    options: &["secret-file", "ca-file", "timeout", "attempts"],
+    example: "webhook = \"https://example.org/hook\"",
+    may_hold_back: true,
+    read,
+};
+
+/// How long a receiver may take for its answer unless the rule says otherwise.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug)]
+struct Webhook {
+    target: Target,
+    secret_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    timeout: Duration,
+    attempts: u32,
+}
+
+struct Hooks {
+    webhook: Webhook,
+    origin: Arc<Origin>,
+    connections: Connections,
+}
+
+fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
+    let target: Option<Target> =
+        settings.parsed("webhook", "an address such as \"https://example.org/hook\"");
+    let secret_file = settings.text("secret-file", "a path").map(PathBuf::from);
+    let ca_file = settings.text("ca-file", "a path").map(PathBuf::from);
+    let timeout = settings.span("timeout").unwrap_or(WEBHOOK_TIMEOUT);
+    let attempts = settings.number("attempts", 1, SINK_ATTEMPTS_MAX).unwrap_or(1);
+    if let Some(doubt) = secret_file.as_deref().and_then(signature::doubt) {
+        settings.doubt("secret-file", &doubt);
+    }
+    if let Some(path) = &ca_file
+        && let Err(error) = std::fs::File::open(path)
+    {
+        settings.doubt("ca-file", &format!("{} cannot be read: {error}", path.display()));
+    }
+    let target = target?;
+    if !target.is_tls && ca_file.is_some() {
+        settings.problem("ca-file", "`ca-file` is for https; this webhook is http");
+        return None;
+    }
+    Some(Arc::new(Webhook { target, secret_file, ca_file, timeout, attempts }))
+}
+
+impl Action for Webhook {
+    fn open(&self, origin: Arc<Origin>) -> Box<dyn Sink> {
+        let connections = Connections::new(self.target.clone(), self.ca_file.clone());
+        Box::new(Hooks { webhook: self.clone(), origin, connections })
+    }
+
+    fn target(&self) -> String {
+        self.target.shown()
+    }
+
+    fn attempts(&self) -> u32 {
+        self.attempts
+    }
+}
+
+impl Sink for Hooks {
+    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> Delivering<'s> {
+        Box::pin(async {
+            match deliveries.first() {
+                Some(delivery) => self.one(delivery).await,
+                None => Outcome::done(0),
+            }
+        })
+    }
+}
+
+impl Hooks {
+    async fn one(&mut self, delivery: &Delivery) -> Outcome {
+        let request = match self.request(delivery) {
+            Ok(request) => request,
+            Err(error) => return Outcome::away(0, error),
+        };
+        let shown = self.webhook.target.shown();
+        match self.connections.send(request, self.webhook.timeout).await {
+            Ok(answer) => judge(&answer, &shown),
+            Err(error) => Outcome::away(0, format!("{shown}: {error}")),
+        }
+    }
+
+    /// Made anew for each attempt: the secret may have been replaced, and the time goes on.
+    fn request(&self, delivery: &Delivery) -> Result<Request<Full<Bytes>>, String> {
+        let event = cloud_event::of(&delivery.record, &self.origin);
+        let seconds = clock::now().0.div_euclid(1_000_000);
+        let target = &self.webhook.target;
+        let mut request = Request::post(&*target.path)
+            .header(HOST, &*target.host_header)
+            .header(USER_AGENT, concat!("qmp-events/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, MEDIA_TYPE)
+            .header("webhook-id", &event.id)
+            .header("webhook-timestamp", seconds);
+        if let Some(path) = &self.webhook.secret_file {
+            let secret = signature::secret(path)?;
+            request = request
+                .header("webhook-signature", signature::sign(&secret, &event.id, seconds, &event.text));
+        }
+        if delivery.held_back > 0 {
+            // Beside the event: the same id must always come with the same body.
+            request = request.header("qmp-held-back", delivery.held_back);
+        }
+        request.body(Full::from(event.text)).map_err(|error| error.to_string())
+    }
+}
+
+/// What an answer means.
+fn judge(answer: &Answer, shown: &str) -> Outcome {
+    let status = answer.status;
+    if status.is_success() {
+        return Outcome::done(1);
+    }
+    let said = if answer.body.is_empty() { String::new() } else { format!(": {}", answer.body) };
+    let error = format!("{shown} answered {status}{said}");
+    let is_away = status.is_server_error()
+        || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
+            .contains(&status);
+    if is_away {
+        let after = answer.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
+        return Outcome { delivered: 0, failure: Some(Failure::Away { error, after }) };
+    }
+    if status.is_redirection() {
+        return Outcome::refused(format!("{error}; redirections are not followed: name the place itself"));
+    }
+    Outcome::refused(error)
+}
+
+/// How long `Retry-After` asks to wait: seconds, or a date as HTTP writes it.
+fn retry_after(value: &str) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", value).ok()?.to_datetime().ok()?;
+    let at = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond();
+    u64::try_from(at.saturating_sub(clock::now().0)).ok().map(Duration::from_micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers() {
+        let cases = [
+            (200, "done"),
+            (204, "done"),
+            (301, "refused"),
+            (400, "refused"),
+            (401, "refused"),
+            (404, "refused"),
+            (410, "refused"),
+            (408, "away"),
+            (425, "away"),
+            (429, "away"),
+            (500, "away"),
+            (503, "away"),
+        ];
+        for (status, expected) in cases {
+            let status = StatusCode::from_u16(status).expect("a status");
+            let answer = Answer { status, headers: hyper::HeaderMap::new(), body: "why".into() };
+            let found = match judge(&answer, "http://x") {
+                Outcome { delivered: 1, failure: None } => "done",
+                Outcome { failure: Some(Failure::Refused { .. }), .. } => "refused",
+                Outcome { failure: Some(Failure::Away { .. }), .. } => "away",
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(found, expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn how_long_to_wait() {
+        assert_eq!(retry_after("120"), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), None, "long ago");
+        let far = retry_after("Tue, 31 Dec 2199 23:59:59 GMT").expect("a date");
+        assert!(far > Duration::from_secs(365 * 86_400));
+        for text in ["", "soon", "-5", "1e9"] {
+            assert_eq!(retry_after(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A receiver of webhooks that behaves as a test says.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
+
+/// What the receiver does with a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    /// Status line and further headers.
+    Status(&'static str, &'static str),
+    /// Says nothing until the client has had enough.
+    Hang,
+    /// Closes the connection in the middle of an answer.
+    BreakOff,
+    /// Answers, and closes the connection afterwards without a word.
+    ThenClose,
+}
+
+/// A request that was answered with success.
+#[derive(Clone, Debug)]
+pub(crate) struct Posted {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Listens until it is dropped.
+pub(crate) struct Receiver {
+    pub(crate) address: String,
+    state: Arc<State>,
+    accepting: AbortHandle,
+}
+
+struct State {
+    script: Mutex<VecDeque<Answer>>,
+    posted: watch::Sender<Vec<Posted>>,
+    connections: watch::Sender<usize>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Posted {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    /// The name of the event in it.
+    pub(crate) fn event(&self) -> String {
+        self.json()["data"]["event"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Receiver {
+    pub(crate) async fn start(script: &[Answer]) -> Self {
+        Self::at("127.0.0.1:0", script).await
+    }
+
+    pub(crate) async fn at(address: &str, script: &[Answer]) -> Self {
+        Self::over(TcpListener::bind(address).await.expect("binds"), script, None)
+    }
+
+    pub(crate) async fn with_tls(acceptor: TlsAcceptor) -> Self {
+        Self::over(TcpListener::bind("127.0.0.1:0").await.expect("binds"), &[], Some(acceptor))
+    }
+
+    fn over(listener: TcpListener, script: &[Answer], tls: Option<TlsAcceptor>) -> Self {
+        let address = listener.local_addr().expect("an address").to_string();
+        let state = Arc::new(State {
+            script: Mutex::new(script.iter().copied().collect()),
+            posted: watch::Sender::default(),
+            connections: watch::Sender::default(),
+        });
+        let shared = Arc::clone(&state);
+        let accepting = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("a client");
+                shared.connections.send_modify(|connections| *connections += 1);
+                let (state, tls) = (Arc::clone(&shared), tls.clone());
+                tokio::spawn(async move {
+                    let Some(tls) = tls else { return serve(stream, &state).await };
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, &state).await;
+                    }
+                });
+            }
+        });
+        Self { address, state, accepting: accepting.abort_handle() }
+    }
+
+    /// Waits until so many requests have succeeded.
+    pub(crate) async fn posted(&self, count: usize) -> Vec<Posted> {
+        let mut posted = self.state.posted.subscribe();
+        let waiting = posted.wait_for(|posted| posted.len() >= count);
+        match tokio::time::timeout(Duration::from_secs(60), waiting).await {
+            Ok(posted) => posted.expect("the receiver lives").clone(),
+            Err(_) => panic!("{count} requests did not come: {:?}", self.state.posted.borrow()),
+        }
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        *self.state.connections.borrow()
+    }
+}
+
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) {
+    let mut input = Vec::new();
+    while let Some(posted) = read(&mut stream, &mut input).await {
+        let answer = state.script.lock().expect("no panic").pop_front();
+        let text = match answer {
+            None | Some(Answer::ThenClose) => {
+                state.posted.send_modify(|all| all.push(posted));
+                "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
+            }
+            Some(Answer::Status(status, headers)) => {
+                if status.starts_with('2') {
+                    state.posted.send_modify(|all| all.push(posted));
+                }
+                format!("HTTP/1.1 {status}\r\n{headers}Content-Length: 3\r\n\r\nwhy")
+            }
+            Some(Answer::Hang) => {
+                // Until the client closes.
+                let _ = stream.read(&mut [0; 1]).await;
+                return;
+            }
+            Some(Answer::BreakOff) => "HTTP/1.1 200 O".to_owned(),
+        };
+        let _ = stream.write_all(text.as_bytes()).await;
+        if matches!(answer, Some(Answer::BreakOff | Answer::ThenClose)) {
+            return;
+        }
+    }
+}
+
+async fn read(stream: &mut (impl AsyncRead + Unpin), input: &mut Vec<u8>) -> Option<Posted> {
+    loop {
+        if let Some(end) = input.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let head = String::from_utf8(input[..end].to_vec()).expect("text");
+            let posted = Posted { head, body: Vec::new() };
+            let length: usize = posted.header("content-length").expect("a length").parse().expect("a number");
+            let whole = end + 4 + length;
+            if input.len() >= whole {
+                let body = input[end + 4..whole].to_vec();
+                input.drain(..whole);
+                return Some(Posted { body, ..posted });
+            }
+        }
+        if stream.read_buf(input).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
