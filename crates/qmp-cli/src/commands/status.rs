@@ -1,6 +1,7 @@
 //! `qmp status`: how the VMs of the hub stand.
 
 mod page;
+mod stuck;
 mod table;
 
 use clap::Args;
@@ -115,6 +116,9 @@ impl Status {
             (_, vms) => table::table(vms, palette, &zone),
         };
         output::print(&text)?;
+        // Of a rule that does not get on nobody hears otherwise: it is what would tell them.
+        let sinks = client.sinks().await.unwrap_or_default();
+        output::print(&stuck::stuck(&sinks, palette, &zone))?;
         Ok(Exit::Done)
     }
 }

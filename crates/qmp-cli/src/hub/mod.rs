@@ -61,6 +61,21 @@ pub struct VmInfo {
     pub error: Option<String>,
 }
 
+/// What the hub says about one of its rules.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SinkInfo {
+    /// Its name.
+    pub rule: String,
+    /// `delivering`, or what keeps it from that.
+    pub state: String,
+    /// Since when.
+    pub since: String,
+    /// Records of the journal that it has not dealt with.
+    pub lag_records: u64,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
 impl VmInfo {
     /// Whether commands and events get through.
     pub fn is_attached(&self) -> bool {
@@ -123,6 +138,11 @@ impl HubClient {
     /// Asks for all that is known of one VM, as JSON.
     pub async fn vm_json(&self, name: &str) -> Result<Box<RawValue>, HubError> {
         self.get_json(&format!("/v1/vms/{}", request::encoded(name))).await
+    }
+
+    /// Asks how the rules stand. A hub of an earlier release has none.
+    pub async fn sinks(&self) -> Result<Vec<SinkInfo>, HubError> {
+        self.get_json("/v1/sinks").await
     }
 
     async fn get_json<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, HubError> {

@@ -33,6 +33,8 @@ pub(super) fn page(desc: &EventDesc, release: Option<Release>, palette: Palette)
         page.text += &format!("  {example}\n");
     }
     page.history(desc);
+    page.section("In journald");
+    page.wrapped("  ", &format!("MESSAGE_ID={}", qmp_hub::sinks::message_id(desc.name)));
     page.text
 }
 

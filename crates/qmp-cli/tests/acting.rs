@@ -1,0 +1,225 @@
+//! Rules of the program: what they deliver survives a kill of the hub in the middle of a storm.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{FakeQmp, Running, directory, event, respond, run};
+
+/// Events of one storm; a process is run for each of them.
+const STORM: u64 = 150;
+
+/// The lines that arrived somewhere, in order, with what names them.
+type Arrived = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// A monitor that raises a storm when it is told to.
+fn stormy(home: &Path) -> FakeQmp {
+    FakeQmp::start_with(home.join("web1.sock"), |command, request| match command {
+        "storm" => {
+            let storm =
+                (0..STORM).map(|number| event("RTC_CHANGE", Some(&format!("{{\"offset\": {number}}}"))));
+            storm.chain(["{\"return\": {}}".to_owned()]).collect()
+        }
+        _ => respond(command, request),
+    })
+}
+
+/// Takes webhooks at a port of its own: each request's id and body.
+fn webhooks() -> (String, Arrived) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let (address, arrived) = (listener.local_addr().expect("an address").to_string(), Arrived::default());
+    let all = Arc::clone(&arrived);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, all) = (stream.expect("a client"), Arc::clone(&all));
+            std::thread::spawn(move || {
+                let mut input = Vec::new();
+                while let Some((id, body)) = request(&mut stream, &mut input) {
+                    all.lock().expect("no panic").push((id, body));
+                    if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, arrived)
+}
+
+fn request(stream: &mut std::net::TcpStream, input: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
+    loop {
+        if let Some(end) = input.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            let head = String::from_utf8(input[..end].to_vec()).expect("text").to_lowercase();
+            let header = |name: &str| {
+                head.lines()
+                    .find_map(|line| Some(line.strip_prefix(name)?.trim_start_matches(':').trim().to_owned()))
+            };
+            let whole =
+                end + 4 + header("content-length").expect("a length").parse::<usize>().expect("a number");
+            if input.len() >= whole {
+                let body = input[end + 4..whole].to_vec();
+                input.drain(..whole);
+                return Some((header("webhook-id").expect("an id"), body));
+            }
+        }
+        let mut buffer = [0; 4096];
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return None,
+            Ok(bytes) => input.extend_from_slice(&buffer[..bytes]),
+        }
+    }
+}
+
+/// Takes entries as journald does: the record in each.
+fn entries(path: &Path) -> Arrived {
+    let socket = UnixDatagram::bind(path).expect("binds");
+    let arrived = Arrived::default();
+    let all = Arc::clone(&arrived);
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 20];
+        while let Ok(bytes) = socket.recv(&mut buffer) {
+            let text = String::from_utf8(buffer[..bytes].to_vec()).expect("text");
+            let line = text.lines().find_map(|line| line.strip_prefix("QMP_RECORD=")).expect("a record");
+            all.lock().expect("no panic").push((String::new(), line.as_bytes().to_vec()));
+        }
+    });
+    arrived
+}
+
+/// The records of a file of lines, whole ones.
+fn file(path: &Path) -> Vec<Vec<u8>> {
+    let text = fs::read(path).unwrap_or_default();
+    let whole = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    whole.map(|line| line[..line.len() - 1].to_vec()).collect()
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it did not happen: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn bodies(arrived: &Arrived) -> Vec<Vec<u8>> {
+    arrived.lock().expect("no panic").iter().map(|(_, body)| body.clone()).collect()
+}
+
+/// The offsets of records in the order of their first arrival; how often one came again.
+fn firsts(records: &[Vec<u8>]) -> (Vec<u64>, usize) {
+    let mut offsets = Vec::new();
+    for record in records {
+        let record: Value = serde_json::from_slice(record).expect("whole JSON");
+        let offset = record["offset"].as_u64().or(record["data"]["offset"].as_u64()).expect("an offset");
+        if !offsets.contains(&offset) {
+            offsets.push(offset);
+        }
+    }
+    let again = records.len() - offsets.len();
+    (offsets, again)
+}
+
+/// Every kind of sink gets every record of two storms although the hub is killed three times; what comes again is the
+/// same under the same id.
+#[test]
+fn a_killed_hub_loses_nothing_and_repeats_under_the_same_id() {
+    let home = directory();
+    let at = |name: &str| home.path().join(name);
+    let vm = stormy(home.path());
+    let page = at("page");
+    fs::write(&page, "#!/bin/sh\ncat >>\"$1\"\n").expect("writes");
+    fs::set_permissions(&page, fs::Permissions::from_mode(0o755)).expect("sets");
+    let (address, hooks) = webhooks();
+    let journald = entries(&at("journald"));
+    let config = format!(
+        "[[rule]]\nname = 'run'\nevent = 'RTC_CHANGE'\nrun = ['{}', '{}']\n\
+         [[rule]]\nname = 'hook'\nevent = 'RTC_CHANGE'\nwebhook = 'http://{address}/'\n\
+         [[rule]]\nname = 'journal'\nevent = 'RTC_CHANGE'\njournald = '{}'\n\
+         [[rule]]\nname = 'file'\nevent = 'RTC_CHANGE'\nfile = '{}'\nmax-size = '16KiB'\nkeep = 99\n",
+        page.display(),
+        at("ran").display(),
+        at("journald").display(),
+        at("log").display(),
+    );
+    fs::write(at("hub.toml"), config).expect("writes");
+    let hub_toml = at("hub.toml").display().to_string();
+    let attach = format!("web1={}", vm.address());
+    let start = || {
+        let hub = Running::start(
+            home.path(),
+            &["serve", "--no-findings", "--config", &hub_toml, "--attach", &attach],
+        );
+        hub.wait_for("web1: attached");
+        hub
+    };
+    let log = || {
+        let older = (1..100).rev().map(|index| at(&format!("log.{index}"))).chain([at("log")]);
+        older.flat_map(|path| file(&path)).collect::<Vec<_>>()
+    };
+    let counts = || [file(&at("ran")).len(), bodies(&hooks).len(), bodies(&journald).len(), log().len()];
+
+    for kill in 0..3 {
+        let mut hub = start();
+        let before = counts();
+        if kill < 2 {
+            assert_eq!(run(home.path(), &["exec", "web1", "storm"]).code, Some(0));
+        }
+        // Commands are slowest: each kill finds them in the middle of a storm, and the others there or behind it.
+        until("something arrives", || counts()[0] > before[0] + 20);
+        hub.signal("KILL");
+        hub.end();
+    }
+    let hub = start();
+    let wanted = run(home.path(), &["log", "--event", "RTC_CHANGE", "--json"]);
+    let wanted: Vec<Vec<u8>> = wanted.stdout.lines().map(|line| line.as_bytes().to_vec()).collect();
+    assert_eq!(wanted.len() as u64, 2 * STORM);
+    let (offsets, _) = firsts(&wanted);
+    let arrived = || [file(&at("ran")), bodies(&hooks), bodies(&journald), log()];
+    for (index, kind) in ["run", "webhook", "journald", "file"].iter().enumerate() {
+        until(kind, || firsts(&arrived()[index]).0.len() == offsets.len());
+        let (found, again) = firsts(&arrived()[index]);
+        assert_eq!(found, offsets, "{kind}: in order, none missing");
+        println!("{kind}: {again} came again");
+    }
+    for (kind, lines) in [("run", file(&at("ran"))), ("journald", bodies(&journald)), ("file", log())] {
+        assert!(lines.iter().all(|line| wanted.contains(line)), "{kind}: the very lines of the journal");
+    }
+    let mut by_id: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for (id, body) in hooks.lock().expect("no panic").iter() {
+        let first = by_id.entry(id.clone()).or_insert_with(|| body.clone());
+        assert_eq!(first, body, "the same id, the same body");
+    }
+    assert_eq!(by_id.len(), offsets.len(), "nothing came under two ids");
+    assert_eq!(hub.interrupt(), Some(0));
+}
+
+/// What looks wrong in a rule and may be right is said when the hub starts; what is wrong keeps it from starting.
+#[test]
+fn a_rule_is_checked_before_the_hub_starts() {
+    let home = directory();
+    let vm = FakeQmp::start(home.path().join("web1.sock"));
+    let path = home.path().join("hub.toml");
+    let (config, attach) = (path.display().to_string(), format!("web1={}", vm.address()));
+    let arguments = ["serve", "--config", &config, "--attach", &attach];
+    fs::write(&path, "[[rule]]\nname = 'a'\nevnt = 'STOP'\nrun = '/bin/true'\n").expect("writes");
+    let refused = run(home.path(), &arguments);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(
+        refused.stderr.contains("hub.toml:3: unknown key \"evnt\"; did you mean \"event\"?"),
+        "{refused:?}"
+    );
+    fs::write(&path, "[[rule]]\nname = 'a'\nevent = 'SHUTDWON'\nrun = '/bin/true'\n").expect("writes");
+    let hub = Running::start(home.path(), &arguments);
+    hub.wait_for("no event is known that is called SHUTDWON; did you mean SHUTDOWN?");
+    hub.wait_for("web1: attached");
+    assert_eq!(hub.interrupt(), Some(0));
+}
