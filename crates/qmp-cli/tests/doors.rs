@@ -206,6 +206,10 @@ fn a_demo_passes_no_door_over() {
     let ran = run(home.path(), &["serve", "--demo=1", "--http", "tcp:127.0.0.1:0", "--token-file", &tokens]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.starts_with("qmp: cannot serve at tcp:127.0.0.1:0: "), "{ran:?}");
+    // Seen beforehand by whoever asks.
+    let door = ["--http", "tcp:127.0.0.1:0", "--token-file", &tokens];
+    let ran = run(home.path(), &[&["serve", "--check-config", "--attach", "a=/a"], &door[..]].concat());
+    assert!(ran.stderr.contains(&format!("warning: tcp:127.0.0.1:0: {tokens}:1: the token of me has 5 characters")), "{ran:?}");
 }
 
 #[test]

@@ -23,6 +23,9 @@ impl HubConfig {
         for path in self.http.iter().filter_map(|door| door.address().unix_path()) {
             doubts.extend(of_served(path, "HTTP"));
         }
+        for door in &self.http {
+            doubts.extend(door.check_files().err().map(|error| format!("{door}: {error}")));
+        }
         for (name, relay) in &self.relays {
             doubts.extend(of_served(&relay.path, &format!("the relay of {name}")));
         }
