@@ -78,7 +78,7 @@ fn the_example_has_every_key() {
     let path = home.path().join("hub.toml");
     let example: BTreeSet<String> =
         shipped("hub.toml").lines().filter_map(|line| key(&uncommented(line))).collect();
-    for table in ["", "[retention]\n", "[[vm]]\n", "[[vm]]\n[[vm.relay]]\n"] {
+    for table in ["", "[retention]\n", "[[vm]]\n", "[[vm]]\n[[vm.relay]]\n", "[[discover]]\n"] {
         std::fs::write(&path, format!("{table}qqqqqqqqqqqq = 1\n")).expect("writes");
         let refused =
             run(home.path(), &["serve", "--check-config", "--config", path.to_str().expect("text")]);

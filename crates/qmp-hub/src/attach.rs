@@ -10,14 +10,14 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use qmp_client::{ConnectError, EventBatch, Follow, Followed, PendingReply};
+use qmp_client::{Address, ConnectError, EventBatch, Follow, Followed, PendingReply};
 use qmp_wire::{Body, DetachReason};
 use tokio::sync::oneshot;
 
 use crate::journal::{Appender, Batch, Draft, Ticket};
 use crate::relay::Line;
 use crate::vms::Vm;
-use crate::{clock, exit};
+use crate::{clock, exit, owner};
 
 /// Follows one VM until it is to leave it.
 pub(crate) struct Attachment {
@@ -127,7 +127,7 @@ impl Attachment {
             }
             return;
         }
-        let error = error.to_string();
+        let error = described(error);
         if self.vm.attempt_failed(&error, now) {
             tracing::warn!(vm = %name, attempt, "cannot attach to {name}: {error}");
         }
@@ -279,5 +279,13 @@ impl Attachment {
             }
             Err(_) => false,
         }
+    }
+}
+
+/// Why it failed. Whose socket it is says which group to join.
+fn described(error: &ConnectError) -> String {
+    match error {
+        ConnectError::PermissionDenied { address: Address::Unix { path, .. } } => owner::refused_socket(path),
+        error => error.to_string(),
     }
 }

@@ -19,6 +19,7 @@ pub mod journal;
 mod open_files;
 mod origin;
 mod owner;
+mod port_holder;
 pub mod relay;
 mod reload;
 pub mod severity;

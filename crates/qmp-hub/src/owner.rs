@@ -20,6 +20,12 @@ pub(crate) fn not_writable(directory: &Path) -> String {
     )
 }
 
+/// Why the socket at `path` refuses: it does itself, or its directory.
+pub(crate) fn refused_socket(path: &Path) -> String {
+    let directory = path.parent().unwrap_or(path);
+    refused(path, if std::fs::metadata(path).is_ok() { path } else { directory })
+}
+
 /// Why the socket at `path` refuses, of which `place` is what refuses (itself, or a directory above), and what to do.
 pub(crate) fn refused(path: &Path, place: &Path) -> String {
     let who = this_user();

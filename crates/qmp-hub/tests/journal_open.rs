@@ -75,7 +75,7 @@ fn refuses_what_is_no_journal() {
                 drop(Journal::open(path, JournalOptions::default()).expect("made"));
                 sqlite(path, "PRAGMA user_version = 2");
             },
-            "has journal format 2, and this program knows formats up to 1",
+            "was made by a newer qmp-events (journal format 2; this one knows up to 1): use that one, or name another file",
         ),
     ];
     for (name, make, message) in cases {

@@ -18,8 +18,8 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use super::{HttpAddress, HttpDoor};
-use crate::handed;
 use crate::http::door::{KeyFileError, Keys};
+use crate::{handed, owner, port_holder};
 
 /// A door at which somebody listens.
 #[derive(Debug)]
@@ -55,6 +55,14 @@ pub enum ListenError {
         /// The address.
         address: HttpAddress,
     },
+    /// Somebody listens at that port.
+    #[error("{address} is taken{}; stop it, or serve at another address", .holder.as_ref().map(|who| format!(" by {who}")).unwrap_or_default())]
+    PortTaken {
+        /// The address.
+        address: HttpAddress,
+        /// Who, if it can be seen.
+        holder: Option<Box<str>>,
+    },
     /// The path holds a file that is no socket, which nobody asked to replace.
     #[error("{} is not a socket; move it away, or serve at another address", path.display())]
     NotASocket {
@@ -68,7 +76,7 @@ pub enum ListenError {
         path: PathBuf,
     },
     /// The directory of the socket is not there and cannot be made, or may not be written.
-    #[error("cannot put a socket into {}: {error}; serve at a path that this user may write", path.display())]
+    #[error("cannot put a socket into {}", why_not(path, error))]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -106,7 +114,8 @@ pub(crate) async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
         HttpAddress::Tcp(port) => match bind_tcp(*port).await {
             Ok(listener) => Socket::Tcp(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                return Err(ListenError::Taken { address: address.clone() });
+                let holder = port_holder::holder(*port).map(Into::into);
+                return Err(ListenError::PortTaken { address: address.clone(), holder });
             }
             Err(error) => return Err(ListenError::Bind { address: address.clone(), error }),
         },
@@ -124,6 +133,23 @@ impl Listening {
     /// Where it listens, with the port that the system chose.
     pub(crate) const fn door(&self) -> &HttpDoor {
         &self.door
+    }
+}
+
+/// The refused directory, who the hub is, and what to do.
+fn why_not(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => owner::not_writable(there(path)),
+        _ => format!("{}: {error}; serve at a path that this user may write", path.display()),
+    }
+}
+
+/// The directory, or the next one above it that is there.
+fn there(path: &Path) -> &Path {
+    let is_there = |path: &&Path| path.as_os_str().is_empty() || std::fs::symlink_metadata(path).is_ok();
+    match path.ancestors().find(is_there) {
+        Some(found) if !found.as_os_str().is_empty() => found,
+        _ => Path::new("."),
     }
 }
 
@@ -330,7 +356,11 @@ mod tests {
         let error = listen(address).await.expect_err("taken").to_string();
         assert_eq!(
             error,
-            format!("another hub is serving at {address}; stop it, or serve at another address")
+            format!(
+                "{address} is taken by process {} ({}); stop it, or serve at another address",
+                std::process::id(),
+                std::fs::read_to_string("/proc/self/comm").expect("a name").trim()
+            )
         );
     }
 

@@ -49,8 +49,8 @@ pub enum JournalError {
     },
     /// A later version of this program wrote the file.
     #[error(
-        "{} has journal format {found}, and this program knows formats up to {known}: use the program's \
-         later version",
+        "{} was made by a newer qmp-events (journal format {found}; this one knows up to {known}): use that one, \
+         or name another file",
         path.display()
     )]
     NewerFormat {
@@ -89,8 +89,9 @@ pub enum JournalError {
     },
     /// The operating system refused access.
     #[error(
-        "no permission for {} ({source}): run as a user who has it, or name another file",
-        path.display()
+        "no permission for {} as {} ({source}): run as a user who has it, or name another file",
+        path.display(),
+        crate::owner::this_user()
     )]
     NoPermission {
         /// The file or directory.

@@ -1,0 +1,121 @@
+//! What the hub says when it may not, or cannot: which file, whose it is, and what to do.
+
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::{FakeQmp, Ran, Running, directory, lines};
+
+/// The user and the group that own nothing.
+const NOBODY: u32 = 65_534;
+
+/// `qmp serve` with these arguments, as nobody, in a directory that is nobody's.
+fn serve_as_nobody(home: &Path, arguments: &[&str]) -> Command {
+    // The program may lie where nobody may look.
+    let program = home.join("qmp");
+    if !program.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_qmp"), &program).expect("copies");
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(program)
+        .arg("serve")
+        .args(arguments);
+    for name in ["QMP_LOG", "QMP_HUB", "QMP_JOURNAL", "JOURNAL_STREAM", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"] {
+        command.env_remove(name);
+    }
+    command
+        .env("HOME", home)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("left out: only root can start a process as another user");
+    }
+    is_root
+}
+
+#[test]
+fn who_may_not_is_told_who_owns_what() {
+    if !is_root() {
+        return;
+    }
+    let home = directory();
+    let home = home.path();
+    fs::set_permissions(home, Permissions::from_mode(0o755)).expect("sets");
+    let nobodys = home.join("nobodys");
+    fs::create_dir(&nobodys).expect("makes");
+    chown(&nobodys, Some(NOBODY), Some(NOBODY)).expect("gives");
+    let at = |name: &str| home.join(name).display().to_string();
+    let (journal, hub) = (at("nobodys/journal.db"), at("nobodys/hub.sock"));
+    let (attach, socket) = (format!("vm1=unix:{}", at("vm1.sock")), at("vm1.sock"));
+    let _vm = FakeQmp::start(home.join("vm1.sock"));
+    fs::set_permissions(home.join("vm1.sock"), Permissions::from_mode(0o660)).expect("sets");
+    chown(home.join("vm1.sock"), None, Some(12_345)).expect("gives");
+
+    let refused = |arguments: &[&str]| {
+        let output = serve_as_nobody(home, arguments).output().expect("runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        let Ran { code, stderr, .. } =
+            Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
+        (code, stderr.replace(&home.display().to_string(), "HERE"))
+    };
+    let (relays, http) = (at("relays"), at("other/hub.sock"));
+    let (elsewhere, base) =
+        (at("elsewhere/journal.db"), ["--attach", &*attach, "--journal", &*journal, "--http", &*hub]);
+    let not_writable = "HERE (owned by user root (0) and group root (0), mode 0755) cannot be written by user nobody \
+                        (65534); make it writable, or choose another";
+    let cases = [
+        ([&base[..], &["--relay", &*relays]].concat(), format!("qmp: cannot put a socket into {not_writable}\n")),
+        ([&base[..4], &["--http", &*http]].concat(), format!("qmp: cannot put a socket into {not_writable}\n")),
+        (
+            vec!["--attach", &*attach, "--journal", &*elsewhere, "--http", &*hub],
+            "qmp: no permission for HERE/elsewhere as user nobody (65534) (Permission denied (os error 13)): run as a \
+             user who has it, or name another file\n"
+                .to_owned(),
+        ),
+    ];
+    for (arguments, expected) in cases {
+        assert_eq!(refused(&arguments), (Some(1), expected), "{arguments:?}");
+    }
+
+    let mut child = serve_as_nobody(home, &base).spawn().expect("runs");
+    let (stdout, stderr) =
+        (lines(child.stdout.take().expect("output")), lines(child.stderr.take().expect("errors")));
+    let hub = Running::of(child, stdout, stderr);
+    let told = hub.wait_for("cannot attach to vm1: ");
+    let expected = format!(
+        "no permission for {socket} (owned by user root (0) and group 12345, mode 0660): the hub runs as user nobody \
+         (65534); add this user to group 12345, give it access with setfacl, or run the hub as the socket's owner"
+    );
+    assert!(told.ends_with(&expected), "{told}");
+    assert_eq!(hub.interrupt(), Some(0));
+}
+
+/// A port that is taken: by whom, and what to do.
+#[test]
+fn a_taken_port_is_told_with_its_holder() {
+    let home = directory();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = format!("tcp:{}", listener.local_addr().expect("an address"));
+    let attach = format!("vm1={}", home.path().join("vm1.sock").display());
+    let Ran { code, stderr, .. } =
+        support::run(home.path(), &["serve", "--attach", &attach, "--http", &address]);
+    let name = fs::read_to_string("/proc/self/comm").expect("a name");
+    let expected = format!(
+        "qmp: {address} is taken by process {} ({}); stop it, or serve at another address\n",
+        std::process::id(),
+        name.trim()
+    );
+    assert_eq!((code, stderr), (Some(1), expected));
+}
