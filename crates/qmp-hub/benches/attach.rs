@@ -8,7 +8,10 @@
 //! - `qapi`: the same through the crate of that name.
 //! - `qmp-client`: the same through `Connection`.
 //! - `hub`: from `Hub::start` until every VM's state has been asked for (some ten queries each) and every `attached`
-//!   record is committed.
+//!   record is committed. Findings are on: its correlators know every VM.
+//! - `hub, relays`: the same with a relay for each VM, to which nobody is connected.
+//!
+//! Of each, also the processor time of 5 idle seconds.
 //!
 //! Budgets: `qmp-client` ≥ 0.7 × raw; hub ≤ 4 KiB for each idle VM.
 
@@ -16,17 +19,22 @@ use std::any::Any;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use qmp_client::{Address, ConnectConfig, Connection};
+use qmp_hub::relay::RelayConfig;
 use qmp_hub::{Hub, HubConfig};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 /// Monitors in one process, each with a listener and a connection: stays below the usual hard limit of open files.
 const MONITORS_A_PROCESS: usize = 4_000;
+
+/// How long an idle process is watched.
+const IDLE: Duration = Duration::from_secs(5);
 
 const GREETING: &[u8] = concat!(
     r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "#,
@@ -65,7 +73,15 @@ fn compare(monitors: usize) {
         servers.push(server);
     }
     println!("{monitors} idle monitors");
-    for contestant in ["raw", "qapi", "qmp-client", "hub"] {
+    for contestant in ["raw", "qapi", "qmp-client", "hub", "hub, relays"] {
+        // Of each VM the monitor and the relay's listener, and what every program has open besides.
+        let files = 2 * monitors as u64 + 100;
+        if contestant == "hub, relays" && getrlimit(Resource::Nofile).maximum.is_some_and(|max| max < files) {
+            println!(
+                "{contestant:<12} left out: {files} open files are more than is allowed here (ulimit -Hn)"
+            );
+            continue;
+        }
         let ended = Command::new(&own)
             .args(["contestant", contestant, path, &monitors.to_string()])
             .status()
@@ -87,14 +103,22 @@ async fn contend(contestant: &str, home: &Path, monitors: usize) {
         "raw" => Box::new(all(paths, raw).await),
         "qapi" => Box::new(all(paths, qapi).await),
         "qmp-client" => Box::new(all(paths, client).await),
-        "hub" => Box::new(hub(home, &paths).await),
+        "hub" => Box::new(hub(home, &paths, false).await),
+        "hub, relays" => Box::new(hub(home, &paths, true).await),
         _ => panic!("no contestant {contestant}"),
     };
     let seconds = start.elapsed().as_secs_f64();
     let kib = resident_kib().saturating_sub(before_kib);
+    let idle_before = processor_time();
+    tokio::time::sleep(IDLE).await;
+    let idle = processor_time() - idle_before;
     drop(kept);
     let (rate, each) = (monitors as f64 / seconds, kib as f64 / monitors as f64);
-    println!("{contestant:<12}{:>8.0} ms {rate:>8.0}/s {each:>8.2} KiB each", seconds * 1e3);
+    println!(
+        "{contestant:<12}{:>8.0} ms {rate:>8.0}/s {each:>8.2} KiB each {:>8.2} ms of processor time in an idle second",
+        seconds * 1e3,
+        idle.as_secs_f64() * 1e3 / IDLE.as_secs_f64()
+    );
 }
 
 /// Attaches to all monitors at once, a task for each.
@@ -130,11 +154,14 @@ async fn client(path: PathBuf) -> Connection {
     connection
 }
 
-async fn hub(home: &Path, paths: &[PathBuf]) -> Hub {
-    let mut config = HubConfig::new(home.join("journal.db"));
+async fn hub(home: &Path, paths: &[PathBuf], relays: bool) -> Hub {
+    let mut config = HubConfig::new(home.join(if relays { "relays.db" } else { "journal.db" }));
     for (n, path) in paths.iter().enumerate() {
-        let name = format!("vm{n}").parse().expect("a name");
-        config.attach.push((name, Address::Unix { path: path.clone(), listen: false }));
+        let name: qmp_hub::VmName = format!("vm{n}").parse().expect("a name");
+        config.attach.push((name.clone(), Address::Unix { path: path.clone(), listen: false }));
+        if relays {
+            config.relays.push((name, RelayConfig::new(path.with_extension("qmp"))));
+        }
     }
     let hub = Hub::start(config).await.expect("starts");
     let mut head = hub.journal().watch_head();
@@ -196,6 +223,12 @@ fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Of this process and all its threads, since it began.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).expect("positive")
 }
 
 /// Each monitor needs a socket here, and two in the process that plays it.
