@@ -209,7 +209,11 @@ fn a_demo_passes_no_door_over() {
     // Seen beforehand by whoever asks.
     let door = ["--http", "tcp:127.0.0.1:0", "--token-file", &tokens];
     let ran = run(home.path(), &[&["serve", "--check-config", "--attach", "a=/a"], &door[..]].concat());
-    assert!(ran.stderr.contains(&format!("warning: tcp:127.0.0.1:0: {tokens}:1: the token of me has 5 characters")), "{ran:?}");
+    assert!(
+        ran.stderr
+            .contains(&format!("warning: tcp:127.0.0.1:0: {tokens}:1: the token of me has 5 characters")),
+        "{ran:?}"
+    );
 }
 
 #[test]

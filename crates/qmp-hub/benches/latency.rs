@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use qmp_client::{Address, ConnectConfig, Connection};
 use qmp_hub::relay::RelayConfig;
-use qmp_hub::{HttpAddress, Hub, HubConfig};
+use qmp_hub::{HttpDoor, Hub, HubConfig};
 use qmp_wire::Output;
 
 mod load;
@@ -225,7 +225,7 @@ async fn collect(
 
 async fn hub(home: &Path, vms: usize, journal: &Path) {
     let mut config = HubConfig::new(journal.join("journal.db"));
-    config.http.push(HttpAddress::Unix(home.join("hub.http")));
+    config.http.push(HttpDoor::unix(home.join("hub.http")));
     for vm in 0..vms {
         let name: qmp_hub::VmName = format!("vm{vm}").parse().expect("a name");
         config.attach.push((name.clone(), Address::Unix { path: socket(home, vm, "sock"), listen: false }));

@@ -94,7 +94,7 @@ impl Serve {
         let config = self.configuration(demo.as_ref())?;
         // Held shut until it is said what was started. A demo shows on the standard output what the log would say.
         let gate = log_lines::start(terminal, if demo.is_some() { "warn" } else { "info" });
-        config.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+        config.file_doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
         // Before the hub starts, so that a signal that comes early stops it cleanly, too.
         let mut stop = End::new()?;
         let service = Service::new()?;

@@ -155,6 +155,15 @@ fn told(done: &Reloaded) {
     if done.retention {
         tracing::info!("records are kept by the new [retention]");
     }
+    let rules = [("added", &done.rules.added), ("changed", &done.rules.changed), ("removed", &done.rules.removed)];
+    for (what, names) in rules {
+        for name in names {
+            tracing::info!("rule {name}: {what}");
+        }
+    }
+    if let Some(error) = &done.rules_refused {
+        tracing::error!("the rules stay as they were: {error}");
+    }
     match done.refused.len() {
         0 if done.is_nothing() => tracing::info!("reloaded: nothing differs"),
         0 => tracing::info!("reloaded"),
