@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use qmp_client::Address;
 use qmp_hub::relay::RelayConfig;
-use qmp_hub::{HttpAddress, Hub, HubConfig};
+use qmp_hub::{HttpDoor, Hub, HubConfig};
 
 mod load;
 use load::vms::WRITE_EVENTS;
@@ -150,7 +150,7 @@ fn listening(path: &Path) -> UnixStream {
 
 async fn hub(home: &Path) {
     let mut config = HubConfig::new(home.join("journal.db"));
-    config.http.push(HttpAddress::Unix(home.join("hub.http")));
+    config.http.push(HttpDoor::unix(home.join("hub.http")));
     let name: qmp_hub::VmName = "vm0".parse().expect("a name");
     config.attach.push((name.clone(), Address::Unix { path: socket(home, 0, "sock"), listen: false }));
     config.relays.push((name, RelayConfig::new(socket(home, 0, "qmp"))));
