@@ -199,7 +199,7 @@ async fn wrong_requests_are_told_what_to_do() {
             "/v1/vms/vm1/execute",
             405,
             "use POST for /v1/vms/{name}/execute, and GET for /v1/hub, /v1/vms, /v1/vms/{name}, /v1/relays, /v1/records, \
-             /v1/events, /v1/catalogue, /v1/health, /v1/openapi.json, /metrics",
+             /v1/events, /v1/catalogue, /v1/sinks, /v1/health, /v1/openapi.json, /metrics",
         ),
     ];
     for (path, expected, desc) in cases {
