@@ -111,7 +111,14 @@ fn an_unplug_is_told_once() {
             "{at} ACPI_DEVICE_OST {{\"info\": {{\"device\": \"d1\", \"slot\": \"0\", \"slot-type\": \"DIMM\", \"source\": 3, \"status\": {status}}}}}\n"
         )
     };
-    let cases: [(&str, String, &[&str]); 7] = [
+    let emptied = |at: &str, slot: &str| {
+        format!(
+            "{at} ACPI_DEVICE_OST {{\"info\": {{\"slot\": \"{slot}\", \"slot-type\": \"DIMM\", \"source\": 3, \"status\": 0}}}}\n"
+        )
+    };
+    let part = "1.5 DEVICE_DELETED {\"path\": \"/machine/peripheral/d1/lapic\"}\n";
+    let deleted = "2 DEVICE_DELETED {\"device\": \"d1\", \"path\": \"/machine/peripheral/d1\"}\n";
+    let cases: [(&str, String, &[&str]); 13] = [
         ("USB", "1 DEVICE_DELETED {\"device\": \"u\", \"path\": \"/machine/peripheral/u\"}".into(), &["hot-unplug unplugged 1.1"]),
         (
             "virtio, with its part",
@@ -134,6 +141,16 @@ fn an_unplug_is_told_once() {
             "1 MEM_UNPLUG_ERROR {\"device\": \"d1\", \"msg\": \"no\"}\n1 DEVICE_UNPLUG_GUEST_ERROR {\"device\": \"d1\", \"path\": \"/machine/peripheral/d1\"}\n9 passes".into(),
             &["hot-unplug refused 1.1,1.2"],
         ),
+        ("the guest refuses, and nobody else", format!("{}{}9 passes", ost("1", 132), ost("1.1", 130)), &["hot-unplug refused 1.1,1.2"]),
+        ("a slot is empty", format!("{}{part}{}9 passes", ost("1", 132), emptied("1.6", "0")), &["hot-unplug unplugged 1.1,1.2,1.3"]),
+        (
+            "a slot is empty, and its device is told of afterwards",
+            format!("{}{part}{}{deleted}9 passes", ost("1", 132), emptied("1.6", "0")),
+            &["hot-unplug unplugged 1.1,1.2,1.3,1.4"],
+        ),
+        ("a slot is empty afterwards", format!("{}{deleted}{}9 passes", ost("1", 132), emptied("2.1", "0")), &["hot-unplug unplugged 1.1,1.2"]),
+        ("another slot is empty", format!("{}{}700 passes", ost("1", 132), emptied("1.6", "1")), &["hot-unplug unfinished 1.1"]),
+        ("the guest has obeyed before", format!("{}700 passes", ost("1", 0)), &[]),
         ("the guest falls silent", format!("{}700 passes", ost("1", 132)), &["hot-unplug unfinished 1.1"]),
     ];
     for (name, story, expected) in cases {
