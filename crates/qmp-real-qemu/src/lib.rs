@@ -30,6 +30,7 @@ mod boot;
 mod expected;
 mod hub;
 mod judge;
+mod linux;
 mod monitor;
 mod program;
 mod qemu;
@@ -39,6 +40,7 @@ mod vm;
 
 pub use boot::Boot;
 pub use hub::events_in_the_journal;
+pub use linux::{GuestFiles, Linux};
 pub use monitor::Line;
 pub use program::{is_missing, program};
 pub use scenario::Scenario;
