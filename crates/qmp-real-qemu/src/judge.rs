@@ -9,6 +9,9 @@ use crate::expected::Words;
 /// Findings that say that a run is not as the catalogue has it.
 const ALARMING: [&str; 3] = ["sequel-missing", "schema-drift", "findings-withheld"];
 
+/// Findings about why a VM does not run: each that comes has to be expected, with its cause.
+const EXPLAINING: [&str; 3] = ["why-ended", "why-paused", "why-suspended"];
+
 /// Whether the VM is gone.
 pub(crate) fn is_end(record: &Record<'_>) -> bool {
     matches!(record.body, Body::Detached { .. })
@@ -35,9 +38,17 @@ pub(crate) fn nothing_is_wrong(
         assert!(violations.is_empty(), "{}: {violations:?}", line.text());
     }
     for record in records {
-        let Body::Finding { finding, summary, .. } = &record.body else { continue };
-        let is_expected = expected.iter().any(|words| Words::read(words).name == finding);
+        let Body::Finding { finding, summary, data, .. } = &record.body else { continue };
+        let data = data.as_deref().unwrap_or("{}");
+        let value = serde_json::from_str(data).expect("JSON");
+        let is_expected = expected.iter().any(|words| {
+            let words = Words::read(words);
+            words.name == finding && words.hold_of(&value)
+        });
+        // The end of every scenario whose VM has not ended by itself.
+        let is_quit = value["cause"] == "host-qmp-quit";
         assert!(is_expected || !ALARMING.contains(&&**finding), "{finding}: {summary}");
+        assert!(is_expected || is_quit || !EXPLAINING.contains(&&**finding), "{finding}: {summary} {data}");
     }
 }
 

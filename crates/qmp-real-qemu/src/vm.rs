@@ -205,6 +205,8 @@ impl Vm {
     }
 
     /// The hub finds this, sooner or later: its kind and members of its `data`.
+    ///
+    /// Of findings that explain why the VM does not run, no other may come.
     pub fn finds(&mut self, finding: &str) {
         self.findings.push(finding.to_owned());
     }

@@ -136,7 +136,7 @@ impl Why {
                 until: input.now.after(hold.span()),
                 guess: explanation,
                 unless_ends: hold == Hold::UnlessEnds,
-                confirmed: false,
+                confirmed: self.evidence.is_in_step(),
                 until_exit: false,
             }),
         }
@@ -238,7 +238,7 @@ impl Why {
 
     fn migration(&mut self, event: &Event<'_>, input: &Input<'_>, found: &mut Found) {
         let status = event.text("status").unwrap_or_default();
-        if matches!(status, "device" | "completed" | "postcopy-active" | "pre-switchover") {
+        if matches!(status, "device" | "colo" | "completed" | "postcopy-active" | "pre-switchover") {
             for pending in self.pending.iter_mut().filter(|pending| pending.guess.cause == "migration") {
                 let before = pending.guess.clone();
                 pending.guess.causes.push(input.id);

@@ -60,6 +60,8 @@ fn without_the_capability() {
     vm.cont();
     vm.send("migrate uri=exec:cat>/dev/null");
     vm.lines(&["reply", "STOP"]);
+    // Nothing tells it from a `stop`.
+    vm.finds("why-paused cause=host-stop");
     vm.end();
 }
 
@@ -128,9 +130,11 @@ fn colo() {
     primary.next("RESUME");
     secondary.until("MIGRATION status=colo");
     primary.execute("x-colo-lost-heartbeat");
-    primary.until("COLO_EXIT mode=primary reason=request");
-    secondary.until("COLO_EXIT mode=secondary reason=error");
+    // Whoever notices first: the one that was told, or an error of the connection.
+    primary.until("COLO_EXIT mode=primary");
+    secondary.until("COLO_EXIT mode=secondary");
     primary.reaches("running");
+    primary.finds("why-paused cause=migration");
     secondary.end();
     primary.end();
 }

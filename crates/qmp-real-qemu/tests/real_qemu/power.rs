@@ -91,6 +91,7 @@ fn guest_hibernates_and_qemu_stays() {
     vm.cont();
     vm.lines(&["SUSPEND_DISK", "SHUTDOWN guest=true reason=guest-shutdown", "STOP"]);
     assert_eq!(vm.quiet(), "shutdown");
+    vm.finds("why-paused cause=guest-hibernate");
     vm.end();
 }
 

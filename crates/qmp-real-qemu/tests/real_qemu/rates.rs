@@ -197,6 +197,7 @@ fn error_that_stops_is_not_limited() {
         vm.send("cont");
         vm.in_any_order(&["RESUME", "reply", "BLOCK_IO_ERROR action=stop", "STOP"]);
     }
+    vm.finds("why-paused cause=io-error");
     vm.end();
 }
 

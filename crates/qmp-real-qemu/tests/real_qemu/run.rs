@@ -55,6 +55,7 @@ fn reset_of_a_stopped_vm_leaves_it_stopped() {
     vm.send("system_reset");
     vm.lines(&["RESET guest=false reason=host-qmp-system-reset", "reply"]);
     assert_eq!(vm.quiet(), "prelaunch");
+    vm.finds("why-paused cause=host-stop");
     vm.end();
 }
 

@@ -234,7 +234,21 @@ fn each_way_to_stop_has_its_cause() {
 fn migrations_and_what_looks_like_them() {
     let status = |at: &str, status: &str| format!("{at} MIGRATION {{\"status\": \"{status}\"}}\n");
     let begin = format!("0 attached running\n{}{}", status("5", "setup"), status("5.1", "active"));
-    let cases: [(&str, String, &[&str], &str); 5] = [
+    let cases: [(&str, String, &[&str], &str); 6] = [
+        (
+            "COLO: kept in step, then given up",
+            format!(
+                "{begin}6 STOP\n{}6.2 RESUME\n7 STOP\n{}7.2 RESUME",
+                status("6.1", "colo"),
+                status("7.1", "completed")
+            ),
+            &[
+                "why-paused migration 1.2,1.3,1.4",
+                "migration completed 1.1,1.2,1.4,1.7",
+                "why-paused migration 1.4,1.6,1.7",
+            ],
+            "running resume",
+        ),
         (
             "7.2: to the end",
             format!("{begin}6 STOP\n{}", status("6.2", "completed")),

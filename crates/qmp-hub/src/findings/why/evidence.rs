@@ -137,6 +137,11 @@ impl Evidence {
         self.host_reset = host_reset;
     }
 
+    /// Another QEMU is kept in step (COLO), for which the VM stops at every checkpoint.
+    pub(super) fn is_in_step(&self) -> bool {
+        self.migration.as_ref().is_some_and(|(_, status)| &**status == "colo")
+    }
+
     pub(super) fn is_migrating(&self) -> bool {
         let status = self.migration.as_ref().map(|(_, status)| &**status);
         matches!(
@@ -144,6 +149,7 @@ impl Evidence {
             Some(
                 "setup"
                     | "active"
+                    | "colo"
                     | "device"
                     | "pre-switchover"
                     | "postcopy-active"
