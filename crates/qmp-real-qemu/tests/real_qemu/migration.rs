@@ -89,7 +89,8 @@ fn cancelled() {
     let scenario = Scenario::new("migration-cancelled", "A migration is cancelled by `migrate_cancel`.");
     let Some(mut vm) = scenario.start() else { return };
     with_events(&mut vm);
-    vm.execute("migrate-set-parameters max-bandwidth=1");
+    // 4096 pages of nothing take seconds; a tenth of it a window, and none at all would be no limit.
+    vm.execute("migrate-set-parameters max-bandwidth=4096");
     vm.cont();
     vm.execute("migrate uri=exec:cat>/dev/null");
     vm.until("MIGRATION status=active");
