@@ -191,7 +191,7 @@ async fn wrong_requests_are_told_what_to_do() {
             "/v1/record",
             404,
             "nothing here; there are /v1/hub, /v1/vms, /v1/vms/{name}, /v1/relays, /v1/records, /v1/events, /v1/catalogue, \
-             /v1/health, /v1/openapi.json, /metrics, /v1/vms/{name}/execute",
+             /v1/sinks, /v1/health, /v1/openapi.json, /metrics, /v1/vms/{name}/execute",
         ),
         ("/v1/records?evnt=STOP", 400, "unknown parameter \"evnt\"; did you mean event?"),
         ("/v1/records?after=x", 400, "after=x: expected a whole number from 0"),

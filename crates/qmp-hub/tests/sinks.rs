@@ -77,7 +77,8 @@ fn events(posted: &[Posted]) -> Vec<String> {
     posted.iter().map(Posted::event).collect()
 }
 
-#[tokio::test]
+// The datagram socket is read in this thread, and the hub must go on meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_delivers() {
     let home = tempfile::tempdir().expect("a directory");
     let at = |name: &str| home.path().join(name);

@@ -39,11 +39,12 @@ impl Scenario {
         self.start_kernel(|files| &files.kernel, modules)
     }
 
-    /// As [`start_linux`](Self::start_linux), for a guest that is to wake up from sleep.
+    /// As [`start_linux`](Self::start_linux), for a guest that is to wake up from sleep, or to start again after a reset:
+    /// the kernel as it is packed, which takes longer to start.
     ///
-    /// A kernel that is started through its PVH entry starts anew instead.
+    /// One that is started through its PVH entry starts anew instead of waking up, and may reset itself again and again.
     #[must_use]
-    pub fn start_linux_that_sleeps(self, modules: &[&str]) -> Option<(Vm, Linux)> {
+    pub fn start_packed_linux(self, modules: &[&str]) -> Option<(Vm, Linux)> {
         self.start_kernel(|files| &files.vmlinuz, modules)
     }
 

@@ -84,6 +84,7 @@ fn dimm_that_the_machine_keeps() {
         vm.next("MEM_UNPLUG_ERROR device=dimm0");
     }
     vm.next("DEVICE_UNPLUG_GUEST_ERROR device=dimm0 path=/machine/peripheral/dimm0");
+    vm.finds("why-paused cause=host-stop");
     vm.finds("hot-unplug device=dimm0 result=refused guest_statuses=[132]");
     vm.end();
 }

@@ -70,5 +70,6 @@ fn failover() {
     let lines = vm.until("MIGRATION status=wait-unplug");
     assert!(lines.iter().any(|line| line.event() == Some("UNPLUG_PRIMARY")), "{lines:#?}");
     vm.until("MIGRATION status=completed");
+    vm.finds("why-paused cause=migration");
     vm.end();
 }

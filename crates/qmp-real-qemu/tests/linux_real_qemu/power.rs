@@ -25,7 +25,7 @@ fn button_obeyed() {
 fn reboot() {
     let scenario =
         Scenario::new("reset-reboot", "The guest reboots (`reboot -f`), and starts again.").shows(&["RESET"]);
-    let Some((mut vm, mut linux)) = scenario.start_linux(&[]) else { return };
+    let Some((mut vm, mut linux)) = scenario.start_packed_linux(&[]) else { return };
     linux.begins("reboot -f");
     vm.next("RESET guest=true reason=guest-reset");
     linux.starts_again();
@@ -44,7 +44,7 @@ fn suspend() {
     )
     .shows(&["SUSPEND", "WAKEUP"])
     .options(SLEEP);
-    let Some((mut vm, mut linux)) = scenario.start_linux_that_sleeps(&[]) else { return };
+    let Some((mut vm, mut linux)) = scenario.start_packed_linux(&[]) else { return };
     let sleep = "echo mem >/sys/power/state";
     linux.begins(sleep);
     vm.next("SUSPEND");
@@ -75,7 +75,7 @@ fn suspend_to_disk() {
     ))
     .image("create -q -f raw swap.img 256M");
     let modules = ["virtio_pci", "virtio_blk"];
-    let Some((mut vm, mut linux)) = scenario.start_linux_that_sleeps(&modules) else { return };
+    let Some((mut vm, mut linux)) = scenario.start_packed_linux(&modules) else { return };
     linux
         .runs("mkswap /dev/vda >/dev/null; swapon /dev/vda; cat /sys/class/block/vda/dev >/sys/power/resume");
     linux.begins("echo platform >/sys/power/disk; echo disk >/sys/power/state");

@@ -36,6 +36,8 @@ fn ports_open_and_close() {
     .options(PORTS);
     let Some((mut vm, mut linux)) = scenario.start_linux(&["virtio_pci", "virtio_console"]) else { return };
     let lines: Vec<String> = CAUSES.iter().map(|(port, open)| shell(port, *open)).collect();
+    // A port that cannot be opened would end the shell.
+    linux.runs("until [ -c /dev/vport0p1 -a -c /dev/vport0p2 -a -c /dev/vport0p3 ]; do usleep 50000; done");
     linux.runs(&lines.join("; "));
 
     let predicted = keyed("VSERPORT_CHANGE", &at_once(&CAUSES), |(port, _)| port);

@@ -8,14 +8,16 @@ fn expires(
     cause: &'static str,
     action: &str,
     shows: &'static [&'static str],
-    then: &[&str],
+    then: &str,
+    finds: &str,
 ) {
     let options = format!("-device i6300esb -action watchdog={action}");
     let scenario = Scenario::new(name, cause).shows(shows).options(&options);
-    let Some((mut vm, mut linux)) = scenario.start_linux(&["i6300esb"]) else { return };
+    let Some((mut vm, mut linux)) = scenario.start_packed_linux(&["i6300esb"]) else { return };
     linux.runs("watchdog -T 1 -t 600 /dev/watchdog0");
     vm.next(&format!("WATCHDOG action={action}"));
-    vm.lines(then);
+    vm.next(then);
+    vm.finds(finds);
     vm.end();
 }
 
@@ -26,7 +28,8 @@ fn reset() {
         "The guest arms its watchdog (i6300esb) and does not feed it; the action is `reset`.",
         "reset",
         &["WATCHDOG", "RESET"],
-        &["RESET guest=true reason=guest-reset"],
+        "RESET guest=true reason=guest-reset",
+        "why-reset cause=watchdog",
     );
 }
 
@@ -37,6 +40,7 @@ fn pause() {
         "The guest arms its watchdog (i6300esb) and does not feed it; the action is `pause`.",
         "pause",
         &["WATCHDOG", "STOP"],
-        &["STOP"],
+        "STOP",
+        "why-paused cause=watchdog",
     );
 }
