@@ -76,9 +76,21 @@ fn the_example_is_a_good_configuration() {
 fn the_example_has_every_key() {
     let home = directory();
     let path = home.path().join("hub.toml");
-    let example: BTreeSet<String> =
-        shipped("hub.toml").lines().filter_map(|line| key(&uncommented(line))).collect();
-    for table in ["", "[retention]\n", "[[vm]]\n", "[[vm]]\n[[vm.relay]]\n", "[[discover]]\n"] {
+    let text = shipped("hub.toml");
+    let mut example: BTreeSet<String> = text.lines().filter_map(|line| key(&uncommented(line))).collect();
+    // The tables of `http` stand within one line, so that it is clear which of the `http` is to be replaced.
+    example
+        .extend(text.split(['{', ',']).filter_map(|part| Some(part.split_once(" = ")?.0.trim().to_owned())));
+    let tables = [
+        "",
+        "[[http]]\n",
+        "[retention]\n",
+        "[[vm]]\n",
+        "[[vm]]\n[[vm.relay]]\n",
+        "[[discover]]\n",
+        "[[rule]]\n",
+    ];
+    for table in tables {
         std::fs::write(&path, format!("{table}qqqqqqqqqqqq = 1\n")).expect("writes");
         let refused =
             run(home.path(), &["serve", "--check-config", "--config", path.to_str().expect("text")]);

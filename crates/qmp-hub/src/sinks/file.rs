@@ -22,7 +22,7 @@ use rotated::{Rotated, Rotation};
 pub(super) const KIND: Kind = Kind {
     key: "file",
     options: &["max-size", "max-age", "keep"],
-    example: "file = \"/var/log/qmp/events.jsonl\"",
+    example: "file = \"/var/log/qmp-events/events.jsonl\"",
     // Every line is a whole record; there is no place to tell of others.
     may_hold_back: false,
     read,

@@ -395,7 +395,7 @@ mod tests {
                 "nothing to do",
                 "",
                 "1: this rule does nothing; add one of: run = [\"/usr/local/bin/page\", \"--urgent\"], or \
-              webhook = \"https://example.org/hook\", or journald = true, or file = \"/var/log/qmp/events.jsonl\"",
+              webhook = \"https://example.org/hook\", or journald = true, or file = \"/var/log/qmp-events/events.jsonl\"",
             ),
             ("typo", "evnt = 'STOP'\nfile = '/f'", "3: unknown key \"evnt\"; did you mean \"event\"?"),
             ("typo in what to do", "fiel = '/f'", "3: unknown key \"fiel\"; did you mean \"file\"?"),
