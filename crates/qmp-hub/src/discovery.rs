@@ -13,8 +13,8 @@
 //! A VM that the configuration or the command line names is left to them. What is found goes when it is away *and*
 //! what was found is away: the monitor of a QEMU whose socket somebody deleted is still followed.
 //!
-//! Names come from paths and processes, so from people who may mean harm: they are cut down to what a [`VmName`] may be
-//! (see [`naming`]), and so many VMs are followed at most, [`DISCOVERED_MAX`].
+//! Names come from paths and processes, so from people who may mean harm: they are cut down to what a
+//! [`VmName`](crate::VmName) may be (see `naming.rs`), and so many VMs are followed at most, [`DISCOVERED_MAX`].
 
 mod claims;
 mod command_line;
