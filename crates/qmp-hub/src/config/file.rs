@@ -5,6 +5,7 @@ mod http;
 mod relay;
 mod retention;
 mod rule;
+mod settings;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -22,7 +23,7 @@ use crate::relay::RelayConfig;
 use crate::sinks::RuleConfig;
 use crate::{HttpDoor, VmName};
 
-pub(crate) use rule::Settings;
+pub(crate) use settings::Settings;
 
 /// What a configuration file says.
 #[derive(Clone, Debug, Default)]
