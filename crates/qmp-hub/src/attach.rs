@@ -14,8 +14,7 @@ use qmp_client::{Address, ConnectError, EventBatch, Follow, Followed, PendingRep
 use qmp_wire::{Body, DetachReason};
 use tokio::sync::oneshot;
 
-use crate::journal::{Appender, Batch, Draft, Ticket};
-use crate::relay::Line;
+use crate::journal::{Appender, Batch, Draft};
 use crate::vms::Vm;
 use crate::{clock, exit, owner};
 
@@ -23,13 +22,9 @@ use crate::{clock, exit, owner};
 pub(crate) struct Attachment {
     vm: Arc<Vm>,
     appender: Appender,
-    /// The VM's clients at relays, who are to get replies in order with the events.
-    line: Option<Arc<Line>>,
     /// Whether it is recorded how the VM's process ended.
     records_exit: bool,
     epoch: EpochState,
-    /// The last append: replies that came after it wait for its commit.
-    last: Option<Ticket>,
     /// Nothing will ever be committed any more. The monitor is read all the same, so that the VM does not grow.
     journal_ended: bool,
 }
@@ -56,9 +51,8 @@ enum EpochState {
 }
 
 impl Attachment {
-    pub(crate) fn new(vm: Arc<Vm>, appender: Appender, line: Option<Arc<Line>>, records_exit: bool) -> Self {
-        let (epoch, last, journal_ended) = (EpochState::Closed, None, false);
-        Self { vm, appender, line, records_exit, epoch, last, journal_ended }
+    pub(crate) const fn new(vm: Arc<Vm>, appender: Appender, records_exit: bool) -> Self {
+        Self { vm, appender, records_exit, epoch: EpochState::Closed, journal_ended: false }
     }
 
     /// Runs until it is told to leave; then closes the epoch, waits for its commit, and only then leaves the monitor.
@@ -138,12 +132,15 @@ impl Attachment {
         if matches!(self.epoch, EpochState::Overrun { .. }) && !self.record_overrun() {
             return;
         }
+        // Before the record, as what a line that begins in between knows; it hears the record, too.
+        self.vm.tap.lock().attached(snapshot);
         if self.append_one(Body::Attached { snapshot: Cow::Borrowed(snapshot) }) {
             self.epoch = EpochState::Open;
             self.vm.counts.epochs.add(1);
             self.vm.attached(clock::now());
             tracing::info!(vm = %self.vm.name, "attached");
         } else {
+            self.vm.tap.lock().greeting = None;
             self.overrun(EpochState::Unrecorded);
         }
     }
@@ -176,12 +173,13 @@ impl Attachment {
 
     /// Lets the asker have the reply once the events before it are committed; nobody else waits for that.
     fn reply(&self, reply: PendingReply) {
-        if let Some(line) = &self.line
+        let tap = self.vm.tap.lock();
+        if let Some(line) = &tap.line
             && !self.waits_for_room()
         {
             return line.hold(reply);
         }
-        match self.last {
+        match tap.last {
             Some(ticket) if !self.waits_for_room() => {
                 let appender = self.appender.clone();
                 tokio::spawn(async move {
@@ -196,6 +194,7 @@ impl Attachment {
 
     fn detached(&mut self, reason: &DetachReason, detail: &str) {
         tracing::warn!(vm = %self.vm.name, "detached: {detail}");
+        self.vm.tap.lock().greeting = None;
         if self.epoch == EpochState::Open {
             let body = Body::Detached { reason: reason.clone(), detail: Some(Cow::Borrowed(detail)) };
             if !self.append_one(body) {
@@ -250,7 +249,8 @@ impl Attachment {
             }
         }
         self.vm.detached(&leave.detail, clock::now());
-        if let Some(ticket) = self.last.take() {
+        let last = self.vm.tap.lock().last;
+        if let Some(ticket) = last {
             let _ = self.appender.committed(ticket).await;
         }
     }
@@ -269,12 +269,13 @@ impl Attachment {
     /// nothing for minutes, and there may be thousands of them.
     fn append(&mut self, mut batch: Batch) -> bool {
         let records = batch.len() as u64;
+        let mut tap = self.vm.tap.lock();
         match self.appender.append(&mut batch) {
             Ok(ticket) => {
-                if let Some(line) = &self.line {
+                if let Some(line) = &tap.line {
                     line.recorded(records);
                 }
-                self.last = Some(ticket);
+                tap.last = Some(ticket);
                 true
             }
             Err(_) => false,

@@ -4,14 +4,17 @@
 //! followed. It is removed in the order in which nothing gets lost: the epoch is closed and committed, the monitor is
 //! left, the clients of its relays get what was said last, and only then its name is free. Other VMs notice nothing.
 
-use std::collections::HashMap;
+mod places;
+mod relays;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qmp_client::{Address, Follow, FollowConfig};
 use qmp_wire::DetachReason;
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
+use self::places::{Followed, Place, Places, Reserved};
 use crate::attach::{Attachment, Leave};
 use crate::http::ListenError;
 use crate::journal::{Appender, Journal};
@@ -84,32 +87,6 @@ struct Inner {
     places: Mutex<Places>,
 }
 
-#[derive(Debug, Default)]
-struct Places {
-    by_name: HashMap<VmName, Place>,
-    /// Removals under way. They go on when nobody waits for them.
-    leaving: JoinSet<()>,
-    /// Open files that the VMs are counted with.
-    files: usize,
-    stopping: bool,
-}
-
-/// What a name stands for.
-#[derive(Debug)]
-enum Place {
-    /// A VM that is being added or removed.
-    Reserved,
-    Followed(Followed),
-}
-
-#[derive(Debug)]
-struct Followed {
-    vm: Arc<Vm>,
-    leave: oneshot::Sender<Leave>,
-    task: JoinHandle<()>,
-    relays: Option<Box<OfVm>>,
-}
-
 /// A VM that can be followed: its name is reserved, and its relays listen. Dropped, it never was there.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -117,16 +94,6 @@ pub(crate) struct Prepared {
     vm: Arc<Vm>,
     follow: Box<Follow>,
     listening: Listening,
-}
-
-/// A name that nobody else can take, and the files that its VM is counted with.
-#[derive(Debug)]
-struct Reserved {
-    fleet: Fleet,
-    name: VmName,
-    files: usize,
-    /// Name and files belong to a VM, and are not given back here.
-    used: bool,
 }
 
 impl Fleet {
@@ -230,7 +197,7 @@ impl Fleet {
         relays: Vec<RelayConfig>,
         origin: Origin,
     ) -> Result<Prepared, FleetError> {
-        let reserved = self.reserve(name, FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY)?;
+        let reserved = Reserved::take(self, name, FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY)?;
         let listening = Listening::at(relays).await?;
         let address = follow.address().clone();
         let vm = Vm::new(reserved.name.clone(), address, origin, follow.commander(), clock::now());
@@ -294,26 +261,6 @@ impl Fleet {
         self.0.vms.remove(vm.name.as_str());
     }
 
-    fn reserve(&self, name: VmName, files: usize) -> Result<Reserved, FleetError> {
-        let mut places = self.places();
-        if places.stopping {
-            return Err(FleetError::Stopping);
-        }
-        match places.by_name.get(&name) {
-            None => {}
-            Some(Place::Reserved) => return Err(FleetError::NameInUse { name }),
-            Some(Place::Followed(other)) => {
-                let origin = other.vm.origin.clone();
-                return Err(FleetError::NameTaken { name, origin });
-            }
-        }
-        places.by_name.insert(name.clone(), Place::Reserved);
-        places.files += files;
-        self.0.open_files.allow(places.files);
-        drop(places);
-        Ok(Reserved { fleet: self.clone(), name, files, used: false })
-    }
-
     fn each<T>(&self, mut of: impl FnMut(&Vm, Option<&OfVm>) -> T) -> Vec<T> {
         let all = self.0.vms.all();
         let places = self.places();
@@ -344,57 +291,15 @@ impl Prepared {
         }
         // Its name was reserved, and a VM that leaves frees its name last.
         inner.vms.insert(Arc::clone(&vm)).unwrap_or_else(|vm| unreachable!("{} was reserved", vm.name));
-        let relays = inner.relays.open(&vm, listening);
-        let line = relays.as_ref().map(|relays| relays.line());
+        let mut relays = None;
+        inner.relays.open(&vm, &mut relays, listening);
         let (leave, told) = oneshot::channel();
-        let attachment = Attachment::new(Arc::clone(&vm), inner.appender.clone(), line, inner.records_exits);
+        let attachment = Attachment::new(Arc::clone(&vm), inner.appender.clone(), inner.records_exits);
         let task = tokio::spawn(attachment.run(follow, told));
         let followed = Followed { vm, leave, task, relays };
         places.by_name.insert(reserved.name.clone(), Place::Followed(followed));
         reserved.used = true;
         Ok(())
-    }
-}
-
-impl Places {
-    /// Takes a VM out; its name stays reserved.
-    fn take(&mut self, name: &str) -> Result<(VmName, Followed), FleetError> {
-        if self.stopping {
-            return Err(FleetError::Stopping);
-        }
-        let Some((name, _)) = self.by_name.get_key_value(name) else {
-            return Err(FleetError::Unknown { name: name.into() });
-        };
-        let name = name.clone();
-        match self.by_name.insert(name.clone(), Place::Reserved) {
-            Some(Place::Followed(followed)) => Ok((name, followed)),
-            _ => Err(FleetError::NameInUse { name }),
-        }
-    }
-}
-
-impl Place {
-    fn followed(self) -> Option<Followed> {
-        match self {
-            Self::Followed(followed) => Some(followed),
-            Self::Reserved => None,
-        }
-    }
-}
-
-impl Followed {
-    fn files(&self) -> usize {
-        FILES_OF_A_VM + self.relays.as_ref().map_or(0, |relays| relays.configs().count()) * FILES_OF_A_RELAY
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        if !self.used {
-            let mut places = self.fleet.places();
-            places.by_name.remove(&self.name);
-            places.files -= self.files;
-        }
     }
 }
 

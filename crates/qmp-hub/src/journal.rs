@@ -59,6 +59,7 @@ pub(crate) use figures::Gauge;
 pub use handle::{Journal, JournalOptions, Retaining};
 pub use limits::*;
 pub use query::{Globs, Query, QueryError, WherePath};
+pub(crate) use queue::PlaceOf;
 pub use queue::{Appender, Overrun, Ticket};
 pub use reader::{Reader, Tail, Tally, Vm};
 pub use retention::{Removed, Retention};

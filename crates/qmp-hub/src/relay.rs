@@ -16,6 +16,9 @@
 //! it. The attachment counts the records that it appends for its VM; a reply waits in the line until the feed has
 //! handed out that many, and is put into its client's outbox before the next.
 //!
+//! A line begins when the first relay of its VM does, which may be while the VM is attached: between two appends of the
+//! attachment. Until what was appended before is committed, nobody is greeted and every reply waits.
+//!
 //! # A VM that is away
 //!
 //! Its clients get what was said last and see their connection closed, as with a QEMU that exits. Connections that
@@ -40,15 +43,17 @@ mod replay;
 mod role;
 mod serve;
 mod socket;
+mod tap;
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 pub(crate) use line::Line;
-pub(crate) use relays::{Listening, OfVm, Relays};
+pub(crate) use relays::{Listening, OfVm, Parted, Relays};
 pub use role::Role;
 pub(crate) use role::only_asks;
+pub(crate) use tap::Tap;
 
 /// The event that tells a client that something was lost.
 pub const EVENTS_MISSED: &str = "__io.github.qmp-events_EVENTS_MISSED";

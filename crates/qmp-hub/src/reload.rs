@@ -1,7 +1,7 @@
 //! A running hub takes another configuration: what differs is changed, and everything else stays as it is.
 //!
-//! A VM that is the same in both keeps its connection and its epoch. One whose address or relays differ is left and
-//! followed anew. VMs that discovery found, or the program added, are not of the configuration, and stay.
+//! A VM that is the same in both keeps its connection and its epoch, also if its relays differ. One whose address differs
+//! is left and followed anew. VMs that discovery found, or the program added, are not of the configuration, and stay.
 
 use std::collections::HashMap;
 
@@ -22,6 +22,8 @@ pub struct Reloaded {
     pub removed: Vec<VmName>,
     /// VMs that were left, and are followed anew with what differs.
     pub changed: Vec<VmName>,
+    /// VMs whose relays differ; they go on.
+    pub relayed: Vec<VmName>,
     /// What could not be done, and why.
     pub refused: Vec<(VmName, FleetError)>,
     /// Keys of the configuration that differ and stay as they were until the hub is restarted.
@@ -50,6 +52,7 @@ pub(crate) struct Fixed {
 struct Differences {
     leave: Vec<(VmName, &'static str)>,
     follow: Vec<(VmName, Address, Vec<RelayConfig>, Origin)>,
+    relay: Vec<(VmName, Vec<RelayConfig>)>,
 }
 
 impl Fixed {
@@ -90,6 +93,12 @@ impl Hub {
                 Err(error) => done.refused.push((name, error)),
             }
         }
+        for (name, relays) in differences.relay {
+            match fleet.set_relays(name.as_str(), relays).await {
+                Ok(()) => done.relayed.push(name),
+                Err(error) => done.refused.push((name, error)),
+            }
+        }
         for (name, address, relays, origin) in differences.follow {
             let mut members = fleet.list().into_iter();
             if members.any(|vm| vm.name == name && matches!(vm.origin, Origin::Discovered(_))) {
@@ -113,7 +122,7 @@ impl Reloaded {
     /// Whether nothing differed.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        let vms = [&self.added, &self.removed, &self.changed];
+        let vms = [&self.added, &self.removed, &self.changed, &self.relayed];
         vms.iter().all(|vms| vms.is_empty())
             && self.refused.is_empty()
             && self.unchangeable.is_empty()
@@ -141,12 +150,19 @@ fn differences(now: &[Member], config: HubConfig) -> Differences {
         if !matches!(member.origin, Origin::Configuration | Origin::CommandLine) {
             continue;
         }
-        let why = match wanted.get(&member.name) {
+        let why = match wanted.get_mut(&member.name) {
             None => "the VM is not in it any more",
             Some((address, _)) if *address != member.address => "the VM has another address",
-            Some((_, relays)) if *relays != member.relays => "the VM has other relays",
-            Some(_) => {
+            Some((_, relays)) => {
+                let relays = std::mem::take(relays);
                 wanted.remove(&member.name);
+                let more = relays.iter().any(|relay| !member.relays.contains(relay));
+                // Those that only lose relays come first: others may want their sockets.
+                if more {
+                    differences.relay.push((member.name.clone(), relays));
+                } else if relays.len() < member.relays.len() {
+                    differences.relay.insert(0, (member.name.clone(), relays));
+                }
                 continue;
             }
         };
@@ -185,13 +201,15 @@ mod tests {
     #[test]
     fn only_what_differs_is_touched() {
         //  followed                     wanted                          what is done
-        let cases: [(&[&str], &[&str], &str); 8] = [
+        let cases: [(&[&str], &[&str], &str); 10] = [
             (&["a=/a", "b=/b"], &["a=/a", "b=/b"], ""),
             (&["a=/a", "b=/b"], &["b=/b", "a=/a"], ""),
             (&["a=/a"], &["a=/a", "b=/b", "c=/c"], "+b +c"),
             (&["a=/a", "b=/b"], &["b=/b"], "-a (the VM is not in it any more)"),
             (&["a=/a"], &["a=/z"], "-a (the VM has another address) +a"),
-            (&["a=/a"], &["a=/a+/r"], "-a (the VM has other relays) +a"),
+            (&["a=/a"], &["a=/a+/r"], "a at /r"),
+            (&["a=/a+/r"], &["a=/a"], "a at nothing"),
+            (&["a=/a", "b=/b+/r"], &["a=/a+/r", "b=/b"], "b at nothing a at /r"),
             (&["a=/a+/r"], &["a=/a+/r"], ""),
             (&["[a]=/a", "b=/b"], &["b=/b"], ""),
         ];
@@ -211,7 +229,11 @@ mod tests {
         let found = differences(&now, config);
         let leave = found.leave.iter().map(|(name, why)| format!("-{name} ({why})"));
         let follow = found.follow.iter().map(|(name, ..)| format!("+{name}"));
-        leave.chain(follow).collect::<Vec<_>>().join(" ")
+        let relay = found.relay.iter().map(|(name, relays)| match relays.as_slice() {
+            [] => format!("{name} at nothing"),
+            relays => format!("{name} at {}", relays[0].path.display()),
+        });
+        leave.chain(follow).chain(relay).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

@@ -7,6 +7,7 @@ use qmp_client::{Address, Commander};
 use qmp_wire::UnixMicros;
 
 use crate::discovery::layout;
+use crate::relay::Tap;
 use crate::vm_counts::VmCounts;
 use crate::{Origin, VmName};
 
@@ -31,6 +32,7 @@ pub(crate) struct Vm {
     pub(crate) origin: Origin,
     pub(crate) commander: Commander,
     pub(crate) counts: VmCounts,
+    pub(crate) tap: Tap,
     standing: Mutex<Standing>,
 }
 
@@ -115,7 +117,7 @@ impl Vm {
         now: UnixMicros,
     ) -> Self {
         let standing = Mutex::new(Standing { state: State::Connecting, since: now, error: None });
-        Self { name, address, origin, commander, counts: VmCounts::default(), standing }
+        Self { name, address, origin, commander, counts: VmCounts::default(), tap: Tap::default(), standing }
     }
 
     /// What to do if somebody else holds the monitor.

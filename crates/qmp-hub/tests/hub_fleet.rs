@@ -5,7 +5,8 @@ mod support;
 use std::path::Path;
 use std::time::Duration;
 
-use qmp_hub::relay::RelayConfig;
+use qmp_hub::journal::{Globs, Kind, Query};
+use qmp_hub::relay::{RelayConfig, Role};
 use qmp_hub::{Fleet, FleetError, Hub, ListenError, Origin};
 use serde_json::{Value, json};
 use support::client::{get, get_json};
@@ -143,6 +144,122 @@ async fn relays_come_and_go_with_their_vms() {
         assert!(fleet.relays().is_empty());
         second.left().await;
     }
+    hub.stop().await.expect("stops");
+}
+
+/// Relays come, change and go while their VM is attached and talks without a pause. Its epoch goes on, and each client gets
+/// every event from its negotiation on, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relays_come_and_go_while_their_vm_talks() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (monitor, hub) = (Monitor::bind(home.path(), "vm1"), Hub::start(config(home.path(), &["vm1"])));
+    let hub = hub.await.expect("starts");
+    let (fleet, mut journal) = (hub.fleet(), Watcher::new(&hub));
+    let session = monitor.accept().await;
+    journal.until("vm1 1.0 attached").await;
+    let talking = tokio::spawn(async move {
+        for number in 0.. {
+            session.emit("RTC_CHANGE", &format!("{{\"offset\": {number}}}"));
+            tokio::time::sleep(Duration::from_micros(50)).await;
+        }
+    });
+    let at = |name: &str| RelayConfig::new(home.path().join(name));
+    let operate = RelayConfig { role: Role::Operate { allow: Globs::default() }, ..at("a.qmp") };
+    let set = |relays: &[&RelayConfig]| fleet.set_relays("vm1", relays.iter().copied().cloned().collect());
+    for _round in 0..20 {
+        set(&[&at("a.qmp")]).await.expect("the first");
+        let first = Reader::open(&home.path().join("a.qmp")).await;
+        set(&[&at("a.qmp"), &at("b.qmp")]).await.expect("another");
+        let mut second = Reader::open(&home.path().join("b.qmp")).await;
+        second.read(20).await;
+        set(&[&operate, &at("b.qmp")]).await.expect("one changes");
+        first.read_to_the_end().await;
+        let mut third = Reader::open(&home.path().join("a.qmp")).await;
+        third.read(20).await;
+        second.read(20).await;
+        assert_eq!(fleet.relays().iter().map(|relay| relay.accepted).collect::<Vec<_>>(), [1, 1]);
+        set(&[]).await.expect("none is left");
+        second.read_to_the_end().await;
+        third.read_to_the_end().await;
+        assert!(fleet.relays().is_empty() && !home.path().join("a.qmp").exists());
+    }
+    talking.abort();
+    let refused = fleet.set_relays("vm2", Vec::new()).await.expect_err("nobody");
+    assert!(matches!(refused, FleetError::Unknown { .. }), "{refused}");
+    let reader = hub.journal().reader();
+    hub.stop().await.expect("stops");
+    let epochs = Query { kind: vec![Kind::Attached, Kind::Detached], ..Query::default() };
+    let epochs = reader.last(&epochs, 10).expect("readable").records;
+    assert_eq!(epochs.len(), 2, "one epoch, from the first to the last: {epochs:?}");
+}
+
+/// A client that reads numbered events, one after the other.
+struct Reader {
+    raw: Raw,
+    last: Option<i64>,
+}
+
+impl Reader {
+    async fn open(path: &Path) -> Self {
+        let (mut raw, greeting) = Raw::open(path).await;
+        assert!(greeting.contains("QMP"), "{greeting}");
+        // A reply stands where the VM gave it.
+        let before = raw.ask(r#""execute": "query-status""#).await;
+        let mut reader = Self { raw, last: None };
+        before.iter().filter(|value| value.get("event").is_some()).for_each(|event| reader.take(event));
+        reader
+    }
+
+    async fn read(&mut self, count: usize) {
+        for _ in 0..count {
+            let event = self.raw.value().await;
+            self.take(&event);
+        }
+    }
+
+    async fn read_to_the_end(mut self) {
+        loop {
+            let line = self.raw.line().await;
+            if line.is_empty() {
+                return;
+            }
+            self.take(&serde_json::from_str(&line).expect("a whole line"));
+        }
+    }
+
+    fn take(&mut self, event: &Value) {
+        let number = event["data"]["offset"].as_i64().expect("a number");
+        let follows = self.last.is_none_or(|last| last + 1 == number);
+        assert!(follows, "{number} after {:?}", self.last);
+        self.last = Some(number);
+    }
+}
+
+/// A relay that is added while the disk takes nothing greets when what came before is on it, and not earlier.
+#[tokio::test]
+async fn a_relay_begins_when_the_disk_has_what_came_before() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(config(home.path(), &["vm1"])).await.expect("starts");
+    let (fleet, mut journal) = (hub.fleet(), Watcher::new(&hub));
+    let session = monitor.accept().await;
+    journal.until("vm1 1.0 attached").await;
+    let lock = rusqlite::Connection::open(home.path().join("journal.db")).expect("opens");
+    lock.execute_batch("BEGIN IMMEDIATE").expect("locks");
+    session.emit("STOP", "");
+    while !metrics(home.path()).await.contains("event=\"STOP\"") {
+        tokio::task::yield_now().await;
+    }
+    fleet.set_relays("vm1", vec![RelayConfig::new(home.path().join("r.qmp"))]).await.expect("added");
+    let mut client = Raw::connect(&home.path().join("r.qmp")).await;
+    assert!(tokio::time::timeout(Duration::from_millis(50), client.line()).await.is_err(), "not yet");
+
+    lock.execute_batch("ROLLBACK").expect("unlocks");
+    assert!(client.line().await.contains("QMP"));
+    client.send(r#"{"execute": "qmp_capabilities", "id": "open"}"#).await;
+    assert_eq!(client.value().await["id"], "open");
+    session.emit("RESUME", "");
+    assert_eq!(client.value().await["event"], "RESUME", "STOP came before the greeting");
     hub.stop().await.expect("stops");
 }
 

@@ -64,6 +64,8 @@ pub(super) struct Plan<'a> {
     pub(super) sealed: Vec<Sealed>,
     /// Of the VMs in the sealed segments, where they stood at the last of these seals.
     pub(super) vms: HashMap<u32, VmState>,
+    /// Offsets of records that no draft asked for: the ends of epochs in which another one opened.
+    pub(super) unasked: Vec<u64>,
 }
 
 impl Numbering {
@@ -91,6 +93,7 @@ impl Numbering {
         let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
         if item.kind == Kind::Attached && state.open {
             self.place_next(unclosed(&item), Ids { vm: ids.vm, event: None }, plan);
+            plan.unasked.push(self.head);
         }
         self.place_next(item, ids, plan);
     }

@@ -3,7 +3,7 @@
 //! An appender never waits: there is room, or it is told that there is none. Room is counted until the
 //! commit, so that a disk that takes nothing cannot make the queue grow by emptying it into the writer.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use qmp_wire::Offset;
@@ -16,6 +16,9 @@ use super::retention::Retention;
 /// Names a place in what was appended: everything up to and including one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
+
+/// The offset of a ticket's last record, from the moment on from which a reader may see what stands behind it.
+pub(crate) type PlaceOf = Arc<OnceLock<Offset>>;
 
 /// The queue is full: the disk does not keep up. The batch was not taken.
 ///
@@ -61,6 +64,10 @@ struct Waiting {
     retention: (Retention, u64),
     /// The writer is to look up although nothing was appended.
     nudged: bool,
+    /// Who wants to know where a ticket is that has no place yet.
+    asked: Vec<(Ticket, PlaceOf)>,
+    /// Drafts that have their places, and the last of these.
+    settled: (u64, Offset),
 }
 
 /// What [`Queue::take`] found.
@@ -113,6 +120,21 @@ impl Appender {
         if reached.appended >= ticket.0 { Ok(reached.head) } else { Err(JournalEnded) }
     }
 
+    /// Says where `ticket` is, once that is decided. To be asked by whoever appended last for a VM, before it appends more:
+    /// of this VM, exactly what is appended from here on stands behind the place.
+    pub(crate) fn place_of(&self, ticket: Option<Ticket>) -> PlaceOf {
+        let mut waiting = self.queue.lock();
+        let (settled, head) = waiting.settled;
+        match ticket {
+            Some(ticket) if ticket.0 > settled => {
+                let place = PlaceOf::default();
+                waiting.asked.push((ticket, Arc::clone(&place)));
+                place
+            }
+            _ => Arc::new(head.into()),
+        }
+    }
+
     /// Waits until at least half of the queue is free.
     ///
     /// # Errors
@@ -153,7 +175,7 @@ impl Queue {
     pub(super) fn new(max_bytes: usize, head: Offset) -> Self {
         let progress = Progress { head, ..Progress::default() };
         Self {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting { settled: (0, head), ..Waiting::default() }),
             work: Condvar::new(),
             progress: watch::Sender::new(progress),
             max_bytes,
@@ -218,6 +240,21 @@ impl Queue {
         self.progress.send_modify(|_| ());
     }
 
+    /// `records` more of what was appended have their places, the last of which is `head`. Between them stand `unasked`
+    /// records that were not appended. To be told before a reader may see them.
+    pub(super) fn settle(&self, records: u64, head: Offset, unasked: &[u64]) {
+        let mut waiting = self.lock();
+        let (before, base) = waiting.settled;
+        waiting.settled = (before + records, head);
+        let due = |(ticket, _): &mut (Ticket, PlaceOf)| ticket.0 <= before + records;
+        for (ticket, place) in waiting.asked.extract_if(.., due) {
+            let nth = base.0 + (ticket.0 - before);
+            let offset = unasked.iter().fold(nth, |offset, unasked| offset + u64::from(*unasked <= offset));
+            // Each is asked for once.
+            let _ = place.set(Offset(offset));
+        }
+    }
+
     /// `records` more of what was appended are committed; `head` includes them.
     pub(super) fn publish(&self, records: u64, head: Offset) {
         self.progress.send_modify(|now| {
@@ -263,5 +300,53 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // The state is whole between any two statements: a panic elsewhere does not damage it.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Draft;
+
+    /// How many drafts, the head, and the records that were not asked for.
+    type Settled = (u64, u64, &'static [u64]);
+
+    type Case = (&'static [u64], &'static [Settled], &'static [Option<u64>]);
+
+    #[test]
+    fn a_ticket_has_the_place_of_its_last_record() {
+        //  appended   settled                                            where the second ticket is, after each
+        let cases: [Case; 6] = [
+            (&[1, 1], &[(2, 12, &[])], &[Some(12)]),
+            (&[1, 1, 3], &[(5, 15, &[])], &[Some(12)]),
+            (&[2, 2], &[(1, 11, &[]), (2, 13, &[]), (1, 14, &[])], &[None, None, Some(14)]),
+            (&[1, 1], &[(2, 13, &[11])], &[Some(13)]),
+            (&[1, 1, 1], &[(3, 15, &[12, 14])], &[Some(13)]),
+            (&[1, 1, 1], &[(1, 12, &[11]), (2, 15, &[15])], &[None, Some(13)]),
+        ];
+        for (appended, settled, expected) in cases {
+            let queue = Arc::new(Queue::new(1 << 20, Offset(10)));
+            let appender = Appender::new(Arc::clone(&queue));
+            let tickets: Vec<Ticket> = appended.iter().map(|drafts| append(&appender, *drafts)).collect();
+            let place = appender.place_of(Some(tickets[1]));
+            assert_eq!(place.get(), None, "{appended:?}: nothing is decided yet");
+            for ((records, head, unasked), expected) in settled.iter().zip(expected) {
+                queue.settle(*records, Offset(*head), unasked);
+                assert_eq!(place.get().map(|place| place.0), *expected, "{appended:?} {settled:?}");
+            }
+            // Whoever asks later stands behind all that is decided.
+            let head = settled.last().expect("one").1;
+            assert_eq!(appender.place_of(Some(tickets[1])).get(), Some(&Offset(head)), "{appended:?}");
+            assert_eq!(appender.place_of(None).get(), Some(&Offset(head)), "{appended:?}");
+        }
+    }
+
+    fn append(appender: &Appender, drafts: u64) -> Ticket {
+        let mut batch = Batch::new();
+        for _ in 0..drafts {
+            let body = qmp_wire::Body::Attached { snapshot: "{}".into() };
+            batch.push(&Draft { vm: "vm1", received: qmp_wire::UnixMicros(1), body });
+        }
+        appender.append(&mut batch).expect("room")
     }
 }

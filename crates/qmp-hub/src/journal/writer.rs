@@ -187,7 +187,7 @@ impl Writer {
         if !plan.sealed.is_empty() {
             self.sweep.grown(Instant::now());
         }
-        self.publish(records);
+        self.publish(records, &plan.unasked);
         Ok(())
     }
 
@@ -322,15 +322,16 @@ impl Writer {
             store::commit(&mut self.connection, &[], &plan)?;
             self.counters.committed(&plan);
         }
-        self.publish(0);
+        self.publish(0, &[]);
         Ok(())
     }
 
-    /// Publishes what is committed, `records` of it appended ones.
+    /// Publishes what is committed, `records` of it appended ones, between `unasked` ones.
     ///
     /// Only what the disk has: a reader must never see a record that a crash can take back.
-    fn publish(&self, records: u64) {
+    fn publish(&self, records: u64, unasked: &[u64]) {
         let head = Offset(self.numbering.head());
+        self.queue.settle(records, head, unasked);
         self.head.send_replace(head);
         self.queue.publish(records, head);
     }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::outbox::{Item, Outbox};
 use super::{EVENTS_MISSED, encode};
 use crate::clock;
+use crate::journal::PlaceOf;
 
 /// The lines of all VMs that have a relay. They come and go with their VMs.
 #[derive(Debug, Default)]
@@ -22,9 +23,9 @@ pub(super) struct Lines(RwLock<HashMap<Box<str>, Arc<Line>>>);
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(super) vm: Box<str>,
-    /// What was committed when the line began. An earlier VM of the same name may have records up to there, which are
-    /// none of this line's business, and may come out of the feed late.
-    begins_after: Offset,
+    /// What was appended when the line began. Records of the VM up to there, or of an earlier one of its name, are none
+    /// of this line's business, and may come out of the feed late.
+    begins_after: PlaceOf,
     state: Mutex<LineState>,
     greeted: watch::Sender<Option<Arc<Greeted>>>,
 }
@@ -38,6 +39,10 @@ struct LineState {
     held: VecDeque<(u64, PendingReply)>,
     clients: Vec<Arc<Outbox>>,
     position: Offset,
+    /// What stands before the line is committed.
+    begun: bool,
+    /// The feed told whether the VM is there.
+    heard: bool,
     /// The journal lost something behind this offset, and the VM is being asked for its state.
     missed_after: Option<Offset>,
     /// The attachment appends nothing more: what it appended is handed out, and then the line ends.
@@ -63,8 +68,8 @@ struct Batched {
 }
 
 impl Lines {
-    /// A line for that VM, which has none, from what is committed by now.
-    pub(super) fn open(&self, vm: &str, begins_after: Offset) -> Arc<Line> {
+    /// A line for that VM, which has none. It is to be told when it [begins](Line::begin).
+    pub(super) fn open(&self, vm: &str, begins_after: PlaceOf) -> Arc<Line> {
         let line = Arc::new(Line::new(vm, begins_after));
         self.write().insert(vm.into(), Arc::clone(&line));
         line
@@ -74,8 +79,12 @@ impl Lines {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(vm).cloned()
     }
 
-    pub(super) fn remove(&self, vm: &str) {
-        self.write().remove(vm);
+    /// Forgets that line, if its VM does not have another one.
+    pub(super) fn remove(&self, line: &Arc<Line>) {
+        let mut lines = self.write();
+        if lines.get(&line.vm).is_some_and(|other| Arc::ptr_eq(other, line)) {
+            lines.remove(&line.vm);
+        }
     }
 
     /// Nothing will be handed out any more.
@@ -91,9 +100,21 @@ impl Lines {
 }
 
 impl Line {
-    fn new(vm: &str, begins_after: Offset) -> Self {
-        let state = Mutex::new(LineState { position: begins_after, ..LineState::default() });
-        Self { vm: vm.into(), begins_after, state, greeted: watch::Sender::default() }
+    fn new(vm: &str, begins_after: PlaceOf) -> Self {
+        Self { vm: vm.into(), begins_after, state: Mutex::default(), greeted: watch::Sender::default() }
+    }
+
+    /// What stands before the line is committed; the VM greeted so, if it was there.
+    pub(super) fn begin(&self, greeting: Option<&str>) {
+        let mut state = self.lock();
+        state.begun = true;
+        state.position = state.position.max(self.begins_after.get().copied().unwrap_or_default());
+        if let Some(greeting) = greeting.filter(|_| !state.heard) {
+            let greeted = Greeted::of(Value::read_printed(greeting.as_bytes()));
+            self.greeted.send_replace(Some(Arc::new(greeted)));
+        }
+        state.release_due();
+        state.end_if_all_said(&self.greeted);
     }
 
     /// The attachment appended so many records of this VM.
@@ -106,7 +127,7 @@ impl Line {
     /// To be called by the attachment alone, which appends nothing meanwhile.
     pub(crate) fn hold(&self, reply: PendingReply) {
         let mut state = self.lock();
-        if state.ended || state.fed >= state.recorded {
+        if state.ended || state.begun && state.fed >= state.recorded {
             // Under the lock, so that no event overtakes it.
             reply.release();
         } else {
@@ -133,9 +154,19 @@ impl Line {
         self.lock().clients.retain(|client| !Arc::ptr_eq(client, outbox));
     }
 
+    /// Lets these clients go, whose relay ends.
+    pub(super) fn part(&self, outboxes: &[Arc<Outbox>]) {
+        let stays = |client: &Arc<Outbox>| !outboxes.iter().any(|outbox| Arc::ptr_eq(outbox, client));
+        self.lock().clients.retain(stays);
+        // Also for one that is about to join.
+        outboxes.iter().for_each(|outbox| outbox.put(Item::End));
+    }
+
     /// Hands out records of this VM, and the replies between them.
     pub(super) fn feed(&self, records: &[Record<'static>]) {
-        let earlier = |record: &Record<'_>| record.offset.is_some_and(|offset| offset <= self.begins_after);
+        // As long as the place is not known, nothing behind it is to be seen.
+        let Some(begins_after) = self.begins_after.get() else { return };
+        let earlier = |record: &Record<'_>| record.offset.is_some_and(|offset| offset <= *begins_after);
         let records = &records[records.partition_point(earlier)..];
         let mut state = self.lock();
         let mut batched = Batched::default();
@@ -175,7 +206,8 @@ impl Line {
     }
 
     fn attached(&self, state: &mut LineState, snapshot: &str, offset: Offset) {
-        let greeted = Greeted::of(snapshot);
+        state.heard = true;
+        let greeted = Greeted::of_snapshot(snapshot);
         if let Some(after) = state.missed_after.take() {
             // Another QEMU may have come in the meantime, which its clients must get to know from the start.
             if self.greeted.borrow().as_deref() != Some(&greeted) {
@@ -191,6 +223,7 @@ impl Line {
     }
 
     fn detached(&self, state: &mut LineState, reason: &DetachReason) {
+        state.heard = true;
         if *reason == DetachReason::Overrun {
             state.missed_after = Some(state.position);
             return;
@@ -208,7 +241,7 @@ impl Line {
 
 impl LineState {
     fn has_due(&self) -> bool {
-        self.held.front().is_some_and(|(before, _)| *before <= self.fed)
+        self.begun && self.held.front().is_some_and(|(before, _)| *before <= self.fed)
     }
 
     fn release_due(&mut self) {
@@ -230,7 +263,7 @@ impl LineState {
     }
 
     fn end_if_all_said(&mut self, greeted: &watch::Sender<Option<Arc<Greeted>>>) {
-        if self.closing && self.fed >= self.recorded {
+        if self.closing && self.begun && self.fed >= self.recorded {
             self.end(greeted);
         }
     }
@@ -262,12 +295,16 @@ impl Batched {
 }
 
 impl Greeted {
-    /// Reads the greeting in a snapshot. What is missing is as with the oldest QEMU.
-    fn of(snapshot: &str) -> Self {
-        let Value::Object(mut snapshot) = Value::read_printed(snapshot.as_bytes()) else {
-            return Self::unknown();
-        };
-        let Some(Value::Object(mut qmp)) = snapshot.take("greeting") else { return Self::unknown() };
+    fn of_snapshot(snapshot: &str) -> Self {
+        match Value::read_printed(snapshot.as_bytes()) {
+            Value::Object(mut snapshot) => snapshot.take("greeting").map_or_else(Self::unknown, Self::of),
+            _ => Self::unknown(),
+        }
+    }
+
+    /// Reads the greeting that a snapshot has. What is missing is as with the oldest QEMU.
+    fn of(greeting: Value) -> Self {
+        let Value::Object(mut qmp) = greeting else { return Self::unknown() };
         let mut greeted = Self::unknown();
         if let Some(Value::Object(version)) = qmp.get("version") {
             if let Some(Value::String(package)) = version.get("package") {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::line::{Line, Lines};
-use super::serve::{Relay, serve};
+use super::serve::{Relay, Stop, serve};
 use super::{RelayConfig, RelayStatus, feed};
 use crate::STOP_HTTP_MAX;
 use crate::http::{ListenError, SocketFile, listen_unix};
@@ -35,9 +35,22 @@ pub(crate) struct Listening(Vec<(RelayConfig, UnixListener, SocketFile)>);
 #[derive(Debug)]
 pub(crate) struct OfVm {
     line: Arc<Line>,
-    relays: Vec<Arc<Relay>>,
-    tasks: JoinSet<()>,
-    stop: watch::Sender<bool>,
+    serving: Vec<Serving>,
+    /// Lets the line begin.
+    _beginning: JoinSet<()>,
+}
+
+/// Relays that end while their VM goes on.
+#[derive(Debug)]
+pub(crate) struct Parted(Vec<Serving>);
+
+/// One relay at work.
+#[derive(Debug)]
+struct Serving {
+    relay: Arc<Relay>,
+    stop: watch::Sender<Stop>,
+    /// One task, which ends with this.
+    task: JoinSet<()>,
 }
 
 impl Relays {
@@ -52,48 +65,64 @@ impl Relays {
         }
     }
 
-    /// Serves in place of that VM. To be called before it is attached, and after everything is committed that an earlier
-    /// VM of its name said; `None` if there is no socket.
-    pub(crate) fn open(&self, vm: &Vm, listening: Listening) -> Option<Box<OfVm>> {
+    /// Serves in place of that VM, besides the `relays` that it has. An earlier VM of its name has left by then.
+    pub(crate) fn open(&self, vm: &Vm, relays: &mut Option<Box<OfVm>>, listening: Listening) {
         if listening.0.is_empty() {
-            return None;
+            return;
         }
-        let begins_after = *self.head.borrow();
-        let line = self.lines.open(vm.name.as_str(), begins_after);
-        self.feed_from(begins_after);
-        let (stop, stopping) = watch::channel(false);
-        let mut of_vm = OfVm { line, relays: Vec::new(), tasks: JoinSet::new(), stop };
+        let of_vm = relays.get_or_insert_with(|| Box::new(self.begin(vm)));
         for (config, listener, file) in listening.0 {
             let (appender, reader) = (self.appender.clone(), self.reader.clone());
             let relay = Relay::new(config, Arc::clone(&of_vm.line), vm.commander.clone(), appender, reader);
-            let relay = Arc::new(relay);
-            of_vm.relays.push(Arc::clone(&relay));
-            of_vm.tasks.spawn(serve(relay, listener, file, stopping.clone()));
+            let (relay, (stop, stopping)) = (Arc::new(relay), watch::channel(Stop::No));
+            let task = JoinSet::from_iter([serve(Arc::clone(&relay), listener, file, stopping)]);
+            of_vm.serving.push(Serving { relay, stop, task });
         }
-        Some(Box::new(of_vm))
     }
 
-    /// Ends the relays of a VM that says nothing more: their clients get what it said last.
+    /// Plugs a line in between two appends of the VM's attachment.
+    fn begin(&self, vm: &Vm) -> OfVm {
+        let mut tap = vm.tap.lock();
+        let line = self.lines.open(vm.name.as_str(), self.appender.place_of(tap.last));
+        self.feed_from(*self.head.borrow());
+        tap.line = Some(Arc::clone(&line));
+        let (last, greeting) = (tap.last, tap.greeting.clone());
+        drop(tap);
+        let mut beginning = JoinSet::new();
+        match last {
+            None => line.begin(greeting.as_deref()),
+            Some(ticket) => {
+                let (line, appender) = (Arc::clone(&line), self.appender.clone());
+                beginning.spawn(async move {
+                    // Without a journal nothing more is handed out, and replies must not wait for ever.
+                    let _ = appender.committed(ticket).await;
+                    line.begin(greeting.as_deref());
+                });
+            }
+        }
+        OfVm { line, serving: Vec::new(), _beginning: beginning }
+    }
+
+    /// Ends the relays of a VM that says nothing more, or whose last relay went: their clients get what it said last.
     pub(crate) async fn close(&self, mut of_vm: Box<OfVm>) {
         of_vm.line.close();
-        of_vm.stop.send_replace(true);
-        of_vm.ended().await;
-        self.lines.remove(&of_vm.line.vm);
+        of_vm.serving.iter().for_each(|serving| serving.stop(Stop::WithVm));
+        ended(&mut of_vm.serving).await;
+        self.lines.remove(&of_vm.line);
     }
 
     /// Lets the clients of all have what was said last, and ends.
     pub(crate) async fn stop(&self, all: Vec<OfVm>) {
-        for of_vm in &all {
-            of_vm.stop.send_replace(true);
-        }
+        let mut serving: Vec<_> = all.into_iter().flat_map(|of_vm| of_vm.serving).collect();
+        serving.iter().for_each(|serving| serving.stop(Stop::WithVm));
         self.stop_feed.send_replace(true);
         let feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let ended = async {
             if let Some(feed) = feed {
                 let _ = feed.await;
             }
-            for mut of_vm in all {
-                while of_vm.tasks.join_next().await.is_some() {}
+            for serving in &mut serving {
+                serving.task.join_next().await;
             }
         };
         // What has not ended by then ends with its task, which is dropped.
@@ -117,6 +146,14 @@ impl Relays {
 }
 
 impl Listening {
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
     /// Listens at every socket.
     pub(crate) async fn at(configs: Vec<RelayConfig>) -> Result<Self, ListenError> {
         let mut listening = Vec::with_capacity(configs.len());
@@ -130,22 +167,44 @@ impl Listening {
 
 impl OfVm {
     pub(crate) fn statuses(&self) -> impl Iterator<Item = RelayStatus> {
-        self.relays.iter().map(|relay| relay.status())
-    }
-
-    /// The line that the attachment of the VM reports to.
-    pub(crate) fn line(&self) -> Arc<Line> {
-        Arc::clone(&self.line)
+        self.serving.iter().map(|serving| serving.relay.status())
     }
 
     pub(crate) fn configs(&self) -> impl Iterator<Item = &RelayConfig> {
-        self.relays.iter().map(|relay| &relay.config)
+        self.serving.iter().map(|serving| &serving.relay.config)
     }
 
-    async fn ended(&mut self) {
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(STOP_HTTP_MAX, ended).await.is_err() {
-            self.tasks.shutdown().await;
+    /// Takes those out that are not wanted; the VM goes on without them. To be waited for with [`Parted::ended`].
+    pub(crate) fn part(&mut self, is_wanted: impl Fn(&RelayConfig) -> bool) -> Parted {
+        let is_over = |serving: &mut Serving| !is_wanted(&serving.relay.config);
+        let over: Vec<_> = self.serving.extract_if(.., is_over).collect();
+        over.iter().for_each(|serving| serving.stop(Stop::Alone));
+        Parted(over)
+    }
+}
+
+impl Parted {
+    /// Waits until their sockets are gone, and their clients.
+    pub(crate) async fn ended(mut self) {
+        ended(&mut self.0).await;
+    }
+}
+
+impl Serving {
+    fn stop(&self, how: Stop) {
+        self.stop.send_replace(how);
+    }
+}
+
+async fn ended(serving: &mut [Serving]) {
+    let all = async {
+        for serving in &mut *serving {
+            serving.task.join_next().await;
+        }
+    };
+    if tokio::time::timeout(STOP_HTTP_MAX, all).await.is_err() {
+        for serving in serving {
+            serving.task.shutdown().await;
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use qmp_client::Commander;
@@ -21,6 +21,17 @@ use crate::journal::{Appender, Reader};
 
 /// How long the relay rests when the system refuses a connection, such as for lack of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Whether a relay goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Stop {
+    #[default]
+    No,
+    /// Its VM goes, which its clients are told when they have got what was said last.
+    WithVm,
+    /// Its VM goes on without it.
+    Alone,
+}
 
 /// What the clients of one relay share.
 #[derive(Debug)]
@@ -81,20 +92,25 @@ impl Relay {
     }
 }
 
-/// Serves at the socket until `stop` is true; then its clients have got what was said last.
+/// Serves at the socket until it is to stop; then its clients have got what was said last.
 pub(super) async fn serve(
     relay: Arc<Relay>,
     listener: UnixListener,
     _file: SocketFile,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Stop>,
 ) {
     let mut greeted = relay.line.greeted();
-    let mut clients = JoinSet::new();
-    loop {
+    let (mut clients, mut outboxes) = (JoinSet::new(), Vec::<Weak<Outbox>>::new());
+    let how = loop {
         let is_open = greeted.borrow_and_update().is_some() && clients.len() < RELAY_CLIENTS_MAX;
         tokio::select! {
             accepted = listener.accept(), if is_open => match accepted {
-                Ok((stream, _)) => { clients.spawn(visit(stream, Arc::clone(&relay))); }
+                Ok((stream, _)) => {
+                    let outbox = Arc::new(Outbox::new(relay.config.pretty, RELAY_OUTBOX_MAX_BYTES));
+                    outboxes.retain(|outbox| outbox.strong_count() > 0);
+                    outboxes.push(Arc::downgrade(&outbox));
+                    clients.spawn(visit(stream, outbox, Arc::clone(&relay)));
+                }
                 Err(error) => {
                     tracing::warn!("cannot accept at {}: {error}", relay.config.path.display());
                     tokio::time::sleep(ACCEPT_RETRY).await;
@@ -103,18 +119,22 @@ pub(super) async fn serve(
             _ = clients.join_next(), if !clients.is_empty() => {}
             // The sender lives as long as the relay.
             _ = greeted.changed() => {}
-            () = stopped(&mut stop) => break,
+            how = stopped(&mut stop) => break how,
         }
+    };
+    if how == Stop::Alone {
+        let outboxes: Vec<_> = outboxes.iter().filter_map(Weak::upgrade).collect();
+        relay.line.part(&outboxes);
     }
     while clients.join_next().await.is_some() {}
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+async fn stopped(stop: &mut watch::Receiver<Stop>) -> Stop {
+    stop.wait_for(|stop| *stop != Stop::No).await.map_or(Stop::WithVm, |stop| *stop)
 }
 
 /// One connection.
-async fn visit(stream: UnixStream, relay: Arc<Relay>) {
+async fn visit(stream: UnixStream, outbox: Arc<Outbox>, relay: Arc<Relay>) {
     let path = relay.config.path.display();
     let who = match relay.admit(&stream) {
         Ok(Some(who)) => who,
@@ -127,7 +147,6 @@ async fn visit(stream: UnixStream, relay: Arc<Relay>) {
         }
         Err(error) => return tracing::warn!("{path}: cannot tell who connects: {error}"),
     };
-    let outbox = Arc::new(Outbox::new(relay.config.pretty, RELAY_OUTBOX_MAX_BYTES));
     // The VM may have gone in this moment.
     let Some(joined) = relay.line.join(&outbox) else { return };
     relay.counters.accepted.fetch_add(1, Ordering::Relaxed);

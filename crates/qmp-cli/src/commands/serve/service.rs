@@ -137,7 +137,7 @@ impl Service {
 }
 
 fn told(done: &Reloaded) {
-    let vms = [("followed", &done.added), ("left", &done.removed), ("followed anew", &done.changed)];
+    let vms = [("followed", &done.added), ("left", &done.removed), ("followed anew", &done.changed), ("served at other relays", &done.relayed)];
     for (what, names) in vms {
         for name in names {
             tracing::info!(vm = %name, "{name}: {what}");
