@@ -37,6 +37,7 @@ mod records;
 mod refusal;
 mod relays;
 mod served;
+mod shared;
 mod sinks;
 mod status;
 mod stream;

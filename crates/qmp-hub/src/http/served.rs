@@ -7,6 +7,7 @@ use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::{Semaphore, watch};
 
 use super::counts::Counts;
+use super::shared::Streams;
 use crate::findings::Observed;
 use crate::hub::blocking;
 use crate::journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
@@ -38,6 +39,8 @@ pub(crate) struct Parts {
     /// Takes the records of commands.
     pub(super) appender: Appender,
     pub(super) counts: Counts,
+    /// What readers who ask for the same read together.
+    pub(super) streams: Streams,
     pub(super) rules: Rules,
     head: watch::Receiver<Offset>,
     reads: Semaphore,
@@ -72,6 +75,7 @@ impl Served {
             gauge: journal.gauge(),
             appender: journal.appender(),
             counts: Counts::default(),
+            streams: Streams::default(),
             rules,
             head: journal.watch_head(),
             reads: Semaphore::new(READS_AT_ONCE_MAX),
@@ -98,5 +102,15 @@ impl Parts {
         // Never closed, so there is always a permit to come.
         let _permit = self.reads.acquire().await;
         blocking(work).await
+    }
+}
+
+#[cfg(test)]
+impl Served {
+    /// That of a hub that has a journal, and nothing else.
+    pub(super) async fn of_no_vms(journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
+        let observed = crate::findings::Observer::new(journal, false).observed();
+        let rules = Rules::start(Vec::new(), journal, &path).await.expect("starts");
+        Self::new(Fleet::new(journal, false), journal, path, observed, rules, ends)
     }
 }

@@ -1,23 +1,24 @@
 //! A client that reads the journal, from history into the present: the part that all forms of the answer share.
 //!
-//! Each client is a cursor of its own that is moved when the client has taken what it was given. One that reads
-//! slowly lags, and one that goes away ends its cursor; the hub keeps one batch for each, and nobody waits.
+//! Each client has a place of its own that is moved when the client has taken what it was given. One that reads
+//! slowly lags, and one that goes away takes its place along; the hub keeps one batch for each, and nobody waits. Those
+//! who are at the head and ask for the same share the text of what comes (see [`super::shared`]).
 
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures_util::stream;
 use qmp_wire::{Offset, Record};
-use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::Served;
 use super::counts::Counted;
 use super::parameters::Wanted;
+use super::shared::{Place, Share};
 use crate::journal::{Cursor, JournalError, Reader, Removed};
 
 /// Records in one chunk: what a client keeps waiting for a slow one of the next chunk.
-const CHUNK_MAX_RECORDS: usize = 1_024;
+pub(super) const CHUNK_MAX_RECORDS: usize = 1_024;
 
 /// How long a reader that follows hears nothing before it gets a sign of life, so that proxies keep the
 /// connection, and a client that vanished is noticed.
@@ -50,8 +51,9 @@ pub(super) trait Format: Send + 'static {
 /// What one client reads.
 pub(super) struct Reading<F> {
     /// Written and not yet given to the client.
-    text: Vec<u8>,
+    text: Bytes,
     cursor: Cursor,
+    sharing: Sharing,
     /// What it did not get because it was removed before it asked.
     removed: Option<Removed>,
     served: Served,
@@ -61,6 +63,15 @@ pub(super) struct Reading<F> {
     ending: bool,
     _counted: Counted,
     _format: std::marker::PhantomData<F>,
+}
+
+/// Whether a reader reads together with others.
+enum Sharing {
+    /// It has not come to the head yet.
+    NotYet,
+    With(Share),
+    /// It reads for itself to the end.
+    Never,
 }
 
 impl<F: Format> Reading<F> {
@@ -83,8 +94,9 @@ impl<F: Format> Reading<F> {
         }
         let counted = served.counts.reader();
         Ok(Self {
-            text,
+            text: text.into(),
             cursor,
+            sharing: Sharing::NotYet,
             removed,
             served,
             until,
@@ -110,52 +122,117 @@ impl<F: Format> Reading<F> {
         loop {
             if !self.text.is_empty() {
                 let text = std::mem::take(&mut self.text);
-                return Ok(Some((text.into(), self)));
+                return Ok(Some((text, self)));
             }
-            self = self.read().await?;
-            if !self.text.is_empty() {
-                continue;
-            }
-            if self.until.is_some() || self.ending {
-                return Ok(None);
-            }
-            if self.wait().await.is_err() {
-                F::keep_alive(self.cursor.position(), &mut self.text);
+            match self.shared_place() {
+                Some(Place::Chunk { text, upto }) => self.take_shared(text, upto),
+                Some(Place::Front) => self.wait().await,
+                Some(Place::Between { upto }) => self = self.read(upto).await?,
+                None => {
+                    let upto = self.until.unwrap_or(Offset(u64::MAX));
+                    self = self.read(upto).await?;
+                    if self.text.is_empty() {
+                        if self.until.is_some() || self.ending {
+                            return Ok(None);
+                        }
+                        self.join();
+                        self.wait().await;
+                    }
+                }
             }
         }
     }
 
-    /// Reads the next records on a thread that may wait for the disk.
-    async fn read(self) -> Result<Self, JournalError> {
-        let Self { mut cursor, until, .. } = self;
-        let work = move || {
-            let records = cursor.next_batch(CHUNK_MAX_RECORDS)?;
-            let mut text = Vec::new();
-            if let Some(removed) = cursor.take_removed()
-                && !F::removed(removed, &mut text)
-            {
-                return Err(JournalError::Removed { removed });
-            }
-            write::<F>(&records, until, &mut text);
-            Ok((text, cursor))
-        };
-        let (text, cursor) = self.served.read(work).await?;
-        Ok(Self { text, cursor, ..self })
+    /// What those who read the same have for it at its place; `None` if it reads for itself.
+    fn shared_place(&self) -> Option<Place> {
+        match &self.sharing {
+            Sharing::With(share) if !self.ending => Some(share.at(self.cursor.position())),
+            _ => None,
+        }
     }
 
-    /// Waits for more; an error when there was none for [`KEEP_ALIVE`].
-    async fn wait(&mut self) -> Result<(), Elapsed> {
+    fn take_shared(&mut self, text: Bytes, upto: Offset) {
+        self.text = text;
+        self.cursor.advance_to(upto);
+    }
+
+    /// Reads together with others from here on, if that is possible.
+    fn join(&mut self) {
+        if matches!(self.sharing, Sharing::NotYet) {
+            let (query, after) = (self.cursor.query(), self.cursor.position());
+            let share = self.served.streams.join::<F>(&self.served, query, after);
+            self.sharing = share.map_or(Sharing::Never, Sharing::With);
+        }
+    }
+
+    /// Reads the next records up to there on a thread that may wait for the disk.
+    async fn read(self, upto: Offset) -> Result<Self, JournalError> {
+        let Self { cursor, .. } = self;
+        let (text, cursor) = self.served.read(move || read_chunk::<F>(cursor, upto)).await?;
+        Ok(Self { text: text.into(), cursor, ..self })
+    }
+
+    /// Waits for more; gives a sign of life when there was none for [`KEEP_ALIVE`].
+    async fn wait(&mut self) {
         let mut ends = self.served.ends.clone();
         let more = async {
             tokio::select! {
-                more = self.cursor.wait() => more.is_err(),
+                more = self.sharing.wait(&mut self.cursor) => more.is_err(),
                 // The sender lives as long as the hub: without it there will be nothing more either.
                 _ = ends.wait_for(|ends| *ends) => true,
             }
         };
-        self.ending = timeout(KEEP_ALIVE, more).await?;
-        Ok(())
+        match timeout(KEEP_ALIVE, more).await {
+            Ok(ending) => self.ending = ending,
+            Err(_) => self.keep_alive(),
+        }
     }
+
+    fn keep_alive(&mut self) {
+        // What came and is not wanted wakes nobody.
+        if let Some(Place::Chunk { text, upto }) = self.shared_place() {
+            self.take_shared(text, upto);
+        }
+        if self.text.is_empty() {
+            let mut text = Vec::new();
+            F::keep_alive(self.cursor.position(), &mut text);
+            self.text = text.into();
+        }
+    }
+}
+
+impl Sharing {
+    /// Waits for more behind what was read.
+    ///
+    /// # Errors
+    ///
+    /// There will be nothing more.
+    async fn wait(&mut self, cursor: &mut Cursor) -> Result<(), JournalError> {
+        if let Self::With(share) = self {
+            if share.wait(cursor.position()).await.is_err() {
+                // Why, it finds out by reading.
+                *self = Self::Never;
+            }
+            return Ok(());
+        }
+        cursor.wait().await
+    }
+}
+
+/// Reads the next records up to there, and writes them.
+pub(super) fn read_chunk<F: Format>(
+    mut cursor: Cursor,
+    upto: Offset,
+) -> Result<(Vec<u8>, Cursor), JournalError> {
+    let records = cursor.next_batch_upto(CHUNK_MAX_RECORDS, upto)?;
+    let mut text = Vec::new();
+    if let Some(removed) = cursor.take_removed()
+        && !F::removed(removed, &mut text)
+    {
+        return Err(JournalError::Removed { removed });
+    }
+    write::<F>(&records, &mut text);
+    Ok((text, cursor))
 }
 
 fn open<F: Format>(
@@ -172,19 +249,15 @@ fn open<F: Format>(
     };
     let tail = reader.last(&wanted.query, last)?;
     let later = tail.records.iter().filter(|record| record.offset.is_none_or(|offset| offset > after));
-    write::<F>(later, until, &mut text);
+    let later =
+        later.filter(|record| until.is_none_or(|until| record.offset.is_none_or(|offset| offset <= until)));
+    write::<F>(later, &mut text);
     Ok((text, reader.cursor(wanted.query, tail.head.max(after)), None))
 }
 
-fn write<'r, F: Format>(
-    records: impl IntoIterator<Item = &'r Record<'static>>,
-    until: Option<Offset>,
-    text: &mut Vec<u8>,
-) {
+fn write<'r, F: Format>(records: impl IntoIterator<Item = &'r Record<'static>>, text: &mut Vec<u8>) {
     for record in records {
-        if until.is_none_or(|until| record.offset.is_none_or(|offset| offset <= until)) {
-            F::record(record, text);
-        }
+        F::record(record, text);
     }
 }
 
@@ -195,8 +268,6 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::Fleet;
-    use crate::findings::Observer;
     use crate::journal::{Appender, Batch, Draft, Journal, JournalOptions, Query};
 
     /// What a client of this format gets: offsets, `b` for the begin, `k` for a sign of life.
@@ -228,9 +299,7 @@ mod tests {
         let path = home.path().join("journal.db");
         let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
         let (stop, ends) = watch::channel(false);
-        let observed = Observer::new(&journal, false).observed();
-        let rules = crate::sinks::Rules::start(Vec::new(), &journal, &path).await.expect("starts");
-        let served = Served::new(Fleet::new(&journal, false), &journal, path, observed, rules, ends);
+        let served = Served::of_no_vms(&journal, path, ends).await;
         append(&journal.appender(), "STOP").await;
 
         let query =

@@ -67,13 +67,23 @@ impl Cursor {
     ///
     /// [`JournalError::Storage`] and [`JournalError::Damaged`]; the position is as before.
     pub fn next_batch(&mut self, max: usize) -> Result<Vec<Record<'static>>, JournalError> {
+        self.next_batch_upto(max, Offset(u64::MAX))
+    }
+
+    /// The same, and nothing behind `upto`.
+    pub(crate) fn next_batch_upto(
+        &mut self,
+        max: usize,
+        upto: Offset,
+    ) -> Result<Vec<Record<'static>>, JournalError> {
         let mut found = Found::default();
         let mut position = self.position;
         let mut first = 0;
         while found.records.is_empty() && max > 0 {
             let left = self.file.with(|connection| {
                 first = connection.first()?;
-                let stretch = Stretch { after: position.max(first - 1), upto: connection.head()? };
+                let upto = connection.head()?.min(upto.0);
+                let stretch = Stretch { after: position.max(first - 1), upto };
                 if stretch.is_empty() {
                     return Ok(None);
                 }
@@ -98,6 +108,12 @@ impl Cursor {
             }
             self.position = gone.0;
         }
+        self.is_under_way = true;
+    }
+
+    /// Goes on behind `position`: up to there it was read by somebody else, who asked for the same.
+    pub(crate) fn advance_to(&mut self, position: Offset) {
+        self.position = self.position.max(position.0);
         self.is_under_way = true;
     }
 
@@ -132,6 +148,11 @@ impl Cursor {
             }
             tokio::time::sleep(FOREIGN_POLL).await;
         }
+    }
+
+    /// What it reads.
+    pub(crate) fn query(&self) -> &Query {
+        self.filter.query()
     }
 
     /// Everything up to here has been read, whether it was wanted or not.

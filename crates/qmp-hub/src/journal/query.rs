@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::body::{self, Kind};
 
 /// Which records a reader wants. The default wants all; every part that is set narrows it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Query {
     /// Names of VMs.
     pub vm: Globs,

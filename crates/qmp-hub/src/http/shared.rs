@@ -1,0 +1,184 @@
+//! What many readers ask for alike is read and written once.
+//!
+//! Readers that follow and want the same records in the same form share a [`Stream`]: one task reads the journal at its
+//! head, encodes, and keeps the last chunks in a [`Recent`]. Each reader keeps a place of its own and takes the chunk that
+//! begins there; one that is not at such a place (it has just come, or was slow) reads for itself, up to the next place
+//! where a chunk begins, and goes on with the others from there. So everybody gets the same bytes as if alone, nobody
+//! waits for anybody, and the memory is bounded.
+//!
+//! The task reads only when a reader is waiting for what comes: nothing is read for readers who all lag.
+
+mod recent;
+
+use std::any::TypeId;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use qmp_wire::Offset;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::Served;
+use super::stream::{CHUNK_MAX_RECORDS, Format, read_chunk};
+use crate::journal::{Cursor, JournalEnded, JournalError, Query};
+pub(super) use recent::Place;
+use recent::Recent;
+
+/// Streams that are shared at a time. Readers of further queries read for themselves; with as much kept for each as
+/// it may keep, these are 64 MiB.
+const SHARED_STREAMS_MAX: usize = 64;
+
+/// The streams of a hub that somebody reads.
+#[derive(Debug, Default)]
+pub(super) struct Streams(Mutex<Vec<Weak<Stream>>>);
+
+/// What readers of one query in one form share. It ends with its last reader.
+#[derive(Debug)]
+pub(super) struct Stream {
+    format: TypeId,
+    query: Query,
+    kept: Arc<Kept>,
+    /// Moves when there is more. Its sender is the task's, so that readers learn of the task's end.
+    front: watch::Receiver<Offset>,
+    _task: JoinSet<()>,
+}
+
+/// What readers and the task share.
+#[derive(Debug)]
+struct Kept {
+    recent: Mutex<Recent>,
+    /// Somebody waits for what comes.
+    wanted: Notify,
+    /// The furthest place at which somebody waits.
+    wanted_after: AtomicU64,
+}
+
+/// One reader's part in a stream.
+#[derive(Debug)]
+pub(super) struct Share {
+    stream: Arc<Stream>,
+    front: watch::Receiver<Offset>,
+}
+
+impl Streams {
+    /// Lets a reader of `query`, which has read everything up to `after`, share with those who read the same; `None` if
+    /// there are too many streams already.
+    pub(super) fn join<F: Format>(&self, served: &Served, query: &Query, after: Offset) -> Option<Share> {
+        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.retain(|stream| stream.strong_count() > 0);
+        let format = TypeId::of::<F>();
+        let same = |stream: &Arc<Stream>| stream.is_of(format, query);
+        let stream = match streams.iter().filter_map(Weak::upgrade).find(same) {
+            Some(stream) => stream,
+            None if streams.len() >= SHARED_STREAMS_MAX => return None,
+            None => {
+                let stream = Arc::new(Stream::start::<F>(served, query, after));
+                streams.push(Arc::downgrade(&stream));
+                stream
+            }
+        };
+        let front = stream.front.clone();
+        Some(Share { stream, front })
+    }
+}
+
+impl Stream {
+    fn start<F: Format>(served: &Served, query: &Query, after: Offset) -> Self {
+        let (sender, front) = watch::channel(after);
+        let kept = Arc::new(Kept {
+            recent: Mutex::new(Recent::new(after)),
+            wanted: Notify::new(),
+            wanted_after: AtomicU64::new(after.0),
+        });
+        let cursor = served.reader.cursor(query.clone(), after).under_way();
+        let mut task = JoinSet::new();
+        task.spawn(run::<F>(served.clone(), cursor, Arc::clone(&kept), sender));
+        Self { format: TypeId::of::<F>(), query: query.clone(), kept, front, _task: task }
+    }
+
+    fn is_of(&self, format: TypeId, query: &Query) -> bool {
+        let has_ended = self.front.has_changed().is_err();
+        !has_ended && self.format == format && self.query == *query
+    }
+}
+
+impl Share {
+    /// What there is for a reader that has everything up to `after`.
+    pub(super) fn at(&self, after: Offset) -> Place {
+        self.stream.kept.recent().at(after)
+    }
+
+    /// Waits until there is more for a reader that has everything up to `after`, and was told to wait.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalEnded`] if the stream has ended: the reader is to read for itself.
+    pub(super) async fn wait(&mut self, after: Offset) -> Result<(), JournalEnded> {
+        let kept = &self.stream.kept;
+        kept.wanted_after.fetch_max(after.0, Ordering::AcqRel);
+        kept.wanted.notify_one();
+        self.front.wait_for(|front| *front > after).await.map(drop).map_err(|_| JournalEnded)
+    }
+}
+
+impl Kept {
+    fn wanted_after(&self) -> Offset {
+        Offset(self.wanted_after.load(Ordering::Acquire))
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        // Nothing panics between two steps of one change.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads and writes for all, whenever somebody waits, until the journal ends or cannot be read: whoever needs to know
+/// that finds it out alone.
+async fn run<F: Format>(served: Served, mut cursor: Cursor, kept: Arc<Kept>, front: watch::Sender<Offset>) {
+    loop {
+        kept.wanted.notified().await;
+        match next::<F>(&served, cursor, &kept, &front).await {
+            Ok(back) => cursor = back,
+            Err(error) => {
+                tracing::debug!("a shared stream ends: {error}");
+                return;
+            }
+        }
+    }
+}
+
+/// Waits for the next chunk, and hands it out.
+async fn next<F: Format>(
+    served: &Served,
+    mut cursor: Cursor,
+    kept: &Kept,
+    front: &watch::Sender<Offset>,
+) -> Result<Cursor, JournalError> {
+    loop {
+        cursor.wait().await?;
+        let wanted = kept.wanted_after();
+        if wanted.0.saturating_sub(cursor.position().0) > CHUNK_MAX_RECORDS as u64 {
+            // All readers were slow until this one came. Who waits further behind reads up to here alone.
+            cursor.advance_to(wanted);
+            kept.recent().begin_at(wanted);
+            front.send_replace(wanted);
+        }
+        let (text, back) = served.read(move || read_chunk::<F>(cursor, Offset(u64::MAX))).await?;
+        cursor = back;
+        let has_text = !text.is_empty();
+        let position = cursor.position();
+        kept.recent().push(text.into(), position);
+        // Readers are woken for text alone.
+        front.send_if_modified(|front| {
+            *front = position;
+            has_text
+        });
+        // Whoever waits ahead of this chunk is to get something, too.
+        if has_text && position > kept.wanted_after() {
+            return Ok(cursor);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! The last chunks of a stream, each with the places between which it lies.
+
+use std::collections::VecDeque;
+
+use axum::body::Bytes;
+use qmp_wire::Offset;
+
+/// Text that one stream keeps for readers that are a little behind, in bytes; the newest chunk is kept whatever its size.
+///
+/// A thousand events of 250 bytes make a chunk at most: several of those, or seconds of a storm.
+const SHARED_TEXT_MAX_BYTES: usize = 1 << 20;
+
+/// The last chunks, without a gap between them.
+#[derive(Debug)]
+pub(super) struct Recent {
+    chunks: VecDeque<Chunk>,
+    bytes: usize,
+    /// Where the next chunk will begin.
+    front: Offset,
+}
+
+/// The text of the records after one place and up to another; none for records that nobody wants.
+#[derive(Debug)]
+struct Chunk {
+    after: Offset,
+    upto: Offset,
+    text: Bytes,
+}
+
+/// What there is for a reader at some place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Place {
+    /// This text, and then on from `upto`.
+    Chunk { text: Bytes, upto: Offset },
+    /// No chunk begins there: one begins at `upto`, up to which the reader is to read for itself.
+    Between { upto: Offset },
+    /// It is at the front, or ahead of it.
+    Front,
+}
+
+impl Recent {
+    pub(super) fn new(front: Offset) -> Self {
+        Self { chunks: VecDeque::new(), bytes: 0, front }
+    }
+
+    /// Forgets all chunks; the next one begins at `front`.
+    pub(super) fn begin_at(&mut self, front: Offset) {
+        *self = Self::new(front);
+    }
+
+    /// Adds the chunk that goes on from the last one, and forgets old ones.
+    pub(super) fn push(&mut self, text: Bytes, upto: Offset) {
+        let after = std::mem::replace(&mut self.front, upto);
+        self.bytes += text.len();
+        match self.chunks.back_mut() {
+            // However long nothing comes that is wanted, it is one chunk.
+            Some(last) if text.is_empty() && last.text.is_empty() => last.upto = upto,
+            _ if upto > after => self.chunks.push_back(Chunk { after, upto, text }),
+            _ => {}
+        }
+        while self.bytes > SHARED_TEXT_MAX_BYTES && self.chunks.len() > 1 {
+            self.bytes -= self.chunks.pop_front().map_or(0, |chunk| chunk.text.len());
+        }
+    }
+
+    pub(super) fn at(&self, place: Offset) -> Place {
+        if place >= self.front {
+            return Place::Front;
+        }
+        let next = self.chunks.partition_point(|chunk| chunk.upto <= place);
+        match self.chunks.get(next) {
+            Some(chunk) if chunk.after == place || (chunk.after < place && chunk.text.is_empty()) => {
+                Place::Chunk { text: chunk.text.clone(), upto: chunk.upto }
+            }
+            Some(chunk) if chunk.after > place => Place::Between { upto: chunk.after },
+            Some(chunk) => Place::Between { upto: chunk.upto },
+            None => Place::Between { upto: self.front },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_finds_its_chunk() {
+        let mut recent = Recent::new(Offset(10));
+        for (text, upto) in [("a", 12), ("", 15), ("", 16), ("bc", 20)] {
+            recent.push(Bytes::from_static(text.as_bytes()), Offset(upto));
+        }
+        let chunk = |text: &'static str, upto| Place::Chunk { text: Bytes::from(text), upto: Offset(upto) };
+        let between = |upto| Place::Between { upto: Offset(upto) };
+        //  at    there is
+        let cases = [
+            (0, between(10)),
+            (9, between(10)),
+            (10, chunk("a", 12)),
+            (11, between(12)),
+            (12, chunk("", 16)),
+            // Nothing is wanted up to there, from wherever one comes.
+            (15, chunk("", 16)),
+            (16, chunk("bc", 20)),
+            (17, between(20)),
+            (20, Place::Front),
+            (21, Place::Front),
+        ];
+        for (at, expected) in cases {
+            assert_eq!(recent.at(Offset(at)), expected, "{at}");
+        }
+        recent.begin_at(Offset(30));
+        assert_eq!(recent.at(Offset(20)), between(30));
+        assert_eq!(recent.at(Offset(30)), Place::Front);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut recent = Recent::new(Offset(0));
+        let half = Bytes::from(vec![b'x'; SHARED_TEXT_MAX_BYTES / 2]);
+        for n in 1..=5 {
+            recent.push(half.clone(), Offset(2 * n - 1));
+            recent.push(Bytes::new(), Offset(2 * n));
+        }
+        assert_eq!(recent.bytes, SHARED_TEXT_MAX_BYTES);
+        assert!(recent.chunks.len() <= 5, "{}", recent.chunks.len());
+        assert_eq!(recent.at(Offset(0)), Place::Between { upto: recent.chunks[0].after });
+        recent.push(Bytes::from(vec![b'x'; 2 * SHARED_TEXT_MAX_BYTES]), Offset(11));
+        assert_eq!((recent.chunks.len(), recent.bytes), (1, 2 * SHARED_TEXT_MAX_BYTES));
+    }
+}

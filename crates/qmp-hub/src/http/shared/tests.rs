@@ -1,0 +1,265 @@
+//! Readers that share get what each would get alone.
+
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use axum::body::BodyDataStream;
+use futures_util::{FutureExt as _, StreamExt as _};
+use proptest::prelude::*;
+use qmp_wire::{Body, Record, UnixMicros};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::http::parameters::Wanted;
+use crate::http::stream::Reading;
+use crate::journal::{Batch, Draft, Globs, Journal, JournalOptions, Removed};
+
+/// The offset of each record, and so much besides that a few records are more than a stream keeps.
+struct Bulky;
+
+const BULK: usize = 200 << 10;
+
+impl Format for Bulky {
+    fn record(record: &Record<'_>, out: &mut Vec<u8>) {
+        let offset = record.offset.unwrap_or_default().0;
+        out.extend_from_slice(offset.to_string().as_bytes());
+        out.resize(out.len() + BULK, b' ');
+        out.push(b'\n');
+    }
+
+    fn begin(position: Offset, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("{}\n", position.0).as_bytes());
+    }
+
+    fn removed(_removed: Removed, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn keep_alive(_position: Offset, _out: &mut Vec<u8>) {}
+}
+
+/// Counts how often a record is written.
+struct Counting;
+
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+impl Format for Counting {
+    fn record(_record: &Record<'_>, out: &mut Vec<u8>) {
+        WRITTEN.fetch_add(1, Ordering::Relaxed);
+        out.push(b'r');
+    }
+
+    fn removed(_removed: Removed, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn keep_alive(_position: Offset, out: &mut Vec<u8>) {
+        out.push(b'k');
+    }
+}
+
+struct Bed {
+    journal: Journal,
+    served: Served,
+    ends: watch::Sender<bool>,
+    _home: tempfile::TempDir,
+}
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A commit of so many STOPs, and RESUMEs.
+    Commit { stops: usize, resumes: usize },
+    /// One more reader comes: of everything or of RESUME, from so far behind the head.
+    Join { resumes_only: bool, behind: u64 },
+    /// The readers whose bit is set get a chance to take something.
+    Take { readers: u64 },
+}
+
+struct Reader {
+    wanted: Wanted,
+    body: BodyDataStream,
+    text: Vec<u8>,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0_usize..3, 0_usize..3).prop_map(|(stops, resumes)| Step::Commit { stops, resumes }),
+        (any::<bool>(), 0_u64..6).prop_map(|(resumes_only, behind)| Step::Join { resumes_only, behind }),
+        // Most take something each time, so that they come to the head and share.
+        (any::<u64>(), any::<u64>()).prop_map(|(some, others)| Step::Take { readers: some | others }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whoever_joins_whenever_gets_what_it_would_get_alone(
+        steps in proptest::collection::vec(step(), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        runtime.expect("a runtime").block_on(play(steps));
+    }
+}
+
+async fn play(steps: Vec<Step>) {
+    let bed = Bed::new().await;
+    let mut readers: Vec<Reader> = Vec::new();
+    for step in steps {
+        match step {
+            Step::Commit { stops, resumes } => bed.commit(stops, resumes).await,
+            Step::Join { resumes_only, behind } => {
+                let after = Offset(bed.served.head().0.saturating_sub(behind));
+                readers.push(Reader::come(&bed, wanted(resumes_only, after)).await);
+            }
+            Step::Take { readers: bits } => {
+                for (n, reader) in readers.iter_mut().enumerate() {
+                    if bits >> (n % 64) & 1 == 1 {
+                        reader.take().await;
+                    }
+                }
+            }
+        }
+    }
+    let head = bed.served.head();
+    bed.ends.send_replace(true);
+    for mut reader in readers {
+        while let Some(chunk) = reader.body.next().await {
+            reader.text.extend_from_slice(&chunk.expect("readable"));
+        }
+        let alone = Reading::<Bulky>::open(bed.served.clone(), reader.wanted.clone(), Some(head)).await;
+        let mut alone = alone.expect("opens").into_body().into_data_stream();
+        let mut expected = Vec::new();
+        while let Some(chunk) = alone.next().await {
+            expected.extend_from_slice(&chunk.expect("readable"));
+        }
+        // Nobody wants to read hundreds of KiB of spaces.
+        assert!(reader.text == expected, "{:?}", (offsets(&reader.text), offsets(&expected)));
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_written_once_for_all_who_wait_for_it() {
+    let bed = Bed::new().await;
+    let query = Query { event: Globs::parse(["STOP"]).expect("a glob"), ..Query::default() };
+    let wanted = Wanted { query: query.clone(), after: Some(Offset(0)), ..Wanted::default() };
+    let mut readers: Vec<JoinHandle<Vec<u8>>> = Vec::new();
+    for _ in 0..40 {
+        let reading = Reading::<Counting>::open(bed.served.clone(), wanted.clone(), None).await;
+        let mut body = reading.expect("opens").into_body().into_data_stream();
+        readers.push(tokio::spawn(async move {
+            let mut text = Vec::new();
+            while let Some(chunk) = body.next().await {
+                text.extend_from_slice(&chunk.expect("readable"));
+            }
+            text
+        }));
+    }
+    bed.until(|bed| bed.shares() == vec![40]).await;
+    for _ in 0..5 {
+        bed.commit(4, 1).await;
+    }
+    bed.until(|_| WRITTEN.load(Ordering::Relaxed) == 20).await;
+    bed.ends.send_replace(true);
+    for reader in readers {
+        assert_eq!(reader.await.expect("no panic"), [b'r'; 20]);
+    }
+    // Those who had not taken the last of it when the hub ended wrote that for themselves.
+    bed.until(|bed| bed.shares().is_empty()).await;
+}
+
+#[tokio::test]
+async fn further_queries_than_are_shared_are_read_alone() {
+    let bed = Bed::new().await;
+    let mut readers = Vec::new();
+    for n in 0..SHARED_STREAMS_MAX + 2 {
+        let query = Query { since: Some(UnixMicros(n as i64)), ..Query::default() };
+        let wanted = Wanted { query, ..Wanted::default() };
+        readers.push(Reader::come(&bed, wanted).await);
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while bed.shares().len() < SHARED_STREAMS_MAX {
+        assert!(Instant::now() < deadline, "{:?}", bed.shares());
+        for reader in &mut readers {
+            reader.take().await;
+        }
+    }
+    bed.commit(1, 0).await;
+    for (n, reader) in readers.iter_mut().enumerate() {
+        assert_eq!(offsets(&reader.text), [0], "where it began");
+        let chunk = reader.body.next().await.expect("a chunk").expect("readable");
+        // They differ in what they ask for, and in nothing else: received at 100.
+        assert_eq!(offsets(&chunk), [1], "{n}");
+    }
+    drop(readers);
+    bed.until(|bed| bed.shares().is_empty()).await;
+}
+
+impl Bed {
+    async fn new() -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("journal.db");
+        let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
+        let (ends, ending) = watch::channel(false);
+        let served = Served::of_no_vms(&journal, path, ending).await;
+        Self { journal, served, ends, _home: home }
+    }
+
+    async fn commit(&self, stops: usize, resumes: usize) {
+        let mut batch = Batch::new();
+        let names = std::iter::repeat_n("STOP", stops).chain(std::iter::repeat_n("RESUME", resumes));
+        for name in names {
+            let body = Body::Event { name: name.into(), timestamp: None, data: None };
+            batch.push(&Draft { vm: "vm1", received: UnixMicros(100), body });
+        }
+        let appender = self.journal.appender();
+        let ticket = appender.append(&mut batch).expect("there is room");
+        appender.committed(ticket).await.expect("is committed");
+    }
+
+    /// How many readers each stream has.
+    fn shares(&self) -> Vec<usize> {
+        let streams = self.served.streams.0.lock().expect("nobody panicked");
+        streams.iter().map(Weak::strong_count).filter(|count| *count > 0).collect()
+    }
+
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !holds(self) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it comes to hold");
+    }
+}
+
+impl Reader {
+    async fn come(bed: &Bed, wanted: Wanted) -> Self {
+        let reading = Reading::<Bulky>::open(bed.served.clone(), wanted.clone(), None).await.expect("opens");
+        Self { wanted, body: reading.into_body().into_data_stream(), text: Vec::new() }
+    }
+
+    /// Takes what is there, if anything is.
+    async fn take(&mut self) {
+        for _ in 0..20 {
+            if let Some(Some(chunk)) = self.body.next().now_or_never() {
+                self.text.extend_from_slice(&chunk.expect("readable"));
+                return;
+            }
+            // What it waits for is done by other threads.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn wanted(resumes_only: bool, after: Offset) -> Wanted {
+    let event: &[&str] = if resumes_only { &["RESUME"] } else { &[] };
+    let query = Query { event: Globs::parse(event).expect("globs"), ..Query::default() };
+    Wanted { query, after: Some(after), ..Wanted::default() }
+}
+
+fn offsets(text: &[u8]) -> Vec<u64> {
+    let text = String::from_utf8_lossy(text);
+    text.lines().map(|line| line.trim_end().parse().expect("a number")).collect()
+}
