@@ -121,7 +121,7 @@ impl Discovery {
 
     fn start(&self, rule: Discover, number: usize) -> RunningRule {
         let origin: Arc<str> = format!("rule {number} ({})", rule.source).into();
-        tracing::info!("looking for VMs: {origin}");
+        tracing::info!("looking for VMs: {}", Origin::Discovered(Arc::clone(&origin)));
         let rule = Arc::new(rule);
         let (fleet, claims) = (self.fleet.clone(), Arc::clone(&self.claims));
         let keeper = Keeper::new(Arc::clone(&rule), Arc::clone(&origin), fleet, claims);
@@ -135,7 +135,7 @@ impl Discovery {
                 let patterns = layout.patterns(root.as_deref());
                 drop(tasks.spawn(keeper.run(paths::Paths::new(patterns, Some(*layout)))));
             }
-            Source::Processes => drop(tasks.spawn(keeper.run(processes::Processes::default()))),
+            Source::Processes => drop(tasks.spawn(keeper.run(processes::Processes::new(Arc::clone(&rule))))),
             Source::DialIn(address) => drop(tasks.spawn(dial_in::serve(address.clone(), keeper))),
         }
         RunningRule { rule, origin, tasks }

@@ -101,7 +101,8 @@ impl Serve {
         Service::take_sockets();
         let journal = config.journal.clone();
         let vms = config.attach.clone();
-        let looking: Vec<String> = config.discover.iter().map(|rule| rule.source.to_string()).collect();
+        let looking: Vec<String> = config.discover.iter().map(ToString::to_string).collect();
+        let rules: Vec<_> = config.rules.iter().map(|rule| (rule.name().to_owned(), rule.deed())).collect();
         let hub = match &demo {
             Some(demo) => demo.start_hub(config).await?,
             None => Hub::start(config).await?,
@@ -109,7 +110,7 @@ impl Serve {
         Service::refuse_sockets();
         if std::env::var_os("JOURNAL_STREAM").is_none() {
             let (http, relays) = (hub.http(), hub.relays());
-            let start_up = StartUp { journal: &journal, http, vms: &vms, relays: &relays, looking: &looking, is_demo: demo.is_some() };
+            let start_up = StartUp { journal: &journal, http, vms: &vms, relays: &relays, looking: &looking, rules: &rules, is_demo: demo.is_some() };
             output::note(start_up.text(terminal.stderr_palette(), &HubArgs::of_environment()));
         }
         drop(gate);
@@ -194,11 +195,13 @@ struct StartUp<'a> {
     vms: &'a [(VmName, Address)],
     relays: &'a [RelayStatus],
     looking: &'a [String],
+    /// Names, and what each does.
+    rules: &'a [(String, String)],
     is_demo: bool,
 }
 
-/// So many VMs are listed; of a fleet, the number says more.
-const LISTED_VMS_MAX: usize = 10;
+/// So many VMs, relays or rules are listed; of a fleet, the number says more.
+const LISTED_MAX: usize = 10;
 
 impl StartUp<'_> {
     fn text(&self, palette: Palette, found_unasked: &HubAddress) -> String {
@@ -210,20 +213,27 @@ impl StartUp<'_> {
             line("serving", &format!("{address}{token}"));
         }
         let width = self.vms.iter().map(|(name, _)| name.as_str().len()).max().unwrap_or(0);
-        for (name, address) in self.vms.iter().take(LISTED_VMS_MAX) {
+        for (name, address) in self.vms.iter().take(LISTED_MAX) {
             line("vm", &format!("{:width$}  {address}", name.as_str()));
         }
-        if self.vms.len() > LISTED_VMS_MAX {
-            line("", &format!("and {} more", self.vms.len() - LISTED_VMS_MAX));
+        if self.vms.len() > LISTED_MAX {
+            line("", &format!("and {} more", self.vms.len() - LISTED_MAX));
         }
         for what in self.looking {
             line("looking", what);
         }
-        for relay in self.relays.iter().take(LISTED_VMS_MAX) {
+        for relay in self.relays.iter().take(LISTED_MAX) {
             line("relay", &format!("{:width$}  {}  {}", relay.vm, relay.path.display(), relay.role));
         }
-        if self.relays.len() > LISTED_VMS_MAX {
-            line("", &format!("and {} more", self.relays.len() - LISTED_VMS_MAX));
+        if self.relays.len() > LISTED_MAX {
+            line("", &format!("and {} more", self.relays.len() - LISTED_MAX));
+        }
+        let width = self.rules.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, deed) in self.rules.iter().take(LISTED_MAX) {
+            line("rule", &format!("{name:width$}  {deed}"));
+        }
+        if self.rules.len() > LISTED_MAX {
+            line("", &format!("and {} more", self.rules.len() - LISTED_MAX));
         }
         let hub = match self.http.iter().find(|door| door.tls().is_none()).or(self.http.first()) {
             Some(door) if door.tls().is_some() => format!(" --hub {}", anywhere(door)),
@@ -284,9 +294,11 @@ mod tests {
     fn says_what_to_do_next() {
         let vms = [named_address("web1=unix:/run/web1.sock").unwrap(), named_address("db=tcp:localhost:4444").unwrap()];
         let http = ["unix:/run/h.sock".parse().unwrap(), "tcp:127.0.0.1:80".parse().unwrap()];
+        let rules = [("page", "run /usr/local/bin/page"), ("archive", "file /var/log/q.jsonl")];
+        let rules = rules.map(|(name, deed)| (name.to_owned(), deed.to_owned()));
         let found: HubAddress = "unix:/run/h.sock".parse().unwrap();
         let text = |http: &[HttpDoor]| {
-            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms, relays: &[], looking: &["processes".into()], is_demo: false }.text(Palette::new(false), &found)
+            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms, relays: &[], looking: &["processes".into()], rules: &rules, is_demo: false }.text(Palette::new(false), &found)
         };
         insta::assert_snapshot!(text(&http), @r##"
 qmp hub 0.1.0
@@ -296,6 +308,8 @@ qmp hub 0.1.0
   vm       web1  unix:/run/web1.sock
   vm       db    tcp:localhost:4444
   looking  processes
+  rule     page     run /usr/local/bin/page
+  rule     archive  file /var/log/q.jsonl
 
 Next, in another terminal:
   qmp tail                     what happens now
@@ -310,6 +324,8 @@ qmp hub 0.1.0
   vm       web1  unix:/run/web1.sock
   vm       db    tcp:localhost:4444
   looking  processes
+  rule     page     run /usr/local/bin/page
+  rule     archive  file /var/log/q.jsonl
 
 Next, in another terminal:
   qmp tail --hub tcp:127.0.0.1:80                     what happens now

@@ -210,7 +210,7 @@ impl Keeper {
             }
             added => added?,
         }
-        tracing::info!(vm = %name, "found {} by {}", vm.monitors[monitor], self.origin);
+        tracing::info!(vm = %name, "found {} by {}", vm.monitors[monitor], self.origin());
         Ok(())
     }
 
@@ -219,15 +219,13 @@ impl Keeper {
     }
 
     pub(super) fn is_excluded(&self, parts: &Parts) -> bool {
-        let Some(name) = naming::candidates(&self.rule.name.fill(parts)).next() else { return true };
-        let excluded = self.rule.exclude.as_ref().is_some_and(|excluded| excluded.matches(name.as_str()));
-        excluded || !self.rule.only.matches(name.as_str())
+        self.rule.excludes(parts)
     }
 
     /// Warns, once for each subject. Of subjects that are many, the later ones are not said.
     pub(super) fn say_once(&mut self, subject: &str, what: &str) {
         if self.said.len() < DISCOVERED_MAX && self.said.insert(subject.into()) {
-            tracing::warn!("{}: {what}", self.origin);
+            tracing::warn!("{}: {what}", self.origin());
         }
     }
 }

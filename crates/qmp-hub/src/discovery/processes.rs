@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_client::Address;
@@ -15,7 +16,7 @@ use qmp_client::Address;
 use super::command_line::{self, MonitorAt, QemuCommand, Unreachable};
 use super::keeper::at;
 use super::naming::Parts;
-use super::{Found, Layout, Look, layout};
+use super::{Discover, Found, Layout, Look, layout};
 
 /// How often the processes are looked at. A look at 500 of them takes some milliseconds.
 const PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,17 +35,17 @@ const SAID_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(super) struct Processes {
     proc: PathBuf,
+    rule: Arc<Discover>,
     /// Processes of which it was said that nobody can connect to their monitors, and why.
     said: HashSet<Box<str>>,
 }
 
-impl Default for Processes {
-    fn default() -> Self {
-        Self { proc: "/proc".into(), said: HashSet::new() }
-    }
-}
-
 impl Processes {
+    /// Those of this host. Of a QEMU that the rule excludes, nothing is said.
+    pub(super) fn new(rule: Arc<Discover>) -> Self {
+        Self { proc: "/proc".into(), rule, said: HashSet::new() }
+    }
+
     fn found(&mut self, pid: &str) -> Option<Found> {
         let process = self.proc.join(pid);
         let line = read_bounded(&process.join("cmdline")).ok()?;
@@ -60,13 +61,16 @@ impl Processes {
             }
         }
         let name = command.name.or(command.uuid).unwrap_or_else(|| format!("pid-{pid}"));
-        if monitors.is_empty() {
-            self.say(&key, pid, &name, &reasons);
-            return None;
-        }
         let directory = std::fs::read_link(process.join("cwd")).unwrap_or_default();
         let directory = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Some(Found { key: key.into(), parts: Parts { name, stem: pid.to_owned(), directory }, monitors })
+        let parts = Parts { name, stem: pid.to_owned(), directory };
+        if monitors.is_empty() {
+            if !self.rule.excludes(&parts) {
+                self.say(&key, pid, &parts.name, &reasons);
+            }
+            return None;
+        }
+        Some(Found { key: key.into(), parts, monitors })
     }
 
     /// Where the hub reaches a monitor.
@@ -102,10 +106,13 @@ impl Processes {
                 let why = match why {
                     // libvirt does that, and nobody else who is known.
                     Unreachable::Descriptor => return Err(Layout::Libvirt.advice().to_owned()),
-                    Unreachable::DialsOut => "a monitor of it connects to somebody else",
-                    Unreachable::NoSocket => "a monitor of it is no socket",
+                    // That may be another rule of this hub, which says so when it comes.
+                    Unreachable::DialsOut => {
+                        "its monitor dials out, and is followed if it comes to this hub; else"
+                    }
+                    Unreachable::NoSocket => "a monitor of it is no socket;",
                 };
-                Err(format!("{why}; {GIVE_IT_ONE}"))
+                Err(format!("{why} {GIVE_IT_ONE}"))
             }
         }
     }
@@ -192,6 +199,8 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::discovery::Source;
+    use crate::journal::Globs;
 
     /// A process in a made-up /proc.
     fn process(proc: &Path, pid: u32, arguments: &[&str]) {
@@ -239,7 +248,10 @@ mod tests {
             symlink(format!("{kind}:[1]"), proc.join("7/ns").join(kind)).expect("linked");
         }
         std::fs::create_dir(proc.join("8")).expect("made");
-        let mut processes = Processes { proc: proc.to_owned(), said: HashSet::new() };
+        process(proc, 10, &["kvm", "-name", "test-1", "-qmp", "stdio"]);
+        let excluded = Globs::parse(["test-*"]).expect("a pattern");
+        let rule = Discover { exclude: Some(excluded), ..Discover::new(Source::Processes) };
+        let mut processes = Processes { proc: proc.to_owned(), rule: Arc::new(rule), said: HashSet::new() };
         let shown: Vec<String> = processes.look().iter().map(shown).collect();
         let boxed = format!("7/7007 boxed unix:{}/7/root/run/d.sock", proc.display());
         let expected = [

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use qmp_client::{Address, AddressError};
 
+use super::naming::{self, Parts};
 use super::{Layout, PathPattern, Template, layout};
 use crate::VmName;
 use crate::config::nearest;
@@ -121,6 +122,13 @@ impl Discover {
         }
     }
 
+    /// Whether what has these names is left alone.
+    pub(super) fn excludes(&self, parts: &Parts) -> bool {
+        let Some(name) = naming::candidates(&self.name.fill(parts)).next() else { return true };
+        let excluded = self.exclude.as_ref().is_some_and(|excluded| excluded.matches(name.as_str()));
+        excluded || !self.only.matches(name.as_str())
+    }
+
     /// The relays of a VM that is called so.
     pub(super) fn relays_of(&self, name: &VmName) -> Vec<RelayConfig> {
         let of = |relay: &RelayConfig| {
@@ -128,6 +136,18 @@ impl Discover {
             RelayConfig { path: path.into(), ..relay.clone() }
         };
         self.relays.iter().map(of).collect()
+    }
+}
+
+/// Where it looks, and for whom.
+impl fmt::Display for Discover {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |globs: &Globs| globs.patterns().collect::<Vec<_>>().join(", ");
+        write!(out, "{}", self.source)?;
+        if !self.only.is_any() {
+            write!(out, "  only {}", list(&self.only))?;
+        }
+        self.exclude.as_ref().map_or(Ok(()), |excluded| write!(out, "  not {}", list(excluded)))
     }
 }
 

@@ -95,6 +95,11 @@ impl Globs {
         self.set.as_ref().is_none_or(|set| set.is_match(name))
     }
 
+    /// The patterns, as they were written.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(|pattern| &**pattern)
+    }
+
     /// Whether every name matches because no pattern was given.
     #[must_use]
     pub fn is_any(&self) -> bool {

@@ -39,6 +39,12 @@ pub(crate) struct Selection {
 }
 
 impl RuleConfig {
+    /// What it does, and to whom, such as `run /usr/local/bin/page`.
+    #[must_use]
+    pub fn deed(&self) -> String {
+        format!("{} {}", self.kind, self.action.target())
+    }
+
     /// The name, by which its place in the journal is known.
     #[must_use]
     pub fn name(&self) -> &str {

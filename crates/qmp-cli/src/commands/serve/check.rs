@@ -4,7 +4,7 @@ use qmp_hub::HubConfig;
 use qmp_hub::journal::Retention;
 use qmp_hub::span;
 
-use super::LISTED_VMS_MAX;
+use super::LISTED_MAX;
 use crate::exit::Exit;
 use crate::output;
 
@@ -31,13 +31,15 @@ fn summary(config: &HubConfig) -> String {
     for (index, (name, address)) in config.attach.iter().enumerate() {
         let of_vm: Vec<_> = config.relays.iter().filter(|(of, _)| of == name).collect();
         relays += of_vm.len();
-        if index < LISTED_VMS_MAX {
+        if index < LISTED_MAX {
             line("vm", format!("{name}  {address}"));
             of_vm.iter().for_each(|(_, relay)| line("  relay", format!("  {}", relay.path.display())));
         }
     }
-    config.discover.iter().for_each(|rule| line("looks", rule.source.to_string()));
-    text + &format!("  {}, {}\n", counted(config.attach.len(), "VM"), counted(relays, "relay"))
+    config.discover.iter().for_each(|rule| line("looks", rule.to_string()));
+    config.rules.iter().for_each(|rule| line("rule", format!("{}  {}", rule.name(), rule.deed())));
+    let (vms, relays) = (counted(config.attach.len(), "VM"), counted(relays, "relay"));
+    text + &format!("  {vms}, {relays}, {}\n", counted(config.rules.len(), "rule"))
 }
 
 fn counted(count: usize, noun: &str) -> String {
@@ -65,7 +67,8 @@ mod tests {
     #[test]
     fn says_what_would_be_served() {
         let file = "findings = false\nretention = {max-age = '90d', max-size = '1GiB'}\n[[vm]]\nname = 'web1'\n\
-                    address = '/run/web1.sock'\nrelay = ['/run/r1', '/run/r2']\n[[vm]]\nname = 'db1'\naddress = 'tcp:[::1]:4444'";
+                    address = '/run/web1.sock'\nrelay = ['/run/r1', '/run/r2']\n[[vm]]\nname = 'db1'\naddress = 'tcp:[::1]:4444'\n
+                    [[discover]]\nglob = '/run/vm/*.sock'\nonly = ['web*', 'db?']\nexclude = ['web-test']\n[[rule]]\nname = 'log'\nfile = '/f'";
         insta::assert_snapshot!(shown(file), @r"
         the configuration is good
           journal   /var/j.db
@@ -76,8 +79,10 @@ mod tests {
             relay     /run/r1
             relay     /run/r2
           vm        db1  tcp:[::1]:4444
+          looks     /run/vm/*.sock  only web*, db?  not web-test
           looks     processes
-          2 VMs, 2 relays
+          rule      log  file /f
+          2 VMs, 2 relays, 1 rule
         ");
     }
 
