@@ -106,6 +106,7 @@ pub(crate) fn maker(name: &str) -> Option<Run> {
 fn at_plug(vm: &mut Vm, path: &str) {
     if let Some(device) = vm.devices.bus.find(path).cloned() {
         memory::at_plug(vm, &device);
+        net::at_plug(vm, &device);
     }
 }
 

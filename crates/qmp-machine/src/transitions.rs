@@ -3,7 +3,7 @@
 //! Nothing here holds a machine: [`react`] says which events come, which state follows, and whether the process exits.
 //!
 //! Source: QEMU `softmmu/runstate.c` of 7.2 and `system/runstate.c` of 11.1 as they behave; every row that needs no guest
-//! is compared with both in `tests/differential.rs`.
+//! is compared with both in `tests/differential_real_qemu.rs`, and all with what a guest caused in 7.2 in `tests/captures.rs`.
 
 use qmp_events::{EventKind, Release, ShutdownCause};
 use qmp_server::{CommandError, RunState};
@@ -111,7 +111,19 @@ pub(crate) enum Happening {
     Wakeup,
     Watchdog,
     /// The guest panics, with what it says about it.
-    Panic(Option<Value>),
+    Panic {
+        info: Option<Value>,
+        told_by: PanicTeller,
+    },
+}
+
+/// Who writes to the device that reports a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PanicTeller {
+    /// A processor: QEMU notes that it is to stop and to end, and then looks at the latter first.
+    Guest,
+    /// QEMU's own thread, for the human monitor: it stops on the spot.
+    Monitor,
 }
 
 /// What comes of it.
@@ -149,7 +161,7 @@ pub(crate) fn react(
         Happening::Suspend => course.suspend(),
         Happening::Wakeup => course.wakeup()?,
         Happening::Watchdog => course.watchdog(),
-        Happening::Panic(info) => course.panic(&info),
+        Happening::Panic { info, told_by } => course.panic(info.as_ref(), told_by),
     }
     Ok(course.made)
 }
@@ -244,7 +256,7 @@ impl Course {
         }
     }
 
-    fn panic(&mut self, info: &Option<Value>) {
+    fn panic(&mut self, info: Option<&Value>, told_by: PanicTeller) {
         let Policy { panic, shutdown, .. } = self.made.status.policy;
         let panicked = |action| json!({"action": action, "info": info});
         let waits = shutdown == ShutdownAction::Pause;
@@ -263,7 +275,9 @@ impl Course {
                 if panic == PanicAction::ExitFailure || !waits =>
             {
                 self.raise(EventKind::GuestPanicked, panicked("poweroff"));
-                self.stop(RunState::GuestPanicked);
+                if told_by == PanicTeller::Monitor {
+                    self.stop(RunState::GuestPanicked);
+                }
                 self.shutdown(&ShutdownCause::GuestPanic, i32::from(panic == PanicAction::ExitFailure));
             }
             _ => {

@@ -11,12 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qmp_machine::{
-    Action, Machine, MachineConfig, PanicAction, RebootAction, Running, ShutdownAction, WatchdogAction,
-};
-use serde_json::json;
+use qmp_machine::{Action, Machine, MachineConfig, Running};
 use support::{
-    Client, action,
+    Client, action, options,
     qemu::{Qemu, programs},
 };
 
@@ -56,6 +53,8 @@ enum Step {
     Both(&'static str),
     /// The real one does the first, by the human monitor; the emulated one the second.
     Each(&'static str, &'static str),
+    /// Both do it by their human monitors.
+    Human(&'static str),
     Emulated(&'static str),
     /// The real one is waited for.
     Await(&'static str),
@@ -82,9 +81,10 @@ fn scenarios() -> Vec<Scenario> {
             Some(("", "pm")) => Step::PowerManagement,
             Some(("", "signal")) => Step::Signal,
             Some(("", rest)) if rest.starts_with("await ") => Step::Await(&rest["await ".len()..]),
-            Some(("", rest)) => match rest.strip_prefix("hmp ").and_then(|rest| rest.split_once(" => ")) {
-                Some((line, action)) => Step::Each(line, action),
-                None => Step::Both(rest),
+            Some(("", rest)) => match (rest.strip_prefix("hmp "), rest.split_once(" => ")) {
+                (Some(_), Some((line, action))) => Step::Each(&line["hmp ".len()..], action),
+                (Some(line), None) => Step::Human(line),
+                (None, _) => Step::Both(rest),
             },
             _ => panic!("what is this: {line}"),
         };
@@ -96,51 +96,8 @@ fn scenarios() -> Vec<Scenario> {
 /// The emulated machine that the options of a QEMU describe.
 fn emulated(release: (u32, u32, u32), options: &[&str]) -> MachineConfig {
     let mut config = MachineConfig { release, memory_bytes: 128 << 20, ..MachineConfig::bare() };
-    let mut options = options.iter();
-    while let Some(option) = options.next() {
-        match *option {
-            "-S" => config.start_stopped = true,
-            "-no-shutdown" => config.policy.shutdown = ShutdownAction::Pause,
-            "-no-reboot" => config.policy.reboot = RebootAction::Shutdown,
-            with_value => {
-                let value = options.next().expect("an option has a value");
-                set(&mut config, with_value, value);
-            }
-        }
-    }
+    options::apply(&mut config, options);
     config
-}
-
-fn set(config: &mut MachineConfig, option: &str, value: &str) {
-    let members = || value.split(',').map(|member| member.split_once('=').unwrap_or(("", member)));
-    match option {
-        "-name" => config.name = Some(value.into()),
-        "-uuid" => config.uuid = value.into(),
-        "-incoming" => config.incoming = true,
-        "-m" => {
-            let megabytes: u64 = value.split(['M', ',']).next().unwrap().parse().unwrap();
-            config.memory_bytes = megabytes << 20;
-        }
-        "-device" => {
-            let device = members().fold(Action::new("device_add"), |device, (name, value)| {
-                device.with(if name.is_empty() { "driver" } else { name }, value)
-            });
-            config.devices.push(device);
-        }
-        "-action" => members().for_each(|(event, action)| {
-            let action = json!(action);
-            let policy = &mut config.policy;
-            match event {
-                "reboot" => policy.reboot = serde_json::from_value::<RebootAction>(action).unwrap(),
-                "shutdown" => policy.shutdown = serde_json::from_value::<ShutdownAction>(action).unwrap(),
-                "panic" => policy.panic = serde_json::from_value::<PanicAction>(action).unwrap(),
-                "watchdog" => policy.watchdog = serde_json::from_value::<WatchdogAction>(action).unwrap(),
-                other => panic!("{other}"),
-            }
-        }),
-        "-global" => {}
-        other => panic!("the emulated machine has no {other}"),
-    }
 }
 
 /// An emulated machine and its client.
@@ -237,6 +194,7 @@ impl Pair {
                 self.compare(line, &action, None);
             }
             Step::Each(line, own) => self.compare(line, &human(line), Some(&action(own))),
+            Step::Human(line) => self.compare(line, &human(line), None),
             Step::Emulated(line) => drop(self.double.act(&action(line))),
             Step::Await(state) => await_state(&mut self.real, state),
             Step::Signal => {

@@ -128,16 +128,7 @@ fn scripts_tell_their_story() {
         ("reboot-loop", &["RESET", "RESET", "RESET", "RESET"]),
         (
             "panic",
-            &[
-                "GUEST_CRASHLOADED",
-                "GUEST_PANICKED",
-                "STOP",
-                "RESET",
-                "RESUME",
-                "GUEST_PANICKED",
-                "STOP",
-                "SHUTDOWN",
-            ],
+            &["GUEST_CRASHLOADED", "GUEST_PANICKED", "STOP", "RESET", "RESUME", "GUEST_PANICKED", "SHUTDOWN"],
         ),
         (
             "jobs",

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 pub(super) use errors::at_resume;
 pub(super) use faults::{Errno, Operation, access};
+pub(super) use guest_io::qemu_io;
 pub(super) use nodes::{Node, expect};
 
 use super::bus::Device;

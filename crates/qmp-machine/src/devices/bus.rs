@@ -67,9 +67,14 @@ impl Device {
             driver if driver.starts_with("ide-") => Unplug::Never,
             "ib700" | "pvpanic" | "isa-serial" => Unplug::Never,
             "pc-dimm" | "nvdimm" => Unplug::AskedOnly,
-            driver if driver.ends_with("-cpu") => Unplug::AskedOnly,
+            _ if self.is_processor() => Unplug::AskedOnly,
             _ => Unplug::Asked,
         }
+    }
+
+    /// Whether it is a processor.
+    pub(crate) fn is_processor(&self) -> bool {
+        self.driver.ends_with("-cpu")
     }
 
     /// Whether it is a proxy that holds the device proper, which goes first.
@@ -137,10 +142,10 @@ struct Id {
 
 /// Properties that `device_add` takes here; a QEMU takes those of the driver.
 const PROPERTIES: &str = "\
-    addr apic-id bootindex bus chardev core-id device_id disable-legacy drive failover \
+    addr apic-id bootindex bus chardev chassis core-id device_id disable-legacy drive failover \
     failover_pair_id fw-version host hotplug iothread lun mac max-size memdev migration-events \
     multifunction name netdev node node-id nr num-queues port q-zone removable requested-size rerror \
-    scsi-id serial share-rw slot socket-id sysfsdev thread-id unit werror";
+    scsi-id serial share-rw slot socket-id sysfsdev thread-id unit werror x-drive-name";
 
 pub(crate) fn commands() -> Vec<Entry> {
     let add = |arguments: ObjectType| {
@@ -275,6 +280,12 @@ fn remove_soon(vm: &mut Vm, path: &str) {
 }
 
 fn tell_deleted(vm: &mut Vm, device: &Device) {
+    // A processor that is emulated is never freed: only the end of its interrupt controller is told.
+    //
+    // Source: measured on 7.2, without KVM.
+    if device.is_processor() {
+        return vm.raise(EventKind::DeviceDeleted, json!({"path": format!("{}/lapic", device.path)}));
+    }
     if device.has_backend() {
         vm.raise(EventKind::DeviceDeleted, json!({"path": format!("{}/virtio-backend", device.path)}));
     }

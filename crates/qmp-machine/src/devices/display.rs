@@ -34,6 +34,8 @@ struct Viewer {
     port: Box<str>,
     family: Box<str>,
     websocket: bool,
+    /// How the server wants to know who it is.
+    auth: Box<str>,
     /// Number of the session, which SPICE tells.
     session: i32,
     /// What the client proved to be, and which channel it is.
@@ -53,6 +55,7 @@ struct Connect {
     port: Option<Box<str>>,
     family: Option<Box<str>>,
     websocket: Option<bool>,
+    auth: Option<Box<str>>,
 }
 
 /// What a client says of itself when it is let in.
@@ -86,6 +89,7 @@ fn for_protocol(protocol: Protocol) -> Vec<Entry> {
                 Type::one_of("NetworkAddressFamily", ["ipv4", "ipv6", "unix", "vsock", "unknown"]),
             )
             .optional("websocket", Type::Bool)
+            .optional("auth", Type::Str)
     };
     let identity = move |arguments: ObjectType| {
         let arguments = arguments.required("client", Type::Uint64);
@@ -163,7 +167,13 @@ pub(super) fn has_spice_client(vm: &Vm) -> bool {
     viewers(vm, Protocol::Spice).next().is_some()
 }
 
-fn arrive(vm: &mut Vm, protocol: Protocol, Connect { host, port, family, websocket }: Connect) -> Value {
+fn arrive(
+    vm: &mut Vm,
+    protocol: Protocol,
+    Connect { host, port, family, websocket, auth }: Connect,
+) -> Value {
+    let family = family.unwrap_or_else(|| "ipv4".into());
+    let has_address = &*family != "unix";
     let session = connection_id(vm.random.number());
     let display = &mut vm.devices.display;
     display.connected += 1;
@@ -171,10 +181,12 @@ fn arrive(vm: &mut Vm, protocol: Protocol, Connect { host, port, family, websock
     let viewer = Viewer {
         number,
         protocol,
-        host: host.unwrap_or_else(|| "127.0.0.1".into()),
-        port: port.unwrap_or_else(|| (40_000 + number).to_string().into()),
-        family: family.unwrap_or_else(|| "ipv4".into()),
+        host: host.unwrap_or_else(|| if has_address { "127.0.0.1".into() } else { "".into() }),
+        port: port
+            .unwrap_or_else(|| if has_address { (40_000 + number).to_string().into() } else { "".into() }),
+        family,
         websocket: websocket.unwrap_or(false),
+        auth: auth.unwrap_or_else(|| "none".into()),
         identity: Map::new(),
         session,
         initialized: false,
@@ -225,14 +237,16 @@ fn is_basic(viewer: &Viewer, moment: Moment) -> bool {
 }
 
 fn server(viewer: &Viewer, moment: Moment) -> Value {
+    let is_unix = &*viewer.family == "unix";
+    let host = if is_unix { "" } else { "127.0.0.1" };
     match viewer.protocol {
         Protocol::Vnc => json!({
-            "host": "127.0.0.1", "service": "5900", "family": viewer.family, "websocket": viewer.websocket,
-            "auth": "none",
+            "host": host, "service": if is_unix { "vnc.sock" } else { "5900" }, "family": viewer.family,
+            "websocket": viewer.websocket, "auth": viewer.auth,
         }),
         Protocol::Spice => json!({
-            "host": "127.0.0.1", "port": "5930", "family": viewer.family,
-            "auth": (moment == Moment::Initialized).then_some("none"),
+            "host": host, "port": "5930", "family": viewer.family,
+            "auth": (moment == Moment::Initialized).then_some(&viewer.auth),
         }),
     }
 }

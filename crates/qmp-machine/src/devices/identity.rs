@@ -1,10 +1,17 @@
 //! What the machine says of itself, and the commands of the human monitor that are worth having.
 
+use qmp_events::EventKind;
 use qmp_server::{ObjectType, Type};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{action::Action, table::Entry, vm::Vm};
+use super::block;
+use crate::{
+    action::Action,
+    table::Entry,
+    transitions::{Happening, PanicTeller},
+    vm::Vm,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,9 +76,38 @@ fn human(vm: &mut Vm, line: &str) -> String {
                 Err(error) => format!("Error: {}\r\n", error.desc),
             }
         }
+        line if line.starts_with("qemu-io ") => {
+            let (node, command) = line["qemu-io ".len()..].split_once(' ').unwrap_or_default();
+            block::qemu_io(vm, node, command.trim_matches('"'));
+            String::new()
+        }
+        line if line.starts_with("o/b ") || line.starts_with("o /b ") => {
+            write_port(vm, line);
+            String::new()
+        }
         other => {
             let word = other.split_whitespace().next().unwrap_or_default();
             format!("unknown command: '{word}'\r\n")
         }
+    }
+}
+
+/// Port of the device that reports panics, and its bits.
+const PVPANIC: &str = "0x505";
+const PANICKED: u8 = 1;
+const CRASH_LOADED: u8 = 2;
+
+/// Writes a byte to a port. There is but that of pvpanic; others take anything.
+fn write_port(vm: &mut Vm, line: &str) {
+    let mut words = line.split_whitespace().skip_while(|word| !word.starts_with("0x"));
+    let (port, value) = (words.next(), words.next().and_then(|value| value.parse::<u8>().ok()));
+    if port != Some(PVPANIC) || vm.devices.bus.first("pvpanic").is_none() {
+        return;
+    }
+    let value = value.unwrap_or(0);
+    if value & PANICKED != 0 {
+        vm.force(Happening::Panic { info: None, told_by: PanicTeller::Monitor });
+    } else if value & CRASH_LOADED != 0 {
+        vm.raise(EventKind::GuestCrashloaded, json!({"action": "run"}));
     }
 }

@@ -7,6 +7,7 @@ mod course;
 mod query;
 mod start;
 mod verbs;
+mod work;
 
 pub(super) use course::{at_exit, mirror_write};
 

@@ -128,7 +128,7 @@ pub(super) fn at_unplug(vm: &mut Vm, device: &Device) {
 pub(super) fn tell_refusal(vm: &mut Vm, device: &Device) {
     if is_module(device) {
         let id = device.id.as_deref().unwrap_or_default();
-        let msg = format!("acpi: device unplug request for unsupported device type: {}", device.driver);
+        let msg = format!("acpi: device unplug for not supported device type: {}", device.driver);
         vm.raise(EventKind::MemUnplugError, json!({"device": id, "msg": msg}));
     }
 }
@@ -190,7 +190,7 @@ fn acpi_ost(
         (None, Some(device)) => slot(vm, device).to_string().into(),
         (None, None) => "0".into(),
     };
-    let by_driver = found.as_ref().map(|device| if device.driver.ends_with("-cpu") { "CPU" } else { "DIMM" });
+    let by_driver = found.as_ref().map(|device| if device.is_processor() { "CPU" } else { "DIMM" });
     let slot_type = slot_type.as_deref().or(by_driver).unwrap_or("DIMM");
     let mut info = Map::new();
     if let Some(device) = found.as_ref().and_then(|device| device.id.as_deref()) {

@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Net {
     netdevs: Vec<Netdev>,
-    /// Paths of the cards whose next change is told: those that were asked about.
+    /// Paths of the cards whose next change is told: fresh ones, and those that were asked about since the last.
     armed: BTreeSet<Box<str>>,
     promiscuous: BTreeSet<Box<str>>,
 }
@@ -71,7 +71,7 @@ struct Connect {
 const KINDS: &str = "\
     bridge dgram hubport l2tpv3 nic none passt socket stream tap user vde vhost-user vhost-vdpa";
 const OPTIONS: &str = "\
-    addr chardev hostfwd ifname listen local net queues reconnect reconnect-ms remote server";
+    addr chardev hostfwd ifname listen local net queues reconnect reconnect-ms remote restrict server";
 
 pub(crate) fn commands() -> Vec<Entry> {
     let add = |arguments: ObjectType| {
@@ -154,7 +154,7 @@ fn query_rx_filter(vm: &mut Vm, Name { name }: Name) -> Result<Value, CommandErr
     Ok(Value::Array(filters))
 }
 
-/// The guest changes what a card lets in. It is told once after each time that somebody asked.
+/// The guest changes what a card lets in. It is told once, and once after each time that somebody asked.
 fn change_filter(vm: &mut Vm, Filter { id, promiscuous }: Filter) -> Result<(), CommandError> {
     expect_running(vm)?;
     let device = vm.devices.bus.expect(&id)?;
@@ -202,6 +202,13 @@ fn set_connected(vm: &mut Vm, id: &str, connected: bool, addr: Option<Value>) ->
         (kind, _) => return Err(generic(format!("a netdev of type {kind} tells nothing of its peer"))),
     }
     Ok(())
+}
+
+/// A card comes: its first change is told without being asked about.
+pub(super) fn at_plug(vm: &mut Vm, device: &Device) {
+    if device.is("virtio-net") {
+        vm.devices.net.armed.insert(device.path.clone());
+    }
 }
 
 /// A card goes.

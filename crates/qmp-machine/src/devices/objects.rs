@@ -58,7 +58,7 @@ struct Connected {
 
 /// Properties that `object-add` takes here; a QEMU takes those of the type.
 const PROPERTIES: &str = "\
-    data device discard-data file fd format host-nodes mem-path merge path policy prealloc share size \
+    data device discard-data file fd format host-nodes mem-path merge path policy prealloc reserve share size \
     socket type";
 
 /// Source: the complaint about memory in use is worded by memory back ends from 9.0 on, measured on 7.2 and 11.1.

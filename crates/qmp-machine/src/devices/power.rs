@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     table::{Entry, generic},
-    transitions::{Happening, PanicAction, RebootAction, ShutdownAction, WatchdogAction},
+    transitions::{Happening, PanicAction, PanicTeller, RebootAction, ShutdownAction, WatchdogAction},
     vm::Vm,
 };
 
@@ -132,7 +132,7 @@ fn of_the_guest() -> Vec<Entry> {
         Entry::plain("x-guest-wakeup", |vm| vm.happen(Happening::Wakeup)),
         Entry::new("x-guest-panic", with_info, |vm, Panic { info }| {
             expect_running(vm)?;
-            vm.happen(Happening::Panic(info))
+            vm.happen(Happening::Panic { info, told_by: PanicTeller::Guest })
         }),
         Entry::new("x-guest-crashload", with_info, |vm, Panic { info }| {
             expect_running(vm)?;

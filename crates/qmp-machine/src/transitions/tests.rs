@@ -49,7 +49,8 @@ fn rows() {
     };
     let reset = || Reset(ShutdownCause::HostQmpSystemReset);
     let ends = |cause| Shutdown(cause);
-    let none = || Panic(None);
+    let none = || Panic { info: None, told_by: PanicTeller::Guest };
+    let by_monitor = || Panic { info: None, told_by: PanicTeller::Monitor };
     #[rustfmt::skip]
     let rows = [
         // before      policy                 what                                 events                           after          exit
@@ -87,12 +88,15 @@ fn rows() {
         (Running,      "watchdog=debug",      Watchdog,                            "WATCHDOG",                      Running,       None),
         (Running,      "watchdog=none",       Watchdog,                            "WATCHDOG",                      Running,       None),
         (Running,      "watchdog=inject-nmi", Watchdog,                            "WATCHDOG",                      Running,       None),
-        (Running,      "",                    none(),                              "GUEST_PANICKED STOP SHUTDOWN",  GuestPanicked, Some(0)),
+        (Running,      "",                    none(),                              "GUEST_PANICKED SHUTDOWN",       Running,       Some(0)),
+        (Running,      "",                    by_monitor(),                        "GUEST_PANICKED STOP SHUTDOWN",  GuestPanicked, Some(0)),
         (Running,      "no-shutdown",         none(),                              "GUEST_PANICKED STOP",           GuestPanicked, None),
         (Running,      "panic=pause",         none(),                              "GUEST_PANICKED STOP",           GuestPanicked, None),
         (Running,      "panic=none",          none(),                              "GUEST_PANICKED",                Running,       None),
-        (Running,      "panic=exit-failure",  none(),                              "GUEST_PANICKED STOP SHUTDOWN",  GuestPanicked, Some(1)),
-        (Running,      "panic=exit-failure no-shutdown", none(),                   "GUEST_PANICKED STOP SHUTDOWN",  GuestPanicked, None),
+        (Running,      "panic=exit-failure",  none(),                              "GUEST_PANICKED SHUTDOWN",       Running,       Some(1)),
+        (Running,      "panic=exit-failure",  by_monitor(),                        "GUEST_PANICKED STOP SHUTDOWN",  GuestPanicked, Some(1)),
+        (Running,      "panic=exit-failure no-shutdown", none(),                   "GUEST_PANICKED SHUTDOWN STOP",  Down,          None),
+        (Running,      "panic=exit-failure no-shutdown", by_monitor(),             "GUEST_PANICKED STOP SHUTDOWN",  GuestPanicked, None),
         (Paused,       "",                    none(),                              "GUEST_PANICKED SHUTDOWN",       Paused,        Some(0)),
     ];
     for (before, words, happening, events, after, exit) in rows {
@@ -147,8 +151,12 @@ fn older_releases_panic_in_their_own_ways() {
         (Release::new(2, 6), "", "GUEST_PANICKED STOP", None),
     ];
     for (release, words, events, exit) in rows {
-        let (names, state, exited) =
-            react_at(RunState::Running, policy(words), Happening::Panic(None), release);
+        let (names, state, exited) = react_at(
+            RunState::Running,
+            policy(words),
+            Happening::Panic { info: None, told_by: PanicTeller::Guest },
+            release,
+        );
         assert_eq!((&*names, state, exited), (events, RunState::GuestPanicked, exit), "{release}");
     }
 }
@@ -170,7 +178,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         Just(Happening::Suspend),
         Just(Happening::Wakeup),
         Just(Happening::Watchdog),
-        Just(Happening::Panic(None)),
+        Just(Happening::Panic { info: None, told_by: PanicTeller::Guest }),
     ]
 }
 

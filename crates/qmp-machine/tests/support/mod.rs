@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
+pub mod options;
 pub mod qemu;
 
 use std::{
@@ -128,14 +129,30 @@ impl Client {
     }
 }
 
-/// An action in one line: `device_del id=net0`. A value is JSON if it can be read as such, else a string.
+/// An action in one line: `device_del id=net0`. A value is JSON if it can be read as such, else a word.
 pub fn action(line: &str) -> Action {
-    let mut words = line.split_whitespace();
-    let name = words.next().expect("an action has a name");
-    words.fold(Action::new(name), |action, word| {
-        let (name, value) = word.split_once('=').unwrap_or_else(|| panic!("no value: {word} in {line}"));
-        action.with(name, serde_json::from_str::<Value>(value).unwrap_or_else(|_| value.into()))
-    })
+    let (name, mut rest) = line.split_once(' ').unwrap_or((line, ""));
+    let mut action = Action::new(name);
+    while !rest.trim_start().is_empty() {
+        let (name, after) = rest.trim_start().split_once('=').unwrap_or_else(|| panic!("no value in {line}"));
+        let (value, after) = value(after);
+        action = action.with(name, value);
+        rest = after;
+    }
+    action
+}
+
+/// The value at the beginning of `text`, and what follows.
+fn value(text: &str) -> (Value, &str) {
+    let mut json = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    if let Some(Ok(value)) = json.next() {
+        let after = &text[json.byte_offset()..];
+        if after.is_empty() || after.starts_with(' ') {
+            return (value, after);
+        }
+    }
+    let (word, after) = text.split_once(' ').unwrap_or((text, ""));
+    (word.into(), after)
 }
 
 /// A message without its timestamp, in one word: the name of an event, `reply` or `error`.

@@ -758,6 +758,7 @@ pub(crate) const GUEST_PANICKED: EventDesc = EventDesc {
         "From 6.0 on the default is `poweroff`, or `pause` with `-no-shutdown`; `-action panic=...` chooses.",
         "Releases from 2.8 to 5.2 send two: `pause` first, with its STOP, then `poweroff` unless `-no-shutdown` is given.",
         "With `panic=exit-failure` QEMU exits with status 1; with `-no-shutdown` besides, it stays, stopped.",
+        "Where QEMU's own thread writes to the device (`o /b 0x505 1` of the human monitor) and not the guest, `poweroff` gives STOP before SHUTDOWN, and the run state is `guest-panicked`.",
     ],
     members: &[
         MemberDesc {
@@ -802,18 +803,6 @@ pub(crate) const GUEST_PANICKED: EventDesc = EventDesc {
             note: Some("run state is then `guest-panicked`"),
         },
         SequelDesc {
-            event: EventKind::Stop,
-            with: &[],
-            when: WhenDesc {
-                members: &[("action", &[Scalar::Str("poweroff")])],
-                option: None,
-                unless_option: None,
-                since: Some(Release::new(6, 0)),
-                removed: None,
-            },
-            note: None,
-        },
-        SequelDesc {
             event: EventKind::Shutdown,
             with: &[("guest", &[Scalar::Bool(true)]), ("reason", &[Scalar::Str("guest-panic")])],
             when: WhenDesc {
@@ -824,6 +813,18 @@ pub(crate) const GUEST_PANICKED: EventDesc = EventDesc {
                 removed: None,
             },
             note: None,
+        },
+        SequelDesc {
+            event: EventKind::Stop,
+            with: &[],
+            when: WhenDesc {
+                members: &[("action", &[Scalar::Str("poweroff")])],
+                option: Some("-no-shutdown"),
+                unless_option: None,
+                since: Some(Release::new(6, 0)),
+                removed: None,
+            },
+            note: Some("run state is then `shutdown`"),
         },
     ],
     ends: &[],

@@ -25,7 +25,7 @@ pub(super) fn fail(vm: &mut Vm, request: Request, error: Errno) {
     let action = action(device, reads, error);
     let keeps_status =
         ["rerror", "werror"].iter().any(|policy| matches!(effective(device, policy), "stop" | "enospc"));
-    let (backend, name) = (backend_path(device), device.text("drive-name").unwrap_or_default().to_owned());
+    let (backend, name) = (backend_path(device), device.text("x-drive-name").unwrap_or_default().to_owned());
     let data = json!({
         "qom-path": backend, "device": name, "node-name": request.node,
         "operation": if reads { "read" } else { "write" },

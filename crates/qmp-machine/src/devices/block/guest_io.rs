@@ -17,7 +17,7 @@ use crate::{
 /// A request of a device to its node.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// Path of the device.
+    /// Path of the device; empty if it comes from none, so that nobody is told of its failure.
     pub(crate) path: Box<str>,
     pub(crate) node: Box<str>,
     pub(crate) operation: Operation,
@@ -56,6 +56,20 @@ fn guest(vm: &mut Vm, wanted: &Access, operation: Operation) -> Result<(), Comma
     let (path, node) = (device.path.clone(), node.into());
     submit(vm, Request { path, node, operation, offset: wanted.offset.unwrap_or(0), length });
     Ok(())
+}
+
+/// Reads or writes a node as the human monitor's `qemu-io` does: `read 0 512`. Anything else is let be.
+pub(in crate::devices) fn qemu_io(vm: &mut Vm, node: &str, command: &str) {
+    let mut words = command.split_whitespace();
+    let operation = match words.next() {
+        Some("read") => Operation::Read,
+        Some("write") => Operation::Write,
+        Some("flush") => Operation::Flush,
+        _ => return,
+    };
+    let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    let (offset, length) = (number(), number());
+    submit(vm, Request { path: "".into(), node: node.into(), operation, offset, length });
 }
 
 /// Carries a request out, or fails it as the device's policy says.

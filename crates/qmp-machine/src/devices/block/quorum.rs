@@ -12,39 +12,54 @@ use crate::vm::Vm;
 /// Bytes of a sector in these events.
 const SECTOR_BYTES: u64 = 512;
 
-/// Carries a request out on all children. Those that fail or lose the vote are told; without majority it fails.
+/// Carries a request out on all children.
+///
+/// Those that fail are told at once; those that lose the vote only if somebody wins it. Without majority the request
+/// fails, which is told unless it is a flush.
 pub(super) fn vote(vm: &mut Vm, request: &Request) -> Result<(), Errno> {
     let Some(node) = vm.devices.block.nodes.get(&request.node) else { return Err(Errno::Io) };
     let (name, children) = (node.name.clone(), node.children.clone());
     let (threshold, first_only) = (node.vote_threshold, node.first_in_first_out);
-    let sector = request.offset / SECTOR_BYTES;
-    let sectors = match request.operation {
-        Operation::Flush => 0,
-        _ => request.length.div_ceil(SECTOR_BYTES),
-    };
     let mut good = 0_u64;
+    let mut losers = Vec::new();
     let mut last = Errno::Io;
     for child in &children {
-        let Err(error) = access(vm, child, request.operation) else {
-            good += 1;
-            if first_only && request.operation == Operation::Read {
-                return Ok(());
+        match access(vm, child, request.operation) {
+            Ok(()) if first_only && request.operation == Operation::Read => return Ok(()),
+            Ok(()) => good += 1,
+            Err(Errno::Differs) => losers.push(child),
+            Err(error) => {
+                last = error;
+                report(vm, request, child, Some(error.text()));
             }
-            continue;
-        };
-        last = error;
-        let text = (error != Errno::Differs).then(|| error.text());
-        let data = json!({
-            "type": request.operation.as_str(), "error": text, "node-name": child,
-            "sector-num": sector, "sectors-count": sectors,
-        });
-        vm.raise(EventKind::QuorumReportBad, data);
+        }
     }
     let needed = if first_only { 1 } else { threshold.max(1) };
     if good >= needed {
+        losers.into_iter().for_each(|child| report(vm, request, child, None));
         return Ok(());
     }
-    let data = json!({"reference": name, "sector-num": sector, "sectors-count": sectors});
-    vm.raise(EventKind::QuorumFailure, data);
-    Err(if last == Errno::Differs { Errno::Io } else { last })
+    if request.operation != Operation::Flush {
+        let (sector, sectors) = place(request);
+        let data = json!({"reference": name, "sector-num": sector, "sectors-count": sectors});
+        vm.raise(EventKind::QuorumFailure, data);
+    }
+    Err(last)
+}
+
+/// First sector and number of sectors, as these events tell them.
+fn place(request: &Request) -> (u64, u64) {
+    match request.operation {
+        Operation::Flush => (0, 0),
+        _ => (request.offset / SECTOR_BYTES, request.length.div_ceil(SECTOR_BYTES)),
+    }
+}
+
+fn report(vm: &mut Vm, request: &Request, child: &str, error: Option<&str>) {
+    let (sector, sectors) = place(request);
+    let data = json!({
+        "type": request.operation.as_str(), "error": error, "node-name": child,
+        "sector-num": sector, "sectors-count": sectors,
+    });
+    vm.raise(EventKind::QuorumReportBad, data);
 }

@@ -112,7 +112,12 @@ fn find<'a>(vm: &'a Vm, drive: &Drive) -> Result<&'a Device, CommandError> {
         return Err(generic("Need exactly one of 'device' and 'id'"));
     }
     let wanted = name(drive);
-    let by_drive = || vm.devices.bus.iter().find(|device| device.text("drive") == Some(wanted));
+    let by_drive = || {
+        vm.devices
+            .bus
+            .iter()
+            .find(|device| [device.text("drive"), device.text("x-drive-name")].contains(&Some(wanted)))
+    };
     let device = vm.devices.bus.find(wanted).or_else(by_drive).ok_or_else(|| device_not_found(wanted))?;
     let has_tray = device.driver.ends_with("-cd") || &*device.driver == "floppy";
     if has_tray { Ok(device) } else { Err(generic(format!("Device '{wanted}' is not removable"))) }
@@ -122,11 +127,12 @@ fn find<'a>(vm: &'a Vm, drive: &Drive) -> Result<&'a Device, CommandError> {
 fn turn(vm: &mut Vm, drive: &Drive, open: bool) -> Result<(), CommandError> {
     let device = find(vm, drive)?;
     let (path, id) = (device.path.clone(), device.id.clone());
+    let name = device.text("x-drive-name").unwrap_or_default().to_owned();
     let trays = &mut vm.devices.block.open_trays;
     let moved = if open { trays.insert(path.clone()) } else { trays.remove(&path) };
     if moved {
         let id = id.unwrap_or(path);
-        vm.raise(EventKind::DeviceTrayMoved, json!({"device": "", "id": id, "tray-open": open}));
+        vm.raise(EventKind::DeviceTrayMoved, json!({"device": name, "id": id, "tray-open": open}));
     }
     Ok(())
 }

@@ -1,23 +1,16 @@
 //! The course of a job: from its start through its work to its end.
 
-use std::time::Duration;
-
 use qmp_events::{EventKind, Release};
 use serde_json::{Value, json};
 
-use super::{Job, Kind, Policy, Status};
+use super::{
+    Job, Kind, Policy, Status,
+    work::{advance, proceed, work, work_on},
+};
 use crate::{
     devices::block::{Errno, Operation, access},
     vm::Vm,
 };
-
-/// How fast a job works that has no limit.
-const BYTES_PER_SECOND: u64 = 1 << 30;
-
-/// How often a job makes progress.
-///
-/// Source: QEMU's jobs sleep in slices of 100 ms when their speed is limited.
-const SLICE: Duration = Duration::from_millis(100);
 
 /// Bytes of a node without data that a job is done with before its command is answered.
 const QUICK_BYTES: u64 = 16 << 20;
@@ -56,51 +49,7 @@ pub(super) fn start(vm: &mut Vm, number: u64) {
     }
 }
 
-/// Goes on working, as fast as it may.
-pub(super) fn work_on(vm: &mut Vm, number: u64) {
-    let Some(Job { len, offset, speed, .. }) = job(vm, number).cloned() else { return };
-    let rate = if speed == 0 { BYTES_PER_SECOND } else { speed };
-    let left = len.saturating_sub(offset);
-    let whole = Duration::from_micros(left.saturating_mul(1_000_000) / rate);
-    let (after, bytes) = match whole <= SLICE {
-        true => (whole, left),
-        false => (SLICE, (rate / 10).max(1)),
-    };
-    vm.later(after, move |vm| {
-        if job(vm, number).is_some_and(|job| job.status == Status::Running && !job.paused) {
-            work(vm, number, bytes);
-        }
-    });
-}
-
-/// Does a piece of the work.
-fn work(vm: &mut Vm, number: u64, bytes: u64) {
-    let Some(Job { kind, source, target, .. }) = job(vm, number).cloned() else { return };
-    let mut copied = if kind.is_block_job() { access(vm, &source, Operation::Read) } else { Ok(()) };
-    let mut operation = Operation::Read;
-    if let (Ok(()), Some(target)) = (copied, &target) {
-        copied = access(vm, target, Operation::Write);
-        operation = Operation::Write;
-    }
-    if let Err(error) = copied {
-        return fail(vm, number, operation, error, bytes);
-    }
-    advance(vm, number, bytes);
-}
-
-fn advance(vm: &mut Vm, number: u64, bytes: u64) {
-    let Some(job) = job(vm, number) else { return };
-    job.offset = job.offset.saturating_add(bytes).min(job.len);
-    if job.offset < job.len {
-        work_on(vm, number);
-    } else if job.kind.gets_ready() {
-        get_ready(vm, number);
-    } else {
-        finish(vm, number);
-    }
-}
-
-fn get_ready(vm: &mut Vm, number: u64) {
+pub(super) fn get_ready(vm: &mut Vm, number: u64) {
     enter(vm, number, Status::Ready);
     tell_ready(vm, number);
 }
@@ -120,7 +69,7 @@ fn block_job(job: &Job) -> Value {
 }
 
 /// Does as its policy says when source or target fail.
-fn fail(vm: &mut Vm, number: u64, operation: Operation, error: Errno, bytes: u64) {
+pub(super) fn fail(vm: &mut Vm, number: u64, operation: Operation, error: Errno, bytes: u64) {
     let Some(job) = job(vm, number) else { return };
     let policy = if operation == Operation::Read { job.on_source_error } else { job.on_target_error };
     let action = match policy {
@@ -137,7 +86,10 @@ fn fail(vm: &mut Vm, number: u64, operation: Operation, error: Errno, bytes: u64
     vm.raise(EventKind::BlockJobError, data);
     match action {
         "stop" => pause(vm, number),
-        "ignore" => vm.soon(move |vm| advance(vm, number, bytes)),
+        "ignore" => vm.soon(move |vm| {
+            advance(vm, number, bytes);
+            proceed(vm, number);
+        }),
         _ => vm.soon(move |vm| abort(vm, number, error.text())),
     }
 }
@@ -230,11 +182,13 @@ pub(super) fn cancel(vm: &mut Vm, number: u64) {
     let Some(job) = job(vm, number) else { return };
     match job.status {
         Status::Paused => {
-            if job.io_failed {
-                // The piece that failed is made again before the job sees that it is cancelled.
+            let (retries, target) = (job.io_failed, job.target.clone());
+            enter(vm, number, Status::Running);
+            // The piece that failed is made again before the job sees that it is cancelled.
+            let succeeds = target.is_none_or(|target| access(vm, &target, Operation::Write).is_ok());
+            if let Some(job) = vm.devices.jobs.by_number(number).filter(|_| retries && succeeds) {
                 job.offset = job.offset.saturating_add(QUICK_BYTES).min(job.len);
             }
-            enter(vm, number, Status::Running);
         }
         Status::Standby => enter(vm, number, Status::Ready),
         Status::Aborting | Status::Concluded | Status::Null => return,

@@ -26,34 +26,44 @@ impl Role {
 
 pub(super) fn commands() -> Vec<Entry> {
     vec![
-        Entry::plain("x-colo-lost-heartbeat", |vm| leave(vm, "request")).since(2, 8),
+        Entry::plain("x-colo-lost-heartbeat", leave).since(2, 8),
         Entry::plain("query-colo-status", |vm| -> Result<Value, CommandError> {
             let mode = vm.devices.migration.role.as_str();
             Ok(json!({"mode": mode, "last-mode": mode, "reason": "none"}))
         })
         .since(3, 1),
-        Entry::plain("x-host-colo-error", |vm| leave(vm, "error")),
+        Entry::plain("x-host-colo-error", lose),
     ]
 }
 
-/// The machine goes on alone.
-fn leave(vm: &mut Vm, reason: &'static str) -> Result<(), CommandError> {
-    let role = vm.devices.migration.role;
-    if role == Role::None {
-        let says_mode = vm.release >= SAYS_MODE_SINCE;
-        return Err(generic(if says_mode {
-            "VM is not in COLO mode"
-        } else {
-            "The feature 'colo' is not enabled"
-        }));
-    }
+/// The machine is told that it is alone, and goes on so.
+fn leave(vm: &mut Vm) -> Result<(), CommandError> {
+    let role = expect_role(vm)?;
     vm.devices.migration.role = Role::None;
-    vm.soon(move |vm| {
-        vm.raise(EventKind::ColoExit, json!({"mode": role.as_str(), "reason": reason}));
+    vm.stop(RunState::Colo);
+    if vm.devices.migration.is_under_way() {
         course::enter(vm, Status::Completed);
+    }
+    vm.soon(move |vm| {
+        vm.raise(EventKind::ColoExit, json!({"mode": role.as_str(), "reason": "request"}));
         if vm.status.state == RunState::Colo {
             vm.force(Happening::Cont);
         }
     });
     Ok(())
+}
+
+/// The connection to the other machine is lost. Which of the two goes on is for somebody else to say.
+fn lose(vm: &mut Vm) -> Result<(), CommandError> {
+    let role = expect_role(vm)?;
+    vm.raise(EventKind::ColoExit, json!({"mode": role.as_str(), "reason": "error"}));
+    Ok(())
+}
+
+fn expect_role(vm: &Vm) -> Result<Role, CommandError> {
+    match vm.devices.migration.role {
+        Role::None if vm.release >= SAYS_MODE_SINCE => Err(generic("VM is not in COLO mode")),
+        Role::None => Err(generic("The feature 'colo' is not enabled")),
+        role => Ok(role),
+    }
 }

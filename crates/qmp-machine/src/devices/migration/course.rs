@@ -6,7 +6,7 @@ use qmp_events::{EventKind, Release};
 use qmp_server::RunState;
 use serde_json::json;
 
-use super::Status;
+use super::{Role, Status};
 use crate::{
     devices::{bus::Device, display},
     guest::{Guest, UNPLUG_AFTER},
@@ -64,21 +64,27 @@ pub(super) fn begin(vm: &mut Vm) {
     match primary {
         Some(Device { id, .. }) => {
             vm.raise(EventKind::UnplugPrimary, json!({"device-id": id.as_deref().unwrap_or_default()}));
+            first_pass(vm);
             enter(vm, Status::WaitUnplug);
             later(vm, UNPLUG_AFTER, activate);
         }
-        None => activate(vm),
+        None => {
+            first_pass(vm);
+            activate(vm);
+        }
+    }
+}
+
+fn first_pass(vm: &mut Vm) {
+    if vm.release < SILENT_FIRST_PASS_SINCE {
+        pass(vm);
+    } else {
+        vm.devices.migration.passes += 1;
     }
 }
 
 fn activate(vm: &mut Vm) {
-    if vm.release < SILENT_FIRST_PASS_SINCE {
-        pass(vm);
-        enter(vm, Status::Active);
-    } else {
-        vm.devices.migration.passes += 1;
-        enter(vm, Status::Active);
-    }
+    enter(vm, Status::Active);
     tell_vfio(vm, "pre-copy");
     let bytes = vm.devices.migration.used_bytes.unwrap_or(match vm.config.guest {
         Guest::Absent => 0,
@@ -154,7 +160,7 @@ fn complete(vm: &mut Vm) {
         pass(vm);
     }
     if vm.devices.migration.has("x-colo") {
-        vm.devices.migration.role = super::Role::Primary;
+        vm.devices.migration.role = Role::Primary;
         enter(vm, Status::Colo);
         vm.status.state = RunState::Colo;
         return vm.force(Happening::Cont);
@@ -219,7 +225,9 @@ fn tell_vfio(vm: &mut Vm, state: &str) {
 
 /// The process exits: a migration under way is cancelled, and the end of that is not told.
 pub(in crate::devices) fn at_exit(vm: &mut Vm) {
-    if vm.devices.migration.is_under_way() && vm.status.state != RunState::Inmigrate {
+    let migration = &vm.devices.migration;
+    let comes_here = vm.status.state == RunState::Inmigrate || migration.role == Role::Secondary;
+    if migration.is_under_way() && !comes_here {
         enter(vm, Status::Cancelling);
     }
 }

@@ -58,7 +58,7 @@ fn arrive(vm: &mut Vm) -> Result<(), CommandError> {
         vm.devices.migration.role = Role::Secondary;
         course::enter(vm, Status::Colo);
         vm.status.state = RunState::Colo;
-        return Ok(());
+        return vm.happen(Happening::Cont);
     }
     vm.status.state = RunState::Paused;
     if !vm.config.start_stopped {

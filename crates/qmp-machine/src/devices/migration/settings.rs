@@ -1,6 +1,6 @@
 //! Capabilities, parameters, and what there is to migrate.
 
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{CommandError, ObjectType, RunState, Type};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -81,7 +81,8 @@ pub(super) fn commands() -> Vec<Entry> {
 
 fn set_capabilities(vm: &mut Vm, Capabilities { capabilities }: Capabilities) -> Result<(), CommandError> {
     let migration = &mut vm.devices.migration;
-    if migration.is_under_way() {
+    // One that waits for a guest to arrive may still be told how.
+    if migration.is_under_way() && vm.status.state != RunState::Inmigrate {
         return Err(generic("There's a migration process in progress"));
     }
     for Capability { capability, state } in capabilities {

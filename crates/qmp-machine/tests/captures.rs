@@ -1,0 +1,232 @@
+//! The emulated machine against what real QEMUs said: it lives through each capture, and its events are the same, byte for
+//! byte, in the same order.
+//!
+//! Captures and their options are those of `qmp-real-qemu`; what the machine does is in `captures.lives`. What differs and
+//! is known to differ is in [`KNOWN`]; everything else is a failure.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use qmp_machine::{Machine, MachineConfig, Running};
+use serde_json::Value;
+use support::{Client, action, options};
+
+/// A difference that is known: the value of a member of an event.
+struct Known {
+    event: &'static str,
+    member: &'static str,
+    why: &'static str,
+}
+
+const KNOWN: &[Known] = &[
+    Known { event: "VNC_", member: "service", why: "ports are chosen by the host" },
+    Known { event: "SPICE_", member: "port", why: "ports are chosen by the host" },
+    Known { event: "SPICE_INITIALIZED", member: "connection-id", why: "the session's number is random" },
+    Known { event: "DUMP_COMPLETED", member: "total", why: "a real dump counts the firmware as memory, too" },
+    Known {
+        event: "DUMP_COMPLETED",
+        member: "completed",
+        why: "a real dump counts the firmware as memory, too",
+    },
+];
+
+const LIVES: &str = include_str!("captures.lives");
+
+/// How long the machine is given after a step: longer than anything that it does by itself, but a job of minutes.
+const SETTLES_IN: Duration = Duration::from_secs(20);
+
+/// What the machine does to live through a capture.
+#[derive(Default)]
+struct Life {
+    capture: &'static str,
+    runs: bool,
+    steps: Vec<Step>,
+}
+
+enum Step {
+    Do { action: &'static str, times: u32, settles: bool },
+    Wait(Duration),
+    Killed,
+}
+
+/// The lives, and the captures that cannot be lived through, with the reason.
+fn lives() -> (Vec<Life>, Vec<(&'static str, &'static str)>) {
+    let (mut lives, mut not_lived): (Vec<Life>, _) = (Vec::new(), Vec::new());
+    for line in LIVES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let step = match mark {
+            "==" => {
+                let (capture, flag) = rest.split_once(' ').unwrap_or((rest, ""));
+                assert!(["", "runs"].contains(&flag), "what is this: {line}");
+                lives.push(Life { capture, runs: flag == "runs", ..Life::default() });
+                continue;
+            }
+            "--" => {
+                not_lived.push(rest.split_once(": ").expect("a reason"));
+                continue;
+            }
+            "~" => Step::Wait(Duration::from_millis(rest.parse().unwrap())),
+            "killed" => Step::Killed,
+            ">>" => Step::Do { action: rest, times: 1, settles: false },
+            mark => {
+                let times = mark.strip_prefix('>').unwrap_or_else(|| panic!("what is this: {line}"));
+                let times = if times.is_empty() { 1 } else { times.parse().unwrap() };
+                Step::Do { action: rest, times, settles: true }
+            }
+        };
+        lives.last_mut().expect("a life begins with ==").steps.push(step);
+    }
+    (lives, not_lived)
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../qmp-real-qemu/captures")
+}
+
+/// The captures that there are: the line of releases, and the name.
+fn captures() -> Vec<(String, String)> {
+    let names = |path: PathBuf| -> Vec<String> {
+        let entries = std::fs::read_dir(path).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let mut captures = Vec::new();
+    for line in names(directory()).into_iter().filter(|name| name.starts_with("qemu-")) {
+        let files = names(directory().join(&line));
+        captures.extend(
+            files.iter().filter_map(|file| file.strip_suffix(".qmp")).map(|name| (line.clone(), name.into())),
+        );
+    }
+    captures.sort();
+    captures
+}
+
+/// A capture: the release that its greeting names, the options, and the lines of its events.
+fn read(line: &str, name: &str) -> ((u32, u32, u32), String, Vec<String>) {
+    let path = directory().join(line).join(name);
+    let text = std::fs::read_to_string(path.with_extension("qmp")).unwrap();
+    let about: toml::Table = std::fs::read_to_string(path.with_extension("toml")).unwrap().parse().unwrap();
+    let greeting: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let version = &greeting["QMP"]["version"]["qemu"];
+    let [major, minor, micro] =
+        ["major", "minor", "micro"].map(|part| u32::try_from(version[part].as_u64().unwrap()).unwrap());
+    let options = about["options"].as_str().unwrap().to_owned();
+    ((major, minor, micro), options, events(text.lines()))
+}
+
+/// The events of a stream, from their names on, without what is known to differ.
+fn events<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let events =
+        lines.filter(|line| !line.starts_with("{\"QMP\"")).filter_map(|line| line.split_once("\"event\": "));
+    events.map(|(_, event)| comparable(event)).collect()
+}
+
+fn comparable(event: &str) -> String {
+    let known = KNOWN.iter().filter(|known| event[1..].starts_with(known.event));
+    known.fold(event.to_owned(), |event, known| without_value(&event, known.member))
+}
+
+/// Puts a star in place of each value of `member`, which is a number or a text without commas.
+fn without_value(event: &str, member: &str) -> String {
+    let member = format!("\"{member}\": ");
+    let mut parts = event.split(&*member);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find([',', '}']).expect("an object ends");
+        text.extend([&*member, "*", &part[end..]]);
+    }
+    text
+}
+
+/// The events of a machine that lives so.
+fn live(life: &Life, release: (u32, u32, u32), given: &str) -> Vec<String> {
+    let memory_bytes = 16 << 20;
+    let mut config =
+        MachineConfig { release, memory_bytes, start_stopped: !life.runs, ..MachineConfig::bare() };
+    options::apply(&mut config, &given.split_whitespace().collect::<Vec<_>>());
+    let running = Machine::start(config).unwrap_or_else(|error| panic!("{}: {error}", life.capture));
+    let mut client = Client::new(running.connect().unwrap());
+    let mut killed = false;
+    for step in &life.steps {
+        match step {
+            Step::Wait(time) => running.advance(*time).unwrap(),
+            Step::Killed => killed = true,
+            Step::Do { action: line, times, settles } => {
+                for _ in 0..*times {
+                    act(&running, &mut client, life.capture, line);
+                    if *settles {
+                        running.advance(SETTLES_IN).unwrap();
+                    }
+                }
+            }
+        }
+    }
+    if killed {
+        running.stop().unwrap();
+    } else if running.machine().exit_status().is_none() {
+        client.send(&action("quit"));
+    }
+    client.rest();
+    events(client.take_transcript().iter().map(String::as_str))
+}
+
+/// Commands that a real QEMU refused, too.
+const REFUSED: [(&str, &str); 2] = [("shutdown-no-shutdown", "cont"), ("suspend", "system_wakeup")];
+
+fn act(running: &Running, client: &mut Client, capture: &str, line: &str) {
+    if running.machine().exit_status().is_some() {
+        return;
+    }
+    let messages = client.ask(&action(line));
+    let refused = messages.last().is_some_and(|message| message.get("error").is_some());
+    assert!(!refused || REFUSED.contains(&(capture, line)), "{capture}: {line}: {messages:?}");
+}
+
+#[test]
+fn machine_says_what_a_real_qemu_said() {
+    let (lives, _) = lives();
+    let only = std::env::var("QMP_SCENARIO").unwrap_or_default();
+    let mut found = Vec::new();
+    for (line, name) in captures().iter().filter(|(_, name)| name.contains(&only)) {
+        let Some(life) = lives.iter().find(|life| life.capture == name) else { continue };
+        let (release, options, expected) = read(line, name);
+        let came = live(life, release, &options);
+        if came != expected {
+            let text =
+                |events: &[String]| events.iter().map(|event| format!("\n      {event}")).collect::<String>();
+            found.push(format!("{line} {name}\n    real{}\n    emulated{}", text(&expected), text(&came)));
+        }
+    }
+    assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn every_capture_is_lived_through_or_has_a_reason() {
+    let (lives, not_lived) = lives();
+    assert!(not_lived.iter().all(|(_, why)| why.len() > 10), "{not_lived:?}");
+    let mut listed: Vec<&str> = lives.iter().map(|life| life.capture).collect();
+    listed.extend(not_lived.iter().map(|(name, _)| *name));
+    let distinct: BTreeSet<&str> = listed.iter().copied().collect();
+    assert_eq!(distinct.len(), listed.len(), "a capture is listed twice");
+    let captures = captures();
+    let kept: BTreeSet<&str> = captures.iter().map(|(_, name)| &**name).collect();
+    assert_eq!(distinct, kept);
+}
+
+/// A difference that is known has a reason, and is one.
+#[test]
+fn known_differences_are_needed() {
+    let captures: Vec<String> = captures()
+        .iter()
+        .map(|(line, name)| {
+            std::fs::read_to_string(directory().join(line).join(format!("{name}.qmp"))).unwrap()
+        })
+        .collect();
+    for Known { event, member, why } in KNOWN {
+        assert!(why.len() > 10, "{event}");
+        let member = format!("\"{member}\": ");
+        let has = |line: &str| line.contains(&format!("\"event\": \"{event}")) && line.contains(&member);
+        assert!(captures.iter().any(|capture| capture.lines().any(has)), "{event} {member}");
+    }
+}
