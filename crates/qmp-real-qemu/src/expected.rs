@@ -2,7 +2,7 @@
 //!
 //! A value is JSON, or else a text up to the next space. `reply` is a successful reply and `error` one that is not.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// A line of that notation.
 #[derive(Debug)]
@@ -64,6 +64,17 @@ pub(crate) fn is(message: &Value, expected: &str) -> bool {
     }
 }
 
+/// A command as QEMU takes it.
+pub(crate) fn request(command: &str) -> Value {
+    let words = Words::read(command);
+    let mut request = json!({"execute": words.name});
+    let arguments = words.arguments();
+    if !arguments.is_empty() {
+        request["arguments"] = arguments.into();
+    }
+    request
+}
+
 /// The value at the beginning of `text`, and what follows.
 fn value(text: &str) -> (Value, &str) {
     let mut json = serde_json::Deserializer::from_str(text).into_iter::<Value>();
@@ -80,8 +91,6 @@ fn value(text: &str) -> (Value, &str) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

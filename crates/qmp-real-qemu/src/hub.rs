@@ -1,11 +1,13 @@
 //! The hub, in this process or as the program, and its journal.
 
 mod here;
+mod http;
 mod program;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use qmp_wire::{Body, Record};
+use serde_json::Value;
 
 use crate::expected::Words;
 use crate::judge;
@@ -18,6 +20,8 @@ const VM: &str = "vm1";
 /// A hub that follows one monitor, and what its journal has shown so far.
 pub(crate) struct Watching {
     hub: Hub,
+    /// The socket at which it is asked.
+    http: PathBuf,
     seen: Vec<Record<'static>>,
 }
 
@@ -38,11 +42,12 @@ pub fn events_in_the_journal(socket: &Path, journal: &Path) -> Vec<String> {
 impl Watching {
     /// Starts a hub and waits until it has attached itself.
     pub(crate) fn start(socket: &Path, journal: &Path) -> Self {
+        let http = journal.with_extension("sock");
         let hub = match std::env::var_os("QMP_PROGRAM") {
-            Some(qmp) => Hub::Program(Program::start(&qmp, socket, journal)),
-            None => Hub::Here(Box::new(Here::start(socket, journal))),
+            Some(qmp) => Hub::Program(Program::start(&qmp, socket, journal, &http)),
+            None => Hub::Here(Box::new(Here::start(socket, journal, &http))),
         };
-        let mut watching = Self { hub, seen: Vec::new() };
+        let mut watching = Self { hub, http, seen: Vec::new() };
         watching.until("attached", |record| matches!(record.body, Body::Attached { .. }));
         watching
     }
@@ -60,6 +65,16 @@ impl Watching {
         if !self.seen.iter().any(is_it) {
             self.until(finding, is_it);
         }
+    }
+
+    /// What the hub says of the VM when it is asked.
+    pub(crate) fn vm(&self) -> Value {
+        http::vm(&self.http)
+    }
+
+    /// Lets the hub execute a request on the VM, and returns the reply.
+    pub(crate) fn execute(&self, request: &Value) -> Value {
+        http::execute(&self.http, request)
     }
 
     /// Reads up to a record that is wanted.
@@ -83,7 +98,7 @@ impl Watching {
 
     /// Stops the hub and returns everything that its journal has.
     pub(crate) fn stop(self) -> Vec<Record<'static>> {
-        let Self { hub, mut seen } = self;
+        let Self { hub, mut seen, .. } = self;
         seen.extend(match hub {
             Hub::Here(hub) => hub.stop(),
             Hub::Program(hub) => hub.stop(),

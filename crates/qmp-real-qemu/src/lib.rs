@@ -45,7 +45,7 @@ pub use monitor::Line;
 pub use program::{is_missing, program};
 pub use scenario::Scenario;
 pub use seen::{Seen, captures};
-pub use vm::Vm;
+pub use vm::{Vm, tells_how_processes_end};
 
 use std::time::Duration;
 

@@ -1,5 +1,9 @@
 //! A running scenario: what is done to the VM, and what it says.
 
+mod asked;
+
+pub use asked::tells_how_processes_end;
+
 use std::collections::VecDeque;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -8,7 +12,7 @@ use qmp_events::Release;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::expected::{self, Words};
+use crate::expected::{self, request};
 use crate::hub::Watching;
 use crate::monitor::RawMonitor;
 use crate::qemu::{Qemu, wait_for};
@@ -75,13 +79,7 @@ impl Vm {
 
     /// Sends a command, and waits for nothing.
     pub fn send(&mut self, command: &str) {
-        let words = Words::read(command);
-        let mut request = json!({"execute": words.name});
-        let arguments = words.arguments();
-        if !arguments.is_empty() {
-            request["arguments"] = arguments.into();
-        }
-        self.raw.send(&request.to_string()).expect("QEMU takes the command");
+        self.raw.send(&request(command).to_string()).expect("QEMU takes the command");
     }
 
     /// Sends a command and waits for its reply; events that come before are looked at later.
@@ -222,6 +220,8 @@ impl Vm {
             let _ = self.raw.send("{\"execute\": \"quit\"}");
         }
         while self.receive() {}
+        // Others are told how it ended only when its parent took notice.
+        self.qemu.wait();
         self.hub.until("the end", judge::is_end);
         for finding in &self.findings {
             self.hub.until_found(finding);

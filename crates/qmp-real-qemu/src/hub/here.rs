@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use qmp_hub::journal::{Cursor, Query};
-use qmp_hub::{Hub, HubConfig};
+use qmp_hub::{HttpDoor, Hub, HubConfig};
 use qmp_wire::{Offset, Record};
 use tokio::runtime::Runtime;
 
@@ -21,13 +21,14 @@ pub(super) struct Here {
 
 impl Here {
     /// Starts it with one VM.
-    pub(super) fn start(socket: &Path, journal: &Path) -> Self {
+    pub(super) fn start(socket: &Path, journal: &Path, http: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let mut config = HubConfig::new(journal);
         let address = format!("unix:{}", socket.display());
         config.attach.push((VM.parse().expect("a name"), address.parse().expect("an address")));
         config.findings = true;
+        config.http = vec![HttpDoor::unix(http)];
         let hub = runtime.block_on(Hub::start(config)).expect("the hub starts");
         let cursor = hub.journal().reader().cursor(Query::default(), Offset(0));
         Self { runtime, hub, cursor, ready: VecDeque::new() }

@@ -24,8 +24,7 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts the program with one VM.
-    pub(super) fn start(qmp: &OsStr, socket: &Path, journal: &Path) -> Self {
-        let http = journal.with_extension("sock");
+    pub(super) fn start(qmp: &OsStr, socket: &Path, journal: &Path, http: &Path) -> Self {
         let attach = format!("{VM}=unix:{}", socket.display());
         let command = || {
             let mut command = Command::new(qmp);

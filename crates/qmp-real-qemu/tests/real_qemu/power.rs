@@ -22,6 +22,7 @@ fn powerdown_that_nobody_obeys() {
     vm.send("system_powerdown");
     vm.lines(&["POWERDOWN", "reply"]);
     assert_eq!(vm.quiet(), "running");
+    vm.stands("running", "resume");
     vm.finds("why-ended cause=host-qmp-quit");
     vm.end();
 }
@@ -111,6 +112,7 @@ fn guest_is_woken_from_outside() {
     vm.send("system_wakeup");
     vm.lines(&["WAKEUP", "reply"]);
     assert_eq!(vm.quiet(), "running");
+    vm.stands("running", "wakeup");
     vm.finds("why-suspended cause=guest-suspend");
     let error = vm.refused("system_wakeup");
     assert_eq!(error["desc"], "Unable to wake up: guest is not in suspended state");

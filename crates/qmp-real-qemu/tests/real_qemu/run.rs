@@ -1,6 +1,6 @@
 //! Run control: `stop`, `cont`, resets from outside and by the guest, and every end.
 
-use qmp_real_qemu::{Boot, Scenario};
+use qmp_real_qemu::{Boot, Scenario, tells_how_processes_end};
 
 /// Hard reset by the chip set's reset control register.
 const RESET_CONTROL: Boot = Boot::new().out(0xcf9, 6);
@@ -56,6 +56,7 @@ fn reset_of_a_stopped_vm_leaves_it_stopped() {
     vm.lines(&["RESET guest=false reason=host-qmp-system-reset", "reply"]);
     assert_eq!(vm.quiet(), "prelaunch");
     vm.finds("why-paused cause=host-stop");
+    vm.finds("why-reset cause=host-qmp-system-reset");
     vm.end();
 }
 
@@ -125,7 +126,7 @@ fn quit() {
         vm.send("quit");
         vm.lines(&["SHUTDOWN guest=false reason=host-qmp-quit", "reply"]);
         assert!(vm.ends().success());
-        vm.finds("why-ended cause=host-qmp-quit");
+        vm.finds(&exit_code("why-ended cause=host-qmp-quit", 0));
         vm.end();
     }
 }
@@ -155,7 +156,46 @@ fn killed_without_a_word() {
     vm.cont();
     vm.signal("KILL");
     vm.ends();
-    // `killed` where Linux tells how a process ended, and `gone` elsewhere.
-    vm.finds("why-ended run_state=gone");
+    vm.finds(if tells_how_processes_end() {
+        "why-ended run_state=gone cause=killed signal=9"
+    } else {
+        "why-ended run_state=gone cause=gone !signal"
+    });
     vm.end();
+}
+
+/// As by `qmp exec`: what the hub itself is told to do has the same causes.
+#[test]
+fn commands_by_the_hub() {
+    let scenario =
+        Scenario::new("commands-by-hub", "The hub executes `cont`, `stop`, `system_reset` and `quit`.");
+    let Some(mut vm) = scenario.start() else { return };
+    for (command, event) in [
+        ("cont", "RESUME"),
+        ("stop", "STOP"),
+        ("system_reset", "RESET guest=false reason=host-qmp-system-reset"),
+        ("quit", "SHUTDOWN guest=false reason=host-qmp-quit"),
+    ] {
+        vm.execute_by_hub(command);
+        vm.next(event);
+        match command {
+            "stop" => vm.stands("paused", "host-stop"),
+            "cont" => vm.stands("running", "resume"),
+            _ => {}
+        }
+    }
+    assert!(vm.ends().success());
+    vm.finds("why-paused cause=host-stop");
+    vm.finds("why-reset cause=host-qmp-system-reset");
+    vm.finds("why-ended cause=host-qmp-quit");
+    vm.end();
+}
+
+/// A finding with the exit status, where Linux tells it.
+pub(crate) fn exit_code(finding: &str, status: i32) -> String {
+    if tells_how_processes_end() {
+        format!("{finding} exit_code={status}")
+    } else {
+        format!("{finding} !exit_code")
+    }
 }

@@ -2,6 +2,8 @@
 
 use qmp_real_qemu::{Boot, Scenario};
 
+use crate::run::exit_code;
+
 /// The ib700 watchdog expires at once.
 const EXPIRE: Boot = Boot::new().out(0x443, 0x0f);
 /// pvpanic: the guest panicked.
@@ -16,16 +18,27 @@ struct Way {
     name: &'static str,
     options: &'static str,
     events: &'static [&'static str],
-    /// The run state, or how QEMU ended.
-    after: Result<&'static str, i32>,
+    after: After,
     finding: &'static str,
 }
+
+/// What has become of the machine.
+enum After {
+    /// It stands so, for this cause, and nothing more comes.
+    Stands(&'static str, &'static str),
+    /// The guest does it all again.
+    Repeats,
+    /// QEMU exited with this status.
+    Exited(i32),
+}
+
+use After::{Exited, Repeats, Stands};
 
 const fn way(
     name: &'static str,
     options: &'static str,
     events: &'static [&'static str],
-    after: Result<&'static str, i32>,
+    after: After,
     finding: &'static str,
 ) -> Way {
     Way { name, options, events, after, finding }
@@ -41,13 +54,17 @@ fn go(way: &Way, cause: &'static str, shows: &'static [&'static str], guest: Boo
     vm.cont();
     vm.lines(way.events);
     match way.after {
-        // A guest that is reset does it again.
-        Ok("running") if way.events.len() > 1 => {}
-        Ok(state) => assert_eq!(vm.quiet(), state, "{}", way.name),
-        Err(status) => assert_eq!(vm.ends().code(), Some(status), "{}", way.name),
+        Repeats => {}
+        Stands(state, cause) => {
+            assert_eq!(vm.quiet(), state, "{}", way.name);
+            vm.stands(state, cause);
+        }
+        Exited(status) => assert_eq!(vm.ends().code(), Some(status), "{}", way.name),
     }
-    if !way.finding.is_empty() {
-        vm.finds(way.finding);
+    match way.after {
+        Exited(status) => vm.finds(&exit_code(way.finding, status)),
+        _ if way.finding.is_empty() => {}
+        _ => vm.finds(way.finding),
     }
     vm.end();
 }
@@ -59,63 +76,63 @@ fn watchdog() {
             "watchdog-reset",
             "-device ib700 -action watchdog=reset",
             &["WATCHDOG action=reset", "RESET guest=true reason=guest-reset"],
-            Ok("running"),
+            Repeats,
             "why-reset cause=watchdog",
         ),
         way(
             "watchdog-reset-no-reboot",
             "-device ib700 -action watchdog=reset -no-reboot",
             &["WATCHDOG action=reset", "SHUTDOWN guest=true reason=guest-reset"],
-            Err(0),
+            Exited(0),
             "why-ended cause=watchdog",
         ),
         way(
             "watchdog-shutdown",
             "-device ib700 -action watchdog=shutdown",
             &["WATCHDOG action=shutdown", "POWERDOWN"],
-            Ok("running"),
+            Stands("running", "resume"),
             "",
         ),
         way(
             "watchdog-poweroff",
             "-device ib700 -action watchdog=poweroff",
             &["WATCHDOG action=poweroff"],
-            Err(0),
+            Exited(0),
             "why-ended cause=watchdog",
         ),
         way(
             "watchdog-poweroff-no-shutdown",
             "-device ib700 -action watchdog=poweroff -no-shutdown",
             &["WATCHDOG action=poweroff"],
-            Err(0),
+            Exited(0),
             "why-ended cause=watchdog",
         ),
         way(
             "watchdog-pause",
             "-device ib700 -action watchdog=pause",
             &["WATCHDOG action=pause", "STOP"],
-            Ok("watchdog"),
+            Stands("watchdog", "watchdog"),
             "why-paused cause=watchdog",
         ),
         way(
             "watchdog-debug",
             "-device ib700 -action watchdog=debug",
             &["WATCHDOG action=debug"],
-            Ok("running"),
+            Stands("running", "resume"),
             "",
         ),
         way(
             "watchdog-none",
             "-device ib700 -action watchdog=none",
             &["WATCHDOG action=none"],
-            Ok("running"),
+            Stands("running", "resume"),
             "",
         ),
         way(
             "watchdog-inject-nmi",
             "-device ib700 -action watchdog=inject-nmi",
             &["WATCHDOG action=inject-nmi"],
-            Ok("running"),
+            Stands("running", "resume"),
             "",
         ),
     ];
@@ -128,47 +145,47 @@ fn watchdog() {
 #[test]
 fn panic() {
     let ways = [
-        way("panic", "-device pvpanic", PANICKED_AND_ENDED, Err(0), "why-ended cause=guest-panic"),
+        way("panic", "-device pvpanic", PANICKED_AND_ENDED, Exited(0), "why-ended cause=guest-panic"),
         way(
             "panic-pause",
             "-device pvpanic -action panic=pause",
             &["GUEST_PANICKED action=pause", "STOP"],
-            Ok("guest-panicked"),
+            Stands("guest-panicked", "guest-panic"),
             "why-paused cause=guest-panic",
         ),
         way(
             "panic-shutdown",
             "-device pvpanic -action panic=shutdown",
             PANICKED_AND_ENDED,
-            Err(0),
+            Exited(0),
             "why-ended cause=guest-panic",
         ),
         way(
             "panic-no-shutdown",
             "-device pvpanic -no-shutdown",
             &["GUEST_PANICKED action=pause", "STOP"],
-            Ok("guest-panicked"),
+            Stands("guest-panicked", "guest-panic"),
             "why-paused cause=guest-panic",
         ),
         way(
             "panic-exit-failure",
             "-device pvpanic -action panic=exit-failure",
             PANICKED_AND_ENDED,
-            Err(1),
+            Exited(1),
             "why-ended cause=guest-panic",
         ),
         way(
             "panic-exit-failure-no-shutdown",
             "-device pvpanic -action panic=exit-failure -no-shutdown",
             &["GUEST_PANICKED action=poweroff", "SHUTDOWN guest=true reason=guest-panic", "STOP"],
-            Ok("shutdown"),
+            Stands("shutdown", "guest-panic"),
             "why-paused cause=guest-panic",
         ),
         way(
             "panic-none",
             "-device pvpanic -action panic=none",
             &["GUEST_PANICKED action=run"],
-            Ok("running"),
+            Stands("running", "guest-panic"),
             "",
         ),
     ];
@@ -193,7 +210,13 @@ fn panic_by_the_human_monitor() {
 
 #[test]
 fn crash_kernel() {
-    let way = way("crash-loaded", "-device pvpanic", &["GUEST_CRASHLOADED action=run"], Ok("running"), "");
+    let way = way(
+        "crash-loaded",
+        "-device pvpanic",
+        &["GUEST_CRASHLOADED action=run"],
+        Stands("running", "resume"),
+        "",
+    );
     go(
         &way,
         "The guest reports to its pvpanic device that it panicked and runs a crash kernel.",
