@@ -139,15 +139,17 @@ impl Vm {
         }
     }
 
-    /// The next lines are these, in any order.
-    pub fn in_any_order(&mut self, expected: &[&str]) {
-        let mut missing = expected.to_vec();
+    /// The next lines are these, in any order: that in which they came is returned.
+    pub fn in_any_order(&mut self, expected: &[&str]) -> Vec<Line> {
+        let (mut missing, mut lines) = (expected.to_vec(), Vec::new());
         while !missing.is_empty() {
             let line = self.any();
             let at = missing.iter().position(|expected| expected::is(&line.message, expected));
             let at = at.unwrap_or_else(|| panic!("none of {missing:?}: {}{}", line.text(), self.told()));
             missing.remove(at);
+            lines.push(line);
         }
+        lines
     }
 
     /// Reads up to this line, whatever comes before; returns all of it.

@@ -167,6 +167,15 @@ pub(super) fn has_spice_client(vm: &Vm) -> bool {
     viewers(vm, Protocol::Spice).next().is_some()
 }
 
+/// Every SPICE client is sent to where the machine has gone.
+pub(super) fn send_spice_clients_away(vm: &mut Vm) {
+    let viewers = std::mem::take(&mut vm.devices.display.viewers);
+    let (gone, kept): (Vec<_>, _) =
+        viewers.into_iter().partition(|viewer| viewer.protocol == Protocol::Spice);
+    vm.devices.display.viewers = kept;
+    gone.iter().for_each(|viewer| tell(vm, viewer, Moment::Disconnected));
+}
+
 fn arrive(
     vm: &mut Vm,
     protocol: Protocol,

@@ -1,5 +1,7 @@
 //! Quorum: three copies of a disk that do not agree.
 
+use std::time::Duration;
+
 use qmp_real_qemu::Scenario;
 
 const ALIKE: [u8; 4096] = [0; 4096];
@@ -31,5 +33,55 @@ fn no_two_copies_agree() {
     let Some(mut vm) = scenario.start() else { return };
     vm.human("qemu-io q \"read 0 512\"");
     vm.until("QUORUM_FAILURE reference=q sector-num=0 sectors-count=1");
+    vm.end();
+}
+
+/// A copy that does not reach its medium; the flush as a whole succeeds.
+#[test]
+fn one_copy_is_not_flushed() {
+    let options = r#"-blockdev null-co,node-name=a,size=4096,read-zeroes=on -blockdev null-co,node-name=b,size=4096,read-zeroes=on -blockdev {"driver":"blkdebug","node-name":"c","image":{"driver":"null-co","size":4096,"read-zeroes":true},"inject-error":[{"event":"none","iotype":"flush","errno":5}]} -blockdev {"driver":"quorum","node-name":"q","vote-threshold":2,"children":["a","b","c"]}"#;
+    let scenario =
+        Scenario::new("quorum-flush", "The disk is flushed, which fails for one of its three copies.")
+            .options(options);
+    let Some(mut vm) = scenario.start() else { return };
+    // What was not written is not flushed.
+    vm.human("qemu-io q \"write 0 512\"");
+    vm.human("qemu-io q flush");
+    vm.next(
+        "QUORUM_REPORT_BAD type=flush node-name=c sector-num=0 sectors-count=0 error=\"Input/output error\"",
+    );
+    assert_eq!(vm.quiet(), "prelaunch");
+    vm.end();
+}
+
+/// Two copies of five lose the vote again and again: each is limited by itself.
+#[test]
+fn two_copies_differ() {
+    let names = ["a", "b", "c", "d", "e"];
+    let nodes = names.map(|name| format!("-blockdev file,node-name={name},filename={name}.img"));
+    let quorum = r#"-blockdev {"driver":"quorum","node-name":"q","vote-threshold":3,"children":["a","b","c","d","e"]}"#;
+    let mut scenario = Scenario::new(
+        "rate-quorum-bad-two",
+        "Two of five copies differ from the others; the disk is read three times within a second.",
+    )
+    .options(&format!("{} {quorum}", nodes.join(" ")));
+    for (name, copy) in names.into_iter().zip([&ALIKE, &ALIKE, &ALIKE, &OTHER, &ANOTHER]) {
+        scenario = scenario.file(&format!("{name}.img"), copy);
+    }
+    let Some(mut vm) = scenario.start() else { return };
+    for sector in 0..3 {
+        vm.human(&format!("qemu-io q \"read {} 512\"", 512 * sector));
+    }
+    let [first, last] = [0, 2].map(|sector| {
+        let of = |node| format!("QUORUM_REPORT_BAD type=read node-name={node} sector-num={sector}");
+        vm.in_any_order(&[&of("d"), &of("e")])
+    });
+    for (first, last) in first.iter().zip(&last) {
+        let waited = last.arrived.duration_since(first.arrived);
+        assert!(waited > Duration::from_millis(800) && waited < Duration::from_secs(3), "{waited:?}");
+        // The time is that of the cause.
+        assert!(last.timestamp_us() < first.timestamp_us() + 800_000, "{}", last.text());
+    }
+    assert_eq!(vm.quiet(), "prelaunch");
     vm.end();
 }

@@ -5,6 +5,7 @@ mod ticket;
 
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use qmp_real_qemu::{Scenario, Vm, is_missing, program};
 
@@ -97,4 +98,57 @@ fn migration() {
     vm.until("SPICE_MIGRATE_COMPLETED");
     vm.finds("why-paused cause=host-stop");
     vm.end();
+}
+
+/// How far from the time a line may be on a machine under load.
+const LATE: Duration = Duration::from_secs(2);
+
+/// How long QEMU waits for a client that does not say that it has moved.
+const PATIENCE_WITH_CLIENTS: Duration = Duration::from_secs(10);
+
+/// The client is silent, as it is: QEMU gives up waiting for it.
+#[test]
+fn migration_with_a_client() {
+    if has_no_spice() {
+        return;
+    }
+    let away = Scenario::new(
+        "spice-migrate-client",
+        "The commands `client_migrate_info` and `migrate` to another QEMU, while a SPICE client is connected that does not answer.",
+    )
+    .shows(&["SPICE_MIGRATE_COMPLETED"])
+    .options(SPICE);
+    let Some(mut away) = away.start() else { return };
+    let home = Scenario::new(
+        "spice-migrate-incoming",
+        "A VM is migrated here whose SPICE client is to come along, and does not.",
+    )
+    .beside(&away)
+    .options(&format!("{SPICE} -incoming unix:migrate.sock"));
+    let Some(mut home) = home.start() else { return };
+    let port = home.execute("query-spice")["port"].as_u64().expect("a port");
+    for vm in [&mut away, &mut home] {
+        vm.execute(r#"migrate-set-capabilities capabilities=[{"capability":"events","state":true}]"#);
+    }
+    let mut main = connect(&mut away);
+    away.next("SPICE_CONNECTED");
+    link(&mut main, 0, MAIN);
+    away.next("SPICE_INITIALIZED client.channel-type=1");
+    session(&mut main);
+    away.cont();
+    away.execute(&format!("client_migrate_info protocol=spice hostname=127.0.0.1 port={port}"));
+    away.send("migrate uri=unix:migrate.sock");
+    let completed = away.until("MIGRATION status=completed").pop().expect("the last");
+    let moved = away.until("SPICE_MIGRATE_COMPLETED").pop().expect("the last");
+    let waited = moved.arrived.duration_since(completed.arrived);
+    assert!(waited + LATE > PATIENCE_WITH_CLIENTS && waited < PATIENCE_WITH_CLIENTS + LATE, "{waited:?}");
+    // It has been told where to go.
+    away.next("SPICE_DISCONNECTED");
+    home.until("MIGRATION status=completed");
+    away.finds("migration direction=outgoing result=completed");
+    away.finds("why-paused cause=migration");
+    home.finds("migration direction=incoming result=completed");
+    home.end();
+    away.end();
+    drop(main);
 }

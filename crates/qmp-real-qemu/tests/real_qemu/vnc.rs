@@ -4,6 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
+use des::Des;
+use des::cipher::generic_array::GenericArray;
+use des::cipher::{BlockEncrypt, KeyInit};
 use qmp_real_qemu::{Scenario, Vm};
 
 /// Security types, and what the server says of them: RFC 6143, 7.1.2 and 7.2.
@@ -30,6 +33,22 @@ fn greet(client: &mut (impl Read + Write), security: u8) {
     client.write_all(b"RFB 003.008\n").expect("QEMU reads");
     assert_eq!(read::<2>(client), [1, security], "one security type is offered");
     client.write_all(&[security]).expect("QEMU reads");
+}
+
+/// Answers the challenge with a password of at most eight bytes: they are the key, each with its bits in reverse.
+///
+/// Source: RFC 6143, 7.2.2, and every implementation for the order of the bits.
+fn prove(client: &mut (impl Read + Write), password: &str) {
+    let mut key = [0; 8];
+    for (byte, character) in key.iter_mut().zip(password.bytes()) {
+        *byte = character.reverse_bits();
+    }
+    let cipher = Des::new(&key.into());
+    let mut challenge = read::<CHALLENGE_BYTES>(client);
+    for block in challenge.chunks_exact_mut(8) {
+        cipher.encrypt_block(GenericArray::from_mut_slice(block));
+    }
+    client.write_all(&challenge).expect("QEMU reads");
 }
 
 /// Takes a shared screen: `ClientInit`, and the beginning of `ServerInit`.
@@ -77,6 +96,24 @@ fn client_on_a_unix_socket() {
 }
 
 #[test]
+fn client_with_its_password() {
+    let scenario =
+        Scenario::new("vnc-password", "A VNC client connects, is let in with its password, and leaves.")
+            .options("-vnc 127.0.0.1:0,to=999,password=on");
+    let Some(mut vm) = scenario.start() else { return };
+    vm.execute("set_password protocol=vnc password=correct");
+    let mut client = connect(&mut vm);
+    vm.next("VNC_CONNECTED server.auth=vnc client.family=ipv4");
+    greet(&mut client, PASSWORD);
+    prove(&mut client, "correct");
+    initialize(&mut client);
+    vm.next("VNC_INITIALIZED server.auth=vnc client.family=ipv4 !client.sasl_username");
+    drop(client);
+    vm.next("VNC_DISCONNECTED server.auth=vnc client.family=ipv4");
+    vm.end();
+}
+
+#[test]
 fn client_with_a_wrong_password() {
     let scenario = Scenario::new("vnc-wrong-password", "A VNC client connects with a wrong password.")
         .options("-vnc 127.0.0.1:0,to=999,password=on");
@@ -85,9 +122,7 @@ fn client_with_a_wrong_password() {
     let mut client = connect(&mut vm);
     vm.next("VNC_CONNECTED server.auth=vnc");
     greet(&mut client, PASSWORD);
-    let challenge = read::<CHALLENGE_BYTES>(&mut client);
-    // What was to be encrypted, as it came.
-    client.write_all(&challenge).expect("QEMU reads");
+    prove(&mut client, "wrong");
     assert_eq!(read::<4>(&mut client), [0, 0, 0, 1], "refused");
     vm.next("VNC_DISCONNECTED server.auth=vnc client.family=ipv4");
     vm.end();

@@ -164,7 +164,7 @@ pub(crate) const BLOCK_IMAGE_CORRUPTED: EventDesc = EventDesc {
         MemberDesc {
             name: "fatal",
             ty: TypeRef::Builtin(Builtin::Bool),
-            summary: "Whether the image is unusable for writing from here on; false for damage that reading merely stumbled over.",
+            summary: "Whether the image is unusable from here on, and closed; so it is also after damage to its tables that reading ran into.",
             since: Some(Release::new(2, 2)),
             removed: None,
             optional: false,
@@ -969,7 +969,10 @@ pub(crate) const QUORUM_FAILURE: EventDesc = EventDesc {
     condition_removed: None,
     data_since: None,
     summary: "A quorum node could not serve a request: too few of its children agreed.",
-    notes: &["The QUORUM_REPORT_BAD events of the children come first, as far as the rate limit lets them."],
+    notes: &[
+        "The QUORUM_REPORT_BAD events of children that failed come first, as far as the rate limit lets them. Where children only differ and nobody has the majority, nobody is blamed, and there are none.",
+        "A flush that fails gives none.",
+    ],
     members: &[
         MemberDesc {
             name: "reference",

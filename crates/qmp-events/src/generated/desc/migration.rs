@@ -260,7 +260,10 @@ pub(crate) const COLO_EXIT: EventDesc = EventDesc {
     condition_removed: None,
     data_since: None,
     summary: "A VM left COLO fault-tolerance mode.",
-    notes: &[],
+    notes: &[
+        "With `reason` `request` 7.2 stops the VM and completes the migration before it, and lets the VM run after it: STOP, MIGRATION completed, COLO_EXIT, RESUME.",
+        "With `reason` `error` the other side is lost; the VM goes on as it is.",
+    ],
     members: &[
         MemberDesc {
             name: "mode",

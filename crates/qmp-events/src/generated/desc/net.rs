@@ -228,7 +228,9 @@ pub(crate) const NIC_RX_FILTER_CHANGED: EventDesc = EventDesc {
     condition_removed: None,
     data_since: None,
     summary: "The guest changed which frames a network device is to receive.",
-    notes: &["Limits itself: after one event the device stays silent until `query-rx-filter` asks about it."],
+    notes: &[
+        "Limits itself: after one event, the first of which needs no question, the device stays silent until `query-rx-filter` asks about it.",
+    ],
     members: &[
         MemberDesc {
             name: "name",

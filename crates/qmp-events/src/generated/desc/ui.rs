@@ -612,6 +612,7 @@ pub(crate) const SPICE_MIGRATE_COMPLETED: EventDesc = EventDesc {
     summary: "The SPICE clients have been handed over to the destination of a migration.",
     notes: &[
         "Without a client it comes promptly; a client that does not answer delays it by 10 seconds after the end of the migration.",
+        "Clients that are still connected are sent away then: SPICE_DISCONNECTED.",
     ],
     members: &[],
     throttle: None,

@@ -42,7 +42,7 @@ wire_struct! {
             offset: i64 = "offset",
             /// Length of that access. Unit: bytes.
             size: i64 = "size",
-            /// Whether the image is unusable for writing from here on; false for damage that reading merely stumbled over. Since 2.2.
+            /// Whether the image is unusable from here on, and closed; so it is also after damage to its tables that reading ran into. Since 2.2.
             fatal: bool = "fatal",
         }
         printed {

@@ -36,7 +36,8 @@ pub(super) fn vote(vm: &mut Vm, request: &Request) -> Result<(), Errno> {
     }
     let needed = if first_only { 1 } else { threshold.max(1) };
     if good >= needed {
-        losers.into_iter().for_each(|child| report(vm, request, child, None));
+        // The last one comes first: measured on 7.2.
+        losers.into_iter().rev().for_each(|child| report(vm, request, child, None));
         return Ok(());
     }
     if request.operation != Operation::Flush {

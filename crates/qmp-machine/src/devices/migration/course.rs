@@ -175,7 +175,10 @@ pub(super) fn finish(vm: &mut Vm) {
     vm.status.state = RunState::Postmigrate;
     if vm.devices.display.spice_moves {
         let wait = if display::has_spice_client(vm) { SPICE_WAIT } else { Duration::ZERO };
-        vm.later(wait, |vm| vm.raise_bare(EventKind::SpiceMigrateCompleted));
+        vm.later(wait, |vm| {
+            vm.raise_bare(EventKind::SpiceMigrateCompleted);
+            display::send_spice_clients_away(vm);
+        });
     }
 }
 
