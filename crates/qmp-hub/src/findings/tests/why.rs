@@ -5,7 +5,7 @@ use super::super::testing::{findings, found, short, stands, story};
 #[test]
 fn each_way_to_stop_has_its_cause() {
     //  name, story behind `0 attached running`, what is found, how it stands then
-    let cases: [(&str, &str, &[&str], &str); 42] = [
+    let cases: [(&str, &str, &[&str], &str); 44] = [
         ("stop", "1 STOP\n3 passes", &["why-paused host-stop 1.1"], "paused host-stop"),
         ("stop, cont", "1 STOP\n2 RESUME", &["why-paused host-stop 1.1"], "running resume"),
         (
@@ -197,13 +197,25 @@ fn each_way_to_stop_has_its_cause() {
             "guest-panicked guest-panic",
         ),
         (
-            "panic=shutdown",
+            "panic=shutdown, by the guest",
+            "1 GUEST_PANICKED {\"action\": \"poweroff\"}\n1.002 SHUTDOWN {\"guest\": true, \"reason\": \"guest-panic\"}\n1.01 detached",
+            &["why-ended guest-panic 1.1,1.2,1.3"],
+            "ended guest-panic",
+        ),
+        (
+            "panic=exit-failure, -no-shutdown, by the guest",
+            "1 GUEST_PANICKED {\"action\": \"poweroff\"}\n1.001 SHUTDOWN {\"guest\": true, \"reason\": \"guest-panic\"}\n1.002 STOP\n9 passes",
+            &["why-paused guest-panic 1.1,1.2,1.3"],
+            "shutdown guest-panic",
+        ),
+        (
+            "panic=shutdown, by the human monitor",
             "1 GUEST_PANICKED {\"action\": \"poweroff\"}\n1.001 STOP\n1.002 SHUTDOWN {\"guest\": true, \"reason\": \"guest-panic\"}\n1.01 detached",
             &["why-ended guest-panic 1.1,1.3,1.4"],
             "ended guest-panic",
         ),
         (
-            "panic=exit-failure, -no-shutdown: it stays",
+            "panic=exit-failure, -no-shutdown, by the human monitor: it stays",
             "1 GUEST_PANICKED {\"action\": \"poweroff\"}\n1.001 STOP\n1.002 SHUTDOWN {\"guest\": true, \"reason\": \"guest-panic\"}\n9 passes",
             &["why-paused guest-panic 1.1,1.2"],
             "guest-panicked guest-panic",
