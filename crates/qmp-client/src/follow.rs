@@ -135,9 +135,9 @@ enum Step {
 }
 
 /// Follows the VM at `address`. Nothing happens before the first [`Follow::next`], which must be polled in a tokio
-/// runtime.
+/// runtime. Whoever follows many VMs shares the configuration: an `Arc` of it is taken, too.
 #[must_use]
-pub fn follow(address: Address, config: FollowConfig) -> Follow {
+pub fn follow(address: Address, config: impl Into<Arc<FollowConfig>>) -> Follow {
     let max_delay = match address {
         Address::Tcp { listen: false, .. } => REMOTE_MAX_DELAY,
         _ => LOCAL_MAX_DELAY,
@@ -145,25 +145,25 @@ pub fn follow(address: Address, config: FollowConfig) -> Follow {
     let backoff = Backoff::new(FIRST_DELAY, max_delay, RandomState::new().hash_one(&address));
     let address = Arc::new(address);
     let dialer = Dialer::new(Arc::clone(&address));
-    Follow::new(address, config, backoff, dialer)
+    Follow::new(address, config.into(), backoff, dialer)
 }
 
 /// Follows a VM that dials in at `address`, where somebody else accepts and hands its connections over. An epoch begins
 /// with each.
 #[must_use]
-pub fn follow_callers(address: Address, config: FollowConfig) -> (Follow, Callers) {
+pub fn follow_callers(address: Address, config: impl Into<Arc<FollowConfig>>) -> (Follow, Callers) {
     let backoff = Backoff::new(FIRST_DELAY, LOCAL_MAX_DELAY, RandomState::new().hash_one(&address));
     let address = Arc::new(address);
     let (callers, receiver) = Callers::new();
     let dialer = Dialer::of_callers(Arc::clone(&address), receiver);
-    (Follow::new(address, config, backoff, dialer), callers)
+    (Follow::new(address, config.into(), backoff, dialer), callers)
 }
 
 impl Follow {
-    fn new(address: Arc<Address>, config: FollowConfig, backoff: Backoff, dialer: Dialer) -> Self {
+    fn new(address: Arc<Address>, config: Arc<FollowConfig>, backoff: Backoff, dialer: Dialer) -> Self {
         Self {
             address,
-            config: Arc::new(config),
+            config,
             mailbox: Arc::default(),
             backoff,
             state: State::Resting { dialer, until: None },
@@ -288,8 +288,7 @@ mod tests {
     /// address, two small maps and what tokio keeps for a socket (less than 400 bytes together).
     #[test]
     fn an_idle_vm_takes_little_memory() {
-        let bytes =
-            size_of::<Follow>() + size_of::<Live>() + size_of::<Mailbox>() + size_of::<FollowConfig>();
+        let bytes = size_of::<Follow>() + size_of::<Live>() + size_of::<Mailbox>();
         assert!(bytes <= 1600, "{bytes} bytes");
     }
 }

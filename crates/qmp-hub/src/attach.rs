@@ -57,12 +57,13 @@ impl Attachment {
 
     /// Runs until it is told to leave; then closes the epoch, waits for its commit, and only then leaves the monitor.
     ///
-    /// The follower is boxed because a future keeps an argument of its function twice.
+    /// There are thousands of these, so what is rarely waited for is boxed while it is. The follower is because a future
+    /// keeps an argument of its function twice.
     pub(crate) async fn run(mut self, mut follow: Box<Follow>, mut leave: oneshot::Receiver<Leave>) {
         let told = loop {
             tokio::select! {
                 told = &mut leave => break Some(told),
-                room = self.appender.room(), if self.waits_for_room() && !self.journal_ended => {
+                room = async { Box::pin(self.appender.room()).await }, if self.waits_for_room() && !self.journal_ended => {
                     self.journal_ended = room.is_err();
                     if self.record_overrun() {
                         follow.renew();
@@ -81,7 +82,7 @@ impl Attachment {
         };
         // Whoever could tell is gone without a word: the hub was dropped, and its epochs stay open, as in a crash.
         if let Ok(leave) = told {
-            self.close(&leave).await;
+            Box::pin(self.close(&leave)).await;
         }
     }
 

@@ -112,7 +112,8 @@ impl Finding {
 /// The correlators of all VMs.
 #[derive(Debug, Default)]
 pub struct Correlators {
-    vms: HashMap<Box<str>, Tracked>,
+    /// Boxed, because a table that grows has room for twice as many.
+    vms: HashMap<Box<str>, Box<Tracked>>,
     /// The VMs that wait for something, with the moment from which it is overdue, on this host's clock.
     waiting: BTreeMap<Box<str>, UnixMicros>,
 }
@@ -127,7 +128,7 @@ impl Correlators {
     /// Takes the next record of the journal and appends what it leads to. Findings are passed over.
     pub fn record(&mut self, record: &Record<'_>, found: &mut Vec<Finding>) {
         if !self.vms.contains_key(record.vm.as_ref()) {
-            self.vms.insert(record.vm.as_ref().into(), Tracked::default());
+            self.vms.insert(record.vm.as_ref().into(), Box::default());
         }
         let Some(tracked) = self.vms.get_mut(record.vm.as_ref()) else { return };
         tracked.record(record, found);
@@ -191,7 +192,7 @@ impl Correlators {
     /// What is known about a VM.
     #[must_use]
     pub fn state(&self, vm: &str) -> Option<VmState> {
-        self.vms.get(vm).map(Tracked::state)
+        self.vms.get(vm).map(|tracked| tracked.state())
     }
 
     /// Forgets a VM, and gives its memory back.
@@ -201,7 +202,7 @@ impl Correlators {
     }
 
     fn note_deadline(&mut self, vm: &str) {
-        match self.vms.get(vm).and_then(Tracked::deadline) {
+        match self.vms.get(vm).and_then(|tracked| tracked.deadline()) {
             Some(at) => match self.waiting.get_mut(vm) {
                 Some(known) => *known = at,
                 None => drop(self.waiting.insert(vm.into(), at)),

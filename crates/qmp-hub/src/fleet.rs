@@ -85,6 +85,8 @@ struct Inner {
     records_exits: bool,
     open_files: OpenFiles,
     places: Mutex<Places>,
+    /// How monitors are followed, shared by all.
+    following: Arc<FollowConfig>,
 }
 
 /// A VM that can be followed: its name is reserved, and its relays listen. Dropped, it never was there.
@@ -105,6 +107,7 @@ impl Fleet {
             records_exits,
             open_files: OpenFiles::default(),
             places: Mutex::default(),
+            following: Arc::default(),
         }))
     }
 
@@ -122,8 +125,12 @@ impl Fleet {
         relays: Vec<RelayConfig>,
         origin: Origin,
     ) -> Result<(), FleetError> {
-        let follow = Box::new(qmp_client::follow(address, FollowConfig::default()));
-        self.add_followed(name, follow, relays, origin).await
+        self.add_followed(name, self.follow(address), relays, origin).await
+    }
+
+    /// Follows the monitor at that address, once it is polled.
+    pub(crate) fn follow(&self, address: Address) -> Box<Follow> {
+        Box::new(qmp_client::follow(address, Arc::clone(&self.0.following)))
     }
 
     /// The same for a VM that is followed in a way of its own.

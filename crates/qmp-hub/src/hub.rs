@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_client::{Address, FollowConfig};
+use qmp_client::Address;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -105,7 +105,7 @@ impl Hub {
         for (name, address) in config.attach {
             let relays = relays.remove(&name).unwrap_or_default();
             let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
-            let follow = Box::new(qmp_client::follow(address, FollowConfig::default()));
+            let follow = fleet.0.follow(address);
             prepared.push(fleet.0.prepare(name, follow, relays, origin).await?);
         }
         let (stop_observer, observing_ends) = watch::channel(false);

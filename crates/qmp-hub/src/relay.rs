@@ -35,6 +35,7 @@
 mod client;
 mod encode;
 mod feed;
+mod greeted;
 mod line;
 mod outbox;
 mod refusal;

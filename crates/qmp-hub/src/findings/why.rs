@@ -82,8 +82,9 @@ impl Why {
     fn attached(&mut self, snapshot: &Snapshot, input: &Input<'_>, found: &mut Found) {
         self.settle(|_| true, found);
         *self = Self::default();
-        let migration = snapshot.migration.as_deref();
-        self.evidence.migration = migration.map(|status| (Mark::of(input, None), status.into()));
+        if let Some(status) = &snapshot.migration {
+            self.evidence.migration = Some((Mark::of(input, None), status.clone()));
+        }
         if let Some(status) = &snapshot.status {
             self.standing = Standing {
                 run_state: Some(status.clone()),

@@ -15,7 +15,7 @@ use qmp_wire::server::{Refusal, Request, RequestId, Server};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::line::Greeted;
+use super::greeted::Greeted;
 use super::outbox::{Item, Outbox};
 use super::replay::{self, Replay};
 use super::role::{REPLAY_COMMAND, only_asks};

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use bytes::Bytes;
 use qmp_client::PendingReply;
 use qmp_wire::dialect::Value;
-use qmp_wire::server::Profile;
 use qmp_wire::{Body, DetachReason, Offset, Record, Timestamp};
 use tokio::sync::watch;
 
+use super::greeted::{Greeted, Greetings};
 use super::outbox::{Item, Outbox};
 use super::{EVENTS_MISSED, encode};
 use crate::clock;
@@ -17,7 +17,10 @@ use crate::journal::PlaceOf;
 
 /// The lines of all VMs that have a relay. They come and go with their VMs.
 #[derive(Debug, Default)]
-pub(super) struct Lines(RwLock<HashMap<Box<str>, Arc<Line>>>);
+pub(super) struct Lines {
+    by_vm: RwLock<HashMap<Box<str>, Arc<Line>>>,
+    greetings: Arc<Greetings>,
+}
 
 /// The line of one VM.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub(crate) struct Line {
     begins_after: PlaceOf,
     state: Mutex<LineState>,
     greeted: watch::Sender<Option<Arc<Greeted>>>,
+    greetings: Arc<Greetings>,
 }
 
 #[derive(Debug, Default)]
@@ -50,16 +54,6 @@ struct LineState {
     ended: bool,
 }
 
-/// What the VM says of itself.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Greeted {
-    /// The whole greeting, without capabilities that the relay cannot serve.
-    pub(super) greeting: Value,
-    pub(super) version: (u32, u32, u32),
-    pub(super) package: Box<str>,
-    pub(super) out_of_band: bool,
-}
-
 /// Events that wait to be handed out together.
 #[derive(Debug, Default)]
 struct Batched {
@@ -70,13 +64,13 @@ struct Batched {
 impl Lines {
     /// A line for that VM, which has none. It is to be told when it [begins](Line::begin).
     pub(super) fn open(&self, vm: &str, begins_after: PlaceOf) -> Arc<Line> {
-        let line = Arc::new(Line::new(vm, begins_after));
+        let line = Arc::new(Line::new(vm, begins_after, Arc::clone(&self.greetings)));
         self.write().insert(vm.into(), Arc::clone(&line));
         line
     }
 
     pub(super) fn get(&self, vm: &str) -> Option<Arc<Line>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(vm).cloned()
+        self.by_vm.read().unwrap_or_else(PoisonError::into_inner).get(vm).cloned()
     }
 
     /// Forgets that line, if its VM does not have another one.
@@ -95,13 +89,14 @@ impl Lines {
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, HashMap<Box<str>, Arc<Line>>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.by_vm.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Line {
-    fn new(vm: &str, begins_after: PlaceOf) -> Self {
-        Self { vm: vm.into(), begins_after, state: Mutex::default(), greeted: watch::Sender::default() }
+    fn new(vm: &str, begins_after: PlaceOf, greetings: Arc<Greetings>) -> Self {
+        let (state, greeted) = (Mutex::default(), watch::Sender::default());
+        Self { vm: vm.into(), begins_after, state, greeted, greetings }
     }
 
     /// What stands before the line is committed; the VM greeted so, if it was there.
@@ -111,7 +106,7 @@ impl Line {
         state.position = state.position.max(self.begins_after.get().copied().unwrap_or_default());
         if let Some(greeting) = greeting.filter(|_| !state.heard) {
             let greeted = Greeted::of(Value::read_printed(greeting.as_bytes()));
-            self.greeted.send_replace(Some(Arc::new(greeted)));
+            self.greeted.send_replace(Some(self.greetings.shared(greeted)));
         }
         state.release_due();
         state.end_if_all_said(&self.greeted);
@@ -219,7 +214,7 @@ impl Line {
             state.position = offset;
             state.hand_out(&mut batched);
         }
-        self.greeted.send_replace(Some(Arc::new(greeted)));
+        self.greeted.send_replace(Some(self.greetings.shared(greeted)));
     }
 
     fn detached(&self, state: &mut LineState, reason: &DetachReason) {
@@ -291,53 +286,6 @@ impl Batched {
         if clients.iter().any(|client| client.pretty) {
             encode::pretty_event(name, time, data, &mut self.pretty);
         }
-    }
-}
-
-impl Greeted {
-    fn of_snapshot(snapshot: &str) -> Self {
-        match Value::read_printed(snapshot.as_bytes()) {
-            Value::Object(mut snapshot) => snapshot.take("greeting").map_or_else(Self::unknown, Self::of),
-            _ => Self::unknown(),
-        }
-    }
-
-    /// Reads the greeting that a snapshot has. What is missing is as with the oldest QEMU.
-    fn of(greeting: Value) -> Self {
-        let Value::Object(mut qmp) = greeting else { return Self::unknown() };
-        let mut greeted = Self::unknown();
-        if let Some(Value::Object(version)) = qmp.get("version") {
-            if let Some(Value::String(package)) = version.get("package") {
-                greeted.package = package.as_str().into();
-            }
-            if let Some(Value::Object(numbers)) = version.get("qemu") {
-                let number = |name| match numbers.get(name) {
-                    Some(Value::Int(number)) => u32::try_from(*number).unwrap_or(0),
-                    _ => 0,
-                };
-                greeted.version = (number("major"), number("minor"), number("micro"));
-            }
-        }
-        if let Some(Value::List(capabilities)) = qmp.take("capabilities") {
-            let served = |capability: &Value| matches!(capability, Value::String(name) if name == "oob");
-            let capabilities: Vec<_> = capabilities.into_iter().filter(served).collect();
-            greeted.out_of_band = !capabilities.is_empty();
-            qmp.insert("capabilities", Value::List(capabilities));
-        }
-        greeted.greeting = Value::Object([("QMP", Value::Object(qmp))].into_iter().collect());
-        greeted
-    }
-
-    fn unknown() -> Self {
-        let qmp = [("version", Value::Object(Default::default())), ("capabilities", Value::List(Vec::new()))];
-        let greeting =
-            Value::Object([("QMP", Value::Object(qmp.into_iter().collect()))].into_iter().collect());
-        Self { greeting, version: (0, 12, 0), package: "".into(), out_of_band: false }
-    }
-
-    pub(super) fn profile(&self, pretty: bool) -> Profile {
-        let (package, out_of_band) = (self.package.clone(), self.out_of_band);
-        Profile { version: self.version, package, out_of_band, pretty }
     }
 }
 

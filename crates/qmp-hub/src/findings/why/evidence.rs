@@ -1,5 +1,6 @@
 //! What was seen in an epoch that may explain what comes next.
 
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use qmp_events::EventKind as K;
@@ -19,9 +20,14 @@ pub(super) struct Mark {
     pub(super) at: Option<i64>,
 }
 
-/// The last of each thing that explains something.
+/// The last of each thing that explains something. It takes memory from the first of them on: nothing happens to most
+/// VMs for days.
 #[derive(Debug, Default)]
-pub(super) struct Evidence {
+pub(super) struct Evidence(Option<Box<Seen>>);
+
+/// What was seen.
+#[derive(Debug)]
+pub(super) struct Seen {
     pub(super) watchdog: Option<(Mark, Box<str>)>,
     pub(super) panic: Option<(Mark, Panic)>,
     pub(super) io_error: Option<(Mark, IoError)>,
@@ -35,6 +41,39 @@ pub(super) struct Evidence {
     pub(super) command: Option<(Mark, Command)>,
     /// The last `BLOCK_IO_ERROR` of any action: it opens the window of the rate limit.
     last_io_error: Option<Mark>,
+}
+
+static NOTHING: Seen = Seen::NOTHING;
+
+impl Seen {
+    const NOTHING: Self = Self {
+        watchdog: None,
+        panic: None,
+        io_error: None,
+        shutdown: None,
+        power_button: None,
+        hibernated: None,
+        pv_shutdown: None,
+        host_reset: None,
+        memory_failure: None,
+        migration: None,
+        command: None,
+        last_io_error: None,
+    };
+}
+
+impl Deref for Evidence {
+    type Target = Seen;
+
+    fn deref(&self) -> &Seen {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Evidence {
+    fn deref_mut(&mut self) -> &mut Seen {
+        self.0.get_or_insert_with(|| Box::new(Seen::NOTHING))
+    }
 }
 
 /// What SHUTDOWN says of itself.
@@ -127,14 +166,20 @@ impl Evidence {
 
     /// The VM runs: what stopped it is over.
     pub(super) fn runs_again(&mut self) {
-        (self.panic, self.io_error, self.shutdown) = (None, None, None);
+        if let Some(seen) = &mut self.0 {
+            (seen.panic, seen.io_error, seen.shutdown) = (None, None, None);
+        }
     }
 
     /// The machine starts over; `host_reset` says where the host had a hand in it.
     pub(super) fn was_reset(&mut self, host_reset: Option<Mark>) {
         self.runs_again();
-        (self.power_button, self.hibernated, self.pv_shutdown) = (None, None, None);
-        self.host_reset = host_reset;
+        if let Some(seen) = &mut self.0 {
+            (seen.power_button, seen.hibernated, seen.pv_shutdown) = (None, None, None);
+        }
+        if self.host_reset.is_some() || host_reset.is_some() {
+            self.host_reset = host_reset;
+        }
     }
 
     /// Another QEMU is kept in step (COLO), for which the VM stops at every checkpoint.
