@@ -61,6 +61,9 @@ impl HubError {
 impl fmt::Display for HubError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotRunning { address, error } if is_refused(error) => {
+                write!(f, "no permission for the hub's socket {address}: {error}")
+            }
             Self::NotRunning { address, error } => write!(f, "no hub answers at {address}: {error}"),
             Self::NotTrusted { address, why, .. } => write!(f, "cannot trust the hub at {address}: {why}"),
             Self::Lost { what } => write!(f, "the connection to the hub broke off: {what}"),
@@ -70,9 +73,17 @@ impl fmt::Display for HubError {
     }
 }
 
+/// A hub may be there, and somebody else's.
+fn is_refused(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::PermissionDenied
+}
+
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
         match &error {
+            HubError::NotRunning { error: refused, .. } if is_refused(refused) => Self::failed(&error)
+                .hint("run this as the hub's user, to whom the socket belongs, or as root")
+                .hint("other users are let in at a port with tokens, and at relays: see \"Serving other hosts\" in the manual"),
             HubError::NotRunning { .. } => Self::failed(&error)
                 .hint("start one: qmp serve --attach NAME=unix:/path/of/qmp.sock")
                 .hint("a hub elsewhere: --hub ADDR or QMP_HUB; one VM without a hub: give its address instead of a name"),
@@ -86,6 +97,27 @@ impl From<HubError> for Failure {
             HubError::Refused { status: 400, desc, .. } => Self::usage(desc),
             HubError::Lost { .. } | HubError::Refused { .. } => Self::failed(&error),
             HubError::NotAHub { .. } => Self::failed(&error).hint("look at --hub and QMP_HUB"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn whoever_may_not_is_not_told_to_start_another_hub() {
+        let cases = [
+            (ErrorKind::PermissionDenied, "no permission for the hub's socket unix:/h.sock: permission denied"),
+            (ErrorKind::NotFound, "no hub answers at unix:/h.sock: entity not found"),
+        ];
+        for (kind, expected) in cases {
+            let failure = Failure::from(HubError::NotRunning { address: "unix:/h.sock".into(), error: kind.into() });
+            let said = format!("{failure:?}");
+            assert!(said.contains(expected), "{said}");
+            assert_eq!(said.contains("qmp serve"), kind == ErrorKind::NotFound, "{said}");
         }
     }
 }

@@ -103,7 +103,12 @@ pub(super) fn failed(address: &str, error: io::Error) -> HubError {
     };
     let authority = "name the file of its authority: --hub-ca FILE";
     let (why, hint) = match cause {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+        // The last: an authority of the same name is trusted, with a key of another kind.
+        Error::InvalidCertificate(
+            CertificateError::UnknownIssuer
+            | CertificateError::BadSignature
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => {
             ("its certificate comes from an authority that is not trusted here".to_owned(), Some(authority))
         }
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => (

@@ -67,6 +67,8 @@ impl ConfigFile {
         let mut reading = Reading { text, path, problems: Vec::new(), doubts: Vec::new() };
         let mut file = reading.file();
         file.doubts = std::mem::take(&mut reading.doubts);
+        // The keys of a table come in the order of the alphabet.
+        reading.problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.line));
         if reading.problems.is_empty() { Ok(file) } else { Err(ConfigError::Wrong(reading.problems)) }
     }
 

@@ -10,7 +10,7 @@ use crate::relay::{RelayConfig, Role};
 #[derive(Default)]
 struct Table {
     path: Option<String>,
-    role: Option<String>,
+    operates: bool,
     mode: Option<u32>,
     allow: Option<Globs>,
     uids: Vec<u32>,
@@ -37,7 +37,7 @@ impl<'t> Reading<'t> {
         for (key, value) in members {
             match key.get_ref().as_ref() {
                 "path" => table.path = self.string(value, "a path").map(str::to_owned),
-                "role" => table.role = self.string(value, "\"observe\" or \"operate\"").map(str::to_owned),
+                "role" => table.operates = self.operates(value),
                 "mode" => table.mode = self.mode(value),
                 "allow" => table.allow = self.allow(value),
                 "uids" => table.uids = self.numbers(value, "a list of user ids such as [1000]"),
@@ -53,22 +53,30 @@ impl<'t> Reading<'t> {
             self.problem(&value.span(), "this relay has no path; add: path = \"/run/qmp-events/NAME.qmp\"");
             return None;
         };
-        let role = match (table.role.as_deref(), table.allow) {
-            (Some("operate"), allow) => Role::Operate { allow: allow.unwrap_or_default() },
-            (None | Some("observe"), None) => Role::Observe,
-            (None | Some("observe"), Some(_)) => {
+        let role = match (table.operates, table.allow) {
+            (true, allow) => Role::Operate { allow: allow.unwrap_or_default() },
+            (false, None) => Role::Observe,
+            (false, Some(_)) => {
                 self.problem(&value.span(), "`allow` is for operators; add: role = \"operate\"");
-                return None;
-            }
-            (Some(other), _) => {
-                let message = format!("the role \"{other}\" is none; write \"observe\" or \"operate\"");
-                self.problem(&value.span(), &message);
                 return None;
             }
         };
         let RelayConfig { mode, .. } = RelayConfig::new("");
         let (mode, pretty) = (table.mode.unwrap_or(mode), table.pretty);
         Some(RelayConfig { path: path.into(), role, mode, uids: table.uids, gids: table.gids, pretty })
+    }
+
+    /// Whether the role is that of an operator.
+    fn operates(&mut self, value: &Value<'t>) -> bool {
+        match self.string(value, "\"observe\" or \"operate\"") {
+            Some(role @ ("observe" | "operate")) => return role == "operate",
+            Some(other) => {
+                let message = format!("the role \"{other}\" is none; write \"observe\" or \"operate\"");
+                self.problem(&value.span(), &message);
+            }
+            None => {}
+        }
+        false
     }
 
     /// `0o660`, or `"0660"` as chmod has it.
@@ -157,6 +165,11 @@ mod tests {
             (
                 "relay = { path = '/r', role = 'root' }",
                 "4: the role \"root\" is none; write \"observe\" or \"operate\"",
+            ),
+            (
+                "[[vm.relay]]\npath = '/r'\nrole = 'root'\nmode = 9999",
+                "6: the role \"root\" is none; write \"observe\" or \"operate\"\n\
+                 hub.toml:7: expected the permissions of a file, such as 0o660",
             ),
             (
                 "relay = { path = '/r', allow = ['stop'] }",
