@@ -110,11 +110,15 @@ mod tests {
     #[test]
     fn whoever_may_not_is_not_told_to_start_another_hub() {
         let cases = [
-            (ErrorKind::PermissionDenied, "no permission for the hub's socket unix:/h.sock: permission denied"),
+            (
+                ErrorKind::PermissionDenied,
+                "no permission for the hub's socket unix:/h.sock: permission denied",
+            ),
             (ErrorKind::NotFound, "no hub answers at unix:/h.sock: entity not found"),
         ];
         for (kind, expected) in cases {
-            let failure = Failure::from(HubError::NotRunning { address: "unix:/h.sock".into(), error: kind.into() });
+            let failure =
+                Failure::from(HubError::NotRunning { address: "unix:/h.sock".into(), error: kind.into() });
             let said = format!("{failure:?}");
             assert!(said.contains(expected), "{said}");
             assert_eq!(said.contains("qmp serve"), kind == ErrorKind::NotFound, "{said}");

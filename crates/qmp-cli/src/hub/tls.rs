@@ -108,9 +108,7 @@ pub(super) fn failed(address: &str, error: io::Error) -> HubError {
             CertificateError::UnknownIssuer
             | CertificateError::BadSignature
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => {
-            ("its certificate comes from an authority that is not trusted here".to_owned(), Some(authority))
-        }
+        ) => ("its certificate comes from an authority that is not trusted here".to_owned(), Some(authority)),
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => (
             "its certificate has expired".to_owned(),
             Some("renew it; the hub takes the file up by itself; or is the clock of this host wrong?"),
