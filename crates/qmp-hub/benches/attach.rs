@@ -16,6 +16,8 @@
 //!
 //! Budgets: `qmp-client` ≥ 0.7 × raw; hub ≤ 4 KiB for each idle VM.
 
+mod load;
+
 use std::any::Any;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -39,13 +41,6 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// How long an idle process is watched.
 const IDLE: Duration = Duration::from_secs(5);
-
-const GREETING: &[u8] = concat!(
-    r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "#,
-    r#""capabilities": ["oob"]}}"#,
-    "\r\n"
-)
-.as_bytes();
 
 fn main() {
     raise_open_files();
@@ -212,32 +207,12 @@ async fn serve_monitors(home: &str, first: usize, end: usize) {
             loop {
                 let (stream, _) = listener.accept().await.expect("a client");
                 // The client leaves when its process ends.
-                let _ = play(stream).await;
+                let _ = load::vms::answer(stream).await;
             }
         });
     }
     println!("ready");
     monitors.join_all().await;
-}
-
-/// Greets, and answers each line that holds a command with an empty object.
-async fn play(mut stream: UnixStream) -> std::io::Result<()> {
-    stream.write_all(GREETING).await?;
-    let mut requests = Vec::new();
-    loop {
-        if stream.read_buf(&mut requests).await? == 0 {
-            return Ok(());
-        }
-        let mut replies = Vec::new();
-        let mut values = serde_json::Deserializer::from_slice(&requests).into_iter::<serde_json::Value>();
-        while let Some(Ok(request)) = values.next() {
-            let id = request.get("id").map(|id| format!(", \"id\": {id}")).unwrap_or_default();
-            replies.extend_from_slice(format!("{{\"return\": {{}}{id}}}\r\n").as_bytes());
-        }
-        let taken = values.byte_offset();
-        requests.drain(..taken);
-        stream.write_all(&replies).await?;
-    }
 }
 
 fn socket(home: &Path, n: usize) -> PathBuf {

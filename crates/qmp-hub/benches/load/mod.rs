@@ -1,4 +1,4 @@
-//! What the benchmarks of latency and fan-out share: emulated VMs, a reader that does the least, and processes.
+//! What the benchmarks of attaching, latency and fan-out share: emulated VMs, a reader that does the least, and processes.
 //!
 //! Every part runs in a process of its own, started from the benchmark's program and told what to do by lines on its
 //! standard input; what it has to say is a line on its standard output.

@@ -104,7 +104,7 @@ async fn serve(listener: UnixListener, vm: usize, clients: Clients) {
 }
 
 /// Greets, and answers each command with an empty object.
-async fn answer(mut stream: UnixStream) -> std::io::Result<()> {
+pub(crate) async fn answer(mut stream: UnixStream) -> std::io::Result<()> {
     stream.write_all(GREETING).await?;
     let mut requests = Vec::new();
     loop {
