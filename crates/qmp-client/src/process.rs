@@ -3,18 +3,18 @@
 //! A QEMU that is killed says nothing, and its exit status goes to its parent alone. But Linux (6.15 and later) keeps it
 //! for whoever holds a descriptor of the process, which anybody may open as long as it lives.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
 use tokio::time::{sleep, timeout};
 
 use crate::descriptors::exit_status;
 use crate::socket::Socket;
 
-/// How long a process may take to end, and its parent to notice, once it has closed its monitor. A QEMU with hundreds of GiB gives them back
-/// meanwhile; one that took its monitor away lives on.
+/// How long a process may take to end, and its parent to notice, once it has closed its monitor. A QEMU with hundreds of
+/// GiB gives them back meanwhile; one that took its monitor away lives on.
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How soon after the end it is looked whether the process has ended, and its parent has noticed, which is when the
@@ -33,8 +33,8 @@ pub struct Process {
 
 impl Process {
     /// The process that began to listen at the other end, or dialled from there: where a manager opened the socket for
-    /// its QEMU, that manager. `None` on TCP, in another PID namespace, if it is
-    /// this process itself, and where the system has no pidfds.
+    /// its QEMU, that manager. `None` on TCP, in another PID namespace, if it is this process itself, where the system
+    /// will not tell how it ended, and where open files are scarce.
     pub(crate) fn behind(socket: &Socket) -> Option<Self> {
         let Socket::Unix(stream) = socket else { return None };
         let pid = stream.peer_cred().ok()?.pid().and_then(Pid::from_raw)?;
@@ -43,7 +43,9 @@ impl Process {
         }
         // The peer is connected, so the number is its own still.
         let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        Some(Self { pid, descriptor })
+        exit_status(descriptor.as_fd()).ok()?;
+        is_spare(descriptor.as_raw_fd(), getrlimit(Resource::Nofile).current)
+            .then_some(Self { pid, descriptor })
     }
 
     /// Its number.
@@ -60,7 +62,7 @@ impl Process {
         name.trim_end().to_owned()
     }
 
-    /// Waits until it ended and says how. `None` if it lives on, if its parent takes no notice, and before Linux 6.15.
+    /// Waits until it ended and says how. `None` if it lives on, if its parent takes no notice, and on Linux 6.13 and 6.14.
     ///
     /// Must be called in a tokio runtime.
     pub async fn ended(self) -> Option<ExitStatus> {
@@ -70,7 +72,6 @@ impl Process {
                 match exit_status(self.descriptor.as_fd()) {
                     Ok(None) => sleep(pause).await,
                     Ok(status) => break status,
-                    // Such an old kernel will never tell.
                     Err(_) => break None,
                 }
                 pause = LATER_LOOKS.min(pause * 2);
@@ -78,6 +79,12 @@ impl Process {
         };
         timeout(END_TIMEOUT, told).await.ok().flatten()
     }
+}
+
+/// Whether this descriptor takes the place of none that is needed more. The lowest that is free is given out, so its
+/// number says how many are in use: the upper half of what is allowed is left to sockets.
+fn is_spare(descriptor: RawFd, allowed: Option<u64>) -> bool {
+    allowed.is_none_or(|allowed| u64::try_from(descriptor).is_ok_and(|number| number < allowed / 2))
 }
 
 #[cfg(test)]
@@ -109,6 +116,14 @@ eval(sys.argv[2])";
         for (ends, raw) in cases {
             let status = ended(ends).await;
             assert_eq!(status, tells.then(|| ExitStatus::from_raw(raw)), "{ends} on Linux {kernel}");
+        }
+    }
+
+    #[test]
+    fn leaves_the_upper_half_to_sockets() {
+        let cases = [(511, Some(1024), true), (512, Some(1024), false), (100_000, None, true)];
+        for (descriptor, allowed, expected) in cases {
+            assert_eq!(is_spare(descriptor, allowed), expected, "{descriptor} of {allowed:?}");
         }
     }
 

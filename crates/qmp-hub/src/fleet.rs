@@ -23,8 +23,9 @@ use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, 
 use crate::vms::{Vm, Vms};
 use crate::{Origin, STOP_COMMIT_MAX, VmName, clock};
 
-/// Open files of a VM: the socket of its monitor, and its process, which is to tell its exit status.
-const FILES_OF_A_VM: usize = 2;
+/// Open files of a VM: the socket of its monitor. Its process, which is to tell its exit status, is one more if there is
+/// room.
+const FILES_OF_A_VM: usize = 1;
 
 /// The VMs of a running hub. Clones are handles of the same fleet.
 #[derive(Clone, Debug)]
