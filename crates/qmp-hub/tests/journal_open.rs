@@ -304,6 +304,40 @@ fn questions_of_the_manual() {
     }
 }
 
+/// Who asks for what comes from here on, and who reads, agree on where here is.
+#[test]
+fn nobody_reads_past_the_head() {
+    /// Each a commit of its own.
+    const RECORDS: u64 = 1_000;
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal =
+        Journal::open(&directory.path().join("journal.db"), JournalOptions::default()).expect("opens");
+    append(&journal, &[attached("web1", 1)]);
+    let appender = journal.appender();
+    let writing = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            for _ in 1..RECORDS {
+                let mut batch = Batch::new();
+                batch.push(&event("web1", 2, "STOP", None, None));
+                let ticket = appender.append(&mut batch).expect("there is room");
+                appender.committed(ticket).await.expect("is committed");
+            }
+        });
+    });
+    let mut cursor = journal.reader().cursor(Query::default(), Offset(0));
+    let mut read = 0;
+    while read < RECORDS {
+        let records = cursor.next_batch(100).expect("reads");
+        let head = journal.head();
+        if let Some(last) = records.last() {
+            read = last.offset.expect("it is in a journal").0;
+            assert!(read <= head.0, "{read} was read, and the head is {}", head.0);
+        }
+    }
+    writing.join().expect("writes");
+}
+
 fn example() -> Vec<Draft<'static>> {
     let stop = event("web1", 1_001, "STOP", Timestamp::from_wire(0, 999).expect("in range"), None);
     let reset = event("web1", 1_002, "RESET", None, Some("{\"guest\": true,  \"reason\":\"guest-reset\"}"));

@@ -79,6 +79,9 @@ impl Cursor {
         let mut found = Found::default();
         let mut position = self.position;
         let mut first = 0;
+        // What is committed and not published yet is for later: who asks for the head must not be told less.
+        let published = self.head.as_ref().map_or(upto, |head| *head.borrow());
+        let upto = upto.min(published);
         while found.records.is_empty() && max > 0 {
             let left = self.file.with(|connection| {
                 first = connection.first()?;
