@@ -183,13 +183,8 @@ fn append(appender: Appender, mut batch: Batch) {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => {
             runtime.spawn(async move {
-                while appender.append(&mut batch).is_err() {
-                    if appender.room().await.is_err() {
-                        tracing::error!(
-                            "a command was carried out and is not in the journal, which has ended"
-                        );
-                        return;
-                    }
+                if appender.append_when_room(&mut batch).await.is_err() {
+                    tracing::error!("a command was carried out and is not in the journal, which has ended");
                 }
             });
         }
