@@ -21,6 +21,7 @@ mod input;
 mod limits;
 mod moment;
 mod observer;
+mod question;
 mod registered;
 mod subject;
 mod text;
@@ -36,13 +37,14 @@ pub(crate) mod unplug;
 pub(crate) mod unseen;
 pub(crate) mod why;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use qmp_wire::{Body, Causes, Epoch, Record, Seq, UnixMicros};
 use serde_json::{Map, Value};
 
 pub use limits::*;
 pub(crate) use observer::{Observed, Observer};
+pub use question::Question;
 use tracked::Tracked;
 
 use crate::state::VmState;
@@ -74,6 +76,11 @@ pub const COMMAND: &str = "command";
 /// The kind of the record of how a VM's process ended: `{"pid": …, "exit_code": …}` or `{"pid": …, "signal": …,
 /// "core_dumped": …}` in its data. It is no conclusion, either.
 pub const PROCESS_ENDED: &str = "process-ended";
+
+/// The kind of the record of what a VM answered to a [`Question`]: `{"execute": …, "return": …}` in its data, or
+/// `"error": {"class": …, "desc": …}` in the place of `return`. Its cause is the record that raised the question. It is
+/// evidence, not a conclusion.
+pub const QUERY: &str = "query";
 
 /// Epoch and number of a record: with its VM, its identity.
 pub(crate) type Id = (Epoch, Seq);
@@ -116,6 +123,8 @@ pub struct Correlators {
     vms: HashMap<Box<str>, Box<Tracked>>,
     /// The VMs that wait for something, with the moment from which it is overdue, on this host's clock.
     waiting: BTreeMap<Box<str>, UnixMicros>,
+    /// The VMs with questions that [`Self::questions`] has not handed out.
+    asking: BTreeSet<Box<str>>,
 }
 
 impl Correlators {
@@ -132,7 +141,7 @@ impl Correlators {
         }
         let Some(tracked) = self.vms.get_mut(record.vm.as_ref()) else { return };
         tracked.record(record, found);
-        self.note_deadline(&record.vm);
+        self.note(&record.vm);
     }
 
     /// Says that everything received before `now` was handed in, so that what is overdue by then will not come.
@@ -143,7 +152,7 @@ impl Correlators {
             if let Some(tracked) = self.vms.get_mut(&vm) {
                 tracked.time_passed(&vm, now, found);
             }
-            self.note_deadline(&vm);
+            self.note(&vm);
         }
     }
 
@@ -151,6 +160,27 @@ impl Correlators {
     #[must_use]
     pub fn deadline(&self) -> Option<UnixMicros> {
         self.waiting.values().min().copied()
+    }
+
+    /// Hands out the questions that were raised since the last call, each once.
+    ///
+    /// A question stays open until its answer is recorded, an event explains what it is about, or its time is over: see
+    /// [`Self::is_open`].
+    pub fn questions(&mut self) -> Vec<Question> {
+        let mut questions = Vec::new();
+        for vm in std::mem::take(&mut self.asking) {
+            let asked = self.vms.get_mut(&vm).map(|tracked| tracked.questions()).unwrap_or_default();
+            let of_vm = |(execute, cause)| Question { vm: vm.clone(), execute, cause };
+            questions.extend(asked.into_iter().map(of_vm));
+        }
+        questions
+    }
+
+    /// Whether the answer to this question would still be used.
+    #[must_use]
+    pub fn is_open(&self, question: &Question) -> bool {
+        let tracked = self.vms.get(&question.vm);
+        tracked.is_some_and(|tracked| tracked.is_open((question.execute, question.cause)))
     }
 
     /// Whether records of that VM were seen.
@@ -169,7 +199,7 @@ impl Correlators {
         if let Some(tracked) = self.vms.get_mut(vm) {
             tracked.time_passed(vm, UnixMicros(i64::MAX), &mut Vec::new());
         }
-        self.note_deadline(vm);
+        self.note(vm);
     }
 
     /// Takes note of a VM of which there is no record.
@@ -199,9 +229,14 @@ impl Correlators {
     pub fn forget(&mut self, vm: &str) {
         self.vms.remove(vm);
         self.waiting.remove(vm);
+        self.asking.remove(vm);
     }
 
-    fn note_deadline(&mut self, vm: &str) {
+    /// Notes the deadline of a VM, and whether it has questions.
+    fn note(&mut self, vm: &str) {
+        if self.vms.get(vm).is_some_and(|tracked| tracked.has_questions()) && !self.asking.contains(vm) {
+            self.asking.insert(vm.into());
+        }
         match self.vms.get(vm).and_then(|tracked| tracked.deadline()) {
             Some(at) => match self.waiting.get_mut(vm) {
                 Some(known) => *known = at,

@@ -28,7 +28,7 @@ impl Correlator for Drift {
                     self.event(event, input, release, found);
                 }
             }
-            What::Detached(_) | What::Command(_) | What::ProcessEnded(_) => {}
+            What::Detached(_) | What::Command(_) | What::ProcessEnded(_) | What::Answer(_) => {}
         }
     }
 }

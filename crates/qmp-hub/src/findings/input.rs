@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Id;
 use super::moment::Moment;
+use super::question::Answer;
 
 /// One record, other than a finding.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) enum What<'a> {
     Command(&'a Value),
     /// How the process at the other end of the monitor ended.
     ProcessEnded(&'a Value),
+    /// The VM answered a question of the hub, or failed to.
+    Answer(Answer<'a>),
 }
 
 /// An event, its data read.
@@ -143,6 +146,7 @@ fn numbers(version: &Value) -> Option<(u16, u16, u16)> {
 /// What a record says that the hub itself wrote, and that is evidence: its kind and its data.
 pub(crate) fn evidence(record: &Record<'_>) -> Option<(&'static str, Value)> {
     let Body::Finding { finding, data: Some(data), .. } = &record.body else { return None };
-    let kind = [super::COMMAND, super::PROCESS_ENDED].into_iter().find(|kind| finding == kind)?;
+    let kind =
+        [super::COMMAND, super::PROCESS_ENDED, super::QUERY].into_iter().find(|kind| finding == kind)?;
     Some((kind, serde_json::from_str(data).ok()?))
 }

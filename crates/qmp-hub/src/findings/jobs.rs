@@ -38,7 +38,7 @@ impl Correlator for Jobs {
             What::Attached(snapshot) => self.attached(snapshot, input, found),
             What::Event(event) => self.event(event, input, span.release, found),
             What::Detached(reason) => self.detached(reason, input, found),
-            What::Command(_) | What::ProcessEnded(_) => {}
+            What::Command(_) | What::ProcessEnded(_) | What::Answer(_) => {}
         }
     }
 }

@@ -46,7 +46,7 @@ impl Correlator for Migrations {
                     under_way.tell("unseen", None, input, found);
                 }
             }
-            What::Command(_) | What::ProcessEnded(_) => {}
+            What::Command(_) | What::ProcessEnded(_) | What::Answer(_) => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::input::Input;
 use super::moment::Moment;
+use super::question::Asked;
 use super::tracked::{Found, Span};
 
 /// Draws conclusions of one sort from the records of one VM.
@@ -16,6 +17,11 @@ pub(super) trait Correlator {
 
     /// Deals with everything whose deadline is `now` or earlier; nothing received by then is missing.
     fn overdue(&mut self, _now: Moment, _span: &Span, _found: &mut Found) {}
+
+    /// Whether the answer to this question, raised by [`Found::ask`], is waited for.
+    fn is_open(&self, _asked: Asked) -> bool {
+        false
+    }
 }
 
 /// Declares the correlators of a VM, in the order in which they see a record.
@@ -40,6 +46,11 @@ macro_rules! correlators {
                 $(if self.$name.deadline().is_some_and(|at| at <= now) {
                     self.$name.overdue(now, span, found);
                 })+
+            }
+
+            /// Whether the answer to this question is waited for.
+            pub(super) fn is_open(&self, asked: Asked) -> bool {
+                false $(|| self.$name.is_open(asked))+
             }
         }
     };

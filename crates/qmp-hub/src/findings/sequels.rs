@@ -64,7 +64,7 @@ impl Correlator for Sequels {
             What::Event(event) => self.event(event, input, span.release),
             // What comes after the epoch is not seen, and an exit was what some waited for.
             What::Detached(_) => self.awaited.clear(),
-            What::Command(_) | What::ProcessEnded(_) => {}
+            What::Command(_) | What::ProcessEnded(_) | What::Answer(_) => {}
         }
     }
 

@@ -49,7 +49,7 @@ impl Correlator for Storms {
                 self.flap(event, input, found);
             }
             What::Detached(_) => self.quiet(|_| true, found),
-            What::Command(_) | What::ProcessEnded(_) => {}
+            What::Command(_) | What::ProcessEnded(_) | What::Answer(_) => {}
         }
     }
 

@@ -9,6 +9,7 @@
 //! 1.6@1.2 WATCHDOG {"action": "pause"}
 //! 2 command {"execute": "quit"}   the hub passed a command on
 //! 3 process-ended {"signal": 9}   how the process ended
+//! 2 query 1 {"execute": "query-status", "return": {}}   the answer to the question that record 1 of the epoch raised
 //! 3 detached                      by the peer; or `detached hub stopped`
 //! 9 passes                        time passes, and nothing comes
 //! ```
@@ -16,7 +17,7 @@
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
 use serde_json::{Value, json};
 
-use super::{Correlators, Finding};
+use super::{Correlators, Finding, QUERY};
 
 /// 2026-01-02T03:04:05Z, in microseconds.
 const START: i64 = 1_767_323_045_000_000;
@@ -50,7 +51,7 @@ pub(super) fn story(text: &str) -> Vec<Step> {
             epoch: Epoch(epoch),
             seq: Seq(seq),
             received: moment(received),
-            body: body(what, moment(at)),
+            body: body(what, Epoch(epoch), moment(at)),
         }));
     }
     steps
@@ -102,7 +103,7 @@ fn moment(seconds: &str) -> UnixMicros {
     UnixMicros(START + whole * 1_000_000 + fraction)
 }
 
-fn body(what: &str, at: UnixMicros) -> Body<'static> {
+fn body(what: &str, epoch: Epoch, at: UnixMicros) -> Body<'static> {
     let (name, rest) = what.split_once(' ').unwrap_or((what, ""));
     match name {
         "attached" => {
@@ -120,6 +121,12 @@ fn body(what: &str, at: UnixMicros) -> Body<'static> {
             causes: Vec::new(),
             data: Some(rest.to_owned().into()),
         },
+        "query" => {
+            let (seq, data) = rest.split_once(' ').expect("a record and an answer");
+            let cause = (epoch, Seq(seq.parse().expect("a number")));
+            let (finding, summary) = (QUERY.into(), "as it was".into());
+            Body::Finding { finding, summary, causes: vec![cause], data: Some(data.to_owned().into()) }
+        }
         name => Body::Event {
             name: name.to_owned().into(),
             timestamp: Timestamp::from_wire(at.0.div_euclid(1_000_000), at.0.rem_euclid(1_000_000))

@@ -4,6 +4,7 @@ use super::KINDS;
 
 mod jobs;
 mod often;
+mod questions;
 mod replay;
 mod rest;
 mod sequels;

@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use super::budget::Budget;
 use super::input::{self, Event, Input, Snapshot, What};
 use super::moment::{LocalClock, Moment};
+use super::question::{Answer, Asked};
 use super::registered::Registered;
-use super::{CAUSES_MAX, COMMAND, Finding, Id, LAST_EVENTS_KEPT};
+use super::{CAUSES_MAX, COMMAND, Finding, Id, LAST_EVENTS_KEPT, QUERY};
 use crate::state::{Detached, LastEvent, VmState};
 
 /// One VM.
@@ -23,6 +24,8 @@ pub(super) struct Tracked {
     last_events: VecDeque<LastEvent>,
     detached: Option<Detached>,
     last: Option<Id>,
+    /// Questions that were not handed out.
+    questions: Vec<Asked>,
 }
 
 /// The span of certainty that the records belong to.
@@ -52,6 +55,7 @@ pub(super) struct Before {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     findings: Vec<Concluded>,
+    questions: Vec<Asked>,
 }
 
 /// A finding without its VM.
@@ -76,6 +80,11 @@ impl Found {
             _ => Map::new(),
         };
         self.findings.push(Concluded { kind, summary, causes, data });
+    }
+
+    /// Raises a question, which must be open for its correlator.
+    pub(super) fn ask(&mut self, execute: &'static str, cause: Id) {
+        self.questions.push((execute, cause));
     }
 }
 
@@ -108,9 +117,10 @@ impl Tracked {
                 found.extend(told.into_iter().map(|concluded| concluded.of(&record.vm, record.received)));
                 self.detached(reason, detail.as_deref(), record.received);
             }
-            Body::Finding { .. } => {
+            Body::Finding { causes, .. } => {
                 let what = evidence.as_ref().map(|(kind, data)| match *kind {
                     COMMAND => What::Command(data),
+                    QUERY => What::Answer(Answer { causes, data }),
                     _ => What::ProcessEnded(data),
                 });
                 if let Some(what) = what {
@@ -129,6 +139,22 @@ impl Tracked {
     pub(super) fn deadline(&self) -> Option<UnixMicros> {
         let at = [self.registered.deadline(), self.budget.deadline()].into_iter().flatten().min();
         at.map(|at| self.clock.on_host(at))
+    }
+
+    pub(super) fn has_questions(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
+    /// Hands out the questions that are open, each once.
+    pub(super) fn questions(&mut self) -> Vec<Asked> {
+        let mut questions = std::mem::take(&mut self.questions);
+        questions.retain(|asked| self.is_open(*asked));
+        questions
+    }
+
+    /// Whether the answer to this question would be used.
+    pub(super) fn is_open(&self, asked: Asked) -> bool {
+        self.registered.is_open(asked)
     }
 
     pub(super) fn state(&self) -> VmState {
@@ -191,6 +217,11 @@ impl Tracked {
 
     /// Lets pass what the budget allows.
     fn hand_out(&mut self, vm: &str, now: Moment, concluded: Found, found: &mut Vec<Finding>) {
+        if !concluded.questions.is_empty() {
+            // A reader that asks nobody never takes them out.
+            self.questions.retain(|asked| self.registered.is_open(*asked));
+            self.questions.extend(concluded.questions);
+        }
         for concluded in concluded.findings {
             if let Some(concluded) = self.budget.offer(concluded, now) {
                 found.push(concluded.of(vm, self.clock.on_host(now)));

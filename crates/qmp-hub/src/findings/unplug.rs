@@ -102,7 +102,7 @@ impl Correlator for Unplugs {
                 Some(K::AcpiDeviceOst) => self.guest_reports(event, input, found),
                 _ => {}
             },
-            What::Command(_) | What::ProcessEnded(_) => {}
+            What::Command(_) | What::ProcessEnded(_) | What::Answer(_) => {}
         }
     }
 

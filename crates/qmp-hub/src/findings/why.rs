@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use super::input::{Event, Input, Snapshot, What};
 use super::moment::Moment;
+use super::question::{Asked, QUERY_STATUS};
 use super::registered::Correlator;
 use super::tracked::{Found, Span};
 use super::{BREATH, COMMAND_SAID_MAX, EXIT_SAID_MAX, EXIT_SOON, FIRMWARE_RESET_MAX, SWITCHOVER_MAX};
@@ -56,13 +57,21 @@ pub(super) struct Standing {
 
 impl Correlator for Why {
     fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {
-        match input.what {
+        match &input.what {
             What::Attached(snapshot) => self.attached(snapshot, input, found),
             What::Event(event) => self.event(event, input, span, found),
             What::Detached(reason) => self.detached(reason, input, span, found),
             What::Command(command) => self.command(command, input, found),
             What::ProcessEnded(how) => self.process_ended(how, input, span, found),
+            What::Answer(answer) => {
+                self.settle(|pending| answer.is_to((QUERY_STATUS, pending.mark.id)), found);
+            }
         }
+    }
+
+    fn is_open(&self, (execute, cause): Asked) -> bool {
+        let waits = |pending: &Pending| pending.mark.id == cause && pending.guess.cause == "host-stop";
+        execute == QUERY_STATUS && self.pending.iter().any(waits)
     }
 
     fn deadline(&self) -> Option<Moment> {
@@ -129,6 +138,9 @@ impl Why {
         let mark = Mark::of(input, event.at);
         let (explanation, hold) = self.explain_stop(mark, span);
         self.stands(input.now, explanation.clone());
+        if hold != Hold::No && explanation.cause == "host-stop" {
+            found.ask(QUERY_STATUS, mark.id);
+        }
         match hold {
             Hold::No => self.tell_standing(WHY_PAUSED, found),
             Hold::For(_) | Hold::UnlessEnds => self.pending.push(Pending {

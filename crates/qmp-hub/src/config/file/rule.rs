@@ -191,7 +191,7 @@ impl<'r> Settings<'r, '_> {
     /// Names that stand for nothing that is known; they may be of a later release.
     fn doubt_names(&mut self) {
         let events: Vec<&str> = qmp_events::catalogue().iter().map(|event| event.name).collect();
-        let recorded = [findings::COMMAND, findings::PROCESS_ENDED];
+        let recorded = [findings::COMMAND, findings::PROCESS_ENDED, findings::QUERY];
         let findings: Vec<&str> = findings::KINDS.into_iter().chain(recorded).collect();
         let lists = [("event", "event", &events[..]), ("finding", "finding", &findings[..])];
         for (key, what, known) in lists {
