@@ -13,6 +13,7 @@ use crate::{
     check,
     connection::ConnectionKey,
     emitter::{Emitter, Shared},
+    panics,
     queue::Answer,
     types::{Member, ObjectType, Type},
 };
@@ -181,6 +182,11 @@ impl Command {
         check::check_arguments(&request.arguments, &self.arguments)
     }
 
+    /// Whether it is handed over to be answered elsewhere.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        matches!(self.run, Run::Elsewhere(_))
+    }
+
     /// Runs it; `None` if it was handed over.
     pub(crate) fn execute(
         &mut self,
@@ -213,8 +219,8 @@ fn text(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
 
 /// A command that was handed over and waits for its answer.
 ///
-/// One that is dropped without an answer is answered with an error, so that its client does not wait for ever; once the
-/// monitor is told to stop, it gets none.
+/// One that is dropped without an answer, or by a panic, is answered with an error, so that its client does not wait for
+/// ever; once the monitor is told to stop, it gets none.
 #[derive(Debug)]
 pub struct PendingCommand {
     pub(crate) name: Box<str>,
@@ -280,8 +286,12 @@ impl PendingCommand {
 impl Drop for PendingCommand {
     fn drop(&mut self) {
         if self.shared.as_ref().is_some_and(|shared| !shared.is_stopping()) {
-            let desc = format!("The command {} was not answered", self.name);
-            self.send(Err(Refusal::generic(desc)));
+            let refusal = if std::thread::panicking() {
+                panics::refusal(&self.name)
+            } else {
+                Refusal::generic(format!("The command {} was not answered", self.name))
+            };
+            self.send(Err(refusal));
         }
     }
 }

@@ -45,6 +45,8 @@ counters! {
     closed_slow,
     /// Answers to commands whose client had gone.
     answers_discarded,
+    /// Panics of the embedder's code that the monitor's loop caught: in a command, `run_state` or `ready_when`.
+    panics,
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {

@@ -48,7 +48,7 @@ pub enum Emitted {
     NotInRelease,
     /// The monitor's loop did not run for so long that the queue is full.
     Overrun,
-    /// The monitor is shut down.
+    /// The monitor is shut down, was dropped, or its thread ended.
     Closed,
 }
 
@@ -93,6 +93,10 @@ impl Shared {
 
     pub(crate) fn order(&self, order: Order) {
         let mut queue = lock(&self.queue);
+        if queue.closed {
+            // A socket is closed with its order, which its clients see.
+            return;
+        }
         queue.stops |= matches!(order, Order::Stop);
         queue.batch.orders.push(order);
         if queue.needs_wake() {

@@ -37,6 +37,7 @@ mod event;
 mod listener;
 mod monitor;
 mod outgoing;
+mod panics;
 mod queue;
 mod rules;
 mod run_state;

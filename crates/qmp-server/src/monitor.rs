@@ -212,6 +212,19 @@ impl Monitor {
             });
         }
         self.deliver_queue();
+        self.close_everything();
+    }
+
+    /// Closes all connections and listeners, and the queue: `emit` returns `Closed` from here on.
+    fn close_everything(&mut self) {
+        let shared = &self.parts.shared;
+        let orders = {
+            let mut queue = lock(&shared.queue);
+            queue.closed = true;
+            std::mem::take(&mut queue.batch.orders)
+        };
+        // Sockets among them are closed, so that their clients see it.
+        drop(orders);
         for place in 0..self.connections.len() {
             if let Some(connection) = self.connections[place].take() {
                 subtract(&shared.counters.connections, 1);
@@ -363,6 +376,13 @@ impl Monitor {
             }
             Order::Stop => self.stopped = true,
         }
+    }
+}
+
+/// A monitor that is dropped without [`shutdown`](Monitor::shutdown), also by a panic, says no more and closes everything.
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.close_everything();
     }
 }
 

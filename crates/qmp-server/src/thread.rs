@@ -12,6 +12,7 @@ use crate::{
     emitter::{Emitter, Shared},
     listener::Listener,
     monitor::Monitor,
+    panics,
     queue::Order,
 };
 
@@ -58,11 +59,19 @@ impl MonitorThread {
         self.emitter().stats()
     }
 
+    /// Whether the thread ended: it was told to stop, the system failed it, or it panicked. [`stop`](Self::stop) says which.
+    ///
+    /// Its connections and listeners are closed then, and `emit` returns [`Emitted::Closed`](crate::Emitted::Closed).
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Says what is left to say, closes everything and ends the thread: see [`Monitor::shutdown`].
     ///
     /// # Errors
     ///
-    /// That which ended the thread earlier.
+    /// That which ended the thread earlier, a panic included.
     pub fn stop(mut self) -> io::Result<()> {
         self.join()
     }
@@ -71,8 +80,9 @@ impl MonitorThread {
         self.shared.order(Order::Stop);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
-            Some(Err(_)) => {
-                Err(io::Error::other("the monitor's thread panicked in a command of the embedder"))
+            Some(Err(payload)) => {
+                let text = panics::text(&*payload);
+                Err(io::Error::other(format!("the monitor's thread panicked: {text}")))
             }
             None => Ok(()),
         }

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use qmp_events::EventKind;
 use qmp_wire::{
-    dialect::{Object, Value},
+    dialect::Value,
     server::{Refusal, Request, RequestId},
 };
 
 use super::Monitor;
 use crate::{
-    command::{Arms, Command, PendingCommand},
+    command::{Arms, PendingCommand},
     connection::{ConnectionKey, Gone},
     emitter::Emitter,
+    panics::{self, Panicked},
 };
 
 /// What became of a request.
@@ -88,7 +89,11 @@ impl Monitor {
     }
 
     fn run(&mut self, key: ConnectionKey, id: RequestId, request: Request) -> Outcome {
-        let ready = (self.parts.ready)();
+        let shared = &self.parts.shared;
+        let ready = &self.parts.ready;
+        let Ok(ready) = panics::catch(&shared.counters, ready) else {
+            return Outcome::Answered(Err(panics::refusal(&request.command)));
+        };
         let Some(command) = self.parts.commands.get_mut(&*request.command) else {
             let desc = format!("The command {} has not been found", request.command);
             return Outcome::Answered(Err(Refusal::command_not_found(desc)));
@@ -97,19 +102,24 @@ impl Monitor {
             return Outcome::Answered(Err(refusal));
         }
         let arms = arms(&request);
-        let shared = &self.parts.shared;
-        let answered = execute(command, request, |command, arguments, out_of_band| PendingCommand {
-            name: command,
+        let is_handed_over = command.is_handed_over();
+        let name: Box<str> = request.command.as_str().into();
+        let pending = |arguments| PendingCommand {
+            name: name.clone(),
             arguments,
-            out_of_band,
+            out_of_band: request.out_of_band,
             request: id,
             connection: key,
             shared: Some(Arc::clone(shared)),
             arms: arms.clone(),
-        });
+        };
+        let answered = panics::catch(&shared.counters, || command.execute(request.arguments, pending));
         match answered {
-            None => Outcome::HandedOver,
-            Some(result) => {
+            // The pending command answers for itself, when it is dropped if not before.
+            Ok(None) => Outcome::HandedOver,
+            Err(Panicked) if is_handed_over => Outcome::HandedOver,
+            Err(Panicked) => Outcome::Answered(Err(panics::refusal(&name))),
+            Ok(Some(result)) => {
                 if let (Ok(_), Some((kind, source))) = (&result, arms) {
                     Emitter::new(Arc::clone(shared)).arm(kind, source.as_deref());
                 }
@@ -117,15 +127,6 @@ impl Monitor {
             }
         }
     }
-}
-
-fn execute(
-    command: &mut Command,
-    request: Request,
-    pending: impl FnOnce(Box<str>, Object, bool) -> PendingCommand,
-) -> Option<Result<Vec<u8>, Refusal>> {
-    let (name, out_of_band) = (request.command.into(), request.out_of_band);
-    command.execute(request.arguments, |arguments| pending(name, arguments, out_of_band))
 }
 
 /// The event whose source a command lets speak again, and which source; `None` stands for all.

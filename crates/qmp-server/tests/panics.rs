@@ -1,0 +1,159 @@
+//! Panics of the embedder's code: the client gets an error, and a monitor that ended reports it.
+#![allow(clippy::unwrap_used, reason = "a test or a bench")]
+
+mod support;
+
+use std::{
+    io::ErrorKind,
+    os::unix::net::UnixStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use qmp_events::EventKind;
+use qmp_server::{
+    Clock, Command, Emitted, Monitor, MonitorBuilder, MonitorThread, NoArguments, PendingCommand, RunState,
+};
+use support::{
+    client::Client,
+    machine::{client, stranger},
+};
+
+fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
+    describe(Monitor::builder(11, 1, 3)).build().unwrap()
+}
+
+fn panicked(command: &str) -> String {
+    format!(r#"{{"error": {{"class": "GenericError", "desc": "The command {command} panicked"}}}}"#)
+}
+
+/// A clock that panics once it is broken.
+#[derive(Clone, Debug, Default)]
+struct FragileClock(Arc<AtomicBool>);
+
+impl Clock for FragileClock {
+    fn monotonic(&self) -> Instant {
+        assert!(!self.0.load(SeqCst), "the clock is broken");
+        Instant::now()
+    }
+
+    fn wall(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+    }
+}
+
+/// A monitor on its thread, with a client in command mode, whose thread was ended by a panic.
+fn ended_by_panic() -> (MonitorThread, Client) {
+    let clock = FragileClock::default();
+    let thread = monitor(|builder| builder.clock(clock.clone())).spawn().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    thread.attach(theirs);
+    let mut client = Client::new(ours);
+    client.negotiate();
+    clock.0.store(true, SeqCst);
+    thread.emitter().emit(&EventKind::Stop);
+    client.rest();
+    (thread, client)
+}
+
+#[test]
+fn panicking_command_gets_generic_error_and_the_monitor_serves_on() {
+    let mut monitor = monitor(|builder| {
+        builder
+            .command(Command::new("typed").run(|NoArguments {}| -> Result<(), _> { panic!("typed") }))
+            .command(Command::new("untyped").run_untyped(|_| -> Result<(), _> { panic!("untyped") }))
+            .command(Command::new("accept").hand_over(|_| panic!("accept")))
+    });
+    let (mut client, mut other) = (client(&mut monitor), client(&mut monitor));
+    for command in ["typed", "untyped", "accept", "typed"] {
+        client.send(format!(r#"{{"execute":"{command}"}}"#));
+        monitor.process().unwrap();
+        assert_eq!(client.lines_now(), [panicked(command)], "{command}");
+    }
+    monitor.emitter().emit(&EventKind::Stop);
+    monitor.process().unwrap();
+    assert_eq!((client.lines_now().len(), other.lines_now().len()), (1, 1), "events still arrive");
+    assert_eq!(monitor.stats().panics, 4);
+}
+
+#[test]
+fn panic_after_hand_over_is_answered_once() {
+    let mut monitor = monitor(|builder| {
+        let answer_and_panic = |command: PendingCommand| {
+            command.answer(Ok(()));
+            panic!("after the answer");
+        };
+        builder.command(Command::new("accept").hand_over(answer_and_panic))
+    });
+    let mut client = client(&mut monitor);
+    client.send(r#"{"execute":"accept"}{"execute":"query-name"}"#);
+    monitor.process().unwrap();
+    assert_eq!(client.lines_now(), [r#"{"return": {}}"#, r#"{"return": {}}"#]);
+    assert_eq!(monitor.stats().panics, 1);
+}
+
+#[test]
+fn panicking_run_state_fails_query_status_only() {
+    let mut monitor = monitor(|builder| builder.run_state(|| -> RunState { panic!("no state") }));
+    let mut client = client(&mut monitor);
+    client.send(r#"{"execute":"query-status"}{"execute":"query-name"}"#);
+    monitor.process().unwrap();
+    assert_eq!(client.lines_now(), [panicked("query-status"), r#"{"return": {}}"#.into()]);
+}
+
+#[test]
+fn panicking_ready_when_fails_the_command_only() {
+    let mut monitor = monitor(|builder| builder.ready_when(|| panic!("not known")));
+    let mut client = client(&mut monitor);
+    client.send(r#"{"execute":"query-name"}"#);
+    monitor.process().unwrap();
+    assert_eq!(client.lines_now(), [panicked("query-name")]);
+}
+
+#[test]
+fn emit_after_the_thread_panicked_returns_closed() {
+    let (thread, _client) = ended_by_panic();
+    let emitter = thread.emitter();
+    while !thread.is_finished() {
+        std::thread::yield_now();
+    }
+    assert_eq!(emitter.emit(&EventKind::Stop), Emitted::Closed);
+    assert_eq!(emitter.stats().connections, 0, "none is open any more");
+    let error = thread.stop().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Other);
+    assert!(error.to_string().contains("the clock is broken"), "{error}");
+}
+
+#[test]
+fn attaching_after_the_thread_panicked_closes_the_client() {
+    let (thread, _client) = ended_by_panic();
+    while !thread.is_finished() {
+        std::thread::yield_now();
+    }
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    thread.attach(theirs);
+    assert_eq!(Client::new(ours).line(), None);
+}
+
+#[test]
+fn running_thread_is_not_finished() {
+    let thread = monitor(|builder| builder).spawn().unwrap();
+    assert!(!thread.is_finished());
+    thread.stop().unwrap();
+}
+
+#[test]
+fn emit_after_the_monitor_was_dropped_returns_closed() {
+    let mut monitor = monitor(|builder| builder);
+    let mut client = client(&mut monitor);
+    let mut silent = stranger(&mut monitor);
+    let emitter = monitor.emitter();
+    assert_eq!(emitter.stats().connections, 2);
+    drop(monitor);
+    assert_eq!(emitter.emit(&EventKind::Stop), Emitted::Closed);
+    assert_eq!(emitter.stats().connections, 0);
+    assert!(client.is_closed() && silent.is_closed());
+}
