@@ -61,6 +61,11 @@ fn overview(catalogue: &Catalogue) -> String {
         let summary = literals::doc(&event.summary);
         _ = writeln!(variants, "    /// {summary}\n    {}({ty}),", names::variant(&event.name));
     }
+    let mut dataless = String::new();
+    for (_, event) in events.iter().filter(|(_, event)| event.members.is_empty()) {
+        let summary = literals::doc(&event.summary);
+        _ = writeln!(dataless, "    /// {summary}\n    {},", names::variant(&event.name));
+    }
     format!(
         "//! The catalogue as Rust.\n\
         #![allow(clippy::doc_markdown, reason = \"texts of the catalogue\")]\n\
@@ -70,7 +75,8 @@ fn overview(catalogue: &Catalogue) -> String {
         pub const RELEASES: &[Release] = &[{}];\n\n\
         /// All events, sorted by name.\n\
         pub(crate) static EVENTS: [EventDesc; {}] = [{}];\n\n\
-        crate::event::wire_events! {{\n{variants}}}\n\n{}",
+        crate::event::wire_events! {{\n{variants}}}\n\n\
+        crate::event::dataless_events! {{\n{dataless}}}\n\n{}",
         releases.join(", "),
         events.len(),
         descriptions.join(", "),

@@ -37,8 +37,13 @@ pub(crate) fn rust_type(ty: &Type) -> String {
 
 /// Whether every release that has the object has the member, always.
 pub(crate) fn is_mandatory(member: &Member, object_since: Release) -> bool {
+    is_mandatory_at_last(member) && member.since.is_none_or(|since| since <= object_since)
+}
+
+/// Whether the newest release that has the object has the member, always.
+pub(crate) fn is_mandatory_at_last(member: &Member) -> bool {
     let optional = member.optional || member.optional_since.is_some() || member.condition.is_some();
-    !optional && member.removed.is_none() && member.since.is_none_or(|since| since <= object_since)
+    !optional && member.removed.is_none()
 }
 
 /// The first release in which the event has data.

@@ -143,6 +143,55 @@ macro_rules! wire_events {
 }
 pub(crate) use wire_events;
 
+/// Defines [`DatalessEvent`](crate::DatalessEvent) of its variants.
+macro_rules! dataless_events {
+    ($($(#[$meta:meta])* $variant:ident,)*) => {
+        /// An event that has no data in any release.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum DatalessEvent {
+            $($(#[$meta])* $variant,)*
+        }
+
+        impl From<DatalessEvent> for EventKind {
+            fn from(event: DatalessEvent) -> Self {
+                match event {
+                    $(DatalessEvent::$variant => Self::$variant,)*
+                }
+            }
+        }
+
+        impl From<DatalessEvent> for Event {
+            fn from(event: DatalessEvent) -> Self {
+                match event {
+                    $(DatalessEvent::$variant => Self::$variant($crate::UnknownMembers::default()),)*
+                }
+            }
+        }
+
+        impl TryFrom<EventKind> for DatalessEvent {
+            type Error = $crate::HasData;
+
+            fn try_from(kind: EventKind) -> Result<Self, $crate::HasData> {
+                match kind {
+                    $(EventKind::$variant => Ok(Self::$variant),)*
+                    _ => Err($crate::HasData { kind }),
+                }
+            }
+        }
+    };
+}
+pub(crate) use dataless_events;
+
+/// The error of taking an event for one without data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} has data")]
+#[non_exhaustive]
+pub struct HasData {
+    /// The event.
+    pub kind: crate::EventKind,
+}
+
 impl crate::EventKind {
     /// Name on the wire.
     pub fn name(self) -> &'static str {

@@ -41,7 +41,7 @@ pub use desc::{
     BranchDesc, Builtin, EndsDesc, EnumDesc, EventDesc, MemberDesc, RuleDesc, Scalar, SequelDesc, StructDesc,
     TypeRef, UnionDesc, ValueDesc, WhenDesc,
 };
-pub use event::{DecodeError, catalogue};
+pub use event::{DecodeError, HasData, catalogue};
 pub use generated::*;
 pub use json::JsonType;
 pub use print::{Print, Printer};

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use qmp_server::{Listener, Monitor, Stats};
+use qmp_server::{Listener, Monitor, Stats, Validation};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{config::MachineConfig, machine::Machine};
@@ -38,6 +38,8 @@ impl Running {
             .uuid(&config.uuid)
             // Which events the release has, the machine knows; `x-emit` is for all others.
             .any_event(true)
+            // Captures are replayed and events emitted as they are, right or wrong.
+            .validation(Validation::Off)
             .lose_held_at_shutdown(true);
         if let Some(name) = &config.name {
             builder = builder.name(name);

@@ -3,8 +3,8 @@
 
 use std::sync::{Arc, Mutex, mpsc};
 
-use qmp_events::{Event, EventKind, Shutdown, ShutdownCause};
-use qmp_server::{Command, Listener, Monitor, NoArguments, RunState};
+use qmp_events::{DatalessEvent, Event, Shutdown, ShutdownCause};
+use qmp_server::{Command, Listener, Monitor, NoArguments, ObjectType, RunState, Type};
 
 fn main() -> std::io::Result<()> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "/tmp/vm.sock".into());
@@ -31,7 +31,14 @@ fn main() -> std::io::Result<()> {
         // A command that needs nothing of the machine runs in the monitor's own thread.
         .command(
             Command::new("query-kvm")
-                .run(|NoArguments {}| Ok(std::collections::BTreeMap::from([("enabled", true)]))),
+                .returns(
+                    ObjectType::new("KvmInfo")
+                        .required("enabled", Type::Bool)
+                        .required("present", Type::Bool),
+                )
+                .run(|NoArguments {}| {
+                    Ok(std::collections::BTreeMap::from([("enabled", true), ("present", true)]))
+                }),
         )
         .build()?;
     monitor.listen(Listener::unix(&path)?)?;
@@ -46,17 +53,14 @@ fn main() -> std::io::Result<()> {
         match (command.name(), *state) {
             ("stop", RunState::Running) => {
                 *state = RunState::Paused;
-                emitter.emit(&EventKind::Stop);
+                emitter.emit(&DatalessEvent::Stop);
             }
             ("cont", RunState::Paused) => {
                 *state = RunState::Running;
-                emitter.emit(&EventKind::Resume);
+                emitter.emit(&DatalessEvent::Resume);
             }
             ("quit", _) => {
-                let mut shutdown = Shutdown::new();
-                shutdown.guest = Some(false);
-                shutdown.reason = Some(ShutdownCause::HostQmpQuit);
-                emitter.emit(&Event::Shutdown(shutdown));
+                emitter.emit(&Event::Shutdown(Shutdown::new(false, ShutdownCause::HostQmpQuit)));
                 command.answer(Ok(()));
                 break;
             }

@@ -1,10 +1,6 @@
 //! Putting a monitor together.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt, io,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
 use qmp_events::Release;
 use qmp_wire::server::Profile;
@@ -20,6 +16,7 @@ use crate::{
     schema,
     slow_reader::SlowReader,
     types::ObjectType,
+    validation::{InvalidOutput, Policy, Validation},
 };
 
 /// Bytes that may wait to be written to one client before it counts as one that does not read.
@@ -47,6 +44,7 @@ pub struct MonitorBuilder {
     output_max_bytes: usize,
     connections_max: usize,
     clock: Box<dyn Clock>,
+    policy: Policy,
 }
 
 impl MonitorBuilder {
@@ -73,6 +71,7 @@ impl MonitorBuilder {
             output_max_bytes: OUTPUT_MAX_BYTES,
             connections_max: CONNECTIONS_MAX,
             clock: Box::new(HostClock),
+            policy: Policy { validation: Validation::default(), report: None },
         }
     }
 
@@ -181,6 +180,22 @@ impl MonitorBuilder {
         self
     }
 
+    /// What to do about events and return values that their description does not allow: by default, builds with debug
+    /// assertions refuse to send them, others count them.
+    #[must_use]
+    pub fn validation(mut self, validation: Validation) -> Self {
+        self.policy.validation = validation;
+        self
+    }
+
+    /// Calls `report` with each event and return value that its description does not allow, on the thread that finds it;
+    /// must not wait. By default, those that are not sent are written to the standard error stream.
+    #[must_use]
+    pub fn on_invalid(mut self, report: impl Fn(&InvalidOutput) + Send + Sync + 'static) -> Self {
+        self.policy.report = Some(Box::new(report));
+        self
+    }
+
     /// Where the time comes from: the clocks of the host by default.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
@@ -213,8 +228,8 @@ impl MonitorBuilder {
         for command in directory {
             commands.entry(command.name.clone()).or_insert(command);
         }
-        let own_events: BTreeSet<_> = self.events.into_keys().collect();
-        let shared = Shared::new(Rules::new(release, self.hidden, own_events, self.any_event), self.clock)?;
+        let rules = Rules::new(release, self.hidden, self.events, self.any_event);
+        let shared = Shared::new(rules, self.clock, self.policy)?;
         Monitor::new(Parts {
             shared: Arc::new(shared),
             profile: Arc::new(self.profile),

@@ -21,6 +21,51 @@ pub fn check_arguments(arguments: &Object, ty: &ObjectType) -> Result<(), Refusa
     Checker { path: Vec::new() }.object(arguments, ty)
 }
 
+/// Checks a value that this side sends against its description; `name` stands for it in the complaint.
+pub(crate) fn check_value(name: &str, value: &Value, ty: &Type) -> Result<(), String> {
+    let mut checker = Checker { path: vec![Step::Member(name)] };
+    checker.value(value, ty).map_err(|refusal| refusal.desc)
+}
+
+/// Takes negative numbers modulo 2⁶⁴ where `uint64` or `size` is described, as QEMU does, and nowhere else.
+///
+/// The arguments fit their description already.
+pub(crate) fn wrap_unsigned(arguments: &mut Object, ty: &ObjectType) {
+    for member in &ty.members {
+        if let Some(value) = arguments.get_mut(&member.name) {
+            wrap(value, &member.ty);
+        }
+    }
+    if let Some(Variants { tag, branches }) = &ty.variants
+        && let Some(Value::String(value)) = arguments.get(tag)
+        && let Some((_, branch)) = branches.iter().find(|(case, _)| **case == **value)
+    {
+        wrap_unsigned(arguments, branch);
+    }
+}
+
+fn wrap(value: &mut Value, ty: &Type) {
+    match (ty, value) {
+        (Type::Uint64 | Type::Size, value) => {
+            if let Value::Int(number) = value
+                && *number < 0
+            {
+                *value = Value::Uint(number.cast_unsigned());
+            }
+        }
+        (Type::Array(element), Value::List(values)) => {
+            values.iter_mut().for_each(|value| wrap(value, element));
+        }
+        (Type::Object(ty), Value::Object(object)) => wrap_unsigned(object, ty),
+        (Type::Alternate(ty), value) => {
+            if let Some(ty) = ty.types.iter().find(|ty| expected(ty) == kind(value)) {
+                wrap(value, ty);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Where in the arguments a value stands.
 enum Step<'a> {
     Member(&'a str),

@@ -26,7 +26,7 @@ pub struct NoArguments {}
 pub struct Command {
     pub(crate) name: Box<str>,
     pub(crate) arguments: ObjectType,
-    pub(crate) returns: Type,
+    pub(crate) returns: Arc<Type>,
     pub(crate) out_of_band: bool,
     pub(crate) features: Vec<&'static str>,
     pub(crate) in_preconfig: bool,
@@ -40,6 +40,8 @@ type Elsewhere = Box<dyn FnMut(PendingCommand) + Send>;
 
 enum Run {
     Nothing,
+    /// Answers this text, which is not compared with the description.
+    Text(Vec<u8>),
     Here(Here),
     Elsewhere(Elsewhere),
 }
@@ -51,7 +53,7 @@ impl Command {
         Self {
             name: name.into(),
             arguments: ObjectType::default(),
-            returns: ObjectType::default().into(),
+            returns: Arc::new(ObjectType::default().into()),
             out_of_band: false,
             features: Vec::new(),
             in_preconfig: false,
@@ -82,10 +84,12 @@ impl Command {
         self
     }
 
-    /// With a return value.
+    /// With a return value of this type; without, nothing is returned but `{}`.
+    ///
+    /// What the command returns is compared with it: see [`Validation`](crate::Validation).
     #[must_use]
     pub fn returns(mut self, ty: impl Into<Type>) -> Self {
-        self.returns = ty.into();
+        self.returns = Arc::new(ty.into());
         self
     }
 
@@ -152,7 +156,7 @@ impl Command {
 
     /// Returns this text, whatever its arguments are.
     pub(crate) fn run_text(mut self, text: Vec<u8>) -> Self {
-        self.run = Run::Here(Box::new(move |_| Ok(text.clone())));
+        self.run = Run::Text(text);
         self
     }
 
@@ -182,6 +186,11 @@ impl Command {
         check::check_arguments(&request.arguments, &self.arguments)
     }
 
+    /// Whether what it returns is made by code of the embedder.
+    pub(crate) fn is_checked(&self) -> bool {
+        matches!(self.run, Run::Here(_))
+    }
+
     /// Whether it is handed over to be answered elsewhere.
     pub(crate) fn is_handed_over(&self) -> bool {
         matches!(self.run, Run::Elsewhere(_))
@@ -195,6 +204,7 @@ impl Command {
     ) -> Option<Result<Vec<u8>, Refusal>> {
         match &mut self.run {
             Run::Nothing => Some(Ok(b"{}".to_vec())),
+            Run::Text(text) => Some(Ok(text.clone())),
             Run::Here(run) => Some(run(arguments)),
             Run::Elsewhere(accept) => {
                 accept(pending(arguments));
@@ -231,6 +241,7 @@ pub struct PendingCommand {
     /// Goes with the answer.
     pub(crate) shared: Option<Arc<Shared>>,
     pub(crate) arms: Option<Arms>,
+    pub(crate) returns: Arc<Type>,
 }
 
 /// The event whose source a command lets speak again when it succeeds, and which source; `None` stands for all.
@@ -274,6 +285,9 @@ impl PendingCommand {
 
     fn send(&mut self, result: Result<Vec<u8>, Refusal>) {
         if let Some(shared) = self.shared.take() {
+            let checked =
+                |text| shared.policy.check_return(&self.name, &self.returns, text, &shared.counters);
+            let result = result.and_then(checked);
             if let (Ok(_), Some((kind, source))) = (&result, &self.arms) {
                 Emitter::new(Arc::clone(&shared)).arm(*kind, source.as_deref());
             }

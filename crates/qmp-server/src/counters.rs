@@ -29,7 +29,7 @@ counters! {
     connections,
     /// Connections ever made.
     connected,
-    /// Events that were put on their way, whether or not somebody listened.
+    /// Events that were put on their way, whether or not a client listened; a held one counts when its window closes.
     emitted,
     /// Events handed to a connection: each event once for each client.
     delivered,
@@ -45,6 +45,8 @@ counters! {
     closed_slow,
     /// Answers to commands whose client had gone.
     answers_discarded,
+    /// Events and return values that their description does not allow: see [`Validation`](crate::Validation).
+    invalid,
     /// Panics of the embedder's code that the monitor's loop caught: in a command, `run_state` or `ready_when`.
     panics,
 }

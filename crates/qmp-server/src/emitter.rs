@@ -19,6 +19,7 @@ use crate::{
     queue::{Answer, Order, QUEUE_MAX_BYTES, Queue, SILENT_SOURCES_MAX, lock},
     rules::{Gate, Rules},
     text,
+    validation::{InvalidOutput, Policy, Validation},
 };
 
 thread_local! {
@@ -46,6 +47,8 @@ pub enum Emitted {
     Silent,
     /// The claimed release does not have it, or hides it; an event of the embedder's own was not registered.
     NotInRelease,
+    /// Its data is not what the claimed release sends, and [`Validation::Refuse`] keeps it back.
+    Invalid,
     /// The monitor's loop did not run for so long that the queue is full.
     Overrun,
     /// The monitor is shut down, was dropped, or its thread ended.
@@ -57,6 +60,7 @@ pub enum Emitted {
 pub(crate) struct Shared {
     pub(crate) rules: Rules,
     pub(crate) clock: Box<dyn Clock>,
+    pub(crate) policy: Policy,
     pub(crate) queue: Mutex<Queue>,
     pub(crate) wake: OwnedFd,
     pub(crate) counters: Counters,
@@ -67,16 +71,26 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(rules: Rules, clock: Box<dyn Clock>) -> std::io::Result<Self> {
+    pub(crate) fn new(rules: Rules, clock: Box<dyn Clock>, policy: Policy) -> std::io::Result<Self> {
         Ok(Self {
             rules,
             clock,
+            policy,
             queue: Mutex::new(Queue::new()),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             counters: Counters::default(),
             audience: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
         })
+    }
+
+    /// Whether a message, or its tail, is as its release has it; reports it if it is not.
+    pub(crate) fn is_valid(&self, message: &[u8]) -> bool {
+        let Some((name, data)) = text::name_and_data(message) else { return true };
+        let Some(desc) = self.rules.violation(name, data) else { return true };
+        let invalid = InvalidOutput::Event { name: name.into(), desc: desc.into() };
+        self.policy.report(&invalid, &self.counters);
+        false
     }
 
     /// Makes the loop look at the queue.
@@ -126,6 +140,8 @@ impl Emitter {
 
     /// Emits an event: to every client that is in command mode at this moment.
     ///
+    /// Nothing else tells about an event that is not sent: look at what is returned, at least in tests.
+    ///
     /// Never waits for a client or for the monitor's loop, and allocates nothing once its buffers have grown. The
     /// timestamp is taken here; an event that its rate limit holds back keeps it. Events of one thread keep their order,
     /// but for what is held.
@@ -134,7 +150,8 @@ impl Emitter {
         let Some(rule) = self.shared.rules.rule(kind, event.name()) else {
             return Emitted::NotInRelease;
         };
-        let unheard = self.shared.audience.load(Relaxed) == 0;
+        let refuses = self.shared.policy.validation == Validation::Refuse;
+        let unheard = self.shared.audience.load(Relaxed) == 0 && !refuses;
         if unheard && rule.limit.is_none() && rule.gate.is_none() {
             add(&self.shared.counters.emitted, 1);
             return Emitted::Unheard;
@@ -142,6 +159,9 @@ impl Emitter {
         let mut tail = TAIL.take();
         tail.clear();
         text::write_tail(event, &rule.hidden, &mut tail);
+        if refuses && !self.shared.is_valid(&tail) {
+            return Emitted::Invalid;
+        }
         let source = kind.map(|kind| Source { kind, limit: rule.limit.as_ref(), gate: rule.gate });
         let emitted = self.queue(source.as_ref(), &tail);
         TAIL.set(tail);
@@ -194,14 +214,15 @@ impl Emitter {
                 }
             }
         }
-        add(&self.shared.counters.emitted, 1);
-        if self.shared.audience.load(Relaxed) == 0 {
-            return self.wake_after(guard, Emitted::Unheard);
-        }
-        if queue.batch.lines.len() + tail.len() > QUEUE_MAX_BYTES {
+        let unheard = self.shared.audience.load(Relaxed) == 0;
+        if !unheard && queue.batch.lines.len() + tail.len() > QUEUE_MAX_BYTES {
             queue.batch.overrun += 1;
             add(&self.shared.counters.overrun, 1);
             return self.wake_after(guard, Emitted::Overrun);
+        }
+        add(&self.shared.counters.emitted, 1);
+        if unheard {
+            return self.wake_after(guard, Emitted::Unheard);
         }
         queue.stamp.write(wall, &mut queue.batch.lines);
         Queue::push_line(&mut queue.batch, tail);

@@ -1,12 +1,20 @@
 //! Events as an embedder has them: typed, of its own types, or as text.
 
-use qmp_events::{Event, EventKind, Print, Printer};
+use qmp_events::{DatalessEvent, Event, EventKind, Print, Printer};
 use qmp_wire::dialect::{self, Hidden};
 use serde::Serialize;
 
 /// An event that can be emitted.
 ///
-/// Implemented by [`qmp_events::Event`], by [`EventKind`] for events without data, by [`Named`] for data of any type, and by [`RawEvent`] for data as JSON text.
+/// An event that has data cannot be emitted by its kind alone:
+///
+/// ```compile_fail
+/// # let monitor = qmp_server::Monitor::builder(9, 2, 0).build().unwrap();
+/// monitor.emitter().emit(&qmp_events::EventKind::Shutdown);
+/// ```
+///
+/// Implemented by [`qmp_events::Event`], by [`DatalessEvent`] for events without data, by [`Named`] for data of any type,
+/// and by [`RawEvent`] for data as JSON text.
 pub trait EmitEvent {
     /// Name on the wire.
     fn name(&self) -> &str;
@@ -42,14 +50,13 @@ impl EmitEvent for Event {
     }
 }
 
-/// An event without data, such as `EventKind::Stop`.
-impl EmitEvent for EventKind {
+impl EmitEvent for DatalessEvent {
     fn name(&self) -> &str {
-        (*self).name()
+        EventKind::from(*self).name()
     }
 
     fn kind(&self) -> Option<EventKind> {
-        Some(*self)
+        Some((*self).into())
     }
 
     fn write_data(&self, _: &[Hidden], _: &mut Vec<u8>) -> bool {

@@ -1,7 +1,7 @@
 //! The monitor that a virtual machine monitor embeds: QMP as a QEMU of a given release speaks it, to the byte.
 //!
 //! ```no_run
-//! use qmp_events::EventKind;
+//! use qmp_events::DatalessEvent;
 //! use qmp_server::{Command, Listener, Monitor, NoArguments};
 //!
 //! let mut monitor = Monitor::builder(11, 1, 3)
@@ -13,7 +13,7 @@
 //! let thread = monitor.spawn()?;
 //!
 //! // On any thread, at any time:
-//! emitter.emit(&EventKind::Stop);
+//! emitter.emit(&DatalessEvent::Stop);
 //! # thread.stop();
 //! # Ok::<(), std::io::Error>(())
 //! ```
@@ -46,6 +46,7 @@ mod slow_reader;
 mod text;
 mod thread;
 mod types;
+mod validation;
 
 pub use builder::{CONNECTIONS_MAX, MonitorBuilder, OUTPUT_MAX_BYTES};
 pub use check::check_arguments;
@@ -65,3 +66,4 @@ pub use slow_reader::SlowReader;
 pub use text::EventWriter;
 pub use thread::MonitorThread;
 pub use types::{AlternateType, EnumType, Member, ObjectType, Type, Variants};
+pub use validation::{InvalidOutput, Validation};

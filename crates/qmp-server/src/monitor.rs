@@ -208,6 +208,7 @@ impl Monitor {
             held.flush(|line| {
                 if !self.parts.loses_held {
                     Queue::push_line(batch, &line);
+                    add(&shared.counters.emitted, 1);
                 }
             });
         }

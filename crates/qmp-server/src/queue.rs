@@ -112,14 +112,19 @@ impl Queue {
     }
 
     /// Takes all that is due into `batch`, which has to be empty. If that is nothing, the loop may be going to sleep.
-    pub(crate) fn take(&mut self, now: Instant, batch: &mut Batch, may_sleep: bool) {
+    ///
+    /// Returns how many events were held and no longer are.
+    pub(crate) fn take(&mut self, now: Instant, batch: &mut Batch, may_sleep: bool) -> u64 {
         let Self { limiter, batch: waiting, .. } = self;
+        let before = waiting.ends.len();
         if limiter.next_deadline().is_some_and(|deadline| deadline <= now) {
             limiter.expire(now, |line| Self::push_line(waiting, &line));
         }
+        let released = waiting.ends.len() - before;
         std::mem::swap(&mut self.batch, batch);
         self.sleeps = may_sleep && batch.is_empty();
         self.wakes_at = self.limiter.next_deadline();
+        released as u64
     }
 
     /// Whether the loop has to be woken for what waits here or is due earlier than it knows; it is told once.

@@ -1,9 +1,14 @@
 //! What a release does with each event: whether it has it, how it limits it, and what it does not say yet.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use qmp_events::{EventKind, MemberDesc, Release, Throttle, TypeRef, catalogue};
-use qmp_wire::dialect::Hidden;
+use qmp_events::{EventKind, MemberDesc, Release, Throttle, TypeRef, ViolationKind, catalogue, validate};
+use qmp_wire::dialect::{Hidden, Value};
+
+use crate::{
+    check,
+    types::{ObjectType, Type},
+};
 
 /// What QEMU's `-compat` leaves out of events.
 ///
@@ -21,7 +26,10 @@ pub struct HiddenOutput {
 pub(crate) struct Rules {
     /// By place in the catalogue; `None` if the release does not have the event.
     known: Vec<Option<Rule>>,
-    own: BTreeSet<Box<str>>,
+    own: BTreeMap<Box<str>, Type>,
+    release: Release,
+    /// Whether members that the release always has may be left out all the same.
+    hides: bool,
     /// Whether events that the release does not have pass, too, without a rule.
     any: bool,
 }
@@ -45,7 +53,12 @@ pub(crate) struct Gate {
 static NO_RULE: Rule = Rule { limit: None, hidden: Vec::new(), gate: None };
 
 impl Rules {
-    pub(crate) fn new(release: Release, output: HiddenOutput, own: BTreeSet<Box<str>>, any: bool) -> Self {
+    pub(crate) fn new(
+        release: Release,
+        output: HiddenOutput,
+        own: BTreeMap<Box<str>, ObjectType>,
+        any: bool,
+    ) -> Self {
         let known = catalogue().iter().map(|desc| {
             let deprecated = desc.deprecated.is_some_and(|since| release >= since);
             let hidden = deprecated && output.deprecated || desc.unstable && output.unstable;
@@ -55,13 +68,33 @@ impl Rules {
                 gate: gate(desc.kind),
             })
         });
-        Self { known: known.collect(), own, any }
+        let own = own.into_iter().map(|(name, ty)| (name, ty.into())).collect();
+        Self { known: known.collect(), own, release, hides: output != HiddenOutput::default(), any }
+    }
+
+    /// What the claimed release, or the registered type, does not allow in an event; `None` if it fits.
+    pub(crate) fn violation(&self, name: &str, data: Option<&str>) -> Option<String> {
+        if let Some(ty) = self.own.get(name) {
+            let value = Value::read(data.unwrap_or("{}").as_bytes());
+            return check::check_value("data", &value, ty).err();
+        }
+        // Of an event that only `any_event` lets pass, the release says nothing.
+        let kind = EventKind::from_name(name)?;
+        self.known.get(kind as usize)?.as_ref()?;
+        let mut violations = validate(name, data, self.release).into_iter();
+        let missing = |kind: &ViolationKind| {
+            matches!(kind, ViolationKind::MissingMember | ViolationKind::MissingData { .. })
+        };
+        let violation = violations.find(|violation| !(self.hides && missing(&violation.kind)))?;
+        let text = violation.to_string();
+        // It begins with the name, which the report has already.
+        Some(text.strip_prefix(name).unwrap_or(&text).trim_start_matches([':', ' ']).to_owned())
     }
 
     /// The rule of an event; `None` if it is not to be emitted.
     pub(crate) fn rule(&self, kind: Option<EventKind>, name: &str) -> Option<&Rule> {
         let known = kind.and_then(|kind| self.known.get(kind as usize)?.as_ref());
-        known.or_else(|| (self.any || kind.is_none() && self.own.contains(name)).then_some(&NO_RULE))
+        known.or_else(|| (self.any || kind.is_none() && self.own.contains_key(name)).then_some(&NO_RULE))
     }
 }
 

@@ -16,6 +16,17 @@ pub(crate) fn write_tail(event: &impl EmitEvent, hidden: &[Hidden], out: &mut Ve
     out.extend_from_slice(b"}\r\n");
 }
 
+/// Name and data of the event in a tail, or in a whole message.
+pub(crate) fn name_and_data(message: &[u8]) -> Option<(&str, Option<&str>)> {
+    const NAME: &[u8] = b"}, \"event\": \"";
+    const DATA: &[u8] = b", \"data\": ";
+    let start = message.windows(NAME.len()).position(|window| window == NAME)?;
+    let (name, rest) = string(&message[start + NAME.len()..]);
+    let data = rest.strip_prefix(DATA).and_then(|data| data.strip_suffix(b"}\r\n"));
+    let data = data.map(std::str::from_utf8).transpose().ok()?;
+    Some((std::str::from_utf8(name).ok()?, data))
+}
+
 /// Writes events as QEMU does, for whoever sends them by other ways than a [`Monitor`](crate::Monitor).
 #[derive(Debug, Default)]
 pub struct EventWriter {

@@ -14,7 +14,7 @@ use std::{
 
 use qmp_server::{
     Command, EVENTS_DROPPED, Emitted, Listener, Monitor, MonitorBuilder, QUEUE_MAX_BYTES, RawEvent,
-    SlowReader,
+    SlowReader, Type,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use support::{
@@ -167,7 +167,8 @@ fn what_was_asked_before_the_end_of_input_is_answered() {
 #[test]
 fn a_half_closed_client_waits_for_its_pending_command() {
     let (sender, receiver) = std::sync::mpsc::channel();
-    let slow = Command::new("slow").hand_over(move |command| sender.send(command).unwrap());
+    let slow =
+        Command::new("slow").returns(Type::Int).hand_over(move |command| sender.send(command).unwrap());
     let mut monitor = monitor(|builder| builder.command(slow));
     let mut client = client(&mut monitor);
     client.send(r#"{"execute":"slow"}"#);

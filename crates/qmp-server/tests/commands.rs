@@ -26,7 +26,9 @@ struct Pending(Arc<Mutex<VecDeque<PendingCommand>>>);
 impl Pending {
     fn command(&self, name: &str) -> Command {
         let pending = self.clone();
-        Command::new(name).hand_over(move |command| pending.0.lock().unwrap().push_back(command))
+        Command::new(name)
+            .returns(Type::Any)
+            .hand_over(move |command| pending.0.lock().unwrap().push_back(command))
     }
 
     fn take(&self) -> PendingCommand {
@@ -65,7 +67,12 @@ fn arguments_and_return_values_are_typed() {
         .required("size", Type::Size)
         .optional("mode", Type::one_of("Mode", ["grow", "shrink"]))
         .optional("tags", Type::list(Type::Int32))
-        .returns(ObjectType::new("Resized").required("len", Type::Size))
+        .returns(
+            ObjectType::new("Resized")
+                .required("len", Type::Size)
+                .required("speed", Type::Number)
+                .required("device", Type::Str),
+        )
         .run(|Resize { node_name, size, mode, tags }| {
             assert_ne!(mode, Some(Mode::Shrink));
             let len = size + u64::from(tags.is_some());
@@ -95,6 +102,63 @@ fn arguments_and_return_values_are_typed() {
         client.send(format!(r#"{{"execute":"block_resize","arguments":{arguments}}}"#));
         monitor.process().unwrap();
         assert_eq!(client.lines_now(), [expected], "{arguments}");
+    }
+}
+
+#[test]
+fn negative_integers_wrap_only_where_the_type_is_uint64_or_size() {
+    #[derive(Deserialize)]
+    struct Arguments {
+        value: u64,
+    }
+    #[derive(Deserialize)]
+    struct Inner {
+        inner: Arguments,
+    }
+    #[derive(Deserialize)]
+    struct List {
+        values: Vec<u64>,
+    }
+    let with = |name: &str, ty: Type| {
+        let command = Command::new(name).required("value", ty).returns(Type::Uint64);
+        command.run(|Arguments { value }| Ok(value))
+    };
+    let inner = ObjectType::new("Inner").required("value", Type::Int);
+    let list = Command::new("list").required("values", Type::list(Type::Size)).returns(Type::Uint64);
+    let mut monitor = monitor(|builder| {
+        builder
+            .command(with("balloon", Type::Int))
+            .command(with("int64", Type::Int64))
+            .command(with("uint64", Type::Uint64))
+            .command(with("size", Type::Size))
+            .command(list.run(|List { values }| Ok(values[1])))
+            .command(
+                Command::new("nested")
+                    .required("inner", inner)
+                    .returns(Type::Uint64)
+                    .run(|Inner { inner }| Ok(inner.value)),
+            )
+    });
+    let mut client = client(&mut monitor);
+    let refused = |name: &str| {
+        let desc = format!("Parameter '{name}' expects uint64");
+        format!(r#"{{"error": {{"class": "GenericError", "desc": "{desc}"}}}}"#)
+    };
+    let wrapped = || r#"{"return": 18446744073709551611}"#.to_owned();
+    let rows = [
+        // command   arguments                    reply
+        ("balloon", r#"{"value":-5}"#, refused("value")),
+        ("int64", r#"{"value":-5}"#, refused("value")),
+        ("nested", r#"{"inner":{"value":-5}}"#, refused("inner.value")),
+        ("uint64", r#"{"value":-5}"#, wrapped()),
+        ("size", r#"{"value":-5}"#, wrapped()),
+        ("list", r#"{"values":[1,-5]}"#, wrapped()),
+        ("balloon", r#"{"value":5}"#, r#"{"return": 5}"#.into()),
+    ];
+    for (command, arguments, reply) in rows {
+        client.send(format!(r#"{{"execute":"{command}","arguments":{arguments}}}"#));
+        monitor.process().unwrap();
+        assert_eq!(client.lines_now(), [reply], "{command} {arguments}");
     }
 }
 

@@ -111,8 +111,9 @@ fn what_is_held_at_shutdown_can_be_lost_as_in_qemu() {
 fn any_event_passes_where_that_is_wanted() {
     let (mut monitor, _) = monitor((4, 0, 0), |builder| builder.any_event(true));
     let mut client = client(&mut monitor);
-    for name in ["NEVER_HEARD", "VFIO_MIGRATION", "RESET"] {
-        assert_eq!(monitor.emitter().emit(&RawEvent { name, data: None }), Emitted::Queued);
+    let reset = Some(r#"{"guest": true, "reason": "guest-reset"}"#);
+    for (name, data) in [("NEVER_HEARD", None), ("VFIO_MIGRATION", None), ("RESET", reset)] {
+        assert_eq!(monitor.emitter().emit(&RawEvent { name, data }), Emitted::Queued);
     }
     monitor.process().unwrap();
     assert_eq!(client.lines_now().len(), 3);
@@ -303,8 +304,8 @@ fn what_is_deprecated_can_be_hidden() {
 
 #[test]
 fn an_interface_falls_silent_until_it_is_asked_about() {
-    let filters =
-        Command::new("query-rx-filter").optional("name", Type::Str).run_untyped(|_| Ok(Vec::<()>::new()));
+    let filters = Command::new("query-rx-filter").optional("name", Type::Str).returns(Type::list(Type::Any));
+    let filters = filters.run_untyped(|_| Ok(Vec::<()>::new()));
     let (mut monitor, _) = monitor((11, 1, 3), |builder| builder.command(filters));
     let mut client = client(&mut monitor);
     let emitter = monitor.emitter();

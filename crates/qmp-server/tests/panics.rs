@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use qmp_events::EventKind;
+use qmp_events::DatalessEvent;
 use qmp_server::{
     Clock, Command, Emitted, Monitor, MonitorBuilder, MonitorThread, NoArguments, PendingCommand, RunState,
 };
@@ -54,7 +54,7 @@ fn ended_by_panic() -> (MonitorThread, Client) {
     let mut client = Client::new(ours);
     client.negotiate();
     clock.0.store(true, SeqCst);
-    thread.emitter().emit(&EventKind::Stop);
+    thread.emitter().emit(&DatalessEvent::Stop);
     client.rest();
     (thread, client)
 }
@@ -73,7 +73,7 @@ fn panicking_command_gets_generic_error_and_the_monitor_serves_on() {
         monitor.process().unwrap();
         assert_eq!(client.lines_now(), [panicked(command)], "{command}");
     }
-    monitor.emitter().emit(&EventKind::Stop);
+    monitor.emitter().emit(&DatalessEvent::Stop);
     monitor.process().unwrap();
     assert_eq!((client.lines_now().len(), other.lines_now().len()), (1, 1), "events still arrive");
     assert_eq!(monitor.stats().panics, 4);
@@ -120,7 +120,7 @@ fn emit_after_the_thread_panicked_returns_closed() {
     while !thread.is_finished() {
         std::thread::yield_now();
     }
-    assert_eq!(emitter.emit(&EventKind::Stop), Emitted::Closed);
+    assert_eq!(emitter.emit(&DatalessEvent::Stop), Emitted::Closed);
     assert_eq!(emitter.stats().connections, 0, "none is open any more");
     let error = thread.stop().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Other);
@@ -153,7 +153,7 @@ fn emit_after_the_monitor_was_dropped_returns_closed() {
     let emitter = monitor.emitter();
     assert_eq!(emitter.stats().connections, 2);
     drop(monitor);
-    assert_eq!(emitter.emit(&EventKind::Stop), Emitted::Closed);
+    assert_eq!(emitter.emit(&DatalessEvent::Stop), Emitted::Closed);
     assert_eq!(emitter.stats().connections, 0);
     assert!(client.is_closed() && silent.is_closed());
 }

@@ -193,10 +193,14 @@ struct Empty {}
 /// `test-qmp-event`: the form of an event with every kind of data.
 #[test]
 fn events() {
-    let mut builder = Monitor::builder(7, 2, 22);
-    for name in ["__EVENT_A", "__EVENT_B", "__EVENT_C", "__EVENT_D"] {
-        builder = builder.event(name, ObjectType::default());
-    }
+    let inner = ObjectType::new("Inner").required("integer", Type::Int).optional("string", Type::Str);
+    let outer = ObjectType::new("Outer").required("inner", inner).optional("b", Type::Str);
+    let outer = outer.optional("enum3", Type::one_of("Enum3", ["value3"]));
+    let builder = Monitor::builder(7, 2, 22)
+        .event("__EVENT_A", ObjectType::default())
+        .event("__EVENT_B", ObjectType::default())
+        .event("__EVENT_C", outer.clone())
+        .event("__EVENT_D", outer);
     let mut monitor = builder.build().unwrap();
     let mut client = client(&mut monitor);
     let emitter = monitor.emitter();

@@ -59,8 +59,13 @@ fn write_struct(text: &mut String, name: &str, summary: &str, members: &[Member]
         }
     };
     _ = write!(text, "wire_struct! {{\n    /// {summary}\n    {name} {{\n");
-    for (kind, wanted) in [("required", true), ("optional", false)] {
-        let members: Vec<&Member> = members.iter().filter(|member| is_mandatory(member) == wanted).collect();
+    let kind_of = |member: &Member| match member {
+        member if is_mandatory(member) => "required",
+        member if shape::is_mandatory_at_last(member) => "recent",
+        _ => "optional",
+    };
+    for kind in ["required", "recent", "optional"] {
+        let members: Vec<&Member> = members.iter().filter(|member| kind_of(member) == kind).collect();
         if members.is_empty() {
             _ = writeln!(text, "        {kind} {{}}");
             continue;

@@ -255,6 +255,29 @@ crate::event::wire_events! {
     Watchdog(Watchdog),
 }
 
+crate::event::dataless_events! {
+    /// The VM stopped for a debugger.
+    Debug,
+    /// The guest asked to be shut down through the pvpanic device.
+    GuestPvshutdown,
+    /// The power button of the machine was pressed: the guest is asked to switch itself off.
+    Powerdown,
+    /// The VM runs again, or for the first time.
+    Resume,
+    /// An s390x guest told the machine what it is: system type, name, level and sysplex.
+    SclpCpiInfoAvailable,
+    /// The SPICE clients have been handed over to the destination of a migration.
+    SpiceMigrateCompleted,
+    /// The VM is stopped.
+    Stop,
+    /// The guest went to sleep with its memory powered (ACPI S3).
+    Suspend,
+    /// The guest hibernated to its disk (ACPI S4).
+    SuspendDisk,
+    /// The guest woke from ACPI S3 and runs.
+    Wakeup,
+}
+
 impl EventKind {
     /// The event of that name; `None` if the catalogue does not know it.
     pub fn from_name(name: &str) -> Option<Self> {

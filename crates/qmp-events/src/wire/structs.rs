@@ -8,7 +8,8 @@ pub(crate) trait WireObject {
     fn serialize_members<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
 }
 
-/// Defines an object type: members that every release has, those that may be absent, and unknown ones.
+/// Defines an object type: members that every release has, those that only the newest releases always have, those that
+/// may be absent, and unknown ones.
 ///
 /// The known ones are listed once more as `printed`, in the order in which a QEMU prints them.
 macro_rules! wire_struct {
@@ -16,6 +17,7 @@ macro_rules! wire_struct {
         $(#[$meta:meta])*
         $name:ident {
             required { $($(#[$required_meta:meta])* $required:ident: $required_ty:ty = $required_wire:literal,)* }
+            recent { $($(#[$recent_meta:meta])* $recent:ident: $recent_ty:ty = $recent_wire:literal,)* }
             optional { $($(#[$optional_meta:meta])* $optional:ident: $optional_ty:ty = $optional_wire:literal,)* }
             printed { $($printed:ident = $printed_wire:literal,)* }
         }
@@ -25,22 +27,33 @@ macro_rules! wire_struct {
         #[non_exhaustive]
         pub struct $name {
             $($(#[$required_meta])* pub $required: $required_ty,)*
+            $($(#[$recent_meta])* pub $recent: Option<$recent_ty>,)*
             $($(#[$optional_meta])* pub $optional: Option<$optional_ty>,)*
             /// Members that the catalogue does not know, as they came.
             pub unknown: $crate::UnknownMembers,
         }
 
         impl $name {
-            /// Makes it of the members that every release has; all others are absent.
+            /// Makes it of the members that the newest release always has; all others are absent.
+            ///
+            /// A member that an older release does not have is left out when it is emitted as that release.
             #[allow(clippy::new_without_default, clippy::too_many_arguments)]
-            pub fn new($($required: $required_ty),*) -> Self {
-                Self { $($required,)* $($optional: None,)* unknown: $crate::UnknownMembers::default() }
+            pub fn new($($required: $required_ty,)* $($recent: $recent_ty,)*) -> Self {
+                Self {
+                    $($required,)*
+                    $($recent: Some($recent),)*
+                    $($optional: None,)*
+                    unknown: $crate::UnknownMembers::default(),
+                }
             }
         }
 
         impl $crate::wire::WireObject for $name {
             fn serialize_members<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
                 $(map.serialize_entry($required_wire, &self.$required)?;)*
+                $(if let Some(value) = &self.$recent {
+                    map.serialize_entry($recent_wire, value)?;
+                })*
                 $(if let Some(value) = &self.$optional {
                     map.serialize_entry($optional_wire, value)?;
                 })*
@@ -71,6 +84,7 @@ macro_rules! wire_struct {
         impl $crate::wire::Decode for $name {
             fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::Unfit> {
                 $(let mut $required: Option<$required_ty> = None;)*
+                $(let mut $recent: Option<$recent_ty> = None;)*
                 $(let mut $optional: Option<$optional_ty> = None;)*
                 let mut unknown = $crate::UnknownMembers::default();
                 let tag = reader.take_tag();
@@ -80,6 +94,7 @@ macro_rules! wire_struct {
                     // A member that comes twice does not fit: nothing tells which of the two holds.
                     let is_repeated = match &*name {
                         $($required_wire => $required.replace($crate::wire::Decode::decode(reader)?).is_some(),)*
+                        $($recent_wire => $recent.replace($crate::wire::Decode::decode(reader)?).is_some(),)*
                         $($optional_wire => $optional.replace($crate::wire::Decode::decode(reader)?).is_some(),)*
                         name if tag == Some(name) => {
                             reader.skip()?;
@@ -96,6 +111,7 @@ macro_rules! wire_struct {
                 }
                 Ok(Self {
                     $($required: $required.ok_or($crate::wire::Unfit)?,)*
+                    $($recent,)*
                     $($optional,)*
                     unknown,
                 })

@@ -13,6 +13,7 @@ use crate::{
     queue::{Answer, Batch, lock_patiently},
     slow_reader::SlowReader,
     text::{Stamp, write_tail},
+    validation::Validation,
 };
 
 impl Monitor {
@@ -33,7 +34,10 @@ impl Monitor {
         let now = self.parts.shared.clock.monotonic();
         {
             let mut queue = lock_patiently(&self.parts.shared.queue);
-            queue.take(now, &mut batch, may_sleep);
+            let released = queue.take(now, &mut batch, may_sleep);
+            if released > 0 {
+                add(&self.parts.shared.counters.emitted, released);
+            }
             self.parts.shared.waiting.store(0, Relaxed);
         }
         let was_empty = batch.is_empty();
@@ -45,6 +49,9 @@ impl Monitor {
     }
 
     fn deliver(&mut self, batch: &mut Batch) {
+        if self.parts.shared.policy.validation == Validation::Count {
+            self.count_invalid(batch);
+        }
         if self.parts.profile.pretty {
             spread(batch);
         }
@@ -60,6 +67,15 @@ impl Monitor {
         }
         for order in std::mem::take(&mut batch.orders) {
             self.follow(order);
+        }
+    }
+
+    /// Counts the events of a batch that are not as their release has them.
+    fn count_invalid(&self, batch: &Batch) {
+        let mut start = 0;
+        for end in &batch.ends {
+            self.parts.shared.is_valid(&batch.lines[start..*end]);
+            start = *end;
         }
     }
 

@@ -10,6 +10,7 @@ use qmp_wire::{
 
 use super::Monitor;
 use crate::{
+    check,
     command::{Arms, PendingCommand},
     connection::{ConnectionKey, Gone},
     emitter::Emitter,
@@ -88,7 +89,7 @@ impl Monitor {
         }
     }
 
-    fn run(&mut self, key: ConnectionKey, id: RequestId, request: Request) -> Outcome {
+    fn run(&mut self, key: ConnectionKey, id: RequestId, mut request: Request) -> Outcome {
         let shared = &self.parts.shared;
         let ready = &self.parts.ready;
         let Ok(ready) = panics::catch(&shared.counters, ready) else {
@@ -101,8 +102,10 @@ impl Monitor {
         if let Err(refusal) = command.check(&request, ready) {
             return Outcome::Answered(Err(refusal));
         }
+        check::wrap_unsigned(&mut request.arguments, &command.arguments);
         let arms = arms(&request);
-        let is_handed_over = command.is_handed_over();
+        let (is_handed_over, is_checked) = (command.is_handed_over(), command.is_checked());
+        let returns = Arc::clone(&command.returns);
         let name: Box<str> = request.command.as_str().into();
         let pending = |arguments| PendingCommand {
             name: name.clone(),
@@ -112,6 +115,7 @@ impl Monitor {
             connection: key,
             shared: Some(Arc::clone(shared)),
             arms: arms.clone(),
+            returns: Arc::clone(&returns),
         };
         let answered = panics::catch(&shared.counters, || command.execute(request.arguments, pending));
         match answered {
@@ -120,6 +124,8 @@ impl Monitor {
             Err(Panicked) if is_handed_over => Outcome::HandedOver,
             Err(Panicked) => Outcome::Answered(Err(panics::refusal(&name))),
             Ok(Some(result)) => {
+                let checked = |text| shared.policy.check_return(&name, &returns, text, &shared.counters);
+                let result = if is_checked { result.and_then(checked) } else { result };
                 if let (Ok(_), Some((kind, source))) = (&result, arms) {
                     Emitter::new(Arc::clone(shared)).arm(kind, source.as_deref());
                 }

@@ -2,21 +2,81 @@
 
 use std::fmt;
 
-use serde::de::{
-    self, DeserializeSeed, IntoDeserializer, Visitor,
-    value::{MapDeserializer, SeqDeserializer},
-};
+use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor, value::SeqDeserializer};
 
 use super::Value;
 
-/// Errors of reading a typed value out of a [`Value`].
+/// Errors of reading a typed value out of a [`Value`], in QEMU's words where it has some.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ReadError(Box<str>);
+#[error("{}", self.message())]
+pub struct ReadError {
+    kind: ErrorKind,
+    /// The member that does not fit, from the inside out; elements of lists have no name.
+    path: Vec<Box<str>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ErrorKind {
+    /// A value is of the right kind of JSON, and is none that the type has.
+    Expects(Box<str>),
+    Other(Box<str>),
+}
+
+impl ReadError {
+    fn message(&self) -> String {
+        let path: Vec<&str> = self.path.iter().rev().map(|name| &**name).collect();
+        match &self.kind {
+            ErrorKind::Expects(ty) if !path.is_empty() => {
+                format!("Parameter '{}' expects {ty}", path.join("."))
+            }
+            ErrorKind::Expects(text) | ErrorKind::Other(text) => text.to_string(),
+        }
+    }
+}
 
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(message.to_string().into())
+        Self { kind: ErrorKind::Other(message.to_string().into()), path: Vec::new() }
+    }
+
+    /// QEMU names its own types: a number that `u64` does not hold gets "expects uint64".
+    fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let (de::Unexpected::Signed(_) | de::Unexpected::Unsigned(_)) = unexpected else {
+            return Self::custom(format_args!("invalid value: {unexpected}, expected {expected}"));
+        };
+        let expected = expected.to_string();
+        let ty = match &*expected {
+            "u8" | "u16" | "u32" | "u64" => format!("uint{}", &expected[1..]),
+            "i8" | "i16" | "i32" | "i64" => format!("int{}", &expected[1..]),
+            _ => expected,
+        };
+        Self { kind: ErrorKind::Expects(ty.into()), path: Vec::new() }
+    }
+}
+
+/// The members of an object; an error in one of them names it.
+struct Members<I> {
+    rest: I,
+    next: Option<(String, Value)>,
+}
+
+impl<'de, I: Iterator<Item = (String, Value)>> de::MapAccess<'de> for Members<I> {
+    type Error = ReadError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
+        self.next = self.rest.next();
+        let Some((name, _)) = &self.next else { return Ok(None) };
+        let name: de::value::StringDeserializer<ReadError> = name.clone().into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
+        let (name, value) =
+            self.next.take().ok_or_else(|| de::Error::custom("a value has its name before it"))?;
+        seed.deserialize(value).map_err(|mut error: ReadError| {
+            error.path.push(name.into());
+            error
+        })
     }
 }
 
@@ -40,7 +100,7 @@ impl<'de> de::Deserializer<'de> for Value {
             Self::Double(number) => visitor.visit_f64(number),
             Self::String(text) => visitor.visit_string(text),
             Self::List(values) => visitor.visit_seq(SeqDeserializer::new(values.into_iter())),
-            Self::Object(object) => visitor.visit_map(MapDeserializer::new(object.into_members())),
+            Self::Object(object) => visitor.visit_map(Members { rest: object.into_members(), next: None }),
         }
     }
 
@@ -48,14 +108,6 @@ impl<'de> de::Deserializer<'de> for Value {
         match self {
             Self::Null => visitor.visit_none(),
             value => visitor.visit_some(value),
-        }
-    }
-
-    /// QEMU accepts a negative number where an unsigned one of 64 bits belongs, and takes it modulo 2⁶⁴.
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        match self {
-            Self::Int(number) => visitor.visit_u64(number.cast_unsigned()),
-            value => value.deserialize_any(visitor),
         }
     }
 
@@ -83,7 +135,7 @@ impl<'de> de::Deserializer<'de> for Value {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
         tuple_struct map struct identifier ignored_any
     }
 }

@@ -44,6 +44,12 @@ impl Object {
         self.members.get(&(bucket(name), Box::from(name))).map(|(_, value)| value)
     }
 
+    /// The member of that name, to be changed in place.
+    #[must_use]
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.members.get_mut(&(bucket(name), Box::from(name))).map(|(_, value)| value)
+    }
+
     /// Removes the member of that name.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.members.remove(&(bucket(name), Box::from(name))).map(|(_, value)| value)

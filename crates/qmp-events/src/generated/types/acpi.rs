@@ -25,6 +25,7 @@ wire_struct! {
             /// ACPI status code: 0 for success, 132 for an ejection in progress, 130 for a device in use, 1 for a failure without reason.
             status: i64 = "status",
         }
+        recent {}
         optional {
             /// Identifier of the device in the slot; absent when it has none or is gone already.
             device: Box<str> = "device",
@@ -46,6 +47,7 @@ wire_struct! {
             /// The report of the guest.
             info: super::ACPIOSTInfo = "info",
         }
+        recent {}
         optional {}
         printed {
             info = "info",

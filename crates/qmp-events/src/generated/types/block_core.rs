@@ -35,6 +35,10 @@ wire_struct! {
             /// Text for people on what is damaged.
             msg: Box<str> = "msg",
         }
+        recent {
+            /// Whether the image is unusable from here on, and closed; so it is also after damage to its tables that reading ran into. Since 2.2.
+            fatal: bool = "fatal",
+        }
         optional {
             /// Name of the node in the block graph. Since 2.4.
             node_name: Box<str> = "node-name",
@@ -42,8 +46,6 @@ wire_struct! {
             offset: i64 = "offset",
             /// Length of that access. Unit: bytes.
             size: i64 = "size",
-            /// Whether the image is unusable from here on, and closed; so it is also after damage to its tables that reading ran into. Since 2.2.
-            fatal: bool = "fatal",
         }
         printed {
             device = "device",
@@ -67,15 +69,17 @@ wire_struct! {
             /// What was decided about the error.
             action: super::BlockErrorAction = "action",
         }
-        optional {
+        recent {
             /// Path of the disk device in the object tree; may be empty. Since 9.2.
             qom_path: Box<str> = "qom-path",
+            /// The host's error as text for people; not made for parsing. Since 2.2.
+            reason: Box<str> = "reason",
+        }
+        optional {
             /// Name of the node in the block graph. Since 2.8.
             node_name: Box<str> = "node-name",
             /// Whether the host's storage is full. Since 2.2.
             nospace: bool = "nospace",
-            /// The host's error as text for people; not made for parsing. Since 2.2.
-            reason: Box<str> = "reason",
         }
         printed {
             device = "device",
@@ -104,6 +108,7 @@ wire_struct! {
             /// Limit on the job's speed; 0 for none. Unit: bytes per second.
             speed: i64 = "speed",
         }
+        recent {}
         optional {}
         printed {
             device = "device",
@@ -130,6 +135,7 @@ wire_struct! {
             /// Limit on the job's speed; 0 for none. Unit: bytes per second.
             speed: i64 = "speed",
         }
+        recent {}
         optional {
             /// Text for people on why the job failed; absent on success and not made for parsing.
             error: Box<str> = "error",
@@ -156,6 +162,7 @@ wire_struct! {
             /// What was decided about the error.
             action: super::BlockErrorAction = "action",
         }
+        recent {}
         optional {}
         printed {
             device = "device",
@@ -174,6 +181,7 @@ wire_struct! {
             /// Identifier of the job.
             id: Box<str> = "id",
         }
+        recent {}
         optional {}
         printed {
             r#type = "type",
@@ -197,6 +205,7 @@ wire_struct! {
             /// Limit on the job's speed; 0 for none. Unit: bytes per second.
             speed: i64 = "speed",
         }
+        recent {}
         optional {}
         printed {
             device = "device",
@@ -219,6 +228,7 @@ wire_struct! {
             /// The mark, as offset from the start of the node. Unit: bytes.
             write_threshold: u64 = "write-threshold",
         }
+        recent {}
         optional {}
         printed {
             node_name = "node-name",
@@ -237,10 +247,11 @@ wire_struct! {
             /// Whether the tray is open.
             tray_open: bool = "tray-open",
         }
-        optional {
+        recent {
             /// Identifier of the drive, or its path in the object tree when it has none. Since 2.8.
             id: Box<str> = "id",
         }
+        optional {}
         printed {
             device = "device",
             tray_open = "tray-open",
@@ -258,6 +269,7 @@ wire_struct! {
             /// Whether the helper process is connected.
             connected: bool = "connected",
         }
+        recent {}
         optional {}
         printed {
             connected = "connected",
@@ -277,6 +289,7 @@ wire_struct! {
             /// Length of the request. Unit: sectors of 512 bytes.
             sectors_count: i64 = "sectors-count",
         }
+        recent {}
         optional {}
         printed {
             reference = "reference",
@@ -297,9 +310,11 @@ wire_struct! {
             /// Length of the request; 0 for a flush. Unit: sectors of 512 bytes.
             sectors_count: i64 = "sectors-count",
         }
-        optional {
+        recent {
             /// Operation that the child failed at. Since 2.6.
             r#type: super::QuorumOpType = "type",
+        }
+        optional {
             /// The host's error as text for people; absent when the child merely lost the vote.
             error: Box<str> = "error",
         }

@@ -9,6 +9,7 @@ wire_struct! {
             /// Identifier of the export.
             id: Box<str> = "id",
         }
+        recent {}
         optional {}
         printed {
             id = "id",

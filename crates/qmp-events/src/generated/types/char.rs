@@ -11,6 +11,7 @@ wire_struct! {
             /// Whether the guest has the port open.
             open: bool = "open",
         }
+        recent {}
         optional {}
         printed {
             open = "open",

@@ -27,6 +27,7 @@ wire_struct! {
             /// How much there was to write, counted before compression. Unit: bytes.
             total: i64 = "total",
         }
+        recent {}
         optional {}
         printed {
             total = "total",
@@ -43,6 +44,7 @@ wire_struct! {
             /// Final state and size.
             result: super::DumpQueryResult = "result",
         }
+        recent {}
         optional {
             /// Text for people on what went wrong; absent on success and not made for parsing.
             error: Box<str> = "error",

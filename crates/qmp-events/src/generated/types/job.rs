@@ -63,6 +63,7 @@ wire_struct! {
             /// Stage that the job entered.
             status: super::JobStatus = "status",
         }
+        recent {}
         optional {}
         printed {
             status = "status",

@@ -9,6 +9,7 @@ wire_struct! {
             /// Memory of the guest, the same number as `query-balloon` returns. Unit: bytes.
             actual: i64 = "actual",
         }
+        recent {}
         optional {}
         printed {
             actual = "actual",
@@ -25,6 +26,7 @@ wire_struct! {
             /// Memory that the guest has free. Unit: bytes.
             available: u64 = "available",
         }
+        recent {}
         optional {}
         printed {
             available = "available",
@@ -40,11 +42,13 @@ wire_struct! {
             /// How much memory the device provides. Unit: bytes.
             size: u64 = "size",
         }
+        recent {
+            /// Path of the device in the object tree. Since 6.2.
+            qom_path: Box<str> = "qom-path",
+        }
         optional {
             /// Identifier of the device; absent when it has none.
             id: Box<str> = "id",
-            /// Path of the device in the object tree. Since 6.2.
-            qom_path: Box<str> = "qom-path",
         }
         printed {
             size = "size",
@@ -63,6 +67,7 @@ wire_struct! {
             /// Text for people on why it failed.
             msg: Box<str> = "msg",
         }
+        recent {}
         optional {}
         printed {
             device = "device",

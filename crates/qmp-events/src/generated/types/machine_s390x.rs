@@ -19,6 +19,7 @@ wire_struct! {
             /// Polarization that the guest asked for.
             polarization: super::S390CpuPolarization = "polarization",
         }
+        recent {}
         optional {}
         printed {
             polarization = "polarization",

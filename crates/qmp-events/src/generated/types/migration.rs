@@ -77,6 +77,7 @@ wire_struct! {
             /// Why the mode was left.
             reason: super::COLOExitReason = "reason",
         }
+        recent {}
         optional {}
         printed {
             mode = "mode",
@@ -92,6 +93,7 @@ wire_struct! {
             /// Phase that the migration entered.
             status: super::MigrationStatus = "status",
         }
+        recent {}
         optional {}
         printed {
             status = "status",
@@ -106,6 +108,7 @@ wire_struct! {
             /// Number of the pass, one more than the last.
             pass: i64 = "pass",
         }
+        recent {}
         optional {}
         printed {
             pass = "pass",
@@ -120,6 +123,7 @@ wire_struct! {
             /// Identifier of the primary device.
             device_id: Box<str> = "device-id",
         }
+        recent {}
         optional {}
         printed {
             device_id = "device-id",

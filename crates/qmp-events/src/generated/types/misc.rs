@@ -19,6 +19,7 @@ wire_struct! {
             /// Why it was thrown away.
             reason: super::CommandDropReason = "reason",
         }
+        recent {}
         optional {}
         printed {
             reason = "reason",
@@ -34,10 +35,11 @@ wire_struct! {
             /// How far the guest's clock is ahead of the base clock. Unit: seconds.
             offset: i64 = "offset",
         }
-        optional {
+        recent {
             /// Path of the clock device in the object tree. Since 7.0.
             qom_path: Box<str> = "qom-path",
         }
+        optional {}
         printed {
             offset = "offset",
             qom_path = "qom-path",
@@ -58,6 +60,7 @@ wire_struct! {
             /// Path of that device in the object tree.
             dev_qom_path: Box<str> = "dev-qom-path",
         }
+        recent {}
         optional {}
         printed {
             vfu_qom_path = "vfu-qom-path",

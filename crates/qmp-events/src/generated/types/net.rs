@@ -9,6 +9,7 @@ wire_struct! {
             /// Identifier of the virtio-net device, the standby of the pair.
             device_id: Box<str> = "device-id",
         }
+        recent {}
         optional {}
         printed {
             device_id = "device-id",
@@ -25,6 +26,7 @@ wire_struct! {
             /// Address of the peer.
             addr: super::SocketAddress = "addr",
         }
+        recent {}
         optional {}
         printed {
             netdev_id = "netdev-id",
@@ -40,6 +42,7 @@ wire_struct! {
             /// Identifier of the network backend.
             netdev_id: Box<str> = "netdev-id",
         }
+        recent {}
         optional {}
         printed {
             netdev_id = "netdev-id",
@@ -56,6 +59,7 @@ wire_struct! {
             /// Identifier of the character device that it talks through.
             chardev_id: Box<str> = "chardev-id",
         }
+        recent {}
         optional {}
         printed {
             netdev_id = "netdev-id",
@@ -71,6 +75,7 @@ wire_struct! {
             /// Identifier of the network backend.
             netdev_id: Box<str> = "netdev-id",
         }
+        recent {}
         optional {}
         printed {
             netdev_id = "netdev-id",
@@ -85,6 +90,7 @@ wire_struct! {
             /// Path of the device in the object tree.
             path: Box<str> = "path",
         }
+        recent {}
         optional {
             /// Identifier of the network device; absent when it has none.
             name: Box<str> = "name",

@@ -9,6 +9,7 @@ wire_struct! {
             /// Path that the device had in the object tree.
             path: Box<str> = "path",
         }
+        recent {}
         optional {
             /// Identifier of the device; absent when it has none.
             device: Box<str> = "device",
@@ -27,6 +28,7 @@ wire_struct! {
             /// Path of the device in the object tree.
             path: Box<str> = "path",
         }
+        recent {}
         optional {
             /// Identifier of the device; absent when it has none.
             device: Box<str> = "device",

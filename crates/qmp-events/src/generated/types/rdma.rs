@@ -15,6 +15,7 @@ wire_struct! {
             /// Second half of the identifier; uses all 64 bits.
             interface_id: u64 = "interface-id",
         }
+        recent {}
         optional {}
         printed {
             netdev = "netdev",

@@ -145,6 +145,7 @@ wire_struct! {
             /// Windows: fourth parameter of the stop. Linux on x86: the stack pointer.
             arg5: u64 = "arg5",
         }
+        recent {}
         optional {}
         printed {
             arg5 = "arg5",
@@ -169,6 +170,7 @@ wire_struct! {
             /// How it crashed.
             reason: super::S390CrashReason = "reason",
         }
+        recent {}
         optional {}
         printed {
             core = "core",
@@ -188,6 +190,7 @@ wire_struct! {
             /// Text of the guest for people; untrusted.
             message: Box<str> = "message",
         }
+        recent {}
         optional {
             /// Guest-physical address of a page with a longer text; absent when the guest named none.
             gpa: u64 = "gpa",
@@ -209,6 +212,7 @@ wire_struct! {
             /// The code.
             code: u32 = "code",
         }
+        recent {}
         optional {}
         printed {
             code = "code",
@@ -226,6 +230,7 @@ wire_struct! {
             /// Whether it came while an earlier failure was still being dealt with.
             recursive: bool = "recursive",
         }
+        recent {}
         optional {}
         printed {
             recursive = "recursive",
@@ -241,6 +246,7 @@ wire_struct! {
             /// What QEMU does.
             action: super::GuestPanicAction = "action",
         }
+        recent {}
         optional {
             /// Details, where the guest gave any.
             info: super::GuestPanicInformation = "info",
@@ -259,6 +265,7 @@ wire_struct! {
             /// What QEMU does.
             action: super::GuestPanicAction = "action",
         }
+        recent {}
         optional {
             /// Details, where the guest gave any. Since 2.9.
             info: super::GuestPanicInformation = "info",
@@ -281,6 +288,7 @@ wire_struct! {
             /// More about the failure.
             flags: super::MemoryFailureFlags = "flags",
         }
+        recent {}
         optional {}
         printed {
             flags = "flags",
@@ -294,12 +302,13 @@ wire_struct! {
     /// Data of `RESET`: the machine was reset.
     Reset {
         required {}
-        optional {
+        recent {
             /// Whether the guest caused it; follows from `reason`. Since 2.10.
             guest: bool = "guest",
             /// What caused it: `host-qmp-system-reset` or `guest-reset`. Since 4.0.
             reason: super::ShutdownCause = "reason",
         }
+        optional {}
         printed {
             guest = "guest",
             reason = "reason",
@@ -311,12 +320,13 @@ wire_struct! {
     /// Data of `SHUTDOWN`: the VM has shut down, and QEMU is about to exit unless it was told to stay.
     Shutdown {
         required {}
-        optional {
+        recent {
             /// Whether the guest caused it; follows from `reason`. Since 2.10.
             guest: bool = "guest",
             /// What caused it. Since 4.0.
             reason: super::ShutdownCause = "reason",
         }
+        optional {}
         printed {
             guest = "guest",
             reason = "reason",
@@ -331,6 +341,7 @@ wire_struct! {
             /// What QEMU does about it.
             action: super::WatchdogAction = "action",
         }
+        recent {}
         optional {}
         printed {
             action = "action",

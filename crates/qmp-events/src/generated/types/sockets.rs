@@ -41,6 +41,7 @@ wire_struct! {
             /// Port number or service name.
             port: Box<str> = "port",
         }
+        recent {}
         optional {
             /// Whether host and port are numbers, so that no name is resolved.
             numeric: bool = "numeric",
@@ -84,6 +85,7 @@ wire_struct! {
             /// Path in the file system, or the abstract name.
             path: Box<str> = "path",
         }
+        recent {}
         optional {
             /// Whether the name is a Linux abstract one.
             r#abstract: bool = "abstract",
@@ -107,6 +109,7 @@ wire_struct! {
             /// Port.
             port: Box<str> = "port",
         }
+        recent {}
         optional {}
         printed {
             port = "port",
@@ -122,6 +125,7 @@ wire_struct! {
             /// Number of the file descriptor, or its name if `getfd` gave it one.
             str: Box<str> = "str",
         }
+        recent {}
         optional {}
         printed {
             str = "str",

@@ -13,6 +13,7 @@ wire_struct! {
             /// Kind of the address.
             family: super::NetworkAddressFamily = "family",
         }
+        recent {}
         optional {}
         printed {
             port = "port",
@@ -33,6 +34,7 @@ wire_struct! {
             /// Kind of the address.
             family: super::NetworkAddressFamily = "family",
         }
+        recent {}
         optional {
             /// How the client proved who it is.
             auth: Box<str> = "auth",
@@ -65,6 +67,7 @@ wire_struct! {
             /// Whether the channel is encrypted.
             tls: bool = "tls",
         }
+        recent {}
         optional {}
         printed {
             port = "port",
@@ -89,10 +92,11 @@ wire_struct! {
             /// Kind of the address.
             family: super::NetworkAddressFamily = "family",
         }
-        optional {
+        recent {
             /// Whether the connection is a WebSocket. Since 2.3.
             websocket: bool = "websocket",
         }
+        optional {}
         printed {
             family = "family",
             service = "service",
@@ -113,9 +117,11 @@ wire_struct! {
             /// Kind of the address.
             family: super::NetworkAddressFamily = "family",
         }
-        optional {
+        recent {
             /// Whether the listener is for WebSockets. Since 2.3.
             websocket: bool = "websocket",
+        }
+        optional {
             /// How clients prove who they are: about twenty values, such as `none`, `vnc`, `sasl` or `vencrypt+x509+sasl`.
             auth: Box<str> = "auth",
         }
@@ -140,9 +146,11 @@ wire_struct! {
             /// Kind of the address.
             family: super::NetworkAddressFamily = "family",
         }
-        optional {
+        recent {
             /// Whether the connection is a WebSocket. Since 2.3.
             websocket: bool = "websocket",
+        }
+        optional {
             /// Distinguished name in the client's certificate; absent without one.
             x509_dname: Box<str> = "x509_dname",
             /// Name that the client gave by SASL; absent without SASL.
@@ -168,6 +176,7 @@ wire_struct! {
             /// The client's end.
             client: super::SpiceBasicInfo = "client",
         }
+        recent {}
         optional {}
         printed {
             server = "server",
@@ -185,6 +194,7 @@ wire_struct! {
             /// The client's end.
             client: super::SpiceBasicInfo = "client",
         }
+        recent {}
         optional {}
         printed {
             server = "server",
@@ -202,6 +212,7 @@ wire_struct! {
             /// The client's end, and the channel.
             client: super::SpiceChannel = "client",
         }
+        recent {}
         optional {}
         printed {
             server = "server",
@@ -219,6 +230,7 @@ wire_struct! {
             /// The client's end.
             client: super::VncBasicInfo = "client",
         }
+        recent {}
         optional {}
         printed {
             server = "server",
@@ -236,6 +248,7 @@ wire_struct! {
             /// The client's end.
             client: super::VncClientInfo = "client",
         }
+        recent {}
         optional {}
         printed {
             server = "server",
@@ -253,6 +266,7 @@ wire_struct! {
             /// The client's end.
             client: super::VncClientInfo = "client",
         }
+        recent {}
         optional {}
         printed {
             server = "server",

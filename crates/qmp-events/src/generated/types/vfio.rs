@@ -35,6 +35,7 @@ wire_struct! {
             /// State that the device entered.
             device_state: super::QapiVfioMigrationState = "device-state",
         }
+        recent {}
         optional {}
         printed {
             device_state = "device-state",
