@@ -56,7 +56,10 @@ impl Caller {
     ) -> Result<Box<Self>, ConnectError> {
         let socket = match stream {
             Stream::Unix(stream) => Socket::Unix(stream),
-            Stream::Tcp(stream) => Socket::Tcp(stream),
+            Stream::Tcp(stream) => Socket::tcp(stream).map_err(|error| ConnectError::Unreachable {
+                address: address.clone(),
+                error: Arc::new(error),
+            })?,
         };
         let connection = Connection::new(socket, Arc::new(address.clone()), config);
         let greeted = Greeted::default();

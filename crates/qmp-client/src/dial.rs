@@ -141,11 +141,7 @@ impl Dialer {
         match tokio::time::timeout(waited, TcpStream::connect((host, port))).await {
             Err(_) => Err(ConnectError::DialTimeout { address: self.address_owned(), waited }),
             Ok(Err(error)) => Err(self.unreachable(error)),
-            Ok(Ok(stream)) => {
-                // A command is small and somebody waits for its reply.
-                stream.set_nodelay(true).map_err(|error| self.unreachable(error))?;
-                Ok(Socket::Tcp(stream))
-            }
+            Ok(Ok(stream)) => Socket::tcp(stream).map_err(|error| self.unreachable(error)),
         }
     }
 
@@ -173,8 +169,7 @@ fn adopt(inherited: Inherited) -> io::Result<Socket> {
         Family::Tcp => {
             let stream = std::net::TcpStream::from(inherited.socket);
             stream.set_nonblocking(true)?;
-            stream.set_nodelay(true)?;
-            Ok(Socket::Tcp(TcpStream::from_std(stream)?))
+            Socket::tcp(TcpStream::from_std(stream)?)
         }
     }
 }

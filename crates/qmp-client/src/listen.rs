@@ -98,8 +98,7 @@ impl Listener {
             Self::Unix { socket, .. } => Ok(Socket::Unix(socket.accept().await?.0)),
             Self::Tcp(listener) => {
                 let (stream, _peer) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok(Socket::Tcp(stream))
+                Socket::tcp(stream)
             }
         }
     }

@@ -5,7 +5,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -15,6 +17,17 @@ use tokio::net::{TcpStream, UnixStream};
 /// Source: QEMU `chardev/char-socket.c`, `TCP_MAX_FDS`.
 pub(crate) const DESCRIPTORS_MAX: usize = 16;
 
+/// How long a TCP connection is idle before the kernel asks whether the other host is still there. As long as the hub
+/// lets a monitor be quiet before it asks the VM.
+pub(crate) const TCP_KEEP_ALIVE_IDLE: Duration = Duration::from_secs(30);
+
+/// How long the kernel waits before it asks again.
+pub(crate) const TCP_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the kernel asks in vain before the connection is broken: with the idle time 90 s, which a switch that is
+/// started anew takes.
+pub(crate) const TCP_KEEP_ALIVE_COUNT: u32 = 6;
+
 /// A connected stream socket.
 #[derive(Debug)]
 pub(crate) enum Socket {
@@ -23,6 +36,21 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
+    /// A TCP connection that sends commands at once, and ends when the other host is gone without a word.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of the options.
+    pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
+        // A command is small and its sender waits for the reply.
+        stream.set_nodelay(true)?;
+        set_socket_keepalive(&stream, true)?;
+        set_tcp_keepidle(&stream, TCP_KEEP_ALIVE_IDLE)?;
+        set_tcp_keepintvl(&stream, TCP_KEEP_ALIVE_INTERVAL)?;
+        set_tcp_keepcnt(&stream, TCP_KEEP_ALIVE_COUNT)?;
+        Ok(Self::Tcp(stream))
+    }
+
     /// Reads what there is, once.
     pub(crate) fn poll_read(
         &mut self,
@@ -77,4 +105,40 @@ fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[OwnedFd]) -> i
     let fits = control.push(SendAncillaryMessage::ScmRights(&borrowed));
     assert!(fits, "the number of descriptors is checked when the command is queued");
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt::{socket_keepalive, tcp_keepcnt, tcp_keepidle, tcp_keepintvl, tcp_nodelay};
+    use tokio::net::TcpListener;
+
+    use crate::dial::Dialer;
+    use crate::{Address, ConnectConfig};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tcp_connections_have_keep_alive_on_both_ways_to_make_them() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let port = listener.local_addr().expect("bound").port();
+        let address = Address::Tcp { host: "127.0.0.1".into(), port, listen: false };
+        let mut dialer = Dialer::new(address.into());
+        let dialled = dialer.dial(&ConnectConfig::default()).await.expect("connects");
+        let accepted = crate::listen::Listener::Tcp(listener).accept().await.expect("accepts");
+        for (way, socket) in [("dialled", dialled), ("accepted", accepted)] {
+            let Socket::Tcp(stream) = &socket else { panic!("{way}: {socket:?}") };
+            assert_eq!(options(stream), (true, 30, 10, 6, true), "{way}");
+        }
+    }
+
+    /// Keep-alive, idle time and interval in seconds, count; without delay.
+    fn options(stream: &TcpStream) -> (bool, u64, u64, u32, bool) {
+        (
+            socket_keepalive(stream).expect("an option"),
+            tcp_keepidle(stream).expect("an option").as_secs(),
+            tcp_keepintvl(stream).expect("an option").as_secs(),
+            tcp_keepcnt(stream).expect("an option"),
+            tcp_nodelay(stream).expect("an option"),
+        )
+    }
 }

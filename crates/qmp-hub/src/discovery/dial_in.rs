@@ -112,8 +112,6 @@ async fn accept(listener: &Listener) -> io::Result<(Stream, Option<i32>)> {
         }
         Listener::Tcp(listener) => {
             let (stream, _) = listener.accept().await?;
-            // A command is small and somebody waits for its reply.
-            stream.set_nodelay(true)?;
             Ok((Stream::Tcp(stream), None))
         }
     }
