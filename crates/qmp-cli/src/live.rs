@@ -85,6 +85,8 @@ async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<Live>) {
                 }
             }
             Followed::Reply(reply) => reply.release(),
+            // Nothing here probes.
+            Followed::Answered => {}
             Followed::Detached { reason, detail, .. } => {
                 found.push(place.record(Body::Detached { reason, detail: Some(detail.into()) }));
             }

@@ -190,6 +190,17 @@ impl Commander {
         self.put(command, Asker::Told(asker))
     }
 
+    /// Sends `query-status` ahead of the commands that wait, only to learn whether the VM answers: its answer makes the
+    /// owner of the connection say [`Followed::Answered`](crate::Followed::Answered). One probe is under way at a time;
+    /// while it has no answer, or as many commands as QEMU takes in have none, this sends no further one.
+    ///
+    /// # Errors
+    ///
+    /// `NotAttached` and `Gone`.
+    pub fn probe(&self) -> Result<(), ExecuteError> {
+        self.handle.mailbox.request_probe()
+    }
+
     fn put(&self, passed: Passed<'_>, asker: Asker) -> Result<(), ExecuteError> {
         let Passed { command, arguments, out_of_band, descriptors } = passed;
         if let Some(arguments) = arguments {
@@ -251,6 +262,12 @@ impl PendingReply {
 
     /// Gives the reply to its asker.
     pub fn release(self) {}
+
+    /// Whether the asker wants the events before it to be where they belong first.
+    #[must_use]
+    pub fn waits_for_events(&self) -> bool {
+        self.held.as_ref().is_some_and(|(asker, _)| asker.waits_for_events())
+    }
 }
 
 impl Drop for PendingReply {

@@ -16,12 +16,17 @@ use crate::{Connection, ExecuteError, Gone};
 /// Source: QEMU `monitor/qmp.c`, `QMP_REQ_QUEUE_LEN_MAX`.
 const IN_BAND_MAX_COMMANDS: usize = 8;
 
+/// What a probe asks: QEMU of every release answers it at once, and it changes nothing.
+const PROBE: &str = "query-status";
+
 /// Commands that were sent and have no reply yet.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     mailbox: Arc<Mailbox>,
     in_flight: BTreeMap<CommandId, InFlight>,
     in_band: usize,
+    /// The probe that has no answer yet.
+    probe: Option<CommandId>,
 }
 
 #[derive(Debug)]
@@ -32,7 +37,7 @@ struct InFlight {
 
 impl Exchange {
     pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self { mailbox, in_flight: BTreeMap::new(), in_band: 0 }
+        Self { mailbox, in_flight: BTreeMap::new(), in_band: 0, probe: None }
     }
 
     /// Gives to the connection what may be sent. Afterwards `cx` is woken when a command comes.
@@ -52,6 +57,19 @@ impl Exchange {
                 Err(error) => drop(PendingReply::new(asker, Err(error))),
             }
         }
+        let has_room = self.probe.is_none() && self.in_band < IN_BAND_MAX_COMMANDS;
+        if has_room && self.mailbox.take_probe() {
+            self.probe = Some(connection.execute(PROBE, None));
+        }
+    }
+
+    /// Whether this is the answer to the probe; another one can be sent then.
+    pub(crate) fn take_probe(&mut self, id: CommandId) -> bool {
+        let is_probe = self.probe == Some(id);
+        if is_probe {
+            self.probe = None;
+        }
+        is_probe
     }
 
     /// Finds the asker of a reply; `None` if nobody here asked.
@@ -60,6 +78,9 @@ impl Exchange {
         id: CommandId,
         result: Result<&str, CommandError>,
     ) -> Option<PendingReply> {
+        if self.take_probe(id) {
+            return None;
+        }
         let InFlight { asker, in_band } = self.in_flight.remove(&id)?;
         self.in_band -= usize::from(in_band);
         Some(PendingReply::new(asker, result.map(Into::into).map_err(ExecuteError::Refused)))

@@ -59,6 +59,8 @@ pub struct Follow {
     held: VecDeque<Event>,
     /// Replies that wait for the owner. They come after what is held.
     replies: VecDeque<PendingReply>,
+    /// A probe was answered, and the owner does not know yet.
+    answered: bool,
     /// What is lent to the owner until the next call.
     lent: Option<Box<Lent>>,
     lent_event: Option<Event>,
@@ -99,6 +101,8 @@ pub enum Followed<'a> {
     Events(EventBatch<'a>),
     /// A reply on its way to its asker. Everything that the server sent before it has been handed out.
     Reply(PendingReply),
+    /// The VM answered a [probe](Commander::probe).
+    Answered,
     /// The epoch closed.
     Detached {
         /// Why.
@@ -130,6 +134,7 @@ enum Step {
     Attached,
     Events,
     Reply(PendingReply),
+    Answered,
     Detached { reason: DetachReason, detail: String, process: Option<Process> },
     Failed { attempt: u32, retry_in: Option<Duration> },
 }
@@ -169,6 +174,7 @@ impl Follow {
             state: State::Resting { dialer, until: None },
             held: VecDeque::new(),
             replies: VecDeque::new(),
+            answered: false,
             lent: None,
             lent_event: None,
         }
@@ -180,6 +186,7 @@ impl Follow {
         match step {
             Step::Events => Followed::Events(EventBatch { follow: self }),
             Step::Reply(reply) => Followed::Reply(reply),
+            Step::Answered => Followed::Answered,
             Step::Detached { reason, detail, process } => Followed::Detached { reason, detail, process },
             Step::Attached => match self.lent.as_deref() {
                 Some(Lent::Snapshot { text, version }) => {
@@ -267,6 +274,10 @@ impl EventBatch<'_> {
             Next::Event(event, received_at) => Some((event, received_at)),
             Next::Reply(reply) => {
                 follow.replies.push_back(reply);
+                None
+            }
+            Next::Answered => {
+                follow.answered = true;
                 None
             }
             Next::Skipped | Next::Nothing | Next::Ended => None,

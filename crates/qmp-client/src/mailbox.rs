@@ -27,6 +27,8 @@ struct MailboxState {
     door: Door,
     owner: Option<Waker>,
     abandoned: bool,
+    /// A probe is to be sent.
+    probe: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -64,6 +66,12 @@ pub trait TakeReply: Send + fmt::Debug {
 
     /// Takes the reply. Must not block: the owner of the connection may be waiting.
     fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>);
+
+    /// Whether the owner of the connection is to hold the reply back until the events before it are where they belong.
+    /// Without that, the reply is released as soon as it was read, behind the events that were handed out before it.
+    fn waits_for_events(&self) -> bool {
+        true
+    }
 }
 
 impl Asker {
@@ -74,11 +82,29 @@ impl Asker {
         }
     }
 
+    pub(crate) fn waits_for_events(&self) -> bool {
+        match self {
+            Self::Waiting(_) => true,
+            Self::Told(asker) => asker.waits_for_events(),
+        }
+    }
+
     pub(crate) fn answer(self, result: Result<Box<str>, ExecuteError>) {
         match self {
             // An asker that stopped waiting needs no reply.
             Self::Waiting(sender) => _ = sender.send(result),
             Self::Told(asker) => asker.take(result),
+        }
+    }
+}
+
+impl Door {
+    /// Why no command is taken.
+    fn check(&self) -> Result<(), ExecuteError> {
+        match self {
+            Self::Open => Ok(()),
+            Self::NotAttached => Err(ExecuteError::NotAttached),
+            Self::Closed(reason) => Err(ExecuteError::Gone { reason: reason.clone() }),
         }
     }
 }
@@ -102,6 +128,7 @@ impl Mailbox {
     fn shut(&self, door: Door) -> Vec<Request> {
         let mut state = self.lock();
         state.door = door;
+        state.probe = false;
         let mut unsent = Vec::from(std::mem::take(&mut state.out_of_band));
         unsent.extend(std::mem::take(&mut state.in_band));
         unsent
@@ -119,6 +146,25 @@ impl Mailbox {
             state.owner = Some(cx.waker().clone());
         }
         next
+    }
+
+    /// Asks the owner of the connection for a probe.
+    pub(crate) fn request_probe(&self) -> Result<(), ExecuteError> {
+        let mut state = self.lock();
+        state.door.check()?;
+        state.probe = true;
+        let owner = state.owner.take();
+        drop(state);
+        if let Some(owner) = owner {
+            owner.wake();
+        }
+        Ok(())
+    }
+
+    /// Whether a probe is to be sent; it was taken then. To be called after [`poll_take`](Self::poll_take) found nothing,
+    /// so that a later request wakes the owner.
+    pub(crate) fn take_probe(&self) -> bool {
+        std::mem::take(&mut self.lock().probe)
     }
 
     /// Whether all senders went away; if not, the last waker given to [`poll_take`](Self::poll_take) is woken then.
@@ -140,11 +186,7 @@ impl Mailbox {
     /// Leaves a command for the owner of the connection.
     pub(crate) fn put(&self, request: Request) -> Result<(), ExecuteError> {
         let mut state = self.lock();
-        match &state.door {
-            Door::Open => {}
-            Door::NotAttached => return Err(ExecuteError::NotAttached),
-            Door::Closed(reason) => return Err(ExecuteError::Gone { reason: reason.clone() }),
-        }
+        state.door.check()?;
         let waiting = state.in_band.len() + state.out_of_band.len();
         if waiting >= MAILBOX_MAX_COMMANDS {
             return Err(ExecuteError::Busy { waiting });

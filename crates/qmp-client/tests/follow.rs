@@ -186,6 +186,83 @@ async fn a_reply_waits_for_the_owner_who_has_all_events_before_it() {
 }
 
 #[tokio::test]
+async fn probe_is_sent_once_until_its_answer_and_that_is_reported() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let commander = follow.commander();
+    assert!(matches!(commander.probe(), Err(ExecuteError::NotAttached)), "before the epoch");
+    let mut peer = attached(&fake, &mut follow).await;
+
+    for round in 1..=2 {
+        commander.probe().unwrap();
+        commander.probe().unwrap();
+        let asked = tokio::spawn({
+            let commander = commander.clone();
+            async move { commander.execute_raw("stop", None).await }
+        });
+        let server = async {
+            let probe = peer.hear().await;
+            assert_eq!(name(&probe), "query-status", "round {round}");
+            let stop = peer.hear().await;
+            assert_eq!(name(&stop), "stop", "round {round}: the probe is sent once");
+            peer.say(STOP).await;
+            peer.returns(&probe, "{}").await;
+            peer.returns(&stop, "{}").await;
+        };
+        let driven = async {
+            let mut lines = Vec::new();
+            while lines.last().is_none_or(|last| last != "reply") {
+                lines.push(step(&mut follow).await);
+            }
+            lines
+        };
+        let (lines, ()) = tokio::join!(driven, server);
+        assert_eq!(lines, ["events STOP", "answered", "reply"], "round {round}");
+        assert_eq!(&*asked.await.unwrap().unwrap(), "{}", "the client has its own reply");
+    }
+    drop(peer);
+    assert!(step(&mut follow).await.starts_with("detached"));
+    assert!(matches!(commander.probe(), Err(ExecuteError::NotAttached)), "after the epoch");
+}
+
+#[tokio::test]
+async fn probe_waits_while_as_many_commands_as_qemu_takes_have_no_reply() {
+    let fake = Fake::listen();
+    let mut follow = followed(&fake);
+    let commander = follow.commander();
+    let mut peer = attached(&fake, &mut follow).await;
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            tokio::spawn({
+                let commander = commander.clone();
+                async move { commander.execute_raw("query-block", None).await }
+            })
+        })
+        .collect();
+    let server = async {
+        let mut heard = Vec::new();
+        while heard.len() < 8 {
+            heard.push(peer.hear().await);
+        }
+        commander.probe().unwrap();
+        assert!(heard.iter().all(|command| name(command) == "query-block"), "{heard:?}");
+        peer.returns(&heard[0], "{}").await;
+        assert_eq!(name(&peer.hear().await), "query-status", "there is room for it");
+        peer
+    };
+    let driven = async { while step(&mut follow).await != "detached" {} };
+    let mut server = std::pin::pin!(server);
+    tokio::select! {
+        peer = &mut server => drop(peer),
+        () = driven => panic!("the connection stays"),
+    }
+    drop(follow);
+    for client in clients {
+        let _ = client.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_a_batch_leaves_comes_again() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);

@@ -50,6 +50,8 @@ struct Attaching {
 pub(super) enum Next<'a> {
     Event(RawEvent<'a>, SystemTime),
     Reply(PendingReply),
+    /// The answer to a probe.
+    Answered,
     /// Something that concerns nobody here.
     Skipped,
     /// More is to be read first.
@@ -170,6 +172,7 @@ impl Live {
         }
         match self.connection.poll_output() {
             Ok(Some(Output::Event(event))) => Next::Event(event, self.read_at),
+            Ok(Some(Output::Reply { id, .. })) if self.exchange.take_probe(id) => Next::Answered,
             Ok(Some(Output::Reply { id, result })) => match self.exchange.reply(id, result) {
                 Some(reply) => Next::Reply(reply),
                 // The answer to a query of a snapshot that was closed before.

@@ -52,6 +52,7 @@ impl Follow {
                         self.held.push_back(Event::from_raw(&event, received_at))
                     }
                     Next::Reply(reply) => self.replies.push_back(reply),
+                    Next::Answered => self.answered = true,
                     Next::Skipped => {}
                     Next::Nothing => {
                         if let Err(gone) = ready!(live.poll_read(cx)) {
@@ -83,7 +84,11 @@ impl Follow {
 
     /// What waits for the owner, in the order of the stream.
     fn waiting(&mut self) -> Option<Step> {
-        if self.held.is_empty() { self.replies.pop_front().map(Step::Reply) } else { Some(Step::Events) }
+        if !self.held.is_empty() {
+            return Some(Step::Events);
+        }
+        let reply = self.replies.pop_front().map(Step::Reply);
+        reply.or_else(|| std::mem::take(&mut self.answered).then_some(Step::Answered))
     }
 
     fn dial(&mut self) {
@@ -110,6 +115,7 @@ impl Follow {
     /// The connection ended before the negotiation was done. What came on it belongs to no epoch.
     fn abandon(&mut self, error: ConnectError) -> Step {
         self.held = std::collections::VecDeque::new();
+        self.answered = false;
         match std::mem::replace(&mut self.state, State::Over) {
             State::Live(live) => self.fail(live.dialer, error),
             _ => unreachable!("only a live connection is abandoned"),
@@ -137,6 +143,7 @@ impl Follow {
         let State::Live(mut live) = std::mem::replace(&mut self.state, State::Over) else {
             unreachable!("only a live connection ends");
         };
+        self.answered = false;
         let gone = live.ended.take().unwrap_or(Gone::PeerClosed);
         self.replies.extend(live.exchange.fail(&gone));
         let unsent = self.mailbox.detach().into_iter();
