@@ -13,8 +13,10 @@ use std::sync::Arc;
 use qmp_client::{Address, ConnectError, EventBatch, Follow, Followed, PendingReply};
 use qmp_wire::{Body, DetachReason};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::journal::{Appender, Batch, Draft};
+use crate::silence::record_answer;
 use crate::vms::Vm;
 use crate::{clock, exit, owner};
 
@@ -22,8 +24,8 @@ use crate::{clock, exit, owner};
 pub(crate) struct Attachment {
     vm: Arc<Vm>,
     appender: Appender,
-    /// Whether it is recorded how the VM's process ended.
-    records_exit: bool,
+    /// Whether findings are recorded, and how the VM's process ended.
+    records_findings: bool,
     epoch: EpochState,
     /// Nothing will ever be committed any more. The monitor is read all the same, so that the VM does not grow.
     journal_ended: bool,
@@ -51,8 +53,8 @@ enum EpochState {
 }
 
 impl Attachment {
-    pub(crate) const fn new(vm: Arc<Vm>, appender: Appender, records_exit: bool) -> Self {
-        Self { vm, appender, records_exit, epoch: EpochState::Closed, journal_ended: false }
+    pub(crate) const fn new(vm: Arc<Vm>, appender: Appender, records_findings: bool) -> Self {
+        Self { vm, appender, records_findings, epoch: EpochState::Closed, journal_ended: false }
     }
 
     /// Runs until it is told to leave; then closes the epoch, waits for its commit, and only then leaves the monitor.
@@ -89,14 +91,25 @@ impl Attachment {
     /// Takes what happened; breaks when nothing more can happen.
     fn take(&mut self, followed: Followed<'_>) -> ControlFlow<()> {
         match followed {
-            Followed::Attached { snapshot, .. } => self.attached(snapshot),
-            Followed::Events(events) => self.events(events),
-            Followed::Reply(reply) => self.reply(reply),
+            Followed::Attached { snapshot, .. } => {
+                self.answered();
+                self.attached(snapshot);
+            }
+            Followed::Events(events) => {
+                self.vm.silence.heard(Instant::now());
+                self.events(events);
+            }
+            Followed::Reply(reply) => {
+                self.answered();
+                self.reply(reply);
+            }
+            Followed::Answered => self.answered(),
             Followed::Detached { reason, detail, process } => {
+                self.vm.silence.detached();
                 self.detached(&reason, &detail);
                 // Read for those who want to know why the VM is gone; nothing waits for it.
                 if let Some(process) =
-                    process.filter(|_| self.records_exit && reason == DetachReason::PeerClosed)
+                    process.filter(|_| self.records_findings && reason == DetachReason::PeerClosed)
                 {
                     tokio::spawn(exit::record(process, self.vm.name.clone(), self.appender.clone()));
                 }
@@ -110,6 +123,16 @@ impl Attachment {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// The VM answered something.
+    fn answered(&self) {
+        let now = Instant::now();
+        if let Some(spell) = self.vm.silence.answered(now)
+            && self.records_findings
+        {
+            record_answer(&self.vm, spell, now, &self.appender);
+        }
     }
 
     fn failed(&self, error: &ConnectError, attempt: u32) {
@@ -135,6 +158,7 @@ impl Attachment {
         }
         // Before the record, as what a line that begins in between knows; it hears the record, too.
         self.vm.tap.lock().attached(snapshot);
+        self.vm.silence.attached(Instant::now());
         if self.append_one(Body::Attached { snapshot: Cow::Borrowed(snapshot) }) {
             self.epoch = EpochState::Open;
             self.vm.counts.epochs.add(1);
@@ -174,6 +198,9 @@ impl Attachment {
 
     /// Lets the asker have the reply once the events before it are committed; nobody else waits for that.
     fn reply(&self, reply: PendingReply) {
+        if !reply.waits_for_events() {
+            return reply.release();
+        }
         let tap = self.vm.tap.lock();
         if let Some(line) = &tap.line
             && !self.waits_for_room()
@@ -249,6 +276,7 @@ impl Attachment {
                 break;
             }
         }
+        self.vm.silence.detached();
         self.vm.detached(&leave.detail, clock::now());
         let last = self.vm.tap.lock().last;
         if let Some(ticket) = last {

@@ -8,6 +8,7 @@
 //! journal = "/var/lib/qmp-events/journal.db"
 //! http = ["unix:/run/qmp-events/hub.sock", "tcp:127.0.0.1:8080"]     # or a single string
 //! findings = true                                                    # false: record no findings
+//! silent-after = "30s"                                               # "off": do not ask VMs whether they answer
 //!
 //! [retention]                                                        # keep everything if it is not said
 //! max-age = "90d"
@@ -53,13 +54,14 @@ use std::path::{Path, PathBuf};
 use qmp_client::Address;
 
 pub use file::ConfigFile;
+use file::ConfiguredVm;
 pub(crate) use file::{Settings, nearest};
 
 use crate::discovery::{Discover, Source};
 use crate::journal::JournalOptions;
 use crate::relay::RelayConfig;
 use crate::sinks::RuleConfig;
-use crate::{HttpDoor, Origin, VmName};
+use crate::{HttpDoor, Origin, SilentAfter, VmName};
 
 /// Everything that [`Hub::start`](crate::Hub::start) wants to know.
 #[derive(Clone, Debug)]
@@ -80,6 +82,10 @@ pub struct HubConfig {
     pub relays: Vec<(VmName, RelayConfig)>,
     /// Where to look for other VMs.
     pub discover: Vec<Discover>,
+    /// After how long without a word a VM is asked whether it answers.
+    pub silent_after: SilentAfter,
+    /// The same for VMs of which something else holds.
+    pub silent_after_of: HashMap<VmName, SilentAfter>,
     /// What is done with which records.
     pub rules: Vec<RuleConfig>,
     /// What looks wrong in the file and may be right; [`doubts`](Self::doubts) tells it with the rest.
@@ -153,6 +159,8 @@ impl HubConfig {
             findings: true,
             relays: Vec::new(),
             discover: Vec::new(),
+            silent_after: SilentAfter::default(),
+            silent_after_of: HashMap::new(),
             rules: Vec::new(),
             file_doubts: Vec::new(),
         }
@@ -191,6 +199,8 @@ impl HubConfig {
         let from_file = file.vms.iter().map(|vm| (vm.name.clone(), Origin::Configuration));
         let by_hand = attach.iter().map(|(name, _)| (name.clone(), Origin::CommandLine));
         let origins = from_file.chain(by_hand).collect();
+        let own = |vm: &ConfiguredVm| Some((vm.name.clone(), vm.silent_after?));
+        let silent_after_of = file.vms.iter().filter_map(own).collect();
         let http = [command_line.http, file.http].into_iter().find(|http| !http.is_empty());
         Ok(Self {
             attach: file.vms.into_iter().map(|vm| (vm.name, vm.address)).chain(attach).collect(),
@@ -201,6 +211,8 @@ impl HubConfig {
             findings: file.findings.unwrap_or(true),
             relays,
             discover,
+            silent_after: file.silent_after.unwrap_or_default(),
+            silent_after_of,
             rules: file.rules,
             file_doubts: file.doubts,
         })

@@ -28,6 +28,7 @@ mod processes;
 mod rule;
 mod watch;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use qmp_client::Address;
@@ -39,7 +40,8 @@ pub use naming::{Template, TemplateError};
 pub use pattern::PathPattern;
 pub use rule::{Discover, Source, SourceError};
 
-use crate::{Fleet, Origin};
+use crate::silence::Setting;
+use crate::{Fleet, Origin, SilentAfter};
 use claims::Claims;
 use keeper::Keeper;
 
@@ -75,6 +77,7 @@ struct Running {
 #[derive(Debug)]
 struct RunningRule {
     rule: Arc<Discover>,
+    silent_after: Arc<Setting>,
     origin: Arc<str>,
     tasks: JoinSet<()>,
 }
@@ -91,9 +94,9 @@ impl Discovery {
         let mut running = self.running.lock().await;
         let mut gone = Vec::new();
         for rule in std::mem::take(&mut running.rules) {
-            match wanted.iter().position(|wanted| *wanted == *rule.rule) {
+            match wanted.iter().position(|wanted| wanted.finds_the_same(&rule.rule)) {
                 Some(index) => {
-                    wanted.remove(index);
+                    rule.silent_after.set(wanted.remove(index).silent_after);
                     running.rules.push(rule);
                 }
                 None => gone.push(rule),
@@ -112,6 +115,14 @@ impl Discovery {
         differs
     }
 
+    /// The settings of the rules, by the origin of the VMs that they found.
+    pub(crate) async fn silent_after(&self) -> HashMap<Origin, Option<SilentAfter>> {
+        let running = self.running.lock().await;
+        let setting =
+            |rule: &RunningRule| (Origin::Discovered(Arc::clone(&rule.origin)), rule.silent_after.get());
+        running.rules.iter().map(setting).collect()
+    }
+
     /// Looks nowhere any more; what was found stays.
     pub(crate) async fn stop(&self) {
         for mut rule in std::mem::take(&mut self.running.lock().await.rules) {
@@ -124,7 +135,9 @@ impl Discovery {
         tracing::info!("looking for VMs: {}", Origin::Discovered(Arc::clone(&origin)));
         let rule = Arc::new(rule);
         let (fleet, claims) = (self.fleet.clone(), Arc::clone(&self.claims));
-        let keeper = Keeper::new(Arc::clone(&rule), Arc::clone(&origin), fleet, claims);
+        let silent_after = Arc::new(Setting::new(rule.silent_after));
+        let keeper =
+            Keeper::new(Arc::clone(&rule), Arc::clone(&silent_after), Arc::clone(&origin), fleet, claims);
         let mut tasks = JoinSet::new();
         // Every kind of source.
         match &rule.source {
@@ -138,7 +151,7 @@ impl Discovery {
             Source::Processes => drop(tasks.spawn(keeper.run(processes::Processes::new(Arc::clone(&rule))))),
             Source::DialIn(address) => drop(tasks.spawn(dial_in::serve(address.clone(), keeper))),
         }
-        RunningRule { rule, origin, tasks }
+        RunningRule { rule, silent_after, origin, tasks }
     }
 
     async fn remove_vms(&self, origin: &Origin) {

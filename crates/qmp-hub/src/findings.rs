@@ -50,7 +50,7 @@ use tracked::Tracked;
 use crate::state::VmState;
 
 /// Every kind of finding.
-pub const KINDS: [&str; 16] = [
+pub const KINDS: [&str; 18] = [
     clock_steps::CLOCK_STEP,
     storms::FLAPPING,
     storms::FLAPPING_OVER,
@@ -63,6 +63,8 @@ pub const KINDS: [&str; 16] = [
     unseen::STATE_CHANGED_UNSEEN,
     storms::STORM,
     storms::STORM_OVER,
+    crate::silence::ANSWERS_AGAIN,
+    crate::silence::SILENT,
     why::WHY_ENDED,
     why::WHY_PAUSED,
     why::WHY_RESET,
@@ -223,6 +225,11 @@ impl Correlators {
     #[must_use]
     pub fn state(&self, vm: &str) -> Option<VmState> {
         self.vms.get(vm).map(|tracked| tracked.state())
+    }
+
+    /// The last record of a VM, findings aside.
+    pub(crate) fn last(&self, vm: &str) -> Option<Id> {
+        self.vms.get(vm).and_then(|tracked| tracked.last())
     }
 
     /// Forgets a VM, and gives its memory back.

@@ -20,8 +20,9 @@ use crate::http::ListenError;
 use crate::journal::{Appender, Journal};
 use crate::open_files::OpenFiles;
 use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
+use crate::silence::Watch;
 use crate::vms::{Vm, Vms};
-use crate::{Origin, STOP_COMMIT_MAX, VmName, clock};
+use crate::{Origin, STOP_COMMIT_MAX, SilentAfter, VmName, clock};
 
 /// Open files of a VM: the socket of its monitor. Its process, which is to tell its exit status, is one more if there is
 /// room.
@@ -82,8 +83,10 @@ struct Inner {
     vms: Vms,
     relays: Relays,
     appender: Appender,
-    /// Whether it is recorded how the processes of VMs ended.
-    records_exits: bool,
+    /// Whether findings are recorded, and how the processes of VMs ended.
+    records_findings: bool,
+    /// Finds out which VMs are silent.
+    watch: Watch,
     open_files: OpenFiles,
     places: Mutex<Places>,
     /// How monitors are followed, shared by all.
@@ -100,12 +103,13 @@ pub(crate) struct Prepared {
 }
 
 impl Fleet {
-    pub(crate) fn new(journal: &Journal, records_exits: bool) -> Self {
+    pub(crate) fn new(journal: &Journal, records_findings: bool, silent_after: SilentAfter) -> Self {
         Self(Arc::new(Inner {
             vms: Vms::default(),
             relays: Relays::new(journal),
             appender: journal.appender(),
-            records_exits,
+            records_findings,
+            watch: Watch::new(silent_after),
             open_files: OpenFiles::default(),
             places: Mutex::default(),
             following: Arc::default(),
@@ -126,7 +130,7 @@ impl Fleet {
         relays: Vec<RelayConfig>,
         origin: Origin,
     ) -> Result<(), FleetError> {
-        self.add_followed(name, self.follow(address), relays, origin).await
+        self.add_followed(name, self.follow(address), relays, origin, None).await
     }
 
     /// Follows the monitor at that address, once it is polled.
@@ -141,8 +145,32 @@ impl Fleet {
         follow: Box<Follow>,
         relays: Vec<RelayConfig>,
         origin: Origin,
+        silent_after: Option<SilentAfter>,
     ) -> Result<(), FleetError> {
-        self.prepare(name, follow, relays, origin).await?.launch()
+        self.prepare(name, follow, relays, origin, silent_after).await?.launch()
+    }
+
+    /// Sets after how long without a word VMs are probed: those without a setting of their own, and those for which
+    /// `own` gives another one. Returns whether anything differs.
+    pub(crate) fn set_silent_after(
+        &self,
+        default: SilentAfter,
+        own: impl Fn(&Vm) -> Option<Option<SilentAfter>>,
+    ) -> bool {
+        let all = self.0.vms.all();
+        let mut differs = self.0.watch.set_default(default);
+        for vm in &all {
+            differs |= own(vm).is_some_and(|silent_after| vm.silence.setting.set(silent_after));
+        }
+        if differs {
+            self.0.watch.restart(&all);
+        }
+        differs
+    }
+
+    /// What finds out which VMs are silent.
+    pub(crate) fn watch(&self) -> Watch {
+        self.0.watch.clone()
     }
 
     /// Leaves a VM: closes its epoch with the reason `removed` and this detail, and ends its relays. Returns when that is
@@ -204,11 +232,13 @@ impl Fleet {
         follow: Box<Follow>,
         relays: Vec<RelayConfig>,
         origin: Origin,
+        silent_after: Option<SilentAfter>,
     ) -> Result<Prepared, FleetError> {
         let reserved = Reserved::take(self, name, FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY)?;
         let listening = Listening::at(relays).await?;
         let address = follow.address().clone();
         let vm = Vm::new(reserved.name.clone(), address, origin, follow.commander(), clock::now());
+        vm.silence.setting.set(silent_after);
         Ok(Prepared { reserved, vm: Arc::new(vm), follow, listening })
     }
 
@@ -299,10 +329,11 @@ impl Prepared {
         }
         // Its name was reserved, and a VM that leaves frees its name last.
         inner.vms.insert(Arc::clone(&vm)).unwrap_or_else(|vm| unreachable!("{} was reserved", vm.name));
+        inner.watch.add(&vm);
         let mut relays = None;
         inner.relays.open(&vm, &mut relays, listening);
         let (leave, told) = oneshot::channel();
-        let attachment = Attachment::new(Arc::clone(&vm), inner.appender.clone(), inner.records_exits);
+        let attachment = Attachment::new(Arc::clone(&vm), inner.appender.clone(), inner.records_findings);
         let task = tokio::spawn(attachment.run(follow, told));
         let followed = Followed { vm, leave, task, relays };
         places.by_name.insert(reserved.name.clone(), Place::Followed(followed));

@@ -15,9 +15,10 @@ use crate::http::{self, HttpDoor, ListenError, Listening, Served};
 use crate::journal::{Journal, JournalError};
 use crate::relay::{RelayConfig, RelayStatus};
 use crate::reload::Fixed;
+use crate::silence::Recorder;
 use crate::sinks::{Rules, RulesError, SinkStatus};
 use crate::vms::{self, Vm};
-use crate::{Fleet, FleetError, HubConfig, Origin, VmName};
+use crate::{Fleet, FleetError, HubConfig, Origin, SilentAfter, VmName};
 
 /// How long [`Hub::stop`] waits for the last commits. A disk that takes longer is taken for dead; systemd, which
 /// kills after 90 s, must not come first.
@@ -32,6 +33,8 @@ pub struct Hub {
     // Tasks first: what is dropped later must not be missed by one that still runs.
     discovery: Discovery,
     fleet: Running,
+    /// Finds out which VMs are silent.
+    watch: JoinSet<()>,
     observer: JoinSet<()>,
     rules: Rules,
     servers: JoinSet<()>,
@@ -99,14 +102,15 @@ impl Hub {
         }
         // Before anybody is attached, so that a rule that is first seen misses nothing of what comes.
         let rules = Rules::start(config.rules, &journal, &config.journal).await?;
-        let fleet = Running(Fleet::new(&journal, config.findings));
+        let fleet = Running(Fleet::new(&journal, config.findings, config.silent_after));
         fleet.0.expect(config.attach.len(), relays.values().map(Vec::len).sum());
         let mut prepared = Vec::with_capacity(config.attach.len());
         for (name, address) in config.attach {
             let relays = relays.remove(&name).unwrap_or_default();
             let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
             let follow = fleet.0.follow(address);
-            prepared.push(fleet.0.prepare(name, follow, relays, origin).await?);
+            let silent_after = config.silent_after_of.get(&name).copied();
+            prepared.push(fleet.0.prepare(name, follow, relays, origin, silent_after).await?);
         }
         let (stop_observer, observing_ends) = watch::channel(false);
         let (stop_http, http_ends) = watch::channel(false);
@@ -121,6 +125,12 @@ impl Hub {
             rules.clone(),
             http_ends.clone(),
         );
+        let mut watch = JoinSet::new();
+        watch.spawn(fleet.0.watch().run(Recorder {
+            appender: journal.appender(),
+            observed: correlating.observed(),
+            records_findings: config.findings,
+        }));
         let mut observer = JoinSet::new();
         observer.spawn(correlating.run(observing_ends));
         let mut servers = JoinSet::new();
@@ -132,6 +142,7 @@ impl Hub {
         Ok(Self {
             discovery,
             fleet,
+            watch,
             observer,
             rules,
             servers,
@@ -160,6 +171,21 @@ impl Hub {
     /// is removed. Returns whether anything differs.
     pub async fn discover(&self, rules: Vec<Discover>) -> bool {
         self.discovery.set(rules).await
+    }
+
+    /// Probes VMs after other spans without a word from here on: those without a setting of their own after `default`, those
+    /// of the configuration after `own`. To be called behind [`Self::discover`], whose rules have settings, too. Returns
+    /// whether anything differs.
+    pub(crate) async fn set_silent_after(
+        &self,
+        default: SilentAfter,
+        own: &HashMap<VmName, SilentAfter>,
+    ) -> bool {
+        let discovered = self.discovery.silent_after().await;
+        self.fleet.0.set_silent_after(default, |vm| match &vm.origin {
+            Origin::Configuration | Origin::CommandLine => Some(own.get(&vm.name).copied()),
+            origin => discovered.get(origin).copied(),
+        })
     }
 
     /// How each relay stands, in the order of the VMs.
@@ -206,6 +232,7 @@ impl Hub {
     /// [`HubError::Journal`] if something could not be written.
     pub async fn stop(mut self) -> Result<(), HubError> {
         self.discovery.stop().await;
+        self.watch.shutdown().await;
         self.fleet.0.stop().await;
         // After the last records, so that what they lead to is found.
         self.stop_observer.send_replace(true);

@@ -7,6 +7,7 @@
 mod attach;
 mod audit;
 mod clock;
+mod commands;
 mod config;
 pub mod discovery;
 mod exit;
@@ -23,6 +24,7 @@ mod port_holder;
 pub mod relay;
 mod reload;
 pub mod severity;
+mod silence;
 pub mod sinks;
 pub mod size;
 pub mod span;
@@ -37,4 +39,8 @@ pub use http::{HttpAddress, HttpAddressError, HttpDoor, HttpDoorError, KeyFileEr
 pub use hub::{Hub, HubError, STOP_COMMIT_MAX, STOP_HTTP_MAX};
 pub use origin::Origin;
 pub use reload::Reloaded;
+pub use silence::{
+    ANSWERS_AGAIN, SILENT, SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter,
+    SilentAfterError,
+};
 pub use vm_name::{VM_NAME_MAX_BYTES, VmName, VmNameError};

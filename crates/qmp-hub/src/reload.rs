@@ -32,6 +32,8 @@ pub struct Reloaded {
     pub retention: bool,
     /// Whether VMs are looked for elsewhere.
     pub discovery: bool,
+    /// Whether VMs are probed after other spans without a word.
+    pub silence: bool,
     /// What became of the rules.
     pub rules: Changes,
     /// Why the rules stay as they were.
@@ -82,10 +84,12 @@ impl Hub {
             self.journal().retain(config.journal_options.retention);
         }
         done.discovery = self.discover(config.discover.clone()).await;
+        done.silence = self.set_silent_after(config.silent_after, &config.silent_after_of).await;
         match self.rules().replace(std::mem::take(&mut config.rules)).await {
             Ok(changes) => done.rules = changes,
             Err(error) => done.rules_refused = Some(error),
         }
+        let silent_after_of = std::mem::take(&mut config.silent_after_of);
         let differences = differences(&fleet.list(), config);
         for (name, why) in differences.leave {
             match fleet.remove(name.as_str(), &format!("the configuration was reloaded: {why}")).await {
@@ -105,7 +109,9 @@ impl Hub {
                 // Found under the name that it is given here: it goes on as this one.
                 let _ = fleet.remove(name.as_str(), "the configuration names it").await;
             }
-            if let Err(error) = fleet.add(name.clone(), address, relays, origin).await {
+            let silent_after = silent_after_of.get(&name).copied();
+            let follow = fleet.follow(address);
+            if let Err(error) = fleet.add_followed(name.clone(), follow, relays, origin, silent_after).await {
                 done.refused.push((name, error));
                 continue;
             }
@@ -128,6 +134,7 @@ impl Reloaded {
             && self.unchangeable.is_empty()
             && !self.retention
             && !self.discovery
+            && !self.silence
             && self.rules.is_nothing()
             && self.rules_refused.is_none()
     }

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use qmp_client::{Address, Commander};
 use qmp_wire::UnixMicros;
 
+use crate::commands::Commands;
 use crate::discovery::layout;
 use crate::relay::Tap;
+use crate::silence::Silence;
 use crate::vm_counts::VmCounts;
 use crate::{Origin, VmName};
 
@@ -33,6 +35,10 @@ pub(crate) struct Vm {
     pub(crate) commander: Commander,
     pub(crate) counts: VmCounts,
     pub(crate) tap: Tap,
+    /// Whether the monitor answers.
+    pub(crate) silence: Silence,
+    /// What clients gave and have no reply to.
+    pub(crate) commands: Commands,
     standing: Mutex<Standing>,
 }
 
@@ -117,7 +123,17 @@ impl Vm {
         now: UnixMicros,
     ) -> Self {
         let standing = Mutex::new(Standing { state: State::Connecting, since: now, error: None });
-        Self { name, address, origin, commander, counts: VmCounts::default(), tap: Tap::default(), standing }
+        Self {
+            name,
+            address,
+            origin,
+            commander,
+            counts: VmCounts::default(),
+            tap: Tap::default(),
+            silence: Silence::default(),
+            commands: Commands::default(),
+            standing,
+        }
     }
 
     /// What to do if somebody else holds the monitor.

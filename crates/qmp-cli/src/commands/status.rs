@@ -16,7 +16,7 @@ use crate::terminal::Terminal;
 /// Show how the VMs of the hub stand: run state, since when, why, epoch, last event
 ///
 /// With a NAME, all that is known about that VM: also its jobs, its migration, and its last events. A run state
-/// with a question mark is the last that is known of a VM whose monitor is not attached.
+/// with a question mark is the last that is known of a VM whose monitor is not attached, or does not answer.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Status {
@@ -45,6 +45,7 @@ struct Vm {
     state: String,
     since: String,
     error: Option<String>,
+    silent_since: Option<String>,
     epoch: Option<u32>,
     run_state: Option<String>,
     run_since: Option<String>,
@@ -130,9 +131,16 @@ impl Vm {
             // Whoever holds its monitor may have done anything to it.
             (_, "taken") => "taken".to_owned(),
             (None, state) => state.to_owned(),
-            (Some(state @ ("ended" | "gone")), _) | (Some(state), "attached") => state.to_owned(),
+            (Some(state @ ("ended" | "gone")), _) => state.to_owned(),
+            (Some(state), "attached") if self.silent_since.is_none() => state.to_owned(),
             (Some(state), _) => format!("{state}?"),
         }
+    }
+
+    /// That its monitor does not answer, if it does not.
+    fn silence(&self, zone: &jiff::tz::TimeZone) -> Option<String> {
+        let since = local(self.silent_since.as_deref()?, zone);
+        Some(format!("its monitor has answered nothing since {since}"))
     }
 
     fn why(&self) -> &str {
@@ -168,6 +176,9 @@ fn examples() -> Vec<Vm> {
         r#"{"vm": "100", "address": "unix:/var/run/qemu-server/100.qmp", "origin": "discovery rule 1 (proxmox)", "state": "taken",
             "since": "2026-01-02T03:00:00.000000Z", "error": "give the VM another", "epoch": 1, "run_state": "running",
             "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
+        r#"{"vm": "nas", "address": "unix:/run/nas.sock", "state": "attached", "since": "2026-01-02T03:00:00.000000Z",
+            "silent_since": "2026-01-02T03:04:05.678901Z", "epoch": 2, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z",
+            "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
     ];
     lines.iter().map(|line| serde_json::from_str(line).expect("a VM")).collect()
 }

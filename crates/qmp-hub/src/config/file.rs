@@ -21,7 +21,7 @@ use crate::discovery::Discover;
 use crate::journal::Retention;
 use crate::relay::RelayConfig;
 use crate::sinks::RuleConfig;
-use crate::{HttpDoor, VmName};
+use crate::{HttpDoor, SilentAfter, VmName};
 
 pub(crate) use settings::Settings;
 
@@ -32,6 +32,7 @@ pub struct ConfigFile {
     pub(super) journal: Option<PathBuf>,
     pub(super) http: Vec<HttpDoor>,
     pub(super) findings: Option<bool>,
+    pub(super) silent_after: Option<SilentAfter>,
     pub(super) discover: Vec<Discover>,
     pub(super) retention: Retention,
     pub(super) rules: Vec<RuleConfig>,
@@ -43,6 +44,7 @@ pub(super) struct ConfiguredVm {
     pub(super) name: VmName,
     pub(super) address: Address,
     pub(super) relays: Vec<RelayConfig>,
+    pub(super) silent_after: Option<SilentAfter>,
     pub(super) place: Place,
 }
 
@@ -93,7 +95,8 @@ struct Reading<'t> {
 }
 
 /// The keys at the top.
-const KEYS: [&str; 7] = ["journal", "http", "findings", "retention", "vm", "discover", "rule"];
+const KEYS: [&str; 8] =
+    ["journal", "http", "findings", "silent-after", "retention", "vm", "discover", "rule"];
 
 type Value<'t> = Spanned<DeValue<'t>>;
 
@@ -112,6 +115,7 @@ impl<'t> Reading<'t> {
                 "journal" => file.journal = self.string(value, "a path").map(PathBuf::from),
                 "http" => file.http = self.http(value),
                 "findings" => file.findings = self.yes_or_no(value),
+                "silent-after" => file.silent_after = self.silent_after(value),
                 "retention" => file.retention = self.retention(value).unwrap_or_default(),
                 "vm" => file.vms = self.vms(value),
                 "discover" => file.discover = self.discover(value),
@@ -154,13 +158,14 @@ impl<'t> Reading<'t> {
             return None;
         };
         let problems_before = self.problems.len();
-        let (mut name, mut address, mut relays) = (None, None, Vec::new());
+        let (mut name, mut address, mut relays, mut silent_after) = (None, None, Vec::new(), None);
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "name" => name = Some((self.parsed(value, "a name"), value.span())),
                 "address" => address = Some(self.parsed(value, "an address")),
                 "relay" => relays = self.relays(value),
-                _ => self.unknown(key, &["name", "address", "relay"]),
+                "silent-after" => silent_after = self.silent_after(value),
+                _ => self.unknown(key, &["name", "address", "relay", "silent-after"]),
             }
         }
         // A misspelt key would otherwise be reported twice: as unknown, and as missing.
@@ -176,7 +181,11 @@ impl<'t> Reading<'t> {
             }
         }
         let (name, span) = name?;
-        Some(ConfiguredVm { name: name?, address: address??, relays, place: self.place(&span) })
+        Some(ConfiguredVm { name: name?, address: address??, relays, silent_after, place: self.place(&span) })
+    }
+
+    fn silent_after(&mut self, value: &Value<'t>) -> Option<SilentAfter> {
+        self.parsed(value, "a span such as \"30s\", or \"off\",")
     }
 
     fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, value: &Value<'t>, wanted: &str) -> Option<T> {
@@ -254,13 +263,13 @@ mod tests {
 
     #[test]
     fn problems_have_lines_and_advice() {
-        let cases: [(&str, &str, &str); 17] = [
+        let cases: [(&str, &str, &str); 21] = [
             ("typo", "jurnal = '/j'", "hub.toml:1: unknown key \"jurnal\"; did you mean \"journal\"?"),
             ("case", "\nHTTP = '/h'", "hub.toml:2: unknown key \"HTTP\"; did you mean \"http\"?"),
             (
                 "nothing near",
                 "colour = 1",
-                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, retention, vm, discover, rule",
+                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, silent-after, retention, vm, discover, rule",
             ),
             (
                 "typo in a VM",
@@ -285,6 +294,26 @@ mod tests {
             ),
             ("number", "journal = 5", "hub.toml:1: expected a path in quotes, found integer"),
             ("no boolean", "findings = 'no'", "hub.toml:1: expected true or false, found string"),
+            (
+                "silence in no unit",
+                "silent-after = '30'",
+                "hub.toml:1: expected a unit after the number: ms, s, min, h, d or w; \"off\" to report no silence",
+            ),
+            (
+                "silence without quotes",
+                "silent-after = 30",
+                "hub.toml:1: expected a span such as \"30s\", or \"off\", in quotes, found integer",
+            ),
+            (
+                "silence of a VM too short",
+                "[[vm]]\nname = 'a'\naddress = '/a'\nsilent-after = '10ms'",
+                "hub.toml:4: from 1s to 1d; \"off\" to report no silence",
+            ),
+            (
+                "silence of a rule",
+                "[[discover]]\nprocesses = true\nsilent-after = 'never'",
+                "hub.toml:3: expected a span such as 30s, 5min or 1h30m; \"off\" to report no silence",
+            ),
             ("empty", "journal = ''", "hub.toml:1: expected a path, found an empty text"),
             (
                 "single brackets",
@@ -306,7 +335,7 @@ mod tests {
             (
                 "two at once",
                 "a = 1\nvn = 2",
-                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, retention, vm, discover, rule|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
+                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, silent-after, retention, vm, discover, rule|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
             ),
             ("not TOML", "journal = '/j'\njournal = '/k'", "hub.toml:2: duplicate key"),
         ];

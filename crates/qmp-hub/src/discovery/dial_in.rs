@@ -188,7 +188,7 @@ async fn add(parts: &Parts, address: &Address, keeper: &mut Keeper) -> Option<(V
         loop {
             let (follow, callers) = qmp_client::follow_callers(address.clone(), FollowConfig::default());
             let follow = Box::new(follow);
-            let added = keeper.fleet.add_followed(name.clone(), follow, relays, keeper.origin()).await;
+            let added = keeper.add_followed(&name, follow, relays).await;
             match added {
                 Ok(()) => {
                     tracing::info!(vm = %name, "dialled in");

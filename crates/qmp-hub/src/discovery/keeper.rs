@@ -4,13 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_client::Address;
+use qmp_client::{Address, Follow};
 
 use super::claims::{Claims, Endpoint};
 use super::naming::{self, Parts};
 use super::{DISCOVERED_MAX, Discover, Found, Look};
 use crate::fleet::FleetError;
 use crate::hub::blocking;
+use crate::relay::RelayConfig;
+use crate::silence::Setting;
 use crate::vms::State;
 use crate::{Fleet, Origin, VmName};
 
@@ -25,6 +27,8 @@ const NEXT_MONITOR: Duration = Duration::from_secs(60);
 pub(super) struct Keeper {
     pub(super) rule: Arc<Discover>,
     pub(super) fleet: Fleet,
+    /// Of the rule, which may change while it runs.
+    silent_after: Arc<Setting>,
     origin: Arc<str>,
     claims: Arc<Claims>,
     known: HashMap<Box<str>, Kept>,
@@ -43,8 +47,14 @@ struct Kept {
 }
 
 impl Keeper {
-    pub(super) fn new(rule: Arc<Discover>, origin: Arc<str>, fleet: Fleet, claims: Arc<Claims>) -> Self {
-        Self { rule, fleet, origin, claims, known: HashMap::new(), said: HashSet::new() }
+    pub(super) fn new(
+        rule: Arc<Discover>,
+        silent_after: Arc<Setting>,
+        origin: Arc<str>,
+        fleet: Fleet,
+        claims: Arc<Claims>,
+    ) -> Self {
+        Self { rule, fleet, silent_after, origin, claims, known: HashMap::new(), said: HashSet::new() }
     }
 
     /// Looks and compares for ever.
@@ -203,15 +213,26 @@ impl Keeper {
     /// Adds a VM to the fleet; without its relays if those cannot be had, since its events matter more.
     async fn add(&mut self, vm: &Found, name: &VmName, monitor: usize) -> Result<(), FleetError> {
         let address = vm.monitors[monitor].clone();
-        match self.fleet.add(name.clone(), address.clone(), self.rule.relays_of(name), self.origin()).await {
+        match self.add_followed(name, self.fleet.follow(address.clone()), self.rule.relays_of(name)).await {
             Err(FleetError::Listen(error)) => {
                 self.say_once(name.as_str(), &format!("{name} goes without its relay: {error}"));
-                self.fleet.add(name.clone(), address, Vec::new(), self.origin()).await?;
+                self.add_followed(name, self.fleet.follow(address), Vec::new()).await?;
             }
             added => added?,
         }
         tracing::info!(vm = %name, "found {} by {}", vm.monitors[monitor], self.origin());
         Ok(())
+    }
+
+    /// Adds a VM by the settings of the rule.
+    pub(super) async fn add_followed(
+        &self,
+        name: &VmName,
+        follow: Box<Follow>,
+        relays: Vec<RelayConfig>,
+    ) -> Result<(), FleetError> {
+        let silent_after = self.silent_after.get();
+        self.fleet.add_followed(name.clone(), follow, relays, self.origin(), silent_after).await
     }
 
     pub(super) fn origin(&self) -> Origin {

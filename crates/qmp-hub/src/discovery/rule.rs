@@ -8,10 +8,10 @@ use qmp_client::{Address, AddressError};
 
 use super::naming::{self, Parts};
 use super::{Layout, PathPattern, Template, layout};
-use crate::VmName;
 use crate::config::nearest;
 use crate::journal::Globs;
 use crate::relay::{DEFAULT_MODE, RelayConfig};
+use crate::{SilentAfter, VmName};
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Discover {
     pub exclude: Option<Globs>,
     /// The permissions of the socket at which QEMUs dial in.
     pub dial_in_mode: u32,
+    /// After how long without a word a VM is asked whether it answers; without it, as the hub does with others.
+    pub silent_after: Option<SilentAfter>,
 }
 
 /// Where VMs are looked for.
@@ -119,7 +121,13 @@ impl Discover {
             only: Globs::default(),
             exclude: None,
             dial_in_mode: DEFAULT_MODE,
+            silent_after: None,
         }
+    }
+
+    /// Whether both find and follow the same: they may differ in how they deal with silence.
+    pub(super) fn finds_the_same(&self, other: &Self) -> bool {
+        *self == Self { silent_after: self.silent_after, ..other.clone() }
     }
 
     /// Whether what has these names is left alone.
@@ -147,7 +155,12 @@ impl fmt::Display for Discover {
         if !self.only.is_any() {
             write!(out, "  only {}", list(&self.only))?;
         }
-        self.exclude.as_ref().map_or(Ok(()), |excluded| write!(out, "  not {}", list(excluded)))
+        self.exclude.as_ref().map_or(Ok(()), |excluded| write!(out, "  not {}", list(excluded)))?;
+        match self.silent_after {
+            None => Ok(()),
+            Some(SilentAfter::Off) => out.write_str("  silence is not reported"),
+            Some(span) => write!(out, "  silence is reported after {span}"),
+        }
     }
 }
 

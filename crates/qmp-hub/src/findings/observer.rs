@@ -16,7 +16,7 @@ use std::time::Duration;
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
-use super::{Correlators, Finding};
+use super::{Correlators, Finding, Id};
 use crate::clock;
 use crate::hub::blocking;
 use crate::journal::{Appender, Batch, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader};
@@ -71,6 +71,11 @@ impl Observed {
     /// Everything up to here was read.
     pub(crate) fn position(&self) -> Offset {
         *self.shared.position.borrow()
+    }
+
+    /// The last record of a VM that was read, findings aside.
+    pub(crate) fn last(&self, vm: &str) -> Option<Id> {
+        self.shared.lock().last(vm)
     }
 
     /// The states of these VMs with everything up to `head`, or as far as the observer comes within

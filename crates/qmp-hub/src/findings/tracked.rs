@@ -157,6 +157,11 @@ impl Tracked {
         self.registered.is_open(asked)
     }
 
+    /// The last record, findings aside.
+    pub(super) const fn last(&self) -> Option<Id> {
+        self.last
+    }
+
     pub(super) fn state(&self) -> VmState {
         let why = self.registered.why.standing();
         VmState {

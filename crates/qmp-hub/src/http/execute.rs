@@ -18,6 +18,7 @@ use super::Served;
 use super::caller::Caller;
 use super::refusal::Refusal;
 use crate::audit::Audit;
+use crate::commands::{Commands, UnderWay};
 use crate::config::nearest;
 use crate::relay::only_asks;
 use crate::vms::Vm;
@@ -63,6 +64,7 @@ struct Reply {
     to: oneshot::Sender<(Result<Box<str>, ExecuteError>, Offset)>,
     head: watch::Receiver<Offset>,
     audit: Option<Audit>,
+    _under_way: UnderWay,
 }
 
 impl TakeReply for Reply {
@@ -91,11 +93,12 @@ pub(super) async fn execute(
     let (command, arguments, out_of_band) = read_request(&body)?;
     caller.may(&command)?;
     let since = served.head();
-    let audit = (!only_asks(&command)).then(|| {
-        Audit::begin(&served.appender, vm.name.as_str(), &Arc::new(caller.who()), &command, arguments)
-    });
+    let who = Arc::new(caller.who());
+    let audit = (!only_asks(&command))
+        .then(|| Audit::begin(&served.appender, vm.name.as_str(), &who, &command, arguments));
+    let under_way = Commands::begin(&vm, &command, &who);
     let (to, reply) = oneshot::channel();
-    let asker = Box::new(Reply { to, head: served.watch_head(), audit });
+    let asker = Box::new(Reply { to, head: served.watch_head(), audit, _under_way: under_way });
     let passed = Passed { command: &command, arguments, out_of_band, descriptors: Vec::new() };
     vm.commander.pass(passed, asker).map_err(|error| failed(&vm, &error))?;
     // An asker is dropped unanswered only together with the owner of the connection.

@@ -63,6 +63,11 @@ fn vms(all: &[Arc<Vm>], to: &mut Exposition) {
     for vm in all {
         taken.sample(&[("vm", vm.name.as_str())], u8::from(vm.standing().state == State::Taken));
     }
+    let help = "Whether the VM's monitor is followed and does not answer.";
+    let mut silent = to.family("qmp_vm_silent", Type::Gauge, help);
+    for vm in all {
+        silent.sample(&[("vm", vm.name.as_str())], u8::from(vm.silence.since().is_some()));
+    }
     let help = "Attempts to attach to the VM's monitor that failed.";
     by_vm(all, to, "qmp_vm_attach_failures_total", help, |counts| &counts.attach_failures);
     let help = "Spans of certainty that were opened.";

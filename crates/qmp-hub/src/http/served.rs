@@ -111,6 +111,6 @@ impl Served {
     pub(super) async fn of_no_vms(journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
         let observed = crate::findings::Observer::new(journal, false).observed();
         let rules = Rules::start(Vec::new(), journal, &path).await.expect("starts");
-        Self::new(Fleet::new(journal, false), journal, path, observed, rules, ends)
+        Self::new(Fleet::new(journal, false, crate::SilentAfter::Off), journal, path, observed, rules, ends)
     }
 }

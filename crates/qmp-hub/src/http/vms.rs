@@ -54,6 +54,9 @@ struct Connection {
     since: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Box<str>>,
+    /// Since when the monitor, which is attached, has answered nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silent_since: Option<String>,
 }
 
 pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>>, Refusal> {
@@ -95,6 +98,7 @@ fn connection(vm: &Vm) -> Connection {
         state: standing.state.name(),
         since: rfc3339(standing.since),
         error: standing.error,
+        silent_since: vm.silence.since().map(rfc3339),
     }
 }
 

@@ -22,6 +22,7 @@ use super::role::{REPLAY_COMMAND, only_asks};
 use super::serve::Relay;
 use super::{encode, refusal, socket};
 use crate::audit::{Audit, Who};
+use crate::commands::{Commands, UnderWay};
 
 /// How much is taken out of the outbox ahead of the socket, in bytes; with as much unread, no command is run.
 const OUTPUT_AHEAD_BYTES: usize = 64 << 10;
@@ -70,6 +71,7 @@ struct Reply {
     outbox: Arc<Outbox>,
     request: RequestId,
     audit: Option<Audit>,
+    _under_way: UnderWay,
 }
 
 impl TakeReply for Reply {
@@ -217,8 +219,10 @@ impl Client {
         });
         counters.commands.fetch_add(1, Ordering::Relaxed);
         let passed = Passed { command: &what.command, arguments, out_of_band: what.out_of_band, descriptors };
-        let asker = Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit });
-        if let Err(error) = self.relay.commander.pass(passed, asker) {
+        let under_way = Commands::begin(&self.relay.vm, &what.command, &self.who);
+        let asker =
+            Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit, _under_way: under_way });
+        if let Err(error) = self.relay.vm.commander.pass(passed, asker) {
             self.reply(request, Err(error));
         }
     }

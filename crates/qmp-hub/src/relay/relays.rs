@@ -66,14 +66,14 @@ impl Relays {
     }
 
     /// Serves in place of that VM, besides the `relays` that it has. An earlier VM of its name has left by then.
-    pub(crate) fn open(&self, vm: &Vm, relays: &mut Option<Box<OfVm>>, listening: Listening) {
+    pub(crate) fn open(&self, vm: &Arc<Vm>, relays: &mut Option<Box<OfVm>>, listening: Listening) {
         if listening.0.is_empty() {
             return;
         }
         let of_vm = relays.get_or_insert_with(|| Box::new(self.begin(vm)));
         for (config, listener, file) in listening.0 {
             let (appender, reader) = (self.appender.clone(), self.reader.clone());
-            let relay = Relay::new(config, Arc::clone(&of_vm.line), vm.commander.clone(), appender, reader);
+            let relay = Relay::new(config, Arc::clone(&of_vm.line), Arc::clone(vm), appender, reader);
             let (relay, (stop, stopping)) = (Arc::new(relay), watch::channel(Stop::No));
             let task = JoinSet::from_iter([serve(Arc::clone(&relay), listener, file, stopping)]);
             of_vm.serving.push(Serving { relay, stop, task });

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use qmp_client::Commander;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,6 +17,7 @@ use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus}
 use crate::audit::{Peer, Who};
 use crate::http::SocketFile;
 use crate::journal::{Appender, Reader};
+use crate::vms::Vm;
 
 /// How long the relay rests when the system refuses a connection, such as for lack of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ pub(super) enum Stop {
 pub(super) struct Relay {
     pub(super) config: RelayConfig,
     pub(super) line: Arc<Line>,
-    pub(super) commander: Commander,
+    pub(super) vm: Arc<Vm>,
     pub(super) appender: Appender,
     pub(super) reader: Reader,
     pub(super) counters: Counters,
@@ -59,11 +59,11 @@ impl Relay {
     pub(super) fn new(
         config: RelayConfig,
         line: Arc<Line>,
-        commander: Commander,
+        vm: Arc<Vm>,
         appender: Appender,
         reader: Reader,
     ) -> Self {
-        Self { config, line, commander, appender, reader, counters: Counters::default() }
+        Self { config, line, vm, appender, reader, counters: Counters::default() }
     }
 
     pub(super) fn status(&self) -> RelayStatus {

@@ -16,6 +16,7 @@ use qmp_hub::journal::{Batch, Cursor, Draft, Query};
 use qmp_hub::sinks::RuleConfig;
 use qmp_hub::{ConfigFile, HttpDoor, Hub, HubConfig};
 use qmp_wire::{Body, Offset, Record, UnixMicros};
+use serde_json::Value;
 
 /// A hub's configuration with everything in `home`: journal, HTTP socket, and the monitors `NAME.sock`.
 pub(crate) fn config(home: &Path, vms: &[&str]) -> HubConfig {
@@ -65,6 +66,20 @@ impl Watcher {
             taken.push(short(&self.next().await));
         }
         taken
+    }
+
+    /// The next finding of that kind: its summary, causes and data.
+    pub(crate) async fn finding(&mut self, kind: &str) -> (String, Vec<(u32, u64)>, Value) {
+        loop {
+            let record = self.next().await;
+            if let Body::Finding { finding, summary, causes, data } = record.body
+                && finding == kind
+            {
+                let causes = causes.iter().map(|(epoch, seq)| (epoch.0, seq.0)).collect();
+                let data = serde_json::from_str(data.as_deref().expect("data")).expect("JSON");
+                return (summary.into_owned(), causes, data);
+            }
+        }
     }
 
     /// Reads until a record that is `wanted` in short.

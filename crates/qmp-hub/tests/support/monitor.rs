@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub(crate) const GREETING: &str = concat!(
@@ -31,11 +31,15 @@ pub(crate) struct Session {
     out: mpsc::UnboundedSender<Order>,
     /// The commands that came, other than `qmp_capabilities` and queries.
     commands: mpsc::UnboundedReceiver<String>,
+    /// How often the monitor was asked for its status.
+    asked: watch::Receiver<u64>,
     task: JoinHandle<()>,
 }
 
 enum Order {
     Send(String),
+    Hang,
+    GoOn,
     Close,
 }
 
@@ -51,7 +55,8 @@ impl Monitor {
         let stream = self.accept_raw().await;
         let (out, orders) = mpsc::unbounded_channel();
         let (commands_in, commands) = mpsc::unbounded_channel();
-        Session { out, commands, task: tokio::spawn(play(stream, orders, commands_in)) }
+        let (asking, asked) = watch::channel(0);
+        Session { out, commands, asked, task: tokio::spawn(play(stream, orders, commands_in, asking)) }
     }
 
     /// Waits for a client and says nothing to it.
@@ -76,6 +81,22 @@ impl Session {
     /// Raises an event, with data or an empty text.
     pub(crate) fn emit(&self, name: &str, data: &str) {
         self.send(event(name, data));
+    }
+
+    /// Reads and answers nothing from here on, as a QEMU that was stopped.
+    pub(crate) fn hang(&self) {
+        let _ = self.out.send(Order::Hang);
+    }
+
+    /// Goes on after [`Self::hang`].
+    pub(crate) fn go_on(&self) {
+        let _ = self.out.send(Order::GoOn);
+    }
+
+    /// Waits until the monitor was asked for its status so many times more than it is by now.
+    pub(crate) async fn asked(&mut self, more: u64) {
+        let wanted = *self.asked.borrow() + more;
+        self.asked.wait_for(|asked| *asked >= wanted).await.expect("the client is there");
     }
 
     /// Closes the connection, after everything before was sent.
@@ -111,6 +132,7 @@ async fn play(
     stream: UnixStream,
     mut orders: mpsc::UnboundedReceiver<Order>,
     commands: mpsc::UnboundedSender<String>,
+    asking: watch::Sender<u64>,
 ) {
     let (mut reader, mut writer) = stream.into_split();
     send(&mut writer, GREETING).await;
@@ -119,6 +141,8 @@ async fn play(
         tokio::select! {
             order = orders.recv() => match order {
                 Some(Order::Send(text)) => send(&mut writer, &text).await,
+                Some(Order::Hang) => while !matches!(orders.recv().await, Some(Order::GoOn) | None) {},
+                Some(Order::GoOn) => {}
                 Some(Order::Close) | None => return,
             },
             read = read_more(&mut reader, &mut input) => {
@@ -126,6 +150,7 @@ async fn play(
                     return;
                 }
                 for request in take_requests(&mut input) {
+                    asking.send_modify(|asked| *asked += u64::from(request.get().contains("\"query-status\"")));
                     obey(&request, &mut writer, &commands).await;
                 }
             }

@@ -1,6 +1,6 @@
 //! `qmp serve --check-config`: what would be served, and what is wrong, without starting anything.
 
-use qmp_hub::HubConfig;
+use qmp_hub::{HubConfig, SilentAfter};
 use qmp_hub::journal::Retention;
 use qmp_hub::span;
 
@@ -27,12 +27,14 @@ fn summary(config: &HubConfig) -> String {
     if !config.findings {
         line("findings", "are not recorded".into());
     }
+    line("silence", silence(config.silent_after));
     let mut relays = 0;
     for (index, (name, address)) in config.attach.iter().enumerate() {
         let of_vm: Vec<_> = config.relays.iter().filter(|(of, _)| of == name).collect();
         relays += of_vm.len();
         if index < LISTED_MAX {
-            line("vm", format!("{name}  {address}"));
+            let own = config.silent_after_of.get(name).map(|own| format!("  (silence {})", silence(*own)));
+            line("vm", format!("{name}  {address}{}", own.unwrap_or_default()));
             of_vm.iter().for_each(|(_, relay)| line("  relay", format!("  {}", relay.path.display())));
         }
     }
@@ -40,6 +42,13 @@ fn summary(config: &HubConfig) -> String {
     config.rules.iter().for_each(|rule| line("rule", format!("{}  {}", rule.name(), rule.deed())));
     let (vms, relays) = (counted(config.attach.len(), "VM"), counted(relays, "relay"));
     text + &format!("  {vms}, {relays}, {}\n", counted(config.rules.len(), "rule"))
+}
+
+fn silence(silent_after: SilentAfter) -> String {
+    match silent_after {
+        SilentAfter::Off => "is not reported".into(),
+        SilentAfter::Span(_) => format!("is reported after {silent_after} and a probe"),
+    }
 }
 
 fn counted(count: usize, noun: &str) -> String {
@@ -67,19 +76,20 @@ mod tests {
     #[test]
     fn says_what_would_be_served() {
         let file = "findings = false\nretention = {max-age = '90d', max-size = '1GiB'}\n[[vm]]\nname = 'web1'\n\
-                    address = '/run/web1.sock'\nrelay = ['/run/r1', '/run/r2']\n[[vm]]\nname = 'db1'\naddress = 'tcp:[::1]:4444'\n
-                    [[discover]]\nglob = '/run/vm/*.sock'\nonly = ['web*', 'db?']\nexclude = ['web-test']\n[[rule]]\nname = 'log'\nfile = '/f'";
+                    address = '/run/web1.sock'\nrelay = ['/run/r1', '/run/r2']\n[[vm]]\nname = 'db1'\naddress = 'tcp:[::1]:4444'\nsilent-after = 'off'\n
+                    [[discover]]\nglob = '/run/vm/*.sock'\nonly = ['web*', 'db?']\nexclude = ['web-test']\nsilent-after = '10s'\n[[rule]]\nname = 'log'\nfile = '/f'";
         insta::assert_snapshot!(shown(file), @r"
         the configuration is good
           journal   /var/j.db
           keeps     records of the last 90 d, at most 1024 MiB
           serves    unix:/run/h.sock
           findings  are not recorded
+          silence   is reported after 30 s and a probe
           vm        web1  unix:/run/web1.sock
             relay     /run/r1
             relay     /run/r2
-          vm        db1  tcp:[::1]:4444
-          looks     /run/vm/*.sock  only web*, db?  not web-test
+          vm        db1  tcp:[::1]:4444  (silence is not reported)
+          looks     /run/vm/*.sock  only web*, db?  not web-test  silence is reported after 10 s
           looks     processes
           rule      log  file /f
           2 VMs, 2 relays, 1 rule

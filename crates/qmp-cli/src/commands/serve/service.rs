@@ -152,6 +152,9 @@ fn told(done: &Reloaded) {
     if done.discovery {
         tracing::info!("VMs are looked for by the new [[discover]]");
     }
+    if done.silence {
+        tracing::info!("VMs are probed by the new `silent-after`");
+    }
     if done.retention {
         tracing::info!("records are kept by the new [retention]");
     }

@@ -15,6 +15,7 @@ pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     }
     let epoch = vm.epoch.map_or_else(String::new, |epoch| format!(", epoch {epoch}"));
     lines.push(("monitor", format!("{}{epoch}, since {}", vm.state, local(&vm.since, zone))));
+    lines.extend(vm.silence(zone).map(|silence| ("", silence)));
     lines.push(("", vm.address.clone()));
     lines.extend(vm.origin.iter().map(|origin| ("from", origin.clone())));
     if let Some(error) = vm.error.as_ref().filter(|error| *error != vm.why()) {
@@ -80,6 +81,14 @@ mod tests {
           why        no such file\u001b[2J
           monitor    connecting, since 2026-01-02 03:00:00.000
                      unix:/run/new.sock
+        ");
+        insta::assert_snapshot!(page(4), @r"
+        nas
+          state      running? since 2026-01-01 00:00:00.000
+          why        It ran when this epoch began.
+          monitor    attached, epoch 2, since 2026-01-02 03:00:00.000
+                     its monitor has answered nothing since 2026-01-02 03:04:05.678
+                     unix:/run/nas.sock
         ");
         insta::assert_snapshot!(page(3), @r"
         100

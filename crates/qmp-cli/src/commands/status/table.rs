@@ -26,7 +26,8 @@ pub(super) fn table(vms: &[Vm], palette: Palette, zone: &TimeZone) -> String {
             let style = styles.get(column).copied().unwrap_or_default();
             text += &format!("{:width$}  ", palette.paint(style, cell));
         }
-        text += &format!("{}\n", escape::text(vm.why()));
+        let why = vm.silence(zone).map(|silence| format!("{silence}; ")).unwrap_or_default() + vm.why();
+        text += &format!("{}\n", escape::text(&why));
     }
     text
 }
@@ -55,6 +56,7 @@ mod tests {
         db    running?    2026-01-01 00:00:00.000  1      –           It ran when this epoch began.
         new   connecting  2026-01-02 03:00:00.000  –      –           no such file\u001b[2J
         100   taken       2026-01-02 03:00:00.000  1      –           give the VM another
+        nas   running?    2026-01-01 00:00:00.000  2      –           its monitor has answered nothing since 2026-01-02 03:04:05.678; It ran when this epoch began.
         ");
     }
 }

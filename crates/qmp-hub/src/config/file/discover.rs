@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use toml::de::DeValue;
 
 use super::{Reading, Value};
+use crate::SilentAfter;
 use crate::discovery::{Discover, Layout, PathPattern, Source, Template};
 use crate::journal::Globs;
 
 /// Keys that say where to look, of which a table has one.
 const SOURCES: [&str; 5] = ["glob", "directory", "layout", "processes", "listen"];
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "glob",
     "directory",
     "layout",
@@ -23,6 +24,7 @@ const KEYS: [&str; 11] = [
     "relay",
     "only",
     "exclude",
+    "silent-after",
 ];
 
 /// What stands in a table beside its source.
@@ -34,6 +36,7 @@ struct Table {
     name: Option<Template>,
     only: Option<Globs>,
     exclude: Option<Globs>,
+    silent_after: Option<SilentAfter>,
 }
 
 impl<'t> Reading<'t> {
@@ -84,6 +87,7 @@ impl<'t> Reading<'t> {
                 }
                 "only" => table.only = self.names(value),
                 "exclude" => table.exclude = self.names(value),
+                "silent-after" => table.silent_after = self.silent_after(value),
                 _ => self.unknown(key, &KEYS),
             }
         }
@@ -91,7 +95,7 @@ impl<'t> Reading<'t> {
             return None;
         }
         let span = value.span();
-        let Table { sources, root, mode, name, only, exclude } = table;
+        let Table { sources, root, mode, name, only, exclude, silent_after } = table;
         let mut source = match <[_; 1]>::try_from(sources) {
             Ok([source]) => source?,
             Err(sources) => {
@@ -115,7 +119,7 @@ impl<'t> Reading<'t> {
         let rule = Discover::new(source);
         let dial_in_mode = mode.unwrap_or(rule.dial_in_mode);
         let (name, only) = (name.unwrap_or_default(), only.unwrap_or_default());
-        Some(Discover { name, relays, only, exclude, dial_in_mode, ..rule })
+        Some(Discover { name, relays, only, exclude, dial_in_mode, silent_after, ..rule })
     }
 
     fn directory(&mut self, value: &Value<'t>) -> Option<Source> {
@@ -176,6 +180,7 @@ mod tests {
             ("processes = true\nname = 'x-{name}'", "processes x-{name} 0"),
             ("listen = 'unix:/run/d.sock'\nmode = 0o666", "unix:/run/d.sock,server=on {name} 0 666"),
             ("listen = 'tcp:[::1]:4'", "tcp:[::1]:4,server=on {name} 0"),
+            ("processes = true\nsilent-after = 'off'", "processes {name} 0 silent off"),
             ("processes = true\nrelay = '/r/{name}'\nexclude = ['a*']", "processes {name} 1 without a*"),
             (
                 "processes = true\n[[discover.relay]]\npath = '/{name}'\nrole = 'operate'",
@@ -247,6 +252,9 @@ mod tests {
         if let Some(excluded) = rule.exclude {
             assert!(excluded.matches("abc") && !excluded.matches("b"));
             shown += " without a*";
+        }
+        if let Some(silent_after) = rule.silent_after {
+            shown += &format!(" silent {silent_after}");
         }
         shown
     }

@@ -13,8 +13,15 @@ use crate::sinks::{fields, message_id};
 const MESSAGE_MAX_BYTES: usize = 2 << 10;
 
 /// Findings that somebody should look at; the others are news.
-const WARNINGS: [&str; 6] =
-    ["sequel-missing", "storm", "flapping", "clock-step", "findings-withheld", "state-changed-unseen"];
+const WARNINGS: [&str; 7] = [
+    "sequel-missing",
+    "storm",
+    "flapping",
+    "clock-step",
+    "findings-withheld",
+    "state-changed-unseen",
+    "silent",
+];
 
 /// Priorities of syslog.
 const ERROR: &str = "3";

@@ -1,0 +1,63 @@
+//! Commands that clients gave a VM through the hub, and that have no reply yet.
+//!
+//! They explain what the VM does meanwhile.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::audit::Who;
+use crate::vms::Vm;
+
+/// The commands of one VM.
+#[derive(Debug, Default)]
+pub(crate) struct Commands {
+    /// In the order in which they were given.
+    pending: Mutex<Vec<Arc<Pending>>>,
+}
+
+/// A command without a reply.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) execute: Box<str>,
+    pub(crate) who: Arc<Who>,
+    pub(crate) began_at: Instant,
+}
+
+/// Keeps a command among the pending ones of its VM until it is dropped.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    vm: Arc<Vm>,
+    command: Arc<Pending>,
+}
+
+impl Commands {
+    /// Takes note of a command that is about to be passed on.
+    pub(crate) fn begin(vm: &Arc<Vm>, execute: &str, who: &Arc<Who>) -> UnderWay {
+        let pending = Pending { execute: execute.into(), who: Arc::clone(who), began_at: Instant::now() };
+        let command = Arc::new(pending);
+        vm.commands.lock().push(Arc::clone(&command));
+        UnderWay { vm: Arc::clone(vm), command }
+    }
+
+    /// The command that has waited longest.
+    pub(crate) fn oldest(&self) -> Option<Arc<Pending>> {
+        self.lock().first().cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Pending>>> {
+        // Nothing panics between two steps of one change.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut pending = self.vm.commands.lock();
+        pending.retain(|other| !Arc::ptr_eq(other, &self.command));
+        if pending.is_empty() {
+            // Most VMs are never given a command again.
+            *pending = Vec::new();
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The findings about silence. They are no conclusions from records: the hub itself asked, and got no answer.
+
+use qmp_wire::{Body, Causes};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::watch::Recorder;
+use super::{ANSWERS_AGAIN, SILENT, Spell};
+use crate::clock;
+use crate::journal::{Appender, Batch, Draft};
+use crate::span;
+use crate::vms::Vm;
+
+/// Records that a monitor does not answer. Without room in the journal, the watch calls this again.
+pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Recorder) {
+    if !recorder.records_findings {
+        tracing::warn!(vm = %vm.name, "the monitor does not answer");
+        return vm.silence.recorded(None);
+    }
+    let length = length(spell, now);
+    let mut summary =
+        format!("The monitor has not answered for {length}: QEMU hangs, is stopped, or is busy");
+    let mut data = json!({"silent_since": spell.since.to_string(), "asked": "query-status"});
+    if let Some(pending) = vm.commands.oldest() {
+        let waited = span::describe(micros(now.saturating_duration_since(pending.began_at)));
+        summary +=
+            &format!(" with {} by {}, which has had no reply for {waited}", pending.execute, pending.who);
+        data["pending"] = json!({"execute": pending.execute, "client": pending.who.to_string()});
+    }
+    summary.push('.');
+    let last = recorder.observed.last(vm.name.as_str());
+    if append(&recorder.appender, vm, SILENT, summary, last.into_iter().collect(), &data) {
+        tracing::warn!(vm = %vm.name, "the monitor does not answer");
+        vm.silence.recorded(last);
+    }
+}
+
+/// Records that a monitor answers again after a silence that was recorded.
+pub(crate) fn record_answer(vm: &Vm, spell: Spell, now: Instant, appender: &Appender) {
+    tracing::info!(vm = %vm.name, "the monitor answers again");
+    if !spell.is_recorded {
+        return;
+    }
+    let summary = format!("The monitor answers again, after {}.", length(spell, now));
+    let seconds = now.saturating_duration_since(spell.heard_at).as_secs_f64();
+    let data = json!({"silent_since": spell.since.to_string(), "seconds": (seconds * 1e3).round() / 1e3});
+    // An overrun, which is recorded, is why it is not.
+    let _ = append(appender, vm, ANSWERS_AGAIN, summary, spell.last.into_iter().collect(), &data);
+}
+
+fn append(
+    appender: &Appender,
+    vm: &Vm,
+    kind: &'static str,
+    summary: String,
+    causes: Causes,
+    data: &Value,
+) -> bool {
+    let (summary, data) = (summary.into(), Some(data.to_string().into()));
+    let body = Body::Finding { finding: kind.into(), summary, causes, data };
+    let mut batch = Batch::new();
+    batch.push(&Draft { vm: vm.name.as_str(), received: clock::now(), body });
+    appender.append(&mut batch).is_ok()
+}
+
+fn length(spell: Spell, now: Instant) -> String {
+    span::describe(micros(now.saturating_duration_since(spell.heard_at)))
+}
+
+fn micros(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
