@@ -1,12 +1,14 @@
 //! Commands that clients gave a VM through the hub, and that have no reply yet.
 //!
-//! They explain what the VM does meanwhile.
+//! They explain what the VM does meanwhile: why it does not answer, or why it stopped.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::audit::Who;
+use crate::relay::only_asks;
 use crate::vms::Vm;
 
 /// The commands of one VM.
@@ -14,6 +16,8 @@ use crate::vms::Vm;
 pub(crate) struct Commands {
     /// In the order in which they were given.
     pending: Mutex<Vec<Arc<Pending>>>,
+    /// One of them ended.
+    ended: Notify,
 }
 
 /// A command without a reply.
@@ -45,6 +49,19 @@ impl Commands {
         self.lock().first().cloned()
     }
 
+    /// Waits until no command is pending that may change the VM.
+    pub(crate) async fn none_changes(&self) {
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            // Registered before the look, so that no end is missed.
+            ended.as_mut().enable();
+            if self.lock().iter().all(|command| only_asks(&command.execute)) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Pending>>> {
         // Nothing panics between two steps of one change.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
@@ -59,5 +76,7 @@ impl Drop for UnderWay {
             // Most VMs are never given a command again.
             *pending = Vec::new();
         }
+        drop(pending);
+        self.vm.commands.ended.notify_waiters();
     }
 }

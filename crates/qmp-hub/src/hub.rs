@@ -116,7 +116,7 @@ impl Hub {
         let (stop_http, http_ends) = watch::channel(false);
         let http = listening.iter().map(Listening::door).cloned().collect();
         prepared.into_iter().try_for_each(Prepared::launch)?;
-        let correlating = Observer::new(&journal, config.findings);
+        let correlating = Observer::new(&journal, config.findings).asking(fleet.0.vms().clone());
         let served = Served::new(
             fleet.0.clone(),
             &journal,

@@ -4,6 +4,7 @@
 //! one task that reads its monitor and hands what it says to the journal; every reader, over HTTP or in the same
 //! process, is a cursor on the journal.
 
+mod asking;
 mod attach;
 mod audit;
 mod clock;

@@ -73,7 +73,7 @@ async fn a_vm_that_shuts_down_is_explained_and_known() {
 }
 
 #[tokio::test]
-async fn what_does_not_come_is_noticed_without_another_record() {
+async fn stop_without_a_cause_is_asked_about_and_found() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Hub::start(with_findings(home.path(), &["vm1"])).await.expect("starts");
@@ -81,8 +81,10 @@ async fn what_does_not_come_is_noticed_without_another_record() {
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
     session.emit("STOP", "");
-    // It waits for half a second for somebody to say who it was; nothing comes.
-    assert_eq!(next_finding(&mut journal).await, ("why-paused".to_owned(), causes(&[(1, 1)])));
+    // No command is recorded that explains it, and the VM says what it is.
+    assert_eq!(next_finding(&mut journal).await, ("query".to_owned(), causes(&[(1, 1)])));
+    let (kind, found_from) = next_finding(&mut journal).await;
+    assert_eq!((&*kind, found_from.first()), ("why-paused", causes(&[(1, 1)]).first()));
     hub.stop().await.expect("stops");
     session.left().await;
 }

@@ -16,11 +16,13 @@ use std::time::Duration;
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
-use super::{Correlators, Finding, Id};
+use super::{Correlators, Finding, Id, Question};
+use crate::asking::Asker;
 use crate::clock;
 use crate::hub::blocking;
 use crate::journal::{Appender, Batch, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader};
 use crate::state::VmState;
+use crate::vms::Vms;
 
 /// Records taken at once: while they are correlated, whoever asks for a VM's state waits, a few milliseconds.
 const BATCH_RECORDS: usize = 1_024;
@@ -51,6 +53,8 @@ pub(crate) struct Observer {
     appender: Appender,
     /// Whether findings are appended; states are kept in any case.
     records_findings: bool,
+    /// Takes the questions of the correlators.
+    asker: Option<Asker>,
 }
 
 /// What the observer knows, for those who ask. Cheap to clone.
@@ -71,6 +75,17 @@ impl Observed {
     /// Everything up to here was read.
     pub(crate) fn position(&self) -> Offset {
         *self.shared.position.borrow()
+    }
+
+    /// Waits until everything up to `head` was read.
+    pub(crate) async fn has_read(&self, head: Offset) {
+        // The sender is shared with this.
+        let _ = self.shared.position.subscribe().wait_for(|position| *position >= head).await;
+    }
+
+    /// Whether the answer to this question would still be used.
+    pub(crate) fn is_open(&self, question: &Question) -> bool {
+        self.shared.lock().is_open(question)
     }
 
     /// The last record of a VM that was read, findings aside.
@@ -116,7 +131,16 @@ impl Observer {
             reader: journal.reader(),
             appender: journal.appender(),
             records_findings,
+            asker: None,
         }
+    }
+
+    /// Has these VMs asked what the records do not tell, if findings are recorded.
+    pub(crate) fn asking(mut self, vms: Vms) -> Self {
+        if self.records_findings {
+            self.asker = Some(Asker::new(vms, self.observed(), self.appender.clone()));
+        }
+        self
     }
 
     pub(crate) fn observed(&self) -> Observed {
@@ -159,6 +183,7 @@ impl Observer {
         *self.shared.lock() = resumed.correlators;
         self.shared.position.send_replace(resumed.upto);
         self.append(&resumed.unrecorded).await?;
+        self.ask();
         Ok(self.reader.cursor(Query::default(), resumed.upto))
     }
 
@@ -184,6 +209,7 @@ impl Observer {
                 Ok(Some(found)) => {
                     self.append(&found).await?;
                     self.shared.position.send_replace(cursor.position());
+                    self.ask();
                 }
                 Err(error) => {
                     tracing::error!("cannot read the journal for findings: {error}");
@@ -212,11 +238,20 @@ impl Observer {
             let mut found = Vec::new();
             self.shared.lock().time_passed(by, &mut found);
             self.append(&found).await?;
+            self.ask();
             return Ok(cursor);
         }
         // No room: what was received is not in the journal, and nothing can be said about it.
         self.appender.room().await?;
         Ok(cursor)
+    }
+
+    /// Hands the questions that were raised to the asker. Without one nothing takes them, and they are dropped.
+    fn ask(&self) {
+        let questions = self.shared.lock().questions();
+        if let Some(asker) = &self.asker {
+            asker.offer(questions);
+        }
     }
 
     /// Appends findings, waiting for room if there is none.

@@ -1,0 +1,200 @@
+//! Asking VMs what no event tells: the driver of the correlators' questions.
+//!
+//! The observer offers each [`Question`]. A task for the VM waits until no command of a client is under way that may be the
+//! explanation, looks whether the question is still open, asks once, and appends the answer as a record of the kind
+//! `query`: behind the events that the VM sent before the answer, and before those that it sent after it.
+//!
+//! A VM has one question under way at a time, one a second, and of several that wait the newest. The answer goes to the
+//! journal alone: no client sees it. A task ends with its VM, with the observer, or by its own time limits.
+
+mod answer;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use qmp_client::{ExecuteError, Passed};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+
+use crate::findings::{Observed, Question};
+use crate::journal::{Appender, Batch};
+use crate::vms::{Vm, Vms};
+use answer::{Asking, record};
+
+/// Questions under way at a time, of all VMs. A host that stops all its VMs raises one for each at once; each occupies the
+/// monitor for milliseconds.
+const QUESTIONS_AT_ONCE_MAX: usize = 256;
+
+/// How long a VM has for its answer: as long as for its state when it is attached.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a question waits for the end of a client's command. The correlators have given it up by then.
+const COMMAND_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// The time between two questions to one VM: one that is stopped and resumed in a loop costs one record a second.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a task waits until the observer has read what was appended before.
+const READ_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Asks VMs, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    shared: Arc<Shared>,
+    /// One for each VM with questions.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    vms: Vms,
+    observed: Observed,
+    appender: Appender,
+    at_once: Semaphore,
+    /// The questions that wait, of each VM that has a task.
+    waiting: Mutex<HashMap<Box<str>, Vec<Question>>>,
+}
+
+impl Asker {
+    pub(crate) fn new(vms: Vms, observed: Observed, appender: Appender) -> Self {
+        let at_once = Semaphore::new(QUESTIONS_AT_ONCE_MAX);
+        let shared = Shared { vms, observed, appender, at_once, waiting: Mutex::default() };
+        Self { shared: Arc::new(shared), tasks: Mutex::default() }
+    }
+
+    /// Asks these, in place of older ones that wait.
+    pub(crate) fn offer(&self, questions: Vec<Question>) {
+        if questions.is_empty() {
+            return;
+        }
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(ended) = tasks.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!("a task of the hub died: {error}");
+            }
+        }
+        let mut waiting = self.shared.waiting();
+        for question in questions {
+            match waiting.get_mut(&question.vm) {
+                Some(of_vm) => replace_older(of_vm, question),
+                None => {
+                    let vm = question.vm.clone();
+                    waiting.insert(vm.clone(), vec![question]);
+                    tasks.spawn(ask_one_vm(Arc::clone(&self.shared), vm));
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The next question to a VM; with none left, its task is over.
+    fn next(&self, vm: &str) -> Option<Question> {
+        let mut waiting = self.waiting();
+        let next = waiting.get_mut(vm).and_then(Vec::pop);
+        if next.is_none() {
+            waiting.remove(vm);
+        }
+        next
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Box<str>, Vec<Question>>> {
+        // Nothing panics between two steps of one change.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the answer would be used, by everything that was appended so far.
+    async fn is_open(&self, question: &Question) -> bool {
+        let all_read = async {
+            if let Ok(ticket) = self.appender.append(&mut Batch::new())
+                && let Ok(head) = self.appender.committed(ticket).await
+            {
+                self.observed.has_read(head).await;
+            }
+        };
+        // An observer that is so far behind judges by what it knows.
+        let _ = tokio::time::timeout(READ_WAIT_MAX, all_read).await;
+        self.observed.is_open(question)
+    }
+}
+
+/// Keeps the newest question of each command.
+fn replace_older(waiting: &mut Vec<Question>, question: Question) {
+    waiting.retain(|older| older.execute != question.execute);
+    waiting.push(question);
+}
+
+/// Asks a VM until no question waits.
+async fn ask_one_vm(shared: Arc<Shared>, name: Box<str>) {
+    while let Some(question) = next_to_ask(&shared, &name).await {
+        let Some(vm) = shared.vms.get(&name) else { continue };
+        {
+            // Never closed, so there is always a permit to come.
+            let _permit = shared.at_once.acquire().await;
+            ask(&shared.appender, &vm, &question).await;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// Waits for a moment in which the next open question may be asked.
+async fn next_to_ask(shared: &Shared, name: &str) -> Option<Question> {
+    loop {
+        let in_time = match shared.vms.get(name) {
+            Some(vm) => tokio::time::timeout(COMMAND_WAIT_MAX, vm.commands.none_changes()).await.is_ok(),
+            None => false,
+        };
+        // After the wait, so that it is the newest.
+        let question = shared.next(name)?;
+        if in_time && shared.is_open(&question).await {
+            return Some(question);
+        }
+    }
+}
+
+/// Asks once. The answer is recorded when it is read; here, that there was none.
+async fn ask(appender: &Appender, vm: &Arc<Vm>, question: &Question) {
+    let (answered, mut answer) = oneshot::channel();
+    let asking = Asking::new(appender.clone(), question.clone(), answered);
+    let passed =
+        Passed { command: question.execute, arguments: None, out_of_band: false, descriptors: Vec::new() };
+    let failure = match vm.commander.pass(passed, Box::new(asking)) {
+        Err(error) => error,
+        Ok(()) => match tokio::time::timeout(ANSWER_WAIT_MAX, &mut answer).await {
+            Ok(_) => return,
+            Err(_) => {
+                // From here on the answer is not recorded any more, unless it was in this moment.
+                answer.close();
+                if answer.try_recv().is_ok() {
+                    return;
+                }
+                ExecuteError::TimedOut { waited: ANSWER_WAIT_MAX }
+            }
+        },
+    };
+    record(appender, question, &Err(failure));
+}
+
+#[cfg(test)]
+mod tests {
+    use qmp_wire::{Epoch, Seq};
+
+    use super::*;
+
+    #[test]
+    fn newest_question_of_each_command_is_asked() {
+        let question = |execute, seq| Question { vm: "web1".into(), execute, cause: (Epoch(1), Seq(seq)) };
+        let mut waiting = Vec::new();
+        for (execute, seq) in [
+            ("query-status", 1),
+            ("query-jobs", 2),
+            ("query-status", 3),
+            ("query-status", 4),
+            ("query-jobs", 5),
+        ] {
+            replace_older(&mut waiting, question(execute, seq));
+        }
+        assert_eq!(waiting, [question("query-status", 4), question("query-jobs", 5)]);
+    }
+}

@@ -1,0 +1,111 @@
+//! The hub asks a VM what no event told, once, and records the answer.
+
+mod support;
+
+use std::path::Path;
+use std::time::Instant;
+
+use qmp_hub::journal::Globs;
+use qmp_hub::relay::{RelayConfig, Role};
+use qmp_hub::{Hub, HubConfig, SilentAfter};
+use qmp_wire::Body;
+use serde_json::json;
+use support::client::execute;
+use support::monitor::{Monitor, event};
+use support::qmp::Raw;
+use support::{Watcher, config, short};
+
+fn asking(home: &Path) -> HubConfig {
+    let mut wanted = HubConfig { findings: true, silent_after: SilentAfter::Off, ..config(home, &["vm1"]) };
+    let mut relay = RelayConfig::new(home.join("relay.qmp"));
+    relay.role = Role::Operate { allow: Globs::default() };
+    wanted.relays.push(("vm1".parse().expect("a name"), relay));
+    wanted
+}
+
+#[tokio::test]
+async fn stop_without_a_cause_is_followed_by_the_answer_of_the_vm() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(asking(home.path())).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    let (mut client, _) = Raw::open(&home.path().join("relay.qmp")).await;
+
+    session.emit("STOP", "");
+    let (summary, causes, data) = journal.finding("query").await;
+    assert_eq!(summary, "query-status: running");
+    assert_eq!(causes, [(1, 1)], "the record that raised the question");
+    assert_eq!(data, json!({"execute": "query-status", "return": {"status": "running", "running": true}}));
+    // The client saw the event, and its next line is the reply to its own command.
+    assert_eq!(client.value().await["event"], "STOP");
+    let replies = client.ask(r#""execute": "query-name""#).await;
+    assert_eq!(replies, [json!({"return": {}, "id": "ask"})]);
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn stop_by_a_command_of_a_client_raises_no_question() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(asking(home.path())).await.expect("starts");
+    let mut session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    let (mut client, _) = Raw::open(&home.path().join("relay.qmp")).await;
+
+    client.send(r#"{"execute": "silence", "id": "slow"}"#).await;
+    assert_eq!(session.command().await, "silence");
+    // While a command is under way that may be the explanation, the VM is not asked; then its record explains.
+    assert_eq!(execute(home.path(), "vm1", r#"{"execute": "stop"}"#).await.0, 200);
+    let mut seen = Vec::new();
+    while !seen.iter().any(|record: &String| record.ends_with("finding why-paused")) {
+        seen.push(short(&journal.next().await));
+    }
+    assert!(!seen.iter().any(|record| record.ends_with("finding query")), "{seen:?}");
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn flapping_vm_is_asked_once_a_second_at_most_and_about_its_last_stop() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(asking(home.path())).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+
+    let began = Instant::now();
+    session.send(event("STOP", "").repeat(500));
+    let mut queries = 0;
+    let (mut last_stop, mut asked) = (None, None);
+    while asked.is_none() || asked != last_stop {
+        let record = journal.next().await;
+        match &record.body {
+            Body::Event { .. } => last_stop = Some((record.epoch, record.seq)),
+            Body::Finding { finding, causes, .. } if finding == "query" => {
+                queries += 1;
+                asked = causes.first().copied();
+            }
+            _ => {}
+        }
+    }
+    let most = began.elapsed().as_secs() + 2;
+    assert!(queries <= most, "{queries} questions, of {most}");
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn question_without_an_answer_ends_with_the_hub() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(asking(home.path())).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    session.emit("STOP", "");
+    session.hang();
+    journal.until("vm1 1.1 STOP").await;
+    hub.stop().await.expect("stops");
+}
