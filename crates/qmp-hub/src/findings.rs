@@ -227,6 +227,11 @@ impl Correlators {
         self.vms.get(vm).map(|tracked| tracked.state())
     }
 
+    /// The run state of a VM, as in [`Self::state`].
+    pub(crate) fn run_state(&self, vm: &str) -> Option<&str> {
+        self.vms.get(vm).and_then(|tracked| tracked.run_state())
+    }
+
     /// The last record of a VM, findings aside.
     pub(crate) fn last(&self, vm: &str) -> Option<Id> {
         self.vms.get(vm).and_then(|tracked| tracked.last())

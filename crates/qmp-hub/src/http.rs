@@ -36,6 +36,7 @@ mod rarely;
 mod records;
 mod refusal;
 mod relays;
+mod run_states;
 mod served;
 mod shared;
 mod sinks;

@@ -116,6 +116,36 @@ async fn everything_that_happens_is_counted() {
 }
 
 #[tokio::test]
+async fn run_state_of_each_vm_is_one_of_a_closed_list() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(config(home.path(), &["vm1", "absent"])).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    let of = |vm: &str, state: &str| format!("qmp_vm_run_state{{vm=\"{vm}\",state=\"{state}\"}}");
+    let present = |scrape: &Scrape| -> Vec<String> {
+        let all = scrape.series("qmp_vm_run_state");
+        assert_eq!(all.len(), 2 * 21, "{all:?}");
+        all.into_iter().filter(|name| scrape.samples[*name] == 1.0).map(str::to_owned).collect()
+    };
+    // The state of a VM is up to date once the hub was asked for it.
+    get_json(home.path(), "/v1/vms").await;
+    let scrape = Scrape::of(home.path()).await;
+    assert_eq!(present(&scrape), [of("absent", "unknown"), of("vm1", "running")]);
+    promtool_accepts(&scrape.text);
+
+    let quit = r#"{"guest": false, "reason": "host-qmp-quit"}"#;
+    session.emit("SHUTDOWN", quit);
+    session.close().await;
+    journal.until("vm1 1.2 detached PeerClosed").await;
+    get_json(home.path(), "/v1/vms").await;
+    let scrape = Scrape::of(home.path()).await;
+    assert_eq!(present(&scrape), [of("absent", "unknown"), of("vm1", "ended")]);
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
 async fn clients_of_relays_are_counted() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");

@@ -93,6 +93,16 @@ impl Observed {
         self.shared.lock().last(vm)
     }
 
+    /// What `read` makes of the run state of each VM, as far as the observer has read.
+    pub(crate) fn run_states<'v, T>(
+        &self,
+        vms: impl Iterator<Item = &'v str>,
+        read: impl Fn(Option<&str>) -> T,
+    ) -> Vec<T> {
+        let correlators = self.shared.lock();
+        vms.map(|vm| read(correlators.run_state(vm))).collect()
+    }
+
     /// The states of these VMs with everything up to `head`, or as far as the observer comes within
     /// [`UP_TO_DATE_MAX`].
     pub(crate) async fn states(&self, vms: Vec<Box<str>>, head: Offset) -> Vec<Option<VmState>> {

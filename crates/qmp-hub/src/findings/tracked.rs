@@ -157,6 +157,11 @@ impl Tracked {
         self.registered.is_open(asked)
     }
 
+    /// The run state alone.
+    pub(super) fn run_state(&self) -> Option<&str> {
+        self.registered.why.standing().run_state.as_deref()
+    }
+
     /// The last record, findings aside.
     pub(super) const fn last(&self) -> Option<Id> {
         self.last

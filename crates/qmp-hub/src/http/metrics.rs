@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Served;
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
-use super::{relays, sinks};
+use super::{relays, run_states, sinks};
 use crate::hub::blocking;
 use crate::journal::Health;
 use crate::vm_counts::{Counter, VmCounts};
@@ -29,6 +29,7 @@ fn text(served: &Served) -> String {
     let all = served.vms.all();
     hub(served, &mut to);
     vms(&all, &mut to);
+    run_states::metrics(served, &all, &mut to);
     events(&all, &mut to);
     relays::figures(served, &mut to);
     journal(served, &mut to);

@@ -1,0 +1,100 @@
+//! The run states of the VMs as a metric: one series for each VM and state, of which one is 1.
+//!
+//! The states are those of QEMU's `RunState`, and four of the hub's own. What a VM calls a state that is in no list is
+//! `other`: its word does not become a label.
+
+use std::sync::Arc;
+
+use super::Served;
+use super::exposition::{Exposition, Type};
+use crate::vms::{State, Vm};
+
+/// The states that QEMU knows, of all releases. Source: `qapi/run-state.json`, `RunState`.
+const OF_QEMU: [&str; 17] = [
+    "colo",
+    "debug",
+    "finish-migrate",
+    "guest-panicked",
+    "inmigrate",
+    "internal-error",
+    "io-error",
+    "paused",
+    "postmigrate",
+    "preconfig",
+    "prelaunch",
+    "restore-vm",
+    "running",
+    "save-vm",
+    "shutdown",
+    "suspended",
+    "watchdog",
+];
+
+/// QEMU said that it exits, and its monitor closed.
+const ENDED: &str = "ended";
+
+/// The monitor closed without a word.
+const GONE: &str = "gone";
+
+/// A state that [`OF_QEMU`] lacks.
+const OTHER: &str = "other";
+
+/// The monitor is not attached, or does not answer.
+const UNKNOWN: &str = "unknown";
+
+const OF_THE_HUB: [&str; 4] = [ENDED, GONE, OTHER, UNKNOWN];
+
+pub(super) fn metrics(served: &Served, all: &[Arc<Vm>], to: &mut Exposition) {
+    let help = "Whether the VM is in this run state; \"unknown\" while its monitor is not attached or does not answer.";
+    let mut family = to.family("qmp_vm_run_state", Type::Gauge, help);
+    let names = all.iter().map(|vm| vm.name.as_str());
+    let known = served.observed.run_states(names, |run_state| run_state.map(listed));
+    for (vm, known) in all.iter().zip(known) {
+        let is_certain = vm.standing().state == State::Attached && vm.silence.since().is_none();
+        let present = present(known, is_certain);
+        for state in OF_QEMU.into_iter().chain(OF_THE_HUB) {
+            family.sample(&[("vm", vm.name.as_str()), ("state", state)], u8::from(state == present));
+        }
+    }
+}
+
+/// The label of a run state.
+fn listed(run_state: &str) -> &'static str {
+    let labels = OF_QEMU.into_iter().chain([ENDED, GONE]);
+    labels.into_iter().find(|label| *label == run_state).unwrap_or(OTHER)
+}
+
+/// The state that is 1, by the last one that is known.
+fn present(known: Option<&'static str>, is_certain: bool) -> &'static str {
+    match known {
+        Some(over @ (ENDED | GONE)) => over,
+        Some(state) if is_certain => state,
+        _ => UNKNOWN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_state_is_one_of_a_closed_list() {
+        let cases = [
+            (Some("running"), true, "running"),
+            (Some("internal-error"), true, "internal-error"),
+            (Some("running"), false, "unknown"),
+            (Some("ended"), false, "ended"),
+            (Some("gone"), false, "gone"),
+            (Some("quiesced\"} 1\n"), true, "other"),
+            (Some("unknown"), true, "other"),
+            (Some("quiesced"), false, "unknown"),
+            (None, true, "unknown"),
+        ];
+        for (run_state, is_certain, expected) in cases {
+            let present = present(run_state.map(listed), is_certain);
+            assert_eq!(present, expected, "{run_state:?} {is_certain}");
+            let times = OF_QEMU.into_iter().chain(OF_THE_HUB).filter(|state| *state == present).count();
+            assert_eq!(times, 1, "{present} is a label, once");
+        }
+    }
+}
