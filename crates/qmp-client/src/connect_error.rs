@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use qmp_wire::CommandError;
 
-use crate::descriptors::InheritedError;
 use crate::{Address, Gone};
+use qmp_host::InheritedError;
 
 /// Errors of reaching a monitor and of bringing it to command mode.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -12,10 +12,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
 use crate::caller::Caller;
-use crate::descriptors::{Family, Inherited, InheritedError, take};
 use crate::listen::Listener;
 use crate::socket::Socket;
 use crate::{Address, ConnectConfig, ConnectError};
+use qmp_host::{Family, Inherited, InheritedError, take};
 
 /// The longest path that fits the address of a unix socket, in bytes; the NUL behind it is the 108th.
 ///

@@ -10,13 +10,11 @@
 //!
 //! The crate knows messages, not event names: their meaning is the catalogue's (`qmp-events`).
 
-mod address;
 mod backoff;
 mod caller;
 mod commander;
 mod connect_error;
 mod connection;
-mod descriptors;
 mod dial;
 mod events;
 mod exchange;
@@ -29,13 +27,11 @@ mod process;
 mod snapshot;
 mod socket;
 
-pub use address::{Address, AddressError};
 pub use backoff::Backoff;
 pub use caller::{Caller, Callers, Stream};
 pub use commander::{Commander, ExecuteError, Passed, PendingReply};
 pub use connect_error::ConnectError;
 pub use connection::{ConnectConfig, Connection};
-pub use descriptors::{InheritedError, InheritedListener};
 pub use dial::{SOCKET_PATH_MAX_BYTES, connect_unix};
 pub use events::{Event, EventItem, Events};
 pub use follow::{EventBatch, Follow, FollowConfig, Followed, follow, follow_callers};
@@ -43,3 +39,5 @@ pub use gone::Gone;
 pub use mailbox::TakeReply;
 pub use monitor::{Monitor, connect, connect_with};
 pub use process::Process;
+pub use qmp_host::{InheritedError, InheritedListener};
+pub use qmp_wire::{Address, AddressError};

@@ -14,10 +14,10 @@ use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::descriptors::{Family, Inherited};
 use crate::dial::{SocketPath, connect_unix};
 use crate::socket::Socket;
 use crate::{Address, ConnectError};
+use qmp_host::{Family, Inherited};
 
 /// How many QEMUs may wait to be accepted. One VM dials one address; a second is a mistake that must not be lost.
 const BACKLOG: i32 = 4;

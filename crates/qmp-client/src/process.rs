@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
 use tokio::time::{sleep, timeout};
 
-use crate::descriptors::exit_status;
 use crate::socket::Socket;
+use qmp_host::exit_status;
 
 /// How long a process may take to end, and its parent to notice, once it has closed its monitor. A QEMU with hundreds of
 /// GiB gives them back meanwhile; one that took its monitor away lives on.

@@ -7,6 +7,7 @@
 //! - [`Client`] is the client's side of the protocol: greeting, negotiation, commands and their replies.
 //! - [`Record`] is what a journal holds, and its line of JSON.
 
+mod address;
 mod client;
 pub mod dialect;
 mod envelope;
@@ -16,11 +17,14 @@ mod layout;
 mod message;
 mod record;
 pub mod server;
+mod socket_options;
 mod timestamp;
 
+pub use address::{Address, AddressError};
 pub use client::{Client, ClientConfig, ClientError, CommandId, NEGOTIATION_TIMEOUT, Output};
 pub use frame::{FRAME_MAX_BYTES, FrameError, FrameReader};
 pub use json::NESTING_MAX;
 pub use message::{CommandError, Greeting, Message, RawEvent, Version};
 pub use record::{Body, Causes, DetachReason, Epoch, Offset, Record, RecordError, Seq, UnixMicros};
+pub use socket_options::{SocketOptions, SocketOptionsError};
 pub use timestamp::{Timestamp, TimestampError};

@@ -38,24 +38,33 @@ pub enum InheritedError {
 
 /// A socket taken over from the process that started this one.
 #[derive(Debug)]
-pub(crate) struct Inherited {
-    pub(crate) socket: OwnedFd,
-    pub(crate) family: Family,
-    pub(crate) listening: bool,
+pub struct Inherited {
+    /// The socket; it is close-on-exec from here on.
+    pub socket: OwnedFd,
+    /// What it speaks.
+    pub family: Family,
+    /// Whether it listens.
+    pub listening: bool,
 }
 
 /// What a socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
+pub enum Family {
+    /// A unix stream socket.
     Unix,
+    /// A TCP socket.
     Tcp,
 }
 
-/// Between the check and the taking, nobody else must take.
+/// Held between the check and the taking.
 static TAKING: Mutex<()> = Mutex::new(());
 
 /// Takes the socket with this number out of the process's inheritance.
-pub(crate) fn take(number: RawFd) -> Result<Inherited, InheritedError> {
+///
+/// # Errors
+///
+/// Any [`InheritedError`] but `Connected` and `NotListening`.
+pub fn take(number: RawFd) -> Result<Inherited, InheritedError> {
     let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if number < 0 {
         return Err(InheritedError::NotOpen);

@@ -117,6 +117,13 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let (place, options) = split_options(text);
         let listen = read_options(&options)?;
+        Self::read(&place, listen)
+    }
+}
+
+impl Address {
+    /// Reads what comes before the options.
+    pub(crate) fn read(place: &str, listen: bool) -> Result<Self, AddressError> {
         if place.is_empty() {
             return Err(AddressError::Empty);
         }
@@ -140,7 +147,7 @@ impl FromStr for Address {
 }
 
 /// Cuts at single commas; a doubled comma stands for one.
-fn split_options(text: &str) -> (String, Vec<String>) {
+pub(crate) fn split_options(text: &str) -> (String, Vec<String>) {
     let mut parts = vec![String::new()];
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {

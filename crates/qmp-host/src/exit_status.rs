@@ -31,7 +31,7 @@ const GET_INFO: Opcode = opcode::read_write::<PidfdInfo>(0xff, 11);
 /// # Errors
 ///
 /// That of the request: `ENOTTY` or `EINVAL` before Linux 6.13. Linux 6.13 and 6.14 never tell how one ended.
-pub(crate) fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
+pub fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     let mut info = PidfdInfo { mask: EXIT, ..PidfdInfo::default() };
     // SAFETY: the request reads and writes one `PidfdInfo`, whose size is part of its number, and nothing else; every
     // pattern of bits is one. A descriptor that is no pidfd refuses it.
