@@ -79,7 +79,7 @@ impl Running {
     ///
     /// That of the system if the socket cannot be watched.
     pub fn listen(&self, listener: impl Into<Listener>) -> io::Result<()> {
-        lock(&self.monitor).listen(listener)
+        lock(&self.monitor).listen(listener).map(drop)
     }
 
     /// An address to connect to: a unix socket in a directory of its own, made at the first call.

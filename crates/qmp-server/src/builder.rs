@@ -7,13 +7,15 @@ use qmp_wire::server::Profile;
 
 use crate::{
     builtin::{self, Machine},
+    caller::Caller,
     clock::{Clock, HostClock},
     command::Command,
+    commands::Commands,
     emitter::Shared,
-    monitor::{Monitor, Parts},
+    monitor::{Monitor, OnConnect, OnDisconnect, Parts},
+    outgoing,
     rules::{HiddenOutput, Rules},
     run_state::RunState,
-    schema,
     slow_reader::SlowReader,
     types::ObjectType,
     validation::{InvalidOutput, Policy, Validation},
@@ -45,6 +47,8 @@ pub struct MonitorBuilder {
     connections_max: usize,
     clock: Box<dyn Clock>,
     policy: Policy,
+    on_connect: Option<OnConnect>,
+    on_disconnect: Option<OnDisconnect>,
 }
 
 impl MonitorBuilder {
@@ -72,6 +76,8 @@ impl MonitorBuilder {
             connections_max: CONNECTIONS_MAX,
             clock: Box::new(HostClock),
             policy: Policy { validation: Validation::default(), report: None },
+            on_connect: None,
+            on_disconnect: None,
         }
     }
 
@@ -173,7 +179,8 @@ impl MonitorBuilder {
         self
     }
 
-    /// Connections at a time: [`CONNECTIONS_MAX`] by default; 1 is what a QEMU has.
+    /// Connections at a time over all listeners: [`CONNECTIONS_MAX`] by default. A QEMU has one for each listener:
+    /// [`Listener::connections_max`](crate::Listener::connections_max).
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
         self.connections_max = connections;
@@ -196,6 +203,23 @@ impl MonitorBuilder {
         self
     }
 
+    /// Calls `admit` in the monitor's loop with each client before it is greeted; one for which it returns `false` is
+    /// closed. Must not wait.
+    ///
+    /// The kernel says who is at the other end of a unix socket: [`Caller::credentials`].
+    #[must_use]
+    pub fn on_connect(mut self, admit: impl FnMut(&Caller) -> bool + Send + 'static) -> Self {
+        self.on_connect = Some(Box::new(admit));
+        self
+    }
+
+    /// Calls `notice` in the monitor's loop with each client whose connection was closed, by either side. Must not wait.
+    #[must_use]
+    pub fn on_disconnect(mut self, notice: impl FnMut(&Caller) + Send + 'static) -> Self {
+        self.on_disconnect = Some(Box::new(notice));
+        self
+    }
+
     /// Where the time comes from: the clocks of the host by default.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
@@ -207,27 +231,17 @@ impl MonitorBuilder {
     ///
     /// # Errors
     ///
-    /// That of the system if it has no more file descriptors: a monitor needs two.
+    /// That of the system if it has no more file descriptors: a monitor needs three.
     pub fn build(mut self) -> io::Result<Monitor> {
         let (major, minor, micro) = self.profile.version;
         let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
         let release = Release::from_version(number(major), number(minor), number(micro));
         if self.slow_reader == SlowReader::DropOldest {
-            let data = ObjectType::default().required("count", crate::Type::Int);
-            self.events.insert(crate::EVENTS_DROPPED.into(), data);
+            self.events.insert(outgoing::EVENTS_DROPPED.into(), outgoing::dropped_data());
         }
         let machine = Machine { name: self.name, uuid: self.uuid, run_state: self.run_state };
-        let mut commands: BTreeMap<Box<str>, Command> = BTreeMap::new();
-        for command in builtin::commands(release, &self.profile, machine).into_iter().chain(self.commands) {
-            commands.insert(command.name.clone(), command);
-        }
-        let enabled = commands.values().filter(|command| command.disabled.is_none());
-        let directory = builtin::directory(release, enabled.map(|command| &*command.name), |own| {
-            schema::schema(release, &self.events, commands.values().chain(own))
-        });
-        for command in directory {
-            commands.entry(command.name.clone()).or_insert(command);
-        }
+        let builtin = builtin::commands(release, &self.profile, machine);
+        let commands = Commands::new(release, self.events.clone(), builtin.into_iter().chain(self.commands));
         let rules = Rules::new(release, self.hidden, self.events, self.any_event);
         let shared = Shared::new(rules, self.clock, self.policy)?;
         Monitor::new(Parts {
@@ -239,6 +253,8 @@ impl MonitorBuilder {
             slow_reader: self.slow_reader,
             output_max_bytes: self.output_max_bytes,
             connections_max: self.connections_max,
+            on_connect: self.on_connect,
+            on_disconnect: self.on_disconnect,
         })
     }
 }

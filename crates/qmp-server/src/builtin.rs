@@ -64,6 +64,9 @@ pub(crate) fn commands(release: Release, profile: &Profile, machine: Machine) ->
     commands
 }
 
+/// The names of the commands that [`directory`] makes.
+pub(crate) const DIRECTORY: [&str; 2] = ["query-commands", "query-qmp-schema"];
+
 /// The two commands that tell what there is, themselves included.
 pub(crate) fn directory<'a>(
     release: Release,

@@ -10,6 +10,7 @@ use qmp_wire::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    caller::Caller,
     check,
     connection::ConnectionKey,
     emitter::{Emitter, Shared},
@@ -32,10 +33,12 @@ pub struct Command {
     pub(crate) in_preconfig: bool,
     pub(crate) disabled: Option<Box<str>>,
     pub(crate) answers: bool,
+    /// Whether the monitor made it, to list the others.
+    pub(crate) is_listing: bool,
     run: Run,
 }
 
-type Here = Box<dyn FnMut(Object) -> Result<Vec<u8>, Refusal> + Send>;
+type Here = Box<dyn FnMut(&Caller, Object) -> Result<Vec<u8>, Refusal> + Send>;
 type Elsewhere = Box<dyn FnMut(PendingCommand) + Send>;
 
 enum Run {
@@ -59,6 +62,7 @@ impl Command {
             in_preconfig: false,
             disabled: None,
             answers: true,
+            is_listing: false,
             run: Run::Nothing,
         }
     }
@@ -133,13 +137,22 @@ impl Command {
     /// `A` is read from arguments that fit their description already; events that `run` emits stand before the reply.
     #[must_use]
     pub fn run<A: DeserializeOwned, R: Serialize>(
-        mut self,
+        self,
         mut run: impl FnMut(A) -> Result<R, Refusal> + Send + 'static,
     ) -> Self {
-        self.run = Run::Here(Box::new(move |arguments| {
+        self.run_for(move |_, arguments| run(arguments))
+    }
+
+    /// Is run by the monitor's loop, like [`run`](Self::run), and gets the client that asks for it.
+    #[must_use]
+    pub fn run_for<A: DeserializeOwned, R: Serialize>(
+        mut self,
+        mut run: impl FnMut(&Caller, A) -> Result<R, Refusal> + Send + 'static,
+    ) -> Self {
+        self.run = Run::Here(Box::new(move |caller, arguments| {
             let arguments = A::deserialize(Value::Object(arguments))
                 .map_err(|error| Refusal::generic(error.to_string()))?;
-            text(&run(arguments)?)
+            text(&run(caller, arguments)?)
         }));
         self
     }
@@ -150,7 +163,7 @@ impl Command {
         mut self,
         mut run: impl FnMut(Object) -> Result<R, Refusal> + Send + 'static,
     ) -> Self {
-        self.run = Run::Here(Box::new(move |arguments| text(&run(arguments)?)));
+        self.run = Run::Here(Box::new(move |_, arguments| text(&run(arguments)?)));
         self
     }
 
@@ -199,13 +212,14 @@ impl Command {
     /// Runs it; `None` if it was handed over.
     pub(crate) fn execute(
         &mut self,
+        caller: &Caller,
         arguments: Object,
         pending: impl FnOnce(Object) -> PendingCommand,
     ) -> Option<Result<Vec<u8>, Refusal>> {
         match &mut self.run {
             Run::Nothing => Some(Ok(b"{}".to_vec())),
             Run::Text(text) => Some(Ok(text.clone())),
-            Run::Here(run) => Some(run(arguments)),
+            Run::Here(run) => Some(run(caller, arguments)),
             Run::Elsewhere(accept) => {
                 accept(pending(arguments));
                 None
@@ -242,6 +256,7 @@ pub struct PendingCommand {
     pub(crate) shared: Option<Arc<Shared>>,
     pub(crate) arms: Option<Arms>,
     pub(crate) returns: Arc<Type>,
+    pub(crate) caller: Caller,
 }
 
 /// The event whose source a command lets speak again when it succeeds, and which source; `None` stands for all.
@@ -252,6 +267,12 @@ impl PendingCommand {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The client that asks for it.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Whether the client wants it run out of band.

@@ -1,6 +1,8 @@
 //! One client: its socket, its side of the protocol, what waits to be written.
 
 use std::{
+    io::IoSliceMut,
+    mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
 };
@@ -9,10 +11,21 @@ use qmp_wire::server::{Profile, Server};
 use rustix::{
     event::epoll::{self, EventData, EventFlags},
     io::Errno,
-    net::{RecvFlags, SendFlags, recv, send},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recv, recvmsg, send},
 };
 
-use crate::outgoing::Outgoing;
+use crate::{
+    caller::{Caller, DESCRIPTORS_MAX, is_unix},
+    outgoing::Outgoing,
+    slow_reader::SlowReader,
+};
+
+/// How a connection is served.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) slow_reader: SlowReader,
+}
 
 /// Names a connection, also after it is gone and another one has its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +54,11 @@ pub(crate) struct Connection {
     pub(crate) input_ended: bool,
     /// Whether it is counted among those in command mode.
     pub(crate) listens: bool,
+    pub(crate) service: Service,
+    pub(crate) caller: Caller,
     socket: OwnedFd,
+    /// Whether descriptors can come with the bytes.
+    is_unix: bool,
     watched: EventFlags,
 }
 
@@ -54,7 +71,8 @@ impl Connection {
     pub(crate) fn new(
         socket: OwnedFd,
         key: ConnectionKey,
-        profile: Arc<Profile>,
+        service: Service,
+        caller: Caller,
         epoll: &OwnedFd,
     ) -> rustix::io::Result<Self> {
         // A message is worth a packet. A socket that is no TCP refuses, and has no need of it.
@@ -63,10 +81,13 @@ impl Connection {
         epoll::add(epoll, &socket, key.token(), watched)?;
         let mut connection = Self {
             key,
-            server: Server::new(profile),
+            server: Server::new(Arc::clone(&service.profile)),
             outgoing: Outgoing::default(),
             input_ended: false,
             listens: false,
+            service,
+            caller,
+            is_unix: is_unix(&socket),
             socket,
             watched,
         };
@@ -76,12 +97,12 @@ impl Connection {
 
     /// Reads once. `None` if nothing is there.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Gone> {
-        match recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT) {
-            Ok((0, _)) => {
+        match self.receive(buffer) {
+            Ok(0) => {
                 self.input_ended = true;
                 Ok(None)
             }
-            Ok((count, _)) => Ok(Some(count)),
+            Ok(count) => Ok(Some(count)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Err(_) => Err(Gone),
         }
@@ -145,6 +166,26 @@ impl Connection {
     /// Whether the client said its last, and everything is answered.
     pub(crate) fn is_done(&self) -> bool {
         self.input_ended && self.outgoing.is_empty() && !self.server.is_busy() && self.server.wants_input()
+    }
+
+    /// Receives bytes, and the descriptors that come with them.
+    fn receive(&self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+        if !self.is_unix {
+            return recv(&self.socket, buffer, RecvFlags::DONTWAIT).map(|(_, count)| count);
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let message = recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+        let received = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        });
+        let received: std::collections::VecDeque<_> = received.flatten().collect();
+        if !received.is_empty() {
+            self.caller.keep_descriptors(received);
+        }
+        Ok(message.bytes)
     }
 
     fn send(&self, bytes: &[u8]) -> Result<usize, Gone> {

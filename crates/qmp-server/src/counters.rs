@@ -29,6 +29,8 @@ counters! {
     connections,
     /// Connections ever made.
     connected,
+    /// Clients that [`MonitorBuilder::on_connect`](crate::MonitorBuilder::on_connect) refused.
+    refused,
     /// Events that were put on their way, whether or not a client listened; a held one counts when its window closes.
     emitted,
     /// Events handed to a connection: each event once for each client.
@@ -47,7 +49,8 @@ counters! {
     answers_discarded,
     /// Events and return values that their description does not allow: see [`Validation`](crate::Validation).
     invalid,
-    /// Panics of the embedder's code that the monitor's loop caught: in a command, `run_state` or `ready_when`.
+    /// Panics of the embedder's code that the monitor's loop caught: in a command, `run_state`, `ready_when`,
+    /// `on_connect` or `on_disconnect`.
     panics,
 }
 

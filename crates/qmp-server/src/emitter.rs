@@ -5,7 +5,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -13,6 +13,7 @@ use qmp_events::{EventKind, Throttle, limiter::Admission};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::{
+    caller::ListenerId,
     clock::Clock,
     counters::{Counters, Stats, add},
     event::EmitEvent,
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) audience: AtomicUsize,
     /// Whether something waits in the queue, for a look at it without the lock.
     pub(crate) waiting: AtomicUsize,
+    /// Listeners that were ever added.
+    pub(crate) listeners: AtomicU64,
 }
 
 impl Shared {
@@ -81,6 +84,7 @@ impl Shared {
             counters: Counters::default(),
             audience: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            listeners: AtomicU64::new(0),
         })
     }
 
@@ -91,6 +95,11 @@ impl Shared {
         let invalid = InvalidOutput::Event { name: name.into(), desc: desc.into() };
         self.policy.report(&invalid, &self.counters);
         false
+    }
+
+    /// A name for a listener that is about to be added.
+    pub(crate) fn next_listener(&self) -> ListenerId {
+        ListenerId(self.listeners.fetch_add(1, Relaxed))
     }
 
     /// Makes the loop look at the queue.

@@ -27,9 +27,11 @@
 
 mod builder;
 mod builtin;
+mod caller;
 mod check;
 mod clock;
 mod command;
+mod commands;
 mod connection;
 mod counters;
 mod emitter;
@@ -49,6 +51,7 @@ mod types;
 mod validation;
 
 pub use builder::{CONNECTIONS_MAX, MonitorBuilder, OUTPUT_MAX_BYTES};
+pub use caller::{Caller, ConnectionId, DESCRIPTORS_MAX, ListenerId, PeerCredentials};
 pub use check::check_arguments;
 pub use clock::{Clock, HostClock, ManualClock};
 pub use command::{Command, NoArguments, PendingCommand};
@@ -58,7 +61,8 @@ pub use event::{EmitEvent, Named, RawEvent};
 pub use listener::Listener;
 pub use monitor::Monitor;
 pub use outgoing::EVENTS_DROPPED;
-pub use qmp_wire::server::Refusal as CommandError;
+pub use qmp_host::InheritedError;
+pub use qmp_wire::{Address, SocketOptions, server::Refusal as CommandError};
 pub use queue::{QUEUE_MAX_BYTES, SILENT_SOURCES_MAX};
 pub use rules::HiddenOutput;
 pub use run_state::{RUN_STATES, RunState};

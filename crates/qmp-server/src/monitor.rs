@@ -8,7 +8,6 @@ mod deliver;
 mod serve;
 
 use std::{
-    collections::BTreeMap,
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -23,16 +22,21 @@ use rustix::{
         epoll::{self, CreateFlags, EventData, EventFlags},
     },
     io::Errno,
+    time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime},
 };
 
 use self::accept::Listeners;
 use crate::{
     builder::MonitorBuilder,
+    caller::{Caller, ConnectionId, ListenerId},
     command::Command,
-    connection::{Connection, ConnectionKey, Gone},
+    commands::Commands,
+    connection::{Connection, ConnectionKey, Gone, Service},
     counters::{Stats, add, subtract},
     emitter::{Emitter, Shared},
-    listener::Listener,
+    listener::{Listener, Settings},
+    outgoing::{self, EVENTS_DROPPED},
+    panics,
     queue::{Batch, Order, Queue, lock},
     slow_reader::SlowReader,
     thread::MonitorThread,
@@ -56,21 +60,29 @@ const LINGER: Duration = Duration::from_micros(100);
 const ROUNDS_MAX: usize = 16;
 
 const WAKE: u64 = u64::MAX;
-/// Tokens from here on are listeners.
-const LISTENERS: u64 = u64::MAX - (1 << 16);
+const TIMER: u64 = u64::MAX - 1;
+/// Tokens from here on are listeners; those of connections are below.
+const LISTENERS: u64 = 1 << 63;
 
 /// A monitor, and what it takes to run it in the embedder's own loop.
 ///
-/// Watch [`as_fd`](AsFd::as_fd) for reading, wait no longer than [`next_timeout`](Self::next_timeout), then call
-/// [`process`](Self::process). Or let [`spawn`](Self::spawn) do all that on a thread.
+/// Watch [`as_fd`](AsFd::as_fd) for reading and call [`process`](Self::process) whenever it is readable; deadlines make it
+/// readable, too. Or let [`spawn`](Self::spawn) do all that on a thread.
 #[derive(Debug)]
 pub struct Monitor {
     parts: Parts,
     epoll: OwnedFd,
+    timer: OwnedFd,
+    /// What the timer is set to, in terms of both clocks that deadlines come from.
+    armed: Option<(Option<Instant>, Option<Instant>)>,
     listeners: Listeners,
     connections: Vec<Option<Connection>>,
     free: Vec<u32>,
     numbers: u32,
+    /// Connections that were ever opened, refused ones included.
+    opened: u64,
+    /// How many in the audience get messages spread over many lines.
+    pretty_audience: usize,
     /// Places of the connections in command mode.
     audience: Vec<u32>,
     /// Connections that have a request to look at.
@@ -90,13 +102,21 @@ pub struct Monitor {
 pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) profile: Arc<Profile>,
-    pub(crate) commands: BTreeMap<Box<str>, Command>,
+    pub(crate) commands: Commands,
     pub(crate) ready: Box<dyn Fn() -> bool + Send>,
     pub(crate) loses_held: bool,
     pub(crate) slow_reader: SlowReader,
     pub(crate) output_max_bytes: usize,
     pub(crate) connections_max: usize,
+    pub(crate) on_connect: Option<OnConnect>,
+    pub(crate) on_disconnect: Option<OnDisconnect>,
 }
+
+/// Decides about a client that connects.
+pub(crate) type OnConnect = Box<dyn FnMut(&Caller) -> bool + Send>;
+
+/// Takes note of a connection that was closed.
+pub(crate) type OnDisconnect = Box<dyn FnMut(&Caller) + Send>;
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -114,13 +134,20 @@ impl Monitor {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &parts.shared.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
         Ok(Self {
             parts,
             epoll,
+            timer,
+            armed: None,
             listeners: Listeners::default(),
             connections: Vec::new(),
             free: Vec::new(),
             numbers: 0,
+            opened: 0,
+            pretty_audience: 0,
             audience: Vec::new(),
             to_serve: Vec::new(),
             batch: Batch::default(),
@@ -137,8 +164,31 @@ impl Monitor {
     /// # Errors
     ///
     /// That of the system if the socket cannot be watched.
-    pub fn listen(&mut self, listener: impl Into<Listener>) -> io::Result<()> {
-        self.listeners.add(listener.into(), &self.epoll)
+    pub fn listen(&mut self, listener: impl Into<Listener>) -> io::Result<ListenerId> {
+        let id = self.parts.shared.next_listener();
+        self.add_listener(id, listener.into())?;
+        Ok(id)
+    }
+
+    /// Accepts no more clients at a listener, and returns it; its connections stay. `None` if it is gone already.
+    pub fn remove_listener(&mut self, id: ListenerId) -> Option<Listener> {
+        self.listeners.remove(id, &self.epoll)
+    }
+
+    /// Serves until a client connected to a listener, as a QEMU does that starts with `wait=on`. Returns at once if one did
+    /// already.
+    ///
+    /// # Errors
+    ///
+    /// That of the system, and [`io::ErrorKind::NotFound`] if the listener is gone.
+    pub fn wait_for_client(&mut self, id: ListenerId) -> io::Result<()> {
+        loop {
+            match self.listeners.accepted(id) {
+                None => return Err(io::Error::new(io::ErrorKind::NotFound, "the listener was removed")),
+                Some(0) => self.turn(self.next_timeout())?,
+                Some(_) => return self.arm(),
+            }
+        }
     }
 
     /// Serves a client that is connected already: a unix or TCP stream, or an inherited socket.
@@ -147,9 +197,28 @@ impl Monitor {
     ///
     /// That of the system if the socket cannot be watched.
     pub fn attach(&mut self, stream: impl Into<OwnedFd>) -> io::Result<()> {
-        let key = self.open(stream.into())?;
-        self.serve(key);
+        let service = self.service(Settings::default());
+        if let Some(key) = self.open(stream.into(), None, service)? {
+            self.serve(key);
+        }
         Ok(())
+    }
+
+    /// Closes a connection without a word; `false` if it is closed already.
+    pub fn disconnect(&mut self, connection: ConnectionId) -> bool {
+        let is_it = |open: &&Connection| open.caller.connection() == connection;
+        let key = self.connections.iter().flatten().find(is_it).map(|open| open.key);
+        key.map(|key| self.close(key)).is_some()
+    }
+
+    /// Adds a command, in place of one of the same name.
+    pub fn add_command(&mut self, command: Command) {
+        self.parts.commands.insert(command);
+    }
+
+    /// Removes a command, a built-in one too; `false` if there is none of that name.
+    pub fn remove_command(&mut self, name: &str) -> bool {
+        self.parts.commands.remove(name).is_some()
     }
 
     /// A handle by which any thread emits events.
@@ -165,6 +234,9 @@ impl Monitor {
     }
 
     /// How long the embedder's loop may wait; `None` for as long as nothing happens.
+    ///
+    /// A loop that watches [`as_fd`](AsFd::as_fd) needs this only if its timeouts come from a [`Clock`](crate::Clock) of its
+    /// own.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Duration> {
         if self.is_behind {
@@ -182,17 +254,33 @@ impl Monitor {
     ///
     /// That of the system if it cannot tell which sockets are ready.
     pub fn process(&mut self) -> io::Result<()> {
-        self.turn(Some(Duration::ZERO))
+        self.turn(Some(Duration::ZERO))?;
+        self.arm()
     }
 
-    /// Serves on a thread of its own, until [`MonitorThread::stop`].
+    /// Serves on a thread of its own named `qmp`, until [`MonitorThread::stop`].
     ///
     /// # Errors
     ///
     /// That of the system if it does not make a thread.
     pub fn spawn(self) -> io::Result<MonitorThread> {
+        self.spawn_with("qmp", || Ok(()))
+    }
+
+    /// Serves on a thread of this name, which calls `first` before anything else: the place to install a seccomp filter.
+    ///
+    /// If `first` fails, the thread ends with its error: see [`MonitorThread::is_finished`].
+    ///
+    /// # Errors
+    ///
+    /// That of the system if it does not make a thread.
+    pub fn spawn_with(
+        self,
+        name: &str,
+        first: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<MonitorThread> {
         let shared = Arc::clone(&self.parts.shared);
-        MonitorThread::start(self, shared)
+        MonitorThread::start(self, shared, name, first)
     }
 
     /// Says what is left to say and closes everything: held events are sent, and each client is written to once,
@@ -218,7 +306,7 @@ impl Monitor {
 
     /// Closes all connections and listeners, and the queue: `emit` returns `Closed` from here on.
     fn close_everything(&mut self) {
-        let shared = &self.parts.shared;
+        let shared = Arc::clone(&self.parts.shared);
         let orders = {
             let mut queue = lock(&shared.queue);
             queue.closed = true;
@@ -228,11 +316,11 @@ impl Monitor {
         drop(orders);
         for place in 0..self.connections.len() {
             if let Some(connection) = self.connections[place].take() {
-                subtract(&shared.counters.connections, 1);
-                drop(connection);
+                self.forget(connection);
             }
         }
         self.audience.clear();
+        self.pretty_audience = 0;
         // Emitters look at the queue, and see that it is closed.
         shared.audience.store(usize::MAX, Relaxed);
         self.listeners = Listeners::default();
@@ -256,7 +344,12 @@ impl Monitor {
                     // What it says stands in the queue.
                     let _ = rustix::io::read(&self.parts.shared.wake, &mut [0_u8; 8]);
                 }
-                token if token >= LISTENERS => self.accept(token - LISTENERS),
+                TIMER => {
+                    // What is due is found without it.
+                    let _ = rustix::io::read(&self.timer, &mut [0_u8; 8]);
+                    self.armed = None;
+                }
+                token if token >= LISTENERS => self.accept(ListenerId(token - LISTENERS)),
                 token => self.look_at(token, flags),
             }
         }
@@ -276,6 +369,22 @@ impl Monitor {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// Sets the timer to the next deadline, so that the descriptor of the whole monitor becomes readable then.
+    fn arm(&mut self) -> io::Result<()> {
+        let deadlines = (lock(&self.parts.shared.queue).wakes_at, self.listeners.retry_at());
+        let Some(timeout) = self.next_timeout() else { return Ok(()) };
+        if !self.is_behind && self.armed == Some(deadlines) {
+            return Ok(());
+        }
+        // A timer that is set to nothing is off.
+        let timeout = timeout.max(Duration::from_nanos(1));
+        let it_value = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
+        self.armed = Some(deadlines);
         Ok(())
     }
 
@@ -332,8 +441,22 @@ impl Monitor {
         self.connections.get_mut(place)?.as_mut().filter(|connection| connection.key == key)
     }
 
-    /// Takes in a client and greets it.
-    fn open(&mut self, socket: OwnedFd) -> io::Result<ConnectionKey> {
+    /// Greets a client, unless the embedder refuses it.
+    fn open(
+        &mut self,
+        socket: OwnedFd,
+        listener: Option<ListenerId>,
+        service: Service,
+    ) -> io::Result<Option<ConnectionKey>> {
+        self.opened += 1;
+        let caller = Caller::new(&socket, listener, ConnectionId(self.opened));
+        let counters = &self.parts.shared.counters;
+        if let Some(admit) = &mut self.parts.on_connect
+            && !panics::catch(counters, || admit(&caller)).unwrap_or(false)
+        {
+            add(&counters.refused, 1);
+            return Ok(None);
+        }
         let place = match self.free.last() {
             Some(place) => *place,
             None => u32::try_from(self.connections.len()).unwrap_or(u32::MAX),
@@ -341,14 +464,14 @@ impl Monitor {
         // The highest numbers are tokens of something else.
         self.numbers = (self.numbers + 1) % (u32::MAX / 2);
         let key = ConnectionKey { place, number: self.numbers };
-        let connection = Connection::new(socket, key, Arc::clone(&self.parts.profile), &self.epoll)?;
+        let connection = Connection::new(socket, key, service, caller, &self.epoll)?;
         match self.free.pop() {
             Some(place) => self.connections[place as usize] = Some(connection),
             None => self.connections.push(Some(connection)),
         }
         add(&self.parts.shared.counters.connected, 1);
         add(&self.parts.shared.counters.connections, 1);
-        Ok(key)
+        Ok(Some(key))
     }
 
     fn close(&mut self, key: ConnectionKey) {
@@ -356,24 +479,54 @@ impl Monitor {
             return;
         }
         let place = key.place as usize;
-        let connection = self.connections[place].take();
+        let Some(connection) = self.connections[place].take() else { return };
         self.free.push(key.place);
-        subtract(&self.parts.shared.counters.connections, 1);
-        if connection.is_some_and(|connection| connection.listens) {
+        if connection.listens {
             self.audience.retain(|other| *other != key.place);
+            self.pretty_audience -= usize::from(connection.service.profile.pretty);
             self.parts.shared.audience.store(self.audience.len(), Relaxed);
         }
+        self.listeners.closed(connection.caller.listener());
+        self.forget(connection);
         self.resume_accepting();
+    }
+
+    /// Counts a connection that was closed, and tells the embedder.
+    fn forget(&mut self, connection: Connection) {
+        let counters = &self.parts.shared.counters;
+        subtract(&counters.connections, 1);
+        let caller = connection.caller.clone();
+        drop(connection);
+        if let Some(notice) = &mut self.parts.on_disconnect {
+            // A panic is counted, and changes nothing.
+            let _ = panics::catch(counters, || notice(&caller));
+        }
+    }
+
+    fn add_listener(&mut self, id: ListenerId, listener: Listener) -> io::Result<()> {
+        if listener.settings.slow_reader == Some(SlowReader::DropOldest) {
+            self.parts.commands.insert_event(EVENTS_DROPPED, outgoing::dropped_data());
+        }
+        let service = self.service(listener.settings);
+        self.listeners.add(id, listener, service, &self.epoll)
     }
 
     fn follow(&mut self, order: Order) {
         match order {
-            Order::Listen(listener) => {
-                // There is nobody to tell; the listener is closed, so that clients see it.
-                let _ = self.listen(listener);
+            Order::Listen(id, listener) => {
+                // If that fails, the listener is closed, so that clients see it.
+                let _ = self.add_listener(id, listener);
             }
+            Order::RemoveListener(id) => drop(self.remove_listener(id)),
             Order::Attach(socket) => {
                 let _ = self.attach(socket);
+            }
+            Order::Disconnect(connection) => {
+                self.disconnect(connection);
+            }
+            Order::AddCommand(command) => self.add_command(*command),
+            Order::RemoveCommand(name) => {
+                self.remove_command(&name);
             }
             Order::Stop => self.stopped = true,
         }

@@ -4,8 +4,15 @@
 
 use std::collections::VecDeque;
 
+use crate::types::{ObjectType, Type};
+
 /// The event that stands where events were dropped.
 pub const EVENTS_DROPPED: &str = "__io.github.qmp-events_EVENTS_DROPPED";
+
+/// The type of its data.
+pub(crate) fn dropped_data() -> ObjectType {
+    ObjectType::default().required("count", Type::Int)
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {

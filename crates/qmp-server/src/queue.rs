@@ -12,7 +12,13 @@ use std::{
 use qmp_events::{EventKind, limiter::Limiter};
 use qmp_wire::server::{Refusal, RequestId};
 
-use crate::{connection::ConnectionKey, listener::Listener, text::Stamp};
+use crate::{
+    caller::{ConnectionId, ListenerId},
+    command::Command,
+    connection::ConnectionKey,
+    listener::Listener,
+    text::Stamp,
+};
 
 /// Events that wait for the monitor's loop, in bytes; what does not fit is dropped and counted, and to each client a
 /// loss like any other.
@@ -71,8 +77,12 @@ pub(crate) struct Answer {
 /// What a thread asks of the loop.
 #[derive(Debug)]
 pub(crate) enum Order {
-    Listen(Listener),
+    Listen(ListenerId, Listener),
+    RemoveListener(ListenerId),
     Attach(std::os::fd::OwnedFd),
+    Disconnect(ConnectionId),
+    AddCommand(Box<Command>),
+    RemoveCommand(Box<str>),
     Stop,
 }
 

@@ -8,6 +8,8 @@ use std::{
 };
 
 use crate::{
+    caller::{ConnectionId, ListenerId},
+    command::Command,
     counters::Stats,
     emitter::{Emitter, Shared},
     listener::Listener,
@@ -24,9 +26,15 @@ pub struct MonitorThread {
 }
 
 impl MonitorThread {
-    pub(crate) fn start(mut monitor: Monitor, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(crate) fn start(
+        mut monitor: Monitor,
+        shared: Arc<Shared>,
+        name: &str,
+        first: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Self> {
         monitor.lingers = true;
-        let thread = thread::Builder::new().name("qmp".into()).spawn(move || {
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            first()?;
             while !monitor.is_stopped() {
                 let timeout = monitor.next_timeout();
                 monitor.turn(timeout)?;
@@ -44,13 +52,37 @@ impl MonitorThread {
     }
 
     /// Serves clients that connect to `listener`, too.
-    pub fn listen(&self, listener: impl Into<Listener>) {
-        self.shared.order(Order::Listen(listener.into()));
+    ///
+    /// If the system cannot watch the socket, it is closed.
+    pub fn listen(&self, listener: impl Into<Listener>) -> ListenerId {
+        let id = self.shared.next_listener();
+        self.shared.order(Order::Listen(id, listener.into()));
+        id
+    }
+
+    /// Accepts no more clients at a listener and closes it; its connections stay.
+    pub fn remove_listener(&self, id: ListenerId) {
+        self.shared.order(Order::RemoveListener(id));
     }
 
     /// Serves a client that is connected already.
     pub fn attach(&self, stream: impl Into<OwnedFd>) {
         self.shared.order(Order::Attach(stream.into()));
+    }
+
+    /// Closes a connection without a word.
+    pub fn disconnect(&self, connection: ConnectionId) {
+        self.shared.order(Order::Disconnect(connection));
+    }
+
+    /// Adds a command, in place of one of the same name.
+    pub fn add_command(&self, command: Command) {
+        self.shared.order(Order::AddCommand(Box::new(command)));
+    }
+
+    /// Removes a command, a built-in one too.
+    pub fn remove_command(&self, name: &str) {
+        self.shared.order(Order::RemoveCommand(name.into()));
     }
 
     /// What happened so far.

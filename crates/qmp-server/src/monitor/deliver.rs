@@ -52,20 +52,19 @@ impl Monitor {
         if self.parts.shared.policy.validation == Validation::Count {
             self.count_invalid(batch);
         }
-        if self.parts.profile.pretty {
-            spread(batch);
-        }
+        let (answers, orders) = (std::mem::take(&mut batch.answers), std::mem::take(&mut batch.orders));
+        let lines = Lines { compact: batch, spread: (self.pretty_audience > 0).then(|| spread(batch)) };
         let mut from = 0;
-        for answer in std::mem::take(&mut batch.answers) {
-            self.deliver_events(batch, from, answer.after);
+        for answer in answers {
+            self.deliver_events(&lines, from, answer.after);
             from = answer.after;
             self.answer(answer);
         }
-        self.deliver_events(batch, from, batch.ends.len());
+        self.deliver_events(&lines, from, batch.ends.len());
         if batch.overrun > 0 {
             self.tell_overrun(batch.overrun);
         }
-        for order in std::mem::take(&mut batch.orders) {
+        for order in orders {
             self.follow(order);
         }
     }
@@ -80,17 +79,18 @@ impl Monitor {
     }
 
     /// Writes the events numbered `from` to `to` of the batch to everyone in command mode.
-    fn deliver_events(&mut self, batch: &Batch, from: usize, to: usize) {
+    fn deliver_events(&mut self, lines: &Lines<'_>, from: usize, to: usize) {
         if from == to || self.audience.is_empty() {
             return;
         }
-        let start = if from == 0 { 0 } else { batch.ends[from - 1] };
-        let (lines, ends) = (&batch.lines[start..batch.ends[to - 1]], &batch.ends[from..to]);
+        let compact = lines.range(false, from, to);
+        let spread = lines.range(true, from, to);
         let count = u64::try_from(to - from).unwrap_or(u64::MAX);
         add(&self.parts.shared.counters.delivered, count * self.audience.len() as u64);
         let (mut gone, mut slow) = (Vec::new(), Vec::new());
         for place in &self.audience {
             let Some(connection) = &mut self.connections[*place as usize] else { continue };
+            let (lines, ends, start) = if connection.service.profile.pretty { spread } else { compact };
             let written = connection.write_events(lines, ends, start);
             if written.is_err() || connection.watch(&self.epoll, connection.is_read()).is_err() {
                 gone.push(connection.key);
@@ -119,11 +119,12 @@ impl Monitor {
     /// that wait.
     fn punish(&mut self, key: ConnectionKey, lost: u64) {
         let counters = Arc::clone(&self.parts.shared);
-        if self.parts.slow_reader == SlowReader::Close {
+        let Some(service) = self.connection(key).map(|connection| connection.service.clone()) else { return };
+        if service.slow_reader == SlowReader::Close {
             add(&counters.counters.closed_slow, 1);
             return self.close(key);
         }
-        let (wall, pretty) = (counters.clock.wall(), self.parts.profile.pretty);
+        let (wall, pretty) = (counters.clock.wall(), service.profile.pretty);
         let keep_bytes = self.parts.output_max_bytes / 2;
         let marker = |count: u64| {
             let mut line = Vec::new();
@@ -165,21 +166,42 @@ impl Monitor {
         let Some(connection) = self.connection(key) else { return };
         if connection.server.in_command_mode() && !connection.listens {
             connection.listens = true;
+            let is_pretty = connection.service.profile.pretty;
+            self.pretty_audience += usize::from(is_pretty);
             self.audience.push(key.place);
             self.parts.shared.audience.store(self.audience.len(), Relaxed);
         }
     }
 }
 
+/// The events of a batch in each form that a connection wants.
+struct Lines<'a> {
+    compact: &'a Batch,
+    /// Each message over many lines, and where it ends; only if a connection wants that.
+    spread: Option<(Vec<u8>, Vec<usize>)>,
+}
+
+impl Lines<'_> {
+    /// The events numbered `from` to `to`: their bytes, where each ends, and where in the batch the first begins.
+    fn range(&self, pretty: bool, from: usize, to: usize) -> (&[u8], &[usize], usize) {
+        let (lines, ends) = match &self.spread {
+            Some((lines, ends)) if pretty => (lines, ends),
+            _ => (&self.compact.lines, &self.compact.ends),
+        };
+        let start = if from == 0 { 0 } else { ends[from - 1] };
+        (&lines[start..ends[to - 1]], &ends[from..to], start)
+    }
+}
+
 /// Spreads each message of a batch over many lines.
-fn spread(batch: &mut Batch) {
-    let (mut lines, mut start) = (Vec::new(), 0);
-    for end in &mut batch.ends {
+fn spread(batch: &Batch) -> (Vec<u8>, Vec<usize>) {
+    let (mut lines, mut ends, mut start) = (Vec::new(), Vec::with_capacity(batch.ends.len()), 0);
+    for end in &batch.ends {
         lines.extend(spread_line(&batch.lines[start..*end]));
         start = *end;
-        *end = lines.len();
+        ends.push(lines.len());
     }
-    batch.lines = lines;
+    (lines, ends)
 }
 
 fn spread_line(line: &[u8]) -> Vec<u8> {

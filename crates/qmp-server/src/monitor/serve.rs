@@ -90,12 +90,15 @@ impl Monitor {
     }
 
     fn run(&mut self, key: ConnectionKey, id: RequestId, mut request: Request) -> Outcome {
+        let Some(caller) = self.connection(key).map(|connection| connection.caller.clone()) else {
+            return Outcome::HandedOver;
+        };
         let shared = &self.parts.shared;
         let ready = &self.parts.ready;
         let Ok(ready) = panics::catch(&shared.counters, ready) else {
             return Outcome::Answered(Err(panics::refusal(&request.command)));
         };
-        let Some(command) = self.parts.commands.get_mut(&*request.command) else {
+        let Some(command) = self.parts.commands.get_mut(&request.command) else {
             let desc = format!("The command {} has not been found", request.command);
             return Outcome::Answered(Err(Refusal::command_not_found(desc)));
         };
@@ -116,8 +119,10 @@ impl Monitor {
             shared: Some(Arc::clone(shared)),
             arms: arms.clone(),
             returns: Arc::clone(&returns),
+            caller: caller.clone(),
         };
-        let answered = panics::catch(&shared.counters, || command.execute(request.arguments, pending));
+        let answered =
+            panics::catch(&shared.counters, || command.execute(&caller, request.arguments, pending));
         match answered {
             // The pending command answers for itself, when it is dropped if not before.
             Ok(None) => Outcome::HandedOver,
