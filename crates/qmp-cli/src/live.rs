@@ -88,7 +88,8 @@ async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<Live>) {
             // Nothing here probes.
             Followed::Answered => {}
             Followed::Detached { reason, detail, .. } => {
-                found.push(place.record(Body::Detached { reason, detail: Some(detail.into()) }));
+                let (detail, certain_until) = (Some(detail.into()), Some(now()));
+                found.push(place.record(Body::Detached { reason, detail, certain_until }));
             }
             Followed::Failed { error, retry_in, .. } => {
                 is_over = retry_in.is_none();

@@ -9,9 +9,10 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use qmp_client::{Address, ConnectError, EventBatch, Follow, Followed, PendingReply};
-use qmp_wire::{Body, DetachReason};
+use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -20,6 +21,13 @@ use crate::silence::record_answer;
 use crate::vms::Vm;
 use crate::{clock, exit, owner};
 
+/// How long a monitor must be silent before a hub that leaves it has everything that was sent before: time for the
+/// runtime to ask the system once.
+const LEAVE_QUIET: Duration = Duration::from_millis(2);
+
+/// How long a hub that leaves a monitor reads what was sent before, if the monitor never is silent.
+const LEAVE_READ_MAX: Duration = Duration::from_millis(200);
+
 /// Follows one VM until it is to leave it.
 pub(crate) struct Attachment {
     vm: Arc<Vm>,
@@ -27,6 +35,8 @@ pub(crate) struct Attachment {
     /// Whether findings are recorded, and how the VM's process ended.
     records_findings: bool,
     epoch: EpochState,
+    /// When the newest record of the epoch was received.
+    newest_event: UnixMicros,
     /// Nothing will ever be committed any more. The monitor is read all the same, so that the VM does not grow.
     journal_ended: bool,
 }
@@ -47,6 +57,8 @@ enum EpochState {
     /// The journal had no room, and has an open epoch that is to be closed.
     Overrun {
         lost_events: u64,
+        /// When the first of them was sent, or the monitor closed.
+        certain_until: UnixMicros,
     },
     /// The journal had no room for the record that opens an epoch.
     Unrecorded,
@@ -54,7 +66,14 @@ enum EpochState {
 
 impl Attachment {
     pub(crate) const fn new(vm: Arc<Vm>, appender: Appender, records_findings: bool) -> Self {
-        Self { vm, appender, records_findings, epoch: EpochState::Closed, journal_ended: false }
+        Self {
+            vm,
+            appender,
+            records_findings,
+            epoch: EpochState::Closed,
+            newest_event: UnixMicros(0),
+            journal_ended: false,
+        }
     }
 
     /// Runs until it is told to leave; then closes the epoch, waits for its commit, and only then leaves the monitor.
@@ -84,7 +103,33 @@ impl Attachment {
         };
         // Whoever could tell is gone without a word: the hub was dropped, and its epochs stay open, as in a crash.
         if let Ok(leave) = told {
-            Box::pin(self.close(&leave)).await;
+            Box::pin(async {
+                let certain_until = match self.epoch {
+                    EpochState::Open => self.read_what_has_come(&mut follow).await,
+                    _ => clock::now(),
+                };
+                self.close(&leave, certain_until).await;
+            })
+            .await;
+        }
+    }
+
+    /// Records what the VM sent before this call, and returns the moment up to which that is certain.
+    async fn read_what_has_come(&mut self, follow: &mut Follow) -> UnixMicros {
+        let begun = Instant::now();
+        loop {
+            let quiet_from = clock::now();
+            match tokio::time::timeout(LEAVE_QUIET, follow.next()).await {
+                Err(_) => return quiet_from,
+                Ok(followed) => {
+                    if self.take(followed).is_break() {
+                        return quiet_from;
+                    }
+                    if begun.elapsed() > LEAVE_READ_MAX {
+                        return self.newest_event;
+                    }
+                }
+            }
         }
     }
 
@@ -160,7 +205,7 @@ impl Attachment {
         self.vm.tap.lock().attached(snapshot);
         self.vm.silence.attached(Instant::now());
         if self.append_one(Body::Attached { snapshot: Cow::Borrowed(snapshot) }) {
-            self.epoch = EpochState::Open;
+            (self.epoch, self.newest_event) = (EpochState::Open, clock::now());
             self.vm.counts.epochs.add(1);
             self.vm.attached(clock::now());
             tracing::info!(vm = %self.vm.name, "attached");
@@ -173,26 +218,31 @@ impl Attachment {
     fn events(&mut self, mut events: EventBatch<'_>) {
         let recording = self.epoch == EpochState::Open;
         let mut batch = Batch::new();
-        let mut count = 0;
+        let (mut count, mut newest, mut earliest) = (0, self.newest_event, UnixMicros(i64::MAX));
         while let Some((event, received_at)) = events.next_received() {
             count += 1;
             self.vm.counts.event(&event.name);
+            newest = clock::micros(received_at);
+            earliest = earliest.min(sent_at(event.timestamp, newest));
             if recording {
                 let data = event.data.map(Cow::Borrowed);
                 let body = Body::Event { name: event.name, timestamp: event.timestamp, data };
-                let received = clock::micros(received_at);
-                batch.push(&Draft { vm: self.vm.name.as_str(), received, body });
+                batch.push(&Draft { vm: self.vm.name.as_str(), received: newest, body });
             }
         }
-        if let EpochState::Overrun { lost_events } = &mut self.epoch {
+        // What was recorded is certain, however late a rate-limited event was sent.
+        let earliest = earliest.max(self.newest_event);
+        if let EpochState::Overrun { lost_events, certain_until } = &mut self.epoch {
             *lost_events += count;
+            *certain_until = earliest.min(*certain_until);
         }
         if recording && self.append(batch) {
+            self.newest_event = newest;
             return;
         }
         self.vm.counts.events_discarded.add(count);
         if recording {
-            self.overrun(EpochState::Overrun { lost_events: count });
+            self.overrun(EpochState::Overrun { lost_events: count, certain_until: earliest });
         }
     }
 
@@ -224,9 +274,9 @@ impl Attachment {
         tracing::warn!(vm = %self.vm.name, "detached: {detail}");
         self.vm.tap.lock().greeting = None;
         if self.epoch == EpochState::Open {
-            let body = Body::Detached { reason: reason.clone(), detail: Some(Cow::Borrowed(detail)) };
-            if !self.append_one(body) {
-                self.overrun(EpochState::Overrun { lost_events: 0 });
+            let now = clock::now();
+            if !self.append_detached(reason, detail, now) {
+                self.overrun(EpochState::Overrun { lost_events: 0, certain_until: now });
                 return;
             }
             self.vm.counts.gap(reason);
@@ -246,10 +296,9 @@ impl Attachment {
 
     /// Closes the epoch that the overrun ended. Returns whether the VM is to be asked for its state again.
     fn record_overrun(&mut self) -> bool {
-        if let EpochState::Overrun { lost_events } = self.epoch {
+        if let EpochState::Overrun { lost_events, certain_until } = self.epoch {
             let detail = format!("the journal had no room; {lost_events} events were thrown away");
-            let body = Body::Detached { reason: DetachReason::Overrun, detail: Some(detail.into()) };
-            if !self.append_one(body) {
+            if !self.append_detached(&DetachReason::Overrun, &detail, certain_until) {
                 return false;
             }
             self.vm.counts.gap(&DetachReason::Overrun);
@@ -259,15 +308,12 @@ impl Attachment {
         true
     }
 
-    async fn close(&mut self, leave: &Leave) {
+    async fn close(&mut self, leave: &Leave, certain_until: UnixMicros) {
         loop {
             let recorded = match self.epoch {
                 EpochState::Closed | EpochState::Unrecorded => break,
                 EpochState::Overrun { .. } => self.record_overrun(),
-                EpochState::Open => {
-                    let detail = Some(Cow::Borrowed(&*leave.detail));
-                    self.append_one(Body::Detached { reason: leave.reason.clone(), detail })
-                }
+                EpochState::Open => self.append_detached(&leave.reason, &leave.detail, certain_until),
             };
             if recorded {
                 break;
@@ -286,6 +332,11 @@ impl Attachment {
 
     fn waits_for_room(&self) -> bool {
         matches!(self.epoch, EpochState::Overrun { .. } | EpochState::Unrecorded)
+    }
+
+    fn append_detached(&mut self, reason: &DetachReason, detail: &str, certain_until: UnixMicros) -> bool {
+        let (reason, detail) = (reason.clone(), Some(Cow::Borrowed(detail)));
+        self.append_one(Body::Detached { reason, detail, certain_until: Some(certain_until) })
     }
 
     fn append_one(&mut self, body: Body<'_>) -> bool {
@@ -310,6 +361,13 @@ impl Attachment {
             Err(_) => false,
         }
     }
+}
+
+/// When an event was sent: before it was received. A clock of the VM's host that is ahead tells nothing.
+fn sent_at(timestamp: Option<Timestamp>, received: UnixMicros) -> UnixMicros {
+    let micros =
+        |at: Timestamp| at.seconds().saturating_mul(1_000_000).saturating_add(at.microseconds().into());
+    timestamp.map_or(received, |at| UnixMicros(micros(at)).min(received))
 }
 
 /// Why it failed. Whose socket it is says which group to join.

@@ -74,6 +74,9 @@ pub struct Detached {
     /// When that was recorded.
     #[serde(serialize_with = "text")]
     pub at: UnixMicros,
+    /// The end of what is certain: everything received up to then is recorded.
+    #[serde(serialize_with = "text")]
+    pub certain_until: UnixMicros,
 }
 
 /// An event in short.

@@ -149,7 +149,7 @@ fn records() -> Vec<(&'static str, i64, Body<'static>)> {
         snapshot: r#"{"greeting": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}}, "query-status": {"status": "running", "running": true}}"#.into(),
     }
     };
-    let closed = |reason| Body::Detached { reason, detail: None };
+    let closed = |reason| Body::Detached { reason, detail: None, certain_until: None };
     let mut records = Vec::new();
     for vm in ["a", "b"] {
         let mut at = 1_767_323_045_000_000;

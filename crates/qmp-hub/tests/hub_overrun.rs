@@ -65,7 +65,7 @@ async fn an_overrun_closes_the_epoch_and_the_next_one_begins_with_a_snapshot() {
     let detail = loop {
         match journal.next().await.body {
             Body::Event { name, .. } => assert_eq!(name, support::FILLER),
-            Body::Detached { reason, detail } => {
+            Body::Detached { reason, detail, .. } => {
                 assert_eq!(reason, DetachReason::Overrun);
                 break detail.expect("a detail").into_owned();
             }

@@ -39,6 +39,8 @@ struct Model {
     records: Vec<Record<'static>>,
     /// Epoch, next sequence number, open.
     vms: BTreeMap<String, (u32, u64, bool)>,
+    /// When the last record of each VM was received.
+    received: BTreeMap<String, UnixMicros>,
 }
 
 impl Model {
@@ -48,7 +50,8 @@ impl Model {
             Body::Attached { .. } => {
                 if open {
                     let detail = "the next epoch was opened while this one was open";
-                    self.append(Draft { body: hub_stopped(detail), ..draft.clone() });
+                    let body = hub_stopped(detail, self.received[draft.vm]);
+                    self.append(Draft { body, ..draft.clone() });
                 }
                 (epoch, seq, open) = (epoch + 1, 0, true);
             }
@@ -56,6 +59,7 @@ impl Model {
             _ => {}
         }
         self.vms.insert(draft.vm.to_owned(), (epoch, seq + 1, open));
+        self.received.insert(draft.vm.to_owned(), draft.received);
         let offset = Some(Offset(self.records.len() as u64 + 1));
         let Draft { vm, received, body } = draft;
         self.records.push(Record {
@@ -91,8 +95,9 @@ impl Model {
     }
 }
 
-fn hub_stopped(detail: &str) -> Body<'static> {
-    Body::Detached { reason: DetachReason::HubStopped, detail: Some(detail.to_owned().into()) }
+fn hub_stopped(detail: &str, certain_until: UnixMicros) -> Body<'static> {
+    let (detail, certain_until) = (Some(detail.to_owned().into()), Some(certain_until));
+    Body::Detached { reason: DetachReason::HubStopped, detail, certain_until }
 }
 
 impl Wanted {
@@ -119,8 +124,12 @@ fn body() -> impl Strategy<Value = Body<'static>> {
     prop_oneof![
         12 => event,
         2 => Just(Body::Attached { snapshot: "{\"query-status\": {\"running\":true}}".into() }),
-        1 => Just(Body::Detached { reason: DetachReason::PeerClosed, detail: None }),
-        1 => Just(Body::Detached { reason: DetachReason::Other("x".into()), detail: Some("y\"z".into()) }),
+        1 => Just(Body::Detached { reason: DetachReason::PeerClosed, detail: None, certain_until: None }),
+        1 => any::<i32>().prop_map(|until| Body::Detached {
+            reason: DetachReason::Other("x".into()),
+            detail: Some("y\"z".into()),
+            certain_until: Some(UnixMicros(until.into())),
+        }),
         1 => Just(Body::Finding {
             finding: "sequel-missing".into(),
             summary: "RESET did not \"come\"".into(),
@@ -228,7 +237,9 @@ fn reopened(model: &mut Model, journal: &Journal) {
     let closing = read_all(&journal.reader(), &Query::default(), first, 100);
     assert_eq!(closing.len(), open);
     for record in closing {
-        let Body::Detached { reason: DetachReason::HubStopped, detail: Some(detail) } = &record.body else {
+        let Body::Detached { reason: DetachReason::HubStopped, detail: Some(detail), certain_until } =
+            &record.body
+        else {
             panic!("{record:?}");
         };
         assert!(
@@ -237,6 +248,7 @@ fn reopened(model: &mut Model, journal: &Journal) {
         );
         let vm = VMS.into_iter().find(|vm| *vm == record.vm).expect("one of ours");
         assert!(model.vms[vm].2, "{vm} was open");
+        assert_eq!(*certain_until, Some(model.received[vm]), "{record:?}");
         model.append(Draft { vm, received: record.received, body: record.body.clone() });
         assert_eq!(Some(&record), model.records.last());
     }

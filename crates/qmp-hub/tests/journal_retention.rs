@@ -74,13 +74,16 @@ fn numbers_go_on() {
         .map(|record| (record.offset.map_or(0, |offset| offset.0), &*record.vm, record.epoch.0, record.seq.0))
         .collect();
     assert_eq!(places, [(5, "db1", 1, 1), (6, "web1", 2, 0), (7, "db1", 2, 0)]);
-    let Body::Detached { reason: DetachReason::HubStopped, detail: Some(detail) } = &records[0].body else {
+    let Body::Detached { reason: DetachReason::HubStopped, detail: Some(detail), certain_until } =
+        &records[0].body
+    else {
         panic!("{:?}", records[0]);
     };
     assert!(
         detail.ends_with("nothing is certain since its last record, which is kept no longer"),
         "{detail}"
     );
+    assert!(certain_until.is_some_and(|until| until <= records[0].received), "{certain_until:?}");
 }
 
 /// A file that is too large shrinks to its limit while it is written, and the pages are used again.
@@ -240,7 +243,7 @@ fn attached(vm: &'static str, second: i64) -> Draft<'static> {
 }
 
 fn detached(vm: &'static str, second: i64) -> Draft<'static> {
-    let body = Body::Detached { reason: DetachReason::PeerClosed, detail: None };
+    let body = Body::Detached { reason: DetachReason::PeerClosed, detail: None, certain_until: None };
     Draft { vm, received: UnixMicros(second * SECOND), body }
 }
 

@@ -76,6 +76,9 @@ pub enum Body<'a> {
         reason: DetachReason,
         /// What exactly, for people.
         detail: Option<Cow<'a, str>>,
+        /// The end of what is certain, on the receiver's clock: everything received up to then is recorded. A gap
+        /// begins here. `None` in a record of a release that did not write it.
+        certain_until: Option<UnixMicros>,
     },
 }
 
@@ -134,7 +137,21 @@ impl fmt::Display for DetachReason {
     }
 }
 
+/// What `detail` of an epoch that its hub left open ended with, before records had `certain_until`.
+const CERTAIN_SINCE: &str = "nothing is certain since ";
+
 impl Record<'_> {
+    /// Where the gap begins that a `detached` record opens; `None` for other kinds.
+    ///
+    /// A record without the member says it in its detail if a killed hub left the epoch open, and else ended the epoch
+    /// at its own receipt.
+    #[must_use]
+    pub fn certain_until(&self) -> Option<UnixMicros> {
+        let Body::Detached { detail, certain_until, .. } = &self.body else { return None };
+        let told = || detail.as_deref()?.rsplit_once(CERTAIN_SINCE)?.1.parse().ok();
+        Some(certain_until.or_else(told).unwrap_or(self.received))
+    }
+
     /// The same record, owning its parts.
     #[must_use]
     pub fn into_owned(self) -> Record<'static> {
@@ -169,7 +186,9 @@ impl Body<'_> {
                 causes,
                 data: data.map(owned),
             },
-            Self::Detached { reason, detail } => Body::Detached { reason, detail: detail.map(owned) },
+            Self::Detached { reason, detail, certain_until } => {
+                Body::Detached { reason, detail: detail.map(owned), certain_until }
+            }
         }
     }
 }

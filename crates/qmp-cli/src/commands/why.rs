@@ -88,6 +88,8 @@ impl Why {
 struct Answer {
     state: VmState,
     evidence: Vec<Record<'static>>,
+    /// The receipt of the VM's last record, if its epoch is open in a file: only a hub that runs is certain of more.
+    last_received: Option<UnixMicros>,
 }
 
 impl Answer {
@@ -101,7 +103,7 @@ impl Answer {
             Some(why) => text += &format!("{}\n", escape::text(&why.summary)),
             None => text += "Nothing in the journal tells why.\n",
         }
-        if let Some(doubt) = self.doubt() {
+        if let Some(doubt) = self.doubt(&zone) {
             text += &format!("{}\n", palette.dim(escape::text(&doubt)));
         }
         let mut lines = Vec::new();
@@ -133,19 +135,30 @@ impl Answer {
             #[serde(flatten)]
             state: &'a VmState,
             evidence: Vec<Box<RawValue>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            last_received: Option<String>,
         }
-        let line = Line { vm, state: &self.state, evidence };
+        let last_received = self.last_received.map(|at| at.to_string());
+        let line = Line { vm, state: &self.state, evidence, last_received };
         // Names, numbers and raw JSON: there is nothing that could not be written.
         serde_json::to_string(&line).unwrap_or_else(|_| json!({"vm": vm}).to_string()) + "\n"
     }
 
     /// What is not certain about the answer.
-    fn doubt(&self) -> Option<String> {
+    fn doubt(&self, zone: &TimeZone) -> Option<String> {
+        if let Some(at) = self.last_received {
+            let at = write::local(at, zone);
+            return Some(format!("That is from the file: nothing is certain since {at} unless a hub still writes it."));
+        }
         let detached = self.state.detached.as_ref()?;
         let is_end = matches!(self.state.run_state.as_deref(), Some("ended" | "gone"));
         (!is_end).then(|| {
             let epoch = self.state.epoch.map_or(0, |epoch| epoch.0);
-            format!("That is the last that is known: epoch {epoch} ended ({}).", detached.reason)
+            let until = write::local(detached.certain_until, zone);
+            format!(
+                "That is the last that is known: epoch {epoch} ended ({}), and nothing is certain since {until}.",
+                detached.reason
+            )
         })
     }
 
@@ -183,7 +196,7 @@ mod tests {
             Some(Body::Attached { snapshot: snapshot.into() }),
             Some(event("BLOCK_IO_ERROR", Some(io_error))),
             Some(event("STOP", None)),
-            reason.map(|reason| Body::Detached { reason, detail: None }),
+            reason.map(|reason| Body::Detached { reason, detail: None, certain_until: None }),
         ];
         let mut correlators = Correlators::new();
         let records: Vec<Record<'static>> = (0..)
@@ -199,7 +212,7 @@ mod tests {
             .collect();
         records.iter().for_each(|record| correlators.record(record, &mut Vec::new()));
         let state = correlators.state("web1").expect("it is known");
-        Answer { state, evidence: records[1..3].to_vec() }
+        Answer { state, evidence: records[1..3].to_vec(), last_received: None }
     }
 
     #[test]
@@ -216,9 +229,22 @@ mod tests {
         "#);
         let doubt = text(Some(DetachReason::HubStopped));
         assert!(
-            doubt.contains("\nThat is the last that is known: epoch 1 ended (hub stopped).\n"),
+            doubt.contains(
+                "\nThat is the last that is known: epoch 1 ended (hub stopped), and nothing is certain since \
+                 2026-01-02 03:04:05.679.\n"
+            ),
             "{doubt}"
         );
+    }
+
+    #[test]
+    fn open_epoch_in_a_file_is_certain_until_its_last_record() {
+        let answer = Answer { last_received: Some(UnixMicros(1_767_323_045_679_000)), ..answer(None) };
+        let text = answer.text("web1", Palette::new(false), TimeZone::UTC);
+        let expected = "\nThat is from the file: nothing is certain since 2026-01-02 03:04:05.679 unless a hub still \
+                        writes it.\n";
+        assert!(text.contains(expected), "{text}");
+        assert!(answer.json("web1").contains(r#""last_received":"2026-01-02T03:04:05.679000Z""#));
     }
 
     #[test]

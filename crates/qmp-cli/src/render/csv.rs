@@ -6,7 +6,8 @@ use super::escape;
 use crate::time::write;
 
 /// The columns. One that does not apply to a kind of record is empty.
-const COLUMNS: &str = "offset,vm,epoch,seq,received,kind,event,timestamp,data,finding,summary,reason,detail";
+const COLUMNS: &str =
+    "offset,vm,epoch,seq,received,kind,event,timestamp,data,finding,summary,reason,detail,certain_until";
 
 pub(super) fn write_header(out: &mut Vec<u8>) {
     out.extend_from_slice(COLUMNS.as_bytes());
@@ -15,7 +16,7 @@ pub(super) fn write_header(out: &mut Vec<u8>) {
 
 /// One line for `record`, without control characters: a table may end up on a terminal. Times are RFC 3339 in UTC; `data` is raw JSON on one line.
 pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
-    let mut row: [String; 13] = Default::default();
+    let mut row: [String; 14] = Default::default();
     row[0] = record.offset.map(|offset| offset.0.to_string()).unwrap_or_default();
     row[1] = record.vm.to_string();
     row[2] = record.epoch.0.to_string();
@@ -38,10 +39,11 @@ pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
             row[9] = finding.to_string();
             row[10] = summary.to_string();
         }
-        Body::Detached { reason, detail } => {
+        Body::Detached { reason, detail, certain_until } => {
             row[5] = "detached".into();
             row[11] = reason.to_string();
             row[12] = detail.as_deref().unwrap_or_default().to_owned();
+            row[13] = certain_until.map(write::rfc3339).unwrap_or_default();
         }
     }
     for (index, field) in row.iter().enumerate() {
@@ -76,16 +78,16 @@ mod tests {
             write_record(&record, &mut out);
         }
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r##"
-offset,vm,epoch,seq,received,kind,event,timestamp,data,finding,summary,reason,detail
-41,web1,1,0,2026-01-02T03:04:05.678901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,
-42,web1,1,1,2026-01-02T03:04:06.678901Z,event,STOP,2026-01-02T03:04:06.678901Z,,,,,
-43,web1,1,2,2026-01-02T03:04:06.778901Z,event,BLOCK_IO_ERROR,2026-01-02T03:04:06.777901Z,"{""device"":"""",""reason"":""No space, \""left\""""}",,,,
-44,web1,1,3,2026-01-02T03:04:07.278901Z,event,RTC_CHANGE,2026-01-02T03:04:06.277901Z,"{""offset"":-3600}",,,,
-45,web1,1,4,2026-01-02T03:04:07.378901Z,finding,,,,sequel-missing,RESET did not follow WATCHDOG,,
-46,web1,1,5,2026-01-02T03:04:07.478901Z,detached,,,,,,peer closed,
-47,web1,2,0,2026-01-02T03:04:09.578901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,
-48,web1,2,1,2026-01-02T03:04:09.678901Z,event,__org.example_\u001b[2J_ODD,2026-01-02T03:04:09.678901Z,"{""a"":[1]}",,,,
-49,web1,3,0,2026-01-02T03:04:14.678901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,
+offset,vm,epoch,seq,received,kind,event,timestamp,data,finding,summary,reason,detail,certain_until
+41,web1,1,0,2026-01-02T03:04:05.678901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,,
+42,web1,1,1,2026-01-02T03:04:06.678901Z,event,STOP,2026-01-02T03:04:06.678901Z,,,,,,
+43,web1,1,2,2026-01-02T03:04:06.778901Z,event,BLOCK_IO_ERROR,2026-01-02T03:04:06.777901Z,"{""device"":"""",""reason"":""No space, \""left\""""}",,,,,
+44,web1,1,3,2026-01-02T03:04:07.278901Z,event,RTC_CHANGE,2026-01-02T03:04:06.277901Z,"{""offset"":-3600}",,,,,
+45,web1,1,4,2026-01-02T03:04:07.378901Z,finding,,,,sequel-missing,RESET did not follow WATCHDOG,,,
+46,web1,1,5,2026-01-02T03:04:07.478901Z,detached,,,,,,peer closed,,2026-01-02T03:04:07.478901Z
+47,web1,2,0,2026-01-02T03:04:09.578901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,,
+48,web1,2,1,2026-01-02T03:04:09.678901Z,event,__org.example_\u001b[2J_ODD,2026-01-02T03:04:09.678901Z,"{""a"":[1]}",,,,,
+49,web1,3,0,2026-01-02T03:04:14.678901Z,attached,,,"{""address"":""unix:/run/web1.sock"",""greeting"":{""version"":{""qemu"":{""micro"":22,""minor"":2,""major"":7},""package"":""""},""capabilities"":[""oob""]},""query-status"":{""status"":""running"",""running"":true}}",,,,,
 "##);
     }
 }

@@ -35,8 +35,8 @@ pub struct Human {
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     epoch: Epoch,
-    received: UnixMicros,
-    has_ended: bool,
+    /// Where the gap behind the epoch begins; `None` while its end was not seen.
+    certain_until: Option<UnixMicros>,
     event_at: Option<UnixMicros>,
 }
 
@@ -54,11 +54,11 @@ impl Human {
     /// Appends the line of one record.
     pub fn record(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         let before = self.vms.get(record.vm.as_ref()).copied();
-        let mut seen = Seen { epoch: record.epoch, received: record.received, ..before.unwrap_or_default() };
+        let mut seen = Seen { epoch: record.epoch, ..before.unwrap_or_default() };
         match &record.body {
             Body::Attached { snapshot } => {
                 self.separator(record, &attached(record, snapshot, before), out);
-                (seen.has_ended, seen.event_at) = (false, None);
+                (seen.certain_until, seen.event_at) = (None, None);
             }
             Body::Event { name, timestamp, data } => {
                 let at = timestamp.map(write::event_moment);
@@ -66,9 +66,9 @@ impl Human {
                 seen.event_at = at.max(seen.event_at);
             }
             Body::Finding { finding, summary, .. } => self.finding(record, finding, summary, out),
-            Body::Detached { reason, detail } => {
+            Body::Detached { reason, detail, .. } => {
                 self.separator(record, &detached(record.epoch, reason, detail.as_deref()), out);
-                seen.has_ended = true;
+                seen.certain_until = record.certain_until();
             }
         }
         match self.vms.get_mut(record.vm.as_ref()) {
@@ -135,12 +135,10 @@ fn attached(record: &Record<'_>, snapshot: &str, before: Option<Seen>) -> String
     let mut text = format!("epoch {} began", record.epoch.0);
     match before {
         Some(seen) if seen.epoch < record.epoch => {
-            let gap_us = record.received.0.saturating_sub(seen.received.0).max(0).unsigned_abs();
-            let gap = span::describe(gap_us);
-            if seen.has_ended {
-                text += &format!(" after a gap of {gap}");
-            } else {
-                text += &format!("; epoch {} broke off: a gap of {gap} since its last record", seen.epoch.0);
+            let is_next = seen.epoch.0 + 1 == record.epoch.0;
+            match seen.certain_until.filter(|_| is_next) {
+                Some(from) => text += &gap(from, record.received),
+                None => text += &format!("; the end of epoch {} is not shown", record.epoch.0 - 1),
             }
         }
         _ => {}
@@ -153,6 +151,17 @@ fn attached(record: &Record<'_>, snapshot: &str, before: Option<Seen>) -> String
         text += &format!(" · QEMU {major}.{minor}.{micro}");
     }
     text
+}
+
+/// How long nothing is known, from the last moment that is certain to the first that is certain again.
+fn gap(from: UnixMicros, to: UnixMicros) -> String {
+    let micros = to.0.saturating_sub(from.0);
+    let span = span::describe(micros.unsigned_abs());
+    if micros >= 0 {
+        format!(" after a gap of {span}")
+    } else {
+        format!(" after a gap of unknown length: this host's clock was set back by {span} or more")
+    }
 }
 
 /// The version of the QEMU that a snapshot is of: major, minor, micro.
@@ -191,7 +200,8 @@ pub mod examples {
     pub(crate) fn story() -> Vec<Record<'static>> {
         let snapshot = r#"{"address": "unix:/run/web1.sock", "greeting": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}, "query-status": {"status": "running", "running": true}}"#;
         let attached = Body::Attached { snapshot: snapshot.into() };
-        let closed = Body::Detached { reason: DetachReason::PeerClosed, detail: None };
+        let certain_until = Some(UnixMicros(START + 1_800_000));
+        let closed = Body::Detached { reason: DetachReason::PeerClosed, detail: None, certain_until };
         let finding = Body::Finding {
             finding: "sequel-missing".into(),
             summary: "RESET did not follow WATCHDOG".into(),
@@ -265,7 +275,7 @@ mod tests {
 2026-01-02 03:04:07.478  web1    ── epoch 1 ended: peer closed ──
 2026-01-02 03:04:09.578  web1    ── epoch 2 began after a gap of 2.1 s · running · QEMU 7.2.22 ──
 2026-01-02 03:04:09.678  web1    __org.example_\u001b[2J_ODD a=[1]
-2026-01-02 03:04:14.678  web1    ── epoch 3 began; epoch 2 broke off: a gap of 5.0 s since its last record · running · QEMU 7.2.22 ──
+2026-01-02 03:04:14.678  web1    ── epoch 3 began; the end of epoch 2 is not shown · running · QEMU 7.2.22 ──
 "##);
     }
 
@@ -274,6 +284,40 @@ mod tests {
         let coloured = shown(true);
         assert!(coloured.contains("\x1b[1m\x1b[31mBLOCK_IO_ERROR"), "{coloured}");
         assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), shown(false));
+    }
+
+    #[test]
+    fn gap_is_measured_from_the_last_certain_moment() {
+        let at = |micros: i64| Some(UnixMicros(1_767_323_045_000_000 + micros));
+        let killed =
+            "the hub ended without closing the epoch; nothing is certain since 2026-01-02T03:04:05.000000Z";
+        let cases: [(&str, Option<&'static str>, Option<UnixMicros>, &str); 4] = [
+            // name                              detail        certain until    what the next line says
+            ("certain until before the record", None, at(0), "epoch 2 began after a gap of 10.0 s "),
+            ("a record of an earlier release", Some(killed), None, "epoch 2 began after a gap of 10.0 s "),
+            ("no more is known", None, None, "epoch 2 began after a gap of 2.0 s "),
+            (
+                "clock set back",
+                None,
+                at(70_000_000),
+                "epoch 2 began after a gap of unknown length: this host's clock was set back by ",
+            ),
+        ];
+        for (name, detail, certain_until, expected) in cases {
+            let mut story = examples::story();
+            let (mut ended, finding, mut opened) = (story.remove(5), story.remove(4), story.remove(4));
+            let detail = detail.map(Into::into);
+            ended.body = Body::Detached { reason: DetachReason::HubStopped, detail, certain_until };
+            ended.received = at(8_000_000).unwrap();
+            // A finding that comes after the end does not shorten the gap.
+            let after = Record { received: at(9_900_000).unwrap(), ..finding };
+            opened.received = at(10_000_000).unwrap();
+            let mut human = Human::new(Palette::new(false), TimeZone::UTC);
+            let mut out = Vec::new();
+            [&ended, &after, &opened].into_iter().for_each(|record| human.record(record, &mut out));
+            let shown = String::from_utf8(out).unwrap();
+            assert!(shown.contains(expected), "{name}: {shown}");
+        }
     }
 
     #[test]

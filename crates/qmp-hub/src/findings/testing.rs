@@ -113,7 +113,7 @@ fn body(what: &str, epoch: Epoch, at: UnixMicros) -> Body<'static> {
         }
         "detached" => {
             let reason = if rest.is_empty() { "peer closed" } else { rest };
-            Body::Detached { reason: DetachReason::from_wire(reason), detail: None }
+            Body::Detached { reason: DetachReason::from_wire(reason), detail: None, certain_until: None }
         }
         "command" | "process-ended" => Body::Finding {
             finding: name.to_owned().into(),

@@ -110,12 +110,12 @@ impl Tracked {
                     self.take(&record.vm, &input(What::Event(&event)), found);
                 }
             }
-            Body::Detached { reason, detail } => {
+            Body::Detached { reason, detail, .. } => {
                 self.span.open = false;
                 self.take(&record.vm, &input(What::Detached(reason)), found);
                 let told = self.budget.close();
                 found.extend(told.into_iter().map(|concluded| concluded.of(&record.vm, record.received)));
-                self.detached(reason, detail.as_deref(), record.received);
+                self.detached(reason, detail.as_deref(), record);
             }
             Body::Finding { causes, .. } => {
                 let what = evidence.as_ref().map(|(kind, data)| match *kind {
@@ -252,9 +252,11 @@ impl Tracked {
         });
     }
 
-    fn detached(&mut self, reason: &DetachReason, detail: Option<&str>, at: UnixMicros) {
+    fn detached(&mut self, reason: &DetachReason, detail: Option<&str>, record: &Record<'_>) {
         let detail = detail.filter(|detail| *detail != reason.as_str()).map(Box::from);
-        self.detached = Some(Detached { reason: reason.as_str().into(), detail, at });
+        let (at, reason) = (record.received, reason.as_str().into());
+        let certain_until = record.certain_until().unwrap_or(at);
+        self.detached = Some(Detached { reason, detail, at, certain_until });
     }
 }
 

@@ -5,13 +5,13 @@
 //! | attached | – | the snapshot, as it came |
 //! | event | name, the server's time | the event's `data`, byte for byte; NULL if it had none |
 //! | finding | – | `{"finding": …, "summary": …, "causes": [[epoch, seq], …], "data": …}` |
-//! | detached | – | `{"reason": …, "detail": …}` |
+//! | detached | – | `{"reason": …, "detail": …, "certain_until": …}` |
 
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use qmp_wire::{Body, Causes, DetachReason, Epoch, Seq, Timestamp};
+use qmp_wire::{Body, Causes, DetachReason, Epoch, RecordError, Seq, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -101,6 +101,9 @@ struct DetachedData<'a> {
     reason: Cow<'a, str>,
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     detail: Option<Cow<'a, str>>,
+    /// RFC 3339, as in the record.
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    certain_until: Option<Cow<'a, str>>,
 }
 
 pub(crate) fn timestamp(body: &Body<'_>) -> Option<Timestamp> {
@@ -116,10 +119,11 @@ pub(crate) fn write_data(body: &Body<'_>, out: &mut String) -> bool {
         Body::Event { data: None, .. } => return false,
         Body::Event { data: Some(data), .. } => out.push_str(data),
         Body::Attached { snapshot } => out.push_str(snapshot),
-        Body::Detached { reason, detail } => {
+        Body::Detached { reason, detail, certain_until } => {
             let reason = reason.as_str().into();
             let detail = detail.as_deref().map(Cow::Borrowed);
-            push_json(out, &DetachedData { reason, detail });
+            let certain_until = certain_until.map(|moment| moment.to_string().into());
+            push_json(out, &DetachedData { reason, detail, certain_until });
         }
         Body::Finding { finding, summary, causes, data } => {
             let causes = causes.iter().map(|(epoch, seq)| (epoch.0, seq.0)).collect();
@@ -163,10 +167,13 @@ pub(crate) fn read(
         Kind::Attached => Ok(Body::Attached { snapshot: owned(data.ok_or("attached without a snapshot")?) }),
         Kind::Detached => {
             let data = data.ok_or("detached without a reason")?;
-            let DetachedData { reason, detail } = serde_json::from_str(data).map_err(|e| e.to_string())?;
+            let DetachedData { reason, detail, certain_until } =
+                serde_json::from_str(data).map_err(|e| e.to_string())?;
+            let certain_until = certain_until.map(|moment| moment.parse()).transpose();
             Ok(Body::Detached {
                 reason: DetachReason::from_wire(&reason),
                 detail: detail.as_deref().map(owned),
+                certain_until: certain_until.map_err(|error: RecordError| error.to_string())?,
             })
         }
         Kind::Finding => {

@@ -33,6 +33,8 @@ pub(super) struct VmState {
     pub(super) epoch: u32,
     /// Of its last record.
     pub(super) seq: u64,
+    /// When its last record was received; `None` while that is known to the file only.
+    pub(super) received: Option<i64>,
     /// Whether the epoch is open.
     pub(super) open: bool,
 }
@@ -83,7 +85,8 @@ impl Numbering {
             Kind::Detached => false,
             Kind::Event | Kind::Finding => state.open,
         };
-        *state = VmState { last: record.offset, epoch, seq, open };
+        let received = Some(record.received);
+        *state = VmState { last: record.offset, epoch, seq, received, open };
         self.segment.add(record);
         self.touched.insert(record.vm);
     }
@@ -92,7 +95,7 @@ impl Numbering {
     pub(super) fn place<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
         let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
         if item.kind == Kind::Attached && state.open {
-            self.place_next(unclosed(&item), Ids { vm: ids.vm, event: None }, plan);
+            self.place_next(unclosed(&item, state.received), Ids { vm: ids.vm, event: None }, plan);
             plan.unasked.push(self.head);
         }
         self.place_next(item, ids, plan);
@@ -144,16 +147,21 @@ impl Numbering {
 }
 
 /// The record that closes an epoch which the hub did not close before it opened the next.
-fn unclosed<'a>(next: &Item<'a>) -> Item<'a> {
-    detached(next.vm, next.received, "the next epoch was opened while this one was open")
+fn unclosed<'a>(next: &Item<'a>, last_received: Option<i64>) -> Item<'a> {
+    let certain_until = last_received.map_or(next.received, UnixMicros);
+    let detail = "the next epoch was opened while this one was open";
+    detached(next.vm, next.received, certain_until, detail)
 }
 
 /// A `detached` record, reason `hub stopped`.
-pub(super) fn detached<'a>(vm: &'a str, received: UnixMicros, detail: &str) -> Item<'a> {
+pub(super) fn detached<'a>(
+    vm: &'a str,
+    received: UnixMicros,
+    certain_until: UnixMicros,
+    detail: &str,
+) -> Item<'a> {
+    let (reason, detail) = (DetachReason::HubStopped, Some(detail.into()));
     let mut data = String::new();
-    body::write_data(
-        &Body::Detached { reason: DetachReason::HubStopped, detail: Some(detail.into()) },
-        &mut data,
-    );
+    body::write_data(&Body::Detached { reason, detail, certain_until: Some(certain_until) }, &mut data);
     Item { vm, kind: Kind::Detached, received, event: None, timestamp: None, data: Some(Cow::Owned(data)) }
 }

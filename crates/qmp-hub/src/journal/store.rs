@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use qmp_wire::Timestamp;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{CachedStatement, Connection, ToSql, TransactionBehavior};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, TransactionBehavior};
 
 use super::body::Kind;
 use super::names::Role;
@@ -115,7 +115,7 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
         .prepare("SELECT vm, last, epoch, seq FROM vm")?
         .query_map([], |row| {
             let (last, seq) = (unsigned(row.get(1)?), unsigned(row.get(3)?));
-            Ok((row.get(0)?, VmState { last, epoch: row.get(2)?, seq, open: false }))
+            Ok((row.get(0)?, VmState { last, epoch: row.get(2)?, seq, received: None, open: false }))
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut open = connection.prepare("SELECT vm, epoch FROM epoch WHERE closed IS NULL AND opened <= ?1")?;
@@ -140,6 +140,14 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
         numbering.observe(Indexed { offset, vm, kind, event, received }, row.get(5)?, seq);
     }
     Ok(numbering)
+}
+
+/// When the record at `offset` was received; `None` if there is none.
+pub(super) fn received(connection: &Connection, offset: u64) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT received FROM record WHERE offset = ?1")?
+        .query_row([number(offset)], |row| row.get(0))
+        .optional()
 }
 
 /// A count or place of the journal, as SQLite's signed integer.

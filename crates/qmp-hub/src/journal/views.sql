@@ -1,4 +1,8 @@
 -- For people. Views hold no data: they are made anew when a hub opens the file.
+--
+-- `certain_until` of a record without it: what its detail tells if a killed hub left the epoch open, or its receipt.
+-- A row of `gaps` goes from the last moment that is certain to the first that is certain again. Where the clock was set
+-- back in between, it spans all moments that are known of the gap: it never ends before it begins.
 
 CREATE VIEW records AS
 SELECT record.offset,
@@ -33,8 +37,8 @@ SELECT vm.name AS vm,
        epoch.epoch,
        UTC(opened.received) AS opened,
        UTC(closed.received) AS closed,
-       closed.data ->> 'reason' AS reason,
-       closed.data ->> 'detail' AS detail,
+       CASE WHEN json_valid(closed.data) THEN closed.data ->> 'reason' END AS reason,
+       CASE WHEN json_valid(closed.data) THEN closed.data ->> 'detail' END AS detail,
        1 + coalesce(
            closed.seq,
            (SELECT max(record.seq) FROM record
@@ -43,25 +47,44 @@ SELECT vm.name AS vm,
            (SELECT state.seq FROM vm AS state WHERE state.vm = epoch.vm AND state.epoch = epoch.epoch),
            0) AS records,
        epoch.opened AS first_offset,
-       epoch.closed AS last_offset
+       epoch.closed AS last_offset,
+       coalesce(
+           CASE WHEN json_valid(closed.data) THEN closed.data ->> 'certain_until' END,
+           CASE WHEN json_valid(closed.data) AND closed.data ->> 'detail' LIKE '% nothing is certain since %Z'
+                THEN substr(closed.data ->> 'detail', -27) END,
+           UTC(closed.received)) AS certain_until
 FROM epoch
 JOIN name AS vm ON vm.id = epoch.vm
 LEFT JOIN record AS opened ON opened.offset = epoch.opened
 LEFT JOIN record AS closed ON closed.offset = epoch.closed;
 
 CREATE VIEW gaps AS
-SELECT vm.name AS vm,
-       UTC(closed.received) AS "from",
-       UTC(opened.received) AS "to",
-       closed.data ->> 'reason' AS reason,
-       closed.data ->> 'detail' AS detail,
-       before.epoch AS epoch_before,
-       after.epoch AS epoch_after
-FROM epoch AS before
-JOIN name AS vm ON vm.id = before.vm
-JOIN record AS closed ON closed.offset = before.closed
-LEFT JOIN epoch AS after ON after.vm = before.vm AND after.epoch = before.epoch + 1
-LEFT JOIN record AS opened ON opened.offset = after.opened;
+SELECT vm,
+       min(certain_until, closed, coalesce(opened, closed)) AS "from",
+       CASE WHEN opened IS NOT NULL THEN max(opened, closed, certain_until) END AS "to",
+       reason,
+       detail,
+       epoch_before,
+       epoch_after
+FROM (
+    SELECT vm.name AS vm,
+           UTC(closed.received) AS closed,
+           coalesce(
+               CASE WHEN json_valid(closed.data) THEN closed.data ->> 'certain_until' END,
+               CASE WHEN json_valid(closed.data) AND closed.data ->> 'detail' LIKE '% nothing is certain since %Z'
+                    THEN substr(closed.data ->> 'detail', -27) END,
+               UTC(closed.received)) AS certain_until,
+           UTC(opened.received) AS opened,
+           CASE WHEN json_valid(closed.data) THEN closed.data ->> 'reason' END AS reason,
+           CASE WHEN json_valid(closed.data) THEN closed.data ->> 'detail' END AS detail,
+           before.epoch AS epoch_before,
+           after.epoch AS epoch_after
+    FROM epoch AS before
+    JOIN name AS vm ON vm.id = before.vm
+    JOIN record AS closed ON closed.offset = before.closed
+    LEFT JOIN epoch AS after ON after.vm = before.vm AND after.epoch = before.epoch + 1
+    LEFT JOIN record AS opened ON opened.offset = after.opened
+);
 
 CREATE VIEW vms AS
 SELECT vm.name AS vm,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use qmp_wire::{Offset, UnixMicros};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::batch::{Batch, Item};
@@ -305,18 +305,23 @@ impl Writer {
     fn close_left_open(&mut self, now: UnixMicros) -> rusqlite::Result<()> {
         let mut plan = Plan::default();
         for (vm, state) in self.numbering.open_epochs() {
-            let received: Option<i64> = self
-                .connection
-                .prepare_cached("SELECT received FROM record WHERE offset = ?1")?
-                .query_row([store::number(state.last)], |row| row.get(0))
-                .optional()?;
-            // Retention may have taken the last record of a VM that said nothing for so long.
-            let since = received.map_or_else(
-                || "its last record, which is kept no longer".into(),
-                |at| utc_text(UnixMicros(at)),
-            );
+            let received = match state.received {
+                Some(received) => Some(received),
+                None => store::received(&self.connection, state.last)?,
+            };
+            // Retention may have removed the last record of a VM that reported nothing for so long: then the first
+            // record that is kept was received later than it.
+            let (certain_until, since) = match received.map(UnixMicros) {
+                Some(at) => (at, utc_text(at)),
+                None => {
+                    let first = store::received(&self.connection, self.sweep.first())?;
+                    let at = first.map_or(now, |first| UnixMicros(first).min(now));
+                    (at, "its last record, which is kept no longer".into())
+                }
+            };
             let detail = format!("the hub ended without closing the epoch; nothing is certain since {since}");
-            self.numbering.place(numbering::detached("", now, &detail), Ids { vm, event: None }, &mut plan);
+            let item = numbering::detached("", now, certain_until, &detail);
+            self.numbering.place(item, Ids { vm, event: None }, &mut plan);
         }
         if !plan.rows.is_empty() {
             store::commit(&mut self.connection, &[], &plan)?;

@@ -96,7 +96,7 @@ mod tests {
             causes: Vec::new(),
             data: None,
         };
-        let detached = Body::Detached { reason: DetachReason::PeerClosed, detail: None };
+        let detached = Body::Detached { reason: DetachReason::PeerClosed, detail: None, certain_until: None };
         let cases = [
             (stop(), "org.qemu.qmp.STOP"),
             (finding, "io.github.qmp-events.finding.why-ended"),

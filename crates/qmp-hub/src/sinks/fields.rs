@@ -41,10 +41,13 @@ pub(super) fn of(record: &Record<'_>, held_back: u64) -> Vec<(String, String)> {
             fields.add("QMP_SUMMARY", summary);
             fields.data(data.as_deref());
         }
-        Body::Detached { reason, detail } => {
+        Body::Detached { reason, detail, certain_until } => {
             fields.add("QMP_REASON", reason.as_str());
             if let Some(detail) = detail {
                 fields.add("QMP_DETAIL", detail);
+            }
+            if let Some(certain_until) = certain_until {
+                fields.add("QMP_CERTAIN_UNTIL", &certain_until.to_string());
             }
         }
         // The snapshot is in the record, which is whole.
@@ -61,8 +64,8 @@ pub(super) fn message(record: &Record<'_>) -> String {
         Body::Event { name, data: Some(data), .. } => format!("{vm}: {name} {data}"),
         Body::Finding { finding, summary, .. } => format!("{vm}: {finding}: {summary}"),
         Body::Attached { .. } => format!("{vm}: attached"),
-        Body::Detached { reason, detail: None } => format!("{vm}: detached: {reason}"),
-        Body::Detached { reason, detail: Some(detail) } => format!("{vm}: detached: {reason} ({detail})"),
+        Body::Detached { reason, detail: None, .. } => format!("{vm}: detached: {reason}"),
+        Body::Detached { reason, detail: Some(detail), .. } => format!("{vm}: detached: {reason} ({detail})"),
     }
 }
 
@@ -144,9 +147,14 @@ mod tests {
         QMP_DATA_INFO={"a":[1,"b"]}
         QMP_DATA_X_N=5
         "#);
-        let detached =
-            record(Body::Detached { reason: DetachReason::PeerClosed, detail: Some("it went".into()) });
-        assert!(shown(&detached, 0).ends_with("QMP_REASON=peer closed\nQMP_DETAIL=it went"));
+        let detached = record(Body::Detached {
+            reason: DetachReason::PeerClosed,
+            detail: Some("it went".into()),
+            certain_until: Some(UnixMicros(1)),
+        });
+        let expected =
+            "QMP_REASON=peer closed\nQMP_DETAIL=it went\nQMP_CERTAIN_UNTIL=1970-01-01T00:00:00.000001Z";
+        assert!(shown(&detached, 0).ends_with(expected));
         assert_eq!(message(&detached), "web1: detached: peer closed (it went)");
         assert_eq!(message(&event(None)), "web1: WATCHDOG");
     }

@@ -110,7 +110,8 @@ mod tests {
         let event = record(Body::Event { name: "STOP".into(), timestamp: None, data: None });
         let (finding, summary) = ("why-paused".into(), "".into());
         let finding = record(Body::Finding { finding, summary, causes: Vec::new(), data: None });
-        let detached = record(Body::Detached { reason: DetachReason::PeerClosed, detail: None });
+        let detached =
+            record(Body::Detached { reason: DetachReason::PeerClosed, detail: None, certain_until: None });
         //  event           finding          kinds               STOP   why-paused  detached
         type Case<'a> = (Option<&'a str>, Option<&'a str>, &'a [Kind], [bool; 3]);
         let cases: [Case<'_>; 7] = [

@@ -37,6 +37,8 @@ struct Line<'a> {
     #[serde(borrow)]
     reason: Option<Cow<'a, str>>,
     detail: Option<String>,
+    #[serde(borrow)]
+    certain_until: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -93,7 +95,8 @@ impl Line<'_> {
             "detached" => {
                 let reason = self.reason.ok_or_else(|| missing("reason"))?;
                 let reason = DetachReason::from_wire(&reason);
-                Ok(Body::Detached { reason, detail: self.detail.map(Cow::Owned) })
+                let certain_until = self.certain_until.map(|moment| moment.parse()).transpose()?;
+                Ok(Body::Detached { reason, detail: self.detail.map(Cow::Owned), certain_until })
             }
             kind => Err(wrong(&format!("unknown kind {kind:?}"))),
         }

@@ -67,10 +67,15 @@ fn body(out: &mut Vec<u8>, body: &Body<'_>) {
                 raw(out, b",\"data\":", data);
             }
         }
-        Body::Detached { reason, detail } => {
+        Body::Detached { reason, detail, certain_until } => {
             text(out, b"\"detached\",\"reason\":", reason.as_str());
             if let Some(detail) = detail {
                 text(out, b",\"detail\":", detail);
+            }
+            if let Some(certain_until) = certain_until {
+                out.extend_from_slice(b",\"certain_until\":\"");
+                certain_until.write(out);
+                out.push(b'"');
             }
         }
     }

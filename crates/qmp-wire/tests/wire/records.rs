@@ -36,8 +36,12 @@ fn shapes() {
     insta::assert_snapshot!(written(&record(Some(1), reset)), @r#"{"offset":1,"vm":"web1","epoch":2,"seq":7,"received":"2026-01-02T03:04:05.678901Z","kind":"event","event":"RESET","data":{"guest": false,  "n": 18446744073709551615}}"#);
     let attached = Body::Attached { snapshot: r#"{"address":"unix:/run/vm.sock"}"#.into() };
     insta::assert_snapshot!(written(&record(Some(1), attached)), @r#"{"offset":1,"vm":"web1","epoch":2,"seq":7,"received":"2026-01-02T03:04:05.678901Z","kind":"attached","snapshot":{"address":"unix:/run/vm.sock"}}"#);
-    let detached = Body::Detached { reason: DetachReason::PeerClosed, detail: Some("\"gone\"\n".into()) };
-    insta::assert_snapshot!(written(&record(Some(1), detached)), @r#"{"offset":1,"vm":"web1","epoch":2,"seq":7,"received":"2026-01-02T03:04:05.678901Z","kind":"detached","reason":"peer closed","detail":"\"gone\"\n"}"#);
+    let detached = Body::Detached {
+        reason: DetachReason::PeerClosed,
+        detail: Some("\"gone\"\n".into()),
+        certain_until: Some(UnixMicros(7)),
+    };
+    insta::assert_snapshot!(written(&record(Some(1), detached)), @r#"{"offset":1,"vm":"web1","epoch":2,"seq":7,"received":"2026-01-02T03:04:05.678901Z","kind":"detached","reason":"peer closed","detail":"\"gone\"\n","certain_until":"1970-01-01T00:00:00.000007Z"}"#);
     let finding = Body::Finding {
         finding: "sequel-missing".into(),
         summary: "WATCHDOG without RESET".into(),
@@ -65,7 +69,11 @@ fn reads_lines_of_other_releases() {
         epoch: Epoch(3),
         seq: Seq(9),
         received: UnixMicros(0),
-        body: Body::Detached { reason: DetachReason::Other("host asleep".into()), detail: None },
+        body: Body::Detached {
+            reason: DetachReason::Other("host asleep".into()),
+            detail: None,
+            certain_until: None,
+        },
     };
     assert_eq!(Record::from_json(line), Ok(expected));
 }
@@ -148,10 +156,13 @@ fn body() -> impl Strategy<Value = Body<'static>> {
                 causes: causes.into_iter().map(|(epoch, seq)| (Epoch(epoch), Seq(seq))).collect(),
                 data: data.map(Cow::Owned),
             }),
-        (any::<String>(), prop::option::of(any::<String>())).prop_map(|(reason, detail)| Body::Detached {
-            reason: DetachReason::from_wire(&reason),
-            detail: detail.map(Cow::Owned),
-        }),
+        (any::<String>(), prop::option::of(any::<String>()), prop::option::of(any::<i64>())).prop_map(
+            |(reason, detail, certain_until)| Body::Detached {
+                reason: DetachReason::from_wire(&reason),
+                detail: detail.map(Cow::Owned),
+                certain_until: certain_until.map(UnixMicros),
+            }
+        ),
     ]
 }
 

@@ -32,11 +32,12 @@ pub(super) async fn answer(source: &Source, vm: &str, asked: Asked) -> Result<An
         last.is_some_and(|last| record.epoch > last) || !received_by(record, asked.until())
     };
 
-    let mut correlators = Correlators::new();
+    let (mut correlators, mut newest) = (Correlators::new(), None);
     each(source, vm, None, after, &mut |record| {
         if is_past(&record) {
             return ControlFlow::Break(());
         }
+        newest = Some(record.received);
         correlators.record(&record, &mut Vec::new());
         ControlFlow::Continue(())
     })
@@ -45,6 +46,11 @@ pub(super) async fn answer(source: &Source, vm: &str, asked: Asked) -> Result<An
         correlators.time_passed(now, &mut Vec::new());
     }
     let state = correlators.state(vm).unwrap_or_default();
+
+    let last_received = match source {
+        Source::File(_) if state.attached && matches!(asked, Asked::Now(_)) => newest,
+        _ => None,
+    };
 
     let mut causes = state.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
     let mut evidence = Vec::new();
@@ -58,7 +64,7 @@ pub(super) async fn answer(source: &Source, vm: &str, asked: Asked) -> Result<An
         })
         .await?;
     }
-    Ok(Answer { state, evidence })
+    Ok(Answer { state, evidence, last_received })
 }
 
 /// The beginning of the epoch that is asked about, and before it that of the one before.
