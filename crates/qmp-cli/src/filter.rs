@@ -108,7 +108,8 @@ mod tests {
     }
 
     fn matches(events: &[&str], wheres: &[&str], name: &'static str, data: Option<&'static str>) -> bool {
-        let body = Body::Event { name: name.into(), timestamp: None, data: data.map(Into::into) };
+        let body =
+            Body::Event { name: name.into(), sent_name: None, timestamp: None, data: data.map(Into::into) };
         args(events, wheres).filter().unwrap().is_match(&record(body))
     }
 

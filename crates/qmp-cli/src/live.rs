@@ -110,6 +110,7 @@ async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<Live>) {
 fn event_body(event: RawEvent<'_>) -> Body<'static> {
     Body::Event {
         name: event.name.into_owned().into(),
+        sent_name: event.sent_name.map(|name| name.to_owned().into()),
         timestamp: event.timestamp,
         data: event.data.map(|data| data.to_owned().into()),
     }

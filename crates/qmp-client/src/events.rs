@@ -24,8 +24,10 @@ pub(crate) const QUEUE_MAX_BYTES: usize = 64 << 20;
 /// An event that stands for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The event's name, such as `SHUTDOWN`.
+    /// The event's name, such as `SHUTDOWN`; see [`qmp_wire::EventName`].
     pub name: Box<str>,
+    /// The name as the server wrote it, a JSON string; `None` if `name` says all of it.
+    pub sent_name: Option<Box<str>>,
     /// When the server says it happened.
     pub timestamp: Option<Timestamp>,
     /// The `data` member, byte for byte.
@@ -85,6 +87,7 @@ impl Event {
     pub(crate) fn from_raw(event: &RawEvent<'_>, received_at: SystemTime) -> Self {
         Self {
             name: (*event.name).into(),
+            sent_name: event.sent_name.map(Into::into),
             timestamp: event.timestamp,
             data: event.data.map(Into::into),
             received_at,
@@ -94,12 +97,18 @@ impl Event {
     /// Lends the event in the form in which it came.
     #[must_use]
     pub fn as_raw(&self) -> RawEvent<'_> {
-        RawEvent { name: (&*self.name).into(), timestamp: self.timestamp, data: self.data.as_deref() }
+        RawEvent {
+            name: (&*self.name).into(),
+            sent_name: self.sent_name.as_deref(),
+            timestamp: self.timestamp,
+            data: self.data.as_deref(),
+        }
     }
 
     /// Bytes of name and data.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.name.len() + self.data.as_ref().map_or(0, |data| data.len())
+        let bytes = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        self.name.len() + bytes(&self.sent_name) + bytes(&self.data)
     }
 }
 
@@ -281,7 +290,7 @@ mod tests {
 
     fn push(sink: &EventSink, names: &[&str]) {
         for name in names {
-            let event = RawEvent { name: (*name).into(), timestamp: None, data: None };
+            let event = RawEvent { name: (*name).into(), sent_name: None, timestamp: None, data: None };
             sink.push(&event, SystemTime::UNIX_EPOCH);
         }
     }

@@ -214,8 +214,8 @@ fn ours(path: &Path, records: u64, vms: u64, group: Group) -> Duration {
         monitors[vm].push(raw);
         while let Some(message) = monitors[vm].next_message().expect("our own lines") {
             let Message::Event(event) = message else { continue };
-            let RawEvent { name, timestamp, data } = event;
-            let body = Body::Event { name, timestamp, data: data.map(Into::into) };
+            let RawEvent { name, timestamp, data, .. } = event;
+            let body = Body::Event { name, sent_name: None, timestamp, data: data.map(Into::into) };
             batch.push(&Draft { vm: &names[vm], received, body });
         }
         uncommitted += batch.len();
@@ -312,8 +312,8 @@ fn fill(path: &Path, records: u64) {
         let Some(Message::Event(event)) = frames.next_message().expect("our own line") else {
             panic!("an event")
         };
-        let RawEvent { name, timestamp, data } = event;
-        let body = Body::Event { name, timestamp, data: data.map(Into::into) };
+        let RawEvent { name, timestamp, data, .. } = event;
+        let body = Body::Event { name, sent_name: None, timestamp, data: data.map(Into::into) };
         let received =
             UnixMicros(MIDNIGHT + (u128::from(index) * u128::from(DAY_MICROS) / u128::from(records)) as i64);
         batch.push(&Draft { vm: &names[vm as usize], received, body });

@@ -226,7 +226,12 @@ impl Attachment {
             earliest = earliest.min(sent_at(event.timestamp, newest));
             if recording {
                 let data = event.data.map(Cow::Borrowed);
-                let body = Body::Event { name: event.name, timestamp: event.timestamp, data };
+                let body = Body::Event {
+                    name: event.name,
+                    sent_name: event.sent_name.map(Cow::Borrowed),
+                    timestamp: event.timestamp,
+                    data,
+                };
                 batch.push(&Draft { vm: self.vm.name.as_str(), received: newest, body });
             }
         }

@@ -46,6 +46,7 @@ mod retention;
 mod scan;
 mod schema;
 mod segment;
+mod sent_names;
 mod store;
 mod sweep;
 mod writer;

@@ -141,6 +141,7 @@ fn identity(finding: &Finding) -> Identity {
 fn records() -> Vec<(&'static str, i64, Body<'static>)> {
     let event = |name: &'static str, data: &'static str| Body::Event {
         name: name.into(),
+        sent_name: None,
         timestamp: None,
         data: (!data.is_empty()).then(|| data.into()),
     };

@@ -34,7 +34,7 @@ async fn events_land_in_order_and_byte_true() {
     for n in 0..300 {
         let record = journal.next().await;
         assert_eq!((record.epoch.0, record.seq.0), (1, n as u64 + 1));
-        let Body::Event { name, timestamp, data: found } = record.body else {
+        let Body::Event { name, timestamp, data: found, .. } = record.body else {
             panic!("an event: {record:?}")
         };
         assert_eq!(name, format!("E{n}"));

@@ -169,7 +169,9 @@ fn gap_of_a_day_is_a_day_long_and_never_negative() {
     let path = home.path().join("journal.db");
     let today = now().0;
     let attached = |at| (at, Body::Attached { snapshot: "{}".into() });
-    let number = |at| (at, Body::Event { name: NUMBER.into(), timestamp: None, data: Some("1".into()) });
+    let number = |at| {
+        (at, Body::Event { name: NUMBER.into(), sent_name: None, timestamp: None, data: Some("1".into()) })
+    };
     append(&path, &[attached(today - DAY_US - 5), number(today - DAY_US)]);
     append(&path, &[attached(today), number(today + DAY_US)]);
     append(&path, &[attached(today + 7)]);

@@ -142,7 +142,12 @@ fn append(journal: &Journal, records: usize) {
     let mut batch = Batch::new();
     for number in 0..records {
         let data = Some(format!("{{\"number\":  {number}}}").into());
-        let body = Body::Event { name: format!("EVENT_{}", number % 7).into(), timestamp: None, data };
+        let body = Body::Event {
+            name: format!("EVENT_{}", number % 7).into(),
+            sent_name: None,
+            timestamp: None,
+            data,
+        };
         let vm = if number % 3 == 0 { "web1" } else { "db1" };
         batch.push(&Draft { vm, received: UnixMicros(1), body });
     }

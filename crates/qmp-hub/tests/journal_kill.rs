@@ -204,7 +204,12 @@ fn append_for_ever(path: &Path, seed: u64) -> ! {
             let (name, data) = event(VMS[vm], epochs[vm], seqs[vm]);
             let body = match seqs[vm] {
                 0 => Body::Attached { snapshot: "{}".into() },
-                _ => Body::Event { name: name.into(), timestamp: None, data: Some(data.into()) },
+                _ => Body::Event {
+                    name: name.into(),
+                    sent_name: None,
+                    timestamp: None,
+                    data: Some(data.into()),
+                },
             };
             batch.push(&Draft { vm: VMS[vm], received: UnixMicros(1_767_323_045_000_000), body });
             seqs[vm] += 1;

@@ -119,8 +119,9 @@ fn body() -> impl Strategy<Value = Body<'static>> {
         Just(None),
         (any::<i64>(), 0..1_000_000_i64).prop_map(|(s, us)| Timestamp::from_wire(s, us).expect("in range")),
     ];
-    let event = (prop::sample::select(&EVENTS[..]), timestamp, data())
-        .prop_map(|(name, timestamp, data)| Body::Event { name: name.into(), timestamp, data });
+    let event = (prop::sample::select(&EVENTS[..]), timestamp, data()).prop_map(|(name, timestamp, data)| {
+        Body::Event { name: name.into(), sent_name: None, timestamp, data }
+    });
     prop_oneof![
         12 => event,
         2 => Just(Body::Attached { snapshot: "{\"query-status\": {\"running\":true}}".into() }),

@@ -234,7 +234,7 @@ fn event(vm: &'static str, second: i64) -> Draft<'static> {
     Draft {
         vm,
         received: UnixMicros(second * SECOND),
-        body: Body::Event { name: "STOP".into(), timestamp: None, data },
+        body: Body::Event { name: "STOP".into(), sent_name: None, timestamp: None, data },
     }
 }
 

@@ -128,7 +128,12 @@ fn takes_the_longest_message() {
         let options = JournalOptions { queue_max_bytes: 1_000, ..JournalOptions::default() };
         let journal = Journal::open(&directory.path().join("journal.db"), options).expect("opens");
         let data = format!("\"{}\"", "x".repeat(1 << 20));
-        let body = Body::Event { name: "BIG".into(), timestamp: None, data: Some(data.as_str().into()) };
+        let body = Body::Event {
+            name: "BIG".into(),
+            sent_name: None,
+            timestamp: None,
+            data: Some(data.as_str().into()),
+        };
         let mut batch = Batch::new();
         batch.push(&Draft { vm: "web1", received: UnixMicros(0), body: body.clone() });
         let appender = journal.appender();
@@ -181,7 +186,8 @@ fn append_until_overrun(appender: &Appender) -> (u64, Ticket) {
 
 fn one(number: u64) -> Batch {
     let data = format!("{{\"number\": {number}}}");
-    let body = Body::Event { name: "NUMBER".into(), timestamp: None, data: Some(data.into()) };
+    let body =
+        Body::Event { name: "NUMBER".into(), sent_name: None, timestamp: None, data: Some(data.into()) };
     let mut batch = Batch::new();
     batch.push(&Draft { vm: "web1", received: UnixMicros(0), body });
     batch

@@ -61,7 +61,7 @@ pub(crate) fn shown(events: &[&str], lines: &[Line]) {
 
 /// An event as QEMU writes it, `data` byte for byte.
 pub(crate) fn as_sent(body: &Body<'_>) -> Option<String> {
-    let Body::Event { name, timestamp, data } = body else { return None };
+    let Body::Event { name, timestamp, data, .. } = body else { return None };
     let timestamp = timestamp.expect("QEMU stamps its events");
     let (seconds, microseconds) = (timestamp.seconds(), timestamp.microseconds());
     let data = data.as_ref().map_or(String::new(), |data| format!(", \"data\": {data}"));

@@ -30,6 +30,7 @@ fn record(number: usize) -> Record<'static> {
         received: UnixMicros(1_767_323_045_678_901),
         body: Body::Event {
             name: Cow::Borrowed("DEVICE_TRAY_MOVED"),
+            sent_name: None,
             timestamp: Timestamp::from_wire(1_767_323_045, 678_001).ok().flatten(),
             data: Some(Cow::Borrowed(DATA)),
         },
@@ -51,7 +52,7 @@ fn bench(bencher: Bencher<'_, '_>, mut write: impl FnMut(&Record<'static>, &mut 
 
 /// Constants and itoa, no look for escapes or line breaks.
 fn write_by_hand(record: &Record<'_>, out: &mut Vec<u8>, received: impl FnOnce(&mut Vec<u8>)) {
-    let Body::Event { name, timestamp: Some(timestamp), data: Some(data) } = &record.body else { return };
+    let Body::Event { name, timestamp: Some(timestamp), data: Some(data), .. } = &record.body else { return };
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(b"{\"offset\":");
     out.extend_from_slice(digits.format(record.offset.map_or(0, |offset| offset.0)).as_bytes());

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::event_name::{self, EVENT_NAME_MAX_BYTES};
 use crate::json::{Scan, Span, Step, Stop, decode};
 use crate::layout::{self, Layout};
 use crate::message::{CommandError, Greeting, Message, RawEvent};
@@ -97,9 +98,9 @@ impl Envelope {
     /// The message of which this is the envelope.
     #[inline]
     pub(crate) fn message<'a>(&self, bytes: &'a [u8]) -> Message<'a> {
-        if let Some(name) = self.event.and_then(|event| event.text(bytes)) {
+        if let Some((name, sent_name)) = self.event.and_then(|event| event.read(bytes)) {
             let data = self.data.map(|data| text_of(bytes, data));
-            return Message::Event(RawEvent { name, timestamp: self.timestamp(bytes), data });
+            return Message::Event(RawEvent { name, sent_name, timestamp: self.timestamp(bytes), data });
         }
         self.rare_message(bytes)
     }
@@ -132,15 +133,18 @@ impl Envelope {
 }
 
 impl Name {
-    /// What the name says; `None` if it is no string.
+    /// The name, and its JSON string if the name does not say all of it; `None` if it is no string.
     #[inline]
-    fn text(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
+    fn read(self, bytes: &[u8]) -> Option<(Cow<'_, str>, Option<&str>)> {
         match self {
-            Self::Plain(span) => Some(Cow::Borrowed(text_of(bytes, span))),
-            Self::At(span) => {
-                let inside = text_of(bytes, span).strip_prefix('"')?.strip_suffix('"')?;
-                Some(decode(inside))
+            Self::Plain(span) if span.end - span.start <= EVENT_NAME_MAX_BYTES => {
+                Some((Cow::Borrowed(text_of(bytes, span)), None))
             }
+            // With its quotes.
+            Self::Plain(Span { start, end }) => {
+                event_name::read(text_of(bytes, Span { start: start - 1, end: end + 1 }))
+            }
+            Self::At(span) => event_name::read(text_of(bytes, span)),
         }
     }
 }

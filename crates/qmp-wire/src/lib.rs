@@ -11,6 +11,7 @@ mod address;
 mod client;
 pub mod dialect;
 mod envelope;
+mod event_name;
 mod frame;
 mod json;
 mod layout;
@@ -22,6 +23,7 @@ mod timestamp;
 
 pub use address::{Address, AddressError};
 pub use client::{Client, ClientConfig, ClientError, CommandId, NEGOTIATION_TIMEOUT, Output};
+pub use event_name::{EVENT_NAME_MAX_BYTES, EventName};
 pub use frame::{FRAME_MAX_BYTES, FrameError, FrameReader};
 pub use json::NESTING_MAX;
 pub use message::{CommandError, Greeting, Message, RawEvent, Version};

@@ -36,8 +36,10 @@ pub enum Message<'a> {
 /// An event as it came: a name, and bytes whose meaning the catalogue knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawEvent<'a> {
-    /// The event's name, such as `SHUTDOWN`.
+    /// The event's name, such as `SHUTDOWN`; see [`EventName`](crate::EventName).
     pub name: Cow<'a, str>,
+    /// The name as the server wrote it, a JSON string; `None` if `name` says all of it.
+    pub sent_name: Option<&'a str>,
     /// When the server says it happened; `None` if it did not say (−1, or no timestamp at all).
     pub timestamp: Option<Timestamp>,
     /// The `data` member, byte for byte; `None` if there was none.

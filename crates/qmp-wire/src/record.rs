@@ -7,7 +7,7 @@ mod write;
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::Timestamp;
+use crate::{RawEvent, Timestamp};
 
 pub use instant::UnixMicros;
 pub use read::RecordError;
@@ -52,8 +52,10 @@ pub enum Body<'a> {
     },
     /// The VM reported an event.
     Event {
-        /// Name, such as `STOP`.
+        /// Name, such as `STOP`; see [`EventName`](crate::EventName).
         name: Cow<'a, str>,
+        /// The name as the server wrote it, a JSON string; `None` if `name` says all of it.
+        sent_name: Option<Cow<'a, str>>,
         /// The server's time.
         timestamp: Option<Timestamp>,
         /// `data`, byte for byte.
@@ -172,14 +174,29 @@ impl Body<'_> {
         }
     }
 
+    /// The event, if it is one.
+    #[must_use]
+    pub fn as_event(&self) -> Option<RawEvent<'_>> {
+        let Self::Event { name, sent_name, timestamp, data } = self else { return None };
+        Some(RawEvent {
+            name: Cow::Borrowed(name),
+            sent_name: sent_name.as_deref(),
+            timestamp: *timestamp,
+            data: data.as_deref(),
+        })
+    }
+
     /// The same body, owning its parts.
     #[must_use]
     pub fn into_owned(self) -> Body<'static> {
         match self {
             Self::Attached { snapshot } => Body::Attached { snapshot: owned(snapshot) },
-            Self::Event { name, timestamp, data } => {
-                Body::Event { name: owned(name), timestamp, data: data.map(owned) }
-            }
+            Self::Event { name, sent_name, timestamp, data } => Body::Event {
+                name: owned(name),
+                sent_name: sent_name.map(owned),
+                timestamp,
+                data: data.map(owned),
+            },
             Self::Finding { finding, summary, causes, data } => Body::Finding {
                 finding: owned(finding),
                 summary: owned(summary),

@@ -191,6 +191,7 @@ fn record_of(vm: &str, event: qmp_client::Event) -> Record<'_> {
         received: UnixMicros(i64::try_from(received.as_micros()).unwrap_or(i64::MAX)),
         body: Body::Event {
             name: event.name.into_string().into(),
+            sent_name: None,
             timestamp: event.timestamp,
             data: event.data.map(|data| data.into_string().into()),
         },

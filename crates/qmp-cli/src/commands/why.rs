@@ -187,6 +187,7 @@ mod tests {
     fn answer(reason: Option<DetachReason>) -> Answer {
         let event = |name: &'static str, data: Option<&'static str>| Body::Event {
             name: name.into(),
+            sent_name: None,
             timestamp: Timestamp::from_wire(1_767_323_045, 678_000).expect("a time"),
             data: data.map(Into::into),
         };

@@ -27,7 +27,7 @@ pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
             row[5] = "attached".into();
             row[8] = super::compact(snapshot);
         }
-        Body::Event { name, timestamp, data } => {
+        Body::Event { name, timestamp, data, .. } => {
             row[5] = "event".into();
             row[6] = name.to_string();
             row[7] = timestamp.map(|time| write::rfc3339(write::event_moment(time))).unwrap_or_default();

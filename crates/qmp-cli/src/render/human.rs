@@ -60,7 +60,7 @@ impl Human {
                 self.separator(record, &attached(record, snapshot, before), out);
                 (seen.certain_until, seen.event_at) = (None, None);
             }
-            Body::Event { name, timestamp, data } => {
+            Body::Event { name, timestamp, data, .. } => {
                 let at = timestamp.map(write::event_moment);
                 self.event(record, name, *timestamp, data.as_deref(), before, out);
                 seen.event_at = at.max(seen.event_at);
@@ -247,7 +247,7 @@ pub mod examples {
     fn event(name: &'static str, after_us: i64, data: Option<&'static str>) -> Body<'static> {
         let micros = START + after_us;
         let timestamp = Timestamp::from_wire(micros / 1_000_000, micros % 1_000_000).unwrap();
-        Body::Event { name: name.into(), timestamp, data: data.map(Into::into) }
+        Body::Event { name: name.into(), sent_name: None, timestamp, data: data.map(Into::into) }
     }
 }
 

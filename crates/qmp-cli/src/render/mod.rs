@@ -72,8 +72,12 @@ mod tests {
     fn json_on_a_terminal_says_the_same_and_drives_nothing() {
         let mut record = examples::story().swap_remove(1);
         let data = "{\"id\": \"\u{9b}2J\u{202e}\"}";
-        record.body =
-            qmp_wire::Body::Event { name: "\u{7f}".into(), timestamp: None, data: Some(data.into()) };
+        record.body = qmp_wire::Body::Event {
+            name: "\u{7f}".into(),
+            sent_name: None,
+            timestamp: None,
+            data: Some(data.into()),
+        };
         let shown = |for_terminal| {
             let mut out = Vec::new();
             Renderer::Json { for_terminal }.record(&record, &mut out);

@@ -48,7 +48,7 @@ pub(crate) struct Event<'a> {
 
 impl<'a> Event<'a> {
     pub(crate) fn of(body: &'a Body<'_>) -> Option<Self> {
-        let Body::Event { name, timestamp, data } = body else { return None };
+        let Body::Event { name, timestamp, data, .. } = body else { return None };
         let at = timestamp
             .map(|at| at.seconds().saturating_mul(1_000_000).saturating_add(i64::from(at.microseconds())));
         let raw = data.as_deref();

@@ -129,6 +129,7 @@ fn body(what: &str, epoch: Epoch, at: UnixMicros) -> Body<'static> {
         }
         name => Body::Event {
             name: name.to_owned().into(),
+            sent_name: None,
             timestamp: Timestamp::from_wire(at.0.div_euclid(1_000_000), at.0.rem_euclid(1_000_000))
                 .expect("a time"),
             data: (!rest.is_empty()).then(|| rest.to_owned().into()),

@@ -328,7 +328,7 @@ mod tests {
 
     async fn append(appender: &Appender, event: &str) {
         let mut batch = Batch::new();
-        let body = RecordBody::Event { name: event.into(), timestamp: None, data: None };
+        let body = RecordBody::Event { name: event.into(), sent_name: None, timestamp: None, data: None };
         batch.push(&Draft { vm: "vm1", received: UnixMicros(1), body });
         let ticket = appender.append(&mut batch).expect("there is room");
         appender.committed(ticket).await.expect("is committed");

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use qmp_wire::{Body, Timestamp, UnixMicros};
+use qmp_wire::{Body, EventName, Timestamp, UnixMicros};
 
 use super::body::{self, Kind};
 
@@ -35,6 +35,8 @@ struct Entry {
     timestamp: Option<Timestamp>,
     vm_bytes: usize,
     event_bytes: usize,
+    /// 0 for an event whose name says all of it.
+    sent_name_bytes: usize,
     data_bytes: Option<usize>,
 }
 
@@ -45,6 +47,7 @@ pub(crate) struct Item<'a> {
     pub(crate) kind: Kind,
     pub(crate) received: UnixMicros,
     pub(crate) event: Option<&'a str>,
+    pub(crate) sent_name: Option<&'a str>,
     pub(crate) timestamp: Option<Timestamp>,
     pub(crate) data: Option<Cow<'a, str>>,
 }
@@ -62,14 +65,32 @@ impl Batch {
         self.text.push_str(draft.vm);
         let vm_bytes = self.text.len() - before;
         let (kind, timestamp) = (Kind::of(&draft.body), body::timestamp(&draft.body));
-        if let Body::Event { name, .. } = &draft.body {
-            self.text.push_str(name);
-        }
-        let event_bytes = self.text.len() - before - vm_bytes;
+        let (event_bytes, sent_name_bytes) = match &draft.body {
+            Body::Event { name, sent_name, .. } => self.push_name(name, sent_name.as_deref()),
+            _ => (0, 0),
+        };
+        let before_data = self.text.len();
         let has_data = body::write_data(&draft.body, &mut self.text);
-        let data_bytes = has_data.then_some(self.text.len() - before - vm_bytes - event_bytes);
+        let data_bytes = has_data.then_some(self.text.len() - before_data);
         let received = draft.received;
-        self.entries.push(Entry { kind, received, timestamp, vm_bytes, event_bytes, data_bytes });
+        self.entries.push(Entry {
+            kind,
+            received,
+            timestamp,
+            vm_bytes,
+            event_bytes,
+            sent_name_bytes,
+            data_bytes,
+        });
+    }
+
+    /// Adds a name, which is short whoever made the draft; the bytes of the two texts.
+    fn push_name(&mut self, name: &str, sent_name: Option<&str>) -> (usize, usize) {
+        let EventName { name, sent } = EventName::from_text(name.into());
+        self.text.push_str(&name);
+        let sent = sent_name.or(sent.as_deref()).unwrap_or_default();
+        self.text.push_str(sent);
+        (name.len(), sent.len())
     }
 
     /// Forgets all drafts, keeping the buffers.
@@ -119,11 +140,13 @@ impl Batch {
                 head
             };
             let (vm, event) = (cut(entry.vm_bytes), cut(entry.event_bytes));
+            let sent_name = cut(entry.sent_name_bytes);
             Item {
                 vm,
                 kind: entry.kind,
                 received: entry.received,
                 event: (entry.kind == Kind::Event).then_some(event),
+                sent_name: (!sent_name.is_empty()).then_some(sent_name),
                 timestamp: entry.timestamp,
                 data: entry.data_bytes.map(|bytes| Cow::Borrowed(cut(bytes))),
             }
@@ -149,7 +172,8 @@ mod tests {
         let mut first = Batch::new();
         let mut second = Batch::new();
         for (index, (vm, event, data)) in cases.into_iter().enumerate() {
-            let body = Body::Event { name: event.into(), timestamp, data: data.map(Cow::Borrowed) };
+            let body =
+                Body::Event { name: event.into(), sent_name: None, timestamp, data: data.map(Cow::Borrowed) };
             let half = if index < 2 { &mut first } else { &mut second };
             half.push(&Draft { vm, received: UnixMicros(-1), body });
         }

@@ -154,15 +154,16 @@ fn push_json(out: &mut String, value: &impl Serialize) {
 /// A text that says which column cannot be understood.
 pub(crate) fn read(
     kind: Kind,
-    event: Option<&str>,
+    event: Option<(&str, Option<Box<str>>)>,
     timestamp: Option<Timestamp>,
     data: Option<&str>,
 ) -> Result<Body<'static>, String> {
     let owned = |text: &str| Cow::Owned(text.to_owned());
     match kind {
         Kind::Event => {
-            let name = event.ok_or("an event without a name")?;
-            Ok(Body::Event { name: owned(name), timestamp, data: data.map(owned) })
+            let (name, sent_name) = event.ok_or("an event without a name")?;
+            let sent_name = sent_name.map(|sent| Cow::Owned(sent.into()));
+            Ok(Body::Event { name: owned(name), sent_name, timestamp, data: data.map(owned) })
         }
         Kind::Attached => Ok(Body::Attached { snapshot: owned(data.ok_or("attached without a snapshot")?) }),
         Kind::Detached => {

@@ -21,6 +21,12 @@ pub const COMMIT_MAX_RECORDS: usize = 16_384;
 /// Smaller segments would spend more rows on the same postings.
 pub const SEGMENT_RECORDS: u64 = 16_384;
 
+/// Texts of the records in a sealed segment, in bytes; the record that passes the limit is the last.
+///
+/// Retention removes whole segments, so this is how exactly it can hold a size. 16,384 records of the usual size have
+/// less than half of it.
+pub const SEGMENT_MAX_BYTES: u64 = 8 << 20;
+
 /// First pause after a commit that failed; each following one is twice as long.
 pub const COMMIT_RETRY_FIRST: Duration = Duration::from_millis(50);
 
@@ -37,11 +43,11 @@ pub const LEFT_LOCK_MAX: Duration = Duration::from_secs(2);
 /// How often it is tried meanwhile.
 pub(super) const LEFT_LOCK_POLL: Duration = Duration::from_millis(10);
 
-/// Names (of VMs and events) kept in memory, in entries.
+/// Names (of VMs and events) that the writer and each connection for reading keep in memory, in bytes.
 ///
 /// QEMU has 61 event names; a peer that invents one for each event must not grow the hub. Beyond the limit
-/// names are looked up in the file.
-pub const NAMES_CACHED_MAX: usize = 65_536;
+/// names are looked up in the file. As much holds the names of 40,000 VMs.
+pub const NAMES_CACHED_MAX_BYTES: usize = 4 << 20;
 
 /// Names per filter that are looked up in a segment's postings; a wider filter reads the segment through.
 ///

@@ -1,10 +1,10 @@
 //! Ids of the names of VMs and events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::limits::NAMES_CACHED_MAX;
+use super::limits::NAMES_CACHED_MAX_BYTES;
 
 /// What a name names. A VM may have an event's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(super) struct Names {
     /// Given out and not yet in the file.
     fresh: Vec<(u32, Role, Box<str>)>,
     next: u32,
+    /// Memory of the names.
+    bytes: usize,
     /// Whether every name of the file is in memory.
     complete: bool,
 }
@@ -37,18 +39,24 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let next = connection.query_row("SELECT max(id) + 1 FROM name", [], |row| row.get(0))?;
-        let mut names =
-            Self { vms: HashMap::new(), events: HashMap::new(), fresh: Vec::new(), next, complete: true };
+        let mut names = Self {
+            vms: HashMap::new(),
+            events: HashMap::new(),
+            fresh: Vec::new(),
+            next,
+            bytes: 0,
+            complete: true,
+        };
         let mut statement =
             connection.prepare("SELECT id, role, name FROM name WHERE role <> 'kind' ORDER BY id")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            if names.cached() >= NAMES_CACHED_MAX {
+            if names.bytes >= NAMES_CACHED_MAX_BYTES {
                 names.complete = false;
                 break;
             }
             let role = if row.get_ref(1)?.as_str()? == Role::Vm.text() { Role::Vm } else { Role::Event };
-            names.of_role(role).insert(row.get(2)?, row.get(0)?);
+            names.keep(role, row.get(2)?, row.get(0)?);
         }
         drop(rows);
         drop(statement);
@@ -68,13 +76,13 @@ impl Names {
                 .query_row((role.text(), name), |row| row.get(0))
                 .optional()?;
             if let Some(id) = found {
-                self.of_role(role).insert(name.into(), id);
+                self.keep(role, name.into(), id);
                 return Ok(id);
             }
         }
         let id = self.next;
         self.next += 1;
-        self.of_role(role).insert(name.into(), id);
+        self.keep(role, name.into(), id);
         self.fresh.push((id, role, name.into()));
         Ok(id)
     }
@@ -86,15 +94,30 @@ impl Names {
 
     /// Forgets what exceeds the limit. Only after a commit: every name is in the file then.
     pub(super) fn trim(&mut self) {
-        if self.cached() > NAMES_CACHED_MAX {
-            self.vms = HashMap::new();
-            self.events = HashMap::new();
-            self.complete = false;
+        if self.bytes > NAMES_CACHED_MAX_BYTES {
+            self.clear();
         }
     }
 
-    fn cached(&self) -> usize {
-        self.vms.len() + self.events.len()
+    /// Forgets names that are not in the file any more. Only after a commit.
+    pub(super) fn forget(&mut self, gone: &HashSet<u32>) {
+        let bytes = &mut self.bytes;
+        self.events.retain(|name, id| {
+            let stays = !gone.contains(id);
+            *bytes -= if stays { 0 } else { cached_bytes(name) };
+            stays
+        });
+    }
+
+    /// Goes by the file alone, of which it is not known what is in it. Only after a commit.
+    pub(super) fn clear(&mut self) {
+        (self.vms, self.events) = (HashMap::new(), HashMap::new());
+        (self.bytes, self.complete) = (0, false);
+    }
+
+    fn keep(&mut self, role: Role, name: Box<str>, id: u32) {
+        self.bytes += cached_bytes(&name);
+        self.of_role(role).insert(name, id);
     }
 
     fn of_role(&mut self, role: Role) -> &mut HashMap<Box<str>, u32> {
@@ -103,6 +126,11 @@ impl Names {
             Role::Event => &mut self.events,
         }
     }
+}
+
+/// What a name costs in memory: its text, and its entry with room to grow.
+pub(super) fn cached_bytes(name: &str) -> usize {
+    name.len() + 64
 }
 
 #[cfg(test)]
@@ -127,20 +155,21 @@ mod tests {
         let id = |names: &mut Names, role, name: &str| names.id(&connection, role, name).expect("has an id");
         let (vm, event) = (id(&mut names, Role::Vm, "STOP"), id(&mut names, Role::Event, "STOP"));
         assert_ne!(vm, event, "a VM may have an event's name");
-        for number in 0..NAMES_CACHED_MAX {
+        let many = NAMES_CACHED_MAX_BYTES / cached_bytes("") + 1;
+        for number in 0..many {
             id(&mut names, Role::Event, &format!("E{number}"));
         }
         write(&connection, &mut names);
         names.trim();
-        assert_eq!(names.cached(), 0);
+        assert_eq!((names.bytes, names.events.len()), (0, 0));
         let next = id(&mut names, Role::Event, "another");
         for names in [&mut names, &mut Names::load(&connection).expect("loads")] {
             assert_eq!(id(names, Role::Vm, "STOP"), vm);
             assert_eq!(id(names, Role::Event, "STOP"), event);
             assert_eq!(id(names, Role::Event, "E0"), event + 1);
-            assert_eq!(id(names, Role::Event, &format!("E{}", NAMES_CACHED_MAX - 1)), next - 1);
+            assert_eq!(id(names, Role::Event, &format!("E{}", many - 1)), next - 1);
             names.trim();
-            assert!(names.cached() <= NAMES_CACHED_MAX);
+            assert!(names.bytes <= NAMES_CACHED_MAX_BYTES + cached_bytes("E65535"));
         }
     }
 }

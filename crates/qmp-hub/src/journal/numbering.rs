@@ -12,6 +12,7 @@ use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
 
 use super::batch::Item;
 use super::body::{self, Kind};
+use super::limits::SEGMENT_MAX_BYTES;
 use super::segment::{Indexed, OpenSegment, Sealed};
 
 /// Where each VM stands, and the segment that is being filled.
@@ -56,6 +57,7 @@ pub(super) struct Row<'a> {
     pub(super) kind: Kind,
     pub(super) received: i64,
     pub(super) timestamp: Option<Timestamp>,
+    pub(super) sent_name: Option<&'a str>,
     pub(super) data: Option<Cow<'a, str>>,
 }
 
@@ -110,10 +112,12 @@ impl Numbering {
         };
         let offset = self.head + 1;
         let received = item.received.0;
-        self.observe(Indexed { offset, vm: ids.vm, kind: item.kind, event: ids.event, received }, epoch, seq);
-        let (kind, timestamp, data) = (item.kind, item.timestamp, item.data);
-        plan.rows.push(Row { offset, ids, epoch, seq, kind, received, timestamp, data });
-        if self.segment.records() >= self.segment_records {
+        let Item { kind, timestamp, sent_name, data, .. } = item;
+        let bytes = data.as_ref().map_or(0, |data| data.len()) + sent_name.map_or(0, str::len);
+        let (vm, event, bytes) = (ids.vm, ids.event, bytes as u64);
+        self.observe(Indexed { offset, vm, kind, event, received, bytes }, epoch, seq);
+        plan.rows.push(Row { offset, ids, epoch, seq, kind, received, timestamp, sent_name, data });
+        if self.segment.records() >= self.segment_records || self.segment.bytes() >= SEGMENT_MAX_BYTES {
             self.seal(plan);
         }
     }
@@ -130,6 +134,11 @@ impl Numbering {
         for vm in std::mem::take(&mut self.touched) {
             plan.vms.insert(vm, self.vms[&vm]);
         }
+    }
+
+    /// Whether a record of the open segment has this name.
+    pub(super) fn is_in_open_segment(&self, name: u32) -> bool {
+        self.segment.holds(name)
     }
 
     /// The last offset that was given.
@@ -163,5 +172,13 @@ pub(super) fn detached<'a>(
     let (reason, detail) = (DetachReason::HubStopped, Some(detail.into()));
     let mut data = String::new();
     body::write_data(&Body::Detached { reason, detail, certain_until: Some(certain_until) }, &mut data);
-    Item { vm, kind: Kind::Detached, received, event: None, timestamp: None, data: Some(Cow::Owned(data)) }
+    Item {
+        vm,
+        kind: Kind::Detached,
+        received,
+        event: None,
+        timestamp: None,
+        sent_name: None,
+        data: Some(Cow::Owned(data)),
+    }
 }

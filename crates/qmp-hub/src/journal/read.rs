@@ -12,7 +12,9 @@ use rusqlite::{Connection, InterruptHandle, Row};
 use super::body::{self, Kind};
 use super::error::JournalError;
 use super::file;
-use super::limits::{NAMES_CACHED_MAX, READ_CONNECTIONS_IDLE_MAX};
+use super::limits::{NAMES_CACHED_MAX_BYTES, READ_CONNECTIONS_IDLE_MAX};
+use super::names::cached_bytes;
+use super::sent_names;
 use super::store::{EventTime, HEAD, SEALED, unsigned};
 
 /// The columns that [`ReadConnection::record`] reads, in its order.
@@ -37,9 +39,16 @@ struct Idle {
 pub(super) struct ReadConnection {
     path: PathBuf,
     connection: Connection,
-    names: HashMap<u32, Box<str>>,
+    names: NamesMet,
     /// The file was taken as unchangeable: nothing may be written in its directory.
     immutable: bool,
+}
+
+/// Names by their ids, as many as fit in the memory for them.
+#[derive(Debug, Default)]
+struct NamesMet {
+    by_id: HashMap<u32, Box<str>>,
+    bytes: usize,
 }
 
 impl ReadFile {
@@ -89,7 +98,7 @@ impl ReadFile {
 impl ReadConnection {
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
         let (connection, immutable) = file::open_reader(path)?;
-        Ok(Self { path: path.to_owned(), connection, names: HashMap::new(), immutable })
+        Ok(Self { path: path.to_owned(), connection, names: NamesMet::default(), immutable })
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -184,7 +193,7 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Numbers> {
 
 fn record(
     connection: &Connection,
-    names: &mut HashMap<u32, Box<str>>,
+    names: &mut NamesMet,
     row: &Row<'_>,
     found: &Numbers,
 ) -> rusqlite::Result<Result<Record<'static>, JournalError>> {
@@ -196,7 +205,7 @@ fn record(
         return Ok(Err(damaged("event_time is neither a number nor SECONDS.MICROSECONDS".into())));
     };
     let vm = name(connection, names, found.vm)?.to_owned();
-    let event = found.event.map(|event| name(connection, names, event)).transpose()?;
+    let event = found.event.map(|event| event_name(connection, names, event, found.offset)).transpose()?;
     let body = match body::read(kind, event, timestamp, row.get_ref(8)?.as_str_or_null()?) {
         Ok(body) => body,
         Err(what) => return Ok(Err(damaged(what))),
@@ -211,21 +220,29 @@ fn record(
     }))
 }
 
-fn name<'n>(
+/// The name of an event, and the whole of it if it was shortened.
+fn event_name<'n>(
     connection: &Connection,
-    names: &'n mut HashMap<u32, Box<str>>,
+    names: &'n mut NamesMet,
     id: u32,
-) -> rusqlite::Result<&'n str> {
-    if !names.contains_key(&id) {
-        if names.len() >= NAMES_CACHED_MAX {
-            names.clear();
-        }
+    offset: u64,
+) -> rusqlite::Result<(&'n str, Option<Box<str>>)> {
+    let name = name(connection, names, id)?;
+    Ok((name, sent_names::read(connection, offset, name)?))
+}
+
+fn name<'n>(connection: &Connection, names: &'n mut NamesMet, id: u32) -> rusqlite::Result<&'n str> {
+    if !names.by_id.contains_key(&id) {
         let found = connection
             .prepare_cached("SELECT name FROM name WHERE id = ?1")?
             .query_row([id], |row| row.get::<_, Box<str>>(0))?;
-        names.insert(id, found);
+        if names.bytes > 0 && names.bytes + cached_bytes(&found) > NAMES_CACHED_MAX_BYTES {
+            *names = NamesMet::default();
+        }
+        names.bytes += cached_bytes(&found);
+        names.by_id.insert(id, found);
     }
-    Ok(&names[&id])
+    Ok(&names.by_id[&id])
 }
 
 #[cfg(test)]

@@ -240,7 +240,7 @@ fn text_bytes(body: &Body<'_>) -> usize {
     let len = |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
     match body {
         Body::Attached { snapshot } => snapshot.len(),
-        Body::Event { name, data, .. } => name.len() + len(data),
+        Body::Event { name, sent_name, data, .. } => name.len() + len(sent_name) + len(data),
         Body::Finding { finding, summary, causes, data } => {
             finding.len() + summary.len() + size_of_val(causes.as_slice()) + len(data)
         }

@@ -7,6 +7,8 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::sent_names;
+
 /// Says that an SQLite file is a journal: the bytes `QMPe`, in `PRAGMA application_id`.
 pub const APPLICATION_ID: i64 = 0x514d_5065;
 
@@ -73,6 +75,7 @@ pub(super) fn migrate(connection: &mut Connection, from: u32, steps: &[Migration
         transaction.execute_batch(step.sql)?;
         transaction.pragma_update(None, "user_version", step.to)?;
     }
+    sent_names::create(&transaction)?;
     make_views(&transaction)?;
     // Asked first, so that opening a journal that has one writes nothing.
     if transaction.prepare("SELECT id FROM identity LIMIT 1").and_then(|mut id| id.exists([])) != Ok(true) {
@@ -160,7 +163,7 @@ mod tests {
     use super::*;
 
     const STEPS: &[Migration] = &[
-        Migration { to: 2, sql: "ALTER TABLE record ADD COLUMN host TEXT; DROP TABLE tally" },
+        Migration { to: 2, sql: "ALTER TABLE record ADD COLUMN host TEXT; DROP TABLE posting" },
         Migration { to: 3, sql: "UPDATE record SET host = 'here'" },
     ];
 

@@ -17,12 +17,15 @@ pub(super) struct Indexed {
     pub(super) kind: Kind,
     pub(super) event: Option<u32>,
     pub(super) received: i64,
+    /// Its texts that are not names.
+    pub(super) bytes: u64,
 }
 
 /// The part of the index that is not in the file.
 #[derive(Debug, Default)]
 pub(super) struct OpenSegment {
     records: u64,
+    bytes: u64,
     first: u64,
     last: u64,
     received_min: i64,
@@ -58,6 +61,7 @@ impl OpenSegment {
             (self.received_min, self.received_max) = (record.received, record.received);
         }
         self.records += 1;
+        self.bytes += record.bytes;
         self.last = record.offset;
         self.received_min = self.received_min.min(record.received);
         self.received_max = self.received_max.max(record.received);
@@ -75,6 +79,16 @@ impl OpenSegment {
         self.records
     }
 
+    /// Bytes of the texts of its records.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether one of its records has this name.
+    pub(super) fn holds(&self, name: u32) -> bool {
+        self.postings.contains_key(&name)
+    }
+
     /// The earliest time of receipt; 0 without records.
     pub(super) fn received_min(&self) -> i64 {
         self.received_min
@@ -85,7 +99,7 @@ impl OpenSegment {
         let mut postings: Vec<_> =
             self.postings.drain().map(|(name, posting)| (name, posting.offsets)).collect();
         postings.sort_unstable_by_key(|(name, _)| *name);
-        self.records = 0;
+        (self.records, self.bytes) = (0, 0);
         Sealed {
             first: self.first,
             last: self.last,
@@ -158,7 +172,7 @@ mod tests {
         fn postings_round_trip(steps in prop::collection::vec((0_u32..5, 0_i64..200_000_000), 1..400), first in 1_u64..1 << 40) {
             let mut segment = OpenSegment::default();
             for (offset, (vm, received)) in (first..).zip(&steps) {
-                segment.add(Indexed { offset, vm: 10 + vm, kind: Kind::Event, event: Some(20 + vm % 2), received: *received });
+                segment.add(Indexed { offset, vm: 10 + vm, kind: Kind::Event, event: Some(20 + vm % 2), received: *received, bytes: 1 });
             }
             let sealed = segment.seal();
             prop_assert_eq!((sealed.first, sealed.last), (first, first + steps.len() as u64 - 1));

@@ -10,6 +10,7 @@ use super::body::Kind;
 use super::names::Role;
 use super::numbering::{Numbering, Plan, Row, VmState};
 use super::segment::Indexed;
+use super::sent_names;
 
 /// Writes everything of `plan` in one transaction: all of it is durable, or nothing was done.
 ///
@@ -28,6 +29,7 @@ pub(super) fn commit(
         }
     }
     write_records(&transaction, &plan.rows)?;
+    sent_names::write(&transaction, &plan.rows)?;
     write_epochs(&transaction, &plan.rows)?;
     if !plan.sealed.is_empty() {
         write_segments(&transaction, plan)?;
@@ -129,7 +131,9 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
     }
     let mut numbering = Numbering::restore(unsigned(sealed), vms, segment_records);
     let mut behind = connection.prepare(
-        "SELECT offset, vm, kind, event, received, epoch, seq FROM record WHERE offset > ?1 ORDER BY offset",
+        "SELECT offset, vm, kind, event, received, epoch, seq, coalesce(octet_length(data), 0) \
+           + coalesce((SELECT octet_length(name) FROM sent_name WHERE sent_name.offset = record.offset), 0) \
+         FROM record WHERE offset > ?1 ORDER BY offset",
     )?;
     let mut rows = behind.query([sealed])?;
     while let Some(row) = rows.next()? {
@@ -137,7 +141,8 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
         let kind = Kind::from_id(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, kind))?;
         let (offset, seq) = (unsigned(row.get(0)?), unsigned(row.get(6)?));
         let (vm, event, received) = (row.get(1)?, row.get(3)?, row.get(4)?);
-        numbering.observe(Indexed { offset, vm, kind, event, received }, row.get(5)?, seq);
+        let bytes = unsigned(row.get(7)?);
+        numbering.observe(Indexed { offset, vm, kind, event, received, bytes }, row.get(5)?, seq);
     }
     Ok(numbering)
 }

@@ -5,17 +5,26 @@
 //! may bring back what was removed, and it is removed again), so a commit that comes meanwhile is delayed by the
 //! time of one small transaction in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use qmp_wire::UnixMicros;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::body::Kind;
 use super::limits::RETENTION_LOOK_EVERY;
-use super::retention::{self, Measured, Retention};
+use super::retention::{Measured, Retention};
 use super::segment::minute;
+use super::sent_names;
 use super::store::{number, unsigned};
+
+/// What one step removed.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    pub(super) records: u64,
+    /// Names of events without a record.
+    pub(super) names: HashSet<u32>,
+}
 
 /// Where the removal stands. All of it can be read from the file again.
 #[derive(Debug)]
@@ -109,25 +118,27 @@ impl Sweep {
         Ok(())
     }
 
-    /// Removes the next records, and says how many; `committed` were written since the last time.
+    /// Removes the next records, at most so many; says how many they were, and which names went with them.
+    /// `is_needed` knows the names of records that are in no sealed segment.
     pub(super) fn step(
         &mut self,
         connection: &mut Connection,
-        committed: u64,
+        at_most: u64,
         now: Instant,
-    ) -> rusqlite::Result<u64> {
+        is_needed: impl Fn(u32) -> bool,
+    ) -> rusqlite::Result<Swept> {
         if !self.is_busy() {
-            return Ok(0);
+            return Ok(Swept::default());
         }
-        let upto = self.target.min(self.first - 1 + retention::chunk(committed));
-        remove(connection, self.first, upto)?;
-        let removed = upto + 1 - self.first;
+        let upto = self.target.min(self.first - 1 + at_most);
+        let names = remove(connection, self.first, upto, is_needed)?;
+        let records = upto + 1 - self.first;
         self.first = upto + 1;
         if !self.is_busy() {
             // There may be more: of what is too large, one segment goes at a time.
             self.look_at = now;
         }
-        Ok(removed)
+        Ok(Swept { records, names })
     }
 }
 
@@ -151,19 +162,30 @@ fn measure(connection: &Connection, oldest: Option<UnixMicros>) -> rusqlite::Res
 
 /// Removes the records of `first..=upto`, and everything that only they needed.
 ///
-/// What stays: the names; the row of each VM, which says with which epoch its next attachment is counted and how
+/// What stays: the names of VMs; the row of each VM, which says with which epoch its next attachment is counted and how
 /// far the offsets go; and the row of an epoch that is open, or ends later.
-fn remove(connection: &mut Connection, first: u64, upto: u64) -> rusqlite::Result<()> {
+fn remove(
+    connection: &mut Connection,
+    first: u64,
+    upto: u64,
+    is_needed: impl Fn(u32) -> bool,
+) -> rusqlite::Result<HashSet<u32>> {
     // SQLite takes this between two transactions only.
     connection.pragma_update(None, "synchronous", "normal")?;
-    let removed = remove_unsynced(connection, number(first), number(upto));
+    let removed = remove_unsynced(connection, number(first), number(upto), is_needed);
     connection.pragma_update(None, "synchronous", "full")?;
     removed
 }
 
-fn remove_unsynced(connection: &mut Connection, first: i64, upto: i64) -> rusqlite::Result<()> {
+fn remove_unsynced(
+    connection: &mut Connection,
+    first: i64,
+    upto: i64,
+    is_needed: impl Fn(u32) -> bool,
+) -> rusqlite::Result<HashSet<u32>> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut tally: BTreeMap<(i64, u32), i64> = BTreeMap::new();
+    let mut rare = HashSet::new();
     let mut epochs: Vec<(u32, u32)> = Vec::new();
     {
         let sql = "SELECT vm, epoch, kind, received, event FROM record WHERE offset BETWEEN ?1 AND ?2";
@@ -183,7 +205,9 @@ fn remove_unsynced(connection: &mut Connection, first: i64, upto: i64) -> rusqli
             .prepare_cached("DELETE FROM tally WHERE minute = ?1 AND event = ?2 AND records <= 0")?;
         for ((minute, event), records) in tally {
             less.execute((minute, event, records))?;
-            none.execute((minute, event))?;
+            if none.execute((minute, event))? > 0 && !is_needed(event) {
+                rare.insert(event);
+            }
         }
         let mut ended =
             transaction.prepare_cached("DELETE FROM epoch WHERE vm = ?1 AND epoch = ?2 AND closed <= ?3")?;
@@ -191,6 +215,8 @@ fn remove_unsynced(connection: &mut Connection, first: i64, upto: i64) -> rusqli
             ended.execute((vm, epoch, upto))?;
         }
     }
+    sent_names::remove(&transaction, first, upto)?;
+    remove_names(&transaction, &mut rare)?;
     transaction
         .prepare_cached("DELETE FROM record WHERE offset BETWEEN ?1 AND ?2")?
         .execute([first, upto])?;
@@ -198,5 +224,23 @@ fn remove_unsynced(connection: &mut Connection, first: i64, upto: i64) -> rusqli
         .prepare_cached("DELETE FROM posting WHERE segment BETWEEN ?1 AND ?2")?
         .execute([first, upto])?;
     transaction.prepare_cached("DELETE FROM segment WHERE last BETWEEN ?1 AND ?2")?.execute([first, upto])?;
-    transaction.commit()
+    transaction.commit()?;
+    Ok(rare)
+}
+
+/// Removes those of these names that no sealed segment has any more, and leaves only them. The last id stays, so that
+/// none is given out twice: a reader keeps them.
+fn remove_names(transaction: &Transaction<'_>, names: &mut HashSet<u32>) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM name WHERE id = ?1 AND role = 'event' AND id < (SELECT max(id) FROM name) \
+               AND NOT EXISTS (SELECT 1 FROM tally WHERE event = ?1)";
+    let mut remove = transaction.prepare_cached(sql)?;
+    let mut failed = Ok(());
+    names.retain(|name| match remove.execute([name]) {
+        Ok(removed) => removed > 0,
+        Err(error) => {
+            failed = Err(error);
+            false
+        }
+    });
+    failed
 }

@@ -13,11 +13,13 @@ SELECT record.offset,
        kind.name AS kind,
        event.name AS event,
        UTC(record.event_time) AS event_time,
-       record.data
+       record.data,
+       sent.name AS sent_name
 FROM record
 JOIN name AS vm ON vm.id = record.vm
 JOIN name AS kind ON kind.id = record.kind
-LEFT JOIN name AS event ON event.id = record.event;
+LEFT JOIN name AS event ON event.id = record.event
+LEFT JOIN sent_name AS sent ON sent.offset = record.offset;
 
 CREATE VIEW events AS
 SELECT record.offset,
@@ -27,10 +29,12 @@ SELECT record.offset,
        UTC(record.received) AS received,
        event.name AS event,
        UTC(record.event_time) AS event_time,
-       record.data
+       record.data,
+       sent.name AS sent_name
 FROM record
 JOIN name AS vm ON vm.id = record.vm
-JOIN name AS event ON event.id = record.event;
+JOIN name AS event ON event.id = record.event
+LEFT JOIN sent_name AS sent ON sent.offset = record.offset;
 
 CREATE VIEW epochs AS
 SELECT vm.name AS vm,

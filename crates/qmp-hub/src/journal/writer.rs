@@ -23,8 +23,9 @@ use super::limits::{COMMIT_MAX_RECORDS, COMMIT_RETRY_FIRST, COMMIT_RETRY_MAX};
 use super::names::{Names, Role};
 use super::numbering::{self, Ids, Numbering, Plan};
 use super::queue::{Queue, Taken};
+use super::retention;
 use super::store;
-use super::sweep::Sweep;
+use super::sweep::{Sweep, Swept};
 
 /// Memory that the queue's buffers keep between bursts, in bytes.
 const BUFFER_KEEP_BYTES: usize = 1 << 20;
@@ -200,19 +201,45 @@ impl Writer {
         if *self.sweep.retention() != retention {
             self.sweep.retain(retention, now);
         }
-        if self.sweep.is_due(now) {
-            self.seal_early(retention.seal_before(wall))?;
-            if let Err(error) = self.sweep.look(&self.connection, wall, now) {
-                self.not_swept(&error, now);
+        // What is too large goes one segment at a time, and a segment of large records has few of them.
+        let mut left = retention::chunk(committed);
+        while left > 0 {
+            if self.sweep.is_due(now) {
+                self.seal_early(retention.seal_before(wall))?;
+                if let Err(error) = self.sweep.look(&self.connection, wall, now) {
+                    self.not_swept(&error, now);
+                }
+            }
+            match self.sweep_step(left, now) {
+                0 if self.sweep.is_put_off() => break,
+                0 => {
+                    self.queue.retained(order);
+                    break;
+                }
+                records => left -= records,
             }
         }
-        match self.sweep.step(&mut self.connection, committed, now) {
-            Ok(0) if self.sweep.is_put_off() => {}
-            Ok(0) => self.queue.retained(order),
-            Ok(records) => self.counters.removed(records, self.sweep.first()),
-            Err(error) => self.not_swept(&error, now),
-        }
         Ok(())
+    }
+
+    /// Removes records, at most so many; how many they were.
+    fn sweep_step(&mut self, at_most: u64, now: Instant) -> u64 {
+        let numbering = &self.numbering;
+        let is_needed = |name| numbering.is_in_open_segment(name);
+        match self.sweep.step(&mut self.connection, at_most, now, is_needed) {
+            Ok(Swept { records: 0, .. }) => 0,
+            Ok(Swept { records, names }) => {
+                self.names.forget(&names);
+                self.counters.removed(records, self.sweep.first());
+                records
+            }
+            Err(error) => {
+                // Whether the names went is not known.
+                self.names.clear();
+                self.not_swept(&error, now);
+                0
+            }
+        }
     }
 
     /// Ends the open segment if it begins before `moment`.

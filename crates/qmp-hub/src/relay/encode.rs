@@ -1,20 +1,36 @@
 //! Records to lines, as the VM wrote them.
 
-use qmp_wire::Timestamp;
 use qmp_wire::dialect::{Object, Value};
+use qmp_wire::{RawEvent, Timestamp};
+
+use crate::clock;
+
+/// How the line of the name begins in an event that is spread over lines.
+const PRETTY_NAME: &[u8] = b"    \"event\": ";
+
+/// An event of the relay's own, of this moment.
+pub(super) fn own<'a>(name: &'static str, data: &'a str) -> RawEvent<'a> {
+    let micros = clock::now().0;
+    let timestamp =
+        Timestamp::from_wire(micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000)).ok().flatten();
+    RawEvent { name: name.into(), sent_name: None, timestamp, data: Some(data) }
+}
 
 /// Appends an event as a QEMU writes it: the bytes of `data` as they came, CR LF behind.
 ///
 /// Without a time, it says −1, as QEMU did from 2.1 on when its clock could not be read.
-pub(super) fn event(name: &str, timestamp: Option<Timestamp>, data: Option<&str>, out: &mut Vec<u8>) {
-    let (seconds, microseconds) = numbers(timestamp);
+pub(super) fn event(event: &RawEvent<'_>, out: &mut Vec<u8>) {
+    let (seconds, microseconds) = numbers(event.timestamp);
     out.extend_from_slice(b"{\"timestamp\": {\"seconds\": ");
     out.extend_from_slice(seconds.to_string().as_bytes());
     out.extend_from_slice(b", \"microseconds\": ");
     out.extend_from_slice(microseconds.to_string().as_bytes());
     out.extend_from_slice(b"}, \"event\": ");
-    Value::String(name.to_owned()).print(false, out);
-    if let Some(data) = data {
+    match event.sent_name {
+        Some(sent) => out.extend_from_slice(sent.as_bytes()),
+        None => Value::String(event.name.clone().into_owned()).print(false, out),
+    }
+    if let Some(data) = event.data {
         out.extend_from_slice(b", \"data\": ");
         // A monitor with pretty=on spreads it over many lines.
         if is_one_line(data) {
@@ -27,19 +43,27 @@ pub(super) fn event(name: &str, timestamp: Option<Timestamp>, data: Option<&str>
 }
 
 /// Appends an event as a QEMU with `pretty=on` writes it.
-pub(super) fn pretty_event(name: &str, timestamp: Option<Timestamp>, data: Option<&str>, out: &mut Vec<u8>) {
-    let (seconds, microseconds) = numbers(timestamp);
+pub(super) fn pretty_event(event: &RawEvent<'_>, out: &mut Vec<u8>) {
+    let (seconds, microseconds) = numbers(event.timestamp);
     let time = [("seconds", Value::Int(seconds)), ("microseconds", Value::Int(microseconds))];
-    let mut event = Object::default();
-    event.insert("timestamp", Value::Object(time.into_iter().collect()));
-    event.insert("event", Value::String(name.to_owned()));
-    if let Some(data) = data {
-        event.insert("data", Value::read_printed(data.as_bytes()));
+    let mut object = Object::default();
+    object.insert("timestamp", Value::Object(time.into_iter().collect()));
+    object.insert("event", Value::String(event.name.clone().into_owned()));
+    if let Some(data) = event.data {
+        object.insert("data", Value::read_printed(data.as_bytes()));
     }
     let mut text = Vec::new();
-    Value::Object(event).print(true, &mut text);
+    Value::Object(object).print(true, &mut text);
     for line in text.split(|byte| *byte == b'\n') {
-        out.extend_from_slice(line);
+        match event.sent_name {
+            // So much indented, it is a member of the event itself.
+            Some(sent) if line.starts_with(PRETTY_NAME) => {
+                out.extend_from_slice(PRETTY_NAME);
+                out.extend_from_slice(sent.as_bytes());
+                out.extend_from_slice(if line.ends_with(b",") { b"," } else { b"" });
+            }
+            _ => out.extend_from_slice(line),
+        }
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -79,7 +103,7 @@ mod tests {
     #[test]
     fn pretty_events_are_spread() {
         let mut out = Vec::new();
-        pretty_event("A", None, Some(r#"{"a": []}"#), &mut out);
+        pretty_event(&raw("A", None, Some(r#"{"a": []}"#)), &mut out);
         let text = String::from_utf8(out).expect("UTF-8");
         assert_eq!(text.matches("\r\n").count(), text.matches('\n').count());
         insta::assert_snapshot!(text.replace('\r', ""), @r#"
@@ -99,7 +123,31 @@ mod tests {
 
     fn compact(name: &str, timestamp: Option<Timestamp>, data: Option<&str>) -> String {
         let mut out = Vec::new();
-        event(name, timestamp, data, &mut out);
+        event(&raw(name, timestamp, data), &mut out);
         String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn raw<'a>(name: &'a str, timestamp: Option<Timestamp>, data: Option<&'a str>) -> RawEvent<'a> {
+        RawEvent { name: name.into(), sent_name: None, timestamp, data }
+    }
+
+    #[test]
+    fn a_shortened_name_is_sent_as_it_came() {
+        let sent = format!("\"{}\\ud83d\"", "N".repeat(300));
+        let name = qmp_wire::EventName::from_json(&sent).expect("a string").name;
+        for data in [None, Some("{\"event\": \"X\"}")] {
+            let short = RawEvent { sent_name: Some(&sent), ..raw(&name, None, data) };
+            let (mut compact, mut pretty) = (Vec::new(), Vec::new());
+            event(&short, &mut compact);
+            pretty_event(&short, &mut pretty);
+            for bytes in [compact, pretty] {
+                let text = String::from_utf8(bytes).expect("UTF-8");
+                let Ok(qmp_wire::Message::Event(read)) = qmp_wire::Message::parse(text.as_bytes()) else {
+                    panic!("an event: {text}")
+                };
+                assert_eq!((read.sent_name, &read.name), (Some(&*sent), &name));
+                assert_eq!((read.data.is_some(), text.contains("\"X\"")), (data.is_some(), data.is_some()));
+            }
+        }
     }
 }

@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use bytes::Bytes;
 use qmp_client::PendingReply;
 use qmp_wire::dialect::Value;
-use qmp_wire::{Body, DetachReason, Offset, Record, Timestamp};
+use qmp_wire::{Body, DetachReason, Offset, RawEvent, Record};
 use tokio::sync::watch;
 
 use super::greeted::{Greeted, Greetings};
 use super::outbox::{Item, Outbox};
 use super::{EVENTS_MISSED, encode};
-use crate::clock;
 use crate::journal::PlaceOf;
 
 /// The lines of all VMs that have a relay. They come and go with their VMs.
@@ -172,8 +171,8 @@ impl Line {
             }
             let offset = record.offset.unwrap_or(state.position);
             match &record.body {
-                Body::Event { name, timestamp, data } if !state.clients.is_empty() => {
-                    batched.add(name, *timestamp, data.as_deref(), &state.clients);
+                body @ Body::Event { .. } if !state.clients.is_empty() => {
+                    batched.add(body.as_event(), &state.clients);
                 }
                 Body::Attached { snapshot } => {
                     state.hand_out(&mut batched);
@@ -210,7 +209,7 @@ impl Line {
             }
             let mut batched = Batched::default();
             let data = format!("{{\"after\": {}, \"upto\": {}}}", after.0, offset.0);
-            batched.add(EVENTS_MISSED, now(), Some(&data), &state.clients);
+            batched.add(Some(encode::own(EVENTS_MISSED, &data)), &state.clients);
             state.position = offset;
             state.hand_out(&mut batched);
         }
@@ -279,18 +278,13 @@ impl LineState {
 
 impl Batched {
     /// Encodes an event in the forms that somebody wants.
-    fn add(&mut self, name: &str, time: Option<Timestamp>, data: Option<&str>, clients: &[Arc<Outbox>]) {
+    fn add(&mut self, event: Option<RawEvent<'_>>, clients: &[Arc<Outbox>]) {
+        let Some(event) = event else { return };
         if clients.iter().any(|client| !client.pretty) {
-            encode::event(name, time, data, &mut self.compact);
+            encode::event(&event, &mut self.compact);
         }
         if clients.iter().any(|client| client.pretty) {
-            encode::pretty_event(name, time, data, &mut self.pretty);
+            encode::pretty_event(&event, &mut self.pretty);
         }
     }
-}
-
-/// The time of an event of the relay's own.
-pub(super) fn now() -> Option<Timestamp> {
-    let micros = clock::now().0;
-    Timestamp::from_wire(micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000)).ok().flatten()
 }

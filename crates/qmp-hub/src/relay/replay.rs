@@ -2,9 +2,8 @@
 
 use qmp_wire::dialect::{Object, Value};
 use qmp_wire::server::{Refusal, RequestId};
-use qmp_wire::{Body, Offset};
+use qmp_wire::{Offset, RawEvent};
 
-use super::line::now;
 use super::{REPLAY, encode};
 use crate::hub::blocking;
 use crate::journal::{Cursor, Globs, JournalError, Kind, Query, Reader, Removed};
@@ -55,12 +54,8 @@ impl Replay {
         let cursor = Some(reader.cursor(query, after));
         let replay = Self { request, cursor, after, upto, events: 0, removed: 0, vm: vm.into(), pretty };
         let mut lines = Vec::new();
-        replay.write(
-            REPLAY,
-            now(),
-            Some(&format!("{{\"state\": \"begin\", \"after\": {}}}", after.0)),
-            &mut lines,
-        );
+        let data = format!("{{\"state\": \"begin\", \"after\": {}}}", after.0);
+        replay.write(&encode::own(REPLAY, &data), &mut lines);
         (replay, lines)
     }
 
@@ -83,10 +78,10 @@ impl Replay {
                     is_over = true;
                     break;
                 }
-                if let Body::Event { name, timestamp, data } = &record.body
+                if let Some(event) = record.body.as_event()
                     && *record.vm == *self.vm
                 {
-                    self.write(name, *timestamp, data.as_deref(), &mut lines);
+                    self.write(&event, &mut lines);
                     self.events += 1;
                 }
             }
@@ -104,7 +99,7 @@ impl Replay {
             data += &format!(", \"removed\": {}", self.removed);
         }
         data.push('}');
-        self.write(REPLAY, now(), Some(&data), &mut lines);
+        self.write(&encode::own(REPLAY, &data), &mut lines);
         let number = |number: u64| i64::try_from(number).map_or(Value::Uint(number), Value::Int);
         let mut members = vec![("upto", number(upto.0)), ("events", number(self.events))];
         if self.removed > 0 {
@@ -113,11 +108,11 @@ impl Replay {
         (lines, Value::Object(members.into_iter().collect()))
     }
 
-    fn write(&self, name: &str, time: Option<qmp_wire::Timestamp>, data: Option<&str>, lines: &mut Vec<u8>) {
+    fn write(&self, event: &RawEvent<'_>, lines: &mut Vec<u8>) {
         if self.pretty {
-            encode::pretty_event(name, time, data, lines);
+            encode::pretty_event(event, lines);
         } else {
-            encode::event(name, time, data, lines);
+            encode::event(event, lines);
         }
     }
 }

@@ -79,7 +79,12 @@ mod tests {
     }
 
     fn stop() -> Body<'static> {
-        Body::Event { name: "STOP".into(), timestamp: None, data: Some(r#"{"a": 1.50}"#.into()) }
+        Body::Event {
+            name: "STOP".into(),
+            sent_name: None,
+            timestamp: None,
+            data: Some(r#"{"a": 1.50}"#.into()),
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn of(record: &Record<'_>, held_back: u64) -> Vec<(String, String)> {
         fields.add("QMP_HELD_BACK", &held_back.to_string());
     }
     match &record.body {
-        Body::Event { name, timestamp, data } => {
+        Body::Event { name, timestamp, data, .. } => {
             fields.add("QMP_EVENT", name);
             if let Some(timestamp) = timestamp {
                 let time = format!("{}.{:06}", timestamp.seconds(), timestamp.microseconds());
@@ -120,7 +120,12 @@ mod tests {
 
     fn event(data: Option<&'static str>) -> Record<'static> {
         let timestamp = Timestamp::from_wire(1_767_323_045, 678_001).expect("in range");
-        record(Body::Event { name: "WATCHDOG".into(), timestamp, data: data.map(Cow::Borrowed) })
+        record(Body::Event {
+            name: "WATCHDOG".into(),
+            sent_name: None,
+            timestamp,
+            data: data.map(Cow::Borrowed),
+        })
     }
 
     fn shown(record: &Record<'_>, held_back: u64) -> String {
@@ -164,7 +169,7 @@ mod tests {
         #[test]
         fn names_and_sizes_are_bounded(members in prop::collection::hash_map(".{0,80}", ".{0,40}", 0..100)) {
             let data = serde_json::to_string(&members).expect("JSON");
-            let record = record(Body::Event { name: "X".into(), timestamp: None, data: Some(data.into()) });
+            let record = record(Body::Event { name: "X".into(), sent_name: None, timestamp: None, data: Some(data.into()) });
             let fields = of(&record, 0);
             prop_assert!(fields.len() <= FIELDS_DATA_MAX + 16);
             let mut names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();

@@ -161,7 +161,8 @@ mod tests {
 
     fn delivery(data_bytes: usize) -> Delivery {
         let data = format!(r#"{{"a": "{}"}}"#, "x".repeat(data_bytes));
-        let body = Body::Event { name: "STOP".into(), timestamp: None, data: Some(data.into()) };
+        let body =
+            Body::Event { name: "STOP".into(), sent_name: None, timestamp: None, data: Some(data.into()) };
         let (offset, epoch, seq) = (Some(Offset(data_bytes as u64 + 1)), Epoch(1), Seq(1));
         Delivery {
             record: Record { offset, vm: "v".into(), epoch, seq, received: UnixMicros(0), body },

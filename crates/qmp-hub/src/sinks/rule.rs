@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn names_and_kinds_are_alternatives() {
-        let event = record(Body::Event { name: "STOP".into(), timestamp: None, data: None });
+        let event = record(Body::Event { name: "STOP".into(), sent_name: None, timestamp: None, data: None });
         let (finding, summary) = ("why-paused".into(), "".into());
         let finding = record(Body::Finding { finding, summary, causes: Vec::new(), data: None });
         let detached =

@@ -113,7 +113,7 @@ pub(crate) fn fill(hub: &Hub) -> u32 {
     let mut kept = 0;
     loop {
         // Smaller than any event of a VM.
-        let body = Body::Event { name: FILLER.into(), timestamp: None, data: None };
+        let body = Body::Event { name: FILLER.into(), sent_name: None, timestamp: None, data: None };
         let mut batch = Batch::new();
         batch.push(&Draft { vm: "f", received: UnixMicros(1), body });
         if appender.append(&mut batch).is_err() {

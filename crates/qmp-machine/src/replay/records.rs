@@ -23,7 +23,7 @@ impl Records {
                 self.close(record.received);
                 self.begin(attached(snapshot), record.received);
             }
-            Body::Event { name, timestamp, data } => {
+            Body::Event { name, sent_name, timestamp, data } => {
                 if !self.is_open {
                     // The records before it are missing.
                     let greeting = self.sessions.last().and_then(|session| session.greeting.clone());
@@ -31,7 +31,7 @@ impl Records {
                 }
                 let at = self.since_begin(record.received);
                 if let Some(session) = self.sessions.last_mut() {
-                    session.push(at, &message(name, *timestamp, data.as_deref()));
+                    session.push(at, &message(name, sent_name.as_deref(), *timestamp, data.as_deref()));
                 }
             }
             Body::Detached { .. } => self.close(record.received),
@@ -94,13 +94,15 @@ fn attached(snapshot: &str) -> Session {
 }
 
 /// The message that was recorded, as QEMU prints one; its data are those that came, byte for byte.
-fn message(name: &str, timestamp: Option<Timestamp>, data: Option<&str>) -> String {
+fn message(name: &str, sent_name: Option<&str>, timestamp: Option<Timestamp>, data: Option<&str>) -> String {
     let mut message = String::from("{");
     if let Some(time) = timestamp {
         let (seconds, micros) = (time.seconds(), time.microseconds());
         message += &format!("\"timestamp\": {{\"seconds\": {seconds}, \"microseconds\": {micros}}}, ");
     }
-    message += &format!("\"event\": {}", serde_json::Value::from(name));
+    let printed = || serde_json::Value::from(name).to_string().into();
+    let name: Cow<'_, str> = sent_name.map_or_else(printed, Cow::Borrowed);
+    message += &format!("\"event\": {name}");
     if let Some(data) = data {
         message += &format!(", \"data\": {data}");
     }

@@ -13,5 +13,5 @@ mod word;
 pub(crate) use members::Members;
 pub use nesting::NESTING_MAX;
 pub(crate) use scan::{Scan, Span, Step, Stop, is_white_space, trim_white_space};
-pub(crate) use string::{decode, write_string};
+pub(crate) use string::{Piece, decode, pieces, write_string};
 pub(crate) use word::{plain_run, word_at};

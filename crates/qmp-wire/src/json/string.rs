@@ -82,26 +82,48 @@ fn character_width(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
 ///
 /// Half a surrogate pair becomes U+FFFD: JSON can write it, text cannot hold it.
 pub(crate) fn decode(inside: &str) -> Cow<'_, str> {
-    let Some((plain, mut rest)) = inside.split_once('\\') else { return Cow::Borrowed(inside) };
-    let mut text = plain.to_owned();
-    loop {
-        let (character, after) = decode_escape(rest);
-        text.push(character);
-        match after.split_once('\\') {
-            Some((plain, next)) => {
-                text.push_str(plain);
-                rest = next;
-            }
-            None => {
-                text.push_str(after);
-                return Cow::Owned(text);
-            }
+    if !inside.contains('\\') {
+        return Cow::Borrowed(inside);
+    }
+    let mut text = String::with_capacity(inside.len());
+    for piece in pieces(inside) {
+        match piece {
+            Piece::Text(plain) => text.push_str(plain),
+            Piece::Character(character) => text.push(character),
+            Piece::HalfPair(_) => text.push(char::REPLACEMENT_CHARACTER),
         }
     }
+    Cow::Owned(text)
 }
 
-/// Splits what follows a backslash into the character meant and the rest.
-fn decode_escape(escape: &str) -> (char, &str) {
+/// A piece of what a string says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    /// Text without escapes.
+    Text(&'a str),
+    /// One escape, or a pair of them.
+    Character(char),
+    /// Half a surrogate pair.
+    HalfPair(u16),
+}
+
+/// The inside of a valid string (without its quotes) in pieces.
+pub(crate) fn pieces(inside: &str) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = inside;
+    std::iter::from_fn(move || {
+        let (piece, after) = match rest.find('\\') {
+            None if rest.is_empty() => return None,
+            None => (Piece::Text(rest), ""),
+            Some(0) => decode_escape(&rest[1..]),
+            Some(at) => (Piece::Text(&rest[..at]), &rest[at..]),
+        };
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// Splits what follows a backslash into the piece meant and the rest.
+fn decode_escape(escape: &str) -> (Piece<'_>, &str) {
     let mut rest = escape.chars();
     let character = match rest.next() {
         Some('b') => '\u{8}',
@@ -113,24 +135,20 @@ fn decode_escape(escape: &str) -> (char, &str) {
         Some(itself) => itself,
         None => char::REPLACEMENT_CHARACTER,
     };
-    (character, rest.as_str())
+    (Piece::Character(character), rest.as_str())
 }
 
-/// Splits what follows `\u` into the character meant, perhaps of two escapes, and the rest.
-fn decode_unicode(digits: &str) -> (char, &str) {
-    let unit = |text: &str| text.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-    let Some(first) = unit(digits) else { return (char::REPLACEMENT_CHARACTER, digits) };
+/// Splits what follows `\u` into the piece meant, perhaps of two escapes, and the rest.
+fn decode_unicode(digits: &str) -> (Piece<'_>, &str) {
+    let unit = |text: &str| text.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    let Some(first) = unit(digits) else { return (Piece::Character(char::REPLACEMENT_CHARACTER), digits) };
     let rest = &digits[4..];
-    if let Some(character) = char::from_u32(first) {
-        return (character, rest);
-    }
     let second = rest.strip_prefix("\\u").and_then(unit);
-    match second {
-        Some(low @ 0xdc00..=0xdfff) if first < 0xdc00 => {
-            let scalar = 0x10000 + ((first - 0xd800) << 10) + (low - 0xdc00);
-            (char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER), &rest[6..])
-        }
-        _ => (char::REPLACEMENT_CHARACTER, rest),
+    let mut characters = char::decode_utf16([first].into_iter().chain(second));
+    match characters.next() {
+        Some(Ok(character)) if character.len_utf16() == 2 => (Piece::Character(character), &rest[6..]),
+        Some(Ok(character)) => (Piece::Character(character), rest),
+        _ => (Piece::HalfPair(first), rest),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Body, DetachReason, Epoch, Offset, Record, Seq};
-use crate::Timestamp;
+use crate::{EventName, Timestamp};
 
 /// Errors of reading a record from its JSON line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,10 @@ struct Line<'a> {
     received: Cow<'a, str>,
     #[serde(borrow)]
     kind: Cow<'a, str>,
-    event: Option<String>,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sent_name: Option<&'a RawValue>,
     timestamp: Option<Time>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
@@ -79,9 +82,13 @@ impl Line<'_> {
                 Ok(Body::Attached { snapshot: raw(snapshot) })
             }
             "event" => {
-                let name = self.event.ok_or_else(|| missing("event"))?.into();
+                let event = self.event.ok_or_else(|| missing("event"))?.get();
+                let event = EventName::from_json(event).ok_or_else(|| wrong("`event` is no string"))?;
+                let name = Cow::Owned(event.name.into_owned());
+                let sent = self.sent_name.map(raw).filter(|sent| sent.starts_with('"'));
+                let sent_name = sent.or(event.sent.map(|sent| Cow::Owned(sent.into_owned())));
                 let timestamp = self.timestamp.map_or(Ok(None), Time::read)?;
-                Ok(Body::Event { name, timestamp, data: self.data.map(raw) })
+                Ok(Body::Event { name, sent_name, timestamp, data: self.data.map(raw) })
             }
             "finding" => {
                 let causes = self.causes.ok_or_else(|| missing("causes"))?;

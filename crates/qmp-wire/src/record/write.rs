@@ -37,7 +37,10 @@ impl Body<'_> {
     fn text_bytes(&self) -> usize {
         match self {
             Self::Attached { snapshot } => snapshot.len(),
-            Self::Event { name, data, .. } => name.len() + data.as_deref().map_or(0, str::len),
+            Self::Event { name, sent_name, data, .. } => {
+                let sent_bytes = sent_name.as_deref().map_or(0, str::len);
+                name.len() + sent_bytes + data.as_deref().map_or(0, str::len)
+            }
             Self::Finding { summary, data, .. } => summary.len() + data.as_deref().map_or(0, str::len),
             Self::Detached { detail, .. } => detail.as_deref().map_or(0, str::len),
         }
@@ -50,8 +53,11 @@ fn body(out: &mut Vec<u8>, body: &Body<'_>) {
             out.extend_from_slice(b"\"attached\"");
             raw(out, b",\"snapshot\":", snapshot);
         }
-        Body::Event { name, timestamp, data } => {
+        Body::Event { name, sent_name, timestamp, data } => {
             text(out, b"\"event\",\"event\":", name);
+            if let Some(sent_name) = sent_name {
+                raw(out, b",\"sent_name\":", sent_name);
+            }
             if let Some(timestamp) = timestamp {
                 event_time(out, *timestamp);
             }

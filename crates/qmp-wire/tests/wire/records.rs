@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use proptest::prelude::*;
-use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
+use qmp_wire::{Body, DetachReason, Epoch, EventName, Offset, Record, Seq, Timestamp, UnixMicros};
 
 fn record(offset: Option<u64>, body: Body<'static>) -> Record<'static> {
     Record {
@@ -18,7 +18,7 @@ fn record(offset: Option<u64>, body: Body<'static>) -> Record<'static> {
 
 fn event(name: &'static str, timestamp: Option<(i64, i64)>, data: Option<&'static str>) -> Body<'static> {
     let timestamp = timestamp.and_then(|(seconds, micros)| Timestamp::from_wire(seconds, micros).unwrap());
-    Body::Event { name: name.into(), timestamp, data: data.map(Cow::Borrowed) }
+    Body::Event { name: name.into(), sent_name: None, timestamp, data: data.map(Cow::Borrowed) }
 }
 
 fn written(record: &Record<'_>) -> String {
@@ -135,12 +135,21 @@ fn raw() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
+fn name() -> impl Strategy<Value = EventName<'static>> {
+    prop_oneof![
+        any::<String>().prop_map(|text| EventName::from_text(text.into())),
+        prop::sample::select(&[r#""X\ud83d""#, r#""\ude00\ud83d\u0041""#][..])
+            .prop_map(|json| EventName::from_json(json).unwrap()),
+    ]
+}
+
 fn body() -> impl Strategy<Value = Body<'static>> {
     let time = prop::option::of((any::<i64>(), 0i64..1_000_000));
     prop_oneof![
         raw().prop_map(|snapshot| Body::Attached { snapshot: snapshot.into() }),
-        (any::<String>(), time, prop::option::of(raw())).prop_map(|(name, time, data)| Body::Event {
-            name: name.into(),
+        (name(), time, prop::option::of(raw())).prop_map(|(name, time, data)| Body::Event {
+            name: name.name,
+            sent_name: name.sent,
             timestamp: time.and_then(|(seconds, micros)| Timestamp::from_wire(seconds, micros).unwrap()),
             data: data.map(Cow::Owned),
         }),

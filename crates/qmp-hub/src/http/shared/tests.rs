@@ -210,7 +210,7 @@ impl Bed {
         let mut batch = Batch::new();
         let names = std::iter::repeat_n("STOP", stops).chain(std::iter::repeat_n("RESUME", resumes));
         for name in names {
-            let body = Body::Event { name: name.into(), timestamp: None, data: None };
+            let body = Body::Event { name: name.into(), sent_name: None, timestamp: None, data: None };
             batch.push(&Draft { vm: "vm1", received: UnixMicros(100), body });
         }
         let appender = self.journal.appender();

@@ -112,7 +112,12 @@ pub(super) mod tests {
     }
 
     fn event(name: &str, data: &str) -> Body<'static> {
-        Body::Event { name: name.to_owned().into(), timestamp: None, data: Some(data.to_owned().into()) }
+        Body::Event {
+            name: name.to_owned().into(),
+            sent_name: None,
+            timestamp: None,
+            data: Some(data.to_owned().into()),
+        }
     }
 
     #[test]

@@ -1,0 +1,209 @@
+//! Names of events: short enough to be kept everywhere, and reversible where a name does not say all.
+//!
+//! The name is text of the peer and becomes a key of tables, counters and filters. A name of more than
+//! [`EVENT_NAME_MAX_BYTES`] bytes is cut, and one with half a surrogate pair (JSON can write it, text cannot hold it)
+//! gets U+FFFD in its place. In both cases `~` and a hash of the whole name follow, so that different names stay
+//! different, and the JSON string of the server is kept beside it, byte for byte.
+
+use std::borrow::Cow;
+
+use crate::json::{Piece, decode, pieces, write_string};
+
+/// The longest name of an event, in bytes; a longer one is cut, and kept whole beside it. The longest of QEMU's own has
+/// 29 bytes. It is as much as the catalogue takes of a name.
+pub const EVENT_NAME_MAX_BYTES: usize = 256;
+
+/// What follows the part of a name that is shown: `~` and 16 hexadecimal digits.
+const SUFFIX_LEN: usize = 17;
+
+/// The name of an event, of at most [`EVENT_NAME_MAX_BYTES`] bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventName<'a> {
+    /// The name.
+    pub name: Cow<'a, str>,
+    /// The whole name as a JSON string, byte for byte; `None` if `name` says all of it.
+    pub sent: Option<Cow<'a, str>>,
+}
+
+impl<'a> EventName<'a> {
+    /// Reads a name from its JSON string; `None` if `json` is no string. It must be valid JSON.
+    #[inline]
+    #[must_use]
+    pub fn from_json(json: &'a str) -> Option<Self> {
+        read(json).map(|(name, sent)| Self { name, sent: sent.map(Cow::Borrowed) })
+    }
+
+    /// A name that is text.
+    #[must_use]
+    pub fn from_text(text: Cow<'a, str>) -> Self {
+        if text.len() <= EVENT_NAME_MAX_BYTES {
+            return Self { name: text, sent: None };
+        }
+        let mut json = Vec::with_capacity(text.len() + 2);
+        write_string(&mut json, &text);
+        let json = String::from_utf8(json).expect("text is written as text");
+        Self { name: shortened(&json[1..json.len() - 1]).into(), sent: Some(json.into()) }
+    }
+
+    /// Whether a name has the form of one that was cut or does not say all: only such a name can have the whole one
+    /// beside it.
+    #[must_use]
+    pub fn may_be_shortened(name: &str) -> bool {
+        let end = name.len().checked_sub(SUFFIX_LEN).map(|start| &name.as_bytes()[start..]);
+        end.is_some_and(|end| end[0] == b'~' && end[1..].iter().all(u8::is_ascii_hexdigit))
+    }
+
+    /// The whole name as text, from the JSON string that is kept beside it. Half a surrogate pair is U+FFFD in it.
+    #[must_use]
+    pub fn whole(sent: &str) -> Cow<'_, str> {
+        decode(sent.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(sent))
+    }
+}
+
+/// Reads a JSON string: the name, and the string itself if the name does not say all of it.
+#[inline]
+pub(crate) fn read(json: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
+    let inside = json.strip_prefix('"')?.strip_suffix('"')?;
+    Some(if says_all(inside) { (decode(inside), None) } else { (shortened(inside).into(), Some(json)) })
+}
+
+/// Whether the text of a name is all of it, and short enough.
+#[inline]
+fn says_all(inside: &str) -> bool {
+    if inside.len() <= EVENT_NAME_MAX_BYTES && !inside.contains('\\') {
+        return true;
+    }
+    let mut bytes = 0;
+    pieces(inside).all(|piece| match piece {
+        Piece::Text(text) => {
+            bytes += text.len();
+            bytes <= EVENT_NAME_MAX_BYTES
+        }
+        Piece::Character(character) => {
+            bytes += character.len_utf8();
+            bytes <= EVENT_NAME_MAX_BYTES
+        }
+        Piece::HalfPair(_) => false,
+    })
+}
+
+/// As much of the name as there is room for, and its hash.
+#[cold]
+fn shortened(inside: &str) -> String {
+    let mut hash = Fnv::default();
+    let mut name = String::with_capacity(EVENT_NAME_MAX_BYTES);
+    let mut is_full = false;
+    let mut push = |text: &str| {
+        let room = EVENT_NAME_MAX_BYTES - SUFFIX_LEN - name.len();
+        let fits = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+        let taken = if is_full { 0 } else { fits.unwrap_or(0) };
+        name.push_str(&text[..taken]);
+        is_full |= taken < text.len();
+    };
+    for piece in pieces(inside) {
+        match piece {
+            Piece::Text(text) => {
+                hash.add(text.as_bytes());
+                push(text);
+            }
+            Piece::Character(character) => {
+                let mut buffer = [0; 4];
+                let text = &*character.encode_utf8(&mut buffer);
+                hash.add(text.as_bytes());
+                push(text);
+            }
+            Piece::HalfPair(unit) => {
+                // 0xff is in no UTF-8: a half pair differs from every text.
+                let [high, low] = unit.to_be_bytes();
+                hash.add(&[0xff, high, low]);
+                push("\u{fffd}");
+            }
+        }
+    }
+    name.push_str(&format!("~{:016x}", hash.0));
+    name
+}
+
+/// FNV-1a of 64 bits: the same on every host and in every release. A peer that makes two of its own names collide
+/// confuses only what is counted of these.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn short_text_is_the_name_and_anything_else_gets_a_hash() {
+        let long = "A".repeat(257);
+        let wide = format!("{}é", "A".repeat(255));
+        //  name                 inside               name, or its beginning     is the whole name kept beside it
+        let cases: [(&str, &str, &str, bool); 9] = [
+            ("plain", "STOP", "STOP", false),
+            ("empty", "", "", false),
+            ("escapes", r"\u0053TOP\n", "STOP\n", false),
+            ("a whole pair", r"\ud83d\ude00", "😀", false),
+            ("as long as it may be", &long[1..], &long[1..], false),
+            ("one byte more", &long, &long[..239], true),
+            ("long because of its last character", &wide, &wide[..239], true),
+            ("half a pair", r"X\ud83d", "X\u{fffd}", true),
+            ("the other half", r"\ude00X", "\u{fffd}X", true),
+        ];
+        for (name, inside, expected, is_kept) in cases {
+            let json = format!("\"{inside}\"");
+            let read = EventName::from_json(&json).expect("a string");
+            assert_eq!(read.sent.as_deref(), is_kept.then_some(json.as_str()), "{name}");
+            assert!(read.name.len() <= EVENT_NAME_MAX_BYTES, "{name}");
+            let shown = if is_kept { &read.name[..read.name.len() - SUFFIX_LEN] } else { &*read.name };
+            assert_eq!((shown, EventName::may_be_shortened(&read.name)), (expected, is_kept), "{name}");
+        }
+        for no_string in ["", "7", "null", "{}", "\""] {
+            assert_eq!(EventName::from_json(no_string), None, "{no_string}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_the_same_however_it_is_written() {
+        let long = "é".repeat(200);
+        let escaped = format!("\"{}\"", long.replace('é', r"\u00e9"));
+        let text = EventName::from_text(long.as_str().into());
+        assert_eq!(EventName::from_json(&escaped).expect("a string").name, text.name);
+        assert_eq!(text.sent.as_deref().map(EventName::whole), Some(long.as_str().into()));
+        assert_eq!(
+            EventName::from_json(r#""X\ud83d""#).expect("a string").name,
+            "X\u{fffd}~f4b5b15e317e4c97"
+        );
+    }
+
+    proptest! {
+        /// Names that differ stay different, and each can be written back as it came.
+        #[test]
+        fn different_names_stay_different(
+            start in "[a-zé]{0,300}",
+            ends in prop::collection::hash_set(r"[a-c]{0,2}(\\ud83[d-f]){0,2}", 2),
+        ) {
+            let jsons: Vec<String> = ends.iter().map(|end| format!("\"{start}{end}\"")).collect();
+            let names: Vec<_> = jsons.iter().map(|json| EventName::from_json(json).expect("a string")).collect();
+            prop_assert_ne!(&names[0].name, &names[1].name);
+            for (json, EventName { name, sent }) in jsons.iter().zip(&names) {
+                prop_assert!(name.len() <= EVENT_NAME_MAX_BYTES);
+                prop_assert_eq!(sent.clone().unwrap_or_else(|| format!("\"{name}\"").into()), json.as_str());
+            }
+        }
+    }
+}
