@@ -11,6 +11,7 @@ use crate::{
     clock::{Clock, HostClock},
     command::Command,
     commands::Commands,
+    descriptor_store::DescriptorStore,
     emitter::Shared,
     monitor::{Monitor, OnConnect, OnDisconnect, Parts},
     outgoing,
@@ -134,6 +135,14 @@ impl MonitorBuilder {
     #[must_use]
     pub fn command(mut self, command: Command) -> Self {
         self.commands.push(command);
+        self
+    }
+
+    /// Registers the commands by which clients leave descriptors in `store`: `getfd`, `closefd`, `add-fd`, `remove-fd` and
+    /// `query-fdsets`.
+    #[must_use]
+    pub fn descriptors(mut self, store: &DescriptorStore) -> Self {
+        self.commands.extend(store.commands());
         self
     }
 

@@ -15,9 +15,10 @@ use std::{
 };
 
 use qmp_server::{
-    Caller, Command, CommandError, Listener, ListenerId, Monitor, MonitorBuilder, NoArguments,
-    PendingCommand, Type,
+    Caller, Command, CommandError, DescriptorStore, Listener, ListenerId, Monitor, MonitorBuilder,
+    NoArguments, PendingCommand, Type,
 };
+use qmp_wire::dialect::Value;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use support::{
     client::Client,
@@ -172,6 +173,77 @@ fn command_takes_the_descriptors_that_came_with_it() {
         (&pairs[place].1).read_exact(&mut byte).unwrap();
     }
     assert!(streams.next().is_none());
+}
+
+/// Replies as a QEMU 7.2 gave them to the same requests; its descriptors have other numbers.
+#[test]
+fn descriptor_store_answers_as_qemu() {
+    let store = DescriptorStore::new();
+    let mut monitor = monitor(|builder| builder.descriptors(&store));
+    let mut client = client(&mut monitor);
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let rows = [
+        // command       arguments                       descriptors   reply
+        ("getfd", r#"{"fdname":"a"}"#, 0, "No file descriptor supplied via SCM_RIGHTS"),
+        ("getfd", r#"{"fdname":"1a"}"#, 1, "Parameter 'fdname' expects a name not starting with a digit"),
+        ("getfd", r#"{"fdname":"1a"}"#, 0, "No file descriptor supplied via SCM_RIGHTS"),
+        ("getfd", r#"{"fdname":"a"}"#, 1, "{}"),
+        ("getfd", r#"{"fdname":"a"}"#, 1, "{}"),
+        ("closefd", r#"{"fdname":"a"}"#, 0, "{}"),
+        ("closefd", r#"{"fdname":"a"}"#, 0, "File descriptor named 'a' not found"),
+        ("getfd", r#"{"fdname":""}"#, 1, "{}"),
+        ("add-fd", "{}", 0, "No file descriptor supplied via SCM_RIGHTS"),
+        ("add-fd", "{}", 1, r#"{"fd": N, "fdset-id": 0}"#),
+        ("add-fd", r#"{"fdset-id":1,"opaque":"x"}"#, 1, r#"{"fd": N, "fdset-id": 1}"#),
+        ("add-fd", r#"{"fdset-id":-1}"#, 1, "Parameter 'fdset-id' expects a non-negative value"),
+        ("add-fd", "{}", 1, r#"{"fd": N, "fdset-id": 2}"#),
+        (
+            "query-fdsets",
+            "{}",
+            0,
+            r#"[{"fds": [{"fd": N}], "fdset-id": 2}, {"fds": [{"fd": N, "opaque": "x"}], "fdset-id": 1}, {"fds": [{"fd": N}], "fdset-id": 0}]"#,
+        ),
+        ("remove-fd", r#"{"fdset-id":9}"#, 0, "File descriptor named 'fdset-id:9' not found"),
+        (
+            "remove-fd",
+            r#"{"fdset-id":1,"fd":9999}"#,
+            0,
+            "File descriptor named 'fdset-id:1, fd:9999' not found",
+        ),
+        ("remove-fd", r#"{"fdset-id":1}"#, 0, "{}"),
+        ("remove-fd", r#"{"fdset-id":0}"#, 0, "{}"),
+        ("query-fdsets", "{}", 0, r#"[{"fds": [{"fd": N}], "fdset-id": 2}]"#),
+        ("add-fd", r#"{"opaque":"x"}"#, 1, r#"{"fd": N, "fdset-id": 0}"#),
+    ];
+    for (command, arguments, count, expected) in rows {
+        let request = format!(r#"{{"execute":"{command}","arguments":{arguments}}}"#);
+        if count == 0 {
+            client.send(&request);
+        } else {
+            send_with(&client, &request, &[ours.as_fd()]);
+        }
+        monitor.process().unwrap();
+        let reply: serde_json::Value = serde_json::from_str(&client.lines_now()[0]).unwrap();
+        let told = match reply["error"]["desc"].as_str() {
+            Some(desc) => desc.to_owned(),
+            None => without_numbers(&reply["return"]),
+        };
+        assert_eq!(told, expected, "{request}");
+    }
+    assert!(store.take("").is_some() && store.take("").is_none());
+    assert!(store.open_set(2, |_| true).is_ok() && store.open_set(1, |_| true).is_err());
+}
+
+/// A value as a monitor prints it, with N for the numbers of descriptors.
+fn without_numbers(value: &serde_json::Value) -> String {
+    let mut out = Vec::new();
+    Value::read(value.to_string().as_bytes()).print(false, &mut out);
+    let text = String::from_utf8(out).unwrap();
+    let mut pieces = text.split(r#""fd": "#);
+    let first = pieces.next().unwrap().to_owned();
+    pieces.fold(first, |text, piece| {
+        format!(r#"{text}"fd": N{}"#, piece.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+    })
 }
 
 #[test]
