@@ -52,6 +52,21 @@ pub enum Admission<'a, E> {
     Hold(&'a mut Option<E>),
 }
 
+/// A window that is open, for a limiter that goes on in another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenWindow<E> {
+    /// The event.
+    pub kind: EventKind,
+    /// The key.
+    pub key: Arc<str>,
+    /// When it closes.
+    pub closes_at: Instant,
+    /// How long it is open at a time.
+    pub interval: Duration,
+    /// What is held.
+    pub held: Option<E>,
+}
+
 impl<E> Default for Limiter<E> {
     fn default() -> Self {
         Self::with_keys_max(LIMITED_KEYS_MAX)
@@ -145,6 +160,25 @@ impl<E> Limiter<E> {
                 pass(event);
             }
         }
+    }
+
+    /// Takes all open windows away, in the order in which they close.
+    pub fn take_windows(&mut self) -> Vec<OpenWindow<E>> {
+        let mut windows = std::mem::take(&mut self.windows);
+        let closing = std::mem::take(&mut self.closing).into_iter();
+        let taken = closing.filter_map(|(closes_at, _, kind, key)| {
+            let Window { interval, held } = windows.get_mut(&kind)?.remove(&key)?;
+            Some(OpenWindow { kind, key, closes_at, interval, held })
+        });
+        taken.collect()
+    }
+
+    /// Opens a window that [`take_windows`](Self::take_windows) took away, in place of one of its key.
+    pub fn reopen(&mut self, window: OpenWindow<E>) {
+        let OpenWindow { kind, key, closes_at, interval, held } = window;
+        self.closing.retain(|(_, _, other, other_key)| (*other, other_key) != (kind, &key));
+        self.windows.entry(kind).or_default().insert(Arc::clone(&key), Window { interval, held });
+        self.close_later(kind, key, closes_at);
     }
 
     /// When [`expire`](Self::expire) is to be called next; `None` while no window is open.

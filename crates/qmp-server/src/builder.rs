@@ -13,6 +13,7 @@ use crate::{
     commands::Commands,
     descriptor_store::DescriptorStore,
     emitter::Shared,
+    handover::Handover,
     monitor::{Monitor, OnConnect, OnDisconnect, Parts},
     outgoing,
     rules::{HiddenOutput, Rules},
@@ -234,6 +235,19 @@ impl MonitorBuilder {
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Box::new(clock);
         self
+    }
+
+    /// Makes a monitor that serves on where its predecessor stopped: see [`Monitor::hand_over`].
+    ///
+    /// Listeners keep their ids, connections get new ones. `on_connect` is not asked about connections that go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), and that of the system if a socket cannot be watched.
+    pub fn resume(self, handover: Handover) -> io::Result<Monitor> {
+        let mut monitor = self.build()?;
+        monitor.resume(handover)?;
+        Ok(monitor)
     }
 
     /// Makes the monitor, which listens nowhere so far.

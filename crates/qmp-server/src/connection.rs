@@ -67,12 +67,13 @@ pub(crate) struct Connection {
 pub(crate) struct Gone;
 
 impl Connection {
-    /// Starts with the greeting, and is watched from here on.
+    /// Starts with what `server` has to say, and is watched from here on.
     pub(crate) fn new(
         socket: OwnedFd,
         key: ConnectionKey,
         service: Service,
         caller: Caller,
+        server: Server,
         epoll: &OwnedFd,
     ) -> rustix::io::Result<Self> {
         // A message is worth a packet. A socket that is no TCP refuses, and has no need of it.
@@ -81,7 +82,7 @@ impl Connection {
         epoll::add(epoll, &socket, key.token(), watched)?;
         let mut connection = Self {
             key,
-            server: Server::new(Arc::clone(&service.profile)),
+            server,
             outgoing: Outgoing::default(),
             input_ended: false,
             listens: false,
@@ -156,6 +157,11 @@ impl Connection {
             self.watched = wanted;
         }
         Ok(())
+    }
+
+    /// The socket, which this side leaves open.
+    pub(crate) fn into_socket(self) -> OwnedFd {
+        self.socket
     }
 
     /// Whether bytes of the client are waited for.

@@ -102,6 +102,11 @@ impl Shared {
         ListenerId(self.listeners.fetch_add(1, Relaxed))
     }
 
+    /// Keeps the name of a listener from being given again.
+    pub(crate) fn reserve_listener(&self, id: u64) {
+        self.listeners.fetch_max(id + 1, Relaxed);
+    }
+
     /// Makes the loop look at the queue.
     pub(crate) fn wake(&self) {
         // It fails only when the counter is at its limit, and then the loop is woken already.
@@ -120,7 +125,7 @@ impl Shared {
             // A socket is closed with its order, which its clients see.
             return;
         }
-        queue.stops |= matches!(order, Order::Stop);
+        queue.stops |= matches!(order, Order::Stop | Order::HandOver);
         queue.batch.orders.push(order);
         if queue.needs_wake() {
             drop(queue);
@@ -187,6 +192,24 @@ impl Emitter {
         queue
             .silent
             .retain(|(other, key, _)| *other != kind || source.is_some_and(|source| **key != *source));
+    }
+
+    /// Sends at once what rate limits hold back, and closes their windows: before a snapshot of the machine, or the end of
+    /// this process. Returns how many events that were.
+    pub fn flush_held(&self) -> u64 {
+        let mut queue = lock(&self.shared.queue);
+        if queue.closed {
+            return 0;
+        }
+        let Queue { batch, limiter, .. } = &mut *queue;
+        let mut flushed = 0;
+        limiter.flush(|line| {
+            Queue::push_line(batch, &line);
+            flushed += 1;
+        });
+        add(&self.shared.counters.emitted, flushed);
+        self.wake_after(queue, Emitted::Queued);
+        flushed
     }
 
     /// Makes the monitor's loop look at its clock again, as after [`ManualClock::advance`](crate::ManualClock).

@@ -32,7 +32,7 @@ const BACKLOG: i32 = 128;
 pub struct Listener {
     socket: OwnedFd,
     /// The socket's place in the file system, if it was made here; it goes when the listener goes.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
     pub(crate) settings: Settings,
 }
 
@@ -85,7 +85,7 @@ impl Listener {
     /// That of the system when the socket is told not to block.
     pub fn from_fd(socket: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { socket, _file: None, settings: Settings::default() })
+        Ok(Self { socket, file: None, settings: Settings::default() })
     }
 
     /// Takes the listening socket that this process inherited under this number: from systemd the first is 3.
@@ -151,6 +151,16 @@ impl Listener {
         self
     }
 
+    /// The socket, and the path of the file that goes with it, which stays.
+    pub(crate) fn into_parts(self) -> (OwnedFd, Option<PathBuf>) {
+        (self.socket, self.file.map(SocketFile::keep))
+    }
+
+    pub(crate) fn from_parts(socket: OwnedFd, path: Option<PathBuf>, settings: Settings) -> Self {
+        let file = path.and_then(|path| SocketFile::at(&path));
+        Self { socket, file, settings }
+    }
+
     fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<Self> {
         let socket = match bind_file(path, mode) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_over(path) => {
@@ -165,7 +175,7 @@ impl Listener {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         }
         listen(&socket, BACKLOG)?;
-        Ok(Self { socket, _file: file, settings: Settings::default() })
+        Ok(Self { socket, file, settings: Settings::default() })
     }
 }
 
@@ -185,14 +195,14 @@ impl From<UnixListener> for Listener {
     fn from(listener: UnixListener) -> Self {
         // The loop accepts only when a client waits, so a socket that blocks does no harm either.
         let _ = listener.set_nonblocking(true);
-        Self { socket: listener.into(), _file: None, settings: Settings::default() }
+        Self { socket: listener.into(), file: None, settings: Settings::default() }
     }
 }
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
         let _ = listener.set_nonblocking(true);
-        Self { socket: listener.into(), _file: None, settings: Settings::default() }
+        Self { socket: listener.into(), file: None, settings: Settings::default() }
     }
 }
 
@@ -213,6 +223,12 @@ struct SocketFile {
 impl SocketFile {
     fn at(path: &Path) -> Option<Self> {
         Some(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+
+    /// Leaves the file where it is.
+    fn keep(mut self) -> PathBuf {
+        // A path that is empty names no file.
+        std::mem::take(&mut self.path)
     }
 }
 

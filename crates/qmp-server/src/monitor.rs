@@ -6,6 +6,7 @@
 mod accept;
 mod deliver;
 mod serve;
+mod suspend;
 
 use std::{
     io,
@@ -15,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qmp_wire::server::Profile;
+use qmp_wire::server::{Profile, Server};
 use rustix::{
     event::{
         Timespec,
@@ -94,6 +95,8 @@ pub struct Monitor {
     /// Whether something is left to be done at once.
     is_behind: bool,
     stopped: bool,
+    /// Whether it was stopped for a successor.
+    pub(crate) hands_over: bool,
     /// Whether the loop has a thread of its own, which may be busy for a moment.
     pub(crate) lingers: bool,
 }
@@ -155,6 +158,7 @@ impl Monitor {
             ready: Vec::with_capacity(READY_MAX),
             is_behind: false,
             stopped: false,
+            hands_over: false,
             lingers: false,
         })
     }
@@ -201,6 +205,7 @@ impl Monitor {
         if let Some(key) = self.open(stream.into(), None, service)? {
             self.serve(key);
         }
+        self.rest();
         Ok(())
     }
 
@@ -372,6 +377,14 @@ impl Monitor {
         Ok(())
     }
 
+    /// Ends what was done outside of a turn: threads that put something into the queue after this wake the loop.
+    fn rest(&mut self) {
+        while self.deliver_queue_or_sleep() {}
+        if !self.to_serve.is_empty() {
+            self.parts.shared.wake();
+        }
+    }
+
     /// Sets the timer to the next deadline, so that the descriptor of the whole monitor becomes readable then.
     fn arm(&mut self) -> io::Result<()> {
         let deadlines = (lock(&self.parts.shared.queue).wakes_at, self.listeners.retry_at());
@@ -448,8 +461,7 @@ impl Monitor {
         listener: Option<ListenerId>,
         service: Service,
     ) -> io::Result<Option<ConnectionKey>> {
-        self.opened += 1;
-        let caller = Caller::new(&socket, listener, ConnectionId(self.opened));
+        let caller = self.next_caller(&socket, listener);
         let counters = &self.parts.shared.counters;
         if let Some(admit) = &mut self.parts.on_connect
             && !panics::catch(counters, || admit(&caller)).unwrap_or(false)
@@ -457,6 +469,23 @@ impl Monitor {
             add(&counters.refused, 1);
             return Ok(None);
         }
+        let server = Server::new(Arc::clone(&service.profile));
+        self.insert(socket, service, caller, server).map(Some)
+    }
+
+    fn next_caller(&mut self, socket: &OwnedFd, listener: Option<ListenerId>) -> Caller {
+        self.opened += 1;
+        Caller::new(socket, listener, ConnectionId(self.opened))
+    }
+
+    /// Takes a connection into the loop.
+    fn insert(
+        &mut self,
+        socket: OwnedFd,
+        service: Service,
+        caller: Caller,
+        server: Server,
+    ) -> io::Result<ConnectionKey> {
         let place = match self.free.last() {
             Some(place) => *place,
             None => u32::try_from(self.connections.len()).unwrap_or(u32::MAX),
@@ -464,14 +493,14 @@ impl Monitor {
         // The highest numbers are tokens of something else.
         self.numbers = (self.numbers + 1) % (u32::MAX / 2);
         let key = ConnectionKey { place, number: self.numbers };
-        let connection = Connection::new(socket, key, service, caller, &self.epoll)?;
+        let connection = Connection::new(socket, key, service, caller, server, &self.epoll)?;
         match self.free.pop() {
             Some(place) => self.connections[place as usize] = Some(connection),
             None => self.connections.push(Some(connection)),
         }
         add(&self.parts.shared.counters.connected, 1);
         add(&self.parts.shared.counters.connections, 1);
-        Ok(Some(key))
+        Ok(key)
     }
 
     fn close(&mut self, key: ConnectionKey) {
@@ -527,6 +556,10 @@ impl Monitor {
             Order::AddCommand(command) => self.add_command(*command),
             Order::RemoveCommand(name) => {
                 self.remove_command(&name);
+            }
+            Order::HandOver => {
+                self.hands_over = true;
+                self.stopped = true;
             }
             Order::Stop => self.stopped = true,
         }

@@ -83,6 +83,7 @@ pub(crate) enum Order {
     Disconnect(ConnectionId),
     AddCommand(Box<Command>),
     RemoveCommand(Box<str>),
+    HandOver,
     Stop,
 }
 

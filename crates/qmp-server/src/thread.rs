@@ -12,6 +12,7 @@ use crate::{
     command::Command,
     counters::Stats,
     emitter::{Emitter, Shared},
+    handover::Handover,
     listener::Listener,
     monitor::Monitor,
     panics,
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub struct MonitorThread {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<io::Result<()>>>,
+    thread: Option<JoinHandle<io::Result<Option<Handover>>>>,
 }
 
 impl MonitorThread {
@@ -39,8 +40,11 @@ impl MonitorThread {
                 let timeout = monitor.next_timeout();
                 monitor.turn(timeout)?;
             }
+            if monitor.hands_over {
+                return Ok(Some(monitor.hand_over()));
+            }
             monitor.shutdown();
-            Ok(())
+            Ok(None)
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -105,18 +109,28 @@ impl MonitorThread {
     ///
     /// That which ended the thread earlier, a panic included.
     pub fn stop(mut self) -> io::Result<()> {
-        self.join()
+        self.end(Order::Stop).map(drop)
     }
 
-    fn join(&mut self) -> io::Result<()> {
-        self.shared.order(Order::Stop);
+    /// Ends the thread without closing anything, for a successor: see [`Monitor::hand_over`].
+    ///
+    /// # Errors
+    ///
+    /// That which ended the thread earlier, a panic included.
+    pub fn hand_over(mut self) -> io::Result<Handover> {
+        let handover = self.end(Order::HandOver)?;
+        handover.ok_or_else(|| io::Error::other("the monitor's thread was stopped before"))
+    }
+
+    fn end(&mut self, order: Order) -> io::Result<Option<Handover>> {
+        self.shared.order(order);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
             Some(Err(payload)) => {
                 let text = panics::text(&*payload);
                 Err(io::Error::other(format!("the monitor's thread panicked: {text}")))
             }
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 }
@@ -124,6 +138,6 @@ impl MonitorThread {
 impl Drop for MonitorThread {
     fn drop(&mut self) {
         // Whoever wants to know calls `stop`.
-        let _ = self.join();
+        let _ = self.end(Order::Stop);
     }
 }

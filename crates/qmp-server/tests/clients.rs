@@ -278,6 +278,18 @@ fn a_socket_that_was_left_over_is_replaced_and_one_in_use_is_not() {
     drop(listener);
 }
 
+#[test]
+fn event_after_attach_wakes_the_loop() {
+    let mut attached = monitor(|builder| builder);
+    let _client = client(&mut attached);
+    let (_ours, theirs) = UnixStream::pair().unwrap();
+    attached.attach(theirs).unwrap();
+    attached.emitter().emit(&event("STOP", "{}"));
+    let mut watched = [PollFd::from_borrowed_fd(attached.as_fd(), PollFlags::IN)];
+    let no_wait = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    assert_eq!(poll(&mut watched, Some(&no_wait)).unwrap(), 1);
+}
+
 /// Any loop will do: here it is `poll`, which watches the monitor among whatever else the embedder has.
 #[test]
 fn runs_in_the_embedders_own_loop() {

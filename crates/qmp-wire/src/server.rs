@@ -12,7 +12,7 @@ mod profile;
 mod reply;
 mod request;
 
-pub use connection::{QUEUE_MAX_REQUESTS, RequestId, Server};
+pub use connection::{PARTIAL_MAX_BYTES, QUEUE_MAX_REQUESTS, RequestId, Server, ServerState};
 pub use profile::Profile;
 pub use reply::Refusal;
 pub use request::Request;

@@ -121,6 +121,27 @@ fn a_late_timer_shifts_the_next_window() {
 }
 
 #[test]
+fn windows_taken_and_reopened_go_on() {
+    let start = Instant::now();
+    let at = |time_ms: u64| start + Duration::from_millis(time_ms);
+    let mut before = Limiter::default();
+    for (key, event, time_ms) in [("a", 0, 0), ("b", 1, 100), ("a", 2, 200)] {
+        port(&mut before, key, event, at(time_ms));
+    }
+    let mut after = Limiter::default();
+    for window in before.take_windows() {
+        after.reopen(window);
+    }
+    assert!(before.is_empty() && after.len() == 2);
+    assert_eq!(port(&mut after, "b", 3, at(300)), None);
+    let mut sent = Vec::new();
+    after.expire(at(1000), |event| sent.push(event));
+    assert_eq!((sent.as_slice(), after.next_deadline()), (&[2][..], Some(at(1100))));
+    after.expire(at(1100), |event| sent.push(event));
+    assert_eq!(sent, [2, 3]);
+}
+
+#[test]
 fn keys_beyond_the_limit_share_a_window() {
     let now = Instant::now();
     let mut limiter = Limiter::with_keys_max(2);

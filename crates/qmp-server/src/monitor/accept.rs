@@ -80,6 +80,27 @@ impl Listeners {
         Some(slot.listener)
     }
 
+    /// Takes all listeners away.
+    pub(super) fn take(&mut self, epoll: &OwnedFd) -> Vec<(ListenerId, Listener)> {
+        let slots = std::mem::take(&mut self.slots).into_iter();
+        let removed = slots.map(|(id, slot)| {
+            // It was added, so it can be removed.
+            let _ = epoll::delete(epoll, &slot.listener);
+            (id, slot.listener)
+        });
+        removed.collect()
+    }
+
+    /// Takes note of a connection that goes on; `false` if its listener is gone.
+    pub(super) fn opened(&mut self, id: ListenerId) -> bool {
+        let slot = self.slots.get_mut(&id);
+        slot.map(|slot| {
+            slot.connections += 1;
+            slot.accepted += 1;
+        })
+        .is_some()
+    }
+
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }

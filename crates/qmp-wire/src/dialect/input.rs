@@ -93,6 +93,29 @@ impl Input {
         taken
     }
 
+    /// A stream that goes on between two messages, at this line and column.
+    #[must_use]
+    pub fn resume(texts: ErrorTexts, line: u64, column: u64) -> Self {
+        let mut input = Self::new(texts);
+        input.lexer.move_to(Place { line, column });
+        input
+    }
+
+    /// Line and column, if no message has begun that has not ended.
+    #[must_use]
+    pub fn position_between_messages(&self) -> Option<(u64, u64)> {
+        let Message { braces: 0, brackets: 0, tokens: 0, skipping: false, .. } = &self.message else {
+            return None;
+        };
+        self.lexer.place_between_tokens().map(|place| (place.line, place.column))
+    }
+
+    /// Whether [`poll`](Self::poll) yields something.
+    #[must_use]
+    pub fn has_item(&self) -> bool {
+        !self.message.done.is_empty()
+    }
+
     /// The next value or complaint, in the order of the stream.
     pub fn poll(&mut self) -> Option<Result<Value, InputError>> {
         self.message.done.pop_front()

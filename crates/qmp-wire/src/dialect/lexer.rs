@@ -80,6 +80,16 @@ impl Lexer {
         Self { state: State::Start, token: Vec::new(), start: here, here }
     }
 
+    /// Goes on counting from here.
+    pub(super) fn move_to(&mut self, place: Place) {
+        self.here = place;
+    }
+
+    /// Where the next byte is, if no token has begun that has not ended.
+    pub(super) fn place_between_tokens(&self) -> Option<Place> {
+        (self.state == State::Start && self.token.is_empty()).then_some(self.here)
+    }
+
     /// Takes one byte; tells `found` of each token that it ends, none, one or two, and where they started.
     pub(super) fn feed(&mut self, byte: u8, mut found: impl FnMut(Kind, &[u8], Place)) {
         self.here.column += 1;

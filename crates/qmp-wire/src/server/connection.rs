@@ -10,6 +10,24 @@ use crate::dialect::{Input, InputError, Value};
 /// Source: measured on QEMU 7.2 and 11.1: one running and seven waiting leave room, the eighth stops reading.
 pub const QUEUE_MAX_REQUESTS: usize = 8;
 
+/// Bytes of a message that has not ended, which are kept for a successor; a connection with a longer one cannot go on there.
+pub const PARTIAL_MAX_BYTES: usize = 64 << 10;
+
+/// Where a connection stands between two requests, for a successor that goes on with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerState {
+    /// Whether negotiation is done.
+    pub negotiated: bool,
+    /// Whether out-of-band execution is enabled.
+    pub out_of_band: bool,
+    /// Bytes of a message that has begun and not ended.
+    pub input: Vec<u8>,
+    /// The line of the stream at which they begin, for the words of complaints.
+    pub line: u64,
+    /// The column.
+    pub column: u64,
+}
+
 /// Names a request of one connection that has not been answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(u64);
@@ -29,6 +47,15 @@ pub struct Server {
     running: Vec<Running>,
     next_id: u64,
     output: Vec<u8>,
+    /// The message that has begun and not ended; `None` if it cannot be read again.
+    partial: Option<Partial>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    bytes: Vec<u8>,
+    line: u64,
+    column: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +99,47 @@ impl Server {
             running: Vec::new(),
             next_id: 0,
             output: Vec::new(),
+            partial: Some(Partial { bytes: Vec::new(), line: 1, column: 0 }),
             profile,
         };
         server.say(greeting);
         server
+    }
+
+    /// Goes on with a connection where another process stopped; nothing is sent for that.
+    #[must_use]
+    pub fn resume(profile: Arc<Profile>, state: &ServerState) -> Self {
+        let texts = profile.error_texts();
+        let mut server = Self::new(profile);
+        server.output.clear();
+        server.input = Input::resume(texts, state.line, state.column);
+        server.partial = Some(Partial { bytes: Vec::new(), line: state.line, column: state.column });
+        if state.negotiated {
+            server.mode = Mode::Command { out_of_band: state.out_of_band };
+        }
+        server.unread.extend_from_slice(&state.input);
+        server
+    }
+
+    /// Where the connection stands, for [`resume`](Self::resume).
+    ///
+    /// `None` if a request waits or runs, if output waits, or if the message at hand is longer than [`PARTIAL_MAX_BYTES`].
+    #[must_use]
+    pub fn suspend(&self) -> Option<ServerState> {
+        if self.is_busy() || !self.unread.is_empty() || !self.output.is_empty() {
+            return None;
+        }
+        let Partial { bytes, line, column } = self.partial.as_ref()?;
+        let out_of_band = self.mode == Mode::Command { out_of_band: true };
+        let (negotiated, input) = (self.in_command_mode(), bytes.clone());
+        Some(ServerState { negotiated, out_of_band, input, line: *line, column: *column })
+    }
+
+    /// Refuses all requests that were handed out and are not answered.
+    pub fn refuse_running(&mut self, refusal: impl Fn() -> Refusal) {
+        while let Some(running) = self.running.last() {
+            self.reply(running.request, Err(refusal()));
+        }
     }
 
     /// Takes bytes as they came. Call [`poll_request`](Self::poll_request) until it yields nothing.
@@ -199,12 +263,33 @@ impl Server {
                 self.sort(item);
             } else if self.read < self.unread.len() {
                 // No further than the end of a message: what it says can change how the next one is read.
-                self.read += self.input.feed_until_done(&self.unread[self.read..]);
+                let fed = self.input.feed_until_done(&self.unread[self.read..]);
+                self.keep_partial(self.read..self.read + fed);
+                self.read += fed;
             } else {
                 break;
             }
         }
         self.forget_read();
+    }
+
+    /// Keeps bytes that were read as long as the message to which they belong has not ended.
+    fn keep_partial(&mut self, read: std::ops::Range<usize>) {
+        if let Some((line, column)) = self.input.position_between_messages() {
+            let mut bytes = self.partial.take().map(|partial| partial.bytes).unwrap_or_default();
+            bytes.clear();
+            bytes.shrink_to(1024);
+            self.partial = Some(Partial { bytes, line, column });
+        } else if self.input.has_item() {
+            // What follows a complaint within a message is skipped, which a successor would not know.
+            self.partial = None;
+        } else if let Some(partial) = &mut self.partial {
+            if partial.bytes.len() + read.len() > PARTIAL_MAX_BYTES {
+                self.partial = None;
+            } else {
+                partial.bytes.extend_from_slice(&self.unread[read]);
+            }
+        }
     }
 
     fn forget_read(&mut self) {

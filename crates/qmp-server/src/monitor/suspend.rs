@@ -1,0 +1,183 @@
+//! Handing a monitor over to a successor, and taking one over.
+
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use qmp_events::limiter::OpenWindow;
+use qmp_wire::server::{Refusal, Server, ServerState};
+
+use super::{Monitor, Service};
+use crate::{
+    caller::ListenerId,
+    connection::Connection,
+    counters::subtract,
+    handover::{
+        self, ConnectionState, Form, Handover, ListenerState, SilentSource, State, WindowState, from_hex,
+        microseconds, to_hex,
+    },
+    listener::{Listener, Settings},
+    queue::lock,
+    slow_reader::SlowReader,
+};
+
+impl Monitor {
+    /// Stops serving and returns what a successor needs to serve on: listeners, connections with what was read and not
+    /// answered or written yet, held events, silent sources. Clients notice nothing.
+    ///
+    /// Commands that were handed over and not answered, and those that wait behind them, are refused: answer them before.
+    /// A connection is closed if more than 64 KiB of a message came that has not ended. Whatever is emitted after this goes
+    /// nowhere, so stop the devices first.
+    #[must_use]
+    pub fn hand_over(mut self) -> Handover {
+        self.deliver_queue();
+        let mut state = State::new();
+        self.suspend_events(&mut state);
+        let mut descriptors = Vec::new();
+        for (id, listener) in self.listeners.take(&self.epoll) {
+            let Settings { connections_max, pretty, out_of_band, slow_reader } = listener.settings;
+            let drops_oldest = slow_reader.map(|policy| policy == SlowReader::DropOldest);
+            let (socket, path) = listener.into_parts();
+            state.listeners.push(ListenerState {
+                id: id.0,
+                path,
+                connections_max: connections_max.map(|connections| connections as u64),
+                form: Form { pretty, out_of_band, drops_oldest },
+            });
+            descriptors.push(socket);
+        }
+        for mut connection in std::mem::take(&mut self.connections).into_iter().flatten() {
+            refuse_unanswered(&mut connection);
+            match suspend(&connection) {
+                Some(suspended) => {
+                    state.connections.push(suspended);
+                    descriptors.push(connection.into_socket());
+                    subtract(&self.parts.shared.counters.connections, 1);
+                }
+                None => self.forget(connection),
+            }
+        }
+        Handover { state, descriptors }
+    }
+
+    /// Closes the queue, and takes over what the rate limits and silent sources know.
+    fn suspend_events(&mut self, state: &mut State) {
+        let shared = Arc::clone(&self.parts.shared);
+        let now = shared.clock.monotonic();
+        let mut queue = lock(&shared.queue);
+        queue.closed = true;
+        for OpenWindow { kind, key, closes_at, interval, held } in queue.limiter.take_windows() {
+            state.windows.push(WindowState {
+                event: kind.name().into(),
+                key: key.to_string(),
+                remaining_us: microseconds(closes_at.saturating_duration_since(now)),
+                interval_us: microseconds(interval),
+                held: held.and_then(|line| String::from_utf8(line).ok()),
+            });
+        }
+        for (kind, key, also) in std::mem::take(&mut queue.silent) {
+            state.silent.push(SilentSource { event: kind.name().into(), key: key.into(), also: also.into() });
+        }
+    }
+
+    /// Serves on where the predecessor stopped.
+    pub(crate) fn resume(&mut self, handover: Handover) -> io::Result<()> {
+        let Handover { state, descriptors } = handover;
+        self.resume_events(&state);
+        let mut descriptors = descriptors.into_iter();
+        for (listener, socket) in state.listeners.into_iter().zip(descriptors.by_ref()) {
+            let settings = Settings {
+                connections_max: listener.connections_max.and_then(|connections| connections.try_into().ok()),
+                pretty: listener.form.pretty,
+                out_of_band: listener.form.out_of_band,
+                slow_reader: listener.form.slow_reader(),
+            };
+            self.parts.shared.reserve_listener(listener.id);
+            let id = ListenerId(listener.id);
+            self.add_listener(id, Listener::from_parts(socket, listener.path, settings))?;
+        }
+        for (connection, socket) in state.connections.into_iter().zip(descriptors) {
+            self.resume_connection(&connection, socket)?;
+        }
+        self.rest();
+        Ok(())
+    }
+
+    fn resume_events(&mut self, state: &State) {
+        let now = self.parts.shared.clock.monotonic();
+        let mut queue = lock(&self.parts.shared.queue);
+        for window in &state.windows {
+            let Some(kind) = handover::kind(&window.event) else { continue };
+            queue.limiter.reopen(OpenWindow {
+                kind,
+                key: window.key.as_str().into(),
+                closes_at: now + Duration::from_micros(window.remaining_us),
+                interval: Duration::from_micros(window.interval_us),
+                held: window.held.as_ref().map(|line| line.clone().into_bytes()),
+            });
+        }
+        let sources = state.silent.iter().filter_map(|source| {
+            let kind = handover::kind(&source.event)?;
+            Some((kind, source.key.as_str().into(), source.also.as_str().into()))
+        });
+        queue.silent.extend(sources);
+        queue.wakes_at = queue.limiter.next_deadline();
+    }
+
+    fn resume_connection(&mut self, state: &ConnectionState, socket: OwnedFd) -> io::Result<()> {
+        let settings = Settings {
+            connections_max: None,
+            pretty: state.form.pretty,
+            out_of_band: state.form.out_of_band,
+            slow_reader: state.form.slow_reader(),
+        };
+        let service: Service = self.service(settings);
+        let listener = state.listener.map(ListenerId).filter(|id| self.listeners.opened(*id));
+        let server = Server::resume(
+            Arc::clone(&service.profile),
+            &ServerState {
+                negotiated: state.negotiated,
+                out_of_band: state.out_of_band_enabled,
+                input: from_hex(&state.input).unwrap_or_default(),
+                line: state.line,
+                column: state.column,
+            },
+        );
+        let caller = self.next_caller(&socket, listener);
+        let key = self.insert(socket, service, caller, server)?;
+        if let Some(connection) = self.connection(key) {
+            connection.outgoing.push_reply(&from_hex(&state.output).unwrap_or_default());
+        }
+        self.admit(key);
+        self.serve(key);
+        Ok(())
+    }
+}
+
+/// Refuses what was asked and is not answered.
+fn refuse_unanswered(connection: &mut Connection) {
+    let refusal = || Refusal::generic("The command was interrupted by an update of the monitor");
+    connection.server.refuse_running(refusal);
+    while let Some((request, _)) = connection.server.poll_request() {
+        connection.server.reply(request, Err(refusal()));
+    }
+    connection.collect();
+}
+
+/// A connection as it stands; `None` if it cannot go on.
+fn suspend(connection: &Connection) -> Option<ConnectionState> {
+    let ServerState { negotiated, out_of_band, input, line, column } = connection.server.suspend()?;
+    let profile = &connection.service.profile;
+    Some(ConnectionState {
+        listener: connection.caller.listener().map(|id| id.0),
+        form: Form {
+            pretty: Some(profile.pretty),
+            out_of_band: Some(profile.out_of_band),
+            drops_oldest: Some(connection.service.slow_reader == SlowReader::DropOldest),
+        },
+        negotiated,
+        out_of_band_enabled: out_of_band,
+        input: to_hex(&input),
+        line,
+        column,
+        output: to_hex(connection.outgoing.bytes()),
+    })
+}
