@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use qmp_client::{Address, ConnectError, EventBatch, Follow, Followed, PendingReply};
 use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -137,7 +139,9 @@ impl Attachment {
     fn take(&mut self, followed: Followed<'_>) -> ControlFlow<()> {
         match followed {
             Followed::Attached { snapshot, .. } => {
-                self.answered();
+                if is_answered(snapshot) {
+                    self.answered();
+                }
                 self.attached(snapshot);
             }
             Followed::Events(events) => {
@@ -375,10 +379,40 @@ fn sent_at(timestamp: Option<Timestamp>, received: UnixMicros) -> UnixMicros {
     timestamp.map_or(received, |at| UnixMicros(micros(at)).min(received))
 }
 
+/// Whether the VM answered when it was asked for its state: without an answer in time, the epoch opens all the same.
+fn is_answered(snapshot: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Answers {
+        #[serde(rename = "query-status")]
+        status: Option<IgnoredAny>,
+    }
+    serde_json::from_str::<Answers>(snapshot).is_ok_and(|answers| answers.status.is_some())
+}
+
 /// Why it failed. Whose socket it is says which group to join.
 fn described(error: &ConnectError) -> String {
     match error {
         ConnectError::PermissionDenied { address: Address::Unix { path, .. } } => owner::refused_socket(path),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshot_without_the_status_is_no_answer() {
+        let cases = [
+            (r#"{"address":"unix:/a","query-status":{"status":"running"}}"#, true),
+            (
+                r#"{"address":"unix:/a","errors":{"query-status":{"class":"TimedOut","desc":"no reply"}}}"#,
+                false,
+            ),
+            ("{}", false),
+        ];
+        for (snapshot, expected) in cases {
+            assert_eq!(is_answered(snapshot), expected, "{snapshot}");
+        }
     }
 }

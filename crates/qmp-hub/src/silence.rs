@@ -38,7 +38,7 @@ pub const ANSWERS_AGAIN: &str = "answers-again";
 pub(crate) struct Silence {
     /// For this VM; without it, what the hub has for all.
     pub(crate) setting: Setting,
-    /// `None` while no epoch is open.
+    /// `None` without a connection in command mode.
     monitor: Mutex<Option<Monitor>>,
 }
 
@@ -85,12 +85,12 @@ pub(crate) enum Look {
 }
 
 impl Silence {
-    /// An epoch opened: the VM answered the questions of its snapshot, or has the span from here on.
+    /// An epoch opened. On a new connection the VM has the span from here on; on the same one, nothing changes.
     pub(crate) fn attached(&self, now: Instant) {
-        *self.lock() = Some(Monitor { heard_at: now, phase: Phase::Answering });
+        self.lock().get_or_insert(Monitor { heard_at: now, phase: Phase::Answering });
     }
 
-    /// The epoch closed.
+    /// The connection ended.
     pub(crate) fn detached(&self) {
         *self.lock() = None;
     }

@@ -109,3 +109,37 @@ async fn question_without_an_answer_ends_with_the_hub() {
     journal.until("vm1 1.1 STOP").await;
     hub.stop().await.expect("stops");
 }
+
+#[tokio::test]
+async fn qemu_that_is_migrated_away_without_events_says_so() {
+    if support::qemu::is_missing() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = format!("unix:{},server=on,wait=off", home.path().join("vm1.sock").display());
+    let mut qemu = tokio::process::Command::new(support::qemu::PROGRAM)
+        .args(["-nodefaults", "-display", "none", "-accel", "tcg", "-m", "16", "-qmp", &monitor])
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("QEMU starts");
+    let hub = Hub::start(asking(home.path())).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+
+    let migrate = json!({"execute": "migrate", "arguments": {"uri": "exec:cat>/dev/null"}}).to_string();
+    let (_, answer) = execute(home.path(), "vm1", &migrate).await;
+    assert_eq!(answer["return"], json!({}), "{answer}");
+    // The first answer may come while the migration still completes.
+    loop {
+        let (_, _, data) = journal.finding("query").await;
+        match data["return"]["status"].as_str() {
+            Some("finish-migrate") => {}
+            status => break assert_eq!(status, Some("postmigrate"), "{data}"),
+        }
+    }
+    let (status, _) = execute(home.path(), "vm1", r#"{"execute": "quit"}"#).await;
+    assert_eq!(status, 200);
+    assert!(qemu.wait().await.expect("ends").success());
+    hub.stop().await.expect("stops");
+}

@@ -9,6 +9,7 @@ use std::io::Write as _;
 
 use anstyle::{AnsiColor, Effects, Style};
 use jiff::tz::TimeZone;
+use qmp_hub::findings;
 use qmp_hub::severity::Severity;
 use qmp_wire::{Body, DetachReason, Epoch, Record, Timestamp, UnixMicros};
 use serde_json::Value;
@@ -21,6 +22,9 @@ use crate::time::{span, write};
 const VM_WIDTH_MIN: usize = 6;
 /// The width of the event column, in characters: most names fit, and a longer one moves its own line only.
 const EVENT_WIDTH: usize = 20;
+
+/// Kinds of findings that are no conclusions.
+const EVIDENCE: [&str; 3] = [findings::COMMAND, findings::PROCESS_ENDED, findings::QUERY];
 
 /// Writes records as lines for people, and remembers of each VM what the next line has to say.
 #[derive(Debug)]
@@ -108,7 +112,10 @@ impl Human {
 
     fn finding(&mut self, record: &Record<'_>, finding: &str, summary: &str, out: &mut Vec<u8>) {
         self.begin(record, record.received, out);
-        let style = Style::new().effects(Effects::BOLD).fg_color(Some(AnsiColor::Yellow.into()));
+        let conclusion = Style::new().effects(Effects::BOLD).fg_color(Some(AnsiColor::Yellow.into()));
+        // What the hub did, saw or was answered is evidence, and looks like an event.
+        let style =
+            if EVIDENCE.contains(&finding) { Style::new().effects(Effects::BOLD) } else { conclusion };
         let shown = self.palette.paint(style, format!("» {}", escape::text(finding)));
         let _ = writeln!(out, "{shown:EVENT_WIDTH$} {}", escape::text(summary));
     }
@@ -318,6 +325,25 @@ mod tests {
             let shown = String::from_utf8(out).unwrap();
             assert!(shown.contains(expected), "{name}: {shown}");
         }
+    }
+
+    #[test]
+    fn evidence_is_no_conclusion() {
+        let finding = |finding: &'static str, summary: &'static str| {
+            let (finding, summary) = (finding.into(), summary.into());
+            let body = Body::Finding { finding, summary, causes: Vec::new(), data: None };
+            let record = Record { body, ..examples::story()[1].clone() };
+            let mut out = Vec::new();
+            Human::new(Palette::new(true), TimeZone::UTC).record(&record, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let answer = finding("query", "query-status: internal-error");
+        assert!(
+            answer.contains("\x1b[1m» query") && answer.contains("query-status: internal-error"),
+            "{answer}"
+        );
+        let conclusion = finding("why-paused", "An error inside QEMU paused it.");
+        assert!(conclusion.contains("\x1b[33m» why-paused"), "{conclusion}");
     }
 
     #[test]

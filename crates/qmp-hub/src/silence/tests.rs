@@ -40,7 +40,12 @@ fn monitor_is_probed_after_the_span_and_silent_after_another() {
             "probe|silent since 0|answers again after 60",
         ),
         ("detached", "0 attached|30 look|45 detached|60 look|60 answered", "probe|wait 90"),
-        ("another epoch", "0 attached|30 look|45 attached|60 look", "probe|wait 75"),
+        (
+            "another epoch on the same connection",
+            "0 attached|30 look|45 attached|60 look",
+            "probe|silent since 0",
+        ),
+        ("another connection", "0 attached|30 look|40 detached|45 attached|60 look", "probe|wait 75"),
         (
             "switched off",
             "0 attached|30 look|60 look|61 disregard|62 answered|91 look",
