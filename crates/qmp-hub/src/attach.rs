@@ -66,6 +66,26 @@ enum EpochState {
     Unrecorded,
 }
 
+/// What a snapshot tells of the monitor itself.
+#[derive(Debug, Default, Deserialize)]
+struct Answers {
+    /// Without an answer in time, the epoch opens all the same.
+    #[serde(rename = "query-status")]
+    status: Option<IgnoredAny>,
+    process: Option<ProcessNumber>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ProcessNumber {
+    pid: i32,
+}
+
+impl Answers {
+    fn read(snapshot: &str) -> Self {
+        serde_json::from_str(snapshot).unwrap_or_default()
+    }
+}
+
 impl Attachment {
     pub(crate) const fn new(vm: Arc<Vm>, appender: Appender, records_findings: bool) -> Self {
         Self {
@@ -139,9 +159,11 @@ impl Attachment {
     fn take(&mut self, followed: Followed<'_>) -> ControlFlow<()> {
         match followed {
             Followed::Attached { snapshot, .. } => {
-                if is_answered(snapshot) {
+                let answers = Answers::read(snapshot);
+                if answers.status.is_some() {
                     self.answered();
                 }
+                self.vm.silence.attached(answers.process.map(|process| process.pid), Instant::now());
                 self.attached(snapshot);
             }
             Followed::Events(events) => {
@@ -207,7 +229,6 @@ impl Attachment {
         }
         // Before the record, as what a line that begins in between knows; it hears the record, too.
         self.vm.tap.lock().attached(snapshot);
-        self.vm.silence.attached(Instant::now());
         if self.append_one(Body::Attached { snapshot: Cow::Borrowed(snapshot) }) {
             (self.epoch, self.newest_event) = (EpochState::Open, clock::now());
             self.vm.counts.epochs.add(1);
@@ -379,16 +400,6 @@ fn sent_at(timestamp: Option<Timestamp>, received: UnixMicros) -> UnixMicros {
     timestamp.map_or(received, |at| UnixMicros(micros(at)).min(received))
 }
 
-/// Whether the VM answered when it was asked for its state: without an answer in time, the epoch opens all the same.
-fn is_answered(snapshot: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Answers {
-        #[serde(rename = "query-status")]
-        status: Option<IgnoredAny>,
-    }
-    serde_json::from_str::<Answers>(snapshot).is_ok_and(|answers| answers.status.is_some())
-}
-
 /// Why it failed. Whose socket it is says which group to join.
 fn described(error: &ConnectError) -> String {
     match error {
@@ -403,16 +414,17 @@ mod tests {
 
     #[test]
     fn snapshot_without_the_status_is_no_answer() {
+        let failed = r#"{"query-status":{"class":"TimedOut","desc":"no reply"}}"#;
         let cases = [
-            (r#"{"address":"unix:/a","query-status":{"status":"running"}}"#, true),
-            (
-                r#"{"address":"unix:/a","errors":{"query-status":{"class":"TimedOut","desc":"no reply"}}}"#,
-                false,
-            ),
-            ("{}", false),
+            (r#"{"address":"unix:/a","query-status":{"status":"running"}}"#.to_owned(), true, None),
+            (format!(r#"{{"address":"unix:/a","errors":{failed}}}"#), false, None),
+            (format!(r#"{{"process":{{"pid":7,"name":"qemu"}},"errors":{failed}}}"#), false, Some(7)),
+            ("{}".to_owned(), false, None),
         ];
-        for (snapshot, expected) in cases {
-            assert_eq!(is_answered(snapshot), expected, "{snapshot}");
+        for (snapshot, is_answered, pid) in cases {
+            let answers = Answers::read(&snapshot);
+            assert_eq!(answers.status.is_some(), is_answered, "{snapshot}");
+            assert_eq!(answers.process.map(|process| process.pid), pid, "{snapshot}");
         }
     }
 }

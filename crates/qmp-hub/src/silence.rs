@@ -10,6 +10,7 @@
 //!
 //! An event proves that QEMU lives, not that its monitor answers: it puts off the next probe, and does not end a silence.
 
+mod process;
 mod record;
 mod setting;
 mod watch;
@@ -48,6 +49,8 @@ struct Monitor {
     /// When something came last.
     heard_at: Instant,
     phase: Phase,
+    /// The process at its other end, if the system told.
+    pid: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -86,8 +89,13 @@ pub(crate) enum Look {
 
 impl Silence {
     /// An epoch opened. On a new connection the VM has the span from here on; on the same one, nothing changes.
-    pub(crate) fn attached(&self, now: Instant) {
-        self.lock().get_or_insert(Monitor { heard_at: now, phase: Phase::Answering });
+    pub(crate) fn attached(&self, pid: Option<i32>, now: Instant) {
+        self.lock().get_or_insert(Monitor { heard_at: now, phase: Phase::Answering, pid });
+    }
+
+    /// The process at the other end of the monitor, if it is known.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.lock().as_ref()?.pid
     }
 
     /// The connection ended.

@@ -113,7 +113,7 @@ async fn finding_names_the_command_that_has_no_reply() {
         silent["pending"]["client"].as_str().is_some_and(|client| client.contains("relay.qmp")),
         "{silent}"
     );
-    assert!(summary.contains("is busy with silence by uid "), "{summary}");
+    assert!(summary.contains("; silence by uid ") && summary.contains(" has had no reply for "), "{summary}");
     // The second one is answered at once when the monitor goes on: it has nothing to do with the next silence.
     session.go_on();
     journal.finding("answers-again").await;
@@ -193,8 +193,11 @@ async fn qemu_that_is_stopped_is_silent_until_it_goes_on() {
     journal.until("vm1 1.0 attached").await;
     let pid = qemu.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("it runs");
     kill_process(pid, Signal::STOP).expect("it is ours");
-    let (_, causes, silent) = journal.finding("silent").await;
+    let (summary, causes, silent) = journal.finding("silent").await;
     assert_eq!(causes, [(1, 0)]);
+    let stopped = format!(": its process {} is stopped, by SIGSTOP or a debugger.", pid.as_raw_pid());
+    assert!(summary.ends_with(&stopped), "{summary}");
+    assert_eq!(silent["process"], json!({"pid": pid.as_raw_pid(), "state": "T"}));
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
     assert_eq!((&vm["silent_since"], &vm["state"]), (&silent["silent_since"], &json!("attached")), "{vm}");
 

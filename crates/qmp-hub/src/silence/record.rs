@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::watch::Recorder;
-use super::{ANSWERS_AGAIN, SILENT, Spell};
+use super::{ANSWERS_AGAIN, SILENT, Spell, process};
 use crate::clock;
+use crate::commands::Pending;
 use crate::journal::{Appender, Batch, Draft};
 use crate::span;
 use crate::vms::Vm;
@@ -18,13 +19,18 @@ pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Rec
         return vm.silence.recorded(None);
     }
     let length = length(spell, now);
+    let pid = vm.silence.pid();
+    let state = pid.and_then(process::state);
     let mut summary =
-        format!("The monitor has not answered for {length}: QEMU hangs, is stopped, or is busy");
+        format!("The monitor has not answered for {length}: {}", process::explained(pid, state));
     let mut data = json!({"silent_since": spell.since.to_string(), "asked": "query-status"});
+    if let (Some(pid), Some(state)) = (pid, state) {
+        data["process"] = json!({"pid": pid, "state": state});
+    }
     if let Some(pending) = vm.commands.oldest() {
         let waited = span::describe(micros(now.saturating_duration_since(pending.began_at)));
-        summary +=
-            &format!(" with {} by {}, which has had no reply for {waited}", pending.execute, pending.who);
+        let Pending { execute, who, .. } = &*pending;
+        summary += &format!("; {execute} by {who} has had no reply for {waited}");
         data["pending"] = json!({"execute": pending.execute, "client": pending.who.to_string()});
     }
     summary.push('.');

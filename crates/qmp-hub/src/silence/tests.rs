@@ -62,7 +62,7 @@ fn monitor_is_probed_after_the_span_and_silent_after_another() {
 fn status_shows_a_silence_from_its_detection_to_its_end() {
     let (silence, start) = (Silence::default(), Instant::now());
     let at = |seconds: u64| start + Duration::from_secs(seconds);
-    silence.attached(at(0));
+    silence.attached(None, at(0));
     silence.look(SPAN, at(30), UnixMicros(30_000_000));
     assert_eq!(silence.since(), None, "it still has time");
     silence.look(SPAN, at(60), UnixMicros(60_000_000));
@@ -76,7 +76,7 @@ proptest! {
     #[test]
     fn monitor_that_answers_is_never_silent(steps in prop::collection::vec((0u64..29_999, any::<bool>()), 1..60)) {
         let (silence, mut now) = (Silence::default(), Instant::now());
-        silence.attached(now);
+        silence.attached(None, now);
         for (pause_ms, is_event) in steps {
             let probed = silence.look(SPAN, now, UnixMicros(0)) == Look::Probe;
             now += Duration::from_millis(pause_ms);
@@ -102,7 +102,7 @@ fn played(steps: &str) -> String {
         let now = start + Duration::from_secs(seconds);
         let clock = UnixMicros((CLOCK_S + i64::try_from(seconds).expect("small")) * 1_000_000);
         match what {
-            "attached" => silence.attached(now),
+            "attached" => silence.attached(None, now),
             "detached" => silence.detached(),
             "heard" => silence.heard(now),
             "recorded" => silence.recorded(Some((Epoch(1), Seq(7)))),
