@@ -10,11 +10,14 @@
 //! - `hub`: from `Hub::start` until every VM's state has been asked for (some ten queries each) and every `attached`
 //!   record is committed. Findings are on: its correlators know every VM.
 //! - `hub, relays`: the same with a relay for each VM, to which nobody is connected.
+//! - `hub, probes`: `hub`, watched while it probes each of its monitors once: a round of 30 s that begins 30 s after
+//!   attaching, with the default `silent-after`.
 //!
-//! Of each, also what an idle monitor takes of memory, and the processor time of 5 idle seconds, when all is quiet. What
+//! Of each, also what an idle monitor takes of memory, and the processor time of 5 idle seconds, when all is quiet (of
+//! `hub, probes`, of the round). What
 //! a program takes however few monitors it has is told apart: it is what a tenth of them take, less their share.
 //!
-//! Budgets: `qmp-client` ≥ 0.7 × raw; hub ≤ 4 KiB for each idle VM.
+//! Budgets: `qmp-client` ≥ 0.7 × raw; hub ≤ 4 KiB for each idle VM; probing 10,000 VMs ≤ 1 % of a core.
 
 mod load;
 
@@ -26,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use qmp_client::{Address, ConnectConfig, Connection};
 use qmp_hub::relay::RelayConfig;
-use qmp_hub::{Hub, HubConfig};
+use qmp_hub::{Hub, HubConfig, SILENT_AFTER_DEFAULT};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,6 +44,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// How long an idle process is watched.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// How long a hub that probes is watched: one probe of each monitor.
+const PROBE_ROUND: Duration = SILENT_AFTER_DEFAULT;
 
 fn main() {
     raise_open_files();
@@ -72,7 +78,7 @@ fn compare(monitors: usize) {
         servers.push(server);
     }
     println!("{monitors} idle monitors");
-    for contestant in ["raw", "qapi", "qmp-client", "hub", "hub, relays"] {
+    for contestant in ["raw", "qapi", "qmp-client", "hub", "hub, probes", "hub, relays"] {
         // Of each VM the monitor and the relay's listener, and what every program has open besides.
         let files = 2 * monitors as u64 + 100;
         if contestant == "hub, relays" && getrlimit(Resource::Nofile).maximum.is_some_and(|max| max < files) {
@@ -135,18 +141,22 @@ async fn contend(contestant: &str, home: &Path, monitors: usize) {
         "raw" => Box::new(all(paths, raw).await),
         "qapi" => Box::new(all(paths, qapi).await),
         "qmp-client" => Box::new(all(paths, client).await),
-        "hub" => Box::new(hub(home, &paths, false).await),
+        "hub" | "hub, probes" => Box::new(hub(home, &paths, false).await),
         "hub, relays" => Box::new(hub(home, &paths, true).await),
         _ => panic!("no contestant {contestant}"),
     };
     let seconds = start.elapsed().as_secs_f64();
-    tokio::time::sleep(SETTLE).await;
-    let kib = resident_kib().saturating_sub(before_kib);
+    let probes = contestant == "hub, probes";
+    let (settle, watched) = if probes { (SILENT_AFTER_DEFAULT, PROBE_ROUND) } else { (SETTLE, IDLE) };
+    // From the start, so that the round is whole however long attaching took.
+    tokio::time::sleep_until((start + settle.max(start.elapsed() + SETTLE)).into()).await;
     let idle_before = processor_time();
-    tokio::time::sleep(IDLE).await;
+    let kib_before = resident_kib();
+    tokio::time::sleep(watched).await;
     let idle = processor_time() - idle_before;
+    let kib = if probes { resident_kib() } else { kib_before }.saturating_sub(before_kib);
     drop(kept);
-    println!("{} {kib} {}", seconds * 1e3, idle.as_secs_f64() * 1e3 / IDLE.as_secs_f64());
+    println!("{} {kib} {}", seconds * 1e3, idle.as_secs_f64() * 1e3 / watched.as_secs_f64());
 }
 
 /// Attaches to all monitors at once, a task for each.
