@@ -73,9 +73,9 @@ fn refuses_what_is_no_journal() {
             "later format",
             |path| {
                 drop(Journal::open(path, JournalOptions::default()).expect("made"));
-                sqlite(path, "PRAGMA user_version = 2");
+                sqlite(path, "PRAGMA user_version = 3");
             },
-            "was made by a newer qmp-events (journal format 2; this one knows up to 1): use that one, or name another file",
+            "was made by a newer qmp-events (journal format 3; this one knows up to 2): use that one, or name another file",
         ),
     ];
     for (name, make, message) in cases {
@@ -281,6 +281,42 @@ fn views() {
     let checked: String =
         connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("checks");
     assert_eq!(checked, "ok");
+}
+
+/// A journal of format 1 keeps every record, and is written on.
+#[test]
+fn journal_of_format_1_is_migrated_with_nothing_lost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (path, new) = (directory.path().join("journal.db"), directory.path().join("new.db"));
+    let options = JournalOptions { segment_records: 3, ..JournalOptions::default() };
+    let journal = Journal::open(&new, options).expect("opens");
+    append(&journal, &example());
+    append(&journal, &[attached("db1", 5_000_000), event("db1", 5_000_001, "STOP", None, Some("{}"))]);
+    journal.close().expect("closes");
+    let connection = Connection::open(&path).expect("opens");
+    connection.execute_batch(include_str!("../src/journal/migrations/1.sql")).expect("makes it");
+    connection.execute("ATTACH ?1 AS new", [new.to_str().expect("text")]).expect("attaches");
+    connection
+        .execute_batch(
+            "DELETE FROM name; PRAGMA application_id = 1364021349; PRAGMA user_version = 1; \
+             INSERT INTO name SELECT * FROM new.name; INSERT INTO record SELECT * FROM new.record; \
+             INSERT INTO epoch SELECT * FROM new.epoch; INSERT INTO posting SELECT * FROM new.posting; \
+             INSERT INTO tally SELECT * FROM new.tally; INSERT INTO vm SELECT * FROM new.vm; \
+             INSERT INTO segment SELECT last, first, received_min, received_max FROM new.segment",
+        )
+        .expect("copies");
+    drop(connection);
+    let read = |path: &Path| {
+        let reader = Reader::open(path).expect("opens");
+        reader.cursor(Query::default(), Offset(0)).next_batch(100).expect("reads")
+    };
+    let before = read(&new);
+    let journal = Journal::open(&path, options).expect("opens");
+    append(&journal, &[attached("web1", 9_000_000)]);
+    journal.close().expect("closes");
+    let after = read(&path);
+    assert_eq!(after[..before.len()], before);
+    assert_eq!(after.last().map(|record| (&*record.vm, record.epoch)), Some(("web1", Epoch(2))));
 }
 
 /// The questions in the manual can be asked, and have an answer.

@@ -101,6 +101,8 @@ pub enum DetachReason {
     ProtocolError,
     /// `removed`: the hub was told to leave this VM, and goes on with the others.
     Removed,
+    /// `records lost`: committed records of the journal's file are gone.
+    RecordsLost,
     /// A reason that this release does not know, as it was written.
     Other(Box<str>),
 }
@@ -115,6 +117,7 @@ impl DetachReason {
             "hub stopped" => Self::HubStopped,
             "protocol error" => Self::ProtocolError,
             "removed" => Self::Removed,
+            "records lost" => Self::RecordsLost,
             other => Self::Other(other.into()),
         }
     }
@@ -128,6 +131,7 @@ impl DetachReason {
             Self::HubStopped => "hub stopped",
             Self::ProtocolError => "protocol error",
             Self::Removed => "removed",
+            Self::RecordsLost => "records lost",
             Self::Other(text) => text,
         }
     }

@@ -141,13 +141,10 @@ impl Human {
 fn attached(record: &Record<'_>, snapshot: &str, before: Option<Seen>) -> String {
     let mut text = format!("epoch {} began", record.epoch.0);
     match before {
-        Some(seen) if seen.epoch < record.epoch => {
-            let is_next = seen.epoch.0 + 1 == record.epoch.0;
-            match seen.certain_until.filter(|_| is_next) {
-                Some(from) => text += &gap(from, record.received),
-                None => text += &format!("; the end of epoch {} is not shown", record.epoch.0 - 1),
-            }
-        }
+        Some(seen) if seen.epoch < record.epoch => match seen.certain_until {
+            Some(from) => text += &gap(from, record.received),
+            None => text += &format!("; the end of epoch {} is not shown", record.epoch.0 - 1),
+        },
         _ => {}
     }
     let state: Value = serde_json::from_str(snapshot).unwrap_or_default();

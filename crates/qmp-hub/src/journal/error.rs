@@ -121,6 +121,24 @@ pub enum JournalError {
         /// The other hub's process, if it says.
         pid: Option<u32>,
     },
+    /// The file has other names: a hub at one of them would not know of the other.
+    #[error(
+        "{} has {links} names (hard links), and a hub at another one would write it, too: remove the other names, or \
+         copy it with qmp backup",
+        path.display()
+    )]
+    HardLinked {
+        /// What was to be written.
+        path: PathBuf,
+        /// How many names it has.
+        links: u64,
+    },
+    /// Where the hub makes a file of its own stands a link, or no file.
+    #[error("{} is a link or no ordinary file, and is not written to: remove it", path.display())]
+    Linked {
+        /// What was to be written.
+        path: PathBuf,
+    },
     /// The file system failed.
     #[error("cannot {doing} {} ({source})", path.display())]
     Io {

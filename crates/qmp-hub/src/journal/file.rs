@@ -1,22 +1,19 @@
 //! Opening the file: what lies there, who writes it, and connections to it.
 //!
 //! A journal is made under another name and put in place whole, so that a file at its path always is one: a
-//! file that is empty, of another kind or of another application is never touched. One hub at a time writes:
-//! it holds a lock on `FILE.lock`, which the kernel takes back however the hub ends (a hub that was killed while it
-//! started a command leaves it to that for a moment, which is waited for). (The lock is not on the
-//! file itself: closing any descriptor of that would drop the locks that SQLite holds on it.)
+//! file that is empty, of another kind or of another application is never touched. One hub at a time writes: see
+//! [`super::lock`].
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use rustix::fs::FlockOperation;
 
 use super::error::JournalError;
-use super::limits::{BUSY_TIMEOUT, LEFT_LOCK_MAX, LEFT_LOCK_POLL};
+use super::limits::BUSY_TIMEOUT;
+use super::lock::{self, WriterLock};
 use super::schema::{self, APPLICATION_ID, FORMAT_VERSION, MIGRATIONS};
 
 /// Permissions of a journal's files: what guests do is nobody else's business.
@@ -29,12 +26,6 @@ const PAGE_BYTES: u32 = 8192;
 /// Pages in the write-ahead log before they are copied into the file.
 const WAL_CHECKPOINT_PAGES: u32 = 2000;
 
-/// Shows that this process is the one that writes a journal; others may from the moment it is dropped.
-#[derive(Debug)]
-pub(super) struct WriterLock {
-    _file: File,
-}
-
 /// Opens `path` for writing, making it when there is nothing.
 ///
 /// # Errors
@@ -43,15 +34,17 @@ pub(super) struct WriterLock {
 pub(super) fn open_writer(path: &Path) -> Result<(Connection, WriterLock), JournalError> {
     let exists = exists(path)?;
     if exists {
+        lock::refuse_hard_links(path)?;
         // Before the lock: no lock file is to appear beside a file that is no journal.
         examine(path)?;
     } else {
         make_directory(path)?;
     }
-    let lock = WriterLock::acquire(path)?;
+    let mut writer_lock = WriterLock::acquire(path)?;
     if !exists && !self::exists(path)? {
         create(path)?;
     }
+    writer_lock.acquire_journal(path)?;
     let mut connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let identity = schema::identity(&connection).map_err(|error| storage(path, "read", error))?;
     let format = known_format(path, identity)?;
@@ -60,7 +53,7 @@ pub(super) fn open_writer(path: &Path) -> Result<(Connection, WriterLock), Journ
     }
     prepare_writer(&connection).map_err(|error| writable_or(path, "open", error))?;
     schema::migrate(&mut connection, format, MIGRATIONS).map_err(|error| writable_or(path, "open", error))?;
-    Ok((connection, lock))
+    Ok((connection, writer_lock))
 }
 
 /// Opens `path` for reading. Works beside a hub that writes it, without one, and where nothing may be
@@ -244,7 +237,7 @@ fn storage(path: &Path, doing: &'static str, source: rusqlite::Error) -> Journal
     JournalError::Storage { doing, path: path.into(), source }
 }
 
-fn io_error(path: &Path, doing: &'static str, source: io::Error) -> JournalError {
+pub(super) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> JournalError {
     let path = path.to_owned();
     match source.kind() {
         io::ErrorKind::PermissionDenied => JournalError::NoPermission { path, source },
@@ -257,50 +250,4 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
-}
-
-impl WriterLock {
-    fn acquire(path: &Path) -> Result<Self, JournalError> {
-        // Two names of one file are one journal.
-        let named = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let lock_path = beside(&named, ".lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(&lock_path)
-            .map_err(|error| io_error(&lock_path, "make", error))?;
-        let begun = Instant::now();
-        loop {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    let pid = holder(&file);
-                    if pid.is_none_or(is_there) || begun.elapsed() > LEFT_LOCK_MAX {
-                        return Err(JournalError::Locked { path: path.into(), pid });
-                    }
-                    std::thread::sleep(LEFT_LOCK_POLL);
-                }
-                Err(error) => return Err(io_error(&lock_path, "lock", error.into())),
-            }
-        }
-        // Only for the message of whoever comes second: a failure is no reason not to run.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Self { _file: file })
-    }
-}
-
-/// The process that says that it holds the lock.
-fn holder(mut file: &File) -> Option<u32> {
-    let mut text = String::new();
-    file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text)).ok()?;
-    text.trim().parse().ok()
-}
-
-/// Whether there is such a process; it may be another user's.
-fn is_there(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }

@@ -65,10 +65,11 @@ impl Journal {
     /// Any [`JournalError`] but those of records; a file that is no journal is left as it is.
     pub fn open(path: &Path, options: JournalOptions) -> Result<Self, JournalError> {
         let (connection, lock) = file::open_writer(path)?;
+        let locked = lock.journal();
         let writer = Writer::start(path, connection, lock, options)?;
         let (queue, head, health) = writer.outlets();
         let gauge = writer.gauge();
-        let reader = Reader::beside_writer(path, head.clone())?;
+        let reader = Reader::beside_writer(path, head.clone(), locked)?;
         let writer = std::thread::Builder::new()
             .name("journal".into())
             .spawn(move || writer.run())

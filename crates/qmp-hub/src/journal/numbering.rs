@@ -22,6 +22,12 @@ pub(super) struct Numbering {
     vms: HashMap<u32, VmState>,
     segment: OpenSegment,
     segment_records: u64,
+    /// The highest epoch of all VMs. One that is not known yet may have had it: see [`Numbering::pass_over`].
+    max_epoch: u32,
+    /// The lowest number of the next epoch of any VM, less one.
+    epoch_floor: u32,
+    /// The first number of a VM that never was attached.
+    seq_floor: u64,
     /// VMs with a record in the open segment.
     touched: BTreeSet<u32>,
 }
@@ -75,12 +81,15 @@ pub(super) struct Plan<'a> {
 impl Numbering {
     /// What stands in the file up to the last seal; [`Self::observe`] adds the records behind it.
     pub(super) fn restore(head: u64, vms: HashMap<u32, VmState>, segment_records: u64) -> Self {
-        Self { head, vms, segment: OpenSegment::default(), segment_records, touched: BTreeSet::new() }
+        let max_epoch = vms.values().map(|state| state.epoch).max().unwrap_or(0);
+        let (segment, touched) = (OpenSegment::default(), BTreeSet::new());
+        Self { head, vms, segment, segment_records, max_epoch, epoch_floor: 0, seq_floor: 0, touched }
     }
 
     /// Takes note of a record that is in the file, the next after the head.
     pub(super) fn observe(&mut self, record: Indexed, epoch: u32, seq: u64) {
         self.head = record.offset;
+        self.max_epoch = self.max_epoch.max(epoch);
         let state = self.vms.entry(record.vm).or_default();
         let open = match record.kind {
             Kind::Attached => true,
@@ -106,8 +115,8 @@ impl Numbering {
     fn place_next<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
         let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
         let (epoch, seq) = match (item.kind, state.last) {
-            (Kind::Attached, _) => (state.epoch.saturating_add(1), 0),
-            (_, 0) => (0, 0),
+            (Kind::Attached, _) => (state.epoch.max(self.epoch_floor).saturating_add(1), 0),
+            (_, 0) => (0, self.seq_floor),
             _ => (state.epoch, state.seq + 1),
         };
         let offset = self.head + 1;
@@ -141,6 +150,26 @@ impl Numbering {
         self.segment.holds(name)
     }
 
+    /// Passes over records up to `head` that are not in the file, and were seen by readers. Each may have been of any VM,
+    /// and `epoch` is the highest that there was: no identity is given twice.
+    pub(super) fn pass_over(&mut self, head: u64, epoch: u32) {
+        let lost = head.saturating_sub(self.head);
+        self.begin_behind(head, epoch);
+        self.seq_floor = lost;
+        self.vms.values_mut().for_each(|state| state.seq = state.seq.saturating_add(lost));
+    }
+
+    /// Gives no offset up to `head` and no epoch up to `epoch` any more.
+    pub(super) fn begin_behind(&mut self, head: u64, epoch: u32) {
+        self.head = head.max(self.head);
+        (self.max_epoch, self.epoch_floor) = (self.max_epoch.max(epoch), self.epoch_floor.max(epoch));
+    }
+
+    /// The highest number of an epoch, of all VMs.
+    pub(super) fn max_epoch(&self) -> u32 {
+        self.max_epoch
+    }
+
     /// The last offset that was given.
     pub(super) fn head(&self) -> u64 {
         self.head
@@ -159,17 +188,18 @@ impl Numbering {
 fn unclosed<'a>(next: &Item<'a>, last_received: Option<i64>) -> Item<'a> {
     let certain_until = last_received.map_or(next.received, UnixMicros);
     let detail = "the next epoch was opened while this one was open";
-    detached(next.vm, next.received, certain_until, detail)
+    detached(next.vm, next.received, certain_until, DetachReason::HubStopped, detail)
 }
 
-/// A `detached` record, reason `hub stopped`.
+/// A `detached` record for an epoch that its hub did not close.
 pub(super) fn detached<'a>(
     vm: &'a str,
     received: UnixMicros,
     certain_until: UnixMicros,
+    reason: DetachReason,
     detail: &str,
 ) -> Item<'a> {
-    let (reason, detail) = (DetachReason::HubStopped, Some(detail.into()));
+    let detail = Some(detail.into());
     let mut data = String::new();
     body::write_data(&Body::Detached { reason, detail, certain_until: Some(certain_until) }, &mut data);
     Item {

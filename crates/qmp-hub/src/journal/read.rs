@@ -13,6 +13,7 @@ use super::body::{self, Kind};
 use super::error::JournalError;
 use super::file;
 use super::limits::{NAMES_CACHED_MAX_BYTES, READ_CONNECTIONS_IDLE_MAX};
+use super::lock::LockedJournal;
 use super::names::cached_bytes;
 use super::sent_names;
 use super::store::{EventTime, HEAD, SEALED, unsigned};
@@ -25,6 +26,8 @@ pub(super) const COLUMNS: &str = "offset, vm, epoch, seq, kind, received, event,
 pub(super) struct ReadFile {
     path: PathBuf,
     idle: Mutex<Idle>,
+    /// After the connections: closing it earlier would drop the locks that SQLite holds for them.
+    _locked: Option<LockedJournal>,
 }
 
 #[derive(Debug)]
@@ -53,10 +56,10 @@ struct NamesMet {
 
 impl ReadFile {
     /// Makes sure that `path` is a journal that can be read.
-    pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
+    pub(super) fn open(path: &Path, locked: Option<LockedJournal>) -> Result<Self, JournalError> {
         let first = ReadConnection::open(path)?;
         let idle = Idle { connections: vec![first], max: READ_CONNECTIONS_IDLE_MAX };
-        Ok(Self { path: path.to_owned(), idle: Mutex::new(idle) })
+        Ok(Self { path: path.to_owned(), idle: Mutex::new(idle), _locked: locked })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -255,7 +258,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("journal.db");
         let _journal = Journal::open(&path, JournalOptions::default()).expect("opens");
-        let file = ReadFile::open(&path).expect("opens");
+        let file = ReadFile::open(&path, None).expect("opens");
         let kept = || {
             assert_eq!(file.with(|connection| connection.head()).expect("reads"), 0);
             file.idle().connections.len()

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::cursor::Cursor;
 use super::error::JournalError;
 use super::filter::Filter;
+use super::lock::LockedJournal;
 use super::query::{Globs, Query};
 use super::read::{COLUMNS, ReadConnection, ReadFile};
 use super::scan::{self, Direction, Found, Stretch};
@@ -66,12 +67,16 @@ impl Reader {
     ///
     /// Any [`JournalError`] but those of writing and of records.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        Ok(Self { file: Arc::new(ReadFile::open(path)?), head: None })
+        Ok(Self { file: Arc::new(ReadFile::open(path, None)?), head: None })
     }
 
     /// A reader of the file that this process writes.
-    pub(super) fn beside_writer(path: &Path, head: watch::Receiver<Offset>) -> Result<Self, JournalError> {
-        Ok(Self { head: Some(head), ..Self::open(path)? })
+    pub(super) fn beside_writer(
+        path: &Path,
+        head: watch::Receiver<Offset>,
+        locked: Option<LockedJournal>,
+    ) -> Result<Self, JournalError> {
+        Ok(Self { file: Arc::new(ReadFile::open(path, locked)?), head: Some(head) })
     }
 
     /// Closes what this reader and its clones do not use right now.

@@ -33,6 +33,12 @@ impl Removed {
         self.upto.0.saturating_sub(self.after.0)
     }
 
+    /// For people, of records that were lost in the file.
+    pub(super) fn text(self) -> String {
+        let (first, last) = (self.after.0 + 1, self.upto.0);
+        format!("records {first} to {last} were committed and are gone from the journal")
+    }
+
     /// What is missing for who has everything up to `after`, in a journal whose first record is `first`.
     ///
     /// Who begins at the start asks for what there is, and misses nothing.

@@ -13,7 +13,7 @@ use super::sent_names;
 pub const APPLICATION_ID: i64 = 0x514d_5065;
 
 /// The format that is written, in `PRAGMA user_version`.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const TABLES: &str = include_str!("schema.sql");
 const VIEWS: &str = include_str!("views.sql");
@@ -32,8 +32,8 @@ pub(super) struct Migration {
     pub(super) sql: &'static str,
 }
 
-/// Every step there is, in order. Empty: format 1 is the first.
-pub(super) const MIGRATIONS: &[Migration] = &[];
+/// Every step there is, in order. Format 1 is the first.
+pub(super) const MIGRATIONS: &[Migration] = &[Migration { to: 2, sql: include_str!("migrations/2.sql") }];
 
 /// What a file says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,11 @@ pub(super) fn identity(connection: &Connection) -> rusqlite::Result<Identity> {
         [],
         |row| Ok(Identity { application_id: row.get(0)?, format: row.get(1)? }),
     )
+}
+
+/// The journal's own name, which every file has that was opened for writing.
+pub(super) fn name(connection: &Connection) -> rusqlite::Result<Box<str>> {
+    connection.query_row("SELECT id FROM identity", [], |row| row.get(0))
 }
 
 /// Makes an empty file a journal.
@@ -170,7 +175,9 @@ mod tests {
     /// A file as format 1 leaves it, with one record.
     fn earlier() -> Connection {
         let mut connection = Connection::open_in_memory().expect("opens");
-        create(&mut connection).expect("makes it");
+        connection.execute_batch(include_str!("migrations/1.sql")).expect("makes it");
+        connection.pragma_update(None, "application_id", APPLICATION_ID).expect("is set");
+        connection.pragma_update(None, "user_version", 1).expect("is set");
         migrate(&mut connection, 1, &[]).expect("makes the views");
         let insert = "INSERT INTO name (id, role, name) VALUES (5, 'vm', 'web1'), (6, 'event', 'STOP'); \
                       INSERT INTO record VALUES (1, 5, 1, 0, 1, 0, 6, NULL, NULL)";
@@ -235,6 +242,25 @@ mod tests {
         migrate(&mut connection, 1, &[]).expect("opens");
         assert_eq!(text(&connection, "SELECT event FROM events"), "STOP");
         assert_eq!(text(&connection, "SELECT '' || x FROM mine"), "1", "another's view stays");
+    }
+
+    /// A journal of format 1 becomes what a journal is that was made today, and keeps what it holds.
+    #[test]
+    fn migrated_file_has_the_tables_of_a_new_one() {
+        let mut migrated = earlier();
+        let records = text(&migrated, "SELECT group_concat(offset || vm || epoch || seq) FROM record");
+        migrate(&mut migrated, 1, MIGRATIONS).expect("migrates");
+        let mut new = Connection::open_in_memory().expect("opens");
+        create(&mut new).expect("makes it");
+        migrate(&mut new, FORMAT_VERSION, &[]).expect("makes the views");
+        for table in ["record", "name", "epoch", "segment", "posting", "tally", "vm", "lost"] {
+            let columns = format!(
+                "SELECT group_concat(name || type || \"notnull\" || pk) FROM pragma_table_info('{table}')"
+            );
+            assert_eq!(text(&migrated, &columns), text(&new, &columns), "{table}");
+        }
+        assert_eq!(text(&migrated, "SELECT group_concat(offset || vm || epoch || seq) FROM record"), records);
+        assert_eq!(identity(&migrated).map(|found| found.format), Ok(FORMAT_VERSION.into()));
     }
 
     /// The steps lead from the first format to the one that is written, none left out.

@@ -1,4 +1,4 @@
--- Format 1 of the journal. Times are microseconds since the Unix epoch.
+-- Format 2 of the journal. Times are microseconds since the Unix epoch.
 
 -- Names of kinds, VMs and events; the tables below hold their ids.
 CREATE TABLE name (
@@ -37,7 +37,15 @@ CREATE TABLE segment (
     last         INTEGER PRIMARY KEY,   -- offset
     first        INTEGER NOT NULL,      -- offset
     received_min INTEGER NOT NULL,
-    received_max INTEGER NOT NULL
+    received_max INTEGER NOT NULL,
+    checksum     INTEGER                -- of its records; NULL: sealed in format 1
+);
+
+-- Offsets that were given, and whose records are gone from the file other than by retention.
+CREATE TABLE lost (
+    first INTEGER PRIMARY KEY,          -- offset
+    last  INTEGER NOT NULL,             -- offset
+    epoch INTEGER NOT NULL              -- the highest epoch of any VM that they may have had
 );
 
 -- For each segment and each VM, event and kind (but 'event') in it: the offsets, as LEB128 differences from

@@ -9,6 +9,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, Trans
 use super::body::Kind;
 use super::names::Role;
 use super::numbering::{Numbering, Plan, Row, VmState};
+use super::retention::Removed;
 use super::segment::Indexed;
 use super::sent_names;
 
@@ -107,8 +108,8 @@ pub(super) const SEALED: &str =
     "SELECT coalesce((SELECT max(last) FROM segment), (SELECT max(last) FROM vm), 0)";
 
 /// The last offset that was given.
-pub(super) const HEAD: &str =
-    "SELECT coalesce((SELECT max(offset) FROM record), (SELECT max(last) FROM vm), 0)";
+pub(super) const HEAD: &str = "SELECT max(coalesce((SELECT max(offset) FROM record), (SELECT max(last) FROM vm), 0), \
+     coalesce((SELECT max(last) FROM lost), 0))";
 
 /// Restores where the journal stands: the last seal, and a scan of what lies behind it.
 pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite::Result<Numbering> {
@@ -144,7 +145,19 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
         let bytes = unsigned(row.get(7)?);
         numbering.observe(Indexed { offset, vm, kind, event, received, bytes }, row.get(5)?, seq);
     }
+    let lost = connection.query_row("SELECT max(last), max(epoch) FROM lost", [], |row| {
+        Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<u32>>(1)?))
+    })?;
+    numbering.begin_behind(lost.0.map_or(0, unsigned), lost.1.unwrap_or(0));
     Ok(numbering)
+}
+
+/// Notes offsets that are missing in the file although they were given.
+pub(super) fn note_lost(connection: &Connection, lost: Removed, epoch: u32) -> rusqlite::Result<()> {
+    let (first, last) = (number(lost.after.0 + 1), number(lost.upto.0));
+    connection
+        .execute("REPLACE INTO lost (first, last, epoch) VALUES (?1, ?2, ?3)", (first, last, epoch))
+        .map(drop)
 }
 
 /// When the record at `offset` was received; `None` if there is none.

@@ -86,7 +86,8 @@ FROM (
     FROM epoch AS before
     JOIN name AS vm ON vm.id = before.vm
     JOIN record AS closed ON closed.offset = before.closed
-    LEFT JOIN epoch AS after ON after.vm = before.vm AND after.epoch = before.epoch + 1
+    LEFT JOIN epoch AS after ON after.vm = before.vm AND after.epoch = (
+        SELECT min(next.epoch) FROM epoch AS next WHERE next.vm = before.vm AND next.epoch > before.epoch)
     LEFT JOIN record AS opened ON opened.offset = after.opened
 );
 

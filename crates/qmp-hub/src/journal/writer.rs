@@ -10,20 +10,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use qmp_wire::{Offset, UnixMicros};
+use qmp_wire::{DetachReason, Offset, UnixMicros};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::batch::{Batch, Item};
 use super::error::{JournalError, storage_text};
 use super::figures::{Counters, Gauge};
-use super::file::WriterLock;
 use super::handle::JournalOptions;
 use super::limits::{COMMIT_MAX_RECORDS, COMMIT_RETRY_FIRST, COMMIT_RETRY_MAX};
+use super::lock::{Published, WriterLock};
 use super::names::{Names, Role};
 use super::numbering::{self, Ids, Numbering, Plan};
 use super::queue::{Queue, Taken};
-use super::retention;
+use super::retention::{self, Removed};
+use super::schema;
 use super::store;
 use super::sweep::{Sweep, Swept};
 
@@ -70,7 +71,9 @@ pub(super) struct Writer {
     counters: Arc<Counters>,
     head: watch::Sender<Offset>,
     health: watch::Sender<Health>,
-    _lock: WriterLock,
+    /// The journal's own name.
+    name: Box<str>,
+    lock: WriterLock,
 }
 
 /// The journal is closed while the disk takes nothing.
@@ -91,7 +94,13 @@ impl Writer {
     ) -> Result<Self, JournalError> {
         let failed = |doing| move |source| JournalError::Storage { doing, path: path.to_owned(), source };
         let names = Names::load(&connection).map_err(failed("read"))?;
-        let numbering = store::restore(&connection, options.segment_records).map_err(failed("read"))?;
+        let mut numbering = store::restore(&connection, options.segment_records).map_err(failed("read"))?;
+        let name = schema::name(&connection).map_err(failed("read"))?;
+        let lost = lost(&lock, &name, &mut numbering);
+        if let Some(lost) = &lost {
+            tracing::error!(journal = %path.display(), after = lost.after.0, upto = lost.upto.0, "{}", lost.text());
+            store::note_lost(&connection, *lost, numbering.max_epoch()).map_err(failed("write"))?;
+        }
         let head = Offset(numbering.head());
         let sweep = Sweep::restore(&connection, head.0).map_err(failed("read"))?;
         let identity = identity(path).map_err(|source| JournalError::Io {
@@ -110,11 +119,12 @@ impl Writer {
             counters: Arc::default(),
             head: watch::Sender::new(head),
             health: watch::Sender::default(),
-            _lock: lock,
+            name,
+            lock,
         };
         writer.counters.removed(0, writer.sweep.first());
         writer.queue.order_retention(options.retention);
-        writer.close_left_open(wall_clock()).map_err(failed("write"))?;
+        writer.close_left_open(wall_clock(), lost).map_err(failed("write"))?;
         Ok(writer)
     }
 
@@ -329,7 +339,7 @@ impl Writer {
     }
 
     /// Closes the epochs that are open in the file: their hub ended without doing so.
-    fn close_left_open(&mut self, now: UnixMicros) -> rusqlite::Result<()> {
+    fn close_left_open(&mut self, now: UnixMicros, lost: Option<Removed>) -> rusqlite::Result<()> {
         let mut plan = Plan::default();
         for (vm, state) in self.numbering.open_epochs() {
             let received = match state.received {
@@ -346,8 +356,12 @@ impl Writer {
                     (at, "its last record, which is kept no longer".into())
                 }
             };
-            let detail = format!("the hub ended without closing the epoch; nothing is certain since {since}");
-            let item = numbering::detached("", now, certain_until, &detail);
+            let (reason, what) = match &lost {
+                None => (DetachReason::HubStopped, "the hub ended without closing the epoch".into()),
+                Some(lost) => (DetachReason::RecordsLost, lost.text()),
+            };
+            let detail = format!("{what}; nothing is certain since {since}");
+            let item = numbering::detached("", now, certain_until, reason, &detail);
             self.numbering.place(item, Ids { vm, event: None }, &mut plan);
         }
         if !plan.rows.is_empty() {
@@ -363,6 +377,8 @@ impl Writer {
     /// Only what the disk has: a reader must never see a record that a crash can take back.
     fn publish(&self, records: u64, unasked: &[u64]) {
         let head = Offset(self.numbering.head());
+        let (identity, epoch) = (self.name.clone(), self.numbering.max_epoch());
+        self.lock.publish(&Published { identity, head: head.0, epoch });
         self.queue.settle(records, head, unasked);
         self.head.send_replace(head);
         self.queue.publish(records, head);
@@ -376,6 +392,17 @@ impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.end();
     }
+}
+
+/// Records that were published and are not in the file: its write-ahead log was cut or removed, or an older copy of the
+/// file was put in its place. What comes gets other offsets, epochs and numbers than they had.
+fn lost(lock: &WriterLock, name: &str, numbering: &mut Numbering) -> Option<Removed> {
+    let published = lock.published().filter(|published| *published.identity == *name)?;
+    let after = Offset(numbering.head());
+    (published.head > after.0).then(|| {
+        numbering.pass_over(published.head, published.epoch);
+        Removed { after, upto: Offset(published.head) }
+    })
 }
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {

@@ -112,6 +112,7 @@ fn reasons_keep_their_texts() {
         (DetachReason::Overrun, "overrun"),
         (DetachReason::HubStopped, "hub stopped"),
         (DetachReason::Removed, "removed"),
+        (DetachReason::RecordsLost, "records lost"),
         (DetachReason::ProtocolError, "protocol error"),
         (DetachReason::Other("host asleep".into()), "host asleep"),
     ];
