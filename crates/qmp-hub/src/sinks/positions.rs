@@ -241,8 +241,12 @@ fn write(path: &Path, text: &[u8]) -> Result<(), PositionsError> {
     draft.push(".new");
     let draft = PathBuf::from(draft);
     let written = (|| {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&draft)?;
+        // What a hub left here that was killed, or a link of another user, whose target is left alone.
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&draft)?;
         file.write_all(text)?;
         file.sync_all()?;
         fs::rename(&draft, path)?;

@@ -48,7 +48,13 @@ impl Rotated {
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
         }
         let exists = path.exists();
-        let file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(FILE_MODE)
+            .custom_flags(crate::journal::no_follow())
+            .open(path)?;
         if !exists {
             sync_directory(path)?;
         }
@@ -208,6 +214,15 @@ mod tests {
         let older = (1..).map(|index| format!("{}.{index}", path.display()));
         let all = std::iter::once(path.display().to_string()).chain(older);
         all.map_while(|path| fs::read(path).ok()).collect()
+    }
+
+    #[test]
+    fn symbolic_link_is_not_followed() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (path, victim) = (home.path().join("out.jsonl"), home.path().join("victim"));
+        std::os::unix::fs::symlink(&victim, &path).expect("made");
+        Rotated::open(&path, ANY, UnixMicros(0)).expect_err("is a link");
+        assert!(!victim.exists());
     }
 
     #[test]
