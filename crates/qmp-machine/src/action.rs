@@ -39,6 +39,14 @@ pub enum ActionError {
     /// The machine refused, as it would refuse a client.
     #[error(transparent)]
     Refused(#[from] CommandError),
+    /// No command of the release has this name.
+    #[error("{refusal}{}", .near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?")))]
+    Unknown {
+        /// What a client would get.
+        refusal: CommandError,
+        /// The name that is nearest.
+        near: Option<&'static str>,
+    },
     /// The machine exited: there is nobody to do anything.
     #[error("the machine exited with status {status}")]
     Exited {

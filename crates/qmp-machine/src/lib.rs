@@ -9,7 +9,7 @@
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 //! let running = Machine::start(MachineConfig::default()).unwrap();
-//! let address = running.address().unwrap().parse().unwrap();
+//! let address = running.address().unwrap();
 //! let (monitor, mut events) = qmp_client::connect(&address).await.unwrap();
 //!
 //! running.machine().perform(&Action::new("x-guest-panic")).unwrap();
@@ -35,6 +35,7 @@ mod devices;
 pub mod fault;
 mod guest;
 mod machine;
+mod nearest;
 mod raised;
 pub mod replay;
 mod run_control;

@@ -82,7 +82,8 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// [`ActionError::Refused`] with the machine's complaint; [`ActionError::Exited`] after its end.
+    /// [`ActionError::Refused`] with the machine's complaint; [`ActionError::Unknown`] if no command has that name;
+    /// [`ActionError::Exited`] after its end.
     pub fn perform(&self, action: &Action) -> Result<Value, ActionError> {
         let mut vm = self.lock();
         if let Some(status) = vm.exited {
@@ -91,7 +92,7 @@ impl Machine {
         vm.now = vm.now.max(self.shared.clock.now());
         let result = vm.perform(action);
         self.catch_up(&mut vm);
-        Ok(result?)
+        result
     }
 
     /// Lets `then` do something to the machine when `after` has passed on its clock, such as a step of a script.
@@ -209,7 +210,7 @@ impl Moment<'_> {
     ///
     /// [`ActionError::Refused`] with the machine's complaint.
     pub fn perform(&mut self, action: &Action) -> Result<Value, ActionError> {
-        Ok(self.vm.perform(action)?)
+        self.vm.perform(action)
     }
 
     /// As [`Machine::schedule`].

@@ -15,10 +15,14 @@ use std::{
     time::Duration,
 };
 
-use qmp_server::{Listener, Monitor, Stats, Validation};
+use qmp_server::{Address, Listener, Monitor, Stats, Validation};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::{config::MachineConfig, machine::Machine};
+use crate::{
+    config::MachineConfig,
+    fault::{FaultProxy, Faults},
+    machine::Machine,
+};
 
 /// A running machine. It ends when this is dropped, as a process that is killed: its clients see the end of the stream.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub struct Running {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<io::Result<()>>>,
     private: Mutex<Option<PathBuf>>,
+    proxies: Mutex<Vec<FaultProxy>>,
 }
 
 impl Running {
@@ -64,7 +69,14 @@ impl Running {
         let thread = thread::Builder::new().name("machine".into()).spawn(move || serving.run())?;
         // What is due at the start, such as what the devices of the configuration have to say, is done.
         machine.run_due();
-        Ok(Self { machine, monitor, stop, thread: Some(thread), private: Mutex::default() })
+        Ok(Self {
+            machine,
+            monitor,
+            stop,
+            thread: Some(thread),
+            private: Mutex::default(),
+            proxies: Mutex::default(),
+        })
     }
 
     /// The machine itself.
@@ -87,21 +99,47 @@ impl Running {
     /// # Errors
     ///
     /// That of the system if the directory or the socket cannot be made.
-    pub fn address(&self) -> io::Result<String> {
+    pub fn address(&self) -> io::Result<Address> {
+        let directory = self.private_directory()?;
+        let path = directory.join("monitor");
+        if !path.exists() {
+            self.listen(Listener::unix(&path)?)?;
+        }
+        Ok(Address::Unix { path, listen: false })
+    }
+
+    /// As [`address`](Self::address), with `faults` between the machine and those that connect there. Each call makes a socket
+    /// of its own.
+    ///
+    /// The faults are timed by the host's clock, also when the machine's is virtual.
+    ///
+    /// # Errors
+    ///
+    /// That of the system if the directory, the socket or a thread cannot be made.
+    pub fn address_with(&self, faults: Faults) -> io::Result<Address> {
+        let mut proxies = lock(&self.proxies);
+        let path = self.private_directory()?.join(format!("faulty-{}", proxies.len()));
+        let monitor = Arc::clone(&self.monitor);
+        let dial = move || {
+            let (ours, theirs) = UnixStream::pair()?;
+            lock(&monitor).attach(theirs)?;
+            Ok(ours)
+        };
+        proxies.push(FaultProxy::start(Listener::unix(&path)?, faults, dial)?);
+        Ok(Address::Unix { path, listen: false })
+    }
+
+    fn private_directory(&self) -> io::Result<PathBuf> {
         static MADE: AtomicU64 = AtomicU64::new(0);
         let mut private = lock(&self.private);
-        let directory = match &*private {
-            Some(directory) => directory,
-            None => {
-                let number = MADE.fetch_add(1, Ordering::Relaxed);
-                let name = format!("qmp-machine-{}-{number}", std::process::id());
-                let directory = std::env::temp_dir().join(name);
-                std::fs::create_dir_all(&directory)?;
-                self.listen(Listener::unix(directory.join("monitor"))?)?;
-                private.insert(directory)
-            }
-        };
-        Ok(format!("unix:{}", directory.join("monitor").display()))
+        if let Some(directory) = &*private {
+            return Ok(directory.clone());
+        }
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("qmp-machine-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory)?;
+        Ok(private.insert(directory).clone())
     }
 
     /// Connects to the monitor, by a socket that nobody else can reach.

@@ -9,9 +9,10 @@ use qmp_server::{CommandError, RunState};
 use serde_json::Value;
 
 use crate::{
-    action::Action,
+    action::{Action, ActionError},
     config::MachineConfig,
     devices::Devices,
+    nearest::nearest,
     raised::Raised,
     script::Random,
     table::Run,
@@ -113,8 +114,15 @@ impl Vm {
     /// # Errors
     ///
     /// What the client would be refused with.
-    pub(crate) fn perform(&mut self, action: &Action) -> Result<Value, CommandError> {
-        self.run(&action.execute, Value::Object(action.arguments.clone()))
+    pub(crate) fn perform(&mut self, action: &Action) -> Result<Value, ActionError> {
+        let result = self.run(&action.execute, Value::Object(action.arguments.clone()));
+        result.map_err(|refusal| {
+            if self.runs.contains_key(&*action.execute) {
+                return ActionError::Refused(refusal);
+            }
+            let names: Vec<_> = self.runs.keys().copied().collect();
+            ActionError::Unknown { refusal, near: nearest(&action.execute, &names) }
+        })
     }
 
     /// Runs a command of the release.

@@ -211,10 +211,26 @@ fn scripts_and_clients_are_refused_alike() {
     {
         let action = action(line);
         let reply = client.ask(&action).pop().unwrap();
-        let Err(ActionError::Refused(refusal)) = running.machine().perform(&action) else {
-            panic!("{line} is done")
+        let refusal = match running.machine().perform(&action) {
+            Err(ActionError::Refused(refusal) | ActionError::Unknown { refusal, .. }) => refusal,
+            other => panic!("{line}: {other:?}"),
         };
         assert_eq!(reply["error"], json!({"class": refusal.class, "desc": refusal.desc}), "{line}");
+    }
+}
+
+#[test]
+fn unknown_action_suggests_the_near_one() {
+    let (running, _client) = start(MachineConfig::default());
+    let rows = [
+        ("x-guest-pannic", "; did you mean \"x-guest-panic\"?"),
+        ("query-blok", "; did you mean \"query-block\"?"),
+        ("entirely-something-else", ""),
+    ];
+    for (name, hint) in rows {
+        let error = running.machine().perform(&Action::new(name)).unwrap_err();
+        let expected = format!("CommandNotFound: The command {name} has not been found{hint}");
+        assert_eq!(error.to_string(), expected);
     }
 }
 

@@ -144,6 +144,26 @@ async fn a_reply_that_never_comes_costs_its_command_alone() {
 }
 
 #[tokio::test]
+async fn fault_of_one_command_leaves_all_others() {
+    let running = Machine::start(MachineConfig::bare()).unwrap();
+    let faults = Faults::new(1).with(Fault::new(FaultKind::Drop).of_reply_to("query-block"));
+    let address: Address = running.address_with(faults).unwrap();
+    let (monitor, mut events) = qmp_client::connect(&address).await.unwrap();
+    for _ in 0..2 {
+        let commander = monitor.commander().clone().with_timeout(Duration::from_millis(100));
+        let lost = commander.execute("query-block", ()).await.unwrap_err();
+        assert!(matches!(lost, ExecuteError::TimedOut { .. }), "{lost:?}");
+        let status: serde_json::Value = monitor.execute_as("query-status", ()).await.unwrap();
+        assert_eq!(status["status"], "running");
+    }
+    running.machine().perform(&Action::new("stop")).unwrap();
+    assert_eq!(told(&mut events).await, "STOP");
+    // Another address has no faults.
+    let (monitor, _events) = qmp_client::connect(&running.address().unwrap()).await.unwrap();
+    monitor.execute("query-block", ()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_monitor_that_never_greets_is_told_so() {
     let faulty = Faulty::of(Fault::new(FaultKind::NeverGreet));
     let config = ConnectConfig { negotiation_timeout: Duration::from_millis(100), ..Default::default() };

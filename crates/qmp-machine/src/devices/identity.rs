@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::block;
 use crate::{
-    action::Action,
     table::Entry,
     transitions::{Happening, PanicTeller},
     vm::Vm,
@@ -71,7 +70,7 @@ fn human(vm: &mut Vm, line: &str) -> String {
             format!("VM status: {text}\r\n")
         }
         word @ ("stop" | "cont" | "system_reset" | "system_powerdown" | "system_wakeup" | "quit") => {
-            match vm.perform(&Action::new(word)) {
+            match vm.run(word, json!({})) {
                 Ok(_) => String::new(),
                 Err(error) => format!("Error: {}\r\n", error.desc),
             }

@@ -11,16 +11,22 @@ pub enum Messages {
     Greeting,
     /// Replies to commands, errors included.
     Reply,
+    /// Replies to commands whose name matches; `*` stands for any text. With [`FaultKind::Drop`](super::FaultKind::Drop), that
+    /// command hangs and no other.
+    ReplyTo(Box<str>),
     /// Events whose name matches; `*` stands for any text.
     Event(Box<str>),
 }
 
 impl Messages {
-    /// Whether `bytes`, one message of a machine, is among them.
-    pub(super) fn contain(&self, bytes: &[u8]) -> bool {
+    /// Whether `bytes`, one message of a machine, is among them; as a reply, it answers `command`.
+    pub(super) fn contain(&self, bytes: &[u8], command: Option<&str>) -> bool {
         match (self, Message::parse(bytes)) {
             (Self::Any, _) | (Self::Greeting, Ok(Message::Greeting(_))) => true,
             (Self::Reply, Ok(Message::Return { .. } | Message::Error { .. })) => true,
+            (Self::ReplyTo(pattern), Ok(Message::Return { .. } | Message::Error { .. })) => {
+                command.is_some_and(|command| matches(pattern, command))
+            }
             (Self::Event(pattern), Ok(Message::Event(event))) => matches(pattern, &event.name),
             _ => false,
         }
@@ -77,9 +83,12 @@ mod tests {
             (Messages::Greeting, [true, false, false, false]),
             (event(), [false, true, false, false]),
             (Messages::Reply, [false, false, true, true]),
+            (Messages::ReplyTo("query-*".into()), [false, false, true, true]),
+            (Messages::ReplyTo("stop".into()), [false, false, false, false]),
         ];
         for (messages, expected) in cases {
-            let found = [greeting, stop, reply, error].map(|bytes| messages.contain(bytes));
+            let found =
+                [greeting, stop, reply, error].map(|bytes| messages.contain(bytes, Some("query-block")));
             assert_eq!(found, expected, "{messages:?}");
         }
     }

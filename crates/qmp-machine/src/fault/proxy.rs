@@ -18,7 +18,7 @@ use rustix::{
     net::{Shutdown, SocketFlags, accept_with, shutdown},
 };
 
-use super::{Faults, Output, Stage};
+use super::{Faults, Output, Requests, Stage};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 << 10;
@@ -122,8 +122,10 @@ impl Accepting {
             let stage = Stage::new(&self.faults, number);
             let begin = self.begin;
             let (from, to) = (Arc::clone(&client), Arc::clone(&machine));
+            let requests = stage.requests();
             // A thread that cannot be made leaves a connection that does not answer: another fault, and not a crash.
-            let _ = thread::Builder::new().name("faults-in".into()).spawn(move || pass_on(&from, &to));
+            let _ =
+                thread::Builder::new().name("faults-in".into()).spawn(move || pass_on(&from, &to, &requests));
             let connected = self.connected.clone();
             let passing = Passing { client, machine, stage, begin, _connected: connected };
             let _ = thread::Builder::new().name("faults-out".into()).spawn(move || passing.run());
@@ -152,12 +154,13 @@ impl Accepting {
 }
 
 /// The way from the client to the machine.
-fn pass_on(client: &OwnedFd, machine: &OwnedFd) {
+fn pass_on(client: &OwnedFd, machine: &OwnedFd, requests: &Requests) {
     let mut bytes = vec![0; READ_BYTES];
-    loop {
-        match read(client, &mut bytes) {
-            Ok(count) if count > 0 && write_all(machine, &bytes[..count]).is_ok() => {}
-            _ => break,
+    while let Ok(count @ 1..) = read(client, &mut bytes) {
+        // Before the machine can answer.
+        requests.handle_input(&bytes[..count]);
+        if write_all(machine, &bytes[..count]).is_err() {
+            break;
         }
     }
     // What the machine still answers goes its way.

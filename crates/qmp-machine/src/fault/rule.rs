@@ -114,6 +114,12 @@ impl Fault {
         self.of(Messages::Event(pattern.into()))
     }
 
+    /// Only with replies to commands whose name fits the pattern.
+    #[must_use]
+    pub fn of_reply_to(self, pattern: &str) -> Self {
+        self.of(Messages::ReplyTo(pattern.into()))
+    }
+
     /// Only with these messages.
     #[must_use]
     pub fn of(mut self, messages: Messages) -> Self {

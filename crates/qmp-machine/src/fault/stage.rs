@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Fault, FaultKind, Faults, REORDER_WITHIN, split::Split};
+use super::{Fault, FaultKind, Faults, REORDER_WITHIN, Requests, split::Split};
 use crate::script::Random;
 
 /// One connection, on the way from the machine to the client.
@@ -10,6 +10,7 @@ use crate::script::Random;
 pub struct Stage {
     rules: Vec<Rule>,
     split: Split,
+    requests: Requests,
     /// What is on its way, in order: the first one holds back all others.
     queue: VecDeque<Waiting>,
     /// The message that lets the next one past, and until when it waits for it.
@@ -58,6 +59,7 @@ impl Stage {
         let mut stage = Self {
             rules: Vec::new(),
             split: Split::default(),
+            requests: Requests::default(),
             queue: VecDeque::new(),
             held: None,
             early: None,
@@ -78,6 +80,12 @@ impl Stage {
             }
         }
         stage
+    }
+
+    /// Where to put what the client sends, for rules that name a command.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.requests.clone()
     }
 
     /// Takes what the machine says, cut anywhere; `now` never goes back.
@@ -135,8 +143,9 @@ impl Stage {
         let (mut copies, mut wait, mut swap, mut close) = (1, Duration::ZERO, false, false);
         // Which rules it is about is decided by what the machine said, not by what became of it.
         let said = message.clone();
+        let command = self.requests.answered(&said);
         for rule in &mut self.rules {
-            if !rule.fits(&said) {
+            if !rule.fits(&said, command.as_deref()) {
                 continue;
             }
             match &rule.fault.kind {
@@ -180,8 +189,8 @@ impl Stage {
 
 impl Rule {
     /// Whether it happens to this message.
-    fn fits(&mut self, message: &[u8]) -> bool {
-        self.fault.messages.contain(message) && self.happens()
+    fn fits(&mut self, message: &[u8], command: Option<&str>) -> bool {
+        self.fault.messages.contain(message, command) && self.happens()
     }
 
     fn happens(&mut self) -> bool {

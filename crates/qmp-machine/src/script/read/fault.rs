@@ -19,7 +19,7 @@ const KINDS: [&str; 9] = [
     "never-greet",
 ];
 const OF: [&str; 4] = ["event", "reply", "greeting", "any"];
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "kind",
     "of",
     "event",
@@ -28,6 +28,7 @@ const KEYS: [&str; 12] = [
     "every",
     "repeat",
     "probability",
+    "reply-to",
     "by",
     "jitter",
     "bytes",
@@ -123,8 +124,16 @@ impl<'t> Reading<'t> {
             return;
         }
         let of = table.get_key_value("of");
-        if let (Some((of, _)), Some((event, _))) = (of, table.get_key_value("event")) {
-            return self.only_one(&[of, event]);
+        let chosen: Vec<_> = [of, table.get_key_value("event"), table.get_key_value("reply-to")]
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key)
+            .collect();
+        if chosen.len() > 1 {
+            return self.only_one(&chosen);
+        }
+        if let Some(pattern) = table.get("reply-to") {
+            fault.messages = Messages::ReplyTo(self.string(pattern).unwrap_or("*").into());
         }
         if let Some(pattern) = table.get("event") {
             fault.messages = Messages::Event(self.string(pattern).unwrap_or("*").into());
@@ -148,7 +157,7 @@ impl<'t> Reading<'t> {
             "bytes" => !matches!(kind, "truncate" | "corrupt" | "close"),
             "data" => kind != "event-before-greeting",
             "event" => kind == "never-greet",
-            "of" | "skip" | "every" | "repeat" => is_of_connection,
+            "reply-to" | "of" | "skip" | "every" | "repeat" => is_of_connection,
             _ => false,
         };
         for key in table.keys().filter(misplaced) {

@@ -8,7 +8,7 @@ use toml::{
 };
 
 use super::Problem;
-use crate::script::span;
+use crate::{nearest::nearest, script::span};
 
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 pub(super) type Key<'t> = Spanned<Cow<'t, str>>;
@@ -230,12 +230,4 @@ fn advice(word: &str, known: &[&str]) -> String {
             }
         }
     }
-}
-
-/// The one of `known` that `word` was probably meant to be: at most half of its letters are others.
-fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let word = word.to_lowercase();
-    let distance = |known: &&str| strsim::damerau_levenshtein(&word, &known.to_lowercase());
-    let near = known.iter().copied().min_by_key(distance)?;
-    (distance(&near) * 2 <= near.len().max(2)).then_some(near)
 }

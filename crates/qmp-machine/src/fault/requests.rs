@@ -1,0 +1,67 @@
+//! Which command a reply answers.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use qmp_wire::{
+    dialect::{ErrorTexts, Input, Value},
+    server::Request,
+};
+
+/// Requests of one connection that are remembered until they are answered; of more, the oldest are forgotten.
+///
+/// A client has a handful under way.
+const REQUESTS_MAX: usize = 4096;
+
+/// The requests of one connection that are not answered: feed it what the client sends before the machine gets it.
+#[derive(Clone, Debug, Default)]
+pub struct Requests {
+    open: Arc<Mutex<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    input: Input,
+    /// The `id` of each, and its command; without a command if it is no request.
+    waiting: VecDeque<(Option<Value>, Option<String>)>,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self { input: Input::new(ErrorTexts::Worded), waiting: VecDeque::new() }
+    }
+}
+
+impl Requests {
+    /// Takes what the client sends, cut anywhere.
+    pub fn handle_input(&self, bytes: &[u8]) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.input.feed(bytes);
+        while let Some(item) = open.input.poll() {
+            let request = match item {
+                Ok(value) => {
+                    let (id, request) = Request::read(value, true);
+                    (id, request.ok().map(|request| request.command))
+                }
+                Err(_) => (None, None),
+            };
+            open.waiting.push_back(request);
+            if open.waiting.len() > REQUESTS_MAX {
+                open.waiting.pop_front();
+            }
+        }
+    }
+
+    /// The command that a reply answers; it is remembered no longer.
+    pub(super) fn answered(&self, reply: &[u8]) -> Option<String> {
+        let Value::Object(reply) = Value::read(reply) else { return None };
+        if reply.get("return").is_none() && reply.get("error").is_none() {
+            return None;
+        }
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = open.waiting.iter().position(|(id, _)| id.as_ref() == reply.get("id"))?;
+        open.waiting.remove(place)?.1
+    }
+}
