@@ -1,73 +1,148 @@
-//! A VMM in about fifty lines, all of it but the machine: `cargo run -p qmp-server --example tiny_vmm /tmp/vm.sock`, then
-//! `qmp-shell /tmp/vm.sock`.
+//! A VMM, all of it but the machine, with two sockets, an event of its own, storms, and a command that panics:
+//! `cargo run -p qmp-server --example tiny_vmm unix:/tmp/vm.sock,server=on,wait=off unix:/tmp/vm2.sock,server=on,wait=off`,
+//! then `qmp-shell /tmp/vm.sock`.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+};
 
-use qmp_events::{DatalessEvent, Event, Shutdown, ShutdownCause};
-use qmp_server::{Command, Listener, Monitor, NoArguments, ObjectType, RunState, Type};
+use qmp_events::{DatalessEvent, Event, RtcChange, Shutdown, ShutdownCause};
+use qmp_server::{
+    Command, DescriptorStore, Emitter, Listener, Monitor, Named, NoArguments, ObjectType, PendingCommand,
+    RunState, SlowReader, SocketOptions, Type,
+};
+use serde::{Deserialize, Serialize};
 
-fn main() -> std::io::Result<()> {
-    let path = std::env::args().nth(1).unwrap_or_else(|| "/tmp/vm.sock".into());
+const LEVEL: &str = "__org.example_LEVEL";
+
+/// What the machine does, as far as QMP is concerned.
+struct Machine {
+    state: Arc<Mutex<RunState>>,
+    emitter: Emitter,
+}
+
+#[derive(Deserialize)]
+struct Storm {
+    count: u32,
+}
+
+#[derive(Serialize)]
+struct Level {
+    level: u32,
+}
+
+fn main() -> io::Result<()> {
+    let default = ["unix:/tmp/vm.sock,server=on,wait=off", "unix:/tmp/vm2.sock,server=on,wait=off"];
+    let mut sockets: Vec<String> = std::env::args().skip(1).collect();
+    if sockets.is_empty() {
+        sockets.extend(default.map(String::from));
+    }
+    serve(&sockets)
+}
+
+/// Serves at these sockets, until a client says `quit`.
+pub fn serve(sockets: &[String]) -> io::Result<()> {
     let state = Arc::new(Mutex::new(RunState::Running));
-
-    // Commands that touch the machine are handed to its own loop, below; they are answered from there.
     let (sender, commands) = mpsc::channel();
-    let hand_over = |name: &str| {
+    let mut monitor = describe(&state, &sender).build()?;
+    for (number, text) in sockets.iter().enumerate() {
+        let options: SocketOptions = text.parse().map_err(io::Error::other)?;
+        // The first is for one manager, as in QEMU; the others are for any number of observers, which may be slow.
+        let listener = Listener::open(&options)?;
+        let listener = match number {
+            0 => listener.connections_max(1),
+            _ => listener.slow_reader(SlowReader::DropOldest),
+        };
+        let id = monitor.listen(listener)?;
+        if options.wait {
+            monitor.wait_for_client(id)?;
+        }
+    }
+    // One thread serves all clients; a seccomp filter would be installed in the closure. A VMM with an event loop watches
+    // `as_fd` and calls `process` instead.
+    let monitor = monitor.spawn_with("qmp", || Ok(()))?;
+    let mut machine = Machine { state, emitter: monitor.emitter() };
+    // The machine's loop. `emit` never waits: call it from any vCPU or device thread.
+    for command in commands {
+        if !machine.run(command) {
+            break;
+        }
+    }
+    monitor.stop()
+}
+
+/// The monitor: which QEMU to be, and what it can do. Commands that touch the machine go to its loop.
+fn describe(
+    state: &Arc<Mutex<RunState>>,
+    sender: &mpsc::Sender<PendingCommand>,
+) -> qmp_server::MonitorBuilder {
+    let hand_over = |command: Command| {
         let sender = sender.clone();
-        Command::new(name).hand_over(move |command| {
+        command.hand_over(move |command| {
             // Without a loop that listens, the command is dropped and answers with an error.
             let _ = sender.send(command);
         })
     };
-
-    // Claim a release: its events, rate limits and error texts are what clients get.
-    let seen = Arc::clone(&state);
-    let mut monitor = Monitor::builder(11, 1, 3)
+    let (seen, user) = (Arc::clone(state), rustix::process::geteuid().as_raw());
+    let kvm = ObjectType::new("KvmInfo").required("enabled", Type::Bool).required("present", Type::Bool);
+    Monitor::builder(11, 1, 3)
         .name("tiny")
-        .run_state(move || *seen.lock().expect("nobody panics with it"))
-        .command(hand_over("stop"))
-        .command(hand_over("cont"))
-        .command(hand_over("quit"))
-        // A command that needs nothing of the machine runs in the monitor's own thread.
-        .command(
-            Command::new("query-kvm")
-                .returns(
-                    ObjectType::new("KvmInfo")
-                        .required("enabled", Type::Bool)
-                        .required("present", Type::Bool),
-                )
-                .run(|NoArguments {}| {
-                    Ok(std::collections::BTreeMap::from([("enabled", true), ("present", true)]))
-                }),
-        )
-        .build()?;
-    monitor.listen(Listener::unix(&path)?)?;
+        .run_state(move || *seen.lock().unwrap_or_else(PoisonError::into_inner))
+        .descriptors(&DescriptorStore::new())
+        .event(LEVEL, ObjectType::default().required("level", Type::Uint32))
+        // Only for processes of the same user: the kernel says who is there.
+        .on_connect(move |caller| caller.credentials().is_some_and(|peer| peer.uid == user))
+        .command(hand_over(Command::new("stop")))
+        .command(hand_over(Command::new("cont")))
+        .command(hand_over(Command::new("quit")))
+        .command(hand_over(Command::new("x-storm").required("count", Type::Uint32)))
+        // Commands that need nothing of the machine run in the monitor's own thread.
+        .command(Command::new("query-kvm").returns(kvm).run(|NoArguments {}| {
+            Ok(std::collections::BTreeMap::from([("enabled", true), ("present", true)]))
+        }))
+        // The client gets GenericError, all others are served on.
+        .command(Command::new("x-panic").run(|NoArguments {}| -> Result<(), _> { panic!("on purpose") }))
+}
 
-    // One thread serves all clients. A VMM with an event loop uses `as_fd`, `next_timeout` and `process` instead.
-    let monitor = monitor.spawn()?;
-    let emitter = monitor.emitter();
-
-    // The machine's loop. `emit` waits for nobody: call it from a vCPU or device thread as you please.
-    for command in commands {
-        let mut state = state.lock().expect("nobody panics with it");
+impl Machine {
+    /// Runs a command and answers it. What was emitted before stands before the answer, on every connection. Returns
+    /// whether the machine goes on.
+    fn run(&mut self, command: PendingCommand) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match (command.name(), *state) {
             ("stop", RunState::Running) => {
                 *state = RunState::Paused;
-                emitter.emit(&DatalessEvent::Stop);
+                self.emitter.emit(&DatalessEvent::Stop);
             }
             ("cont", RunState::Paused) => {
                 *state = RunState::Running;
-                emitter.emit(&DatalessEvent::Resume);
+                self.emitter.emit(&DatalessEvent::Resume);
             }
+            ("x-storm", _) => match command.read_arguments() {
+                Ok(Storm { count }) => self.storm(count),
+                Err(error) => {
+                    command.answer(Err::<(), _>(error));
+                    return true;
+                }
+            },
             ("quit", _) => {
-                emitter.emit(&Event::Shutdown(Shutdown::new(false, ShutdownCause::HostQmpQuit)));
+                let shutdown = Shutdown::new(false, ShutdownCause::HostQmpQuit);
+                self.emitter.emit(&Event::Shutdown(shutdown));
                 command.answer(Ok(()));
-                break;
+                return false;
             }
             _ => {}
         }
-        // What was emitted before stands before this answer, on every connection.
         command.answer(Ok(()));
+        true
     }
-    monitor.stop()
+
+    /// Many events at once: the clock's are limited to one a second, those of the embedder are not.
+    fn storm(&self, count: u32) {
+        for level in 0..count {
+            self.emitter.emit(&Event::RtcChange(RtcChange::new(level.into(), "/machine/rtc".into())));
+            self.emitter.emit(&Named { name: LEVEL, data: Level { level } });
+        }
+    }
 }
