@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
-use qmp_events::Release;
+use qmp_events::{Release, RunState};
 use qmp_wire::server::Profile;
 
 use crate::{
@@ -17,7 +17,6 @@ use crate::{
     monitor::{Monitor, OnConnect, OnDisconnect, Parts},
     outgoing,
     rules::{HiddenOutput, Rules},
-    run_state::RunState,
     slow_reader::SlowReader,
     types::ObjectType,
     validation::{InvalidOutput, Policy, Validation},

@@ -1,12 +1,11 @@
 //! The commands that every monitor has.
 
-use qmp_events::{Release, catalogue};
+use qmp_events::{RUN_STATES, Release, RunState, catalogue};
 use qmp_wire::server::Profile;
 use serde::Serialize;
 
 use crate::{
     command::{Command, NoArguments},
-    run_state::{RUN_STATES, RunState},
     types::{ObjectType, Type},
 };
 
