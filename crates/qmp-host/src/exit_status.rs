@@ -38,7 +38,7 @@ pub fn exit_status(process: BorrowedFd<'_>) -> io::Result<Option<ExitStatus>> {
     let asked = unsafe { ioctl(process, Updater::<GET_INFO, PidfdInfo>::new(&mut info)) };
     match asked {
         Ok(()) => Ok((info.mask & EXIT != 0).then(|| ExitStatus::from_raw(info.exit_code))),
-        // It ended and was not kept: its parent took notice before anybody held the descriptor.
+        // It ended and was not kept: its parent reaped it before the descriptor was opened.
         Err(rustix::io::Errno::SRCH) => Ok(None),
         Err(error) => Err(error.into()),
     }

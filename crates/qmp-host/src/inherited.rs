@@ -28,7 +28,7 @@ pub enum InheritedError {
     /// The socket is of a kind that carries no monitor.
     #[error("it is neither a unix nor a TCP stream socket")]
     NotAStream,
-    /// A socket was handed over at which nobody can connect.
+    /// The socket is connected, and cannot accept.
     #[error("it is connected, and does not listen")]
     Connected,
     /// `,server=on` was asked of a connected socket.
@@ -70,7 +70,7 @@ pub fn take(number: RawFd) -> Result<Inherited, InheritedError> {
         return Err(InheritedError::NotOpen);
     }
     // SAFETY: `number` is not −1. The descriptor may not be open; then the first call says EBADF and the borrow ends.
-    // It is not closed meanwhile: only its owner could, and while it is not close-on-exec nobody in here owns it.
+    // It is not closed meanwhile: only its owner could, and a descriptor that is not close-on-exec has no owner in this process.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     let flags = fcntl_getfd(borrowed).map_err(|_| InheritedError::NotOpen)?;
     if flags.contains(FdFlags::CLOEXEC) {
@@ -78,7 +78,7 @@ pub fn take(number: RawFd) -> Result<Inherited, InheritedError> {
     }
     let (family, listening) = kind(borrowed)?;
     fcntl_setfd(borrowed, flags | FdFlags::CLOEXEC).map_err(|_| InheritedError::NotOpen)?;
-    // SAFETY: the descriptor is open, it is a socket, and it was inherited, so nobody in this process owns it; from
+    // SAFETY: the descriptor is open, it is a socket, and it was inherited, so no code in this process owns it; from
     // here on it is close-on-exec, so it cannot be taken again.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     Ok(Inherited { socket, family, listening })

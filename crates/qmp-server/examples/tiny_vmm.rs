@@ -106,7 +106,7 @@ fn describe(
 }
 
 impl Machine {
-    /// Runs a command and answers it. What was emitted before stands before the answer, on every connection. Returns
+    /// Runs a command and answers it. Events emitted before precede the answer on every connection. Returns
     /// whether the machine goes on.
     fn run(&mut self, command: PendingCommand) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -244,7 +244,7 @@ fn text(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
 /// A command that was handed over and waits for its answer.
 ///
 /// One that is dropped without an answer, or by a panic, is answered with an error, so that its client does not wait for
-/// ever; once the monitor is told to stop, it gets none.
+/// ever; after a request to stop the monitor, it gets none.
 #[derive(Debug)]
 pub struct PendingCommand {
     pub(crate) name: Box<str>,

@@ -23,7 +23,7 @@ pub struct SocketOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketOptionsError {
-    /// What comes before the options is no address.
+    /// The text before the options is no address.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// An option that is not known.

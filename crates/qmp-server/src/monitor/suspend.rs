@@ -162,7 +162,7 @@ fn refuse_unanswered(connection: &mut Connection) {
     connection.collect();
 }
 
-/// A connection as it stands; `None` if it cannot go on.
+/// The state of a connection; `None` if it cannot go on.
 fn suspend(connection: &Connection) -> Option<ConnectionState> {
     let ServerState { negotiated, out_of_band, input, line, column } = connection.server.suspend()?;
     let profile = &connection.service.profile;

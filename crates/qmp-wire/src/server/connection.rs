@@ -13,7 +13,7 @@ pub const QUEUE_MAX_REQUESTS: usize = 8;
 /// Bytes of a message that has not ended, which are kept for a successor; a connection with a longer one cannot go on there.
 pub const PARTIAL_MAX_BYTES: usize = 64 << 10;
 
-/// Where a connection stands between two requests, for a successor that goes on with it.
+/// The state of a connection between two requests, for a successor that continues it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerState {
     /// Whether negotiation is done.
@@ -121,7 +121,7 @@ impl Server {
         server
     }
 
-    /// Where the connection stands, for [`resume`](Self::resume).
+    /// The state of the connection, for [`resume`](Self::resume).
     ///
     /// `None` if a request waits or runs, if output waits, or if the message at hand is longer than [`PARTIAL_MAX_BYTES`].
     #[must_use]
