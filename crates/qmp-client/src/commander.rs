@@ -268,6 +268,13 @@ impl PendingReply {
     pub fn waits_for_events(&self) -> bool {
         self.held.as_ref().is_some_and(|(asker, _)| asker.waits_for_events())
     }
+
+    /// Gives the reply to its asker although the events ahead of it are not yet where they belong, and says so.
+    pub fn release_early(mut self) {
+        if let Some((asker, result)) = self.held.take() {
+            asker.answer_early(result);
+        }
+    }
 }
 
 impl Drop for PendingReply {

@@ -134,6 +134,14 @@ pub enum ConnectError {
         /// The server's words.
         error: CommandError,
     },
+    /// The server sent an error in place of its greeting and closed, as a relay does with a client that it does not serve.
+    #[error("{address} turned this client away: {}", .error.desc)]
+    TurnedAway {
+        /// The address asked for.
+        address: Address,
+        /// The server's words.
+        error: CommandError,
+    },
     /// The connection ended before command mode.
     #[error("{address} ended the connection before the negotiation was done: {gone}")]
     Ended {

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use qmp_wire::{Client, ClientConfig, ClientError, CommandId, FRAME_MAX_BYTES, FrameError, Output, RawEvent};
+use qmp_wire::{
+    Client, ClientConfig, ClientError, CommandError, CommandId, FRAME_MAX_BYTES, FrameError, Output, RawEvent,
+};
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
@@ -79,6 +81,8 @@ struct Opening {
     address: Arc<Address>,
     timer: Pin<Box<Sleep>>,
     first_bytes: Vec<u8>,
+    /// What the server said in place of a greeting: why it serves this client not.
+    refusal: Option<CommandError>,
 }
 
 impl Connection {
@@ -105,7 +109,7 @@ impl Connection {
             now.into_std(),
         );
         let timer = Box::pin(tokio::time::sleep_until(now + config.negotiation_timeout));
-        let opening = Some(Box::new(Opening { address, timer, first_bytes: Vec::new() }));
+        let opening = Some(Box::new(Opening { address, timer, first_bytes: Vec::new(), refusal: None }));
         Self { socket, client, descriptors: VecDeque::new(), mute: false, out_of_band: false, opening }
     }
 
@@ -180,6 +184,9 @@ impl Connection {
             self.out_of_band = *out_of_band;
             self.opening = None;
         }
+        if let (Some(Output::Unattributed(error)), Some(opening)) = (&output, &mut self.opening) {
+            opening.refusal = Some(error.clone());
+        }
         Ok(output)
     }
 
@@ -251,7 +258,10 @@ impl Connection {
             Gone::Protocol(ClientError::NegotiationRefused(error)) => {
                 ConnectError::NegotiationRefused { address, error }
             }
-            gone => ConnectError::Ended { address, gone },
+            gone => match &opening.refusal {
+                Some(error) => ConnectError::TurnedAway { address, error: error.clone() },
+                None => ConnectError::Ended { address, gone },
+            },
         }
     }
 

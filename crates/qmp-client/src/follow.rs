@@ -210,6 +210,22 @@ impl Follow {
         }
     }
 
+    /// Fails every command that waits for its reply, and every later one, with [`Gone::Left`]: for an owner that reads no
+    /// further, and keeps the connection for a while.
+    pub fn end_commands(&mut self) {
+        let gone = Gone::Left;
+        let unsent = self.mailbox.close(gone.clone());
+        let unsent = unsent.into_iter().map(|request| {
+            PendingReply::new(request.asker, Err(ExecuteError::Gone { reason: gone.clone() }))
+        });
+        unsent.for_each(PendingReply::release);
+        if let State::Live(live) = &mut self.state {
+            live.exchange.fail(&gone).for_each(PendingReply::release);
+        }
+        // These have come, and their askers lose nothing.
+        self.replies.drain(..).for_each(PendingReply::release);
+    }
+
     /// A handle that executes commands while an epoch is open.
     #[must_use]
     pub fn commander(&self) -> Commander {
@@ -241,9 +257,7 @@ impl fmt::Debug for Follow {
 
 impl Drop for Follow {
     fn drop(&mut self) {
-        for request in self.mailbox.close(Gone::Left) {
-            drop(PendingReply::new(request.asker, Err(ExecuteError::Gone { reason: Gone::Left })));
-        }
+        self.end_commands();
     }
 }
 

@@ -58,8 +58,7 @@ pub(crate) enum Asker {
 
 /// Takes the reply of one command in the moment in which it is released, on the thread that releases it.
 ///
-/// It is dropped without a reply if the command was given up before it was sent, or if the owner of the connection
-/// went away.
+/// It is dropped without a reply if the command was given up before it was sent.
 pub trait TakeReply: Send + fmt::Debug {
     /// Whether nobody wants the reply any more: such a command is not sent.
     fn is_given_up(&self) -> bool;
@@ -71,6 +70,12 @@ pub trait TakeReply: Send + fmt::Debug {
     /// Without that, the reply is released as soon as it was read, behind the events that were handed out before it.
     fn waits_for_events(&self) -> bool {
         true
+    }
+
+    /// Takes the reply before the events ahead of it are where they belong: the owner of the connection could not wait
+    /// for that any longer. Unless overridden, the same as [`take`](Self::take).
+    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        self.take(result);
     }
 }
 
@@ -94,6 +99,13 @@ impl Asker {
             // An asker that stopped waiting needs no reply.
             Self::Waiting(sender) => _ = sender.send(result),
             Self::Told(asker) => asker.take(result),
+        }
+    }
+
+    pub(crate) fn answer_early(self, result: Result<Box<str>, ExecuteError>) {
+        match self {
+            Self::Waiting(_) => self.answer(result),
+            Self::Told(asker) => asker.take_early(result),
         }
     }
 }

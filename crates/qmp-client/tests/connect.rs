@@ -161,7 +161,7 @@ async fn a_taken_monitor_gives_no_greeting() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_to_negotiate_say_what_to_do() {
-    let cases: [(&str, &[&str], bool, &str); 7] = [
+    let cases: [(&str, &[&str], bool, &str); 8] = [
         ("console", &["login: "], true, r#"is not a QMP server: it begins with "login: \r\n""#),
         ("human monitor", &["QEMU 7.2.22 monitor"], false, "is not a QMP server: it begins with \"QEMU 7.2"),
         ("other JSON", &[r#"{"hello": 1}"#], false, "is not a QMP server: it begins with"),
@@ -172,6 +172,12 @@ async fn failures_to_negotiate_say_what_to_do() {
             &[GREETING, STOP],
             true,
             "before the negotiation was done: the VM closed the connection",
+        ),
+        (
+            "error in place of the greeting",
+            &[r#"{"error": {"class": "GenericError", "desc": "for members only"}}"#],
+            true,
+            "turned this client away: for members only",
         ),
         (
             "closes in a message",

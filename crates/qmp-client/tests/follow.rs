@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fake::{Fake, GREETING, Peer, RESUME, STOP, name, tell_followed};
-use qmp_client::{Address, ExecuteError, Follow, FollowConfig, Followed, follow};
+use qmp_client::{Address, ExecuteError, Follow, FollowConfig, Followed, Passed, TakeReply, follow};
 use tokio::net::UnixListener;
 
 fn followed(fake: &Fake) -> Follow {
@@ -449,6 +449,56 @@ async fn a_dropped_follow_fails_its_callers() {
     assert!(matches!(call.await.unwrap(), Err(ExecuteError::Gone { .. })));
     assert!(matches!(commander.execute_raw("stuck", None).await, Err(ExecuteError::Gone { .. })));
     assert_eq!(peer.hear_or_end().await, None);
+}
+
+/// An asker that says how its reply came.
+#[derive(Debug)]
+struct Noted(tokio::sync::oneshot::Sender<String>);
+
+impl TakeReply for Noted {
+    fn is_given_up(&self) -> bool {
+        false
+    }
+
+    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        let _ = self.0.send(format!("{result:?}"));
+    }
+
+    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        let _ = self.0.send(format!("early {result:?}"));
+    }
+}
+
+#[tokio::test]
+async fn every_passed_command_gets_a_reply_when_its_follower_ends() {
+    type End = fn(&mut Option<Follow>);
+    let drops: End = |follow| drop(follow.take());
+    let keeps: End = |follow| follow.as_mut().unwrap().end_commands();
+    for (case, end) in [("dropped", drops), ("kept", keeps)] {
+        let fake = Fake::listen();
+        let mut follow = followed(&fake);
+        let mut peer = attached(&fake, &mut follow).await;
+        let commander = follow.commander();
+        let pass = |command: &str| {
+            let (asker, reply) = tokio::sync::oneshot::channel();
+            let passed = Passed { command, arguments: None, out_of_band: false, descriptors: Vec::new() };
+            commander.pass(passed, Box::new(Noted(asker))).map(|()| reply)
+        };
+        let (answered, sent) = (pass("answered").unwrap(), pass("sent").unwrap());
+        let reply = tokio::select! {
+            Followed::Reply(reply) = follow.next() => reply,
+            () = async { peer.answer("answered", "1").await; std::future::pending::<()>().await } => unreachable!(),
+        };
+        let unsent = pass("unsent").unwrap();
+        let mut follow = Some(follow);
+        end(&mut follow);
+        for (reply, name) in [(sent, "sent"), (unsent, "unsent")] {
+            assert_eq!(reply.await.unwrap(), "Err(Gone { reason: Left })", "{case}: {name}");
+        }
+        assert!(matches!(pass("late"), Err(ExecuteError::Gone { .. })), "{case}");
+        reply.release_early();
+        assert_eq!(answered.await.unwrap(), "early Ok(\"1\")", "{case}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
