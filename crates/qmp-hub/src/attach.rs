@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::journal::{Appender, Batch, Draft};
+use crate::relay::REPLY_JOURNAL_MAX;
 use crate::silence::record_answer;
 use crate::vms::Vm;
 use crate::{clock, exit, owner};
@@ -130,6 +131,8 @@ impl Attachment {
                     EpochState::Open => self.read_what_has_come(&mut follow).await,
                     _ => clock::now(),
                 };
+                // Nothing is read from here on, and the disk may take its time.
+                follow.end_commands();
                 self.close(&leave, certain_until).await;
             })
             .await;
@@ -276,7 +279,7 @@ impl Attachment {
         }
     }
 
-    /// Lets the asker have the reply once the events before it are committed; nobody else waits for that.
+    /// Lets the asker have the reply once the events before it are committed, or after [`REPLY_JOURNAL_MAX`].
     fn reply(&self, reply: PendingReply) {
         if !reply.waits_for_events() {
             return reply.release();
@@ -291,12 +294,16 @@ impl Attachment {
             Some(ticket) if !self.waits_for_room() => {
                 let appender = self.appender.clone();
                 tokio::spawn(async move {
-                    // Without a journal the command was carried out all the same, and the asker must know.
-                    let _ = appender.committed(ticket).await;
-                    reply.release();
+                    let committed = tokio::time::timeout(REPLY_JOURNAL_MAX, appender.committed(ticket)).await;
+                    match committed {
+                        Ok(Ok(_)) => reply.release(),
+                        // The command was carried out all the same, and its client must know.
+                        Ok(Err(_)) | Err(_) => reply.release_early(),
+                    }
                 });
             }
-            _ => reply.release(),
+            Some(_) => reply.release_early(),
+            None => reply.release(),
         }
     }
 

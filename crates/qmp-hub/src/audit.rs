@@ -134,8 +134,9 @@ impl Audit {
         }
     }
 
-    /// Appends the record. When the journal has no room it is appended as soon as there is.
-    pub(crate) fn end(self, result: &Result<Box<str>, ExecuteError>) {
+    /// Appends the record. When the journal has no room it is appended as soon as there is. `journaled` is false if the
+    /// client got the reply before the events ahead of it were committed.
+    pub(crate) fn end(self, result: &Result<Box<str>, ExecuteError>, journaled: bool) {
         if matches!(result, Err(ExecuteError::NotAttached)) {
             // It was never sent.
             return;
@@ -153,6 +154,9 @@ impl Audit {
         data["arguments"] = self.arguments;
         data["result"] = outcome.into();
         data["took_ms"] = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).into();
+        if !journaled {
+            data["journaled"] = false.into();
+        }
         let mut summary = format!("{} by {who}: {outcome}", self.execute);
         if let Some((class, desc)) = error {
             summary += &format!(" ({class}: {desc})");

@@ -55,6 +55,7 @@ pub(crate) use connections::serve;
 pub use door::{HttpDoor, HttpDoorError, KeyFileError, TlsFiles};
 pub use listen::ListenError;
 pub(crate) use listen::{Listening, SocketFile, listen, listen_unix};
+pub(crate) use rarely::Rarely;
 pub(crate) use served::Served;
 
 use refusal::Refusal;

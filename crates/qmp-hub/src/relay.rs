@@ -36,6 +36,7 @@ mod client;
 mod encode;
 mod feed;
 mod greeted;
+mod held;
 mod line;
 mod outbox;
 mod refusal;
@@ -50,6 +51,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub(crate) use held::REPLY_JOURNAL_MAX;
 pub(crate) use line::Line;
 pub(crate) use relays::{Listening, OfVm, Parted, Relays};
 pub use role::Role;
@@ -59,10 +61,14 @@ pub(crate) use tap::Tap;
 /// The event that tells a client that something was lost.
 pub const EVENTS_MISSED: &str = "__io.github.qmp-events_EVENTS_MISSED";
 
+/// The event that tells a client that some replies were sent before the events ahead of them, since the journal did not
+/// commit these in time. All those events have been sent when it comes.
+pub const EVENTS_LATE: &str = "__io.github.qmp-events_EVENTS_LATE";
+
 /// The event that stands before and behind events that are repeated.
 pub const REPLAY: &str = "__io.github.qmp-events_REPLAY";
 
-/// Clients of one relay at a time, in connections; further ones wait in the backlog.
+/// Clients of one relay at a time, in connections; further ones read an error in place of the greeting.
 ///
 /// A thousand readers are what the relay is measured with; each costs a descriptor and some KiB.
 pub const RELAY_CLIENTS_MAX: usize = 1024;
@@ -125,7 +131,7 @@ pub struct RelayStatus {
     pub clients: u64,
     /// Clients that were let in since the hub started.
     pub accepted: u64,
-    /// Connections that were closed because of who they came from.
+    /// Connections that were not served: the client is not listed, or one too many.
     pub turned_away: u64,
     /// Clients that were closed because they did not read.
     pub closed_slow: u64,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use qmp_hub::Hub;
+use qmp_hub::discovery::Discover;
 use qmp_hub::journal::Globs;
 use qmp_hub::relay::{RelayConfig, Role};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -30,6 +31,14 @@ impl Qemu {
         let mut command = Command::new(support::qemu::PROGRAM);
         command.args(["-nodefaults", "-display", "none", "-accel", "tcg", "-S"]);
         command.args(["-qmp", &monitor("vm1.sock"), "-qmp", &monitor("second.sock")]);
+        Self(command.stdin(Stdio::null()).spawn().expect("QEMU starts"))
+    }
+
+    /// A running QEMU whose guest panics, and which exits, when the human monitor writes to port 0x505.
+    fn with_panic_device(home: &Path, socket: &str) -> Self {
+        let mut command = Command::new(support::qemu::PROGRAM);
+        command.args(["-nodefaults", "-display", "none", "-accel", "tcg", "-m", "32", "-device", "pvpanic"]);
+        command.args(["-qmp", &format!("unix:{},server=on,wait=off", home.join(socket).display())]);
         Self(command.stdin(Stdio::null()).spawn().expect("QEMU starts"))
     }
 }
@@ -279,5 +288,41 @@ async fn out_of_band_and_broken_requests_are_answered_as_by_qemu_itself() {
             assert_eq!(relayed.line().await, direct.line().await, "{sent}");
         }
     }
+    hub.stop().await.expect("stops");
+}
+
+/// Panics that end QEMU while the reply to the command that caused them is on its way: with a relay in place of each VM, and
+/// discovery that removes the VM at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn command_that_ends_its_vm_is_answered() {
+    const VMS: usize = 12;
+    if support::qemu::is_missing() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let mut rule = Discover::new(format!("{}/v*.sock", home.path().display()).parse().expect("a glob"));
+    rule.relays = vec![RelayConfig::new(home.path().join("relay-{name}.qmp"))];
+    let mut config = config(home.path(), &[]);
+    config.discover = vec![rule];
+    let hub = Hub::start(config).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    let qemus: Vec<_> =
+        (0..VMS).map(|number| Qemu::with_panic_device(home.path(), &format!("v{number}.sock"))).collect();
+    for _ in 0..VMS {
+        assert!(matches!(journal.next().await.body, qmp_wire::Body::Attached { .. }));
+    }
+    let mut commands = JoinSet::new();
+    for number in 0..VMS {
+        let (home, vm) = (home.path().to_owned(), format!("v{number}"));
+        let line = json!({"execute": "human-monitor-command", "arguments": {"command-line": "o /b 0x505 1"}});
+        commands.spawn(async move { support::client::execute(&home, &vm, &line.to_string()).await });
+    }
+    while let Some(answered) = commands.join_next().await {
+        let (status, answer) = answered.expect("no panic");
+        let is_reply = status == 200 && answer["return"] == "";
+        let is_gone = status == 503 && answer["error"]["class"] == "VmGone";
+        assert!(is_reply || is_gone, "{status} {answer}");
+    }
+    drop(qemus);
     hub.stop().await.expect("stops");
 }

@@ -50,6 +50,14 @@ struct Answer<'a> {
     /// The journal had no room, so events of that span may be missing from it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     overrun: bool,
+    /// False if the reply was released before the events of that span were committed.
+    #[serde(skip_serializing_if = "is_true")]
+    journaled: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_true(value: &bool) -> bool {
+    *value
 }
 
 #[derive(Serialize)]
@@ -61,10 +69,32 @@ struct ErrorText<'a> {
 /// Takes the reply in the moment in which it is released, whether or not the client waits for it.
 #[derive(Debug)]
 struct Reply {
-    to: oneshot::Sender<(Result<Box<str>, ExecuteError>, Offset)>,
+    to: oneshot::Sender<Released>,
     head: watch::Receiver<Offset>,
     audit: Option<Audit>,
     _under_way: UnderWay,
+}
+
+/// A reply that was released.
+#[derive(Debug)]
+struct Released {
+    result: Result<Box<str>, ExecuteError>,
+    /// The head at that moment.
+    offset: Offset,
+    /// Whether the events ahead of it were committed by then.
+    journaled: bool,
+}
+
+impl Reply {
+    fn end(self, result: Result<Box<str>, ExecuteError>, journaled: bool) {
+        // A reply that was not released early came after the commit of the events ahead of it, so the head covers those.
+        let offset = *self.head.borrow();
+        if let Some(audit) = self.audit {
+            audit.end(&result, journaled);
+        }
+        // A client that went away needs no reply.
+        let _ = self.to.send(Released { result, offset, journaled });
+    }
 }
 
 impl TakeReply for Reply {
@@ -73,13 +103,11 @@ impl TakeReply for Reply {
     }
 
     fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
-        // The reply was released after the commit of what stood before it, so the head covers that.
-        let offset = *self.head.borrow();
-        if let Some(audit) = self.audit {
-            audit.end(&result);
-        }
-        // A client that went away needs no reply.
-        let _ = self.to.send((result, offset));
+        self.end(result, true);
+    }
+
+    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        self.end(result, false);
     }
 }
 
@@ -102,10 +130,14 @@ pub(super) async fn execute(
     let passed = Passed { command: &command, arguments, out_of_band, descriptors: Vec::new() };
     vm.commander.pass(passed, asker).map_err(|error| failed(&vm, &error))?;
     // An asker is dropped unanswered only together with the owner of the connection.
-    let gone = |_| (Err(ExecuteError::Gone { reason: Gone::Left }), served.head());
-    let (result, offset) = reply.await.unwrap_or_else(gone);
+    let gone = |_| Released {
+        result: Err(ExecuteError::Gone { reason: Gone::Left }),
+        offset: served.head(),
+        journaled: true,
+    };
+    let Released { result, offset, journaled } = reply.await.unwrap_or_else(gone);
     let overrun = vm.is_overrun();
-    let answer = |value, error| Answer { value, error, since: since.0, offset: offset.0, overrun };
+    let answer = |value, error| Answer { value, error, since: since.0, offset: offset.0, overrun, journaled };
     match result {
         Ok(value) => {
             let value: &RawValue = serde_json::from_str(&value).map_err(|error| unreadable(&vm, &error))?;

@@ -74,16 +74,27 @@ struct Reply {
     _under_way: UnderWay,
 }
 
+impl Reply {
+    fn end(self, result: Result<Box<str>, ExecuteError>, journaled: bool) {
+        if let Some(audit) = self.audit {
+            audit.end(&result, journaled);
+        }
+        self.outbox.put(Item::Reply { request: self.request, result });
+    }
+}
+
 impl TakeReply for Reply {
     fn is_given_up(&self) -> bool {
         self.outbox.has_left()
     }
 
     fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
-        if let Some(audit) = self.audit {
-            audit.end(&result);
-        }
-        self.outbox.put(Item::Reply { request: self.request, result });
+        self.end(result, true);
+    }
+
+    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        self.outbox.add_early();
+        self.end(result, false);
     }
 }
 
@@ -151,7 +162,7 @@ impl Client {
                     }
                 }
                 Some(Item::Reply { request, result }) => self.reply(request, result),
-                Some(Item::End) => self.ending = true,
+                Some(Item::End { why }) => self.end(why),
                 None => break,
             }
         }
@@ -166,10 +177,26 @@ impl Client {
             Ok(value) => self.server.reply_text(request, value.as_bytes()),
             Err(error) => match refusal::of(&error) {
                 Some((class, desc)) => self.server.reply_error(request, &class, &desc),
-                None => self.ending = true,
+                None => {
+                    self.server.reply_error(request, "GenericError", &refusal::no_reply(&error));
+                    self.end("the VM is away");
+                }
             },
         }
         self.push_server_output();
+    }
+
+    /// Nothing comes from the VM any more: every request gets an error, and then the connection is closed.
+    fn end(&mut self, why: &str) {
+        let desc = refusal::no_reply(&why);
+        loop {
+            let request =
+                self.server.unanswered().or_else(|| self.server.poll_request().map(|(request, _)| request));
+            let Some(request) = request else { break };
+            self.server.reply_error(request, "GenericError", &desc);
+        }
+        self.push_server_output();
+        self.ending = true;
     }
 
     /// Runs what the client asks for, as long as it reads what it gets.

@@ -24,8 +24,10 @@ pub(super) fn cursor(reader: &Reader, after: Offset) -> Cursor {
 
 /// Hands every committed record to its VM's line, until `stop` is true and everything was handed out.
 pub(super) async fn feed(mut cursor: Cursor, lines: Arc<Lines>, mut stop: watch::Receiver<bool>) {
+    let lines = EndOnDrop(lines);
+    let lines = &*lines.0;
     loop {
-        cursor = catch_up(cursor, &lines).await;
+        cursor = catch_up(cursor, lines).await;
         let more = tokio::select! {
             more = cursor.wait() => more,
             _ = stop.wait_for(|stop| *stop) => break,
@@ -37,8 +39,16 @@ pub(super) async fn feed(mut cursor: Cursor, lines: Arc<Lines>, mut stop: watch:
             break;
         }
     }
-    catch_up(cursor, &lines).await;
-    lines.end();
+    catch_up(cursor, lines).await;
+}
+
+/// Lines that end with their feed, also when its task panics or is aborted.
+struct EndOnDrop(Arc<Lines>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 async fn catch_up(mut cursor: Cursor, lines: &Lines) -> Cursor {

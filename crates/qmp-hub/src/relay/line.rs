@@ -1,6 +1,6 @@
 //! One VM, as its clients see it: who it is, who listens, and replies that wait for the events before them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -10,8 +10,9 @@ use qmp_wire::{Body, DetachReason, Offset, RawEvent, Record};
 use tokio::sync::watch;
 
 use super::greeted::{Greeted, Greetings};
+use super::held::{HeldReplies, release_overdue};
 use super::outbox::{Item, Outbox};
-use super::{EVENTS_MISSED, encode};
+use super::{EVENTS_LATE, EVENTS_MISSED, encode};
 use crate::journal::PlaceOf;
 
 /// The lines of all VMs that have a relay. They come and go with their VMs.
@@ -31,6 +32,7 @@ pub(crate) struct Line {
     state: Mutex<LineState>,
     greeted: watch::Sender<Option<Arc<Greeted>>>,
     greetings: Arc<Greetings>,
+    ended: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -38,8 +40,7 @@ struct LineState {
     /// Records that the attachment appended, and how many of them the feed handed out.
     recorded: u64,
     fed: u64,
-    /// Replies, each with the number of records that stand before it.
-    held: VecDeque<(u64, PendingReply)>,
+    held: HeldReplies,
     clients: Vec<Arc<Outbox>>,
     position: Offset,
     /// What stands before the line is committed.
@@ -50,7 +51,6 @@ struct LineState {
     missed_after: Option<Offset>,
     /// The attachment appends nothing more: what it appended is handed out, and then the line ends.
     closing: bool,
-    ended: bool,
 }
 
 /// Events that wait to be handed out together.
@@ -83,7 +83,7 @@ impl Lines {
     /// Nothing will be handed out any more.
     pub(super) fn end(&self) {
         for line in self.write().values() {
-            line.lock().end(&line.greeted);
+            line.end();
         }
     }
 
@@ -94,8 +94,8 @@ impl Lines {
 
 impl Line {
     fn new(vm: &str, begins_after: PlaceOf, greetings: Arc<Greetings>) -> Self {
-        let (state, greeted) = (Mutex::default(), watch::Sender::default());
-        Self { vm: vm.into(), begins_after, state, greeted, greetings }
+        let (state, greeted, ended) = (Mutex::default(), watch::Sender::default(), watch::Sender::default());
+        Self { vm: vm.into(), begins_after, state, greeted, greetings, ended }
     }
 
     /// What stands before the line is committed; the VM greeted so, if it was there.
@@ -108,7 +108,7 @@ impl Line {
             self.greeted.send_replace(Some(self.greetings.shared(greeted)));
         }
         state.release_due();
-        state.end_if_all_said(&self.greeted);
+        self.end_if_all_said(&mut state);
     }
 
     /// The attachment appended so many records of this VM.
@@ -116,18 +116,28 @@ impl Line {
         self.lock().recorded += records;
     }
 
-    /// Keeps a reply until everything that was appended before it was handed out.
+    /// Keeps a reply until everything that was appended before it was handed out, at most for
+    /// [`REPLY_JOURNAL_MAX`](super::REPLY_JOURNAL_MAX), or until the line ends.
     ///
     /// To be called by the attachment alone, which appends nothing meanwhile.
-    pub(crate) fn hold(&self, reply: PendingReply) {
+    pub(crate) fn hold(self: &Arc<Self>, reply: PendingReply) {
         let mut state = self.lock();
-        if state.ended || state.begun && state.fed >= state.recorded {
+        if state.begun && state.fed >= state.recorded {
             // Under the lock, so that no event overtakes it.
             reply.release();
+        } else if *self.ended.borrow() {
+            reply.release_early();
         } else {
             let before = state.recorded;
-            state.held.push_back((before, reply));
+            if let Some(due) = state.held.hold(before, reply) {
+                tokio::spawn(release_overdue(Arc::downgrade(self), due));
+            }
         }
+    }
+
+    /// Works on the replies that wait.
+    pub(super) fn with_held<T>(&self, work: impl FnOnce(&mut HeldReplies) -> T) -> T {
+        work(&mut self.lock().held)
     }
 
     /// Says when the VM is there.
@@ -153,7 +163,7 @@ impl Line {
         let stays = |client: &Arc<Outbox>| !outboxes.iter().any(|outbox| Arc::ptr_eq(outbox, client));
         self.lock().clients.retain(stays);
         // Also for one that is about to join.
-        outboxes.iter().for_each(|outbox| outbox.put(Item::End));
+        outboxes.iter().for_each(|outbox| outbox.put(Item::End { why: "the relay ends" }));
     }
 
     /// Hands out records of this VM, and the replies between them.
@@ -189,14 +199,38 @@ impl Line {
         }
         state.hand_out(&mut batched);
         state.release_due();
-        state.end_if_all_said(&self.greeted);
+        self.end_if_all_said(&mut state);
     }
 
     /// The attachment appends nothing more. Clients get what it appended, and are closed.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closing = true;
-        state.end_if_all_said(&self.greeted);
+        self.end_if_all_said(&mut state);
+    }
+
+    /// Ends the line where it is: replies that wait are released, and clients are closed.
+    pub(super) fn end(&self) {
+        self.end_with(&mut self.lock());
+    }
+
+    /// Waits until the line ends.
+    pub(super) async fn ended(&self) {
+        // The sender lives as long as the line.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    fn end_if_all_said(&self, state: &mut LineState) {
+        if state.closing && state.begun && state.fed >= state.recorded {
+            self.end_with(state);
+        }
+    }
+
+    fn end_with(&self, state: &mut LineState) {
+        self.ended.send_replace(true);
+        state.held.release_all();
+        state.close_clients("the hub has left the VM");
+        self.greeted.send_replace(None);
     }
 
     fn attached(&self, state: &mut LineState, snapshot: &str, offset: Offset) {
@@ -205,7 +239,7 @@ impl Line {
         if let Some(after) = state.missed_after.take() {
             // Another QEMU may have come in the meantime, which its clients must get to know from the start.
             if self.greeted.borrow().as_deref() != Some(&greeted) {
-                state.close_clients();
+                state.close_clients("another VM is at its socket");
             }
             let mut batched = Batched::default();
             let data = format!("{{\"after\": {}, \"upto\": {}}}", after.0, offset.0);
@@ -223,7 +257,10 @@ impl Line {
             return;
         }
         state.missed_after = None;
-        state.close_clients();
+        state.close_clients(match reason {
+            DetachReason::PeerClosed => "the VM closed the connection",
+            _ => "the connection to the VM has ended",
+        });
         self.greeted.send_replace(None);
     }
 
@@ -235,12 +272,26 @@ impl Line {
 
 impl LineState {
     fn has_due(&self) -> bool {
-        self.begun && self.held.front().is_some_and(|(before, _)| *before <= self.fed)
+        self.begun && self.held.is_due(self.fed)
     }
 
     fn release_due(&mut self) {
-        while self.has_due() {
-            self.held.pop_front();
+        if self.begun && self.held.release_due(self.fed) {
+            self.tell_late();
+        }
+    }
+
+    /// Tells those clients whose replies were released early that the events ahead of these have been handed out.
+    fn tell_late(&self) {
+        for client in &self.clients {
+            let replies = client.take_early();
+            if replies > 0 {
+                let mut batched = Batched::default();
+                let data = format!("{{\"replies\": {replies}}}");
+                batched.add(Some(encode::own(EVENTS_LATE, &data)), std::slice::from_ref(client));
+                let lines = if client.pretty { batched.pretty } else { batched.compact };
+                client.put(Item::Events { lines: lines.into(), upto: self.position });
+            }
         }
     }
 
@@ -256,22 +307,9 @@ impl LineState {
         }
     }
 
-    fn end_if_all_said(&mut self, greeted: &watch::Sender<Option<Arc<Greeted>>>) {
-        if self.closing && self.begun && self.fed >= self.recorded {
-            self.end(greeted);
-        }
-    }
-
-    fn end(&mut self, greeted: &watch::Sender<Option<Arc<Greeted>>>) {
-        self.ended = true;
-        self.held.clear();
-        self.close_clients();
-        greeted.send_replace(None);
-    }
-
-    fn close_clients(&mut self) {
+    fn close_clients(&mut self, why: &'static str) {
         for client in self.clients.drain(..) {
-            client.put(Item::End);
+            client.put(Item::End { why });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What waits for one client: events, its replies, the end. Bounded in bytes; nobody waits to put something in.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -17,8 +17,8 @@ pub(super) enum Item {
     Events { lines: Bytes, upto: Offset },
     /// The reply to a command of this client.
     Reply { request: RequestId, result: Result<Box<str>, ExecuteError> },
-    /// The VM is away: nothing comes behind this.
-    End,
+    /// Nothing comes from the VM any more.
+    End { why: &'static str },
 }
 
 /// The way to one client.
@@ -30,6 +30,8 @@ pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
     more: Notify,
     left: AtomicBool,
+    /// Replies that were released early, since the last that was told of.
+    early: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,7 @@ impl Outbox {
             waiting: Mutex::default(),
             more: Notify::new(),
             left: AtomicBool::new(false),
+            early: AtomicU64::new(0),
         }
     }
 
@@ -88,6 +91,16 @@ impl Outbox {
     /// Whether more came than the client may leave unread.
     pub(super) fn is_overflowed(&self) -> bool {
         self.lock().overflowed
+    }
+
+    /// Counts a reply that was released early.
+    pub(super) fn add_early(&self) {
+        self.early.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many replies were released early since the last call.
+    pub(super) fn take_early(&self) -> u64 {
+        self.early.swap(0, Ordering::Relaxed)
     }
 
     /// Waits until something was put in since the last call.
@@ -138,7 +151,7 @@ mod tests {
     fn nothing_is_kept_for_who_left() {
         let outbox = filled(&[5], false);
         outbox.leave();
-        outbox.put(Item::End);
+        outbox.put(Item::End { why: "the VM is away" });
         assert!(outbox.next().is_none() && outbox.has_left() && !outbox.is_overflowed());
     }
 

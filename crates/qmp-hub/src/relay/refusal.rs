@@ -2,7 +2,7 @@
 
 use qmp_client::ExecuteError;
 
-/// Class and description of the error reply; `None` if the VM is away, which the end of the connection tells.
+/// Class and description of the error reply; `None` if the VM is away, after which the connection is closed.
 pub(super) fn of(error: &ExecuteError) -> Option<(Box<str>, Box<str>)> {
     match error {
         ExecuteError::Refused(refused) => Some((refused.class.clone(), refused.desc.clone())),
@@ -11,4 +11,15 @@ pub(super) fn of(error: &ExecuteError) -> Option<(Box<str>, Box<str>)> {
             Some(("GenericError".into(), format!("The relay did not pass the command on: {other}").into()))
         }
     }
+}
+
+/// The description of the error reply to a request whose reply cannot come any more.
+pub(super) fn no_reply(why: &impl std::fmt::Display) -> String {
+    format!("The VM gave no reply, and the relay closes this connection: {why}")
+}
+
+/// What a client reads in place of the greeting if it is not served.
+pub(super) fn in_place_of_greeting(desc: &str) -> Vec<u8> {
+    let error = serde_json::json!({"error": {"class": "GenericError", "desc": desc}});
+    format!("{error}\r\n").into_bytes()
 }

@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::line::{Line, Lines};
 use super::serve::{Relay, Stop, serve};
-use super::{RelayConfig, RelayStatus, feed};
+use super::{REPLY_JOURNAL_MAX, RelayConfig, RelayStatus, feed};
 use crate::STOP_HTTP_MAX;
 use crate::http::{ListenError, SocketFile, listen_unix};
 use crate::journal::{Appender, Journal, Reader};
@@ -107,13 +107,17 @@ impl Relays {
     pub(crate) async fn close(&self, mut of_vm: Box<OfVm>) {
         of_vm.line.close();
         of_vm.serving.iter().for_each(|serving| serving.stop(Stop::WithVm));
+        // The feed finds the line by its name as long as it lacks something.
+        let _ = tokio::time::timeout(REPLY_JOURNAL_MAX, of_vm.line.ended()).await;
+        of_vm.line.end();
         ended(&mut of_vm.serving).await;
         self.lines.remove(&of_vm.line);
     }
 
     /// Lets the clients of all have what was said last, and ends.
-    pub(crate) async fn stop(&self, all: Vec<OfVm>) {
-        let mut serving: Vec<_> = all.into_iter().flat_map(|of_vm| of_vm.serving).collect();
+    pub(crate) async fn stop(&self, mut all: Vec<OfVm>) {
+        let mut serving: Vec<_> =
+            all.iter_mut().flat_map(|of_vm| std::mem::take(&mut of_vm.serving)).collect();
         serving.iter().for_each(|serving| serving.stop(Stop::WithVm));
         self.stop_feed.send_replace(true);
         let feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -138,10 +142,12 @@ impl Relays {
 
     fn feed_from(&self, after: Offset) {
         let mut running = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
-        running.get_or_insert_with(|| {
+        // One that died took its lines with it; those that come later get another.
+        if running.as_ref().is_none_or(JoinHandle::is_finished) {
             let cursor = feed::cursor(&self.reader, after);
-            tokio::spawn(feed::feed(cursor, Arc::clone(&self.lines), self.stop_feed.subscribe()))
-        });
+            let feed = feed::feed(cursor, Arc::clone(&self.lines), self.stop_feed.subscribe());
+            *running = Some(tokio::spawn(feed));
+        }
     }
 }
 
@@ -183,6 +189,13 @@ impl OfVm {
     }
 }
 
+impl Drop for OfVm {
+    /// However a VM's relays end, nothing waits on them any more.
+    fn drop(&mut self) {
+        self.line.end();
+    }
+}
+
 impl Parted {
     /// Waits until their sockets are gone, and their clients.
     pub(crate) async fn ended(mut self) {
@@ -208,3 +221,6 @@ async fn ended(serving: &mut [Serving]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,9 @@
 //! A relay's socket: who comes is looked at, counted, and served.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -13,9 +12,9 @@ use tokio::task::JoinSet;
 use super::client::{Client, Departure};
 use super::line::Line;
 use super::outbox::Outbox;
-use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus};
+use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus, refusal};
 use crate::audit::{Peer, Who};
-use crate::http::SocketFile;
+use crate::http::{Rarely, SocketFile};
 use crate::journal::{Appender, Reader};
 use crate::vms::Vm;
 
@@ -42,6 +41,7 @@ pub(super) struct Relay {
     pub(super) appender: Appender,
     pub(super) reader: Reader,
     pub(super) counters: Counters,
+    turned_away_said: Rarely,
 }
 
 /// What happened at one relay.
@@ -63,7 +63,8 @@ impl Relay {
         appender: Appender,
         reader: Reader,
     ) -> Self {
-        Self { config, line, vm, appender, reader, counters: Counters::default() }
+        let (counters, turned_away_said) = (Counters::default(), Rarely::default());
+        Self { config, line, vm, appender, reader, counters, turned_away_said }
     }
 
     pub(super) fn status(&self) -> RelayStatus {
@@ -81,14 +82,35 @@ impl Relay {
         }
     }
 
-    /// Who is at the other end; `None` if that one is not let in.
-    fn admit(&self, stream: &UnixStream) -> io::Result<Option<Who>> {
-        let peer = Peer::of(stream)?;
-        let Peer::Process { uid, gid, .. } = &peer else { return Ok(None) };
+    /// The client at the other end, if this relay is for it.
+    fn admit(&self, stream: &UnixStream, peer: Peer) -> Option<Who> {
         let RelayConfig { uids, gids, path, .. } = &self.config;
-        let anybody = uids.is_empty() && gids.is_empty();
-        let is_let_in = anybody || uids.contains(uid) || gids.contains(gid);
-        Ok(is_let_in.then(|| Who { peer, token: None, at: path.to_string_lossy().into() }))
+        let is_listed = match &peer {
+            Peer::Process { uid, gid, .. } => uids.contains(uid) || gids.contains(gid),
+            Peer::Remote(_) => false,
+        };
+        if is_listed || uids.is_empty() && gids.is_empty() {
+            return Some(Who { peer, token: None, at: path.to_string_lossy().into() });
+        }
+        let reason =
+            "neither its user nor its group is listed in `uids` and `gids` of this relay's configuration";
+        self.turn_away(stream, &peer, reason);
+        None
+    }
+
+    /// Tells a client why it is not served, in place of the greeting, and the log which client that was.
+    fn turn_away(&self, stream: &UnixStream, peer: &Peer, reason: &str) {
+        self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+        let desc = format!("The relay of {} does not serve this client ({peer}): {reason}", self.line.vm);
+        // A socket that was just connected has room; a client that left needs no reason.
+        let _ = stream.try_write(&refusal::in_place_of_greeting(&desc));
+        let Some(more) = self.turned_away_said.pass(Instant::now()) else { return };
+        let relay = self.config.path.display();
+        let (uid, gid, pid) = match peer {
+            Peer::Process { uid, gid, pid, .. } => (Some(*uid), Some(*gid), *pid),
+            Peer::Remote(_) => (None, None, None),
+        };
+        tracing::warn!(vm = %self.line.vm, uid, gid, pid, "{relay}: a client was turned away: {reason}{more}");
     }
 }
 
@@ -102,9 +124,13 @@ pub(super) async fn serve(
     let mut greeted = relay.line.greeted();
     let (mut clients, mut outboxes) = (JoinSet::new(), Vec::<Weak<Outbox>>::new());
     let how = loop {
-        let is_open = greeted.borrow_and_update().is_some() && clients.len() < RELAY_CLIENTS_MAX;
+        let is_open = greeted.borrow_and_update().is_some();
         tokio::select! {
             accepted = listener.accept(), if is_open => match accepted {
+                Ok((stream, _)) if clients.len() >= RELAY_CLIENTS_MAX => match Peer::of(&stream) {
+                    Ok(peer) => relay.turn_away(&stream, &peer, &format!("it has {RELAY_CLIENTS_MAX} clients already")),
+                    Err(error) => tracing::debug!("cannot tell which client was one too many: {error}"),
+                },
                 Ok((stream, _)) => {
                     let outbox = Arc::new(Outbox::new(relay.config.pretty, RELAY_OUTBOX_MAX_BYTES));
                     outboxes.retain(|outbox| outbox.strong_count() > 0);
@@ -136,19 +162,14 @@ async fn stopped(stop: &mut watch::Receiver<Stop>) -> Stop {
 /// One connection.
 async fn visit(stream: UnixStream, outbox: Arc<Outbox>, relay: Arc<Relay>) {
     let path = relay.config.path.display();
-    let who = match relay.admit(&stream) {
-        Ok(Some(who)) => who,
-        Ok(None) => {
-            relay.counters.turned_away.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(
-                "{path}: a client was turned away, since neither its user nor its group is listed"
-            );
-            return;
-        }
-        Err(error) => return tracing::warn!("{path}: cannot tell who connects: {error}"),
+    let peer = match Peer::of(&stream) {
+        Ok(peer) => peer,
+        Err(error) => return tracing::warn!("{path}: cannot tell which client connects: {error}"),
     };
-    // The VM may have gone in this moment.
-    let Some(joined) = relay.line.join(&outbox) else { return };
+    let Some(who) = relay.admit(&stream, peer) else { return };
+    let Some(joined) = relay.line.join(&outbox) else {
+        return relay.turn_away(&stream, &who.peer, "the VM went away in this moment; connect again");
+    };
     relay.counters.accepted.fetch_add(1, Ordering::Relaxed);
     relay.counters.clients.fetch_add(1, Ordering::Relaxed);
     let visitor = Visitor { relay: Arc::clone(&relay), outbox: Arc::clone(&outbox) };

@@ -227,6 +227,12 @@ impl Server {
         self.finish(request);
     }
 
+    /// The oldest request that was handed out and has no reply.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<RequestId> {
+        self.running.first().map(|running| running.request)
+    }
+
     /// Whether a request waits to be run, or runs.
     #[must_use]
     pub fn is_busy(&self) -> bool {

@@ -1,0 +1,108 @@
+//! However relays end, every reply that they hold reaches its client.
+
+use std::path::Path;
+
+use qmp_client::{ExecuteError, FollowConfig, Followed, Passed, PendingReply, TakeReply};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::Origin;
+use crate::journal::JournalOptions;
+
+/// A client that notes how its reply came.
+#[derive(Debug)]
+struct Noted(oneshot::Sender<(bool, Result<Box<str>, ExecuteError>)>);
+
+impl TakeReply for Noted {
+    fn is_given_up(&self) -> bool {
+        false
+    }
+
+    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        let _ = self.0.send((false, result));
+    }
+
+    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        let _ = self.0.send((true, result));
+    }
+}
+
+/// A reply that its client does not have, and where the client gets it.
+async fn pending(home: &Path) -> (PendingReply, oneshot::Receiver<(bool, Result<Box<str>, ExecuteError>)>) {
+    let path = home.join("vm.sock");
+    let listener = tokio::net::UnixListener::bind(&path).expect("binds");
+    let vm = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a client");
+        let (reader, mut writer) = stream.into_split();
+        let greeting = br#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}"#;
+        writer.write_all(greeting).await.expect("writes");
+        let mut lines = BufReader::new(reader).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let request: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            let reply = format!("{{\"return\": {{}}, \"id\": {}}}\r\n", request["id"]);
+            writer.write_all(reply.as_bytes()).await.expect("writes");
+        }
+    });
+    let address = format!("unix:{}", path.display()).parse().expect("an address");
+    let mut follow = qmp_client::follow(address, FollowConfig::default());
+    let (to, reply) = oneshot::channel();
+    let mut to = Some(to);
+    let pending = loop {
+        match follow.next().await {
+            Followed::Attached { .. } => {}
+            Followed::Reply(reply) => break reply,
+            other => panic!("{other:?}"),
+        }
+        let passed = Passed { command: "stop", arguments: None, out_of_band: false, descriptors: Vec::new() };
+        let asker = Box::new(Noted(to.take().expect("attached once")));
+        follow.commander().pass(passed, asker).expect("attached");
+    };
+    vm.abort();
+    (pending, reply)
+}
+
+fn vm() -> Vm {
+    let address: qmp_client::Address = "/vm1.sock".parse().expect("an address");
+    let follow = qmp_client::follow(address.clone(), FollowConfig::default());
+    let now = crate::clock::now();
+    Vm::new("vm1".parse().expect("a name"), address, Origin::Program, follow.commander(), now)
+}
+
+/// How the relays of a VM end.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    VmRemoved,
+    Dropped,
+    FeedDied,
+    HubStopped,
+    /// They go on, and the journal does not commit.
+    Stalled,
+}
+
+#[tokio::test]
+async fn held_reply_reaches_its_client_however_the_relays_end() {
+    for end in [End::VmRemoved, End::Dropped, End::FeedDied, End::HubStopped, End::Stalled] {
+        let home = tempfile::tempdir().expect("a directory");
+        let journal =
+            Journal::open(&home.path().join("journal.db"), JournalOptions::default()).expect("opens");
+        let (reply, received) = pending(home.path()).await;
+        tokio::time::pause();
+        let (relays, vm) = (Relays::new(&journal), vm());
+        let of_vm = relays.begin(&vm);
+        // A record that the feed does not find: it is as far behind as it can be.
+        of_vm.line.recorded(1);
+        of_vm.line.hold(reply);
+        let mut of_vm = Some(of_vm);
+        let taken = of_vm.take_if(|_| !matches!(end, End::FeedDied | End::Stalled));
+        match (end, taken) {
+            (End::VmRemoved, Some(of_vm)) => relays.close(Box::new(of_vm)).await,
+            (End::HubStopped, Some(of_vm)) => relays.stop(vec![of_vm]).await,
+            (End::FeedDied, _) => relays.abort(),
+            (_, taken) => drop(taken),
+        }
+        let (early, result) = received.await.expect("the reply is not lost");
+        assert_eq!((early, result.as_deref().ok()), (true, Some("{}")), "{end:?}");
+        tokio::time::resume();
+    }
+}
