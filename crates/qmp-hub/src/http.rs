@@ -32,6 +32,7 @@ mod listen;
 mod metrics;
 mod openapi;
 mod parameters;
+mod patience;
 mod rarely;
 mod records;
 mod refusal;
@@ -40,14 +41,16 @@ mod run_states;
 mod served;
 mod shared;
 mod sinks;
+mod stall;
 mod status;
 mod stream;
+mod vm_path;
 mod vms;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 pub use address::{HttpAddress, HttpAddressError};
@@ -67,7 +70,7 @@ fn router(served: Served) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_this_way)
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn(guard::json_only))
+        .layer(from_fn_with_state(served.clone(), stall::say))
         .layer(from_fn(caller::known))
         .with_state(served)
 }
@@ -86,7 +89,7 @@ fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)> {
         ("GET", "/v1/health", get(health::health)),
         ("GET", "/v1/openapi.json", get(openapi::openapi)),
         ("GET", "/metrics", get(metrics::metrics)),
-        ("POST", "/v1/vms/{name}/execute", post(execute::execute)),
+        ("POST", "/v1/vms/{name}/execute", post(execute::execute).layer(from_fn(guard::json_only))),
     ]
 }
 

@@ -48,6 +48,7 @@ async fn a_token_decides_who_comes_in_and_what_is_done() {
     let cont = r#"{"execute": "cont"}"#;
     let status = r#"{"execute": "query-status"}"#;
     let execute = "/v1/vms/vm1/execute";
+    let long = format!(r#"{{"execute": "query-status", "arguments": {{"x": "{}"}}}}"#, "x".repeat(16 << 10));
     //  method  path               token          body           status  class
     let cases = [
         ("GET", "/v1/hub", None, "", 401, "Unauthorized"),
@@ -65,6 +66,8 @@ async fn a_token_decides_who_comes_in_and_what_is_done() {
         ("POST", execute, Some(STOP), STOP_COMMAND, 200, ""),
         ("POST", execute, Some(STOP), cont, 403, "NotAllowed"),
         ("POST", execute, Some(ANY), cont, 200, ""),
+        ("POST", execute, Some(LOOK), &long, 413, "TooLong"),
+        ("POST", execute, Some(ANY), &long, 200, ""),
     ];
     for (method, path, token, body, expected, class) in cases {
         let answer = ask(&client, port, asking(method, path, token, body)).await;

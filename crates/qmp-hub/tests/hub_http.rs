@@ -6,7 +6,6 @@ use std::path::Path;
 
 use http_body_util::Full;
 use hyper::Request;
-use hyper::body::Bytes;
 use qmp_hub::{Hub, HubError, ListenError};
 use serde_json::{Value, json};
 use support::client::{Lines, execute, get, get_json, get_lines, json as read_json, request};
@@ -222,16 +221,20 @@ async fn a_web_page_cannot_drive_a_vm() {
     let address = address.strip_prefix("tcp:").expect("a TCP address");
 
     let own = format!("http://{address}");
-    //  Host            Origin                        Content-Type                            status
-    let cases: [(&str, Option<&str>, Option<&str>, u16); 6] = [
-        ("evil.example", None, Some("application/json"), 421),
-        (address, Some("http://evil.example"), Some("application/json"), 403),
-        (address, None, Some("text/plain"), 415),
-        (address, None, None, 415),
-        (address, None, Some("application/json"), 200),
-        (address, Some(&own), Some("application/json"), 200),
+    let (ask, stop) = (r#"{"execute": "query-status"}"#, r#"{"execute": "stop"}"#);
+    //  Host            Origin                        Content-Type                  body   status
+    type Case<'c> = (&'c str, Option<&'c str>, Option<&'c str>, &'c str, u16);
+    let cases: [Case<'_>; 8] = [
+        ("evil.example", None, Some("application/json"), ask, 421),
+        (address, Some("http://evil.example"), Some("application/json"), ask, 403),
+        (address, None, Some("text/plain"), ask, 415),
+        (address, None, None, ask, 415),
+        (address, None, Some("application/json"), ask, 200),
+        (address, Some(&own), Some("application/json"), ask, 200),
+        (address, None, Some("application/json"), stop, 403),
+        (address, Some(&own), Some("application/json"), stop, 403),
     ];
-    for (host, origin, content_type, expected) in cases {
+    for (host, origin, content_type, body, expected) in cases {
         let mut post = Request::post("/v1/vms/vm1/execute").header("host", host);
         if let Some(origin) = origin {
             post = post.header("origin", origin);
@@ -239,13 +242,74 @@ async fn a_web_page_cannot_drive_a_vm() {
         if let Some(content_type) = content_type {
             post = post.header("content-type", content_type);
         }
-        let post = post.body(Full::from(Bytes::from_static(br#"{"execute": "stop"}"#))).expect("a request");
+        let post = post.body(Full::from(body.to_owned())).expect("a request");
         let stream = TcpStream::connect(address).await.expect("the hub listens");
         let (status, answer) = read_json(request(stream, post).await).await;
         assert_eq!(status, expected, "{host} {origin:?} {content_type:?}: {answer}");
-        if expected == 200 {
-            assert_eq!(session.command().await, "stop");
+        if body == stop {
+            let desc = answer["error"]["desc"].as_str().expect("an error");
+            assert!(desc.contains("needs a token") && desc.contains("`token-file`"), "{desc}");
         }
+    }
+    assert_eq!(session.commands_so_far(), [""; 0], "nothing that changes the VM reached it");
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn methods_that_a_path_does_not_have_get_405_with_those_that_it_has() {
+    let home = tempfile::tempdir().expect("a directory");
+    let hub = Hub::start(config(home.path(), &[])).await.expect("starts");
+    let (read, write) = ("GET,HEAD", "POST");
+    //  method     path                       Allow
+    let cases = [
+        ("POST", "/v1/hub", read),
+        ("POST", "/v1/vms/vm1", read),
+        ("PUT", "/v1/records", read),
+        ("DELETE", "/v1/events", read),
+        ("OPTIONS", "/metrics", read),
+        ("TRACE", "/v1/health", read),
+        ("GET", "/v1/vms/vm1/execute", write),
+        ("PATCH", "/v1/vms/vm1/execute", write),
+    ];
+    for (method, path, allow) in cases {
+        let wanted = Request::builder().method(method).uri(path).header("host", "hub");
+        let wanted = wanted.body(Full::default()).expect("a request");
+        let answer = request(support::client::connect(home.path()).await, wanted).await;
+        assert_eq!(
+            answer.headers().get("allow").map(|allow| allow.as_bytes()),
+            Some(allow.as_bytes()),
+            "{method} {path}"
+        );
+        let (status, answer) = read_json(answer).await;
+        assert_eq!((status, &answer["error"]["class"]), (405, &json!("MethodNotAllowed")), "{method} {path}");
+    }
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn ambiguous_requests_get_400() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let home = tempfile::tempdir().expect("a directory");
+    let hub = Hub::start(config(home.path(), &[])).await.expect("starts");
+    //  request                                                                          status
+    let cases = [
+        ("GET /v1/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200),
+        ("GET /v1/health HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        ("GET /v1/health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        ("GET /v1/health HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        ("GET /v1/health HTTP/1.1\r\n\r\n", 400),
+        ("GET http://b/v1/health HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET http://a/v1/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200),
+        ("GET /v1/vms/%ff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
+    ];
+    for (text, expected) in cases {
+        let mut stream = support::client::connect(home.path()).await;
+        stream.write_all(text.as_bytes()).await.expect("writes");
+        // Each of these connections ends after its answer.
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{text} {answer}");
+        assert!(expected == 200 || answer.contains(r#"{"error":{"class":"BadRequest""#), "{text} {answer}");
     }
     hub.stop().await.expect("stops");
 }

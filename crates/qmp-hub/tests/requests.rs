@@ -4,12 +4,12 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use qmp_hub::journal::Globs;
+use qmp_hub::journal::{Globs, Health};
 use qmp_hub::relay::{EVENTS_LATE, RELAY_CLIENTS_MAX, RelayConfig, Role};
 use qmp_hub::{Hub, HubConfig};
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use support::client::execute;
+use support::client::{execute, get_json};
 use support::monitor::{Monitor, event};
 use support::qmp::Raw;
 use support::{Watcher, config};
@@ -180,4 +180,133 @@ async fn client_that_a_relay_does_not_serve_reads_why() {
         drop(others);
         hub.stop().await.expect("stops");
     }
+}
+
+#[tokio::test]
+async fn reply_that_takes_longer_than_the_timeout_is_504() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (config, _) = relayed(home.path());
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(config).await.expect("starts");
+    let mut session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    let (status, answer) = execute_within(home.path(), "1", r#"{"execute": "silence"}"#).await;
+    let desc = "vm1: no reply within 1s; the command may still take effect";
+    assert_eq!((status, answer), (504, json!({"error": {"class": "VmTimedOut", "desc": desc}})));
+    assert_eq!(session.command().await, "silence");
+    let (status, _) = execute_within(home.path(), "0", r#"{"execute": "stop"}"#).await;
+    assert_eq!(status, 200, "0 waits for ever");
+    // What became of the command is on record as soon as that is known.
+    session.close().await;
+    let mut commands = Vec::new();
+    while commands.len() < 2 {
+        if let qmp_wire::Body::Finding { data, .. } = journal.next().await.body {
+            let data: Value = serde_json::from_str(data.as_deref().expect("data")).expect("JSON");
+            commands.push((data["execute"].clone(), data["result"].clone()));
+        }
+    }
+    assert_eq!(commands, [(json!("stop"), json!("done")), (json!("silence"), json!("unknown"))]);
+    hub.stop().await.expect("stops");
+}
+
+async fn execute_within(home: &Path, timeout: &str, body: &str) -> (u16, Value) {
+    let wanted = hyper::Request::post(format!("/v1/vms/vm1/execute?timeout={timeout}"))
+        .header("host", "hub")
+        .header("content-type", "application/json")
+        .body(http_body_util::Full::from(body.to_owned()))
+        .expect("a request");
+    support::client::json(support::client::request(support::client::connect(home).await, wanted).await).await
+}
+
+/// QEMU reads a long command for seconds and answers no other client meanwhile, so it must not get one.
+#[tokio::test]
+async fn long_command_of_an_observer_does_not_reach_the_vm() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (mut config, path) = relayed(home.path());
+    config.relays[0].1.role = Role::Observe;
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(config).await.expect("starts");
+    let mut session = monitor.accept().await;
+    Watcher::new(&hub).until("vm1 1.0 attached").await;
+    let mut raw = Raw::open(&path).await.0;
+    let command = |bytes: usize| {
+        format!(r#""execute": "query-burst", "arguments": {{"count": 0, "x": "{}"}}"#, "x".repeat(bytes))
+    };
+    assert_eq!(raw.ask(&command(15 << 10)).await[0]["return"], json!({}));
+    for asked in [command(17 << 10), format!(r#""execute": "query-{}""#, "x".repeat(17 << 10))] {
+        let refused = raw.ask(&asked).await;
+        let desc = refused[0]["error"]["desc"].as_str().expect("an error");
+        assert!(desc.contains("may have 16384 bytes") && desc.contains("observe"), "{desc}");
+    }
+    // One that is too long to be read to its end is not read to its end.
+    raw.send(&format!(r#"{{"execute": "query-status", "arguments": {{"x": "{}"#, "x".repeat(200 << 10)))
+        .await;
+    let refused = raw.value().await;
+    assert!(
+        refused["error"]["desc"].as_str().is_some_and(|desc| desc.contains("may have 131072 bytes")),
+        "{refused}"
+    );
+    raw.ended().await;
+    assert_eq!(hub.relays()[0].commands, 1);
+    assert_eq!(session.commands_so_far(), [""; 0]);
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn answers_say_since_when_the_journal_stalls() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (mut config, _) = relayed(home.path());
+    config.journal_options.queue_max_bytes = 32 << 10;
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(config).await.expect("starts");
+    let session = monitor.accept().await;
+    Watcher::new(&hub).until("vm1 1.0 attached").await;
+    let asked = ["/v1/hub", "/v1/vms", "/v1/vms/vm1", "/v1/records", "/v1/health", "/v1/nothing"];
+    for path in asked {
+        assert_eq!(stalled_header(home.path(), path).await, None, "{path}");
+    }
+
+    let stalled = stall(home.path());
+    session.emit("STOP", "");
+    let mut health = hub.journal().health();
+    health.wait_for(|health| *health != Health::Writing).await.expect("is told");
+    for path in asked {
+        let since = stalled_header(home.path(), path).await.expect(path);
+        let moment = since.parse::<qmp_wire::UnixMicros>();
+        assert!(moment.is_ok(), "{path}: {since}");
+    }
+    let (_, answer) = get_json(home.path(), "/v1/hub").await;
+    assert!(answer["journal_stalled_since"].is_string(), "{answer}");
+    let (_, answer) = get_json(home.path(), "/v1/vms").await;
+    assert!(answer[0]["as_of"].is_string() && answer[0]["state"] == "attached", "{answer}");
+    let (_, answer) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert!(answer["as_of"].is_string(), "{answer}");
+    let (status, answer) = get_json(home.path(), "/v1/health").await;
+    assert_eq!((status, &answer["error"]["class"]), (503, &json!("JournalStalled")), "{answer}");
+
+    // Events that find no room are thrown away, which is worse than a stall.
+    support::fill(&hub);
+    let burst = json!({"execute": "query-burst", "arguments": {"count": 100}}).to_string();
+    let (_, answer) = execute(home.path(), "vm1", &burst).await;
+    assert_eq!((&answer["overrun"], &answer["journaled"]), (&json!(true), &json!(false)), "{answer}");
+    let (status, answer) = get_json(home.path(), "/v1/health").await;
+    let desc = answer["error"]["desc"].as_str().expect("an error");
+    assert_eq!((status, &answer["error"]["class"]), (503, &json!("JournalOverrun")), "{answer}");
+    assert!(desc.contains("events of 1 VMs are thrown away") && desc.contains("since 2"), "{desc}");
+
+    drop(stalled);
+    health.wait_for(|health| *health == Health::Writing).await.expect("is told");
+    while stalled_header(home.path(), "/v1/hub").await.is_some() {
+        tokio::task::yield_now().await;
+    }
+    let (_, answer) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert_eq!(answer.get("as_of"), None, "{answer}");
+    hub.stop().await.expect("stops");
+}
+
+async fn stalled_header(home: &Path, path: &str) -> Option<String> {
+    let answer = support::client::get(home, path).await;
+    let value = answer.headers().get("qmp-events-journal-stalled")?;
+    Some(value.to_str().expect("text").to_owned())
 }

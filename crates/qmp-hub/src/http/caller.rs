@@ -19,7 +19,7 @@ use super::guard;
 use super::refusal::Refusal;
 use crate::audit::{Peer, Who};
 use crate::http::HttpAddress;
-use crate::relay::Role;
+use crate::relay::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
 
 /// One connection: who is at its other end, and what that one showed.
 #[derive(Debug)]
@@ -79,6 +79,13 @@ impl Visit {
 impl Caller {
     /// Whether the command may be given.
     pub(super) fn may(&self, command: &str) -> Result<(), Refusal> {
+        if self.is_tokenless() && !only_asks(command) {
+            let desc = format!(
+                "{command} needs a token, since every user of this host can reach this port: give it at the hub's unix \
+                 socket, or add `token-file` to this address in the hub's configuration"
+            );
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "NotAllowed", desc));
+        }
         let Some(token) = self.token.as_ref().filter(|token| !token.role.permits(command)) else {
             return Ok(());
         };
@@ -94,6 +101,20 @@ impl Caller {
             ),
         };
         Err(Refusal::new(StatusCode::FORBIDDEN, "NotAllowed", desc))
+    }
+
+    /// The longest command that may be given, in bytes.
+    pub(super) fn command_max_bytes(&self) -> usize {
+        let observes = match &self.token {
+            Some(token) => token.role == Role::Observe,
+            None => self.is_tokenless(),
+        };
+        if observes { OBSERVER_COMMAND_MAX_BYTES } else { COMMAND_MAX_BYTES }
+    }
+
+    /// Whether the caller came over TCP to a port that asks for no token.
+    fn is_tokenless(&self) -> bool {
+        self.token.is_none() && matches!(self.visit.hall.door.address(), HttpAddress::Tcp(_))
     }
 
     /// For the record of a command.
@@ -113,21 +134,26 @@ pub(super) async fn known(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match visit.check(&request) {
+    match guard::unambiguous(&request).and_then(|()| visit.check(&request)) {
         Ok(token) => {
             visit.let_in(token.clone());
             request.extensions_mut().insert(Caller { visit, token });
             next.run(request).await
         }
-        Err(refusal) if refusal.status == StatusCode::UNAUTHORIZED => {
+        Err(refusal) => {
+            let status = refusal.status;
             let mut answer = refusal.into_response();
             let headers = answer.headers_mut();
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"qmp-events\""));
-            // Who was not let in keeps nothing open.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            if status == StatusCode::UNAUTHORIZED {
+                let value = HeaderValue::from_static("Bearer realm=\"qmp-events\"");
+                headers.insert(header::WWW_AUTHENTICATE, value);
+            }
+            // A refused client keeps nothing open, and an ambiguous request has no certain end.
+            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST) {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             answer
         }
-        Err(refusal) => refusal.into_response(),
     }
 }
 

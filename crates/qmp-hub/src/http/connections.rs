@@ -82,8 +82,8 @@ pub(crate) async fn serve(listening: Listening, served: Served, mut ends: watch:
     let Listening { door, keys, socket } = listening;
     if matches!(socket, Socket::Tcp(_)) && door.token_file().is_none() {
         tracing::warn!(
-            "every user of this host may command the VMs over {door}; a unix socket is for one user, and a token \
-             file for those who have a token"
+            "every user of this host may observe the VMs over {door}; commands need a token there, and this address has \
+             no `token-file`, or the hub's unix socket"
         );
     }
     let hall =

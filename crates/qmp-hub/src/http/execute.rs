@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use qmp_client::{ExecuteError, Gone, Passed, TakeReply};
@@ -16,26 +16,30 @@ use tokio::sync::{oneshot, watch};
 
 use super::Served;
 use super::caller::Caller;
+use super::patience;
 use super::refusal::Refusal;
+use super::vm_path::VmPath;
 use crate::audit::Audit;
 use crate::commands::{Commands, UnderWay};
 use crate::config::nearest;
 use crate::relay::only_asks;
 use crate::vms::Vm;
 
-/// The longest request, in bytes. The longest commands in use (`blockdev-add` of a deep graph) have a few KiB.
-pub(super) const EXECUTE_BODY_MAX_BYTES: usize = 1 << 20;
-
 /// A request as QMP writes it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request<'a> {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     execute: Option<String>,
-    #[serde(default, rename = "exec-oob")]
+    #[serde(default, rename = "exec-oob", deserialize_with = "text")]
     exec_oob: Option<String>,
     #[serde(default, borrow)]
     arguments: Option<&'a RawValue>,
+}
+
+/// A text, and not null.
+fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// What a VM answered, and the span of the journal that holds all events between request and answer.
@@ -113,10 +117,12 @@ impl TakeReply for Reply {
 
 pub(super) async fn execute(
     State(served): State<Served>,
-    Path(name): Path<String>,
+    VmPath(name): VmPath,
+    Query(parameters): Query<Vec<(String, String)>>,
     Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Response, Refusal> {
+    let timeout = patience::read(&parameters)?;
     let vm = served.vms.get(&name).ok_or_else(|| no_such_vm(&served, &name))?;
     let (command, arguments, out_of_band) = read_request(&body)?;
     caller.may(&command)?;
@@ -135,7 +141,14 @@ pub(super) async fn execute(
         offset: served.head(),
         journaled: true,
     };
-    let Released { result, offset, journaled } = reply.await.unwrap_or_else(gone);
+    let replied = async { reply.await.unwrap_or_else(gone) };
+    let Released { result, offset, journaled } = match timeout {
+        None => replied.await,
+        // A late reply goes into the record of the command; a command that the VM has not got yet is not sent.
+        Some(waited) => tokio::time::timeout(waited, replied)
+            .await
+            .map_err(|_| failed(&vm, &ExecuteError::TimedOut { waited }))?,
+    };
     let overrun = vm.is_overrun();
     let answer = |value, error| Answer { value, error, since: since.0, offset: offset.0, overrun, journaled };
     match result {
@@ -152,9 +165,14 @@ pub(super) async fn execute(
 }
 
 fn read_request(body: &[u8]) -> Result<(String, Option<&str>, bool), Refusal> {
-    let request: Request<'_> = serde_json::from_slice(body).map_err(|error| {
+    let wrong = |error: String| {
         Refusal::bad_request(format!("{error}; send {{\"execute\": COMMAND, \"arguments\": {{…}}}}"))
-    })?;
+    };
+    // A list would be read as the members in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(wrong("a list is no request".to_owned()));
+    }
+    let request: Request<'_> = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
     let arguments = request.arguments.map(RawValue::get);
     if arguments.is_some_and(|arguments| !arguments.starts_with('{')) {
         return Err(Refusal::bad_request("\"arguments\" must be a JSON object"));
@@ -183,7 +201,8 @@ fn failed(vm: &Vm, error: &ExecuteError) -> Refusal {
         ExecuteError::Busy { .. } => "VmBusy",
         ExecuteError::InvalidArguments { .. } => return Refusal::bad_request(error.to_string()),
         ExecuteError::TimedOut { .. } => {
-            return Refusal::new(StatusCode::GATEWAY_TIMEOUT, "VmTimedOut", error.to_string());
+            let desc = format!("{}: {error}", vm.name);
+            return Refusal::new(StatusCode::GATEWAY_TIMEOUT, "VmTimedOut", desc);
         }
         _ => return Refusal::new(StatusCode::BAD_GATEWAY, "VmFailed", error.to_string()),
     };
@@ -207,7 +226,15 @@ mod tests {
 
     #[test]
     fn requests_are_written_as_in_qmp() {
-        let cases: [(&str, &str); 12] = [
+        let cases: [(&str, &str); 14] = [
+            (
+                r#"["stop", null, {}]"#,
+                "a list is no request; send {\"execute\": COMMAND, \"arguments\": {…}}",
+            ),
+            (
+                r#"{"execute": "stop", "exec-oob": null}"#,
+                "invalid type: null, expected a string at line 1 column 36; send {\"execute\": COMMAND, \"arguments\": {…}}",
+            ),
             (r#"{"execute": "stop"}"#, "stop"),
             (r#" {"arguments": {"b": 1, "a":2}, "execute": "x"} "#, r#"x {"b": 1, "a":2}"#),
             (r#"{"exec-oob": "yank"}"#, "yank out of band"),

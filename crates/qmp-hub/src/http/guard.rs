@@ -6,14 +6,15 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::execute::EXECUTE_BODY_MAX_BYTES;
+use super::caller::Caller;
 use super::refusal::Refusal;
 
 /// How long the body of a request may take to come.
@@ -25,21 +26,48 @@ pub(super) fn stranger_page(request: &Request, scheme: &str) -> Result<(), Refus
     check_names(request.headers(), request.uri().authority(), scheme)
 }
 
-/// Lets a `POST` pass if its body is JSON, has a sane size, and comes in time.
-pub(super) async fn json_only(request: Request, next: Next) -> Response {
-    if request.method() != Method::POST {
-        return next.run(request).await;
+/// Refuses a request that two readers may understand differently, such as a proxy and this hub.
+pub(super) fn unambiguous(request: &Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let once = [header::HOST, header::ORIGIN, header::CONTENT_TYPE, HeaderName::from_static("last-event-id")];
+    if let Some(name) = once.iter().find(|name| headers.get_all(*name).iter().count() > 1) {
+        return Err(Refusal::bad_request(format!("the header {name} stands more than once")));
     }
+    if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Refusal::bad_request("content-length and transfer-encoding exclude each other"));
+    }
+    let Some(host) = headers.get(header::HOST) else {
+        let is_optional = request.version() < Version::HTTP_11;
+        return if is_optional { Ok(()) } else { Err(Refusal::bad_request("the header host is missing")) };
+    };
+    let shown = || String::from_utf8_lossy(host.as_bytes());
+    if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() {
+        return Err(Refusal::bad_request(format!("host: {}: this is no host", shown())));
+    }
+    match request.uri().authority() {
+        Some(target) if !target.as_str().eq_ignore_ascii_case(&shown()) => Err(Refusal::bad_request(
+            format!("the target is at {target}, and the header host says {}", shown()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Lets a request pass if its body is JSON, is as long as its caller's commands may be, and comes in time.
+pub(super) async fn json_only(
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
     if !is_json(request.headers()) {
         let desc = "send the header `Content-Type: application/json`";
         return Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NotJson", desc).into_response();
     }
     let (head, body) = request.into_parts();
-    match tokio::time::timeout(BODY_READ_MAX, to_bytes(body, EXECUTE_BODY_MAX_BYTES)).await {
+    let max_bytes = caller.command_max_bytes();
+    match tokio::time::timeout(BODY_READ_MAX, to_bytes(body, max_bytes)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
         Ok(Err(error)) => {
-            let desc =
-                format!("the request cannot be read ({error}); it may have {EXECUTE_BODY_MAX_BYTES} bytes");
+            let desc = format!("the request cannot be read ({error}); it may have {max_bytes} bytes");
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLong", desc).into_response()
         }
         Err(_) => {
@@ -111,6 +139,62 @@ mod tests {
                 headers.insert(header::ORIGIN, origin.parse().expect("a header"));
             }
             assert_eq!(status(&headers, None), refused, "{case}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_requests_are_refused() {
+        let mismatch = Some("the target is at evil.example, and the header host says hub");
+        //  version            target                       headers                                   refused with
+        type Headers = &'static [(&'static str, &'static str)];
+        let cases: [(Version, &str, Headers, Option<&str>); 13] = [
+            (Version::HTTP_11, "/", &[("host", "hub")], None),
+            (Version::HTTP_11, "/", &[("host", "[::1]:80")], None),
+            (Version::HTTP_11, "/", &[("host", "")], None),
+            (Version::HTTP_10, "/", &[], None),
+            (Version::HTTP_11, "/", &[], Some("the header host is missing")),
+            (
+                Version::HTTP_11,
+                "/",
+                &[("host", "a"), ("host", "a")],
+                Some("the header host stands more than once"),
+            ),
+            (Version::HTTP_11, "/", &[("host", "a, b")], Some("host: a, b: this is no host")),
+            (Version::HTTP_11, "http://HUB/", &[("host", "hub")], None),
+            (Version::HTTP_11, "http://evil.example/", &[("host", "hub")], mismatch),
+            (
+                Version::HTTP_11,
+                "/",
+                &[("host", "a"), ("origin", "x"), ("origin", "y")],
+                Some("the header origin stands more than once"),
+            ),
+            (
+                Version::HTTP_11,
+                "/",
+                &[("host", "a"), ("content-type", "text/plain"), ("content-type", "application/json")],
+                Some("the header content-type stands more than once"),
+            ),
+            (
+                Version::HTTP_11,
+                "/",
+                &[("host", "a"), ("last-event-id", "1"), ("last-event-id", "2")],
+                Some("the header last-event-id stands more than once"),
+            ),
+            (
+                Version::HTTP_11,
+                "/",
+                &[("host", "a"), ("content-length", "1"), ("transfer-encoding", "chunked")],
+                Some("content-length and transfer-encoding exclude each other"),
+            ),
+        ];
+        for (version, target, headers, expected) in cases {
+            let mut request = Request::builder().version(version).uri(target);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let refused = unambiguous(&request.body(Body::empty()).expect("a request"));
+            let refused = refused.err().map(|refusal| (refusal.status.as_u16(), refusal.desc));
+            assert_eq!(refused, expected.map(|desc| (400, desc.to_owned())), "{target} {headers:?}");
         }
     }
 

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::Served;
 use super::refusal::Refusal;
-use crate::journal::Health;
+use super::stall::{Stall, stall};
+use super::status::rfc3339;
 
 #[derive(Serialize)]
 pub(super) struct Healthy {
@@ -27,18 +28,22 @@ fn trouble(served: &Served) -> Option<(&'static str, String)> {
     if *served.ends.borrow() {
         return Some(("HubStopping", "the hub stops".into()));
     }
-    let health = served.health.borrow();
-    if *health != Health::Writing {
-        return Some(("JournalStalled", health.to_string()));
-    }
     // The writer has the sender; without a writer nothing is recorded any more.
     if served.health.has_changed().is_err() {
         let desc = "nobody writes the journal any more; the hub's log says why, and a restart helps";
         return Some(("JournalEnded", desc.into()));
     }
+    let stall = stall(served);
     let overrun = served.vms.all().iter().filter(|vm| vm.is_overrun()).count();
-    (overrun > 0).then(|| {
-        let desc = format!("the journal has no room; events of {overrun} VMs are thrown away until it has");
-        ("JournalOverrun", desc)
-    })
+    if overrun > 0 {
+        let why = stall.as_ref().map(|stall| format!("; {}", described(stall))).unwrap_or_default();
+        let desc =
+            format!("the journal has no room; events of {overrun} VMs are thrown away until it has{why}");
+        return Some(("JournalOverrun", desc));
+    }
+    stall.map(|stall| ("JournalStalled", described(&stall)))
+}
+
+fn described(stall: &Stall) -> String {
+    format!("nothing can be written since {}: {}", rfc3339(stall.since), stall.error)
 }

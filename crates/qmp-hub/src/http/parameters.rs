@@ -34,8 +34,8 @@ impl Wanted {
         let (mut vm, mut event): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
         for (name, value) in parameters {
             match name.as_str() {
-                "vm" => vm.push(value),
-                "event" => event.push(value),
+                "vm" => vm.push(glob(name, value)?),
+                "event" => event.push(glob(name, value)?),
                 "kind" => wanted.query.kind.push(parsed::<Kind>(value)?),
                 "after" => wanted.after = Some(Offset(number(name, value)?)),
                 "since" => wanted.query.since = Some(moment(name, value)?),
@@ -51,6 +51,25 @@ impl Wanted {
         wanted.query.event = Globs::parse(event).map_err(refused)?;
         Ok(wanted)
     }
+}
+
+/// Refuses a bracket that closes nothing: it stands for itself elsewhere, and here it is more likely a mistake.
+fn glob<'v>(name: &str, value: &'v str) -> Result<&'v str, Refusal> {
+    let mut in_class = false;
+    let mut characters = value.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => _ = characters.next(),
+            '[' => in_class = true,
+            ']' if !std::mem::take(&mut in_class) => {
+                return Err(Refusal::bad_request(format!(
+                    "{name}={value}: a ] without a [; write \\] for the character"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(value)
 }
 
 fn parsed<T: FromStr<Err: std::fmt::Display>>(value: &str) -> Result<T, Refusal> {
@@ -83,8 +102,8 @@ fn moment(name: &str, value: &str) -> Result<UnixMicros, Refusal> {
 
 fn yes_or_no(name: &str, value: &str) -> Result<bool, Refusal> {
     match value {
-        "" | "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
+        "true" => Ok(true),
+        "false" => Ok(false),
         _ => Err(Refusal::bad_request(format!("{name}={value}: expected true or false"))),
     }
 }
@@ -99,6 +118,8 @@ fn unknown(name: &str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -132,7 +153,7 @@ mod tests {
 
     #[test]
     fn refusals_say_what_to_write() {
-        let cases: [(&str, &str, &str); 10] = [
+        let cases: [(&str, &str, &str); 12] = [
             ("evnt", "STOP", "unknown parameter \"evnt\"; did you mean event?"),
             (
                 "colour",
@@ -151,12 +172,34 @@ mod tests {
                 "bad condition \"action\": write PATH=VALUE, such as action=reset or info.type=hyper-v",
             ),
             ("vm", "[a", "bad pattern \"[a\": "),
+            ("vm", "a]", "vm=a]: a ] without a [; write \\] for the character"),
+            ("follow", "1", "follow=1: expected true or false"),
         ];
         for (name, value, expected) in cases {
             let refusal = read(&[(name, value)]).expect_err(name);
             assert_eq!(refusal.status, 400, "{name}={value}");
             assert!(refusal.desc.starts_with(expected), "{name}={value}: {}", refusal.desc);
         }
+    }
+
+    proptest! {
+        /// What fits the pattern that the document gives for a parameter is taken.
+        #[test]
+        fn values_that_fit_the_document_are_taken(
+            (name, value) in prop_oneof![documented("vm"), documented("event"), documented("where")]
+        ) {
+            let taken = read(&[(name, value.as_str())]);
+            prop_assert!(taken.is_ok(), "{name}={value:?}: {taken:?}");
+        }
+    }
+
+    /// A parameter with values that fit the pattern of the document.
+    fn documented(name: &'static str) -> impl Strategy<Value = (&'static str, String)> {
+        let document: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).expect("JSON");
+        let schema = &document["components"]["parameters"][name]["schema"]["items"];
+        let pattern = schema["pattern"].as_str().expect("a pattern").trim_matches(['^', '$']);
+        let values = proptest::string::string_regex(&format!("(?s){}", pattern.replace("[\\s\\S]", ".")));
+        values.expect("a pattern").prop_map(move |value| (name, value))
     }
 
     fn read(parameters: &[(&str, &str)]) -> Result<Wanted, Refusal> {

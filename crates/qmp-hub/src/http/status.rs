@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Served;
 use super::sinks::stuck;
+use super::stall;
 
 #[derive(Serialize)]
 pub(super) struct HubStatus {
@@ -15,6 +16,8 @@ pub(super) struct HubStatus {
     head: u64,
     /// `writing`, or since when and why nothing can be written.
     journal_health: String,
+    /// Since when nothing can be written; null while everything is.
+    journal_stalled_since: Option<String>,
     started: String,
     pid: u32,
     /// Rules that do not get on: their receiver is away, or they cannot read the journal.
@@ -27,6 +30,7 @@ pub(super) async fn hub(State(served): State<Served>) -> Json<HubStatus> {
         journal: served.journal.display().to_string(),
         head: served.head().0,
         journal_health: served.health.borrow().to_string(),
+        journal_stalled_since: stall::since(&served),
         started: rfc3339(served.started),
         pid: std::process::id(),
         stuck_rules: stuck(&served),

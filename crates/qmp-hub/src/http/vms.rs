@@ -1,19 +1,22 @@
 //! `GET /v1/vms` and `GET /v1/vms/{name}`: how the VMs stand.
 //!
 //! `state` and `since` tell of the connection to the monitor, `run_state` and `run_since` of the VM. Where the
-//! connection is not there, the run state is the last that is known.
+//! connection is not there, the run state is the last that is known. While the journal stalls, what is known of the VM is as
+//! old as the stall, and `as_of` says since when; the connection is told as it is.
 
 use std::collections::HashMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 
 use super::Served;
 use super::execute::no_such_vm;
 use super::refusal::Refusal;
 use super::relays;
+use super::stall;
 use super::status::rfc3339;
+use super::vm_path::VmPath;
 use crate::relay::RelayStatus;
 use crate::state::{LastEvent, VmState, Why};
 use crate::vms::Vm;
@@ -29,6 +32,8 @@ pub(super) struct InList {
     run_since: Option<String>,
     why: Option<Why>,
     last_event: Option<LastEvent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<String>,
 }
 
 /// A VM alone.
@@ -40,6 +45,8 @@ pub(super) struct Alone {
     known: VmState,
     /// The sockets in its place.
     relays: Vec<RelayStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<String>,
 }
 
 /// The connection to a VM.
@@ -64,6 +71,7 @@ pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>
     let names: Vec<Box<str>> = vms.iter().map(|vm| vm.name.as_str().into()).collect();
     let states = served.observed.states(names, served.head()).await;
     let epochs = epochs(&served).await?;
+    let as_of = stall::since(&served);
     let in_list = |(vm, known): (&std::sync::Arc<Vm>, Option<VmState>)| {
         let known = known.unwrap_or_default();
         InList {
@@ -73,20 +81,19 @@ pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>
             run_since: known.run_since.map(|at| at.to_string()),
             why: known.why,
             last_event: known.last_events.last().cloned(),
+            as_of: as_of.clone(),
         }
     };
     Ok(Json(vms.iter().zip(states).map(in_list).collect()))
 }
 
-pub(super) async fn vm(
-    State(served): State<Served>,
-    Path(name): Path<String>,
-) -> Result<Json<Alone>, Refusal> {
+pub(super) async fn vm(State(served): State<Served>, VmPath(name): VmPath) -> Result<Json<Alone>, Refusal> {
     let vm = served.vms.get(&name).ok_or_else(|| no_such_vm(&served, &name))?;
     let relays = relays::of_vm(&served, &name);
     let states = served.observed.states(vec![name.into()], served.head()).await;
     let known = states.into_iter().next().flatten().unwrap_or_default();
-    Ok(Json(Alone { connection: connection(&vm), known, relays }))
+    let as_of = stall::since(&served);
+    Ok(Json(Alone { connection: connection(&vm), known, relays, as_of }))
 }
 
 fn connection(vm: &Vm) -> Connection {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use qmp_wire::UnixMicros;
+
 use super::body::Kind;
 use super::numbering::Plan;
 use super::queue::Queue;
@@ -75,6 +77,11 @@ impl Counters {
 impl Gauge {
     pub(super) fn new(path: &Path, queue: &Arc<Queue>, counters: &Arc<Counters>) -> Self {
         Self { path: path.into(), queue: Arc::clone(queue), counters: Arc::clone(counters) }
+    }
+
+    /// Since when the disk has not taken what waits for it; `None` if nothing waits.
+    pub(crate) fn in_commit_since(&self) -> Option<UnixMicros> {
+        self.queue.in_commit_since()
     }
 
     /// The figures of this moment. Looks at files, so it may wait for the disk.

@@ -6,12 +6,13 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use qmp_wire::Offset;
+use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::watch;
 
 use super::batch::Batch;
 use super::error::JournalEnded;
 use super::retention::Retention;
+use crate::clock;
 
 /// Names a place in what was appended: everything up to and including one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +60,8 @@ struct Waiting {
     appended: u64,
     /// Bytes that the writer took and has not committed.
     in_commit_bytes: usize,
+    /// Since when the transaction under way has not been committed.
+    in_commit_since: Option<UnixMicros>,
     closing: bool,
     /// How long records are to be kept, and how often that was ordered.
     retention: (Retention, u64),
@@ -201,6 +204,7 @@ impl Queue {
         }
         std::mem::swap(&mut waiting.batch, batch);
         waiting.in_commit_bytes = batch.bytes();
+        waiting.in_commit_since = Some(clock::now());
         Taken::Batch
     }
 
@@ -235,7 +239,10 @@ impl Queue {
 
     /// The batch that was taken is committed.
     pub(super) fn done(&self) {
-        self.lock().in_commit_bytes = 0;
+        {
+            let mut waiting = self.lock();
+            (waiting.in_commit_bytes, waiting.in_commit_since) = (0, None);
+        }
         // Whoever waits for room looks again.
         self.progress.send_modify(|_| ());
     }
@@ -257,6 +264,7 @@ impl Queue {
 
     /// `records` more of what was appended are committed; `head` includes them.
     pub(super) fn publish(&self, records: u64, head: Offset) {
+        self.lock().in_commit_since = Some(clock::now());
         self.progress.send_modify(|now| {
             now.appended += records;
             now.head = head;
@@ -283,6 +291,11 @@ impl Queue {
             .wait_timeout_while(waiting, pause, |waiting| !waiting.closing)
             .unwrap_or_else(PoisonError::into_inner);
         waiting.closing
+    }
+
+    /// Since when what waits for the disk has not been committed; `None` if nothing waits.
+    pub(super) fn in_commit_since(&self) -> Option<UnixMicros> {
+        self.lock().in_commit_since
     }
 
     /// What was appended and not committed, and the most that may be, in bytes.

@@ -59,6 +59,8 @@ pub(super) struct Client {
     output: VecDeque<Bytes>,
     output_bytes: usize,
     input: Vec<u8>,
+    /// Bytes that the server machine was given since it last made something of them.
+    unfinished_bytes: usize,
     descriptors: Vec<OwnedFd>,
     replay: Option<Replay>,
     no_more_input: bool,
@@ -118,6 +120,7 @@ impl Client {
             output: VecDeque::new(),
             output_bytes: 0,
             input: Vec::new(),
+            unfinished_bytes: 0,
             descriptors: Vec::new(),
             replay: None,
             no_more_input: false,
@@ -209,7 +212,8 @@ impl Client {
                 return Ok(());
             }
             if self.server.wants_input() && !self.input.is_empty() {
-                self.server.handle_input(&std::mem::take(&mut self.input));
+                let input = std::mem::take(&mut self.input);
+                self.feed(&input);
             }
             let Some((request, what)) = self.server.poll_request() else {
                 self.push_server_output();
@@ -217,9 +221,28 @@ impl Client {
                 if has_more {
                     continue;
                 }
+                self.end_if_too_long();
                 return Ok(());
             };
+            self.unfinished_bytes = 0;
             self.run_request(request, &what);
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.unfinished_bytes += bytes.len();
+        self.server.handle_input(bytes);
+    }
+
+    /// Closes the connection of a client whose message is longer than any that could be passed on.
+    fn end_if_too_long(&mut self) {
+        let max_bytes = self.relay.config.role.message_max_bytes();
+        if self.unfinished_bytes > max_bytes {
+            self.relay.counters.refused.fetch_add(1, Ordering::Relaxed);
+            let desc =
+                format!("A message may have {max_bytes} bytes at this relay, which closes this connection");
+            self.push(refusal::without_request(&desc).into());
+            self.ending = true;
         }
     }
 
@@ -239,6 +262,11 @@ impl Client {
         // What the printer writes is ASCII.
         let arguments = String::from_utf8(arguments).unwrap_or_default();
         let arguments = (!arguments.is_empty()).then_some(&*arguments);
+        let bytes = what.command.len() + arguments.map_or(0, str::len);
+        if let Some(desc) = self.relay.config.role.refusal_of_length(bytes) {
+            counters.refused.fetch_add(1, Ordering::Relaxed);
+            return self.server.reply(request, Err(Refusal::generic(desc)));
+        }
         let takes = TAKE_DESCRIPTORS.contains(&&*what.command);
         let descriptors = if takes { std::mem::take(&mut self.descriptors) } else { Vec::new() };
         let audit = (!only_asks(&what.command)).then(|| {
@@ -337,7 +365,7 @@ impl Client {
             self.descriptors = received.descriptors;
         }
         if self.input.is_empty() && self.server.wants_input() {
-            self.server.handle_input(&received.bytes);
+            self.feed(&received.bytes);
         } else {
             self.input.extend_from_slice(&received.bytes);
         }
@@ -349,6 +377,7 @@ impl Client {
         if !output.is_empty() {
             let output = Bytes::copy_from_slice(output);
             self.server.consume_output(output.len());
+            self.unfinished_bytes = 0;
             self.push(output);
         }
     }

@@ -18,8 +18,8 @@ pub(super) fn no_reply(why: &impl std::fmt::Display) -> String {
     format!("The VM gave no reply, and the relay closes this connection: {why}")
 }
 
-/// What a client reads in place of the greeting if it is not served.
-pub(super) fn in_place_of_greeting(desc: &str) -> Vec<u8> {
+/// An error that answers no request: in place of the greeting of a client that is not served, for instance.
+pub(super) fn without_request(desc: &str) -> Vec<u8> {
     let error = serde_json::json!({"error": {"class": "GenericError", "desc": desc}});
     format!("{error}\r\n").into_bytes()
 }

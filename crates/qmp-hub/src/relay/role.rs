@@ -2,6 +2,18 @@
 
 use crate::journal::Globs;
 
+/// The longest command of an observer, in bytes, at a relay and over HTTP. Questions have some hundred bytes. QEMU reads a
+/// long command at 3.6 s for each MB and answers no other client meanwhile.
+pub(crate) const OBSERVER_COMMAND_MAX_BYTES: usize = 16 << 10;
+
+/// The longest command of an operator, in bytes, at a relay and over HTTP. The longest commands in use (`blockdev-add` of a
+/// deep graph) have a few KiB.
+pub(crate) const COMMAND_MAX_BYTES: usize = 1 << 20;
+
+/// How much longer a message may be than its command, as a factor: six bytes can stand for one (`\\u0041`), and blanks for
+/// none. A message that grows longer is not read to its end.
+const MESSAGE_BYTES_PER_COMMAND_BYTE: usize = 8;
+
 /// Commands that change nothing and tell no secret, besides `query-*`.
 ///
 /// `qom-get` is not among them: it reads the data of secret objects, too.
@@ -47,6 +59,30 @@ impl Role {
     /// Whether `command` may be given.
     pub(crate) fn permits(&self, command: &str) -> bool {
         only_asks(command) || matches!(self, Self::Operate { allow } if allow.matches(command))
+    }
+
+    /// The longest command that may be given, in bytes: its name and the text of its arguments.
+    const fn command_max_bytes(&self) -> usize {
+        match self {
+            Self::Observe => OBSERVER_COMMAND_MAX_BYTES,
+            Self::Operate { .. } => COMMAND_MAX_BYTES,
+        }
+    }
+
+    /// The longest message that is read, in bytes.
+    pub(super) const fn message_max_bytes(&self) -> usize {
+        self.command_max_bytes() * MESSAGE_BYTES_PER_COMMAND_BYTE
+    }
+
+    /// Why a command of that many bytes is refused; `None` if it is not.
+    pub(super) fn refusal_of_length(&self, bytes: usize) -> Option<String> {
+        let max_bytes = self.command_max_bytes();
+        (bytes > max_bytes).then(|| {
+            format!(
+                "The command has {bytes} bytes; it may have {max_bytes} bytes at a relay with role = \"{}\"",
+                self.name()
+            )
+        })
     }
 
     /// Why `command` is refused; `None` if it is not.

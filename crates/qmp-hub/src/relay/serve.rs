@@ -103,7 +103,7 @@ impl Relay {
         self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
         let desc = format!("The relay of {} does not serve this client ({peer}): {reason}", self.line.vm);
         // A socket that was just connected has room; a client that left needs no reason.
-        let _ = stream.try_write(&refusal::in_place_of_greeting(&desc));
+        let _ = stream.try_write(&refusal::without_request(&desc));
         let Some(more) = self.turned_away_said.pass(Instant::now()) else { return };
         let relay = self.config.path.display();
         let (uid, gid, pid) = match peer {

@@ -1,0 +1,52 @@
+//! A journal that takes nothing: since when, and how every answer says so.
+//!
+//! What the hub answers comes from committed records. While the journal stalls, an answer is as old as the stall, and the
+//! header [`STALLED_HEADER`] says since when; answers with members for it say so there, too.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::middleware::Next;
+use axum::response::Response;
+use qmp_wire::UnixMicros;
+
+use super::Served;
+use super::status::rfc3339;
+use crate::clock;
+use crate::journal::Health;
+use crate::relay::REPLY_JOURNAL_MAX;
+
+/// Since when the journal has taken nothing, as a header of every answer; missing while it takes what comes.
+const STALLED_HEADER: &str = "qmp-events-journal-stalled";
+
+/// A journal that takes nothing.
+pub(super) struct Stall {
+    pub(super) since: UnixMicros,
+    /// Why, as far as that is known.
+    pub(super) error: String,
+}
+
+/// Adds the header to an answer.
+pub(super) async fn say(State(served): State<Served>, request: Request, next: Next) -> Response {
+    let mut answer = next.run(request).await;
+    if let Some(value) = since(&served).and_then(|since| HeaderValue::from_str(&since).ok()) {
+        answer.headers_mut().insert(STALLED_HEADER, value);
+    }
+    answer
+}
+
+/// Since when the journal has taken nothing, in RFC 3339.
+pub(super) fn since(served: &Served) -> Option<String> {
+    stall(served).map(|stall| rfc3339(stall.since))
+}
+
+/// The stall, if there is one. A disk that fails is known at once; one that does not answer, after
+/// [`REPLY_JOURNAL_MAX`].
+pub(super) fn stall(served: &Served) -> Option<Stall> {
+    if let Health::Stalled { since, error } = &*served.health.borrow() {
+        return Some(Stall { since: *since, error: error.to_string() });
+    }
+    let since = served.gauge.in_commit_since()?;
+    let waited_us = clock::now().0.saturating_sub(since.0);
+    let is_late = u128::try_from(waited_us).is_ok_and(|waited_us| waited_us > REPLY_JOURNAL_MAX.as_micros());
+    is_late.then(|| Stall { since, error: "the disk does not answer".to_owned() })
+}

@@ -1,0 +1,19 @@
+//! The name of a VM in a path.
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+
+use super::refusal::Refusal;
+
+/// The name of a VM, as the path has it; whether there is such a VM is another question.
+pub(super) struct VmPath(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for VmPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(name) = path.map_err(|error| Refusal::bad_request(format!("the VM's name: {error}")))?;
+        Ok(Self(name))
+    }
+}
