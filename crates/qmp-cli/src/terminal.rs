@@ -24,6 +24,7 @@ pub enum ColorWhen {
 #[derive(Clone, Debug)]
 pub struct Terminal {
     stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
     stdout_palette: Palette,
     stderr_palette: Palette,
     zone: TimeZone,
@@ -39,6 +40,7 @@ impl Terminal {
         };
         Self {
             stdout_is_terminal: stdout().is_terminal(),
+            stderr_is_terminal: stderr().is_terminal(),
             stdout_palette: Palette::new(takes_colour(anstream::AutoStream::choice(&stdout()))),
             stderr_palette: Palette::new(takes_colour(anstream::AutoStream::choice(&stderr()))),
             zone: TimeZone::system(),
@@ -48,6 +50,11 @@ impl Terminal {
     /// Whether a person reads the standard output.
     pub fn stdout_is_terminal(&self) -> bool {
         self.stdout_is_terminal
+    }
+
+    /// Whether a person reads the standard error.
+    pub fn stderr_is_terminal(&self) -> bool {
+        self.stderr_is_terminal
     }
 
     /// Colours for the standard output.

@@ -228,3 +228,74 @@ fn a_configuration_with_mistakes_names_them_all() {
     }
     assert!(ran.stderr.lines().all(|line| line.starts_with("qmp: ")), "{ran:?}");
 }
+
+/// The words of the note about a journal that takes nothing.
+const STALLED_NOTE: &str = "note: the hub's journal has taken nothing since 2";
+
+/// Keeps the journal's writer from committing until it is dropped.
+struct Stalled(std::process::Child);
+
+impl Stalled {
+    fn journal(home: &Path) -> Self {
+        let mut sqlite = std::process::Command::new("sqlite3")
+            .arg(home.join("journal.db"))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("sqlite3 is installed");
+        let input = sqlite.stdin.as_mut().expect("a pipe");
+        input.write_all(b".timeout 10000\nBEGIN IMMEDIATE; SELECT 'locked';\n").expect("writes");
+        let mut locked = [0; 7];
+        sqlite.stdout.as_mut().expect("a pipe").read_exact(&mut locked).expect("is locked");
+        assert_eq!(&locked, b"locked\n");
+        Self(sqlite)
+    }
+}
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn stalled_journal_is_noted_by_every_command_that_reads() {
+    let world = World::start();
+    let stalled = Stalled::journal(world.home.path());
+    let stop = world.run(&["exec", "web1", "stop"]);
+    assert_eq!(stop.code, Some(0), "{stop:?}");
+    assert!(stop.stdout.contains("\"journaled\":false"), "{stop:?}");
+    // By then the stall is known, or soon.
+    while !world.run(&["status"]).stderr.contains(STALLED_NOTE) {}
+    let commands: [&[&str]; 6] = [
+        &["status"],
+        &["status", "web1"],
+        &["log"],
+        &["why", "web1"],
+        &["wait", "web1", "RESET", "--timeout", "200ms"],
+        &["exec", "web1", "query-status"],
+    ];
+    for arguments in commands {
+        let ran = world.run(arguments);
+        assert_eq!(ran.stderr.matches(STALLED_NOTE).count(), 1, "{arguments:?} {ran:?}");
+    }
+    assert!(world.run(&["status", "web1"]).stdout.contains("\"as_of\":\"2"));
+    let tail = Running::start(world.home.path(), &["tail", "web1"]);
+    tail.wait_for(STALLED_NOTE);
+    drop(stalled);
+    while world.run(&["status"]).stderr.contains(STALLED_NOTE) {}
+}
+
+#[test]
+fn exec_gives_up_after_its_timeout_with_3() {
+    let world = World::start();
+    let monitor = support::FakeQmp::start(world.home.path().join("straight.sock"));
+    for target in ["web1", &monitor.address()] {
+        let ran = world.run(&["exec", target, "hang", "--timeout", "200ms"]);
+        assert_eq!(ran.code, Some(3), "{target}: {ran:?}");
+        assert!(ran.stderr.contains("no reply"), "{target}: {ran:?}");
+    }
+    let ran = world.run(&["exec", "web1", "query-status", "--timeout", "0"]);
+    assert_eq!(ran.code, Some(0), "0 waits for ever: {ran:?}");
+}

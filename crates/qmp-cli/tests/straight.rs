@@ -27,7 +27,12 @@ fn exec_prints_what_the_vm_returns() {
             "qmp: GenericError: it \\u001b[31mfailed\n",
         ),
         (&["nope"], 1, "", "qmp: CommandNotFound: The command nope has not been found\n"),
-        (&["hang", "--timeout", "100ms"], 3, "", "qmp: no reply to hang within 100ms\n"),
+        (
+            &["hang", "--timeout", "100ms"],
+            3,
+            "",
+            "qmp: no reply to hang within 100ms\nhint: the VM may execute the command all the same\n",
+        ),
     ];
     for (arguments, code, stdout, stderr) in cases {
         let ran = run(home.path(), &[&["exec", path], arguments].concat());

@@ -1,6 +1,8 @@
 //! `qmp exec`: one command for a VM, straight or through the hub.
 
+use std::future::Future;
 use std::io::{Read as _, Write as _};
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,6 +17,9 @@ use crate::target::{Target, names_of};
 use crate::terminal::Terminal;
 use crate::time::span;
 use crate::{arguments, live, output};
+
+/// How long a VM may take to answer until a person at a terminal is told that it has not.
+const NOTE_AFTER: Duration = Duration::from_secs(2);
 
 /// Execute a QMP command on a VM and print what it returns
 ///
@@ -43,9 +48,9 @@ pub struct Exec {
     #[arg(long)]
     json: bool,
 
-    /// Give up after this long; the VM may execute the command all the same
-    #[arg(long, value_name = "SPAN", value_parser = span::parse_or_seconds)]
-    timeout: Option<Duration>,
+    /// Give up after this long, with exit code 3; 0 waits for ever. The VM may execute the command all the same
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span::parse_or_seconds)]
+    timeout: Duration,
 
     #[command(flatten)]
     hub: HubArgs,
@@ -72,13 +77,44 @@ impl Exec {
                 Target::Name(name) => self.execute_through_hub(name, arguments.as_deref()).await,
             }
         };
-        let reply = match self.timeout {
-            None => executing.await?,
-            Some(timeout) => tokio::time::timeout(timeout, executing).await.map_err(|_| {
-                Failure::timed_out(format_args!("no reply to {} within {timeout:?}", self.command))
-            })??,
-        };
+        let reply = self.patiently(executing, terminal).await?;
         self.print(&reply, terminal)
+    }
+
+    /// Waits for the reply, as long as is wanted.
+    async fn patiently(
+        &self,
+        executing: impl Future<Output = Result<Executed, Failure>>,
+        terminal: &Terminal,
+    ) -> Result<Executed, Failure> {
+        let mut executing = pin!(executing);
+        let mut left = if self.timeout.is_zero() { Duration::MAX } else { self.timeout };
+        if terminal.stderr_is_terminal() && left > NOTE_AFTER {
+            match tokio::time::timeout(NOTE_AFTER, &mut executing).await {
+                Ok(reply) => return reply,
+                Err(_) => output::note(format_args!("{}", self.waiting_note())),
+            }
+            left -= NOTE_AFTER;
+        }
+        match tokio::time::timeout(left, executing).await {
+            Ok(reply) => reply,
+            Err(_) => {
+                let message = format_args!("no reply to {} within {:?}", self.command, self.timeout);
+                Err(Failure::timed_out(message).hint("the VM may execute the command all the same"))
+            }
+        }
+    }
+
+    fn waiting_note(&self) -> String {
+        let whom = match &self.target {
+            Target::Name(name) => name.as_str(),
+            Target::Address(_) => "the VM",
+        };
+        let until = match self.timeout {
+            Duration::ZERO => "; waiting for ever".to_owned(),
+            timeout => format!("; giving up after {timeout:?} (--timeout)"),
+        };
+        format!("note: {whom} has not answered {} for {NOTE_AFTER:?}{until}", self.command)
     }
 
     fn arguments(&self) -> Result<Option<String>, Failure> {
@@ -123,15 +159,11 @@ impl Exec {
         match result {
             Ok(value) => Ok(Executed {
                 value: RawValue::from_string(value.into()).ok(),
-                error: None,
-                since: None,
-                offset: None,
+                ..Executed::default()
             }),
             Err(ExecuteError::Refused(refusal)) => Ok(Executed {
-                value: None,
                 error: Some(Refusal { class: refusal.class.into(), desc: refusal.desc.into() }),
-                since: None,
-                offset: None,
+                ..Executed::default()
             }),
             Err(error @ (ExecuteError::Gone { .. } | ExecuteError::NotAttached)) => Err(Failure::gone(error)),
             Err(error) => Err(Failure::failed(error)),
@@ -145,7 +177,7 @@ impl Exec {
             Some(arguments) => format!(r#"{{"{verb}":{command},"arguments":{arguments}}}"#),
             None => format!(r#"{{"{verb}":{command}}}"#),
         };
-        Ok(self.hub.client()?.execute(name, request).await?)
+        Ok(self.hub.client()?.execute(name, request, self.timeout).await?)
     }
 
     fn print(&self, reply: &Executed, terminal: &Terminal) -> Result<Exit, Failure> {
@@ -178,6 +210,12 @@ fn json_line(reply: &Executed) -> String {
             line += &format!(",\"{name}\":{offset}");
         }
     }
+    if reply.overrun {
+        line += ",\"overrun\":true";
+    }
+    if reply.journaled == Some(false) {
+        line += ",\"journaled\":false";
+    }
     line + "}\n"
 }
 
@@ -203,6 +241,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn line_says_what_the_journal_lacks() {
+        let reply = Executed { overrun: true, journaled: Some(false), ..Executed::default() };
+        assert_eq!(json_line(&reply), "{\"return\":{},\"overrun\":true,\"journaled\":false}\n");
+    }
+
+    #[test]
     fn prints_lines_for_programs() {
         let value = |json: &str| RawValue::from_string(json.to_owned()).ok();
         let refusal = Refusal { class: "GenericError".into(), desc: "no \"x\"".into() };
@@ -213,7 +257,7 @@ mod tests {
         ];
         for (value, error, since, expected) in cases {
             let offset = since.map(|since| since + 2);
-            assert_eq!(json_line(&Executed { value, error, since, offset }), expected);
+            assert_eq!(json_line(&Executed { value, error, since, offset, ..Executed::default() }), expected);
         }
     }
 }

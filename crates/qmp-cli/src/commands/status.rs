@@ -16,7 +16,8 @@ use crate::terminal::Terminal;
 /// Show how the VMs of the hub stand: run state, since when, why, epoch, last event
 ///
 /// With a NAME, all that is known about that VM: also its jobs, its migration, and its last events. A run state
-/// with a question mark is the last that is known of a VM whose monitor is not attached, or does not answer.
+/// with a question mark is the last that is known of a VM whose monitor is not attached or does not answer, or that was
+/// known when the hub's journal stalled.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Status {
@@ -51,6 +52,8 @@ struct Vm {
     run_since: Option<String>,
     why: Option<Why>,
     last_event: Option<Event>,
+    /// Since when the hub's journal has taken nothing, and so nothing is known of the VM.
+    as_of: Option<String>,
     #[serde(default)]
     last_events: Vec<Event>,
     qemu: Option<String>,
@@ -132,7 +135,7 @@ impl Vm {
             (_, "taken") => "taken".to_owned(),
             (None, state) => state.to_owned(),
             (Some(state @ ("ended" | "gone")), _) => state.to_owned(),
-            (Some(state), "attached") if self.silent_since.is_none() => state.to_owned(),
+            (Some(state), "attached") if self.silent_since.is_none() && self.as_of.is_none() => state.to_owned(),
             (Some(state), _) => format!("{state}?"),
         }
     }

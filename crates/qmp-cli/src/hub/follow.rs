@@ -12,6 +12,9 @@ use super::{HubClient, HubError, Lines, Query};
 /// How long to wait before the hub is asked again.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
 
+/// How long nothing may come until the hub is asked whether its journal takes what comes.
+const STALL_CHECK_EVERY: Duration = Duration::from_secs(10);
+
 /// Follows the journal of a hub.
 #[derive(Debug)]
 pub struct HubFollow {
@@ -79,7 +82,12 @@ impl HubFollow {
                     }
                 }
             };
-            let lost = match lines.next().await {
+            let Ok(line) = tokio::time::timeout(STALL_CHECK_EVERY, lines.next()).await else {
+                // Its answer says whether the journal stalls; whether the hub is there, the stream finds out.
+                let _ = self.client.info().await;
+                continue;
+            };
+            let lost = match line {
                 Ok(Some(line)) => {
                     let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
                     self.position = record.offset.unwrap_or(self.position);

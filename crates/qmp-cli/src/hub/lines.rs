@@ -5,6 +5,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::Response;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::HubError;
 
@@ -32,6 +33,8 @@ pub struct Lines {
     start: usize,
     /// Up to where `buffer` is known to hold no line end.
     searched: usize,
+    /// When something came last.
+    heard_at: Instant,
 }
 
 impl Lines {
@@ -44,6 +47,7 @@ impl Lines {
             buffer: Vec::new(),
             start: 0,
             searched: 0,
+            heard_at: Instant::now(),
         }
     }
 
@@ -60,9 +64,11 @@ impl Lines {
             if let Some(line) = self.take_line() {
                 break line;
             }
-            let Ok(frame) = tokio::time::timeout(SILENCE_MAX, self.body.frame()).await else {
+            let Ok(frame) = tokio::time::timeout_at(self.heard_at + SILENCE_MAX, self.body.frame()).await
+            else {
                 return Err(HubError::Lost { what: format!("nothing came for {} s", SILENCE_MAX.as_secs()) });
             };
+            self.heard_at = Instant::now();
             match frame {
                 _ if self.buffer.len() - self.start > LINE_MAX_BYTES => {
                     return Err(HubError::NotAHub {

@@ -9,6 +9,7 @@ mod request;
 mod tls;
 
 use std::fmt;
+use std::time::Duration;
 
 use hyper::Method;
 use serde::Deserialize;
@@ -21,6 +22,9 @@ pub use error::HubError;
 pub use follow::{HubFollow, HubItem};
 pub use lines::Lines;
 pub use request::Query;
+
+/// The longest time for a reply that can be asked of a hub, in seconds: a day.
+const EXECUTE_TIMEOUT_MAX_SECONDS: u64 = 86_400;
 
 /// Talks to one hub; each request has its own connection.
 #[derive(Clone)]
@@ -84,7 +88,7 @@ impl VmInfo {
 }
 
 /// The reply to a command, and where in the journal it stands.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct Executed {
     /// The result, as the VM sent it.
     #[serde(rename = "return")]
@@ -95,6 +99,11 @@ pub struct Executed {
     pub since: Option<u64>,
     /// The head when the reply was released: events that came before the reply are not behind it.
     pub offset: Option<u64>,
+    /// The journal had no room, and may lack events between the two.
+    #[serde(default)]
+    pub overrun: bool,
+    /// `false` if the journal did not have the events ahead of the reply when it was released.
+    pub journaled: Option<bool>,
 }
 
 /// Why a VM or the hub refused.
@@ -123,9 +132,12 @@ impl HubClient {
         Ok(Lines::new(response))
     }
 
-    /// Executes a command; `request` is `{"execute": …, "arguments": …}`.
-    pub async fn execute(&self, vm: &str, request: String) -> Result<Executed, HubError> {
-        let path = format!("/v1/vms/{}/execute", request::encoded(vm));
+    /// Executes a command; `request` is `{"execute": …, "arguments": …}`. A `timeout` of zero is for ever.
+    pub async fn execute(&self, vm: &str, request: String, timeout: Duration) -> Result<Executed, HubError> {
+        // The hub counts whole seconds, and takes a day of them. What is longer or shorter, the caller counts.
+        let seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
+        let seconds = if seconds > EXECUTE_TIMEOUT_MAX_SECONDS { 0 } else { seconds };
+        let path = format!("/v1/vms/{}/execute?timeout={seconds}", request::encoded(vm));
         let response = request::send(self, Method::POST, &path, Some(request)).await?;
         parse(&lines::whole(response).await?)
     }

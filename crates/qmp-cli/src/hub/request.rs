@@ -12,6 +12,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::output;
+use crate::render::escape;
+
 use super::{HubAddress, HubClient, HubError, Refusal, lines, tls};
 
 /// The parameters of a request, in order.
@@ -57,6 +60,20 @@ pub(super) fn encoded(text: &str) -> String {
     encoded
 }
 
+/// Where the hub says since when its journal has taken nothing.
+const STALLED_HEADER: &str = "qmp-events-journal-stalled";
+
+/// Says, once in the life of this program, that the answers of the hub are old.
+fn say_stalled(since: &str) {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    SAID.call_once(|| {
+        output::note(format_args!(
+            "note: the hub's journal has taken nothing since {}; what it tells of VMs is as of then",
+            escape::text(since)
+        ));
+    });
+}
+
 /// How long it may take to reach a hub on another host; the kernel alone would try for two minutes.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
 
@@ -88,6 +105,9 @@ pub(super) async fn send(
         }
         (HubAddress::Https { .. }, None) => unreachable!("a client of HTTPS is made with TLS"),
     }?;
+    if let Some(since) = response.headers().get(STALLED_HEADER).and_then(|since| since.to_str().ok()) {
+        say_stalled(since);
+    }
     let status = response.status();
     if status.is_success() {
         return Ok(response);
