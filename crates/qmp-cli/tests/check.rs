@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::io::Write as _;
+use std::process::Stdio;
+
 use serde_json::Value;
 use support::{FakeQmp, GREETING, Ran, directory, event, respond, run, run_with_input};
 
@@ -66,6 +69,37 @@ fn a_broken_capture_says_where() {
     let end = good.len() + "{\"event\": \"STOP\"".len();
     assert!(ran.stderr.contains(&format!("at byte {end} (line 2)")), "{ran:?}");
     assert!(ran.stderr.contains(&format!("begins at byte {}", good.len())), "{ran:?}");
+}
+
+/// The capture comes through a pipe, so that the program still runs when its memory is looked at.
+#[test]
+fn memory_does_not_grow_with_the_capture() {
+    let home = directory();
+    let mut child = support::qmp(home.path(), ["check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    writeln!(pipe, "{GREETING}").unwrap();
+    let events = (event("STOP", None) + "\r\n").repeat(1_000);
+    let mut held_kib = |rounds: usize| {
+        (0..rounds).for_each(|_| pipe.write_all(events.as_bytes()).unwrap());
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap()
+    };
+    let (few, many) = (held_kib(5), held_kib(100));
+    assert!(
+        many < few + events.len() * 25 / 1024,
+        "{few} KiB, and {many} KiB after {} bytes",
+        100 * events.len()
+    );
+    drop(pipe);
+    let ran = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.starts_with("105000 events checked: no violation"), "{said}");
 }
 
 #[test]

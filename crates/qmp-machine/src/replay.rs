@@ -23,5 +23,5 @@ mod records;
 mod server;
 mod tape;
 
-pub use recording::{Recording, RecordingError};
+pub use recording::{Recording, RecordingBuilder, RecordingError};
 pub use server::{QUIET_BEFORE_END, Replay, Replaying};

@@ -161,6 +161,16 @@ impl FrameReader {
         self.buffer.capacity()
     }
 
+    /// Passes over the white space before the next message, as far as it has come, and yields it.
+    pub(crate) fn skip_white_space(&mut self) -> &[u8] {
+        let begin = self.unread;
+        if !self.within {
+            let rest = &self.buffer[begin..];
+            self.unread += rest.iter().take_while(|byte| is_white_space(**byte)).count();
+        }
+        &self.buffer[begin..self.unread]
+    }
+
     /// What was pushed and belongs to no message cut before.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.buffer[self.unread..]

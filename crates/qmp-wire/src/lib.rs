@@ -5,9 +5,11 @@
 //!
 //! - [`FrameReader`] cuts a stream of bytes into [`Message`]s, by JSON value and not by line.
 //! - [`Client`] is the client's side of the protocol: greeting, negotiation, commands and their replies.
+//! - [`CaptureReader`] cuts a recording of such a stream, or of records, into its values, each with its place.
 //! - [`Record`] is what a journal holds, and its line of JSON.
 
 mod address;
+mod capture;
 mod client;
 pub mod dialect;
 mod envelope;
@@ -22,6 +24,7 @@ mod socket_options;
 mod timestamp;
 
 pub use address::{Address, AddressError};
+pub use capture::{CaptureEntry, CaptureError, CaptureFault, CaptureReader, CaptureValue};
 pub use client::{Client, ClientConfig, ClientError, CommandId, NEGOTIATION_TIMEOUT, Output};
 pub use event_name::{EVENT_NAME_MAX_BYTES, EventName};
 pub use frame::{FRAME_MAX_BYTES, FrameError, FrameReader};

@@ -2,20 +2,21 @@
 
 mod findings;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
 
 use clap::Args;
 use qmp_client::{Address, ExecuteError};
 use qmp_events::introspection::{self, Schema, Severity};
 use qmp_events::{Release, validate};
+use qmp_wire::{CaptureEntry, CaptureError, CaptureReader};
 
 use self::findings::{Finding, Findings};
 use crate::capture::{self, Item};
 use crate::exit::{Exit, Failure};
 use crate::{live, output};
-use crate::render::escape;
 use crate::terminal::Terminal;
 
 /// Check a capture of a monitor, or a live monitor, against the catalogue of events
@@ -53,13 +54,16 @@ Examples:
   qmp check capture.txt --release 7.2
   qmp log --vm web1 --json | qmp check - --json";
 
+/// The release of each VM, and under `None` that of a capture of one.
+type Releases = HashMap<Option<String>, Release>;
+
 impl Check {
     /// Checks, prints what is wrong, and says with the exit code whether anything is.
     pub async fn run(self, _: &Terminal) -> Result<Exit, Failure> {
         let mut findings = Findings::new(self.json, self.notes);
         let result = match self.address()? {
             Some(address) => self.check_monitor(&address, &mut findings).await,
-            None => self.check_capture(&self.read()?, &mut findings),
+            None => self.check_capture(&mut findings),
         };
         findings.flush()?;
         result?;
@@ -78,40 +82,45 @@ impl Check {
         Ok(None)
     }
 
-    fn read(&self) -> Result<Vec<u8>, Failure> {
-        let mut capture = Vec::new();
-        let result = match self.subject.as_str() {
-            "-" => std::io::stdin().read_to_end(&mut capture).map(drop),
-            path => std::fs::read(path).map(|bytes| capture = bytes),
+    fn check_capture(&self, findings: &mut Findings) -> Result<(), Failure> {
+        let mut capture = CaptureReader::new();
+        let mut releases = Releases::new();
+        let broken = |error: CaptureError| {
+            Failure::failed(format_args!("{}: the capture is {error}", self.subject))
+                .hint("a capture is what the monitor said: JSON values, one after another")
         };
-        result.map(|()| capture).map_err(|error| {
-            Failure::usage(format_args!("cannot read {}: {error}", escape::text(&self.subject)))
-        })
+        capture::pieces(Path::new(&self.subject), |piece| {
+            capture.push(piece);
+            while let Some(entry) = capture.next_entry().map_err(broken)? {
+                self.check_entry(entry, &mut releases, findings)?;
+            }
+            // The next piece of a pipe may be long in coming.
+            Ok(findings.flush()?)
+        })?;
+        capture.finish().map_err(broken)
     }
 
-    fn check_capture(&self, capture: &[u8], findings: &mut Findings) -> Result<(), Failure> {
-        // The release of each VM, and under `None` that of a capture of one.
-        let mut releases: HashMap<Option<String>, Release> = HashMap::new();
-        for value in capture::read(capture) {
-            let (at_byte, item) = value.map_err(|broken| {
-                Failure::failed(format_args!("{}: {broken}", self.subject))
-                    .hint("a capture is what the monitor said: JSON values, one after another")
-            })?;
-            let line = || capture::line_of(capture, at_byte);
-            match item {
-                Item::Version { version, vm } => {
-                    releases.insert(vm, release_of(version));
-                }
-                Item::Event { name, data, vm } => {
-                    let release = self.release_for(releases.get(&vm), line())?;
-                    findings.event(&validate(&name, data.as_deref(), release), line, vm.as_deref())?;
-                }
-                Item::Schema(json) => {
-                    let release = self.release_for(releases.get(&None), line())?;
-                    check_schema(json, release, findings)?;
-                }
-                Item::Other => {}
+    fn check_entry(
+        &self,
+        entry: CaptureEntry<'_>,
+        releases: &mut Releases,
+        findings: &mut Findings,
+    ) -> Result<(), Failure> {
+        let line = entry.line;
+        match Item::from(entry.value) {
+            Item::Version { version, vm } => {
+                releases.insert(vm.map(Cow::into_owned), release_of(version));
             }
+            Item::Event { name, data, vm } => {
+                let vm = vm.map(Cow::into_owned);
+                let release = self.release_for(releases.get(&vm), line)?;
+                findings.event(&validate(&name, data.as_deref(), release), line, vm.as_deref())?;
+            }
+            Item::Schema(json) => {
+                let release = self.release_for(releases.get(&None), line)?;
+                check_schema(json, release, findings)?;
+            }
+            Item::Other => {}
         }
         Ok(())
     }

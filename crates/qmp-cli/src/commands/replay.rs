@@ -1,15 +1,15 @@
 //! `qmp replay`: a recording as a live monitor.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use qmp_client::Address;
 use qmp_hub::journal::{Globs, Query, Reader};
-use qmp_machine::replay::{Recording, RecordingError, Replay as Tape};
+use qmp_machine::replay::{Recording, RecordingBuilder, RecordingError, Replay as Tape};
 use qmp_machine::script::release;
-use qmp_wire::{Offset, Record};
+use qmp_wire::Offset;
 
+use crate::capture;
 use crate::exit::{Exit, Failure};
 use crate::listen;
 use crate::output;
@@ -60,6 +60,9 @@ Examples:
   qmp replay --journal /var/lib/qmp-events/journal.db --vm web1 --listen tcp:127.0.0.1:4444 --speed 0
   qmp tail /tmp/replay.sock --exit                       in another terminal";
 
+/// Records taken from a journal at once.
+const BATCH_MAX_RECORDS: usize = 1_024;
+
 impl Replay {
     /// Replays to the end, or until it is interrupted.
     pub async fn run(self, _: &Terminal) -> Result<Exit, Failure> {
@@ -83,19 +86,15 @@ impl Replay {
 
     fn recording(&self) -> Result<Recording, Failure> {
         let vm = self.vm.as_deref();
+        let mut recording = RecordingBuilder::new(vm);
         if let (Some(journal), Some(vm)) = (&self.journal, vm) {
-            return Recording::from_records(records(journal, vm)?, Some(vm))
-                .map_err(|error| wrong(&journal.display().to_string(), &error));
+            records(journal, vm, &mut recording)?;
+            return recording.finish().map_err(|error| wrong(&journal.display().to_string(), &error));
         }
         let path = self.file.as_deref().unwrap_or(Path::new("-"));
-        let mut bytes = Vec::new();
-        let read = match path.to_str() {
-            Some("-") => std::io::stdin().read_to_end(&mut bytes).map(drop),
-            _ => std::fs::read(path).map(|read| bytes = read),
-        };
         let name = path.display().to_string();
-        read.map_err(|error| Failure::usage(format_args!("cannot read {name}: {error}")))?;
-        Recording::read(&bytes, vm).map_err(|error| wrong(&name, &error))
+        capture::pieces(path, |piece| recording.push(piece).map_err(|error| wrong(&name, &error)))?;
+        recording.finish().map_err(|error| wrong(&name, &error))
     }
 
     fn start_up(&self, recording: &Recording) -> String {
@@ -108,8 +107,8 @@ impl Replay {
     }
 }
 
-/// What the journal has of a VM, findings left out.
-fn records(journal: &Path, vm: &str) -> Result<Vec<Record<'static>>, Failure> {
+/// Hands over what the journal has of a VM.
+fn records(journal: &Path, vm: &str, recording: &mut RecordingBuilder) -> Result<(), Failure> {
     let reader = Reader::open(journal)?;
     let known = reader.vms()?;
     if !known.iter().any(|known| *known.vm == *vm) {
@@ -119,13 +118,12 @@ fn records(journal: &Path, vm: &str) -> Result<Vec<Record<'static>>, Failure> {
     }
     let vm = Globs::parse([vm]).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
     let mut cursor = reader.cursor(Query { vm, ..Query::default() }, Offset(0));
-    let mut records = Vec::new();
     loop {
-        let batch = cursor.next_batch(10_000)?;
+        let batch = cursor.next_batch(BATCH_MAX_RECORDS)?;
         if batch.is_empty() {
-            return Ok(records);
+            return Ok(());
         }
-        records.extend(batch);
+        batch.iter().for_each(|record| recording.record(record));
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use qmp_wire::{Message, Record};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use qmp_wire::{CaptureError, CaptureReader, CaptureValue, Record};
 
 use super::{answers::Answers, capture::Capture, records::Records};
 
@@ -80,12 +78,90 @@ impl Session {
     }
 }
 
-/// The members that tell records from messages.
-#[derive(Deserialize)]
-struct Probe<'a> {
-    #[serde(borrow)]
-    vm: Option<&'a RawValue>,
-    kind: Option<&'a RawValue>,
+/// Makes a [`Recording`] of a capture that comes in pieces, or of records. Holds what is replayed, and nothing besides.
+#[derive(Debug)]
+pub struct RecordingBuilder {
+    vm: Option<Box<str>>,
+    reader: CaptureReader,
+    capture: Capture,
+    records: Records,
+    /// The VMs of which there are records.
+    vms: BTreeSet<String>,
+}
+
+impl RecordingBuilder {
+    /// A builder that keeps the records of `vm`; `None` if all are of the same VM.
+    #[must_use]
+    pub fn new(vm: Option<&str>) -> Self {
+        Self {
+            vm: vm.map(Box::from),
+            reader: CaptureReader::new(),
+            capture: Capture::default(),
+            records: Records::default(),
+            vms: BTreeSet::new(),
+        }
+    }
+
+    /// Takes the next piece of a capture, cut anywhere. See [`Recording::read`].
+    ///
+    /// # Errors
+    ///
+    /// [`RecordingError::Broken`].
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), RecordingError> {
+        self.reader.push(piece);
+        while let Some(entry) = self.reader.next_entry()? {
+            match entry.value {
+                CaptureValue::Message(message) => self.capture.push(&message, entry.text),
+                CaptureValue::Record(record) => {
+                    note(&record, self.vm.as_deref(), &mut self.records, &mut self.vms);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next record.
+    pub fn record(&mut self, record: &Record<'_>) {
+        note(record, self.vm.as_deref(), &mut self.records, &mut self.vms);
+    }
+
+    /// The recording, when everything was handed in.
+    ///
+    /// # Errors
+    ///
+    /// Any [`RecordingError`].
+    pub fn finish(mut self) -> Result<Recording, RecordingError> {
+        self.reader.finish()?;
+        let sessions = self.capture.finish();
+        if !sessions.is_empty() {
+            return Ok(Recording { sessions });
+        }
+        let vms: Vec<String> = self.vms.into_iter().collect();
+        let sessions = self.records.finish();
+        match self.vm {
+            _ if vms.is_empty() => Err(RecordingError::Empty),
+            None if vms.len() > 1 => Err(RecordingError::Several { vms }),
+            Some(vm) if !vms.iter().any(|name| **name == *vm) => Err(RecordingError::NoSuchVm { vm, vms }),
+            _ if sessions.is_empty() => Err(RecordingError::Empty),
+            _ => Ok(Recording { sessions }),
+        }
+    }
+}
+
+fn note(record: &Record<'_>, vm: Option<&str>, records: &mut Records, vms: &mut BTreeSet<String>) {
+    if !vms.contains(record.vm.as_ref()) {
+        vms.insert(record.vm.to_string());
+    }
+    // Without a name, records of several VMs are refused in the end: those of the second one need not be kept.
+    if vm.map_or(vms.len() == 1, |vm| *vm == record.vm) {
+        records.push(record);
+    }
+}
+
+impl From<CaptureError> for RecordingError {
+    fn from(error: CaptureError) -> Self {
+        Self::Broken { line: error.line, what: error.fault.to_string().into() }
+    }
 }
 
 impl Recording {
@@ -98,58 +174,9 @@ impl Recording {
     ///
     /// Any [`RecordingError`].
     pub fn read(bytes: &[u8], vm: Option<&str>) -> Result<Self, RecordingError> {
-        // A byte order mark is what some editors put in front.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<&RawValue>();
-        let (mut capture, mut records) = (Capture::default(), Vec::new());
-        loop {
-            let start = values.byte_offset();
-            let broken =
-                |what: String| RecordingError::Broken { line: line_of(bytes, start), what: what.into() };
-            let value = match values.next() {
-                None => break,
-                Some(value) => value.map_err(|error| broken(error.to_string()))?.get(),
-            };
-            if let Ok(Probe { vm: Some(_), kind: Some(_) }) = serde_json::from_str(value) {
-                records.push(Record::from_json(value).map_err(|error| broken(error.to_string()))?);
-            } else {
-                let message = Message::parse(value.as_bytes()).map_err(|error| broken(error.to_string()))?;
-                capture.push(&message, value);
-            }
-        }
-        match capture.finish() {
-            sessions if !sessions.is_empty() => Ok(Self { sessions }),
-            _ => Self::from_records(records, vm),
-        }
-    }
-
-    /// What records tell of `vm`, which may be left out if they are of one.
-    ///
-    /// # Errors
-    ///
-    /// [`RecordingError::Empty`], [`RecordingError::Several`] and [`RecordingError::NoSuchVm`].
-    pub fn from_records<'r>(
-        records: impl IntoIterator<Item = Record<'r>>,
-        vm: Option<&str>,
-    ) -> Result<Self, RecordingError> {
-        let (mut found, mut vms) = (Records::default(), BTreeSet::new());
-        for record in records {
-            if vm.is_none_or(|vm| *vm == record.vm) {
-                found.push(&record);
-            }
-            vms.insert(record.vm.into_owned());
-        }
-        let vms: Vec<String> = vms.into_iter().collect();
-        let sessions = found.finish();
-        match vm {
-            _ if vms.is_empty() => Err(RecordingError::Empty),
-            None if vms.len() > 1 => Err(RecordingError::Several { vms }),
-            Some(vm) if !vms.iter().any(|name| name == vm) => {
-                Err(RecordingError::NoSuchVm { vm: vm.into(), vms })
-            }
-            _ if sessions.is_empty() => Err(RecordingError::Empty),
-            _ => Ok(Self { sessions }),
-        }
+        let mut builder = RecordingBuilder::new(vm);
+        builder.push(bytes)?;
+        builder.finish()
     }
 
     /// How many events there are.
@@ -170,12 +197,6 @@ impl Recording {
         let last = |session: &Session| session.events.last().map(|event| event.at).max(session.end_at);
         self.sessions.iter().filter_map(last).sum()
     }
-}
-
-/// The line in which a value stands that follows byte `start`, counted from 1.
-fn line_of(bytes: &[u8], start: usize) -> usize {
-    let blanks = bytes[start..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    1 + bytes[..start + blanks].iter().filter(|byte| **byte == b'\n').count()
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub(super) struct Findings {
     pending: String,
     events: u64,
     schemas: Vec<(usize, Release)>,
+    /// Schemas that were checked besides.
+    more_schemas: u64,
     violations: u64,
     notes: u64,
 }
@@ -55,16 +57,19 @@ pub(super) struct Findings {
 /// As much is collected before it is written, in bytes.
 const PENDING_MAX_BYTES: usize = 64 << 10;
 
+/// Schemas of one capture that the summary names; of others it has the number. A session has one.
+const SCHEMAS_NAMED_MAX: usize = 4;
+
 impl Findings {
     pub(super) fn new(json: bool, with_notes: bool) -> Self {
-        Self { json, with_notes, pending: String::new(), events: 0, schemas: Vec::new(), violations: 0, notes: 0 }
+        Self { json, with_notes, pending: String::new(), events: 0, schemas: Vec::new(), more_schemas: 0, violations: 0, notes: 0 }
     }
 
     /// An event was checked.
     pub(super) fn event(
         &mut self,
         violations: &[Violation],
-        line: impl Fn() -> usize,
+        line: usize,
         vm: Option<&str>,
     ) -> io::Result<()> {
         self.events += 1;
@@ -75,7 +80,7 @@ impl Findings {
                 text: violation.to_string(),
                 release: violation.release,
                 is_note: false,
-                line: Some(line()),
+                line: Some(line),
                 vm,
             })?;
         }
@@ -84,7 +89,11 @@ impl Findings {
 
     /// A schema was checked.
     pub(super) fn schema(&mut self, events: usize, release: Release) {
-        self.schemas.push((events, release));
+        if self.schemas.len() < SCHEMAS_NAMED_MAX {
+            self.schemas.push((events, release));
+        } else {
+            self.more_schemas += 1;
+        }
     }
 
     pub(super) fn add(&mut self, finding: &Finding<'_>) -> io::Result<()> {
@@ -99,6 +108,9 @@ impl Findings {
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
         output::print(&std::mem::take(&mut self.pending))
     }
 
@@ -115,6 +127,9 @@ impl Findings {
         for (events, release) in &self.schemas {
             let events = counted(u64::try_from(*events).unwrap_or(u64::MAX), "event");
             checked.push(format!("the schema of QEMU {release} ({events})"));
+        }
+        if self.more_schemas > 0 {
+            checked.push(counted(self.more_schemas, "more schema"));
         }
         let violations = match self.violations {
             0 => "no violation".to_owned(),
@@ -222,5 +237,13 @@ mod tests {
             findings.schemas.extend(schema.map(|events| (events, Release::new(7, 2))));
             assert_eq!(findings.summary(), expected);
         }
+    }
+
+    #[test]
+    fn summary_names_few_schemas_and_counts_the_others() {
+        let mut findings = Findings::new(false, false);
+        (0..SCHEMAS_NAMED_MAX + 2).for_each(|_| findings.schema(1, Release::new(7, 2)));
+        assert_eq!(findings.schemas.len(), SCHEMAS_NAMED_MAX);
+        assert!(findings.summary().ends_with("(1 event) and 2 more schemas checked: no violation"), "{}", findings.summary());
     }
 }
