@@ -29,11 +29,14 @@ mod tracked;
 
 pub(crate) mod clock_steps;
 pub(crate) mod drift;
+pub(crate) mod interrupted;
 pub(crate) mod jobs;
 pub(crate) mod migration;
+pub(crate) mod powerdown;
 pub(crate) mod sequels;
 pub(crate) mod storms;
 pub(crate) mod unplug;
+pub(crate) mod unplug_ignored;
 pub(crate) mod unseen;
 pub(crate) mod why;
 
@@ -50,7 +53,7 @@ use tracked::Tracked;
 use crate::state::VmState;
 
 /// Every kind of finding.
-pub const KINDS: [&str; 18] = [
+pub const KINDS: [&str; 21] = [
     clock_steps::CLOCK_STEP,
     storms::FLAPPING,
     storms::FLAPPING_OVER,
@@ -58,6 +61,8 @@ pub const KINDS: [&str; 18] = [
     unplug::HOT_UNPLUG,
     jobs::JOB,
     migration::MIGRATION,
+    interrupted::MIGRATION_INTERRUPTED,
+    powerdown::POWERDOWN_IGNORED,
     drift::SCHEMA_DRIFT,
     sequels::SEQUEL_MISSING,
     unseen::STATE_CHANGED_UNSEEN,
@@ -65,6 +70,7 @@ pub const KINDS: [&str; 18] = [
     storms::STORM_OVER,
     crate::silence::ANSWERS_AGAIN,
     crate::silence::SILENT,
+    unplug_ignored::UNPLUG_IGNORED,
     why::WHY_ENDED,
     why::WHY_PAUSED,
     why::WHY_RESET,

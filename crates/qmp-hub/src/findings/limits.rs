@@ -60,6 +60,14 @@ pub const UNPLUG_PARTS_MAX: Duration = Duration::from_secs(2);
 /// How long an unplug that the guest began may go without a word before it is forgotten.
 pub const UNPLUG_SILENT_MAX: Duration = Duration::from_secs(600);
 
+/// How long a guest may give no sign after its power button was pressed, or after QEMU accepted `device_del`. A guest that
+/// reacts does so within seconds: it stops its first service, or its ACPI driver reports the ejection as in progress.
+pub const GUEST_SIGN_MAX: Duration = Duration::from_secs(60);
+
+/// Names and paths of devices that are longer are not kept for a `device_del` whose record follows, in bytes: arguments
+/// of that length are left out of the record of a command.
+pub const DEVICE_KEPT_MAX_BYTES: usize = 4 << 10;
+
 /// So many events of one name at once are a storm. Twice what nine tenths of ordinary bursts have.
 pub const STORM_EVENTS: u32 = 20;
 

@@ -62,8 +62,11 @@ correlators! {
     drift: drift::Drift,
     sequels: sequels::Sequels,
     migration: migration::Migrations,
+    interrupted: interrupted::Interrupted,
     why: why::Why,
     jobs: jobs::Jobs,
     unplug: unplug::Unplugs,
+    unplug_ignored: unplug_ignored::UnplugIgnored,
+    powerdown: powerdown::Powerdown,
     storms: storms::Storms,
 }

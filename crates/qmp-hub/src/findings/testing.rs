@@ -5,6 +5,7 @@
 //! ```text
 //! 0 attached running              the epoch begins; run state, and `7.2.22` or another version behind it
 //! 0 attached running 7.2.22 kvm   the same, and the process at the other end is known
+//! 0 attached paused/postcopy-paused   the same, and a migration in this status
 //! 1.5 STOP
 //! 1.6@1.2 WATCHDOG {"action": "pause"}
 //! 2 command {"execute": "quit"}   the hub passed a command on
@@ -137,9 +138,11 @@ fn body(what: &str, epoch: Epoch, at: UnixMicros) -> Body<'static> {
     }
 }
 
-/// A snapshot; what stands behind a `+` in the status is a job that runs.
+/// A snapshot; what follows a `+` in the status is a job that runs, and what follows a `/` the status of a migration.
 fn snapshot(status: &str, version: &str, process: Option<&str>) -> String {
     let (status, job) = status.split_once('+').map_or((status, None), |(status, job)| (status, Some(job)));
+    let (status, migration) =
+        status.split_once('/').map_or((status, None), |(status, it)| (status, Some(it)));
     let numbers: Vec<u64> = version.split('.').map(|number| number.parse().expect("a number")).collect();
     let jobs = job.map(|id| json!({"id": id, "type": "mirror", "status": "running", "current-progress": 1, "total-progress": 9}));
     json!({
@@ -147,6 +150,7 @@ fn snapshot(status: &str, version: &str, process: Option<&str>) -> String {
         "process": process.map(|name| json!({"pid": 4711, "name": name})),
         "greeting": {"version": {"qemu": {"major": numbers[0], "minor": numbers[1], "micro": numbers[2]}, "package": ""}},
         "query-status": {"status": status, "running": status == "running"},
+        "query-migrate": migration.map_or_else(|| json!({}), |status| json!({"status": status})),
         "query-jobs": jobs.into_iter().collect::<Vec<_>>(),
     })
     .to_string()

@@ -2,6 +2,8 @@
 
 use super::KINDS;
 
+mod ignored;
+mod interrupted;
 mod jobs;
 mod often;
 mod questions;

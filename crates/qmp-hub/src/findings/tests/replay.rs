@@ -7,7 +7,7 @@ use super::super::testing::{Step, findings, story};
 use super::super::{COMMAND_SAID_MAX, Correlators, Finding, KINDS, moment};
 
 /// What may happen, each at random.
-const LINES: [&str; 30] = [
+const LINES: [&str; 35] = [
     "attached running",
     "attached paused",
     "attached running 2.9.0",
@@ -38,6 +38,11 @@ const LINES: [&str; 30] = [
     "VSERPORT_CHANGE {\"id\": \"p\", \"open\": false}",
     "UNHEARD_OF {\"a\": null}",
     "command {\"execute\": \"stop\"}",
+    "command {\"execute\": \"device_del\", \"arguments\": {\"id\": \"n\"}, \"result\": \"done\"}",
+    "POWERDOWN",
+    "RTC_CHANGE {\"offset\": 0}",
+    "MIGRATION {\"status\": \"postcopy-paused\"}",
+    "MIGRATION {\"status\": \"postcopy-recover\"}",
 ];
 
 /// Records at random, mostly close together, with a clock that is set back now and then.

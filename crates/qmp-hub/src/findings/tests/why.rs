@@ -42,7 +42,7 @@ fn each_way_to_stop_has_its_cause() {
             &["why-paused host-stop 1.1", "why-reset host-qmp-system-reset 1.2"],
             "prelaunch host-qmp-system-reset",
         ),
-        ("system_powerdown", "1 POWERDOWN\n9 passes", &[], "running found-running"),
+        ("system_powerdown", "1 POWERDOWN\n9 passes", &["powerdown-ignored - 1.1"], "running found-running"),
         (
             "guest S5",
             "1 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n1.01 detached",
