@@ -15,14 +15,18 @@ use qmp_client::{Address, ConnectError, EventBatch, Follow, Followed, PendingRep
 use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
+use crate::hub::blocking;
 use crate::journal::{Appender, Batch, Draft};
 use crate::relay::REPLY_JOURNAL_MAX;
 use crate::silence::record_answer;
 use crate::vms::Vm;
-use crate::{clock, exit, owner};
+use crate::{clock, exit, owner, reason, taken};
+
+/// Looks at the host for the reason why monitors do not greet, at a time: each reads the list of all processes.
+static LOOKS: Semaphore = Semaphore::const_new(1);
 
 /// How long a monitor must be silent before a hub that leaves it has everything that was sent before: time for the
 /// runtime to ask the system once.
@@ -213,14 +217,12 @@ impl Attachment {
         self.vm.counts.attach_failures.add(1);
         let (name, now) = (&self.vm.name, clock::now());
         if error.is_taken() {
-            let advice = self.vm.advice_if_taken();
-            if self.vm.taken(advice, now) {
-                tracing::warn!(vm = %name, "{name} is taken, and is tried again from time to time: {advice}");
-            }
+            tokio::spawn(explain(Arc::clone(&self.vm)));
             return;
         }
+        let reason = reason::of_attempt(error);
         let error = described(error);
-        if self.vm.attempt_failed(&error, now) {
+        if self.vm.attempt_failed(&error, reason, now) {
             tracing::warn!(vm = %name, attempt, "cannot attach to {name}: {error}");
         }
     }
@@ -322,7 +324,7 @@ impl Attachment {
         if !matches!(self.epoch, EpochState::Overrun { .. }) {
             self.epoch = EpochState::Closed;
         }
-        self.vm.detached(detail, clock::now());
+        self.vm.detached(detail, reason::of_detach(reason), clock::now());
     }
 
     fn overrun(&mut self, state: EpochState) {
@@ -360,7 +362,7 @@ impl Attachment {
             }
         }
         self.vm.silence.detached();
-        self.vm.detached(&leave.detail, clock::now());
+        self.vm.detached(&leave.detail, reason::of_detach(&leave.reason), clock::now());
         let last = self.vm.tap.lock().last;
         if let Some(ticket) = last {
             let _ = self.appender.committed(ticket).await;
@@ -405,6 +407,18 @@ fn sent_at(timestamp: Option<Timestamp>, received: UnixMicros) -> UnixMicros {
     let micros =
         |at: Timestamp| at.seconds().saturating_mul(1_000_000).saturating_add(at.microseconds().into());
     timestamp.map_or(received, |at| UnixMicros(micros(at)).min(received))
+}
+
+/// Looks why the monitor of a VM does not greet, and says so if that is news.
+async fn explain(vm: Arc<Vm>) {
+    // The semaphore lives as long as the program and is never closed.
+    let Ok(_turn) = LOOKS.acquire().await else { return };
+    let address = vm.address.clone();
+    let why = blocking(move || taken::look(&address)).await;
+    if vm.taken(&why, clock::now()) {
+        let (name, reason, text) = (&vm.name, why.reason, why.text);
+        tracing::warn!(vm = %name, reason, "{name} is taken, and is tried again from time to time: {text}");
+    }
 }
 
 /// Why it failed. Whose socket it is says which group to join.

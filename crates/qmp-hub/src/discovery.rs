@@ -17,7 +17,7 @@
 //! [`VmName`](crate::VmName) may be (see `naming.rs`), and so many VMs are followed at most, [`DISCOVERED_MAX`].
 
 mod claims;
-mod command_line;
+pub(crate) mod command_line;
 mod dial_in;
 mod keeper;
 pub(crate) mod layout;

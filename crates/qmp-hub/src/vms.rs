@@ -7,9 +7,9 @@ use qmp_client::{Address, Commander};
 use qmp_wire::UnixMicros;
 
 use crate::commands::Commands;
-use crate::discovery::layout;
 use crate::relay::Tap;
 use crate::silence::Silence;
+use crate::taken::Taken;
 use crate::vm_counts::VmCounts;
 use crate::{Origin, VmName};
 
@@ -49,6 +49,8 @@ pub(crate) struct Standing {
     pub(crate) since: UnixMicros,
     /// Why it is not attached, or what the last attempt met.
     pub(crate) error: Option<Box<str>>,
+    /// The same in a word, one of `reason`'s.
+    pub(crate) reason: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub(crate) enum State {
     Detached,
     /// The monitor is read, but the journal has no room: events are thrown away.
     Overrun,
-    /// Somebody else holds the monitor.
+    /// The monitor accepts connections and does not greet: another client holds it, QEMU hangs, or it is no monitor.
     Taken,
 }
 
@@ -122,7 +124,8 @@ impl Vm {
         commander: Commander,
         now: UnixMicros,
     ) -> Self {
-        let standing = Mutex::new(Standing { state: State::Connecting, since: now, error: None });
+        let standing = 
+            Mutex::new(Standing { state: State::Connecting, since: now, error: None, reason: None });
         Self {
             name,
             address,
@@ -136,32 +139,24 @@ impl Vm {
         }
     }
 
-    /// What to do if somebody else holds the monitor.
-    pub(crate) fn advice_if_taken(&self) -> &'static str {
-        layout::advice(match &self.address {
-            Address::Unix { path, .. } => Some(path),
-            _ => None,
-        })
-    }
-
     pub(crate) fn standing(&self) -> Standing {
         self.lock().clone()
     }
 
     /// An epoch opened.
     pub(crate) fn attached(&self, now: UnixMicros) {
-        *self.lock() = Standing { state: State::Attached, since: now, error: None };
+        *self.lock() = Standing { state: State::Attached, since: now, error: None, reason: None };
     }
 
-    /// The epoch closed, because of `reason`.
-    pub(crate) fn detached(&self, reason: &str, now: UnixMicros) {
-        *self.lock() = Standing { state: State::Detached, since: now, error: Some(reason.into()) };
+    /// The epoch closed, because of `error`, in a word `reason`.
+    pub(crate) fn detached(&self, error: &str, reason: Option<&'static str>, now: UnixMicros) {
+        *self.lock() = Standing { state: State::Detached, since: now, error: Some(error.into()), reason };
     }
 
     /// The journal had no room for what the VM said.
     pub(crate) fn overrun(&self, now: UnixMicros) {
         let error = Some("the journal has no room; events are thrown away until it has".into());
-        *self.lock() = Standing { state: State::Overrun, since: now, error };
+        *self.lock() = Standing { state: State::Overrun, since: now, error, reason: None };
     }
 
     /// Whether events are being thrown away.
@@ -169,26 +164,32 @@ impl Vm {
         self.lock().state == State::Overrun
     }
 
-    /// Somebody else holds the monitor. Returns whether that is news.
-    pub(crate) fn taken(&self, advice: &str, now: UnixMicros) -> bool {
+    /// The monitor does not greet. Returns whether that, or why, is news. A VM that was attached meanwhile stays so: the
+    /// reason is looked for beside the attempts.
+    pub(crate) fn taken(&self, why: &Taken, now: UnixMicros) -> bool {
         let mut standing = self.lock();
-        let is_news = standing.state != State::Taken;
-        if is_news {
-            *standing = Standing { state: State::Taken, since: now, error: Some(advice.into()) };
+        if matches!(standing.state, State::Attached | State::Overrun) {
+            return false;
         }
+        let was_taken = standing.state == State::Taken;
+        let is_news = !was_taken || standing.reason != Some(why.reason);
+        let since = if was_taken { standing.since } else { now };
+        let error = Some(why.text.as_str().into());
+        *standing = Standing { state: State::Taken, since, error, reason: Some(why.reason) };
         is_news
     }
 
     /// An attempt to attach failed. Returns whether the last one failed with another error, or there was none.
-    pub(crate) fn attempt_failed(&self, error: &str, now: UnixMicros) -> bool {
+    pub(crate) fn attempt_failed(&self, error: &str, reason: Option<&'static str>, now: UnixMicros) -> bool {
         let mut standing = self.lock();
         if standing.state == State::Taken {
-            // Whoever held it is not what is in the way any more.
-            *standing = Standing { state: State::Detached, since: now, error: None };
+            // What held it is not in the way any more.
+            *standing = Standing { state: State::Detached, since: now, error: None, reason: None };
         }
         let changed = standing.error.as_deref() != Some(error);
         if changed {
             standing.error = Some(error.into());
+            standing.reason = reason;
         }
         changed
     }
@@ -215,12 +216,15 @@ mod tests {
             ("no such file", true),
         ];
         for (error, news) in cases {
-            assert_eq!(vm.attempt_failed(error, UnixMicros(1)), news, "{error}");
+            assert_eq!(vm.attempt_failed(error, None, UnixMicros(1)), news, "{error}");
             assert_eq!(vm.standing().error.as_deref(), Some(error));
         }
         vm.attached(UnixMicros(1));
-        assert_eq!(vm.standing(), Standing { state: State::Attached, since: UnixMicros(1), error: None });
-        assert!(vm.attempt_failed("no such file", UnixMicros(1)), "after an epoch it is news again");
+        assert_eq!((vm.standing().state, vm.standing().error), (State::Attached, None));
+        assert!(
+            vm.attempt_failed("no such file", Some("no-such-socket"), UnixMicros(1)),
+            "after an epoch it is news again"
+        );
     }
 
     #[test]
@@ -231,13 +235,19 @@ mod tests {
         assert_eq!((vm.standing().state.name(), vm.is_overrun()), ("attached", false));
         vm.overrun(UnixMicros(2));
         assert_eq!((vm.standing().state.name(), vm.is_overrun()), ("detached", true));
-        vm.detached("peer closed", UnixMicros(3));
+        vm.detached("peer closed", Some("peer-closed"), UnixMicros(3));
         assert_eq!((vm.standing().state.name(), vm.is_overrun()), ("detached", false));
         assert_eq!(vm.standing().since, UnixMicros(3));
-        assert!(vm.taken("give it another", UnixMicros(4)) && !vm.taken("give it another", UnixMicros(5)));
+        let why = |reason| Taken { reason, text: "do this".to_owned() };
+        assert!(vm.taken(&why("held"), UnixMicros(4)) && !vm.taken(&why("held"), UnixMicros(5)));
+        assert!(vm.taken(&why("hung"), UnixMicros(5)), "another reason is news");
         assert_eq!((vm.standing().state.name(), vm.standing().since), ("taken", UnixMicros(4)));
-        assert!(vm.attempt_failed("no such file", UnixMicros(6)), "it is free, and gone");
+        assert_eq!(vm.standing().reason, Some("hung"));
+        assert!(vm.attempt_failed("no such file", None, UnixMicros(6)), "it is free, and gone");
         assert_eq!((vm.standing().state.name(), vm.standing().since), ("detached", UnixMicros(6)));
+        vm.attached(UnixMicros(7));
+        assert!(!vm.taken(&why("held"), UnixMicros(8)), "it was attached while the reason was looked for");
+        assert_eq!(vm.standing().state.name(), "attached");
     }
 
     #[test]

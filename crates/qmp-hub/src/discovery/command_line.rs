@@ -4,9 +4,13 @@
 //! switch, and the first word of some options needs no key. Sources: QEMU's `qemu-options.hx` (documentation of
 //! `-qmp`, `-mon`, `-chardev`, `-name`), measured on 7.2.
 
+mod purpose;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+
+pub(crate) use purpose::{Purpose, purpose};
 
 /// What a command line says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub(super) struct QemuCommand {
 
 /// Where a QMP monitor is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum MonitorAt {
+pub(crate) enum MonitorAt {
     /// At a socket; a relative path is one of the QEMU's own directory.
     Unix(PathBuf),
     /// At a port; without a host it listens everywhere.
@@ -30,7 +34,7 @@ pub(super) enum MonitorAt {
 
 /// Why nobody can connect to a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreachable {
+pub(crate) enum Unreachable {
     /// Whoever started the QEMU opened the socket for it, and knows where.
     Descriptor,
     /// The QEMU connects to somebody.
@@ -43,7 +47,7 @@ pub(super) enum Unreachable {
 struct Options(Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
 /// Whether a program of that name is a QEMU that runs VMs.
-pub(super) fn is_qemu(program: &[u8]) -> bool {
+pub(crate) fn is_qemu(program: &[u8]) -> bool {
     let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     // A program that was replaced by an update while it runs.
     let name = name.strip_suffix(b" (deleted)").unwrap_or(name);

@@ -107,7 +107,7 @@ pub(crate) fn advice(path: Option<&Path>) -> &'static str {
 }
 
 /// Whose monitor is at that path. The layouts are told by its end, wherever their directories were moved.
-pub(super) fn owner(path: &Path) -> Option<Layout> {
+pub(crate) fn owner(path: &Path) -> Option<Layout> {
     let looks_like = |known: &&Known| match known.layout {
         Layout::Libvirt => path.ends_with("monitor.sock"),
         Layout::Proxmox => path.parent().is_some_and(|parent| parent.ends_with("qemu-server")),

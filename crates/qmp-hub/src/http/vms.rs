@@ -64,6 +64,9 @@ struct Connection {
     /// Since when the monitor, which is attached, has answered nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     silent_since: Option<String>,
+    /// Why it is not attached, in a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
 
 pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>>, Refusal> {
@@ -106,6 +109,7 @@ fn connection(vm: &Vm) -> Connection {
         since: rfc3339(standing.since),
         error: standing.error,
         silent_since: vm.silence.since().map(rfc3339),
+        reason: standing.reason,
     }
 }
 

@@ -14,7 +14,9 @@ pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
         lines.push(("why", vm.why().to_owned()));
     }
     let epoch = vm.epoch.map_or_else(String::new, |epoch| format!(", epoch {epoch}"));
-    lines.push(("monitor", format!("{}{epoch}, since {}", vm.state, local(&vm.since, zone))));
+    let reason = vm.reason.as_ref().filter(|_| vm.state == "taken").map(|reason| format!(" ({reason})"));
+    let reason = reason.unwrap_or_default();
+    lines.push(("monitor", format!("{}{reason}{epoch}, since {}", vm.state, local(&vm.since, zone))));
     lines.extend(vm.silence(zone).map(|silence| ("", silence)));
     lines.push(("", vm.address.clone()));
     lines.extend(vm.origin.iter().map(|origin| ("from", origin.clone())));
@@ -94,7 +96,7 @@ mod tests {
         100
           state      taken
           why        give the VM another
-          monitor    taken, epoch 1, since 2026-01-02 03:00:00.000
+          monitor    taken (held), epoch 1, since 2026-01-02 03:00:00.000
                      unix:/var/run/qemu-server/100.qmp
           from       discovery rule 1 (proxmox)
         ");

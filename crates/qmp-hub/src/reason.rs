@@ -1,0 +1,50 @@
+//! Why a VM is not attached, in a word for programs.
+
+use qmp_client::ConnectError;
+use qmp_wire::DetachReason;
+
+/// QEMU closed the connection.
+pub(crate) const PEER_CLOSED: &str = "peer-closed";
+
+/// There is no socket at the path.
+pub(crate) const NO_SUCH_SOCKET: &str = "no-such-socket";
+
+/// No process listens there.
+pub(crate) const REFUSED: &str = "refused";
+
+/// The operating system forbids it.
+pub(crate) const PERMISSION_DENIED: &str = "permission-denied";
+
+/// The host cannot be reached.
+pub(crate) const UNREACHABLE: &str = "unreachable";
+
+/// Another client holds the monitor.
+pub(crate) const HELD: &str = "held";
+
+/// QEMU does not answer.
+pub(crate) const HUNG: &str = "hung";
+
+/// The socket is something else than a QMP monitor.
+pub(crate) const NOT_A_MONITOR: &str = "not-a-monitor";
+
+/// One of the three before it, and it cannot be told which.
+pub(crate) const UNCLEAR: &str = "unclear";
+
+/// Why an attempt to attach failed; `None` for what the text alone tells.
+pub(crate) fn of_attempt(error: &ConnectError) -> Option<&'static str> {
+    match error {
+        ConnectError::NoSuchSocket { .. } => Some(NO_SUCH_SOCKET),
+        ConnectError::Refused { .. } => Some(REFUSED),
+        ConnectError::PermissionDenied { .. } => Some(PERMISSION_DENIED),
+        ConnectError::DialTimeout { .. } | ConnectError::Unreachable { .. } => Some(UNREACHABLE),
+        ConnectError::NotASocket { .. } | ConnectError::NotQmp { .. } => Some(NOT_A_MONITOR),
+        ConnectError::NegotiationTimeout { .. } => Some(HUNG),
+        ConnectError::NoGreeting { .. } | ConnectError::Busy { .. } => Some(UNCLEAR),
+        _ => None,
+    }
+}
+
+/// Why an epoch closed; `None` for what says nothing about QEMU.
+pub(crate) fn of_detach(reason: &DetachReason) -> Option<&'static str> {
+    (*reason == DetachReason::PeerClosed).then_some(PEER_CLOSED)
+}

@@ -1,0 +1,186 @@
+//! Why a monitor accepts connections and does not greet.
+//!
+//! To a client three things look alike: another client holds the monitor, which serves one; QEMU hangs; the socket is no
+//! monitor. On its own host the hub tells them apart by what the system shows of the socket and of the process that
+//! listens there; where it cannot, it says that it is one of them.
+
+mod clients;
+mod process;
+mod tcp;
+mod unix_diag;
+
+use qmp_client::Address;
+
+use crate::discovery::command_line::Purpose;
+use crate::discovery::layout;
+use crate::reason;
+use clients::Clients;
+use process::Process;
+
+/// Why a monitor does not greet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// One of `reason`'s words for it.
+    pub(crate) reason: &'static str,
+    /// For people: what is known, and what to do.
+    pub(crate) text: String,
+}
+
+/// What the host shows.
+#[derive(Debug, Default)]
+struct Evidence {
+    /// What listens at the address.
+    listener: Option<Process>,
+    /// What the command line of the QEMU that listens there uses the socket for.
+    purpose: Option<Purpose>,
+    /// Whether the path is one at which a program that runs VMs has their monitors.
+    is_monitor_path: bool,
+    /// The connections to the address; `None` where the host does not show them.
+    clients: Option<Clients>,
+}
+
+/// Looks at the host. Blocks, for milliseconds where there are thousands of processes.
+pub(crate) fn look(address: &Address) -> Taken {
+    let advice = layout::advice(match address {
+        Address::Unix { path, .. } => Some(path),
+        _ => None,
+    });
+    Evidence::gather(address).judge(advice)
+}
+
+impl Evidence {
+    fn gather(address: &Address) -> Self {
+        let mut clients = match address {
+            Address::Unix { path, .. } => unix_diag::clients(path).ok().flatten(),
+            Address::Tcp { host, port, .. } => tcp::clients(host, *port),
+            Address::Fd { .. } => None,
+        };
+        // A port of another host is no process of this one.
+        if matches!(address, Address::Tcp { .. }) && clients.is_none() {
+            return Self::default();
+        }
+        let (listener, purpose) = match process::by_command_line(address) {
+            Some((process, purpose)) => (Some(process), Some(purpose)),
+            None => (None, None),
+        };
+        let is_monitor_path = match address {
+            Address::Unix { path, .. } => layout::owner(path).is_some(),
+            _ => false,
+        };
+        let holders = clients.as_mut().and_then(|clients| process::name_holders(clients, listener.is_none()));
+        Self { listener: listener.or(holders), purpose, is_monitor_path, clients }
+    }
+
+    fn judge(&self, advice: &str) -> Taken {
+        let who = self.listener.as_ref().map_or_else(|| "what listens there".to_owned(), Process::to_string);
+        let taken = |reason, text| Taken { reason, text };
+        if let Some(process) = self.listener.as_ref().filter(|process| process.is_stopped()) {
+            let pid = process.pid;
+            let text =
+                format!("{who} is stopped (by SIGSTOP or a debugger): `kill -CONT {pid}` lets it go on");
+            return taken(reason::HUNG, text);
+        }
+        if let Some(Purpose::Other(option)) = &self.purpose {
+            let text = format!(
+                "this socket is no monitor: {who} has it for {option}; give the path of its -qmp option, or start it with one"
+            );
+            return taken(reason::NOT_A_MONITOR, text);
+        }
+        if let Some(client) = self.clients.as_ref().and_then(|clients| clients.connected.first()) {
+            let holder = client.name.as_deref().map(|name| format!("{name} is connected; "));
+            return taken(reason::HELD, format!("{}{advice}", holder.unwrap_or_default()));
+        }
+        if self.listener.as_ref().is_some_and(Process::is_uninterruptible) {
+            let text =
+                format!("{who} waits in the kernel for a disk or a device (state D): look at its storage");
+            return taken(reason::HUNG, text);
+        }
+        match (&self.clients, &self.purpose) {
+            (Some(clients), None) if clients.abandoned > 0 && !self.is_monitor_path => {
+                let text = format!(
+                    "this socket is no monitor: {who} accepts connections and sends no greeting; give the path of a -qmp option"
+                );
+                taken(reason::NOT_A_MONITOR, text)
+            }
+            (Some(clients), Some(Purpose::Monitor)) if clients.waiting > 0 => {
+                let text = format!(
+                    "{who} accepts no connections, and no client holds the monitor: its main loop is busy or stuck"
+                );
+                taken(reason::HUNG, text)
+            }
+            _ => taken(reason::UNCLEAR, unclear(self.listener.as_ref(), advice)),
+        }
+    }
+}
+
+fn unclear(listener: Option<&Process>, advice: &str) -> String {
+    let who = listener.map(|process| format!(" ({process} listens there)"));
+    format!(
+        "no greeting, which is one of these{}: another client holds the monitor ({advice}); QEMU hangs; or the socket is no \
+         monitor",
+        who.unwrap_or_default()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clients::Client;
+    use super::*;
+
+    #[test]
+    fn reason_follows_from_what_the_host_shows() {
+        let process = |state| Some(Process { pid: 7, name: "qemu".into(), state });
+        let other = || Some(Purpose::Other("-device x".into()));
+        let clients = |connected: usize, abandoned, waiting| {
+            let client = |inode| Client { inode, name: None };
+            Some(Clients {
+                listener: 1,
+                connected: (0..connected as u64).map(client).collect(),
+                abandoned,
+                waiting,
+            })
+        };
+        let monitor = || Some(Purpose::Monitor);
+        let cases = [
+            // name                        process        purpose    connections           reason
+            ("nothing is known", None, None, None, reason::UNCLEAR),
+            ("stopped", process('T'), monitor(), clients(0, 0, 1), reason::HUNG),
+            ("stopped by a debugger", process('t'), monitor(), None, reason::HUNG),
+            ("stopped while it is held", process('T'), monitor(), clients(1, 0, 1), reason::HUNG),
+            ("guest agent", process('S'), other(), clients(0, 0, 0), reason::NOT_A_MONITOR),
+            ("guest agent in use", process('S'), other(), clients(1, 0, 1), reason::NOT_A_MONITOR),
+            ("held", process('S'), monitor(), clients(1, 0, 1), reason::HELD),
+            ("held, of another user", None, None, clients(1, 0, 1), reason::HELD),
+            ("held while it waits for a disk", process('D'), monitor(), clients(1, 0, 1), reason::HELD),
+            ("waits for a disk", process('D'), monitor(), clients(0, 0, 1), reason::HUNG),
+            ("QEMU that does not accept", process('R'), monitor(), clients(0, 0, 1), reason::HUNG),
+            ("another program that does not accept", process('S'), None, clients(0, 0, 1), reason::UNCLEAR),
+            ("another program that accepts", process('S'), None, clients(0, 1, 0), reason::NOT_A_MONITOR),
+            ("another program, at a path of monitors", process('S'), None, clients(0, 1, 0), reason::UNCLEAR),
+            ("free by now", process('S'), monitor(), clients(0, 0, 0), reason::UNCLEAR),
+            ("another program, nothing is left", process('S'), None, clients(0, 0, 0), reason::UNCLEAR),
+        ];
+        for (name, listener, purpose, clients, expected) in cases {
+            let taken = Evidence { listener, purpose, clients, is_monitor_path: name.contains("path") }
+                .judge("ADVICE");
+            assert_eq!(taken.reason, expected, "{name}: {}", taken.text);
+            let has_advice = [reason::HELD, reason::UNCLEAR].contains(&expected);
+            assert_eq!(taken.text.contains("ADVICE"), has_advice, "{name}: {}", taken.text);
+        }
+    }
+
+    #[test]
+    fn texts_say_what_to_do() {
+        let process = |state| Some(Process { pid: 7, name: "qemu-system-x86".into(), state });
+        let text = |evidence: Evidence| evidence.judge("give the VM another").text;
+        insta::assert_snapshot!(text(Evidence { listener: process('T'), ..Evidence::default() }), @"process 7 (qemu-system-x86) is stopped (by SIGSTOP or a debugger): `kill -CONT 7` lets it go on");
+        insta::assert_snapshot!(text(Evidence { listener: process('S'), ..Evidence::default() }), @"no greeting, which is one of these (process 7 (qemu-system-x86) listens there): another client holds the monitor (give the VM another); QEMU hangs; or the socket is no monitor");
+        let held = Clients {
+            listener: 1,
+            connected: vec![Client { inode: 2, name: Some("process 8 (socat)".into()) }],
+            abandoned: 0,
+            waiting: 1,
+        };
+        insta::assert_snapshot!(text(Evidence { clients: Some(held), ..Evidence::default() }), @"process 8 (socat) is connected; give the VM another");
+    }
+}
