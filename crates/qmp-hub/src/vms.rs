@@ -124,7 +124,7 @@ impl Vm {
         commander: Commander,
         now: UnixMicros,
     ) -> Self {
-        let standing = 
+        let standing =
             Mutex::new(Standing { state: State::Connecting, since: now, error: None, reason: None });
         Self {
             name,

@@ -8,9 +8,10 @@ use qmp_wire::{Body, DetachReason, Offset, Record};
 use tokio::sync::mpsc;
 
 use super::log::source::removed;
+use super::wait::{last_end, standing};
 use crate::exit::{Exit, Failure};
 use crate::filter::{EventArgs, EventFilter};
-use crate::hub::{HubArgs, HubFollow, Query, VmInfo};
+use crate::hub::{HubArgs, HubClient, HubFollow, Query, VmInfo};
 use crate::live::{self, Live};
 use crate::output::{self, Format, Output};
 use crate::render::{Renderer, escape};
@@ -31,7 +32,7 @@ pub struct Tail {
     #[command(flatten)]
     events: EventArgs,
 
-    /// End with exit code 4 as soon as one of the VMs is gone, instead of waiting for it
+    /// End with exit code 4 as soon as one of the VMs is gone, at once if one that is named is gone or was never there
     #[arg(long)]
     exit: bool,
 
@@ -88,7 +89,13 @@ impl Tail {
         let mut query = Query::default();
         let mut followed: Vec<&VmInfo> = if names.is_empty() { vms.iter().collect() } else { Vec::new() };
         for name in names {
-            followed.extend(super::wait::known_vms(&vms, name)?);
+            let named = super::wait::known_vms(&vms, name)?;
+            if self.exit {
+                for vm in &named {
+                    must_be_there(&client, &vm.vm, Offset(head)).await?;
+                }
+            }
+            followed.extend(named);
             query.add("vm", name);
         }
         if terminal.stdout_is_terminal() {
@@ -141,6 +148,23 @@ impl Tail {
     }
 }
 
+/// Refuses a VM that is not attached. One that went away behind `head` is there: the stream says how it ended.
+async fn must_be_there(client: &HubClient, name: &str, head: Offset) -> Result<(), Failure> {
+    let vm = standing(client, name).await?;
+    if vm.is_attached() {
+        return Ok(());
+    }
+    let error = vm.error.as_deref().unwrap_or("it is not attached");
+    if !vm.is_gone() {
+        return Err(Failure::failed(format_args!("{name} is {}: {error}", vm.state)));
+    }
+    let end = last_end(client, name).await?;
+    if end.is_some_and(|end| end.offset > Some(head)) {
+        return Ok(());
+    }
+    Err(Failure::gone(format_args!("{name} is gone: {error}")))
+}
+
 /// So many VMs are named; of more, the number says more.
 const NAMED_VMS_MAX: usize = 8;
 
@@ -168,7 +192,7 @@ mod tests {
 
     #[test]
     fn says_what_is_followed() {
-        let vm = |name: &str, state: &str| VmInfo { vm: name.into(), state: state.into(), error: None };
+        let vm = |name: &str, state: &str| VmInfo { vm: name.into(), state: state.into(), ..VmInfo::default() };
         let (web1, web2, db) = (vm("web1", "attached"), vm("web2", "attached"), vm("db", "connecting"));
         let cases: [(&[&VmInfo], &str); 3] = [
             (&[&db], "following db (connecting); Ctrl-C ends"),

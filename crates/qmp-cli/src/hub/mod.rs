@@ -54,15 +54,24 @@ pub struct HubInfo {
 }
 
 /// What the hub says about one of its VMs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct VmInfo {
     /// Its name.
     pub vm: String,
     /// `attached`, `connecting`, `detached` or `taken`.
     pub state: String,
+    /// Since when.
+    #[serde(default)]
+    pub since: Option<String>,
     /// Why it is not attached.
     #[serde(default)]
     pub error: Option<String>,
+    /// The same in a word. A hub of an earlier release has none.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Whether its epoch is open in the journal; in the answer about one VM alone.
+    #[serde(default)]
+    pub attached: Option<bool>,
 }
 
 /// What the hub says about one of its rules.
@@ -84,6 +93,20 @@ impl VmInfo {
     /// Whether commands and events get through.
     pub fn is_attached(&self) -> bool {
         self.state == "attached"
+    }
+
+    /// Whether QEMU is gone, or was never there: no process listens at its socket, or it closed the connection. One whose
+    /// monitor cannot be reached for another reason may run.
+    pub fn is_gone(&self) -> bool {
+        let is_gone = ["peer-closed", "no-such-socket", "refused"];
+        !self.is_attached() && self.reason.as_deref().is_some_and(|reason| is_gone.contains(&reason))
+    }
+
+    /// Whether this is more than a moment: an attempt to attach has succeeded or failed, and the journal has the end of
+    /// the epoch of a VM that is not attached.
+    pub fn is_settled(&self) -> bool {
+        let is_known = self.state == "detached" || self.error.is_some();
+        self.is_attached() || (is_known && self.attached != Some(true))
     }
 }
 
@@ -116,6 +139,11 @@ pub struct Refusal {
 }
 
 impl HubClient {
+    /// Whether the hub runs on this host.
+    pub fn is_on_this_host(&self) -> bool {
+        matches!(self.address, HubAddress::Unix(_) | HubAddress::Tcp(_))
+    }
+
     /// Asks the hub about itself.
     pub async fn info(&self) -> Result<HubInfo, HubError> {
         self.get_json("/v1/hub").await
@@ -124,6 +152,11 @@ impl HubClient {
     /// Asks for the VMs.
     pub async fn vms(&self) -> Result<Vec<VmInfo>, HubError> {
         self.get_json("/v1/vms").await
+    }
+
+    /// Asks for one VM.
+    pub async fn vm(&self, name: &str) -> Result<VmInfo, HubError> {
+        self.get_json(&format!("/v1/vms/{}", request::encoded(name))).await
     }
 
     /// Opens a stream of records.

@@ -57,6 +57,11 @@ impl Qemu {
         self.child.wait().expect("QEMU can be waited for");
     }
 
+    /// Whether QEMU has ended by itself.
+    pub(crate) fn has_exited(&mut self) -> bool {
+        self.child.try_wait().expect("QEMU can be waited for").is_some()
+    }
+
     /// Waits until QEMU has ended by itself.
     pub(crate) fn wait_for_exit(&mut self) {
         wait_for("the end of QEMU", || self.child.try_wait().expect("QEMU can be waited for"));

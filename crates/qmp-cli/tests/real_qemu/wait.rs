@@ -26,6 +26,27 @@ fn misses_nothing_between_command_and_wait() {
     assert_eq!(gone.status.code(), Some(4), "the VM is gone: {}", String::from_utf8_lossy(&gone.stderr));
 }
 
+/// `--ended` lasts until the process is gone, and not just until the monitor is closed: that a parent has taken notice of
+/// its end does not matter.
+#[test]
+fn ended_waits_for_the_process() {
+    let folder = TempDir::new().unwrap();
+    let Some(mut qemu) = Qemu::start(&folder, &["vm1", "direct"], &[]) else { return };
+    let place = Place::new(&folder);
+    let _hub = place.serve(&[("vm1", &qemu.address("vm1"))]);
+    let direct = qemu.address("direct");
+    for target in ["vm1", &direct] {
+        let early = place.run(&["wait", target, "--ended", "--timeout", "200ms"]);
+        assert_eq!(early.status.code(), Some(3), "{target}: {}", String::from_utf8_lossy(&early.stderr));
+    }
+    place.json(&["exec", "vm1", "quit", "--json"]);
+    for target in ["vm1", &direct] {
+        let ended = place.run(&["wait", target, "--ended", "--timeout", "60s"]);
+        assert_eq!(ended.status.code(), Some(0), "{target}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+    assert!(qemu.has_exited(), "its process is gone");
+}
+
 /// The exit codes that a script branches on.
 #[test]
 fn exit_codes() {

@@ -1,0 +1,158 @@
+//! Waiting through the hub: what the journal has, how the VM stands, and what follows, without a gap between them.
+
+use std::time::Duration;
+
+use qmp_wire::{Offset, Record, UnixMicros};
+use tokio::time::Instant;
+
+use super::goal::Goal;
+use super::{ATTACH_POLL, ended, gone, standing};
+use crate::commands::log::source::removed;
+use crate::commands::tail::is_gone;
+use crate::exit::Failure;
+use crate::hub::{HubClient, HubError, HubFollow, HubItem, Query, VmInfo};
+use crate::{live, output};
+
+/// How long after the end of a VM findings about it come: the hub waits 2 s for how its process exited.
+const FINDINGS_LATE_MAX: Duration = Duration::from_secs(5);
+
+/// Waiting through the hub.
+pub(super) struct AtHub<'a> {
+    pub(super) client: HubClient,
+    pub(super) name: &'a str,
+    pub(super) goal: &'a Goal,
+    pub(super) query: Query,
+    /// Everything up to here has been looked at.
+    pub(super) position: Offset,
+}
+
+/// How [`AtHub::future`] ends.
+enum Next {
+    Match(Record<'static>),
+    Gone,
+    HubBack,
+}
+
+impl AtHub<'_> {
+    /// Waits for an event or a finding.
+    pub(super) async fn matching(mut self, keep_waiting: bool) -> Result<Record<'static>, Failure> {
+        loop {
+            if let Some(record) = self.history().await? {
+                return Ok(record);
+            }
+            if !keep_waiting {
+                let vm = self.standing().await?;
+                if !vm.is_attached() {
+                    // What came between the history and the question counts, too.
+                    let late = match self.history().await? {
+                        None => self.late_finding(&vm).await?,
+                        found => found,
+                    };
+                    return late.ok_or_else(|| gone(self.name, self.goal));
+                }
+            }
+            match self.future(keep_waiting).await? {
+                Next::Match(record) => return Ok(record),
+                Next::Gone => {
+                    let vm = self.standing().await?;
+                    return self.late_finding(&vm).await?.ok_or_else(|| gone(self.name, self.goal));
+                }
+                Next::HubBack => {}
+            }
+        }
+    }
+
+    /// Waits until QEMU is gone; the record that closed its last epoch, if it ever had one.
+    pub(super) async fn ended(mut self) -> Result<Option<Record<'static>>, Failure> {
+        let mut is_noted = false;
+        let end = loop {
+            if let Some(end) = self.history().await? {
+                break Some(end);
+            }
+            let vm = match self.standing().await {
+                Ok(vm) => vm,
+                Err(failure) => break Some(ended::of_removed(&self.client, self.name, failure).await?),
+            };
+            if vm.is_gone() {
+                break ended::last_end(&self.client, self.name).await?;
+            }
+            if !vm.is_attached() {
+                // The hub tries again; what it finds is no record, so it is asked.
+                if !std::mem::replace(&mut is_noted, true) {
+                    let error = vm.error.as_deref().unwrap_or("the hub is about to attach it");
+                    output::note(format_args!("note: {} is {}: {error}", self.name, vm.state));
+                }
+                tokio::time::sleep(ATTACH_POLL).await;
+            } else if let Next::Match(end) = self.future(false).await? {
+                break Some(end);
+            }
+        };
+        if let Some(end) = &end {
+            ended::process_exit(&self.client, self.name, end).await?;
+        }
+        Ok(end)
+    }
+
+    /// Findings about the end of a VM come after it: one that comes in the time in which they do.
+    async fn late_finding(&mut self, vm: &VmInfo) -> Result<Option<Record<'static>>, Failure> {
+        let since = vm.since.as_deref().and_then(|since| since.parse::<UnixMicros>().ok());
+        let passed_us = since.map_or(0, |since| live::now().0.saturating_sub(since.0));
+        let passed = Duration::from_micros(u64::try_from(passed_us).unwrap_or(0));
+        let Some(left) = FINDINGS_LATE_MAX.checked_sub(passed) else { return Ok(None) };
+        if !matches!(self.goal, Goal::Finding { .. }) {
+            return Ok(None);
+        }
+        let deadline = Instant::now() + left;
+        loop {
+            match tokio::time::timeout_at(deadline, self.future(true)).await {
+                Err(_) => return Ok(None),
+                Ok(Err(failure)) => return Err(failure),
+                Ok(Ok(Next::Match(record))) => return Ok(Some(record)),
+                Ok(Ok(Next::Gone | Next::HubBack)) => {}
+            }
+        }
+    }
+
+    /// Looks through what the journal has behind the position.
+    async fn history(&mut self) -> Result<Option<Record<'static>>, Failure> {
+        loop {
+            match self.try_history().await {
+                Err(error) if error.is_passing() => tokio::time::sleep(ATTACH_POLL).await,
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    async fn try_history(&mut self) -> Result<Option<Record<'static>>, HubError> {
+        let mut lines = self.client.records(&self.query.with("after", self.position.0)).await?;
+        while let Some(line) = lines.next().await? {
+            let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
+            self.position = record.offset.unwrap_or(self.position);
+            if self.goal.is_match(&record) {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How the VM stands; one that the hub is only just connecting to is given some time.
+    async fn standing(&self) -> Result<VmInfo, Failure> {
+        standing(&self.client, self.name).await
+    }
+
+    /// Waits for what comes behind the position.
+    async fn future(&mut self, keep_waiting: bool) -> Result<Next, Failure> {
+        let mut follow = HubFollow::new(self.client.clone(), self.query.clone(), self.position);
+        let end = loop {
+            match follow.next().await? {
+                HubItem::Record(record) if self.goal.is_match(&record) => break Next::Match(record),
+                HubItem::Record(record) if is_gone(&record) && !keep_waiting => break Next::Gone,
+                HubItem::Record(_) | HubItem::Lost(_) => {}
+                HubItem::Removed(records) => output::note(removed(records)),
+                HubItem::Back => break Next::HubBack,
+            }
+        };
+        self.position = follow.position();
+        Ok(end)
+    }
+}

@@ -1,0 +1,201 @@
+//! The end of QEMU: its monitor is closed and, where the system says so, its process has exited.
+
+use std::time::Duration;
+
+use qmp_client::{Address, ConnectError, FollowConfig, Followed};
+use qmp_hub::findings::PROCESS_ENDED;
+use qmp_wire::{Body, DetachReason, Epoch, Offset, Record};
+use serde::Deserialize;
+
+use crate::commands::tail::is_gone;
+use crate::exit::Failure;
+use crate::hub::{HubClient, HubError, HubFollow, HubItem, Query};
+use crate::live::now;
+use crate::output;
+
+/// How long the exit of QEMU is waited for once its monitor is closed. One with hundreds of GiB gives them back meanwhile;
+/// one that is there longer took its monitor away and lives on.
+const PROCESS_END_MAX: Duration = Duration::from_secs(25);
+
+/// How often it is looked whether a process of this host is there.
+const PROCESS_LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits straight at a monitor.
+pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
+    let mut follow = qmp_client::follow(address, FollowConfig::default());
+    let mut is_noted = false;
+    loop {
+        match follow.next().await {
+            Followed::Detached { reason: DetachReason::PeerClosed, process, .. } => {
+                if let Some(pid) = process.map(|process| process.pid()).filter(|pid| is_qemu(&name_of(*pid)))
+                {
+                    // Without an answer it lives on without a monitor.
+                    let _ = tokio::time::timeout(PROCESS_END_MAX, exited(pid)).await;
+                }
+                return Ok(());
+            }
+            Followed::Failed { error, .. } => match error {
+                ConnectError::NoSuchSocket { .. } | ConnectError::Refused { .. } => return Ok(()),
+                // The next attempt tells whether QEMU is still there.
+                ConnectError::Ended { .. } => {}
+                error if error.is_taken() => {
+                    if !std::mem::replace(&mut is_noted, true) {
+                        output::note(format_args!("note: QEMU has not ended: {error}"));
+                    }
+                }
+                error => {
+                    return Err(
+                        Failure::failed(error).hint("whether QEMU has ended cannot be told from this")
+                    );
+                }
+            },
+            Followed::Reply(reply) => reply.release(),
+            Followed::Attached { .. }
+            | Followed::Events(_)
+            | Followed::Answered
+            | Followed::Detached { .. } => {}
+        }
+    }
+}
+
+/// The record that the VM's last epoch ended, if it ever had one.
+pub(in crate::commands) async fn last_end(
+    client: &HubClient,
+    vm: &str,
+) -> Result<Option<Record<'static>>, HubError> {
+    last(client, vm, "detached").await
+}
+
+/// The end of a VM that the hub does not have any more. One that it discovered leaves it when its process ends.
+///
+/// # Errors
+///
+/// `failure`, if it never saw that QEMU closed its monitor.
+pub(super) async fn of_removed(
+    client: &HubClient,
+    vm: &str,
+    failure: Failure,
+) -> Result<Record<'static>, Failure> {
+    last_end(client, vm).await?.filter(is_gone).ok_or(failure)
+}
+
+/// Waits until the process behind the epoch that `end` closed has exited, if the system tells.
+pub(super) async fn process_exit(client: &HubClient, vm: &str, end: &Record<'_>) -> Result<(), HubError> {
+    let since_end_us = now().0.saturating_sub(end.received.0);
+    let since_end = Duration::from_micros(u64::try_from(since_end_us).unwrap_or(0));
+    let Some(left) = PROCESS_END_MAX.checked_sub(since_end) else { return Ok(()) };
+    // What opened that epoch names its process; an epoch after it has another.
+    let opened = last(client, vm, "attached").await?.filter(|opened| opened.epoch == end.epoch);
+    let Some(pid) = opened.as_ref().and_then(process_of) else { return Ok(()) };
+    let exit = async {
+        tokio::select! {
+            recorded = exit_of(client, vm, end.epoch, end.offset.unwrap_or_default()) => recorded,
+            // Its parent may take no notice of its end, and then there is no record of it.
+            () = exited(pid), if client.is_on_this_host() => Ok(()),
+        }
+    };
+    match tokio::time::timeout(left, exit).await {
+        Ok(exited) => exited,
+        Err(_) => {
+            output::note("note: the monitor is closed; that the process of QEMU has exited was not seen");
+            Ok(())
+        }
+    }
+}
+
+/// Waits until a process of this host has exited, whether its parent took notice or not.
+async fn exited(pid: i32) {
+    while is_running(pid) {
+        tokio::time::sleep(PROCESS_LOOK_EVERY).await;
+    }
+}
+
+/// Source: proc(5), `/proc/pid/stat`: what follows the name in parentheses is the state.
+fn is_running(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// What a process calls itself; empty if it is gone.
+fn name_of(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
+}
+
+/// Whether a process of that name is a QEMU, and not the program that opened the socket for one.
+fn is_qemu(name: &str) -> bool {
+    name.starts_with("qemu-") || name == "kvm"
+}
+
+async fn exit_of(client: &HubClient, vm: &str, epoch: Epoch, after: Offset) -> Result<(), HubError> {
+    let mut follow = HubFollow::new(client.clone(), of(vm), after);
+    loop {
+        let HubItem::Record(record) = follow.next().await? else { continue };
+        match &record.body {
+            Body::Finding { finding, .. } if finding == PROCESS_ENDED && record.epoch == epoch => {
+                return Ok(());
+            }
+            // What listens at the socket is another process.
+            Body::Attached { .. } => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// The last record of that kind.
+async fn last(client: &HubClient, vm: &str, kind: &str) -> Result<Option<Record<'static>>, HubError> {
+    let mut lines = client.records(&of(vm).with("kind", kind).with("last", 1)).await?;
+    let line = lines.next().await?;
+    line.map(|line| Record::from_json(line).map_err(|error| HubError::not_a_record(&error))).transpose()
+}
+
+/// All records of a VM.
+fn of(vm: &str) -> Query {
+    let mut query = Query::default();
+    query.add("vm", vm);
+    query
+}
+
+/// The process of the QEMU at the other end of the monitor, if the snapshot names it.
+fn process_of(record: &Record<'_>) -> Option<i32> {
+    #[derive(Deserialize)]
+    struct Snapshot {
+        process: Option<Named>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        pid: i32,
+        name: String,
+    }
+    let Body::Attached { snapshot } = &record.body else { return None };
+    let named = serde_json::from_str::<Snapshot>(snapshot).ok()?.process?;
+    is_qemu(&named.name).then_some(named.pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_that_exited_is_not_running() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let is_over = (0..1_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(2));
+            !is_running(pid)
+        });
+        assert!(is_over, "it has exited, and its parent has not waited for it");
+        child.wait().unwrap();
+        assert!(!is_running(pid));
+        assert!(is_running(i32::try_from(std::process::id()).unwrap()));
+    }
+
+    #[test]
+    fn qemu_is_told_from_its_manager() {
+        let cases =
+            [("qemu-system-x86", true), ("qemu-kvm", true), ("kvm", true), ("libvirtd", false), ("", false)];
+        for (name, expected) in cases {
+            assert_eq!(is_qemu(name), expected, "{name}");
+        }
+    }
+}
