@@ -21,6 +21,10 @@ pub struct VmState {
     /// The run state as `query-status` names it; `ended` if QEMU said that it exits and its monitor closed, `gone`
     /// if the monitor closed without a word.
     pub run_state: Option<Box<str>>,
+    /// Whether that is the usual run state and not one that an answer of the VM or an event names: all that is known is
+    /// whether the VM runs.
+    #[serde(rename = "run_state_assumed", skip_serializing_if = "std::ops::Not::not")]
+    pub is_run_state_assumed: bool,
     /// Since when, as far as it was seen: a state that the hub found when it attached is older.
     #[serde(serialize_with = "moment")]
     pub run_since: Option<UnixMicros>,
@@ -36,7 +40,7 @@ pub struct VmState {
     pub uuid: Option<Box<str>>,
     /// The last events of the epoch, oldest first.
     pub last_events: Vec<LastEvent>,
-    /// Jobs that are not over.
+    /// Jobs that are not over, and those that are and wait for `job-dismiss` (`concluded`).
     pub jobs: Vec<Running>,
     /// The migration that is under way.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,9 +62,12 @@ pub struct Why {
     /// More, by cause: the device of an I/O error, the client that gave a command.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub details: Map<String, Value>,
-    /// The run state that it led to.
+    /// The run state that it led to; empty if that is not known.
     #[serde(skip)]
-    pub(crate) run_state: &'static str,
+    pub(crate) run_state: Box<str>,
+    /// The part of the sentence that says what happened, without its full stop.
+    #[serde(skip)]
+    pub(crate) clause: String,
 }
 
 /// How an epoch closed.
@@ -95,7 +102,7 @@ pub struct LastEvent {
     pub received: UnixMicros,
 }
 
-/// A job or a migration that is not over.
+/// A job, or a migration that is not over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Running {
     /// The job's id; none for a migration.
@@ -106,6 +113,9 @@ pub struct Running {
     pub ty: Option<Box<str>>,
     /// Its last status.
     pub status: Box<str>,
+    /// Why it failed, of one that is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Box<str>>,
     /// When that was received.
     #[serde(serialize_with = "text")]
     pub since: UnixMicros,

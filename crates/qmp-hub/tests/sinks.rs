@@ -357,6 +357,31 @@ async fn findings_are_acted_upon() {
     hub.stop().await.expect("stops");
 }
 
+/// libvirt and Proxmox run QEMU with `-no-shutdown`: the guest's power-off is followed by their own signal.
+#[tokio::test]
+async fn rule_for_guest_shutdown_fires_when_a_signal_ends_qemu() {
+    let home = tempfile::tempdir().expect("a directory");
+    let receiver = Receiver::start(&[]).await;
+    let mut config = config(home.path(), &["vm1"]);
+    config.findings = true;
+    let address = &receiver.address;
+    config.rules = rules(&format!(
+        "[[rule]]\nname = 'off'\nfinding = 'why-ended'\nwhere = 'data.cause=guest-shutdown'\nwebhook = 'http://{address}/'"
+    ));
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Hub::start(config).await.expect("starts");
+    let session = monitor.accept().await;
+    Watcher::new(&hub).until("vm1 1.0 attached").await;
+    session.emit("SHUTDOWN", r#"{"guest": true, "reason": "guest-shutdown"}"#);
+    session.emit("STOP", "");
+    session.emit("SHUTDOWN", r#"{"guest": false, "reason": "host-signal"}"#);
+    session.close().await;
+    let told = receiver.posted(1).await[0].json();
+    let data = &told["data"]["data"];
+    assert_eq!((&data["by"], &data["ended_by"]), (&"guest".into(), &"host-signal".into()), "{told}");
+    hub.stop().await.expect("stops");
+}
+
 /// Signed, over TLS, with an authority of one's own.
 #[tokio::test]
 async fn webhooks_are_signed_and_encrypted() {

@@ -46,7 +46,7 @@ pub(crate) fn nothing_is_wrong(
             words.name == finding && words.hold_of(&value)
         });
         // The end of every scenario whose VM has not ended by itself.
-        let is_quit = value["cause"] == "host-qmp-quit";
+        let is_quit = value["ended_by"] == "host-qmp-quit";
         assert!(is_expected || !ALARMING.contains(&&**finding), "{finding}: {summary}");
         assert!(is_expected || is_quit || !EXPLAINING.contains(&&**finding), "{finding}: {summary} {data}");
     }

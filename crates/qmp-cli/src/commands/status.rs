@@ -92,6 +92,7 @@ struct Running {
     #[serde(rename = "type")]
     ty: Option<String>,
     status: String,
+    error: Option<String>,
     since: String,
 }
 
@@ -170,7 +171,8 @@ fn examples() -> Vec<Vm> {
             "why": {"cause": "io-error", "by": "qemu", "summary": "A write to disk d0 failed (No space left), and QEMU paused it.", "causes": [[3, 8], [3, 9]]},
             "last_event": {"event": "STOP", "epoch": 3, "seq": 9, "received": "2026-01-02T03:04:05.678901Z"},
             "last_events": [{"event": "BLOCK_IO_ERROR", "epoch": 3, "seq": 8, "received": "2026-01-02T03:04:05.678900Z"}, {"event": "STOP", "epoch": 3, "seq": 9, "received": "2026-01-02T03:04:05.678901Z"}],
-            "jobs": [{"id": "mirror0", "type": "mirror", "status": "ready", "since": "2026-01-02T02:00:00.000000Z"}],
+            "jobs": [{"id": "mirror0", "type": "mirror", "status": "ready", "since": "2026-01-02T02:00:00.000000Z"},
+                {"id": "snap0", "type": "snapshot-load", "status": "concluded", "error": "Snapshot 'x' does not exist", "since": "2026-01-02T02:00:01.000000Z"}],
             "migration": {"type": "outgoing", "status": "active", "since": "2026-01-02T03:04:00.000000Z"},
             "relays": [{"path": "/run/web1.qmp", "role": "observe", "clients": 2}, {"path": "/run/web1-op.qmp", "role": "operate", "clients": 0}]}"#,
         r#"{"vm": "db", "address": "tcp:127.0.0.1:4444", "state": "detached", "since": "2026-01-02T03:00:00.000000Z", "error": "connection refused",

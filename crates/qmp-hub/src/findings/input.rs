@@ -90,7 +90,7 @@ pub(crate) struct Snapshot {
     pub(crate) process: Option<Box<str>>,
 }
 
-/// A job that ran when the epoch opened.
+/// A job as the VM lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KnownJob {
     pub(crate) id: Box<str>,
@@ -98,6 +98,8 @@ pub(crate) struct KnownJob {
     pub(crate) status: Option<Box<str>>,
     pub(crate) current: Option<u64>,
     pub(crate) total: Option<u64>,
+    /// Why it failed, if it did and is over.
+    pub(crate) error: Option<Box<str>>,
 }
 
 impl Snapshot {
@@ -134,7 +136,18 @@ impl KnownJob {
             status: text("status"),
             current: number("current-progress").or_else(|| number("offset")),
             total: number("total-progress").or_else(|| number("len")),
+            error: text("error"),
         })
+    }
+
+    /// Reads an answer to `query-jobs`.
+    pub(crate) fn read_all(answer: &Value) -> Vec<Self> {
+        answer.as_array().into_iter().flatten().filter_map(Self::read).collect()
+    }
+
+    /// Whether it waits for `job-dismiss`.
+    pub(crate) fn is_over(&self) -> bool {
+        self.status.as_deref() == Some("concluded")
     }
 }
 

@@ -31,12 +31,23 @@ pub const HELD_BACK_MAX: Duration = Duration::from_millis(1_500);
 /// written when its reply comes, which QEMU sends right after the event.
 pub const COMMAND_SAID_MAX: Duration = Duration::from_millis(500);
 
+/// How long a STOP, or a job that failed, waits for the answer of the VM that says why. A VM answers within
+/// milliseconds; one that is busy with a command of a client is asked after that.
+pub const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Questions to a VM at once, each of which is a command in its monitor and a record.
+pub const QUESTIONS_BURST: u32 = 10;
+
+/// How long it takes until [`QUESTIONS_BURST`] questions may be asked again. One that is not allowed waits.
+pub const QUESTIONS_SPAN: Duration = Duration::from_secs(60);
+
+/// How often a run state is asked about again that QEMU leaves without an event, such as `finish-migrate`: after 1 s,
+/// 2 s, 4 s and so on, four minutes in all. A migration that is not over then has stalled.
+pub const ASKED_AGAIN_MAX: u32 = 8;
+
 /// How long the end of a VM waits for the record of how its process ended (measured: 2 to 20 ms; the more memory it
 /// gives back, the longer).
 pub const EXIT_SAID_MAX: Duration = Duration::from_secs(2);
-
-/// How long a STOP during a migration waits for a word about that migration before it counts as an operator's.
-pub const SWITCHOVER_MAX: Duration = Duration::from_secs(5);
 
 /// How long after a reset by the host a reset by the guest is the firmware's own (measured: 50 to 100 ms).
 pub const FIRMWARE_RESET_MAX: Duration = Duration::from_secs(1);

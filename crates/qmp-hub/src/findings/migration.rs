@@ -57,7 +57,7 @@ impl Migrations {
         let under_way = self.under_way.as_ref()?;
         let (status, since) = under_way.phases.last().unwrap_or(("setup", UnixMicros(0)));
         let ty = if under_way.incoming { "incoming" } else { "outgoing" };
-        Some(Running { id: None, ty: Some(ty.into()), status: status.into(), since })
+        Some(Running { id: None, ty: Some(ty.into()), status: status.into(), error: None, since })
     }
 
     fn attached(&mut self, snapshot: &Snapshot, input: &Input<'_>) {

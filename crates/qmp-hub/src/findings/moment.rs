@@ -18,6 +18,11 @@ impl Moment {
         Self(self.0.saturating_add(micros(span)))
     }
 
+    /// The moment that is so much earlier.
+    pub(crate) fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(span)))
+    }
+
     /// How long ago `earlier` was.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())

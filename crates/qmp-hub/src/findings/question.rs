@@ -12,6 +12,9 @@ use super::Id;
 /// The question that follows a STOP or a RESUME.
 pub(super) const QUERY_STATUS: &str = "query-status";
 
+/// The question that follows the end of a job of which no event says what came of it.
+pub(super) const QUERY_JOBS: &str = "query-jobs";
+
 /// A command without arguments that is to be asked of a VM, once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
@@ -39,5 +42,10 @@ impl Answer<'_> {
     /// Whether this answers the question.
     pub(super) fn is_to(&self, (execute, cause): Asked) -> bool {
         self.data.get("execute").and_then(Value::as_str) == Some(execute) && self.causes.contains(&cause)
+    }
+
+    /// What the VM returned; `None` if it could not be asked.
+    pub(super) fn returned(&self) -> Option<&Value> {
+        self.data.get("return")
     }
 }

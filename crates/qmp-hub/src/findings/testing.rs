@@ -11,6 +11,7 @@
 //! 2 command {"execute": "quit"}   the hub passed a command on
 //! 3 process-ended {"signal": 9}   how the process ended
 //! 2 query 1 {"execute": "query-status", "return": {}}   the answer to the question that record 1 of the epoch raised
+//! 2 answers internal-error        the same, to the question about the run state that was raised last
 //! 3 detached                      by the peer; or `detached hub stopped`
 //! 9 passes                        time passes, and nothing comes
 //! ```
@@ -32,7 +33,7 @@ pub(super) enum Step {
 
 /// Reads a story.
 pub(super) fn story(text: &str) -> Vec<Step> {
-    let (mut epoch, mut seq) = (0, 0);
+    let (mut epoch, mut seq, mut asked) = (0, 0, 0);
     let mut steps = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (time, what) = line.split_once(' ').expect("a time and what happened");
@@ -46,6 +47,17 @@ pub(super) fn story(text: &str) -> Vec<Step> {
         } else {
             seq += 1;
         }
+        if ["STOP", "RESUME", "attached"].iter().any(|raises| what.starts_with(raises)) {
+            asked = seq;
+        }
+        let answer = what.strip_prefix("answers ").map(|status| {
+            let returned = json!({"status": status, "running": status == "running"});
+            format!("query {asked} {}", json!({"execute": "query-status", "return": returned}))
+        });
+        if answer.is_some() {
+            asked = seq;
+        }
+        let what = answer.as_deref().unwrap_or(what);
         steps.push(Step::Record(Record {
             offset: Some(Offset(steps.len() as u64 + 1)),
             vm: "vm1".into(),
@@ -138,13 +150,23 @@ fn body(what: &str, epoch: Epoch, at: UnixMicros) -> Body<'static> {
     }
 }
 
-/// A snapshot; what follows a `+` in the status is a job that runs, and what follows a `/` the status of a migration.
+/// A snapshot; what follows a `+` in the status is a job that runs, or `ID:concluded`, or `ID:concluded:ERROR`; what
+/// follows a `/`, the status of a migration.
 fn snapshot(status: &str, version: &str, process: Option<&str>) -> String {
     let (status, job) = status.split_once('+').map_or((status, None), |(status, job)| (status, Some(job)));
     let (status, migration) =
         status.split_once('/').map_or((status, None), |(status, it)| (status, Some(it)));
     let numbers: Vec<u64> = version.split('.').map(|number| number.parse().expect("a number")).collect();
-    let jobs = job.map(|id| json!({"id": id, "type": "mirror", "status": "running", "current-progress": 1, "total-progress": 9}));
+    let jobs = job.map(|job| {
+        let mut parts = job.splitn(3, ':');
+        let (id, status) = (parts.next(), parts.next().unwrap_or("running"));
+        let mut job =
+            json!({"id": id, "type": "mirror", "status": status, "current-progress": 1, "total-progress": 9});
+        if let Some(error) = parts.next() {
+            job["error"] = error.into();
+        }
+        job
+    });
     json!({
         "address": "unix:/run/vm1.sock",
         "process": process.map(|name| json!({"pid": 4711, "name": name})),

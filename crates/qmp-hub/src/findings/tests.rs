@@ -6,10 +6,12 @@ mod ignored;
 mod interrupted;
 mod jobs;
 mod often;
+mod oracle;
 mod questions;
 mod replay;
 mod rest;
 mod sequels;
+mod standing;
 mod why;
 
 /// `docs/findings.md` has a section for each kind, and none for another.

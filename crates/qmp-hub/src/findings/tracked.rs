@@ -11,6 +11,7 @@ use super::input::{self, Event, Input, Snapshot, What};
 use super::moment::{LocalClock, Moment};
 use super::question::{Answer, Asked};
 use super::registered::Registered;
+use super::why::Known;
 use super::{CAUSES_MAX, COMMAND, Finding, Id, LAST_EVENTS_KEPT, QUERY};
 use crate::state::{Detached, LastEvent, VmState};
 
@@ -48,7 +49,8 @@ pub(super) struct Span {
 pub(super) struct Before {
     pub(super) last: Id,
     pub(super) snapshot: Snapshot,
-    pub(super) run_state: Option<Box<str>>,
+    /// What is known of its run state.
+    pub(super) known: Option<Known>,
 }
 
 /// Collects what correlators find.
@@ -174,13 +176,14 @@ impl Tracked {
             attached: self.span.open,
             detached: self.detached.clone(),
             run_state: why.run_state.clone(),
+            is_run_state_assumed: why.assumed,
             run_since: why.since.map(|at| self.clock.on_host(at)),
             why: why.why.clone(),
             qemu: self.span.snapshot.version.clone(),
             name: self.span.snapshot.name.clone(),
             uuid: self.span.snapshot.uuid.clone(),
             last_events: self.last_events.iter().cloned().collect(),
-            jobs: self.registered.jobs.running(),
+            jobs: self.registered.jobs.listed(),
             migration: self.registered.migration.running(),
         }
     }
@@ -203,7 +206,7 @@ impl Tracked {
     fn attached(&mut self, id: Id, now: Moment, snapshot: &Snapshot) {
         let before = self.last.map(|last| {
             let snapshot = std::mem::take(&mut self.span.snapshot);
-            Box::new(Before { last, snapshot, run_state: self.registered.why.standing().run_state.clone() })
+            Box::new(Before { last, snapshot, known: self.registered.why.standing().known() })
         });
         self.span = Span {
             opened: Some(id),

@@ -1,12 +1,15 @@
 //! What changed while nobody looked: the difference between what was known when an epoch ended and what the VM
 //! says of itself when the next one opens.
+//!
+//! Only what is known is compared. Where the run state was assumed, what the VM says at last is the hub's own
+//! correction and no change of the VM.
 
 use serde_json::{Map, json};
 
 use super::input::{Input, What};
 use super::registered::Correlator;
 use super::tracked::{Before, Found, Span};
-use super::why::ENDED;
+use super::why::Known;
 use super::{Id, text};
 use crate::findings::input::Snapshot;
 
@@ -35,10 +38,13 @@ fn compare(before: &Before, snapshot: &Snapshot, id: Id, found: &mut Found) {
             data.insert(what.to_owned(), json!({"before": old, "after": fresh}));
         }
     };
-    // A QEMU that said it would end has ended: the next one starts in a state of its own.
-    if before.run_state.as_deref() != Some(ENDED) {
-        differs("run_state", "the run state", &before.run_state, &snapshot.status);
-    }
+    let run_state = match &before.known {
+        Some(Known::RunState(state)) => Some(state.clone()),
+        // Only that it runs is a difference: which of the other states it stood in is not known.
+        Some(Known::Stopped) if snapshot.running == Some(true) => Some("stopped".into()),
+        Some(Known::Stopped) | None => None,
+    };
+    differs("run_state", "the run state", &run_state, &snapshot.status);
     differs("uuid", "the UUID", &before.snapshot.uuid, &snapshot.uuid);
     differs("name", "the name", &before.snapshot.name, &snapshot.name);
     differs("qemu", "the version of QEMU", &before.snapshot.version, &snapshot.version);

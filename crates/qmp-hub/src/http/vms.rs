@@ -29,6 +29,8 @@ pub(super) struct InList {
     /// The epoch that is open, or was the last one; none if there never was one.
     epoch: Option<u32>,
     run_state: Option<Box<str>>,
+    #[serde(rename = "run_state_assumed", skip_serializing_if = "std::ops::Not::not")]
+    is_run_state_assumed: bool,
     run_since: Option<String>,
     why: Option<Why>,
     last_event: Option<LastEvent>,
@@ -81,6 +83,7 @@ pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>
             connection: connection(vm),
             epoch: epochs.get(vm.name.as_str()).copied(),
             run_state: known.run_state,
+            is_run_state_assumed: known.is_run_state_assumed,
             run_since: known.run_since.map(|at| at.to_string()),
             why: known.why,
             last_event: known.last_events.last().cloned(),

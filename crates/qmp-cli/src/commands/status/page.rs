@@ -42,7 +42,8 @@ pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
 fn running(running: &Running, zone: &TimeZone) -> String {
     let words = [running.id.as_deref(), running.ty.as_deref()];
     let what: Vec<&str> = words.into_iter().flatten().collect();
-    format!("{}: {} since {}", what.join(" "), running.status, local(&running.since, zone))
+    let error = running.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+    format!("{}: {}{error} since {}", what.join(" "), running.status, local(&running.since, zone))
 }
 
 fn at(relay: &Relay) -> String {
@@ -71,6 +72,7 @@ mod tests {
           QEMU       7.2.22
           name       web-1
           job        mirror0 mirror: ready since 2026-01-02 02:00:00.000
+          job        snap0 snapshot-load: concluded (Snapshot 'x' does not exist) since 2026-01-02 02:00:01.000
           migration  outgoing: active since 2026-01-02 03:04:00.000
           relay      /run/web1.qmp  observe, 2 clients
           relay      /run/web1-op.qmp  operate, no clients

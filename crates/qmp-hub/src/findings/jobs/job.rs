@@ -11,7 +11,7 @@ use super::super::{CAUSES_MAX, Id, PHASES_MAX, text};
 use super::{JOB, phase_json};
 use crate::state::Running;
 
-/// A job that is not over.
+/// A job from its first sign until the VM has it no more.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: Box<str>,
@@ -27,6 +27,28 @@ pub(super) struct Job {
     error: Option<Box<str>>,
     cancelled: bool,
     aborted: bool,
+    /// A status or an event that only a job has that completes.
+    completes: bool,
+    end: End,
+    /// The VM has it no more.
+    dismissed: bool,
+}
+
+/// How far the telling of a job is that is over.
+#[derive(Debug)]
+enum End {
+    /// It is not over.
+    Ahead,
+    Asking(Asking),
+    Told,
+}
+
+/// The VM is asked what came of a job.
+#[derive(Debug)]
+pub(super) struct Asking {
+    /// The record that raised the question.
+    pub(super) cause: Id,
+    pub(super) until: Moment,
 }
 
 /// The statuses of something, in order, as many as are worth keeping.
@@ -46,7 +68,14 @@ pub(super) enum Outcome {
     Interrupted,
     Unseen,
     Untracked,
+    /// It is over, and nothing says how.
+    Unknown,
 }
+
+/// The error of a job that was cancelled.
+///
+/// Source: QEMU `job.c`, `job_update_rc()`: the text of `ECANCELED`.
+const CANCELLED: &str = "Operation canceled";
 
 impl Phases {
     pub(in super::super) fn push(&mut self, status: &str, at: UnixMicros) {
@@ -89,6 +118,9 @@ impl Job {
             error: None,
             cancelled: false,
             aborted: false,
+            completes: false,
+            end: End::Ahead,
+            dismissed: false,
         }
     }
 
@@ -97,11 +129,47 @@ impl Job {
         let mut job = Self::begun(&known.id, input, true);
         (job.ty, job.current, job.total) = (known.ty.clone(), known.current, known.total);
         job.phase(known.status.as_deref().unwrap_or("running"), input);
+        if known.is_over() {
+            // The epoch in which it ended has told it.
+            job.error = known.error.clone();
+            job.end = End::Told;
+        }
         job
+    }
+
+    pub(super) fn asking(&self) -> Option<&Asking> {
+        match &self.end {
+            End::Asking(asking) => Some(asking),
+            End::Ahead | End::Told => None,
+        }
+    }
+
+    pub(super) fn is_told(&self) -> bool {
+        matches!(self.end, End::Told)
+    }
+
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.dismissed
+    }
+
+    /// The VM has it no more.
+    pub(super) fn dismiss(&mut self) {
+        self.dismissed = true;
+    }
+
+    /// Waits for the answer to the question that the record `cause` raised.
+    pub(super) fn ask(&mut self, cause: Id, until: Moment) {
+        self.end = End::Asking(Asking { cause, until });
+    }
+
+    /// Takes over what the VM says of it.
+    pub(super) fn is_of(&mut self, known: &KnownJob) {
+        self.ty = known.ty.clone().or(self.ty.take());
     }
 
     pub(super) fn phase(&mut self, status: &str, input: &Input<'_>) {
         self.aborted |= status == "aborting";
+        self.completes |= status == "pending";
         self.phases.push(status, input.received);
         self.cause(input.id);
     }
@@ -116,24 +184,47 @@ impl Job {
             K::BlockJobCancelled => self.cancelled = true,
             _ => self.error = event.text("error").map(Box::from).or(self.error.take()),
         }
+        self.completes |= kind == K::BlockJobCompleted;
         self.cause(input.id);
     }
 
-    pub(super) fn outcome(&self) -> Outcome {
+    /// What came of it, as far as events tell.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
         match self {
-            Self { cancelled: true, .. } => Outcome::Cancelled,
-            Self { error: Some(_), .. } | Self { aborted: true, .. } => Outcome::Failed,
-            _ => Outcome::Completed,
+            Self { cancelled: true, .. } => Some(Outcome::Cancelled),
+            Self { error: Some(_), .. } => Some(Outcome::Failed),
+            Self { aborted: true, .. } => None,
+            Self { completes: true, .. } => Some(Outcome::Completed),
+            _ => None,
         }
     }
 
-    pub(super) fn running(&self) -> Running {
-        let (status, since) = self.phases.last().unwrap_or(("running", UnixMicros(0)));
-        Running { id: Some(self.id.clone()), ty: self.ty.clone(), status: status.into(), since }
+    /// What came of it, with `error` as the VM says of a job that is over; without one it completed.
+    pub(super) fn came_to(&mut self, error: Option<&str>) -> Outcome {
+        self.error = error.map(Box::from).or(self.error.take());
+        match (self.outcome(), self.error.as_deref()) {
+            (Some(Outcome::Cancelled), _) => Outcome::Cancelled,
+            (_, Some(CANCELLED)) => Outcome::Cancelled,
+            (_, Some(_)) => Outcome::Failed,
+            (_, None) if self.aborted => Outcome::Failed,
+            (_, None) => Outcome::Completed,
+        }
     }
 
+    /// What can be said without an answer.
+    pub(super) fn unexplained(&self) -> Outcome {
+        if self.aborted { Outcome::Failed } else { Outcome::Unknown }
+    }
+
+    pub(super) fn listed(&self) -> Running {
+        let (status, since) = self.phases.last().unwrap_or(("running", UnixMicros(0)));
+        let error = self.error.clone().filter(|_| self.is_told());
+        Running { id: Some(self.id.clone()), ty: self.ty.clone(), status: status.into(), error, since }
+    }
+
+    /// Adds the finding; the job is known on until the VM has it no more.
     pub(super) fn tell(
-        mut self,
+        &mut self,
         outcome: Outcome,
         last: impl IntoIterator<Item = Id>,
         now: Moment,
@@ -150,10 +241,14 @@ impl Job {
             self.error.as_deref().map(|error| format!(" ({})", text::shown(error))).unwrap_or_default();
         let came = match outcome {
             Outcome::Completed => "completed".to_owned(),
+            Outcome::Failed if self.error.is_none() => {
+                "failed or was cancelled, for a reason that QEMU did not tell,".to_owned()
+            }
             Outcome::Failed => format!("failed{error}"),
             Outcome::Cancelled => "was cancelled".to_owned(),
             Outcome::Interrupted => "ended with its QEMU, unfinished".to_owned(),
             Outcome::Unseen => "ended while nobody looked; what came of it is not known".to_owned(),
+            Outcome::Unknown => "is over, and what came of it is not known,".to_owned(),
             Outcome::Untracked => "is not followed further: too many run at once".to_owned(),
         };
         let errors = match self.errors {
@@ -175,7 +270,8 @@ impl Job {
             "phases": self.phases.json(),
             "phase_count": self.phases.count(),
         });
-        found.push(JOB, summary, self.causes, data);
+        found.push(JOB, summary, self.causes.clone(), data);
+        self.end = End::Told;
     }
 
     /// Keeps the first ones, and always the last.
@@ -196,6 +292,7 @@ impl Outcome {
             Self::Interrupted => "interrupted",
             Self::Unseen => "unseen",
             Self::Untracked => "untracked",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Jobs, migrations and unplugs: each one finding.
 
-use super::super::testing::{findings, found, story};
+use super::super::Correlators;
+use super::super::testing::{Step, findings, found, story};
 
 /// The summary and, in short, everything that was found.
 fn told(text: &str) -> String {
@@ -53,19 +54,142 @@ fn a_job_is_told_once_when_it_is_over() {
     insta::assert_snapshot!(told(&cancelled), @"job: Job j0 (mirror) was cancelled after 1.0 s, 65536 of 65536 bytes done.");
     // blockdev-create has no events of block jobs.
     insta::assert_snapshot!(told(&format!("{begin}{}", job("1 created, 1 running, 2 waiting, 2 pending, 2 concluded"))), @"job: Job j0 completed after 1.0 s.");
-    insta::assert_snapshot!(told(&format!("{begin}{}", job("1 created, 1 running, 2 aborting, 2 concluded"))), @"job: Job j0 failed after 1.0 s.");
+}
+
+#[test]
+fn job_without_a_reason_is_asked_about() {
+    let begin = "0 attached running\n";
+    let aborts = format!("{begin}{}", job("1 created, 1 running, 2 aborting, 2 concluded"));
+    let answer = |error: &str| {
+        format!(
+            "2.1 query 4 {{\"execute\": \"query-jobs\", \"return\": [{{\"id\": \"j0\", \"type\": \"snapshot-load\", \"status\": \"concluded\"{error}}}]}}\n"
+        )
+    };
+    let none = "2.1 query 4 {\"execute\": \"query-jobs\", \"return\": []}\n";
+    let failed =
+        "2.1 query 4 {\"execute\": \"query-jobs\", \"error\": {\"class\": \"TimedOut\", \"desc\": \"\"}}\n";
+    let unseen = format!("{begin}{}", job("1 created, 1 running, 1 running, 2 concluded"));
+    //  name, story, summary, result and causes
+    let cases: [(&str, String, &str, &str); 8] = [
+        (
+            "it failed",
+            format!("{aborts}{}", answer(", \"error\": \"Snapshot 'x' does not exist\"")),
+            "Job j0 (snapshot-load) failed (Snapshot 'x' does not exist) after 1.1 s.",
+            "job failed 1.1,1.2,1.3,1.4,1.5",
+        ),
+        (
+            "it was cancelled",
+            format!("{aborts}{}", answer(", \"error\": \"Operation canceled\"")),
+            "Job j0 (snapshot-load) was cancelled after 1.1 s.",
+            "job cancelled 1.1,1.2,1.3,1.4,1.5",
+        ),
+        (
+            "the answer lacks it",
+            format!("{aborts}{none}"),
+            "Job j0 failed or was cancelled, for a reason that QEMU did not tell, after 1.1 s.",
+            "job failed 1.1,1.2,1.3,1.4",
+        ),
+        (
+            "the VM could not be asked",
+            format!("{aborts}{failed}"),
+            "Job j0 failed or was cancelled, for a reason that QEMU did not tell, after 1.1 s.",
+            "job failed 1.1,1.2,1.3,1.4",
+        ),
+        (
+            "no answer comes",
+            format!("{aborts}20 passes"),
+            "Job j0 failed or was cancelled, for a reason that QEMU did not tell, after 11 s.",
+            "job failed 1.1,1.2,1.3,1.4",
+        ),
+        (
+            "it is dismissed before the answer is recorded",
+            format!(
+                "{aborts}2.05 JOB_STATUS_CHANGE {{\"id\": \"j0\", \"status\": \"null\"}}\n{}",
+                answer(", \"error\": \"x\"")
+            ),
+            "Job j0 (snapshot-load) failed (x) after 1.1 s.",
+            "job failed 1.1,1.2,1.3,1.4,1.5,1.6",
+        ),
+        (
+            "neither completed nor failed, and it completed",
+            format!("{unseen}{}", answer("")),
+            "Job j0 (snapshot-load) completed after 1.1 s.",
+            "job completed 1.1,1.2,1.3,1.4,1.5",
+        ),
+        (
+            "neither completed nor failed, and no answer",
+            format!("{unseen}20 passes"),
+            "Job j0 is over, and what came of it is not known, after 11 s.",
+            "job unknown 1.1,1.2,1.3,1.4",
+        ),
+    ];
+    for (name, text, summary, expected) in cases {
+        assert_eq!(told(&text), format!("job: {summary}\n"), "{name}");
+        assert_eq!(found(&text), [expected], "{name}");
+    }
+}
+
+#[test]
+fn concluded_job_is_listed_until_it_is_dismissed() {
+    let listed = |text: &str| -> String {
+        let mut correlators = Correlators::new();
+        for step in story(text) {
+            match step {
+                Step::Record(record) => correlators.record(&record, &mut Vec::new()),
+                Step::Passes(now) => correlators.time_passed(now, &mut Vec::new()),
+            }
+        }
+        let jobs = correlators.state("vm1").expect("it is known").jobs;
+        let text = |job: crate::state::Running| {
+            format!("{} {} {}", job.id.unwrap_or_default(), job.status, job.error.unwrap_or_default())
+        };
+        jobs.into_iter().map(text).collect::<Vec<_>>().join(", ")
+    };
+    let begin = "0 attached running\n";
+    let answer = "3 query 3 {\"execute\": \"query-jobs\", \"return\": [{\"id\": \"j0\", \"status\": \"concluded\", \"error\": \"full\"}]}\n";
+    let failed = format!("{begin}{}{answer}", job("1 running, 2 aborting, 2 concluded"));
+    let cases = [
+        (format!("{begin}{}", job("1 running, 2 waiting, 2 pending")), "j0 pending "),
+        (format!("{begin}{}", job("1 running, 2 pending, 2 concluded")), "j0 concluded "),
+        (format!("{begin}{}", job("1 running, 2 pending, 2 concluded, 3 null")), ""),
+        (failed.clone(), "j0 concluded full"),
+        (format!("{failed}{}", job("4 null")), ""),
+        ("0 attached running+j0:concluded:full".to_owned(), "j0 concluded full"),
+        (
+            format!("{failed}5 detached hub stopped\n6 attached running+j0:concluded:full"),
+            "j0 concluded full",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(listed(&text), expected, "{text}");
+    }
 }
 
 #[test]
 fn a_job_may_outlive_the_epoch_or_its_qemu() {
     let running = format!("0 attached running\n{}", job("1 created, 1 running"));
     let quit = "5 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n5.1 detached\n9 passes";
-    let cases: [(&str, String, &[&str]); 5] = [
+    let cases: [(&str, String, &[&str]); 8] = [
+        (
+            "failed unseen",
+            format!("{running}5 detached hub stopped\n6 attached running+j0:concluded:full"),
+            &["job failed 1.1,1.2,1.3,2.0"],
+        ),
+        (
+            "completed unseen",
+            format!("{running}5 detached hub stopped\n6 attached running+j0:concluded"),
+            &["job completed 1.1,1.2,1.3,2.0"],
+        ),
+        (
+            "over in the epoch before, and told there",
+            format!("{running}{}5 detached hub stopped\n6 attached running+j0:concluded", job("2 pending, 2 concluded")),
+            &["job completed 1.1,1.2,1.3,1.4"],
+        ),
         ("goes on", format!("{running}5 detached hub stopped\n6 attached running+j0"), &[]),
         (
             "went on and ended",
-            format!("{running}5 detached hub stopped\n6 attached running+j0\n{}", job("7 concluded")),
-            &["job completed 2.0,2.1"],
+            format!("{running}5 detached hub stopped\n6 attached running+j0\n{}", job("7 pending, 7 concluded")),
+            &["job completed 2.0,2.1,2.2"],
         ),
         (
             "ended unseen",

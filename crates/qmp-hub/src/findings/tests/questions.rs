@@ -22,14 +22,68 @@ fn open_at_the_end(text: &str) -> Vec<String> {
 #[test]
 fn stop_without_a_cause_asks_for_the_run_state() {
     //  name, story behind `0 attached running`, the questions that are open then
-    let cases: [(&str, &str, &[&str]); 5] = [
+    let cases: [(&str, &str, &[&str]); 16] = [
         ("STOP", "5 STOP", &["query-status 1.1"]),
         ("STOP with its cause", "5 WATCHDOG {\"action\": \"pause\"}\n5.001 STOP", &[]),
         ("the command is recorded", "5 STOP\n5.01 command {\"execute\": \"stop\"}", &[]),
-        ("it runs again", "5 STOP\n5.01 RESUME", &[]),
+        ("it runs again", "5 STOP\n5.01 RESUME", &["query-status 1.2"]),
+        ("RESUME and the command is recorded", "5 RESUME\n5.01 command {\"execute\": \"cont\"}", &[]),
+        ("WAKEUP", "5 SUSPEND\n6 WAKEUP", &[]),
+        ("it is answered", "5 STOP\n5.01 answers paused", &[]),
+        (
+            "another question is answered",
+            "5 STOP\n5.01 query 7 {\"execute\": \"query-status\", \"return\": {}}",
+            &["query-status 1.1"],
+        ),
+        ("the answer passes", "5 STOP\n5.01 answers finish-migrate\n5.9 passes", &[]),
+        (
+            "the answer passes, and time does",
+            "5 STOP\n5.01 answers finish-migrate\n6.2 passes",
+            &["query-status 1.2"],
+        ),
+        (
+            "the answer passes again",
+            "5 STOP\n5.01 answers finish-migrate\n6.2 answers finish-migrate\n7.9 passes\n8.3 passes",
+            &["query-status 1.3"],
+        ),
+        (
+            "a job that failed",
+            "5 JOB_STATUS_CHANGE {\"id\": \"j\", \"status\": \"aborting\"}\n5 JOB_STATUS_CHANGE {\"id\": \"j\", \"status\": \"concluded\"}",
+            &["query-jobs 1.2"],
+        ),
+        (
+            "a job that completed",
+            "5 JOB_STATUS_CHANGE {\"id\": \"j\", \"status\": \"pending\"}\n5 JOB_STATUS_CHANGE {\"id\": \"j\", \"status\": \"concluded\"}",
+            &[],
+        ),
+        (
+            "a job that failed, and told why",
+            "5 BLOCK_JOB_COMPLETED {\"device\": \"j\", \"error\": \"x\"}\n5 JOB_STATUS_CHANGE {\"id\": \"j\", \"status\": \"concluded\"}",
+            &[],
+        ),
+        ("the finding was told without an answer", "5 STOP\n20 passes", &["query-status 1.1"]),
         ("the epoch is closed", "5 STOP\n5.01 detached hub stopped", &[]),
     ];
     for (name, story, expected) in cases {
         assert_eq!(open_at_the_end(&format!("0 attached running\n{story}")), expected, "{name}");
     }
+}
+
+#[test]
+fn vm_that_stops_and_resumes_without_end_is_asked_seldom() {
+    let story: String = (0..300)
+        .map(|step| {
+            format!("{}.{} {}\n", step / 10, step % 10, if step % 2 == 0 { "STOP" } else { "RESUME" })
+        })
+        .collect();
+    let (mut correlators, mut asked) = (Correlators::new(), Vec::new());
+    for step in super::super::testing::story(&format!("0 attached running\n{story}99 passes")) {
+        match step {
+            Step::Record(record) => correlators.record(&record, &mut Vec::new()),
+            Step::Passes(now) => correlators.time_passed(now, &mut Vec::new()),
+        }
+        asked.extend(correlators.questions());
+    }
+    let last = asked.last().expect("it is asked").cause.1.0;
+    assert!((10..20).contains(&asked.len()) && last == 300, "{} {last}", asked.len());
 }

@@ -7,7 +7,7 @@ use super::super::testing::{Step, findings, story};
 use super::super::{COMMAND_SAID_MAX, Correlators, Finding, KINDS, moment};
 
 /// What may happen, each at random.
-const LINES: [&str; 35] = [
+const LINES: [&str; 44] = [
     "attached running",
     "attached paused",
     "attached running 2.9.0",
@@ -43,10 +43,19 @@ const LINES: [&str; 35] = [
     "RTC_CHANGE {\"offset\": 0}",
     "MIGRATION {\"status\": \"postcopy-paused\"}",
     "MIGRATION {\"status\": \"postcopy-recover\"}",
+    "command {\"execute\": \"cont\", \"client\": \"shell\"}",
+    "answers paused",
+    "answers internal-error",
+    "answers finish-migrate",
+    "answers postmigrate",
+    "answers running",
+    "JOB_STATUS_CHANGE {\"id\": \"j0\", \"status\": \"null\"}",
+    "GUEST_CRASHLOADED {\"action\": \"run\"}",
+    "process-ended {\"signal\": 9}",
 ];
 
 /// Records at random, mostly close together, with a clock that is set back now and then.
-fn records() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn records() -> impl Strategy<Value = Vec<Step>> {
     let pause =
         prop_oneof![8 => 0i64..20_000, 4 => 0i64..3_000_000, 2 => 0i64..700_000_000, 1 => -90_000_000i64..0];
     prop::collection::vec((0..LINES.len(), pause, 0i64..2_000_000), 1..80).prop_map(|lines| {

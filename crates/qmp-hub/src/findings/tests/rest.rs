@@ -75,7 +75,26 @@ fn spans_are_right_when_the_clock_goes_back() {
 
 #[test]
 fn what_changed_between_two_epochs_is_told() {
-    let cases: [(&str, &str, &[&str]); 7] = [
+    let cases: [(&str, &str, &[&str]); 14] = [
+        ("stopped, it was not known how", "1 STOP\n2 detached hub stopped\n3 attached internal-error", &[]),
+        (
+            "stopped, and the VM had said how",
+            "1 STOP\n1.1 answers paused\n2 detached hub stopped\n3 attached internal-error",
+            &["state-changed-unseen - 1.3,2.0"],
+        ),
+        (
+            "in a state that passes",
+            "1 STOP\n1.1 answers finish-migrate\n2 detached hub stopped\n3 attached postmigrate",
+            &[],
+        ),
+        ("its monitor was taken away", "1 detached\n3 attached running", &[]),
+        (
+            "its monitor was taken away, and it was stopped",
+            "1 detached\n3 attached paused",
+            &["state-changed-unseen - 1.1,2.0"],
+        ),
+        ("crashed and started", "1 detached\n1.1 process-ended {\"signal\": 11}\n3 attached prelaunch", &[]),
+        ("reset, and nothing was known", "1 RESET\n2 detached hub stopped\n3 attached running", &[]),
         ("nothing", "1 detached hub stopped\n2 attached running", &[]),
         ("paused", "1 detached hub stopped\n2 attached paused", &["state-changed-unseen - 1.1,2.0"]),
         ("paused before", "1 STOP\n2 detached hub stopped\n3 attached paused", &[]),

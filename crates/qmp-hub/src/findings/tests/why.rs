@@ -6,8 +6,8 @@ use super::super::testing::{findings, found, short, stands, story};
 fn each_way_to_stop_has_its_cause() {
     //  name, story behind `0 attached running`, what is found, how it stands then
     let cases: [(&str, &str, &[&str], &str); 44] = [
-        ("stop", "1 STOP\n3 passes", &["why-paused host-stop 1.1"], "paused host-stop"),
-        ("stop, cont", "1 STOP\n2 RESUME", &["why-paused host-stop 1.1"], "running resume"),
+        ("stop", "1 STOP\n3 passes", &["why-paused unknown 1.1"], "paused unknown"),
+        ("stop, cont", "1 STOP\n2 RESUME", &["why-paused unknown 1.1"], "running resume"),
         (
             "stop by a client of the hub",
             "5 STOP\n5.01 command {\"execute\": \"stop\", \"client\": \"shell\"}",
@@ -39,7 +39,7 @@ fn each_way_to_stop_has_its_cause() {
         (
             "system_reset while it is stopped",
             "1 STOP\n5 RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}\n9 passes",
-            &["why-paused host-stop 1.1", "why-reset host-qmp-system-reset 1.2"],
+            &["why-paused unknown 1.1", "why-reset host-qmp-system-reset 1.2"],
             "prelaunch host-qmp-system-reset",
         ),
         ("system_powerdown", "1 POWERDOWN\n9 passes", &["powerdown-ignored - 1.1"], "running found-running"),
@@ -64,14 +64,14 @@ fn each_way_to_stop_has_its_cause() {
         (
             "guest S5, -no-shutdown, then quit",
             "1 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n1.001 STOP\n9 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n9.1 detached",
-            &["why-paused guest-shutdown 1.1,1.2", "why-ended host-qmp-quit 1.3,1.4"],
-            "ended host-qmp-quit",
+            &["why-paused guest-shutdown 1.1,1.2", "why-ended guest-shutdown 1.1,1.2,1.3,1.4"],
+            "ended guest-shutdown",
         ),
         (
             "guest S5, -no-shutdown, then killed",
             "1 SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\n1.001 STOP\n9 detached",
-            &["why-paused guest-shutdown 1.1,1.2", "why-ended gone 1.3"],
-            "gone gone",
+            &["why-paused guest-shutdown 1.1,1.2", "why-ended guest-shutdown 1.1,1.2,1.3"],
+            "gone guest-shutdown",
         ),
         (
             "guest S4",
@@ -246,7 +246,7 @@ fn each_way_to_stop_has_its_cause() {
 fn migrations_and_what_looks_like_them() {
     let status = |at: &str, status: &str| format!("{at} MIGRATION {{\"status\": \"{status}\"}}\n");
     let begin = format!("0 attached running\n{}{}", status("5", "setup"), status("5.1", "active"));
-    let cases: [(&str, String, &[&str], &str); 6] = [
+    let cases: [(&str, String, &[&str], &str); 8] = [
         (
             "COLO: kept in step, then given up",
             format!(
@@ -275,9 +275,15 @@ fn migrations_and_what_looks_like_them() {
         ),
         (
             "an operator pauses it meanwhile",
-            format!("{begin}6 STOP\n20 passes"),
-            &["why-paused host-stop 1.3"],
+            format!("{begin}6 STOP\n6.1 answers paused\n20 passes"),
+            &["why-paused host-stop 1.3,1.4"],
             "paused host-stop",
+        ),
+        (
+            "nothing more is heard of it",
+            format!("{begin}6 STOP\n20 passes"),
+            &["why-paused unknown 1.3"],
+            "paused unknown",
         ),
         (
             "cancelled",
@@ -286,10 +292,17 @@ fn migrations_and_what_looks_like_them() {
             "running found-running",
         ),
         (
-            "without the capability: nobody says why",
-            "0 attached running\n6 STOP\n9 passes".to_owned(),
-            &["why-paused host-stop 1.1"],
-            "paused host-stop",
+            "without the capability, and without an answer",
+            "0 attached running\n6 STOP\n20 passes".to_owned(),
+            &["why-paused unknown 1.1"],
+            "paused unknown",
+        ),
+        (
+            "without the capability, and the VM says so",
+            "0 attached running\n6 STOP\n6.1 answers finish-migrate\n7.2 answers postmigrate\n20 passes"
+                .to_owned(),
+            &["why-paused migration 1.1,1.2"],
+            "postmigrate migration",
         ),
     ];
     for (name, story, expected, standing) in cases {
@@ -349,7 +362,7 @@ fn the_exit_status_is_waited_for_where_it_can_be_had() {
             "killed",
             "0 attached running 7.2.22 qemu-system-x86\n1 detached\n1.01 process-ended {\"signal\": 9, \"core_dumped\": false}",
             &[
-                "why-ended killed 1.1,1.2: QEMU was killed by SIGKILL: by somebody, or by the kernel because memory ran out.",
+                "why-ended killed 1.1,1.2: QEMU was killed by SIGKILL: by a process of the host, or by the kernel because memory ran out.",
             ],
         ),
         (

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::input::Input;
-use super::super::{BREATH, EXIT_MAX, Id, POWER_BUTTON_MAX, text};
+use super::super::{BREATH, Id, POWER_BUTTON_MAX, text};
 use super::evidence::{Evidence, Mark, Said};
 use super::explain::{name_client, why};
 use super::{ENDED, GONE};
@@ -21,20 +21,20 @@ pub(super) fn shutdown(
     let run_state = if stop.is_some() { "shutdown" } else { ENDED };
     let what_then = if stop.is_some() { "QEMU stays with the VM stopped" } else { "QEMU exited" };
     let causes = before.into_iter().chain([mark.id]).chain(stop).chain(end);
-    let mut explained = why((cause, by, run_state), format!("{sentence}, and {what_then}."), causes);
+    let mut explained = why((cause, by, run_state), sentence, &format!(", and {what_then}"), causes);
     if let Some(reason) = &said.reason {
         explained.details.insert("reason".to_owned(), json!(reason));
     }
     if let Some((_, panic)) = evidence.panic.as_ref().filter(|_| cause == "guest-panic") {
         explained.details.extend(panic.info.clone().map(|info| ("info".to_owned(), info)));
     }
-    let command = match cause {
-        "host-qmp-quit" => "quit",
-        "host-qmp-system-reset" => "system_reset",
-        _ => return explained,
+    let given = match cause {
+        "host-qmp-quit" => evidence.quitting(mark.now),
+        "host-qmp-system-reset" => evidence.resetting(mark.now),
+        _ => None,
     };
-    if let Some((id, client)) = evidence.client(command, mark.now, EXIT_MAX) {
-        name_client(&mut explained, command, id, client);
+    if let Some(given) = given {
+        name_client(&mut explained, given);
     }
     explained
 }
@@ -122,32 +122,26 @@ fn guest_shutdown(evidence: &Evidence, mark: Mark) -> Reason {
 }
 
 /// The monitor closed.
-pub(super) fn ended(evidence: &Evidence, run_state: Option<&str>, input: &Input<'_>) -> Why {
+pub(super) fn ended(evidence: &Evidence, input: &Input<'_>) -> Why {
     let end = input.id;
     if let Some((mark, said)) = &evidence.shutdown {
         return shutdown(evidence, *mark, said, None, Some(end));
     }
     if let Some((mark, _)) = evidence.watchdog.as_ref().filter(|(_, action)| &**action == "poweroff") {
-        let summary =
-            "Its watchdog expired, because the guest did not answer, and QEMU switched it off and exited.";
-        return why(("watchdog", "guest", ENDED), summary, [mark.id, end]);
+        let clause = "Its watchdog expired, because the guest did not answer";
+        let rest = ", and QEMU switched it off and exited";
+        return why(("watchdog", "guest", ENDED), clause, rest, [mark.id, end]);
     }
     if let Some(mark) = evidence.memory_failure {
-        let summary = "Memory of the host failed that QEMU itself uses, and QEMU ended.";
-        return why(("memory-failure", "host", ENDED), summary, [mark.id, end]);
+        let clause = "Memory of the host failed that QEMU itself uses";
+        return why(("memory-failure", "host", ENDED), clause, ", and QEMU ended", [mark.id, end]);
     }
-    let mut explained = match evidence.client("quit", input.now, EXIT_MAX) {
-        Some((command, client)) => {
-            let mut explained =
-                why(("host-qmp-quit", "host", ENDED), "It was ended by `quit`, and QEMU exited.", [end]);
-            name_client(&mut explained, "quit", command, client);
-            explained
-        }
-        None => {
-            let summary = "Its monitor closed without a word: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away.";
-            why(("gone", "unknown", GONE), summary, [end])
-        }
-    };
-    explained.details.extend(run_state.map(|state| ("run_state_before".to_owned(), json!(state))));
-    explained
+    if let Some(given) = evidence.quitting(input.now) {
+        let mut explained = why(("host-qmp-quit", "host", ENDED), "", "", [end]);
+        name_client(&mut explained, given);
+        return explained;
+    }
+    let clause = "Its monitor closed without a word";
+    let rest = ": QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away";
+    why(("gone", "unknown", GONE), clause, rest, [end])
 }

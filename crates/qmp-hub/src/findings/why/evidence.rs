@@ -10,6 +10,8 @@ use super::super::input::{Event, Input};
 use super::super::moment::Moment;
 use super::super::tracked::Span;
 use super::super::{HELD_BACK_MAX, Id};
+use super::given::Command;
+use crate::state::Why;
 
 /// Where and when something was seen.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +40,11 @@ pub(super) struct Seen {
     pub(super) host_reset: Option<Mark>,
     pub(super) memory_failure: Option<Mark>,
     pub(super) migration: Option<(Mark, Box<str>)>,
+    /// The last command that was given through the hub, and the last `migrate`.
     pub(super) command: Option<(Mark, Command)>,
+    pub(super) migrate: Option<(Mark, Command)>,
+    /// The guest panicked and was left running, or runs its crash kernel.
+    pub(super) left_running: Option<Box<(Mark, Why)>>,
     /// The last `BLOCK_IO_ERROR` of any action: it opens the window of the rate limit.
     last_io_error: Option<Mark>,
 }
@@ -58,6 +64,8 @@ impl Seen {
         memory_failure: None,
         migration: None,
         command: None,
+        migrate: None,
+        left_running: None,
         last_io_error: None,
     };
 }
@@ -101,13 +109,6 @@ pub(super) struct IoError {
     pub(super) no_space: bool,
 }
 
-/// A command that was given through the hub.
-#[derive(Clone, Debug)]
-pub(super) struct Command {
-    pub(super) execute: Box<str>,
-    pub(super) client: Option<Box<str>>,
-}
-
 impl Mark {
     pub(super) fn of(input: &Input<'_>, at: Option<i64>) -> Self {
         Self { id: input.id, now: input.now, at }
@@ -148,20 +149,17 @@ impl Evidence {
         }
     }
 
-    pub(super) fn command(&mut self, execute: &str, command: &Value, mark: Mark) {
+    /// Keeps a command that was given through the hub.
+    pub(super) fn command(&mut self, execute: &str, data: &Value, mark: Mark) {
         // One that failed explains nothing.
-        if command.get("result").and_then(Value::as_str) == Some("failed") {
+        if data.get("result").and_then(Value::as_str) == Some("failed") {
             return;
         }
-        let client = command.get("client").and_then(Value::as_str).map(Box::from);
-        self.command = Some((mark, Command { execute: execute.into(), client }));
-    }
-
-    /// The client that gave this command a moment ago, through the hub.
-    pub(super) fn client(&self, execute: &str, now: Moment, within: Duration) -> Option<(Id, Option<&str>)> {
-        let (mark, command) = self.command.as_ref()?;
-        let is_it = &*command.execute == execute && now.since(mark.now) <= within;
-        is_it.then_some((mark.id, command.client.as_deref()))
+        let command = Command::read(execute, data);
+        if execute == "migrate" {
+            self.migrate = Some((mark, command.clone()));
+        }
+        self.command = Some((mark, command));
     }
 
     /// The VM runs: what stopped it is over.
@@ -176,6 +174,7 @@ impl Evidence {
         self.runs_again();
         if let Some(seen) = &mut self.0 {
             (seen.power_button, seen.hibernated, seen.pv_shutdown) = (None, None, None);
+            seen.left_running = None;
         }
         if self.host_reset.is_some() || host_reset.is_some() {
             self.host_reset = host_reset;

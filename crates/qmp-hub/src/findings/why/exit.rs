@@ -43,6 +43,7 @@ pub(super) fn explained(guess: &Why, name: &str, how: &Value, id: Id) -> Why {
             }
             (None, None) => return explained,
         };
+        explained.clause = explained.summary.trim_end_matches('.').to_owned();
         explained.causes.push(id);
     } else if let Some(before) = guess.summary.strip_suffix(EXITED) {
         let how = match (code, signal) {
@@ -64,7 +65,7 @@ fn by_signal(who: &str, signal: u64, core_dumped: bool) -> (&'static str, &'stat
         ("crashed", "qemu", format!("{who} crashed, by {signal_name}{core}."))
     } else if signal == 9 {
         let sentence = format!(
-            "{who} was killed by {signal_name}: by somebody, or by the kernel because memory ran out."
+            "{who} was killed by {signal_name}: by a process of the host, or by the kernel because memory ran out."
         );
         ("killed", "host", sentence)
     } else {
@@ -72,7 +73,8 @@ fn by_signal(who: &str, signal: u64, core_dumped: bool) -> (&'static str, &'stat
     }
 }
 
-fn named(signal: u64) -> String {
+/// The name of a signal.
+pub(super) fn named(signal: u64) -> String {
     match SIGNALS.iter().find(|(number, ..)| *number == signal) {
         Some((_, name, _)) => (*name).to_owned(),
         None => format!("signal {signal}"),

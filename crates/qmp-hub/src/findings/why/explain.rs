@@ -5,81 +5,59 @@ use serde_json::{Map, Value, json};
 
 use super::super::input::{Event, Input};
 use super::super::tracked::Found;
-use super::super::{BREATH, COMMAND_SAID_MAX, Id, text};
-use super::ENDED;
-use super::evidence::{Evidence, IoError, Mark, Panic};
+use super::super::{BREATH, Id, text};
+use super::evidence::{Evidence, IoError, Mark, Panic, Seen};
+use super::given::Given;
+use super::{ENDED, ending, run_states};
 use crate::state::Why;
 
 /// The member of the details that names the command by which it was done through the hub.
 pub(super) const COMMAND: &str = "command";
 
+/// How the sentences about a watchdog begin.
+const WATCHDOG_EXPIRED: &str = "Its watchdog expired, because the guest did not answer";
+
 /// Adds the finding that says so.
 pub(super) fn tell(kind: &'static str, why: &Why, found: &mut Found) {
-    let mut data = Map::from_iter([
-        ("cause".to_owned(), json!(why.cause)),
-        ("by".to_owned(), json!(why.by)),
-        ("run_state".to_owned(), json!(why.run_state)),
-    ]);
+    let mut data = Map::from_iter([("cause".to_owned(), json!(why.cause)), ("by".to_owned(), json!(why.by))]);
+    if !why.run_state.is_empty() {
+        data.insert("run_state".to_owned(), json!(why.run_state));
+    }
     data.extend(why.details.clone());
     found.push(kind, why.summary.clone(), why.causes.clone(), data.into());
 }
 
+/// An explanation whose sentence is `clause` and `rest`.
 pub(super) fn why(
-    (cause, by, run_state): (&'static str, &'static str, &'static str),
-    summary: impl Into<String>,
+    (cause, by, run_state): (&'static str, &'static str, &str),
+    clause: impl Into<String>,
+    rest: &str,
     causes: impl IntoIterator<Item = Id>,
 ) -> Why {
     let mut causes: Vec<Id> = causes.into_iter().collect();
     causes.sort_unstable();
     causes.dedup();
-    Why { cause, by, summary: summary.into(), causes, details: Map::new(), run_state }
+    let clause = clause.into();
+    let summary = format!("{clause}{rest}.");
+    Why { cause, by, summary, causes, details: Map::new(), run_state: run_state.into(), clause }
 }
 
 /// How the VM was found when an epoch opened.
 pub(super) fn found(status: &str, id: Id) -> Why {
-    let (cause, by, summary): (_, _, &str) = match status {
-        "running" => ("found-running", "unknown", "It ran when this epoch began."),
-        "paused" => (
-            "found-paused",
-            "host",
-            "It was paused when this epoch began: by `stop`, or for another reason of the host.",
-        ),
-        "prelaunch" => (
-            "found-prelaunch",
-            "host",
-            "It had not been started when this epoch began (`-S`, or a reset while stopped).",
-        ),
-        "io-error" => ("io-error", "qemu", "An I/O error had stopped it before this epoch began."),
-        "guest-panicked" => ("guest-panic", "guest", "Its guest had panicked before this epoch began."),
-        "watchdog" => ("watchdog", "guest", "Its watchdog had stopped it before this epoch began."),
-        "shutdown" => (
-            "guest-shutdown",
-            "guest",
-            "It had shut down before this epoch began, and QEMU stays (`-no-shutdown`).",
-        ),
-        "suspended" => ("guest-suspend", "guest", "Its guest had gone to sleep before this epoch began."),
-        "internal-error" => {
-            ("internal-error", "qemu", "An error in QEMU or KVM had stopped it before this epoch began.")
-        }
-        "inmigrate" => {
-            ("incoming-migration", "host", "It waited for an incoming migration when this epoch began.")
-        }
-        "postmigrate" => ("migration", "host", "It had been migrated away before this epoch began."),
-        "finish-migrate" => ("migration", "host", "A migration was taking it over when this epoch began."),
-        _ => ("found", "unknown", "So it was found when this epoch began."),
-    };
-    why((cause, by, ""), summary, [id])
+    let state = run_states::of(status);
+    let (cause, clause) = state.found;
+    why((cause, state.by, status), clause, "", [id])
 }
 
 pub(super) fn running(kind: K, evidence: &Evidence, input: &Input<'_>) -> Why {
     let id = input.id;
     if kind == K::Wakeup {
-        return why(("wakeup", "unknown", "running"), "The guest woke from sleep and runs.", [id]);
+        return why(("wakeup", "unknown", "running"), "The guest woke from sleep", " and runs", [id]);
     }
-    let mut explained =
-        why(("resume", "host", "running"), "It was started or resumed (`cont`), and runs.", [id]);
-    if let Some((command, client)) = evidence.client("cont", input.now, BREATH) {
-        name_client(&mut explained, "cont", command, client);
+    let clause = "It was started or resumed, and runs; no recorded command says by whom";
+    let mut explained = why(("resume", "unknown", "running"), clause, "", [id]);
+    if let Some(given) = evidence.resuming(input.now) {
+        name_client(&mut explained, given);
     }
     explained
 }
@@ -87,7 +65,8 @@ pub(super) fn running(kind: K, evidence: &Evidence, input: &Input<'_>) -> Why {
 pub(super) fn suspended(id: Id) -> Why {
     why(
         ("guest-suspend", "guest", "suspended"),
-        "The guest went to sleep with its memory powered (ACPI S3).",
+        "The guest went to sleep with its memory powered (ACPI S3)",
+        "",
         [id],
     )
 }
@@ -95,15 +74,25 @@ pub(super) fn suspended(id: Id) -> Why {
 pub(super) fn panicked_and_runs(id: Id) -> Why {
     why(
         ("guest-panic", "guest", "running"),
-        "The guest panicked and was left running (`-action panic=none`).",
+        "The guest panicked and was left running",
+        " (`-action panic=none`)",
         [id],
     )
+}
+
+/// A guest that panicked and has another kernel to save what it can.
+pub(super) fn crash_kernel(id: Id) -> Why {
+    let clause = "The guest panicked and started its crash kernel";
+    let mut explained = why(("guest-panic", "guest", "running"), clause, "", [id]);
+    explained.details.insert("crash_kernel".to_owned(), json!(true));
+    explained
 }
 
 pub(super) fn panic(cause: Id, said: &Panic, stop: Id) -> Why {
     let mut explained = why(
         ("guest-panic", "guest", "guest-panicked"),
-        "The guest panicked, and QEMU paused it.",
+        "The guest panicked",
+        ", and QEMU paused it",
         [cause, stop],
     );
     explained.details.extend(said.info.clone().map(|info| ("info".to_owned(), info)));
@@ -111,13 +100,12 @@ pub(super) fn panic(cause: Id, said: &Panic, stop: Id) -> Why {
 }
 
 pub(super) fn watchdog_pause(cause: Id, stop: Id) -> Why {
-    let summary = "Its watchdog expired, because the guest did not answer, and QEMU paused it.";
-    why(("watchdog", "guest", "watchdog"), summary, [cause, stop])
+    why(("watchdog", "guest", "watchdog"), WATCHDOG_EXPIRED, ", and QEMU paused it", [cause, stop])
 }
 
-pub(super) fn watchdog_reset(cause: Id, reset: Id) -> Why {
-    let summary = "Its watchdog expired, because the guest did not answer, and QEMU reset it.";
-    why(("watchdog", "guest", "running"), summary, [cause, reset])
+/// `state` is the run state afterwards.
+pub(super) fn watchdog_reset(cause: Id, reset: Id, state: &str) -> Why {
+    why(("watchdog", "guest", state), WATCHDOG_EXPIRED, ", and QEMU reset it", [cause, reset])
 }
 
 pub(super) fn io_error(cause: Id, said: &IoError, stop: Id) -> Why {
@@ -134,9 +122,9 @@ pub(super) fn io_error(cause: Id, said: &IoError, stop: Id) -> Why {
         (None, true) => " (no space left)".to_owned(),
         (None, false) => String::new(),
     };
-    let summary =
-        format!("{operation} {device} failed{reason}, and QEMU paused it until `cont`, which tries again.");
-    let mut explained = why(("io-error", "qemu", "io-error"), summary, [cause, stop]);
+    let rest = ", and QEMU paused it until `cont`, which tries again";
+    let clause = format!("{operation} {device} failed{reason}");
+    let mut explained = why(("io-error", "qemu", "io-error"), clause, rest, [cause, stop]);
     let members = [
         ("device", &said.device),
         ("node-name", &said.node_name),
@@ -151,91 +139,141 @@ pub(super) fn io_error(cause: Id, said: &IoError, stop: Id) -> Why {
     explained
 }
 
-/// A stop that the events do not explain; whether the command is known that did it.
-pub(super) fn host_stop(evidence: &Evidence, stop: Mark) -> (Why, bool) {
-    let summary = "It was paused from outside: by `stop`, or by a migration, a snapshot or an error that QEMU reports in no event.";
-    let mut explained = why(("host-stop", "host", "paused"), summary, [stop.id]);
-    let client = evidence.client("stop", stop.now, BREATH);
-    if let Some((command, client)) = client {
-        name_client(&mut explained, "stop", command, client);
+/// A stop that the events do not explain; whether a recorded command does.
+pub(super) fn plain_stop(evidence: &Evidence, stop: Mark) -> (Why, bool) {
+    let clause = "It was stopped, and it is not known why";
+    let mut explained = why(("unknown", "unknown", "paused"), clause, "", [stop.id]);
+    let given = evidence.stopping(stop.now);
+    if let Some(given) = given {
+        name_client(&mut explained, given);
     }
-    (explained, client.is_some())
+    (explained, given.is_some())
+}
+
+/// What the VM answered: its run state is `status`. `before` is what led there, such as the STOP that no event explains.
+pub(super) fn answered(evidence: &Evidence, status: &str, before: Vec<Id>, answer: Id) -> Why {
+    let state = run_states::of(status);
+    let (cause, clause) = state.answered;
+    let stop = before.last().copied().unwrap_or(answer);
+    let mut explained = match (status, &**evidence) {
+        ("shutdown", Seen { shutdown: Some((mark, said)), .. }) => {
+            ending::shutdown(evidence, *mark, said, Some(stop), None)
+        }
+        ("guest-panicked", Seen { panic: Some((mark, said)), .. }) => panic(mark.id, said, stop),
+        ("io-error", Seen { io_error: Some((mark, said)), .. }) => io_error(mark.id, said, stop),
+        ("watchdog", Seen { watchdog: Some((mark, action)), .. }) if &**action == "pause" => {
+            watchdog_pause(mark.id, stop)
+        }
+        ("finish-migrate", Seen { migration: Some(_), .. }) => switchover(evidence, stop),
+        ("postmigrate", Seen { migration: Some((mark, _)), .. }) => migrated(None, mark.id),
+        _ => why((cause, state.by, status), clause, "", [answer]),
+    };
+    explained.causes.extend(before);
+    explained.causes.push(answer);
+    explained.causes.sort_unstable();
+    explained.causes.dedup();
+    if let Some((mark, command)) = evidence.migrate.as_ref().filter(|_| explained.cause == "migration") {
+        name_client(&mut explained, Given { id: mark.id, cause: "migration", command });
+    }
+    explained
+}
+
+/// The VM answered what was known: the run state has its name.
+pub(super) fn confirmed(before: &Why, status: &str, answer: Id) -> Why {
+    let mut explained = before.clone();
+    explained.run_state = status.into();
+    explained.causes.push(answer);
+    explained
 }
 
 /// A stop while a migration is under way.
 pub(super) fn switchover(evidence: &Evidence, stop: Id) -> Why {
     let migration = evidence.migration.as_ref().map(|(mark, _)| mark.id);
-    let summary = "It was paused so that its migration could take the last of it over.";
-    why(("migration", "host", "finish-migrate"), summary, migration.into_iter().chain([stop]))
+    let clause = "It was paused so that its migration could take the last of it over";
+    why(("migration", "host", "finish-migrate"), clause, "", migration.into_iter().chain([stop]))
 }
 
 /// A migration that is complete.
 pub(super) fn migrated(standing: Option<&Why>, completed: Id) -> Why {
     let before = standing.map(|why| why.causes.clone()).unwrap_or_default();
-    let summary = "It was migrated away; it runs elsewhere, and here only QEMU remains.";
-    why(("migration", "host", "postmigrate"), summary, before.into_iter().chain([completed]))
+    let clause = "It was migrated away";
+    let rest = "; it runs elsewhere, and here only QEMU remains";
+    why(("migration", "host", "postmigrate"), clause, rest, before.into_iter().chain([completed]))
 }
 
 pub(super) fn firmware_reset(before: Id, reset: Id) -> Why {
-    let summary = "The firmware reset the machine once more, as some do after a reset.";
-    why(("firmware-reset", "guest", "running"), summary, [before, reset])
+    let clause = "The firmware reset the machine once more";
+    why(("firmware-reset", "guest", "running"), clause, ", as some do after a reset", [before, reset])
 }
 
 /// A reset, and whether that is the last word about it. `state` is the run state afterwards.
-pub(super) fn reset(evidence: &Evidence, mark: Mark, event: &Event<'_>, state: &'static str) -> (Why, bool) {
+pub(super) fn reset(evidence: &Evidence, mark: Mark, event: &Event<'_>, state: &str) -> (Why, bool) {
     let watchdog = evidence
         .watchdog
         .as_ref()
         .filter(|(cause, action)| &**action == "reset" && mark.now.since(cause.now) <= BREATH);
     let guests = |evidence: Option<&(Mark, Box<str>)>| match evidence {
-        Some((cause, _)) => (watchdog_reset(cause.id, mark.id), true),
-        None => (why(("guest-reset", "guest", state), "The guest rebooted.", [mark.id]), false),
+        Some((cause, _)) => (watchdog_reset(cause.id, mark.id, state), true),
+        None => (why(("guest-reset", "guest", state), "The guest rebooted", "", [mark.id]), false),
+    };
+    let by_host = |cause, clause| {
+        let mut explained = why((cause, "host", state), clause, "", [mark.id]);
+        let given = evidence.resetting(mark.now);
+        if let Some(given) = given {
+            name_client(&mut explained, given);
+        }
+        (explained, given.is_some())
     };
     match (event.text("reason"), event.flag("guest")) {
         (Some("guest-reset"), _) => guests(watchdog),
         (None, Some(true)) => guests(watchdog),
-        (Some("host-qmp-system-reset"), _) | (None, Some(false)) => {
-            let mut explained =
-                why(("host-qmp-system-reset", "host", state), "It was reset by `system_reset`.", [mark.id]);
-            let client = evidence.client("system_reset", mark.now, BREATH);
-            if let Some((command, client)) = client {
-                name_client(&mut explained, "system_reset", command, client);
-            }
-            (explained, client.is_some())
+        (Some("host-qmp-system-reset"), _) => {
+            by_host("host-qmp-system-reset", "It was reset by `system_reset`")
         }
+        (None, Some(false)) => by_host("host", "It was reset from outside; this QEMU does not say how"),
         (None, None) if watchdog.is_some() => guests(watchdog),
         (reason, _) => {
-            let summary = match reason {
-                Some(reason) => format!("It was reset, with the reason {}.", text::shown(reason)),
-                None => "It was reset; its QEMU does not say by whom.".to_owned(),
+            let clause = match reason {
+                Some(reason) => format!("It was reset, with the reason {}", text::shown(reason)),
+                None => "It was reset; its QEMU does not say by whom".to_owned(),
             };
-            (why(("reset", "unknown", state), summary, [mark.id]), true)
+            (why(("reset", "unknown", state), clause, "", [mark.id]), true)
         }
     }
 }
 
-/// Says which client of the hub gave the command.
-pub(super) fn by_client(explained: &mut Why, evidence: &Evidence, execute: &str, mark: Mark) {
-    if let Some((command, client)) = evidence.client(execute, mark.now, COMMAND_SAID_MAX + BREATH) {
-        name_client(explained, execute, command, client);
-    }
-}
-
-pub(super) fn name_client(explained: &mut Why, execute: &str, command: Id, client: Option<&str>) {
-    let who = client.map_or_else(|| "a client of the hub".to_owned(), text::shown);
-    explained.summary = match execute {
-        "stop" => format!("It was paused by `stop`, from {who}."),
-        "cont" => format!("It was started or resumed by `cont`, from {who}, and runs."),
-        "system_reset" if explained.run_state == ENDED => {
-            format!(
-                "It was reset by `system_reset`, from {who}, and is set to end then (`-no-reboot`), and QEMU exited."
-            )
+/// Says that a command did it, and which client of the hub gave it.
+pub(super) fn name_client(explained: &mut Why, given: Given<'_>) {
+    let Given { id, cause, command } = given;
+    let execute = &*command.execute;
+    let who = command.client.as_deref().map_or_else(|| "a client of the hub".to_owned(), text::shown);
+    (explained.clause, explained.summary) = match (cause, execute) {
+        ("host-stop", _) => sentence(format!("It was paused by `stop`, from {who}"), ""),
+        ("resume", "cont" | "human-monitor-command") => {
+            sentence(format!("It was started or resumed by `cont`, from {who}"), ", and runs")
         }
-        "system_reset" => format!("It was reset by `system_reset`, from {who}."),
-        _ => format!("It was ended by `{execute}`, from {who}, and QEMU exited."),
+        ("resume", _) => sentence(format!("It went on when `{execute}` was done, from {who}"), ", and runs"),
+        ("host-qmp-system-reset", _) if &*explained.run_state == ENDED => sentence(
+            format!("It was reset by `system_reset`, from {who}, and is set to end then (`-no-reboot`)"),
+            ", and QEMU exited",
+        ),
+        ("host-qmp-system-reset", _) => sentence(format!("It was reset by `system_reset`, from {who}"), ""),
+        ("host-qmp-quit", _) => {
+            sentence(format!("It was ended by `{execute}`, from {who}"), ", and QEMU exited")
+        }
+        ("migration", _) => sentence(format!("It was migrated away by `migrate`, from {who}"), ""),
+        _ => sentence(format!("It was stopped for `{execute}`, from {who}"), ""),
     };
-    explained.causes.push(command);
+    (explained.cause, explained.by) = (cause, "host");
+    explained.causes.push(id);
     explained.causes.sort_unstable();
+    explained.causes.dedup();
     explained.details.insert(COMMAND.to_owned(), json!(execute));
+    let client = command.client.as_deref();
     explained.details.extend(client.map(|client| ("client".to_owned(), Value::from(client))));
+}
+
+fn sentence(clause: String, rest: &str) -> (String, String) {
+    let summary = format!("{clause}{rest}.");
+    (clause, summary)
 }

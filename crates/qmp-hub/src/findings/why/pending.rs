@@ -7,6 +7,7 @@ use qmp_events::EventKind as K;
 use super::super::BREATH;
 use super::super::moment::Moment;
 use super::Explanation;
+use super::after::{self, Prior};
 use super::evidence::Mark;
 
 /// A stop, a reset or an end (`consequence` is SHUTDOWN then) of which more may still be told.
@@ -15,30 +16,63 @@ pub(super) struct Pending {
     pub(super) consequence: K,
     pub(super) mark: Mark,
     pub(super) until: Moment,
+    /// What led there, as far as it is known.
     pub(super) guess: Explanation,
-    /// Told only if QEMU does not end: then it was the first step of that.
-    pub(super) unless_ends: bool,
-    /// What was guessed has been heard of since.
-    pub(super) confirmed: bool,
-    /// It is to be told how the process ended, which is the last that is heard of it.
-    pub(super) until_exit: bool,
+    /// The state in which the VM stood before, if that is why it ended or was reset.
+    pub(super) prior: Option<Box<Prior>>,
+    pub(super) waits_for: WaitsFor,
+    /// Until then an event that the rate limit held back, or the record of a command, may come.
+    pub(super) may_come_until: Moment,
+}
+
+/// What an explanation waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WaitsFor {
+    /// The record of the command, or an event that was held back.
+    Record,
+    /// The same, or the answer of the VM: no event explains it.
+    Answer,
+    /// A word about the migration that is under way; or the answer.
+    Migration,
+    /// That QEMU stays; if it ends, this was the first step of that.
+    Stay,
+    /// How the process ended, which is the last that is heard of it.
+    Exit,
 }
 
 /// How long an explanation waits for a better one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
     No,
-    For(Duration),
-    /// It is told only if QEMU does not end.
-    UnlessEnds,
+    For(WaitsFor, Duration),
 }
 
 impl Hold {
-    pub(super) fn span(self) -> Duration {
-        match self {
-            Self::No => Duration::ZERO,
-            Self::For(span) => span,
-            Self::UnlessEnds => BREATH,
+    pub(super) const UNLESS_ENDS: Self = Self::For(WaitsFor::Stay, BREATH);
+}
+
+impl Pending {
+    pub(super) fn new(
+        consequence: K,
+        mark: Mark,
+        guess: Explanation,
+        waits_for: WaitsFor,
+        span: Duration,
+    ) -> Self {
+        let until = mark.now.after(span);
+        Self { consequence, mark, until, guess, prior: None, waits_for, may_come_until: mark.now }
+    }
+
+    /// No event explains it: an answer of the VM may.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.waits_for, WaitsFor::Answer | WaitsFor::Migration)
+    }
+
+    /// What is concluded if nothing more comes.
+    pub(super) fn explanation(&self) -> Explanation {
+        match self.consequence {
+            K::Reset | K::Shutdown => after::explained(self.prior.as_deref(), &self.guess),
+            _ => self.guess.clone(),
         }
     }
 }
