@@ -4,7 +4,8 @@
 //! explanation, looks whether the question is still open, asks once, and appends the answer as a record of the kind
 //! `query`: behind the events that the VM sent before the answer, and before those that it sent after it.
 //!
-//! A VM has one question under way at a time, one a second, and of several that wait the newest. The answer goes to the
+//! A VM has one question under way at a time, and of several that wait the newest; how often one is raised the correlators
+//! limit ([`QUESTIONS_BURST`](crate::findings::QUESTIONS_BURST)). The answer goes to the
 //! journal alone: no client sees it. A task ends with its VM, with the observer, or by its own time limits.
 
 mod answer;
@@ -31,9 +32,6 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How long a question waits for the end of a client's command. The correlators have given it up by then.
 const COMMAND_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// The time between two questions to one VM: one that is stopped and resumed in a loop costs one record a second.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a task waits until the observer has read what was appended before.
 const READ_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -129,12 +127,9 @@ fn replace_older(waiting: &mut Vec<Question>, question: Question) {
 async fn ask_one_vm(shared: Arc<Shared>, name: Box<str>) {
     while let Some(question) = next_to_ask(&shared, &name).await {
         let Some(vm) = shared.vms.get(&name) else { continue };
-        {
-            // Never closed, so there is always a permit to come.
-            let _permit = shared.at_once.acquire().await;
-            ask(&shared.appender, &vm, &question).await;
-        }
-        tokio::time::sleep(ASK_EVERY).await;
+        // Never closed, so there is always a permit to come.
+        let _permit = shared.at_once.acquire().await;
+        ask(&shared.appender, &vm, &question).await;
     }
 }
 
