@@ -211,6 +211,12 @@ impl Vm {
         self.findings.push(finding.to_owned());
     }
 
+    /// As [`finds`](Self::finds), and waits for it before anything else is done to the VM.
+    pub fn found(&mut self, finding: &str) {
+        self.hub.until_found(finding);
+        self.finds(finding);
+    }
+
     /// Quits QEMU if it has not ended, checks what holds of every run, and keeps the capture if that is wanted.
     ///
     /// # Panics

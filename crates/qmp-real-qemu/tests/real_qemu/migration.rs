@@ -60,8 +60,10 @@ fn without_the_capability() {
     vm.cont();
     vm.send("migrate uri=exec:cat>/dev/null");
     vm.lines(&["reply", "STOP"]);
-    // Nothing tells it from a `stop`.
-    vm.finds("why-paused cause=host-stop");
+    // No event tells it from a `stop`: QEMU is asked.
+    vm.found("why-paused cause=migration by=unknown");
+    vm.stands("postmigrate", "migration");
+    vm.finds("why-ended cause=migration ended_by=host-qmp-quit run_state_before=postmigrate");
     vm.end();
 }
 

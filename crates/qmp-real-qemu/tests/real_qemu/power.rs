@@ -64,7 +64,8 @@ fn guest_shuts_down_and_qemu_stays() {
     vm.next("STOP");
     vm.send("quit");
     vm.lines(&["SHUTDOWN guest=false reason=host-qmp-quit", "reply"]);
-    vm.finds("why-ended cause=host-qmp-quit");
+    vm.finds("why-reset cause=guest-shutdown ended_by=host-qmp-system-reset run_state_before=shutdown");
+    vm.finds("why-ended cause=guest-shutdown by=guest ended_by=host-qmp-quit run_state_before=shutdown");
     vm.end();
 }
 

@@ -20,11 +20,11 @@ fn stop_and_cont() {
     vm.lines(&["STOP", "reply"]);
     vm.execute("stop");
     assert_eq!(vm.quiet(), "paused");
+    vm.found("why-paused cause=host-stop by=unknown");
     vm.send("cont");
     vm.lines(&["RESUME", "reply"]);
     vm.execute("cont");
     assert_eq!(vm.quiet(), "running");
-    vm.finds("why-paused cause=host-stop");
     vm.finds("why-ended cause=host-qmp-quit");
     vm.end();
 }
@@ -52,10 +52,10 @@ fn reset_of_a_stopped_vm_leaves_it_stopped() {
     vm.cont();
     vm.send("stop");
     vm.lines(&["STOP", "reply"]);
+    vm.found("why-paused cause=host-stop by=unknown");
     vm.send("system_reset");
     vm.lines(&["RESET guest=false reason=host-qmp-system-reset", "reply"]);
     assert_eq!(vm.quiet(), "prelaunch");
-    vm.finds("why-paused cause=host-stop");
     vm.finds("why-reset cause=host-qmp-system-reset");
     vm.end();
 }
@@ -185,7 +185,7 @@ fn commands_by_the_hub() {
         }
     }
     assert!(vm.ends().success());
-    vm.finds("why-paused cause=host-stop");
+    vm.finds("why-paused cause=host-stop by=host");
     vm.finds("why-reset cause=host-qmp-system-reset");
     vm.finds("why-ended cause=host-qmp-quit");
     vm.end();

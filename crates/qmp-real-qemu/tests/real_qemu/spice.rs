@@ -96,7 +96,7 @@ fn migration() {
     vm.execute("client_migrate_info protocol=spice hostname=127.0.0.1 port=5900");
     vm.execute("migrate uri=exec:cat>/dev/null");
     vm.until("SPICE_MIGRATE_COMPLETED");
-    vm.finds("why-paused cause=host-stop");
+    vm.found("why-paused cause=migration by=unknown");
     vm.end();
 }
 

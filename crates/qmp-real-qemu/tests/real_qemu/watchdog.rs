@@ -239,5 +239,6 @@ fn shutdown_by_pvpanic() {
     }
     vm.next("SHUTDOWN guest=true reason=guest-shutdown");
     vm.ends();
+    vm.finds("why-ended cause=guest-shutdown by=guest");
     vm.end();
 }
