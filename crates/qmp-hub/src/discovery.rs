@@ -139,17 +139,25 @@ impl Discovery {
         let keeper =
             Keeper::new(Arc::clone(&rule), Arc::clone(&silent_after), Arc::clone(&origin), fleet, claims);
         let mut tasks = JoinSet::new();
+        let (duties, name) = (self.fleet.duties(), format!("discovery, {origin}"));
         // Every kind of source.
         match &rule.source {
             Source::Paths(pattern) => {
-                drop(tasks.spawn(keeper.run(paths::Paths::new(vec![pattern.clone()], None))));
+                let run = keeper.run(paths::Paths::new(vec![pattern.clone()], None));
+                drop(tasks.spawn(duties.watch(name, || false, run)));
             }
             Source::Layout { layout, root } => {
                 let patterns = layout.patterns(root.as_deref());
-                drop(tasks.spawn(keeper.run(paths::Paths::new(patterns, Some(*layout)))));
+                let run = keeper.run(paths::Paths::new(patterns, Some(*layout)));
+                drop(tasks.spawn(duties.watch(name, || false, run)));
             }
-            Source::Processes => drop(tasks.spawn(keeper.run(processes::Processes::new(Arc::clone(&rule))))),
-            Source::DialIn(address) => drop(tasks.spawn(dial_in::serve(address.clone(), keeper))),
+            Source::Processes => {
+                let run = keeper.run(processes::Processes::new(Arc::clone(&rule)));
+                drop(tasks.spawn(duties.watch(name, || false, run)));
+            }
+            Source::DialIn(address) => {
+                drop(tasks.spawn(duties.watch(name, || false, dial_in::serve(address.clone(), keeper))));
+            }
         }
         RunningRule { rule, silent_after, origin, tasks }
     }

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use self::places::{Followed, Place, Places, Reserved};
 use crate::attach::{Attachment, Leave};
+use crate::duties::Duties;
 use crate::http::ListenError;
 use crate::journal::{Appender, Journal};
 use crate::open_files::OpenFiles;
@@ -83,6 +84,7 @@ struct Inner {
     vms: Vms,
     relays: Relays,
     appender: Appender,
+    duties: Duties,
     /// Whether findings are recorded, and how the processes of VMs ended.
     records_findings: bool,
     /// Finds out which VMs are silent.
@@ -108,6 +110,7 @@ impl Fleet {
             vms: Vms::default(),
             relays: Relays::new(journal),
             appender: journal.appender(),
+            duties: journal.duties(),
             records_findings,
             watch: Watch::new(silent_after),
             open_files: OpenFiles::default(),
@@ -169,6 +172,10 @@ impl Fleet {
     }
 
     /// What finds out which VMs are silent.
+    pub(crate) fn duties(&self) -> Duties {
+        self.0.duties.clone()
+    }
+
     pub(crate) fn watch(&self) -> Watch {
         self.0.watch.clone()
     }
@@ -334,7 +341,9 @@ impl Prepared {
         inner.relays.open(&vm, &mut relays, listening);
         let (leave, told) = oneshot::channel();
         let attachment = Attachment::new(Arc::clone(&vm), inner.appender.clone(), inner.records_findings);
-        let task = tokio::spawn(attachment.run(follow, told));
+        // It returns when it is told to; one that dies leaves its VM unread.
+        let run = attachment.run(follow, told);
+        let task = tokio::spawn(inner.duties.watch(format!("VM {}", vm.name), || true, run));
         let followed = Followed { vm, leave, task, relays };
         places.by_name.insert(reserved.name.clone(), Place::Followed(followed));
         reserved.used = true;

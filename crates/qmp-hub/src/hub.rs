@@ -126,16 +126,21 @@ impl Hub {
             http_ends.clone(),
         );
         let mut watch = JoinSet::new();
-        watch.spawn(fleet.0.watch().run(Recorder {
+        let duties = journal.duties();
+        let watching = fleet.0.watch().run(Recorder {
             appender: journal.appender(),
             observed: correlating.observed(),
             records_findings: config.findings,
-        }));
+        });
+        watch.spawn(duties.watch("watch for silent VMs", || false, watching));
         let mut observer = JoinSet::new();
-        observer.spawn(correlating.run(observing_ends));
+        let may_end = ends_after(&stop_observer);
+        observer.spawn(duties.watch("observer", may_end, correlating.run(observing_ends)));
         let mut servers = JoinSet::new();
         for listening in listening {
-            servers.spawn(http::serve(listening, served.clone(), http_ends.clone()));
+            let name = format!("HTTP at {}", listening.door());
+            let serving = http::serve(listening, served.clone(), http_ends.clone());
+            servers.spawn(duties.watch(name, ends_after(&stop_http), serving));
         }
         let discovery = Discovery::new(&fleet.0);
         discovery.set(config.discover).await;
@@ -284,6 +289,12 @@ impl From<FleetError> for HubError {
             error => Self::Fleet(error),
         }
     }
+}
+
+/// Whether a task that was told so may end.
+fn ends_after(stop: &watch::Sender<bool>) -> impl Fn() -> bool + Send + 'static {
+    let stop = stop.subscribe();
+    move || *stop.borrow()
 }
 
 async fn join_all(tasks: &mut JoinSet<()>) {

@@ -11,6 +11,7 @@ mod clock;
 mod commands;
 mod config;
 pub mod discovery;
+mod duties;
 mod exit;
 pub mod findings;
 mod fleet;

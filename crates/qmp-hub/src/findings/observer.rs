@@ -160,7 +160,10 @@ impl Observer {
     /// Runs until `stop` is true and everything that is in the journal then was read.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let ended = async {
-            let mut cursor = self.resume().await?;
+            let mut cursor = match self.resume().await {
+                Err(error) if !matches!(error, JournalError::Ended(_)) => self.start_afresh(&error)?,
+                resumed => resumed?,
+            };
             loop {
                 cursor = self.catch_up(cursor).await?;
                 let pause = self.pause();
@@ -181,6 +184,14 @@ impl Observer {
             Ok(()) | Err(JournalError::Ended(_)) => {}
             Err(error) => tracing::error!("no findings from here on: {error}"),
         }
+    }
+
+    /// Goes on at the head: what is behind it cannot be read.
+    fn start_afresh(&self, error: &JournalError) -> Result<Cursor, JournalError> {
+        let head = self.reader.head()?;
+        tracing::error!(after = head.0, "findings begin afresh: {error}");
+        self.shared.position.send_replace(head);
+        Ok(self.reader.cursor(Query::default(), head))
     }
 
     /// Reads what could have been left unfinished, and gives the place from which to go on.

@@ -33,6 +33,12 @@ fn trouble(served: &Served) -> Option<(&'static str, String)> {
         let desc = "nobody writes the journal any more; the hub's log says why, and a restart helps";
         return Some(("JournalEnded", desc.into()));
     }
+    let ended = served.duties.ended();
+    if !ended.is_empty() {
+        let desc =
+            format!("ended unexpectedly: {}; the hub's log says why, and a restart helps", ended.join(", "));
+        return Some(("TaskEnded", desc));
+    }
     let stall = stall(served);
     let overrun = served.vms.all().iter().filter(|vm| vm.is_overrun()).count();
     if overrun > 0 {
@@ -41,7 +47,21 @@ fn trouble(served: &Served) -> Option<(&'static str, String)> {
             format!("the journal has no room; events of {overrun} VMs are thrown away until it has{why}");
         return Some(("JournalOverrun", desc));
     }
-    stall.map(|stall| ("JournalStalled", described(&stall)))
+    if let Some(stall) = stall {
+        return Some(("JournalStalled", described(&stall)));
+    }
+    // Last: a restart does not help, and everything else goes on.
+    let damage = served.reader.damage();
+    let first = damage.first()?;
+    let desc = format!(
+        "records of the journal cannot be read and are passed over, in {} places, the first from offset {} to {}: {}; \
+         `qmp journal verify` tells all of it",
+        damage.len(),
+        first.first.0,
+        first.last.0,
+        first.what
+    );
+    Some(("JournalDamaged", desc))
 }
 
 fn described(stall: &Stall) -> String {

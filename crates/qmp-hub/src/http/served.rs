@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::counts::Counts;
 use super::shared::Streams;
+use crate::duties::Duties;
 use crate::findings::Observed;
 use crate::hub::blocking;
 use crate::journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
@@ -42,6 +43,8 @@ pub(crate) struct Parts {
     /// What readers who ask for the same read together.
     pub(super) streams: Streams,
     pub(super) rules: Rules,
+    /// Tasks that ended although they should not.
+    pub(super) duties: Duties,
     head: watch::Receiver<Offset>,
     reads: Semaphore,
 }
@@ -77,6 +80,7 @@ impl Served {
             counts: Counts::default(),
             streams: Streams::default(),
             rules,
+            duties: journal.duties(),
             head: journal.watch_head(),
             reads: Semaphore::new(READS_AT_ONCE_MAX),
         }))

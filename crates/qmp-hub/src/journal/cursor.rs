@@ -83,7 +83,7 @@ impl Cursor {
         let published = self.head.as_ref().map_or(upto, |head| *head.borrow());
         let upto = upto.min(published);
         while found.records.is_empty() && max > 0 {
-            let left = self.file.with(|connection| {
+            let read = self.file.with(|connection| {
                 first = connection.first()?;
                 let upto = connection.head()?.min(upto.0);
                 let stretch = Stretch { after: position.max(first - 1), upto };
@@ -92,8 +92,14 @@ impl Cursor {
                 }
                 let forwards = Direction::Forwards;
                 scan::read_on(connection, &mut self.filter, stretch, forwards, max, &mut found).map(Some)
-            })?;
-            let Some(left) = left else { break };
+            });
+            if let Err(error) = &read
+                && error.is_damage()
+            {
+                // Not a record, but what is needed to find one: the cursor stays, and health says why.
+                self.file.damage().note(position + 1, position + 1, &error.to_string());
+            }
+            let Some(left) = read? else { break };
             position = left.after;
         }
         self.skipped(first);

@@ -52,7 +52,8 @@ impl Filter {
         let mut rows = statement.query([self.seen])?;
         while let Some(row) = rows.next()? {
             self.seen = row.get(0)?;
-            let (role, name) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
+            // A name that cannot be read matches nothing, and its records are passed over.
+            let (Ok(role), Ok(name)) = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str()) else { continue };
             let (globs, ids) = match role {
                 role if role == Role::Vm.text() => (&self.query.vm, &mut self.vm),
                 role if role == Role::Event.text() => (&self.query.event, &mut self.event),

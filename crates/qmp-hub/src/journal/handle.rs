@@ -15,6 +15,7 @@ use super::queue::{Appender, Queue};
 use super::reader::Reader;
 use super::retention::Retention;
 use super::writer::{Health, Writer};
+use crate::duties::Duties;
 
 /// How a journal is written.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,7 @@ pub struct Journal {
     health: watch::Receiver<Health>,
     reader: Reader,
     gauge: Gauge,
+    duties: Duties,
     writer: Option<JoinHandle<Result<(), JournalError>>>,
 }
 
@@ -74,7 +76,16 @@ impl Journal {
             .name("journal".into())
             .spawn(move || writer.run())
             .map_err(|source| JournalError::Io { doing: "start the writer of", path: path.into(), source })?;
-        Ok(Self { path: path.into(), queue, head, health, reader, gauge, writer: Some(writer) })
+        Ok(Self {
+            path: path.into(),
+            queue,
+            head,
+            health,
+            reader,
+            gauge,
+            duties: Duties::default(),
+            writer: Some(writer),
+        })
     }
 
     /// The file.
@@ -140,6 +151,11 @@ impl Journal {
     /// [`JournalEnded`] if the journal was closed before.
     pub async fn retained(&self, order: Retaining) -> Result<(), JournalEnded> {
         self.queue.until_retained(order.0).await
+    }
+
+    /// Which tasks of the hub that writes this journal ended unexpectedly.
+    pub(crate) fn duties(&self) -> Duties {
+        self.duties.clone()
     }
 
     /// Tells the figures of this journal.

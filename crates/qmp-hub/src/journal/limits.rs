@@ -63,6 +63,10 @@ pub const READ_SEGMENTS_MAX: usize = 64;
 /// Memory of the records that one batch hands out, in bytes; the record that passes the limit is the last.
 pub const READ_BATCH_MAX_BYTES: usize = 8 << 20;
 
+/// Spans of records that cannot be read, kept to be reported. Spans next to each other are one; a damaged name or page gives
+/// one for each run of records, and whoever reads the report needs no more.
+pub const DAMAGED_SPANS_MAX: usize = 256;
+
 /// Idle reading connections kept for the next reader, in connections of about 100 KiB and three file
 /// descriptors.
 pub const READ_CONNECTIONS_IDLE_MAX: usize = 8;

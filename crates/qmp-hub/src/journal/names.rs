@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::damage::is_damage;
 use super::limits::NAMES_CACHED_MAX_BYTES;
 
 /// What a name names. A VM may have an event's name.
@@ -34,6 +35,8 @@ pub(super) struct Names {
     bytes: usize,
     /// Whether every name of the file is in memory.
     complete: bool,
+    /// Names that cannot be read. What has one of them gets another id.
+    unreadable: u64,
 }
 
 impl Names {
@@ -46,6 +49,7 @@ impl Names {
             next,
             bytes: 0,
             complete: true,
+            unreadable: 0,
         };
         let mut statement =
             connection.prepare("SELECT id, role, name FROM name WHERE role <> 'kind' ORDER BY id")?;
@@ -55,12 +59,24 @@ impl Names {
                 names.complete = false;
                 break;
             }
-            let role = if row.get_ref(1)?.as_str()? == Role::Vm.text() { Role::Vm } else { Role::Event };
-            names.keep(role, row.get(2)?, row.get(0)?);
+            let read = |row: &rusqlite::Row<'_>| {
+                let role = if row.get_ref(1)?.as_str()? == Role::Vm.text() { Role::Vm } else { Role::Event };
+                Ok((role, row.get(2)?, row.get(0)?))
+            };
+            match read(row) {
+                Ok((role, name, id)) => names.keep(role, name, id),
+                Err(error) if is_damage(&error) => names.unreadable += 1,
+                Err(error) => return Err(error),
+            }
         }
         drop(rows);
         drop(statement);
         Ok(names)
+    }
+
+    /// How many names cannot be read.
+    pub(super) fn unreadable(&self) -> u64 {
+        self.unreadable
     }
 
     /// The id of a name; a new one for a name that is not known.

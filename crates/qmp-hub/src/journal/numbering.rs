@@ -153,10 +153,14 @@ impl Numbering {
     /// Passes over records up to `head` that are not in the file, and were seen by readers. Each may have been of any VM,
     /// and `epoch` is the highest that there was: no identity is given twice.
     pub(super) fn pass_over(&mut self, head: u64, epoch: u32) {
-        let lost = head.saturating_sub(self.head);
+        self.skip_numbers(head.saturating_sub(self.head));
         self.begin_behind(head, epoch);
-        self.seq_floor = lost;
-        self.vms.values_mut().for_each(|state| state.seq = state.seq.saturating_add(lost));
+    }
+
+    /// Leaves out so many numbers of each VM's epoch: one of it may have had them.
+    pub(super) fn skip_numbers(&mut self, records: u64) {
+        self.seq_floor += records;
+        self.vms.values_mut().for_each(|state| state.seq = state.seq.saturating_add(records));
     }
 
     /// Gives no offset up to `head` and no epoch up to `epoch` any more.

@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
 use rusqlite::{Connection, InterruptHandle, Row};
 
 use super::body::{self, Kind};
+use super::damage::{DamageLog, is_damage};
 use super::error::JournalError;
 use super::file;
 use super::limits::{NAMES_CACHED_MAX_BYTES, READ_CONNECTIONS_IDLE_MAX};
@@ -26,6 +27,7 @@ pub(super) const COLUMNS: &str = "offset, vm, epoch, seq, kind, received, event,
 pub(super) struct ReadFile {
     path: PathBuf,
     idle: Mutex<Idle>,
+    damage: Arc<DamageLog>,
     /// After the connections: closing it earlier would drop the locks that SQLite holds for them.
     _locked: Option<LockedJournal>,
 }
@@ -43,6 +45,7 @@ pub(super) struct ReadConnection {
     path: PathBuf,
     connection: Connection,
     names: NamesMet,
+    damage: Arc<DamageLog>,
     /// The file was taken as unchangeable: nothing may be written in its directory.
     immutable: bool,
 }
@@ -57,13 +60,19 @@ struct NamesMet {
 impl ReadFile {
     /// Makes sure that `path` is a journal that can be read.
     pub(super) fn open(path: &Path, locked: Option<LockedJournal>) -> Result<Self, JournalError> {
-        let first = ReadConnection::open(path)?;
+        let damage = Arc::<DamageLog>::default();
+        let first = ReadConnection::open(path)?.noting(&damage);
         let idle = Idle { connections: vec![first], max: READ_CONNECTIONS_IDLE_MAX };
-        Ok(Self { path: path.to_owned(), idle: Mutex::new(idle), _locked: locked })
+        Ok(Self { path: path.to_owned(), idle: Mutex::new(idle), damage, _locked: locked })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What cannot be read, as far as a reader met it.
+    pub(super) fn damage(&self) -> &DamageLog {
+        &self.damage
     }
 
     /// Does `read` in one transaction: everything that it sees is of one moment.
@@ -72,13 +81,17 @@ impl ReadFile {
         read: impl FnOnce(&mut ReadConnection) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
         let idle = self.idle().connections.pop();
-        let mut connection = idle.map_or_else(|| ReadConnection::open(&self.path), Ok)?;
+        let mut connection = idle.map_or_else(
+            || ReadConnection::open(&self.path).map(|connection| connection.noting(&self.damage)),
+            Ok,
+        )?;
         connection.execute("BEGIN")?;
         let result = read(&mut connection);
-        connection.execute("COMMIT")?;
+        // After a damaged page it fails, and what was read is read: only the connection is of no more use.
+        let is_usable = connection.execute("COMMIT").is_ok();
         let mut idle = self.idle();
         // A connection that takes the file as unchangeable must not live to see a hub change it.
-        if !connection.immutable && idle.connections.len() < idle.max {
+        if is_usable && !connection.immutable && idle.connections.len() < idle.max {
             idle.connections.push(connection);
         }
         drop(idle);
@@ -101,7 +114,23 @@ impl ReadFile {
 impl ReadConnection {
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
         let (connection, immutable) = file::open_reader(path)?;
-        Ok(Self { path: path.to_owned(), connection, names: NamesMet::default(), immutable })
+        Ok(Self {
+            path: path.to_owned(),
+            connection,
+            names: NamesMet::default(),
+            damage: Arc::default(),
+            immutable,
+        })
+    }
+
+    /// The same, noting in `damage` what it cannot read.
+    fn noting(self, damage: &Arc<DamageLog>) -> Self {
+        Self { damage: Arc::clone(damage), ..self }
+    }
+
+    /// What cannot be read.
+    pub(super) fn damage(&self) -> &DamageLog {
+        &self.damage
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -150,20 +179,33 @@ impl ReadConnection {
         self.number(SEALED)
     }
 
-    /// Runs a query for [`COLUMNS`] and hands each record to `take` until it says that it has enough.
+    /// Runs a query for [`COLUMNS`] and hands each record to `take` until it says that it has enough. Rows that make no
+    /// record are passed over and noted.
     pub(super) fn records(
         &mut self,
         sql: &str,
         parameters: impl rusqlite::Params,
         take: &mut dyn FnMut(Record<'static>) -> bool,
     ) -> Result<bool, JournalError> {
-        let Self { path, connection, names, .. } = self;
+        let Self { path, connection, names, damage, .. } = self;
         let failed = |source| JournalError::Storage { doing: "read", path: path.clone(), source };
         let mut statement = connection.prepare_cached(sql).map_err(failed)?;
         let mut rows = statement.query(parameters).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
-            let found = columns(row).map_err(failed)?;
-            let record = record(connection, names, row, &found).map_err(failed)??;
+            let offset = unsigned(row.get(0).map_err(failed)?);
+            let read = columns(row).and_then(|found| record(connection, names, row, &found));
+            let record = match read {
+                Ok(Ok(record)) => record,
+                Ok(Err(what)) => {
+                    damage.note(offset, offset, &what);
+                    continue;
+                }
+                Err(error) if is_damage(&error) => {
+                    damage.note(offset, offset, &column_error(&error));
+                    continue;
+                }
+                Err(error) => return Err(failed(error)),
+            };
             if !take(record) {
                 return Ok(false);
             }
@@ -199,19 +241,18 @@ fn record(
     names: &mut NamesMet,
     row: &Row<'_>,
     found: &Numbers,
-) -> rusqlite::Result<Result<Record<'static>, JournalError>> {
-    let damaged = |what: String| JournalError::Damaged { offset: Offset(found.offset), what: what.into() };
+) -> rusqlite::Result<Result<Record<'static>, String>> {
     let Some(kind) = Kind::from_id(found.kind) else {
-        return Ok(Err(damaged(format!("there is no kind {}", found.kind))));
+        return Ok(Err(format!("there is no kind {}", found.kind)));
     };
     let Some(timestamp) = EventTime::read(row.get_ref(7)?) else {
-        return Ok(Err(damaged("event_time is neither a number nor SECONDS.MICROSECONDS".into())));
+        return Ok(Err("event_time is neither a number nor SECONDS.MICROSECONDS".into()));
     };
     let vm = name(connection, names, found.vm)?.to_owned();
     let event = found.event.map(|event| event_name(connection, names, event, found.offset)).transpose()?;
     let body = match body::read(kind, event, timestamp, row.get_ref(8)?.as_str_or_null()?) {
         Ok(body) => body,
-        Err(what) => return Ok(Err(damaged(what))),
+        Err(what) => return Ok(Err(what)),
     };
     Ok(Ok(Record {
         offset: Some(Offset(found.offset)),
@@ -221,6 +262,14 @@ fn record(
         received: UnixMicros(row.get(5)?),
         body,
     }))
+}
+
+/// What is wrong with a column, for people.
+fn column_error(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::QueryReturnedNoRows => "the name of its VM or event is missing".into(),
+        error => error.to_string(),
+    }
 }
 
 /// The name of an event, and the whole of it if it was shortened.

@@ -8,6 +8,7 @@ use rusqlite::OptionalExtension as _;
 use tokio::sync::watch;
 
 use super::cursor::Cursor;
+use super::damage::DamagedSpan;
 use super::error::JournalError;
 use super::filter::Filter;
 use super::lock::LockedJournal;
@@ -82,6 +83,12 @@ impl Reader {
     /// Closes what this reader and its clones do not use right now.
     pub(super) fn keep_none(&self) {
         self.file.keep_none();
+    }
+
+    /// Records that cannot be read, as far as this reader and its clones met them. They were passed over.
+    #[must_use]
+    pub fn damage(&self) -> Vec<DamagedSpan> {
+        self.file.damage().spans()
     }
 
     /// The file.

@@ -10,6 +10,7 @@ use rusqlite::OptionalExtension as _;
 use super::error::JournalError;
 use super::filter::Filter;
 use super::limits::{READ_BATCH_MAX_BYTES, READ_SEGMENTS_MAX};
+use super::passing::read_through;
 use super::read::{COLUMNS, ReadConnection};
 use super::segment;
 use super::store::{number, unsigned};
@@ -71,7 +72,7 @@ impl Found {
     }
 
     fn add(&mut self, record: Record<'static>) {
-        self.bytes += size_of::<Record<'_>>() + record.vm.len() + text_bytes(&record.body);
+        self.bytes += record_bytes(&record);
         self.records.push(record);
     }
 }
@@ -86,7 +87,14 @@ pub(super) fn read_on(
     found: &mut Found,
 ) -> Result<Stretch, JournalError> {
     connection.sql(|connection| filter.refresh(connection))?;
-    let parts = parts(connection, filter, stretch, direction)?;
+    let parts = match parts(connection, filter, stretch, direction) {
+        // The list of segments cannot be read: without it the records are read through.
+        Err(error) if error.is_damage() => {
+            connection.damage().note(stretch.after + 1, stretch.after + 1, &error.to_string());
+            vec![Part { stretch, sealed: None }]
+        }
+        parts => parts?,
+    };
     let mut left = stretch;
     for part in &parts {
         if let Some(last) = read_part(connection, filter, *part, direction, max, found)? {
@@ -148,7 +156,6 @@ fn read_part(
     max: usize,
     found: &mut Found,
 ) -> Result<Option<u64>, JournalError> {
-    let Stretch { after, upto } = part.stretch;
     let mut take = |record: Record<'static>| {
         let offset = record.offset.map_or(0, |offset| offset.0);
         if filter.query().matches_data(&record.body) {
@@ -161,26 +168,33 @@ fn read_part(
         full_at = take(record);
         full_at.is_none()
     };
-    match places(connection, filter, part)? {
+    let places = match places(connection, filter, part) {
+        // The index of the segment cannot be read: the records can.
+        Err(error) if error.is_damage() => {
+            let first = part.sealed.map_or(part.stretch.after + 1, |(first, _)| first);
+            connection.damage().note(first, first, &error.to_string());
+            None
+        }
+        places => places?,
+    };
+    match places {
         Some(mut offsets) => {
             if direction == Direction::Backwards {
                 offsets.reverse();
             }
             let sql = format!("SELECT {COLUMNS} FROM record WHERE offset = ?1{}", filter.sql());
             for offset in offsets {
-                if !connection.records(&sql, [number(offset)], &mut enough)? {
-                    break;
+                match connection.records(&sql, [number(offset)], &mut enough) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) if error.is_damage() => {
+                        connection.damage().note(offset, offset, &error.to_string());
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }
-        None => {
-            let order = if direction == Direction::Forwards { "ASC" } else { "DESC" };
-            let sql = format!(
-                "SELECT {COLUMNS} FROM record WHERE offset > ?1 AND offset <= ?2{} ORDER BY offset {order}",
-                filter.sql()
-            );
-            connection.records(&sql, (number(after), number(upto)), &mut enough)?;
-        }
+        None => read_through(connection, part.stretch, filter.sql(), direction, &mut enough)?,
     }
     Ok(full_at)
 }
@@ -234,6 +248,11 @@ fn posting(connection: &ReadConnection, first: u64, last: u64, name: u32) -> Res
         Some(offsets) => offsets.ok_or_else(damaged),
         None => Ok(Vec::new()),
     }
+}
+
+/// What a record takes in memory, in bytes.
+pub(super) fn record_bytes(record: &Record<'_>) -> usize {
+    size_of::<Record<'_>>() + record.vm.len() + text_bytes(&record.body)
 }
 
 fn text_bytes(body: &Body<'_>) -> usize {

@@ -7,8 +7,10 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, TransactionBehavior};
 
 use super::body::Kind;
+use super::damage::is_damage;
 use super::names::Role;
 use super::numbering::{Numbering, Plan, Row, VmState};
+use super::passing::next_readable;
 use super::retention::Removed;
 use super::segment::Indexed;
 use super::sent_names;
@@ -131,25 +133,69 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
         }
     }
     let mut numbering = Numbering::restore(unsigned(sealed), vms, segment_records);
-    let mut behind = connection.prepare(
-        "SELECT offset, vm, kind, event, received, epoch, seq, coalesce(octet_length(data), 0) \
-           + coalesce((SELECT octet_length(name) FROM sent_name WHERE sent_name.offset = record.offset), 0) \
-         FROM record WHERE offset > ?1 ORDER BY offset",
-    )?;
-    let mut rows = behind.query([sealed])?;
-    while let Some(row) = rows.next()? {
-        let kind: i64 = row.get(2)?;
-        let kind = Kind::from_id(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, kind))?;
-        let (offset, seq) = (unsigned(row.get(0)?), unsigned(row.get(6)?));
-        let (vm, event, received) = (row.get(1)?, row.get(3)?, row.get(4)?);
-        let bytes = unsigned(row.get(7)?);
-        numbering.observe(Indexed { offset, vm, kind, event, received, bytes }, row.get(5)?, seq);
+    let unreadable = restore_behind(connection, unsigned(sealed), &mut numbering)?;
+    if unreadable > 0 {
+        // They may have been of any VM, and the last of its epoch.
+        numbering.skip_numbers(unreadable);
+        numbering.begin_behind(0, last_epoch(connection)?);
     }
     let lost = connection.query_row("SELECT max(last), max(epoch) FROM lost", [], |row| {
         Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<u32>>(1)?))
     })?;
     numbering.begin_behind(lost.0.map_or(0, unsigned), lost.1.unwrap_or(0));
     Ok(numbering)
+}
+
+/// Restores from the records behind the last seal, and says how many cannot be read.
+fn restore_behind(connection: &Connection, sealed: u64, numbering: &mut Numbering) -> rusqlite::Result<u64> {
+    let head = connection.query_row(HEAD, [], |row| row.get(0).map(unsigned))?;
+    let (mut after, mut unreadable) = (sealed, 0);
+    let mut behind = connection.prepare(
+        "SELECT offset, vm, kind, event, received, epoch, seq, coalesce(octet_length(data), 0) \
+           + coalesce((SELECT octet_length(name) FROM sent_name WHERE sent_name.offset = record.offset), 0) \
+         FROM record WHERE offset >= ?1 ORDER BY offset",
+    )?;
+    while after < head {
+        let mut rows = behind.query([number(after + 1)])?;
+        let read = (|| {
+            while let Some(row) = rows.next()? {
+                match restored(row) {
+                    Ok((record, epoch, seq)) => numbering.observe(record, epoch, seq),
+                    Err(error) if is_damage(&error) => {
+                        unreadable += 1;
+                        numbering.begin_behind(unsigned(row.get(0)?), 0);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })();
+        match read {
+            Ok(()) => break,
+            Err(error) if is_damage(&error) => {
+                let readable = numbering.head().max(after);
+                after = next_readable(connection, readable, head) - 1;
+                unreadable += after - readable;
+                numbering.begin_behind(after, 0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(unreadable)
+}
+
+/// The columns of a record behind the last seal, with its epoch and number.
+fn restored(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Indexed, u32, u64)> {
+    let kind: i64 = row.get(2)?;
+    let kind = Kind::from_id(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, kind))?;
+    let (offset, bytes) = (unsigned(row.get(0)?), unsigned(row.get(7)?));
+    let (vm, event, received) = (row.get(1)?, row.get(3)?, row.get(4)?);
+    Ok((Indexed { offset, vm, kind, event, received, bytes }, row.get(5)?, unsigned(row.get(6)?)))
+}
+
+/// The highest number of an epoch that is in the file.
+pub(super) fn last_epoch(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("SELECT coalesce(max(epoch), 0) FROM epoch", [], |row| row.get(0))
 }
 
 /// Notes offsets that are missing in the file although they were given.

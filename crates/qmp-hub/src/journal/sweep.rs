@@ -12,6 +12,7 @@ use qmp_wire::UnixMicros;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::body::Kind;
+use super::damage::is_damage;
 use super::limits::RETENTION_LOOK_EVERY;
 use super::retention::{Measured, Retention};
 use super::segment::minute;
@@ -192,12 +193,17 @@ fn remove_unsynced(
         let mut records = transaction.prepare_cached(sql)?;
         let mut rows = records.query([first, upto])?;
         while let Some(row) = rows.next()? {
-            if let Some(event) = row.get(4)? {
-                *tally.entry((minute(row.get(3)?), event)).or_default() += 1;
-            }
-            if Kind::from_id(row.get(2)?) == Some(Kind::Detached) {
-                epochs.push((row.get(0)?, row.get(1)?));
-            }
+            let read = (|| {
+                if let Some(event) = row.get(4)? {
+                    *tally.entry((minute(row.get(3)?), event)).or_default() += 1;
+                }
+                if Kind::from_id(row.get(2)?) == Some(Kind::Detached) {
+                    epochs.push((row.get(0)?, row.get(1)?));
+                }
+                Ok(())
+            })();
+            // What cannot be read goes, too.
+            read.or_else(|error| if is_damage(&error) { Ok(()) } else { Err(error) })?;
         }
         let mut less = transaction
             .prepare_cached("UPDATE tally SET records = records - ?3 WHERE minute = ?1 AND event = ?2")?;

@@ -95,6 +95,11 @@ impl Writer {
         let failed = |doing| move |source| JournalError::Storage { doing, path: path.to_owned(), source };
         let names = Names::load(&connection).map_err(failed("read"))?;
         let mut numbering = store::restore(&connection, options.segment_records).map_err(failed("read"))?;
+        if names.unreadable() > 0 {
+            tracing::error!(journal = %path.display(), names = names.unreadable(), "names cannot be read");
+            // A VM whose name is unreadable counts as another one, and must not get its epochs again.
+            numbering.begin_behind(0, store::last_epoch(&connection).map_err(failed("read"))?);
+        }
         let name = schema::name(&connection).map_err(failed("read"))?;
         let lost = lost(&lock, &name, &mut numbering);
         if let Some(lost) = &lost {

@@ -11,6 +11,7 @@ use super::line::{Line, Lines};
 use super::serve::{Relay, Stop, serve};
 use super::{REPLY_JOURNAL_MAX, RelayConfig, RelayStatus, feed};
 use crate::STOP_HTTP_MAX;
+use crate::duties::Duties;
 use crate::http::{ListenError, SocketFile, listen_unix};
 use crate::journal::{Appender, Journal, Reader};
 use crate::vms::Vm;
@@ -25,6 +26,7 @@ pub(crate) struct Relays {
     /// Runs from the first relay on: without any, nobody need read the journal for them.
     feed: Mutex<Option<JoinHandle<()>>>,
     stop_feed: watch::Sender<bool>,
+    duties: Duties,
 }
 
 /// Sockets at which nobody is served yet.
@@ -60,6 +62,7 @@ impl Relays {
             appender: journal.appender(),
             reader: journal.reader(),
             head: journal.watch_head(),
+            duties: journal.duties(),
             feed: Mutex::default(),
             stop_feed: watch::Sender::default(),
         }
@@ -145,7 +148,9 @@ impl Relays {
         // One that died took its lines with it; those that come later get another.
         if running.as_ref().is_none_or(JoinHandle::is_finished) {
             let cursor = feed::cursor(&self.reader, after);
-            let feed = feed::feed(cursor, Arc::clone(&self.lines), self.stop_feed.subscribe());
+            let (stop, told) = (self.stop_feed.subscribe(), self.stop_feed.subscribe());
+            let feed = feed::feed(cursor, Arc::clone(&self.lines), stop);
+            let feed = self.duties.watch("feed of the relays", move || *told.borrow(), feed);
             *running = Some(tokio::spawn(feed));
         }
     }

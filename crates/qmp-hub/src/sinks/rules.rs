@@ -14,6 +14,7 @@ use super::positions::{Position, Positions, PositionsError};
 use super::rule::RuleConfig;
 use super::runner::{Order, Runner};
 use super::status::{SinkStatus, Status};
+use crate::duties::Duties;
 use crate::hub::blocking;
 use crate::journal::{Appender, Batch, Journal, JournalError, Reader};
 
@@ -35,6 +36,7 @@ struct Shared {
     running: Mutex<Vec<Running>>,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
+    duties: Duties,
     keeper: Mutex<Option<Task>>,
     stop_keeper: watch::Sender<bool>,
 }
@@ -111,7 +113,10 @@ impl Rules {
         });
         let (positions, identity) = opened.await?;
         let (stop_keeper, stopping) = watch::channel(false);
-        let keeper = Task(tokio::spawn(positions.clone().keep(stopping)));
+        let duties = journal.duties();
+        let told = stopping.clone();
+        let keep = positions.clone().keep(stopping);
+        let keeper = Task(tokio::spawn(duties.watch("positions of rules", move || *told.borrow(), keep)));
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned().into();
         let started = Self(Arc::new(Shared {
             reader: journal.reader(),
@@ -121,6 +126,7 @@ impl Rules {
             journal: identity,
             running: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
+            duties,
             keeper: Mutex::new(Some(keeper)),
             stop_keeper,
         }));
@@ -248,7 +254,9 @@ impl Rules {
             Origin { rule: rule.name.clone(), host: shared.host.clone(), journal: shared.journal.clone() };
         let (reader, positions) = (shared.reader.clone(), shared.positions.clone());
         let runner = Runner::new(rule.clone(), origin, reader, positions, Arc::clone(&status), taken);
-        Running { rule: rule.clone(), orders, status, task: Task(tokio::spawn(runner.run())) }
+        let (told, name) = (orders.subscribe(), format!("rule {}", rule.name));
+        let run = shared.duties.watch(name, move || *told.borrow() != Order::Go, runner.run());
+        Running { rule: rule.clone(), orders, status, task: Task(tokio::spawn(run)) }
     }
 }
 

@@ -74,6 +74,7 @@ async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Res
             printed += 1;
         }
         if !wanted.follow {
+            damaged(reader);
             return Ok(printed);
         }
         position = position.max(tail.head);
@@ -93,9 +94,18 @@ async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Res
         }
         output.flush()?;
         if !wanted.follow {
+            damaged(reader);
             return Ok(printed);
         }
         cursor.wait().await?;
+    }
+}
+
+/// Says which records are missing in what was printed because they cannot be read.
+fn damaged(reader: &Reader) {
+    for span in reader.damage() {
+        let (first, last) = (span.first.0, span.last.0);
+        output::note(format_args!("qmp: records {first} to {last} cannot be read: {}", span.what));
     }
 }
 

@@ -1,0 +1,75 @@
+//! Tasks that run as long as the hub does. One that ends earlier is a fault of the hub, and health says so.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Which of the hub's tasks ended although the hub goes on. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Duties(Arc<Mutex<Vec<Box<str>>>>);
+
+/// Notes the end of a task by a panic.
+struct Duty {
+    name: Box<str>,
+    duties: Duties,
+}
+
+impl Duties {
+    /// Runs `task`, whose end is a fault unless `may_end` says that it was told to end by then. A task that is aborted was
+    /// not wanted any more.
+    pub(crate) fn watch<N: Into<Box<str>>, E: Fn() -> bool + Send, T: Future<Output = ()> + Send>(
+        &self,
+        name: N,
+        may_end: E,
+        task: T,
+    ) -> impl Future<Output = ()> + Send + use<N, E, T> {
+        let duty = Duty { name: name.into(), duties: self.clone() };
+        async move {
+            task.await;
+            if !may_end() {
+                duty.ended("it returned");
+            }
+        }
+    }
+
+    /// The tasks that ended.
+    pub(crate) fn ended(&self) -> Vec<Box<str>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Duty {
+    fn ended(&self, how: &str) {
+        let mut ended = self.duties.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ended.contains(&self.name) {
+            tracing::error!(task = %self.name, "a task of the hub ended unexpectedly: {how}");
+            ended.push(self.name.clone());
+        }
+    }
+}
+
+impl Drop for Duty {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.ended("it panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn unexpected_end_is_noted_and_an_expected_one_is_not() {
+        let duties = Duties::default();
+        tokio::spawn(duties.watch("told to end", || true, async {})).await.expect("ends");
+        let aborted = tokio::spawn(duties.watch("aborted", || false, std::future::pending()));
+        aborted.abort();
+        aborted.await.expect_err("is aborted");
+        assert_eq!(duties.ended(), Vec::<Box<str>>::new());
+        tokio::spawn(duties.watch("returned", || false, async {})).await.expect("ends");
+        tokio::spawn(duties.watch("panicked", || true, async { panic!("of this test") }))
+            .await
+            .expect_err("panics");
+        assert_eq!(duties.ended(), ["returned".into(), "panicked".into()]);
+    }
+}

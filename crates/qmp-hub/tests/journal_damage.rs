@@ -1,0 +1,234 @@
+//! A damaged journal: what cannot be read is passed over and reported, and everything else is read and written on.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use qmp_hub::Hub;
+use qmp_hub::journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader};
+use qmp_wire::{Body, Offset, Record, UnixMicros};
+use rusqlite::Connection;
+use serde_json::json;
+use support::client::get_json;
+use support::config;
+use support::monitor::Monitor;
+
+const RECORDS: u64 = 1_000;
+const SEGMENT_RECORDS: u64 = 300;
+
+/// Damages the file, and says which records cannot be read then.
+type Damage = fn(&Path) -> Vec<(u64, u64)>;
+
+/// What may be wrong with a file. Records 1 to 900 are sealed.
+const DAMAGES: [(&str, Damage); 11] = [
+    ("a byte of a sealed record", |path| byte_of(path, 450)),
+    ("a byte of a record that is not sealed", |path| byte_of(path, 950)),
+    ("the last record", |path| byte_of(path, RECORDS)),
+    ("a kind that is none", |path| {
+        sql(path, "UPDATE record SET kind = 99 WHERE offset = 700", &[(700, 700)])
+    }),
+    ("an open kind", |path| sql(path, "UPDATE record SET kind = 'x' WHERE offset = 950", &[(950, 950)])),
+    ("a VM without a name", |path| sql(path, "UPDATE record SET vm = 4242 WHERE offset = 20", &[(20, 20)])),
+    ("a time", |path| sql(path, "UPDATE record SET received = x'ff' WHERE offset = 970", &[(970, 970)])),
+    ("a name", |path| {
+        sql(path, "UPDATE name SET name = CAST(x'ff' AS TEXT) WHERE name = 'RARE'", &[(500, 500), (999, 999)])
+    }),
+    ("a page in the middle", |path| page_of(path, 450)),
+    ("a page that is not sealed", |path| page_of(path, 950)),
+    ("an index of a segment", |path| {
+        sql(path, "UPDATE posting SET offsets = x'ffffffffffffffffffffffff' WHERE segment = 600", &[])
+    }),
+];
+
+#[test]
+fn everything_but_the_damage_is_read() {
+    for (name, damage) in DAMAGES {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("journal.db");
+        let whole = make(&path);
+        let damaged = damage(&path);
+        let is_whole = |record: &&Record<'_>| {
+            let offset = record.offset.expect("in a journal").0;
+            !damaged.iter().any(|(first, last)| (*first..=*last).contains(&offset))
+        };
+        let expected: Vec<Record<'_>> = whole.iter().filter(is_whole).cloned().collect();
+        assert!(whole.len() - expected.len() < 200, "{name}: a page holds some dozen records");
+
+        let reader = Reader::open(&path).expect("opens");
+        let found = read(&reader, &Query::default());
+        let spans: Vec<_> = reader.damage().iter().map(|span| (span.first.0, span.last.0)).collect();
+        assert_eq!(spans, damaged, "{name}");
+        assert_eq!(found, expected, "{name}");
+        // Backwards, and by index.
+        for vm in ["web1", "web2"] {
+            let query = Query { vm: Globs::parse([vm]).expect("a pattern"), ..Query::default() };
+            let of_vm: Vec<_> = expected.iter().filter(|record| record.vm == vm).cloned().collect();
+            assert_eq!(read(&reader, &query), of_vm, "{name} {vm}");
+            for max in [5, 250, 2_000] {
+                let tail = reader.last(&query, max).expect("reads").records;
+                assert_eq!(tail, of_vm[of_vm.len().saturating_sub(max)..], "{name} {vm} {max}");
+            }
+        }
+        let rare = Query { event: Globs::parse(["RARE"]).expect("a pattern"), ..Query::default() };
+        let found = read(&reader, &rare).len();
+        assert_eq!(found, expected.iter().filter(|record| is_rare(record)).count(), "{name}");
+        assert_eq!(!reader.damage().is_empty(), name != "an index of a segment" || found > 0, "{name}");
+        drop(reader);
+
+        // A hub writes on, and no identity is given twice.
+        let journal = Journal::open(&path, options()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let all: Vec<_> =
+            VMS.into_iter().map(|vm| draft(vm, 5_000, Body::Attached { snapshot: "{}".into() })).collect();
+        append(&journal, &all);
+        let written = read(&journal.reader(), &Query::default()).split_off(expected.len());
+        assert!(written.len() >= 2, "{name}: {written:?}");
+        for record in written {
+            let twice = whole.iter().find(|seen| {
+                seen.offset == record.offset
+                    || (&seen.vm, seen.epoch, seen.seq) == (&record.vm, record.epoch, record.seq)
+            });
+            assert_eq!(twice, None, "{name}: {record:?}");
+        }
+    }
+}
+
+/// The hub of the issue: one byte of a record in an open epoch, and a kill.
+#[tokio::test]
+async fn observer_and_rules_go_on_behind_a_damaged_record_and_health_tells() {
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("journal.db");
+    let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
+    let attached = Body::Attached { snapshot: r#"{"query-status": {"status": "running"}}"#.into() };
+    append(
+        &journal,
+        &[draft("vm1", 1, attached), draft("vm1", 2, numbered("STOP", 2)), draft("vm1", 3, numbered("X", 3))],
+    );
+    journal.close().expect("closes");
+    byte_of(&path, 2);
+
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let lines = home.path().join("lines.jsonl");
+    let rule =
+        format!("[[rule]]\nname = \"all\"\nevent = \"*\"\nfrom = \"start\"\nfile = {:?}\n", lines.display());
+    let mut config = config(home.path(), &["vm1"]);
+    (config.findings, config.rules) = (true, support::rules(&rule));
+    let hub = Hub::start(config).await.expect("starts");
+    let session = monitor.accept().await;
+    session.emit(
+        "BLOCK_IO_ERROR",
+        r#"{"device": "d0", "operation": "read", "action": "stop", "reason": "I/O"}"#,
+    );
+    session.emit("STOP", "");
+    let mut journal = support::Watcher::new(&hub);
+    loop {
+        if let Body::Finding { finding, .. } = journal.next().await.body
+            && finding == "why-paused"
+        {
+            break;
+        }
+    }
+    let (status, health) = get_json(home.path(), "/v1/health").await;
+    assert_eq!((status, &health["error"]["class"]), (503, &json!("JournalDamaged")), "{health}");
+    let desc = health["error"]["desc"].as_str().expect("a text");
+    assert!(desc.contains("from offset 2 to 2"), "{desc}");
+    hub.stop().await.expect("stops");
+    let written = fs::read_to_string(&lines).expect("the rule wrote");
+    assert!(written.contains("BLOCK_IO_ERROR") && written.contains("\"X\""), "{written}");
+}
+
+const VMS: [&str; 2] = ["web1", "web2"];
+
+/// A journal of [`RECORDS`] records in open epochs, closed.
+fn make(path: &Path) -> Vec<Record<'static>> {
+    let journal = Journal::open(path, options()).expect("opens");
+    let mut drafts: Vec<_> =
+        VMS.into_iter().map(|vm| draft(vm, 1, Body::Attached { snapshot: "{}".into() })).collect();
+    for number in 3..=RECORDS {
+        let name = if number % 500 == 0 || number == 999 { "RARE" } else { "STOP" };
+        let vm = if number % 7 == 0 { "web2" } else { "web1" };
+        drafts.push(draft(vm, i64::try_from(number).expect("small"), numbered(name, number)));
+    }
+    // The last record is no rare one: a damaged name is to be in the middle.
+    drafts[999].body = numbered("STOP", RECORDS);
+    append(&journal, &drafts);
+    let records = read(&journal.reader(), &Query::default());
+    assert_eq!(records.len() as u64, RECORDS);
+    journal.close().expect("closes");
+    records
+}
+
+fn options() -> JournalOptions {
+    JournalOptions { segment_records: SEGMENT_RECORDS, ..JournalOptions::default() }
+}
+
+fn is_rare(record: &Record<'_>) -> bool {
+    matches!(&record.body, Body::Event { name, .. } if name == "RARE")
+}
+
+/// An event whose data is found in the file by its number.
+fn numbered(name: &'static str, number: u64) -> Body<'static> {
+    let data = format!("{{\"mark\": \"<{number:08}>\", \"pad\": \"{}\"}}", "x".repeat(60));
+    Body::Event { name: name.into(), sent_name: None, timestamp: None, data: Some(data.into()) }
+}
+
+fn draft(vm: &'static str, received: i64, body: Body<'static>) -> Draft<'static> {
+    Draft { vm, received: UnixMicros(received), body }
+}
+
+/// Where in the file the data of a record is.
+fn place_of(bytes: &[u8], offset: u64) -> usize {
+    let mark = format!("<{offset:08}>");
+    bytes.windows(mark.len()).position(|window| window == mark.as_bytes()).expect("it is in the file")
+}
+
+fn byte_of(path: &Path, offset: u64) -> Vec<(u64, u64)> {
+    let mut bytes = fs::read(path).expect("reads");
+    let place = place_of(&bytes, offset);
+    bytes[place] = 0xff;
+    fs::write(path, bytes).expect("writes");
+    vec![(offset, offset)]
+}
+
+/// Zeroes a page, and says which records it had.
+fn page_of(path: &Path, offset: u64) -> Vec<(u64, u64)> {
+    let mut bytes = fs::read(path).expect("reads");
+    let page = place_of(&bytes, offset) / 8192;
+    let page = &mut bytes[page * 8192..(page + 1) * 8192];
+    let marks: Vec<u64> = page
+        .windows(10)
+        .filter(|window| window[0] == b'<' && window[9] == b'>')
+        .filter_map(|window| std::str::from_utf8(&window[1..9]).ok()?.parse().ok())
+        .collect();
+    page.fill(0);
+    fs::write(path, bytes).expect("writes");
+    vec![(*marks.iter().min().expect("some"), *marks.iter().max().expect("some"))]
+}
+
+fn sql(path: &Path, sql: &str, damaged: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let connection = Connection::open(path).expect("opens");
+    assert!(connection.execute(sql, []).expect("runs") > 0, "{sql}");
+    damaged.into()
+}
+
+fn append(journal: &Journal, drafts: &[Draft<'_>]) {
+    let mut batch = Batch::new();
+    drafts.iter().for_each(|draft| batch.push(draft));
+    journal.appender().append(&mut batch).expect("there is room");
+    let upto = journal.head();
+    while journal.head() == upto {
+        std::thread::yield_now();
+    }
+}
+
+fn read(reader: &Reader, query: &Query) -> Vec<Record<'static>> {
+    let mut cursor = reader.cursor(query.clone(), Offset(0));
+    let mut records = Vec::new();
+    loop {
+        let batch = cursor.next_batch(100).expect("reads");
+        if batch.is_empty() {
+            return records;
+        }
+        records.extend(batch);
+    }
+}
