@@ -50,10 +50,9 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
                 }
             },
             Followed::Reply(reply) => reply.release(),
-            Followed::Attached { .. }
-            | Followed::Events(_)
-            | Followed::Answered
-            | Followed::Detached { .. } => {}
+            // Events that are not taken come again at once.
+            Followed::Events(mut events) => while events.next().is_some() {},
+            Followed::Attached { .. } | Followed::Answered | Followed::Detached { .. } => {}
         }
     }
 }
