@@ -29,6 +29,7 @@
 mod backup;
 mod batch;
 mod body;
+mod checksum;
 mod cursor;
 mod damage;
 mod error;
@@ -52,6 +53,7 @@ mod segment;
 mod sent_names;
 mod store;
 mod sweep;
+mod verify;
 mod writer;
 
 pub use backup::{Backup, BackupError, Copied};
@@ -70,4 +72,5 @@ pub use queue::{Appender, Overrun, Ticket};
 pub use reader::{Reader, Tail, Tally, Vm};
 pub use retention::{Removed, Retention};
 pub use schema::{APPLICATION_ID, FORMAT_VERSION};
+pub use verify::{Verified, verify};
 pub use writer::Health;

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use qmp_hub::Hub;
-use qmp_hub::journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader};
+use qmp_hub::journal::{
+    Backup, Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention, verify,
+};
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use rusqlite::Connection;
 use serde_json::json;
@@ -76,6 +78,11 @@ fn everything_but_the_damage_is_read() {
         assert_eq!(!reader.damage().is_empty(), name != "an index of a segment" || found > 0, "{name}");
         drop(reader);
 
+        let verified = verify(&path).expect("opens");
+        assert_ne!(verified.faults, Vec::<Box<str>>::new(), "{name}");
+        let copy = Backup::open(&path).expect("opens").write(&home.path().join("copy.db"), false);
+        assert!(copy.is_err(), "{name}: {copy:?}");
+        assert!(!home.path().join("copy.db").exists(), "{name}");
         // A hub writes on, and no identity is given twice.
         let journal = Journal::open(&path, options()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let all: Vec<_> =
@@ -90,6 +97,69 @@ fn everything_but_the_damage_is_read() {
             });
             assert_eq!(twice, None, "{name}: {record:?}");
         }
+    }
+}
+
+/// Changes that no reader can notice, for what stands there can be read.
+#[test]
+fn verify_finds_what_can_be_read_and_is_wrong() {
+    let cases = [
+        ("data", "UPDATE record SET data = replace(data, 'x', 'y') WHERE offset = 450", "checksum"),
+        ("a time", "UPDATE record SET received = received + 1 WHERE offset = 450", "checksum"),
+        ("a name", "UPDATE name SET name = 'RARF' WHERE name = 'RARE'", "checksum"),
+        ("a number", "UPDATE record SET seq = seq + 1 WHERE offset = 950", "record 950 is number"),
+        ("an epoch", "UPDATE record SET epoch = 7 WHERE offset = 950", "of epoch 7 of VM"),
+        ("a record", "DELETE FROM record WHERE offset = 950", "records 950 to 950 are missing"),
+        ("an epoch's row", "UPDATE epoch SET opened = 4 WHERE opened = 2", "does not name record 2"),
+        (
+            "an epoch's end",
+            "UPDATE epoch SET closed = 951 WHERE opened = 2",
+            "names record 951, which is not of it",
+        ),
+        ("a missing posting", "DELETE FROM posting WHERE segment = 600", "its postings do not fit"),
+        ("a count", "UPDATE tally SET records = records + 1", "counts of `tally`"),
+        ("a VM", "UPDATE vm SET seq = seq + 1", "which is not its last sealed one"),
+        ("a segment", "DELETE FROM segment WHERE last = 600", "segments do not follow each other"),
+        ("the identity", "UPDATE identity SET id = 'x'", "identity"),
+    ];
+    for (name, change, expected) in cases {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("journal.db");
+        make(&path);
+        let found = verify(&path).expect("opens");
+        assert_eq!(
+            (&found.faults[..], found.records, found.segments, found.unsummed),
+            (&[][..], RECORDS, 3, 0),
+            "{name}"
+        );
+        sql(&path, change, &[]);
+        let found = verify(&path).expect("opens");
+        assert!(found.faults.iter().any(|fault| fault.contains(expected)), "{name}: {:?}", found.faults);
+    }
+}
+
+/// A journal that lost records, was removed from, and whose VMs came and went is whole.
+#[test]
+fn verify_finds_nothing_in_a_whole_journal() {
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("journal.db");
+    make(&path);
+    for _ in 0..2 {
+        let journal = Journal::open(&path, options()).expect("opens");
+        append(
+            &journal,
+            &[
+                draft("web1", 1, Body::Attached { snapshot: "{}".into() }),
+                draft("web1", 2, numbered("STOP", 9_999)),
+            ],
+        );
+        let order = journal.retain(Retention { max_bytes: Some(1), ..Retention::default() });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(journal.retained(order)).expect("is open");
+        journal.close().expect("closes");
+        let found = verify(&path).expect("opens");
+        assert_eq!(found.faults, Vec::<Box<str>>::new());
+        assert!(found.first.0 > 900, "{found:?}");
     }
 }
 

@@ -43,7 +43,7 @@ To restore: stop the hub, move journal.db and its -wal and -shm away, put the co
 impl Backup {
     /// Makes the copy.
     pub async fn run(self, _terminal: &Terminal) -> Result<Exit, Failure> {
-        let journal = self.journal().await?;
+        let journal = journal_of(self.journal.as_deref(), &self.hub).await?;
         let backup = journal::Backup::open(&journal)?;
         let interrupter = backup.interrupter();
         let (to, force) = (self.to.clone(), self.force);
@@ -65,16 +65,16 @@ impl Backup {
             Err(error) => Err(Failure::failed(error)),
         }
     }
+}
 
-    /// The file that was named, that of the hub, or that of a hub of this user.
-    async fn journal(&self) -> Result<PathBuf, Failure> {
-        if let Some(journal) = &self.journal {
-            return Ok(journal.clone());
-        }
-        let of_hub = self.hub.client()?.info().await.ok().and_then(|hub| hub.journal).filter(|path| path.exists());
-        let named = || std::env::var_os("QMP_JOURNAL").map(PathBuf::from);
-        Ok(of_hub.or_else(named).unwrap_or_else(|| Places::of_this_user().journal()))
+/// The file that was named, that of the hub, or that of a hub of this user.
+pub(super) async fn journal_of(named: Option<&Path>, hub: &HubArgs) -> Result<PathBuf, Failure> {
+    if let Some(journal) = named {
+        return Ok(journal.to_owned());
     }
+    let of_hub = hub.client()?.info().await.ok().and_then(|hub| hub.journal).filter(|path| path.exists());
+    let named = || std::env::var_os("QMP_JOURNAL").map(PathBuf::from);
+    Ok(of_hub.or_else(named).unwrap_or_else(|| Places::of_this_user().journal()))
 }
 
 fn said(to: &Path, journal: &Path, copied: Copied) -> String {

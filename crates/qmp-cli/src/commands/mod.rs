@@ -40,6 +40,7 @@ commands! {
     emulate::Emulate,
     replay::Replay,
     backup::Backup,
+    journal::Journal,
     completions::Completions,
     man::Man,
 }

@@ -17,6 +17,10 @@ use rustix::io::Errno;
 use super::error::{JournalError, storage_text};
 use super::file::{FILE_MODE, beside};
 use super::read::ReadConnection;
+use super::verify::verify;
+
+/// How many faults of a copy are told one by one: more would hide the first.
+const FAULTS_SHOWN_MAX: usize = 20;
 
 /// A journal that is to be copied.
 #[derive(Debug)]
@@ -140,24 +144,19 @@ impl Backup {
     }
 }
 
-/// Looks at every page of a copy.
+/// Reads every record of a copy, and compares everything that is in it twice.
 fn examine(draft: &Path) -> Result<Copied, BackupError> {
     let damaged = |what: String| BackupError::Damaged { what: what.into() };
-    let connection = ReadConnection::open(draft)?;
-    let found: String = connection
-        .connection()
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(|error| damaged(storage_text(&error)))?;
-    if found != "ok" {
-        return Err(damaged(found));
-    }
-    let (first, head) = (connection.first()?, connection.head()?);
-    let records = connection.number("SELECT count(*) FROM record")?;
-    if records != head + 1 - first {
-        return Err(damaged(format!("it has {records} records from offset {first} to {head}")));
+    let found = verify(draft)?;
+    if !found.faults.is_empty() {
+        let shown = found.faults.iter().take(FAULTS_SHOWN_MAX).map(|fault| &**fault).collect::<Vec<_>>();
+        let more = found.faults.len() as u64 - shown.len() as u64 + found.more_faults;
+        let more =
+            if more > 0 { format!("; and {more} more, see qmp journal verify") } else { String::new() };
+        return Err(damaged(shown.join("; ") + &more));
     }
     let bytes = fs::metadata(draft).map_or(0, |found| found.len());
-    Ok(Copied { first: Offset(first), head: Offset(head), bytes })
+    Ok(Copied { first: found.first, head: found.head, bytes })
 }
 
 fn put_in_place(draft: &Path, to: &Path, replace: bool) -> Result<(), BackupError> {

@@ -67,6 +67,10 @@ pub const READ_BATCH_MAX_BYTES: usize = 8 << 20;
 /// one for each run of records, and whoever reads the report needs no more.
 pub const DAMAGED_SPANS_MAX: usize = 256;
 
+/// Faults that a check of a journal tells one by one; of more it tells how many. A damaged page gives one for each thing
+/// that refers to it.
+pub const VERIFY_FAULTS_MAX: usize = 1_000;
+
 /// Idle reading connections kept for the next reader, in connections of about 100 KiB and three file
 /// descriptors.
 pub const READ_CONNECTIONS_IDLE_MAX: usize = 8;

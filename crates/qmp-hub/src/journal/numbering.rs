@@ -12,6 +12,7 @@ use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
 
 use super::batch::Item;
 use super::body::{self, Kind};
+use super::checksum::Content;
 use super::limits::SEGMENT_MAX_BYTES;
 use super::segment::{Indexed, OpenSegment, Sealed};
 
@@ -124,7 +125,20 @@ impl Numbering {
         let Item { kind, timestamp, sent_name, data, .. } = item;
         let bytes = data.as_ref().map_or(0, |data| data.len()) + sent_name.map_or(0, str::len);
         let (vm, event, bytes) = (ids.vm, ids.event, bytes as u64);
-        self.observe(Indexed { offset, vm, kind, event, received, bytes }, epoch, seq);
+        let content = Content {
+            offset,
+            vm: item.vm,
+            epoch,
+            seq,
+            kind,
+            received,
+            event: item.event,
+            event_time: timestamp,
+            sent_name,
+            data: data.as_deref(),
+        };
+        let sum = content.sum();
+        self.observe(Indexed { offset, vm, kind, event, received, bytes, sum }, epoch, seq);
         plan.rows.push(Row { offset, ids, epoch, seq, kind, received, timestamp, sent_name, data });
         if self.segment.records() >= self.segment_records || self.segment.bytes() >= SEGMENT_MAX_BYTES {
             self.seal(plan);

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::body::Kind;
+use super::checksum::Checksum;
 
 /// Where a record stands in the index: the ids of its names, and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(super) struct Indexed {
     pub(super) received: i64,
     /// Its texts that are not names.
     pub(super) bytes: u64,
+    /// Of what it says.
+    pub(super) sum: u64,
 }
 
 /// The part of the index that is not in the file.
@@ -30,6 +33,7 @@ pub(super) struct OpenSegment {
     last: u64,
     received_min: i64,
     received_max: i64,
+    checksum: Checksum,
     postings: HashMap<u32, Posting>,
     tally: BTreeMap<(i64, u32), u64>,
 }
@@ -47,6 +51,8 @@ pub(super) struct Sealed {
     pub(super) last: u64,
     pub(super) received_min: i64,
     pub(super) received_max: i64,
+    /// Of its records.
+    pub(super) checksum: Checksum,
     /// Name and offsets, by name.
     pub(super) postings: Vec<(u32, Vec<u8>)>,
     /// Minute, event, records.
@@ -62,6 +68,7 @@ impl OpenSegment {
         }
         self.records += 1;
         self.bytes += record.bytes;
+        self.checksum.number(record.sum);
         self.last = record.offset;
         self.received_min = self.received_min.min(record.received);
         self.received_max = self.received_max.max(record.received);
@@ -105,6 +112,7 @@ impl OpenSegment {
             last: self.last,
             received_min: self.received_min,
             received_max: self.received_max,
+            checksum: std::mem::take(&mut self.checksum),
             postings,
             tally: std::mem::take(&mut self.tally)
                 .into_iter()
@@ -172,7 +180,7 @@ mod tests {
         fn postings_round_trip(steps in prop::collection::vec((0_u32..5, 0_i64..200_000_000), 1..400), first in 1_u64..1 << 40) {
             let mut segment = OpenSegment::default();
             for (offset, (vm, received)) in (first..).zip(&steps) {
-                segment.add(Indexed { offset, vm: 10 + vm, kind: Kind::Event, event: Some(20 + vm % 2), received: *received, bytes: 1 });
+                segment.add(Indexed { offset, vm: 10 + vm, kind: Kind::Event, event: Some(20 + vm % 2), received: *received, bytes: 1, sum: offset });
             }
             let sealed = segment.seal();
             prop_assert_eq!((sealed.first, sealed.last), (first, first + steps.len() as u64 - 1));

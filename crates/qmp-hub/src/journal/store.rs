@@ -7,6 +7,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, TransactionBehavior};
 
 use super::body::Kind;
+use super::checksum::Content;
 use super::damage::is_damage;
 use super::names::Role;
 use super::numbering::{Numbering, Plan, Row, VmState};
@@ -78,7 +79,7 @@ fn write_epochs(connection: &Connection, rows: &[Row<'_>]) -> rusqlite::Result<(
 
 fn write_segments(connection: &Connection, plan: &Plan<'_>) -> rusqlite::Result<()> {
     let mut segment = connection.prepare_cached(
-        "INSERT INTO segment (last, first, received_min, received_max) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO segment (last, first, received_min, received_max, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     let mut posting =
         connection.prepare_cached("INSERT INTO posting (segment, name, offsets) VALUES (?1, ?2, ?3)")?;
@@ -88,7 +89,8 @@ fn write_segments(connection: &Connection, plan: &Plan<'_>) -> rusqlite::Result<
     )?;
     for sealed in &plan.sealed {
         let last = number(sealed.last);
-        segment.execute((last, number(sealed.first), sealed.received_min, sealed.received_max))?;
+        let (first, checksum) = (number(sealed.first), sealed.checksum.column());
+        segment.execute((last, first, sealed.received_min, sealed.received_max, checksum))?;
         for (name, offsets) in &sealed.postings {
             posting.execute((last, name, offsets))?;
         }
@@ -150,17 +152,13 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
 fn restore_behind(connection: &Connection, sealed: u64, numbering: &mut Numbering) -> rusqlite::Result<u64> {
     let head = connection.query_row(HEAD, [], |row| row.get(0).map(unsigned))?;
     let (mut after, mut unreadable) = (sealed, 0);
-    let mut behind = connection.prepare(
-        "SELECT offset, vm, kind, event, received, epoch, seq, coalesce(octet_length(data), 0) \
-           + coalesce((SELECT octet_length(name) FROM sent_name WHERE sent_name.offset = record.offset), 0) \
-         FROM record WHERE offset >= ?1 ORDER BY offset",
-    )?;
+    let mut behind = connection.prepare(RESTORED)?;
     while after < head {
-        let mut rows = behind.query([number(after + 1)])?;
+        let mut rows = behind.query([number(after + 1), i64::MAX])?;
         let read = (|| {
             while let Some(row) = rows.next()? {
                 match restored(row) {
-                    Ok((record, epoch, seq)) => numbering.observe(record, epoch, seq),
+                    Ok(Restored { record, epoch, seq }) => numbering.observe(record, epoch, seq),
                     Err(error) if is_damage(&error) => {
                         unreadable += 1;
                         numbering.begin_behind(unsigned(row.get(0)?), 0);
@@ -184,13 +182,42 @@ fn restore_behind(connection: &Connection, sealed: u64, numbering: &mut Numberin
     Ok(unreadable)
 }
 
-/// The columns of a record behind the last seal, with its epoch and number.
-fn restored(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Indexed, u32, u64)> {
+/// What [`restored`] reads, of the offsets from the first parameter to the second.
+pub(super) const RESTORED: &str = "SELECT offset, vm, kind, event, received, epoch, seq, event_time, data, \
+       (SELECT name FROM name WHERE id = record.vm), (SELECT name FROM name WHERE id = record.event), \
+       (SELECT name FROM sent_name WHERE sent_name.offset = record.offset) \
+     FROM record WHERE offset BETWEEN ?1 AND ?2 ORDER BY offset";
+
+/// A record as the index and the numbering know it.
+pub(super) struct Restored {
+    pub(super) record: Indexed,
+    pub(super) epoch: u32,
+    pub(super) seq: u64,
+}
+
+/// Reads a row of [`RESTORED`].
+pub(super) fn restored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Restored> {
     let kind: i64 = row.get(2)?;
     let kind = Kind::from_id(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, kind))?;
-    let (offset, bytes) = (unsigned(row.get(0)?), unsigned(row.get(7)?));
     let (vm, event, received) = (row.get(1)?, row.get(3)?, row.get(4)?);
-    Ok((Indexed { offset, vm, kind, event, received, bytes }, row.get(5)?, unsigned(row.get(6)?)))
+    let event_time =
+        EventTime::read(row.get_ref(7)?).ok_or(rusqlite::Error::IntegralValueOutOfRange(7, 0))?;
+    let content = Content {
+        offset: unsigned(row.get(0)?),
+        vm: row.get_ref(9)?.as_str()?,
+        epoch: row.get(5)?,
+        seq: unsigned(row.get(6)?),
+        kind,
+        received,
+        event: row.get_ref(10)?.as_str_or_null()?,
+        event_time,
+        sent_name: row.get_ref(11)?.as_str_or_null()?,
+        data: row.get_ref(8)?.as_str_or_null()?,
+    };
+    let Content { offset, epoch, seq, data, sent_name, .. } = content;
+    let bytes = (data.map_or(0, str::len) + sent_name.map_or(0, str::len)) as u64;
+    let record = Indexed { offset, vm, kind, event, received, bytes, sum: content.sum() };
+    Ok(Restored { record, epoch, seq })
 }
 
 /// The highest number of an epoch that is in the file.
@@ -204,6 +231,15 @@ pub(super) fn note_lost(connection: &Connection, lost: Removed, epoch: u32) -> r
     connection
         .execute("REPLACE INTO lost (first, last, epoch) VALUES (?1, ?2, ?3)", (first, last, epoch))
         .map(drop)
+}
+
+/// The name that stands for an id; empty if it cannot be read.
+pub(super) fn name(connection: &Connection, id: u32) -> rusqlite::Result<Box<str>> {
+    let mut select = connection.prepare_cached("SELECT name FROM name WHERE id = ?1")?;
+    match select.query_row([id], |row| row.get(0)) {
+        Err(error) if is_damage(&error) => Ok("".into()),
+        name => name,
+    }
 }
 
 /// When the record at `offset` was received; `None` if there is none.

@@ -345,8 +345,11 @@ impl Writer {
 
     /// Closes the epochs that are open in the file: their hub ended without doing so.
     fn close_left_open(&mut self, now: UnixMicros, lost: Option<Removed>) -> rusqlite::Result<()> {
+        let open = self.numbering.open_epochs();
+        let names = open.iter().map(|(vm, _)| store::name(&self.connection, *vm));
+        let names = names.collect::<rusqlite::Result<Vec<_>>>()?;
         let mut plan = Plan::default();
-        for (vm, state) in self.numbering.open_epochs() {
+        for ((vm, state), name) in open.into_iter().zip(&names) {
             let received = match state.received {
                 Some(received) => Some(received),
                 None => store::received(&self.connection, state.last)?,
@@ -366,7 +369,7 @@ impl Writer {
                 Some(lost) => (DetachReason::RecordsLost, lost.text()),
             };
             let detail = format!("{what}; nothing is certain since {since}");
-            let item = numbering::detached("", now, certain_until, reason, &detail);
+            let item = numbering::detached(name, now, certain_until, reason, &detail);
             self.numbering.place(item, Ids { vm, event: None }, &mut plan);
         }
         if !plan.rows.is_empty() {

@@ -1,0 +1,81 @@
+//! `qmp journal verify`: whether a journal is whole.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use qmp_hub::journal::{self, Verified};
+use serde_json::json;
+
+use super::backup::journal_of;
+use crate::exit::{Exit, Failure};
+use crate::hub::HubArgs;
+use crate::output;
+use crate::terminal::Terminal;
+
+/// Check the journal's file
+#[derive(Args, Debug)]
+pub struct Journal {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Read every record, and compare everything that is in the file twice
+    ///
+    /// Pages, records, numbering, checksums of sealed segments, indexes and counts. Prints each fault; the exit code is 1
+    /// if there is one. A hub may write the file meanwhile. Without FILE, it is the journal of the hub that answers, or else
+    /// the one where a hub would write.
+    Verify(Verify),
+}
+
+#[derive(Args, Debug)]
+struct Verify {
+    /// The journal, or a copy of one
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+impl Journal {
+    /// Checks the file.
+    pub async fn run(self, _terminal: &Terminal) -> Result<Exit, Failure> {
+        let What::Verify(Verify { file, json, hub }) = self.what;
+        let path = journal_of(file.as_deref(), &hub).await?;
+        let of = path.clone();
+        let reading = tokio::task::spawn_blocking(move || journal::verify(&of));
+        let found = reading.await.map_err(Failure::failed)??;
+        output::print(&if json { line(&path, &found) } else { text(&path, &found) })?;
+        Ok(if found.faults.is_empty() { Exit::Done } else { Exit::Failed })
+    }
+}
+
+fn text(path: &Path, found: &Verified) -> String {
+    let mut text: String = found.faults.iter().map(|fault| format!("{fault}\n")).collect();
+    if found.more_faults > 0 {
+        text += &format!("and {} more faults\n", found.more_faults);
+    }
+    for (first, last) in &found.lost {
+        text += &format!("records {} to {} are noted as lost\n", first.0, last.0);
+    }
+    let Verified { records, segments, unsummed, .. } = found;
+    let summed = segments - unsummed;
+    let verdict = if found.faults.is_empty() { "whole" } else { "damaged" };
+    text + &format!("{}: {verdict}; {records} records, {summed} of {segments} segments with a checksum\n", path.display())
+}
+
+fn line(path: &Path, found: &Verified) -> String {
+    let lost: Vec<[u64; 2]> = found.lost.iter().map(|(first, last)| [first.0, last.0]).collect();
+    let line = json!({
+        "journal": path.display().to_string(), "first": found.first.0, "head": found.head.0, "records": found.records,
+        "segments": found.segments, "without_checksum": found.unsummed, "lost": lost, "faults": found.faults,
+        "more_faults": found.more_faults,
+    });
+    format!("{line}\n")
+}

@@ -1,0 +1,386 @@
+//! Reads a whole journal and compares everything in it that is there twice.
+//!
+//! Every page by SQLite's own check; every record as a reader reads it; offsets, epochs and numbers without holes other
+//! than those that are noted; and the rows of epochs, segments, postings, counts and VMs with what the records give.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use qmp_wire::Offset;
+use rusqlite::Connection;
+
+use super::body::Kind;
+use super::damage::is_damage;
+use super::error::{JournalError, storage_text};
+use super::limits::VERIFY_FAULTS_MAX;
+use super::passing::{next_readable, read_through};
+use super::read::ReadConnection;
+use super::scan::{Direction, Stretch};
+use super::segment::{OpenSegment, Sealed, minute};
+use super::store::{RESTORED, Restored, number, restored, unsigned};
+
+/// What a whole journal was found to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// The first offset that is kept; one more than `head` if there is no record.
+    pub first: Offset,
+    /// The last offset.
+    pub head: Offset,
+    /// Records that could be read.
+    pub records: u64,
+    /// Sealed segments.
+    pub segments: u64,
+    /// Those of them without a checksum: sealed by an earlier release.
+    pub unsummed: u64,
+    /// Records that are known to be lost, as spans of offsets. No fault of the file as it is.
+    pub lost: Vec<(Offset, Offset)>,
+    /// What is wrong, in the order in which it was found.
+    pub faults: Vec<Box<str>>,
+    /// How much more is wrong.
+    pub more_faults: u64,
+}
+
+/// Reads the journal at `path`, whether a hub writes it or not. Takes as long as reading all of it.
+///
+/// # Errors
+///
+/// Any [`JournalError`] of opening: what is wrong behind that is told by [`Verified::faults`].
+pub fn verify(path: &Path) -> Result<Verified, JournalError> {
+    let mut connection = ReadConnection::open(path)?;
+    // Everything is of one moment.
+    connection.sql(|connection| connection.execute_batch("BEGIN"))?;
+    let mut check = Check::default();
+    check.pages(connection.connection());
+    if let Err(error) = check.content(&mut connection) {
+        check.fault(error.to_string());
+    }
+    Ok(check.found)
+}
+
+#[derive(Default)]
+struct Check {
+    found: Verified,
+    /// Offsets without a readable record: lost or damaged.
+    holes: Vec<(u64, u64)>,
+    vms: HashMap<u32, Place>,
+    epochs: BTreeMap<(u32, u32), EpochRow>,
+    tally: BTreeMap<(i64, u32), u64>,
+}
+
+/// Where a VM stands.
+#[derive(Clone, Copy)]
+struct Place {
+    epoch: u32,
+    seq: u64,
+    /// Its last record in a sealed segment.
+    sealed: Option<(u64, u32, u64)>,
+}
+
+struct EpochRow {
+    opened: u64,
+    closed: Option<u64>,
+    was_opened: bool,
+    was_closed: bool,
+}
+
+struct SegmentRow {
+    first: u64,
+    last: u64,
+    received: (i64, i64),
+    checksum: Option<i64>,
+}
+
+impl Check {
+    fn fault(&mut self, what: impl Into<Box<str>>) {
+        if self.found.faults.len() < VERIFY_FAULTS_MAX {
+            self.found.faults.push(what.into());
+        } else {
+            self.found.more_faults += 1;
+        }
+    }
+
+    /// SQLite's own check of every page.
+    fn pages(&mut self, connection: &Connection) {
+        let found = (|| {
+            let mut check = connection.prepare(&format!("PRAGMA integrity_check({VERIFY_FAULTS_MAX})"))?;
+            check.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()
+        })();
+        match found {
+            Ok(lines) => lines
+                .iter()
+                .flat_map(|found| found.lines())
+                .filter(|line| *line != "ok")
+                .for_each(|line| self.fault(format!("SQLite: {line}"))),
+            Err(error) => self.fault(format!("SQLite: {}", storage_text(&error))),
+        }
+    }
+
+    fn content(&mut self, connection: &mut ReadConnection) -> Result<(), JournalError> {
+        let (first, head) = (connection.first()?, connection.head()?);
+        (self.found.first, self.found.head) = (Offset(first), Offset(head));
+        self.readable(connection, Stretch { after: first - 1, upto: head })?;
+        connection.sql(|connection| {
+            self.names(connection)?;
+            self.lost(connection)?;
+            self.load_epochs(connection)?;
+            let segments = self.segments(connection)?;
+            self.records(connection, (first, head), segments)?;
+            self.rest(connection, first)
+        })
+    }
+
+    /// Reads every record as readers do.
+    fn readable(&mut self, connection: &mut ReadConnection, all: Stretch) -> Result<(), JournalError> {
+        let mut records = 0;
+        read_through(connection, all, "", Direction::Forwards, &mut |_| {
+            records += 1;
+            true
+        })?;
+        self.found.records = records;
+        for span in connection.damage().spans() {
+            let (first, last) = (span.first.0, span.last.0);
+            self.holes.push((first, last));
+            self.fault(format!("records {first} to {last} cannot be read: {}", span.what));
+        }
+        Ok(())
+    }
+
+    fn names(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let identities: Vec<String> = connection
+            .prepare("SELECT CAST(id AS TEXT) FROM identity")?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        let is_one = |id: &String| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if identities.len() != 1 || !identities.iter().all(is_one) {
+            self.fault(format!("the journal's identity is not one of 32 hexadecimal digits: {identities:?}"));
+        }
+        let mut names = connection.prepare("SELECT id, role, name FROM name ORDER BY id")?;
+        let mut rows = names.query([])?;
+        while let Some(row) = rows.next()? {
+            let role = row.get_ref(1)?.as_str().unwrap_or("");
+            if !["kind", "vm", "event"].contains(&role) || row.get_ref(2)?.as_str().is_err() {
+                let id: i64 = row.get(0)?;
+                self.fault(format!("name {id} cannot be read, or is of no kind, VM or event"));
+            }
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut lost = connection.prepare("SELECT first, last FROM lost ORDER BY first")?;
+        let mut rows = lost.query([])?;
+        while let Some(row) = rows.next()? {
+            let (first, last) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
+            self.holes.push((first, last));
+            self.found.lost.push((Offset(first), Offset(last)));
+        }
+        Ok(())
+    }
+
+    fn load_epochs(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut epochs = connection.prepare("SELECT vm, epoch, opened, closed FROM epoch")?;
+        let mut rows = epochs.query([])?;
+        while let Some(row) = rows.next()? {
+            let read = || -> rusqlite::Result<_> {
+                let closed = row.get::<_, Option<i64>>(3)?.map(unsigned);
+                let opened = unsigned(row.get(2)?);
+                Ok((
+                    (row.get(0)?, row.get(1)?),
+                    EpochRow { opened, closed, was_opened: false, was_closed: false },
+                ))
+            };
+            match read() {
+                Ok((epoch, row)) => drop(self.epochs.insert(epoch, row)),
+                Err(error) => self.fault(format!("a row of `epoch` cannot be read: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn segments(&mut self, connection: &Connection) -> rusqlite::Result<Vec<SegmentRow>> {
+        let sql = "SELECT first, last, received_min, received_max, checksum FROM segment ORDER BY last";
+        let mut found = Vec::new();
+        let mut segments = connection.prepare(sql)?;
+        let mut rows = segments.query([])?;
+        while let Some(row) = rows.next()? {
+            let read = || -> rusqlite::Result<SegmentRow> {
+                let (first, last) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
+                Ok(SegmentRow { first, last, received: (row.get(2)?, row.get(3)?), checksum: row.get(4)? })
+            };
+            match read() {
+                Ok(segment) => found.push(segment),
+                Err(error) => self.fault(format!("a row of `segment` cannot be read: {error}")),
+            }
+        }
+        for pair in found.windows(2) {
+            let (from, to) = (pair[0].last + 1, pair[1].first);
+            if from != to && !self.is_hole(from, to.saturating_sub(1)) {
+                self.fault(format!(
+                    "segments do not follow each other: one ends at {}, the next begins at {to}",
+                    from - 1
+                ));
+            }
+        }
+        self.found.segments = found.len() as u64;
+        self.found.unsummed = found.iter().filter(|segment| segment.checksum.is_none()).count() as u64;
+        Ok(found)
+    }
+
+    /// Whether all of these offsets are known to have no readable record.
+    fn is_hole(&self, first: u64, last: u64) -> bool {
+        first <= last
+            && (first..=last).all(|offset| self.holes.iter().any(|(a, b)| (*a..=*b).contains(&offset)))
+    }
+
+    fn records(
+        &mut self,
+        connection: &Connection,
+        (first, head): (u64, u64),
+        segments: Vec<SegmentRow>,
+    ) -> rusqlite::Result<()> {
+        let mut rows_of = connection.prepare(RESTORED)?;
+        let sealed = segments.last().map_or(0, |segment| segment.last);
+        let mut segments = segments.into_iter().peekable();
+        let (mut open, mut expected) = (OpenSegment::default(), first);
+        while expected <= head {
+            let mut rows = rows_of.query([number(expected), number(head)])?;
+            let end = loop {
+                let row = match rows.next() {
+                    Ok(Some(row)) => row,
+                    Ok(None) => break None,
+                    Err(error) if is_damage(&error) => break Some(expected),
+                    Err(error) => return Err(error),
+                };
+                let offset = unsigned(row.get(0)?);
+                if offset != expected && !self.is_hole(expected, offset - 1) {
+                    self.fault(format!("records {expected} to {} are missing", offset - 1));
+                    // What follows from it is not told, too.
+                    self.holes.push((expected, offset - 1));
+                }
+                expected = offset + 1;
+                if let Ok(Restored { record, epoch, seq }) = restored(row) {
+                    self.place(&record, epoch, seq, offset <= sealed);
+                    open.add(record);
+                }
+                while let Some(segment) = segments.next_if(|segment| segment.last <= offset) {
+                    let summed = open.seal();
+                    // Retention removes a segment piece by piece.
+                    if segment.first >= first {
+                        self.compare(connection, &segment, &summed)?;
+                    }
+                }
+            };
+            let Some(damaged) = end else { break };
+            // What cannot be read was told already.
+            expected = next_readable(connection, damaged - 1, head).max(damaged + 1);
+        }
+        Ok(())
+    }
+
+    /// Compares epoch and number of a record with those before it.
+    fn place(&mut self, record: &super::segment::Indexed, epoch: u32, seq: u64, is_sealed: bool) {
+        let before = self.vms.get(&record.vm).copied();
+        // Numbers that records in a hole may have had are left out.
+        let exact = self.holes.is_empty();
+        let follows = before.is_none_or(|before| match (record.kind, exact) {
+            (Kind::Attached, true) => (epoch, seq) == (before.epoch + 1, 0),
+            (Kind::Attached, false) => epoch > before.epoch && seq == 0,
+            (_, true) => (epoch, seq) == (before.epoch, before.seq + 1),
+            (_, false) => (epoch, seq) > (before.epoch, before.seq),
+        });
+        let offset = record.offset;
+        if !follows {
+            let before = before.map_or((0, 0), |before| (before.epoch, before.seq));
+            self.fault(format!(
+                "record {offset} is number {seq} of epoch {epoch} of VM {}, behind number {} of epoch {}",
+                record.vm, before.1, before.0
+            ));
+        }
+        let sealed =
+            if is_sealed { Some((offset, epoch, seq)) } else { before.and_then(|before| before.sealed) };
+        self.vms.insert(record.vm, Place { epoch, seq, sealed });
+        if let (true, Some(event)) = (is_sealed, record.event) {
+            *self.tally.entry((minute(record.received), event)).or_default() += 1;
+        }
+        let row = self.epochs.get_mut(&(record.vm, epoch));
+        let is_right = match (record.kind, row) {
+            (Kind::Attached, Some(row)) => {
+                row.was_opened = true;
+                row.opened == offset
+            }
+            (Kind::Detached, Some(row)) if !row.was_closed => {
+                row.was_closed = true;
+                row.closed == Some(offset)
+            }
+            (Kind::Attached, None) => false,
+            _ => true,
+        };
+        if !is_right {
+            self.fault(format!("the row of epoch {epoch} of VM {} does not name record {offset}", record.vm));
+        }
+    }
+
+    fn compare(
+        &mut self,
+        connection: &Connection,
+        row: &SegmentRow,
+        sealed: &Sealed,
+    ) -> rusqlite::Result<()> {
+        let name = format!("segment {} to {}", row.first, row.last);
+        if (row.first, row.last, row.received)
+            != (sealed.first, sealed.last, (sealed.received_min, sealed.received_max))
+        {
+            self.fault(format!("{name}: its row does not fit its records"));
+        }
+        if row.checksum.is_some_and(|checksum| checksum != sealed.checksum.column()) {
+            self.fault(format!("{name}: its records do not have the checksum with which they were sealed"));
+        }
+        let mut postings = connection
+            .prepare_cached("SELECT name, offsets FROM posting WHERE segment = ?1 ORDER BY name")?;
+        let found: Vec<(u32, Vec<u8>)> = postings
+            .query_map([number(row.last)], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        if found != sealed.postings {
+            self.fault(format!("{name}: its postings do not fit its records"));
+        }
+        Ok(())
+    }
+
+    /// Compares what is not of one segment.
+    fn rest(&mut self, connection: &Connection, first: u64) -> rusqlite::Result<()> {
+        let epochs = std::mem::take(&mut self.epochs);
+        for ((vm, epoch), row) in &epochs {
+            let (opened, closed) = (!row.was_opened, row.closed.filter(|_| !row.was_closed));
+            for offset in
+                opened.then_some(row.opened).into_iter().chain(closed).filter(|offset| *offset >= first)
+            {
+                if !self.is_hole(offset, offset) {
+                    self.fault(format!("epoch {epoch} of VM {vm} names record {offset}, which is not of it"));
+                }
+            }
+        }
+        let mut tally = connection.prepare("SELECT minute, event, records FROM tally")?;
+        let found: BTreeMap<(i64, u32), u64> = tally
+            .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), unsigned(row.get(2)?))))?
+            .collect::<rusqlite::Result<_>>()?;
+        let expected = std::mem::take(&mut self.tally);
+        let minutes =
+            expected.keys().chain(found.keys()).filter(|key| expected.get(key) != found.get(key)).count();
+        if minutes > 0 {
+            self.fault(format!("{minutes} counts of `tally` do not fit the records"));
+        }
+        let mut vms = connection.prepare("SELECT vm, last, epoch, seq FROM vm")?;
+        let mut rows = vms.query([])?;
+        while let Some(row) = rows.next()? {
+            let (vm, last): (u32, u64) = (row.get(0)?, unsigned(row.get(1)?));
+            let found = Some((last, row.get(2)?, unsigned(row.get(3)?)));
+            let expected = self.vms.get(&vm).and_then(|place| place.sealed);
+            if last >= first && found != expected && !self.is_hole(last, last) {
+                self.fault(format!(
+                    "the row of VM {vm} names record {last}, which is not its last sealed one"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
