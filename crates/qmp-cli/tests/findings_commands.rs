@@ -112,3 +112,31 @@ fn wrong_questions_are_told_what_to_do() {
         assert!(ran.stderr.contains(expected), "{arguments:?} {ran:?}");
     }
 }
+
+/// A state that only an answer names is the VM's, and is not taken for a change of the VM when the hub starts anew.
+#[test]
+fn internal_error_is_learnt_from_the_answer_and_is_no_change_unseen() {
+    let home = directory();
+    let address = home.path().join("web1.sock").display().to_string();
+    let vm = Running::start(home.path(), &["emulate", "--listen", &address]);
+    vm.wait_for("Ctrl-C ends the machine");
+    let hub = start_hub_with(home.path(), &address, &[]);
+    assert_eq!(run(home.path(), &["exec", &address, "x-guest-internal-error"]).code, Some(0));
+    let found = until(home.path(), &["log", "--kind", "finding", "--where", "finding=why-paused", "--json"]);
+    let found = json(&found);
+    let told = ["cause", "by", "run_state"].map(|member| found["data"][member].clone());
+    assert_eq!(told, ["internal-error", "qemu", "internal-error"].map(Value::from), "{found}");
+    let status = json(&run(home.path(), &["status", "web1"]));
+    assert_eq!(
+        (&status["run_state"], &status["why"]["by"]),
+        (&"internal-error".into(), &"qemu".into()),
+        "{status}"
+    );
+
+    assert_eq!(hub.interrupt(), Some(0));
+    let hub = start_hub_with(home.path(), &address, &[]);
+    until(home.path(), &["log", "--kind", "attached", "--where", "query-status.status=internal-error"]);
+    assert_eq!(hub.interrupt(), Some(0), "and what there was to find is recorded");
+    let unseen = run(home.path(), &["log", "--where", "finding=state-changed-unseen"]);
+    assert_eq!(unseen.stdout, "", "the VM did not change");
+}

@@ -26,3 +26,12 @@ fn every_kind_is_described() {
     kinds.sort_unstable();
     assert_eq!(described, kinds);
 }
+
+/// `docs/findings.md` names every cause.
+#[test]
+fn every_cause_is_described() {
+    let page = include_str!("../../../../docs/findings.md");
+    let missing: Vec<&str> =
+        super::why::CAUSES.into_iter().filter(|cause| !page.contains(&format!("`{cause}`"))).collect();
+    assert_eq!(missing, [""; 0]);
+}

@@ -36,6 +36,8 @@ use super::{COMMAND_SAID_MAX, EXIT_SOON};
 use crate::state::Why as Explanation;
 use asking::Asking;
 use evidence::{Evidence, Mark};
+#[cfg(test)]
+pub(super) use explain::CAUSES;
 use pending::{Pending, WaitsFor};
 #[cfg(test)]
 pub(super) use run_states::names as run_state_names;

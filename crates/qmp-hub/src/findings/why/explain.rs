@@ -11,6 +11,46 @@ use super::given::Given;
 use super::{ENDED, ending, run_states};
 use crate::state::Why;
 
+/// Every cause that is told, of an end, a reset, a stop, or how a VM stands.
+pub(in super::super) const CAUSES: [&str; 36] = [
+    "crashed",
+    "debug",
+    "exited",
+    "firmware-reset",
+    "found",
+    "found-paused",
+    "found-prelaunch",
+    "found-running",
+    "gone",
+    "guest",
+    "guest-hibernate",
+    "guest-panic",
+    "guest-reset",
+    "guest-shutdown",
+    "guest-suspend",
+    "host",
+    "host-error",
+    "host-qmp-quit",
+    "host-qmp-system-reset",
+    "host-signal",
+    "host-stop",
+    "host-ui",
+    "incoming-migration",
+    "internal-error",
+    "io-error",
+    "killed",
+    "memory-failure",
+    "migration",
+    "reset",
+    "restore-vm",
+    "resume",
+    "save-vm",
+    "shutdown",
+    "unknown",
+    "wakeup",
+    "watchdog",
+];
+
 /// The member of the details that names the command by which it was done through the hub.
 pub(super) const COMMAND: &str = "command";
 
@@ -19,6 +59,7 @@ const WATCHDOG_EXPIRED: &str = "Its watchdog expired, because the guest did not 
 
 /// Adds the finding that says so.
 pub(super) fn tell(kind: &'static str, why: &Why, found: &mut Found) {
+    debug_assert!(CAUSES.contains(&why.cause), "{} is not listed", why.cause);
     let mut data = Map::from_iter([("cause".to_owned(), json!(why.cause)), ("by".to_owned(), json!(why.by))]);
     if !why.run_state.is_empty() {
         data.insert("run_state".to_owned(), json!(why.run_state));
@@ -37,6 +78,7 @@ pub(super) fn why(
     let mut causes: Vec<Id> = causes.into_iter().collect();
     causes.sort_unstable();
     causes.dedup();
+    debug_assert!(CAUSES.contains(&cause), "{cause} is not listed");
     let clause = clause.into();
     let summary = format!("{clause}{rest}.");
     Why { cause, by, summary, causes, details: Map::new(), run_state: run_state.into(), clause }
