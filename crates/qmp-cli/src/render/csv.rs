@@ -55,7 +55,11 @@ pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// Writes a cell. A spreadsheet takes one that begins with `=`, `+`, `-`, `@`, a tab or a carriage return as a formula,
+/// and texts are the peer's: an apostrophe in front makes it text.
 fn write_field(field: &str, out: &mut Vec<u8>) {
+    let quoted = field.starts_with(['=', '+', '-', '@', '\t', '\r']).then(|| format!("'{field}"));
+    let field = quoted.as_deref().unwrap_or(field);
     if !field.contains([',', '"', '\n', '\r']) {
         out.extend_from_slice(field.as_bytes());
         return;
@@ -69,6 +73,27 @@ fn write_field(field: &str, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::render::examples;
+
+    #[test]
+    fn cells_are_no_formulas() {
+        let cases = [
+            ("=1+1", "'=1+1"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\t=1"),
+            ("\r=1", "\"'\r=1\""),
+            ("=HYPERLINK(\"x\",1)", "\"'=HYPERLINK(\"\"x\"\",1)\""),
+            ("a=1", "a=1"),
+            ("{\"a\": -1}", "\"{\"\"a\"\": -1}\""),
+            ("", ""),
+        ];
+        for (field, expected) in cases {
+            let mut out = Vec::new();
+            write_field(field, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{field}");
+        }
+    }
 
     #[test]
     fn writes_each_kind() {
