@@ -17,3 +17,46 @@ pub(crate) fn micros(moment: SystemTime) -> UnixMicros {
     };
     UnixMicros(micros)
 }
+
+/// A clock that is not set: it shows the time of this host when it was made, and goes on from there. Spans are measured
+/// by it, so that a step of the host's clock makes none longer or shorter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SteadyClock {
+    began: UnixMicros,
+    since: tokio::time::Instant,
+}
+
+impl SteadyClock {
+    /// Begins at the present moment.
+    pub(crate) fn new() -> Self {
+        Self { began: now(), since: tokio::time::Instant::now() }
+    }
+
+    /// What it shows.
+    pub(crate) fn now(&self) -> UnixMicros {
+        let elapsed = i64::try_from(self.since.elapsed().as_micros()).unwrap_or(i64::MAX);
+        UnixMicros(self.began.0.saturating_add(elapsed))
+    }
+
+    /// How much the host's clock, which shows `wall`, is ahead of it, in microseconds.
+    pub(crate) fn offset_us(&self, wall: UnixMicros) -> i64 {
+        wall.0.saturating_sub(self.now().0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The host's clock goes on by itself meanwhile, and is not looked at.
+    #[tokio::test(start_paused = true)]
+    async fn steady_clock_shows_what_elapsed() {
+        let clock = SteadyClock::new();
+        let before = clock.now();
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        assert_eq!(clock.now(), UnixMicros(before.0 + 3_600_000_000));
+        assert_eq!(clock.offset_us(UnixMicros(clock.now().0 - 7)), -7);
+    }
+}

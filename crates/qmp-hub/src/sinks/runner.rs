@@ -14,7 +14,7 @@ use super::delivery::{Delivery, Failure, Origin, Sink};
 use super::positions::{Position, Positions};
 use super::rule::RuleConfig;
 use super::status::{SinkState, Status};
-use crate::clock;
+use crate::clock::{self, SteadyClock};
 use crate::hub::blocking;
 use crate::journal::{Cursor, JournalError, Query, Reader};
 
@@ -58,6 +58,8 @@ pub(super) struct Runner {
     status: Arc<Status>,
     orders: watch::Receiver<Order>,
     gate: Gate,
+    /// The gate's.
+    clock: SteadyClock,
     /// The record that the gate holds.
     held: Option<Record<'static>>,
     backoff: Backoff,
@@ -89,6 +91,7 @@ impl Runner {
             status,
             orders,
             gate,
+            clock: SteadyClock::new(),
             held: None,
             backoff: Backoff::new(SINK_RETRY_FIRST, SINK_RETRY_MAX, seed),
             position: Offset(known.offset),
@@ -192,7 +195,7 @@ impl Runner {
         if !self.rule.selection.matches(&record) {
             return Flow::Continue(());
         }
-        let now = clock::now();
+        let now = self.clock.now();
         if self.gate.opens_at(now) > now {
             let offset = offset(&record);
             self.gate.hold(offset);
@@ -212,7 +215,7 @@ impl Runner {
 
     /// Delivers what was held back, if the gate is open.
     async fn release(&mut self) -> Flow {
-        let now = clock::now();
+        let now = self.clock.now();
         if self.held.is_none() || self.gate.opens_at(now) > now {
             return Flow::Continue(());
         }
@@ -232,7 +235,7 @@ impl Runner {
     /// In how long the gate opens for what it holds.
     fn opens_in(&mut self) -> Option<Duration> {
         self.held.as_ref()?;
-        let now = clock::now();
+        let now = self.clock.now();
         let UnixMicros(opens) = self.gate.opens_at(now);
         Some(Duration::from_micros(opens.saturating_sub(now.0).unsigned_abs()))
     }
@@ -321,13 +324,15 @@ impl Runner {
         self.position = self.position.max(offset);
         self.status.offset.store(self.position.0, Relaxed);
         let held = self.gate.held();
+        let ahead_us = self.clock.offset_us(clock::now());
         self.positions.set(
             &self.rule.name,
             Position {
                 offset: self.position.0,
                 held_back: held.records,
                 held_back_newest: held.newest.0,
-                passed: self.gate.passed().collect(),
+                // The next hub knows only the host's clock.
+                passed: self.gate.passed().map(|at| at.saturating_add(ahead_us)).collect(),
             },
         );
     }
