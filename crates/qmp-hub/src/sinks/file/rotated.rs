@@ -133,35 +133,47 @@ impl Rotated {
     }
 }
 
-/// Cuts off what stands behind the last line end, if a rule wrote it; gives the length of the file.
+/// Removes a last line that is not whole, which a crash cut off; returns how long the file is then.
+///
+/// # Errors
+///
+/// `InvalidData` if no rule wrote the last line: the file is somebody else's, and stays as it is.
 fn repair(file: &File) -> io::Result<u64> {
     let bytes = file.metadata()?.len();
-    let mut end = bytes;
-    let mut tail = Vec::new();
-    // Backwards, in chunks, to the last line end.
-    while end > 0 {
-        let from = end.saturating_sub(TAIL_CHUNK_BYTES);
-        let mut chunk = vec![0; usize::try_from(end - from).unwrap_or(0)];
-        file.read_exact_at(&mut chunk, from)?;
-        if let Some(at) = chunk.iter().rposition(|byte| *byte == b'\n') {
-            end = from + at as u64 + 1;
-            tail.splice(0..0, chunk[at + 1..].iter().copied().take(LINE_BEGIN.len()));
-            break;
-        }
-        end = from;
-        tail.splice(0..0, chunk.iter().copied().take(LINE_BEGIN.len()));
-    }
-    if end == bytes {
-        return Ok(bytes);
-    }
-    let begin = &tail[..tail.len().min(LINE_BEGIN.len())];
-    if !LINE_BEGIN.starts_with(begin) {
-        let what = "it ends in a line without a line end that no rule wrote; name another file";
+    let end = line_start(file, bytes)?;
+    let is_ours = |start: u64, end: u64| -> io::Result<bool> {
+        let mut begin = [0; LINE_BEGIN.len()];
+        let begin = &mut begin[..LINE_BEGIN.len().min(usize::try_from(end - start).unwrap_or(usize::MAX))];
+        file.read_exact_at(begin, start)?;
+        Ok(LINE_BEGIN.starts_with(begin))
+    };
+    let whole_is_ours = end == 0 || is_ours(line_start(file, end - 1)?, end)?;
+    if !whole_is_ours || !is_ours(end, bytes)? {
+        let what = "its last line was written by another program, so the file is left as it is; name another file, \
+                    or move this one away";
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
-    file.set_len(end)?;
-    file.sync_data()?;
+    if end < bytes {
+        file.set_len(end)?;
+        file.sync_data()?;
+    }
     Ok(end)
+}
+
+/// Where the line begins of which the byte before `end` is one, or would be the next.
+fn line_start(file: &File, end: u64) -> io::Result<u64> {
+    let mut at = end;
+    // Backwards, in chunks, to the last line end.
+    while at > 0 {
+        let from = at.saturating_sub(TAIL_CHUNK_BYTES);
+        let mut chunk = vec![0; usize::try_from(at - from).unwrap_or(0)];
+        file.read_exact_at(&mut chunk, from)?;
+        if let Some(found) = chunk.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(from + found as u64 + 1);
+        }
+        at = from;
+    }
+    Ok(0)
 }
 
 /// When the first line was received, about which it was written.
@@ -231,7 +243,7 @@ mod tests {
         let path = home.path().join("log");
         let whole = line(1, 5);
         let long = [&whole[..], &line(2, 200_000)[..150_000]].concat();
-        let cases: [(&[u8], Option<&[u8]>); 7] = [
+        let cases: [(&[u8], Option<&[u8]>); 11] = [
             (b"", Some(b"")),
             (&whole, Some(&whole)),
             (&[&whole[..], b"{\"off"].concat(), Some(&whole)),
@@ -239,6 +251,10 @@ mod tests {
             (b"{\"offset\":1", Some(b"")),
             (&[&whole[..], b"somebody's"].concat(), None),
             (b"somebody's", None),
+            (b"somebody's\n", None),
+            (&[&whole[..], b"somebody's\n"].concat(), None),
+            (b"somebody's\n{\"offset\":1", None),
+            (&[b"somebody's\n", &whole[..]].concat(), Some(&[b"somebody's\n", &whole[..]].concat())),
         ];
         for (before, after) in cases {
             fs::write(&path, before).expect("writes");
