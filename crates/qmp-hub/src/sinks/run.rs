@@ -4,6 +4,7 @@
 //! asks to be run again later, like one that could not be started; with anything else, or when it takes too long, the
 //! record is refused.
 
+mod family;
 mod process;
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! One run of a command, with everything that it starts.
 //!
-//! It is the leader of a process group of its own, which is what ends when it takes too long: TERM, and KILL a little
-//! later. What it says is read to the end and kept up to a bound. Whether it reads its input is its own affair.
+//! It is the leader of a process group of its own. The group, and every other process of the run, ends when it takes too
+//! long: TERM, and KILL a little later. What it says is read to the end and kept up to a bound. Whether it reads its input is its own affair.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,6 +15,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
+use super::family::Family;
+use crate::hub::blocking;
+
 /// How much of what a command says is kept for the log, in bytes.
 const RUN_OUTPUT_MAX_BYTES: usize = 4 << 10;
 
@@ -23,6 +26,9 @@ const RUN_TERM_MAX: Duration = Duration::from_secs(5);
 
 /// How long the output of a command that has ended is waited for: something that it left behind may hold it open.
 const RUN_OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How often what a command started is looked for after KILL was sent; what is killed cannot start anything more.
+const RUN_KILL_ROUNDS_MAX: u32 = 8;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -36,6 +42,7 @@ pub(super) enum Ended {
 pub(super) struct Process {
     child: Child,
     group: Group,
+    family: Family,
 }
 
 /// The processes of one run; killed with this unless the leader has ended by itself.
@@ -62,10 +69,12 @@ impl Process {
         arguments: &[String],
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> io::Result<Self> {
+        let family = Family::new();
         let child = Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(environment)
+            .envs([family.variable()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -73,7 +82,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(Self { child, group: Group(group) })
+        Ok(Self { child, group: Group(group), family })
     }
 
     /// Hands it `input`, and waits until it has ended. Gives the beginning of what it said.
@@ -117,11 +126,23 @@ impl Process {
         (ended, text(&said.take()))
     }
 
+    async fn signal_family(&self, signal: Signal) -> usize {
+        let family = self.family.clone();
+        blocking(move || family.signal(signal)).await
+    }
+
     /// Ends it and everything that it started.
     async fn end(&mut self) {
         self.group.signal(Signal::TERM);
+        self.signal_family(Signal::TERM).await;
         let _ = tokio::time::timeout(RUN_TERM_MAX, self.child.wait()).await;
         self.group.signal(Signal::KILL);
+        // One that was about to start another when it was looked at leaves that to the next look.
+        for _ in 0..RUN_KILL_ROUNDS_MAX {
+            if self.signal_family(Signal::KILL).await == 0 {
+                break;
+            }
+        }
         let _ = self.child.wait().await;
         self.group.0 = None;
     }
