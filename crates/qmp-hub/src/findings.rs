@@ -17,12 +17,14 @@
 //! A new correlator is a file in `findings/` and its line in `findings/registered.rs`.
 
 mod budget;
+mod checkpoint;
 mod input;
 mod limits;
 mod moment;
 mod observer;
 mod question;
 mod registered;
+mod saved;
 mod subject;
 mod text;
 mod tracked;

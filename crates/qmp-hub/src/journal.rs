@@ -29,6 +29,7 @@
 mod backup;
 mod batch;
 mod body;
+mod checkpoints;
 mod checksum;
 mod cursor;
 mod damage;
@@ -59,6 +60,7 @@ mod writer;
 pub use backup::{Backup, BackupError, Copied};
 pub use batch::{Batch, Draft};
 pub use body::{Kind, UnknownKind};
+pub(crate) use checkpoints::Checkpoint;
 pub use cursor::Cursor;
 pub use damage::DamagedSpan;
 pub use error::{JournalEnded, JournalError};

@@ -6,6 +6,7 @@
 use serde_json::json;
 
 use super::moment::{Moment, micros};
+use super::saved::saved;
 use super::tracked::Concluded;
 use super::{FINDINGS_BURST, FINDINGS_SPAN, Id};
 
@@ -31,6 +32,10 @@ struct Withheld {
     first: Id,
     last: Id,
 }
+
+saved!(Budget { kinds });
+saved!(Spent { kind, free_at, withheld });
+saved!(Withheld { count, first, last });
 
 impl Budget {
     /// Gives the finding back if it may pass, and counts it otherwise.

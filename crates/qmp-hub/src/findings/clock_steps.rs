@@ -12,6 +12,7 @@ use serde_json::json;
 use super::input::{Event, Input, What};
 use super::moment::micros;
 use super::registered::Correlator;
+use super::saved::saved;
 use super::tracked::{Found, Span};
 use super::{CLOCK_STEP_MIN, Id, text};
 
@@ -26,6 +27,8 @@ pub(super) struct ClockSteps {
     /// How far event time is ahead of the time of receipt at most, in microseconds.
     ahead: Option<i64>,
 }
+
+saved!(ClockSteps { last, newest, ahead });
 
 impl Correlator for ClockSteps {
     fn take(&mut self, input: &Input<'_>, _span: &Span, found: &mut Found) {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::input::{Event, Input, What};
 use super::registered::Correlator;
+use super::saved::saved;
 use super::tracked::{Found, Span};
 use super::{DRIFT_REPORTED_MAX, text};
 
@@ -17,6 +18,8 @@ pub(super) const SCHEMA_DRIFT: &str = "schema-drift";
 pub(super) struct Drift {
     reported: Vec<u64>,
 }
+
+saved!(Drift { reported });
 
 impl Correlator for Drift {
     fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Id;
 use super::moment::Moment;
 use super::question::Answer;
+use super::saved::saved;
 
 /// One record, other than a finding.
 #[derive(Debug)]
@@ -45,6 +46,9 @@ pub(crate) struct Event<'a> {
     pub(crate) raw: Option<&'a str>,
     pub(crate) data: Value,
 }
+
+saved!(Snapshot { status, running, release, version, name, uuid, migration, jobs, process });
+saved!(KnownJob { id, ty, status, current, total, error });
 
 impl<'a> Event<'a> {
     pub(crate) fn of(body: &'a Body<'_>) -> Option<Self> {

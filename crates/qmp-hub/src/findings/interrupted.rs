@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Id;
 use super::input::{Input, Snapshot, What};
 use super::registered::Correlator;
+use super::saved::saved;
 use super::tracked::{Found, Span};
 
 pub(super) const MIGRATION_INTERRUPTED: &str = "migration-interrupted";
@@ -23,6 +24,8 @@ pub(super) struct Interrupted {
     incoming: Option<bool>,
     paused: bool,
 }
+
+saved!(Interrupted { incoming, paused });
 
 impl Correlator for Interrupted {
     fn take(&mut self, input: &Input<'_>, _span: &Span, found: &mut Found) {

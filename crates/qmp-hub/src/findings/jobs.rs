@@ -17,6 +17,7 @@ use super::input::{Event, Input, KnownJob, Snapshot, What};
 use super::moment::Moment;
 use super::question::{Answer, Asked, QUERY_JOBS};
 use super::registered::Correlator;
+use super::saved::saved;
 use super::tracked::{Found, Span};
 use super::{ANSWER_MAX, Id, JOBS_TRACKED_MAX, subject};
 use crate::state::Running;
@@ -36,6 +37,8 @@ pub(super) struct Jobs {
     /// The record that closed the last epoch.
     closed: Option<Id>,
 }
+
+saved!(Jobs { jobs, ending, closed });
 
 impl Correlator for Jobs {
     fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {

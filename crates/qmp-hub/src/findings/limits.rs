@@ -116,3 +116,12 @@ pub const FINDINGS_SPAN: Duration = Duration::from_secs(300);
 
 /// Text of a peer in a summary, in characters.
 pub const TEXT_SHOWN_MAX: usize = 120;
+
+/// Records of a VM after which the state of its correlators is saved: reading so many again takes some 30 ms, and saving
+/// takes less than a hundredth of that.
+pub const CHECKPOINT_RECORDS: u32 = 4_096;
+
+/// A state of one VM that is saved, in bytes. One with all of its bounded members filled takes about half of that; what
+/// the VM said without a bound of its own (the information of a panic, the list of its jobs) may be larger, and is then
+/// read again instead.
+pub const CHECKPOINT_MAX_BYTES: usize = 256 << 10;

@@ -11,6 +11,7 @@ use super::input::{Event, Input, Snapshot, What};
 use super::jobs::Phases;
 use super::moment::Moment;
 use super::registered::Correlator;
+use super::saved::saved;
 use super::tracked::{Found, Span};
 use super::{CAUSES_MAX, Id, text};
 use crate::state::Running;
@@ -35,6 +36,9 @@ struct UnderWay {
     incoming: bool,
     passes: u64,
 }
+
+saved!(Migrations { under_way, incoming, paused });
+saved!(UnderWay { phases, causes, began, began_unseen, incoming, passes });
 
 impl Correlator for Migrations {
     fn take(&mut self, input: &Input<'_>, _span: &Span, found: &mut Found) {

@@ -8,9 +8,14 @@ use std::time::Duration;
 
 use qmp_wire::UnixMicros;
 
+use super::saved::saved;
+
 /// A moment in local time, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(i64);
+
+saved!(Moment { 0 });
+saved!(LocalClock { last, lost_us });
 
 impl Moment {
     /// The moment that is so much later.

@@ -20,7 +20,9 @@ use super::{Correlators, Finding, Id, Question};
 use crate::asking::Asker;
 use crate::clock;
 use crate::hub::blocking;
-use crate::journal::{Appender, Batch, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader};
+use crate::journal::{
+    Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
+};
 use crate::state::VmState;
 use crate::vms::Vms;
 
@@ -203,7 +205,7 @@ impl Observer {
         let resumed = blocking(move || resume::resume(&reader, by)).await?;
         *self.shared.lock() = resumed.correlators;
         self.shared.position.send_replace(resumed.upto);
-        self.append(&resumed.unrecorded).await?;
+        self.append(&resumed.unrecorded, resumed.checkpoints).await?;
         self.ask();
         Ok(self.reader.cursor(Query::default(), resumed.upto))
     }
@@ -227,8 +229,8 @@ impl Observer {
                     self.shared.position.send_replace(cursor.position());
                     return Ok(cursor);
                 }
-                Ok(Some(found)) => {
-                    self.append(&found).await?;
+                Ok(Some((found, checkpoints))) => {
+                    self.append(&found, checkpoints).await?;
                     self.shared.position.send_replace(cursor.position());
                     self.ask();
                 }
@@ -258,7 +260,7 @@ impl Observer {
             let cursor = self.catch_up(cursor).await?;
             let mut found = Vec::new();
             self.shared.lock().time_passed(by, &mut found);
-            self.append(&found).await?;
+            self.append(&found, Vec::new()).await?;
             self.ask();
             return Ok(cursor);
         }
@@ -275,15 +277,18 @@ impl Observer {
         }
     }
 
-    /// Appends findings, waiting for room if there is none.
-    async fn append(&self, findings: &[Finding]) -> Result<(), JournalEnded> {
-        if findings.is_empty() || !self.records_findings {
+    /// Appends findings, and behind them checkpoints of a time by which no others were concluded. Waits for room if there
+    /// is none.
+    async fn append(&self, findings: &[Finding], checkpoints: Vec<Checkpoint>) -> Result<(), JournalEnded> {
+        // Without the findings a checkpoint would hide them from a hub that records findings.
+        if (findings.is_empty() && checkpoints.is_empty()) || !self.records_findings {
             return Ok(());
         }
         let mut batch = Batch::new();
         for finding in findings {
             batch.push(&Draft { vm: &finding.vm, received: finding.at, body: finding.body() });
         }
+        checkpoints.into_iter().for_each(|checkpoint| batch.push_checkpoint(checkpoint));
         self.appender.append_when_room(&mut batch).await.map(drop)
     }
 }
@@ -298,12 +303,17 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Hands records to the correlators; `None` if there were none.
-fn correlate(shared: &Shared, reader: &Reader, records: &[Record<'static>]) -> Option<Vec<Finding>> {
+/// Hands records to the correlators; `None` if there were none. What was concluded by a checkpoint is among the findings,
+/// or was returned before.
+fn correlate(
+    shared: &Shared,
+    reader: &Reader,
+    records: &[Record<'static>],
+) -> Option<(Vec<Finding>, Vec<Checkpoint>)> {
     if records.is_empty() {
         return None;
     }
-    let mut found = Vec::new();
+    let (mut found, mut checkpoints) = (Vec::new(), Vec::new());
     let mut correlators = shared.lock();
     for record in records {
         if record.epoch.0 > 1 && !correlators.knows(&record.vm) {
@@ -311,12 +321,13 @@ fn correlate(shared: &Shared, reader: &Reader, records: &[Record<'static>]) -> O
             recall(&mut correlators, reader, &record.vm, before);
         }
         correlators.record(record, &mut found);
+        checkpoints.extend(record.offset.and_then(|offset| correlators.checkpoint(&record.vm, offset)));
         let is_over = matches!(record.body, Body::Detached { .. }) && !correlators.is_waiting_for(&record.vm);
         if is_over && correlators.len() > VMS_KNOWN_MAX {
             correlators.forget(&record.vm);
         }
     }
-    Some(found)
+    Some((found, checkpoints))
 }
 
 /// Reads the past of a VM that came back. What there was to find is recorded.

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::input::{Input, What};
 use super::moment::Moment;
 use super::registered::Correlator;
+use super::saved::saved;
 use super::tracked::{Found, Span};
 use super::{GUEST_SIGN_MAX, Id, text};
 
@@ -33,6 +34,9 @@ struct Pressed {
     times: u64,
     until: Moment,
 }
+
+saved!(Powerdown { pressed, running });
+saved!(Pressed { first, last, times, until });
 
 impl Correlator for Powerdown {
     fn take(&mut self, input: &Input<'_>, _span: &Span, _found: &mut Found) {

@@ -33,6 +33,8 @@ macro_rules! correlators {
             $(pub(super) $name: super::$module::$type,)+
         }
 
+        super::saved::saved!(Registered { $($name),+ });
+
         impl Registered {
             pub(super) fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {
                 $(self.$name.take(input, span, found);)+

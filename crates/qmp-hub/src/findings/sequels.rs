@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::input::{Event, Input, What};
 use super::moment::Moment;
 use super::registered::Correlator;
+use super::saved::{saved, saved_enum};
 use super::tracked::{Found, Span};
 use super::{EXIT_MAX, Id, SEQUEL_MAX, SEQUEL_SLOW_MAX, SEQUELS_AWAITED_MAX, subject, text};
 
@@ -54,6 +55,10 @@ enum Course {
     Sequel(&'static SequelDesc),
     Exit,
 }
+
+saved!(Sequels { awaited, last, stopped });
+saved!(Awaited { trigger, id, subject, since, until, missing });
+saved_enum!(Course { Sequel { 0: sequel }, Exit {} });
 
 impl Correlator for Sequels {
     fn take(&mut self, input: &Input<'_>, span: &Span, _found: &mut Found) {

@@ -15,6 +15,7 @@ use super::budget::pair;
 use super::input::{Event, Input, What};
 use super::moment::Moment;
 use super::registered::Correlator;
+use super::saved::saved;
 use super::tracked::{Found, Span};
 use super::{COUNTED_MAX, FLAPPING_CHANGES, FLAPPING_SPAN, STORM_EVENTS, STORM_SPAN, subject, text};
 use bucket::{Bucket, Told};
@@ -39,6 +40,9 @@ struct Thing {
     on: bool,
     changes: Bucket,
 }
+
+saved!(Storms { events, things });
+saved!(Thing { what, subject, on, changes });
 
 impl Correlator for Storms {
     fn take(&mut self, input: &Input<'_>, _span: &Span, found: &mut Found) {

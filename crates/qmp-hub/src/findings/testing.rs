@@ -75,16 +75,29 @@ pub(super) fn found(text: &str) -> Vec<String> {
     findings(&story(text)).iter().map(short).collect()
 }
 
-/// What the steps lead to.
+/// Steps of a story that is short enough to save the state between any two of them.
+const SHORT_STORY: usize = 24;
+
+/// What the steps lead to. In a short story the state is saved and read again between any two of them.
 pub(super) fn findings(steps: &[Step]) -> Vec<Finding> {
     let (mut correlators, mut found) = (Correlators::new(), Vec::new());
     for step in steps {
-        match step {
-            Step::Record(record) => correlators.record(record, &mut found),
-            Step::Passes(now) => correlators.time_passed(*now, &mut found),
+        let state = (steps.len() <= SHORT_STORY).then(|| correlators.saved("vm1")).flatten();
+        if let Some(state) = state {
+            correlators = Correlators::of_saved("vm1", &state).expect("what was saved can be read");
+            assert_eq!(correlators.saved("vm1"), Some(state));
         }
+        take(&mut correlators, step, &mut found);
     }
     found
+}
+
+/// Hands a step to the correlators.
+pub(super) fn take(correlators: &mut Correlators, step: &Step, found: &mut Vec<Finding>) {
+    match step {
+        Step::Record(record) => correlators.record(record, found),
+        Step::Passes(now) => correlators.time_passed(*now, found),
+    }
 }
 
 /// What is known of the VM at the end of a story: run state and cause.

@@ -2,6 +2,7 @@
 
 use super::KINDS;
 
+mod checkpoint;
 mod ignored;
 mod interrupted;
 mod jobs;

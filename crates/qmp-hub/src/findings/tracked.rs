@@ -11,6 +11,7 @@ use super::input::{self, Event, Input, Snapshot, What};
 use super::moment::{LocalClock, Moment};
 use super::question::{Answer, Asked};
 use super::registered::Registered;
+use super::saved::saved;
 use super::why::Known;
 use super::{CAUSES_MAX, COMMAND, Finding, Id, LAST_EVENTS_KEPT, QUERY};
 use crate::state::{Detached, LastEvent, VmState};
@@ -27,6 +28,8 @@ pub(super) struct Tracked {
     last: Option<Id>,
     /// Questions that were not handed out.
     questions: Vec<Asked>,
+    /// Records since the state was saved.
+    unsaved: u32,
 }
 
 /// The span of certainty that the records belong to.
@@ -69,6 +72,10 @@ pub(super) struct Concluded {
     pub(super) data: Map<String, Value>,
 }
 
+saved!(Tracked { clock, span, registered, budget, last_events, detached, last, questions } without unsaved);
+saved!(Span { opened, opened_at, open, release, snapshot, before });
+saved!(Before { last, snapshot, known });
+
 impl Found {
     /// Adds a finding. `data` is an object.
     pub(super) fn push(&mut self, kind: &'static str, summary: String, mut causes: Causes, data: Value) {
@@ -92,6 +99,7 @@ impl Found {
 
 impl Tracked {
     pub(super) fn record(&mut self, record: &Record<'_>, found: &mut Vec<Finding>) {
+        self.unsaved = self.unsaved.saturating_add(1);
         let evidence = input::evidence(record);
         if matches!(record.body, Body::Finding { .. }) && evidence.is_none() {
             return;
@@ -141,6 +149,16 @@ impl Tracked {
     pub(super) fn deadline(&self) -> Option<UnixMicros> {
         let at = [self.registered.deadline(), self.budget.deadline()].into_iter().flatten().min();
         at.map(|at| self.clock.on_host(at))
+    }
+
+    /// Records since the state was saved.
+    pub(super) const fn unsaved(&self) -> u32 {
+        self.unsaved
+    }
+
+    /// The state was saved.
+    pub(super) const fn now_saved(&mut self) {
+        self.unsaved = 0;
     }
 
     pub(super) fn has_questions(&self) -> bool {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::input::{Event, Input, What};
 use super::moment::Moment;
 use super::registered::Correlator;
+use super::saved::{saved, saved_enum};
 use super::tracked::{Found, Span};
 use super::{CAUSES_MAX, Id, UNPLUG_PARTS_MAX, UNPLUG_SILENT_MAX, UNPLUGS_TRACKED_MAX, text};
 
@@ -60,6 +61,11 @@ struct Guest {
     /// Parts of the device that are gone, if the device is.
     gone: Option<usize>,
 }
+
+saved!(Unplugs { waiting });
+saved!(Waiting { sign, causes, since, until });
+saved_enum!(Sign { Part { path: path }, Guest { 0: guest }, Refused { device: device, message: message } });
+saved!(Guest { device, slot, statuses, gone });
 
 impl Guest {
     fn refuses(&self) -> bool {

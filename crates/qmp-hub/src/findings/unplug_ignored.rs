@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::input::{Event, Input, What};
 use super::moment::Moment;
 use super::registered::Correlator;
+use super::saved::saved;
 use super::tracked::{Found, Span};
 use super::{COMMAND_SAID_MAX, DEVICE_KEPT_MAX_BYTES, GUEST_SIGN_MAX, Id, UNPLUGS_TRACKED_MAX, text};
 
@@ -52,6 +53,11 @@ struct Device {
     name: Option<Box<str>>,
     path: Option<Box<str>>,
 }
+
+saved!(UnplugIgnored { unplugs, running });
+saved!(Unplugs { requests, reports });
+saved!(Request { id, device, client, until });
+saved!(Device { name, path });
 
 impl Correlator for UnplugIgnored {
     fn take(&mut self, input: &Input<'_>, _span: &Span, _found: &mut Found) {

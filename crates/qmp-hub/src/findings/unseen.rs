@@ -8,6 +8,7 @@ use serde_json::{Map, json};
 
 use super::input::{Input, What};
 use super::registered::Correlator;
+use super::saved::saved;
 use super::tracked::{Before, Found, Span};
 use super::why::Known;
 use super::{Id, text};
@@ -18,6 +19,8 @@ pub(super) const STATE_CHANGED_UNSEEN: &str = "state-changed-unseen";
 /// Compares; it keeps nothing, since the span has what was known.
 #[derive(Debug, Default)]
 pub(super) struct Unseen;
+
+saved!(Unseen {});
 
 impl Correlator for Unseen {
     fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {

@@ -31,6 +31,7 @@ use super::input::{Event, Input, Snapshot, What};
 use super::moment::Moment;
 use super::question::{Asked, QUERY_STATUS};
 use super::registered::Correlator;
+use super::saved::saved;
 use super::tracked::{Found, Span};
 use super::{COMMAND_SAID_MAX, EXIT_SOON};
 use crate::state::Why as Explanation;
@@ -39,6 +40,7 @@ use evidence::{Evidence, Mark};
 #[cfg(test)]
 pub(super) use explain::CAUSES;
 use pending::{Pending, WaitsFor};
+pub(super) use run_states::causes as run_state_causes;
 #[cfg(test)]
 pub(super) use run_states::names as run_state_names;
 pub(super) use standing::{Known, Standing};
@@ -61,6 +63,8 @@ pub(super) struct Why {
     pending: Vec<Pending>,
     asking: Asking,
 }
+
+saved!(Why { standing, evidence, pending, asking });
 
 impl Correlator for Why {
     fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use qmp_wire::{Body, EventName, Timestamp, UnixMicros};
 
 use super::body::{self, Kind};
+use super::checkpoints::Checkpoint;
 
 /// A record before the journal gave it offset, epoch and sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Draft<'a> {
 pub struct Batch {
     text: String,
     entries: Vec<Entry>,
+    /// To be written when all drafts before them are committed.
+    checkpoints: Vec<Checkpoint>,
 }
 
 #[derive(Clone, Debug)]
@@ -93,10 +96,16 @@ impl Batch {
         (name.len(), sent.len())
     }
 
+    /// Adds a checkpoint: it is written after the drafts of this batch and of all before it.
+    pub(crate) fn push_checkpoint(&mut self, checkpoint: Checkpoint) {
+        self.checkpoints.push(checkpoint);
+    }
+
     /// Forgets all drafts, keeping the buffers.
     pub fn clear(&mut self) {
         self.text.clear();
         self.entries.clear();
+        self.checkpoints.clear();
     }
 
     /// How many drafts it holds.
@@ -111,16 +120,28 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// What the drafts take in memory, in bytes.
+    /// Whether there is nothing to write, neither a draft nor a checkpoint.
+    pub(super) fn has_nothing(&self) -> bool {
+        self.entries.is_empty() && self.checkpoints.is_empty()
+    }
+
+    /// The checkpoints, in order.
+    pub(super) fn checkpoints(&self) -> &[Checkpoint] {
+        &self.checkpoints
+    }
+
+    /// What it takes in memory, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.text.len() + self.entries.len() * size_of::<Entry>()
+        let checkpoints: usize = self.checkpoints.iter().map(Checkpoint::bytes).sum();
+        self.text.len() + self.entries.len() * size_of::<Entry>() + checkpoints
     }
 
     /// Moves all drafts of `other` to the end of this one; `other` keeps its buffers.
     pub(crate) fn take_from(&mut self, other: &mut Self) {
         self.text.push_str(&other.text);
         self.entries.append(&mut other.entries);
+        self.checkpoints.append(&mut other.checkpoints);
         other.text.clear();
     }
 

@@ -187,7 +187,7 @@ impl Queue {
 
     /// Moves everything that waits into `batch`; if there is nothing, waits for it, at most for `patience`.
     pub(super) fn take(&self, batch: &mut Batch, patience: Option<Duration>) -> Taken {
-        let idle = |waiting: &mut Waiting| waiting.batch.is_empty() && !waiting.closing && !waiting.nudged;
+        let idle = |waiting: &mut Waiting| waiting.batch.has_nothing() && !waiting.closing && !waiting.nudged;
         let waiting = self.lock();
         let mut waiting = match patience {
             None => self.work.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner),
@@ -199,7 +199,7 @@ impl Queue {
             }
         };
         waiting.nudged = false;
-        if waiting.batch.is_empty() {
+        if waiting.batch.has_nothing() {
             return if waiting.closing { Taken::End } else { Taken::Nothing };
         }
         std::mem::swap(&mut waiting.batch, batch);

@@ -7,6 +7,7 @@ use qmp_wire::{Epoch, Offset, Record, UnixMicros};
 use rusqlite::OptionalExtension as _;
 use tokio::sync::watch;
 
+use super::checkpoints::{self, Checkpoint};
 use super::cursor::Cursor;
 use super::damage::DamagedSpan;
 use super::error::JournalError;
@@ -134,6 +135,15 @@ impl Reader {
                 connection.query_row("SELECT id FROM identity", [], |row| row.get(0)).optional()
             })
         })
+    }
+
+    /// The checkpoint of a VM.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] if the file cannot be read.
+    pub(crate) fn checkpoint(&self, vm: &str) -> Result<Option<Checkpoint>, JournalError> {
+        self.file.with(|connection| checkpoints::read(connection, vm))
     }
 
     /// Reads what `query` wants after offset `after`, and then what comes. `Offset(0)` begins at the start.

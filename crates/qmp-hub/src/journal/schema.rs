@@ -7,7 +7,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::sent_names;
+use super::{checkpoints, sent_names};
 
 /// Says that an SQLite file is a journal: the bytes `QMPe`, in `PRAGMA application_id`.
 pub const APPLICATION_ID: i64 = 0x514d_5065;
@@ -81,6 +81,7 @@ pub(super) fn migrate(connection: &mut Connection, from: u32, steps: &[Migration
         transaction.pragma_update(None, "user_version", step.to)?;
     }
     sent_names::create(&transaction)?;
+    checkpoints::create(&transaction)?;
     make_views(&transaction)?;
     // Asked first, so that opening a journal that has one writes nothing.
     if transaction.prepare("SELECT id FROM identity LIMIT 1").and_then(|mut id| id.exists([])) != Ok(true) {

@@ -12,6 +12,7 @@ use qmp_wire::UnixMicros;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::body::Kind;
+use super::checkpoints;
 use super::damage::is_damage;
 use super::limits::RETENTION_LOOK_EVERY;
 use super::retention::{Measured, Retention};
@@ -222,6 +223,7 @@ fn remove_unsynced(
         }
     }
     sent_names::remove(&transaction, first, upto)?;
+    checkpoints::remove(&transaction, upto)?;
     remove_names(&transaction, &mut rare)?;
     transaction
         .prepare_cached("DELETE FROM record WHERE offset BETWEEN ?1 AND ?2")?

@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::batch::{Batch, Item};
+use super::checkpoints::{self, Checkpoint};
 use super::error::{JournalError, storage_text};
 use super::figures::{Counters, Gauge};
 use super::handle::JournalOptions;
@@ -177,15 +178,27 @@ impl Writer {
 
     /// Commits all of a batch.
     fn commit(&mut self, batch: &Batch) -> Result<(), GivenUp> {
-        let mut items = batch.items();
-        if items.len() == 0 {
+        if batch.has_nothing() {
             return Ok(());
         }
+        let mut items = batch.items();
         while items.len() > 0 {
             self.commit_next(&mut items)?;
         }
+        self.write_checkpoints(batch.checkpoints());
         self.queue.done();
         Ok(())
+    }
+
+    /// Writes checkpoints, whose records and findings are committed. They are not worth a second try.
+    fn write_checkpoints(&mut self, checkpoints: &[Checkpoint]) {
+        if checkpoints.is_empty() {
+            return;
+        }
+        if let Err(error) = checkpoints::write(&mut self.connection, checkpoints) {
+            let why = storage_text(&error);
+            tracing::warn!(journal = %self.path.display(), "checkpoints cannot be written: {why}");
+        }
     }
 
     /// Commits the next items, as many as go into one transaction, and publishes the head.

@@ -1,13 +1,13 @@
 //! The story of one VM, read up to the moment that is asked about, and then once more for the evidence.
 //!
 //! The same correlators read it as in the hub, from the epoch before the one that is asked about: that is all
-//! that they look back to.
+//! that they look back to. In a file they begin at the checkpoint of the VM, if there is one before that moment.
 
 use std::ops::ControlFlow;
 
 use qmp_hub::findings::Correlators;
-use qmp_hub::journal::{Globs, Kind, Query};
-use qmp_wire::{Body, Epoch, Offset, Record};
+use qmp_hub::journal::{Globs, Kind, Query, Reader};
+use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq};
 
 use super::{Answer, Asked, received_by};
 use crate::commands::log::source::Source;
@@ -16,6 +16,9 @@ use crate::hub::{HubError, Query as HubQuery};
 
 /// Records taken from the file at once.
 const BATCH_MAX_RECORDS: usize = 1_024;
+
+/// Records of a file that are read through to find one; beyond it, halving is quicker.
+const SEARCHED_RECORDS: u64 = 4_096;
 
 /// An epoch's beginning.
 struct Begin {
@@ -33,7 +36,15 @@ pub(super) async fn answer(source: &Source, vm: &str, asked: Asked) -> Result<An
     };
 
     let (mut correlators, mut newest) = (Correlators::new(), None);
-    each(source, vm, None, after, &mut |record| {
+    let mut from = after;
+    if let Source::File(reader) = source {
+        let within = (after, reader.head()?);
+        let checkpoint = correlators.restore(reader, vm, within, |record| !is_past(record));
+        if let Some(record) = checkpoint {
+            (newest, from) = (Some(record.received), record.offset.unwrap_or(after));
+        }
+    }
+    each(source, vm, None, from, &mut |record| {
         if is_past(&record) {
             return ControlFlow::Break(());
         }
@@ -52,19 +63,63 @@ pub(super) async fn answer(source: &Source, vm: &str, asked: Asked) -> Result<An
         _ => None,
     };
 
-    let mut causes = state.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
+    let causes = state.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
+    let evidence = evidence(source, vm, after, causes).await?;
+    Ok(Answer { state, evidence, last_received })
+}
+
+/// The records that tell why, from the first epoch that was read on.
+async fn evidence(
+    source: &Source,
+    vm: &str,
+    mut after: Offset,
+    mut causes: Causes,
+) -> Result<Vec<Record<'static>>, Failure> {
     let mut evidence = Vec::new();
-    if !causes.is_empty() {
+    causes.sort_unstable();
+    causes.reverse();
+    while let Some(cause) = causes.last().copied() {
+        if let Source::File(reader) = source {
+            after = before(reader, vm, after, cause)?;
+        }
+        let mut read = 0_u64;
         each(source, vm, None, after, &mut |record| {
-            if let Some(index) = causes.iter().position(|cause| *cause == (record.epoch, record.seq)) {
-                causes.swap_remove(index);
-                evidence.push(record.into_owned());
+            (read, after) = (read + 1, record.offset.unwrap_or(after));
+            while causes.last().is_some_and(|cause| *cause <= (record.epoch, record.seq)) {
+                if causes.pop() == Some((record.epoch, record.seq)) {
+                    evidence.push(record.clone().into_owned());
+                }
             }
-            if causes.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            // The next one may be far behind.
+            let is_near = read < SEARCHED_RECORDS || matches!(source, Source::Hub(_));
+            if is_near && !causes.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })
         .await?;
+        if read == 0 {
+            break;
+        }
     }
-    Ok(Answer { state, evidence, last_received })
+    Ok(evidence)
+}
+
+/// A place before a record of this VM, at most [`SEARCHED_RECORDS`] before it. Records of a VM have ascending numbers, so
+/// that halving what is left finds it.
+fn before(reader: &Reader, vm: &str, after: Offset, wanted: (Epoch, Seq)) -> Result<Offset, Failure> {
+    let (mut low, mut high) = (after.0, reader.head()?.0);
+    while high.saturating_sub(low) > SEARCHED_RECORDS {
+        let middle = low + (high - low) / 2;
+        match reader.cursor(of_vm(vm)?, Offset(middle)).next_batch(1)?.pop() {
+            Some(record) if (record.epoch, record.seq) < wanted => {
+                low = record.offset.map_or(middle, |offset| offset.0);
+            }
+            _ => high = middle,
+        }
+    }
+    Ok(Offset(low))
+}
+
+fn of_vm(vm: &str) -> Result<Query, Failure> {
+    Ok(Query { vm: Globs::parse([vm]).map_err(Failure::usage)?, ..Query::default() })
 }
 
 /// The beginning of the epoch that is asked about, and before it that of the one before.
@@ -113,11 +168,7 @@ async fn each(
 ) -> Result<(), Failure> {
     match source {
         Source::File(reader) => {
-            let query = Query {
-                vm: Globs::parse([vm]).map_err(Failure::usage)?,
-                kind: kind.into_iter().collect(),
-                ..Query::default()
-            };
+            let query = Query { kind: kind.into_iter().collect(), ..of_vm(vm)? };
             let mut cursor = reader.cursor(query, after);
             loop {
                 let batch = cursor.next_batch(BATCH_MAX_RECORDS)?;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::input::{Event, Input, KnownJob};
 use super::super::moment::Moment;
+use super::super::saved::{saved, saved_enum};
 use super::super::tracked::Found;
 use super::super::{CAUSES_MAX, Id, PHASES_MAX, text};
 use super::{JOB, phase_json};
@@ -76,6 +77,27 @@ pub(super) enum Outcome {
 ///
 /// Source: QEMU `job.c`, `job_update_rc()`: the text of `ECANCELED`.
 const CANCELLED: &str = "Operation canceled";
+
+saved!(Job {
+    id,
+    ty,
+    phases,
+    causes,
+    began,
+    began_unseen,
+    current,
+    total,
+    errors,
+    error,
+    cancelled,
+    aborted,
+    completes,
+    end,
+    dismissed,
+});
+saved_enum!(End { Ahead {}, Asking { 0: asking }, Told {} });
+saved!(Asking { cause, until });
+saved!(Phases { kept, last, count });
 
 impl Phases {
     pub(in super::super) fn push(&mut self, status: &str, at: UnixMicros) {

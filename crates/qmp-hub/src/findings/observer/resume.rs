@@ -1,8 +1,9 @@
 //! Starting on a journal: the state of each VM, and the findings that a crash left unrecorded.
 //!
 //! Correlators start afresh with each epoch, and when one opens they look back at the one before it. So the last
-//! two epochs of a VM give everything that can be found in the last one. They are read again; what is concluded
-//! and not among the findings that are read with them was not recorded, and is to be.
+//! two epochs of a VM give everything that can be found in the last one. They are read again, from the checkpoint on
+//! where there is one: what was concluded before it is recorded. What is concluded and not among the findings that are
+//! read with them was not recorded, and is to be.
 //!
 //! Only VMs are read that may have something unfinished: those with a record since an hour before the last
 //! finding. Findings are recorded in the order of their records, and none comes later than that after them.
@@ -13,7 +14,7 @@ use qmp_wire::{Body, Causes, Offset, Record, UnixMicros};
 
 use super::super::input;
 use super::super::{Correlators, Finding};
-use crate::journal::{Globs, JournalError, Kind, Query, Reader};
+use crate::journal::{Checkpoint, Globs, JournalError, Kind, Query, Reader};
 
 /// How long a finding may come after its causes, and twice that, in microseconds: the longest deadline is 10 min.
 const UNFINISHED_US: i64 = 3_600_000_000;
@@ -24,6 +25,9 @@ const VMS_AT_ONCE: usize = crate::journal::POSTING_NAMES_MAX;
 /// Records read at once.
 const BATCH_RECORDS: usize = 4_096;
 
+/// VMs that begin so many records apart are read together: to look up names anew costs about as much as these records.
+const READ_TOGETHER_RECORDS: u64 = 16_384;
+
 /// Where the observer goes on.
 #[derive(Debug)]
 pub(super) struct Resumed {
@@ -32,6 +36,16 @@ pub(super) struct Resumed {
     pub(super) upto: Offset,
     /// Concluded from what is in the journal, and not in it.
     pub(super) unrecorded: Vec<Finding>,
+    /// States on the way, by which nothing was concluded but what is recorded or in `unrecorded`.
+    pub(super) checkpoints: Vec<Checkpoint>,
+}
+
+/// What reading again gave, states aside.
+#[derive(Debug, Default)]
+struct Again {
+    ledger: Ledger,
+    /// The last one of each VM.
+    checkpoints: HashMap<Box<str>, Checkpoint>,
 }
 
 /// What makes a finding the same: VM, kind and causes.
@@ -57,17 +71,34 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, Journal
         .collect();
     let mut begins = reader.last_epochs(2)?;
     begins.retain(|(vm, _)| recent.contains(vm));
-    begins.sort_unstable_by_key(|(_, begin)| *begin);
-
-    let (mut correlators, mut ledger) = (Correlators::new(), Ledger::default());
-    for vms in begins.chunks(VMS_AT_ONCE) {
-        read(reader, vms, upto, &mut correlators, Some(&mut ledger))?;
+    let (mut correlators, mut again) = (Correlators::new(), Again::default());
+    for (vm, begin) in &mut begins {
+        *begin = behind_checkpoint(&mut correlators, reader, vm, *begin, upto);
     }
+    begins.sort_unstable_by_key(|(_, begin)| *begin);
+    for vms in begins.chunks(VMS_AT_ONCE) {
+        read(reader, vms, upto, &mut correlators, Some(&mut again))?;
+    }
+    let Again { mut ledger, checkpoints } = again;
     // What a hub before this one concluded from silence is recorded, too.
     let mut found = Vec::new();
     correlators.time_passed(by, &mut found);
     found.into_iter().for_each(|finding| ledger.conclude(finding));
-    Ok(Resumed { correlators, upto, unrecorded: ledger.unrecorded() })
+    let checkpoints = checkpoints.into_values().collect();
+    Ok(Resumed { correlators, upto, unrecorded: ledger.unrecorded(), checkpoints })
+}
+
+/// Where to begin reading a VM whose last two epochs begin at `begin`: behind its checkpoint if that is among them.
+fn behind_checkpoint(
+    correlators: &mut Correlators,
+    reader: &Reader,
+    vm: &str,
+    begin: Offset,
+    upto: Offset,
+) -> Offset {
+    let before = Offset(begin.0.saturating_sub(1));
+    let last = correlators.restore(reader, vm, (before, upto), |_| true);
+    last.and_then(|last| last.offset).map_or(begin, |last| Offset(last.0 + 1))
 }
 
 /// Reads the last two epochs of one VM up to `upto`.
@@ -83,44 +114,66 @@ pub(super) fn recall(
     let before = |record: &&Record<'_>| record.offset.is_some_and(|offset| offset <= upto);
     let begins: Vec<Offset> = tail.records.iter().filter(before).filter_map(|record| record.offset).collect();
     let Some(begin) = begins.iter().rev().take(2).min() else { return Ok(()) };
-    read(reader, &[(vm.into(), *begin)], upto, correlators, None)?;
+    let begin = behind_checkpoint(correlators, reader, vm, *begin, upto);
+    read(reader, &[(vm.into(), begin)], upto, correlators, None)?;
     // It was gone for long: what there was to find is found.
     correlators.settle(vm);
     Ok(())
 }
 
+/// Reads VMs from where each begins, in the order of these places, up to `upto`.
 fn read(
     reader: &Reader,
     vms: &[(Box<str>, Offset)],
     upto: Offset,
     correlators: &mut Correlators,
-    mut ledger: Option<&mut Ledger>,
+    mut again: Option<&mut Again>,
 ) -> Result<(), JournalError> {
-    let Some(first) = vms.iter().map(|(_, begin)| begin.0).min() else { return Ok(()) };
+    let Some(mut from) = vms.first().map(|(_, begin)| *begin) else { return Ok(()) };
+    for index in 0..vms.len() {
+        // One that begins much later is left out until then: before that it may have any number of records.
+        let next = vms.get(index + 1).map(|(_, begin)| *begin);
+        if next.is_some_and(|next| next.0.saturating_sub(from.0) < READ_TOGETHER_RECORDS) {
+            continue;
+        }
+        let until = next.map_or(upto, |next| Offset(next.0 - 1).min(upto));
+        read_stretch(reader, &vms[..=index], (from, until), correlators, again.as_deref_mut())?;
+        from = Offset(until.0 + 1);
+    }
+    Ok(())
+}
+
+/// Reads what these VMs have from one place to another, each from where it begins.
+fn read_stretch(
+    reader: &Reader,
+    vms: &[(Box<str>, Offset)],
+    (from, until): (Offset, Offset),
+    correlators: &mut Correlators,
+    mut again: Option<&mut Again>,
+) -> Result<(), JournalError> {
     let begins: HashMap<&str, Offset> = vms.iter().map(|(vm, begin)| (&**vm, *begin)).collect();
     let names: Vec<&str> = begins.keys().copied().collect();
     let query = Query { vm: of(&names), ..Query::default() };
-    let mut cursor = reader.cursor(query, Offset(first.saturating_sub(1)));
+    let mut cursor = reader.cursor(query, Offset(from.0.saturating_sub(1)));
     let mut found = Vec::new();
     loop {
-        let records = cursor.next_batch(BATCH_RECORDS)?;
+        let records = cursor.next_batch_upto(BATCH_RECORDS, until)?;
         if records.is_empty() {
             return Ok(());
         }
         for record in &records {
-            if record.offset.is_some_and(|offset| offset > upto) {
-                return Ok(());
-            }
+            let Some(offset) = record.offset else { continue };
             // Others begin earlier.
-            if begins.get(&*record.vm).is_none_or(|begin| record.offset.is_some_and(|offset| offset < *begin))
-            {
+            if begins.get(&*record.vm).is_none_or(|begin| offset < *begin) {
                 continue;
             }
             correlators.record(record, &mut found);
-            match &mut ledger {
-                Some(ledger) => {
-                    ledger.record(record);
-                    found.drain(..).for_each(|finding| ledger.conclude(finding));
+            match &mut again {
+                Some(again) => {
+                    again.ledger.record(record);
+                    found.drain(..).for_each(|finding| again.ledger.conclude(finding));
+                    let checkpoint = correlators.checkpoint(&record.vm, offset);
+                    again.checkpoints.extend(checkpoint.map(|made| (made.vm.clone(), made)));
                 }
                 None => found.clear(),
             }

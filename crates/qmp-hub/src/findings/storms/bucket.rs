@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::Id;
 use super::super::moment::Moment;
+use super::super::saved::saved;
 
 /// Counts one sort of event.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Told {
     pub(super) last: Id,
     pub(super) span: Duration,
 }
+
+saved!(Bucket { empty_at, portion, full, storming, count, first, last });
 
 impl Bucket {
     /// A bucket that `events` at once fill, and that is empty again after `span`.

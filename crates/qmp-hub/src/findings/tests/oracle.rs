@@ -163,7 +163,7 @@ const BETWEEN: [&str; 12] = [
 ];
 
 /// Histories: a VM is found in a state, comes to others, and ends or is reset.
-fn histories() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
     let part = prop_oneof![
         3 => (0..STATES.len()).prop_map(|index| STATES[index].1),
         3 => (0..BETWEEN.len()).prop_map(|index| BETWEEN[index]),

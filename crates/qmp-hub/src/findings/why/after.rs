@@ -8,6 +8,7 @@
 use serde_json::{Value, json};
 
 use super::super::moment::Moment;
+use super::super::saved::saved;
 use super::super::text;
 use super::evidence::Evidence;
 use super::standing::Standing;
@@ -24,6 +25,8 @@ pub(super) struct Prior {
     /// How long it stood so, if that is known.
     later: Option<String>,
 }
+
+saved!(Prior { run_state, why, later });
 
 /// The state of the VM before what `own` explains.
 pub(super) fn prior(standing: &Standing, evidence: &Evidence, own: &Why, now: Moment) -> Option<Box<Prior>> {

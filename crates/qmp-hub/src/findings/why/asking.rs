@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::moment::Moment;
 use super::super::question::QUERY_STATUS;
+use super::super::saved::saved;
 use super::super::tracked::Found;
 use super::super::{ASKED_AGAIN_MAX, Id, QUESTIONS_BURST, QUESTIONS_SPAN};
 
@@ -32,6 +33,10 @@ struct Open {
     /// How often it was asked again.
     again: u32,
 }
+
+saved!(Asking { 0 });
+saved!(Questions { open, free_at });
+saved!(Open { cause, at, again });
 
 impl Asking {
     /// Asks how the VM stands after `cause`; a question before that is dropped.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::super::input::{Event, Input};
 use super::super::moment::Moment;
+use super::super::saved::saved;
 use super::super::tracked::Span;
 use super::super::{HELD_BACK_MAX, Id};
 use super::given::Command;
@@ -50,6 +51,28 @@ pub(super) struct Seen {
 }
 
 static NOTHING: Seen = Seen::NOTHING;
+
+saved!(Mark { id, now, at });
+saved!(Evidence { 0 });
+saved!(Seen {
+    watchdog,
+    panic,
+    io_error,
+    shutdown,
+    power_button,
+    hibernated,
+    pv_shutdown,
+    host_reset,
+    memory_failure,
+    migration,
+    command,
+    migrate,
+    left_running,
+    last_io_error,
+});
+saved!(Said { reason, guest });
+saved!(Panic { action, info });
+saved!(IoError { device, node_name, qom_path, operation, reason, no_space });
 
 impl Seen {
     const NOTHING: Self = Self {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::super::moment::Moment;
+use super::super::saved::saved;
 use super::super::{BREATH, EXIT_MAX, Id};
 use super::evidence::Evidence;
 
@@ -24,6 +25,8 @@ pub(super) struct Given<'a> {
     pub(super) cause: &'static str,
     pub(super) command: &'a Command,
 }
+
+saved!(Command { execute, client, word });
 
 impl Command {
     pub(super) fn read(execute: &str, data: &Value) -> Self {

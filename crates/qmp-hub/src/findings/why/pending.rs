@@ -6,6 +6,7 @@ use qmp_events::EventKind as K;
 
 use super::super::BREATH;
 use super::super::moment::Moment;
+use super::super::saved::{saved, saved_enum};
 use super::Explanation;
 use super::after::{self, Prior};
 use super::evidence::Mark;
@@ -46,6 +47,9 @@ pub(super) enum Hold {
     No,
     For(WaitsFor, Duration),
 }
+
+saved!(Pending { consequence, mark, until, guess, prior, waits_for, may_come_until });
+saved_enum!(WaitsFor { Record {}, Answer {}, Migration {}, Stay {}, Exit {} });
 
 impl Hold {
     pub(super) const UNLESS_ENDS: Self = Self::For(WaitsFor::Stay, BREATH);

@@ -1,6 +1,7 @@
 //! How a VM stands, and how much of that is known.
 
 use super::super::moment::Moment;
+use super::super::saved::{saved, saved_enum};
 use super::{Explanation, run_states};
 
 /// How a VM stands.
@@ -27,6 +28,9 @@ pub(in super::super) enum Known {
     /// It does not run.
     Stopped,
 }
+
+saved!(Standing { run_state, since, explained_at, why, assumed, found, before_gone });
+saved_enum!(Known { RunState { 0: run_state }, Stopped {} });
 
 impl Standing {
     /// From this moment on it stands so.

@@ -1,0 +1,97 @@
+//! Checkpoints: what a reader has made of all records of a VM up to one of them, so that it need not read them again.
+//!
+//! The newest one of each VM, in a table beside the format: programs that do not know of it read on. A checkpoint saves
+//! time and proves nothing, so one that cannot be written is dropped, and one that is not kept any more is not missed.
+
+use qmp_wire::Offset;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+
+use super::damage::is_damage;
+use super::error::JournalError;
+use super::read::ReadConnection;
+use super::store::{number, unsigned};
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS checkpoint (vm INTEGER PRIMARY KEY, offset INTEGER NOT NULL, \
+    version TEXT NOT NULL, checksum INTEGER NOT NULL, state TEXT NOT NULL)";
+
+/// A state that a reader wants to find again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    pub(crate) vm: Box<str>,
+    /// The last record of the VM that is in the state.
+    pub(crate) offset: Offset,
+    /// Which code reads the state.
+    pub(crate) version: Box<str>,
+    pub(crate) checksum: i64,
+    pub(crate) state: Box<str>,
+}
+
+impl Checkpoint {
+    /// What it takes in memory, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.vm.len() + self.version.len() + self.state.len()
+    }
+}
+
+/// Makes the table where it is missing.
+pub(super) fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    // Asked first, so that opening a journal that has it writes nothing.
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'checkpoint'";
+    match transaction.query_row(sql, [], |row| row.get(0))? {
+        0 => transaction.execute_batch(TABLE),
+        _ => Ok(()),
+    }
+}
+
+/// Writes each in the place of the one before, all in one transaction.
+///
+/// The disk is not waited for: a crash may take them back, and none of them can be there without the records that were
+/// committed before it.
+pub(super) fn write(connection: &mut Connection, checkpoints: &[Checkpoint]) -> rusqlite::Result<()> {
+    // SQLite takes this between two transactions only.
+    connection.pragma_update(None, "synchronous", "normal")?;
+    let written = write_unsynced(connection, checkpoints);
+    connection.pragma_update(None, "synchronous", "full")?;
+    written
+}
+
+fn write_unsynced(connection: &mut Connection, checkpoints: &[Checkpoint]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut replace = transaction.prepare_cached(
+            "REPLACE INTO checkpoint (vm, offset, version, checksum, state) \
+             SELECT id, ?2, ?3, ?4, ?5 FROM name WHERE role = 'vm' AND name = ?1",
+        )?;
+        for Checkpoint { vm, offset, version, checksum, state } in checkpoints {
+            replace.execute((vm, number(offset.0), version, checksum, state))?;
+        }
+    }
+    transaction.commit()
+}
+
+/// Removes those whose last record goes with the records up to `upto`: what follows them may be gone as well.
+pub(super) fn remove(connection: &Connection, upto: i64) -> rusqlite::Result<()> {
+    match connection.prepare_cached("DELETE FROM checkpoint WHERE offset <= ?1")?.execute([upto]) {
+        // One without its record is not used.
+        Err(error) if is_damage(&error) => Ok(()),
+        removed => removed.map(drop),
+    }
+}
+
+/// Reads the one of a VM; `None` also in a file that no hub has opened since there is this table.
+pub(super) fn read(connection: &ReadConnection, vm: &str) -> Result<Option<Checkpoint>, JournalError> {
+    connection.sql(|connection| {
+        let sql = "SELECT offset, version, checksum, state FROM checkpoint \
+                   WHERE vm = (SELECT id FROM name WHERE role = 'vm' AND name = ?1)";
+        let mut select = match connection.prepare_cached(sql) {
+            Ok(select) => select,
+            Err(error) if error.to_string().contains("no such table") => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let checkpoint = |row: &rusqlite::Row<'_>| {
+            let (offset, version, checksum) = (Offset(unsigned(row.get(0)?)), row.get(1)?, row.get(2)?);
+            Ok(Checkpoint { vm: vm.into(), offset, version, checksum, state: row.get(3)? })
+        };
+        select.query_row([vm], checkpoint).optional()
+    })
+}
