@@ -162,7 +162,10 @@ async fn clients_of_relays_are_counted() {
     let (mut raw, _) = Raw::open(&look).await;
     raw.ask(r#""execute": "query-status""#).await;
     raw.ask(r#""execute": "stop""#).await;
-    Raw::connect(&own).await.ended().await;
+    let mut refused = Raw::connect(&own).await;
+    let reason = refused.value().await["error"]["desc"].to_string();
+    assert!(reason.contains("does not serve this client"), "{reason}");
+    refused.ended().await;
 
     let scrape = Scrape::of(home.path()).await;
     let of =
@@ -225,8 +228,9 @@ async fn a_disk_that_takes_nothing_is_seen() {
     assert!(scrape.samples["qmp_journal_commit_failures_total"] >= 1.0);
     assert!(scrape.samples["qmp_journal_queue_bytes"] > 16_384.0, "{}", scrape.text);
     let (status, answer) = get_json(home.path(), "/v1/health").await;
-    assert_eq!((status, &answer["error"]["class"]), (503, &json!("JournalStalled")));
+    assert_eq!((status, &answer["error"]["class"]), (503, &json!("JournalOverrun")));
     let desc = answer["error"]["desc"].as_str().expect("a text");
+    assert!(desc.contains("events of 1 VMs are thrown away"), "{desc}");
     assert!(desc.contains("another program holds a lock: end its transaction"), "{desc}");
 
     other.execute_batch("ROLLBACK").expect("ends");
