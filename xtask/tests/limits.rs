@@ -7,7 +7,7 @@ use std::{
 };
 
 /// A constant whose name holds one of these bounds something: memory, time, or a count.
-const MARKS: [&str; 10] = [
+const MARKS: [&str; 12] = [
     "_MAX",
     "_LIMIT",
     "_BYTES",
@@ -18,6 +18,8 @@ const MARKS: [&str; 10] = [
     "RETRY_",
     "_EVERY",
     "KEEP_ALIVE",
+    "_BURST",
+    "_SPAN",
 ];
 
 /// The page and the code name the same limits with the same values.
