@@ -19,7 +19,7 @@ const KINDS: [&str; 9] = [
     "never-greet",
 ];
 const OF: [&str; 4] = ["event", "reply", "greeting", "any"];
-const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 13] = [
     "kind",
     "of",
     "event",

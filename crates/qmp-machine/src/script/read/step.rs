@@ -10,7 +10,7 @@ use crate::{
     script::{Part, Step},
 };
 
-const TIMES: [&str; 6] = ["at", "every", "repeat", "jitter", "probability", "sequence"];
+pub(super) const TIMES: [&str; 6] = ["at", "every", "repeat", "jitter", "probability", "sequence"];
 const PART_TIMES: [&str; 3] = ["after", "jitter", "probability"];
 
 impl<'t> Reading<'t> {
