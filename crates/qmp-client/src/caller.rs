@@ -61,7 +61,7 @@ impl Caller {
                 error: Arc::new(error),
             })?,
         };
-        let connection = Connection::new(socket, Arc::new(address.clone()), config);
+        let connection = Connection::new(socket, None, Arc::new(address.clone()), config);
         let greeted = Greeted::default();
         let mut caller = Box::new(Self { name: None, uuid: None, connection, greeted, events: Vec::new() });
         caller.negotiate(address).await?;

@@ -48,6 +48,14 @@ pub enum ConnectError {
         /// The address asked for.
         address: Address,
     },
+    /// All descriptors for monitors are in use.
+    #[error(
+        "all {limit} open files for monitors are in use: raise the limit of this process with `ulimit -n` or LimitNOFILE="
+    )]
+    NoDescriptors {
+        /// How many there are.
+        limit: usize,
+    },
     /// The host did not answer in time.
     #[error("no answer from {address} within {waited:?}: check host, port and firewall")]
     DialTimeout {

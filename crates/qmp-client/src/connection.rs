@@ -20,9 +20,11 @@ use qmp_wire::{
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
+use crate::budget::Share;
 use crate::dial::Dialer;
 use crate::socket::{DESCRIPTORS_MAX, Socket};
-use crate::{Address, ConnectError, ExecuteError, Gone, Process};
+use crate::unfinished::{MESSAGE_TIMEOUT, Unfinished, Watch, process_budget};
+use crate::{Address, Budget, ConnectError, ExecuteError, Gone, Process};
 
 /// How much is read at once. One buffer serves all connections of a thread, so it may be large: system calls are what
 /// a storm of events costs.
@@ -49,6 +51,12 @@ pub struct ConnectConfig {
     pub dial_timeout: Duration,
     /// Longest message accepted, in bytes.
     pub frame_max_bytes: usize,
+    /// How long a message may take from its first byte to its last.
+    pub message_timeout: Duration,
+    /// Memory for messages that have begun and not ended, in bytes; unless configured otherwise, one for the process.
+    pub unfinished: Arc<Budget>,
+    /// Sockets that may be open; without it, as many as the system allows.
+    pub sockets: Option<Arc<Budget>>,
 }
 
 impl Default for ConnectConfig {
@@ -58,6 +66,9 @@ impl Default for ConnectConfig {
             negotiation_timeout: qmp_wire::NEGOTIATION_TIMEOUT,
             dial_timeout: DIAL_TIMEOUT,
             frame_max_bytes: FRAME_MAX_BYTES,
+            message_timeout: MESSAGE_TIMEOUT,
+            unfinished: process_budget(),
+            sockets: None,
         }
     }
 }
@@ -74,6 +85,10 @@ pub struct Connection {
     out_of_band: bool,
     /// Present until the negotiation is done.
     opening: Option<Box<Opening>>,
+    watch: Watch,
+    /// The message that was read in part.
+    unfinished: Option<Box<Unfinished>>,
+    _share: Option<Share>,
 }
 
 #[derive(Debug)]
@@ -93,11 +108,17 @@ impl Connection {
     /// Those of [`ConnectError`] up to `Inherited`.
     pub async fn open(address: &Address, config: &ConnectConfig) -> Result<Self, ConnectError> {
         let mut dialer = Dialer::new(Arc::new(address.clone()));
+        let share = share_of_sockets(config)?;
         let socket = dialer.dial(config).await?;
-        Ok(Self::new(socket, dialer.address(), config))
+        Ok(Self::new(socket, share, dialer.address(), config))
     }
 
-    pub(crate) fn new(socket: Socket, address: Arc<Address>, config: &ConnectConfig) -> Self {
+    pub(crate) fn new(
+        socket: Socket,
+        share: Option<Share>,
+        address: Arc<Address>,
+        config: &ConnectConfig,
+    ) -> Self {
         let now = Instant::now();
         let client = Client::new(
             ClientConfig {
@@ -110,7 +131,17 @@ impl Connection {
         );
         let timer = Box::pin(tokio::time::sleep_until(now + config.negotiation_timeout));
         let opening = Some(Box::new(Opening { address, timer, first_bytes: Vec::new(), refusal: None }));
-        Self { socket, client, descriptors: VecDeque::new(), mute: false, out_of_band: false, opening }
+        Self {
+            socket,
+            client,
+            descriptors: VecDeque::new(),
+            mute: false,
+            out_of_band: false,
+            opening,
+            watch: Watch::new(config),
+            unfinished: None,
+            _share: share,
+        }
     }
 
     /// The process at the other end of a unix socket.
@@ -153,6 +184,7 @@ impl Connection {
     /// As [`drive`](Self::drive), for futures written by hand.
     pub fn poll_drive(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
         self.poll_timer(cx)?;
+        self.watch.look(&mut self.unfinished, self.client.unfinished_bytes(), cx)?;
         self.send(cx);
         READ_BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
@@ -180,6 +212,10 @@ impl Connection {
     /// [`Gone`] when the peer broke the protocol.
     pub fn poll_output(&mut self) -> Result<Option<Output<'_>>, Gone> {
         let output = self.client.poll_output()?;
+        if output.is_some() {
+            // Each message has its own time.
+            self.unfinished = None;
+        }
         if let Some(Output::Negotiated { out_of_band }) = &output {
             self.out_of_band = *out_of_band;
             self.opening = None;
@@ -309,6 +345,17 @@ impl Connection {
             _ => gone,
         }
     }
+}
+
+/// The descriptor of a connection that is about to be made.
+///
+/// # Errors
+///
+/// [`ConnectError::NoDescriptors`].
+pub(crate) fn share_of_sockets(config: &ConnectConfig) -> Result<Option<Share>, ConnectError> {
+    let Some(sockets) = &config.sockets else { return Ok(None) };
+    let none = || ConnectError::NoDescriptors { limit: sockets.max() };
+    sockets.take(1).map(Some).ok_or_else(none)
 }
 
 impl Opening {

@@ -11,7 +11,9 @@ use rustix::fs::{Mode, OFlags, open};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
+use crate::budget::Share;
 use crate::caller::Caller;
+use crate::connection::share_of_sockets;
 use crate::listen::Listener;
 use crate::socket::Socket;
 use crate::{Address, ConnectConfig, ConnectError};
@@ -43,7 +45,8 @@ enum Waits {
 #[derive(Debug)]
 pub(crate) enum Reached {
     /// A socket on which nothing was said.
-    Socket(Socket),
+    /// The socket, and the descriptor that it is counted with.
+    Socket(Socket, Option<Share>),
     /// A monitor in command mode.
     Caller(Box<Caller>),
 }
@@ -67,7 +70,8 @@ impl Dialer {
                 None => std::future::pending().await,
             };
         }
-        self.dial(config).await.map(Reached::Socket)
+        let share = share_of_sockets(config)?;
+        Ok(Reached::Socket(self.dial(config).await?, share))
     }
 
     pub(crate) fn address(&self) -> Arc<Address> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use qmp_wire::{ClientError, DetachReason};
 
@@ -21,6 +22,18 @@ pub enum Gone {
     /// The peer broke the protocol.
     #[error(transparent)]
     Protocol(#[from] ClientError),
+    /// The peer began a message and did not end it.
+    #[error("a message did not end within {waited:?} of its first byte")]
+    Unfinished {
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The messages that have begun and not ended, of all connections, have more memory than they may.
+    #[error("no memory for a message that has not ended: all of them together may have {limit_bytes} bytes")]
+    NoMemory {
+        /// The limit in force.
+        limit_bytes: usize,
+    },
     /// The operating system broke the connection.
     #[error("the connection broke: {error}")]
     Io {
@@ -38,7 +51,9 @@ impl Gone {
     pub fn reason(&self) -> DetachReason {
         match self {
             Self::PeerClosed | Self::Truncated { .. } | Self::Io { .. } => DetachReason::PeerClosed,
-            Self::Protocol(_) => DetachReason::ProtocolError,
+            Self::Protocol(_) | Self::Unfinished { .. } | Self::NoMemory { .. } => {
+                DetachReason::ProtocolError
+            }
             Self::Left => DetachReason::HubStopped,
         }
     }

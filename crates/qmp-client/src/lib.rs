@@ -11,6 +11,7 @@
 //! The crate knows messages, not event names: their meaning is the catalogue's (`qmp-events`).
 
 mod backoff;
+mod budget;
 mod caller;
 mod commander;
 mod connect_error;
@@ -26,8 +27,10 @@ mod monitor;
 mod process;
 mod snapshot;
 mod socket;
+mod unfinished;
 
 pub use backoff::Backoff;
+pub use budget::{Budget, Share};
 pub use caller::{Caller, Callers, Stream};
 pub use commander::{Commander, ExecuteError, Passed, PendingReply};
 pub use connect_error::ConnectError;

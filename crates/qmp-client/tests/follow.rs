@@ -6,11 +6,13 @@ mod fake;
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use fake::{Fake, GREETING, Peer, RESUME, STOP, name, tell_followed};
-use qmp_client::{Address, ExecuteError, Follow, FollowConfig, Followed, Passed, TakeReply, follow};
+use qmp_client::{Address, Budget, ExecuteError, Follow, FollowConfig, Followed, Passed, TakeReply, follow};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 
 fn followed(fake: &Fake) -> Follow {
@@ -570,4 +572,64 @@ async fn an_inherited_connection_ends_for_good() {
     assert!(step(&mut follow).await.starts_with("failed 2 (for good)"));
     let after = pin!(follow.next()).poll(&mut Context::from_waker(Waker::noop())).is_pending();
     assert!(after, "nothing more comes");
+}
+
+/// A message that does not end closes the epoch, and the next connection is as any.
+#[tokio::test]
+async fn message_that_does_not_end_closes_the_epoch() {
+    let fake = Fake::listen();
+    let mut config = FollowConfig::default();
+    config.connect.message_timeout = Duration::from_millis(300);
+    let mut follow = follow(fake.address(), config);
+    let mut peer = attached(&fake, &mut follow).await;
+    // Messages that end, one behind the other, have each a time of its own.
+    peer.write(format!("{STOP}\r\n{{\"event\": \"BEGUN").as_bytes()).await;
+    assert_eq!(step(&mut follow).await, "events STOP");
+    let line = step(&mut follow).await;
+    assert_eq!(line, "detached ProtocolError: a message did not end within 300ms of its first byte");
+}
+
+/// All unfinished messages together have so much memory and no more; what the closed ones had is given back.
+#[tokio::test]
+async fn unfinished_messages_share_one_budget() {
+    let budget = Arc::new(Budget::new(1 << 20));
+    let mut config = FollowConfig::default();
+    config.connect.unfinished = Arc::clone(&budget);
+    let config = Arc::new(config);
+    let fakes = [Fake::listen(), Fake::listen()];
+    let mut follows = fakes.each_ref().map(|fake| follow(fake.address(), Arc::clone(&config)));
+    let [one, two] = &mut follows;
+    let (mut first, mut second) = (attached(&fakes[0], one).await, attached(&fakes[1], two).await);
+    let beginning = format!("{{\"event\": \"{}", "A".repeat(400 << 10));
+    let reading = async {
+        while budget.used() < 400 << 10 {
+            assert!(tokio::time::timeout(Duration::from_millis(1), one.next()).await.is_err());
+        }
+    };
+    tokio::join!(first.write(beginning.as_bytes()), reading);
+    // The connection may be closed before all of it is written.
+    let longer = beginning.clone() + &"A".repeat(500 << 10);
+    let (line, _) = tokio::join!(step(two), second.stream.write_all(longer.as_bytes()));
+    assert!(line.starts_with("detached ProtocolError: no memory for a message"), "{line}");
+    first.write(b"\"}\r\n").await;
+    assert!(step(one).await.starts_with("events AAAA"));
+    assert_eq!(budget.used(), 0, "all is given back");
+}
+
+/// A VM for which there is no descriptor is tried again, and attached when there is one.
+#[tokio::test]
+async fn vm_without_a_descriptor_is_attached_when_there_is_one() {
+    let fake = Fake::listen();
+    let sockets = Arc::new(Budget::new(1));
+    let taken = sockets.take(1);
+    let mut config = FollowConfig::default();
+    config.connect.sockets = Some(Arc::clone(&sockets));
+    let mut follow = follow(fake.address(), config);
+    let line = step(&mut follow).await;
+    assert!(line.contains("all 1 open files for monitors are in use"), "{line}");
+    drop(taken);
+    let _peer = attached(&fake, &mut follow).await;
+    assert_eq!(sockets.used(), 1);
+    drop(follow);
+    assert_eq!(sockets.used(), 0);
 }

@@ -220,6 +220,7 @@ impl Attachment {
             tokio::spawn(explain(Arc::clone(&self.vm)));
             return;
         }
+        self.vm.set_left_out(matches!(error, ConnectError::NoDescriptors { .. }));
         let reason = reason::of_attempt(error);
         let error = described(error);
         if self.vm.attempt_failed(&error, reason, now) {
@@ -237,6 +238,7 @@ impl Attachment {
         if self.append_one(Body::Attached { snapshot: Cow::Borrowed(snapshot) }) {
             (self.epoch, self.newest_event) = (EpochState::Open, clock::now());
             self.vm.counts.epochs.add(1);
+            self.vm.set_left_out(false);
             self.vm.attached(clock::now());
             tracing::info!(vm = %self.vm.name, "attached");
         } else {

@@ -9,7 +9,7 @@ mod relays;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use qmp_client::{Address, Follow, FollowConfig};
+use qmp_client::{Address, Callers, Follow, FollowConfig};
 use qmp_wire::DetachReason;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -17,7 +17,6 @@ use tokio::task::JoinHandle;
 use self::places::{Followed, Place, Places, Reserved};
 use crate::attach::{Attachment, Leave};
 use crate::duties::Duties;
-use crate::http::ListenError;
 use crate::journal::{Appender, Journal};
 use crate::open_files::OpenFiles;
 use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
@@ -71,9 +70,6 @@ pub enum FleetError {
         /// The name.
         name: Box<str>,
     },
-    /// A relay cannot be served.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
     /// The hub stops.
     #[error("the hub stops")]
     Stopping,
@@ -106,6 +102,9 @@ pub(crate) struct Prepared {
 
 impl Fleet {
     pub(crate) fn new(journal: &Journal, records_findings: bool, silent_after: SilentAfter) -> Self {
+        let open_files = OpenFiles::default();
+        let mut following = FollowConfig::default();
+        following.connect.sockets = Some(Arc::clone(open_files.monitors()));
         Self(Arc::new(Inner {
             vms: Vms::default(),
             relays: Relays::new(journal),
@@ -113,9 +112,9 @@ impl Fleet {
             duties: journal.duties(),
             records_findings,
             watch: Watch::new(silent_after),
-            open_files: OpenFiles::default(),
+            open_files,
             places: Mutex::default(),
-            following: Arc::default(),
+            following: Arc::new(following),
         }))
     }
 
@@ -125,7 +124,8 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// `NameTaken`, `NameInUse`, `Listen`, `Stopping`; the fleet is as it was then.
+    /// `NameTaken`, `NameInUse`, `Stopping`; the fleet is as it was then. A relay whose socket cannot be had is no error:
+    /// [`relays`](Self::relays) says so, and it is tried again.
     pub async fn add(
         &self,
         name: VmName,
@@ -139,6 +139,12 @@ impl Fleet {
     /// Follows the monitor at that address, once it is polled.
     pub(crate) fn follow(&self, address: Address) -> Box<Follow> {
         Box::new(qmp_client::follow(address, Arc::clone(&self.0.following)))
+    }
+
+    /// Follows a monitor that dials in, whose connections are handed over.
+    pub(crate) fn follow_callers(&self, address: Address) -> (Box<Follow>, Callers) {
+        let (follow, callers) = qmp_client::follow_callers(address, Arc::clone(&self.0.following));
+        (Box::new(follow), callers)
     }
 
     /// The same for a VM that is followed in a way of its own.
@@ -229,7 +235,9 @@ impl Fleet {
 
     /// Raises the limit of open files at once for VMs that are about to be added.
     pub(crate) fn expect(&self, vms: usize, relays: usize) {
-        self.0.open_files.allow(self.places().files + vms * FILES_OF_A_VM + relays * FILES_OF_A_RELAY);
+        let (files, has_relays) = self.places().files_and_relays();
+        let files = files + vms * FILES_OF_A_VM + relays * FILES_OF_A_RELAY;
+        self.0.open_files.allow(files, has_relays + relays);
     }
 
     /// The first step: everything that can be refused.
@@ -242,7 +250,7 @@ impl Fleet {
         silent_after: Option<SilentAfter>,
     ) -> Result<Prepared, FleetError> {
         let reserved = Reserved::take(self, name, FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY)?;
-        let listening = Listening::at(relays).await?;
+        let listening = Listening::at(relays).await;
         let address = follow.address().clone();
         let vm = Vm::new(reserved.name.clone(), address, origin, follow.commander(), clock::now());
         vm.silence.setting.set(silent_after);

@@ -72,7 +72,7 @@ pub enum HubError {
     /// The rules cannot be started.
     #[error(transparent)]
     Rules(#[from] RulesError),
-    /// HTTP, or a relay, cannot be served.
+    /// HTTP cannot be served.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// A VM cannot be followed.
@@ -284,10 +284,7 @@ impl Drop for Running {
 
 impl From<FleetError> for HubError {
     fn from(error: FleetError) -> Self {
-        match error {
-            FleetError::Listen(error) => Self::Listen(error),
-            error => Self::Fleet(error),
-        }
+        Self::Fleet(error)
     }
 }
 

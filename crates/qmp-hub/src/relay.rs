@@ -38,6 +38,7 @@ mod feed;
 mod greeted;
 mod held;
 mod line;
+mod opening;
 mod outbox;
 mod refusal;
 mod relays;
@@ -139,4 +140,7 @@ pub struct RelayStatus {
     pub commands: u64,
     /// Commands that the role refused.
     pub refused: u64,
+    /// Why no client is served at the socket; it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Box<str>>,
 }

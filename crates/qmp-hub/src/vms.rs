@@ -1,6 +1,7 @@
 //! The VMs that the hub knows, and how things stand with each.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use qmp_client::{Address, Commander};
@@ -39,6 +40,7 @@ pub(crate) struct Vm {
     pub(crate) silence: Silence,
     /// What clients gave and have no reply to.
     pub(crate) commands: Commands,
+    left_out: AtomicBool,
     standing: Mutex<Standing>,
 }
 
@@ -135,6 +137,7 @@ impl Vm {
             tap: Tap::default(),
             silence: Silence::default(),
             commands: Commands::default(),
+            left_out: AtomicBool::default(),
             standing,
         }
     }
@@ -177,6 +180,16 @@ impl Vm {
         let error = Some(why.text.as_str().into());
         *standing = Standing { state: State::Taken, since, error, reason: Some(why.reason) };
         is_news
+    }
+
+    /// Notes whether there was no descriptor for the VM at the last attempt.
+    pub(crate) fn set_left_out(&self, is_left_out: bool) {
+        self.left_out.store(is_left_out, Ordering::Relaxed);
+    }
+
+    /// Whether there was no descriptor for the VM at the last attempt.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// An attempt to attach failed. Returns whether the last one failed with another error, or there was none.

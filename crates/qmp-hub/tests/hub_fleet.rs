@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use qmp_hub::journal::{Globs, Kind, Query};
 use qmp_hub::relay::{RelayConfig, Role};
-use qmp_hub::{Fleet, FleetError, Hub, ListenError, Origin};
+use qmp_hub::{Fleet, FleetError, Hub, Origin};
 use serde_json::{Value, json};
 use support::client::{get, get_json};
 use support::monitor::Monitor;
@@ -95,21 +95,53 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
         refused.to_string(),
         "a VM called vm1 is here already (program); each VM needs a name of its own"
     );
-    let refused = add(&fleet, home.path(), "vm2", Some("file")).await.expect_err("no place for a socket");
-    assert!(matches!(refused, FleetError::Listen(ListenError::NotASocket { .. })), "{refused}");
     let refused = fleet.remove("vm2", "").await.expect_err("it is not there");
     assert_eq!(refused.to_string(), "there is no VM called vm2");
     assert_eq!(names(&fleet), ["vm1"]);
 
     // What was reserved is free again.
     add(&fleet, home.path(), "vm2", Some("r.qmp")).await.expect("added");
-    let refused =
-        add(&fleet, home.path(), "vm3", Some("r.qmp")).await.expect_err("the relay of vm2 is there");
-    assert!(matches!(refused, FleetError::Listen(ListenError::Taken { .. })), "{refused}");
     assert_eq!(names(&fleet), ["vm1", "vm2"]);
     hub.stop().await.expect("stops");
     let refused = add(&fleet, home.path(), "vm4", None).await.expect_err("the hub is gone");
     assert_eq!(refused.to_string(), "the hub stops");
+}
+
+/// A relay whose socket cannot be had is served as soon as it can; the hub, its VM and other relays do not mind.
+#[tokio::test]
+async fn relay_that_cannot_be_served_is_reported_and_retried() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (path, file) = (home.path().join("r.qmp"), home.path().join("file"));
+    let monitor = Monitor::bind(home.path(), "vm1");
+    std::fs::write(&file, "").expect("writes");
+    let mut config = config(home.path(), &["vm1"]);
+    let relays = [&file, &path].map(RelayConfig::new);
+    config.relays.extend(relays.map(|relay| ("vm1".parse().expect("a name"), relay)));
+    let hub = Hub::start(config).await.expect("starts");
+    let (fleet, mut journal) = (hub.fleet(), Watcher::new(&hub));
+    let _session = monitor.accept().await;
+    journal.until("vm1 1.0 attached").await;
+    add(&fleet, home.path(), "vm2", Some("r.qmp")).await.expect("added, although the relay of vm1 is there");
+
+    let error = |index: usize| fleet.relays()[index].error.clone().unwrap_or_default().into_string();
+    assert!(error(0).ends_with("is not a socket; move it away, or serve at another address"), "{}", error(0));
+    assert_eq!(error(1), "");
+    assert!(error(2).starts_with("another hub is serving at"), "{}", error(2));
+    let health = || async { get_json(home.path(), "/v1/health").await.1.to_string() };
+    let told = health().await;
+    assert!(told.contains(r#""status":"ok""#) && told.contains("RelayNotServed"), "{told}");
+    let (_, greeting) = Raw::open(&path).await;
+    assert!(greeting.contains("QMP"), "{greeting}");
+
+    std::fs::remove_file(&file).expect("removes");
+    fleet.remove("vm2", "gone").await.expect("removed");
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (_, greeting) = Raw::open(&file).await;
+    assert!(greeting.contains("QMP"), "{greeting}");
+    assert!(!health().await.contains("problems"));
+    hub.stop().await.expect("stops");
 }
 
 /// The first relay of a hub comes late, sees every event from then on, and goes with its VM.

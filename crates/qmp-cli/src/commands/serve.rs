@@ -223,7 +223,7 @@ impl StartUp<'_> {
             line("looking", what);
         }
         for relay in self.relays.iter().take(LISTED_MAX) {
-            line("relay", &format!("{:width$}  {}  {}", relay.vm, relay.path.display(), relay.role));
+            line("relay", &format!("{:width$}  {}  {}{}", relay.vm, relay.path.display(), relay.role, not_served(relay)));
         }
         if self.relays.len() > LISTED_MAX {
             line("", &format!("and {} more", self.relays.len() - LISTED_MAX));
@@ -264,6 +264,10 @@ fn anywhere(door: &HttpDoor) -> String {
     let address = door.to_string();
     let port = address.rsplit_once(':').map_or("", |(_, port)| port);
     format!("https://HOST:{port}")
+}
+
+fn not_served(relay: &RelayStatus) -> &'static str {
+    if relay.error.is_some() { "  not served: the log says why" } else { "" }
 }
 
 #[cfg(test)]

@@ -73,6 +73,8 @@ struct Relay {
     path: String,
     role: String,
     clients: u64,
+    /// Why no client is served there.
+    error: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -69,8 +69,9 @@ impl Follow {
         let exchange = Exchange::new(Arc::clone(&self.mailbox));
         let timeout = self.config.snapshot_timeout;
         let live = match reached {
-            Reached::Socket(socket) => {
-                let connection = Connection::new(socket, Arc::clone(&self.address), &self.config.connect);
+            Reached::Socket(socket, share) => {
+                let connection =
+                    Connection::new(socket, share, Arc::clone(&self.address), &self.config.connect);
                 Live::new(dialer, connection, exchange, timeout)
             }
             Reached::Caller(mut caller) => {

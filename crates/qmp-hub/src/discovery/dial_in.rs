@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use qmp_client::{Address, Caller, Callers, ConnectConfig, ConnectError, FollowConfig, Stream};
+use qmp_client::{Address, Caller, Callers, ConnectConfig, ConnectError, Stream};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -184,23 +184,15 @@ fn is_attached(name: &VmName, keeper: &Keeper) -> bool {
 async fn add(parts: &Parts, address: &Address, keeper: &mut Keeper) -> Option<(VmName, Callers)> {
     let text = keeper.rule.name.fill(parts);
     for name in naming::candidates(&text) {
-        let mut relays = keeper.rule.relays_of(&name);
-        loop {
-            let (follow, callers) = qmp_client::follow_callers(address.clone(), FollowConfig::default());
-            let follow = Box::new(follow);
-            let added = keeper.add_followed(&name, follow, relays).await;
-            match added {
-                Ok(()) => {
-                    tracing::info!(vm = %name, "dialled in");
-                    return Some((name, callers));
-                }
-                Err(FleetError::Listen(error)) => {
-                    keeper.say_once(name.as_str(), &format!("{name} goes without its relay: {error}"));
-                    relays = Vec::new();
-                }
-                Err(FleetError::NameTaken { .. } | FleetError::NameInUse { .. }) => break,
-                Err(_) => return None,
+        let relays = keeper.rule.relays_of(&name);
+        let (follow, callers) = keeper.fleet.follow_callers(address.clone());
+        match keeper.add_followed(&name, follow, relays).await {
+            Ok(()) => {
+                tracing::info!(vm = %name, "dialled in");
+                return Some((name, callers));
             }
+            Err(FleetError::NameTaken { .. } | FleetError::NameInUse { .. }) => {}
+            Err(_) => return None,
         }
     }
     keeper.say_once(&text, &format!("too many VMs are called {text:?}; one was turned away"));

@@ -210,16 +210,10 @@ impl Keeper {
         false
     }
 
-    /// Adds a VM to the fleet; without its relays if those cannot be had, since its events matter more.
+    /// Adds a VM to the fleet.
     async fn add(&mut self, vm: &Found, name: &VmName, monitor: usize) -> Result<(), FleetError> {
         let address = vm.monitors[monitor].clone();
-        match self.add_followed(name, self.fleet.follow(address.clone()), self.rule.relays_of(name)).await {
-            Err(FleetError::Listen(error)) => {
-                self.say_once(name.as_str(), &format!("{name} goes without its relay: {error}"));
-                self.add_followed(name, self.fleet.follow(address), Vec::new()).await?;
-            }
-            added => added?,
-        }
+        self.add_followed(name, self.fleet.follow(address), self.rule.relays_of(name)).await?;
         tracing::info!(vm = %name, "found {} by {}", vm.monitors[monitor], self.origin());
         Ok(())
     }

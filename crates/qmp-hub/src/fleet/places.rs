@@ -52,7 +52,14 @@ impl Places {
     /// Counts so many open files more.
     pub(super) fn add_files(&mut self, fleet: &Fleet, files: usize) {
         self.files += files;
-        fleet.0.open_files.allow(self.files);
+        let (files, relays) = self.files_and_relays();
+        fleet.0.open_files.allow(files, relays);
+    }
+
+    /// The open files, and how many relays are among those that they belong to.
+    pub(super) fn files_and_relays(&self) -> (usize, usize) {
+        let of_relays = self.files.saturating_sub(self.by_name.len() * FILES_OF_A_VM);
+        (self.files, of_relays / FILES_OF_A_RELAY)
     }
 
     /// The VM of that name.

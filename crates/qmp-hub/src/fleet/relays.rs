@@ -11,8 +11,7 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// `Unknown`, `NameInUse`, `Stopping`; `Listen` if a relay cannot be served. The VM's relays are as they were then,
-    /// unless it is the socket of one that was to change.
+    /// `Unknown`, `NameInUse`, `Stopping`; the VM's relays are as they were then.
     pub async fn set_relays(&self, name: &str, wanted: Vec<RelayConfig>) -> Result<(), FleetError> {
         let (vm, has) = {
             let mut places = self.places();
@@ -23,10 +22,9 @@ impl Fleet {
         let is_free = |relay: &RelayConfig| !has.iter().any(|other| other.path == relay.path);
         let more = wanted.iter().filter(|relay| !has.contains(relay)).cloned();
         let (free, changed): (Vec<_>, Vec<_>) = more.partition(is_free);
-        // What can be refused comes first.
-        let mut listening = Listening::at(free).await?;
+        let mut listening = Listening::at(free).await;
         self.part_relays(&vm, &wanted).await?;
-        listening.append(Listening::at(changed).await?);
+        listening.append(Listening::at(changed).await);
 
         let mut places = self.places();
         let followed = places.followed(name)?;

@@ -12,16 +12,44 @@ use super::refusal::Refusal;
 use super::stall::{Stall, stall};
 use super::status::rfc3339;
 
+/// So many problems are listed; the log has all.
+const PROBLEMS_MAX: usize = 16;
+
 #[derive(Serialize)]
 pub(super) struct Healthy {
     status: &'static str,
+    /// What is wrong beside the hub's own work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Problem>,
+}
+
+/// Something to be mended, which a restart of the hub would not do.
+#[derive(Serialize)]
+struct Problem {
+    class: &'static str,
+    desc: String,
 }
 
 pub(super) async fn health(State(served): State<Served>) -> Result<Json<Healthy>, Refusal> {
     match trouble(&served) {
-        None => Ok(Json(Healthy { status: "ok" })),
+        None => Ok(Json(Healthy { status: "ok", problems: problems(&served) })),
         Some((class, desc)) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, class, desc)),
     }
+}
+
+fn problems(served: &Served) -> Vec<Problem> {
+    let left_out = served.vms.all().iter().filter(|vm| vm.is_left_out()).count();
+    let left_out = (left_out > 0).then(|| Problem {
+        class: "NoDescriptors",
+        desc: format!(
+            "{left_out} VMs are not attached for want of open files; raise the limit with `ulimit -n` or LimitNOFILE="
+        ),
+    });
+    let relays = served.fleet.relays().into_iter().filter_map(|relay| {
+        let desc = format!("the relay of {} is not served: {}", relay.vm, relay.error?);
+        Some(Problem { class: "RelayNotServed", desc })
+    });
+    left_out.into_iter().chain(relays).take(PROBLEMS_MAX).collect()
 }
 
 fn trouble(served: &Served) -> Option<(&'static str, String)> {

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::line::{Line, Lines};
-use super::serve::{Relay, Stop, serve};
+use super::opening::{note, open};
+use super::serve::{Relay, Stop};
 use super::{REPLY_JOURNAL_MAX, RelayConfig, RelayStatus, feed};
 use crate::STOP_HTTP_MAX;
 use crate::duties::Duties;
@@ -29,9 +30,12 @@ pub(crate) struct Relays {
     duties: Duties,
 }
 
-/// Sockets at which nobody is served yet.
+/// Sockets at which no client is served yet, and those that cannot be had.
 #[derive(Debug, Default)]
-pub(crate) struct Listening(Vec<(RelayConfig, UnixListener, SocketFile)>);
+pub(crate) struct Listening(Vec<(RelayConfig, Bound)>);
+
+/// A socket that listens, or why it cannot be had.
+pub(super) type Bound = Result<(UnixListener, SocketFile), ListenError>;
 
 /// The relays of one VM.
 #[derive(Debug)]
@@ -74,11 +78,12 @@ impl Relays {
             return;
         }
         let of_vm = relays.get_or_insert_with(|| Box::new(self.begin(vm)));
-        for (config, listener, file) in listening.0 {
+        for (config, socket) in listening.0 {
             let (appender, reader) = (self.appender.clone(), self.reader.clone());
             let relay = Relay::new(config, Arc::clone(&of_vm.line), Arc::clone(vm), appender, reader);
+            note(&relay, socket.as_ref().err());
             let (relay, (stop, stopping)) = (Arc::new(relay), watch::channel(Stop::No));
-            let task = JoinSet::from_iter([serve(Arc::clone(&relay), listener, file, stopping)]);
+            let task = JoinSet::from_iter([open(Arc::clone(&relay), socket, stopping)]);
             of_vm.serving.push(Serving { relay, stop, task });
         }
     }
@@ -165,14 +170,15 @@ impl Listening {
         self.0.append(&mut other.0);
     }
 
-    /// Listens at every socket.
-    pub(crate) async fn at(configs: Vec<RelayConfig>) -> Result<Self, ListenError> {
+    /// Listens at every socket. One that cannot be had is that relay's fault alone: it is tried again while its VM is
+    /// followed.
+    pub(crate) async fn at(configs: Vec<RelayConfig>) -> Self {
         let mut listening = Vec::with_capacity(configs.len());
         for config in configs {
-            let (listener, file) = listen_unix(&config.path, config.mode).await?;
-            listening.push((config, listener, file));
+            let socket = listen_unix(&config.path, config.mode).await;
+            listening.push((config, socket));
         }
-        Ok(Self(listening))
+        Self(listening)
     }
 }
 

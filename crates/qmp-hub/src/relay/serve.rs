@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::net::{UnixListener, UnixStream};
@@ -42,6 +42,8 @@ pub(super) struct Relay {
     pub(super) reader: Reader,
     pub(super) counters: Counters,
     turned_away_said: Rarely,
+    /// Why no client is served at it.
+    error: Mutex<Option<Box<str>>>,
 }
 
 /// What happened at one relay.
@@ -64,7 +66,7 @@ impl Relay {
         reader: Reader,
     ) -> Self {
         let (counters, turned_away_said) = (Counters::default(), Rarely::default());
-        Self { config, line, vm, appender, reader, counters, turned_away_said }
+        Self { config, line, vm, appender, reader, counters, turned_away_said, error: Mutex::default() }
     }
 
     pub(super) fn status(&self) -> RelayStatus {
@@ -79,7 +81,21 @@ impl Relay {
             closed_slow: read(&self.counters.closed_slow),
             commands: read(&self.counters.commands),
             refused: read(&self.counters.refused),
+            error: self.lock_error().clone(),
         }
+    }
+
+    /// Notes why no client is served at the socket, or that they are. Returns whether that is news.
+    pub(super) fn set_error(&self, error: Option<&str>) -> bool {
+        let mut known = self.lock_error();
+        let is_news = known.as_deref() != error;
+        *known = error.map(Into::into);
+        is_news
+    }
+
+    fn lock_error(&self) -> MutexGuard<'_, Option<Box<str>>> {
+        // What it guards is replaced whole.
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client at the other end, if this relay is for it.

@@ -185,6 +185,13 @@ impl Client {
         self.reader.held_bytes() + self.session.commands.held_bytes()
     }
 
+    /// Bytes of memory of a message that has begun and not ended; 0 if there is none. To be asked when
+    /// [`poll_output`](Self::poll_output) yields nothing.
+    #[must_use]
+    pub fn unfinished_bytes(&self) -> usize {
+        self.reader.held_bytes()
+    }
+
     fn fail(&mut self, error: FrameError) -> ClientError {
         let error = match error {
             FrameError::NotAnObject { .. } if self.session.phase == Phase::Connected => {

@@ -47,6 +47,9 @@ fn running(running: &Running, zone: &TimeZone) -> String {
 }
 
 fn at(relay: &Relay) -> String {
+    if let Some(error) = &relay.error {
+        return format!("{}  {}, not served: {error}", relay.path, relay.role);
+    }
     let clients = match relay.clients {
         0 => "no clients".to_owned(),
         1 => "1 client".to_owned(),

@@ -1,0 +1,57 @@
+//! A hub that may open few files.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use support::{FakeQmp, Running, directory, lines, qmp, run};
+
+/// Open files that the hub may have, and VMs that it is to follow.
+const FILES: usize = 64;
+const VMS: usize = 60;
+
+/// The same command, with a limit of open files that cannot be raised.
+fn limited(command: &Command) -> Command {
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--nofile={FILES}:{FILES}")).arg(command.get_program()).args(command.get_args());
+    limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
+}
+
+fn statuses(home: &Path) -> Vec<Value> {
+    let ran = run(home, &["status", "--json"]);
+    assert_eq!(ran.code, Some(0), "HTTP answers: {ran:?}");
+    ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn hub_with_few_descriptors_answers_and_reports_vms_that_do_not_fit() {
+    let home = directory();
+    let mut arguments = vec!["serve".to_owned()];
+    for number in 0..VMS {
+        let vm = FakeQmp::start(home.path().join(format!("vm{number}.sock")));
+        arguments.extend(["--attach".to_owned(), format!("vm{number}={}", vm.address())]);
+    }
+    let mut child = limited(&qmp(home.path(), &arguments)).spawn().expect("prlimit runs");
+    let (stdout, stderr) =
+        (lines(child.stdout.take().expect("a pipe")), lines(child.stderr.take().expect("a pipe")));
+    let hub = Running::of(child, stdout, stderr);
+    hub.wait_for("raise the limit with `ulimit -n` or LimitNOFILE=");
+    hub.wait_for("open files for monitors are in use");
+    let attached = |vms: &[Value]| vms.iter().filter(|vm| vm["state"] == "attached").count();
+    while attached(&statuses(home.path())) < FILES / 2 {}
+    let vms = statuses(home.path());
+    assert_eq!((vms.len(), attached(&vms)), (VMS, FILES / 2));
+    let error = |vm: &Value| vm["error"].as_str().unwrap_or_default().to_owned();
+    let left_out = vms.iter().filter(|vm| error(vm).contains("LimitNOFILE=")).count();
+    assert!(left_out > 0, "{vms:?}");
+    assert_eq!(hub.interrupt(), Some(0));
+}
