@@ -214,7 +214,7 @@ fn crash_kernel() {
         "crash-loaded",
         "-device pvpanic",
         &["GUEST_CRASHLOADED action=run"],
-        Stands("running", "resume"),
+        Stands("running", "guest-panic"),
         "",
     );
     go(
