@@ -1,15 +1,29 @@
-//! The commands. A new one is a file here and its line in the list.
+//! The commands. A new one is a file here, its `mod` line and its line in the list.
+
+mod backup;
+mod check;
+mod completions;
+mod emulate;
+mod events;
+mod exec;
+mod journal;
+mod log;
+mod man;
+mod replay;
+mod serve;
+mod status;
+mod tail;
+mod wait;
+mod why;
 
 use clap::Subcommand;
 
 use crate::exit::{Exit, Failure};
 use crate::terminal::Terminal;
 
-/// Declares the module of each command, and the enum that runs them.
+/// Declares the enum of the commands, which runs them.
 macro_rules! commands {
     ($($module:ident :: $args:ident),+ $(,)?) => {
-        $(mod $module;)+
-
         /// A command and its arguments.
         #[derive(Debug, Subcommand)]
         pub enum Command {
