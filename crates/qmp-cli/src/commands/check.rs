@@ -16,8 +16,8 @@ use qmp_wire::{CaptureEntry, CaptureError, CaptureReader};
 use self::findings::{Finding, Findings};
 use crate::capture::{self, Item};
 use crate::exit::{Exit, Failure};
-use crate::{live, output};
 use crate::terminal::Terminal;
+use crate::{live, output};
 
 /// Check a capture of a monitor, or a live monitor, against the catalogue of events
 ///
@@ -76,7 +76,11 @@ impl Check {
         let is_address = ["unix:", "tcp:", "fd:"].iter().any(|kind| self.subject.starts_with(kind));
         let is_socket = || std::fs::metadata(&self.subject).is_ok_and(|file| file.file_type().is_socket());
         if self.subject != "-" && (is_address || is_socket()) {
-            let text = if is_address { self.subject.clone() } else { format!("unix:{}", self.subject.replace(',', ",,")) };
+            let text = if is_address {
+                self.subject.clone()
+            } else {
+                format!("unix:{}", self.subject.replace(',', ",,"))
+            };
             return text.parse().map(Some).map_err(Failure::usage);
         }
         Ok(None)
@@ -133,7 +137,8 @@ impl Check {
     }
 
     async fn check_monitor(&self, address: &Address, findings: &mut Findings) -> Result<(), Failure> {
-        let (monitor, _events) = qmp_client::connect(address).await.map_err(|error| live::connect_failure(&error))?;
+        let (monitor, _events) =
+            qmp_client::connect(address).await.map_err(|error| live::connect_failure(&error))?;
         let version = monitor.greeting().version.map(|version| (version.major, version.minor, version.micro));
         let Some(release) = version.map(release_of).or(self.release) else {
             return Err(Failure::usage("the greeting has no version").hint("--release 0.12 says which it is"));
@@ -141,8 +146,12 @@ impl Check {
         let schema = match monitor.execute_raw("query-qmp-schema", None).await {
             Ok(schema) => schema,
             Err(ExecuteError::Refused(refusal)) => {
-                return Err(Failure::failed(format_args!("QEMU {release} does not tell its schema: {refusal}"))
-                    .hint("query-qmp-schema came with 2.5; the events of an older QEMU can be checked in a capture"));
+                return Err(Failure::failed(format_args!(
+                    "QEMU {release} does not tell its schema: {refusal}"
+                ))
+                .hint(
+                    "query-qmp-schema came with 2.5; the events of an older QEMU can be checked in a capture",
+                ));
             }
             Err(error) => return Err(Failure::gone(error)),
         };
@@ -151,8 +160,9 @@ impl Check {
 }
 
 fn check_schema(json: &str, release: Release, findings: &mut Findings) -> Result<(), Failure> {
-    let schema = Schema::parse(json)
-        .map_err(|error| Failure::failed(format_args!("cannot read the reply to query-qmp-schema: {error}")))?;
+    let schema = Schema::parse(json).map_err(|error| {
+        Failure::failed(format_args!("cannot read the reply to query-qmp-schema: {error}"))
+    })?;
     findings.schema(schema.events().count(), release);
     for difference in introspection::compare(&schema, release) {
         let is_note = difference.severity == Severity::Note;

@@ -44,7 +44,10 @@ impl Events {
     /// Prints the list or the event.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         if let Some(release) = self.release.filter(|release| release.line() > Release::newest()) {
-            output::note(format_args!("note: the catalogue ends with QEMU {}; {release} may have more", Release::newest()));
+            output::note(format_args!(
+                "note: the catalogue ends with QEMU {}; {release} may have more",
+                Release::newest()
+            ));
         }
         let palette = terminal.stdout_palette();
         let text = match &self.name {
@@ -132,7 +135,11 @@ mod tests {
     use super::*;
 
     fn events(name: Option<&str>, release: Option<&str>) -> Events {
-        Events { name: name.map(str::to_owned), release: release.map(|text| text.parse().unwrap()), json: false }
+        Events {
+            name: name.map(str::to_owned),
+            release: release.map(|text| text.parse().unwrap()),
+            json: false,
+        }
     }
 
     #[test]
@@ -156,9 +163,13 @@ mod tests {
         let list: Vec<serde_json::Value> = serde_json::from_str(&json_list(&all, None)).unwrap();
         assert_eq!(list.len(), catalogue().len());
         let watchdog = events(None, None).matching("WATCH*").unwrap();
-        let list: serde_json::Value = serde_json::from_str(&json_list(&watchdog, "2.3".parse().ok())).unwrap();
+        let list: serde_json::Value =
+            serde_json::from_str(&json_list(&watchdog, "2.3".parse().ok())).unwrap();
         assert_eq!(list[0]["members"][0]["name"], "action");
-        assert!(!list[0]["members"][0]["values"].as_array().unwrap().contains(&"inject-nmi".into()), "{list}");
+        assert!(
+            !list[0]["members"][0]["values"].as_array().unwrap().contains(&"inject-nmi".into()),
+            "{list}"
+        );
     }
 
     #[test]

@@ -119,8 +119,9 @@ impl Exec {
 
     fn arguments(&self) -> Result<Option<String>, Failure> {
         let wrong = |error: arguments::ArgumentsError| {
-            Failure::usage(error)
-                .hint("write them as device=drive0 force=true, or as '{\"device\": \"drive0\", \"force\": true}'")
+            Failure::usage(error).hint(
+                "write them as device=drive0 force=true, or as '{\"device\": \"drive0\", \"force\": true}'",
+            )
         };
         if self.arguments == ["-"] {
             let mut json = String::new();
@@ -157,10 +158,9 @@ impl Exec {
             let _ = std::io::stderr().write_all(&lines);
         }
         match result {
-            Ok(value) => Ok(Executed {
-                value: RawValue::from_string(value.into()).ok(),
-                ..Executed::default()
-            }),
+            Ok(value) => {
+                Ok(Executed { value: RawValue::from_string(value.into()).ok(), ..Executed::default() })
+            }
             Err(ExecuteError::Refused(refusal)) => Ok(Executed {
                 error: Some(Refusal { class: refusal.class.into(), desc: refusal.desc.into() }),
                 ..Executed::default()
@@ -253,7 +253,12 @@ mod tests {
         let cases = [
             (value("{\"a\":\r\n 1}"), None, None, "{\"return\":{\"a\":1}}\n"),
             (value("{}"), None, Some(40), "{\"return\":{},\"since\":40,\"offset\":42}\n"),
-            (None, Some(refusal), None, "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no \\\"x\\\"\"}}\n"),
+            (
+                None,
+                Some(refusal),
+                None,
+                "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no \\\"x\\\"\"}}\n",
+            ),
         ];
         for (value, error, since, expected) in cases {
             let offset = since.map(|since| since + 2);

@@ -67,7 +67,10 @@ fn text(path: &Path, found: &Verified) -> String {
     let Verified { records, segments, unsummed, .. } = found;
     let summed = segments - unsummed;
     let verdict = if found.faults.is_empty() { "whole" } else { "damaged" };
-    text + &format!("{}: {verdict}; {records} records, {summed} of {segments} segments with a checksum\n", path.display())
+    text + &format!(
+        "{}: {verdict}; {records} records, {summed} of {segments} segments with a checksum\n",
+        path.display()
+    )
 }
 
 fn line(path: &Path, found: &Verified) -> String {

@@ -10,20 +10,20 @@ use std::path::PathBuf;
 use clap::Args;
 use qmp_client::Address;
 use qmp_hub::discovery::Source;
-use qmp_hub::{CommandLine, ConfigError, ConfigFile, HubConfig};
 use qmp_hub::relay::RelayStatus;
-use qmp_hub::{Hub, HttpDoor, HubError, VmName};
+use qmp_hub::{CommandLine, ConfigError, ConfigFile, HubConfig};
+use qmp_hub::{HttpDoor, Hub, HubError, VmName};
 
-use crate::exit::{Exit, Failure};
-use crate::hub::{HubAddress, HubArgs};
-use crate::{log_lines, output};
 use self::demo::Demo;
 use self::doors::Doors;
 use self::service::Service;
+use crate::exit::{Exit, Failure};
+use crate::hub::{HubAddress, HubArgs};
 use crate::paths::Places;
 use crate::render::Palette;
 use crate::signals::End;
 use crate::terminal::Terminal;
+use crate::{log_lines, output};
 
 /// Stay with the monitors of VMs and keep a journal of everything that they report
 ///
@@ -110,7 +110,15 @@ impl Serve {
         Service::refuse_sockets();
         if std::env::var_os("JOURNAL_STREAM").is_none() {
             let (http, relays) = (hub.http(), hub.relays());
-            let start_up = StartUp { journal: &journal, http, vms: &vms, relays: &relays, looking: &looking, rules: &rules, is_demo: demo.is_some() };
+            let start_up = StartUp {
+                journal: &journal,
+                http,
+                vms: &vms,
+                relays: &relays,
+                looking: &looking,
+                rules: &rules,
+                is_demo: demo.is_some(),
+            };
             output::note(start_up.text(terminal.stderr_palette(), &HubArgs::of_environment()));
         }
         drop(gate);
@@ -206,7 +214,8 @@ const LISTED_MAX: usize = 10;
 impl StartUp<'_> {
     fn text(&self, palette: Palette, found_unasked: &HubAddress) -> String {
         let mut text = format!("{} {}\n", palette.bold("qmp hub"), env!("CARGO_PKG_VERSION"));
-        let mut line = |name: &str, value: &str| text += &format!("  {}{value}\n", palette.dim(format!("{name:<9}")));
+        let mut line =
+            |name: &str, value: &str| text += &format!("  {}{value}\n", palette.dim(format!("{name:<9}")));
         line("journal", &self.journal.display().to_string());
         for address in self.http {
             let token = if address.token_file().is_some() { "  for those with a token" } else { "" };
@@ -223,7 +232,16 @@ impl StartUp<'_> {
             line("looking", what);
         }
         for relay in self.relays.iter().take(LISTED_MAX) {
-            line("relay", &format!("{:width$}  {}  {}{}", relay.vm, relay.path.display(), relay.role, not_served(relay)));
+            line(
+                "relay",
+                &format!(
+                    "{:width$}  {}  {}{}",
+                    relay.vm,
+                    relay.path.display(),
+                    relay.role,
+                    not_served(relay)
+                ),
+            );
         }
         if self.relays.len() > LISTED_MAX {
             line("", &format!("and {} more", self.relays.len() - LISTED_MAX));
@@ -296,13 +314,25 @@ mod tests {
 
     #[test]
     fn says_what_to_do_next() {
-        let vms = [named_address("web1=unix:/run/web1.sock").unwrap(), named_address("db=tcp:localhost:4444").unwrap()];
+        let vms = [
+            named_address("web1=unix:/run/web1.sock").unwrap(),
+            named_address("db=tcp:localhost:4444").unwrap(),
+        ];
         let http = ["unix:/run/h.sock".parse().unwrap(), "tcp:127.0.0.1:80".parse().unwrap()];
         let rules = [("page", "run /usr/local/bin/page"), ("archive", "file /var/log/q.jsonl")];
         let rules = rules.map(|(name, deed)| (name.to_owned(), deed.to_owned()));
         let found: HubAddress = "unix:/run/h.sock".parse().unwrap();
         let text = |http: &[HttpDoor]| {
-            StartUp { journal: "/var/j.db".as_ref(), http, vms: &vms, relays: &[], looking: &["processes".into()], rules: &rules, is_demo: false }.text(Palette::new(false), &found)
+            StartUp {
+                journal: "/var/j.db".as_ref(),
+                http,
+                vms: &vms,
+                relays: &[],
+                looking: &["processes".into()],
+                rules: &rules,
+                is_demo: false,
+            }
+            .text(Palette::new(false), &found)
         };
         insta::assert_snapshot!(text(&http), @r##"
 qmp hub 0.1.0

@@ -139,7 +139,9 @@ impl Vm {
             (_, "taken") => "taken".to_owned(),
             (None, state) => state.to_owned(),
             (Some(state @ ("ended" | "gone")), _) => state.to_owned(),
-            (Some(state), "attached") if self.silent_since.is_none() && self.as_of.is_none() => state.to_owned(),
+            (Some(state), "attached") if self.silent_since.is_none() && self.as_of.is_none() => {
+                state.to_owned()
+            }
             (Some(state), _) => format!("{state}?"),
         }
     }

@@ -58,7 +58,11 @@ impl Tail {
             output::note(format_args!("note: {doubt}"));
         }
         let (addresses, names) = self.split()?;
-        let hub = if addresses.is_empty() || !names.is_empty() { Some(self.follow_hub(&names, terminal).await?) } else { None };
+        let hub = if addresses.is_empty() || !names.is_empty() {
+            Some(self.follow_hub(&names, terminal).await?)
+        } else {
+            None
+        };
         let monitors: Vec<_> = names_of(&addresses).into_iter().zip(addresses).collect();
         let mut output = Output::new(self.format.renderer(terminal));
         if let Renderer::Human(human) = output.renderer() {
@@ -129,7 +133,11 @@ impl Tail {
                     let text = error.to_string();
                     if troubles.get(&vm) != Some(&text) {
                         let then = if is_last { "" } else { "; trying again" };
-                        output::note(format_args!("qmp: {}: {}{then}", escape::text(&vm), escape::text(&text)));
+                        output::note(format_args!(
+                            "qmp: {}: {}{then}",
+                            escape::text(&vm),
+                            escape::text(&text)
+                        ));
                         troubles.insert(vm, text);
                     }
                     failure = is_last.then(|| live::connect_failure(&error)).or(failure);
@@ -192,7 +200,8 @@ mod tests {
 
     #[test]
     fn says_what_is_followed() {
-        let vm = |name: &str, state: &str| VmInfo { vm: name.into(), state: state.into(), ..VmInfo::default() };
+        let vm =
+            |name: &str, state: &str| VmInfo { vm: name.into(), state: state.into(), ..VmInfo::default() };
         let (web1, web2, db) = (vm("web1", "attached"), vm("web2", "attached"), vm("db", "connecting"));
         let cases: [(&[&VmInfo], &str); 3] = [
             (&[&db], "following db (connecting); Ctrl-C ends"),

@@ -21,11 +21,11 @@ use crate::filter;
 use crate::hub::{HubArgs, HubClient, HubError, HubInfo, Query, VmInfo};
 use crate::live::{self, Live};
 use crate::output::{self, Format, Output};
+use crate::suggest;
 use crate::target::{Target, names_of};
 use crate::terminal::Terminal;
 use crate::time::parse::{self, When};
 use crate::time::{span, write};
-use crate::suggest;
 
 /// How long a VM may take to be attached after the hub (re)started before it counts as gone.
 const ATTACH_GRACE: Duration = Duration::from_secs(5);
@@ -160,7 +160,12 @@ impl Wait {
         Err(Failure::gone("the monitor cannot be tried again"))
     }
 
-    async fn at_hub(&self, name: &str, goal: &Goal, terminal: &Terminal) -> Result<Option<Record<'static>>, Failure> {
+    async fn at_hub(
+        &self,
+        name: &str,
+        goal: &Goal,
+        terminal: &Terminal,
+    ) -> Result<Option<Record<'static>>, Failure> {
         if name.contains(['*', '?', '[', '{']) {
             return Err(Failure::usage(format_args!("qmp wait waits for one VM, and {name} is a pattern")));
         }
@@ -178,8 +183,11 @@ impl Wait {
         match self.since(terminal)? {
             None => {}
             Some(When::After(offset)) if offset.0 > info.head => {
-                return Err(Failure::usage(format_args!("--since {}: the journal ends at offset {}", offset.0, info.head))
-                    .hint("offsets belong to one journal; was it replaced?"));
+                return Err(Failure::usage(format_args!(
+                    "--since {}: the journal ends at offset {}",
+                    offset.0, info.head
+                ))
+                .hint("offsets belong to one journal; was it replaced?"));
             }
             Some(When::After(offset)) => position = offset,
             Some(When::At(moment)) => {
@@ -198,7 +206,9 @@ impl Wait {
     async fn hub_info(&self, client: &HubClient) -> Result<HubInfo, HubError> {
         loop {
             match client.info().await {
-                Err(error) if self.keep_waiting && error.is_passing() => tokio::time::sleep(ATTACH_POLL).await,
+                Err(error) if self.keep_waiting && error.is_passing() => {
+                    tokio::time::sleep(ATTACH_POLL).await;
+                }
                 other => return other,
             }
         }

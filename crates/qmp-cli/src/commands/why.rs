@@ -148,7 +148,9 @@ impl Answer {
     fn doubt(&self, zone: &TimeZone) -> Option<String> {
         if let Some(at) = self.last_received {
             let at = write::local(at, zone);
-            return Some(format!("That is from the file: nothing is certain since {at} unless a hub still writes it."));
+            return Some(format!(
+                "That is from the file: nothing is certain since {at} unless a hub still writes it."
+            ));
         }
         let detached = self.state.detached.as_ref()?;
         let is_end = matches!(self.state.run_state.as_deref(), Some("ended" | "gone"));

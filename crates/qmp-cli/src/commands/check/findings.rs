@@ -62,7 +62,16 @@ const SCHEMAS_NAMED_MAX: usize = 4;
 
 impl Findings {
     pub(super) fn new(json: bool, with_notes: bool) -> Self {
-        Self { json, with_notes, pending: String::new(), events: 0, schemas: Vec::new(), more_schemas: 0, violations: 0, notes: 0 }
+        Self {
+            json,
+            with_notes,
+            pending: String::new(),
+            events: 0,
+            schemas: Vec::new(),
+            more_schemas: 0,
+            violations: 0,
+            notes: 0,
+        }
     }
 
     /// An event was checked.
@@ -188,8 +197,22 @@ fn problem<'a>(finding: &'a Finding<'_>) -> &'a str {
 mod tests {
     use super::*;
 
-    fn finding<'a>(text: &str, path: &'a str, is_note: bool, line: Option<usize>, vm: Option<&'a str>) -> Finding<'a> {
-        Finding { event: "RESET", path, text: text.into(), release: Release::stable(7, 2, 22), is_note, line, vm }
+    fn finding<'a>(
+        text: &str,
+        path: &'a str,
+        is_note: bool,
+        line: Option<usize>,
+        vm: Option<&'a str>,
+    ) -> Finding<'a> {
+        Finding {
+            event: "RESET",
+            path,
+            text: text.into(),
+            release: Release::stable(7, 2, 22),
+            is_note,
+            line,
+            vm,
+        }
     }
 
     #[test]
@@ -244,6 +267,10 @@ mod tests {
         let mut findings = Findings::new(false, false);
         (0..SCHEMAS_NAMED_MAX + 2).for_each(|_| findings.schema(1, Release::new(7, 2)));
         assert_eq!(findings.schemas.len(), SCHEMAS_NAMED_MAX);
-        assert!(findings.summary().ends_with("(1 event) and 2 more schemas checked: no violation"), "{}", findings.summary());
+        assert!(
+            findings.summary().ends_with("(1 event) and 2 more schemas checked: no violation"),
+            "{}",
+            findings.summary()
+        );
     }
 }

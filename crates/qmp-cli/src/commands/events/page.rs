@@ -131,7 +131,8 @@ fn standing(member: &MemberDescription) -> Vec<String> {
     let mut standing = Vec::new();
     standing.extend(member.optional.then(|| "optional".to_owned()));
     if let Some(when) = &member.when {
-        let parts: Vec<String> = when.iter().map(|(tag, values)| format!("{tag} is {}", values.join(" or "))).collect();
+        let parts: Vec<String> =
+            when.iter().map(|(tag, values)| format!("{tag} is {}", values.join(" or "))).collect();
         standing.push(format!("only if {}", parts.join(" and ")));
     }
     standing.extend(member.removed.as_ref().map(|removed| format!("removed in {removed}")));
@@ -181,7 +182,9 @@ mod tests {
     fn shows_an_event_and_how_it_was() {
         let watchdog = catalogue().iter().find(|desc| desc.name == "WATCHDOG").unwrap();
         let newest = page(watchdog, None, Palette::new(false));
-        for part in ["WATCHDOG   since QEMU 0.13", "inject-nmi", "one per second", "RESET", "value inject-nmi added"] {
+        for part in
+            ["WATCHDOG   since QEMU 0.13", "inject-nmi", "one per second", "RESET", "value inject-nmi added"]
+        {
             assert!(newest.contains(part), "{part} is not in:\n{newest}");
         }
         let old = page(watchdog, "1.1".parse().ok(), Palette::new(false));

@@ -1,8 +1,8 @@
 //! `qmp serve --check-config`: what would be served, and what is wrong, without starting anything.
 
-use qmp_hub::{HubConfig, SilentAfter};
 use qmp_hub::journal::Retention;
 use qmp_hub::span;
+use qmp_hub::{HubConfig, SilentAfter};
 
 use super::LISTED_MAX;
 use crate::exit::Exit;

@@ -37,7 +37,8 @@ impl Doors {
     pub fn doors(&self) -> Result<Vec<HttpDoor>, Failure> {
         let tls = match (&self.tls_certificate, &self.tls_key) {
             (Some(certificate), Some(key)) => {
-                let (certificate, key, client_ca) = (certificate.clone(), key.clone(), self.tls_client_ca.clone());
+                let (certificate, key, client_ca) =
+                    (certificate.clone(), key.clone(), self.tls_client_ca.clone());
                 Some(TlsFiles { certificate, key, client_ca })
             }
             (Some(_), None) => return Err(Failure::usage("--tls-certificate needs --tls-key")),
@@ -49,12 +50,14 @@ impl Doors {
         };
         let is_guarded = tls.is_some() || self.token_file.is_some();
         if is_guarded && !self.http.iter().any(|address| address.unix_path().is_none()) {
-            let failure = Failure::usage("certificate and tokens are for a tcp: address of --http, and there is none");
+            let failure =
+                Failure::usage("certificate and tokens are for a tcp: address of --http, and there is none");
             return Err(failure.hint("--http tcp:0.0.0.0:8443"));
         }
         let door = |address: &HttpAddress| match address.unix_path() {
             Some(path) => Ok(HttpDoor::unix(path)),
-            None => HttpDoor::new(address.clone(), tls.clone(), self.token_file.clone()).map_err(|error| refused(&error)),
+            None => HttpDoor::new(address.clone(), tls.clone(), self.token_file.clone())
+                .map_err(|error| refused(&error)),
         };
         self.http.iter().map(door).collect()
     }
@@ -115,7 +118,9 @@ mod tests {
                 (Ok(doors), Ok(expected)) => {
                     assert_eq!(doors.iter().map(shown).collect::<Vec<_>>().join("|"), expected);
                 }
-                (Err(error), Err(expected)) => assert!(error.to_string().starts_with(&expected), "{line}: {error}"),
+                (Err(error), Err(expected)) => {
+                    assert!(error.to_string().starts_with(&expected), "{line}: {error}");
+                }
                 (read, _) => panic!("{line}: {read:?}"),
             }
         }

@@ -49,7 +49,9 @@ impl Service {
         for number in ListenVariables::of_environment().numbers(std::process::id()) {
             match InheritedListener::take(number) {
                 Ok(listener) => handed::hand(listener),
-                Err(error) => tracing::error!("descriptor {number}, which systemd handed over, is left alone: {error}"),
+                Err(error) => {
+                    tracing::error!("descriptor {number}, which systemd handed over, is left alone: {error}");
+                }
             }
         }
     }
@@ -66,7 +68,11 @@ impl Service {
 
     /// Says that the hub serves, and then reloads when it is told to and shows signs of life, for ever; until its
     /// terminal goes away, if it was started in one.
-    pub async fn run(mut self, hub: &Hub, configuration: impl Fn() -> Result<HubConfig, Failure>) -> Result<(), Failure> {
+    pub async fn run(
+        mut self,
+        hub: &Hub,
+        configuration: impl Fn() -> Result<HubConfig, Failure>,
+    ) -> Result<(), Failure> {
         self.told = self.status(hub);
         self.notify.ready(&self.told);
         let every = self.watchdog.map_or(STATUS_EVERY, |watchdog| watchdog.min(STATUS_EVERY));
@@ -137,7 +143,12 @@ impl Service {
 }
 
 fn told(done: &Reloaded) {
-    let vms = [("followed", &done.added), ("left", &done.removed), ("followed anew", &done.changed), ("served at other relays", &done.relayed)];
+    let vms = [
+        ("followed", &done.added),
+        ("left", &done.removed),
+        ("followed anew", &done.changed),
+        ("served at other relays", &done.relayed),
+    ];
     for (what, names) in vms {
         for name in names {
             tracing::info!(vm = %name, "{name}: {what}");
@@ -158,7 +169,8 @@ fn told(done: &Reloaded) {
     if done.retention {
         tracing::info!("records are kept by the new [retention]");
     }
-    let rules = [("added", &done.rules.added), ("changed", &done.rules.changed), ("removed", &done.rules.removed)];
+    let rules =
+        [("added", &done.rules.added), ("changed", &done.rules.changed), ("removed", &done.rules.removed)];
     for (what, names) in rules {
         for name in names {
             tracing::info!("rule {name}: {what}");

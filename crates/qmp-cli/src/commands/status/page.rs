@@ -8,7 +8,11 @@ use crate::render::{Palette, escape};
 /// The page of one VM.
 pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     let mut lines: Vec<(&str, String)> = Vec::new();
-    let since = vm.run_since.as_deref().filter(|_| vm.state != "taken").map(|since| format!(" since {}", local(since, zone)));
+    let since = vm
+        .run_since
+        .as_deref()
+        .filter(|_| vm.state != "taken")
+        .map(|since| format!(" since {}", local(since, zone)));
     lines.push(("state", vm.run_state() + &since.unwrap_or_default()));
     if !vm.why().is_empty() {
         lines.push(("why", vm.why().to_owned()));
