@@ -76,7 +76,7 @@ pub enum ListenError {
         path: PathBuf,
     },
     /// The directory of the socket is not there and cannot be made, or may not be written.
-    #[error("cannot put a socket into {}", why_not(path, error))]
+    #[error("cannot make a socket: {}", why_not(path, error))]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(refused(&path).await, message);
         assert_eq!(std::fs::read_to_string(&path).expect("reads"), "mine");
 
-        assert!(refused(&path.join("hub.sock")).await.starts_with("cannot put a socket into "));
+        assert!(refused(&path.join("hub.sock")).await.starts_with("cannot make a socket: "));
         assert_eq!(refused(Path::new("/")).await, "/ cannot name a socket");
     }
 
