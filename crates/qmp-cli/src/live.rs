@@ -3,10 +3,9 @@
 //! Those straight from a socket have no offset, and epochs count from 1 when the program starts. The rest is as in a journal: an
 //! epoch opens with the state of the VM, and one that ends says why.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use qmp_client::{Address, ConnectError, FollowConfig, Followed};
-use qmp_wire::{Body, Epoch, RawEvent, Record, Seq, UnixMicros};
+use qmp_host::clock;
+use qmp_wire::{Body, Epoch, RawEvent, Record, Seq};
 use tokio::sync::mpsc;
 
 use crate::exit::Failure;
@@ -88,7 +87,7 @@ async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<Live>) {
             // Nothing here probes.
             Followed::Answered => {}
             Followed::Detached { reason, detail, .. } => {
-                let (detail, certain_until) = (Some(detail.into()), Some(now()));
+                let (detail, certain_until) = (Some(detail.into()), Some(clock::now()));
                 found.push(place.record(Body::Detached { reason, detail, certain_until }));
             }
             Followed::Failed { error, retry_in, .. } => {
@@ -128,14 +127,8 @@ impl Place {
         let seq = self.seq;
         self.seq = Seq(seq.0 + 1);
         let vm = self.vm.clone().into();
-        Live::Record(Record { offset: None, vm, epoch: self.epoch, seq, received: now(), body })
+        Live::Record(Record { offset: None, vm, epoch: self.epoch, seq, received: clock::now(), body })
     }
-}
-
-/// This moment on the host's clock.
-pub fn now() -> UnixMicros {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMicros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// The failure of a command that could not reach a monitor: the VM is gone, or something else is there.

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use qmp_host::Share;
 use qmp_wire::{
     Client, ClientConfig, ClientError, CommandError, CommandId, FRAME_MAX_BYTES, FrameError, Output, RawEvent,
 };
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
-use crate::budget::Share;
 use crate::dial::Dialer;
 use crate::socket::{DESCRIPTORS_MAX, Socket};
 use crate::unfinished::{MESSAGE_TIMEOUT, Unfinished, Watch, process_budget};

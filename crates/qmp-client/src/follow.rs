@@ -7,6 +7,7 @@
 //! Order: a reply is handed to the owner as a [`PendingReply`], after every event that the server sent before it. The
 //! owner releases it when those events are where they belong, in a journal for instance.
 
+mod delays;
 mod live;
 mod stepping;
 
@@ -18,15 +19,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use qmp_host::Backoff;
 use qmp_wire::{DetachReason, RawEvent, Version};
 use tokio::time::Sleep;
 
-use crate::backoff::{Backoff, FIRST_DELAY, LOCAL_MAX_DELAY, REMOTE_MAX_DELAY};
 use crate::caller::Callers;
 use crate::commander::PendingReply;
 use crate::dial::{Dialer, Reached};
 use crate::mailbox::Mailbox;
 use crate::{Address, Commander, ConnectConfig, ConnectError, Event, ExecuteError, Gone, Process};
+use delays::{FIRST_DELAY, LOCAL_MAX_DELAY, REMOTE_MAX_DELAY};
 pub(crate) use live::{EVENT_OVERHEAD_BYTES, HELD_MAX_BYTES};
 use live::{Live, Next};
 

@@ -10,8 +10,6 @@
 //!
 //! The crate knows messages, not event names: their meaning is the catalogue's (`qmp-events`).
 
-mod backoff;
-mod budget;
 mod caller;
 mod commander;
 mod connect_error;
@@ -29,18 +27,15 @@ mod snapshot;
 mod socket;
 mod unfinished;
 
-pub use backoff::Backoff;
-pub use budget::{Budget, Share};
 pub use caller::{Caller, Callers, Stream};
 pub use commander::{Commander, ExecuteError, Passed, PendingReply};
 pub use connect_error::ConnectError;
 pub use connection::{ConnectConfig, Connection};
-pub use dial::{SOCKET_PATH_MAX_BYTES, connect_unix};
 pub use events::{Event, EventItem, Events};
 pub use follow::{EventBatch, Follow, FollowConfig, Followed, follow, follow_callers};
 pub use gone::Gone;
 pub use mailbox::TakeReply;
 pub use monitor::{Monitor, connect, connect_with};
 pub use process::Process;
-pub use qmp_host::{InheritedError, InheritedListener};
+pub use qmp_host::{Budget, InheritedError, SOCKET_PATH_MAX_BYTES, Share, connect_unix};
 pub use qmp_wire::{Address, AddressError};

@@ -6,9 +6,9 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use qmp_host::Share;
 use tokio::time::{Sleep, sleep};
 
-use crate::budget::Share;
 use crate::{Budget, ConnectConfig, Gone};
 
 /// How long a message may take from its first byte to its last. A reply of 300 kB (`query-qmp-schema`, the longest)

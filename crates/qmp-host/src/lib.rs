@@ -1,11 +1,51 @@
-//! What the crates ask of the operating system by the number of a descriptor, or by a request of its own.
+//! What the crates ask of the operating system: its clock, descriptors, sockets in the file system, permissions, limits of
+//! open files, processes; and the small pieces that every task with such a resource needs (a budget, delays between
+//! attempts, work in a blocking thread).
 //!
-//! The only `unsafe` code of the workspace.
+//! The only `unsafe` code of the workspace: the number of an inherited descriptor becomes a socket, and the end of a process
+//! is asked of its descriptor.
+//!
+//! It never knows monitors, VMs, journals or the configuration. Without the feature `tokio` it has no runtime: that is what
+//! the embedded server links.
 
 #![allow(unsafe_code)]
 
+mod backoff;
+#[cfg(feature = "tokio")]
+mod blocking;
+mod budget;
+#[cfg(feature = "tokio")]
+pub mod clock;
+#[cfg(feature = "tokio")]
+mod duties;
 mod exit_status;
 mod inherited;
+pub mod process;
 
+#[cfg(feature = "tokio")]
+pub mod handed;
+#[cfg(feature = "tokio")]
+mod open_files;
+#[cfg(feature = "tokio")]
+pub mod permissions;
+#[cfg(feature = "tokio")]
+pub mod port_holder;
+#[cfg(feature = "tokio")]
+mod socket_path;
+#[cfg(feature = "tokio")]
+mod unix_socket;
+
+pub use backoff::Backoff;
+#[cfg(feature = "tokio")]
+pub use blocking::blocking;
+pub use budget::{Budget, Share};
+#[cfg(feature = "tokio")]
+pub use duties::Duties;
 pub use exit_status::exit_status;
 pub use inherited::{Family, Inherited, InheritedError, InheritedListener, take};
+#[cfg(feature = "tokio")]
+pub use open_files::OpenFiles;
+#[cfg(feature = "tokio")]
+pub use socket_path::{SOCKET_PATH_MAX_BYTES, SocketPath, connect_unix};
+#[cfg(feature = "tokio")]
+pub use unix_socket::{SocketError, SocketFile, listen_unix, listen_unix_unlocked};

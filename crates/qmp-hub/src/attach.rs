@@ -12,18 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_client::{Address, ConnectError, EventBatch, Follow, Followed, PendingReply};
+use qmp_host::blocking;
+use qmp_host::{clock, permissions};
 use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
-use crate::hub::blocking;
 use crate::journal::{Appender, Batch, Draft};
 use crate::relay::REPLY_JOURNAL_MAX;
 use crate::silence::record_answer;
 use crate::vms::Vm;
-use crate::{clock, exit, owner, reason, taken};
+use crate::{exit, reason, taken};
 
 /// Looks at the host for the reason why monitors do not greet, at a time: each reads the list of all processes.
 static LOOKS: Semaphore = Semaphore::const_new(1);
@@ -426,7 +427,9 @@ async fn explain(vm: Arc<Vm>) {
 /// Why it failed. Whose socket it is says which group to join.
 fn described(error: &ConnectError) -> String {
     match error {
-        ConnectError::PermissionDenied { address: Address::Unix { path, .. } } => owner::refused_socket(path),
+        ConnectError::PermissionDenied { address: Address::Unix { path, .. } } => {
+            permissions::refused_socket(path)
+        }
         error => error.to_string(),
     }
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use qmp_client::ExecuteError;
+use qmp_host::clock;
 use qmp_wire::Body;
 use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
 
-use crate::clock;
 use crate::findings::COMMAND;
 use crate::journal::{Appender, Batch, Draft};
 

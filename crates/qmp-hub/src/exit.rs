@@ -3,10 +3,10 @@
 use std::os::unix::process::ExitStatusExt;
 
 use qmp_client::Process;
+use qmp_host::clock;
 use qmp_wire::Body;
 use serde_json::json;
 
-use crate::clock;
 use crate::findings::PROCESS_ENDED;
 use crate::journal::{Appender, Batch, Draft};
 use crate::vm_name::VmName;

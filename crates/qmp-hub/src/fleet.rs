@@ -10,19 +10,20 @@ mod relays;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qmp_client::{Address, Callers, Follow, FollowConfig};
+use qmp_host::Duties;
+use qmp_host::OpenFiles;
+use qmp_host::clock;
 use qmp_wire::DetachReason;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::places::{Followed, Place, Places, Reserved};
 use crate::attach::{Attachment, Leave};
-use crate::duties::Duties;
 use crate::journal::{Appender, Journal};
-use crate::open_files::OpenFiles;
 use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
 use crate::silence::Watch;
 use crate::vms::{Vm, Vms};
-use crate::{Origin, STOP_COMMIT_MAX, SilentAfter, VmName, clock};
+use crate::{Origin, STOP_COMMIT_MAX, SilentAfter, VmName};
 
 /// Open files of a VM: the socket of its monitor. Its process, which is to tell its exit status, is one more if there is
 /// room.

@@ -57,7 +57,7 @@ pub use address::{HttpAddress, HttpAddressError};
 pub(crate) use connections::serve;
 pub use door::{HttpDoor, HttpDoorError, KeyFileError, TlsFiles};
 pub use listen::ListenError;
-pub(crate) use listen::{Listening, SocketFile, listen, listen_unix};
+pub(crate) use listen::{Listening, listen};
 pub(crate) use rarely::Rarely;
 pub(crate) use served::Served;
 

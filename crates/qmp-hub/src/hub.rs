@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_client::Address;
+use qmp_host::blocking;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::discovery::{Discover, Discovery};
 use crate::findings::Observer;
@@ -299,15 +300,5 @@ async fn join_all(tasks: &mut JoinSet<()>) {
         if let Err(error) = ended {
             tracing::error!("a task of the hub died: {error}");
         }
-    }
-}
-
-/// Runs what waits for the disk where it keeps nobody else waiting.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let task: JoinHandle<T> = tokio::task::spawn_blocking(work);
-    match task.await {
-        Ok(value) => value,
-        // The work is never aborted, so it panicked: that is the panic of whoever asked for it.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

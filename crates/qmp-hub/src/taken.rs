@@ -5,17 +5,17 @@
 //! listens there; where it cannot, it says that it is one of them.
 
 mod clients;
-mod process;
+mod holders;
 mod tcp;
 mod unix_diag;
 
 use qmp_client::Address;
+use qmp_host::process::ProcessStat;
 
 use crate::discovery::command_line::Purpose;
 use crate::discovery::layout;
 use crate::reason;
 use clients::Clients;
-use process::Process;
 
 /// Why a monitor does not greet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) struct Taken {
 #[derive(Debug, Default)]
 struct Evidence {
     /// What listens at the address.
-    listener: Option<Process>,
+    listener: Option<ProcessStat>,
     /// What the command line of the QEMU that listens there uses the socket for.
     purpose: Option<Purpose>,
     /// Whether the path is one at which a program that runs VMs has their monitors.
@@ -59,7 +59,7 @@ impl Evidence {
         if matches!(address, Address::Tcp { .. }) && clients.is_none() {
             return Self::default();
         }
-        let (listener, purpose) = match process::by_command_line(address) {
+        let (listener, purpose) = match holders::by_command_line(address) {
             Some((process, purpose)) => (Some(process), Some(purpose)),
             None => (None, None),
         };
@@ -67,12 +67,13 @@ impl Evidence {
             Address::Unix { path, .. } => layout::owner(path).is_some(),
             _ => false,
         };
-        let holders = clients.as_mut().and_then(|clients| process::name_holders(clients, listener.is_none()));
+        let holders = clients.as_mut().and_then(|clients| holders::name_holders(clients, listener.is_none()));
         Self { listener: listener.or(holders), purpose, is_monitor_path, clients }
     }
 
     fn judge(&self, advice: &str) -> Taken {
-        let who = self.listener.as_ref().map_or_else(|| "what listens there".to_owned(), Process::to_string);
+        let who =
+            self.listener.as_ref().map_or_else(|| "what listens there".to_owned(), ProcessStat::to_string);
         let taken = |reason, text| Taken { reason, text };
         if let Some(process) = self.listener.as_ref().filter(|process| process.is_stopped()) {
             let pid = process.pid;
@@ -90,7 +91,7 @@ impl Evidence {
             let holder = client.name.as_deref().map(|name| format!("{name} is connected; "));
             return taken(reason::HELD, format!("{}{advice}", holder.unwrap_or_default()));
         }
-        if self.listener.as_ref().is_some_and(Process::is_uninterruptible) {
+        if self.listener.as_ref().is_some_and(ProcessStat::is_uninterruptible) {
             let text =
                 format!("{who} waits in the kernel for a disk or a device (state D): look at its storage");
             return taken(reason::HUNG, text);
@@ -113,7 +114,7 @@ impl Evidence {
     }
 }
 
-fn unclear(listener: Option<&Process>, advice: &str) -> String {
+fn unclear(listener: Option<&ProcessStat>, advice: &str) -> String {
     let who = listener.map(|process| format!(" ({process} listens there)"));
     format!(
         "no greeting, which is one of these{}: another client holds the monitor ({advice}); QEMU hangs; or the socket is no \
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn reason_follows_from_what_the_host_shows() {
-        let process = |state| Some(Process { pid: 7, name: "qemu".into(), state });
+        let process = |state| Some(ProcessStat { pid: 7, name: "qemu".into(), state });
         let other = || Some(Purpose::Other("-device x".into()));
         let clients = |connected: usize, abandoned, waiting| {
             let client = |inode| Client { inode, name: None };
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn texts_say_what_to_do() {
-        let process = |state| Some(Process { pid: 7, name: "qemu-system-x86".into(), state });
+        let process = |state| Some(ProcessStat { pid: 7, name: "qemu-system-x86".into(), state });
         let text = |evidence: Evidence| evidence.judge("give the VM another").text;
         insta::assert_snapshot!(text(Evidence { listener: process('T'), ..Evidence::default() }), @"process 7 (qemu-system-x86) is stopped (by SIGSTOP or a debugger): `kill -CONT 7` lets it go on");
         insta::assert_snapshot!(text(Evidence { listener: process('S'), ..Evidence::default() }), @"no greeting, which is one of these (process 7 (qemu-system-x86) listens there): another client holds the monitor (give the VM another); QEMU hangs; or the socket is no monitor");

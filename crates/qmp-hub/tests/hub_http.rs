@@ -6,6 +6,7 @@ use std::path::Path;
 
 use http_body_util::Full;
 use hyper::Request;
+use qmp_host::SocketError;
 use qmp_hub::{Hub, HubError, ListenError};
 use serde_json::{Value, json};
 use support::client::{Lines, execute, get, get_json, get_lines, json as read_json, request};
@@ -321,7 +322,7 @@ async fn two_hubs_do_not_share_a_socket() {
     let mut second = config(home.path(), &[]);
     second.journal = home.path().join("second.db");
     let error = Hub::start(second.clone()).await.expect_err("the socket is taken");
-    assert!(matches!(error, HubError::Listen(ListenError::Taken { .. })), "{error}");
+    assert!(matches!(error, HubError::Listen(ListenError::Socket(SocketError::Taken { .. }))), "{error}");
     let expected = format!("another hub is serving at unix:{}", home.path().join("hub.sock").display());
     assert!(error.to_string().starts_with(&expected), "{error}");
 

@@ -12,10 +12,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::{HubAddress, HubClient, HubError, Refusal, lines, tls};
 use crate::output;
 use crate::render::escape;
-
-use super::{HubAddress, HubClient, HubError, Refusal, lines, tls};
 
 /// The parameters of a request, in order.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +87,7 @@ pub(super) async fn send(
     let request = request(client, method, path, json)?;
     let response = match (&client.address, &client.tls) {
         (HubAddress::Unix(socket), _) => {
-            let stream = qmp_client::connect_unix(socket).await.map_err(not_running)?;
+            let stream = qmp_host::connect_unix(socket).await.map_err(not_running)?;
             exchange(stream, request, client).await
         }
         (HubAddress::Tcp(port), _) => {

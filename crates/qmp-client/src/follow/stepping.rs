@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::delays::{TAKEN_FIRST_DELAY, TAKEN_MAX_DELAY};
 use super::live::{Live, Next};
 use super::{Follow, Lent, State, Step};
-use crate::backoff::{TAKEN_FIRST_DELAY, TAKEN_MAX_DELAY};
 use crate::commander::PendingReply;
 use crate::dial::{Dialer, Reached};
 use crate::exchange::Exchange;

@@ -1,11 +1,11 @@
 //! What a VM answered, as a record of the kind `query`.
 
 use qmp_client::{ExecuteError, TakeReply};
+use qmp_host::clock;
 use qmp_wire::Body;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::clock;
 use crate::findings::{QUERY, Question};
 use crate::journal::{Appender, Batch, Draft};
 

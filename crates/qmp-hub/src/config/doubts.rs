@@ -7,10 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use qmp_client::{Address, SOCKET_PATH_MAX_BYTES};
+use qmp_host::permissions;
 use rustix::fs::Access;
 
 use crate::journal::{JournalError, Reader};
-use crate::owner;
 use crate::{HubConfig, VmName};
 
 impl HubConfig {
@@ -43,7 +43,7 @@ fn of_journal(path: &Path) -> Option<String> {
         // A hub brings it up to date, and makes it where there is none.
         Err(JournalError::OlderFormat { .. }) | Ok(_) => {
             let writable = [path, directory_of(path)].into_iter().all(may_write);
-            let who = owner::this_user();
+            let who = permissions::this_user();
             (!writable).then(|| {
                 format!("the journal {} cannot be written by {who}, or its directory", path.display())
             })
@@ -83,10 +83,10 @@ fn of_monitor(name: &VmName, path: &Path) -> Option<String> {
     }
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Some(format!("{name}: {}", owner::refused(path, directory)))
+            Some(format!("{name}: {}", permissions::refused(path, directory)))
         }
         Ok(found) if !is_socket(&found) => Some(format!("{name}: {} is no socket", path.display())),
-        Ok(_) if !may_write(path) => Some(format!("{name}: {}", owner::refused(path, path))),
+        Ok(_) if !may_write(path) => Some(format!("{name}: {}", permissions::refused(path, path))),
         _ => None,
     }
 }
@@ -97,7 +97,7 @@ fn cannot_make(directory: &Path) -> Option<String> {
     if !there.is_dir() {
         return Some(format!("{} is no directory", there.display()));
     }
-    (!may_write(&there)).then(|| owner::not_writable(&there))
+    (!may_write(&there)).then(|| permissions::not_writable(&there))
 }
 
 fn may_write(path: &Path) -> bool {

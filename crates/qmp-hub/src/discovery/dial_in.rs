@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use qmp_client::{Address, Caller, Callers, ConnectConfig, ConnectError, Stream};
+use qmp_host::{SocketFile, listen_unix};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -17,7 +18,6 @@ use super::naming::{self, Parts};
 use super::{DISCOVERED_MAX, processes};
 use crate::VmName;
 use crate::fleet::FleetError;
-use crate::http::{SocketFile, listen_unix};
 use crate::vms::State;
 
 /// Connections that are being asked who they are. Others wait in the socket's queue.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_client::{Address, Follow};
+use qmp_host::blocking;
 
 use super::claims::{Claims, Endpoint};
 use super::naming::{self, Parts};
 use super::{DISCOVERED_MAX, Discover, Found, Look};
 use crate::fleet::FleetError;
-use crate::hub::blocking;
 use crate::relay::RelayConfig;
 use crate::silence::Setting;
 use crate::vms::State;

@@ -13,13 +13,13 @@ mod resume;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use qmp_host::blocking;
+use qmp_host::clock;
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
 use super::{Correlators, Finding, Id, Question};
 use crate::asking::Asker;
-use crate::clock;
-use crate::hub::blocking;
 use crate::journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };

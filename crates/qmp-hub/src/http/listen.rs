@@ -1,25 +1,14 @@
-//! Listening: the socket exists, with its mode, before anybody can connect; and only one hub serves at it.
-//!
-//! A unix socket is bound in a fresh directory that only this user may enter, gets its mode there, and is
-//! renamed into place. A lock file beside it (`hub.sock.lock`) is held as long as the hub serves, so that the
-//! socket of a dead hub can be told from that of a live one without a race. Sockets are named through
-//! `/proc/self/fd`, since the system takes no socket path of more than 107 bytes.
+//! Listening for HTTP, at a unix socket or a TCP port.
 
-use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use qmp_host::{SocketError, SocketFile, handed, listen_unix, port_holder};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use super::{HttpAddress, HttpDoor};
 use crate::http::door::{KeyFileError, Keys};
-use crate::{handed, owner, port_holder};
 
 /// A door at which somebody listens.
 #[derive(Debug)]
@@ -36,25 +25,13 @@ pub(super) enum Socket {
     Tcp(TcpListener),
 }
 
-/// A socket in the file system, and the lock that says whose it is.
-#[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-    /// `None` for one that was handed over: it stays where it is, for the next hub.
-    lock: Option<OwnedFd>,
-}
-
 /// Errors of listening for HTTP.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// Somebody serves there already.
-    #[error("another hub is serving at {address}; stop it, or serve at another address")]
-    Taken {
-        /// The address.
-        address: HttpAddress,
-    },
+    /// The unix socket cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// Somebody listens at that port.
     #[error("{address} is taken{}; stop it, or serve at another address", .holder.as_ref().map(|who| format!(" by {who}")).unwrap_or_default())]
     PortTaken {
@@ -62,26 +39,6 @@ pub enum ListenError {
         address: HttpAddress,
         /// Who, if it can be seen.
         holder: Option<Box<str>>,
-    },
-    /// The path holds a file that is no socket, which nobody asked to replace.
-    #[error("{} is not a socket; move it away, or serve at another address", path.display())]
-    NotASocket {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The path names no file, such as `/`.
-    #[error("{} cannot name a socket", path.display())]
-    NoFileName {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The directory of the socket is not there and cannot be made, or may not be written.
-    #[error("cannot make a socket: {}", why_not(path, error))]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
     },
     /// Certificate or tokens cannot be used.
     #[error("cannot serve at {door}: {error}")]
@@ -136,23 +93,6 @@ impl Listening {
     }
 }
 
-/// The refused directory, who the hub is, and what to do.
-fn why_not(path: &Path, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => owner::not_writable(there(path)),
-        _ => format!("{}: {error}; serve at a path that this user may write", path.display()),
-    }
-}
-
-/// The directory, or the next one above it that is there.
-fn there(path: &Path) -> &Path {
-    let is_there = |path: &&Path| path.as_os_str().is_empty() || std::fs::symlink_metadata(path).is_ok();
-    match path.ancestors().find(is_there) {
-        Some(found) if !found.as_os_str().is_empty() => found,
-        _ => Path::new("."),
-    }
-}
-
 /// Takes the socket that was handed over, or makes one.
 async fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     match handed::tcp(address) {
@@ -161,191 +101,9 @@ async fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// Listens at a socket of that mode; one that was handed over keeps its own.
-pub(crate) async fn listen_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), ListenError> {
-    if let Some(listener) = handed::unix(path) {
-        let bind_failed = |error| ListenError::Bind { address: HttpAddress::Unix(path.into()), error };
-        return Ok((listener.map_err(bind_failed)?, SocketFile { path: path.into(), inode: 0, lock: None }));
-    }
-    let name = path.file_name().ok_or_else(|| ListenError::NoFileName { path: path.into() })?;
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let in_directory = |error: io::Error| ListenError::Directory { path: parent.into(), error };
-    DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(in_directory)?;
-    // The directory by descriptor: later steps mean the same one, even if a relative path changes its meaning.
-    let directory = open_path(parent, OFlags::DIRECTORY).map_err(in_directory)?;
-    let through = |name: &std::ffi::OsStr| by_descriptor(&directory).join(name);
-
-    let found = std::fs::symlink_metadata(through(name));
-    if found.is_ok_and(|found| !found.file_type().is_socket()) {
-        return Err(ListenError::NotASocket { path: path.into() });
-    }
-    let lock = lock_beside(&through(name)).map_err(in_directory)?.ok_or_else(|| taken(path))?;
-    if is_served(&through(name)).await {
-        return Err(taken(path));
-    }
-
-    let bind_failed = |error| ListenError::Bind { address: HttpAddress::Unix(path.into()), error };
-    let fresh = FreshDirectory::new(&by_descriptor(&directory)).map_err(in_directory)?;
-    let (listener, inode) = bind_and_rename(&fresh, &through(name), mode).map_err(bind_failed)?;
-    Ok((listener, SocketFile { path: path.into(), inode, lock: Some(lock) }))
-}
-
-fn bind_and_rename(fresh: &FreshDirectory, target: &Path, mode: u32) -> io::Result<(UnixListener, u64)> {
-    let directory = open_path(&fresh.0, OFlags::DIRECTORY)?;
-    let bound = by_descriptor(&directory).join("s");
-    let listener = UnixListener::bind(&bound)?;
-    std::fs::set_permissions(&bound, Permissions::from_mode(mode))?;
-    let inode = std::fs::symlink_metadata(&bound)?.ino();
-    std::fs::rename(&bound, target).inspect_err(|_| _ = std::fs::remove_file(&bound))?;
-    Ok((listener, inode))
-}
-
-/// Takes the lock of the socket at `path`; `None` if a hub holds it.
-fn lock_beside(path: &Path) -> io::Result<Option<OwnedFd>> {
-    let mut lock_path = path.as_os_str().to_owned();
-    lock_path.push(".lock");
-    let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let lock = rustix::fs::open(Path::new(&lock_path), flags, Mode::RUSR | Mode::WUSR)?;
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(lock)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Whether somebody listens at the socket `path`. One of a hub that died is there too, and refuses connections.
-async fn is_served(path: &Path) -> bool {
-    let Ok(socket) = open_path(path, OFlags::NOFOLLOW) else { return false };
-    match UnixStream::connect(by_descriptor(&socket)).await {
-        Ok(_) => true,
-        // A full queue or a lack of permission: somebody is there.
-        Err(error) => error.kind() != io::ErrorKind::ConnectionRefused,
-    }
-}
-
-fn taken(path: &Path) -> ListenError {
-    ListenError::Taken { address: HttpAddress::Unix(path.into()) }
-}
-
-fn open_path(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, flags | OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-fn by_descriptor(descriptor: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
-}
-
-/// A directory that only this user may enter, for the moment between bind and rename.
-struct FreshDirectory(PathBuf);
-
-impl FreshDirectory {
-    fn new(parent: &Path) -> io::Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!(".qmp-hub-{}-{count}", std::process::id()));
-        match DirBuilder::new().mode(0o700).create(&path) {
-            // Left behind by a hub that died with this process number between bind and rename.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                std::fs::remove_dir_all(&path)?;
-                DirBuilder::new().mode(0o700).create(&path)?;
-            }
-            created => created?,
-        }
-        Ok(Self(path))
-    }
-}
-
-impl Drop for FreshDirectory {
-    fn drop(&mut self) {
-        // A directory that cannot be removed does no harm, and there is nobody to tell.
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Another program may have put its own socket there; that one stays. Failing is harmless: a dead socket
-        // is replaced by the next hub.
-        let is_ours = self.lock.is_some();
-        if is_ours && std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net as blocking;
-
     use super::*;
-
-    #[tokio::test]
-    async fn the_socket_is_private_and_goes_away() {
-        let home = tempfile::tempdir().expect("a directory");
-        let path = home.path().join("made/on/the/way/hub.sock");
-        let listening = listen_at(&path).await.expect("listens");
-        let mode = |path: &Path| std::fs::symlink_metadata(path).expect("is there").mode() & 0o777;
-        assert_eq!(mode(&path), 0o600);
-        assert_eq!(mode(path.parent().expect("a parent")), 0o700);
-        blocking::UnixStream::connect(&path).expect("somebody listens");
-        let names = || {
-            let entries = std::fs::read_dir(path.parent().expect("a parent")).expect("readable");
-            let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
-            names.sort();
-            names
-        };
-        assert_eq!(names(), ["hub.sock", "hub.sock.lock"], "no trace of the way");
-        drop(listening);
-        assert_eq!(names(), ["hub.sock.lock"]);
-    }
-
-    #[tokio::test]
-    async fn dead_sockets_are_replaced_and_live_ones_are_not() {
-        let home = tempfile::tempdir().expect("a directory");
-        let path = home.path().join("hub.sock");
-        let place = format!("unix:{}", path.display());
-
-        drop(blocking::UnixListener::bind(&path).expect("binds"));
-        let hub = listen_at(&path).await.expect("replaces a dead socket");
-        let taken = format!("another hub is serving at {place}; stop it, or serve at another address");
-        assert_eq!(refused(&path).await, taken, "the lock is held");
-        drop(hub);
-
-        let stranger = blocking::UnixListener::bind(&path).expect("binds");
-        assert_eq!(refused(&path).await, taken, "no lock, but somebody listens");
-        blocking::UnixStream::connect(&path).expect("the stranger is left alone");
-        drop(stranger);
-        listen_at(&path).await.expect("replaces the stranger's dead socket");
-    }
-
-    #[tokio::test]
-    async fn nothing_else_is_replaced() {
-        let home = tempfile::tempdir().expect("a directory");
-        let path = home.path().join("notes.txt");
-        std::fs::write(&path, "mine").expect("writes");
-        let message =
-            format!("{} is not a socket; move it away, or serve at another address", path.display());
-        assert_eq!(refused(&path).await, message);
-        assert_eq!(std::fs::read_to_string(&path).expect("reads"), "mine");
-
-        assert!(refused(&path.join("hub.sock")).await.starts_with("cannot make a socket: "));
-        assert_eq!(refused(Path::new("/")).await, "/ cannot name a socket");
-    }
-
-    #[tokio::test]
-    async fn a_path_may_be_longer_than_a_socket_address() {
-        let home = tempfile::tempdir().expect("a directory");
-        let path = home.path().join("d".repeat(120)).join(format!("{}.sock", "s".repeat(120)));
-        let listening = listen_at(&path).await.expect("listens");
-        let socket = open_path(&path, OFlags::NOFOLLOW).expect("is there");
-        blocking::UnixStream::connect(by_descriptor(&socket)).expect("somebody listens");
-        assert!(refused(&path).await.starts_with("another hub"));
-        drop(listening);
-        assert!(!path.exists());
-    }
 
     #[tokio::test]
     async fn tcp_tells_the_port_and_refuses_a_taken_one() {
@@ -362,13 +120,5 @@ mod tests {
                 std::fs::read_to_string("/proc/self/comm").expect("a name").trim()
             )
         );
-    }
-
-    async fn listen_at(path: &Path) -> Result<Listening, ListenError> {
-        listen(&HttpDoor::unix(path)).await
-    }
-
-    async fn refused(path: &Path) -> String {
-        listen_at(path).await.expect_err("refuses").to_string()
     }
 }

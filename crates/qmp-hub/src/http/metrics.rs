@@ -9,11 +9,11 @@ use std::sync::Arc;
 use axum::extract::State as Shared;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use qmp_host::blocking;
 
 use super::Served;
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
 use super::{relays, run_states, sinks};
-use crate::hub::blocking;
 use crate::journal::Health;
 use crate::vm_counts::{Counter, VmCounts};
 use crate::vms::{State, Vm};

@@ -3,18 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use qmp_host::Duties;
+use qmp_host::blocking;
+use qmp_host::clock;
 use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::{Semaphore, watch};
 
 use super::counts::Counts;
 use super::shared::Streams;
-use crate::duties::Duties;
+use crate::Fleet;
 use crate::findings::Observed;
-use crate::hub::blocking;
 use crate::journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
 use crate::sinks::Rules;
 use crate::vms::Vms;
-use crate::{Fleet, clock};
 
 /// Reads of the journal that run at the same time. Each occupies a thread; more would only wait for the same
 /// disk and the same cores.

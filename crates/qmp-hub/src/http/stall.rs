@@ -7,11 +7,11 @@ use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::Next;
 use axum::response::Response;
+use qmp_host::clock;
 use qmp_wire::UnixMicros;
 
 use super::Served;
 use super::status::rfc3339;
-use crate::clock;
 use crate::journal::Health;
 use crate::relay::REPLY_JOURNAL_MAX;
 

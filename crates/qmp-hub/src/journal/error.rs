@@ -91,7 +91,7 @@ pub enum JournalError {
     #[error(
         "no permission for {} as {} ({source}): run as a user who has it, or name another file",
         path.display(),
-        crate::owner::this_user()
+        qmp_host::permissions::this_user()
     )]
     NoPermission {
         /// The file or directory.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use qmp_host::Duties;
 use qmp_wire::Offset;
 use tokio::sync::watch;
 
@@ -15,7 +16,6 @@ use super::queue::{Appender, Queue};
 use super::reader::Reader;
 use super::retention::Retention;
 use super::writer::{Health, Writer};
-use crate::duties::Duties;
 
 /// How a journal is written.
 #[derive(Clone, Copy, Debug)]

@@ -6,13 +6,13 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use qmp_host::clock;
 use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::watch;
 
 use super::batch::Batch;
 use super::error::JournalEnded;
 use super::retention::Retention;
-use crate::clock;
 
 /// Names a place in what was appended: everything up to and including one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,8 +8,9 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
+use qmp_host::clock;
 use qmp_wire::{DetachReason, Offset, UnixMicros};
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -130,7 +131,7 @@ impl Writer {
         };
         writer.counters.removed(0, writer.sweep.first());
         writer.queue.order_retention(options.retention);
-        writer.close_left_open(wall_clock(), lost).map_err(failed("write"))?;
+        writer.close_left_open(clock::now(), lost).map_err(failed("write"))?;
         Ok(writer)
     }
 
@@ -224,7 +225,7 @@ impl Writer {
     ///
     /// What cannot be removed is no trouble yet: it is told, and tried again later.
     fn sweep(&mut self, committed: u64) -> Result<(), GivenUp> {
-        let (now, wall) = (Instant::now(), wall_clock());
+        let (now, wall) = (Instant::now(), clock::now());
         let (retention, order) = self.queue.retention();
         if *self.sweep.retention() != retention {
             self.sweep.retain(retention, now);
@@ -347,7 +348,7 @@ impl Writer {
             (known, Some(error)) => {
                 let since = match known {
                     Health::Stalled { since, .. } => *since,
-                    Health::Writing => wall_clock(),
+                    Health::Writing => clock::now(),
                 };
                 tracing::error!(journal = %self.path.display(), "nothing can be written: {error}");
                 *health = Health::Stalled { since, error: error.into() };
@@ -428,12 +429,6 @@ fn lost(lock: &WriterLock, name: &str, numbering: &mut Numbering) -> Option<Remo
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-/// This host's clock.
-fn wall_clock() -> UnixMicros {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    UnixMicros(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// A time for people, in UTC with microseconds.

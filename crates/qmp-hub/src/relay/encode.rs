@@ -1,9 +1,8 @@
 //! Records to lines, as the VM wrote them.
 
+use qmp_host::clock;
 use qmp_wire::dialect::{Object, Value};
 use qmp_wire::{RawEvent, Timestamp};
-
-use crate::clock;
 
 /// How the line of the name begins in an event that is spread over lines.
 const PRETTY_NAME: &[u8] = b"    \"event\": ";

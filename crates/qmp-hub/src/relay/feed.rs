@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use qmp_host::blocking;
 use qmp_wire::{Offset, Record};
 use tokio::sync::watch;
 
 use super::line::Lines;
-use crate::hub::blocking;
 use crate::journal::{Cursor, JournalError, Kind, Query, Reader};
 
 /// Records taken at once: what is encoded before the first of them is sent.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use qmp_host::{SocketError, listen_unix};
 use tokio::sync::watch;
 
 use super::relays::Bound;
 use super::serve::{Relay, Stop, serve};
-use crate::http::{ListenError, listen_unix};
 
 /// How long after a first failure the socket of a relay is tried again; each further pause is twice as long.
 const RELAY_RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) async fn open(relay: Arc<Relay>, mut socket: Bound, mut stop: watch::
 }
 
 /// Notes why the socket cannot be had, or that it can, and logs what is news.
-pub(super) fn note(relay: &Relay, error: Option<&ListenError>) {
+pub(super) fn note(relay: &Relay, error: Option<&SocketError>) {
     let error = error.map(ToString::to_string);
     if !relay.set_error(error.as_deref()) {
         return;

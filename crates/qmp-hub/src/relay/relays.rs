@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use qmp_host::Duties;
+use qmp_host::{SocketError, SocketFile, listen_unix};
 use qmp_wire::Offset;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -12,8 +14,6 @@ use super::opening::{note, open};
 use super::serve::{Relay, Stop};
 use super::{REPLY_JOURNAL_MAX, RelayConfig, RelayStatus, feed};
 use crate::STOP_HTTP_MAX;
-use crate::duties::Duties;
-use crate::http::{ListenError, SocketFile, listen_unix};
 use crate::journal::{Appender, Journal, Reader};
 use crate::vms::Vm;
 
@@ -35,7 +35,7 @@ pub(crate) struct Relays {
 pub(crate) struct Listening(Vec<(RelayConfig, Bound)>);
 
 /// A socket that listens, or why it cannot be had.
-pub(super) type Bound = Result<(UnixListener, SocketFile), ListenError>;
+pub(super) type Bound = Result<(UnixListener, SocketFile), SocketError>;
 
 /// The relays of one VM.
 #[derive(Debug)]

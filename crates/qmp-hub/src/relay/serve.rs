@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use qmp_host::SocketFile;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -14,7 +15,7 @@ use super::line::Line;
 use super::outbox::Outbox;
 use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus, refusal};
 use crate::audit::{Peer, Who};
-use crate::http::{Rarely, SocketFile};
+use crate::http::Rarely;
 use crate::journal::{Appender, Reader};
 use crate::vms::Vm;
 

@@ -1,12 +1,13 @@
 //! The findings about silence. They are no conclusions from records: the hub itself asked, and got no answer.
 
+use qmp_host::clock;
+use qmp_host::process::ProcessStat;
 use qmp_wire::{Body, Causes};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::watch::Recorder;
 use super::{ANSWERS_AGAIN, SILENT, Spell, process};
-use crate::clock;
 use crate::commands::Pending;
 use crate::journal::{Appender, Batch, Draft};
 use crate::span;
@@ -20,7 +21,7 @@ pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Rec
     }
     let length = length(spell, now);
     let pid = vm.silence.pid();
-    let state = pid.and_then(process::state);
+    let state = pid.and_then(|pid| ProcessStat::read(u32::try_from(pid).ok()?)).map(|process| process.state);
     let mut summary =
         format!("The monitor has not answered for {length}: {}", process::explained(pid, state));
     let mut data = json!({"silent_since": spell.since.to_string(), "asked": "query-status"});

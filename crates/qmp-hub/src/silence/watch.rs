@@ -8,11 +8,11 @@ use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use qmp_host::clock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Look, Setting, SilentAfter, record_silence};
-use crate::clock;
 use crate::findings::Observed;
 use crate::journal::Appender;
 use crate::vms::Vm;

@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use qmp_host::blocking;
+use qmp_host::clock;
+
 use super::delivery::{Action, Delivering, Delivery, Origin, Outcome, Sink};
 use super::fields;
 use super::kind::Kind;
-use crate::clock;
 use crate::config::Settings;
-use crate::hub::blocking;
 use rotated::{Rotated, Rotation};
 
 pub(super) const KIND: Kind = Kind {

@@ -15,10 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use qmp_host::blocking;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
-
-use crate::hub::blocking;
 
 /// How often the file is written at most while rules deliver: what a crash repeats is so much.
 const POSITIONS_SAVE_INTERVAL: Duration = Duration::from_millis(250);

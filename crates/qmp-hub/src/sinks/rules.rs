@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use qmp_host::Duties;
+use qmp_host::blocking;
 use qmp_wire::Offset;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -14,8 +16,6 @@ use super::positions::{Position, Positions, PositionsError};
 use super::rule::RuleConfig;
 use super::runner::{Order, Runner};
 use super::status::{SinkStatus, Status};
-use crate::duties::Duties;
-use crate::hub::blocking;
 use crate::journal::{Appender, Batch, Journal, JournalError, Reader};
 
 /// How long rules that stop may take for what they have begun, and for what is in the journal by then. What is not

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use qmp_client::Backoff;
+use qmp_host::Backoff;
+use qmp_host::blocking;
+use qmp_host::clock::{self, SteadyClock};
 use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
@@ -14,8 +16,6 @@ use super::delivery::{Delivery, Failure, Origin, Sink};
 use super::positions::{Position, Positions};
 use super::rule::RuleConfig;
 use super::status::{SinkState, Status};
-use crate::clock::{self, SteadyClock};
-use crate::hub::blocking;
 use crate::journal::{Cursor, JournalError, Query, Reader};
 
 /// Records that a rule takes from the journal at once.

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use qmp_host::clock;
 use qmp_wire::{Offset, UnixMicros};
 use serde::Serialize;
 
 use super::rule::RuleConfig;
-use crate::clock;
 
 /// How much of an error is kept for people, in bytes.
 const ERROR_MAX_BYTES: usize = 512;

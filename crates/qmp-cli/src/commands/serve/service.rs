@@ -7,8 +7,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use qmp_client::InheritedListener;
-use qmp_hub::handed;
+use qmp_host::{InheritedListener, handed};
 use qmp_hub::journal::Health;
 use qmp_hub::{Hub, HubConfig, Reloaded, STOP_COMMIT_MAX, STOP_HTTP_MAX};
 use tokio::signal::unix::{Signal, SignalKind, signal};

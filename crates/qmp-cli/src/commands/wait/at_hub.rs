@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use qmp_host::clock;
 use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::commands::log::source::removed;
 use crate::commands::tail::is_gone;
 use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, HubFollow, HubItem, Query, VmInfo};
-use crate::{live, output};
+use crate::output;
 
 /// How long after the end of a VM findings about it come: the hub waits 2 s for how its process exited.
 const FINDINGS_LATE_MAX: Duration = Duration::from_secs(5);
@@ -96,7 +97,7 @@ impl AtHub<'_> {
     /// Findings about the end of a VM come after it: one that comes in the time in which they do.
     async fn late_finding(&mut self, vm: &VmInfo) -> Result<Option<Record<'static>>, Failure> {
         let since = vm.since.as_deref().and_then(|since| since.parse::<UnixMicros>().ok());
-        let passed_us = since.map_or(0, |since| live::now().0.saturating_sub(since.0));
+        let passed_us = since.map_or(0, |since| clock::now().0.saturating_sub(since.0));
         let passed = Duration::from_micros(u64::try_from(passed_us).unwrap_or(0));
         let Some(left) = FINDINGS_LATE_MAX.checked_sub(passed) else { return Ok(None) };
         if !matches!(self.goal, Goal::Finding { .. }) {

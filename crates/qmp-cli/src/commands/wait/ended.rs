@@ -6,11 +6,11 @@ use qmp_client::{Address, ConnectError, FollowConfig, Followed};
 use qmp_hub::findings::PROCESS_ENDED;
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record};
 use serde::Deserialize;
+use qmp_host::clock;
 
 use crate::commands::tail::is_gone;
 use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, HubFollow, HubItem, Query};
-use crate::live::now;
 use crate::output;
 
 /// How long the exit of QEMU is waited for once its monitor is closed. One with hundreds of GiB gives them back meanwhile;
@@ -80,7 +80,7 @@ pub(super) async fn of_removed(
 
 /// Waits until the process behind the epoch that `end` closed has exited, if the system tells.
 pub(super) async fn process_exit(client: &HubClient, vm: &str, end: &Record<'_>) -> Result<(), HubError> {
-    let since_end_us = now().0.saturating_sub(end.received.0);
+    let since_end_us = clock::now().0.saturating_sub(end.received.0);
     let since_end = Duration::from_micros(u64::try_from(since_end_us).unwrap_or(0));
     let Some(left) = PROCESS_END_MAX.checked_sub(since_end) else { return Ok(()) };
     // What opened that epoch names its process; an epoch after it has another.

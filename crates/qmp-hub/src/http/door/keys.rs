@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use qmp_host::blocking;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::files::{KeyFileError, Stamp};
 use super::tokens::Tokens;
 use super::{HttpDoor, tls};
-use crate::hub::blocking;
 
 /// How often the files are looked at. A token that was withdrawn should not be good for long; to ask for the
 /// state of three files takes microseconds.

@@ -65,7 +65,7 @@ async fn pending(home: &Path) -> (PendingReply, oneshot::Receiver<(bool, Result<
 fn vm() -> Vm {
     let address: qmp_client::Address = "/vm1.sock".parse().expect("an address");
     let follow = qmp_client::follow(address.clone(), FollowConfig::default());
-    let now = crate::clock::now();
+    let now = qmp_host::clock::now();
     Vm::new("vm1".parse().expect("a name"), address, Origin::Program, follow.commander(), now)
 }
 

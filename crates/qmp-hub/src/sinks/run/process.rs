@@ -11,12 +11,12 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use qmp_host::blocking;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
 use super::family::Family;
-use crate::hub::blocking;
 
 /// How much of what a command says is kept for the log, in bytes.
 const RUN_OUTPUT_MAX_BYTES: usize = 4 << 10;

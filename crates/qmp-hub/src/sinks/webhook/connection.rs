@@ -9,6 +9,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use qmp_host::blocking;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -18,7 +19,6 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::target::Target;
-use crate::hub::blocking;
 use crate::sinks::status::cut;
 
 /// How long it may take to reach a receiver: its name, TCP, and TLS.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Which of the hub's tasks ended although the hub goes on. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Duties(Arc<Mutex<Vec<Box<str>>>>);
+pub struct Duties(Arc<Mutex<Vec<Box<str>>>>);
 
 /// Notes the end of a task by a panic.
 struct Duty {
@@ -15,7 +15,7 @@ struct Duty {
 impl Duties {
     /// Runs `task`, whose end is a fault unless `may_end` says that it was told to end by then. A task that is aborted was
     /// not wanted any more.
-    pub(crate) fn watch<N: Into<Box<str>>, E: Fn() -> bool + Send, T: Future<Output = ()> + Send>(
+    pub fn watch<N: Into<Box<str>>, E: Fn() -> bool + Send, T: Future<Output = ()> + Send>(
         &self,
         name: N,
         may_end: E,
@@ -31,7 +31,7 @@ impl Duties {
     }
 
     /// The tasks that ended.
-    pub(crate) fn ended(&self) -> Vec<Box<str>> {
+    pub fn ended(&self) -> Vec<Box<str>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

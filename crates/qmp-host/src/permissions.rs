@@ -6,12 +6,14 @@ use std::path::Path;
 use rustix::process::{getegid, geteuid};
 
 /// The user as whom this process runs, such as `user qmp-events (994)`.
-pub(crate) fn this_user() -> String {
+#[must_use]
+pub fn this_user() -> String {
     named("user", geteuid().as_raw(), "/etc/passwd")
 }
 
 /// Why nothing can be put into `directory`, and what to do.
-pub(crate) fn not_writable(directory: &Path) -> String {
+#[must_use]
+pub fn not_writable(directory: &Path) -> String {
     let who = this_user();
     format!(
         "{} ({}) cannot be written by {who}; make it writable, or choose another",
@@ -21,13 +23,15 @@ pub(crate) fn not_writable(directory: &Path) -> String {
 }
 
 /// Why the socket at `path` refuses: it does itself, or its directory.
-pub(crate) fn refused_socket(path: &Path) -> String {
+#[must_use]
+pub fn refused_socket(path: &Path) -> String {
     let directory = path.parent().unwrap_or(path);
     refused(path, if std::fs::metadata(path).is_ok() { path } else { directory })
 }
 
 /// Why the socket at `path` refuses, of which `place` is what refuses (itself, or a directory above), and what to do.
-pub(crate) fn refused(path: &Path, place: &Path) -> String {
+#[must_use]
+pub fn refused(path: &Path, place: &Path) -> String {
     let who = this_user();
     let group = std::fs::metadata(place).ok().map(|found| named("group", found.gid(), "/etc/group"));
     let join = match group {

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use qmp_client::InheritedListener;
 use tokio::net::{TcpListener, UnixListener};
+
+use crate::inherited::InheritedListener;
 
 static HANDED: Mutex<Vec<InheritedListener>> = Mutex::new(Vec::new());
 
@@ -24,7 +25,7 @@ pub fn close_unused() -> Vec<String> {
 }
 
 /// The one that listens at this path.
-pub(crate) fn unix(path: &Path) -> Option<std::io::Result<UnixListener>> {
+pub fn unix(path: &Path) -> Option<std::io::Result<UnixListener>> {
     let same = |other: &Path| {
         other == path
             || std::fs::canonicalize(other)
@@ -46,7 +47,7 @@ pub(crate) fn unix(path: &Path) -> Option<std::io::Result<UnixListener>> {
 }
 
 /// The one that listens at this address and port.
-pub(crate) fn tcp(address: SocketAddr) -> Option<std::io::Result<TcpListener>> {
+pub fn tcp(address: SocketAddr) -> Option<std::io::Result<TcpListener>> {
     let is_it = |listener: &InheritedListener| match listener {
         InheritedListener::Tcp(listener) => listener.local_addr().is_ok_and(|found| found == address),
         InheritedListener::Unix(_) => false,

@@ -5,23 +5,6 @@
 
 use std::time::Duration;
 
-/// The delay before the second attempt: a QEMU that was just started listens within tens of milliseconds.
-pub(crate) const FIRST_DELAY: Duration = Duration::from_millis(50);
-
-/// The longest delay for a socket on this host. Asking for a file that is not there takes microseconds, and whoever
-/// starts a VM wants to see it attached at once.
-pub(crate) const LOCAL_MAX_DELAY: Duration = Duration::from_secs(1);
-
-/// The longest delay for a host on the network, which other people pay for.
-pub(crate) const REMOTE_MAX_DELAY: Duration = Duration::from_secs(5);
-
-/// The shortest delay where somebody else holds the monitor.
-pub(crate) const TAKEN_FIRST_DELAY: Duration = Duration::from_secs(1);
-
-/// The longest delay where somebody else holds the monitor. Each attempt waits in the monitor's queue for a greeting,
-/// and a holder that reconnects in that moment finds itself behind it: so attempts are rare.
-pub(crate) const TAKEN_MAX_DELAY: Duration = Duration::from_secs(60);
-
 /// Delays between attempts at one thing. Holds no clock; its randomness comes from the seed.
 #[derive(Clone, Debug)]
 pub struct Backoff {
@@ -45,7 +28,7 @@ impl Backoff {
     }
 
     /// The same within other limits; what is cut off goes below the lower one, too.
-    pub(crate) fn next_delay_between(&mut self, min: Duration, max: Duration) -> Duration {
+    pub fn next_delay_between(&mut self, min: Duration, max: Duration) -> Duration {
         let doublings = self.attempt.min(31);
         self.attempt = self.attempt.saturating_add(1);
         let full = self.first.saturating_mul(1 << doublings).clamp(min, max);
@@ -79,6 +62,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const FIRST_DELAY: Duration = Duration::from_millis(50);
+    const LOCAL_MAX_DELAY: Duration = Duration::from_secs(1);
+    const REMOTE_MAX_DELAY: Duration = Duration::from_secs(5);
+    const TAKEN_FIRST_DELAY: Duration = Duration::from_secs(1);
+    const TAKEN_MAX_DELAY: Duration = Duration::from_secs(60);
 
     proptest! {
         /// The n-th delay is between three quarters of it and all of first × 2ⁿ, and never above the limit.

@@ -4,30 +4,29 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// Processes that are looked at; on a host with more, nobody is named.
-const PROCESSES_MAX: usize = 20_000;
+use crate::process;
 
 /// The state of a socket that listens, in `/proc/net/tcp`. Source: Linux `include/net/tcp_states.h`, `TCP_LISTEN`.
 const LISTENING: &str = "0A";
 
 /// The process that listens there, such as `process 4242 (nginx)`; `None` if it is another user's, or gone.
-pub(crate) fn holder(address: SocketAddr) -> Option<String> {
+#[must_use]
+pub fn holder(address: SocketAddr) -> Option<String> {
     let inodes: Vec<u64> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
         .flat_map(|table| listening(&fs::read_to_string(table).unwrap_or_default(), address.port()))
         .collect();
-    let wanted: Vec<String> = inodes.into_iter().map(|inode| format!("socket:[{inode}]")).collect();
-    if wanted.is_empty() {
+    if inodes.is_empty() {
         return None;
     }
-    fs::read_dir("/proc").ok()?.flatten().take(PROCESSES_MAX).find_map(|process| {
-        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+    process::pids().find_map(|pid| {
+        let home = Path::new("/proc").join(pid.to_string());
         let holds = |link: &Path| {
             fs::read_link(link)
-                .is_ok_and(|place| wanted.iter().any(|wanted| place.as_os_str() == wanted.as_str()))
+                .is_ok_and(|place| process::socket_inode(&place).is_some_and(|inode| inodes.contains(&inode)))
         };
-        fs::read_dir(process.path().join("fd")).ok()?.flatten().find(|link| holds(&link.path()))?;
-        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        fs::read_dir(home.join("fd")).ok()?.flatten().find(|link| holds(&link.path()))?;
+        let name = fs::read_to_string(home.join("comm")).unwrap_or_default();
         Some(format!("process {pid} ({})", name.trim()))
     })
 }

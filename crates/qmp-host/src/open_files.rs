@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use qmp_client::Budget;
-
 use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::budget::Budget;
 
 /// Open files that are kept for everything besides the sockets of VMs and relays: journal, HTTP clients, the runtime.
 /// Half of what is allowed, if that is less: the hub answers also where few are allowed.
@@ -20,7 +20,7 @@ const WITH_ROOM: u64 = 4;
 
 /// Whether it was said already that the limit cannot be raised far enough. VMs come one by one; one warning will do.
 #[derive(Debug)]
-pub(crate) struct OpenFiles {
+pub struct OpenFiles {
     /// Sockets to monitors.
     monitors: Arc<Budget>,
     warned: AtomicBool,
@@ -34,13 +34,14 @@ impl Default for OpenFiles {
 
 impl OpenFiles {
     /// The sockets to monitors that may be open.
-    pub(crate) fn monitors(&self) -> &Arc<Budget> {
+    #[must_use]
+    pub fn monitors(&self) -> &Arc<Budget> {
         &self.monitors
     }
 
     /// Raises the limit so that `sockets` fit, and well so, as far as this user may; warns if they do not fit, and lets no
     /// more monitors be connected than do beside so many relays.
-    pub(crate) fn allow(&self, sockets: usize, relays: usize) {
+    pub fn allow(&self, sockets: usize, relays: usize) {
         self.raise(sockets);
         let allowed = getrlimit(Resource::Nofile).current;
         self.monitors.set_max(allowed.map_or(usize::MAX, |allowed| fitting(allowed, relays)));

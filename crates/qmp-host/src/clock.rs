@@ -5,12 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use qmp_wire::UnixMicros;
 
 /// The present moment.
-pub(crate) fn now() -> UnixMicros {
+#[must_use]
+pub fn now() -> UnixMicros {
     micros(SystemTime::now())
 }
 
 /// A moment as records keep it.
-pub(crate) fn micros(moment: SystemTime) -> UnixMicros {
+#[must_use]
+pub fn micros(moment: SystemTime) -> UnixMicros {
     let micros = match moment.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
         Err(before) => i64::try_from(before.duration().as_micros()).map_or(i64::MIN, |micros| -micros),
@@ -21,25 +23,34 @@ pub(crate) fn micros(moment: SystemTime) -> UnixMicros {
 /// A clock that is not set: it shows the time of this host when it was made, and goes on from there. Spans are measured
 /// by it, so that a step of the host's clock makes none longer or shorter.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SteadyClock {
+pub struct SteadyClock {
     began: UnixMicros,
     since: tokio::time::Instant,
 }
 
+impl Default for SteadyClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl SteadyClock {
     /// Begins at the present moment.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         Self { began: now(), since: tokio::time::Instant::now() }
     }
 
     /// What it shows.
-    pub(crate) fn now(&self) -> UnixMicros {
+    #[must_use]
+    pub fn now(&self) -> UnixMicros {
         let elapsed = i64::try_from(self.since.elapsed().as_micros()).unwrap_or(i64::MAX);
         UnixMicros(self.began.0.saturating_add(elapsed))
     }
 
     /// How much the host's clock, which shows `wall`, is ahead of it, in microseconds.
-    pub(crate) fn offset_us(&self, wall: UnixMicros) -> i64 {
+    #[must_use]
+    pub fn offset_us(&self, wall: UnixMicros) -> i64 {
         wall.0.saturating_sub(self.now().0)
     }
 }

@@ -1,0 +1,99 @@
+//! What the system says of a process in `/proc`.
+
+use std::fmt;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
+/// Processes that are looked at; of a host with more, the rest is not.
+const PROCESSES_MAX: usize = 20_000;
+
+/// The longest line of state that is read, in bytes. Source: proc(5), `/proc/pid/stat`, 52 numbers and a name.
+const STATE_MAX_BYTES: u64 = 4 << 10;
+
+/// A process of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// Its number.
+    pub pid: u32,
+    /// What it calls itself, in 15 bytes.
+    pub name: String,
+    /// Its state in a letter. Source: proc(5), `/proc/pid/stat`.
+    pub state: char,
+}
+
+impl ProcessStat {
+    /// Reads it; `None` if there is no such process.
+    #[must_use]
+    pub fn read(pid: u32) -> Option<Self> {
+        let line = read_start(&Path::new("/proc").join(pid.to_string()).join("stat"), STATE_MAX_BYTES)?;
+        Self::parse(pid, &String::from_utf8_lossy(&line))
+    }
+
+    fn parse(pid: u32, line: &str) -> Option<Self> {
+        // The name stands in parentheses and may hold some itself.
+        let (name, rest) = (line.find('(')?, line.rfind(')')?);
+        let state = line.get(rest + 1..)?.trim_start().chars().next()?;
+        Some(Self { pid, name: line.get(name + 1..rest)?.to_owned(), state })
+    }
+
+    /// Whether a signal or a debugger stopped it.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+
+    /// Whether it waits in the kernel for something that no signal ends.
+    #[must_use]
+    pub fn is_uninterruptible(&self) -> bool {
+        self.state == 'D'
+    }
+}
+
+/// For people.
+impl fmt::Display for ProcessStat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} ({})", self.pid, self.name)
+    }
+}
+
+/// The inode in the target of a link to a socket, such as `socket:[4242]`.
+#[must_use]
+pub fn socket_inode(place: &Path) -> Option<u64> {
+    place.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The numbers of the processes of this host.
+pub fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).take(PROCESSES_MAX)
+}
+
+/// The first bytes of a file; `None` if it cannot be read.
+#[must_use]
+pub fn read_start(path: &Path, limit_bytes: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path).ok()?.take(limit_bytes).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_stands_behind_the_name() {
+        let cases = [
+            ("1 (qemu) T 1 2 3", Some('T')),
+            ("1 (a ) S (b) R 1", Some('R')),
+            ("1 (qemu)", None),
+            ("", None),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(ProcessStat::parse(1, line).map(|process| process.state), expected, "{line:?}");
+        }
+        let own = std::process::id();
+        assert_eq!(ProcessStat::read(own).map(|process| process.pid), Some(own));
+        assert_eq!(ProcessStat::read(u32::MAX), None);
+    }
+}
