@@ -2,10 +2,10 @@
 
 use clap::Args;
 use qmp_hub::journal::{Globs, Query, QueryError, WherePath};
+use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 
 use crate::exit::Failure;
-use crate::suggest;
 
 /// Which events.
 #[derive(Args, Clone, Debug, Default)]
@@ -95,8 +95,9 @@ impl EventFilter {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use qmp_wire::{Epoch, Seq, UnixMicros};
+
+    use super::*;
 
     fn args(events: &[&str], wheres: &[&str]) -> EventArgs {
         let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();

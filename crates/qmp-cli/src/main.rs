@@ -21,7 +21,6 @@ mod output;
 mod paths;
 mod render;
 mod signals;
-mod suggest;
 mod systemd;
 mod target;
 mod terminal;

@@ -89,7 +89,8 @@ fn who_may_not_is_told_who_owns_what() {
     }
 
     // A relay that cannot be made is no reason to stop: the hub starts and reports it.
-    let mut child = serve_as_nobody(home, &[&base[..], &["--relay", &*relays]].concat()).spawn().expect("runs");
+    let mut child =
+        serve_as_nobody(home, &[&base[..], &["--relay", &*relays]].concat()).spawn().expect("runs");
     let (stdout, stderr) =
         (lines(child.stdout.take().expect("output")), lines(child.stderr.take().expect("errors")));
     let hub = Running::of(child, stdout, stderr);

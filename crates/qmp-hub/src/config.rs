@@ -48,14 +48,14 @@ mod doubts;
 mod file;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use qmp_client::Address;
+use qmp_settings::one_a_line;
+pub use qmp_settings::{Place, Problem};
 
 pub use file::ConfigFile;
 use file::ConfiguredVm;
-pub(crate) use file::{Settings, nearest};
 
 use crate::discovery::{Discover, Source};
 use crate::journal::JournalOptions;
@@ -109,24 +109,6 @@ pub struct CommandLine {
     pub default_journal: PathBuf,
     /// The address when none is named.
     pub default_http: HttpDoor,
-}
-
-/// One thing that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where; `None` on the command line.
-    pub place: Option<Place>,
-    /// What is wrong, and what to do.
-    pub message: Box<str>,
-}
-
-/// A line of a configuration file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file, as it was named.
-    pub path: Box<Path>,
-    /// The line, counted from 1.
-    pub line: usize,
 }
 
 /// Errors of reading a configuration.
@@ -252,25 +234,6 @@ fn twice(name: &VmName, first: Option<&Place>) -> Box<str> {
     let other = first.map_or_else(|| "another --attach".to_owned(), Place::to_string);
     format!("--attach {name}: a VM of this name is already at {other}; each VM needs a name of its own")
         .into()
-}
-
-fn one_a_line(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}", self.path.display(), self.line)
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(formatter, "{place}: ")?;
-        }
-        formatter.write_str(&self.message)
-    }
 }
 
 #[cfg(test)]

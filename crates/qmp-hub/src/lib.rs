@@ -23,8 +23,6 @@ mod reload;
 pub mod severity;
 mod silence;
 pub mod sinks;
-pub mod size;
-pub mod span;
 pub mod state;
 mod taken;
 mod vm_counts;

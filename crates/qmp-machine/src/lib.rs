@@ -35,7 +35,6 @@ mod devices;
 pub mod fault;
 mod guest;
 mod machine;
-mod nearest;
 mod raised;
 pub mod replay;
 mod run_control;

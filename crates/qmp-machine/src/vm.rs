@@ -12,7 +12,6 @@ use crate::{
     action::{Action, ActionError},
     config::MachineConfig,
     devices::Devices,
-    nearest::nearest,
     raised::Raised,
     script::Random,
     table::Run,
@@ -121,7 +120,10 @@ impl Vm {
                 return ActionError::Refused(refusal);
             }
             let names: Vec<_> = self.runs.keys().copied().collect();
-            ActionError::Unknown { refusal, near: nearest(&action.execute, &names) }
+            ActionError::Unknown {
+                refusal,
+                near: qmp_settings::suggest::nearest(&action.execute, names.iter().copied()),
+            }
         })
     }
 

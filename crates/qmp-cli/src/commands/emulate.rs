@@ -7,12 +7,12 @@ use clap::Args;
 use qmp_client::Address;
 use qmp_machine::script::{Emulation, EmulationConfig, Script, Told, ready, release};
 use qmp_machine::{MachineConfig, RebootAction, ShutdownAction};
+use qmp_settings::suggest;
 
 use crate::exit::{Exit, Failure};
 use crate::listen;
 use crate::output;
 use crate::signals::End;
-use crate::suggest;
 use crate::terminal::Terminal;
 
 /// Emulate a machine: a monitor as QEMU's, with no QEMU behind it

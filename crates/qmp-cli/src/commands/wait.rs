@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 use self::at_hub::AtHub;
 pub(super) use self::ended::last_end;
+use qmp_settings::suggest;
+
 use self::goal::Goal;
 use super::tail::is_gone;
 use crate::exit::{Exit, Failure};
@@ -21,7 +23,6 @@ use crate::filter;
 use crate::hub::{HubArgs, HubClient, HubError, HubInfo, Query, VmInfo};
 use crate::live::{self, Live};
 use crate::output::{self, Format, Output};
-use crate::suggest;
 use crate::target::{Target, names_of};
 use crate::terminal::Terminal;
 use crate::time::parse::{self, When};

@@ -3,4 +3,4 @@
 pub mod parse;
 pub mod write;
 
-pub use qmp_hub::span;
+pub use qmp_settings::span;

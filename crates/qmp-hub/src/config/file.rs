@@ -5,16 +5,14 @@ mod http;
 mod relay;
 mod retention;
 mod rule;
-mod settings;
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use qmp_client::Address;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use qmp_settings::{Document, Value};
+use toml::de::DeValue;
 
 use super::{ConfigError, Place, Problem};
 use crate::discovery::Discover;
@@ -22,8 +20,6 @@ use crate::journal::Retention;
 use crate::relay::RelayConfig;
 use crate::sinks::RuleConfig;
 use crate::{HttpDoor, SilentAfter, VmName};
-
-pub(crate) use settings::Settings;
 
 /// What a configuration file says.
 #[derive(Clone, Debug, Default)]
@@ -66,12 +62,13 @@ impl ConfigFile {
     ///
     /// [`ConfigError::Wrong`] with everything that is wrong in it.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let mut reading = Reading { text, path, problems: Vec::new(), doubts: Vec::new() };
+        let mut reading = Reading(Document::new(text, path));
         let mut file = reading.file();
-        file.doubts = std::mem::take(&mut reading.doubts);
+        let Document { mut problems, doubts, .. } = reading.0;
+        file.doubts = doubts;
         // The keys of a table come in the order of the alphabet.
-        reading.problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.line));
-        if reading.problems.is_empty() { Ok(file) } else { Err(ConfigError::Wrong(reading.problems)) }
+        problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.line));
+        if problems.is_empty() { Ok(file) } else { Err(ConfigError::Wrong(problems)) }
     }
 
     /// The rules, in the order of the file.
@@ -87,29 +84,31 @@ impl ConfigFile {
     }
 }
 
-struct Reading<'t> {
-    text: &'t str,
-    path: &'t Path,
-    problems: Vec<Problem>,
-    doubts: Vec<Problem>,
+/// A document, with the readers of the hub's own keys.
+struct Reading<'t>(Document<'t>);
+
+impl<'t> Deref for Reading<'t> {
+    type Target = Document<'t>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Reading<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 /// The keys at the top.
 const KEYS: [&str; 8] =
     ["journal", "http", "findings", "silent-after", "retention", "vm", "discover", "rule"];
 
-type Value<'t> = Spanned<DeValue<'t>>;
-
 impl<'t> Reading<'t> {
     fn file(&mut self) -> ConfigFile {
         let mut file = ConfigFile::default();
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        if !errors.is_empty() {
-            for error in errors {
-                self.problem(&error.span().unwrap_or_default(), error.message());
-            }
-            return file;
-        }
+        let Some(table) = self.top() else { return file };
         for (key, value) in table.get_ref() {
             match key.get_ref().as_ref() {
                 "journal" => file.journal = self.string(value, "a path").map(PathBuf::from),
@@ -187,74 +186,6 @@ impl<'t> Reading<'t> {
     fn silent_after(&mut self, value: &Value<'t>) -> Option<SilentAfter> {
         self.parsed(value, "a span such as \"30s\", or \"off\",")
     }
-
-    fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, value: &Value<'t>, wanted: &str) -> Option<T> {
-        let text = self.string(value, wanted)?;
-        match text.parse() {
-            Ok(parsed) => Some(parsed),
-            Err(error) => {
-                self.problem(&value.span(), &error.to_string());
-                None
-            }
-        }
-    }
-
-    fn yes_or_no(&mut self, value: &Value<'t>) -> Option<bool> {
-        let flag = value.get_ref().as_bool();
-        if flag.is_none() {
-            let found = value.get_ref().type_str();
-            self.problem(&value.span(), &format!("expected true or false, found {found}"));
-        }
-        flag
-    }
-
-    fn string<'v>(&mut self, value: &'v Value<'t>, wanted: &str) -> Option<&'v str> {
-        let text = value.get_ref().as_str();
-        match text {
-            None => {
-                let found = value.get_ref().type_str();
-                self.problem(&value.span(), &format!("expected {wanted} in quotes, found {found}"));
-                None
-            }
-            Some("") => {
-                self.problem(&value.span(), &format!("expected {wanted}, found an empty text"));
-                None
-            }
-            Some(_) => text,
-        }
-    }
-
-    fn unknown(&mut self, key: &Spanned<std::borrow::Cow<'_, str>>, known: &[&str]) {
-        let name = key.get_ref();
-        let advice = match nearest(name, known) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("known here: {}", known.join(", ")),
-        };
-        self.problem(&key.span(), &format!("unknown key \"{name}\"; {advice}"));
-    }
-
-    fn problem(&mut self, span: &Range<usize>, message: &str) {
-        // The parser's messages may have several lines; a problem has one.
-        let message = message.trim_end().replace('\n', ", ");
-        self.problems.push(Problem { place: Some(self.place(span)), message: message.into() });
-    }
-
-    fn place(&self, span: &Range<usize>) -> Place {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        Place { path: self.path.into(), line }
-    }
-}
-
-/// The one of `known` that `word` was probably meant to be.
-///
-/// Half of its letters may be wrong, exchanged ones counting once: a suggestion is read by a person, and a
-/// wild one costs less than none.
-pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let word = word.to_lowercase();
-    let distance = |known: &&str| strsim::damerau_levenshtein(&word, known);
-    let near = known.iter().copied().min_by_key(distance)?;
-    (distance(&near) * 2 <= near.len().max(2)).then_some(near)
 }
 
 #[cfg(test)]

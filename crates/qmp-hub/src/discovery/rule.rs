@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use qmp_client::{Address, AddressError};
+use qmp_settings::suggest::nearest;
 
 use super::naming::{self, Parts};
 use super::{Layout, PathPattern, Template, layout};
-use crate::config::nearest;
 use crate::journal::Globs;
 use crate::relay::{DEFAULT_MODE, RelayConfig};
 use crate::{SilentAfter, VmName};
@@ -107,7 +107,7 @@ fn listed() -> String {
 
 fn did_you_mean(text: &str) -> String {
     let known: Vec<_> = layout::words().chain(["processes"]).collect();
-    nearest(text, &known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
+    nearest(text, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
 impl Discover {

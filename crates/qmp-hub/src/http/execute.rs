@@ -8,10 +8,10 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use qmp_client::{ExecuteError, Gone, Passed, TakeReply};
+use qmp_settings::suggest::nearest;
 use qmp_wire::Offset;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-
 use tokio::sync::{oneshot, watch};
 
 use super::Served;
@@ -21,7 +21,6 @@ use super::refusal::Refusal;
 use super::vm_path::VmPath;
 use crate::audit::Audit;
 use crate::commands::{Commands, UnderWay};
-use crate::config::nearest;
 use crate::relay::only_asks;
 use crate::vms::Vm;
 
@@ -187,7 +186,7 @@ fn read_request(body: &[u8]) -> Result<(String, Option<&str>, bool), Refusal> {
 pub(super) fn no_such_vm(served: &Served, name: &str) -> Refusal {
     let all = served.vms.all();
     let names: Vec<&str> = all.iter().map(|vm| vm.name.as_str()).collect();
-    let advice = match nearest(name, &names) {
+    let advice = match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean {near}?"),
         None => "GET /v1/vms lists those that this hub follows".to_owned(),
     };

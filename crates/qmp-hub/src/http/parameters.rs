@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
+use qmp_settings::suggest::nearest;
 use qmp_wire::{Offset, UnixMicros};
 
 use super::refusal::Refusal;
-use crate::config::nearest;
 use crate::journal::{Globs, Kind, Query, WherePath};
 
 /// The most that `last` may ask for, in records. They are held in memory at once; a reader that goes forwards is not
@@ -109,7 +109,7 @@ fn yes_or_no(name: &str, value: &str) -> Result<bool, Refusal> {
 }
 
 fn unknown(name: &str) -> Refusal {
-    let advice = match nearest(name, &NAMES) {
+    let advice = match nearest(name, NAMES) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("known: {}", NAMES.join(", ")),
     };

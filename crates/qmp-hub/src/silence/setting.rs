@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::span::{self, SpanError};
+use qmp_settings::span::{self, SpanError};
 
 /// How long a monitor may be quiet before it is probed, and then leave the probe without an answer, unless the
 /// configuration says otherwise. A QEMU answers in milliseconds; a host that swaps heavily has been seen to take ten seconds.

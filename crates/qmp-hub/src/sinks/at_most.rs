@@ -9,9 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use qmp_settings::span::{self, SpanError};
 use qmp_wire::{Offset, UnixMicros};
-
-use crate::span::{self, SpanError};
 
 /// How many deliveries a limit may allow in its span. Their times are kept; a limit that allows more is none that a
 /// person would notice.

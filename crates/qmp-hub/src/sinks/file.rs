@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use qmp_host::blocking;
 use qmp_host::clock;
+use qmp_settings::Settings;
 
 use super::delivery::{Action, Delivering, Delivery, Origin, Outcome, Sink};
 use super::fields;
 use super::kind::Kind;
-use crate::config::Settings;
 use rotated::{Rotated, Rotation};
 
 pub(super) const KIND: Kind = Kind {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use qmp_settings::Settings;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -20,7 +21,6 @@ use tokio::net::UnixDatagram;
 
 use super::delivery::{Action, Delivering, Delivery, Origin, Outcome, Sink};
 use super::kind::Kind;
-use crate::config::Settings;
 
 pub(super) const KIND: Kind =
     Kind { key: "journald", options: &[], example: "journald = true", may_hold_back: true, read };

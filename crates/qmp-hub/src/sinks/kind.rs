@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use qmp_settings::Settings;
+
 use super::delivery::Action;
 use super::{file, journald, run, webhook};
-use crate::config::Settings;
 
 /// A kind of sink: how it stands in the configuration.
 #[derive(Debug)]

@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use qmp_settings::Settings;
+use qmp_settings::span;
+
 use super::delivery::{Action, Delivering, Delivery, Origin, Outcome, Sink};
 use super::fields;
 use super::kind::Kind;
-use crate::config::Settings;
-use crate::span;
 use process::{Ended, Process};
 
 pub(super) const KIND: Kind = Kind {

@@ -22,12 +22,12 @@ use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode};
 use qmp_host::clock;
+use qmp_settings::Settings;
 
 use super::cloud_event::{self, MEDIA_TYPE};
 use super::delivery::{Action, Delivering, Delivery, Failure, Origin, Outcome, Sink};
 use super::kind::Kind;
 use super::run::SINK_ATTEMPTS_MAX;
-use crate::config::Settings;
 use connection::{Answer, Connections};
 use target::Target;
 

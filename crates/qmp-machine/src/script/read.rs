@@ -6,9 +6,10 @@ mod machine;
 mod step;
 mod values;
 
-use std::fmt;
+use std::path::Path;
 
-use toml::de::DeTable;
+pub use qmp_settings::Problem;
+use qmp_settings::one_a_line;
 
 use self::values::{Reading, Value};
 use super::Script;
@@ -21,42 +22,21 @@ pub struct ScriptError {
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The file, or the name of the script.
-    pub source: Box<str>,
-    /// The line, counted from 1.
-    pub line: usize,
-    /// What is wrong, and what to do.
-    pub message: Box<str>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}: {}", self.source, self.line, self.message)
-    }
-}
-
-fn one_a_line(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
-}
-
 const KEYS: [&str; 7] = ["summary", "seed", "speed", "restart", "machine", "step", "fault"];
 
 pub(super) fn script(source: &str, text: &str) -> Result<Script, ScriptError> {
-    let mut reading = Reading::new(source, text);
-    let script = reading.script(text);
-    let mut problems = reading.problems;
+    let mut reading = Reading::new(text, Path::new(source));
+    let script = reading.script();
+    let mut problems = reading.into_problems();
     if problems.is_empty() {
         return Ok(script);
     }
-    problems.sort_by_key(|problem| problem.line);
+    problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.line));
     Err(ScriptError { problems })
 }
 
 impl<'t> Reading<'t> {
-    fn script(&mut self, text: &'t str) -> Script {
+    fn script(&mut self) -> Script {
         let mut script = Script {
             summary: None,
             seed: 0,
@@ -66,13 +46,7 @@ impl<'t> Reading<'t> {
             faults: Vec::new(),
             steps: Vec::new(),
         };
-        let (table, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
-            self.problem(&error.span().unwrap_or_default(), error.message());
-        }
-        if !errors.is_empty() {
-            return script;
-        }
+        let Some(table) = self.top() else { return script };
         for (key, value) in table.get_ref() {
             match key.get_ref().as_ref() {
                 "summary" => script.summary = self.string(value).map(Box::from),

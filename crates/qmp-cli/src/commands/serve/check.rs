@@ -1,8 +1,8 @@
 //! `qmp serve --check-config`: what would be served, and what is wrong, without starting anything.
 
 use qmp_hub::journal::Retention;
-use qmp_hub::span;
 use qmp_hub::{HubConfig, SilentAfter};
+use qmp_settings::span;
 
 use super::LISTED_MAX;
 use crate::exit::Exit;
@@ -68,10 +68,11 @@ fn keeps(retention: Retention) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::path::Path;
 
     use qmp_hub::{CommandLine, ConfigFile};
+
+    use super::*;
 
     #[test]
     fn says_what_would_be_served() {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use qmp_client::{Address, ConnectError, FollowConfig, Followed};
+use qmp_host::clock;
 use qmp_hub::findings::PROCESS_ENDED;
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record};
 use serde::Deserialize;
-use qmp_host::clock;
 
 use crate::commands::tail::is_gone;
 use crate::exit::Failure;

@@ -4,12 +4,12 @@ use std::fmt;
 
 use qmp_hub::findings::{COMMAND, KINDS, PROCESS_ENDED, QUERY};
 use qmp_hub::journal::{Globs, WherePath};
+use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 
 use crate::commands::tail::is_gone;
 use crate::exit::Failure;
 use crate::filter::{self, EventArgs, EventFilter};
-use crate::suggest;
 
 /// Which record ends the wait.
 #[derive(Debug)]

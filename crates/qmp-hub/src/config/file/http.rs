@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use qmp_settings::Value;
 use toml::de::DeValue;
 
-use super::{Reading, Value};
+use super::Reading;
 use crate::{HttpAddress, HttpDoor, TlsFiles};
 
 /// What stands in the table of a door.

@@ -1,8 +1,9 @@
 //! The key `relay` of a VM: a path, a table, or a list of both.
 
+use qmp_settings::Value;
 use toml::de::DeValue;
 
-use super::{Reading, Value};
+use super::Reading;
 use crate::journal::Globs;
 use crate::relay::{RelayConfig, Role};
 

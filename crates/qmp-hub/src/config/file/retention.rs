@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use qmp_settings::Value;
+use qmp_settings::{size, span};
 use toml::de::DeValue;
 
-use super::{Reading, Value};
+use super::Reading;
 use crate::journal::{RETENTION_MIN_AGE, RETENTION_MIN_BYTES, Retention};
-use crate::{size, span};
 
 const KEYS: [&str; 2] = ["max-age", "max-size"];
 

@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 
+use qmp_settings::suggest::nearest;
+use qmp_settings::{Place, Problem, Settings, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Place, Problem, Reading, Settings, Value, nearest};
+use super::Reading;
 use crate::findings;
 use crate::journal::{Globs, Kind as RecordKind, WherePath};
 use crate::sinks::{AtMost, KINDS, Kind, RuleConfig, Selection};
@@ -56,9 +58,9 @@ impl<'t> Reading<'t> {
             self.known_key(key, kind);
         }
         let text = self.text_of(table);
-        let mut settings = Settings { reading: self, table };
-        let name: Option<Box<str>> = settings.rule_name(&value.span()).map(Into::into);
-        let selection = settings.selection();
+        let mut settings = Settings { document: self, table };
+        let name: Option<Box<str>> = rule_name(&mut settings, &value.span()).map(Into::into);
+        let selection = selection(&mut settings);
         let at_most: Option<AtMost> = settings.parsed("at-most", "how often, such as \"1 per 10m\"");
         if at_most.is_some() && !kind.may_hold_back {
             let message = format!("`{}` takes every record; leave `at-most` out", kind.key);
@@ -134,90 +136,79 @@ impl<'t> Reading<'t> {
     fn text_of(&self, table: &DeTable<'t>) -> Box<str> {
         let mut lines: Vec<String> = table
             .iter()
-            .map(|(key, value)| {
-                format!("{} = {}", key.get_ref(), self.text.get(value.span()).unwrap_or_default())
-            })
+            .map(|(key, value)| format!("{} = {}", key.get_ref(), self.text(value.span())))
             .collect();
         lines.sort_unstable();
         lines.join("\n").into()
     }
 }
 
-impl<'r> Settings<'r, '_> {
-    fn rule_name(&mut self, span: &std::ops::Range<usize>) -> Option<&'r str> {
-        if self.get("name").is_none() {
-            self.reading
-                .problem(span, "this rule has no name, by which it knows its place; add: name = \"…\"");
-        }
-        let name = self.text("name", "a name")?;
-        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if name.len() > RULE_NAME_MAX_BYTES || !name.bytes().all(is_good) {
-            let message =
-                format!("a rule's name has 1 to {RULE_NAME_MAX_BYTES} characters out of A-Z a-z 0-9 . _ -");
-            self.problem("name", &message);
-            return None;
-        }
-        Some(name)
+fn rule_name<'r>(settings: &mut Settings<'r, '_>, span: &std::ops::Range<usize>) -> Option<&'r str> {
+    if settings.get("name").is_none() {
+        settings
+            .document
+            .problem(span, "this rule has no name, by which it knows its place; add: name = \"…\"");
     }
-
-    fn selection(&mut self) -> Selection {
-        let event = self.globs("event", "an event or a list of them, such as [\"SHUTDOWN\", \"BLOCK_*\"]");
-        let finding = self.globs("finding", "a kind of finding, or a list of them, such as [\"why-*\"]");
-        self.doubt_names();
-        let vm =
-            self.globs("vm", "a name of a VM, or a list, such as [\"web*\", \"db1\"]").unwrap_or_default();
-        let kinds = self.texts("kind", "a kind of record, or a list of them, such as [\"detached\"]");
-        let kind = self.each("kind", kinds, |text| text.parse::<RecordKind>());
-        let wheres = self.texts("where", "a condition, or a list of them, such as [\"action=poweroff\"]");
-        let where_ = self.each("where", wheres, |text| text.parse::<WherePath>());
-        Selection { event, finding, kind, vm, where_ }
+    let name = settings.text("name", "a name")?;
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.len() > RULE_NAME_MAX_BYTES || !name.bytes().all(is_good) {
+        let message =
+            format!("a rule's name has 1 to {RULE_NAME_MAX_BYTES} characters out of A-Z a-z 0-9 . _ -");
+        settings.problem("name", &message);
+        return None;
     }
-
-    fn globs(&mut self, key: &str, wanted: &str) -> Option<Globs> {
-        let texts = self.texts(key, wanted)?;
-        Globs::parse(texts).inspect_err(|error| self.problem(key, &error.to_string())).ok()
-    }
-
-    fn each<T, E: std::fmt::Display>(
-        &mut self,
-        key: &str,
-        texts: Option<Vec<&str>>,
-        read: impl Fn(&str) -> Result<T, E>,
-    ) -> Vec<T> {
-        let read = texts.unwrap_or_default().into_iter().map(read);
-        read.filter_map(|read| read.inspect_err(|error| self.problem(key, &error.to_string())).ok()).collect()
-    }
-
-    /// Names that stand for nothing that is known; they may be of a later release.
-    fn doubt_names(&mut self) {
-        let events: Vec<&str> = qmp_events::catalogue().iter().map(|event| event.name).collect();
-        let recorded = [findings::COMMAND, findings::PROCESS_ENDED, findings::QUERY];
-        let findings: Vec<&str> = findings::KINDS.into_iter().chain(recorded).collect();
-        let lists = [("event", "event", &events[..]), ("finding", "finding", &findings[..])];
-        for (key, what, known) in lists {
-            let problems_before = self.reading.problems.len();
-            for name in self.texts(key, what).unwrap_or_default() {
-                let is_pattern = name.contains(['*', '?', '[', '{']) || name.starts_with("__");
-                if is_pattern || known.contains(&name) {
-                    continue;
-                }
-                let upper = known.iter().find(|known| known.eq_ignore_ascii_case(name)).copied();
-                let near = upper.or_else(|| nearest_of(name, known));
-                let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                self.doubt(key, &format!("no {what} is known that is called {name}{advice}"));
-            }
-            // What is wrong with the list was told before.
-            self.reading.problems.truncate(problems_before);
-        }
-    }
+    Some(name)
 }
 
-/// The name that is probably meant; names are in capitals, and [`nearest`] takes small letters.
-fn nearest_of<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let small: Vec<String> = known.iter().map(|known| known.to_lowercase()).collect();
-    let small: Vec<&str> = small.iter().map(String::as_str).collect();
-    let near = nearest(name, &small)?;
-    known.iter().find(|known| known.eq_ignore_ascii_case(near)).copied()
+fn selection(settings: &mut Settings<'_, '_>) -> Selection {
+    let event = globs(settings, "event", "an event or a list of them, such as [\"SHUTDOWN\", \"BLOCK_*\"]");
+    let finding = globs(settings, "finding", "a kind of finding, or a list of them, such as [\"why-*\"]");
+    doubt_names(settings);
+    let vm =
+        globs(settings, "vm", "a name of a VM, or a list, such as [\"web*\", \"db1\"]").unwrap_or_default();
+    let kinds = settings.texts("kind", "a kind of record, or a list of them, such as [\"detached\"]");
+    let kind = each(settings, "kind", kinds, |text| text.parse::<RecordKind>());
+    let wheres = settings.texts("where", "a condition, or a list of them, such as [\"action=poweroff\"]");
+    let where_ = each(settings, "where", wheres, |text| text.parse::<WherePath>());
+    Selection { event, finding, kind, vm, where_ }
+}
+
+fn globs(settings: &mut Settings<'_, '_>, key: &str, wanted: &str) -> Option<Globs> {
+    let texts = settings.texts(key, wanted)?;
+    Globs::parse(texts).inspect_err(|error| settings.problem(key, &error.to_string())).ok()
+}
+
+fn each<T, E: std::fmt::Display>(
+    settings: &mut Settings<'_, '_>,
+    key: &str,
+    texts: Option<Vec<&str>>,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Vec<T> {
+    let read = texts.unwrap_or_default().into_iter().map(read);
+    read.filter_map(|read| read.inspect_err(|error| settings.problem(key, &error.to_string())).ok()).collect()
+}
+
+/// Names that stand for nothing that is known; they may be of a later release.
+fn doubt_names(settings: &mut Settings<'_, '_>) {
+    let events: Vec<&str> = qmp_events::catalogue().iter().map(|event| event.name).collect();
+    let recorded = [findings::COMMAND, findings::PROCESS_ENDED, findings::QUERY];
+    let findings: Vec<&str> = findings::KINDS.into_iter().chain(recorded).collect();
+    let lists = [("event", "event", &events[..]), ("finding", "finding", &findings[..])];
+    for (key, what, known) in lists {
+        let problems_before = settings.document.problems.len();
+        for name in settings.texts(key, what).unwrap_or_default() {
+            let is_pattern = name.contains(['*', '?', '[', '{']) || name.starts_with("__");
+            if is_pattern || known.contains(&name) {
+                continue;
+            }
+            let upper = known.iter().find(|known| known.eq_ignore_ascii_case(name)).copied();
+            let near = upper.or_else(|| nearest(name, known.iter().copied()));
+            let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            settings.doubt(key, &format!("no {what} is known that is called {name}{advice}"));
+        }
+        // What is wrong with the list was told before.
+        settings.document.problems.truncate(problems_before);
+    }
 }
 
 #[cfg(test)]

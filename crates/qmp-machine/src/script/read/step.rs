@@ -57,7 +57,7 @@ impl<'t> Reading<'t> {
             }
             None => {
                 let choices = self.choices(table, &span, &TIMES);
-                let line = self.line(&span);
+                let line = self.place(&span).line;
                 step.parts.push(Part {
                     line,
                     after: Duration::ZERO,
@@ -85,7 +85,7 @@ impl<'t> Reading<'t> {
     fn part(&mut self, value: &Value<'t>) -> Option<Part<Action>> {
         let table = self.table(value)?;
         let mut part = Part {
-            line: self.line(&value.span()),
+            line: self.place(&value.span()).line,
             after: Duration::ZERO,
             jitter: Duration::ZERO,
             probability: 1.0,

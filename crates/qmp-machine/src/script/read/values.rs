@@ -1,31 +1,44 @@
 //! Values of a script, with a problem for each that is another than it should be.
 
-use std::{borrow::Cow, collections::BTreeSet, ops::Range, time::Duration};
-
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
+use std::{
+    ops::{Deref, DerefMut, Range},
+    path::Path,
+    time::Duration,
 };
 
-use super::Problem;
-use crate::{nearest::nearest, script::span};
+use qmp_settings::{Document, Problem, suggest::advice};
+pub(super) use qmp_settings::{Key, Value};
+use toml::de::{DeTable, DeValue};
 
-pub(super) type Value<'t> = Spanned<DeValue<'t>>;
-pub(super) type Key<'t> = Spanned<Cow<'t, str>>;
+use crate::script::span;
 
 /// So many keys or values are all named to whoever wrote one that is unknown: all keys of a table are.
 const LISTED_MAX: usize = 16;
 
-/// A script that is being read.
-pub(super) struct Reading<'t> {
-    source: &'t str,
-    text: &'t str,
-    pub(super) problems: Vec<Problem>,
+/// A script that is being read: a document, with the readers of its kinds of values.
+pub(super) struct Reading<'t>(Document<'t>);
+
+impl<'t> Deref for Reading<'t> {
+    type Target = Document<'t>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Reading<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 impl<'t> Reading<'t> {
-    pub(super) fn new(source: &'t str, text: &'t str) -> Self {
-        Self { source, text, problems: Vec::new() }
+    pub(super) fn new(text: &'t str, source: &'t Path) -> Self {
+        Self(Document::new(text, source))
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.0.problems
     }
 
     /// The tables of `[[name]]`, each read.
@@ -172,7 +185,7 @@ impl<'t> Reading<'t> {
             "at" if known.contains(&"after") => {
                 "\"at\" belongs to a step; a part of a sequence has \"after\", counted from the part before it".to_owned()
             }
-            name => format!("unknown key \"{name}\"; {}", advice(name, known)),
+            name => format!("unknown key \"{name}\"; {}", advice(name, known, LISTED_MAX)),
         };
         self.problem(&key.span(), &message);
     }
@@ -180,54 +193,9 @@ impl<'t> Reading<'t> {
     /// A text that is none of the `known` ones.
     pub(super) fn unknown_value(&mut self, value: &Value<'t>, what: &str, known: &[&str]) {
         let text = value.get_ref().as_str().unwrap_or_default();
-        self.problem(&value.span(), &format!("unknown {what} \"{text}\"; {}", advice(text, known)));
-    }
-
-    pub(super) fn problem(&mut self, span: &Range<usize>, message: &str) {
-        // The parser's messages may have several lines; a problem has one.
-        let message = message.trim_end().replace('\n', ", ");
-        let line = self.line(span);
-        self.problems.push(Problem { source: self.source.into(), line, message: message.into() });
-    }
-
-    pub(super) fn line(&self, span: &Range<usize>) -> usize {
-        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
-    }
-
-    fn expected<'v, T>(
-        &mut self,
-        value: &'v Value<'t>,
-        wanted: &str,
-        read: impl FnOnce(&'v DeValue<'t>) -> Option<T>,
-    ) -> Option<T> {
-        let found = read(value.get_ref());
-        if found.is_none() {
-            let shown = match value.get_ref() {
-                DeValue::Integer(number) => number.to_string(),
-                DeValue::Float(number) => number.to_string(),
-                other => other.type_str().to_owned(),
-            };
-            self.problem(&value.span(), &format!("expected {wanted}, found {shown}"));
-        }
-        found
-    }
-}
-
-/// What was probably meant, or what there is.
-fn advice(word: &str, known: &[&str]) -> String {
-    match nearest(word, known) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None if known.len() <= LISTED_MAX => format!("known here: {}", known.join(", ")),
-        None => {
-            // Of a long list, those that share a word are of use.
-            let words: BTreeSet<&str> = word.split(['-', '_']).filter(|word| word.len() > 2).collect();
-            let near: Vec<_> =
-                known.iter().filter(|known| words.iter().any(|word| known.contains(word))).copied().collect();
-            match near.is_empty() {
-                true => format!("known here: {}, …", known[..LISTED_MAX].join(", ")),
-                false => format!("perhaps {}", near.join(", ")),
-            }
-        }
+        self.problem(
+            &value.span(),
+            &format!("unknown {what} \"{text}\"; {}", advice(text, known, LISTED_MAX)),
+        );
     }
 }

@@ -64,8 +64,9 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn reads_sizes() {

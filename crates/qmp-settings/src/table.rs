@@ -1,4 +1,4 @@
-//! The keys of one table, for a kind of sink that reads those that are its own.
+//! The keys of one table, for a reader that asks for its own by name.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -6,56 +6,56 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Problem, Reading, Value};
+use crate::document::{Document, Value};
+use crate::problem::Problem;
 use crate::{size, span};
 
-/// The keys of one rule, for whoever reads them.
-pub(crate) struct Settings<'r, 't> {
-    pub(super) reading: &'r mut Reading<'t>,
-    pub(super) table: &'r DeTable<'t>,
+/// The keys of one table.
+#[derive(Debug)]
+pub struct Settings<'r, 't> {
+    /// The document that has the table.
+    pub document: &'r mut Document<'t>,
+    /// The table.
+    pub table: &'r DeTable<'t>,
 }
 
 impl<'r, 't> Settings<'r, 't> {
     /// A text; `None` if it is not there, or after a problem.
-    pub(crate) fn text(&mut self, key: &str, wanted: &str) -> Option<&'r str> {
+    pub fn text(&mut self, key: &str, wanted: &str) -> Option<&'r str> {
         let value = self.get(key)?;
-        self.reading.string(value, wanted)
+        self.document.string(value, wanted)
     }
 
     /// A text that says something.
-    pub(crate) fn parsed<T: FromStr<Err: std::fmt::Display>>(
-        &mut self,
-        key: &str,
-        wanted: &str,
-    ) -> Option<T> {
+    pub fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, key: &str, wanted: &str) -> Option<T> {
         let value = self.get(key)?;
-        self.reading.parsed(value, wanted)
+        self.document.parsed(value, wanted)
     }
 
     /// A text, or a list of at least one.
-    pub(crate) fn texts(&mut self, key: &str, wanted: &str) -> Option<Vec<&'r str>> {
+    pub fn texts(&mut self, key: &str, wanted: &str) -> Option<Vec<&'r str>> {
         let value = self.get(key)?;
         let DeValue::Array(values) = value.get_ref() else {
-            return self.reading.string(value, wanted).map(|text| vec![text]);
+            return self.document.string(value, wanted).map(|text| vec![text]);
         };
         if values.is_empty() {
             self.problem(key, &format!("expected {wanted}, found an empty list"));
             return None;
         }
-        let problems_before = self.reading.problems.len();
+        let problems_before = self.document.problems.len();
         // Only names and patterns may not be empty; an argument may.
         let texts: Vec<&str> = values
             .iter()
             .filter_map(|value| match value.get_ref().as_str() {
                 Some("") if key == "run" => Some(""),
-                _ => self.reading.string(value, wanted),
+                _ => self.document.string(value, wanted),
             })
             .collect();
-        (self.reading.problems.len() == problems_before).then_some(texts)
+        (self.document.problems.len() == problems_before).then_some(texts)
     }
 
     /// A length of time.
-    pub(crate) fn span(&mut self, key: &str) -> Option<Duration> {
+    pub fn span(&mut self, key: &str) -> Option<Duration> {
         let text = self.text(key, "a span such as \"30s\"")?;
         match span::parse(text) {
             Ok(span) if !span.is_zero() => return Some(span),
@@ -66,17 +66,17 @@ impl<'r, 't> Settings<'r, 't> {
     }
 
     /// A size in bytes, as a text or a number.
-    pub(crate) fn size(&mut self, key: &str) -> Option<u64> {
+    pub fn size(&mut self, key: &str) -> Option<u64> {
         let value = self.get(key)?;
         let text = match value.get_ref() {
             DeValue::Integer(number) => number.as_str(),
-            _ => self.reading.string(value, "a size such as \"100MiB\"")?,
+            _ => self.document.string(value, "a size such as \"100MiB\"")?,
         };
         size::parse(text).inspect_err(|error| self.problem(key, &error.to_string())).ok()
     }
 
     /// A number of that range.
-    pub(crate) fn number(&mut self, key: &str, min: u32, max: u32) -> Option<u32> {
+    pub fn number(&mut self, key: &str, min: u32, max: u32) -> Option<u32> {
         let number = self.get(key)?.get_ref().as_integer();
         let number = number.and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
         let number = number.filter(|number| (min..=max).contains(number));
@@ -87,24 +87,27 @@ impl<'r, 't> Settings<'r, 't> {
     }
 
     /// `true` or `false`; `None` for anything else, which is no problem.
-    pub(crate) fn flag(&self, key: &str) -> Option<bool> {
+    #[must_use]
+    pub fn flag(&self, key: &str) -> Option<bool> {
         self.get(key)?.get_ref().as_bool()
     }
 
     /// Something is wrong with the value of `key`.
-    pub(crate) fn problem(&mut self, key: &str, message: &str) {
+    pub fn problem(&mut self, key: &str, message: &str) {
         let span = self.get(key).map(Spanned::span).unwrap_or_default();
-        self.reading.problem(&span, message);
+        self.document.problem(&span, message);
     }
 
     /// Something is odd about the value of `key`, and may be right all the same.
-    pub(crate) fn doubt(&mut self, key: &str, message: &str) {
+    pub fn doubt(&mut self, key: &str, message: &str) {
         let span = self.get(key).map(Spanned::span).unwrap_or_default();
-        let place = Some(self.reading.place(&span));
-        self.reading.doubts.push(Problem { place, message: message.into() });
+        let place = Some(self.document.place(&span));
+        self.document.doubts.push(Problem { place, message: message.into() });
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&'r Value<'t>> {
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&'r Value<'t>> {
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 }

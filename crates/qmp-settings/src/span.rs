@@ -105,6 +105,7 @@ fn part_us(number: &str, unit: &str) -> Result<u64, SpanError> {
 }
 
 /// A span for people: two significant units at most, `2.1 s`, `340 ms`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`.
+#[must_use]
 pub fn describe(span_us: u64) -> String {
     let (seconds, micros) = (span_us / 1_000_000, span_us % 1_000_000);
     let pair = |big: u64, big_unit: &str, small: u64, small_unit: &str| match small {
@@ -123,8 +124,9 @@ pub fn describe(span_us: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn reads_spans() {
