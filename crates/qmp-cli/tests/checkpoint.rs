@@ -7,6 +7,7 @@ use std::path::Path;
 
 use qmp_hub::findings::{CHECKPOINT_RECORDS, Correlators};
 use qmp_hub::journal::Reader;
+use qmp_hub::restore_checkpoint;
 use qmp_wire::Offset;
 use serde_json::Value;
 use support::{FakeQmp, Running, directory, event, respond, run, start_hub_with};
@@ -34,7 +35,7 @@ fn monitor(home: &Path) -> FakeQmp {
 fn checkpoint(home: &Path) -> Option<Offset> {
     let reader = Reader::open(&home.join("journal.db")).expect("opens");
     let everything = (Offset(0), Offset(u64::MAX));
-    Correlators::new().restore(&reader, "web1", everything, |_| true)?.offset
+    restore_checkpoint(&mut Correlators::new(), &reader, "web1", everything, |_| true)?.offset
 }
 
 /// How often each finding is recorded.

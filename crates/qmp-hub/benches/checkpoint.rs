@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use qmp_hub::findings::Correlators;
 use qmp_hub::journal::{Batch, Draft, Globs, Journal, JournalOptions, Overrun, Query, Reader};
-use qmp_hub::{Hub, HubConfig};
+use qmp_hub::{Hub, HubConfig, restore_checkpoint};
 use qmp_wire::{Body, Offset, UnixMicros};
 
 const MIDNIGHT: i64 = 1_767_312_000_000_000;
@@ -102,7 +102,7 @@ fn state(path: &Path, from_checkpoint: bool) -> Duration {
     let reader = Reader::open(path).expect("opens");
     let (mut correlators, mut found) = (Correlators::new(), Vec::new());
     let everything = (Offset(0), reader.head().expect("reads"));
-    let last = correlators.restore(&reader, "busy", everything, |_| from_checkpoint);
+    let last = restore_checkpoint(&mut correlators, &reader, "busy", everything, |_| from_checkpoint);
     assert_eq!(last.is_some(), from_checkpoint, "there is a checkpoint");
     let query = Query { vm: Globs::parse(["busy"]).expect("a name"), ..Query::default() };
     let mut cursor = reader.cursor(query, last.and_then(|last| last.offset).unwrap_or_default());

@@ -18,8 +18,9 @@ use qmp_client::{ExecuteError, Passed};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use crate::findings::{Observed, Question};
+use crate::findings::Question;
 use crate::journal::{Appender, Batch};
+use crate::observer::Observed;
 use crate::vms::{Vm, Vms};
 use answer::{Asking, record};
 

@@ -21,7 +21,6 @@ mod checkpoint;
 mod input;
 mod limits;
 mod moment;
-mod observer;
 mod question;
 mod registered;
 mod saved;
@@ -47,8 +46,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use qmp_wire::{Body, Causes, Epoch, Record, Seq, UnixMicros};
 use serde_json::{Map, Value};
 
+pub use checkpoint::SavedState;
+pub use input::is_evidence;
 pub use limits::*;
-pub(crate) use observer::{Observed, Observer};
 pub use question::Question;
 use tracked::Tracked;
 
@@ -70,14 +70,20 @@ pub const KINDS: [&str; 21] = [
     unseen::STATE_CHANGED_UNSEEN,
     storms::STORM,
     storms::STORM_OVER,
-    crate::silence::ANSWERS_AGAIN,
-    crate::silence::SILENT,
+    ANSWERS_AGAIN,
+    SILENT,
     unplug_ignored::UNPLUG_IGNORED,
     why::WHY_ENDED,
     why::WHY_PAUSED,
     why::WHY_RESET,
     why::WHY_SUSPENDED,
 ];
+
+/// The kind of the finding that a monitor does not answer. The hub draws it, which knows when it asked.
+pub const SILENT: &str = "silent";
+
+/// The kind of the finding that it answers again.
+pub const ANSWERS_AGAIN: &str = "answers-again";
 
 /// The kind of the record of a command that the hub passed on: `{"execute": …, "client": …}` in its data. It is no
 /// conclusion, and evidence to those who draw some.

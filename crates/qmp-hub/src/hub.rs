@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::discovery::{Discover, Discovery};
-use crate::findings::Observer;
 use crate::fleet::Prepared;
 use crate::http::{self, HttpDoor, ListenError, Listening, Served};
 use crate::journal::{Journal, JournalError};
+use crate::observer::Observer;
 use crate::relay::{RelayConfig, RelayStatus};
 use crate::reload::Fixed;
 use crate::silence::Recorder;

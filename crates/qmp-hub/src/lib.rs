@@ -16,6 +16,7 @@ mod fleet;
 mod http;
 mod hub;
 pub mod journal;
+mod observer;
 mod origin;
 mod reason;
 pub mod relay;
@@ -33,6 +34,7 @@ pub use config::{CommandLine, ConfigError, ConfigFile, HubConfig, Place, Problem
 pub use fleet::{Fleet, FleetError, Member};
 pub use http::{HttpAddress, HttpAddressError, HttpDoor, HttpDoorError, KeyFileError, ListenError, TlsFiles};
 pub use hub::{Hub, HubError, STOP_COMMIT_MAX, STOP_HTTP_MAX};
+pub use observer::restore_checkpoint;
 pub use origin::Origin;
 pub use reload::Reloaded;
 pub use silence::{

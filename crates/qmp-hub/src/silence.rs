@@ -21,16 +21,11 @@ use std::time::Duration;
 use qmp_wire::{Epoch, Seq, UnixMicros};
 use tokio::time::Instant;
 
+pub use crate::findings::{ANSWERS_AGAIN, SILENT};
 pub(crate) use record::{record_answer, record_silence};
 pub(crate) use setting::Setting;
 pub use setting::{SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter, SilentAfterError};
 pub(crate) use watch::{Recorder, Watch};
-
-/// The kind of the finding that a monitor does not answer.
-pub const SILENT: &str = "silent";
-
-/// The kind of the finding that it answers again.
-pub const ANSWERS_AGAIN: &str = "answers-again";
 
 /// Whether the monitor of one VM answers.
 ///

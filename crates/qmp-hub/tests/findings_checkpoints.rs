@@ -5,9 +5,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use qmp_hub::Hub;
 use qmp_hub::findings::{CHECKPOINT_RECORDS, Correlators};
 use qmp_hub::journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention};
+use qmp_hub::{Hub, restore_checkpoint};
 use qmp_wire::{Body, Causes, Offset, Record, UnixMicros};
 use rusqlite::Connection;
 use support::config;
@@ -87,7 +87,7 @@ fn recorded(home: &Path) -> (BTreeSet<(String, Causes)>, usize) {
 /// The record of the checkpoint, if it can be used.
 fn checkpoint(home: &Path) -> Option<Record<'static>> {
     let reader = Reader::open(&path(home)).expect("opens");
-    Correlators::new().restore(&reader, "busy", EVERYTHING, |_| true)
+    restore_checkpoint(&mut Correlators::new(), &reader, "busy", EVERYTHING, |_| true)
 }
 
 fn sql(home: &Path, text: &str) -> usize {
@@ -103,7 +103,8 @@ async fn state_from_the_checkpoint_is_the_state_from_the_beginning() {
     let mut whole = Correlators::new();
     records(&reader, "busy", Offset(0)).iter().for_each(|record| whole.record(record, &mut Vec::new()));
     let mut short = Correlators::new();
-    let last = short.restore(&reader, "busy", EVERYTHING, |_| true).expect("there is a checkpoint");
+    let last =
+        restore_checkpoint(&mut short, &reader, "busy", EVERYTHING, |_| true).expect("there is a checkpoint");
     let rest = records(&reader, "busy", last.offset.expect("it is in the journal"));
     assert!(rest.len() <= CHECKPOINT_RECORDS as usize, "{} are left to read", rest.len());
     rest.iter().for_each(|record| short.record(record, &mut Vec::new()));
@@ -112,10 +113,10 @@ async fn state_from_the_checkpoint_is_the_state_from_the_beginning() {
     assert_eq!(state.why.expect("it was told").cause, "io-error");
     // One that does not lie where it is wanted is none.
     let before = (Offset(0), Offset(last.offset.expect("it is in the journal").0 - 1));
-    assert_eq!(Correlators::new().restore(&reader, "busy", before, |_| true), None);
-    assert_eq!(Correlators::new().restore(&reader, "busy", EVERYTHING, |_| false), None);
+    assert_eq!(restore_checkpoint(&mut Correlators::new(), &reader, "busy", before, |_| true), None);
+    assert_eq!(restore_checkpoint(&mut Correlators::new(), &reader, "busy", EVERYTHING, |_| false), None);
     assert_eq!(
-        Correlators::new().restore(&reader, "quiet", EVERYTHING, |_| true),
+        restore_checkpoint(&mut Correlators::new(), &reader, "quiet", EVERYTHING, |_| true),
         None,
         "it had a few records"
     );

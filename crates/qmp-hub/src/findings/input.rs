@@ -160,6 +160,12 @@ fn numbers(version: &Value) -> Option<(u16, u16, u16)> {
     Some((number("major")?, number("minor")?, number("micro")?))
 }
 
+/// Whether a record is one that the hub itself wrote as evidence: no conclusion, though its kind is `finding`.
+#[must_use]
+pub fn is_evidence(record: &Record<'_>) -> bool {
+    evidence(record).is_some()
+}
+
 /// What a record says that the hub itself wrote, and that is evidence: its kind and its data.
 pub(crate) fn evidence(record: &Record<'_>) -> Option<(&'static str, Value)> {
     let Body::Finding { finding, data: Some(data), .. } = &record.body else { return None };

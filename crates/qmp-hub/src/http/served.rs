@@ -12,8 +12,8 @@ use tokio::sync::{Semaphore, watch};
 use super::counts::Counts;
 use super::shared::Streams;
 use crate::Fleet;
-use crate::findings::Observed;
 use crate::journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
+use crate::observer::Observed;
 use crate::sinks::Rules;
 use crate::vms::Vms;
 
@@ -114,7 +114,7 @@ impl Parts {
 impl Served {
     /// That of a hub that has a journal, and nothing else.
     pub(super) async fn of_no_vms(journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
-        let observed = crate::findings::Observer::new(journal, false).observed();
+        let observed = crate::observer::Observer::new(journal, false).observed();
         let rules = Rules::start(Vec::new(), journal, &path).await.expect("starts");
         Self::new(Fleet::new(journal, false, crate::SilentAfter::Off), journal, path, observed, rules, ends)
     }

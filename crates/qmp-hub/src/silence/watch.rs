@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Look, Setting, SilentAfter, record_silence};
-use crate::findings::Observed;
 use crate::journal::Appender;
+use crate::observer::Observed;
 use crate::vms::Vm;
 
 /// Probes that are sent at once. VMs that were attached together are due together; with pauses between, their probes

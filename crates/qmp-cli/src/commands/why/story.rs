@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use qmp_hub::findings::Correlators;
 use qmp_hub::journal::{Globs, Kind, Query, Reader};
+use qmp_hub::restore_checkpoint;
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq};
 
 use super::{Answer, Asked, received_by};
@@ -39,7 +40,7 @@ pub(super) async fn answer(source: &Source, vm: &str, asked: Asked) -> Result<An
     let mut from = after;
     if let Source::File(reader) = source {
         let within = (after, reader.head()?);
-        let checkpoint = correlators.restore(reader, vm, within, |record| !is_past(record));
+        let checkpoint = restore_checkpoint(&mut correlators, reader, vm, within, |record| !is_past(record));
         if let Some(record) = checkpoint {
             (newest, from) = (Some(record.received), record.offset.unwrap_or(after));
         }

@@ -8,6 +8,7 @@
 //! observer takes the time, waits until all that was appended before is committed, reads up to there, and only
 //! then says how late it is.
 
+mod checkpoint;
 mod resume;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +19,10 @@ use qmp_host::clock;
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
-use super::{Correlators, Finding, Id, Question};
+pub use checkpoint::restore_checkpoint;
+
 use crate::asking::Asker;
+use crate::findings::{Correlators, Finding, Id, Question};
 use crate::journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };
@@ -321,7 +324,9 @@ fn correlate(
             recall(&mut correlators, reader, &record.vm, before);
         }
         correlators.record(record, &mut found);
-        checkpoints.extend(record.offset.and_then(|offset| correlators.checkpoint(&record.vm, offset)));
+        checkpoints.extend(
+            record.offset.and_then(|offset| checkpoint::checkpoint(&mut correlators, &record.vm, offset)),
+        );
         let is_over = matches!(record.body, Body::Detached { .. }) && !correlators.is_waiting_for(&record.vm);
         if is_over && correlators.len() > VMS_KNOWN_MAX {
             correlators.forget(&record.vm);

@@ -12,8 +12,8 @@ use std::collections::{HashMap, HashSet};
 
 use qmp_wire::{Body, Causes, Offset, Record, UnixMicros};
 
-use super::super::input;
-use super::super::{Correlators, Finding};
+use super::checkpoint::{checkpoint, restore_checkpoint};
+use crate::findings::{Correlators, Finding, is_evidence};
 use crate::journal::{Checkpoint, Globs, JournalError, Kind, Query, Reader};
 
 /// How long a finding may come after its causes, and twice that, in microseconds: the longest deadline is 10 min.
@@ -97,7 +97,7 @@ fn behind_checkpoint(
     upto: Offset,
 ) -> Offset {
     let before = Offset(begin.0.saturating_sub(1));
-    let last = correlators.restore(reader, vm, (before, upto), |_| true);
+    let last = restore_checkpoint(correlators, reader, vm, (before, upto), |_| true);
     last.and_then(|last| last.offset).map_or(begin, |last| Offset(last.0 + 1))
 }
 
@@ -172,7 +172,7 @@ fn read_stretch(
                 Some(again) => {
                     again.ledger.record(record);
                     found.drain(..).for_each(|finding| again.ledger.conclude(finding));
-                    let checkpoint = correlators.checkpoint(&record.vm, offset);
+                    let checkpoint = checkpoint(correlators, &record.vm, offset);
                     again.checkpoints.extend(checkpoint.map(|made| (made.vm.clone(), made)));
                 }
                 None => found.clear(),
@@ -190,7 +190,7 @@ fn of(names: &[&str]) -> Globs {
 impl Ledger {
     fn record(&mut self, record: &Record<'_>) {
         if let Body::Finding { finding, causes, .. } = &record.body
-            && input::evidence(record).is_none()
+            && !is_evidence(record)
         {
             let identity = (record.vm.as_ref().into(), finding.as_ref().into(), causes.clone());
             if self.concluded.remove(&identity).is_none() {
