@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use qmp_hub::findings::{CHECKPOINT_RECORDS, Correlators};
+use qmp_findings::{CHECKPOINT_RECORDS, Correlators};
 use qmp_hub::journal::Reader;
 use qmp_hub::restore_checkpoint;
 use qmp_wire::Offset;

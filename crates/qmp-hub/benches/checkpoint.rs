@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use qmp_hub::findings::Correlators;
+use qmp_findings::Correlators;
 use qmp_hub::journal::{Batch, Draft, Globs, Journal, JournalOptions, Overrun, Query, Reader};
 use qmp_hub::{Hub, HubConfig, restore_checkpoint};
 use qmp_wire::{Body, Offset, UnixMicros};

@@ -5,7 +5,7 @@
 //! `query`: behind the events that the VM sent before the answer, and before those that it sent after it.
 //!
 //! A VM has one question under way at a time, and of several that wait the newest; how often one is raised the correlators
-//! limit ([`QUESTIONS_BURST`](crate::findings::QUESTIONS_BURST)). The answer goes to the
+//! limit ([`QUESTIONS_BURST`](qmp_findings::QUESTIONS_BURST)). The answer goes to the
 //! journal alone: no client sees it. A task ends with its VM, with the observer, or by its own time limits.
 
 mod answer;
@@ -18,11 +18,11 @@ use qmp_client::{ExecuteError, Passed};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use crate::findings::Question;
 use crate::journal::{Appender, Batch};
 use crate::observer::Observed;
 use crate::vms::{Vm, Vms};
 use answer::{Asking, record};
+use qmp_findings::Question;
 
 /// Questions under way at a time, of all VMs. A host that stops all its VMs raises one for each at once; each occupies the
 /// monitor for milliseconds.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use qmp_wire::{Epoch, Seq, UnixMicros};
 use tokio::time::Instant;
 
-pub use crate::findings::{ANSWERS_AGAIN, SILENT};
+pub use qmp_findings::{ANSWERS_AGAIN, SILENT};
 pub(crate) use record::{record_answer, record_silence};
 pub(crate) use setting::Setting;
 pub use setting::{SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter, SilentAfterError};

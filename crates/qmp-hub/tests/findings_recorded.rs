@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use qmp_hub::findings::{Correlators, Finding};
+use qmp_findings::{Correlators, Finding};
 use qmp_hub::journal::{Batch, Draft, Journal, JournalOptions, Kind, Query, Reader};
 use qmp_hub::{Hub, HubConfig};
 use qmp_wire::{Body, Causes, DetachReason, Offset, Record, UnixMicros};

@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 use std::time::Instant;
 
-use qmp_hub::findings::{QUESTIONS_BURST, QUESTIONS_SPAN};
+use qmp_findings::{QUESTIONS_BURST, QUESTIONS_SPAN};
 use qmp_hub::journal::Globs;
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_hub::{Hub, HubConfig, SilentAfter};

@@ -8,8 +8,8 @@ mod support;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use qmp_findings::{COMMAND, Correlators, Finding, GUEST_SIGN_MAX};
 use qmp_hub::Hub;
-use qmp_hub::findings::{COMMAND, Correlators, Finding, GUEST_SIGN_MAX};
 use qmp_hub::journal::{Query, Reader};
 use qmp_wire::{Body, Offset, UnixMicros};
 use serde_json::json;

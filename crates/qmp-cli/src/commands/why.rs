@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::tz::TimeZone;
 use qmp_events::EventKind;
-use qmp_hub::state::VmState;
+use qmp_findings::state::VmState;
 use qmp_wire::{Record, UnixMicros};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -182,7 +182,7 @@ fn received_by(record: &Record<'_>, moment: Option<UnixMicros>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use qmp_hub::findings::Correlators;
+    use qmp_findings::Correlators;
     use qmp_wire::{Body, DetachReason, Epoch, Offset, Seq, Timestamp};
 
     /// A VM that stops for an I/O error, and what becomes of the epoch then.

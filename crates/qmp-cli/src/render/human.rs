@@ -9,7 +9,7 @@ use std::io::Write as _;
 
 use anstyle::{AnsiColor, Effects, Style};
 use jiff::tz::TimeZone;
-use qmp_hub::findings;
+use qmp_findings as findings;
 use qmp_hub::severity::Severity;
 use qmp_wire::{Body, DetachReason, Epoch, Record, Timestamp, UnixMicros};
 use serde_json::Value;

@@ -6,8 +6,8 @@ use qmp_wire::Body;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::findings::{QUERY, Question};
 use crate::journal::{Appender, Batch, Draft};
+use qmp_findings::{QUERY, Question};
 
 /// The longest answer that is recorded, in bytes: that of `query-jobs` has some 200 for each job.
 const ANSWER_MAX_BYTES: usize = 64 << 10;

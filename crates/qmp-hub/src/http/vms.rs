@@ -18,8 +18,8 @@ use super::stall;
 use super::status::rfc3339;
 use super::vm_path::VmPath;
 use crate::relay::RelayStatus;
-use crate::state::{LastEvent, VmState, Why};
 use crate::vms::Vm;
+use qmp_findings::state::{LastEvent, VmState, Why};
 
 /// A VM among others.
 #[derive(Serialize)]

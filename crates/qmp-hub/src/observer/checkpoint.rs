@@ -2,8 +2,8 @@
 
 use qmp_wire::{Offset, Record};
 
-use crate::findings::{Correlators, SavedState};
 use crate::journal::{Checkpoint, Globs, Query, Reader};
+use qmp_findings::{Correlators, SavedState};
 
 /// The checkpoint of a VM after its record at `offset`, which was taken last; `None` if none is due.
 pub(super) fn checkpoint(correlators: &mut Correlators, vm: &str, offset: Offset) -> Option<Checkpoint> {

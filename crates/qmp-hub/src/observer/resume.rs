@@ -13,8 +13,8 @@ use std::collections::{HashMap, HashSet};
 use qmp_wire::{Body, Causes, Offset, Record, UnixMicros};
 
 use super::checkpoint::{checkpoint, restore_checkpoint};
-use crate::findings::{Correlators, Finding, is_evidence};
 use crate::journal::{Checkpoint, Globs, JournalError, Kind, Query, Reader};
+use qmp_findings::{Correlators, Finding, is_evidence};
 
 /// How long a finding may come after its causes, and twice that, in microseconds: the longest deadline is 10 min.
 const UNFINISHED_US: i64 = 3_600_000_000;

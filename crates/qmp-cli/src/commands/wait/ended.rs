@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use qmp_client::{Address, ConnectError, FollowConfig, Followed};
+use qmp_findings::PROCESS_ENDED;
 use qmp_host::clock;
-use qmp_hub::findings::PROCESS_ENDED;
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record};
 use serde::Deserialize;
 

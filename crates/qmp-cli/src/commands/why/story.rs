@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use qmp_hub::findings::Correlators;
+use qmp_findings::Correlators;
 use qmp_hub::journal::{Globs, Kind, Query, Reader};
 use qmp_hub::restore_checkpoint;
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq};

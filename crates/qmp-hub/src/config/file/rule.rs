@@ -10,9 +10,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Reading;
-use crate::findings;
 use crate::journal::{Globs, Kind as RecordKind, WherePath};
 use crate::sinks::{AtMost, KINDS, Kind, RuleConfig, Selection};
+use qmp_findings as findings;
 
 /// Keys of every rule, whatever it does.
 const KEYS: [&str; 8] = ["name", "event", "finding", "kind", "vm", "where", "at-most", "from"];

@@ -166,7 +166,7 @@ pub(super) mod tests {
             assert_eq!(priority(&body), expected, "{body:?}");
         }
         for warning in WARNINGS {
-            assert!(crate::findings::KINDS.contains(&warning), "{warning}");
+            assert!(qmp_findings::KINDS.contains(&warning), "{warning}");
         }
     }
 

@@ -1,0 +1,93 @@
+//! Clocks that were set: this host's, by the times of receipt; the VM's host's, by the times of its events.
+//!
+//! A time of receipt that is before the last one means that this host's clock went back. An event that is older
+//! than one before it by more than the rate limit explains means the same of the VM's host. An event that is
+//! further ahead of its receipt than ever before in the epoch means that the VM's host was set ahead, or this one
+//! back; that it is further behind means nothing: it may have been read late.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::correlator_set::Correlator;
+use super::local_time::micros;
+use super::observation::{Event, Input, What};
+use super::saved::saved;
+use super::tracker::{Found, Span};
+use super::{CLOCK_STEP_MIN, Id, text};
+
+pub(super) const CLOCK_STEP: &str = "clock-step";
+
+/// What the clocks said last.
+#[derive(Debug, Default)]
+pub(super) struct ClockSteps {
+    last: Option<Id>,
+    /// The newest event time of the epoch, in microseconds.
+    newest: Option<i64>,
+    /// How far event time is ahead of the time of receipt at most, in microseconds.
+    ahead: Option<i64>,
+}
+
+saved!(ClockSteps { last, newest, ahead });
+
+impl Correlator for ClockSteps {
+    fn take(&mut self, input: &Input<'_>, _span: &Span, found: &mut Found) {
+        if let What::Attached(_) = input.what {
+            (self.newest, self.ahead) = (None, None);
+        }
+        let back = input.clock_back.filter(|back| *back >= CLOCK_STEP_MIN);
+        if back.is_some() {
+            // The distance between the two clocks is another one from here on.
+            self.ahead = None;
+        }
+        let of_vm = match input.what {
+            What::Event(event) => self.event(event, input),
+            _ => None,
+        };
+        self.tell(input.id, back, of_vm, found);
+        self.last = Some(input.id);
+    }
+}
+
+impl ClockSteps {
+    /// How far the VM's host was set, ahead or back, in microseconds.
+    fn event(&mut self, event: &Event<'_>, input: &Input<'_>) -> Option<i64> {
+        let at = event.at?;
+        let limit = micros(CLOCK_STEP_MIN);
+        let back = self.newest.and_then(|newest| at.checked_sub(newest)).filter(|step| *step <= -limit);
+        let ahead = at.checked_sub(input.received.0)?;
+        let jump = self.ahead.and_then(|most| ahead.checked_sub(most)).filter(|step| *step >= limit);
+        let step = back.or(jump);
+        if step.is_some() {
+            (self.newest, self.ahead) = (Some(at), Some(ahead));
+        } else {
+            self.newest = self.newest.max(Some(at));
+            self.ahead = self.ahead.max(Some(ahead));
+        }
+        step
+    }
+
+    fn tell(&self, id: Id, back: Option<Duration>, of_vm: Option<i64>, found: &mut Found) {
+        let vm = |step: i64| {
+            let span = text::span(Duration::from_micros(step.unsigned_abs()));
+            format!("the clock of the VM's host went {} by {span}", if step < 0 { "back" } else { "ahead" })
+        };
+        let summary = match (back, of_vm) {
+            (None, None) => return,
+            (Some(back), None) => format!("This host's clock went back by {}.", text::span(back)),
+            (None, Some(step)) => {
+                let sentence = vm(step);
+                format!("T{}.", &sentence[1..])
+            }
+            (Some(back), Some(step)) => {
+                format!("This host's clock went back by {}, and {}.", text::span(back), vm(step))
+            }
+        };
+        let data = json!({
+            "this_host_microseconds": back.map(|back| -micros(back)),
+            "vm_host_microseconds": of_vm,
+        });
+        let causes = self.last.into_iter().chain([id]).collect();
+        found.push(CLOCK_STEP, summary, causes, data);
+    }
+}

@@ -1,0 +1,92 @@
+//! A postcopy migration whose connection broke: told at once, with what recovers it.
+//!
+//! In postcopy the memory of the VM is on both hosts, so neither side may be ended: QEMU pauses the migration
+//! (`postcopy-paused`) and waits for an operator. Source: QEMU `docs/devel/migration/postcopy.rst`, "Postcopy recovery".
+
+use qmp_events::EventKind as K;
+use serde_json::{Value, json};
+
+use super::Id;
+use super::correlator_set::Correlator;
+use super::observation::{Input, Snapshot, What};
+use super::saved::saved;
+use super::tracker::{Found, Span};
+
+pub(super) const MIGRATION_INTERRUPTED: &str = "migration-interrupted";
+
+/// The status of a migration that waits to be recovered.
+const PAUSED: &str = "postcopy-paused";
+
+/// The migration of one VM, as far as an interruption needs it.
+#[derive(Debug, Default)]
+pub(super) struct Interrupted {
+    /// Whether the VM arrives here; `None` if that is not known.
+    incoming: Option<bool>,
+    paused: bool,
+}
+
+saved!(Interrupted { incoming, paused });
+
+impl Correlator for Interrupted {
+    fn take(&mut self, input: &Input<'_>, _span: &Span, found: &mut Found) {
+        match input.what {
+            What::Attached(snapshot) => self.attached(snapshot, input.id, found),
+            What::Event(event) if event.kind == Some(K::Migration) => {
+                self.status(event.text("status").unwrap_or_default(), input.id, found);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Interrupted {
+    fn attached(&mut self, snapshot: &Snapshot, id: Id, found: &mut Found) {
+        let status = snapshot.migration.as_deref().unwrap_or_default();
+        let in_postcopy = status.starts_with("postcopy-");
+        self.incoming = match (snapshot.status.as_deref(), snapshot.running) {
+            (Some("inmigrate"), _) => Some(true),
+            // From the switch on, the VM runs at the destination alone.
+            (_, Some(running)) => Some(in_postcopy && running),
+            (_, None) => None,
+        };
+        self.status(status, id, found);
+    }
+
+    fn status(&mut self, status: &str, id: Id, found: &mut Found) {
+        let was_paused = std::mem::replace(&mut self.paused, status == PAUSED);
+        if self.paused && !was_paused {
+            self.report(id, found);
+        }
+        if matches!(status, "completed" | "failed" | "cancelled") {
+            self.incoming = Some(false);
+        }
+    }
+
+    fn report(&self, id: Id, found: &mut Found) {
+        let (which, recover) = match self.incoming {
+            Some(true) => (
+                "The migration to here",
+                "`migrate-recover` with a new `uri` here, then `migrate` with that `uri` and `resume: true` on the source",
+            ),
+            Some(false) => (
+                "The migration away",
+                "`migrate-recover` with a new `uri` on the destination, then `migrate` with that `uri` and `resume: true` here",
+            ),
+            None => (
+                "The migration",
+                "`migrate-recover` with a new `uri` on the destination, then `migrate` with that `uri` and `resume: true` on the source",
+            ),
+        };
+        let summary = format!(
+            "{which} was interrupted after the switch (postcopy), and each side has memory that the other needs: end \
+             neither. To recover it: {recover}."
+        );
+        let direction = self.incoming.map(|incoming| if incoming { "incoming" } else { "outgoing" });
+        let recover: [Value; 2] = [
+            json!({"on": "destination", "execute": "migrate-recover"}),
+            json!({"on": "source", "execute": "migrate", "arguments": {"resume": true}}),
+        ];
+        let data = json!({"direction": direction, "status": PAUSED, "recover": recover});
+        found.push(MIGRATION_INTERRUPTED, summary, vec![id], data);
+    }
+}

@@ -1,0 +1,229 @@
+//! Jobs, each told once when it is over: its phases, its progress, what came of it, how long it took.
+//!
+//! A job goes by `JOB_STATUS_CHANGE` (from QEMU 3.0 on), a block job besides by `BLOCK_JOB_COMPLETED` and its like. It is
+//! over with the status `concluded` or `null`; before 3.0 with the block job's event. One that ran when the epoch
+//! opened is known from the snapshot. One that runs when the epoch closes is looked for in the next snapshot.
+//!
+//! That a job completed is told by its status `pending` or its block job's event. Why it failed is told by that event
+//! alone: where none tells, the VM is asked while the job is `concluded` and waits for `job-dismiss`.
+
+mod job;
+
+use qmp_events::{EventKind as K, Release};
+use qmp_wire::{DetachReason, UnixMicros};
+use serde_json::json;
+
+use super::correlator_set::Correlator;
+use super::local_time::Moment;
+use super::observation::{Event, Input, KnownJob, Snapshot, What};
+use super::question::{Answer, Asked, QUERY_JOBS};
+use super::saved::saved;
+use super::tracker::{Found, Span};
+use super::{ANSWER_MAX, Id, JOBS_TRACKED_MAX, subject};
+use crate::state::Running;
+use job::{Asking, Job, Outcome};
+
+pub(super) const JOB: &str = "job";
+
+/// From here on every job has events of its own.
+const JOB_EVENTS_SINCE: Release = Release::new(3, 0);
+
+/// The jobs of one VM that are not over, or wait for `job-dismiss`.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    jobs: Vec<Job>,
+    /// QEMU said that it ends, and its jobs with it.
+    ending: bool,
+    /// The record that closed the last epoch.
+    closed: Option<Id>,
+}
+
+saved!(Jobs { jobs, ending, closed });
+
+impl Correlator for Jobs {
+    fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {
+        match &input.what {
+            What::Attached(snapshot) => self.attached(snapshot, input, found),
+            What::Event(event) => self.event(event, input, span.release, found),
+            What::Detached(reason) => self.detached(reason, input, found),
+            What::Answer(answer) => self.answered(answer, input, found),
+            What::Command(_) | What::ProcessEnded(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        self.jobs.iter().filter_map(|job| job.asking().map(|asking| asking.until)).min()
+    }
+
+    fn overdue(&mut self, now: Moment, _span: &Span, found: &mut Found) {
+        self.give_up(|asking| asking.until <= now, now, found);
+    }
+
+    fn is_open(&self, (execute, cause): Asked) -> bool {
+        let is_it = |job: &Job| job.asking().is_some_and(|asking| asking.cause == cause);
+        execute == QUERY_JOBS && self.jobs.iter().any(is_it)
+    }
+}
+
+impl Jobs {
+    /// The jobs that the VM has, for people who ask.
+    pub(super) fn listed(&self) -> Vec<Running> {
+        self.jobs.iter().filter(|job| !job.is_dismissed()).map(Job::listed).collect()
+    }
+
+    fn attached(&mut self, snapshot: &Snapshot, input: &Input<'_>, found: &mut Found) {
+        let closed = self.closed.take();
+        self.ending = false;
+        for mut job in std::mem::take(&mut self.jobs).into_iter().filter(|job| !job.is_told()) {
+            // Without the answer nothing can be said; an empty list of an old QEMU is an answer, too.
+            let known = snapshot.jobs.iter().find(|known| known.id == job.id);
+            let outcome = match known {
+                Some(known) if known.is_over() => job.came_to(known.error.as_deref()),
+                Some(_) => continue,
+                None => Outcome::Unseen,
+            };
+            job.tell(outcome, closed.into_iter().chain([input.id]), input.now, found);
+        }
+        let lives = |job: &&KnownJob| job.status.as_deref() != Some("null");
+        for known in snapshot.jobs.iter().filter(lives).take(JOBS_TRACKED_MAX) {
+            self.jobs.push(Job::known(known, input));
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>, input: &Input<'_>, release: Option<Release>, found: &mut Found) {
+        let Some(kind) = event.kind else { return };
+        match kind {
+            K::JobStatusChange => self.status(event, input, found),
+            K::BlockJobReady | K::BlockJobPending | K::BlockJobError => {
+                if let Some(job) = self.job(event, input, found) {
+                    job.block_event(kind, event, input);
+                }
+            }
+            K::BlockJobCompleted | K::BlockJobCancelled => {
+                if let Some(job) = self.job(event, input, found) {
+                    job.block_event(kind, event, input);
+                    let is_last = release.is_some_and(|release| release < JOB_EVENTS_SINCE);
+                    if is_last {
+                        job.dismiss();
+                        self.over(event, input, found);
+                    }
+                }
+            }
+            K::Shutdown => self.ending = true,
+            K::Resume | K::Reset => self.ending = false,
+            _ => {}
+        }
+    }
+
+    fn status(&mut self, event: &Event<'_>, input: &Input<'_>, found: &mut Found) {
+        let status = event.text("status").unwrap_or_default();
+        let known = subject::of(event).and_then(|id| self.jobs.iter().position(|job| *job.id == *id));
+        if status == "null" {
+            // A job of which nothing else was seen in this epoch was told in the one before.
+            let Some(index) = known else { return };
+            if self.jobs[index].is_told() {
+                self.jobs.remove(index);
+                return;
+            }
+            self.jobs[index].dismiss();
+        }
+        if let Some(job) = self.job(event, input, found) {
+            job.phase(status, input);
+        }
+        if matches!(status, "concluded" | "null") {
+            self.over(event, input, found);
+        }
+    }
+
+    /// The job that the event is about; a job that is met for the first time begins here.
+    fn job(&mut self, event: &Event<'_>, input: &Input<'_>, found: &mut Found) -> Option<&mut Job> {
+        let id = subject::of(event)?;
+        let index = match self.jobs.iter().position(|job| *job.id == *id) {
+            Some(index) => index,
+            None => {
+                self.make_room(input, found);
+                self.jobs.push(Job::begun(id, input, event.text("status") != Some("created")));
+                self.jobs.len() - 1
+            }
+        };
+        self.jobs.get_mut(index)
+    }
+
+    /// Evicts a job that was told, or else the oldest.
+    fn make_room(&mut self, input: &Input<'_>, found: &mut Found) {
+        if self.jobs.len() < JOBS_TRACKED_MAX {
+            return;
+        }
+        let index = self.jobs.iter().position(Job::is_told).unwrap_or(0);
+        let mut job = self.jobs.remove(index);
+        if !job.is_told() {
+            job.tell(Outcome::Untracked, [input.id], input.now, found);
+        }
+    }
+
+    fn over(&mut self, event: &Event<'_>, input: &Input<'_>, found: &mut Found) {
+        let Some(id) = subject::of(event) else { return };
+        let Some(index) = self.jobs.iter().position(|job| *job.id == *id) else { return };
+        let job = &mut self.jobs[index];
+        match job.outcome() {
+            // The answer, if it is on the way, was given before the job was dismissed.
+            None if job.asking().is_some() => {}
+            None if !job.is_dismissed() => {
+                job.ask(input.id, input.now.after(ANSWER_MAX));
+                found.ask(QUERY_JOBS, input.id);
+            }
+            outcome => job.tell(outcome.unwrap_or(job.unexplained()), [input.id], input.now, found),
+        }
+        self.sweep();
+    }
+
+    /// The VM listed its jobs, or it could not be asked.
+    fn answered(&mut self, answer: &Answer<'_>, input: &Input<'_>, found: &mut Found) {
+        let is_its = |asking: &Asking| answer.is_to((QUERY_JOBS, asking.cause));
+        if !self.jobs.iter().any(|job| job.asking().is_some_and(is_its)) {
+            return;
+        }
+        let known = answer.returned().map(KnownJob::read_all).unwrap_or_default();
+        for job in &mut self.jobs {
+            let over = known.iter().find(|known| known.id == job.id && known.is_over());
+            if let (Some(known), Some(_)) = (over, job.asking()) {
+                job.is_of(known);
+                let outcome = job.came_to(known.error.as_deref());
+                job.tell(outcome, [input.id], input.now, found);
+            }
+        }
+        self.give_up(is_its, input.now, found);
+    }
+
+    /// Tells of jobs that no answer explains.
+    fn give_up(&mut self, is_due: impl Fn(&Asking) -> bool, now: Moment, found: &mut Found) {
+        for job in &mut self.jobs {
+            if job.asking().is_some_and(&is_due) {
+                job.tell(job.unexplained(), [], now, found);
+            }
+        }
+        self.sweep();
+    }
+
+    /// Forgets the jobs that are told and that the VM has no more.
+    fn sweep(&mut self) {
+        self.jobs.retain(|job| !(job.is_told() && job.is_dismissed()));
+    }
+
+    fn detached(&mut self, reason: &DetachReason, input: &Input<'_>, found: &mut Found) {
+        self.closed = Some(input.id);
+        self.give_up(|_| true, input.now, found);
+        if *reason == DetachReason::PeerClosed && self.ending {
+            for mut job in std::mem::take(&mut self.jobs).into_iter().filter(|job| !job.is_told()) {
+                job.tell(Outcome::Interrupted, [input.id], input.now, found);
+            }
+        }
+    }
+}
+
+/// A moment of a phase as it stands in JSON.
+fn phase_json(status: &str, at: UnixMicros) -> serde_json::Value {
+    json!({"status": status, "received": at.to_string()})
+}
+
+pub(super) use job::Phases;

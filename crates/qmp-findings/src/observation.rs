@@ -1,0 +1,175 @@
+//! What correlators see of a record: read once, for all of them.
+
+use qmp_events::{EventKind, Release};
+use qmp_wire::{Body, DetachReason, Record, UnixMicros};
+use serde_json::Value;
+
+use super::Id;
+use super::local_time::Moment;
+use super::question::Answer;
+use super::saved::saved;
+
+/// One record, other than a finding.
+#[derive(Debug)]
+pub(crate) struct Input<'a> {
+    pub(crate) id: Id,
+    /// Local time.
+    pub(crate) now: Moment,
+    /// As in the record.
+    pub(crate) received: UnixMicros,
+    /// How far this host's clock went back since the VM's last record.
+    pub(crate) clock_back: Option<std::time::Duration>,
+    pub(crate) what: What<'a>,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum What<'a> {
+    Attached(&'a Snapshot),
+    Event(&'a Event<'a>),
+    Detached(&'a DetachReason),
+    /// A command was passed on by the hub.
+    Command(&'a Value),
+    /// How the process at the other end of the monitor ended.
+    ProcessEnded(&'a Value),
+    /// The VM answered a question of the hub, or failed to.
+    Answer(Answer<'a>),
+}
+
+/// An event, its data read.
+#[derive(Debug)]
+pub(crate) struct Event<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) kind: Option<EventKind>,
+    /// The VM's own time, in microseconds.
+    pub(crate) at: Option<i64>,
+    pub(crate) raw: Option<&'a str>,
+    pub(crate) data: Value,
+}
+
+saved!(Snapshot { status, running, release, version, name, uuid, migration, jobs, process });
+saved!(KnownJob { id, ty, status, current, total, error });
+
+impl<'a> Event<'a> {
+    pub(crate) fn of(body: &'a Body<'_>) -> Option<Self> {
+        let Body::Event { name, timestamp, data, .. } = body else { return None };
+        let at = timestamp
+            .map(|at| at.seconds().saturating_mul(1_000_000).saturating_add(i64::from(at.microseconds())));
+        let raw = data.as_deref();
+        let data = raw.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default();
+        Some(Self { name, kind: EventKind::from_name(name), at, raw, data })
+    }
+
+    /// A member that is a string.
+    pub(crate) fn text(&self, member: &str) -> Option<&str> {
+        self.data.get(member)?.as_str()
+    }
+
+    /// A member that is a string with something in it.
+    pub(crate) fn named(&self, member: &str) -> Option<&str> {
+        self.text(member).filter(|text| !text.is_empty())
+    }
+
+    pub(crate) fn flag(&self, member: &str) -> Option<bool> {
+        self.data.get(member)?.as_bool()
+    }
+
+    pub(crate) fn number(&self, member: &str) -> Option<u64> {
+        self.data.get(member)?.as_u64()
+    }
+}
+
+/// What was asked when the epoch opened.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Snapshot {
+    pub(crate) status: Option<Box<str>>,
+    pub(crate) running: Option<bool>,
+    pub(crate) release: Option<Release>,
+    pub(crate) version: Option<Box<str>>,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) uuid: Option<Box<str>>,
+    pub(crate) migration: Option<Box<str>>,
+    pub(crate) jobs: Vec<KnownJob>,
+    /// What the process at the other end of the monitor calls itself, if the system told whose it is.
+    pub(crate) process: Option<Box<str>>,
+}
+
+/// A job as the VM lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KnownJob {
+    pub(crate) id: Box<str>,
+    pub(crate) ty: Option<Box<str>>,
+    pub(crate) status: Option<Box<str>>,
+    pub(crate) current: Option<u64>,
+    pub(crate) total: Option<u64>,
+    /// Why it failed, if it did and is over.
+    pub(crate) error: Option<Box<str>>,
+}
+
+impl Snapshot {
+    pub(crate) fn read(text: &str) -> Self {
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        let string = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(Box::from);
+        let version =
+            value.pointer("/greeting/version/qemu").or_else(|| value.pointer("/query-version/qemu"));
+        let numbers = version.and_then(numbers);
+        let jobs =
+            value.get("query-jobs").or_else(|| value.get("query-block-jobs")).and_then(Value::as_array);
+        Self {
+            status: string("/query-status/status"),
+            running: value.pointer("/query-status/running").and_then(Value::as_bool),
+            release: numbers.map(|(major, minor, micro)| Release::from_version(major, minor, micro)),
+            version: numbers.map(|(major, minor, micro)| format!("{major}.{minor}.{micro}").into()),
+            name: string("/query-name/name"),
+            uuid: string("/query-uuid/UUID"),
+            migration: string("/query-migrate/status"),
+            process: string("/process/name"),
+            jobs: jobs.into_iter().flatten().filter_map(KnownJob::read).collect(),
+        }
+    }
+}
+
+impl KnownJob {
+    /// Reads an element of `query-jobs`, or of the older `query-block-jobs`.
+    fn read(value: &Value) -> Option<Self> {
+        let text = |member: &str| value.get(member).and_then(Value::as_str).map(Box::from);
+        let number = |member: &str| value.get(member).and_then(Value::as_u64);
+        Some(Self {
+            id: text("id").or_else(|| text("device"))?,
+            ty: text("type"),
+            status: text("status"),
+            current: number("current-progress").or_else(|| number("offset")),
+            total: number("total-progress").or_else(|| number("len")),
+            error: text("error"),
+        })
+    }
+
+    /// Reads an answer to `query-jobs`.
+    pub(crate) fn read_all(answer: &Value) -> Vec<Self> {
+        answer.as_array().into_iter().flatten().filter_map(Self::read).collect()
+    }
+
+    /// Whether it waits for `job-dismiss`.
+    pub(crate) fn is_over(&self) -> bool {
+        self.status.as_deref() == Some("concluded")
+    }
+}
+
+fn numbers(version: &Value) -> Option<(u16, u16, u16)> {
+    let number = |member: &str| u16::try_from(version.get(member)?.as_u64()?).ok();
+    Some((number("major")?, number("minor")?, number("micro")?))
+}
+
+/// Whether a record is one that the hub itself wrote as evidence: no conclusion, though its kind is `finding`.
+#[must_use]
+pub fn is_evidence(record: &Record<'_>) -> bool {
+    evidence(record).is_some()
+}
+
+/// What a record says that the hub itself wrote, and that is evidence: its kind and its data.
+pub(crate) fn evidence(record: &Record<'_>) -> Option<(&'static str, Value)> {
+    let Body::Finding { finding, data: Some(data), .. } = &record.body else { return None };
+    let kind =
+        [super::COMMAND, super::PROCESS_ENDED, super::QUERY].into_iter().find(|kind| finding == kind)?;
+    Some((kind, serde_json::from_str(data).ok()?))
+}

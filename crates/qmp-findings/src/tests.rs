@@ -1,0 +1,38 @@
+//! What is found in the stories of VMs.
+
+use super::KINDS;
+
+mod checkpoint;
+mod ignored;
+mod interrupted;
+mod jobs;
+mod often;
+mod oracle;
+mod questions;
+mod replay;
+mod rest;
+mod sequels;
+mod standing;
+mod why;
+
+/// `docs/findings.md` has a section for each kind, and none for another.
+#[test]
+fn every_kind_is_described() {
+    let page = include_str!("../../../docs/findings.md");
+    let heads = page.lines().filter_map(|line| line.strip_prefix("## "));
+    let mut described: Vec<&str> =
+        heads.flat_map(|head| head.split(", ")).map(|kind| kind.trim_matches('`')).collect();
+    let mut kinds = KINDS.to_vec();
+    described.sort_unstable();
+    kinds.sort_unstable();
+    assert_eq!(described, kinds);
+}
+
+/// `docs/findings.md` names every cause.
+#[test]
+fn every_cause_is_described() {
+    let page = include_str!("../../../docs/findings.md");
+    let missing: Vec<&str> =
+        super::why::CAUSES.into_iter().filter(|cause| !page.contains(&format!("`{cause}`"))).collect();
+    assert_eq!(missing, [""; 0]);
+}

@@ -1,0 +1,170 @@
+//! The same records give the same findings, however they come.
+
+use proptest::prelude::*;
+use qmp_wire::{Body, UnixMicros};
+
+use super::super::testing::{Step, findings, story};
+use super::super::{COMMAND_SAID_MAX, Correlators, Finding, KINDS, local_time};
+
+/// What may happen, each at random.
+const LINES: [&str; 44] = [
+    "attached running",
+    "attached paused",
+    "attached running 2.9.0",
+    "attached running+j0 11.1.3",
+    "detached",
+    "detached hub stopped",
+    "STOP",
+    "STOP",
+    "RESUME",
+    "RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
+    "RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}",
+    "SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}",
+    "SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}",
+    "WATCHDOG {\"action\": \"reset\"}",
+    "WATCHDOG {\"action\": \"pause\"}",
+    "WATCHDOG {\"action\": \"poweroff\"}",
+    "GUEST_PANICKED {\"action\": \"pause\"}",
+    "GUEST_PANICKED {\"action\": \"poweroff\"}",
+    "BLOCK_IO_ERROR {\"device\": \"d\", \"operation\": \"read\", \"action\": \"stop\", \"reason\": \"x\"}",
+    "JOB_STATUS_CHANGE {\"id\": \"j0\", \"status\": \"running\"}",
+    "JOB_STATUS_CHANGE {\"id\": \"j0\", \"status\": \"aborting\"}",
+    "JOB_STATUS_CHANGE {\"id\": \"j0\", \"status\": \"concluded\"}",
+    "MIGRATION {\"status\": \"active\"}",
+    "MIGRATION {\"status\": \"completed\"}",
+    "DEVICE_DELETED {\"path\": \"/machine/peripheral/n/virtio-backend\"}",
+    "DEVICE_DELETED {\"device\": \"n\", \"path\": \"/machine/peripheral/n\"}",
+    "VSERPORT_CHANGE {\"id\": \"p\", \"open\": true}",
+    "VSERPORT_CHANGE {\"id\": \"p\", \"open\": false}",
+    "UNHEARD_OF {\"a\": null}",
+    "command {\"execute\": \"stop\"}",
+    "command {\"execute\": \"device_del\", \"arguments\": {\"id\": \"n\"}, \"result\": \"done\"}",
+    "POWERDOWN",
+    "RTC_CHANGE {\"offset\": 0}",
+    "MIGRATION {\"status\": \"postcopy-paused\"}",
+    "MIGRATION {\"status\": \"postcopy-recover\"}",
+    "command {\"execute\": \"cont\", \"client\": \"shell\"}",
+    "answers paused",
+    "answers internal-error",
+    "answers finish-migrate",
+    "answers postmigrate",
+    "answers running",
+    "JOB_STATUS_CHANGE {\"id\": \"j0\", \"status\": \"null\"}",
+    "GUEST_CRASHLOADED {\"action\": \"run\"}",
+    "process-ended {\"signal\": 9}",
+];
+
+/// Records at random, mostly close together, with a clock that is set back now and then.
+pub(super) fn records() -> impl Strategy<Value = Vec<Step>> {
+    let pause =
+        prop_oneof![8 => 0i64..20_000, 4 => 0i64..3_000_000, 2 => 0i64..700_000_000, 1 => -90_000_000i64..0];
+    prop::collection::vec((0..LINES.len(), pause, 0i64..2_000_000), 1..80).prop_map(|lines| {
+        let mut at = 1_000_000_000i64;
+        let mut text = String::from("1 attached running\n");
+        for (line, pause, late) in lines {
+            at = (at + pause).max(0);
+            let own = (at - if late > 1_900_000 { late } else { 0 }).max(0);
+            let seconds = |micros: i64| format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+            text += &format!("{}@{} {}\n", seconds(at), seconds(own), LINES[line]);
+        }
+        story(&text)
+    })
+}
+
+fn received(step: &Step) -> UnixMicros {
+    match step {
+        Step::Record(record) => record.received,
+        Step::Passes(now) => *now,
+    }
+}
+
+proptest! {
+    /// Replay gives the same findings: it does not matter how often, and when, it is said that time has passed.
+    #[test]
+    fn when_time_is_told_does_not_matter(steps in records(), marks in prop::collection::vec((any::<prop::sample::Index>(), 0i64..200_000_000), 0..20)) {
+        let end = Step::Passes(UnixMicros(i64::MAX / 2));
+        let mut told = steps.clone();
+        for (index, before_us) in marks {
+            // Told before a record, and no later than that was received: so much is true of every reader.
+            let index = index.index(told.len());
+            let now = UnixMicros(received(&told[index]).0 - before_us);
+            told.insert(index, Step::Passes(now));
+        }
+        let (mut plain, mut told) = (findings(&[&steps[..], std::slice::from_ref(&end)].concat()), findings(&[&told[..], &[end]].concat()));
+        // Time that ran out while the clock was set back is the one thing that the two may see at another moment.
+        plain.iter_mut().chain(&mut told).for_each(|finding| finding.at = UnixMicros(0));
+        prop_assert_eq!(plain, told);
+    }
+
+    /// Findings that stand between the records change nothing.
+    #[test]
+    fn findings_do_not_feed_back(steps in records()) {
+        let plain = findings(&steps);
+        let (mut correlators, mut found) = (Correlators::new(), Vec::new());
+        for step in &steps {
+            let before = found.len();
+            let Step::Record(record) = step else { continue };
+            correlators.record(record, &mut found);
+            let fresh: Vec<Finding> = found[before..].to_vec();
+            for finding in &fresh {
+                let mut echo = record.clone();
+                echo.body = finding.body().into_owned();
+                echo.received = finding.at;
+                correlators.record(&echo, &mut found);
+            }
+        }
+        prop_assert_eq!(plain, found);
+    }
+
+    /// Each finding has its kind among those that are listed, a sentence, causes that are there, and an identity.
+    #[test]
+    fn findings_are_well_formed(steps in records()) {
+        let found = findings(&[&steps[..], &[Step::Passes(UnixMicros(i64::MAX / 2))]].concat());
+        let ids: Vec<_> = steps.iter().filter_map(|step| match step {
+            Step::Record(record) => Some((record.epoch, record.seq)),
+            Step::Passes(_) => None,
+        }).collect();
+        for finding in &found {
+            prop_assert!(KINDS.contains(&finding.kind), "{}", finding.kind);
+            prop_assert!(finding.summary.ends_with('.') && !finding.summary.contains('\n'), "{}", finding.summary);
+            prop_assert!(!finding.causes.is_empty(), "{finding:?}");
+            prop_assert!(finding.causes.iter().all(|id| ids.contains(id)), "{finding:?}");
+        }
+        let mut identities: Vec<_> = found.iter().map(|finding| (finding.kind, &finding.causes)).collect();
+        identities.sort();
+        let all = identities.len();
+        identities.dedup();
+        prop_assert_eq!(identities.len(), all, "no two findings are the same");
+    }
+
+    /// The last two epochs are enough: what is found in the last one does not depend on what was before.
+    #[test]
+    fn two_epochs_are_enough(steps in records()) {
+        let attached: Vec<usize> = steps.iter().enumerate().filter_map(|(index, step)| match step {
+            Step::Record(record) if matches!(record.body, Body::Attached { .. }) => Some(index),
+            _ => None,
+        }).collect();
+        prop_assume!(attached.len() >= 2);
+        let (before, last) = (attached[attached.len() - 2], attached[attached.len() - 1]);
+        let Step::Record(opened) = &steps[last] else { unreachable!("an attached record") };
+        let of_last = |found: Vec<Finding>| -> Vec<_> {
+            let of_it = |finding: &Finding| finding.causes.iter().any(|(epoch, _)| *epoch == opened.epoch);
+            found.into_iter().filter(of_it).map(|finding| (finding.kind, finding.summary, finding.causes)).collect()
+        };
+        prop_assert_eq!(of_last(findings(&steps[before..])), of_last(findings(&steps)));
+    }
+
+    /// Half a second after an epoch is closed, nothing is waited for any more.
+    #[test]
+    fn a_closed_epoch_waits_for_nothing(steps in records()) {
+        let (mut correlators, mut found) = (Correlators::new(), Vec::new());
+        for step in &steps {
+            let Step::Record(record) = step else { continue };
+            correlators.record(record, &mut found);
+            if matches!(record.body, Body::Detached { .. }) {
+                let latest = UnixMicros(record.received.0 + local_time::micros(COMMAND_SAID_MAX));
+                prop_assert!(correlators.deadline().is_none_or(|deadline| deadline <= latest));
+            }
+        }
+    }
+}

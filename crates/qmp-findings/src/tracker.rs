@@ -1,0 +1,289 @@
+//! One VM: its records in local time, its correlators, and what they found.
+
+use std::collections::VecDeque;
+
+use qmp_events::Release;
+use qmp_wire::{Body, Causes, DetachReason, Record, UnixMicros};
+use serde_json::{Map, Value};
+
+use super::budget::Budget;
+use super::correlator_set::Registered;
+use super::local_time::{LocalClock, Moment};
+use super::observation::{self, Event, Input, Snapshot, What};
+use super::question::{Answer, Asked};
+use super::saved::saved;
+use super::why::Known;
+use super::{CAUSES_MAX, COMMAND, Finding, Id, LAST_EVENTS_KEPT, QUERY};
+use crate::state::{Detached, LastEvent, VmState};
+
+/// One VM.
+#[derive(Debug, Default)]
+pub(super) struct Tracked {
+    clock: LocalClock,
+    span: Span,
+    registered: Registered,
+    budget: Budget,
+    last_events: VecDeque<LastEvent>,
+    detached: Option<Detached>,
+    last: Option<Id>,
+    /// Questions that were not handed out.
+    questions: Vec<Asked>,
+    /// Records since the state was saved.
+    unsaved: u32,
+}
+
+/// The span of certainty that the records belong to.
+#[derive(Debug, Default)]
+pub(super) struct Span {
+    /// The record that opened it; `None` if that was never seen.
+    pub(super) opened: Option<Id>,
+    pub(super) opened_at: Moment,
+    /// Whether it is open still.
+    pub(super) open: bool,
+    /// What the VM runs, if it said.
+    pub(super) release: Option<Release>,
+    pub(super) snapshot: Snapshot,
+    /// What was known when the span before it ended.
+    pub(super) before: Option<Box<Before>>,
+}
+
+/// What was known of a VM when a span ended.
+#[derive(Debug)]
+pub(super) struct Before {
+    pub(super) last: Id,
+    pub(super) snapshot: Snapshot,
+    /// What is known of its run state.
+    pub(super) known: Option<Known>,
+}
+
+/// Collects what correlators find.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    findings: Vec<Concluded>,
+    questions: Vec<Asked>,
+}
+
+/// A finding without its VM.
+#[derive(Debug)]
+pub(super) struct Concluded {
+    pub(super) kind: &'static str,
+    pub(super) summary: String,
+    pub(super) causes: Causes,
+    pub(super) data: Map<String, Value>,
+}
+
+saved!(Tracked { clock, span, registered, budget, last_events, detached, last, questions } without unsaved);
+saved!(Span { opened, opened_at, open, release, snapshot, before });
+saved!(Before { last, snapshot, known });
+
+impl Found {
+    /// Adds a finding. `data` is an object.
+    pub(super) fn push(&mut self, kind: &'static str, summary: String, mut causes: Causes, data: Value) {
+        causes.sort_unstable();
+        causes.dedup();
+        if causes.len() > CAUSES_MAX {
+            causes.drain(CAUSES_MAX - 1..causes.len() - 1);
+        }
+        let data = match data {
+            Value::Object(data) => data,
+            _ => Map::new(),
+        };
+        self.findings.push(Concluded { kind, summary, causes, data });
+    }
+
+    /// Raises a question, which must be open for its correlator.
+    pub(super) fn ask(&mut self, execute: &'static str, cause: Id) {
+        self.questions.push((execute, cause));
+    }
+}
+
+impl Tracked {
+    pub(super) fn record(&mut self, record: &Record<'_>, found: &mut Vec<Finding>) {
+        self.unsaved = self.unsaved.saturating_add(1);
+        let evidence = observation::evidence(record);
+        if matches!(record.body, Body::Finding { .. }) && evidence.is_none() {
+            return;
+        }
+        let (now, clock_back) = self.clock.record(record.received);
+        self.pass_until(&record.vm, now, found);
+        let id = (record.epoch, record.seq);
+        let input = |what| Input { id, now, received: record.received, clock_back, what };
+        match &record.body {
+            Body::Attached { snapshot } => {
+                let snapshot = Snapshot::read(snapshot);
+                self.attached(id, now, &snapshot);
+                self.take(&record.vm, &input(What::Attached(&snapshot)), found);
+            }
+            Body::Event { .. } => {
+                if let Some(event) = Event::of(&record.body) {
+                    self.keep(&event, &input(What::Event(&event)));
+                    self.take(&record.vm, &input(What::Event(&event)), found);
+                }
+            }
+            Body::Detached { reason, detail, .. } => {
+                self.span.open = false;
+                self.take(&record.vm, &input(What::Detached(reason)), found);
+                let told = self.budget.close();
+                found.extend(told.into_iter().map(|concluded| concluded.of(&record.vm, record.received)));
+                self.detached(reason, detail.as_deref(), record);
+            }
+            Body::Finding { causes, .. } => {
+                let what = evidence.as_ref().map(|(kind, data)| match *kind {
+                    COMMAND => What::Command(data),
+                    QUERY => What::Answer(Answer { causes, data }),
+                    _ => What::ProcessEnded(data),
+                });
+                if let Some(what) = what {
+                    self.take(&record.vm, &input(what), found);
+                }
+            }
+        }
+    }
+
+    /// Everything received before `now` was handed in.
+    pub(super) fn time_passed(&mut self, vm: &str, now: UnixMicros, found: &mut Vec<Finding>) {
+        self.pass_until(vm, self.clock.moment(now), found);
+    }
+
+    /// From when on something is overdue, on this host's clock.
+    pub(super) fn deadline(&self) -> Option<UnixMicros> {
+        let at = [self.registered.deadline(), self.budget.deadline()].into_iter().flatten().min();
+        at.map(|at| self.clock.on_host(at))
+    }
+
+    /// Records since the state was saved.
+    pub(super) const fn unsaved(&self) -> u32 {
+        self.unsaved
+    }
+
+    /// The state was saved.
+    pub(super) const fn now_saved(&mut self) {
+        self.unsaved = 0;
+    }
+
+    pub(super) fn has_questions(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
+    /// Hands out the questions that are open, each once.
+    pub(super) fn questions(&mut self) -> Vec<Asked> {
+        let mut questions = std::mem::take(&mut self.questions);
+        questions.retain(|asked| self.is_open(*asked));
+        questions
+    }
+
+    /// Whether the answer to this question would be used.
+    pub(super) fn is_open(&self, asked: Asked) -> bool {
+        self.registered.is_open(asked)
+    }
+
+    /// The run state alone.
+    pub(super) fn run_state(&self) -> Option<&str> {
+        self.registered.why.standing().run_state.as_deref()
+    }
+
+    /// The last record, findings aside.
+    pub(super) const fn last(&self) -> Option<Id> {
+        self.last
+    }
+
+    pub(super) fn state(&self) -> VmState {
+        let why = self.registered.why.standing();
+        VmState {
+            epoch: self.span.opened.map(|(epoch, _)| epoch),
+            attached: self.span.open,
+            detached: self.detached.clone(),
+            run_state: why.run_state.clone(),
+            is_run_state_assumed: why.assumed,
+            run_since: why.since.map(|at| self.clock.on_host(at)),
+            why: why.why.clone(),
+            qemu: self.span.snapshot.version.clone(),
+            name: self.span.snapshot.name.clone(),
+            uuid: self.span.snapshot.uuid.clone(),
+            last_events: self.last_events.iter().cloned().collect(),
+            jobs: self.registered.jobs.listed(),
+            migration: self.registered.migration.running(),
+        }
+    }
+
+    /// Deals with the deadlines before `now`, each at its own moment: when that is noticed must not matter.
+    fn pass_until(&mut self, vm: &str, now: Moment, found: &mut Vec<Finding>) {
+        loop {
+            let due = [self.registered.deadline(), self.budget.deadline()].into_iter().flatten().min();
+            let Some(at) = due.filter(|at| *at < now) else { return };
+            let mut concluded = Found::default();
+            self.registered.overdue(at, &self.span, &mut concluded);
+            self.hand_out(vm, at, concluded, found);
+            let mut told = Vec::new();
+            self.budget.overdue(at, &mut told);
+            let on_host = self.clock.on_host(at);
+            found.extend(told.into_iter().map(|concluded| concluded.of(vm, on_host)));
+        }
+    }
+
+    fn attached(&mut self, id: Id, now: Moment, snapshot: &Snapshot) {
+        let before = self.last.map(|last| {
+            let snapshot = std::mem::take(&mut self.span.snapshot);
+            Box::new(Before { last, snapshot, known: self.registered.why.standing().known() })
+        });
+        self.span = Span {
+            opened: Some(id),
+            opened_at: now,
+            open: true,
+            release: snapshot.release,
+            snapshot: snapshot.clone(),
+            before,
+        };
+        self.detached = None;
+        self.last_events.clear();
+    }
+
+    fn take(&mut self, vm: &str, input: &Input<'_>, found: &mut Vec<Finding>) {
+        let mut concluded = Found::default();
+        self.registered.take(input, &self.span, &mut concluded);
+        self.span.before = None;
+        self.last = Some(input.id);
+        self.hand_out(vm, input.now, concluded, found);
+    }
+
+    /// Lets pass what the budget allows.
+    fn hand_out(&mut self, vm: &str, now: Moment, concluded: Found, found: &mut Vec<Finding>) {
+        if !concluded.questions.is_empty() {
+            // A reader that asks nobody never takes them out.
+            self.questions.retain(|asked| self.registered.is_open(*asked));
+            self.questions.extend(concluded.questions);
+        }
+        for concluded in concluded.findings {
+            if let Some(concluded) = self.budget.offer(concluded, now) {
+                found.push(concluded.of(vm, self.clock.on_host(now)));
+            }
+        }
+    }
+
+    fn keep(&mut self, event: &Event<'_>, input: &Input<'_>) {
+        if self.last_events.len() >= LAST_EVENTS_KEPT {
+            self.last_events.pop_front();
+        }
+        let (epoch, seq) = input.id;
+        self.last_events.push_back(LastEvent {
+            event: event.name.into(),
+            epoch,
+            seq,
+            received: input.received,
+        });
+    }
+
+    fn detached(&mut self, reason: &DetachReason, detail: Option<&str>, record: &Record<'_>) {
+        let detail = detail.filter(|detail| *detail != reason.as_str()).map(Box::from);
+        let (at, reason) = (record.received, reason.as_str().into());
+        let certain_until = record.certain_until().unwrap_or(at);
+        self.detached = Some(Detached { reason, detail, at, certain_until });
+    }
+}
+
+impl Concluded {
+    fn of(self, vm: &str, at: UnixMicros) -> Finding {
+        let Self { kind, summary, causes, data } = self;
+        Finding { vm: vm.into(), kind, summary, causes, data, at }
+    }
+}

@@ -1,0 +1,189 @@
+//! A device that was to be unplugged, and of which nothing was heard.
+//!
+//! QEMU accepts `device_del` and asks the guest to let the device go. What becomes of it is reported by
+//! `DEVICE_DELETED`, by `DEVICE_UNPLUG_GUEST_ERROR` or `MEM_UNPLUG_ERROR`, and on the way by `ACPI_DEVICE_OST`; a guest
+//! that does not look, because it is not booted yet or has no driver for it, causes none of them. The command is known
+//! from its record, so one that was given past the hub is not known. Some devices need no guest and are deleted before
+//! the reply: the record of the command then comes after the event.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use qmp_events::EventKind as K;
+use serde_json::{Value, json};
+
+use super::correlator_set::Correlator;
+use super::local_time::Moment;
+use super::observation::{Event, Input, What};
+use super::saved::saved;
+use super::tracker::{Found, Span};
+use super::{COMMAND_SAID_MAX, DEVICE_KEPT_MAX_BYTES, GUEST_SIGN_MAX, Id, UNPLUGS_TRACKED_MAX, text};
+
+pub(super) const UNPLUG_IGNORED: &str = "unplug-ignored";
+
+/// What is waited for in one VM.
+#[derive(Debug, Default)]
+pub(super) struct UnplugIgnored {
+    /// Boxed, because most VMs have none.
+    unplugs: Option<Box<Unplugs>>,
+    /// Whether the VM runs, if that is known: the guest of one that does not cannot react.
+    running: Option<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Unplugs {
+    /// In the order of their records.
+    requests: VecDeque<Request>,
+    /// The last reports of devices; the record of the command may follow.
+    reports: VecDeque<(Device, Moment)>,
+}
+
+/// A `device_del` that was accepted.
+#[derive(Debug)]
+struct Request {
+    id: Id,
+    device: Box<str>,
+    client: Option<Box<str>>,
+    until: Moment,
+}
+
+/// How an event names a device.
+#[derive(Debug)]
+struct Device {
+    name: Option<Box<str>>,
+    path: Option<Box<str>>,
+}
+
+saved!(UnplugIgnored { unplugs, running });
+saved!(Unplugs { requests, reports });
+saved!(Request { id, device, client, until });
+saved!(Device { name, path });
+
+impl Correlator for UnplugIgnored {
+    fn take(&mut self, input: &Input<'_>, _span: &Span, _found: &mut Found) {
+        match input.what {
+            What::Attached(snapshot) => *self = Self { running: snapshot.running, ..Self::default() },
+            What::Detached(_) => *self = Self::default(),
+            What::Command(command) => {
+                if let Some(request) = Request::of(command, input) {
+                    self.unplugs.get_or_insert_default().request(request, command, input.now);
+                }
+            }
+            What::Event(event) => match event.kind {
+                Some(K::Stop) => self.running = Some(false),
+                Some(K::Resume) => self.running = Some(true),
+                _ => {
+                    if let Some(device) = Device::of(event) {
+                        self.unplugs.get_or_insert_default().report(device, input.now);
+                    }
+                }
+            },
+            _ => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        // All wait equally long.
+        Some(self.unplugs.as_ref()?.requests.front()?.until)
+    }
+
+    fn overdue(&mut self, now: Moment, _span: &Span, found: &mut Found) {
+        let Some(unplugs) = &mut self.unplugs else { return };
+        while unplugs.requests.front().is_some_and(|request| request.until <= now) {
+            let Some(request) = unplugs.requests.pop_front() else { return };
+            request.report(self.running, found);
+        }
+    }
+}
+
+impl Unplugs {
+    fn request(&mut self, request: Request, command: &Value, now: Moment) {
+        let took_ms = command.get("took_ms").and_then(Value::as_u64).unwrap_or(0);
+        let window = Duration::from_millis(took_ms).saturating_add(COMMAND_SAID_MAX);
+        let is_reported =
+            self.reports.iter().any(|(known, at)| known.is(&request.device) && now.since(*at) <= window);
+        // Asked a second time, QEMU may accept it again: what is waited for stays the same.
+        if is_reported || self.requests.iter().any(|known| known.device == request.device) {
+            return;
+        }
+        if self.requests.len() >= UNPLUGS_TRACKED_MAX {
+            self.requests.pop_front();
+        }
+        self.requests.push_back(request);
+    }
+
+    fn report(&mut self, device: Device, now: Moment) {
+        self.requests.retain(|request| !device.is(&request.device));
+        let is_long =
+            |text: &Option<Box<str>>| text.as_deref().is_some_and(|text| text.len() > DEVICE_KEPT_MAX_BYTES);
+        if is_long(&device.name) || is_long(&device.path) {
+            return;
+        }
+        // The reply of a `device_del` that takes longer is not matched with a report before it.
+        self.reports.retain(|(_, at)| now.since(*at) <= GUEST_SIGN_MAX);
+        if self.reports.len() >= UNPLUGS_TRACKED_MAX {
+            self.reports.pop_front();
+        }
+        self.reports.push_back((device, now));
+    }
+}
+
+impl Device {
+    /// The device of an event that tells what becomes of an unplug.
+    fn of(event: &Event<'_>) -> Option<Self> {
+        let boxed = |text: Option<&str>| text.map(Box::from);
+        match event.kind? {
+            K::DeviceDeleted | K::DeviceUnplugGuestError | K::MemUnplugError => {
+                Some(Self { name: boxed(event.named("device")), path: boxed(event.named("path")) })
+            }
+            K::AcpiDeviceOst => {
+                let name = event.data.pointer("/info/device").and_then(Value::as_str);
+                Some(Self { name: boxed(name.filter(|name| !name.is_empty())), path: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether `device_del` names this device so: by its id or by its path.
+    fn is(&self, id: &str) -> bool {
+        let last = id.rsplit('/').next();
+        self.path.as_deref() == Some(id) || (self.name.is_some() && self.name.as_deref() == last)
+    }
+}
+
+impl Request {
+    /// The request of a recorded command; `None` unless QEMU accepted a `device_del`.
+    fn of(command: &Value, input: &Input<'_>) -> Option<Self> {
+        let text = |pointer: &str| command.pointer(pointer).and_then(Value::as_str);
+        let is_accepted = text("/execute") == Some("device_del") && text("/result") == Some("done");
+        is_accepted.then_some(())?;
+        Some(Self {
+            id: input.id,
+            device: text("/arguments/id")?.into(),
+            client: text("/client").map(Box::from),
+            until: input.now.after(GUEST_SIGN_MAX),
+        })
+    }
+
+    fn report(self, running: Option<bool>, found: &mut Found) {
+        let Self { id, device, client, .. } = self;
+        let by = client.as_deref().map(|client| format!(", which {} asked for", text::shown(client)));
+        let paused = match running {
+            Some(false) => "; the VM is paused, and its guest cannot react",
+            _ => "",
+        };
+        let summary = format!(
+            "QEMU accepted the unplug of device {}{}, and no sign of the guest or of the device came within {}{paused}.",
+            text::shown(&device),
+            by.unwrap_or_default(),
+            text::span(GUEST_SIGN_MAX)
+        );
+        let data = json!({
+            "device": device,
+            "client": client,
+            "waited_seconds": GUEST_SIGN_MAX.as_secs(),
+            "running": running,
+        });
+        found.push(UNPLUG_IGNORED, summary, vec![id], data);
+    }
+}

@@ -1,0 +1,252 @@
+//! Why a VM stopped, was reset, went to sleep, or ended; and with it, how it stands.
+//!
+//! QEMU tells the reason of SHUTDOWN and RESET, and of STOP nothing. What stopped a VM is told by the event before
+//! it, in the same breath: `BLOCK_IO_ERROR`, `GUEST_PANICKED`, WATCHDOG, SHUTDOWN. Where none is there, the VM is asked
+//! how it stands; without an answer the cause is unknown. Some things may come after their consequence, and are waited
+//! for, each for a short time: a WATCHDOG or `BLOCK_IO_ERROR` that the rate limit held back, the event of a migration
+//! that took the VM over, and the hub's own records: of the command by which it was done through the hub, of the
+//! answer, and of how the process ended.
+//!
+//! An end or a reset of a VM that stood still already is caused by what made it stand still: see `after.rs`.
+//!
+//! Source: `docs/events.md`; the orders of events were observed on QEMU 7.2 and 11.1.
+
+mod after;
+mod asking;
+mod ending;
+mod evidence;
+mod exit;
+mod explain;
+mod given;
+mod going;
+mod pending;
+mod run_states;
+mod standing;
+mod stopping;
+
+use qmp_events::EventKind as K;
+use serde_json::Value;
+
+use super::correlator_set::Correlator;
+use super::local_time::Moment;
+use super::observation::{Event, Input, Snapshot, What};
+use super::question::{Asked, QUERY_STATUS};
+use super::saved::saved;
+use super::tracker::{Found, Span};
+use super::{COMMAND_SAID_MAX, EXIT_SOON};
+use crate::state::Why as Explanation;
+use asking::Asking;
+use evidence::{Evidence, Mark};
+#[cfg(test)]
+pub(super) use explain::CAUSES;
+use pending::{Pending, WaitsFor};
+pub(super) use run_states::causes as run_state_causes;
+#[cfg(test)]
+pub(super) use run_states::names as run_state_names;
+pub(super) use standing::{Known, Standing};
+
+pub(super) const WHY_ENDED: &str = "why-ended";
+pub(super) const WHY_PAUSED: &str = "why-paused";
+pub(super) const WHY_RESET: &str = "why-reset";
+pub(super) const WHY_SUSPENDED: &str = "why-suspended";
+
+/// The run state of a QEMU that ended after it had said so.
+pub(crate) const ENDED: &str = "ended";
+/// The run state of one that went without a word.
+pub(crate) const GONE: &str = "gone";
+
+/// How one VM stands, and what led there.
+#[derive(Debug, Default)]
+pub(super) struct Why {
+    standing: Standing,
+    evidence: Evidence,
+    pending: Vec<Pending>,
+    asking: Asking,
+}
+
+saved!(Why { standing, evidence, pending, asking });
+
+impl Correlator for Why {
+    fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {
+        match &input.what {
+            What::Attached(snapshot) => self.attached(snapshot, input, found),
+            What::Event(event) => self.event(event, input, span, found),
+            What::Detached(reason) => self.detached(reason, input, span, found),
+            What::Command(command) => self.command(command, input, found),
+            What::ProcessEnded(how) => self.process_ended(how, input, span, found),
+            What::Answer(answer) => self.answered(answer, input, found),
+        }
+    }
+
+    fn deadline(&self) -> Option<Moment> {
+        self.pending.iter().map(|pending| pending.until).chain(self.asking.deadline()).min()
+    }
+
+    fn overdue(&mut self, now: Moment, _span: &Span, found: &mut Found) {
+        self.asking.overdue(now, found);
+        self.settle(|pending| pending.until <= now, found);
+    }
+
+    fn is_open(&self, (execute, cause): Asked) -> bool {
+        execute == QUERY_STATUS && self.asking.is_open(cause)
+    }
+}
+
+impl Why {
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    fn attached(&mut self, snapshot: &Snapshot, input: &Input<'_>, found: &mut Found) {
+        self.settle(|_| true, found);
+        *self = Self::default();
+        if let Some(status) = &snapshot.migration {
+            self.evidence.migration = Some((Mark::of(input, None), status.clone()));
+        }
+        let Some(status) = &snapshot.status else { return };
+        self.standing.set(input.now, explain::found(status, input.id));
+        self.standing.found = true;
+        // That one may last as long as the other side likes, and RESUME ends it.
+        if run_states::of(status).passes && &**status != "inmigrate" {
+            self.asking.ask_again(input.id, 1, input.now);
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>, input: &Input<'_>, span: &Span, found: &mut Found) {
+        let Some(kind) = event.kind else { return };
+        let mark = Mark::of(input, event.at);
+        self.evidence.note(kind, event, mark);
+        match kind {
+            K::Stop => self.stop(event, input, span, found),
+            K::Resume | K::Wakeup => self.goes_on(kind, input, found),
+            K::Reset => self.reset(event, input, span, found),
+            K::Suspend => {
+                self.stands(input.now, explain::suspended(input.id));
+                self.tell_standing(WHY_SUSPENDED, found);
+            }
+            K::Shutdown => {
+                // The stop before it was the first step of the end, if the end comes.
+                for pending in self.pending.iter_mut().filter(|pending| pending.waits_for == WaitsFor::Stay) {
+                    pending.until = input.now.after(EXIT_SOON);
+                }
+            }
+            K::Watchdog | K::BlockIoError => self.late_cause(kind, event, input, found),
+            K::Migration => self.migration(event, input, found),
+            K::GuestPanicked if event.text("action") == Some("run") => {
+                self.panicked_and_runs(mark, explain::panicked_and_runs(input.id));
+            }
+            K::GuestCrashloaded => self.panicked_and_runs(mark, explain::crash_kernel(input.id)),
+            _ => {}
+        }
+    }
+
+    fn panicked_and_runs(&mut self, mark: Mark, explanation: Explanation) {
+        self.evidence.left_running = Some(Box::new((mark, explanation.clone())));
+        if self.standing.run_state.as_deref() == Some("running") {
+            self.standing.why = Some(explanation);
+        }
+    }
+
+    fn goes_on(&mut self, kind: K, input: &Input<'_>, found: &mut Found) {
+        self.settle(|pending| pending.consequence == K::Stop && !pending.is_open(), found);
+        self.hurry_stops(input.now);
+        self.evidence.runs_again();
+        let explanation = explain::running(kind, &self.evidence, input);
+        let is_known = kind == K::Wakeup || explanation.by != "unknown";
+        self.stands(input.now, explanation);
+        if !is_known {
+            self.asking.ask(input.id, input.now, found);
+        }
+    }
+
+    /// The VM stands otherwise, and no answer explains the STOP before it. The record of a command may still: one that
+    /// stops the VM for its own work is recorded when that is done.
+    fn hurry_stops(&mut self, now: Moment) {
+        let soon = now.after(COMMAND_SAID_MAX);
+        for pending in self.pending.iter_mut().filter(|pending| pending.is_open()) {
+            pending.until = pending.until.min(soon);
+        }
+    }
+
+    /// A command was given through the hub: it may explain what waits, and what was seen a moment ago.
+    fn command(&mut self, data: &Value, input: &Input<'_>, found: &mut Found) {
+        let Some(name) = data.get("execute").and_then(Value::as_str) else { return };
+        self.evidence.command(name, data, Mark::of(input, None));
+        if self.evidence.command.as_ref().is_none_or(|(mark, _)| mark.id != input.id) {
+            return;
+        }
+        self.resumed_by_command(input);
+        let explains = |pending: &Pending| self.evidence.explains(pending, input.now).is_some();
+        let Some(index) = self.pending.iter().position(explains) else { return };
+        let mut pending = self.pending.remove(index);
+        let before = pending.explanation();
+        if let Some(given) = self.evidence.explains(&pending, input.now) {
+            explain::name_client(&mut pending.guess, given);
+        }
+        let is_standing = self.replace(&before, &pending.explanation());
+        if is_standing && pending.guess.cause == "host-stop" {
+            self.standing.assumed = false;
+            self.asking.close();
+        }
+        if pending.waits_for == WaitsFor::Exit {
+            self.pending.push(pending);
+        } else {
+            tell_of(&pending, found);
+        }
+    }
+
+    fn resumed_by_command(&mut self, input: &Input<'_>) {
+        let Some(given) = self.evidence.resuming(input.now) else { return };
+        let is_recent = input.now.since(self.standing.explained_at) <= COMMAND_SAID_MAX;
+        let resumed = self.standing.why.as_mut().filter(|why| (why.cause, why.by) == ("resume", "unknown"));
+        if let Some(why) = resumed.filter(|_| is_recent) {
+            explain::name_client(why, given);
+            self.asking.close();
+        }
+    }
+
+    /// Tells what waited, with what is known by now.
+    fn settle(&mut self, is_due: impl Fn(&Pending) -> bool, found: &mut Found) {
+        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().partition(is_due);
+        self.pending = rest;
+        for mut pending in due {
+            if pending.waits_for == WaitsFor::Migration {
+                // Nothing was heard of the migration that could have been the reason.
+                let (explanation, _) = explain::plain_stop(&self.evidence, pending.mark);
+                self.replace(&pending.guess, &explanation);
+                pending.guess = explanation;
+            }
+            tell_of(&pending, found);
+        }
+    }
+
+    /// Corrects why the VM stands as it does, and whether it does so for that reason still.
+    fn replace(&mut self, before: &Explanation, after: &Explanation) -> bool {
+        let is_standing = self.standing.why.as_ref() == Some(before);
+        if is_standing {
+            self.standing.why = Some(after.clone());
+            self.standing.run_state = Some(after.run_state.clone());
+        }
+        is_standing
+    }
+
+    fn stands(&mut self, now: Moment, explanation: Explanation) {
+        self.standing.set(now, explanation);
+        self.asking.close();
+    }
+
+    fn tell_standing(&self, kind: &'static str, found: &mut Found) {
+        if let Some(explanation) = &self.standing.why {
+            explain::tell(kind, explanation, found);
+        }
+    }
+}
+
+fn tell_of(pending: &Pending, found: &mut Found) {
+    let kind = match pending.consequence {
+        K::Reset => WHY_RESET,
+        K::Shutdown => WHY_ENDED,
+        _ => WHY_PAUSED,
+    };
+    explain::tell(kind, &pending.explanation(), found);
+}

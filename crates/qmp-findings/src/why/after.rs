@@ -1,0 +1,124 @@
+//! An end or a reset of a VM that stood still already: the state in which it stood is the cause, and what ended or
+//! reset it then is told beside (`ended_by`).
+//!
+//! A guest that shut itself down stays with `-no-shutdown` until its manager ends QEMU by a signal; one that panicked,
+//! until somebody resets it. Neither would have gone on. The run states that decide so are in `run_states.rs`; a guest
+//! that panicked and was left running decides as well, even over what the guest does next.
+
+use serde_json::{Value, json};
+
+use super::super::local_time::Moment;
+use super::super::saved::saved;
+use super::super::text;
+use super::evidence::Evidence;
+use super::standing::Standing;
+use super::{ENDED, Explanation, exit, run_states};
+use crate::state::Why;
+
+/// The state in which the VM stood.
+#[derive(Clone, Debug)]
+pub(super) struct Prior {
+    /// The run state, if it is known by name.
+    run_state: Option<Box<str>>,
+    /// What led there, if that is the cause of what follows.
+    why: Option<Why>,
+    /// How long it stood so, if that is known.
+    later: Option<String>,
+}
+
+saved!(Prior { run_state, why, later });
+
+/// The state of the VM before what `own` explains.
+pub(super) fn prior(standing: &Standing, evidence: &Evidence, own: &Why, now: Moment) -> Option<Box<Prior>> {
+    let run_state = standing.sure_state();
+    let decides = run_state.is_some_and(|state| run_states::of(state).decides) && own.by != "guest";
+    let left_running = evidence.left_running.as_deref();
+    let (why, since) = match (&standing.why, left_running) {
+        (Some(why), _) if decides => (Some(why), standing.since.filter(|_| !standing.found)),
+        (_, Some((mark, why))) => (Some(why), Some(mark.now)),
+        _ => (None, None),
+    };
+    let why = why.filter(|why| why.cause != own.cause).cloned();
+    let later = since.filter(|_| why.is_some()).map(|since| text::span(now.since(since)));
+    (why.is_some() || run_state.is_some())
+        .then(|| Box::new(Prior { run_state: run_state.map(Box::from), why, later }))
+}
+
+/// What is concluded of an end or a reset that by itself is explained by `own`.
+pub(super) fn explained(prior: Option<&Prior>, own: &Explanation) -> Explanation {
+    let mut explained = own.clone();
+    if let Some((prior, why)) = prior.and_then(|prior| Some((prior, prior.why.as_ref()?))) {
+        explained.summary = sentence(prior, why, own);
+        (explained.cause, explained.by) = (why.cause, why.by);
+        explained.causes.extend(&why.causes);
+        explained.causes.sort_unstable();
+        explained.causes.dedup();
+        explained.details.remove("reason");
+        explained.details.extend(why.details.clone());
+    }
+    explained.details.insert("ended_by".to_owned(), json!(own.cause));
+    let before = prior.and_then(|prior| prior.run_state.as_deref());
+    explained.details.extend(before.map(|state| ("run_state_before".to_owned(), json!(state))));
+    explained
+}
+
+fn sentence(prior: &Prior, why: &Why, own: &Why) -> String {
+    let qemu = match prior.run_state.as_deref() {
+        Some("suspended" | "running") | None => "QEMU",
+        Some("postmigrate") => "QEMU, which had stayed,",
+        Some(_) => "QEMU, which had stayed with the VM stopped,",
+    };
+    let is_end = &*own.run_state == ENDED || &*own.run_state == super::GONE;
+    let then = if is_end { end(qemu, own) } else { reset(own) };
+    let later = prior.later.as_ref().map(|later| format!(" {later} later")).unwrap_or_default();
+    let status = own.details.get("exit_code").and_then(Value::as_u64).filter(|code| *code != 0);
+    let status = status.filter(|_| own.cause != "exited");
+    let status = status.map(|code| format!(", with status {code}")).unwrap_or_default();
+    // A phrase that ends in a comma is one that more follows.
+    let then = if later.is_empty() { then.trim_end_matches(',') } else { &then };
+    format!("{}; {then}{later}{status}.", why.clause)
+}
+
+/// What ended QEMU, as the second half of a sentence.
+fn end(qemu: &str, own: &Why) -> String {
+    let signal = own.details.get("signal").and_then(Value::as_u64).map(exit::named);
+    let from = from(own);
+    match own.cause {
+        "host-qmp-quit" => format!("{qemu} was ended by `quit`{from}"),
+        "host-qmp-system-reset" => format!("{qemu} was ended by `system_reset`{from} (`-no-reboot`)"),
+        "host-signal" => match signal {
+            Some(signal) => format!("{qemu} was ended by {signal}"),
+            None => format!("{qemu} was ended by a signal (SIGTERM, SIGINT or SIGHUP)"),
+        },
+        "host-ui" => format!("{qemu} was ended by its window, which was closed,"),
+        "host-error" => format!("{qemu} met an error that it cannot go on with"),
+        "memory-failure" => format!("{qemu} lost memory of the host that it used, and ended"),
+        "killed" => format!("{qemu} was killed by {}", signal.unwrap_or_default()),
+        "crashed" => format!("{qemu} crashed, by {},", signal.unwrap_or_default()),
+        "exited" => {
+            let code = own.details.get("exit_code").and_then(Value::as_u64).unwrap_or_default();
+            format!("{qemu} exited with status {code}, and no event said why,")
+        }
+        "gone" => format!("the monitor of {qemu} closed without a word"),
+        "guest-shutdown" => "the guest shut itself down".to_owned(),
+        "guest-hibernate" => "the guest hibernated".to_owned(),
+        "guest-reset" => "the guest rebooted, which is set to be the end (`-no-reboot`),".to_owned(),
+        "watchdog" => "its watchdog expired, and QEMU ended".to_owned(),
+        _ => format!("{qemu} was shut down"),
+    }
+}
+
+fn reset(own: &Why) -> String {
+    match own.cause {
+        "host-qmp-system-reset" => format!("it was reset by `system_reset`{}", from(own)),
+        "guest-reset" => "the guest rebooted".to_owned(),
+        "watchdog" => "its watchdog expired, and it was reset".to_owned(),
+        _ => "it was reset".to_owned(),
+    }
+}
+
+/// From which client of the hub the command came.
+fn from(own: &Why) -> String {
+    let client = own.details.get("client").and_then(Value::as_str);
+    client.map(|client| format!(", from {},", text::shown(client))).unwrap_or_default()
+}

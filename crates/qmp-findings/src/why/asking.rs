@@ -1,0 +1,103 @@
+//! The question about the run state that one VM has open, and when it is asked.
+//!
+//! It is raised at once while there are few, and later if there are many: what stops and resumes a VM without end must
+//! not fill its monitor. A run state that QEMU leaves without an event is asked about again.
+
+use std::time::Duration;
+
+use super::super::local_time::Moment;
+use super::super::question::QUERY_STATUS;
+use super::super::saved::saved;
+use super::super::tracker::Found;
+use super::super::{ASKED_AGAIN_MAX, Id, QUESTIONS_BURST, QUESTIONS_SPAN};
+
+/// The wait before a run state that passes is asked about again; it doubles each time.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// The question of one VM; it takes memory from the first on.
+#[derive(Debug, Default)]
+pub(super) struct Asking(Option<Box<Questions>>);
+
+#[derive(Debug, Default)]
+struct Questions {
+    open: Option<Open>,
+    /// When all of the allowance is earned back.
+    free_at: Moment,
+}
+
+#[derive(Debug)]
+struct Open {
+    cause: Id,
+    /// When it is to be raised; `None` if it was.
+    at: Option<Moment>,
+    /// How often it was asked again.
+    again: u32,
+}
+
+saved!(Asking { 0 });
+saved!(Questions { open, free_at });
+saved!(Open { cause, at, again });
+
+impl Asking {
+    /// Asks how the VM stands after `cause`; a question before that is dropped.
+    pub(super) fn ask(&mut self, cause: Id, now: Moment, found: &mut Found) {
+        self.raise(Open { cause, at: None, again: 0 }, now, found);
+    }
+
+    /// Asks again some time after the answer `cause`, which named a state that passes.
+    pub(super) fn ask_again(&mut self, cause: Id, again: u32, now: Moment) {
+        if again > ASKED_AGAIN_MAX {
+            return;
+        }
+        let at = Some(now.after(AGAIN_AFTER * (1 << (again - 1))));
+        self.0.get_or_insert_default().open = Some(Open { cause, at, again });
+    }
+
+    /// Something else tells.
+    pub(super) fn close(&mut self) {
+        if let Some(questions) = &mut self.0 {
+            questions.open = None;
+        }
+    }
+
+    /// Takes the question to which that is the answer: how often it was asked again.
+    pub(super) fn answered(&mut self, is_to: impl Fn(Id) -> bool) -> Option<u32> {
+        let questions = self.0.as_mut()?;
+        questions.open.take_if(|open| open.at.is_none() && is_to(open.cause)).map(|open| open.again)
+    }
+
+    pub(super) fn is_open(&self, cause: Id) -> bool {
+        let open = self.0.as_ref().and_then(|questions| questions.open.as_ref());
+        open.is_some_and(|open| open.cause == cause && open.at.is_none())
+    }
+
+    /// When a question is to be raised.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.0.as_ref()?.open.as_ref()?.at
+    }
+
+    /// Raises the question whose moment has come.
+    pub(super) fn overdue(&mut self, now: Moment, found: &mut Found) {
+        let due = self
+            .0
+            .as_mut()
+            .and_then(|questions| questions.open.take_if(|open| open.at.is_some_and(|at| at <= now)));
+        if let Some(open) = due {
+            self.raise(open, now, found);
+        }
+    }
+
+    fn raise(&mut self, mut open: Open, now: Moment, found: &mut Found) {
+        let questions = self.0.get_or_insert_default();
+        let free_at = questions.free_at.max(now).after(QUESTIONS_SPAN / QUESTIONS_BURST);
+        let allowed_at = free_at.before(QUESTIONS_SPAN);
+        if allowed_at <= now {
+            questions.free_at = free_at;
+            open.at = None;
+            found.ask(QUERY_STATUS, open.cause);
+        } else {
+            open.at = Some(allowed_at);
+        }
+        questions.open = Some(open);
+    }
+}

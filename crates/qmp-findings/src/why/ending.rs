@@ -1,0 +1,147 @@
+//! The sentences about the end of a VM, and about one that shut down and stays.
+
+use serde_json::json;
+
+use super::super::observation::Input;
+use super::super::{BREATH, Id, POWER_BUTTON_MAX, text};
+use super::evidence::{Evidence, Mark, Said};
+use super::explain::{name_client, why};
+use super::{ENDED, GONE};
+use crate::state::Why;
+
+/// What SHUTDOWN said: the VM stays (`-no-shutdown`) if `stop` is there, and ends otherwise.
+pub(super) fn shutdown(
+    evidence: &Evidence,
+    mark: Mark,
+    said: &Said,
+    stop: Option<Id>,
+    end: Option<Id>,
+) -> Why {
+    let (cause, by, sentence, before) = shutdown_reason(evidence, mark, said);
+    let run_state = if stop.is_some() { "shutdown" } else { ENDED };
+    let what_then = if stop.is_some() { "QEMU stays with the VM stopped" } else { "QEMU exited" };
+    let causes = before.into_iter().chain([mark.id]).chain(stop).chain(end);
+    let mut explained = why((cause, by, run_state), sentence, &format!(", and {what_then}"), causes);
+    if let Some(reason) = &said.reason {
+        explained.details.insert("reason".to_owned(), json!(reason));
+    }
+    if let Some((_, panic)) = evidence.panic.as_ref().filter(|_| cause == "guest-panic") {
+        explained.details.extend(panic.info.clone().map(|info| ("info".to_owned(), info)));
+    }
+    let given = match cause {
+        "host-qmp-quit" => evidence.quitting(mark.now),
+        "host-qmp-system-reset" => evidence.resetting(mark.now),
+        _ => None,
+    };
+    if let Some(given) = given {
+        name_client(&mut explained, given);
+    }
+    explained
+}
+
+type Reason = (&'static str, &'static str, String, Vec<Id>);
+
+fn shutdown_reason(evidence: &Evidence, mark: Mark, said: &Said) -> Reason {
+    let watchdog_reset = evidence
+        .watchdog
+        .as_ref()
+        .filter(|(cause, action)| &**action == "reset" && mark.now.since(cause.now) <= BREATH);
+    let plain = |cause, by, sentence: &str| (cause, by, sentence.to_owned(), Vec::new());
+    match (said.reason.as_deref(), said.guest) {
+        (Some("host-qmp-quit"), _) => plain("host-qmp-quit", "host", "It was ended by `quit`"),
+        (Some("host-signal"), _) => {
+            plain("host-signal", "host", "QEMU was told to end by a signal (SIGTERM, SIGINT or SIGHUP)")
+        }
+        (Some("host-ui"), _) => plain("host-ui", "host", "Somebody closed QEMU's window"),
+        (Some("host-error"), _) => plain("host-error", "qemu", "QEMU met an error that it cannot go on with"),
+        (Some("host-qmp-system-reset"), _) => plain(
+            "host-qmp-system-reset",
+            "host",
+            "It was reset by `system_reset` and is set to end then (`-no-reboot`)",
+        ),
+        (Some("guest-reset"), _) => match watchdog_reset {
+            Some((cause, _)) => {
+                let sentence = "Its watchdog expired, because the guest did not answer, and it is set to end when it is reset (`-no-reboot`)";
+                ("watchdog", "guest", sentence.to_owned(), vec![cause.id])
+            }
+            None => plain("guest-reset", "guest", "The guest rebooted and is set to end then (`-no-reboot`)"),
+        },
+        (Some("guest-panic"), _) => {
+            let cause = evidence.panic.as_ref().map(|(mark, _)| mark.id);
+            ("guest-panic", "guest", "The guest panicked".to_owned(), cause.into_iter().collect())
+        }
+        (Some("guest-shutdown"), _) => guest_shutdown(evidence, mark),
+        (None, Some(true)) => {
+            plain("guest", "guest", "The guest shut down or rebooted; this QEMU does not say which")
+        }
+        (None, Some(false)) => {
+            plain("host", "host", "It was shut down from outside; this QEMU does not say how")
+        }
+        (None, None) => plain("shutdown", "unknown", "It shut down; this QEMU does not say why"),
+        (Some(other), _) => (
+            "shutdown",
+            "unknown",
+            format!("It shut down, with the reason {}", text::shown(other)),
+            Vec::new(),
+        ),
+    }
+}
+
+fn guest_shutdown(evidence: &Evidence, mark: Mark) -> Reason {
+    let recent = |cause: &Mark| mark.now.since(cause.now) <= BREATH;
+    if let Some(cause) = evidence.hibernated.filter(recent) {
+        return (
+            "guest-hibernate",
+            "guest",
+            "The guest hibernated to its disk (ACPI S4)".to_owned(),
+            vec![cause.id],
+        );
+    }
+    if let Some(cause) = evidence.pv_shutdown.filter(recent) {
+        let sentence = "The guest shut itself down through its pvpanic device";
+        return ("guest-shutdown", "guest", sentence.to_owned(), vec![cause.id]);
+    }
+    let button = evidence.power_button.filter(|button| mark.now.since(button.now) <= POWER_BUTTON_MAX);
+    let Some(button) = button else {
+        return ("guest-shutdown", "guest", "The guest shut itself down".to_owned(), Vec::new());
+    };
+    let waited = text::span(mark.now.since(button.now));
+    let presser = evidence
+        .watchdog
+        .as_ref()
+        .filter(|(cause, action)| &**action == "shutdown" && button.now.since(cause.now) <= BREATH);
+    let (sentence, mut causes) = match presser {
+        Some((cause, _)) => (
+            format!("The guest shut down {waited} after its watchdog pressed the power button"),
+            vec![cause.id],
+        ),
+        None => (format!("The guest shut down {waited} after its power button was pressed"), Vec::new()),
+    };
+    causes.push(button.id);
+    ("guest-shutdown", "guest", sentence, causes)
+}
+
+/// The monitor closed.
+pub(super) fn ended(evidence: &Evidence, input: &Input<'_>) -> Why {
+    let end = input.id;
+    if let Some((mark, said)) = &evidence.shutdown {
+        return shutdown(evidence, *mark, said, None, Some(end));
+    }
+    if let Some((mark, _)) = evidence.watchdog.as_ref().filter(|(_, action)| &**action == "poweroff") {
+        let clause = "Its watchdog expired, because the guest did not answer";
+        let rest = ", and QEMU switched it off and exited";
+        return why(("watchdog", "guest", ENDED), clause, rest, [mark.id, end]);
+    }
+    if let Some(mark) = evidence.memory_failure {
+        let clause = "Memory of the host failed that QEMU itself uses";
+        return why(("memory-failure", "host", ENDED), clause, ", and QEMU ended", [mark.id, end]);
+    }
+    if let Some(given) = evidence.quitting(input.now) {
+        let mut explained = why(("host-qmp-quit", "host", ENDED), "", "", [end]);
+        name_client(&mut explained, given);
+        return explained;
+    }
+    let clause = "Its monitor closed without a word";
+    let rest = ": QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away";
+    why(("gone", "unknown", GONE), clause, rest, [end])
+}

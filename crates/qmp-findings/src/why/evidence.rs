@@ -1,0 +1,260 @@
+//! What was seen in an epoch that may explain what comes next.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use qmp_events::EventKind as K;
+use serde_json::Value;
+
+use super::super::local_time::Moment;
+use super::super::observation::{Event, Input};
+use super::super::saved::saved;
+use super::super::tracker::Span;
+use super::super::{HELD_BACK_MAX, Id};
+use super::given::Command;
+use crate::state::Why;
+
+/// Where and when something was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    pub(super) id: Id,
+    pub(super) now: Moment,
+    /// The VM's own time, in microseconds.
+    pub(super) at: Option<i64>,
+}
+
+/// The last of each thing that explains something. It takes memory from the first of them on: nothing happens to most
+/// VMs for days.
+#[derive(Debug, Default)]
+pub(super) struct Evidence(Option<Box<Seen>>);
+
+/// What was seen.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) watchdog: Option<(Mark, Box<str>)>,
+    pub(super) panic: Option<(Mark, Panic)>,
+    pub(super) io_error: Option<(Mark, IoError)>,
+    pub(super) shutdown: Option<(Mark, Said)>,
+    pub(super) power_button: Option<Mark>,
+    pub(super) hibernated: Option<Mark>,
+    pub(super) pv_shutdown: Option<Mark>,
+    pub(super) host_reset: Option<Mark>,
+    pub(super) memory_failure: Option<Mark>,
+    pub(super) migration: Option<(Mark, Box<str>)>,
+    /// The last command that was given through the hub, and the last `migrate`.
+    pub(super) command: Option<(Mark, Command)>,
+    pub(super) migrate: Option<(Mark, Command)>,
+    /// The guest panicked and was left running, or runs its crash kernel.
+    pub(super) left_running: Option<Box<(Mark, Why)>>,
+    /// The last `BLOCK_IO_ERROR` of any action: it opens the window of the rate limit.
+    last_io_error: Option<Mark>,
+}
+
+static NOTHING: Seen = Seen::NOTHING;
+
+saved!(Mark { id, now, at });
+saved!(Evidence { 0 });
+saved!(Seen {
+    watchdog,
+    panic,
+    io_error,
+    shutdown,
+    power_button,
+    hibernated,
+    pv_shutdown,
+    host_reset,
+    memory_failure,
+    migration,
+    command,
+    migrate,
+    left_running,
+    last_io_error,
+});
+saved!(Said { reason, guest });
+saved!(Panic { action, info });
+saved!(IoError { device, node_name, qom_path, operation, reason, no_space });
+
+impl Seen {
+    const NOTHING: Self = Self {
+        watchdog: None,
+        panic: None,
+        io_error: None,
+        shutdown: None,
+        power_button: None,
+        hibernated: None,
+        pv_shutdown: None,
+        host_reset: None,
+        memory_failure: None,
+        migration: None,
+        command: None,
+        migrate: None,
+        left_running: None,
+        last_io_error: None,
+    };
+}
+
+impl Deref for Evidence {
+    type Target = Seen;
+
+    fn deref(&self) -> &Seen {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Evidence {
+    fn deref_mut(&mut self) -> &mut Seen {
+        self.0.get_or_insert_with(|| Box::new(Seen::NOTHING))
+    }
+}
+
+/// What SHUTDOWN says of itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
+    pub(super) reason: Option<Box<str>>,
+    pub(super) guest: Option<bool>,
+}
+
+/// What `GUEST_PANICKED` says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Panic {
+    pub(super) action: Option<Box<str>>,
+    pub(super) info: Option<Value>,
+}
+
+/// What `BLOCK_IO_ERROR` says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct IoError {
+    pub(super) device: Option<Box<str>>,
+    pub(super) node_name: Option<Box<str>>,
+    pub(super) qom_path: Option<Box<str>>,
+    pub(super) operation: Option<Box<str>>,
+    pub(super) reason: Option<Box<str>>,
+    pub(super) no_space: bool,
+}
+
+impl Mark {
+    pub(super) fn of(input: &Input<'_>, at: Option<i64>) -> Self {
+        Self { id: input.id, now: input.now, at }
+    }
+}
+
+impl Evidence {
+    /// Keeps what the event tells.
+    pub(super) fn note(&mut self, kind: K, event: &Event<'_>, mark: Mark) {
+        let text = |member: &str| event.named(member).map(Box::from);
+        match kind {
+            K::Watchdog => {
+                self.watchdog = text("action").map(|action| (mark, action));
+            }
+            K::GuestPanicked => {
+                let info = event.data.get("info").cloned();
+                self.panic = Some((mark, Panic { action: text("action"), info }));
+            }
+            K::BlockIoError => {
+                self.last_io_error = Some(mark);
+                if event.text("action") == Some("stop") {
+                    self.io_error = Some((mark, IoError::of(event)));
+                }
+            }
+            K::Shutdown => {
+                self.shutdown = Some((mark, Said { reason: text("reason"), guest: event.flag("guest") }));
+            }
+            K::Powerdown => self.power_button = Some(mark),
+            K::SuspendDisk => self.hibernated = Some(mark),
+            K::GuestPvshutdown => self.pv_shutdown = Some(mark),
+            K::MemoryFailure
+                if event.text("recipient") == Some("hypervisor") && event.text("action") == Some("fatal") =>
+            {
+                self.memory_failure = Some(mark);
+            }
+            K::Migration => self.migration = text("status").map(|status| (mark, status)),
+            _ => {}
+        }
+    }
+
+    /// Keeps a command that was given through the hub.
+    pub(super) fn command(&mut self, execute: &str, data: &Value, mark: Mark) {
+        // One that failed explains nothing.
+        if data.get("result").and_then(Value::as_str) == Some("failed") {
+            return;
+        }
+        let command = Command::read(execute, data);
+        if execute == "migrate" {
+            self.migrate = Some((mark, command.clone()));
+        }
+        self.command = Some((mark, command));
+    }
+
+    /// The VM runs: what stopped it is over.
+    pub(super) fn runs_again(&mut self) {
+        if let Some(seen) = &mut self.0 {
+            (seen.panic, seen.io_error, seen.shutdown) = (None, None, None);
+        }
+    }
+
+    /// The machine starts over; `host_reset` says where the host had a hand in it.
+    pub(super) fn was_reset(&mut self, host_reset: Option<Mark>) {
+        self.runs_again();
+        if let Some(seen) = &mut self.0 {
+            (seen.power_button, seen.hibernated, seen.pv_shutdown) = (None, None, None);
+            seen.left_running = None;
+        }
+        if self.host_reset.is_some() || host_reset.is_some() {
+            self.host_reset = host_reset;
+        }
+    }
+
+    /// Another QEMU is kept in step (COLO), for which the VM stops at every checkpoint.
+    pub(super) fn is_in_step(&self) -> bool {
+        self.migration.as_ref().is_some_and(|(_, status)| &**status == "colo")
+    }
+
+    pub(super) fn is_migrating(&self) -> bool {
+        let status = self.migration.as_ref().map(|(_, status)| &**status);
+        matches!(
+            status,
+            Some(
+                "setup"
+                    | "active"
+                    | "colo"
+                    | "device"
+                    | "pre-switchover"
+                    | "postcopy-active"
+                    | "postcopy-device"
+                    | "wait-unplug"
+            )
+        )
+    }
+
+    /// How long to wait for a cause that the rate limit may hold back; none if there can be no such cause.
+    ///
+    /// The first event of a second passes at once, so only one that follows another can be held. What came
+    /// before the epoch is not known.
+    pub(super) fn hold(&self, consequence: Mark, span: &Span) -> Option<Duration> {
+        let is_recent = |now: Moment| consequence.now.since(now) <= HELD_BACK_MAX;
+        let limits_stop = |release| {
+            let throttle = K::BlockIoError.desc().throttle_at(release);
+            throttle.is_some_and(|throttle| throttle.exempt.is_none())
+        };
+        let io_error_held = self.last_io_error.is_some_and(|mark| is_recent(mark.now))
+            && span.release.is_some_and(limits_stop);
+        let held = self.watchdog.as_ref().is_some_and(|(mark, _)| is_recent(mark.now))
+            || io_error_held
+            || is_recent(span.opened_at);
+        held.then_some(HELD_BACK_MAX)
+    }
+}
+
+impl IoError {
+    fn of(event: &Event<'_>) -> Self {
+        let text = |member: &str| event.named(member).map(Box::from);
+        Self {
+            device: text("device"),
+            node_name: text("node-name"),
+            qom_path: text("qom-path"),
+            operation: text("operation"),
+            reason: text("reason"),
+            no_space: event.flag("nospace").unwrap_or(false),
+        }
+    }
+}

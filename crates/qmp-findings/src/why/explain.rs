@@ -1,0 +1,321 @@
+//! The sentences about a VM that is there, and what they say for programs.
+
+use qmp_events::EventKind as K;
+use serde_json::{Map, Value, json};
+
+use super::super::observation::{Event, Input};
+use super::super::tracker::Found;
+use super::super::{BREATH, Id, text};
+use super::evidence::{Evidence, IoError, Mark, Panic, Seen};
+use super::given::Given;
+use super::{ENDED, ending, run_states};
+use crate::state::Why;
+
+/// Every cause that is told, of an end, a reset, a stop, or how a VM stands.
+pub(in super::super) const CAUSES: [&str; 36] = [
+    "crashed",
+    "debug",
+    "exited",
+    "firmware-reset",
+    "found",
+    "found-paused",
+    "found-prelaunch",
+    "found-running",
+    "gone",
+    "guest",
+    "guest-hibernate",
+    "guest-panic",
+    "guest-reset",
+    "guest-shutdown",
+    "guest-suspend",
+    "host",
+    "host-error",
+    "host-qmp-quit",
+    "host-qmp-system-reset",
+    "host-signal",
+    "host-stop",
+    "host-ui",
+    "incoming-migration",
+    "internal-error",
+    "io-error",
+    "killed",
+    "memory-failure",
+    "migration",
+    "reset",
+    "restore-vm",
+    "resume",
+    "save-vm",
+    "shutdown",
+    "unknown",
+    "wakeup",
+    "watchdog",
+];
+
+/// The member of the details that names the command by which it was done through the hub.
+pub(super) const COMMAND: &str = "command";
+
+/// How the sentences about a watchdog begin.
+const WATCHDOG_EXPIRED: &str = "Its watchdog expired, because the guest did not answer";
+
+/// Adds the finding that says so.
+pub(super) fn tell(kind: &'static str, why: &Why, found: &mut Found) {
+    debug_assert!(CAUSES.contains(&why.cause), "{} is not listed", why.cause);
+    let mut data = Map::from_iter([("cause".to_owned(), json!(why.cause)), ("by".to_owned(), json!(why.by))]);
+    if !why.run_state.is_empty() {
+        data.insert("run_state".to_owned(), json!(why.run_state));
+    }
+    data.extend(why.details.clone());
+    found.push(kind, why.summary.clone(), why.causes.clone(), data.into());
+}
+
+/// An explanation whose sentence is `clause` and `rest`.
+pub(super) fn why(
+    (cause, by, run_state): (&'static str, &'static str, &str),
+    clause: impl Into<String>,
+    rest: &str,
+    causes: impl IntoIterator<Item = Id>,
+) -> Why {
+    let mut causes: Vec<Id> = causes.into_iter().collect();
+    causes.sort_unstable();
+    causes.dedup();
+    debug_assert!(CAUSES.contains(&cause), "{cause} is not listed");
+    let clause = clause.into();
+    let summary = format!("{clause}{rest}.");
+    Why { cause, by, summary, causes, details: Map::new(), run_state: run_state.into(), clause }
+}
+
+/// How the VM was found when an epoch opened.
+pub(super) fn found(status: &str, id: Id) -> Why {
+    let state = run_states::of(status);
+    let (cause, clause) = state.found;
+    why((cause, state.by, status), clause, "", [id])
+}
+
+pub(super) fn running(kind: K, evidence: &Evidence, input: &Input<'_>) -> Why {
+    let id = input.id;
+    if kind == K::Wakeup {
+        return why(("wakeup", "unknown", "running"), "The guest woke from sleep", " and runs", [id]);
+    }
+    let clause = "It was started or resumed, and runs; no recorded command says by whom";
+    let mut explained = why(("resume", "unknown", "running"), clause, "", [id]);
+    if let Some(given) = evidence.resuming(input.now) {
+        name_client(&mut explained, given);
+    }
+    explained
+}
+
+pub(super) fn suspended(id: Id) -> Why {
+    why(
+        ("guest-suspend", "guest", "suspended"),
+        "The guest went to sleep with its memory powered (ACPI S3)",
+        "",
+        [id],
+    )
+}
+
+pub(super) fn panicked_and_runs(id: Id) -> Why {
+    why(
+        ("guest-panic", "guest", "running"),
+        "The guest panicked and was left running",
+        " (`-action panic=none`)",
+        [id],
+    )
+}
+
+/// A guest that panicked and has another kernel to save what it can.
+pub(super) fn crash_kernel(id: Id) -> Why {
+    let clause = "The guest panicked and started its crash kernel";
+    let mut explained = why(("guest-panic", "guest", "running"), clause, "", [id]);
+    explained.details.insert("crash_kernel".to_owned(), json!(true));
+    explained
+}
+
+pub(super) fn panic(cause: Id, said: &Panic, stop: Id) -> Why {
+    let mut explained = why(
+        ("guest-panic", "guest", "guest-panicked"),
+        "The guest panicked",
+        ", and QEMU paused it",
+        [cause, stop],
+    );
+    explained.details.extend(said.info.clone().map(|info| ("info".to_owned(), info)));
+    explained
+}
+
+pub(super) fn watchdog_pause(cause: Id, stop: Id) -> Why {
+    why(("watchdog", "guest", "watchdog"), WATCHDOG_EXPIRED, ", and QEMU paused it", [cause, stop])
+}
+
+/// `state` is the run state afterwards.
+pub(super) fn watchdog_reset(cause: Id, reset: Id, state: &str) -> Why {
+    why(("watchdog", "guest", state), WATCHDOG_EXPIRED, ", and QEMU reset it", [cause, reset])
+}
+
+pub(super) fn io_error(cause: Id, said: &IoError, stop: Id) -> Why {
+    let device = [&said.device, &said.qom_path, &said.node_name].into_iter().flatten().next();
+    let device = device
+        .map_or_else(|| "a disk without a name".to_owned(), |device| format!("disk {}", text::shown(device)));
+    let operation = match said.operation.as_deref() {
+        Some("read") => "A read from",
+        Some("write") => "A write to",
+        _ => "Access to",
+    };
+    let reason = match (&said.reason, said.no_space) {
+        (Some(reason), _) => format!(" ({})", text::shown(reason)),
+        (None, true) => " (no space left)".to_owned(),
+        (None, false) => String::new(),
+    };
+    let rest = ", and QEMU paused it until `cont`, which tries again";
+    let clause = format!("{operation} {device} failed{reason}");
+    let mut explained = why(("io-error", "qemu", "io-error"), clause, rest, [cause, stop]);
+    let members = [
+        ("device", &said.device),
+        ("node-name", &said.node_name),
+        ("qom-path", &said.qom_path),
+        ("operation", &said.operation),
+        ("reason", &said.reason),
+    ];
+    for (name, value) in members {
+        explained.details.extend(value.as_ref().map(|value| (name.to_owned(), json!(value))));
+    }
+    explained.details.insert("nospace".to_owned(), json!(said.no_space));
+    explained
+}
+
+/// A stop that the events do not explain; whether a recorded command does.
+pub(super) fn plain_stop(evidence: &Evidence, stop: Mark) -> (Why, bool) {
+    let clause = "It was stopped, and it is not known why";
+    let mut explained = why(("unknown", "unknown", "paused"), clause, "", [stop.id]);
+    let given = evidence.stopping(stop.now);
+    if let Some(given) = given {
+        name_client(&mut explained, given);
+    }
+    (explained, given.is_some())
+}
+
+/// What the VM answered: its run state is `status`. `before` is what led there, such as the STOP that no event explains.
+pub(super) fn answered(evidence: &Evidence, status: &str, before: Vec<Id>, answer: Id) -> Why {
+    let state = run_states::of(status);
+    let (cause, clause) = state.answered;
+    let stop = before.last().copied().unwrap_or(answer);
+    let mut explained = match (status, &**evidence) {
+        ("shutdown", Seen { shutdown: Some((mark, said)), .. }) => {
+            ending::shutdown(evidence, *mark, said, Some(stop), None)
+        }
+        ("guest-panicked", Seen { panic: Some((mark, said)), .. }) => panic(mark.id, said, stop),
+        ("io-error", Seen { io_error: Some((mark, said)), .. }) => io_error(mark.id, said, stop),
+        ("watchdog", Seen { watchdog: Some((mark, action)), .. }) if &**action == "pause" => {
+            watchdog_pause(mark.id, stop)
+        }
+        ("finish-migrate", Seen { migration: Some(_), .. }) => switchover(evidence, stop),
+        ("postmigrate", Seen { migration: Some((mark, _)), .. }) => migrated(None, mark.id),
+        _ => why((cause, state.by, status), clause, "", [answer]),
+    };
+    explained.causes.extend(before);
+    explained.causes.push(answer);
+    explained.causes.sort_unstable();
+    explained.causes.dedup();
+    if let Some((mark, command)) = evidence.migrate.as_ref().filter(|_| explained.cause == "migration") {
+        name_client(&mut explained, Given { id: mark.id, cause: "migration", command });
+    }
+    explained
+}
+
+/// The VM answered what was known: the run state has its name.
+pub(super) fn confirmed(before: &Why, status: &str, answer: Id) -> Why {
+    let mut explained = before.clone();
+    explained.run_state = status.into();
+    explained.causes.push(answer);
+    explained
+}
+
+/// A stop while a migration is under way.
+pub(super) fn switchover(evidence: &Evidence, stop: Id) -> Why {
+    let migration = evidence.migration.as_ref().map(|(mark, _)| mark.id);
+    let clause = "It was paused so that its migration could take the last of it over";
+    why(("migration", "host", "finish-migrate"), clause, "", migration.into_iter().chain([stop]))
+}
+
+/// A migration that is complete.
+pub(super) fn migrated(standing: Option<&Why>, completed: Id) -> Why {
+    let before = standing.map(|why| why.causes.clone()).unwrap_or_default();
+    let clause = "It was migrated away";
+    let rest = "; it runs elsewhere, and here only QEMU remains";
+    why(("migration", "host", "postmigrate"), clause, rest, before.into_iter().chain([completed]))
+}
+
+pub(super) fn firmware_reset(before: Id, reset: Id) -> Why {
+    let clause = "The firmware reset the machine once more";
+    why(("firmware-reset", "guest", "running"), clause, ", as some do after a reset", [before, reset])
+}
+
+/// A reset, and whether that is the last word about it. `state` is the run state afterwards.
+pub(super) fn reset(evidence: &Evidence, mark: Mark, event: &Event<'_>, state: &str) -> (Why, bool) {
+    let watchdog = evidence
+        .watchdog
+        .as_ref()
+        .filter(|(cause, action)| &**action == "reset" && mark.now.since(cause.now) <= BREATH);
+    let guests = |evidence: Option<&(Mark, Box<str>)>| match evidence {
+        Some((cause, _)) => (watchdog_reset(cause.id, mark.id, state), true),
+        None => (why(("guest-reset", "guest", state), "The guest rebooted", "", [mark.id]), false),
+    };
+    let by_host = |cause, clause| {
+        let mut explained = why((cause, "host", state), clause, "", [mark.id]);
+        let given = evidence.resetting(mark.now);
+        if let Some(given) = given {
+            name_client(&mut explained, given);
+        }
+        (explained, given.is_some())
+    };
+    match (event.text("reason"), event.flag("guest")) {
+        (Some("guest-reset"), _) => guests(watchdog),
+        (None, Some(true)) => guests(watchdog),
+        (Some("host-qmp-system-reset"), _) => {
+            by_host("host-qmp-system-reset", "It was reset by `system_reset`")
+        }
+        (None, Some(false)) => by_host("host", "It was reset from outside; this QEMU does not say how"),
+        (None, None) if watchdog.is_some() => guests(watchdog),
+        (reason, _) => {
+            let clause = match reason {
+                Some(reason) => format!("It was reset, with the reason {}", text::shown(reason)),
+                None => "It was reset; its QEMU does not say by whom".to_owned(),
+            };
+            (why(("reset", "unknown", state), clause, "", [mark.id]), true)
+        }
+    }
+}
+
+/// Says that a command did it, and which client of the hub gave it.
+pub(super) fn name_client(explained: &mut Why, given: Given<'_>) {
+    let Given { id, cause, command } = given;
+    let execute = &*command.execute;
+    let who = command.client.as_deref().map_or_else(|| "a client of the hub".to_owned(), text::shown);
+    (explained.clause, explained.summary) = match (cause, execute) {
+        ("host-stop", _) => sentence(format!("It was paused by `stop`, from {who}"), ""),
+        ("resume", "cont" | "human-monitor-command") => {
+            sentence(format!("It was started or resumed by `cont`, from {who}"), ", and runs")
+        }
+        ("resume", _) => sentence(format!("It went on when `{execute}` was done, from {who}"), ", and runs"),
+        ("host-qmp-system-reset", _) if &*explained.run_state == ENDED => sentence(
+            format!("It was reset by `system_reset`, from {who}, and is set to end then (`-no-reboot`)"),
+            ", and QEMU exited",
+        ),
+        ("host-qmp-system-reset", _) => sentence(format!("It was reset by `system_reset`, from {who}"), ""),
+        ("host-qmp-quit", _) => {
+            sentence(format!("It was ended by `{execute}`, from {who}"), ", and QEMU exited")
+        }
+        ("migration", _) => sentence(format!("It was migrated away by `migrate`, from {who}"), ""),
+        _ => sentence(format!("It was stopped for `{execute}`, from {who}"), ""),
+    };
+    (explained.cause, explained.by) = (cause, "host");
+    explained.causes.push(id);
+    explained.causes.sort_unstable();
+    explained.causes.dedup();
+    explained.details.insert(COMMAND.to_owned(), json!(execute));
+    let client = command.client.as_deref();
+    explained.details.extend(client.map(|client| ("client".to_owned(), Value::from(client))));
+}
+
+fn sentence(clause: String, rest: &str) -> (String, String) {
+    let summary = format!("{clause}{rest}.");
+    (clause, summary)
+}

@@ -1,0 +1,96 @@
+//! A reset, and the end.
+
+use qmp_events::EventKind as K;
+use qmp_wire::DetachReason;
+use serde_json::Value;
+
+use super::super::observation::{Event, Input};
+use super::super::tracker::{Found, Span};
+use super::super::{COMMAND_SAID_MAX, EXIT_SAID_MAX, FIRMWARE_RESET_MAX};
+use super::evidence::Mark;
+use super::pending::{Pending, WaitsFor};
+use super::{WHY_ENDED, WHY_RESET, Why, after, ending, exit, explain};
+
+impl Why {
+    pub(super) fn reset(&mut self, event: &Event<'_>, input: &Input<'_>, span: &Span, found: &mut Found) {
+        self.settle(|pending| pending.consequence == K::Reset, found);
+        self.hurry_stops(input.now);
+        let mark = Mark::of(input, event.at);
+        let run_state = match self.standing.run_state.as_deref() {
+            None => "",
+            Some("running" | "inmigrate" | "finish-migrate") => "running",
+            Some(_) => "prelaunch",
+        };
+        let is_guests = event.text("reason") == Some("guest-reset");
+        let by_firmware = |before: &Mark| is_guests && mark.now.since(before.now) <= FIRMWARE_RESET_MAX;
+        let first = self.evidence.host_reset.filter(by_firmware);
+        let (own, is_sure) = match first {
+            Some(first) => (explain::firmware_reset(first.id, input.id), true),
+            None => explain::reset(&self.evidence, mark, event, run_state),
+        };
+        let by_host = own.by == "host";
+        let hold = match is_sure {
+            true => None,
+            false if by_host => Some(COMMAND_SAID_MAX),
+            false => self.evidence.hold(mark, span),
+        };
+        let prior = after::prior(&self.standing, &self.evidence, &own, input.now);
+        self.evidence.was_reset(by_host.then_some(mark).or(first));
+        let mut pending = Pending::new(K::Reset, mark, own, WaitsFor::Record, hold.unwrap_or_default());
+        pending.prior = prior;
+        let is_state_assumed = self.standing.assumed;
+        self.stands(input.now, pending.explanation());
+        self.standing.assumed = is_state_assumed;
+        match hold {
+            None => self.tell_standing(WHY_RESET, found),
+            Some(_) => self.pending.push(pending),
+        }
+    }
+
+    pub(super) fn detached(
+        &mut self,
+        reason: &DetachReason,
+        input: &Input<'_>,
+        span: &Span,
+        found: &mut Found,
+    ) {
+        if *reason == DetachReason::PeerClosed && self.evidence.shutdown.is_some() {
+            self.pending.retain(|pending| pending.waits_for != WaitsFor::Stay);
+        }
+        self.settle(|_| true, found);
+        self.asking.close();
+        if *reason != DetachReason::PeerClosed {
+            return;
+        }
+        let own = ending::ended(&self.evidence, input);
+        let by_command = matches!(own.cause, "host-qmp-quit" | "host-qmp-system-reset");
+        let is_known = own.details.contains_key(explain::COMMAND);
+        let for_command = (by_command && !is_known).then_some(COMMAND_SAID_MAX);
+        let for_exit = span.snapshot.process.is_some().then_some(EXIT_SAID_MAX);
+        let hold = for_command.max(for_exit);
+        let said = self.evidence.shutdown.as_ref().map_or(input.now, |(mark, _)| mark.now);
+        let prior = after::prior(&self.standing, &self.evidence, &own, said);
+        let known = (own.cause == "gone").then(|| self.standing.known()).flatten();
+        let waits_for = if for_exit.is_some() { WaitsFor::Exit } else { WaitsFor::Record };
+        let mark = Mark::of(input, None);
+        let mut pending = Pending::new(K::Shutdown, mark, own, waits_for, hold.unwrap_or_default());
+        pending.prior = prior;
+        self.standing.went(input.now, pending.explanation(), known);
+        match hold {
+            None => self.tell_standing(WHY_ENDED, found),
+            Some(_) => self.pending.push(pending),
+        }
+    }
+
+    pub(super) fn process_ended(&mut self, how: &Value, input: &Input<'_>, span: &Span, found: &mut Found) {
+        self.standing.has_ended();
+        let is_its = |pending: &Pending| pending.waits_for == WaitsFor::Exit;
+        let Some(index) = self.pending.iter().position(is_its) else { return };
+        let mut pending = self.pending.remove(index);
+        let before = pending.explanation();
+        let name = span.snapshot.process.as_deref().unwrap_or_default();
+        pending.guess = exit::explained(&pending.guess, name, how, input.id);
+        self.replace(&before, &pending.explanation());
+        super::tell_of(&pending, found);
+    }
+}
