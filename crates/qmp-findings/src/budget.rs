@@ -5,10 +5,11 @@
 
 use serde_json::json;
 
-use super::local_time::{Moment, micros};
-use super::saved::saved;
-use super::tracker::Concluded;
-use super::{FINDINGS_BURST, FINDINGS_SPAN, Id};
+use crate::conclusion::Concluded;
+use crate::finding::Id;
+use crate::limits::{FINDINGS_BURST, FINDINGS_SPAN};
+use crate::local_time::{Moment, micros};
+use crate::saved::saved;
 
 pub(super) const FINDINGS_WITHHELD: &str = "findings-withheld";
 

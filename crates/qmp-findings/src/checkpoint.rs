@@ -7,12 +7,25 @@
 //!
 //! One that other code wrote, or that does not hold what was written, is not restored, and the epoch is read whole.
 
+use std::sync::LazyLock;
+
 use qmp_wire::Offset;
 use serde_json::Value;
 
-use super::saved::{self, Saved as _};
-use super::tracker::Tracked;
-use super::{CHECKPOINT_MAX_BYTES, CHECKPOINT_RECORDS, Correlators};
+use crate::correlators::Correlators;
+use crate::limits::{CHECKPOINT_MAX_BYTES, CHECKPOINT_RECORDS};
+use crate::saved::{self, Saved as _};
+use crate::tracker::Tracked;
+
+/// To be raised when the correlators mean something else by the same members: texts of before are not read then.
+const REVISION: u32 = 1;
+
+/// Which code a text is for: the release, and a hash of the layout.
+static VERSION: LazyLock<Box<str>> = LazyLock::new(|| {
+    let mut layout = String::new();
+    Tracked::layout(&mut layout);
+    format!("{}.{REVISION}-{:016x}", env!("CARGO_PKG_VERSION"), saved::hash(&layout)).into()
+});
 
 /// The state of a VM as a text, and what tells whether it can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +48,14 @@ impl Correlators {
         let state = text(tracked);
         (state.len() <= CHECKPOINT_MAX_BYTES).then(|| {
             let checksum = checksum(vm, offset, &state);
-            SavedState { version: saved::version().into(), checksum, state }
+            SavedState { version: version().into(), checksum, state }
         })
     }
 
     /// Goes on from the state of a VM after its record at `offset`. Returns whether that state could be read; the VM is
     /// left as it is otherwise.
     pub fn restore(&mut self, vm: &str, offset: Offset, saved: &SavedState) -> bool {
-        let is_intact =
-            *saved.version == *saved::version() && checksum(vm, offset, &saved.state) == saved.checksum;
+        let is_intact = *saved.version == *version() && checksum(vm, offset, &saved.state) == saved.checksum;
         let Some(tracked) = is_intact.then(|| read(&saved.state)).flatten() else { return false };
         self.vms.insert(vm.into(), tracked);
         self.note(vm);
@@ -64,6 +76,11 @@ impl Correlators {
         correlators.note(vm);
         Some(correlators)
     }
+}
+
+/// Which code a text is for. Texts of another version are not read.
+fn version() -> &'static str {
+    &VERSION
 }
 
 fn text(tracked: &Tracked) -> Box<str> {

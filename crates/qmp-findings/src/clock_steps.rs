@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::correlator_set::Correlator;
-use super::local_time::micros;
-use super::observation::{Event, Input, What};
-use super::saved::saved;
-use super::tracker::{Found, Span};
-use super::{CLOCK_STEP_MIN, Id, text};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::finding::Id;
+use crate::limits::CLOCK_STEP_MIN;
+use crate::local_time::micros;
+use crate::observation::{Event, Input, What};
+use crate::saved::saved;
+use crate::text;
 
 pub(super) const CLOCK_STEP: &str = "clock-step";
 

@@ -1,39 +1,22 @@
 //! The list of correlators.
 
-use super::local_time::Moment;
-use super::observation::Input;
-use super::question::Asked;
-use super::tracker::{Found, Span};
-
-/// Draws conclusions of one sort from the records of one VM.
-pub(super) trait Correlator {
-    /// Takes the next record. What was due before it has been dealt with.
-    fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found);
-
-    /// The moment after which [`Self::overdue`] is to be called, if nothing changes until then.
-    fn deadline(&self) -> Option<Moment> {
-        None
-    }
-
-    /// Deals with everything whose deadline is `now` or earlier; nothing received by then is missing.
-    fn overdue(&mut self, _now: Moment, _span: &Span, _found: &mut Found) {}
-
-    /// Whether the answer to this question, raised by [`Found::ask`], is waited for.
-    fn is_open(&self, _asked: Asked) -> bool {
-        false
-    }
-}
+use crate::conclusion::Found;
+use crate::correlator::Correlator as _;
+use crate::epoch::Span;
+use crate::local_time::Moment;
+use crate::observation::Input;
+use crate::question::Asked;
 
 /// Declares the correlators of a VM, in the order in which they see a record.
 macro_rules! correlators {
-    ($($name:ident: $module:ident::$type:ident),+ $(,)?) => {
+    ($($name:ident: $type:path),+ $(,)?) => {
         /// One of each, for one VM.
         #[derive(Debug, Default)]
         pub(super) struct Registered {
-            $(pub(super) $name: super::$module::$type,)+
+            $(pub(super) $name: $type,)+
         }
 
-        super::saved::saved!(Registered { $($name),+ });
+        crate::saved::saved!(Registered { $($name),+ });
 
         impl Registered {
             pub(super) fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {
@@ -59,16 +42,16 @@ macro_rules! correlators {
 }
 
 correlators! {
-    unseen: unseen::Unseen,
-    clock: clock_steps::ClockSteps,
-    drift: drift::Drift,
-    sequels: sequels::Sequels,
-    migration: migration::Migrations,
-    interrupted: interrupted::Interrupted,
-    why: why::Why,
-    jobs: jobs::Jobs,
-    unplug: unplug::Unplugs,
-    unplug_ignored: unplug_ignored::UnplugIgnored,
-    powerdown: powerdown::Powerdown,
-    storms: storms::Storms,
+    unseen: crate::unseen::Unseen,
+    clock: crate::clock_steps::ClockSteps,
+    drift: crate::drift::Drift,
+    sequels: crate::sequels::Sequels,
+    migration: crate::migration::Migrations,
+    interrupted: crate::interrupted::Interrupted,
+    why: crate::why::Why,
+    jobs: crate::jobs::Jobs,
+    unplug: crate::unplug::Unplugs,
+    unplug_ignored: crate::unplug_ignored::UnplugIgnored,
+    powerdown: crate::powerdown::Powerdown,
+    storms: crate::storms::Storms,
 }

@@ -5,11 +5,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use qmp_events::{Release, Violation, validate};
 use serde_json::json;
 
-use super::correlator_set::Correlator;
-use super::observation::{Event, Input, What};
-use super::saved::saved;
-use super::tracker::{Found, Span};
-use super::{DRIFT_REPORTED_MAX, text};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::limits::DRIFT_REPORTED_MAX;
+use crate::observation::{Event, Input, What};
+use crate::saved::saved;
+use crate::text;
 
 pub(super) const SCHEMA_DRIFT: &str = "schema-drift";
 

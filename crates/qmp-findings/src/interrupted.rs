@@ -6,11 +6,12 @@
 use qmp_events::EventKind as K;
 use serde_json::{Value, json};
 
-use super::Id;
-use super::correlator_set::Correlator;
-use super::observation::{Input, Snapshot, What};
-use super::saved::saved;
-use super::tracker::{Found, Span};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::finding::Id;
+use crate::observation::{Input, Snapshot, What};
+use crate::saved::saved;
 
 pub(super) const MIGRATION_INTERRUPTED: &str = "migration-interrupted";
 

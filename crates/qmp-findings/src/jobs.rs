@@ -10,20 +10,21 @@
 mod job;
 
 use qmp_events::{EventKind as K, Release};
-use qmp_wire::{DetachReason, UnixMicros};
-use serde_json::json;
+use qmp_wire::DetachReason;
 
-use super::correlator_set::Correlator;
-use super::local_time::Moment;
-use super::observation::{Event, Input, KnownJob, Snapshot, What};
-use super::question::{Answer, Asked, QUERY_JOBS};
-use super::saved::saved;
-use super::tracker::{Found, Span};
-use super::{ANSWER_MAX, Id, JOBS_TRACKED_MAX, subject};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::finding::Id;
+use crate::limits::{ANSWER_MAX, JOBS_TRACKED_MAX};
+use crate::local_time::Moment;
+use crate::observation::{Event, Input, KnownJob, Snapshot, What};
+use crate::question::{Answer, Asked, QUERY_JOBS};
+use crate::saved::saved;
 use crate::state::Running;
+use crate::subject;
 use job::{Asking, Job, Outcome};
-
-pub(super) const JOB: &str = "job";
+pub(super) use job::{JOB, Phases};
 
 /// From here on every job has events of its own.
 const JOB_EVENTS_SINCE: Release = Release::new(3, 0);
@@ -220,10 +221,3 @@ impl Jobs {
         }
     }
 }
-
-/// A moment of a phase as it stands in JSON.
-fn phase_json(status: &str, at: UnixMicros) -> serde_json::Value {
-    json!({"status": status, "received": at.to_string()})
-}
-
-pub(super) use job::Phases;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use qmp_wire::UnixMicros;
 
-use super::saved::saved;
+use crate::saved::saved;
 
 /// A moment in local time, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,14 +7,17 @@ use qmp_events::EventKind as K;
 use qmp_wire::UnixMicros;
 use serde_json::json;
 
-use super::correlator_set::Correlator;
-use super::jobs::Phases;
-use super::local_time::Moment;
-use super::observation::{Event, Input, Snapshot, What};
-use super::saved::saved;
-use super::tracker::{Found, Span};
-use super::{CAUSES_MAX, Id, text};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::finding::Id;
+use crate::jobs::Phases;
+use crate::limits::CAUSES_MAX;
+use crate::local_time::Moment;
+use crate::observation::{Event, Input, Snapshot, What};
+use crate::saved::saved;
 use crate::state::Running;
+use crate::text;
 
 pub(super) const MIGRATION: &str = "migration";
 

@@ -4,10 +4,23 @@ use qmp_events::{EventKind, Release};
 use qmp_wire::{Body, DetachReason, Record, UnixMicros};
 use serde_json::Value;
 
-use super::Id;
-use super::local_time::Moment;
-use super::question::Answer;
-use super::saved::saved;
+use crate::finding::Id;
+use crate::local_time::Moment;
+use crate::question::Answer;
+use crate::saved::saved;
+
+/// The kind of the record of a command that the hub passed on: `{"execute": …, "client": …}` in its data. It is no
+/// conclusion, and evidence to those who draw some.
+pub const COMMAND: &str = "command";
+
+/// The kind of the record of how a VM's process ended: `{"pid": …, "exit_code": …}` or `{"pid": …, "signal": …,
+/// "core_dumped": …}` in its data. It is no conclusion, either.
+pub const PROCESS_ENDED: &str = "process-ended";
+
+/// The kind of the record of what a VM answered to a [`Question`](crate::Question): `{"execute": …, "return": …}` in its data, or
+/// `"error": {"class": …, "desc": …}` in the place of `return`. Its cause is the record that raised the question. It is
+/// evidence, not a conclusion.
+pub const QUERY: &str = "query";
 
 /// One record, other than a finding.
 #[derive(Debug)]
@@ -169,7 +182,6 @@ pub fn is_evidence(record: &Record<'_>) -> bool {
 /// What a record says that the hub itself wrote, and that is evidence: its kind and its data.
 pub(crate) fn evidence(record: &Record<'_>) -> Option<(&'static str, Value)> {
     let Body::Finding { finding, data: Some(data), .. } = &record.body else { return None };
-    let kind =
-        [super::COMMAND, super::PROCESS_ENDED, super::QUERY].into_iter().find(|kind| finding == kind)?;
+    let kind = [COMMAND, PROCESS_ENDED, QUERY].into_iter().find(|kind| finding == kind)?;
     Some((kind, serde_json::from_str(data).ok()?))
 }

@@ -8,12 +8,15 @@
 use qmp_events::EventKind as K;
 use serde_json::json;
 
-use super::correlator_set::Correlator;
-use super::local_time::Moment;
-use super::observation::{Input, What};
-use super::saved::saved;
-use super::tracker::{Found, Span};
-use super::{GUEST_SIGN_MAX, Id, text};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::finding::Id;
+use crate::limits::GUEST_SIGN_MAX;
+use crate::local_time::Moment;
+use crate::observation::{Input, What};
+use crate::saved::saved;
+use crate::text;
 
 pub(super) const POWERDOWN_IGNORED: &str = "powerdown-ignored";
 

@@ -7,7 +7,7 @@
 use qmp_wire::{Causes, Epoch, Seq};
 use serde_json::Value;
 
-use super::Id;
+use crate::finding::Id;
 
 /// The question that follows a STOP or a RESUME.
 pub(super) const QUERY_STATUS: &str = "query-status";

@@ -2,27 +2,11 @@
 //!
 //! A structure is an array of its members in the order of its declaration, an enum an array of its variant's name and
 //! members; both are declared by [`saved!`] and [`saved_enum!`], which refuse to compile when a member is left out. The
-//! names and types of all members make the [layout](version): a text of another layout is never read.
-
-mod values;
-mod words;
+//! names and types of all members make the layout, which is in the version of a checkpoint: a text of another layout is never read.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::LazyLock;
 
 use serde_json::Value;
-
-use super::tracker::Tracked;
-
-/// To be raised when the correlators mean something else by the same members: texts of before are not read then.
-const REVISION: u32 = 1;
-
-/// Which code a text is for: the release, and a hash of the layout.
-static VERSION: LazyLock<Box<str>> = LazyLock::new(|| {
-    let mut layout = String::new();
-    Tracked::layout(&mut layout);
-    format!("{}.{REVISION}-{:016x}", env!("CARGO_PKG_VERSION"), hash(&layout)).into()
-});
 
 /// Something that can be written as a text and read back.
 pub(super) trait Saved: Sized {
@@ -33,11 +17,6 @@ pub(super) trait Saved: Sized {
 
     /// Reads what [`save`](Self::save) made; `None` for anything else.
     fn load(value: Value) -> Option<Self>;
-}
-
-/// Which code a text is for. Texts of another version are not read.
-pub(super) fn version() -> &'static str {
-    &VERSION
 }
 
 /// The same for the same value, in programs of one version.

@@ -14,12 +14,16 @@ use std::collections::VecDeque;
 use qmp_events::{EventKind, Release, Scalar, SequelDesc, WhenDesc};
 use serde_json::{Value, json};
 
-use super::correlator_set::Correlator;
-use super::local_time::Moment;
-use super::observation::{Event, Input, What};
-use super::saved::{saved, saved_enum};
-use super::tracker::{Found, Span};
-use super::{EXIT_MAX, Id, SEQUEL_MAX, SEQUEL_SLOW_MAX, SEQUELS_AWAITED_MAX, subject, text};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::finding::Id;
+use crate::limits::{EXIT_MAX, SEQUEL_MAX, SEQUEL_SLOW_MAX, SEQUELS_AWAITED_MAX};
+use crate::local_time::Moment;
+use crate::observation::{Event, Input, What};
+use crate::saved::{saved, saved_enum};
+use crate::subject;
+use crate::text;
 
 pub(super) const SEQUEL_MISSING: &str = "sequel-missing";
 

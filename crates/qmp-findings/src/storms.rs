@@ -11,13 +11,16 @@ mod bucket;
 use qmp_events::EventKind as K;
 use serde_json::json;
 
-use super::budget::pair;
-use super::correlator_set::Correlator;
-use super::local_time::Moment;
-use super::observation::{Event, Input, What};
-use super::saved::saved;
-use super::tracker::{Found, Span};
-use super::{COUNTED_MAX, FLAPPING_CHANGES, FLAPPING_SPAN, STORM_EVENTS, STORM_SPAN, subject, text};
+use crate::budget::pair;
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::limits::{COUNTED_MAX, FLAPPING_CHANGES, FLAPPING_SPAN, STORM_EVENTS, STORM_SPAN};
+use crate::local_time::Moment;
+use crate::observation::{Event, Input, What};
+use crate::saved::saved;
+use crate::subject;
+use crate::text;
 use bucket::{Bucket, Told};
 
 pub(super) const STORM: &str = "storm";

@@ -2,7 +2,7 @@
 
 use qmp_events::EventKind;
 
-use super::observation::Event;
+use crate::observation::Event;
 
 /// The job, or the device, that tells events of one kind apart; `None` if the event has no such member.
 pub(super) fn of<'a>(event: &'a Event<'_>) -> Option<&'a str> {

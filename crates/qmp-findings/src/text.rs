@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::TEXT_SHOWN_MAX;
+use crate::limits::TEXT_SHOWN_MAX;
 
 /// A text that a VM sent, on one line and not too long, without anything that drives a terminal.
 pub(super) fn shown(text: &str) -> String {

@@ -2,18 +2,19 @@
 
 use std::collections::VecDeque;
 
-use qmp_events::Release;
-use qmp_wire::{Body, Causes, DetachReason, Record, UnixMicros};
-use serde_json::{Map, Value};
+use qmp_wire::{Body, DetachReason, Record, UnixMicros};
 
-use super::budget::Budget;
-use super::correlator_set::Registered;
-use super::local_time::{LocalClock, Moment};
-use super::observation::{self, Event, Input, Snapshot, What};
-use super::question::{Answer, Asked};
-use super::saved::saved;
-use super::why::Known;
-use super::{CAUSES_MAX, COMMAND, Finding, Id, LAST_EVENTS_KEPT, QUERY};
+use crate::budget::Budget;
+use crate::conclusion::Found;
+use crate::correlator_set::Registered;
+use crate::epoch::{Before, Span};
+use crate::finding::{Finding, Id};
+use crate::limits::LAST_EVENTS_KEPT;
+use crate::local_time::{LocalClock, Moment};
+use crate::observation::{self, Event, Input, Snapshot, What};
+use crate::observation::{COMMAND, QUERY};
+use crate::question::{Answer, Asked};
+use crate::saved::saved;
 use crate::state::{Detached, LastEvent, VmState};
 
 /// One VM.
@@ -32,71 +33,7 @@ pub(super) struct Tracked {
     unsaved: u32,
 }
 
-/// The span of certainty that the records belong to.
-#[derive(Debug, Default)]
-pub(super) struct Span {
-    /// The record that opened it; `None` if that was never seen.
-    pub(super) opened: Option<Id>,
-    pub(super) opened_at: Moment,
-    /// Whether it is open still.
-    pub(super) open: bool,
-    /// What the VM runs, if it said.
-    pub(super) release: Option<Release>,
-    pub(super) snapshot: Snapshot,
-    /// What was known when the span before it ended.
-    pub(super) before: Option<Box<Before>>,
-}
-
-/// What was known of a VM when a span ended.
-#[derive(Debug)]
-pub(super) struct Before {
-    pub(super) last: Id,
-    pub(super) snapshot: Snapshot,
-    /// What is known of its run state.
-    pub(super) known: Option<Known>,
-}
-
-/// Collects what correlators find.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    findings: Vec<Concluded>,
-    questions: Vec<Asked>,
-}
-
-/// A finding without its VM.
-#[derive(Debug)]
-pub(super) struct Concluded {
-    pub(super) kind: &'static str,
-    pub(super) summary: String,
-    pub(super) causes: Causes,
-    pub(super) data: Map<String, Value>,
-}
-
 saved!(Tracked { clock, span, registered, budget, last_events, detached, last, questions } without unsaved);
-saved!(Span { opened, opened_at, open, release, snapshot, before });
-saved!(Before { last, snapshot, known });
-
-impl Found {
-    /// Adds a finding. `data` is an object.
-    pub(super) fn push(&mut self, kind: &'static str, summary: String, mut causes: Causes, data: Value) {
-        causes.sort_unstable();
-        causes.dedup();
-        if causes.len() > CAUSES_MAX {
-            causes.drain(CAUSES_MAX - 1..causes.len() - 1);
-        }
-        let data = match data {
-            Value::Object(data) => data,
-            _ => Map::new(),
-        };
-        self.findings.push(Concluded { kind, summary, causes, data });
-    }
-
-    /// Raises a question, which must be open for its correlator.
-    pub(super) fn ask(&mut self, execute: &'static str, cause: Id) {
-        self.questions.push((execute, cause));
-    }
-}
-
 impl Tracked {
     pub(super) fn record(&mut self, record: &Record<'_>, found: &mut Vec<Finding>) {
         self.unsaved = self.unsaved.saturating_add(1);
@@ -278,12 +215,5 @@ impl Tracked {
         let (at, reason) = (record.received, reason.as_str().into());
         let certain_until = record.certain_until().unwrap_or(at);
         self.detached = Some(Detached { reason, detail, at, certain_until });
-    }
-}
-
-impl Concluded {
-    fn of(self, vm: &str, at: UnixMicros) -> Finding {
-        let Self { kind, summary, causes, data } = self;
-        Finding { vm: vm.into(), kind, summary, causes, data, at }
     }
 }

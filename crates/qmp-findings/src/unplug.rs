@@ -8,12 +8,15 @@
 use qmp_events::EventKind as K;
 use serde_json::{Value, json};
 
-use super::correlator_set::Correlator;
-use super::local_time::Moment;
-use super::observation::{Event, Input, What};
-use super::saved::{saved, saved_enum};
-use super::tracker::{Found, Span};
-use super::{CAUSES_MAX, Id, UNPLUG_PARTS_MAX, UNPLUG_SILENT_MAX, UNPLUGS_TRACKED_MAX, text};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::finding::Id;
+use crate::limits::{CAUSES_MAX, UNPLUG_PARTS_MAX, UNPLUG_SILENT_MAX, UNPLUGS_TRACKED_MAX};
+use crate::local_time::Moment;
+use crate::observation::{Event, Input, What};
+use crate::saved::{saved, saved_enum};
+use crate::text;
 
 pub(super) const HOT_UNPLUG: &str = "hot-unplug";
 

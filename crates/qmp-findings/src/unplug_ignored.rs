@@ -12,12 +12,15 @@ use std::time::Duration;
 use qmp_events::EventKind as K;
 use serde_json::{Value, json};
 
-use super::correlator_set::Correlator;
-use super::local_time::Moment;
-use super::observation::{Event, Input, What};
-use super::saved::saved;
-use super::tracker::{Found, Span};
-use super::{COMMAND_SAID_MAX, DEVICE_KEPT_MAX_BYTES, GUEST_SIGN_MAX, Id, UNPLUGS_TRACKED_MAX, text};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::finding::Id;
+use crate::limits::{COMMAND_SAID_MAX, DEVICE_KEPT_MAX_BYTES, GUEST_SIGN_MAX, UNPLUGS_TRACKED_MAX};
+use crate::local_time::Moment;
+use crate::observation::{Event, Input, What};
+use crate::saved::saved;
+use crate::text;
 
 pub(super) const UNPLUG_IGNORED: &str = "unplug-ignored";
 

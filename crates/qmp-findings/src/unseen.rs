@@ -6,13 +6,15 @@
 
 use serde_json::{Map, json};
 
-use super::correlator_set::Correlator;
-use super::observation::{Input, What};
-use super::saved::saved;
-use super::tracker::{Before, Found, Span};
-use super::why::Known;
-use super::{Id, text};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Known;
+use crate::epoch::{Before, Span};
+use crate::finding::Id;
 use crate::observation::Snapshot;
+use crate::observation::{Input, What};
+use crate::saved::saved;
+use crate::text;
 
 pub(super) const STATE_CHANGED_UNSEEN: &str = "state-changed-unseen";
 

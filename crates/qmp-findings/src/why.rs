@@ -11,60 +11,44 @@
 //!
 //! Source: `docs/events.md`; the orders of events were observed on QEMU 7.2 and 11.1.
 
+mod kinds;
+mod run_states;
+mod command;
+mod evidence;
+mod given;
+mod explanation;
+mod exit;
+mod standing;
 mod after;
+mod pending;
 mod asking;
 mod ending;
-mod evidence;
-mod exit;
 mod explain;
-mod given;
-mod going;
-mod pending;
-mod run_states;
-mod standing;
+mod memory;
 mod stopping;
+mod going;
 
 use qmp_events::EventKind as K;
 use serde_json::Value;
 
-use super::correlator_set::Correlator;
-use super::local_time::Moment;
-use super::observation::{Event, Input, Snapshot, What};
-use super::question::{Asked, QUERY_STATUS};
-use super::saved::saved;
-use super::tracker::{Found, Span};
-use super::{COMMAND_SAID_MAX, EXIT_SOON};
+use crate::conclusion::Found;
+use crate::correlator::Correlator;
+use crate::epoch::Span;
+use crate::limits::{COMMAND_SAID_MAX, EXIT_SOON};
+use crate::local_time::Moment;
+use crate::observation::{Event, Input, Snapshot, What};
+use crate::question::{Asked, QUERY_STATUS};
 use crate::state::Why as Explanation;
-use asking::Asking;
-use evidence::{Evidence, Mark};
+use evidence::Mark;
 #[cfg(test)]
-pub(super) use explain::CAUSES;
-use pending::{Pending, WaitsFor};
+pub(super) use explanation::CAUSES;
+pub(super) use kinds::{WHY_ENDED, WHY_PAUSED, WHY_RESET, WHY_SUSPENDED};
+pub(super) use memory::Why;
+use pending::{Pending, WaitsFor, tell_of};
 pub(super) use run_states::causes as run_state_causes;
 #[cfg(test)]
 pub(super) use run_states::names as run_state_names;
-pub(super) use standing::{Known, Standing};
-
-pub(super) const WHY_ENDED: &str = "why-ended";
-pub(super) const WHY_PAUSED: &str = "why-paused";
-pub(super) const WHY_RESET: &str = "why-reset";
-pub(super) const WHY_SUSPENDED: &str = "why-suspended";
-
-/// The run state of a QEMU that ended after it had said so.
-pub(crate) const ENDED: &str = "ended";
-/// The run state of one that went without a word.
-pub(crate) const GONE: &str = "gone";
-
-/// How one VM stands, and what led there.
-#[derive(Debug, Default)]
-pub(super) struct Why {
-    standing: Standing,
-    evidence: Evidence,
-    pending: Vec<Pending>,
-    asking: Asking,
-}
-
-saved!(Why { standing, evidence, pending, asking });
+use standing::Standing;
 
 impl Correlator for Why {
     fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {
@@ -181,7 +165,7 @@ impl Why {
         let mut pending = self.pending.remove(index);
         let before = pending.explanation();
         if let Some(given) = self.evidence.explains(&pending, input.now) {
-            explain::name_client(&mut pending.guess, given);
+            explanation::name_client(&mut pending.guess, given);
         }
         let is_standing = self.replace(&before, &pending.explanation());
         if is_standing && pending.guess.cause == "host-stop" {
@@ -200,7 +184,7 @@ impl Why {
         let is_recent = input.now.since(self.standing.explained_at) <= COMMAND_SAID_MAX;
         let resumed = self.standing.why.as_mut().filter(|why| (why.cause, why.by) == ("resume", "unknown"));
         if let Some(why) = resumed.filter(|_| is_recent) {
-            explain::name_client(why, given);
+            explanation::name_client(why, given);
             self.asking.close();
         }
     }
@@ -237,16 +221,7 @@ impl Why {
 
     fn tell_standing(&self, kind: &'static str, found: &mut Found) {
         if let Some(explanation) = &self.standing.why {
-            explain::tell(kind, explanation, found);
+            explanation::tell(kind, explanation, found);
         }
     }
-}
-
-fn tell_of(pending: &Pending, found: &mut Found) {
-    let kind = match pending.consequence {
-        K::Reset => WHY_RESET,
-        K::Shutdown => WHY_ENDED,
-        _ => WHY_PAUSED,
-    };
-    explain::tell(kind, &pending.explanation(), found);
 }

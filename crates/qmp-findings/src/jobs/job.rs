@@ -4,13 +4,16 @@ use qmp_events::EventKind as K;
 use qmp_wire::UnixMicros;
 use serde_json::{Value, json};
 
-use super::super::local_time::Moment;
-use super::super::observation::{Event, Input, KnownJob};
-use super::super::saved::{saved, saved_enum};
-use super::super::tracker::Found;
-use super::super::{CAUSES_MAX, Id, PHASES_MAX, text};
-use super::{JOB, phase_json};
+use crate::conclusion::Found;
+use crate::finding::Id;
+use crate::limits::{CAUSES_MAX, PHASES_MAX};
+use crate::local_time::Moment;
+use crate::observation::{Event, Input, KnownJob};
+use crate::saved::{saved, saved_enum};
 use crate::state::Running;
+use crate::text;
+
+pub(in super::super) const JOB: &str = "job";
 
 /// A job from its first sign until the VM has it no more.
 #[derive(Debug)]
@@ -322,4 +325,9 @@ impl Outcome {
 /// A span in seconds, to the microsecond.
 pub(in super::super) fn seconds(span: std::time::Duration) -> f64 {
     span.as_secs_f64()
+}
+
+/// A moment of a phase as it stands in JSON.
+fn phase_json(status: &str, at: UnixMicros) -> serde_json::Value {
+    json!({"status": status, "received": at.to_string()})
 }

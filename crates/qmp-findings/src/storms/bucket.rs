@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::Id;
-use super::super::local_time::Moment;
-use super::super::saved::saved;
+use crate::finding::Id;
+use crate::local_time::Moment;
+use crate::saved::saved;
 
 /// Counts one sort of event.
 #[derive(Debug)]

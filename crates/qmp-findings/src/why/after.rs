@@ -7,13 +7,15 @@
 
 use serde_json::{Value, json};
 
-use super::super::local_time::Moment;
-use super::super::saved::saved;
-use super::super::text;
 use super::evidence::Evidence;
+use super::run_states::ENDED;
 use super::standing::Standing;
-use super::{ENDED, Explanation, exit, run_states};
+use super::{exit, run_states};
+use crate::local_time::Moment;
+use crate::saved::saved;
 use crate::state::Why;
+use crate::state::Why as Explanation;
+use crate::text;
 
 /// The state in which the VM stood.
 #[derive(Clone, Debug)]
@@ -68,7 +70,7 @@ fn sentence(prior: &Prior, why: &Why, own: &Why) -> String {
         Some("postmigrate") => "QEMU, which had stayed,",
         Some(_) => "QEMU, which had stayed with the VM stopped,",
     };
-    let is_end = &*own.run_state == ENDED || &*own.run_state == super::GONE;
+    let is_end = &*own.run_state == ENDED || &*own.run_state == run_states::GONE;
     let then = if is_end { end(qemu, own) } else { reset(own) };
     let later = prior.later.as_ref().map(|later| format!(" {later} later")).unwrap_or_default();
     let status = own.details.get("exit_code").and_then(Value::as_u64).filter(|code| *code != 0);

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use super::super::local_time::Moment;
-use super::super::question::QUERY_STATUS;
-use super::super::saved::saved;
-use super::super::tracker::Found;
-use super::super::{ASKED_AGAIN_MAX, Id, QUESTIONS_BURST, QUESTIONS_SPAN};
+use crate::conclusion::Found;
+use crate::finding::Id;
+use crate::limits::{ASKED_AGAIN_MAX, QUESTIONS_BURST, QUESTIONS_SPAN};
+use crate::local_time::Moment;
+use crate::question::QUERY_STATUS;
+use crate::saved::saved;
 
 /// The wait before a run state that passes is asked about again; it doubles each time.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);

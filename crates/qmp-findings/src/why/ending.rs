@@ -2,12 +2,14 @@
 
 use serde_json::json;
 
-use super::super::observation::Input;
-use super::super::{BREATH, Id, POWER_BUTTON_MAX, text};
 use super::evidence::{Evidence, Mark, Said};
-use super::explain::{name_client, why};
-use super::{ENDED, GONE};
+use super::explanation::{name_client, why};
+use super::run_states::{ENDED, GONE};
+use crate::finding::Id;
+use crate::limits::{BREATH, POWER_BUTTON_MAX};
+use crate::observation::Input;
 use crate::state::Why;
+use crate::text;
 
 /// What SHUTDOWN said: the VM stays (`-no-shutdown`) if `stop` is there, and ends otherwise.
 pub(super) fn shutdown(

@@ -6,12 +6,13 @@ use std::time::Duration;
 use qmp_events::EventKind as K;
 use serde_json::Value;
 
-use super::super::local_time::Moment;
-use super::super::observation::{Event, Input};
-use super::super::saved::saved;
-use super::super::tracker::Span;
-use super::super::{HELD_BACK_MAX, Id};
-use super::given::Command;
+use super::command::Command;
+use crate::epoch::Span;
+use crate::finding::Id;
+use crate::limits::HELD_BACK_MAX;
+use crate::local_time::Moment;
+use crate::observation::{Event, Input};
+use crate::saved::saved;
 use crate::state::Why;
 
 /// Where and when something was seen.

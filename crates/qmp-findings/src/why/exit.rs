@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Id, text};
+use crate::finding::Id;
 use crate::state::Why;
+use crate::text;
 
 /// How the sentences end that are about a QEMU of which no more is known.
 const EXITED: &str = "QEMU exited.";

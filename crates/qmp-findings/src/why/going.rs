@@ -4,12 +4,15 @@ use qmp_events::EventKind as K;
 use qmp_wire::DetachReason;
 use serde_json::Value;
 
-use super::super::observation::{Event, Input};
-use super::super::tracker::{Found, Span};
-use super::super::{COMMAND_SAID_MAX, EXIT_SAID_MAX, FIRMWARE_RESET_MAX};
 use super::evidence::Mark;
-use super::pending::{Pending, WaitsFor};
-use super::{WHY_ENDED, WHY_RESET, Why, after, ending, exit, explain};
+use super::kinds::{WHY_ENDED, WHY_RESET};
+use super::memory::Why;
+use super::pending::{Pending, WaitsFor, tell_of};
+use super::{after, ending, exit, explain, explanation};
+use crate::conclusion::Found;
+use crate::epoch::Span;
+use crate::limits::{COMMAND_SAID_MAX, EXIT_SAID_MAX, FIRMWARE_RESET_MAX};
+use crate::observation::{Event, Input};
 
 impl Why {
     pub(super) fn reset(&mut self, event: &Event<'_>, input: &Input<'_>, span: &Span, found: &mut Found) {
@@ -64,7 +67,7 @@ impl Why {
         }
         let own = ending::ended(&self.evidence, input);
         let by_command = matches!(own.cause, "host-qmp-quit" | "host-qmp-system-reset");
-        let is_known = own.details.contains_key(explain::COMMAND);
+        let is_known = own.details.contains_key(explanation::COMMAND);
         let for_command = (by_command && !is_known).then_some(COMMAND_SAID_MAX);
         let for_exit = span.snapshot.process.is_some().then_some(EXIT_SAID_MAX);
         let hold = for_command.max(for_exit);
@@ -91,6 +94,6 @@ impl Why {
         let name = span.snapshot.process.as_deref().unwrap_or_default();
         pending.guess = exit::explained(&pending.guess, name, how, input.id);
         self.replace(&before, &pending.explanation());
-        super::tell_of(&pending, found);
+        tell_of(&pending, found);
     }
 }

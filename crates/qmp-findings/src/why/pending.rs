@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use qmp_events::EventKind as K;
 
-use super::super::BREATH;
-use super::super::local_time::Moment;
-use super::super::saved::{saved, saved_enum};
-use super::Explanation;
 use super::after::{self, Prior};
 use super::evidence::Mark;
+use super::explanation;
+use super::kinds::{WHY_ENDED, WHY_PAUSED, WHY_RESET};
+use crate::conclusion::Found;
+use crate::limits::BREATH;
+use crate::local_time::Moment;
+use crate::saved::{saved, saved_enum};
+use crate::state::Why as Explanation;
 
 /// A stop, a reset or an end (`consequence` is SHUTDOWN then) of which more may still be told.
 #[derive(Debug)]
@@ -79,4 +82,14 @@ impl Pending {
             _ => self.guess.clone(),
         }
     }
+}
+
+/// Adds the finding about what waited.
+pub(super) fn tell_of(pending: &Pending, found: &mut Found) {
+    let kind = match pending.consequence {
+        K::Reset => WHY_RESET,
+        K::Shutdown => WHY_ENDED,
+        _ => WHY_PAUSED,
+    };
+    explanation::tell(kind, &pending.explanation(), found);
 }

@@ -5,6 +5,11 @@
 //!
 //! Source: QEMU `qapi/run-state.json`, `RunState`.
 
+/// The run state of a QEMU that ended after it had said so.
+pub(super) const ENDED: &str = "ended";
+/// The run state of one that went without a word.
+pub(super) const GONE: &str = "gone";
+
 /// What one run state says.
 #[derive(Debug)]
 pub(super) struct RunState {

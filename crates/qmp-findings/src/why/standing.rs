@@ -1,13 +1,15 @@
 //! How a VM stands, and how much of that is known.
 
-use super::super::local_time::Moment;
-use super::super::saved::{saved, saved_enum};
-use super::{Explanation, run_states};
+use super::run_states;
+use crate::epoch::Known;
+use crate::local_time::Moment;
+use crate::saved::saved;
+use crate::state::Why as Explanation;
 
 /// How a VM stands.
 #[derive(Debug, Default)]
 pub(in super::super) struct Standing {
-    /// As `query-status` names it, or [`ENDED`](super::ENDED) or [`GONE`](super::GONE); `None` if that is not known.
+    /// As `query-status` names it, or [`ENDED`](run_states::ENDED) or [`GONE`](run_states::GONE); `None` if that is not known.
     pub(in super::super) run_state: Option<Box<str>>,
     pub(in super::super) since: Option<Moment>,
     /// When `why` was seen.
@@ -21,17 +23,7 @@ pub(in super::super) struct Standing {
     before_gone: Option<Known>,
 }
 
-/// What is known of the run state, by an answer of the VM or an event that leaves no doubt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) enum Known {
-    RunState(Box<str>),
-    /// It does not run.
-    Stopped,
-}
-
 saved!(Standing { run_state, since, explained_at, why, assumed, found, before_gone });
-saved_enum!(Known { RunState { 0: run_state }, Stopped {} });
-
 impl Standing {
     /// From this moment on it stands so.
     pub(super) fn set(&mut self, now: Moment, explanation: Explanation) {
@@ -49,7 +41,7 @@ impl Standing {
     /// leaves nothing to compare: the next one starts in a state of its own.
     pub(in super::super) fn known(&self) -> Option<Known> {
         match self.run_state.as_deref()? {
-            super::ENDED | super::GONE => self.before_gone.clone(),
+            run_states::ENDED | run_states::GONE => self.before_gone.clone(),
             _ if self.assumed => (!self.runs()).then_some(Known::Stopped),
             state if run_states::of(state).passes => Some(Known::Stopped),
             state => Some(Known::RunState(state.into())),

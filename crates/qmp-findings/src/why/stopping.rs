@@ -2,14 +2,18 @@
 
 use qmp_events::EventKind as K;
 
-use super::super::local_time::Moment;
-use super::super::observation::{Event, Input};
-use super::super::question::{Answer, QUERY_STATUS};
-use super::super::tracker::{Found, Span};
-use super::super::{ANSWER_MAX, BREATH, COMMAND_SAID_MAX};
 use super::evidence::{Evidence, Mark};
-use super::pending::{Hold, Pending, WaitsFor};
-use super::{Explanation, WHY_PAUSED, Why, ending, explain, run_states};
+use super::kinds::WHY_PAUSED;
+use super::memory::Why;
+use super::pending::{Hold, Pending, WaitsFor, tell_of};
+use super::{ending, explain, run_states};
+use crate::conclusion::Found;
+use crate::epoch::Span;
+use crate::limits::{ANSWER_MAX, BREATH, COMMAND_SAID_MAX};
+use crate::local_time::Moment;
+use crate::observation::{Event, Input};
+use crate::question::{Answer, QUERY_STATUS};
+use crate::state::Why as Explanation;
 
 impl Why {
     pub(super) fn stop(&mut self, event: &Event<'_>, input: &Input<'_>, span: &Span, found: &mut Found) {
@@ -158,7 +162,7 @@ impl Why {
             self.standing.assumed = false;
             self.asking.close();
         }
-        super::tell_of(&pending, found);
+        tell_of(&pending, found);
     }
 
     pub(super) fn migration(&mut self, event: &Event<'_>, input: &Input<'_>, found: &mut Found) {

@@ -1,6 +1,11 @@
 //! The words that correlators keep: a text is one of them, or it is not of this program.
 
-use super::super::{KINDS, question, why};
+use serde_json::Value;
+
+use crate::kinds::KINDS;
+use crate::question;
+use crate::saved::Saved;
+use crate::why;
 
 /// Causes and sides of explanations, those of run states aside, and what flaps.
 const WORDS: [&str; 36] = [
@@ -46,11 +51,27 @@ const WORDS: [&str; 36] = [
 ];
 
 /// The word of the program that this is.
-pub(super) fn word(text: &str) -> Option<&'static str> {
+fn word(text: &str) -> Option<&'static str> {
     let mut words = WORDS
         .into_iter()
         .chain(KINDS)
         .chain([question::QUERY_STATUS, question::QUERY_JOBS])
         .chain(why::run_state_causes());
     words.find(|word| *word == text)
+}
+
+/// A word of the program's own.
+impl Saved for &'static str {
+    fn layout(into: &mut String) {
+        into.push_str("word ");
+    }
+
+    fn save(&self) -> Value {
+        debug_assert!(word(self).is_some(), "{self} is not in the table of words");
+        Value::from(*self)
+    }
+
+    fn load(value: Value) -> Option<Self> {
+        word(value.as_str()?)
+    }
 }

@@ -7,7 +7,7 @@ use qmp_events::{EventKind, Release, SequelDesc, catalogue};
 use qmp_wire::{Epoch, Seq, UnixMicros};
 use serde_json::{Map, Value};
 
-use super::{Saved, saved, words};
+use crate::saved::{Saved, saved};
 use crate::state::{Detached, LastEvent, Why};
 
 saved!(Epoch { 0 });
@@ -65,22 +65,6 @@ impl Saved for String {
             Value::String(text) => Some(text),
             _ => None,
         }
-    }
-}
-
-/// A word of the program's own.
-impl Saved for &'static str {
-    fn layout(into: &mut String) {
-        into.push_str("word ");
-    }
-
-    fn save(&self) -> Value {
-        debug_assert!(words::word(self).is_some(), "{self} is not in the table of words");
-        Value::from(*self)
-    }
-
-    fn load(value: Value) -> Option<Self> {
-        words::word(value.as_str()?)
     }
 }
 

@@ -1,0 +1,52 @@
+//! What correlators find in one record, before its VM and its time are added.
+
+use qmp_wire::{Causes, UnixMicros};
+use serde_json::{Map, Value};
+
+use crate::finding::{Finding, Id};
+use crate::limits::CAUSES_MAX;
+use crate::question::Asked;
+
+/// Collects what correlators find.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) findings: Vec<Concluded>,
+    pub(crate) questions: Vec<Asked>,
+}
+
+/// A finding without its VM.
+#[derive(Debug)]
+pub(crate) struct Concluded {
+    pub(crate) kind: &'static str,
+    pub(crate) summary: String,
+    pub(crate) causes: Causes,
+    pub(crate) data: Map<String, Value>,
+}
+
+impl Found {
+    /// Adds a finding. `data` is an object.
+    pub(crate) fn push(&mut self, kind: &'static str, summary: String, mut causes: Causes, data: Value) {
+        causes.sort_unstable();
+        causes.dedup();
+        if causes.len() > CAUSES_MAX {
+            causes.drain(CAUSES_MAX - 1..causes.len() - 1);
+        }
+        let data = match data {
+            Value::Object(data) => data,
+            _ => Map::new(),
+        };
+        self.findings.push(Concluded { kind, summary, causes, data });
+    }
+
+    /// Raises a question, which must be open for its correlator.
+    pub(crate) fn ask(&mut self, execute: &'static str, cause: Id) {
+        self.questions.push((execute, cause));
+    }
+}
+
+impl Concluded {
+    pub(crate) fn of(self, vm: &str, at: UnixMicros) -> Finding {
+        let Self { kind, summary, causes, data } = self;
+        Finding { vm: vm.into(), kind, summary, causes, data, at }
+    }
+}
