@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use qmp_hub::journal::{Batch, Draft, Journal, JournalOptions};
+use qmp_journal::{Batch, Draft, Journal, JournalOptions};
 use qmp_wire::{Body, UnixMicros};
 
 const ROUNDS: usize = 3;

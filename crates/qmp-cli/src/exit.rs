@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use qmp_hub::journal::JournalError;
+use qmp_journal::JournalError;
 
 /// The exit codes, the same for all commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

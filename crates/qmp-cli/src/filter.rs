@@ -1,7 +1,7 @@
 //! Which events a command is about: patterns of names, and members of `data` with their values.
 
 use clap::Args;
-use qmp_hub::journal::{Globs, Query, QueryError, WherePath};
+use qmp_journal::{Globs, Query, QueryError, WherePath};
 use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use qmp_findings::{CHECKPOINT_RECORDS, Correlators};
-use qmp_hub::journal::Reader;
 use qmp_hub::restore_checkpoint;
+use qmp_journal::Reader;
 use qmp_wire::Offset;
 use serde_json::Value;
 use support::{FakeQmp, Running, directory, event, respond, run, start_hub_with};

@@ -6,7 +6,7 @@
 //! is asked of its descriptor.
 //!
 //! It never knows monitors, VMs, journals or the configuration. Without the feature `tokio` it has no runtime: that is what
-//! the embedded server links.
+//! the embedded server links. The journal has the runtime, and no sockets (`net`).
 
 #![allow(unsafe_code)]
 
@@ -22,17 +22,17 @@ mod exit_status;
 mod inherited;
 pub mod process;
 
-#[cfg(feature = "tokio")]
+#[cfg(feature = "net")]
 pub mod handed;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "net")]
 mod open_files;
 #[cfg(feature = "tokio")]
 pub mod permissions;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "net")]
 pub mod port_holder;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "net")]
 mod socket_path;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "net")]
 mod unix_socket;
 
 pub use backoff::Backoff;
@@ -43,9 +43,9 @@ pub use budget::{Budget, Share};
 pub use duties::Duties;
 pub use exit_status::exit_status;
 pub use inherited::{Family, Inherited, InheritedError, InheritedListener, take};
-#[cfg(feature = "tokio")]
+#[cfg(feature = "net")]
 pub use open_files::OpenFiles;
-#[cfg(feature = "tokio")]
+#[cfg(feature = "net")]
 pub use socket_path::{SOCKET_PATH_MAX_BYTES, SocketPath, connect_unix};
-#[cfg(feature = "tokio")]
+#[cfg(feature = "net")]
 pub use unix_socket::{SocketError, SocketFile, listen_unix, listen_unix_unlocked};

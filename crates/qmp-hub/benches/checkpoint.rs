@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use qmp_findings::Correlators;
-use qmp_hub::journal::{Batch, Draft, Globs, Journal, JournalOptions, Overrun, Query, Reader};
 use qmp_hub::{Hub, HubConfig, restore_checkpoint};
+use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Overrun, Query, Reader};
 use qmp_wire::{Body, Offset, UnixMicros};
 
 const MIDNIGHT: i64 = 1_767_312_000_000_000;

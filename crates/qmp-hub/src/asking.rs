@@ -15,14 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use qmp_client::{ExecuteError, Passed};
+use qmp_findings::Question;
+use qmp_journal::{Appender, Batch};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use crate::journal::{Appender, Batch};
 use crate::observer::Observed;
 use crate::vms::{Vm, Vms};
 use answer::{Asking, record};
-use qmp_findings::Question;
 
 /// Questions under way at a time, of all VMs. A host that stops all its VMs raises one for each at once; each occupies the
 /// monitor for milliseconds.

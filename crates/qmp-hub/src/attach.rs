@@ -14,13 +14,13 @@ use std::time::Duration;
 use qmp_client::{Address, ConnectError, EventBatch, Follow, Followed, PendingReply};
 use qmp_host::blocking;
 use qmp_host::{clock, permissions};
+use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
-use crate::journal::{Appender, Batch, Draft};
 use crate::relay::REPLY_JOURNAL_MAX;
 use crate::silence::record_answer;
 use crate::vms::Vm;

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use qmp_client::ExecuteError;
+use qmp_findings::COMMAND;
 use qmp_host::clock;
+use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::Body;
 use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
-
-use crate::journal::{Appender, Batch, Draft};
-use qmp_findings::COMMAND;
 
 /// Arguments that are longer are left out of the record, in bytes: commands that people give have some hundred.
 const ARGUMENTS_MAX_BYTES: usize = 4 << 10;

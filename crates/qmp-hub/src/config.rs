@@ -55,13 +55,14 @@ use qmp_settings::one_a_line;
 pub use qmp_settings::{Place, Problem};
 
 pub use file::ConfigFile;
-use file::ConfiguredVm;
+use qmp_journal::JournalOptions;
 
 use crate::discovery::{Discover, Source};
-use crate::journal::JournalOptions;
 use crate::relay::RelayConfig;
 use crate::sinks::RuleConfig;
 use crate::{HttpDoor, Origin, SilentAfter, VmName};
+
+use file::ConfiguredVm;
 
 /// Everything that [`Hub::start`](crate::Hub::start) wants to know.
 #[derive(Clone, Debug)]

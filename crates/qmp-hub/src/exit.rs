@@ -3,13 +3,13 @@
 use std::os::unix::process::ExitStatusExt;
 
 use qmp_client::Process;
+use qmp_findings::PROCESS_ENDED;
 use qmp_host::clock;
+use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::Body;
 use serde_json::json;
 
-use crate::journal::{Appender, Batch, Draft};
 use crate::vm_name::VmName;
-use qmp_findings::PROCESS_ENDED;
 
 /// Waits for the end of the process and appends it to the records of its VM. Where the system does not tell it, there
 /// is no record.

@@ -13,13 +13,13 @@ use qmp_client::{Address, Callers, Follow, FollowConfig};
 use qmp_host::Duties;
 use qmp_host::OpenFiles;
 use qmp_host::clock;
+use qmp_journal::{Appender, Journal};
 use qmp_wire::DetachReason;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use self::places::{Followed, Place, Places, Reserved};
 use crate::attach::{Attachment, Leave};
-use crate::journal::{Appender, Journal};
 use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
 use crate::silence::Watch;
 use crate::vms::{Vm, Vms};

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use qmp_client::Address;
 use qmp_host::blocking;
+use qmp_journal::{Journal, JournalError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::discovery::{Discover, Discovery};
 use crate::fleet::Prepared;
 use crate::http::{self, HttpDoor, ListenError, Listening, Served};
-use crate::journal::{Journal, JournalError};
 use crate::observer::Observer;
 use crate::relay::{RelayConfig, RelayStatus};
 use crate::reload::Fixed;

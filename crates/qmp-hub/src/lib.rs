@@ -14,7 +14,6 @@ mod exit;
 mod fleet;
 mod http;
 mod hub;
-pub mod journal;
 mod observer;
 mod origin;
 mod reason;

@@ -21,13 +21,14 @@ use tokio::sync::watch;
 
 pub use checkpoint::restore_checkpoint;
 
-use crate::asking::Asker;
-use crate::journal::{
-    Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
-};
-use crate::vms::Vms;
 use qmp_findings::state::VmState;
 use qmp_findings::{Correlators, Finding, Id, Question};
+use qmp_journal::{
+    Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
+};
+
+use crate::asking::Asker;
+use crate::vms::Vms;
 
 /// Records taken at once: while they are correlated, whoever asks for a VM's state waits, a few milliseconds.
 const BATCH_RECORDS: usize = 1_024;

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use qmp_hub::discovery::{Discover, PathPattern, Source};
-use qmp_hub::journal::Globs;
 use qmp_hub::relay::RelayConfig;
 use qmp_hub::{Hub, HubConfig};
+use qmp_journal::Globs;
 use serde_json::Value;
 use support::client::get_json;
 use support::monitor::Monitor;

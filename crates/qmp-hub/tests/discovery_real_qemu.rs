@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use qmp_hub::discovery::{Discover, Source};
-use qmp_hub::journal::Globs;
 use qmp_hub::{Hub, HubConfig};
+use qmp_journal::Globs;
 use support::client::get_json;
 use support::qemu::{PROGRAM, is_missing};
 use support::qmp::Raw;

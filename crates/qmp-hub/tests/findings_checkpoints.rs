@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use qmp_findings::{CHECKPOINT_RECORDS, Correlators};
-use qmp_hub::journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention};
 use qmp_hub::{Hub, restore_checkpoint};
+use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention};
 use qmp_wire::{Body, Causes, Offset, Record, UnixMicros};
 use rusqlite::Connection;
 use support::config;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use qmp_findings::{Correlators, Finding};
-use qmp_hub::journal::{Batch, Draft, Journal, JournalOptions, Kind, Query, Reader};
 use qmp_hub::{Hub, HubConfig};
+use qmp_journal::{Batch, Draft, Journal, JournalOptions, Kind, Query, Reader};
 use qmp_wire::{Body, Causes, DetachReason, Offset, Record, UnixMicros};
 use support::client::get_json;
 use support::monitor::Monitor;

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use qmp_findings::{QUESTIONS_BURST, QUESTIONS_SPAN};
-use qmp_hub::journal::Globs;
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_hub::{Hub, HubConfig, SilentAfter};
+use qmp_journal::Globs;
 use qmp_wire::Body;
 use serde_json::json;
 use support::client::execute;

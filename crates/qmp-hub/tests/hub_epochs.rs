@@ -3,7 +3,7 @@
 mod support;
 
 use qmp_hub::Hub;
-use qmp_hub::journal::Query;
+use qmp_journal::Query;
 use qmp_wire::{Body, DetachReason, Offset};
 use support::monitor::{GREETING, Monitor, event};
 use support::{Watcher, config, short};
@@ -156,7 +156,7 @@ async fn two_hundred_vms_attach_at_once() {
     expected.sort();
     assert_eq!(records, expected);
     hub.stop().await.expect("stops");
-    let reader = qmp_hub::journal::Reader::open(&home.path().join("journal.db")).expect("opens");
+    let reader = qmp_journal::Reader::open(&home.path().join("journal.db")).expect("opens");
     let all = reader.cursor(Query::default(), Offset(0)).next_batch(1_000).expect("readable");
     assert_eq!(all.len(), 600, "each epoch is closed");
 }

@@ -5,9 +5,9 @@ mod support;
 use std::path::Path;
 use std::time::Duration;
 
-use qmp_hub::journal::{Globs, Kind, Query};
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_hub::{Fleet, FleetError, Hub, Origin};
+use qmp_journal::{Globs, Kind, Query};
 use serde_json::{Value, json};
 use support::client::{get, get_json};
 use support::monitor::Monitor;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use qmp_hub::Hub;
-use qmp_hub::journal::{Batch, Draft, Journal, JournalOptions};
+use qmp_journal::{Batch, Draft, Journal, JournalOptions};
 use qmp_wire::{Body, UnixMicros};
 use rusqlite::Connection;
 use support::monitor::{GREETING, Monitor};

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use http_body_util::BodyExt as _;
 use qmp_hub::Hub;
-use qmp_hub::journal::Health;
 use qmp_hub::relay::RelayConfig;
+use qmp_journal::Health;
 use rusqlite::Connection;
 use serde_json::json;
 use support::client::{execute, get, get_json, get_lines};

@@ -4,9 +4,9 @@ mod support;
 
 use std::path::Path;
 
-use qmp_hub::journal::Retention;
 use qmp_hub::relay::RelayConfig;
 use qmp_hub::{Hub, HubConfig, Origin};
+use qmp_journal::Retention;
 use support::monitor::Monitor;
 use support::qmp::Raw;
 use support::{Watcher, config};

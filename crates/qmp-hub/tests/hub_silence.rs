@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use qmp_hub::journal::Globs;
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_hub::{Hub, HubConfig, Origin, SilentAfter};
+use qmp_journal::Globs;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use support::client::{execute, get, get_json};

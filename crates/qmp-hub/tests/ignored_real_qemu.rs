@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use qmp_findings::{COMMAND, Correlators, Finding, GUEST_SIGN_MAX};
 use qmp_hub::Hub;
-use qmp_hub::journal::{Query, Reader};
+use qmp_journal::{Query, Reader};
 use qmp_wire::{Body, Offset, UnixMicros};
 use serde_json::json;
 use support::client::execute;

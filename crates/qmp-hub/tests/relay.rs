@@ -5,9 +5,9 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use qmp_hub::journal::Globs;
 use qmp_hub::relay::{EVENTS_LATE, EVENTS_MISSED, RELAY_OUTBOX_MAX_BYTES, REPLAY, RelayConfig, Role};
 use qmp_hub::{Hub, HubConfig};
+use qmp_journal::Globs;
 use qmp_wire::Body;
 use serde_json::{Value, json};
 use support::monitor::{GREETING, Monitor, Session, event};

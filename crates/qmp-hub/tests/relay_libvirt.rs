@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use qmp_hub::journal::Globs;
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_hub::{Hub, HubConfig};
+use qmp_journal::Globs;
 use support::Watcher;
 
 /// How long a test waits for what must come. Nothing takes that long but a failure.

@@ -11,8 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use qmp_hub::Hub;
 use qmp_hub::discovery::Discover;
-use qmp_hub::journal::Globs;
 use qmp_hub::relay::{RelayConfig, Role};
+use qmp_journal::Globs;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 use support::qmp::Raw;

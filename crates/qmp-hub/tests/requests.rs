@@ -4,9 +4,9 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use qmp_hub::journal::{Globs, Health};
 use qmp_hub::relay::{EVENTS_LATE, RELAY_CLIENTS_MAX, RelayConfig, Role};
 use qmp_hub::{Hub, HubConfig};
+use qmp_journal::{Globs, Health};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use support::client::{execute, get_json};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use qmp_hub::journal::{self, BackupError, Copied};
+use qmp_journal::{BackupError, Copied};
 
 use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
@@ -44,7 +44,7 @@ impl Backup {
     /// Makes the copy.
     pub async fn run(self, _terminal: &Terminal) -> Result<Exit, Failure> {
         let journal = journal_of(self.journal.as_deref(), &self.hub).await?;
-        let backup = journal::Backup::open(&journal)?;
+        let backup = qmp_journal::Backup::open(&journal)?;
         let interrupter = backup.interrupter();
         let (to, force) = (self.to.clone(), self.force);
         let mut copying = tokio::task::spawn_blocking(move || backup.write(&to, force));
@@ -99,8 +99,9 @@ impl From<BackupError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use qmp_wire::Offset;
+
+    use super::*;
 
     #[test]
     fn says_what_was_copied() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use qmp_hub::journal::{self, Verified};
+use qmp_journal::{Verified, verify};
 use serde_json::json;
 
 use super::backup::journal_of;
@@ -49,7 +49,7 @@ impl Journal {
         let What::Verify(Verify { file, json, hub }) = self.what;
         let path = journal_of(file.as_deref(), &hub).await?;
         let of = path.clone();
-        let reading = tokio::task::spawn_blocking(move || journal::verify(&of));
+        let reading = tokio::task::spawn_blocking(move || verify(&of));
         let found = reading.await.map_err(Failure::failed)??;
         output::print(&if json { line(&path, &found) } else { text(&path, &found) })?;
         Ok(if found.faults.is_empty() { Exit::Done } else { Exit::Failed })

@@ -5,7 +5,7 @@ pub(super) mod source;
 use std::path::PathBuf;
 
 use clap::Args;
-use qmp_hub::journal::{Globs, Kind, Query as JournalQuery};
+use qmp_journal::{Globs, Kind, Query as JournalQuery};
 use qmp_wire::{Offset, UnixMicros};
 
 use crate::exit::{Exit, Failure};
@@ -180,8 +180,9 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use clap::Parser as _;
+
+    use super::*;
 
     #[derive(clap::Parser)]
     struct Line {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use qmp_client::Address;
-use qmp_hub::journal::{Globs, Query, Reader};
+use qmp_journal::{Globs, Query, Reader};
 use qmp_machine::replay::{Recording, RecordingBuilder, RecordingError, Replay as Tape};
 use qmp_machine::script::release;
 use qmp_wire::Offset;

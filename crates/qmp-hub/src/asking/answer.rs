@@ -1,13 +1,12 @@
 //! What a VM answered, as a record of the kind `query`.
 
 use qmp_client::{ExecuteError, TakeReply};
+use qmp_findings::{QUERY, Question};
 use qmp_host::clock;
+use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::Body;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-
-use crate::journal::{Appender, Batch, Draft};
-use qmp_findings::{QUERY, Question};
 
 /// The longest answer that is recorded, in bytes: that of `query-jobs` has some 200 for each job.
 const ANSWER_MAX_BYTES: usize = 64 << 10;

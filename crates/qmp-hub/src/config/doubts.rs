@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use qmp_client::{Address, SOCKET_PATH_MAX_BYTES};
 use qmp_host::permissions;
+use qmp_journal::{JournalError, Reader};
 use rustix::fs::Access;
 
-use crate::journal::{JournalError, Reader};
 use crate::{HubConfig, VmName};
 
 impl HubConfig {

@@ -11,12 +11,12 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use qmp_client::Address;
+use qmp_journal::Retention;
 use qmp_settings::{Document, Value};
 use toml::de::DeValue;
 
 use super::{ConfigError, Place, Problem};
 use crate::discovery::Discover;
-use crate::journal::Retention;
 use crate::relay::RelayConfig;
 use crate::sinks::RuleConfig;
 use crate::{HttpDoor, SilentAfter, VmName};

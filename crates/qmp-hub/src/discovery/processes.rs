@@ -198,9 +198,10 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use qmp_journal::Globs;
+
     use super::*;
     use crate::discovery::Source;
-    use crate::journal::Globs;
 
     /// A process in a made-up /proc.
     fn process(proc: &Path, pid: u32, arguments: &[&str]) {

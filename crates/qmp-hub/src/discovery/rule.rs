@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use qmp_client::{Address, AddressError};
+use qmp_journal::Globs;
 use qmp_settings::suggest::nearest;
 
 use super::naming::{self, Parts};
 use super::{Layout, PathPattern, Template, layout};
-use crate::journal::Globs;
 use crate::relay::{DEFAULT_MODE, RelayConfig};
 use crate::{SilentAfter, VmName};
 

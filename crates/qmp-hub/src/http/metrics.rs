@@ -2,7 +2,7 @@
 //!
 //! Labels are names of the operator's configuration, of the catalogue or of this program; nothing that a VM makes up
 //! becomes one. Counters begin with the hub. What is counted is counted in [`crate::vm_counts`] and
-//! [`crate::journal`]; this module names it.
+//! [`qmp_journal`]; this module names it.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use axum::extract::State as Shared;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use qmp_host::blocking;
+use qmp_journal::Health;
 
 use super::Served;
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
 use super::{relays, run_states, sinks};
-use crate::journal::Health;
 use crate::vm_counts::{Counter, VmCounts};
 use crate::vms::{State, Vm};
 

@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
+use qmp_journal::{Globs, Kind, Query, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_wire::{Offset, UnixMicros};
 
 use super::refusal::Refusal;
-use crate::journal::{Globs, Kind, Query, WherePath};
 
 /// The most that `last` may ask for, in records. They are held in memory at once; a reader that goes forwards is not
 /// limited.
@@ -46,7 +46,7 @@ impl Wanted {
                 _ => return Err(unknown(name)),
             }
         }
-        let refused = |error: crate::journal::QueryError| Refusal::bad_request(error.to_string());
+        let refused = |error: qmp_journal::QueryError| Refusal::bad_request(error.to_string());
         wanted.query.vm = Globs::parse(vm).map_err(refused)?;
         wanted.query.event = Globs::parse(event).map_err(refused)?;
         Ok(wanted)

@@ -3,13 +3,13 @@
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use qmp_journal::Removed;
 use qmp_wire::{Offset, Record};
 
 use super::Served;
 use super::parameters::Wanted;
 use super::refusal::Refusal;
 use super::stream::{Format, Reading};
-use crate::journal::Removed;
 
 pub(super) async fn records(
     State(served): State<Served>,

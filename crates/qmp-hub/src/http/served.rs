@@ -6,13 +6,13 @@ use std::sync::Arc;
 use qmp_host::Duties;
 use qmp_host::blocking;
 use qmp_host::clock;
+use qmp_journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
 use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::{Semaphore, watch};
 
 use super::counts::Counts;
 use super::shared::Streams;
 use crate::Fleet;
-use crate::journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
 use crate::observer::Observed;
 use crate::sinks::Rules;
 use crate::vms::Vms;

@@ -14,13 +14,13 @@ use std::any::TypeId;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use qmp_journal::{Cursor, JournalEnded, JournalError, Query};
 use qmp_wire::Offset;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::Served;
 use super::stream::{CHUNK_MAX_RECORDS, Format, read_chunk};
-use crate::journal::{Cursor, JournalEnded, JournalError, Query};
 pub(super) use recent::Place;
 use recent::Recent;
 

@@ -8,11 +8,11 @@ use axum::http::HeaderValue;
 use axum::middleware::Next;
 use axum::response::Response;
 use qmp_host::clock;
+use qmp_journal::Health;
 use qmp_wire::UnixMicros;
 
 use super::Served;
 use super::status::rfc3339;
-use crate::journal::Health;
 use crate::relay::REPLY_JOURNAL_MAX;
 
 /// Since when the journal has taken nothing, as a header of every answer; missing while it takes what comes.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures_util::stream;
+use qmp_journal::{Cursor, JournalError, Reader, Removed};
 use qmp_wire::{Offset, Record};
 use tokio::time::timeout;
 
@@ -15,7 +16,6 @@ use super::Served;
 use super::counts::Counted;
 use super::parameters::Wanted;
 use super::shared::{Place, Share};
-use crate::journal::{Cursor, JournalError, Reader, Removed};
 
 /// Records in one chunk: what a client keeps waiting for a slow one of the next chunk.
 pub(super) const CHUNK_MAX_RECORDS: usize = 1_024;
@@ -264,11 +264,11 @@ fn write<'r, F: Format>(records: impl IntoIterator<Item = &'r Record<'static>>, 
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt as _;
+    use qmp_journal::{Appender, Batch, Draft, Journal, JournalOptions, Query};
     use qmp_wire::{Body as RecordBody, UnixMicros};
     use tokio::sync::watch;
 
     use super::*;
-    use crate::journal::{Appender, Batch, Draft, Journal, JournalOptions, Query};
 
     /// What a client of this format gets: offsets, `b` for the begin, `k` for a sign of life.
     struct Short;
@@ -302,8 +302,7 @@ mod tests {
         let served = Served::of_no_vms(&journal, path, ends).await;
         append(&journal.appender(), "STOP").await;
 
-        let query =
-            Query { event: crate::journal::Globs::parse(["STOP"]).expect("a glob"), ..Query::default() };
+        let query = Query { event: qmp_journal::Globs::parse(["STOP"]).expect("a glob"), ..Query::default() };
         let wanted = Wanted { query, ..Wanted::default() };
         let reading = Reading::<Short>::open(served.clone(), wanted, None).await.expect("opens");
         assert_eq!(served.counts.readers(), 1);

@@ -1,9 +1,8 @@
 //! Checkpoints of the correlators in the journal: appended with the findings, and read where records are read again.
 
-use qmp_wire::{Offset, Record};
-
-use crate::journal::{Checkpoint, Globs, Query, Reader};
 use qmp_findings::{Correlators, SavedState};
+use qmp_journal::{Checkpoint, Globs, Query, Reader};
+use qmp_wire::{Offset, Record};
 
 /// The checkpoint of a VM after its record at `offset`, which was taken last; `None` if none is due.
 pub(super) fn checkpoint(correlators: &mut Correlators, vm: &str, offset: Offset) -> Option<Checkpoint> {

@@ -10,17 +10,17 @@
 
 use std::collections::{HashMap, HashSet};
 
+use qmp_findings::{Correlators, Finding, is_evidence};
+use qmp_journal::{Checkpoint, Globs, JournalError, Kind, Query, Reader};
 use qmp_wire::{Body, Causes, Offset, Record, UnixMicros};
 
 use super::checkpoint::{checkpoint, restore_checkpoint};
-use crate::journal::{Checkpoint, Globs, JournalError, Kind, Query, Reader};
-use qmp_findings::{Correlators, Finding, is_evidence};
 
 /// How long a finding may come after its causes, and twice that, in microseconds: the longest deadline is 10 min.
 const UNFINISHED_US: i64 = 3_600_000_000;
 
 /// VMs read in one pass through the journal: as many names as its index looks up.
-const VMS_AT_ONCE: usize = crate::journal::POSTING_NAMES_MAX;
+const VMS_AT_ONCE: usize = qmp_journal::POSTING_NAMES_MAX;
 
 /// Records read at once.
 const BATCH_RECORDS: usize = 4_096;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_host::blocking;
+use qmp_journal::{Cursor, JournalError, Kind, Query, Reader};
 use qmp_wire::{Offset, Record};
 use tokio::sync::watch;
 
 use super::line::Lines;
-use crate::journal::{Cursor, JournalError, Kind, Query, Reader};
 
 /// Records taken at once: what is encoded before the first of them is sent.
 const FEED_BATCH_RECORDS: usize = 1_024;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use bytes::Bytes;
 use qmp_client::PendingReply;
+use qmp_journal::PlaceOf;
 use qmp_wire::dialect::Value;
 use qmp_wire::{Body, DetachReason, Offset, RawEvent, Record};
 use tokio::sync::watch;
@@ -13,7 +14,6 @@ use super::greeted::{Greeted, Greetings};
 use super::held::{HeldReplies, release_overdue};
 use super::outbox::{Item, Outbox};
 use super::{EVENTS_LATE, EVENTS_MISSED, encode};
-use crate::journal::PlaceOf;
 
 /// The lines of all VMs that have a relay. They come and go with their VMs.
 #[derive(Debug, Default)]

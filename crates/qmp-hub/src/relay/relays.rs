@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use qmp_host::Duties;
 use qmp_host::{SocketError, SocketFile, listen_unix};
+use qmp_journal::{Appender, Journal, Reader};
 use qmp_wire::Offset;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -14,7 +15,6 @@ use super::opening::{note, open};
 use super::serve::{Relay, Stop};
 use super::{REPLY_JOURNAL_MAX, RelayConfig, RelayStatus, feed};
 use crate::STOP_HTTP_MAX;
-use crate::journal::{Appender, Journal, Reader};
 use crate::vms::Vm;
 
 /// What all relays of a hub share.

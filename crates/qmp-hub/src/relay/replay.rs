@@ -1,12 +1,12 @@
 //! `x-replay`: the VM's events again, from the journal.
 
 use qmp_host::blocking;
+use qmp_journal::{Cursor, Globs, JournalError, Kind, Query, Reader, Removed};
 use qmp_wire::dialect::{Object, Value};
 use qmp_wire::server::{Refusal, RequestId};
 use qmp_wire::{Offset, RawEvent};
 
 use super::{REPLAY, encode};
-use crate::journal::{Cursor, Globs, JournalError, Kind, Query, Reader, Removed};
 
 /// Records read at once: as many lines are held in memory.
 const REPLAY_BATCH_RECORDS: usize = 256;

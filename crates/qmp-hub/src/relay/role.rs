@@ -1,6 +1,6 @@
 //! What a client of a relay may do.
 
-use crate::journal::Globs;
+use qmp_journal::Globs;
 
 /// The longest command of an observer, in bytes, at a relay and over HTTP. Questions have some hundred bytes. QEMU reads a
 /// long command at 3.6 s for each MB and answers no other client meanwhile.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use qmp_host::SocketFile;
+use qmp_journal::{Appender, Reader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,7 +17,6 @@ use super::outbox::Outbox;
 use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus, refusal};
 use crate::audit::{Peer, Who};
 use crate::http::Rarely;
-use crate::journal::{Appender, Reader};
 use crate::vms::Vm;
 
 /// How long the relay rests when the system refuses a connection, such as for lack of descriptors.

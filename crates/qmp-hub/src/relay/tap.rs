@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use qmp_journal::Ticket;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Line;
-use crate::journal::Ticket;
 
 /// What connects an attachment with the line of its VM.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 
 use qmp_host::clock;
 use qmp_host::process::ProcessStat;
+use qmp_journal::{Appender, Batch, Draft};
 use qmp_settings::span;
 use qmp_wire::{Body, Causes};
 use serde_json::{Value, json};
@@ -10,7 +11,6 @@ use tokio::time::Instant;
 use super::watch::Recorder;
 use super::{ANSWERS_AGAIN, SILENT, Spell, process};
 use crate::commands::Pending;
-use crate::journal::{Appender, Batch, Draft};
 use crate::vms::Vm;
 
 /// Records that a monitor does not answer. Without room in the journal, the watch calls this again.

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use qmp_host::clock;
+use qmp_journal::Appender;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Look, Setting, SilentAfter, record_silence};
-use crate::journal::Appender;
 use crate::observer::Observed;
 use crate::vms::Vm;
 

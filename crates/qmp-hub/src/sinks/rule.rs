@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use qmp_journal::{Globs, Kind, Query, WherePath};
 use qmp_wire::{Body, Record};
 
 use super::at_most::AtMost;
 use super::delivery::Action;
-use crate::journal::{Globs, Kind, Query, WherePath};
 
 /// A rule as the configuration has it. It is read by [`ConfigFile`](crate::ConfigFile).
 #[derive(Clone, Debug)]

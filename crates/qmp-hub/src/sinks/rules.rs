@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use qmp_host::Duties;
 use qmp_host::blocking;
+use qmp_journal::{Appender, Batch, Journal, JournalError, Reader};
 use qmp_wire::Offset;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,7 +17,6 @@ use super::positions::{Position, Positions, PositionsError};
 use super::rule::RuleConfig;
 use super::runner::{Order, Runner};
 use super::status::{SinkStatus, Status};
-use crate::journal::{Appender, Batch, Journal, JournalError, Reader};
 
 /// How long rules that stop may take for what they have begun, and for what is in the journal by then. What is not
 /// delivered is delivered after the next start.

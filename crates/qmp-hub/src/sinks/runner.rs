@@ -8,6 +8,7 @@ use std::time::Duration;
 use qmp_host::Backoff;
 use qmp_host::blocking;
 use qmp_host::clock::{self, SteadyClock};
+use qmp_journal::{Cursor, JournalError, Query, Reader};
 use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
@@ -16,7 +17,6 @@ use super::delivery::{Delivery, Failure, Origin, Sink};
 use super::positions::{Position, Positions};
 use super::rule::RuleConfig;
 use super::status::{SinkState, Status};
-use crate::journal::{Cursor, JournalError, Query, Reader};
 
 /// Records that a rule takes from the journal at once.
 const SINK_BATCH_RECORDS: usize = 1_024;

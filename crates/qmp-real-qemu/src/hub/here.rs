@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use qmp_hub::journal::{Cursor, Query};
 use qmp_hub::{HttpDoor, Hub, HubConfig};
+use qmp_journal::{Cursor, Query};
 use qmp_wire::{Offset, Record};
 use tokio::runtime::Runtime;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use qmp_hub::journal::Reader;
+use qmp_journal::Reader;
 use qmp_wire::{Offset, Record};
 
 use super::Wanted;

@@ -1,7 +1,7 @@
 //! `qmp serve --check-config`: what would be served, and what is wrong, without starting anything.
 
-use qmp_hub::journal::Retention;
 use qmp_hub::{HubConfig, SilentAfter};
+use qmp_journal::Retention;
 use qmp_settings::span;
 
 use super::LISTED_MAX;

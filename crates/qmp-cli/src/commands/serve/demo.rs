@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use qmp_client::Address;
-use qmp_hub::journal::{Journal, Query};
 use qmp_hub::{HttpDoor, Hub, HubConfig, HubError, ListenError, VmName};
+use qmp_journal::{Journal, Query};
 use qmp_machine::MachineConfig;
 use qmp_machine::script::{Emulation, EmulationConfig, ready};
 use qmp_wire::Offset;

@@ -8,8 +8,8 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use qmp_host::{InheritedListener, handed};
-use qmp_hub::journal::Health;
 use qmp_hub::{Hub, HubConfig, Reloaded, STOP_COMMIT_MAX, STOP_HTTP_MAX};
+use qmp_journal::Health;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 

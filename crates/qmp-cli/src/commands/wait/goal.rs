@@ -3,7 +3,7 @@
 use std::fmt;
 
 use qmp_findings::{COMMAND, KINDS, PROCESS_ENDED, QUERY};
-use qmp_hub::journal::{Globs, WherePath};
+use qmp_journal::{Globs, WherePath};
 use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 

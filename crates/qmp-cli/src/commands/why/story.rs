@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use qmp_findings::Correlators;
-use qmp_hub::journal::{Globs, Kind, Query, Reader};
 use qmp_hub::restore_checkpoint;
+use qmp_journal::{Globs, Kind, Query, Reader};
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq};
 
 use super::{Answer, Asked, received_by};

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use qmp_journal::Globs;
 use qmp_settings::Value;
 use toml::de::DeValue;
 
 use super::Reading;
 use crate::SilentAfter;
 use crate::discovery::{Discover, Layout, PathPattern, Source, Template};
-use crate::journal::Globs;
 
 /// Keys that say where to look, of which a table has one.
 const SOURCES: [&str; 5] = ["glob", "directory", "layout", "processes", "listen"];

@@ -1,10 +1,10 @@
 //! The key `relay` of a VM: a path, a table, or a list of both.
 
+use qmp_journal::Globs;
 use qmp_settings::Value;
 use toml::de::DeValue;
 
 use super::Reading;
-use crate::journal::Globs;
 use crate::relay::{RelayConfig, Role};
 
 /// What stands in a relay's table.

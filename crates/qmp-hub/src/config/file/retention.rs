@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use qmp_journal::{RETENTION_MIN_AGE, RETENTION_MIN_BYTES, Retention};
 use qmp_settings::Value;
 use qmp_settings::{size, span};
 use toml::de::DeValue;
 
 use super::Reading;
-use crate::journal::{RETENTION_MIN_AGE, RETENTION_MIN_BYTES, Retention};
 
 const KEYS: [&str; 2] = ["max-age", "max-size"];
 
@@ -74,8 +74,9 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
+    use qmp_journal::Retention;
+
     use crate::ConfigFile;
-    use crate::journal::Retention;
 
     #[test]
     fn reads_the_table() {

@@ -4,15 +4,15 @@
 
 use std::collections::HashMap;
 
+use qmp_findings as findings;
+use qmp_journal::{Globs, Kind as RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_settings::{Place, Problem, Settings, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Reading;
-use crate::journal::{Globs, Kind as RecordKind, WherePath};
 use crate::sinks::{AtMost, KINDS, Kind, RuleConfig, Selection};
-use qmp_findings as findings;
 
 /// Keys of every rule, whatever it does.
 const KEYS: [&str; 8] = ["name", "event", "finding", "kind", "vm", "where", "at-most", "from"];

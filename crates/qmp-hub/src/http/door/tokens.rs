@@ -15,11 +15,11 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use qmp_journal::Globs;
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 
 use super::files::{KeyFileError, Secrecy, read};
-use crate::journal::Globs;
 use crate::relay::Role;
 
 /// The shortest token, in bytes: 32 hexadecimal digits have 128 bits, which nobody guesses.

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use axum::body::BodyDataStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use proptest::prelude::*;
+use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Removed};
 use qmp_wire::{Body, Record, UnixMicros};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::http::parameters::Wanted;
 use crate::http::stream::Reading;
-use crate::journal::{Batch, Draft, Globs, Journal, JournalOptions, Removed};
 
 /// The offset of each record, and so much besides that a few records are more than a stream keeps.
 struct Bulky;

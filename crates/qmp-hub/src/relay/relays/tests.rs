@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use qmp_client::{ExecuteError, FollowConfig, Followed, Passed, PendingReply, TakeReply};
+use qmp_journal::JournalOptions;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::Origin;
-use crate::journal::JournalOptions;
 
 /// A client that notes how its reply came.
 #[derive(Debug)]

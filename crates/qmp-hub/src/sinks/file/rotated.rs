@@ -53,7 +53,7 @@ impl Rotated {
             .append(true)
             .create(true)
             .mode(FILE_MODE)
-            .custom_flags(crate::journal::no_follow())
+            .custom_flags(qmp_journal::no_follow())
             .open(path)?;
         if !exists {
             sync_directory(path)?;

@@ -24,7 +24,7 @@ pub(super) struct Counters {
 
 /// Tells the figures of a journal at any moment. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Gauge {
+pub struct Gauge {
     path: PathBuf,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
@@ -32,25 +32,25 @@ pub(crate) struct Gauge {
 
 /// The figures of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Figures {
+pub struct Figures {
     /// Committed since the journal was opened, by kind.
-    pub(crate) records: Vec<(Kind, u64)>,
+    pub records: Vec<(Kind, u64)>,
     /// Transactions that succeeded.
-    pub(crate) commits: u64,
+    pub commits: u64,
     /// Tries that failed.
-    pub(crate) commit_failures: u64,
+    pub commit_failures: u64,
     /// Records removed because they were too old or too many.
-    pub(crate) removed: u64,
+    pub removed: u64,
     /// The first offset that is kept.
-    pub(crate) first: u64,
+    pub first: u64,
     /// What waits for the disk, the commit under way included.
-    pub(crate) queue_bytes: usize,
+    pub queue_bytes: usize,
     /// How much may wait.
-    pub(crate) queue_max_bytes: usize,
+    pub queue_max_bytes: usize,
     /// Size of the file; 0 if it is gone.
-    pub(crate) file_bytes: u64,
+    pub file_bytes: u64,
     /// Size of the write-ahead log beside it.
-    pub(crate) log_bytes: u64,
+    pub log_bytes: u64,
 }
 
 impl Counters {
@@ -80,12 +80,12 @@ impl Gauge {
     }
 
     /// Since when the disk has not taken what waits for it; `None` if nothing waits.
-    pub(crate) fn in_commit_since(&self) -> Option<UnixMicros> {
+    pub fn in_commit_since(&self) -> Option<UnixMicros> {
         self.queue.in_commit_since()
     }
 
     /// The figures of this moment. Looks at files, so it may wait for the disk.
-    pub(crate) fn read(&self) -> Figures {
+    pub fn read(&self) -> Figures {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut log = self.path.as_os_str().to_owned();
         log.push("-wal");

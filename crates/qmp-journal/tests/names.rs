@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use qmp_hub::journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention};
+use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention};
 use qmp_wire::{Body, EVENT_NAME_MAX_BYTES, EventName, Offset, Record, UnixMicros};
 use rusqlite::Connection;
 

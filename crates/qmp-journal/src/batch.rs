@@ -97,7 +97,7 @@ impl Batch {
     }
 
     /// Adds a checkpoint: it is written after the drafts of this batch and of all before it.
-    pub(crate) fn push_checkpoint(&mut self, checkpoint: Checkpoint) {
+    pub fn push_checkpoint(&mut self, checkpoint: Checkpoint) {
         self.checkpoints.push(checkpoint);
     }
 

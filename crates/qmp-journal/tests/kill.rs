@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use qmp_hub::journal::{Batch, Draft, Journal, JournalOptions, Query, Reader, Retention};
+use qmp_journal::{Batch, Draft, Journal, JournalOptions, Query, Reader, Retention};
 use qmp_wire::{Body, DetachReason, Offset, Record, UnixMicros};
 
 const ROUNDS: u64 = 36;
@@ -158,8 +158,7 @@ fn check_record(record: &Record<'_>, open: &mut Option<bool>, seed: u64) {
 fn check_postings(reader: &Reader, records: u64, seed: u64) {
     let mut found = 0;
     for vm in VMS {
-        let query =
-            Query { vm: qmp_hub::journal::Globs::parse([vm]).expect("a pattern"), ..Query::default() };
+        let query = Query { vm: qmp_journal::Globs::parse([vm]).expect("a pattern"), ..Query::default() };
         let mut cursor = reader.cursor(query, Offset(0));
         loop {
             let batch = cursor.next_batch(10_000).expect("reads");

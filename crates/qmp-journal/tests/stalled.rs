@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use qmp_hub::journal::{
+use qmp_journal::{
     Appender, Batch, Draft, Health, Journal, JournalError, JournalOptions, Overrun, Query, Ticket,
 };
 use qmp_wire::{Body, Offset, Record, UnixMicros};
@@ -151,7 +151,7 @@ async fn cursors_wait() {
     let path = directory.path().join("journal.db");
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
     let appender = journal.appender();
-    let foreign = qmp_hub::journal::Reader::open(&path).expect("opens");
+    let foreign = qmp_journal::Reader::open(&path).expect("opens");
     for reader in [journal.reader(), foreign] {
         let mut cursor = reader.cursor(Query::default(), journal.head());
         let follower = tokio::spawn(async move {

@@ -1,20 +1,11 @@
 //! A damaged journal: what cannot be read is passed over and reported, and everything else is read and written on.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use qmp_hub::Hub;
-use qmp_hub::journal::{
-    Backup, Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention, verify,
-};
+use qmp_journal::{Backup, Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention, verify};
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use rusqlite::Connection;
-use serde_json::json;
-use support::client::get_json;
-use support::config;
-use support::monitor::Monitor;
 
 const RECORDS: u64 = 1_000;
 const SEGMENT_RECORDS: u64 = 300;
@@ -161,50 +152,6 @@ fn verify_finds_nothing_in_a_whole_journal() {
         assert_eq!(found.faults, Vec::<Box<str>>::new());
         assert!(found.first.0 > 900, "{found:?}");
     }
-}
-
-/// The hub of the issue: one byte of a record in an open epoch, and a kill.
-#[tokio::test]
-async fn observer_and_rules_go_on_behind_a_damaged_record_and_health_tells() {
-    let home = tempfile::tempdir().expect("a directory");
-    let path = home.path().join("journal.db");
-    let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
-    let attached = Body::Attached { snapshot: r#"{"query-status": {"status": "running"}}"#.into() };
-    append(
-        &journal,
-        &[draft("vm1", 1, attached), draft("vm1", 2, numbered("STOP", 2)), draft("vm1", 3, numbered("X", 3))],
-    );
-    journal.close().expect("closes");
-    byte_of(&path, 2);
-
-    let monitor = Monitor::bind(home.path(), "vm1");
-    let lines = home.path().join("lines.jsonl");
-    let rule =
-        format!("[[rule]]\nname = \"all\"\nevent = \"*\"\nfrom = \"start\"\nfile = {:?}\n", lines.display());
-    let mut config = config(home.path(), &["vm1"]);
-    (config.findings, config.rules) = (true, support::rules(&rule));
-    let hub = Hub::start(config).await.expect("starts");
-    let session = monitor.accept().await;
-    session.emit(
-        "BLOCK_IO_ERROR",
-        r#"{"device": "d0", "operation": "read", "action": "stop", "reason": "I/O"}"#,
-    );
-    session.emit("STOP", "");
-    let mut journal = support::Watcher::new(&hub);
-    loop {
-        if let Body::Finding { finding, .. } = journal.next().await.body
-            && finding == "why-paused"
-        {
-            break;
-        }
-    }
-    let (status, health) = get_json(home.path(), "/v1/health").await;
-    assert_eq!((status, &health["error"]["class"]), (503, &json!("JournalDamaged")), "{health}");
-    let desc = health["error"]["desc"].as_str().expect("a text");
-    assert!(desc.contains("from offset 2 to 2"), "{desc}");
-    hub.stop().await.expect("stops");
-    let written = fs::read_to_string(&lines).expect("the rule wrote");
-    assert!(written.contains("BLOCK_IO_ERROR") && written.contains("\"X\""), "{written}");
 }
 
 const VMS: [&str; 2] = ["web1", "web2"];

@@ -16,7 +16,7 @@ use super::scan::{self, Direction, Found, Stretch};
 /// Yields the records of a query in order: history first, then what comes.
 ///
 /// ```no_run
-/// # use qmp_hub::journal::{Query, Reader};
+/// # use qmp_journal::{Query, Reader};
 /// # async fn follow(reader: Reader) -> Result<(), Box<dyn std::error::Error>> {
 /// let mut cursor = reader.cursor(Query::default(), reader.head()?);
 /// loop {
@@ -54,7 +54,7 @@ impl Cursor {
     /// The same cursor, for which what was removed before its first record is missed, also if it begins at the start:
     /// it stands there for longer.
     #[must_use]
-    pub(crate) fn under_way(self) -> Self {
+    pub fn under_way(self) -> Self {
         Self { is_under_way: true, ..self }
     }
 
@@ -71,7 +71,7 @@ impl Cursor {
     }
 
     /// The same, and nothing behind `upto`.
-    pub(crate) fn next_batch_upto(
+    pub fn next_batch_upto(
         &mut self,
         max: usize,
         upto: Offset,
@@ -121,7 +121,7 @@ impl Cursor {
     }
 
     /// Goes on behind `position`: up to there it was read by somebody else, who asked for the same.
-    pub(crate) fn advance_to(&mut self, position: Offset) {
+    pub fn advance_to(&mut self, position: Offset) {
         self.position = self.position.max(position.0);
         self.is_under_way = true;
     }
@@ -160,7 +160,7 @@ impl Cursor {
     }
 
     /// What it reads.
-    pub(crate) fn query(&self) -> &Query {
+    pub fn query(&self) -> &Query {
         self.filter.query()
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use qmp_hub::journal::{Batch, Draft, Globs, Journal, JournalOptions, Kind, Query, Reader};
+use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Kind, Query, Reader};
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
 
 /// Small enough that a test fills many.

@@ -154,12 +154,12 @@ impl Journal {
     }
 
     /// Which tasks of the hub that writes this journal ended unexpectedly.
-    pub(crate) fn duties(&self) -> Duties {
+    pub fn duties(&self) -> Duties {
         self.duties.clone()
     }
 
     /// Tells the figures of this journal.
-    pub(crate) fn gauge(&self) -> Gauge {
+    pub fn gauge(&self) -> Gauge {
         self.gauge.clone()
     }
 

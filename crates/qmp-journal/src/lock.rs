@@ -120,7 +120,7 @@ pub(super) fn refuse_hard_links(path: &Path) -> Result<(), JournalError> {
 }
 
 /// Opens no symbolic link, and waits for no other end of a FIFO.
-pub(crate) fn no_follow() -> i32 {
+pub fn no_follow() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }
 

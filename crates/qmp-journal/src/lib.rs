@@ -24,7 +24,9 @@
 //! - **One row a statement**, prepared once: statements of 10 and 50 rows were not faster. Nor was a page cache
 //!   larger than SQLite's own.
 //!
-//! `cargo bench -p qmp-hub --bench journal` measures it beside plain SQLite.
+//! `cargo bench -p qmp-journal --bench journal` measures it beside plain SQLite.
+//!
+//! The crate never knows monitors, VMs, findings, HTTP or TLS: a program that reads journals links it alone.
 
 mod backup;
 mod batch;
@@ -60,16 +62,16 @@ mod writer;
 pub use backup::{Backup, BackupError, Copied};
 pub use batch::{Batch, Draft};
 pub use body::{Kind, UnknownKind};
-pub(crate) use checkpoints::Checkpoint;
+pub use checkpoints::Checkpoint;
 pub use cursor::Cursor;
 pub use damage::DamagedSpan;
 pub use error::{JournalEnded, JournalError};
-pub(crate) use figures::Gauge;
+pub use figures::{Figures, Gauge};
 pub use handle::{Journal, JournalOptions, Retaining};
 pub use limits::*;
-pub(crate) use lock::no_follow;
+pub use lock::no_follow;
 pub use query::{Globs, Query, QueryError, WherePath};
-pub(crate) use queue::PlaceOf;
+pub use queue::PlaceOf;
 pub use queue::{Appender, Overrun, Ticket};
 pub use reader::{Reader, Tail, Tally, Vm};
 pub use retention::{Removed, Retention};

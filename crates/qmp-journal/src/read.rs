@@ -300,7 +300,7 @@ fn name<'n>(connection: &Connection, names: &'n mut NamesMet, id: u32) -> rusqli
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Journal, JournalOptions};
+    use crate::{Journal, JournalOptions};
 
     #[test]
     fn connections_are_kept_until_none_is_to_be_kept() {

@@ -142,7 +142,7 @@ impl Reader {
     /// # Errors
     ///
     /// [`JournalError::Storage`] if the file cannot be read.
-    pub(crate) fn checkpoint(&self, vm: &str) -> Result<Option<Checkpoint>, JournalError> {
+    pub fn checkpoint(&self, vm: &str) -> Result<Option<Checkpoint>, JournalError> {
         self.file.with(|connection| checkpoints::read(connection, vm))
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
-use qmp_hub::journal::{
+use qmp_journal::{
     Batch, Cursor, Draft, Globs, Journal, JournalOptions, Query, Reader, Removed, Retention, Tally,
 };
 use qmp_wire::{Body, DetachReason, Offset, Record, UnixMicros};

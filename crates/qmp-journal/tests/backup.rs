@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use qmp_hub::journal::{
+use qmp_journal::{
     Backup, BackupError, Batch, Copied, Draft, Journal, JournalOptions, Query, Reader, Retention,
 };
 use qmp_wire::{Body, Offset, Record, UnixMicros};

@@ -16,14 +16,17 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS checkpoint (vm INTEGER PRIMARY K
 
 /// A state that a reader wants to find again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    pub(crate) vm: Box<str>,
+pub struct Checkpoint {
+    /// The VM.
+    pub vm: Box<str>,
     /// The last record of the VM that is in the state.
-    pub(crate) offset: Offset,
+    pub offset: Offset,
     /// Which code reads the state.
-    pub(crate) version: Box<str>,
-    pub(crate) checksum: i64,
-    pub(crate) state: Box<str>,
+    pub version: Box<str>,
+    /// The checksum of the state.
+    pub checksum: i64,
+    /// The state, in the words of its reader.
+    pub state: Box<str>,
 }
 
 impl Checkpoint {

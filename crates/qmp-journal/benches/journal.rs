@@ -1,6 +1,6 @@
 //! The journal beside plain SQLite in one run: committed ingest, and questions to a large journal.
 //!
-//! `cargo bench -p qmp-hub --bench journal [-- RECORDS]`: how many records the questions are asked of, 10^6
+//! `cargo bench -p qmp-journal --bench journal [-- RECORDS]`: how many records the questions are asked of, 10^6
 //! unless said otherwise (the targets are for 10^7: two gigabytes in `TMPDIR`, a few minutes). Ingest takes a
 //! fifth of that per measurement, 400,000 at most, in three rounds in turn, and prints medians. Absolute
 //! figures move with the machine's load; the ratios within one run are what counts.
@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use qmp_hub::journal::{Batch, Draft, Globs, Journal, JournalOptions, Overrun, Query, Reader};
+use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Overrun, Query, Reader};
 use qmp_wire::{Body, FrameReader, Message, Offset, RawEvent, UnixMicros};
 use rusqlite::{Connection, params};
 

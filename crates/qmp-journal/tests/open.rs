@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use qmp_hub::journal::{Batch, Draft, Journal, JournalError, JournalOptions, Query, Reader};
+use qmp_journal::{Batch, Draft, Journal, JournalError, JournalOptions, Query, Reader};
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
 use rusqlite::Connection;
 
@@ -294,7 +294,7 @@ fn journal_of_format_1_is_migrated_with_nothing_lost() {
     append(&journal, &[attached("db1", 5_000_000), event("db1", 5_000_001, "STOP", None, Some("{}"))]);
     journal.close().expect("closes");
     let connection = Connection::open(&path).expect("opens");
-    connection.execute_batch(include_str!("../src/journal/migrations/1.sql")).expect("makes it");
+    connection.execute_batch(include_str!("../src/migrations/1.sql")).expect("makes it");
     connection.execute("ATTACH ?1 AS new", [new.to_str().expect("text")]).expect("attaches");
     connection
         .execute_batch(

@@ -19,7 +19,7 @@ use super::retention::Retention;
 pub struct Ticket(u64);
 
 /// The offset of a ticket's last record, from the moment on from which a reader may see what stands behind it.
-pub(crate) type PlaceOf = Arc<OnceLock<Offset>>;
+pub type PlaceOf = Arc<OnceLock<Offset>>;
 
 /// The queue is full: the disk does not keep up. The batch was not taken.
 ///
@@ -125,7 +125,7 @@ impl Appender {
 
     /// Says where `ticket` is, once that is decided. To be asked by whoever appended last for a VM, before it appends more:
     /// of this VM, exactly what is appended from here on stands behind the place.
-    pub(crate) fn place_of(&self, ticket: Option<Ticket>) -> PlaceOf {
+    pub fn place_of(&self, ticket: Option<Ticket>) -> PlaceOf {
         let mut waiting = self.queue.lock();
         let (settled, head) = waiting.settled;
         match ticket {
@@ -319,7 +319,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Draft;
+    use crate::Draft;
 
     /// How many drafts, the head, and the records that were not asked for.
     type Settled = (u64, u64, &'static [u64]);

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use qmp_hub::journal::{Batch, Draft, Journal, JournalError, JournalOptions, Query, Reader};
+use qmp_journal::{Batch, Draft, Journal, JournalError, JournalOptions, Query, Reader};
 use qmp_wire::{Body, DetachReason, Offset, Record, UnixMicros};
 use rusqlite::Connection;
 
