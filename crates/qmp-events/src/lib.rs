@@ -34,6 +34,7 @@ pub mod limiter;
 mod print;
 mod release;
 mod run_state;
+pub mod severity;
 mod throttle;
 mod validate;
 mod violation;

@@ -56,10 +56,10 @@ pub use qmp_settings::{Place, Problem};
 
 pub use file::ConfigFile;
 use qmp_journal::JournalOptions;
+use qmp_sinks::RuleConfig;
 
 use crate::discovery::{Discover, Source};
 use crate::relay::RelayConfig;
-use crate::sinks::RuleConfig;
 use crate::{HttpDoor, Origin, SilentAfter, VmName};
 
 use file::ConfiguredVm;

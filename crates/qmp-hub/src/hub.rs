@@ -7,6 +7,7 @@ use std::time::Duration;
 use qmp_client::Address;
 use qmp_host::blocking;
 use qmp_journal::{Journal, JournalError};
+use qmp_sinks::{Rules, RulesError, SinkStatus};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -17,7 +18,6 @@ use crate::observer::Observer;
 use crate::relay::{RelayConfig, RelayStatus};
 use crate::reload::Fixed;
 use crate::silence::Recorder;
-use crate::sinks::{Rules, RulesError, SinkStatus};
 use crate::vms::{self, Vm};
 use crate::{Fleet, FleetError, HubConfig, Origin, SilentAfter, VmName};
 

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 
 use qmp_client::Address;
+use qmp_sinks::{Changes, RulesError};
 
 use crate::fleet::{FleetError, Member};
 use crate::relay::RelayConfig;
-use crate::sinks::{Changes, RulesError};
 use crate::{Hub, HubConfig, Origin, VmName};
 
 /// What a reload did.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use qmp_hub::Hub;
-use qmp_hub::sinks::{SinkState, SinkStatus, message_id};
+use qmp_sinks::{SinkState, SinkStatus, message_id};
 use ring::hmac;
 use serde_json::{Value, json};
 use support::client::get_json;

@@ -9,8 +9,8 @@ use std::io::Write as _;
 
 use anstyle::{AnsiColor, Effects, Style};
 use jiff::tz::TimeZone;
+use qmp_events::severity::Severity;
 use qmp_findings as findings;
-use qmp_hub::severity::Severity;
 use qmp_wire::{Body, DetachReason, Epoch, Record, Timestamp, UnixMicros};
 use serde_json::Value;
 
@@ -195,8 +195,9 @@ fn lateness(at: Option<UnixMicros>, newest_before: Option<UnixMicros>) -> Option
 /// Records that tests of all renderings share.
 #[cfg(test)]
 pub mod examples {
-    use super::*;
     use qmp_wire::{Offset, Seq};
+
+    use super::*;
 
     /// 2026-01-02T03:04:05.678901Z, in microseconds since the Unix epoch.
     const START: i64 = 1_767_323_045_678_901;

@@ -1,7 +1,7 @@
 //! Which colour an event's name has.
 
 use anstyle::{AnsiColor, Effects, Style};
-use qmp_hub::severity::Severity;
+use qmp_events::severity::Severity;
 
 /// How the name of an event of that severity is shown.
 pub(super) fn style(severity: Severity) -> Style {

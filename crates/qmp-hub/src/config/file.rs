@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use qmp_client::Address;
 use qmp_journal::Retention;
 use qmp_settings::{Document, Value};
+use qmp_sinks::RuleConfig;
 use toml::de::DeValue;
 
 use super::{ConfigError, Place, Problem};
 use crate::discovery::Discover;
 use crate::relay::RelayConfig;
-use crate::sinks::RuleConfig;
 use crate::{HttpDoor, SilentAfter, VmName};
 
 /// What a configuration file says.

@@ -7,6 +7,7 @@ use qmp_host::Duties;
 use qmp_host::blocking;
 use qmp_host::clock;
 use qmp_journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
+use qmp_sinks::Rules;
 use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::{Semaphore, watch};
 
@@ -14,7 +15,6 @@ use super::counts::Counts;
 use super::shared::Streams;
 use crate::Fleet;
 use crate::observer::Observed;
-use crate::sinks::Rules;
 use crate::vms::Vms;
 
 /// Reads of the journal that run at the same time. Each occupies a thread; more would only wait for the same

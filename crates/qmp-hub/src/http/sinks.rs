@@ -2,10 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use qmp_sinks::{SinkState, SinkStatus};
 
 use super::Served;
 use super::exposition::{Exposition, Type};
-use crate::sinks::{SinkState, SinkStatus};
 
 pub(super) async fn sinks(State(served): State<Served>) -> Json<Vec<SinkStatus>> {
     Json(served.rules.statuses())

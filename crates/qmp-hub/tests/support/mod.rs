@@ -12,9 +12,9 @@ pub(crate) mod schema;
 
 use std::path::Path;
 
-use qmp_hub::sinks::RuleConfig;
 use qmp_hub::{ConfigFile, HttpDoor, Hub, HubConfig};
 use qmp_journal::{Batch, Cursor, Draft, Query};
+use qmp_sinks::RuleConfig;
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use serde_json::Value;
 

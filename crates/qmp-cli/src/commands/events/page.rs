@@ -34,7 +34,7 @@ pub(super) fn page(desc: &EventDesc, release: Option<Release>, palette: Palette)
     }
     page.history(desc);
     page.section("In journald");
-    page.wrapped("  ", &format!("MESSAGE_ID={}", qmp_hub::sinks::message_id(desc.name)));
+    page.wrapped("  ", &format!("MESSAGE_ID={}", qmp_sinks::message_id(desc.name)));
     page.text
 }
 
@@ -163,9 +163,10 @@ fn wrap(text: &str, room: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
     use qmp_events::catalogue;
+
+    use super::*;
 
     #[test]
     fn every_event_has_a_page_in_every_release() {

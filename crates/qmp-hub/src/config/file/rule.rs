@@ -8,11 +8,11 @@ use qmp_findings as findings;
 use qmp_journal::{Globs, Kind as RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_settings::{Place, Problem, Settings, Value};
+use qmp_sinks::{AtMost, KINDS, Kind, RuleConfig, Selection};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Reading;
-use crate::sinks::{AtMost, KINDS, Kind, RuleConfig, Selection};
 
 /// Keys of every rule, whatever it does.
 const KEYS: [&str; 8] = ["name", "event", "finding", "kind", "vm", "where", "at-most", "from"];

@@ -100,11 +100,7 @@ impl Changes {
 
 impl Rules {
     /// Starts the rules on a journal. One that was never seen begins behind the journal's head.
-    pub(crate) async fn start(
-        rules: Vec<RuleConfig>,
-        journal: &Journal,
-        path: &Path,
-    ) -> Result<Self, RulesError> {
+    pub async fn start(rules: Vec<RuleConfig>, journal: &Journal, path: &Path) -> Result<Self, RulesError> {
         let (reader, path) = (journal.reader(), path.to_owned());
         let opened = blocking(move || {
             // A journal that a hub has opened has an identity.
@@ -195,7 +191,7 @@ impl Rules {
     }
 
     /// Delivers what is in the journal by now, as far as the receivers take it within [`STOP_DELIVERY_MAX`], and ends.
-    pub(crate) async fn stop(&self) {
+    pub async fn stop(&self) {
         let _one_at_a_time = self.0.changing.lock().await;
         // An empty batch stands for everything that was appended before it.
         if let Ok(ticket) = self.0.appender.append(&mut Batch::new()) {

@@ -3,11 +3,11 @@
 //!
 //! Source: systemd, "Native Journal Protocol".
 
+use qmp_events::severity::Severity;
 use qmp_wire::{Body, Record};
 
-use crate::severity::Severity;
-use crate::sinks::status::cut;
-use crate::sinks::{fields, message_id};
+use crate::status::cut;
+use crate::{fields, message_id};
 
 /// How long `MESSAGE` may be, in bytes: it is for one line of a screen; the whole record is in `QMP_RECORD`.
 const MESSAGE_MAX_BYTES: usize = 2 << 10;
@@ -84,7 +84,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Reads an entry as journald does; every name comes once.
-    pub(in crate::sinks::journald) fn parse(mut entry: &[u8]) -> BTreeMap<String, String> {
+    pub(in crate::journald) fn parse(mut entry: &[u8]) -> BTreeMap<String, String> {
         let mut fields = BTreeMap::new();
         while !entry.is_empty() {
             let end = entry.iter().position(|byte| *byte == b'\n').expect("a line");

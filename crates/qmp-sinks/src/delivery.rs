@@ -9,56 +9,62 @@ use qmp_wire::Record;
 
 /// A record on its way out.
 #[derive(Clone, Debug)]
-pub(crate) struct Delivery {
-    pub(crate) record: Record<'static>,
+pub struct Delivery {
+    /// The record.
+    pub record: Record<'static>,
     /// How many records `at-most` held back since the delivery before this one.
-    pub(crate) held_back: u64,
+    pub held_back: u64,
 }
 
 /// Where records come from; part of what makes them known to receivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub struct Origin {
     /// The rule's name.
-    pub(crate) rule: Box<str>,
+    pub rule: Box<str>,
     /// This host's name.
-    pub(crate) host: Box<str>,
+    pub host: Box<str>,
     /// The journal's own name.
-    pub(crate) journal: Box<str>,
+    pub journal: Box<str>,
 }
 
 /// What came of an attempt to deliver.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// So many arrived, from the first on.
-    pub(crate) delivered: usize,
+    pub delivered: usize,
     /// Why the next one did not.
-    pub(crate) failure: Option<Failure>,
+    pub failure: Option<Failure>,
 }
 
 /// Why a record did not arrive.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The receiver is away, or says that it is busy: tried again for ever.
     Away {
+        /// What is wrong.
         error: String,
         /// Not before so much time has passed, says the receiver.
         after: Option<Duration>,
     },
     /// The receiver does not want this record: tried as often as the rule says.
-    Refused { error: String },
+    Refused {
+        /// What is wrong.
+        error: String,
+    },
 }
 
-pub(crate) type Delivering<'s> = Pin<Box<dyn Future<Output = Outcome> + Send + 's>>;
+/// An attempt to deliver.
+pub type Delivering<'s> = Pin<Box<dyn Future<Output = Outcome> + Send + 's>>;
 
 /// A way out. Dropping the future of [`deliver`](Self::deliver) ends the attempt; the sink can be used further.
-pub(crate) trait Sink: Send {
+pub trait Sink: Send {
     /// Delivers some of `deliveries`, of which there is at least one, in order. What it says was delivered must outlive
     /// a crash of the receiver's side as well as that kind of receiver allows.
     fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> Delivering<'s>;
 }
 
 /// What a rule does, as the configuration says it.
-pub(crate) trait Action: fmt::Debug + Send + Sync {
+pub trait Action: fmt::Debug + Send + Sync {
     /// A sink that does it. Whatever has to be opened is opened at the first delivery.
     fn open(&self, origin: Arc<Origin>) -> Box<dyn Sink>;
 
@@ -73,17 +79,18 @@ pub(crate) trait Action: fmt::Debug + Send + Sync {
 
 impl Outcome {
     /// All of `delivered` arrived.
-    pub(crate) fn done(delivered: usize) -> Self {
+    #[must_use]
+    pub fn done(delivered: usize) -> Self {
         Self { delivered, failure: None }
     }
 
     /// Nothing more until the receiver is back.
-    pub(crate) fn away(delivered: usize, error: impl fmt::Display) -> Self {
+    pub fn away(delivered: usize, error: impl fmt::Display) -> Self {
         Self { delivered, failure: Some(Failure::Away { error: error.to_string(), after: None }) }
     }
 
     /// The first record was refused.
-    pub(crate) fn refused(error: impl fmt::Display) -> Self {
+    pub fn refused(error: impl fmt::Display) -> Self {
         Self { delivered: 0, failure: Some(Failure::Refused { error: error.to_string() }) }
     }
 }

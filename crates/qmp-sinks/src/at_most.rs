@@ -18,7 +18,7 @@ const AT_MOST_COUNT_MAX: u32 = 1_000;
 
 /// A limit, written `1 per 10m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AtMost {
+pub struct AtMost {
     count: u32,
     span: Duration,
 }

@@ -12,6 +12,8 @@
 //!                                   └─ Positions ───┘   what was delivered, and what is held back
 //! ```
 //!
+//! The crate never knows monitors, VMs, the hub or the configuration file: it reads a journal, and a table of settings.
+//!
 //! A new kind of sink is a file here and its line in `kind.rs`. Why it is built this way: `docs/adr/0007-sinks.md`.
 
 mod at_most;
@@ -30,12 +32,11 @@ mod runner;
 mod status;
 mod webhook;
 
-pub(crate) use at_most::AtMost;
-pub use at_most::AtMostError;
-pub(crate) use kind::{KINDS, Kind};
+pub use at_most::{AtMost, AtMostError};
+pub use delivery::{Action, Delivering, Delivery, Failure, Origin, Outcome, Sink};
+pub use kind::{KINDS, Kind};
 pub use message_id::message_id;
 pub use positions::PositionsError;
-pub use rule::RuleConfig;
-pub(crate) use rule::Selection;
+pub use rule::{RuleConfig, Selection};
 pub use rules::{Changes, Rules, RulesError, STOP_DELIVERY_MAX};
 pub use status::{SinkState, SinkStatus};

@@ -9,18 +9,18 @@ use super::{file, journald, run, webhook};
 
 /// A kind of sink: how it stands in the configuration.
 #[derive(Debug)]
-pub(crate) struct Kind {
+pub struct Kind {
     /// The key that says what to do, which is also its name.
-    pub(crate) key: &'static str,
+    pub key: &'static str,
     /// Further keys that go with it.
-    pub(crate) options: &'static [&'static str],
+    pub options: &'static [&'static str],
     /// How it is written, for whoever wrote none.
-    pub(crate) example: &'static str,
+    pub example: &'static str,
     /// Whether it makes sense to hold records back.
-    pub(crate) may_hold_back: bool,
+    pub may_hold_back: bool,
     /// Reads its keys; `None` after a problem.
-    pub(crate) read: fn(&mut Settings<'_, '_>) -> Option<Arc<dyn Action>>,
+    pub read: fn(&mut Settings<'_, '_>) -> Option<Arc<dyn Action>>,
 }
 
 /// Every kind. A new one is a file and its line here.
-pub(crate) static KINDS: [&Kind; 4] = [&run::KIND, &webhook::KIND, &journald::KIND, &file::KIND];
+pub static KINDS: [&Kind; 4] = [&run::KIND, &webhook::KIND, &journald::KIND, &file::KIND];

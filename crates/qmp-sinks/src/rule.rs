@@ -8,34 +8,38 @@ use qmp_wire::{Body, Record};
 use super::at_most::AtMost;
 use super::delivery::Action;
 
-/// A rule as the configuration has it. It is read by [`ConfigFile`](crate::ConfigFile).
+/// A rule as the configuration has it. It is read from the configuration file.
 #[derive(Clone, Debug)]
 pub struct RuleConfig {
-    pub(crate) name: Box<str>,
-    pub(crate) selection: Selection,
-    pub(crate) at_most: Option<AtMost>,
+    /// Its name.
+    pub name: Box<str>,
+    /// Which records it is about.
+    pub selection: Selection,
+    /// How often, at most.
+    pub at_most: Option<AtMost>,
     /// Whether a rule that is first seen takes the whole journal.
-    pub(crate) from_start: bool,
+    pub from_start: bool,
     /// The key of its kind of sink.
-    pub(crate) kind: &'static str,
-    pub(crate) action: Arc<dyn Action>,
+    pub kind: &'static str,
+    /// What it does.
+    pub action: Arc<dyn Action>,
     /// The rule as it was written: two that were written alike do the same.
-    pub(crate) text: Box<str>,
+    pub text: Box<str>,
 }
 
 /// Which records a rule is about.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Selection {
+pub struct Selection {
     /// Names of events.
-    pub(crate) event: Option<Globs>,
+    pub event: Option<Globs>,
     /// Kinds of findings.
-    pub(crate) finding: Option<Globs>,
+    pub finding: Option<Globs>,
     /// Kinds of records. These three are alternatives; none of them means everything.
-    pub(crate) kind: Vec<Kind>,
+    pub kind: Vec<Kind>,
     /// Names of VMs.
-    pub(crate) vm: Globs,
+    pub vm: Globs,
     /// Conditions on the data, all of which must hold.
-    pub(crate) where_: Vec<WherePath>,
+    pub where_: Vec<WherePath>,
 }
 
 impl RuleConfig {

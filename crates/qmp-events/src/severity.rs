@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn every_listed_name_is_in_the_catalogue() {
         for name in ERRORS.iter().chain(WARNINGS).chain(LIFECYCLE).chain(GOOD) {
-            assert!(qmp_events::EventKind::from_name(name).is_some(), "{name}");
+            assert!(crate::EventKind::from_name(name).is_some(), "{name}");
         }
     }
 }

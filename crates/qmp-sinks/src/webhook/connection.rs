@@ -19,7 +19,7 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::target::Target;
-use crate::sinks::status::cut;
+use crate::status::cut;
 
 /// How long it may take to reach a receiver: its name, TCP, and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
