@@ -104,6 +104,9 @@ pub(crate) struct Event {
     pub(crate) summary: String,
     pub(crate) source: String,
     pub(crate) since: Release,
+    #[serde(default)]
+    pub(crate) severity: Severity,
+    pub(crate) failure: Option<Failure>,
     pub(crate) removed: Option<Release>,
     pub(crate) deprecated: Option<Release>,
     #[serde(default)]
@@ -125,6 +128,26 @@ pub(crate) struct Event {
     pub(crate) rules: Vec<Rule>,
     #[serde(default, rename = "example")]
     pub(crate) examples: Vec<String>,
+}
+
+/// How urgent an event is; without the key it is `info`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    Error,
+    Warning,
+    Lifecycle,
+    Success,
+    #[default]
+    Info,
+}
+
+/// The member that makes the event an error: by its presence, or by this value.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Failure {
+    pub(crate) member: String,
+    pub(crate) value: Option<String>,
 }
 
 #[derive(Deserialize)]

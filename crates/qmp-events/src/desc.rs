@@ -2,7 +2,7 @@
 //!
 //! All descriptions are statics, written by `cargo xtask codegen` from `catalogue/*.toml`.
 
-use crate::{EventKind, RELEASES, Release, ThrottleDesc};
+use crate::{EventKind, EventSeverity, RELEASES, Release, ThrottleDesc};
 
 /// Describes one event.
 #[derive(Debug)]
@@ -15,6 +15,10 @@ pub struct EventDesc {
     pub module: &'static str,
     /// First release that has it.
     pub since: Release,
+    /// How urgent it is.
+    pub severity: EventSeverity,
+    /// The member that makes it an error.
+    pub failure: Option<FailureDesc>,
     /// First release that no longer has it.
     pub removed: Option<Release>,
     /// First release in which it is deprecated.
@@ -47,6 +51,15 @@ pub struct EventDesc {
     pub examples: &'static [&'static str],
     /// Where the facts come from.
     pub source: &'static str,
+}
+
+/// The member with which an event reports a failure, which makes it an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureDesc {
+    /// Its name, directly in `data`.
+    pub member: &'static str,
+    /// Its value in a failure; `None`: any text.
+    pub value: Option<&'static str>,
 }
 
 impl EventDesc {

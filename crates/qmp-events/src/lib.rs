@@ -34,14 +34,14 @@ pub mod limiter;
 mod print;
 mod release;
 mod run_state;
-pub mod severity;
+mod severity;
 mod throttle;
 mod validate;
 mod violation;
 
 pub use desc::{
-    BranchDesc, Builtin, EndsDesc, EnumDesc, EventDesc, MemberDesc, RuleDesc, Scalar, SequelDesc, StructDesc,
-    TypeRef, UnionDesc, ValueDesc, WhenDesc,
+    BranchDesc, Builtin, EndsDesc, EnumDesc, EventDesc, FailureDesc, MemberDesc, RuleDesc, Scalar,
+    SequelDesc, StructDesc, TypeRef, UnionDesc, ValueDesc, WhenDesc,
 };
 pub use event::{DecodeError, HasData, catalogue};
 pub use generated::*;
@@ -49,6 +49,7 @@ pub use json::JsonType;
 pub use print::{Print, Printer};
 pub use release::{ParseReleaseError, Release};
 pub use run_state::{ParseRunStateError, RUN_STATES, RunState};
+pub use severity::EventSeverity;
 pub use throttle::{ExemptDesc, KeyDesc, Throttle, ThrottleDesc};
 pub use validate::validate;
 pub use violation::{Violation, ViolationKind};

@@ -11,6 +11,7 @@ pub(super) fn check(catalogue: &Catalogue, errors: &mut Errors) {
     for (module, event) in all {
         let place = format!("catalogue/{}.toml: event {}", module.module, event.name);
         check_event(&place, catalogue, event, errors);
+        check_failure(&place, catalogue, event, errors);
         check_throttle(&place, catalogue, event, errors);
         check_relations(&place, catalogue, event, errors);
         check_examples(&place, event, errors);
@@ -43,6 +44,21 @@ fn check_event(place: &str, catalogue: &Catalogue, event: &Event, errors: &mut E
     );
     if event.condition.is_none() && (condition_since.is_some() || condition_removed.is_some()) {
         errors.add(place, "condition_since and condition_removed need a condition");
+    }
+}
+
+fn check_failure(place: &str, catalogue: &Catalogue, event: &Event, errors: &mut Errors) {
+    let Some(failure) = &event.failure else { return };
+    let place = format!("{place}: failure");
+    match (&failure.value, member_at(catalogue, &event.members, &failure.member)) {
+        (Some(value), Some(_)) => {
+            check_value(&place, catalogue, event, &failure.member, &Scalar::Str(value.clone()), errors);
+        }
+        (None, Some(member)) if member.optional && member.ty.to_string() == "str" => {}
+        (None, Some(member)) => {
+            errors.add(&place, format_args!("{} must be an optional str, or have a value", member.name));
+        }
+        (_, None) => errors.add(&place, format_args!("there is no member {}", failure.member)),
     }
 }
 

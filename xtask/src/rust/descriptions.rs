@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::literals::{list, optional_release, optional_text, release, values};
-use crate::model::{Catalogue, Enum, Event, Member, Module, Struct, Throttle, Type, Value, Values};
+use crate::model::{Catalogue, Enum, Event, Failure, Member, Module, Struct, Throttle, Type, Value, Values};
 use crate::release::Release;
 use crate::{names, shape};
 
@@ -13,7 +13,7 @@ pub(super) fn module(catalogue: &Catalogue, module: &Module) -> String {
         "//! Descriptions of the QAPI module `{}`.\n\
         #![allow(non_upper_case_globals, unused_imports, reason = \"types keep their names\")]\n\n\
         use crate::desc::*;\nuse crate::throttle::{{ExemptDesc, KeyDesc, ThrottleDesc}};\n\
-        use crate::{{EventKind, Release}};\n\n",
+        use crate::{{EventKind, EventSeverity, Release}};\n\n",
         module.module
     );
     module.enums.iter().for_each(|ty| write_enum(&mut text, ty));
@@ -110,6 +110,8 @@ fn write_event(text: &mut String, catalogue: &Catalogue, module: &str, event: &E
         ("name", format!("{:?}", event.name)),
         ("module", format!("{module:?}")),
         ("since", release(event.since)),
+        ("severity", format!("EventSeverity::{:?}", event.severity)),
+        ("failure", event.failure.as_ref().map_or("None".into(), failure)),
         ("removed", optional_release(event.removed)),
         ("deprecated", optional_release(event.deprecated)),
         ("unstable", event.unstable.to_string()),
@@ -157,6 +159,11 @@ fn write_event(text: &mut String, catalogue: &Catalogue, module: &str, event: &E
     let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     let name = &event.name;
     _ = write!(text, "pub(crate) const {name}: EventDesc = EventDesc {{ {} }};\n\n", fields.join(", "));
+}
+
+fn failure(failure: &Failure) -> String {
+    let (member, value) = (&failure.member, optional_text(failure.value.as_deref()));
+    format!("Some(FailureDesc {{ member: {member:?}, value: {value} }})")
 }
 
 fn throttle(throttle: &Throttle) -> String {

@@ -9,7 +9,7 @@ use std::io::Write as _;
 
 use anstyle::{AnsiColor, Effects, Style};
 use jiff::tz::TimeZone;
-use qmp_events::severity::Severity;
+use qmp_events::EventSeverity;
 use qmp_findings as findings;
 use qmp_wire::{Body, DetachReason, Epoch, Record, Timestamp, UnixMicros};
 use serde_json::Value;
@@ -93,7 +93,7 @@ impl Human {
         let at = timestamp.map(write::event_moment);
         self.begin(record, at.unwrap_or(record.received), out);
         let name_shown = escape::text(name);
-        let style = severity::style(Severity::of(name, data));
+        let style = severity::style(EventSeverity::of(name, data));
         let members = data.map(compact_members).unwrap_or_default();
         let late = lateness(at, before.and_then(|seen| seen.event_at));
         if members.is_empty() && late.is_none() {

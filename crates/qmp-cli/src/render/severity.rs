@@ -1,16 +1,16 @@
 //! Which colour an event's name has.
 
 use anstyle::{AnsiColor, Effects, Style};
-use qmp_events::severity::Severity;
+use qmp_events::EventSeverity;
 
 /// How the name of an event of that severity is shown.
-pub(super) fn style(severity: Severity) -> Style {
+pub(super) fn style(severity: EventSeverity) -> Style {
     let bold = Style::new().effects(Effects::BOLD);
     match severity {
-        Severity::Error => bold.fg_color(Some(AnsiColor::Red.into())),
-        Severity::Warning => bold.fg_color(Some(AnsiColor::Yellow.into())),
-        Severity::Lifecycle => bold.fg_color(Some(AnsiColor::Blue.into())),
-        Severity::Good => bold.fg_color(Some(AnsiColor::Green.into())),
-        Severity::News => bold,
+        EventSeverity::Error => bold.fg_color(Some(AnsiColor::Red.into())),
+        EventSeverity::Warning => bold.fg_color(Some(AnsiColor::Yellow.into())),
+        EventSeverity::Lifecycle => bold.fg_color(Some(AnsiColor::Blue.into())),
+        EventSeverity::Success => bold.fg_color(Some(AnsiColor::Green.into())),
+        EventSeverity::Info => bold,
     }
 }

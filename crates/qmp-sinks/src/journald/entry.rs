@@ -3,7 +3,7 @@
 //!
 //! Source: systemd, "Native Journal Protocol".
 
-use qmp_events::severity::Severity;
+use qmp_events::EventSeverity;
 use qmp_wire::{Body, Record};
 
 use crate::status::cut;
@@ -50,11 +50,11 @@ pub(super) fn of(record: &Record<'_>, held_back: u64, rule: &str) -> Vec<u8> {
 
 fn priority(body: &Body<'_>) -> &'static str {
     match body {
-        Body::Event { name, data, .. } => match Severity::of(name, data.as_deref()) {
-            Severity::Error => ERROR,
-            Severity::Warning => WARNING,
-            Severity::Lifecycle => NOTICE,
-            Severity::Good | Severity::News => INFO,
+        Body::Event { name, data, .. } => match EventSeverity::of(name, data.as_deref()) {
+            EventSeverity::Error => ERROR,
+            EventSeverity::Warning => WARNING,
+            EventSeverity::Lifecycle => NOTICE,
+            EventSeverity::Success | EventSeverity::Info => INFO,
         },
         Body::Finding { finding, .. } if WARNINGS.contains(&&**finding) => WARNING,
         Body::Finding { .. } | Body::Detached { .. } => NOTICE,

@@ -5,7 +5,7 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static ACPISlotType: EnumDesc = EnumDesc {
     name: "ACPISlotType",
@@ -112,6 +112,8 @@ pub(crate) const ACPI_DEVICE_OST: EventDesc = EventDesc {
     name: "ACPI_DEVICE_OST",
     module: "acpi",
     since: Release::new(2, 1),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,

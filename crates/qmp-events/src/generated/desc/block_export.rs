@@ -5,13 +5,15 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) const BLOCK_EXPORT_DELETED: EventDesc = EventDesc {
     kind: EventKind::BlockExportDeleted,
     name: "BLOCK_EXPORT_DELETED",
     module: "block-export",
     since: Release::new(5, 2),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,

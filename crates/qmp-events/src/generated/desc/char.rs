@@ -5,13 +5,15 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) const VSERPORT_CHANGE: EventDesc = EventDesc {
     kind: EventKind::VserportChange,
     name: "VSERPORT_CHANGE",
     module: "char",
     since: Release::new(2, 1),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,

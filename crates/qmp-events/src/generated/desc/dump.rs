@@ -5,7 +5,7 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static DumpStatus: EnumDesc = EnumDesc {
     name: "DumpStatus",
@@ -104,6 +104,8 @@ pub(crate) const DUMP_COMPLETED: EventDesc = EventDesc {
     name: "DUMP_COMPLETED",
     module: "dump",
     since: Release::new(2, 6),
+    severity: EventSeverity::Success,
+    failure: Some(FailureDesc { member: "error", value: None }),
     removed: None,
     deprecated: None,
     unstable: false,

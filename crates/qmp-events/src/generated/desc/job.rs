@@ -5,7 +5,7 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static JobType: EnumDesc = EnumDesc {
     name: "JobType",
@@ -208,6 +208,8 @@ pub(crate) const JOB_STATUS_CHANGE: EventDesc = EventDesc {
     name: "JOB_STATUS_CHANGE",
     module: "job",
     since: Release::new(3, 0),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,

@@ -5,13 +5,15 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) const BALLOON_CHANGE: EventDesc = EventDesc {
     kind: EventKind::BalloonChange,
     name: "BALLOON_CHANGE",
     module: "machine",
     since: Release::new(1, 2),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -49,6 +51,8 @@ pub(crate) const HV_BALLOON_STATUS_REPORT: EventDesc = EventDesc {
     name: "HV_BALLOON_STATUS_REPORT",
     module: "machine",
     since: Release::new(8, 2),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -99,6 +103,8 @@ pub(crate) const MEMORY_DEVICE_SIZE_CHANGE: EventDesc = EventDesc {
     name: "MEMORY_DEVICE_SIZE_CHANGE",
     module: "machine",
     since: Release::new(5, 1),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -167,6 +173,8 @@ pub(crate) const MEM_UNPLUG_ERROR: EventDesc = EventDesc {
     name: "MEM_UNPLUG_ERROR",
     module: "machine",
     since: Release::new(2, 4),
+    severity: EventSeverity::Warning,
+    failure: None,
     removed: Some(Release::new(9, 1)),
     deprecated: Some(Release::new(6, 2)),
     unstable: false,

@@ -5,7 +5,7 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static S390CpuPolarization: EnumDesc = EnumDesc {
     name: "S390CpuPolarization",
@@ -38,6 +38,8 @@ pub(crate) const CPU_POLARIZATION_CHANGE: EventDesc = EventDesc {
     name: "CPU_POLARIZATION_CHANGE",
     module: "machine-s390x",
     since: Release::new(8, 2),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: true,
@@ -73,6 +75,8 @@ pub(crate) const SCLP_CPI_INFO_AVAILABLE: EventDesc = EventDesc {
     name: "SCLP_CPI_INFO_AVAILABLE",
     module: "machine-s390x",
     since: Release::new(10, 2),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: true,

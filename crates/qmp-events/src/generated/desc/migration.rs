@@ -5,7 +5,7 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static MigrationStatus: EnumDesc = EnumDesc {
     name: "MigrationStatus",
@@ -252,6 +252,8 @@ pub(crate) const COLO_EXIT: EventDesc = EventDesc {
     name: "COLO_EXIT",
     module: "migration",
     since: Release::new(3, 1),
+    severity: EventSeverity::Warning,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -305,6 +307,8 @@ pub(crate) const MIGRATION: EventDesc = EventDesc {
     name: "MIGRATION",
     module: "migration",
     since: Release::new(2, 4),
+    severity: EventSeverity::Info,
+    failure: Some(FailureDesc { member: "status", value: Some("failed") }),
     removed: None,
     deprecated: None,
     unstable: false,
@@ -369,6 +373,8 @@ pub(crate) const MIGRATION_PASS: EventDesc = EventDesc {
     name: "MIGRATION_PASS",
     module: "migration",
     since: Release::new(2, 6),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -408,6 +414,8 @@ pub(crate) const UNPLUG_PRIMARY: EventDesc = EventDesc {
     name: "UNPLUG_PRIMARY",
     module: "migration",
     since: Release::new(4, 2),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,

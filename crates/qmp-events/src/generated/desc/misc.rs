@@ -5,7 +5,7 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static CommandDropReason: EnumDesc = EnumDesc {
     name: "CommandDropReason",
@@ -27,6 +27,8 @@ pub(crate) const COMMAND_DROPPED: EventDesc = EventDesc {
     name: "COMMAND_DROPPED",
     module: "misc",
     since: Release::new(2, 12),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: Some(Release::new(4, 0)),
     deprecated: None,
     unstable: false,
@@ -80,6 +82,8 @@ pub(crate) const RTC_CHANGE: EventDesc = EventDesc {
     name: "RTC_CHANGE",
     module: "misc",
     since: Release::new(0, 13),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -137,6 +141,8 @@ pub(crate) const VFU_CLIENT_HANGUP: EventDesc = EventDesc {
     name: "VFU_CLIENT_HANGUP",
     module: "misc",
     since: Release::new(7, 1),
+    severity: EventSeverity::Warning,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,

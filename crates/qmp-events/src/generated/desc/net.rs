@@ -5,13 +5,15 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) const FAILOVER_NEGOTIATED: EventDesc = EventDesc {
     kind: EventKind::FailoverNegotiated,
     name: "FAILOVER_NEGOTIATED",
     module: "net",
     since: Release::new(4, 2),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -47,6 +49,8 @@ pub(crate) const NETDEV_STREAM_CONNECTED: EventDesc = EventDesc {
     name: "NETDEV_STREAM_CONNECTED",
     module: "net",
     since: Release::new(7, 2),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -100,6 +104,8 @@ pub(crate) const NETDEV_STREAM_DISCONNECTED: EventDesc = EventDesc {
     name: "NETDEV_STREAM_DISCONNECTED",
     module: "net",
     since: Release::new(7, 2),
+    severity: EventSeverity::Warning,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -135,6 +141,8 @@ pub(crate) const NETDEV_VHOST_USER_CONNECTED: EventDesc = EventDesc {
     name: "NETDEV_VHOST_USER_CONNECTED",
     module: "net",
     since: Release::new(10, 0),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -185,6 +193,8 @@ pub(crate) const NETDEV_VHOST_USER_DISCONNECTED: EventDesc = EventDesc {
     name: "NETDEV_VHOST_USER_DISCONNECTED",
     module: "net",
     since: Release::new(10, 0),
+    severity: EventSeverity::Warning,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -220,6 +230,8 @@ pub(crate) const NIC_RX_FILTER_CHANGED: EventDesc = EventDesc {
     name: "NIC_RX_FILTER_CHANGED",
     module: "net",
     since: Release::new(1, 6),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,

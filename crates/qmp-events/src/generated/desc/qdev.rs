@@ -5,13 +5,15 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) const DEVICE_DELETED: EventDesc = EventDesc {
     kind: EventKind::DeviceDeleted,
     name: "DEVICE_DELETED",
     module: "qdev",
     since: Release::new(1, 5),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -70,6 +72,8 @@ pub(crate) const DEVICE_UNPLUG_GUEST_ERROR: EventDesc = EventDesc {
     name: "DEVICE_UNPLUG_GUEST_ERROR",
     module: "qdev",
     since: Release::new(6, 2),
+    severity: EventSeverity::Warning,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,

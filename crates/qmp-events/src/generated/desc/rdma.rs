@@ -5,13 +5,15 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) const RDMA_GID_STATUS_CHANGED: EventDesc = EventDesc {
     kind: EventKind::RdmaGidStatusChanged,
     name: "RDMA_GID_STATUS_CHANGED",
     module: "rdma",
     since: Release::new(4, 0),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: Some(Release::new(9, 1)),
     deprecated: None,
     unstable: false,

@@ -5,7 +5,7 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static SpiceBasicInfo: StructDesc = StructDesc {
     name: "SpiceBasicInfo",
@@ -443,6 +443,8 @@ pub(crate) const SPICE_CONNECTED: EventDesc = EventDesc {
     name: "SPICE_CONNECTED",
     module: "ui",
     since: Release::new(0, 14),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -498,6 +500,8 @@ pub(crate) const SPICE_DISCONNECTED: EventDesc = EventDesc {
     name: "SPICE_DISCONNECTED",
     module: "ui",
     since: Release::new(0, 14),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -550,6 +554,8 @@ pub(crate) const SPICE_INITIALIZED: EventDesc = EventDesc {
     name: "SPICE_INITIALIZED",
     module: "ui",
     since: Release::new(0, 14),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -602,6 +608,8 @@ pub(crate) const SPICE_MIGRATE_COMPLETED: EventDesc = EventDesc {
     name: "SPICE_MIGRATE_COMPLETED",
     module: "ui",
     since: Release::new(1, 3),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -628,6 +636,8 @@ pub(crate) const VNC_CONNECTED: EventDesc = EventDesc {
     name: "VNC_CONNECTED",
     module: "ui",
     since: Release::new(0, 13),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -682,6 +692,8 @@ pub(crate) const VNC_DISCONNECTED: EventDesc = EventDesc {
     name: "VNC_DISCONNECTED",
     module: "ui",
     since: Release::new(0, 13),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
@@ -734,6 +746,8 @@ pub(crate) const VNC_INITIALIZED: EventDesc = EventDesc {
     name: "VNC_INITIALIZED",
     module: "ui",
     since: Release::new(0, 13),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,

@@ -5,7 +5,7 @@
 
 use crate::desc::*;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, Release};
+use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static QapiVfioMigrationState: EnumDesc = EnumDesc {
     name: "QapiVfioMigrationState",
@@ -92,6 +92,8 @@ pub(crate) const VFIO_MIGRATION: EventDesc = EventDesc {
     name: "VFIO_MIGRATION",
     module: "vfio",
     since: Release::new(9, 1),
+    severity: EventSeverity::Info,
+    failure: None,
     removed: None,
     deprecated: None,
     unstable: false,
