@@ -192,3 +192,19 @@ impl Drop for Journal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn journal_without_records_is_not_stalled() {
+        let home = tempfile::tempdir().expect("a directory");
+        for opened in ["new", "existing"] {
+            let journal = Journal::open(&home.path().join("journal.db"), JournalOptions::default());
+            let journal = journal.expect("opens");
+            assert_eq!(journal.gauge().in_commit_since(), None, "{opened}");
+            journal.close().expect("closes");
+        }
+    }
+}

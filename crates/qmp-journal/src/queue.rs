@@ -263,8 +263,12 @@ impl Queue {
     }
 
     /// `records` more of what was appended are committed; `head` includes them.
+    ///
+    /// What is left of a batch in several transactions waits from here on.
     pub(super) fn publish(&self, records: u64, head: Offset) {
-        self.lock().in_commit_since = Some(clock::now());
+        if let Some(since) = &mut self.lock().in_commit_since {
+            *since = clock::now();
+        }
         self.progress.send_modify(|now| {
             now.appended += records;
             now.head = head;
@@ -352,6 +356,24 @@ mod tests {
             assert_eq!(appender.place_of(Some(tickets[1])).get(), Some(&Offset(head)), "{appended:?}");
             assert_eq!(appender.place_of(None).get(), Some(&Offset(head)), "{appended:?}");
         }
+    }
+
+    /// A stall is a batch that was taken and not committed, and nothing else.
+    #[test]
+    fn nothing_is_in_commit_unless_a_batch_was_taken() {
+        let queue = Arc::new(Queue::new(1 << 20, Offset(0)));
+        queue.publish(0, Offset(0));
+        assert_eq!(queue.in_commit_since(), None, "opened");
+        append(&Appender::new(Arc::clone(&queue)), 2);
+        assert_eq!(queue.take(&mut Batch::new(), None), Taken::Batch);
+        let taken = queue.in_commit_since().expect("taken");
+        queue.publish(1, Offset(1));
+        assert!(queue.in_commit_since() >= Some(taken), "one of two transactions");
+        queue.publish(1, Offset(2));
+        queue.done();
+        assert_eq!(queue.in_commit_since(), None, "committed");
+        queue.publish(0, Offset(2));
+        assert_eq!(queue.in_commit_since(), None, "idle");
     }
 
     fn append(appender: &Appender, drafts: u64) -> Ticket {
