@@ -9,22 +9,22 @@
 #![allow(clippy::doc_markdown, reason = "the comments on arguments are what --help prints")]
 
 mod arguments;
-mod capture;
-mod commands;
-mod exit;
-mod filter;
-mod hub;
-mod listen;
-mod live;
-mod log_lines;
-mod output;
 mod paths;
-mod render;
-mod signals;
 mod systemd;
 mod target;
-mod terminal;
 mod time;
+mod render;
+mod exit;
+mod capture;
+mod filter;
+mod listen;
+mod signals;
+mod terminal;
+mod log_lines;
+mod output;
+mod hub;
+mod live;
+mod commands;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -10,22 +10,22 @@
 //!
 //! The crate knows messages, not event names: their meaning is the catalogue's (`qmp-events`).
 
-mod caller;
-mod commander;
 mod connect_error;
-mod connection;
-mod dial;
 mod events;
-mod exchange;
-mod follow;
 mod gone;
-mod listen;
 mod mailbox;
+mod commander;
+mod exchange;
 mod monitor;
-mod process;
 mod snapshot;
 mod socket;
+mod listen;
+mod process;
 mod unfinished;
+mod caller;
+mod connection;
+mod dial;
+mod follow;
 
 pub use caller::{Caller, Callers, Stream};
 pub use commander::{Commander, ExecuteError, Passed, PendingReply};

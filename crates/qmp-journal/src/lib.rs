@@ -28,35 +28,35 @@
 //!
 //! The crate never knows monitors, VMs, findings, HTTP or TLS: a program that reads journals links it alone.
 
-mod backup;
-mod batch;
 mod body;
-mod checkpoints;
 mod checksum;
-mod cursor;
-mod damage;
-mod error;
-mod figures;
-mod file;
-mod filter;
-mod handle;
 mod limits;
-mod lock;
-mod names;
-mod numbering;
-mod passing;
 mod query;
-mod queue;
-mod read;
-mod reader;
 mod retention;
-mod scan;
-mod schema;
+mod error;
+mod damage;
+mod names;
+mod filter;
 mod segment;
+mod batch;
+mod numbering;
+mod queue;
+mod figures;
+mod lock;
+mod file;
 mod sent_names;
+mod read;
+mod backup;
+mod checkpoints;
+mod schema;
+mod cursor;
 mod store;
 mod sweep;
+mod passing;
+mod scan;
+mod reader;
 mod verify;
+mod handle;
 mod writer;
 
 pub use backup::{Backup, BackupError, Copied};

@@ -28,12 +28,12 @@
 
 mod boot;
 mod expected;
-mod hub;
 mod judge;
-mod linux;
-mod monitor;
 mod program;
 mod qemu;
+mod hub;
+mod linux;
+mod monitor;
 mod scenario;
 mod seen;
 mod vm;

@@ -25,31 +25,31 @@
 //!
 //! No async runtime. Linux: it is built on `epoll` and `eventfd`.
 
-mod builder;
-mod builtin;
-mod caller;
-mod check;
-mod clock;
-mod command;
-mod commands;
-mod connection;
 mod counters;
-mod descriptor_store;
-mod emitter;
 mod event;
+mod panics;
+mod slow_reader;
 mod handover;
 mod listener;
-mod monitor;
-mod outgoing;
-mod panics;
-mod queue;
-mod rules;
-mod schema;
-mod slow_reader;
 mod text;
-mod thread;
 mod types;
+mod check;
+mod outgoing;
+mod rules;
 mod validation;
+mod builtin;
+mod caller;
+mod connection;
+mod clock;
+mod emitter;
+mod command;
+mod queue;
+mod descriptor_store;
+mod schema;
+mod commands;
+mod builder;
+mod monitor;
+mod thread;
 
 pub use builder::{CONNECTIONS_MAX, MonitorBuilder, OUTPUT_MAX_BYTES};
 pub use caller::{Caller, ConnectionId, DESCRIPTORS_MAX, ListenerId, PeerCredentials};

@@ -17,19 +17,19 @@
 //! A new kind of sink is a file here and its line in `kind.rs`. Why it is built this way: `docs/adr/0007-sinks.md`.
 
 mod at_most;
-mod cloud_event;
 mod delivery;
-mod fields;
-mod file;
-mod journald;
-mod kind;
 mod message_id;
 mod positions;
 mod rule;
-mod rules;
-mod run;
-mod runner;
 mod status;
+mod fields;
+mod cloud_event;
+mod runner;
+mod rules;
+mod file;
+mod journald;
+mod run;
+mod kind;
 mod webhook;
 
 pub use at_most::{AtMost, AtMostError};
