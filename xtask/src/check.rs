@@ -2,13 +2,14 @@
 //!
 //! All errors are collected, each with the module, the event or type, and the member it stands at.
 
+mod errors;
 mod events;
 mod types;
 
 use anyhow::{Result, bail};
 
 use crate::model::Catalogue;
-use crate::release::Release;
+use errors::Errors;
 
 /// Refuses an inconsistent catalogue.
 ///
@@ -36,61 +37,6 @@ fn releases(catalogue: &Catalogue, errors: &mut Errors) {
     }
     if catalogue.releases.is_empty() {
         errors.add("catalogue/releases.toml", "no release");
-    }
-}
-
-/// The errors so far.
-#[derive(Default)]
-struct Errors(Vec<String>);
-
-impl Errors {
-    fn add(&mut self, place: &str, error: impl std::fmt::Display) {
-        self.0.push(format!("{place}: {error}"));
-    }
-
-    /// Adds an error for each release that is not in the table.
-    fn unless_known<'a>(
-        &mut self,
-        place: &str,
-        catalogue: &Catalogue,
-        releases: impl IntoIterator<Item = &'a Option<Release>>,
-    ) {
-        for release in releases.into_iter().flatten() {
-            if !catalogue.releases.contains(release) {
-                self.add(place, format_args!("release {release} is not in catalogue/releases.toml"));
-            }
-        }
-    }
-
-    /// Adds an error for each pair of releases that does not rise.
-    fn unless_rising(&mut self, place: &str, spans: &[(&str, Option<Release>, &str, Option<Release>)]) {
-        for (earlier_key, earlier, later_key, later) in spans {
-            if let (Some(earlier), Some(later)) = (earlier, later)
-                && earlier >= later
-            {
-                self.add(
-                    place,
-                    format_args!("{later_key} = {later} must come after {earlier_key} = {earlier}"),
-                );
-            }
-        }
-    }
-
-    /// Adds an error for each name that stands twice.
-    fn unless_distinct<'a>(&mut self, place: &str, what: &str, names: impl Iterator<Item = &'a str>) {
-        let mut seen = std::collections::BTreeSet::new();
-        for name in names {
-            if !seen.insert(name) {
-                self.add(place, format_args!("{what} {name} is there twice"));
-            }
-        }
-    }
-
-    /// Adds an error unless the text is one line that says something.
-    fn unless_sentence(&mut self, place: &str, key: &str, text: &str) {
-        if text.trim().is_empty() || text.contains('\n') || text.trim() != text {
-            self.add(place, format_args!("{key} must be one line of text"));
-        }
     }
 }
 
@@ -134,6 +80,16 @@ mod tests {
             // replaced              by                                     error
             ("module = \"m\"", "module = \"m\"", ""),
             ("type = \"Action\"", "type = \"Act\"", "event WATCHDOG: member action: type Act is not defined"),
+            (
+                "throttle =",
+                "failure = { member = \"no\" }\n        throttle =",
+                "failure: there is no member no",
+            ),
+            (
+                "throttle =",
+                "failure = { member = \"id\" }\n        throttle =",
+                "failure: id must be an optional str",
+            ),
             ("type = \"int\"", "type = \"Info\"", "struct Info: contains itself"),
             ("type = \"int\"", "type = \"[Info]\"", "struct Info: contains itself"),
             ("since = \"0.12\"", "since = \"0.9\"", "release 0.9 is not in"),

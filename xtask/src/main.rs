@@ -1,27 +1,30 @@
-//! Tasks of this source tree: `cargo xtask codegen [--check]`.
+//! Tasks of this source tree: `cargo xtask codegen [--check]`, `imports`.
 //!
 //! `codegen` reads `catalogue/*.toml`, refuses what is not consistent, and writes the generated part of
 //! `crates/qmp-events`, the page `docs/events.md` and a table in `README.md`. With `--check` it writes nothing and fails if a file
 //! is not what it would write.
+//!
+//! `imports` prints which crates and modules import which, and their circles.
 
-mod check;
-mod conditions;
-mod load;
-mod model;
-mod names;
-mod output;
-mod page;
 mod release;
-mod rust;
-mod seen;
+mod names;
+mod model;
 mod shape;
+mod conditions;
+mod check;
+mod load;
+mod seen;
+mod page;
+mod rust;
+mod output;
+mod imports;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask codegen [--check]";
+const USAGE: &str = "usage: cargo xtask codegen [--check] | imports";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let done = match *arguments {
         ["codegen"] => codegen(&root()),
         ["codegen", "--check"] => check_freshness(&root()),
+        ["imports"] => print_imports(&root()),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -65,6 +69,11 @@ fn check_freshness(root: &Path) -> Result<()> {
         eprintln!("{change}");
     }
     bail!("generated files do not match the catalogue: run `cargo xtask codegen`");
+}
+
+fn print_imports(root: &Path) -> Result<()> {
+    print!("{}", imports::report(&imports::members(root)?)?);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The generated part of `crates/qmp-events`: for each module its types and its descriptions, and one file
 //! with what goes over all events.
 
-mod descriptions;
 mod literals;
+mod descriptions;
 mod types;
 
 use std::fmt::Write as _;

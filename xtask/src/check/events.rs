@@ -1,6 +1,6 @@
 //! Checks of events: rate limits, sequels, rules, examples.
 
-use super::Errors;
+use super::errors::Errors;
 use crate::model::{Catalogue, Event, Member, Scalar, Type, Values};
 use crate::{names, shape};
 

@@ -1,6 +1,6 @@
 //! Checks of enums, structs and members.
 
-use super::Errors;
+use super::errors::Errors;
 use crate::model::{Catalogue, Enum, Member, Struct};
 use crate::release::Release;
 use crate::{names, shape};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{cell, interval, link_to};
+use super::markdown::{cell, interval, link_to};
 use crate::conditions;
 use crate::model::{Catalogue, Event, Member, Module, Struct, Throttle, Type};
 use crate::release::Release;

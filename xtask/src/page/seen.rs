@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{cell, link};
+use super::markdown::{cell, link};
 use crate::model::{Catalogue, Event};
 use crate::seen::{Capture, SeenEvents, Sent};
 
@@ -80,7 +80,7 @@ pub(super) fn write_all(page: &mut String, catalogue: &Catalogue, seen: &SeenEve
         of_the_document(catalogue, seen),
     );
     for (name, reason) in &seen.not_caused {
-        _ = writeln!(page, "| {} | {reason} |", super::link_to(name));
+        _ = writeln!(page, "| {} | {reason} |", super::markdown::link_to(name));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::link;
+use super::markdown::link;
 use crate::model::{Catalogue, Event, Member};
 use crate::release::Release;
 use crate::shape;
@@ -56,7 +56,7 @@ fn changes(catalogue: &Catalogue, release: Release) -> Vec<String> {
         let added = ty.values.iter().filter(|value| value.since == Some(release) && value.since > oldest);
         let added: Vec<String> = added.map(|value| format!("`{}`", value.name)).collect();
         if !added.is_empty() {
-            changes.push(format!("{} + {}", super::link_to(&ty.name), added.join(" ")));
+            changes.push(format!("{} + {}", super::markdown::link_to(&ty.name), added.join(" ")));
         }
     }
     changes

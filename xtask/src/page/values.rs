@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{cell, link_to};
+use super::markdown::{cell, link_to};
 use crate::conditions;
 use crate::model::{Catalogue, Member, Value};
 

@@ -1,0 +1,68 @@
+//! What is wrong with the catalogue, collected.
+
+use crate::model::Catalogue;
+use crate::release::Release;
+
+/// The errors so far.
+#[derive(Default)]
+pub(super) struct Errors(pub(super) Vec<String>);
+
+impl Errors {
+    pub(super) fn add(&mut self, place: &str, error: impl std::fmt::Display) {
+        self.0.push(format!("{place}: {error}"));
+    }
+
+    /// Adds an error for each release that is not in the table.
+    pub(super) fn unless_known<'a>(
+        &mut self,
+        place: &str,
+        catalogue: &Catalogue,
+        releases: impl IntoIterator<Item = &'a Option<Release>>,
+    ) {
+        for release in releases.into_iter().flatten() {
+            if !catalogue.releases.contains(release) {
+                self.add(place, format_args!("release {release} is not in catalogue/releases.toml"));
+            }
+        }
+    }
+
+    /// Adds an error for each pair of releases that does not rise.
+    pub(super) fn unless_rising(
+        &mut self,
+        place: &str,
+        spans: &[(&str, Option<Release>, &str, Option<Release>)],
+    ) {
+        for (earlier_key, earlier, later_key, later) in spans {
+            if let (Some(earlier), Some(later)) = (earlier, later)
+                && earlier >= later
+            {
+                self.add(
+                    place,
+                    format_args!("{later_key} = {later} must come after {earlier_key} = {earlier}"),
+                );
+            }
+        }
+    }
+
+    /// Adds an error for each name that stands twice.
+    pub(super) fn unless_distinct<'a>(
+        &mut self,
+        place: &str,
+        what: &str,
+        names: impl Iterator<Item = &'a str>,
+    ) {
+        let mut seen = std::collections::BTreeSet::new();
+        for name in names {
+            if !seen.insert(name) {
+                self.add(place, format_args!("{what} {name} is there twice"));
+            }
+        }
+    }
+
+    /// Adds an error unless the text is one line that says something.
+    pub(super) fn unless_sentence(&mut self, place: &str, key: &str, text: &str) {
+        if text.trim().is_empty() || text.contains('\n') || text.trim() != text {
+            self.add(place, format_args!("{key} must be one line of text"));
+        }
+    }
+}
