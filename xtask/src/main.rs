@@ -1,10 +1,11 @@
-//! Tasks of this source tree: `cargo xtask codegen [--check]`, `imports`.
+//! Tasks of this source tree: `cargo xtask codegen [--check]`, `imports`, `layers`.
 //!
 //! `codegen` reads `catalogue/*.toml`, refuses what is not consistent, and writes the generated part of
 //! `crates/qmp-events`, the page `docs/events.md` and a table in `README.md`. With `--check` it writes nothing and fails if a file
 //! is not what it would write.
 //!
-//! `imports` prints which crates and modules import which, and their circles.
+//! `imports` prints which crates and modules import which, and their circles. `layers` fails on an import that points up, and
+//! on a file or a function that is too long.
 
 mod release;
 mod names;
@@ -18,13 +19,14 @@ mod page;
 mod rust;
 mod output;
 mod imports;
+mod layers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask codegen [--check] | imports";
+const USAGE: &str = "usage: cargo xtask codegen [--check] | imports | layers";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["codegen"] => codegen(&root()),
         ["codegen", "--check"] => check_freshness(&root()),
         ["imports"] => print_imports(&root()),
+        ["layers"] => check_layers(&root()),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -76,10 +79,22 @@ fn print_imports(root: &Path) -> Result<()> {
     Ok(())
 }
 
+fn check_layers(root: &Path) -> Result<()> {
+    let violations = layers::violations(root)?;
+    violations.iter().for_each(|violation| eprintln!("{violation}"));
+    if violations.is_empty() { Ok(()) } else { bail!("{} violations", violations.len()) }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn generated_files_match_the_catalogue() {
         super::check_freshness(&super::root()).unwrap();
+    }
+
+    #[test]
+    fn imports_point_down_and_files_and_functions_are_short() {
+        let found = super::layers::violations(&super::root()).unwrap();
+        assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
     }
 }
