@@ -47,7 +47,10 @@ pub(super) fn story(text: &str) -> Vec<Step> {
         } else {
             seq += 1;
         }
-        if ["STOP", "RESUME", "attached"].iter().any(|raises| what.starts_with(raises)) {
+        if ["STOP", "RESUME", "SHUTDOWN", "MIGRATION {\"status\": \"completed\"}", "attached"]
+            .iter()
+            .any(|raises| what.starts_with(raises))
+        {
             asked = seq;
         }
         let answer = what.strip_prefix("answers ").map(|status| {

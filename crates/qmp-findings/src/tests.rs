@@ -3,6 +3,7 @@
 use super::KINDS;
 
 mod checkpoint;
+mod commands;
 mod ignored;
 mod interrupted;
 mod jobs;

@@ -176,7 +176,7 @@ impl Request {
             _ => "",
         };
         let summary = format!(
-            "QEMU accepted the unplug of device {}{}, and no sign of the guest or of the device came within {}{paused}.",
+            "QEMU accepted the unplug of device {}{}, and no event about the device came within {}{paused}.",
             text::shown(&device),
             by.unwrap_or_default(),
             text::span(GUEST_SIGN_MAX)

@@ -113,6 +113,10 @@ impl Why {
                 for pending in self.pending.iter_mut().filter(|pending| pending.waits_for == WaitsFor::Stay) {
                     pending.until = input.now.after(EXIT_SOON);
                 }
+                if self.standing.run_state.as_deref().is_some_and(|state| state != "running") {
+                    // With `-no-shutdown` QEMU stays, and no STOP says so of a VM that is stopped already.
+                    self.asking.ask_again(input.id, 1, input.now);
+                }
             }
             K::Watchdog | K::BlockIoError => self.late_cause(kind, event, input, found),
             K::Migration => self.migration(event, input, found),
@@ -136,6 +140,10 @@ impl Why {
         self.hurry_stops(input.now);
         self.evidence.runs_again();
         let explanation = explain::running(kind, &self.evidence, input);
+        if explanation.details.contains_key(explanation::COMMAND) {
+            // What it stopped goes on: its work is done.
+            self.evidence.spend_command();
+        }
         let is_known = kind == K::Wakeup || explanation.by != "unknown";
         self.stands(input.now, explanation);
         if !is_known {
@@ -159,14 +167,20 @@ impl Why {
         if self.evidence.command.as_ref().is_none_or(|(mark, _)| mark.id != input.id) {
             return;
         }
-        self.resumed_by_command(input);
+        let resumed = self.resumed_by_command(input);
         let explains = |pending: &Pending| self.evidence.explains(pending, input.now).is_some();
-        let Some(index) = self.pending.iter().position(explains) else { return };
+        let Some(index) = self.pending.iter().position(explains) else {
+            if resumed {
+                self.evidence.spend_command();
+            }
+            return;
+        };
         let mut pending = self.pending.remove(index);
         let before = pending.explanation();
         if let Some(given) = self.evidence.explains(&pending, input.now) {
             explanation::name_client(&mut pending.guess, given);
         }
+        self.evidence.spend_command();
         let is_standing = self.replace(&before, &pending.explanation());
         if is_standing && pending.guess.cause == "host-stop" {
             self.standing.assumed = false;
@@ -179,14 +193,15 @@ impl Why {
         }
     }
 
-    fn resumed_by_command(&mut self, input: &Input<'_>) {
-        let Some(given) = self.evidence.resuming(input.now) else { return };
-        let is_recent = input.now.since(self.standing.explained_at) <= COMMAND_SAID_MAX;
+    fn resumed_by_command(&mut self, input: &Input<'_>) -> bool {
+        let resumed_at = self.standing.explained_at;
+        let Some(given) = self.evidence.resumed(resumed_at, input.now) else { return false };
+        let is_recent = input.now.since(resumed_at) <= COMMAND_SAID_MAX;
         let resumed = self.standing.why.as_mut().filter(|why| (why.cause, why.by) == ("resume", "unknown"));
-        if let Some(why) = resumed.filter(|_| is_recent) {
-            explanation::name_client(why, given);
-            self.asking.close();
-        }
+        let Some(why) = resumed.filter(|_| is_recent) else { return false };
+        explanation::name_client(why, given);
+        self.asking.close();
+        true
     }
 
     /// Tells what waited, with what is known by now.

@@ -1,5 +1,6 @@
 //! Commands that change a VM, as records: who, what, with what result.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -156,6 +157,11 @@ impl Audit {
         if !journaled {
             data["journaled"] = false.into();
         }
+        if let Ok(returned) = result
+            && let Some(bytes) = output_bytes(&self.execute, returned)
+        {
+            data["output_bytes"] = bytes.into();
+        }
         let mut summary = format!("{} by {who}: {outcome}", self.execute);
         if let Some((class, desc)) = error {
             summary += &format!(" ({class}: {desc})");
@@ -168,6 +174,13 @@ impl Audit {
         batch.push(&Draft { vm: &self.vm, received: clock::now(), body });
         append(self.appender, batch);
     }
+}
+
+/// How much the human monitor printed, in bytes of UTF-8. Its errors are text, and QMP reports the command as done.
+fn output_bytes(execute: &str, returned: &str) -> Option<usize> {
+    let output: Option<Cow<'_, str>> =
+        (execute == "human-monitor-command").then(|| serde_json::from_str(returned).ok()).flatten();
+    output.map(|output| output.len())
 }
 
 /// Class and description of why a command failed; `None` if nobody knows whether it did.
@@ -295,6 +308,19 @@ mod tests {
             let who = Who { peer, token: token.map(Box::from), at: "/run/hub.sock".into() };
             assert_eq!(who.to_string(), expected);
             assert_eq!(who.members()["client"], expected);
+        }
+    }
+
+    #[test]
+    fn output_of_the_human_monitor_is_counted() {
+        let cases = [
+            ("human-monitor-command", r#""""#, Some(0)),
+            ("human-monitor-command", r#""stop: extraneous\r\n""#, Some(18)),
+            ("human-monitor-command", "{}", None),
+            ("query-name", r#""""#, None),
+        ];
+        for (execute, returned, expected) in cases {
+            assert_eq!(output_bytes(execute, returned), expected, "{execute} {returned}");
         }
     }
 

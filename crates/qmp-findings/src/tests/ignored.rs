@@ -99,6 +99,6 @@ fn sentences_of_ignored_requests() {
     let told = |text: &str| findings(&story(text))[0].summary.clone();
     insta::assert_snapshot!(told("0 attached running\n1 POWERDOWN\n99 passes"), @"The power button was pressed, and no sign of the guest came within 60 s.");
     insta::assert_snapshot!(told("0 attached paused\n1 POWERDOWN\n2 POWERDOWN\n99 passes"), @"The power button was pressed 2 times, and no sign of the guest came within 60 s; the VM is paused, and its guest cannot react.");
-    insta::assert_snapshot!(told(&format!("0 attached running\n1 {DELETE}\n99 passes")), @"QEMU accepted the unplug of device net0, which uid 0 asked for, and no sign of the guest or of the device came within 60 s.");
-    insta::assert_snapshot!(told(&format!("0 attached prelaunch\n1 {}\n99 passes", DELETE.replace("\"client\": \"uid 0\", ", ""))), @"QEMU accepted the unplug of device net0, and no sign of the guest or of the device came within 60 s; the VM is paused, and its guest cannot react.");
+    insta::assert_snapshot!(told(&format!("0 attached running\n1 {DELETE}\n99 passes")), @"QEMU accepted the unplug of device net0, which uid 0 asked for, and no event about the device came within 60 s.");
+    insta::assert_snapshot!(told(&format!("0 attached prelaunch\n1 {}\n99 passes", DELETE.replace("\"client\": \"uid 0\", ", ""))), @"QEMU accepted the unplug of device net0, and no event about the device came within 60 s; the VM is paused, and its guest cannot react.");
 }

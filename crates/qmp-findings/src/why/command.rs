@@ -1,5 +1,7 @@
 //! A command that was given through the hub, and what it can be the cause of.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::saved::saved;
@@ -11,17 +13,34 @@ pub(super) struct Command {
     pub(super) client: Option<Box<str>>,
     /// The first word of a line of the human monitor.
     word: Option<Box<str>>,
+    /// The job that it began.
+    pub(super) job: Option<Box<str>>,
+    /// From when it was sent until its record; `None` if the record does not say.
+    pub(super) took: Option<Duration>,
+    /// It explains nothing more: the human monitor printed an error in its place, its effect was seen, or its job is
+    /// over.
+    pub(super) is_spent: bool,
 }
 
-saved!(Command { execute, client, word });
+saved!(Command { execute, client, word, job, took, is_spent });
 
 impl Command {
     pub(super) fn read(execute: &str, data: &Value) -> Self {
         let line = data.pointer("/arguments/command-line").and_then(Value::as_str);
         let word = line.filter(|_| execute == "human-monitor-command");
         let word = word.and_then(|line| line.split_whitespace().next()).map(Box::from);
-        let client = data.get("client").and_then(Value::as_str).map(Box::from);
-        Self { execute: execute.into(), client, word }
+        let text = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).map(Box::from);
+        let took = data.get("took_ms").and_then(Value::as_u64).map(Duration::from_millis);
+        let output_bytes = data.get("output_bytes").and_then(Value::as_u64).unwrap_or_default();
+        Self {
+            execute: execute.into(),
+            client: text("/client"),
+            // The commands that matter here print nothing unless they fail.
+            is_spent: word.is_some() && output_bytes > 0,
+            word,
+            job: text("/arguments/job-id"),
+            took,
+        }
     }
 
     /// The command, or that of the human monitor.

@@ -143,6 +143,11 @@ pub(super) fn ended(evidence: &Evidence, input: &Input<'_>) -> Why {
         name_client(&mut explained, given);
         return explained;
     }
+    without_a_word(end)
+}
+
+/// The monitor closed at the record `end`, and nothing before it says why.
+pub(super) fn without_a_word(end: Id) -> Why {
     let clause = "Its monitor closed without a word";
     let rest = ": QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away";
     why(("gone", "unknown", GONE), clause, rest, [end])

@@ -168,7 +168,16 @@ impl Evidence {
             {
                 self.memory_failure = Some(mark);
             }
-            K::Migration => self.migration = text("status").map(|status| (mark, status)),
+            K::Migration => {
+                self.migration = text("status").map(|status| (mark, status));
+                if event.text("status") == Some("setup") {
+                    // Another migration begins; the record of its command comes after this.
+                    self.migrate = None;
+                }
+            }
+            K::JobStatusChange if matches!(event.text("status"), Some("concluded" | "null")) => {
+                self.job_ended(event.text("id").unwrap_or_default());
+            }
             _ => {}
         }
     }
@@ -184,6 +193,11 @@ impl Evidence {
             self.migrate = Some((mark, command.clone()));
         }
         self.command = Some((mark, command));
+    }
+
+    /// What was seen, if anything was.
+    pub(super) fn seen_mut(&mut self) -> Option<&mut Seen> {
+        self.0.as_deref_mut()
     }
 
     /// The VM runs: what stopped it is over.

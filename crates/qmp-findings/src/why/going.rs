@@ -31,6 +31,9 @@ impl Why {
             Some(first) => (explain::firmware_reset(first.id, input.id), true),
             None => explain::reset(&self.evidence, mark, event, run_state),
         };
+        if own.details.contains_key(explanation::COMMAND) {
+            self.evidence.spend_command();
+        }
         let by_host = own.by == "host";
         let hold = match is_sure {
             true => None,
@@ -91,6 +94,11 @@ impl Why {
         let Some(index) = self.pending.iter().position(is_its) else { return };
         let mut pending = self.pending.remove(index);
         let before = pending.explanation();
+        let by_signal = how.get("signal").is_some() && self.evidence.shutdown.is_none();
+        if by_signal && pending.guess.cause == "host-qmp-quit" {
+            // A QEMU that quits says SHUTDOWN first, and exits by itself.
+            pending.guess = ending::without_a_word(pending.mark.id);
+        }
         let name = span.snapshot.process.as_deref().unwrap_or_default();
         pending.guess = exit::explained(&pending.guess, name, how, input.id);
         self.replace(&before, &pending.explanation());

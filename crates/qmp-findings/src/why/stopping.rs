@@ -80,6 +80,12 @@ impl Why {
     pub(super) fn answered(&mut self, answer: &Answer<'_>, input: &Input<'_>, found: &mut Found) {
         let Some(again) = self.asking.answered(|cause| answer.is_to((QUERY_STATUS, cause))) else { return };
         let status = answer.returned().and_then(|returned| returned.get("status")?.as_str());
+        if status.is_some()
+            && self.evidence.shutdown.as_ref().is_some_and(|(mark, _)| answer.causes.contains(&mark.id))
+        {
+            // QEMU stays after SHUTDOWN. One that exits answers nothing any more.
+            self.evidence.shutdown = None;
+        }
         let stood = self.standing.run_state.as_deref();
         match status {
             // It will not be told by the VM.
@@ -171,9 +177,14 @@ impl Why {
             self.migration_stopped_it(input, found);
         }
         let stands = self.standing.run_state.as_deref();
+        let stands_incoming = stands == Some("inmigrate");
         if status == "completed" && !matches!(stands, None | Some("running" | "inmigrate")) {
             let explanation = explain::migrated(self.standing.why.as_ref(), input.id);
             self.stands(input.now, explanation);
+        }
+        if status == "completed" && stands_incoming {
+            // A VM that was paused at its source stays paused here, and no event says so.
+            self.asking.ask_again(input.id, 1, input.now);
         }
     }
 
@@ -200,7 +211,9 @@ impl Evidence {
         let guess = pending.guess.cause;
         match pending.consequence {
             K::Stop if !pending.is_open() || pending.guess.by != "unknown" => None,
-            K::Stop => self.stopping(now).filter(|given| guess == "unknown" || guess == given.cause),
+            K::Stop => {
+                self.stopped(pending.mark, now).filter(|given| guess == "unknown" || guess == given.cause)
+            }
             K::Reset => self.resetting(now).filter(|given| guess == "host" || guess == given.cause),
             _ => [self.quitting(now), self.resetting(now)]
                 .into_iter()
