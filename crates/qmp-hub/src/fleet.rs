@@ -20,10 +20,11 @@ use tokio::task::JoinHandle;
 
 use self::places::{Followed, Place, Places, Reserved};
 use crate::attach::{Attachment, Leave};
+use crate::limits::STOP_COMMIT_MAX;
 use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
 use crate::silence::Watch;
 use crate::vms::{Vm, Vms};
-use crate::{Origin, STOP_COMMIT_MAX, SilentAfter, VmName};
+use crate::{Origin, SilentAfter, VmName};
 
 /// Open files of a VM: the socket of its monitor. Its process, which is to tell its exit status, is one more if there is
 /// room.
@@ -35,7 +36,6 @@ pub struct Fleet(Arc<Inner>);
 
 /// A VM of the fleet.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Member {
     /// Its name.
     pub name: VmName,
@@ -138,7 +138,7 @@ impl Fleet {
     }
 
     /// Follows the monitor at that address, once it is polled.
-    pub(crate) fn follow(&self, address: Address) -> Box<Follow> {
+    pub fn follow(&self, address: Address) -> Box<Follow> {
         Box::new(qmp_client::follow(address, Arc::clone(&self.0.following)))
     }
 
@@ -149,7 +149,7 @@ impl Fleet {
     }
 
     /// The same for a VM that is followed in a way of its own.
-    pub(crate) async fn add_followed(
+    pub async fn add_followed(
         &self,
         name: VmName,
         follow: Box<Follow>,

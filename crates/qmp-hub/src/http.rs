@@ -54,12 +54,12 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 pub use address::{HttpAddress, HttpAddressError};
-pub(crate) use connections::serve;
+pub use connections::serve;
 pub use door::{HttpDoor, HttpDoorError, KeyFileError, TlsFiles};
 pub use listen::ListenError;
-pub(crate) use listen::{Listening, listen};
+pub use listen::{Listening, listen};
 pub(crate) use rarely::Rarely;
-pub(crate) use served::Served;
+pub use served::Served;
 
 use refusal::Refusal;
 

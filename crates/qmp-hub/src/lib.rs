@@ -8,30 +8,28 @@ mod asking;
 mod attach;
 mod audit;
 mod commands;
-mod config;
 pub mod discovery;
 mod exit;
 mod fleet;
-mod http;
+pub mod http;
 mod hub;
+mod limits;
 mod observer;
 mod origin;
 mod reason;
 pub mod relay;
-mod reload;
 mod silence;
 mod taken;
 mod vm_counts;
 mod vm_name;
 mod vms;
 
-pub use config::{CommandLine, ConfigError, ConfigFile, HubConfig, Place, Problem};
 pub use fleet::{Fleet, FleetError, Member};
 pub use http::{HttpAddress, HttpAddressError, HttpDoor, HttpDoorError, KeyFileError, ListenError, TlsFiles};
-pub use hub::{Hub, HubError, STOP_COMMIT_MAX, STOP_HTTP_MAX};
-pub use observer::restore_checkpoint;
+pub use hub::{Hub, HubConfig, HubError};
+pub use limits::{STOP_COMMIT_MAX, STOP_HTTP_MAX};
+pub use observer::{Observed, restore_checkpoint};
 pub use origin::Origin;
-pub use reload::Reloaded;
 pub use silence::{
     ANSWERS_AGAIN, SILENT, SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter,
     SilentAfterError,

@@ -65,7 +65,7 @@ pub(crate) struct Observer {
 
 /// What the observer knows, for those who ask. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Observed {
+pub struct Observed {
     shared: Arc<Shared>,
     reader: Reader,
 }

@@ -9,10 +9,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use qmp_client::Address;
+use qmp_daemon::{CommandLine, ConfigError, ConfigFile, DaemonConfig};
+use qmp_daemon::{Daemon, DaemonError};
 use qmp_hub::discovery::Source;
 use qmp_hub::relay::RelayStatus;
-use qmp_hub::{CommandLine, ConfigError, ConfigFile, HubConfig};
-use qmp_hub::{HttpDoor, Hub, HubError, VmName};
+use qmp_hub::{HttpDoor, HubError, VmName};
 
 use self::demo::Demo;
 use self::doors::Doors;
@@ -105,7 +106,7 @@ impl Serve {
         let rules: Vec<_> = config.rules.iter().map(|rule| (rule.name().to_owned(), rule.deed())).collect();
         let hub = match &demo {
             Some(demo) => demo.start_hub(config).await?,
-            None => Hub::start(config).await?,
+            None => Daemon::start(config).await?,
         };
         Service::refuse_sockets();
         if std::env::var_os("JOURNAL_STREAM").is_none() {
@@ -143,7 +144,7 @@ impl Serve {
         ended.map(|()| Exit::Done)
     }
 
-    fn configuration(&self, demo: Option<&Demo>) -> Result<HubConfig, Failure> {
+    fn configuration(&self, demo: Option<&Demo>) -> Result<DaemonConfig, Failure> {
         let file = self.config.as_deref().map(ConfigFile::read).transpose().map_err(|error| wrong(&error))?;
         let places = Places::of_this_user();
         let command_line = CommandLine {
@@ -155,7 +156,7 @@ impl Serve {
             default_journal: places.journal(),
             default_http: HttpDoor::unix(places.hub()),
         };
-        let mut config = HubConfig::assemble(file, command_line).map_err(|error| wrong(&error))?;
+        let mut config = DaemonConfig::assemble(file, command_line).map_err(|error| wrong(&error))?;
         config.findings &= !self.no_findings;
         if config.attach.is_empty() && config.discover.is_empty() {
             return Err(Failure::usage("there is no VM to attach")
@@ -186,11 +187,11 @@ fn wrong(error: &ConfigError) -> Failure {
     lines.fold(first, Failure::and)
 }
 
-impl From<HubError> for Failure {
-    fn from(error: HubError) -> Self {
+impl From<DaemonError> for Failure {
+    fn from(error: DaemonError) -> Self {
         match error {
-            HubError::Journal(error) => error.into(),
-            HubError::DuplicateName { .. } => Self::usage(error),
+            DaemonError::Journal(error) => error.into(),
+            DaemonError::Hub(HubError::DuplicateName { .. }) => Self::usage(error),
             error => Self::failed(error),
         }
     }

@@ -78,7 +78,7 @@ impl Service<Request<Incoming>> for Answering {
 }
 
 /// Serves until `ends` is true and every client has what it asked for.
-pub(crate) async fn serve(listening: Listening, served: Served, mut ends: watch::Receiver<bool>) {
+pub async fn serve(listening: Listening, served: Served, mut ends: watch::Receiver<bool>) {
     let Listening { door, keys, socket } = listening;
     if matches!(socket, Socket::Tcp(_)) && door.token_file().is_none() {
         tracing::warn!(

@@ -12,7 +12,7 @@ use crate::http::door::{KeyFileError, Keys};
 
 /// A door at which somebody listens.
 #[derive(Debug)]
-pub(crate) struct Listening {
+pub struct Listening {
     pub(super) door: HttpDoor,
     pub(super) keys: watch::Receiver<Keys>,
     pub(super) socket: Socket,
@@ -59,7 +59,7 @@ pub enum ListenError {
 }
 
 /// Reads what `door` is guarded with, and listens at it.
-pub(crate) async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
+pub async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
     let unusable = |error| ListenError::Keys { door: Box::new(door.clone()), error: Box::new(error) };
     let keys = Keys::watch(door).await.map_err(unusable)?;
     let address = door.address();
@@ -88,7 +88,8 @@ pub(crate) async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
 
 impl Listening {
     /// Where it listens, with the port that the system chose.
-    pub(crate) const fn door(&self) -> &HttpDoor {
+    #[must_use]
+    pub const fn door(&self) -> &HttpDoor {
         &self.door
     }
 }

@@ -23,10 +23,10 @@ pub(crate) const READS_AT_ONCE_MAX: usize = 16;
 
 /// What the hub serves. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Served(Arc<Parts>);
+pub struct Served(Arc<Parts>);
 
 #[derive(Debug)]
-pub(crate) struct Parts {
+pub struct Parts {
     pub(super) vms: Vms,
     pub(super) fleet: Fleet,
     pub(super) journal: PathBuf,
@@ -59,7 +59,9 @@ impl std::ops::Deref for Served {
 }
 
 impl Served {
-    pub(crate) fn new(
+    /// What is served of a hub with that journal.
+    #[must_use]
+    pub fn new(
         fleet: Fleet,
         journal: &Journal,
         path: PathBuf,

@@ -14,7 +14,7 @@ use super::line::{Line, Lines};
 use super::opening::{note, open};
 use super::serve::{Relay, Stop};
 use super::{REPLY_JOURNAL_MAX, RelayConfig, RelayStatus, feed};
-use crate::STOP_HTTP_MAX;
+use crate::limits::STOP_HTTP_MAX;
 use crate::vms::Vm;
 
 /// What all relays of a hub share.

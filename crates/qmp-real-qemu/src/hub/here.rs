@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use qmp_hub::{HttpDoor, Hub, HubConfig};
+use qmp_daemon::{Daemon, DaemonConfig};
+use qmp_hub::HttpDoor;
 use qmp_journal::{Cursor, Query};
 use qmp_wire::{Offset, Record};
 use tokio::runtime::Runtime;
@@ -14,7 +15,7 @@ use crate::PATIENCE;
 /// The hub, and a cursor on its journal.
 pub(super) struct Here {
     runtime: Runtime,
-    hub: Hub,
+    hub: Daemon,
     cursor: Cursor,
     ready: VecDeque<Record<'static>>,
 }
@@ -24,12 +25,12 @@ impl Here {
     pub(super) fn start(socket: &Path, journal: &Path, http: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let mut config = HubConfig::new(journal);
+        let mut config = DaemonConfig::new(journal);
         let address = format!("unix:{}", socket.display());
         config.attach.push((VM.parse().expect("a name"), address.parse().expect("an address")));
         config.findings = true;
         config.http = vec![HttpDoor::unix(http)];
-        let hub = runtime.block_on(Hub::start(config)).expect("the hub starts");
+        let hub = runtime.block_on(Daemon::start(config)).expect("the hub starts");
         let cursor = hub.journal().reader().cursor(Query::default(), Offset(0));
         Self { runtime, hub, cursor, ready: VecDeque::new() }
     }

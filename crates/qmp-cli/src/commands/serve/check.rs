@@ -1,6 +1,7 @@
 //! `qmp serve --check-config`: what would be served, and what is wrong, without starting anything.
 
-use qmp_hub::{HubConfig, SilentAfter};
+use qmp_daemon::DaemonConfig;
+use qmp_hub::SilentAfter;
 use qmp_journal::Retention;
 use qmp_settings::span;
 
@@ -9,7 +10,7 @@ use crate::exit::Exit;
 use crate::output;
 
 /// Prints what would be served on the standard output, and doubts on the standard error.
-pub fn check(config: &HubConfig) -> Exit {
+pub fn check(config: &DaemonConfig) -> Exit {
     // Whoever does not read the summary has the exit code.
     let _ = output::print(&summary(config));
     for doubt in config.doubts() {
@@ -18,7 +19,7 @@ pub fn check(config: &HubConfig) -> Exit {
     Exit::Done
 }
 
-fn summary(config: &HubConfig) -> String {
+fn summary(config: &DaemonConfig) -> String {
     let mut text = "the configuration is good\n".to_owned();
     let mut line = |name: &str, value: String| text += &format!("  {name:<10}{value}\n");
     line("journal", config.journal.display().to_string());
@@ -70,7 +71,7 @@ fn keeps(retention: Retention) -> String {
 mod tests {
     use std::path::Path;
 
-    use qmp_hub::{CommandLine, ConfigFile};
+    use qmp_daemon::{CommandLine, ConfigFile};
 
     use super::*;
 
@@ -108,6 +109,6 @@ mod tests {
             default_http: "/run/h.sock".parse().unwrap(),
         };
         let file = ConfigFile::parse(file, Path::new("hub.toml")).unwrap();
-        summary(&HubConfig::assemble(Some(file), command_line).unwrap())
+        summary(&DaemonConfig::assemble(Some(file), command_line).unwrap())
     }
 }

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use qmp_client::Address;
-use qmp_hub::{HttpDoor, Hub, HubConfig, HubError, ListenError, VmName};
+use qmp_daemon::{Daemon, DaemonConfig, DaemonError};
+use qmp_hub::{HttpDoor, ListenError, VmName};
 use qmp_journal::{Journal, Query};
 use qmp_machine::MachineConfig;
 use qmp_machine::script::{Emulation, EmulationConfig, ready};
@@ -96,12 +97,12 @@ impl Demo {
     }
 
     /// Starts the hub; where another one serves already, or none may, at an address of its own.
-    pub async fn start_hub(&self, config: HubConfig) -> Result<Hub, HubError> {
-        match Hub::start(config.clone()).await {
+    pub async fn start_hub(&self, config: DaemonConfig) -> Result<Daemon, DaemonError> {
+        match Daemon::start(config.clone()).await {
             // Not where it is said who may come in: that is not to be passed over.
-            Err(HubError::Listen(error)) if !matches!(error, ListenError::Keys { .. }) => {
+            Err(DaemonError::Listen(error)) if !matches!(error, ListenError::Keys { .. }) => {
                 let http = HttpDoor::unix(self.directory.path().join("hub.sock"));
-                Hub::start(HubConfig { http: vec![http], ..config }).await
+                Daemon::start(DaemonConfig { http: vec![http], ..config }).await
             }
             started => started,
         }

@@ -7,8 +7,9 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use qmp_daemon::{Daemon, DaemonConfig, Reloaded};
 use qmp_host::{InheritedListener, handed};
-use qmp_hub::{Hub, HubConfig, Reloaded, STOP_COMMIT_MAX, STOP_HTTP_MAX};
+use qmp_hub::{STOP_COMMIT_MAX, STOP_HTTP_MAX};
 use qmp_journal::Health;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -69,8 +70,8 @@ impl Service {
     /// terminal goes away, if it was started in one.
     pub async fn run(
         mut self,
-        hub: &Hub,
-        configuration: impl Fn() -> Result<HubConfig, Failure>,
+        hub: &Daemon,
+        configuration: impl Fn() -> Result<DaemonConfig, Failure>,
     ) -> Result<(), Failure> {
         self.told = self.status(hub);
         self.notify.ready(&self.told);
@@ -97,7 +98,7 @@ impl Service {
         Notify::of_environment().stopping(STOP_MAX);
     }
 
-    fn beat(&mut self, hub: &Hub) {
+    fn beat(&mut self, hub: &Daemon) {
         if self.watchdog.is_some() && hub.journal().is_alive() {
             self.notify.watchdog();
         }
@@ -108,7 +109,7 @@ impl Service {
         }
     }
 
-    async fn reload(&mut self, hub: &Hub, configuration: Result<HubConfig, Failure>) {
+    async fn reload(&mut self, hub: &Daemon, configuration: Result<DaemonConfig, Failure>) {
         self.notify.reloading();
         tracing::info!("reloading the configuration");
         self.trouble = match configuration {
@@ -126,7 +127,7 @@ impl Service {
         self.notify.ready(&self.told);
     }
 
-    fn status(&self, hub: &Hub) -> String {
+    fn status(&self, hub: &Daemon) -> String {
         let (attached, all) = hub.attached();
         let head = hub.journal().head().0;
         let mut status = format!("{attached} of {all} VMs attached; {head} records");

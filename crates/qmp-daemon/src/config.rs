@@ -1,0 +1,300 @@
+//! What a hub is told: which VMs, which journal, where to serve.
+//!
+//! Part of it comes from a TOML file, part from the command line. Nothing in a file is passed over: a key that
+//! is unknown, a name that stands twice, an address that cannot be read are each a [`Problem`] with its line,
+//! and all of them are reported at once.
+//!
+//! ```toml
+//! journal = "/var/lib/qmp-events/journal.db"
+//! http = ["unix:/run/qmp-events/hub.sock", "tcp:127.0.0.1:8080"]     # or a single string
+//! findings = true                                                    # false: record no findings
+//! silent-after = "30s"                                               # "off": do not ask VMs whether they answer
+//!
+//! [retention]                                                        # keep everything if it is not said
+//! max-age = "90d"
+//! max-size = "10GiB"
+//!
+//! # In place of the list, tables; an address that other hosts can reach has all four.
+//! # [[http]]
+//! # address = "tcp:0.0.0.0:8443"
+//! # certificate = "/etc/qmp-events/cert.pem"
+//! # key = "/etc/qmp-events/key.pem"
+//! # token-file = "/etc/qmp-events/tokens"
+//! # client-ca = "/etc/qmp-events/clients.pem"                          # clients need a certificate, too
+//!
+//! [[vm]]
+//! name = "web1"
+//! address = "unix:/run/vm/web1.sock"
+//! relay = "/run/qmp-events/web1.qmp"                                 # observers; or a table, or a list of both
+//!
+//! [[vm.relay]]
+//! path = "/run/qmp-events/web1-operate.qmp"
+//! role = "operate"                                                   # "observe" if it is not said
+//! allow = ["stop", "cont", "block*"]                                 # all commands if it is not said
+//! mode = 0o660
+//! uids = [1000]
+//! gids = [107]
+//! pretty = true
+//!
+//! [[rule]]                                                           # see `sinks`
+//! name = "panic-mail"
+//! event = "GUEST_PANICKED"
+//! run = ["/usr/local/bin/page", "--urgent"]
+//! ```
+//!
+//! Relative paths are taken from the directory in which the hub is started, as QEMU does with its own.
+
+mod doubts;
+mod file;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use qmp_client::Address;
+use qmp_settings::one_a_line;
+pub use qmp_settings::{Place, Problem};
+
+pub use file::ConfigFile;
+use qmp_hub::discovery::{Discover, Source};
+use qmp_hub::relay::RelayConfig;
+use qmp_hub::{HttpDoor, Origin, SilentAfter, VmName};
+use qmp_journal::JournalOptions;
+use qmp_sinks::RuleConfig;
+
+use file::ConfiguredVm;
+
+/// Everything that [`Hub::start`](crate::Daemon::start) wants to know.
+#[derive(Clone, Debug)]
+pub struct DaemonConfig {
+    /// The VMs, each name once.
+    pub attach: Vec<(VmName, Address)>,
+    /// Where they come from; those that are not named here come from the program itself.
+    pub origins: HashMap<VmName, Origin>,
+    /// The journal's file; created if missing.
+    pub journal: PathBuf,
+    /// Limits and habits of the journal.
+    pub journal_options: JournalOptions,
+    /// Where to serve HTTP. With none, the hub only keeps its journal.
+    pub http: Vec<HttpDoor>,
+    /// Whether what the correlators find is recorded. The states of the VMs are known in any case.
+    pub findings: bool,
+    /// Sockets that the hub serves in place of those of the VMs.
+    pub relays: Vec<(VmName, RelayConfig)>,
+    /// Where to look for other VMs.
+    pub discover: Vec<Discover>,
+    /// After how long without a word a VM is asked whether it answers.
+    pub silent_after: SilentAfter,
+    /// The same for VMs of which something else holds.
+    pub silent_after_of: HashMap<VmName, SilentAfter>,
+    /// What is done with which records.
+    pub rules: Vec<RuleConfig>,
+    /// What looks wrong in the file and may be right; [`doubts`](Self::doubts) tells it with the rest.
+    pub file_doubts: Vec<Problem>,
+}
+
+/// What the command line says, and what holds when neither it nor the file says anything.
+#[derive(Clone, Debug)]
+pub struct CommandLine {
+    /// VMs besides those of the file.
+    pub attach: Vec<(VmName, Address)>,
+    /// Where to look for others, besides where the file says.
+    pub discover: Vec<Source>,
+    /// Goes before the file's.
+    pub journal: Option<PathBuf>,
+    /// Goes before the file's, if it is not empty.
+    pub http: Vec<HttpDoor>,
+    /// A directory in which every VM gets a relay for observers, `NAME.qmp`.
+    pub relay: Option<PathBuf>,
+    /// The journal when none is named.
+    pub default_journal: PathBuf,
+    /// The address when none is named.
+    pub default_http: HttpDoor,
+}
+
+/// Errors of reading a configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: Box<Path>,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The configuration is wrong; one line for each problem, at least one.
+    #[error("{}", one_a_line(.0))]
+    Wrong(Vec<Problem>),
+}
+
+impl DaemonConfig {
+    /// A hub with that journal, no VMs and no HTTP.
+    #[must_use]
+    pub fn new(journal: impl Into<PathBuf>) -> Self {
+        Self {
+            attach: Vec::new(),
+            origins: HashMap::new(),
+            journal: journal.into(),
+            journal_options: JournalOptions::default(),
+            http: Vec::new(),
+            findings: true,
+            relays: Vec::new(),
+            discover: Vec::new(),
+            silent_after: SilentAfter::default(),
+            silent_after_of: HashMap::new(),
+            rules: Vec::new(),
+            file_doubts: Vec::new(),
+        }
+    }
+
+    /// Puts together what file and command line say.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Wrong`] if a VM's name, or a relay's path, stands twice, wherever.
+    pub fn assemble(file: Option<ConfigFile>, command_line: CommandLine) -> Result<Self, ConfigError> {
+        let file = file.unwrap_or_default();
+        let mut problems = Vec::new();
+        let mut attach = Vec::new();
+        let mut taken: HashMap<VmName, Option<Place>> =
+            file.vms.iter().map(|vm| (vm.name.clone(), Some(vm.place.clone()))).collect();
+        for (name, address) in command_line.attach {
+            match taken.insert(name.clone(), None) {
+                None => attach.push((name, address)),
+                Some(place) => {
+                    problems.push(Problem { place: None, message: twice(&name, place.as_ref()) });
+                }
+            }
+        }
+        let relays = relays(&file, &attach, command_line.relay.as_deref(), &mut problems);
+        if !problems.is_empty() {
+            return Err(ConfigError::Wrong(problems));
+        }
+        let by_hand = command_line.discover.into_iter().map(Discover::new);
+        let mut discover: Vec<Discover> = file.discover.into_iter().chain(by_hand).collect();
+        if let Some(directory) = &command_line.relay {
+            discover
+                .iter_mut()
+                .for_each(|rule| rule.relays.push(RelayConfig::new(directory.join("{name}.qmp"))));
+        }
+        let from_file = file.vms.iter().map(|vm| (vm.name.clone(), Origin::Configuration));
+        let by_hand = attach.iter().map(|(name, _)| (name.clone(), Origin::CommandLine));
+        let origins = from_file.chain(by_hand).collect();
+        let own = |vm: &ConfiguredVm| Some((vm.name.clone(), vm.silent_after?));
+        let silent_after_of = file.vms.iter().filter_map(own).collect();
+        let http = [command_line.http, file.http].into_iter().find(|http| !http.is_empty());
+        Ok(Self {
+            attach: file.vms.into_iter().map(|vm| (vm.name, vm.address)).chain(attach).collect(),
+            origins,
+            journal: command_line.journal.or(file.journal).unwrap_or(command_line.default_journal),
+            journal_options: JournalOptions { retention: file.retention, ..JournalOptions::default() },
+            http: http.unwrap_or_else(|| vec![command_line.default_http]),
+            findings: file.findings.unwrap_or(true),
+            relays,
+            discover,
+            silent_after: file.silent_after.unwrap_or_default(),
+            silent_after_of,
+            rules: file.rules,
+            file_doubts: file.doubts,
+        })
+    }
+}
+
+/// The relays of file and command line.
+fn relays(
+    file: &ConfigFile,
+    attach: &[(VmName, Address)],
+    directory: Option<&Path>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(VmName, RelayConfig)> {
+    let of_file = file.vms.iter().flat_map(|vm| {
+        vm.relays.iter().map(|relay| (vm.name.clone(), relay.clone(), Some(vm.place.clone())))
+    });
+    let names = file.vms.iter().map(|vm| &vm.name).chain(attach.iter().map(|(name, _)| name));
+    let of_directory = directory.into_iter().flat_map(|directory| {
+        let relay = |name: &VmName| RelayConfig::new(directory.join(format!("{name}.qmp")));
+        names.clone().map(move |name| (name.clone(), relay(name), None))
+    });
+    let mut taken = HashSet::new();
+    let mut relays = Vec::new();
+    for (name, relay, place) in of_file.chain(of_directory) {
+        if taken.insert(relay.path.clone()) {
+            relays.push((name, relay));
+        } else {
+            let path = relay.path.display();
+            let message = format!("the relay {path} of {name} stands twice; each needs a path of its own");
+            problems.push(Problem { place, message: message.into() });
+        }
+    }
+    relays
+}
+
+fn twice(name: &VmName, first: Option<&Place>) -> Box<str> {
+    let other = first.map_or_else(|| "another --attach".to_owned(), Place::to_string);
+    format!("--attach {name}: a VM of this name is already at {other}; each VM needs a name of its own")
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_goes_before_the_file() {
+        let file = "journal = '/f.db'\nhttp = '/f.sock'\n[[vm]]\nname = 'a'\naddress = '/a'";
+        //  file, --journal, --http, --attach             journal, http, names
+        type Case<'a> = (&'a str, Option<&'a str>, &'a [&'a str], &'a [&'a str], &'a str);
+        let cases: [Case<'_>; 4] = [
+            ("", None, &[], &[], "/default.db unix:/default.sock "),
+            (file, None, &[], &["b"], "/f.db unix:/f.sock a b"),
+            (file, Some("/c.db"), &["/c.sock"], &[], "/c.db unix:/c.sock a"),
+            ("", Some("/c.db"), &["/c.sock", "[::1]:7"], &["x", "y"], "/c.db unix:/c.sock tcp:[::1]:7 x y"),
+        ];
+        for (file, journal, http, attach, expected) in cases {
+            assert_eq!(assembled(file, journal, http, attach), expected, "{file:?} {attach:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_stands_once() {
+        let file = "[[vm]]\nname = 'a'\naddress = '/a'";
+        let cases: [(&str, &[&str], &str); 2] = [
+            (
+                file,
+                &["a"],
+                "--attach a: a VM of this name is already at hub.toml:2; each VM needs a name of its own",
+            ),
+            (
+                "",
+                &["b", "b"],
+                "--attach b: a VM of this name is already at another --attach; each VM needs a name of its own",
+            ),
+        ];
+        for (file, attach, expected) in cases {
+            assert_eq!(assembled(file, None, &[], attach), expected);
+        }
+    }
+
+    fn assembled(file: &str, journal: Option<&str>, http: &[&str], attach: &[&str]) -> String {
+        let vm = |name: &&str| (name.parse().expect("a name"), "/vm".parse().expect("an address"));
+        let command_line = CommandLine {
+            attach: attach.iter().map(vm).collect(),
+            discover: Vec::new(),
+            journal: journal.map(PathBuf::from),
+            http: http.iter().map(|address| address.parse().expect("an address")).collect(),
+            relay: None,
+            default_journal: "/default.db".into(),
+            default_http: HttpDoor::unix("/default.sock"),
+        };
+        let file = ConfigFile::parse(file, Path::new("hub.toml")).expect("a good file");
+        match DaemonConfig::assemble(Some(file), command_line) {
+            Err(error) => error.to_string(),
+            Ok(config) => {
+                let http: Vec<_> = config.http.iter().map(HttpDoor::to_string).collect();
+                let names: Vec<_> = config.attach.iter().map(|(name, _)| name.as_str()).collect();
+                format!("{} {} {}", config.journal.display(), http.join(" "), names.join(" "))
+            }
+        }
+    }
+}

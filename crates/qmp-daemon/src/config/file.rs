@@ -1,0 +1,295 @@
+//! The configuration file, read key by key so that each problem has its line.
+
+mod discover;
+mod http;
+mod relay;
+mod retention;
+mod rule;
+
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+
+use qmp_client::Address;
+use qmp_hub::discovery::Discover;
+use qmp_hub::relay::RelayConfig;
+use qmp_hub::{HttpDoor, SilentAfter, VmName};
+use qmp_journal::Retention;
+use qmp_settings::{Document, Value};
+use qmp_sinks::RuleConfig;
+use toml::de::DeValue;
+
+use super::{ConfigError, Place, Problem};
+
+/// What a configuration file says.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigFile {
+    pub(super) vms: Vec<ConfiguredVm>,
+    pub(super) journal: Option<PathBuf>,
+    pub(super) http: Vec<HttpDoor>,
+    pub(super) findings: Option<bool>,
+    pub(super) silent_after: Option<SilentAfter>,
+    pub(super) discover: Vec<Discover>,
+    pub(super) retention: Retention,
+    pub(super) rules: Vec<RuleConfig>,
+    pub(super) doubts: Vec<Problem>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ConfiguredVm {
+    pub(super) name: VmName,
+    pub(super) address: Address,
+    pub(super) relays: Vec<RelayConfig>,
+    pub(super) silent_after: Option<SilentAfter>,
+    pub(super) place: Place,
+}
+
+impl ConfigFile {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Read`] if it cannot be read, [`ConfigError::Wrong`] with everything that is wrong in it.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads `text`, which came from `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Wrong`] with everything that is wrong in it.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let mut reading = Reading(Document::new(text, path));
+        let mut file = reading.file();
+        let Document { mut problems, doubts, .. } = reading.0;
+        file.doubts = doubts;
+        // The keys of a table come in the order of the alphabet.
+        problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.line));
+        if problems.is_empty() { Ok(file) } else { Err(ConfigError::Wrong(problems)) }
+    }
+
+    /// The rules, in the order of the file.
+    #[must_use]
+    pub fn rules(&self) -> &[RuleConfig] {
+        &self.rules
+    }
+
+    /// What looks wrong and may be right, such as a program that is not there yet.
+    #[must_use]
+    pub fn doubts(&self) -> &[Problem] {
+        &self.doubts
+    }
+}
+
+/// A document, with the readers of the hub's own keys.
+struct Reading<'t>(Document<'t>);
+
+impl<'t> Deref for Reading<'t> {
+    type Target = Document<'t>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Reading<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+/// The keys at the top.
+const KEYS: [&str; 8] =
+    ["journal", "http", "findings", "silent-after", "retention", "vm", "discover", "rule"];
+
+impl<'t> Reading<'t> {
+    fn file(&mut self) -> ConfigFile {
+        let mut file = ConfigFile::default();
+        let Some(table) = self.top() else { return file };
+        for (key, value) in table.get_ref() {
+            match key.get_ref().as_ref() {
+                "journal" => file.journal = self.string(value, "a path").map(PathBuf::from),
+                "http" => file.http = self.http(value),
+                "findings" => file.findings = self.yes_or_no(value),
+                "silent-after" => file.silent_after = self.silent_after(value),
+                "retention" => file.retention = self.retention(value).unwrap_or_default(),
+                "vm" => file.vms = self.vms(value),
+                "discover" => file.discover = self.discover(value),
+                "rule" => file.rules = self.rules(value),
+                _ => self.unknown(key, &KEYS),
+            }
+        }
+        file
+    }
+
+    fn vms(&mut self, value: &Value<'t>) -> Vec<ConfiguredVm> {
+        let DeValue::Array(tables) = value.get_ref() else {
+            self.problem(&value.span(), "a VM is written as [[vm]], in double brackets");
+            return Vec::new();
+        };
+        let mut vms: Vec<ConfiguredVm> = Vec::with_capacity(tables.len());
+        let mut first_lines: HashMap<VmName, usize> = HashMap::new();
+        for table in tables {
+            let Some(vm) = self.vm(table) else { continue };
+            match first_lines.get(&vm.name) {
+                None => {
+                    first_lines.insert(vm.name.clone(), vm.place.line);
+                    vms.push(vm);
+                }
+                Some(first) => {
+                    let message = format!(
+                        "the name \"{}\" stands twice, here and in line {first}; each VM needs a name of its own",
+                        vm.name
+                    );
+                    self.problems.push(Problem { place: Some(vm.place), message: message.into() });
+                }
+            }
+        }
+        vms
+    }
+
+    fn vm(&mut self, value: &Value<'t>) -> Option<ConfiguredVm> {
+        let DeValue::Table(table) = value.get_ref() else {
+            self.problem(&value.span(), "a VM is a table with a name and an address");
+            return None;
+        };
+        let problems_before = self.problems.len();
+        let (mut name, mut address, mut relays, mut silent_after) = (None, None, Vec::new(), None);
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "name" => name = Some((self.parsed(value, "a name"), value.span())),
+                "address" => address = Some(self.parsed(value, "an address")),
+                "relay" => relays = self.relays(value),
+                "silent-after" => silent_after = self.silent_after(value),
+                _ => self.unknown(key, &["name", "address", "relay", "silent-after"]),
+            }
+        }
+        // A misspelt key would otherwise be reported twice: as unknown, and as missing.
+        if problems_before == self.problems.len() {
+            if name.is_none() {
+                self.problem(&value.span(), "this VM has no name; add: name = \"…\"");
+            }
+            if address.is_none() {
+                self.problem(
+                    &value.span(),
+                    "this VM has no address; add: address = \"unix:/path/of/qmp.sock\"",
+                );
+            }
+        }
+        let (name, span) = name?;
+        Some(ConfiguredVm { name: name?, address: address??, relays, silent_after, place: self.place(&span) })
+    }
+
+    fn silent_after(&mut self, value: &Value<'t>) -> Option<SilentAfter> {
+        self.parsed(value, "a span such as \"30s\", or \"off\",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_have_lines_and_advice() {
+        let cases: [(&str, &str, &str); 21] = [
+            ("typo", "jurnal = '/j'", "hub.toml:1: unknown key \"jurnal\"; did you mean \"journal\"?"),
+            ("case", "\nHTTP = '/h'", "hub.toml:2: unknown key \"HTTP\"; did you mean \"http\"?"),
+            (
+                "nothing near",
+                "colour = 1",
+                "hub.toml:1: unknown key \"colour\"; known here: journal, http, findings, silent-after, retention, vm, discover, rule",
+            ),
+            (
+                "typo in a VM",
+                "[[vm]]\nname = 'a'\nadress = '/a'",
+                "hub.toml:3: unknown key \"adress\"; did you mean \"address\"?",
+            ),
+            (
+                "twice",
+                "[[vm]]\nname = 'a'\naddress = '/a'\n[[vm]]\naddress = '/b'\nname = 'a'",
+                "hub.toml:6: the name \"a\" stands twice, here and in line 2; each VM needs a name of its own",
+            ),
+            ("no name", "[[vm]]\naddress = '/a'", "hub.toml:1: this VM has no name; add: name = \"…\""),
+            (
+                "no address",
+                "\n[[vm]]\nname = 'a'",
+                "hub.toml:2: this VM has no address; add: address = \"unix:/path/of/qmp.sock\"",
+            ),
+            (
+                "bad name",
+                "[[vm]]\nname = '-a'\naddress = '/a'",
+                "hub.toml:2: the name \"-a\" begins with '-'; the first character must be a letter or digit",
+            ),
+            ("number", "journal = 5", "hub.toml:1: expected a path in quotes, found integer"),
+            ("no boolean", "findings = 'no'", "hub.toml:1: expected true or false, found string"),
+            (
+                "silence in no unit",
+                "silent-after = '30'",
+                "hub.toml:1: expected a unit after the number: ms, s, min, h, d or w; \"off\" to report no silence",
+            ),
+            (
+                "silence without quotes",
+                "silent-after = 30",
+                "hub.toml:1: expected a span such as \"30s\", or \"off\", in quotes, found integer",
+            ),
+            (
+                "silence of a VM too short",
+                "[[vm]]\nname = 'a'\naddress = '/a'\nsilent-after = '10ms'",
+                "hub.toml:4: from 1s to 1d; \"off\" to report no silence",
+            ),
+            (
+                "silence of a rule",
+                "[[discover]]\nprocesses = true\nsilent-after = 'never'",
+                "hub.toml:3: expected a span such as 30s, 5min or 1h30m; \"off\" to report no silence",
+            ),
+            ("empty", "journal = ''", "hub.toml:1: expected a path, found an empty text"),
+            (
+                "single brackets",
+                "[vm]\nname = 'a'",
+                "hub.toml:1: a VM is written as [[vm]], in double brackets",
+            ),
+            ("not a table", "vm = ['a']", "hub.toml:1: a VM is a table with a name and an address"),
+            (
+                "public",
+                "http = ['/h', 'tcp:0.0.0.0:80']",
+                "hub.toml:1: tcp:0.0.0.0:80 can be reached from other hosts, so it needs a certificate and tokens, and \
+                 has neither; add `certificate`, `key` and `token-file`, or serve at a unix socket or at 127.0.0.1",
+            ),
+            (
+                "bad http",
+                "http = 'x'",
+                "hub.toml:1: \"x\" is no address; write unix:/run/qmp-events/hub.sock or tcp:127.0.0.1:8080",
+            ),
+            (
+                "two at once",
+                "a = 1\nvn = 2",
+                "hub.toml:1: unknown key \"a\"; known here: journal, http, findings, silent-after, retention, vm, discover, rule|hub.toml:2: unknown key \"vn\"; did you mean \"vm\"?",
+            ),
+            ("not TOML", "journal = '/j'\njournal = '/k'", "hub.toml:2: duplicate key"),
+        ];
+        for (case, text, expected) in cases {
+            assert_eq!(problems(text), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_bad_address_is_reported_with_its_line() {
+        let text = "[[vm]]\nname = 'a'\naddress = 'tcp:nowhere'";
+        let reason = "tcp:nowhere".parse::<Address>().expect_err("no port").to_string();
+        assert_eq!(problems(text), format!("hub.toml:3: {reason}"));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_named() {
+        let error = ConfigFile::read(Path::new("/nonexistent/hub.toml")).expect_err("missing").to_string();
+        assert!(error.starts_with("cannot read the configuration /nonexistent/hub.toml: "), "{error}");
+    }
+
+    fn problems(text: &str) -> String {
+        let error = ConfigFile::parse(text, Path::new("hub.toml")).expect_err(text);
+        error.to_string().replace('\n', "|")
+    }
+}

@@ -1,0 +1,160 @@
+//! The key `http`: an address, a table, or a list of both.
+
+use std::path::PathBuf;
+
+use qmp_hub::{HttpAddress, HttpDoor, TlsFiles};
+use qmp_settings::Value;
+use toml::de::DeValue;
+
+use super::Reading;
+
+/// What stands in the table of a door.
+#[derive(Default)]
+struct Table {
+    address: Option<HttpAddress>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+}
+
+const KEYS: [&str; 5] = ["address", "certificate", "key", "client-ca", "token-file"];
+
+impl<'t> Reading<'t> {
+    pub(super) fn http(&mut self, value: &Value<'t>) -> Vec<HttpDoor> {
+        match value.get_ref() {
+            DeValue::Array(doors) => doors
+                .iter()
+                .filter_map(|door| self.door(door, "an address, or a table with an address,"))
+                .collect(),
+            _ => self.door(value, "an address or a list of addresses").into_iter().collect(),
+        }
+    }
+
+    fn door(&mut self, value: &Value<'t>, wanted: &str) -> Option<HttpDoor> {
+        let DeValue::Table(members) = value.get_ref() else { return self.parsed(value, wanted) };
+        let problems_before = self.problems.len();
+        let mut table = Table::default();
+        for (key, value) in members {
+            let mut path = || self.string(value, "a path").map(PathBuf::from);
+            match key.get_ref().as_ref() {
+                "address" => table.address = self.parsed(value, "an address"),
+                "certificate" => table.certificate = path(),
+                "key" => table.key = path(),
+                "client-ca" => table.client_ca = path(),
+                "token-file" => table.token_file = path(),
+                _ => self.unknown(key, &KEYS),
+            }
+        }
+        if self.problems.len() > problems_before {
+            return None;
+        }
+        let door = table.door();
+        door.map_err(|message| self.problem(&value.span(), &message)).ok()
+    }
+}
+
+impl Table {
+    fn door(self) -> Result<HttpDoor, String> {
+        let address = self.address.ok_or("this has no address; add: address = \"tcp:0.0.0.0:8443\"")?;
+        let tls = match (self.certificate, self.key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key, client_ca: self.client_ca }),
+            (Some(_), None) => return Err("a certificate needs its key; add: key = \"/etc/….pem\"".into()),
+            (None, Some(_)) => {
+                return Err("a key needs its certificate; add: certificate = \"/etc/….pem\"".into());
+            }
+            (None, None) if self.client_ca.is_some() => {
+                return Err("`client-ca` needs a `certificate` and its `key`, too".into());
+            }
+            (None, None) => None,
+        };
+        HttpDoor::new(address, tls, self.token_file).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use qmp_hub::HttpDoor;
+
+    use crate::config::ConfigFile;
+
+    #[test]
+    fn doors_are_addresses_and_tables() {
+        let cases = [
+            ("http = '/h'", "unix:/h - -"),
+            ("http = ['/h', 'tcp:127.0.0.1:80']", "unix:/h - -|tcp:127.0.0.1:80 - -"),
+            ("http = { address = '/h', token-file = '/t' }", "unix:/h - /t"),
+            (
+                "http = ['/h', { address = 'tcp:0.0.0.0:8443', certificate = '/c', key = '/k', token-file = '/t' }]",
+                "unix:/h - -|https://0.0.0.0:8443 /c,/k /t",
+            ),
+            (
+                "[[http]]\naddress = '[::1]:1'\ncertificate = '/c'\nkey = '/k'\nclient-ca = '/a'",
+                "https://[::1]:1 /c,/k,/a -",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn problems_have_lines_and_advice() {
+        let cases = [
+            ("http = 5", "1: expected an address or a list of addresses in quotes, found integer"),
+            ("http = [5]", "1: expected an address, or a table with an address, in quotes, found integer"),
+            ("http = {}", "1: this has no address; add: address = \"tcp:0.0.0.0:8443\""),
+            (
+                "http = [\n'/h',\n{ address = 'localhost:1', tokenfile = '/t' }]",
+                "3: unknown key \"tokenfile\"; did you mean \"token-file\"?",
+            ),
+            (
+                "http = { address = 'localhost:1', certificate = '/c' }",
+                "1: a certificate needs its key; add: key = \"/etc/….pem\"",
+            ),
+            (
+                "http = { address = 'localhost:1', key = '/k' }",
+                "1: a key needs its certificate; add: certificate = \"/etc/….pem\"",
+            ),
+            (
+                "http = { address = 'localhost:1', client-ca = '/k' }",
+                "1: `client-ca` needs a `certificate` and its `key`, too",
+            ),
+            (
+                "[[http]]\naddress = '0.0.0.0:1'\ntoken-file = '/t'",
+                "1: tcp:0.0.0.0:1 can be reached from other hosts, so it needs a certificate and tokens, and has no \
+                 certificate; add `certificate` and `key`, or serve at a unix socket or at 127.0.0.1",
+            ),
+            (
+                "http = { address = '/h', certificate = '/c', key = '/k' }",
+                "1: unix:/h is a unix socket, which nobody can listen in on; leave the certificate out",
+            ),
+            (
+                "http = 'hub.example:80'",
+                "1: \"hub.example:80\" names no interface; write tcp:127.0.0.1:PORT for this host alone, \
+                 tcp:0.0.0.0:PORT or tcp:[::]:PORT for all, or the address of one",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text), format!("hub.toml:{expected}"), "{text}");
+        }
+    }
+
+    fn read(text: &str) -> String {
+        match ConfigFile::parse(text, Path::new("hub.toml")) {
+            Err(error) => error.to_string(),
+            Ok(file) => file.http.iter().map(shown).collect::<Vec<_>>().join("|"),
+        }
+    }
+
+    fn shown(door: &HttpDoor) -> String {
+        let tls = door.tls().map(|tls| {
+            let files = [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()];
+            files.into_iter().flatten().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",")
+        });
+        let tokens = door.token_file().map(|path| path.display().to_string());
+        format!("{door} {} {}", tls.as_deref().unwrap_or("-"), tokens.as_deref().unwrap_or("-"))
+    }
+}

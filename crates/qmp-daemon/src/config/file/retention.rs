@@ -1,0 +1,123 @@
+//! The table `[retention]`: how long records are kept.
+
+use std::time::Duration;
+
+use qmp_journal::{RETENTION_MIN_AGE, RETENTION_MIN_BYTES, Retention};
+use qmp_settings::Value;
+use qmp_settings::{size, span};
+use toml::de::DeValue;
+
+use super::Reading;
+
+const KEYS: [&str; 2] = ["max-age", "max-size"];
+
+impl<'t> Reading<'t> {
+    pub(super) fn retention(&mut self, value: &Value<'t>) -> Option<Retention> {
+        let DeValue::Table(members) = value.get_ref() else {
+            self.problem(
+                &value.span(),
+                "write [retention] on a line, and max-age = \"90d\" or max-size = \"10GiB\" below",
+            );
+            return None;
+        };
+        let mut retention = Retention::default();
+        for (key, value) in members {
+            match key.get_ref().as_ref() {
+                "max-age" => retention.max_age = self.read(value, "a span such as \"90d\"", max_age),
+                "max-size" => retention.max_bytes = self.read(value, "a size such as \"10GiB\"", max_bytes),
+                _ => self.unknown(key, &KEYS),
+            }
+        }
+        Some(retention)
+    }
+
+    /// A text that `parse` reads.
+    fn read<T>(
+        &mut self,
+        value: &Value<'t>,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.string(value, wanted)?;
+        match parse(text) {
+            Ok(read) => Some(read),
+            Err(message) => {
+                self.problem(&value.span(), &message);
+                None
+            }
+        }
+    }
+}
+
+fn max_age(text: &str) -> Result<Duration, String> {
+    let age = span::parse(text).map_err(|error| error.to_string())?;
+    if age < RETENTION_MIN_AGE {
+        let hours = RETENTION_MIN_AGE.as_secs() / 3600;
+        return Err(format!("at least {hours}h; findings look back that far"));
+    }
+    Ok(age)
+}
+
+fn max_bytes(text: &str) -> Result<u64, String> {
+    let bytes = size::parse(text).map_err(|error| error.to_string())?;
+    if bytes < RETENTION_MIN_BYTES {
+        return Err(format!(
+            "at least {}MiB; segments of 2 to 3 MiB go one at a time",
+            RETENTION_MIN_BYTES >> 20
+        ));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use qmp_journal::Retention;
+
+    use crate::config::ConfigFile;
+
+    #[test]
+    fn reads_the_table() {
+        let day = Duration::from_secs(86_400);
+        let cases: [(&str, Result<Retention, &str>); 11] = [
+            ("", Ok(Retention::default())),
+            ("[retention]", Ok(Retention::default())),
+            ("[retention]\nmax-age = '90d'", Ok(Retention { max_age: Some(90 * day), max_bytes: None })),
+            ("[retention]\nmax-size = '10GiB'", Ok(Retention { max_age: None, max_bytes: Some(10 << 30) })),
+            (
+                "retention = {max-age = '1w', max-size = '64MB'}",
+                Ok(Retention { max_age: Some(7 * day), max_bytes: Some(64_000_000) }),
+            ),
+            (
+                "[retention]\nmax_age = '90d'",
+                Err("hub.toml:2: unknown key \"max_age\"; did you mean \"max-age\"?"),
+            ),
+            (
+                "[retention]\nmax-age = 90",
+                Err("hub.toml:2: expected a span such as \"90d\" in quotes, found integer"),
+            ),
+            (
+                "[retention]\nmax-age = '90'",
+                Err("hub.toml:2: expected a unit after the number: ms, s, min, h, d or w"),
+            ),
+            ("[retention]\nmax-age = '5min'", Err("hub.toml:2: at least 1h; findings look back that far")),
+            (
+                "[retention]\nmax-size = '1MiB'",
+                Err("hub.toml:2: at least 16MiB; segments of 2 to 3 MiB go one at a time"),
+            ),
+            (
+                "retention = '90d'",
+                Err(
+                    "hub.toml:1: write [retention] on a line, and max-age = \"90d\" or max-size = \"10GiB\" below",
+                ),
+            ),
+        ];
+        for (text, expected) in cases {
+            let read = ConfigFile::parse(text, Path::new("hub.toml"));
+            let read = read.map(|file| file.retention).map_err(|error| error.to_string());
+            assert_eq!(read, expected.map_err(str::to_owned), "{text}");
+        }
+    }
+}

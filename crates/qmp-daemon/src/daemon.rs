@@ -1,0 +1,189 @@
+//! A whole hub: the order in which its parts start and stop.
+
+use qmp_host::blocking;
+use qmp_hub::discovery::Discover;
+use qmp_hub::http::{self, HttpDoor, ListenError, Listening, Served};
+use qmp_hub::relay::RelayStatus;
+use qmp_hub::{Fleet, Hub, HubConfig, HubError, STOP_HTTP_MAX};
+use qmp_journal::{Journal, JournalError};
+use qmp_sinks::{Rules, RulesError, SinkStatus};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::DaemonConfig;
+use crate::restart_only::Fixed;
+
+/// A running hub. [`stop`](Self::stop) ends it cleanly; dropping it leaves the epochs open, as a crash does.
+#[derive(Debug)]
+pub struct Daemon {
+    // Tasks first: what is dropped later must not be missed by one that still runs.
+    hub: Hub,
+    rules: Rules,
+    servers: JoinSet<()>,
+    stop_http: watch::Sender<bool>,
+    http: Vec<HttpDoor>,
+    served: Served,
+    fixed: Fixed,
+    journal: Journal,
+}
+
+/// Errors of starting and stopping a hub.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonError {
+    /// The journal cannot be opened, or not all of it could be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The VMs cannot be followed.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The rules cannot be started.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// HTTP cannot be served.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl Daemon {
+    /// Opens the journal (which closes the epochs that a killed hub left open), listens for HTTP, and starts to
+    /// follow every VM. VMs that are not there yet are tried for ever, with back-off.
+    ///
+    /// Must be called within a tokio runtime with I/O and time enabled. Raises the process's limit of open files
+    /// if the VMs need more.
+    ///
+    /// # Errors
+    ///
+    /// Any [`DaemonError`]; nothing has been started then.
+    pub async fn start(config: DaemonConfig) -> Result<Self, DaemonError> {
+        let fixed = Fixed::of(&config);
+        let followed = HubConfig {
+            attach: config.attach,
+            origins: config.origins,
+            findings: config.findings,
+            relays: config.relays,
+            silent_after: config.silent_after,
+            silent_after_of: config.silent_after_of,
+        };
+        followed.check()?;
+        let (path, options) = (config.journal.clone(), config.journal_options);
+        let journal = blocking(move || Journal::open(&path, options)).await?;
+
+        let mut listening = Vec::with_capacity(config.http.len());
+        for door in &config.http {
+            listening.push(http::listen(door).await?);
+        }
+        // Before anybody is attached, so that a rule that is first seen misses nothing of what comes.
+        let rules = Rules::start(config.rules, &journal, &config.journal).await?;
+        let (stop_http, http_ends) = watch::channel(false);
+        let http = listening.iter().map(Listening::door).cloned().collect();
+        let hub = Hub::start(followed, &journal).await?;
+        let served = Served::new(
+            hub.fleet(),
+            &journal,
+            config.journal,
+            hub.observed(),
+            rules.clone(),
+            http_ends.clone(),
+        );
+        let duties = journal.duties();
+        let mut servers = JoinSet::new();
+        for listening in listening {
+            let name = format!("HTTP at {}", listening.door());
+            let serving = http::serve(listening, served.clone(), http_ends.clone());
+            servers.spawn(duties.watch(name, ends_after(&stop_http), serving));
+        }
+        hub.discover(config.discover).await;
+        Ok(Self { hub, rules, servers, stop_http, http, served, fixed, journal })
+    }
+
+    /// Where HTTP is served, with the ports that the system chose.
+    #[must_use]
+    pub fn http(&self) -> &[HttpDoor] {
+        &self.http
+    }
+
+    /// The VMs, which may come and go.
+    #[must_use]
+    pub fn fleet(&self) -> Fleet {
+        self.hub.fleet()
+    }
+
+    /// Looks for VMs by these rules from here on. Those that are the same as before go on undisturbed; what others found
+    /// is removed. Returns whether anything differs.
+    pub async fn discover(&self, rules: Vec<Discover>) -> bool {
+        self.hub.discover(rules).await
+    }
+
+    /// How each relay stands, in the order of the VMs.
+    #[must_use]
+    pub fn relays(&self) -> Vec<RelayStatus> {
+        self.hub.relays()
+    }
+
+    /// How many VMs are attached, of how many.
+    #[must_use]
+    pub fn attached(&self) -> (usize, usize) {
+        self.hub.attached()
+    }
+
+    /// The part that follows the VMs.
+    pub(crate) const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(crate) const fn fixed(&self) -> &Fixed {
+        &self.fixed
+    }
+
+    /// The rules, which can be replaced while the hub runs.
+    #[must_use]
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// How each rule stands, in the order of the configuration.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<SinkStatus> {
+        self.rules.statuses()
+    }
+
+    /// The journal that the hub writes.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Closes every open epoch with `hub stopped`, commits everything, then leaves the monitors, lets HTTP
+    /// clients have what they asked for, and closes the journal.
+    ///
+    /// # Errors
+    ///
+    /// [`DaemonError::Journal`] if something could not be written.
+    pub async fn stop(mut self) -> Result<(), DaemonError> {
+        self.hub.stop().await;
+        // After the last findings, so that those are acted upon, too.
+        self.rules.stop().await;
+        self.stop_http.send_replace(true);
+        if tokio::time::timeout(STOP_HTTP_MAX, join_all(&mut self.servers)).await.is_err() {
+            self.servers.shutdown().await;
+        }
+        let Self { journal, served, rules, .. } = self;
+        drop((served, rules));
+        Ok(blocking(move || journal.close()).await?)
+    }
+}
+
+/// Whether a task that was told so may end.
+fn ends_after(stop: &watch::Sender<bool>) -> impl Fn() -> bool + Send + 'static {
+    let stop = stop.subscribe();
+    move || *stop.borrow()
+}
+
+async fn join_all(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!("a task of the hub died: {error}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A running hub takes another configuration: what differs is changed, and everything else stays as it is.
+//!
+//! A VM that is the same in both keeps its connection and its epoch, also if its relays differ. One whose address differs
+//! is left and followed anew. VMs that discovery found, or the program added, are not of the configuration, and stay.
+
+use std::collections::HashMap;
+
+use qmp_client::Address;
+use qmp_hub::relay::RelayConfig;
+use qmp_hub::{FleetError, Member, Origin, VmName};
+use qmp_sinks::{Changes, RulesError};
+
+use crate::config::DaemonConfig;
+use crate::daemon::Daemon;
+use crate::restart_only::Fixed;
+
+/// What a reload did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// VMs that are followed from here on.
+    pub added: Vec<VmName>,
+    /// VMs that were left.
+    pub removed: Vec<VmName>,
+    /// VMs that were left, and are followed anew with what differs.
+    pub changed: Vec<VmName>,
+    /// VMs whose relays differ; they go on.
+    pub relayed: Vec<VmName>,
+    /// What could not be done, and why.
+    pub refused: Vec<(VmName, FleetError)>,
+    /// Keys of the configuration that differ and stay as they were until the hub is restarted.
+    pub unchangeable: Vec<&'static str>,
+    /// Whether records are kept for another time.
+    pub retention: bool,
+    /// Whether VMs are looked for elsewhere.
+    pub discovery: bool,
+    /// Whether VMs are probed after other spans without a word.
+    pub silence: bool,
+    /// What became of the rules.
+    pub rules: Changes,
+    /// Why the rules stay as they were.
+    pub rules_refused: Option<RulesError>,
+}
+
+/// What is to be done with the VMs.
+#[derive(Debug, Default)]
+struct Differences {
+    leave: Vec<(VmName, &'static str)>,
+    follow: Vec<(VmName, Address, Vec<RelayConfig>, Origin)>,
+    relay: Vec<(VmName, Vec<RelayConfig>)>,
+}
+
+impl Daemon {
+    /// Takes another configuration. What cannot be done is told, and everything else is done all the same.
+    pub async fn reload(&self, mut config: DaemonConfig) -> Reloaded {
+        let fleet = self.fleet();
+        let mut done =
+            Reloaded { unchangeable: self.fixed().differences(&Fixed::of(&config)), ..Reloaded::default() };
+        done.retention = self.journal().retention() != config.journal_options.retention;
+        if done.retention {
+            self.journal().retain(config.journal_options.retention);
+        }
+        done.discovery = self.discover(config.discover.clone()).await;
+        done.silence = self.hub().set_silent_after(config.silent_after, &config.silent_after_of).await;
+        match self.rules().replace(std::mem::take(&mut config.rules)).await {
+            Ok(changes) => done.rules = changes,
+            Err(error) => done.rules_refused = Some(error),
+        }
+        let silent_after_of = std::mem::take(&mut config.silent_after_of);
+        let differences = differences(&fleet.list(), config);
+        for (name, why) in differences.leave {
+            match fleet.remove(name.as_str(), &format!("the configuration was reloaded: {why}")).await {
+                Ok(()) => done.removed.push(name),
+                Err(error) => done.refused.push((name, error)),
+            }
+        }
+        for (name, relays) in differences.relay {
+            match fleet.set_relays(name.as_str(), relays).await {
+                Ok(()) => done.relayed.push(name),
+                Err(error) => done.refused.push((name, error)),
+            }
+        }
+        for (name, address, relays, origin) in differences.follow {
+            let mut members = fleet.list().into_iter();
+            if members.any(|vm| vm.name == name && matches!(vm.origin, Origin::Discovered(_))) {
+                // Found under the name that it is given here: it goes on as this one.
+                let _ = fleet.remove(name.as_str(), "the configuration names it").await;
+            }
+            let silent_after = silent_after_of.get(&name).copied();
+            let follow = fleet.follow(address);
+            if let Err(error) = fleet.add_followed(name.clone(), follow, relays, origin, silent_after).await {
+                done.refused.push((name, error));
+                continue;
+            }
+            match done.removed.iter().position(|removed| *removed == name) {
+                Some(index) => done.changed.push(done.removed.remove(index)),
+                None => done.added.push(name),
+            }
+        }
+        done
+    }
+}
+
+impl Reloaded {
+    /// Whether nothing differed.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        let vms = [&self.added, &self.removed, &self.changed, &self.relayed];
+        vms.iter().all(|vms| vms.is_empty())
+            && self.refused.is_empty()
+            && self.unchangeable.is_empty()
+            && !self.retention
+            && !self.discovery
+            && !self.silence
+            && self.rules.is_nothing()
+            && self.rules_refused.is_none()
+    }
+}
+
+fn differences(now: &[Member], config: DaemonConfig) -> Differences {
+    let mut relays: HashMap<VmName, Vec<RelayConfig>> = HashMap::new();
+    for (name, relay) in config.relays {
+        relays.entry(name).or_default().push(relay);
+    }
+    let mut wanted: HashMap<VmName, (Address, Vec<RelayConfig>)> = HashMap::new();
+    let mut order = Vec::with_capacity(config.attach.len());
+    for (name, address) in config.attach {
+        let relays = relays.remove(&name).unwrap_or_default();
+        order.push(name.clone());
+        wanted.insert(name, (address, relays));
+    }
+    let mut differences = Differences::default();
+    for member in now {
+        if !matches!(member.origin, Origin::Configuration | Origin::CommandLine) {
+            continue;
+        }
+        let why = match wanted.get_mut(&member.name) {
+            None => "the VM is not in it any more",
+            Some((address, _)) if *address != member.address => "the VM has another address",
+            Some((_, relays)) => {
+                let relays = std::mem::take(relays);
+                wanted.remove(&member.name);
+                let more = relays.iter().any(|relay| !member.relays.contains(relay));
+                // Those that only lose relays come first: others may want their sockets.
+                if more {
+                    differences.relay.push((member.name.clone(), relays));
+                } else if relays.len() < member.relays.len() {
+                    differences.relay.insert(0, (member.name.clone(), relays));
+                }
+                continue;
+            }
+        };
+        differences.leave.push((member.name.clone(), why));
+    }
+    for name in order {
+        if let Some((address, relays)) = wanted.remove(&name) {
+            let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
+            // The program's own stay, and would be told that their name is taken.
+            if origin != Origin::Program || !now.iter().any(|member| member.name == name) {
+                differences.follow.push((name, address, relays, origin));
+            }
+        }
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `name=address` or `name=address+relay`; a name in brackets was discovered.
+    fn member(text: &str) -> Member {
+        let (name, rest) = text.split_once('=').expect("name=address");
+        let (address, relay) =
+            rest.split_once('+').map_or((rest, None), |(address, relay)| (address, Some(relay)));
+        let discovered = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        Member {
+            name: discovered.unwrap_or(name).parse().expect("a name"),
+            address: address.parse().expect("an address"),
+            origin: discovered.map_or(Origin::Configuration, |_| Origin::Discovered("rule 1".into())),
+            relays: relay.map(RelayConfig::new).into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn only_what_differs_is_touched() {
+        //  followed                     wanted                          what is done
+        let cases: [(&[&str], &[&str], &str); 10] = [
+            (&["a=/a", "b=/b"], &["a=/a", "b=/b"], ""),
+            (&["a=/a", "b=/b"], &["b=/b", "a=/a"], ""),
+            (&["a=/a"], &["a=/a", "b=/b", "c=/c"], "+b +c"),
+            (&["a=/a", "b=/b"], &["b=/b"], "-a (the VM is not in it any more)"),
+            (&["a=/a"], &["a=/z"], "-a (the VM has another address) +a"),
+            (&["a=/a"], &["a=/a+/r"], "a at /r"),
+            (&["a=/a+/r"], &["a=/a"], "a at nothing"),
+            (&["a=/a", "b=/b+/r"], &["a=/a+/r", "b=/b"], "b at nothing a at /r"),
+            (&["a=/a+/r"], &["a=/a+/r"], ""),
+            (&["[a]=/a", "b=/b"], &["b=/b"], ""),
+        ];
+        for (now, wanted, expected) in cases {
+            assert_eq!(done(now, wanted), expected, "{now:?} {wanted:?}");
+        }
+    }
+
+    fn done(now: &[&str], wanted: &[&str]) -> String {
+        let now: Vec<Member> = now.iter().map(|text| member(text)).collect();
+        let mut config = DaemonConfig::new("/j.db");
+        for Member { name, address, origin, relays, .. } in wanted.iter().map(|text| member(text)) {
+            config.origins.insert(name.clone(), origin);
+            config.relays.extend(relays.into_iter().map(|relay| (name.clone(), relay)));
+            config.attach.push((name, address));
+        }
+        let found = differences(&now, config);
+        let leave = found.leave.iter().map(|(name, why)| format!("-{name} ({why})"));
+        let follow = found.follow.iter().map(|(name, ..)| format!("+{name}"));
+        let relay = found.relay.iter().map(|(name, relays)| match relays.as_slice() {
+            [] => format!("{name} at nothing"),
+            relays => format!("{name} at {}", relays[0].path.display()),
+        });
+        leave.chain(follow).chain(relay).collect::<Vec<_>>().join(" ")
+    }
+}

@@ -1,0 +1,46 @@
+//! What does not change while the hub runs.
+
+use crate::config::DaemonConfig;
+
+/// What does not change while the hub runs, as it was at the start.
+#[derive(Debug)]
+pub(crate) struct Fixed {
+    journal: std::path::PathBuf,
+    /// Only to be compared.
+    http: String,
+    findings: bool,
+}
+
+impl Fixed {
+    pub(crate) fn of(config: &DaemonConfig) -> Self {
+        let http = format!("{:?}", config.http);
+        Self { journal: config.journal.clone(), http, findings: config.findings }
+    }
+
+    pub(crate) fn differences(&self, wanted: &Self) -> Vec<&'static str> {
+        let keys = [
+            ("journal", self.journal != wanted.journal),
+            ("http", self.http != wanted.http),
+            ("findings", self.findings != wanted.findings),
+        ];
+        keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_change_is_named() {
+        let fixed = |change: fn(&mut DaemonConfig)| {
+            let mut config = DaemonConfig::new("/j.db");
+            change(&mut config);
+            Fixed::of(&DaemonConfig::new("/j.db")).differences(&Fixed::of(&config))
+        };
+        assert_eq!(fixed(|_| {}), [""; 0]);
+        assert_eq!(fixed(|config| config.journal = "/k.db".into()), ["journal"]);
+        assert_eq!(fixed(|config| config.findings = false), ["findings"]);
+        assert_eq!(fixed(|config| config.http.push("/h.sock".parse().expect("an address"))), ["http"]);
+    }
+}

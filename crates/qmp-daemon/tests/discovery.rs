@@ -1,0 +1,288 @@
+//! VMs that are found: sockets that come and go, layouts of other programs, monitors that somebody else holds.
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use qmp_daemon::{Daemon, DaemonConfig};
+use qmp_hub::discovery::{Discover, PathPattern, Source};
+use qmp_hub::relay::RelayConfig;
+use qmp_journal::Globs;
+use serde_json::Value;
+use support::client::get_json;
+use support::monitor::Monitor;
+use support::{Watcher, config};
+
+/// How long a test waits for what must come. Nothing takes that long but a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn glob(home: &Path, pattern: &str) -> Discover {
+    let pattern: PathPattern = format!("{}/{pattern}", home.display()).parse().expect("a pattern");
+    Discover::new(Source::Paths(pattern))
+}
+
+fn layout(name: &str, root: &Path) -> Discover {
+    Discover::new(Source::Layout { layout: name.parse().expect("a layout"), root: Some(root.to_owned()) })
+}
+
+fn discovering(home: &Path, vms: &[&str], rules: Vec<Discover>) -> DaemonConfig {
+    DaemonConfig { discover: rules, ..config(home, vms) }
+}
+
+/// The names of the VMs of the hub, each with what it is.
+fn names(hub: &Daemon) -> Vec<String> {
+    hub.fleet().list().iter().map(|vm| format!("{} {}", vm.name, vm.origin)).collect()
+}
+
+/// Waits until the VMs of the hub are those.
+async fn until(hub: &Daemon, expected: &[&str]) {
+    let reached = async {
+        while hub.fleet().list().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>() != expected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "{:?}, not {expected:?}", names(hub));
+}
+
+/// Waits until the VM is in that state; with what is said about it.
+async fn until_state(home: &Path, vm: &str, state: &str) -> Value {
+    let reached = async {
+        loop {
+            let (_, found) = get_json(home, &format!("/v1/vms/{vm}")).await;
+            if found["state"] == state {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.expect(state)
+}
+
+#[tokio::test]
+async fn sockets_come_and_go() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut rule = glob(home.path(), "run/*/qmp-*.sock");
+    rule.name = "{directory}.{name}".parse().expect("a template");
+    rule.exclude = Some(Globs::parse(["*-test"]).expect("globs"));
+    // The directory is not there yet.
+    let hub = Daemon::start(discovering(home.path(), &[], vec![rule])).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    let host = home.path().join("run/host a");
+    std::fs::create_dir_all(&host).expect("made");
+    let (one, _other) = (Monitor::bind(&host, "qmp-1"), Monitor::bind(&host, "other"));
+    let session = one.accept().await;
+    assert_eq!(journal.take(1).await, ["host-a.qmp-1 1.0 attached"]);
+    let origin = format!("discovery rule 1 ({}/run/*/qmp-*.sock)", home.path().display());
+    assert_eq!(names(&hub), [format!("host-a.qmp-1 {origin}")]);
+
+    let _excluded = Monitor::bind(&host, "qmp-2-test");
+    let two = Monitor::bind(&host, "qmp-2");
+    let second = two.accept().await;
+    assert_eq!(journal.take(1).await, ["host-a.qmp-2 1.0 attached"]);
+    until(&hub, &["host-a.qmp-1", "host-a.qmp-2"]).await;
+
+    // Whoever deletes the socket of a VM that runs does not end it.
+    drop(two);
+    std::fs::write(host.join("qmp-hint.sock"), "no socket").expect("written");
+    second.emit("STOP", "");
+    assert_eq!(journal.take(1).await, ["host-a.qmp-2 1.1 STOP"]);
+    until(&hub, &["host-a.qmp-1", "host-a.qmp-2"]).await;
+    second.close().await;
+    assert_eq!(journal.take(1).await, ["host-a.qmp-2 1.2 detached PeerClosed"]);
+    until(&hub, &["host-a.qmp-1"]).await;
+
+    // A VM that is away is waited for as long as its socket is there.
+    session.close().await;
+    assert_eq!(journal.take(1).await, ["host-a.qmp-1 1.1 detached PeerClosed"]);
+    let _session = one.accept().await;
+    assert_eq!(journal.take(1).await, ["host-a.qmp-1 2.0 attached"]);
+    hub.stop().await.expect("stops");
+}
+
+/// A socket that is named by hand, in whatever way, is not followed a second time.
+#[tokio::test]
+async fn what_is_named_by_hand_is_left_to_that() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "mine");
+    let other = Monitor::bind(home.path(), "other");
+    std::os::unix::fs::symlink(home.path(), home.path().join("link")).expect("linked");
+    let rules = vec![glob(home.path(), "link/[mo]*.sock"), glob(home.path(), "[mo]*.sock")];
+    let hub = Daemon::start(discovering(home.path(), &["mine"], rules)).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    let (_mine, _other) = (monitor.accept().await, other.accept().await);
+    let mut attached = journal.take(2).await;
+    attached.sort();
+    assert_eq!(attached, ["mine 1.0 attached", "other 1.0 attached"]);
+    until(&hub, &["mine", "other"]).await;
+
+    // Named by hand later on, it is handed over.
+    let address = format!("unix:{}", home.path().join("other.sock").display()).parse().expect("an address");
+    let name = "by-hand".parse().expect("a name");
+    hub.fleet().add(name, address, Vec::new(), qmp_hub::Origin::Configuration).await.expect("added");
+    let _hint = Monitor::bind(home.path(), "hint");
+    until(&hub, &["mine", "by-hand"]).await;
+    assert_eq!(journal.take(1).await, ["other 1.1 detached Removed"]);
+    let _handed_over = other.accept().await;
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn vms_of_one_name_are_told_apart_and_each_has_its_relay() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut monitors = Vec::new();
+    for directory in ["a", "b", "c"] {
+        std::fs::create_dir(home.path().join(directory)).expect("made");
+        monitors.push(Monitor::bind(&home.path().join(directory), "vm"));
+    }
+    std::fs::write(home.path().join("vm-3.qmp"), "in the way of a relay").expect("written");
+    let mut rule = glob(home.path(), "?/vm.sock");
+    rule.relays = vec![RelayConfig::new(home.path().join("{name}.qmp"))];
+    let hub = Daemon::start(discovering(home.path(), &[], vec![rule])).await.expect("starts");
+    let mut sessions = Vec::new();
+    for monitor in &monitors {
+        sessions.push(monitor.accept().await);
+    }
+    until(&hub, &["vm", "vm-2", "vm-3"]).await;
+    let relays: Vec<_> =
+        hub.relays().iter().map(|relay| (relay.vm.to_string(), relay.error.is_some())).collect();
+    let expected = [("vm", false), ("vm-2", false), ("vm-3", true)].map(|(vm, fails)| (vm.to_owned(), fails));
+    assert_eq!(relays, expected, "the third is followed all the same");
+    let (mut client, _) = support::qmp::Raw::open(&home.path().join("vm-2.qmp")).await;
+    sessions[1].emit("STOP", "");
+    assert_eq!(client.value().await["event"], "STOP");
+    hub.stop().await.expect("stops");
+}
+
+/// The layouts of other programs, below directories of the test's own.
+#[tokio::test]
+async fn layouts_of_other_programs_are_known() {
+    let home = tempfile::tempdir().expect("a directory");
+    let long = "p".repeat(60);
+    //  layout      sockets                                                                      names
+    let cases: [(&str, &[&str], &[&str]); 5] = [
+        (
+            "libvirt",
+            &["domain-1-web/monitor.sock", "domain-2-a-b/monitor.sock", "x/monitor.sock"],
+            &["web", "a-b"],
+        ),
+        ("proxmox", &["100.qmp", "101.qmp", "100.qga", "qsd-100.qmp"], &["100", "101"]),
+        ("incus", &["prod_web/qemu.monitor", "web/qemu.monitor", "web/qemu.spice"], &["prod_web", "web"]),
+        ("ganeti", &["web.example.org.qmp", "web.example.org.kvmd"], &["web.example.org"]),
+        ("kata", &["4f1c/qmp.sock", "4f1c/console.sock"], &["4f1c"]),
+    ];
+    for (name, sockets, expected) in cases {
+        let root = home.path().join(name);
+        let mut bound = Vec::new();
+        for socket in sockets {
+            let path = root.join(socket);
+            std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+            bound.push(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+        }
+        let config = discovering(home.path(), &[], vec![layout(name, &root)]);
+        let hub = Daemon::start(config).await.expect("starts");
+        until(&hub, expected).await;
+        hub.stop().await.expect("stops");
+    }
+
+    // A path that is longer than a socket's may be is followed all the same.
+    let root = home.path().join("deep").join(&long);
+    let directory = root.join(format!("prod_{long}"));
+    std::fs::create_dir_all(&directory).expect("made");
+    let short = home.path().join("s");
+    std::os::unix::fs::symlink(&directory, &short).expect("linked");
+    let monitor = Monitor::bind(&short, "qemu");
+    std::fs::rename(short.join("qemu.sock"), short.join("qemu.monitor")).expect("renamed");
+    let hub =
+        Daemon::start(discovering(home.path(), &[], vec![layout("incus", &root)])).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    let _session = monitor.accept().await;
+    let name = &format!("prod_{long}")[..64];
+    assert_eq!(journal.take(1).await, [format!("{name} 1.0 attached")]);
+    hub.stop().await.expect("stops");
+}
+
+/// A monitor that accepts and says nothing is held by somebody else; it is attached once it greets.
+#[tokio::test]
+async fn a_taken_monitor_is_told_and_attached_once_it_is_free() {
+    let home = tempfile::tempdir().expect("a directory");
+    let root = home.path().join("qemu");
+    let directory = root.join("domain-1-web");
+    std::fs::create_dir_all(&directory).expect("made");
+    let monitor = Monitor::bind(&directory, "monitor");
+    let hub =
+        Daemon::start(discovering(home.path(), &[], vec![layout("libvirt", &root)])).await.expect("starts");
+    let waiting = monitor.accept_raw().await;
+    let taken = until_state(home.path(), "web", "taken").await;
+    assert!(taken["error"].as_str().expect("advice").contains("virsh edit"), "{taken}");
+    drop(waiting);
+    let mut journal = Watcher::new(&hub);
+    let _session = monitor.accept().await;
+    assert_eq!(journal.take(1).await, ["web 1.0 attached"]);
+    until_state(home.path(), "web", "attached").await;
+    hub.stop().await.expect("stops");
+}
+
+/// Other rules take over while the hub runs: one that stays keeps its VMs and their epochs.
+#[tokio::test]
+async fn rules_are_changed_while_the_hub_runs() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (a, b) = (Monitor::bind(home.path(), "a1"), Monitor::bind(home.path(), "b1"));
+    let rules = vec![glob(home.path(), "a*.sock"), glob(home.path(), "b*.sock")];
+    let hub = Daemon::start(discovering(home.path(), &[], rules)).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    let (_a, _b) = (a.accept().await, b.accept().await);
+    journal.take(2).await;
+    let mut renamed = glob(home.path(), "b*.sock");
+    renamed.name = "x-{name}".parse().expect("a template");
+    hub.discover(vec![renamed, glob(home.path(), "a*.sock")]).await;
+    assert_eq!(journal.take(1).await, ["b1 1.1 detached Removed"]);
+    let _again = b.accept().await;
+    assert_eq!(journal.take(1).await, ["x-b1 1.0 attached"]);
+    until(&hub, &["a1", "x-b1"]).await;
+    hub.discover(Vec::new()).await;
+    until(&hub, &[]).await;
+    // What the rule found that stayed was never left before.
+    let mut last = journal.take(2).await;
+    last.sort();
+    assert_eq!(last, ["a1 1.1 detached Removed", "x-b1 1.1 detached Removed"]);
+
+    // A VM that somebody removes although it is there is found again.
+    hub.discover(vec![glob(home.path(), "a*.sock")]).await;
+    let _second = a.accept().await;
+    assert_eq!(journal.take(1).await, ["a1 2.0 attached"]);
+    hub.fleet().remove("a1", "by mistake").await.expect("removed");
+    let _hint = Monitor::bind(home.path(), "hint");
+    let _third = a.accept().await;
+    assert_eq!(journal.take(2).await, ["a1 2.1 detached Removed", "a1 3.0 attached"]);
+    hub.stop().await.expect("stops");
+}
+
+/// A reload that names a VM which was found takes it over; one that looks elsewhere leaves what was found.
+#[tokio::test]
+async fn a_reload_takes_over_what_was_found() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (a, b) = (Monitor::bind(home.path(), "a"), Monitor::bind(home.path(), "b"));
+    let rule = || vec![glob(home.path(), "?.sock")];
+    let hub = Daemon::start(discovering(home.path(), &[], rule())).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    let (_a, b_session) = (a.accept().await, b.accept().await);
+    journal.take(2).await;
+    let mut named = discovering(home.path(), &["a"], rule());
+    named.origins.insert("a".parse().expect("a name"), qmp_hub::Origin::Configuration);
+    let done = hub.reload(named.clone()).await;
+    assert!(done.refused.is_empty() && !done.discovery, "{done:?}");
+    let _again = a.accept().await;
+    assert_eq!(journal.take(2).await, ["a 1.1 detached Removed", "a 2.0 attached"]);
+    b_session.emit("STOP", "");
+    assert_eq!(journal.take(1).await, ["b 1.1 STOP"]);
+    let rule = format!("b discovery rule 1 ({}/?.sock)", home.path().display());
+    until(&hub, &["b", "a"]).await;
+    assert_eq!(names(&hub), [rule, "a configuration".to_owned()]);
+
+    named.discover.clear();
+    assert!(hub.reload(named).await.discovery);
+    assert_eq!(journal.take(1).await, ["b 1.2 detached Removed"]);
+    until(&hub, &["a"]).await;
+    hub.stop().await.expect("stops");
+}

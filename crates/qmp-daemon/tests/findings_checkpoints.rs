@@ -1,0 +1,196 @@
+//! Checkpoints of the findings' state: what is read from one on is what is read from the beginning.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use qmp_daemon::Daemon;
+use qmp_findings::{CHECKPOINT_RECORDS, Correlators};
+use qmp_hub::restore_checkpoint;
+use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention};
+use qmp_wire::{Body, Causes, Offset, Record, UnixMicros};
+use rusqlite::Connection;
+use support::config;
+
+const START: i64 = 1_767_323_045_000_000;
+const EVERYTHING: (Offset, Offset) = (Offset(0), Offset(u64::MAX));
+
+fn path(home: &Path) -> PathBuf {
+    home.join("journal.db")
+}
+
+/// A journal in which `busy` has so many events that its state is saved on the way, and `quiet` a few of long ago. The
+/// busy one is stopped by an I/O error now and then, and stands so at the end.
+fn write(home: &Path) {
+    let event = |name: &'static str, data: Option<&'static str>| Body::Event {
+        name: name.into(),
+        sent_name: None,
+        timestamp: None,
+        data: data.map(Into::into),
+    };
+    let io_error = r#"{"device": "d", "operation": "read", "action": "stop", "reason": "x"}"#;
+    let clock = r#"{"offset": 1, "qom-path": "/rtc"}"#;
+    let mut batch = Batch::new();
+    let mut at = START;
+    for vm in ["quiet", "busy"] {
+        let snapshot = r#"{"query-status": {"status": "running", "running": true}}"#.into();
+        batch.push(&Draft { vm, received: UnixMicros(at), body: Body::Attached { snapshot } });
+    }
+    for index in 0..2 * CHECKPOINT_RECORDS + 1_300 {
+        at += if index % 1_024 == 501 { 1_000 } else { 20_000_000 };
+        let body = match index % 1_024 {
+            500 => event("BLOCK_IO_ERROR", Some(io_error)),
+            501 => event("STOP", None),
+            // The last one stays.
+            502 if index < 2 * CHECKPOINT_RECORDS => event("RESUME", None),
+            _ => event("RTC_CHANGE", Some(clock)),
+        };
+        batch.push(&Draft { vm: "busy", received: UnixMicros(at), body });
+    }
+    let journal = Journal::open(&path(home), JournalOptions::default()).expect("opens");
+    journal.appender().append(&mut batch).expect("there is room");
+    journal.close().expect("closes");
+}
+
+/// Starts a hub and stops it.
+async fn live(home: &Path) {
+    let mut config = config(home, &[]);
+    config.findings = true;
+    let hub = Daemon::start(config).await.expect("starts");
+    hub.stop().await.expect("stops");
+}
+
+fn records(reader: &Reader, vm: &str, after: Offset) -> Vec<Record<'static>> {
+    let query = Query { vm: Globs::parse([vm]).expect("a name"), ..Query::default() };
+    let (mut cursor, mut records) = (reader.cursor(query, after), Vec::new());
+    loop {
+        let batch = cursor.next_batch(10_000).expect("readable");
+        if batch.is_empty() {
+            return records;
+        }
+        records.extend(batch);
+    }
+}
+
+/// What is recorded of `busy`: each finding, and how many records of them there are.
+fn recorded(home: &Path) -> (BTreeSet<(String, Causes)>, usize) {
+    let reader = Reader::open(&path(home)).expect("opens");
+    let finding = |record: Record<'static>| match record.body {
+        Body::Finding { finding, causes, .. } => Some((finding.into_owned(), causes)),
+        _ => None,
+    };
+    let all: Vec<_> = records(&reader, "busy", Offset(0)).into_iter().filter_map(finding).collect();
+    let count = all.len();
+    (all.into_iter().collect(), count)
+}
+
+/// The record of the checkpoint, if it can be used.
+fn checkpoint(home: &Path) -> Option<Record<'static>> {
+    let reader = Reader::open(&path(home)).expect("opens");
+    restore_checkpoint(&mut Correlators::new(), &reader, "busy", EVERYTHING, |_| true)
+}
+
+fn sql(home: &Path, text: &str) -> usize {
+    Connection::open(path(home)).expect("opens").execute(text, []).expect(text)
+}
+
+#[tokio::test]
+async fn state_from_the_checkpoint_is_the_state_from_the_beginning() {
+    let home = tempfile::tempdir().expect("a directory");
+    write(home.path());
+    live(home.path()).await;
+    let reader = Reader::open(&path(home.path())).expect("opens");
+    let mut whole = Correlators::new();
+    records(&reader, "busy", Offset(0)).iter().for_each(|record| whole.record(record, &mut Vec::new()));
+    let mut short = Correlators::new();
+    let last =
+        restore_checkpoint(&mut short, &reader, "busy", EVERYTHING, |_| true).expect("there is a checkpoint");
+    let rest = records(&reader, "busy", last.offset.expect("it is in the journal"));
+    assert!(rest.len() <= CHECKPOINT_RECORDS as usize, "{} are left to read", rest.len());
+    rest.iter().for_each(|record| short.record(record, &mut Vec::new()));
+    let state = short.state("busy").expect("it is known");
+    assert_eq!(Some(&state), whole.state("busy").as_ref());
+    assert_eq!(state.why.expect("it was told").cause, "io-error");
+    // One that does not lie where it is wanted is none.
+    let before = (Offset(0), Offset(last.offset.expect("it is in the journal").0 - 1));
+    assert_eq!(restore_checkpoint(&mut Correlators::new(), &reader, "busy", before, |_| true), None);
+    assert_eq!(restore_checkpoint(&mut Correlators::new(), &reader, "busy", EVERYTHING, |_| false), None);
+    assert_eq!(
+        restore_checkpoint(&mut Correlators::new(), &reader, "quiet", EVERYTHING, |_| true),
+        None,
+        "it had a few records"
+    );
+}
+
+/// Whatever becomes of the checkpoint, the next hub finds everything once.
+#[tokio::test]
+async fn damaged_checkpoint_is_passed_over() {
+    let cases = [
+        ("as it was", "UPDATE checkpoint SET state = state", true),
+        ("of other code", "UPDATE checkpoint SET version = 'another'", false),
+        ("one digit changed", "UPDATE checkpoint SET state = replace(state, '1', '2')", false),
+        ("cut off", "UPDATE checkpoint SET state = substr(state, 1, 100)", false),
+        ("no text", "UPDATE checkpoint SET state = x'ff00'", false),
+        ("no number", "UPDATE checkpoint SET offset = 'far'", false),
+        ("at a record of another VM", "UPDATE checkpoint SET offset = 1", false),
+        ("removed", "DELETE FROM checkpoint", false),
+    ];
+    let home = tempfile::tempdir().expect("a directory");
+    write(home.path());
+    live(home.path()).await;
+    let all = recorded(home.path());
+    assert!(all.0.len() > 8 && all.0.len() == all.1, "{all:?}");
+    for (name, change, is_usable) in cases {
+        assert!(sql(home.path(), change) > 0, "{name}");
+        assert_eq!(checkpoint(home.path()).is_some(), is_usable, "{name}");
+        live(home.path()).await;
+        assert_eq!(recorded(home.path()), all, "{name}");
+        assert!(checkpoint(home.path()).is_some(), "{name}: the hub that read everything saves it again");
+    }
+    sql(home.path(), "DROP TABLE checkpoint");
+    assert_eq!(checkpoint(home.path()), None, "as a file of before");
+    live(home.path()).await;
+    assert_eq!(recorded(home.path()), all);
+}
+
+/// What was concluded after the checkpoint and not recorded is found by the next hub, from the checkpoint on.
+#[tokio::test]
+async fn finding_lost_after_the_checkpoint_is_found_again() {
+    let home = tempfile::tempdir().expect("a directory");
+    write(home.path());
+    live(home.path()).await;
+    let all = recorded(home.path());
+    let at = checkpoint(home.path()).expect("there is one");
+    let behind = |(_, causes): &&(String, Causes)| causes.iter().all(|cause| *cause > (at.epoch, at.seq));
+    assert!(all.0.iter().any(|finding| behind(&finding)), "findings of records behind it: {all:?}");
+    let connection = Connection::open(path(home.path())).expect("opens");
+    let lost = "DELETE FROM record WHERE offset > (SELECT max(offset) FROM record) - 1 AND kind = 3";
+    connection.execute(lost, []).expect("removes the last finding");
+    connection.close().expect("closes");
+    std::fs::remove_file(home.path().join("journal.db.lock")).expect("it was not published either");
+    assert_eq!(recorded(home.path()).1, all.1 - 1);
+    assert!(checkpoint(home.path()).is_some());
+    live(home.path()).await;
+    assert_eq!(recorded(home.path()), all);
+}
+
+#[tokio::test]
+async fn checkpoint_goes_with_its_record() {
+    let home = tempfile::tempdir().expect("a directory");
+    write(home.path());
+    live(home.path()).await;
+    assert!(checkpoint(home.path()).is_some());
+    let retention = Retention { max_age: None, max_bytes: Some(1) };
+    let options = JournalOptions { segment_records: 64, retention, ..JournalOptions::default() };
+    let journal = Journal::open(&path(home.path()), options).expect("opens");
+    let body = Body::Attached { snapshot: "{}".into() };
+    let mut batch = Batch::new();
+    (0..100)
+        .for_each(|_| batch.push(&Draft { vm: "quiet", received: UnixMicros(START), body: body.clone() }));
+    journal.appender().append(&mut batch).expect("there is room");
+    journal.retained(journal.retain(retention)).await.expect("removes");
+    journal.close().expect("closes");
+    let left = "DELETE FROM checkpoint WHERE offset < (SELECT min(offset) FROM record)";
+    assert_eq!((sql(home.path(), left), checkpoint(home.path())), (0, None));
+}

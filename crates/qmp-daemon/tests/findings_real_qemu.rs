@@ -1,0 +1,241 @@
+//! Findings of a real QEMU: the state in which it stood, what ended or reset it, and what it answered. Skipped where
+//! there is none, unless `CI` is set.
+//!
+//! A second monitor acts on the VM, so that no recorded command explains anything.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use qmp_daemon::Daemon;
+use serde_json::{Value, json};
+use support::client::get_json;
+use support::qmp::Raw;
+use support::{Watcher, config};
+
+/// A QEMU with two monitors: `vm1.sock` for the hub, `second.sock` for the test.
+struct Qemu(Child);
+
+impl Qemu {
+    fn start(home: &Path, options: &str) -> Self {
+        let monitor = |name: &str| format!("unix:{},server=on,wait=off", home.join(name).display());
+        let mut command = Command::new(support::qemu::PROGRAM);
+        command.args(["-nodefaults", "-display", "none", "-accel", "tcg", "-m", "32"]);
+        command.args(options.split_whitespace());
+        command.args(["-qmp", &monitor("vm1.sock"), "-qmp", &monitor("second.sock")]);
+        Self(command.stdin(Stdio::null()).spawn().expect("QEMU starts"))
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // It has ended by itself unless the test failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A QEMU, the hub that is attached to it, its journal, and the second monitor.
+async fn start(home: &Path, options: &str) -> (Qemu, Daemon, Watcher, Raw) {
+    let qemu = Qemu::start(home, options);
+    let mut config = config(home, &["vm1"]);
+    config.findings = true;
+    let hub = Daemon::start(config).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    let (monitor, _) = Raw::open(&home.join("second.sock")).await;
+    (qemu, hub, journal, monitor)
+}
+
+/// A write to a port by the human monitor, or a command.
+fn request(act: &str) -> String {
+    match act.split_once(' ') {
+        Some(("port", line)) => {
+            let arguments = json!({"command-line": format!("o{line}")});
+            format!("\"execute\": \"human-monitor-command\", \"arguments\": {arguments}")
+        }
+        Some((execute, arguments)) => format!("\"execute\": \"{execute}\", \"arguments\": {arguments}"),
+        None => format!("\"execute\": \"{act}\""),
+    }
+}
+
+const POWER_OFF: &str = "port /w 0x604 0x2000";
+const SLEEP: &str = "port /w 0x604 0x2400";
+const PANIC: &str = "port /b 0x505 1";
+const CRASH_KERNEL: &str = "port /b 0x505 2";
+const EXPIRE: &str = "port /b 0x443 0x0f";
+const MIGRATE: &str = r#"migrate {"uri": "exec:cat>/dev/null"}"#;
+
+/// The firmware gives the power port its address a moment after the start, and until then a write does nothing.
+const ACT_AGAIN: Duration = Duration::from_millis(500);
+
+/// Acts on the VM until the journal has this event or finding.
+async fn act_until_shown(journal: &mut Watcher, monitor: &mut Raw, act: &str, shown: &str) {
+    let is_shown = |record: &str| {
+        record.ends_with(&format!("finding {shown}")) || record.split(' ').nth(2) == Some(shown)
+    };
+    let mut next_act = tokio::time::Instant::now();
+    loop {
+        match tokio::time::timeout_at(next_act, journal.next()).await {
+            Ok(record) if is_shown(&support::short(&record)) => return,
+            Ok(_) => {}
+            Err(_) => {
+                monitor.ask(&request(act)).await;
+                next_act += ACT_AGAIN;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn state_in_which_the_vm_stood_is_the_cause() {
+    if support::qemu::is_missing() {
+        return;
+    }
+    //  options, act, what shows the state, what ends it, then: kind, cause, by, ended by, state before
+    type Case = (&'static str, &'static str, &'static str, &'static str, [&'static str; 5]);
+    let cases: [Case; 11] = [
+        (
+            "-no-shutdown",
+            POWER_OFF,
+            "why-paused",
+            "-TERM",
+            ["why-ended", "guest-shutdown", "guest", "host-signal", "shutdown"],
+        ),
+        (
+            "-no-shutdown",
+            POWER_OFF,
+            "why-paused",
+            "quit",
+            ["why-ended", "guest-shutdown", "guest", "host-qmp-quit", "shutdown"],
+        ),
+        (
+            "-no-shutdown",
+            POWER_OFF,
+            "why-paused",
+            "system_reset",
+            ["why-reset", "guest-shutdown", "guest", "host-qmp-system-reset", "shutdown"],
+        ),
+        (
+            "-device pvpanic -action panic=pause",
+            PANIC,
+            "why-paused",
+            "quit",
+            ["why-ended", "guest-panic", "guest", "host-qmp-quit", "guest-panicked"],
+        ),
+        (
+            "-device pvpanic -action panic=pause",
+            PANIC,
+            "why-paused",
+            "system_reset",
+            ["why-reset", "guest-panic", "guest", "host-qmp-system-reset", "guest-panicked"],
+        ),
+        (
+            "-device pvpanic -action panic=none",
+            PANIC,
+            "GUEST_PANICKED",
+            "quit",
+            ["why-ended", "guest-panic", "guest", "host-qmp-quit", "running"],
+        ),
+        (
+            "-device pvpanic",
+            CRASH_KERNEL,
+            "GUEST_CRASHLOADED",
+            "-INT",
+            ["why-ended", "guest-panic", "guest", "host-signal", "running"],
+        ),
+        (
+            "-device ib700 -action watchdog=pause",
+            EXPIRE,
+            "why-paused",
+            "-HUP",
+            ["why-ended", "watchdog", "guest", "host-signal", "watchdog"],
+        ),
+        (
+            "-global PIIX4_PM.disable_s3=0",
+            SLEEP,
+            "why-suspended",
+            "quit",
+            ["why-ended", "guest-suspend", "guest", "host-qmp-quit", "suspended"],
+        ),
+        (
+            "",
+            MIGRATE,
+            "why-paused",
+            "quit",
+            ["why-ended", "migration", "unknown", "host-qmp-quit", "postmigrate"],
+        ),
+        ("", "stop", "why-paused", "quit", ["why-ended", "host-qmp-quit", "host", "host-qmp-quit", "paused"]),
+    ];
+    for (options, act, shown, end, [kind, cause, by, ended_by, before]) in cases {
+        let home = tempfile::tempdir().expect("a directory");
+        let (qemu, hub, mut journal, mut monitor) = start(home.path(), options).await;
+        act_until_shown(&mut journal, &mut monitor, act, shown).await;
+        if end.starts_with('-') {
+            qemu.signal(end);
+        } else {
+            monitor.send(&format!("{{{}}}", request(end))).await;
+        }
+        let (summary, causes, data) = journal.finding(kind).await;
+        let told = ["cause", "by", "ended_by", "run_state_before"].map(|member| data[member].clone());
+        assert_eq!(told, [cause, by, ended_by, before].map(Value::from), "{options} {act} {end}: {summary}");
+        assert!(causes.len() >= 2, "{summary} {causes:?}");
+        hub.stop().await.expect("stops");
+    }
+}
+
+/// No event says that a snapshot could not be loaded: QEMU stops the VM for it, and leaves it so.
+#[tokio::test]
+async fn snapshot_that_does_not_exist_is_the_reason_of_its_job() {
+    if support::qemu::is_missing() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let options = "-blockdev driver=null-co,node-name=n0,size=1048576";
+    let (_qemu, hub, mut journal, mut monitor) = start(home.path(), options).await;
+    let arguments = json!({"job-id": "load", "tag": "nope", "vmstate": "n0", "devices": ["n0"]});
+    monitor.ask(&request(&format!("snapshot-load {arguments}"))).await;
+    // The two come in either order.
+    let (mut job, mut paused) = (None, None);
+    while job.is_none() || paused.is_none() {
+        let record = journal.next().await;
+        let qmp_wire::Body::Finding { finding, data: Some(data), .. } = &record.body else { continue };
+        let data: Value = serde_json::from_str(data).expect("JSON");
+        match &**finding {
+            "job" => job = Some(data),
+            "why-paused" => paused = Some(data),
+            _ => {}
+        }
+    }
+    let (job, paused) = (job.expect("of the job"), paused.expect("of the VM"));
+    assert_eq!(
+        (&job["job"], &job["result"], &job["type"]),
+        (&"load".into(), &"failed".into(), &"snapshot-load".into())
+    );
+    assert!(job["error"].as_str().is_some_and(|error| !error.is_empty()), "{job}");
+    assert_eq!((&paused["cause"], &paused["by"]), (&"restore-vm".into(), &"unknown".into()), "{paused}");
+    let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert_eq!(
+        (&vm["run_state"], &vm["jobs"][0]["status"]),
+        (&"restore-vm".into(), &"concluded".into()),
+        "{vm}"
+    );
+    assert_eq!(vm["jobs"][0]["error"], job["error"], "{vm}");
+    let dismissed = monitor.ask(&request(r#"job-dismiss {"id": "load"}"#)).await;
+    assert_eq!(dismissed.last().map(|reply| reply["return"].clone()), Some(json!({})));
+    monitor.send(&format!("{{{}}}", request("quit"))).await;
+    let (_, _, data) = journal.finding("why-ended").await;
+    assert_eq!(
+        (&data["cause"], &data["run_state_before"]),
+        (&"host-qmp-quit".into(), &"restore-vm".into()),
+        "{data}"
+    );
+    hub.stop().await.expect("stops");
+}

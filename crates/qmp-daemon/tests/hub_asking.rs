@@ -1,0 +1,149 @@
+//! The hub asks a VM what no event told, once, and records the answer.
+
+mod support;
+
+use std::path::Path;
+use std::time::Instant;
+
+use qmp_daemon::{Daemon, DaemonConfig};
+use qmp_findings::{QUESTIONS_BURST, QUESTIONS_SPAN};
+use qmp_hub::SilentAfter;
+use qmp_hub::relay::{RelayConfig, Role};
+use qmp_journal::Globs;
+use qmp_wire::Body;
+use serde_json::json;
+use support::client::execute;
+use support::monitor::{Monitor, event};
+use support::qmp::Raw;
+use support::{Watcher, config, short};
+
+fn asking(home: &Path) -> DaemonConfig {
+    let mut wanted =
+        DaemonConfig { findings: true, silent_after: SilentAfter::Off, ..config(home, &["vm1"]) };
+    let mut relay = RelayConfig::new(home.join("relay.qmp"));
+    relay.role = Role::Operate { allow: Globs::default() };
+    wanted.relays.push(("vm1".parse().expect("a name"), relay));
+    wanted
+}
+
+#[tokio::test]
+async fn stop_without_a_cause_is_followed_by_the_answer_of_the_vm() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(asking(home.path())).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    let (mut client, _) = Raw::open(&home.path().join("relay.qmp")).await;
+
+    session.emit("STOP", "");
+    let (summary, causes, data) = journal.finding("query").await;
+    assert_eq!(summary, "query-status: running");
+    assert_eq!(causes, [(1, 1)], "the record that raised the question");
+    assert_eq!(data, json!({"execute": "query-status", "return": {"status": "running", "running": true}}));
+    // The client saw the event, and its next line is the reply to its own command.
+    assert_eq!(client.value().await["event"], "STOP");
+    let replies = client.ask(r#""execute": "query-name""#).await;
+    assert_eq!(replies, [json!({"return": {}, "id": "ask"})]);
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn stop_by_a_command_of_a_client_raises_no_question() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(asking(home.path())).await.expect("starts");
+    let mut session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    let (mut client, _) = Raw::open(&home.path().join("relay.qmp")).await;
+
+    client.send(r#"{"execute": "silence", "id": "slow"}"#).await;
+    assert_eq!(session.command().await, "silence");
+    // While a command is under way that may be the explanation, the VM is not asked; then its record explains.
+    assert_eq!(execute(home.path(), "vm1", r#"{"execute": "stop"}"#).await.0, 200);
+    let mut seen = Vec::new();
+    while !seen.iter().any(|record: &String| record.ends_with("finding why-paused")) {
+        seen.push(short(&journal.next().await));
+    }
+    assert!(!seen.iter().any(|record| record.ends_with("finding query")), "{seen:?}");
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn flapping_vm_is_asked_seldom_and_about_its_last_stop() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(asking(home.path())).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+
+    let began = Instant::now();
+    session.send(event("STOP", "").repeat(500));
+    let mut queries = 0;
+    let (mut last_stop, mut asked) = (None, None);
+    while asked.is_none() || asked != last_stop {
+        let record = journal.next().await;
+        match &record.body {
+            Body::Event { .. } => last_stop = Some((record.epoch, record.seq)),
+            Body::Finding { finding, causes, .. } if finding == "query" => {
+                queries += 1;
+                asked = causes.first().copied();
+            }
+            _ => {}
+        }
+    }
+    let each = QUESTIONS_SPAN / QUESTIONS_BURST;
+    let most = u64::from(QUESTIONS_BURST) + began.elapsed().as_secs() / each.as_secs() + 1;
+    assert!(queries <= most, "{queries} questions, of {most}");
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn question_without_an_answer_ends_with_the_hub() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(asking(home.path())).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    session.emit("STOP", "");
+    session.hang();
+    journal.until("vm1 1.1 STOP").await;
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn qemu_that_is_migrated_away_without_events_says_so() {
+    if support::qemu::is_missing() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = format!("unix:{},server=on,wait=off", home.path().join("vm1.sock").display());
+    let mut qemu = tokio::process::Command::new(support::qemu::PROGRAM)
+        .args(["-nodefaults", "-display", "none", "-accel", "tcg", "-m", "16", "-qmp", &monitor])
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("QEMU starts");
+    let hub = Daemon::start(asking(home.path())).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+
+    let migrate = json!({"execute": "migrate", "arguments": {"uri": "exec:cat>/dev/null"}}).to_string();
+    let (_, answer) = execute(home.path(), "vm1", &migrate).await;
+    assert_eq!(answer["return"], json!({}), "{answer}");
+    // The first answer may come while the migration still completes.
+    loop {
+        let (_, _, data) = journal.finding("query").await;
+        match data["return"]["status"].as_str() {
+            Some("finish-migrate") => {}
+            status => break assert_eq!(status, Some("postmigrate"), "{data}"),
+        }
+    }
+    let (status, _) = execute(home.path(), "vm1", r#"{"execute": "quit"}"#).await;
+    assert_eq!(status, 200);
+    assert!(qemu.wait().await.expect("ends").success());
+    hub.stop().await.expect("stops");
+}

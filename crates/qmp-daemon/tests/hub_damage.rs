@@ -1,0 +1,92 @@
+//! A damaged journal: the hub passes over what cannot be read, and health reports it.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use qmp_daemon::Daemon;
+use qmp_journal::{Batch, Draft, Journal, JournalOptions};
+use qmp_wire::{Body, UnixMicros};
+use serde_json::json;
+use support::client::get_json;
+use support::config;
+use support::monitor::Monitor;
+
+/// The hub of the issue: one byte of a record in an open epoch, and a kill.
+#[tokio::test]
+async fn observer_and_rules_go_on_behind_a_damaged_record_and_health_tells() {
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("journal.db");
+    let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
+    let attached = Body::Attached { snapshot: r#"{"query-status": {"status": "running"}}"#.into() };
+    append(
+        &journal,
+        &[draft("vm1", 1, attached), draft("vm1", 2, numbered("STOP", 2)), draft("vm1", 3, numbered("X", 3))],
+    );
+    journal.close().expect("closes");
+    byte_of(&path, 2);
+
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let lines = home.path().join("lines.jsonl");
+    let rule =
+        format!("[[rule]]\nname = \"all\"\nevent = \"*\"\nfrom = \"start\"\nfile = {:?}\n", lines.display());
+    let mut config = config(home.path(), &["vm1"]);
+    (config.findings, config.rules) = (true, support::rules(&rule));
+    let hub = Daemon::start(config).await.expect("starts");
+    let session = monitor.accept().await;
+    session.emit(
+        "BLOCK_IO_ERROR",
+        r#"{"device": "d0", "operation": "read", "action": "stop", "reason": "I/O"}"#,
+    );
+    session.emit("STOP", "");
+    let mut journal = support::Watcher::new(&hub);
+    loop {
+        if let Body::Finding { finding, .. } = journal.next().await.body
+            && finding == "why-paused"
+        {
+            break;
+        }
+    }
+    let (status, health) = get_json(home.path(), "/v1/health").await;
+    assert_eq!((status, &health["error"]["class"]), (503, &json!("JournalDamaged")), "{health}");
+    let desc = health["error"]["desc"].as_str().expect("a text");
+    assert!(desc.contains("from offset 2 to 2"), "{desc}");
+    hub.stop().await.expect("stops");
+    let written = fs::read_to_string(&lines).expect("the rule wrote");
+    assert!(written.contains("BLOCK_IO_ERROR") && written.contains("\"X\""), "{written}");
+}
+
+/// An event whose data is found in the file by its number.
+fn numbered(name: &'static str, number: u64) -> Body<'static> {
+    let data = format!("{{\"mark\": \"<{number:08}>\", \"pad\": \"{}\"}}", "x".repeat(60));
+    Body::Event { name: name.into(), sent_name: None, timestamp: None, data: Some(data.into()) }
+}
+
+fn draft(vm: &'static str, received: i64, body: Body<'static>) -> Draft<'static> {
+    Draft { vm, received: UnixMicros(received), body }
+}
+
+/// Where in the file the data of a record is.
+fn place_of(bytes: &[u8], offset: u64) -> usize {
+    let mark = format!("<{offset:08}>");
+    bytes.windows(mark.len()).position(|window| window == mark.as_bytes()).expect("it is in the file")
+}
+
+fn byte_of(path: &Path, offset: u64) -> Vec<(u64, u64)> {
+    let mut bytes = fs::read(path).expect("reads");
+    let place = place_of(&bytes, offset);
+    bytes[place] = 0xff;
+    fs::write(path, bytes).expect("writes");
+    vec![(offset, offset)]
+}
+
+fn append(journal: &Journal, drafts: &[Draft<'_>]) {
+    let mut batch = Batch::new();
+    drafts.iter().for_each(|draft| batch.push(draft));
+    journal.appender().append(&mut batch).expect("there is room");
+    let upto = journal.head();
+    while journal.head() == upto {
+        std::thread::yield_now();
+    }
+}

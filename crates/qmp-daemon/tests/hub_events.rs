@@ -1,0 +1,206 @@
+//! `GET /v1/events`: history, then what comes, in the form of server-sent events; and on from where a client was.
+
+mod support;
+
+use std::path::Path;
+
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
+use qmp_daemon::Daemon;
+use serde_json::{Value, json};
+use support::client::{Lines, connect, get, get_json, request};
+use support::monitor::{Monitor, Session};
+use support::{Watcher, config};
+
+/// A hub with one VM that is attached, and three events in its journal.
+async fn started(home: &Path) -> (Daemon, Monitor, Session) {
+    let monitor = Monitor::bind(home, "vm1");
+    let hub = Daemon::start(config(home, &["vm1"])).await.expect("starts");
+    let session = monitor.accept().await;
+    session.emit("RTC_CHANGE", r#"{"offset": 1}"#);
+    session.emit("STOP", "");
+    session.emit("RTC_CHANGE", r#"{"offset": 2}"#);
+    Watcher::new(&hub).until(r#"vm1 1.3 RTC_CHANGE {"offset": 2}"#).await;
+    (hub, monitor, session)
+}
+
+/// What an `EventSource` makes of a stream.
+struct EventSource {
+    lines: Lines,
+    last_event_id: String,
+}
+
+/// One event that a page would see.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    id: String,
+    event: String,
+    record: Value,
+}
+
+impl EventSource {
+    async fn open(home: &Path, query: &str, last_event_id: Option<&str>) -> Self {
+        let mut wanted = Request::get(format!("/v1/events{query}")).header("host", "hub");
+        if let Some(id) = last_event_id {
+            wanted = wanted.header("last-event-id", id);
+        }
+        let wanted = wanted.body(Full::<Bytes>::default()).expect("a request");
+        let answer = request(connect(home).await, wanted).await;
+        assert_eq!(answer.status(), 200, "{query}");
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        Self { lines: Lines::new(answer), last_event_id: String::new() }
+    }
+
+    /// The next event; `None` at the end. By the HTML standard, a block without data is no event, but its id counts.
+    async fn next(&mut self) -> Option<Seen> {
+        let (mut event, mut data) = (String::new(), String::new());
+        loop {
+            let line = self.lines.next().await?;
+            match line.split_once(':') {
+                None if line.is_empty() && !data.is_empty() => {
+                    let record = serde_json::from_str(&data).expect("JSON");
+                    return Some(Seen { id: self.last_event_id.clone(), event, record });
+                }
+                None => assert_eq!(line, ""),
+                Some(("", _comment)) => {}
+                Some(("id", id)) => self.last_event_id = id.trim().to_owned(),
+                Some(("event", name)) => name.trim().clone_into(&mut event),
+                Some(("data", text)) => data.push_str(text),
+                Some(("retry", time)) => assert!(time.trim().parse::<u64>().expect("a number") >= 1_000),
+                Some(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn take(&mut self, count: usize) -> Vec<String> {
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            let seen = self.next().await.expect("an event");
+            assert_eq!(seen.id, seen.record["offset"].to_string());
+            assert_eq!(seen.event, seen.record["kind"].as_str().expect("a kind"));
+            let what = seen.record["event"].as_str().unwrap_or(&seen.event);
+            taken.push(format!("{} {what}", seen.id));
+        }
+        taken
+    }
+}
+
+#[tokio::test]
+async fn history_comes_first_and_then_what_happens() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (hub, _monitor, session) = started(home.path()).await;
+    //  query                        Last-Event-ID  events before the next, and the next
+    let cases: [(&str, Option<&str>, &[&str]); 11] = [
+        ("", None, &[]),
+        ("?after=0", None, &["1 attached", "2 RTC_CHANGE", "3 STOP", "4 RTC_CHANGE"]),
+        ("?after=3", None, &["4 RTC_CHANGE"]),
+        ("?last=2", None, &["3 STOP", "4 RTC_CHANGE"]),
+        ("?since=2020-01-01T00:00:00Z&kind=event", None, &["2 RTC_CHANGE", "3 STOP", "4 RTC_CHANGE"]),
+        ("?after=0&event=RTC_*&event=RESUME", None, &["2 RTC_CHANGE", "4 RTC_CHANGE"]),
+        ("", Some("2"), &["3 STOP", "4 RTC_CHANGE"]),
+        ("", Some(""), &[]),
+        ("?after=0", Some("3"), &["4 RTC_CHANGE"]),
+        ("?last=4", Some("4"), &[]),
+        ("?since=2020-01-01T00:00:00Z", Some("3"), &["4 RTC_CHANGE"]),
+    ];
+    let mut streams = Vec::new();
+    for (query, id, expected) in cases {
+        let mut stream = EventSource::open(home.path(), query, id).await;
+        assert_eq!(stream.take(expected.len()).await, expected, "{query} {id:?}");
+        streams.push((stream, query, id));
+    }
+    session.emit("RESUME", "");
+    for (stream, query, id) in &mut streams {
+        assert_eq!(stream.take(1).await, ["5 RESUME"], "{query} {id:?}");
+    }
+    let (_, record) = get_json(home.path(), "/v1/records?after=4").await;
+    let mut stream = EventSource::open(home.path(), "?after=4", None).await;
+    let expected = Seen { id: "5".into(), event: "event".into(), record };
+    assert_eq!(stream.next().await, Some(expected), "the same as /v1/records");
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_misses_nothing() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (hub, monitor, session) = started(home.path()).await;
+    // It hears of nothing before it is interrupted, and knows its place all the same.
+    let mut stream = EventSource::open(home.path(), "?event=STOP", None).await;
+    session.emit("RESUME", "");
+    session.emit("STOP", "");
+    assert_eq!(stream.take(1).await, ["6 STOP"]);
+    let mut silent = EventSource::open(home.path(), "?event=STOP", None).await;
+    let stopping = tokio::spawn(hub.stop());
+    assert_eq!((stream.next().await, silent.next().await), (None, None), "the hub stops");
+    assert_eq!(silent.last_event_id, "6");
+    stopping.await.expect("no panic").expect("stops");
+
+    let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
+    let session = monitor.accept().await;
+    session.emit("STOP", "");
+    session.emit("RTC_CHANGE", "");
+    Watcher::new(&hub).until("vm1 2.2 RTC_CHANGE").await;
+    for id in [stream.last_event_id, silent.last_event_id] {
+        let mut again = EventSource::open(home.path(), "?event=STOP", Some(&id)).await;
+        assert_eq!(again.take(1).await, ["9 STOP"]);
+    }
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn text_of_a_guest_cannot_end_an_event() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (hub, _monitor, session) = started(home.path()).await;
+    let mut stream = EventSource::open(home.path(), "", None).await;
+    session.emit("X", "{\r\n \"a\":\n\n \"\\n\\r\\u2028id: 99\\n\\n\"\r}");
+    let seen = stream.next().await.expect("an event");
+    assert_eq!((&*seen.id, &seen.record["data"]), ("5", &json!({"a": "\n\r\u{2028}id: 99\n\n"})));
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_disturbs_nobody() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (hub, _monitor, session) = started(home.path()).await;
+    let mut stuck = EventSource::open(home.path(), "", None).await;
+    let mut other = EventSource::open(home.path(), "", None).await;
+    let long = format!("{{\"text\": \"{}\"}}", "x".repeat(10_000));
+    // Far more than the sockets' buffers hold.
+    for _ in 0..1_000 {
+        session.emit("LONG", &long);
+    }
+    assert_eq!(other.take(1_000).await.last().map(String::as_str), Some("1004 LONG"));
+    // It lags, and has lost nothing.
+    let late = stuck.take(1_000).await;
+    assert_eq!((&*late[0], &*late[999]), ("5 LONG", "1004 LONG"));
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_place_that_makes_no_sense_is_refused() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (hub, _monitor, _session) = started(home.path()).await;
+    //  query              Last-Event-ID  what is said
+    let cases: [(&str, Option<&str>, &str); 5] = [
+        ("", Some("x"), "Last-Event-ID: x: expected the offset of a record"),
+        ("", Some("-1"), "Last-Event-ID: -1: expected the offset of a record"),
+        ("", Some("5"), "Last-Event-ID: 5: this journal ends at 4, so that was another one; ask without it"),
+        ("?follow=false", None, "/v1/events always follows; ask /v1/records for what there is"),
+        ("?evnt=STOP", None, "unknown parameter \"evnt\"; did you mean event?"),
+    ];
+    for (query, id, expected) in cases {
+        let mut wanted = Request::get(format!("/v1/events{query}")).header("host", "hub");
+        if let Some(id) = id {
+            wanted = wanted.header("last-event-id", id);
+        }
+        let wanted = wanted.body(Full::default()).expect("a request");
+        let answer = request(connect(home.path()).await, wanted).await;
+        assert_eq!(answer.status(), 400, "{query} {id:?}");
+        let (_, answer) = support::client::json(answer).await;
+        assert_eq!(answer["error"]["desc"], expected, "{query} {id:?}");
+    }
+    let answer = get(home.path(), "/v1/events").await;
+    assert_eq!(answer.headers()["qmp-events-head"], "4");
+    hub.stop().await.expect("stops");
+}

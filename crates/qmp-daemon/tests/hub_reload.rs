@@ -1,0 +1,109 @@
+//! A running hub takes another configuration, and VMs that it does not concern notice nothing.
+
+mod support;
+
+use std::path::Path;
+
+use qmp_daemon::{Daemon, DaemonConfig};
+use qmp_hub::Origin;
+use qmp_hub::relay::RelayConfig;
+use qmp_journal::Retention;
+use support::monitor::Monitor;
+use support::qmp::Raw;
+use support::{Watcher, config};
+
+/// A configuration whose VMs come from a file.
+fn of_file(home: &Path, vms: &[&str]) -> DaemonConfig {
+    let mut config = config(home, vms);
+    config.origins = config.attach.iter().map(|(name, _)| (name.clone(), Origin::Configuration)).collect();
+    config
+}
+
+#[tokio::test]
+async fn only_what_differs_changes() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitors =
+        ["same", "moves", "goes", "comes", "moved", "relayed"].map(|vm| Monitor::bind(home.path(), vm));
+    let [same, moves, goes, comes, moved, relayed] = &monitors;
+    let hub =
+        Daemon::start(of_file(home.path(), &["same", "moves", "goes", "relayed"])).await.expect("starts");
+    let mut sessions = Vec::new();
+    for monitor in [same, moves, goes, relayed] {
+        sessions.push(monitor.accept().await);
+    }
+    let mut journal = Watcher::new(&hub);
+    let mut attached = journal.take(4).await;
+    attached.sort();
+    assert_eq!(
+        attached,
+        ["goes 1.0 attached", "moves 1.0 attached", "relayed 1.0 attached", "same 1.0 attached"]
+    );
+
+    let nothing = hub.reload(of_file(home.path(), &["same", "moves", "goes", "relayed"])).await;
+    assert!(nothing.is_nothing(), "{nothing:?}");
+
+    let mut wanted = of_file(home.path(), &["same", "moves", "comes", "relayed"]);
+    wanted.attach[1].1 =
+        format!("unix:{}", home.path().join("moved.sock").display()).parse().expect("an address");
+    let relay = home.path().join("relay.qmp");
+    wanted.relays.push(("relayed".parse().expect("a name"), RelayConfig::new(&relay)));
+    wanted.journal_options.retention = Retention { max_age: None, max_bytes: Some(1 << 30) };
+    wanted.findings = !wanted.findings;
+    let done = hub.reload(wanted.clone()).await;
+    let names =
+        |names: &[qmp_hub::VmName]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    assert_eq!(names(&done.added), "comes");
+    assert_eq!(names(&done.removed), "goes");
+    assert_eq!(names(&done.changed), "moves");
+    assert_eq!(names(&done.relayed), "relayed");
+    assert!(done.refused.is_empty() && done.retention, "{done:?}");
+    assert_eq!(done.unchangeable, ["findings"]);
+    assert_eq!(hub.journal().retention(), wanted.journal_options.retention);
+    assert_eq!(hub.attached().1, 4);
+
+    let _new = [comes.accept().await, moved.accept().await];
+    sessions[0].emit("STOP", "");
+    let mut seen = journal.until("same 1.1 STOP").await;
+    while !["comes 1.0 attached", "moves 2.0 attached"]
+        .iter()
+        .all(|record| seen.iter().any(|seen| seen == record))
+    {
+        seen.extend(journal.take(1).await);
+    }
+    seen.sort();
+    let expected = [
+        "comes 1.0 attached",
+        "goes 1.1 detached Removed",
+        "moves 1.1 detached Removed",
+        "moves 2.0 attached",
+        "same 1.1 STOP",
+    ];
+    assert_eq!(seen, expected, "the epochs of VMs that stay go on");
+    let (mut client, _) = Raw::open(&relay).await;
+    sessions[3].emit("STOP", "");
+    assert_eq!(client.value().await["event"], "STOP");
+
+    assert!(hub.reload(wanted).await.unchangeable == ["findings"], "it is told each time");
+    hub.stop().await.expect("stops");
+}
+
+/// A relay whose socket cannot be had keeps neither its VM nor another one from being followed.
+#[tokio::test]
+async fn relay_that_cannot_be_served_stops_nothing_else_of_a_reload() {
+    let home = tempfile::tempdir().expect("a directory");
+    let hub = Daemon::start(of_file(home.path(), &["vm1"])).await.expect("starts");
+    std::fs::write(home.path().join("file"), "mine").expect("writes");
+    let mut wanted = of_file(home.path(), &["vm1", "vm2", "vm3"]);
+    wanted.relays.push(("vm2".parse().expect("a name"), RelayConfig::new(home.path().join("file"))));
+    let done = hub.reload(wanted).await;
+    assert!(done.refused.is_empty(), "{:?}", done.refused);
+    let place = home.path().join("file").display().to_string();
+    let errors: Vec<_> = hub.relays().into_iter().filter_map(|relay| relay.error).collect();
+    assert_eq!(
+        errors,
+        [format!("{place} is not a socket; move it away, or serve at another address").into()]
+    );
+    let names: Vec<_> = hub.fleet().list().iter().map(|member| member.name.to_string()).collect();
+    assert_eq!(names, ["vm1", "vm2", "vm3"]);
+    hub.stop().await.expect("stops");
+}

@@ -1,0 +1,111 @@
+//! What is removed while the hub runs: every way of reading says so, and the hub goes on as before.
+
+mod support;
+
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
+use qmp_daemon::Daemon;
+use qmp_hub::relay::RelayConfig;
+use qmp_journal::Retention;
+use serde_json::json;
+use support::client::{Lines, connect, get, get_json, get_lines, request};
+use support::monitor::Monitor;
+use support::qmp::Raw;
+use support::{Watcher, config};
+
+/// Everything that was received by now goes.
+const NOTHING: Retention = Retention { max_age: Some(Duration::ZERO), max_bytes: None };
+
+#[tokio::test]
+async fn every_way_of_reading_says_what_is_gone() {
+    let home = tempfile::tempdir().expect("a directory");
+    let relay = home.path().join("relay.qmp");
+    let mut config = config(home.path(), &["vm1"]);
+    config.relays.push(("vm1".parse().expect("a name"), RelayConfig::new(&relay)));
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(config).await.expect("starts");
+    let session = monitor.accept().await;
+    session.emit("STOP", "");
+    session.emit("RESUME", "");
+    let mut watcher = Watcher::new(&hub);
+    watcher.until("vm1 1.2 RESUME").await;
+
+    let mut slow = get_lines(home.path(), "/v1/records?after=1&follow=true").await;
+    let order = hub.journal().retain(NOTHING);
+    hub.journal().retained(order).await.expect("is open");
+    let order = hub.journal().retain(Retention::default());
+    hub.journal().retained(order).await.expect("is open");
+    session.emit("POWERDOWN", "");
+    watcher.until("vm1 1.3 POWERDOWN").await;
+
+    //  query      gone   what comes
+    let cases = [("", "0"), ("?after=0", "0"), ("?after=1", "2"), ("?after=2", "1"), ("?after=3", "0")];
+    for (query, gone) in cases {
+        let answer = get(home.path(), &format!("/v1/records{query}")).await;
+        assert_eq!(answer.headers()["qmp-events-removed"], gone, "{query}");
+        let line = Lines::new(answer).next().await.expect("a record");
+        assert!(line.starts_with(r#"{"offset":4,"vm":"vm1","epoch":1,"seq":3,"#), "{query}: {line}");
+    }
+    let wanted = Request::get("/v1/events").header("host", "hub").header("last-event-id", "1");
+    let answer =
+        request(connect(home.path()).await, wanted.body(Full::<Bytes>::default()).expect("a request")).await;
+    let mut stream = Lines::new(answer);
+    let mut told = Vec::new();
+    while told.len() < 7 {
+        told.push(stream.next().await.expect("a line"));
+    }
+    let removed = r#"data: {"after":1,"upto":3,"records":2}"#;
+    assert_eq!(told, ["retry: 2000", "id: 3", "", "id: 3", "event: removed", removed, ""]);
+    // What a reader was given before it was removed, it has; and what comes, too.
+    for offset in 2..=4 {
+        let line = slow.next().await.expect("a record");
+        assert!(line.starts_with(&format!("{{\"offset\":{offset},")), "{line}");
+    }
+
+    let mut client = Raw::open(&relay).await.0;
+    client.send(r#"{"execute": "x-replay", "arguments": {"after": 1}, "id": 1}"#).await;
+    assert_eq!(client.value().await["data"], json!({"state": "begin", "after": 1}));
+    assert_eq!(client.value().await["event"], "POWERDOWN");
+    let over = json!({"state": "end", "upto": 4, "events": 1, "removed": 2});
+    assert_eq!(client.value().await["data"], over);
+    assert_eq!(client.value().await["return"], json!({"upto": 4, "events": 1, "removed": 2}));
+
+    let mut figures = get_lines(home.path(), "/metrics").await;
+    let mut seen = Vec::new();
+    while let Some(line) = figures.next().await {
+        if line.starts_with("qmp_journal_first_offset ")
+            || line.starts_with("qmp_journal_records_removed_total ")
+        {
+            seen.push(line);
+        }
+    }
+    assert_eq!(seen, ["qmp_journal_first_offset 4", "qmp_journal_records_removed_total 3"]);
+    let (_, vms) = get_json(home.path(), "/v1/vms").await;
+    assert_eq!((&vms[0]["state"], &vms[0]["epoch"]), (&json!("attached"), &json!(1)));
+    hub.stop().await.expect("stops");
+}
+
+/// The next hub on a journal of which everything is gone counts on, and knows the VM once it is attached.
+#[tokio::test]
+async fn the_next_hub_counts_on() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
+    let session = monitor.accept().await;
+    Watcher::new(&hub).until("vm1 1.0 attached").await;
+    let order = hub.journal().retain(NOTHING);
+    hub.journal().retained(order).await.expect("is open");
+    hub.stop().await.expect("stops");
+    drop(session);
+
+    let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
+    let session = monitor.accept().await;
+    session.emit("STOP", "");
+    Watcher::new(&hub).until("vm1 2.1 STOP").await;
+    let (status, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert_eq!((status, &vm["state"]), (200, &json!("attached")), "{vm}");
+    hub.stop().await.expect("stops");
+}

@@ -1,0 +1,212 @@
+//! A monitor that does not answer: what the hub asks, shows and records, and what it leaves alone.
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use qmp_daemon::{Daemon, DaemonConfig};
+use qmp_hub::relay::{RelayConfig, Role};
+use qmp_hub::{Origin, SilentAfter};
+use qmp_journal::Globs;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use support::client::{execute, get, get_json};
+use support::monitor::Monitor;
+use support::qmp::Raw;
+use support::{Watcher, config};
+
+/// How long the monitors may be quiet. Short, because the tests wait for it; nothing depends on how long it is.
+const SPAN: Duration = Duration::from_millis(100);
+
+fn watching(home: &Path) -> DaemonConfig {
+    DaemonConfig { findings: true, silent_after: SilentAfter::Span(SPAN), ..config(home, &["vm1"]) }
+}
+
+async fn figure(home: &Path, name: &str) -> String {
+    let text = get(home, "/metrics").await.into_body().collect().await.expect("a text").to_bytes();
+    let text = String::from_utf8(text.to_vec()).expect("UTF-8");
+    text.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().to_owned()
+}
+
+#[tokio::test]
+async fn monitor_that_hangs_is_silent_until_it_answers() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(watching(home.path())).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    assert_eq!(figure(home.path(), r#"qmp_vm_silent{vm="vm1"}"#).await, "0");
+
+    session.hang();
+    let (summary, causes, silent) = journal.finding("silent").await;
+    assert!(summary.starts_with("The monitor has not answered for "), "{summary}");
+    assert_eq!((causes, &silent["asked"]), (vec![(1, 0)], &json!("query-status")));
+    for path in ["/v1/vms", "/v1/vms/vm1"] {
+        let (_, vm) = get_json(home.path(), path).await;
+        let vm = vm.get(0).unwrap_or(&vm);
+        assert_eq!(
+            (&vm["silent_since"], &vm["state"]),
+            (&silent["silent_since"], &json!("attached")),
+            "{vm}"
+        );
+    }
+    assert_eq!(figure(home.path(), r#"qmp_vm_silent{vm="vm1"}"#).await, "1");
+
+    session.go_on();
+    let (summary, causes, again) = journal.finding("answers-again").await;
+    assert!(summary.starts_with("The monitor answers again, after "), "{summary}");
+    assert_eq!((causes, &again["silent_since"]), (vec![(1, 0)], &silent["silent_since"]));
+    assert!(again["seconds"].as_f64() >= Some(2.0 * SPAN.as_secs_f64()), "{again}");
+    let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert_eq!(vm.get("silent_since"), None, "{vm}");
+    assert_eq!(figure(home.path(), r#"qmp_vm_silent{vm="vm1"}"#).await, "0");
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn quiet_monitor_that_answers_probes_leaves_no_record_and_no_reply_to_clients() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut wanted = watching(home.path());
+    let relay = home.path().join("relay.qmp");
+    wanted.relays.push(("vm1".parse().expect("a name"), RelayConfig::new(&relay)));
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(wanted).await.expect("starts");
+    let mut session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    let (mut client, _) = Raw::open(&relay).await;
+
+    session.asked(4).await;
+    let head = hub.journal().head();
+    session.asked(3).await;
+    assert_eq!(hub.journal().head(), head, "probes are not recorded");
+    let replies = client.ask(r#""execute": "query-status""#).await;
+    assert_eq!(replies.len(), 1, "no reply but the client's own: {replies:?}");
+    session.emit("STOP", "");
+    assert_eq!(client.value().await["event"], "STOP");
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn finding_names_the_command_that_has_no_reply() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut wanted = watching(home.path());
+    let relay = home.path().join("relay.qmp");
+    let mut operate = RelayConfig::new(&relay);
+    operate.role = Role::Operate { allow: Globs::default() };
+    wanted.relays.push(("vm1".parse().expect("a name"), operate));
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(wanted).await.expect("starts");
+    let mut session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+
+    let (mut client, _) = Raw::open(&relay).await;
+    client.send(r#"{"execute": "silence", "id": "slow"}"#).await;
+    assert_eq!(session.command().await, "silence");
+    session.hang();
+    let (summary, _, silent) = journal.finding("silent").await;
+    assert_eq!(silent["pending"]["execute"], "silence");
+    assert!(
+        silent["pending"]["client"].as_str().is_some_and(|client| client.contains("relay.qmp")),
+        "{silent}"
+    );
+    assert!(summary.contains("; silence by uid ") && summary.contains(" has had no reply for "), "{summary}");
+    // The second one is answered at once when the monitor goes on: it has nothing to do with the next silence.
+    session.go_on();
+    journal.finding("answers-again").await;
+    drop(client);
+    let (status, _) = execute(home.path(), "vm1", r#"{"execute": "query-name"}"#).await;
+    assert_eq!(status, 200);
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn epoch_that_closes_ends_the_silence() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(watching(home.path())).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    session.hang();
+    journal.finding("silent").await;
+    session.go_on();
+    session.close().await;
+    // It may have answered before it closed.
+    let session = monitor.accept().await;
+    journal.until("vm1 2.0 attached").await;
+    let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert_eq!(vm.get("silent_since"), None, "{vm}");
+    session.hang();
+    let (_, causes, _) = journal.finding("silent").await;
+    assert_eq!(causes, [(2, 0)]);
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn reload_changes_the_span_of_a_vm_that_goes_on() {
+    let home = tempfile::tempdir().expect("a directory");
+    let of_file = |silent_after| {
+        let mut wanted = DaemonConfig { silent_after, ..watching(home.path()) };
+        wanted.origins.insert("vm1".parse().expect("a name"), Origin::Configuration);
+        wanted
+    };
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(of_file(SilentAfter::Off)).await.expect("starts");
+    let mut session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+
+    assert!(hub.reload(of_file(SilentAfter::Off)).await.is_nothing());
+    let done = hub.reload(of_file(SilentAfter::Span(SPAN))).await;
+    assert!(done.silence && !done.is_nothing(), "{done:?}");
+    session.asked(2).await;
+
+    let mut own = of_file(SilentAfter::Span(SPAN));
+    own.silent_after_of.insert("vm1".parse().expect("a name"), SilentAfter::Off);
+    assert!(hub.reload(own.clone()).await.silence, "the VM has a setting of its own");
+    assert!(hub.reload(own).await.is_nothing());
+    session.hang();
+    assert!(hub.reload(of_file(SilentAfter::Span(SPAN))).await.silence);
+    journal.finding("silent").await;
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn qemu_that_is_stopped_is_silent_until_it_goes_on() {
+    if support::qemu::is_missing() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = format!("unix:{},server=on,wait=off", home.path().join("vm1.sock").display());
+    let mut qemu = tokio::process::Command::new(support::qemu::PROGRAM)
+        .args(["-nodefaults", "-display", "none", "-accel", "tcg", "-qmp", &monitor])
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("QEMU starts");
+    let hub = Daemon::start(watching(home.path())).await.expect("starts");
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+    let pid = qemu.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("it runs");
+    kill_process(pid, Signal::STOP).expect("it is ours");
+    let (summary, causes, silent) = journal.finding("silent").await;
+    assert_eq!(causes, [(1, 0)]);
+    let stopped = format!(": its process {} is stopped, by SIGSTOP or a debugger.", pid.as_raw_pid());
+    assert!(summary.ends_with(&stopped), "{summary}");
+    assert_eq!(silent["process"], json!({"pid": pid.as_raw_pid(), "state": "T"}));
+    let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert_eq!((&vm["silent_since"], &vm["state"]), (&silent["silent_since"], &json!("attached")), "{vm}");
+
+    kill_process(pid, Signal::CONT).expect("it is ours");
+    let (_, _, again) = journal.finding("answers-again").await;
+    assert_eq!(again["silent_since"], silent["silent_since"]);
+    let (status, _) = execute(home.path(), "vm1", r#"{"execute": "quit"}"#).await;
+    assert_eq!(status, 200);
+    assert!(qemu.wait().await.expect("ends").success());
+    hub.stop().await.expect("stops");
+}
