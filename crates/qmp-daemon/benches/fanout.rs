@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use qmp_client::Address;
 use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_hub::HttpDoor;
+use qmp_http::HttpDoor;
 use qmp_hub::relay::RelayConfig;
 
 mod load;

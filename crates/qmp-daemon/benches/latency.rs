@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use qmp_client::{Address, ConnectConfig, Connection};
 use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_hub::HttpDoor;
+use qmp_http::HttpDoor;
 use qmp_hub::relay::RelayConfig;
 use qmp_wire::Output;
 

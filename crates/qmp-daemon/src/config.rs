@@ -55,9 +55,10 @@ use qmp_settings::one_a_line;
 pub use qmp_settings::{Place, Problem};
 
 pub use file::ConfigFile;
+use qmp_http::HttpDoor;
 use qmp_hub::discovery::{Discover, Source};
 use qmp_hub::relay::RelayConfig;
-use qmp_hub::{HttpDoor, Origin, SilentAfter, VmName};
+use qmp_hub::{Origin, SilentAfter, VmName};
 use qmp_journal::JournalOptions;
 use qmp_sinks::RuleConfig;
 

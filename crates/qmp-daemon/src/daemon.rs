@@ -1,8 +1,8 @@
 //! A whole hub: the order in which its parts start and stop.
 
 use qmp_host::blocking;
+use qmp_http::{HttpDoor, ListenError, Listening, Served};
 use qmp_hub::discovery::Discover;
-use qmp_hub::http::{self, HttpDoor, ListenError, Listening, Served};
 use qmp_hub::relay::RelayStatus;
 use qmp_hub::{Fleet, Hub, HubConfig, HubError, STOP_HTTP_MAX};
 use qmp_journal::{Journal, JournalError};
@@ -71,7 +71,7 @@ impl Daemon {
 
         let mut listening = Vec::with_capacity(config.http.len());
         for door in &config.http {
-            listening.push(http::listen(door).await?);
+            listening.push(qmp_http::listen(door).await?);
         }
         // Before anybody is attached, so that a rule that is first seen misses nothing of what comes.
         let rules = Rules::start(config.rules, &journal, &config.journal).await?;
@@ -90,7 +90,7 @@ impl Daemon {
         let mut servers = JoinSet::new();
         for listening in listening {
             let name = format!("HTTP at {}", listening.door());
-            let serving = http::serve(listening, served.clone(), http_ends.clone());
+            let serving = qmp_http::serve(listening, served.clone(), http_ends.clone());
             servers.spawn(duties.watch(name, ends_after(&stop_http), serving));
         }
         hub.discover(config.discover).await;

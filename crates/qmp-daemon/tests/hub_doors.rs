@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use qmp_daemon::Daemon;
-use qmp_hub::HttpDoor;
+use qmp_http::HttpDoor;
 use qmp_wire::Body;
 use serde_json::{Value, json};
 use support::client::{Lines, json as read_json, request};
@@ -348,7 +348,7 @@ async fn files_that_cannot_be_used_are_told_before_anybody_comes() {
         path(name)
     };
     let tls = |certificate: &Path, key: &Path| {
-        Some(qmp_hub::TlsFiles { certificate: certificate.into(), key: key.into(), client_ca: None })
+        Some(qmp_http::TlsFiles { certificate: certificate.into(), key: key.into(), client_ca: None })
     };
     let shown = |text: &str| text.replace("HOME", &home.path().display().to_string());
     write(&path("empty"), "# nobody\n");

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::Request;
 use qmp_daemon::{Daemon, DaemonError};
 use qmp_host::SocketError;
-use qmp_hub::ListenError;
+use qmp_http::ListenError;
 use serde_json::{Value, json};
 use support::client::{Lines, execute, get, get_json, get_lines, json as read_json, request};
 use support::monitor::{Monitor, Session};

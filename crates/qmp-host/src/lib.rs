@@ -21,6 +21,7 @@ mod duties;
 mod exit_status;
 mod inherited;
 pub mod process;
+mod rarely;
 
 #[cfg(feature = "net")]
 pub mod handed;
@@ -45,6 +46,7 @@ pub use exit_status::exit_status;
 pub use inherited::{Family, Inherited, InheritedError, InheritedListener, take};
 #[cfg(feature = "net")]
 pub use open_files::OpenFiles;
+pub use rarely::Rarely;
 #[cfg(feature = "net")]
 pub use socket_path::{SOCKET_PATH_MAX_BYTES, SocketPath, connect_unix};
 #[cfg(feature = "net")]

@@ -25,20 +25,23 @@ const SECRETS: [&str; 4] = ["password", "passwd", "passphrase", "token"];
 
 /// Who gave a command, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Who {
-    pub(crate) peer: Peer,
+pub struct Who {
+    /// The other end of the connection.
+    pub peer: Peer,
     /// The name of the token that was shown.
-    pub(crate) token: Option<Box<str>>,
+    pub token: Option<Box<str>>,
     /// The socket or the port at which it came in.
-    pub(crate) at: Box<str>,
+    pub at: Box<str>,
 }
 
 /// The other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
+pub enum Peer {
     /// A process of this host.
     Process {
+        /// The user.
         uid: u32,
+        /// The group.
         gid: u32,
         /// `None` if the system did not tell.
         pid: Option<i32>,
@@ -51,7 +54,7 @@ pub(crate) enum Peer {
 
 /// A command under way, to be recorded when it is over.
 #[derive(Debug)]
-pub(crate) struct Audit {
+pub struct Audit {
     appender: Appender,
     vm: Box<str>,
     who: Arc<Who>,
@@ -62,7 +65,7 @@ pub(crate) struct Audit {
 
 impl Peer {
     /// The process at the other end of `stream`.
-    pub(crate) fn of(stream: &UnixStream) -> std::io::Result<Self> {
+    pub fn of(stream: &UnixStream) -> std::io::Result<Self> {
         let peer = stream.peer_cred()?;
         let comm = peer.pid().and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok());
         let comm = comm.map(|comm| comm.trim_end().into());
@@ -117,7 +120,9 @@ impl Who {
 }
 
 impl Audit {
-    pub(crate) fn begin(
+    /// A command was given.
+    #[must_use]
+    pub fn begin(
         appender: &Appender,
         vm: &str,
         who: &Arc<Who>,
@@ -136,7 +141,7 @@ impl Audit {
 
     /// Appends the record. When the journal has no room it is appended as soon as there is. `journaled` is false if the
     /// client got the reply before the events ahead of it were committed.
-    pub(crate) fn end(self, result: &Result<Box<str>, ExecuteError>, journaled: bool) {
+    pub fn end(self, result: &Result<Box<str>, ExecuteError>, journaled: bool) {
         if matches!(result, Err(ExecuteError::NotAttached)) {
             // It was never sent.
             return;

@@ -13,7 +13,7 @@ use crate::vms::Vm;
 
 /// The commands of one VM.
 #[derive(Debug, Default)]
-pub(crate) struct Commands {
+pub struct Commands {
     /// In the order in which they were given.
     pending: Mutex<Vec<Arc<Pending>>>,
     /// One of them ended.
@@ -30,14 +30,14 @@ pub(crate) struct Pending {
 
 /// Keeps a command among the pending ones of its VM until it is dropped.
 #[derive(Debug)]
-pub(crate) struct UnderWay {
+pub struct UnderWay {
     vm: Arc<Vm>,
     command: Arc<Pending>,
 }
 
 impl Commands {
     /// Takes note of a command that is about to be passed on.
-    pub(crate) fn begin(vm: &Arc<Vm>, execute: &str, who: &Arc<Who>) -> UnderWay {
+    pub fn begin(vm: &Arc<Vm>, execute: &str, who: &Arc<Who>) -> UnderWay {
         let pending = Pending { execute: execute.into(), who: Arc::clone(who), began_at: Instant::now() };
         let command = Arc::new(pending);
         vm.commands.lock().push(Arc::clone(&command));

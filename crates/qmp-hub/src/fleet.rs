@@ -102,7 +102,9 @@ pub(crate) struct Prepared {
 }
 
 impl Fleet {
-    pub(crate) fn new(journal: &Journal, records_findings: bool, silent_after: SilentAfter) -> Self {
+    /// A fleet without VMs, whose records go to that journal.
+    #[must_use]
+    pub fn new(journal: &Journal, records_findings: bool, silent_after: SilentAfter) -> Self {
         let open_files = OpenFiles::default();
         let mut following = FollowConfig::default();
         following.connect.sockets = Some(Arc::clone(open_files.monitors()));
@@ -230,7 +232,7 @@ impl Fleet {
     }
 
     /// The VMs, for readers.
-    pub(crate) fn vms(&self) -> &Vms {
+    pub fn vms(&self) -> &Vms {
         &self.0.vms
     }
 

@@ -11,7 +11,6 @@ mod commands;
 pub mod discovery;
 mod exit;
 mod fleet;
-pub mod http;
 mod hub;
 mod limits;
 mod observer;
@@ -24,14 +23,17 @@ mod vm_counts;
 mod vm_name;
 mod vms;
 
+pub use audit::{Audit, Peer, Who};
+pub use commands::{Commands, UnderWay};
 pub use fleet::{Fleet, FleetError, Member};
-pub use http::{HttpAddress, HttpAddressError, HttpDoor, HttpDoorError, KeyFileError, ListenError, TlsFiles};
 pub use hub::{Hub, HubConfig, HubError};
 pub use limits::{STOP_COMMIT_MAX, STOP_HTTP_MAX};
-pub use observer::{Observed, restore_checkpoint};
+pub use observer::{Observed, Observer, restore_checkpoint};
 pub use origin::Origin;
 pub use silence::{
     ANSWERS_AGAIN, SILENT, SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter,
     SilentAfterError,
 };
+pub use vm_counts::{Counter, VmCounts};
 pub use vm_name::{VM_NAME_MAX_BYTES, VmName, VmNameError};
+pub use vms::{Standing, State, Vm, Vms};

@@ -53,7 +53,7 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// Feeds the correlators for as long as the hub runs.
 #[derive(Debug)]
-pub(crate) struct Observer {
+pub struct Observer {
     shared: Arc<Shared>,
     reader: Reader,
     appender: Appender,
@@ -79,12 +79,12 @@ struct Shared {
 
 impl Observed {
     /// Everything up to here was read.
-    pub(crate) fn position(&self) -> Offset {
+    pub fn position(&self) -> Offset {
         *self.shared.position.borrow()
     }
 
     /// Waits until everything up to `head` was read.
-    pub(crate) async fn has_read(&self, head: Offset) {
+    pub async fn has_read(&self, head: Offset) {
         // The sender is shared with this.
         let _ = self.shared.position.subscribe().wait_for(|position| *position >= head).await;
     }
@@ -100,7 +100,7 @@ impl Observed {
     }
 
     /// What `read` makes of the run state of each VM, as far as the observer has read.
-    pub(crate) fn run_states<'v, T>(
+    pub fn run_states<'v, T>(
         &self,
         vms: impl Iterator<Item = &'v str>,
         read: impl Fn(Option<&str>) -> T,
@@ -111,7 +111,7 @@ impl Observed {
 
     /// The states of these VMs with everything up to `head`, or as far as the observer comes within
     /// [`UP_TO_DATE_MAX`].
-    pub(crate) async fn states(&self, vms: Vec<Box<str>>, head: Offset) -> Vec<Option<VmState>> {
+    pub async fn states(&self, vms: Vec<Box<str>>, head: Offset) -> Vec<Option<VmState>> {
         let mut position = self.shared.position.subscribe();
         // Late is better than never: what is known is told.
         let _ = tokio::time::timeout(UP_TO_DATE_MAX, position.wait_for(|position| *position >= head)).await;
@@ -140,7 +140,9 @@ impl Shared {
 }
 
 impl Observer {
-    pub(crate) fn new(journal: &Journal, records_findings: bool) -> Self {
+    /// An observer of that journal, which has read nothing yet.
+    #[must_use]
+    pub fn new(journal: &Journal, records_findings: bool) -> Self {
         let shared = Shared { correlators: Mutex::default(), position: watch::Sender::default() };
         Self {
             shared: Arc::new(shared),
@@ -159,7 +161,9 @@ impl Observer {
         self
     }
 
-    pub(crate) fn observed(&self) -> Observed {
+    /// What it knows, as it reads on.
+    #[must_use]
+    pub fn observed(&self) -> Observed {
         Observed { shared: Arc::clone(&self.shared), reader: self.reader.clone() }
     }
 

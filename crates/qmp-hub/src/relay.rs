@@ -52,11 +52,11 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub(crate) use held::REPLY_JOURNAL_MAX;
+pub use held::REPLY_JOURNAL_MAX;
 pub(crate) use line::Line;
 pub(crate) use relays::{Listening, OfVm, Parted, Relays};
-pub use role::Role;
-pub(crate) use role::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, only_asks};
+
+pub use role::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
 pub(crate) use tap::Tap;
 
 /// The event that tells a client that something was lost.

@@ -31,7 +31,7 @@ pub(crate) use watch::{Recorder, Watch};
 ///
 /// Holds no clock: each call says what time it is.
 #[derive(Debug, Default)]
-pub(crate) struct Silence {
+pub struct Silence {
     /// For this VM; without it, what the hub has for all.
     pub(crate) setting: Setting,
     /// `None` without a connection in command mode.
@@ -157,7 +157,7 @@ impl Silence {
     }
 
     /// Since when the monitor has answered nothing; `None` if it answers.
-    pub(crate) fn since(&self) -> Option<UnixMicros> {
+    pub fn since(&self) -> Option<UnixMicros> {
         match &*self.lock() {
             Some(Monitor { phase: Phase::Silent(spell), .. }) => Some(spell.since),
             _ => None,

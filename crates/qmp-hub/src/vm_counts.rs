@@ -11,13 +11,13 @@ use qmp_wire::DetachReason;
 
 /// Counters of one VM, from the start of the hub.
 #[derive(Debug, Default)]
-pub(crate) struct VmCounts {
+pub struct VmCounts {
     /// Epochs opened.
-    pub(crate) epochs: Counter,
+    pub epochs: Counter,
     /// Attempts to attach that failed.
-    pub(crate) attach_failures: Counter,
+    pub attach_failures: Counter,
     /// Events thrown away because the journal had no room.
-    pub(crate) events_discarded: Counter,
+    pub events_discarded: Counter,
     gaps: [Counter; GAP_REASONS.len()],
     /// One for each event of the catalogue, and the last for all others.
     events: OnceLock<Box<[Counter]>>,
@@ -25,7 +25,7 @@ pub(crate) struct VmCounts {
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+pub struct Counter(AtomicU64);
 
 /// Why gaps begin, as records say it; the last is for every other reason.
 pub(crate) const GAP_REASONS: [&str; 4] = ["peer closed", "overrun", "protocol error", "other"];
@@ -40,7 +40,9 @@ impl Counter {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    pub(crate) fn get(&self) -> u64 {
+    /// The number.
+    #[must_use]
+    pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -62,14 +64,14 @@ impl VmCounts {
     }
 
     /// How often each event came, of those that came.
-    pub(crate) fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = catalogue().iter().map(|desc| desc.name).chain([OTHER_EVENTS]);
         let counts = self.events.get().map(|events| &**events).unwrap_or_default();
         names.zip(counts.iter().map(Counter::get)).filter(|(_, count)| *count > 0)
     }
 
     /// How often an epoch closed for each reason.
-    pub(crate) fn gaps(&self) -> impl Iterator<Item = (&'static str, u64)> {
+    pub fn gaps(&self) -> impl Iterator<Item = (&'static str, u64)> {
         GAP_REASONS.into_iter().zip(self.gaps.iter().map(Counter::get))
     }
 }

@@ -18,7 +18,7 @@ use crate::{Origin, VmName};
 ///
 /// Whoever reads more than one takes [`all`](Self::all) once, so that everything that it says is about the same VMs.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Vms(Arc<RwLock<Known>>);
+pub struct Vms(Arc<RwLock<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -29,34 +29,42 @@ struct Known {
 
 /// One VM: who it is, how to command it, how it stands.
 #[derive(Debug)]
-pub(crate) struct Vm {
-    pub(crate) name: VmName,
-    pub(crate) address: Address,
-    pub(crate) origin: Origin,
-    pub(crate) commander: Commander,
-    pub(crate) counts: VmCounts,
+pub struct Vm {
+    /// Its name.
+    pub name: VmName,
+    /// Its monitor.
+    pub address: Address,
+    /// Where the hub has it from.
+    pub origin: Origin,
+    /// Takes commands for it.
+    pub commander: Commander,
+    /// What was counted of it.
+    pub counts: VmCounts,
     pub(crate) tap: Tap,
     /// Whether the monitor answers.
-    pub(crate) silence: Silence,
+    pub silence: Silence,
     /// What clients gave and have no reply to.
-    pub(crate) commands: Commands,
+    pub commands: Commands,
     left_out: AtomicBool,
     standing: Mutex<Standing>,
 }
 
 /// How things stand with a VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
-    pub(crate) state: State,
-    pub(crate) since: UnixMicros,
+pub struct Standing {
+    /// The state of its connection.
+    pub state: State,
+    /// Since when.
+    pub since: UnixMicros,
     /// Why it is not attached, or what the last attempt met.
-    pub(crate) error: Option<Box<str>>,
+    pub error: Option<Box<str>>,
     /// The same in a word, one of `reason`'s.
-    pub(crate) reason: Option<&'static str>,
+    pub reason: Option<&'static str>,
 }
 
+/// The state of the connection to a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
     /// Not attached since the hub started.
     Connecting,
     /// An epoch is open: nothing is missed.
@@ -70,7 +78,9 @@ pub(crate) enum State {
 }
 
 impl State {
-    pub(crate) const fn name(self) -> &'static str {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
             Self::Attached => "attached",
@@ -102,13 +112,15 @@ impl Vms {
         }
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Vm>> {
+    /// The VM of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Vm>> {
         let known = self.read();
         known.places.get(name).and_then(|place| known.in_order.get(place)).cloned()
     }
 
     /// The VMs of this moment, in order.
-    pub(crate) fn all(&self) -> Vec<Arc<Vm>> {
+    pub fn all(&self) -> Vec<Arc<Vm>> {
         self.read().in_order.values().cloned().collect()
     }
 
@@ -142,7 +154,9 @@ impl Vm {
         }
     }
 
-    pub(crate) fn standing(&self) -> Standing {
+    /// How things stand with it.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
         self.lock().clone()
     }
 
@@ -163,7 +177,7 @@ impl Vm {
     }
 
     /// Whether events are being thrown away.
-    pub(crate) fn is_overrun(&self) -> bool {
+    pub fn is_overrun(&self) -> bool {
         self.lock().state == State::Overrun
     }
 
@@ -188,7 +202,7 @@ impl Vm {
     }
 
     /// Whether there was no descriptor for the VM at the last attempt.
-    pub(crate) fn is_left_out(&self) -> bool {
+    pub fn is_left_out(&self) -> bool {
         self.left_out.load(Ordering::Relaxed)
     }
 

@@ -11,9 +11,10 @@ use clap::Args;
 use qmp_client::Address;
 use qmp_daemon::{CommandLine, ConfigError, ConfigFile, DaemonConfig};
 use qmp_daemon::{Daemon, DaemonError};
+use qmp_http::HttpDoor;
 use qmp_hub::discovery::Source;
 use qmp_hub::relay::RelayStatus;
-use qmp_hub::{HttpDoor, HubError, VmName};
+use qmp_hub::{HubError, VmName};
 
 use self::demo::Demo;
 use self::doors::Doors;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use qmp_hub::HttpAddress;
+use qmp_http::HttpAddress;
 
 /// The port of an address that names none.
 const HTTPS_PORT: u16 = 443;

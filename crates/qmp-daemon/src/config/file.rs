@@ -11,9 +11,10 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use qmp_client::Address;
+use qmp_http::HttpDoor;
 use qmp_hub::discovery::Discover;
 use qmp_hub::relay::RelayConfig;
-use qmp_hub::{HttpDoor, SilentAfter, VmName};
+use qmp_hub::{SilentAfter, VmName};
 use qmp_journal::Retention;
 use qmp_settings::{Document, Value};
 use qmp_sinks::RuleConfig;

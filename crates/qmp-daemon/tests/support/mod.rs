@@ -13,7 +13,7 @@ pub(crate) mod schema;
 use std::path::Path;
 
 use qmp_daemon::{ConfigFile, Daemon, DaemonConfig};
-use qmp_hub::HttpDoor;
+use qmp_http::HttpDoor;
 use qmp_journal::{Batch, Cursor, Draft, Query};
 use qmp_sinks::RuleConfig;
 use qmp_wire::{Body, Offset, Record, UnixMicros};

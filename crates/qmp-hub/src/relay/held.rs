@@ -15,7 +15,7 @@ use super::line::Line;
 
 /// How long a reply waits until the journal has the events ahead of it. A disk that keeps up takes milliseconds; a client
 /// whose command is carried out must not wait for a full one.
-pub(crate) const REPLY_JOURNAL_MAX: Duration = Duration::from_secs(2);
+pub const REPLY_JOURNAL_MAX: Duration = Duration::from_secs(2);
 
 /// Replies in the order in which they came, each with the number of records ahead of it.
 #[derive(Debug, Default)]

@@ -4,11 +4,11 @@ use qmp_journal::Globs;
 
 /// The longest command of an observer, in bytes, at a relay and over HTTP. Questions have some hundred bytes. QEMU reads a
 /// long command at 3.6 s for each MB and answers no other client meanwhile.
-pub(crate) const OBSERVER_COMMAND_MAX_BYTES: usize = 16 << 10;
+pub const OBSERVER_COMMAND_MAX_BYTES: usize = 16 << 10;
 
 /// The longest command of an operator, in bytes, at a relay and over HTTP. The longest commands in use (`blockdev-add` of a
 /// deep graph) have a few KiB.
-pub(crate) const COMMAND_MAX_BYTES: usize = 1 << 20;
+pub const COMMAND_MAX_BYTES: usize = 1 << 20;
 
 /// How much longer a message may be than its command, as a factor: six bytes can stand for one (`\\u0041`), and blanks for
 /// none. A message that grows longer is not read to its end.
@@ -43,13 +43,13 @@ pub enum Role {
 }
 
 /// Whether a command only asks.
-pub(crate) fn only_asks(command: &str) -> bool {
+pub fn only_asks(command: &str) -> bool {
     command.starts_with("query-") || command.starts_with("x-query-") || INTROSPECTION.contains(&command)
 }
 
 impl Role {
     /// As the configuration has it.
-    pub(crate) const fn name(&self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Observe => "observe",
             Self::Operate { .. } => "operate",
@@ -57,7 +57,7 @@ impl Role {
     }
 
     /// Whether `command` may be given.
-    pub(crate) fn permits(&self, command: &str) -> bool {
+    pub fn permits(&self, command: &str) -> bool {
         only_asks(command) || matches!(self, Self::Operate { allow } if allow.matches(command))
     }
 

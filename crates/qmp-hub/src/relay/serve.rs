@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use qmp_host::Rarely;
 use qmp_host::SocketFile;
 use qmp_journal::{Appender, Reader};
 use tokio::net::{UnixListener, UnixStream};
@@ -16,7 +17,6 @@ use super::line::Line;
 use super::outbox::Outbox;
 use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus, refusal};
 use crate::audit::{Peer, Who};
-use crate::http::Rarely;
 use crate::vms::Vm;
 
 /// How long the relay rests when the system refuses a connection, such as for lack of descriptors.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_hub::HttpDoor;
+use qmp_http::HttpDoor;
 use qmp_journal::{Cursor, Query};
 use qmp_wire::{Offset, Record};
 use tokio::runtime::Runtime;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use qmp_client::Address;
 use qmp_daemon::{Daemon, DaemonConfig, DaemonError};
-use qmp_hub::{HttpDoor, ListenError, VmName};
+use qmp_http::{HttpDoor, ListenError};
+use qmp_hub::VmName;
 use qmp_journal::{Journal, Query};
 use qmp_machine::MachineConfig;
 use qmp_machine::script::{Emulation, EmulationConfig, ready};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use qmp_hub::{HttpAddress, HttpDoor, HttpDoorError, TlsFiles};
+use qmp_http::{HttpAddress, HttpDoor, HttpDoorError, TlsFiles};
 
 use crate::exit::Failure;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use qmp_hub::{HttpAddress, HttpDoor, TlsFiles};
+use qmp_http::{HttpAddress, HttpDoor, TlsFiles};
 use qmp_settings::Value;
 use toml::de::DeValue;
 
@@ -76,7 +76,7 @@ impl Table {
 mod tests {
     use std::path::Path;
 
-    use qmp_hub::HttpDoor;
+    use qmp_http::HttpDoor;
 
     use crate::config::ConfigFile;
 

@@ -11,8 +11,8 @@ use qmp_wire::{Body, Record, UnixMicros};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::http::parameters::Wanted;
-use crate::http::stream::Reading;
+use crate::parameters::Wanted;
+use crate::stream::Reading;
 
 /// The offset of each record, and so much besides that a few records are more than a stream keeps.
 struct Bulky;

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use qmp_hub::{State, Vm};
+
 use super::Served;
 use super::exposition::{Exposition, Type};
-use crate::vms::{State, Vm};
 
 /// The states that QEMU knows, of all releases. Source: `qapi/run-state.json`, `RunState`.
 const OF_QEMU: [&str; 17] = [

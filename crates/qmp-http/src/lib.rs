@@ -16,6 +16,8 @@
 //! | `POST /v1/vms/{name}/execute` | a command's reply, after the events that came before it are committed |
 //!
 //! Errors are `{"error": {"class": …, "desc": …}}`.
+//!
+//! The crate never speaks QMP, and never knows the configuration file: it reads a journal and asks the hub.
 
 mod address;
 mod caller;
@@ -33,7 +35,6 @@ mod metrics;
 mod openapi;
 mod parameters;
 mod patience;
-mod rarely;
 mod records;
 mod refusal;
 mod relays;
@@ -58,7 +59,6 @@ pub use connections::serve;
 pub use door::{HttpDoor, HttpDoorError, KeyFileError, TlsFiles};
 pub use listen::ListenError;
 pub use listen::{Listening, listen};
-pub(crate) use rarely::Rarely;
 pub use served::Served;
 
 use refusal::Refusal;

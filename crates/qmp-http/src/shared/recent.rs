@@ -29,7 +29,7 @@ struct Chunk {
 
 /// What there is for a reader at some place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Place {
+pub(crate) enum Place {
     /// This text, and then on from `upto`.
     Chunk { text: Bytes, upto: Offset },
     /// No chunk begins there: one begins at `upto`, up to which the reader is to read for itself.

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use super::{HttpAddress, HttpDoor};
-use crate::http::door::{KeyFileError, Keys};
+use crate::door::{KeyFileError, Keys};
 
 /// A door at which somebody listens.
 #[derive(Debug)]

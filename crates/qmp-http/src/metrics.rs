@@ -1,7 +1,7 @@
 //! `GET /metrics`: figures for Prometheus.
 //!
 //! Labels are names of the operator's configuration, of the catalogue or of this program; nothing that a VM makes up
-//! becomes one. Counters begin with the hub. What is counted is counted in [`crate::vm_counts`] and
+//! becomes one. Counters begin with the hub. What is counted is counted in [`qmp_hub::VmCounts`] and
 //! [`qmp_journal`]; this module names it.
 
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use axum::extract::State as Shared;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use qmp_host::blocking;
+use qmp_hub::{Counter, VmCounts};
+use qmp_hub::{State, Vm};
 use qmp_journal::Health;
 
 use super::Served;
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
 use super::{relays, run_states, sinks};
-use crate::vm_counts::{Counter, VmCounts};
-use crate::vms::{State, Vm};
 
 pub(super) async fn metrics(Shared(served): Shared<Served>) -> Response {
     let text = blocking(move || text(&served)).await;

@@ -15,6 +15,8 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use qmp_host::Rarely;
+use qmp_hub::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -24,9 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use super::caller::Visit;
 use super::door::{HttpDoor, Keys, Strangers};
 use super::listen::{Listening, Socket};
-use super::rarely::Rarely;
 use super::{Served, router};
-use crate::audit::Peer;
 
 /// Connections at one door at a time; further ones wait in the backlog. A thousand readers are what the hub is
 /// measured with; each costs a descriptor and a batch of records.

@@ -8,12 +8,12 @@ use axum::http::HeaderValue;
 use axum::middleware::Next;
 use axum::response::Response;
 use qmp_host::clock;
+use qmp_hub::relay::REPLY_JOURNAL_MAX;
 use qmp_journal::Health;
 use qmp_wire::UnixMicros;
 
 use super::Served;
 use super::status::rfc3339;
-use crate::relay::REPLY_JOURNAL_MAX;
 
 /// Since when the journal has taken nothing, as a header of every answer; missing while it takes what comes.
 const STALLED_HEADER: &str = "qmp-events-journal-stalled";

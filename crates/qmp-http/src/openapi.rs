@@ -18,7 +18,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::http::routes;
+    use crate::routes;
 
     #[test]
     fn the_document_has_every_route_and_no_other() {

@@ -15,12 +15,12 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use qmp_hub::relay::Role;
 use qmp_journal::Globs;
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 
 use super::files::{KeyFileError, Secrecy, read};
-use crate::relay::Role;
 
 /// The shortest token, in bytes: 32 hexadecimal digits have 128 bits, which nobody guesses.
 const TOKEN_MIN_BYTES: usize = 32;
@@ -33,15 +33,15 @@ const TOKEN_NAME_MAX_BYTES: usize = 64;
 
 /// One token.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Token {
-    pub(in crate::http) name: Box<str>,
-    pub(in crate::http) role: Role,
+pub(crate) struct Token {
+    pub(crate) name: Box<str>,
+    pub(crate) role: Role,
     digest: [u8; 32],
 }
 
 /// All tokens of a door.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Tokens(Vec<Arc<Token>>);
+pub(crate) struct Tokens(Vec<Arc<Token>>);
 
 impl Tokens {
     /// Reads the file at `path`.
@@ -85,7 +85,7 @@ impl Tokens {
     }
 
     /// The token that is `shown`. Takes as long whichever it is, and whether it is one.
-    pub(in crate::http) fn find(&self, shown: &[u8]) -> Option<Arc<Token>> {
+    pub(crate) fn find(&self, shown: &[u8]) -> Option<Arc<Token>> {
         let shown = sha256(shown);
         let mut found = None;
         for token in &self.0 {
@@ -97,7 +97,7 @@ impl Tokens {
     }
 
     /// Whether `token` is still among them, under its name.
-    pub(in crate::http) fn have(&self, token: &Token) -> bool {
+    pub(crate) fn have(&self, token: &Token) -> bool {
         self.0.iter().any(|other| other.digest == token.digest && other.name == token.name)
     }
 }

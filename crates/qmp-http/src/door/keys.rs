@@ -21,9 +21,9 @@ const KEYS_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
 /// Certificate and tokens of one moment.
 #[derive(Clone, Debug)]
-pub(in crate::http) struct Keys {
-    pub(in crate::http) tls: Option<Arc<ServerConfig>>,
-    pub(in crate::http) tokens: Option<Arc<Tokens>>,
+pub(crate) struct Keys {
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tokens: Option<Arc<Tokens>>,
 }
 
 impl Keys {
@@ -35,7 +35,7 @@ impl Keys {
     }
 
     /// Reads the files of `door`, and again when they change, as long as somebody wants them.
-    pub(in crate::http) async fn watch(door: &HttpDoor) -> Result<watch::Receiver<Self>, KeyFileError> {
+    pub(crate) async fn watch(door: &HttpDoor) -> Result<watch::Receiver<Self>, KeyFileError> {
         let door = door.clone();
         // Before reading, so that a change meanwhile is seen.
         let (door, stamps, keys) = blocking(move || {

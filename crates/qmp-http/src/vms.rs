@@ -8,6 +8,9 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
+use qmp_findings::state::{LastEvent, VmState, Why};
+use qmp_hub::Vm;
+use qmp_hub::relay::RelayStatus;
 use serde::Serialize;
 
 use super::Served;
@@ -17,9 +20,6 @@ use super::relays;
 use super::stall;
 use super::status::rfc3339;
 use super::vm_path::VmPath;
-use crate::relay::RelayStatus;
-use crate::vms::Vm;
-use qmp_findings::state::{LastEvent, VmState, Why};
 
 /// A VM among others.
 #[derive(Serialize)]

@@ -12,14 +12,14 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use qmp_hub::relay::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
+use qmp_hub::{Peer, Who};
 
 use super::connections::Hall;
 use super::door::{Keys, Stranger, Token};
 use super::guard;
 use super::refusal::Refusal;
-use crate::audit::{Peer, Who};
-use crate::http::HttpAddress;
-use crate::relay::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
+use crate::HttpAddress;
 
 /// One connection: who is at its other end, and what that one showed.
 #[derive(Debug)]

@@ -8,6 +8,10 @@ use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use qmp_client::{ExecuteError, Gone, Passed, TakeReply};
+use qmp_hub::Audit;
+use qmp_hub::Vm;
+use qmp_hub::relay::only_asks;
+use qmp_hub::{Commands, UnderWay};
 use qmp_settings::suggest::nearest;
 use qmp_wire::Offset;
 use serde::{Deserialize, Serialize};
@@ -19,10 +23,6 @@ use super::caller::Caller;
 use super::patience;
 use super::refusal::Refusal;
 use super::vm_path::VmPath;
-use crate::audit::Audit;
-use crate::commands::{Commands, UnderWay};
-use crate::relay::only_asks;
-use crate::vms::Vm;
 
 /// A request as QMP writes it.
 #[derive(Deserialize)]

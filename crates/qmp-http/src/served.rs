@@ -6,6 +6,9 @@ use std::sync::Arc;
 use qmp_host::Duties;
 use qmp_host::blocking;
 use qmp_host::clock;
+use qmp_hub::Fleet;
+use qmp_hub::Observed;
+use qmp_hub::Vms;
 use qmp_journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
 use qmp_sinks::Rules;
 use qmp_wire::{Offset, UnixMicros};
@@ -13,9 +16,6 @@ use tokio::sync::{Semaphore, watch};
 
 use super::counts::Counts;
 use super::shared::Streams;
-use crate::Fleet;
-use crate::observer::Observed;
-use crate::vms::Vms;
 
 /// Reads of the journal that run at the same time. Each occupies a thread; more would only wait for the same
 /// disk and the same cores.
@@ -116,8 +116,8 @@ impl Parts {
 impl Served {
     /// That of a hub that has a journal, and nothing else.
     pub(super) async fn of_no_vms(journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
-        let observed = crate::observer::Observer::new(journal, false).observed();
+        let observed = qmp_hub::Observer::new(journal, false).observed();
         let rules = Rules::start(Vec::new(), journal, &path).await.expect("starts");
-        Self::new(Fleet::new(journal, false, crate::SilentAfter::Off), journal, path, observed, rules, ends)
+        Self::new(Fleet::new(journal, false, qmp_hub::SilentAfter::Off), journal, path, observed, rules, ends)
     }
 }

@@ -2,10 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
+use qmp_hub::relay::RelayStatus;
 
 use super::Served;
 use super::exposition::{Exposition, Type};
-use crate::relay::RelayStatus;
 
 pub(super) async fn relays(State(served): State<Served>) -> Json<Vec<RelayStatus>> {
     Json(served.fleet.relays())

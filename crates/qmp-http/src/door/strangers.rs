@@ -20,7 +20,7 @@ const STRANGERS_MAX: usize = 256;
 
 /// The strangers at one door.
 #[derive(Debug, Default)]
-pub(in crate::http) struct Strangers(Mutex<Present>);
+pub(crate) struct Strangers(Mutex<Present>);
 
 #[derive(Debug, Default)]
 struct Present {
@@ -30,7 +30,7 @@ struct Present {
 
 /// One of them, until it is let in or this is dropped.
 #[derive(Debug)]
-pub(in crate::http) struct Stranger {
+pub(crate) struct Stranger {
     among: Arc<Strangers>,
     number: u64,
     sent_away: Arc<Notify>,
@@ -39,7 +39,7 @@ pub(in crate::http) struct Stranger {
 
 impl Strangers {
     /// One more; the oldest is sent away if there is one too many.
-    pub(in crate::http) fn enter(self: &Arc<Self>) -> Stranger {
+    pub(crate) fn enter(self: &Arc<Self>) -> Stranger {
         let sent_away = Arc::new(Notify::new());
         let mut present = self.lock();
         let number = present.next;
@@ -62,12 +62,12 @@ impl Strangers {
 
 impl Stranger {
     /// It is known by now.
-    pub(in crate::http) fn let_in(&self) {
+    pub(crate) fn let_in(&self) {
         self.among.lock().by_age.remove(&self.number);
     }
 
     /// Waits until it is one too many, or one for too long; for ever if it was let in.
-    pub(in crate::http) async fn sent_away(&self) {
+    pub(crate) async fn sent_away(&self) {
         tokio::select! {
             () = self.sent_away.notified() => {}
             () = tokio::time::sleep_until(self.until) => if self.was_let_in() {

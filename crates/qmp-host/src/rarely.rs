@@ -8,7 +8,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Lets a line pass now and then, and counts the others.
 #[derive(Debug, Default)]
-pub(crate) struct Rarely(Mutex<Past>);
+pub struct Rarely(Mutex<Past>);
 
 #[derive(Debug, Default)]
 struct Past {
@@ -18,7 +18,7 @@ struct Past {
 
 impl Rarely {
     /// What stands behind a line that may pass: nothing, or how many were left out; `None` if this one is.
-    pub(crate) fn pass(&self, now: Instant) -> Option<String> {
+    pub fn pass(&self, now: Instant) -> Option<String> {
         let mut past = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if past.last.is_some_and(|last| now.saturating_duration_since(last) < LINE_EVERY) {
             past.left_out += 1;
