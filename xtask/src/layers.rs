@@ -42,12 +42,14 @@ const CRATES: [&str; 18] = [
 ];
 
 /// Crates and what must not be among their dependencies, near or far.
-const ABSENT: [(&str, &[&str]); 5] = [
+const ABSENT: [(&str, &[&str]); 7] = [
     ("qmp-events", &["tokio", "rustix", "rusqlite", "qmp-wire"]),
     ("qmp-wire", &["tokio", "rustix", "rusqlite", "qmp-events"]),
     ("qmp-settings", &["tokio", "rustix", "rusqlite"]),
     ("qmp-findings", &["tokio", "rustix", "rusqlite"]),
     ("qmp-server", &["tokio"]),
+    ("qmp-journal", &["axum", "hyper", "rustls", "toml", "qmp-client", "qmp-findings"]),
+    ("qmp-hub", &["axum", "hyper", "rustls", "qmp-sinks"]),
 ];
 
 /// What does not hold yet, with the reasons.

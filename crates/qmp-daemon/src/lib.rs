@@ -6,9 +6,7 @@
 
 mod config;
 mod restart_only;
-
 mod daemon;
-
 mod reload;
 
 pub use config::{CommandLine, ConfigError, ConfigFile, DaemonConfig, Place, Problem};

@@ -19,7 +19,7 @@ use super::connections::Hall;
 use super::door::{Keys, Stranger, Token};
 use super::guard;
 use super::refusal::Refusal;
-use crate::HttpAddress;
+use crate::address::HttpAddress;
 
 /// One connection: who is at its other end, and what that one showed.
 #[derive(Debug)]

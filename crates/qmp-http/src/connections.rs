@@ -26,7 +26,8 @@ use tokio_rustls::TlsAcceptor;
 use super::caller::Visit;
 use super::door::{HttpDoor, Keys, Strangers};
 use super::listen::{Listening, Socket};
-use super::{Served, router};
+use super::router;
+use crate::served::Served;
 
 /// Connections at one door at a time; further ones wait in the backlog. A thousand readers are what the hub is
 /// measured with; each costs a descriptor and a batch of records.

@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 
-use super::Served;
 use super::caller::Caller;
 use super::patience;
 use super::refusal::Refusal;
 use super::vm_path::VmPath;
+use crate::served::Served;
 
 /// A request as QMP writes it.
 #[derive(Deserialize)]

@@ -7,10 +7,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::Served;
 use super::refusal::Refusal;
 use super::stall::{Stall, stall};
 use super::status::rfc3339;
+use crate::served::Served;
 
 /// So many problems are listed; the log has all.
 const PROBLEMS_MAX: usize = 16;

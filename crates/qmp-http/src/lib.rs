@@ -20,32 +20,32 @@
 //! The crate never speaks QMP, and never knows the configuration file: it reads a journal and asks the hub.
 
 mod address;
-mod caller;
-mod catalogue;
-mod connections;
 mod counts;
 mod door;
-mod events;
-mod execute;
 mod exposition;
-mod guard;
-mod health;
 mod listen;
-mod metrics;
 mod openapi;
+mod refusal;
+mod catalogue;
 mod parameters;
 mod patience;
-mod records;
-mod refusal;
+mod vm_path;
+mod served;
 mod relays;
 mod run_states;
-mod served;
-mod shared;
 mod sinks;
+mod metrics;
 mod stall;
 mod status;
+mod health;
 mod stream;
-mod vm_path;
+mod events;
+mod records;
+mod shared;
+mod connections;
+mod caller;
+mod execute;
+mod guard;
 mod vms;
 
 use axum::Router;

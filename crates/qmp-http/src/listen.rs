@@ -7,7 +7,8 @@ use qmp_host::{SocketError, SocketFile, handed, listen_unix, port_holder};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use super::{HttpAddress, HttpDoor};
+use crate::address::HttpAddress;
+use crate::door::HttpDoor;
 use crate::door::{KeyFileError, Keys};
 
 /// A door at which somebody listens.

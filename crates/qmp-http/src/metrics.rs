@@ -14,9 +14,9 @@ use qmp_hub::{Counter, VmCounts};
 use qmp_hub::{State, Vm};
 use qmp_journal::Health;
 
-use super::Served;
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
 use super::{relays, run_states, sinks};
+use crate::served::Served;
 
 pub(super) async fn metrics(Shared(served): Shared<Served>) -> Response {
     let text = blocking(move || text(&served)).await;

@@ -6,10 +6,10 @@ use axum::response::{IntoResponse, Response};
 use qmp_journal::Removed;
 use qmp_wire::{Offset, Record};
 
-use super::Served;
 use super::parameters::Wanted;
 use super::refusal::Refusal;
 use super::stream::{Format, Reading};
+use crate::served::Served;
 
 pub(super) async fn records(
     State(served): State<Served>,

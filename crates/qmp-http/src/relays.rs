@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use qmp_hub::relay::RelayStatus;
 
-use super::Served;
 use super::exposition::{Exposition, Type};
+use crate::served::Served;
 
 pub(super) async fn relays(State(served): State<Served>) -> Json<Vec<RelayStatus>> {
     Json(served.fleet.relays())

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use qmp_hub::{State, Vm};
 
-use super::Served;
 use super::exposition::{Exposition, Type};
+use crate::served::Served;
 
 /// The states that QEMU knows, of all releases. Source: `qapi/run-state.json`, `RunState`.
 const OF_QEMU: [&str; 17] = [

@@ -19,8 +19,8 @@ use qmp_wire::Offset;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::Served;
 use super::stream::{CHUNK_MAX_RECORDS, Format, read_chunk};
+use crate::served::Served;
 pub(super) use recent::Place;
 use recent::Recent;
 

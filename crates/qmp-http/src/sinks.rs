@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use qmp_sinks::{SinkState, SinkStatus};
 
-use super::Served;
 use super::exposition::{Exposition, Type};
+use crate::served::Served;
 
 pub(super) async fn sinks(State(served): State<Served>) -> Json<Vec<SinkStatus>> {
     Json(served.rules.statuses())

@@ -12,8 +12,8 @@ use qmp_hub::relay::REPLY_JOURNAL_MAX;
 use qmp_journal::Health;
 use qmp_wire::UnixMicros;
 
-use super::Served;
 use super::status::rfc3339;
+use crate::served::Served;
 
 /// Since when the journal has taken nothing, as a header of every answer; missing while it takes what comes.
 const STALLED_HEADER: &str = "qmp-events-journal-stalled";

@@ -5,9 +5,9 @@ use axum::extract::State;
 use qmp_wire::UnixMicros;
 use serde::Serialize;
 
-use super::Served;
 use super::sinks::stuck;
 use super::stall;
+use crate::served::Served;
 
 #[derive(Serialize)]
 pub(super) struct HubStatus {

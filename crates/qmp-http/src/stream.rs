@@ -12,10 +12,10 @@ use qmp_journal::{Cursor, JournalError, Reader, Removed};
 use qmp_wire::{Offset, Record};
 use tokio::time::timeout;
 
-use super::Served;
 use super::counts::Counted;
 use super::parameters::Wanted;
 use super::shared::{Place, Share};
+use crate::served::Served;
 
 /// Records in one chunk: what a client keeps waiting for a slow one of the next chunk.
 pub(super) const CHUNK_MAX_RECORDS: usize = 1_024;

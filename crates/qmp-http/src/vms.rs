@@ -13,13 +13,13 @@ use qmp_hub::Vm;
 use qmp_hub::relay::RelayStatus;
 use serde::Serialize;
 
-use super::Served;
 use super::execute::no_such_vm;
 use super::refusal::Refusal;
 use super::relays;
 use super::stall;
 use super::status::rfc3339;
 use super::vm_path::VmPath;
+use crate::served::Served;
 
 /// A VM among others.
 #[derive(Serialize)]

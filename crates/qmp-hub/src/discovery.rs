@@ -40,8 +40,10 @@ pub use naming::{Template, TemplateError};
 pub use pattern::PathPattern;
 pub use rule::{Discover, Source, SourceError};
 
+use crate::fleet::Fleet;
+use crate::origin::Origin;
 use crate::silence::Setting;
-use crate::{Fleet, Origin, SilentAfter};
+use crate::silence::SilentAfter;
 use claims::Claims;
 use keeper::Keeper;
 

@@ -4,24 +4,24 @@
 //! one task that reads its monitor and hands what it says to the journal; every reader, over HTTP or in the same
 //! process, is a cursor on the journal.
 
-mod asking;
-mod attach;
 mod audit;
-mod commands;
-pub mod discovery;
-mod exit;
-mod fleet;
-mod hub;
 mod limits;
-mod observer;
 mod origin;
 mod reason;
-pub mod relay;
-mod silence;
-mod taken;
 mod vm_counts;
 mod vm_name;
+mod exit;
+mod commands;
+pub mod relay;
 mod vms;
+mod silence;
+mod attach;
+mod fleet;
+pub mod discovery;
+mod taken;
+mod observer;
+mod asking;
+mod hub;
 
 pub use audit::{Audit, Peer, Who};
 pub use commands::{Commands, UnderWay};

@@ -8,11 +8,12 @@ use qmp_client::{Address, Commander};
 use qmp_wire::UnixMicros;
 
 use crate::commands::Commands;
+use crate::origin::Origin;
 use crate::relay::Tap;
 use crate::silence::Silence;
 use crate::taken::Taken;
 use crate::vm_counts::VmCounts;
-use crate::{Origin, VmName};
+use crate::vm_name::VmName;
 
 /// Every VM of the hub, by name and in the order in which they came. Clones share the VMs.
 ///

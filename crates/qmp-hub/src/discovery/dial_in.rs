@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use super::keeper::Keeper;
 use super::naming::{self, Parts};
 use super::{DISCOVERED_MAX, processes};
-use crate::VmName;
 use crate::fleet::FleetError;
+use crate::vm_name::VmName;
 use crate::vms::State;
 
 /// Connections that are being asked who they are. Others wait in the socket's queue.

@@ -10,11 +10,13 @@ use qmp_host::blocking;
 use super::claims::{Claims, Endpoint};
 use super::naming::{self, Parts};
 use super::{DISCOVERED_MAX, Discover, Found, Look};
+use crate::fleet::Fleet;
 use crate::fleet::FleetError;
+use crate::origin::Origin;
 use crate::relay::RelayConfig;
 use crate::silence::Setting;
+use crate::vm_name::VmName;
 use crate::vms::State;
-use crate::{Fleet, Origin, VmName};
 
 /// When to compare again although nothing changed: a VM is still attached whose socket is gone, or a name is about to
 /// be free.

@@ -11,7 +11,8 @@ use qmp_settings::suggest::nearest;
 use super::naming::{self, Parts};
 use super::{Layout, PathPattern, Template, layout};
 use crate::relay::{DEFAULT_MODE, RelayConfig};
-use crate::{SilentAfter, VmName};
+use crate::silence::SilentAfter;
+use crate::vm_name::VmName;
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{FILES_OF_A_VM, Fleet, FleetError};
-use crate::VmName;
 use crate::attach::Leave;
 use crate::relay::{FILES_OF_A_RELAY, OfVm};
+use crate::vm_name::VmName;
 use crate::vms::Vm;
 
 #[derive(Debug, Default)]
