@@ -37,5 +37,5 @@ pub use gone::Gone;
 pub use mailbox::TakeReply;
 pub use monitor::{Monitor, connect, connect_with};
 pub use process::Process;
-pub use qmp_host::{Budget, InheritedError, SOCKET_PATH_MAX_BYTES, Share, connect_unix};
+pub use qmp_host::{Budget, InheritedError, Share};
 pub use qmp_wire::{Address, AddressError};

@@ -44,16 +44,16 @@
 //!
 //! Relative paths are taken from the directory in which the hub is started, as QEMU does with its own.
 
-mod doubts;
+mod error;
 mod file;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use qmp_client::Address;
-use qmp_settings::one_a_line;
 pub use qmp_settings::{Place, Problem};
 
+pub use error::ConfigError;
 pub use file::ConfigFile;
 use qmp_http::HttpDoor;
 use qmp_hub::discovery::{Discover, Source};
@@ -110,23 +110,6 @@ pub struct CommandLine {
     pub default_journal: PathBuf,
     /// The address when none is named.
     pub default_http: HttpDoor,
-}
-
-/// Errors of reading a configuration.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}: {error}", path.display())]
-    Read {
-        /// The file.
-        path: Box<Path>,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// The configuration is wrong; one line for each problem, at least one.
-    #[error("{}", one_a_line(.0))]
-    Wrong(Vec<Problem>),
 }
 
 impl DaemonConfig {

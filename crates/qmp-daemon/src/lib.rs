@@ -5,6 +5,7 @@
 //! knows the terminal.
 
 mod config;
+mod doubts;
 mod restart_only;
 mod daemon;
 mod reload;

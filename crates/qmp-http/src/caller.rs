@@ -15,9 +15,9 @@ use axum::response::{IntoResponse, Response};
 use qmp_hub::relay::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
 use qmp_hub::{Peer, Who};
 
-use super::connections::Hall;
 use super::door::{Keys, Stranger, Token};
 use super::guard;
+use super::hall::Hall;
 use super::refusal::Refusal;
 use crate::address::HttpAddress;
 

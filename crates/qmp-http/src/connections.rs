@@ -24,9 +24,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::caller::Visit;
-use super::door::{HttpDoor, Keys, Strangers};
+use super::hall::Hall;
 use super::listen::{Listening, Socket};
-use super::router;
+use super::router::router;
 use crate::served::Served;
 
 /// Connections at one door at a time; further ones wait in the backlog. A thousand readers are what the hub is
@@ -42,18 +42,6 @@ const HTTP_HEAD_MAX_BYTES: usize = 64 << 10;
 
 /// How long the door rests when the system refuses a connection, such as for lack of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-
-/// What the connections of one door share.
-#[derive(Debug)]
-pub(super) struct Hall {
-    pub(super) door: HttpDoor,
-    pub(super) keys: watch::Receiver<Keys>,
-    /// Requests that were not let in.
-    pub(super) refused: Rarely,
-    /// Handshakes that failed.
-    failed: Rarely,
-    strangers: Arc<Strangers>,
-}
 
 /// A connection that was accepted.
 enum Accepted {

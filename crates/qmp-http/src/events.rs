@@ -13,9 +13,10 @@ use axum::response::{IntoResponse, Response};
 use qmp_journal::Removed;
 use qmp_wire::{Offset, Record};
 
+use super::format::Format;
 use super::parameters::Wanted;
 use super::refusal::Refusal;
-use super::stream::{Format, Reading};
+use super::stream::Reading;
 use crate::served::Served;
 
 /// How long a client that lost the stream waits before it asks again, in milliseconds. A hub that restarts is back

@@ -4,21 +4,11 @@
 //! `Host` header (so a name of its own that was made to point here is told apart), to hide its `Origin`, or to
 //! send `application/json` elsewhere without being asked for permission, which the hub never gives.
 
-use std::time::Duration;
-
-use axum::Extension;
-use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, StatusCode, Version, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
-use super::caller::Caller;
 use super::refusal::Refusal;
-
-/// How long the body of a request may take to come.
-const BODY_READ_MAX: Duration = Duration::from_secs(30);
 
 /// Why a request of a TCP client without a token is refused, unless it names this host and comes from no page but
 /// the hub's own.
@@ -52,31 +42,6 @@ pub(super) fn unambiguous(request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// Lets a request pass if its body is JSON, is as long as its caller's commands may be, and comes in time.
-pub(super) async fn json_only(
-    Extension(caller): Extension<Caller>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if !is_json(request.headers()) {
-        let desc = "send the header `Content-Type: application/json`";
-        return Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NotJson", desc).into_response();
-    }
-    let (head, body) = request.into_parts();
-    let max_bytes = caller.command_max_bytes();
-    match tokio::time::timeout(BODY_READ_MAX, to_bytes(body, max_bytes)).await {
-        Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
-        Ok(Err(error)) => {
-            let desc = format!("the request cannot be read ({error}); it may have {max_bytes} bytes");
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLong", desc).into_response()
-        }
-        Err(_) => {
-            let desc = format!("the request did not come within {} s", BODY_READ_MAX.as_secs());
-            Refusal::new(StatusCode::REQUEST_TIMEOUT, "TooSlow", desc).into_response()
-        }
-    }
-}
-
 fn check_names(headers: &HeaderMap, target: Option<&Authority>, scheme: &str) -> Result<(), Refusal> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
@@ -104,13 +69,10 @@ fn is_loopback_name(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
     #[test]
@@ -204,24 +166,6 @@ mod tests {
         headers.insert(header::HOST, "localhost".parse().expect("a header"));
         assert_eq!(status(&headers, Some(&Authority::from_static("evil.example"))), Some(421));
         assert_eq!(status(&headers, Some(&Authority::from_static("localhost:80"))), None);
-    }
-
-    #[test]
-    fn forms_and_plain_text_are_no_json() {
-        let cases = [
-            ("application/json", true),
-            ("Application/JSON; charset=utf-8", true),
-            ("text/plain", false),
-            ("text/plain;application/json", false),
-            ("application/x-www-form-urlencoded", false),
-            ("application/jsonx", false),
-        ];
-        for (value, expected) in cases {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, value.parse().expect("a header"));
-            assert_eq!(is_json(&headers), expected, "{value}");
-        }
-        assert!(!is_json(&HeaderMap::new()), "none at all");
     }
 
     fn status(headers: &HeaderMap, target: Option<&Authority>) -> Option<u16> {

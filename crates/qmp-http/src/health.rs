@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::refusal::Refusal;
+use super::rfc3339::rfc3339;
 use super::stall::{Stall, stall};
-use super::status::rfc3339;
 use crate::served::Served;
 
 /// So many problems are listed; the log has all.

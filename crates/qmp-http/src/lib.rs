@@ -23,36 +23,36 @@ mod address;
 mod counts;
 mod door;
 mod exposition;
+mod format;
+mod hall;
 mod listen;
 mod openapi;
+mod reads;
 mod refusal;
 mod catalogue;
+mod guard;
+mod caller;
+mod json_body;
 mod parameters;
 mod patience;
-mod vm_path;
+mod rfc3339;
+mod shared;
 mod served;
 mod relays;
 mod run_states;
 mod sinks;
 mod metrics;
 mod stall;
-mod status;
 mod health;
+mod status;
 mod stream;
 mod events;
 mod records;
-mod shared;
-mod connections;
-mod caller;
+mod vm_path;
 mod execute;
-mod guard;
 mod vms;
-
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, get, post};
+mod router;
+mod connections;
 
 pub use address::{HttpAddress, HttpAddressError};
 pub use connections::serve;
@@ -60,52 +60,3 @@ pub use door::{HttpDoor, HttpDoorError, KeyFileError, TlsFiles};
 pub use listen::ListenError;
 pub use listen::{Listening, listen};
 pub use served::Served;
-
-use refusal::Refusal;
-
-fn router(served: Served) -> Router {
-    let routes = routes().into_iter();
-    routes
-        .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(not_this_way)
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(served.clone(), stall::say))
-        .layer(from_fn(caller::known))
-        .with_state(served)
-}
-
-/// Everything that can be asked for: method, path, and who answers. `openapi.json` describes the same.
-fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)> {
-    vec![
-        ("GET", "/v1/hub", get(status::hub)),
-        ("GET", "/v1/vms", get(vms::vms)),
-        ("GET", "/v1/vms/{name}", get(vms::vm)),
-        ("GET", "/v1/relays", get(relays::relays)),
-        ("GET", "/v1/records", get(records::records)),
-        ("GET", "/v1/events", get(events::events)),
-        ("GET", "/v1/catalogue", get(catalogue::catalogue)),
-        ("GET", "/v1/sinks", get(sinks::sinks)),
-        ("GET", "/v1/health", get(health::health)),
-        ("GET", "/v1/openapi.json", get(openapi::openapi)),
-        ("GET", "/metrics", get(metrics::metrics)),
-        ("POST", "/v1/vms/{name}/execute", post(execute::execute).layer(from_fn(guard::json_only))),
-    ]
-}
-
-async fn nothing_here() -> Refusal {
-    let desc = format!("nothing here; there are {}", listed(&routes()));
-    Refusal::new(StatusCode::NOT_FOUND, "NotFound", desc)
-}
-
-async fn not_this_way() -> Refusal {
-    let (post, get): (Vec<_>, Vec<_>) = routes().into_iter().partition(|(method, ..)| *method == "POST");
-    let desc = format!("use POST for {}, and GET for {}", listed(&post), listed(&get));
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", desc)
-}
-
-/// Paths, one behind the other.
-fn listed(routes: &[(&str, &str, MethodRouter<Served>)]) -> String {
-    let paths: Vec<&str> = routes.iter().map(|(_, path, _)| *path).collect();
-    paths.join(", ")
-}

@@ -18,7 +18,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::routes;
+    use crate::router::routes;
 
     #[test]
     fn the_document_has_every_route_and_no_other() {

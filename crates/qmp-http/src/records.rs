@@ -6,9 +6,10 @@ use axum::response::{IntoResponse, Response};
 use qmp_journal::Removed;
 use qmp_wire::{Offset, Record};
 
+use super::format::Format;
 use super::parameters::Wanted;
 use super::refusal::Refusal;
-use super::stream::{Format, Reading};
+use super::stream::Reading;
 use crate::served::Served;
 
 pub(super) async fn records(

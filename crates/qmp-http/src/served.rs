@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use qmp_host::Duties;
-use qmp_host::blocking;
 use qmp_host::clock;
 use qmp_hub::Fleet;
 use qmp_hub::Observed;
@@ -12,14 +11,11 @@ use qmp_hub::Vms;
 use qmp_journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
 use qmp_sinks::Rules;
 use qmp_wire::{Offset, UnixMicros};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::counts::Counts;
+use super::reads::Reads;
 use super::shared::Streams;
-
-/// Reads of the journal that run at the same time. Each occupies a thread; more would only wait for the same
-/// disk and the same cores.
-pub(crate) const READS_AT_ONCE_MAX: usize = 16;
 
 /// What the hub serves. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -31,6 +27,7 @@ pub struct Parts {
     pub(super) fleet: Fleet,
     pub(super) journal: PathBuf,
     pub(super) reader: Reader,
+    pub(super) reads: Reads,
     pub(super) started: UnixMicros,
     /// True once the last record is committed: whoever follows may have the rest, and is done.
     pub(super) ends: watch::Receiver<bool>,
@@ -47,7 +44,6 @@ pub struct Parts {
     /// Tasks that ended although they should not.
     pub(super) duties: Duties,
     head: watch::Receiver<Offset>,
-    reads: Semaphore,
 }
 
 impl std::ops::Deref for Served {
@@ -85,7 +81,7 @@ impl Served {
             rules,
             duties: journal.duties(),
             head: journal.watch_head(),
-            reads: Semaphore::new(READS_AT_ONCE_MAX),
+            reads: Reads::new(journal.reader()),
         }))
     }
 }
@@ -106,9 +102,7 @@ impl Parts {
         &self,
         work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        // Never closed, so there is always a permit to come.
-        let _permit = self.reads.acquire().await;
-        blocking(work).await
+        self.reads.read(work).await
     }
 }
 

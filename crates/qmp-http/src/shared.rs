@@ -19,8 +19,8 @@ use qmp_wire::Offset;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::stream::{CHUNK_MAX_RECORDS, Format, read_chunk};
-use crate::served::Served;
+use super::format::{CHUNK_MAX_RECORDS, Format, read_chunk};
+use super::reads::Reads;
 pub(super) use recent::Place;
 use recent::Recent;
 
@@ -63,7 +63,7 @@ pub(super) struct Share {
 impl Streams {
     /// Lets a reader of `query`, which has read everything up to `after`, share with those who read the same; `None` if
     /// there are too many streams already.
-    pub(super) fn join<F: Format>(&self, served: &Served, query: &Query, after: Offset) -> Option<Share> {
+    pub(super) fn join<F: Format>(&self, reads: &Reads, query: &Query, after: Offset) -> Option<Share> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         streams.retain(|stream| stream.strong_count() > 0);
         let format = TypeId::of::<F>();
@@ -72,7 +72,7 @@ impl Streams {
             Some(stream) => stream,
             None if streams.len() >= SHARED_STREAMS_MAX => return None,
             None => {
-                let stream = Arc::new(Stream::start::<F>(served, query, after));
+                let stream = Arc::new(Stream::start::<F>(reads, query, after));
                 streams.push(Arc::downgrade(&stream));
                 stream
             }
@@ -83,16 +83,16 @@ impl Streams {
 }
 
 impl Stream {
-    fn start<F: Format>(served: &Served, query: &Query, after: Offset) -> Self {
+    fn start<F: Format>(reads: &Reads, query: &Query, after: Offset) -> Self {
         let (sender, front) = watch::channel(after);
         let kept = Arc::new(Kept {
             recent: Mutex::new(Recent::new(after)),
             wanted: Notify::new(),
             wanted_after: AtomicU64::new(after.0),
         });
-        let cursor = served.reader.cursor(query.clone(), after).under_way();
+        let cursor = reads.reader().cursor(query.clone(), after).under_way();
         let mut task = JoinSet::new();
-        task.spawn(run::<F>(served.clone(), cursor, Arc::clone(&kept), sender));
+        task.spawn(run::<F>(reads.clone(), cursor, Arc::clone(&kept), sender));
         Self { format: TypeId::of::<F>(), query: query.clone(), kept, front, _task: task }
     }
 
@@ -134,10 +134,10 @@ impl Kept {
 
 /// Reads and writes for all, whenever somebody waits, until the journal ends or cannot be read: whoever needs to know
 /// that finds it out alone.
-async fn run<F: Format>(served: Served, mut cursor: Cursor, kept: Arc<Kept>, front: watch::Sender<Offset>) {
+async fn run<F: Format>(reads: Reads, mut cursor: Cursor, kept: Arc<Kept>, front: watch::Sender<Offset>) {
     loop {
         kept.wanted.notified().await;
-        match next::<F>(&served, cursor, &kept, &front).await {
+        match next::<F>(&reads, cursor, &kept, &front).await {
             Ok(back) => cursor = back,
             Err(error) => {
                 tracing::debug!("a shared stream ends: {error}");
@@ -149,7 +149,7 @@ async fn run<F: Format>(served: Served, mut cursor: Cursor, kept: Arc<Kept>, fro
 
 /// Waits for the next chunk, and hands it out.
 async fn next<F: Format>(
-    served: &Served,
+    reads: &Reads,
     mut cursor: Cursor,
     kept: &Kept,
     front: &watch::Sender<Offset>,
@@ -163,7 +163,7 @@ async fn next<F: Format>(
             kept.recent().begin_at(wanted);
             front.send_replace(wanted);
         }
-        let (text, back) = served.read(move || read_chunk::<F>(cursor, Offset(u64::MAX))).await?;
+        let (text, back) = reads.read(move || read_chunk::<F>(cursor, Offset(u64::MAX))).await?;
         cursor = back;
         let has_text = !text.is_empty();
         let position = cursor.position();

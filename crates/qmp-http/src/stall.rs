@@ -12,7 +12,7 @@ use qmp_hub::relay::REPLY_JOURNAL_MAX;
 use qmp_journal::Health;
 use qmp_wire::UnixMicros;
 
-use super::status::rfc3339;
+use super::rfc3339::rfc3339;
 use crate::served::Served;
 
 /// Since when the journal has taken nothing, as a header of every answer; missing while it takes what comes.

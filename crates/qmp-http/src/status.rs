@@ -2,9 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use qmp_wire::UnixMicros;
 use serde::Serialize;
 
+use super::rfc3339::rfc3339;
 use super::sinks::stuck;
 use super::stall;
 use crate::served::Served;
@@ -35,10 +35,4 @@ pub(super) async fn hub(State(served): State<Served>) -> Json<HubStatus> {
         pid: std::process::id(),
         stuck_rules: stuck(&served),
     })
-}
-
-/// A moment as RFC 3339 in UTC, with six digits of fraction.
-pub(super) fn rfc3339(micros: UnixMicros) -> String {
-    let moment = jiff::Timestamp::from_microsecond(micros.0).unwrap_or(jiff::Timestamp::MAX);
-    format!("{moment:.6}")
 }

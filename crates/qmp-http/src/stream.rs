@@ -9,16 +9,14 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use futures_util::stream;
 use qmp_journal::{Cursor, JournalError, Reader, Removed};
-use qmp_wire::{Offset, Record};
+use qmp_wire::Offset;
 use tokio::time::timeout;
 
 use super::counts::Counted;
+use super::format::{Format, read_chunk, write};
 use super::parameters::Wanted;
 use super::shared::{Place, Share};
 use crate::served::Served;
-
-/// Records in one chunk: what a client keeps waiting for a slow one of the next chunk.
-pub(super) const CHUNK_MAX_RECORDS: usize = 1_024;
 
 /// How long a reader that follows hears nothing before it gets a sign of life, so that proxies keep the
 /// connection, and a client that vanished is noticed.
@@ -30,23 +28,6 @@ const HEAD_HEADER: &str = "qmp-events-head";
 /// How many records were removed between the place from which a client wanted to go on and the first that is kept, as
 /// a header of the answer.
 const REMOVED_HEADER: &str = "qmp-events-removed";
-
-/// How records are written for a client.
-pub(super) trait Format: Send + 'static {
-    /// Appends one record.
-    fn record(record: &Record<'_>, out: &mut Vec<u8>);
-
-    /// Appends what comes after the records that were asked for with `last`, before everything else; `position`
-    /// is the place from which it goes on.
-    fn begin(_position: Offset, _out: &mut Vec<u8>) {}
-
-    /// Appends that records were removed before this client could read them, or says `false`: a form that has no
-    /// place for it breaks off, and the client learns it from the header of the next answer.
-    fn removed(removed: Removed, out: &mut Vec<u8>) -> bool;
-
-    /// Appends a sign of life; everything up to `position` was given.
-    fn keep_alive(position: Offset, out: &mut Vec<u8>);
-}
 
 /// What one client reads.
 pub(super) struct Reading<F> {
@@ -160,7 +141,7 @@ impl<F: Format> Reading<F> {
     fn join(&mut self) {
         if matches!(self.sharing, Sharing::NotYet) {
             let (query, after) = (self.cursor.query(), self.cursor.position());
-            let share = self.served.streams.join::<F>(&self.served, query, after);
+            let share = self.served.streams.join::<F>(&self.served.reads, query, after);
             self.sharing = share.map_or(Sharing::Never, Sharing::With);
         }
     }
@@ -219,22 +200,6 @@ impl Sharing {
     }
 }
 
-/// Reads the next records up to there, and writes them.
-pub(super) fn read_chunk<F: Format>(
-    mut cursor: Cursor,
-    upto: Offset,
-) -> Result<(Vec<u8>, Cursor), JournalError> {
-    let records = cursor.next_batch_upto(CHUNK_MAX_RECORDS, upto)?;
-    let mut text = Vec::new();
-    if let Some(removed) = cursor.take_removed()
-        && !F::removed(removed, &mut text)
-    {
-        return Err(JournalError::Removed { removed });
-    }
-    write::<F>(&records, &mut text);
-    Ok((text, cursor))
-}
-
 fn open<F: Format>(
     reader: &Reader,
     wanted: Wanted,
@@ -255,17 +220,11 @@ fn open<F: Format>(
     Ok((text, reader.cursor(wanted.query, tail.head.max(after)), None))
 }
 
-fn write<'r, F: Format>(records: impl IntoIterator<Item = &'r Record<'static>>, text: &mut Vec<u8>) {
-    for record in records {
-        F::record(record, text);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt as _;
     use qmp_journal::{Appender, Batch, Draft, Journal, JournalOptions, Query};
-    use qmp_wire::{Body as RecordBody, UnixMicros};
+    use qmp_wire::{Body as RecordBody, Record, UnixMicros};
     use tokio::sync::watch;
 
     use super::*;

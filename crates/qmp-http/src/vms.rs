@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::execute::no_such_vm;
 use super::refusal::Refusal;
 use super::relays;
+use super::rfc3339::rfc3339;
 use super::stall;
-use super::status::rfc3339;
 use super::vm_path::VmPath;
 use crate::served::Served;
 

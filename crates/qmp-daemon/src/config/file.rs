@@ -1,5 +1,6 @@
 //! The configuration file, read key by key so that each problem has its line.
 
+mod reading;
 mod discover;
 mod http;
 mod relay;
@@ -7,7 +8,6 @@ mod retention;
 mod rule;
 
 use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use qmp_client::Address;
@@ -16,11 +16,12 @@ use qmp_hub::discovery::Discover;
 use qmp_hub::relay::RelayConfig;
 use qmp_hub::{SilentAfter, VmName};
 use qmp_journal::Retention;
-use qmp_settings::{Document, Value};
+use qmp_settings::{Document, Place, Problem, Value};
 use qmp_sinks::RuleConfig;
+use reading::Reading;
 use toml::de::DeValue;
 
-use super::{ConfigError, Place, Problem};
+use super::error::ConfigError;
 
 /// What a configuration file says.
 #[derive(Clone, Debug, Default)]
@@ -82,23 +83,6 @@ impl ConfigFile {
     #[must_use]
     pub fn doubts(&self) -> &[Problem] {
         &self.doubts
-    }
-}
-
-/// A document, with the readers of the hub's own keys.
-struct Reading<'t>(Document<'t>);
-
-impl<'t> Deref for Reading<'t> {
-    type Target = Document<'t>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl DerefMut for Reading<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
     }
 }
 

@@ -9,6 +9,17 @@ use std::path::{Path, PathBuf};
 /// authorities of a browser 250 kB.
 const KEY_FILE_MAX_BYTES: u64 = 1 << 20;
 
+/// Where the certificate of a door is; files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those that lead from it to its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities of which clients must have a certificate; `None` asks for none.
+    pub client_ca: Option<PathBuf>,
+}
+
 /// Errors of the files that a door is guarded with.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

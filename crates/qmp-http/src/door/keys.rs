@@ -12,8 +12,9 @@ use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use super::files::{KeyFileError, Stamp};
+use super::http_door::HttpDoor;
+use super::tls;
 use super::tokens::Tokens;
-use super::{HttpDoor, tls};
 
 /// How often the files are looked at. A token that was withdrawn should not be good for long; to ask for the
 /// state of three files takes microseconds.
@@ -24,6 +25,17 @@ const KEYS_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Keys {
     pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) tokens: Option<Arc<Tokens>>,
+}
+
+impl HttpDoor {
+    /// Reads certificate and tokens, and forgets them: whether the hub could serve with them.
+    ///
+    /// # Errors
+    ///
+    /// Any [`KeyFileError`].
+    pub fn check_files(&self) -> Result<(), KeyFileError> {
+        Keys::read(self).map(drop)
+    }
 }
 
 impl Keys {

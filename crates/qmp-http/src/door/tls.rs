@@ -7,8 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
-use super::TlsFiles;
-use super::files::{KeyFileError, Secrecy, read};
+use super::files::{KeyFileError, Secrecy, TlsFiles, read};
 
 /// Reads certificate and key.
 pub(super) fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, KeyFileError> {

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::parameters::Wanted;
+use crate::served::Served;
 use crate::stream::Reading;
 
 /// The offset of each record, and so much besides that a few records are more than a stream keeps.

@@ -8,7 +8,7 @@ use qmp_journal::Globs;
 use qmp_settings::Value;
 use toml::de::DeValue;
 
-use super::Reading;
+use super::reading::Reading;
 
 /// Keys that say where to look, of which a table has one.
 const SOURCES: [&str; 5] = ["glob", "directory", "layout", "processes", "listen"];

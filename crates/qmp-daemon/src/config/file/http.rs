@@ -6,7 +6,7 @@ use qmp_http::{HttpAddress, HttpDoor, TlsFiles};
 use qmp_settings::Value;
 use toml::de::DeValue;
 
-use super::Reading;
+use super::reading::Reading;
 
 /// What stands in the table of a door.
 #[derive(Default)]

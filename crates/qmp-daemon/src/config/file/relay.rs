@@ -5,7 +5,7 @@ use qmp_journal::Globs;
 use qmp_settings::Value;
 use toml::de::DeValue;
 
-use super::Reading;
+use super::reading::Reading;
 
 /// What stands in a relay's table.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use qmp_settings::Value;
 use qmp_settings::{size, span};
 use toml::de::DeValue;
 
-use super::Reading;
+use super::reading::Reading;
 
 const KEYS: [&str; 2] = ["max-age", "max-size"];
 

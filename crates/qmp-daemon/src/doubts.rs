@@ -6,8 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use qmp_client::{Address, SOCKET_PATH_MAX_BYTES};
-use qmp_host::permissions;
+use qmp_client::Address;
+use qmp_host::{SOCKET_PATH_MAX_BYTES, permissions};
 use qmp_hub::VmName;
 use qmp_journal::{JournalError, Reader};
 use rustix::fs::Access;

@@ -1,0 +1,248 @@
+use std::path::Path;
+
+use crate::config::ConfigFile;
+
+const WHOLE: &str = r#"
+    [[rule]]
+    name = "panic-mail"
+    event = ["GUEST_PANICKED", "BLOCK_*"]
+    finding = "why-ended"
+    kind = "detached"
+    vm = "web*"
+    where = ["action=poweroff", "info.type=hyper-v"]
+    at-most = "1 per 10m"
+    run = ["/bin/true", "--urgent", ""]
+    timeout = "30s"
+    attempts = 3
+
+    [[rule]]
+    name = "hook"
+    webhook = "https://example.org/hook?token=geheim"
+    timeout = "5s"
+
+    [[rule]]
+    name = "log"
+    from = "start"
+    file = "/tmp/events.jsonl"
+    max-size = "100MiB"
+    max-age = "1d"
+    keep = 7
+
+    [[rule]]
+    name = "journal"
+    journald = "/nonexistent/socket"
+"#;
+
+#[test]
+fn rules_of_each_kind() {
+    let file = ConfigFile::parse(WHOLE, Path::new("hub.toml")).expect("a good file");
+    let shown: Vec<String> = file
+        .rules()
+        .iter()
+        .map(|rule| format!("{} {} {} {}", rule.name(), rule.kind, rule.action.target(), rule.from_start))
+        .collect();
+    let expected = [
+        "panic-mail run /bin/true false",
+        "hook webhook https://example.org/… false",
+        "log file /tmp/events.jsonl true",
+        "journal journald /nonexistent/socket false",
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(file.rules()[0].action.attempts(), 3);
+    let doubts: Vec<String> = file.doubts().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        doubts,
+        ["hub.toml:29: there is no /nonexistent/socket: entries wait until journald is there"]
+    );
+}
+
+#[test]
+fn a_rule_is_the_same_when_it_is_written_the_same() {
+    let parsed = |text: &str| ConfigFile::parse(text, Path::new("hub.toml")).expect(text).rules().to_vec();
+    let one = parsed("[[rule]]\nname = 'a'\nvm = 'x'\nfile = '/f'");
+    assert_eq!(one, parsed("\n\n[[rule]]\nfile = '/f' # the same\nname='a'\nvm =   'x'"));
+    assert_ne!(one, parsed("[[rule]]\nname = 'a'\nvm = 'y'\nfile = '/f'"));
+}
+
+#[test]
+fn problems_have_lines_and_advice() {
+    let cases: [(&str, &str, &str); 31] = [
+        //   case          behind `[[rule]]`, `name = 'r'`     said
+        (
+            "nothing to do",
+            "",
+            "1: this rule does nothing; add one of: run = [\"/usr/local/bin/page\", \"--urgent\"], or \
+          webhook = \"https://example.org/hook\", or journald = true, or file = \"/var/log/qmp-events/events.jsonl\"",
+        ),
+        ("typo", "evnt = 'STOP'\nfile = '/f'", "3: unknown key \"evnt\"; did you mean \"event\"?"),
+        ("typo in what to do", "fiel = '/f'", "3: unknown key \"fiel\"; did you mean \"file\"?"),
+        (
+            "two things",
+            "file = '/f'\njournald = true",
+            "1: this rule has `journald` and `file`; write a rule for each",
+        ),
+        (
+            "another's key",
+            "file = '/f'\nsecret-file = '/s'",
+            "4: `secret-file` goes with `webhook`, and this rule has `file`",
+        ),
+        (
+            "bad glob",
+            "event = '[a'\nfile = '/f'",
+            "3: bad pattern \"[a\": unclosed character class; missing ']'; use * ? [a-z] {a,b}, and \\ before one meant literally",
+        ),
+        (
+            "no event",
+            "event = []\nfile = '/f'",
+            "3: expected an event or a list of them, such as [\"SHUTDOWN\", \"BLOCK_*\"], found an empty list",
+        ),
+        (
+            "event is no text",
+            "event = 5\nfile = '/f'",
+            "3: expected an event or a list of them, such as [\"SHUTDOWN\", \"BLOCK_*\"] in quotes, found integer",
+        ),
+        (
+            "bad kind",
+            "kind = 'evnt'\nfile = '/f'",
+            "3: unknown kind \"evnt\": one of attached, event, finding, detached",
+        ),
+        (
+            "bad where",
+            "where = 'x'\nfile = '/f'",
+            "3: bad condition \"x\": write PATH=VALUE, such as action=reset or info.type=hyper-v",
+        ),
+        (
+            "bad at-most",
+            "at-most = 'x'\nrun = '/bin/true'",
+            "3: expected how often, such as \"1 per 10m\" or \"5 per 1h\"",
+        ),
+        (
+            "at-most of a file",
+            "at-most = '1 per 1h'\nfile = '/f'",
+            "3: `file` takes every record; leave `at-most` out",
+        ),
+        (
+            "bad from",
+            "from = 'then'\nfile = '/f'",
+            "3: write from = \"start\" for the whole journal, or \"now\" for what comes",
+        ),
+        (
+            "no program",
+            "run = []",
+            "3: expected a program and its arguments, such as [\"/usr/local/bin/page\", \"--urgent\"], found an empty list",
+        ),
+        (
+            "a shell's line",
+            "run = 'mail root'",
+            "3: there is no shell: write the program and each argument as a text of its own, in a list",
+        ),
+        (
+            "bad timeout",
+            "run = '/bin/true'\ntimeout = '30'",
+            "4: expected a unit after the number: ms, s, min, h, d or w",
+        ),
+        ("no timeout", "run = '/bin/true'\ntimeout = '0s'", "4: no time at all is too short"),
+        ("bad attempts", "run = '/bin/true'\nattempts = 0", "4: expected a number from 1 to 1000"),
+        ("bad scheme", "webhook = 'ftp://x/'", "3: a webhook is http or https, not ftp"),
+        (
+            "login",
+            "webhook = 'https://a:b@x/'",
+            "3: a login in the address would stand in every log; sign with `secret-file` instead",
+        ),
+        ("no address", "webhook = 'x'", "3: expected an address such as \"https://example.org/hook\""),
+        (
+            "ca without TLS",
+            "webhook = 'http://x/'\nca-file = '/dev/null'",
+            "4: `ca-file` is for https; this webhook is http",
+        ),
+        (
+            "journald off",
+            "journald = false",
+            "3: a rule that does nothing: write journald = true, or leave the rule out",
+        ),
+        (
+            "journald is no path",
+            "journald = 5",
+            "3: expected true, or the path of journald's socket in quotes, found integer",
+        ),
+        (
+            "small files",
+            "file = '/f'\nmax-size = '1KiB'",
+            "4: a file of less than 4KiB would hold one record or none",
+        ),
+        ("short files", "file = '/f'\nmax-age = '1ms'", "4: a file lasts a second at least"),
+        (
+            "bad size",
+            "file = '/f'\nmax-size = '5 floppies'",
+            "4: unknown unit \"floppies\": expected KiB, MiB, GiB, TiB (or KB, MB, GB, TB in steps of 1000)",
+        ),
+        ("keep alone", "file = '/f'\nkeep = 3", "4: nothing rotates the file; add: max-size = \"100MiB\""),
+        (
+            "name twice",
+            "file = '/f'\n[[rule]]\nname = 'r'\nfile = '/g'",
+            "5: the name \"r\" stands twice, here and in line 2; each rule needs a name of its own",
+        ),
+        (
+            "no name",
+            "file = '/f'\n[[rule]]\nfile = '/g'",
+            "4: this rule has no name, by which it knows its place; add: name = \"…\"",
+        ),
+        (
+            "bad name",
+            "file = '/f'\n[[rule]]\nname = 'a b'\nfile = '/g'",
+            "5: a rule's name has 1 to 64 characters out of A-Z a-z 0-9 . _ -",
+        ),
+    ];
+    for (case, text, expected) in cases {
+        let text = format!("[[rule]]\nname = 'r'\n{text}");
+        let error = ConfigFile::parse(&text, Path::new("hub.toml")).expect_err(case);
+        assert_eq!(error.to_string(), format!("hub.toml:{expected}"), "{case}");
+    }
+    for (text, expected) in [
+        ("[rule]\nname = 'r'", "hub.toml:1: a rule is written as [[rule]], in double brackets"),
+        ("rule = ['r']", "hub.toml:1: a rule is a table with a name and something to do"),
+    ] {
+        let error = ConfigFile::parse(text, Path::new("hub.toml")).expect_err(text);
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
+fn what_may_be_right_is_doubted() {
+    let cases = [
+        (
+            "event = 'SHUTDWON'\nfile = '/f'",
+            "3: no event is known that is called SHUTDWON; did you mean SHUTDOWN?",
+        ),
+        (
+            "finding = ['why-*', 'storms']\nfile = '/f'",
+            "3: no finding is known that is called storms; did you mean storm?",
+        ),
+        ("event = ['BLOCK_*', '__com.example_X', 'STOP']\nfile = '/f'", ""),
+        (
+            "run = '/nonexistent/page'",
+            "3: /nonexistent/page cannot be run as it is: No such file or directory (os error 2)",
+        ),
+        ("run = '/etc/passwd'", "3: /etc/passwd is no executable file; try: chmod +x /etc/passwd"),
+        ("run = 'sh'", ""),
+        (
+            "run = 'no-such-program'",
+            "3: there is no no-such-program in the PATH of this process; a whole path is safer",
+        ),
+        (
+            "file = '/nonexistent/x/f'",
+            "3: there is no directory /nonexistent/x; it is made at the first record",
+        ),
+        (
+            "webhook = 'https://x/'\nsecret-file = '/nonexistent/s'",
+            "4: cannot read the secret in /nonexistent/s: No such file or directory (os error 2)",
+        ),
+    ];
+    for (text, expected) in cases {
+        let text = format!("[[rule]]\nname = 'r'\n{text}");
+        let file = ConfigFile::parse(&text, Path::new("hub.toml")).expect(&text);
+        let doubts: Vec<String> = file.doubts().iter().map(ToString::to_string).collect();
+        let expected = if expected.is_empty() { String::new() } else { format!("hub.toml:{expected}") };
+        assert_eq!(doubts.join("|"), expected, "{text}");
+    }
+}

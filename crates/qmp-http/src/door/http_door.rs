@@ -1,0 +1,166 @@
+//! An address at which HTTP is served, with what is asked of those who come.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::files::TlsFiles;
+use crate::address::{HttpAddress, HttpAddressError};
+
+/// An address at which HTTP is served, with what is asked of those who come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpDoor {
+    address: HttpAddress,
+    tls: Option<TlsFiles>,
+    token_file: Option<PathBuf>,
+}
+
+/// Errors of making an [`HttpDoor`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpDoorError {
+    /// Other hosts can reach it, and not all is there that this takes.
+    #[error(
+        "{address} can be reached from other hosts, so it needs a certificate and tokens, and has {has}; \
+         add {missing}, or serve at a unix socket or at 127.0.0.1"
+    )]
+    Exposed {
+        /// The address.
+        address: HttpAddress,
+        /// What it has.
+        has: &'static str,
+        /// The keys to add.
+        missing: &'static str,
+    },
+    /// A unix socket has a certificate.
+    #[error("{address} is a unix socket, which nobody can listen in on; leave the certificate out")]
+    TlsOnUnix {
+        /// The address.
+        address: HttpAddress,
+    },
+    /// The address cannot be read.
+    #[error(transparent)]
+    Address(#[from] HttpAddressError),
+}
+
+impl HttpDoor {
+    /// A door at `address`.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpDoorError::Exposed`] unless an address that other hosts can reach has both `tls` and `token_file`;
+    /// [`HttpDoorError::TlsOnUnix`] for a unix socket with `tls`.
+    pub fn new(
+        address: HttpAddress,
+        tls: Option<TlsFiles>,
+        token_file: Option<PathBuf>,
+    ) -> Result<Self, HttpDoorError> {
+        let (has, missing) = match (&tls, &token_file) {
+            (None, None) => ("neither", "`certificate`, `key` and `token-file`"),
+            (Some(_), None) => ("no tokens", "`token-file`"),
+            (None, Some(_)) => ("no certificate", "`certificate` and `key`"),
+            (Some(_), Some(_)) => ("", ""),
+        };
+        if !address.is_local() && !missing.is_empty() {
+            return Err(HttpDoorError::Exposed { address, has, missing });
+        }
+        if address.unix_path().is_some() && tls.is_some() {
+            return Err(HttpDoorError::TlsOnUnix { address });
+        }
+        Ok(Self { address, tls, token_file })
+    }
+
+    /// A unix socket, at which the file system says who may come.
+    #[must_use]
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self { address: HttpAddress::Unix(path.into()), tls: None, token_file: None }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn address(&self) -> &HttpAddress {
+        &self.address
+    }
+
+    /// Its certificate, if it has one.
+    #[must_use]
+    pub const fn tls(&self) -> Option<&TlsFiles> {
+        self.tls.as_ref()
+    }
+
+    /// The file of its tokens, if it asks for one.
+    #[must_use]
+    pub fn token_file(&self) -> Option<&Path> {
+        self.token_file.as_deref()
+    }
+
+    /// The same door at the port that the system chose.
+    pub(crate) fn at(&self, address: HttpAddress) -> Self {
+        Self { address, ..self.clone() }
+    }
+}
+
+/// The address alone, without certificate and tokens.
+impl FromStr for HttpDoor {
+    type Err = HttpDoorError;
+
+    fn from_str(text: &str) -> Result<Self, HttpDoorError> {
+        Self::new(text.parse()?, None, None)
+    }
+}
+
+/// As a client names it: `unix:PATH`, `tcp:ADDRESS:PORT`, or `https://ADDRESS:PORT`.
+impl fmt::Display for HttpDoor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.address, &self.tls) {
+            (HttpAddress::Tcp(address), Some(_)) => write!(formatter, "https://{address}"),
+            (address, _) => address.fmt(formatter),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_comes_in_from_elsewhere_without_both() {
+        let exposed = |has, missing| {
+            Some(format!(
+                "tcp:0.0.0.0:8443 can be reached from other hosts, so it needs a certificate and tokens, and has \
+                 {has}; add {missing}, or serve at a unix socket or at 127.0.0.1"
+            ))
+        };
+        let socket = "unix:/h is a unix socket, which nobody can listen in on; leave the certificate out";
+        //  address            TLS    tokens  shown, or refused with
+        let cases = [
+            ("tcp:0.0.0.0:8443", true, true, "https://0.0.0.0:8443", None),
+            (
+                "tcp:0.0.0.0:8443",
+                false,
+                false,
+                "",
+                exposed("neither", "`certificate`, `key` and `token-file`"),
+            ),
+            ("tcp:0.0.0.0:8443", true, false, "", exposed("no tokens", "`token-file`")),
+            ("tcp:0.0.0.0:8443", false, true, "", exposed("no certificate", "`certificate` and `key`")),
+            ("tcp:127.0.0.1:80", false, false, "tcp:127.0.0.1:80", None),
+            ("tcp:127.0.0.1:80", false, true, "tcp:127.0.0.1:80", None),
+            ("tcp:127.0.0.1:80", true, false, "https://127.0.0.1:80", None),
+            ("tcp:[::1]:80", true, true, "https://[::1]:80", None),
+            ("unix:/h", false, false, "unix:/h", None),
+            ("unix:/h", false, true, "unix:/h", None),
+            ("unix:/h", true, true, "", Some(socket.to_owned())),
+        ];
+        for (address, tls, tokens, shown, refused) in cases {
+            let files = TlsFiles { certificate: "/c".into(), key: "/k".into(), client_ca: None };
+            let address: HttpAddress = address.parse().expect("an address");
+            let door = HttpDoor::new(address.clone(), tls.then_some(files), tokens.then(|| "/t".into()));
+            match (door, refused) {
+                (Ok(door), None) => assert_eq!(door.to_string(), shown),
+                (Err(error), Some(refused)) => assert_eq!(error.to_string(), refused),
+                (door, _) => panic!("{address} {tls} {tokens}: {door:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The routes: what can be asked for, and who answers.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+
+use super::refusal::Refusal;
+use super::served::Served;
+use super::{
+    caller, catalogue, events, execute, health, json_body, metrics, openapi, records, relays, sinks, stall,
+    status, vms,
+};
+
+pub(super) fn router(served: Served) -> Router {
+    let routes = routes().into_iter();
+    routes
+        .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_this_way)
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(served.clone(), stall::say))
+        .layer(from_fn(caller::known))
+        .with_state(served)
+}
+
+/// Everything that can be asked for: method, path, and who answers. `openapi.json` describes the same.
+pub(super) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)> {
+    vec![
+        ("GET", "/v1/hub", get(status::hub)),
+        ("GET", "/v1/vms", get(vms::vms)),
+        ("GET", "/v1/vms/{name}", get(vms::vm)),
+        ("GET", "/v1/relays", get(relays::relays)),
+        ("GET", "/v1/records", get(records::records)),
+        ("GET", "/v1/events", get(events::events)),
+        ("GET", "/v1/catalogue", get(catalogue::catalogue)),
+        ("GET", "/v1/sinks", get(sinks::sinks)),
+        ("GET", "/v1/health", get(health::health)),
+        ("GET", "/v1/openapi.json", get(openapi::openapi)),
+        ("GET", "/metrics", get(metrics::metrics)),
+        ("POST", "/v1/vms/{name}/execute", post(execute::execute).layer(from_fn(json_body::json_only))),
+    ]
+}
+
+async fn nothing_here() -> Refusal {
+    let desc = format!("nothing here; there are {}", listed(&routes()));
+    Refusal::new(StatusCode::NOT_FOUND, "NotFound", desc)
+}
+
+async fn not_this_way() -> Refusal {
+    let (post, get): (Vec<_>, Vec<_>) = routes().into_iter().partition(|(method, ..)| *method == "POST");
+    let desc = format!("use POST for {}, and GET for {}", listed(&post), listed(&get));
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", desc)
+}
+
+/// Paths, one behind the other.
+fn listed(routes: &[(&str, &str, MethodRouter<Served>)]) -> String {
+    let paths: Vec<&str> = routes.iter().map(|(_, path, _)| *path).collect();
+    paths.join(", ")
+}
