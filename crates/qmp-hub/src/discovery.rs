@@ -18,15 +18,15 @@
 
 mod claims;
 pub(crate) mod command_line;
-mod dial_in;
-mod keeper;
-pub(crate) mod layout;
 mod naming;
-mod paths;
+mod keeper;
 mod pattern;
-mod processes;
-mod rule;
 mod watch;
+mod paths;
+pub(crate) mod layout;
+mod processes;
+mod dial_in;
+mod rule;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -32,21 +32,21 @@
 //! where the client stands. They come between two events [`REPLAY`], and live ones wait meanwhile. The reply names
 //! the offset up to which was read, with which to ask the next time.
 
-mod client;
 mod encode;
-mod feed;
 mod greeted;
-mod held;
-mod line;
-mod opening;
 mod outbox;
 mod refusal;
-mod relays;
 mod replay;
 mod role;
-mod serve;
 mod socket;
 mod tap;
+mod line;
+mod feed;
+mod held;
+mod serve;
+mod client;
+mod opening;
+mod relays;
 
 use std::path::PathBuf;
 

@@ -11,9 +11,9 @@
 //! An event proves that QEMU lives, not that its monitor answers: it puts off the next probe, and does not end a silence.
 
 mod process;
-mod record;
 mod setting;
 mod watch;
+mod record;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
