@@ -1,10 +1,10 @@
-//! What can be done to a machine, by its name.
+//! Actions: what can be done to a machine, by command name.
 
 use qmp_server::CommandError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Something to do: a command of QEMU's, or what the guest (`x-guest-…`) or the host (`x-host-…`) does.
+/// One action on a machine: a QEMU command, or an act of the guest (`x-guest-…`) or of the host (`x-host-…`).
 ///
 /// `{"execute": "x-guest-watchdog"}` and `{"execute": "device_del", "arguments": {"id": "net0"}}` are actions.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -18,13 +18,13 @@ pub struct Action {
 }
 
 impl Action {
-    /// An action without arguments.
+    /// Creates an action without arguments.
     #[must_use]
     pub fn new(execute: &str) -> Self {
         Self { execute: execute.into(), arguments: Map::new() }
     }
 
-    /// With an argument.
+    /// Adds an argument.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.arguments.insert(name.into(), value.into());
@@ -32,22 +32,22 @@ impl Action {
     }
 }
 
-/// Errors of doing something to a machine.
+/// Errors of performing an action on a machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ActionError {
-    /// The machine refused, as it would refuse a client.
+    /// The machine refused the action with the error that a client would get.
     #[error(transparent)]
     Refused(#[from] CommandError),
     /// No command of the release has this name.
     #[error("{refusal}{}", .near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?")))]
     Unknown {
-        /// What a client would get.
+        /// The error that a client would get.
         refusal: CommandError,
-        /// The name that is nearest.
+        /// The most similar command name.
         near: Option<&'static str>,
     },
-    /// The machine exited: there is nobody to do anything.
+    /// The machine exited and performs no more actions.
     #[error("the machine exited with status {status}")]
     Exited {
         /// The exit status that a QEMU would have.

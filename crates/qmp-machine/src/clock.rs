@@ -1,4 +1,6 @@
-//! The clock of a machine: that of the host, or one that stands still until it is told to move on.
+//! The clock of a machine: the host's, or a virtual one that only [`Running::advance`] moves.
+//!
+//! [`Running::advance`]: crate::Running::advance
 
 use std::{
     sync::Arc,
@@ -7,12 +9,13 @@ use std::{
 
 use qmp_server::{Clock, HostClock, ManualClock};
 
-/// Where a machine takes the time from.
+/// The time source of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MachineClock {
     /// The clocks of the host.
     Host,
-    /// A clock that stands at this time since the Unix epoch until [`Running::advance`](crate::Running::advance).
+    /// A clock that starts at this time since the Unix epoch and moves only with
+    /// [`Running::advance`](crate::Running::advance).
     Virtual(Duration),
 }
 
@@ -23,7 +26,7 @@ impl Default for MachineClock {
     }
 }
 
-/// A clock that the machine and its monitor share.
+/// The clock that the machine and its monitor share.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedClock {
     source: Source,
@@ -49,7 +52,7 @@ impl SharedClock {
         Self { source, start }
     }
 
-    /// Time since the machine was started.
+    /// Returns the time since the machine was started.
     pub(crate) fn now(&self) -> Duration {
         self.monotonic().saturating_duration_since(self.start)
     }
@@ -58,7 +61,7 @@ impl SharedClock {
         matches!(self.source, Source::Virtual(_))
     }
 
-    /// Moves a virtual clock on; the clocks of the host move by themselves.
+    /// Advances a virtual clock; does nothing with the host's clocks.
     pub(crate) fn advance(&self, by: Duration) {
         if let Source::Virtual(clock) = &self.source {
             clock.advance(by);

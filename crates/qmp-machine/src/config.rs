@@ -1,49 +1,49 @@
-//! What machine is to be emulated.
+//! Configuration of an emulated machine.
 
 use qmp_events::Release;
 
 use crate::{action::Action, clock::MachineClock, guest::Guest, transitions::Policy};
 
-/// A machine to emulate, with the options that a QEMU has on its command line.
+/// Configuration of an emulated machine: the options that a QEMU has on its command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MachineConfig {
     /// The machine's name (`-name`).
     pub name: Option<Box<str>>,
     /// Its UUID (`-uuid`).
     pub uuid: Box<str>,
-    /// The release of QEMU that it claims to be.
+    /// The QEMU release that the machine claims to be.
     pub release: (u32, u32, u32),
     /// The package text of the greeting.
     pub package: Box<str>,
-    /// Whether it waits for `cont` (`-S`).
+    /// Whether the machine waits for `cont` (`-S`).
     pub start_stopped: bool,
-    /// Whether it waits for a migration (`-incoming defer`).
+    /// Whether the machine waits for a migration (`-incoming defer`).
     pub incoming: bool,
-    /// What it does at a shutdown, a reboot, a panic and a watchdog (`-no-shutdown`, `-no-reboot`, `-action`).
+    /// The reactions to a shutdown, a reboot, a panic and a watchdog (`-no-shutdown`, `-no-reboot`, `-action`).
     pub policy: Policy,
     /// Memory in bytes (`-m`).
     pub memory_bytes: u64,
-    /// Processors (`-smp`).
+    /// Number of processors (`-smp`).
     pub cpus: u32,
-    /// Whether an operating system runs in it.
+    /// Whether an operating system runs in the machine.
     pub guest: Guest,
-    /// Its devices, block devices and back ends, by the commands that make them: `device_add`, `blockdev-add`,
+    /// Devices, block devices and back ends, as the commands that create them: `device_add`, `blockdev-add`,
     /// `netdev_add`, `chardev-add`, `object-add`.
     pub devices: Vec<Action>,
-    /// Where it takes the time from.
+    /// The time source.
     pub clock: MachineClock,
-    /// Where its random numbers begin.
+    /// Seed of the random numbers.
     pub seed: u64,
 }
 
 impl MachineConfig {
-    /// A machine without devices and operating system, as `-nodefaults` makes it.
+    /// A machine without devices and operating system, as `-nodefaults` starts it.
     #[must_use]
     pub fn bare() -> Self {
         Self { devices: Vec::new(), guest: Guest::Absent, ..Self::default() }
     }
 
-    /// The release that the machine claims to be.
+    /// Returns the QEMU release that the machine claims to be.
     #[must_use]
     pub fn claimed_release(&self) -> Release {
         let (major, minor, micro) = self.release;
@@ -53,7 +53,7 @@ impl MachineConfig {
 }
 
 impl Default for MachineConfig {
-    /// A PC that runs, of the newest release, with a disk, a CD drive, a network card and what else a guest has.
+    /// A running PC of the newest release with the usual devices: a disk, a CD drive, a network card and so on.
     fn default() -> Self {
         Self {
             name: None,

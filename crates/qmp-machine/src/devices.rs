@@ -1,4 +1,4 @@
-//! The parts of the machine: one file for each, which says what state it has and which commands it adds.
+//! The parts of the machine. Each file defines the state of one part and the commands that it adds.
 //!
 //! A new part is one file and its two lines here.
 
@@ -27,7 +27,7 @@ use crate::{
     vm::Vm,
 };
 
-/// Names the parts: those with a state of their own, and those that only have commands.
+/// Declares the parts: first those with state, then those with commands only.
 macro_rules! parts {
     (state: $($part:ident: $state:ident,)*; no_state: $($bare:ident,)*) => {
         /// The state of all parts.
@@ -67,16 +67,16 @@ parts! {
     rtc,
 }
 
-/// Devices, nodes, faults, back ends, jobs, exports and viewers that a machine has at most, all together.
+/// Maximum number of devices, nodes, faults, back ends, jobs, exports and viewers of a machine, together.
 ///
-/// More than any machine has; without it, a client that adds and adds would fill the host's memory.
+/// More than any real machine has; without this limit a client could fill the host's memory by adding parts.
 const PARTS_MAX: usize = 4096;
 
-/// Whether another part can be added.
+/// Checks that another part can be added.
 ///
 /// # Errors
 ///
-/// A complaint that no QEMU has: it goes on until the host has no memory.
+/// An error that no QEMU has: a QEMU adds parts until the host has no memory.
 fn expect_room(vm: &Vm) -> Result<(), CommandError> {
     let Devices { block, bus, display, export, jobs, net, objects, serial, .. } = &vm.devices;
     let parts = [
@@ -95,14 +95,15 @@ fn expect_room(vm: &Vm) -> Result<(), CommandError> {
     Err(generic(format!("an emulated machine has no more than {PARTS_MAX} parts")))
 }
 
-/// What a command that makes a device does, also where the claimed release does not have it: `-device` is older.
+/// Returns the function of a command that creates a device, even if the claimed release lacks the command: the
+/// option `-device` is older.
 pub(crate) fn maker(name: &str) -> Option<Run> {
     const MAKERS: [&str; 5] = ["device_add", "blockdev-add", "netdev_add", "chardev-add", "object-add"];
     let entry = tables().into_iter().find(|entry| entry.name == name && MAKERS.contains(&entry.name))?;
     Some(entry.checked())
 }
 
-/// A device came.
+/// Updates the parts after a device was plugged in.
 fn at_plug(vm: &mut Vm, path: &str) {
     if let Some(device) = vm.devices.bus.find(path).cloned() {
         memory::at_plug(vm, &device);
@@ -110,7 +111,7 @@ fn at_plug(vm: &mut Vm, path: &str) {
     }
 }
 
-/// A device goes.
+/// Updates the parts after a device was unplugged.
 fn at_unplug(vm: &mut Vm, device: &bus::Device) {
     block::at_unplug(vm, device);
     memory::at_unplug(vm, device);
@@ -118,18 +119,18 @@ fn at_unplug(vm: &mut Vm, device: &bus::Device) {
     serial::at_unplug(vm, device);
 }
 
-/// After a reset of the machine.
+/// Updates the parts after a reset of the machine.
 pub(crate) fn at_reset(vm: &mut Vm) {
     balloon::at_reset(vm);
     bus::at_reset(vm);
 }
 
-/// After `cont` let the machine run again.
+/// Updates the parts after `cont` resumed the machine.
 pub(crate) fn at_resume(vm: &mut Vm) {
     block::at_resume(vm);
 }
 
-/// Before the process exits.
+/// Updates the parts before the process exits.
 pub(crate) fn at_exit(vm: &mut Vm) {
     migration::at_exit(vm);
     export::at_exit(vm);

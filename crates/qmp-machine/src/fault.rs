@@ -1,12 +1,12 @@
 //! Faults between a machine and its client, by rule and reproducible from a seed.
 //!
-//! What the machine says is cut into messages; each rule that fits a message may drop, delay, repeat, cut or damage it,
-//! put it behind the next one, or close the connection in the middle of it. What the client says passes untouched; a rule may
-//! name the command whose replies it is about.
+//! The bytes from the machine are split into messages; each rule that matches a message may drop, delay, repeat,
+//! cut or damage it, move it after the next one, or close the connection in the middle of it. The bytes from the
+//! client pass unchanged; a rule may name the command whose replies it matches.
 //!
-//! [`Stage`] does it with bytes and times as arguments; [`FaultProxy`] stands between a listener and a machine with
-//! sockets of its own. Every connection draws from generators of its own: the same rules, seed and messages give the
-//! same bytes.
+//! [`Stage`] applies the rules with bytes and times as arguments; [`FaultProxy`] applies them to sockets, between a
+//! listener and a machine. Each connection has its own random generators: the same rules, seed and messages give
+//! the same bytes.
 //!
 //! ```
 //! use std::time::Duration;

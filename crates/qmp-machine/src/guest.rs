@@ -1,4 +1,4 @@
-//! Whether somebody is at home in the guest, and what they do by themselves.
+//! The guest: whether an operating system runs, and its reactions.
 
 use std::time::Duration;
 
@@ -11,29 +11,29 @@ use crate::vm::Vm;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guest {
-    /// No operating system: nothing happens that nobody asks for, as in a QEMU with nothing to boot.
+    /// No operating system: the guest acts only on command, as in a QEMU with nothing to boot.
     Absent,
-    /// An operating system that does what it is asked: it shuts down at the power button, lets devices go, and gives
+    /// An operating system that reacts to requests: it shuts down at the power button, releases devices, and gives
     /// memory back.
     #[default]
     Attentive,
 }
 
-/// How long an operating system takes to shut down.
+/// Time that an operating system takes to shut down.
 ///
 /// Source: measured, a Linux without services.
 pub(crate) const SHUTDOWN_AFTER: Duration = Duration::from_millis(120);
 
-/// How long an operating system takes to let go of a device.
+/// Time that an operating system takes to release a device.
 pub(crate) const UNPLUG_AFTER: Duration = Duration::from_millis(50);
 
 impl Vm {
-    /// Whether the guest is one that does what it is asked, and runs.
+    /// Returns whether the guest reacts to requests and runs.
     pub(crate) fn guest_listens(&self) -> bool {
         self.config.guest == Guest::Attentive && self.is_running()
     }
 
-    /// The power button was pressed.
+    /// Presses the power button.
     pub(crate) fn press_power_button(&mut self) {
         if self.guest_listens() {
             self.later(SHUTDOWN_AFTER, |vm| {

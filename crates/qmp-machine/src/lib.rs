@@ -1,8 +1,8 @@
-//! An emulated machine that speaks QMP: it starts in a millisecond, needs no QEMU, and does on command what a real guest
-//! does once a year.
+//! An emulated machine that speaks QMP: it starts in a millisecond, needs no QEMU, and performs rare acts of a real
+//! guest on command.
 //!
-//! [`Machine::start`] runs one in this process, as a double of a QEMU for tests. Its clock stands still until it is told
-//! to move on, so that a test never waits:
+//! [`Machine::start`] runs a machine in this process, in place of a QEMU in tests. Its clock moves only when the
+//! test advances it, so that a test never waits:
 //!
 //! ```
 //! use qmp_machine::{Action, Machine, MachineConfig};
@@ -20,13 +20,12 @@
 //! # });
 //! ```
 //!
-//! - [`Machine`] is the machine: [`perform`](Machine::perform) does what a client, the guest or the host does.
-//! - [`Running`] is its monitor: where clients connect, and the clock.
-//! - [`Action`] names what is to be done: a command of QEMU's, or an `x-guest-…` or `x-host-…` one for all that a QEMU
-//!   does not do on command. The same names work on the monitor and in scripts.
-//!
-//! Every event of the claimed release has its cause here, and comes with what a QEMU sends besides. What is emulated and
-//! what differs from a QEMU is told in `docs/machine.md`.
+//! - [`Machine`] is the machine: [`perform`](Machine::perform) performs an act of a client, the guest or the host.
+//! - [`Running`] owns the monitor's thread: the addresses for clients, and the clock.
+//! - [`Action`] names an act: a QEMU command, or an `x-guest-…` or `x-host-…` command for acts that a QEMU does not
+//!   perform on command. The same names work on the monitor and in scripts.
+//! Each event of the claimed release can be caused here, together with the other events and state changes that a
+//! QEMU makes. `docs/machine.md` lists what is emulated and where the machine differs from a QEMU.
 
 mod action;
 mod clock;

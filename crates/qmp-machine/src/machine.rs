@@ -1,4 +1,4 @@
-//! The machine as others see it: things are done to it, from any thread.
+//! The machine as its users see it: actions from any thread.
 
 use std::{
     io,
@@ -21,11 +21,11 @@ use crate::{
     vm::Vm,
 };
 
-/// Events whose sources fall silent after one. The parts of the machine know when; the monitor need not.
+/// Events whose sources suppress repetitions by themselves, so that the monitor does not limit them.
 const LIMIT_THEMSELVES: [EventKind; 3] =
     [EventKind::NicRxFilterChanged, EventKind::BlockWriteThreshold, EventKind::BlockImageCorrupted];
 
-/// An emulated machine. Cheap to clone; all clones are one machine.
+/// An emulated machine. Cheap to clone; all clones refer to one machine.
 #[derive(Clone)]
 pub struct Machine {
     shared: Arc<Shared>,
@@ -34,9 +34,9 @@ pub struct Machine {
 struct Shared {
     vm: Mutex<Vm>,
     clock: SharedClock,
-    /// Where its events go, once it has a monitor.
+    /// The emitter of its events, once it has a monitor.
     emitter: OnceLock<Emitter>,
-    /// Commands that came after the exit: nobody answers them.
+    /// Commands that arrived after the exit; they get no reply.
     unanswered: Mutex<Vec<PendingCommand>>,
 }
 
@@ -45,13 +45,13 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// That of the system if it has no descriptors or threads left; [`io::ErrorKind::InvalidInput`] if a device of the
-    /// configuration cannot be made, with the machine's complaint.
+    /// A system error if no descriptor or thread is available; [`io::ErrorKind::InvalidInput`] with the machine's
+    /// error if a device of the configuration cannot be created.
     pub fn start(config: MachineConfig) -> io::Result<Running> {
         Running::start(config)
     }
 
-    /// Makes the machine and what its monitor needs to know of it.
+    /// Creates the machine and the commands that its monitor registers.
     pub(crate) fn make(config: MachineConfig) -> io::Result<(Self, Vec<Entry>)> {
         let clock = SharedClock::new(config.clock);
         let mut vm = Vm::new(config);
@@ -69,20 +69,21 @@ impl Machine {
             made.map_err(told)?;
         }
         vm.runs = Arc::new(entries.iter().map(|entry| (entry.name, entry.checked())).collect());
-        // Nobody was there to hear of the devices that the machine starts with.
+        // No client was connected when the initial devices were added.
         vm.take_raised();
         let shared =
             Shared { vm: Mutex::new(vm), clock, emitter: OnceLock::new(), unanswered: Mutex::default() };
         Ok((Self { shared: Arc::new(shared) }, entries))
     }
 
-    /// Does something to the machine: a command, or what its guest or host does. Returns what a client would get.
+    /// Performs an action: a command, or an act of the guest or the host. Returns the value that a client would
+    /// get.
     ///
-    /// Events that follow at once are on their way when this returns; what takes time needs the clock to move on.
+    /// The immediate events have been emitted when this returns; later ones need the clock to advance.
     ///
     /// # Errors
     ///
-    /// [`ActionError::Refused`] with the machine's complaint; [`ActionError::Unknown`] if no command has that name;
+    /// [`ActionError::Refused`] with the machine's error; [`ActionError::Unknown`] if no command has that name;
     /// [`ActionError::Exited`] after its end.
     pub fn perform(&self, action: &Action) -> Result<Value, ActionError> {
         let mut vm = self.lock();
@@ -95,9 +96,9 @@ impl Machine {
         result
     }
 
-    /// Lets `then` do something to the machine when `after` has passed on its clock, such as a step of a script.
+    /// Schedules `then` for when `after` has passed on the machine's clock, such as a step of a script.
     ///
-    /// What is entered first is done first when two things are due at one time. Nothing is done after the exit.
+    /// Of two calls due at the same time, the one scheduled first runs first. After the exit no call runs.
     pub fn schedule(&self, after: Duration, then: impl FnOnce(&mut Moment<'_>) + Send + 'static) {
         let mut vm = self.lock();
         vm.now = vm.now.max(self.shared.clock.now());
@@ -105,26 +106,26 @@ impl Machine {
         self.catch_up(&mut vm);
     }
 
-    /// Time since the start, on the machine's clock.
+    /// Returns the time since the start, on the machine's clock.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.shared.clock.now()
     }
 
-    /// What it is doing.
+    /// Returns the run state.
     #[must_use]
     pub fn run_state(&self) -> RunState {
         self.lock().status.state
     }
 
-    /// The status with which it exited; `None` while it has not.
+    /// Returns the exit status; `None` while the machine runs.
     #[must_use]
     pub fn exit_status(&self) -> Option<i32> {
         self.lock().exited
     }
 
-    /// Runs a command of a client and answers it. Events that it raises stand before the answer, those of what it
-    /// set off behind it.
+    /// Runs a client's command and replies to it. Events of the command precede the reply; events of its
+    /// consequences follow it.
     pub(crate) fn serve(&self, pending: PendingCommand) {
         let mut vm = self.lock();
         if vm.exited.is_some() {
@@ -143,13 +144,13 @@ impl Machine {
         self.catch_up(&mut vm);
     }
 
-    /// Does what is due by now.
+    /// Runs the timers that are due.
     pub(crate) fn run_due(&self) {
         let mut vm = self.lock();
         self.catch_up(&mut vm);
     }
 
-    /// Time since the start at which something is due next.
+    /// Returns the time since the start at which the next timer is due.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.lock().next_deadline()
     }
@@ -158,9 +159,9 @@ impl Machine {
         &self.shared.clock
     }
 
-    /// Lets its events go to a monitor.
+    /// Connects its events to a monitor.
     pub(crate) fn speak_to(&self, emitter: Emitter) {
-        // It is called once, by whoever made the machine.
+        // Called once, when the machine is created.
         let _ = self.shared.emitter.set(emitter);
     }
 
@@ -176,7 +177,7 @@ impl Machine {
         while vm.exited.is_none() && vm.run_due(now) {}
         vm.now = vm.now.max(now);
         self.say(vm);
-        // The loop learns of a new deadline, or of the end.
+        // The loop has to see a new deadline, or the end.
         self.wake();
     }
 
@@ -197,34 +198,34 @@ impl Machine {
     }
 }
 
-/// A moment at which something scheduled is done: what can be done to the machine then.
+/// Access to the machine for a scheduled call.
 #[derive(Debug)]
 pub struct Moment<'a> {
     vm: &'a mut Vm,
 }
 
 impl Moment<'_> {
-    /// As [`Machine::perform`].
+    /// Like [`Machine::perform`].
     ///
     /// # Errors
     ///
-    /// [`ActionError::Refused`] with the machine's complaint.
+    /// [`ActionError::Refused`] with the machine's error.
     pub fn perform(&mut self, action: &Action) -> Result<Value, ActionError> {
         self.vm.perform(action)
     }
 
-    /// As [`Machine::schedule`].
+    /// Like [`Machine::schedule`].
     pub fn schedule(&mut self, after: Duration, then: impl FnOnce(&mut Moment<'_>) + Send + 'static) {
         self.vm.later(after, move |vm| then(&mut Moment { vm }));
     }
 
-    /// Time since the start at which this is done.
+    /// Returns the time since the start at which the call is due.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.vm.now
     }
 
-    /// What the machine is doing.
+    /// Returns the run state.
     #[must_use]
     pub fn run_state(&self) -> RunState {
         self.vm.status.state
@@ -237,7 +238,7 @@ impl std::fmt::Debug for Machine {
     }
 }
 
-/// Locks, also after a panic elsewhere: the machine of a test that failed may still be asked.
+/// Locks the mutex, also after a panic elsewhere: the machine of a failed test may still be inspected.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

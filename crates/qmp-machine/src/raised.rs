@@ -1,11 +1,11 @@
-//! Events on their way from the machine to its monitor.
+//! Events between the machine and its monitor.
 
 use qmp_events::EventKind;
 use qmp_server::EmitEvent;
 use qmp_wire::dialect::{self, Hidden, write_object};
 use serde_json::Value;
 
-/// An event as the machine raises it.
+/// An event that the machine raised.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Raised {
     pub(crate) name: Box<str>,
@@ -13,7 +13,7 @@ pub(crate) struct Raised {
 }
 
 impl Raised {
-    /// An event of the catalogue. Members that are `null` are left out: in no event is that a value.
+    /// Creates an event of the catalogue. Members that are `null` are left out: no event has a null value.
     pub(crate) fn new(kind: EventKind, mut data: Value) -> Self {
         strip_nulls(&mut data);
         Self { name: kind.name().into(), data: data.is_object().then_some(data) }
@@ -31,7 +31,7 @@ impl EmitEvent for Raised {
     }
 }
 
-/// A value as QEMU holds it, in which `null` is not the same as an object without members.
+/// Converts a value as QEMU holds it, where `null` differs from an object without members.
 pub(crate) fn printable(value: &Value) -> dialect::Value {
     dialect::Value::read(value.to_string().as_bytes())
 }

@@ -1,9 +1,9 @@
-//! Replay: a recording as a live monitor.
+//! Replay: serves a recording as a live monitor.
 //!
-//! A [`Recording`] is read from a capture of what a monitor said, or from records of a journal. [`Replay`] serves it: the
-//! greeting that was recorded, the events byte for byte and at their distance from each other, and answers to the
-//! commands whose answers are known. Where the recorded monitor closed the connection, the replayed one does, too, and
-//! waits for the client to come back.
+//! A [`Recording`] is read from a capture of a monitor's output, or from records of a journal. [`Replay`] serves
+//! it: the recorded greeting, the events byte for byte and at their recorded intervals, and replies to the commands
+//! whose replies are known. Where the recorded monitor closed the connection, the replay closes it, too, and waits
+//! for the client to reconnect.
 //!
 //! ```no_run
 //! use qmp_machine::replay::{Recording, Replay};

@@ -1,4 +1,4 @@
-//! What happens to the whole machine: transitions carried out, and what devices do at them.
+//! Run control: executes transitions of the whole machine and notifies its devices.
 
 use qmp_events::{EventKind, ShutdownCause};
 use qmp_server::{CommandError, RunState};
@@ -12,11 +12,11 @@ use crate::{
 };
 
 impl Vm {
-    /// Lets something happen to the machine.
+    /// Applies an event to the machine.
     ///
     /// # Errors
     ///
-    /// What `cont` and `system_wakeup` are refused with.
+    /// The refusals of `cont` and `system_wakeup`.
     pub(crate) fn happen(&mut self, happening: Happening) -> Result<(), CommandError> {
         let resets = matches!(happening, Happening::Reset(_) | Happening::Watchdog);
         let resumes = matches!(happening, Happening::Cont);
@@ -43,7 +43,7 @@ impl Vm {
             devices::at_resume(self);
         }
         match exit {
-            // The process is gone before it can answer anything.
+            // The process is dead before it can reply.
             Some(status) if at_once => self.exit(status),
             Some(status) => self.leave(status),
             None => {}
@@ -51,28 +51,28 @@ impl Vm {
         Ok(())
     }
 
-    /// Stops it, with the reason; nothing happens if it does not run.
+    /// Stops the machine for the reason `why`; does nothing if it does not run.
     pub(crate) fn stop(&mut self, why: RunState) {
         self.force(Happening::Stop(why));
     }
 
-    /// Shuts it down, as its policy says.
+    /// Shuts the machine down, as its policy says.
     pub(crate) fn shut_down(&mut self, cause: ShutdownCause) {
         self.force(Happening::Shutdown(cause));
     }
 
-    /// Lets something happen that is never refused.
+    /// Applies an event that is never refused.
     pub(crate) fn force(&mut self, happening: Happening) {
         // Only `cont` and `system_wakeup` are refused.
         let _ = self.happen(happening);
     }
 
-    /// Whether the guest's processors run.
+    /// Returns whether the guest's processors run.
     pub(crate) fn is_running(&self) -> bool {
         self.status.state == RunState::Running
     }
 
-    /// Cleans up, then exits once the command that is run is answered.
+    /// Cleans up, then exits after the reply to the current command.
     fn leave(&mut self, status: i32) {
         devices::at_exit(self);
         self.soon(move |vm| vm.exit(status));

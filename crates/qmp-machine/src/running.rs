@@ -1,4 +1,4 @@
-//! A machine with its monitor, on a thread of its own.
+//! A machine with its monitor, on its own thread.
 
 use std::{
     io,
@@ -24,7 +24,7 @@ use crate::{
     machine::Machine,
 };
 
-/// A running machine. It ends when this is dropped, as a process that is killed: its clients see the end of the stream.
+/// A running machine. Dropping it ends the machine like a killed process: its clients see the end of the stream.
 #[derive(Debug)]
 pub struct Running {
     machine: Machine,
@@ -41,9 +41,9 @@ impl Running {
         let mut builder = Monitor::builder(major, minor, micro)
             .package(&config.package)
             .uuid(&config.uuid)
-            // Which events the release has, the machine knows; `x-emit` is for all others.
+            // The machine filters events by release; `x-emit` may send any event.
             .any_event(true)
-            // Captures are replayed and events emitted as they are, right or wrong.
+            // Captures are replayed and events emitted unchanged, valid or not.
             .validation(Validation::Off)
             .lose_held_at_shutdown(true);
         if let Some(name) = &config.name {
@@ -67,7 +67,7 @@ impl Running {
             descriptor,
         };
         let thread = thread::Builder::new().name("machine".into()).spawn(move || serving.run())?;
-        // What is due at the start, such as what the devices of the configuration have to say, is done.
+        // Run the work that is due at the start, such as the events of the configured devices.
         machine.run_due();
         Ok(Self {
             machine,
@@ -79,7 +79,7 @@ impl Running {
         })
     }
 
-    /// The machine itself.
+    /// Returns the machine.
     #[must_use]
     pub fn machine(&self) -> &Machine {
         &self.machine
@@ -89,16 +89,16 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// That of the system if the socket cannot be watched.
+    /// A system error if the socket cannot be watched.
     pub fn listen(&self, listener: impl Into<Listener>) -> io::Result<()> {
         lock(&self.monitor).listen(listener).map(drop)
     }
 
-    /// An address to connect to: a unix socket in a directory of its own, made at the first call.
+    /// Returns an address to connect to: a unix socket in a private directory, created by the first call.
     ///
     /// # Errors
     ///
-    /// That of the system if the directory or the socket cannot be made.
+    /// A system error if the directory or the socket cannot be created.
     pub fn address(&self) -> io::Result<Address> {
         let directory = self.private_directory()?;
         let path = directory.join("monitor");
@@ -108,14 +108,14 @@ impl Running {
         Ok(Address::Unix { path, listen: false })
     }
 
-    /// As [`address`](Self::address), with `faults` between the machine and those that connect there. Each call makes a socket
-    /// of its own.
+    /// Like [`address`](Self::address), with `faults` between the machine and its clients. Each call creates
+    /// another socket.
     ///
-    /// The faults are timed by the host's clock, also when the machine's is virtual.
+    /// The faults use the host's clock, also when the machine's clock is virtual.
     ///
     /// # Errors
     ///
-    /// That of the system if the directory, the socket or a thread cannot be made.
+    /// A system error if the directory, the socket or a thread cannot be created.
     pub fn address_with(&self, faults: Faults) -> io::Result<Address> {
         let mut proxies = lock(&self.proxies);
         let path = self.private_directory()?.join(format!("faulty-{}", proxies.len()));
@@ -142,27 +142,27 @@ impl Running {
         Ok(private.insert(directory).clone())
     }
 
-    /// Connects to the monitor, by a socket that nobody else can reach.
+    /// Connects to the monitor by a private pair of sockets.
     ///
     /// # Errors
     ///
-    /// That of the system if the pair of sockets cannot be made.
+    /// A system error if the pair of sockets cannot be created.
     pub fn connect(&self) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         lock(&self.monitor).attach(theirs)?;
         Ok(ours)
     }
 
-    /// Moves a virtual clock on, stopping at each moment at which something is due: timers of the machine, and windows of
-    /// rate limits. All that happens by then is on its way to the clients when this returns.
+    /// Advances a virtual clock, and stops at each time at which work is due: timers of the machine, and windows of
+    /// rate limits. All events up to the new time have been sent to the clients when this returns.
     ///
     /// # Errors
     ///
-    /// That of the system if the monitor cannot tell which sockets are ready.
+    /// A system error if the monitor cannot poll its sockets.
     pub fn advance(&self, by: Duration) -> io::Result<()> {
         let advanced = self.advance_clock(by);
         if self.machine.exit_status().is_some() {
-            // The machine's thread is to see it, and what woke it may have been taken here.
+            // This call may have consumed the wakeup of the machine's thread.
             self.machine.wake();
         }
         advanced
@@ -183,7 +183,7 @@ impl Running {
             let next = [timers, monitor.next_timeout()].into_iter().flatten().min();
             let is_last = next.is_none_or(|step| step > left);
             clock.advance(if is_last { left } else { next.unwrap_or_default() });
-            // Windows of rate limits that close here close before what happens here.
+            // Rate-limit windows that close at this time close before the machine's timers run.
             monitor.process()?;
             self.machine.run_due();
             if is_last && left.is_zero() {
@@ -192,27 +192,27 @@ impl Running {
         }
     }
 
-    /// What the monitor did so far.
+    /// Returns the monitor's statistics.
     #[must_use]
     pub fn stats(&self) -> Stats {
         lock(&self.monitor).stats()
     }
 
-    /// Waits until the machine exited by itself.
+    /// Waits until the machine exits by itself; returns its exit status.
     ///
     /// # Errors
     ///
-    /// That which ended its thread.
+    /// The error that ended its thread.
     pub fn wait(mut self) -> io::Result<i32> {
         self.join()?;
         Ok(self.machine.exit_status().unwrap_or_default())
     }
 
-    /// Ends the machine, as a process that is killed: no event, the end of the stream.
+    /// Kills the machine: no event, the end of the stream.
     ///
     /// # Errors
     ///
-    /// That which ended its thread earlier.
+    /// The error that ended its thread earlier.
     pub fn stop(mut self) -> io::Result<()> {
         self.end()
     }
@@ -234,10 +234,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Whoever wants to know calls `stop`.
+        // The result is reported by `stop`.
         let _ = self.end();
         if let Some(directory) = lock(&self.private).take() {
-            // What is left of it does no harm.
+            // Remaining files do no harm.
             let _ = std::fs::remove_dir_all(directory);
         }
     }
@@ -270,7 +270,7 @@ impl Serving {
         }
     }
 
-    /// How long nothing happens by itself; on a virtual clock that is for ever.
+    /// Returns the time until the next work; `None`, forever, on a virtual clock.
     fn timeout(&self, monitor: &Monitor) -> Option<Duration> {
         let clock = self.machine.clock();
         let monitors = monitor.next_timeout();

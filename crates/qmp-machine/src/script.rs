@@ -1,7 +1,7 @@
-//! Scripts: what happens to a machine, and when.
+//! Scripts: timed actions on a machine.
 //!
-//! A script is a TOML file: settings of the machine, timed and repeated steps, and faults of its connection. Chance is
-//! drawn from a seed, so that the same script and seed give the same bytes twice. `docs/scripts.md` is the manual.
+//! A script is a TOML file: settings of the machine, timed and repeated steps, and faults of its connection. Random
+//! decisions come from a seed: the same script and seed give the same bytes. `docs/scripts.md` is the manual.
 //!
 //! ```
 //! use qmp_machine::script::Script;
@@ -19,11 +19,11 @@
 //! # Ok::<(), qmp_machine::script::ScriptError>(())
 //! ```
 //!
-//! - [`Script::parse`] reads strictly: everything that is wrong is told at once, each with its line.
-//! - [`Timeline`] says what is due when; time is an argument.
+//! - [`Script::parse`] reads strictly: all problems are reported at once, each with its line.
+//! - [`Timeline`] returns the actions and when they are due; time is an argument.
 //! - [`Player`] plays a script on a machine, by the clock of the host or by a virtual one.
-//! - [`Emulation`] is a machine with its script, faults and sockets, started again when it ends, on a thread of its own.
-//! - [`ready`] has the scripts that come with the program.
+//! - [`Emulation`] is a machine with its script, faults and sockets on its own thread, restarted after its exit.
+//! - [`ready`] contains the scripts that come with the program.
 
 mod emulation;
 mod player;
@@ -45,38 +45,38 @@ pub use timeline::{Due, Timeline};
 
 use crate::{Action, fault::Faults};
 
-/// A script that was read: nothing in it is wrong.
+/// A script that was parsed without problems.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
-    /// What it shows, in a sentence.
+    /// What the script shows, in a sentence.
     pub summary: Option<Box<str>>,
-    /// Where its chance comes from when nobody names another seed.
+    /// Default seed of its random decisions.
     pub seed: u64,
-    /// How many times as fast as written it is played; 1 by default.
+    /// Speed factor relative to the written times; 1 by default.
     pub speed: f64,
-    /// How long after its end the machine is started again; never with `None`.
+    /// Time from the machine's exit to its restart; `None` for no restart.
     pub restart: Option<Duration>,
-    /// The machine that it wants.
+    /// The required machine.
     pub machine: Settings,
-    /// What goes wrong between the machine and its clients.
+    /// The faults between the machine and its clients.
     pub faults: Vec<crate::fault::Fault>,
     steps: Vec<Step<Action>>,
 }
 
-/// A sequence of actions that happens once or again and again.
+/// A sequence of actions that runs once or repeatedly.
 #[derive(Clone, Debug, PartialEq)]
 struct Step<A> {
-    /// When it happens first, counted from the beginning.
+    /// Time of the first run, counted from the beginning.
     at: Duration,
-    /// How long after its beginning it begins again.
+    /// Time from the beginning of one run to the beginning of the next.
     every: Option<Duration>,
-    /// How often it happens; with `None` once, or for ever if `every` is there.
+    /// Number of runs; `None` for one, or for no limit if `every` is set.
     times: Option<u64>,
-    /// Up to so much later, each time anew.
+    /// Maximum random delay, drawn for each run.
     jitter: Duration,
-    /// Chance that it happens, each time anew.
+    /// Probability of a run, drawn for each.
     probability: f64,
-    /// What happens, in order; never empty.
+    /// The actions, in order; never empty.
     parts: Vec<Part<A>>,
 }
 
@@ -84,37 +84,37 @@ struct Step<A> {
 #[derive(Clone, Debug, PartialEq)]
 struct Part<A> {
     line: usize,
-    /// So long after the one before it.
+    /// Delay after the previous part.
     after: Duration,
     jitter: Duration,
     probability: f64,
-    /// One of these, by chance; never empty.
+    /// The alternatives, one of which is drawn; never empty.
     choices: Vec<A>,
 }
 
 impl Script {
-    /// Reads `text`, which came from the file (or has the name) `source`.
+    /// Parses `text`, read from the file (or bundled under the name) `source`.
     ///
     /// # Errors
     ///
-    /// [`ScriptError`] has everything that is wrong, each with its line.
+    /// [`ScriptError`] contains all problems, each with its line.
     pub fn parse(source: &str, text: &str) -> Result<Self, ScriptError> {
         read::script(source, text)
     }
 
-    /// What is due when, with chance from that seed.
+    /// Returns the timeline with random decisions from that seed.
     #[must_use]
     pub fn timeline(&self, seed: u64) -> Timeline<Action> {
         Timeline::new(&self.steps, seed)
     }
 
-    /// The faults of the connection, with chance from that seed.
+    /// Returns the faults of the connection with random decisions from that seed.
     #[must_use]
     pub fn faults(&self, seed: u64) -> Faults {
         Faults { seed, rules: self.faults.clone() }
     }
 
-    /// Every action that may happen, in the order of the script.
+    /// Iterates over every action that may happen, in the order of the script.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
         self.steps.iter().flat_map(|step| &step.parts).flat_map(|part| &part.choices)
     }

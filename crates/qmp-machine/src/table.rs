@@ -1,4 +1,4 @@
-//! Entries of the table of commands: what a command takes and returns, which releases have it, and what it does.
+//! Entries of the command table: arguments and return value of a command, its releases, and its function.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::vm::Vm;
 
-/// What a command does.
+/// The function of a command.
 pub(crate) type Run = Arc<dyn Fn(&mut Vm, Value) -> Result<Value, CommandError> + Send + Sync>;
 
-/// A command, and who has it.
+/// A command, and the releases that have it.
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) run: Run,
@@ -26,7 +26,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// A command of that name that does `run`; `describe` adds its arguments.
+    /// Creates a command with the function `run`; `describe` adds its arguments.
     pub(crate) fn new<A: DeserializeOwned, R: Serialize>(
         name: &'static str,
         describe: impl FnOnce(ObjectType) -> ObjectType,
@@ -52,7 +52,7 @@ impl Entry {
         }
     }
 
-    /// A command without arguments.
+    /// Creates a command without arguments.
     pub(crate) fn plain<R: Serialize>(
         name: &'static str,
         run: impl Fn(&mut Vm) -> Result<R, CommandError> + Send + Sync + 'static,
@@ -60,37 +60,37 @@ impl Entry {
         Self::new(name, |arguments| arguments, move |vm, qmp_server::NoArguments {}| run(vm))
     }
 
-    /// The first release that has it.
+    /// Sets the first release that has the command.
     pub(crate) fn since(mut self, major: u16, minor: u16) -> Self {
         self.since = Some(Release::new(major, minor));
         self
     }
 
-    /// The first release that does not have it any more.
+    /// Sets the first release that no longer has the command.
     pub(crate) fn removed(mut self, major: u16, minor: u16) -> Self {
         self.removed = Some(Release::new(major, minor));
         self
     }
 
-    /// With a return value that introspection describes.
+    /// Declares the type of the return value for introspection.
     pub(crate) fn returns(mut self, ty: impl Into<Type>) -> Self {
         self.returns = Some(ty.into());
         self
     }
 
-    /// May also be executed out of band.
+    /// Allows out-of-band execution.
     pub(crate) fn out_of_band(mut self) -> Self {
         self.out_of_band = true;
         self
     }
 
-    /// May be executed before the machine is ready.
+    /// Allows execution before the machine is ready.
     pub(crate) fn in_preconfig(mut self) -> Self {
         self.in_preconfig = true;
         self
     }
 
-    /// The command as the monitor registers it, for whoever runs it.
+    /// Returns the command in the form in which the monitor registers it, without its function.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(self.name).takes(self.arguments.clone());
         if let Some(returns) = &self.returns {
@@ -105,7 +105,7 @@ impl Entry {
         command
     }
 
-    /// What the command does, with its arguments checked before.
+    /// Returns the function of the command with a check of its arguments.
     pub(crate) fn checked(&self) -> Run {
         let (run, ty) = (Arc::clone(&self.run), self.arguments.clone());
         Arc::new(move |vm, arguments| {
@@ -123,28 +123,28 @@ impl Entry {
     }
 }
 
-/// An error of class `GenericError`.
+/// Creates an error of class `GenericError`.
 #[expect(clippy::needless_pass_by_value, reason = "so that it maps errors as they come")]
 pub(crate) fn generic(error: impl ToString) -> CommandError {
     CommandError::generic(error.to_string())
 }
 
-/// An error of class `DeviceNotFound`.
+/// Creates an error of class `DeviceNotFound`.
 pub(crate) fn device_not_found(id: &str) -> CommandError {
     CommandError { class: "DeviceNotFound", desc: format!("Device '{id}' not found") }
 }
 
-/// An error of class `DeviceNotActive`.
+/// Creates an error of class `DeviceNotActive`.
 pub(crate) fn device_not_active(desc: impl Into<String>) -> CommandError {
     CommandError { class: "DeviceNotActive", desc: desc.into() }
 }
 
-/// An enum type with the values that are named in `words`.
+/// Creates an enum type with the values listed in `words`.
 pub(crate) fn one_of(name: &str, words: &str) -> Type {
     Type::Enum(EnumType { name: name.into(), values: words.split_whitespace().map(Box::from).collect() })
 }
 
-/// Adds the arguments that are named in `words`: optional, and of any type.
+/// Adds the arguments listed in `words`: optional, and of any type.
 pub(crate) fn optional_any(arguments: ObjectType, words: &str) -> ObjectType {
     words.split_whitespace().fold(arguments, |arguments, name| arguments.optional(name, Type::Any))
 }

@@ -1,13 +1,13 @@
-//! What is to happen later: a list by time, and for one time by order of entry.
+//! Timers: work ordered by time, and by order of entry for the same time.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::vm::Vm;
 
-/// What is done when its time has come.
+/// The work of a timer.
 pub(crate) type Work = Box<dyn FnOnce(&mut Vm) + Send>;
 
-/// Work by the time at which it is due.
+/// Work ordered by the time at which it is due.
 #[derive(Default)]
 pub(crate) struct Timers {
     due: BTreeMap<(Duration, u64), Work>,
@@ -20,7 +20,7 @@ impl Timers {
         self.due.insert((at, self.entered), work);
     }
 
-    /// Takes the work that is due first, if it is due by `now`.
+    /// Removes the first work and its time if it is due by `now`.
     pub(crate) fn take_due(&mut self, now: Duration) -> Option<(Duration, Work)> {
         let ((at, _), _) = self.due.first_key_value()?;
         if *at > now {
@@ -29,7 +29,7 @@ impl Timers {
         self.due.pop_first().map(|((at, _), work)| (at, work))
     }
 
-    /// When the next work is due.
+    /// Returns when the next work is due.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }

@@ -1,9 +1,10 @@
-//! Run states: what happens to them, as a function of the state, the policy and the release.
+//! Transitions of the run state, as a function of the state, the policy and the release.
 //!
-//! Nothing here holds a machine: [`react`] says which events come, which state follows, and whether the process exits.
+//! This module holds no machine: [`react`] returns the events, the next state, and whether the process exits.
 //!
-//! Source: QEMU `softmmu/runstate.c` of 7.2 and `system/runstate.c` of 11.1 as they behave; every row that needs no guest
-//! is compared with both in `tests/differential_real_qemu.rs`, and all with what a guest caused in 7.2 in `tests/captures.rs`.
+//! Source: QEMU `softmmu/runstate.c` of 7.2 and `system/runstate.c` of 11.1 as they behave; every row that needs no
+//! guest is compared with both in `tests/differential_real_qemu.rs`, and all rows with captures of a guest in 7.2
+//! in `tests/captures.rs`.
 
 use qmp_events::{EventKind, Release, ShutdownCause};
 use qmp_server::{CommandError, RunState};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{raised::Raised, table::generic};
 
-/// What happens at a reboot of the guest.
+/// The action at a reboot of the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names are QAPI's")]
@@ -22,7 +23,7 @@ pub enum RebootAction {
     Shutdown,
 }
 
-/// What happens at a shutdown of the guest.
+/// The action at a shutdown of the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names are QAPI's")]
@@ -32,7 +33,7 @@ pub enum ShutdownAction {
     Pause,
 }
 
-/// What happens when the guest panics.
+/// The action when the guest panics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names are QAPI's")]
@@ -44,7 +45,7 @@ pub enum PanicAction {
     ExitFailure,
 }
 
-/// What happens when a watchdog expires.
+/// The action when a watchdog expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names are QAPI's")]
@@ -60,7 +61,7 @@ pub enum WatchdogAction {
 }
 
 impl WatchdogAction {
-    /// The string on the wire.
+    /// Returns the string on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -75,7 +76,7 @@ impl WatchdogAction {
     }
 }
 
-/// What to do when the guest ends in one way or another (`-action`, `-no-shutdown`, `-no-reboot`).
+/// The actions when the guest ends in one way or another (`-action`, `-no-shutdown`, `-no-reboot`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
@@ -89,19 +90,19 @@ pub struct Policy {
     pub watchdog: WatchdogAction,
 }
 
-/// What a machine is doing, and what it would do.
+/// The run state of a machine and its policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status {
     pub(crate) state: RunState,
     pub(crate) policy: Policy,
-    /// Whether it was stopped while the guest slept, and sleeps again after `cont`.
+    /// Whether the guest slept when the machine was stopped, and sleeps again after `cont`.
     pub(crate) asleep: bool,
 }
 
-/// Something that happens to the whole machine.
+/// An event that concerns the whole machine.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Happening {
-    /// It is to stop, and this says why.
+    /// A stop, with its reason.
     Stop(RunState),
     Cont,
     Reset(ShutdownCause),
@@ -110,38 +111,38 @@ pub(crate) enum Happening {
     Suspend,
     Wakeup,
     Watchdog,
-    /// The guest panics, with what it says about it.
+    /// A panic of the guest, with its information.
     Panic {
         info: Option<Value>,
         told_by: PanicTeller,
     },
 }
 
-/// Who writes to the device that reports a panic.
+/// The writer to the device that reports a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PanicTeller {
-    /// A processor: QEMU notes that it is to stop and to end, and then looks at the latter first.
+    /// A processor: QEMU requests the stop and the end, and then handles the end first.
     Guest,
-    /// QEMU's own thread, for the human monitor: it stops on the spot.
+    /// QEMU's own thread, for the human monitor: it stops at once.
     Monitor,
 }
 
-/// What comes of it.
+/// The result of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reaction {
     pub(crate) events: Vec<Raised>,
     pub(crate) status: Status,
-    /// The status with which the process exits, if it does.
+    /// The exit status of the process; `None` if it does not exit.
     pub(crate) exit: Option<i32>,
 }
 
-/// Source: 9.0 keeps the sleep of a guest over `stop` and `cont`; 7.2 does not stop one that sleeps.
+/// Source: 9.0 keeps the sleep of a guest over `stop` and `cont`; 7.2 does not stop a sleeping guest.
 const SLEEP_IS_LIVE_SINCE: Release = Release::new(9, 0);
-/// Source: `-action panic=…` is of 6.0; before, a panic gives `pause`, and from 2.8 on `poweroff` besides.
+/// Source: `-action panic=…` exists since 6.0; before, a panic gives `pause`, and since 2.8 also `poweroff`.
 const PANIC_ACTION_SINCE: Release = Release::new(6, 0);
 const PANIC_POWEROFF_SINCE: Release = Release::new(2, 8);
 
-/// What happens to a machine of a release in this state.
+/// Computes the reaction of a machine of a release in this state.
 ///
 /// # Errors
 ///
@@ -166,7 +167,7 @@ pub(crate) fn react(
     Ok(course.made)
 }
 
-/// A reaction in the making.
+/// A reaction under construction.
 struct Course {
     release: Release,
     made: Reaction,
@@ -218,7 +219,7 @@ impl Course {
     }
 
     fn shutdown(&mut self, cause: &ShutdownCause, exit_status: i32) {
-        // `quit` and signals are not held up.
+        // `quit` and signals are not prevented.
         let ends = matches!(cause, ShutdownCause::HostQmpQuit | ShutdownCause::HostSignal);
         self.raise(EventKind::Shutdown, told(cause));
         if ends || self.made.status.policy.shutdown == ShutdownAction::Poweroff {
@@ -288,7 +289,7 @@ impl Course {
     }
 }
 
-/// The data of SHUTDOWN and RESET.
+/// Returns the data of SHUTDOWN and RESET.
 fn told(cause: &ShutdownCause) -> Value {
     let by_guest =
         matches!(cause, ShutdownCause::GuestShutdown | ShutdownCause::GuestReset | ShutdownCause::GuestPanic);

@@ -1,6 +1,6 @@
-//! The machine from inside: its run state, its devices, what is due later, and what it has to say.
+//! The state of the machine: its run state, devices, timers and raised events.
 //!
-//! It holds no clock and no socket. Whoever drives it says what time it is and takes the events away.
+//! It holds no clock and no socket. The caller passes the time and takes the events.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     transitions::Status,
 };
 
-/// Which part of all that draws from the seed the machine itself is; scripts are numbered from 0.
+/// The generator part of the machine itself among those that share the seed; scripts are numbered from 0.
 const MACHINE_PART: u64 = u64::MAX;
 
 /// An emulated machine.
@@ -28,15 +28,15 @@ pub(crate) struct Vm {
     pub(crate) release: Release,
     pub(crate) status: Status,
     pub(crate) devices: Devices,
-    /// The status with which the process exited.
+    /// The exit status, once the process exited.
     pub(crate) exited: Option<i32>,
     /// Time since the machine was started.
     pub(crate) now: Duration,
-    /// What the commands of the release do.
+    /// The functions of the release's commands.
     pub(crate) runs: Arc<BTreeMap<&'static str, Run>>,
     timers: Timers,
     raised: Vec<Raised>,
-    /// Numbers that it makes up, from the seed.
+    /// The random generator for the numbers that the machine invents.
     pub(crate) random: Random,
 }
 
@@ -68,28 +68,29 @@ impl Vm {
         }
     }
 
-    /// Raises an event as it is.
+    /// Raises an event unchanged.
     pub(crate) fn raise_as_is(&mut self, event: Raised) {
         self.raised.push(event);
     }
 
-    /// Takes the events that were raised.
+    /// Removes the raised events and returns them.
     pub(crate) fn take_raised(&mut self) -> Vec<Raised> {
         std::mem::take(&mut self.raised)
     }
 
-    /// Does something when `after` has passed.
+    /// Schedules work for when `after` has passed.
     pub(crate) fn later(&mut self, after: Duration, work: impl FnOnce(&mut Self) + Send + 'static) {
         let work: Work = Box::new(work);
         self.timers.enter(self.now.saturating_add(after), work);
     }
 
-    /// Does something once the command that is run is answered.
+    /// Schedules work for after the reply to the current command.
     pub(crate) fn soon(&mut self, work: impl FnOnce(&mut Self) + Send + 'static) {
         self.later(Duration::ZERO, work);
     }
 
-    /// Does the first thing that is due by `now`; `false` if there is none. Its time is `now` while it is done.
+    /// Runs the first work that is due by `now`; `false` if there is none. The time of the machine is the work's
+    /// time while it runs.
     pub(crate) fn run_due(&mut self, now: Duration) -> bool {
         let Some((at, work)) = self.timers.take_due(now) else { return false };
         self.now = self.now.max(at);
@@ -97,22 +98,22 @@ impl Vm {
         true
     }
 
-    /// When something is due next.
+    /// Returns when the next work is due.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.timers.next_deadline()
     }
 
-    /// Ends it: nothing happens any more.
+    /// Ends the machine and its timers.
     pub(crate) fn exit(&mut self, status: i32) {
         self.timers.clear();
         self.exited.get_or_insert(status);
     }
 
-    /// Does something to it, and returns what a client would get.
+    /// Performs an action and returns the value that a client would get.
     ///
     /// # Errors
     ///
-    /// What the client would be refused with.
+    /// The error that the client would get.
     pub(crate) fn perform(&mut self, action: &Action) -> Result<Value, ActionError> {
         let result = self.run(&action.execute, Value::Object(action.arguments.clone()));
         result.map_err(|refusal| {

@@ -1,8 +1,8 @@
-//! The emulated machine against what real QEMUs said: it lives through each capture, and its events are the same, byte for
-//! byte, in the same order.
+//! Compares the emulated machine with captures of real QEMUs: it replays each capture, and its events are the same,
+//! byte for byte, in the same order.
 //!
-//! Captures and their options are those of `qmp-real-qemu`; what the machine does is in `captures.lives`. What differs and
-//! is known to differ is in [`KNOWN`]; everything else is a failure.
+//! Captures and their options are those of `qmp-real-qemu`; `captures.lives` has the actions of the machine.
+//! [`KNOWN`] lists the accepted differences; any other difference is a failure.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
@@ -13,7 +13,7 @@ use qmp_machine::{Machine, MachineConfig, Running};
 use serde_json::Value;
 use support::{Client, action, options};
 
-/// A difference that is known: the value of a member of an event.
+/// An accepted difference: the value of a member of an event.
 struct Known {
     event: &'static str,
     member: &'static str,
@@ -34,10 +34,10 @@ const KNOWN: &[Known] = &[
 
 const LIVES: &str = include_str!("captures.lives");
 
-/// How long the machine is given after a step: longer than anything that it does by itself, but a job of minutes.
+/// Virtual time after each step: longer than any activity of the machine except a job of minutes.
 const SETTLES_IN: Duration = Duration::from_secs(20);
 
-/// What the machine does to live through a capture.
+/// The actions of the machine for one capture.
 #[derive(Default)]
 struct Life {
     capture: &'static str,
@@ -51,7 +51,7 @@ enum Step {
     Killed,
 }
 
-/// The lives, and the captures that cannot be lived through, with the reason.
+/// Returns the scripted captures, and the captures that cannot be emulated with the reason.
 fn lives() -> (Vec<Life>, Vec<(&'static str, &'static str)>) {
     let (mut lives, mut not_lived): (Vec<Life>, _) = (Vec::new(), Vec::new());
     for line in LIVES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -85,7 +85,7 @@ fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../qmp-real-qemu/captures")
 }
 
-/// The captures that there are: the line of releases, and the name.
+/// Returns the captures: the release line, and the name.
 fn captures() -> Vec<(String, String)> {
     let names = |path: PathBuf| -> Vec<String> {
         let entries = std::fs::read_dir(path).unwrap();
@@ -102,7 +102,7 @@ fn captures() -> Vec<(String, String)> {
     captures
 }
 
-/// A capture: the release that its greeting names, the options, and the lines of its events.
+/// Returns a capture: the release of its greeting, the options, and the lines of its events.
 fn read(line: &str, name: &str) -> ((u32, u32, u32), String, Vec<String>) {
     let path = directory().join(line).join(name);
     let text = std::fs::read_to_string(path.with_extension("qmp")).unwrap();
@@ -115,7 +115,7 @@ fn read(line: &str, name: &str) -> ((u32, u32, u32), String, Vec<String>) {
     ((major, minor, micro), options, events(text.lines()))
 }
 
-/// The events of a stream, from their names on, without what is known to differ.
+/// Returns the events of a stream, from their names on, without the accepted differences.
 fn events<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
     let events =
         lines.filter(|line| !line.starts_with("{\"QMP\"")).filter_map(|line| line.split_once("\"event\": "));
@@ -127,7 +127,7 @@ fn comparable(event: &str) -> String {
     known.fold(event.to_owned(), |event, known| without_value(&event, known.member))
 }
 
-/// Puts a star in place of each value of `member`, which is a number or a text without commas.
+/// Replaces each value of `member`, a number or a text without commas, by a star.
 fn without_value(event: &str, member: &str) -> String {
     let member = format!("\"{member}\": ");
     let mut parts = event.split(&*member);
@@ -139,7 +139,7 @@ fn without_value(event: &str, member: &str) -> String {
     text
 }
 
-/// The events of a machine that lives so.
+/// Returns the events of a machine with these actions.
 fn live(life: &Life, release: (u32, u32, u32), given: &str) -> Vec<String> {
     let memory_bytes = 16 << 20;
     let mut config =
@@ -214,7 +214,7 @@ fn every_capture_is_lived_through_or_has_a_reason() {
     assert_eq!(distinct, kept);
 }
 
-/// A difference that is known has a reason, and is one.
+/// Each accepted difference has a reason and occurs in a capture.
 #[test]
 fn known_differences_are_needed() {
     let captures: Vec<String> = captures()

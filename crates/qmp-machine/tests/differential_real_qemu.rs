@@ -1,6 +1,6 @@
-//! The emulated machine against a real QEMU: the same commands to both, and the two streams are equal, byte for byte.
+//! Compares the emulated machine with a real QEMU: the same commands to both give equal streams, byte for byte.
 //!
-//! The lives are in `real_qemu.scenarios`. What differs and is known to differ is in [`KNOWN`]; everything else is a
+//! The scenarios are in `real_qemu.scenarios`. [`KNOWN`] lists the accepted differences; any other difference is a
 //! failure.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -17,7 +17,7 @@ use support::{
     qemu::{Qemu, programs},
 };
 
-/// A difference that is known: the numbers of members of this name are not compared.
+/// An accepted difference: the numbers of members of this name are not compared.
 struct Known {
     member: &'static str,
     why: &'static str,
@@ -30,7 +30,7 @@ const KNOWN: &[Known] = &[
     Known { member: "completed", why: "a real dump counts the firmware as memory, too" },
 ];
 
-/// Commands whose event a real QEMU sends now before, now after the reply.
+/// Commands whose event a real QEMU sends sometimes before, sometimes after the reply.
 const RACES: &[(&str, &str)] = &[
     ("device_del ", "the device is freed by another thread, after the reply most of the time"),
     ("migrate", "a migration has a thread of its own, which is slower than the reply most of the time"),
@@ -38,7 +38,7 @@ const RACES: &[(&str, &str)] = &[
 
 const SCENARIOS: &str = include_str!("real_qemu.scenarios");
 
-/// How long the emulated machine is given after each step: longer than anything that it does by itself.
+/// Virtual time of the emulated machine after each step: longer than any of its activities.
 const SETTLES_IN: Duration = Duration::from_secs(20);
 
 struct Scenario {
@@ -49,18 +49,18 @@ struct Scenario {
 
 #[derive(Clone, Copy)]
 enum Step {
-    /// Both do it.
+    /// The action for both machines.
     Both(&'static str),
-    /// The real one does the first, by the human monitor; the emulated one the second.
+    /// A line for the real machine's human monitor, and an action for the emulated one.
     Each(&'static str, &'static str),
-    /// Both do it by their human monitors.
+    /// A line for both human monitors.
     Human(&'static str),
     Emulated(&'static str),
-    /// The real one is waited for.
+    /// Waits for a state of the real machine.
     Await(&'static str),
-    /// The real one gets SIGTERM.
+    /// Sends SIGTERM to the real machine.
     Signal,
-    /// Firmware would have set up power management.
+    /// Sets up power management, as firmware would.
     PowerManagement,
 }
 
@@ -93,7 +93,7 @@ fn scenarios() -> Vec<Scenario> {
     scenarios
 }
 
-/// The emulated machine that the options of a QEMU describe.
+/// Returns the emulated machine that the options of a QEMU describe.
 fn emulated(release: (u32, u32, u32), options: &[&str]) -> MachineConfig {
     let mut config = MachineConfig { release, memory_bytes: 128 << 20, ..MachineConfig::bare() };
     options::apply(&mut config, options);
@@ -113,7 +113,7 @@ impl Double {
         Self { running, client }
     }
 
-    /// Acts and lets time pass; the lines that come of it.
+    /// Performs an action and lets time pass; returns the resulting lines.
     fn act(&mut self, action: &Action) -> Vec<String> {
         self.client.take_transcript();
         self.client.ask(action);
@@ -124,7 +124,7 @@ impl Double {
 }
 
 impl Double {
-    /// Ends by a signal; the lines that come of it.
+    /// Ends the machine by a signal; returns the resulting lines.
     fn end(&mut self) -> Vec<String> {
         self.client.take_transcript();
         self.running.machine().perform(&Action::new("x-host-signal")).unwrap();
@@ -133,7 +133,7 @@ impl Double {
     }
 }
 
-/// A line without what is known to differ, and without the directory of the test.
+/// Returns a line without the accepted differences and the directory of the test.
 fn comparable(line: &str, directory: &Path, answers_alike: bool) -> String {
     if !answers_alike && line.starts_with("{\"return\": ") {
         return "{\"return\": *}".into();
@@ -145,7 +145,7 @@ fn comparable(line: &str, directory: &Path, answers_alike: bool) -> String {
     line
 }
 
-/// Puts a star in place of each number that follows `member`.
+/// Replaces each number after `member` by a star.
 fn without_number(line: &str, member: &str) -> String {
     let mut parts = line.split(member);
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -160,7 +160,7 @@ fn human(line: &str) -> Action {
     Action::new("human-monitor-command").with("command-line", line)
 }
 
-/// Asks a real machine until it is in that state.
+/// Queries a real machine until it is in that state.
 fn await_state(real: &mut Client, state: &str) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -172,7 +172,7 @@ fn await_state(real: &mut Client, state: &str) {
     }
 }
 
-/// A real machine and an emulated one that are put through the same life.
+/// A real machine and an emulated one that run the same scenario.
 struct Pair {
     qemu: Qemu,
     real: Client,
@@ -214,8 +214,8 @@ impl Pair {
         }
     }
 
-    /// Lets both act and compares what comes of it; with an action of its own for the emulated one, the values that
-    /// are returned are not compared.
+    /// Runs an action on both machines and compares the results; with a separate action for the emulated one, the
+    /// returned values are not compared.
     fn compare(&mut self, line: &str, action: &Action, own: Option<&Action>) {
         let expected = self.double.act(own.unwrap_or(action));
         self.real.take_transcript();
@@ -234,7 +234,7 @@ impl Pair {
         };
         let (mut came, mut expected) = (clean(came), clean(expected));
         if RACES.iter().any(|(command, _)| line.starts_with(command)) {
-            // Events keep their order; only the reply may stand anywhere among them.
+            // Events keep their order; only the position of the reply may differ.
             let is_reply = |line: &String| !line.contains("\"event\": ");
             came.sort_by_key(is_reply);
             expected.sort_by_key(is_reply);
@@ -244,7 +244,7 @@ impl Pair {
         }
     }
 
-    /// Nothing may be left to come.
+    /// Checks that no messages are left.
     fn end(mut self) -> Vec<String> {
         let exited = self.double.running.machine().exit_status().is_some();
         let rest = if exited { self.real.rest() } else { self.real.ask(&Action::new("query-name")) };
@@ -270,7 +270,7 @@ fn streams_are_equal() {
     assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
 }
 
-/// A difference that is known has a reason, and is named once.
+/// Each accepted difference has a reason and is listed once.
 #[test]
 fn known_differences_are_named() {
     assert!(RACES.iter().all(|(_, why)| why.len() > 10));

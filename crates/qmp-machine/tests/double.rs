@@ -1,4 +1,4 @@
-//! The machine as a double of a QEMU: in this process, on a clock that stands still.
+//! The machine in place of a QEMU: in this process, on a virtual clock.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
@@ -75,7 +75,7 @@ fn a_limited_event_waits_for_its_window() {
     assert_eq!(offsets(client.lines_now()), [] as [Value; 0]);
     running.advance(Duration::from_millis(1)).unwrap();
     let held = client.lines_now();
-    // It keeps the time at which it happened.
+    // The event keeps its original time.
     assert_eq!(held[0]["timestamp"]["microseconds"], 200_000);
     assert_eq!(offsets(held), [json!(3)]);
 }
@@ -197,7 +197,7 @@ fn a_job_takes_the_time_that_its_speed_asks_for() {
     assert_eq!(words(&client.lines_now()), "");
     let jobs = client.ask(&action("query-jobs"));
     let done = jobs[0]["return"][0]["current-progress"].as_u64().unwrap();
-    // It works first and rests after.
+    // The job works first and sleeps afterwards.
     assert_eq!(done, 101 * (104_857_600 / 10));
     running.advance(Duration::from_secs(1)).unwrap();
     assert_eq!(words(&client.lines_now()), "JOB_STATUS_CHANGE BLOCK_JOB_READY");
@@ -306,7 +306,7 @@ fn the_clock_of_the_host_moves_by_itself() {
     let config = MachineConfig { clock: MachineClock::Host, ..MachineConfig::default() };
     let (_running, mut client) = start(config);
     assert_eq!(words(&client.ask(&action("device_del id=net0"))), "reply");
-    // Comes after 50 ms of real time; the client waits for it.
+    // The event follows after 50 ms of real time; the client waits for it.
     assert_eq!(client.line().map(|line| word(&line)).as_deref(), Some("DEVICE_DELETED"));
 }
 

@@ -1,4 +1,4 @@
-//! Every event of the catalogue, by its cause: name, members, sequels, order against the reply, run state afterwards.
+//! Causes every event of the catalogue: name, members, sequels, order relative to the reply, run state afterwards.
 //!
 //! The table is `events.cases`.
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -53,12 +53,12 @@ fn release(text: &str) -> (u32, u32, u32) {
     (next(), next(), next())
 }
 
-/// A machine with all devices and nobody at home, so that nothing happens by itself.
+/// Returns a machine with all devices and an absent guest, so that no event occurs without a cause.
 fn machine(text: &str) -> MachineConfig {
     MachineConfig { release: release(text), guest: Guest::Absent, ..MachineConfig::default() }
 }
 
-/// The releases at which a case holds and its event exists.
+/// Returns the releases to which a case applies and which have its event.
 fn claims<'a>(case: &Case<'a>) -> Vec<&'a str> {
     let desc = catalogue().iter().find(|desc| desc.name == case.event).expect(case.event);
     let all = if case.releases.is_empty() { RELEASES.to_vec() } else { case.releases.clone() };
@@ -72,7 +72,7 @@ fn claims<'a>(case: &Case<'a>) -> Vec<&'a str> {
     claims
 }
 
-/// What came, and the run state afterwards.
+/// The stream of messages, and the run state afterwards.
 struct Outcome {
     stream: String,
     messages: Vec<Value>,
@@ -91,7 +91,7 @@ fn outcome(case: &Case<'_>, claim: &str) -> Outcome {
         }
         running.advance(soon).unwrap();
     }
-    // Time for rate limits of what came before to pass.
+    // Wait until the rate limits of earlier events have passed.
     running.advance(Duration::from_secs(3)).unwrap();
     client.lines_now();
     let mut messages = client.ask(&action(case.cause));
@@ -142,7 +142,7 @@ fn every_cause_has_its_effects() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// What the catalogue says against an event.
+/// Returns the violations of the catalogue by an event.
 fn violations(message: &Value, claim: &str) -> Vec<String> {
     let Some(name) = message["event"].as_str() else { return Vec::new() };
     let data = message.get("data").map(Value::to_string);
@@ -172,7 +172,7 @@ fn every_event_ever_has_a_cause_in_a_release_that_had_it() {
     assert!(missing.is_empty(), "no cause for {missing:?}");
 }
 
-/// The counts stand in the fact sheet: 57 events in 11.1, 52 in 7.2, 61 ever.
+/// The counts are in the fact sheet: 57 events in 11.1, 52 in 7.2, 61 in all releases.
 #[test]
 fn the_catalogue_is_as_large_as_known() {
     let count = |text: &str| catalogue().iter().filter(|desc| desc.exists_in(text.parse().unwrap())).count();

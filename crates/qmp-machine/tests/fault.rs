@@ -1,4 +1,5 @@
-//! Each fault, and what `qmp-client` makes of it: it never hangs, never mispairs, never loses what came.
+//! Each fault and its effect on `qmp-client`: the client never hangs, never mispairs replies, never loses received
+//! messages.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
 
@@ -41,7 +42,7 @@ impl Faulty {
         qmp_client::connect(&self.address()).await.unwrap()
     }
 
-    /// STOP and RESUME.
+    /// Causes STOP and RESUME.
     fn stop_and_go(&self) {
         for command in ["stop", "cont"] {
             self.running.machine().perform(&Action::new(command)).unwrap();
@@ -49,7 +50,7 @@ impl Faulty {
     }
 }
 
-/// What the stream says next, as one line.
+/// Returns the next item of the stream as one line.
 async fn told(events: &mut Events) -> String {
     match events.next().await {
         None => "nothing".to_owned(),
@@ -85,13 +86,13 @@ async fn events_are_told_as_the_fault_leaves_them() {
             assert!(told.starts_with(expected) && !expected.is_empty(), "{name}: {told}, not {expected}");
         }
     }
-    // Whatever a byte becomes, the stream goes on, or ends with its reason.
+    // Whatever the changed byte, the stream continues, or ends with a reason.
     for seed in 0..20 {
         let faults = Faults::new(seed).with(Fault::new(Corrupt { bytes: 2 }));
         let faulty = Faulty::start(faults);
         let (_monitor, mut events) = faulty.connect().await;
         faulty.stop_and_go();
-        // A damaged message without end waits for more of it: the machine goes, and that is the end of it.
+        // A damaged message without end waits for more bytes: dropping the machine ends the wait.
         drop(faulty);
         let mut last = String::new();
         while last != "nothing" {
@@ -192,7 +193,7 @@ async fn a_client_for_ever_comes_back_after_each_fault() {
         let mut troubles = 0;
         loop {
             match follow.next().await {
-                // The first connection may have got as far.
+                // The first connection may have got this far.
                 Followed::Attached { .. } if troubles > 0 => break,
                 Followed::Detached { .. } => troubles += 1,
                 Followed::Failed { retry_in, .. } => {
@@ -208,11 +209,11 @@ async fn a_client_for_ever_comes_back_after_each_fault() {
     }
 }
 
-/// A stream of a machine: greeting, reply, events.
+/// The stream of a machine: greeting, reply, events.
 const STREAM: &str = "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n{\"return\": {}, \"id\": 1}\r\n\
                       {\"event\": \"STOP\"}\r\n{\"event\": \"RESUME\"}\r\n{\"event\": \"RESET\", \"data\": {\"guest\": true}}\r\n";
 
-/// Everything a stage says, with the times at which it does.
+/// Returns all output of a stage, with the times.
 fn said(faults: &Faults, connection: u64, pieces: &[&[u8]]) -> Vec<(Duration, Output)> {
     let mut stage = Stage::new(faults, connection);
     let (mut now, mut said) = (Duration::ZERO, Vec::new());
@@ -275,7 +276,7 @@ mod properties {
             prop_assert_eq!(said(&faults, connection, &[first, second]), whole);
         }
 
-        /// Whatever goes wrong, the connection ends, once, and nothing comes after that.
+        /// Whatever the faults, the connection ends once, and no output follows.
         #[test]
         fn ends(faults in rules()) {
             let said = said(&faults, 1, &[STREAM.as_bytes()]);
@@ -284,7 +285,7 @@ mod properties {
             prop_assert!(matches!(said.last(), Some((_, Output::Close))));
         }
 
-        /// Without a rule that fits, what the machine says passes untouched, and at once.
+        /// Without a matching rule, the bytes from the machine pass unchanged and at once.
         #[test]
         fn what_is_not_meant_passes_untouched(faults in rules(), cut in 0..STREAM.len()) {
             let rules = faults.rules.into_iter().map(|rule| rule.on_connection(7)).collect();

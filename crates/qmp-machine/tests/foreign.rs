@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote drive the machine through a life: start, pause, resume, hot-unplug, a mirror job to
+//! Third-party clients drive the machine through a session: start, pause, resume, hot-unplug, a mirror job to
 //! completion, reset, shutdown.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -13,7 +13,7 @@ use qapi::{futures::QmpStreamTokio, qmp};
 use qmp_machine::{Action, Machine, MachineClock, MachineConfig, Running};
 use qmp_server::Listener;
 
-/// The life as a client sees it, one message a line.
+/// The session as a client sees it, one message per line.
 const LIFE: &str = "\
 running
 paused
@@ -36,7 +36,7 @@ SHUTDOWN guest-shutdown
 done
 ";
 
-/// A machine on a socket, on the clock of the host, with a disk that is mirrored in a tenth of a second.
+/// A machine on a socket, on the clock of the host, with a disk whose mirror job takes a tenth of a second.
 struct Served {
     running: Running,
     directory: tempfile::TempDir,
@@ -108,7 +108,7 @@ fn qapi_lives_a_life() {
     assert_eq!(served.running.wait().unwrap(), 0);
 }
 
-/// Takes what comes, up to the event that is meant.
+/// Receives events up to the wanted one.
 async fn until(
     receiver: &mut tokio::sync::mpsc::UnboundedReceiver<qmp::Event>,
     is_meant: impl Fn(&qmp::Event) -> bool,
@@ -122,7 +122,8 @@ fn mirror(device: &str, target: &str) -> qmp::blockdev_mirror {
     serde_json::from_value(job).expect("qapi knows these arguments")
 }
 
-/// The Python with qemu.qmp; `None`, with a word about it, where it cannot be had and that is no failure.
+/// Returns the Python with qemu.qmp; prints a notice and returns `None` where it cannot be installed and the test
+/// may be skipped.
 fn python() -> Option<PathBuf> {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scripts/foreign-clients");
     match Command::new(&script).output() {

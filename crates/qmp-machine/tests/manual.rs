@@ -1,4 +1,4 @@
-//! `docs/machine.md` names every command of the machine's own, and none that does not exist.
+//! `docs/machine.md` lists exactly the machine's own commands.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! Whatever is done to it, in whatever order: the machine never panics, and says nothing that a QEMU of its release
-//! could not say.
+//! Properties of any sequence of actions: the machine never panics, and sends only messages that a QEMU of its
+//! release could send.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
@@ -12,7 +12,7 @@ use qmp_machine::{Action, Guest, Machine, MachineConfig};
 use qmp_server::RUN_STATES;
 use support::{Client, action};
 
-/// What is done: commands of the monitor, of the guest and of the host, good and bad ones.
+/// The actions: commands of the monitor, of the guest and of the host, valid and invalid.
 const ACTIONS: &[&str] = &[
     "stop",
     "cont",
@@ -98,8 +98,8 @@ fn any_release() -> impl Strategy<Value = (u32, u32, u32)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// No sequence of actions makes the machine panic; every reply is an answer or an error; every event is valid for
-    /// the release; the run state is one of QEMU's, and `running` says whether it is that one.
+    /// No sequence of actions makes the machine panic; every reply is a return or an error; every event is valid
+    /// for the release; the run state is one of QEMU's, and `running` matches it.
     #[test]
     fn says_nothing_wrong(
         release in any_release(),

@@ -1,4 +1,4 @@
-//! A recording as a live monitor: the same bytes, the same answers, the same connections.
+//! A recording as a live monitor: the same bytes, the same replies, the same connections.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "as recorded"}, "capabilities": ["oob"]}}"#;
 
-/// Messages as odd as a peer may send them.
+/// Unusual messages that a peer may send.
 const ODD: [&str; 3] = [
     r#"{"timestamp": {"seconds": 100, "microseconds": 0}, "event": "STOP"}"#,
     r#"{"event":"__org.x_ODD",  "data": { "a" :[1,  2.50], "é": "é" },"timestamp":{"seconds":100,"microseconds":0}}"#,
@@ -40,7 +40,7 @@ impl World {
         Address::Unix { path: self.directory.path().join("qmp"), listen: false }
     }
 
-    /// A client that says what it is told to, and reads lines.
+    /// Connects a client that sends given lines and reads lines.
     fn client(&self) -> Client {
         let stream = UnixStream::connect(self.directory.path().join("qmp")).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -55,7 +55,7 @@ impl Client {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    /// The next line; empty at the end.
+    /// Returns the next line; empty at the end.
     fn hear(&mut self) -> String {
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
@@ -116,7 +116,7 @@ fn commands_are_answered_as_far_as_that_is_known() {
         client.say(&format!("{{'execute': '{command}', 'id': 1}}"));
         assert_eq!(client.hear(), expected);
     }
-    // It stays, for the next client as well.
+    // The replay stays, also for the next client.
     drop(client);
     let mut client = world.client();
     client.negotiate();
@@ -134,7 +134,7 @@ fn time_passes_as_it_was_recorded_or_by_a_factor() {
         )
     };
     let capture = format!("{GREETING}\n{}{}{}", event(0), event(300_000), event(900_000));
-    //  speed, at least so many milliseconds between the first and the last
+    // speed, minimum milliseconds between the first and the last event
     for (speed, least) in [(1.0, 890), (3.0, 290), (0.0, 0)] {
         let world = World::start(&capture, |replay| replay.speed(speed));
         let mut client = world.client();
@@ -151,7 +151,7 @@ fn time_passes_as_it_was_recorded_or_by_a_factor() {
 fn who_comes_next_sees_what_is_left() {
     let far = r#"{"timestamp": {"seconds": 200, "microseconds": 0}, "event": "RESUME"}"#;
     let world = World::start(&format!("{GREETING}\n{}\n{far}", ODD[0]), |replay| replay.speed(100.0));
-    // One that leaves before it negotiated has missed nothing.
+    // A client that disconnects before negotiation consumes no events.
     drop(world.client());
     let mut first = world.client();
     first.negotiate();

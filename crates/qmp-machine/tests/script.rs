@@ -1,4 +1,4 @@
-//! Scripts on machines: what comes with the program does what it says, and the same again.
+//! Scripts on machines: the bundled scripts cause their events, reproducibly.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
 
@@ -10,17 +10,17 @@ use std::{
 use qmp_machine::script::{Player, Script, ready};
 use qmp_machine::{Machine, MachineConfig, Running};
 
-/// How long scripts are played. By the virtual clock that takes no time.
+/// Virtual time that scripts are played.
 const SPAN: Duration = Duration::from_secs(120);
 
-/// A script that was played.
+/// The result of playing a script.
 struct Played {
     bytes: String,
     refused: Vec<String>,
 }
 
 impl Played {
-    /// The names of the events, in the order in which they came.
+    /// Returns the names of the events in order.
     fn names(&self) -> Vec<String> {
         let messages =
             self.bytes.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
@@ -46,14 +46,14 @@ fn play(script: &Script, seed: u64, span: Duration) -> Played {
     Played { bytes, refused: refused.iter().map(ToString::to_string).collect() }
 }
 
-/// Lets the client read everything: to the end of the machine, or to an answer behind all else.
+/// Lets the client read everything: to the end of the machine, or to a reply after all other messages.
 fn end(running: Running, client: &mut std::os::unix::net::UnixStream) {
     if running.machine().exit_status().is_some() {
         running.wait().unwrap();
         return;
     }
     client.write_all(b"{'execute': 'query-status', 'id': 'end'}").unwrap();
-    // It ends with the reader, which lets go of the client behind the answer.
+    // The reader ends after the reply and drops the client.
     while running.stats().connections > 0 {
         std::thread::yield_now();
     }
@@ -82,7 +82,7 @@ fn every_script_of_the_program_does_what_it_says_and_the_same_again() {
     }
 }
 
-/// What each script is about: that has to come, in this order, whatever comes besides.
+/// The events that each script has to cause, in this order, among others.
 #[test]
 fn scripts_tell_their_story() {
     let stories: [(&str, &[&str]); 10] = [

@@ -1,4 +1,4 @@
-//! The manual of scripts: its examples do what they say, and every key is in it.
+//! The manual of scripts: its examples run, and it lists every key.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
 
@@ -9,7 +9,7 @@ use qmp_machine::{Machine, MachineConfig};
 
 const MANUAL: &str = include_str!("../../../docs/scripts.md");
 
-/// The examples of the manual, with the line in which each begins.
+/// Returns the examples of the manual, each with its first line.
 fn examples() -> Vec<(usize, String)> {
     let (mut examples, mut open) = (Vec::new(), None);
     for (number, line) in (1..).zip(MANUAL.lines()) {
@@ -42,7 +42,7 @@ fn the_examples_run() {
     }
 }
 
-/// A script with an unknown key is told which ones there are: those are the ones that the manual has to have.
+/// The error about an unknown key lists the known ones: the manual has to list the same.
 #[test]
 fn every_key_is_in_the_manual() {
     let tables = [

@@ -13,19 +13,19 @@ use crate::{
     vm::Vm,
 };
 
-/// How much memory the guest has; `None` for all.
+/// Memory of the guest and the size requested, in bytes; `None` for all memory.
 #[derive(Debug, Default)]
 pub(crate) struct Balloon {
     actual: Option<u64>,
     target: Option<u64>,
 }
 
-/// How often a guest tells how far it is, and how much memory it hands over in that time.
+/// Interval at which a guest reports its progress and gives up one step of memory.
 const STEP: Duration = Duration::from_millis(100);
-/// What a guest gives back or takes at a time, in bytes: a large change is several events, as with a real balloon.
+/// Bytes that a guest gives back or takes per step: a large change causes several events, as with a real balloon.
 const STEP_BYTES: u64 = 64 << 20;
 
-/// Source: measured; 7.2 names another parameter than the one that the command has.
+/// Source: measured; 7.2 names another parameter in the error than the command has.
 const NAMES_VALUE_SINCE: Release = Release::new(8, 0);
 
 #[derive(Deserialize)]
@@ -78,7 +78,7 @@ fn set_balloon(vm: &mut Vm, SetBalloon { value }: SetBalloon) -> Result<(), Comm
     Ok(())
 }
 
-/// The guest hands over some memory, or takes some back, until it has what it was told to have.
+/// Gives up or takes back one step of memory until the guest has the requested size.
 fn approach(vm: &mut Vm) {
     let Some(target) = vm.devices.balloon.target else { return };
     if !vm.guest_listens() {
@@ -104,7 +104,7 @@ fn settle(vm: &mut Vm, actual: u64) {
     }
 }
 
-/// A reset gives all memory back.
+/// Gives all memory back to the guest after a reset.
 pub(super) fn at_reset(vm: &mut Vm) {
     vm.devices.balloon = Balloon::default();
 }

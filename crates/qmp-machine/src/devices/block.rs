@@ -1,7 +1,7 @@
-//! Block devices: nodes, what goes wrong with them, and what the guest sees of it.
+//! Block devices: nodes, their faults, and the errors that the guest sees.
 //!
-//! The guest reads and writes by `x-guest-read` and `x-guest-write`. A node fails as `x-host-block-fault` says; what
-//! comes of it is up to the device's error policy.
+//! The guest reads and writes by `x-guest-read` and `x-guest-write`. `x-host-block-fault` makes a node fail; the
+//! device's error policy decides the effect.
 
 mod corruption;
 mod errors;
@@ -21,27 +21,27 @@ pub(super) use nodes::{Node, expect};
 use super::bus::Device;
 use crate::{table::Entry, vm::Vm};
 
-/// The nodes, and what is wrong with them.
+/// The nodes and their faults.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     pub(crate) nodes: BTreeMap<Box<str>, Node>,
-    /// Sizes of the files that `blockdev-create` made, by name, and of the images that it put on nodes.
+    /// Sizes in bytes of the files that `blockdev-create` created, by name, and of the images that it put on nodes.
     pub(crate) created: BTreeMap<Box<str>, u64>,
     pub(crate) formatted: BTreeMap<Box<str>, u64>,
-    /// Requests that failed and are made again after `cont`.
+    /// Requests that failed and are repeated after `cont`.
     failed: Vec<guest_io::Request>,
-    /// Trays that are open, by path of the device.
+    /// Paths of the devices whose tray is open.
     open_trays: std::collections::BTreeSet<Box<str>>,
 }
 
 impl Block {
-    /// How many nodes there are, with what is known of each and waits on it.
+    /// Returns the number of nodes with their faults and failed requests.
     pub(super) fn len(&self) -> usize {
         let faults: usize = self.nodes.values().map(|node| node.faults.len()).sum();
         self.nodes.len() + faults + self.created.len() + self.formatted.len() + self.failed.len()
     }
 
-    /// Whether the tray of the device of that path is open.
+    /// Returns whether the tray of the device with that path is open.
     pub(crate) fn is_tray_open(&self, path: &str) -> bool {
         self.open_trays.contains(path)
     }
@@ -54,7 +54,7 @@ pub(crate) fn commands() -> Vec<Entry> {
         .collect()
 }
 
-/// A device goes: what it still had to do is forgotten.
+/// Discards the pending requests of an unplugged device.
 pub(super) fn at_unplug(vm: &mut Vm, device: &Device) {
     let block = &mut vm.devices.block;
     block.failed.retain(|request| request.path != device.path);

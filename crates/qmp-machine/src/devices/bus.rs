@@ -1,6 +1,7 @@
-//! Devices: plugging them in, asking for their removal, and what the guest says to that.
+//! Devices: plugging in, requests to unplug, and the guest's reaction to them.
 //!
-//! Some devices go at once; those of PCI and memory modules wait for the guest, and at the latest go with a reset.
+//! Some devices are removed at once; PCI devices and memory modules wait for the guest, at the latest until a
+//! reset.
 
 use qmp_events::EventKind;
 use qmp_server::{CommandError, ObjectType, Type};
@@ -14,11 +15,11 @@ use crate::{
     vm::Vm,
 };
 
-/// The devices of a machine, in the order in which they came.
+/// The devices of a machine, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Bus {
     devices: Vec<Device>,
-    /// Devices without identifier that there were so far.
+    /// Number of devices without identifier so far.
     anonymous: usize,
 }
 
@@ -29,33 +30,33 @@ pub(crate) struct Device {
     pub(crate) driver: Box<str>,
     /// Its path in the object tree.
     pub(crate) path: Box<str>,
-    /// What it was made with.
+    /// The properties it was created with.
     pub(crate) properties: Map<String, Value>,
-    /// Whether its removal was asked for and waits for the guest.
+    /// Whether an unplug request waits for the guest.
     pub(crate) leaving: bool,
-    /// Whether it was plugged in while the machine existed.
+    /// Whether the device was plugged in while the machine existed.
     pub(crate) hotplugged: bool,
 }
 
-/// How a device goes.
+/// How a device is unplugged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unplug {
     AtOnce,
-    /// The guest has to let it go, or a reset.
+    /// When the guest releases it, or at a reset.
     Asked,
-    /// The guest has to let it go; a reset does not help.
+    /// When the guest releases it; a reset does not remove it.
     AskedOnly,
-    /// It sits on a bus that lets nothing go.
+    /// Never: its bus does not support hotplugging.
     Never,
 }
 
 impl Device {
-    /// The property of that name, if it is a string.
+    /// Returns the property of that name if it is a string.
     pub(crate) fn text(&self, property: &str) -> Option<&str> {
         self.properties.get(property)?.as_str()
     }
 
-    /// Whether the driver is of this family: `virtio-mem` stands for `virtio-mem-pci`, too.
+    /// Returns whether the driver belongs to this family: `virtio-mem` includes `virtio-mem-pci`.
     pub(crate) fn is(&self, family: &str) -> bool {
         self.driver.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
@@ -72,24 +73,24 @@ impl Device {
         }
     }
 
-    /// Whether it is a processor.
+    /// Returns whether the device is a processor.
     pub(crate) fn is_processor(&self) -> bool {
         self.driver.ends_with("-cpu")
     }
 
-    /// Whether it is a proxy that holds the device proper, which goes first.
+    /// Returns whether the device is a proxy that holds a back-end device, which is removed first.
     fn has_backend(&self) -> bool {
         self.driver.starts_with("virtio-")
     }
 }
 
 impl Bus {
-    /// How many there are.
+    /// Returns the number of devices.
     pub(super) fn len(&self) -> usize {
         self.devices.len()
     }
 
-    /// The device of that identifier or path.
+    /// Returns the device of that identifier or path.
     pub(crate) fn find(&self, id: &str) -> Option<&Device> {
         self.devices.iter().find(|device| device.id.as_deref() == Some(id) || *device.path == *id)
     }
@@ -98,7 +99,7 @@ impl Bus {
         self.devices.iter_mut().find(|device| device.id.as_deref() == Some(id) || *device.path == *id)
     }
 
-    /// The device of that identifier.
+    /// Returns the device of that identifier.
     ///
     /// # Errors
     ///
@@ -107,12 +108,12 @@ impl Bus {
         self.find(id).ok_or_else(|| device_not_found(id))
     }
 
-    /// The first device of a family of drivers.
+    /// Returns the first device of a family of drivers.
     pub(crate) fn first(&self, family: &str) -> Option<&Device> {
         self.devices.iter().find(|device| device.is(family))
     }
 
-    /// Gives the device of that path a property, or takes it away.
+    /// Sets a property of the device with that path, or removes it.
     pub(crate) fn set_property(&mut self, path: &str, name: &str, value: Option<Value>) {
         let Some(device) = self.find_mut(path) else { return };
         match value {
@@ -121,7 +122,7 @@ impl Bus {
         };
     }
 
-    /// All devices, in the order in which they came.
+    /// Iterates over all devices, in the order in which they were added.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Device> {
         self.devices.iter()
     }
@@ -140,7 +141,7 @@ struct Id {
     id: Box<str>,
 }
 
-/// Properties that `device_add` takes here; a QEMU takes those of the driver.
+/// Properties that `device_add` accepts; a QEMU accepts those of the driver.
 const PROPERTIES: &str = "\
     addr apic-id bootindex bus chardev chassis core-id device_id disable-legacy drive failover \
     failover_pair_id fw-version host hotplug iothread lun mac max-size memdev migration-events \
@@ -188,7 +189,7 @@ fn device_add(vm: &mut Vm, Add { driver, id, properties }: Add) -> Result<(), Co
     Ok(())
 }
 
-/// Whether a name may be one of a driver: those of families that exist.
+/// Returns whether a name may be a driver's: the families that exist.
 fn is_driver(name: &str) -> bool {
     const FAMILIES: &str = "\
     ac97 cxl- e1000 hv- i6300esb ib700 ich9- ide- igb intel- ioh3420 isa- ivshmem megasas nvdimm nvme \
@@ -206,7 +207,7 @@ fn device_del(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
             Err(generic(format!("Bus '{bus}' does not support hotplugging")))
         }
         Unplug::AtOnce => {
-            // The device is gone for whoever asks next; the event comes when its last user lets go.
+            // The device is removed from lookups at once; the event follows when its last user releases it.
             let at_once = &*driver == "virtserialport" && vm.release >= qmp_events::Release::new(8, 0);
             if at_once {
                 remove(vm, &path);
@@ -229,7 +230,7 @@ fn device_del(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
     }
 }
 
-/// The guest lets a device go, asked or not.
+/// Releases a device on behalf of the guest, requested or not.
 fn release(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
     super::power::expect_running(vm)?;
     let path = vm.devices.bus.expect(id)?.path.clone();
@@ -237,7 +238,7 @@ fn release(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The guest keeps a device that it was asked for.
+/// Refuses the unplug request of a device on behalf of the guest.
 fn refuse(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
     super::power::expect_running(vm)?;
     let device = vm.devices.bus.find_mut(id).ok_or_else(|| device_not_found(id))?;
@@ -248,7 +249,7 @@ fn refuse(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// After a reset, devices go that wait for the guest.
+/// Removes the devices that wait for the guest, after a reset.
 pub(super) fn at_reset(vm: &mut Vm) {
     vm.soon(|vm| release_waiting(vm, |device| device.unplug() == Unplug::Asked));
 }
@@ -280,7 +281,7 @@ fn remove_soon(vm: &mut Vm, path: &str) {
 }
 
 fn tell_deleted(vm: &mut Vm, device: &Device) {
-    // A processor that is emulated is never freed: only the end of its interrupt controller is told.
+    // An emulated processor is never freed: only the removal of its interrupt controller raises an event.
     //
     // Source: measured on 7.2, without KVM.
     if device.is_processor() {

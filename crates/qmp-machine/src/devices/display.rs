@@ -1,4 +1,4 @@
-//! Viewers that come and go: VNC clients, and channels of SPICE clients.
+//! Remote viewers: VNC clients, and channels of SPICE clients.
 
 use qmp_events::EventKind;
 use qmp_server::{CommandError, ObjectType, Type};
@@ -10,17 +10,17 @@ use crate::{
     vm::Vm,
 };
 
-/// Who is connected, by the number of the connection.
+/// The connected viewers, by the number of the connection.
 #[derive(Debug, Default)]
 pub(crate) struct Display {
     viewers: Vec<Viewer>,
     connected: u64,
-    /// Whether a migration is to take the SPICE clients along.
+    /// Whether a migration takes the SPICE clients along.
     pub(super) spice_moves: bool,
 }
 
 impl Display {
-    /// How many there are.
+    /// Returns the number of viewers.
     pub(super) fn len(&self) -> usize {
         self.viewers.len()
     }
@@ -34,11 +34,11 @@ struct Viewer {
     port: Box<str>,
     family: Box<str>,
     websocket: bool,
-    /// How the server wants to know who it is.
+    /// The authentication method of the server.
     auth: Box<str>,
-    /// Number of the session, which SPICE tells.
+    /// Number of the session, which SPICE events contain.
     session: i32,
-    /// What the client proved to be, and which channel it is.
+    /// The authenticated identity of the client, and its channel.
     identity: Map<String, Value>,
     initialized: bool,
 }
@@ -58,7 +58,7 @@ struct Connect {
     auth: Option<Box<str>>,
 }
 
-/// What a client says of itself when it is let in.
+/// The properties of a client at the end of its authentication.
 #[derive(Deserialize)]
 struct Initialize {
     client: u64,
@@ -167,7 +167,7 @@ pub(super) fn has_spice_client(vm: &Vm) -> bool {
     viewers(vm, Protocol::Spice).next().is_some()
 }
 
-/// Every SPICE client is sent to where the machine has gone.
+/// Disconnects every SPICE client and sends it to the destination of the migration.
 pub(super) fn send_spice_clients_away(vm: &mut Vm) {
     let viewers = std::mem::take(&mut vm.devices.display.viewers);
     let (gone, kept): (Vec<_>, _) =
@@ -205,7 +205,7 @@ fn arrive(
     json!({"client": number})
 }
 
-/// SPICE picks the number of a session at random, as a signed one of 32 bits.
+/// Returns a random session number: SPICE uses a signed one of 32 bits.
 #[expect(clippy::cast_possible_truncation, reason = "half of the random bits are enough")]
 fn connection_id(random: u64) -> i32 {
     random as i32

@@ -13,7 +13,7 @@ use crate::{
     vm::Vm,
 };
 
-/// The dump that was made last.
+/// The last dump.
 #[derive(Debug, Default)]
 pub(crate) struct Dump {
     last: Option<Value>,
@@ -21,7 +21,7 @@ pub(crate) struct Dump {
     fails: Option<Box<str>>,
 }
 
-/// How fast a dump is written.
+/// Speed at which a dump is written, in bytes a second.
 const BYTES_PER_SECOND: u64 = 1 << 30;
 
 /// Source: reworded between 7.2 and 11.1.

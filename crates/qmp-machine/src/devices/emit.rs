@@ -1,4 +1,4 @@
-//! Events without a cause, for tests of clients with events that nobody knows.
+//! Events without a cause, to test clients with events that are not in the catalogue.
 
 use qmp_events::EventKind;
 use qmp_server::{ObjectType, Type};

@@ -1,4 +1,4 @@
-//! Exports of block devices to others.
+//! Exports of block devices.
 
 use qmp_events::EventKind;
 use qmp_server::{CommandError, ObjectType, Type};
@@ -11,7 +11,7 @@ use crate::{
     vm::Vm,
 };
 
-/// The exports, in the order in which they came.
+/// The exports, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Export {
     exports: Vec<One>,
@@ -19,7 +19,7 @@ pub(crate) struct Export {
 }
 
 impl Export {
-    /// How many there are.
+    /// Returns the number of exports.
     pub(super) fn len(&self) -> usize {
         self.exports.len()
     }
@@ -135,7 +135,7 @@ fn delete_where(vm: &mut Vm, which: impl Fn(&One) -> bool) {
     }
 }
 
-/// The process exits.
+/// Deletes all exports when the process exits.
 pub(super) fn at_exit(vm: &mut Vm) {
     delete_where(vm, |_| true);
 }

@@ -1,4 +1,4 @@
-//! What happens to the hardware below the guest: memory that fails, identifiers of RDMA, and what an s390x guest says.
+//! Events of the hardware below the guest: memory failures, RDMA identifiers, and reports of s390x guests.
 
 use qmp_events::{EventKind, ShutdownCause};
 use qmp_server::{CommandError, ObjectType, Type};
@@ -92,7 +92,7 @@ fn memory_fails(vm: &mut Vm, failure: &MemoryFails) -> Result<(), CommandError> 
     vm.raise(EventKind::MemoryFailure, json!({"recipient": recipient, "action": told, "flags": flags}));
     match action {
         MemoryAction::Reset => vm.force(Happening::Reset(ShutdownCause::GuestReset)),
-        // The hypervisor's own memory is lost: it ends on the spot.
+        // The hypervisor's own memory is lost: the process exits at once.
         MemoryAction::Fatal if recipient == "hypervisor" => vm.exit(1),
         _ => {}
     }

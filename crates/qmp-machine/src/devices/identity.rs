@@ -1,4 +1,4 @@
-//! What the machine says of itself, and the commands of the human monitor that are worth having.
+//! Queries about the machine, and the commands of the human monitor that are emulated.
 
 use qmp_events::EventKind;
 use qmp_server::{ObjectType, Type};
@@ -61,7 +61,7 @@ fn query_block(vm: &Vm) -> Value {
     Value::Array(entries.collect())
 }
 
-/// A line of the human monitor: the few that have a command of the same name here, and the state.
+/// Executes a line of the human monitor: the commands that exist here under the same name, and `info status`.
 fn human(vm: &mut Vm, line: &str) -> String {
     match line.trim() {
         "info status" => {
@@ -96,7 +96,7 @@ const PVPANIC: &str = "0x505";
 const PANICKED: u8 = 1;
 const CRASH_LOADED: u8 = 2;
 
-/// Writes a byte to a port. There is but that of pvpanic; others take anything.
+/// Writes a byte to a port. Only the port of pvpanic has an effect.
 fn write_port(vm: &mut Vm, line: &str) {
     let mut words = line.split_whitespace().skip_while(|word| !word.starts_with("0x"));
     let (port, value) = (words.next(), words.next().and_then(|value| value.parse::<u8>().ok()));

@@ -1,7 +1,7 @@
-//! Jobs: what runs in the background on block devices.
+//! Jobs: background operations on block devices.
 //!
-//! A job goes through QEMU's states. On a node that holds no data (`null-co`) a small one is done before the command
-//! that started it is answered, as in a QEMU; others take the time that their speed asks for.
+//! A job goes through QEMU's states. On a node that holds no data (`null-co`) a small job is done before the reply
+//! to the command that started it, as in a QEMU; others take the time that follows from their speed.
 
 mod course;
 mod query;
@@ -13,7 +13,7 @@ pub(super) use course::{at_exit, mirror_write};
 
 use crate::table::Entry;
 
-/// The jobs, in the order in which they came.
+/// The jobs, in the order in which they were started.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
     jobs: Vec<Job>,
@@ -24,7 +24,7 @@ pub(crate) struct Jobs {
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     id: Box<str>,
-    /// Tells it apart from a later one of the same identifier.
+    /// Distinguishes the job from a later one of the same identifier.
     number: u64,
     kind: Kind,
     status: Status,
@@ -38,23 +38,23 @@ pub(crate) struct Job {
     on_source_error: Policy,
     on_target_error: Policy,
     error: Option<Box<str>>,
-    /// Whether somebody paused it, or an error did.
+    /// Whether a command or an error paused the job.
     paused: bool,
     io_failed: bool,
-    /// Whether it was told to complete, which one that is paused does once it goes on.
+    /// Whether the job was asked to complete; a paused job completes once it is resumed.
     completes: bool,
-    /// Whether it was told to finish without waiting for its work.
+    /// Whether the job was asked to finish without waiting for its work.
     cancelled: bool,
 }
 
-/// What a job does.
+/// The kind of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Mirror,
     Backup,
     Stream,
     Commit,
-    /// A commit of the layer in use, which waits to be completed as a mirror does.
+    /// A commit of the layer in use; it has to be completed, as a mirror has.
     ActiveCommit,
     Create,
     Amend,
@@ -78,18 +78,18 @@ impl Kind {
         }
     }
 
-    /// Whether it is a block job, with events and commands of its own.
+    /// Returns whether it is a block job, with its own events and commands.
     fn is_block_job(self) -> bool {
         matches!(self, Self::Mirror | Self::Backup | Self::Stream | Self::Commit | Self::ActiveCommit)
     }
 
-    /// Whether it is ready at some point and then waits for the word to complete.
+    /// Returns whether the job becomes ready and then waits for a command to complete it.
     fn gets_ready(self) -> bool {
         matches!(self, Self::Mirror | Self::ActiveCommit)
     }
 }
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     Created,
@@ -121,7 +121,7 @@ impl Status {
     }
 }
 
-/// What a job does about an error.
+/// The reaction of a job to an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Policy {
@@ -134,7 +134,7 @@ enum Policy {
 }
 
 impl Jobs {
-    /// How many there are.
+    /// Returns the number of jobs.
     pub(super) fn len(&self) -> usize {
         self.jobs.len()
     }
@@ -147,7 +147,7 @@ impl Jobs {
         self.jobs.iter_mut().find(|job| job.number == number)
     }
 
-    /// Whether a job works on a node.
+    /// Returns whether a job uses the node.
     pub(crate) fn uses(&self, node: &str) -> bool {
         self.jobs.iter().any(|job| *job.source == *node || job.target.as_deref() == Some(node))
     }

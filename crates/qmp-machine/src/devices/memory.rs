@@ -1,4 +1,4 @@
-//! Memory: modules that are plugged in and out, with what the guest's ACPI says to it, and devices that resize it.
+//! Memory: hotplugged modules with the guest's ACPI reports, and devices that resize memory.
 
 use qmp_events::EventKind;
 use qmp_server::{CommandError, ObjectType, Type};
@@ -11,16 +11,16 @@ use crate::{
     vm::Vm,
 };
 
-/// Memory back ends, and sizes that devices have.
+/// Memory back ends, and the current sizes of devices.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// Sizes of `virtio-mem` devices, by path.
+    /// Sizes in bytes of `virtio-mem` devices, by path.
     sizes: std::collections::BTreeMap<Box<str>, u64>,
     /// Paths of modules, by slot.
     slots: Vec<Option<Box<str>>>,
 }
 
-/// Where memory that is plugged in begins.
+/// Address at which hotplugged memory begins.
 const BASE: u64 = 4 << 30;
 
 #[derive(Deserialize)]
@@ -78,7 +78,7 @@ pub(crate) fn commands() -> Vec<Entry> {
     ]
 }
 
-/// Refuses a module whose memory is not there or in use.
+/// Refuses a module whose memory back end does not exist or is in use.
 pub(super) fn check_plug(vm: &Vm, device: &Device) -> Result<(), CommandError> {
     if !is_module(device) {
         return Ok(());
@@ -93,7 +93,7 @@ pub(super) fn check_plug(vm: &Vm, device: &Device) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Whether a memory back end is in use by a module.
+/// Returns whether a module uses the memory back end.
 pub(super) fn is_mapped(vm: &Vm, id: &str) -> bool {
     vm.devices.bus.iter().any(|device| device.text("memdev") == Some(id))
 }
@@ -102,7 +102,7 @@ fn is_module(device: &Device) -> bool {
     matches!(&*device.driver, "pc-dimm" | "nvdimm")
 }
 
-/// A device came: a module takes the first free slot.
+/// Assigns the first free slot to a module that was plugged in.
 pub(super) fn at_plug(vm: &mut Vm, device: &Device) {
     let memory = &mut vm.devices.memory;
     if is_module(device) {
@@ -113,7 +113,7 @@ pub(super) fn at_plug(vm: &mut Vm, device: &Device) {
     }
 }
 
-/// A device goes: its slot is free.
+/// Frees the slot of a module that was unplugged.
 pub(super) fn at_unplug(vm: &mut Vm, device: &Device) {
     let memory = &mut vm.devices.memory;
     memory.sizes.remove(&device.path);
@@ -124,7 +124,7 @@ pub(super) fn at_unplug(vm: &mut Vm, device: &Device) {
     }
 }
 
-/// The guest keeps a memory module: besides the event for any device, there was one for memory.
+/// Raises the older event for a memory module that the guest refuses to release, beside the one for any device.
 pub(super) fn tell_refusal(vm: &mut Vm, device: &Device) {
     if is_module(device) {
         let id = device.id.as_deref().unwrap_or_default();
@@ -175,7 +175,7 @@ fn slot(vm: &Vm, device: &Device) -> usize {
     slots.iter().position(|path| path.as_ref() == Some(&device.path)).unwrap_or_default()
 }
 
-/// The guest reports what came of an insertion or ejection. One that succeeded takes the device away.
+/// Reports the result of an insertion or ejection on behalf of the guest. A successful ejection removes the device.
 fn acpi_ost(
     vm: &mut Vm,
     Ost { device, slot: number, slot_type, source, status }: Ost,

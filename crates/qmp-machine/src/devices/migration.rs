@@ -1,4 +1,4 @@
-//! Migration: to another host, from another host, and what hangs on it (COLO, failover, VFIO, SPICE clients).
+//! Migration, outgoing and incoming, and its companions (COLO, failover, VFIO, SPICE clients).
 
 mod colo;
 mod course;
@@ -12,31 +12,31 @@ pub(super) use course::at_exit;
 
 use crate::table::Entry;
 
-/// The migration under way or done, and how the next one is to be.
+/// The current or last migration, and the settings of the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Migration {
     status: Option<Status>,
-    /// Capabilities that are on.
+    /// Enabled capabilities.
     capabilities: BTreeSet<Box<str>>,
     max_bandwidth: Option<u64>,
     downtime_limit_ms: Option<u64>,
-    /// How fast the guest changes memory, and how much of it there is to move.
+    /// Bytes a second that the guest changes, and bytes of memory to move.
     dirty_bytes_per_second: u64,
     used_bytes: Option<u64>,
-    /// Tells a migration apart from a later one.
+    /// Distinguishes the migration from a later one.
     number: u64,
     passes: u64,
-    /// Why the next migration fails, if it does.
+    /// The error of the next migration; `None` if it succeeds.
     fails: Option<Box<str>>,
     error: Option<Box<str>>,
-    /// Whether the guest ran when its migration came to its end.
+    /// Whether the guest ran when the migration reached its end.
     was_running: bool,
-    /// Where the migration listens or goes.
+    /// The address of the migration: where it listens or connects.
     uri: Box<str>,
     role: Role,
 }
 
-/// Which side of COLO this machine is.
+/// The role of this machine in COLO.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Role {
     #[default]
@@ -45,7 +45,7 @@ enum Role {
     Secondary,
 }
 
-/// Where a migration stands.
+/// The state of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     Setup,
@@ -86,7 +86,7 @@ impl Status {
         }
     }
 
-    /// Whether it is over.
+    /// Returns whether the migration has ended.
     fn is_over(self) -> bool {
         matches!(self, Self::Cancelled | Self::Completed | Self::Failed)
     }

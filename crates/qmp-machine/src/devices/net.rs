@@ -1,4 +1,4 @@
-//! Network cards and what they are connected to.
+//! Network cards and their back ends.
 
 use std::collections::BTreeSet;
 
@@ -13,17 +13,18 @@ use crate::{
     vm::Vm,
 };
 
-/// Back ends, and which cards tell a change of their filter.
+/// Back ends, and the cards whose next filter change raises an event.
 #[derive(Debug, Default)]
 pub(crate) struct Net {
     netdevs: Vec<Netdev>,
-    /// Paths of the cards whose next change is told: fresh ones, and those that were asked about since the last.
+    /// Paths of the cards whose next change raises an event: new cards, and cards that were queried since their
+    /// last event.
     armed: BTreeSet<Box<str>>,
     promiscuous: BTreeSet<Box<str>>,
 }
 
 impl Net {
-    /// How many there are.
+    /// Returns the number of back ends.
     pub(super) fn len(&self) -> usize {
         self.netdevs.len()
     }
@@ -154,7 +155,7 @@ fn query_rx_filter(vm: &mut Vm, Name { name }: Name) -> Result<Value, CommandErr
     Ok(Value::Array(filters))
 }
 
-/// The guest changes what a card lets in. It is told once, and once after each time that somebody asked.
+/// Changes the receive filter of a card. Raises an event once, and once again after each query.
 fn change_filter(vm: &mut Vm, Filter { id, promiscuous }: Filter) -> Result<(), CommandError> {
     expect_running(vm)?;
     let device = vm.devices.bus.expect(&id)?;
@@ -176,7 +177,7 @@ fn change_filter(vm: &mut Vm, Filter { id, promiscuous }: Filter) -> Result<(), 
     Ok(())
 }
 
-/// The peer of a back end comes or goes.
+/// Connects or disconnects the peer of a back end.
 fn set_connected(vm: &mut Vm, id: &str, connected: bool, addr: Option<Value>) -> Result<(), CommandError> {
     let netdevs = &mut vm.devices.net.netdevs;
     let netdev = netdevs.iter_mut().find(|netdev| *netdev.id == *id).ok_or_else(|| device_not_found(id))?;
@@ -204,14 +205,14 @@ fn set_connected(vm: &mut Vm, id: &str, connected: bool, addr: Option<Value>) ->
     Ok(())
 }
 
-/// A card comes: its first change is told without being asked about.
+/// Arms a new card: its first change raises an event without a query.
 pub(super) fn at_plug(vm: &mut Vm, device: &Device) {
     if device.is("virtio-net") {
         vm.devices.net.armed.insert(device.path.clone());
     }
 }
 
-/// A card goes.
+/// Disarms an unplugged card.
 pub(super) fn at_unplug(vm: &mut Vm, device: &Device) {
     vm.devices.net.armed.remove(&device.path);
     vm.devices.net.promiscuous.remove(&device.path);

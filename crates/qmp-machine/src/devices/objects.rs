@@ -1,4 +1,4 @@
-//! Objects that are no devices: memory back ends, managers, servers (`object-add`).
+//! Objects that are not devices: memory back ends, managers, servers (`object-add`).
 
 use qmp_events::{EventKind, Release};
 use qmp_server::{CommandError, ObjectType, Type};
@@ -10,7 +10,7 @@ use crate::{
     vm::Vm,
 };
 
-/// The objects, in the order in which they came.
+/// The objects, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
     objects: Vec<Object>,
@@ -25,12 +25,12 @@ pub(crate) struct Object {
 }
 
 impl Objects {
-    /// How many there are.
+    /// Returns the number of objects.
     pub(super) fn len(&self) -> usize {
         self.objects.len()
     }
 
-    /// The object of that identifier.
+    /// Returns the object of that identifier.
     pub(crate) fn find(&self, id: &str) -> Option<&Object> {
         self.objects.iter().find(|object| *object.id == *id)
     }
@@ -56,12 +56,12 @@ struct Connected {
     connected: bool,
 }
 
-/// Properties that `object-add` takes here; a QEMU takes those of the type.
+/// Properties that `object-add` accepts; a QEMU accepts those of the type.
 const PROPERTIES: &str = "\
     data device discard-data file fd format host-nodes mem-path merge path policy prealloc reserve share size \
     socket type";
 
-/// Source: the complaint about memory in use is worded by memory back ends from 9.0 on, measured on 7.2 and 11.1.
+/// Source: since 9.0 memory back ends word the error about memory in use, measured on 7.2 and 11.1.
 const MAPPED_IS_SAID_SINCE: Release = Release::new(9, 0);
 
 pub(crate) fn commands() -> Vec<Entry> {
@@ -123,7 +123,7 @@ fn expect<'a>(vm: &'a Vm, id: &str, kind: &str) -> Result<&'a Object, CommandErr
     object.ok_or_else(|| generic(format!("there is no {kind} object '{id}'")))
 }
 
-/// The client of a device that is served to another process hangs up.
+/// Hangs up the client of a device that is served to another process.
 fn vfu_hangup(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
     let served = expect(vm, id, "x-vfio-user-server")?.properties.get("device").and_then(Value::as_str);
     let device = vm.devices.bus.expect(served.unwrap_or_default())?;

@@ -1,4 +1,4 @@
-//! The commands that start, stop, reset and end the machine, and what the guest does of that kind.
+//! The commands that start, stop, reset and end the machine, and the guest's acts of that kind.
 
 use qmp_events::{EventKind, Release, ShutdownCause};
 use qmp_server::{CommandError, ObjectType, RUN_STATES, RunState, Type};
@@ -11,9 +11,9 @@ use crate::{
     vm::Vm,
 };
 
-/// Source: measured; 5.2 answers these commands before the event, 7.2 after it.
+/// Source: measured; 5.2 replies to these commands before the event, 7.2 after it.
 const EVENT_BEFORE_REPLY_SINCE: Release = Release::new(6, 0);
-/// Source: the member went with the option `-singlestep`.
+/// Source: the member was removed with the option `-singlestep`.
 const SINGLESTEP_REMOVED: Release = Release::new(9, 0);
 
 pub(crate) fn commands() -> Vec<Entry> {
@@ -56,7 +56,7 @@ fn status_type() -> ObjectType {
     ty.required("status", states)
 }
 
-/// Lets it happen before the reply, or behind it in a release that does it so.
+/// Applies an event before the reply, or after it in a release that does so.
 fn at_once(vm: &mut Vm, happening: Happening) -> Result<(), CommandError> {
     if vm.release >= EVENT_BEFORE_REPLY_SINCE {
         return vm.happen(happening);
@@ -169,7 +169,7 @@ fn of_the_host() -> Vec<Entry> {
     ]
 }
 
-/// Something that a guest does, which takes one that runs.
+/// Creates a command for an act of the guest, which requires a running guest.
 pub(crate) fn guest(name: &'static str, run: impl Fn(&mut Vm) + Send + Sync + 'static) -> Entry {
     Entry::plain(name, move |vm| {
         expect_running(vm)?;
@@ -178,7 +178,7 @@ pub(crate) fn guest(name: &'static str, run: impl Fn(&mut Vm) + Send + Sync + 's
     })
 }
 
-/// A guest does nothing while its processors stand still.
+/// Checks that the guest runs: it does nothing while its processors are stopped.
 pub(crate) fn expect_running(vm: &Vm) -> Result<(), CommandError> {
     if vm.is_running() {
         return Ok(());

@@ -8,10 +8,10 @@ use serde_json::json;
 use super::power::expect_running;
 use crate::{table::Entry, vm::Vm};
 
-/// Source: measured; 5.2 and 7.2 keep 32 bits of the offset, 10.0 and later all.
+/// Source: measured; 5.2 and 7.2 report 32 bits of the offset, 10.0 and later all.
 const WHOLE_OFFSET_SINCE: Release = Release::new(10, 0);
 
-/// Where the clock of a PC stands in the object tree.
+/// Path of a PC's clock in the object tree.
 ///
 /// Source: measured on the `pc` machine of 7.2 and of 11.1.
 const PATH: &str = "/machine/unattached/device[9]";
@@ -34,7 +34,7 @@ pub(crate) fn commands() -> Vec<Entry> {
     })]
 }
 
-/// The low 32 bits, as a signed number.
+/// Returns the low 32 bits as a signed number.
 #[expect(clippy::cast_possible_truncation, reason = "that is what those releases do")]
 fn low_half(offset: i64) -> i64 {
     i64::from(offset as i32)

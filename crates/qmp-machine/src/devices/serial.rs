@@ -1,4 +1,4 @@
-//! Character devices, and the ports of virtio-serial that the guest opens.
+//! Character devices, and the virtio-serial ports that the guest opens.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
     vm::Vm,
 };
 
-/// Character devices by name, and which ports are open.
+/// Character devices by name, and the open ports.
 #[derive(Debug, Default)]
 pub(crate) struct Serial {
     chardevs: Vec<(Box<str>, Box<str>)>,
@@ -21,7 +21,7 @@ pub(crate) struct Serial {
 }
 
 impl Serial {
-    /// How many there are.
+    /// Returns the number of character devices.
     pub(super) fn len(&self) -> usize {
         self.chardevs.len()
     }
@@ -90,7 +90,7 @@ fn query(vm: &Vm) -> Value {
     Value::Array(chardevs.chain([monitor]).collect())
 }
 
-/// The guest opens or closes a port; it is told each time, unless the port has no identifier.
+/// Opens or closes a port on behalf of the guest; raises an event each time, unless the port has no identifier.
 fn set_open(vm: &mut Vm, id: &str, open: bool) -> Result<(), CommandError> {
     expect_running(vm)?;
     let device = vm.devices.bus.expect(id)?;
@@ -109,7 +109,7 @@ fn set_open(vm: &mut Vm, id: &str, open: bool) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// A port goes.
+/// Closes the port of an unplugged device.
 pub(super) fn at_unplug(vm: &mut Vm, device: &Device) {
     vm.devices.serial.open.remove(&device.path);
 }

@@ -1,25 +1,25 @@
-//! Which messages a rule is about.
+//! The messages that a rule matches.
 
 use qmp_wire::Message;
 
-/// Which messages of the machine a rule is about.
+/// The set of the machine's messages that a rule matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Messages {
-    /// All of them, the greeting included.
+    /// All messages, the greeting included.
     Any,
     /// The greeting.
     Greeting,
     /// Replies to commands, errors included.
     Reply,
-    /// Replies to commands whose name matches; `*` stands for any text. With [`FaultKind::Drop`](super::FaultKind::Drop), that
-    /// command hangs and no other.
+    /// Replies to commands whose name matches; `*` matches any text. With
+    /// [`FaultKind::Drop`](super::FaultKind::Drop), only that command hangs.
     ReplyTo(Box<str>),
-    /// Events whose name matches; `*` stands for any text.
+    /// Events whose name matches; `*` matches any text.
     Event(Box<str>),
 }
 
 impl Messages {
-    /// Whether `bytes`, one message of a machine, is among them; as a reply, it answers `command`.
+    /// Returns whether `bytes`, one message of a machine, is in the set; a reply is the reply to `command`.
     pub(super) fn contain(&self, bytes: &[u8], command: Option<&str>) -> bool {
         match (self, Message::parse(bytes)) {
             (Self::Any, _) | (Self::Greeting, Ok(Message::Greeting(_))) => true,
@@ -33,7 +33,7 @@ impl Messages {
     }
 }
 
-/// Whether a name fits a pattern, in which `*` stands for any text.
+/// Returns whether a name matches a pattern, in which `*` matches any text.
 fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else { return false };

@@ -1,4 +1,4 @@
-//! A stage with sockets of its own: it listens for clients and connects each to the machine.
+//! A fault stage with sockets: accepts clients and connects each to the machine.
 
 use std::{
     io,
@@ -26,25 +26,25 @@ const READ_BYTES: usize = 64 << 10;
 /// Connects to the machine.
 type Dial = Box<dyn Fn() -> io::Result<OwnedFd> + Send>;
 
-/// Stands between a machine and its clients. It ends, with all its connections, when this is dropped.
+/// Proxy between a machine and its clients that applies faults. Dropping it closes all its connections.
 #[derive(Debug)]
 pub struct FaultProxy {
     stop: Arc<OwnedFd>,
     open: Open,
-    /// Its other end goes with the last connection.
+    /// Disconnects when the last connection ends.
     over: Mutex<Receiver<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The sockets of the connections that stand, to close them from outside.
+/// The sockets of the open connections, to close them from another thread.
 type Open = Arc<Mutex<Vec<Arc<OwnedFd>>>>;
 
 impl FaultProxy {
-    /// Serves clients that connect to `listener`; `dial` connects to the machine, once for each of them.
+    /// Serves clients that connect to `listener`; `dial` connects to the machine, once for each client.
     ///
     /// # Errors
     ///
-    /// That of the system if it has no descriptors or threads left.
+    /// A system error if no descriptor or thread is available.
     pub fn start<S: Into<OwnedFd>>(
         listener: impl Into<Listener>,
         faults: Faults,
@@ -66,12 +66,12 @@ impl FaultProxy {
         Ok(Self { stop, open, over: Mutex::new(over), thread: Some(thread) })
     }
 
-    /// Takes no more clients and lets those that are connected have what is on its way to them, for so long at most: for
-    /// when the machine has closed its side.
+    /// Accepts no more clients and waits up to `at_most` until the connected clients have received the bytes under
+    /// way. For use after the machine has closed its side.
     pub fn finish(mut self, at_most: Duration) {
         self.refuse();
         let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nothing is ever sent: it ends with the last connection, or with the time.
+        // No value is ever sent: the receiver returns when the last connection ends or at the time limit.
         let _ = over.recv_timeout(at_most);
     }
 
@@ -79,7 +79,7 @@ impl FaultProxy {
         // The counter is far from full.
         let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
         if let Some(thread) = self.thread.take() {
-            // One that panicked is over, too.
+            // A thread that panicked has ended, too.
             let _ = thread.join();
         }
     }
@@ -109,13 +109,13 @@ impl Accepting {
         for number in 1.. {
             let Some(client) = self.accept() else { return };
             let Ok(machine) = (self.dial)() else {
-                // The machine is gone: the client sees the end of the stream.
+                // The machine has exited: the client sees the end of the stream.
                 continue;
             };
             let (client, machine) = (Arc::new(client), Arc::new(machine));
             {
                 let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-                // Those that only this list holds are over.
+                // Only this list holds the sockets of ended connections.
                 open.retain(|socket| Arc::strong_count(socket) > 1);
                 open.extend([Arc::clone(&client), Arc::clone(&machine)]);
             }
@@ -132,7 +132,7 @@ impl Accepting {
         }
     }
 
-    /// The next client; `None` when the proxy ends.
+    /// Accepts the next client; returns `None` when the proxy ends.
     fn accept(&self) -> Option<OwnedFd> {
         loop {
             let mut watched =
@@ -153,21 +153,21 @@ impl Accepting {
     }
 }
 
-/// The way from the client to the machine.
+/// Forwards the bytes from the client to the machine.
 fn pass_on(client: &OwnedFd, machine: &OwnedFd, requests: &Requests) {
     let mut bytes = vec![0; READ_BYTES];
     while let Ok(count @ 1..) = read(client, &mut bytes) {
-        // Before the machine can answer.
+        // Record the requests before the machine can reply.
         requests.handle_input(&bytes[..count]);
         if write_all(machine, &bytes[..count]).is_err() {
             break;
         }
     }
-    // What the machine still answers goes its way.
+    // The replies that are still under way take the other direction.
     let _ = shutdown(machine, Shutdown::Write);
 }
 
-/// The way from the machine to the client.
+/// Forwards the bytes from the machine to the client, through the fault stage.
 struct Passing {
     client: Arc<OwnedFd>,
     machine: Arc<OwnedFd>,
@@ -178,7 +178,7 @@ struct Passing {
 
 impl Passing {
     fn run(mut self) {
-        // Whatever ended it, both sides see it.
+        // Whatever the result, both sides see the end.
         let _ = self.pass();
         let _ = shutdown(&*self.client, Shutdown::Both);
         let _ = shutdown(&*self.machine, Shutdown::Both);

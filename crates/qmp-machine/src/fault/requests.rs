@@ -1,4 +1,4 @@
-//! Which command a reply answers.
+//! Matches replies to their commands.
 
 use std::{
     collections::VecDeque,
@@ -10,12 +10,12 @@ use qmp_wire::{
     server::Request,
 };
 
-/// Requests of one connection that are remembered until they are answered; of more, the oldest are forgotten.
+/// Maximum number of outstanding requests of a connection that are tracked; the oldest are discarded.
 ///
 /// A client has a handful under way.
 const REQUESTS_MAX: usize = 4096;
 
-/// The requests of one connection that are not answered: feed it what the client sends before the machine gets it.
+/// The outstanding requests of one connection. Pass it the client's bytes before the machine gets them.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
     open: Arc<Mutex<Open>>,
@@ -24,7 +24,7 @@ pub struct Requests {
 #[derive(Debug)]
 struct Open {
     input: Input,
-    /// The `id` of each, and its command; without a command if it is no request.
+    /// The `id` and the command of each request; no command if the message is not a request.
     waiting: VecDeque<(Option<Value>, Option<String>)>,
 }
 
@@ -35,7 +35,7 @@ impl Default for Open {
 }
 
 impl Requests {
-    /// Takes what the client sends, cut anywhere.
+    /// Processes bytes from the client, cut anywhere.
     pub fn handle_input(&self, bytes: &[u8]) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.input.feed(bytes);
@@ -54,7 +54,7 @@ impl Requests {
         }
     }
 
-    /// The command that a reply answers; it is remembered no longer.
+    /// Returns the command that a reply belongs to and removes the request.
     pub(super) fn answered(&self, reply: &[u8]) -> Option<String> {
         let Value::Object(reply) = Value::read(reply) else { return None };
         if reply.get("return").is_none() && reply.get("error").is_none() {

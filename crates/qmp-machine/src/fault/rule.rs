@@ -1,96 +1,97 @@
-//! Rules: what goes wrong, with which messages, how often.
+//! Fault rules: the fault, the messages it matches, and how often.
 
 use std::time::Duration;
 
 use super::Messages;
 
-/// How long a message waits for one to let past when none comes. A client that waits for it must not wait for ever.
+/// Time after which a reordered message is sent if no other message follows. A client that waits for it must not
+/// wait forever.
 pub const REORDER_WITHIN: Duration = Duration::from_secs(1);
 
-/// What goes wrong between a machine and its clients.
+/// The faults between a machine and its clients.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
-    /// Where all chance comes from.
+    /// Seed of all random decisions.
     pub seed: u64,
-    /// The rules, in the order in which they look at a message.
+    /// The rules, in the order in which they are applied to a message.
     pub rules: Vec<Fault>,
 }
 
-/// One rule.
+/// One fault rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
-    /// What happens.
+    /// The fault.
     pub kind: FaultKind,
-    /// To which messages.
+    /// The messages that it matches.
     pub messages: Messages,
-    /// Only on this connection, counted from 1; on all with `None`.
+    /// Restricts the rule to this connection, counted from 1; `None` for all.
     pub connection: Option<u64>,
-    /// So many of these messages pass first, on each connection.
+    /// Number of matching messages that pass first, on each connection.
     pub skip: u64,
-    /// Then each so-manieth, 1 for each.
+    /// Then the rule applies to every n-th matching message, 1 for each.
     pub every: u64,
-    /// At most so often on a connection; without bound with `None`.
+    /// Maximum number of applications on a connection; `None` for no limit.
     pub times: Option<u64>,
-    /// Chance that it happens when it could, from 0 to 1.
+    /// Probability of each application, from 0 to 1.
     pub probability: f64,
 }
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// The message never comes.
+    /// The message is dropped.
     Drop,
-    /// It comes later, and all that follow it wait behind it.
+    /// The message and all messages that follow it are delayed.
     Delay {
-        /// So much later.
+        /// The delay.
         by: Duration,
-        /// And up to so much more.
+        /// Maximum random addition to the delay.
         jitter: Duration,
     },
-    /// It comes twice.
+    /// The message is sent twice.
     Duplicate,
-    /// It comes behind the message that follows it, or after [`REORDER_WITHIN`] if none does.
+    /// The message is sent after the one that follows it, or after [`REORDER_WITHIN`] if none follows.
     Reorder,
-    /// It breaks off, and the next message follows at once.
+    /// The message is cut, and the next message follows at once.
     Truncate {
-        /// So many bytes of it come; with `None`, chance decides.
+        /// Number of bytes that are sent; `None` for a random number.
         bytes: Option<usize>,
     },
-    /// Some of its bytes are others.
+    /// Some bytes of the message are changed.
     Corrupt {
-        /// So many, or all if it is shorter.
+        /// Number of changed bytes; all bytes if the message is shorter.
         bytes: usize,
     },
-    /// It breaks off, and the connection is closed.
+    /// The message is cut, and the connection is closed.
     Close {
-        /// So many bytes of it come; with `None`, chance decides.
+        /// Number of bytes that are sent; `None` for a random number.
         bytes: Option<usize>,
     },
-    /// An event comes before the greeting, as the race of a client with the one before it has it.
+    /// An event is sent before the greeting, as in the race of a client with its predecessor.
     EarlyEvent {
         /// The whole message.
         message: Box<str>,
     },
-    /// The connection stands and nothing ever comes, as of a socket that serves somebody else.
+    /// The connection stays open and silent, like a socket that serves another client.
     NeverGreet,
 }
 
 impl Faults {
-    /// No rules so far.
+    /// Creates a set without rules.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed, rules: Vec::new() }
     }
 
-    /// With one rule more.
+    /// Adds a rule.
     #[must_use]
     pub fn with(mut self, rule: Fault) -> Self {
         self.rules.push(rule);
         self
     }
 
-    /// Whether nothing goes wrong.
+    /// Returns whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
@@ -98,7 +99,7 @@ impl Faults {
 }
 
 impl Fault {
-    /// What goes wrong with every event, or at the start of every connection if it is a matter of that.
+    /// Creates a rule for every event, or for the start of every connection if the kind concerns that.
     #[must_use]
     pub fn new(kind: FaultKind) -> Self {
         let messages = match kind {
@@ -108,47 +109,47 @@ impl Fault {
         Self { kind, messages, connection: None, skip: 0, every: 1, times: None, probability: 1.0 }
     }
 
-    /// Only with events whose name fits the pattern.
+    /// Restricts the rule to events whose name matches the pattern.
     #[must_use]
     pub fn of_event(self, pattern: &str) -> Self {
         self.of(Messages::Event(pattern.into()))
     }
 
-    /// Only with replies to commands whose name fits the pattern.
+    /// Restricts the rule to replies to commands whose name matches the pattern.
     #[must_use]
     pub fn of_reply_to(self, pattern: &str) -> Self {
         self.of(Messages::ReplyTo(pattern.into()))
     }
 
-    /// Only with these messages.
+    /// Restricts the rule to these messages.
     #[must_use]
     pub fn of(mut self, messages: Messages) -> Self {
         self.messages = messages;
         self
     }
 
-    /// Only on this connection, counted from 1.
+    /// Restricts the rule to this connection, counted from 1.
     #[must_use]
     pub fn on_connection(mut self, connection: u64) -> Self {
         self.connection = Some(connection);
         self
     }
 
-    /// Only from the message after the first `skip` on.
+    /// Skips the first `skip` matching messages.
     #[must_use]
     pub fn after(mut self, skip: u64) -> Self {
         self.skip = skip;
         self
     }
 
-    /// At most so often on a connection.
+    /// Limits the number of applications on a connection.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// Only with this chance.
+    /// Sets the probability of each application.
     #[must_use]
     pub fn with_probability(mut self, probability: f64) -> Self {
         self.probability = probability;

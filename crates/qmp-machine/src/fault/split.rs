@@ -1,10 +1,10 @@
-//! Cuts what a machine says into messages, each with the line end that follows it.
+//! Splits the bytes from a machine into messages, each with the line end that follows it.
 
-/// A stream of messages. A machine speaks JSON, so braces outside of strings are all there is to count.
+/// A stream of messages. A machine sends JSON, so counting the braces outside of strings suffices.
 #[derive(Debug, Default)]
 pub(super) struct Split {
     bytes: Vec<u8>,
-    /// How far `bytes` was looked at.
+    /// Number of bytes already scanned.
     seen: usize,
     depth: usize,
     within_string: bool,
@@ -16,7 +16,7 @@ impl Split {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next whole message, and the white space before it.
+    /// Returns the next whole message with the white space before it.
     pub(super) fn next(&mut self) -> Option<Vec<u8>> {
         while let Some(byte) = self.bytes.get(self.seen).copied() {
             self.seen += 1;
@@ -29,7 +29,7 @@ impl Split {
                 b'}' | b']' => self.depth = self.depth.saturating_sub(1),
                 _ => {}
             }
-            // The line end belongs to it: a machine writes both at once.
+            // The line end belongs to the message: a machine writes both at once.
             if byte == b'\n' && self.depth == 0 && !self.within_string {
                 let rest = self.bytes.split_off(self.seen);
                 self.seen = 0;
@@ -39,7 +39,7 @@ impl Split {
         None
     }
 
-    /// What came and is no whole message.
+    /// Returns the remaining bytes, which are no whole message.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         std::mem::take(self).bytes
     }

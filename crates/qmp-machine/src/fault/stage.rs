@@ -1,32 +1,32 @@
-//! The rules at work on one connection: bytes and times in, bytes out.
+//! Applies the rules to one connection: bytes and times in, bytes out.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::{Fault, FaultKind, Faults, REORDER_WITHIN, Requests, split::Split};
 use crate::script::Random;
 
-/// One connection, on the way from the machine to the client.
+/// One connection, from the machine to the client.
 #[derive(Debug)]
 pub struct Stage {
     rules: Vec<Rule>,
     split: Split,
     requests: Requests,
-    /// What is on its way, in order: the first one holds back all others.
+    /// Output under way, in order: the first element delays all others.
     queue: VecDeque<Waiting>,
-    /// The message that lets the next one past, and until when it waits for it.
+    /// A reordered message, and the time at which it is sent if no message follows.
     held: Option<(Vec<u8>, Duration)>,
-    /// Whether something comes before the first message.
+    /// The message to send before the first one.
     early: Option<Vec<u8>>,
     mute: bool,
     ended: bool,
 }
 
-/// What a stage has for the client.
+/// Output of a stage for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Bytes to send.
     Bytes(Vec<u8>),
-    /// The connection ends; nothing comes after this.
+    /// The connection ends; no output follows.
     Close,
 }
 
@@ -36,7 +36,7 @@ struct Waiting {
     not_before: Duration,
 }
 
-/// A rule, and how often it was about to happen.
+/// A rule, and the number of its matches and applications.
 #[derive(Debug)]
 struct Rule {
     fault: Fault,
@@ -46,7 +46,7 @@ struct Rule {
 }
 
 impl Stage {
-    /// The stage of the connection with that number, counted from 1.
+    /// Creates the stage of the connection with that number, counted from 1.
     #[must_use]
     pub fn new(faults: &Faults, connection: u64) -> Self {
         let mut rules = Vec::new();
@@ -66,7 +66,7 @@ impl Stage {
             mute: false,
             ended: false,
         };
-        // These two are about the connection: chance decides once, before anything is said.
+        // These two kinds concern the connection: one random decision, before the first message.
         for mut rule in rules {
             match &rule.fault.kind {
                 FaultKind::NeverGreet => stage.mute |= rule.happens(),
@@ -82,13 +82,13 @@ impl Stage {
         stage
     }
 
-    /// Where to put what the client sends, for rules that name a command.
+    /// Returns the tracker for the client's requests, needed by rules that name a command.
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.requests.clone()
     }
 
-    /// Takes what the machine says, cut anywhere; `now` never goes back.
+    /// Processes bytes from the machine, cut anywhere; `now` never decreases.
     pub fn handle_input(&mut self, bytes: &[u8], now: Duration) {
         if self.mute || self.ended {
             return;
@@ -105,7 +105,7 @@ impl Stage {
         }
     }
 
-    /// The machine closed the connection.
+    /// Records that the machine closed the connection.
     pub fn handle_end(&mut self, now: Duration) {
         if self.ended {
             return;
@@ -119,7 +119,7 @@ impl Stage {
         self.queue.push_back(Waiting { output: Output::Close, not_before: now });
     }
 
-    /// The next thing for the client that is due.
+    /// Returns the next output that is due.
     pub fn poll_output(&mut self, now: Duration) -> Option<Output> {
         if self.held.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.release(now);
@@ -130,7 +130,7 @@ impl Stage {
         self.queue.pop_front().map(|waiting| waiting.output)
     }
 
-    /// When [`poll_output`](Self::poll_output) has something next, if nothing else comes from the machine.
+    /// Returns when [`poll_output`](Self::poll_output) has output next, if the machine sends nothing else.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         let front = self.queue.front().map(|waiting| waiting.not_before);
@@ -138,10 +138,10 @@ impl Stage {
         front.into_iter().chain(held).min()
     }
 
-    /// Lets the rules look at a whole message.
+    /// Applies the rules to a whole message.
     fn pass(&mut self, mut message: Vec<u8>, now: Duration) {
         let (mut copies, mut wait, mut swap, mut close) = (1, Duration::ZERO, false, false);
-        // Which rules it is about is decided by what the machine said, not by what became of it.
+        // Rules match the original message, not the changed one.
         let said = message.clone();
         let command = self.requests.answered(&said);
         for rule in &mut self.rules {
@@ -188,7 +188,7 @@ impl Stage {
 }
 
 impl Rule {
-    /// Whether it happens to this message.
+    /// Returns whether the rule applies to this message.
     fn fits(&mut self, message: &[u8], command: Option<&str>) -> bool {
         self.fault.messages.contain(message, command) && self.happens()
     }
@@ -204,22 +204,22 @@ impl Rule {
     }
 }
 
-/// Leaves some of the message: never nothing, and never all of it.
+/// Cuts the message: at least one byte remains and at least one is removed.
 fn cut(message: &mut Vec<u8>, bytes: Option<usize>, random: &mut Random) {
-    // The line end does not count: without it a message is whole all the same.
+    // The line end does not count: without it a message is complete all the same.
     let whole = message.trim_ascii_end().len();
     let most = whole.saturating_sub(1).max(1);
     let bytes = bytes.unwrap_or_else(|| 1 + random.place(most));
     message.truncate(bytes.clamp(1, most));
 }
 
-/// Makes others of some bytes, but leaves the line end.
+/// Changes some bytes, but not the line end.
 fn corrupt(message: &mut [u8], bytes: usize, random: &mut Random) {
     let whole = message.trim_ascii_end().len();
     let mut places: Vec<usize> = (0..whole).collect();
     for _ in 0..bytes.min(whole) {
         let place = places.swap_remove(random.place(places.len()));
-        // Never the same byte again.
+        // XOR with a value other than 0 always changes the byte.
         let other = u8::try_from(1 + random.below(255)).unwrap_or(1);
         message[place] ^= other;
     }

@@ -1,26 +1,26 @@
-//! What commands are answered with, as far as that is known.
+//! Recorded replies to commands.
 
 use std::collections::BTreeMap;
 
 use qmp_wire::{CommandError, server::Refusal};
 
-/// Answers by the command that they answer.
+/// Replies by command.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Answers {
     known: BTreeMap<Box<str>, Result<Box<str>, CommandError>>,
 }
 
 impl Answers {
-    /// Notes an answer. Of several, the first stays: it tells how things stood when the recording began.
+    /// Records a reply. The first reply to a command is kept: it describes the state at the start of the recording.
     pub(super) fn note(&mut self, command: &str, answer: Result<&str, CommandError>) {
         self.known.entry(command.into()).or_insert_with(|| answer.map(Box::from));
     }
 
-    /// The answer to a command.
+    /// Returns the reply to a command.
     ///
     /// # Errors
     ///
-    /// What was recorded; `CommandNotFound` if nothing was.
+    /// The recorded error; `CommandNotFound` if the command was not recorded.
     pub(super) fn find(&self, command: &str) -> Result<Vec<u8>, Refusal> {
         match self.known.get(command) {
             Some(Ok(value)) => Ok(one_line(value)),
@@ -30,7 +30,7 @@ impl Answers {
     }
 }
 
-/// A text without the line breaks that `pretty=on` puts between tokens; a string cannot hold one.
+/// Returns a text without the line breaks that `pretty=on` puts between tokens; a string cannot contain one.
 pub(super) fn one_line(value: &str) -> Vec<u8> {
     value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect()
 }

@@ -1,4 +1,4 @@
-//! A recording out of what a monitor said.
+//! Reads a recording from a capture of a monitor's output.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -8,20 +8,20 @@ use serde_json::{Value, value::RawValue};
 
 use super::recording::Session;
 
-/// A capture, as far as it was read.
+/// The part of a capture read so far.
 #[derive(Debug, Default)]
 pub(super) struct Capture {
     sessions: Vec<Session>,
-    /// What stands before the first greeting.
+    /// Messages before the first greeting.
     early: Vec<Box<str>>,
-    /// Whether anything a monitor says was read.
+    /// Whether a message of a monitor was read.
     speaks: bool,
     asked: VecDeque<Request>,
     /// The time of the first event of the session.
     begin: Option<Duration>,
 }
 
-/// What a client said.
+/// A request of the client.
 #[derive(Debug, Deserialize)]
 struct Request {
     #[serde(alias = "exec-oob")]
@@ -30,7 +30,7 @@ struct Request {
 }
 
 impl Capture {
-    /// Takes the next message, of which `raw` is the text.
+    /// Adds the next message, with its text `raw`.
     pub(super) fn push(&mut self, message: &Message<'_>, raw: &str) {
         match message {
             Message::Greeting(_) => self.greeting(raw),
@@ -43,7 +43,7 @@ impl Capture {
 
     pub(super) fn finish(mut self) -> Vec<Session> {
         if !self.early.is_empty() {
-            // Events alone: they are no early ones, but all that was recorded.
+            // A capture of events alone: they are the recording, not early events.
             self.begin_session(Session::new(None));
             for message in std::mem::take(&mut self.early) {
                 if let Ok(Message::Event(event)) = Message::parse(message.as_bytes()) {
@@ -66,7 +66,7 @@ impl Capture {
     }
 
     fn begin_session(&mut self, session: Session) {
-        // The monitor greeted anew: the connection before was over.
+        // The monitor sent another greeting: the previous connection had ended.
         if let Some(before) = self.sessions.last_mut() {
             before.end_at = Some(before.events.last().map(|event| event.at).unwrap_or_default());
         }

@@ -13,14 +13,14 @@ use super::{answers::one_line, capture::members, recording::Session};
 #[derive(Debug)]
 pub(super) struct Client {
     server: Server,
-    /// What is to be sent.
+    /// Bytes to send.
     pub(super) output: Vec<u8>,
-    /// Whether it has asked for something that was answered since this was last looked at.
+    /// Whether the client sent requests since the flag was last cleared.
     pub(super) was_heard: bool,
 }
 
 impl Client {
-    /// Greets as the session does; one whose greeting was not recorded claims `release`.
+    /// Sends the greeting of the session; a session without a recorded greeting claims `release`.
     pub(super) fn new(session: &Session, release: (u32, u32, u32)) -> Self {
         let unknown = Profile { version: release, package: "".into(), out_of_band: false, pretty: false };
         let Some(greeting) = &session.greeting else {
@@ -40,11 +40,11 @@ impl Client {
         }
         let mut server = Server::new(Arc::new(profile));
         if !negotiates {
-            // QEMU 0.12 knows no negotiation.
+            // QEMU 0.12 has no negotiation.
             server.handle_input(b"{\"execute\": \"qmp_capabilities\"}");
             while server.poll_request().is_some() {}
         }
-        // The greeting is the recorded one, and not the server's own.
+        // The recorded greeting replaces the server's own.
         server.consume_output(server.output().len());
         let mut output = session.early.clone();
         output.extend_from_slice(greeting.as_bytes());
@@ -52,7 +52,7 @@ impl Client {
         Self { server, output, was_heard: false }
     }
 
-    /// Takes what the client says, and answers it.
+    /// Processes bytes from the client and replies to them.
     pub(super) fn handle_input(&mut self, bytes: &[u8], session: &Session) {
         self.was_heard = true;
         self.server.handle_input(bytes);
@@ -65,7 +65,7 @@ impl Client {
         self.collect();
     }
 
-    /// Whether negotiation is done.
+    /// Returns whether negotiation is done.
     pub(super) fn in_command_mode(&self) -> bool {
         self.server.in_command_mode()
     }
@@ -85,7 +85,7 @@ impl Client {
     }
 }
 
-/// The version of a greeting, as `query-version` returns it: byte for byte.
+/// Returns the version of a greeting, byte for byte as `query-version` returns it.
 fn version(greeting: &str) -> Option<Vec<u8>> {
     let member = |object: &'_ str, name: &str| {
         members(object).into_iter().find(|(member, _)| member == name).map(|(_, value)| value.to_owned())

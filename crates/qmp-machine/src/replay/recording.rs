@@ -1,4 +1,4 @@
-//! What was recorded of one machine, session by session.
+//! The recording of one machine, by session.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -6,7 +6,7 @@ use qmp_wire::{CaptureError, CaptureReader, CaptureValue, Record};
 
 use super::{answers::Answers, capture::Capture, records::Records};
 
-/// What a monitor said, from greeting to end, once or several times.
+/// The output of a monitor from greeting to end, once or several times.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recording {
     pub(super) sessions: Vec<Session>,
@@ -37,29 +37,29 @@ pub(super) struct Recorded {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordingError {
-    /// It breaks off, or something stands there that no monitor says.
+    /// The recording breaks off, or contains text that no monitor sends.
     #[error("line {line}: {what}")]
     Broken {
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong.
+        /// The error.
         what: Box<str>,
     },
-    /// It has no message of a monitor and no record.
+    /// The recording has no message of a monitor and no record.
     #[error("nothing is recorded there")]
     Empty,
-    /// It is of several machines, and nobody says which is meant.
+    /// The recording is of several machines, and the caller named none.
     #[error("it is of several VMs, {}: say which", .vms.join(", "))]
     Several {
         /// Their names.
         vms: Vec<String>,
     },
-    /// It is of other machines.
+    /// The recording has no record of that machine.
     #[error("nothing of {vm} is recorded there; it is of {}", .vms.join(", "))]
     NoSuchVm {
-        /// The name that was asked for.
+        /// The requested name.
         vm: Box<str>,
-        /// Those that there are.
+        /// The recorded names.
         vms: Vec<String>,
     },
 }
@@ -85,12 +85,12 @@ pub struct RecordingBuilder {
     reader: CaptureReader,
     capture: Capture,
     records: Records,
-    /// The VMs of which there are records.
+    /// The VMs of the records.
     vms: BTreeSet<String>,
 }
 
 impl RecordingBuilder {
-    /// A builder that keeps the records of `vm`; `None` if all are of the same VM.
+    /// Creates a builder that keeps the records of `vm`; `None` if all are of the same VM.
     #[must_use]
     pub fn new(vm: Option<&str>) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl RecordingBuilder {
         }
     }
 
-    /// Takes the next piece of a capture, cut anywhere. See [`Recording::read`].
+    /// Adds the next piece of a capture, cut anywhere. See [`Recording::read`].
     ///
     /// # Errors
     ///
@@ -120,12 +120,12 @@ impl RecordingBuilder {
         Ok(())
     }
 
-    /// Takes the next record.
+    /// Adds the next record.
     pub fn record(&mut self, record: &Record<'_>) {
         note(record, self.vm.as_deref(), &mut self.records, &mut self.vms);
     }
 
-    /// The recording, when everything was handed in.
+    /// Returns the recording after the last piece or record.
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ fn note(record: &Record<'_>, vm: Option<&str>, records: &mut Records, vms: &mut 
     if !vms.contains(record.vm.as_ref()) {
         vms.insert(record.vm.to_string());
     }
-    // Without a name, records of several VMs are refused in the end: those of the second one need not be kept.
+    // Without a name, records of several VMs are refused in the end: keep those of the first only.
     if vm.map_or(vms.len() == 1, |vm| *vm == record.vm) {
         records.push(record);
     }
@@ -165,13 +165,16 @@ impl From<CaptureError> for RecordingError {
 }
 
 impl Recording {
-    /// Reads a capture: what a monitor said (greeting, replies, events), one JSON value after another, whatever blanks
-    /// are between them. What the client said may stand there, too; then its commands are answered as they were.
+    /// Reads a capture: the output of a monitor (greeting, replies, events), one JSON value after another, with any
+    /// white space between them. The capture may contain the client's requests, too; then their recorded replies
+    /// are replayed.
     ///
-    /// Or JSON Lines of records, as `qmp log --json` prints them: those of `vm`, which may be left out if there is one.
+    /// Or reads JSON Lines of records, as `qmp log --json` prints them: those of `vm`, which may be left out if
+    /// there is one VM.
     ///
     /// # Errors
     ///
+    /// Any [`RecordingError`].
     /// Any [`RecordingError`].
     pub fn read(bytes: &[u8], vm: Option<&str>) -> Result<Self, RecordingError> {
         let mut builder = RecordingBuilder::new(vm);
@@ -179,19 +182,19 @@ impl Recording {
         builder.finish()
     }
 
-    /// How many events there are.
+    /// Returns the number of events.
     #[must_use]
     pub fn events(&self) -> usize {
         self.sessions.iter().map(|session| session.events.len()).sum()
     }
 
-    /// How many times a client has to come to see all of it.
+    /// Returns the number of recorded connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.sessions.len()
     }
 
-    /// How long it lasts, without the time between two connections.
+    /// Returns the duration, without the time between connections.
     #[must_use]
     pub fn span(&self) -> Duration {
         let last = |session: &Session| session.events.last().map(|event| event.at).max(session.end_at);

@@ -1,4 +1,4 @@
-//! A recording out of records of a journal.
+//! Reads a recording from records of a journal.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -7,12 +7,12 @@ use serde::Deserialize;
 
 use super::{capture::members, recording::Session};
 
-/// Records of one machine, as far as they were read.
+/// The records of one machine read so far.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     sessions: Vec<Session>,
     is_open: bool,
-    /// When the first record of the session was received.
+    /// Reception time of the session's first record.
     begin: Option<UnixMicros>,
 }
 
@@ -65,7 +65,7 @@ impl Records {
     }
 }
 
-/// The session that begins with this snapshot.
+/// Returns the session that begins with this snapshot.
 fn attached(snapshot: &str) -> Session {
     #[derive(Deserialize)]
     struct Error<'a> {
@@ -93,7 +93,7 @@ fn attached(snapshot: &str) -> Session {
     session
 }
 
-/// The message that was recorded, as QEMU prints one; its data are those that came, byte for byte.
+/// Formats the recorded message as QEMU prints it; the data are the recorded bytes.
 fn message(name: &str, sent_name: Option<&str>, timestamp: Option<Timestamp>, data: Option<&str>) -> String {
     let mut message = String::from("{");
     if let Some(time) = timestamp {

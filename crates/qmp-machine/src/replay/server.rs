@@ -1,7 +1,7 @@
-//! Serving a recording on a thread of its own.
+//! Serves a recording on its own thread.
 //!
-//! One client at a time, as a QEMU does; others wait in the backlog. A client that leaves before the end of its session
-//! stops the tape: the next one sees what is left.
+//! One client at a time, as a QEMU does; others wait in the backlog. A client that disconnects before the end of
+//! its session pauses the tape: the next client gets the rest.
 
 use std::{
     io,
@@ -24,14 +24,14 @@ use super::{
     tape::{OUTPUT_MAX_BYTES, Tape},
 };
 
-/// How long a client has to be quiet before the connection is closed behind the last event: it may still be asking for
-/// the state of the machine, and what it does not get answered it takes for a loss.
+/// Time without requests after which the connection is closed after the last event: a client may still be querying
+/// the state of the machine, and takes a missing reply for a loss.
 pub const QUIET_BEFORE_END: Duration = Duration::from_secs(1);
 
-/// What a recording claims to be that does not say.
+/// The claimed release if the recording contains none.
 const UNKNOWN_RELEASE: (u32, u32, u32) = (11, 1, 3);
 
-/// How a recording is to be replayed.
+/// Settings of a replay.
 #[derive(Clone, Debug)]
 pub struct Replay {
     recording: Recording,
@@ -41,38 +41,38 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Replays a recording as fast as it was recorded.
+    /// Replays a recording at its recorded speed.
     #[must_use]
     pub fn new(recording: Recording) -> Self {
         Self { recording, speed: 1.0, release: UNKNOWN_RELEASE, stays: false }
     }
 
-    /// So many times as fast; 0 is as fast as the client reads.
+    /// Sets the speed factor; 0 for as fast as the client reads.
     #[must_use]
     pub fn speed(mut self, factor: f64) -> Self {
         self.speed = factor;
         self
     }
 
-    /// What to claim to be where the greeting was not recorded.
+    /// Sets the claimed release for sessions without a recorded greeting.
     #[must_use]
     pub fn release(mut self, release: (u32, u32, u32)) -> Self {
         self.release = release;
         self
     }
 
-    /// Goes on answering commands after the last event, until it is stopped.
+    /// Continues to reply to commands after the last event, until the replay is stopped.
     #[must_use]
     pub fn stay(mut self, stays: bool) -> Self {
         self.stays = stays;
         self
     }
 
-    /// Serves it at `listener`. It begins when the first client has negotiated.
+    /// Serves the recording at `listener`. The tape starts when the first client has negotiated.
     ///
     /// # Errors
     ///
-    /// That of the system if it has no descriptors or threads left.
+    /// A system error if no descriptor or thread is available.
     pub fn start(self, listener: impl Into<Listener>) -> io::Result<Replaying> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let serving = Serving { replay: self, listener: listener.into(), stop: Arc::clone(&stop) };
@@ -81,7 +81,7 @@ impl Replay {
     }
 }
 
-/// A replay that runs. Dropping it stops it.
+/// A running replay. Dropping it stops it.
 #[derive(Debug)]
 pub struct Replaying {
     stop: Arc<OwnedFd>,
@@ -93,12 +93,12 @@ impl Replaying {
     ///
     /// # Errors
     ///
-    /// That of the system which ended it before.
+    /// The system error that ended the replay early.
     pub fn wait(mut self) -> io::Result<()> {
         self.join()
     }
 
-    /// A handle that stops it from another thread.
+    /// Returns a function that stops the replay from another thread.
     pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
         let stop = Arc::clone(&self.stop);
         // The counter is far from full.
@@ -120,7 +120,7 @@ impl Drop for Replaying {
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.stopper()();
-            // Whoever wants to know calls `wait`.
+            // The result is reported by `wait`.
             let _ = self.join();
         }
     }
@@ -132,7 +132,7 @@ struct Serving {
     stop: Arc<OwnedFd>,
 }
 
-/// Why serving a client ended.
+/// Why the service of a client ended.
 enum End {
     Left,
     Over,
@@ -157,7 +157,7 @@ impl Serving {
         Ok(())
     }
 
-    /// The next client; `None` when the replay is stopped.
+    /// Accepts the next client; returns `None` when the replay is stopped.
     fn accept(&self) -> io::Result<Option<OwnedFd>> {
         loop {
             let mut watched =
@@ -199,7 +199,7 @@ impl Serving {
                     return Ok(End::Over);
                 }
                 true => Some(QUIET_BEFORE_END.saturating_sub(quiet_for)),
-                // What waits to be written wakes the loop by itself.
+                // Output that waits for the socket wakes the loop by itself.
                 false if client.output.len() < OUTPUT_MAX_BYTES => tape.timeout(session, self.replay.speed),
                 false => None,
             };
@@ -220,7 +220,7 @@ impl Serving {
     }
 }
 
-/// Ends a connection so that the client reads everything that was sent: what it still says is read, too.
+/// Closes a connection so that the client can read all sent bytes: reads and discards its further input.
 fn close(socket: &OwnedFd, stop: &OwnedFd) {
     let begin = Instant::now();
     let _ = shutdown(socket, Shutdown::Write);
@@ -238,7 +238,7 @@ fn close(socket: &OwnedFd, stop: &OwnedFd) {
     }
 }
 
-/// Writes what the socket takes.
+/// Writes as much as the socket accepts.
 fn flush(socket: &OwnedFd, output: &mut Vec<u8>) -> Result<(), Errno> {
     let mut sent = 0;
     while sent < output.len() {

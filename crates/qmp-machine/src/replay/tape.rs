@@ -1,25 +1,25 @@
-//! The tape of a session: which event is due when, at the speed of the replay.
+//! The tape of a session: when each event is due, at the speed of the replay.
 
 use std::time::{Duration, Instant};
 
 use super::recording::Session;
 
-/// Bytes that may wait for a client before the tape waits, too.
+/// Maximum bytes queued for a client before the tape waits, too.
 pub(super) const OUTPUT_MAX_BYTES: usize = 256 << 10;
 
-/// Where the tape of a session is.
+/// The position in the tape of a session.
 #[derive(Default)]
 pub(super) struct Tape {
-    /// The next event.
+    /// Index of the next event.
     next: usize,
-    /// How much of the session's time was over when the client came.
+    /// Session time that was already played when the client connected.
     before: Duration,
     /// When the client had negotiated.
     begun: Option<Instant>,
 }
 
 impl Tape {
-    /// Appends what is due; begins with the first call.
+    /// Appends the events that are due; the first call starts the tape.
     pub(super) fn play(&mut self, session: &Session, speed: f64, output: &mut Vec<u8>) {
         self.begun.get_or_insert_with(Instant::now);
         while let Some(event) = session.events.get(self.next) {
@@ -31,25 +31,25 @@ impl Tape {
         }
     }
 
-    /// Whether all events were said.
+    /// Returns whether all events were sent.
     pub(super) fn is_at_end(&self, session: &Session) -> bool {
         self.next == session.events.len()
     }
 
-    /// Whether all events were said and the recorded connection was over.
+    /// Returns whether all events were sent and the recorded connection had ended.
     pub(super) fn is_over(&self, session: &Session, speed: f64) -> bool {
         let is_past = |at| self.left_until(at, speed).is_zero();
         self.is_at_end(session) && session.end_at.is_none_or(is_past)
     }
 
-    /// How long nothing is due.
+    /// Returns the time until the next event is due.
     pub(super) fn timeout(&self, session: &Session, speed: f64) -> Option<Duration> {
         self.begun?;
         let next = session.events.get(self.next).map(|event| event.at).or(session.end_at)?;
         Some(self.left_until(next, speed))
     }
 
-    /// The client left: time stands still where the last event stood.
+    /// Pauses at the time of the last sent event after the client disconnected.
     pub(super) fn pause(&mut self, session: &Session) {
         self.before = self.next.checked_sub(1).map(|last| session.events[last].at).unwrap_or_default();
         self.begun = None;
@@ -60,7 +60,7 @@ impl Tape {
             return Duration::ZERO;
         }
         let due = at.saturating_sub(self.before).as_secs_f64() / speed;
-        // What is that far away does not come.
+        // A time this far in the future is never reached.
         let due = Duration::try_from_secs_f64(due).unwrap_or(Duration::MAX);
         due.saturating_sub(self.begun.map(|begun| begun.elapsed()).unwrap_or_default())
     }

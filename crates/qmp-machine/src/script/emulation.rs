@@ -1,7 +1,7 @@
-//! A machine that lives through a script, at a socket, by the clock of the host.
+//! A machine that runs a script, at a socket, by the clock of the host.
 //!
-//! When the machine exits, its socket goes with it; a script with `restart` starts it again after a while, as whoever
-//! supervises a QEMU does, with chance from the next seed.
+//! When the machine exits, its socket closes with it; a script with `restart` restarts the machine after a delay,
+//! as a supervisor of QEMU does, with random decisions from the next seed.
 
 use std::{
     io,
@@ -18,43 +18,43 @@ use qmp_server::Listener;
 use super::{Player, Refused, Script};
 use crate::{Machine, MachineClock, MachineConfig, Running, fault::FaultProxy};
 
-/// How long the exit of a machine stays unnoticed at most; its clients see it at once.
+/// Maximum delay until the exit of a machine is noticed; its clients see it at once.
 const EXIT_POLL: Duration = Duration::from_millis(50);
 
-/// How long the last messages of a machine that exited may be delayed by faults before they are lost.
+/// Maximum time that faults may delay the last messages of an exited machine before they are lost.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 
-/// What is to be emulated.
+/// Configuration of an emulation.
 #[derive(Clone, Debug)]
 pub struct EmulationConfig {
-    /// The machine; its clock is that of the host, whatever this says.
+    /// The machine; it uses the host's clock whatever `clock` is.
     pub machine: MachineConfig,
-    /// What happens to it.
+    /// The script.
     pub script: Option<Script>,
-    /// Where chance comes from, instead of from the seed of the script.
+    /// Seed of the random decisions, in place of the script's.
     pub seed: Option<u64>,
-    /// How many times as fast as it says the script is played.
+    /// Speed factor relative to the script's own speed.
     pub factor: f64,
 }
 
-/// What an emulation tells of itself.
+/// A report of an emulation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Told {
-    /// The machine runs and can be connected to.
+    /// The machine runs and accepts connections.
     Started,
     /// The machine refused an action of the script.
     Refused(Refused),
-    /// The machine exited with this status.
+    /// The machine exited.
     Exited {
-        /// As a QEMU's process would.
+        /// The exit status, as of a QEMU process.
         status: i32,
-        /// In how long it is started again; `None` if it is not.
+        /// Time until the restart; `None` for no restart.
         restart_in: Option<Duration>,
     },
 }
 
-/// An emulation that runs. Dropping it ends it, as a process that is killed.
+/// A running emulation. Dropping it ends the machine like a killed process.
 #[derive(Debug)]
 pub struct Emulation {
     stop: Option<Sender<()>>,
@@ -62,17 +62,17 @@ pub struct Emulation {
 }
 
 impl EmulationConfig {
-    /// A machine to which nothing happens by itself.
+    /// Creates the configuration of a machine without a script.
     #[must_use]
     pub fn new(machine: MachineConfig) -> Self {
         Self { machine, script: None, seed: None, factor: 1.0 }
     }
 
-    /// Starts the machine; `listen` makes its socket, each time that it is started.
+    /// Starts the machine; `listen` creates its socket at each start, and `told` receives the reports.
     ///
     /// # Errors
     ///
-    /// That of `listen`, and those of [`Machine::start`].
+    /// An error of `listen`, or an error of [`Machine::start`].
     pub fn start(
         mut self,
         listen: impl FnMut() -> io::Result<Listener> + Send + 'static,
@@ -92,22 +92,23 @@ impl EmulationConfig {
 }
 
 impl Emulation {
-    /// Waits until the machine exited and is not started again, or another thread stopped it. Returns its last exit
+    /// Waits until the machine exited without a restart, or another thread stopped it. Returns its last exit
     /// status, 0 if it was stopped.
     ///
     /// # Errors
     ///
-    /// That of starting it again.
+    /// The error of a restart.
     pub fn wait(mut self) -> io::Result<i32> {
         self.join()
     }
 
-    /// A handle that stops it from another thread. It stops by itself when all of these and the emulation are dropped.
+    /// Returns a function that stops the emulation from another thread. The emulation also stops when it and all
+    /// these functions are dropped.
     pub fn stopper(&self) -> impl Fn() + Send + 'static {
         let stop = self.stop.clone();
         move || {
             if let Some(stop) = &stop {
-                // One that ended already needs no stop.
+                // An emulation that has ended needs no stop.
                 let _ = stop.send(());
             }
         }
@@ -126,13 +127,13 @@ impl Drop for Emulation {
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.stopper()();
-            // Whoever wants to know calls `wait`.
+            // The result is reported by `wait`.
             let _ = self.join();
         }
     }
 }
 
-/// The lives of a machine, one after another.
+/// Runs the machine and restarts it.
 struct Lives {
     config: EmulationConfig,
     listen: Box<dyn FnMut() -> io::Result<Listener> + Send>,
@@ -140,7 +141,7 @@ struct Lives {
     stopped: Receiver<()>,
 }
 
-/// One life.
+/// One run of the machine, from start to exit.
 struct Life {
     running: Arc<Running>,
     player: Option<Player>,
@@ -190,7 +191,7 @@ impl Lives {
         Ok(Life { running, player, begin: Instant::now(), faults })
     }
 
-    /// Lives to the end; `None` if it is stopped before.
+    /// Runs the script until the machine exits; returns `None` if it is stopped before.
     fn live(&mut self, life: &mut Life) -> Option<i32> {
         let machine = life.running.machine().clone();
         loop {

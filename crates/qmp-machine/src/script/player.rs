@@ -5,46 +5,47 @@ use std::{io, time::Duration};
 use super::{Due, Script, Timeline};
 use crate::{Action, ActionError, Machine, Running};
 
-/// A script at a place in its time.
+/// The state of playing a script.
 #[derive(Debug)]
 pub struct Player {
     timeline: Timeline<Action>,
     speed: f64,
-    /// How long it plays, on the clock of the machine.
+    /// The position, on the clock of the machine.
     now: Duration,
 }
 
-/// An action that the machine refused; the script goes on.
+/// An action that the machine refused; the script continues.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("line {line}: {}: {error}", .action.execute)]
 pub struct Refused {
     /// The line of the script, counted from 1.
     pub line: usize,
-    /// What was to be done.
+    /// The action.
     pub action: Action,
-    /// The machine's complaint.
+    /// The machine's error.
     pub error: ActionError,
 }
 
 impl Player {
-    /// Plays `script` from its beginning: chance comes from `seed`, and its time runs `factor` times as fast as the
-    /// script itself says. The machine's own time is its own.
+    /// Plays `script` from its beginning: random decisions come from `seed`, and the script's time runs `factor`
+    /// times as fast as the script's own speed. The clock of the machine is not affected.
     #[must_use]
     pub fn new(script: &Script, seed: u64, factor: f64) -> Self {
         Self { timeline: script.timeline(seed), speed: script.speed * factor, now: Duration::ZERO }
     }
 
-    /// When something is due next, counted from the beginning on the clock of the machine; `None` at the end.
+    /// Returns when the next action is due, counted from the beginning on the clock of the machine; `None` at the
+    /// end.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
         let at = self.timeline.next_at()?;
-        // What is that far away does not come.
+        // A time this far in the future is never reached.
         Some(Duration::try_from_secs_f64(at.as_secs_f64() / self.speed).unwrap_or(Duration::MAX))
     }
 
-    /// Does everything that is due by `now`, counted from the beginning. `told` hears of what is refused.
+    /// Performs all actions due by `now`, counted from the beginning. Passes refused actions to `told`.
     ///
-    /// Does nothing more once the machine exited.
+    /// Does nothing after the exit of the machine.
     pub fn perform_due(&mut self, machine: &Machine, now: Duration, mut told: impl FnMut(Refused)) {
         self.now = self.now.max(now);
         while self.next_at().is_some_and(|at| at <= now) {
@@ -57,9 +58,10 @@ impl Player {
         }
     }
 
-    /// Moves the virtual clock of a machine on, and does on the way what is due. Returns what was refused.
+    /// Advances the virtual clock of a machine and performs the actions that become due. Returns the refused
+    /// actions.
     ///
-    /// Ends early when the machine exits.
+    /// Returns early when the machine exits.
     ///
     /// # Errors
     ///

@@ -1,17 +1,17 @@
-//! A small generator of random numbers, so that a seed means the same on every host and in every release.
+//! A small random number generator: a seed gives the same numbers on every host and in every release.
 //!
-//! Source: `SplitMix64` (Steele, Lea, Flood 2014). Good enough to vary times and choices; no secret depends on it.
+//! Source: `SplitMix64` (Steele, Lea, Flood 2014). Sufficient to vary times and choices; no secret depends on it.
 
 use std::time::Duration;
 
-/// Draws numbers; the same ones from the same seed.
+/// Generates the same numbers from the same seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Random {
     state: u64,
 }
 
 impl Random {
-    /// The generator of one of many `parts` that share a seed: what one draws does not change what another does.
+    /// Creates the generator of one of many `parts` that share a seed: the draws of one do not affect another.
     pub(crate) fn new(seed: u64, part: u64) -> Self {
         let mut random = Self { state: seed };
         random.state = random.number() ^ part.wrapping_mul(0xD6E8_FEB8_6659_FD93);
@@ -26,26 +26,26 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`; 0 if that is 0.
+    /// Returns a number below `bound`; 0 if that is 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         let product = u128::from(self.number()) * u128::from(bound);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
-    /// A place in a list of `len` elements; 0 if it is empty.
+    /// Returns an index in a list of `len` elements; 0 if it is empty.
     pub(crate) fn place(&mut self, len: usize) -> usize {
         usize::try_from(self.below(u64::try_from(len).unwrap_or(u64::MAX))).unwrap_or(0)
     }
 
-    /// Whether something of this probability happens this time.
+    /// Returns `true` with this probability.
     pub(crate) fn happens(&mut self, probability: f64) -> bool {
-        // 53 bits are what a double holds exactly.
+        // A double holds 53 bits exactly.
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         let drawn = (self.number() >> 11) as f64 / (1_u64 << 53) as f64;
         drawn < probability
     }
 
-    /// A span from nothing to `longest`, in whole microseconds.
+    /// Returns a span from zero to `longest`, in whole microseconds.
     pub(crate) fn span(&mut self, longest: Duration) -> Duration {
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX - 1);
         Duration::from_micros(self.below(micros.saturating_add(1)))
@@ -77,7 +77,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing beyond the bound is drawn, and the bound of a span can be.
+        /// No number reaches the bound, and a span can equal it.
         #[test]
         fn stays_below_the_bound(seed: u64, bound in 1_u64.., micros in 0_u64..4) {
             let mut random = Random::new(seed, 0);

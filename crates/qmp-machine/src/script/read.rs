@@ -1,4 +1,4 @@
-//! Reading a script, key by key, so that everything that is wrong has its line.
+//! Parses a script, key by key, so that every problem has its line.
 
 mod action;
 mod fault;
@@ -14,11 +14,11 @@ use qmp_settings::one_a_line;
 use self::values::{Reading, Value};
 use super::Script;
 
-/// What is wrong with a script: at least one thing.
+/// The problems of a script: at least one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", one_a_line(.problems))]
 pub struct ScriptError {
-    /// In order of lines.
+    /// The problems, ordered by line.
     pub problems: Vec<Problem>,
 }
 

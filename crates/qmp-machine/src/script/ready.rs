@@ -5,15 +5,15 @@ use super::Script;
 /// A script that comes with the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// Its name, for `--script NAME`.
+    /// The name, for `--script NAME`.
     pub name: &'static str,
-    /// Its text.
+    /// The text.
     pub text: &'static str,
 }
 
 macro_rules! scripts {
     ($($name:literal),* $(,)?) => {
-        /// All of them; those that show most stand first.
+        /// All bundled scripts; the most instructive are first.
         pub const SCRIPTS: &[Ready] = &[
             $(Ready { name: $name, text: include_str!(concat!("../../scripts/", $name, ".toml")) },)*
         ];
@@ -33,18 +33,18 @@ scripts! {
     "bad-monitor",
 }
 
-/// The script of that name.
+/// Returns the script of that name.
 #[must_use]
 pub fn find(name: &str) -> Option<Ready> {
     SCRIPTS.iter().copied().find(|ready| ready.name == name)
 }
 
 impl Ready {
-    /// Reads it.
+    /// Parses the script.
     ///
     /// # Panics
     ///
-    /// Never: a test reads them all.
+    /// Never: a test parses all bundled scripts.
     #[must_use]
     pub fn script(self) -> Script {
         match Script::parse(self.name, self.text) {

@@ -1,40 +1,40 @@
-//! The machine that a script wants.
+//! The machine settings of a script.
 
 use qmp_events::{RELEASES, Release};
 
 use crate::{Action, Guest, MachineConfig, PanicAction, RebootAction, ShutdownAction, WatchdogAction};
 
-/// What of a machine a script sets; the rest stays as it is.
+/// The machine settings that a script changes; the others keep their defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
-    /// The release of QEMU that it claims to be.
+    /// The QEMU release that the machine claims to be.
     pub release: Option<(u32, u32, u32)>,
-    /// What it does at a reboot.
+    /// The action at a reboot.
     pub reboot: Option<RebootAction>,
-    /// What it does at a shutdown.
+    /// The action at a shutdown.
     pub shutdown: Option<ShutdownAction>,
-    /// What it does at a panic.
+    /// The action at a panic.
     pub panic: Option<PanicAction>,
-    /// What it does when a watchdog expires.
+    /// The action when a watchdog expires.
     pub watchdog: Option<WatchdogAction>,
-    /// Whether it waits for `cont`.
+    /// Whether the machine waits for `cont`.
     pub start_stopped: Option<bool>,
-    /// Whether it waits for a migration.
+    /// Whether the machine waits for a migration.
     pub incoming: Option<bool>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
-    /// Processors.
+    /// Number of processors.
     pub cpus: Option<u32>,
-    /// Whether somebody is at home in the guest.
+    /// Whether an operating system runs in the guest.
     pub guest: Option<Guest>,
     /// Whether the usual devices and the operating system are left out.
     pub bare: bool,
-    /// Devices besides the usual ones.
+    /// Devices in addition to the usual ones.
     pub devices: Vec<Action>,
 }
 
 impl Settings {
-    /// Sets what the script says.
+    /// Writes the settings of the script into `config`.
     pub fn apply(&self, config: &mut MachineConfig) {
         set(&mut config.release, self.release);
         set(&mut config.policy.reboot, self.reboot);
@@ -60,11 +60,11 @@ fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
-/// Reads the number of a release: `7.2`, or `7.2.22`.
+/// Parses the number of a release: `7.2`, or `7.2.22`.
 ///
 /// # Errors
 ///
-/// What is wrong, for people: it is no number, or there is no such release.
+/// A message for users: the text is not a number, or there is no such release.
 pub fn release(text: &str) -> Result<(u32, u32, u32), String> {
     let numbers: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
     let (major, minor, micro) = match numbers.as_deref() {

@@ -1,17 +1,17 @@
-//! Spans of time as a script writes them: `200ms`, `1.5s`, `1h30min`.
+//! Spans of time in scripts: `200ms`, `1.5s`, `1h30min`.
 
 use std::time::Duration;
 
 use qmp_settings::span;
 
-/// The longest span of a script: what is longer is a mistake, and sums of spans stay far from where time ends.
+/// The longest span of a script: a longer one is a mistake, and sums of spans stay far from overflow.
 const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// Reads a span: numbers, each with its unit, the fraction with a point.
+/// Parses a span: numbers, each with its unit, with a point for the fraction.
 ///
 /// # Errors
 ///
-/// What is wrong, and how it is written, for people.
+/// A message for users with the valid syntax.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     span::parse(text)
         .ok()

@@ -1,8 +1,7 @@
-//! When each action of a script is due.
+//! The times at which the actions of a script are due.
 //!
-//! Time is an argument, counted from the beginning of the script. Every step draws from a generator of its own, so that
-//! what one step draws does not depend on how the steps fall between each other: the same steps and seed give the same
-//! timeline, at any speed.
+//! Time is an argument, counted from the beginning of the script. Each step has its own random generator, so that
+//! its draws do not depend on the order of the steps: the same steps and seed give the same timeline, at any speed.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -17,29 +16,29 @@ pub struct Timeline<A> {
 /// An action that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due<A> {
-    /// When, counted from the beginning of the script.
+    /// The time, counted from the beginning of the script.
     pub at: Duration,
-    /// The line of the script that asks for it, counted from 1.
+    /// The line of the script, counted from 1.
     pub line: usize,
-    /// What is to be done.
+    /// The action.
     pub action: A,
 }
 
-/// One step, and what of it is to come.
+/// One step with its pending runs.
 #[derive(Debug)]
 struct Track<A> {
     step: Step<A>,
     random: Random,
-    /// How often it began.
+    /// Number of runs that have begun.
     begun: u64,
-    /// The rest of the sequence that is running: when, and which part of it.
+    /// The rest of the current sequence: the time and the index of each part.
     running: VecDeque<(Duration, usize)>,
-    /// When the last part of it was due.
+    /// The time of its last part.
     last: Duration,
 }
 
 impl<A: Clone> Timeline<A> {
-    /// The timeline of these steps.
+    /// Creates the timeline of these steps.
     pub(super) fn new(steps: &[Step<A>], seed: u64) -> Self {
         let track = |(part, step): (u64, &Step<A>)| Track {
             step: step.clone(),
@@ -53,16 +52,16 @@ impl<A: Clone> Timeline<A> {
         Self { tracks }
     }
 
-    /// When the next one is due; `None` when nothing comes any more.
+    /// Returns when the next action is due; `None` at the end.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
         self.tracks.iter().filter_map(Track::next_at).min()
     }
 
-    /// Takes the next one out. `None` if chance decided that it does not happen, or nothing is left:
-    /// [`next_at`](Self::next_at) tells.
+    /// Removes the next action and returns it. Returns `None` if its random draw skips it, or at the end:
+    /// [`next_at`](Self::next_at) distinguishes the two.
     ///
-    /// Of those due at the same moment, the one that stands first in the script comes first.
+    /// Of the actions due at the same time, the one of the first step in the script comes first.
     pub fn take(&mut self) -> Option<Due<A>> {
         let next = self.next_at()?;
         self.tracks.iter_mut().find(|track| track.next_at() == Some(next))?.take()
@@ -74,7 +73,7 @@ impl<A: Clone> Track<A> {
         self.running.front().map(|(at, _)| *at)
     }
 
-    /// Lays out the next run of the step, if there is one.
+    /// Schedules the next run of the step, if there is one.
     fn begin(&mut self) {
         let Step { at, every, times, jitter, .. } = self.step;
         let limit = times.unwrap_or(if every.is_some() { u64::MAX } else { 1 });
@@ -82,7 +81,7 @@ impl<A: Clone> Track<A> {
             return;
         }
         let rounds = u32::try_from(self.begun).unwrap_or(u32::MAX);
-        // Jitter does not add up; and a run never begins before the one before it is over.
+        // Jitter does not accumulate, and a run does not begin before the previous one has ended.
         let regular = at.saturating_add(every.unwrap_or_default().saturating_mul(rounds));
         let mut moment = regular.saturating_add(self.random.span(jitter)).max(self.last);
         self.begun += 1;
@@ -91,7 +90,7 @@ impl<A: Clone> Track<A> {
             self.running.push_back((moment, place));
         }
         self.last = moment;
-        // The chance of the step is that of the whole sequence, drawn once.
+        // The probability of the step covers the whole sequence: one draw.
         if !self.random.happens(self.step.probability) {
             let end = self.running.pop_back();
             self.running.clear();
@@ -131,7 +130,7 @@ mod tests {
         Step { at: ms(at), every: None, times: None, jitter: Duration::ZERO, probability: 1.0, parts }
     }
 
-    /// The first `most` things that are due, as `moment name`.
+    /// Returns the first `most` actions that are due, as `time name`.
     fn due(steps: &[Step<&'static str>], seed: u64, most: usize) -> Vec<String> {
         let mut timeline = Timeline::new(steps, seed);
         let mut due = Vec::new();
@@ -194,7 +193,7 @@ mod tests {
     }
 
     proptest! {
-        /// The same script and seed give the same timeline, and what a step does depends on no step after it.
+        /// The same script and seed give the same timeline, and the draws of a step do not depend on later steps.
         #[test]
         fn is_reproducible(seed: u64, jitter in 0_u64..50, probability in 0.1_f64..=1.0, period in 1_u64..40) {
             let varied = Step {
@@ -212,7 +211,7 @@ mod tests {
             prop_assert_eq!(beside, alone);
         }
 
-        /// Time never runs backwards.
+        /// Times never decrease.
         #[test]
         fn is_ordered(seed: u64, jitter in 0_u64..100, starts in prop::collection::vec(0_u64..100, 1..6)) {
             let steps: Vec<_> = starts

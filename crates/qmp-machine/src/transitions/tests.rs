@@ -1,4 +1,4 @@
-//! The table of run states, row by row, and what holds for all of it.
+//! The table of run states, row by row, and the properties of all rows.
 
 use proptest::prelude::*;
 use qmp_server::RUN_STATES;
@@ -8,7 +8,7 @@ use super::*;
 const NEWEST: Release = Release::stable(11, 1, 3);
 const OLDER: Release = Release::stable(7, 2, 22);
 
-/// What comes of it: the names of the events, the state, and the exit status.
+/// Returns the reaction: the names of the events, the state, and the exit status.
 fn react_at(
     state: RunState,
     policy: Policy,
@@ -183,7 +183,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
-    /// STOP and RESUME come only when the machine changes between running (or sleeping) and standing still.
+    /// STOP and RESUME occur only when the machine changes between live (running or sleeping) and stopped.
     #[test]
     fn stop_and_resume_tell_changes(
         state in prop::sample::select(RUN_STATES.to_vec()),

@@ -1,4 +1,4 @@
-//! A client that knows lines, and actions written in one line.
+//! A line-based client, and actions written in one line.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
@@ -14,17 +14,17 @@ use std::{
 use qmp_machine::Action;
 use serde_json::Value;
 
-/// Longer than anything takes; reached only when an answer never comes.
+/// Longer than any reply takes; reached only when a reply is missing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// As long as it may take until a message comes that nothing but a difference keeps away.
+/// Time limit for a message that is missing only if there is a difference.
 const PATIENCE_FOR_MORE: Duration = Duration::from_secs(5);
 
 /// A client that has negotiated.
 pub struct Client {
     stream: UnixStream,
     received: Vec<u8>,
-    /// Every line as it came.
+    /// Every line as received.
     transcript: Vec<String>,
 }
 
@@ -43,12 +43,12 @@ impl Client {
         let _ = self.stream.write_all(serde_json::to_string(action).unwrap().as_bytes());
     }
 
-    /// The next message; `None` at the end of the stream.
+    /// Returns the next message; `None` at the end of the stream.
     pub fn line(&mut self) -> Option<Value> {
         self.read_line().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The next message; `None` also if it does not come in time.
+    /// Returns the next message; `None` also after the time limit.
     pub fn try_line(&mut self) -> Option<Value> {
         self.read_line().ok().flatten()
     }
@@ -70,12 +70,12 @@ impl Client {
         }
     }
 
-    /// Takes the lines that came since the last time, as they came.
+    /// Removes the lines received since the last call and returns them.
     pub fn take_transcript(&mut self) -> Vec<String> {
         std::mem::take(&mut self.transcript)
     }
 
-    /// Sends a command and returns all that comes up to its reply, the reply included.
+    /// Sends a command and returns all messages up to its reply, the reply included.
     pub fn ask(&mut self, action: &Action) -> Vec<Value> {
         self.send(action);
         let mut lines = Vec::new();
@@ -89,8 +89,8 @@ impl Client {
         lines
     }
 
-    /// Sends a command and returns what comes, once it is answered and so many messages are there. Gives up waiting for
-    /// messages that do not come.
+    /// Sends a command and returns the messages after its reply and at least `count` messages have arrived. Gives
+    /// up waiting for missing messages at the time limit.
     pub fn ask_and_await(&mut self, action: &Action, count: usize) -> Vec<Value> {
         let mut messages = self.ask(action);
         self.stream.set_read_timeout(Some(PATIENCE_FOR_MORE)).unwrap();
@@ -105,7 +105,7 @@ impl Client {
         messages
     }
 
-    /// All messages that are there at this moment.
+    /// Returns all messages that have arrived.
     pub fn lines_now(&mut self) -> Vec<Value> {
         self.stream.set_nonblocking(true).unwrap();
         let mut bytes = [0; 4096];
@@ -123,13 +123,13 @@ impl Client {
         lines
     }
 
-    /// All messages up to the end of the stream.
+    /// Returns all messages up to the end of the stream.
     pub fn rest(&mut self) -> Vec<Value> {
         std::iter::from_fn(|| self.line()).collect()
     }
 }
 
-/// An action in one line: `device_del id=net0`. A value is JSON if it can be read as such, else a word.
+/// Parses an action in one line: `device_del id=net0`. A value is JSON if it parses as such, else a word.
 pub fn action(line: &str) -> Action {
     let (name, mut rest) = line.split_once(' ').unwrap_or((line, ""));
     let mut action = Action::new(name);
@@ -142,7 +142,7 @@ pub fn action(line: &str) -> Action {
     action
 }
 
-/// The value at the beginning of `text`, and what follows.
+/// Returns the value at the beginning of `text`, and the rest.
 fn value(text: &str) -> (Value, &str) {
     let mut json = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     if let Some(Ok(value)) = json.next() {
@@ -155,7 +155,7 @@ fn value(text: &str) -> (Value, &str) {
     (word.into(), after)
 }
 
-/// A message without its timestamp, in one word: the name of an event, `reply` or `error`.
+/// Returns a message without its timestamp, in one word: the name of an event, `reply` or `error`.
 pub fn word(message: &Value) -> String {
     match (message.get("event"), message.get("error")) {
         (Some(name), _) => name.as_str().unwrap_or_default().to_owned(),

@@ -3,16 +3,16 @@
 use qmp_machine::{Action, MachineConfig, PanicAction, RebootAction, ShutdownAction, WatchdogAction};
 use serde_json::{Map, Value, json};
 
-/// Options without an argument that change nothing here.
+/// Options without an argument that are ignored.
 const FLAGS: [&str; 1] = ["-usb"];
 
-/// Options with an argument that change nothing here: boards, viewers and clocks are not emulated by their options.
+/// Options with an argument that are ignored: boards, viewers and clocks are not emulated by their options.
 const WITHOUT_EFFECT: [&str; 7] = ["-global", "-M", "-machine", "-smp", "-rtc", "-vnc", "-spice"];
 
-/// How large a file is that an option names: the emulated machine reads none.
+/// Size of a file that an option names: the emulated machine reads no files.
 const FILE_BYTES: u64 = 1 << 20;
 
-/// Gives a machine what a QEMU is started with.
+/// Configures a machine by the options of a QEMU.
 pub fn apply(config: &mut MachineConfig, options: &[&str]) {
     let mut options = options.iter();
     while let Some(option) = options.next() {
@@ -64,7 +64,7 @@ fn set_action(config: &mut MachineConfig, event: &str, action: &str) {
     }
 }
 
-/// A device; the name that `-drive` gave its medium goes with it.
+/// Returns a device, with the name that `-drive` gave its medium.
 fn device(config: &MachineConfig, value: &str) -> Action {
     let device = members(value, "driver")
         .fold(Action::new("device_add"), |device, (name, value)| device.with(name, value));
@@ -78,7 +78,7 @@ fn device(config: &MachineConfig, value: &str) -> Action {
     }
 }
 
-/// What `-drive` makes: a node, which is told apart from those of `-blockdev` by an option that changes nothing.
+/// Returns the node that `-drive` creates, marked by an ignored option to distinguish it from nodes of `-blockdev`.
 fn drive(value: &str) -> Action {
     let id = members(value, "").find(|(name, _)| *name == "id").expect("a drive has a name").1;
     let file = Action::new("blockdev-add").with("driver", "file").with("node-name", id);
@@ -100,12 +100,12 @@ fn made(command: &str, arguments: Map<String, Value>) -> Action {
     Action { execute: command.into(), arguments }
 }
 
-/// The members of an option's value; `implied` is the name of the first, if it has none.
+/// Returns the members of an option's value; `implied` is the name of the first one if it has none.
 fn members<'a>(value: &'a str, implied: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     value.split(',').map(move |member| member.split_once('=').unwrap_or((implied, member)))
 }
 
-/// Members with dotted names as objects within each other.
+/// Returns members with dotted names as nested objects.
 fn tree<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> Map<String, Value> {
     let mut tree = Map::new();
     for (path, value) in members {
@@ -123,7 +123,7 @@ fn tree<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> Map<String, Va
     tree
 }
 
-/// A number, also with a unit, or a text.
+/// Returns a number, also with a unit, or a text.
 fn scalar(value: &str) -> Value {
     let number = |digits: &str| digits.parse::<u64>().ok();
     let megabytes = value.strip_suffix('M').and_then(number).map(|megabytes| megabytes << 20);

@@ -1,4 +1,4 @@
-//! A real QEMU whose processor stands still in a firmware of three bytes, so that nothing happens by itself.
+//! A real QEMU whose processor halts in a firmware of three bytes, so that no event occurs without a cause.
 
 use std::{
     os::unix::net::UnixStream,
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A QEMU with one monitor. It ends when this is dropped.
+/// A QEMU with one monitor. Dropping it kills the process.
 pub struct Qemu {
     process: Child,
     directory: tempfile::TempDir,
@@ -37,13 +37,13 @@ impl Qemu {
         self.directory.path()
     }
 
-    /// Sends it SIGTERM.
+    /// Sends SIGTERM to the process.
     pub fn terminate(&self) {
         let status = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
         assert!(status.success());
     }
 
-    /// Connects; the socket is there a moment after the start.
+    /// Connects; retries until the socket exists.
     pub fn connect(&self) -> UnixStream {
         let monitor: PathBuf = self.directory.path().join("monitor");
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -71,7 +71,7 @@ fn firmware_that_halts() -> Vec<u8> {
     firmware
 }
 
-/// The QEMUs to compare with, each with the release that it is. Where changes are decided on, there has to be one.
+/// Returns the QEMUs to compare with, each with its release. In CI at least one is required.
 pub fn programs() -> Vec<(String, (u32, u32, u32))> {
     let first = std::env::var("QMP_QEMU").unwrap_or_else(|_| "qemu-system-x86_64".into());
     let second = std::env::var("QMP_QEMU_NEWEST").unwrap_or_else(|_| "qemu-11".into());

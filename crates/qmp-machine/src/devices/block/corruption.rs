@@ -1,4 +1,4 @@
-//! Images whose own structures are damaged.
+//! Images with damaged metadata.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{table::Entry, vm::Vm};
 
-/// How long after the damage is told the access fails.
+/// Delay from the report of the damage to the failure of the access.
 ///
 /// Source: measured, 2 ms.
 const FAILS_AFTER: Duration = Duration::from_millis(2);
@@ -48,14 +48,14 @@ pub(super) fn commands() -> Vec<Entry> {
     vec![Entry::new("x-host-corrupt-image", describe, corrupt)]
 }
 
-/// An access runs into the damage of a node: it is told, once for each severity, and the access fails.
+/// Reports the damage that an access to a node finds, once for each severity, and fails the access.
 ///
-/// `false` if the access does not touch it: reading does not hurt a node whose damage is fatal for writing only.
+/// Returns `false` if the access does not touch the damage: fatal damage affects writes only.
 pub(super) fn stumble(vm: &mut Vm, request: &Request) -> bool {
     let Some(node) = vm.devices.block.nodes.get_mut(&request.node) else { return false };
     let Some(Corruption { fatal, msg, place }) = node.corruption.clone() else { return false };
     let told = std::mem::replace(&mut node.told_corruption[usize::from(fatal)], true);
-    // A fatal damage says it all.
+    // A report of fatal damage covers the other one.
     let says_more = fatal || !node.told_corruption[1];
     if !told && says_more {
         let (offset, size) = place.unzip();

@@ -1,4 +1,4 @@
-//! Input and output errors that the guest runs into, and the policies for them.
+//! Input and output errors of the guest's requests, and the policies for them.
 
 use qmp_events::EventKind;
 use qmp_server::RunState;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{devices::bus::Device, vm::Vm};
 
-/// What is done about an error.
+/// The reaction to an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Ignore,
@@ -18,7 +18,8 @@ enum Action {
     Stop,
 }
 
-/// Fails a request: tells it, and stops the machine if the policy says so. A request that stopped it is kept.
+/// Fails a request: raises the event, and stops the machine if the policy says so. A request that stopped the
+/// machine is kept.
 pub(super) fn fail(vm: &mut Vm, request: Request, error: Errno) {
     let Some(device) = vm.devices.bus.find(&request.path) else { return };
     let reads = request.operation == Operation::Read;
@@ -51,7 +52,7 @@ fn action(device: &Device, reads: bool, error: Errno) -> Action {
     }
 }
 
-/// The policy of a device: by default, only a full storage stops the machine, and only when writing.
+/// Returns the error policy of a device: by default only a full storage stops the machine, and only on a write.
 fn effective<'a>(device: &'a Device, policy: &str) -> &'a str {
     match device.text(policy) {
         None | Some("auto") if policy == "werror" => "enospc",
@@ -68,7 +69,7 @@ fn backend_path(device: &Device) -> String {
     }
 }
 
-/// Makes again what failed before the machine stopped.
+/// Repeats the requests that failed before the machine stopped.
 pub(in crate::devices) fn at_resume(vm: &mut Vm) {
     let failed = std::mem::take(&mut vm.devices.block.failed);
     if failed.is_empty() {
@@ -76,7 +77,7 @@ pub(in crate::devices) fn at_resume(vm: &mut Vm) {
     }
     vm.soon(move |vm| {
         for request in failed {
-            // Requests that are left when the first one stops the machine again wait for the next `cont`.
+            // After the first request that stops the machine again, the rest waits for the next `cont`.
             if vm.is_running() { submit(vm, request) } else { vm.devices.block.failed.push(request) }
         }
     });

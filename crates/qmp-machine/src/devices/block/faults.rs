@@ -1,4 +1,4 @@
-//! What goes wrong with a node, and who runs into it.
+//! Faults of a node, and the requests that they fail.
 
 use qmp_server::{ObjectType, Type};
 use serde::Deserialize;
@@ -6,16 +6,16 @@ use serde::Deserialize;
 use super::nodes::expect_mut;
 use crate::{table::Entry, vm::Vm};
 
-/// What is wrong with a node.
+/// A fault of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) operation: Operation,
     pub(crate) error: Errno,
-    /// How many requests fail; `None` for all.
+    /// Number of requests that fail; `None` for all.
     pub(crate) times: Option<u64>,
 }
 
-/// What is done to a node.
+/// An operation on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Operation {
@@ -34,7 +34,7 @@ impl Operation {
     }
 }
 
-/// Why the host refuses.
+/// The error code of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) enum Errno {
     #[serde(rename = "EIO")]
@@ -49,7 +49,7 @@ pub(crate) enum Errno {
 }
 
 impl Errno {
-    /// The host's text.
+    /// Returns the host's error text.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Io | Self::Differs => "Input/output error",
@@ -68,7 +68,7 @@ pub(super) struct Inject {
 }
 
 impl Inject {
-    /// The faults that it comes to: of reads, of writes, or of both.
+    /// Returns the faults that the injection causes: of reads, of writes, or of both.
     pub(super) fn faults(&self) -> impl Iterator<Item = Fault> {
         const NO_SPACE: u32 = 28;
         const ACCESS: u32 = 13;
@@ -126,7 +126,7 @@ pub(super) fn commands() -> Vec<Entry> {
     ]
 }
 
-/// Does something to a node and those below it; the error of the first that fails.
+/// Performs an operation on a node and the nodes below it; returns the error of the first node that fails.
 pub(crate) fn access(vm: &mut Vm, name: &str, operation: Operation) -> Result<(), Errno> {
     let Some(node) = vm.devices.block.nodes.get_mut(name) else { return Err(Errno::Io) };
     if let Some(place) = node.faults.iter().position(|fault| fault.operation == operation) {
@@ -141,7 +141,7 @@ pub(crate) fn access(vm: &mut Vm, name: &str, operation: Operation) -> Result<()
         return Err(error);
     }
     let (driver, children) = (node.driver.clone(), node.children.clone());
-    // A quorum asks all its children by itself.
+    // A quorum accesses its children by itself.
     if &*driver == "quorum" {
         return Ok(());
     }

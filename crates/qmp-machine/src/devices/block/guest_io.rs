@@ -17,7 +17,7 @@ use crate::{
 /// A request of a device to its node.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// Path of the device; empty if it comes from none, so that nobody is told of its failure.
+    /// Path of the device; empty if the request comes from no device, so that its failure raises no event.
     pub(crate) path: Box<str>,
     pub(crate) node: Box<str>,
     pub(crate) operation: Operation,
@@ -32,7 +32,7 @@ struct Access {
     length: Option<u64>,
 }
 
-/// What a guest reads or writes if nothing else is said.
+/// Default length of a guest's request, in bytes.
 const LENGTH: u64 = 4096;
 
 pub(super) fn commands() -> Vec<Entry> {
@@ -58,7 +58,7 @@ fn guest(vm: &mut Vm, wanted: &Access, operation: Operation) -> Result<(), Comma
     Ok(())
 }
 
-/// Reads or writes a node as the human monitor's `qemu-io` does: `read 0 512`. Anything else is let be.
+/// Reads or writes a node as the human monitor's `qemu-io` does: `read 0 512`. Ignores other commands.
 pub(in crate::devices) fn qemu_io(vm: &mut Vm, node: &str, command: &str) {
     let mut words = command.split_whitespace();
     let operation = match words.next() {
@@ -72,7 +72,7 @@ pub(in crate::devices) fn qemu_io(vm: &mut Vm, node: &str, command: &str) {
     submit(vm, Request { path: "".into(), node: node.into(), operation, offset, length });
 }
 
-/// Carries a request out, or fails it as the device's policy says.
+/// Executes a request, or fails it as the device's policy says.
 pub(super) fn submit(vm: &mut Vm, request: Request) {
     let node = vm.devices.block.nodes.get(&request.node).cloned();
     let is_quorum = node.as_ref().is_some_and(|node| &*node.driver == "quorum");

@@ -19,19 +19,19 @@ pub(crate) struct Node {
     pub(crate) size_bytes: u64,
     /// Names of its children: the file below a format, the images of a quorum, the backing file.
     pub(crate) children: Vec<Box<str>>,
-    /// How many children of a quorum have to agree.
+    /// Number of children of a quorum that have to agree.
     pub(crate) vote_threshold: u64,
-    /// Whether reading a quorum child by child is enough (`read-pattern`).
+    /// Whether a quorum reads child by child (`read-pattern`).
     pub(crate) first_in_first_out: bool,
-    /// The offset above which a write is told; 0 for none.
+    /// The offset above which a write raises an event; 0 for none.
     pub(crate) write_threshold: u64,
     pub(crate) faults: Vec<Fault>,
     pub(crate) corruption: Option<Corruption>,
-    /// Severities that were told already: not fatal, fatal.
+    /// Whether damage was reported, by severity: not fatal, fatal.
     pub(crate) told_corruption: [bool; 2],
 }
 
-/// Damage of an image's own structures.
+/// Damage of an image's metadata.
 #[derive(Clone, Debug)]
 pub(crate) struct Corruption {
     pub(crate) fatal: bool,
@@ -68,12 +68,12 @@ struct Threshold {
     write_threshold: u64,
 }
 
-/// The drivers that `blockdev-add` takes here.
+/// The drivers that `blockdev-add` accepts.
 const DRIVERS: &str = "\
     blkdebug blkverify copy-on-read file ftp host_cdrom host_device http https io_uring iscsi luks nbd \
     null-aio null-co nvme qcow2 quorum raw throttle";
 
-/// Options that are taken and change nothing here.
+/// Options that are accepted and ignored.
 const OPTIONS: &str = "\
     auto-read-only cache config detect-zeroes discard drop-cache encrypt export filename force-share \
     inject-error latency-ns lazy-refcounts offset read-only read-zeroes";
@@ -110,7 +110,7 @@ pub(super) fn commands() -> Vec<Entry> {
     ]
 }
 
-/// Source: reworded between 7.2 and 11.1; the release is taken to be the one that reworked the message.
+/// Source: reworded between 7.2 and 11.1; assumed to be the release that reworked the message.
 const DUPLICATE_SINCE: Release = Release::new(2, 6);
 
 fn blockdev_add(vm: &mut Vm, add: &Add) -> Result<(), CommandError> {
@@ -157,7 +157,7 @@ fn make(vm: &mut Vm, name: &str, add: &Add) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The name of a child: that of a node which is there, or of one that is made on the way.
+/// Returns the name of a child: of an existing node, or of one created here.
 fn child_of(vm: &mut Vm, parent: &str, number: usize, child: &Value) -> Result<Box<str>, CommandError> {
     if let Some(name) = child.as_str() {
         let missing = || generic(format!("Cannot find device='{name}' nor node-name='{name}'"));
@@ -200,11 +200,11 @@ fn query_nodes(vm: &Vm) -> Value {
     Value::Array(nodes.collect())
 }
 
-/// The node of that name.
+/// Returns the node of that name.
 ///
 /// # Errors
 ///
-/// What jobs and exports say of a node that is not there.
+/// The error of jobs and exports for an unknown node.
 pub(crate) fn expect<'a>(vm: &'a Vm, name: &str) -> Result<&'a Node, CommandError> {
     let missing = || generic(format!("Cannot find device='{name}' nor node-name='{name}'"));
     vm.devices.block.nodes.get(name).ok_or_else(missing)
@@ -215,7 +215,7 @@ pub(super) fn expect_mut<'a>(vm: &'a mut Vm, name: &str) -> Result<&'a mut Node,
     vm.devices.block.nodes.get_mut(name).ok_or_else(missing)
 }
 
-/// Tells a write that goes beyond the threshold; the threshold is gone then.
+/// Raises the event for a write beyond the threshold and clears the threshold.
 pub(super) fn note_write(vm: &mut Vm, name: &str, end: u64) {
     let Some(node) = vm.devices.block.nodes.get_mut(name) else { return };
     let threshold = node.write_threshold;

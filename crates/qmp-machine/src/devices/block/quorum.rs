@@ -12,10 +12,10 @@ use crate::vm::Vm;
 /// Bytes of a sector in these events.
 const SECTOR_BYTES: u64 = 512;
 
-/// Carries a request out on all children.
+/// Executes a request on all children.
 ///
-/// Those that fail are told at once; those that lose the vote only if somebody wins it. Without majority the request
-/// fails, which is told unless it is a flush.
+/// A child that fails raises an event at once; a child that loses the vote only if there is a majority. Without a
+/// majority the request fails, with an event unless it is a flush.
 pub(super) fn vote(vm: &mut Vm, request: &Request) -> Result<(), Errno> {
     let Some(node) = vm.devices.block.nodes.get(&request.node) else { return Err(Errno::Io) };
     let (name, children) = (node.name.clone(), node.children.clone());
@@ -36,7 +36,7 @@ pub(super) fn vote(vm: &mut Vm, request: &Request) -> Result<(), Errno> {
     }
     let needed = if first_only { 1 } else { threshold.max(1) };
     if good >= needed {
-        // The last one comes first: measured on 7.2.
+        // The last child is reported first: measured on 7.2.
         losers.into_iter().rev().for_each(|child| report(vm, request, child, None));
         return Ok(());
     }
@@ -48,7 +48,7 @@ pub(super) fn vote(vm: &mut Vm, request: &Request) -> Result<(), Errno> {
     Err(last)
 }
 
-/// First sector and number of sectors, as these events tell them.
+/// Returns the first sector and the number of sectors as these events report them.
 fn place(request: &Request) -> (u64, u64) {
     match request.operation {
         Operation::Flush => (0, 0),

@@ -41,7 +41,7 @@ pub(super) fn commands() -> Vec<Entry> {
     trays().into_iter().chain(media()).collect()
 }
 
-/// The arguments that name a drive.
+/// Adds the arguments that name a drive.
 fn describe(arguments: ObjectType) -> ObjectType {
     arguments.optional("device", Type::Str).optional("id", Type::Str).optional("force", Type::Bool)
 }
@@ -123,7 +123,7 @@ fn find<'a>(vm: &'a Vm, drive: &Drive) -> Result<&'a Device, CommandError> {
     if has_tray { Ok(device) } else { Err(generic(format!("Device '{wanted}' is not removable"))) }
 }
 
-/// Opens or closes a tray; it is told only if it moves.
+/// Opens or closes a tray; raises an event only if the tray moves.
 fn turn(vm: &mut Vm, drive: &Drive, open: bool) -> Result<(), CommandError> {
     let device = find(vm, drive)?;
     let (path, id) = (device.path.clone(), device.id.clone());
@@ -143,7 +143,7 @@ fn set_medium(vm: &mut Vm, drive: &Drive, node: Option<&str>) -> Result<(), Comm
     Ok(())
 }
 
-/// Opens the tray, puts another medium in, closes it.
+/// Opens the tray, inserts another medium and closes the tray.
 fn change_medium(vm: &mut Vm, drive: &Drive, filename: &str) -> Result<(), CommandError> {
     turn(vm, drive, true)?;
     let node = vm.devices.block.nodes.contains_key(filename).then_some(filename);

@@ -1,4 +1,4 @@
-//! The course of a job: from its start through its work to its end.
+//! The lifecycle of a job: start, work, completion.
 
 use qmp_events::{EventKind, Release};
 use serde_json::{Value, json};
@@ -12,13 +12,13 @@ use crate::{
     vm::Vm,
 };
 
-/// Bytes of a node without data that a job is done with before its command is answered.
+/// Bytes of a node without data that a job processes before the reply to its command.
 const QUICK_BYTES: u64 = 16 << 20;
 
 /// Source: measured; 7.2 pauses jobs once before it cancels them at its exit, 11.1 twice.
 const EXIT_PAUSES_TWICE_SINCE: Release = Release::new(8, 0);
 
-/// Enters a state and tells it.
+/// Enters a state and raises the event for it.
 pub(super) fn enter(vm: &mut Vm, number: u64, status: Status) {
     let Some(job) = vm.devices.jobs.by_number(number) else { return };
     job.status = status;
@@ -36,7 +36,7 @@ pub(super) fn start(vm: &mut Vm, number: u64) {
     enter(vm, number, Status::Running);
     let Some(Job { kind, source, len, speed, .. }) = job(vm, number).cloned() else { return };
     if kind == Kind::Backup {
-        // A backup holds up input and output of its source while it puts itself before it.
+        // A backup stops the input and output of its source while it inserts its filter node.
         enter(vm, number, Status::Paused);
         enter(vm, number, Status::Running);
     }
@@ -60,7 +60,7 @@ fn tell_ready(vm: &mut Vm, number: u64) {
     vm.raise(EventKind::BlockJobReady, data);
 }
 
-/// The members that most events of block jobs share.
+/// Returns the members that most events of block jobs share.
 fn block_job(job: &Job) -> Value {
     json!({
         "type": job.kind.as_str(), "device": job.id, "len": job.len, "offset": job.offset, "speed": job.speed,
@@ -68,7 +68,7 @@ fn block_job(job: &Job) -> Value {
     })
 }
 
-/// Does as its policy says when source or target fail.
+/// Applies the error policy after the source or the target failed.
 pub(super) fn fail(vm: &mut Vm, number: u64, operation: Operation, error: Errno, bytes: u64) {
     let Some(job) = job(vm, number) else { return };
     let policy = if operation == Operation::Read { job.on_source_error } else { job.on_target_error };
@@ -94,7 +94,7 @@ pub(super) fn fail(vm: &mut Vm, number: u64, operation: Operation, error: Errno,
     }
 }
 
-/// A job that was ready falls behind by a write that its target refuses.
+/// Fails a mirror that was ready because its target refused a write.
 pub(in crate::devices) fn mirror_write(vm: &mut Vm, node: &str) {
     let jobs = vm.devices.jobs.jobs.iter();
     let ready =
@@ -112,7 +112,7 @@ pub(super) fn pause(vm: &mut Vm, number: u64) {
     enter(vm, number, if ready { Status::Standby } else { Status::Paused });
 }
 
-/// Goes on after a pause.
+/// Resumes a job after a pause.
 pub(super) fn resume(vm: &mut Vm, number: u64) {
     let Some(job) = job(vm, number) else { return };
     let (was_ready, had_failed) = (job.status == Status::Standby, job.io_failed);
@@ -121,7 +121,7 @@ pub(super) fn resume(vm: &mut Vm, number: u64) {
     if !was_ready {
         enter(vm, number, Status::Running);
         let done = vm.devices.jobs.by_number(number).map_or(0, |job| job.len.saturating_sub(job.offset));
-        // What failed is tried again at once.
+        // A failed piece is retried at once.
         if had_failed {
             work(vm, number, done.min(QUICK_BYTES));
         } else {
@@ -136,7 +136,7 @@ pub(super) fn resume(vm: &mut Vm, number: u64) {
     complete_soon(vm, number);
 }
 
-/// Finishes a job that is ready, if it was told to and is not paused, once the command that is run is answered.
+/// Finishes a ready job that was asked to complete and is not paused, after the reply to the current command.
 pub(super) fn complete_soon(vm: &mut Vm, number: u64) {
     vm.soon(move |vm| {
         if job(vm, number).is_some_and(|job| job.status == Status::Ready && job.completes) {
@@ -145,7 +145,7 @@ pub(super) fn complete_soon(vm: &mut Vm, number: u64) {
     });
 }
 
-/// The work is done: what is left are the final changes.
+/// Ends the work of a job; only the final changes remain.
 pub(super) fn finish(vm: &mut Vm, number: u64) {
     enter(vm, number, Status::Waiting);
     enter(vm, number, Status::Pending);
@@ -177,14 +177,14 @@ pub(super) fn abort(vm: &mut Vm, number: u64, error: &str) {
     complete(vm, number);
 }
 
-/// Rolls the job back because somebody wants it so.
+/// Rolls the job back because a command cancelled it.
 pub(super) fn cancel(vm: &mut Vm, number: u64) {
     let Some(job) = job(vm, number) else { return };
     match job.status {
         Status::Paused => {
             let (retries, target) = (job.io_failed, job.target.clone());
             enter(vm, number, Status::Running);
-            // The piece that failed is made again before the job sees that it is cancelled.
+            // The failed piece is retried before the job notices that it is cancelled.
             let succeeds = target.is_none_or(|target| access(vm, &target, Operation::Write).is_ok());
             if let Some(job) = vm.devices.jobs.by_number(number).filter(|_| retries && succeeds) {
                 job.offset = job.offset.saturating_add(QUICK_BYTES).min(job.len);
@@ -212,13 +212,13 @@ fn conclude(vm: &mut Vm, number: u64) {
     }
 }
 
-/// Takes a job out of the list.
+/// Removes a job from the list.
 pub(super) fn dismiss(vm: &mut Vm, number: u64) {
     enter(vm, number, Status::Null);
     vm.devices.jobs.jobs.retain(|job| job.number != number);
 }
 
-/// The process exits: every job is paused and cancelled.
+/// Pauses and cancels every job when the process exits.
 pub(in crate::devices) fn at_exit(vm: &mut Vm) {
     let pauses = if vm.release >= EXIT_PAUSES_TWICE_SINCE { 2 } else { 1 };
     for number in vm.devices.jobs.jobs.iter().map(|job| job.number).collect::<Vec<_>>() {

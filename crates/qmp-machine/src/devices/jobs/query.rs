@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Job, Kind, Status};
 use crate::{raised::strip_nulls, table::Entry, vm::Vm};
 
-/// Source: measured; the member is there from 8.2 on.
+/// Source: measured; the member exists since 8.2.
 const ACTIVELY_SYNCED_SINCE: Release = Release::new(8, 2);
 
 pub(super) fn commands() -> Vec<Entry> {
@@ -20,7 +20,7 @@ pub(super) fn commands() -> Vec<Entry> {
     ]
 }
 
-/// The jobs, the one that came last first.
+/// Lists the jobs, the newest first.
 fn list(vm: &Vm, which: impl Fn(&Job) -> bool, told: impl Fn(&Job) -> Value) -> Value {
     let mut list =
         Value::Array(vm.devices.jobs.jobs.iter().rev().filter(|job| which(job)).map(told).collect());
@@ -36,7 +36,7 @@ fn of_job(job: &Job) -> Value {
 }
 
 fn of_block_job(job: &Job, release: Release) -> Value {
-    // A mirror that only has its final step left holds its source still, and counts as paused.
+    // A mirror that has only its final step left blocks its source, and counts as paused.
     let held = job.kind.gets_ready() && job.status == Status::Pending;
     let active = job.kind == Kind::Mirror && release >= ACTIVELY_SYNCED_SINCE;
     json!({

@@ -10,7 +10,7 @@ use crate::{
     vm::Vm,
 };
 
-/// The arguments of all commands that start block jobs; each takes some of them.
+/// The arguments of all commands that start block jobs; each command has some of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Start {
@@ -27,7 +27,7 @@ struct Start {
     auto_dismiss: Option<bool>,
 }
 
-/// The arguments of jobs that are no block jobs.
+/// The arguments of jobs that are not block jobs.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct StartOther {
@@ -48,7 +48,7 @@ fn policy() -> Type {
     Type::one_of("BlockdevOnError", ["report", "ignore", "enospc", "stop", "auto"])
 }
 
-/// The arguments of a block job.
+/// Adds the arguments of a block job.
 fn block_job(arguments: ObjectType, more: &str) -> ObjectType {
     let arguments = arguments
         .optional("job-id", Type::Str)
@@ -102,7 +102,7 @@ pub(super) fn commands() -> Vec<Entry> {
     ]
 }
 
-/// The node that a name stands for: its own, or that of a device's medium.
+/// Returns the node of a name: a node name, or a device whose medium is the node.
 fn node_of(vm: &Vm, name: &str) -> Result<Box<str>, CommandError> {
     let medium = vm.devices.bus.find(name).and_then(|device| device.text("drive"));
     Ok(expect(vm, medium.unwrap_or(name))?.name.clone())
@@ -111,7 +111,7 @@ fn node_of(vm: &Vm, name: &str) -> Result<Box<str>, CommandError> {
 fn begin(vm: &mut Vm, kind: Kind, start: Start) -> Result<(), CommandError> {
     let source = node_of(vm, &start.device)?;
     let by_device = vm.devices.bus.find(&start.device).map(|device| device.id.clone().unwrap_or_default());
-    // A node that is the medium of no device has no name to take.
+    // A node that is the medium of no device provides no default identifier.
     let id = start.job_id.or(by_device).unwrap_or_default();
     let len = expect(vm, &source)?.size_bytes;
     let target = match (kind, start.target) {
@@ -150,7 +150,7 @@ fn begin(vm: &mut Vm, kind: Kind, start: Start) -> Result<(), CommandError> {
     enlist(vm, job)
 }
 
-/// A target that is a file and no node is taken for one that has room and never fails.
+/// Returns the node of a target. A target that is a file and no node counts as one that has room and never fails.
 fn target_node(vm: &Vm, target: &str) -> Result<Box<str>, CommandError> {
     if target.contains('/') { Ok(target.into()) } else { Ok(expect(vm, target)?.name.clone()) }
 }
@@ -203,7 +203,7 @@ fn enlist(vm: &mut Vm, mut job: Job) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// QEMU's rule for identifiers: a letter, then letters, digits and `-._`.
+/// Returns whether an identifier follows QEMU's rule: a letter, then letters, digits and `-._`.
 fn is_well_formed(id: &str) -> bool {
     id.starts_with(|first: char| first.is_ascii_alphabetic())
         && id.chars().all(|each| each.is_ascii_alphanumeric() || "-._".contains(each))

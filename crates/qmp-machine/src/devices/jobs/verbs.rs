@@ -1,4 +1,4 @@
-//! The commands that steer jobs: pause, resume, cancel, complete, finalize, dismiss, set the speed.
+//! The commands that control jobs: pause, resume, cancel, complete, finalize, dismiss, set the speed.
 
 use qmp_server::{CommandError, ObjectType, Type};
 use serde::Deserialize;
@@ -9,9 +9,9 @@ use crate::{
     vm::Vm,
 };
 
-/// What can be asked of a job, and in which states.
+/// An operation on a job, and the states in which it is allowed.
 ///
-/// Source: QEMU `job.c`, as it answers.
+/// Source: the replies of QEMU's `job.c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verb {
     Cancel,
@@ -52,7 +52,7 @@ impl Verb {
     }
 }
 
-/// By which family of commands a job is steered.
+/// The family of commands that controls a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
     /// `job-…`, for all jobs.
@@ -124,7 +124,7 @@ fn find<'a>(vm: &'a Vm, family: Family, id: &str) -> Result<&'a Job, CommandErro
 
 fn steer(vm: &mut Vm, family: Family, verb: Verb, order: &Steer) -> Result<(), CommandError> {
     let job = find(vm, family, &order.id)?.clone();
-    // The complaint about a job that was not paused comes before the one about its state.
+    // QEMU checks that the job was paused before it checks the state.
     if verb == Verb::Resume && !job.paused {
         return Err(generic("Can't resume a job that was not paused"));
     }
@@ -171,7 +171,7 @@ fn complete(vm: &mut Vm, job: &Job) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Cancels; a job that is ready and is not forced ends well, only without its final step.
+/// Cancels a job; a ready job that is not forced ends successfully, only without its final step.
 fn cancel(vm: &mut Vm, job: &Job, force: bool) {
     let number = job.number;
     let ends_well = job.status == Status::Ready && !force;
@@ -179,7 +179,7 @@ fn cancel(vm: &mut Vm, job: &Job, force: bool) {
     if std::mem::replace(cancelled, true) {
         return;
     }
-    // One that rests is woken at once; one that works finds out when it looks.
+    // A sleeping job is woken at once; a working job notices the request at its next check.
     if matches!(job.status, Status::Paused | Status::Standby) {
         return course::cancel(vm, number);
     }

@@ -1,4 +1,4 @@
-//! The work of a job: what it copies, how fast, and what comes when all is copied.
+//! The work of a job: which bytes it copies, how fast, and the next state when all are copied.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use crate::{
     vm::Vm,
 };
 
-/// How fast a job works that has no limit.
+/// Speed of a job without a limit, in bytes a second.
 const BYTES_PER_SECOND: u64 = 1 << 30;
 
-/// What a job with a speed limit does at least before it rests: it works first and pays for it later.
+/// Minimum bytes that a job with a speed limit copies before it sleeps: it works first and sleeps afterwards.
 ///
 /// Source: measured; a mirror of 1 MiB limited to 1 KiB a second has copied all of it at once.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// How often a job makes progress.
+/// Interval at which a job makes progress.
 ///
 /// Source: QEMU's jobs sleep in slices of 100 ms when their speed is limited.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Goes on working, as fast as it may.
+/// Continues the work, as fast as the limit allows.
 pub(super) fn work_on(vm: &mut Vm, number: u64) {
     let Some(Job { len, offset, speed, .. }) = vm.devices.jobs.by_number(number).cloned() else { return };
     let left = len.saturating_sub(offset);
@@ -37,7 +37,7 @@ pub(super) fn work_on(vm: &mut Vm, number: u64) {
     });
 }
 
-/// Does a piece of the work at once, and then rests for as long as its speed asks for.
+/// Copies a piece at once, then sleeps for the time that follows from the speed.
 fn work_ahead(vm: &mut Vm, number: u64, bytes: u64, speed: u64) {
     vm.soon(move |vm| {
         if !works(vm, number) || !copy(vm, number, bytes) {
@@ -59,14 +59,14 @@ fn works(vm: &mut Vm, number: u64) -> bool {
     vm.devices.jobs.by_number(number).is_some_and(|job| job.status == Status::Running && !job.paused)
 }
 
-/// Does a piece of the work and goes on.
+/// Copies a piece and continues.
 pub(super) fn work(vm: &mut Vm, number: u64, bytes: u64) {
     if copy(vm, number, bytes) {
         proceed(vm, number);
     }
 }
 
-/// Does a piece of the work; `false` if that failed.
+/// Copies a piece; returns `false` if that failed.
 fn copy(vm: &mut Vm, number: u64, bytes: u64) -> bool {
     let Some(Job { kind, source, target, .. }) = vm.devices.jobs.by_number(number).cloned() else {
         return false;
@@ -89,7 +89,7 @@ pub(super) fn advance(vm: &mut Vm, number: u64, bytes: u64) {
     job.offset = job.offset.saturating_add(bytes).min(job.len);
 }
 
-/// What comes after a piece of the work.
+/// Continues after a piece: copies the next one, becomes ready or finishes.
 pub(super) fn proceed(vm: &mut Vm, number: u64) {
     let Some(job) = vm.devices.jobs.by_number(number) else { return };
     if job.offset < job.len {

@@ -1,4 +1,4 @@
-//! COLO: two machines that run alike, and the end of that.
+//! COLO: two machines that run in lockstep, and the end of it.
 
 use qmp_events::{EventKind, Release};
 use qmp_server::{CommandError, RunState};
@@ -36,7 +36,7 @@ pub(super) fn commands() -> Vec<Entry> {
     ]
 }
 
-/// The machine is told that it is alone, and goes on so.
+/// Leaves COLO on command: the machine continues alone.
 fn leave(vm: &mut Vm) -> Result<(), CommandError> {
     let role = expect_role(vm)?;
     vm.devices.migration.role = Role::None;
@@ -53,7 +53,7 @@ fn leave(vm: &mut Vm) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The connection to the other machine is lost. Which of the two goes on is for somebody else to say.
+/// Loses the connection to the other machine. A command decides which of the two continues.
 fn lose(vm: &mut Vm) -> Result<(), CommandError> {
     let role = expect_role(vm)?;
     vm.raise(EventKind::ColoExit, json!({"mode": role.as_str(), "reason": "error"}));

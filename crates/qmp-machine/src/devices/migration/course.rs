@@ -1,4 +1,4 @@
-//! The course of an outgoing migration.
+//! The lifecycle of an outgoing migration.
 
 use std::time::Duration;
 
@@ -14,28 +14,29 @@ use crate::{
     vm::Vm,
 };
 
-/// Bytes a second if nothing else is set.
+/// Default bandwidth, in bytes a second.
 ///
 /// Source: QEMU's default of `max-bandwidth` since 5.1.
 const BANDWIDTH: u64 = 128 << 20;
 
-/// How long the guest may stand still if nothing else is set.
+/// Default limit of the guest's downtime.
 ///
 /// Source: QEMU's default of `downtime-limit`.
 const DOWNTIME_MS: u64 = 300;
 
-/// How long a SPICE client that does not answer is waited for.
+/// Time limit for a SPICE client that does not respond.
 ///
 /// Source: measured.
 const SPICE_WAIT: Duration = Duration::from_secs(10);
 
-/// Source: measured; the device state is told from 10.0 on also without a pause, and a failure has two steps from 11.0 on.
+/// Source: measured; since 10.0 the state `device` is reported also without a pause, and since 11.0 a failure has
+/// two steps.
 const TELLS_DEVICE_SINCE: Release = Release::new(10, 0);
 const TELLS_FAILING_SINCE: Release = Release::new(11, 0);
-/// Source: measured; from 11.0 on the first pass is not told.
+/// Source: measured; since 11.0 the first pass is not reported.
 const SILENT_FIRST_PASS_SINCE: Release = Release::new(11, 0);
 
-/// Enters a state and tells it, if the capability `events` is on.
+/// Enters a state, and raises the event for it if the capability `events` is on.
 pub(super) fn enter(vm: &mut Vm, status: Status) {
     vm.devices.migration.status = Some(status);
     if vm.devices.migration.has("events") {
@@ -43,7 +44,7 @@ pub(super) fn enter(vm: &mut Vm, status: Status) {
     }
 }
 
-/// Does something later to the migration that is under way at this moment, unless it is over by then.
+/// Schedules work for the current migration; it is skipped if the migration has ended by then.
 pub(super) fn later(vm: &mut Vm, after: Duration, then: impl FnOnce(&mut Vm) + Send + 'static) {
     let number = vm.devices.migration.number;
     vm.later(after, move |vm| {
@@ -54,7 +55,7 @@ pub(super) fn later(vm: &mut Vm, after: Duration, then: impl FnOnce(&mut Vm) + S
     });
 }
 
-/// Goes on after the connection is made: failover devices go first.
+/// Continues after the connection is made: failover devices are unplugged first.
 pub(super) fn begin(vm: &mut Vm) {
     if vm.devices.migration.fails.is_some() {
         return fail(vm);
@@ -93,7 +94,7 @@ fn activate(vm: &mut Vm) {
     copy(vm, bytes);
 }
 
-/// A pass over the memory that changed begins.
+/// Begins a pass over the changed memory.
 fn pass(vm: &mut Vm) {
     vm.devices.migration.passes += 1;
     if vm.devices.migration.has("events") {
@@ -102,7 +103,7 @@ fn pass(vm: &mut Vm) {
     }
 }
 
-/// Copies so many bytes, then those that the guest changed meanwhile, until little enough is left.
+/// Copies `bytes`, then the bytes that the guest changed meanwhile, until few enough are left.
 fn copy(vm: &mut Vm, bytes: u64) {
     let migration = &vm.devices.migration;
     let bandwidth = migration.max_bandwidth.unwrap_or(BANDWIDTH).max(1);
@@ -144,12 +145,12 @@ fn switch_over(vm: &mut Vm) {
 fn stop(vm: &mut Vm) {
     vm.devices.migration.was_running = vm.is_running();
     vm.stop(RunState::FinishMigrate);
-    // One that stood still already changes its state all the same.
+    // A machine that was stopped before changes its state all the same.
     vm.status.state = RunState::FinishMigrate;
     tell_vfio(vm, "stop-copy");
 }
 
-/// Goes on after the pause before the switch-over.
+/// Continues after the pause before the switch-over.
 pub(super) fn go_on(vm: &mut Vm) {
     enter(vm, Status::Device);
     complete(vm);
@@ -168,7 +169,7 @@ fn complete(vm: &mut Vm) {
     finish(vm);
 }
 
-/// The destination has it all.
+/// Completes the migration: the destination has all memory.
 pub(super) fn finish(vm: &mut Vm) {
     tell_vfio(vm, "stop");
     enter(vm, Status::Completed);
@@ -182,7 +183,7 @@ pub(super) fn finish(vm: &mut Vm) {
     }
 }
 
-/// Ends a migration that cannot go on; the guest runs on if it ran.
+/// Ends a migration that cannot continue; a guest that ran continues to run.
 pub(super) fn fail(vm: &mut Vm) {
     vm.devices.migration.error = vm.devices.migration.fails.take();
     if vm.release >= TELLS_FAILING_SINCE {
@@ -192,7 +193,7 @@ pub(super) fn fail(vm: &mut Vm) {
     revive(vm);
 }
 
-/// Ends a migration that nobody wants any more.
+/// Ends a migration that a command cancelled.
 pub(super) fn cancel(vm: &mut Vm) {
     enter(vm, Status::Cancelling);
     later(vm, Duration::ZERO, |vm| {
@@ -211,7 +212,7 @@ fn revive(vm: &mut Vm) {
     }
 }
 
-/// Devices of VFIO tell how far their own migration is, if they are told to.
+/// Raises the event for the state of VFIO devices that have migration events enabled.
 fn tell_vfio(vm: &mut Vm, state: &str) {
     let tells = |device: &&Device| {
         device.is("vfio")
@@ -226,7 +227,7 @@ fn tell_vfio(vm: &mut Vm, state: &str) {
     }
 }
 
-/// The process exits: a migration under way is cancelled, and the end of that is not told.
+/// Cancels a migration under way when the process exits, without an event for its end.
 pub(in crate::devices) fn at_exit(vm: &mut Vm) {
     let migration = &vm.devices.migration;
     let comes_here = vm.status.state == RunState::Inmigrate || migration.role == Role::Secondary;

@@ -50,7 +50,7 @@ fn expect_incoming(vm: &Vm) -> Result<(), CommandError> {
     if waits { Ok(()) } else { Err(generic("no migration is awaited")) }
 }
 
-/// The guest arrives, whole, and runs on unless it is told to wait.
+/// Receives the guest, whole, and runs it unless the machine starts stopped.
 fn arrive(vm: &mut Vm) -> Result<(), CommandError> {
     expect_incoming(vm)?;
     course::enter(vm, Status::Active);

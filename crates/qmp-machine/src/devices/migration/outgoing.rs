@@ -28,10 +28,10 @@ struct Fault {
     error: Option<Box<str>>,
 }
 
-/// Source: `postcopy-recover-setup` came with 9.1.
+/// Source: `postcopy-recover-setup` exists since 9.1.
 const RECOVER_SETUP_SINCE: Release = Release::new(9, 1);
 
-/// How long a recovery takes until the pages flow again.
+/// Time that a recovery takes.
 const RECOVERS_AFTER: Duration = Duration::from_millis(10);
 
 pub(super) fn commands() -> Vec<Entry> {
@@ -107,7 +107,7 @@ fn go_on(vm: &mut Vm, Continue { state }: Continue) -> Result<(), CommandError> 
     Ok(())
 }
 
-/// The guest goes over before its memory does.
+/// Switches the guest over before its memory.
 fn start_postcopy(vm: &mut Vm) -> Result<(), CommandError> {
     if !vm.devices.migration.has("postcopy-ram") {
         return Err(generic("Enable postcopy with migrate_set_capability before the start of migration"));
@@ -124,7 +124,7 @@ fn start_postcopy(vm: &mut Vm) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The connection is lost while the guest runs on the other side.
+/// Breaks the connection while the guest runs on the destination.
 fn break_postcopy(vm: &mut Vm) -> Result<(), CommandError> {
     if vm.devices.migration.status != Some(Status::PostcopyActive) {
         return Err(generic(

@@ -1,4 +1,4 @@
-//! Capabilities, parameters, and what there is to migrate.
+//! Capabilities, parameters, and the memory to migrate.
 
 use qmp_server::{CommandError, ObjectType, RunState, Type};
 use serde::Deserialize;
@@ -81,7 +81,7 @@ pub(super) fn commands() -> Vec<Entry> {
 
 fn set_capabilities(vm: &mut Vm, Capabilities { capabilities }: Capabilities) -> Result<(), CommandError> {
     let migration = &mut vm.devices.migration;
-    // One that waits for a guest to arrive may still be told how.
+    // A machine that waits for an incoming migration still accepts capabilities.
     if migration.is_under_way() && vm.status.state != RunState::Inmigrate {
         return Err(generic("There's a migration process in progress"));
     }

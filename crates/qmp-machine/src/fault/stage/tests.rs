@@ -3,7 +3,7 @@ use super::{super::Messages, *};
 const STOP: &str = "{\"event\": \"STOP\"}\r\n";
 const RESUME: &str = "{\"event\": \"RESUME\"}\r\n";
 
-/// What the client hears of STOP, RESUME, STOP, RESUME at 0, 10, 20 and 30 ms, as `ms text`; line ends are `|`.
+/// Returns the output for STOP, RESUME, STOP, RESUME at 0, 10, 20 and 30 ms, as `ms text`; line ends are `|`.
 fn heard(faults: &Faults) -> Vec<String> {
     let mut stage = Stage::new(faults, 1);
     let mut heard = Vec::new();

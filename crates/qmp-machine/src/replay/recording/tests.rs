@@ -8,7 +8,7 @@ fn event(seconds: u64, name: &str) -> String {
     format!(r#"{{"timestamp": {{"seconds": {seconds}, "microseconds": 0}}, "event": "{name}"}}"#)
 }
 
-/// The events of each session, as `millisecond text`.
+/// Returns the events of each session, as `millisecond text`.
 fn told(recording: &Recording) -> Vec<Vec<String>> {
     let tell = |event: &Recorded| {
         let text = String::from_utf8(event.bytes.clone()).expect("text");
@@ -111,13 +111,13 @@ fn what_is_no_recording_is_told_so() {
 }
 
 proptest! {
-    /// Any file can be given.
+    /// Reading any bytes does not panic.
     #[test]
     fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         let _ = Recording::read(&bytes, None);
     }
 
-    /// Whatever blanks stand between messages, each is replayed as it stood.
+    /// White space between messages does not change a replayed message.
     #[test]
     fn blanks_do_not_matter(blanks in prop::collection::vec("[ \r\n\t]{0,3}", 4)) {
         let texts = [event(1, "A"), event(2, "B"), event(3, "C")];

@@ -1,4 +1,4 @@
-//! Reading what a step does: `guest`, `host`, `execute` or `emit`, or `any-of` several of them.
+//! Parses the action of a step: `guest`, `host`, `execute` or `emit`, or `any-of` several of them.
 
 use std::{ops::Range, sync::OnceLock};
 
@@ -7,13 +7,13 @@ use toml::de::DeTable;
 use super::values::{Key, Reading, Value};
 use crate::Action;
 
-/// The keys that say what is done.
+/// The keys of an action.
 pub(super) const KEYS: [&str; 7] = ["guest", "host", "execute", "arguments", "emit", "data", "any-of"];
 
 const VERBS: [&str; 5] = ["guest", "host", "execute", "emit", "any-of"];
 
 impl<'t> Reading<'t> {
-    /// What a table has done, one of several by chance; `others` are the keys that mean something else.
+    /// Returns the alternative actions of a table; `others` are its other valid keys.
     pub(super) fn choices(
         &mut self,
         table: &DeTable<'t>,
@@ -30,7 +30,7 @@ impl<'t> Reading<'t> {
         }
         self.only_one(&verbs);
         let Some(verb) = verbs.first() else {
-            // A misspelt key would otherwise be told twice: as unknown, and as missing.
+            // A misspelt key is reported as unknown; do not report it as missing, too.
             if is_sound {
                 let message = "nothing is to be done here; add guest = \"…\", host = \"…\", execute = \"…\" or emit = \"…\"";
                 self.problem(span, message);
@@ -60,7 +60,7 @@ impl<'t> Reading<'t> {
         }
     }
 
-    /// `arguments` belong to commands, `data` to raw events.
+    /// Reports misplaced keys: `arguments` belong to commands, `data` to raw events.
     fn misplaced(&mut self, table: &DeTable<'t>, verb: &Key<'t>) {
         let verb = verb.get_ref().as_ref();
         for (key, _) in table {
@@ -102,7 +102,7 @@ impl<'t> Reading<'t> {
     }
 }
 
-/// The commands of all releases: which of them the claimed one has, the machine knows.
+/// The commands of all releases: the machine checks which ones the claimed release has.
 fn commands() -> &'static [&'static str] {
     static COMMANDS: OnceLock<Vec<&str>> = OnceLock::new();
     COMMANDS.get_or_init(|| crate::devices::tables().iter().map(|entry| entry.name).collect())

@@ -1,4 +1,4 @@
-//! Reading a `[[fault]]`.
+//! Parses a `[[fault]]`.
 
 use std::{ops::Range, time::Duration};
 
@@ -36,7 +36,7 @@ pub(super) const KEYS: [&str; 13] = [
 ];
 
 impl<'t> Reading<'t> {
-    /// A rule; `None`, with a problem, if it is not sound.
+    /// Returns a rule; `None`, with a problem, if it is not valid.
     pub(super) fn fault(&mut self, table: &DeTable<'t>, span: Range<usize>) -> Option<Fault> {
         let before = self.problems.len();
         for key in table.keys().filter(|key| !KEYS.contains(&key.get_ref().as_ref())) {
@@ -73,7 +73,7 @@ impl<'t> Reading<'t> {
         (self.problems.len() == before).then_some(fault)
     }
 
-    /// The kind of that name; `None` if there is no such kind, or with a problem.
+    /// Returns the kind of that name; `None` if there is no such kind, or with a problem.
     fn kind(&mut self, name: &str, table: &DeTable<'t>) -> Option<FaultKind> {
         let bytes = match table.get("bytes") {
             None => None,
@@ -101,7 +101,7 @@ impl<'t> Reading<'t> {
         })
     }
 
-    /// The message of an event that comes too early.
+    /// Returns the message of an event before the greeting.
     fn early_message(&mut self, table: &DeTable<'t>) -> Option<Box<str>> {
         let name = table.get("event").map_or(Some("STOP"), |value| self.string(value))?;
         let data = match table.get("data") {
@@ -109,7 +109,7 @@ impl<'t> Reading<'t> {
             Some(value) => format!(", \"data\": {}", serde_json::Value::from(self.object(value)?)),
         };
         let name = serde_json::Value::from(name);
-        // The clock of the machine has no part in what its predecessor said.
+        // The message is the predecessor's: it does not use the clock of the machine.
         Some(
             format!(
                 "{{\"timestamp\": {{\"seconds\": 1767225600, \"microseconds\": 0}}, \"event\": {name}{data}}}"
@@ -118,7 +118,7 @@ impl<'t> Reading<'t> {
         )
     }
 
-    /// Which messages it is about.
+    /// Parses the messages that the rule matches.
     fn which(&mut self, table: &DeTable<'t>, fault: &mut Fault) {
         if matches!(fault.kind, FaultKind::EarlyEvent { .. } | FaultKind::NeverGreet) {
             return;
@@ -149,7 +149,7 @@ impl<'t> Reading<'t> {
         }
     }
 
-    /// Keys that say nothing to this kind.
+    /// Reports keys that do not apply to this kind.
     fn misplaced_in_fault(&mut self, kind: &str, table: &DeTable<'t>) {
         let is_of_connection = matches!(kind, "event-before-greeting" | "never-greet");
         let misplaced = |key: &&Key<'t>| match key.get_ref().as_ref() {

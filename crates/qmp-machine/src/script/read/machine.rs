@@ -1,4 +1,4 @@
-//! Reading `[machine]`.
+//! Parses `[machine]`.
 
 use serde::{Deserialize, de::value::StrDeserializer};
 

@@ -1,4 +1,4 @@
-//! Reading a `[[step]]`.
+//! Parses a `[[step]]`.
 
 use std::{ops::Range, time::Duration};
 
@@ -14,7 +14,7 @@ pub(super) const TIMES: [&str; 6] = ["at", "every", "repeat", "jitter", "probabi
 const PART_TIMES: [&str; 3] = ["after", "jitter", "probability"];
 
 impl<'t> Reading<'t> {
-    /// A step; `None`, with a problem, if it is not sound.
+    /// Returns a step; `None`, with a problem, if it is not valid.
     pub(super) fn step(&mut self, table: &DeTable<'t>, span: Range<usize>) -> Option<Step<Action>> {
         let before = self.problems.len();
         let mut step = Step {
@@ -103,7 +103,7 @@ impl<'t> Reading<'t> {
         Some(part)
     }
 
-    /// What a sequence excludes is told; what is unknown, too.
+    /// Reports the keys that a sequence excludes, and unknown keys.
     fn no_action_beside(&mut self, table: &DeTable<'t>, sequence: &Key<'t>) {
         for key in table.keys() {
             let name = key.get_ref().as_ref();

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What is wrong with `text`, one line for each problem; empty if nothing is.
+/// Returns the problems of `text`, one per line; empty if there are none.
 fn problems(text: &str) -> String {
     match script("s.toml", text) {
         Ok(_) => String::new(),
@@ -236,7 +236,7 @@ fn everything_that_is_written_is_read() {
 }
 
 proptest! {
-    /// Any text can be given; what is wrong has a line of it.
+    /// Parsing any text does not panic; a problem has a line of the text.
     #[test]
     fn never_panics(text in "[\\[\\]a-z0-9 =\"'{},.\n-]{0,80}") {
         let lines = text.split('\n').count();
@@ -246,8 +246,8 @@ proptest! {
         }
     }
 
-    /// A sound script in which one word is changed to one that no table knows is sound still, or the error names its line.
-    /// Another key of the table makes the table wrong, whose line is its header.
+    /// Changing one word of a valid script to an unknown word leaves it valid, or the error names its line. An
+    /// unknown key can also make the table invalid, whose line is its header.
     #[test]
     fn a_mistake_is_told_where_it_is(word in "[a-z]{1,8}", place in 0_usize..6) {
         let lines = ["[[step]]", "at = '1s'", "every = '2s'", "guest = 'panic'", "[[fault]]", "kind = 'drop'"];

@@ -1,4 +1,4 @@
-//! Values of a script, with a problem for each that is another than it should be.
+//! Parses values of a script, and reports a problem for each value of the wrong kind.
 
 use std::{
     ops::{Deref, DerefMut, Range},
@@ -12,10 +12,10 @@ use toml::de::{DeTable, DeValue};
 
 use crate::script::span;
 
-/// So many keys or values are all named to whoever wrote one that is unknown: all keys of a table are.
+/// Maximum number of known keys or values in the message about an unknown one: enough for all keys of a table.
 const LISTED_MAX: usize = 16;
 
-/// A script that is being read: a document, with the readers of its kinds of values.
+/// A script being parsed: a document, with the parsers of its kinds of values.
 pub(super) struct Reading<'t>(Document<'t>);
 
 impl<'t> Deref for Reading<'t> {
@@ -41,7 +41,7 @@ impl<'t> Reading<'t> {
         self.0.problems
     }
 
-    /// The tables of `[[name]]`, each read.
+    /// Parses the tables of `[[name]]`, each with `read`.
     pub(super) fn each<T>(
         &mut self,
         value: &Value<'t>,
@@ -95,7 +95,7 @@ impl<'t> Reading<'t> {
         })
     }
 
-    /// A whole number from 1 on.
+    /// Returns a whole number of at least 1.
     pub(super) fn count(&mut self, value: &Value<'t>) -> Option<u64> {
         let count = self.whole(value)?;
         if count == 0 {
@@ -133,7 +133,7 @@ impl<'t> Reading<'t> {
         }
     }
 
-    /// An object of JSON.
+    /// Returns a JSON object.
     pub(super) fn object(&mut self, value: &Value<'t>) -> Option<serde_json::Map<String, serde_json::Value>> {
         let table = self.table(value)?;
         let mut object = serde_json::Map::new();
@@ -166,7 +166,7 @@ impl<'t> Reading<'t> {
         })
     }
 
-    /// Of several keys that exclude each other, tells of all but the first.
+    /// Reports all but the first of several keys that exclude each other.
     pub(super) fn only_one(&mut self, keys: &[&Key<'t>]) {
         let mut keys = keys.to_vec();
         keys.sort_by_key(|key| key.span().start);
@@ -190,7 +190,7 @@ impl<'t> Reading<'t> {
         self.problem(&key.span(), &message);
     }
 
-    /// A text that is none of the `known` ones.
+    /// Reports a text that is not in `known`.
     pub(super) fn unknown_value(&mut self, value: &Value<'t>, what: &str, known: &[&str]) {
         let text = value.get_ref().as_str().unwrap_or_default();
         self.problem(
