@@ -1,5 +1,5 @@
-//! How fast an event's record is written as a line of JSON, beside `serde_json` and beside what a person would
-//! write by hand for exactly this shape.
+//! Writes an event's record as a line of JSON, beside `serde_json` and beside hand-written code for exactly this
+//! shape.
 //!
 //! The load is `qmp log --json` over a long history, and a hub with many readers.
 //!
@@ -37,7 +37,7 @@ fn record(number: usize) -> Record<'static> {
     }
 }
 
-/// Runs `write` over the records, into one buffer that has room.
+/// Runs `write` over the records, into one buffer with sufficient capacity.
 fn bench(bencher: Bencher<'_, '_>, mut write: impl FnMut(&Record<'static>, &mut Vec<u8>)) {
     let records: Vec<_> = (0..RECORDS).map(record).collect();
     let mut out = Vec::with_capacity(400);
@@ -50,7 +50,7 @@ fn bench(bencher: Bencher<'_, '_>, mut write: impl FnMut(&Record<'static>, &mut 
     });
 }
 
-/// Constants and itoa, no look for escapes or line breaks.
+/// Constants and itoa, without a search for escapes or line breaks.
 fn write_by_hand(record: &Record<'_>, out: &mut Vec<u8>, received: impl FnOnce(&mut Vec<u8>)) {
     let Body::Event { name, timestamp: Some(timestamp), data: Some(data), .. } = &record.body else { return };
     let mut digits = itoa::Buffer::new();
@@ -75,13 +75,13 @@ fn write_by_hand(record: &Record<'_>, out: &mut Vec<u8>, received: impl FnOnce(&
     out.push(b'}');
 }
 
-/// By hand, the date too: what the task costs.
+/// By hand, including the date: the cost of the task.
 #[divan::bench]
 fn by_hand(bencher: Bencher<'_, '_>) {
     bench(bencher, |record, out| write_by_hand(record, out, |out| date_by_hand(record.received.0, out)));
 }
 
-/// By hand, with the text of the time given: below what the task costs.
+/// By hand, with the text of the time given: less than the cost of the task.
 #[divan::bench]
 fn by_hand_without_date(bencher: Bencher<'_, '_>) {
     bench(bencher, |record, out| {
@@ -120,7 +120,7 @@ fn write_json(bencher: Bencher<'_, '_>) {
     bench(bencher, |record, out| record.write_json(out));
 }
 
-/// The same shape by serde; the time is written already.
+/// The same shape by serde; the time is already formatted.
 #[divan::bench]
 fn serde_json_to_writer(bencher: Bencher<'_, '_>) {
     #[derive(Serialize)]

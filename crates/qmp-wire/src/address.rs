@@ -1,4 +1,4 @@
-//! Where a monitor is, written as QEMU writes it.
+//! The address of a monitor, in QEMU's syntax.
 //!
 //! `unix:/run/vm.sock`, a bare path (`/run/vm.sock`, `./vm.sock`), `tcp:127.0.0.1:4444`, `tcp:[::1]:4444`, `fd:3`.
 //! With `,server=on` this side listens and the QEMU dials in (`-chardev socket,…,reconnect=1`). A comma in a path is
@@ -9,14 +9,14 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Where a monitor is, and who dials whom.
+/// The address of a monitor, and which side connects.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// A unix socket. The path may be longer than the 107 bytes that fit a socket address.
     Unix {
         /// Path of the socket.
         path: PathBuf,
-        /// This side listens.
+        /// Whether this side listens.
         listen: bool,
     },
     /// A TCP socket.
@@ -25,23 +25,23 @@ pub enum Address {
         host: String,
         /// Port, not 0.
         port: u16,
-        /// This side listens.
+        /// Whether this side listens.
         listen: bool,
     },
     /// A socket inherited from the process that started this one: connected, or listening.
     Fd {
         /// The descriptor's number.
         number: RawFd,
-        /// The descriptor must be a listening socket. Without it, what the descriptor is decides.
+        /// Whether the descriptor must be a listening socket. If `false`, the kind of the descriptor decides.
         listen: bool,
     },
 }
 
-/// Errors of reading an [`Address`].
+/// Errors of parsing an [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// There is no text.
+    /// The text is empty.
     #[error("the address is empty: write unix:PATH, tcp:HOST:PORT or fd:N")]
     Empty,
     /// A unix socket without a path.
@@ -56,33 +56,33 @@ pub enum AddressError {
         /// The word.
         text: Box<str>,
     },
-    /// A kind of address that does not exist here.
+    /// An unknown kind of address.
     #[error("`{kind}:` is no kind of address: write unix:PATH, tcp:HOST:PORT or fd:N{}", tcp_hint(.kind, .rest))]
     UnknownKind {
-        /// What stood before the colon.
+        /// The text before the colon.
         kind: Box<str>,
-        /// What stood after it.
+        /// The text after the colon.
         rest: Box<str>,
     },
     /// A TCP address without a host.
     #[error("tcp: needs a host: write tcp:127.0.0.1:{port}")]
     NoHost {
-        /// What stood as the port.
+        /// The text in place of the port.
         port: Box<str>,
     },
     /// A TCP address without a usable port.
     #[error("`{port}` is no port (1 to 65535): write tcp:HOST:PORT, and an IPv6 address as tcp:[::1]:PORT")]
     BadPort {
-        /// What stood as the port.
+        /// The text in place of the port.
         port: Box<str>,
     },
     /// A descriptor that is no number.
     #[error("`{number}` is no file descriptor: write fd:3")]
     BadDescriptor {
-        /// What stood as the number.
+        /// The text in place of the number.
         number: Box<str>,
     },
-    /// An option that has no meaning here.
+    /// An unknown option.
     #[error(
         "unknown option `{option}`: only server=on (this side listens) and wait=off are known; a comma in a path is written twice"
     )]
@@ -100,9 +100,9 @@ fn tcp_hint(kind: &str, rest: &str) -> String {
 }
 
 impl Address {
-    /// Whether this side listens and the QEMU dials in.
+    /// Returns whether this side listens and the QEMU connects.
     ///
-    /// An inherited descriptor may be a listening one although this says `false`.
+    /// An inherited descriptor may be a listening one although this returns `false`.
     #[must_use]
     pub fn listens(&self) -> bool {
         match self {
@@ -122,7 +122,7 @@ impl FromStr for Address {
 }
 
 impl Address {
-    /// Reads what comes before the options.
+    /// Parses the part before the options.
     pub(crate) fn read(place: &str, listen: bool) -> Result<Self, AddressError> {
         if place.is_empty() {
             return Err(AddressError::Empty);
@@ -146,7 +146,7 @@ impl Address {
     }
 }
 
-/// Cuts at single commas; a doubled comma stands for one.
+/// Splits at single commas; a doubled comma represents one.
 pub(crate) fn split_options(text: &str) -> (String, Vec<String>) {
     let mut parts = vec![String::new()];
     let mut characters = text.chars().peekable();
@@ -161,14 +161,15 @@ pub(crate) fn split_options(text: &str) -> (String, Vec<String>) {
     (parts.pop().unwrap_or_default(), options)
 }
 
-/// Says whether this side listens.
+/// Returns whether this side listens.
 fn read_options(options: &[String]) -> Result<bool, AddressError> {
     let mut listen = false;
     for option in options {
         match option.as_str() {
             "server" | "server=on" => listen = true,
             "server=off" => listen = false,
-            // How long QEMU's own start waits for a client; copied along with the rest of its option.
+            // The option for QEMU's own start, which waits for a client; users copy it with the rest of QEMU's
+            // option.
             "wait=off" | "nowait" => {}
             unknown => return Err(AddressError::UnknownOption { option: unknown.into() }),
         }
@@ -299,7 +300,7 @@ mod tests {
     }
 
     proptest! {
-        /// An address that is printed and read again is the same address.
+        /// Parsing a printed address gives the same address.
         #[test]
         fn printing_loses_nothing(text in "(unix:|tcp:|fd:|)[/.:,\\[\\]0-9a-z=]{0,12}(,server=on)?") {
             if let Ok(address) = text.parse::<Address>() {

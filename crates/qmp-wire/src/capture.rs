@@ -1,7 +1,7 @@
-//! Captures: what a monitor said, or records of a journal, one JSON value after another.
+//! Captures: the output of a monitor, or records of a journal, one JSON value after another.
 //!
-//! White space between the values does not matter. A capture may hold what the client said, too. It is read in pieces of
-//! any size: each byte is scanned once, and no more is held than the value that is not whole yet.
+//! White space between the values does not matter. A capture may contain the client's requests, too. The reader
+//! takes pieces of any size: it scans each byte once, and holds no more than the incomplete value.
 
 use std::fmt;
 
@@ -14,15 +14,15 @@ use crate::{FRAME_MAX_BYTES, FrameError, FrameReader, Message, Record, RecordErr
 /// Some editors put a byte order mark in front of a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Cuts a capture into its values.
+/// Splits a capture into its values.
 ///
 /// Where the capture is cut into pieces does not matter: the same bytes give the same values and the same error.
 #[derive(Debug)]
 pub struct CaptureReader {
     frames: FrameReader,
-    /// How many bytes of a byte order mark the capture begins with, as far as it was read; `None` when that is decided.
+    /// Number of bytes of a byte order mark read so far; `None` once the start of the capture is decided.
     mark: Option<usize>,
-    /// The first byte that belongs to no value read before, counted from the beginning of the capture.
+    /// The first byte that belongs to no value already read, counted from the beginning of the capture.
     at_byte: u64,
     /// The line of that byte, counted from 1.
     line: usize,
@@ -31,49 +31,49 @@ pub struct CaptureReader {
 /// One value of a capture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CaptureEntry<'a> {
-    /// The byte at which it begins, counted from the beginning of the capture.
+    /// The first byte of the value, counted from the beginning of the capture.
     pub at_byte: u64,
-    /// The line in which it begins, counted from 1.
+    /// The line of that byte, counted from 1.
     pub line: usize,
-    /// Its text.
+    /// The text of the value.
     pub text: &'a str,
-    /// What it says.
+    /// The decoded value.
     pub value: CaptureValue<'a>,
 }
 
-/// What a value of a capture says.
+/// A decoded value of a capture.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CaptureValue<'a> {
-    /// A message of a monitor, or what a client said ([`Message::Unknown`]).
+    /// A message of a monitor, or a request of a client ([`Message::Unknown`]).
     Message(Message<'a>),
     /// A record of a journal: an object with the members `vm` and `kind`.
     Record(Record<'static>),
 }
 
-/// The place at which a capture stops being one, and why.
+/// The position of an invalid value in a capture, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("broken at byte {at_byte} (line {line}): {fault}")]
 pub struct CaptureError {
     /// The byte, counted from the beginning of the capture.
     pub at_byte: u64,
-    /// Its line, counted from 1.
+    /// The line of the byte, counted from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The reason.
     pub fault: CaptureFault,
 }
 
-/// What is wrong with a capture.
+/// The reason for which a capture is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CaptureFault {
-    /// It ends in the middle of a value.
+    /// The capture ends in the middle of a value.
     Truncated {
         /// The byte at which that value begins.
         begin: u64,
     },
-    /// There is no JSON object where one had to be, or one that is too large.
+    /// The capture has no JSON object where one is required, or one that is too large.
     Frame(FrameError),
-    /// An object has the members `vm` and `kind`, and is no record.
+    /// An object has the members `vm` and `kind` but is not a valid record.
     Record(RecordError),
 }
 
@@ -95,26 +95,27 @@ impl Default for CaptureReader {
 }
 
 impl CaptureReader {
-    /// A reader at the beginning of a capture. A value may have [`FRAME_MAX_BYTES`].
+    /// Creates a reader at the beginning of a capture. A value may have [`FRAME_MAX_BYTES`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the next piece of the capture.
+    /// Adds the next piece of the capture.
     ///
-    /// Call [`next_entry`](Self::next_entry) until it yields `None` before the next call, and memory stays below the
-    /// longest value plus the longest piece.
+    /// If [`next_entry`](Self::next_entry) is called until it returns `None` before the next call, memory stays
+    /// below the longest value plus the longest piece.
     pub fn push(&mut self, piece: &[u8]) {
         let piece = self.without_mark(piece);
         self.frames.push(piece);
     }
 
-    /// Yields the next value, or `None` until more of the capture comes.
+    /// Returns the next value, or `None` until more of the capture is added.
     ///
     /// # Errors
     ///
-    /// [`CaptureError`] if there is none; every later call yields the same, unless it is an object that is no record.
+    /// [`CaptureError`] if the next value is invalid; every later call returns the same error, unless it is about
+    /// an invalid record.
     pub fn next_entry(&mut self) -> Result<Option<CaptureEntry<'_>>, CaptureError> {
         self.skip_white_space();
         let (at_byte, line) = (self.at_byte, self.line);
@@ -138,11 +139,11 @@ impl CaptureReader {
         Ok(Some(CaptureEntry { at_byte, line, text, value }))
     }
 
-    /// Says whether the capture may end here; to be called after its last value was read.
+    /// Checks that the capture may end here; call it after the last value was read.
     ///
     /// # Errors
     ///
-    /// [`CaptureError`] if it ends in the middle of a value.
+    /// [`CaptureError`] if the capture ends in the middle of a value.
     pub fn finish(&mut self) -> Result<(), CaptureError> {
         if let Some(begun @ 1..) = self.mark.take() {
             self.frames.push(&BYTE_ORDER_MARK[..begun]);
@@ -161,13 +162,13 @@ impl CaptureReader {
         }
     }
 
-    /// Bytes of memory held for what is not read yet.
+    /// Returns the bytes of memory held for unread input.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.frames.held_bytes()
     }
 
-    /// What follows the byte order mark, if the capture begins with one.
+    /// Returns the piece without the byte order mark, if the capture begins with one.
     fn without_mark<'p>(&mut self, mut piece: &'p [u8]) -> &'p [u8] {
         while let (Some(seen), Some((first, rest))) = (self.mark, piece.split_first()) {
             if *first != BYTE_ORDER_MARK[seen] {
@@ -191,7 +192,7 @@ impl CaptureReader {
         self.line += line_ends(skipped);
     }
 
-    /// The error of the value that begins at the first byte that was not read.
+    /// Returns the error of the value that begins at the first unread byte.
     fn broken(&self, error: FrameError) -> CaptureError {
         let within = match error {
             FrameError::InvalidJson { at, .. } => at,
@@ -204,7 +205,7 @@ impl CaptureReader {
     }
 }
 
-/// Whether an object is a record and no message: by the members that all records have.
+/// Returns whether an object is a record and not a message: by the members that all records have.
 fn is_record(text: &str) -> bool {
     #[derive(Deserialize)]
     struct Probe<'a> {
@@ -212,7 +213,7 @@ fn is_record(text: &str) -> bool {
         vm: Option<&'a RawValue>,
         kind: Option<&'a RawValue>,
     }
-    // Most captures have no record: the members are looked for only where their names are.
+    // Most captures have no record: parse the members only if the name `kind` occurs.
     text.contains("\"kind\"")
         && matches!(serde_json::from_str(text), Ok(Probe { vm: Some(_), kind: Some(_) }))
 }
@@ -270,7 +271,7 @@ mod tests {
         let piece = EVENTS.repeat(500);
         let (mut entries, mut held_max_bytes) = (0, 0);
         for _ in 0..200 {
-            // Not at the end of a value.
+            // The cuts are not at the ends of values.
             for piece in piece.as_bytes().chunks(piece.len() / 3 + 1) {
                 capture.push(piece);
                 while capture.next_entry().unwrap().is_some() {
@@ -285,7 +286,7 @@ mod tests {
     }
 
     proptest! {
-        /// Where a capture is cut into pieces does not matter: values, places and error are the same.
+        /// Where a capture is cut into pieces does not matter: values, positions and error are the same.
         #[test]
         fn pieces_do_not_matter(
             parts in prop::collection::vec(prop_oneof![
@@ -300,7 +301,7 @@ mod tests {
             prop_assert_eq!(read(&pieces), whole);
         }
 
-        /// The place of a value is where its text stands in the capture.
+        /// The position of a value is the position of its text in the capture.
         #[test]
         fn places_are_those_of_the_text(blanks in prop::collection::vec("[ \r\n\t]{0,3}", 1..5)) {
             let capture: String = blanks.iter().flat_map(|blanks| [blanks, EVENTS]).collect();
@@ -316,7 +317,7 @@ mod tests {
 
     const EVENTS: &str = "{\"event\": \"STOP\"}\r\n{\"event\": \"RESET\",\n \"data\": {\"guest\": true}}{\"execute\": \"cont\"}\n";
 
-    /// Place and text of each value, and the error that ended it.
+    /// Returns position and text of each value, and the final error.
     fn read(pieces: &[&[u8]]) -> (Vec<(u64, usize, String)>, Option<CaptureError>) {
         let (mut capture, mut entries) = (CaptureReader::new(), Vec::new());
         for piece in pieces {

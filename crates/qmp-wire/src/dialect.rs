@@ -1,8 +1,8 @@
-//! QEMU's dialect of JSON: what a server accepts, what it says of what it does not, and how it prints.
+//! QEMU's dialect of JSON: the input that a server accepts, its errors for other input, and its output format.
 //!
-//! A QEMU reads a *stream of values*, framed by nothing but their own brackets; it accepts single quotes, recovers
-//! from any garbage by itself, and answers each broken message with an error whose text depends on the release. It
-//! prints ASCII only, integers exactly, and the members of an object in the order of its hash table.
+//! A QEMU reads a *stream of values*, delimited only by their brackets; it accepts single quotes, recovers from any
+//! garbage, and replies to each invalid message with an error whose text depends on the release. It prints ASCII
+//! only, integers exactly, and the members of an object in the order of its hash table.
 //!
 //! Input goes lexer → grammar → [`Input`]; output is [`Value::print`], and [`write()`] for anything
 //! that serde can serialize.

@@ -1,6 +1,6 @@
-//! The envelope of a message: which of the members that the protocol knows it has, and where.
+//! The envelope of a message: the positions of its members that the protocol defines.
 //!
-//! Picked out during the one scan that validates the message, so that no byte is looked at twice except the
+//! They are found during the one scan that validates the message, so that each byte is read once, except for the
 //! few that become a name, a number or a text.
 
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use crate::layout::{self, Layout};
 use crate::message::{CommandError, Greeting, Message, RawEvent};
 use crate::timestamp::Timestamp;
 
-/// Where the known members of a message are. A member that stands twice counts where it stands last.
+/// The positions of the known members of a message. Of a duplicate member, the last counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Envelope {
     timestamp: Stamp,
@@ -42,7 +42,7 @@ enum Stamp {
 }
 
 impl Envelope {
-    /// Gets ready for the message that `bytes` start with; yields its end if that is seen at once.
+    /// Prepares for the message at the start of `bytes`; returns its end if it is found at once.
     #[inline]
     pub(crate) fn start(&mut self, scan: &mut Scan, bytes: &[u8]) -> Option<usize> {
         *self = Self::default();
@@ -56,7 +56,7 @@ impl Envelope {
         Some(end)
     }
 
-    /// Scans on; yields where the message ends, or `None` until more bytes come.
+    /// Continues the scan; returns the end of the message, or `None` until more bytes arrive.
     #[inline]
     pub(crate) fn read(&mut self, scan: &mut Scan, bytes: &[u8]) -> Result<Option<usize>, Stop> {
         loop {
@@ -86,7 +86,7 @@ impl Envelope {
         }
     }
 
-    /// Notes a member whose name was written with escapes.
+    /// Records a member whose name was written with escapes.
     #[cold]
     fn note_decoded(&mut self, name: &str, value: Span) {
         if !name.contains('\\') {
@@ -95,7 +95,7 @@ impl Envelope {
         }
     }
 
-    /// The message of which this is the envelope.
+    /// Returns the message of this envelope.
     #[inline]
     pub(crate) fn message<'a>(&self, bytes: &'a [u8]) -> Message<'a> {
         if let Some((name, sent_name)) = self.event.and_then(|event| event.read(bytes)) {
@@ -133,7 +133,7 @@ impl Envelope {
 }
 
 impl Name {
-    /// The name, and its JSON string if the name does not say all of it; `None` if it is no string.
+    /// Returns the name, and its JSON string if the name is shortened; `None` if it is not a string.
     #[inline]
     fn read(self, bytes: &[u8]) -> Option<(Cow<'_, str>, Option<&str>)> {
         match self {
@@ -149,7 +149,7 @@ impl Name {
     }
 }
 
-/// What stands at `span` of a scanned message.
+/// Returns the text at `span` of a scanned message.
 #[inline]
 pub(crate) fn text_of(bytes: &[u8], span: Span) -> &str {
     std::str::from_utf8(&bytes[span.start..span.end]).expect("the scan passes nothing but UTF-8")

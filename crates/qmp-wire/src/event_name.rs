@@ -1,19 +1,19 @@
-//! Names of events: short enough to be kept everywhere, and reversible where a name does not say all.
+//! Names of events: bounded in length, and reversible where a name is shortened.
 //!
 //! The name is text of the peer and becomes a key of tables, counters and filters. A name of more than
-//! [`EVENT_NAME_MAX_BYTES`] bytes is cut, and one with half a surrogate pair (JSON can write it, text cannot hold it)
-//! gets U+FFFD in its place. In both cases `~` and a hash of the whole name follow, so that different names stay
-//! different, and the JSON string of the server is kept beside it, byte for byte.
+//! [`EVENT_NAME_MAX_BYTES`] bytes is cut, and half a surrogate pair (which JSON can represent but text cannot)
+//! becomes U+FFFD. In both cases `~` and a hash of the whole name follow, so that different names stay different,
+//! and the server's JSON string is kept with it, byte for byte.
 
 use std::borrow::Cow;
 
 use crate::json::{Piece, decode, pieces, write_string};
 
-/// The longest name of an event, in bytes; a longer one is cut, and kept whole beside it. The longest of QEMU's own has
-/// 29 bytes. It is as much as the catalogue takes of a name.
+/// Maximum length of an event name, in bytes; a longer one is cut, with the whole name kept in `sent`. The longest
+/// name of QEMU has 29 bytes. The catalogue has the same limit.
 pub const EVENT_NAME_MAX_BYTES: usize = 256;
 
-/// What follows the part of a name that is shown: `~` and 16 hexadecimal digits.
+/// Length of the suffix of a shortened name: `~` and 16 hexadecimal digits.
 const SUFFIX_LEN: usize = 17;
 
 /// The name of an event, of at most [`EVENT_NAME_MAX_BYTES`] bytes.
@@ -21,19 +21,19 @@ const SUFFIX_LEN: usize = 17;
 pub struct EventName<'a> {
     /// The name.
     pub name: Cow<'a, str>,
-    /// The whole name as a JSON string, byte for byte; `None` if `name` says all of it.
+    /// The whole name as a JSON string, byte for byte; `None` if `name` is complete.
     pub sent: Option<Cow<'a, str>>,
 }
 
 impl<'a> EventName<'a> {
-    /// Reads a name from its JSON string; `None` if `json` is no string. It must be valid JSON.
+    /// Reads a name from its JSON string; `None` if `json` is not a string. It must be valid JSON.
     #[inline]
     #[must_use]
     pub fn from_json(json: &'a str) -> Option<Self> {
         read(json).map(|(name, sent)| Self { name, sent: sent.map(Cow::Borrowed) })
     }
 
-    /// A name that is text.
+    /// Creates a name from text.
     #[must_use]
     pub fn from_text(text: Cow<'a, str>) -> Self {
         if text.len() <= EVENT_NAME_MAX_BYTES {
@@ -45,29 +45,28 @@ impl<'a> EventName<'a> {
         Self { name: shortened(&json[1..json.len() - 1]).into(), sent: Some(json.into()) }
     }
 
-    /// Whether a name has the form of one that was cut or does not say all: only such a name can have the whole one
-    /// beside it.
+    /// Returns whether a name has the form of a shortened one: only such a name can have the whole name in `sent`.
     #[must_use]
     pub fn may_be_shortened(name: &str) -> bool {
         let end = name.len().checked_sub(SUFFIX_LEN).map(|start| &name.as_bytes()[start..]);
         end.is_some_and(|end| end[0] == b'~' && end[1..].iter().all(u8::is_ascii_hexdigit))
     }
 
-    /// The whole name as text, from the JSON string that is kept beside it. Half a surrogate pair is U+FFFD in it.
+    /// Decodes the whole name from its JSON string. Half a surrogate pair becomes U+FFFD.
     #[must_use]
     pub fn whole(sent: &str) -> Cow<'_, str> {
         decode(sent.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(sent))
     }
 }
 
-/// Reads a JSON string: the name, and the string itself if the name does not say all of it.
+/// Decodes a JSON string: the name, and the string itself if the name is shortened.
 #[inline]
 pub(crate) fn read(json: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
     let inside = json.strip_prefix('"')?.strip_suffix('"')?;
     Some(if says_all(inside) { (decode(inside), None) } else { (shortened(inside).into(), Some(json)) })
 }
 
-/// Whether the text of a name is all of it, and short enough.
+/// Returns whether the text of a name is complete and short enough.
 #[inline]
 fn says_all(inside: &str) -> bool {
     if inside.len() <= EVENT_NAME_MAX_BYTES && !inside.contains('\\') {
@@ -87,7 +86,7 @@ fn says_all(inside: &str) -> bool {
     })
 }
 
-/// As much of the name as there is room for, and its hash.
+/// Returns the shortened name: as many characters as fit, and the hash.
 #[cold]
 fn shortened(inside: &str) -> String {
     let mut hash = Fnv::default();
@@ -113,7 +112,7 @@ fn shortened(inside: &str) -> String {
                 push(text);
             }
             Piece::HalfPair(unit) => {
-                // 0xff is in no UTF-8: a half pair differs from every text.
+                // 0xff is invalid in UTF-8: a half pair differs from every text.
                 let [high, low] = unit.to_be_bytes();
                 hash.add(&[0xff, high, low]);
                 push("\u{fffd}");
@@ -124,8 +123,8 @@ fn shortened(inside: &str) -> String {
     name
 }
 
-/// FNV-1a of 64 bits: the same on every host and in every release. A peer that makes two of its own names collide
-/// confuses only what is counted of these.
+/// 64-bit FNV-1a: the same on every host and in every release. A peer that makes two of its own names collide
+/// affects only the counts of these names.
 struct Fnv(u64);
 
 impl Default for Fnv {
@@ -152,7 +151,7 @@ mod tests {
     fn short_text_is_the_name_and_anything_else_gets_a_hash() {
         let long = "A".repeat(257);
         let wide = format!("{}é", "A".repeat(255));
-        //  name                 inside               name, or its beginning     is the whole name kept beside it
+        // name                 inside               name, or its beginning     is `sent` set
         let cases: [(&str, &str, &str, bool); 9] = [
             ("plain", "STOP", "STOP", false),
             ("empty", "", "", false),
@@ -191,7 +190,7 @@ mod tests {
     }
 
     proptest! {
-        /// Names that differ stay different, and each can be written back as it came.
+        /// Different names stay different, and each can be written back byte for byte.
         #[test]
         fn different_names_stay_different(
             start in "[a-zé]{0,300}",

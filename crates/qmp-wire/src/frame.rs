@@ -1,10 +1,10 @@
-//! Frames: one JSON object after another, wherever the line ends may be.
+//! Frames: one JSON object after another, independent of line ends.
 //!
-//! QEMU ends each message with CR LF and, with `pretty=on`, breaks it over many lines; other servers end it in
-//! other ways. What ends a message here is its closing brace. White space before a message is skipped.
+//! QEMU ends each message with CR LF and, with `pretty=on`, spreads it over many lines; other servers end it in
+//! other ways. Here the closing brace ends a message. White space before a message is skipped.
 //!
-//! Each message is validated while its end is looked for, and a message that is not whole yet is not read
-//! again when more of it comes.
+//! The search for the end of a message validates it, and an incomplete message is not read again when more bytes
+//! arrive.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,9 +13,9 @@ use crate::Message;
 use crate::envelope::{Envelope, text_of};
 use crate::json::{NESTING_MAX, Scan, Span, Stop, is_white_space, trim_white_space};
 
-/// The longest message that is read unless configured otherwise, in bytes.
+/// Default maximum length of a message, in bytes.
 ///
-/// QEMU limits a message that it reads itself to 64 MiB; no answer of its own comes near that (the longest,
+/// QEMU limits a message that it reads to 64 MiB; no reply of QEMU comes near that (the longest,
 /// `query-qmp-schema`, has 300 kB). A peer that sends more is no monitor or has lost its framing.
 pub const FRAME_MAX_BYTES: usize = 64 << 20;
 
@@ -35,29 +35,29 @@ pub enum FrameError {
         /// The limit in force, in levels.
         limit: usize,
     },
-    /// The peer sent `byte` where a message had to begin.
+    /// The peer sent `byte` where a message has to begin.
     #[error("expected a message to begin with '{{', found {}", Readable(*.byte))]
     NotAnObject {
         /// The byte.
         byte: u8,
     },
-    /// The peer sent something that is not JSON.
+    /// The peer sent invalid JSON.
     #[error("invalid JSON at byte {at} of a message: {what}")]
     InvalidJson {
-        /// Where, counted in bytes from the message's first.
+        /// Position, counted in bytes from the message's first.
         at: usize,
-        /// What was expected or wrong.
+        /// The expectation or the error.
         what: &'static str,
     },
     /// The stream ended in the middle of a message.
     #[error("stream ended in the middle of a message, after {bytes} bytes of it")]
     Truncated {
-        /// How much of the message had come, in bytes.
+        /// Number of bytes of the message received.
         bytes: usize,
     },
 }
 
-/// Shows a byte to people.
+/// Formats a byte for users.
 struct Readable(u8);
 
 impl fmt::Display for Readable {
@@ -78,20 +78,20 @@ impl From<Stop> for FrameError {
     }
 }
 
-/// Cuts a stream of bytes into messages.
+/// Splits a stream of bytes into messages.
 ///
 /// Where the stream is cut does not matter: the same bytes give the same messages and the same error.
 #[derive(Debug)]
 pub struct FrameReader {
     limit_bytes: usize,
     buffer: Vec<u8>,
-    /// First byte of `buffer` that belongs to no message cut before.
+    /// First byte of `buffer` that belongs to no message already returned.
     unread: usize,
     /// Whether a message has begun at `unread`, with `scan` and `envelope` within it.
     within: bool,
     scan: Scan,
     envelope: Envelope,
-    /// The message cut last.
+    /// The last message.
     frame: Range<usize>,
     failed: Option<FrameError>,
 }
@@ -104,7 +104,7 @@ pub(crate) struct Frame<'a> {
 }
 
 impl FrameReader {
-    /// A reader that refuses messages longer than `limit_bytes`.
+    /// Creates a reader that refuses messages longer than `limit_bytes`.
     #[must_use]
     pub fn new(limit_bytes: usize) -> Self {
         Self {
@@ -119,10 +119,10 @@ impl FrameReader {
         }
     }
 
-    /// Takes bytes as they came from the peer, cut anywhere.
+    /// Adds bytes from the peer, cut anywhere.
     ///
-    /// They are kept until they are read: call [`next_message`](Self::next_message) until it yields `None`
-    /// before the next call, and memory stays below the limit plus the longest input.
+    /// They are kept until they are read: if [`next_message`](Self::next_message) is called until it returns `None`
+    /// before the next call, memory stays below the limit plus the longest input.
     pub fn push(&mut self, bytes: &[u8]) {
         // Only when at least half was read, so that each byte is moved once on average.
         if self.unread > self.buffer.len() / 2 {
@@ -131,16 +131,16 @@ impl FrameReader {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Yields the next whole message, or `None` until more bytes come.
+    /// Returns the next whole message, or `None` until more bytes arrive.
     ///
     /// # Errors
     ///
-    /// Any [`FrameError`] but `Truncated`; every later call yields the same.
+    /// Any [`FrameError`] but `Truncated`; every later call returns the same error.
     pub fn next_message(&mut self) -> Result<Option<Message<'_>>, FrameError> {
         Ok(self.advance()?.then(|| self.frame().message()))
     }
 
-    /// Says whether the stream may end here.
+    /// Checks that the stream may end here.
     ///
     /// # Errors
     ///
@@ -155,13 +155,13 @@ impl FrameReader {
         }
     }
 
-    /// Bytes of memory held outside of the reader itself; 0 when everything that came was read.
+    /// Returns the bytes of memory held outside of the reader itself; 0 when all input was read.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// Passes over the white space before the next message, as far as it has come, and yields it.
+    /// Skips the white space before the next message, as far as received, and returns it.
     pub(crate) fn skip_white_space(&mut self) -> &[u8] {
         let begin = self.unread;
         if !self.within {
@@ -171,12 +171,12 @@ impl FrameReader {
         &self.buffer[begin..self.unread]
     }
 
-    /// What was pushed and belongs to no message cut before.
+    /// Returns the bytes that belong to no message already returned.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.buffer[self.unread..]
     }
 
-    /// Cuts the next message; false until more bytes come.
+    /// Finds the next message; returns `false` until more bytes arrive.
     #[inline]
     pub(crate) fn advance(&mut self) -> Result<bool, FrameError> {
         if let Some(error) = &self.failed {
@@ -185,7 +185,7 @@ impl FrameReader {
         self.cut().inspect_err(|error| self.failed = Some(error.clone()))
     }
 
-    /// The message cut by the last [`advance`](Self::advance).
+    /// Returns the message found by the last [`advance`](Self::advance).
     #[inline]
     pub(crate) fn frame(&self) -> Frame<'_> {
         Frame { bytes: &self.buffer[self.frame.clone()], envelope: &self.envelope }
@@ -218,7 +218,7 @@ impl FrameReader {
         Ok(false)
     }
 
-    /// Goes to the first byte of the next message; false if it has not come.
+    /// Moves to the first byte of the next message; returns `false` if it has not arrived.
     #[inline]
     fn begin(&mut self) -> Result<bool, FrameError> {
         while let Some(byte) = self.buffer.get(self.unread) {
@@ -231,12 +231,12 @@ impl FrameReader {
         Ok(false)
     }
 
-    /// Gives back memory that what is unread does not need: all of it when everything was read.
+    /// Releases memory that the unread bytes do not need: all of it when everything was read.
     ///
-    /// A hub holds ten thousand idle monitors; an allocation when one wakes up costs less than its wake-up.
+    /// A hub holds ten thousand idle monitors; an allocation when one wakes up costs less than the wake-up.
     fn settle(&mut self) {
         let needed_bytes = self.buffer.len() - self.unread;
-        // Four times leaves a growing buffer alone, which has at most twice what it needs.
+        // The factor of four does not affect a growing buffer, which has at most twice the needed size.
         if self.buffer.capacity() > 4 * needed_bytes {
             self.discard_read();
             self.buffer.shrink_to_fit();
@@ -251,13 +251,13 @@ impl FrameReader {
 }
 
 impl<'a> Frame<'a> {
-    /// What the message says.
+    /// Returns the decoded message.
     #[inline]
     pub(crate) fn message(&self) -> Message<'a> {
         self.envelope.message(self.bytes)
     }
 
-    /// The whole message, as raw JSON.
+    /// Returns the whole message as raw JSON.
     pub(crate) fn raw(&self) -> &'a str {
         text_of(self.bytes, Span { start: 0, end: self.bytes.len() })
     }

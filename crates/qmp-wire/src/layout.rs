@@ -1,17 +1,17 @@
-//! The one layout in which QEMU writes events: what can be read in a straight run.
+//! The one layout in which QEMU writes events, decoded in a straight run.
 //!
-//! QEMU prints `{"timestamp": {"seconds": N, "microseconds": N}, "event": "NAME", "data": {…}}`, with these
-//! members in this order and one space behind each colon and comma. [`read`] takes exactly that, when all of
-//! it is there, and gives up on everything else: other spacing, escapes, text that is not ASCII, fractions,
-//! deep nesting, messages that are cut. Giving up says nothing about the message: the scan, which knows all
-//! of JSON, then starts from its beginning. It costs one look at what has come, once for a message.
+//! QEMU prints `{"timestamp": {"seconds": N, "microseconds": N}, "event": "NAME", "data": {…}}`, with these members
+//! in this order and one space after each colon and comma. [`read`] accepts exactly that, if it is complete, and
+//! gives up on everything else: other spacing, escapes, text that is not ASCII, fractions, deep nesting, incomplete
+//! messages. Giving up implies nothing about the message: the general scan then starts from its beginning. The cost
+//! is one look at the received bytes, once per message.
 //!
-//! Made for speed: with it an event is decoded in half the time that the scan takes.
+//! Exists for speed: it decodes an event in half the time of the scan.
 
 use crate::Timestamp;
 use crate::json::{Span, plain_run, word_at};
 
-/// Levels of nesting within `data` that are taken; QEMU's events have three at most.
+/// Maximum levels of nesting within `data`; QEMU's events have three at most.
 const LEVELS_MAX: usize = 8;
 
 /// An event in QEMU's own layout.
@@ -21,11 +21,11 @@ pub(crate) struct Layout {
     /// Between the quotes of the name.
     pub(crate) name: Span,
     pub(crate) data: Option<Span>,
-    /// Where the message ends.
+    /// The end of the message.
     pub(crate) end: usize,
 }
 
-/// Reads the event that `bytes` start with; `None` if it is not in QEMU's layout or not here in full.
+/// Reads the event at the start of `bytes`; `None` if it is not in QEMU's layout or incomplete.
 #[inline]
 pub(crate) fn read(bytes: &[u8]) -> Option<Layout> {
     let (seconds, at) = count(bytes, expect(bytes, 0, b"{\"timestamp\": {\"seconds\": ")?)?;
@@ -43,16 +43,16 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Layout> {
     expect(bytes, end, b"}").map(|end| Layout { timestamp, name, data, end })
 }
 
-/// Goes over `text`.
+/// Skips `text`.
 #[inline(always)]
 fn expect<const N: usize>(bytes: &[u8], at: usize, text: &[u8; N]) -> Option<usize> {
     (bytes.get(at..)?.first_chunk()? == text).then_some(at + N)
 }
 
-/// Goes over a number of 1 to 18 digits without sign or leading zero.
+/// Reads a number of 1 to 18 digits without sign or leading zero.
 #[inline(always)]
 fn count(bytes: &[u8], start: usize) -> Option<(i64, usize)> {
-    /// Digits of a number that is read here: so many always fit in 64 bits.
+    /// Maximum number of digits: that many always fit in 64 bits.
     const DIGITS_MAX: usize = 18;
     let mut value = 0;
     let mut at = start;
@@ -67,7 +67,7 @@ fn count(bytes: &[u8], start: usize) -> Option<(i64, usize)> {
     plain.then_some((value, at))
 }
 
-/// Goes from the first byte of a string to behind its closing quote.
+/// Moves from the first byte of a string past its closing quote.
 #[inline(always)]
 fn string(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
@@ -79,7 +79,7 @@ fn string(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Goes from behind the `{` of an object to behind its `}`.
+/// Moves from after the `{` of an object past its `}`.
 fn object(bytes: &[u8], mut at: usize, levels: usize) -> Option<usize> {
     if *bytes.get(at)? == b'}' {
         return Some(at + 1);
@@ -95,7 +95,7 @@ fn object(bytes: &[u8], mut at: usize, levels: usize) -> Option<usize> {
     }
 }
 
-/// Goes from behind the `[` of an array to behind its `]`.
+/// Moves from after the `[` of an array past its `]`.
 fn array(bytes: &[u8], mut at: usize, levels: usize) -> Option<usize> {
     if *bytes.get(at)? == b']' {
         return Some(at + 1);
@@ -125,7 +125,7 @@ fn value(bytes: &[u8], at: usize, levels: usize) -> Option<usize> {
     }
 }
 
-/// Goes over digits; what else may follow in a number is no comma or bracket and makes the caller give up.
+/// Skips digits; any other character of a number is no comma or bracket and makes the caller give up.
 #[inline(always)]
 fn integer(bytes: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
@@ -182,7 +182,7 @@ mod tests {
             ("clock failed", stamp.replace("12", "-1").replace('3', "-1") + "\"STOP\"}    ", false),
         ];
         for (name, text, expected) in cases {
-            // A string is found eight bytes at a time: the very last one needs something behind it.
+            // A string is searched eight bytes at a time: the last one needs bytes after it.
             let layout = read(format!("{text}\r\n        ").as_bytes());
             assert_eq!(layout.is_some(), expected, "{name}");
             assert!(layout.is_none_or(|layout| layout.end == text.trim_end().len()), "{name}: end");

@@ -1,12 +1,11 @@
 //! Frames, messages, state machines and records of the QEMU Monitor Protocol, without any I/O.
 //!
-//! Bytes and time go in as arguments; messages, bytes to send and deadlines come out. Nothing here knows what
-//! an event means: a name and raw JSON are passed on as they came.
-//!
-//! - [`FrameReader`] cuts a stream of bytes into [`Message`]s, by JSON value and not by line.
+//! Bytes and time are arguments; messages, bytes to send and deadlines are results. This crate does not interpret
+//! events: name and raw JSON are passed on unchanged.
+//! - [`FrameReader`] splits a stream of bytes into [`Message`]s, by JSON value and not by line.
 //! - [`Client`] is the client's side of the protocol: greeting, negotiation, commands and their replies.
-//! - [`CaptureReader`] cuts a recording of such a stream, or of records, into its values, each with its place.
-//! - [`Record`] is what a journal holds, and its line of JSON.
+//! - [`CaptureReader`] splits a recording of such a stream, or of records, into its values with their positions.
+//! - [`Record`] is an entry of a journal, and its line of JSON.
 
 mod address;
 mod capture;

@@ -1,4 +1,4 @@
-//! What a server says: greeting, events, replies.
+//! Messages of a server: greeting, events, replies.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::envelope::Envelope;
 use crate::json::{Members, Scan, decode, trim_white_space};
 use crate::{FrameError, Timestamp};
 
-/// One message of a server. Slices of raw JSON are valid JSON texts, exactly as they came.
+/// One message of a server. Slices of raw JSON are valid JSON texts, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// `{"QMP": …}`
@@ -26,23 +26,23 @@ pub enum Message<'a> {
     Error {
         /// The request's id, as raw JSON; absent when the server could not read the request.
         id: Option<&'a str>,
-        /// What went wrong.
+        /// The error.
         error: CommandError,
     },
     /// An object that is none of these, as raw JSON: passed on, never an error.
     Unknown(&'a str),
 }
 
-/// An event as it came: a name, and bytes whose meaning the catalogue knows.
+/// An event with its name and raw data, which only the catalogue interprets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawEvent<'a> {
     /// The event's name, such as `SHUTDOWN`; see [`EventName`](crate::EventName).
     pub name: Cow<'a, str>,
-    /// The name as the server wrote it, a JSON string; `None` if `name` says all of it.
+    /// The name as the server wrote it, a JSON string; `None` if `name` is complete.
     pub sent_name: Option<&'a str>,
-    /// When the server says it happened; `None` if it did not say (−1, or no timestamp at all).
+    /// The server's time of the event; `None` if the server gave none (−1, or no timestamp at all).
     pub timestamp: Option<Timestamp>,
-    /// The `data` member, byte for byte; `None` if there was none.
+    /// The `data` member, byte for byte; `None` if it is missing.
     pub data: Option<&'a str>,
 }
 
@@ -51,7 +51,7 @@ pub struct RawEvent<'a> {
 pub struct Greeting<'a> {
     /// The QEMU version; `None` from QEMU 0.12, whose greeting had none.
     pub version: Option<Version>,
-    /// Capabilities on offer, such as `oob`.
+    /// Offered capabilities, such as `oob`.
     pub capabilities: Vec<Box<str>>,
     /// The whole greeting message, as raw JSON.
     pub raw: &'a str,
@@ -76,12 +76,12 @@ pub struct Version {
 pub struct CommandError {
     /// `GenericError`, `CommandNotFound`, `DeviceNotFound`, …
     pub class: Box<str>,
-    /// Text for people.
+    /// Text for users.
     pub desc: Box<str>,
 }
 
 impl<'a> Message<'a> {
-    /// Reads one whole message: a JSON object, with nothing but white space around it.
+    /// Parses one whole message: a JSON object, surrounded by white space only.
     ///
     /// # Errors
     ///
@@ -110,8 +110,8 @@ impl<'a> Message<'a> {
 }
 
 impl CommandError {
-    /// Reads the value of the member `error`. What is missing is empty; a value of no known form becomes the
-    /// text for people, so that the reply still reaches whoever waits for it.
+    /// Parses the value of the member `error`. Missing members are empty; a value of an unknown form becomes
+    /// `desc`, so that the reply still reaches its caller.
     pub(crate) fn from_json(value: &str) -> Self {
         if !value.starts_with('{') {
             return Self { class: Box::default(), desc: value.into() };
@@ -129,7 +129,8 @@ impl CommandError {
 }
 
 impl<'a> Greeting<'a> {
-    /// Reads the value of the member `QMP` of the message `raw`. What is missing or of no known form is left out.
+    /// Parses the value of the member `QMP` of the message `raw`. Missing members and members of an unknown form
+    /// are left out.
     pub(crate) fn from_json(value: &str, raw: &'a str) -> Self {
         let mut greeting = Self { version: None, capabilities: Vec::new(), raw };
         for (name, value) in Members::of(value) {
@@ -167,7 +168,7 @@ impl Version {
     }
 }
 
-/// What a raw string says; the raw value itself if it is no string.
+/// Returns the decoded text of a raw string; the raw value itself if it is not a string.
 fn text(value: &str) -> Box<str> {
     match value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inside) => decode(inside).into(),
@@ -175,7 +176,7 @@ fn text(value: &str) -> Box<str> {
     }
 }
 
-/// What the elements of a raw array say.
+/// Returns the decoded texts of a raw array.
 fn texts(value: &str) -> Vec<Box<str>> {
     let elements: Vec<&RawValue> = serde_json::from_str(value).unwrap_or_default();
     elements.iter().map(|element| text(element.get())).collect()

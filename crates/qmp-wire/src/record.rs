@@ -1,4 +1,4 @@
-//! Records: what the journal holds, and the JSON line that shows one.
+//! Records: the entries of a journal, and their JSON lines.
 
 mod instant;
 mod read;
@@ -12,7 +12,7 @@ use crate::{RawEvent, Timestamp};
 pub use instant::UnixMicros;
 pub use read::RecordError;
 
-/// A record's place in one journal. The first is 1; 0 stands before everything.
+/// The position of a record in one journal. The first is 1; 0 is before all records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(pub u64);
 
@@ -20,66 +20,66 @@ pub struct Offset(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);
 
-/// A record's place in its epoch. `attached` is 0.
+/// The position of a record in its epoch. `attached` is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
 /// One record. Its identity is (vm, epoch, seq), the same in every copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// `None` when it is in no journal (`qmp tail` straight from a socket).
+    /// `None` if the record is in no journal (`qmp tail` straight from a socket).
     pub offset: Option<Offset>,
     /// The VM's name.
     pub vm: Cow<'a, str>,
     /// Span of certainty.
     pub epoch: Epoch,
-    /// Place in the epoch.
+    /// Position in the epoch.
     pub seq: Seq,
-    /// When it was received, on the receiver's clock.
+    /// Time of reception, on the receiver's clock.
     pub received: UnixMicros,
-    /// What it is.
+    /// The content.
     pub body: Body<'a>,
 }
 
-/// What a record says. Raw JSON is kept byte for byte.
+/// The content of a record. Raw JSON is kept byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body<'a> {
     /// An epoch opened.
     Attached {
-        /// A JSON object: `{"address": …, "greeting": …, "query-status": …, "query-name": …, …}`, each value as
-        /// the VM gave it.
+        /// A JSON object: `{"address": …, "greeting": …, "query-status": …, "query-name": …, …}`, each value as the
+        /// VM sent it.
         snapshot: Cow<'a, str>,
     },
     /// The VM reported an event.
     Event {
         /// Name, such as `STOP`; see [`EventName`](crate::EventName).
         name: Cow<'a, str>,
-        /// The name as the server wrote it, a JSON string; `None` if `name` says all of it.
+        /// The name as the server wrote it, a JSON string; `None` if `name` is complete.
         sent_name: Option<Cow<'a, str>>,
         /// The server's time.
         timestamp: Option<Timestamp>,
         /// `data`, byte for byte.
         data: Option<Cow<'a, str>>,
     },
-    /// A correlator concluded something.
+    /// A conclusion of a correlator.
     Finding {
         /// Its kind, such as `sequel-missing`.
         finding: Cow<'a, str>,
-        /// One sentence for people.
+        /// One sentence for users.
         summary: Cow<'a, str>,
         /// The records that caused it.
         causes: Causes,
-        /// More, as a JSON object.
+        /// More information, as a JSON object.
         data: Option<Cow<'a, str>>,
     },
     /// An epoch closed.
     Detached {
-        /// Why.
+        /// The reason.
         reason: DetachReason,
-        /// What exactly, for people.
+        /// The exact cause, for users.
         detail: Option<Cow<'a, str>>,
-        /// The end of what is certain, on the receiver's clock: everything received up to then is recorded. A gap
-        /// begins here. `None` in a record of a release that did not write it.
+        /// The end of the certain period, on the receiver's clock: everything received until then is recorded. A
+        /// gap begins here. `None` in a record of a release that did not write it.
         certain_until: Option<UnixMicros>,
     },
 }
@@ -87,7 +87,7 @@ pub enum Body<'a> {
 /// Identities of records of the same VM.
 pub type Causes = Vec<(Epoch, Seq)>;
 
-/// Why an epoch closed.
+/// The reason for which an epoch closed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DetachReason {
@@ -99,16 +99,16 @@ pub enum DetachReason {
     HubStopped,
     /// `protocol error`
     ProtocolError,
-    /// `removed`: the hub was told to leave this VM, and goes on with the others.
+    /// `removed`: the hub was configured to detach from this VM, and continues with the others.
     Removed,
-    /// `records lost`: committed records of the journal's file are gone.
+    /// `records lost`: committed records are missing in the journal's file.
     RecordsLost,
-    /// A reason that this release does not know, as it was written.
+    /// A reason unknown to this release, as written.
     Other(Box<str>),
 }
 
 impl DetachReason {
-    /// Reads the text of a record.
+    /// Parses the text of a record.
     #[must_use]
     pub fn from_wire(text: &str) -> Self {
         match text {
@@ -122,7 +122,7 @@ impl DetachReason {
         }
     }
 
-    /// The text in a record, and for people.
+    /// Returns the text in a record, and for users.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -143,14 +143,14 @@ impl fmt::Display for DetachReason {
     }
 }
 
-/// What `detail` of an epoch that its hub left open ended with, before records had `certain_until`.
+/// The `detail` of an epoch that its hub left open ended with this text before records had `certain_until`.
 const CERTAIN_SINCE: &str = "nothing is certain since ";
 
 impl Record<'_> {
-    /// Where the gap begins that a `detached` record opens; `None` for other kinds.
+    /// Returns the start of the gap that a `detached` record opens; `None` for other kinds.
     ///
-    /// A record without the member says it in its detail if a killed hub left the epoch open, and else ended the epoch
-    /// at its own receipt.
+    /// In a record without the member, the detail contains the time if a killed hub left the epoch open; else the
+    /// epoch ended when the record was received.
     #[must_use]
     pub fn certain_until(&self) -> Option<UnixMicros> {
         let Body::Detached { detail, certain_until, .. } = &self.body else { return None };
@@ -158,7 +158,7 @@ impl Record<'_> {
         Some(certain_until.or_else(told).unwrap_or(self.received))
     }
 
-    /// The same record, owning its parts.
+    /// Returns the same record, owning its parts.
     #[must_use]
     pub fn into_owned(self) -> Record<'static> {
         let Record { offset, vm, epoch, seq, received, body } = self;
@@ -167,7 +167,7 @@ impl Record<'_> {
 }
 
 impl Body<'_> {
-    /// The word that tells the kinds of records apart: `attached`, `event`, `finding` or `detached`.
+    /// Returns the name of the record's kind: `attached`, `event`, `finding` or `detached`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -178,7 +178,7 @@ impl Body<'_> {
         }
     }
 
-    /// The event, if it is one.
+    /// Returns the event, if the record is one.
     #[must_use]
     pub fn as_event(&self) -> Option<RawEvent<'_>> {
         let Self::Event { name, sent_name, timestamp, data } = self else { return None };
@@ -190,7 +190,7 @@ impl Body<'_> {
         })
     }
 
-    /// The same body, owning its parts.
+    /// Returns the same body, owning its parts.
     #[must_use]
     pub fn into_owned(self) -> Body<'static> {
         match self {

@@ -1,8 +1,8 @@
 //! The server's side of the protocol: greeting, negotiation, command mode, out-of-band.
 //!
-//! One [`Server`] serves one connection. It takes the bytes that came, hands out the requests that are the embedder's
-//! to answer, in the order and at the time at which a QEMU would run them, and collects the bytes to send. It holds no
-//! socket, no clock and no thread, and knows no command but `qmp_capabilities`.
+//! One [`Server`] serves one connection. It processes the received bytes, hands out the requests that the embedder
+//! has to reply to, in the order and at the time at which a QEMU would run them, and collects the bytes to send. It
+//! holds no socket, no clock and no thread, and implements no command but `qmp_capabilities`.
 //!
 //! Source: behaviour of QEMU 7.2 and 11.1.
 

@@ -1,5 +1,5 @@
-//! A monitor's socket as QEMU's options describe it: `unix:/run/vm.sock,server=on,wait=off`, `tcp:127.0.0.1:4444`, `fd=3`,
-//! and with a connecting side `reconnect-ms=500`.
+//! A monitor's socket in the syntax of QEMU's options: `unix:/run/vm.sock,server=on,wait=off`,
+//! `tcp:127.0.0.1:4444`, `fd=3`, and for a connecting side `reconnect-ms=500`.
 //!
 //! Source: `-qmp` and `-chardev socket` of QEMU 7.2 and 11.1.
 
@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use crate::address::{Address, AddressError, split_options};
 
-/// A monitor's socket, and what `-qmp` and `-chardev socket` say about it.
+/// A monitor's socket with the options of `-qmp` and `-chardev socket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketOptions {
@@ -15,18 +15,18 @@ pub struct SocketOptions {
     pub address: Address,
     /// Whether the start of the machine waits for a client. QEMU's default for a listening socket.
     pub wait: bool,
-    /// How long to wait before connecting again, for a side that connects; `None` for never.
+    /// The delay before a reconnection, for a side that connects; `None` for never.
     pub reconnect: Option<Duration>,
 }
 
-/// Errors of reading [`SocketOptions`].
+/// Errors of parsing [`SocketOptions`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketOptionsError {
     /// The text before the options is no address.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// An option that is not known.
+    /// An unknown option.
     #[error(
         "unknown option `{option}`: known are server, wait, reconnect and reconnect-ms; a comma in a path is written twice"
     )]
@@ -34,12 +34,12 @@ pub enum SocketOptionsError {
         /// The option.
         option: Box<str>,
     },
-    /// An option with a value that it does not take.
+    /// An option with an invalid value.
     #[error("`{option}` expects {expected}")]
     BadValue {
         /// The option with its value.
         option: Box<str>,
-        /// What its value is.
+        /// The valid values.
         expected: &'static str,
     },
     /// `wait` of a side that connects.
@@ -85,7 +85,7 @@ impl FromStr for SocketOptions {
     }
 }
 
-/// Reads `on` or `off`; an option without value is on.
+/// Parses `on` or `off`; an option without value is on.
 fn switch(option: &str, value: Option<&str>) -> Result<bool, SocketOptionsError> {
     match value {
         None | Some("on") => Ok(true),
@@ -94,7 +94,7 @@ fn switch(option: &str, value: Option<&str>) -> Result<bool, SocketOptionsError>
     }
 }
 
-/// Reads a number of units; 0 is for never.
+/// Parses a number of units; 0 is for never.
 fn duration(
     option: &str,
     value: &str,
@@ -108,7 +108,7 @@ fn duration(
 }
 
 impl From<Address> for SocketOptions {
-    /// The options of an address, without waiting and without reconnecting.
+    /// Creates the options of an address, without waiting and without reconnecting.
     fn from(address: Address) -> Self {
         Self { address, wait: false, reconnect: None }
     }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     proptest! {
-        /// Options that are printed and read again are the same options.
+        /// Parsing printed options gives the same options.
         #[test]
         fn printing_loses_nothing(
             text in "(unix:|tcp:|fd=|fd:)[/.:,0-9a-z]{0,10}(,server=on)?(,wait=(on|off))?(,reconnect(-ms)?=[0-9]{1,4})?"

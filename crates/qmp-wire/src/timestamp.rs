@@ -2,10 +2,10 @@
 
 use crate::json::Members;
 
-/// When the server says an event happened.
+/// The server's time of an event.
 ///
-/// Counted from the Unix epoch on the clock of the *server's* host. Not monotonic: a rate-limited event
-/// keeps the time at which it happened, so it may arrive after events that are younger.
+/// Counted from the Unix epoch on the clock of the *server's* host. Not monotonic: a rate-limited event keeps its
+/// original time, so it may arrive after later events.
 ///
 /// Source: QMP specification, "Asynchronous events".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,13 +20,13 @@ pub enum TimestampError {
     /// `microseconds` is not within one second.
     #[error("microseconds {microseconds} are not in 0..1000000")]
     OutOfRange {
-        /// What stood on the wire.
+        /// The value on the wire.
         microseconds: i64,
     },
 }
 
 impl Timestamp {
-    /// Reads the wire form; `None` if the server could not read its clock and sent −1.
+    /// Parses the wire form; `None` if the server could not read its clock and sent −1.
     ///
     /// # Errors
     ///
@@ -42,19 +42,19 @@ impl Timestamp {
         Ok(Some(Self { seconds, microseconds }))
     }
 
-    /// Whole seconds since the Unix epoch.
+    /// Returns whole seconds since the Unix epoch.
     #[must_use]
     pub const fn seconds(self) -> i64 {
         self.seconds
     }
 
-    /// Microseconds within the second, below 1,000,000.
+    /// Returns microseconds within the second, below 1,000,000.
     #[must_use]
     pub const fn microseconds(self) -> u32 {
         self.microseconds
     }
 
-    /// Reads the value of the member `timestamp`; `None` if it is missing, −1, or no such time at all.
+    /// Parses the value of the member `timestamp`; `None` if it is missing, −1, or no such time at all.
     pub(crate) fn from_json(value: &str) -> Option<Self> {
         let mut seconds = None;
         let mut microseconds = None;

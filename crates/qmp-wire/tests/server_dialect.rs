@@ -1,12 +1,12 @@
-//! The dialect of JSON that a server reads and prints: tables from what QEMU 7.2 and 11.1 were seen to do, and the cases of
-//! QEMU's own `check-qjson`.
+//! The dialect of JSON that a server reads and prints: tables from the observed behaviour of QEMU 7.2 and 11.1, and
+//! the cases of QEMU's own `check-qjson`.
 
 use proptest::prelude::*;
 use qmp_wire::dialect::{
     ErrorTexts, Hidden, Input, Object, TOKENS_MAX, Value, WriteError, write, write_object,
 };
 
-/// Everything that is read, printed; complaints in angle brackets.
+/// Returns all values read, printed; errors in angle brackets.
 fn read(texts: ErrorTexts, bytes: &[u8]) -> Vec<String> {
     let mut input = Input::new(texts);
     input.feed(bytes);
@@ -103,7 +103,7 @@ fn places_are_counted_from_the_first_byte() {
     );
 }
 
-/// `check-qjson`: what is read, and how it is printed.
+/// `check-qjson`: the accepted input and its printed form.
 #[test]
 fn reads_more_than_json_and_prints_less_than_it() {
     let cases: [(&[u8], &str); 30] = [
@@ -143,7 +143,7 @@ fn reads_more_than_json_and_prints_less_than_it() {
     }
 }
 
-/// `check-qjson`, the table of UTF-8: first and last of each length, and what is none.
+/// `check-qjson`, the table of UTF-8: first and last of each length, and invalid sequences.
 #[test]
 fn knows_utf_8_as_qemu_does() {
     let bad = "<JSON parse error, invalid UTF-8 sequence in string>";
@@ -185,7 +185,7 @@ fn recovers_after_garbage() {
         // A lexical error: up to a structural character, a control byte other than tab, or FE, FF.
         (b"@ 1 2 [3]", &["<JSON parse error, stray '@'>", "[3]"]),
         (b"@ 1 \t2\n3 ", &["<JSON parse error, stray '@'>", "3"]),
-        // A broken message is told when its brackets balance.
+        // An error is reported when the brackets of its message balance.
         (b"{\"a\" [1, 2], {}} [4]", &["<JSON parse error, missing : in object pair>", "[4]"]),
         (b"[1 2] [3]", &["<JSON parse error, expected separator in list>", "[3]"]),
         (b"{\"never closed\": [\x01[5]", &["<JSON parse error, stray '\u{1}'>", "[5]"]),
@@ -193,7 +193,7 @@ fn recovers_after_garbage() {
     for (bytes, expected) in cases {
         assert_eq!(read(ErrorTexts::Worded, bytes), expected, "{}", String::from_utf8_lossy(bytes));
     }
-    // From 11.0 on, what follows the offending token is skipped in silence, even a byte that is stray.
+    // Since 11.0, the rest after the offending token is skipped silently, even a stray byte.
     let skipped = read(ErrorTexts::Placed, b"[1 2, nul, {\xFF [3]");
     assert_eq!(skipped, ["<1:4: JSON parse error, expected ',' or ']'>", "[3]"]);
 }
@@ -352,7 +352,7 @@ proptest! {
         }
     }
 
-    /// What is printed is read back as the same value, and is JSON to everyone else.
+    /// Reading a printed value gives the same value, and the text is standard JSON.
     #[test]
     fn printing_loses_nothing(value in value()) {
         let text = print(&value);
@@ -364,7 +364,7 @@ proptest! {
         prop_assert_eq!(&Value::read(&pretty), &value);
     }
 
-    /// A value that serde serializes is printed as the value itself.
+    /// A serialized value is printed as the value itself.
     #[test]
     fn serializing_prints_alike(value in value()) {
         let mut written = Vec::new();
@@ -372,7 +372,7 @@ proptest! {
         prop_assert_eq!(String::from_utf8(written).unwrap(), print(&value));
     }
 
-    /// Strings are escaped alike however long they are, wherever the special character stands.
+    /// Strings are escaped alike at any length and any position of the special character.
     #[test]
     fn escapes_are_found_everywhere(before in "[ -~]{0,20}", special in any::<char>(), after in "[ -~]{0,20}") {
         let text = format!("{before}{special}{after}");

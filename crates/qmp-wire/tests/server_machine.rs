@@ -1,4 +1,5 @@
-//! The server's side of a connection: order of checks, negotiation, queues, and what does not depend on how bytes come.
+//! The server's side of a connection: order of checks, negotiation, queues, and independence from the cuts of the
+//! input.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ fn take(server: &mut Server) -> Vec<String> {
     text.split_terminator("\r\n").map(str::to_owned).collect()
 }
 
-/// Feeds bytes and answers every request with its own name at once.
+/// Feeds bytes and replies to every request with its own name at once; returns the output.
 fn answer(server: &mut Server, bytes: &[u8]) -> Vec<String> {
     server.handle_input(bytes);
     while let Some((id, request)) = server.poll_request() {
@@ -33,7 +34,7 @@ fn answer(server: &mut Server, bytes: &[u8]) -> Vec<String> {
 #[test]
 fn checks_requests_in_qemus_order() {
     let cases = [
-        // request                                              complaint
+        // request                                              error
         ("[]", "QMP input must be a JSON object"),
         ("{}", "QMP input lacks member 'execute'"),
         (r#"{"execute":true}"#, "QMP input member 'execute' must be a string"),
@@ -96,8 +97,7 @@ fn pretty_replies_are_spread() {
 }
 
 proptest! {
-    /// No bytes make it panic; where they are cut does not matter to in-band requests; nothing is kept but what is
-    /// incomplete.
+    /// No bytes cause a panic; the cuts do not affect in-band requests; only incomplete input is kept.
     #[test]
     fn takes_anything(
         chunks in prop::collection::vec(

@@ -1,4 +1,4 @@
-//! What a busy monitor sends: events of the two documents, as QEMU formats them, about 170 bytes each.
+//! The stream of a busy monitor: events of the two documents, as QEMU formats them, about 170 bytes each.
 
 /// Names and data of the events, each once.
 const EVENTS: [(&str, &str); 16] = [

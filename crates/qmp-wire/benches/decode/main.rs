@@ -1,4 +1,4 @@
-//! How fast a stream of events is decoded, beside what others do and beside the limit.
+//! Decodes a stream of events, beside other decoders and a lower bound.
 //!
 //! The load is a storm: the kernel hands over 64 KiB at a time. A real QEMU cannot send more than about 3,000
 //! events a second; a hub with a thousand of them can meet all of these at once.
@@ -18,14 +18,14 @@ use serde_json::value::RawValue;
 /// Events in the stream: a megabyte, which leaves the first levels of cache as real input does.
 const EVENTS: usize = 6_000;
 
-/// What one read of a socket yields.
+/// Bytes that one read of a socket returns.
 const READ_BYTES: usize = 64 << 10;
 
 fn main() {
     divan::main();
 }
 
-/// Runs `decode` over the stream; it yields how many events it saw.
+/// Runs `decode` over the stream; it returns the number of events.
 fn bench(bencher: Bencher<'_, '_>, mut decode: impl FnMut(&[u8]) -> usize) {
     let stream = corpus::stream(EVENTS);
     assert_eq!(decode(&stream), EVENTS);
@@ -45,7 +45,7 @@ fn lines(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Finding the lines and checking their encoding: what nobody can leave out.
+/// Finding the lines and checking their encoding: the minimum that any decoder has to do.
 #[divan::bench]
 fn limit_split_and_utf8(bencher: Bencher<'_, '_>) {
     bench(bencher, |stream| lines(stream).filter(|line| std::str::from_utf8(line).is_ok()).count());

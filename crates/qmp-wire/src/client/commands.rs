@@ -1,20 +1,20 @@
-//! Commands: which wait, which are sent, which are unanswered.
+//! The commands of a connection: waiting, sent, and replied to.
 //!
-//! Without out-of-band execution QEMU takes in one command at a time and leaves the rest in the socket, so
-//! everything is sent at once. With it, a command that may overtake gets through only while QEMU still reads,
-//! and QEMU stops reading when its queue is full: at most [`IN_BAND_MAX`] others are sent at a time.
+//! Without out-of-band execution QEMU reads one command at a time and leaves the rest in the socket, so everything
+//! is sent at once. With it, an out-of-band command gets through only while QEMU still reads, and QEMU stops
+//! reading when its queue is full: at most [`IN_BAND_MAX`] in-band commands are sent at a time.
 //!
-//! A command with an attachment (file descriptors, which travel beside its first byte) is alone in flight:
-//! descriptors that arrive later would replace its own before it runs.
+//! A command with an attachment (file descriptors, which travel with its first byte) is alone in flight: later
+//! descriptors would replace its own before it runs.
 
 use std::collections::VecDeque;
 
 use super::request;
 
-/// How many in-band commands are in flight at most when out-of-band execution is enabled.
+/// Maximum number of in-band commands in flight when out-of-band execution is enabled.
 ///
-/// QEMU's queue has 8 entries, and QEMU stops reading when the eighth is taken; with 1 running and 7 queued
-/// an out-of-band command behind them is still read. Source: QMP specification, "Out-of-band execution".
+/// QEMU's queue has 8 entries, and QEMU stops reading when the eighth is used; with 1 running and 7 queued an
+/// out-of-band command after them is still read. Source: QMP specification, "Out-of-band execution".
 const IN_BAND_MAX: usize = 8;
 
 /// The commands of one connection.
@@ -27,9 +27,9 @@ pub(super) struct Commands {
     waiting: VecDeque<Waiting>,
     in_flight: Vec<InFlight>,
     transmit: Vec<u8>,
-    /// How much of `transmit` is sent.
+    /// Number of bytes of `transmit` already sent.
     sent_bytes: usize,
-    /// The command with an attachment whose first byte is not sent: its number and where it starts.
+    /// The command with an attachment whose first byte is not sent: its number and its start in `transmit`.
     attachment: Option<(u64, usize)>,
 }
 
@@ -40,7 +40,7 @@ enum Mode {
     Open { out_of_band: bool },
 }
 
-/// How a command is to be executed.
+/// The mode of execution of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
     InBand,
@@ -77,7 +77,7 @@ impl Commands {
         }
     }
 
-    /// Sends `qmp_capabilities`, past whatever waits; yields its number.
+    /// Sends `qmp_capabilities` before all waiting commands; returns its number.
     pub(super) fn negotiate(&mut self, out_of_band: bool) -> u64 {
         let number = self.take_number();
         let arguments = out_of_band.then(|| Box::from(r#"{"enable": ["oob"]}"#));
@@ -85,13 +85,13 @@ impl Commands {
         number
     }
 
-    /// Command mode is reached: what waits is sent.
+    /// Enters command mode and sends the waiting commands.
     pub(super) fn open(&mut self, out_of_band: bool) {
         self.mode = Mode::Open { out_of_band };
         self.send_waiting();
     }
 
-    /// Queues a command; yields its number.
+    /// Queues a command; returns its number.
     pub(super) fn queue(&mut self, lane: Lane, command: &str, arguments: Option<&str>) -> u64 {
         let number = self.take_number();
         let (command, arguments) = (command.into(), arguments.map(Box::from));
@@ -100,8 +100,8 @@ impl Commands {
         number
     }
 
-    /// The number of the command that a reply with the raw `id` answers, which is answered thereby; `None`
-    /// if no command in flight has that id.
+    /// Removes the command with the raw `id` of a reply and returns its number; `None` if no command in flight has
+    /// that id.
     pub(super) fn answer(&mut self, id: Option<&str>) -> Option<u64> {
         let number = request::number(id?, self.nonce)?;
         let index = self.in_flight.iter().position(|in_flight| in_flight.number == number)?;
@@ -113,7 +113,7 @@ impl Commands {
         Some(number)
     }
 
-    /// Bytes to send, up to the next command with an attachment.
+    /// Returns the bytes to send, up to the next command with an attachment.
     pub(super) fn transmit(&self) -> &[u8] {
         let end = match self.attachment {
             Some((_, start)) if start > self.sent_bytes => start,
@@ -122,12 +122,12 @@ impl Commands {
         &self.transmit[self.sent_bytes..end]
     }
 
-    /// The command whose attachment goes with the first byte of [`transmit`](Self::transmit).
+    /// Returns the command whose attachment goes with the first byte of [`transmit`](Self::transmit).
     pub(super) fn transmit_attachment(&self) -> Option<u64> {
         self.attachment.filter(|(_, start)| *start == self.sent_bytes).map(|(number, _)| number)
     }
 
-    /// Forgets the first `sent_bytes` of [`transmit`](Self::transmit).
+    /// Removes the first `sent_bytes` of [`transmit`](Self::transmit).
     pub(super) fn consume_transmit(&mut self, sent_bytes: usize) {
         self.sent_bytes += sent_bytes.min(self.transmit().len());
         if self.attachment.is_some_and(|(_, start)| start < self.sent_bytes) {
@@ -139,7 +139,7 @@ impl Commands {
         }
     }
 
-    /// Bytes of memory held outside of the value itself, texts of waiting commands not counted.
+    /// Returns the bytes of memory held outside of the value itself, without the texts of waiting commands.
     pub(super) fn held_bytes(&self) -> usize {
         self.waiting.capacity() * size_of::<Waiting>()
             + self.in_flight.capacity() * size_of::<InFlight>()
@@ -161,7 +161,7 @@ impl Commands {
         }
     }
 
-    /// Which of the waiting commands may be sent: the first, unless an out-of-band one overtakes it.
+    /// Returns the index of the next command to send: the first, unless an out-of-band one overtakes it.
     fn next_to_send(&self) -> Option<usize> {
         let Mode::Open { out_of_band } = self.mode else { return None };
         let first = self.waiting.front()?;
@@ -186,7 +186,7 @@ impl Commands {
             self.attachment = Some((number, self.transmit.len()));
         }
         request::write(&mut self.transmit, out_of_band, command, arguments.as_deref(), self.nonce, number);
-        // One that asked to overtake and may not is a command like any other.
+        // An out-of-band command without negotiated out-of-band execution is sent in-band.
         let lane = if lane == Lane::OutOfBand && !out_of_band { Lane::InBand } else { lane };
         self.in_flight.push(InFlight { number, lane });
     }

@@ -1,36 +1,36 @@
-//! What the client machine takes and gives.
+//! Configuration and outputs of the client state machine.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::{CommandError, FRAME_MAX_BYTES, FrameError, Greeting, RawEvent};
 
-/// How long [`ClientConfig::new`] waits for greeting and negotiation.
+/// Default time limit of [`ClientConfig::new`] for greeting and negotiation.
 ///
-/// QEMU greets in the moment in which it accepts and answers `qmp_capabilities` at once, unless another client
-/// holds the monitor, or its main loop is busy: loading a large machine keeps it so for seconds.
+/// QEMU greets when it accepts the connection and replies to `qmp_capabilities` at once, unless another client
+/// holds the monitor, or its main loop is busy: loading a large machine takes seconds.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a client asks for.
+/// Configuration of a client.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// Enable out-of-band execution when the server offers it.
+    /// Whether to enable out-of-band execution when the server offers it.
     ///
     /// Not with QEMU 2.12, which had it in another form.
     pub out_of_band: bool,
-    /// How long to wait for greeting and negotiation, counted from [`Client::new`](crate::Client::new).
+    /// Time limit for greeting and negotiation, counted from [`Client::new`](crate::Client::new).
     pub negotiation_timeout: Duration,
     /// Longest message accepted, in bytes.
     pub frame_max_bytes: usize,
-    /// A number that no other connection to the same monitor has: the ids of commands are made from it.
+    /// A number that no other connection to the same monitor has: the ids of commands contain it.
     ///
-    /// QEMU may write the reply to a command of the client before us to us; ids that differ from connection
-    /// to connection keep it from being taken for ours.
+    /// QEMU may write the reply to a command of the previous client to us; with ids that differ from connection to
+    /// connection such a reply is not mistaken for ours.
     pub connection_nonce: u64,
 }
 
 impl ClientConfig {
-    /// The usual configuration: no out-of-band execution, [`NEGOTIATION_TIMEOUT`], [`FRAME_MAX_BYTES`].
+    /// Creates the default configuration: no out-of-band execution, [`NEGOTIATION_TIMEOUT`], [`FRAME_MAX_BYTES`].
     #[must_use]
     pub fn new(connection_nonce: u64) -> Self {
         Self {
@@ -42,11 +42,11 @@ impl ClientConfig {
     }
 }
 
-/// Names one command of one connection.
+/// Identifies one command of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
 
-/// What the machine has to say, in the order of the stream.
+/// An output of the state machine, in the order of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output<'a> {
     /// The server greeted. `qmp_capabilities` has been queued for sending.
@@ -56,19 +56,19 @@ pub enum Output<'a> {
         /// Whether `exec-oob` may be used.
         out_of_band: bool,
     },
-    /// An event, in whichever phase it came.
+    /// An event, in any phase.
     Event(RawEvent<'a>),
     /// The reply to a command of ours.
     Reply {
-        /// Whose reply.
+        /// The command of the reply.
         id: CommandId,
-        /// Result as raw JSON, or the server's refusal.
+        /// Result as raw JSON, or the server's error.
         result: Result<&'a str, CommandError>,
     },
-    /// An error that belongs to no command: the server could not read what we sent. Reported, not paired.
+    /// An error that belongs to no command: the server could not read a message of ours. Reported, not paired.
     Unattributed(CommandError),
-    /// A reply to nobody here (of a client before us), or an object that is no message: the whole of it, as
-    /// raw JSON. Ignorable.
+    /// A reply to no command of this connection (of the previous client), or an object that is no message: the
+    /// whole of it, as raw JSON. Ignorable.
     Stray(&'a str),
 }
 
@@ -79,39 +79,40 @@ pub enum ClientError {
     /// The peer broke the framing.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// What the peer sent in place of the greeting is no message.
+    /// The first bytes of the peer, in place of the greeting, are no message.
     #[error("not a QMP monitor{}: it sent {beginning:?}", Guess(beginning))]
     NotQmp {
-        /// The start of what it sent, as text, as much as had come.
+        /// The start of these bytes, as text, as far as received.
         beginning: Box<str>,
     },
-    /// No greeting came in time: the monitor is taken by another client, or the peer is no QMP server.
+    /// No greeting arrived in time: the monitor is in use by another client, or the peer is no QMP server.
     #[error("no greeting within {waited:?}: another client holds the monitor, or it is no QMP monitor")]
     NoGreeting {
-        /// How long was waited.
+        /// The time waited.
         waited: Duration,
     },
-    /// The server greeted but did not answer `qmp_capabilities` in time.
+    /// The server greeted but did not reply to `qmp_capabilities` in time.
     #[error("no reply to qmp_capabilities within {waited:?}")]
     NegotiationTimeout {
-        /// How long was waited.
+        /// The time waited.
         waited: Duration,
     },
     /// The server refused `qmp_capabilities`.
     #[error("negotiation refused: {0}")]
     NegotiationRefused(CommandError),
-    /// The server greeted a second time: it has started over, and nothing that was under way is certain.
+    /// The server greeted a second time: it has restarted the session, and the state of all commands under way is
+    /// unknown.
     #[error("the server greeted a second time")]
     GreetedAgain,
     /// The peer closed its side before it greeted.
     #[error("closed before the greeting")]
     ClosedBeforeGreeting,
-    /// The peer closed its side before it answered `qmp_capabilities`.
+    /// The peer closed its side before it replied to `qmp_capabilities`.
     #[error("closed before the reply to qmp_capabilities")]
     ClosedBeforeReply,
 }
 
-/// Names what answers on a socket that is no QMP monitor, by its first words.
+/// Names the kind of server on a socket that is not a QMP monitor, by its first bytes.
 struct Guess<'a>(&'a str);
 
 impl fmt::Display for Guess<'_> {

@@ -7,7 +7,7 @@ use super::{ClientConfig, ClientError, CommandId, Output};
 use crate::json::Members;
 use crate::{CommandError, FrameError, FrameReader, Greeting, Message};
 
-/// How much of what a peer sent in place of a greeting is shown, in bytes: one line of a terminal.
+/// Maximum length of the peer's first bytes in the error message, in bytes: one line of a terminal.
 const BEGINNING_MAX_BYTES: usize = 80;
 
 /// The client state machine. Holds no socket and no clock.
@@ -20,7 +20,7 @@ pub struct Client {
     failed: Option<ClientError>,
 }
 
-/// What is known about the conversation, apart from its bytes.
+/// The state of the conversation, apart from its bytes.
 #[derive(Debug)]
 struct Session {
     out_of_band_wanted: bool,
@@ -30,18 +30,18 @@ struct Session {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nothing but the greeting can follow.
+    /// Only the greeting may follow.
     Connected,
-    /// The command `number` is `qmp_capabilities`, unanswered.
+    /// The command `number` is `qmp_capabilities`, without a reply yet.
     Negotiating { number: u64, out_of_band: bool },
-    /// The server needs no negotiation, and that has to be told.
+    /// The server needs no negotiation, which is not yet reported.
     Exempt,
     /// Command mode.
     Open,
 }
 
 impl Client {
-    /// A client at the start of a connection made at `now`.
+    /// Creates a client at the start of a connection made at `now`.
     #[must_use]
     pub fn new(config: ClientConfig, now: Instant) -> Self {
         Self {
@@ -57,20 +57,20 @@ impl Client {
         }
     }
 
-    /// Takes bytes as they came. Call [`poll_output`](Self::poll_output) until it yields nothing.
+    /// Processes bytes from the peer. Call [`poll_output`](Self::poll_output) afterwards until it returns `None`.
     pub fn handle_input(&mut self, bytes: &[u8]) {
         if self.failed.is_none() {
             self.reader.push(bytes);
         }
     }
 
-    /// The peer closed its side. Call it when [`poll_output`](Self::poll_output) yields nothing.
+    /// Handles the end of the stream. Call it when [`poll_output`](Self::poll_output) returns `None`.
     ///
     /// # Errors
     ///
-    /// [`FrameError::Truncated`] if it did so in the middle of a message;
-    /// [`ClientError::ClosedBeforeGreeting`] or [`ClientError::ClosedBeforeReply`] if it did so before command
-    /// mode; the error of the connection if it had one.
+    /// [`FrameError::Truncated`] if the stream ended in the middle of a message;
+    /// [`ClientError::ClosedBeforeGreeting`] or [`ClientError::ClosedBeforeReply`] if it ended before command mode;
+    /// the error of the connection if it had one.
     pub fn handle_end(&mut self) -> Result<(), ClientError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -84,7 +84,7 @@ impl Client {
         ended.inspect_err(|error| self.failed = Some(error.clone()))
     }
 
-    /// Time passed; call when [`poll_timeout`](Self::poll_timeout) is reached.
+    /// Handles the passing of time; call it when [`poll_timeout`](Self::poll_timeout) is reached.
     ///
     /// # Errors
     ///
@@ -102,18 +102,18 @@ impl Client {
         Err(error)
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout); `None` once in command mode.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout); `None` once in command mode.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let waits = matches!(self.session.phase, Phase::Connected | Phase::Negotiating { .. });
         (waits && self.failed.is_none()).then_some(self.deadline)
     }
 
-    /// The next thing that happened.
+    /// Returns the next output.
     ///
     /// # Errors
     ///
-    /// Any [`ClientError`]; the connection is of no use afterwards, and every later call yields the same.
+    /// Any [`ClientError`]; the connection is unusable afterwards, and every later call returns the same error.
     #[inline]
     pub fn poll_output(&mut self) -> Result<Option<Output<'_>>, ClientError> {
         if let Some(error) = &self.failed {
@@ -142,26 +142,26 @@ impl Client {
         output.map(Some)
     }
 
-    /// Bytes to send to the peer; [`consume_transmit`](Self::consume_transmit) says how many went out.
+    /// Returns the bytes to send to the peer; report the sent ones to [`consume_transmit`](Self::consume_transmit).
     #[must_use]
     pub fn transmit(&self) -> &[u8] {
         self.session.commands.transmit()
     }
 
-    /// The command whose attachment has to go with the first byte of [`transmit`](Self::transmit).
+    /// Returns the command whose attachment has to go with the first byte of [`transmit`](Self::transmit).
     #[must_use]
     pub fn transmit_attachment(&self) -> Option<CommandId> {
         self.session.commands.transmit_attachment().map(CommandId)
     }
 
-    /// Forgets the first `sent_bytes` of [`transmit`](Self::transmit).
+    /// Removes the first `sent_bytes` of [`transmit`](Self::transmit).
     pub fn consume_transmit(&mut self, sent_bytes: usize) {
         self.session.commands.consume_transmit(sent_bytes);
     }
 
     /// Queues a command; `arguments` is a JSON object. Before command mode it waits for the negotiation.
     ///
-    /// `arguments` that are no valid JSON break the conversation: the server's error cannot be paired.
+    /// Invalid JSON in `arguments` breaks the conversation: the server's error cannot be paired.
     pub fn execute(&mut self, command: &str, arguments: Option<&str>) -> CommandId {
         CommandId(self.session.commands.queue(Lane::InBand, command, arguments))
     }
@@ -171,22 +171,22 @@ impl Client {
         CommandId(self.session.commands.queue(Lane::OutOfBand, command, arguments))
     }
 
-    /// Queues a command that needs something sent beside it, such as file descriptors for `getfd`.
+    /// Queues a command with an attachment, such as file descriptors for `getfd`.
     ///
-    /// It is sent when no other is unanswered, and none but out-of-band ones are sent before its reply.
-    /// [`transmit_attachment`](Self::transmit_attachment) says when its first byte is next.
+    /// It is sent when all earlier commands have their replies, and only out-of-band commands are sent before its
+    /// own reply. [`transmit_attachment`](Self::transmit_attachment) returns it when its first byte is next.
     pub fn execute_attached(&mut self, command: &str, arguments: Option<&str>) -> CommandId {
         CommandId(self.session.commands.queue(Lane::Attached, command, arguments))
     }
 
-    /// Bytes of memory held outside of the machine itself; 0 when nothing is under way.
+    /// Returns the bytes of memory held outside of the machine itself; 0 when nothing is under way.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.reader.held_bytes() + self.session.commands.held_bytes()
     }
 
-    /// Bytes of memory of a message that has begun and not ended; 0 if there is none. To be asked when
-    /// [`poll_output`](Self::poll_output) yields nothing.
+    /// Returns the bytes of memory of an incomplete message; 0 if there is none. Call it when
+    /// [`poll_output`](Self::poll_output) returns `None`.
     #[must_use]
     pub fn unfinished_bytes(&self) -> usize {
         self.reader.held_bytes()
@@ -245,7 +245,7 @@ impl Session {
     }
 }
 
-/// Whether the server knows no negotiation: QEMU 0.12, the only one to greet without the member `version`.
+/// Returns whether the server has no negotiation: QEMU 0.12, the only one to greet without the member `version`.
 fn is_exempt(greeting: &Greeting<'_>) -> bool {
     greeting.version.is_none()
         && Members::of(greeting.raw)
@@ -253,7 +253,7 @@ fn is_exempt(greeting: &Greeting<'_>) -> bool {
             .all(|(_, inside)| Members::of(inside).all(|(name, _)| name != "version"))
 }
 
-/// Whether out-of-band execution is on offer in the form of QEMU 3.0 and later.
+/// Returns whether the server offers out-of-band execution in the form of QEMU 3.0 and later.
 fn offers_out_of_band(greeting: &Greeting<'_>) -> bool {
     let offered = greeting.capabilities.iter().any(|capability| &**capability == "oob");
     offered && greeting.version.as_ref().is_none_or(|version| version.major >= 3)

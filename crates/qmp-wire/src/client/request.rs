@@ -1,4 +1,4 @@
-//! One command on its way: the ids of a connection, and the bytes of a request.
+//! The ids of a connection, and the bytes of a request.
 
 use crate::json::write_string;
 
@@ -7,7 +7,7 @@ const NONCE_DIGITS: usize = 16;
 
 /// Writes a request, line end included.
 ///
-/// A server that reads JSON values needs no line end, but there are servers that read lines.
+/// A server that reads JSON values needs no line end, but some servers read lines.
 pub(super) fn write(
     out: &mut Vec<u8>,
     out_of_band: bool,
@@ -25,7 +25,7 @@ pub(super) fn write(
     out.extend_from_slice(format!(", \"id\": \"{nonce:016x}-{number}\"}}\r\n").as_bytes());
 }
 
-/// The number of the command that the raw `id` of a reply names; `None` if it is none of this connection.
+/// Returns the number of the command in the raw `id` of a reply; `None` if the id is not of this connection.
 pub(super) fn number(id: &str, nonce: u64) -> Option<u64> {
     let id = id.strip_prefix('"')?.strip_suffix('"')?;
     let (digits, number) = id.split_once('-')?;

@@ -1,4 +1,4 @@
-//! A value to anything that serde can deserialize.
+//! Deserializes a value into any type that implements `Deserialize`.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor, value::SeqDese
 
 use super::Value;
 
-/// Errors of reading a typed value out of a [`Value`], in QEMU's words where it has some.
+/// Errors of reading a typed value from a [`Value`], in QEMU's words where it has a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub struct ReadError {
     kind: ErrorKind,
-    /// The member that does not fit, from the inside out; elements of lists have no name.
+    /// The path of the invalid member, innermost first; elements of lists have no name.
     path: Vec<Box<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ErrorKind {
-    /// A value is of the right kind of JSON, and is none that the type has.
+    /// A value of the right JSON type that the target type does not contain.
     Expects(Box<str>),
     Other(Box<str>),
 }
@@ -39,7 +39,7 @@ impl de::Error for ReadError {
         Self { kind: ErrorKind::Other(message.to_string().into()), path: Vec::new() }
     }
 
-    /// QEMU names its own types: a number that `u64` does not hold gets "expects uint64".
+    /// QEMU uses its own type names: a number that `u64` does not hold gets "expects uint64".
     fn invalid_value(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         let (de::Unexpected::Signed(_) | de::Unexpected::Unsigned(_)) = unexpected else {
             return Self::custom(format_args!("invalid value: {unexpected}, expected {expected}"));
@@ -54,7 +54,7 @@ impl de::Error for ReadError {
     }
 }
 
-/// The members of an object; an error in one of them names it.
+/// The members of an object; an error in a member contains its name.
 struct Members<I> {
     rest: I,
     next: Option<(String, Value)>,

@@ -1,8 +1,8 @@
-//! Tokens to values, one token at a time.
+//! Parses tokens into values, one token at a time.
 
 use super::{Object, Value, lexer::Kind, number, string};
 
-/// What the next token has to be.
+/// The expected next token.
 #[derive(Debug)]
 enum Expect {
     Value,
@@ -19,21 +19,21 @@ enum Expect {
 #[derive(Debug)]
 enum Open {
     List(Vec<Value>),
-    /// `key` is `None` where a key is still to come.
+    /// `key` is `None` while the key is missing.
     Object {
         members: Object,
         key: Option<String>,
     },
 }
 
-/// What is wrong with a token.
+/// The error of a token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
     /// No value can begin with it.
     Value,
     /// No key can begin with it.
     Key,
-    /// A value, but not a string, where a key had to be. It is complete.
+    /// A complete value other than a string in place of a key.
     KeyNotString,
     Colon,
     CommaOrEndOfObject,
@@ -48,7 +48,7 @@ pub(super) enum Wrong {
 pub(super) struct Grammar {
     open: Vec<Open>,
     expect: Option<Expect>,
-    /// Whether a list or an object where a key has to be is read to its end before it is refused.
+    /// Whether a list or an object in place of a key is read to its end before it is refused.
     reads_any_key: bool,
 }
 
@@ -71,7 +71,7 @@ impl Grammar {
         }
     }
 
-    /// Forgets what was begun.
+    /// Discards the incomplete value.
     pub(super) fn reset(&mut self) {
         self.open.clear();
         self.expect = None;
@@ -139,7 +139,7 @@ impl Grammar {
         self.place(value)
     }
 
-    /// Puts a whole value where it belongs.
+    /// Adds a complete value to its container.
     fn place(&mut self, value: Value) -> Result<Option<Value>, Wrong> {
         match self.open.last_mut() {
             None => return Ok(Some(value)),

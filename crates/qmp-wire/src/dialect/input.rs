@@ -1,4 +1,4 @@
-//! A stream of bytes to values and complaints.
+//! Parses a stream of bytes into values and errors.
 
 use std::collections::VecDeque;
 
@@ -10,25 +10,26 @@ use super::{
 };
 use crate::NESTING_MAX;
 
-/// How many tokens a message may have. Source: measured on QEMU 7.2 and 11.1.
+/// Maximum number of tokens of a message. Source: measured on QEMU 7.2 and 11.1.
 pub const TOKENS_MAX: usize = 2 << 20;
 
-/// How a release words what it cannot read.
+/// The wording of input errors by release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorTexts {
-    /// Up to 3.0: one text for everything.
+    /// Up to 3.0: one text for all errors.
     One,
-    /// 3.1 to 10.2: a text for each mistake, told when the brackets of the message balance again.
+    /// 3.1 to 10.2: a text for each error, reported when the brackets of the message balance again.
     Worded,
-    /// From 11.0: at the offending token, with its line and column; the rest of the message is skipped in silence.
+    /// Since 11.0: reported at the offending token, with its line and column; the rest of the message is skipped
+    /// silently.
     Placed,
 }
 
-/// A complaint about what came, in QEMU's words.
+/// An input error, in QEMU's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{desc}")]
 pub struct InputError {
-    /// The `desc` of the error reply. What it quotes and is no character stands as U+FFFD.
+    /// The `desc` of the error reply. Quoted bytes that are no character become U+FFFD.
     pub desc: String,
 }
 
@@ -38,7 +39,7 @@ impl InputError {
     }
 }
 
-/// Cuts a stream into values.
+/// Splits a stream into values.
 #[derive(Debug)]
 pub struct Input {
     lexer: Lexer,
@@ -59,7 +60,7 @@ struct Message {
 }
 
 impl Input {
-    /// A stream at its start.
+    /// Creates a stream at its start.
     #[must_use]
     pub fn new(texts: ErrorTexts) -> Self {
         let message = Message {
@@ -76,14 +77,14 @@ impl Input {
         Self { lexer: Lexer::new(), message }
     }
 
-    /// Takes bytes, cut anywhere.
+    /// Processes bytes, cut anywhere.
     pub fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.lexer.feed(byte, |kind, token, place| self.message.take(kind, token, place));
         }
     }
 
-    /// Takes bytes up to the one that completes a value or a complaint, and says how many.
+    /// Processes bytes up to the one that completes a value or an error, and returns their number.
     pub fn feed_until_done(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while taken < bytes.len() && self.message.done.is_empty() {
@@ -93,7 +94,7 @@ impl Input {
         taken
     }
 
-    /// A stream that goes on between two messages, at this line and column.
+    /// Continues a stream between two messages, at this line and column.
     #[must_use]
     pub fn resume(texts: ErrorTexts, line: u64, column: u64) -> Self {
         let mut input = Self::new(texts);
@@ -101,7 +102,7 @@ impl Input {
         input
     }
 
-    /// Line and column, if no message has begun that has not ended.
+    /// Returns line and column, unless a message is incomplete.
     #[must_use]
     pub fn position_between_messages(&self) -> Option<(u64, u64)> {
         let Message { braces: 0, brackets: 0, tokens: 0, skipping: false, .. } = &self.message else {
@@ -110,13 +111,13 @@ impl Input {
         self.lexer.place_between_tokens().map(|place| (place.line, place.column))
     }
 
-    /// Whether [`poll`](Self::poll) yields something.
+    /// Returns whether [`poll`](Self::poll) returns an item.
     #[must_use]
     pub fn has_item(&self) -> bool {
         !self.message.done.is_empty()
     }
 
-    /// The next value or complaint, in the order of the stream.
+    /// Returns the next value or error, in the order of the stream.
     pub fn poll(&mut self) -> Option<Result<Value, InputError>> {
         self.message.done.pop_front()
     }
@@ -164,7 +165,7 @@ impl Message {
         }
     }
 
-    /// The message is over: it was a value, or something was wrong with it.
+    /// Ends the message: pushes its value, or its error.
     fn finish(&mut self, value: Option<Value>) {
         let outcome = match self.wrong.take() {
             Some(desc) => Some(Err(InputError::new(&desc))),
@@ -174,7 +175,7 @@ impl Message {
         self.reset();
     }
 
-    /// Refuses the message at once, whatever else was wrong with it.
+    /// Refuses the message at once, whatever its earlier error.
     fn refuse(&mut self, desc: &[u8]) {
         if !self.skipping {
             self.done.push_back(Err(InputError::new(desc)));
@@ -182,7 +183,8 @@ impl Message {
         self.reset();
     }
 
-    /// A limit is exceeded: older releases read on as if a message began here, later ones skip to the end of it.
+    /// Reports an exceeded limit: older releases read on as if a message began here, later ones skip to the end of
+    /// the message.
     fn exceed(&mut self, limit: &[u8]) {
         if self.texts < ErrorTexts::Placed {
             return self.refuse(limit);
@@ -248,7 +250,7 @@ impl Message {
     }
 }
 
-/// `what 'token'`; a NUL ends the token, as in C.
+/// Returns `what 'token'`; a NUL ends the token, as in C.
 fn quoted(what: &[u8], token: &[u8]) -> Vec<u8> {
     let token = token.split(|byte| *byte == 0).next().unwrap_or_default();
     [what, b"'", token, b"'"].concat()

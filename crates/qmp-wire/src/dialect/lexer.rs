@@ -1,8 +1,8 @@
-//! Bytes to tokens.
+//! Splits bytes into tokens.
 //!
-//! Some tokens end only where the next one begins (a number, a keyword): their last byte is followed by one that
-//! belongs to something else. After a byte that no token can have here, everything is skipped up to a structural
-//! character, a control byte other than tab, or a byte that UTF-8 never has.
+//! Some tokens (numbers, keywords) end only where the next one begins: their last byte is followed by a byte of
+//! something else. After a byte that no token can have here, the lexer skips to a structural character, a control
+//! byte other than tab, or a byte that UTF-8 never has.
 //!
 //! Source: behaviour of QEMU 7.2 and 11.1.
 
@@ -21,13 +21,13 @@ pub(super) enum Kind {
     Keyword,
     /// With its quotes.
     String,
-    /// What had to be thrown away, up to and including the byte that no token could have.
+    /// Discarded bytes, up to and including the byte that no token can have.
     Stray,
     /// Longer than [`TOKEN_MAX_BYTES`].
     TooLong,
 }
 
-/// Where a token starts.
+/// The position at which a token starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) line: u64,
@@ -52,11 +52,11 @@ enum State {
     ExponentDigits,
 }
 
-/// What a byte does to the token at hand.
+/// The effect of a byte on the current token.
 enum Step {
-    /// It belongs to the token, which goes on.
+    /// It continues the token.
     Go(State),
-    /// It belongs to the token and ends it.
+    /// It completes the token.
     End(Kind),
     /// The token ended before it.
     EndBefore(Kind),
@@ -80,17 +80,18 @@ impl Lexer {
         Self { state: State::Start, token: Vec::new(), start: here, here }
     }
 
-    /// Goes on counting from here.
+    /// Continues the count of positions from here.
     pub(super) fn move_to(&mut self, place: Place) {
         self.here = place;
     }
 
-    /// Where the next byte is, if no token has begun that has not ended.
+    /// Returns the position of the next byte, unless a token is incomplete.
     pub(super) fn place_between_tokens(&self) -> Option<Place> {
         (self.state == State::Start && self.token.is_empty()).then_some(self.here)
     }
 
-    /// Takes one byte; tells `found` of each token that it ends, none, one or two, and where they started.
+    /// Processes one byte; calls `found` with each token that it completes (none, one or two) and the token's
+    /// start.
     pub(super) fn feed(&mut self, byte: u8, mut found: impl FnMut(Kind, &[u8], Place)) {
         self.here.column += 1;
         let mut here = self.here;
@@ -119,7 +120,8 @@ impl Lexer {
                 Step::EndBefore(kind) => self.finish(kind, &mut found),
                 Step::Resume => self.state = State::Start,
             }
-            // QEMU counts a byte twice that ended something before it: what it begins is told one column off.
+            // QEMU counts a byte twice if it ended a token before it: the token that it begins is reported one
+            // column late.
             here.column = self.here.column + 1;
         }
         if byte == b'\n' {
@@ -131,7 +133,7 @@ impl Lexer {
         self.state = if kind == Kind::Stray { State::Recovery } else { State::Start };
         found(kind, &self.token, self.start);
         self.token.clear();
-        // A token of megabytes is rare; an idle connection keeps little.
+        // A token of megabytes is rare; an idle connection should hold little memory.
         self.token.shrink_to(1024);
     }
 }

@@ -1,8 +1,8 @@
-//! Numbers: read as QEMU reads them, printed as it prints them.
+//! Numbers, parsed and printed as QEMU does.
 
 use super::Value;
 
-/// The value of an integer token: exact within 64 bits, a double beyond.
+/// Returns the value of an integer token: exact within 64 bits, a double beyond.
 pub(super) fn integer(token: &str) -> Value {
     if let Ok(number) = token.parse() {
         Value::Int(number)
@@ -13,7 +13,7 @@ pub(super) fn integer(token: &str) -> Value {
     }
 }
 
-/// The value of a token as a double.
+/// Returns the value of a token as a double.
 pub(super) fn float(token: &str) -> Value {
     Value::Double(token.parse().expect("the lexer lets only numbers through"))
 }

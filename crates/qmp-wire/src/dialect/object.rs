@@ -1,4 +1,4 @@
-//! Objects, whose members come out in the order of QEMU's hash table.
+//! Objects, whose members are printed in the order of QEMU's hash table.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -16,7 +16,7 @@ pub struct Object {
     inserted: u32,
 }
 
-/// How many members were there before; plays no part when objects are compared.
+/// Number of members inserted before; ignored when objects are compared.
 #[derive(Clone, Copy, Debug)]
 struct Order(u32);
 
@@ -27,7 +27,7 @@ impl PartialEq for Order {
 }
 
 impl Object {
-    /// Adds a member; `false`, and nothing happens, if there is one of that name.
+    /// Adds a member; returns `false` and changes nothing if a member of that name exists.
     pub fn insert(&mut self, name: &str, value: Value) -> bool {
         let key = (bucket(name), Box::from(name));
         if self.members.contains_key(&key) {
@@ -38,41 +38,41 @@ impl Object {
         true
     }
 
-    /// The member of that name.
+    /// Returns the member of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.members.get(&(bucket(name), Box::from(name))).map(|(_, value)| value)
     }
 
-    /// The member of that name, to be changed in place.
+    /// Returns the member of that name for changes in place.
     #[must_use]
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
         self.members.get_mut(&(bucket(name), Box::from(name))).map(|(_, value)| value)
     }
 
-    /// Removes the member of that name.
+    /// Removes the member of that name and returns it.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.members.remove(&(bucket(name), Box::from(name))).map(|(_, value)| value)
     }
 
-    /// The number of members.
+    /// Returns the number of members.
     #[must_use]
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there is no member.
+    /// Returns whether there is no member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// The members by themselves, in no order that means anything.
+    /// Returns the members in no particular order.
     pub fn into_members(self) -> impl Iterator<Item = (String, Value)> {
         self.members.into_iter().map(|((_, name), (_, value))| (name.into(), value))
     }
 
-    /// The members in QEMU's order.
+    /// Returns the members in QEMU's order.
     #[must_use]
     pub fn members(&self) -> Vec<(&str, &Value)> {
         let mut members: Vec<_> = self.members.iter().collect();
@@ -82,7 +82,7 @@ impl Object {
 }
 
 impl<'a> FromIterator<(&'a str, Value)> for Object {
-    /// Of two members of one name, the first stays.
+    /// Of two members of one name, the first is kept.
     fn from_iter<I: IntoIterator<Item = (&'a str, Value)>>(members: I) -> Self {
         let mut object = Self::default();
         for (name, value) in members {
@@ -92,10 +92,10 @@ impl<'a> FromIterator<(&'a str, Value)> for Object {
     }
 }
 
-/// Which bucket a member's name falls into.
+/// Returns the bucket of a member's name.
 pub(super) fn bucket(name: &str) -> u32 {
     if name.as_bytes().contains(&0) {
-        // QEMU keeps U+0000 as the two bytes C0 80.
+        // QEMU stores U+0000 as the two bytes C0 80.
         let bytes = name.bytes().flat_map(|byte| if byte == 0 { vec![0xC0, 0x80] } else { vec![byte] });
         hash(&bytes.collect::<Vec<_>>())
     } else {
@@ -104,7 +104,7 @@ pub(super) fn bucket(name: &str) -> u32 {
 }
 
 fn hash(name: &[u8]) -> u32 {
-    /// 5 × place mod 24, which comes round after 24 places.
+    /// 5 × index mod 24, which repeats after 24 indices.
     const SHIFTS: [u32; 24] =
         [0, 5, 10, 15, 20, 1, 6, 11, 16, 21, 2, 7, 12, 17, 22, 3, 8, 13, 18, 23, 4, 9, 14, 19];
     let mut hash = 0x238F_13AF_u32.wrapping_mul(u32::try_from(name.len()).unwrap_or(u32::MAX));

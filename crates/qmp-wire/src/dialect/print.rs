@@ -1,4 +1,4 @@
-//! Values to text, as QEMU prints it: ASCII only, members in the order of the hash table.
+//! Prints values as QEMU does: ASCII only, members in the order of the hash table.
 
 use super::{Object, Value, number};
 
@@ -9,7 +9,7 @@ impl Value {
     }
 }
 
-/// Appends a text that is one JSON value as QEMU prints it; `null` stands for what it would not read.
+/// Appends a text that is one JSON value as QEMU prints it; `null` if QEMU would not accept the text.
 pub fn reprint(text: &[u8], out: &mut Vec<u8>) {
     Value::read(text).print(false, out);
 }
@@ -32,11 +32,11 @@ pub(crate) fn print_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// The place of the first byte that does not stand for itself. Eight at a time: most strings have none.
+/// Returns the index of the first byte that needs an escape. Checks eight bytes at a time: most strings have none.
 #[inline]
 fn first_to_escape(bytes: &[u8]) -> Option<usize> {
     let (chunks, rest) = bytes.as_chunks::<8>();
-    // What is left, behind as many blanks as make eight.
+    // The remaining bytes, preceded by blanks to make eight.
     let last = rest.iter().fold(u64::from_le_bytes([b' '; 8]), |last, byte| last << 8 | u64::from(*byte));
     if chunks.iter().all(|chunk| are_plain(u64::from_le_bytes(*chunk))) && are_plain(last) {
         return None;
@@ -44,7 +44,7 @@ fn first_to_escape(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| needs_escape(*byte))
 }
 
-/// Whether none of eight bytes needs an escape.
+/// Returns whether none of eight bytes needs an escape.
 fn are_plain(bytes: u64) -> bool {
     const ONES: u64 = u64::MAX / 255;
     // The high bit of each byte that is 0x7F or more; of each below 0x20; of each that equals one of the two others.

@@ -1,7 +1,7 @@
-//! Anything that serde can serialize, to text as QEMU prints it.
+//! Serializes any `Serialize` type to text as QEMU prints it.
 //!
-//! Members are written in the order in which they come and put into the order of QEMU's hash table when their object
-//! ends, in place: nothing is allocated but the output.
+//! Members are written in serialization order and moved into the order of QEMU's hash table when their object ends,
+//! in place: only the output is allocated.
 
 mod members;
 mod text;
@@ -13,12 +13,12 @@ use serde::ser::{self, Serialize};
 use self::members::Members;
 use super::{number, print::print_string};
 
-/// A member to leave out, or one in whose value some are.
+/// A member to leave out, or a member whose value has members to leave out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hidden {
     /// The member's name.
     pub name: Box<str>,
-    /// What to leave out in its value; if nothing, the member itself is left out.
+    /// The members to leave out in its value; if empty, the member itself is left out.
     pub within: Vec<Hidden>,
 }
 
@@ -26,13 +26,13 @@ pub struct Hidden {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// A map has a key that is no string.
+    /// A map has a key that is not a string.
     #[error("a key is not a string")]
     KeyNotString,
-    /// The value was to be an object.
+    /// The value has to be an object.
     #[error("the value is not an object")]
     NotAnObject,
-    /// The value refused to be serialized.
+    /// The `Serialize` implementation returned an error.
     #[error("{0}")]
     Refused(Box<str>),
 }
@@ -43,17 +43,17 @@ impl ser::Error for WriteError {
     }
 }
 
-/// Appends a value as QEMU prints it, on one line. What `hidden` says is left out.
+/// Appends a value as QEMU prints it, on one line, without the members in `hidden`.
 ///
 /// # Errors
 ///
-/// [`WriteError::KeyNotString`], [`WriteError::Refused`]; `out` is then as it was before.
+/// [`WriteError::KeyNotString`], [`WriteError::Refused`]; `out` is unchanged then.
 pub fn write(value: &impl Serialize, hidden: &[Hidden], out: &mut Vec<u8>) -> Result<(), WriteError> {
     let start = out.len();
     value.serialize(Writer { out, hidden }).inspect_err(|_| out.truncate(start))
 }
 
-/// Appends an object as [`write()`] does, unless it has no member: then nothing is appended, and the result is `false`.
+/// Appends an object as [`write()`] does, unless it has no member: then it appends nothing and returns `false`.
 ///
 /// # Errors
 ///

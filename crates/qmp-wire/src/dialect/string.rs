@@ -1,14 +1,14 @@
-//! Strings: what stands between the quotes, and what is wrong with it.
+//! Strings: decodes the text between the quotes, and reports errors in it.
 
 use super::utf8;
 
-/// Reads a string token, quotes included.
+/// Decodes a string token, quotes included.
 ///
 /// # Errors
 ///
-/// The complaint, without its prefix; as bytes, since it may quote what came.
+/// The error text without its prefix; as bytes, since it may quote invalid input.
 pub(super) fn read(token: &[u8]) -> Result<String, Vec<u8>> {
-    // The closing quote stays: a complaint about what stands before it quotes it, too.
+    // The closing quote stays: an error about the bytes before it quotes it, too.
     let mut rest = &token[1..];
     let mut text = String::with_capacity(rest.len());
     while rest.len() > 1 {
@@ -27,7 +27,7 @@ fn plain(rest: &[u8]) -> Result<(char, usize), Vec<u8>> {
 }
 
 fn escape(rest: &[u8]) -> Result<(char, usize), Vec<u8>> {
-    // The lexer ends no string behind a backslash: there is a next byte.
+    // The lexer ends no string after a backslash: there is a next byte.
     Ok(match rest[1] {
         quoted @ (b'"' | b'\'' | b'\\' | b'/') => (char::from(quoted), 2),
         b'b' => ('\u{8}', 2),
@@ -40,7 +40,7 @@ fn escape(rest: &[u8]) -> Result<(char, usize), Vec<u8>> {
     })
 }
 
-/// `\uXXXX`, or two of them that make one character.
+/// Decodes `\uXXXX`, or two of them that form one character.
 fn unicode(rest: &[u8]) -> Result<(char, usize), Vec<u8>> {
     let first = hex(&rest[2..]);
     let leading = first.filter(|code| (0xD800..0xDC00).contains(code));

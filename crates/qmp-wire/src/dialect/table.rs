@@ -1,7 +1,7 @@
-//! The order in which QEMU comes across arguments that nobody asked for.
+//! The order in which QEMU finds unexpected arguments.
 //!
-//! It keeps the arguments that are still to be read in a second hash table and complains about the first that is left
-//! in it. A request with two unexpected arguments is answered with the name of one of them, and this decides which.
+//! QEMU keeps the unread arguments in a second hash table and reports the first one left in it. The error for a
+//! request with two unexpected arguments names one of them, and this order decides which.
 //!
 //! Source: measured on QEMU 7.2 and 11.1 with two to six unexpected arguments; the hash table of glib.
 
@@ -15,7 +15,7 @@ const PRIMES: [u32; 22] = [
     524_287, 1_048_573, 2_097_143,
 ];
 
-/// The first member that is `wanted`, in the order of QEMU's table of arguments.
+/// Returns the first member for which `wanted` is true, in the order of QEMU's table of arguments.
 pub fn first_of(object: &Object, wanted: impl Fn(&str) -> bool) -> Option<&str> {
     let mut table = Table::new(3);
     for (name, _) in object.members() {

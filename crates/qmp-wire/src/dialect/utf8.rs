@@ -1,8 +1,8 @@
 //! Modified UTF-8 as QEMU reads it: U+0000 as C0 80, no surrogates, no noncharacters, nothing overlong.
 
-/// The first character of `bytes` and how many bytes it takes; `None` and how many to skip if it is not one.
+/// Returns the first character of `bytes` and its length; `None` and the number of bytes to skip if it is invalid.
 ///
-/// `bytes` must not be empty. A broken sequence is skipped up to the byte that breaks it.
+/// `bytes` must not be empty. An invalid sequence is skipped up to the byte that breaks it.
 pub(super) fn decode(bytes: &[u8]) -> (Option<char>, usize) {
     let first = bytes[0];
     let length = match first {
@@ -27,12 +27,12 @@ pub(super) fn decode(bytes: &[u8]) -> (Option<char>, usize) {
     (character, length)
 }
 
-/// Whether a code point may stand in a string: noncharacters may not.
+/// Returns whether a code point is valid in a string: noncharacters are not.
 pub(super) fn is_character(code: u32) -> bool {
     char::from_u32(code).is_some() && !(0xFDD0..=0xFDEF).contains(&code) && code & 0xFFFE != 0xFFFE
 }
 
-/// The text that QEMU prints for `bytes`: what is no character becomes U+FFFD.
+/// Returns the text that QEMU prints for `bytes`: invalid sequences become U+FFFD.
 pub(super) fn lossy(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     let mut rest = bytes;

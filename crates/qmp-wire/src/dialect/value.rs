@@ -26,20 +26,21 @@ pub enum Value {
 }
 
 impl Value {
-    /// Reads a text that is one JSON value; `Null` stands for what a QEMU would not read.
+    /// Parses a text that is one JSON value; `Null` if QEMU would not accept it.
     #[must_use]
     pub fn read(text: &[u8]) -> Self {
         let mut input = Input::new(ErrorTexts::Worded);
         input.feed(text);
-        // A number or a keyword ends where something else begins.
+        // A number or a keyword ends only at the next byte.
         input.feed(b"\n");
         input.poll().and_then(Result::ok).unwrap_or(Self::Null)
     }
 
-    /// As [`read`](Self::read), of a text that a QEMU printed: printed again, its members are in the same order.
+    /// Like [`read`](Self::read), for a text that a QEMU printed: printing the value keeps the order of its
+    /// members.
     ///
-    /// Members of one bucket are printed in the reverse of the order in which they were inserted, so that a QEMU which
-    /// reads and prints its own text exchanges them.
+    /// Members of one bucket are printed in the reverse order of their insertion, so that a QEMU which reads and
+    /// prints its own text swaps them.
     #[must_use]
     pub fn read_printed(text: &[u8]) -> Self {
         Self::read(text).turned()
@@ -78,7 +79,7 @@ impl Serialize for Value {
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.len()))?;
-        // A serializer that keeps QEMU's order puts what came last in a bucket first.
+        // A serializer that keeps QEMU's order puts the last inserted member of a bucket first.
         for (name, value) in self.members().into_iter().rev() {
             map.serialize_entry(name, value)?;
         }

@@ -1,13 +1,13 @@
-//! The members of one object that is whole and valid.
+//! The members of one complete and valid object.
 
 use std::borrow::Cow;
 
 use super::scan::{Scan, Step};
 use super::string::decode;
 
-/// Walks over the members of an object: names with escapes resolved, values as raw JSON.
+/// Iterates over the members of an object: names with escapes resolved, values as raw JSON.
 ///
-/// Over anything but an object it yields nothing; a name that stands twice is yielded twice.
+/// For any other value the iterator is empty; a duplicate name is returned twice.
 #[derive(Debug)]
 pub(crate) struct Members<'a> {
     text: &'a str,
@@ -15,7 +15,7 @@ pub(crate) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Members of the object that is `text`.
+    /// Returns the members of the object `text`.
     pub(crate) fn of(text: &'a str) -> Self {
         Self { text, scan: text.starts_with('{').then(Scan::object) }
     }

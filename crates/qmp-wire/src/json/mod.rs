@@ -1,7 +1,7 @@
-//! JSON as the wire needs it: validated in one pass, cut into members, kept byte for byte.
+//! JSON for the wire: validated in one pass, split into members, kept byte for byte.
 //!
-//! [`Scan`] walks over an object once, and can stop at any byte and go on there when more have come.
-//! [`Members`] is the same walk over an object that is known to be valid and whole.
+//! [`Scan`] walks over an object once, and can pause at any byte and continue there when more bytes arrive.
+//! [`Members`] is the same walk over a complete and valid object.
 
 mod members;
 mod nesting;

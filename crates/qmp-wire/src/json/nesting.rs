@@ -1,4 +1,4 @@
-//! Which containers are open: one bit each, so that a thousand levels cost 128 bytes and no allocation.
+//! The stack of open containers: one bit each, so that a thousand levels take 128 bytes and no allocation.
 
 /// Deepest nesting of objects and arrays in a message, in levels; the message itself is the first.
 ///
@@ -23,14 +23,14 @@ impl Nesting {
         Self { depth: 1, in_object: true, objects }
     }
 
-    /// Forgets all but the outermost object.
+    /// Closes all but the outermost object.
     #[inline]
     pub(super) fn restart(&mut self) {
         self.depth = 1;
         self.in_object = true;
     }
 
-    /// Opens an object or an array; false if that is one too many.
+    /// Opens an object or an array; returns `false` beyond the limit.
     #[inline]
     pub(super) fn open(&mut self, object: bool) -> bool {
         if self.depth == NESTING_MAX {
@@ -52,13 +52,13 @@ impl Nesting {
         self.in_object = self.objects[enclosing / 64 % WORDS] >> (enclosing % 64) & 1 == 1;
     }
 
-    /// How many containers are open.
+    /// Returns the number of open containers.
     #[inline]
     pub(super) fn depth(&self) -> usize {
         self.depth
     }
 
-    /// Whether the innermost open container is an object.
+    /// Returns whether the innermost open container is an object.
     #[inline]
     pub(super) fn in_object(&self) -> bool {
         self.in_object

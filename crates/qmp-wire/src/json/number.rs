@@ -1,6 +1,6 @@
-//! The grammar of numbers, one byte after another, so that a number may be cut anywhere.
+//! The grammar of numbers, byte by byte, so that a number may be cut anywhere.
 
-/// How much of a number has been read.
+/// The state within a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Number {
     /// The minus sign: a digit must follow.
@@ -21,9 +21,9 @@ pub(super) enum Number {
     ExponentDigits,
 }
 
-/// What a byte means to a number.
+/// The effect of a byte on a number.
 pub(super) enum After {
-    /// It belongs to it.
+    /// It belongs to the number.
     More(Number),
     /// The number ended before it.
     End,
@@ -32,7 +32,7 @@ pub(super) enum After {
 }
 
 impl Number {
-    /// The state after a number's first byte; `None` if no number starts with it.
+    /// Returns the state after a number's first byte; `None` if no number starts with it.
     #[inline]
     pub(super) fn first(byte: u8) -> Option<Self> {
         match byte {
@@ -43,7 +43,7 @@ impl Number {
         }
     }
 
-    /// The state after one more byte.
+    /// Returns the state after one more byte.
     #[inline]
     pub(super) fn after(self, byte: u8) -> After {
         use After::{DigitMissing, End, More};

@@ -1,9 +1,9 @@
 //! The scan: validates an object byte by byte, and reports the members of the outermost object.
 //!
-//! All of its state is data, so that it can pause wherever the bytes run out and go on there, without
-//! reading any byte twice: a message that arrives in a thousand pieces costs what it costs in one. Each state
-//! calls the one that usually follows, so that well-formed input runs straight through; [`Scan::step`] only
-//! dispatches at the turns.
+//! All of its state is data, so that it can pause at the end of the bytes and continue there, without reading any
+//! byte twice: a message in a thousand pieces costs the same as a message in one. Each state calls the one that
+//! usually follows, so that well-formed input runs straight through; [`Scan::step`] only dispatches at the other
+//! transitions.
 
 use super::nesting::Nesting;
 use super::number::{After, Number};
@@ -17,33 +17,33 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// The bytes meant, of the same text that was scanned.
+    /// Returns the bytes of the span in the scanned text.
     #[inline]
     pub(crate) fn of(self, text: &str) -> &str {
         text.get(self.start..self.end).expect("a span begins and ends at a token")
     }
 }
 
-/// How far a scan came.
+/// The progress of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Over one member of the outermost object.
+    /// Past one member of the outermost object.
     Member {
         /// Between the quotes of its name.
         name: Span,
         /// Its value.
         value: Span,
     },
-    /// Over the whole object, which ends before this index.
+    /// Past the whole object, which ends before this index.
     End(usize),
     /// To the end of the bytes, within the object.
     Paused,
 }
 
-/// Why a scan cannot go on at all.
+/// The error of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// What stands at this index is not JSON.
+    /// Invalid JSON at this index.
     Invalid { at: usize, what: &'static str },
     /// More levels than [`NESTING_MAX`](super::NESTING_MAX).
     TooDeep,
@@ -59,7 +59,7 @@ pub(crate) struct Scan {
     value_start: usize,
 }
 
-/// What may stand at `at`.
+/// The token expected at `at`.
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// A member's name or the object's end: after `{`.
@@ -82,7 +82,7 @@ enum State {
     Next,
 }
 
-/// Leaves the walk from state to state.
+/// The reason to leave the walk from state to state.
 enum Turn {
     Paused,
     Member,
@@ -92,7 +92,7 @@ enum Turn {
 }
 
 impl Scan {
-    /// A scan of an object whose `{` stands at index 0.
+    /// Creates a scan of an object whose `{` is at index 0.
     pub(crate) fn object() -> Self {
         Self {
             at: 1,
@@ -103,7 +103,7 @@ impl Scan {
         }
     }
 
-    /// Starts over with another object.
+    /// Restarts with another object.
     #[inline]
     pub(crate) fn restart(&mut self) {
         self.at = 1;
@@ -111,11 +111,11 @@ impl Scan {
         self.nesting.restart();
     }
 
-    /// Goes on in `bytes`, which start with the object and may have grown since the last call.
+    /// Continues in `bytes`, which start with the object and may have grown since the last call.
     ///
     /// # Errors
     ///
-    /// [`Stop`], at the first byte that no valid continuation could mend.
+    /// [`Stop`], at the first byte that no continuation can make valid.
     #[inline]
     pub(crate) fn step(&mut self, bytes: &[u8]) -> Result<Step, Stop> {
         loop {
@@ -289,7 +289,7 @@ impl Scan {
         if self.nesting.depth() == 1 { Err(Turn::Member) } else { Ok(()) }
     }
 
-    /// Goes over `true`, `false` or `null`; a cut one is read again from its start.
+    /// Skips `true`, `false` or `null`; an incomplete one is read again from its start.
     #[inline]
     fn literal(&mut self, bytes: &[u8], literal: &'static [u8]) -> Result<(), Turn> {
         let rest = &bytes[self.at..];
@@ -300,7 +300,7 @@ impl Scan {
         Err(if literal.starts_with(rest) { Turn::Paused } else { Turn::Invalid("expected a value") })
     }
 
-    /// Goes to behind the closing quote.
+    /// Moves past the closing quote.
     #[inline]
     fn string(&mut self, bytes: &[u8]) -> Result<(), Turn> {
         let (at, turn) = match string_end(bytes, self.at) {
@@ -312,7 +312,7 @@ impl Scan {
         turn
     }
 
-    /// Goes to the next byte that is no white space.
+    /// Moves to the next byte that is not white space.
     #[inline]
     fn token(&mut self, bytes: &[u8]) -> Result<u8, Turn> {
         while let Some(byte) = bytes.get(self.at) {
@@ -325,13 +325,13 @@ impl Scan {
     }
 }
 
-/// Whether `byte` may stand between tokens.
+/// Returns whether `byte` is white space between tokens.
 #[inline]
 pub(crate) fn is_white_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-/// `bytes` without the white space around them.
+/// Returns `bytes` without the white space around them.
 pub(crate) fn trim_white_space(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_white_space(*first)

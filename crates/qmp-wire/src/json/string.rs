@@ -1,4 +1,4 @@
-//! Strings: where one ends, what one says, and how one is written.
+//! Strings: finds their end, decodes and encodes them.
 
 use std::borrow::Cow;
 
@@ -6,14 +6,14 @@ use super::word::{plain_run, word_at};
 
 const INVALID_UTF8: &str = "invalid UTF-8 in a string";
 
-/// What stopped the walk over a string.
+/// The reason for the end of the walk over a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StringEnd {
     /// The closing quote; the byte after it is at this index.
     Closed(usize),
-    /// The bytes ran out; go on from this index when there are more.
+    /// The bytes ended; continue from this index when there are more.
     Open(usize),
-    /// What stands at this index may not stand in a string.
+    /// The bytes at this index are invalid in a string.
     Invalid(usize, &'static str),
 }
 
@@ -44,7 +44,7 @@ pub(super) fn string_end(bytes: &[u8], mut at: usize) -> StringEnd {
     }
 }
 
-/// Length of the escape sequence that `bytes` start with; `None` if it is cut off.
+/// Returns the length of the escape sequence at the start of `bytes`; `None` if it is incomplete.
 #[cold]
 fn escape_width(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
     match bytes.get(1) {
@@ -62,7 +62,7 @@ fn escape_width(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
     }
 }
 
-/// Length of the character that `bytes` start with; `None` if it is cut off.
+/// Returns the length of the character at the start of `bytes`; `None` if it is incomplete.
 #[cold]
 fn character_width(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
     let width = match bytes[0] {
@@ -78,9 +78,9 @@ fn character_width(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
     }
 }
 
-/// Reads the inside of a valid string (without its quotes), escapes resolved.
+/// Decodes the inside of a valid string (without its quotes) with escapes resolved.
 ///
-/// Half a surrogate pair becomes U+FFFD: JSON can write it, text cannot hold it.
+/// Half a surrogate pair becomes U+FFFD: JSON can represent it, text cannot.
 pub(crate) fn decode(inside: &str) -> Cow<'_, str> {
     if !inside.contains('\\') {
         return Cow::Borrowed(inside);
@@ -96,7 +96,7 @@ pub(crate) fn decode(inside: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// A piece of what a string says.
+/// A piece of a decoded string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
     /// Text without escapes.
@@ -107,7 +107,7 @@ pub(crate) enum Piece<'a> {
     HalfPair(u16),
 }
 
-/// The inside of a valid string (without its quotes) in pieces.
+/// Splits the inside of a valid string (without its quotes) into pieces.
 pub(crate) fn pieces(inside: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = inside;
     std::iter::from_fn(move || {
@@ -122,7 +122,7 @@ pub(crate) fn pieces(inside: &str) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
-/// Splits what follows a backslash into the piece meant and the rest.
+/// Splits the text after a backslash into the decoded piece and the rest.
 fn decode_escape(escape: &str) -> (Piece<'_>, &str) {
     let mut rest = escape.chars();
     let character = match rest.next() {
@@ -138,7 +138,7 @@ fn decode_escape(escape: &str) -> (Piece<'_>, &str) {
     (Piece::Character(character), rest.as_str())
 }
 
-/// Splits what follows `\u` into the piece meant, perhaps of two escapes, and the rest.
+/// Splits the text after `\u` into the decoded piece, of one or two escapes, and the rest.
 fn decode_unicode(digits: &str) -> (Piece<'_>, &str) {
     let unit = |text: &str| text.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
     let Some(first) = unit(digits) else { return (Piece::Character(char::REPLACEMENT_CHARACTER), digits) };
@@ -152,7 +152,7 @@ fn decode_unicode(digits: &str) -> (Piece<'_>, &str) {
     }
 }
 
-/// Appends `text` as a JSON string, quotes included. Only what must be escaped is.
+/// Appends `text` as a JSON string, quotes included. Escapes only the characters that require it.
 #[inline]
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -173,7 +173,7 @@ fn first_to_escape(bytes: &[u8]) -> Option<usize> {
         while let Some(8) = word_at(bytes, at).map(plain_run) {
             at += 8;
         }
-        // At most seven plain bytes, and then one that is special or not ASCII, or the end.
+        // At most seven plain bytes precede a special or non-ASCII byte, or the end.
         match bytes.get(at)? {
             b'"' | b'\\' | 0..=0x1f => return Some(at),
             _ => at += 1,
@@ -247,7 +247,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every text that is written can be read back, here and by serde_json.
+        /// Parsing a written text, here or by `serde_json`, gives the same text.
         #[test]
         fn written_text_is_read_back(text in ".*") {
             let mut out = Vec::new();

@@ -1,18 +1,19 @@
-//! Eight bytes at a time, in safe code: finds the bytes at which a plain run of a string ends.
+//! Finds the end of a plain run of a string, eight bytes at a time, in safe code.
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// The eight bytes from `at` on; `None` when fewer are left.
+/// Returns the eight bytes at `at`; `None` when fewer are left.
 #[inline]
 pub(crate) fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
 }
 
-/// Index within `word` of its first byte that is `"`, `\`, a control byte or not ASCII; 8 if all are plain.
+/// Returns the index within `word` of its first byte that is `"`, `\`, a control byte or not ASCII; 8 if all are
+/// plain.
 ///
-/// Subtracting sets the high bit of a byte that is below what is subtracted. A borrow can set it wrongly in
-/// the bytes above such a byte, never below it, so the lowest one found is right.
+/// The subtraction sets the high bit of a byte that is less than the subtrahend. A borrow can set it wrongly in the
+/// bytes above such a byte, never below it, so the lowest one found is correct.
 #[inline]
 pub(crate) fn plain_run(word: u64) -> usize {
     let quote = (word ^ (LOW_BITS * 0x22)).wrapping_sub(LOW_BITS);

@@ -1,8 +1,8 @@
-//! A moment on this host's clock, and its text: RFC 3339 in UTC with six decimals.
+//! A time on this host's clock, and its text: RFC 3339 in UTC with six decimals.
 //!
-//! Written by hand because one is written for every record, and a date is a dozen divisions. Years outside of
-//! 0000 to 9999, which RFC 3339 cannot write, get a sign and six digits as in ISO 8601: a clock that is far
-//! off must neither panic nor change on the way through a file.
+//! Written by hand because every record has one, and a date is a dozen divisions. Years outside of 0000 to 9999,
+//! which RFC 3339 cannot represent, get a sign and six digits as in ISO 8601: a wrong clock must neither cause a
+//! panic nor change on the way through a file.
 //!
 //! The calendar is the proleptic Gregorian one, counted in eras of 400 years from 1 March 0000, so that the
 //! leap day is the last of its year.
@@ -17,9 +17,9 @@ const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 const DAYS_PER_ERA: i64 = 146_097;
 /// From 1 March 0000 to 1 January 1970.
 const DAYS_TO_1970: i64 = 719_468;
-/// The text of a year of four digits, all of them zero. Longer years take the place of the first four bytes.
+/// The text of a year of four digits, all of them zero. Longer years replace the first four bytes.
 const FORM: &[u8; 27] = b"0000-00-00T00:00:00.000000Z";
-/// Where the form goes on behind the year.
+/// Index of the form after the year.
 const AFTER_YEAR: usize = 4;
 /// The numbers below 100 in two digits.
 const PAIRS: [[u8; 2]; 100] = {
@@ -32,7 +32,7 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// A moment on this host's clock: microseconds since the Unix epoch.
+/// A time on this host's clock: microseconds since the Unix epoch.
 ///
 /// Its text is RFC 3339 in UTC: `2026-01-02T03:04:05.678901Z`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,7 +84,7 @@ impl fmt::Display for UnixMicros {
 impl FromStr for UnixMicros {
     type Err = RecordError;
 
-    /// Reads exactly the form that is written.
+    /// Parses exactly the form that `Display` writes.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text).map(Self).ok_or_else(|| {
             RecordError(format!("{text:?} is no time such as 2026-01-02T03:04:05.678901Z").into())
@@ -92,14 +92,14 @@ impl FromStr for UnixMicros {
     }
 }
 
-/// Year, month (1 to 12) and day (from 1) of a day counted from 1970-01-01.
+/// Returns year, month (1 to 12) and day (from 1) of a day counted from 1970-01-01.
 #[inline]
 fn date(days_since_1970: i64) -> (i64, i64, i64) {
     let days = days_since_1970 + DAYS_TO_1970;
     let era = days.div_euclid(DAYS_PER_ERA);
     // Thirty-two bits hold an era, and divide faster.
     let day_of_era = u32::try_from(days.rem_euclid(DAYS_PER_ERA)).unwrap_or_default();
-    // Takes out the leap days, of which each 4 years have one, each 100 one less, and 400 one more.
+    // Subtracts the leap days: each 4 years have one, each 100 one less, and 400 one more.
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     // Months from March on have 31, 30, 31, 30, 31 days over and over: 153 in five.
@@ -110,7 +110,7 @@ fn date(days_since_1970: i64) -> (i64, i64, i64) {
     (year, month.into(), day.into())
 }
 
-/// The day, counted from 1970-01-01, of a date; the inverse of [`date`] for dates that exist.
+/// Returns the day, counted from 1970-01-01, of a date; the inverse of [`date`] for dates that exist.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let months_since_march = (month + 9) % 12;
@@ -145,7 +145,7 @@ fn parse(text: &str) -> Option<i64> {
     exists.then(|| total.try_into().ok())?
 }
 
-/// A number of decimal digits and nothing else.
+/// Parses a number of decimal digits only.
 fn number(digits: &str) -> Option<i64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     proptest! {
-        /// A moment does not change on the way through its text, and texts of later moments are greater.
+        /// Formatting and parsing does not change a time, and texts of later times are greater.
         #[test]
         fn text_and_back(micros: i64, later in 0i64..253_402_300_799_999_999, earlier in 0i64..253_402_300_799_999_999) {
             prop_assert_eq!(UnixMicros(micros).to_string().parse(), Ok(UnixMicros(micros)));

@@ -1,4 +1,4 @@
-//! Reading a record from its line of JSON.
+//! Parses a record from its line of JSON.
 
 use std::borrow::Cow;
 
@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 use super::{Body, DetachReason, Epoch, Offset, Record, Seq};
 use crate::{EventName, Timestamp};
 
-/// Errors of reading a record from its JSON line.
+/// Errors of parsing a record from its JSON line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a record: {0}")]
 pub struct RecordError(pub Box<str>);
 
-/// The line, whatever its kind; members that this release does not know are passed over.
+/// The line of any kind; unknown members are ignored.
 #[derive(Deserialize)]
 struct Line<'a> {
     offset: Option<u64>,
@@ -50,17 +50,17 @@ struct Time {
     microseconds: i64,
 }
 
-/// Keeps a member that is there with the value `null` apart from one that is not there.
+/// Distinguishes a member with the value `null` from a missing one.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
 impl Record<'_> {
-    /// Reads what [`write_json`](Self::write_json) wrote: members in any order, unknown ones passed over.
+    /// Parses the output of [`write_json`](Self::write_json): members in any order, unknown ones ignored.
     ///
     /// # Errors
     ///
-    /// [`RecordError`] says what is missing or wrong.
+    /// [`RecordError`] names the missing or invalid member.
     pub fn from_json(line: &str) -> Result<Record<'static>, RecordError> {
         let line: Line<'_> = serde_json::from_str(line).map_err(|error| wrong(&error.to_string()))?;
         Ok(Record {

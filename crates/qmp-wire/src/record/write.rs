@@ -1,4 +1,4 @@
-//! Writing a record as a line of JSON.
+//! Writes a record as a line of JSON.
 
 use memchr::memchr2;
 
@@ -6,7 +6,8 @@ use super::{Body, Causes, Record, UnixMicros};
 use crate::Timestamp;
 use crate::json::write_string;
 
-/// Room for keys, numbers and times of a usual record, in bytes; one more allocation if it is not enough.
+/// Reserved space for keys, numbers and times of a usual record, in bytes; a longer record costs one more
+/// allocation.
 const FRAME_BYTES: usize = 256;
 
 impl Record<'_> {
@@ -33,7 +34,7 @@ impl Record<'_> {
 }
 
 impl Body<'_> {
-    /// Bytes of its longest text: raw JSON, or what people read.
+    /// Returns the length of its longest text: raw JSON, or a text for users.
     fn text_bytes(&self) -> usize {
         match self {
             Self::Attached { snapshot } => snapshot.len(),
@@ -122,7 +123,7 @@ fn text(out: &mut Vec<u8>, key: &[u8], value: &str) {
     write_string(out, value);
 }
 
-/// Appends raw JSON without its line breaks. All of them stand between tokens: a string cannot hold one.
+/// Appends raw JSON without its line breaks. All of them are between tokens: a string cannot contain one.
 #[inline]
 fn raw(out: &mut Vec<u8>, key: &[u8], value: &str) {
     out.extend_from_slice(key);

@@ -5,12 +5,14 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{Profile, Refusal, Request, negotiation, reply};
 use crate::dialect::{Input, InputError, Value};
 
-/// Requests of one connection that wait to be run in band while out-of-band execution is enabled.
+/// Maximum number of in-band requests of one connection that wait while out-of-band execution is enabled.
 ///
-/// Source: measured on QEMU 7.2 and 11.1: one running and seven waiting leave room, the eighth stops reading.
+/// Source: measured on QEMU 7.2 and 11.1: with one running and seven waiting QEMU reads on, with the eighth it
+/// stops.
 pub const QUEUE_MAX_REQUESTS: usize = 8;
 
-/// Bytes of a message that has not ended, which are kept for a successor; a connection with a longer one cannot go on there.
+/// Maximum length of an incomplete message kept for a successor, in bytes; a connection with a longer one cannot be
+/// continued.
 pub const PARTIAL_MAX_BYTES: usize = 64 << 10;
 
 /// The state of a connection between two requests, for a successor that continues it.
@@ -20,15 +22,15 @@ pub struct ServerState {
     pub negotiated: bool,
     /// Whether out-of-band execution is enabled.
     pub out_of_band: bool,
-    /// Bytes of a message that has begun and not ended.
+    /// Bytes of an incomplete message.
     pub input: Vec<u8>,
-    /// The line of the stream at which they begin, for the words of complaints.
+    /// The line of the stream at which they begin, for error texts.
     pub line: u64,
-    /// The column.
+    /// The column of the stream at which they begin.
     pub column: u64,
 }
 
-/// Names a request of one connection that has not been answered.
+/// Identifies a request of one connection that has no reply yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(u64);
 
@@ -37,9 +39,9 @@ pub struct RequestId(u64);
 pub struct Server {
     profile: Arc<Profile>,
     input: Input,
-    /// Bytes that came and are not read yet, since no more requests are taken in for the time being.
+    /// Received bytes that are not read yet, because no more requests are accepted at the moment.
     unread: Vec<u8>,
-    /// How many bytes of `unread` are read after all.
+    /// Number of bytes of `unread` already read.
     read: usize,
     mode: Mode,
     waiting: VecDeque<Waiting>,
@@ -47,7 +49,7 @@ pub struct Server {
     running: Vec<Running>,
     next_id: u64,
     output: Vec<u8>,
-    /// The message that has begun and not ended; `None` if it cannot be read again.
+    /// The incomplete message; `None` if it cannot be read again.
     partial: Option<Partial>,
 }
 
@@ -64,7 +66,7 @@ enum Mode {
     Command { out_of_band: bool },
 }
 
-/// What was taken in and is to be answered in its turn.
+/// A request, or its refusal, that waits for its turn.
 #[derive(Debug)]
 struct Waiting {
     id: Option<Value>,
@@ -79,14 +81,14 @@ struct Running {
 }
 
 impl Server {
-    /// The server's side of a connection that was just made; the greeting is in [`output`](Self::output).
+    /// Creates the server's side of a new connection; the greeting is in [`output`](Self::output).
     #[must_use]
     pub fn new(profile: Arc<Profile>) -> Self {
         let greeting = profile.greeting();
         Self::greeting_with(profile, &greeting)
     }
 
-    /// As [`new`](Self::new), with the greeting of another server, which may say more than a profile does.
+    /// Like [`new`](Self::new), with the greeting of another server, which may contain more than a profile does.
     #[must_use]
     pub fn greeting_with(profile: Arc<Profile>, greeting: &Value) -> Self {
         let mut server = Self {
@@ -106,7 +108,7 @@ impl Server {
         server
     }
 
-    /// Goes on with a connection where another process stopped; nothing is sent for that.
+    /// Continues a connection where another process stopped; sends nothing.
     #[must_use]
     pub fn resume(profile: Arc<Profile>, state: &ServerState) -> Self {
         let texts = profile.error_texts();
@@ -121,9 +123,10 @@ impl Server {
         server
     }
 
-    /// The state of the connection, for [`resume`](Self::resume).
+    /// Returns the state of the connection, for [`resume`](Self::resume).
     ///
-    /// `None` if a request waits or runs, if output waits, or if the message at hand is longer than [`PARTIAL_MAX_BYTES`].
+    /// `None` if a request waits or runs, if output waits, or if the incomplete message is longer than
+    /// [`PARTIAL_MAX_BYTES`].
     #[must_use]
     pub fn suspend(&self) -> Option<ServerState> {
         if self.is_busy() || !self.unread.is_empty() || !self.output.is_empty() {
@@ -135,31 +138,31 @@ impl Server {
         Some(ServerState { negotiated, out_of_band, input, line: *line, column: *column })
     }
 
-    /// Refuses all requests that were handed out and are not answered.
+    /// Refuses all handed-out requests without a reply.
     pub fn refuse_running(&mut self, refusal: impl Fn() -> Refusal) {
         while let Some(running) = self.running.last() {
             self.reply(running.request, Err(refusal()));
         }
     }
 
-    /// Takes bytes as they came. Call [`poll_request`](Self::poll_request) until it yields nothing.
+    /// Processes received bytes. Call [`poll_request`](Self::poll_request) afterwards until it returns `None`.
     pub fn handle_input(&mut self, bytes: &[u8]) {
         self.unread.extend_from_slice(bytes);
     }
 
-    /// Whether more bytes are wanted; while not, a QEMU leaves them in the socket.
+    /// Returns whether more bytes can be processed; otherwise a QEMU leaves them in the socket.
     #[must_use]
     pub fn wants_input(&self) -> bool {
         self.unread.is_empty()
     }
 
-    /// Whether events are delivered: negotiation is done.
+    /// Returns whether events are delivered: negotiation is done.
     #[must_use]
     pub fn in_command_mode(&self) -> bool {
         self.mode != Mode::Negotiation
     }
 
-    /// The next request to run. One in-band request is handed out at a time; out-of-band ones at once.
+    /// Returns the next request to run. Hands out one in-band request at a time; out-of-band ones at once.
     pub fn poll_request(&mut self) -> Option<(RequestId, Request)> {
         loop {
             self.take_in();
@@ -178,22 +181,22 @@ impl Server {
         }
     }
 
-    /// Answers a request that [`poll_request`](Self::poll_request) handed out.
+    /// Replies to a request that [`poll_request`](Self::poll_request) handed out.
     ///
     /// # Panics
     ///
-    /// If the request was answered before.
+    /// If the request already has a reply.
     pub fn reply(&mut self, request: RequestId, result: Result<Value, Refusal>) {
         let running = self.finish(request);
         self.answer(running.id, result);
     }
 
-    /// Answers as [`reply`](Self::reply) does, with a value that is text already: one JSON value, in the form of the
-    /// profile if that is compact.
+    /// Like [`reply`](Self::reply), with a value that is already text: one JSON value, in the form of the profile
+    /// if that is compact.
     ///
     /// # Panics
     ///
-    /// If the request was answered before.
+    /// If the request already has a reply.
     pub fn reply_text(&mut self, request: RequestId, value: &[u8]) {
         if self.profile.pretty {
             return self.reply(request, Ok(Value::read_printed(value)));
@@ -208,32 +211,32 @@ impl Server {
         self.output.extend_from_slice(b"}\r\n");
     }
 
-    /// Answers with the error of another server, whose class may be any.
+    /// Replies with the error of another server, whose class is not restricted.
     ///
     /// # Panics
     ///
-    /// If the request was answered before.
+    /// If the request already has a reply.
     pub fn reply_error(&mut self, request: RequestId, class: &str, desc: &str) {
         let running = self.finish(request);
         self.say(&reply::error_message(running.id, class, desc.to_owned()));
     }
 
-    /// Is done with a request that gets no answer, such as one whose success is not worth a reply.
+    /// Completes a request without a reply, such as a successful one that QEMU does not reply to.
     ///
     /// # Panics
     ///
-    /// If the request was answered before.
+    /// If the request already has a reply.
     pub fn forget(&mut self, request: RequestId) {
         self.finish(request);
     }
 
-    /// The oldest request that was handed out and has no reply.
+    /// Returns the oldest request that was handed out and has no reply.
     #[must_use]
     pub fn unanswered(&self) -> Option<RequestId> {
         self.running.first().map(|running| running.request)
     }
 
-    /// Whether a request waits to be run, or runs.
+    /// Returns whether a request waits or runs.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         !(self.running.is_empty() && self.waiting.is_empty() && self.urgent.is_empty())
@@ -241,20 +244,20 @@ impl Server {
 
     /// Appends a message that is no reply, such as an event: whole, in the form of the profile, without line end.
     ///
-    /// Nothing happens before negotiation is done: what was raised by then is delivered to nobody.
+    /// Does nothing before negotiation is done: earlier events are not delivered.
     pub fn send(&mut self, message: &[u8]) {
         if self.in_command_mode() {
             self.line(message);
         }
     }
 
-    /// Bytes to send; [`consume_output`](Self::consume_output) says how many went out.
+    /// Returns the bytes to send; report the sent ones to [`consume_output`](Self::consume_output).
     #[must_use]
     pub fn output(&self) -> &[u8] {
         &self.output
     }
 
-    /// Forgets the first `sent_bytes` of [`output`](Self::output).
+    /// Removes the first `sent_bytes` of [`output`](Self::output).
     pub fn consume_output(&mut self, sent_bytes: usize) {
         self.output.drain(..sent_bytes);
         if self.output.is_empty() {
@@ -262,13 +265,13 @@ impl Server {
         }
     }
 
-    /// Reads on until something is complete, or enough waits.
+    /// Reads until a request is complete, or enough requests wait.
     fn take_in(&mut self) {
         while self.has_room() {
             if let Some(item) = self.input.poll() {
                 self.sort(item);
             } else if self.read < self.unread.len() {
-                // No further than the end of a message: what it says can change how the next one is read.
+                // Stop at the end of each message: its effect can change how the next one is read.
                 let fed = self.input.feed_until_done(&self.unread[self.read..]);
                 self.keep_partial(self.read..self.read + fed);
                 self.read += fed;
@@ -279,7 +282,7 @@ impl Server {
         self.forget_read();
     }
 
-    /// Keeps bytes that were read as long as the message to which they belong has not ended.
+    /// Keeps read bytes until their message has ended.
     fn keep_partial(&mut self, read: std::ops::Range<usize>) {
         if let Some((line, column)) = self.input.position_between_messages() {
             let mut bytes = self.partial.take().map(|partial| partial.bytes).unwrap_or_default();
@@ -287,7 +290,7 @@ impl Server {
             bytes.shrink_to(1024);
             self.partial = Some(Partial { bytes, line, column });
         } else if self.input.has_item() {
-            // What follows a complaint within a message is skipped, which a successor would not know.
+            // The rest of a message after an error is skipped, which a successor could not know.
             self.partial = None;
         } else if let Some(partial) = &mut self.partial {
             if partial.bytes.len() + read.len() > PARTIAL_MAX_BYTES {
@@ -335,7 +338,7 @@ impl Server {
         }
     }
 
-    /// Runs `qmp_capabilities`; passes on any other command, if its time has come.
+    /// Runs `qmp_capabilities`; passes on any other command once negotiation is done.
     fn negotiate(&mut self, request: Request) -> Result<Negotiated, Refusal> {
         let negotiating = self.mode == Mode::Negotiation;
         if request.command != "qmp_capabilities" {
@@ -389,7 +392,7 @@ impl Server {
     }
 }
 
-/// Whether a value asks for out-of-band execution; with `execute` beside it, it is refused in its turn.
+/// Returns whether a value requests out-of-band execution; with `execute` in it, the value is refused in its turn.
 fn is_out_of_band(value: &Value) -> bool {
     let Value::Object(members) = value else { return false };
     members.get("exec-oob").is_some() && members.get("execute").is_none()

@@ -3,7 +3,7 @@
 use super::Refusal;
 use crate::dialect::{Object, Value, first_of};
 
-/// Reads the arguments of `qmp_capabilities`: whether out-of-band execution is asked for.
+/// Reads the arguments of `qmp_capabilities`: whether out-of-band execution is requested.
 pub(super) fn asks_oob(arguments: &Object) -> Result<bool, Refusal> {
     let mut asks_oob = false;
     if let Some(enable) = arguments.get("enable") {

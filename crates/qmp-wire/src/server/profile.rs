@@ -1,4 +1,4 @@
-//! What a monitor claims to be.
+//! The QEMU release that a monitor claims to be.
 
 use crate::dialect::{ErrorTexts, Object, Value};
 
@@ -9,14 +9,14 @@ pub struct Profile {
     pub version: (u32, u32, u32),
     /// The package text; empty for a QEMU as released upstream.
     pub package: Box<str>,
-    /// Whether out-of-band execution is on offer.
+    /// Whether out-of-band execution is offered.
     pub out_of_band: bool,
     /// Whether messages are spread over many lines (`pretty=on`).
     pub pretty: bool,
 }
 
 impl Profile {
-    /// How this release words complaints about what it cannot read.
+    /// Returns the wording of this release's input errors.
     #[must_use]
     pub fn error_texts(&self) -> ErrorTexts {
         match (self.version.0, self.version.1) {
@@ -26,7 +26,7 @@ impl Profile {
         }
     }
 
-    /// The value of `query-version`.
+    /// Returns the value of `query-version`.
     #[must_use]
     pub fn version_value(&self) -> Value {
         let (major, minor, micro) = self.version;
@@ -36,7 +36,7 @@ impl Profile {
         object([("qemu", object(numbers)), ("package", package)])
     }
 
-    /// The greeting.
+    /// Returns the greeting.
     pub(super) fn greeting(&self) -> Value {
         let capabilities = if self.out_of_band { vec![Value::String("oob".into())] } else { Vec::new() };
         let members = [("version", self.version_value()), ("capabilities", Value::List(capabilities))];

@@ -2,24 +2,24 @@
 
 use crate::dialect::{InputError, Object, Value};
 
-/// Why a request is refused.
+/// The refusal of a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{class}: {desc}")]
 pub struct Refusal {
     /// `GenericError`, `CommandNotFound`, `DeviceNotActive`, `DeviceNotFound`, `KVMMissingCap`.
     pub class: &'static str,
-    /// Text for people, in QEMU's words where a QEMU has some.
+    /// Text for users, in QEMU's words where QEMU has a text.
     pub desc: String,
 }
 
 impl Refusal {
-    /// A refusal of class `GenericError`.
+    /// Creates a refusal of class `GenericError`.
     #[must_use]
     pub fn generic(desc: impl Into<String>) -> Self {
         Self { class: "GenericError", desc: desc.into() }
     }
 
-    /// A refusal of class `CommandNotFound`.
+    /// Creates a refusal of class `CommandNotFound`.
     #[must_use]
     pub fn command_not_found(desc: impl Into<String>) -> Self {
         Self { class: "CommandNotFound", desc: desc.into() }
@@ -32,7 +32,7 @@ impl From<InputError> for Refusal {
     }
 }
 
-/// The message that answers the request of that id.
+/// Returns the reply to the request of that id.
 pub(super) fn message(id: Option<Value>, result: Result<Value, Refusal>) -> Value {
     match result {
         Ok(value) => with_id("return", value, id),
@@ -40,7 +40,7 @@ pub(super) fn message(id: Option<Value>, result: Result<Value, Refusal>) -> Valu
     }
 }
 
-/// The message that refuses the request of that id.
+/// Returns the error reply to the request of that id.
 pub(super) fn error_message(id: Option<Value>, class: &str, desc: String) -> Value {
     let members = [("class", Value::String(class.into())), ("desc", Value::String(desc))];
     with_id("error", Value::Object(members.into_iter().collect()), id)

@@ -3,19 +3,19 @@
 use super::Refusal;
 use crate::dialect::{Object, Value};
 
-/// A request that is well formed; whether there is such a command is for the embedder to say.
+/// A well-formed request; the embedder checks whether the command exists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// The command's name.
     pub command: String,
-    /// Its arguments; empty if there were none.
+    /// Its arguments; empty if there are none.
     pub arguments: Object,
-    /// Whether it is to be run out of band (`exec-oob`).
+    /// Whether the request is executed out of band (`exec-oob`).
     pub out_of_band: bool,
 }
 
 impl Request {
-    /// Reads one value that a client sent; with it, the `id` to answer with, which a broken request can have, too.
+    /// Reads one value from a client; returns also the `id` for the reply, which an invalid request can have, too.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl Request {
         (members.take("id"), request)
     }
 
-    /// The command's name, and whether it is to be run out of band.
+    /// Returns the command's name, and whether it is executed out of band.
     fn check(members: &Object, oob_enabled: bool) -> Result<(String, bool), Refusal> {
         let mut command: Option<(&str, &str)> = None;
         for (name, value) in members.members() {

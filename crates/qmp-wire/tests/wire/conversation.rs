@@ -1,4 +1,4 @@
-//! A client on a virtual clock, and what it says in one line of text each.
+//! A client on a virtual clock, and its outputs in one line of text each.
 
 use std::time::{Duration, Instant};
 
@@ -20,13 +20,13 @@ impl Conversation {
         Self { client, now }
     }
 
-    /// Gives `bytes` to the client; yields what it says.
+    /// Passes `bytes` to the client; returns its outputs.
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Vec<String> {
         self.client.handle_input(bytes);
         self.said()
     }
 
-    /// What the client has to say.
+    /// Returns the outputs of the client.
     pub(crate) fn said(&mut self) -> Vec<String> {
         let mut said = Vec::new();
         loop {
@@ -41,7 +41,7 @@ impl Conversation {
         }
     }
 
-    /// The requests that the client wants to send, one each.
+    /// Returns the requests that the client wants to send, one each.
     pub(crate) fn sent(&mut self) -> Vec<String> {
         let mut sent = Vec::new();
         while !self.client.transmit().is_empty() {
@@ -52,7 +52,7 @@ impl Conversation {
         sent
     }
 
-    /// Lets time pass; yields the error if it ends the connection.
+    /// Lets time pass; returns the error if it ends the connection.
     pub(crate) fn wait(&mut self, duration: Duration) -> Vec<String> {
         self.now += duration;
         self.client.handle_timeout(self.now).err().map(|error| format!("error {error}")).into_iter().collect()
@@ -67,12 +67,12 @@ impl Conversation {
     }
 }
 
-/// The raw id of the command with this number.
+/// Returns the raw id of the command with this number.
 pub(crate) fn id(number: u64) -> String {
     format!("\"{NONCE:016x}-{number}\"")
 }
 
-/// An output in one line.
+/// Formats an output in one line.
 pub(crate) fn line(output: &Output<'_>) -> String {
     match output {
         Output::Greeting(greeting) => {
@@ -92,7 +92,7 @@ pub(crate) fn line(output: &Output<'_>) -> String {
     }
 }
 
-/// An event in one line: name, time, data.
+/// Formats an event in one line: name, time, data.
 pub(crate) fn event_line(event: &RawEvent<'_>) -> String {
     let time = match event.timestamp {
         Some(time) => format!("{}.{:06}", time.seconds(), time.microseconds()),

@@ -1,6 +1,6 @@
-//! The crate seen from outside: conversations, hostile servers, promises, records.
+//! Tests of the public interface: conversations, unusual servers, properties, records.
 
-// Clippy knows only functions marked as tests; what they share may unwrap as well.
+// Clippy recognizes only functions marked as tests; shared functions may unwrap as well.
 #![allow(clippy::unwrap_used)]
 
 mod conversation;

@@ -1,4 +1,4 @@
-//! Promises about every stream of bytes.
+//! Properties of every stream of bytes.
 
 use proptest::prelude::*;
 use qmp_wire::{FRAME_MAX_BYTES, FrameError, FrameReader, Message};
@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use crate::conversation::{Conversation, id};
 
-/// What a reader makes of a stream that comes in pieces: messages, and how it ended.
+/// Returns the messages that a reader finds in a stream in pieces, and its end.
 fn read<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     limit_bytes: usize,
@@ -27,7 +27,7 @@ fn read<'a>(
     (messages, end)
 }
 
-/// A stream cut at these places, as fractions of 1000 of its length.
+/// Cuts a stream at these positions, in thousandths of its length.
 fn cut<'a>(stream: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
     let mut places: Vec<_> = places.iter().map(|place| place * stream.len() / 1000).collect();
     places.sort_unstable();
@@ -101,7 +101,7 @@ fn message() -> impl Strategy<Value = String> {
     prop_oneof![qemu, any]
 }
 
-/// One change to a text, as a broken server or line might make it.
+/// Changes a text in one place, as a faulty server or line might.
 fn mutate(bytes: &mut Vec<u8>, place: usize, kind: u8, byte: u8) {
     if bytes.is_empty() {
         return;
@@ -139,7 +139,7 @@ proptest! {
         prop_assert_eq!(&read(stream.chunks(1), limit_bytes), &whole);
     }
 
-    /// What is accepted is JSON, and what is JSON is accepted, as serde_json sees it.
+    /// The accepted input is exactly the valid JSON, as `serde_json` sees it.
     #[test]
     fn validity_is_that_of_serde_json(
         message in message(),

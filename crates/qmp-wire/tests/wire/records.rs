@@ -177,7 +177,7 @@ fn body() -> impl Strategy<Value = Body<'static>> {
 }
 
 proptest! {
-    /// A record does not change on the way through its line, which is one line of JSON.
+    /// Writing and parsing does not change a record, and its text is one line of JSON.
     #[test]
     fn line_and_back(
         offset in prop::option::of(any::<u64>()), vm: String, epoch: u32, seq: u64, received: i64, body in body(),

@@ -1,4 +1,4 @@
-//! What servers send that clients in the field get wrong: each row is a server that exists.
+//! Messages of servers that clients in the field handle wrongly: each row is an existing server.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::conversation::{Conversation, NONCE, event_line, id};
 
 const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}"#;
 
-/// A client in command mode.
+/// Returns a client in command mode.
 fn negotiated() -> Conversation {
     let mut conversation = Conversation::new(false);
     let said =
@@ -133,7 +133,7 @@ fn replies_are_delivered_as_they_came() {
 
 #[test]
 fn long_messages_are_read() {
-    // 64 KiB is what a socket yields at a time.
+    // 64 KiB is the amount that a socket returns at a time.
     for (name, bytes) in [("query-qmp-schema, 300 kB", 300_000), ("10 MB", 10_000_000)] {
         let mut conversation = negotiated();
         conversation.client.execute("query-qmp-schema", None);
@@ -152,7 +152,7 @@ fn long_messages_are_read() {
 
 #[test]
 fn a_long_message_in_small_pieces_is_not_read_again_and_again() {
-    // 4 MB in pieces of 100 bytes: read again with each piece they would be 80 GB, and this test would not end.
+    // 4 MB in pieces of 100 bytes: rereading with each piece would process 80 GB, and this test would not end.
     let cases = [
         ("a string", "{\"return\": \"", "x", "\"}"),
         ("a string of escapes", "{\"return\": \"", "\\u20ac\\n", "\"}"),
@@ -230,7 +230,7 @@ fn what_is_no_json_is_refused_with_its_place() {
     for (name, stream, expected) in cases {
         let error = first_error(stream, FRAME_MAX_BYTES).map(|error| error.to_string());
         assert_eq!(error.as_deref(), Some(expected), "{name}");
-        // The error stays.
+        // The error is permanent.
         let mut reader = FrameReader::new(FRAME_MAX_BYTES);
         reader.push(stream.as_bytes());
         let first = reader.next_message().err();
@@ -298,7 +298,7 @@ fn an_idle_client_holds_no_memory() {
     assert!(size_of_val(&conversation.client) <= IDLE_MAX_BYTES, "{}", size_of_val(&conversation.client));
 }
 
-/// The error that ends the stream, whether it comes whole or byte by byte.
+/// Returns the error that ends the stream, in one piece or byte by byte.
 fn first_error(stream: &str, limit_bytes: usize) -> Option<FrameError> {
     let error_of = |piece_bytes: usize| {
         let mut reader = FrameReader::new(limit_bytes);

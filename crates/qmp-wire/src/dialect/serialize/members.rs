@@ -1,17 +1,17 @@
-//! The members of an object: written as they come, put in order at the end.
+//! The members of an object: written in serialization order, sorted at the end.
 
 use serde::ser::{self, Serialize};
 
 use super::{Hidden, WriteError, Writer, text::Text};
 use crate::dialect::{object::bucket, print::print_string, reprint};
 
-/// The name under which `serde_json` hands out text that is JSON already.
+/// The struct name under which `serde_json` serializes text that is already JSON.
 pub(super) const RAW_TEXT: &str = "$serde_json::private::RawValue";
 
-/// Members that need no allocation to be put in order.
+/// Number of members that are sorted without an allocation.
 const INLINE: usize = 8;
 
-/// An object on its way out; each member has a separator behind it until the end.
+/// An object being written; each member is followed by a separator until the end.
 pub(super) struct Members<'a, 'h> {
     out: &'a mut Vec<u8>,
     hidden: &'h [Hidden],
@@ -19,12 +19,12 @@ pub(super) struct Members<'a, 'h> {
     entries: Entries,
     in_order: bool,
     end: &'static [u8],
-    /// What to leave out in the value of the key that was written; `None` if it is left out itself.
+    /// The members to leave out in the value of the current key; `None` if the key itself is left out.
     within: Option<&'h [Hidden]>,
     is_raw: bool,
 }
 
-/// Where each member starts; it ends where the next one does.
+/// The start of each member; it ends at the start of the next one.
 struct Entries {
     inline: [Entry; INLINE],
     many: Vec<Entry>,
@@ -44,7 +44,7 @@ impl Entries {
         Self { inline: [Entry { bucket: 0, start: 0 }; INLINE], many: Vec::new(), count: 0, last: 0 }
     }
 
-    /// Adds a member; says whether it stands in order behind the one before.
+    /// Adds a member; returns whether it is in order after the previous one.
     #[inline]
     fn push(&mut self, bucket: u32, start: usize) -> bool {
         let in_order = self.count == 0 || self.last < bucket;
@@ -83,12 +83,12 @@ impl<'a, 'h> Members<'a, 'h> {
         }
     }
 
-    /// An object that stands in another one, of the name of an enum's variant.
+    /// An object in an enclosing object whose key is the name of an enum's variant.
     pub(super) fn open_variant(out: &'a mut Vec<u8>, hidden: &'h [Hidden]) -> Self {
         Self { end: b"}}", ..Self::open(out, hidden) }
     }
 
-    /// Text that is JSON already, as the one member of a struct of a name of its own.
+    /// Text that is already JSON, as the one member of a struct with a reserved name.
     pub(super) fn raw(out: &'a mut Vec<u8>) -> Self {
         let mut members = Self::open(out, &[]);
         members.out.pop();
@@ -138,12 +138,12 @@ impl<'a, 'h> Members<'a, 'h> {
         self.out.extend_from_slice(self.end);
     }
 
-    /// In one bucket, what came last stands first.
+    /// In one bucket, the last inserted member comes first.
     fn put_in_order(&mut self) {
         let end = self.out.len();
         let starts = self.entries.all();
         if let [first, second] = starts {
-            // Most of what there is to do: an event has few members.
+            // The usual case: an event has few members.
             let (first, second) = (first.start, second.start);
             self.out.extend_from_within(first..second);
             self.out.copy_within(second.., first);

@@ -1,10 +1,10 @@
-//! Strings out of what serde is about to serialize, without a copy.
+//! Passes strings that serde serializes to a function, without a copy.
 
 use serde::ser::{Impossible, Serialize, Serializer};
 
 use super::WriteError;
 
-/// Hands the string that is serialized to a function; anything else is refused.
+/// Passes the serialized string to a function; refuses any other type.
 pub(super) struct Text<F>(pub(super) F);
 
 macro_rules! refuse {
