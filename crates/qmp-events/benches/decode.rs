@@ -1,7 +1,7 @@
-//! Decoding every example of the catalogue to a typed event, beside the `qapi` crate.
+//! Decodes every example of the catalogue to a typed event, beside the `qapi` crate.
 //!
-//! `qapi` decodes whole messages only; the rows named `message` do the same work here: the envelope with
-//! `serde_json`, then the data. In the hub the envelope is cut by a faster scan, and `data` alone counts.
+//! `qapi` decodes whole messages only; the rows named `message` do the same work: the envelope with `serde_json`,
+//! then the data. In the hub a faster scan splits the envelope, and only the time for `data` counts.
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
@@ -27,7 +27,7 @@ struct Envelope<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// The examples that `qapi` can decode too: it refuses events and values that it does not know.
+/// The examples that `qapi` can decode too: it refuses unknown events and values.
 fn samples() -> Vec<Sample> {
     let mut samples = Vec::new();
     for desc in catalogue() {

@@ -1,4 +1,4 @@
-//! The shape of the catalogue: what each event, member, type and enum value is, and in which releases.
+//! The types of the catalogue: descriptions of events, members, types and enum values, with their releases.
 //!
 //! All descriptions are statics, written by `cargo xtask codegen` from `catalogue/*.toml`.
 
@@ -23,33 +23,33 @@ pub struct EventDesc {
     pub removed: Option<Release>,
     /// First release in which it is deprecated.
     pub deprecated: Option<Release>,
-    /// Whether QEMU calls it unstable: it may change or go without notice.
+    /// Whether QEMU calls it unstable: it may change or be removed without notice.
     pub unstable: bool,
     /// Build-time condition or target without which a QEMU lacks the event.
     pub condition: Option<&'static str>,
-    /// First release to which the condition applies; `None`: as old as the event.
+    /// First release to which the condition applies; `None`: since the event exists.
     pub condition_since: Option<Release>,
     /// First release to which the condition no longer applies.
     pub condition_removed: Option<Release>,
     /// First release in which the event has data, if it had none before.
     pub data_since: Option<Release>,
-    /// What happened when the event comes.
+    /// The occurrence that the event reports.
     pub summary: &'static str,
-    /// What else to know.
+    /// Additional remarks.
     pub notes: &'static [&'static str],
     /// Members of `data` in all releases.
     pub members: &'static [MemberDesc],
-    /// How similar events are limited, in all releases.
+    /// The rate limit of similar events, in all releases.
     pub throttle: Option<ThrottleDesc>,
     /// Events that this one announces, in order.
     pub sequels: &'static [SequelDesc],
     /// Conditions under which QEMU exits after the event and its sequels.
     pub ends: &'static [EndsDesc],
-    /// What must hold between members.
+    /// Consistency rules between members.
     pub rules: &'static [RuleDesc],
     /// Texts of `data`, each valid for the newest release that has the event.
     pub examples: &'static [&'static str],
-    /// Where the facts come from.
+    /// Source of the facts.
     pub source: &'static str,
 }
 
@@ -63,23 +63,23 @@ pub struct FailureDesc {
 }
 
 impl EventDesc {
-    /// Whether `release` has the event.
+    /// Returns whether `release` has the event.
     pub fn exists_in(&self, release: Release) -> bool {
         release.within(Some(self.since), self.removed)
     }
 
-    /// The condition or target without which a QEMU of that release lacks the event.
+    /// Returns the condition or target without which a QEMU of that release lacks the event.
     pub fn condition_in(&self, release: Release) -> Option<&'static str> {
         self.condition.filter(|_| release.within(self.condition_since, self.condition_removed))
     }
 
-    /// The newest release that has the event.
+    /// Returns the newest release that has the event.
     pub fn newest_release(&self) -> Release {
         let mut newest = RELEASES.iter().rev();
         *newest.find(|release| self.exists_in(**release)).unwrap_or(&self.since)
     }
 
-    /// The members that `release` has, in the order of the schema.
+    /// Iterates over the members that `release` has, in the order of the schema.
     pub fn members_at(&self, release: Release) -> impl Iterator<Item = &'static MemberDesc> {
         self.members.iter().filter(move |member| member.exists_in(release))
     }
@@ -92,15 +92,15 @@ pub struct MemberDesc {
     pub name: &'static str,
     /// Type of its value.
     pub ty: TypeRef,
-    /// What the value says.
+    /// Meaning of the value.
     pub summary: &'static str,
-    /// First release that has it; `None` if it is as old as what it belongs to.
+    /// First release that has it; `None` if it is as old as its object.
     pub since: Option<Release>,
     /// First release that no longer has it.
     pub removed: Option<Release>,
     /// Whether it may be absent in the newest release.
     pub optional: bool,
-    /// First release in which it may be absent; before that it is always there.
+    /// First release in which it may be absent; before that it is always present.
     pub optional_since: Option<Release>,
     /// Unit of the value, such as `bytes`.
     pub unit: Option<&'static str>,
@@ -113,12 +113,12 @@ pub struct MemberDesc {
 }
 
 impl MemberDesc {
-    /// Whether `release` has the member, provided that it has what the member belongs to.
+    /// Returns whether `release` has the member, provided that it has the object.
     pub fn exists_in(&self, release: Release) -> bool {
         release.within(self.since, self.removed)
     }
 
-    /// Whether the member may be absent in `release`.
+    /// Returns whether the member may be absent in `release`.
     pub fn optional_in(&self, release: Release) -> bool {
         match self.optional_since {
             Some(since) => release >= since,
@@ -136,7 +136,7 @@ pub enum TypeRef {
     Array(&'static TypeRef),
     /// One of a set of strings.
     Enum(&'static EnumDesc),
-    /// An object with members of its own.
+    /// An object with its own members.
     Struct(&'static StructDesc),
 }
 
@@ -162,7 +162,7 @@ pub enum Builtin {
 }
 
 impl Builtin {
-    /// The name in QAPI.
+    /// Returns the name in QAPI.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Str => "str",
@@ -183,7 +183,7 @@ impl Builtin {
         }
     }
 
-    /// The smallest and the largest value of an integer type; `None` for other types.
+    /// Returns the smallest and the largest value of an integer type; `None` for other types.
     pub const fn range(self) -> Option<(i128, i128)> {
         Some(match self {
             Self::Int8 => (i8::MIN as i128, i8::MAX as i128),
@@ -204,16 +204,16 @@ impl Builtin {
 pub struct EnumDesc {
     /// Name in QAPI; not on the wire.
     pub name: &'static str,
-    /// What the enum tells apart.
+    /// Meaning of the enum.
     pub summary: &'static str,
     /// Its values in all releases.
     pub values: &'static [ValueDesc],
-    /// Where the facts come from.
+    /// Source of the facts.
     pub source: &'static str,
 }
 
 impl EnumDesc {
-    /// The values that `release` has, in the order of the schema.
+    /// Iterates over the values that `release` has, in the order of the schema.
     pub fn values_at(&self, release: Release) -> impl Iterator<Item = &'static ValueDesc> {
         self.values.iter().filter(move |value| release.within(value.since, value.removed))
     }
@@ -224,7 +224,7 @@ impl EnumDesc {
 pub struct ValueDesc {
     /// The string on the wire.
     pub name: &'static str,
-    /// What the value means.
+    /// Meaning of the value.
     pub summary: &'static str,
     /// First release that has it; `None` if it is as old as its enum.
     pub since: Option<Release>,
@@ -243,24 +243,24 @@ pub struct ValueDesc {
 pub struct StructDesc {
     /// Name in QAPI; not on the wire.
     pub name: &'static str,
-    /// What the object holds.
+    /// Content of the object.
     pub summary: &'static str,
     /// Its members in all releases; of a union, the tag.
     pub members: &'static [MemberDesc],
     /// The branches, if the type is a union.
     pub union: Option<UnionDesc>,
-    /// Where the facts come from.
+    /// Source of the facts.
     pub source: &'static str,
 }
 
 impl StructDesc {
-    /// The members that `release` has, without those of branches, in the order of the schema.
+    /// Iterates over the members that `release` has, without those of branches, in the order of the schema.
     pub fn members_at(&self, release: Release) -> impl Iterator<Item = &'static MemberDesc> {
         self.members.iter().filter(move |member| member.exists_in(release))
     }
 }
 
-/// Describes what makes an object type a union.
+/// Describes the branches of a union.
 #[derive(Debug)]
 pub struct UnionDesc {
     /// The member whose value selects the branch.
@@ -283,27 +283,27 @@ pub struct BranchDesc {
 pub struct SequelDesc {
     /// The event that follows.
     pub event: EventKind,
-    /// What its members say, where the release has them.
+    /// Values of its members, where the release has them.
     pub with: &'static [(&'static str, &'static [Scalar])],
-    /// When it follows.
+    /// The condition under which it follows.
     pub when: WhenDesc,
-    /// What else to know.
+    /// Additional remark.
     pub note: Option<&'static str>,
 }
 
 /// Describes that QEMU exits after an event and its sequels.
 #[derive(Debug)]
 pub struct EndsDesc {
-    /// When it exits.
+    /// The condition under which it exits.
     pub when: WhenDesc,
-    /// What else to know.
+    /// Additional remark.
     pub note: Option<&'static str>,
 }
 
 /// A condition on an event and on the QEMU that sent it; all parts must hold.
 #[derive(Debug)]
 pub struct WhenDesc {
-    /// Members and the values of which each must have one.
+    /// Members with their allowed values: each member must have one of its values.
     pub members: &'static [(&'static str, &'static [Scalar])],
     /// An option with which QEMU must have been started, or an equal setting made at run time.
     pub option: Option<&'static str>,
@@ -315,15 +315,15 @@ pub struct WhenDesc {
     pub removed: Option<Release>,
 }
 
-/// Describes what must hold between members: where all members of `when` have one of their values, those of
-/// `then` must have one of theirs.
+/// Describes a consistency rule: if all members of `when` have one of their values, those of `then` must have one
+/// of theirs.
 #[derive(Debug)]
 pub struct RuleDesc {
-    /// Where the rule applies.
+    /// The condition of the rule.
     pub when: &'static [(&'static str, &'static [Scalar])],
-    /// What must hold there.
+    /// The values required by the rule.
     pub then: &'static [(&'static str, &'static [Scalar])],
-    /// Why.
+    /// The reason.
     pub note: Option<&'static str>,
 }
 

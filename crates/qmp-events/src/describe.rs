@@ -1,7 +1,7 @@
-//! The catalogue for people and scripts: the JSON of `qmp events --json`, and sentences.
+//! The catalogue for users and scripts: the JSON of `qmp events --json`, and sentences.
 //!
-//! Members of objects within `data` are listed with dotted names, those of a union's branches under the
-//! union's name with the condition in `when`, as on the wire.
+//! Members of objects within `data` are listed with dotted names; members of a union's branches are listed under
+//! the union's name with the condition in `when`, as on the wire.
 
 mod example;
 mod history;
@@ -38,21 +38,21 @@ pub struct EventDescription {
     pub unstable: bool,
     /// Build-time condition or target without which a QEMU lacks it.
     pub condition: Option<&'static str>,
-    /// What happened when the event comes.
+    /// The occurrence that the event reports.
     pub summary: &'static str,
-    /// What else to know.
+    /// Additional remarks.
     pub notes: &'static [&'static str],
-    /// Members of `data`, nested ones after what they belong to.
+    /// Members of `data`, nested ones after their object.
     pub members: Vec<MemberDescription>,
     /// The rate limit.
     pub throttle: Option<ThrottleDescription>,
     /// Events that this one announces, in order.
     pub sequels: Vec<SequelDescription>,
-    /// When QEMU exits after the event and its sequels.
+    /// The conditions under which QEMU exits after the event and its sequels.
     pub ends: Vec<EndsDescription>,
     /// A whole message.
     pub example: Option<Box<RawValue>>,
-    /// Where the facts come from.
+    /// Source of the facts.
     pub source: &'static str,
 }
 
@@ -63,7 +63,7 @@ pub struct ThrottleDescription {
     pub interval_ms: u32,
     /// The member by whose value it is limited separately.
     pub key: Option<&'static str>,
-    /// What is never held, in words: `action is stop`.
+    /// The exemption from the limit, in words: `action is stop`.
     pub exempt: Option<String>,
     /// The same for programs: member and value.
     pub exempt_if: Option<BTreeMap<&'static str, &'static str>>,
@@ -74,33 +74,33 @@ pub struct ThrottleDescription {
 pub struct SequelDescription {
     /// The event that follows.
     pub event: &'static str,
-    /// When it follows, in words: `action is reset; without -no-reboot`.
+    /// The condition under which it follows, in words: `action is reset; without -no-reboot`.
     pub when: String,
     /// The same for programs.
     #[serde(flatten)]
     pub condition: ConditionDescription,
-    /// What the members of the event that follows say.
+    /// Values of the sequel's members.
     pub with: BTreeMap<&'static str, Vec<Value>>,
-    /// What else to know.
+    /// Additional remark.
     pub note: Option<&'static str>,
 }
 
-/// That QEMU exits, as `qmp events --json` lists it.
+/// An exit of QEMU, as `qmp events --json` lists it.
 #[derive(Debug, Serialize)]
 pub struct EndsDescription {
-    /// When it exits, in words.
+    /// The condition under which it exits, in words.
     pub when: String,
     /// The same for programs.
     #[serde(flatten)]
     pub condition: ConditionDescription,
-    /// What else to know.
+    /// Additional remark.
     pub note: Option<&'static str>,
 }
 
 /// A condition in parts, all of which must hold.
 #[derive(Debug, Serialize)]
 pub struct ConditionDescription {
-    /// Members and the values of which each must have one.
+    /// Members with their allowed values: each member must have one of its values.
     pub members: BTreeMap<&'static str, Vec<Value>>,
     /// An option with which QEMU must have been started.
     pub option: Option<&'static str>,
@@ -114,7 +114,7 @@ pub struct ConditionDescription {
 
 /// Describes an event, as it is in `release`, or over all releases.
 ///
-/// Over all releases, members and values are all that ever were; whether a member may be absent, and the rate
+/// Over all releases, members and values are those of any release; whether a member may be absent, and the rate
 /// limit, are those of the newest release that has the event.
 pub fn event(desc: &EventDesc, release: Option<Release>) -> EventDescription {
     let at = release.unwrap_or_else(|| desc.newest_release());
@@ -170,7 +170,7 @@ pub fn events(release: Option<Release>) -> Vec<EventDescription> {
 
 /// Describes an event as [`event`] does, as a JSON value.
 pub fn event_json(desc: &EventDesc, release: Option<Release>) -> Value {
-    // Strings, numbers and texts that were JSON before: nothing that JSON could not hold.
+    // Strings, numbers and texts that are valid JSON: serialization cannot fail.
     serde_json::to_value(event(desc, release)).unwrap_or_default()
 }
 

@@ -1,6 +1,7 @@
-//! Typed events: from a name and raw data, and back.
+//! Typed events: decoding from a name and raw data, and encoding.
 //!
-//! The enum [`Event`](crate::Event) and its table of variants are generated; what they do is here.
+//! The enum [`Event`](crate::Event) and its table of variants are generated; this module implements their
+//! functions.
 
 use serde::Serialize;
 
@@ -8,14 +9,14 @@ use crate::generated::EVENTS;
 use crate::wire::{Decode, decode};
 use crate::{EventDesc, RawJson};
 
-/// Every event that QEMU ever had, sorted by name.
+/// Returns every event that any QEMU release has, sorted by name.
 pub fn catalogue() -> &'static [EventDesc] {
     &EVENTS
 }
 
 /// Errors of decoding an event.
 ///
-/// Only a text that is no JSON is one; see [`Event::decode`](crate::Event::decode).
+/// Only invalid JSON is an error; see [`Event::decode`](crate::Event::decode).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -24,27 +25,27 @@ pub enum DecodeError {
     NotJson(#[source] serde_json::Error),
 }
 
-/// Keeps `data` as it came.
+/// Keeps `data` byte for byte.
 pub(crate) fn keep(data: Option<&str>) -> Result<Option<RawJson>, DecodeError> {
     data.map(RawJson::new).transpose().map_err(DecodeError::NotJson)
 }
 
-/// Reads `data` as a `T`; `None` if it does not fit. Absent and `null` stand for an object without members.
+/// Decodes `data` as a `T`; `None` if it does not fit. Absent data and `null` count as an object without members.
 pub(crate) fn read<T: Decode>(data: Option<&str>) -> Option<T> {
     let data = data.filter(|data| data.trim_ascii() != "null").unwrap_or("{}");
     decode(data).ok()
 }
 
-/// Writes `data`; `None` if there is no member, as QEMU never sends an empty object.
+/// Encodes `data`; `None` if there is no member, as QEMU never sends an empty object.
 pub(crate) fn write(data: &impl Serialize) -> Option<String> {
     // Writing into memory cannot fail, and all keys are strings.
     serde_json::to_string(data).ok().filter(|data| data != "{}")
 }
 
-/// Defines [`Event`](crate::Event) of its variants.
+/// Defines [`Event`](crate::Event) with its variants.
 macro_rules! wire_events {
     ($($(#[$meta:meta])* $variant:ident($ty:ty),)*) => {
-        /// Which event, without its data.
+        /// The kind of an event, without its data.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum EventKind {
@@ -53,35 +54,34 @@ macro_rules! wire_events {
 
         /// An event with its data.
         ///
-        /// Events without data hold the members that a QEMU of later days may have added to them.
+        /// Events without data hold the unknown members that a later QEMU may have added to them.
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         pub enum Event {
             $($(#[$meta])* $variant($ty),)*
-            /// An event that the catalogue knows, with data that does not fit it: a mandatory member is
-            /// missing, a member has another type or comes twice.
+            /// An event of the catalogue whose data does not fit it: a mandatory member is missing, a member has
+            /// another type or occurs twice.
             Undecodable {
                 /// The event.
                 kind: EventKind,
-                /// Its data as it came; `None` if it came without any.
+                /// Its data, byte for byte; `None` if it has none.
                 data: Option<$crate::RawJson>,
             },
-            /// An event that the catalogue does not know.
+            /// An event that is not in the catalogue.
             Unknown {
                 /// Its name.
                 name: Box<str>,
-                /// Its data as it came; `None` if it came without any.
+                /// Its data, byte for byte; `None` if it has none.
                 data: Option<$crate::RawJson>,
             },
         }
 
         impl Event {
-            /// Makes a typed event of a name and the JSON text of its `data`.
+            /// Decodes a typed event from a name and the JSON text of its `data`.
             ///
-            /// What the catalogue does not know is kept: an event becomes [`Event::Unknown`], an enum value
-            /// `Other`, a member one of `unknown`. Data that does not fit its event becomes
-            /// [`Event::Undecodable`]. Data that is absent, `null` or `{}` is the same to an event whose
-            /// members may all be absent.
+            /// Unknown parts are kept: an event becomes [`Event::Unknown`], an enum value `Other`, a member one of
+            /// `unknown`. Data that does not fit its event becomes [`Event::Undecodable`]. Absent data, `null` and
+            /// `{}` are equal for an event whose members may all be absent.
             ///
             /// # Errors
             ///
@@ -100,7 +100,7 @@ macro_rules! wire_events {
                 Ok(Self::Undecodable { kind, data: $crate::event::keep(data)? })
             }
 
-            /// Name on the wire.
+            /// Returns the name on the wire.
             pub fn name(&self) -> &str {
                 match self {
                     Self::Unknown { name, .. } => name,
@@ -109,7 +109,7 @@ macro_rules! wire_events {
                 }
             }
 
-            /// Which event it is; `None` if the catalogue does not know it.
+            /// Returns the kind; `None` if the event is not in the catalogue.
             pub fn kind(&self) -> Option<EventKind> {
                 match self {
                     $(Self::$variant(_) => Some(EventKind::$variant),)*
@@ -118,7 +118,7 @@ macro_rules! wire_events {
                 }
             }
 
-            /// Prints `data` as a QEMU does; an event without any prints an object without members, or `null`.
+            /// Prints `data` as a QEMU does; an event without data prints an object without members, or `null`.
             pub fn print_data<P: $crate::Printer>(&self, printer: &mut P) {
                 match self {
                     $(Self::$variant(data) => $crate::Print::print(data, printer),)*
@@ -126,10 +126,9 @@ macro_rules! wire_events {
                 }
             }
 
-            /// The JSON text of `data`; `None` if the event goes without.
+            /// Returns the JSON text of `data`; `None` if the event has none.
             ///
-            /// Known members come first, in the order of the schema; of data that was decoded, nothing is
-            /// missing.
+            /// Known members come first, in the order of the schema; the text contains all of the decoded data.
             pub fn encode_data(&self) -> Option<String> {
                 match self {
                     $(Self::$variant(data) => $crate::event::write(data),)*
@@ -143,7 +142,7 @@ macro_rules! wire_events {
 }
 pub(crate) use wire_events;
 
-/// Defines [`DatalessEvent`](crate::DatalessEvent) of its variants.
+/// Defines [`DatalessEvent`](crate::DatalessEvent) with its variants.
 macro_rules! dataless_events {
     ($($(#[$meta:meta])* $variant:ident,)*) => {
         /// An event that has no data in any release.
@@ -183,7 +182,7 @@ macro_rules! dataless_events {
 }
 pub(crate) use dataless_events;
 
-/// The error of taking an event for one without data.
+/// The error of converting the kind of an event with data to a [`DatalessEvent`](crate::DatalessEvent).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} has data")]
 #[non_exhaustive]
@@ -193,12 +192,12 @@ pub struct HasData {
 }
 
 impl crate::EventKind {
-    /// Name on the wire.
+    /// Returns the name on the wire.
     pub fn name(self) -> &'static str {
         self.desc().name
     }
 
-    /// What the catalogue says about it.
+    /// Returns the description in the catalogue.
     pub fn desc(self) -> &'static EventDesc {
         &EVENTS[self as usize]
     }

@@ -1,8 +1,8 @@
-//! Introspection: what the answer to `query-qmp-schema` says about events, beside the catalogue.
+//! Introspection: the events in the reply to `query-qmp-schema`, compared with the catalogue.
 //!
-//! QEMU folds all integer types into one and shows no rate limits and no dates. [`Schema::parse`] reads an
-//! answer, [`compare`] lists where it and the catalogue differ, in both directions, and [`schema_json`] writes
-//! the answer that the catalogue stands for.
+//! QEMU folds all integer types into one and shows no rate limits and no dates. [`Schema::parse`] parses a reply,
+//! [`compare`] lists the differences from the catalogue, in both directions, and [`schema_json`] writes the reply
+//! that the catalogue implies.
 //!
 //! Source: `query-qmp-schema`, from QEMU 2.5 on.
 
@@ -22,10 +22,11 @@ pub use parse::{
 };
 pub use write::schema_json;
 
-/// The features that the catalogue knows too: deprecated and unstable.
+/// The features that the catalogue contains, too: deprecated and unstable.
 pub(crate) const FEATURES: [&str; 2] = ["deprecated", "unstable"];
 
-/// The type as introspection names it: `string`, `int`, `boolean`, `number`, `object`, `array`, `value`, `null`.
+/// Returns the type as introspection names it: `string`, `int`, `boolean`, `number`, `object`, `array`, `value`,
+/// `null`.
 pub fn json_type(ty: &TypeRef) -> &'static str {
     match ty {
         TypeRef::Builtin(ty) => builtin(*ty).1,
@@ -35,7 +36,7 @@ pub fn json_type(ty: &TypeRef) -> &'static str {
     }
 }
 
-/// The type with those of list elements: `[int]`.
+/// Returns the type with those of list elements: `[int]`.
 fn shape(ty: &TypeRef) -> String {
     match ty {
         TypeRef::Array(ty) => format!("[{}]", shape(ty)),
@@ -43,7 +44,7 @@ fn shape(ty: &TypeRef) -> String {
     }
 }
 
-/// The name of a builtin type in introspection, and its JSON type.
+/// Returns the name of a builtin type in introspection, and its JSON type.
 fn builtin(ty: Builtin) -> (&'static str, &'static str) {
     match ty {
         Builtin::Str => ("str", "string"),

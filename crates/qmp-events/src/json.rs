@@ -1,4 +1,4 @@
-//! Reading raw JSON one level at a time, so that nothing is lost and no depth can hurt.
+//! Parses raw JSON one level at a time, so that nothing is lost and the depth does not matter.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// The kinds of JSON values, with whole numbers apart from others as QMP has them.
+/// The kinds of JSON values, with integers distinguished from other numbers as in QMP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonType {
     /// `{…}`
@@ -27,7 +27,7 @@ pub enum JsonType {
 }
 
 impl JsonType {
-    /// The type of a value.
+    /// Returns the type of a value.
     pub(crate) fn of(raw: &RawValue) -> Self {
         let text = raw.get();
         match text.as_bytes().first() {
@@ -56,16 +56,16 @@ impl fmt::Display for JsonType {
     }
 }
 
-/// The members of an object in the order in which they came, duplicates included.
+/// The members of an object in their order, duplicates included.
 pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// Reads an object.
+    /// Parses an object.
     pub(crate) fn read(raw: &'a RawValue) -> Result<Self, serde_json::Error> {
         serde_json::from_str(raw.get())
     }
 
-    /// The value of the first member of that name.
+    /// Returns the value of the first member of that name.
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| *value)
     }
@@ -95,7 +95,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// A string that is borrowed where it has no escapes.
+/// A string, borrowed if it has no escapes.
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
@@ -122,12 +122,12 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
-/// Reads a string.
+/// Parses a string.
 pub(crate) fn text(raw: &RawValue) -> Result<Cow<'_, str>, serde_json::Error> {
     serde_json::from_str(raw.get()).map(|Text(text)| text)
 }
 
-/// Reads the elements of an array.
+/// Parses the elements of an array.
 pub(crate) fn elements(raw: &RawValue) -> Result<Vec<&RawValue>, serde_json::Error> {
     struct ElementsVisitor;
 

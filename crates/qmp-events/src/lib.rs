@@ -1,8 +1,7 @@
-//! Every event of the QEMU Monitor Protocol, from QEMU 0.12 on: types, decoding, validation by release,
-//! rate limits, sequels and introspection.
+//! Every event of the QEMU Monitor Protocol, since QEMU 0.12: types, decoding, validation by release, rate limits,
+//! sequels and introspection.
 //!
-//! All of it comes from the files of the directory `catalogue/`, one entry an event, through
-//! `cargo xtask codegen`.
+//! `cargo xtask codegen` generates all of it from the files of the directory `catalogue/`, one entry per event.
 //!
 //! ```
 //! use qmp_events::{Event, ShutdownCause};
@@ -13,11 +12,11 @@
 //! # Ok::<(), qmp_events::DecodeError>(())
 //! ```
 //!
-//! - [`Event::decode`] makes a typed event of a name and the raw JSON of `data`. What the catalogue does not
-//!   know is a value and not an error: unknown events, members and enum values are kept.
-//! - [`validate`] lists everything that is wrong with an event for the release that sent it.
-//! - [`catalogue`] and [`EventKind::desc`] describe each event; [`describe`] renders that for people and scripts.
-//! - [`introspection`] compares the answer to `query-qmp-schema` with the catalogue, and writes such an answer.
+//! - [`Event::decode`] creates a typed event from a name and the raw JSON of `data`. Unknown events, members and
+//!   enum values are kept as values; they are no errors.
+//! - [`validate`] lists all violations of an event for the release that sent it.
+//! - [`catalogue`] and [`EventKind::desc`] describe each event; [`describe`] formats that for users and scripts.
+//! - [`introspection`] compares the reply to `query-qmp-schema` with the catalogue, and writes such a reply.
 //!
 //! No input and output, no clock, no threads.
 

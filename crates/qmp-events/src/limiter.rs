@@ -1,11 +1,11 @@
 //! Rate limiting of similar events.
 //!
-//! The first event of a key passes at once and opens a window. While the window is open the newest event of that key is
-//! held and replaces the one held before. When the window closes, the held event passes and the window opens again,
-//! counted from the moment at which that was noticed; if nothing was held, the key is forgotten.
+//! The first event of a key passes at once and opens a window. While the window is open the newest event of that
+//! key is held and replaces the previously held one. When the window closes, the held event passes and the window
+//! opens again, counted from the time at which `expire` is called; if no event is held, the key is removed.
 //!
-//! Holds no clock: `now` is an argument. A key is an event and a text, since that is how QEMU compares the member by
-//! which an event is limited; how long the window is and which member it is says [`EventDesc::throttle_at`].
+//! Holds no clock: `now` is an argument. A key is an event and a text, as QEMU compares the member by which an
+//! event is limited; [`EventDesc::throttle_at`] returns the length of the window and the member.
 //!
 //! [`EventDesc::throttle_at`]: crate::EventDesc::throttle_at
 //!
@@ -19,18 +19,18 @@ use std::{
 
 use crate::EventKind;
 
-/// Keys that a limiter tells apart at a time.
+/// Maximum number of keys that a limiter distinguishes at a time.
 ///
-/// A guest that could make up keys would make it grow without this. Keys beyond share one window for each event: what
-/// they send stays within the rate, and of all of them the newest is held. A machine of 4,096 ports that all toggle
-/// stays below.
+/// Without this limit a guest that invents keys could fill the memory. Keys beyond it share one window per event:
+/// their events stay within the rate, and the newest of all of them is held. A machine of 4,096 ports that all
+/// toggle stays below the limit.
 pub const LIMITED_KEYS_MAX: usize = 8192;
 
-/// Decides which events pass at once and which wait.
+/// Decides which events pass at once and which are held.
 #[derive(Debug)]
 pub struct Limiter<E> {
     windows: BTreeMap<EventKind, BTreeMap<Arc<str>, Window<E>>>,
-    /// The windows by the time at which they close; those of one time in the order in which they opened.
+    /// The windows by closing time; those of the same time in the order in which they opened.
     closing: BTreeSet<(Instant, u64, EventKind, Arc<str>)>,
     opened: u64,
     merged: u64,
@@ -43,27 +43,27 @@ struct Window<E> {
     held: Option<E>,
 }
 
-/// What is to happen to an event.
+/// The decision about an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission<'a, E> {
-    /// It passes.
+    /// The event passes.
     Pass,
-    /// It is to be put here, in place of what is held here already.
+    /// The event has to be put here, in place of a held one.
     Hold(&'a mut Option<E>),
 }
 
-/// A window that is open, for a limiter that goes on in another process.
+/// The state of an open window, for a limiter that continues in another process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenWindow<E> {
     /// The event.
     pub kind: EventKind,
     /// The key.
     pub key: Arc<str>,
-    /// When it closes.
+    /// The closing time.
     pub closes_at: Instant,
-    /// How long it is open at a time.
+    /// The length of the window.
     pub interval: Duration,
-    /// What is held.
+    /// The held event.
     pub held: Option<E>,
 }
 
@@ -74,7 +74,7 @@ impl<E> Default for Limiter<E> {
 }
 
 impl<E> Limiter<E> {
-    /// A limiter that tells at most so many keys apart at a time.
+    /// Creates a limiter that distinguishes at most `keys_max` keys at a time.
     #[must_use]
     pub fn with_keys_max(keys_max: usize) -> Self {
         Self { windows: BTreeMap::new(), closing: BTreeSet::new(), opened: 0, merged: 0, keys_max }
@@ -82,8 +82,7 @@ impl<E> Limiter<E> {
 
     /// Returns `event` if it passes at once, or holds it until the window of its key closes.
     ///
-    /// An event that was held before under the same key is dropped: of similar events, only the newest is worth the
-    /// wait.
+    /// A previously held event of the same key is dropped: of similar events, only the newest is worth the wait.
     pub fn offer(
         &mut self,
         kind: EventKind,
@@ -101,9 +100,9 @@ impl<E> Limiter<E> {
         }
     }
 
-    /// Decides as [`offer`](Self::offer) does about an event that is not made yet.
+    /// Decides like [`offer`](Self::offer) about an event that is not yet created.
     ///
-    /// The caller puts it where it is to be held; what is there may be written over in place.
+    /// The caller stores the event in the returned place; a held event there may be overwritten.
     pub fn admit(
         &mut self,
         kind: EventKind,
@@ -127,9 +126,9 @@ impl<E> Limiter<E> {
         Admission::Hold(&mut window.held)
     }
 
-    /// Tells `pass` of every held event whose window closes by `now`, in the order in which they close.
+    /// Calls `pass` with every held event whose window closes by `now`, in the order in which they close.
     ///
-    /// The window of an event that passes opens again until one interval after `now`, however late that is.
+    /// The window of an event that passes opens again until one interval after `now`, even if `now` is late.
     pub fn expire(&mut self, now: Instant, mut pass: impl FnMut(E)) {
         let later = (now, u64::MAX, EventKind::AcpiDeviceOst, Arc::from(""));
         let open = self.closing.split_off(&later);
@@ -149,9 +148,10 @@ impl<E> Limiter<E> {
         }
     }
 
-    /// Tells `pass` of all held events, in the order in which their windows would have closed, and forgets all keys.
+    /// Calls `pass` with all held events, in the order in which their windows would have closed, and removes all
+    /// keys.
     ///
-    /// For the end of a machine: QEMU loses what it holds then.
+    /// For the end of a machine: QEMU loses its held events then.
     pub fn flush(&mut self, mut pass: impl FnMut(E)) {
         let mut windows = std::mem::take(&mut self.windows);
         for (_, _, kind, key) in std::mem::take(&mut self.closing) {
@@ -162,7 +162,7 @@ impl<E> Limiter<E> {
         }
     }
 
-    /// Takes all open windows away, in the order in which they close.
+    /// Removes all open windows and returns them, in the order in which they close.
     pub fn take_windows(&mut self) -> Vec<OpenWindow<E>> {
         let mut windows = std::mem::take(&mut self.windows);
         let closing = std::mem::take(&mut self.closing).into_iter();
@@ -173,7 +173,7 @@ impl<E> Limiter<E> {
         taken.collect()
     }
 
-    /// Opens a window that [`take_windows`](Self::take_windows) took away, in place of one of its key.
+    /// Opens a window that [`take_windows`](Self::take_windows) returned, in place of one of its key.
     pub fn reopen(&mut self, window: OpenWindow<E>) {
         let OpenWindow { kind, key, closes_at, interval, held } = window;
         self.closing.retain(|(_, _, other, other_key)| (*other, other_key) != (kind, &key));
@@ -181,25 +181,25 @@ impl<E> Limiter<E> {
         self.close_later(kind, key, closes_at);
     }
 
-    /// When [`expire`](Self::expire) is to be called next; `None` while no window is open.
+    /// Returns when to call [`expire`](Self::expire) next; `None` while no window is open.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.closing.first().map(|(closes_at, ..)| *closes_at)
     }
 
-    /// How many events were replaced by a newer one and never passed.
+    /// Returns the number of events that were replaced by a newer one and never passed.
     #[must_use]
     pub fn merged(&self) -> u64 {
         self.merged
     }
 
-    /// How many windows are open.
+    /// Returns the number of open windows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.closing.len()
     }
 
-    /// Whether no window is open.
+    /// Returns whether no window is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.closing.is_empty()

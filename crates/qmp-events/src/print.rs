@@ -1,24 +1,24 @@
-//! Printing typed data as a QEMU does: the members of an object in the order of its hash table.
+//! Prints typed data as a QEMU does: the members of an object in the order of its hash table.
 //!
-//! The order is known when the code is generated, so nothing is looked up or sorted on the way. How a member and a
-//! value look on the wire is the printer's business: whoever serves a monitor implements [`Printer`].
+//! The order is computed when the code is generated, so that printing needs no look-up and no sorting. The printer
+//! defines the syntax of members and values: the server of a monitor implements [`Printer`].
 
 use serde::Serialize;
 
-/// Prints JSON in the manner of a QEMU.
+/// Prints JSON in the format of a QEMU.
 pub trait Printer {
     /// Prints an object, whose members are printed by `members`.
     fn object(&mut self, members: impl FnOnce(&mut Self));
 
-    /// Prints a member, or leaves it out. It stands behind all members of the object that were printed before; its name
-    /// has nothing to escape.
+    /// Prints a member, or leaves it out. The member comes after all members of the object that were printed
+    /// before; its name needs no escapes.
     fn member(&mut self, name: &'static str, value: &impl Print);
 
-    /// Prints any other value: one without members, or with members in an order that is not QEMU's.
+    /// Prints any other value: one without members, or with members in an order other than QEMU's.
     fn other(&mut self, value: &impl Serialize);
 }
 
-/// A value that can be printed in the manner of a QEMU.
+/// A value that can be printed in the format of a QEMU.
 pub trait Print: Serialize {
     /// Prints the value.
     fn print<P: Printer>(&self, printer: &mut P)

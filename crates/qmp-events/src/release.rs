@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::RELEASES;
 
-/// The micro number from which on a version belongs to the development of the next release.
+/// The micro number from which a version belongs to the development of the next release.
 ///
 /// Source: QEMU's version scheme; `x.y.50` follows the branch of `x.y`, `x.y.90` and up are release candidates.
 const DEVELOPMENT_MICRO: u16 = 50;
@@ -22,22 +22,22 @@ pub struct Release {
     pub major: u16,
     /// The second number: 2 in `7.2.22`.
     pub minor: u16,
-    /// The third number: 22 in `7.2.22`; `None` stands for the first release of the line.
+    /// The third number: 22 in `7.2.22`; `None` for the first release of the line.
     pub micro: Option<u16>,
 }
 
 impl Release {
-    /// Makes the first release of a line: `Release::new(7, 2)` is `7.2`.
+    /// Creates the first release of a line: `Release::new(7, 2)` is `7.2`.
     pub const fn new(major: u16, minor: u16) -> Self {
         Self { major, minor, micro: None }
     }
 
-    /// Makes a stable release: `Release::stable(7, 2, 22)` is `7.2.22`.
+    /// Creates a stable release: `Release::stable(7, 2, 22)` is `7.2.22`.
     pub const fn stable(major: u16, minor: u16, micro: u16) -> Self {
         Self { major, minor, micro: Some(micro) }
     }
 
-    /// Makes a release of the version that a greeting carries.
+    /// Returns the release of a version in a greeting.
     ///
     /// A micro number of 50 or more is development: `7.2.50` and `7.2.91` count as `8.0`.
     pub fn from_version(major: u16, minor: u16, micro: u16) -> Self {
@@ -52,28 +52,28 @@ impl Release {
         }
     }
 
-    /// The newest release that the catalogue knows.
+    /// Returns the newest release in the catalogue.
     pub fn newest() -> Self {
         RELEASES[RELEASES.len() - 1]
     }
 
-    /// The release without its micro number.
+    /// Returns the release without its micro number.
     pub const fn line(self) -> Self {
         Self::new(self.major, self.minor)
     }
 
-    /// Whether this release lies in the span that begins at `since` and ends before `removed`.
+    /// Returns whether this release is in the span that begins at `since` and ends before `removed`.
     pub(crate) fn within(self, since: Option<Release>, removed: Option<Release>) -> bool {
         since.is_none_or(|since| self >= since) && removed.is_none_or(|removed| self < removed)
     }
 
-    /// Whether this release is `stable` or a later one of the same line.
+    /// Returns whether this release is `stable` or a later one of the same line.
     pub(crate) fn follows_in_line(self, stable: Release) -> bool {
         self.line() == stable.line() && self >= stable
     }
 }
 
-/// Errors of reading a release.
+/// Errors of parsing a release.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no release of QEMU: write it as 7.2 or 7.2.22")]
 pub struct ParseReleaseError {
@@ -83,11 +83,11 @@ pub struct ParseReleaseError {
 impl FromStr for Release {
     type Err = ParseReleaseError;
 
-    /// Reads `7.2`, `7.2.22` or `0.12`.
+    /// Parses `7.2`, `7.2.22` or `0.12`.
     ///
     /// # Errors
     ///
-    /// [`ParseReleaseError`] unless the text is two or three decimal numbers below 65536 with dots between.
+    /// [`ParseReleaseError`] unless the text is two or three decimal numbers below 65536 separated by dots.
     fn from_str(text: &str) -> Result<Self, ParseReleaseError> {
         let error = || ParseReleaseError { text: text.into() };
         let number = |part: &str| {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     proptest! {
-        /// Reading what was written gives the same release.
+        /// Parsing the text of a release gives the same release.
         #[test]
         fn survives_text(major: u16, minor: u16, micro: Option<u16>) {
             let release = Release { major, minor, micro };

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// What a machine is doing.
+/// The run state of a machine.
 ///
 /// Source: QAPI `RunState` of QEMU 2.8 and later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ pub const RUN_STATES: [RunState; 16] = [
 ];
 
 impl RunState {
-    /// The string on the wire.
+    /// Returns the string on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -80,7 +80,7 @@ impl fmt::Display for RunState {
     }
 }
 
-/// The error of reading a run state that no release has.
+/// The error of parsing a run state that no release has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no run state of QEMU")]
 #[non_exhaustive]

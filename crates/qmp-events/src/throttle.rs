@@ -1,7 +1,7 @@
 //! Rate limits by release.
 //!
-//! QEMU sends the first of similar events at once and holds the newest of those that follow within the
-//! interval. Which events are similar, and which are exempt, changed over the releases.
+//! QEMU sends the first of similar events at once and holds the newest of those that follow within the interval.
+//! The definition of similar events and the exemptions changed over the releases.
 //!
 //! Source: QEMU `monitor/monitor.c`.
 
@@ -16,18 +16,18 @@ pub struct ThrottleDesc {
     pub interval_ms: u32,
     /// First release that limits the event.
     pub since: Release,
-    /// The members by which it is limited separately, in the order of `since`.
+    /// The members with a separate limit for each value, in the order of `since`.
     pub keys: &'static [KeyDesc],
-    /// What is never held.
+    /// The events that are never held.
     pub exempt: Option<ExemptDesc>,
 }
 
-/// A member by whose value an event is limited separately.
+/// A member with a separate limit for each of its values.
 #[derive(Debug)]
 pub struct KeyDesc {
     /// The member of `data`.
     pub member: &'static str,
-    /// First release that does so.
+    /// First release with this key.
     pub since: Release,
 }
 
@@ -38,9 +38,9 @@ pub struct ExemptDesc {
     pub member: &'static str,
     /// Its value.
     pub value: &'static str,
-    /// First release that makes the exception.
+    /// First release with the exemption.
     pub since: Release,
-    /// Stable releases of older lines from which on the exception is made there too.
+    /// Stable releases of older lines since which the exemption exists there, too.
     pub also: &'static [Release],
 }
 
@@ -49,14 +49,14 @@ pub struct ExemptDesc {
 pub struct Throttle {
     /// Shortest time between two events of one key.
     pub interval: Duration,
-    /// The member by whose value it is limited separately; `None`: one limit for the event.
+    /// The member with a separate limit for each of its values; `None`: one limit for the event.
     pub key: Option<&'static str>,
-    /// What is never held.
+    /// The events that are never held.
     pub exempt: Option<ExemptDesc>,
 }
 
 impl EventDesc {
-    /// The rate limit of the event in `release`; `None` if it has none there.
+    /// Returns the rate limit of the event in `release`; `None` if it has none there.
     pub fn throttle_at(&self, release: Release) -> Option<Throttle> {
         let throttle = self.throttle.as_ref().filter(|throttle| release >= throttle.since)?;
         let key = throttle.keys.iter().rev().find(|key| release >= key.since);
@@ -69,7 +69,7 @@ impl EventDesc {
 }
 
 impl ExemptDesc {
-    /// Whether `release` makes the exception.
+    /// Returns whether `release` has the exemption.
     pub fn applies_in(&self, release: Release) -> bool {
         release >= self.since || self.also.iter().any(|stable| release.follows_in_line(*stable))
     }

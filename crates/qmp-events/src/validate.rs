@@ -1,7 +1,7 @@
-//! Everything that is wrong with an event for the release that sent it.
+//! Lists all violations of an event for the release that sent it.
 //!
-//! `data` is walked along the catalogue, one level of JSON at a time: how deep a peer nests does not matter.
-//! Names that begin with two underscores are a vendor's own and not reported.
+//! `data` is compared with the catalogue one level of JSON at a time: the peer's nesting depth does not matter.
+//! Names that begin with two underscores are extensions of a vendor and not reported.
 //!
 //! Source: QAPI schemas of the releases; the QMP specification, "Downstream extension of QMP".
 
@@ -14,10 +14,10 @@ use crate::json::{JsonType, Members};
 use crate::{EventDesc, EventKind, MemberDesc, Release, Violation, ViolationKind};
 use walk::Walk;
 
-/// Lists everything that is wrong with an event for the release that sent it.
+/// Lists all violations of an event for the release that sent it.
 ///
-/// `data` is the JSON text of the member `data`, `None` if there was none. An event that the release does not
-/// have is compared with the nearest release that has it. The order of the list follows the catalogue.
+/// `data` is the JSON text of the member `data`, `None` if it is missing. An event that the release does not have
+/// is compared with the nearest release that has it. The order of the list follows the catalogue.
 pub fn validate(name: &str, data: Option<&str>, release: Release) -> Vec<Violation> {
     let mut walk = Walk::new(name, release);
     let Some(kind) = EventKind::from_name(name) else {
@@ -67,7 +67,7 @@ fn check_data(walk: &mut Walk<'_>, desc: &EventDesc, data: Option<&RawValue>) {
     }
 }
 
-/// Reports that data is missing, if any member must be there.
+/// Reports missing data, if any member is mandatory.
 fn report_missing(walk: &mut Walk<'_>, desc: &EventDesc) -> bool {
     let release = walk.compared;
     let mandatory = |member: &&MemberDesc| !member.optional_in(release) && member.condition.is_none();
@@ -79,7 +79,7 @@ fn report_missing(walk: &mut Walk<'_>, desc: &EventDesc) -> bool {
     is_missing
 }
 
-/// Whether a vendor of QEMU, and not QEMU, defines the name.
+/// Returns whether a vendor of QEMU, and not QEMU, defines the name.
 pub(crate) fn is_downstream(name: &str) -> bool {
     name.starts_with("__")
 }

@@ -1,15 +1,15 @@
-//! What can be wrong with an event.
+//! The violations that an event can have.
 
 use std::fmt;
 
 use crate::{Builtin, JsonType, Release};
 
-/// How much of a value that came is shown, in characters: enough to recognize it.
+/// Maximum length of a received value in a message, in characters: enough to recognize it.
 const SHOWN_CHARS: usize = 64;
 
-/// One thing that is wrong with an event for the release that sent it.
+/// One violation of an event for the release that sent it.
 ///
-/// Displayed as one line that says what is expected.
+/// Displayed as one line with the expectation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Name of the event.
@@ -18,7 +18,7 @@ pub struct Violation {
     pub path: Box<str>,
     /// The release that sent it.
     pub release: Release,
-    /// What is wrong.
+    /// The kind of the violation.
     pub kind: ViolationKind,
 }
 
@@ -28,38 +28,38 @@ pub struct Violation {
 pub enum ViolationKind {
     /// No release has the event.
     UnknownEvent,
-    /// The event came with a later release.
+    /// The event exists only in later releases.
     EventNotYet {
         /// First release that has it.
         since: Release,
     },
-    /// The event is gone from the release.
+    /// The event was removed from the release.
     EventRemoved {
         /// First release that no longer has it.
         removed: Release,
     },
-    /// There is data although the event has none in the release.
+    /// The event has data although it has none in the release.
     UnexpectedData,
-    /// There is no data, or `null`, although some members must be there.
+    /// The event has no data, or `null`, although some members are mandatory.
     MissingData {
-        /// Those members.
+        /// The mandatory members.
         members: Vec<&'static str>,
     },
-    /// The text is not JSON, or holds a string that is no Unicode.
+    /// The text is not JSON, or contains a string that is not Unicode.
     Malformed {
-        /// What the parser says.
+        /// The error of the parser.
         error: Box<str>,
     },
-    /// A member is missing that must be there.
+    /// A mandatory member is missing.
     MissingMember,
     /// No release has the member.
     UnknownMember,
-    /// The member came with a later release.
+    /// The member exists only in later releases.
     MemberNotYet {
         /// First release that has it.
         since: Release,
     },
-    /// The member is gone from the release.
+    /// The member was removed from the release.
     MemberRemoved {
         /// First release that no longer has it.
         removed: Release,
@@ -69,13 +69,13 @@ pub enum ViolationKind {
         /// The value of the tag that selects that branch.
         branch: &'static str,
     },
-    /// The member is there more than once.
+    /// The member occurs more than once.
     DuplicateMember,
     /// The value is of another JSON type.
     WrongType {
-        /// The type that is expected.
+        /// The expected type.
         expected: JsonType,
-        /// The type that came.
+        /// The type of the value.
         found: JsonType,
     },
     /// The integer does not fit its type.
@@ -85,19 +85,19 @@ pub enum ViolationKind {
     },
     /// No release has the value.
     UnknownValue {
-        /// The value that came.
+        /// The received value.
         value: Box<str>,
         /// The values of the release.
         expected: Vec<&'static str>,
     },
-    /// The value came with a later release.
+    /// The value exists only in later releases.
     ValueNotYet {
         /// The value.
         value: &'static str,
         /// First release that has it.
         since: Release,
     },
-    /// The value is gone from the release.
+    /// The value was removed from the release.
     ValueRemoved {
         /// The value.
         value: &'static str,
@@ -106,7 +106,7 @@ pub enum ViolationKind {
     },
     /// Members contradict each other.
     Inconsistent {
-        /// What must hold, in words.
+        /// The broken rule, in words.
         rule: Box<str>,
     },
 }
@@ -170,7 +170,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A text that a peer sent, on one line and not too long of it.
+/// Returns a text of a peer on one line, limited in length.
 fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN_CHARS).is_some() {

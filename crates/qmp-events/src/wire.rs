@@ -1,9 +1,8 @@
-//! What all generated types share: the values that are kept although the catalogue does not know them, and
-//! the macros that give each type its decoding and encoding.
+//! Shared code of all generated types: unknown values, and the macros that implement decoding and encoding.
 //!
-//! Decoding reads the text once, without buffering: a known member is read in place, an unknown one is kept as
-//! the text that came. Encoding writes the known members in the order of the schema, then the unknown ones in
-//! the order in which they came.
+//! Decoding reads the text once, without buffering: a known member is read in place, an unknown one is kept as its
+//! text. Encoding writes the known members in the order of the schema, then the unknown ones in their original
+//! order.
 
 #[macro_use]
 mod enums;
@@ -19,7 +18,7 @@ pub(crate) use reader::{Decode, Reader, Unfit, decode};
 pub(crate) use structs::WireObject;
 pub use unknown::{RawJson, UnknownMembers};
 
-/// Gives a type that can be read from JSON the `Deserialize` of serde, for use with `serde_json`.
+/// Implements `Deserialize` of serde for a type that implements `Decode`, for use with `serde_json`.
 macro_rules! deserialize_by_text {
     ($name:ident) => {
         impl<'de> serde::Deserialize<'de> for $name {

@@ -1,4 +1,4 @@
-//! What people and scripts read about events.
+//! The descriptions of events for users and scripts.
 
 use qmp_events::describe::{event, event_json, history, throttle_text, when_text};
 use qmp_events::{EventKind, Release};

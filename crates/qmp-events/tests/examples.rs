@@ -1,4 +1,4 @@
-//! Every example of the catalogue is a test.
+//! Tests every example of the catalogue.
 
 use qmp_events::describe::{self, example_data};
 use qmp_events::introspection::{Schema, compare, schema_json};
@@ -36,7 +36,7 @@ fn survive_decoding_and_encoding() {
     }
 }
 
-/// What every release would send is valid for it, decodes and survives.
+/// The message that each release would send is valid for it and survives decoding and encoding.
 #[test]
 fn fit_every_release() {
     for desc in catalogue() {
@@ -74,7 +74,7 @@ fn descriptions_are_whole() {
     }
 }
 
-/// The introspection that is written for a release is the catalogue at that release, and at no other.
+/// The introspection written for a release equals the catalogue at that release, and at no other.
 #[test]
 fn introspection_survives() {
     let schemas: Vec<Schema> =

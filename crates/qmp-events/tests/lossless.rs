@@ -1,11 +1,11 @@
-//! Decoding loses nothing, and nothing that a peer sends is a panic.
+//! Decoding loses nothing, and no input causes a panic.
 
 use proptest::prelude::*;
 use qmp_events::introspection::{Schema, SchemaError, compare};
 use qmp_events::{DeviceDeleted, Event, Release, ShutdownCause, WatchdogAction, catalogue};
 use serde_json::value::RawValue;
 
-/// Event, data, what comes back.
+/// Event, data, encoded data.
 #[test]
 fn keeps_what_it_does_not_know() {
     let cases = [
@@ -82,7 +82,7 @@ fn knows_what_it_can() {
     assert!(matches!(decode("WATCHDOG", None), Event::Undecodable { data: None, .. }));
 }
 
-/// The types work with `serde_json` by themselves too.
+/// The types work with `serde_json` alone, too.
 #[test]
 fn goes_through_serde() {
     let text = r#"[{"path":"a","x":18446744073709551615},{"path":"b","device":"c"}]"#;
@@ -147,7 +147,7 @@ fn refuses_schemas_of_hostile_size_and_shape() {
     assert!(matches!(parse("{}"), Err(SchemaError::NotASchema(_))));
 }
 
-/// An example with one more member, and perhaps one string replaced.
+/// An example with one more member, and possibly one string replaced.
 fn changed_example() -> impl Strategy<Value = (&'static str, String)> {
     let examples: Vec<(&str, &str)> = catalogue()
         .iter()
@@ -176,7 +176,7 @@ fn changed_example() -> impl Strategy<Value = (&'static str, String)> {
 }
 
 proptest! {
-    /// A member, a value, a number that nobody knows of: all survive decoding and encoding.
+    /// An unknown member, value or number survives decoding and encoding.
     #[test]
     fn survives((name, data) in changed_example()) {
         let event = Event::decode(name, Some(&data)).unwrap();
@@ -185,7 +185,7 @@ proptest! {
         prop_assert_eq!(Event::decode(name, Some(&encoded)).unwrap(), event);
     }
 
-    /// Any text is decoded or refused, never a panic; any JSON is decoded.
+    /// Any text is decoded or refused without a panic; any JSON is decoded.
     #[test]
     fn takes_anything(index in 0..catalogue().len(), data in "\\PC*") {
         let name = catalogue()[index].name;
@@ -193,7 +193,7 @@ proptest! {
         prop_assert_eq!(Event::decode(name, Some(&data)).is_ok(), is_json);
     }
 
-    /// A schema with bytes changed is read or refused, and what was read can be compared.
+    /// A schema with changed bytes is parsed or refused, and a parsed one can be compared.
     #[test]
     fn takes_any_schema(changes in prop::collection::vec((any::<prop::sample::Index>(), 32u8..127), 0..4)) {
         let mut schema = include_str!("schemas/7.2.json").as_bytes().to_vec();
@@ -207,7 +207,7 @@ proptest! {
     }
 }
 
-/// The text with the members of all objects in order, and every other value as it came.
+/// Returns the text with the members of all objects sorted, and every other value unchanged.
 fn sorted(text: &str) -> String {
     let raw: &RawValue = serde_json::from_str(text).expect("JSON");
     if !raw.get().starts_with('{') {

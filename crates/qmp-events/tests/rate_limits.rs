@@ -1,10 +1,10 @@
-//! Rate limits by release, written by hand: the catalogue must say the same.
+//! Rate limits by release, written by hand: the catalogue must contain the same.
 
 use std::time::Duration;
 
 use qmp_events::{EventKind, RELEASES, Release, catalogue};
 
-/// Event, release, what limits it there; `None`: nothing.
+/// Event, release, key of its limit there; `None`: not limited.
 const LIMITS: &[(&str, &str, Option<Option<&str>>)] = &[
     ("RTC_CHANGE", "1.1", None),
     ("RTC_CHANGE", "1.2", Some(None)),
@@ -64,7 +64,7 @@ fn limits_by_release() {
     }
 }
 
-/// No event is limited but those of the table.
+/// Only the events of the table are limited.
 #[test]
 fn limits_are_complete() {
     for desc in catalogue() {

@@ -1,7 +1,7 @@
-//! The catalogue against what real QEMUs say about themselves.
+//! Compares the catalogue with the introspection of real QEMUs.
 //!
-//! `tests/schemas/RELEASE.json` is the part about events of that release's answer to `query-qmp-schema`,
-//! of a QEMU for x86-64. For others set `QMP_SCHEMA_FILES` to a list of `RELEASE=FILE` with commas between.
+//! `tests/schemas/RELEASE.json` is the part for events of that release's reply to `query-qmp-schema`, from a QEMU
+//! for x86-64. For others set `QMP_SCHEMA_FILES` to a comma-separated list of `RELEASE=FILE`.
 
 use qmp_events::Release;
 use qmp_events::introspection::{Schema, Severity, compare};
@@ -25,7 +25,7 @@ fn equal_the_catalogue() {
     }
 }
 
-/// One release's schema differs from the catalogue at another, in both directions.
+/// The schema of one release differs from the catalogue at another, in both directions.
 #[test]
 fn differ_from_other_releases() {
     let schema = Schema::parse(include_str!("schemas/7.2.json")).unwrap();

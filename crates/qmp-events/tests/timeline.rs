@@ -1,4 +1,5 @@
-//! When events, members and values came and went, written by hand: the catalogue must say the same.
+//! The releases that added and removed events, members and values, written by hand: the catalogue must contain the
+//! same.
 
 use qmp_events::describe::{MemberDescription, members};
 use qmp_events::{EventKind, RELEASES, Release, catalogue};
@@ -40,7 +41,7 @@ const EVENTS: &[(&str, &str, &str)] = &[
     ("10.2", "SCLP_CPI_INFO_AVAILABLE", ""),
 ];
 
-/// What a release changed about a member: added it, made it optional.
+/// A change of a member by a release: added, or made optional.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Change {
     Mandatory,
@@ -50,7 +51,7 @@ enum Change {
 
 use Change::{MadeOptional, Mandatory, Optional};
 
-/// Members that came after their event.
+/// Members that were added after their event.
 const MEMBERS: &[(&str, &str, &str, Change)] = &[
     ("2.2", "BLOCK_IMAGE_CORRUPTED", "fatal", Mandatory),
     ("2.2", "BLOCK_IO_ERROR", "nospace", Optional),
@@ -79,7 +80,7 @@ const MEMBERS: &[(&str, &str, &str, Change)] = &[
     ("10.1", "NETDEV_STREAM_CONNECTED", "addr.keep-alive-interval", Optional),
 ];
 
-/// Values that came after their member.
+/// Values that were added after their member.
 const VALUES: &[(&str, &str, &str, &str)] = &[
     ("2.4", "WATCHDOG", "action", "inject-nmi"),
     ("2.5", "MIGRATION", "status", "postcopy-active"),
@@ -151,14 +152,14 @@ fn members_came_later() {
     }
 }
 
-/// Nothing came later but what the table says.
+/// Only the changes of the table exist.
 #[test]
 fn members_are_complete() {
     for desc in catalogue() {
         for pair in RELEASES.windows(2).filter(|pair| desc.exists_in(pair[0]) && desc.exists_in(pair[1])) {
             for member in members(desc, Some(pair[1])) {
                 let before = self::member(desc.name, &member.name, pair[0]);
-                // Members of objects and of branches come with them.
+                // Members of objects and of branches are added with them.
                 let parent = member.name.rsplit_once('.').map(|(parent, _)| parent);
                 let came_with_parent =
                     parent.is_some_and(|parent| self::member(desc.name, parent, pair[0]).is_none());
@@ -219,7 +220,7 @@ fn release(text: &str) -> Release {
     text.parse().expect("a release")
 }
 
-/// The release before that one.
+/// Returns the release before that one.
 fn before(text: &str) -> Release {
     *RELEASES.iter().rev().find(|other| **other < release(text)).expect("an older release")
 }

@@ -1,4 +1,4 @@
-//! What `validate` finds: one row for each kind of violation.
+//! Violations found by `validate`: one row for each kind.
 
 use proptest::prelude::*;
 use qmp_events::{EventKind, RELEASES, ViolationKind, catalogue, validate};
@@ -198,7 +198,7 @@ fn finds_contradictions() {
 }
 
 proptest! {
-    /// Whatever comes, it is judged, each violation in one line.
+    /// Any JSON is validated, each violation in one line.
     #[test]
     fn judges_anything(index in 0..catalogue().len(), data in json(), release in 0..RELEASES.len()) {
         for violation in validate(catalogue()[index].name, Some(&data), RELEASES[release]) {
@@ -206,7 +206,7 @@ proptest! {
         }
     }
 
-    /// Text that is no JSON is a violation.
+    /// Text that is not JSON is a violation.
     #[test]
     fn judges_any_text(data in "\\PC*", nested in 0usize..100_000) {
         let deep = "[".repeat(nested);

@@ -8,7 +8,7 @@ use crate::{EventDesc, MemberDesc, Release, TypeRef, UnionDesc, validate};
 /// The time of all examples.
 const TIMESTAMP: &str = "{\"seconds\": 1767323045, \"microseconds\": 678001}";
 
-/// A message of the event as QEMU of that release would send it; `None` if no example fits the release.
+/// Returns a message of the event as QEMU of that release would send it; `None` if no example fits the release.
 pub fn example_message(desc: &EventDesc, release: Release) -> Option<String> {
     let name = desc.name;
     match example_data(desc, release)? {
@@ -19,9 +19,9 @@ pub fn example_message(desc: &EventDesc, release: Release) -> Option<String> {
     }
 }
 
-/// The data of the first example that fits the release once members of other releases are left out and values of
-/// other releases have given way to one that it has; `Some(None)` if the release sends the event without data,
-/// `None` if no example fits.
+/// Returns the data of the first example that fits the release after members of other releases are removed and
+/// values of other releases are replaced by a value of the release; `Some(None)` if the release sends the event
+/// without data, `None` if no example fits.
 pub fn example_data(desc: &EventDesc, release: Release) -> Option<Option<String>> {
     if desc.members_at(release).next().is_none() {
         return Some(None);
@@ -30,7 +30,7 @@ pub fn example_data(desc: &EventDesc, release: Release) -> Option<Option<String>
         let example: &RawValue = serde_json::from_str(example).ok()?;
         object(example, desc.members, None, release)
     });
-    // A tag may have been replaced too: its branch then does not fit, and the next example is tried.
+    // A replaced tag may not fit its branch: then the next example is tried.
     let mut fitting = candidates.filter(|data| validate(desc.name, Some(data), release).is_empty());
     fitting.next().map(Some)
 }

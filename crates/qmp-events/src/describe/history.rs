@@ -1,18 +1,18 @@
-//! What changed when.
+//! The changes of an event by release.
 
 use super::{MemberDescription, exempt_text, members};
 use crate::{EventDesc, Release, TypeRef};
 
-/// What one release changed about an event.
+/// A change of an event in one release.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
-    /// The release; a stable one for what was carried back to an older line.
+    /// The release; a stable one for a change backported to an older line.
     pub release: Release,
-    /// What it changed, as a fragment: `member reason added`.
+    /// The change, as a fragment: `member reason added`.
     pub what: String,
 }
 
-/// Lists what changed about an event over the releases, oldest first.
+/// Lists the changes of an event over the releases, oldest first.
 pub fn history(desc: &EventDesc) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut add = |release: Option<Release>, what: String| {

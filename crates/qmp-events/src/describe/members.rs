@@ -18,7 +18,7 @@ pub struct MemberDescription {
     pub ty: String,
     /// Type in JSON, as introspection names it: `string`, `int`, `boolean`, `object` …
     pub json_type: &'static str,
-    /// Whether it may be absent where the object is that it belongs to.
+    /// Whether it may be absent from its object.
     pub optional: bool,
     /// First release that has it.
     pub since: String,
@@ -26,7 +26,7 @@ pub struct MemberDescription {
     pub removed: Option<String>,
     /// The values of an enum.
     pub values: Option<Vec<&'static str>>,
-    /// Members and their values without which it is not there: the branch of a union.
+    /// Members and their values without which it is absent: the branch of a union.
     pub when: Option<BTreeMap<String, Vec<&'static str>>>,
     /// First release in which it is deprecated.
     pub deprecated: Option<String>,
@@ -36,18 +36,18 @@ pub struct MemberDescription {
     pub condition: Option<&'static str>,
     /// Unit of the value.
     pub unit: Option<&'static str>,
-    /// What the value says.
+    /// Meaning of the value.
     pub summary: &'static str,
-    /// What the releases make of it, for history.
+    /// The facts about its releases, for the history.
     #[serde(skip)]
     pub(crate) facts: Facts,
 }
 
-/// Where a member comes from.
+/// The origin of a member.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(crate) desc: &'static MemberDesc,
-    /// First release that has both the member and what it belongs to.
+    /// First release that has both the member and its object.
     pub(crate) since: Release,
 }
 
@@ -120,7 +120,7 @@ impl List {
             summary: member.summary,
             facts: Facts { desc: member, since },
         };
-        // Branches may have a member in common; it is listed once, with all of them.
+        // Branches may share a member; it is listed once, with all of its branches.
         let same = self.members.iter_mut().find(|other| {
             other.name == described.name && other.ty == described.ty && other.optional == described.optional
         });
@@ -140,7 +140,7 @@ impl List {
     }
 }
 
-/// The type within all lists, and what stands between its name and those of its members.
+/// Returns the type within all lists, and the separator between its name and those of its members.
 fn element(ty: &TypeRef) -> (&TypeRef, &'static str) {
     match ty {
         TypeRef::Array(ty) => (element(ty).0, "[]."),

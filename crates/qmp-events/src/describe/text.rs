@@ -2,7 +2,7 @@
 
 use crate::{ExemptDesc, Scalar, Throttle, TypeRef, WhenDesc};
 
-/// The type as QAPI names it: `str`, `ShutdownCause`, `[uint64]`.
+/// Returns the type as QAPI names it: `str`, `ShutdownCause`, `[uint64]`.
 pub fn type_text(ty: &TypeRef) -> String {
     match ty {
         TypeRef::Builtin(ty) => ty.name().to_owned(),
@@ -12,7 +12,7 @@ pub fn type_text(ty: &TypeRef) -> String {
     }
 }
 
-/// The condition in words: `action is reset; without -no-reboot`; `always` if there is none.
+/// Returns the condition in words: `action is reset; without -no-reboot`; `always` if there is none.
 pub fn when_text(when: &WhenDesc) -> String {
     let parts = [
         (!when.members.is_empty()).then(|| values_text(when.members)),
@@ -25,7 +25,7 @@ pub fn when_text(when: &WhenDesc) -> String {
     if parts.is_empty() { "always".to_owned() } else { parts.join("; ") }
 }
 
-/// Members and their values in words: `reason is guest-reset or guest-panic and guest is true`.
+/// Returns members and their values in words: `reason is guest-reset or guest-panic and guest is true`.
 pub fn values_text(values: &[(&'static str, &'static [Scalar])]) -> String {
     let scalar = |value: &Scalar| match value {
         Scalar::Str(value) => (*value).to_owned(),
@@ -38,7 +38,7 @@ pub fn values_text(values: &[(&'static str, &'static [Scalar])]) -> String {
     values.iter().map(one).collect::<Vec<_>>().join(" and ")
 }
 
-/// The rate limit in words: `one per second for each id`.
+/// Returns the rate limit in words: `one per second for each id`.
 pub fn throttle_text(throttle: &Throttle) -> String {
     let mut text = match throttle.interval.as_millis() {
         1000 => "one per second".to_owned(),
@@ -53,7 +53,7 @@ pub fn throttle_text(throttle: &Throttle) -> String {
     text
 }
 
-/// What is never held, in words: `action is stop`.
+/// Returns the exemption from the limit in words: `action is stop`.
 pub fn exempt_text(exempt: &ExemptDesc) -> String {
     format!("{} is {}", exempt.member, exempt.value)
 }

@@ -1,4 +1,4 @@
-//! Comparing introspection with the catalogue, in both directions.
+//! Compares introspection with the catalogue, in both directions.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use crate::describe::{MemberDescription, members};
 use crate::validate::is_downstream;
 use crate::{EventDesc, EventKind, Release, TypeRef, ValueDesc, catalogue};
 
-/// First release whose introspection shows that something is deprecated.
+/// First release whose introspection shows deprecation.
 const SHOWS_DEPRECATED_SINCE: Release = Release::new(5, 0);
 
-/// First release whose introspection shows that something is unstable, and features of enum values.
+/// First release whose introspection shows instability, and features of enum values.
 const SHOWS_UNSTABLE_SINCE: Release = Release::new(6, 2);
 
-/// Lists where a QEMU of that release and the catalogue differ, sorted by event.
+/// Lists the differences between a QEMU of that release and the catalogue, sorted by event.
 ///
-/// What depends on a build condition or on another target and is missing is a [`Severity::Note`], as is what
-/// `-compat` hides and what a vendor adds.
+/// A part that is missing because of a build condition or another target is a [`Severity::Note`], as are parts
+/// hidden by `-compat` and parts added by a vendor.
 pub fn compare(schema: &Schema, release: Release) -> Vec<Difference> {
     let mut comparison = Comparison { schema, release, event: "", differences: Vec::new() };
     for desc in catalogue().iter().filter(|desc| desc.exists_in(release)) {
@@ -44,7 +44,7 @@ struct Comparison<'a> {
     differences: Vec<Difference>,
 }
 
-/// What makes a member: its dotted name, and its branch.
+/// The identity of a member: its dotted name, and its branch.
 type Key<'a> = (&'a str, Option<(&'a str, &'a str)>);
 
 impl Comparison<'_> {
@@ -64,7 +64,7 @@ impl Comparison<'_> {
         self.add("", DifferenceKind::EventMissing { condition }, condition.is_some() || is_hidden);
     }
 
-    /// Whether a QEMU that hides what is deprecated or unstable may lack it, and this one seems to.
+    /// Returns whether a QEMU that hides deprecated or unstable parts may lack it, and this one seems to hide them.
     fn is_hidden(&self, deprecated: Option<Release>, unstable: bool) -> bool {
         let features = features(self.release, deprecated, unstable);
         FEATURES.iter().zip(features).any(|(feature, is_set)| is_set && !self.schema.shows(feature))
@@ -149,7 +149,7 @@ impl Comparison<'_> {
     }
 }
 
-/// Which of [`FEATURES`] the introspection of a release shows.
+/// Returns which of [`FEATURES`] the introspection of a release shows.
 pub(super) fn features(release: Release, deprecated: Option<Release>, unstable: bool) -> [bool; 2] {
     let is_deprecated = deprecated.is_some_and(|deprecated| release >= deprecated);
     [is_deprecated && release >= SHOWS_DEPRECATED_SINCE, unstable && release >= SHOWS_UNSTABLE_SINCE]
@@ -159,7 +159,7 @@ fn key(member: &SchemaMember) -> Key<'_> {
     (&member.path, member.branch.as_ref().map(|(tag, value)| (&**tag, &**value)))
 }
 
-/// The branches that a member belongs to; one of `None` if it belongs to none.
+/// Returns the branches of a member; one `None` if it belongs to no branch.
 fn branches(member: &MemberDescription) -> Vec<Option<(&str, &'static str)>> {
     let Some(when) = &member.when else { return vec![None] };
     let of_tag = |(tag, values)| -> Vec<_> {

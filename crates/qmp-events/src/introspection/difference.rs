@@ -1,4 +1,4 @@
-//! Where introspection and the catalogue differ.
+//! Differences between introspection and the catalogue.
 
 use std::fmt;
 
@@ -11,15 +11,15 @@ pub struct Difference {
     pub event: String,
     /// Dotted name of the member; empty for the event as a whole.
     pub path: String,
-    /// The release that the catalogue was asked for.
+    /// The release used for the catalogue.
     pub release: Release,
-    /// What differs.
+    /// The kind of the difference.
     pub kind: DifferenceKind,
-    /// Whether it is one that a sound QEMU may have.
+    /// Whether a sound QEMU may have the difference.
     pub severity: Severity,
 }
 
-/// How much a difference matters.
+/// The severity of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Explained: a build condition, another target, a hidden feature, a vendor's extension.
@@ -34,7 +34,7 @@ pub enum Severity {
 pub enum DifferenceKind {
     /// QEMU lacks the event.
     EventMissing {
-        /// The condition without which it may be missing.
+        /// The condition without which the event may be missing.
         condition: Option<&'static str>,
     },
     /// QEMU has an event that the catalogue does not have in the release.
@@ -50,7 +50,7 @@ pub enum DifferenceKind {
         /// QEMU's.
         found: String,
     },
-    /// One says that the member may be absent, the other that it is always there.
+    /// Only one of the two says that the member may be absent.
     Optional {
         /// Whether the catalogue says that it may be absent.
         expected: bool,
@@ -65,18 +65,18 @@ pub enum DifferenceKind {
         /// The value.
         value: String,
     },
-    /// QEMU does not call it what the catalogue calls it.
+    /// QEMU lacks a feature that the catalogue has.
     FeatureMissing {
         /// `deprecated` or `unstable`.
         feature: &'static str,
-        /// The enum value, if it is one that has the feature.
+        /// The enum value, if the feature is one of a value.
         value: Option<String>,
     },
-    /// QEMU calls it what the catalogue does not.
+    /// QEMU has a feature that the catalogue lacks.
     FeatureUnexpected {
         /// `deprecated` or `unstable`.
         feature: &'static str,
-        /// The enum value, if it is one that has the feature.
+        /// The enum value, if the feature is one of a value.
         value: Option<String>,
     },
 }

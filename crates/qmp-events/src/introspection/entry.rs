@@ -1,8 +1,8 @@
-//! One entry of the answer to `query-qmp-schema`, as it is on the wire.
+//! One entry of the reply to `query-qmp-schema`, as it is on the wire.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An entry of any meta-type; the keys that it does not have are absent.
+/// An entry of any meta-type; keys of other meta-types are absent.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Entry {
@@ -31,7 +31,7 @@ pub(super) struct Entry {
 pub(super) struct EntryMember {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
-    /// There, with the value `null`, if the member may be absent.
+    /// Present, with the value `null`, if the member may be absent.
     #[serde(
         default,
         rename = "default",

@@ -1,22 +1,21 @@
-//! Reading an answer to `query-qmp-schema`, and following its events to all their members.
+//! Parses a reply to `query-qmp-schema`, and resolves its events to all their members.
 //!
-//! Type names are numbers without meaning, so all of them are resolved here. A type that contains itself is
-//! followed once.
+//! Type names are numbers without meaning, so all of them are resolved. A recursive type is followed once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::entry::{Entry, EntryMember};
 
-/// How deep objects may be nested in an event: real ones have two levels.
+/// Maximum nesting of objects in an event: real events have two levels.
 pub const SCHEMA_DEPTH_MAX: usize = 32;
 
-/// How many members all events together may have: QEMU has about 300.
+/// Maximum number of members of all events together: QEMU has about 300.
 pub const SCHEMA_MEMBERS_MAX: usize = 20_000;
 
-/// How long the name of an event, type, member or value may be: the longest real one has 40 bytes.
+/// Maximum length of the name of an event, type, member or value: the longest real one has 40 bytes.
 pub const SCHEMA_NAME_MAX_BYTES: usize = 256;
 
-/// What introspection says about events.
+/// The events of an introspection reply.
 #[derive(Clone, Debug, Default)]
 pub struct Schema {
     events: BTreeMap<String, SchemaEvent>,
@@ -26,9 +25,9 @@ pub struct Schema {
 /// An event with all its members.
 #[derive(Clone, Debug, Default)]
 pub struct SchemaEvent {
-    /// Members of `data`, nested ones after what they belong to.
+    /// Members of `data`, nested ones after their object.
     pub members: Vec<SchemaMember>,
-    /// What is special about the event, such as `deprecated`.
+    /// Features of the event, such as `deprecated`.
     pub features: Vec<String>,
 }
 
@@ -37,7 +36,7 @@ pub struct SchemaEvent {
 pub struct SchemaMember {
     /// Dotted name: `info.device`.
     pub path: String,
-    /// The branch of the union to which it belongs: name of the tag, and its value.
+    /// The branch of its union: name of the tag, and its value.
     pub branch: Option<(String, String)>,
     /// JSON type; of lists, that of the elements in brackets.
     pub ty: String,
@@ -45,15 +44,15 @@ pub struct SchemaMember {
     pub optional: bool,
     /// The values of an enum, each with its features.
     pub values: Option<BTreeMap<String, Vec<String>>>,
-    /// What is special about the member.
+    /// Features of the member.
     pub features: Vec<String>,
 }
 
-/// Errors of reading an answer to `query-qmp-schema`.
+/// Errors of parsing a reply to `query-qmp-schema`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {
-    /// The text is no list of schema entries.
+    /// The text is not a list of schema entries.
     #[error("not an answer to query-qmp-schema: {0}")]
     NotASchema(#[from] serde_json::Error),
     /// Two entries have one name.
@@ -62,10 +61,10 @@ pub enum SchemaError {
         /// The name.
         name: Box<str>,
     },
-    /// A type is named that no entry defines.
+    /// A type name has no entry.
     #[error("type {name:?} is not defined")]
     UndefinedType {
-        /// The name; empty if there is none where one must be.
+        /// The name; empty if a required name is missing.
         name: Box<str>,
     },
     /// A name has more than [`SCHEMA_NAME_MAX_BYTES`] bytes.
@@ -83,18 +82,18 @@ pub enum SchemaError {
 }
 
 impl Schema {
-    /// Reads the return value of `query-qmp-schema`: a JSON list.
+    /// Parses the return value of `query-qmp-schema`: a JSON list.
     ///
     /// # Errors
     ///
-    /// [`SchemaError::NotASchema`] if it is something else, [`SchemaError::DefinedTwice`] and
-    /// [`SchemaError::UndefinedType`] if its names do not fit each other, and the others past their limits.
+    /// [`SchemaError::NotASchema`] for any other text, [`SchemaError::DefinedTwice`] and
+    /// [`SchemaError::UndefinedType`] if its names are inconsistent, and the others beyond their limits.
     pub fn parse(json: &str) -> Result<Self, SchemaError> {
         let entries: Vec<Entry> = serde_json::from_str(json)?;
         let mut resolver = Resolver { types: HashMap::new(), members: 0 };
         for entry in &entries {
             check_names(entry)?;
-            // Commands and events share the name space of types on paper only.
+            // Commands and events have a separate name space from types in practice.
             let is_type = !matches!(&*entry.meta_type, "event" | "command");
             if is_type && resolver.types.insert(&entry.name, entry).is_some() {
                 return Err(SchemaError::DefinedTwice { name: (*entry.name).into() });
@@ -115,17 +114,18 @@ impl Schema {
         Ok(schema)
     }
 
-    /// The events, sorted by name.
+    /// Iterates over the events, sorted by name.
     pub fn events(&self) -> impl Iterator<Item = (&str, &SchemaEvent)> {
         self.events.iter().map(|(name, event)| (&**name, event))
     }
 
-    /// The event of that name.
+    /// Returns the event of that name.
     pub fn event(&self, name: &str) -> Option<&SchemaEvent> {
         self.events.get(name)
     }
 
-    /// Whether anything in the schema has that feature. A QEMU that was told to hide deprecated things shows none.
+    /// Returns whether any part of the schema has that feature. A QEMU configured to hide deprecated parts shows
+    /// none.
     pub(super) fn shows(&self, feature: &str) -> bool {
         self.features.contains(feature)
     }
@@ -144,16 +144,16 @@ fn check_names(entry: &Entry) -> Result<(), SchemaError> {
 
 struct Resolver<'a> {
     types: HashMap<&'a str, &'a Entry>,
-    /// How many members were listed so far.
+    /// Number of members listed so far.
     members: usize,
 }
 
-/// Where members are being listed.
+/// The position in the event whose members are being listed.
 struct Place<'a> {
     event: &'a str,
     prefix: String,
     branch: Option<(String, String)>,
-    /// The types within each other that lead here.
+    /// The enclosing types, from the outermost.
     within: Vec<&'a str>,
 }
 
@@ -238,7 +238,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// The values of an enum: of `members`, or of `values` before 6.2.
+/// Returns the values of an enum: from `members`, or from `values` before 6.2.
 fn values(ty: &Entry) -> BTreeMap<String, Vec<String>> {
     let members = ty.members.iter().flatten();
     let named = members.filter_map(|member| Some((member.name.clone()?, member.features.clone())));

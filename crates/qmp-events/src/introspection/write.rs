@@ -1,4 +1,4 @@
-//! Writing the answer to `query-qmp-schema` that the catalogue stands for.
+//! Writes the reply to `query-qmp-schema` that the catalogue implies.
 
 use super::builtin;
 use super::compare::features;
@@ -9,8 +9,8 @@ use crate::{EnumDesc, MemberDesc, Release, StructDesc, TypeRef, catalogue};
 /// First release that lists the values of enums as `members`.
 const ENUM_MEMBERS_SINCE: Release = Release::new(6, 2);
 
-/// Writes the part of the return value of `query-qmp-schema` that is about events: a JSON list of all events of
-/// the release, those with conditions included, and of the types that they need.
+/// Writes the part of the return value of `query-qmp-schema` for events: a JSON list of all events of the release,
+/// those with conditions included, and of the types that they use.
 pub fn schema_json(release: Release) -> String {
     let mut list = List { release, types: Vec::new(), entries: Vec::new() };
     let mut events = Vec::new();
@@ -30,11 +30,11 @@ pub fn schema_json(release: Release) -> String {
         });
     }
     events.append(&mut list.entries);
-    // Strings and flags: nothing that JSON could not hold.
+    // Strings and flags: serialization cannot fail.
     serde_json::to_string(&events).unwrap_or_default()
 }
 
-/// What a type stands for; its place in the list is its name.
+/// The content of a type; its index in the list is its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Type {
     Event(&'static str),
@@ -48,7 +48,7 @@ struct List {
 }
 
 impl List {
-    /// The name of an object type, which is written if it was not yet.
+    /// Returns the name of an object type, and writes it if it was not written yet.
     fn object(
         &mut self,
         ty: Type,
@@ -99,7 +99,7 @@ impl List {
         }
     }
 
-    /// Writes an entry whose name says what it is, if it was not yet.
+    /// Writes an entry with a fixed name, if it was not written yet.
     fn once(&mut self, entry: Entry) -> String {
         let name = entry.name.clone();
         if !self.entries.iter().any(|other| other.name == name) {
@@ -132,7 +132,8 @@ impl List {
         name
     }
 
-    /// One branch for each value of the tag, as QEMU writes them; those without members are empty objects.
+    /// Returns one branch for each value of the tag, as QEMU writes them; branches without members are empty
+    /// objects.
     fn variants(&mut self, ty: &'static StructDesc) -> Vec<EntryVariant> {
         let Some(union) = &ty.union else { return Vec::new() };
         let tag = ty.members.iter().find(|member| member.name == union.tag);

@@ -8,8 +8,8 @@ fn port(limiter: &mut Limiter<u64>, key: &str, event: u64, now: Instant) -> Opti
     limiter.offer(EventKind::VserportChange, key, SECOND, event, now)
 }
 
-/// What passes, as (time, key and time of the event), when events are offered at the times given and the timer runs
-/// exactly when it is due; times in milliseconds.
+/// Returns the passed events, as (time, key and time of the event), when events are offered at the given times and
+/// the timer runs exactly when it is due; times in milliseconds.
 fn passed<'a>(offered: &[(u64, &'a str)]) -> Vec<(u64, (&'a str, u64))> {
     let start = Instant::now();
     let at = |time_ms: u64| start + Duration::from_millis(time_ms);
@@ -32,7 +32,7 @@ fn passed<'a>(offered: &[(u64, &'a str)]) -> Vec<(u64, (&'a str, u64))> {
     }
 }
 
-/// A name, when events are offered, and when which of them pass, in milliseconds.
+/// A name, the times of offers, and the passed events with their times, in milliseconds.
 type Case<'a> = (&'a str, &'a [u64], &'a [(u64, u64)]);
 
 #[test]
@@ -52,7 +52,7 @@ fn passes_first_and_last() {
     }
 }
 
-/// Milliseconds, what is raised, what is sent, and when the window closes.
+/// Milliseconds, raised event, sent events, and closing time of the window.
 type Row<'a> = (u64, Option<&'a str>, &'a [&'a str], Option<u64>);
 
 /// Measured on QEMU 11.1.3 with a stepped clock, `RTC_CHANGE`.
@@ -166,7 +166,7 @@ proptest! {
         }
     }
 
-    /// The last event of each key passes, at most one interval after it was raised, as it was raised.
+    /// The last event of each key passes unchanged, at most one interval after it was raised.
     #[test]
     fn never_loses_the_last(offered in offers()) {
         let sent = passed(&offered);
@@ -197,8 +197,7 @@ proptest! {
         prop_assert_eq!(seen + limiter.merged(), offered.len() as u64);
     }
 
-    /// It does what the algorithm says, written down as it stands for one key and a timer that is checked every
-    /// millisecond.
+    /// The limiter equals the algorithm written for one key and a timer that is checked every millisecond.
     #[test]
     fn agrees_with_the_algorithm(offered in offers()) {
         let mut expected = Vec::new();

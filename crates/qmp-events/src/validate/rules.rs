@@ -1,4 +1,4 @@
-//! Members that contradict each other.
+//! Contradictions between members.
 
 use serde_json::value::RawValue;
 
@@ -7,7 +7,7 @@ use crate::describe::values_text;
 use crate::json::{self, JsonType, Members};
 use crate::{EventDesc, RuleDesc, Scalar, ViolationKind};
 
-/// Reports each rule of the event that its data breaks. Members that are missing break none.
+/// Reports each rule of the event that its data breaks. Missing members break no rule.
 pub(super) fn check(walk: &mut Walk<'_>, desc: &EventDesc, data: &RawValue) {
     for rule in desc.rules {
         let applies = rule.when.iter().all(|(path, values)| compare(data, path, values) == Some(true));
@@ -18,7 +18,7 @@ pub(super) fn check(walk: &mut Walk<'_>, desc: &EventDesc, data: &RawValue) {
     }
 }
 
-/// Whether the member has one of the values; `None` if it is not there.
+/// Returns whether the member has one of the values; `None` if it is missing.
 fn compare(data: &RawValue, path: &str, values: &[Scalar]) -> Option<bool> {
     let mut value = None;
     let mut object = data;

@@ -1,4 +1,4 @@
-//! Comparing values with their types.
+//! Compares values with their types.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::{
     Builtin, EnumDesc, MemberDesc, Release, StructDesc, TypeRef, UnionDesc, Violation, ViolationKind,
 };
 
-/// The violations of one event so far.
+/// The violations of one event found so far.
 pub(super) struct Walk<'a> {
     event: &'a str,
     release: Release,
@@ -37,7 +37,7 @@ impl<'a> Walk<'a> {
         self.report(path, ViolationKind::WrongType { expected, found });
     }
 
-    /// Compares an object with the members that all releases have; of a union, `members` is the tag.
+    /// Compares an object with the members of all releases; of a union, `members` is the tag.
     pub(super) fn object(
         &mut self,
         path: &str,
@@ -90,7 +90,8 @@ impl<'a> Walk<'a> {
             Some(value) => {
                 if let Some(since) = member.since.filter(|since| release < *since) {
                     self.report(&path, ViolationKind::MemberNotYet { since });
-                    // Values that came with the member are not to blame for it.
+                    // Compare the values with the first release that has the member: they are not the cause of the
+                    // violation.
                     self.compared = since;
                 } else if let Some(removed) = member.removed.filter(|removed| release >= *removed) {
                     self.report(&path, ViolationKind::MemberRemoved { removed });
@@ -159,7 +160,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The JSON type of values of that type; `None` if any will do.
+/// Returns the JSON type of values of that type; `None` if any type is allowed.
 fn expected(ty: &TypeRef) -> Option<JsonType> {
     Some(match ty {
         TypeRef::Array(_) => JsonType::Array,
@@ -177,7 +178,7 @@ fn branch_of(union: &UnionDesc, tag: &str) -> Option<&'static StructDesc> {
     union.branches.iter().find(|branch| branch.value == tag).and_then(|branch| branch.ty)
 }
 
-/// The value of the tag that selects a branch with that member.
+/// Returns the value of the tag that selects a branch with that member.
 fn branch_with(union: &UnionDesc, name: &str) -> Option<&'static str> {
     let has_member = |ty: &StructDesc| ty.members.iter().any(|member| member.name == name);
     union.branches.iter().find(|branch| branch.ty.is_some_and(has_member)).map(|branch| branch.value)

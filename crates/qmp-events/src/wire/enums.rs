@@ -1,4 +1,4 @@
-//! Enums of the wire: one of a set of strings, and whatever else may come.
+//! Enums of the wire: a set of strings, and any other string.
 
 /// Defines an enum whose values are strings on the wire; a string that is not among them becomes `Other`.
 macro_rules! wire_enum {
@@ -10,12 +10,12 @@ macro_rules! wire_enum {
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum $name {
             $($(#[$value_meta])* $variant,)*
-            /// A value that the catalogue does not know, as it came.
+            /// A value that is not in the catalogue.
             Other(Box<str>),
         }
 
         impl $name {
-            /// The string on the wire.
+            /// Returns the string on the wire.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $wire,)*

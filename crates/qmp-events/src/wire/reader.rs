@@ -1,24 +1,24 @@
-//! Reading JSON straight into the types of the wire.
+//! Parses JSON straight into the types of the wire.
 //!
-//! The reader takes exactly what is JSON and what fits the type that is asked for; it makes no difference
-//! between the two kinds of failure and keeps no place of it, because the text is kept as a whole then. What
-//! is rare, escapes and values of any shape, is left to `serde_json`.
+//! The reader accepts exactly the valid JSON that fits the requested type; it does not distinguish the two kinds of
+//! failure and reports no position, because the text is kept as a whole then. Rare parts, escapes and values of any
+//! shape, are left to `serde_json`.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-/// The text is no JSON, or does not fit the type.
+/// The error for a text that is not JSON, or does not fit the type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unfit;
 
-/// A type that can be read from JSON.
+/// A type that can be decoded from JSON.
 pub(crate) trait Decode: Sized {
-    /// Reads one value.
+    /// Decodes one value.
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Unfit>;
 }
 
-/// Reads a text that is one value and nothing more.
+/// Decodes a text that is exactly one value.
 pub(crate) fn decode<T: Decode>(text: &str) -> Result<T, Unfit> {
     let mut reader = Reader::new(text);
     let value = T::decode(&mut reader)?;
@@ -26,23 +26,23 @@ pub(crate) fn decode<T: Decode>(text: &str) -> Result<T, Unfit> {
     if reader.at == text.len() { Ok(value) } else { Err(Unfit) }
 }
 
-/// A text and how far it was read.
+/// A text and the position in it.
 pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// The member that the next object may have although its type does not know it: the tag of its union.
+    /// The member that the next object may have although its type does not contain it: the tag of its union.
     tag: Option<&'static str>,
 }
 
 impl<'a> Reader<'a> {
-    /// Begins at the start of a text.
+    /// Creates a reader at the start of a text.
     pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0, tag: None }
     }
 
-    /// Reads the names of an object's members, one a call; the caller reads the value before the next call.
+    /// Reads the names of an object's members, one per call; the caller reads the value before the next call.
     ///
-    /// `is_first` is true at the first call, which reads the opening brace too. `None` at the closing one.
+    /// `is_first` is true at the first call, which reads the opening brace too. Returns `None` at the closing one.
     #[inline]
     pub(crate) fn next_name(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, Unfit> {
         if !self.next_in(b'{', b'}', is_first)? {
@@ -55,8 +55,8 @@ impl<'a> Reader<'a> {
         Ok(Some(name))
     }
 
-    /// Reads the value of the member `tag` of an object, and goes back to the object's start, so that its
-    /// branch can be read next.
+    /// Reads the value of the member `tag` of an object, and returns to the object's start, so that its branch can
+    /// be read next.
     pub(crate) fn tag(&mut self, tag: &'static str) -> Result<Cow<'a, str>, Unfit> {
         let start = self.at;
         let mut is_first = true;
@@ -72,13 +72,13 @@ impl<'a> Reader<'a> {
         Err(Unfit)
     }
 
-    /// The tag that the object has for which this is called first.
+    /// Returns the tag for the first object that calls this.
     #[inline]
     pub(crate) fn take_tag(&mut self) -> Option<&'static str> {
         self.tag.take()
     }
 
-    /// Reads a string; it is borrowed unless it has escapes.
+    /// Reads a string; borrowed unless it has escapes.
     #[inline]
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, Unfit> {
         self.skip_space();
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads any value as the text that it is.
+    /// Reads any value as its text.
     pub(crate) fn any(&mut self) -> Result<&'a RawValue, Unfit> {
         let rest = &self.text[self.at..];
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
@@ -104,7 +104,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// Reads over any value.
+    /// Skips any value.
     pub(crate) fn skip(&mut self) -> Result<(), Unfit> {
         self.skip_space();
         let start = self.at;
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Steps to the next member or element; false at the end.
+    /// Moves to the next member or element; returns `false` at the end.
     #[inline]
     fn next_in(&mut self, open: u8, close: u8, is_first: &mut bool) -> Result<bool, Unfit> {
         self.skip_space();
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
         Ok(false)
     }
 
-    /// Reads on in a string after its first backslash.
+    /// Continues to read a string after its first backslash.
     fn escaped_string(&mut self, start: usize) -> Result<Cow<'a, str>, Unfit> {
         let bytes = self.text.as_bytes();
         while let Some(byte) = bytes.get(self.at) {
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
         Err(Unfit)
     }
 
-    /// Reads a number without fraction and exponent: its sign and its size.
+    /// Reads a number without fraction and exponent: its sign and its absolute value.
     #[inline]
     fn integer(&mut self) -> Result<(bool, u64), Unfit> {
         self.skip_space();
@@ -172,7 +172,7 @@ impl<'a> Reader<'a> {
         let digits = &self.text.as_bytes()[start..self.at];
         let is_json = !digits.is_empty() && (digits.len() == 1 || digits[0] != b'0');
         let goes_on = matches!(self.peek(), Some(b'.' | b'e' | b'E'));
-        // Minus zero is a value of its own, which no integer type can keep.
+        // No integer type can represent minus zero.
         if is_json && !goes_on && !(is_negative && size == 0) { Ok((is_negative, size)) } else { Err(Unfit) }
     }
 
@@ -205,15 +205,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How many bytes come before a quote, a backslash or a control character.
+/// Returns the number of bytes before a quote, a backslash or a control character.
 ///
-/// Eight at a time: most names and values end in the first or second step, and a loop over bytes would guess
-/// wrong at the end of each.
+/// Checks eight at a time: most names and values end in the first or second step, and a loop over bytes would
+/// mispredict the branch at the end of each.
 #[inline]
 fn plain_len(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    // Sets the high bit of each byte below `limit`; above the lowest one set there may be false ones.
+    // Sets the high bit of each byte below `limit`; bytes above the lowest one set may be false positives.
     let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGHS;
     let mut len = 0;
     while let Some(word) = bytes[len..].first_chunk() {

@@ -1,4 +1,4 @@
-//! Objects of the wire: members that the catalogue knows, and whatever else may come.
+//! Objects of the wire: members of the catalogue, and any other members.
 
 use serde::ser::SerializeMap;
 
@@ -8,10 +8,10 @@ pub(crate) trait WireObject {
     fn serialize_members<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
 }
 
-/// Defines an object type: members that every release has, those that only the newest releases always have, those that
-/// may be absent, and unknown ones.
+/// Defines an object type: members that every release has, those that only the newest releases always have, those
+/// that may be absent, and unknown ones.
 ///
-/// The known ones are listed once more as `printed`, in the order in which a QEMU prints them.
+/// The known ones are listed a second time as `printed`, in the order in which a QEMU prints them.
 macro_rules! wire_struct {
     (
         $(#[$meta:meta])*
@@ -29,14 +29,14 @@ macro_rules! wire_struct {
             $($(#[$required_meta])* pub $required: $required_ty,)*
             $($(#[$recent_meta])* pub $recent: Option<$recent_ty>,)*
             $($(#[$optional_meta])* pub $optional: Option<$optional_ty>,)*
-            /// Members that the catalogue does not know, as they came.
+            /// Members that are not in the catalogue, byte for byte.
             pub unknown: $crate::UnknownMembers,
         }
 
         impl $name {
-            /// Makes it of the members that the newest release always has; all others are absent.
+            /// Creates the object from the members that the newest release always has; all others are absent.
             ///
-            /// A member that an older release does not have is left out when it is emitted as that release.
+            /// A member that an older release does not have is left out when the event is emitted as that release.
             #[allow(clippy::new_without_default, clippy::too_many_arguments)]
             pub fn new($($required: $required_ty,)* $($recent: $recent_ty,)*) -> Self {
                 Self {
@@ -70,7 +70,7 @@ macro_rules! wire_struct {
         }
 
         impl $crate::Print for $name {
-            /// With members that the catalogue does not know, the order is found out by the printer.
+            /// With unknown members, the printer computes the order.
             fn print<P: $crate::Printer>(&self, printer: &mut P) {
                 if !self.unknown.is_empty() {
                     return printer.other(self);
@@ -91,7 +91,7 @@ macro_rules! wire_struct {
                 let mut is_tagged = false;
                 let mut is_first = true;
                 while let Some(name) = reader.next_name(&mut is_first)? {
-                    // A member that comes twice does not fit: nothing tells which of the two holds.
+                    // A duplicate member does not fit: either value could be meant.
                     let is_repeated = match &*name {
                         $($required_wire => $required.replace($crate::wire::Decode::decode(reader)?).is_some(),)*
                         $($recent_wire => $recent.replace($crate::wire::Decode::decode(reader)?).is_some(),)*

@@ -1,8 +1,8 @@
-//! Unions of the wire: one member, the tag, says which others the object has.
+//! Unions of the wire: one member, the tag, determines the other members.
 //!
-//! The tag may stand anywhere in the object: it is looked for first, then the branch is read.
+//! The tag may be anywhere in the object: it is searched first, then the branch is read.
 
-/// Defines a union: one variant for each value of the tag that the catalogue knows, and `Other`.
+/// Defines a union: one variant for each value of the tag in the catalogue, and `Other`.
 macro_rules! wire_union {
     (
         $(#[$meta:meta])*
@@ -12,7 +12,7 @@ macro_rules! wire_union {
         #[derive(Clone, Debug, PartialEq)]
         pub enum $name {
             $($(#[$branch_meta])* $variant($ty),)*
-            /// A branch that the catalogue does not know, as it came.
+            /// A branch that is not in the catalogue.
             Other {
                 /// The value of the tag.
                 value: Box<str>,
@@ -22,7 +22,7 @@ macro_rules! wire_union {
         }
 
         impl $name {
-            /// The value of the tag on the wire.
+            /// Returns the value of the tag on the wire.
             pub fn tag(&self) -> &str {
                 match self {
                     $(Self::$variant(_) => $wire,)*
@@ -45,7 +45,7 @@ macro_rules! wire_union {
             }
         }
 
-        // Where the tag stands depends on the branch: the order is left to the printer.
+        // The position of the tag depends on the branch: the printer computes the order.
         impl $crate::Print for $name {}
 
         impl $crate::wire::Decode for $name {

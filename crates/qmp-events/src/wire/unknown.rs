@@ -1,4 +1,4 @@
-//! JSON that is kept as it came.
+//! JSON that is kept byte for byte.
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -6,29 +6,29 @@ use serde_json::value::RawValue;
 
 use super::{Decode, Reader, Unfit, WireObject};
 
-/// A JSON value as the text that came, so that nothing of it is lost, 64-bit integers included.
+/// A JSON value as its text, so that nothing is lost, 64-bit integers included.
 ///
-/// Two are equal if their texts are.
+/// Two values are equal if their texts are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RawJson(Box<RawValue>);
 
 impl RawJson {
-    /// Takes a text that is one JSON value.
+    /// Wraps a text that is one JSON value.
     ///
     /// # Errors
     ///
-    /// That of `serde_json` if it is not.
+    /// The error of `serde_json` if it is not.
     pub fn new(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text).map(Self)
     }
 
-    /// The value as `serde_json` keeps it.
+    /// Returns the value in the form of `serde_json`.
     pub fn into_inner(self) -> Box<RawValue> {
         self.0
     }
 
-    /// The text of the value.
+    /// Returns the text of the value.
     pub fn get(&self) -> &str {
         self.0.get()
     }
@@ -42,9 +42,9 @@ impl PartialEq for RawJson {
 
 impl Eq for RawJson {}
 
-/// Members of an object that the catalogue does not know, in the order in which they came.
+/// Members of an object that are not in the catalogue, in their original order.
 ///
-/// A name may occur twice if it came twice.
+/// A name may occur twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UnknownMembers(Vec<(Box<str>, RawJson)>);
 
@@ -54,17 +54,17 @@ impl UnknownMembers {
         self.0.push((name.into(), value));
     }
 
-    /// The value of the first member of that name.
+    /// Returns the value of the first member of that name.
     pub fn get(&self, name: &str) -> Option<&RawJson> {
         self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// The members, in the order in which they came.
+    /// Iterates over the members in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &RawJson)> {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 
-    /// Whether there is no member.
+    /// Returns whether there is no member.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The reader takes what `serde_json` takes, where it fits.
+//! The reader accepts the same as `serde_json`, where it fits the type.
 
 use super::decode;
 use crate::RawJson;
@@ -65,7 +65,7 @@ proptest! {
         prop_assert_eq!(decode::<Box<str>>(&text).ok(), expected);
     }
 
-    /// The same for lists of whole numbers, but for minus zero.
+    /// The same for lists of integers, except minus zero.
     #[test]
     fn reads_numbers(text in "\\[? ?-?[0-9]{0,20}(, ?-?[0-9]{1,3})?[.eE]? ?\\]?") {
         prop_assume!(!text.contains("-0"));
