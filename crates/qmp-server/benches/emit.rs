@@ -1,6 +1,7 @@
-//! What does an event cost the thread that emits it? A device thread that pays for its clients slows the guest down.
+//! Measures the cost of an event for the thread that emits it. A device thread that pays for its clients slows the
+//! guest down.
 //!
-//! `cargo bench -p qmp-server --bench emit`, or with `-- format` behind it for the formatting alone.
+//! `cargo bench -p qmp-server --bench emit`, or with `-- format` appended for the formatting alone.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 #[path = "load/mod.rs"]
@@ -49,7 +50,7 @@ fn main() {
     formats(&event);
 }
 
-/// What it costs to take the time twice, which every sample contains.
+/// Measures the cost of reading the clock twice, which every sample contains.
 fn measure_clock() -> u64 {
     let mut costs: Vec<_> = (0..100_000).map(|_| ns(Instant::now().elapsed())).collect();
     percentiles(&mut costs).0
@@ -75,14 +76,14 @@ fn emit(name: &str, reading: usize, dead: usize, slow: usize, clock: u64, event:
             black_box(emitter.emit(event));
             costs.push(ns(start.elapsed()).saturating_sub(clock));
         }
-        // The next burst meets a monitor that has nothing left to do; this is not measured.
+        // Let the monitor finish before the next burst; this is not measured.
         readers.wait_for(BURST, Duration::from_secs(2));
     }
     row(name, &mut costs);
     monitor.stop().unwrap();
 }
 
-/// What a VMM without this crate would do first: write to its one client from the device thread.
+/// The simplest VMM without this crate: writes to its one client from the device thread.
 fn write_in_the_caller(clock: u64, event: &Event) {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let _readers = Readers::of(vec![theirs]);
@@ -110,7 +111,7 @@ fn tokio_channel(clock: u64, event: &Event) {
     reader.join().unwrap();
 }
 
-/// Formatting alone: ours, by hand, and what `serde_json` does.
+/// Formatting alone: this crate, by hand, and `serde_json`.
 fn formats(event: &Event) {
     let wall = Duration::new(1_700_000_000, 123_456_000);
     let mut out = Vec::with_capacity(1024);
@@ -171,7 +172,7 @@ fn escape_by_hand(text: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// The best of many short rounds: on a machine that others use, some of them are left alone.
+/// Returns the best of many short rounds: on a shared machine, some of them run undisturbed.
 fn per_event(mut work: impl FnMut()) -> f64 {
     const ROUNDS: u32 = 10_000;
     let mut best = f64::MAX;

@@ -1,5 +1,5 @@
-//! How many events a second reach how many clients, and what a client costs in memory. One management stack, or a
-//! thousand dashboards.
+//! Measures events delivered per second by number of clients, and memory per client. The load is one management
+//! stack, or a thousand dashboards.
 //!
 //! `cargo bench -p qmp-server --bench fanout`
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
@@ -36,7 +36,7 @@ fn show(name: &str, clients: usize, deliveries: f64, limit: f64) {
     println!("{name:<34} {events:>14.0} {deliveries:>16.0} {:>9.2}", deliveries / limit);
 }
 
-/// Emits as fast as the monitor takes it, without ever filling its queue.
+/// Emits as fast as the monitor accepts, without ever filling its queue.
 fn ours(clients: usize) -> f64 {
     const BURST: usize = 2000;
     let (monitor, mut readers) = serve(clients, 0, 0, SlowReader::Close);
@@ -55,7 +55,7 @@ fn ours(clients: usize) -> f64 {
     deliveries
 }
 
-/// Text made beforehand, written to each client in turn by a loop that does nothing else.
+/// Prepared text, written to each client in turn by a loop without other work.
 fn limit(clients: usize) -> f64 {
     let line = line();
     let lines = (64 << 10) / line.len();
@@ -102,7 +102,7 @@ fn resident_bytes() -> usize {
     status.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
-/// How long a single event takes to a lone reader that sleeps.
+/// Latency of a single event to one reader that sleeps.
 fn lone() {
     let (monitor, mut readers) = serve(1, 0, 0, SlowReader::Close);
     let emitter = monitor.emitter();

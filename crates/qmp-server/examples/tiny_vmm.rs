@@ -1,4 +1,4 @@
-//! A VMM, all of it but the machine, with two sockets, an event of its own, storms, and a command that panics:
+//! A VMM without a machine, with two sockets, its own event, storms, and a command that panics:
 //! `cargo run -p qmp-server --example tiny_vmm unix:/tmp/vm.sock,server=on,wait=off unix:/tmp/vm2.sock,server=on,wait=off`,
 //! then `qmp-shell /tmp/vm.sock`.
 
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 const LEVEL: &str = "__org.example_LEVEL";
 
-/// What the machine does, as far as QMP is concerned.
+/// The machine, as far as QMP is concerned.
 struct Machine {
     state: Arc<Mutex<RunState>>,
     emitter: Emitter,
@@ -41,14 +41,15 @@ fn main() -> io::Result<()> {
     serve(&sockets)
 }
 
-/// Serves at these sockets, until a client says `quit`.
+/// Serves at these sockets until a client sends `quit`.
 pub fn serve(sockets: &[String]) -> io::Result<()> {
     let state = Arc::new(Mutex::new(RunState::Running));
     let (sender, commands) = mpsc::channel();
     let mut monitor = describe(&state, &sender).build()?;
     for (number, text) in sockets.iter().enumerate() {
         let options: SocketOptions = text.parse().map_err(io::Error::other)?;
-        // The first is for one manager, as in QEMU; the others are for any number of observers, which may be slow.
+        // The first socket is for one manager, as in QEMU; the others are for any number of observers, which may be
+        // slow.
         let listener = Listener::open(&options)?;
         let listener = match number {
             0 => listener.connections_max(1),
@@ -59,8 +60,8 @@ pub fn serve(sockets: &[String]) -> io::Result<()> {
             monitor.wait_for_client(id)?;
         }
     }
-    // One thread serves all clients; a seccomp filter would be installed in the closure. A VMM with an event loop watches
-    // `as_fd` and calls `process` instead.
+    // One thread serves all clients; a seccomp filter would be installed in the closure. A VMM with an event loop
+    // watches `as_fd` and calls `process` instead.
     let monitor = monitor.spawn_with("qmp", || Ok(()))?;
     let mut machine = Machine { state, emitter: monitor.emitter() };
     // The machine's loop. `emit` never waits: call it from any vCPU or device thread.
@@ -72,7 +73,7 @@ pub fn serve(sockets: &[String]) -> io::Result<()> {
     monitor.stop()
 }
 
-/// The monitor: which QEMU to be, and what it can do. Commands that touch the machine go to its loop.
+/// Describes the monitor: the QEMU release and the commands. Commands for the machine go to its loop.
 fn describe(
     state: &Arc<Mutex<RunState>>,
     sender: &mpsc::Sender<PendingCommand>,
@@ -80,7 +81,7 @@ fn describe(
     let hand_over = |command: Command| {
         let sender = sender.clone();
         command.hand_over(move |command| {
-            // Without a loop that listens, the command is dropped and answers with an error.
+            // If the loop has ended, the command is dropped and gets an error as its reply.
             let _ = sender.send(command);
         })
     };
@@ -91,23 +92,23 @@ fn describe(
         .run_state(move || *seen.lock().unwrap_or_else(PoisonError::into_inner))
         .descriptors(&DescriptorStore::new())
         .event(LEVEL, ObjectType::default().required("level", Type::Uint32))
-        // Only for processes of the same user: the kernel says who is there.
+        // Only for processes of the same user, as reported by the kernel.
         .on_connect(move |caller| caller.credentials().is_some_and(|peer| peer.uid == user))
         .command(hand_over(Command::new("stop")))
         .command(hand_over(Command::new("cont")))
         .command(hand_over(Command::new("quit")))
         .command(hand_over(Command::new("x-storm").required("count", Type::Uint32)))
-        // Commands that need nothing of the machine run in the monitor's own thread.
+        // Commands that do not need the machine run in the monitor's own thread.
         .command(Command::new("query-kvm").returns(kvm).run(|NoArguments {}| {
             Ok(std::collections::BTreeMap::from([("enabled", true), ("present", true)]))
         }))
-        // The client gets GenericError, all others are served on.
+        // Its client gets GenericError, and the monitor continues to serve all others.
         .command(Command::new("x-panic").run(|NoArguments {}| -> Result<(), _> { panic!("on purpose") }))
 }
 
 impl Machine {
-    /// Runs a command and answers it. Events emitted before precede the answer on every connection. Returns
-    /// whether the machine goes on.
+    /// Runs a command and replies to it. Events emitted before precede the reply on every connection. Returns
+    /// whether the machine continues.
     fn run(&mut self, command: PendingCommand) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match (command.name(), *state) {
@@ -138,7 +139,7 @@ impl Machine {
         true
     }
 
-    /// Many events at once: the clock's are limited to one a second, those of the embedder are not.
+    /// Emits many events at once: the clock's are limited to one a second, the embedder's own are not.
     fn storm(&self, count: u32) {
         for level in 0..count {
             self.emitter.emit(&Event::RtcChange(RtcChange::new(level.into(), "/machine/rtc".into())));

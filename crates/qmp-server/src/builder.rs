@@ -1,4 +1,4 @@
-//! Putting a monitor together.
+//! Configuration of a monitor.
 
 use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
@@ -22,16 +22,17 @@ use crate::{
     validation::{InvalidOutput, Policy, Validation},
 };
 
-/// Bytes that may wait to be written to one client before it counts as one that does not read.
+/// Maximum number of bytes that wait for one client before it counts as a slow reader.
 ///
-/// As many as may wait for the monitor's loop: a client that reads is never closed for what came while the loop did not
-/// run. The answer to `query-qmp-schema` has a third of it.
+/// The same as the limit of the queue to the monitor's loop: a client that reads is never closed because of events
+/// that arrived while the loop did not run. The reply to `query-qmp-schema` has a third of it.
 pub const OUTPUT_MAX_BYTES: usize = crate::QUEUE_MAX_BYTES;
 
-/// Connections at a time; further ones wait in the backlog of their listener, as a QEMU's second client does.
+/// Maximum number of connections; further clients wait in the backlog of their listener, as a QEMU's second client
+/// does.
 pub const CONNECTIONS_MAX: usize = 4096;
 
-/// Describes a monitor; [`build`](Self::build) makes it.
+/// Configuration of a monitor; [`build`](Self::build) creates it.
 pub struct MonitorBuilder {
     profile: Profile,
     name: Option<Box<str>>,
@@ -54,7 +55,7 @@ pub struct MonitorBuilder {
 
 impl MonitorBuilder {
     pub(crate) fn new(major: u32, minor: u32, micro: u32) -> Self {
-        // Source: out-of-band execution is on offer without being asked for from 4.0 on.
+        // Source: out-of-band execution is offered by default since 4.0.
         let profile = Profile {
             version: (major, minor, micro),
             package: "".into(),
@@ -82,121 +83,123 @@ impl MonitorBuilder {
         }
     }
 
-    /// The package text of the greeting; empty by default, as in a QEMU released upstream.
+    /// Sets the package text of the greeting; empty by default, as in a QEMU released upstream.
     #[must_use]
     pub fn package(mut self, package: &str) -> Self {
         self.profile.package = package.into();
         self
     }
 
-    /// Whether out-of-band execution is on offer: by default from 4.0 on.
+    /// Sets whether out-of-band execution is offered: by default since 4.0.
     #[must_use]
     pub fn out_of_band(mut self, offered: bool) -> Self {
         self.profile.out_of_band = offered;
         self
     }
 
-    /// Spreads every message over many lines, as `pretty=on` does.
+    /// Sets whether every message is spread over many lines, as with `pretty=on`.
     #[must_use]
     pub fn pretty(mut self, pretty: bool) -> Self {
         self.profile.pretty = pretty;
         self
     }
 
-    /// The machine's name, for `query-name`.
+    /// Sets the machine's name, for `query-name`.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The machine's UUID, for `query-uuid`.
+    /// Sets the machine's UUID, for `query-uuid`.
     #[must_use]
     pub fn uuid(mut self, uuid: &str) -> Self {
         self.uuid = uuid.into();
         self
     }
 
-    /// Tells what the machine is doing, for `query-status`. Called by the monitor's loop; must not wait.
+    /// Sets the function that returns the run state, for `query-status`. Called by the monitor's loop; must not
+    /// block.
     #[must_use]
     pub fn run_state(mut self, run_state: impl Fn() -> RunState + Send + 'static) -> Self {
         self.run_state = Box::new(run_state);
         self
     }
 
-    /// Tells whether the machine is made: before, only commands that [`Command::allow_in_preconfig`] names are run.
+    /// Sets the function that returns whether the machine is initialized: before, only commands with
+    /// [`Command::allow_in_preconfig`] are run.
     #[must_use]
     pub fn ready_when(mut self, ready: impl Fn() -> bool + Send + 'static) -> Self {
         self.ready = Box::new(ready);
         self
     }
 
-    /// Registers a command. One of the same name that was there before is replaced, a built-in one too.
+    /// Registers a command. It replaces an earlier one of the same name, also a built-in one.
     #[must_use]
     pub fn command(mut self, command: Command) -> Self {
         self.commands.push(command);
         self
     }
 
-    /// Registers the commands by which clients leave descriptors in `store`: `getfd`, `closefd`, `add-fd`, `remove-fd` and
-    /// `query-fdsets`.
+    /// Registers the commands by which clients leave descriptors in `store`: `getfd`, `closefd`, `add-fd`,
+    /// `remove-fd` and `query-fdsets`.
     #[must_use]
     pub fn descriptors(mut self, store: &DescriptorStore) -> Self {
         self.commands.extend(store.commands());
         self
     }
 
-    /// Registers an event of the embedder's own, with its data. QEMU's rule: the name begins with `__` and a domain.
+    /// Registers an event of the embedder, with its data. QEMU's rule: the name begins with `__` and a domain.
     #[must_use]
     pub fn event(mut self, name: &str, data: ObjectType) -> Self {
         self.events.insert(name.into(), data);
         self
     }
 
-    /// Lets events of any name pass, also of names that the release does not have and that nobody registered.
+    /// Sets whether events of any name are sent, also of names that are neither in the release nor registered.
     #[must_use]
     pub fn any_event(mut self, any: bool) -> Self {
         self.any_event = any;
         self
     }
 
-    /// Loses what a rate limit holds back when the monitor is shut down, as QEMU does; by default it is sent.
+    /// Sets whether held events are lost when the monitor is shut down, as in QEMU; by default they are sent.
     #[must_use]
     pub fn lose_held_at_shutdown(mut self, lose: bool) -> Self {
         self.loses_held = lose;
         self
     }
 
-    /// What to leave out of events, as QEMU's `-compat` does.
+    /// Sets the parts of events to leave out, as QEMU's `-compat` does.
     #[must_use]
     pub fn hide(mut self, hidden: HiddenOutput) -> Self {
         self.hidden = hidden;
         self
     }
 
-    /// What to do with a client that does not read.
+    /// Sets the policy for a client that does not read.
     #[must_use]
     pub fn slow_reader(mut self, policy: SlowReader) -> Self {
         self.slow_reader = policy;
         self
     }
 
-    /// Bytes that may wait for one client: [`OUTPUT_MAX_BYTES`] by default.
+    /// Sets the maximum number of bytes that wait for one client: [`OUTPUT_MAX_BYTES`] by default.
     #[must_use]
     pub fn output_max_bytes(mut self, bytes: usize) -> Self {
         self.output_max_bytes = bytes;
         self
     }
 
-    /// Connections at a time over all listeners: [`CONNECTIONS_MAX`] by default. A QEMU has one for each listener:
-    /// [`Listener::connections_max`](crate::Listener::connections_max).
+    /// Sets the maximum number of connections over all listeners: [`CONNECTIONS_MAX`] by default. A QEMU has one
+    /// for each listener: [`Listener::connections_max`](crate::Listener::connections_max).
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
         self.connections_max = connections;
         self
     }
 
-    /// What to do about events and return values that their description does not allow: by default, builds with debug
+    /// Sets the policy for events and return values that violate their description: by default, builds with debug
     /// assertions refuse to send them, others count them.
     #[must_use]
     pub fn validation(mut self, validation: Validation) -> Self {
@@ -204,56 +207,57 @@ impl MonitorBuilder {
         self
     }
 
-    /// Calls `report` with each event and return value that its description does not allow, on the thread that finds it;
-    /// must not wait. By default, those that are not sent are written to the standard error stream.
+    /// Calls `report` with each event and return value that violates its description, on the thread that finds it;
+    /// must not block. By default, refused ones are written to the standard error stream.
     #[must_use]
     pub fn on_invalid(mut self, report: impl Fn(&InvalidOutput) + Send + Sync + 'static) -> Self {
         self.policy.report = Some(Box::new(report));
         self
     }
 
-    /// Calls `admit` in the monitor's loop with each client before it is greeted; one for which it returns `false` is
-    /// closed. Must not wait.
+    /// Calls `admit` in the monitor's loop with each client before it is greeted; a client for which it returns
+    /// `false` is disconnected. Must not block.
     ///
-    /// The kernel says who is at the other end of a unix socket: [`Caller::credentials`].
+    /// The kernel identifies the peer of a unix socket: [`Caller::credentials`].
     #[must_use]
     pub fn on_connect(mut self, admit: impl FnMut(&Caller) -> bool + Send + 'static) -> Self {
         self.on_connect = Some(Box::new(admit));
         self
     }
 
-    /// Calls `notice` in the monitor's loop with each client whose connection was closed, by either side. Must not wait.
+    /// Calls `notice` in the monitor's loop with each client whose connection was closed, by either side. Must not
+    /// block.
     #[must_use]
     pub fn on_disconnect(mut self, notice: impl FnMut(&Caller) + Send + 'static) -> Self {
         self.on_disconnect = Some(Box::new(notice));
         self
     }
 
-    /// Where the time comes from: the clocks of the host by default.
+    /// Sets the clock: the clocks of the host by default.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// Makes a monitor that serves on where its predecessor stopped: see [`Monitor::hand_over`].
+    /// Creates a monitor that continues where its predecessor stopped: see [`Monitor::hand_over`].
     ///
-    /// Listeners keep their ids, connections get new ones. `on_connect` is not asked about connections that go on.
+    /// Listeners keep their ids, connections get new ones. `on_connect` is not called for continued connections.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), and that of the system if a socket cannot be watched.
+    /// Those of [`build`](Self::build), and a system error if a socket cannot be watched.
     pub fn resume(self, handover: Handover) -> io::Result<Monitor> {
         let mut monitor = self.build()?;
         monitor.resume(handover)?;
         Ok(monitor)
     }
 
-    /// Makes the monitor, which listens nowhere so far.
+    /// Creates the monitor, without listeners.
     ///
     /// # Errors
     ///
-    /// That of the system if it has no more file descriptors: a monitor needs three.
+    /// A system error if no file descriptors are available: a monitor needs three.
     pub fn build(mut self) -> io::Result<Monitor> {
         let (major, minor, micro) = self.profile.version;
         let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);

@@ -11,14 +11,14 @@ use crate::{
 
 /// First and last release with each of the commands that did not always exist, or were removed.
 ///
-/// Source: QEMU's history, and 7.2 and 11.1 as they answer.
+/// Source: QEMU's history, and the replies of 7.2 and 11.1.
 const QUERY_EVENTS_SINCE: Release = Release::new(1, 2);
 const QUERY_EVENTS_REMOVED: Release = Release::new(6, 0);
 const QUERY_EVENTS_DEPRECATED: Release = Release::new(4, 0);
 const QUERY_QMP_SCHEMA_SINCE: Release = Release::new(2, 5);
 const SINGLESTEP_REMOVED: Release = Release::new(9, 0);
 
-/// What the embedder says about its machine.
+/// The embedder's information about its machine.
 pub(crate) struct Machine {
     pub(crate) name: Option<Box<str>>,
     pub(crate) uuid: Box<str>,
@@ -45,7 +45,7 @@ struct Status {
     status: &'static str,
 }
 
-/// The commands of a release, but for those that tell what other commands there are.
+/// Returns the commands of a release, without those that list commands.
 pub(crate) fn commands(release: Release, profile: &Profile, machine: Machine) -> Vec<Command> {
     let Machine { name, uuid, run_state } = machine;
     let mut commands = vec![capabilities(), version(profile)];
@@ -63,10 +63,10 @@ pub(crate) fn commands(release: Release, profile: &Profile, machine: Machine) ->
     commands
 }
 
-/// The names of the commands that [`directory`] makes.
+/// The names of the commands that [`directory`] creates.
 pub(crate) const DIRECTORY: [&str; 2] = ["query-commands", "query-qmp-schema"];
 
-/// The two commands that tell what there is, themselves included.
+/// Returns the two commands that list commands, themselves included.
 pub(crate) fn directory<'a>(
     release: Release,
     names: impl Iterator<Item = &'a str>,
@@ -88,7 +88,7 @@ pub(crate) fn directory<'a>(
 }
 
 fn capabilities() -> Command {
-    // What it does, the connection itself does; this is what out-of-band execution of it comes to, and introspection.
+    // The connection itself executes it; this entry is for introspection and for out-of-band execution.
     Command::new("qmp_capabilities")
         .allow_in_preconfig()
         .optional("enable", Type::list(Type::one_of("QMPCapability", ["oob"])))
@@ -125,15 +125,15 @@ fn list_of_names<'a>(command: &str, ty: &str, names: impl Iterator<Item = &'a st
     answered(command, ty, names)
 }
 
-/// A command that always returns the same.
+/// Returns a command with a constant return value.
 fn answered(name: &str, ty: impl Into<Type>, value: impl Serialize) -> Command {
     let mut text = Vec::new();
-    // Strings, numbers and objects of them: nothing that has no form on the wire.
+    // Strings, numbers and objects of them: serialization cannot fail.
     let _ = qmp_wire::dialect::write(&value, &[], &mut text);
     Command::new(name).allow_in_preconfig().returns(ty).run_text(text)
 }
 
-/// What introspection says of itself, in short: QEMU describes its own answer, too.
+/// Returns a short form of the description of introspection itself: QEMU describes this reply, too.
 fn schema_info() -> ObjectType {
     let kinds = ["builtin", "enum", "array", "object", "alternate", "command", "event"];
     ObjectType::new("SchemaInfo")

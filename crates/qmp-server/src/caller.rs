@@ -1,4 +1,4 @@
-//! Which client sent a command, or is connected.
+//! The client that sent a command, or is connected.
 
 use std::{
     collections::VecDeque,
@@ -11,20 +11,20 @@ use rustix::net::{AddressFamily, getpeername, sockopt};
 
 use crate::queue::lock;
 
-/// Descriptors that one message may carry.
+/// Maximum number of descriptors in one message.
 ///
 /// Source: QEMU `chardev/char-socket.c`, `TCP_MAX_FDS`.
 pub const DESCRIPTORS_MAX: usize = 16;
 
-/// Names a listener of a monitor, also after it was removed.
+/// Identifies a listener of a monitor, also after its removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub(crate) u64);
 
-/// Names a connection of a monitor, also after it was closed; later ones have higher numbers.
+/// Identifies a connection of a monitor, also after it was closed; later ones have higher numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) u64);
 
-/// The process at the other end of a unix socket, as the kernel names it; it may have ended since.
+/// The process at the other end of a unix socket, as reported by the kernel; it may have ended since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCredentials {
@@ -36,7 +36,7 @@ pub struct PeerCredentials {
     pub gid: u32,
 }
 
-/// A client: where it connected, what the kernel says about it, and the descriptors that it sent.
+/// A client: its listener, its credentials from the kernel, and the descriptors that it sent.
 #[derive(Clone, Debug)]
 pub struct Caller {
     listener: Option<ListenerId>,
@@ -64,40 +64,40 @@ impl Caller {
         }
     }
 
-    /// The listener that it connected to; `None` for a socket that was attached.
+    /// Returns the listener of the connection; `None` for an attached socket.
     #[must_use]
     pub fn listener(&self) -> Option<ListenerId> {
         self.listener
     }
 
-    /// Its connection.
+    /// Returns the id of its connection.
     #[must_use]
     pub fn connection(&self) -> ConnectionId {
         self.connection
     }
 
-    /// The process at the other end; `None` unless the socket is a unix socket.
+    /// Returns the process at the other end; `None` unless the socket is a unix socket.
     #[must_use]
     pub fn credentials(&self) -> Option<PeerCredentials> {
         self.credentials
     }
 
-    /// Its address; `None` unless the socket is a TCP socket.
+    /// Returns its address; `None` unless the socket is a TCP socket.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Takes the first descriptor that the client sent and that no command took, as `getfd` does.
+    /// Removes the first descriptor from the client that no command has used, as `getfd` does.
     ///
-    /// Descriptors come with the bytes of a command, at most [`DESCRIPTORS_MAX`] at a time. Those that are not taken by the
-    /// time that others come are closed, as in QEMU.
+    /// Descriptors arrive with the bytes of a command, at most [`DESCRIPTORS_MAX`] at a time. When others arrive,
+    /// unused ones are closed, as in QEMU.
     #[must_use]
     pub fn take_descriptor(&self) -> Option<OwnedFd> {
         lock(&self.descriptors).pop_front()
     }
 
-    /// Keeps descriptors that came, in place of those that are left.
+    /// Stores received descriptors in place of the unused ones.
     pub(crate) fn keep_descriptors(&self, received: VecDeque<OwnedFd>) {
         let left = std::mem::replace(&mut *lock(&self.descriptors), received);
         // Closed without the lock.
@@ -105,7 +105,7 @@ impl Caller {
     }
 }
 
-/// Whether a socket is a unix socket.
+/// Returns whether a socket is a unix socket.
 pub(crate) fn is_unix(socket: &impl AsFd) -> bool {
     sockopt::socket_domain(socket).is_ok_and(|domain| domain == AddressFamily::UNIX)
 }

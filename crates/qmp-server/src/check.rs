@@ -1,7 +1,7 @@
-//! Checks arguments against their description, in QEMU's order and with its complaints.
+//! Checks arguments against their description, in QEMU's order and with its error texts.
 //!
-//! Members are read in the order of the type, inner ones before the next outer one; what nobody asked for is told at
-//! the end of its object.
+//! Members are read in the order of the type, inner ones before the next outer one; unexpected members are reported
+//! at the end of their object.
 //!
 //! Source: measured on QEMU 7.2 and 11.1.
 
@@ -16,20 +16,20 @@ use crate::types::{AlternateType, EnumType, ObjectType, Type, Variants};
 ///
 /// # Errors
 ///
-/// The first complaint, of class `GenericError`.
+/// The first error, of class `GenericError`.
 pub fn check_arguments(arguments: &Object, ty: &ObjectType) -> Result<(), Refusal> {
     Checker { path: Vec::new() }.object(arguments, ty)
 }
 
-/// Checks a value that this side sends against its description; `name` stands for it in the complaint.
+/// Checks a value from this side against its description; the error contains `name` in its place.
 pub(crate) fn check_value(name: &str, value: &Value, ty: &Type) -> Result<(), String> {
     let mut checker = Checker { path: vec![Step::Member(name)] };
     checker.value(value, ty).map_err(|refusal| refusal.desc)
 }
 
-/// Takes negative numbers modulo 2⁶⁴ where `uint64` or `size` is described, as QEMU does, and nowhere else.
+/// Converts negative numbers modulo 2⁶⁴ where `uint64` or `size` is described, as QEMU does, and nowhere else.
 ///
-/// The arguments fit their description already.
+/// The arguments must fit their description.
 pub(crate) fn wrap_unsigned(arguments: &mut Object, ty: &ObjectType) {
     for member in &ty.members {
         if let Some(value) = arguments.get_mut(&member.name) {
@@ -66,7 +66,7 @@ fn wrap(value: &mut Value, ty: &Type) {
     }
 }
 
-/// Where in the arguments a value stands.
+/// A step of the path to a value in the arguments.
 enum Step<'a> {
     Member(&'a str),
     Element(usize),
@@ -160,7 +160,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Negative numbers are taken modulo 2⁶⁴.
+    /// Negative numbers are converted modulo 2⁶⁴.
     fn unsigned(&self, value: &Value, ty: &Type) -> Result<(), Refusal> {
         let number = match value {
             Value::Int(number) => number.cast_unsigned(),
@@ -210,7 +210,7 @@ impl<'a> Checker<'a> {
         name
     }
 
-    /// The member alone, which is all that some complaints tell; QEMU has no name for an element.
+    /// Returns the member alone, as some errors do; QEMU has no name for an element.
     fn last_name(&self) -> &'a str {
         match self.path.last() {
             Some(Step::Member(member)) => member,
@@ -219,7 +219,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// What a complaint calls the type.
+/// Returns the name of the type in error texts.
 fn expected(ty: &Type) -> &'static str {
     match ty {
         Type::Str | Type::Enum(_) => "string",
@@ -233,7 +233,7 @@ fn expected(ty: &Type) -> &'static str {
     }
 }
 
-/// The kind of JSON that a value is, as [`expected`] calls it.
+/// Returns the JSON kind of a value, with the names of [`expected`].
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

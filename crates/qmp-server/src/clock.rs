@@ -1,4 +1,4 @@
-//! The two clocks of a monitor: one that says when an event happened, one that times rate limits.
+//! The two clocks of a monitor: one for timestamps of events, one for rate limits.
 
 use std::{
     fmt,
@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// Where a monitor takes the time from.
+/// The time source of a monitor.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// A clock that never goes back, and runs while the machine is stopped; rate limits are timed by it.
+    /// Returns the time of a clock that never decreases, and runs while the machine is stopped; used for rate
+    /// limits.
     fn monotonic(&self) -> Instant;
 
-    /// Time since the Unix epoch; it stands in every event.
+    /// Returns the time since the Unix epoch; part of every event.
     fn wall(&self) -> Duration;
 }
 
@@ -25,14 +26,14 @@ impl Clock for HostClock {
     }
 
     fn wall(&self) -> Duration {
-        // A host clock before 1970 has no form on the wire that means anything.
+        // A host clock before 1970 has no meaningful form on the wire.
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 
-/// A clock that stands still until it is told to move on: for tests and for replay.
+/// A clock that moves only by [`advance`](Self::advance): for tests and for replay.
 ///
-/// After [`advance`](Self::advance), let the monitor look at it: [`Emitter::wake`](crate::Emitter::wake).
+/// After a call, let the monitor read it: [`Emitter::wake`](crate::Emitter::wake).
 #[derive(Debug)]
 pub struct ManualClock {
     start: Instant,
@@ -41,13 +42,13 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at this time since the Unix epoch.
+    /// Creates a clock at this time since the Unix epoch.
     #[must_use]
     pub fn new(wall: Duration) -> Self {
         Self { start: Instant::now(), wall: Mutex::new(wall), elapsed: Mutex::new(Duration::ZERO) }
     }
 
-    /// Moves both clocks on.
+    /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         *crate::queue::lock(&self.wall) += by;
         *crate::queue::lock(&self.elapsed) += by;

@@ -1,4 +1,4 @@
-//! Commands: what they take, what they return, and who runs them.
+//! Commands: arguments, return values, and the code that runs them.
 
 use std::{fmt, sync::Arc};
 
@@ -33,7 +33,7 @@ pub struct Command {
     pub(crate) in_preconfig: bool,
     pub(crate) disabled: Option<Box<str>>,
     pub(crate) answers: bool,
-    /// Whether the monitor made it, to list the others.
+    /// Whether the monitor created it to list the others.
     pub(crate) is_listing: bool,
     run: Run,
 }
@@ -43,14 +43,14 @@ type Elsewhere = Box<dyn FnMut(PendingCommand) + Send>;
 
 enum Run {
     Nothing,
-    /// Answers this text, which is not compared with the description.
+    /// Returns this text, which is not compared with the description.
     Text(Vec<u8>),
     Here(Here),
     Elsewhere(Elsewhere),
 }
 
 impl Command {
-    /// A command without arguments that returns nothing, and that nobody runs so far: it answers `{}`.
+    /// Creates a command without arguments and without code that returns `{}`.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
@@ -67,74 +67,75 @@ impl Command {
         }
     }
 
-    /// With an argument that a client has to give.
+    /// Adds a mandatory argument.
     #[must_use]
     pub fn required(mut self, name: &str, ty: impl Into<Type>) -> Self {
         self.arguments.members.push(Member { name: name.into(), ty: ty.into(), optional: false });
         self
     }
 
-    /// With an argument that a client may leave out.
+    /// Adds an optional argument.
     #[must_use]
     pub fn optional(mut self, name: &str, ty: impl Into<Type>) -> Self {
         self.arguments.members.push(Member { name: name.into(), ty: ty.into(), optional: true });
         self
     }
 
-    /// With the arguments of an object type, such as a union.
+    /// Adds the arguments of an object type, such as a union.
     #[must_use]
     pub fn takes(mut self, arguments: ObjectType) -> Self {
         self.arguments = arguments;
         self
     }
 
-    /// With a return value of this type; without, nothing is returned but `{}`.
+    /// Declares the type of the return value; without it, only `{}` is returned.
     ///
-    /// What the command returns is compared with it: see [`Validation`](crate::Validation).
+    /// The returned value is compared with the type: see [`Validation`](crate::Validation).
     #[must_use]
     pub fn returns(mut self, ty: impl Into<Type>) -> Self {
         self.returns = Arc::new(ty.into());
         self
     }
 
-    /// May also be executed out of band: at once, before commands that came earlier.
+    /// Allows out-of-band execution: at once, before earlier commands.
     #[must_use]
     pub fn allow_out_of_band(mut self) -> Self {
         self.out_of_band = true;
         self
     }
 
-    /// May be executed before the machine is ready: see [`MonitorBuilder::ready_when`](crate::MonitorBuilder).
+    /// Allows execution before the machine is initialized: see
+    /// [`MonitorBuilder::ready_when`](crate::MonitorBuilder).
     #[must_use]
     pub fn allow_in_preconfig(mut self) -> Self {
         self.in_preconfig = true;
         self
     }
 
-    /// Is told to be deprecated, in `query-qmp-schema`.
+    /// Marks the command as deprecated in `query-qmp-schema`.
     #[must_use]
     pub fn deprecated(mut self) -> Self {
         self.features.push("deprecated");
         self
     }
 
-    /// Is refused, with this reason.
+    /// Disables the command, with this reason.
     #[must_use]
     pub fn disabled(mut self, reason: &str) -> Self {
         self.disabled = Some(reason.into());
         self
     }
 
-    /// Is not answered when it succeeds.
+    /// Suppresses the reply on success.
     #[must_use]
     pub fn without_answer(mut self) -> Self {
         self.answers = false;
         self
     }
 
-    /// Is run by the monitor's loop. Must not wait for anything: no client is served meanwhile.
+    /// Runs the command in the monitor's loop. Must not block: no client is served meanwhile.
     ///
-    /// `A` is read from arguments that fit their description already; events that `run` emits stand before the reply.
+    /// `A` is read from arguments that fit their description; events emitted by `run` precede the reply.
     #[must_use]
     pub fn run<A: DeserializeOwned, R: Serialize>(
         self,
@@ -143,7 +144,7 @@ impl Command {
         self.run_for(move |_, arguments| run(arguments))
     }
 
-    /// Is run by the monitor's loop, like [`run`](Self::run), and gets the client that asks for it.
+    /// Runs the command in the monitor's loop, like [`run`](Self::run), with the client that sent it.
     #[must_use]
     pub fn run_for<A: DeserializeOwned, R: Serialize>(
         mut self,
@@ -157,7 +158,7 @@ impl Command {
         self
     }
 
-    /// Is run by the monitor's loop, like [`run`](Self::run), with the arguments as they came.
+    /// Runs the command in the monitor's loop, like [`run`](Self::run), with untyped arguments.
     #[must_use]
     pub fn run_untyped<R: Serialize>(
         mut self,
@@ -167,22 +168,23 @@ impl Command {
         self
     }
 
-    /// Returns this text, whatever its arguments are.
+    /// Returns this text for any arguments.
     pub(crate) fn run_text(mut self, text: Vec<u8>) -> Self {
         self.run = Run::Text(text);
         self
     }
 
-    /// Is handed over, to be answered later and from any thread: `accept` puts it where the embedder's own loop finds it.
+    /// Hands the command over, to be replied to later and from any thread: `accept` passes it to the embedder's own
+    /// loop.
     ///
-    /// The next in-band command of the same client waits until it is answered; other clients do not.
+    /// The next in-band command of the same client waits for the reply; other clients do not.
     #[must_use]
     pub fn hand_over(mut self, accept: impl FnMut(PendingCommand) + Send + 'static) -> Self {
         self.run = Run::Elsewhere(Box::new(accept));
         self
     }
 
-    /// Whether the arguments and all that stands before them allow it to be run.
+    /// Checks whether the arguments and the state of the machine allow the command to run.
     pub(crate) fn check(&self, request: &Request, ready: bool) -> Result<(), Refusal> {
         let name = &self.name;
         if let Some(reason) = &self.disabled {
@@ -199,17 +201,17 @@ impl Command {
         check::check_arguments(&request.arguments, &self.arguments)
     }
 
-    /// Whether what it returns is made by code of the embedder.
+    /// Returns whether code of the embedder creates the return value.
     pub(crate) fn is_checked(&self) -> bool {
         matches!(self.run, Run::Here(_))
     }
 
-    /// Whether it is handed over to be answered elsewhere.
+    /// Returns whether the command is handed over.
     pub(crate) fn is_handed_over(&self) -> bool {
         matches!(self.run, Run::Elsewhere(_))
     }
 
-    /// Runs it; `None` if it was handed over.
+    /// Runs the command; returns `None` if it was handed over.
     pub(crate) fn execute(
         &mut self,
         caller: &Caller,
@@ -234,17 +236,17 @@ impl fmt::Debug for Command {
     }
 }
 
-/// The text of a value to return.
+/// Returns the text of a value to return.
 fn text(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
     let mut text = Vec::new();
     dialect::write(value, &[], &mut text).map_err(|error| Refusal::generic(error.to_string()))?;
     Ok(text)
 }
 
-/// A command that was handed over and waits for its answer.
+/// A command that was handed over and waits for its reply.
 ///
-/// One that is dropped without an answer, or by a panic, is answered with an error, so that its client does not wait for
-/// ever; after a request to stop the monitor, it gets none.
+/// If it is dropped without a reply, or by a panic, its client gets an error, so that it does not wait forever;
+/// after a request to stop the monitor, the client gets no reply.
 #[derive(Debug)]
 pub struct PendingCommand {
     pub(crate) name: Box<str>,
@@ -252,42 +254,42 @@ pub struct PendingCommand {
     pub(crate) out_of_band: bool,
     pub(crate) request: RequestId,
     pub(crate) connection: ConnectionKey,
-    /// Goes with the answer.
+    /// Consumed by the reply.
     pub(crate) shared: Option<Arc<Shared>>,
     pub(crate) arms: Option<Arms>,
     pub(crate) returns: Arc<Type>,
     pub(crate) caller: Caller,
 }
 
-/// The event whose source a command lets speak again when it succeeds, and which source; `None` stands for all.
+/// The event whose source a successful command re-arms, and the source; `None` for all sources.
 pub(crate) type Arms = (EventKind, Option<String>);
 
 impl PendingCommand {
-    /// The command's name.
+    /// Returns the command's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The client that asks for it.
+    /// Returns the client that sent the command.
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// Whether the client wants it run out of band.
+    /// Returns whether the client requested out-of-band execution.
     #[must_use]
     pub fn is_out_of_band(&self) -> bool {
         self.out_of_band
     }
 
-    /// Its arguments, which fit their description.
+    /// Returns the arguments, which fit their description.
     #[must_use]
     pub fn arguments(&self) -> &Object {
         &self.arguments
     }
 
-    /// Its arguments as a type of the embedder's.
+    /// Returns the arguments as a type of the embedder.
     ///
     /// # Errors
     ///
@@ -297,9 +299,9 @@ impl PendingCommand {
             .map_err(|error| Refusal::generic(error.to_string()))
     }
 
-    /// Answers. Events that this thread emitted before stand before the answer.
+    /// Sends the reply. Events that this thread emitted before precede the reply.
     ///
-    /// Nothing happens if the client is gone.
+    /// Does nothing if the client has disconnected.
     pub fn answer(mut self, result: Result<impl Serialize, Refusal>) {
         self.send(result.and_then(|value| text(&value)));
     }

@@ -6,14 +6,14 @@ use qmp_events::Release;
 
 use crate::{builtin, command::Command, schema, types::ObjectType};
 
-/// The commands of a monitor. `query-commands` and `query-qmp-schema` are made when one of them is asked for.
+/// The commands of a monitor. `query-commands` and `query-qmp-schema` are created at their first use.
 #[derive(Debug)]
 pub(crate) struct Commands {
     by_name: BTreeMap<Box<str>, Command>,
     release: Release,
     /// Events of the embedder, for `query-qmp-schema`.
     events: BTreeMap<Box<str>, ObjectType>,
-    /// Whether the listings are older than what they list.
+    /// Whether the listings are out of date.
     is_stale: bool,
 }
 
@@ -27,7 +27,7 @@ impl Commands {
         Self { by_name, release, events, is_stale: true }
     }
 
-    /// Adds a command, in place of one of the same name.
+    /// Adds a command, replacing one of the same name.
     pub(crate) fn insert(&mut self, command: Command) {
         self.by_name.insert(command.name.clone(), command);
         self.is_stale = true;
@@ -51,7 +51,7 @@ impl Commands {
         self.by_name.get_mut(name)
     }
 
-    /// Makes the listings, unless the embedder has its own.
+    /// Creates the listings, unless the embedder has its own.
     fn list(&mut self) {
         self.by_name.retain(|_, command| !command.is_listing);
         let enabled = self.by_name.values().filter(|command| command.disabled.is_none());

@@ -1,4 +1,4 @@
-//! One client: its socket, its side of the protocol, what waits to be written.
+//! One client: its socket, its side of the protocol, and the output that waits to be written.
 
 use std::{
     io::IoSliceMut,
@@ -20,14 +20,14 @@ use crate::{
     slow_reader::SlowReader,
 };
 
-/// How a connection is served.
+/// Settings of the service for a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) profile: Arc<Profile>,
     pub(crate) slow_reader: SlowReader,
 }
 
-/// Names a connection, also after it is gone and another one has its place.
+/// Identifies a connection, also after it was closed and its slot reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionKey {
     pub(crate) place: u32,
@@ -50,24 +50,24 @@ pub(crate) struct Connection {
     pub(crate) key: ConnectionKey,
     pub(crate) server: Server,
     pub(crate) outgoing: Outgoing,
-    /// The client sends no more.
+    /// Whether the client has ended its input.
     pub(crate) input_ended: bool,
     /// Whether it is counted among those in command mode.
     pub(crate) listens: bool,
     pub(crate) service: Service,
     pub(crate) caller: Caller,
     socket: OwnedFd,
-    /// Whether descriptors can come with the bytes.
+    /// Whether descriptors can arrive with the bytes.
     is_unix: bool,
     watched: EventFlags,
 }
 
-/// The client is gone.
+/// The client has disconnected.
 #[derive(Debug)]
 pub(crate) struct Gone;
 
 impl Connection {
-    /// Starts with what `server` has to say, and is watched from here on.
+    /// Starts with the output of `server`, and watches the socket.
     pub(crate) fn new(
         socket: OwnedFd,
         key: ConnectionKey,
@@ -76,7 +76,7 @@ impl Connection {
         server: Server,
         epoll: &OwnedFd,
     ) -> rustix::io::Result<Self> {
-        // A message is worth a packet. A socket that is no TCP refuses, and has no need of it.
+        // Send each message at once. Other sockets than TCP refuse the option and do not need it.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
         let watched = EventFlags::IN;
         epoll::add(epoll, &socket, key.token(), watched)?;
@@ -96,7 +96,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Reads once. `None` if nothing is there.
+    /// Reads once. Returns `None` if no bytes have arrived.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Gone> {
         match self.receive(buffer) {
             Ok(0) => {
@@ -109,7 +109,7 @@ impl Connection {
         }
     }
 
-    /// Moves what the protocol has to say to what waits to be written.
+    /// Moves the output of the protocol to the bytes that wait to be written.
     pub(crate) fn collect(&mut self) {
         let output = self.server.output();
         let length = output.len();
@@ -117,7 +117,7 @@ impl Connection {
         self.server.consume_output(length);
     }
 
-    /// Writes events: straight from the caller's buffer as far as the socket takes them.
+    /// Writes events straight from the caller's buffer, as far as the socket accepts them.
     pub(crate) fn write_events(&mut self, lines: &[u8], ends: &[usize], start: usize) -> Result<(), Gone> {
         let mut written = 0;
         if self.outgoing.is_empty() {
@@ -135,7 +135,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes the waiting bytes, as far as the socket accepts them.
     pub(crate) fn flush(&mut self) -> Result<(), Gone> {
         while !self.outgoing.is_empty() {
             let written = self.send(self.outgoing.bytes())?;
@@ -147,7 +147,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Watches the socket for what matters at this moment.
+    /// Watches the socket for the currently relevant conditions.
     pub(crate) fn watch(&mut self, epoll: &OwnedFd, reads: bool) -> Result<(), Gone> {
         let mut wanted = EventFlags::empty();
         wanted.set(EventFlags::IN, reads && !self.input_ended);
@@ -159,22 +159,22 @@ impl Connection {
         Ok(())
     }
 
-    /// The socket, which this side leaves open.
+    /// Returns the socket, which this side leaves open.
     pub(crate) fn into_socket(self) -> OwnedFd {
         self.socket
     }
 
-    /// Whether bytes of the client are waited for.
+    /// Returns whether the loop waits for bytes of the client.
     pub(crate) fn is_read(&self) -> bool {
         self.watched.contains(EventFlags::IN)
     }
 
-    /// Whether the client said its last, and everything is answered.
+    /// Returns whether the client has ended its input and has all replies.
     pub(crate) fn is_done(&self) -> bool {
         self.input_ended && self.outgoing.is_empty() && !self.server.is_busy() && self.server.wants_input()
     }
 
-    /// Receives bytes, and the descriptors that come with them.
+    /// Receives bytes, and the descriptors that arrive with them.
     fn receive(&self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
         if !self.is_unix {
             return recv(&self.socket, buffer, RecvFlags::DONTWAIT).map(|(_, count)| count);
@@ -198,7 +198,7 @@ impl Connection {
         match send(self.socket.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(written) => Ok(written),
             Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => Ok(0),
-            // Whoever reads no more can still be heard: the end of the input ends the connection.
+            // A client that stopped reading may still send: the end of its input ends the connection.
             Err(_) => Err(Gone),
         }
     }

@@ -1,10 +1,10 @@
-//! What a monitor counts.
+//! The counters of a monitor.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! counters {
     ($($(#[$meta:meta])* $name:ident,)*) => {
-        /// What happened so far.
+        /// Statistics of a monitor.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Stats {
@@ -25,29 +25,29 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections open at this moment.
+    /// Open connections.
     connections,
-    /// Connections ever made.
+    /// All connections since the start.
     connected,
     /// Clients that [`MonitorBuilder::on_connect`](crate::MonitorBuilder::on_connect) refused.
     refused,
-    /// Events that were put on their way, whether or not a client listened; a held one counts when its window closes.
+    /// Events that were emitted, whether or not a client listened; a held one counts when its window closes.
     emitted,
-    /// Events handed to a connection: each event once for each client.
+    /// Events passed to a connection: each event once for each client.
     delivered,
-    /// Events replaced by a newer one of their kind within the rate limit; nobody ever sees them.
+    /// Events replaced by a newer one of their kind within the rate limit; never delivered.
     merged,
-    /// Events that did not fit the queue, since the monitor's loop did not run: see [`QUEUE_MAX_BYTES`].
+    /// Events that did not fit the queue because the monitor's loop did not run: see [`QUEUE_MAX_BYTES`].
     ///
     /// [`QUEUE_MAX_BYTES`]: crate::QUEUE_MAX_BYTES
     overrun,
     /// Events dropped for a client that does not read, under [`SlowReader::DropOldest`](crate::SlowReader).
     dropped,
-    /// Connections closed since the client does not read, under [`SlowReader::Close`](crate::SlowReader).
+    /// Connections closed because the client does not read, under [`SlowReader::Close`](crate::SlowReader).
     closed_slow,
-    /// Answers to commands whose client had gone.
+    /// Replies to commands whose client had disconnected.
     answers_discarded,
-    /// Events and return values that their description does not allow: see [`Validation`](crate::Validation).
+    /// Events and return values that violate their description: see [`Validation`](crate::Validation).
     invalid,
     /// Panics of the embedder's code that the monitor's loop caught: in a command, `run_state`, `ready_when`,
     /// `on_connect` or `on_disconnect`.

@@ -1,4 +1,4 @@
-//! Descriptors that clients leave with the machine: `getfd` and `add-fd`, and their relatives.
+//! Descriptors that clients leave with the machine: `getfd`, `add-fd`, and related commands.
 //!
 //! Source: behaviour and texts of QEMU 7.2.
 
@@ -80,23 +80,24 @@ struct Info {
 }
 
 impl DescriptorStore {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the descriptor that a client named with `getfd`, as a command with an argument `fd` or `fdname` does.
+    /// Removes the descriptor that a client named with `getfd`, as a command with an argument `fd` or `fdname`
+    /// does.
     #[must_use]
     pub fn take(&self, name: &str) -> Option<OwnedFd> {
         lock(&self.kept).named.remove(name)
     }
 
-    /// Duplicates the first descriptor of a set that `accepts` it, as opening `/dev/fdset/ID` does.
+    /// Duplicates the first descriptor of a set for which `accepts` is true, as opening `/dev/fdset/ID` does.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] if there is none, and that of the system.
+    /// [`io::ErrorKind::NotFound`] if there is none, or a system error.
     pub fn open_set(&self, id: u32, accepts: impl Fn(&OwnedFd) -> bool) -> io::Result<OwnedFd> {
         let kept = lock(&self.kept);
         let members = kept.sets.get(&id).into_iter().flatten();
@@ -104,7 +105,7 @@ impl DescriptorStore {
         found.ok_or(io::ErrorKind::NotFound)?.as_fd().try_clone_to_owned()
     }
 
-    /// `getfd`, `closefd`, `add-fd`, `remove-fd` and `query-fdsets`, as QEMU has them.
+    /// Returns `getfd`, `closefd`, `add-fd`, `remove-fd` and `query-fdsets`, as QEMU has them.
     #[must_use]
     pub fn commands(&self) -> [Command; 5] {
         let added = ObjectType::new("AddfdInfo").required("fdset-id", Type::Int).required("fd", Type::Int);
@@ -175,7 +176,7 @@ impl DescriptorStore {
         Ok(())
     }
 
-    /// The sets, the one with the highest number first.
+    /// Returns the sets, the one with the highest number first.
     fn sets(&self) -> Vec<Set> {
         let kept = lock(&self.kept);
         let info =

@@ -24,7 +24,7 @@ use crate::{
 };
 
 thread_local! {
-    /// The part of a message that is made before the lock is taken.
+    /// The part of a message that is formatted before the lock is acquired.
     static TAIL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -34,29 +34,29 @@ pub struct Emitter {
     shared: Arc<Shared>,
 }
 
-/// What became of an event.
+/// The fate of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Emitted {
-    /// It is on its way to every client.
+    /// The event is queued for every client.
     Queued,
-    /// It waits for its rate limit; a newer one of its kind may take its place.
+    /// The event waits for its rate limit; a newer one of its kind may replace it.
     Held,
-    /// Nobody is connected and in command mode: it is delivered to nobody.
+    /// No client is in command mode: the event is not delivered.
     Unheard,
-    /// Its source is silent until it is armed again: see [`Emitter::arm`].
+    /// The source is silent until it is armed again: see [`Emitter::arm`].
     Silent,
-    /// The claimed release does not have it, or hides it; an event of the embedder's own was not registered.
+    /// The claimed release does not have the event, or hides it; or an embedder's event was not registered.
     NotInRelease,
-    /// Its data is not what the claimed release sends, and [`Validation::Refuse`] keeps it back.
+    /// The data violates the claimed release, and [`Validation::Refuse`] suppresses it.
     Invalid,
-    /// The monitor's loop did not run for so long that the queue is full.
+    /// The queue is full because the monitor's loop did not run.
     Overrun,
-    /// The monitor is shut down, was dropped, or its thread ended.
+    /// The monitor was shut down, was dropped, or its thread ended.
     Closed,
 }
 
-/// What the threads of the embedder share with the monitor's loop.
+/// State shared between the embedder's threads and the monitor's loop.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) rules: Rules,
@@ -65,11 +65,11 @@ pub(crate) struct Shared {
     pub(crate) queue: Mutex<Queue>,
     pub(crate) wake: OwnedFd,
     pub(crate) counters: Counters,
-    /// Connections in command mode.
+    /// Number of connections in command mode.
     pub(crate) audience: AtomicUsize,
-    /// Whether something waits in the queue, for a look at it without the lock.
+    /// Number of queued items, to be read without the lock.
     pub(crate) waiting: AtomicUsize,
-    /// Listeners that were ever added.
+    /// Number of listeners ever added.
     pub(crate) listeners: AtomicU64,
 }
 
@@ -88,7 +88,7 @@ impl Shared {
         })
     }
 
-    /// Whether a message, or its tail, is as its release has it; reports it if it is not.
+    /// Returns whether a message, or its tail, is valid for its release; reports it if not.
     pub(crate) fn is_valid(&self, message: &[u8]) -> bool {
         let Some((name, data)) = text::name_and_data(message) else { return true };
         let Some(desc) = self.rules.violation(name, data) else { return true };
@@ -97,23 +97,23 @@ impl Shared {
         false
     }
 
-    /// A name for a listener that is about to be added.
+    /// Returns an id for a listener that is about to be added.
     pub(crate) fn next_listener(&self) -> ListenerId {
         ListenerId(self.listeners.fetch_add(1, Relaxed))
     }
 
-    /// Keeps the name of a listener from being given again.
+    /// Prevents the id of a listener from being reused.
     pub(crate) fn reserve_listener(&self, id: u64) {
         self.listeners.fetch_max(id + 1, Relaxed);
     }
 
-    /// Makes the loop look at the queue.
+    /// Makes the loop read the queue.
     pub(crate) fn wake(&self) {
-        // It fails only when the counter is at its limit, and then the loop is woken already.
+        // Fails only when the counter is at its limit, and then the loop is already woken.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    /// Whether the monitor is shut down, or about to be.
+    /// Returns whether the monitor is shut down, or about to be.
     pub(crate) fn is_stopping(&self) -> bool {
         let queue = lock(&self.queue);
         queue.closed || queue.stops
@@ -122,7 +122,7 @@ impl Shared {
     pub(crate) fn order(&self, order: Order) {
         let mut queue = lock(&self.queue);
         if queue.closed {
-            // A socket is closed with its order, which its clients see.
+            // A socket in the order is closed with it, which its clients notice.
             return;
         }
         queue.stops |= matches!(order, Order::Stop | Order::HandOver);
@@ -152,13 +152,12 @@ impl Emitter {
         Self { shared }
     }
 
-    /// Emits an event: to every client that is in command mode at this moment.
+    /// Emits an event to every client that is in command mode.
     ///
-    /// Nothing else tells about an event that is not sent: look at what is returned, at least in tests.
+    /// The return value is the only report about an event that is not sent: check it, at least in tests.
     ///
     /// Never waits for a client or for the monitor's loop, and allocates nothing once its buffers have grown. The
-    /// timestamp is taken here; an event that its rate limit holds back keeps it. Events of one thread keep their order,
-    /// but for what is held.
+    /// timestamp is taken here; a held event keeps it. Events of one thread keep their order, except held ones.
     pub fn emit(&self, event: &impl EmitEvent) -> Emitted {
         let kind = event.kind();
         let Some(rule) = self.shared.rules.rule(kind, event.name()) else {
@@ -182,11 +181,11 @@ impl Emitter {
         emitted
     }
 
-    /// Lets an event pass again whose source fell silent after it, or all of its sources with `None`.
+    /// Re-arms an event whose source fell silent after it; all of its sources with `None`.
     ///
-    /// There are three such events: `NIC_RX_FILTER_CHANGED`, whose sources are interfaces, and `BLOCK_WRITE_THRESHOLD` and
-    /// `BLOCK_IMAGE_CORRUPTED`, whose sources are nodes. The first two are armed by themselves when a registered command
-    /// `query-rx-filter` or `block-set-write-threshold` succeeds.
+    /// There are three such events: `NIC_RX_FILTER_CHANGED`, whose sources are interfaces, and
+    /// `BLOCK_WRITE_THRESHOLD` and `BLOCK_IMAGE_CORRUPTED`, whose sources are nodes. The first two are re-armed
+    /// when a registered command `query-rx-filter` or `block-set-write-threshold` succeeds.
     pub fn arm(&self, kind: EventKind, source: Option<&str>) {
         let mut queue = lock(&self.shared.queue);
         queue
@@ -194,8 +193,8 @@ impl Emitter {
             .retain(|(other, key, _)| *other != kind || source.is_some_and(|source| **key != *source));
     }
 
-    /// Sends at once what rate limits hold back, and closes their windows: before a snapshot of the machine, or the end of
-    /// this process. Returns how many events that were.
+    /// Sends all held events at once, and closes their windows: before a snapshot of the machine, or the end of
+    /// this process. Returns their number.
     pub fn flush_held(&self) -> u64 {
         let mut queue = lock(&self.shared.queue);
         if queue.closed {
@@ -212,12 +211,12 @@ impl Emitter {
         flushed
     }
 
-    /// Makes the monitor's loop look at its clock again, as after [`ManualClock::advance`](crate::ManualClock).
+    /// Makes the monitor's loop read its clock again, as after [`ManualClock::advance`](crate::ManualClock).
     pub fn wake(&self) {
         self.shared.wake();
     }
 
-    /// What happened so far.
+    /// Returns the statistics.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let merged = lock(&self.shared.queue).limiter.merged();
@@ -271,7 +270,7 @@ impl Emitter {
     }
 }
 
-/// An event of the catalogue, and what its release does with it.
+/// An event of the catalogue, and its rule in the release.
 struct Source<'a> {
     kind: EventKind,
     limit: Option<&'a Throttle>,
@@ -279,7 +278,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The limit of the event and its key, unless it is exempt.
+    /// Returns the limit of the event and its key, unless it is exempt.
     fn limited<'t>(&self, tail: &'t [u8]) -> Option<(&'a Throttle, &'t str)> {
         let limit = self.limit?;
         let exempt =
@@ -287,7 +286,7 @@ impl<'a> Source<'a> {
         (!exempt).then(|| (limit, limit.key.and_then(|key| text::member(tail, key)).unwrap_or_default()))
     }
 
-    /// Whether the source is silent; it is from here on if it was not.
+    /// Returns whether the source is silent, and silences it if it was not.
     fn is_silent(&self, queue: &mut Queue, tail: &[u8]) -> bool {
         let Some(gate) = self.gate else { return false };
         let key = gate.keys.iter().find_map(|key| text::member(tail, key)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Events as an embedder has them: typed, of its own types, or as text.
+//! Events of an embedder: typed, of its own types, or as text.
 
 use qmp_events::{DatalessEvent, Event, EventKind, Print, Printer};
 use qmp_wire::dialect::{self, Hidden};
@@ -13,13 +13,13 @@ use serde::Serialize;
 /// monitor.emitter().emit(&qmp_events::EventKind::Shutdown);
 /// ```
 ///
-/// Implemented by [`qmp_events::Event`], by [`DatalessEvent`] for events without data, by [`Named`] for data of any type,
-/// and by [`RawEvent`] for data as JSON text.
+/// Implemented by [`qmp_events::Event`], by [`DatalessEvent`] for events without data, by [`Named`] for data
+/// of any type, and by [`RawEvent`] for data as JSON text.
 pub trait EmitEvent {
-    /// Name on the wire.
+    /// Returns the name on the wire.
     fn name(&self) -> &str;
 
-    /// Which event of the catalogue it is; `None` if it is one of the embedder's own.
+    /// Returns the kind in the catalogue; `None` for an event of the embedder.
     fn kind(&self) -> Option<EventKind> {
         EventKind::from_name(self.name())
     }
@@ -41,7 +41,7 @@ impl EmitEvent for Event {
     fn write_data(&self, hidden: &[Hidden], out: &mut Vec<u8>) -> bool {
         let start = out.len();
         self.print_data(&mut DialectPrinter { hidden, out });
-        // Data of an event that was not decoded may be anything.
+        // Data of an undecodable event may have any form.
         let has_members = out[start..].starts_with(b"{\"");
         if !has_members {
             out.truncate(start);
@@ -83,12 +83,13 @@ impl<T: Serialize> EmitEvent for Named<'_, T> {
     }
 }
 
-/// An event by its name, with data as JSON text; it is read and printed again, since QEMU prints in an order of its own.
+/// An event by its name, with data as JSON text; the text is parsed and printed again, since QEMU prints in its own
+/// order.
 #[derive(Clone, Copy, Debug)]
 pub struct RawEvent<'a> {
     /// Name on the wire.
     pub name: &'a str,
-    /// The JSON text of its data, an object. What is none counts as no data.
+    /// The JSON text of its data, an object. Any other text counts as no data.
     pub data: Option<&'a str>,
 }
 
@@ -114,7 +115,7 @@ impl Printer for DialectPrinter<'_> {
         const SEPARATOR: &[u8] = b", ";
         self.out.push(b'{');
         members(self);
-        // Each member has a separator behind it.
+        // Each member is followed by a separator.
         if self.out.ends_with(SEPARATOR) {
             self.out.truncate(self.out.len() - SEPARATOR.len());
         }
@@ -137,7 +138,7 @@ impl Printer for DialectPrinter<'_> {
 
     fn other(&mut self, value: &impl Serialize) {
         if dialect::write(value, self.hidden, self.out).is_err() {
-            // No type of the catalogue refuses to be written; were it so, a value must stand here all the same.
+            // No type of the catalogue fails to serialize; a value is required here in any case.
             self.out.extend_from_slice(b"null");
         }
     }

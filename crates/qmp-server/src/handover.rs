@@ -1,4 +1,4 @@
-//! What a monitor is in the middle of, for a successor that serves on: a live update.
+//! The state of a running monitor, for a successor that continues it: a live update.
 
 use std::{
     io,
@@ -14,42 +14,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::slow_reader::SlowReader;
 
-/// The layout of the text; a successor refuses any other.
+/// The version of the text's layout; a successor refuses any other.
 const VERSION: u32 = 1;
 
-/// Listeners, connections and held events of a monitor that stopped serving, to be resumed in this process or another:
-/// [`Monitor::hand_over`](crate::Monitor::hand_over), [`MonitorBuilder::resume`](crate::MonitorBuilder::resume).
+/// Listeners, connections and held events of a monitor that stopped serving, to be resumed in this process or
+/// another: [`Monitor::hand_over`](crate::Monitor::hand_over),
+/// [`MonitorBuilder::resume`](crate::MonitorBuilder::resume).
 #[derive(Debug)]
 pub struct Handover {
     pub(crate) state: State,
-    /// Those of the listeners, then those of the connections.
+    /// The descriptors of the listeners, then those of the connections.
     pub(crate) descriptors: Vec<OwnedFd>,
 }
 
-/// Errors of reading a [`Handover`].
+/// Errors of parsing a [`Handover`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandoverError {
-    /// The text was not made by this version.
+    /// The text was not written by this version.
     #[error("not the state of a monitor of this version: {reason}")]
     Unreadable {
-        /// What is wrong with it.
+        /// The reason.
         reason: Box<str>,
     },
-    /// There are more or fewer descriptors than the text has sockets.
+    /// The number of descriptors differs from the number of sockets in the text.
     #[error("{expected} descriptors belong to the state, not {found}")]
     Descriptors {
-        /// How many sockets the text has.
+        /// Number of sockets in the text.
         expected: usize,
-        /// How many came.
+        /// Number of descriptors.
         found: usize,
     },
-    /// A number is no inherited descriptor.
+    /// A number is not an inherited descriptor.
     #[error("descriptor {number}: {error}")]
     NotInherited {
         /// The number.
         number: RawFd,
-        /// What is wrong with it.
+        /// The reason.
         error: qmp_host::InheritedError,
     },
 }
@@ -72,7 +73,7 @@ pub(crate) struct ListenerState {
     pub(crate) form: Form,
 }
 
-/// What is set for a listener, or holds for a connection.
+/// Settings of a listener, or of a connection.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Form {
     pub(crate) pretty: Option<bool>,
@@ -86,7 +87,7 @@ pub(crate) struct ConnectionState {
     pub(crate) form: Form,
     pub(crate) negotiated: bool,
     pub(crate) out_of_band_enabled: bool,
-    /// Bytes of a message that has not ended, in hexadecimal digits.
+    /// Bytes of an incomplete message, in hexadecimal digits.
     pub(crate) input: String,
     pub(crate) line: u64,
     pub(crate) column: u64,
@@ -124,13 +125,13 @@ impl Form {
 }
 
 impl Handover {
-    /// The state as a text for a process of the same version of this crate, and the sockets that belong to it, in order.
+    /// Returns the state as a text for a process of the same version of this crate, and its sockets in order.
     #[must_use]
     pub fn into_parts(self) -> (String, Vec<OwnedFd>) {
         (self.text(), self.descriptors)
     }
 
-    /// Makes it of the text and of the sockets in the same order, as received with `SCM_RIGHTS`.
+    /// Creates a handover from the text and the sockets in the same order, as received with `SCM_RIGHTS`.
     ///
     /// # Errors
     ///
@@ -149,12 +150,12 @@ impl Handover {
         Ok(Self { state, descriptors })
     }
 
-    /// Lets the sockets through the next exec, and returns the text and their numbers. The sockets stay open until this is
-    /// dropped.
+    /// Makes the sockets survive the next exec, and returns the text and their numbers. The sockets stay open until
+    /// this is dropped.
     ///
     /// # Errors
     ///
-    /// That of the system.
+    /// A system error.
     pub fn make_inheritable(&self) -> io::Result<(String, Vec<RawFd>)> {
         for descriptor in &self.descriptors {
             fcntl_setfd(descriptor.as_fd(), FdFlags::empty())?;
@@ -162,11 +163,11 @@ impl Handover {
         Ok((self.text(), self.descriptors.iter().map(AsRawFd::as_raw_fd).collect()))
     }
 
-    /// Makes it of the text and of the numbers of inherited sockets, in the same order.
+    /// Creates a handover from the text and the numbers of inherited sockets, in the same order.
     ///
     /// # Errors
     ///
-    /// As [`from_parts`](Self::from_parts), and if a number is no socket that was inherited.
+    /// Those of [`from_parts`](Self::from_parts), and an error if a number is not an inherited socket.
     pub fn inherited(text: &str, numbers: &[RawFd]) -> Result<Self, HandoverError> {
         let take = |number: &RawFd| match qmp_host::take(*number) {
             Ok(inherited) => Ok(inherited.socket),
@@ -175,7 +176,7 @@ impl Handover {
         Self::from_parts(text, numbers.iter().map(take).collect::<Result<_, _>>()?)
     }
 
-    /// How many connections go on.
+    /// Returns the number of continued connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.state.connections.len()
@@ -183,7 +184,7 @@ impl Handover {
 
     fn text(&self) -> String {
         let mut text = Vec::new();
-        // Numbers, strings and lists of them: nothing that has no form.
+        // Numbers, strings and lists of them: serialization cannot fail.
         let _ = dialect::write(&self.state, &[], &mut text);
         String::from_utf8(text).expect("the dialect is ASCII")
     }
@@ -201,7 +202,7 @@ pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads hexadecimal digits; `None` if the text is something else.
+/// Parses hexadecimal digits; `None` for any other text.
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pairs = text.as_bytes().chunks(2);

@@ -18,12 +18,11 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! - [`Monitor`] serves any number of clients on any number of [`Listener`]s, on a thread of its own
+//! - [`Monitor`] serves any number of clients on any number of [`Listener`]s, on its own thread
 //!   ([`Monitor::spawn`]) or inside the embedder's event loop ([`Monitor::process`]).
-//! - [`Emitter`] emits events from any thread; it waits for nobody. Rate limits are those of the claimed release.
-//! - [`Command`] describes and runs a command; a [`PendingCommand`] is answered later, from any thread.
-//!
-//! No async runtime. Linux: it is built on `epoll` and `eventfd`.
+//! - [`Emitter`] emits events from any thread and never waits. Rate limits are those of the claimed release.
+//! - [`Command`] describes and runs a command; a [`PendingCommand`] gets its reply later, from any thread.
+//! No async runtime. Linux only: based on `epoll` and `eventfd`.
 
 mod counters;
 mod event;

@@ -1,4 +1,4 @@
-//! Where clients connect.
+//! Listeners: sockets to which clients connect.
 
 use std::{
     io,
@@ -22,21 +22,21 @@ use rustix::{
 
 use crate::slow_reader::SlowReader;
 
-/// Clients that may wait to be accepted: as many as the standard library allows.
+/// Maximum length of the backlog: as in the standard library.
 const BACKLOG: i32 = 128;
 
-/// A socket that listens, made here or inherited, and how its clients are served.
+/// A listening socket, created here or inherited, and the settings for its clients.
 ///
-/// What is not set here is as the [`MonitorBuilder`](crate::MonitorBuilder) says.
+/// Other settings are those of the [`MonitorBuilder`](crate::MonitorBuilder).
 #[derive(Debug)]
 pub struct Listener {
     socket: OwnedFd,
-    /// The socket's place in the file system, if it was made here; it goes when the listener goes.
+    /// The socket's file, if it was created here; removed with the listener.
     file: Option<SocketFile>,
     pub(crate) settings: Settings,
 }
 
-/// How the clients of one listener are served.
+/// The settings for the clients of one listener.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) connections_max: Option<usize>,
@@ -46,53 +46,53 @@ pub(crate) struct Settings {
 }
 
 impl Listener {
-    /// Listens on a unix socket at `path`. A socket that is left there by a process that died is replaced.
+    /// Listens on a unix socket at `path`. Replaces a socket left behind by a dead process.
     ///
     /// The mode of the file follows from the umask: see [`unix_with_mode`](Self::unix_with_mode).
     ///
     /// # Errors
     ///
-    /// That of the system; [`io::ErrorKind::AddrInUse`] if another process listens there.
+    /// A system error; [`io::ErrorKind::AddrInUse`] if another process listens there.
     pub fn unix(path: impl AsRef<Path>) -> io::Result<Self> {
         Self::bind_unix(path.as_ref(), None)
     }
 
-    /// Listens on a unix socket as [`unix`](Self::unix) does, whose file has this mode whatever the umask is: `0o600` for
-    /// its owner alone. At no moment is it more open than that.
+    /// Listens on a unix socket like [`unix`](Self::unix), whose file has this mode independent of the umask:
+    /// `0o600` for its owner alone. The file is never more permissive than that.
     ///
     /// # Errors
     ///
-    /// That of the system; [`io::ErrorKind::AddrInUse`] if another process listens there.
+    /// A system error; [`io::ErrorKind::AddrInUse`] if another process listens there.
     pub fn unix_with_mode(path: impl AsRef<Path>, mode: u32) -> io::Result<Self> {
         Self::bind_unix(path.as_ref(), Some(mode))
     }
 
-    /// Listens on a TCP port; anyone who can reach it controls the machine.
+    /// Listens on a TCP port; any client that can reach it controls the machine.
     ///
     /// # Errors
     ///
-    /// That of the system.
+    /// A system error.
     pub fn tcp(address: impl ToSocketAddrs) -> io::Result<(Self, SocketAddr)> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         Ok((Self::from_fd(listener.into())?, address))
     }
 
-    /// Takes a socket that listens already, such as one that was received from another process.
+    /// Wraps a listening socket, such as one received from another process.
     ///
     /// # Errors
     ///
-    /// That of the system when the socket is told not to block.
+    /// A system error if the socket cannot be made non-blocking.
     pub fn from_fd(socket: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self { socket, file: None, settings: Settings::default() })
     }
 
-    /// Takes the listening socket that this process inherited under this number: from systemd the first is 3.
+    /// Wraps the listening socket that this process inherited under this number: from systemd the first is 3.
     ///
     /// # Errors
     ///
-    /// [`InheritedError`] unless the descriptor is a listening socket that came from the process that started this one.
+    /// [`InheritedError`] unless the descriptor is a listening socket inherited from the parent process.
     pub fn inherited(number: RawFd) -> Result<Self, InheritedError> {
         Ok(match InheritedListener::take(number)? {
             InheritedListener::Unix(listener) => listener.into(),
@@ -100,13 +100,13 @@ impl Listener {
         })
     }
 
-    /// Listens where QEMU's option says: `unix:PATH,server=on`, `tcp:HOST:PORT,server=on`, `fd=N`.
+    /// Listens at the address of QEMU's option: `unix:PATH,server=on`, `tcp:HOST:PORT,server=on`, `fd=N`.
     ///
-    /// `wait` is the caller's: see [`Monitor::wait_for_client`](crate::Monitor::wait_for_client).
+    /// The caller handles `wait`: see [`Monitor::wait_for_client`](crate::Monitor::wait_for_client).
     ///
     /// # Errors
     ///
-    /// That of the system, and [`io::ErrorKind::InvalidInput`] for a socket that is to connect.
+    /// A system error, or [`io::ErrorKind::InvalidInput`] for options of a connecting socket.
     pub fn open(options: &SocketOptions) -> io::Result<Self> {
         match &options.address {
             Address::Unix { path, listen: true } => Self::unix(path),
@@ -123,35 +123,35 @@ impl Listener {
         }
     }
 
-    /// Connections of this listener at a time; further clients wait in its backlog. 1 is what a QEMU has.
+    /// Sets the maximum number of connections of this listener; further clients wait in its backlog. A QEMU has 1.
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Self {
         self.settings.connections_max = Some(connections);
         self
     }
 
-    /// Whether messages to its clients are spread over many lines.
+    /// Sets whether messages to its clients are spread over many lines.
     #[must_use]
     pub fn pretty(mut self, pretty: bool) -> Self {
         self.settings.pretty = Some(pretty);
         self
     }
 
-    /// Whether out-of-band execution is on offer to its clients.
+    /// Sets whether out-of-band execution is offered to its clients.
     #[must_use]
     pub fn out_of_band(mut self, offered: bool) -> Self {
         self.settings.out_of_band = Some(offered);
         self
     }
 
-    /// What to do with a client of it that does not read.
+    /// Sets the policy for its clients that do not read.
     #[must_use]
     pub fn slow_reader(mut self, policy: SlowReader) -> Self {
         self.settings.slow_reader = Some(policy);
         self
     }
 
-    /// The socket, and the path of the file that goes with it, which stays.
+    /// Returns the socket, and the path of its file, which is kept.
     pub(crate) fn into_parts(self) -> (OwnedFd, Option<PathBuf>) {
         (self.socket, self.file.map(SocketFile::keep))
     }
@@ -171,7 +171,7 @@ impl Listener {
         };
         let file = SocketFile::at(path);
         if let Some(mode) = mode {
-            // The umask may have taken away what is asked for.
+            // The umask may have removed requested bits.
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         }
         listen(&socket, BACKLOG)?;
@@ -179,12 +179,12 @@ impl Listener {
     }
 }
 
-/// A socket bound at a path, at which nothing listens yet.
+/// Binds a socket at a path, without listening yet.
 fn bind_file(path: &Path, mode: Option<u32>) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     if let Some(mode) = mode {
-        // The file takes over the mode of its socket, less the umask: it is never more open than asked for.
+        // The file gets the mode of its socket, less the umask: it is never more permissive than requested.
         fchmod(&socket, Mode::from_raw_mode(mode))?;
     }
     bind(&socket, &SocketAddrUnix::new(path)?)?;
@@ -193,7 +193,7 @@ fn bind_file(path: &Path, mode: Option<u32>) -> io::Result<OwnedFd> {
 
 impl From<UnixListener> for Listener {
     fn from(listener: UnixListener) -> Self {
-        // The loop accepts only when a client waits, so a socket that blocks does no harm either.
+        // The loop accepts only when a client waits, so a blocking socket does no harm.
         let _ = listener.set_nonblocking(true);
         Self { socket: listener.into(), file: None, settings: Settings::default() }
     }
@@ -212,7 +212,7 @@ impl AsFd for Listener {
     }
 }
 
-/// A socket file that is removed with its listener, unless another file has taken its place.
+/// A socket file that is removed with its listener, unless another file has replaced it.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -225,9 +225,9 @@ impl SocketFile {
         Some(Self { path: path.to_owned(), identity: identity(path)? })
     }
 
-    /// Leaves the file where it is.
+    /// Keeps the file.
     fn keep(mut self) -> PathBuf {
-        // A path that is empty names no file.
+        // An empty path names no file.
         std::mem::take(&mut self.path)
     }
 }
@@ -235,7 +235,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path) == Some(self.identity) {
-            // The next listener replaces it if it stays.
+            // If this fails, the next listener replaces the file.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -246,7 +246,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-/// Whether nothing listens at the socket in this place.
+/// Returns whether no process listens at the socket.
 fn is_left_over(path: &Path) -> bool {
     UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }

@@ -1,7 +1,7 @@
-//! The monitor itself: its sockets, its clients, its turn of the loop.
+//! The monitor: its sockets, its clients, and one turn of its loop.
 //!
-//! One turn looks at the sockets that have something to say, then takes all that threads put into the queue and hands it
-//! round, until the queue is empty. Nothing in it waits.
+//! One turn handles the ready sockets, then takes all items of the queue and delivers them, until the queue is
+//! empty. It never blocks.
 
 mod accept;
 mod deliver;
@@ -43,65 +43,65 @@ use crate::{
     thread::MonitorThread,
 };
 
-/// Bytes read from one client before the next has its turn.
+/// Bytes read from one client before the next is served.
 const READ_BYTES: usize = 64 << 10;
 
-/// Sockets looked at in one turn.
+/// Sockets handled in one turn.
 const READY_MAX: usize = 256;
 
-/// How long a monitor's own thread lets events gather after the queue was filled twice in one turn, and how long it waits
-/// for one before it sleeps.
+/// Time for which a monitor's own thread lets events collect after the queue was filled twice in one turn, and time
+/// for which it waits for one before it sleeps.
 ///
-/// In a storm the threads that emit then almost never meet it at the lock, nor have to wake it; each would cost them a
-/// microsecond or more. After a single event it sleeps at once.
+/// In a storm the emitting threads then almost never contend for the lock, nor have to wake the thread; each would
+/// cost them a microsecond or more. After a single event the thread sleeps at once.
 const GATHER: Duration = Duration::from_micros(30);
 const LINGER: Duration = Duration::from_micros(100);
 
-/// Times that the queue is emptied before the sockets have their turn again.
+/// Number of times that the queue is emptied before the sockets are served again.
 const ROUNDS_MAX: usize = 16;
 
 const WAKE: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
-/// Tokens from here on are listeners; those of connections are below.
+/// Tokens from here on are listeners; tokens of connections are below.
 const LISTENERS: u64 = 1 << 63;
 
-/// A monitor, and what it takes to run it in the embedder's own loop.
+/// A monitor that the embedder runs in its own loop or on a thread.
 ///
-/// Watch [`as_fd`](AsFd::as_fd) for reading and call [`process`](Self::process) whenever it is readable; deadlines make it
-/// readable, too. Or let [`spawn`](Self::spawn) do all that on a thread.
+/// Watch [`as_fd`](AsFd::as_fd) for reading and call [`process`](Self::process) whenever it is readable; deadlines
+/// make it readable, too. Or use [`spawn`](Self::spawn), which does all that on a thread.
 #[derive(Debug)]
 pub struct Monitor {
     parts: Parts,
     epoll: OwnedFd,
     timer: OwnedFd,
-    /// What the timer is set to, in terms of both clocks that deadlines come from.
+    /// The deadlines to which the timer is set, of both clocks.
     armed: Option<(Option<Instant>, Option<Instant>)>,
     listeners: Listeners,
     connections: Vec<Option<Connection>>,
     free: Vec<u32>,
     numbers: u32,
-    /// Connections that were ever opened, refused ones included.
+    /// Number of connections ever opened, refused ones included.
     opened: u64,
-    /// How many in the audience get messages spread over many lines.
+    /// Number of connections in the audience that get messages spread over many lines.
     pretty_audience: usize,
-    /// Places of the connections in command mode.
+    /// Slots of the connections in command mode.
     audience: Vec<u32>,
-    /// Connections that have a request to look at.
+    /// Connections with a pending request.
     to_serve: Vec<ConnectionKey>,
     batch: Batch,
-    /// What was read last.
+    /// Buffer of the last read.
     input: Vec<u8>,
     ready: Vec<(u64, EventFlags)>,
-    /// Whether something is left to be done at once.
+    /// Whether work is left that is due at once.
     is_behind: bool,
     stopped: bool,
     /// Whether it was stopped for a successor.
     pub(crate) hands_over: bool,
-    /// Whether the loop has a thread of its own, which may be busy for a moment.
+    /// Whether the loop has its own thread, which may spin briefly.
     pub(crate) lingers: bool,
 }
 
-/// What [`MonitorBuilder`] puts together.
+/// The configuration that [`MonitorBuilder`] collects.
 pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) profile: Arc<Profile>,
@@ -115,10 +115,10 @@ pub(crate) struct Parts {
     pub(crate) on_disconnect: Option<OnDisconnect>,
 }
 
-/// Decides about a client that connects.
+/// Decides whether a client may connect.
 pub(crate) type OnConnect = Box<dyn FnMut(&Caller) -> bool + Send>;
 
-/// Takes note of a connection that was closed.
+/// Is notified of a closed connection.
 pub(crate) type OnDisconnect = Box<dyn FnMut(&Caller) + Send>;
 
 impl std::fmt::Debug for Parts {
@@ -128,7 +128,7 @@ impl std::fmt::Debug for Parts {
 }
 
 impl Monitor {
-    /// Describes a monitor that claims to be a QEMU of that version.
+    /// Returns the builder of a monitor that claims to be a QEMU of that version.
     #[must_use]
     pub fn builder(major: u32, minor: u32, micro: u32) -> MonitorBuilder {
         MonitorBuilder::new(major, minor, micro)
@@ -167,24 +167,25 @@ impl Monitor {
     ///
     /// # Errors
     ///
-    /// That of the system if the socket cannot be watched.
+    /// A system error if the socket cannot be watched.
     pub fn listen(&mut self, listener: impl Into<Listener>) -> io::Result<ListenerId> {
         let id = self.parts.shared.next_listener();
         self.add_listener(id, listener.into())?;
         Ok(id)
     }
 
-    /// Accepts no more clients at a listener, and returns it; its connections stay. `None` if it is gone already.
+    /// Stops accepting clients at a listener, and returns it; its connections stay. Returns `None` if it was
+    /// already removed.
     pub fn remove_listener(&mut self, id: ListenerId) -> Option<Listener> {
         self.listeners.remove(id, &self.epoll)
     }
 
-    /// Serves until a client connected to a listener, as a QEMU does that starts with `wait=on`. Returns at once if one did
-    /// already.
+    /// Serves until a client has connected to a listener, as a QEMU with `wait=on` does at its start. Returns at
+    /// once if one already has.
     ///
     /// # Errors
     ///
-    /// That of the system, and [`io::ErrorKind::NotFound`] if the listener is gone.
+    /// A system error, or [`io::ErrorKind::NotFound`] if the listener was removed.
     pub fn wait_for_client(&mut self, id: ListenerId) -> io::Result<()> {
         loop {
             match self.listeners.accepted(id) {
@@ -195,11 +196,11 @@ impl Monitor {
         }
     }
 
-    /// Serves a client that is connected already: a unix or TCP stream, or an inherited socket.
+    /// Serves a client that is already connected: a unix or TCP stream, or an inherited socket.
     ///
     /// # Errors
     ///
-    /// That of the system if the socket cannot be watched.
+    /// A system error if the socket cannot be watched.
     pub fn attach(&mut self, stream: impl Into<OwnedFd>) -> io::Result<()> {
         let service = self.service(Settings::default());
         if let Some(key) = self.open(stream.into(), None, service)? {
@@ -209,39 +210,39 @@ impl Monitor {
         Ok(())
     }
 
-    /// Closes a connection without a word; `false` if it is closed already.
+    /// Closes a connection without a message; returns `false` if it is already closed.
     pub fn disconnect(&mut self, connection: ConnectionId) -> bool {
         let is_it = |open: &&Connection| open.caller.connection() == connection;
         let key = self.connections.iter().flatten().find(is_it).map(|open| open.key);
         key.map(|key| self.close(key)).is_some()
     }
 
-    /// Adds a command, in place of one of the same name.
+    /// Adds a command, replacing one of the same name.
     pub fn add_command(&mut self, command: Command) {
         self.parts.commands.insert(command);
     }
 
-    /// Removes a command, a built-in one too; `false` if there is none of that name.
+    /// Removes a command, also a built-in one; returns `false` if there is none of that name.
     pub fn remove_command(&mut self, name: &str) -> bool {
         self.parts.commands.remove(name).is_some()
     }
 
-    /// A handle by which any thread emits events.
+    /// Returns a handle by which any thread emits events.
     #[must_use]
     pub fn emitter(&self) -> Emitter {
         Emitter::new(Arc::clone(&self.parts.shared))
     }
 
-    /// What happened so far.
+    /// Returns the statistics.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.emitter().stats()
     }
 
-    /// How long the embedder's loop may wait; `None` for as long as nothing happens.
+    /// Returns how long the embedder's loop may wait; `None` for no limit.
     ///
-    /// A loop that watches [`as_fd`](AsFd::as_fd) needs this only if its timeouts come from a [`Clock`](crate::Clock) of its
-    /// own.
+    /// A loop that watches [`as_fd`](AsFd::as_fd) needs this only if its timeouts come from its own
+    /// [`Clock`](crate::Clock).
     #[must_use]
     pub fn next_timeout(&self) -> Option<Duration> {
         if self.is_behind {
@@ -253,32 +254,33 @@ impl Monitor {
         limit.into_iter().chain(retry).min()
     }
 
-    /// Does everything there is to do, without waiting.
+    /// Does all pending work, without blocking.
     ///
     /// # Errors
     ///
-    /// That of the system if it cannot tell which sockets are ready.
+    /// A system error if the ready sockets cannot be determined.
     pub fn process(&mut self) -> io::Result<()> {
         self.turn(Some(Duration::ZERO))?;
         self.arm()
     }
 
-    /// Serves on a thread of its own named `qmp`, until [`MonitorThread::stop`].
+    /// Serves on a thread named `qmp`, until [`MonitorThread::stop`].
     ///
     /// # Errors
     ///
-    /// That of the system if it does not make a thread.
+    /// A system error if the thread cannot be created.
     pub fn spawn(self) -> io::Result<MonitorThread> {
         self.spawn_with("qmp", || Ok(()))
     }
 
-    /// Serves on a thread of this name, which calls `first` before anything else: the place to install a seccomp filter.
+    /// Serves on a thread of this name, which calls `first` before anything else: the place to install a seccomp
+    /// filter.
     ///
     /// If `first` fails, the thread ends with its error: see [`MonitorThread::is_finished`].
     ///
     /// # Errors
     ///
-    /// That of the system if it does not make a thread.
+    /// A system error if the thread cannot be created.
     pub fn spawn_with(
         self,
         name: &str,
@@ -288,8 +290,8 @@ impl Monitor {
         MonitorThread::start(self, shared, name, first)
     }
 
-    /// Says what is left to say and closes everything: held events are sent, and each client is written to once,
-    /// without waiting for it. Whatever is emitted after that goes nowhere.
+    /// Sends the remaining output and closes everything: held events are sent, and each client is written to once,
+    /// without waiting for it. Later events are discarded.
     pub fn shutdown(&mut self) {
         let shared = Arc::clone(&self.parts.shared);
         self.deliver_queue();
@@ -309,7 +311,7 @@ impl Monitor {
         self.close_everything();
     }
 
-    /// Closes all connections and listeners, and the queue: `emit` returns `Closed` from here on.
+    /// Closes all connections and listeners, and the queue: `emit` returns `Closed` from then on.
     fn close_everything(&mut self) {
         let shared = Arc::clone(&self.parts.shared);
         let orders = {
@@ -317,7 +319,7 @@ impl Monitor {
             queue.closed = true;
             std::mem::take(&mut queue.batch.orders)
         };
-        // Sockets among them are closed, so that their clients see it.
+        // Drop the sockets in the orders, so that their clients notice.
         drop(orders);
         for place in 0..self.connections.len() {
             if let Some(connection) = self.connections[place].take() {
@@ -326,13 +328,13 @@ impl Monitor {
         }
         self.audience.clear();
         self.pretty_audience = 0;
-        // Emitters look at the queue, and see that it is closed.
+        // Emitters then read the queue, and find it closed.
         shared.audience.store(usize::MAX, Relaxed);
         self.listeners = Listeners::default();
         self.stopped = true;
     }
 
-    /// One turn of the loop: waits, does what is to be done.
+    /// Runs one turn of the loop: waits, then does the pending work.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout =
             timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 }));
@@ -346,11 +348,11 @@ impl Monitor {
         for (token, flags) in ready.drain(..) {
             match token {
                 WAKE => {
-                    // What it says stands in the queue.
+                    // The counter's value is irrelevant: the items are in the queue.
                     let _ = rustix::io::read(&self.parts.shared.wake, &mut [0_u8; 8]);
                 }
                 TIMER => {
-                    // What is due is found without it.
+                    // The expired deadlines are found without the value.
                     let _ = rustix::io::read(&self.timer, &mut [0_u8; 8]);
                     self.armed = None;
                 }
@@ -377,7 +379,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Ends what was done outside of a turn: threads that put something into the queue after this wake the loop.
+    /// Ends the work outside of a turn: threads that queue an item after this wake the loop.
     fn rest(&mut self) {
         while self.deliver_queue_or_sleep() {}
         if !self.to_serve.is_empty() {
@@ -392,7 +394,7 @@ impl Monitor {
         if !self.is_behind && self.armed == Some(deadlines) {
             return Ok(());
         }
-        // A timer that is set to nothing is off.
+        // A timeout of zero would disarm the timer.
         let timeout = timeout.max(Duration::from_nanos(1));
         let it_value = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
         let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -405,7 +407,7 @@ impl Monitor {
         self.stopped
     }
 
-    /// Lets the events of a storm gather for a moment.
+    /// Waits briefly for more events of a storm.
     fn linger(&self) {
         let start = Instant::now();
         loop {
@@ -478,7 +480,7 @@ impl Monitor {
         Caller::new(socket, listener, ConnectionId(self.opened))
     }
 
-    /// Takes a connection into the loop.
+    /// Adds a connection to the loop.
     fn insert(
         &mut self,
         socket: OwnedFd,
@@ -490,7 +492,7 @@ impl Monitor {
             Some(place) => *place,
             None => u32::try_from(self.connections.len()).unwrap_or(u32::MAX),
         };
-        // The highest numbers are tokens of something else.
+        // The highest numbers are tokens of other sockets.
         self.numbers = (self.numbers + 1) % (u32::MAX / 2);
         let key = ConnectionKey { place, number: self.numbers };
         let connection = Connection::new(socket, key, service, caller, server, &self.epoll)?;
@@ -520,14 +522,14 @@ impl Monitor {
         self.resume_accepting();
     }
 
-    /// Counts a connection that was closed, and tells the embedder.
+    /// Counts a closed connection, and notifies the embedder.
     fn forget(&mut self, connection: Connection) {
         let counters = &self.parts.shared.counters;
         subtract(&counters.connections, 1);
         let caller = connection.caller.clone();
         drop(connection);
         if let Some(notice) = &mut self.parts.on_disconnect {
-            // A panic is counted, and changes nothing.
+            // A panic is counted, and has no other effect.
             let _ = panics::catch(counters, || notice(&caller));
         }
     }
@@ -543,7 +545,7 @@ impl Monitor {
     fn follow(&mut self, order: Order) {
         match order {
             Order::Listen(id, listener) => {
-                // If that fails, the listener is closed, so that clients see it.
+                // If this fails, the listener is closed, which its clients notice.
                 let _ = self.add_listener(id, listener);
             }
             Order::RemoveListener(id) => drop(self.remove_listener(id)),
@@ -566,7 +568,8 @@ impl Monitor {
     }
 }
 
-/// A monitor that is dropped without [`shutdown`](Monitor::shutdown), also by a panic, says no more and closes everything.
+/// A monitor that is dropped without [`shutdown`](Monitor::shutdown), also by a panic, sends nothing more and
+/// closes everything.
 impl Drop for Monitor {
     fn drop(&mut self) {
         self.close_everything();

@@ -1,12 +1,12 @@
-//! What waits to be written to one client.
+//! Output that waits to be written to one client.
 //!
-//! Bytes, and where each message in them ends, so that whole events can be dropped when the client does not read.
+//! Bytes, and the end of each message in them, so that whole events can be dropped when the client does not read.
 
 use std::collections::VecDeque;
 
 use crate::types::{ObjectType, Type};
 
-/// The event that stands where events were dropped.
+/// The event in place of dropped events.
 pub const EVENTS_DROPPED: &str = "__io.github.qmp-events_EVENTS_DROPPED";
 
 /// The type of its data.
@@ -17,7 +17,7 @@ pub(crate) fn dropped_data() -> ObjectType {
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     bytes: Vec<u8>,
-    /// How many of `bytes` are written after all.
+    /// Number of `bytes` already written.
     written: usize,
     pieces: VecDeque<Piece>,
     /// Bytes of the pieces that may be dropped.
@@ -27,7 +27,8 @@ pub(crate) struct Outgoing {
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     length: usize,
-    /// How many events are lost if this goes; 0 for what must not be dropped: a reply, or a message begun.
+    /// Number of events that are lost if this piece is dropped; 0 for a piece that must not be dropped: a reply, or
+    /// a partly written message.
     events: u64,
 }
 
@@ -44,19 +45,19 @@ impl Outgoing {
         self.bytes.is_empty()
     }
 
-    /// How much of it is whole events, which is what a client that does not read makes grow without end.
+    /// Returns the bytes of whole events, which a client that does not read makes grow without limit.
     pub(crate) fn event_bytes(&self) -> usize {
         self.event_bytes
     }
 
-    /// Appends what must not be dropped.
+    /// Appends a message that must not be dropped.
     pub(crate) fn push_reply(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.push(bytes, 0);
         }
     }
 
-    /// Appends one event, of whose bytes the first `written` went out already.
+    /// Appends one event, of whose bytes the first `written` are already written.
     pub(crate) fn push_event(&mut self, line: &[u8], written: usize) {
         self.push(&line[written..], u64::from(written == 0));
     }
@@ -67,12 +68,12 @@ impl Outgoing {
         self.pieces.push_back(Piece { length: bytes.len(), events });
     }
 
-    /// Says at the end that events are missing there.
+    /// Appends a marker for lost events.
     pub(crate) fn push_lost(&mut self, count: u64, marker: impl Fn(u64) -> Vec<u8>) {
         self.push(&marker(count), count);
     }
 
-    /// Forgets the first `count` bytes, which were written.
+    /// Removes the first `count` bytes, which were written.
     pub(crate) fn consume(&mut self, mut count: usize) {
         self.written += count;
         while let Some(piece) = self.pieces.front_mut() {
@@ -96,10 +97,10 @@ impl Outgoing {
         }
     }
 
-    /// Drops the oldest events until at most `keep_bytes` of events are left; where they stood, `marker` makes a message
-    /// of their number.
+    /// Drops the oldest events until at most `keep_bytes` of events are left; `marker` creates a message with their
+    /// number in their place.
     ///
-    /// Says how many were dropped that were not counted before.
+    /// Returns the number of dropped events that were not counted before.
     pub(crate) fn drop_oldest(&mut self, keep_bytes: usize, marker: impl Fn(u64) -> Vec<u8>) -> u64 {
         let old = std::mem::take(self);
         let mut excess = old.event_bytes.saturating_sub(keep_bytes);
@@ -111,7 +112,7 @@ impl Outgoing {
             if piece.events > 0 && excess > 0 {
                 excess = excess.saturating_sub(piece.length);
                 lost += piece.events;
-                // What a marker stands for was counted when it was made.
+                // The events of a marker were counted when it was created.
                 fresh += u64::from(!bytes_are_marker(bytes));
                 continue;
             }
@@ -164,7 +165,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every event is written whole, or counted as lost; no reply is ever lost; order stays.
+        /// Every event is written whole, or counted as lost; no reply is lost; the order is kept.
         #[test]
         fn loses_nothing_without_saying_so(
             steps in prop::collection::vec((0_u8..4, 0_usize..40), 1..200)

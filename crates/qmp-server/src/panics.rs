@@ -1,4 +1,4 @@
-//! Panics of the embedder's code, caught where the monitor's loop calls it.
+//! Catches panics of the embedder's code in the monitor's loop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -6,14 +6,14 @@ use qmp_wire::server::Refusal;
 
 use crate::counters::{Counters, add};
 
-/// Code of the embedder panicked; the panic hook has reported it.
+/// A panic of the embedder's code; the panic hook has reported it.
 #[derive(Debug)]
 pub(crate) struct Panicked;
 
 /// Calls `code`, and counts a panic in it.
 ///
-/// State that `code` shares with other threads may be left half changed: that is the embedder's, whose locks are
-/// poisoned by it. Nothing of the monitor is borrowed by `code`.
+/// State that `code` shares with other threads may be left inconsistent: that is the embedder's responsibility,
+/// whose locks are poisoned. `code` borrows nothing of the monitor.
 pub(crate) fn catch<T>(counters: &Counters, code: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
         add(&counters.panics, 1);
@@ -21,12 +21,12 @@ pub(crate) fn catch<T>(counters: &Counters, code: impl FnOnce() -> T) -> Result<
     })
 }
 
-/// What the client of a command gets when the code that runs it panicked.
+/// Returns the reply for the client of a command whose code panicked.
 pub(crate) fn refusal(command: &str) -> Refusal {
     Refusal::generic(format!("The command {command} panicked"))
 }
 
-/// The text of a panic that ended a thread.
+/// Returns the text of a panic that ended a thread.
 pub(crate) fn text(payload: &(dyn std::any::Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(|text| &**text)).unwrap_or("no message")

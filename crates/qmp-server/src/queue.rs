@@ -1,7 +1,7 @@
-//! What threads hand to the monitor's loop: events, answers to commands, and what else is to be done.
+//! The queue to the monitor's loop: events, replies to commands, and orders.
 //!
-//! One lock guards it all, so that order is one order: an event that a thread emits before it answers a command stands
-//! before that answer on every connection.
+//! One lock guards all of it, so that there is one order: an event that a thread emits before it replies to a
+//! command precedes that reply on every connection.
 
 use std::{
     collections::BTreeSet,
@@ -20,13 +20,14 @@ use crate::{
     text::Stamp,
 };
 
-/// Events that wait for the monitor's loop, in bytes; what does not fit is dropped and counted, and to each client a
-/// loss like any other.
+/// Maximum bytes of events that wait for the monitor's loop; further events are dropped and counted, a loss for
+/// each client like any other.
 ///
-/// A QEMU emits 3,000 events a second at most, of about 100 bytes: this is three seconds without the loop being run.
+/// A QEMU emits at most 3,000 events a second, of about 100 bytes: this is three seconds without a turn of the
+/// loop.
 pub const QUEUE_MAX_BYTES: usize = 1 << 20;
 
-/// Sources that fell silent and are remembered as such; beyond, events of further ones pass as if they were not gated.
+/// Maximum number of silent sources that are recorded; events of further ones pass as if they were not gated.
 ///
 /// More interfaces and nodes than any machine has.
 pub const SILENT_SOURCES_MAX: usize = 4096;
@@ -34,15 +35,15 @@ pub const SILENT_SOURCES_MAX: usize = 4096;
 /// Bytes that an emptied buffer may keep.
 const KEPT_BYTES: usize = 256 << 10;
 
-/// Events on their way, each a line, and the answers that stand among them.
+/// Events, each a line, with the replies between them.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) lines: Vec<u8>,
-    /// Where each line ends.
+    /// The end of each line.
     pub(crate) ends: Vec<usize>,
     pub(crate) answers: Vec<Answer>,
     pub(crate) orders: Vec<Order>,
-    /// Events that did not fit; they belong at the end.
+    /// Events that did not fit; their position is the end.
     pub(crate) overrun: u64,
 }
 
@@ -51,7 +52,7 @@ impl Batch {
         self.ends.is_empty() && self.answers.is_empty() && self.orders.is_empty() && self.overrun == 0
     }
 
-    /// Empties it, and keeps its buffers.
+    /// Removes all items, and keeps the buffers.
     pub(crate) fn clear(&mut self) {
         self.lines.clear();
         self.lines.shrink_to(KEPT_BYTES);
@@ -63,10 +64,10 @@ impl Batch {
     }
 }
 
-/// An answer to a command that was handed over.
+/// A reply to a command that was handed over.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// How many events of the batch stand before it.
+    /// Number of events of the batch that precede it.
     pub(crate) after: usize,
     pub(crate) connection: ConnectionKey,
     pub(crate) request: RequestId,
@@ -74,7 +75,7 @@ pub(crate) struct Answer {
     pub(crate) result: Result<Vec<u8>, Refusal>,
 }
 
-/// What a thread asks of the loop.
+/// An order of a thread to the loop.
 #[derive(Debug)]
 pub(crate) enum Order {
     Listen(ListenerId, Listener),
@@ -92,12 +93,12 @@ pub(crate) struct Queue {
     pub(crate) batch: Batch,
     pub(crate) limiter: Limiter<Vec<u8>>,
     pub(crate) stamp: Stamp,
-    /// Event, source, and what else the source falls silent by.
+    /// Event, source, and the second member by which the source is silent.
     pub(crate) silent: BTreeSet<(EventKind, Box<str>, Box<str>)>,
-    /// Until when the loop waits if nobody wakes it; meaningless while it does not sleep.
+    /// The time until which the loop waits unless it is woken; meaningless while it does not sleep.
     pub(crate) wakes_at: Option<Instant>,
     pub(crate) sleeps: bool,
-    /// The monitor is told to stop.
+    /// Whether the monitor was ordered to stop.
     pub(crate) stops: bool,
     pub(crate) closed: bool,
 }
@@ -122,9 +123,9 @@ impl Queue {
         batch.ends.push(batch.lines.len());
     }
 
-    /// Takes all that is due into `batch`, which has to be empty. If that is nothing, the loop may be going to sleep.
+    /// Moves all due items into `batch`, which has to be empty. If there are none, the loop may go to sleep.
     ///
-    /// Returns how many events were held and no longer are.
+    /// Returns the number of held events that were released.
     pub(crate) fn take(&mut self, now: Instant, batch: &mut Batch, may_sleep: bool) -> u64 {
         let Self { limiter, batch: waiting, .. } = self;
         let before = waiting.ends.len();
@@ -138,7 +139,7 @@ impl Queue {
         released as u64
     }
 
-    /// Whether the loop has to be woken for what waits here or is due earlier than it knows; it is told once.
+    /// Returns whether the loop has to be woken for a new item or an earlier deadline; `true` only once.
     pub(crate) fn needs_wake(&mut self) -> bool {
         let deadline = self.limiter.next_deadline();
         let earlier = deadline.is_some_and(|deadline| self.wakes_at.is_none_or(|known| deadline < known));
@@ -150,14 +151,14 @@ impl Queue {
     }
 }
 
-/// Locks as [`lock`] does, by asking again and again for a while: a thread that emits then has nobody to wake when it
-/// unlocks, which would cost it microseconds.
+/// Locks like [`lock`], but spins for a while: a thread that emits then has no sleeper to wake when it unlocks,
+/// which would cost it microseconds.
 pub(crate) fn lock_patiently<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     for attempt in 0..1000 {
         match mutex.try_lock() {
             Ok(guard) => return guard,
             Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
-            // Whoever holds it may have lost its core.
+            // The holder of the lock may have lost its core.
             Err(TryLockError::WouldBlock) if attempt % 100 == 99 => std::thread::yield_now(),
             Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
         }
@@ -165,7 +166,7 @@ pub(crate) fn lock_patiently<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     lock(mutex)
 }
 
-/// Locks, also after a panic elsewhere: whole lines and whole entries are all that these locks guard.
+/// Locks, also after a panic elsewhere: these locks guard only whole lines and whole entries.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

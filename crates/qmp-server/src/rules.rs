@@ -1,4 +1,4 @@
-//! What a release does with each event: whether it has it, how it limits it, and what it does not say yet.
+//! The rules of a release for each event: existence, rate limit, and hidden members.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use crate::{
     types::{ObjectType, Type},
 };
 
-/// What QEMU's `-compat` leaves out of events.
+/// The parts of events that QEMU's `-compat` leaves out.
 ///
 /// Source: QEMU 6.0 (`deprecated-output`) and 6.2 (`unstable-output`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HiddenOutput {
-    /// Events and members that the release calls deprecated.
+    /// Events and members that are deprecated in the release.
     pub deprecated: bool,
-    /// Events and members that are called unstable.
+    /// Events and members that are unstable.
     pub unstable: bool,
 }
 
 /// The events of a release.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    /// By place in the catalogue; `None` if the release does not have the event.
+    /// By index in the catalogue; `None` if the release does not have the event.
     known: Vec<Option<Rule>>,
     own: BTreeMap<Box<str>, Type>,
     release: Release,
-    /// Whether members that the release always has may be left out all the same.
+    /// Whether members that the release always has may be left out.
     hides: bool,
     /// Whether events that the release does not have pass, too, without a rule.
     any: bool,
@@ -44,9 +44,9 @@ pub(crate) struct Rule {
 /// An event whose source falls silent after it, until it is armed again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gate {
-    /// The members that say which source it is; the first that is there counts.
+    /// The members that identify the source; the first one present counts.
     pub(crate) keys: &'static [&'static str],
-    /// A member by whose value the source falls silent separately.
+    /// A member with a separate silence for each of its values.
     pub(crate) also: Option<&'static str>,
 }
 
@@ -72,13 +72,13 @@ impl Rules {
         Self { known: known.collect(), own, release, hides: output != HiddenOutput::default(), any }
     }
 
-    /// What the claimed release, or the registered type, does not allow in an event; `None` if it fits.
+    /// Returns the violation of the claimed release, or of the registered type, by an event; `None` if it fits.
     pub(crate) fn violation(&self, name: &str, data: Option<&str>) -> Option<String> {
         if let Some(ty) = self.own.get(name) {
             let value = Value::read(data.unwrap_or("{}").as_bytes());
             return check::check_value("data", &value, ty).err();
         }
-        // Of an event that only `any_event` lets pass, the release says nothing.
+        // For an event that only `any_event` allows, the release has no rule.
         let kind = EventKind::from_name(name)?;
         self.known.get(kind as usize)?.as_ref()?;
         let mut violations = validate(name, data, self.release).into_iter();
@@ -87,19 +87,19 @@ impl Rules {
         };
         let violation = violations.find(|violation| !(self.hides && missing(&violation.kind)))?;
         let text = violation.to_string();
-        // It begins with the name, which the report has already.
+        // The text begins with the name, which the report already contains.
         Some(text.strip_prefix(name).unwrap_or(&text).trim_start_matches([':', ' ']).to_owned())
     }
 
-    /// The rule of an event; `None` if it is not to be emitted.
+    /// Returns the rule of an event; `None` if it must not be emitted.
     pub(crate) fn rule(&self, kind: Option<EventKind>, name: &str) -> Option<&Rule> {
         let known = kind.and_then(|kind| self.known.get(kind as usize)?.as_ref());
         known.or_else(|| (self.any || kind.is_none() && self.own.contains_key(name)).then_some(&NO_RULE))
     }
 }
 
-/// Source: behaviour of QEMU 7.2 and 11.1: an interface is silent until `query-rx-filter`, a threshold is gone once it was
-/// exceeded, an image is reported corrupt once, and once more if that is fatal.
+/// Source: behaviour of QEMU 7.2 and 11.1: an interface is silent until `query-rx-filter`, a threshold is cleared
+/// once it was exceeded, an image is reported corrupt once, and once more if that is fatal.
 fn gate(kind: EventKind) -> Option<Gate> {
     let (keys, also): (&'static [&'static str], _) = match kind {
         EventKind::NicRxFilterChanged => (&["name", "path"], None),
@@ -133,7 +133,7 @@ fn hidden_within(ty: TypeRef, release: Release, output: HiddenOutput) -> Vec<Hid
             let mut hidden = hidden_members(desc.members, release, output);
             let branches = desc.union.iter().flat_map(|union| union.branches).filter_map(|branch| branch.ty);
             for branch in branches {
-                // A member is left out only if no branch of this release has one of that name.
+                // A member is left out only if no branch of this release has a member of that name.
                 let all = hidden_members(branch.members, release, output);
                 hidden.extend(all.into_iter().filter(|member| {
                     !desc.union.iter().flat_map(|union| union.branches).filter_map(|branch| branch.ty).any(

@@ -1,4 +1,4 @@
-//! The answer to `query-qmp-schema`: the events of the release, the registered commands, and the types of both.
+//! The reply to `query-qmp-schema`: the events of the release, the registered commands, and the types of both.
 //!
 //! Type names are numbers without meaning, as in QEMU; those of commands follow those of events.
 
@@ -15,7 +15,7 @@ use crate::{
 /// Source: QEMU 6.2 lists the values of enums as `members`, too.
 const ENUM_MEMBERS_SINCE: Release = Release::new(6, 2);
 
-/// The text of the return value.
+/// Returns the text of the return value.
 pub(crate) fn schema<'a>(
     release: Release,
     own_events: &BTreeMap<Box<str>, ObjectType>,
@@ -39,7 +39,7 @@ pub(crate) fn schema<'a>(
 struct List {
     release: Release,
     entries: Vec<Value>,
-    /// Names that are taken: types of the events, and built-in ones.
+    /// Names in use: types of the events, and built-in ones.
     names: BTreeSet<String>,
     /// The numbers of the types of commands, by their QAPI names.
     numbers: BTreeMap<String, String>,
@@ -116,7 +116,8 @@ impl List {
         name.into()
     }
 
-    /// The number of a type, and whether it is still to be described. One without name is called `anonymous`.
+    /// Returns the number of a type, and whether it still has to be described. A type without name uses
+    /// `anonymous`.
     fn number(&mut self, kind: &str, name: &str, anonymous: &str) -> (String, bool) {
         let key = format!("{kind} {}", if name.is_empty() { anonymous } else { name });
         if let Some(number) = self.numbers.get(&key) {

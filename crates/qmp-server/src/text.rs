@@ -1,11 +1,11 @@
-//! Events as lines, and what can be read off them.
+//! Events as lines, and extraction of their parts.
 
 use std::time::Duration;
 
 use crate::event::EmitEvent;
 use qmp_wire::dialect::Hidden;
 
-/// Appends all of a message that does not depend on the moment: what follows the microseconds of its timestamp.
+/// Appends the part of a message that does not depend on the time: after the microseconds of its timestamp.
 pub(crate) fn write_tail(event: &impl EmitEvent, hidden: &[Hidden], out: &mut Vec<u8>) {
     out.extend_from_slice(b"}, \"event\": \"");
     out.extend_from_slice(event.name().as_bytes());
@@ -16,7 +16,7 @@ pub(crate) fn write_tail(event: &impl EmitEvent, hidden: &[Hidden], out: &mut Ve
     out.extend_from_slice(b"}\r\n");
 }
 
-/// Name and data of the event in a tail, or in a whole message.
+/// Returns name and data of the event in a tail, or in a whole message.
 pub(crate) fn name_and_data(message: &[u8]) -> Option<(&str, Option<&str>)> {
     const NAME: &[u8] = b"}, \"event\": \"";
     const DATA: &[u8] = b", \"data\": ";
@@ -27,21 +27,21 @@ pub(crate) fn name_and_data(message: &[u8]) -> Option<(&str, Option<&str>)> {
     Some((std::str::from_utf8(name).ok()?, data))
 }
 
-/// Writes events as QEMU does, for whoever sends them by other ways than a [`Monitor`](crate::Monitor).
+/// Writes events as QEMU does, for other ways of sending than a [`Monitor`](crate::Monitor).
 #[derive(Debug, Default)]
 pub struct EventWriter {
     stamp: Stamp,
 }
 
 impl EventWriter {
-    /// Appends an event that happened at `wall`, counted from the Unix epoch, with CR LF behind it.
+    /// Appends an event with the time `wall`, counted from the Unix epoch, followed by CR LF.
     pub fn write(&mut self, event: &impl EmitEvent, wall: Duration, out: &mut Vec<u8>) {
         self.stamp.write(wall, out);
         write_tail(event, &[], out);
     }
 }
 
-/// Writes timestamps; the text of the second is kept while it lasts.
+/// Writes timestamps; caches the text of the current second.
 #[derive(Debug, Default)]
 pub(crate) struct Stamp {
     seconds: Option<u64>,
@@ -63,10 +63,10 @@ impl Stamp {
     }
 }
 
-/// The text of a member of `data` in the tail of a message, as it stands between its quotes.
+/// Returns the text of a member of `data` in the tail of a message, without its quotes.
 ///
-/// The tail is of this project's own writing, so a string is escaped in one way only and equal texts are equal strings.
-/// Numbers, `true` and `false` come out as they stand; objects and lists are not looked for.
+/// This crate writes the tail, so a string is escaped in one way only and equal texts are equal strings. Numbers,
+/// `true` and `false` are returned as text; objects and lists are not searched.
 pub(crate) fn member<'a>(tail: &'a [u8], name: &str) -> Option<&'a str> {
     let mut rest = tail;
     let mut depth = 0_usize;
@@ -78,7 +78,7 @@ pub(crate) fn member<'a>(tail: &'a [u8], name: &str) -> Option<&'a str> {
             b'"' => {
                 let (text, after) = string(rest);
                 rest = after;
-                // The tail begins behind the brace of the timestamp: its members are of depth 0, those of data of 1.
+                // The tail begins after the brace of the timestamp: its members are of depth 0, those of data of 1.
                 if depth == 1 && text == name.as_bytes() && rest.starts_with(b": ") {
                     return std::str::from_utf8(value(&rest[2..])).ok();
                 }
@@ -89,7 +89,7 @@ pub(crate) fn member<'a>(tail: &'a [u8], name: &str) -> Option<&'a str> {
     None
 }
 
-/// A string whose first quote is read, and what follows its last.
+/// Returns a string whose first quote is read, and the rest after its last.
 fn string(rest: &[u8]) -> (&[u8], &[u8]) {
     let mut place = 0;
     while place < rest.len() && rest[place] != b'"' {

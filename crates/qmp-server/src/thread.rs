@@ -1,4 +1,4 @@
-//! A monitor on a thread of its own.
+//! A monitor on its own thread.
 
 use std::{
     io,
@@ -49,7 +49,7 @@ impl MonitorThread {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// A handle by which any thread emits events.
+    /// Returns a handle by which any thread emits events.
     #[must_use]
     pub fn emitter(&self) -> Emitter {
         Emitter::new(Arc::clone(&self.shared))
@@ -64,50 +64,52 @@ impl MonitorThread {
         id
     }
 
-    /// Accepts no more clients at a listener and closes it; its connections stay.
+    /// Stops accepting clients at a listener and closes it; its connections stay.
     pub fn remove_listener(&self, id: ListenerId) {
         self.shared.order(Order::RemoveListener(id));
     }
 
-    /// Serves a client that is connected already.
+    /// Serves a client that is already connected.
     pub fn attach(&self, stream: impl Into<OwnedFd>) {
         self.shared.order(Order::Attach(stream.into()));
     }
 
-    /// Closes a connection without a word.
+    /// Closes a connection without a message.
     pub fn disconnect(&self, connection: ConnectionId) {
         self.shared.order(Order::Disconnect(connection));
     }
 
-    /// Adds a command, in place of one of the same name.
+    /// Adds a command, replacing one of the same name.
     pub fn add_command(&self, command: Command) {
         self.shared.order(Order::AddCommand(Box::new(command)));
     }
 
-    /// Removes a command, a built-in one too.
+    /// Removes a command, also a built-in one.
     pub fn remove_command(&self, name: &str) {
         self.shared.order(Order::RemoveCommand(name.into()));
     }
 
-    /// What happened so far.
+    /// Returns the statistics.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.emitter().stats()
     }
 
-    /// Whether the thread ended: it was told to stop, the system failed it, or it panicked. [`stop`](Self::stop) says which.
+    /// Returns whether the thread ended: by an order, by a system error, or by a panic. [`stop`](Self::stop)
+    /// returns the reason.
     ///
-    /// Its connections and listeners are closed then, and `emit` returns [`Emitted::Closed`](crate::Emitted::Closed).
+    /// Its connections and listeners are closed then, and `emit` returns
+    /// [`Emitted::Closed`](crate::Emitted::Closed).
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Says what is left to say, closes everything and ends the thread: see [`Monitor::shutdown`].
+    /// Sends the remaining output, closes everything and ends the thread: see [`Monitor::shutdown`].
     ///
     /// # Errors
     ///
-    /// That which ended the thread earlier, a panic included.
+    /// The error that ended the thread earlier, a panic included.
     pub fn stop(mut self) -> io::Result<()> {
         self.end(Order::Stop).map(drop)
     }
@@ -116,7 +118,7 @@ impl MonitorThread {
     ///
     /// # Errors
     ///
-    /// That which ended the thread earlier, a panic included.
+    /// The error that ended the thread earlier, a panic included.
     pub fn hand_over(mut self) -> io::Result<Handover> {
         let handover = self.end(Order::HandOver)?;
         handover.ok_or_else(|| io::Error::other("the monitor's thread was stopped before"))
@@ -137,7 +139,7 @@ impl MonitorThread {
 
 impl Drop for MonitorThread {
     fn drop(&mut self) {
-        // Whoever wants to know calls `stop`.
+        // The result is reported by `stop`.
         let _ = self.end(Order::Stop);
     }
 }

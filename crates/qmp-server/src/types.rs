@@ -1,4 +1,4 @@
-//! Types of arguments and of return values, as QAPI has them: for checking what a client sends, and for introspection.
+//! Types of arguments and of return values, as in QAPI: to check a client's arguments, and for introspection.
 
 /// A QAPI type.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,7 @@ pub struct ObjectType {
     pub variants: Option<Variants>,
 }
 
-/// What else an object has, by the value of one member.
+/// Further members of an object, by the value of one member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variants {
     /// The member whose value selects a branch.
@@ -66,29 +66,29 @@ pub struct Member {
     pub optional: bool,
 }
 
-/// One of several types, told apart by the kind of JSON that comes.
+/// One of several types, distinguished by the JSON kind of the value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlternateType {
-    /// Name in QAPI; it stands in the error for what is none of its types.
+    /// Name in QAPI; used in the error for a value of another kind.
     pub name: Box<str>,
     /// The types.
     pub types: Vec<Type>,
 }
 
 impl Type {
-    /// An enum of that name and these values.
+    /// Creates an enum of that name with these values.
     #[must_use]
     pub fn one_of<const N: usize>(name: &str, values: [&str; N]) -> Self {
         Self::Enum(EnumType { name: name.into(), values: values.map(Box::from).into() })
     }
 
-    /// A list.
+    /// Creates a list.
     #[must_use]
     pub fn list(element: impl Into<Self>) -> Self {
         Self::Array(Box::new(element.into()))
     }
 
-    /// An alternate of that name and these types.
+    /// Creates an alternate of that name with these types.
     #[must_use]
     pub fn alternate<const N: usize>(name: &str, types: [Type; N]) -> Self {
         Self::Alternate(AlternateType { name: name.into(), types: types.into() })
@@ -102,25 +102,25 @@ impl From<ObjectType> for Type {
 }
 
 impl ObjectType {
-    /// An object type of that name, without members so far.
+    /// Creates an object type of that name, without members.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
 
-    /// With a member that is always there.
+    /// Adds a mandatory member.
     #[must_use]
     pub fn required(self, name: &str, ty: impl Into<Type>) -> Self {
         self.member(name, ty.into(), false)
     }
 
-    /// With a member that may be absent.
+    /// Adds an optional member.
     #[must_use]
     pub fn optional(self, name: &str, ty: impl Into<Type>) -> Self {
         self.member(name, ty.into(), true)
     }
 
-    /// With the members of `branch` where the member `tag` is `value`.
+    /// Adds the members of `branch` if the member `tag` is `value`.
     #[must_use]
     pub fn variant(mut self, tag: &str, value: &str, branch: ObjectType) -> Self {
         let variants = Variants { tag: tag.into(), branches: Vec::new() };

@@ -1,4 +1,4 @@
-//! What the embedder sends, compared with what the claimed release says about it.
+//! Compares the embedder's output with the description of the claimed release.
 
 use std::fmt;
 
@@ -10,19 +10,21 @@ use crate::{
     types::Type,
 };
 
-/// What a monitor does about events and return values that their description does not allow.
+/// The policy of a monitor for events and return values that violate their description.
 ///
 /// Events of the catalogue are described by the claimed release, those of the embedder by
-/// [`MonitorBuilder::event`](crate::MonitorBuilder::event), return values by [`Command::returns`](crate::Command::returns).
+/// [`MonitorBuilder::event`](crate::MonitorBuilder::event), return values by
+/// [`Command::returns`](crate::Command::returns).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validation {
-    /// Nothing: what the embedder sends goes out as it is.
+    /// Sends all output unchecked.
     Off,
-    /// Counts them in [`Stats::invalid`](crate::Stats::invalid) and sends them. The default of release builds. Events are
-    /// looked at by the monitor's loop, and only while a client listens.
+    /// Counts violations in [`Stats::invalid`](crate::Stats::invalid) and sends the output. The default of release
+    /// builds. The monitor's loop checks events, and only while a client listens.
     Count,
-    /// Does not send them: `emit` returns [`Emitted::Invalid`](crate::Emitted::Invalid), a client gets `GenericError` in
-    /// place of a return value. They are counted, too. The default of builds with debug assertions.
+    /// Does not send violating output: `emit` returns [`Emitted::Invalid`](crate::Emitted::Invalid), a
+    /// client gets `GenericError` in place of a return value. Violations are counted, too. The default of builds
+    /// with debug assertions.
     Refuse,
 }
 
@@ -32,7 +34,7 @@ impl Default for Validation {
     }
 }
 
-/// An event or a return value that its description does not allow.
+/// An event or a return value that violates its description.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidOutput {
@@ -41,7 +43,7 @@ pub enum InvalidOutput {
     Event {
         /// Its name.
         name: Box<str>,
-        /// What is wrong with it.
+        /// The violation.
         desc: Box<str>,
     },
     /// A return value.
@@ -49,15 +51,15 @@ pub enum InvalidOutput {
     ReturnValue {
         /// The command that returned it.
         command: Box<str>,
-        /// What is wrong with it.
+        /// The violation.
         desc: Box<str>,
     },
 }
 
-/// Is called with each invalid event and return value.
+/// Called with each invalid event and return value.
 pub(crate) type Report = Box<dyn Fn(&InvalidOutput) + Send + Sync>;
 
-/// What a monitor does about invalid output.
+/// The policy for invalid output, with its report function.
 pub(crate) struct Policy {
     pub(crate) validation: Validation,
     pub(crate) report: Option<Report>,
@@ -74,7 +76,7 @@ impl Policy {
         }
     }
 
-    /// Passes on the text of a return value, or the refusal that takes its place.
+    /// Returns the text of a return value, or the refusal that replaces it.
     pub(crate) fn check_return(
         &self,
         command: &str,

@@ -1,4 +1,4 @@
-//! Who a client is, the descriptors that it sends, and commands that come and go.
+//! Identity of a client, its descriptors, and commands added and removed at run time.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 mod support;
@@ -29,7 +29,7 @@ fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
     describe(Monitor::builder(11, 1, 3)).build().unwrap()
 }
 
-/// What was seen, in order.
+/// The observed values, in order.
 type Seen<T> = Arc<Mutex<Vec<T>>>;
 
 #[test]
@@ -87,7 +87,7 @@ fn embedder_admits_clients_and_learns_of_their_end() {
             .on_connect(move |caller| {
                 ask.lock().unwrap().push(caller.connection());
                 let number = ask.lock().unwrap().len();
-                // The second is refused, and the third meets a panic.
+                // The second client is refused, and the third meets a panic.
                 assert_ne!(number, 3);
                 number != 2
             })
@@ -162,7 +162,7 @@ fn command_takes_the_descriptors_that_came_with_it() {
     let sent = |place: usize| pairs[place].0.as_fd();
     assert_eq!(ask(&mut monitor, &[]), [r#"{"return": false}"#]);
     assert_eq!(ask(&mut monitor, &[sent(0), sent(1)]), [r#"{"return": true}"#]);
-    // The second of those is closed when another one comes.
+    // The second descriptor is closed when another one arrives.
     assert_eq!(ask(&mut monitor, &[sent(2)]), [r#"{"return": true}"#]);
     assert_eq!(ask(&mut monitor, &[]), [r#"{"return": false}"#]);
     let taken = std::mem::take(&mut *taken.lock().unwrap());
@@ -175,7 +175,7 @@ fn command_takes_the_descriptors_that_came_with_it() {
     assert!(streams.next().is_none());
 }
 
-/// Replies as a QEMU 7.2 gave them to the same requests; its descriptors have other numbers.
+/// The replies of a QEMU 7.2 to the same requests; its descriptors have other numbers.
 #[test]
 fn descriptor_store_answers_as_qemu() {
     let store = DescriptorStore::new();
@@ -234,7 +234,7 @@ fn descriptor_store_answers_as_qemu() {
     assert!(store.open_set(2, |_| true).is_ok() && store.open_set(1, |_| true).is_err());
 }
 
-/// A value as a monitor prints it, with N for the numbers of descriptors.
+/// Returns a value as a monitor prints it, with N for the numbers of descriptors.
 fn without_numbers(value: &serde_json::Value) -> String {
     let mut out = Vec::new();
     Value::read(value.to_string().as_bytes()).print(false, &mut out);

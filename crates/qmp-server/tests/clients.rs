@@ -1,4 +1,4 @@
-//! Clients as they come: many, slow, dead, half-closed, by every kind of socket; and the two ways to run a monitor.
+//! Many, slow, dead and half-closed clients, by every kind of socket; and the two ways to run a monitor.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 mod support;
@@ -29,7 +29,7 @@ fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
     describe(Monitor::builder(11, 1, 3)).build().unwrap()
 }
 
-/// Emits numbered events and lets the monitor hand them round.
+/// Emits numbered events and lets the monitor deliver them.
 fn flood(monitor: &mut Monitor, count: u32) {
     let emitter = monitor.emitter();
     for number in 0..count {
@@ -88,7 +88,7 @@ fn the_oldest_events_of_a_client_can_be_dropped_instead() {
     assert_eq!((stats.closed_slow, stats.connections), (0, 1));
 }
 
-/// A loop that does not run loses events; every client is told, or has to ask again.
+/// A loop that does not run loses events; every client gets a marker, or is closed.
 #[test]
 fn a_full_queue_is_a_loss_for_every_client() {
     for policy in [SlowReader::Close, SlowReader::DropOldest] {
@@ -142,7 +142,7 @@ fn a_client_that_asks_and_does_not_read_is_not_asked_for_more() {
         got += greedy.lines_now().iter().filter(|line| line.starts_with(r#"{"return": [{"#)).count();
         monitor.process().unwrap();
     }
-    // Another client is served all the while.
+    // Another client is served meanwhile.
     let mut other = client(&mut monitor);
     other.send(QUERY);
     monitor.process().unwrap();
@@ -195,7 +195,7 @@ fn dead_clients_are_noticed_and_disturb_nobody() {
     assert_eq!(monitor.stats().connected, 21);
 }
 
-/// A client that sends its commands and goes does not wait for answers; they are run all the same, as in QEMU.
+/// Commands of a client that disconnects without waiting for replies are run all the same, as in QEMU.
 #[test]
 fn commands_of_a_client_that_is_gone_are_run() {
     let (sender, receiver) = std::sync::mpsc::channel();
@@ -290,7 +290,7 @@ fn event_after_attach_wakes_the_loop() {
     assert_eq!(poll(&mut watched, Some(&no_wait)).unwrap(), 1);
 }
 
-/// Any loop will do: here it is `poll`, which watches the monitor among whatever else the embedder has.
+/// Any loop works: here it is `poll`, which watches the monitor among the embedder's other descriptors.
 #[test]
 fn runs_in_the_embedders_own_loop() {
     let mut monitor = monitor(|builder| builder);

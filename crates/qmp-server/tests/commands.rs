@@ -1,4 +1,4 @@
-//! Commands of an embedder: run by the loop, handed over, refused; and what a monitor tells about them.
+//! Commands of an embedder: run by the loop, handed over, refused; and the listings of commands.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 mod support;
@@ -19,7 +19,7 @@ fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
     describe(Monitor::builder(11, 1, 3)).build().unwrap()
 }
 
-/// Commands that wait for a test to answer them.
+/// Commands that wait for a reply of a test.
 #[derive(Clone, Default)]
 struct Pending(Arc<Mutex<VecDeque<PendingCommand>>>);
 
@@ -229,7 +229,7 @@ fn a_command_is_answered_later_and_from_any_thread() {
     assert_eq!(asking.lines_now(), [dropped, r#"{"return": {}, "id": 3}"#]);
 }
 
-/// QEMU writes such an answer to the client that comes next.
+/// QEMU writes such a reply to the next client.
 #[test]
 fn answers_to_a_client_that_is_gone_are_discarded() {
     let pending = Pending::default();
@@ -365,7 +365,7 @@ fn query_commands_names_what_is_enabled() {
     assert_eq!(names, expected);
 }
 
-/// What the schema says of events is what the catalogue says; every type that is named is described, once.
+/// The events of the schema equal those of the catalogue; every named type is described once.
 #[test]
 fn the_schema_is_whole() {
     for (version, release) in [((7, 2, 22), Release::new(7, 2)), ((11, 1, 3), Release::new(11, 1))] {

@@ -1,4 +1,4 @@
-//! Recorded exchanges: our monitor is sent what a real QEMU was sent, and says the same, byte for byte.
+//! Recorded exchanges: the monitor gets the input of a real QEMU, and sends the same output, byte for byte.
 //!
 //! `tests/real_qemu.rs` records them.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
@@ -28,7 +28,7 @@ fn our_monitor_answers_as_recorded() {
     assert_eq!(releases, ["11.1.3.txt", "7.2.22.txt"]);
 }
 
-/// Every exchange that is recorded is one of the inputs, and the other way round.
+/// Every recorded exchange is one of the inputs, and vice versa.
 #[test]
 fn recordings_are_of_these_inputs() {
     for release in ["7.2.22.txt", "11.1.3.txt"] {

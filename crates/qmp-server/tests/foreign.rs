@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: Python's `qemu.qmp` with `qmp-shell`, and the Rust crate `qapi`.
+//! Third-party clients: Python's `qemu.qmp` with `qmp-shell`, and the Rust crate `qapi`.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 mod support;
@@ -15,7 +15,7 @@ use qapi::{futures::QmpStreamTokio, qmp};
 use qmp_server::{Listener, MonitorThread};
 use support::{machine, qemu::is_ci};
 
-/// A machine of the release that qemu.qmp and qapi know best, on a socket.
+/// A machine of the release that qemu.qmp and qapi support best, on a socket.
 fn serve(path: &Path) -> MonitorThread {
     let mut monitor = machine::monitor((7, 2, 22), "");
     monitor.listen(Listener::unix(path).unwrap()).unwrap();
@@ -32,7 +32,7 @@ fn qapi_connects_executes_and_receives_events() {
         let stream = QmpStreamTokio::open_uds(&path).await.unwrap();
         assert_eq!(stream.capabilities.QMP.version.qemu.major, 7);
         let (service, events) = stream.negotiate().await.unwrap().into_parts();
-        // It reads on in a task of its own and hands events over.
+        // `qapi` reads in its own task and passes events on.
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let reading = tokio::spawn(async move {
             let mut events = std::pin::pin!(events);
@@ -62,7 +62,8 @@ fn qapi_connects_executes_and_receives_events() {
     monitor.stop().unwrap();
 }
 
-/// The Python with qemu.qmp; `None`, with a word about it, where it cannot be had and that is no failure.
+/// Returns the Python with qemu.qmp; prints a notice and returns `None` where it cannot be installed and the test
+/// may be skipped.
 fn python() -> Option<PathBuf> {
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../scripts/foreign-clients");
     match Command::new(&script).output() {
@@ -112,7 +113,7 @@ fn qmp_shell_runs_commands() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // An empty line asks for the events that came.
+    // An empty line prints the received events.
     let lines = "query-status\ncont\n\ndevice_del id=nope\nstop\n";
     shell.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     let output = shell.wait_with_output().unwrap();

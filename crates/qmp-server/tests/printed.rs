@@ -1,4 +1,4 @@
-//! Typed events are printed as the same events are that come as text.
+//! Typed events are printed like the same events given as text.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 use qmp_events::{Event, catalogue};
@@ -45,7 +45,7 @@ fn what_the_catalogue_does_not_know() {
     }
 }
 
-/// Leaves out members here and there, and some within members.
+/// Hides every other member, and some nested ones.
 fn every_other_member(data: &str) -> Vec<Hidden> {
     let Ok(serde_json::Value::Object(members)) = serde_json::from_str(data) else { return Vec::new() };
     let hidden = members.iter().enumerate().filter_map(|(place, (name, value))| {

@@ -1,4 +1,4 @@
-//! No input makes a monitor panic, block or grow, and where its bytes are cut does not matter.
+//! No input makes a monitor panic, block or grow, and the cuts of its bytes do not matter.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use proptest::prelude::*;
 use support::machine::{self, stranger};
 
-/// Bytes that come near to what a client would send.
+/// Bytes that resemble requests of a client.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let pieces = [
         r#"{"execute":"qmp_capabilities"}"#,
@@ -40,7 +40,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-/// All that a fresh monitor says to these chunks, without the times of events.
+/// Returns all output of a fresh monitor for these chunks, without the times of events.
 fn answer(version: (u32, u32, u32), chunks: &[&[u8]]) -> Vec<String> {
     let mut monitor = machine::monitor(version, "");
     let mut client = stranger(&mut monitor);
@@ -74,7 +74,8 @@ proptest! {
             }
             let mut cut = answer(version, &chunks);
             if whole.iter().chain(&cut).any(|line| line.contains("chardev")) {
-                // An out-of-band command overtakes what is there when it comes, which is a matter of time.
+                // An out-of-band command overtakes the commands that have arrived before it, which depends on
+                // timing.
                 whole.sort_unstable();
                 cut.sort_unstable();
             }
@@ -85,7 +86,7 @@ proptest! {
         }
     }
 
-    /// After any garbage, a control byte and a fresh request lead to an answer of that request.
+    /// After any garbage, a control byte and a fresh request lead to a reply to that request.
     #[test]
     fn a_client_can_always_come_back(input in input()) {
         for version in [(7, 2, 22), (11, 1, 3)] {

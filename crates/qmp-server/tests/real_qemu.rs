@@ -1,7 +1,7 @@
-//! A real QEMU and our monitor are sent the same bytes and say the same, byte for byte.
+//! A real QEMU and the monitor get the same bytes and send the same, byte for byte.
 //!
-//! `QMP_RECORD=1 cargo test -p qmp-server --test real_qemu` records what the QEMU says, that which `QMP_QEMU` names or
-//! `qemu-system-x86_64`, into a file named for its version.
+//! `QMP_RECORD=1 cargo test -p qmp-server --test real_qemu` records the output of the QEMU named by `QMP_QEMU`, or
+//! of `qemu-system-x86_64`, into a file named after its version.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 mod support;

@@ -1,4 +1,4 @@
-//! The monitor's thread makes the system calls that `docs/embedding.md` lists, and no other.
+//! The monitor's thread makes exactly the system calls that `docs/embedding.md` lists.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
@@ -57,17 +57,17 @@ fn number(name: &str) -> i64 {
     }
 }
 
-/// The names in the paragraph of the page about the running thread.
+/// Returns the names in the paragraph of the page about the running thread.
 fn listed() -> Vec<&'static str> {
     let section = PAGE.split("## System calls").nth(1).expect("the page has the section");
     let begin = section.find("`epoll_pwait`").expect("the list begins so");
     let end = section.find("Threads that emit").expect("the list ends so");
     let names = section[begin..end].split('`').skip(1).step_by(2).filter(|name| !name.starts_with('/'));
-    // As the page says below the list.
+    // As the page states below the list.
     names.chain(cfg!(debug_assertions).then_some("fcntl")).collect()
 }
 
-/// Lets the calling thread make the listed calls; any other one kills the process.
+/// Allows the calling thread only the listed calls; any other one kills the process.
 fn install_filter() -> io::Result<()> {
     let rules: BTreeMap<i64, _> = listed().into_iter().map(|name| (number(name), Vec::new())).collect();
     let architecture = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
@@ -76,7 +76,7 @@ fn install_filter() -> io::Result<()> {
     seccompiler::apply_filter(&program).map_err(io::Error::other)
 }
 
-/// What a monitor's thread does in its life: all kinds of clients, commands and events.
+/// Exercises a monitor's thread: all kinds of clients, commands and events.
 fn live() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("monitor");
@@ -115,7 +115,7 @@ fn local_client(thread: &MonitorThread, path: &std::path::Path) {
     }
     thread.add_command(Command::new("late"));
     client.ask(r#"{"execute":"query-qmp-schema"}"#);
-    // The second waits until its rate limit lets it pass.
+    // The second event waits until its rate limit allows it.
     let emitter = thread.emitter();
     for _ in 0..2 {
         emitter.emit(&event("RTC_CHANGE", r#"{"offset": 1, "qom-path": "/rtc"}"#));

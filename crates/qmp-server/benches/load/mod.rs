@@ -1,4 +1,4 @@
-//! Clients that read, that are slow, and that are dead.
+//! Reading, slow and dead clients.
 #![allow(dead_code, unreachable_pub, reason = "each bench uses a part of it")]
 
 use std::{
@@ -16,13 +16,13 @@ use qmp_events::Event;
 use qmp_server::{Monitor, MonitorThread, SlowReader};
 use rustix::event::{Timespec, epoll};
 
-/// An event of a middling size that no rate limit holds back.
+/// An event of medium size without a rate limit.
 pub fn event() -> Event {
     let data = r#"{"netdev-id": "net0", "chardev-id": "chardev0"}"#;
     Event::decode("NETDEV_VHOST_USER_CONNECTED", Some(data)).unwrap()
 }
 
-/// A monitor on its thread with so many clients in command mode; the readers have a thread of their own.
+/// A monitor on its thread with these clients in command mode; the readers have their own thread.
 pub fn serve(reading: usize, dead: usize, slow: usize, policy: SlowReader) -> (MonitorThread, Readers) {
     let monitor = Monitor::builder(11, 1, 3).slow_reader(policy).build().unwrap().spawn().unwrap();
     let mut clients = Vec::new();
@@ -35,7 +35,7 @@ pub fn serve(reading: usize, dead: usize, slow: usize, policy: SlowReader) -> (M
     }
     let others = clients.split_off(reading);
     let mut readers = Readers::of(clients);
-    // Dead ones never read; slow ones take a little now and then.
+    // Dead clients never read; slow ones read a little now and then.
     let mut others = others.into_iter();
     readers.dead = others.by_ref().take(dead).collect();
     readers.add_slow(others.collect());
@@ -52,7 +52,7 @@ fn read_until(stream: &mut UnixStream, end: &[u8]) {
     }
 }
 
-/// Threads that read what clients get and count the lines.
+/// Threads that read the clients' sockets and count the lines.
 pub struct Readers {
     lines: Arc<AtomicUsize>,
     expected: usize,
@@ -87,7 +87,7 @@ impl Readers {
         }));
     }
 
-    /// Waits for so many more lines without sleeping.
+    /// Waits for `lines` more lines without sleeping.
     pub fn spin_for(&mut self, lines: usize) {
         self.expected += lines * self.clients;
         while self.lines.load(Relaxed) < self.expected {
@@ -95,7 +95,7 @@ impl Readers {
         }
     }
 
-    /// Waits until all readers have so many more lines; at most so long.
+    /// Waits until all readers have `lines` more lines, at most for `patience`.
     pub fn wait_for(&mut self, lines: usize, patience: Duration) {
         self.expected += lines * self.clients;
         let deadline = Instant::now() + patience;
@@ -145,7 +145,7 @@ fn read_all(clients: &[UnixStream], lines: &AtomicUsize, stop: &AtomicBool) {
     }
 }
 
-/// p50, p99 and worst.
+/// Returns p50, p99 and maximum.
 pub fn percentiles(costs: &mut [u64]) -> (u64, u64, u64) {
     costs.sort_unstable();
     let at = |share: usize| costs[(costs.len() - 1) * share / 100];

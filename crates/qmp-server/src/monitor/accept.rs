@@ -18,16 +18,16 @@ use rustix::{
 use super::{LISTENERS, Monitor, Service};
 use crate::{caller::ListenerId, listener::Listener};
 
-/// How long to wait after the system had no file descriptor or no memory for a client.
+/// Delay before the next accept after the system had no file descriptor or no memory for a client.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Clients accepted before others have their turn.
+/// Maximum number of clients accepted before other sockets are served.
 const ACCEPT_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     slots: BTreeMap<ListenerId, Slot>,
-    /// When to accept again after the system had no room.
+    /// When to accept again after the system lacked resources.
     retry_at: Option<Instant>,
 }
 
@@ -37,9 +37,9 @@ struct Slot {
     service: Service,
     connections: usize,
     connections_max: usize,
-    /// Clients accepted so far.
+    /// Number of clients accepted so far.
     accepted: u64,
-    /// Whether clients are left in the backlog for the time being.
+    /// Whether clients stay in the backlog for the moment.
     paused: bool,
 }
 
@@ -80,7 +80,7 @@ impl Listeners {
         Some(slot.listener)
     }
 
-    /// Takes all listeners away.
+    /// Removes all listeners and returns them.
     pub(super) fn take(&mut self, epoll: &OwnedFd) -> Vec<(ListenerId, Listener)> {
         let slots = std::mem::take(&mut self.slots).into_iter();
         let removed = slots.map(|(id, slot)| {
@@ -91,7 +91,7 @@ impl Listeners {
         removed.collect()
     }
 
-    /// Takes note of a connection that goes on; `false` if its listener is gone.
+    /// Records a continued connection; returns `false` if its listener was removed.
     pub(super) fn opened(&mut self, id: ListenerId) -> bool {
         let slot = self.slots.get_mut(&id);
         slot.map(|slot| {
@@ -105,12 +105,12 @@ impl Listeners {
         self.retry_at
     }
 
-    /// Clients that a listener accepted so far; `None` if there is no such listener.
+    /// Returns the number of clients that a listener accepted; `None` if there is no such listener.
     pub(super) fn accepted(&self, id: ListenerId) -> Option<u64> {
         self.slots.get(&id).map(|slot| slot.accepted)
     }
 
-    /// Takes note of a connection that was closed.
+    /// Records a closed connection.
     pub(super) fn closed(&mut self, id: Option<ListenerId>) {
         if let Some(slot) = id.and_then(|id| self.slots.get_mut(&id)) {
             slot.connections -= 1;
@@ -157,7 +157,7 @@ impl Monitor {
                         }
                     }
                 }
-                // A client that is gone already, and anything that one client can cause.
+                // A client that has already disconnected, and any error that a client can cause.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
                 Err(_) => return self.listeners.pause(&self.epoll, Some(Instant::now() + RETRY_AFTER)),
@@ -165,7 +165,7 @@ impl Monitor {
         }
     }
 
-    /// How the clients of a listener, or of an attached socket, are served.
+    /// Returns the settings for the clients of a listener, or of an attached socket.
     pub(super) fn service(&self, settings: crate::listener::Settings) -> Service {
         let ours = &self.parts.profile;
         let pretty = settings.pretty.unwrap_or(ours.pretty);

@@ -1,4 +1,4 @@
-//! Handing round what the queue holds: each event encoded once, written to every client from the same buffer.
+//! Delivers the items of the queue: encodes each event once, and writes it to every client from the same buffer.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -17,13 +17,13 @@ use crate::{
 };
 
 impl Monitor {
-    /// Takes all that waits in the queue and hands it round; `false` if nothing waited.
+    /// Takes all items of the queue and delivers them; returns `false` if there were none.
     pub(super) fn deliver_queue(&mut self) -> bool {
         self.deliver_what_waits(false)
     }
 
-    /// As [`deliver_queue`](Self::deliver_queue), at the end of a turn: if nothing waited, threads that put something
-    /// into the queue after this wake the loop.
+    /// Like [`deliver_queue`](Self::deliver_queue), at the end of a turn: if the queue was empty, threads that
+    /// queue an item after this wake the loop.
     pub(super) fn deliver_queue_or_sleep(&mut self) -> bool {
         self.deliver_what_waits(self.to_serve.is_empty())
     }
@@ -69,7 +69,7 @@ impl Monitor {
         }
     }
 
-    /// Counts the events of a batch that are not as their release has them.
+    /// Counts the events of a batch that are invalid for their release.
     fn count_invalid(&self, batch: &Batch) {
         let mut start = 0;
         for end in &batch.ends {
@@ -78,7 +78,7 @@ impl Monitor {
         }
     }
 
-    /// Writes the events numbered `from` to `to` of the batch to everyone in command mode.
+    /// Writes the events numbered `from` to `to` of the batch to every client in command mode.
     fn deliver_events(&mut self, lines: &Lines<'_>, from: usize, to: usize) {
         if from == to || self.audience.is_empty() {
             return;
@@ -106,7 +106,7 @@ impl Monitor {
         }
     }
 
-    /// Events were lost between the machine and the queue: that is a loss for every client.
+    /// Reports events lost between the machine and the queue: a loss for every client.
     fn tell_overrun(&mut self, lost: u64) {
         for place in self.audience.clone() {
             let Some(connection) = &self.connections[place as usize] else { continue };
@@ -115,8 +115,7 @@ impl Monitor {
         }
     }
 
-    /// Does with a connection what is to be done when events are lost for it: `lost` ones already, or some of those
-    /// that wait.
+    /// Applies the policy for lost events to a connection: `lost` ones already, or some of the waiting ones.
     fn punish(&mut self, key: ConnectionKey, lost: u64) {
         let counters = Arc::clone(&self.parts.shared);
         let Some(service) = self.connection(key).map(|connection| connection.service.clone()) else { return };
@@ -143,7 +142,7 @@ impl Monitor {
         self.finish(key);
     }
 
-    /// Answers a command that was handed over, if its client is still there.
+    /// Replies to a command that was handed over, if its client is still connected.
     fn answer(&mut self, answer: Answer) {
         let Some(connection) = self.connection(answer.connection) else {
             add(&self.parts.shared.counters.answers_discarded, 1);
@@ -161,7 +160,7 @@ impl Monitor {
         }
     }
 
-    /// Counts a connection among those that get events.
+    /// Adds a connection to the audience of events.
     pub(super) fn admit(&mut self, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else { return };
         if connection.server.in_command_mode() && !connection.listens {
@@ -174,15 +173,16 @@ impl Monitor {
     }
 }
 
-/// The events of a batch in each form that a connection wants.
+/// The events of a batch in each form that a connection needs.
 struct Lines<'a> {
     compact: &'a Batch,
-    /// Each message over many lines, and where it ends; only if a connection wants that.
+    /// Each message over many lines, and its end; only if a connection needs that.
     spread: Option<(Vec<u8>, Vec<usize>)>,
 }
 
 impl Lines<'_> {
-    /// The events numbered `from` to `to`: their bytes, where each ends, and where in the batch the first begins.
+    /// Returns the events numbered `from` to `to`: their bytes, the end of each, and the position of the first in
+    /// the batch.
     fn range(&self, pretty: bool, from: usize, to: usize) -> (&[u8], &[usize], usize) {
         let (lines, ends) = match &self.spread {
             Some((lines, ends)) if pretty => (lines, ends),

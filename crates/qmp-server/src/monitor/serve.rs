@@ -1,4 +1,4 @@
-//! Running what a client asks for.
+//! Runs the requests of clients.
 
 use std::sync::Arc;
 
@@ -17,28 +17,28 @@ use crate::{
     panics::{self, Panicked},
 };
 
-/// What became of a request.
+/// The outcome of a request.
 enum Outcome {
     Answered(Result<Vec<u8>, Refusal>),
-    /// It succeeded, and that is not worth a reply.
+    /// Success without a reply.
     Silent,
     HandedOver,
 }
 
 impl Monitor {
-    /// Serves those that got an answer from elsewhere, and may have more to ask.
+    /// Serves the clients that got a reply from another thread, and may have more requests.
     pub(super) fn serve_waiting(&mut self) {
         for key in std::mem::take(&mut self.to_serve) {
             self.serve(key);
         }
     }
 
-    /// Runs the requests of a client that can be run at this moment, writes what there is to write, and closes the
-    /// connection if that was all.
+    /// Runs the requests of a client that can run now, writes the output, and closes the connection if that was
+    /// all.
     pub(super) fn serve(&mut self, key: ConnectionKey) {
         while self.has_room(key) {
-            // What was raised before this moment is not for a client whose negotiation ends here; and for all others,
-            // it stands before what happens next.
+            // Earlier events are not for a client whose negotiation ends here; for all other clients, they precede
+            // the following ones.
             self.deliver_queue();
             let Some(connection) = self.connection(key) else { return };
             let request = connection.server.poll_request();
@@ -59,13 +59,13 @@ impl Monitor {
         self.finish(key);
     }
 
-    /// Whether a client takes what it is told; one that asks and does not read is not asked for more.
+    /// Returns whether a client reads its output; further requests of a client that does not read have to wait.
     fn has_room(&mut self, key: ConnectionKey) -> bool {
         let output_max_bytes = self.parts.output_max_bytes;
         self.connection(key).is_some_and(|connection| connection.outgoing.len() <= output_max_bytes / 2)
     }
 
-    /// Writes what there is to write; closes the connection if that was all.
+    /// Writes the output; closes the connection if that was all.
     pub(super) fn finish(&mut self, key: ConnectionKey) {
         let output_max_bytes = self.parts.output_max_bytes;
         let Some(connection) = self.connections.get_mut(key.place as usize).and_then(Option::as_mut) else {
@@ -83,7 +83,7 @@ impl Monitor {
         };
         match watched {
             Err(Gone) => self.close(key),
-            // It took all that kept it from being asked: go on.
+            // The client has read enough of its output: continue with its requests.
             Ok(()) if waited && connection.outgoing.len() <= output_max_bytes / 2 => self.to_serve.push(key),
             Ok(()) => {}
         }
@@ -124,7 +124,7 @@ impl Monitor {
         let answered =
             panics::catch(&shared.counters, || command.execute(&caller, request.arguments, pending));
         match answered {
-            // The pending command answers for itself, when it is dropped if not before.
+            // A pending command replies by itself, at the latest when it is dropped.
             Ok(None) => Outcome::HandedOver,
             Err(Panicked) if is_handed_over => Outcome::HandedOver,
             Err(Panicked) => Outcome::Answered(Err(panics::refusal(&name))),
@@ -140,7 +140,7 @@ impl Monitor {
     }
 }
 
-/// The event whose source a command lets speak again, and which source; `None` stands for all.
+/// Returns the event whose source a command re-arms, and the source; `None` for all sources.
 fn arms(request: &Request) -> Option<Arms> {
     let (kind, argument) = match &*request.command {
         "query-rx-filter" => (EventKind::NicRxFilterChanged, "name"),

@@ -1,4 +1,4 @@
-//! Handing a monitor over to a successor, and taking one over.
+//! Hands a monitor over to a successor, and continues one.
 
 use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -20,12 +20,12 @@ use crate::{
 };
 
 impl Monitor {
-    /// Stops serving and returns what a successor needs to serve on: listeners, connections with what was read and not
-    /// answered or written yet, held events, silent sources. Clients notice nothing.
+    /// Stops serving and returns the state that a successor needs: listeners, connections with the unread input,
+    /// missing replies and unwritten output, held events, silent sources. Clients notice nothing.
     ///
-    /// Commands that were handed over and not answered, and those that wait behind them, are refused: answer them before.
-    /// A connection is closed if more than 64 KiB of a message came that has not ended. Whatever is emitted after this goes
-    /// nowhere, so stop the devices first.
+    /// Commands that were handed over and have no reply, and those that wait for them, are refused: reply to them
+    /// before. A connection is closed if more than 64 KiB of an incomplete message have arrived. Later events are
+    /// discarded, so stop the devices first.
     #[must_use]
     pub fn hand_over(mut self) -> Handover {
         self.deliver_queue();
@@ -58,7 +58,7 @@ impl Monitor {
         Handover { state, descriptors }
     }
 
-    /// Closes the queue, and takes over what the rate limits and silent sources know.
+    /// Closes the queue, and saves the state of rate limits and silent sources.
     fn suspend_events(&mut self, state: &mut State) {
         let shared = Arc::clone(&self.parts.shared);
         let now = shared.clock.monotonic();
@@ -78,7 +78,7 @@ impl Monitor {
         }
     }
 
-    /// Serves on where the predecessor stopped.
+    /// Continues where the predecessor stopped.
     pub(crate) fn resume(&mut self, handover: Handover) -> io::Result<()> {
         let Handover { state, descriptors } = handover;
         self.resume_events(&state);
@@ -152,7 +152,7 @@ impl Monitor {
     }
 }
 
-/// Refuses what was asked and is not answered.
+/// Refuses the requests without a reply.
 fn refuse_unanswered(connection: &mut Connection) {
     let refusal = || Refusal::generic("The command was interrupted by an update of the monitor");
     connection.server.refuse_running(refusal);
@@ -162,7 +162,7 @@ fn refuse_unanswered(connection: &mut Connection) {
     connection.collect();
 }
 
-/// The state of a connection; `None` if it cannot go on.
+/// Returns the state of a connection; `None` if it cannot be continued.
 fn suspend(connection: &Connection) -> Option<ConnectionState> {
     let ServerState { negotiated, out_of_band, input, line, column } = connection.server.suspend()?;
     let profile = &connection.service.profile;

@@ -1,4 +1,4 @@
-//! A client that knows bytes and lines, and nothing of the protocol.
+//! A client for bytes and lines, without knowledge of the protocol.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// Longer than anything takes here; reached only when an answer never comes.
+/// Longer than any reply takes; reached only when a reply is missing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -23,12 +23,12 @@ impl Client {
         Self { stream, received: Vec::new() }
     }
 
-    /// Sends bytes; a server that closes meanwhile is seen by whoever reads.
+    /// Sends bytes; if the server closes meanwhile, the next read reports it.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
-    /// The next line, without its CR LF; `None` at the end.
+    /// Returns the next line, without its CR LF; `None` at the end.
     pub fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
@@ -42,7 +42,7 @@ impl Client {
         }
     }
 
-    /// Sends a request and returns the line that comes next.
+    /// Sends a request and returns the next line.
     pub fn ask(&mut self, request: &str) -> String {
         self.send(request);
         self.line().expect("an answer")
@@ -54,17 +54,17 @@ impl Client {
         assert_eq!(self.ask(r#"{"execute":"qmp_capabilities"}"#), r#"{"return": {}}"#);
     }
 
-    /// Sends no more.
+    /// Ends the input.
     pub fn finish(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// All lines up to the end of the stream.
+    /// Returns all lines up to the end of the stream.
     pub fn rest(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.line()).collect()
     }
 
-    /// The lines that are there at this moment.
+    /// Returns the lines that have arrived.
     pub fn lines_now(&mut self) -> Vec<String> {
         self.stream.set_nonblocking(true).unwrap();
         while self.read_more() {}
@@ -76,7 +76,7 @@ impl Client {
         lines
     }
 
-    /// Whether the server closed the connection.
+    /// Returns whether the server closed the connection.
     pub fn is_closed(&mut self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let mut bytes = [0; 64 << 10];
@@ -91,7 +91,7 @@ impl Client {
         closed
     }
 
-    /// Reads until nothing comes for so long.
+    /// Reads until no bytes arrive for `quiet`.
     pub fn lines_until_quiet(&mut self, quiet: Duration) {
         self.stream.set_read_timeout(Some(quiet)).unwrap();
         while self.read_more() {}

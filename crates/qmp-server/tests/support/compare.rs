@@ -1,4 +1,4 @@
-//! Our monitor beside what a real QEMU said.
+//! Compares the monitor with the recorded output of a real QEMU.
 
 use std::{fs, os::unix::net::UnixStream, path::PathBuf};
 
@@ -7,17 +7,17 @@ use super::{
     machine,
 };
 
-/// Where inputs and recordings are.
+/// Returns the directory of inputs and recordings.
 pub fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/exchanges")
 }
 
-/// What is sent.
+/// Returns the inputs.
 pub fn inputs() -> Vec<Exchange> {
     parse(&fs::read_to_string(directory().join("inputs.txt")).unwrap())
 }
 
-/// The version and the package of a greeting.
+/// Returns the version and the package of a greeting.
 pub fn claimed(exchanges: &[Exchange]) -> ((u32, u32, u32), String) {
     let greeting: serde_json::Value = serde_json::from_str(&exchanges[0].answer[0]).unwrap();
     let version = &greeting["QMP"]["version"];
@@ -26,7 +26,7 @@ pub fn claimed(exchanges: &[Exchange]) -> ((u32, u32, u32), String) {
     ((number("major"), number("minor"), number("micro")), package)
 }
 
-/// Sends the same to our monitor and compares.
+/// Sends the same input to the monitor and compares the output.
 pub fn compare(recorded: &[Exchange], source: &str) {
     let (version, package) = claimed(recorded);
     let monitor = machine::monitor(version, &package).spawn().unwrap();

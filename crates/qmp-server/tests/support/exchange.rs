@@ -1,10 +1,10 @@
-//! Exchanges: what is sent, and what is answered.
+//! Exchanges: input and output.
 
 use std::{fmt::Write as _, os::unix::net::UnixStream, time::Duration};
 
 use super::client::Client;
 
-/// For how long a QEMU has to be silent to have said everything, when the end of input cannot make it say so.
+/// Silence after which a QEMU has sent everything, when the end of input cannot make it finish.
 const QUIET: Duration = Duration::from_millis(400);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Exchange {
     pub answer: Vec<String>,
 }
 
-/// Reads exchanges; `< ` is a line of the answer.
+/// Parses exchanges; `< ` is a line of the output.
 pub fn parse(text: &str) -> Vec<Exchange> {
     let mut exchanges: Vec<Exchange> = Vec::new();
     for line in text.lines().skip_while(|line| !line.is_empty()) {
@@ -42,12 +42,12 @@ pub fn print(head: &str, exchanges: &[Exchange]) -> String {
 }
 
 impl Exchange {
-    /// The bytes to send.
+    /// Returns the bytes to send.
     pub fn bytes(&self) -> Vec<Vec<u8>> {
         self.chunks.iter().map(|chunk| unescape(chunk)).collect()
     }
 
-    /// Sends everything and returns all lines that come, with the times of events left out.
+    /// Sends everything and returns all received lines, without the times of events.
     pub fn run(&self, stream: UnixStream) -> Vec<String> {
         let mut client = Client::new(stream);
         for chunk in self.bytes() {
@@ -87,7 +87,7 @@ fn unescape(chunk: &str) -> Vec<u8> {
     bytes
 }
 
-/// An event without the numbers of its timestamp.
+/// Returns an event without the numbers of its timestamp.
 pub fn without_time(line: &str) -> String {
     let Some(rest) = line.strip_prefix(r#"{"timestamp": {"#) else { return line.into() };
     let (_, rest) = rest.split_once('}').expect("a timestamp ends");

@@ -1,4 +1,4 @@
-//! A machine that does as little as a QEMU without one: it is stopped or runs, and has none of the devices asked for.
+//! A minimal machine, like a QEMU without one: stopped or running, and without the requested devices.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -10,12 +10,12 @@ use qmp_server::{
 use qmp_wire::dialect::Object;
 use serde::{Deserialize, Serialize};
 
-/// A monitor with that machine behind it.
+/// Returns a monitor with that machine.
 pub fn monitor(version: (u32, u32, u32), package: &str) -> Monitor {
     with(version, package, |builder| builder)
 }
 
-/// A monitor with that machine behind it, and with what else a test wants.
+/// Returns a monitor with that machine, and further configuration of a test.
 pub fn with(
     version: (u32, u32, u32),
     package: &str,
@@ -174,7 +174,7 @@ fn yank_instance() -> ObjectType {
     ObjectType::new("YankInstance").required("type", kinds).variant("type", "chardev", chardev)
 }
 
-/// An event of the catalogue by name and data.
+/// Returns an event of the catalogue by name and data.
 pub fn event(name: &str, data: &str) -> Event {
     Event::decode(name, Some(data)).unwrap()
 }
@@ -188,7 +188,7 @@ pub fn client(monitor: &mut Monitor) -> super::client::Client {
     client
 }
 
-/// Connects a client that says nothing so far.
+/// Connects a client without sending anything.
 pub fn stranger(monitor: &mut Monitor) -> super::client::Client {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     monitor.attach(theirs).unwrap();

@@ -1,4 +1,4 @@
-//! What several test binaries share: a machine to put behind a monitor, a client, a real QEMU, recorded exchanges.
+//! Shared code of the tests: a machine for a monitor, a client, a real QEMU, recorded exchanges.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(unreachable_pub, reason = "modules of test binaries")]
 

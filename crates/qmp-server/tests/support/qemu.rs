@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A QEMU without a machine, stopped, with one monitor. It ends when this is dropped.
+/// A QEMU without a machine, stopped, with one monitor. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Qemu {
     process: Child,
@@ -16,7 +16,7 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// Starts `program`; `None` if there is no such program.
+    /// Starts `program`; returns `None` if there is no such program.
     pub fn start(program: &str, arguments: &[&str]) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("monitor");
@@ -32,7 +32,7 @@ impl Qemu {
         Some(Self { process, socket, _directory: directory })
     }
 
-    /// Connects; the socket is there a moment after the start.
+    /// Connects; retries until the socket exists.
     pub fn connect(&self) -> UnixStream {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -52,12 +52,13 @@ impl Drop for Qemu {
     }
 }
 
-/// Whether a check that cannot be made here must fail: where changes are decided on.
+/// Returns whether a skipped test must fail: in CI.
 pub fn is_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 
-/// The QEMU to compare with; `None`, with a word about it, where there is none and that is no failure.
+/// Returns the QEMU to compare with; prints a notice and returns `None` where there is none and the test may be
+/// skipped.
 pub fn program() -> Option<String> {
     let program = std::env::var("QMP_QEMU").unwrap_or_else(|_| "qemu-system-x86_64".into());
     if Command::new(&program).arg("--version").output().is_ok_and(|output| output.status.success()) {
