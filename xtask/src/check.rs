@@ -1,6 +1,6 @@
-//! Whether the catalogue is consistent: everything that a file's syntax cannot say.
+//! Checks that the catalogue is consistent, beyond the syntax of its files.
 //!
-//! All errors are collected, each with the module, the event or type, and the member it stands at.
+//! All errors are collected, each with the module, the event or type, and the member.
 
 mod errors;
 mod events;
@@ -15,12 +15,12 @@ use errors::Errors;
 ///
 /// # Errors
 ///
-/// All errors, one a line.
+/// All errors, one per line.
 pub(crate) fn check(catalogue: &Catalogue) -> Result<()> {
     let mut errors = Errors::default();
     releases(catalogue, &mut errors);
     types::check(catalogue, &mut errors);
-    // What follows walks through types: it needs them to be defined and finite.
+    // The following checks walk through types: these have to be defined and finite.
     if errors.0.is_empty() {
         events::check(catalogue, &mut errors);
     }
@@ -45,7 +45,7 @@ mod tests {
     use super::check;
     use crate::model::{Catalogue, Module};
 
-    /// One event, one enum, one struct, all sound.
+    /// One event, one enum, one struct, all valid.
     const SOUND: &str = r#"
         module = "m"
         [[enum]]

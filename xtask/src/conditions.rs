@@ -1,21 +1,21 @@
-//! Conditions in words: `action` is `reset`, without `-no-reboot`, from 2.1 on.
+//! Formats conditions: `action` is `reset`, without `-no-reboot`, from 2.1 on.
 
 use crate::model::{Ends, Sequel, Values};
 use crate::release::Release;
 
-/// When a sequel comes; empty if always.
+/// Returns the condition of a sequel; empty if it always follows.
 pub(crate) fn of_sequel(sequel: &Sequel) -> String {
     let Sequel { when, option, unless_option, since, removed, .. } = sequel;
     text(when, option.as_deref(), unless_option.as_deref(), *since, *removed)
 }
 
-/// When QEMU exits; empty if always.
+/// Returns the condition under which QEMU exits; empty for always.
 pub(crate) fn of_ends(ends: &Ends) -> String {
     let Ends { when, option, unless_option, since, removed, .. } = ends;
     text(when, option.as_deref(), unless_option.as_deref(), *since, *removed)
 }
 
-/// Members and their values: `` `action` is `reset` or `pause` ``.
+/// Returns members and their values: `` `action` is `reset` or `pause` ``.
 pub(crate) fn of_values(values: &Values) -> String {
     let one = |(member, values): (&String, &Vec<_>)| {
         let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
@@ -24,7 +24,7 @@ pub(crate) fn of_values(values: &Values) -> String {
     values.iter().map(one).collect::<Vec<_>>().join(" and ")
 }
 
-/// A span of releases: `from 2.1 on`, `before 4.0`, `from 2.1 on, before 4.0`; empty if all.
+/// Returns a span of releases: `from 2.1 on`, `before 4.0`, `from 2.1 on, before 4.0`; empty for all.
 pub(crate) fn of_releases(since: Option<Release>, removed: Option<Release>) -> String {
     let since = since.map(|since| format!("from {since} on"));
     let removed = removed.map(|removed| format!("before {removed}"));

@@ -15,7 +15,7 @@ const RELEASES: &str = "releases.toml";
 ///
 /// # Errors
 ///
-/// The file with the line and the key that is not understood.
+/// The file with the line and the invalid key.
 pub(crate) fn load(directory: &Path) -> Result<Catalogue> {
     let releases: ReleaseTable = read(&directory.join(RELEASES))?;
     let mut modules = Vec::new();
@@ -50,7 +50,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     toml::from_str(&text).map_err(|error| anyhow!("{}: {error}", shown(path)))
 }
 
-/// The path as people write it: `catalogue/char.toml`.
+/// Returns the path as users write it: `catalogue/char.toml`.
 fn shown(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     format!("catalogue/{name}")

@@ -1,11 +1,11 @@
 //! Tasks of this source tree: `cargo xtask codegen [--check]`, `imports`, `layers`.
 //!
-//! `codegen` reads `catalogue/*.toml`, refuses what is not consistent, and writes the generated part of
-//! `crates/qmp-events`, the page `docs/events.md` and a table in `README.md`. With `--check` it writes nothing and fails if a file
-//! is not what it would write.
+//! `codegen` reads `catalogue/*.toml`, refuses an inconsistent catalogue, and writes the generated part of
+//! `crates/qmp-events`, the page `docs/events.md` and a table in `README.md`. With `--check` it writes nothing and
+//! fails if a file differs from the generated text.
 //!
-//! `imports` prints which crates and modules import which, and their circles. `layers` fails on an import that points up, and
-//! on a file or a function that is too long.
+//! `imports` prints the imports between crates and modules, and their circles. `layers` fails on an import that points
+//! up, and on a file or a function that is too long.
 
 mod release;
 mod names;

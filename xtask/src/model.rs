@@ -1,4 +1,4 @@
-//! The catalogue as its files write it. Keys that are not listed here are refused.
+//! The catalogue in the form of its files. Unknown keys are refused.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -178,7 +178,7 @@ pub(crate) struct Exempt {
     pub(crate) also: Vec<Release>,
 }
 
-/// Members and the values of which each must have one.
+/// Members with their allowed values: each member must have one of its values.
 pub(crate) type Values = BTreeMap<String, Vec<Scalar>>;
 
 #[derive(Deserialize)]
@@ -224,7 +224,7 @@ pub(crate) enum Scalar {
     Str(String),
 }
 
-/// A type as a member names it: a builtin, the name of an enum or struct, or `[T]`.
+/// A type in the notation of a member: a builtin, the name of an enum or struct, or `[T]`.
 #[derive(Deserialize)]
 #[serde(from = "String")]
 pub(crate) enum Type {
@@ -233,7 +233,7 @@ pub(crate) enum Type {
 }
 
 impl Type {
-    /// The name within all brackets.
+    /// Returns the name within all brackets.
     pub(crate) fn base(&self) -> &str {
         match self {
             Self::Name(name) => name,
@@ -279,7 +279,7 @@ impl Catalogue {
         self.modules.iter().flat_map(|module| &module.structs)
     }
 
-    /// All events, sorted by name, each with its module.
+    /// Returns all events, sorted by name, each with its module.
     pub(crate) fn events(&self) -> Vec<(&Module, &Event)> {
         let mut all: Vec<_> = self
             .modules

@@ -1,6 +1,6 @@
-//! Names of Rust for names of the wire.
+//! Rust names for names of the wire.
 
-/// Keywords that a member may be called and that Rust takes with `r#`.
+/// Keywords that are allowed as names of members, with `r#` in Rust.
 const KEYWORDS: &[&str] = &[
     "abstract", "as", "async", "await", "box", "break", "const", "continue", "do", "dyn", "else", "enum",
     "extern", "final", "fn", "for", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move",
@@ -24,7 +24,7 @@ pub(crate) fn module(module: &str) -> String {
     module.replace('-', "_")
 }
 
-/// Whether Rust takes the name as it is.
+/// Returns whether the name is a valid identifier in Rust.
 pub(crate) fn is_identifier(name: &str) -> bool {
     let name = name.strip_prefix("r#").unwrap_or(name);
     let mut bytes = name.bytes();

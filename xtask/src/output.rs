@@ -1,4 +1,4 @@
-//! The files that are generated, and which of them are not what they should be.
+//! The generated files, and those that are out of date.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,26 +9,26 @@ use anyhow::{Context, Result};
 
 use crate::{check, load, page, rust, seen};
 
-/// The directory all of whose files are generated.
+/// The directory that contains only generated files.
 const GENERATED: &str = "crates/qmp-events/src/generated";
 
 /// The reference page.
 const PAGE: &str = "docs/events.md";
 
-/// The part of the reference page that people write.
+/// The hand-written part of the reference page.
 const DOCUMENTS: &str = "docs/documents.md";
 
-/// A part of it is generated.
+/// The README, of which a part is generated.
 const README: &str = "README.md";
 
-/// What has to be done to a file.
+/// A change of a file.
 pub(crate) struct Change {
     path: PathBuf,
-    /// `None`: the file has to go.
+    /// `None` to remove the file.
     text: Option<String>,
 }
 
-/// Makes the text of every generated file, by its path below `root`.
+/// Generates the text of every file, by its path below `root`.
 pub(crate) fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let catalogue = load::load(&root.join("catalogue"))?;
     check::check(&catalogue)?;
@@ -45,7 +45,7 @@ pub(crate) fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
     Ok(files)
 }
 
-/// Lists what is missing, differs, or stands in the generated directory for no reason.
+/// Lists files that are missing, differ, or are superfluous in the generated directory.
 pub(crate) fn stale(root: &Path, wanted: &BTreeMap<PathBuf, String>) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     for (path, text) in wanted {

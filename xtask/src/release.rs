@@ -1,4 +1,4 @@
-//! Releases as the catalogue writes them: `7.2`, and `10.2.2` for stable ones.
+//! Releases in the notation of the catalogue: `7.2`, and `10.2.2` for stable ones.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub(crate) struct Release {
 }
 
 impl Release {
-    /// The release without its micro number.
+    /// Returns the release without its micro number.
     pub(crate) fn line(self) -> Self {
         Self { micro: None, ..self }
     }

@@ -1,5 +1,5 @@
-//! The generated part of `crates/qmp-events`: for each module its types and its descriptions, and one file
-//! with what goes over all events.
+//! Generates the part of `crates/qmp-events`: for each module its types and its descriptions, and one file for all
+//! events.
 
 mod literals;
 mod descriptions;
@@ -19,7 +19,7 @@ use literals::release;
 const HEADER: &str =
     "// Generated from `catalogue/*.toml` by `cargo xtask codegen`; change those files and run it.\n\n";
 
-/// Makes all files: path within the generated directory, text.
+/// Generates all files: path within the generated directory, text.
 pub(crate) fn files(root: &Path, catalogue: &Catalogue) -> Result<Vec<(PathBuf, String)>> {
     let mut files = vec![("mod.rs".into(), overview(catalogue))];
     let mut types = String::from("//! The types of the wire, by QAPI module.\n\n");
@@ -71,7 +71,7 @@ fn overview(catalogue: &Catalogue) -> String {
         #![allow(clippy::doc_markdown, reason = \"texts of the catalogue\")]\n\
         #![allow(clippy::large_enum_variant, reason = \"events are decoded and read, not stored\")]\n\n\
         pub(crate) mod desc;\nmod types;\n\npub use types::*;\n\nuse crate::{{EventDesc, Release}};\n\n\
-        /// Every release line that the catalogue knows, in order.\n\
+        /// All release lines of the catalogue, in order.\n\
         pub const RELEASES: &[Release] = &[{}];\n\n\
         /// All events, sorted by name.\n\
         pub(crate) static EVENTS: [EventDesc; {}] = [{}];\n\n\
@@ -84,7 +84,7 @@ fn overview(catalogue: &Catalogue) -> String {
     )
 }
 
-/// A look-up by name that compares a name only with those of its length.
+/// Returns a look-up by name that compares a name only with those of the same length.
 fn from_name(events: &[&Event]) -> String {
     let mut lengths: Vec<usize> = events.iter().map(|event| event.name.len()).collect();
     lengths.sort_unstable();
@@ -99,7 +99,7 @@ fn from_name(events: &[&Event]) -> String {
     }
     format!(
         "impl EventKind {{\n\
-        /// The event of that name; `None` if the catalogue does not know it.\n\
+        /// Returns the event of that name; `None` if it is not in the catalogue.\n\
         pub fn from_name(name: &str) -> Option<Self> {{\n\
         Some(match name.len() {{\n{arms}_ => return None,\n}})\n}}\n}}\n"
     )
@@ -116,7 +116,7 @@ fn formatted(root: &Path, text: &str) -> Result<String> {
         .context("cannot run rustfmt: install it with `rustup component add rustfmt`")?;
     let mut input = child.stdin.take().context("rustfmt has no input")?;
     let text = format!("{HEADER}{text}");
-    // The whole input goes in before any output is read: rustfmt reads all of it first.
+    // Write the whole input before reading any output: rustfmt reads all of it first.
     input.write_all(text.as_bytes())?;
     drop(input);
     let output = child.wait_with_output()?;

@@ -1,7 +1,7 @@
-//! What a real QEMU was seen to send: the captures of `crates/qmp-real-qemu`, and what no capture shows.
+//! Events seen from a real QEMU: the captures of `crates/qmp-real-qemu`, and the events without a capture.
 //!
-//! `NAME.toml` says of which events a capture is an example, with which options, and who caused them; `NAME.qmp` is what
-//! the monitor sent. What followed an event is read from the latter, so that it cannot be wrong.
+//! `NAME.toml` lists the events of which a capture is an example, with their options and causes; `NAME.qmp` is the
+//! output of the monitor. The events that follow are read from the latter, so that they cannot be wrong.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,15 +14,15 @@ use serde_json::Value;
 use crate::model::Catalogue;
 use crate::release::Release;
 
-/// Where the captures are.
+/// The directory of the captures.
 const CAPTURES: &str = "crates/qmp-real-qemu/captures";
 
-/// The release whose captures are shown. Scenarios run with others, too; one of them is enough for a reader.
+/// The release whose captures are shown. Scenarios run with others, too; one release suffices for a reader.
 const LINE: Release = Release { major: 7, minor: 2, micro: None };
 
-/// What was seen, and what was not.
+/// The captures, and the events without one.
 pub(crate) struct SeenEvents {
-    /// In the order of their names.
+    /// The captures, ordered by name.
     pub(crate) captures: Vec<Capture>,
     /// Events that no capture shows, each with the reason.
     pub(crate) not_caused: BTreeMap<String, String>,
@@ -32,11 +32,11 @@ pub(crate) struct SeenEvents {
 pub(crate) struct Capture {
     pub(crate) name: String,
     pub(crate) about: About,
-    /// Its events, one after the other, as they came.
+    /// Its events in order.
     pub(crate) events: Vec<Sent>,
 }
 
-/// The file beside a capture.
+/// The description of a capture.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct About {
@@ -101,7 +101,7 @@ fn check(seen: &SeenEvents, catalogue: &Catalogue) -> Result<()> {
     }
     for (module, event) in catalogue.events() {
         let exists = event.since.line() <= LINE && event.removed.is_none_or(|removed| removed.line() > LINE);
-        // Those of another architecture.
+        // Events of another architecture.
         let exists = exists && !module.module.ends_with("-s390x");
         match (seen.of(&event.name).next().is_some(), seen.not_caused.contains_key(&event.name)) {
             (true, true) => wrong.push(format!("{} is not to be excused: a capture shows it", event.name)),
@@ -117,17 +117,17 @@ fn check(seen: &SeenEvents, catalogue: &Catalogue) -> Result<()> {
 }
 
 impl SeenEvents {
-    /// The captures that are examples of an event.
+    /// Returns the captures that are examples of an event.
     pub(crate) fn of(&self, event: &str) -> impl Iterator<Item = &Capture> {
         self.captures.iter().filter(move |capture| capture.about.shows.iter().any(|shown| shown == event))
     }
 
-    /// Where a capture is, seen from the directory `docs`.
+    /// Returns the path of a capture relative to the directory `docs`.
     pub(crate) fn link(capture: &Capture) -> String {
         format!("[{0}](../{CAPTURES}/qemu-{LINE}/{0}.qmp)", capture.name)
     }
 
-    /// The release that was seen.
+    /// Returns the shown release.
     pub(crate) const fn line() -> Release {
         LINE
     }

@@ -1,4 +1,4 @@
-//! What Rust types the members get: mandatory or not over all releases.
+//! The Rust types of members: mandatory or optional over all releases.
 
 use crate::model::{Catalogue, Event, Member, Type};
 use crate::release::Release;
@@ -22,12 +22,12 @@ pub(crate) const BUILTINS: &[(&str, &str, &str)] = &[
     ("null", "()", "Null"),
 ];
 
-/// The entry of a builtin type.
+/// Returns the entry of a builtin type.
 pub(crate) fn builtin(name: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
     BUILTINS.iter().find(|(other, ..)| *other == name)
 }
 
-/// The Rust type of a member's value.
+/// Returns the Rust type of a member's value.
 pub(crate) fn rust_type(ty: &Type) -> String {
     match ty {
         Type::Array(element) => format!("Vec<{}>", rust_type(element)),
@@ -35,23 +35,23 @@ pub(crate) fn rust_type(ty: &Type) -> String {
     }
 }
 
-/// Whether every release that has the object has the member, always.
+/// Returns whether every release that has the object always has the member.
 pub(crate) fn is_mandatory(member: &Member, object_since: Release) -> bool {
     is_mandatory_at_last(member) && member.since.is_none_or(|since| since <= object_since)
 }
 
-/// Whether the newest release that has the object has the member, always.
+/// Returns whether the newest release that has the object always has the member.
 pub(crate) fn is_mandatory_at_last(member: &Member) -> bool {
     let optional = member.optional || member.optional_since.is_some() || member.condition.is_some();
     !optional && member.removed.is_none()
 }
 
-/// The first release in which the event has data.
+/// Returns the first release in which the event has data.
 pub(crate) fn data_since(event: &Event) -> Release {
     event.data_since.unwrap_or(event.since)
 }
 
-/// The first release in which an event holds the struct; `None` if none does.
+/// Returns the first release in which an event contains the struct; `None` if none does.
 pub(crate) fn struct_since(catalogue: &Catalogue, name: &str) -> Option<Release> {
     let of_event = |event: &Event| {
         let since = |member: &Member| member.since.unwrap_or(data_since(event));
@@ -65,7 +65,7 @@ fn reaches(catalogue: &Catalogue, from: &str, to: &str) -> bool {
     from == to || references(catalogue, from).any(|next| reaches(catalogue, next, to))
 }
 
-/// The types that a struct names: of its members and of its branches.
+/// Returns the types that a struct refers to: of its members and of its branches.
 pub(crate) fn references<'a>(catalogue: &'a Catalogue, name: &str) -> impl Iterator<Item = &'a str> {
     catalogue.struct_named(name).into_iter().flat_map(|ty| {
         let members = ty.members.iter().map(|member| member.ty.base());

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A constant whose name holds one of these bounds something: memory, time, or a count.
+/// Parts of the names of constants that limit memory, time, or a count.
 const MARKS: [&str; 12] = [
     "_MAX",
     "_LIMIT",
@@ -22,7 +22,7 @@ const MARKS: [&str; 12] = [
     "_SPAN",
 ];
 
-/// The page and the code name the same limits with the same values.
+/// The page and the code list the same limits with the same values.
 #[test]
 fn page_and_code_agree() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -39,13 +39,13 @@ fn page_and_code_agree() {
     assert!(unfounded.is_empty(), "docs/limits.md says {unfounded:?}, and the code does not");
 }
 
-/// A table row: `` | `NAME` | `value` | … ``.
+/// Parses a table row: `` | `NAME` | `value` | … ``.
 fn row(line: &str) -> Option<(String, String)> {
     let mut cells = line.strip_prefix("| `")?.split('|').map(|cell| cell.trim().trim_matches('`').to_owned());
     Some((cells.next()?, cells.next()?))
 }
 
-/// The limits that a source file defines outside its tests.
+/// Returns the limits that a source file defines outside its tests.
 fn constants(source: &str) -> Vec<(String, String)> {
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     code.split(';')
@@ -69,7 +69,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            // What bounds only tests is no promise to anybody.
+            // Limits of tests only are not documented.
             if !["generated", "tests", "benches", "target", "qmp-real-qemu"]
                 .iter()
                 .any(|name| path.ends_with(name))

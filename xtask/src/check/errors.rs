@@ -1,9 +1,9 @@
-//! What is wrong with the catalogue, collected.
+//! The errors of the catalogue, collected.
 
 use crate::model::Catalogue;
 use crate::release::Release;
 
-/// The errors so far.
+/// The errors found so far.
 #[derive(Default)]
 pub(super) struct Errors(pub(super) Vec<String>);
 
@@ -26,7 +26,7 @@ impl Errors {
         }
     }
 
-    /// Adds an error for each pair of releases that does not rise.
+    /// Adds an error for each pair of releases that is not increasing.
     pub(super) fn unless_rising(
         &mut self,
         place: &str,
@@ -44,7 +44,7 @@ impl Errors {
         }
     }
 
-    /// Adds an error for each name that stands twice.
+    /// Adds an error for each duplicate name.
     pub(super) fn unless_distinct<'a>(
         &mut self,
         place: &str,
@@ -59,7 +59,7 @@ impl Errors {
         }
     }
 
-    /// Adds an error unless the text is one line that says something.
+    /// Adds an error unless the text is one non-empty line.
     pub(super) fn unless_sentence(&mut self, place: &str, key: &str, text: &str) {
         if text.trim().is_empty() || text.contains('\n') || text.trim() != text {
             self.add(place, format_args!("{key} must be one line of text"));

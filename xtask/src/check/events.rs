@@ -152,7 +152,7 @@ fn check_value(
     }
 }
 
-/// The member at a dotted path; the members of a union's branches count as the union's.
+/// Returns the member at a dotted path; the members of a union's branches count as the union's.
 fn member_at<'a>(catalogue: &'a Catalogue, members: &'a [Member], path: &str) -> Option<&'a Member> {
     let (name, rest) = path.split_once('.').unwrap_or((path, ""));
     let member = members.iter().find(|member| member.name == name)?;

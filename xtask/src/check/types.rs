@@ -127,7 +127,7 @@ fn check_type_name(place: &str, name: &str, errors: &mut Errors) {
     }
 }
 
-/// Whether the struct `from` holds `to`, at any depth.
+/// Returns whether the struct `from` contains `to`, at any depth.
 fn contains<'a>(catalogue: &'a Catalogue, from: &str, to: &str, seen: &mut Vec<&'a str>) -> bool {
     shape::references(catalogue, from).any(|next| {
         if next == to {

@@ -90,7 +90,7 @@ fn write_rows(
     }
 }
 
-/// The first release that has that value of a union's tag.
+/// Returns the first release that has that value of a union's tag.
 fn value_since(catalogue: &Catalogue, union: &Struct, value: &str) -> Option<Release> {
     let tag = union.members.iter().find(|member| Some(&member.name) == union.tag.as_ref())?;
     let values = &catalogue.enum_named(tag.ty.base())?.values;
@@ -105,7 +105,7 @@ fn type_link(catalogue: &Catalogue, ty: &Type) -> String {
     }
 }
 
-/// In which releases the member is there, and whether it must be.
+/// Returns the releases with the member, and whether it is mandatory.
 fn there(member: &Member, object_since: Release, branch: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     if !branch.is_empty() {

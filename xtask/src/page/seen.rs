@@ -1,4 +1,4 @@
-//! What a real QEMU was seen to send: for each event, and all together.
+//! Events seen from a real QEMU: for each event, and for all together.
 
 use std::fmt::Write as _;
 
@@ -6,15 +6,16 @@ use super::markdown::{cell, link};
 use crate::model::{Catalogue, Event};
 use crate::seen::{Capture, SeenEvents, Sent};
 
-/// Events after the one that is shown. More would be a story of its own; the capture has it.
+/// Maximum number of events listed after the shown one. The capture has the rest.
 const FOLLOWING_MAX: usize = 6;
 
-/// Members that tell events of one name apart at a glance.
+/// Members that distinguish events of one name.
 const TELLING: [&str; 6] = ["reason", "action", "status", "tray-open", "mode", "pass"];
 
-/// The events of the document of 2016: all that QEMU 2.6 had, but for these.
+/// The events of the document of 2016: all events of QEMU 2.6, except these.
 ///
-/// DEBUG was gone; `DUMP_COMPLETED` came a month later, within the same development; the other one is missing in it.
+/// DEBUG was removed; `DUMP_COMPLETED` was added a month later, within the same development; the other one is
+/// missing in the document.
 const NOT_IN_THE_DOCUMENT: [&str; 3] = ["DEBUG", "DUMP_COMPLETED", "BLOCK_WRITE_THRESHOLD"];
 const DOCUMENT: (u16, u16) = (2, 6);
 
@@ -44,10 +45,10 @@ pub(super) fn write(page: &mut String, seen: &SeenEvents, event: &Event) {
     }
 }
 
-/// What came after the first event of that name.
+/// Returns the events after the first event of that name.
 fn following(capture: &Capture, event: &Event) -> String {
     let rest = capture.events.iter().skip_while(|sent| sent.name != event.name).skip(1);
-    // Every scenario that is over, and not its VM, ends so.
+    // A scenario that is over before its VM ends with `quit`.
     let is_quit = |sent: &&Sent| sent.data["reason"] == "host-qmp-quit";
     let after: Vec<&Sent> = rest.clone().take_while(|sent| !is_quit(sent)).collect();
     let mut told: Vec<String> = after.iter().take(FOLLOWING_MAX).map(|sent| short(sent)).collect();
@@ -60,14 +61,14 @@ fn following(capture: &Capture, event: &Event) -> String {
     if told.is_empty() { "–".to_owned() } else { told.join(", ") }
 }
 
-/// `WATCHDOG reset`.
+/// Returns `WATCHDOG reset`.
 fn short(sent: &Sent) -> String {
     let telling = TELLING.iter().find_map(|member| sent.data.get(member));
     let telling = telling.map_or(String::new(), |value| format!(" {value}").replace('"', ""));
     cell(&format!("{}{telling}", sent.name))
 }
 
-/// Writes the section about all of them.
+/// Writes the section about all events.
 pub(super) fn write_all(page: &mut String, catalogue: &Catalogue, seen: &SeenEvents) {
     let line = SeenEvents::line();
     let shown = catalogue.events().iter().filter(|(_, event)| seen.of(&event.name).next().is_some()).count();
@@ -84,14 +85,14 @@ pub(super) fn write_all(page: &mut String, catalogue: &Catalogue, seen: &SeenEve
     }
 }
 
-/// `35 of the 35 events of the document of 2016`.
+/// Returns `35 of the 35 events of the document of 2016`.
 pub(super) fn of_the_document(catalogue: &Catalogue, seen: &SeenEvents) -> String {
     let events = in_the_document(catalogue);
     let shown = events.iter().filter(|event| seen.of(&event.name).next().is_some()).count();
     format!("{shown} are of the {} events of the document of 2016", events.len())
 }
 
-/// A table for the README: how each event of the document was caused.
+/// Returns a table for the README: the cause of each event of the document.
 pub(super) fn table(catalogue: &Catalogue, seen: &SeenEvents) -> String {
     let events = in_the_document(catalogue);
     let shown = events.iter().filter(|event| seen.of(&event.name).next().is_some()).count();

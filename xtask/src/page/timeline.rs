@@ -1,4 +1,4 @@
-//! What each release added, removed and changed.
+//! Additions, removals and changes by release.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use crate::model::{Catalogue, Event, Member};
 use crate::release::Release;
 use crate::shape;
 
-/// Writes one row for each release that changed anything.
+/// Writes one row for each release with changes.
 pub(super) fn write(page: &mut String, catalogue: &Catalogue) {
     page.push_str("\n## What came when\n\n| release | added | removed | changed |\n|---|---|---|---|\n");
     let events = catalogue.events();
@@ -25,7 +25,7 @@ pub(super) fn write(page: &mut String, catalogue: &Catalogue) {
     }
 }
 
-/// What the release changed in events that were there before.
+/// Returns the changes of the release in existing events.
 fn changes(catalogue: &Catalogue, release: Release) -> Vec<String> {
     let mut changes = Vec::new();
     for (_, event) in catalogue.events() {

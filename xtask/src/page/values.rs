@@ -29,7 +29,7 @@ fn there(value: &Value) -> String {
     parts.join(", ")
 }
 
-/// The events and types with a member of that enum.
+/// Returns the events and types with a member of that enum.
 fn users(catalogue: &Catalogue, name: &str) -> String {
     let has_member = |members: &[Member]| members.iter().any(|member| member.ty.base() == name);
     let events = catalogue.events();

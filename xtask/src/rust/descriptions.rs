@@ -7,7 +7,7 @@ use crate::model::{Catalogue, Enum, Event, Failure, Member, Module, Struct, Thro
 use crate::release::Release;
 use crate::{names, shape};
 
-/// Makes the file.
+/// Generates the file.
 pub(super) fn module(catalogue: &Catalogue, module: &Module) -> String {
     let mut text = format!(
         "//! Descriptions of the QAPI module `{}`.\n\
@@ -95,7 +95,7 @@ fn type_ref(catalogue: &Catalogue, ty: &Type) -> String {
     }
 }
 
-/// The path of a type's static; types may stand in other modules.
+/// Returns the path of a type's static; types may be in other modules.
 fn path_of(catalogue: &Catalogue, name: &str) -> String {
     let defines = |module: &&Module| {
         module.enums.iter().any(|ty| ty.name == name) || module.structs.iter().any(|ty| ty.name == name)

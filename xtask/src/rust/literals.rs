@@ -1,4 +1,4 @@
-//! Rust literals and comments.
+//! Formats Rust literals and comments.
 
 use crate::model::{Scalar, Values};
 use crate::release::Release;
@@ -37,7 +37,7 @@ pub(super) fn list(items: impl Iterator<Item = String>) -> String {
     format!("&[{}]", items.collect::<Vec<_>>().join(", "))
 }
 
-/// A text for a doc comment, where brackets and angles have a meaning of their own.
+/// Returns a text for a doc comment, with brackets and angles escaped.
 pub(super) fn doc(text: &str) -> String {
     let mut escaped = String::new();
     let mut in_code = false;

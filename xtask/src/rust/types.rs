@@ -11,7 +11,7 @@ use crate::model::{Catalogue, Enum, Member, Module, Struct};
 use crate::release::Release;
 use crate::{names, shape};
 
-/// Makes the file; `None` if the module has only events without data.
+/// Generates the file; `None` if the module has only events without data.
 pub(super) fn module(catalogue: &Catalogue, module: &Module) -> Option<String> {
     let mut text = String::new();
     for ty in &module.enums {
@@ -51,7 +51,7 @@ fn write_enum(text: &mut String, ty: &Enum) {
 }
 
 fn write_struct(text: &mut String, name: &str, summary: &str, members: &[Member], since: Option<Release>) {
-    // Without any event that holds the struct, nothing is known to be always there but what has no date.
+    // If no event contains the struct, only members without dates count as always present.
     let is_mandatory = |member: &Member| match since {
         Some(since) => shape::is_mandatory(member, since),
         None => {
@@ -83,7 +83,7 @@ fn write_struct(text: &mut String, name: &str, summary: &str, members: &[Member]
     text.push_str("        }\n    }\n}\n\n");
 }
 
-/// The names of the members in the order in which a QEMU prints them.
+/// Returns the names of the members in the order in which a QEMU prints them.
 fn printed(members: &[Member]) -> Vec<String> {
     let object: Object = members.iter().map(|member| (&*member.name, Value::Null)).collect();
     object.members().into_iter().map(|(name, _)| name.to_owned()).collect()
@@ -130,7 +130,7 @@ fn since_text(since: Option<Release>, removed: Option<Release>) -> String {
     }
 }
 
-/// Types of the catalogue may stand in other modules: they are named by the parent.
+/// Qualifies types of the catalogue with the parent module, as they may be in other modules.
 fn qualified(ty: &str) -> String {
     if let Some(element) = ty.strip_prefix("Vec<").and_then(|rest| rest.strip_suffix('>')) {
         return format!("Vec<{}>", qualified(element));
@@ -139,7 +139,7 @@ fn qualified(ty: &str) -> String {
     if is_builtin || ty.contains("::") { ty.to_owned() } else { format!("super::{ty}") }
 }
 
-/// The sentence with a small first letter, unless it begins with a name.
+/// Returns the sentence with a lower-case first letter, unless it begins with a name.
 fn lowered(sentence: &str) -> String {
     let mut characters = sentence.chars();
     let first = characters.next();
