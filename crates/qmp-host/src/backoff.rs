@@ -1,11 +1,11 @@
-//! How long to wait before the next attempt.
+//! Delays between attempts.
 //!
-//! Each delay is twice the one before, up to a limit, and is then cut by a random part of up to a quarter: a thousand
-//! VMs of a host that restarted must not all be asked in the same millisecond, for ever after.
+//! Each delay is twice the previous one, up to a limit, and then shortened by a random part of up to a quarter: the
+//! attempts for a thousand VMs of a restarted host must not coincide in one millisecond forever.
 
 use std::time::Duration;
 
-/// Delays between attempts at one thing. Holds no clock; its randomness comes from the seed.
+/// Delays between attempts of one operation. Holds no clock; its randomness comes from the seed.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -15,19 +15,20 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Delays from `first`, doubled each time up to `max`.
+    /// Creates delays from `first`, doubled each time up to `max`.
     #[must_use]
     pub fn new(first: Duration, max: Duration, seed: u64) -> Self {
         // A generator of this kind never leaves zero.
         Self { first, max, attempt: 0, random: seed | 1 }
     }
 
-    /// Counts a failed attempt and says how long to wait before the next one.
+    /// Counts a failed attempt and returns the delay before the next one.
     pub fn next_delay(&mut self) -> Duration {
         self.next_delay_between(Duration::ZERO, self.max)
     }
 
-    /// The same within other limits; what is cut off goes below the lower one, too.
+    /// Like [`next_delay`](Self::next_delay) within other limits; the random part may go below the lower limit,
+    /// too.
     pub fn next_delay_between(&mut self, min: Duration, max: Duration) -> Duration {
         let doublings = self.attempt.min(31);
         self.attempt = self.attempt.saturating_add(1);
@@ -37,18 +38,18 @@ impl Backoff {
         full - cut.mul_f64(f64::from(share) / f64::from(u32::MAX))
     }
 
-    /// Begins again with the first delay.
+    /// Restarts with the first delay.
     pub fn reset(&mut self) {
         self.attempt = 0;
     }
 
-    /// Failed attempts since the beginning.
+    /// Returns the number of failed attempts since the start.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Marsaglia's xorshift: good enough to spread attempts.
+    /// Marsaglia's xorshift: sufficient to spread attempts.
     fn next_random(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -70,7 +71,7 @@ mod tests {
     const TAKEN_MAX_DELAY: Duration = Duration::from_secs(60);
 
     proptest! {
-        /// The n-th delay is between three quarters of it and all of first × 2ⁿ, and never above the limit.
+        /// The n-th delay is between three quarters and all of first × 2ⁿ, and never above the limit.
         #[test]
         fn doubles_within_its_bounds(seed: u64, attempts in 1u32..80) {
             let mut backoff = Backoff::new(FIRST_DELAY, REMOTE_MAX_DELAY, seed);

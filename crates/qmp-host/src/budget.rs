@@ -1,16 +1,16 @@
-//! Something of which there is so much for many connections together: memory, or descriptors.
+//! A budget that many connections share: memory, or descriptors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How much there is, and how much of it is in use. Shared by the connections that use it.
+/// The size of the budget, and its used part. Shared by its connections.
 #[derive(Debug)]
 pub struct Budget {
     max: AtomicUsize,
     used: AtomicUsize,
 }
 
-/// What one connection uses of a [`Budget`]; given back when it is dropped.
+/// The part of a [`Budget`] that one connection uses; returned when it is dropped.
 #[derive(Debug)]
 pub struct Share {
     budget: Arc<Budget>,
@@ -18,30 +18,30 @@ pub struct Share {
 }
 
 impl Budget {
-    /// A budget of which nothing is in use.
+    /// Creates an unused budget.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self { max: AtomicUsize::new(max), used: AtomicUsize::new(0) }
     }
 
-    /// How much there is.
+    /// Returns the size.
     #[must_use]
     pub fn max(&self) -> usize {
         self.max.load(Ordering::Relaxed)
     }
 
-    /// How much is in use.
+    /// Returns the used part.
     #[must_use]
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Makes it so much; what is in use stays in use.
+    /// Sets the size; the used part is unchanged.
     pub fn set_max(&self, max: usize) {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// A share of it; `None` if there is not so much left.
+    /// Returns a share; `None` if the rest of the budget is too small.
     #[must_use]
     pub fn take(self: &Arc<Self>, amount: usize) -> Option<Share> {
         let mut share = Share { budget: Arc::clone(self), held: 0 };
@@ -50,9 +50,9 @@ impl Budget {
 }
 
 impl Share {
-    /// Makes the share so large. Returns `false`, and leaves it as it is, if there is not so much left.
+    /// Resizes the share. Returns `false`, and changes nothing, if the rest of the budget is too small.
     pub fn set(&mut self, amount: usize) -> bool {
-        // Nothing is concluded from the order in which this number and others change.
+        // No conclusion depends on the order in which this number and others change.
         let (used, max) = (&self.budget.used, self.budget.max());
         let held = self.held;
         let taken = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {

@@ -4,13 +4,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use qmp_wire::UnixMicros;
 
-/// The present moment.
+/// Returns the current time.
 #[must_use]
 pub fn now() -> UnixMicros {
     micros(SystemTime::now())
 }
 
-/// A moment as records keep it.
+/// Converts a time to the form of records.
 #[must_use]
 pub fn micros(moment: SystemTime) -> UnixMicros {
     let micros = match moment.duration_since(UNIX_EPOCH) {
@@ -20,8 +20,8 @@ pub fn micros(moment: SystemTime) -> UnixMicros {
     UnixMicros(micros)
 }
 
-/// A clock that is not set: it shows the time of this host when it was made, and goes on from there. Spans are measured
-/// by it, so that a step of the host's clock makes none longer or shorter.
+/// A clock that is never set: it starts at the host's time and advances steadily. It measures spans, so that a step
+/// of the host's clock makes none longer or shorter.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
     began: UnixMicros,
@@ -35,20 +35,20 @@ impl Default for SteadyClock {
 }
 
 impl SteadyClock {
-    /// Begins at the present moment.
+    /// Starts at the current time.
     #[must_use]
     pub fn new() -> Self {
         Self { began: now(), since: tokio::time::Instant::now() }
     }
 
-    /// What it shows.
+    /// Returns its time.
     #[must_use]
     pub fn now(&self) -> UnixMicros {
         let elapsed = i64::try_from(self.since.elapsed().as_micros()).unwrap_or(i64::MAX);
         UnixMicros(self.began.0.saturating_add(elapsed))
     }
 
-    /// How much the host's clock, which shows `wall`, is ahead of it, in microseconds.
+    /// Returns by how much the host's clock, which shows `wall`, is ahead of it, in microseconds.
     #[must_use]
     pub fn offset_us(&self, wall: UnixMicros) -> i64 {
         wall.0.saturating_sub(self.now().0)

@@ -1,20 +1,20 @@
-//! Tasks that run as long as the hub does. One that ends earlier is a fault of the hub, and health says so.
+//! Tasks that run as long as the hub. A task that ends earlier is a fault of the hub, which health reports.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Which of the hub's tasks ended although the hub goes on. Cheap to clone.
+/// The tasks of the hub that ended early. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Duties(Arc<Mutex<Vec<Box<str>>>>);
 
-/// Notes the end of a task by a panic.
+/// Records the end of a task by a panic.
 struct Duty {
     name: Box<str>,
     duties: Duties,
 }
 
 impl Duties {
-    /// Runs `task`, whose end is a fault unless `may_end` says that it was told to end by then. A task that is aborted was
-    /// not wanted any more.
+    /// Runs `task`, whose end is a fault unless `may_end` returns that it was ordered by then. An aborted task is
+    /// no fault.
     pub fn watch<N: Into<Box<str>>, E: Fn() -> bool + Send, T: Future<Output = ()> + Send>(
         &self,
         name: N,
@@ -30,7 +30,7 @@ impl Duties {
         }
     }
 
-    /// The tasks that ended.
+    /// Returns the tasks that ended.
     pub fn ended(&self) -> Vec<Box<str>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,8 +1,8 @@
-//! Sockets that were handed to this process, such as by systemd: they listen already, and take the place of one that
-//! the configuration wants at the same address.
+//! Listening sockets passed to this process, for example by systemd: they replace a socket that the configuration
+//! binds at the same address.
 //!
-//! So what is asked of who comes there is what the configuration says of that address, and a socket that it does not
-//! name serves nobody. The list belongs to the process, as the descriptors do.
+//! So the configuration of that address determines the access rules, and a socket that the configuration does not
+//! name is not served. The list belongs to the process, as the descriptors do.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,17 +14,17 @@ use crate::inherited::InheritedListener;
 
 static HANDED: Mutex<Vec<InheritedListener>> = Mutex::new(Vec::new());
 
-/// Puts a socket at the hub's disposal. To be called before the hub is started.
+/// Adds a socket to the list. Call it before the hub is started.
 pub fn hand(listener: InheritedListener) {
     handed().push(listener);
 }
 
-/// Closes what nobody took, and says where those sockets listened.
+/// Closes the unused sockets, and returns their addresses.
 pub fn close_unused() -> Vec<String> {
     handed().drain(..).map(|listener| place(&listener)).collect()
 }
 
-/// The one that listens at this path.
+/// Returns the socket that listens at this path.
 pub fn unix(path: &Path) -> Option<std::io::Result<UnixListener>> {
     let same = |other: &Path| {
         other == path
@@ -46,7 +46,7 @@ pub fn unix(path: &Path) -> Option<std::io::Result<UnixListener>> {
     }
 }
 
-/// The one that listens at this address and port.
+/// Returns the socket that listens at this address and port.
 pub fn tcp(address: SocketAddr) -> Option<std::io::Result<TcpListener>> {
     let is_it = |listener: &InheritedListener| match listener {
         InheritedListener::Tcp(listener) => listener.local_addr().is_ok_and(|found| found == address),

@@ -1,8 +1,8 @@
-//! Turns the number of an inherited descriptor into a socket that is owned.
+//! Converts the number of an inherited descriptor into an owned socket.
 //!
-//! A number says nothing about who owns it. Descriptors that were opened in this process are close-on-exec (the
-//! standard library and tokio see to that), and inherited ones cannot be: they came through an exec. So the flag tells
-//! them apart; it is set when a descriptor is taken, which also keeps it from being taken twice.
+//! A number does not show its owner. Descriptors opened in this process are close-on-exec (the standard library and
+//! tokio set the flag), and inherited ones cannot be: they survived an exec. So the flag distinguishes them; it is
+//! set when a descriptor is taken, which also prevents a second owner.
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, PoisonError};
@@ -12,17 +12,17 @@ use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketType};
 
-/// Errors of taking an inherited descriptor.
+/// Errors of taking over an inherited descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InheritedError {
-    /// Nothing is open under this number, or it was used up by an earlier connection.
+    /// No descriptor is open under this number, or an earlier connection used it up.
     #[error("no such descriptor is open (a connected one serves for one connection only)")]
     NotOpen,
     /// The descriptor belongs to this process itself.
     #[error("it was not inherited: this process opened it itself or has taken it already")]
     NotInherited,
-    /// The descriptor is something else than a socket.
+    /// The descriptor is not a socket.
     #[error("it is not a socket")]
     NotASocket,
     /// The socket is of a kind that carries no monitor.
@@ -31,23 +31,23 @@ pub enum InheritedError {
     /// The socket is connected, and cannot accept.
     #[error("it is connected, and does not listen")]
     Connected,
-    /// `,server=on` was asked of a connected socket.
+    /// `,server=on` was given for a connected socket.
     #[error("it is not a listening socket: leave out ,server=on")]
     NotListening,
 }
 
-/// A socket taken over from the process that started this one.
+/// A socket inherited from the parent process.
 #[derive(Debug)]
 pub struct Inherited {
-    /// The socket; it is close-on-exec from here on.
+    /// The socket; close-on-exec from then on.
     pub socket: OwnedFd,
-    /// What it speaks.
+    /// The address family.
     pub family: Family,
-    /// Whether it listens.
+    /// Whether the socket listens.
     pub listening: bool,
 }
 
-/// What a socket speaks.
+/// The address family of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// A unix stream socket.
@@ -56,10 +56,10 @@ pub enum Family {
     Tcp,
 }
 
-/// Held between the check and the taking.
+/// Locked between the check and the takeover.
 static TAKING: Mutex<()> = Mutex::new(());
 
-/// Takes the socket with this number out of the process's inheritance.
+/// Takes over the inherited socket with this number.
 ///
 /// # Errors
 ///
@@ -69,8 +69,9 @@ pub fn take(number: RawFd) -> Result<Inherited, InheritedError> {
     if number < 0 {
         return Err(InheritedError::NotOpen);
     }
-    // SAFETY: `number` is not −1. The descriptor may not be open; then the first call says EBADF and the borrow ends.
-    // It is not closed meanwhile: only its owner could, and a descriptor that is not close-on-exec has no owner in this process.
+    // SAFETY: `number` is not −1. The descriptor may not be open; then the first call returns EBADF and the borrow
+    // ends. It is not closed meanwhile: only its owner could, and a descriptor that is not close-on-exec has no
+    // owner in this process.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     let flags = fcntl_getfd(borrowed).map_err(|_| InheritedError::NotOpen)?;
     if flags.contains(FdFlags::CLOEXEC) {
@@ -84,7 +85,7 @@ pub fn take(number: RawFd) -> Result<Inherited, InheritedError> {
     Ok(Inherited { socket, family, listening })
 }
 
-/// A socket that was handed over while it listens.
+/// An inherited listening socket.
 #[derive(Debug)]
 pub enum InheritedListener {
     /// At a path, or an abstract name.
@@ -94,7 +95,7 @@ pub enum InheritedListener {
 }
 
 impl InheritedListener {
-    /// Takes the listening socket with this number out of the process's inheritance.
+    /// Takes over the inherited listening socket with this number.
     ///
     /// # Errors
     ///
@@ -166,7 +167,7 @@ mod tests {
         assert_eq!(take(1 << 20).unwrap_err(), InheritedError::NotOpen, "never opened");
     }
 
-    /// What an exec would have let through.
+    /// Returns a descriptor as after an exec.
     fn inheritable(descriptor: OwnedFd) -> RawFd {
         fcntl_setfd(&descriptor, FdFlags::empty()).unwrap();
         descriptor.into_raw_fd()

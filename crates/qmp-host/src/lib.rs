@@ -1,12 +1,12 @@
-//! What the crates ask of the operating system: its clock, descriptors, sockets in the file system, permissions, limits of
-//! open files, processes; and the small pieces that every task with such a resource needs (a budget, delays between
-//! attempts, work in a blocking thread).
+//! The operating system services of the other crates: clock, descriptors, sockets in the file system, permissions,
+//! limits of open files, processes; and the small parts that every task with such a resource needs (a budget,
+//! delays between attempts, work in a blocking thread).
 //!
-//! The only `unsafe` code of the workspace: the number of an inherited descriptor becomes a socket, and the end of a process
-//! is asked of its descriptor.
+//! The only `unsafe` code of the workspace: the conversion of an inherited descriptor's number into a socket, and
+//! the request for the exit status of a process to its descriptor.
 //!
-//! It never knows monitors, VMs, journals or the configuration. Without the feature `tokio` it has no runtime: that is what
-//! the embedded server links. The journal has the runtime, and no sockets (`net`).
+//! This crate does not know monitors, VMs, journals or the configuration. Without the feature `tokio` it has no
+//! runtime: the embedded server links that form. The journal has the runtime, and no sockets (`net`).
 
 #![allow(unsafe_code)]
 

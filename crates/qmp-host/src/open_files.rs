@@ -1,4 +1,4 @@
-//! The process's limit of open files: each VM is a socket, and the usual limit is 1,024.
+//! The process's limit of open files: each VM needs a socket, and the usual limit is 1,024.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,18 +7,18 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::budget::Budget;
 
-/// Open files that are kept for everything besides the sockets of VMs and relays: journal, HTTP clients, the runtime.
-/// Half of what is allowed, if that is less: the hub answers also where few are allowed.
+/// Open files reserved for everything except the sockets of VMs and relays: journal, HTTP clients, the runtime. At
+/// most half of the limit, so that the hub replies also where the limit is low.
 const BESIDES_VMS_MAX: u64 = 512;
 
 /// Open files of a relay without clients: its socket, and its lock.
 const FILES_OF_A_SOCKET: usize = 2;
 
-/// So many times what is needed is asked for: each VM's process may have a descriptor, too, and those are opened only while
-/// less than half of what is allowed is in use.
+/// Factor of the requested limit: each VM's process may have a descriptor, too, which is opened only while less
+/// than half of the limit is in use.
 const WITH_ROOM: u64 = 4;
 
-/// Whether it was said already that the limit cannot be raised far enough. VMs come one by one; one warning will do.
+/// The limit of open files, with a flag for its warning. VMs are added one by one; one warning suffices.
 #[derive(Debug)]
 pub struct OpenFiles {
     /// Sockets to monitors.
@@ -33,14 +33,14 @@ impl Default for OpenFiles {
 }
 
 impl OpenFiles {
-    /// The sockets to monitors that may be open.
+    /// Returns the budget of open sockets to monitors.
     #[must_use]
     pub fn monitors(&self) -> &Arc<Budget> {
         &self.monitors
     }
 
-    /// Raises the limit so that `sockets` fit, and well so, as far as this user may; warns if they do not fit, and lets no
-    /// more monitors be connected than do beside so many relays.
+    /// Raises the limit for `sockets` with a reserve, as far as this user may; if they do not fit, warns and limits
+    /// the monitors to the number that fits beside `relays`.
     pub fn allow(&self, sockets: usize, relays: usize) {
         self.raise(sockets);
         let allowed = getrlimit(Resource::Nofile).current;
@@ -77,7 +77,7 @@ impl OpenFiles {
     }
 }
 
-/// How many sockets to monitors fit into so many open files, beside those of relays and what is kept for the rest.
+/// Returns the number of sockets to monitors that fit into a limit, beside those of relays and the reserve.
 fn fitting(allowed: u64, relays: usize) -> usize {
     let kept = BESIDES_VMS_MAX.min(allowed / 2);
     usize::try_from(allowed - kept).unwrap_or(usize::MAX).saturating_sub(FILES_OF_A_SOCKET * relays)

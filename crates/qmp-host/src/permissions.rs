@@ -1,17 +1,17 @@
-//! Who may do what with a file: the part of a refusal that says what to do.
+//! Permissions of files: the part of an error message that suggests a correction.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::process::{getegid, geteuid};
 
-/// The user as whom this process runs, such as `user qmp-events (994)`.
+/// Returns the user of this process, such as `user qmp-events (994)`.
 #[must_use]
 pub fn this_user() -> String {
     named("user", geteuid().as_raw(), "/etc/passwd")
 }
 
-/// Why nothing can be put into `directory`, and what to do.
+/// Returns the reason why `directory` is not writable, and a correction.
 #[must_use]
 pub fn not_writable(directory: &Path) -> String {
     let who = this_user();
@@ -22,14 +22,15 @@ pub fn not_writable(directory: &Path) -> String {
     )
 }
 
-/// Why the socket at `path` refuses: it does itself, or its directory.
+/// Returns the reason why the socket at `path` refuses access: its own mode, or that of its directory.
 #[must_use]
 pub fn refused_socket(path: &Path) -> String {
     let directory = path.parent().unwrap_or(path);
     refused(path, if std::fs::metadata(path).is_ok() { path } else { directory })
 }
 
-/// Why the socket at `path` refuses, of which `place` is what refuses (itself, or a directory above), and what to do.
+/// Returns the reason why the socket at `path` refuses access, and a correction; `place` is the refusing file (the
+/// socket, or a directory above).
 #[must_use]
 pub fn refused(path: &Path, place: &Path) -> String {
     let who = this_user();
@@ -47,7 +48,7 @@ pub fn refused(path: &Path, place: &Path) -> String {
     )
 }
 
-/// Owner and mode: `owned by user root (0) and group kvm (104), mode 0660`.
+/// Returns owner and mode: `owned by user root (0) and group kvm (104), mode 0660`.
 fn owned(path: &Path) -> String {
     match std::fs::metadata(path) {
         Ok(found) => {
@@ -59,13 +60,13 @@ fn owned(path: &Path) -> String {
     }
 }
 
-/// Whether membership in the file's group would help: it may write, and this process is not in it.
+/// Returns whether membership in the file's group would help: the group may write, and this process is not in it.
 fn has_group_rights(path: &Path) -> bool {
     std::fs::metadata(path)
         .is_ok_and(|found| found.mode() & 0o020 != 0 && found.gid() != getegid().as_raw() && found.gid() != 0)
 }
 
-/// `user root (0)`. Only what the files of this host say: a name that another service knows is shown as its number.
+/// Returns `user root (0)`. Uses only the files of this host: names of other services are shown as numbers.
 fn named(what: &str, id: u32, file: &str) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     match name_of(id, &text) {
@@ -74,7 +75,7 @@ fn named(what: &str, id: u32, file: &str) -> String {
     }
 }
 
-/// The name in the first column of the line whose third is `id`.
+/// Returns the name in the first column of the line whose third column is `id`.
 fn name_of(id: u32, text: &str) -> Option<&str> {
     text.lines().find_map(|line| {
         let mut columns = line.split(':');

@@ -1,4 +1,4 @@
-//! Who listens at a port of this host: for whoever wanted to listen there.
+//! Finds the process that listens at a port of this host, for the error of a failed bind.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,10 +6,11 @@ use std::path::Path;
 
 use crate::process;
 
-/// The state of a socket that listens, in `/proc/net/tcp`. Source: Linux `include/net/tcp_states.h`, `TCP_LISTEN`.
+/// The state of a listening socket in `/proc/net/tcp`. Source: Linux `include/net/tcp_states.h`, `TCP_LISTEN`.
 const LISTENING: &str = "0A";
 
-/// The process that listens there, such as `process 4242 (nginx)`; `None` if it is another user's, or gone.
+/// Returns the process that listens there, such as `process 4242 (nginx)`; `None` if it is another user's, or has
+/// ended.
 #[must_use]
 pub fn holder(address: SocketAddr) -> Option<String> {
     let inodes: Vec<u64> = ["/proc/net/tcp", "/proc/net/tcp6"]
@@ -31,7 +32,7 @@ pub fn holder(address: SocketAddr) -> Option<String> {
     })
 }
 
-/// The inodes of the sockets in such a table that listen at this port.
+/// Returns the inodes of the sockets in such a table that listen at this port.
 fn listening(table: &str, port: u16) -> Vec<u64> {
     let row = |line: &str| -> Option<u64> {
         let columns: Vec<&str> = line.split_whitespace().collect();

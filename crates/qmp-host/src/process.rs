@@ -1,29 +1,29 @@
-//! What the system says of a process in `/proc`.
+//! Information about processes from `/proc`.
 
 use std::fmt;
 use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-/// Processes that are looked at; of a host with more, the rest is not.
+/// Maximum number of inspected processes; on a host with more, the rest is ignored.
 const PROCESSES_MAX: usize = 20_000;
 
-/// The longest line of state that is read, in bytes. Source: proc(5), `/proc/pid/stat`, 52 numbers and a name.
+/// Maximum length of a state line, in bytes. Source: proc(5), `/proc/pid/stat`, 52 numbers and a name.
 const STATE_MAX_BYTES: u64 = 4 << 10;
 
 /// A process of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessStat {
-    /// Its number.
+    /// The process id.
     pub pid: u32,
-    /// What it calls itself, in 15 bytes.
+    /// The process name, up to 15 bytes.
     pub name: String,
-    /// Its state in a letter. Source: proc(5), `/proc/pid/stat`.
+    /// The state letter. Source: proc(5), `/proc/pid/stat`.
     pub state: char,
 }
 
 impl ProcessStat {
-    /// Reads it; `None` if there is no such process.
+    /// Reads the process; returns `None` if it does not exist.
     #[must_use]
     pub fn read(pid: u32) -> Option<Self> {
         let line = read_start(&Path::new("/proc").join(pid.to_string()).join("stat"), STATE_MAX_BYTES)?;
@@ -31,45 +31,45 @@ impl ProcessStat {
     }
 
     fn parse(pid: u32, line: &str) -> Option<Self> {
-        // The name stands in parentheses and may hold some itself.
+        // The name is in parentheses and may contain parentheses.
         let (name, rest) = (line.find('(')?, line.rfind(')')?);
         let state = line.get(rest + 1..)?.trim_start().chars().next()?;
         Some(Self { pid, name: line.get(name + 1..rest)?.to_owned(), state })
     }
 
-    /// Whether a signal or a debugger stopped it.
+    /// Returns whether a signal or a debugger stopped the process.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         matches!(self.state, 'T' | 't')
     }
 
-    /// Whether it waits in the kernel for something that no signal ends.
+    /// Returns whether the process waits in the kernel and no signal can end it.
     #[must_use]
     pub fn is_uninterruptible(&self) -> bool {
         self.state == 'D'
     }
 }
 
-/// For people.
+/// The text for users.
 impl fmt::Display for ProcessStat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {} ({})", self.pid, self.name)
     }
 }
 
-/// The inode in the target of a link to a socket, such as `socket:[4242]`.
+/// Returns the inode in the target of a link to a socket, such as `socket:[4242]`.
 #[must_use]
 pub fn socket_inode(place: &Path) -> Option<u64> {
     place.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// The numbers of the processes of this host.
+/// Returns the ids of the processes of this host.
 pub fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).take(PROCESSES_MAX)
 }
 
-/// The first bytes of a file; `None` if it cannot be read.
+/// Returns the first bytes of a file; `None` if it cannot be read.
 #[must_use]
 pub fn read_start(path: &Path, limit_bytes: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();

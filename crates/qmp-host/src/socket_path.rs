@@ -9,36 +9,36 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open};
 use tokio::net::UnixStream;
 
-/// The longest path that fits the address of a unix socket, in bytes; the NUL behind it is the 108th.
+/// Maximum length of a path in the address of a unix socket, in bytes; the NUL after it is the 108th.
 ///
 /// Source: unix(7), `sun_path`.
 pub const SOCKET_PATH_MAX_BYTES: usize = 107;
 
-/// Connects to a unix socket, however long its path.
+/// Connects to a unix socket with a path of any length.
 ///
 /// # Errors
 ///
-/// What the system says.
+/// A system error.
 pub async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     let reachable = SocketPath::of_file(path)?;
     UnixStream::connect(reachable.path()).await
 }
 
-/// A path that fits the address of a socket: the path itself, or a way to it by an open descriptor.
+/// A path that fits the address of a socket: the path itself, or one through an open descriptor.
 #[derive(Debug)]
 pub struct SocketPath {
     path: PathBuf,
     directory_bytes: usize,
-    /// Holds open what the path leads through.
+    /// Keeps the descriptor of the path open.
     _through: Option<OwnedFd>,
 }
 
 impl SocketPath {
-    /// A way to a socket file that exists.
+    /// Returns a path to an existing socket file.
     ///
     /// # Errors
     ///
-    /// That of opening the file.
+    /// The error of opening the file.
     pub fn of_file(path: &Path) -> io::Result<Self> {
         if path.as_os_str().len() <= SOCKET_PATH_MAX_BYTES {
             return Ok(Self::short(path));
@@ -48,11 +48,11 @@ impl SocketPath {
         Ok(Self { path, directory_bytes: 0, _through: Some(file) })
     }
 
-    /// A way to a socket file that is to be made.
+    /// Returns a path to a socket file to be created.
     ///
     /// # Errors
     ///
-    /// That of opening the directory.
+    /// The error of opening the directory.
     pub fn in_directory(path: &Path) -> io::Result<Self> {
         if path.as_os_str().len() <= SOCKET_PATH_MAX_BYTES {
             return Ok(Self::short(path));
@@ -65,13 +65,13 @@ impl SocketPath {
         Ok(Self { path: PathBuf::from(short).join(name), directory_bytes, _through: Some(directory) })
     }
 
-    /// The path, or the way to it.
+    /// Returns the path, or the one through the descriptor.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How long the file's name may be, in bytes.
+    /// Returns the maximum length of the file's name, in bytes.
     #[must_use]
     pub fn name_max_bytes(&self) -> usize {
         SOCKET_PATH_MAX_BYTES - self.directory_bytes

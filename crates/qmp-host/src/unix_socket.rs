@@ -1,9 +1,9 @@
-//! Listening: the socket exists, with its mode, before anybody can connect; and only one hub serves at it.
+//! Listening: the socket file has its mode before any client can connect; and only one hub serves at it.
 //!
-//! A unix socket is bound in a fresh directory that only this user may enter, gets its mode there, and is
-//! renamed into place. A lock file beside it (`hub.sock.lock`) is held as long as the hub serves, so that the
-//! socket of a dead hub can be told from that of a live one without a race. Sockets are named through
-//! `/proc/self/fd`, since the system takes no socket path of more than 107 bytes.
+//! A unix socket is bound in a fresh directory that only this user may enter, gets its mode there, and is renamed
+//! into place. A lock file beside it (`hub.sock.lock`) is held as long as the hub serves, so that the socket of a
+//! dead hub is distinguished from that of a live one without a race. Sockets are named through `/proc/self/fd`,
+//! since the system accepts no socket path of more than 107 bytes.
 
 use std::fs::{DirBuilder, Metadata, Permissions};
 use std::io;
@@ -19,11 +19,11 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::permissions;
 use crate::socket_path::{SocketPath, connect_unix};
 
-/// A socket in the file system, and the lock that says whose it is.
+/// A socket in the file system, and the lock of its owner.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode; `None` for one that was handed over: it stays where it is, for the next hub.
+    /// Device and inode; `None` for an inherited socket: its file is kept, for the next hub.
     identity: Option<(u64, u64)>,
     _lock: Option<OwnedFd>,
 }
@@ -32,13 +32,13 @@ pub struct SocketFile {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// Somebody serves there already.
+    /// Another process already serves there.
     #[error("another hub is serving at unix:{}; stop it, or serve at another address", path.display())]
     Taken {
         /// The path.
         path: PathBuf,
     },
-    /// The path holds a file that is no socket, which nobody asked to replace.
+    /// The path is a file other than a socket, which must not be replaced.
     #[error("{} is not a socket; move it away, or serve at another address", path.display())]
     NotASocket {
         /// The path.
@@ -55,28 +55,28 @@ pub enum SocketError {
     NameTooLong {
         /// The path.
         path: PathBuf,
-        /// How long the name may be.
+        /// Maximum length of the name, in bytes.
         limit_bytes: usize,
     },
-    /// The directory of the socket is not there and cannot be made, or may not be written.
+    /// The directory of the socket does not exist and cannot be created, or is not writable.
     #[error("cannot make a socket: {}", why_not(path, error))]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system error.
         error: io::Error,
     },
-    /// The system refused.
+    /// A system call failed.
     #[error("cannot serve at unix:{}: {error}", path.display())]
     Bind {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The system error.
         error: io::Error,
     },
 }
 
-/// Listens at a socket of that mode; one that was handed over keeps its own.
+/// Listens at a socket with that mode; an inherited one keeps its own mode.
 ///
 /// # Errors
 ///
@@ -96,7 +96,8 @@ pub async fn listen_unix(path: &Path, mode: u32) -> Result<(UnixListener, Socket
     };
     let in_directory = |error: io::Error| SocketError::Directory { path: parent.into(), error };
     DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(in_directory)?;
-    // The directory by descriptor: later steps mean the same one, even if a relative path changes its meaning.
+    // Use the directory by descriptor: later steps refer to the same one, even if a relative path changes its
+    // meaning.
     let directory = open_path(parent, OFlags::DIRECTORY).map_err(in_directory)?;
     let through = |name: &std::ffi::OsStr| by_descriptor(&directory).join(name);
 
@@ -129,7 +130,7 @@ fn bind_and_rename(
     Ok((listener, identity))
 }
 
-/// Takes the lock of the socket at `path`; `None` if a hub holds it.
+/// Acquires the lock of the socket at `path`; returns `None` if a hub holds it.
 fn lock_beside(path: &Path) -> io::Result<Option<OwnedFd>> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
@@ -142,8 +143,8 @@ fn lock_beside(path: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Listens at a socket that only this user may connect to, in a directory that exists, without a lock. A socket file that a
-/// process left behind is replaced.
+/// Listens at a socket that only this user may connect to, in an existing directory, without a lock. Replaces a
+/// socket file left behind by a dead process.
 ///
 /// # Errors
 ///
@@ -171,7 +172,7 @@ fn bind_file(path: &Path) -> Result<OwnedFd, SocketError> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
         .map_err(|error| bind_failed(error.into()))?;
-    // Linux gives the file the mode of the socket: it is never open to others, not even for a moment.
+    // Linux gives the file the mode of the socket: it is never accessible to others.
     fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|error| bind_failed(error.into()))?;
     let reachable = SocketPath::in_directory(path).map_err(bind_failed)?;
     let limit_bytes = reachable.name_max_bytes();
@@ -196,7 +197,7 @@ async fn remove_stale(path: &Path) -> Result<(), SocketError> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(failed)
         }
-        // It answers, or its queue is full, or it cannot be asked.
+        // A process accepts, or its queue is full, or the check is not permitted.
         _ => Err(taken(path)),
     }
 }
@@ -205,12 +206,13 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-/// Whether somebody listens at the socket `path`. One of a hub that died is there too, and refuses connections.
+/// Returns whether a process listens at the socket `path`. The socket of a dead hub exists, too, and refuses
+/// connections.
 async fn is_served(path: &Path) -> bool {
     let Ok(socket) = open_path(path, OFlags::NOFOLLOW) else { return false };
     match UnixStream::connect(by_descriptor(&socket)).await {
         Ok(_) => true,
-        // A full queue or a lack of permission: somebody is there.
+        // A full queue or a lack of permission: a process listens.
         Err(error) => error.kind() != io::ErrorKind::ConnectionRefused,
     }
 }
@@ -227,7 +229,7 @@ fn by_descriptor(descriptor: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
 }
 
-/// A directory that only this user may enter, for the moment between bind and rename.
+/// A directory that only this user may enter, used between bind and rename.
 struct FreshDirectory(PathBuf);
 
 impl FreshDirectory {
@@ -236,7 +238,7 @@ impl FreshDirectory {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!(".qmp-hub-{}-{count}", std::process::id()));
         match DirBuilder::new().mode(0o700).create(&path) {
-            // Left behind by a hub that died with this process number between bind and rename.
+            // Left behind by a hub that died with this process id between bind and rename.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 std::fs::remove_dir_all(&path)?;
                 DirBuilder::new().mode(0o700).create(&path)?;
@@ -249,12 +251,12 @@ impl FreshDirectory {
 
 impl Drop for FreshDirectory {
     fn drop(&mut self) {
-        // A directory that cannot be removed does no harm, and there is nobody to tell.
+        // A directory that cannot be removed does no harm, and there is no caller to report to.
         let _ = std::fs::remove_dir(&self.0);
     }
 }
 
-/// The refused directory, who the hub is, and what to do.
+/// Returns the refused directory, the user of the hub, and a correction.
 fn why_not(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => permissions::not_writable(there(path)),
@@ -262,7 +264,7 @@ fn why_not(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// The directory, or the next one above it that is there.
+/// Returns the directory, or its nearest existing ancestor.
 fn there(path: &Path) -> &Path {
     let is_there = |path: &&Path| path.as_os_str().is_empty() || std::fs::symlink_metadata(path).is_ok();
     match path.ancestors().find(is_there) {
@@ -273,8 +275,8 @@ fn there(path: &Path) -> &Path {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another program may have put its own socket there; that one stays. Failing is harmless: a dead socket
-        // is replaced by the next listener.
+        // Another program may have replaced the file with its own socket; that one is kept. A failure is harmless:
+        // the next listener replaces a dead socket.
         let present = || std::fs::symlink_metadata(&self.path).ok().as_ref().map(identity);
         if self.identity.is_some() && self.identity == present() {
             let _ = std::fs::remove_file(&self.path);
