@@ -6,9 +6,9 @@ const CODE_MAX: usize = 510;
 /// Bytes of a floppy disk of 1.44 MB.
 const FLOPPY_BYTES: usize = 1_440 << 10;
 
-/// What a guest does, one instruction after the other; it halts at the end.
+/// The instructions of a guest, in order; it halts at the end.
 ///
-/// It is started anew by every reset, so that a guest that resets the machine does so for ever.
+/// Every reset restarts it, so that a guest that resets the machine does so forever.
 #[derive(Clone, Copy, Debug)]
 pub struct Boot {
     code: [u8; CODE_MAX],
@@ -16,7 +16,7 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// A guest that does nothing yet.
+    /// Creates a guest without instructions.
     #[must_use]
     pub const fn new() -> Self {
         Self { code: [0; CODE_MAX], length: 0 }
@@ -39,7 +39,7 @@ impl Boot {
         self.then(&[0xba, low, high, 0xb8, value_low, value_high, 0xef])
     }
 
-    /// Goes to sleep: the ACPI sleep type of the PC's firmware is 0 for S5, 1 for S3, 2 for S4.
+    /// Enters a sleep state: the ACPI sleep type of the PC's firmware is 0 for S5, 1 for S3, 2 for S4.
     #[must_use]
     pub const fn sleep(self, sleep_type: u16) -> Self {
         // PM1a_CNT, with SLP_EN (bit 13) and SLP_TYP (bits 10 to 12).
@@ -70,7 +70,7 @@ impl Boot {
             .then(&[0xb8, 0x01, function, 0xcd, 0x13])
     }
 
-    /// Waits so many ticks of the firmware's clock, 55 ms each (interrupt 0x1a, function 0).
+    /// Waits `ticks` ticks of the firmware's clock, 55 ms each (interrupt 0x1a, function 0).
     #[must_use]
     pub const fn wait(self, ticks: u8) -> Self {
         // mov ah, 0; int 0x1a; mov bx, dx
@@ -79,7 +79,7 @@ impl Boot {
             .then(&[0xb4, 0x00, 0xcd, 0x1a, 0x29, 0xda, 0x83, 0xfa, ticks, 0x72, 0xf5])
     }
 
-    /// Instructions as bytes.
+    /// Adds instructions as bytes.
     #[must_use]
     pub const fn then(mut self, code: &[u8]) -> Self {
         let mut index = 0;
@@ -91,7 +91,7 @@ impl Boot {
         self
     }
 
-    /// Does everything so far again, for ever.
+    /// Repeats all previous instructions forever.
     #[must_use]
     pub const fn forever(self) -> Self {
         let back = (self.length + 3).wrapping_neg().to_le_bytes();
@@ -99,7 +99,7 @@ impl Boot {
         self.then(&[0xe9, back[0], back[1]])
     }
 
-    /// The floppy disk.
+    /// Returns the floppy disk.
     #[must_use]
     pub fn floppy(self) -> Vec<u8> {
         // hlt; jmp $-1

@@ -1,4 +1,4 @@
-//! What a scenario sends and expects, in one line: `NAME member=value member.of.member=value !absent`.
+//! The notation of sent and expected messages, in one line: `NAME member=value member.of.member=value !absent`.
 //!
 //! A value is JSON, or else a text up to the next space. `reply` is a successful reply and `error` one that is not.
 
@@ -14,11 +14,11 @@ pub(crate) struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Reads `text`.
+    /// Parses `text`.
     ///
     /// # Panics
     ///
-    /// If a word is neither `member=value` nor `!member`: the scenario is wrong.
+    /// If a word is neither `member=value` nor `!member`: the scenario is invalid.
     pub(crate) fn read(text: &'a str) -> Self {
         let (name, mut rest) = text.split_once(' ').unwrap_or((text, ""));
         let mut words = Self { name, members: Vec::new(), absent: Vec::new() };
@@ -40,12 +40,12 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// The members as the arguments of a command.
+    /// Returns the members as the arguments of a command.
     pub(crate) fn arguments(self) -> Map<String, Value> {
         self.members.into_iter().map(|(member, value)| (member.to_owned(), value)).collect()
     }
 
-    /// Whether `data` has all members with their values, and none that is to be absent.
+    /// Returns whether `data` has all members with their values, and no member that has to be absent.
     pub(crate) fn hold_of(&self, data: &Value) -> bool {
         let at = |path: &str| path.split('.').try_fold(data, |value, member| value.get(member));
         self.members.iter().all(|(path, value)| at(path) == Some(value))
@@ -53,7 +53,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// Whether a message of QEMU is what `expected` says.
+/// Returns whether a message of QEMU matches `expected`.
 pub(crate) fn is(message: &Value, expected: &str) -> bool {
     let words = Words::read(expected);
     let none = Value::Null;
@@ -64,7 +64,7 @@ pub(crate) fn is(message: &Value, expected: &str) -> bool {
     }
 }
 
-/// A command as QEMU takes it.
+/// Returns a command in QEMU's form.
 pub(crate) fn request(command: &str) -> Value {
     let words = Words::read(command);
     let mut request = json!({"execute": words.name});
@@ -75,7 +75,7 @@ pub(crate) fn request(command: &str) -> Value {
     request
 }
 
-/// The value at the beginning of `text`, and what follows.
+/// Returns the value at the beginning of `text`, and the rest.
 fn value(text: &str) -> (Value, &str) {
     let mut json = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     // `null` is the status of a job.

@@ -14,24 +14,24 @@ use crate::judge;
 use here::Here;
 use program::Program;
 
-/// What the VM is called in the journal.
+/// The name of the VM in the journal.
 const VM: &str = "vm1";
 
-/// A hub that follows one monitor, and what its journal has shown so far.
+/// A hub attached to one monitor, and the part of its journal read so far.
 pub(crate) struct Watching {
     hub: Hub,
-    /// The socket at which it is asked.
+    /// The socket of its HTTP interface.
     http: PathBuf,
     seen: Vec<Record<'static>>,
 }
 
-/// Which one.
+/// The kind of the hub.
 enum Hub {
     Here(Box<Here>),
     Program(Program),
 }
 
-/// The events that a hub has in its journal of a monitor that it follows to its end, as they were sent.
+/// Returns the events in a hub's journal of a monitor that it follows to its end, as they were sent.
 #[must_use]
 pub fn events_in_the_journal(socket: &Path, journal: &Path) -> Vec<String> {
     let mut hub = Watching::start(socket, journal);
@@ -40,7 +40,7 @@ pub fn events_in_the_journal(socket: &Path, journal: &Path) -> Vec<String> {
 }
 
 impl Watching {
-    /// Starts a hub and waits until it has attached itself.
+    /// Starts a hub and waits until it has attached.
     pub(crate) fn start(socket: &Path, journal: &Path) -> Self {
         let http = journal.with_extension("sock");
         let hub = match std::env::var_os("QMP_PROGRAM") {
@@ -52,7 +52,7 @@ impl Watching {
         watching
     }
 
-    /// Reads up to a finding, unless it has been read; see [`Words`] for the notation.
+    /// Reads up to a finding, unless it was already read; see [`Words`] for the notation.
     pub(crate) fn until_found(&mut self, finding: &str) {
         let words = Words::read(finding);
         let is_it = |record: &Record<'_>| match &record.body {
@@ -67,17 +67,17 @@ impl Watching {
         }
     }
 
-    /// What the hub says of the VM when it is asked.
+    /// Returns the VM's entry of the hub's HTTP interface.
     pub(crate) fn vm(&self) -> Value {
         http::vm(&self.http)
     }
 
-    /// Lets the hub execute a request on the VM, and returns the reply.
+    /// Makes the hub execute a request on the VM, and returns the reply.
     pub(crate) fn execute(&self, request: &Value) -> Value {
         http::execute(&self.http, request)
     }
 
-    /// Reads up to a record that is wanted.
+    /// Reads up to a record for which `wanted` is true.
     pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&Record<'_>) -> bool) {
         loop {
             let next = match &mut self.hub {
@@ -96,7 +96,7 @@ impl Watching {
         }
     }
 
-    /// Stops the hub and returns everything that its journal has.
+    /// Stops the hub and returns all records of its journal.
     pub(crate) fn stop(self) -> Vec<Record<'static>> {
         let Self { hub, mut seen, .. } = self;
         seen.extend(match hub {
@@ -107,7 +107,7 @@ impl Watching {
     }
 }
 
-/// A record in one line, for a failure's message.
+/// Formats a record in one line, for the message of a failure.
 fn short(body: &Body<'_>) -> String {
     match body {
         Body::Event { name, data, .. } => format!("{name} {}", data.as_deref().unwrap_or_default()),

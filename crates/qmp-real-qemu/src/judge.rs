@@ -1,4 +1,4 @@
-//! What holds of every run.
+//! Checks that apply to every run.
 
 use qmp_events::{Release, validate};
 use qmp_wire::{Body, Record};
@@ -6,25 +6,26 @@ use qmp_wire::{Body, Record};
 use crate::Line;
 use crate::expected::Words;
 
-/// Findings that say that a run is not as the catalogue has it.
+/// Findings for a run that disagrees with the catalogue.
 const ALARMING: [&str; 3] = ["sequel-missing", "schema-drift", "findings-withheld"];
 
-/// Findings about why a VM does not run: each that comes has to be expected, with its cause.
+/// Findings that explain why a VM does not run: each one has to be expected, with its cause.
 const EXPLAINING: [&str; 3] = ["why-ended", "why-paused", "why-suspended"];
 
-/// Whether the VM is gone.
+/// Returns whether the record ends the VM.
 pub(crate) fn is_end(record: &Record<'_>) -> bool {
     matches!(record.body, Body::Detached { .. })
 }
 
-/// The journal has the events of the raw monitor, byte for byte and in their order.
+/// Checks that the journal has the events of the raw monitor, byte for byte and in their order.
 pub(crate) fn events_are_those_of(records: &[Record<'_>], lines: &[Line]) {
     let journal: Vec<String> = records.iter().filter_map(|record| as_sent(&record.body)).collect();
     let raw: Vec<&str> = lines.iter().filter(|line| line.event().is_some()).map(Line::text).collect();
     assert_eq!(journal, raw, "the journal and the raw monitor differ");
 }
 
-/// No event violates the catalogue for its release, and no finding that was not `expected` says so.
+/// Checks that no event violates the catalogue for its release, and that no finding that was not `expected` reports
+/// it.
 pub(crate) fn nothing_is_wrong(
     records: &[Record<'_>],
     lines: &[Line],
@@ -52,14 +53,14 @@ pub(crate) fn nothing_is_wrong(
     }
 }
 
-/// Each of these events came.
+/// Checks that each of these events arrived.
 pub(crate) fn shown(events: &[&str], lines: &[Line]) {
     for event in events {
         assert!(lines.iter().any(|line| line.event() == Some(event)), "no {event} came");
     }
 }
 
-/// An event as QEMU writes it, `data` byte for byte.
+/// Formats an event as QEMU writes it, `data` byte for byte.
 pub(crate) fn as_sent(body: &Body<'_>) -> Option<String> {
     let Body::Event { name, timestamp, data, .. } = body else { return None };
     let timestamp = timestamp.expect("QEMU stamps its events");

@@ -1,4 +1,4 @@
-//! The raw monitor: bytes from a socket, cut into lines, with the moment at which each came.
+//! The raw monitor: bytes from a socket, split into lines, with the time at which each arrived.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -13,36 +13,36 @@ use crate::{PATIENCE, qemu};
 /// A line that QEMU sent.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// When it was read.
+    /// The time of its reception.
     pub arrived: Instant,
-    /// As it came, with its end.
+    /// The bytes as received, with the line end.
     pub bytes: Vec<u8>,
-    /// What it says.
+    /// The decoded message.
     pub message: Value,
 }
 
 impl Line {
-    /// The event's name; `None` if it is no event.
+    /// Returns the event's name; `None` if it is no event.
     #[must_use]
     pub fn event(&self) -> Option<&str> {
         self.message["event"].as_str()
     }
 
-    /// The event's time on QEMU's clock, in microseconds.
+    /// Returns the event's time on QEMU's clock, in microseconds.
     #[must_use]
     pub fn timestamp_us(&self) -> i64 {
         let time = &self.message["timestamp"];
         time["seconds"].as_i64().unwrap_or(-1) * 1_000_000 + time["microseconds"].as_i64().unwrap_or(-1)
     }
 
-    /// The line without its end.
+    /// Returns the line without its end.
     #[must_use]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.bytes).expect("QEMU writes ASCII").trim_end()
     }
 }
 
-/// A connection that is read by a thread for as long as it is open.
+/// A connection that a thread reads for as long as it is open.
 pub(crate) struct RawMonitor {
     stream: UnixStream,
     lines: Receiver<Line>,
@@ -56,7 +56,7 @@ impl RawMonitor {
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            // QEMU that exits with unread input resets the connection: the end, as well.
+            // A QEMU that exits with unread input resets the connection: also an end.
             while reader.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
                 let message = serde_json::from_slice(&bytes).expect("QEMU writes JSON");
                 let line = Line { arrived: Instant::now(), bytes: std::mem::take(&mut bytes), message };
@@ -68,7 +68,7 @@ impl RawMonitor {
         Self { stream, lines }
     }
 
-    /// Writes; QEMU may have gone.
+    /// Writes; QEMU may have exited.
     pub(crate) fn send(&mut self, text: &str) -> std::io::Result<()> {
         self.stream.write_all(text.as_bytes())
     }

@@ -1,8 +1,8 @@
-//! Which QEMU, and whether there is one.
+//! The QEMU program, and its availability.
 
 use std::process::{Command, Stdio};
 
-/// What QEMU is called: `QMP_QEMU`, or else `qemu-system-x86_64`.
+/// Returns the program of QEMU: `QMP_QEMU`, or else `qemu-system-x86_64`.
 #[must_use]
 pub fn program() -> String {
     std::env::var("QMP_QEMU").unwrap_or_else(|_| "qemu-system-x86_64".to_owned())

@@ -1,4 +1,4 @@
-//! The process.
+//! The process of QEMU.
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::{PATIENCE, program};
 
-/// How often is looked for what tells nobody that it has come: a socket's file, the end of a process.
+/// Polling interval for conditions without a notification: a socket's file, the end of a process.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A running QEMU; killed when dropped.
 pub(crate) struct Qemu(Child);
 
 impl Qemu {
-    /// Starts one in `home`, with a monitor at each of these paths.
+    /// Starts a QEMU in `home`, with a monitor at each of these paths.
     pub(crate) fn start(home: &Path, monitors: &[&str], options: &[String]) -> Self {
         let mut command = Command::new(program());
         command.current_dir(home).stdin(Stdio::null());
@@ -33,13 +33,13 @@ impl Qemu {
         qemu
     }
 
-    /// Sends it a signal, such as `TERM`.
+    /// Sends the process a signal, such as `TERM`.
     pub(crate) fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args(["-s", signal, &self.0.id().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()), "{signal}");
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process has ended by itself.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         wait_for("the end of QEMU", || self.0.try_wait().expect("QEMU can be waited for"))
     }
@@ -47,7 +47,7 @@ impl Qemu {
 
 impl Drop for Qemu {
     fn drop(&mut self) {
-        // It has ended by itself, or the scenario failed.
+        // The process has ended by itself, or the scenario failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

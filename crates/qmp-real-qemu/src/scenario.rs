@@ -1,4 +1,4 @@
-//! How QEMU is started, and why.
+//! The start of a QEMU, and the cause that a scenario shows.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::{Boot, Vm, is_missing, program};
 
-/// One life of a QEMU that causes certain events.
+/// One run of a QEMU that causes certain events.
 #[derive(Debug)]
 pub struct Scenario {
     pub(crate) name: &'static str,
@@ -37,7 +37,7 @@ impl Scenario {
         }
     }
 
-    /// The events that it is an example of: each has to come.
+    /// Sets the events of which the scenario is an example: each has to arrive.
     #[must_use]
     pub const fn shows(mut self, events: &'static [&'static str]) -> Self {
         self.shows = events;
@@ -59,14 +59,14 @@ impl Scenario {
         self
     }
 
-    /// Lets the guest run at once, or as soon as it has been migrated here, and not at the first `cont`.
+    /// Runs the guest at once, or as soon as it has been migrated here, and not at the first `cont`.
     #[must_use]
     pub const fn runs_at_once(mut self) -> Self {
         self.is_stopped = false;
         self
     }
 
-    /// Starts this guest from a floppy disk. Without one the firmware finds nothing to start.
+    /// Starts this guest from a floppy disk. Without a disk the firmware finds nothing to start.
     #[must_use]
     pub fn boots(self, guest: Boot) -> Self {
         self.file("boot.img", &guest.floppy()).hidden_options([
@@ -77,7 +77,7 @@ impl Scenario {
         ])
     }
 
-    /// Puts a file into its directory.
+    /// Writes a file into the scenario's directory.
     #[must_use]
     pub fn file(self, name: &str, bytes: &[u8]) -> Self {
         std::fs::write(self.home().join(name), bytes).expect("a file can be written");
@@ -101,14 +101,14 @@ impl Scenario {
         self
     }
 
-    /// Lives in the same directory as another, so that sockets can be shared.
+    /// Shares the directory of another scenario, so that sockets can be shared.
     #[must_use]
     pub fn beside(mut self, other: &Vm) -> Self {
         self.home = Arc::clone(other.home());
         self
     }
 
-    /// Where QEMU is started.
+    /// Returns the directory in which QEMU is started.
     #[must_use]
     pub fn home(&self) -> &Path {
         self.home.path()

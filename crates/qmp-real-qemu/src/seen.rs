@@ -1,18 +1,19 @@
-//! What a scenario leaves: the capture `NAME.qmp`, every byte that the raw monitor sent, and `NAME.toml` about it.
+//! The output of a scenario: the capture `NAME.qmp`, every byte that the raw monitor sent, and `NAME.toml` about
+//! it.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// About one capture.
+/// The description of one capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
-    /// The events that it is an example of.
+    /// The events of which it is an example.
     pub shows: Vec<String>,
     /// Options of QEMU.
     pub options: String,
-    /// Who did what, in a sentence.
+    /// The cause, in a sentence.
     pub cause: String,
 }
 
@@ -39,7 +40,8 @@ pub fn captures(line: &str) -> Vec<(String, Seen, Vec<u8>)> {
     captures
 }
 
-/// Keeps what a scenario has seen where `QMP_CAPTURE_DIR` says; else checks that what is kept is about this scenario.
+/// Writes the capture of a scenario to the directory in `QMP_CAPTURE_DIR`; without it, checks that the stored
+/// description is of this scenario.
 pub(crate) fn keep_or_check(line: &str, name: &str, seen: &Seen, bytes: &[u8]) {
     let text = toml::to_string(seen).expect("it can be written as TOML");
     if let Some(parent) = std::env::var_os("QMP_CAPTURE_DIR") {

@@ -1,4 +1,4 @@
-//! A running scenario: what is done to the VM, and what it says.
+//! A running scenario: actions on the VM, and its messages.
 
 mod asked;
 
@@ -24,14 +24,14 @@ use crate::{Line, Scenario, Seen, judge, seen};
 /// else a text up to the next space.
 pub struct Vm {
     scenario: Scenario,
-    // Before the process: its end would be taken for that of the scenario.
+    // Dropped before the process: its end would be taken for that of the scenario.
     hub: Watching,
     raw: RawMonitor,
     qemu: Qemu,
     release: Release,
-    /// Everything that came, the greeting first.
+    /// All received lines, the greeting first.
     received: Vec<Line>,
-    /// What of it nobody has looked at.
+    /// The received lines that no check has consumed.
     unseen: VecDeque<Line>,
     ended: bool,
     findings: Vec<String>,
@@ -65,19 +65,19 @@ impl Vm {
         vm
     }
 
-    /// The directory in which it runs.
+    /// Returns the directory in which the scenario runs.
     #[must_use]
     pub const fn home(&self) -> &Arc<TempDir> {
         &self.scenario.home
     }
 
-    /// The release that its greeting names.
+    /// Returns the release of its greeting.
     #[must_use]
     pub const fn release(&self) -> Release {
         self.release
     }
 
-    /// Sends a command, and waits for nothing.
+    /// Sends a command without waiting.
     pub fn send(&mut self, command: &str) {
         self.raw.send(&request(command).to_string()).expect("QEMU takes the command");
     }
@@ -95,7 +95,7 @@ impl Vm {
         reply["return"].clone()
     }
 
-    /// As [`execute`](Self::execute), for a command that is to fail.
+    /// Like [`execute`](Self::execute), for a command that has to fail.
     pub fn refused(&mut self, command: &str) -> Value {
         let reply = self.reply_to(command);
         assert!(reply["return"].is_null(), "{command}: {reply}");
@@ -118,13 +118,13 @@ impl Vm {
         self.lines(&["RESUME", "reply"]);
     }
 
-    /// Takes a line of the human monitor, and returns its answer.
+    /// Executes a line of the human monitor, and returns its output.
     pub fn human(&mut self, line: &str) -> String {
         let command = format!("human-monitor-command command-line={}", json!(line));
         self.execute(&command).as_str().expect("a text").to_owned()
     }
 
-    /// The next line is this one: an event with these members, `reply`, or `error`.
+    /// Expects this line next: an event with these members, `reply`, or `error`.
     pub fn next(&mut self, expected: &str) -> Line {
         let line = self.any();
         let found = line.text();
@@ -132,14 +132,14 @@ impl Vm {
         line
     }
 
-    /// The next lines are these, in this order.
+    /// Expects these lines next, in this order.
     pub fn lines(&mut self, expected: &[&str]) {
         for expected in expected {
             self.next(expected);
         }
     }
 
-    /// The next lines are these, in any order: that in which they came is returned.
+    /// Expects these lines next, in any order; returns them in their actual order.
     pub fn in_any_order(&mut self, expected: &[&str]) -> Vec<Line> {
         let (mut missing, mut lines) = (expected.to_vec(), Vec::new());
         while !missing.is_empty() {
@@ -152,7 +152,7 @@ impl Vm {
         lines
     }
 
-    /// Reads up to this line, whatever comes before; returns all of it.
+    /// Reads up to this line, skipping any others; returns all of them.
     pub fn until(&mut self, expected: &str) -> Vec<Line> {
         let mut lines = Vec::new();
         loop {
@@ -165,14 +165,14 @@ impl Vm {
         }
     }
 
-    /// QEMU ends by itself, and says nothing more.
+    /// Expects that QEMU ends by itself and sends no more lines.
     pub fn ends(&mut self) -> ExitStatus {
         let line = self.line();
         assert!(line.is_none(), "expected the end, found {}{}", line.expect("one").text(), self.told());
         self.qemu.wait()
     }
 
-    /// Waits for a run state that comes a moment after the event that tells of it.
+    /// Waits for a run state that follows shortly after its event.
     pub fn reaches(&mut self, run_state: &str) {
         wait_for(run_state, || (self.execute("query-status")["status"] == run_state).then_some(()));
     }
@@ -187,13 +187,13 @@ impl Vm {
         status["status"].as_str().expect("a run state").to_owned()
     }
 
-    /// What has come and what nobody has looked at.
+    /// Returns the received lines that no check has consumed.
     pub fn waiting(&mut self) -> Vec<Line> {
         self.execute("query-status");
         self.unseen.drain(..).collect()
     }
 
-    /// Forgets what has come and what nobody has looked at.
+    /// Discards the received lines that no check has consumed.
     pub fn forget(&mut self) {
         self.execute("query-status");
         self.unseen.clear();
@@ -224,11 +224,11 @@ impl Vm {
     /// If anything is not as it should be.
     pub fn end(mut self) -> Vec<Line> {
         if !self.ended {
-            // It may be about to end by itself.
+            // The process may be about to end by itself.
             let _ = self.raw.send("{\"execute\": \"quit\"}");
         }
         while self.receive() {}
-        // Others are told how it ended only when its parent took notice.
+        // Other processes can read the exit status only after the parent has reaped it.
         self.qemu.wait();
         self.hub.until("the end", judge::is_end);
         for finding in &self.findings {
@@ -258,7 +258,7 @@ impl Vm {
         self.line().unwrap_or_else(|| panic!("QEMU ended{}", self.told()))
     }
 
-    /// The next line; `None` at the end.
+    /// Returns the next line; `None` at the end.
     fn line(&mut self) -> Option<Line> {
         while self.unseen.is_empty() {
             if !self.receive() {
@@ -268,7 +268,7 @@ impl Vm {
         self.unseen.pop_front()
     }
 
-    /// Waits for one more line; false at the end.
+    /// Waits for one more line; returns `false` at the end.
     fn receive(&mut self) -> bool {
         if self.ended {
             return false;
@@ -284,14 +284,14 @@ impl Vm {
         !self.ended
     }
 
-    /// Everything that came, for a failure's message.
+    /// Formats all received lines, for the message of a failure.
     fn told(&self) -> String {
         let lines: Vec<&str> = self.received.iter().map(Line::text).collect();
         format!("; all that came:\n{}", lines.join("\n"))
     }
 }
 
-/// A TCP port that nobody listens on, this moment.
+/// Returns a TCP port that is free at the moment.
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
     listener.local_addr().expect("it has an address").port()

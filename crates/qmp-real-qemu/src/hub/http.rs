@@ -1,4 +1,4 @@
-//! What a hub says and does by HTTP, over its unix socket.
+//! The HTTP interface of a hub, over its unix socket.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,12 +9,12 @@ use serde_json::Value;
 use super::VM;
 use crate::PATIENCE;
 
-/// What the hub says of the VM: `GET /v1/vms/NAME`.
+/// Returns the VM's entry: `GET /v1/vms/NAME`.
 pub(super) fn vm(socket: &Path) -> Value {
     answer(socket, &format!("GET /v1/vms/{VM} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n"))
 }
 
-/// Lets the hub execute a request on the VM: `POST /v1/vms/NAME/execute`; the reply.
+/// Makes the hub execute a request on the VM: `POST /v1/vms/NAME/execute`; returns the reply.
 pub(super) fn execute(socket: &Path, request: &Value) -> Value {
     let body = request.to_string();
     let length = body.len();

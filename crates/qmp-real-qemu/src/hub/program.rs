@@ -50,7 +50,7 @@ impl Program {
         Self { serve, log, lines, qmp: qmp.into(), journal: journal.to_owned(), given: 0 }
     }
 
-    /// The next record; `None` if none comes in time.
+    /// Returns the next record; `None` after the time limit.
     pub(super) fn next(&mut self) -> Option<Record<'static>> {
         let line = self.lines.recv_timeout(PATIENCE).ok()?;
         self.given += 1;
@@ -72,7 +72,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         for process in [&mut self.log, &mut self.serve] {
-            // It may have ended by itself.
+            // The process may have ended by itself.
             let _ = process.kill();
             let _ = process.wait();
         }

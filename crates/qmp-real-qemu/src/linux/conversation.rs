@@ -1,4 +1,4 @@
-//! What a scenario says to its Linux guest, and what is answered.
+//! The commands of a scenario to its Linux guest, and their output.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{PATIENCE, qemu};
 
-/// What the guest says when it has started.
+/// The line that the guest prints when it has started.
 const READY: &str = "ready";
 
 /// A running guest.
@@ -27,7 +27,7 @@ impl Linux {
         linux
     }
 
-    /// Waits until the guest has started once more.
+    /// Waits until the guest has restarted.
     ///
     /// # Panics
     ///
@@ -63,7 +63,7 @@ impl Linux {
         let mut written = String::new();
         loop {
             let next = self.line(line);
-            // What the line wrote last need not have ended with a new line.
+            // The last output of the line may lack a line end.
             if let Some((before, status)) = next.trim_end().split_once(&end) {
                 written.push_str(before);
                 assert_eq!(status, "0", "{line}: {written}{}", self.told());
@@ -73,7 +73,7 @@ impl Linux {
         }
     }
 
-    /// What no line of shell writes.
+    /// Returns a word that no line of shell prints.
     fn word(&self) -> String {
         format!("line-{}-ended", self.lines)
     }
@@ -85,7 +85,7 @@ impl Linux {
         line
     }
 
-    /// The console, for a failure's message.
+    /// Returns the console output, for the message of a failure.
     fn told(&self) -> String {
         let console = std::fs::read(&self.console).unwrap_or_default();
         format!("; the console:\n{}", String::from_utf8_lossy(&console))

@@ -1,4 +1,4 @@
-//! The files that Linux is started from, made once and kept.
+//! The files from which Linux is started, created once and cached.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ const BUSYBOX_PACKAGE: &str = "busybox-static";
 /// The first program of the guest.
 const INIT: &str = include_str!("init.sh");
 
-/// What scenarios may load, besides what these need.
+/// Modules that scenarios may load, besides their dependencies.
 const MODULES: [&str; 12] = [
     "ata_piix",
     "button",
@@ -37,7 +37,7 @@ const MODULES: [&str; 12] = [
     "virtio_pci",
 ];
 
-/// Names of the files in the directory that is kept.
+/// Names of the files in the cache directory.
 const VMLINUZ: &str = "vmlinuz";
 const KERNEL: &str = "kernel";
 const INITRAMFS: &str = "initramfs";
@@ -81,13 +81,13 @@ impl GuestFiles {
         let directory = cache.join(format!("guest-{:016x}", fingerprint()));
         let [vmlinuz, kernel, initramfs] = [VMLINUZ, KERNEL, INITRAMFS].map(|name| directory.join(name));
         let files = Self { vmlinuz, kernel, initramfs };
-        // Tests run side by side, in processes of their own: one makes the files, the others wait for them.
+        // Tests run in parallel processes: one creates the files, the others wait.
         let lock = File::create(cache.join("guest.lock")).map_err(|error| error.to_string())?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|error| error.to_string())?;
         if !directory.is_dir() {
             let workshop = tempfile::tempdir_in(&cache).map_err(|error| error.to_string())?;
             let made = make(workshop.path())?;
-            // Under its name when it is whole, so that no interrupted attempt is taken for it.
+            // Renamed when complete, so that an interrupted attempt is not used.
             fs::rename(made, &directory).map_err(|error| error.to_string())?;
         }
         Ok(files)
@@ -101,14 +101,14 @@ fn cache_directory() -> Option<PathBuf> {
         .or_else(|| Some(set("HOME")?.join(".cache/qmp-events")))
 }
 
-/// Changes with everything that goes into the files but the packages.
+/// Returns a value that changes with all inputs of the files except the packages.
 fn fingerprint() -> u64 {
     let mut hasher = DefaultHasher::new();
     (INIT, MODULES, KERNEL_PACKAGE, BUSYBOX_PACKAGE).hash(&mut hasher);
     hasher.finish()
 }
 
-/// Makes the files; the directory in which they are.
+/// Creates the files; returns their directory.
 fn make(workshop: &Path) -> Result<PathBuf, String> {
     let [unpacked, made] = ["unpacked", "made"].map(|name| workshop.join(name));
     let told = |error: std::io::Error| error.to_string();

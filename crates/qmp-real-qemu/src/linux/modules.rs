@@ -1,4 +1,4 @@
-//! Modules of the kernel and what they need.
+//! Modules of the kernel and their dependencies.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ const NEEDS: &[u8] = b"\0depends=";
 pub(crate) struct Modules(BTreeMap<String, PathBuf>);
 
 impl Modules {
-    /// Finds them below a directory.
+    /// Finds the modules below a directory.
     pub(crate) fn below(directory: &Path) -> io::Result<Self> {
         let mut modules = Self::default();
         let mut directories = vec![directory.to_owned()];
@@ -31,13 +31,13 @@ impl Modules {
         Ok(modules)
     }
 
-    /// Where the module is.
+    /// Returns the path of the module.
     pub(crate) fn file(&self, name: &str) -> Option<&Path> {
         self.0.get(name).map(PathBuf::as_path)
     }
 }
 
-/// Names of the modules that have to be there before the one with this content.
+/// Returns the names of the modules that have to be loaded before the one with this content.
 pub(crate) fn needs(module: &[u8]) -> Vec<String> {
     let Some(at) = module.windows(NEEDS.len()).position(|bytes| bytes == NEEDS) else { return Vec::new() };
     let names = module[at + NEEDS.len()..].split(|byte| *byte == 0).next().unwrap_or_default();
@@ -45,7 +45,7 @@ pub(crate) fn needs(module: &[u8]) -> Vec<String> {
     names.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect()
 }
 
-/// The modules to load for `name`, itself the last, each after those that it needs.
+/// Returns the modules to load for `name`, itself the last, each after its dependencies.
 pub(crate) fn in_order(name: &str, needs: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     let mut order = Vec::new();
     visit(name, needs, &mut order);

@@ -17,7 +17,7 @@ impl Packages {
         Self { directory: directory.to_owned(), options: Vec::new() }
     }
 
-    /// Downloads the package `name`, or else the one that it stands for, and unpacks it.
+    /// Downloads the package `name`, or the one that it depends on, and unpacks it.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl Packages {
         files.find(is_it).ok_or_else(|| format!("apt-get left no package {name}"))
     }
 
-    /// `linux-image-amd64` is an empty package that needs the one of the newest version.
+    /// `linux-image-amd64` is an empty package that depends on the one of the newest version.
     fn real(&self, name: &str) -> Result<String, String> {
         let depends = self.apt("apt-cache", &["depends", name])?;
         let prefix = name.trim_end_matches("-amd64");
@@ -50,7 +50,7 @@ impl Packages {
         Ok(needed.find(|needed| needed.starts_with(prefix)).unwrap_or(name).to_owned())
     }
 
-    /// Fetches lists of packages into the directory.
+    /// Downloads lists of packages into the directory.
     fn lists_of_its_own(&mut self) -> Result<(), String> {
         let state = self.directory.join("apt");
         fs::create_dir_all(state.join("lists/partial")).map_err(|error| error.to_string())?;

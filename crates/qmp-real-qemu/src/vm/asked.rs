@@ -1,4 +1,4 @@
-//! What the hub is asked while the scenario runs.
+//! Queries to the hub while the scenario runs.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::expected::request;
 use crate::qemu::wait_for;
 
 impl Vm {
-    /// Lets the hub execute a command, as `qmp exec` does; it has no return value.
+    /// Makes the hub execute a command, as `qmp exec` does; it has no return value.
     ///
     /// # Panics
     ///
