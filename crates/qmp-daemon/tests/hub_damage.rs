@@ -51,7 +51,7 @@ async fn observer_and_rules_go_on_behind_a_damaged_record_and_health_tells() {
     let (status, health) = get_json(home.path(), "/v1/health").await;
     assert_eq!((status, &health["error"]["class"]), (503, &json!("JournalDamaged")), "{health}");
     let desc = health["error"]["desc"].as_str().expect("a text");
-    assert!(desc.contains("from offset 2 to 2"), "{desc}");
+    assert!(desc.contains("records 2 to 2 cannot be read"), "{desc}");
     hub.stop().await.expect("stops");
     let written = fs::read_to_string(&lines).expect("the rule wrote");
     assert!(written.contains("BLOCK_IO_ERROR") && written.contains("\"X\""), "{written}");

@@ -80,14 +80,10 @@ fn trouble(served: &Served) -> Option<(&'static str, String)> {
     }
     // Last: a restart does not help, and everything else goes on.
     let damage = served.reader.damage();
-    let first = damage.first()?;
+    let first = damage.iter().find(|span| span.loses_records()).or_else(|| damage.first())?;
     let desc = format!(
-        "records of the journal cannot be read and are passed over, in {} places, the first from offset {} to {}: {}; \
-         `qmp journal verify` tells all of it",
+        "the journal is damaged in {} places, which are passed over: {first}; `qmp journal verify` tells all of it",
         damage.len(),
-        first.first.0,
-        first.last.0,
-        first.what
     );
     Some(("JournalDamaged", desc))
 }

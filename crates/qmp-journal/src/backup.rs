@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::error::{JournalError, storage_text};
 use super::file::{FILE_MODE, beside};
+use super::lock::Published;
 use super::read::ReadConnection;
 use super::verify::verify;
 
@@ -128,7 +129,8 @@ impl Backup {
         let text = draft.to_str().ok_or_else(|| failed("its name is no UTF-8".into()))?;
         let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(draft);
         let file = file.map_err(|error| failed(error.to_string()))?;
-        let (first, head) = (self.connection.first()?, self.connection.head()?);
+        let published = Published::read(&self.journal);
+        let (first, head) = (self.connection.first()?, self.connection.head_with(published.as_ref())?);
         self.connection
             .connection()
             .execute("VACUUM INTO ?1", [text])

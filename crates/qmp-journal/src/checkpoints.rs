@@ -6,10 +6,10 @@
 use qmp_wire::Offset;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
+use super::columns::{number, unsigned};
 use super::damage::is_damage;
 use super::error::JournalError;
 use super::read::ReadConnection;
-use super::store::{number, unsigned};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS checkpoint (vm INTEGER PRIMARY KEY, offset INTEGER NOT NULL, \
     version TEXT NOT NULL, checksum INTEGER NOT NULL, state TEXT NOT NULL)";

@@ -11,7 +11,8 @@ use super::limits::FOREIGN_POLL;
 use super::query::Query;
 use super::read::ReadFile;
 use super::retention::Removed;
-use super::scan::{self, Direction, Found, Stretch};
+use super::rows::{Direction, Stretch};
+use super::scan::{self, Found};
 
 /// Yields the records of a query in order: history first, then what comes.
 ///
@@ -79,13 +80,11 @@ impl Cursor {
         let mut found = Found::default();
         let mut position = self.position;
         let mut first = 0;
-        // What is committed and not published yet is for later: who asks for the head must not be told less.
-        let published = self.head.as_ref().map_or(upto, |head| *head.borrow());
-        let upto = upto.min(published);
         while found.records.is_empty() && max > 0 {
-            let read = self.file.with(|connection| {
+            // What is committed and not published yet is for later: who asks for the head must not be told less.
+            let read = self.file.with_head(self.head.as_ref(), |connection, head| {
                 first = connection.first()?;
-                let upto = connection.head()?.min(upto.0);
+                let upto = head.min(upto.0);
                 let stretch = Stretch { after: position.max(first - 1), upto };
                 if stretch.is_empty() {
                     return Ok(None);
@@ -97,7 +96,8 @@ impl Cursor {
                 && error.is_damage()
             {
                 // Not a record, but what is needed to find one: the cursor stays, and health says why.
-                self.file.damage().note(position + 1, position + 1, &error.to_string());
+                let due = position.saturating_add(1);
+                self.file.damage().unreadable(due, due, &error.to_string());
             }
             let Some(left) = read? else { break };
             position = left.after;

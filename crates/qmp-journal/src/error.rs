@@ -139,6 +139,18 @@ pub enum JournalError {
         /// What was to be written.
         path: PathBuf,
     },
+    /// The file has a format that no version writes.
+    #[error(
+        "{} is damaged: it has journal format {found}, which there is not: keep a copy, and put a backup in its place, \
+         or name another file",
+        path.display()
+    )]
+    NoFormat {
+        /// What was to be opened.
+        path: PathBuf,
+        /// The file's format version.
+        found: i64,
+    },
     /// The file system failed.
     #[error("cannot {doing} {} ({source})", path.display())]
     Io {
@@ -166,6 +178,20 @@ pub enum JournalError {
         offset: Offset,
         /// What is wrong with it.
         what: Box<str>,
+    },
+    /// The file has a number that no hub can have given, and none higher is left for what comes.
+    #[error(
+        "{} is damaged: its last {number} is {found}, after which nothing can be written: keep a copy, and put a \
+         backup in its place, or name another file",
+        path.display()
+    )]
+    NumbersEnd {
+        /// What was to be written.
+        path: PathBuf,
+        /// Of what the number is.
+        number: &'static str,
+        /// The number.
+        found: u64,
     },
     /// Retention took records before they were read.
     #[error(

@@ -123,6 +123,7 @@ fn known_format(path: &Path, identity: schema::Identity) -> Result<u32, JournalE
     }
     match u32::try_from(identity.format) {
         Ok(format) if (1..=FORMAT_VERSION).contains(&format) => Ok(format),
+        _ if identity.format < 1 => Err(JournalError::NoFormat { path, found: identity.format }),
         _ => Err(JournalError::NewerFormat { path, found: identity.format, known: FORMAT_VERSION }),
     }
 }

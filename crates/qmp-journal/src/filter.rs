@@ -1,5 +1,6 @@
 //! A query in terms of one file: the ids of the names that it means, and SQL.
 
+use qmp_wire::{Body, Record};
 use rusqlite::Connection;
 
 use super::body::Kind;
@@ -74,11 +75,24 @@ impl Filter {
         &self.sql
     }
 
-    /// Which segments can hold a match, by time: ` AND …`, or nothing.
-    pub(super) fn segment_sql(&self) -> String {
-        let since = self.query.since.map(|since| format!(" AND received_max >= {}", since.0));
-        let until = self.query.until.map(|until| format!(" AND received_min < {}", until.0));
-        [since, until].into_iter().flatten().collect()
+    /// Whether a segment whose records were received from `min` to `max` can hold a match.
+    pub(super) fn may_match(&self, min: i64, max: i64) -> bool {
+        self.query.since.is_none_or(|since| max >= since.0)
+            && self.query.until.is_none_or(|until| min < until.0)
+    }
+
+    /// Whether a record has the names for which postings are looked up.
+    pub(super) fn is_posted(&self, record: &Record<'_>) -> bool {
+        let is_looked_up =
+            |ids: &Option<Vec<u32>>| ids.as_ref().is_some_and(|ids| ids.len() <= POSTING_NAMES_MAX);
+        let event = match &record.body {
+            Body::Event { name, .. } => self.query.event.matches(name),
+            _ => false,
+        };
+        let kind = Kind::of(&record.body);
+        (!is_looked_up(&self.vm) || self.query.vm.matches(&record.vm))
+            && (!is_looked_up(&self.event) || event)
+            && (self.query.kind.is_empty() || self.query.kind.contains(&kind))
     }
 
     /// The lists of names of which a segment's postings tell where a match can be: a match is in every list.

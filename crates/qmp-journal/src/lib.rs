@@ -29,12 +29,15 @@
 //! The crate never knows monitors, VMs, findings, HTTP or TLS: a program that reads journals links it alone.
 
 mod body;
+mod columns;
 mod checksum;
 mod limits;
 mod query;
 mod retention;
 mod error;
 mod damage;
+mod rows;
+mod bounds;
 mod names;
 mod filter;
 mod segment;
@@ -64,7 +67,7 @@ pub use batch::{Batch, Draft};
 pub use body::{Kind, UnknownKind};
 pub use checkpoints::Checkpoint;
 pub use cursor::Cursor;
-pub use damage::DamagedSpan;
+pub use damage::{Damage, DamagedSpan};
 pub use error::{JournalEnded, JournalError};
 pub use figures::{Figures, Gauge};
 pub use handle::{Journal, JournalOptions, Retaining};

@@ -67,6 +67,16 @@ pub const READ_BATCH_MAX_BYTES: usize = 8 << 20;
 /// one for each run of records, and whoever reads the report needs no more.
 pub const DAMAGED_SPANS_MAX: usize = 256;
 
+/// Offsets that are looked for one by one behind a record that is damaged or missing, before wider steps are taken.
+///
+/// A page has some dozen records, a damaged page of the table's tree stands for some ten thousand. So many are asked for
+/// in about 10 ms.
+pub const SEARCHED_RECORDS: u64 = 4_096;
+
+/// The highest offset, number or epoch that a hub goes on from: behind it a damaged file is certain, since a million records a
+/// second would take 140,000 years to get there.
+pub const NUMBERS_MAX: u64 = 1 << 62;
+
 /// Faults that a check of a journal tells one by one; of more it tells how many. A damaged page gives one for each thing
 /// that refers to it.
 pub const VERIFY_FAULTS_MAX: usize = 1_000;

@@ -21,7 +21,7 @@ use rustix::fs::{FlockOperation, OFlags};
 
 use super::error::JournalError;
 use super::file::{FILE_MODE, beside, io_error};
-use super::limits::{LEFT_LOCK_MAX, LEFT_LOCK_POLL};
+use super::limits::{LEFT_LOCK_MAX, LEFT_LOCK_POLL, NUMBERS_MAX};
 
 /// A journal by its descriptor, which holds the lock on it. To be dropped after every connection.
 pub(super) type LockedJournal = Arc<File>;
@@ -42,6 +42,24 @@ pub(super) struct Published {
     pub(super) head: u64,
     /// The highest number of an epoch, of all VMs.
     pub(super) epoch: u32,
+}
+
+impl Published {
+    /// What the last hub published that wrote the journal at `path`, for its readers.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        let named = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let file =
+            OpenOptions::new().read(true).custom_flags(no_follow()).open(beside(&named, ".lock")).ok()?;
+        Self::of(&text_of(&file)?)
+    }
+
+    fn of(text: &str) -> Option<Self> {
+        let mut words = text.lines().nth(1)?.split_whitespace();
+        let identity = words.next()?.into();
+        let (head, epoch) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        // What no hub can have published is not believed.
+        (head < NUMBERS_MAX).then_some(Self { identity, head, epoch })
+    }
 }
 
 impl WriterLock {
@@ -84,10 +102,7 @@ impl WriterLock {
 
     /// What was published last, if the file tells.
     pub(super) fn published(&self) -> Option<Published> {
-        let text = text_of(&self.file)?;
-        let mut words = text.lines().nth(1)?.split_whitespace();
-        let identity = words.next()?.into();
-        Some(Published { identity, head: words.next()?.parse().ok()?, epoch: words.next()?.parse().ok()? })
+        Published::of(&text_of(&self.file)?)
     }
 
     /// Notes what is about to be published. Also says who holds the lock, for the message to whoever comes second.

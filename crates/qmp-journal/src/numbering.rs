@@ -13,7 +13,7 @@ use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
 use super::batch::Item;
 use super::body::{self, Kind};
 use super::checksum::Content;
-use super::limits::SEGMENT_MAX_BYTES;
+use super::limits::{NUMBERS_MAX, SEGMENT_MAX_BYTES};
 use super::segment::{Indexed, OpenSegment, Sealed};
 
 /// Where each VM stands, and the segment that is being filled.
@@ -118,7 +118,7 @@ impl Numbering {
         let (epoch, seq) = match (item.kind, state.last) {
             (Kind::Attached, _) => (state.epoch.max(self.epoch_floor).saturating_add(1), 0),
             (_, 0) => (0, self.seq_floor),
-            _ => (state.epoch, state.seq + 1),
+            _ => (state.epoch, state.seq.saturating_add(1)),
         };
         let offset = self.head + 1;
         let received = item.received.0;
@@ -173,7 +173,7 @@ impl Numbering {
 
     /// Leaves out so many numbers of each VM's epoch: one of it may have had them.
     pub(super) fn skip_numbers(&mut self, records: u64) {
-        self.seq_floor += records;
+        self.seq_floor = self.seq_floor.saturating_add(records);
         self.vms.values_mut().for_each(|state| state.seq = state.seq.saturating_add(records));
     }
 
@@ -181,6 +181,17 @@ impl Numbering {
     pub(super) fn begin_behind(&mut self, head: u64, epoch: u32) {
         self.head = head.max(self.head);
         (self.max_epoch, self.epoch_floor) = (self.max_epoch.max(epoch), self.epoch_floor.max(epoch));
+    }
+
+    /// What is so high that no hub can have given it, if anything is: after it, an offset or an identity would be given
+    /// twice.
+    pub(super) fn beyond_limit(&self) -> Option<(&'static str, u64)> {
+        let seq = self.vms.values().map(|state| state.seq).max().unwrap_or(0).max(self.seq_floor);
+        let epoch = if self.max_epoch == u32::MAX { u64::MAX } else { 0 };
+        let numbers =
+            [("offset", self.head, self.head), ("number of an epoch", epoch, self.max_epoch.into())];
+        let numbers = numbers.into_iter().chain([("number within an epoch", seq, seq)]);
+        numbers.filter(|(_, number, _)| *number >= NUMBERS_MAX).map(|(name, _, shown)| (name, shown)).next()
     }
 
     /// The highest number of an epoch, of all VMs.

@@ -2,25 +2,33 @@
 //!
 //! A connection is taken for the time of one read transaction, so that a reader who waits holds nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
 use rusqlite::{Connection, InterruptHandle, Row};
+use tokio::sync::watch;
 
 use super::body::{self, Kind};
+use super::bounds;
+use super::columns::{EventTime, SEALED, unsigned};
 use super::damage::{DamageLog, is_damage};
 use super::error::JournalError;
 use super::file;
 use super::limits::{NAMES_CACHED_MAX_BYTES, READ_CONNECTIONS_IDLE_MAX};
-use super::lock::LockedJournal;
+use super::lock::{LockedJournal, Published};
 use super::names::cached_bytes;
 use super::sent_names;
-use super::store::{EventTime, HEAD, SEALED, unsigned};
 
-/// The columns that [`ReadConnection::record`] reads, in its order.
-pub(super) const COLUMNS: &str = "offset, vm, epoch, seq, kind, received, event, event_time, data";
+/// The columns that [`RowReader::read`] reads, in its order: a record if `condition` holds, ` AND …` or nothing.
+///
+/// Other rows are rows, too: a reader sees that none is missing. Their data stays where it is.
+pub(super) fn columns_if(condition: &str) -> String {
+    let data =
+        if condition.is_empty() { "data".into() } else { format!("CASE WHEN 1{condition} THEN data END") };
+    format!("offset, vm, epoch, seq, kind, received, event, event_time, {data}, 1{condition}")
+}
 
 /// One file and the connections to it that nobody uses right now.
 #[derive(Debug)]
@@ -28,6 +36,7 @@ pub(super) struct ReadFile {
     path: PathBuf,
     idle: Mutex<Idle>,
     damage: Arc<DamageLog>,
+    checked_indexes: Arc<CheckedIndexes>,
     /// After the connections: closing it earlier would drop the locks that SQLite holds for them.
     _locked: Option<LockedJournal>,
 }
@@ -46,8 +55,19 @@ pub(super) struct ReadConnection {
     connection: Connection,
     names: NamesMet,
     damage: Arc<DamageLog>,
+    checked_indexes: Arc<CheckedIndexes>,
     /// The file was taken as unchangeable: nothing may be written in its directory.
     immutable: bool,
+}
+
+/// Segments whose index was checked and is whole, by their last offset.
+type CheckedIndexes = Mutex<HashSet<u64>>;
+
+/// Makes records of rows.
+pub(super) struct RowReader<'r> {
+    connection: &'r Connection,
+    names: &'r mut NamesMet,
+    pub(super) damage: &'r DamageLog,
 }
 
 /// Names by their ids, as many as fit in the memory for them.
@@ -60,10 +80,10 @@ struct NamesMet {
 impl ReadFile {
     /// Makes sure that `path` is a journal that can be read.
     pub(super) fn open(path: &Path, locked: Option<LockedJournal>) -> Result<Self, JournalError> {
-        let damage = Arc::<DamageLog>::default();
-        let first = ReadConnection::open(path)?.noting(&damage);
+        let first = ReadConnection::open(path)?;
+        let (damage, checked_indexes) = (Arc::clone(&first.damage), Arc::clone(&first.checked_indexes));
         let idle = Idle { connections: vec![first], max: READ_CONNECTIONS_IDLE_MAX };
-        Ok(Self { path: path.to_owned(), idle: Mutex::new(idle), damage, _locked: locked })
+        Ok(Self { path: path.to_owned(), idle: Mutex::new(idle), damage, checked_indexes, _locked: locked })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -81,10 +101,8 @@ impl ReadFile {
         read: impl FnOnce(&mut ReadConnection) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
         let idle = self.idle().connections.pop();
-        let mut connection = idle.map_or_else(
-            || ReadConnection::open(&self.path).map(|connection| connection.noting(&self.damage)),
-            Ok,
-        )?;
+        let mut connection =
+            idle.map_or_else(|| ReadConnection::open(&self.path).map(|connection| connection.of(self)), Ok)?;
         connection.execute("BEGIN")?;
         let result = read(&mut connection);
         // After a damaged page it fails, and what was read is read: only the connection is of no more use.
@@ -98,6 +116,27 @@ impl ReadFile {
         result
     }
 
+    /// Does `read` in one transaction, with the last offset that there has to be in it: as `head` says, or for a file that
+    /// another process writes, as the file says and what its hub published.
+    pub(super) fn with_head<T>(
+        &self,
+        head: Option<&watch::Receiver<Offset>>,
+        read: impl FnOnce(&mut ReadConnection, u64) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        // Before the transaction begins: what is published later may not be in it.
+        let published = match head {
+            Some(head) => Ok(head.borrow().0),
+            None => Err(Published::read(&self.path)),
+        };
+        self.with(|connection| {
+            let head = match published {
+                Ok(head) => head,
+                Err(published) => connection.head_with(published.as_ref())?,
+            };
+            read(connection, head)
+        })
+    }
+
     /// Closes what nobody uses right now, and from here on whatever a reader gives back: with the last connection
     /// SQLite clears up beside the file, and a connection that only reads cannot do it.
     pub(super) fn keep_none(&self) {
@@ -106,7 +145,7 @@ impl ReadFile {
         idle.connections.clear();
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Idle> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -119,13 +158,20 @@ impl ReadConnection {
             connection,
             names: NamesMet::default(),
             damage: Arc::default(),
+            checked_indexes: Arc::default(),
             immutable,
         })
     }
 
-    /// The same, noting in `damage` what it cannot read.
-    fn noting(self, damage: &Arc<DamageLog>) -> Self {
-        Self { damage: Arc::clone(damage), ..self }
+    /// The same, which shares what the connections of `file` met.
+    fn of(self, file: &ReadFile) -> Self {
+        let (damage, checked_indexes) = (Arc::clone(&file.damage), Arc::clone(&file.checked_indexes));
+        Self { damage, checked_indexes, ..self }
+    }
+
+    /// Segments whose index is whole.
+    pub(super) fn checked_indexes(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.checked_indexes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What cannot be read.
@@ -165,13 +211,23 @@ impl ReadConnection {
 
     /// The last offset.
     pub(super) fn head(&self) -> Result<u64, JournalError> {
-        self.number(HEAD)
+        self.sql(bounds::head)
+    }
+
+    /// The last offset, also if the file ends before what was published of it.
+    pub(super) fn head_with(&self, published: Option<&Published>) -> Result<u64, JournalError> {
+        let head = self.head()?;
+        let is_of_this = |published: &&Published| {
+            let name =
+                self.connection.query_row("SELECT id FROM identity", [], |row| row.get::<_, Box<str>>(0));
+            published.head > head && name.is_ok_and(|name| name == published.identity)
+        };
+        Ok(published.filter(is_of_this).map_or(head, |published| published.head))
     }
 
     /// The first offset that is kept; one more than the head if there is no record.
     pub(super) fn first(&self) -> Result<u64, JournalError> {
-        let first = self.number("SELECT coalesce(min(offset), 0) FROM record")?;
-        if first > 0 { Ok(first) } else { Ok(self.head()? + 1) }
+        self.sql(bounds::first)
     }
 
     /// The last offset of the sealed segments.
@@ -179,38 +235,18 @@ impl ReadConnection {
         self.number(SEALED)
     }
 
-    /// Runs a query for [`COLUMNS`] and hands each record to `take` until it says that it has enough. Rows that make no
-    /// record are passed over and noted.
-    pub(super) fn records(
+    /// Reads rows of [`columns_if`].
+    pub(super) fn reading<T>(
         &mut self,
-        sql: &str,
-        parameters: impl rusqlite::Params,
-        take: &mut dyn FnMut(Record<'static>) -> bool,
-    ) -> Result<bool, JournalError> {
+        read: impl FnOnce(&Connection, &mut RowReader<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, JournalError> {
         let Self { path, connection, names, damage, .. } = self;
-        let failed = |source| JournalError::Storage { doing: "read", path: path.clone(), source };
-        let mut statement = connection.prepare_cached(sql).map_err(failed)?;
-        let mut rows = statement.query(parameters).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            let offset = unsigned(row.get(0).map_err(failed)?);
-            let read = columns(row).and_then(|found| record(connection, names, row, &found));
-            let record = match read {
-                Ok(Ok(record)) => record,
-                Ok(Err(what)) => {
-                    damage.note(offset, offset, &what);
-                    continue;
-                }
-                Err(error) if is_damage(&error) => {
-                    damage.note(offset, offset, &column_error(&error));
-                    continue;
-                }
-                Err(error) => return Err(failed(error)),
-            };
-            if !take(record) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let mut reader = RowReader { connection, names, damage };
+        read(connection, &mut reader).map_err(|source| JournalError::Storage {
+            doing: "read",
+            path: path.clone(),
+            source,
+        })
     }
 
     /// The name that stands for an id.
@@ -221,6 +257,30 @@ impl ReadConnection {
             path: path.clone(),
             source,
         })
+    }
+}
+
+impl RowReader<'_> {
+    /// The record of a row; `None` for one that is not wanted, or that makes no record, which is noted.
+    pub(super) fn read(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<Record<'static>>> {
+        let offset = unsigned(row.get(0)?);
+        let is_wanted = |row: &Row<'_>| row.get::<_, Option<bool>>(9).map(|wanted| wanted == Some(true));
+        let read = columns(row).and_then(|found| match is_wanted(row)? {
+            true => record(self.connection, self.names, row, &found).map(|read| read.map(Some)),
+            false => Ok(Ok(None)),
+        });
+        match read {
+            Ok(Ok(record)) => Ok(record),
+            Ok(Err(what)) => {
+                self.damage.unreadable(offset, offset, &what);
+                Ok(None)
+            }
+            Err(error) if is_damage(&error) => {
+                self.damage.unreadable(offset, offset, &column_error(&error));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading: history and then what comes, as one sequence.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,16 +9,18 @@ use rusqlite::OptionalExtension as _;
 use tokio::sync::watch;
 
 use super::checkpoints::{self, Checkpoint};
+use super::columns::{number, unsigned};
 use super::cursor::Cursor;
 use super::damage::DamagedSpan;
 use super::error::JournalError;
 use super::filter::Filter;
 use super::lock::LockedJournal;
+use super::passing::{read_through, record_at};
 use super::query::{Globs, Query};
-use super::read::{COLUMNS, ReadConnection, ReadFile};
-use super::scan::{self, Direction, Found, Stretch};
+use super::read::{ReadConnection, ReadFile};
+use super::rows::{Direction, Stretch};
+use super::scan::{self, Found};
 use super::segment::minute;
-use super::store::{number, unsigned};
 
 /// Reads a journal. Cheap to clone; any number of them beside the writer.
 ///
@@ -106,7 +109,7 @@ impl Reader {
     pub fn head(&self) -> Result<Offset, JournalError> {
         match &self.head {
             Some(head) => Ok(*head.borrow()),
-            None => self.file.with(|connection| connection.head().map(Offset)),
+            None => self.file.with_head(None, |_, head| Ok(Offset(head))),
         }
     }
 
@@ -158,12 +161,16 @@ impl Reader {
     ///
     /// [`JournalError::Storage`] and [`JournalError::Damaged`].
     pub fn last(&self, query: &Query, max: usize) -> Result<Tail, JournalError> {
-        let head = self.file.with(|connection| connection.head())?;
+        let head = self.head()?.0;
         let (mut filter, mut found) = (Filter::new(query.clone()), Found::default());
         let mut stretch = Stretch { after: 0, upto: head };
         while !stretch.is_empty() && !found.is_full(max) {
             stretch = self.file.with(|connection| {
-                scan::read_on(connection, &mut filter, stretch, Direction::Backwards, max, &mut found)
+                let kept = Stretch { after: stretch.after.max(connection.first()? - 1), ..stretch };
+                if kept.is_empty() {
+                    return Ok(kept);
+                }
+                scan::read_on(connection, &mut filter, kept, Direction::Backwards, max, &mut found)
             })?;
         }
         found.records.reverse();
@@ -176,19 +183,24 @@ impl Reader {
     ///
     /// [`JournalError::Storage`] and [`JournalError::Damaged`].
     pub fn last_of_each_vm(&self) -> Result<Vec<Record<'static>>, JournalError> {
-        let sql = format!(
-            "WITH behind AS (SELECT vm, max(offset) AS last FROM record WHERE offset > ?1 GROUP BY vm), \
-             latest AS (SELECT last FROM behind \
-                        UNION ALL SELECT last FROM vm WHERE vm NOT IN (SELECT vm FROM behind)) \
-             SELECT {COLUMNS} FROM record WHERE offset IN (SELECT last FROM latest) ORDER BY offset"
-        );
-        self.file.with(|connection| {
-            let sealed = connection.sealed()?;
-            let mut records = Vec::new();
-            connection.records(&sql, [number(sealed)], &mut |record| {
-                records.push(record);
+        self.file.with_head(self.head.as_ref(), |connection, head| {
+            let (first, sealed) = (connection.first()?, connection.sealed()?);
+            let mut last: HashMap<Box<str>, Record<'static>> = HashMap::new();
+            let behind = Stretch { after: sealed.max(first - 1), upto: head };
+            read_through(connection, behind, "", Direction::Forwards, &mut |record| {
+                last.insert(record.vm.as_ref().into(), record);
                 true
             })?;
+            for (vm, offset) in last_sealed(connection)? {
+                if offset >= first
+                    && !last.contains_key(&vm)
+                    && let Some(record) = record_at(connection, offset)?
+                {
+                    last.insert(vm, record);
+                }
+            }
+            let mut records: Vec<Record<'static>> = last.into_values().collect();
+            records.sort_unstable_by_key(|record| record.offset);
             Ok(records)
         })
     }
@@ -271,6 +283,16 @@ impl Reader {
     }
 }
 
+/// The last record in a sealed segment of each VM that has a name.
+fn last_sealed(connection: &ReadConnection) -> Result<Vec<(Box<str>, u64)>, JournalError> {
+    connection.sql(|connection| {
+        let sql = "SELECT name.name, vm.last FROM vm JOIN name ON name.id = vm.vm";
+        let mut statement = connection.prepare_cached(sql)?;
+        let last = statement.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;
+        last.collect()
+    })
+}
+
 /// Minute, event and count: of the sealed segments from the table, of the records behind them by counting.
 fn tally_counts(
     connection: &ReadConnection,
@@ -281,7 +303,7 @@ fn tally_counts(
                  SELECT minute, event, records FROM tally WHERE minute BETWEEN ?1 AND ?2 \
                  UNION ALL \
                  SELECT minute, event, count(*) AS records FROM ( \
-                   SELECT (received - ((received % 60000000) + 60000000) % 60000000) / 60000000 AS minute, event \
+                   SELECT received / 60000000 - (received % 60000000 < 0) AS minute, event \
                    FROM record WHERE offset > ?3 AND event IS NOT NULL) \
                  WHERE minute BETWEEN ?1 AND ?2 GROUP BY minute, event) \
                GROUP BY minute, event";

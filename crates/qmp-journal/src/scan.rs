@@ -2,35 +2,23 @@
 //!
 //! Segments that the time excludes are passed over. In the others the postings of the wanted names say where a
 //! match can be; few such places are visited one by one, many by reading the segment through. The records
-//! behind the last seal have no postings and are read through.
+//! behind the last seal have no postings and are read through. An index that does not fit its segment is not used.
 
 use qmp_wire::{Body, Offset, Record};
 use rusqlite::OptionalExtension as _;
 
+use super::columns::{number, unsigned};
+use super::damage::Damage;
 use super::error::JournalError;
 use super::filter::Filter;
 use super::limits::{READ_BATCH_MAX_BYTES, READ_SEGMENTS_MAX};
-use super::passing::read_through;
-use super::read::{COLUMNS, ReadConnection};
+use super::passing::{read_through, record_at};
+use super::read::ReadConnection;
+use super::rows::{Direction, Stretch, lost_spans, without};
 use super::segment;
-use super::store::{number, unsigned};
 
 /// Reading a segment through costs as much as visiting one in so many of its records.
 const VISIT_ONE_IN: u64 = 8;
-
-/// From which end a stretch is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    Forwards,
-    Backwards,
-}
-
-/// Offsets that are yet to be read: after the one, up to and including the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stretch {
-    pub(super) after: u64,
-    pub(super) upto: u64,
-}
 
 /// What was found, in the order of reading.
 #[derive(Debug, Default)]
@@ -47,28 +35,19 @@ struct Part {
     sealed: Option<(u64, u64)>,
 }
 
-impl Stretch {
-    pub(super) fn is_empty(self) -> bool {
-        self.after >= self.upto
-    }
-
-    fn clip(self, other: Self) -> Self {
-        Self { after: self.after.max(other.after), upto: self.upto.min(other.upto) }
-    }
-
-    /// What is left when `done` has been read.
-    fn without(self, done: Self, direction: Direction) -> Self {
-        match direction {
-            Direction::Forwards => Self { after: done.upto, ..self },
-            Direction::Backwards => Self { upto: done.after, ..self },
-        }
-    }
-}
-
 impl Found {
     /// Whether no more is to be added.
     pub(super) fn is_full(&self, max: usize) -> bool {
         self.records.len() >= max || self.bytes >= READ_BATCH_MAX_BYTES
+    }
+
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Takes back what was added beyond the first `records`.
+    fn truncate(&mut self, records: usize) {
+        self.bytes -= self.records.drain(records..).map(|record| record_bytes(&record)).sum::<usize>();
     }
 
     fn add(&mut self, record: Record<'static>) {
@@ -87,64 +66,67 @@ pub(super) fn read_on(
     found: &mut Found,
 ) -> Result<Stretch, JournalError> {
     connection.sql(|connection| filter.refresh(connection))?;
-    let parts = match parts(connection, filter, stretch, direction) {
+    let (parts, left) = match parts(connection, filter, stretch, direction) {
         // The list of segments cannot be read: without it the records are read through.
         Err(error) if error.is_damage() => {
-            connection.damage().note(stretch.after + 1, stretch.after + 1, &error.to_string());
-            vec![Part { stretch, sealed: None }]
+            let index = Damage::Index(error.to_string().into());
+            connection.damage().note(stretch.after + 1, stretch.upto, index);
+            (vec![Part { stretch, sealed: None }], Stretch { after: stretch.upto, upto: stretch.upto })
         }
         parts => parts?,
     };
-    let mut left = stretch;
     for part in &parts {
         if let Some(last) = read_part(connection, filter, *part, direction, max, found)? {
-            let done = match direction {
-                Direction::Forwards => Stretch { after: 0, upto: last },
-                Direction::Backwards => Stretch { after: last - 1, upto: left.upto },
-            };
-            return Ok(left.without(done, direction));
+            return Ok(match direction {
+                Direction::Forwards => Stretch { after: last, ..stretch },
+                Direction::Backwards => Stretch { upto: last - 1, ..stretch },
+            });
         }
-        left = left.without(part.stretch, direction);
     }
-    // Fewer parts than asked for: there are no others in the stretch.
-    let exhausted = parts.len() < READ_SEGMENTS_MAX;
-    Ok(if exhausted { Stretch { after: stretch.upto, upto: stretch.upto } } else { left })
+    Ok(left)
 }
 
-/// The next parts of `stretch` that can hold a match.
+/// The next parts of `stretch` that can hold a match, and what is left behind them.
+///
+/// Records between two segments are a part of their own, as are those behind the last seal: a segment whose row is gone
+/// has records all the same.
 fn parts(
     connection: &ReadConnection,
     filter: &Filter,
     stretch: Stretch,
     direction: Direction,
-) -> Result<Vec<Part>, JournalError> {
-    let sealed = connection.sealed()?;
-    let behind = stretch.clip(Stretch { after: sealed, upto: u64::MAX });
-    let behind = (!behind.is_empty()).then_some(Part { stretch: behind, sealed: None });
+) -> Result<(Vec<Part>, Stretch), JournalError> {
     let order = if direction == Direction::Forwards { "ASC" } else { "DESC" };
     let sql = format!(
-        "SELECT first, last FROM segment WHERE last > ?1 AND first <= ?2{} ORDER BY last {order} LIMIT ?3",
-        filter.segment_sql(),
+        "SELECT first, last, received_min, received_max FROM segment \
+         WHERE last > ?1 AND first <= ?2 ORDER BY last {order} LIMIT ?3"
     );
-    let mut parts: Vec<Part> =
-        if direction == Direction::Backwards { behind.into_iter().collect() } else { vec![] };
-    let wanted = READ_SEGMENTS_MAX - parts.len();
+    let (mut parts, mut left, mut segments) = (Vec::new(), stretch, 0);
     connection.sql(|connection| {
         let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows =
-            statement.query((number(stretch.after), number(stretch.upto), number(wanted as u64)))?;
+        let most = number(READ_SEGMENTS_MAX as u64);
+        let mut rows = statement.query((number(stretch.after), number(stretch.upto), most))?;
         while let Some(row) = rows.next()? {
-            let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let (first, last) = (unsigned(first).max(1), unsigned(last));
-            let within = stretch.clip(Stretch { after: first - 1, upto: last });
-            parts.push(Part { stretch: within, sealed: Some((first, last)) });
+            segments += 1;
+            let (first, last) = (unsigned(row.get(0)?).max(1), unsigned(row.get(1)?));
+            let within = left.clip(Stretch { after: first - 1, upto: last });
+            if within.is_empty() {
+                continue;
+            }
+            let between = left.before(within, direction);
+            parts.extend((!between.is_empty()).then_some(Part { stretch: between, sealed: None }));
+            if filter.may_match(row.get(2)?, row.get(3)?) {
+                parts.push(Part { stretch: within, sealed: Some((first, last)) });
+            }
+            left = left.without(within, direction);
         }
         Ok(())
     })?;
-    if direction == Direction::Forwards && parts.len() < READ_SEGMENTS_MAX {
-        parts.extend(behind);
+    if segments < READ_SEGMENTS_MAX && !left.is_empty() {
+        parts.push(Part { stretch: left, sealed: None });
+        left = Stretch { after: left.upto, upto: left.upto };
     }
-    Ok(parts)
+    Ok((parts, left))
 }
 
 /// Reads one part; returns the last offset that was read if `found` became full before its end.
@@ -156,47 +138,61 @@ fn read_part(
     max: usize,
     found: &mut Found,
 ) -> Result<Option<u64>, JournalError> {
-    let mut take = |record: Record<'static>| {
+    if let Some((first, last)) = part.sealed {
+        let before = found.len();
+        let visited = places(connection, filter, part).and_then(|places| match places {
+            Some(offsets) => visit(connection, filter, offsets, direction, max, found).map(Some),
+            None => Ok(None),
+        });
+        match visited {
+            Ok(Some(full_at)) => return Ok(full_at),
+            Ok(None) => {}
+            // The index of the segment cannot be used: the records can.
+            Err(error) if error.is_damage() => {
+                connection.damage().note(first, last, Damage::Index(error.to_string().into()));
+                found.truncate(before);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mut full_at = None;
+    read_through(connection, part.stretch, filter.sql(), direction, &mut |record| {
         let offset = record.offset.map_or(0, |offset| offset.0);
         if filter.query().matches_data(&record.body) {
             found.add(record);
         }
-        found.is_full(max).then_some(offset)
-    };
-    let mut full_at = None;
-    let mut enough = |record| {
-        full_at = take(record);
+        full_at = found.is_full(max).then_some(offset);
         full_at.is_none()
-    };
-    let places = match places(connection, filter, part) {
-        // The index of the segment cannot be read: the records can.
-        Err(error) if error.is_damage() => {
-            let first = part.sealed.map_or(part.stretch.after + 1, |(first, _)| first);
-            connection.damage().note(first, first, &error.to_string());
-            None
-        }
-        places => places?,
-    };
-    match places {
-        Some(mut offsets) => {
-            if direction == Direction::Backwards {
-                offsets.reverse();
-            }
-            let sql = format!("SELECT {COLUMNS} FROM record WHERE offset = ?1{}", filter.sql());
-            for offset in offsets {
-                match connection.records(&sql, [number(offset)], &mut enough) {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(error) if error.is_damage() => {
-                        connection.damage().note(offset, offset, &error.to_string());
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        None => read_through(connection, part.stretch, filter.sql(), direction, &mut enough)?,
-    }
+    })?;
     Ok(full_at)
+}
+
+/// Reads the records at these offsets, of which the index says that they are what `filter` wants.
+fn visit(
+    connection: &mut ReadConnection,
+    filter: &Filter,
+    mut offsets: Vec<u64>,
+    direction: Direction,
+    max: usize,
+    found: &mut Found,
+) -> Result<Option<u64>, JournalError> {
+    if direction == Direction::Backwards {
+        offsets.reverse();
+    }
+    for offset in offsets {
+        let Some(record) = record_at(connection, offset)? else { continue };
+        if !filter.is_posted(&record) {
+            let what = "its index stands for another record".into();
+            return Err(JournalError::Damaged { offset: Offset(offset), what });
+        }
+        if filter.query().matches(&record) {
+            found.add(record);
+        }
+        if found.is_full(max) {
+            return Ok(Some(offset));
+        }
+    }
+    Ok(None)
 }
 
 /// The offsets in `part` at which a match can be; `None` when they are better found by reading it through.
@@ -206,8 +202,12 @@ fn places(
     part: Part,
 ) -> Result<Option<Vec<u64>>, JournalError> {
     let Some((first, last)) = part.sealed else { return Ok(None) };
+    let lists = filter.posted();
+    if !lists.is_empty() {
+        check_index(connection, first, last)?;
+    }
     let mut common: Option<Vec<u64>> = None;
-    for names in filter.posted() {
+    for names in lists {
         let mut places = Vec::new();
         for name in names {
             places.extend(posting(connection, first, last, *name)?);
@@ -229,6 +229,30 @@ fn places(
         offsets
     });
     Ok(within.filter(|offsets| (offsets.len() as u64) < (upto - after).div_ceil(VISIT_ONE_IN)))
+}
+
+/// Checks once that the postings of a segment hold each of its records twice, by its VM and by its event or kind: a posting
+/// that is not found would else mean that nothing matches.
+fn check_index(connection: &ReadConnection, first: u64, last: u64) -> Result<(), JournalError> {
+    if connection.checked_indexes().contains(&last) {
+        return Ok(());
+    }
+    let (posted, lost) = connection.sql(|connection| {
+        let mut postings = connection.prepare_cached("SELECT offsets FROM posting WHERE segment = ?1")?;
+        let mut rows = postings.query([number(last)])?;
+        let mut posted = 0;
+        while let Some(row) = rows.next()? {
+            posted += row.get_ref(0)?.as_blob().map_or(0, segment::offsets_in);
+        }
+        Ok((posted, lost_spans(connection)))
+    })?;
+    let records: u64 = without(&lost, first, last).into_iter().map(|(first, last)| last - first + 1).sum();
+    if posted != records.saturating_mul(2) {
+        let what = format!("it has {posted} entries for {records} records").into();
+        return Err(JournalError::Damaged { offset: Offset(last), what });
+    }
+    connection.checked_indexes().insert(last);
+    Ok(())
 }
 
 fn posting(connection: &ReadConnection, first: u64, last: u64, name: u32) -> Result<Vec<u64>, JournalError> {

@@ -7,7 +7,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::{checkpoints, sent_names};
+use super::{bounds, checkpoints, sent_names};
 
 /// Says that an SQLite file is a journal: the bytes `QMPe`, in `PRAGMA application_id`.
 pub const APPLICATION_ID: i64 = 0x514d_5065;
@@ -82,6 +82,7 @@ pub(super) fn migrate(connection: &mut Connection, from: u32, steps: &[Migration
     }
     sent_names::create(&transaction)?;
     checkpoints::create(&transaction)?;
+    bounds::create_kept(&transaction)?;
     make_views(&transaction)?;
     // Asked first, so that opening a journal that has one writes nothing.
     if transaction.prepare("SELECT id FROM identity LIMIT 1").and_then(|mut id| id.exists([])) != Ok(true) {

@@ -147,6 +147,11 @@ pub(super) fn offsets(first: u64, bytes: &[u8]) -> Option<Vec<u64>> {
     Some(found)
 }
 
+/// How many offsets a posting has.
+pub(super) fn offsets_in(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte < 0x80).count() as u64
+}
+
 fn push_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push((number & 0x7f) as u8 | 0x80);
@@ -190,6 +195,7 @@ mod tests {
                     .filter(|(_, (vm, _))| 10 + vm == *name || 20 + vm % 2 == *name)
                     .map(|(offset, _)| offset)
                     .collect();
+                prop_assert_eq!(offsets_in(bytes), expected.len() as u64);
                 prop_assert_eq!(offsets(sealed.first, bytes), Some(expected));
             }
         }

@@ -6,8 +6,8 @@
 use qmp_wire::EventName;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
+use super::columns::number;
 use super::numbering::Row;
-use super::store::number;
 
 /// The table, and the index by which a name without records is found. Both stand beside the format: programs that do
 /// not know of them read on.

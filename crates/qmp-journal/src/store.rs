@@ -1,18 +1,19 @@
 //! What the writer reads from and writes to the file.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use qmp_wire::Timestamp;
-use rusqlite::types::{ToSqlOutput, Value, ValueRef};
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, TransactionBehavior};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::body::Kind;
+use super::bounds;
 use super::checksum::Content;
+use super::columns::{EventTime, SEALED, number, unsigned};
 use super::damage::is_damage;
 use super::names::Role;
 use super::numbering::{Numbering, Plan, Row, VmState};
-use super::passing::next_readable;
 use super::retention::Removed;
+use super::rows::{Stretch, walk};
 use super::segment::Indexed;
 use super::sent_names;
 
@@ -106,15 +107,6 @@ fn write_segments(connection: &Connection, plan: &Plan<'_>) -> rusqlite::Result<
     Ok(())
 }
 
-/// The last offset that was sealed. When no segment is left, the rows of the VMs still say it: one of them had the
-/// last record.
-pub(super) const SEALED: &str =
-    "SELECT coalesce((SELECT max(last) FROM segment), (SELECT max(last) FROM vm), 0)";
-
-/// The last offset that was given.
-pub(super) const HEAD: &str = "SELECT max(coalesce((SELECT max(offset) FROM record), (SELECT max(last) FROM vm), 0), \
-     coalesce((SELECT max(last) FROM lost), 0))";
-
 /// Restores where the journal stands: the last seal, and a scan of what lies behind it.
 pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite::Result<Numbering> {
     let sealed: i64 = connection.query_row(SEALED, [], |row| row.get(0))?;
@@ -148,45 +140,40 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
     Ok(numbering)
 }
 
-/// Restores from the records behind the last seal, and says how many cannot be read.
+/// Restores from the records behind the last seal up to the head, and says how many cannot be read.
 fn restore_behind(connection: &Connection, sealed: u64, numbering: &mut Numbering) -> rusqlite::Result<u64> {
-    let head = connection.query_row(HEAD, [], |row| row.get(0).map(unsigned))?;
-    let (mut after, mut unreadable) = (sealed, 0);
-    let mut behind = connection.prepare(RESTORED)?;
-    while after < head {
-        let mut rows = behind.query([number(after + 1), i64::MAX])?;
-        let read = (|| {
-            while let Some(row) = rows.next()? {
-                match restored(row) {
-                    Ok(Restored { record, epoch, seq }) => numbering.observe(record, epoch, seq),
-                    Err(error) if is_damage(&error) => {
-                        unreadable += 1;
-                        numbering.begin_behind(unsigned(row.get(0)?), 0);
-                    }
-                    Err(error) => return Err(error),
+    let behind = Stretch { after: sealed, upto: bounds::head(connection)? };
+    let unreadable = Cell::new(0_u64);
+    let pass = |records: u64| unreadable.set(unreadable.get().saturating_add(records));
+    let numbering = RefCell::new(numbering);
+    walk(
+        connection,
+        RESTORED,
+        behind,
+        &mut |row| {
+            match restored(row) {
+                Ok(Restored { record, epoch, seq }) => numbering.borrow_mut().observe(record, epoch, seq),
+                Err(error) if is_damage(&error) => {
+                    pass(1);
+                    numbering.borrow_mut().begin_behind(unsigned(row.get(0)?), 0);
                 }
+                Err(error) => return Err(error),
             }
-            Ok(())
-        })();
-        match read {
-            Ok(()) => break,
-            Err(error) if is_damage(&error) => {
-                let readable = numbering.head().max(after);
-                after = next_readable(connection, readable, head) - 1;
-                unreadable += after - readable;
-                numbering.begin_behind(after, 0);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(unreadable)
+            Ok(true)
+        },
+        &mut |first, last, _| {
+            pass((last - first).saturating_add(1));
+            numbering.borrow_mut().begin_behind(last, 0);
+        },
+    )?;
+    Ok(unreadable.get())
 }
 
 /// What [`restored`] reads, of the offsets from the first parameter to the second.
 pub(super) const RESTORED: &str = "SELECT offset, vm, kind, event, received, epoch, seq, event_time, data, \
        (SELECT name FROM name WHERE id = record.vm), (SELECT name FROM name WHERE id = record.event), \
        (SELECT name FROM sent_name WHERE sent_name.offset = record.offset) \
-     FROM record WHERE offset BETWEEN ?1 AND ?2 ORDER BY offset";
+     FROM record WHERE offset >= ?1 AND offset <= ?2 ORDER BY offset";
 
 /// A record as the index and the numbering know it.
 pub(super) struct Restored {
@@ -248,74 +235,4 @@ pub(super) fn received(connection: &Connection, offset: u64) -> rusqlite::Result
         .prepare_cached("SELECT received FROM record WHERE offset = ?1")?
         .query_row([number(offset)], |row| row.get(0))
         .optional()
-}
-
-/// A count or place of the journal, as SQLite's signed integer.
-pub(super) fn number(number: u64) -> i64 {
-    i64::try_from(number).expect("2^63 records cannot have been written")
-}
-
-/// The reverse of [`number`]; what is negative was not written by a journal and stands before everything.
-pub(super) fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
-/// The server's time of an event in its column: microseconds as an integer, and what 64 bits do not hold as
-/// the text `SECONDS.MICROSECONDS`. A peer may send any number.
-pub(super) struct EventTime(pub(super) Timestamp);
-
-impl ToSql for EventTime {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let (seconds, microseconds) = (self.0.seconds(), self.0.microseconds());
-        let fits =
-            seconds.checked_mul(1_000_000).and_then(|whole| whole.checked_add(i64::from(microseconds)));
-        Ok(ToSqlOutput::Owned(match fits {
-            Some(micros) => Value::Integer(micros),
-            None => Value::Text(format!("{seconds}.{microseconds:06}")),
-        }))
-    }
-}
-
-impl EventTime {
-    /// Reads the column; `None` for a value that was never written.
-    pub(super) fn read(value: ValueRef<'_>) -> Option<Option<Timestamp>> {
-        let (seconds, microseconds) = match value {
-            ValueRef::Null => return Some(None),
-            ValueRef::Integer(micros) => (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000)),
-            ValueRef::Text(text) => {
-                let (seconds, microseconds) = std::str::from_utf8(text).ok()?.split_once('.')?;
-                (seconds.parse().ok()?, microseconds.parse().ok()?)
-            }
-            _ => return None,
-        };
-        Timestamp::from_wire(seconds, microseconds).ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn event_times() {
-        let cases: [(i64, i64); 7] = [
-            (0, 0),
-            (1_767_323_045, 678_001),
-            (-5, 999_999),
-            (i64::MAX / 1_000_000, 775_807),
-            (i64::MAX / 1_000_000, 775_808),
-            (i64::MAX, 999_999),
-            (i64::MIN, 0),
-        ];
-        for (seconds, microseconds) in cases {
-            let timestamp = Timestamp::from_wire(seconds, microseconds).expect("in range").expect("known");
-            let column = EventTime(timestamp);
-            let ToSqlOutput::Owned(value) = column.to_sql().expect("has a column") else { panic!("owned") };
-            assert_eq!(EventTime::read((&value).into()), Some(Some(timestamp)), "{seconds}.{microseconds}");
-        }
-        assert_eq!(EventTime::read(ValueRef::Null), Some(None));
-        for damaged in [ValueRef::Real(1.0), ValueRef::Text(b"x"), ValueRef::Text(b"1.2000000")] {
-            assert_eq!(EventTime::read(damaged), None, "{damaged:?}");
-        }
-    }
 }

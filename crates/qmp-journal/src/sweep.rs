@@ -12,13 +12,14 @@ use qmp_wire::UnixMicros;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::body::Kind;
+use super::bounds;
 use super::checkpoints;
+use super::columns::{number, unsigned};
 use super::damage::is_damage;
 use super::limits::RETENTION_LOOK_EVERY;
 use super::retention::{Measured, Retention};
 use super::segment::minute;
 use super::sent_names;
-use super::store::{number, unsigned};
 
 /// What one step removed.
 #[derive(Debug, Default)]
@@ -43,13 +44,10 @@ pub(super) struct Sweep {
 
 impl Sweep {
     /// Reads where the file stands.
-    pub(super) fn restore(connection: &Connection, head: u64) -> rusqlite::Result<Self> {
-        let first: Option<i64> =
-            connection.query_row("SELECT min(offset) FROM record", [], |row| row.get(0))?;
-        let first = first.map_or(head + 1, unsigned);
+    pub(super) fn restore(connection: &Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             retention: Retention::default(),
-            first,
+            first: bounds::first(connection)?,
             target: 0,
             look_at: Instant::now(),
             is_put_off: false,
@@ -224,6 +222,7 @@ fn remove_unsynced(
     }
     sent_names::remove(&transaction, first, upto)?;
     checkpoints::remove(&transaction, upto)?;
+    bounds::keep_from(&transaction, upto.saturating_add(1))?;
     remove_names(&transaction, &mut rare)?;
     transaction
         .prepare_cached("DELETE FROM record WHERE offset BETWEEN ?1 AND ?2")?

@@ -7,17 +7,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use qmp_wire::Offset;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::body::Kind;
-use super::damage::is_damage;
+use super::columns::{number, unsigned};
 use super::error::{JournalError, storage_text};
 use super::limits::VERIFY_FAULTS_MAX;
-use super::passing::{next_readable, read_through};
+use super::lock::Published;
+use super::passing::read_through;
 use super::read::ReadConnection;
-use super::scan::{Direction, Stretch};
+use super::rows::{Direction, Stretch, lost_spans, walk, without};
 use super::segment::{OpenSegment, Sealed, minute};
-use super::store::{RESTORED, Restored, number, restored, unsigned};
+use super::store::{RESTORED, Restored, restored};
 
 /// What a whole journal was found to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,11 +48,12 @@ pub struct Verified {
 /// Any [`JournalError`] of opening: what is wrong behind that is told by [`Verified::faults`].
 pub fn verify(path: &Path) -> Result<Verified, JournalError> {
     let mut connection = ReadConnection::open(path)?;
+    let published = Published::read(path);
     // Everything is of one moment.
     connection.sql(|connection| connection.execute_batch("BEGIN"))?;
     let mut check = Check::default();
     check.pages(connection.connection());
-    if let Err(error) = check.content(&mut connection) {
+    if let Err(error) = check.content(&mut connection, published.as_ref()) {
         check.fault(error.to_string());
     }
     Ok(check.found)
@@ -115,13 +117,17 @@ impl Check {
         }
     }
 
-    fn content(&mut self, connection: &mut ReadConnection) -> Result<(), JournalError> {
-        let (first, head) = (connection.first()?, connection.head()?);
+    fn content(
+        &mut self,
+        connection: &mut ReadConnection,
+        published: Option<&Published>,
+    ) -> Result<(), JournalError> {
+        let (first, head) = (connection.first()?, connection.head_with(published)?);
         (self.found.first, self.found.head) = (Offset(first), Offset(head));
         self.readable(connection, Stretch { after: first - 1, upto: head })?;
         connection.sql(|connection| {
             self.names(connection)?;
-            self.lost(connection)?;
+            self.lost(connection);
             self.load_epochs(connection)?;
             let segments = self.segments(connection)?;
             self.records(connection, (first, head), segments)?;
@@ -138,9 +144,8 @@ impl Check {
         })?;
         self.found.records = records;
         for span in connection.damage().spans() {
-            let (first, last) = (span.first.0, span.last.0);
-            self.holes.push((first, last));
-            self.fault(format!("records {first} to {last} cannot be read: {}", span.what));
+            self.holes.push((span.first.0, span.last.0));
+            self.fault(span.to_string());
         }
         Ok(())
     }
@@ -166,15 +171,12 @@ impl Check {
         Ok(())
     }
 
-    fn lost(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut lost = connection.prepare("SELECT first, last FROM lost ORDER BY first")?;
-        let mut rows = lost.query([])?;
-        while let Some(row) = rows.next()? {
-            let (first, last) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
+    fn lost(&mut self, connection: &Connection) {
+        for (first, last) in lost_spans(connection) {
             self.holes.push((first, last));
             self.found.lost.push((Offset(first), Offset(last)));
         }
-        Ok(())
+        self.holes.sort_unstable();
     }
 
     fn load_epochs(&mut self, connection: &Connection) -> rusqlite::Result<()> {
@@ -213,7 +215,7 @@ impl Check {
             }
         }
         for pair in found.windows(2) {
-            let (from, to) = (pair[0].last + 1, pair[1].first);
+            let (from, to) = (pair[0].last.saturating_add(1), pair[1].first);
             if from != to && !self.is_hole(from, to.saturating_sub(1)) {
                 self.fault(format!(
                     "segments do not follow each other: one ends at {}, the next begins at {to}",
@@ -228,8 +230,7 @@ impl Check {
 
     /// Whether all of these offsets are known to have no readable record.
     fn is_hole(&self, first: u64, last: u64) -> bool {
-        first <= last
-            && (first..=last).all(|offset| self.holes.iter().any(|(a, b)| (*a..=*b).contains(&offset)))
+        first <= last && without(&self.holes, first, last).is_empty()
     }
 
     fn records(
@@ -238,26 +239,12 @@ impl Check {
         (first, head): (u64, u64),
         segments: Vec<SegmentRow>,
     ) -> rusqlite::Result<()> {
-        let mut rows_of = connection.prepare(RESTORED)?;
         let sealed = segments.last().map_or(0, |segment| segment.last);
         let mut segments = segments.into_iter().peekable();
-        let (mut open, mut expected) = (OpenSegment::default(), first);
-        while expected <= head {
-            let mut rows = rows_of.query([number(expected), number(head)])?;
-            let end = loop {
-                let row = match rows.next() {
-                    Ok(Some(row)) => row,
-                    Ok(None) => break None,
-                    Err(error) if is_damage(&error) => break Some(expected),
-                    Err(error) => return Err(error),
-                };
+        let mut open = OpenSegment::default();
+        for (from, upto) in without(&self.holes, first, head) {
+            let mut take = |row: &Row<'_>| {
                 let offset = unsigned(row.get(0)?);
-                if offset != expected && !self.is_hole(expected, offset - 1) {
-                    self.fault(format!("records {expected} to {} are missing", offset - 1));
-                    // What follows from it is not told, too.
-                    self.holes.push((expected, offset - 1));
-                }
-                expected = offset + 1;
                 if let Ok(Restored { record, epoch, seq }) = restored(row) {
                     self.place(&record, epoch, seq, offset <= sealed);
                     open.add(record);
@@ -269,10 +256,10 @@ impl Check {
                         self.compare(connection, &segment, &summed)?;
                     }
                 }
+                Ok(true)
             };
-            let Some(damaged) = end else { break };
-            // What cannot be read was told already.
-            expected = next_readable(connection, damaged - 1, head).max(damaged + 1);
+            // What is not there was found by reading it.
+            walk(connection, RESTORED, Stretch { after: from - 1, upto }, &mut take, &mut |_, _, _| {})?;
         }
         Ok(())
     }
@@ -283,9 +270,9 @@ impl Check {
         // Numbers that records in a hole may have had are left out.
         let exact = self.holes.is_empty();
         let follows = before.is_none_or(|before| match (record.kind, exact) {
-            (Kind::Attached, true) => (epoch, seq) == (before.epoch + 1, 0),
+            (Kind::Attached, true) => (Some(epoch), seq) == (before.epoch.checked_add(1), 0),
             (Kind::Attached, false) => epoch > before.epoch && seq == 0,
-            (_, true) => (epoch, seq) == (before.epoch, before.seq + 1),
+            (_, true) => (epoch, Some(seq)) == (before.epoch, before.seq.checked_add(1)),
             (_, false) => (epoch, seq) > (before.epoch, before.seq),
         });
         let offset = record.offset;

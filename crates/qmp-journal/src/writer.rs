@@ -108,8 +108,11 @@ impl Writer {
             tracing::error!(journal = %path.display(), after = lost.after.0, upto = lost.upto.0, "{}", lost.text());
             store::note_lost(&connection, *lost, numbering.max_epoch()).map_err(failed("write"))?;
         }
+        if let Some((number, found)) = numbering.beyond_limit() {
+            return Err(JournalError::NumbersEnd { path: path.into(), number, found });
+        }
         let head = Offset(numbering.head());
-        let sweep = Sweep::restore(&connection, head.0).map_err(failed("read"))?;
+        let sweep = Sweep::restore(&connection).map_err(failed("read"))?;
         let identity = identity(path).map_err(|source| JournalError::Io {
             doing: "look at",
             path: path.to_owned(),

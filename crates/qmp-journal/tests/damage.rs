@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
-use qmp_journal::{Backup, Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, Retention, verify};
+use proptest::prelude::*;
+use qmp_journal::{
+    Backup, Batch, Draft, Globs, Journal, JournalError, JournalOptions, Query, Reader, Retention, verify,
+};
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use rusqlite::Connection;
 
@@ -14,7 +18,7 @@ const SEGMENT_RECORDS: u64 = 300;
 type Damage = fn(&Path) -> Vec<(u64, u64)>;
 
 /// What may be wrong with a file. Records 1 to 900 are sealed.
-const DAMAGES: [(&str, Damage); 11] = [
+const DAMAGES: [(&str, Damage); 15] = [
     ("a byte of a sealed record", |path| byte_of(path, 450)),
     ("a byte of a record that is not sealed", |path| byte_of(path, 950)),
     ("the last record", |path| byte_of(path, RECORDS)),
@@ -29,6 +33,16 @@ const DAMAGES: [(&str, Damage); 11] = [
     }),
     ("a page in the middle", |path| page_of(path, 450)),
     ("a page that is not sealed", |path| page_of(path, 950)),
+    ("records that are gone", |path| {
+        sql(path, "DELETE FROM record WHERE offset BETWEEN 450 AND 480", &[(450, 480)])
+    }),
+    ("the first records are gone", |path| sql(path, "DELETE FROM record WHERE offset <= 40", &[(1, 40)])),
+    ("records behind the last seal that are gone", |path| {
+        sql(path, "DELETE FROM record WHERE offset BETWEEN 920 AND 999", &[(920, 999)])
+    }),
+    ("the last records are gone", |path| {
+        sql(path, "DELETE FROM record WHERE offset >= 990", &[(990, RECORDS)])
+    }),
     ("an index of a segment", |path| {
         sql(path, "UPDATE posting SET offsets = x'ffffffffffffffffffffffff' WHERE segment = 600", &[])
     }),
@@ -88,6 +102,141 @@ fn everything_but_the_damage_is_read() {
             });
             assert_eq!(twice, None, "{name}: {record:?}");
         }
+    }
+}
+
+/// What makes a search or a scan of SQLite go astray without an error: readers report each record that they do not give.
+#[test]
+fn no_record_is_lost_silently_by_a_row_out_of_order() {
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("journal.db");
+    let whole = make(&path);
+    let intact = fs::read(&path).expect("reads");
+    for damaged in [3, 4, 450, 600, 601, 950, 999, RECORDS] {
+        for offset in [0, 5, 700, 1_500, 16_383] {
+            let name = format!("record {damaged} has offset {offset}");
+            let mut bytes = intact.clone();
+            set_offset(&mut bytes, damaged, offset);
+            fs::write(&path, bytes).expect("writes");
+            if u64::from(offset) == damaged {
+                continue;
+            }
+            let lost = nothing_is_silent(&path, &whole, &name).expect("opens and is read");
+            assert!(lost < 200, "{name}: {lost} records are lost, more than a page has");
+        }
+    }
+}
+
+/// Rows of the index that are gone, or that say something else, hide no record.
+#[test]
+fn no_record_is_lost_by_a_damaged_index() {
+    let cases = [
+        "DELETE FROM segment",
+        "DELETE FROM segment WHERE last = 600",
+        "UPDATE segment SET last = 4000000 WHERE last = 900",
+        "UPDATE segment SET first = 100 WHERE last = 600",
+        "DELETE FROM posting",
+        "DELETE FROM posting WHERE segment = 600 AND name = (SELECT id FROM name WHERE name = 'RARE')",
+        // The first offset of the posting is one more.
+        "UPDATE posting SET offsets = x'ca01' WHERE segment = 600 AND name = (SELECT id FROM name WHERE name = 'RARE')",
+    ];
+    let home = tempfile::tempdir().expect("a directory");
+    let path = home.path().join("journal.db");
+    let whole = make(&path);
+    let intact = fs::read(&path).expect("reads");
+    for change in cases {
+        fs::write(&path, &intact).expect("writes");
+        sql(&path, change, &[]);
+        assert_eq!(nothing_is_silent(&path, &whole, change), Some(0), "{change}");
+        assert_ne!(verify(&path).expect("opens").faults, Vec::<Box<str>>::new(), "{change}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Of a journal in which some bytes are overwritten, a reader gives each record, or reports it.
+    #[test]
+    fn no_record_is_lost_silently(place in 8_192_usize..1 << 20, bytes in prop::collection::vec(any::<u8>(), 1..60)) {
+        static MADE: LazyLock<([Vec<u8>; 2], Vec<Record<'static>>)> = LazyLock::new(|| {
+            let home = tempfile::tempdir().expect("a directory");
+            let path = home.path().join("journal.db");
+            let whole = make(&path);
+            ([path.clone(), home.path().join("journal.db.lock")].map(|path| fs::read(path).expect("reads")), whole)
+        });
+        let ([intact, lock], whole) = &*MADE;
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("journal.db");
+        let mut damaged = intact.clone();
+        let place = 8_192 + place % (damaged.len() - 8_192 - bytes.len());
+        damaged[place..place + bytes.len()].copy_from_slice(&bytes);
+        fs::write(&path, damaged).expect("writes");
+        fs::write(home.path().join("journal.db.lock"), lock).expect("writes");
+        nothing_is_silent(&path, whole, &format!("{bytes:?} at {place}"));
+        // Whatever numbers it has: a fault is found, and none is a panic.
+        let _ = verify(&path);
+        let _ = Journal::open(&path, options());
+    }
+}
+
+/// Reads forwards, backwards and by index: each record is there or reported. Returns how many are not there; `None` if the
+/// journal cannot be read at all, which is an error.
+fn nothing_is_silent(path: &Path, whole: &[Record<'static>], name: &str) -> Option<usize> {
+    let vm = |vm: &str| Query { vm: Globs::parse([vm]).expect("a pattern"), ..Query::default() };
+    let rare = Query { event: Globs::parse(["RARE"]).expect("a pattern"), ..Query::default() };
+    let mut lost = None;
+    for query in [Query::default(), vm("web1"), vm("web2"), rare] {
+        for backwards in [false, true] {
+            let reader = Reader::open(path).ok()?;
+            let found = match backwards {
+                false => try_read(&reader, &query).ok()?,
+                true => reader.last(&query, 2_000).ok()?.records,
+            };
+            let offsets: Vec<Offset> = found.iter().filter_map(|record| record.offset).collect();
+            assert!(offsets.is_sorted_by(|one, next| one < next), "{name}: {offsets:?}");
+            let damage = reader.damage();
+            let reported: Vec<_> = damage.iter().filter(|span| span.loses_records()).collect();
+            let is_reported =
+                |offset: Offset| reported.iter().any(|span| (span.first..=span.last).contains(&offset));
+            let missing: Vec<Offset> = whole
+                .iter()
+                .filter(|record| query.matches(record))
+                .filter_map(|record| record.offset)
+                .filter(|offset| offsets.binary_search(offset).is_err())
+                .collect();
+            let silent: Vec<_> = missing.iter().filter(|offset| !is_reported(**offset)).collect();
+            assert_eq!(silent, [&Offset(0); 0], "{name}, backwards {backwards}: {query:?} {damage:?}");
+            lost = lost.max(Some(missing.len()));
+        }
+    }
+    lost
+}
+
+/// A number that no hub can have given leaves none for what comes: the hub says so, and does not start.
+#[test]
+fn journal_with_numbers_at_their_end_is_refused() {
+    let cases = [
+        (
+            "UPDATE record SET offset = 9223372036854775807 WHERE offset = 1000",
+            "its last offset is 9223372036854775807",
+        ),
+        (
+            "UPDATE record SET seq = 9223372036854775807 WHERE offset = 1000",
+            "its last number within an epoch is 9223372036854775807",
+        ),
+        (
+            "UPDATE record SET epoch = 4294967295 WHERE offset = 1000",
+            "its last number of an epoch is 4294967295",
+        ),
+    ];
+    for (change, expected) in cases {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("journal.db");
+        make(&path);
+        sql(&path, change, &[]);
+        let refusal = Journal::open(&path, options()).expect_err(change).to_string();
+        assert!(refusal.contains(expected) && refusal.contains("put a backup in its place"), "{refusal}");
+        assert_ne!(verify(&path).expect("opens").faults, Vec::<Box<str>>::new(), "{change}");
     }
 }
 
@@ -222,6 +371,35 @@ fn page_of(path: &Path, offset: u64) -> Vec<(u64, u64)> {
     vec![(*marks.iter().min().expect("some"), *marks.iter().max().expect("some"))]
 }
 
+/// Gives the row of a record another offset where it is, which no SQL does.
+fn set_offset(bytes: &mut [u8], record: u64, offset: u16) {
+    let mark = format!("<{record:08}>");
+    let number = |page: &[u8], place: usize| usize::from(page[place]) << 8 | usize::from(page[place + 1]);
+    let length =
+        |page: &[u8], place: usize| 1 + page[place..].iter().take_while(|byte| **byte >= 0x80).count();
+    // Leaves of a table begin with 13. What was moved to another page may still be on the one before.
+    for page in bytes.chunks_exact_mut(8_192).filter(|page| page[0] == 13) {
+        for cell in 0..number(page, 3) {
+            // The cell begins with the length of the row and the offset, seven bits a byte.
+            let cell = number(page, 8 + 2 * cell);
+            let place = cell + length(page, cell);
+            let digits = place..place + length(page, place);
+            let found =
+                page[digits.clone()].iter().fold(0, |found, byte| found << 7 | u64::from(byte & 0x7f));
+            let row = &page[cell..(cell + 200).min(page.len())];
+            if found == record && row.windows(mark.len()).any(|window| window == mark.as_bytes()) {
+                let [high, low] = (offset << 1).to_be_bytes();
+                match digits.len() {
+                    1 => page[place] = low >> 1,
+                    _ => page[digits].copy_from_slice(&[high | 0x80, low >> 1]),
+                }
+                return;
+            }
+        }
+    }
+    panic!("record {record} is on its page");
+}
+
 fn sql(path: &Path, sql: &str, damaged: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let connection = Connection::open(path).expect("opens");
     assert!(connection.execute(sql, []).expect("runs") > 0, "{sql}");
@@ -239,12 +417,16 @@ fn append(journal: &Journal, drafts: &[Draft<'_>]) {
 }
 
 fn read(reader: &Reader, query: &Query) -> Vec<Record<'static>> {
+    try_read(reader, query).expect("reads")
+}
+
+fn try_read(reader: &Reader, query: &Query) -> Result<Vec<Record<'static>>, JournalError> {
     let mut cursor = reader.cursor(query.clone(), Offset(0));
     let mut records = Vec::new();
     loop {
-        let batch = cursor.next_batch(100).expect("reads");
+        let batch = cursor.next_batch(100)?;
         if batch.is_empty() {
-            return records;
+            return Ok(records);
         }
         records.extend(batch);
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use qmp_journal::Reader;
+use qmp_journal::{DamagedSpan, Reader};
 use qmp_wire::{Offset, Record};
 
 use super::Wanted;
@@ -74,7 +74,8 @@ async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Res
             printed += 1;
         }
         if !wanted.follow {
-            damaged(reader);
+            output.flush()?;
+            damaged(reader)?;
             return Ok(printed);
         }
         position = position.max(tail.head);
@@ -94,19 +95,23 @@ async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Res
         }
         output.flush()?;
         if !wanted.follow {
-            damaged(reader);
+            damaged(reader)?;
             return Ok(printed);
         }
         cursor.wait().await?;
     }
 }
 
-/// Says which records are missing in what was printed because they cannot be read.
-fn damaged(reader: &Reader) {
-    for span in reader.damage() {
-        let (first, last) = (span.first.0, span.last.0);
-        output::note(format_args!("qmp: records {first} to {last} cannot be read: {}", span.what));
+/// Says what of the file is damaged, as far as it was read, and fails if that may have had records that were wanted.
+fn damaged(reader: &Reader) -> Result<(), Failure> {
+    let damage = reader.damage();
+    damage.iter().for_each(|span| output::note(format_args!("qmp: {span}")));
+    if !damage.iter().any(DamagedSpan::loses_records) {
+        return Ok(());
     }
+    let path = reader.path().display();
+    Err(Failure::failed(format_args!("{path} is damaged: what it does not have any more is not printed"))
+        .hint(format_args!("qmp journal verify {path} tells all of it")))
 }
 
 async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {

@@ -1,0 +1,236 @@
+//! Rows in order of their offsets, and where they are not.
+//!
+//! Offsets have no holes but those that are noted in `lost`, so each row is compared with the one that is due. A page that
+//! is damaged does not always make SQLite fail: it ends a scan early where it takes an offset for one beyond the stretch,
+//! and a search goes astray. Where the rows end, fail, or are not the ones that are due, the next readable row is
+//! looked for by its offset, and what lies before it is reported.
+
+use rusqlite::{Connection, Row};
+
+use super::columns::{number, unsigned};
+use super::damage::is_damage;
+use super::limits::SEARCHED_RECORDS;
+
+/// From which end a stretch is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Forwards,
+    Backwards,
+}
+
+/// Offsets that are yet to be read: after the one, up to and including the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub(super) after: u64,
+    pub(super) upto: u64,
+}
+
+/// Takes a row; `false` if it was enough.
+pub(super) type TakeRow<'t> = dyn FnMut(&Row<'_>) -> rusqlite::Result<bool> + 't;
+
+/// Where the rows of a stretch ended.
+pub(super) enum Run {
+    /// Enough were taken.
+    Enough,
+    /// What is left was not read: nothing, or what begins with a row that is not there.
+    Left(Stretch, Option<rusqlite::Error>),
+}
+
+impl Stretch {
+    pub(super) fn is_empty(self) -> bool {
+        self.after >= self.upto
+    }
+
+    /// The offset of the next record.
+    pub(super) fn due(self, direction: Direction) -> u64 {
+        match direction {
+            Direction::Forwards => self.after + 1,
+            Direction::Backwards => self.upto,
+        }
+    }
+
+    /// What is left when the record that was due has been read.
+    pub(super) fn behind(self, direction: Direction) -> Self {
+        match direction {
+            Direction::Forwards => Self { after: self.after + 1, ..self },
+            Direction::Backwards => Self { upto: self.upto - 1, ..self },
+        }
+    }
+
+    /// What is to be read before `next`, which is in it.
+    pub(super) fn before(self, next: Self, direction: Direction) -> Self {
+        match direction {
+            Direction::Forwards => Self { upto: next.after, ..self },
+            Direction::Backwards => Self { after: next.upto, ..self },
+        }
+    }
+
+    pub(super) fn clip(self, other: Self) -> Self {
+        Self { after: self.after.max(other.after), upto: self.upto.min(other.upto) }
+    }
+
+    /// What is left when `done` has been read.
+    pub(super) fn without(self, done: Self, direction: Direction) -> Self {
+        match direction {
+            Direction::Forwards => Self { after: done.upto, ..self },
+            Direction::Backwards => Self { upto: done.after, ..self },
+        }
+    }
+}
+
+/// Hands every row of `stretch` that `sql` gives to `take`, in order, until it returns `false`, and every span without a row to
+/// `missing`, unless it is noted in `lost`.
+pub(super) fn walk(
+    connection: &Connection,
+    sql: &str,
+    mut stretch: Stretch,
+    take: &mut TakeRow<'_>,
+    missing: &mut dyn FnMut(u64, u64, Option<&rusqlite::Error>),
+) -> rusqlite::Result<()> {
+    let mut lost = None;
+    loop {
+        let (left, error) = match run(connection, sql, stretch, Direction::Forwards, take)? {
+            Run::Left(left, error) if !left.is_empty() => (left, error),
+            Run::Left(..) | Run::Enough => return Ok(()),
+        };
+        let lost: &Vec<(u64, u64)> = lost.get_or_insert_with(|| lost_spans(connection));
+        let due = left.after + 1;
+        if let Some((_, last)) = lost.iter().find(|(first, last)| (*first..=*last).contains(&due)) {
+            stretch = Stretch { after: *last, ..left };
+            continue;
+        }
+        let mut next = next_readable(connection, left.after, left.upto);
+        if next == due && left.after == stretch.after {
+            // It is there, and a scan that begins with it fails.
+            next = next_readable(connection, due, left.upto);
+        }
+        for (first, last) in without(lost, due, next - 1) {
+            missing(first, last, error.as_ref());
+        }
+        stretch = Stretch { after: next - 1, ..left };
+    }
+}
+
+/// Hands the rows of `stretch` to `take` for as long as each is the one that is due.
+pub(super) fn run(
+    connection: &Connection,
+    sql: &str,
+    mut stretch: Stretch,
+    direction: Direction,
+    take: &mut TakeRow<'_>,
+) -> rusqlite::Result<Run> {
+    if stretch.is_empty() {
+        return Ok(Run::Left(stretch, None));
+    }
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(places(stretch))?;
+    loop {
+        let row = match rows.next() {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(Run::Left(stretch, None)),
+            Err(error) if is_damage(&error) => return Ok(Run::Left(stretch, Some(error))),
+            Err(error) => return Err(error),
+        };
+        let is_due = !stretch.is_empty() && unsigned(row.get(0)?) == stretch.due(direction);
+        if !is_due {
+            return Ok(Run::Left(stretch, None));
+        }
+        stretch = stretch.behind(direction);
+        if !take(row)? {
+            return Ok(Run::Enough);
+        }
+    }
+}
+
+/// The first offset behind `after` that can be read; one more than `upto` if there is none.
+///
+/// What a damaged page still has is found offset by offset: a search on it goes astray. Behind as many offsets as some pages
+/// have, the next one is found by ever wider steps, and then by halving.
+pub(super) fn next_readable(connection: &Connection, after: u64, upto: u64) -> u64 {
+    let searched = after.saturating_add(SEARCHED_RECORDS).min(upto);
+    let is_there = |offset: u64| {
+        let found = connection
+            .prepare_cached("SELECT offset FROM record WHERE offset = ?1")
+            .and_then(|mut statement| statement.query_row([number(offset)], |row| row.get(0)));
+        found.is_ok_and(|found: i64| unsigned(found) == offset)
+    };
+    if let Some(offset) = (after + 1..=searched).find(|offset| is_there(*offset)) {
+        return offset;
+    }
+    let from = |place: u64| -> Option<u64> {
+        let sql = "SELECT offset FROM record WHERE offset >= ?1 AND offset <= ?2 ORDER BY offset LIMIT 1";
+        let mut statement = connection.prepare_cached(sql).ok()?;
+        let found =
+            statement.query_row((number(place), number(upto)), |row| row.get(0)).ok().map(unsigned)?;
+        (place..=upto).contains(&found).then_some(found)
+    };
+    let (mut unreadable, mut step) = (searched, SEARCHED_RECORDS + 1);
+    let (mut readable, mut found) = loop {
+        let place = after.saturating_add(step).min(upto);
+        match from(place) {
+            Some(found) if place > searched => break (place, found),
+            _ if place >= upto => return upto + 1,
+            _ => (unreadable, step) = (place, step.saturating_mul(2)),
+        }
+    };
+    while readable - unreadable > 1 {
+        let middle = unreadable + (readable - unreadable) / 2;
+        match from(middle) {
+            Some(first) => (readable, found) = (middle, first),
+            None => unreadable = middle,
+        }
+    }
+    found
+}
+
+/// The spans of `lost`, in order. If they cannot be read, everything that is not there is missing.
+pub(super) fn lost_spans(connection: &Connection) -> Vec<(u64, u64)> {
+    let read = || -> rusqlite::Result<Vec<(u64, u64)>> {
+        let mut lost = connection.prepare_cached("SELECT first, last FROM lost ORDER BY first")?;
+        let spans = lost.query_map([], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))?;
+        spans.collect()
+    };
+    read().unwrap_or_default()
+}
+
+/// What is left of `first..=last` without `spans`, which are in order.
+pub(super) fn without(spans: &[(u64, u64)], first: u64, last: u64) -> Vec<(u64, u64)> {
+    let (mut left, mut from) = (Vec::new(), first);
+    for (begin, end) in spans.iter().filter(|(begin, end)| begin <= end && *end >= first && *begin <= last) {
+        if *begin > from {
+            left.push((from, begin - 1));
+        }
+        from = from.max(end.saturating_add(1));
+    }
+    if from <= last {
+        left.push((from, last));
+    }
+    left
+}
+
+fn places(stretch: Stretch) -> (i64, i64) {
+    (number(stretch.after.saturating_add(1)), number(stretch.upto))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Spans = &'static [(u64, u64)];
+
+    #[test]
+    fn spans_are_taken_out() {
+        let cases: [(Spans, Spans); 7] = [
+            (&[], &[(10, 20)]),
+            (&[(1, 9), (21, 30)], &[(10, 20)]),
+            (&[(12, 14)], &[(10, 11), (15, 20)]),
+            (&[(5, 12), (14, 14), (19, 25)], &[(13, 13), (15, 18)]),
+            (&[(10, 20)], &[]),
+            (&[(0, u64::MAX)], &[]),
+            (&[(15, 11)], &[(10, 20)]),
+        ];
+        for (spans, expected) in cases {
+            assert_eq!(without(spans, 10, 20), expected, "{spans:?}");
+        }
+    }
+}
