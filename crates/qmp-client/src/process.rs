@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::socket::Socket;
 use qmp_host::exit_status;
+use qmp_host::process::ProcessStat;
 
 /// How long a process may take to end, and its parent to notice, once it has closed its monitor. A QEMU with hundreds of
 /// GiB gives them back meanwhile; one that took its monitor away lives on.
@@ -60,6 +61,11 @@ impl Process {
     pub(crate) fn name(&self) -> String {
         let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid())).unwrap_or_default();
         name.trim_end().to_owned()
+    }
+
+    /// When it was started, in clock ticks since the host was; `None` if that cannot be read.
+    pub(crate) fn start_ticks(&self) -> Option<u64> {
+        ProcessStat::read(self.pid().unsigned_abs()).map(|stat| stat.start_ticks)
     }
 
     /// Waits until it ended and says how. `None` if it lives on, if its parent takes no notice, and on Linux 6.13 and 6.14.

@@ -1,7 +1,7 @@
 //! The state of a VM at the start of an epoch, as one JSON object.
 //!
-//! The queries are sent together. `address`, `process` (number and name, where the system knows whose the other end is)
-//! and `greeting` come first, then each answer under the name of its query,
+//! The queries are sent together. `address`, `process` (number, name and start, where the system knows whose the other end
+//! is) and `greeting` come first, then each answer under the name of its query,
 //! byte for byte. A query that the release does not have is left out. One that failed, or was not answered in time,
 //! stands under `errors` with class and description. Before QEMU 3.0, `query-block-jobs` stands for `query-jobs`.
 
@@ -136,7 +136,7 @@ impl Serialize for Text<'_> {
         let mut object = serializer.serialize_map(None)?;
         object.serialize_entry("address", &self.address.to_string())?;
         if let Some(process) = self.process {
-            object.serialize_entry("process", &ProcessText { pid: process.pid(), name: process.name() })?;
+            object.serialize_entry("process", &ProcessText::of(process))?;
         }
         if let Some(greeting) = &self.greeted.raw {
             object.serialize_entry("greeting", greeting)?;
@@ -155,6 +155,18 @@ impl Serialize for Text<'_> {
 struct ProcessText {
     pid: i32,
     name: String,
+    /// Together they tell it from a later process of its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_ticks: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot_id: Option<&'static str>,
+}
+
+impl ProcessText {
+    fn of(process: &Process) -> Self {
+        let (pid, name) = (process.pid(), process.name());
+        Self { pid, name, start_ticks: process.start_ticks(), boot_id: qmp_host::process::boot_id() }
+    }
 }
 
 struct Errors<'a>(&'a [(&'static str, CommandError)]);

@@ -12,6 +12,8 @@ use crate::question::Asked;
 pub(crate) struct Found {
     pub(crate) findings: Vec<Concluded>,
     pub(crate) questions: Vec<Asked>,
+    /// The QEMU of the epoch has ended, or that of the one before if this record opens one.
+    pub(crate) has_qemu_ended: bool,
 }
 
 /// A finding without its VM.

@@ -10,7 +10,6 @@
 mod job;
 
 use qmp_events::{EventKind as K, Release};
-use qmp_wire::DetachReason;
 
 use crate::conclusion::Found;
 use crate::correlator::Correlator;
@@ -33,21 +32,20 @@ const JOB_EVENTS_SINCE: Release = Release::new(3, 0);
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
     jobs: Vec<Job>,
-    /// QEMU said that it ends, and its jobs with it.
-    ending: bool,
     /// The record that closed the last epoch.
     closed: Option<Id>,
 }
 
-saved!(Jobs { jobs, ending, closed });
+saved!(Jobs { jobs, closed });
 
 impl Correlator for Jobs {
     fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {
         match &input.what {
             What::Attached(snapshot) => self.attached(snapshot, input, found),
             What::Event(event) => self.event(event, input, span.release, found),
-            What::Detached(reason) => self.detached(reason, input, found),
+            What::Detached(_) => self.detached(input, found),
             What::Answer(answer) => self.answered(answer, input, found),
+            What::ProcessEnded(_) if found.has_qemu_ended => self.interrupted(input, found),
             What::Command(_) | What::ProcessEnded(_) => {}
         }
     }
@@ -73,8 +71,10 @@ impl Jobs {
     }
 
     fn attached(&mut self, snapshot: &Snapshot, input: &Input<'_>, found: &mut Found) {
+        if found.has_qemu_ended {
+            self.interrupted(input, found);
+        }
         let closed = self.closed.take();
-        self.ending = false;
         for mut job in std::mem::take(&mut self.jobs).into_iter().filter(|job| !job.is_told()) {
             // Without the answer nothing can be said; an empty list of an old QEMU is an answer, too.
             let known = snapshot.jobs.iter().find(|known| known.id == job.id);
@@ -110,8 +110,6 @@ impl Jobs {
                     }
                 }
             }
-            K::Shutdown => self.ending = true,
-            K::Resume | K::Reset => self.ending = false,
             _ => {}
         }
     }
@@ -211,13 +209,19 @@ impl Jobs {
         self.jobs.retain(|job| !(job.is_told() && job.is_dismissed()));
     }
 
-    fn detached(&mut self, reason: &DetachReason, input: &Input<'_>, found: &mut Found) {
+    fn detached(&mut self, input: &Input<'_>, found: &mut Found) {
         self.closed = Some(input.id);
         self.give_up(|_| true, input.now, found);
-        if *reason == DetachReason::PeerClosed && self.ending {
-            for mut job in std::mem::take(&mut self.jobs).into_iter().filter(|job| !job.is_told()) {
-                job.tell(Outcome::Interrupted, [input.id], input.now, found);
-            }
+        if found.has_qemu_ended {
+            self.interrupted(input, found);
+        }
+    }
+
+    /// QEMU has ended, and its jobs with it.
+    fn interrupted(&mut self, input: &Input<'_>, found: &mut Found) {
+        let closed = self.closed;
+        for mut job in std::mem::take(&mut self.jobs).into_iter().filter(|job| !job.is_told()) {
+            job.tell(Outcome::Interrupted, closed.into_iter().chain([input.id]), input.now, found);
         }
     }
 }

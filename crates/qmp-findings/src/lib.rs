@@ -27,6 +27,7 @@ pub mod state;
 mod saved_values;
 mod local_time;
 mod question;
+mod process;
 mod observation;
 mod subject;
 mod conclusion;

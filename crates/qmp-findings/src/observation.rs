@@ -1,11 +1,12 @@
 //! What correlators see of a record: read once, for all of them.
 
 use qmp_events::{EventKind, Release};
-use qmp_wire::{Body, DetachReason, Record, UnixMicros};
+use qmp_wire::{Body, Causes, DetachReason, Record, UnixMicros};
 use serde_json::Value;
 
 use crate::finding::Id;
 use crate::local_time::Moment;
+use crate::process::Process;
 use crate::question::Answer;
 use crate::saved::saved;
 
@@ -43,10 +44,18 @@ pub(crate) enum What<'a> {
     Detached(&'a DetachReason),
     /// A command was passed on by the hub.
     Command(&'a Value),
-    /// How the process at the other end of the monitor ended.
-    ProcessEnded(&'a Value),
+    /// The process at the other end of the monitor ended.
+    ProcessEnded(ProcessEnd<'a>),
     /// The VM answered a question of the hub, or failed to.
     Answer(Answer<'a>),
+}
+
+/// The record of the end of a process.
+#[derive(Debug)]
+pub(crate) struct ProcessEnd<'a> {
+    /// The record that opened the epoch, where the end itself was not seen.
+    pub(crate) causes: &'a Causes,
+    pub(crate) data: &'a Value,
 }
 
 /// An event, its data read.
@@ -103,8 +112,8 @@ pub(crate) struct Snapshot {
     pub(crate) uuid: Option<Box<str>>,
     pub(crate) migration: Option<Box<str>>,
     pub(crate) jobs: Vec<KnownJob>,
-    /// What the process at the other end of the monitor calls itself, if the system told whose it is.
-    pub(crate) process: Option<Box<str>>,
+    /// The process at the other end of the monitor, if the system told whose it is.
+    pub(crate) process: Option<Process>,
 }
 
 /// A job as the VM lists it.
@@ -136,7 +145,7 @@ impl Snapshot {
             name: string("/query-name/name"),
             uuid: string("/query-uuid/UUID"),
             migration: string("/query-migrate/status"),
-            process: string("/process/name"),
+            process: value.get("process").and_then(Process::read),
             jobs: jobs.into_iter().flatten().filter_map(KnownJob::read).collect(),
         }
     }
@@ -171,6 +180,22 @@ impl KnownJob {
 fn numbers(version: &Value) -> Option<(u16, u16, u16)> {
     let number = |member: &str| u16::try_from(version.get(member)?.as_u64()?).ok();
     Some((number("major")?, number("minor")?, number("micro")?))
+}
+
+impl ProcessEnd<'_> {
+    /// How it is known that it ended, if nothing saw the end itself.
+    pub(crate) fn evidence(&self) -> Option<&str> {
+        self.data.get("evidence")?.as_str()
+    }
+
+    pub(crate) fn pid(&self) -> Option<u64> {
+        self.data.get("pid")?.as_u64()
+    }
+
+    /// Whether it is the end of that process, as far as both are known.
+    pub(crate) fn may_be_of(&self, process: Option<&Process>) -> bool {
+        self.pid().zip(process).is_none_or(|(pid, process)| pid == process.pid)
+    }
 }
 
 /// Whether a record is one that the hub itself wrote as evidence: no conclusion, though its kind is `finding`.

@@ -5,11 +5,13 @@
 //! ```text
 //! 0 attached running              the epoch begins; run state, and `7.2.22` or another version behind it
 //! 0 attached running 7.2.22 kvm   the same, and the process at the other end is known
+//! 0 attached running 7.2.22 kvm#7   the same, and the number of the process, which tells its start, too
 //! 0 attached paused/postcopy-paused   the same, and a migration in this status
 //! 1.5 STOP
 //! 1.6@1.2 WATCHDOG {"action": "pause"}
 //! 2 command {"execute": "quit"}   the hub passed a command on
 //! 3 process-ended {"signal": 9}   how the process ended
+//! 3 gone {"evidence": "connection-refused"}   the process of the last epoch is not there any more
 //! 2 query 1 {"execute": "query-status", "return": {}}   the answer to the question that record 1 of the epoch raised
 //! 2 answers internal-error        the same, to the question about the run state that was raised last
 //! 3 detached                      by the peer; or `detached hub stopped`
@@ -19,7 +21,7 @@
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
 use serde_json::{Value, json};
 
-use super::{Correlators, Finding, QUERY};
+use super::{Correlators, Finding, PROCESS_ENDED, QUERY};
 
 /// 2026-01-02T03:04:05Z, in microseconds.
 const START: i64 = 1_767_323_045_000_000;
@@ -144,10 +146,10 @@ fn body(what: &str, epoch: Epoch, at: UnixMicros) -> Body<'static> {
             let reason = if rest.is_empty() { "peer closed" } else { rest };
             Body::Detached { reason: DetachReason::from_wire(reason), detail: None, certain_until: None }
         }
-        "command" | "process-ended" => Body::Finding {
-            finding: name.to_owned().into(),
+        "command" | "process-ended" | "gone" => Body::Finding {
+            finding: if name == "gone" { PROCESS_ENDED.into() } else { name.to_owned().into() },
             summary: "as it was".into(),
-            causes: Vec::new(),
+            causes: if name == "gone" { vec![(epoch, Seq(0))] } else { Vec::new() },
             data: Some(rest.to_owned().into()),
         },
         "query" => {
@@ -185,11 +187,18 @@ fn snapshot(status: &str, version: &str, process: Option<&str>) -> String {
     });
     json!({
         "address": "unix:/run/vm1.sock",
-        "process": process.map(|name| json!({"pid": 4711, "name": name})),
+        "process": process.map(self::process),
         "greeting": {"version": {"qemu": {"major": numbers[0], "minor": numbers[1], "micro": numbers[2]}, "package": ""}},
         "query-status": {"status": status, "running": status == "running"},
         "query-migrate": migration.map_or_else(|| json!({}), |status| json!({"status": status})),
         "query-jobs": jobs.into_iter().collect::<Vec<_>>(),
     })
     .to_string()
+}
+
+/// A process, `NAME` or `NAME#PID`.
+fn process(text: &str) -> Value {
+    let Some((name, pid)) = text.split_once('#') else { return json!({"pid": 4711, "name": text}) };
+    let pid: u64 = pid.parse().expect("a number");
+    json!({"pid": pid, "name": name, "start_ticks": 10 * pid, "boot_id": "b"})
 }

@@ -14,6 +14,7 @@ mod replay;
 mod rest;
 mod sequels;
 mod standing;
+mod unseen_end;
 mod why;
 
 /// `docs/findings.md` has a section for each kind, and none for another.

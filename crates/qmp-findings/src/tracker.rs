@@ -11,7 +11,7 @@ use crate::epoch::{Before, Span};
 use crate::finding::{Finding, Id};
 use crate::limits::LAST_EVENTS_KEPT;
 use crate::local_time::{LocalClock, Moment};
-use crate::observation::{self, Event, Input, Snapshot, What};
+use crate::observation::{self, Event, Input, ProcessEnd, Snapshot, What};
 use crate::observation::{COMMAND, QUERY};
 use crate::question::{Answer, Asked};
 use crate::saved::saved;
@@ -59,6 +59,7 @@ impl Tracked {
             }
             Body::Detached { reason, detail, .. } => {
                 self.span.open = false;
+                self.span.certain_until = Some(record.certain_until().unwrap_or(record.received));
                 self.take(&record.vm, &input(What::Detached(reason)), found);
                 let told = self.budget.close();
                 found.extend(told.into_iter().map(|concluded| concluded.of(&record.vm, record.received)));
@@ -68,7 +69,7 @@ impl Tracked {
                 let what = evidence.as_ref().map(|(kind, data)| match *kind {
                     COMMAND => What::Command(data),
                     QUERY => What::Answer(Answer { causes, data }),
-                    _ => What::ProcessEnded(data),
+                    _ => What::ProcessEnded(ProcessEnd { causes, data }),
                 });
                 if let Some(what) = what {
                     self.take(&record.vm, &input(what), found);
@@ -161,7 +162,15 @@ impl Tracked {
     fn attached(&mut self, id: Id, now: Moment, snapshot: &Snapshot) {
         let before = self.last.map(|last| {
             let snapshot = std::mem::take(&mut self.span.snapshot);
-            Box::new(Before { last, snapshot, known: self.registered.why.standing().known() })
+            let standing = self.registered.why.standing();
+            Box::new(Before {
+                last,
+                opened: self.span.opened,
+                snapshot,
+                certain_until: self.span.certain_until,
+                known: standing.known(),
+                is_end_seen: standing.is_over(),
+            })
         });
         self.span = Span {
             opened: Some(id),
@@ -169,6 +178,7 @@ impl Tracked {
             open: true,
             release: snapshot.release,
             snapshot: snapshot.clone(),
+            certain_until: None,
             before,
         };
         self.detached = None;
@@ -213,7 +223,7 @@ impl Tracked {
     fn detached(&mut self, reason: &DetachReason, detail: Option<&str>, record: &Record<'_>) {
         let detail = detail.filter(|detail| *detail != reason.as_str()).map(Box::from);
         let (at, reason) = (record.received, reason.as_str().into());
-        let certain_until = record.certain_until().unwrap_or(at);
+        let certain_until = self.span.certain_until.unwrap_or(at);
         self.detached = Some(Detached { reason, detail, at, certain_until });
     }
 }

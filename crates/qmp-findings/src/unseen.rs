@@ -13,6 +13,7 @@ use crate::epoch::{Before, Span};
 use crate::finding::Id;
 use crate::observation::Snapshot;
 use crate::observation::{Input, What};
+use crate::process::Identity;
 use crate::saved::saved;
 use crate::text;
 
@@ -35,6 +36,14 @@ impl Correlator for Unseen {
 fn compare(before: &Before, snapshot: &Snapshot, id: Id, found: &mut Found) {
     let mut sentences = Vec::new();
     let mut data = Map::new();
+    let is_another = before.process_is(snapshot) == Identity::Another;
+    if let (Some(old), Some(fresh), true, false) =
+        (&before.snapshot.process, &snapshot.process, is_another, before.is_end_seen)
+    {
+        let (old, fresh) = (old.pid, fresh.pid);
+        sentences.push(format!("QEMU was process {old} and is process {fresh}"));
+        data.insert("process".to_owned(), json!({"before": old, "after": fresh}));
+    }
     let mut differs = |what: &str, name: &str, old: &Option<Box<str>>, fresh: &Option<Box<str>>| {
         if let (Some(old), Some(fresh)) = (old, fresh)
             && old != fresh
@@ -44,6 +53,8 @@ fn compare(before: &Before, snapshot: &Snapshot, id: Id, found: &mut Found) {
         }
     };
     let run_state = match &before.known {
+        // Another QEMU starts in a state of its own.
+        _ if is_another => None,
         Some(Known::RunState(state)) => Some(state.clone()),
         // Only that it runs is a difference: which of the other states it stood in is not known.
         Some(Known::Stopped) if snapshot.running == Some(true) => Some("stopped".into()),

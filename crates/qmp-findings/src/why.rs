@@ -26,6 +26,7 @@ mod ending;
 mod explain;
 mod memory;
 mod stopping;
+mod unseen_end;
 mod going;
 
 use qmp_events::EventKind as K;
@@ -33,10 +34,11 @@ use serde_json::Value;
 
 use crate::conclusion::Found;
 use crate::correlator::Correlator;
-use crate::epoch::Span;
+use crate::epoch::{Before, Span};
 use crate::limits::{COMMAND_SAID_MAX, EXIT_SOON};
 use crate::local_time::Moment;
 use crate::observation::{Event, Input, Snapshot, What};
+use crate::process::Identity;
 use crate::question::{Asked, QUERY_STATUS};
 use crate::state::Why as Explanation;
 use evidence::Mark;
@@ -53,11 +55,11 @@ use standing::Standing;
 impl Correlator for Why {
     fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {
         match &input.what {
-            What::Attached(snapshot) => self.attached(snapshot, input, found),
+            What::Attached(snapshot) => self.attached(snapshot, input, span, found),
             What::Event(event) => self.event(event, input, span, found),
             What::Detached(reason) => self.detached(reason, input, span, found),
             What::Command(command) => self.command(command, input, found),
-            What::ProcessEnded(how) => self.process_ended(how, input, span, found),
+            What::ProcessEnded(end) => self.process_ended(end, input, span, found),
             What::Answer(answer) => self.answered(answer, input, found),
         }
     }
@@ -81,14 +83,17 @@ impl Why {
         &self.standing
     }
 
-    fn attached(&mut self, snapshot: &Snapshot, input: &Input<'_>, found: &mut Found) {
+    fn attached(&mut self, snapshot: &Snapshot, input: &Input<'_>, span: &Span, found: &mut Found) {
         self.settle(|_| true, found);
-        *self = Self::default();
+        let mut earlier = std::mem::take(self);
+        let is_another = |before: &&Before| before.process_is(snapshot) == Identity::Another;
+        let replaced = span.before.as_deref().filter(is_another);
+        let replaced = replaced.and_then(|before| earlier.replaced(before, snapshot, input, found));
         if let Some(status) = &snapshot.migration {
             self.evidence.migration = Some((Mark::of(input, None), status.clone()));
         }
         let Some(status) = &snapshot.status else { return };
-        self.standing.set(input.now, explain::found(status, input.id));
+        self.standing.set(input.now, replaced.unwrap_or_else(|| explain::found(status, input.id)));
         self.standing.found = true;
         // That one may last as long as the other side likes, and RESUME ends it.
         if run_states::of(status).passes && &**status != "inmigrate" {

@@ -139,11 +139,14 @@ impl Vm {
             (_, "taken") => "taken".to_owned(),
             (None, state) => state.to_owned(),
             (Some(state @ ("ended" | "gone")), _) => state.to_owned(),
-            (Some(state), "attached") if self.silent_since.is_none() && self.as_of.is_none() => {
-                state.to_owned()
-            }
+            (Some(state), _) if self.is_current() => state.to_owned(),
             (Some(state), _) => format!("{state}?"),
         }
+    }
+
+    /// Whether what is known of it is so at present.
+    fn is_current(&self) -> bool {
+        self.state == "attached" && self.silent_since.is_none() && self.as_of.is_none()
     }
 
     /// That its monitor does not answer, if it does not.
@@ -180,7 +183,8 @@ fn examples() -> Vec<Vm> {
             "migration": {"type": "outgoing", "status": "active", "since": "2026-01-02T03:04:00.000000Z"},
             "relays": [{"path": "/run/web1.qmp", "role": "observe", "clients": 2}, {"path": "/run/web1-op.qmp", "role": "operate", "clients": 0}]}"#,
         r#"{"vm": "db", "address": "tcp:127.0.0.1:4444", "state": "detached", "since": "2026-01-02T03:00:00.000000Z", "error": "connection refused",
-            "epoch": 1, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
+            "epoch": 1, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null,
+            "jobs": [{"id": "m5", "type": "mirror", "status": "running", "since": "2026-01-02T02:00:00.000000Z"}]}"#,
         r#"{"vm": "new", "address": "unix:/run/new.sock", "state": "connecting", "since": "2026-01-02T03:00:00.000000Z", "error": "no such file\u001b[2J",
             "epoch": null, "run_state": null, "run_since": null, "why": null, "last_event": null}"#,
         r#"{"vm": "100", "address": "unix:/var/run/qemu-server/100.qmp", "origin": "discovery rule 1 (proxmox)", "state": "taken",

@@ -272,7 +272,7 @@ impl Job {
             Outcome::Failed => format!("failed{error}"),
             Outcome::Cancelled => "was cancelled".to_owned(),
             Outcome::Interrupted => "ended with its QEMU, unfinished".to_owned(),
-            Outcome::Unseen => "ended while nobody looked; what came of it is not known".to_owned(),
+            Outcome::Unseen => "ended between two epochs; what came of it is not known".to_owned(),
             Outcome::Unknown => "is over, and what came of it is not known,".to_owned(),
             Outcome::Untracked => "is not followed further: too many run at once".to_owned(),
         };

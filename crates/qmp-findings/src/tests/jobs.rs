@@ -169,7 +169,23 @@ fn concluded_job_is_listed_until_it_is_dismissed() {
 fn a_job_may_outlive_the_epoch_or_its_qemu() {
     let running = format!("0 attached running\n{}", job("1 created, 1 running"));
     let quit = "5 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n5.1 detached\n9 passes";
-    let cases: [(&str, String, &[&str]); 8] = [
+    let killed = running.replace("running\n", "running 7.2.22 kvm\n");
+    let cases: [(&str, String, &[&str]); 11] = [
+        (
+            "QEMU was killed",
+            format!("{killed}5 detached\n5.01 process-ended {{\"pid\": 4711, \"signal\": 9}}"),
+            &["why-ended killed 1.3,1.4", "job interrupted 1.1,1.2,1.3,1.4"],
+        ),
+        (
+            "it is not known whether QEMU ended",
+            format!("{killed}5 detached\n99 passes"),
+            &["why-ended gone 1.3"],
+        ),
+        (
+            "the process before is slow to end",
+            format!("{killed}5 detached\n6 attached running+j0 7.2.22 kvm#8\n7 process-ended {{\"pid\": 4711, \"signal\": 9}}"),
+            &["why-ended gone 1.3", "job interrupted 1.1,1.2,1.3,2.0"],
+        ),
         (
             "failed unseen",
             format!("{running}5 detached hub stopped\n6 attached running+j0:concluded:full"),

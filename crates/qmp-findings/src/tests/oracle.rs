@@ -64,10 +64,31 @@ fn judge_why(finding: &Finding, causes: &[&Record<'_>]) -> Result<(), TestCaseEr
     };
     let is_named = |state: &&str| proofs.iter().any(|proof| proof.run_state.as_deref() == Some(*state));
     prop_assert!(needs.iter().all(is_named), "no answer says so: {finding:?}");
+    if text("ended_by") == "unknown" {
+        prop_assert!(shows_an_unseen_end(causes), "nothing shows that it ended: {finding:?}");
+    }
     if finding.kind == "why-ended" || finding.kind == "why-reset" {
         prop_assert!(!text("ended_by").is_empty(), "{finding:?}");
     }
     Ok(())
+}
+
+/// Whether these records show that a QEMU ended that nothing saw: the hub found it gone, or another process in its place.
+fn shows_an_unseen_end(causes: &[&Record<'_>]) -> bool {
+    let mut pids = causes.iter().filter_map(|record| match &record.body {
+        Body::Attached { snapshot } => {
+            serde_json::from_str::<Value>(snapshot).ok()?["process"]["pid"].as_u64()
+        }
+        _ => None,
+    });
+    let is_another = pids.next().is_some_and(|first| pids.any(|pid| pid != first));
+    let is_found_gone = |record: &&Record<'_>| match &record.body {
+        Body::Finding { finding, data: Some(data), .. } => {
+            finding == "process-ended" && data.contains("evidence")
+        }
+        _ => false,
+    };
+    is_another || causes.iter().any(is_found_gone)
 }
 
 fn judge_job(finding: &Finding, causes: &[&Record<'_>]) -> Result<(), TestCaseError> {
@@ -87,6 +108,9 @@ fn judge_job(finding: &Finding, causes: &[&Record<'_>]) -> Result<(), TestCaseEr
         "completed" => has(&["pending", "BLOCK_JOB_COMPLETED", "concluded"]) && !has(&["aborting"]),
         "failed" => has(&["aborting", "error"]),
         "cancelled" => has(&["BLOCK_JOB_CANCELLED", "Operation canceled"]),
+        "interrupted" => {
+            causes.iter().any(|record| matches!(record.body, Body::Detached { .. } | Body::Attached { .. }))
+        }
         _ => true,
     };
     prop_assert!(is_proven, "nothing proves {result}: {finding:?}");
@@ -147,7 +171,7 @@ impl Proof {
 }
 
 /// What may come between two states: an answer, or nothing; a command; time.
-const BETWEEN: [&str; 12] = [
+const BETWEEN: [&str; 18] = [
     "RESUME",
     "RESUME",
     "answers running",
@@ -160,6 +184,12 @@ const BETWEEN: [&str; 12] = [
     "command {\"execute\": \"stop\", \"client\": \"shell\", \"result\": \"failed\"}",
     "RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}",
     "JOB_STATUS_CHANGE {\"id\": \"j0\", \"status\": \"concluded\"}",
+    "JOB_STATUS_CHANGE {\"id\": \"j0\", \"status\": \"running\"}",
+    "detached hub stopped\ngone {\"evidence\": \"connection-refused\"}\nattached running",
+    "detached hub stopped\nattached running 7.2.22 kvm#7",
+    "detached hub stopped\nattached io-error 7.2.22 kvm#7",
+    "detached hub stopped\nattached running 7.2.22 kvm#8",
+    "detached hub stopped\ngone {\"pid\": 7, \"evidence\": \"no-such-process\"}\nattached running 7.2.22 kvm#9",
 ];
 
 /// Histories: a VM is found in a state, comes to others, and ends or is reset.
@@ -170,7 +200,12 @@ pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..ENDINGS.len()).prop_map(|index| ENDINGS[index].1),
     ];
     let pause = prop_oneof![4 => 0u64..30_000, 2 => 0u64..3_000_000, 1 => 0u64..20_000_000];
-    let process = prop_oneof![Just("attached running"), Just("attached running 7.2.22 kvm")];
+    let process = prop_oneof![
+        Just("attached running"),
+        Just("attached running 7.2.22 kvm"),
+        Just("attached running 7.2.22 kvm#7"),
+        Just("attached guest-panicked 7.2.22 kvm#8"),
+    ];
     let parts = prop::collection::vec((part, pause), 1..10);
     (process, parts, 0..ENDINGS.len()).prop_map(|(attached, parts, end)| {
         let (mut text, mut at) = (format!("0 {attached}\n"), 1_000_000);
@@ -181,7 +216,10 @@ pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
                 text += &format!("{}.{:06} {line}\n", at / 1_000_000, at % 1_000_000);
                 at += 700;
             }
-            if part.contains("detached") {
+            if part.contains("detached")
+                && !part.contains("attached running")
+                && !part.contains("attached io-error")
+            {
                 text += &format!("{}.{:06} {attached}\n", at / 1_000_000, at % 1_000_000);
             }
         }

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 use qmp_wire::{Body, UnixMicros};
 
 use super::super::testing::{Step, findings, story};
-use super::super::{COMMAND_SAID_MAX, Correlators, Finding, KINDS, local_time};
+use super::super::{Correlators, EXIT_SAID_MAX, Finding, KINDS, local_time};
 
 /// What may happen, each at random.
-const LINES: [&str; 44] = [
+const LINES: [&str; 49] = [
     "attached running",
     "attached paused",
     "attached running 2.9.0",
@@ -52,6 +52,11 @@ const LINES: [&str; 44] = [
     "JOB_STATUS_CHANGE {\"id\": \"j0\", \"status\": \"null\"}",
     "GUEST_CRASHLOADED {\"action\": \"run\"}",
     "process-ended {\"signal\": 9}",
+    "attached running 7.2.22 kvm#7",
+    "attached paused 7.2.22 kvm#7",
+    "attached running 7.2.22 kvm#8",
+    "detached hub killed",
+    "gone {\"evidence\": \"connection-refused\"}",
 ];
 
 /// Records at random, mostly close together, with a clock that is set back now and then.
@@ -154,7 +159,7 @@ proptest! {
         prop_assert_eq!(of_last(findings(&steps[before..])), of_last(findings(&steps)));
     }
 
-    /// Half a second after an epoch is closed, nothing is waited for any more.
+    /// Two seconds after an epoch is closed, nothing is waited for any more.
     #[test]
     fn a_closed_epoch_waits_for_nothing(steps in records()) {
         let (mut correlators, mut found) = (Correlators::new(), Vec::new());
@@ -162,7 +167,7 @@ proptest! {
             let Step::Record(record) = step else { continue };
             correlators.record(record, &mut found);
             if matches!(record.body, Body::Detached { .. }) {
-                let latest = UnixMicros(record.received.0 + local_time::micros(COMMAND_SAID_MAX));
+                let latest = UnixMicros(record.received.0 + local_time::micros(EXIT_SAID_MAX));
                 prop_assert!(correlators.deadline().is_none_or(|deadline| deadline <= latest));
             }
         }

@@ -64,6 +64,23 @@ pub(super) fn explained(prior: Option<&Prior>, own: &Explanation) -> Explanation
     explained
 }
 
+/// What is concluded of an end that nothing saw, which `own` explains. Anything may have come before it, so the state in
+/// which the VM was seen last is told, and is not the cause.
+pub(super) fn unseen(prior: Option<&Prior>, own: &Explanation) -> Explanation {
+    let mut explained = own.clone();
+    if let Some(why) = prior.and_then(|prior| prior.why.as_ref()) {
+        explained.summary = format!("{}; {}", why.clause, own.summary);
+        explained.causes.extend(&why.causes);
+        explained.causes.sort_unstable();
+        explained.causes.dedup();
+        explained.details.insert("cause_before".to_owned(), json!(why.cause));
+    }
+    explained.details.insert("ended_by".to_owned(), json!(own.cause));
+    let before = prior.and_then(|prior| prior.run_state.as_deref());
+    explained.details.extend(before.map(|state| ("run_state_before".to_owned(), json!(state))));
+    explained
+}
+
 fn sentence(prior: &Prior, why: &Why, own: &Why) -> String {
     let qemu = match prior.run_state.as_deref() {
         Some("suspended" | "running") | None => "QEMU",

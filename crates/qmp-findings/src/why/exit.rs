@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::finding::Id;
+use crate::process::is_qemu;
 use crate::state::Why;
 use crate::text;
 
@@ -84,7 +85,7 @@ pub(super) fn named(signal: u64) -> String {
 
 /// A process may call itself as it likes; those of QEMU do not need to be named.
 fn who(name: &str) -> String {
-    if name.is_empty() || name.starts_with("qemu") || name.contains("kvm") {
+    if name.is_empty() || is_qemu(name) {
         "QEMU".to_owned()
     } else {
         format!("The process {}", text::shown(name))

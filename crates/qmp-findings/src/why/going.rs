@@ -2,17 +2,17 @@
 
 use qmp_events::EventKind as K;
 use qmp_wire::DetachReason;
-use serde_json::Value;
 
 use super::evidence::Mark;
 use super::kinds::{WHY_ENDED, WHY_RESET};
 use super::memory::Why;
 use super::pending::{Pending, WaitsFor, tell_of};
+use super::run_states::ENDED;
 use super::{after, ending, exit, explain, explanation};
 use crate::conclusion::Found;
 use crate::epoch::Span;
 use crate::limits::{COMMAND_SAID_MAX, EXIT_SAID_MAX, FIRMWARE_RESET_MAX};
-use crate::observation::{Event, Input};
+use crate::observation::{Event, Input, ProcessEnd};
 
 impl Why {
     pub(super) fn reset(&mut self, event: &Event<'_>, input: &Input<'_>, span: &Span, found: &mut Found) {
@@ -82,25 +82,40 @@ impl Why {
         let mut pending = Pending::new(K::Shutdown, mark, own, waits_for, hold.unwrap_or_default());
         pending.prior = prior;
         self.standing.went(input.now, pending.explanation(), known);
+        found.has_qemu_ended = self.standing.run_state.as_deref() == Some(ENDED);
         match hold {
             None => self.tell_standing(WHY_ENDED, found),
             Some(_) => self.pending.push(pending),
         }
     }
 
-    pub(super) fn process_ended(&mut self, how: &Value, input: &Input<'_>, span: &Span, found: &mut Found) {
+    pub(super) fn process_ended(
+        &mut self,
+        end: &ProcessEnd<'_>,
+        input: &Input<'_>,
+        span: &Span,
+        found: &mut Found,
+    ) {
+        if let Some(evidence) = end.evidence() {
+            return self.is_not_there(end, evidence, input, span, found);
+        }
+        // One that was slow to end: the epoch is that of the next one.
+        if !end.may_be_of(span.snapshot.process.as_ref()) {
+            return;
+        }
         self.standing.has_ended();
+        found.has_qemu_ended = !span.open;
         let is_its = |pending: &Pending| pending.waits_for == WaitsFor::Exit;
         let Some(index) = self.pending.iter().position(is_its) else { return };
         let mut pending = self.pending.remove(index);
         let before = pending.explanation();
-        let by_signal = how.get("signal").is_some() && self.evidence.shutdown.is_none();
+        let by_signal = end.data.get("signal").is_some() && self.evidence.shutdown.is_none();
         if by_signal && pending.guess.cause == "host-qmp-quit" {
             // A QEMU that quits says SHUTDOWN first, and exits by itself.
             pending.guess = ending::without_a_word(pending.mark.id);
         }
-        let name = span.snapshot.process.as_deref().unwrap_or_default();
-        pending.guess = exit::explained(&pending.guess, name, how, input.id);
+        let name = span.snapshot.process.as_ref().map_or("", |process| &process.name);
+        pending.guess = exit::explained(&pending.guess, name, end.data, input.id);
         self.replace(&before, &pending.explanation());
         tell_of(&pending, found);
     }

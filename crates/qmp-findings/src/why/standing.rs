@@ -59,6 +59,11 @@ impl Standing {
         self.before_gone = None;
     }
 
+    /// Its QEMU has ended, as far as its monitor tells.
+    pub(in super::super) fn is_over(&self) -> bool {
+        matches!(self.run_state.as_deref(), Some(run_states::ENDED | run_states::GONE))
+    }
+
     /// The run state, if it is known by name.
     pub(super) fn sure_state(&self) -> Option<&str> {
         self.run_state.as_deref().filter(|_| !self.assumed)

@@ -29,8 +29,8 @@ pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     }
     let about = [("QEMU", &vm.qemu), ("name", &vm.name), ("UUID", &vm.uuid)];
     lines.extend(about.into_iter().filter_map(|(label, value)| Some((label, value.clone()?))));
-    lines.extend(vm.jobs.iter().map(|job| ("job", running(job, zone))));
-    lines.extend(vm.migration.iter().map(|migration| ("migration", running(migration, zone))));
+    lines.extend(vm.jobs.iter().map(|job| ("job", running(vm, job, zone))));
+    lines.extend(vm.migration.iter().map(|migration| ("migration", running(vm, migration, zone))));
     lines.extend(vm.relays.iter().map(|relay| ("relay", at(relay))));
     for (index, last) in vm.last_events.iter().rev().enumerate() {
         let label = if index == 0 { "events" } else { "" };
@@ -43,11 +43,12 @@ pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     text
 }
 
-fn running(running: &Running, zone: &TimeZone) -> String {
+fn running(vm: &Vm, running: &Running, zone: &TimeZone) -> String {
     let words = [running.id.as_deref(), running.ty.as_deref()];
     let what: Vec<&str> = words.into_iter().flatten().collect();
     let error = running.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
-    format!("{}: {}{error} since {}", what.join(" "), running.status, local(&running.since, zone))
+    let doubt = if vm.is_current() { "" } else { "?" };
+    format!("{}: {}{doubt}{error} since {}", what.join(" "), running.status, local(&running.since, zone))
 }
 
 fn at(relay: &Relay) -> String {
@@ -85,6 +86,15 @@ mod tests {
           relay      /run/web1-op.qmp  operate, no clients
           events     2026-01-02 03:04:05.678  STOP
                      2026-01-02 03:04:05.678  BLOCK_IO_ERROR
+        ");
+        insta::assert_snapshot!(page(1), @r"
+        db
+          state      running? since 2026-01-01 00:00:00.000
+          why        It ran when this epoch began.
+          monitor    detached, epoch 1, since 2026-01-02 03:00:00.000
+                     tcp:127.0.0.1:4444
+                     connection refused
+          job        m5 mirror: running? since 2026-01-02 02:00:00.000
         ");
         insta::assert_snapshot!(page(2), @r"
         new

@@ -1,0 +1,103 @@
+//! The process at the other end of a monitor, as snapshots name it.
+
+use serde_json::Value;
+
+use crate::saved::saved;
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: u64,
+    /// What it calls itself, in 15 bytes.
+    pub(crate) name: Box<str>,
+    /// When it was started, if that was seen.
+    start: Option<Start>,
+}
+
+/// When a process was started: it tells two of one number apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Start {
+    /// In clock ticks since the host was started.
+    ticks: u64,
+    boot_id: Box<str>,
+}
+
+/// Whether two snapshots are of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    Same,
+    Another,
+    Unknown,
+}
+
+saved!(Process { pid, name, start });
+saved!(Start { ticks, boot_id });
+
+impl Process {
+    /// Reads the member `process` of a snapshot.
+    pub(crate) fn read(value: &Value) -> Option<Self> {
+        let text = |member: &str| value.get(member).and_then(Value::as_str).map(Box::from);
+        let ticks = value.get("start_ticks").and_then(Value::as_u64);
+        let start = ticks.zip(text("boot_id")).map(|(ticks, boot_id)| Start { ticks, boot_id });
+        let pid = value.get("pid").and_then(Value::as_u64)?;
+        Some(Self { pid, name: text("name").unwrap_or_default(), start })
+    }
+
+    /// Whether the process of `before` is that of `after`. A number alone tells two apart, and not that they are one: it
+    /// is given out again. A manager that opened the socket for its QEMU, or a program that passes a monitor on, lives
+    /// shorter or longer than that.
+    pub(crate) fn compare(before: Option<&Self>, after: Option<&Self>) -> Identity {
+        let (Some(before), Some(after)) = (before, after) else { return Identity::Unknown };
+        if !is_qemu(&before.name) || !is_qemu(&after.name) {
+            return Identity::Unknown;
+        }
+        match (&before.start, &after.start) {
+            _ if before.pid != after.pid => Identity::Another,
+            (Some(one), Some(other)) if one == other => Identity::Same,
+            (Some(_), Some(_)) => Identity::Another,
+            _ => Identity::Unknown,
+        }
+    }
+}
+
+/// Whether a process of that name is a QEMU. One of which the name is not known may be any.
+pub(crate) fn is_qemu(name: &str) -> bool {
+    name.starts_with("qemu") || name.contains("kvm")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn process_is_known_by_number_and_start() {
+        let process = |pid: u64, start: Option<(u64, &str)>, name: &str| {
+            let mut value = json!({"pid": pid, "name": name});
+            if let Some((ticks, boot_id)) = start {
+                (value["start_ticks"], value["boot_id"]) = (ticks.into(), boot_id.into());
+            }
+            Process::read(&value).expect("a process")
+        };
+        let qemu = |pid, start| process(pid, start, "qemu-system-x86");
+        let before = qemu(7, Some((100, "a")));
+        let cases = [
+            ("itself", Some(before.clone()), Identity::Same),
+            ("another number", Some(qemu(8, Some((200, "a")))), Identity::Another),
+            ("another number, start unknown", Some(qemu(8, None)), Identity::Another),
+            ("its number again", Some(qemu(7, Some((200, "a")))), Identity::Another),
+            ("its number after a start of the host", Some(qemu(7, Some((100, "b")))), Identity::Another),
+            ("its number for something else", Some(process(7, Some((200, "a")), "sh")), Identity::Unknown),
+            ("start unknown", Some(qemu(7, None)), Identity::Unknown),
+            ("not seen", None, Identity::Unknown),
+        ];
+        for (name, after, expected) in cases {
+            assert_eq!(Process::compare(Some(&before), after.as_ref()), expected, "{name}");
+        }
+        let manager = |pid| process(pid, Some((100, "a")), "libvirtd");
+        assert_eq!(Process::compare(Some(&manager(7)), Some(&manager(7))), Identity::Unknown);
+        assert_eq!(Process::compare(Some(&manager(7)), Some(&manager(8))), Identity::Unknown);
+        assert_eq!(Process::compare(None, Some(&before)), Identity::Unknown);
+    }
+}
