@@ -8,7 +8,7 @@ use crate::saved::Saved;
 use crate::why;
 
 /// Causes and sides of explanations, those of run states aside, and what flaps.
-const WORDS: [&str; 36] = [
+const WORDS: [&str; 35] = [
     // Sides.
     "guest",
     "host",
@@ -17,7 +17,6 @@ const WORDS: [&str; 36] = [
     // Causes.
     "crashed",
     "exited",
-    "firmware-reset",
     "gone",
     "guest-hibernate",
     "guest-panic",

@@ -35,7 +35,7 @@ use serde_json::Value;
 use crate::conclusion::Found;
 use crate::correlator::Correlator;
 use crate::epoch::{Before, Span};
-use crate::limits::{COMMAND_SAID_MAX, EXIT_SOON};
+use crate::limits::{BREATH, COMMAND_SAID_MAX, EXIT_SOON};
 use crate::local_time::Moment;
 use crate::observation::{Event, Input, Snapshot, What};
 use crate::process::Identity;
@@ -144,7 +144,13 @@ impl Why {
         self.settle(|pending| pending.consequence == K::Stop && !pending.is_open(), found);
         self.hurry_stops(input.now);
         self.evidence.runs_again();
-        let explanation = explain::running(kind, &self.evidence, input);
+        if self.standing.run_state.as_deref() == Some("prelaunch")
+            && let Some(reset) = &mut self.evidence.reset
+        {
+            reset.now = input.now;
+        }
+        let arrived = self.arrived(kind, input);
+        let explanation = arrived.unwrap_or_else(|| explain::running(kind, &self.evidence, input));
         if explanation.details.contains_key(explanation::COMMAND) {
             // What it stopped goes on: its work is done.
             self.evidence.spend_command();
@@ -154,6 +160,17 @@ impl Why {
         if !is_known {
             self.asking.ask(input.id, input.now, found);
         }
+    }
+
+    /// Whether the RESUME is that of a VM whose incoming migration is done, or has switched over to it.
+    fn arrived(&self, kind: K, input: &Input<'_>) -> Option<Explanation> {
+        let waited =
+            self.standing.why.as_ref().filter(|_| self.standing.run_state.as_deref() == Some("inmigrate"));
+        let (waited, (migration, status)) = waited.zip(self.evidence.migration.as_ref())?;
+        let is_done = &**status == "completed" && input.now.since(migration.now) <= BREATH;
+        let is_it = kind == K::Resume && (is_done || self.evidence.is_migrating());
+        (is_it && self.evidence.resuming(input.now).is_none())
+            .then(|| explain::arrived(&waited.causes, *migration, input.id))
     }
 
     /// The VM stands otherwise, and no answer explains the STOP before it. The record of a command may still: one that
@@ -202,7 +219,13 @@ impl Why {
         let resumed_at = self.standing.explained_at;
         let Some(given) = self.evidence.resumed(resumed_at, input.now) else { return false };
         let is_recent = input.now.since(resumed_at) <= COMMAND_SAID_MAX;
-        let resumed = self.standing.why.as_mut().filter(|why| (why.cause, why.by) == ("resume", "unknown"));
+        let is_running = self.standing.is_running();
+        let may_be_its = |why: &&mut Explanation| match why.cause {
+            "resume" => why.by == "unknown",
+            // With `-S`, what arrived is paused until then.
+            cause => cause == "incoming-migration" && is_running,
+        };
+        let resumed = self.standing.why.as_mut().filter(may_be_its);
         let Some(why) = resumed.filter(|_| is_recent) else { return false };
         explanation::name_client(why, given);
         self.asking.close();
@@ -213,7 +236,7 @@ impl Why {
     fn settle(&mut self, is_due: impl Fn(&Pending) -> bool, found: &mut Found) {
         let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().partition(is_due);
         self.pending = rest;
-        for mut pending in due {
+        for mut pending in due.into_iter().filter(|pending| pending.waits_for != WaitsFor::HeldBack) {
             if pending.waits_for == WaitsFor::Migration {
                 // Nothing was heard of the migration that could have been the reason.
                 let (explanation, _) = explain::plain_stop(&self.evidence, pending.mark);

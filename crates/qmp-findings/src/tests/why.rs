@@ -1,11 +1,12 @@
 //! Why a VM stopped: the orders of events as they were observed on QEMU.
 
-use super::super::testing::{findings, found, short, stands, story};
+use super::super::Correlators;
+use super::super::testing::{findings, found, short, stands, story, take};
 
 #[test]
 fn each_way_to_stop_has_its_cause() {
     //  name, story behind `0 attached running`, what is found, how it stands then
-    let cases: [(&str, &str, &[&str], &str); 44] = [
+    let cases: [(&str, &str, &[&str], &str); 50] = [
         ("stop", "1 STOP\n3 passes", &["why-paused unknown 1.1"], "paused unknown"),
         ("stop, cont", "1 STOP\n2 RESUME", &["why-paused unknown 1.1"], "running resume"),
         (
@@ -23,18 +24,50 @@ fn each_way_to_stop_has_its_cause() {
         (
             "system_reset, and the firmware once more",
             "5 RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}\n5.08 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
-            &["why-reset host-qmp-system-reset 1.1", "why-reset firmware-reset 1.1,1.2"],
-            "running firmware-reset",
+            &["why-reset host-qmp-system-reset 1.1"],
+            "running host-qmp-system-reset",
         ),
         (
             "system_reset, and the firmware twice more",
             "5 RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}\n5.08 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n5.09 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
-            &[
-                "why-reset host-qmp-system-reset 1.1",
-                "why-reset firmware-reset 1.1,1.2",
-                "why-reset firmware-reset 1.1,1.3",
-            ],
-            "running firmware-reset",
+            &["why-reset host-qmp-system-reset 1.1"],
+            "running host-qmp-system-reset",
+        ),
+        (
+            "system_reset by a client of the hub, and the firmware before that is recorded",
+            "5 RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}\n5.08 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n5.1 command {\"execute\": \"system_reset\", \"client\": \"shell\"}",
+            &["why-reset host-qmp-system-reset 1.1,1.3"],
+            "running host-qmp-system-reset",
+        ),
+        (
+            "system_reset while it is stopped, then cont, and the firmware once more",
+            "1 STOP\n2 answers paused\n5 RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}\n5.01 command {\"execute\": \"system_reset\", \"client\": \"shell\"}\n9 RESUME\n9.01 command {\"execute\": \"cont\", \"client\": \"shell\"}\n9.15 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
+            &["why-paused host-stop 1.1,1.2", "why-reset host-qmp-system-reset 1.3,1.4"],
+            "running resume",
+        ),
+        (
+            "guest reset, and the firmware once more",
+            "24.553 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n24.711 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
+            &["why-reset guest-reset 1.1"],
+            "running guest-reset",
+        ),
+        (
+            "a panic, a guest reset, and the firmware once more",
+            "5 GUEST_PANICKED {\"action\": \"run\"}\n10.9 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n11.05 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
+            &["why-reset guest-panic 1.1,1.2"],
+            "running guest-panic",
+        ),
+        (
+            "two guest resets, and the firmware once more after each",
+            "5 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n5.1 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n8 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n8.1 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
+            &["why-reset guest-reset 1.1", "why-reset guest-reset 1.3"],
+            "running guest-reset",
+        ),
+        (
+            "watchdog reset, and the firmware once more",
+            "5 WATCHDOG {\"action\": \"reset\"}\n5.001 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n5.1 RESET {\"guest\": true, \"reason\": \"guest-reset\"}",
+            &["why-reset watchdog 1.1,1.2"],
+            "running watchdog",
         ),
         (
             "system_reset while it is stopped",
@@ -156,7 +189,7 @@ fn each_way_to_stop_has_its_cause() {
         (
             "watchdog reset, held back behind the second reset",
             "5 WATCHDOG {\"action\": \"reset\"}\n5.001 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n5.5 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n6@5.499 WATCHDOG {\"action\": \"reset\"}",
-            &["why-reset watchdog 1.1,1.2", "why-reset watchdog 1.1,1.3"],
+            &["why-reset watchdog 1.1,1.2", "why-reset watchdog 1.3,1.4"],
             "running watchdog",
         ),
         (
@@ -308,6 +341,49 @@ fn migrations_and_what_looks_like_them() {
     for (name, story, expected, standing) in cases {
         assert_eq!(found(&story), expected, "{name}");
         assert_eq!(stands(&story), standing, "{name}");
+    }
+}
+
+#[test]
+fn vm_that_arrives_runs_because_of_its_migration() {
+    let status = |at: &str, status: &str| format!("{at} MIGRATION {{\"status\": \"{status}\"}}\n");
+    let (active, completed) = (status("5", "active"), status("6", "completed"));
+    let cont = "command {\"execute\": \"cont\", \"client\": \"shell\"}";
+    //  name, story behind `0 attached inmigrate`, cause, by, causes
+    let cases: [(&str, String, &str); 7] = [
+        (
+            "RESUME after completed",
+            format!("{active}{completed}6.01 RESUME"),
+            "incoming-migration host 1.0,1.2,1.3",
+        ),
+        (
+            "RESUME before completed",
+            format!("{active}5.9 RESUME\n{completed}"),
+            "incoming-migration host 1.0,1.1,1.2",
+        ),
+        (
+            "postcopy",
+            format!("{}5.9 RESUME\n{completed}", status("5", "postcopy-active")),
+            "incoming-migration host 1.0,1.1,1.2",
+        ),
+        ("started with -S, and resumed later", format!("{active}{completed}20 RESUME"), "resume unknown 1.3"),
+        (
+            "resumed through the hub",
+            format!("{active}{completed}6.5 RESUME\n6.51 {cont}"),
+            "resume host 1.0,1.2,1.3,1.4",
+        ),
+        ("without the capability", "6 RESUME".to_owned(), "resume unknown 1.1"),
+        ("it failed", format!("{active}{}6.01 RESUME", status("6", "failed")), "resume unknown 1.3"),
+    ];
+    for (name, text, expected) in cases {
+        let mut correlators = Correlators::new();
+        for step in story(&format!("0 attached inmigrate\n{text}")) {
+            take(&mut correlators, &step, &mut Vec::new());
+        }
+        let why = correlators.state("vm1").and_then(|state| state.why).expect("it is known");
+        let causes: Vec<String> =
+            why.causes.iter().map(|(epoch, seq)| format!("{}.{}", epoch.0, seq.0)).collect();
+        assert_eq!(format!("{} {} {}", why.cause, why.by, causes.join(",")), expected, "{name}");
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::command::Command;
 use crate::epoch::Span;
 use crate::finding::Id;
-use crate::limits::HELD_BACK_MAX;
+use crate::limits::{FIRMWARE_RESET_MAX, HELD_BACK_MAX};
 use crate::local_time::Moment;
 use crate::observation::{Event, Input};
 use crate::saved::saved;
@@ -39,7 +39,8 @@ pub(super) struct Seen {
     pub(super) power_button: Option<Mark>,
     pub(super) hibernated: Option<Mark>,
     pub(super) pv_shutdown: Option<Mark>,
-    pub(super) host_reset: Option<Mark>,
+    /// The last reset, without those that the firmware added; its moment is that of the RESUME if the VM was stopped then.
+    pub(super) reset: Option<Mark>,
     pub(super) memory_failure: Option<Mark>,
     pub(super) migration: Option<(Mark, Box<str>)>,
     /// The last command that was given through the hub, and the last `migrate`.
@@ -63,7 +64,7 @@ saved!(Seen {
     power_button,
     hibernated,
     pv_shutdown,
-    host_reset,
+    reset,
     memory_failure,
     migration,
     command,
@@ -84,7 +85,7 @@ impl Seen {
         power_button: None,
         hibernated: None,
         pv_shutdown: None,
-        host_reset: None,
+        reset: None,
         memory_failure: None,
         migration: None,
         command: None,
@@ -207,16 +208,26 @@ impl Evidence {
         }
     }
 
-    /// The machine starts over; `host_reset` says where the host had a hand in it.
-    pub(super) fn was_reset(&mut self, host_reset: Option<Mark>) {
+    /// The machine starts over.
+    pub(super) fn was_reset(&mut self, mark: Mark) {
         self.runs_again();
-        if let Some(seen) = &mut self.0 {
-            (seen.power_button, seen.hibernated, seen.pv_shutdown) = (None, None, None);
-            seen.left_running = None;
-        }
-        if self.host_reset.is_some() || host_reset.is_some() {
-            self.host_reset = host_reset;
-        }
+        self.reset = Some(mark);
+        (self.power_button, self.hibernated, self.pv_shutdown, self.left_running) = (None, None, None, None);
+    }
+
+    /// Whether the firmware does by this RESET what was begun by the one before: some reset the machine once more when they
+    /// run after a reset. A watchdog that expired since is no firmware.
+    pub(super) fn repeats_reset(&self, event: &Event<'_>, mark: Mark) -> bool {
+        let is_guests = match event.text("reason") {
+            Some(reason) => reason == "guest-reset",
+            None => event.flag("guest") == Some(true),
+        };
+        let Some(first) = self.reset.filter(|first| mark.now.since(first.now) <= FIRMWARE_RESET_MAX) else {
+            return false;
+        };
+        let expired_since =
+            |(watchdog, action): &(Mark, Box<str>)| watchdog.id > first.id && &**action == "reset";
+        is_guests && !self.watchdog.as_ref().is_some_and(expired_since)
     }
 
     /// Another QEMU is kept in step (COLO), for which the VM stops at every checkpoint.

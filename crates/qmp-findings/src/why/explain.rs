@@ -36,6 +36,14 @@ pub(super) fn running(kind: K, evidence: &Evidence, input: &Input<'_>) -> Why {
     explained
 }
 
+/// A VM that waited for an incoming migration (`waited`) runs, and this is the migration that it waited for.
+pub(super) fn arrived(waited: &[Id], migration: Mark, resume: Id) -> Why {
+    // What the VM said when the epoch opened tells of the migration, and not of anybody's doing.
+    let by = if migration.id.1.0 == 0 { "unknown" } else { "host" };
+    let causes = waited.iter().copied().chain([migration.id, resume]);
+    why(("incoming-migration", by, "running"), "It was migrated to here", ", and runs", causes)
+}
+
 pub(super) fn suspended(id: Id) -> Why {
     why(
         ("guest-suspend", "guest", "suspended"),
@@ -175,9 +183,9 @@ pub(super) fn migrated(standing: Option<&Why>, completed: Id) -> Why {
     why(("migration", "host", "postmigrate"), clause, rest, before.into_iter().chain([completed]))
 }
 
-pub(super) fn firmware_reset(before: Id, reset: Id) -> Why {
-    let clause = "The firmware reset the machine once more";
-    why(("firmware-reset", "guest", "running"), clause, ", as some do after a reset", [before, reset])
+/// A reset by the guest of which nothing else is known. `state` is the run state afterwards.
+pub(super) fn guest_reset(reset: Id, state: &str) -> Why {
+    why(("guest-reset", "guest", state), "The guest rebooted", "", [reset])
 }
 
 /// A reset, and whether that is the last word about it. `state` is the run state afterwards.
@@ -188,7 +196,7 @@ pub(super) fn reset(evidence: &Evidence, mark: Mark, event: &Event<'_>, state: &
         .filter(|(cause, action)| &**action == "reset" && mark.now.since(cause.now) <= BREATH);
     let guests = |evidence: Option<&(Mark, Box<str>)>| match evidence {
         Some((cause, _)) => (watchdog_reset(cause.id, mark.id, state), true),
-        None => (why(("guest-reset", "guest", state), "The guest rebooted", "", [mark.id]), false),
+        None => (guest_reset(mark.id, state), false),
     };
     let by_host = |cause, clause| {
         let mut explained = why((cause, "host", state), clause, "", [mark.id]);

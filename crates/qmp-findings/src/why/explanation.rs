@@ -10,11 +10,10 @@ use crate::state::Why;
 use crate::text;
 
 /// Every cause that is told, of an end, a reset, a stop, or how a VM stands.
-pub(in super::super) const CAUSES: [&str; 36] = [
+pub(in super::super) const CAUSES: [&str; 35] = [
     "crashed",
     "debug",
     "exited",
-    "firmware-reset",
     "found",
     "found-paused",
     "found-prelaunch",

@@ -11,37 +11,33 @@ use super::run_states::ENDED;
 use super::{after, ending, exit, explain, explanation};
 use crate::conclusion::Found;
 use crate::epoch::Span;
-use crate::limits::{COMMAND_SAID_MAX, EXIT_SAID_MAX, FIRMWARE_RESET_MAX};
+use crate::limits::{COMMAND_SAID_MAX, EXIT_SAID_MAX};
 use crate::observation::{Event, Input, ProcessEnd};
 
 impl Why {
     pub(super) fn reset(&mut self, event: &Event<'_>, input: &Input<'_>, span: &Span, found: &mut Found) {
+        let mark = Mark::of(input, event.at);
+        if self.evidence.repeats_reset(event, mark) {
+            return self.reset_again(mark, span);
+        }
         self.settle(|pending| pending.consequence == K::Reset, found);
         self.hurry_stops(input.now);
-        let mark = Mark::of(input, event.at);
         let run_state = match self.standing.run_state.as_deref() {
             None => "",
             Some("running" | "inmigrate" | "finish-migrate") => "running",
             Some(_) => "prelaunch",
         };
-        let is_guests = event.text("reason") == Some("guest-reset");
-        let by_firmware = |before: &Mark| is_guests && mark.now.since(before.now) <= FIRMWARE_RESET_MAX;
-        let first = self.evidence.host_reset.filter(by_firmware);
-        let (own, is_sure) = match first {
-            Some(first) => (explain::firmware_reset(first.id, input.id), true),
-            None => explain::reset(&self.evidence, mark, event, run_state),
-        };
+        let (own, is_sure) = explain::reset(&self.evidence, mark, event, run_state);
         if own.details.contains_key(explanation::COMMAND) {
             self.evidence.spend_command();
         }
-        let by_host = own.by == "host";
         let hold = match is_sure {
             true => None,
-            false if by_host => Some(COMMAND_SAID_MAX),
+            false if own.by == "host" => Some(COMMAND_SAID_MAX),
             false => self.evidence.hold(mark, span),
         };
         let prior = after::prior(&self.standing, &self.evidence, &own, input.now);
-        self.evidence.was_reset(by_host.then_some(mark).or(first));
+        self.evidence.was_reset(mark);
         let mut pending = Pending::new(K::Reset, mark, own, WaitsFor::Record, hold.unwrap_or_default());
         pending.prior = prior;
         let is_state_assumed = self.standing.assumed;
@@ -50,6 +46,15 @@ impl Why {
         match hold {
             None => self.tell_standing(WHY_RESET, found),
             Some(_) => self.pending.push(pending),
+        }
+    }
+
+    /// The firmware reset the machine once more, which belongs to the reset before, unless a WATCHDOG that the rate limit
+    /// held back tells otherwise.
+    fn reset_again(&mut self, mark: Mark, span: &Span) {
+        if let Some(hold) = self.evidence.hold(mark, span) {
+            let guess = explain::guest_reset(mark.id, "running");
+            self.pending.push(Pending::new(K::Reset, mark, guess, WaitsFor::HeldBack, hold));
         }
     }
 

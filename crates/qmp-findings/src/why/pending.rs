@@ -34,7 +34,9 @@ pub(super) struct Pending {
 pub(super) enum WaitsFor {
     /// The record of the command, or an event that was held back.
     Record,
-    /// The same, or the answer of the VM: no event explains it.
+    /// An event that was held back; without it, nothing is told.
+    HeldBack,
+    /// The same as [`Record`](Self::Record), or the answer of the VM: no event explains it.
     Answer,
     /// A word about the migration that is under way; or the answer.
     Migration,
@@ -52,7 +54,7 @@ pub(super) enum Hold {
 }
 
 saved!(Pending { consequence, mark, until, guess, prior, waits_for, may_come_until });
-saved_enum!(WaitsFor { Record {}, Answer {}, Migration {}, Stay {}, Exit {} });
+saved_enum!(WaitsFor { Record {}, HeldBack {}, Answer {}, Migration {}, Stay {}, Exit {} });
 
 impl Hold {
     pub(super) const UNLESS_ENDS: Self = Self::For(WaitsFor::Stay, BREATH);
