@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use qmp_daemon::Daemon;
+use qmp_daemon::{Daemon, DaemonConfig};
+use qmp_hub::discovery::{Discover, Source};
 use serde_json::{Value, json};
 use support::client::get_json;
 use support::qmp::Raw;
@@ -189,6 +190,80 @@ async fn state_in_which_the_vm_stood_is_the_cause() {
         assert!(causes.len() >= 2, "{summary} {causes:?}");
         hub.stop().await.expect("stops");
     }
+}
+
+/// A QEMU that is killed and started again, or not, while the hub is down: its end is found afterwards, once.
+#[tokio::test]
+async fn qemu_that_ended_while_the_hub_was_down_has_its_ending() {
+    if support::qemu::is_missing() {
+        return;
+    }
+    for is_started_again in [true, false] {
+        let home = tempfile::tempdir().expect("a directory");
+        let (qemu, hub, _, _) = start(home.path(), "").await;
+        hub.stop().await.expect("stops");
+        let pid = qemu.0.id();
+        drop(qemu);
+        let again = is_started_again.then(|| Qemu::start(home.path(), ""));
+        if again.is_some() {
+            until_it_listens(home.path()).await;
+        }
+        let with_findings = || DaemonConfig { findings: true, ..config(home.path(), &["vm1"]) };
+        let hub = Daemon::start(with_findings()).await.expect("starts");
+        let mut journal = Watcher::new(&hub);
+        if is_started_again {
+            let (summary, _, data) = journal.finding("state-changed-unseen").await;
+            assert_eq!(data["process"]["before"], pid, "{summary}");
+        }
+        let (summary, _, data) = journal.finding("why-ended").await;
+        let told = ["cause", "by", "ended_by", "run_state_before"].map(|member| data[member].clone());
+        assert_eq!(told, ["unknown", "unknown", "unknown", "running"].map(Value::from), "{summary}");
+        assert!(summary.contains(&pid.to_string()), "{pid}: {summary}");
+        assert!(data["ended_after"].as_str() < data["ended_before"].as_str(), "{data}");
+        hub.stop().await.expect("stops");
+        drop(again);
+        // The next hub finds nothing more of the first QEMU, and the end of the second.
+        let hub = Daemon::start(with_findings()).await.expect("starts");
+        let mut journal = Watcher::new(&hub);
+        for _ in 0..=usize::from(is_started_again) {
+            journal.finding("why-ended").await;
+        }
+        let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+        assert_eq!((&vm["run_state"], &vm["why"]["cause"]), (&"gone".into(), &"unknown".into()), "{vm}");
+        hub.stop().await.expect("stops");
+    }
+}
+
+/// Waits until the second monitor of a QEMU accepts connections: the first one, which is made before it, does then.
+async fn until_it_listens(home: &Path) {
+    while tokio::net::UnixStream::connect(home.join("second.sock")).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A VM that was discovered and whose socket is gone with its QEMU is not found again, and has its ending all the same.
+#[tokio::test]
+async fn discovered_qemu_that_ended_while_the_hub_was_down_has_its_ending() {
+    if support::qemu::is_missing() {
+        return;
+    }
+    let home = tempfile::tempdir().expect("a directory");
+    let qemu = Qemu::start(home.path(), "");
+    let discovering = || {
+        let source =
+            Source::Paths(home.path().join("vm1.sock").to_str().expect("text").parse().expect("a pattern"));
+        DaemonConfig { findings: true, discover: vec![Discover::new(source)], ..config(home.path(), &[]) }
+    };
+    let hub = Daemon::start(discovering()).await.expect("starts");
+    Watcher::new(&hub).until("vm1 1.0 attached").await;
+    hub.stop().await.expect("stops");
+    drop(qemu);
+    std::fs::remove_file(home.path().join("vm1.sock")).expect("it is left over");
+    let hub = Daemon::start(discovering()).await.expect("starts");
+    let (summary, _, data) = Watcher::new(&hub).finding("why-ended").await;
+    assert_eq!((&data["cause"], &data["ended_by"]), (&"unknown".into(), &"unknown".into()), "{summary}");
+    assert!(hub.fleet().list().is_empty(), "it is not found again");
+    hub.stop().await.expect("stops");
 }
 
 /// No event says that a snapshot could not be loaded: QEMU stops the VM for it, and leaves it so.

@@ -89,6 +89,39 @@ async fn stop_without_a_cause_is_asked_about_and_found() {
     session.left().await;
 }
 
+/// A VM whose socket refuses connections has ended; one that has no socket may be there all the same.
+#[tokio::test]
+async fn vm_that_is_not_there_after_a_restart_has_ended_if_its_socket_refuses() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitors = ["vm1", "vm2"].map(|name| Monitor::bind(home.path(), name));
+    let hub = Daemon::start(with_findings(home.path(), &["vm1", "vm2"])).await.expect("starts");
+    let sessions = [monitors[0].accept().await, monitors[1].accept().await];
+    let mut journal = Watcher::new(&hub);
+    let mut attached = 0;
+    while attached < 2 {
+        attached += usize::from(matches!(journal.next().await.body, Body::Attached { .. }));
+    }
+    hub.stop().await.expect("stops");
+    // They take their socket files with them; what is killed leaves its own.
+    drop((sessions, monitors));
+    drop(std::os::unix::net::UnixListener::bind(home.path().join("vm1.sock")).expect("binds"));
+    for _ in 0..2 {
+        let hub = Daemon::start(with_findings(home.path(), &["vm1", "vm2"])).await.expect("starts");
+        let mut journal = Watcher::new(&hub);
+        journal.finding("why-ended").await;
+        let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+        assert_eq!((&vm["run_state"], &vm["why"]["cause"]), (&"gone".into(), &"unknown".into()), "{vm}");
+        let (_, vm) = get_json(home.path(), "/v1/vms/vm2").await;
+        assert_eq!(
+            (&vm["run_state"], &vm["why"]["cause"]),
+            (&"running".into(), &"found-running".into()),
+            "{vm}"
+        );
+        hub.stop().await.expect("stops");
+    }
+    assert_eq!(kinds(home.path()), ["process-ended", "why-ended"]);
+}
+
 #[tokio::test]
 async fn a_hub_can_be_told_to_record_none() {
     let home = tempfile::tempdir().expect("a directory");

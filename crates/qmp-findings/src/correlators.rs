@@ -8,6 +8,7 @@ use crate::finding::{Finding, Id};
 use crate::question::Question;
 use crate::state::VmState;
 use crate::tracker::Tracked;
+use crate::unended::Unended;
 
 /// The correlators of all VMs.
 #[derive(Debug, Default)]
@@ -123,6 +124,12 @@ impl Correlators {
     #[must_use]
     pub fn run_state(&self, vm: &str) -> Option<&str> {
         self.vms.get(vm).and_then(|tracked| tracked.run_state())
+    }
+
+    /// The VMs that were not seen to end, and of which no epoch is open.
+    #[must_use]
+    pub fn unended(&self) -> Vec<Unended> {
+        self.vms.iter().filter_map(|(vm, tracked)| tracked.unended(vm)).collect()
     }
 
     /// The last record of a VM, findings aside.

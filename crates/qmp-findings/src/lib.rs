@@ -51,6 +51,7 @@ mod why;
 mod kinds;
 mod saved_words;
 mod correlator_set;
+mod unended;
 mod tracker;
 mod correlators;
 mod checkpoint;
@@ -61,7 +62,9 @@ pub use finding::{Finding, Id};
 pub use kinds::{ANSWERS_AGAIN, KINDS, SILENT};
 pub use limits::*;
 pub use observation::{COMMAND, PROCESS_ENDED, QUERY, is_evidence};
+pub use process::{Process, ProcessStart};
 pub use question::Question;
+pub use unended::Unended;
 
 #[cfg(test)]
 mod testing;

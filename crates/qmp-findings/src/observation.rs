@@ -69,7 +69,7 @@ pub(crate) struct Event<'a> {
     pub(crate) data: Value,
 }
 
-saved!(Snapshot { status, running, release, version, name, uuid, migration, jobs, process });
+saved!(Snapshot { status, running, release, version, name, uuid, migration, jobs, process, address });
 saved!(KnownJob { id, ty, status, current, total, error });
 
 impl<'a> Event<'a> {
@@ -114,6 +114,8 @@ pub(crate) struct Snapshot {
     pub(crate) jobs: Vec<KnownJob>,
     /// The process at the other end of the monitor, if the system told whose it is.
     pub(crate) process: Option<Process>,
+    /// The monitor, as it is written in a configuration.
+    pub(crate) address: Option<Box<str>>,
 }
 
 /// A job as the VM lists it.
@@ -146,6 +148,7 @@ impl Snapshot {
             uuid: string("/query-uuid/UUID"),
             migration: string("/query-migrate/status"),
             process: value.get("process").and_then(Process::read),
+            address: string("/address"),
             jobs: jobs.into_iter().flatten().filter_map(KnownJob::read).collect(),
         }
     }

@@ -6,20 +6,22 @@ use crate::saved::saved;
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) pid: u64,
+pub struct Process {
+    /// Its number.
+    pub pid: u64,
     /// What it calls itself, in 15 bytes.
-    pub(crate) name: Box<str>,
+    pub name: Box<str>,
     /// When it was started, if that was seen.
-    start: Option<Start>,
+    pub start: Option<ProcessStart>,
 }
 
 /// When a process was started: it tells two of one number apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Start {
+pub struct ProcessStart {
     /// In clock ticks since the host was started.
-    ticks: u64,
-    boot_id: Box<str>,
+    pub ticks: u64,
+    /// Names that start of the host.
+    pub boot_id: Box<str>,
 }
 
 /// Whether two snapshots are of one process.
@@ -31,16 +33,22 @@ pub(crate) enum Identity {
 }
 
 saved!(Process { pid, name, start });
-saved!(Start { ticks, boot_id });
+saved!(ProcessStart { ticks, boot_id });
 
 impl Process {
     /// Reads the member `process` of a snapshot.
     pub(crate) fn read(value: &Value) -> Option<Self> {
         let text = |member: &str| value.get(member).and_then(Value::as_str).map(Box::from);
         let ticks = value.get("start_ticks").and_then(Value::as_u64);
-        let start = ticks.zip(text("boot_id")).map(|(ticks, boot_id)| Start { ticks, boot_id });
+        let start = ticks.zip(text("boot_id")).map(|(ticks, boot_id)| ProcessStart { ticks, boot_id });
         let pid = value.get("pid").and_then(Value::as_u64)?;
         Some(Self { pid, name: text("name").unwrap_or_default(), start })
+    }
+
+    /// Whether it is a QEMU, and not a manager that opened the socket for one, or a program that passes a monitor on.
+    #[must_use]
+    pub fn is_qemu(&self) -> bool {
+        is_qemu(&self.name)
     }
 
     /// Whether the process of `before` is that of `after`. A number alone tells two apart, and not that they are one: it
@@ -48,7 +56,7 @@ impl Process {
     /// shorter or longer than that.
     pub(crate) fn compare(before: Option<&Self>, after: Option<&Self>) -> Identity {
         let (Some(before), Some(after)) = (before, after) else { return Identity::Unknown };
-        if !is_qemu(&before.name) || !is_qemu(&after.name) {
+        if !before.is_qemu() || !after.is_qemu() {
             return Identity::Unknown;
         }
         match (&before.start, &after.start) {

@@ -16,6 +16,7 @@ use crate::observation::{COMMAND, QUERY};
 use crate::question::{Answer, Asked};
 use crate::saved::saved;
 use crate::state::{Detached, LastEvent, VmState};
+use crate::unended::Unended;
 
 /// One VM.
 #[derive(Debug, Default)]
@@ -123,6 +124,18 @@ impl Tracked {
     /// The last record, findings aside.
     pub(super) const fn last(&self) -> Option<Id> {
         self.last
+    }
+
+    /// What is known of a VM that was not seen to end, and of which no epoch is open. One that was removed is not looked
+    /// for.
+    pub(super) fn unended(&self, vm: &str) -> Option<Unended> {
+        let opened = self.span.opened.filter(|_| !self.span.open)?;
+        let is_removed = |detached: &Detached| &*detached.reason == DetachReason::Removed.as_str();
+        if self.registered.why.standing().is_over() || self.detached.as_ref().is_none_or(is_removed) {
+            return None;
+        }
+        let Snapshot { process, address, .. } = &self.span.snapshot;
+        Some(Unended { vm: vm.into(), opened, process: process.clone(), address: address.clone() })
     }
 
     pub(super) fn state(&self) -> VmState {

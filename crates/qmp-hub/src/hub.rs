@@ -8,6 +8,7 @@ use qmp_journal::Journal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::absence::Absence;
 use crate::discovery::{Discover, Discovery};
 use crate::fleet::{Fleet, FleetError, Prepared};
 use crate::limits::STOP_COMMIT_MAX;
@@ -41,7 +42,7 @@ pub struct Hub {
     // Tasks first: what is dropped later must not be missed by one that still runs.
     discovery: Discovery,
     fleet: Running,
-    /// Finds out which VMs are silent.
+    /// Finds out which VMs are silent, and which are gone.
     watch: JoinSet<()>,
     observer: JoinSet<()>,
     stop_observer: watch::Sender<bool>,
@@ -118,6 +119,16 @@ impl Hub {
             records_findings: config.findings,
         });
         watch.spawn(duties.watch("watch for silent VMs", || false, watching));
+        if config.findings {
+            let absence = Absence {
+                vms: fleet.0.vms().clone(),
+                observed: correlating.observed(),
+                appender: journal.appender(),
+            };
+            // Where it cannot be read, the observer begins anew, and there is nothing to wait for.
+            let looking = absence.run(journal.reader().head().unwrap_or_default());
+            watch.spawn(duties.watch("watch for VMs that are gone", || false, looking));
+        }
         let mut observer = JoinSet::new();
         let may_end = ends_after(&stop_observer);
         observer.spawn(duties.watch("observer", may_end, correlating.run(observing_ends)));

@@ -21,6 +21,7 @@ pub mod discovery;
 mod taken;
 mod observer;
 mod asking;
+mod absence;
 mod hub;
 
 pub use audit::{Audit, Peer, Who};

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 pub use checkpoint::restore_checkpoint;
 
 use qmp_findings::state::VmState;
-use qmp_findings::{Correlators, Finding, Id, Question};
+use qmp_findings::{Correlators, Finding, Id, Question, Unended};
 use qmp_journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };
@@ -97,6 +97,11 @@ impl Observed {
     /// The last record of a VM that was read, findings aside.
     pub(crate) fn last(&self, vm: &str) -> Option<Id> {
         self.shared.lock().last(vm)
+    }
+
+    /// The VMs that were not seen to end, and of which no epoch is open.
+    pub(crate) fn unended(&self) -> Vec<Unended> {
+        self.shared.lock().unended()
     }
 
     /// What `read` makes of the run state of each VM, as far as the observer has read.

@@ -9,6 +9,9 @@ mod holders;
 mod tcp;
 mod unix_diag;
 
+use std::io;
+use std::path::Path;
+
 use qmp_client::Address;
 use qmp_host::process::ProcessStat;
 
@@ -46,6 +49,15 @@ pub(crate) fn look(address: &Address) -> Taken {
         _ => None,
     });
     Evidence::gather(address).judge(advice)
+}
+
+/// Whether a process listens at this path, as far as this network namespace shows.
+///
+/// # Errors
+///
+/// Those of the system: there is no such file, or the kernel tells nothing.
+pub(crate) fn is_listened_at(path: &Path) -> io::Result<bool> {
+    unix_diag::clients(path).map(|clients| clients.is_some())
 }
 
 impl Evidence {
@@ -130,7 +142,7 @@ mod tests {
 
     #[test]
     fn reason_follows_from_what_the_host_shows() {
-        let process = |state| Some(ProcessStat { pid: 7, name: "qemu".into(), state });
+        let process = |state| Some(ProcessStat { pid: 7, name: "qemu".into(), state, start_ticks: 1 });
         let other = || Some(Purpose::Other("-device x".into()));
         let clients = |connected: usize, abandoned, waiting| {
             let client = |inode| Client { inode, name: None };
@@ -172,7 +184,8 @@ mod tests {
 
     #[test]
     fn texts_say_what_to_do() {
-        let process = |state| Some(ProcessStat { pid: 7, name: "qemu-system-x86".into(), state });
+        let process =
+            |state| Some(ProcessStat { pid: 7, name: "qemu-system-x86".into(), state, start_ticks: 1 });
         let text = |evidence: Evidence| evidence.judge("give the VM another").text;
         insta::assert_snapshot!(text(Evidence { listener: process('T'), ..Evidence::default() }), @"process 7 (qemu-system-x86) is stopped (by SIGSTOP or a debugger): `kill -CONT 7` lets it go on");
         insta::assert_snapshot!(text(Evidence { listener: process('S'), ..Evidence::default() }), @"no greeting, which is one of these (process 7 (qemu-system-x86) listens there): another client holds the monitor (give the VM another); QEMU hangs; or the socket is no monitor");

@@ -1,0 +1,178 @@
+//! VMs whose QEMU ended while the hub could not see it: it was down, or had closed the epoch for a reason of its own.
+//!
+//! Such a VM has an epoch that is closed, and no end. Whether its QEMU has ended is judged by what the host shows: the
+//! process that the last snapshot names, and the socket of the monitor. What is found is recorded as evidence of the kind
+//! [`PROCESS_ENDED`], once, and the correlators conclude. Where the host does not show it, nothing is recorded, and the VM
+//! is looked at again.
+
+mod host;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use qmp_client::Address;
+use qmp_findings::{Id, PROCESS_ENDED, Unended};
+use qmp_host::{blocking, clock};
+use qmp_wire::{Body, Offset};
+use serde_json::json;
+
+use qmp_journal::{Appender, Batch, Draft};
+use crate::observer::Observed;
+use crate::reason;
+use crate::vms::{State, Vms};
+use host::{Fate, Socket};
+
+/// How often VMs without an end are looked at. Few have none: after the start, those that are not attached yet.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Looks for VMs that are not there any more.
+#[derive(Debug)]
+pub(crate) struct Absence {
+    pub(crate) vms: Vms,
+    pub(crate) observed: Observed,
+    pub(crate) appender: Appender,
+}
+
+/// How it is known that a QEMU has ended whose end nothing saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    NoSuchProcess,
+    HostRestarted,
+    ConnectionRefused,
+}
+
+impl Absence {
+    /// Looks for ever, from the moment on at which everything up to `head` was observed.
+    pub(crate) async fn run(self, head: Offset) {
+        self.observed.has_read(head).await;
+        let mut recorded: HashMap<Box<str>, Id> = HashMap::new();
+        loop {
+            let unended = self.observed.unended();
+            recorded.retain(|vm, opened| unended.iter().any(|one| one.vm == *vm && one.opened == *opened));
+            for vm in unended {
+                if !recorded.contains_key(&vm.vm)
+                    && let Some(evidence) = self.look(&vm).await
+                    && self.record(&vm, evidence).await
+                {
+                    recorded.insert(vm.vm, vm.opened);
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn look(&self, vm: &Unended) -> Option<Evidence> {
+        let followed = self.vms.get(&vm.vm).map(|vm| {
+            let standing = vm.standing();
+            socket_of(standing.state, standing.reason, &vm.address)
+        });
+        let (process, address) = (vm.process.clone(), vm.address.clone());
+        let shown = move || {
+            let fate = process.as_ref().map_or(Fate::Unknown, host::fate);
+            let found =
+                || address.and_then(|address| address.parse().ok()).map(|address| host::socket(&address));
+            (followed.or_else(found).unwrap_or(Socket::Unknown), fate)
+        };
+        let (socket, fate) = blocking(shown).await;
+        judge(socket, fate, followed.is_some())
+    }
+
+    /// Whether the journal took the record.
+    async fn record(&self, vm: &Unended, evidence: Evidence) -> bool {
+        let pid = vm.process.as_ref().map(|process| process.pid);
+        let summary = match (evidence, pid) {
+            (Evidence::NoSuchProcess, Some(pid)) => format!("process {pid} is gone; its end was not seen"),
+            (Evidence::HostRestarted, Some(pid)) => {
+                format!("process {pid} ended with its host; its end was not seen")
+            }
+            _ => "no process listens at the monitor; the end of QEMU was not seen".to_owned(),
+        };
+        tracing::warn!(vm = %vm.vm, evidence = evidence.word(), "QEMU ended while it was not attached");
+        let data = json!({"pid": pid, "evidence": evidence.word()}).to_string();
+        let (finding, causes) = (PROCESS_ENDED.into(), vec![vm.opened]);
+        let body = Body::Finding { finding, summary: summary.into(), causes, data: Some(data.into()) };
+        let mut batch = Batch::new();
+        batch.push(&Draft { vm: &vm.vm, received: clock::now(), body });
+        self.appender.append_when_room(&mut batch).await.is_ok()
+    }
+}
+
+impl Evidence {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::NoSuchProcess => "no-such-process",
+            Self::HostRestarted => "host-restarted",
+            Self::ConnectionRefused => "connection-refused",
+        }
+    }
+}
+
+/// What the last attempt to attach says of the socket.
+fn socket_of(state: State, reason: Option<&str>, address: &Address) -> Socket {
+    if !matches!(state, State::Connecting | State::Detached) {
+        return Socket::Unknown;
+    }
+    match (reason, address) {
+        (Some(reason::NO_SUCH_SOCKET), _) => Socket::Missing,
+        // A firewall may refuse in the place of another host.
+        (Some(reason::REFUSED), Address::Unix { .. }) => Socket::Refuses,
+        _ => Socket::Unknown,
+    }
+}
+
+/// Whether that shows that QEMU has ended.
+///
+/// Of a VM that is not followed here, the journal may come from another host, and its socket be of another network
+/// namespace: only its process counts, and only as long as this host has not been started again.
+const fn judge(socket: Socket, fate: Fate, is_followed: bool) -> Option<Evidence> {
+    match (socket, fate) {
+        (Socket::Unknown, _) | (_, Fate::Lives) => None,
+        (_, Fate::Gone) => Some(Evidence::NoSuchProcess),
+        (_, Fate::HostRestarted) if is_followed => Some(Evidence::HostRestarted),
+        (Socket::Refuses, _) if is_followed => Some(Evidence::ConnectionRefused),
+        (Socket::Refuses | Socket::Missing, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_is_concluded_from_evidence_alone() {
+        use Evidence::{ConnectionRefused, HostRestarted, NoSuchProcess};
+        let cases = [
+            (Socket::Refuses, Fate::Unknown, true, Some(ConnectionRefused)),
+            (Socket::Refuses, Fate::Unknown, false, None),
+            (Socket::Refuses, Fate::Lives, true, None),
+            (Socket::Refuses, Fate::Gone, true, Some(NoSuchProcess)),
+            (Socket::Missing, Fate::Unknown, true, None),
+            (Socket::Missing, Fate::Lives, true, None),
+            (Socket::Missing, Fate::Gone, false, Some(NoSuchProcess)),
+            (Socket::Missing, Fate::HostRestarted, true, Some(HostRestarted)),
+            (Socket::Missing, Fate::HostRestarted, false, None),
+            (Socket::Unknown, Fate::Gone, true, None),
+            (Socket::Unknown, Fate::Unknown, true, None),
+        ];
+        for (socket, fate, is_followed, expected) in cases {
+            assert_eq!(judge(socket, fate, is_followed), expected, "{socket:?} {fate:?} {is_followed}");
+        }
+    }
+
+    #[test]
+    fn last_attempt_tells_of_the_socket() {
+        let unix: Address = "unix:/run/a.sock".parse().expect("an address");
+        let tcp: Address = "tcp:host:4444".parse().expect("an address");
+        let cases = [
+            (State::Connecting, Some(reason::REFUSED), &unix, Socket::Refuses),
+            (State::Detached, Some(reason::NO_SUCH_SOCKET), &unix, Socket::Missing),
+            (State::Connecting, None, &unix, Socket::Unknown),
+            (State::Taken, Some(reason::HELD), &unix, Socket::Unknown),
+            (State::Attached, None, &unix, Socket::Unknown),
+            (State::Connecting, Some(reason::REFUSED), &tcp, Socket::Unknown),
+        ];
+        for (state, reason, address, expected) in cases {
+            assert_eq!(socket_of(state, reason, address), expected, "{state:?} {reason:?} {address}");
+        }
+    }
+}
