@@ -193,14 +193,21 @@ async fn qemu_that_is_stopped_is_silent_until_it_goes_on() {
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
     let pid = qemu.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("it runs");
+    let stopped = format!("its process {} is stopped, by SIGSTOP or a debugger", pid.as_raw_pid());
+    let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert_eq!(vm.get("unresponsive"), None, "{vm}");
     kill_process(pid, Signal::STOP).expect("it is ours");
+    let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert_eq!(vm["unresponsive"], stopped, "before it is silent: {vm}");
     let (summary, causes, silent) = journal.finding("silent").await;
     assert_eq!(causes, [(1, 0)]);
-    let stopped = format!(": its process {} is stopped, by SIGSTOP or a debugger.", pid.as_raw_pid());
-    assert!(summary.ends_with(&stopped), "{summary}");
+    assert!(summary.ends_with(&format!(": {stopped}.")), "{summary}");
     assert_eq!(silent["process"], json!({"pid": pid.as_raw_pid(), "state": "T"}));
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
     assert_eq!((&vm["silent_since"], &vm["state"]), (&silent["silent_since"], &json!("attached")), "{vm}");
+    assert_eq!(vm["unresponsive"], stopped, "{vm}");
+    let (_, vms) = get_json(home.path(), "/v1/vms").await;
+    assert_eq!(vms[0]["unresponsive"], stopped, "{vms}");
 
     kill_process(pid, Signal::CONT).expect("it is ours");
     let (_, _, again) = journal.finding("answers-again").await;

@@ -7,7 +7,8 @@
 //!
 //! Findings do not feed back: a record that is a finding is passed over. Each VM is tracked on its own, and
 //! starts afresh with each epoch: past a doubt nothing may be concluded from what was before it. Only the
-//! difference between what was known and what is there then is told.
+//! difference between what was known and what is there then is told, and why a VM stands as it does goes on where it is
+//! found as it was.
 //!
 //! ```text
 //! records ─ Tracked (one a VM): local time → input → each correlator → budget → findings

@@ -53,6 +53,14 @@ pub const EXIT_SAID_MAX: Duration = Duration::from_secs(2);
 /// (measured: 50 to 160 ms).
 pub const FIRMWARE_RESET_MAX: Duration = Duration::from_secs(1);
 
+/// Epochs over which a story goes on from the one in which it began. Restarts of the hub while a VM stays in one state are
+/// few; each one more is an epoch more that every start reads.
+pub const EPOCHS_CONTINUED_MAX: u32 = 3;
+
+/// The last epochs of a VM that are to be read so that everything that is concluded in the last two of them, and the state at
+/// the end, are what they are for a reader of all: a conclusion when an epoch opens looks back at the one before.
+pub const EPOCHS_READ: u32 = EPOCHS_CONTINUED_MAX + 3;
+
 /// How long after the power button a shutdown of the guest counts as its answer. Guests that have services to
 /// stop take minutes: systemd allows each 90 s.
 pub const POWER_BUTTON_MAX: Duration = Duration::from_secs(600);

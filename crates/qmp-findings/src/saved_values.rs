@@ -8,7 +8,7 @@ use qmp_wire::{Epoch, Seq, UnixMicros};
 use serde_json::{Map, Value};
 
 use crate::saved::{Saved, saved};
-use crate::state::{Detached, LastEvent, Why};
+use crate::state::{Detached, LastEvent, Silence, Why};
 
 saved!(Epoch { 0 });
 saved!(Seq { 0 });
@@ -16,6 +16,7 @@ saved!(UnixMicros { 0 });
 saved!(Why { cause, by, summary, causes, details, run_state, clause });
 saved!(Detached { reason, detail, at, certain_until });
 saved!(LastEvent { event, epoch, seq, received });
+saved!(Silence { record, since });
 
 macro_rules! saved_numbers {
     ($($type:ident $read:ident),+) => {

@@ -45,6 +45,18 @@ pub struct VmState {
     /// The migration that is under way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migration: Option<Running>,
+    /// That the monitor does not answer. A hub knows it before it is recorded.
+    #[serde(skip)]
+    pub silence: Option<Silence>,
+}
+
+/// A recorded silence that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// The record of the finding.
+    pub record: (Epoch, Seq),
+    /// The last moment at which something came from the monitor.
+    pub since: UnixMicros,
 }
 
 /// Why a VM stands as it does.

@@ -4,6 +4,7 @@ use super::KINDS;
 
 mod checkpoint;
 mod commands;
+mod continued;
 mod ignored;
 mod interrupted;
 mod jobs;

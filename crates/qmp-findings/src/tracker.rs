@@ -3,19 +3,21 @@
 use std::collections::VecDeque;
 
 use qmp_wire::{Body, DetachReason, Record, UnixMicros};
+use serde_json::Value;
 
 use crate::budget::Budget;
 use crate::conclusion::Found;
 use crate::correlator_set::Registered;
 use crate::epoch::{Before, Span};
 use crate::finding::{Finding, Id};
+use crate::kinds::{ANSWERS_AGAIN, SILENT};
 use crate::limits::LAST_EVENTS_KEPT;
 use crate::local_time::{LocalClock, Moment};
 use crate::observation::{self, Event, Input, ProcessEnd, Snapshot, What};
 use crate::observation::{COMMAND, QUERY};
 use crate::question::{Answer, Asked};
 use crate::saved::saved;
-use crate::state::{Detached, LastEvent, VmState};
+use crate::state::{Detached, LastEvent, Silence, VmState};
 use crate::unended::Unended;
 
 /// One VM.
@@ -27,6 +29,7 @@ pub(super) struct Tracked {
     budget: Budget,
     last_events: VecDeque<LastEvent>,
     detached: Option<Detached>,
+    silence: Option<Silence>,
     last: Option<Id>,
     /// Questions that were not handed out.
     questions: Vec<Asked>,
@@ -34,12 +37,15 @@ pub(super) struct Tracked {
     unsaved: u32,
 }
 
-saved!(Tracked { clock, span, registered, budget, last_events, detached, last, questions } without unsaved);
+saved!(Tracked { clock, span, registered, budget, last_events, detached, silence, last, questions } without unsaved);
 impl Tracked {
     pub(super) fn record(&mut self, record: &Record<'_>, found: &mut Vec<Finding>) {
         self.unsaved = self.unsaved.saturating_add(1);
         let evidence = observation::evidence(record);
-        if matches!(record.body, Body::Finding { .. }) && evidence.is_none() {
+        if let Body::Finding { finding, data, .. } = &record.body
+            && evidence.is_none()
+        {
+            self.hear(finding, data.as_deref(), (record.epoch, record.seq));
             return;
         }
         let (now, clock_back) = self.clock.record(record.received);
@@ -60,6 +66,7 @@ impl Tracked {
             }
             Body::Detached { reason, detail, .. } => {
                 self.span.open = false;
+                self.silence = None;
                 self.span.certain_until = Some(record.certain_until().unwrap_or(record.received));
                 self.take(&record.vm, &input(What::Detached(reason)), found);
                 let told = self.budget.close();
@@ -76,6 +83,17 @@ impl Tracked {
                     self.take(&record.vm, &input(what), found);
                 }
             }
+        }
+    }
+
+    /// Takes what the hub itself found out about the monitor; other findings are passed over.
+    fn hear(&mut self, finding: &str, data: Option<&str>, record: Id) {
+        if finding == ANSWERS_AGAIN {
+            self.silence = None;
+        } else if finding == SILENT && self.span.open {
+            let data: Value = data.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default();
+            let since = data.get("silent_since").and_then(Value::as_str).and_then(|since| since.parse().ok());
+            self.silence = since.map(|since| Silence { record, since });
         }
     }
 
@@ -154,6 +172,7 @@ impl Tracked {
             last_events: self.last_events.iter().cloned().collect(),
             jobs: self.registered.jobs.listed(),
             migration: self.registered.migration.running(),
+            silence: self.silence,
         }
     }
 
@@ -195,6 +214,7 @@ impl Tracked {
             before,
         };
         self.detached = None;
+        self.silence = None;
         self.last_events.clear();
     }
 

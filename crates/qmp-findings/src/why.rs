@@ -18,6 +18,7 @@ mod evidence;
 mod given;
 mod explanation;
 mod exit;
+mod continued;
 mod standing;
 mod after;
 mod pending;
@@ -25,6 +26,7 @@ mod asking;
 mod ending;
 mod explain;
 mod memory;
+mod gap;
 mod stopping;
 mod unseen_end;
 mod going;
@@ -93,8 +95,12 @@ impl Why {
             self.evidence.migration = Some((Mark::of(input, None), status.clone()));
         }
         let Some(status) = &snapshot.status else { return };
+        let is_replaced = replaced.is_some();
         self.standing.set(input.now, replaced.unwrap_or_else(|| explain::found(status, input.id)));
         self.standing.found = true;
+        if let Some(before) = span.before.as_deref().filter(|_| !is_replaced) {
+            self.go_on(earlier, before, snapshot, input);
+        }
         // That one may last as long as the other side likes, and RESUME ends it.
         if run_states::of(status).passes && &**status != "inmigrate" {
             self.asking.ask_again(input.id, 1, input.now);
@@ -136,7 +142,7 @@ impl Why {
     fn panicked_and_runs(&mut self, mark: Mark, explanation: Explanation) {
         self.evidence.left_running = Some(Box::new((mark, explanation.clone())));
         if self.standing.run_state.as_deref() == Some("running") {
-            self.standing.why = Some(explanation);
+            self.standing.explain(explanation);
         }
     }
 

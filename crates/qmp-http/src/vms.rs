@@ -66,6 +66,9 @@ struct Connection {
     /// Since when the monitor, which is attached, has answered nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     silent_since: Option<String>,
+    /// Why the monitor, which is attached, does not answer, as far as the host shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unresponsive: Option<String>,
     /// Why it is not attached, in a word.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -80,7 +83,7 @@ pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>
     let in_list = |(vm, known): (&std::sync::Arc<Vm>, Option<VmState>)| {
         let known = known.unwrap_or_default();
         InList {
-            connection: connection(vm),
+            connection: connection(vm, false),
             epoch: epochs.get(vm.name.as_str()).copied(),
             run_state: known.run_state,
             is_run_state_assumed: known.is_run_state_assumed,
@@ -99,10 +102,11 @@ pub(super) async fn vm(State(served): State<Served>, VmPath(name): VmPath) -> Re
     let states = served.observed.states(vec![name.into()], served.head()).await;
     let known = states.into_iter().next().flatten().unwrap_or_default();
     let as_of = stall::since(&served);
-    Ok(Json(Alone { connection: connection(&vm), known, relays, as_of }))
+    Ok(Json(Alone { connection: connection(&vm, true), known, relays, as_of }))
 }
 
-fn connection(vm: &Vm) -> Connection {
+fn connection(vm: &Vm, is_alone: bool) -> Connection {
+    let silent_since = vm.silence.since();
     let standing = vm.standing();
     Connection {
         vm: vm.name.to_string(),
@@ -111,7 +115,9 @@ fn connection(vm: &Vm) -> Connection {
         state: standing.state.name(),
         since: rfc3339(standing.since),
         error: standing.error,
-        silent_since: vm.silence.since().map(rfc3339),
+        silent_since: silent_since.map(rfc3339),
+        // Of all VMs, the processes of those are looked at that are silent.
+        unresponsive: (is_alone || silent_since.is_some()).then(|| vm.silence.unresponsive()).flatten(),
         reason: standing.reason,
     }
 }

@@ -16,11 +16,11 @@ use qmp_host::{blocking, clock};
 use qmp_wire::{Body, Offset};
 use serde_json::json;
 
-use qmp_journal::{Appender, Batch, Draft};
 use crate::observer::Observed;
 use crate::reason;
 use crate::vms::{State, Vms};
 use host::{Fate, Socket};
+use qmp_journal::{Appender, Batch, Draft};
 
 /// How often VMs without an end are looked at. Few have none: after the start, those that are not attached yet.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

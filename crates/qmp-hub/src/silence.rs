@@ -21,6 +21,7 @@ use std::time::Duration;
 use qmp_wire::{Epoch, Seq, UnixMicros};
 use tokio::time::Instant;
 
+use process::Seen;
 pub use qmp_findings::{ANSWERS_AGAIN, SILENT};
 pub(crate) use record::{record_answer, record_silence};
 pub(crate) use setting::Setting;
@@ -162,6 +163,13 @@ impl Silence {
             Some(Monitor { phase: Phase::Silent(spell), .. }) => Some(spell.since),
             _ => None,
         }
+    }
+
+    /// Why the monitor does not answer, as far as the host shows: if it is silent, or if its process is stopped.
+    #[must_use]
+    pub fn unresponsive(&self) -> Option<String> {
+        let seen = Seen::look(self.pid());
+        (self.since().is_some() || seen.is_stopped()).then(|| seen.explained())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Monitor>> {

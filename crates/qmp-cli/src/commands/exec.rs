@@ -3,16 +3,17 @@
 use std::future::Future;
 use std::io::{Read as _, Write as _};
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use qmp_client::{Address, EventItem, ExecuteError};
 use qmp_wire::{Body, Epoch, Record, Seq, UnixMicros};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::exit::{Exit, Failure};
 use crate::hub::{Executed, HubArgs, Refusal};
-use crate::render::{Renderer, compact, pretty};
+use crate::render::{Renderer, compact, escape, pretty};
 use crate::target::{Target, names_of};
 use crate::terminal::Terminal;
 use crate::time::span;
@@ -20,6 +21,9 @@ use crate::{arguments, live, output};
 
 /// How long a VM may take to answer until a person at a terminal is told that it has not.
 const NOTE_AFTER: Duration = Duration::from_secs(2);
+
+/// How long the hub may take to say why a VM does not answer.
+const WHY_MAX: Duration = Duration::from_millis(500);
 
 /// Execute a QMP command on a VM and print what it returns
 ///
@@ -87,14 +91,17 @@ impl Exec {
         executing: impl Future<Output = Result<Executed, Failure>>,
         terminal: &Terminal,
     ) -> Result<Executed, Failure> {
-        let mut executing = pin!(executing);
+        let (mut executing, begun) = (pin!(executing), Instant::now());
         let mut left = if self.timeout.is_zero() { Duration::MAX } else { self.timeout };
         if terminal.stderr_is_terminal() && left > NOTE_AFTER {
             match tokio::time::timeout(NOTE_AFTER, &mut executing).await {
                 Ok(reply) => return reply,
-                Err(_) => output::note(format_args!("{}", self.waiting_note())),
+                Err(_) => {
+                    let why = self.why_unresponsive().await;
+                    output::note(format_args!("{}", self.waiting_note(why.as_deref())));
+                }
             }
-            left -= NOTE_AFTER;
+            left = left.saturating_sub(begun.elapsed());
         }
         match tokio::time::timeout(left, executing).await {
             Ok(reply) => reply,
@@ -105,7 +112,19 @@ impl Exec {
         }
     }
 
-    fn waiting_note(&self) -> String {
+    /// Why the VM does not answer, if the hub can tell at once.
+    async fn why_unresponsive(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Vm {
+            unresponsive: Option<String>,
+        }
+        let Target::Name(name) = &self.target else { return None };
+        let client = self.hub.client().ok()?;
+        let vm = tokio::time::timeout(WHY_MAX, client.vm_json(name)).await.ok()?.ok()?;
+        serde_json::from_str::<Vm>(vm.get()).ok()?.unresponsive
+    }
+
+    fn waiting_note(&self, why: Option<&str>) -> String {
         let whom = match &self.target {
             Target::Name(name) => name.as_str(),
             Target::Address(_) => "the VM",
@@ -114,7 +133,8 @@ impl Exec {
             Duration::ZERO => "; waiting for ever".to_owned(),
             timeout => format!("; giving up after {timeout:?} (--timeout)"),
         };
-        format!("note: {whom} has not answered {} for {NOTE_AFTER:?}{until}", self.command)
+        let why = why.map(|why| format!(": {}", escape::text(why))).unwrap_or_default();
+        format!("note: {whom} has not answered {} for {NOTE_AFTER:?}{why}{until}", self.command)
     }
 
     fn arguments(&self) -> Result<Option<String>, Failure> {

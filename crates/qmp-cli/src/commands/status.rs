@@ -47,6 +47,7 @@ struct Vm {
     since: String,
     error: Option<String>,
     silent_since: Option<String>,
+    unresponsive: Option<String>,
     reason: Option<String>,
     epoch: Option<u32>,
     run_state: Option<String>,
@@ -151,8 +152,17 @@ impl Vm {
 
     /// That its monitor does not answer, if it does not.
     fn silence(&self, zone: &jiff::tz::TimeZone) -> Option<String> {
-        let since = local(self.silent_since.as_deref()?, zone);
-        Some(format!("its monitor has answered nothing since {since}"))
+        let why = self.unresponsive.as_deref();
+        let Some(since) = &self.silent_since else { return why.map(str::to_owned) };
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        Some(format!("its monitor has answered nothing since {}{why}", local(since, zone)))
+    }
+
+    /// Why it is not attached, if its end is not known.
+    fn absence(&self) -> Option<&str> {
+        let is_over = matches!(self.run_state.as_deref(), Some("ended" | "gone"));
+        let is_known = !is_over && self.why.is_some() && matches!(&*self.state, "connecting" | "detached");
+        self.error.as_deref().filter(|_| is_known)
     }
 
     fn why(&self) -> &str {
@@ -191,7 +201,7 @@ fn examples() -> Vec<Vm> {
             "since": "2026-01-02T03:00:00.000000Z", "error": "give the VM another", "reason": "held", "epoch": 1, "run_state": "running",
             "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
         r#"{"vm": "nas", "address": "unix:/run/nas.sock", "state": "attached", "since": "2026-01-02T03:00:00.000000Z",
-            "silent_since": "2026-01-02T03:04:05.678901Z", "epoch": 2, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z",
+            "silent_since": "2026-01-02T03:04:05.678901Z", "unresponsive": "its process 28556 is stopped, by SIGSTOP or a debugger", "epoch": 2, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z",
             "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
     ];
     lines.iter().map(|line| serde_json::from_str(line).expect("a VM")).collect()

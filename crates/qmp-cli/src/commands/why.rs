@@ -90,21 +90,48 @@ struct Answer {
     evidence: Vec<Record<'static>>,
     /// The receipt of the VM's last record, if its epoch is open in a file: only a hub that runs is certain of more.
     last_received: Option<UnixMicros>,
+    /// The epoch before, if this one tells no more than how the VM was found.
+    previous: Option<Previous>,
+}
+
+/// How an epoch ended.
+#[derive(Debug, serde::Serialize)]
+struct Previous {
+    epoch: u32,
+    /// Why the VM stood as it did then, if that was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<String>,
 }
 
 impl Answer {
     fn text(&self, vm: &str, palette: Palette, zone: TimeZone) -> String {
         let vm = escape::text(vm);
         let state = self.state.run_state.as_deref().unwrap_or("not known");
+        let is_doubtful = if self.state.silence.is_some() { "?" } else { "" };
         let since = self.state.run_since.map(|at| format!(" since {}", write::local(at, &zone)));
-        let mut text =
-            format!("{} · {}{}\n", palette.bold(&vm), escape::text(state), since.unwrap_or_default());
+        let mut text = format!(
+            "{} · {}{is_doubtful}{}\n",
+            palette.bold(&vm),
+            escape::text(state),
+            since.unwrap_or_default()
+        );
         match &self.state.why {
             Some(why) => text += &format!("{}\n", escape::text(&why.summary)),
             None => text += "Nothing in the journal tells why.\n",
         }
+        if let Some(silence) = self.state.silence {
+            let since = write::local(silence.since, &zone);
+            text += &format!(
+                "Its monitor has answered nothing since {since}; how it stands is not known since then.\n"
+            );
+        }
         if let Some(doubt) = self.doubt(&zone) {
             text += &format!("{}\n", palette.dim(escape::text(&doubt)));
+        }
+        if let Some(Previous { epoch, summary }) = &self.previous {
+            let summary = summary.as_ref().map(|summary| format!(" {}", escape::text(summary)));
+            let tells = format!("`qmp why {vm} --epoch {epoch}` tells more.");
+            text += &format!("Epoch {epoch}, before this one:{} {tells}\n", summary.unwrap_or_default());
         }
         let mut lines = Vec::new();
         let mut renderer = Renderer::human(palette, zone);
@@ -137,9 +164,15 @@ impl Answer {
             evidence: Vec<Box<RawValue>>,
             #[serde(skip_serializing_if = "Option::is_none")]
             last_received: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            silent_since: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            previous: Option<&'a Previous>,
         }
+        let silent_since = self.state.silence.map(|silence| silence.since.to_string());
+        let previous = self.previous.as_ref();
         let last_received = self.last_received.map(|at| at.to_string());
-        let line = Line { vm, state: &self.state, evidence, last_received };
+        let line = Line { vm, state: &self.state, evidence, last_received, silent_since, previous };
         // Names, numbers and raw JSON: there is nothing that could not be written.
         serde_json::to_string(&line).unwrap_or_else(|_| json!({"vm": vm}).to_string()) + "\n"
     }
@@ -183,6 +216,7 @@ fn received_by(record: &Record<'_>, moment: Option<UnixMicros>) -> bool {
 mod tests {
     use super::*;
     use qmp_findings::Correlators;
+    use qmp_findings::state::Silence;
     use qmp_wire::{Body, DetachReason, Epoch, Offset, Seq, Timestamp};
 
     /// A VM that stops for an I/O error, and what becomes of the epoch then.
@@ -215,7 +249,7 @@ mod tests {
             .collect();
         records.iter().for_each(|record| correlators.record(record, &mut Vec::new()));
         let state = correlators.state("web1").expect("it is known");
-        Answer { state, evidence: records[1..3].to_vec(), last_received: None }
+        Answer { state, evidence: records[1..3].to_vec(), last_received: None, previous: None }
     }
 
     #[test]
@@ -248,6 +282,26 @@ mod tests {
                         writes it.\n";
         assert!(text.contains(expected), "{text}");
         assert!(answer.json("web1").contains(r#""last_received":"2026-01-02T03:04:05.679000Z""#));
+    }
+
+    #[test]
+    fn silence_and_the_epoch_before_are_told() {
+        let mut answer = answer(None);
+        let since = UnixMicros(1_767_323_045_700_000);
+        answer.state.silence = Some(Silence { record: (Epoch(1), Seq(3)), since });
+        let summary = Some("The guest panicked\u{1b}.".to_owned());
+        answer.previous = Some(Previous { epoch: 6, summary });
+        let text = answer.text("web1", Palette::new(false), TimeZone::UTC);
+        let head: Vec<&str> = text.lines().take(4).collect();
+        insta::assert_snapshot!(head.join("\n"), @r"
+        web1 · io-error? since 2026-01-02 03:04:05.679
+        A read from disk d0\u001b[2J failed (I/O), and QEMU paused it until `cont`, which tries again.
+        Its monitor has answered nothing since 2026-01-02 03:04:05.700; how it stands is not known since then.
+        Epoch 6, before this one: The guest panicked\u001b. `qmp why web1 --epoch 6` tells more.
+        ");
+        let value: serde_json::Value = serde_json::from_str(&answer.json("web1")).expect("JSON");
+        assert_eq!(value["silent_since"], since.to_string());
+        assert_eq!(value["previous"]["epoch"], 6);
     }
 
     #[test]

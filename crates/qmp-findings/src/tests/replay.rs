@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use qmp_wire::{Body, UnixMicros};
 
-use super::super::testing::{Step, findings, story};
-use super::super::{Correlators, EXIT_SAID_MAX, Finding, KINDS, local_time};
+use super::super::testing::{Step, findings, story, take};
+use super::super::{Correlators, EPOCHS_READ, EXIT_SAID_MAX, Finding, KINDS, local_time};
 
 /// What may happen, each at random.
 const LINES: [&str; 49] = [
@@ -142,21 +142,28 @@ proptest! {
         prop_assert_eq!(identities.len(), all, "no two findings are the same");
     }
 
-    /// The last two epochs are enough: what is found in the last one does not depend on what was before.
+    /// The last epochs are enough: what is found in the last two, and how the VM stands, does not depend on what was before
+    /// those that are read.
     #[test]
-    fn two_epochs_are_enough(steps in records()) {
+    fn epochs_read_are_enough(steps in prop_oneof![records(), super::oracle::histories()]) {
         let attached: Vec<usize> = steps.iter().enumerate().filter_map(|(index, step)| match step {
             Step::Record(record) if matches!(record.body, Body::Attached { .. }) => Some(index),
             _ => None,
         }).collect();
-        prop_assume!(attached.len() >= 2);
-        let (before, last) = (attached[attached.len() - 2], attached[attached.len() - 1]);
-        let Step::Record(opened) = &steps[last] else { unreachable!("an attached record") };
-        let of_last = |found: Vec<Finding>| -> Vec<_> {
-            let of_it = |finding: &Finding| finding.causes.iter().any(|(epoch, _)| *epoch == opened.epoch);
-            found.into_iter().filter(of_it).map(|finding| (finding.kind, finding.summary, finding.causes)).collect()
+        let read = usize::try_from(EPOCHS_READ).expect("few");
+        let begin = attached[attached.len().saturating_sub(read)];
+        let Some(Step::Record(opened)) = attached.last().map(|last| &steps[*last]) else { unreachable!("attached") };
+        let of_last_two = |found: Vec<Finding>| -> Vec<_> {
+            let of_them = |finding: &Finding| finding.causes.iter().any(|(epoch, _)| epoch.0 + 1 >= opened.epoch.0);
+            found.into_iter().filter(of_them).map(|finding| (finding.kind, finding.summary, finding.causes)).collect()
         };
-        prop_assert_eq!(of_last(findings(&steps[before..])), of_last(findings(&steps)));
+        prop_assert_eq!(of_last_two(findings(&steps[begin..])), of_last_two(findings(&steps)));
+        let stands = |steps: &[Step]| {
+            let mut correlators = Correlators::new();
+            steps.iter().for_each(|step| take(&mut correlators, step, &mut Vec::new()));
+            correlators.state("vm1")
+        };
+        prop_assert_eq!(stands(&steps[begin..]), stands(&steps));
     }
 
     /// Two seconds after an epoch is closed, nothing is waited for any more.

@@ -1,5 +1,6 @@
 //! How a VM stands, and how much of that is known.
 
+use super::continued::Continued;
 use super::run_states;
 use crate::epoch::Known;
 use crate::local_time::Moment;
@@ -21,9 +22,11 @@ pub(in super::super) struct Standing {
     pub(super) found: bool,
     /// What the next epoch is compared with if the VM has gone without a word.
     before_gone: Option<Known>,
+    /// What led there, if that was seen in an epoch before.
+    pub(super) continued: Option<Box<Continued>>,
 }
 
-saved!(Standing { run_state, since, explained_at, why, assumed, found, before_gone });
+saved!(Standing { run_state, since, explained_at, why, assumed, found, before_gone, continued });
 impl Standing {
     /// From this moment on it stands so.
     pub(super) fn set(&mut self, now: Moment, explanation: Explanation) {
@@ -34,7 +37,12 @@ impl Standing {
         self.run_state = (!run_state.is_empty()).then_some(run_state);
         self.why = Some(explanation);
         self.explained_at = now;
-        (self.assumed, self.found, self.before_gone) = (false, false, None);
+        (self.assumed, self.found, self.before_gone, self.continued) = (false, false, None, None);
+    }
+
+    /// Another reason than before for the state in which it stands.
+    pub(super) fn explain(&mut self, explanation: Explanation) {
+        (self.why, self.found, self.continued) = (Some(explanation), false, None);
     }
 
     /// What is known of it, to be compared with what the VM says when the next epoch opens. A QEMU that has ended
@@ -42,7 +50,7 @@ impl Standing {
     pub(in super::super) fn known(&self) -> Option<Known> {
         match self.run_state.as_deref()? {
             run_states::ENDED | run_states::GONE => self.before_gone.clone(),
-            _ if self.assumed => (!self.runs()).then_some(Known::Stopped),
+            _ if self.assumed => (!self.is_running()).then_some(Known::Stopped),
             state if run_states::of(state).passes => Some(Known::Stopped),
             state => Some(Known::RunState(state.into())),
         }
@@ -69,7 +77,7 @@ impl Standing {
         self.run_state.as_deref().filter(|_| !self.assumed)
     }
 
-    fn runs(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.run_state.as_deref() == Some("running")
     }
 }

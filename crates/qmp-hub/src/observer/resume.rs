@@ -1,18 +1,18 @@
 //! Starting on a journal: the state of each VM, and the findings that a crash left unrecorded.
 //!
-//! Correlators start afresh with each epoch, and when one opens they look back at the one before it. So the last
-//! two epochs of a VM give everything that can be found in the last one. They are read again, from the checkpoint on
-//! where there is one: what was concluded before it is recorded. What is concluded and not among the findings that are
-//! read with them was not recorded, and is to be.
+//! Correlators start afresh with each epoch, and when one opens they look back at the one before it, whose story may have
+//! begun a few epochs earlier. So the last [`EPOCHS_READ`] epochs of a VM give everything that can be found in the last two.
+//! They are read again, from the checkpoint on where there is one: what was concluded before it is recorded. What is concluded
+//! in the last two and not among the findings that are read with them was not recorded, and is to be.
 //!
 //! Only VMs are read that may have something unfinished: those with a record since an hour before the last
 //! finding. Findings are recorded in the order of their records, and none comes later than that after them.
 
 use std::collections::{HashMap, HashSet};
 
-use qmp_findings::{Correlators, Finding, is_evidence};
+use qmp_findings::{Correlators, EPOCHS_READ, Finding, is_evidence};
 use qmp_journal::{Checkpoint, Globs, JournalError, Kind, Query, Reader};
-use qmp_wire::{Body, Causes, Offset, Record, UnixMicros};
+use qmp_wire::{Body, Causes, Epoch, Offset, Record, UnixMicros};
 
 use super::checkpoint::{checkpoint, restore_checkpoint};
 
@@ -45,7 +45,7 @@ pub(super) struct Resumed {
 struct Again {
     ledger: Ledger,
     /// The last one of each VM.
-    checkpoints: HashMap<Box<str>, Checkpoint>,
+    checkpoints: HashMap<Box<str>, (Epoch, Checkpoint)>,
 }
 
 /// What makes a finding the same: VM, kind and causes.
@@ -69,7 +69,7 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, Journal
         .filter(|record| since.is_none_or(|since| record.received.0 >= since))
         .map(|record| record.vm.into_owned().into())
         .collect();
-    let mut begins = reader.last_epochs(2)?;
+    let mut begins = reader.last_epochs(EPOCHS_READ)?;
     begins.retain(|(vm, _)| recent.contains(vm));
     let (mut correlators, mut again) = (Correlators::new(), Again::default());
     for (vm, begin) in &mut begins {
@@ -84,11 +84,17 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, Journal
     let mut found = Vec::new();
     correlators.time_passed(by, &mut found);
     found.into_iter().for_each(|finding| ledger.conclude(finding));
-    let checkpoints = checkpoints.into_values().collect();
-    Ok(Resumed { correlators, upto, unrecorded: ledger.unrecorded(), checkpoints })
+    // What was read before the last two epochs may lack what led there.
+    let is_of_last_two =
+        |vm: &str, epoch: Epoch| correlators.last(vm).is_none_or(|(last, _)| epoch.0 + 1 >= last.0);
+    let mut unrecorded = ledger.unrecorded();
+    unrecorded.retain(|finding| finding.causes.iter().any(|(epoch, _)| is_of_last_two(&finding.vm, *epoch)));
+    let checkpoints = checkpoints.into_values().filter(|(epoch, made)| is_of_last_two(&made.vm, *epoch));
+    let checkpoints = checkpoints.map(|(_, made)| made).collect();
+    Ok(Resumed { correlators, upto, unrecorded, checkpoints })
 }
 
-/// Where to begin reading a VM whose last two epochs begin at `begin`: behind its checkpoint if that is among them.
+/// Where to begin reading a VM whose last epochs begin at `begin`: behind its checkpoint if that is among them.
 fn behind_checkpoint(
     correlators: &mut Correlators,
     reader: &Reader,
@@ -101,7 +107,7 @@ fn behind_checkpoint(
     last.and_then(|last| last.offset).map_or(begin, |last| Offset(last.0 + 1))
 }
 
-/// Reads the last two epochs of one VM up to `upto`.
+/// Reads the last epochs of one VM up to `upto`.
 pub(super) fn recall(
     correlators: &mut Correlators,
     reader: &Reader,
@@ -109,11 +115,12 @@ pub(super) fn recall(
     upto: Offset,
 ) -> Result<(), JournalError> {
     let attached = Query { vm: of(&[vm]), kind: vec![Kind::Attached], until: None, ..Query::default() };
-    // The epoch that opens now is among the last three.
-    let tail = reader.last(&attached, 3)?;
+    let epochs = usize::try_from(EPOCHS_READ).unwrap_or(usize::MAX);
+    // The epoch that opens now is one more.
+    let tail = reader.last(&attached, epochs + 1)?;
     let before = |record: &&Record<'_>| record.offset.is_some_and(|offset| offset <= upto);
     let begins: Vec<Offset> = tail.records.iter().filter(before).filter_map(|record| record.offset).collect();
-    let Some(begin) = begins.iter().rev().take(2).min() else { return Ok(()) };
+    let Some(begin) = begins.iter().rev().take(epochs).min() else { return Ok(()) };
     let begin = behind_checkpoint(correlators, reader, vm, *begin, upto);
     read(reader, &[(vm.into(), begin)], upto, correlators, None)?;
     // It was gone for long: what there was to find is found.
@@ -173,7 +180,7 @@ fn read_stretch(
                     again.ledger.record(record);
                     found.drain(..).for_each(|finding| again.ledger.conclude(finding));
                     let checkpoint = checkpoint(correlators, &record.vm, offset);
-                    again.checkpoints.extend(checkpoint.map(|made| (made.vm.clone(), made)));
+                    again.checkpoints.extend(checkpoint.map(|made| (made.vm.clone(), (record.epoch, made))));
                 }
                 None => found.clear(),
             }

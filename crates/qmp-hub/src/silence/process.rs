@@ -1,14 +1,35 @@
 //! What the system says of the process of a monitor that does not answer.
 
-/// Why a monitor may not answer whose process is in that state.
-pub(super) fn explained(pid: Option<i32>, state: Option<char>) -> String {
-    match (pid, state) {
-        (Some(pid), Some('T' | 't')) => format!("its process {pid} is stopped, by SIGSTOP or a debugger"),
-        (Some(pid), Some('D')) => {
-            format!("its process {pid} waits for the kernel, as for a disk that does not answer")
+use qmp_host::process::ProcessStat;
+
+/// The process of a monitor, and the letter of its state, as far as the system shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) pid: Option<i32>,
+    pub(super) state: Option<char>,
+}
+
+impl Seen {
+    pub(super) fn look(pid: Option<i32>) -> Self {
+        let found = pid.and_then(|pid| ProcessStat::read(u32::try_from(pid).ok()?));
+        Self { pid, state: found.map(|process| process.state) }
+    }
+
+    /// Whether a signal or a debugger stopped it: it answers nothing, whether it was asked or not.
+    pub(super) fn is_stopped(self) -> bool {
+        matches!(self.state, Some('T' | 't'))
+    }
+
+    /// Why its monitor may not answer.
+    pub(super) fn explained(self) -> String {
+        match (self.pid, self.state) {
+            (Some(pid), Some('T' | 't')) => format!("its process {pid} is stopped, by SIGSTOP or a debugger"),
+            (Some(pid), Some('D')) => {
+                format!("its process {pid} waits for the kernel, as for a disk that does not answer")
+            }
+            (_, Some(_)) => "QEMU hangs, or is busy".to_owned(),
+            _ => "QEMU hangs, is stopped, or is busy".to_owned(),
         }
-        (_, Some(_)) => "QEMU hangs, or is busy".to_owned(),
-        _ => "QEMU hangs, is stopped, or is busy".to_owned(),
     }
 }
 
@@ -26,7 +47,7 @@ mod tests {
             (None, None, "QEMU hangs, is stopped, or is busy"),
         ];
         for (pid, state, expected) in cases {
-            assert_eq!(explained(pid, state), expected, "{pid:?} {state:?}");
+            assert_eq!(Seen { pid, state }.explained(), expected, "{pid:?} {state:?}");
         }
     }
 }

@@ -1,15 +1,15 @@
 //! The findings about silence. They are no conclusions from records: the hub itself asked, and got no answer.
 
 use qmp_host::clock;
-use qmp_host::process::ProcessStat;
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_settings::span;
 use qmp_wire::{Body, Causes};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::process::Seen;
 use super::watch::Recorder;
-use super::{ANSWERS_AGAIN, SILENT, Spell, process};
+use super::{ANSWERS_AGAIN, SILENT, Spell};
 use crate::commands::Pending;
 use crate::vms::Vm;
 
@@ -20,12 +20,10 @@ pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Rec
         return vm.silence.recorded(None);
     }
     let length = length(spell, now);
-    let pid = vm.silence.pid();
-    let state = pid.and_then(|pid| ProcessStat::read(u32::try_from(pid).ok()?)).map(|process| process.state);
-    let mut summary =
-        format!("The monitor has not answered for {length}: {}", process::explained(pid, state));
+    let seen = Seen::look(vm.silence.pid());
+    let mut summary = format!("The monitor has not answered for {length}: {}", seen.explained());
     let mut data = json!({"silent_since": spell.since.to_string(), "asked": "query-status"});
-    if let (Some(pid), Some(state)) = (pid, state) {
+    if let Seen { pid: Some(pid), state: Some(state) } = seen {
         data["process"] = json!({"pid": pid, "state": state});
     }
     if let Some(pending) = vm.commands.oldest() {

@@ -108,7 +108,7 @@ mod tests {
           state      running? since 2026-01-01 00:00:00.000
           why        It ran when this epoch began.
           monitor    attached, epoch 2, since 2026-01-02 03:00:00.000
-                     its monitor has answered nothing since 2026-01-02 03:04:05.678
+                     its monitor has answered nothing since 2026-01-02 03:04:05.678: its process 28556 is stopped, by SIGSTOP or a debugger
                      unix:/run/nas.sock
         ");
         insta::assert_snapshot!(page(3), @r"

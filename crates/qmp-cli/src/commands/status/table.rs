@@ -26,7 +26,8 @@ pub(super) fn table(vms: &[Vm], palette: Palette, zone: &TimeZone) -> String {
             let style = styles.get(column).copied().unwrap_or_default();
             text += &format!("{:width$}  ", palette.paint(style, cell));
         }
-        let why = vm.silence(zone).map(|silence| format!("{silence}; ")).unwrap_or_default() + vm.why();
+        let doubt = vm.silence(zone).or_else(|| vm.absence().map(str::to_owned));
+        let why = doubt.map(|doubt| format!("{doubt}; ")).unwrap_or_default() + vm.why();
         text += &format!("{}\n", escape::text(&why));
     }
     text
@@ -53,10 +54,10 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         VM    RUN STATE   SINCE                    EPOCH  LAST EVENT  WHY
         web1  io-error    2026-01-02 03:04:05.678  3      STOP        A write to disk d0 failed (No space left), and QEMU paused it.
-        db    running?    2026-01-01 00:00:00.000  1      –           It ran when this epoch began.
+        db    running?    2026-01-01 00:00:00.000  1      –           connection refused; It ran when this epoch began.
         new   connecting  2026-01-02 03:00:00.000  –      –           no such file\u001b[2J
         100   taken       2026-01-02 03:00:00.000  1      –           give the VM another
-        nas   running?    2026-01-01 00:00:00.000  2      –           its monitor has answered nothing since 2026-01-02 03:04:05.678; It ran when this epoch began.
+        nas   running?    2026-01-01 00:00:00.000  2      –           its monitor has answered nothing since 2026-01-02 03:04:05.678: its process 28556 is stopped, by SIGSTOP or a debugger; It ran when this epoch began.
         ");
     }
 }

@@ -1,16 +1,16 @@
 //! The story of one VM, read up to the moment that is asked about, and then once more for the evidence.
 //!
-//! The same correlators read it as in the hub, from the epoch before the one that is asked about: that is all
+//! The same correlators read it as in the hub, from a few epochs before the one that is asked about: that is all
 //! that they look back to. In a file they begin at the checkpoint of the VM, if there is one before that moment.
 
 use std::ops::ControlFlow;
 
-use qmp_findings::Correlators;
+use qmp_findings::{Correlators, EPOCHS_READ};
 use qmp_hub::restore_checkpoint;
 use qmp_journal::{Globs, Kind, Query, Reader};
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq};
 
-use super::{Answer, Asked, received_by};
+use super::{Answer, Asked, Previous, received_by};
 use crate::commands::log::source::Source;
 use crate::exit::Failure;
 use crate::hub::{HubError, Query as HubQuery};
@@ -20,6 +20,9 @@ const BATCH_MAX_RECORDS: usize = 1_024;
 
 /// Records of a file that are read through to find one; beyond it, halving is quicker.
 const SEARCHED_RECORDS: u64 = 4_096;
+
+/// Findings at the beginning of an epoch among which is what had changed before it.
+const FINDINGS_SEARCHED: u32 = 64;
 
 /// An epoch's beginning.
 struct Begin {
@@ -36,7 +39,7 @@ pub(super) async fn answer(source: &Source, vm: &str, asked: Asked) -> Result<An
         last.is_some_and(|last| record.epoch > last) || !received_by(record, asked.until())
     };
 
-    let (mut correlators, mut newest) = (Correlators::new(), None);
+    let (mut correlators, mut newest, mut before) = (Correlators::new(), None, None);
     let mut from = after;
     if let Source::File(reader) = source {
         let within = (after, reader.head()?);
@@ -50,6 +53,9 @@ pub(super) async fn answer(source: &Source, vm: &str, asked: Asked) -> Result<An
             return ControlFlow::Break(());
         }
         newest = Some(record.received);
+        if matches!(record.body, Body::Attached { .. }) && last == Some(record.epoch) {
+            before = correlators.state(vm).and_then(|state| state.why).map(|why| why.summary);
+        }
         correlators.record(&record, &mut Vec::new());
         ControlFlow::Continue(())
     })
@@ -64,9 +70,40 @@ pub(super) async fn answer(source: &Source, vm: &str, asked: Asked) -> Result<An
         _ => None,
     };
 
-    let causes = state.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
+    let mut causes = state.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
+    let is_only_found = causes.iter().all(|(epoch, seq)| Some(*epoch) != last || seq.0 == 0)
+        && state.why.as_ref().is_none_or(|why| !why.details.contains_key("gap"));
+    let earlier = begins.iter().rev().nth(1).filter(|_| is_only_found);
+    let previous = earlier.map(|begin| Previous { epoch: begin.epoch.0, summary: before });
+    causes.extend(state.silence.map(|silence| silence.record));
+    if let Some(begin) = begins.last() {
+        causes.extend(changed_unseen(source, vm, begin, asked).await?);
+    }
     let evidence = evidence(source, vm, after, causes).await?;
-    Ok(Answer { state, evidence, last_received })
+    Ok(Answer { state, evidence, last_received, previous })
+}
+
+/// The finding that the VM had changed when this epoch began, if there is one. It is among the first.
+async fn changed_unseen(
+    source: &Source,
+    vm: &str,
+    begin: &Begin,
+    asked: Asked,
+) -> Result<Option<(Epoch, Seq)>, Failure> {
+    let (mut found, mut left) = (None, FINDINGS_SEARCHED);
+    each(source, vm, Some(Kind::Finding), begin.offset, &mut |record| {
+        let is_it =
+            matches!(&record.body, Body::Finding { finding, .. } if finding == "state-changed-unseen");
+        if record.epoch == begin.epoch && received_by(&record, asked.until()) {
+            found = is_it.then_some((record.epoch, record.seq));
+            left -= 1;
+        } else {
+            left = 0;
+        }
+        if found.is_some() || left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .await?;
+    Ok(found)
 }
 
 /// The records that tell why, from the first epoch that was read on.
@@ -123,7 +160,7 @@ fn of_vm(vm: &str) -> Result<Query, Failure> {
     Ok(Query { vm: Globs::parse([vm]).map_err(Failure::usage)?, ..Query::default() })
 }
 
-/// The beginning of the epoch that is asked about, and before it that of the one before.
+/// The beginning of the epoch that is asked about, and before it those of the epochs to which it may look back.
 async fn begins(source: &Source, vm: &str, asked: Asked) -> Result<Vec<Begin>, Failure> {
     let mut begins: Vec<Begin> = Vec::new();
     let mut latest = None;
@@ -139,7 +176,7 @@ async fn begins(source: &Source, vm: &str, asked: Asked) -> Result<Vec<Begin>, F
         if is_past {
             return ControlFlow::Break(());
         }
-        if begins.len() >= 2 {
+        if begins.len() >= EPOCHS_READ as usize {
             begins.remove(0);
         }
         begins.push(Begin { epoch: record.epoch, offset });

@@ -1,0 +1,49 @@
+//! What a story was before the gaps over which it goes on.
+
+use std::time::Duration;
+
+use qmp_wire::Epoch;
+use serde_json::json;
+
+use crate::observation::Input;
+use crate::process::Identity;
+use crate::saved::saved;
+use crate::state::Why as Explanation;
+use crate::text;
+
+/// A story that goes on.
+#[derive(Clone, Debug)]
+pub(super) struct Continued {
+    pub(super) explanation: Explanation,
+    /// The epoch in which it began.
+    pub(super) from: Epoch,
+    /// How long nothing was recorded since, in all gaps, in microseconds.
+    pub(super) unseen_us: u64,
+}
+
+saved!(Continued { explanation, from, unseen_us });
+
+impl Continued {
+    /// Why the VM is in this run state in the epoch that `input` opens.
+    pub(super) fn explained(&self, identity: Identity, status: &str, input: &Input<'_>) -> Explanation {
+        let mut explained = self.explanation.clone();
+        let (from, to) = (self.from.0, input.id.0.0);
+        let unseen = Duration::from_micros(self.unseen_us);
+        let in_all = if to - from > 1 { " in all" } else { "" };
+        let same = if identity == Identity::Same {
+            "its process and its run state were the same"
+        } else {
+            "its run state was the same"
+        };
+        explained.summary = format!(
+            "{} Nothing was recorded for {}{in_all} between epochs {from} and {to}; {same} before and after.",
+            self.explanation.summary,
+            text::span(unseen),
+        );
+        explained.run_state = status.into();
+        explained.causes.push(input.id);
+        let gap = json!({"epochs": [from, to], "seconds": unseen.as_secs_f64()});
+        explained.details.insert("gap".to_owned(), gap);
+        explained
+    }
+}
