@@ -1,7 +1,8 @@
 //! Which events a command is about: patterns of names, and members of `data` with their values.
 
 use clap::Args;
-use qmp_journal::{Globs, Query, QueryError, WherePath};
+use qmp_hub::conditions::Selected;
+use qmp_journal::{Globs, Kind, Query, QueryError, WherePath};
 use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 
@@ -52,9 +53,18 @@ impl EventArgs {
         Ok(Query { event: Globs::parse(&self.event)?, where_, ..Query::default() })
     }
 
-    /// Lines for people about names that no QEMU has; they may be of a later release, so they are no error.
-    pub fn doubts(&self) -> Vec<String> {
-        self.event.iter().filter_map(|pattern| doubt(pattern)).collect()
+    /// Lines for people about names that no QEMU has, and about conditions that nothing meets in records of these kinds (none
+    /// means all). They may be of a later release, so they are no error.
+    pub fn doubts(&self, kind: &[Kind]) -> Vec<String> {
+        let mut doubts: Vec<String> = self.event.iter().filter_map(|pattern| doubt(pattern)).collect();
+        if let Ok(query) = self.query() {
+            let selected = match self.event.is_empty() {
+                true => Selected { kind, ..Selected::default() },
+                false => Selected { event: Some(&query.event), ..Selected::default() },
+            };
+            doubts.extend(selected.doubts(&query.where_));
+        }
+        doubts
     }
 }
 
@@ -64,17 +74,16 @@ pub fn doubt(name: &str) -> Option<String> {
     if is_pattern || name.starts_with("__") || qmp_events::EventKind::from_name(name).is_some() {
         return None;
     }
-    let known = qmp_events::catalogue().iter().map(|event| event.name);
-    Some(match suggest::nearest(name, known) {
-        Some(near) => format!(
-            "no QEMU up to {} has an event {name}; did you mean {near}?",
-            qmp_events::Release::newest()
-        ),
-        None => format!(
-            "no QEMU up to {} has an event {name}; qmp events lists them",
-            qmp_events::Release::newest()
-        ),
-    })
+    let known = || qmp_events::catalogue().iter().map(|event| event.name);
+    // A word of a name is as good as a name that is misspelt.
+    let upper = name.to_uppercase();
+    let holders: Vec<&str> = known().filter(|known| upper.len() > 2 && known.contains(&upper)).collect();
+    let advice = match (suggest::nearest(name, known()), holders.as_slice()) {
+        (Some(near), _) | (None, &[near]) => format!("did you mean {near}?"),
+        (None, []) => "qmp events lists them".to_owned(),
+        (None, holders) => format!("there are {}", holders.join(", ")),
+    };
+    Some(format!("no QEMU up to {} has an event {name}; {advice}", qmp_events::Release::newest()))
 }
 
 impl EventFilter {
@@ -146,6 +155,9 @@ mod tests {
         assert_eq!(doubt("BLOCK_*"), None);
         assert_eq!(doubt("__com.example_X"), None);
         assert!(doubt("SHUTDWON").unwrap().ends_with("did you mean SHUTDOWN?"));
+        assert!(doubt("PANIC").unwrap().ends_with("did you mean GUEST_PANICKED?"));
+        let holders = doubt("unplug").unwrap();
+        assert!(holders.contains("; there are ") && holders.contains("MEM_UNPLUG_ERROR"), "{holders}");
         assert!(doubt("FOO").unwrap().ends_with("qmp events lists them"));
     }
 

@@ -30,7 +30,7 @@ pub enum Live {
     },
     /// The hub went away and is asked again.
     HubLost(HubError),
-    /// The hub is back, and nothing is missing.
+    /// The hub is back, and the stream goes on without a gap.
     HubBack,
     /// So many records are not in the journal any more.
     HubRemoved(u64),

@@ -50,6 +50,11 @@ impl Places {
     }
 }
 
+/// The journal that the environment names.
+pub fn journal_of_environment() -> Option<PathBuf> {
+    std::env::var_os("QMP_JOURNAL").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

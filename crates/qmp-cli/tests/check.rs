@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::{FakeQmp, GREETING, Ran, directory, event, respond, run, run_with_input};
+use support::{FakeQmp, GREETING, Ran, Running, directory, event, respond, run, run_with_input, wait_for};
 
 fn check(capture: &str, arguments: &[&str]) -> Ran {
     let home = directory();
@@ -112,6 +112,28 @@ fn records_can_be_checked() {
     let ran = run_with_input(world.home.path(), &["check", "-"], &log.stdout);
     assert_eq!(ran.code, Some(1), "`open` is missing: {ran:?}");
     assert!(ran.stdout.contains("web1: VSERPORT_CHANGE open: "), "{ran:?}");
+}
+
+/// The example of the help: what `qmp tail` printed, from a monitor that the program negotiated with itself.
+#[test]
+fn records_of_tail_straight_from_monitor_can_be_checked() {
+    let home = directory();
+    let help = run(home.path(), &["check", "--help"]);
+    assert!(
+        help.stdout.contains("qmp tail /run/web1.sock --json | tee web1.jsonl; qmp check web1.jsonl"),
+        "{help:?}"
+    );
+    let vm = FakeQmp::start_with(home.path().join("web1.sock"), |command, request| match command {
+        // An event that comes by itself, as soon as the client has negotiated.
+        "query-status" => [vec![event("STOP", None)], respond(command, request)].concat(),
+        _ => respond(command, request),
+    });
+    let tail = Running::start(home.path(), &["tail", vm.path.to_str().unwrap(), "--json"]);
+    let lines =
+        [wait_for(&tail.stdout, "\"kind\":\"attached\""), wait_for(&tail.stdout, "\"event\":\"STOP\"")];
+    assert_eq!(tail.interrupt(), Some(0));
+    let ran = check(&format!("{}\n", lines.join("\n")), &[]);
+    assert_eq!((ran.code, &*ran.stderr), (Some(0), "1 event checked: no violation\n"), "{ran:?}");
 }
 
 #[test]

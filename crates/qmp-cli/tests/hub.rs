@@ -217,6 +217,43 @@ fn a_hub_says_where_it_is_and_what_is_next() {
 }
 
 #[test]
+fn log_names_vm_that_journal_does_not_have() {
+    let world = World::start();
+    let journal = world.home.path().join("journal.db");
+    let file = ["--journal", journal.to_str().unwrap()];
+    //  --vm and more             the note
+    let cases: [(&[&str], &str); 4] = [
+        (&["--vm", "web2"], "note: the journal has no VM web2; did you mean web1?\n"),
+        (&["--vm", "nosuch"], "note: the journal has no VM nosuch\n"),
+        (&["--vm", "nosuch*"], ""),
+        (&["--vm", "web1", "--event", "RESET"], ""),
+    ];
+    for (arguments, expected) in cases {
+        let through_hub = world.run(&[&["log"], arguments].concat());
+        let of_file = world.run(&[&["log"], arguments, &file].concat());
+        for log in [through_hub, of_file] {
+            assert_eq!((log.code, &*log.stdout, &*log.stderr), (Some(0), "", expected), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn file_that_is_read_because_no_hub_answers_is_noted() {
+    let world = World::start();
+    let World { home, hub, .. } = world;
+    assert_eq!(hub.interrupt(), Some(0));
+    let log = run(home.path(), &["log", "--kind", "attached"]);
+    assert_eq!((log.code, log.stdout.lines().count()), (Some(0), 1), "{log:?}");
+    assert!(log.stderr.starts_with("note: no hub answers at "), "{log:?}");
+    assert!(log.stderr.ends_with("journal.db, and nothing is certain after its last record\n"), "{log:?}");
+    let named = run(home.path(), &["log", "--journal", home.path().join("journal.db").to_str().unwrap()]);
+    assert_eq!((named.code, &*named.stderr), (Some(0), ""), "{named:?}");
+    let early = run(home.path(), &["why", "web1", "--at", "2h"]);
+    assert_eq!(early.code, Some(1), "{early:?}");
+    assert!(early.stderr.contains("that early: its first epoch in the journal began 20"), "{early:?}");
+}
+
+#[test]
 fn a_configuration_with_mistakes_names_them_all() {
     let home = directory();
     let file = home.path().join("hub.toml");

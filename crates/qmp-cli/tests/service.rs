@@ -148,6 +148,43 @@ fn a_configuration_is_checked_without_starting_anything() {
     assert_eq!((code, stderr), (Some(0), format!("warning: web1: {place} is no socket\n")));
 }
 
+#[test]
+fn configuration_goes_before_environment() {
+    let home = directory();
+    let home = home.path();
+    let at = |name: &str| home.join(name).display().to_string();
+    let here = [at("journal.db"), format!("unix:{}", at("hub.sock"))];
+    let file = [at("file.db"), format!("unix:{}", at("file.sock"))];
+    let line = [at("line.db"), format!("unix:{}", at("line.sock"))];
+    let written = format!("journal = '{}'\nhttp = '{}'\n", file[0], file[1]);
+    let options = ["--journal", &line[0], "--http", &line[1]];
+    let elsewhere = "https://vmhost.example:8443";
+    let default = format!("unix:{}", at("run/qmp-events/hub.sock"));
+    //  QMP_HUB        file       options       journal, http
+    type Case<'a> = (&'a str, &'a str, &'a [&'a str], [&'a str; 2]);
+    let cases: [Case<'_>; 5] = [
+        (&here[1], "", &[], [&here[0], &here[1]]),
+        (&here[1], &written, &[], [&file[0], &file[1]]),
+        (&here[1], &written, &options, [&line[0], &line[1]]),
+        (elsewhere, &written, &[], [&file[0], &file[1]]),
+        (elsewhere, "", &[], [&here[0], &default]),
+    ];
+    for (hub, file, options, [journal, http]) in cases {
+        configure(home, &["web1"], file);
+        let config = at("hub.toml");
+        let mut command = qmp(home, [&["serve", "--check-config", "--config", &config], options].concat());
+        let ran =
+            command.env("QMP_HUB", hub).env("XDG_RUNTIME_DIR", home.join("run")).output().expect("runs");
+        let stdout = String::from_utf8(ran.stdout).expect("text");
+        assert!(ran.status.success(), "{stdout}");
+        assert!(stdout.contains(&format!("  journal   {journal}\n")), "{stdout}");
+        let is_root = rustix::process::geteuid().is_root();
+        if !(is_root && http == default) {
+            assert!(stdout.contains(&format!("  serves    {http}\n")), "{stdout}");
+        }
+    }
+}
+
 /// systemd's own tool hands sockets over: one that the configuration serves at, and one that it does not know.
 #[test]
 fn sockets_are_taken_over() {

@@ -153,7 +153,7 @@ impl DaemonConfig {
         }
         let relays = relays(&file, &attach, command_line.relay.as_deref(), &mut problems);
         if !problems.is_empty() {
-            return Err(ConfigError::Wrong(problems));
+            return Err(ConfigError::Wrong { problems, doubts: file.doubts });
         }
         let by_hand = command_line.discover.into_iter().map(Discover::new);
         let mut discover: Vec<Discover> = file.discover.into_iter().chain(by_hand).collect();

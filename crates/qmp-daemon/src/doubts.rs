@@ -2,6 +2,8 @@
 //!
 //! Doubts, not problems: a directory may be made, a VM be started, a group be joined before the hub starts.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,7 @@ impl DaemonConfig {
         for (name, relay) in &self.relays {
             doubts.extend(of_served(&relay.path, &format!("the relay of {name}")));
         }
+        doubts.extend(of_same_address(&self.attach));
         for (name, address) in &self.attach {
             if let Address::Unix { path, listen } = address {
                 doubts.extend(if *listen { of_served(path, name.as_str()) } else { of_monitor(name, path) });
@@ -37,6 +40,28 @@ impl DaemonConfig {
         }
         doubts
     }
+}
+
+/// VMs that have one monitor, by whatever path.
+fn of_same_address(attach: &[(VmName, Address)]) -> Vec<String> {
+    let mut first: HashMap<String, &VmName> = HashMap::new();
+    let mut doubts = Vec::new();
+    for (name, address) in attach {
+        let whole = match address {
+            Address::Unix { path, .. } => {
+                fs::canonicalize(path).unwrap_or_else(|_| path.clone()).display().to_string()
+            }
+            other => other.to_string(),
+        };
+        match first.entry(whole) {
+            Entry::Vacant(place) => _ = place.insert(name),
+            Entry::Occupied(place) => doubts.push(format!(
+                "{} and {name} have the same address, {address}: a monitor serves one client, so one of them is never attached",
+                place.get()
+            )),
+        }
+    }
+    doubts
 }
 
 fn of_journal(path: &Path) -> Option<String> {
@@ -123,6 +148,32 @@ mod tests {
     use qmp_hub::relay::RelayConfig;
 
     use super::*;
+
+    #[test]
+    fn two_vms_at_one_address_are_doubted() {
+        let home = tempfile::tempdir().expect("a directory");
+        let socket = home.path().join("vm.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("binds");
+        let link = home.path().join("link.sock");
+        std::os::unix::fs::symlink(&socket, &link).expect("linked");
+        let unix = |path: &Path| format!("unix:{}", path.display());
+        let cases = [
+            (unix(&socket), unix(&socket), true),
+            (unix(&socket), unix(&link), true),
+            (unix(&socket), unix(&home.path().join("other.sock")), false),
+            ("tcp:127.0.0.1:1".into(), "tcp:127.0.0.1:1".into(), true),
+            ("tcp:127.0.0.1:1".into(), "tcp:127.0.0.1:2".into(), false),
+        ];
+        for (one, other, expected) in cases {
+            let mut config = DaemonConfig::new(home.path().join("journal.db"));
+            for (name, address) in [("a", &one), ("b", &other)] {
+                config.attach.push((name.parse().expect("a name"), address.parse().expect("an address")));
+            }
+            let doubts = config.doubts();
+            let is_doubted = doubts.iter().any(|doubt| doubt.starts_with("a and b have the same address, "));
+            assert_eq!(is_doubted, expected, "{one} {other}: {doubts:?}");
+        }
+    }
 
     #[test]
     fn what_can_be_seen_beforehand() {

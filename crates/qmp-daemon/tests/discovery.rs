@@ -100,6 +100,55 @@ async fn sockets_come_and_go() {
     hub.stop().await.expect("stops");
 }
 
+/// A discovered VM that quits leaves the hub at once; how it ended stays known.
+#[tokio::test]
+async fn vm_that_left_hub_is_listed_on_request() {
+    let home = tempfile::tempdir().expect("a directory");
+    let hub = Daemon::start(discovering(home.path(), &[], vec![glob(home.path(), "vm*.sock")]))
+        .await
+        .expect("starts");
+    let mut journal = Watcher::new(&hub);
+    let (one, two) = (Monitor::bind(home.path(), "vm1"), Monitor::bind(home.path(), "vm2"));
+    let (first, second) = (one.accept().await, two.accept().await);
+    journal.take(2).await;
+    first.emit("SHUTDOWN", r#"{"guest": true, "reason": "guest-shutdown"}"#);
+    drop((one, two));
+    first.close().await;
+    until(&hub, &["vm2"]).await;
+    second.close().await;
+    until(&hub, &[]).await;
+    let (_, list) = get_json(home.path(), "/v1/vms").await;
+    assert_eq!(list, serde_json::json!([]), "without the parameter, those that are followed alone");
+    let (status, list) = get_json(home.path(), "/v1/vms?left=3600").await;
+    let short: Vec<_> = list
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|vm| {
+            assert!(vm["address"].as_str().is_some_and(|address| address.ends_with(".sock")), "{vm}");
+            [&vm["vm"], &vm["state"], &vm["run_state"], &vm["why"]["cause"]]
+                .map(|member| member.as_str().unwrap_or("-").to_owned())
+        })
+        .collect();
+    assert_eq!(status, 200);
+    assert_eq!(
+        short,
+        [["vm2", "left", "gone", "gone"], ["vm1", "left", "ended", "guest-shutdown"]],
+        "the last first"
+    );
+    let (_, list) = get_json(home.path(), "/v1/vms?left=0").await;
+    assert_eq!(list, serde_json::json!([]), "none ended within 0 s");
+
+    // One that is back is followed, and does not stand twice.
+    let one = Monitor::bind(home.path(), "vm1");
+    let _session = one.accept().await;
+    until_state(home.path(), "vm1", "attached").await;
+    let (_, list) = get_json(home.path(), "/v1/vms?left=3600").await;
+    let names: Vec<_> = list.as_array().expect("a list").iter().map(|vm| [&vm["vm"], &vm["state"]]).collect();
+    assert_eq!(names, [["vm1", "attached"], ["vm2", "left"]]);
+    hub.stop().await.expect("stops");
+}
+
 /// A socket that is named by hand, in whatever way, is not followed a second time.
 #[tokio::test]
 async fn what_is_named_by_hand_is_left_to_that() {

@@ -55,9 +55,11 @@ async fn answers_are_as_described() {
     assert_eq!(document["openapi"], "3.1.0");
 
     //  path in the document         method  asked for                           body               status
-    let cases: [(&str, &str, &str, &str, u16); 20] = [
+    let cases: [(&str, &str, &str, &str, u16); 22] = [
         ("/v1/hub", "get", "/v1/hub", "", 200),
         ("/v1/vms", "get", "/v1/vms", "", 200),
+        ("/v1/vms", "get", "/v1/vms?left=86400", "", 200),
+        ("/v1/vms", "get", "/v1/vms?left=1d", "", 400),
         ("/v1/vms/{name}", "get", "/v1/vms/vm1", "", 200),
         ("/v1/vms/{name}", "get", "/v1/vms/absent", "", 200),
         ("/v1/vms/{name}", "get", "/v1/vms/vm2", "", 404),
@@ -164,7 +166,7 @@ async fn parameters_are_taken(home: &Path, document: &Value, path: &str, operati
         let name = parameter["name"].as_str().expect("a name");
         let value = match name {
             "since" | "until" => "2026-01-02T03:04:05Z",
-            "after" | "last" => "1",
+            "after" | "last" | "left" => "1",
             "where" => "a=b",
             "kind" => "event",
             "follow" => "false",

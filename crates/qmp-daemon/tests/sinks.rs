@@ -215,10 +215,13 @@ async fn what_a_receiver_refuses_is_given_up_and_counted() {
     assert_eq!(events(&other.posted(3).await), ["E1", "E2", "E3"]);
     let once = status(&hub, "once", |status| status.delivered == 1).await;
     assert_eq!((once.given_up, once.failures), (2, 2));
+    let last = once.last_given_up.as_ref().expect("a record was given up");
+    assert_eq!((&*last.vm, Some(&last.error)), ("vm1", once.last_error.as_ref()));
+    assert!(last.offset > 0 && last.offset <= once.offset, "{last:?}");
     let error = once.last_error.expect("an error");
     assert!(error.contains("302 Found: why; redirections are not followed"), "{error}");
     let thrice = status(&hub, "thrice", |status| status.delivered == 3).await;
-    assert_eq!((thrice.given_up, thrice.failures), (0, 2));
+    assert_eq!((thrice.given_up, thrice.failures, thrice.last_given_up), (0, 2, None));
     drop(session);
     hub.stop().await.expect("stops");
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use qmp_wire::{Record, UnixMicros};
 
 use crate::finding::{Finding, Id};
+use crate::members::assert_listed;
 use crate::question::Question;
 use crate::state::VmState;
 use crate::tracker::Tracked;
@@ -34,7 +35,9 @@ impl Correlators {
             self.vms.insert(record.vm.as_ref().into(), Box::default());
         }
         let Some(tracked) = self.vms.get_mut(record.vm.as_ref()) else { return };
+        let before = found.len();
         tracked.record(record, found);
+        listed(&found[before..]);
         self.note(&record.vm);
     }
 
@@ -44,7 +47,9 @@ impl Correlators {
             self.waiting.iter().filter(|(_, at)| **at < now).map(|(vm, _)| vm.clone()).collect();
         for vm in overdue {
             if let Some(tracked) = self.vms.get_mut(&vm) {
+                let before = found.len();
                 tracked.time_passed(&vm, now, found);
+                listed(&found[before..]);
             }
             self.note(&vm);
         }
@@ -159,4 +164,9 @@ impl Correlators {
             None => drop(self.waiting.remove(vm)),
         }
     }
+}
+
+/// Asserts that the members of findings are listed.
+fn listed(found: &[Finding]) {
+    found.iter().for_each(|finding| assert_listed(finding.kind, &finding.data));
 }

@@ -10,6 +10,7 @@
 mod job;
 
 use qmp_events::{EventKind as K, Release};
+use serde_json::Value;
 
 use crate::conclusion::Found;
 use crate::correlator::Correlator;
@@ -45,8 +46,9 @@ impl Correlator for Jobs {
             What::Event(event) => self.event(event, input, span.release, found),
             What::Detached(_) => self.detached(input, found),
             What::Answer(answer) => self.answered(answer, input, found),
+            What::Command(command) => self.commanded(command, input),
             What::ProcessEnded(_) if found.has_qemu_ended => self.interrupted(input, found),
-            What::Command(_) | What::ProcessEnded(_) => {}
+            What::ProcessEnded(_) => {}
         }
     }
 
@@ -176,6 +178,20 @@ impl Jobs {
         self.sweep();
     }
 
+    /// A command that was passed on: one that starts a job says what type it has, which no event of the job does.
+    fn commanded(&mut self, command: &Value, input: &Input<'_>) {
+        let text =
+            |value: &'_ Value, member: &str| value.get(member).and_then(Value::as_str).map(Box::<str>::from);
+        let Some(ty) = text(command, "execute").and_then(|execute| type_of(&execute)) else { return };
+        let is_done = text(command, "result").as_deref() == Some("done");
+        let arguments = command.get("arguments").unwrap_or(&Value::Null);
+        let id = text(arguments, "job-id").or_else(|| text(arguments, "device"));
+        let job = self.jobs.iter_mut().find(|job| Some(&job.id) == id.as_ref() && !job.is_told());
+        if let Some(job) = job.filter(|_| is_done) {
+            job.has_type(ty, input.id);
+        }
+    }
+
     /// The VM listed its jobs, or it could not be asked.
     fn answered(&mut self, answer: &Answer<'_>, input: &Input<'_>, found: &mut Found) {
         let is_its = |asking: &Asking| answer.is_to((QUERY_JOBS, asking.cause));
@@ -223,5 +239,23 @@ impl Jobs {
         for mut job in std::mem::take(&mut self.jobs).into_iter().filter(|job| !job.is_told()) {
             job.tell(Outcome::Interrupted, closed.into_iter().chain([input.id]), input.now, found);
         }
+    }
+}
+
+/// The type of the job that a command starts.
+///
+/// Source: QEMU, `qapi/job.json`, JobType; `qapi/block-core.json` and `qapi/migration.json`.
+fn type_of(execute: &str) -> Option<&'static str> {
+    match execute {
+        "block-commit" => Some("commit"),
+        "block-stream" => Some("stream"),
+        "blockdev-mirror" | "drive-mirror" => Some("mirror"),
+        "blockdev-backup" | "drive-backup" => Some("backup"),
+        "blockdev-create" => Some("create"),
+        "x-blockdev-amend" => Some("amend"),
+        "snapshot-save" => Some("snapshot-save"),
+        "snapshot-load" => Some("snapshot-load"),
+        "snapshot-delete" => Some("snapshot-delete"),
+        _ => None,
     }
 }

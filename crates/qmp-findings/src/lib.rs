@@ -50,6 +50,7 @@ mod unseen;
 mod why;
 
 mod kinds;
+mod members;
 mod saved_words;
 mod correlator_set;
 mod unended;
@@ -62,6 +63,7 @@ pub use correlators::Correlators;
 pub use finding::{Finding, Id};
 pub use kinds::{ANSWERS_AGAIN, KINDS, SILENT};
 pub use limits::*;
+pub use members::{assert_listed, kinds, members};
 pub use observation::{COMMAND, PROCESS_ENDED, QUERY, is_evidence};
 pub use process::{Process, ProcessStart};
 pub use question::Question;

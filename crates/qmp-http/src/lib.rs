@@ -50,6 +50,7 @@ mod events;
 mod records;
 mod vm_path;
 mod execute;
+mod left;
 mod vms;
 mod router;
 mod connections;

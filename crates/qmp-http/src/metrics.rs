@@ -60,7 +60,7 @@ fn vms(all: &[Arc<Vm>], to: &mut Exposition) {
         let is_attached = vm.standing().state == State::Attached;
         attached.sample(&[("vm", vm.name.as_str())], u8::from(is_attached));
     }
-    let mut taken = to.family("qmp_vm_taken", Type::Gauge, "Whether somebody else holds the VM's monitor.");
+    let mut taken = to.family("qmp_vm_taken", Type::Gauge, "Whether the VM's monitor accepts connections and does not greet: another client holds it, QEMU hangs, or it is no monitor.");
     for vm in all {
         taken.sample(&[("vm", vm.name.as_str())], u8::from(vm.standing().state == State::Taken));
     }

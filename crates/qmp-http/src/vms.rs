@@ -2,18 +2,20 @@
 //!
 //! `state` and `since` tell of the connection to the monitor, `run_state` and `run_since` of the VM. Where the
 //! connection is not there, the run state is the last that is known. While the journal stalls, what is known of the VM is as
-//! old as the stall, and `as_of` says since when; the connection is told as it is.
+//! old as the stall, and `as_of` says since when; the connection is told as it is. With `left=SECONDS` the list has the VMs,
+//! too, that left the hub.
 
 use std::collections::HashMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use qmp_findings::state::{LastEvent, VmState, Why};
 use qmp_hub::Vm;
 use qmp_hub::relay::RelayStatus;
 use serde::Serialize;
 
 use super::execute::no_such_vm;
+use super::left::{self, Left};
 use super::refusal::Refusal;
 use super::relays;
 use super::rfc3339::rfc3339;
@@ -74,7 +76,11 @@ struct Connection {
     reason: Option<&'static str>,
 }
 
-pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>>, Refusal> {
+pub(super) async fn vms(
+    State(served): State<Served>,
+    Query(parameters): Query<Vec<(String, String)>>,
+) -> Result<Json<Vec<InList>>, Refusal> {
+    let left = left::read(&parameters)?;
     let vms = served.vms.all();
     let names: Vec<Box<str>> = vms.iter().map(|vm| vm.name.as_str().into()).collect();
     let states = served.observed.states(names, served.head()).await;
@@ -82,18 +88,45 @@ pub(super) async fn vms(State(served): State<Served>) -> Result<Json<Vec<InList>
     let as_of = stall::since(&served);
     let in_list = |(vm, known): (&std::sync::Arc<Vm>, Option<VmState>)| {
         let known = known.unwrap_or_default();
-        InList {
-            connection: connection(vm, false),
-            epoch: epochs.get(vm.name.as_str()).copied(),
+        InList::new(connection(vm, false), epochs.get(vm.name.as_str()).copied(), known, as_of.clone())
+    };
+    let mut list: Vec<InList> = vms.iter().zip(states).map(in_list).collect();
+    if let Some(seconds) = left {
+        let left = left::left(&served, seconds).await.map_err(|error| Refusal::journal(&error))?;
+        list.extend(left.into_iter().map(|vm| of_left(vm, as_of.clone())));
+    }
+    Ok(Json(list))
+}
+
+/// A VM that left the hub, as the journal has it.
+fn of_left(vm: Left, as_of: Option<String>) -> InList {
+    let connection = Connection {
+        vm: vm.vm.into(),
+        address: vm.address,
+        origin: "journal".to_owned(),
+        state: "left",
+        since: rfc3339(vm.since),
+        error: vm.known.detached.as_ref().and_then(|detached| detached.detail.clone()),
+        silent_since: None,
+        unresponsive: None,
+        reason: None,
+    };
+    InList::new(connection, Some(vm.epoch), vm.known, as_of)
+}
+
+impl InList {
+    fn new(connection: Connection, epoch: Option<u32>, known: VmState, as_of: Option<String>) -> Self {
+        Self {
+            connection,
+            epoch,
             run_state: known.run_state,
             is_run_state_assumed: known.is_run_state_assumed,
             run_since: known.run_since.map(|at| at.to_string()),
             why: known.why,
             last_event: known.last_events.last().cloned(),
-            as_of: as_of.clone(),
+            as_of,
         }
-    };
-    Ok(Json(vms.iter().zip(states).map(in_list).collect()))
+    }
 }
 
 pub(super) async fn vm(State(served): State<Served>, VmPath(name): VmPath) -> Result<Json<Alone>, Refusal> {

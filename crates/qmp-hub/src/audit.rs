@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use qmp_client::ExecuteError;
-use qmp_findings::COMMAND;
+use qmp_findings::{COMMAND, assert_listed};
 use qmp_host::clock;
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::Body;
 use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
+
+/// How much of a line of the human monitor is in the summary, in characters: most lines are shorter, and the data has it whole.
+const LINE_MAX_CHARACTERS: usize = 120;
 
 /// Arguments that are longer are left out of the record, in bytes: commands that people give have some hundred.
 const ARGUMENTS_MAX_BYTES: usize = 4 << 10;
@@ -156,7 +159,7 @@ impl Audit {
         };
         let mut data = Value::Object(who.members());
         data["execute"] = json!(self.execute);
-        data["arguments"] = self.arguments;
+        data["arguments"] = self.arguments.clone();
         data["result"] = outcome.into();
         data["took_ms"] = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).into();
         if !journaled {
@@ -167,11 +170,13 @@ impl Audit {
         {
             data["output_bytes"] = bytes.into();
         }
-        let mut summary = format!("{} by {who}: {outcome}", self.execute);
+        let line = human_line(&self.execute, &self.arguments);
+        let mut summary = format!("{}{line} by {who}: {outcome}", self.execute);
         if let Some((class, desc)) = error {
             summary += &format!(" ({class}: {desc})");
             data["error"] = json!({"class": class, "desc": desc});
         }
+        data.as_object().into_iter().for_each(|data| assert_listed(COMMAND, data));
         let data = Some(data.to_string().into());
         let (finding, causes) = (COMMAND.into(), Vec::new());
         let body = Body::Finding { finding, summary: summary.into(), causes, data };
@@ -211,6 +216,15 @@ fn append(appender: Appender, mut batch: Batch) {
         }
         Err(_) => tracing::error!("a command was carried out and is not in the journal, which has no room"),
     }
+}
+
+/// The line of the human monitor that a command passes on, as far as the summary shows it; empty for any other command.
+fn human_line(execute: &str, arguments: &Value) -> String {
+    let line = arguments.get("command-line").and_then(Value::as_str);
+    let Some(line) = line.filter(|_| execute == "human-monitor-command") else { return String::new() };
+    let shown: String = line.chars().take(LINE_MAX_CHARACTERS).collect();
+    let more = if shown.len() < line.len() { "…" } else { "" };
+    format!(" `{shown}{more}`")
 }
 
 /// The arguments without what nobody may read later.
@@ -376,6 +390,14 @@ mod tests {
         for (execute, arguments, expected) in cases {
             assert_eq!(masked(execute, Some(arguments)).to_string(), expected, "{execute}");
         }
+        let line = masked("human-monitor-command", Some(r#"{"command-line": "info block"}"#));
+        assert_eq!(human_line("human-monitor-command", &line), " `info block`");
+        assert_eq!(human_line("x-other", &line), "");
+        let long = json!({"command-line": "ä".repeat(LINE_MAX_CHARACTERS + 1)});
+        assert_eq!(
+            human_line("human-monitor-command", &long),
+            format!(" `{}…`", "ä".repeat(LINE_MAX_CHARACTERS))
+        );
         let long = format!(r#"{{"a": "{}"}}"#, "x".repeat(ARGUMENTS_MAX_BYTES));
         assert_eq!(masked("x", Some(&long)).to_string(), format!(r#"{{"omitted_bytes":{}}}"#, long.len()));
     }

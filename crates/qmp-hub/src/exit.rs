@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 
 use qmp_client::Process;
-use qmp_findings::PROCESS_ENDED;
+use qmp_findings::{PROCESS_ENDED, assert_listed};
 use qmp_host::clock;
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::Body;
@@ -26,6 +26,7 @@ pub(crate) async fn record(process: Process, vm: VmName, appender: Appender) {
             json!({"pid": pid, "exit_code": code}),
         ),
     };
+    data.as_object().into_iter().for_each(|data| assert_listed(PROCESS_ENDED, data));
     let data = Some(data.to_string().into());
     let (finding, causes) = (PROCESS_ENDED.into(), Vec::new());
     let body = Body::Finding { finding, summary: summary.into(), causes, data };

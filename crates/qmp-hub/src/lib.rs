@@ -6,6 +6,7 @@
 
 mod audit;
 mod limits;
+pub mod conditions;
 mod origin;
 mod reason;
 mod vm_counts;

@@ -73,7 +73,7 @@ pub use figures::{Figures, Gauge};
 pub use handle::{Journal, JournalOptions, Retaining};
 pub use limits::*;
 pub use lock::no_follow;
-pub use query::{Globs, Query, QueryError, WherePath};
+pub use query::{FINDING_MEMBERS, Globs, Query, QueryError, WherePath};
 pub use queue::PlaceOf;
 pub use queue::{Appender, Overrun, Ticket};
 pub use reader::{Reader, Tail, Tally, Vm};

@@ -114,14 +114,19 @@ impl Globs {
 /// the string, `null` the null; `"5"` in quotes matches the string alone. An array matches when one of its
 /// elements does.
 ///
-/// For records that are no events the path starts in the snapshot (attached), in `{reason, detail}`
-/// (detached), in `{finding, summary, causes, data}` (finding).
+/// The path starts in the data of an event, in the snapshot (attached), in `{reason, detail, certain_until}` (detached). For a
+/// finding, a path that begins with a member of the record, which is one of [`FINDING_MEMBERS`], starts there, and any other in
+/// its data: `data.cause=killed` and `cause=killed` are the same. For an event, too, a leading `data` may be written, unless
+/// its data has a member of that name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WherePath {
     keys: Vec<Box<str>>,
     text: Box<str>,
     value: Option<Value>,
 }
+
+/// The members of the record of a finding that a condition may name. No finding has one of these names in its data.
+pub const FINDING_MEMBERS: [&str; 4] = ["finding", "summary", "causes", "data"];
 
 impl FromStr for WherePath {
     type Err = QueryError;
@@ -145,9 +150,36 @@ impl WherePath {
         serde_json::from_str::<Value>(data).is_ok_and(|data| self.matches_value(&data))
     }
 
+    /// The path, from its first member on.
+    #[must_use]
+    pub fn path(&self) -> &[Box<str>] {
+        &self.keys
+    }
+
     fn matches_value(&self, data: &Value) -> bool {
-        let mut place = data;
-        for key in &self.keys {
+        self.holds_at(&self.keys, data)
+    }
+
+    /// Whether the condition holds for the data of an event.
+    fn matches_event(&self, data: &Value) -> bool {
+        match &*self.keys {
+            [first, rest @ ..] if **first == *"data" && data.get("data").is_none() => {
+                self.holds_at(rest, data)
+            }
+            keys => self.holds_at(keys, data),
+        }
+    }
+
+    /// Whether the condition holds for the record of a finding.
+    fn matches_finding(&self, record: &Value) -> bool {
+        let is_of_record = self.keys.first().is_some_and(|first| FINDING_MEMBERS.contains(&&**first));
+        let root = if is_of_record { Some(record) } else { record.get("data") };
+        root.is_some_and(|root| self.holds_at(&self.keys, root))
+    }
+
+    fn holds_at(&self, keys: &[Box<str>], root: &Value) -> bool {
+        let mut place = root;
+        for key in keys {
             let next = match place {
                 Value::Object(members) => members.get(&**key),
                 Value::Array(elements) => key.parse::<usize>().ok().and_then(|index| elements.get(index)),
@@ -212,7 +244,12 @@ impl Query {
                 serde_json::from_str(&text)
             }
         };
-        parsed.is_ok_and(|data: Value| self.where_.iter().all(|condition| condition.matches_value(&data)))
+        let holds = match body {
+            Body::Event { .. } => WherePath::matches_event,
+            Body::Finding { .. } => WherePath::matches_finding,
+            Body::Attached { .. } | Body::Detached { .. } => WherePath::matches_value,
+        };
+        parsed.is_ok_and(|data: Value| self.where_.iter().all(|condition| holds(condition, &data)))
     }
 }
 
@@ -257,6 +294,43 @@ mod tests {
         }
         for bad in ["", "a", "=5", "a..b=5", ".=1"] {
             assert_eq!(bad.parse::<WherePath>(), Err(QueryError::Where { text: bad.into() }), "{bad}");
+        }
+    }
+
+    #[test]
+    fn condition_on_finding_starts_in_record_or_data() {
+        let data = r#"{"cause": "killed", "signal": 9, "process": {"pid": 7}}"#;
+        let finding = Body::Finding {
+            finding: "why-ended".into(),
+            summary: "It ended.".into(),
+            causes: vec![],
+            data: Some(data.into()),
+        };
+        let event = |data: &'static str| Body::Event {
+            name: "X".into(),
+            sent_name: None,
+            timestamp: None,
+            data: Some(data.into()),
+        };
+        let (plain, nested) = (event(r#"{"action": "pause"}"#), event(r#"{"data": {"action": "pause"}}"#));
+        let cases: [(&Body<'_>, &str, bool); 13] = [
+            (&finding, "cause=killed", true),
+            (&finding, "data.cause=killed", true),
+            (&finding, "process.pid=7", true),
+            (&finding, "data.process.pid=7", true),
+            (&finding, "finding=why-ended", true),
+            (&finding, "data.finding=why-ended", false),
+            (&finding, "cause=gone", false),
+            (&finding, "data.data.cause=killed", false),
+            (&plain, "action=pause", true),
+            (&plain, "data.action=pause", true),
+            (&nested, "data.action=pause", true),
+            (&nested, "action=pause", false),
+            (&Body::Attached { snapshot: r#"{"name": "a"}"#.into() }, "data.name=a", false),
+        ];
+        for (body, condition, expected) in cases {
+            let query = Query { where_: vec![condition.parse().expect(condition)], ..Query::default() };
+            assert_eq!(query.matches_data(body), expected, "{condition} of {body:?}");
         }
     }
 

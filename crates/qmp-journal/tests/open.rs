@@ -337,6 +337,18 @@ fn questions_of_the_manual() {
     assert!(questions.len() > 4, "{questions:?}");
     for question in questions {
         assert!(table(&connection, question).lines().count() > 1, "no answer to {question}");
+        answered_by_installed_sqlite(&path, question);
+    }
+}
+
+/// The SQLite of the host, where there is one, may be older than that of this program.
+fn answered_by_installed_sqlite(path: &Path, question: &str) {
+    let Ok(asked) = std::process::Command::new("sqlite3").arg(path).arg(question).output() else { return };
+    let (answer, error) = (String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr));
+    assert!(asked.status.success() && !answer.is_empty(), "{question}: {error}");
+    if question.contains("julianday") || question.contains("unixepoch") {
+        let is_null = |row: &str| row.ends_with('|');
+        assert!(!answer.lines().any(is_null), "an answer that is NULL to {question}: {answer}");
     }
 }
 

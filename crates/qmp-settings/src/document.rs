@@ -126,6 +126,11 @@ impl<'t> Document<'t> {
         self.problems.push(Problem { place: Some(self.place(span)), message: message.into() });
     }
 
+    /// Something at this place looks wrong and may be right.
+    pub fn doubt(&mut self, span: &Range<usize>, message: &str) {
+        self.doubts.push(Problem { place: Some(self.place(span)), message: message.into() });
+    }
+
     /// The line in which a span begins.
     #[must_use]
     pub fn place(&self, span: &Range<usize>) -> Place {

@@ -39,4 +39,4 @@ pub use message_id::message_id;
 pub use positions::PositionsError;
 pub use rule::{RuleConfig, Selection};
 pub use rules::{Changes, Rules, RulesError, STOP_DELIVERY_MAX};
-pub use status::{SinkState, SinkStatus};
+pub use status::{GivenUpRecord, SinkState, SinkStatus};

@@ -284,8 +284,7 @@ impl Runner {
     }
 
     fn give_up(&mut self, record: &Record<'_>, error: &str) {
-        self.status.failed(error);
-        self.status.given_up.fetch_add(1, Relaxed);
+        self.status.gave_up(record, error);
         let Offset(at) = offset(record);
         tracing::error!("rule {}: record {at} of {} is given up: {error}", self.rule.name, record.vm);
         self.arrived(Offset(at));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use qmp_host::clock;
-use qmp_wire::{Offset, UnixMicros};
+use qmp_wire::{Offset, Record, UnixMicros};
 use serde::Serialize;
 
 use super::rule::RuleConfig;
@@ -44,6 +44,23 @@ pub struct SinkStatus {
     pub missed: u64,
     /// What went wrong last.
     pub last_error: Option<Box<str>>,
+    /// The last record that was given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_given_up: Option<GivenUpRecord>,
+}
+
+/// A record that a rule gave up because the receiver refused it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct GivenUpRecord {
+    /// The record's place in the journal.
+    pub offset: u64,
+    /// The VM that it is of.
+    pub vm: Box<str>,
+    /// When it was given up, RFC 3339.
+    pub at: Box<str>,
+    /// Why the receiver refused it.
+    pub error: Box<str>,
 }
 
 /// What a rule does at the moment.
@@ -67,7 +84,7 @@ pub(super) struct Status {
     pub(super) offset: AtomicU64,
     pub(super) delivered: AtomicU64,
     pub(super) failures: AtomicU64,
-    pub(super) given_up: AtomicU64,
+    given_up: AtomicU64,
     pub(super) held_back: AtomicU64,
     pub(super) held_back_waiting: AtomicU64,
     pub(super) missed: AtomicU64,
@@ -79,6 +96,7 @@ struct Standing {
     state: SinkState,
     since: UnixMicros,
     last_error: Option<Box<str>>,
+    last_given_up: Option<GivenUpRecord>,
 }
 
 impl Status {
@@ -98,6 +116,7 @@ impl Status {
                 state: SinkState::Delivering,
                 since: clock::now(),
                 last_error: None,
+                last_given_up: None,
             }),
         }
     }
@@ -115,6 +134,18 @@ impl Status {
     pub(super) fn failed(&self, error: &str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.standing().last_error = Some(cut(error, ERROR_MAX_BYTES).into());
+    }
+
+    /// Notes that the receiver refused a record so often that it is given up.
+    pub(super) fn gave_up(&self, record: &Record<'_>, error: &str) {
+        self.failed(error);
+        self.given_up.fetch_add(1, Ordering::Relaxed);
+        self.standing().last_given_up = Some(GivenUpRecord {
+            offset: record.offset.unwrap_or_default().0,
+            vm: record.vm.as_ref().into(),
+            at: clock::now().to_string().into(),
+            error: cut(error, ERROR_MAX_BYTES).into(),
+        });
     }
 
     pub(super) fn read(&self, head: Offset) -> SinkStatus {
@@ -136,6 +167,7 @@ impl Status {
             held_back_waiting: count(&self.held_back_waiting),
             missed: count(&self.missed),
             last_error: standing.last_error.clone(),
+            last_given_up: standing.last_given_up.clone(),
         }
     }
 

@@ -8,7 +8,7 @@ use qmp_journal::{BackupError, Copied};
 use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
 use crate::output;
-use crate::paths::Places;
+use crate::paths::{self, Places};
 use crate::terminal::Terminal;
 
 /// Copy the journal into FILE, while the hub goes on
@@ -73,8 +73,7 @@ pub(super) async fn journal_of(named: Option<&Path>, hub: &HubArgs) -> Result<Pa
         return Ok(journal.to_owned());
     }
     let of_hub = hub.client()?.info().await.ok().and_then(|hub| hub.journal).filter(|path| path.exists());
-    let named = || std::env::var_os("QMP_JOURNAL").map(PathBuf::from);
-    Ok(of_hub.or_else(named).unwrap_or_else(|| Places::of_this_user().journal()))
+    Ok(of_hub.or_else(paths::journal_of_environment).unwrap_or_else(|| Places::of_this_user().journal()))
 }
 
 fn said(to: &Path, journal: &Path, copied: Copied) -> String {

@@ -50,7 +50,8 @@ pub struct Check {
 const EXAMPLES: &str = "\
 Examples:
   qmp check /run/web1.sock                       does this QEMU have the events that the catalogue says
-  socat -u UNIX:/run/web1.sock - | tee capture.txt | qmp check -
+  qmp tail /run/web1.sock --json | tee web1.jsonl; qmp check web1.jsonl
+                                                 what this QEMU says until Ctrl-C, and then whether that is right
   qmp check capture.txt --release 7.2
   qmp log --vm web1 --json | qmp check - --json";
 

@@ -11,6 +11,7 @@ use qmp_wire::{Body, Epoch, Record, Seq, UnixMicros};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::left;
 use crate::exit::{Exit, Failure};
 use crate::hub::{Executed, HubArgs, Refusal};
 use crate::render::{Renderer, compact, escape, pretty};
@@ -78,7 +79,7 @@ impl Exec {
                     let address = address.as_ref().map_err(Failure::usage)?;
                     self.execute_straight(address, arguments.as_deref(), terminal).await
                 }
-                Target::Name(name) => self.execute_through_hub(name, arguments.as_deref()).await,
+                Target::Name(name) => self.execute_through_hub(name, arguments.as_deref(), terminal).await,
             }
         };
         let reply = self.patiently(executing, terminal).await?;
@@ -190,14 +191,25 @@ impl Exec {
         }
     }
 
-    async fn execute_through_hub(&self, name: &str, arguments: Option<&str>) -> Result<Executed, Failure> {
+    async fn execute_through_hub(
+        &self,
+        name: &str,
+        arguments: Option<&str>,
+        terminal: &Terminal,
+    ) -> Result<Executed, Failure> {
         let verb = if self.oob { "exec-oob" } else { "execute" };
         let command = serde_json::Value::from(self.command.as_str());
         let request = match arguments {
             Some(arguments) => format!(r#"{{"{verb}":{command},"arguments":{arguments}}}"#),
             None => format!(r#"{{"{verb}":{command}}}"#),
         };
-        Ok(self.hub.client()?.execute(name, request, self.timeout).await?)
+        let client = self.hub.client()?;
+        match client.execute(name, request, self.timeout).await {
+            Err(error) if error.is_unknown_vm() => {
+                Err(left::failure(&client, name, &terminal.zone(), error.into()).await)
+            }
+            other => Ok(other?),
+        }
     }
 
     fn print(&self, reply: &Executed, terminal: &Terminal) -> Result<Exit, Failure> {

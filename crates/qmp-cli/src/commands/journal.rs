@@ -65,12 +65,12 @@ fn text(path: &Path, found: &Verified) -> String {
         text += &format!("records {} to {} are noted as lost\n", first.0, last.0);
     }
     let Verified { records, segments, unsummed, .. } = found;
-    let summed = segments - unsummed;
+    let summed = match segments {
+        0 => "no segment is sealed yet".to_owned(),
+        segments => format!("{} of {segments} sealed segments with a checksum", segments - unsummed),
+    };
     let verdict = if found.faults.is_empty() { "whole" } else { "damaged" };
-    text + &format!(
-        "{}: {verdict}; {records} records, {summed} of {segments} segments with a checksum\n",
-        path.display()
-    )
+    text + &format!("{}: {verdict}; {records} records, {summed}\n", path.display())
 }
 
 fn line(path: &Path, found: &Verified) -> String {

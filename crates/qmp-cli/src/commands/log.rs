@@ -85,7 +85,7 @@ Examples:
 impl Log {
     /// Prints what matches, and with `--follow` what comes.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        for doubt in self.events.doubts() {
+        for doubt in self.events.doubts(&self.kind) {
             output::note(format_args!("note: {doubt}"));
         }
         let wanted = self.wanted(terminal)?;
@@ -101,8 +101,12 @@ impl Log {
         };
         let printed = ended?;
         output.flush()?;
-        if printed == 0 && terminal.stdout_is_terminal() {
-            output::note("no record matches");
+        if printed == 0 {
+            let unknown = source.unknown_vms(&self.vm).await?;
+            unknown.iter().for_each(|unknown| output::note(format_args!("note: {unknown}")));
+            if unknown.is_empty() && terminal.stdout_is_terminal() {
+                output::note("no record matches");
+            }
         }
         Ok(Exit::Done)
     }

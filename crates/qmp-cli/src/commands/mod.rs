@@ -7,6 +7,7 @@ mod emulate;
 mod events;
 mod exec;
 mod journal;
+mod left;
 mod log;
 mod man;
 mod replay;

@@ -21,7 +21,7 @@ use self::doors::Doors;
 use self::service::Service;
 use crate::exit::{Exit, Failure};
 use crate::hub::{HubAddress, HubArgs};
-use crate::paths::Places;
+use crate::paths::{self, Places};
 use crate::render::Palette;
 use crate::signals::End;
 use crate::terminal::Terminal;
@@ -53,8 +53,8 @@ pub struct Serve {
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "3", require_equals = true, value_parser = demo::machines)]
     demo: Option<usize>,
 
-    /// The journal's file
-    #[arg(long, value_name = "FILE", env = "QMP_JOURNAL", hide_env_values = true)]
+    /// The journal's file; else that of the configuration, else the one in the variable QMP_JOURNAL
+    #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
 
     #[command(flatten)]
@@ -146,18 +146,19 @@ impl Serve {
     }
 
     fn configuration(&self, demo: Option<&Demo>) -> Result<DaemonConfig, Failure> {
-        let file = self.config.as_deref().map(ConfigFile::read).transpose().map_err(|error| wrong(&error))?;
+        let file =
+            self.config.as_deref().map(ConfigFile::read).transpose().map_err(|error| self.wrong(&error))?;
         let places = Places::of_this_user();
         let command_line = CommandLine {
             attach: self.attach.iter().cloned().chain(demo.map(Demo::attach).unwrap_or_default()).collect(),
             discover: self.discover.clone(),
-            journal: demo.and_then(Demo::journal).or_else(|| self.journal.clone()),
+            journal: self.journal.clone().or_else(|| demo.map(Demo::journal)),
             http: self.http.doors()?,
             relay: self.relay.clone(),
-            default_journal: places.journal(),
-            default_http: HttpDoor::unix(places.hub()),
+            default_journal: paths::journal_of_environment().unwrap_or_else(|| places.journal()),
+            default_http: doors::of_environment().unwrap_or_else(|| HttpDoor::unix(places.hub())),
         };
-        let mut config = DaemonConfig::assemble(file, command_line).map_err(|error| wrong(&error))?;
+        let mut config = DaemonConfig::assemble(file, command_line).map_err(|error| self.wrong(&error))?;
         config.findings &= !self.no_findings;
         if config.attach.is_empty() && config.discover.is_empty() {
             return Err(Failure::usage("there is no VM to attach")
@@ -170,6 +171,19 @@ impl Serve {
     }
 }
 
+impl Serve {
+    /// Every problem of a configuration on a line of its own; of one that is checked, the warnings are printed first.
+    fn wrong(&self, error: &ConfigError) -> Failure {
+        if self.check_config {
+            error.doubts().iter().for_each(|doubt| output::note(format_args!("warning: {doubt}")));
+        }
+        let text = error.to_string();
+        let mut lines = text.lines();
+        let first = Failure::usage(lines.next().unwrap_or("the configuration is wrong"));
+        lines.fold(first, Failure::and)
+    }
+}
+
 /// Reads `NAME=ADDR`.
 fn named_address(text: &str) -> Result<(VmName, Address), String> {
     let Some((name, address)) = text.split_once('=') else {
@@ -178,14 +192,6 @@ fn named_address(text: &str) -> Result<(VmName, Address), String> {
     let name = name.parse::<VmName>().map_err(|error| error.to_string())?;
     let address = address.parse::<Address>().map_err(|error| error.to_string())?;
     Ok((name, address))
-}
-
-/// Every problem of a configuration on a line of its own.
-fn wrong(error: &ConfigError) -> Failure {
-    let text = error.to_string();
-    let mut lines = text.lines();
-    let first = Failure::usage(lines.next().unwrap_or("the configuration is wrong"));
-    lines.fold(first, Failure::and)
 }
 
 impl From<DaemonError> for Failure {
@@ -268,7 +274,8 @@ impl StartUp<'_> {
         ];
         if self.is_demo {
             commands.push((format!("qmp exec{hub} {vm} x-guest-panic"), "make its guest panic"));
-            commands.push((format!("qmp wait{hub} {vm} RESET"), "wait until something happens"));
+            commands
+                .push((format!("qmp wait{hub} {vm} RESET --keep-waiting"), "wait until something happens"));
         }
         let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
         text += "\nNext, in another terminal:\n";

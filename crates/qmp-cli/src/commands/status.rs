@@ -4,14 +4,18 @@ mod page;
 mod stuck;
 mod table;
 
+use std::time::Duration;
+
 use clap::Args;
 use qmp_wire::UnixMicros;
 use serde::Deserialize;
 
+use super::left;
 use crate::exit::{Exit, Failure};
 use crate::hub::{HubArgs, HubError};
 use crate::output::{self, Format};
 use crate::terminal::Terminal;
+use crate::time::span;
 
 /// Show how the VMs of the hub stand: run state, since when, why, epoch, last event
 ///
@@ -24,6 +28,10 @@ pub struct Status {
     /// One VM
     name: Option<String>,
 
+    /// Also VMs that left the hub and whose last epoch ended within this span [default: 24h on a terminal, none with --json]
+    #[arg(long, value_name = "SPAN", value_parser = span::parse, conflicts_with = "name")]
+    left: Option<Duration>,
+
     #[command(flatten)]
     format: Format,
 
@@ -35,7 +43,11 @@ const EXAMPLES: &str = "\
 Examples:
   qmp status
   qmp status web1
+  qmp status --left 7d
   qmp status --json | jq -r 'select(.run_state == \"io-error\") | .vm'";
+
+/// How long ago a VM may have ended that is shown to people although it left the hub.
+const LEFT_SHOWN: Duration = Duration::from_secs(24 * 3_600);
 
 /// What the hub says about a VM.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -103,11 +115,19 @@ impl Status {
     /// Prints what the hub knows.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let client = self.hub.client()?;
+        let is_json = self.format.json || !terminal.stdout_is_terminal();
+        let left = self.left.or((!is_json).then_some(LEFT_SHOWN));
         let found = match &self.name {
-            Some(name) => vec![client.vm_json(name).await?],
-            None => client.vms_json().await?,
+            Some(name) => match client.vm_json(name).await {
+                Err(error) if error.is_unknown_vm() => {
+                    let zone = self.format.zone(terminal);
+                    return Err(left::failure(&client, name, &zone, error.into()).await);
+                }
+                vm => vec![vm?],
+            },
+            None => client.vms_json(left).await?,
         };
-        if self.format.json || !terminal.stdout_is_terminal() {
+        if is_json {
             let lines: String = found.iter().map(|vm| format!("{}\n", vm.get())).collect();
             output::print(&lines)?;
             return Ok(Exit::Done);
@@ -121,8 +141,7 @@ impl Status {
         let (palette, zone) = (terminal.stdout_palette(), self.format.zone(terminal));
         let text = match (&self.name, vms.as_slice()) {
             (Some(_), [vm]) => page::page(vm, palette, &zone),
-            (_, []) => "the hub has no VM\n".to_owned(),
-            (_, vms) => table::table(vms, palette, &zone),
+            (_, vms) => table::tables(vms, left.unwrap_or_default(), palette, &zone),
         };
         output::print(&text)?;
         // Of a rule that does not get on nobody hears otherwise: it is what would tell them.
@@ -203,6 +222,11 @@ fn examples() -> Vec<Vm> {
         r#"{"vm": "nas", "address": "unix:/run/nas.sock", "state": "attached", "since": "2026-01-02T03:00:00.000000Z",
             "silent_since": "2026-01-02T03:04:05.678901Z", "unresponsive": "its process 28556 is stopped, by SIGSTOP or a debugger", "epoch": 2, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z",
             "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
+        r#"{"vm": "ci-17", "address": "unix:/run/ci-17.sock", "origin": "journal", "state": "left", "since": "2026-01-02T02:00:00.000000Z",
+            "epoch": 1, "run_state": "ended", "run_since": "2026-01-02T02:00:00.000000Z", "why": {"summary": "The guest shut itself down, and QEMU exited."},
+            "last_event": {"event": "SHUTDOWN", "epoch": 1, "seq": 4, "received": "2026-01-02T02:00:00.000000Z"}}"#,
+        r#"{"vm": "old", "address": "unix:/run/old.sock", "origin": "journal", "state": "left", "since": "2026-01-01T12:00:00.000000Z",
+            "epoch": 2, "run_state": "running", "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
     ];
     lines.iter().map(|line| serde_json::from_str(line).expect("a VM")).collect()
 }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use clap::Args;
 use qmp_client::Address;
+use qmp_journal::Kind;
 use qmp_wire::{Body, DetachReason, Offset, Record};
 use tokio::sync::mpsc;
 
-use super::log::source::removed;
+use super::left;
+use super::log::source::{HUB_BACK, removed};
 use super::wait::{last_end, standing};
 use crate::exit::{Exit, Failure};
 use crate::filter::{EventArgs, EventFilter};
@@ -54,7 +56,7 @@ impl Tail {
     /// Shows events until it is interrupted.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let filter = self.events.filter()?;
-        for doubt in self.events.doubts() {
+        for doubt in self.events.doubts(&[Kind::Event]) {
             output::note(format_args!("note: {doubt}"));
         }
         let (addresses, names) = self.split()?;
@@ -93,7 +95,13 @@ impl Tail {
         let mut query = Query::default();
         let mut followed: Vec<&VmInfo> = if names.is_empty() { vms.iter().collect() } else { Vec::new() };
         for name in names {
-            let named = super::wait::known_vms(&vms, name)?;
+            let named = match super::wait::known_vms(&vms, name) {
+                Ok(named) => named,
+                Err(failure) => {
+                    let zone = self.format.zone(terminal);
+                    return Err(left::failure(&client, name, &zone, failure).await);
+                }
+            };
             if self.exit {
                 for vm in &named {
                     must_be_there(&client, &vm.vm, Offset(head)).await?;
@@ -123,9 +131,10 @@ impl Tail {
                     if filter.shows(&record) {
                         output.record(&record)?;
                     }
-                    if self.exit && is_gone(&record) {
+                    if self.exit && is_left(&record) {
                         output.flush()?;
-                        return Err(Failure::gone(format_args!("{} is gone", record.vm)));
+                        let what = if is_gone(&record) { "is gone" } else { "was removed from the hub" };
+                        return Err(Failure::gone(format_args!("{} {what}", record.vm)));
                     }
                 }
                 Live::Failed { error, .. } if self.exit => return Err(live::connect_failure(&error)),
@@ -143,7 +152,7 @@ impl Tail {
                     failure = is_last.then(|| live::connect_failure(&error)).or(failure);
                 }
                 Live::HubLost(error) => output::note(format_args!("qmp: {error}; asking again")),
-                Live::HubBack => output::note(format_args!("qmp: the hub is back; nothing is missing")),
+                Live::HubBack => output::note(format_args!("{HUB_BACK}")),
                 Live::HubRemoved(records) => output::note(removed(records)),
                 Live::HubFailed(error) => return Err(error.into()),
             }
@@ -159,11 +168,12 @@ impl Tail {
 /// Refuses a VM that is not attached. One that went away behind `head` is there: the stream says how it ended.
 async fn must_be_there(client: &HubClient, name: &str, head: Offset) -> Result<(), Failure> {
     let vm = standing(client, name).await?;
-    if vm.is_attached() {
+    if vm.as_ref().is_some_and(VmInfo::is_attached) {
         return Ok(());
     }
-    let error = vm.error.as_deref().unwrap_or("it is not attached");
-    if !vm.is_gone() {
+    let error =
+        vm.as_ref().map_or("it left the hub", |vm| vm.error.as_deref().unwrap_or("it is not attached"));
+    if let Some(vm) = vm.as_ref().filter(|vm| !vm.is_gone()) {
         return Err(Failure::failed(format_args!("{name} is {}: {error}", vm.state)));
     }
     let end = last_end(client, name).await?;
@@ -192,6 +202,11 @@ fn introduction(vms: &[&VmInfo]) -> String {
 /// Whether the record says that a VM went away, and not just that the hub lost track of it.
 pub(super) fn is_gone(record: &Record<'_>) -> bool {
     matches!(&record.body, Body::Detached { reason: DetachReason::PeerClosed, .. })
+}
+
+/// Whether the record says that nothing more comes of a VM: it went away, or was removed from the hub.
+pub(super) fn is_left(record: &Record<'_>) -> bool {
+    matches!(&record.body, Body::Detached { reason: DetachReason::PeerClosed | DetachReason::Removed, .. })
 }
 
 #[cfg(test)]

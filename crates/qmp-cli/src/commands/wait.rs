@@ -9,14 +9,15 @@ use std::time::Duration;
 use clap::Args;
 use globset::Glob;
 use qmp_client::Address;
-use qmp_wire::{Offset, Record};
+use qmp_host::clock;
+use qmp_settings::suggest;
+use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::time::Instant;
 
 use self::at_hub::AtHub;
 pub(super) use self::ended::last_end;
-use qmp_settings::suggest;
-
 use self::goal::Goal;
+use super::left;
 use super::tail::is_gone;
 use crate::exit::{Exit, Failure};
 use crate::filter;
@@ -58,7 +59,7 @@ pub struct Wait {
     #[arg(long, conflicts_with = "keep_waiting")]
     ended: bool,
 
-    /// Only with this value at this place of its data, such as reason=host-qmp-quit
+    /// Only with this value at this place of its data, such as reason=host-qmp-quit; of a finding, data.cause is cause, too
     #[arg(long = "where", value_name = "PATH=VALUE", value_parser = filter::place, conflicts_with = "ended")]
     wheres: Vec<String>,
 
@@ -86,7 +87,7 @@ Examples:
   qmp wait web1 SHUTDOWN --timeout 30s
   qmp wait web1 'BLOCK_JOB_*' --where device=backup0
   qmp wait /run/web1.sock RESUME --timeout 5s --keep-waiting
-  qmp wait web1 --finding job --where id=backup0 --where result=completed
+  qmp wait web1 --finding job --where job=backup0 --where result=completed
   qmp exec web1 quit; qmp wait web1 --ended --timeout 60s
 
   since=$(qmp exec web1 system_powerdown --json | jq .since)
@@ -96,7 +97,7 @@ impl Wait {
     /// Waits, prints the record, and says with the exit code what became of it.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let goal = self.goal()?;
-        if let Some(doubt) = goal.doubt() {
+        for doubt in goal.doubts() {
             output::note(format_args!("note: {doubt}"));
         }
         let waiting = async {
@@ -171,12 +172,12 @@ impl Wait {
             return Err(Failure::usage(format_args!("qmp wait waits for one VM, and {name} is a pattern")));
         }
         let client = self.hub.client()?;
-        let info = self.hub_info(&client).await?;
-        if let Err(failure) = known_vms(&client.vms().await?, name) {
-            return match goal {
-                Goal::Ended => ended::of_removed(&client, name, failure).await.map(Some),
-                _ => Err(failure),
-            };
+        let info = self.answer(|| client.info()).await?;
+        let vms = self.answer(|| client.vms()).await?;
+        if let Err(failure) = known_vms(&vms, name)
+            && self.answer(|| left::last(&client, name, None)).await?.is_none()
+        {
+            return Err(failure);
         }
         let mut query = Query::default();
         query.add("vm", name);
@@ -196,21 +197,29 @@ impl Wait {
                 position = Offset(0);
             }
         }
-        let waiting = AtHub { client, name, goal, query, position };
+        let waiting = AtHub { client, name, goal, query, position, zone: self.format.zone(terminal) };
         match goal {
             Goal::Ended => waiting.ended().await,
             _ => waiting.matching(self.keep_waiting).await.map(Some),
         }
     }
 
-    /// Asks the hub where its journal ends; with `--keep-waiting`, until there is a hub.
-    async fn hub_info(&self, client: &HubClient) -> Result<HubInfo, HubError> {
+    /// Asks the hub; where the wait has a limit, or goes on across restarts, until there is one.
+    async fn answer<T, A: Future<Output = Result<T, HubError>>>(
+        &self,
+        ask: impl Fn() -> A,
+    ) -> Result<T, HubError> {
+        let asks_again = self.keep_waiting || self.timeout.is_some();
+        let mut is_noted = false;
         loop {
-            match client.info().await {
-                Err(error) if self.keep_waiting && error.is_passing() => {
+            match ask().await {
+                Err(error) if asks_again && error.is_passing() => {
+                    if !std::mem::replace(&mut is_noted, true) {
+                        output::note(format_args!("note: {error}; asking again"));
+                    }
                     tokio::time::sleep(ATTACH_POLL).await;
                 }
-                other => return other,
+                answer => return answer,
             }
         }
     }
@@ -221,24 +230,41 @@ impl Wait {
     }
 }
 
+/// What to do where the event may have come already, or comes after the next start.
+const SINCE_HINT: &str =
+    "--since OFFSET looks through what came before; --keep-waiting waits until the VM is back";
+
 fn gone(vm: &str, goal: &Goal) -> Failure {
-    Failure::gone(format_args!("{vm} is not attached, and no {goal} came"))
-        .hint("--since OFFSET looks through what came before; --keep-waiting waits until the VM is back")
+    Failure::gone(format_args!("{vm} is not attached, and no {goal} came")).hint(SINCE_HINT)
 }
 
-/// How a VM of the hub stands; one that the hub is only just connecting to is given some time, and so is a journal that does
-/// not have the end of the VM's epoch yet.
-pub(super) async fn standing(client: &HubClient, name: &str) -> Result<VmInfo, Failure> {
+/// How a VM of the hub stands, or that the hub does not follow it.
+///
+/// A VM that the hub is connecting to is given some time, and so is a hub that was just started to find its VMs, and a
+/// journal to get the end of the VM's epoch.
+pub(super) async fn standing(client: &HubClient, name: &str) -> Result<Option<VmInfo>, Failure> {
     let deadline = Instant::now() + ATTACH_GRACE;
     loop {
+        let is_late = Instant::now() >= deadline;
         match client.vm(name).await {
-            Ok(vm) if vm.is_settled() || Instant::now() >= deadline => return Ok(vm),
-            Ok(_) => {}
-            Err(error) if error.is_passing() => {}
-            Err(error) => return Err(error.into()),
+            Ok(vm) if is_late || vm.is_settled() => return Ok(Some(vm)),
+            Err(error) if error.is_unknown_vm() => match client.info().await {
+                Ok(info) if is_late || !is_starting(&info) => return Ok(None),
+                Err(error) if !error.is_passing() => return Err(error.into()),
+                _ => {}
+            },
+            Err(error) if !error.is_passing() => return Err(error.into()),
+            _ => {}
         }
         tokio::time::sleep(ATTACH_POLL).await;
     }
+}
+
+/// Whether a hub was started so lately that it may not have found its VMs.
+fn is_starting(hub: &HubInfo) -> bool {
+    let started = hub.started.as_deref().and_then(|started| started.parse::<UnixMicros>().ok());
+    let grace_us = i64::try_from(ATTACH_GRACE.as_micros()).unwrap_or(i64::MAX);
+    started.is_some_and(|started| (0..grace_us).contains(&(clock::now().0 - started.0)))
 }
 
 /// The VMs of the hub that `pattern` names, at least one.

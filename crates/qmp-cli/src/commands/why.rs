@@ -72,7 +72,7 @@ impl Why {
             )));
         }
         let source = source::choose(self.journal.as_deref(), &self.hub).await?;
-        let answer = story::answer(&source, &self.vm, asked).await?;
+        let answer = story::answer(&source, &self.vm, asked, &self.format.zone(terminal)).await?;
         let text = match self.format.renderer(terminal) {
             Renderer::Human(_) => {
                 answer.text(&self.vm, terminal.stdout_palette(), self.format.zone(terminal))
@@ -259,7 +259,7 @@ mod tests {
         web1 · io-error since 2026-01-02 03:04:05.679
         A read from disk d0\u001b[2J failed (I/O), and QEMU paused it until `cont`, which tries again.
 
-        2026-01-02 03:04:05.678  web1    BLOCK_IO_ERROR       device="d0\u001b[2J" operation=read action=stop reason=I/O
+        2026-01-02 03:04:05.678  web1    BLOCK_IO_ERROR          device="d0\u001b[2J" operation=read action=stop reason=I/O
         2026-01-02 03:04:05.678  web1    STOP
 
         qmp events BLOCK_IO_ERROR tells more about that event.

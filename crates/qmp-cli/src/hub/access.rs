@@ -31,12 +31,17 @@ pub struct HubArgs {
 impl HubArgs {
     /// The hub that a command finds when its line names none.
     pub fn of_environment() -> HubAddress {
-        named_by_environment().unwrap_or_else(default_hub)
+        Self::named_by_environment().unwrap_or_else(default_hub)
     }
 
     /// Whether the environment names this hub.
     pub fn is_of_the_environment(&self) -> bool {
-        self.hub.is_some() && self.hub == named_by_environment()
+        self.hub.is_some() && self.hub == Self::named_by_environment()
+    }
+
+    /// The hub that the environment names, if that is an address.
+    pub fn named_by_environment() -> Option<HubAddress> {
+        std::env::var("QMP_HUB").ok().and_then(|text| text.parse().ok())
     }
 
     /// The hub that was named, or the one of this user.
@@ -64,10 +69,6 @@ impl HubArgs {
             (None, _) => Ok(None),
         }
     }
-}
-
-fn named_by_environment() -> Option<HubAddress> {
-    std::env::var("QMP_HUB").ok().and_then(|text| text.parse().ok())
 }
 
 fn default_hub() -> HubAddress {

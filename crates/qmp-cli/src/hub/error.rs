@@ -54,7 +54,16 @@ impl HubError {
 
     /// Whether the hub may come back by itself: it is stopped, starting, or its connection broke off.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::NotRunning { .. } | Self::Lost { .. })
+        match self {
+            Self::NotRunning { error, .. } => !is_refused(error),
+            Self::Lost { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the hub does not follow the VM that was asked about.
+    pub fn is_unknown_vm(&self) -> bool {
+        matches!(self, Self::Refused { class, .. } if class == "VmNotFound")
     }
 }
 

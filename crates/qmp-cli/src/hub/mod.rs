@@ -51,6 +51,9 @@ pub struct HubInfo {
     /// The file of its journal, as it was named where it was started.
     #[serde(default)]
     pub journal: Option<std::path::PathBuf>,
+    /// When it was started.
+    #[serde(default)]
+    pub started: Option<String>,
 }
 
 /// What the hub says about one of its VMs.
@@ -87,6 +90,25 @@ pub struct SinkInfo {
     pub lag_records: u64,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// How many records were given up since the hub started.
+    #[serde(default)]
+    pub given_up: u64,
+    /// The last of them. A hub of an earlier release does not say.
+    #[serde(default)]
+    pub last_given_up: Option<GivenUpInfo>,
+}
+
+/// A record that a rule gave up because the receiver refused it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GivenUpInfo {
+    /// Its place in the journal.
+    pub offset: u64,
+    /// The VM that it is of.
+    pub vm: String,
+    /// When.
+    pub at: String,
+    /// Why.
+    pub error: String,
 }
 
 impl VmInfo {
@@ -175,9 +197,14 @@ impl HubClient {
         parse(&lines::whole(response).await?)
     }
 
-    /// Asks for the VMs and all that is known of them in short, as JSON.
-    pub async fn vms_json(&self) -> Result<Vec<Box<RawValue>>, HubError> {
-        self.get_json("/v1/vms").await
+    /// Asks for the VMs and all that is known of them in short, as JSON; with `left`, also for those that left the hub
+    /// within that span. A hub of an earlier release lists none of these.
+    pub async fn vms_json(&self, left: Option<Duration>) -> Result<Vec<Box<RawValue>>, HubError> {
+        let mut query = Query::default();
+        if let Some(left) = left {
+            query.add("left", u32::try_from(left.as_secs()).unwrap_or(u32::MAX));
+        }
+        self.get_json(&format!("/v1/vms{query}")).await
     }
 
     /// Asks for all that is known of one VM, as JSON.

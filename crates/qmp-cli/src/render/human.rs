@@ -20,8 +20,9 @@ use crate::time::{span, write};
 
 /// The width that VM names get from the start, in characters; a longer name widens the column.
 const VM_WIDTH_MIN: usize = 6;
-/// The width of the event column, in characters: most names fit, and a longer one moves its own line only.
-const EVENT_WIDTH: usize = 20;
+/// The width of the event column, in characters: every kind of finding fits with its mark, and most names of events; a longer
+/// one moves its own line only.
+const EVENT_WIDTH: usize = 23;
 
 /// Kinds of findings that are no conclusions.
 const EVIDENCE: [&str; 3] = [findings::COMMAND, findings::PROCESS_ENDED, findings::QUERY];
@@ -71,6 +72,7 @@ impl Human {
             }
             Body::Finding { finding, summary, .. } => self.finding(record, finding, summary, out),
             Body::Detached { reason, detail, .. } => {
+                let detail = detail.as_deref().map(|detail| write::localized(detail, &self.zone));
                 self.separator(record, &detached(record.epoch, reason, detail.as_deref()), out);
                 seen.certain_until = record.certain_until();
             }
@@ -274,9 +276,9 @@ mod tests {
         insta::assert_snapshot!(shown(false), @r##"
 2026-01-02 03:04:05.678  web1    ── epoch 1 began · running · QEMU 7.2.22 ──
 2026-01-02 03:04:06.678  web1    STOP
-2026-01-02 03:04:06.777  web1    BLOCK_IO_ERROR       device="" reason="No space, \"left\""
-2026-01-02 03:04:06.277  web1    RTC_CHANGE           offset=-3600 (sent late: 500 ms older than the events before it)
-2026-01-02 03:04:07.378  web1    » sequel-missing     RESET did not follow WATCHDOG
+2026-01-02 03:04:06.777  web1    BLOCK_IO_ERROR          device="" reason="No space, \"left\""
+2026-01-02 03:04:06.277  web1    RTC_CHANGE              offset=-3600 (sent late: 500 ms older than the events before it)
+2026-01-02 03:04:07.378  web1    » sequel-missing        RESET did not follow WATCHDOG
 2026-01-02 03:04:07.478  web1    ── epoch 1 ended: peer closed ──
 2026-01-02 03:04:09.578  web1    ── epoch 2 began after a gap of 2.1 s · running · QEMU 7.2.22 ──
 2026-01-02 03:04:09.678  web1    __org.example_\u001b[2J_ODD a=[1]

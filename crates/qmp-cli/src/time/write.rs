@@ -18,6 +18,25 @@ pub fn rfc3339(moment: UnixMicros) -> String {
     Timestamp::from_microsecond(moment.0).map(|timestamp| format!("{timestamp:.6}")).unwrap_or_default()
 }
 
+/// A text of the hub with its moments, which it writes in RFC 3339 and UTC, in `zone`.
+pub fn localized(text: &str, zone: &TimeZone) -> String {
+    let is_of_moment = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | 'T' | 'Z');
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(begin) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(begin);
+        let end = from.find(|c| !is_of_moment(c)).unwrap_or(from.len());
+        let word = from[..end].trim_end_matches(['.', ':', '-']);
+        shown.push_str(before);
+        match word.parse::<UnixMicros>() {
+            Ok(moment) => shown.push_str(&local(moment, zone)),
+            Err(_) => shown.push_str(word),
+        }
+        rest = &from[word.len()..];
+    }
+    shown + rest
+}
+
 /// The server's time of an event on the scale of [`UnixMicros`].
 pub fn event_moment(timestamp: qmp_wire::Timestamp) -> UnixMicros {
     UnixMicros(timestamp.seconds().saturating_mul(1_000_000).saturating_add(timestamp.microseconds().into()))
@@ -39,6 +58,23 @@ mod tests {
         ];
         for (micros, zone, expected) in cases {
             assert_eq!(local(UnixMicros(micros), &zone), expected);
+        }
+    }
+
+    #[test]
+    fn moments_in_text_are_written_in_local_time() {
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let cases = [
+            (
+                "the hub ended; nothing is certain since 2026-01-02T03:04:05.678901Z",
+                "the hub ended; nothing is certain since 2026-01-02 04:04:05.678",
+            ),
+            ("2026-01-02T03:04:05.678901Z, 12 events.", "2026-01-02 04:04:05.678, 12 events."),
+            ("at 03:04 after 2.1 s, 7.2.22", "at 03:04 after 2.1 s, 7.2.22"),
+            ("", ""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(localized(text, &berlin), expected, "{text}");
         }
     }
 }

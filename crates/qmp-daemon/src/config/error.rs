@@ -16,7 +16,23 @@ pub enum ConfigError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The configuration is wrong; one line for each problem, at least one.
-    #[error("{}", one_a_line(.0))]
-    Wrong(Vec<Problem>),
+    /// The configuration is wrong; one line for each problem.
+    #[error("{}", one_a_line(problems))]
+    Wrong {
+        /// What is wrong, at least one thing.
+        problems: Vec<Problem>,
+        /// What looks wrong in the file besides, and may be right.
+        doubts: Vec<Problem>,
+    },
+}
+
+impl ConfigError {
+    /// What looks wrong in the file besides what is.
+    #[must_use]
+    pub fn doubts(&self) -> &[Problem] {
+        match self {
+            Self::Wrong { doubts, .. } => doubts,
+            Self::Read { .. } => &[],
+        }
+    }
 }

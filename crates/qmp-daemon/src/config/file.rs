@@ -70,7 +70,10 @@ impl ConfigFile {
         file.doubts = doubts;
         // The keys of a table come in the order of the alphabet.
         problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.line));
-        if problems.is_empty() { Ok(file) } else { Err(ConfigError::Wrong(problems)) }
+        if problems.is_empty() {
+            return Ok(file);
+        }
+        Err(ConfigError::Wrong { problems, doubts: file.doubts })
     }
 
     /// The rules, in the order of the file.
@@ -96,7 +99,10 @@ impl<'t> Reading<'t> {
         let Some(table) = self.top() else { return file };
         for (key, value) in table.get_ref() {
             match key.get_ref().as_ref() {
-                "journal" => file.journal = self.string(value, "a path").map(PathBuf::from),
+                "journal" => {
+                    file.journal = self.string(value, "a path").map(PathBuf::from);
+                    self.doubt_relative(value, file.journal.as_deref());
+                }
                 "http" => file.http = self.http(value),
                 "findings" => file.findings = self.yes_or_no(value),
                 "silent-after" => file.silent_after = self.silent_after(value),
@@ -146,7 +152,11 @@ impl<'t> Reading<'t> {
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "name" => name = Some((self.parsed(value, "a name"), value.span())),
-                "address" => address = Some(self.parsed(value, "an address")),
+                "address" => {
+                    let parsed = self.parsed(value, "an address");
+                    self.doubt_relative(value, parsed.as_ref().and_then(unix_path));
+                    address = Some(parsed);
+                }
                 "relay" => relays = self.relays(value),
                 "silent-after" => silent_after = self.silent_after(value),
                 _ => self.unknown(key, &["name", "address", "relay", "silent-after"]),
@@ -173,9 +183,42 @@ impl<'t> Reading<'t> {
     }
 }
 
+/// The path of an address that is a unix socket.
+fn unix_path(address: &Address) -> Option<&Path> {
+    match address {
+        Address::Unix { path, .. } => Some(path),
+        Address::Tcp { .. } | Address::Fd { .. } => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn relative_paths_of_sockets_are_doubted_also_beside_problems() {
+        let cases = [
+            ("[[vm]]\nname = 'a'\naddress = './a.sock'", "hub.toml:3: ./a.sock"),
+            ("[[vm]]\nname = 'a'\naddress = 'unix:a.sock'\njurnal = 1", "hub.toml:3: a.sock"),
+            (
+                "[[vm]]\nname = 'a'\naddress = '/a'\nrelay = ['r.qmp', {path = './s.qmp'}]",
+                "hub.toml:4: r.qmp|hub.toml:4: ./s.qmp",
+            ),
+            ("http = ['./h.sock', '/g.sock', 'tcp:127.0.0.1:1']", "hub.toml:1: ./h.sock"),
+            ("journal = 'j.db'", "hub.toml:1: j.db"),
+            ("journal = '/j.db'\n[[vm]]\nname = 'a'\naddress = 'tcp:h:1'", ""),
+        ];
+        for (text, expected) in cases {
+            let doubts = match ConfigFile::parse(text, Path::new("hub.toml")) {
+                Ok(file) => file.doubts().to_vec(),
+                Err(error) => error.doubts().to_vec(),
+            };
+            let shown: Vec<String> = doubts.iter().map(ToString::to_string).collect();
+            let shown: Vec<&str> =
+                shown.iter().filter_map(|doubt| doubt.split(" is a relative path").next()).collect();
+            assert_eq!(shown.join("|"), expected, "{text}");
+        }
+    }
 
     #[test]
     fn problems_have_lines_and_advice() {

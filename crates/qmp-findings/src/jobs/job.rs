@@ -192,6 +192,14 @@ impl Job {
         self.ty = known.ty.clone().or(self.ty.take());
     }
 
+    /// Notes the type, by the record of the command that started it, unless it is known.
+    pub(super) fn has_type(&mut self, ty: &str, id: Id) {
+        if self.ty.is_none() {
+            self.ty = Some(ty.into());
+            self.cause(id);
+        }
+    }
+
     pub(super) fn phase(&mut self, status: &str, input: &Input<'_>) {
         self.aborted |= status == "aborting";
         self.completes |= status == "pending";

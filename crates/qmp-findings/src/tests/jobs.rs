@@ -57,6 +57,41 @@ fn a_job_is_told_once_when_it_is_over() {
 }
 
 #[test]
+fn running_job_has_type_of_command_that_started_it() {
+    let command = |execute: &str, result: &str| {
+        format!(
+            "1.1 command {{\"execute\": \"{execute}\", \"arguments\": {{\"job-id\": \"j0\"}}, \"result\": \"{result}\"}}\n"
+        )
+    };
+    let cases = [
+        ("blockdev-backup", "done", Some("backup")),
+        ("snapshot-save", "done", Some("snapshot-save")),
+        ("blockdev-backup", "failed", None),
+        ("block-job-set-speed", "done", None),
+    ];
+    for (execute, result, expected) in cases {
+        let story =
+            format!("0 attached running\n{}{}", job("1 created, 1 running"), command(execute, result));
+        let mut correlators = Correlators::new();
+        for step in super::super::testing::story(&story) {
+            if let Step::Record(record) = step {
+                correlators.record(&record, &mut Vec::new());
+            }
+        }
+        let jobs = correlators.state("vm1").expect("a state").jobs;
+        let types: Vec<Option<&str>> = jobs.iter().map(|job| job.ty.as_deref()).collect();
+        assert_eq!(types, [expected], "{execute} {result}");
+    }
+    let whole = format!(
+        "0 attached running\n{}{}{}",
+        job("1 created, 1 running"),
+        command("blockdev-backup", "done"),
+        job("2 pending, 2 concluded")
+    );
+    insta::assert_snapshot!(told(&whole), @"job: Job j0 (backup) completed after 1.0 s.");
+}
+
+#[test]
 fn job_without_a_reason_is_asked_about() {
     let begin = "0 attached running\n";
     let aborts = format!("{begin}{}", job("1 created, 1 running, 2 aborting, 2 concluded"));

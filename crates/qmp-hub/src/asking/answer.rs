@@ -1,7 +1,7 @@
 //! What a VM answered, as a record of the kind `query`.
 
 use qmp_client::{ExecuteError, TakeReply};
-use qmp_findings::{QUERY, Question};
+use qmp_findings::{QUERY, Question, assert_listed};
 use qmp_host::clock;
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::Body;
@@ -53,6 +53,7 @@ impl TakeReply for Asking {
 pub(super) fn record(appender: &Appender, question: &Question, result: &Result<Box<str>, ExecuteError>) {
     let Some((summary, mut data)) = described(question.execute, result) else { return };
     data["execute"] = question.execute.into();
+    data.as_object().into_iter().for_each(|data| assert_listed(QUERY, data));
     let summary = format!("{}: {summary}", question.execute).into();
     let (finding, causes, data) = (QUERY.into(), vec![question.cause], Some(data.to_string().into()));
     let body = Body::Finding { finding, summary, causes, data };

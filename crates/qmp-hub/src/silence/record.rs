@@ -61,6 +61,7 @@ fn append(
     causes: Causes,
     data: &Value,
 ) -> bool {
+    data.as_object().into_iter().for_each(|data| qmp_findings::assert_listed(kind, data));
     let (summary, data) = (summary.into(), Some(data.to_string().into()));
     let body = Body::Finding { finding: kind.into(), summary, causes, data };
     let mut batch = Batch::new();

@@ -1,15 +1,20 @@
 //! Where `qmp log` reads: a journal's file, or a hub.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use qmp_journal::{DamagedSpan, Reader};
+use qmp_settings::suggest;
 use qmp_wire::{Offset, Record};
 
 use super::Wanted;
+use crate::commands::left;
 use crate::exit::Failure;
 use crate::hub::{HubArgs, HubClient, HubError, HubFollow, HubItem};
 use crate::output::{self, Output};
-use crate::paths::Places;
+use crate::paths::{self, Places};
+
+/// What is said when a stream goes on. That it has no gap does not mean that a VM has none.
+pub(in crate::commands) const HUB_BACK: &str = "qmp: the hub is back, and no record is missing here; what it may have missed of a VM lies between two epochs";
 
 /// Records taken from the file at once.
 const BATCH_MAX_RECORDS: usize = 1_024;
@@ -33,14 +38,19 @@ pub(in crate::commands) async fn choose(journal: Option<&Path>, hub: &HubArgs) -
         Ok(_) => return Ok(Source::Hub(client)),
         Err(error) => error,
     };
-    let named = std::env::var_os("QMP_JOURNAL").map(PathBuf::from);
+    let named = paths::journal_of_environment();
     let belong_together = named.is_some() && hub.is_of_the_environment();
     if !unreachable.is_passing() || (hub.hub.is_some() && !belong_together) {
         return Err(unreachable.into());
     }
     let path = named.unwrap_or_else(|| Places::of_this_user().journal());
     if path.exists() {
-        return Ok(Source::File(Reader::open(&path)?));
+        let reader = Reader::open(&path)?;
+        output::note(format_args!(
+            "note: {unreachable}; this is from {}, and nothing is certain after its last record",
+            path.display()
+        ));
+        return Ok(Source::File(reader));
     }
     Err(Failure::failed(format_args!("{unreachable}, and there is no journal at {}", path.display()))
         .hint("start a hub: qmp serve --attach NAME=unix:/path/of/qmp.sock")
@@ -49,11 +59,29 @@ pub(in crate::commands) async fn choose(journal: Option<&Path>, hub: &HubArgs) -
 
 impl Source {
     /// Prints what is wanted, and says how many records that were.
-    pub(super) async fn print(self, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {
+    pub(super) async fn print(&self, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {
         match self {
-            Self::File(reader) => from_file(&reader, wanted, output).await,
-            Self::Hub(client) => from_hub(client, wanted, output).await,
+            Self::File(reader) => from_file(reader, wanted, output).await,
+            Self::Hub(client) => from_hub(client.clone(), wanted, output).await,
         }
+    }
+
+    /// What is wrong with names of VMs, patterns aside, of which there is no record.
+    pub(super) async fn unknown_vms(&self, names: &[String]) -> Result<Vec<String>, Failure> {
+        let mut unknown = Vec::new();
+        for name in names.iter().filter(|name| !name.contains(['*', '?', '[', '{'])) {
+            let known: Vec<String> = match self {
+                Self::File(reader) => reader.vms()?.into_iter().map(|vm| vm.vm.into()).collect(),
+                Self::Hub(client) if left::last(client, name, None).await?.is_some() => continue,
+                Self::Hub(client) => client.vms().await?.into_iter().map(|vm| vm.vm).collect(),
+            };
+            if !known.contains(name) {
+                let near = suggest::nearest(name, known.iter().map(String::as_str));
+                let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                unknown.push(format!("the journal has no VM {name}{advice}"));
+            }
+        }
+        Ok(unknown)
     }
 }
 
@@ -149,7 +177,7 @@ async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Re
             HubItem::Record(record) => output.record(&record)?,
             HubItem::Lost(error) => output::note(format_args!("qmp: {error}; asking again")),
             HubItem::Removed(records) => output::note(removed(records)),
-            HubItem::Back => output::note(format_args!("qmp: the hub is back; nothing is missing")),
+            HubItem::Back => output::note(format_args!("{HUB_BACK}")),
         }
         if !follow.has_record() {
             output.flush()?;

@@ -1,6 +1,5 @@
 //! `qmp serve --demo`: a hub with emulated machines that live through the scripts of the program.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use qmp_client::Address;
@@ -91,10 +90,9 @@ impl Demo {
         self.machines.iter().map(|(name, address, _)| (name.clone(), address.clone())).collect()
     }
 
-    /// The demo's own journal, unless the command line names one: what the environment says is for the real one.
-    pub fn journal(&self) -> Option<PathBuf> {
-        let is_named = std::env::args_os().any(|argument| names_journal(&argument));
-        (!is_named).then(|| self.directory.path().join("journal.db"))
+    /// The demo's own journal.
+    pub fn journal(&self) -> PathBuf {
+        self.directory.path().join("journal.db")
     }
 
     /// Starts the hub; where another one serves already, or none may, at an address of its own.
@@ -108,10 +106,6 @@ impl Demo {
             started => started,
         }
     }
-}
-
-fn names_journal(argument: &OsStr) -> bool {
-    argument.to_str().is_some_and(|argument| argument == "--journal" || argument.starts_with("--journal="))
 }
 
 /// Shows on the standard output what the journal gets, for ever.

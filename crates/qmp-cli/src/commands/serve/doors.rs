@@ -6,13 +6,15 @@ use clap::Args;
 use qmp_http::{HttpAddress, HttpDoor, HttpDoorError, TlsFiles};
 
 use crate::exit::Failure;
+use crate::hub::{HubAddress, HubArgs};
 
 /// The addresses of the command line; certificate and tokens are for all of them that are ports.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Doors {
     /// Where to serve HTTP: unix:PATH, tcp:127.0.0.1:PORT, or any other interface with certificate and tokens; may be
-    /// given several times
-    #[arg(long, value_name = "ADDR", env = "QMP_HUB", hide_env_values = true)]
+    /// given several times; else where the configuration says, else at the address in the variable QMP_HUB if it is of this
+    /// host
+    #[arg(long, value_name = "ADDR")]
     http: Vec<HttpAddress>,
 
     /// The certificate (PEM) for each tcp: address of --http, with those that lead to its authority
@@ -60,6 +62,15 @@ impl Doors {
                 .map_err(|error| refused(&error)),
         };
         self.http.iter().map(door).collect()
+    }
+}
+
+/// The door at the address that the environment names for clients, if this host can serve there.
+pub fn of_environment() -> Option<HttpDoor> {
+    match HubArgs::named_by_environment()? {
+        HubAddress::Unix(path) => Some(HttpDoor::unix(path)),
+        HubAddress::Tcp(port) => HttpDoor::new(HttpAddress::Tcp(port), None, None).ok(),
+        HubAddress::Https { .. } => None,
     }
 }
 

@@ -1,27 +1,40 @@
-//! Rules that do not get on.
+//! Rules that do not get on, and those that gave records up.
 
 use jiff::tz::TimeZone;
 
 use super::local;
-use crate::hub::SinkInfo;
+use crate::hub::{GivenUpInfo, SinkInfo};
 use crate::render::{Palette, escape};
 
-/// A line for each rule that does not deliver; nothing if all do.
+/// A line for each rule that does not deliver, and one for each that gave records up; nothing if all deliver everything.
 pub(super) fn stuck(sinks: &[SinkInfo], palette: Palette, zone: &TimeZone) -> String {
-    let stuck: Vec<&SinkInfo> = sinks.iter().filter(|sink| sink.state != "delivering").collect();
     let mut text = String::new();
-    for sink in stuck {
-        let error = sink.last_error.as_deref().unwrap_or("it does not say why");
-        let since = local(&sink.since, zone);
-        text += &format!(
-            "\nrule {}: {} since {since}, {} records behind: {}\n",
-            palette.bold(escape::text(&sink.rule)),
-            escape::text(&sink.state),
-            sink.lag_records,
-            escape::text(error),
-        );
+    for sink in sinks {
+        let rule = palette.bold(escape::text(&sink.rule));
+        if sink.state != "delivering" {
+            let error = sink.last_error.as_deref().unwrap_or("it does not say why");
+            let since = local(&sink.since, zone);
+            text += &format!(
+                "\nrule {rule}: {} since {since}, {} records behind: {}\n",
+                escape::text(&sink.state),
+                sink.lag_records,
+                escape::text(error),
+            );
+        }
+        if let Some(last) = &sink.last_given_up {
+            text += &format!("\nrule {rule}: {}\n", escape::text(&given_up(sink.given_up, last, zone)));
+        }
     }
     text
+}
+
+fn given_up(records: u64, last: &GivenUpInfo, zone: &TimeZone) -> String {
+    let at = local(&last.at, zone);
+    let GivenUpInfo { offset, vm, error, .. } = last;
+    match records {
+        1 => format!("record {offset} of {vm} was given up at {at}: {error}"),
+        records => format!("{records} records were given up, the last, {offset} of {vm}, at {at}: {error}"),
+    }
 }
 
 #[cfg(test)]
@@ -29,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_those_that_are_stuck() {
+    fn only_rules_with_trouble_are_listed() {
         let sinks = [("log", "delivering", None), ("hook", "retrying", Some("connection refused\u{1b}[2J"))];
         let sinks = sinks.map(|(rule, state, error)| SinkInfo {
             rule: rule.into(),
@@ -37,11 +50,28 @@ mod tests {
             since: "2026-01-02T03:04:05.678901Z".into(),
             lag_records: 7,
             last_error: error.map(str::to_owned),
+            given_up: 0,
+            last_given_up: None,
         });
         insta::assert_snapshot!(stuck(&sinks, Palette::new(false), &TimeZone::UTC), @r"
 
         rule hook: retrying since 2026-01-02 03:04:05.678, 7 records behind: connection refused\u001b[2J
         ");
         assert_eq!(stuck(&sinks[..1], Palette::new(false), &TimeZone::UTC), "");
+    }
+
+    #[test]
+    fn rule_that_gave_records_up_is_listed_with_last_one() {
+        let last = GivenUpInfo {
+            offset: 41,
+            vm: "web1".into(),
+            at: "2026-01-02T03:04:05.678901Z".into(),
+            error: "page ended with exit status: 3".into(),
+        };
+        let lines = [1, 12].map(|records| given_up(records, &last, &TimeZone::UTC)).join("\n");
+        insta::assert_snapshot!(lines, @r"
+        record 41 of web1 was given up at 2026-01-02 03:04:05.678: page ended with exit status: 3
+        12 records were given up, the last, 41 of web1, at 2026-01-02 03:04:05.678: page ended with exit status: 3
+        ");
     }
 }

@@ -1,14 +1,32 @@
 //! All VMs, one a line.
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 
 use super::{Vm, local};
 use crate::render::{Palette, escape};
+use crate::time::span;
 
 const HEADS: [&str; 5] = ["VM", "RUN STATE", "SINCE", "EPOCH", "LAST EVENT"];
 
+/// The table of the VMs that the hub follows, and one of those that left it within that span.
+pub(super) fn tables(vms: &[Vm], left_within: Duration, palette: Palette, zone: &TimeZone) -> String {
+    let (left, followed): (Vec<Vm>, Vec<Vm>) = vms.iter().cloned().partition(|vm| vm.state == "left");
+    let mut text = match followed.as_slice() {
+        [] => "the hub has no VM\n".to_owned(),
+        followed => table(followed, palette, zone),
+    };
+    if !left.is_empty() {
+        let within = span::describe(u64::try_from(left_within.as_micros()).unwrap_or(u64::MAX));
+        text += &format!("\n{}\n", palette.dim(format!("left the hub within {within}:")));
+        text += &table(&left, palette, zone);
+    }
+    text
+}
+
 /// The table. Why a VM stands so is last: it is the longest.
-pub(super) fn table(vms: &[Vm], palette: Palette, zone: &TimeZone) -> String {
+fn table(vms: &[Vm], palette: Palette, zone: &TimeZone) -> String {
     let rows: Vec<[String; 5]> = vms.iter().map(|vm| row(vm, zone)).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -50,7 +68,8 @@ mod tests {
 
     #[test]
     fn a_table_of_vms() {
-        let text = table(&super::super::examples(), Palette::new(false), &TimeZone::UTC);
+        let day = Duration::from_secs(86_400);
+        let text = tables(&super::super::examples(), day, Palette::new(false), &TimeZone::UTC);
         insta::assert_snapshot!(text, @r"
         VM    RUN STATE   SINCE                    EPOCH  LAST EVENT  WHY
         web1  io-error    2026-01-02 03:04:05.678  3      STOP        A write to disk d0 failed (No space left), and QEMU paused it.
@@ -58,6 +77,13 @@ mod tests {
         new   connecting  2026-01-02 03:00:00.000  –      –           no such file\u001b[2J
         100   taken       2026-01-02 03:00:00.000  1      –           give the VM another
         nas   running?    2026-01-01 00:00:00.000  2      –           its monitor has answered nothing since 2026-01-02 03:04:05.678: its process 28556 is stopped, by SIGSTOP or a debugger; It ran when this epoch began.
+
+        left the hub within 1 d:
+        VM     RUN STATE  SINCE                    EPOCH  LAST EVENT  WHY
+        ci-17  ended      2026-01-02 02:00:00.000  1      SHUTDOWN    The guest shut itself down, and QEMU exited.
+        old    running?   2026-01-01 00:00:00.000  2      –           It ran when this epoch began.
         ");
+        let text = tables(&super::super::examples()[6..], day, Palette::new(false), &TimeZone::UTC);
+        assert!(text.starts_with("the hub has no VM\n\nleft the hub within 1 d:\n"), "{text}");
     }
 }

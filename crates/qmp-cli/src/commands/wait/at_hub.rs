@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use qmp_host::clock;
 use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::time::Instant;
 
 use super::goal::Goal;
-use super::{ATTACH_POLL, ended, gone, standing};
+use super::{ATTACH_POLL, SINCE_HINT, ended, gone, standing};
+use crate::commands::left;
 use crate::commands::log::source::removed;
-use crate::commands::tail::is_gone;
+use crate::commands::tail::{is_gone, is_left};
 use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, HubFollow, HubItem, Query, VmInfo};
 use crate::output;
@@ -25,13 +27,16 @@ pub(super) struct AtHub<'a> {
     pub(super) query: Query,
     /// Everything up to here has been looked at.
     pub(super) position: Offset,
+    /// For times in messages.
+    pub(super) zone: TimeZone,
 }
 
 /// How [`AtHub::future`] ends.
 enum Next {
     Match(Record<'static>),
     Gone,
-    HubBack,
+    /// The hub is back, or the VM was removed from it.
+    LookAgain,
 }
 
 impl AtHub<'_> {
@@ -43,22 +48,21 @@ impl AtHub<'_> {
             }
             if !keep_waiting {
                 let vm = self.standing().await?;
-                if !vm.is_attached() {
+                if !vm.as_ref().is_some_and(VmInfo::is_attached) {
                     // What came between the history and the question counts, too.
-                    let late = match self.history().await? {
-                        None => self.late_finding(&vm).await?,
-                        found => found,
+                    return match self.history().await? {
+                        None => self.late_finding(vm).await,
+                        Some(record) => Ok(record),
                     };
-                    return late.ok_or_else(|| gone(self.name, self.goal));
                 }
             }
             match self.future(keep_waiting).await? {
                 Next::Match(record) => return Ok(record),
                 Next::Gone => {
                     let vm = self.standing().await?;
-                    return self.late_finding(&vm).await?.ok_or_else(|| gone(self.name, self.goal));
+                    return self.late_finding(vm).await;
                 }
-                Next::HubBack => {}
+                Next::LookAgain => {}
             }
         }
     }
@@ -70,9 +74,8 @@ impl AtHub<'_> {
             if let Some(end) = self.history().await? {
                 break Some(end);
             }
-            let vm = match self.standing().await {
-                Ok(vm) => vm,
-                Err(failure) => break Some(ended::of_removed(&self.client, self.name, failure).await?),
+            let Some(vm) = self.standing().await? else {
+                break Some(ended::of_removed(&self.client, self.name, self.gone(None).await?).await?);
             };
             if vm.is_gone() {
                 break ended::last_end(&self.client, self.name).await?;
@@ -94,24 +97,44 @@ impl AtHub<'_> {
         Ok(end)
     }
 
-    /// Findings about the end of a VM come after it: one that comes in the time in which they do.
-    async fn late_finding(&mut self, vm: &VmInfo) -> Result<Option<Record<'static>>, Failure> {
-        let since = vm.since.as_deref().and_then(|since| since.parse::<UnixMicros>().ok());
+    /// Waits for a finding about the end of a VM, which comes after the end, in the time in which it does.
+    ///
+    /// # Errors
+    ///
+    /// That the VM is gone, if no such finding comes or an event is waited for.
+    async fn late_finding(&mut self, vm: Option<VmInfo>) -> Result<Record<'static>, Failure> {
+        if !matches!(self.goal, Goal::Finding { .. }) {
+            return Err(self.gone(vm).await?);
+        }
+        let since = match &vm {
+            Some(vm) => vm.since.as_deref().and_then(|since| since.parse::<UnixMicros>().ok()),
+            None => ended::last_end(&self.client, self.name).await?.map(|end| end.received),
+        };
         let passed_us = since.map_or(0, |since| clock::now().0.saturating_sub(since.0));
         let passed = Duration::from_micros(u64::try_from(passed_us).unwrap_or(0));
-        let Some(left) = FINDINGS_LATE_MAX.checked_sub(passed) else { return Ok(None) };
-        if !matches!(self.goal, Goal::Finding { .. }) {
-            return Ok(None);
-        }
-        let deadline = Instant::now() + left;
+        let deadline = Instant::now() + FINDINGS_LATE_MAX.saturating_sub(passed);
         loop {
             match tokio::time::timeout_at(deadline, self.future(true)).await {
-                Err(_) => return Ok(None),
+                Err(_) => return Err(self.gone(vm).await?),
                 Ok(Err(failure)) => return Err(failure),
-                Ok(Ok(Next::Match(record))) => return Ok(Some(record)),
-                Ok(Ok(Next::Gone | Next::HubBack)) => {}
+                Ok(Ok(Next::Match(record))) => return Ok(record),
+                Ok(Ok(Next::Gone | Next::LookAgain)) => {}
             }
         }
+    }
+
+    /// That the VM, which stands as `vm` says or has left the hub, is gone and nothing came.
+    async fn gone(&self, vm: Option<VmInfo>) -> Result<Failure, Failure> {
+        let (name, goal) = (self.name, self.goal);
+        if vm.is_some() {
+            return Ok(gone(name, goal));
+        }
+        let seen = match left::last(&self.client, name, None).await? {
+            Some(last) => left::seen(last.received, &self.zone),
+            None => "the journal has no record of it".to_owned(),
+        };
+        let failure = Failure::gone(format_args!("{name} left the hub, and no {goal} came; {seen}"));
+        Ok(left::with_hints(failure, name).hint(SINCE_HINT))
     }
 
     /// Looks through what the journal has behind the position.
@@ -137,7 +160,7 @@ impl AtHub<'_> {
     }
 
     /// How the VM stands; one that the hub is only just connecting to is given some time.
-    async fn standing(&self) -> Result<VmInfo, Failure> {
+    async fn standing(&self) -> Result<Option<VmInfo>, Failure> {
         standing(&self.client, self.name).await
     }
 
@@ -148,9 +171,10 @@ impl AtHub<'_> {
             match follow.next().await? {
                 HubItem::Record(record) if self.goal.is_match(&record) => break Next::Match(record),
                 HubItem::Record(record) if is_gone(&record) && !keep_waiting => break Next::Gone,
+                HubItem::Record(record) if is_left(&record) && !keep_waiting => break Next::LookAgain,
                 HubItem::Record(_) | HubItem::Lost(_) => {}
                 HubItem::Removed(records) => output::note(removed(records)),
-                HubItem::Back => break Next::HubBack,
+                HubItem::Back => break Next::LookAgain,
             }
         };
         self.position = follow.position();

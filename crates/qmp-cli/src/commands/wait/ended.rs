@@ -8,9 +8,10 @@ use qmp_host::clock;
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record};
 use serde::Deserialize;
 
+use crate::commands::left;
 use crate::commands::tail::is_gone;
 use crate::exit::Failure;
-use crate::hub::{HubClient, HubError, HubFollow, HubItem, Query};
+use crate::hub::{HubClient, HubError, HubFollow, HubItem};
 use crate::output;
 
 /// How long the exit of QEMU is waited for once its monitor is closed. One with hundreds of GiB gives them back meanwhile;
@@ -62,7 +63,7 @@ pub(in crate::commands) async fn last_end(
     client: &HubClient,
     vm: &str,
 ) -> Result<Option<Record<'static>>, HubError> {
-    last(client, vm, "detached").await
+    left::last(client, vm, Some("detached")).await
 }
 
 /// The end of a VM that the hub does not have any more. One that it discovered leaves it when its process ends.
@@ -84,7 +85,7 @@ pub(super) async fn process_exit(client: &HubClient, vm: &str, end: &Record<'_>)
     let since_end = Duration::from_micros(u64::try_from(since_end_us).unwrap_or(0));
     let Some(left) = PROCESS_END_MAX.checked_sub(since_end) else { return Ok(()) };
     // What opened that epoch names its process; an epoch after it has another.
-    let opened = last(client, vm, "attached").await?.filter(|opened| opened.epoch == end.epoch);
+    let opened = left::last(client, vm, Some("attached")).await?.filter(|opened| opened.epoch == end.epoch);
     let Some(pid) = opened.as_ref().and_then(process_of) else { return Ok(()) };
     let exit = async {
         tokio::select! {
@@ -127,7 +128,7 @@ fn is_qemu(name: &str) -> bool {
 }
 
 async fn exit_of(client: &HubClient, vm: &str, epoch: Epoch, after: Offset) -> Result<(), HubError> {
-    let mut follow = HubFollow::new(client.clone(), of(vm), after);
+    let mut follow = HubFollow::new(client.clone(), left::of(vm), after);
     loop {
         let HubItem::Record(record) = follow.next().await? else { continue };
         match &record.body {
@@ -139,20 +140,6 @@ async fn exit_of(client: &HubClient, vm: &str, epoch: Epoch, after: Offset) -> R
             _ => {}
         }
     }
-}
-
-/// The last record of that kind.
-async fn last(client: &HubClient, vm: &str, kind: &str) -> Result<Option<Record<'static>>, HubError> {
-    let mut lines = client.records(&of(vm).with("kind", kind).with("last", 1)).await?;
-    let line = lines.next().await?;
-    line.map(|line| Record::from_json(line).map_err(|error| HubError::not_a_record(&error))).transpose()
-}
-
-/// All records of a VM.
-fn of(vm: &str) -> Query {
-    let mut query = Query::default();
-    query.add("vm", vm);
-    query
 }
 
 /// The process of the QEMU at the other end of the monitor, if the snapshot names it.

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use qmp_findings::{COMMAND, KINDS, PROCESS_ENDED, QUERY};
-use qmp_journal::{Globs, WherePath};
+use qmp_hub::conditions::Selected;
+use qmp_journal::{Globs, Kind, Query};
 use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 
 use crate::commands::tail::is_gone;
 use crate::exit::Failure;
-use crate::filter::{self, EventArgs, EventFilter};
+use crate::filter::{EventArgs, EventFilter};
 
 /// Which record ends the wait.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub(super) enum Goal {
     Event {
         /// Its name, or a pattern of names.
         name: String,
+        args: EventArgs,
         filter: Box<EventFilter>,
     },
     /// A finding.
@@ -25,8 +26,8 @@ pub(super) enum Goal {
         /// Its kind, or a pattern of kinds.
         name: String,
         kinds: Globs,
-        /// Conditions on its data.
-        wheres: Vec<WherePath>,
+        /// Conditions on the finding.
+        query: Box<Query>,
     },
     /// The record that QEMU closed its monitor.
     Ended,
@@ -36,43 +37,43 @@ impl Goal {
     /// Waits for an event.
     pub(super) fn event(name: &str, wheres: &[String]) -> Result<Self, Failure> {
         let args = EventArgs { event: vec![name.to_owned()], wheres: wheres.to_vec() };
-        Ok(Self::Event { name: name.to_owned(), filter: Box::new(args.filter()?) })
+        Ok(Self::Event { name: name.to_owned(), filter: Box::new(args.filter()?), args })
     }
 
     /// Waits for a finding.
     pub(super) fn finding(name: &str, wheres: &[String]) -> Result<Self, Failure> {
         let kinds = Globs::parse([name]).map_err(Failure::usage)?;
-        let wheres =
+        let where_ =
             wheres.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(Failure::usage)?;
-        Ok(Self::Finding { name: name.to_owned(), kinds, wheres })
+        let query = Query { kind: vec![Kind::Finding], where_, ..Query::default() };
+        Ok(Self::Finding { name: name.to_owned(), kinds, query: Box::new(query) })
     }
 
     /// Whether the record ends the wait.
     pub(super) fn is_match(&self, record: &Record<'_>) -> bool {
         match (self, &record.body) {
             (Self::Event { filter, .. }, _) => filter.is_match(record),
-            (Self::Finding { kinds, wheres, .. }, Body::Finding { finding, data, .. }) => {
-                let data = data.as_deref().unwrap_or("{}");
-                kinds.matches(finding) && wheres.iter().all(|condition| condition.matches(data))
+            (Self::Finding { kinds, query, .. }, Body::Finding { finding, .. }) => {
+                kinds.matches(finding) && query.matches(record)
             }
             (Self::Finding { .. }, _) => false,
             (Self::Ended, _) => is_gone(record),
         }
     }
 
-    /// What may be wrong with the name. It may be one of a later release, so it is no error.
-    pub(super) fn doubt(&self) -> Option<String> {
+    /// What may be wrong with the name and the conditions. They may be of a later release, so it is no error.
+    pub(super) fn doubts(&self) -> Vec<String> {
         match self {
-            Self::Event { name, .. } => filter::doubt(name),
-            Self::Finding { name, kinds, .. } => {
-                let known = || KINDS.into_iter().chain([COMMAND, PROCESS_ENDED, QUERY]);
-                if known().any(|kind| kinds.matches(kind)) {
-                    return None;
+            Self::Event { args, .. } => args.doubts(&[]),
+            Self::Finding { name, kinds, query } => {
+                if !qmp_findings::kinds().any(|kind| kinds.matches(kind)) {
+                    let near = suggest::nearest(name, qmp_findings::kinds());
+                    let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                    return vec![format!("this release has no finding {name}{advice}")];
                 }
-                let near = suggest::nearest(name, known()).map(|near| format!("; did you mean {near}?"));
-                Some(format!("this release has no finding {name}{}", near.unwrap_or_default()))
+                Selected { finding: Some(kinds), ..Selected::default() }.doubts(&query.where_)
             }
-            Self::Ended => None,
+            Self::Ended => Vec::new(),
         }
     }
 }
@@ -102,11 +103,13 @@ mod tests {
             data: Some(r#"{"cause": "guest-shutdown"}"#.into()),
         };
         let record = Record { body, ..examples::story().remove(0) };
-        let cases: [(&str, &[&str], bool); 6] = [
+        let cases: [(&str, &[&str], bool); 8] = [
             ("why-ended", &[], true),
             ("why-*", &[], true),
             ("job", &[], false),
             ("why-ended", &["cause=guest-shutdown"], true),
+            ("why-ended", &["data.cause=guest-shutdown"], true),
+            ("why-ended", &["finding=why-ended"], true),
             ("why-ended", &["cause=killed"], false),
             ("why-ended", &["cause=guest-shutdown", "signal=9"], false),
         ];
@@ -119,12 +122,26 @@ mod tests {
     }
 
     #[test]
-    fn unknown_kinds_are_doubted() {
-        let doubt = |name: &str| Goal::finding(name, &[]).unwrap().doubt();
-        assert_eq!((doubt("why-ended"), doubt("why-*"), doubt("command")), (None, None, None));
+    fn unknown_kinds_and_members_are_doubted() {
+        let doubts = |name: &str, wheres: &[&str]| {
+            let wheres: Vec<String> = wheres.iter().map(|&text| text.to_owned()).collect();
+            Goal::finding(name, &wheres).unwrap().doubts().join("|")
+        };
+        for name in ["why-ended", "why-*", "command"] {
+            assert_eq!(doubts(name, &["client=ci"]), "", "{name}");
+        }
         assert_eq!(
-            doubt("why-endet").unwrap(),
+            doubts("why-endet", &[]),
             "this release has no finding why-endet; did you mean why-ended?"
+        );
+        assert!(
+            doubts("job", &["id=backup0"])
+                .starts_with("job has no member id, so this never matches; there are ")
+        );
+        let event = Goal::event("SHUTDOWN", &["resaon=guest-panic".to_owned()]).unwrap();
+        assert_eq!(
+            event.doubts(),
+            ["SHUTDOWN has no member resaon, so this never matches; did you mean reason?"]
         );
     }
 }

@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 
+use jiff::tz::TimeZone;
 use qmp_findings::{Correlators, EPOCHS_READ};
 use qmp_hub::restore_checkpoint;
 use qmp_journal::{Globs, Kind, Query, Reader};
@@ -14,6 +15,7 @@ use super::{Answer, Asked, Previous, received_by};
 use crate::commands::log::source::Source;
 use crate::exit::Failure;
 use crate::hub::{HubError, Query as HubQuery};
+use crate::time::write;
 
 /// Records taken from the file at once.
 const BATCH_MAX_RECORDS: usize = 1_024;
@@ -31,8 +33,13 @@ struct Begin {
 }
 
 /// Reads the answer.
-pub(super) async fn answer(source: &Source, vm: &str, asked: Asked) -> Result<Answer, Failure> {
-    let begins = begins(source, vm, asked).await?;
+pub(super) async fn answer(
+    source: &Source,
+    vm: &str,
+    asked: Asked,
+    zone: &TimeZone,
+) -> Result<Answer, Failure> {
+    let begins = begins(source, vm, asked, zone).await?;
     let after = Offset(begins.first().map_or(0, |begin| begin.offset.0.saturating_sub(1)));
     let last = begins.last().map(|begin| begin.epoch);
     let is_past = |record: &Record<'_>| {
@@ -161,13 +168,14 @@ fn of_vm(vm: &str) -> Result<Query, Failure> {
 }
 
 /// The beginning of the epoch that is asked about, and before it those of the epochs to which it may look back.
-async fn begins(source: &Source, vm: &str, asked: Asked) -> Result<Vec<Begin>, Failure> {
+async fn begins(source: &Source, vm: &str, asked: Asked, zone: &TimeZone) -> Result<Vec<Begin>, Failure> {
     let mut begins: Vec<Begin> = Vec::new();
-    let mut latest = None;
+    let (mut first, mut latest) = (None, None);
     each(source, vm, Some(Kind::Attached), Offset(0), &mut |record| {
         let (Body::Attached { .. }, Some(offset)) = (&record.body, record.offset) else {
             return ControlFlow::Continue(());
         };
+        first.get_or_insert(record.received);
         latest = Some(record.epoch);
         let is_past = match asked {
             Asked::EndOf(epoch) => record.epoch > epoch,
@@ -190,8 +198,14 @@ async fn begins(source: &Source, vm: &str, asked: Asked) -> Result<Vec<Begin>, F
             Err(Failure::failed(format_args!("{vm} has no epoch {}", epoch.0))
                 .hint(format_args!("qmp log --vm {vm} --kind attached lists them")))
         }
-        (_, None, Some(_)) => Err(Failure::failed(format_args!("nothing is known of {vm} that early"))
-            .hint(format_args!("qmp log --vm {vm} -n 1 --kind attached says from when on"))),
+        (_, None, Some(_)) => {
+            let first = first.map(|first| write::local(first, zone)).unwrap_or_default();
+            let what = format_args!(
+                "nothing is known of {vm} that early: its first epoch in the journal began {first}"
+            );
+            Err(Failure::failed(what)
+                .hint(format_args!("qmp log --vm {vm} --kind attached lists its epochs")))
+        }
         _ => Ok(begins),
     }
 }

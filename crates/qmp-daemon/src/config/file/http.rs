@@ -32,7 +32,11 @@ impl<'t> Reading<'t> {
     }
 
     fn door(&mut self, value: &Value<'t>, wanted: &str) -> Option<HttpDoor> {
-        let DeValue::Table(members) = value.get_ref() else { return self.parsed(value, wanted) };
+        let DeValue::Table(members) = value.get_ref() else {
+            let door: Option<HttpDoor> = self.parsed(value, wanted);
+            self.doubt_relative(value, door.as_ref().and_then(|door| door.address().unix_path()));
+            return door;
+        };
         let problems_before = self.problems.len();
         let mut table = Table::default();
         for (key, value) in members {

@@ -1,5 +1,7 @@
 //! The key `relay` of a VM: a path, a table, or a list of both.
 
+use std::path::Path;
+
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_journal::Globs;
 use qmp_settings::Value;
@@ -31,13 +33,18 @@ impl<'t> Reading<'t> {
 
     fn relay(&mut self, value: &Value<'t>) -> Option<RelayConfig> {
         let DeValue::Table(members) = value.get_ref() else {
-            return self.string(value, "a path, or a table with a path,").map(RelayConfig::new);
+            let path = self.string(value, "a path, or a table with a path,");
+            self.doubt_relative(value, path.map(Path::new));
+            return path.map(RelayConfig::new);
         };
         let problems_before = self.problems.len();
         let mut table = Table::default();
         for (key, value) in members {
             match key.get_ref().as_ref() {
-                "path" => table.path = self.string(value, "a path").map(str::to_owned),
+                "path" => {
+                    table.path = self.string(value, "a path").map(str::to_owned);
+                    self.doubt_relative(value, table.path.as_deref().map(Path::new));
+                }
                 "role" => table.operates = self.operates(value),
                 "mode" => table.mode = self.mode(value),
                 "allow" => table.allow = self.allow(value),

@@ -62,7 +62,7 @@ fn max_bytes(text: &str) -> Result<u64, String> {
     let bytes = size::parse(text).map_err(|error| error.to_string())?;
     if bytes < RETENTION_MIN_BYTES {
         return Err(format!(
-            "at least {}MiB; segments of 2 to 3 MiB go one at a time",
+            "at least {}MiB; segments of 2 to 8 MiB go one at a time",
             RETENTION_MIN_BYTES >> 20
         ));
     }
@@ -105,7 +105,7 @@ mod tests {
             ("[retention]\nmax-age = '5min'", Err("hub.toml:2: at least 1h; findings look back that far")),
             (
                 "[retention]\nmax-size = '1MiB'",
-                Err("hub.toml:2: at least 16MiB; segments of 2 to 3 MiB go one at a time"),
+                Err("hub.toml:2: at least 16MiB; segments of 2 to 8 MiB go one at a time"),
             ),
             (
                 "retention = '90d'",

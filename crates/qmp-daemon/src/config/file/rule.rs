@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use qmp_findings as findings;
+use qmp_hub::conditions::Selected;
 use qmp_journal::{Globs, Kind as RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_settings::{Place, Problem, Settings, Value};
@@ -170,6 +171,10 @@ fn selection(settings: &mut Settings<'_, '_>) -> Selection {
     let kind = each(settings, "kind", kinds, |text| text.parse::<RecordKind>());
     let wheres = settings.texts("where", "a condition, or a list of them, such as [\"action=poweroff\"]");
     let where_ = each(settings, "where", wheres, |text| text.parse::<WherePath>());
+    let selected = Selected { event: event.as_ref(), finding: finding.as_ref(), kind: &kind };
+    for doubt in selected.doubts(&where_) {
+        settings.doubt("where", &doubt);
+    }
     Selection { event, finding, kind, vm, where_ }
 }
 
@@ -191,8 +196,7 @@ fn each<T, E: std::fmt::Display>(
 /// Names that stand for nothing that is known; they may be of a later release.
 fn doubt_names(settings: &mut Settings<'_, '_>) {
     let events: Vec<&str> = qmp_events::catalogue().iter().map(|event| event.name).collect();
-    let recorded = [findings::COMMAND, findings::PROCESS_ENDED, findings::QUERY];
-    let findings: Vec<&str> = findings::KINDS.into_iter().chain(recorded).collect();
+    let findings: Vec<&str> = findings::kinds().collect();
     let lists = [("event", "event", &events[..]), ("finding", "finding", &findings[..])];
     for (key, what, known) in lists {
         let problems_before = settings.document.problems.len();

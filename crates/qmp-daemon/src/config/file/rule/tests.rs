@@ -219,6 +219,11 @@ fn what_may_be_right_is_doubted() {
             "3: no finding is known that is called storms; did you mean storm?",
         ),
         ("event = ['BLOCK_*', '__com.example_X', 'STOP']\nfile = '/f'", ""),
+        ("finding = 'why-ended'\nwhere = ['cause=killed', 'data.by=host']\nfile = '/f'", ""),
+        (
+            "finding = 'why-ended'\nwhere = 'data.casue=killed'\nfile = '/f'",
+            "4: why-ended has no member casue, so this never matches; did you mean cause?",
+        ),
         (
             "run = '/nonexistent/page'",
             "3: /nonexistent/page cannot be run as it is: No such file or directory (os error 2)",

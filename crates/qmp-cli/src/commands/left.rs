@@ -1,0 +1,48 @@
+//! VMs that left the hub. Its journal keeps their records.
+
+use jiff::tz::TimeZone;
+use qmp_wire::{Record, UnixMicros};
+
+use crate::exit::Failure;
+use crate::hub::{HubClient, HubError, Query};
+use crate::time::write;
+
+/// The last record of a VM in the hub's journal; with `kind`, the last of that kind.
+pub(super) async fn last(
+    client: &HubClient,
+    vm: &str,
+    kind: Option<&str>,
+) -> Result<Option<Record<'static>>, HubError> {
+    let mut query = of(vm).with("last", 1);
+    kind.iter().for_each(|kind| query.add("kind", kind));
+    let mut lines = client.records(&query).await?;
+    let line = lines.next().await?;
+    line.map(|line| Record::from_json(line).map_err(|error| HubError::not_a_record(&error))).transpose()
+}
+
+/// All records of a VM.
+pub(super) fn of(vm: &str) -> Query {
+    let mut query = Query::default();
+    query.add("vm", vm);
+    query
+}
+
+/// The failure of a command that needs a VM which the hub does not follow: `failure`, or what the journal knows of the VM.
+pub(super) async fn failure(client: &HubClient, vm: &str, zone: &TimeZone, failure: Failure) -> Failure {
+    match last(client, vm, None).await {
+        Ok(Some(record)) if *record.vm == *vm => {
+            with_hints(Failure::gone(format_args!("{vm} left the hub; {}", seen(record.received, zone))), vm)
+        }
+        _ => failure,
+    }
+}
+
+/// When the journal has the last record of a VM.
+pub(super) fn seen(received: UnixMicros, zone: &TimeZone) -> String {
+    format!("in the journal: last seen {}", write::local(received, zone))
+}
+
+/// Where to read on about a VM that left.
+pub(super) fn with_hints(failure: Failure, vm: &str) -> Failure {
+    failure.hint(format_args!("qmp why {vm} says how it ended, qmp log --vm {vm} what happened"))
+}

@@ -1,0 +1,105 @@
+//! VMs that left the hub: `GET /v1/vms?left=SECONDS`.
+//!
+//! A VM leaves when it is removed from the configuration, or when the rule that discovered it sees its socket or process
+//! go. Its records stay in the journal, and how it ended is concluded from them.
+
+use qmp_findings::state::VmState;
+use qmp_host::clock;
+use qmp_journal::{Globs, JournalError, Kind, Query, Reader};
+use qmp_wire::{Body, UnixMicros};
+use serde::Deserialize;
+
+use crate::refusal::Refusal;
+use crate::served::Served;
+
+/// The most VMs that are listed, those that left last. Each may have its last two epochs read.
+const LEFT_VMS_MAX: usize = 64;
+
+/// A VM that left.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) vm: Box<str>,
+    pub(super) epoch: u32,
+    /// When its last epoch ended.
+    pub(super) since: UnixMicros,
+    /// Where its monitor was.
+    pub(super) address: String,
+    pub(super) known: VmState,
+}
+
+/// Reads the parameter `left`: how many seconds ago the last epoch of a VM may have ended. Other parameters are ignored.
+pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<u32>, Refusal> {
+    let mut seconds = None;
+    for (_, value) in parameters.iter().filter(|(name, _)| name == "left") {
+        let refused = |_| Refusal::bad_request(format!("left={value}: expected whole seconds from 0"));
+        seconds = Some(value.parse().map_err(refused)?);
+    }
+    Ok(seconds)
+}
+
+/// The VMs that the hub does not follow and whose last epoch ended within so many seconds; the last first.
+pub(super) async fn left(served: &Served, seconds: u32) -> Result<Vec<Left>, JournalError> {
+    let since = UnixMicros(clock::now().0 - i64::from(seconds) * 1_000_000);
+    let (reader, vms) = (served.reader.clone(), served.vms.clone());
+    let is_followed = move |name: &str| vms.get(name).is_some();
+    let mut found = served.read(move || ended(&reader, since, is_followed)).await?;
+    let names = found.iter().map(|left| left.vm.clone()).collect();
+    let states = served.observed.states(names, served.head()).await;
+    for (left, known) in found.iter_mut().zip(states) {
+        left.known = known.unwrap_or_default();
+    }
+    Ok(found)
+}
+
+fn ended(
+    reader: &Reader,
+    since: UnixMicros,
+    is_followed: impl Fn(&str) -> bool,
+) -> Result<Vec<Left>, JournalError> {
+    let mut ended: Vec<_> = reader
+        .vms()?
+        .into_iter()
+        .filter(|vm| !vm.attached && !is_followed(&vm.vm))
+        .filter_map(|vm| Some((vm.since.filter(|ended| *ended >= since)?, vm)))
+        .collect();
+    ended.sort_by_key(|(since, _)| std::cmp::Reverse(*since));
+    ended.truncate(LEFT_VMS_MAX);
+    let left = ended.into_iter().map(|(since, vm)| {
+        let address = address(reader, &vm.vm)?;
+        Ok(Left { vm: vm.vm, epoch: vm.epoch.0, since, address, known: VmState::default() })
+    });
+    left.collect()
+}
+
+/// Where the monitor was when the last epoch opened; empty if that record was removed.
+fn address(reader: &Reader, vm: &str) -> Result<String, JournalError> {
+    #[derive(Deserialize)]
+    struct Snapshot {
+        #[serde(default)]
+        address: String,
+    }
+    // Names of VMs have no character of a pattern.
+    let Ok(vm) = Globs::parse([vm]) else { return Ok(String::new()) };
+    let opened = reader.last(&Query { vm, kind: vec![Kind::Attached], ..Query::default() }, 1)?;
+    let snapshot = opened.records.first().and_then(|opened| match &opened.body {
+        Body::Attached { snapshot } => serde_json::from_str::<Snapshot>(snapshot).ok(),
+        _ => None,
+    });
+    Ok(snapshot.map(|snapshot| snapshot.address).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn left_is_in_whole_seconds() {
+        let cases =
+            [("0", Some(0)), ("86400", Some(86_400)), ("-1", None), ("2.5", None), ("24h", None), ("", None)];
+        for (value, expected) in cases {
+            let read = read(&[("left".to_owned(), value.to_owned())]);
+            assert_eq!(read.ok().flatten(), expected, "{value}");
+        }
+        assert_eq!(read(&[("other".to_owned(), "1".to_owned())]), Ok(None));
+    }
+}
