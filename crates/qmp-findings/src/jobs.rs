@@ -244,7 +244,7 @@ impl Jobs {
 
 /// The type of the job that a command starts.
 ///
-/// Source: QEMU, `qapi/job.json`, JobType; `qapi/block-core.json` and `qapi/migration.json`.
+/// Source: QEMU, `qapi/job.json`, `JobType`; `qapi/block-core.json` and `qapi/migration.json`.
 fn type_of(execute: &str) -> Option<&'static str> {
     match execute {
         "block-commit" => Some("commit"),
