@@ -343,7 +343,12 @@ fn questions_of_the_manual() {
 
 /// The SQLite of the host, where there is one, may be older than that of this program.
 fn answered_by_installed_sqlite(path: &Path, question: &str) {
-    let Ok(asked) = std::process::Command::new("sqlite3").arg(path).arg(question).output() else { return };
+    // A comment would be taken for an option.
+    let is_comment = |line: &&str| line.trim_start().starts_with("--");
+    let statement: Vec<&str> = question.lines().filter(|line| !is_comment(line)).collect();
+    let Ok(asked) = std::process::Command::new("sqlite3").arg(path).arg(statement.join("\n")).output() else {
+        return;
+    };
     let (answer, error) = (String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr));
     assert!(asked.status.success() && !answer.is_empty(), "{question}: {error}");
     if question.contains("julianday") || question.contains("unixepoch") {

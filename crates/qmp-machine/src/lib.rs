@@ -24,6 +24,7 @@
 //! - [`Running`] owns the monitor's thread: the addresses for clients, and the clock.
 //! - [`Action`] names an act: a QEMU command, or an `x-guest-…` or `x-host-…` command for acts that a QEMU does not
 //!   perform on command. The same names work on the monitor and in scripts.
+//!
 //! Each event of the claimed release can be caused here, together with the other events and state changes that a
 //! QEMU makes. `docs/machine.md` lists what is emulated and where the machine differs from a QEMU.
 

@@ -22,6 +22,7 @@
 //!   ([`Monitor::spawn`]) or inside the embedder's event loop ([`Monitor::process`]).
 //! - [`Emitter`] emits events from any thread and never waits. Rate limits are those of the claimed release.
 //! - [`Command`] describes and runs a command; a [`PendingCommand`] gets its reply later, from any thread.
+//!
 //! No async runtime. Linux only: based on `epoll` and `eventfd`.
 
 mod counters;

@@ -55,13 +55,15 @@ fn what_goes_to_and_fro_flaps() {
 #[test]
 fn a_guest_cannot_fill_the_journal_with_findings() {
     let reset = |_| "RESET {\"guest\": true, \"reason\": \"guest-reset\"}".to_owned();
-    let found = findings(&story(&(every(100_000, 2_000, reset) + "99999 passes")));
+    // One within a second would be the firmware's.
+    let found = findings(&story(&(every(1_100_000, 2_000, reset) + "99999 passes")));
     let resets = found.iter().filter(|finding| finding.kind == "why-reset").count();
     let withheld: u64 = found
         .iter()
         .filter(|finding| finding.kind == "findings-withheld")
         .map(|finding| finding.data["count"].as_u64().expect("a count"))
         .sum();
-    assert!(resets <= 60, "{resets}");
+    // In 2,200 s: 30 at once, and 30 in each 300 s.
+    assert!(resets <= 250, "{resets}");
     assert_eq!(resets as u64 + withheld, 2_000, "none is lost from the count");
 }
