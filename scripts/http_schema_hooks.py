@@ -26,6 +26,9 @@ def before_call(context, case, kwargs):
     # `x-endless` in the document: the answer would not end.
     if "follow" in query and is_true(query["follow"]):
         query["follow"] = "false"
+    # An offset behind the last record is refused, and the document cannot say which that is.
+    if str(query.get("after", "")).isdecimal():
+        query["after"] = str(min(int(query["after"]), 1))
     name = (case.path_parameters or {}).get("name")
     if isinstance(name, str) and VM_NAME.match(name):
         case.path_parameters["name"] = next(names) or name

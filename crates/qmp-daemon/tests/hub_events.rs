@@ -182,10 +182,11 @@ async fn a_place_that_makes_no_sense_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, _monitor, _session) = started(home.path()).await;
     //  query              Last-Event-ID  what is said
-    let cases: [(&str, Option<&str>, &str); 5] = [
+    let cases: [(&str, Option<&str>, &str); 6] = [
         ("", Some("x"), "Last-Event-ID: x: expected the offset of a record"),
         ("", Some("-1"), "Last-Event-ID: -1: expected the offset of a record"),
         ("", Some("5"), "Last-Event-ID: 5: this journal ends at 4, so that was another one; ask without it"),
+        ("?after=5", None, "after: 5: this journal ends at 4, so that was another one; ask without it"),
         ("?follow=false", None, "/v1/events always follows; ask /v1/records for what there is"),
         ("?evnt=STOP", None, "unknown parameter \"evnt\"; did you mean event?"),
     ];

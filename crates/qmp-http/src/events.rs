@@ -14,7 +14,7 @@ use qmp_journal::Removed;
 use qmp_wire::{Offset, Record};
 
 use super::format::Format;
-use super::parameters::Wanted;
+use super::parameters::{Wanted, within};
 use super::refusal::Refusal;
 use super::stream::Reading;
 use crate::served::Served;
@@ -58,6 +58,9 @@ fn place(wanted: Wanted, last_event_id: Option<&HeaderValue>, head: Offset) -> R
             return Ok(Wanted { after, last: None, ..wanted });
         }
     }
+    if let Some(after) = wanted.after {
+        within("after", after.0, head)?;
+    }
     let says_where = wanted.after.is_some() || wanted.last.is_some() || wanted.query.since.is_some();
     let after = if says_where { wanted.after } else { Some(head) };
     Ok(Wanted { after, ..wanted })
@@ -68,14 +71,7 @@ fn offset(text: &[u8], head: Offset) -> Result<Offset, Refusal> {
     let number = text.parse().map_err(|_| {
         Refusal::bad_request(format!("Last-Event-ID: {text}: expected the offset of a record"))
     })?;
-    if number > head.0 {
-        // What was committed stays, so it was another journal, whose offsets mean nothing here.
-        return Err(Refusal::bad_request(format!(
-            "Last-Event-ID: {number}: this journal ends at {}, so that was another one; ask without it",
-            head.0
-        )));
-    }
-    Ok(Offset(number))
+    within("Last-Event-ID", number, head)
 }
 
 /// Server-sent events, as the HTML standard has them.

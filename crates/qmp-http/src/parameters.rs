@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use jiff::fmt::temporal::Pieces;
 use qmp_journal::{Globs, Kind, Query, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_wire::{Offset, UnixMicros};
@@ -53,6 +54,23 @@ impl Wanted {
     }
 }
 
+/// The offset `number`, which `name` gives as that of a record which was read.
+///
+/// # Errors
+///
+/// A refusal if it is behind the head: what was committed stays, so it is of another journal, whose offsets mean nothing
+/// in this one.
+pub(super) fn within(name: &str, number: u64, head: Offset) -> Result<Offset, Refusal> {
+    if number > head.0 {
+        let desc = format!(
+            "{name}: {number}: this journal ends at {}, so that was another one; ask without it",
+            head.0
+        );
+        return Err(Refusal::bad_request(desc));
+    }
+    Ok(Offset(number))
+}
+
 /// Refuses a bracket that closes nothing: it stands for itself elsewhere, and here it is more likely a mistake.
 fn glob<'v>(name: &str, value: &'v str) -> Result<&'v str, Refusal> {
     let mut in_class = false;
@@ -94,6 +112,14 @@ fn last(name: &str, value: &str) -> Result<usize, Refusal> {
 fn moment(name: &str, value: &str) -> Result<UnixMicros, Refusal> {
     match value.parse::<jiff::Timestamp>() {
         Ok(moment) => Ok(UnixMicros(moment.as_microsecond())),
+        // One that can be written and not held.
+        Err(_) if Pieces::parse(value).is_ok_and(|at| at.time().is_some() && at.offset().is_some()) => {
+            Err(Refusal::bad_request(format!(
+                "{name}={value}: moments go from {} to {}; leave {name} out to go further",
+                jiff::Timestamp::MIN,
+                jiff::Timestamp::MAX
+            )))
+        }
         Err(_) => Err(Refusal::bad_request(format!(
             "{name}={value}: expected a moment such as 2026-01-02T03:04:05Z (write a + as %2B)"
         ))),
@@ -153,7 +179,7 @@ mod tests {
 
     #[test]
     fn refusals_say_what_to_write() {
-        let cases: [(&str, &str, &str); 12] = [
+        let cases: [(&str, &str, &str); 14] = [
             ("evnt", "STOP", "unknown parameter \"evnt\"; did you mean event?"),
             (
                 "colour",
@@ -164,6 +190,12 @@ mod tests {
             ("last", "10001", "last=10001: at most 10000; for more, read on from since=… or after=…"),
             ("last", "many", "last=many: expected a whole number from 0"),
             ("since", "2h", "since=2h: expected a moment such as 2026-01-02T03:04:05Z (write a + as %2B)"),
+            (
+                "since",
+                "9999-12-31T23:59:59Z",
+                "since=9999-12-31T23:59:59Z: moments go from -009999-01-02T01:59:59Z to",
+            ),
+            ("until", "9999-13-31T23:59:59Z", "until=9999-13-31T23:59:59Z: expected a moment such as"),
             ("follow", "maybe", "follow=maybe: expected true or false"),
             ("kind", "evnt", "unknown kind \"evnt\": one of attached, event, finding, detached"),
             (

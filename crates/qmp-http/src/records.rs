@@ -7,7 +7,7 @@ use qmp_journal::Removed;
 use qmp_wire::{Offset, Record};
 
 use super::format::Format;
-use super::parameters::Wanted;
+use super::parameters::{Wanted, within};
 use super::refusal::Refusal;
 use super::stream::Reading;
 use crate::served::Served;
@@ -18,6 +18,9 @@ pub(super) async fn records(
 ) -> Result<Response, Refusal> {
     let wanted = Wanted::read(&parameters)?;
     let head = served.head();
+    if let Some(after) = wanted.after {
+        within("after", after.0, head)?;
+    }
     let until = (!wanted.follow).then_some(head);
     let reading = Reading::<JsonLines>::open(served, wanted, until).await;
     let reading = reading.map_err(|error| Refusal::journal(&error))?;

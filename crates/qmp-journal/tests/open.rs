@@ -70,6 +70,14 @@ fn refuses_what_is_no_journal() {
         ),
         ("no application", |path| sqlite(path, ""), "of another application (application_id 0)"),
         (
+            "no format",
+            |path| {
+                drop(Journal::open(path, JournalOptions::default()).expect("made"));
+                sqlite(path, "PRAGMA user_version = 0");
+            },
+            "is damaged: it has journal format 0, which there is not: keep a copy, and put a backup in its place",
+        ),
+        (
             "later format",
             |path| {
                 drop(Journal::open(path, JournalOptions::default()).expect("made"));

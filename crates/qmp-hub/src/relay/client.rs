@@ -283,7 +283,9 @@ impl Client {
     }
 
     fn begin_replay(&mut self, request: RequestId, what: &Request) {
-        match replay::after(&what.arguments) {
+        // An error of reading the head is one of the replay, which reads the same file.
+        let head = self.relay.reader.head().unwrap_or(self.position).max(self.position);
+        match replay::after(&what.arguments, head) {
             Err(refusal) => self.server.reply(request, Err(refusal)),
             Ok(_) if self.replay.is_some() => {
                 self.server.reply(request, Err(Refusal::generic("Another x-replay is under way")));

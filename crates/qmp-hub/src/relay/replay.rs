@@ -26,14 +26,22 @@ pub(super) struct Replay {
     pretty: bool,
 }
 
-/// The offset behind which a client wants to hear everything.
-pub(super) fn after(arguments: &Object) -> Result<Offset, Refusal> {
+/// The offset behind which a client wants to hear everything, in a journal that ends at `head`.
+pub(super) fn after(arguments: &Object, head: Offset) -> Result<Offset, Refusal> {
     if let Some(name) = qmp_wire::dialect::first_of(arguments, |name| name != "after") {
         return Err(Refusal::generic(format!("Parameter '{name}' is unexpected")));
     }
     match arguments.get("after") {
         None => Err(Refusal::generic("Parameter 'after' is missing")),
-        Some(Value::Int(after)) if *after >= 0 => Ok(Offset(after.unsigned_abs())),
+        Some(Value::Int(after)) if *after >= 0 => match Offset(after.unsigned_abs()) {
+            after if after <= head => Ok(after),
+            // What was committed stays, so it is of another journal, whose offsets mean nothing in this one.
+            after => Err(Refusal::generic(format!(
+                "Parameter 'after' is {}, and this journal ends at {}: that is an offset of another one; give one of \
+                 this journal, or 0 for all of it",
+                after.0, head.0
+            ))),
+        },
         Some(Value::Int(_)) => Err(Refusal::generic("Parameter 'after' expects an offset of the journal")),
         Some(_) => Err(Refusal::generic("Invalid parameter type for 'after', expected: integer")),
     }

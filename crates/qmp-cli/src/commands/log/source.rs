@@ -92,6 +92,16 @@ pub(in crate::commands) fn removed(records: u64) -> String {
 }
 
 async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {
+    let head = reader.head()?;
+    if wanted.after > head {
+        // What was committed stays, so it is of another journal.
+        let (after, head) = (wanted.after.0, head.0);
+        return Err(Failure::failed(format_args!(
+            "{} ends at offset {head}: {after} is an offset of another journal",
+            reader.path().display()
+        ))
+        .hint("leave --after out, or give an offset of this journal"));
+    }
     let query = wanted.of_journal()?;
     let (mut printed, mut position) = (0, wanted.after);
     if let Some(last) = wanted.last {
