@@ -3,7 +3,11 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use qmp_findings::{CHECKPOINT_RECORDS, Correlators};
 use qmp_hub::restore_checkpoint;
@@ -29,6 +33,63 @@ fn monitor(home: &Path) -> FakeQmp {
         events.push("{\"return\": {}}".into());
         events
     })
+}
+
+/// Relays connections to the hub's socket, and counts the records that it sends.
+fn counted(home: &Path) -> Arc<AtomicUsize> {
+    let listener = UnixListener::bind(home.join("counted.sock")).expect("a socket");
+    let (hub, records) = (home.join("hub.sock"), Arc::<AtomicUsize>::default());
+    let counted = Arc::clone(&records);
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(hub) = UnixStream::connect(&hub) else { return };
+            let (mut asks, mut asked) =
+                (client.try_clone().expect("a socket"), hub.try_clone().expect("a socket"));
+            std::thread::spawn(move || std::io::copy(&mut asks, &mut asked));
+            let records = Arc::clone(&records);
+            std::thread::spawn(move || {
+                let (mut hub, mut client, mark) = (hub, client, b"{\"offset\":");
+                let (mut buffer, mut seen) = (vec![0; 1 << 16], Vec::new());
+                while let Ok(length @ 1..) = hub.read(&mut buffer) {
+                    // A mark may be cut between two pieces.
+                    seen.extend_from_slice(&buffer[..length]);
+                    let marks = seen.windows(mark.len()).filter(|window| window == mark).count();
+                    records.fetch_add(marks, Ordering::SeqCst);
+                    seen.drain(..seen.len().saturating_sub(mark.len() - 1));
+                    if client.write_all(&buffer[..length]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    counted
+}
+
+/// Through the hub as from the file, `qmp why` reads few records of a long epoch.
+#[test]
+fn why_through_the_hub_begins_at_the_checkpoint() {
+    let home = directory();
+    let home = home.path();
+    let vm = monitor(home);
+    let hub = start(home, &vm);
+    const FLOODS: usize = 8;
+    for _ in 0..FLOODS {
+        assert_eq!(run(home, &["exec", "web1", "flood"]).code, Some(0));
+    }
+    let all = FLOODS * CHECKPOINT_RECORDS as usize;
+    while checkpoint(home).is_none_or(|offset| offset.0 <= (all - CHECKPOINT_RECORDS as usize) as u64) {
+        std::thread::yield_now();
+    }
+    let records = counted(home);
+    let counted = format!("unix:{}", home.join("counted.sock").display());
+    let why = run(home, &["why", "web1", "--hub", &counted, "--json"]);
+    let why: Value = serde_json::from_str(&why.stdout).expect("JSON");
+    assert_eq!((&why["run_state"], &why["why"]["cause"]), (&"io-error".into(), &"io-error".into()), "{why}");
+    assert_eq!(why["evidence"][0]["event"], "BLOCK_IO_ERROR", "{why}");
+    let read = records.load(Ordering::SeqCst);
+    assert!(read < all / 2, "{read} of {all} records were read");
+    assert_eq!(hub.interrupt(), Some(0));
 }
 
 /// The offset of the checkpoint, if there is one that can be used.

@@ -191,26 +191,26 @@ async fn wrong_requests_are_told_what_to_do() {
         (
             "/v1/record",
             404,
-            "nothing here; there are /v1/hub, /v1/vms, /v1/vms/{name}, /v1/relays, /v1/records, /v1/events, /v1/catalogue, \
-             /v1/sinks, /v1/health, /v1/openapi.json, /metrics, /v1/vms/{name}/execute",
+            "nothing here; there are /v1/hub, /v1/vms, /v1/vms/{name}, /v1/vms/{name}/checkpoint, /v1/relays, /v1/records, /v1/events, \
+             /v1/catalogue, /v1/sinks, /v1/health, /v1/openapi.json, /metrics, /v1/vms/{name}/execute",
         ),
         ("/v1/records?evnt=STOP", 400, "unknown parameter \"evnt\"; did you mean event?"),
         (
             "/v1/records?follow=true&after=999999",
             400,
-            "after: 999999: this journal ends at 4, so that was another one; ask without it",
+            "after: 999999: this journal ends at 0, so that was another one; ask without it",
         ),
         (
             "/v1/records?after=18446744073709551615",
             400,
-            "after: 18446744073709551615: this journal ends at 4, so that was another one; ask without it",
+            "after: 18446744073709551615: this journal ends at 0, so that was another one; ask without it",
         ),
         ("/v1/records?after=x", 400, "after=x: expected a whole number from 0"),
         (
             "/v1/vms/vm1/execute",
             405,
-            "use POST for /v1/vms/{name}/execute, and GET for /v1/hub, /v1/vms, /v1/vms/{name}, /v1/relays, /v1/records, \
-             /v1/events, /v1/catalogue, /v1/sinks, /v1/health, /v1/openapi.json, /metrics",
+            "use POST for /v1/vms/{name}/execute, and GET for /v1/hub, /v1/vms, /v1/vms/{name}, /v1/vms/{name}/checkpoint, /v1/relays, \
+             /v1/records, /v1/events, /v1/catalogue, /v1/sinks, /v1/health, /v1/openapi.json, /metrics",
         ),
     ];
     for (path, expected, desc) in cases {

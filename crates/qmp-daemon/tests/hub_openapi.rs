@@ -55,7 +55,7 @@ async fn answers_are_as_described() {
     assert_eq!(document["openapi"], "3.1.0");
 
     //  path in the document         method  asked for                           body               status
-    let cases: [(&str, &str, &str, &str, u16); 22] = [
+    let cases: [(&str, &str, &str, &str, u16); 23] = [
         ("/v1/hub", "get", "/v1/hub", "", 200),
         ("/v1/vms", "get", "/v1/vms", "", 200),
         ("/v1/vms", "get", "/v1/vms?left=86400", "", 200),
@@ -63,6 +63,7 @@ async fn answers_are_as_described() {
         ("/v1/vms/{name}", "get", "/v1/vms/vm1", "", 200),
         ("/v1/vms/{name}", "get", "/v1/vms/absent", "", 200),
         ("/v1/vms/{name}", "get", "/v1/vms/vm2", "", 404),
+        ("/v1/vms/{name}/checkpoint", "get", "/v1/vms/vm1/checkpoint", "", 404),
         ("/v1/relays", "get", "/v1/relays", "", 200),
         ("/v1/records", "get", "/v1/records?evnt=STOP", "", 400),
         ("/v1/events", "get", "/v1/events?evnt=STOP", "", 400),
@@ -166,7 +167,8 @@ async fn parameters_are_taken(home: &Path, document: &Value, path: &str, operati
         let name = parameter["name"].as_str().expect("a name");
         let value = match name {
             "since" | "until" => "2026-01-02T03:04:05Z",
-            "after" | "last" | "left" => "1",
+            "after" => "0",
+            "last" | "left" => "1",
             "where" => "a=b",
             "kind" => "event",
             "follow" => "false",

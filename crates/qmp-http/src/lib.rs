@@ -49,6 +49,7 @@ mod stream;
 mod events;
 mod records;
 mod vm_path;
+mod checkpoint;
 mod execute;
 mod left;
 mod vms;

@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 use super::refusal::Refusal;
 use super::served::Served;
 use super::{
-    caller, catalogue, events, execute, health, json_body, metrics, openapi, records, relays, sinks, stall,
-    status, vms,
+    caller, catalogue, checkpoint, events, execute, health, json_body, metrics, openapi, records, relays,
+    sinks, stall, status, vms,
 };
 
 pub(super) fn router(served: Served) -> Router {
@@ -31,6 +31,7 @@ pub(super) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)
         ("GET", "/v1/hub", get(status::hub)),
         ("GET", "/v1/vms", get(vms::vms)),
         ("GET", "/v1/vms/{name}", get(vms::vm)),
+        ("GET", "/v1/vms/{name}/checkpoint", get(checkpoint::checkpoint)),
         ("GET", "/v1/relays", get(relays::relays)),
         ("GET", "/v1/records", get(records::records)),
         ("GET", "/v1/events", get(events::events)),

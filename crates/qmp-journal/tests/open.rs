@@ -49,7 +49,7 @@ fn the_lock_of_a_hub_that_is_gone_is_waited_for() {
 #[test]
 fn refuses_what_is_no_journal() {
     type Make = fn(&Path);
-    let cases: [(&str, Make, &str); 8] = [
+    let cases: [(&str, Make, &str); 9] = [
         ("directory", |path| fs::create_dir(path).expect("made"), "is a directory: name a file in it"),
         ("empty file", |path| fs::write(path, "").expect("made"), "is empty and no journal: remove it"),
         (

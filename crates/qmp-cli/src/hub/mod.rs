@@ -151,6 +151,19 @@ pub struct Executed {
     pub journaled: Option<bool>,
 }
 
+/// The newest state of a VM's findings.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HubCheckpoint {
+    /// The last record of the VM that is in the state.
+    pub offset: u64,
+    /// Which code reads the state.
+    pub version: Box<str>,
+    /// Of VM, offset and state.
+    pub checksum: i64,
+    /// The state.
+    pub state: Box<str>,
+}
+
 /// Why a VM or the hub refused.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Refusal {
@@ -179,6 +192,14 @@ impl HubClient {
     /// Asks for one VM.
     pub async fn vm(&self, name: &str) -> Result<VmInfo, HubError> {
         self.get_json(&format!("/v1/vms/{}", request::encoded(name))).await
+    }
+
+    /// Asks for the checkpoint of a VM; `None` if there is none. A hub of an earlier release has none.
+    pub async fn checkpoint(&self, name: &str) -> Result<Option<HubCheckpoint>, HubError> {
+        match self.get_json(&format!("/v1/vms/{}/checkpoint", request::encoded(name))).await {
+            Err(HubError::Refused { status: 404, .. }) => Ok(None),
+            checkpoint => checkpoint.map(Some),
+        }
     }
 
     /// Opens a stream of records.

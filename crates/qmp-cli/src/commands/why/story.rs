@@ -1,26 +1,26 @@
 //! The story of one VM, read up to the moment that is asked about, and then once more for the evidence.
 //!
 //! The same correlators read it as in the hub, from a few epochs before the one that is asked about: that is all
-//! that they look back to. In a file they begin at the checkpoint of the VM, if there is one before that moment.
+//! that they look back to. They begin at the checkpoint of the VM, if there is one before that moment.
 
 use std::ops::ControlFlow;
 
 use jiff::tz::TimeZone;
-use qmp_findings::{Correlators, EPOCHS_READ};
+use qmp_findings::{Correlators, EPOCHS_READ, SavedState};
 use qmp_hub::restore_checkpoint;
-use qmp_journal::{Globs, Kind, Query, Reader};
+use qmp_journal::{Globs, Kind, Query};
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq};
 
 use super::{Answer, Asked, Previous, received_by};
 use crate::commands::log::source::Source;
 use crate::exit::Failure;
-use crate::hub::{HubError, Query as HubQuery};
+use crate::hub::{HubCheckpoint, HubError, Query as HubQuery};
 use crate::time::write;
 
 /// Records taken from the file at once.
 const BATCH_MAX_RECORDS: usize = 1_024;
 
-/// Records of a file that are read through to find one; beyond it, halving is quicker.
+/// Records that are read through to find one; beyond it, halving is quicker.
 const SEARCHED_RECORDS: u64 = 4_096;
 
 /// Findings at the beginning of an epoch among which is what had changed before it.
@@ -48,12 +48,9 @@ pub(super) async fn answer(
 
     let (mut correlators, mut newest, mut before) = (Correlators::new(), None, None);
     let mut from = after;
-    if let Source::File(reader) = source {
-        let within = (after, reader.head()?);
-        let checkpoint = restore_checkpoint(&mut correlators, reader, vm, within, |record| !is_past(record));
-        if let Some(record) = checkpoint {
-            (newest, from) = (Some(record.received), record.offset.unwrap_or(after));
-        }
+    let within = (after, head(source).await?);
+    if let Some(record) = restored(source, &mut correlators, vm, within, |record| !is_past(record)).await? {
+        (newest, from) = (Some(record.received), record.offset.unwrap_or(after));
     }
     each(source, vm, None, from, &mut |record| {
         if is_past(&record) {
@@ -113,6 +110,56 @@ async fn changed_unseen(
     Ok(found)
 }
 
+/// Restores a VM from its checkpoint, if its last record is after the one offset, not after the other, and `is_usable`
+/// accepts it. Returns that record.
+async fn restored(
+    source: &Source,
+    correlators: &mut Correlators,
+    vm: &str,
+    (after, upto): (Offset, Offset),
+    is_usable: impl Fn(&Record<'_>) -> bool,
+) -> Result<Option<Record<'static>>, Failure> {
+    let client = match source {
+        Source::File(reader) => {
+            return Ok(restore_checkpoint(correlators, reader, vm, (after, upto), is_usable));
+        }
+        Source::Hub(client) => client,
+    };
+    let Some(HubCheckpoint { offset, version, checksum, state }) = client.checkpoint(vm).await? else {
+        return Ok(None);
+    };
+    let offset = Offset(offset);
+    if offset <= after || offset > upto {
+        return Ok(None);
+    }
+    let last = first_after(source, vm, Offset(offset.0.saturating_sub(1))).await?;
+    let last = last.filter(|record| record.offset == Some(offset) && is_usable(record));
+    let saved = SavedState { version, checksum, state };
+    Ok(last.filter(|_| correlators.restore(vm, offset, &saved)))
+}
+
+/// The last offset.
+async fn head(source: &Source) -> Result<Offset, Failure> {
+    match source {
+        Source::File(reader) => Ok(reader.head()?),
+        Source::Hub(client) => Ok(Offset(client.info().await?.head)),
+    }
+}
+
+/// The first record of a VM after an offset.
+async fn first_after(source: &Source, vm: &str, after: Offset) -> Result<Option<Record<'static>>, Failure> {
+    if let Source::File(reader) = source {
+        return Ok(reader.cursor(of_vm(vm)?, after).next_batch(1)?.pop());
+    }
+    let mut first = None;
+    each(source, vm, None, after, &mut |record| {
+        first = Some(record.into_owned());
+        ControlFlow::Break(())
+    })
+    .await?;
+    Ok(first)
+}
+
 /// The records that tell why, from the first epoch that was read on.
 async fn evidence(
     source: &Source,
@@ -124,9 +171,7 @@ async fn evidence(
     causes.sort_unstable();
     causes.reverse();
     while let Some(cause) = causes.last().copied() {
-        if let Source::File(reader) = source {
-            after = before(reader, vm, after, cause)?;
-        }
+        after = before(source, vm, after, cause).await?;
         let mut read = 0_u64;
         each(source, vm, None, after, &mut |record| {
             (read, after) = (read + 1, record.offset.unwrap_or(after));
@@ -136,7 +181,7 @@ async fn evidence(
                 }
             }
             // The next one may be far behind.
-            let is_near = read < SEARCHED_RECORDS || matches!(source, Source::Hub(_));
+            let is_near = read < SEARCHED_RECORDS;
             if is_near && !causes.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })
         .await?;
@@ -149,11 +194,11 @@ async fn evidence(
 
 /// A place before a record of this VM, at most [`SEARCHED_RECORDS`] before it. Records of a VM have ascending numbers, so
 /// that halving what is left finds it.
-fn before(reader: &Reader, vm: &str, after: Offset, wanted: (Epoch, Seq)) -> Result<Offset, Failure> {
-    let (mut low, mut high) = (after.0, reader.head()?.0);
+async fn before(source: &Source, vm: &str, after: Offset, wanted: (Epoch, Seq)) -> Result<Offset, Failure> {
+    let (mut low, mut high) = (after.0, head(source).await?.0);
     while high.saturating_sub(low) > SEARCHED_RECORDS {
         let middle = low + (high - low) / 2;
-        match reader.cursor(of_vm(vm)?, Offset(middle)).next_batch(1)?.pop() {
+        match first_after(source, vm, Offset(middle)).await? {
             Some(record) if (record.epoch, record.seq) < wanted => {
                 low = record.offset.map_or(middle, |offset| offset.0);
             }

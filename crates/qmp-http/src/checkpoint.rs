@@ -1,0 +1,40 @@
+//! `GET /v1/vms/{name}/checkpoint`: the newest state of a VM's findings that the journal has, for `qmp why`.
+//!
+//! Who reads the records of the VM behind it goes on from that state, as from the journal's file.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use super::refusal::Refusal;
+use super::served::Served;
+use super::vm_path::VmPath;
+
+#[derive(Serialize)]
+pub(super) struct Saved {
+    /// The last record of the VM that is in the state.
+    offset: u64,
+    /// Which code reads the state.
+    version: Box<str>,
+    checksum: i64,
+    state: Box<str>,
+}
+
+pub(super) async fn checkpoint(
+    State(served): State<Served>,
+    VmPath(name): VmPath,
+) -> Result<Json<Saved>, Refusal> {
+    let (reader, vm) = (served.reader.clone(), name.clone());
+    let checkpoint = served.read(move || reader.checkpoint(&vm)).await;
+    let checkpoint = checkpoint.map_err(|error| Refusal::journal(&error))?.ok_or_else(|| {
+        let desc = format!("the journal has no checkpoint of {name}: read its epoch from the beginning");
+        Refusal::new(StatusCode::NOT_FOUND, "CheckpointNotFound", desc)
+    })?;
+    Ok(Json(Saved {
+        offset: checkpoint.offset.0,
+        version: checkpoint.version,
+        checksum: checkpoint.checksum,
+        state: checkpoint.state,
+    }))
+}
