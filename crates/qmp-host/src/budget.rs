@@ -64,6 +64,17 @@ impl Share {
         }
         taken.is_ok()
     }
+
+    /// Makes the share so large also if there is not so much left: for what is in use already.
+    pub fn force(&mut self, amount: usize) {
+        let used = &self.budget.used;
+        if amount >= self.held {
+            used.fetch_add(amount - self.held, Ordering::Relaxed);
+        } else {
+            used.fetch_sub(self.held - amount, Ordering::Relaxed);
+        }
+        self.held = amount;
+    }
 }
 
 impl Drop for Share {
@@ -89,6 +100,10 @@ mod tests {
         budget.set_max(3);
         assert!(first.set(5), "less is always possible");
         assert!(!first.set(6));
+        first.force(20);
+        assert_eq!(budget.used(), 20, "what is in use already is counted");
+        first.force(1);
+        assert_eq!(budget.used(), 1);
         drop(first);
         assert_eq!(budget.used(), 0);
     }

@@ -31,6 +31,8 @@ mod open_files;
 pub mod permissions;
 #[cfg(feature = "net")]
 pub mod port_holder;
+#[cfg(feature = "tokio")]
+pub mod reader_memory;
 #[cfg(feature = "net")]
 mod socket_path;
 #[cfg(feature = "net")]

@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use qmp_host::reader_memory::Recipient;
 use qmp_hub::relay::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
 use qmp_hub::{Peer, Who};
 
@@ -28,6 +29,10 @@ pub(super) struct Visit {
     pub(super) peer: Peer,
     /// Where tokens or certificates are asked for.
     pub(super) stranger: Option<Stranger>,
+    /// One of the connections beyond those that may be open: it gets answers, and no streams.
+    pub(super) spare: Option<Stranger>,
+    /// How it takes what it is given.
+    pub(super) recipient: Arc<Recipient>,
     /// The token of the last request.
     token: Mutex<Option<Arc<Token>>>,
 }
@@ -40,8 +45,14 @@ pub(super) struct Caller {
 }
 
 impl Visit {
-    pub(super) fn new(hall: Arc<Hall>, peer: Peer, stranger: Option<Stranger>) -> Self {
-        Self { hall, peer, stranger, token: Mutex::default() }
+    pub(super) fn new(
+        hall: Arc<Hall>,
+        peer: Peer,
+        stranger: Option<Stranger>,
+        spare: Option<Stranger>,
+    ) -> Self {
+        let recipient = hall.memory.recipient();
+        Self { hall, peer, stranger, spare, recipient, token: Mutex::default() }
     }
 
     /// Whether what was shown is good after `keys` changed.
@@ -137,8 +148,16 @@ pub(super) async fn known(
     match guard::unambiguous(&request).and_then(|()| visit.check(&request)) {
         Ok(token) => {
             visit.let_in(token.clone());
+            let is_spare = visit.spare.is_some();
+            if is_spare && is_stream(&request) {
+                return too_many_clients().into_response();
+            }
             request.extensions_mut().insert(Caller { visit, token });
-            next.run(request).await
+            let mut answer = next.run(request).await;
+            if is_spare {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            answer
         }
         Err(refusal) => {
             let status = refusal.status;
@@ -155,6 +174,17 @@ pub(super) async fn known(
             answer
         }
     }
+}
+
+/// Whether the answer may go on for long.
+fn is_stream(request: &Request) -> bool {
+    matches!(request.uri().path(), "/v1/events" | "/v1/records")
+}
+
+fn too_many_clients() -> Refusal {
+    let desc = "as many clients are connected as this hub serves, or as its limit of open files permits (`ulimit -n`): \
+                records are sent to no more; ask again later";
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "TooManyClients", desc)
 }
 
 impl Hall {

@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use qmp_host::Rarely;
+use qmp_host::{Rarely, Share};
 use qmp_hub::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -24,14 +24,19 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::caller::Visit;
+use super::door::Strangers;
 use super::hall::Hall;
 use super::listen::{Listening, Socket};
 use super::router::router;
 use crate::served::Served;
 
-/// Connections at one door at a time; further ones wait in the backlog. A thousand readers are what the hub is
-/// measured with; each costs a descriptor and a batch of records.
+/// Connections at one door at a time; further ones are spare. A thousand readers are what the hub is measured with; each
+/// costs a descriptor and a chunk of records. The limit of open files may permit fewer.
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
+
+/// Spare connections at one door: those beyond the others, which get answers and no records. The oldest is closed for one
+/// more, so that the state of the hub can be asked however many clients are connected.
+const HTTP_SPARE_MAX: usize = 4;
 
 /// How long a connection may be idle, and how long the head of a request may take. Longer than the minute at which
 /// figures are usually fetched.
@@ -75,20 +80,35 @@ pub async fn serve(listening: Listening, served: Served, mut ends: watch::Receiv
              no `token-file`, or the hub's unix socket"
         );
     }
-    let hall =
-        Hall { door, keys, refused: Rarely::default(), failed: Rarely::default(), strangers: Arc::default() };
+    let hall = Hall {
+        door,
+        keys,
+        refused: Rarely::default(),
+        failed: Rarely::default(),
+        strangers: Arc::default(),
+        spare: Arc::new(Strangers::new(HTTP_SPARE_MAX)),
+        not_accepted: Rarely::default(),
+        evicted: Rarely::default(),
+        memory: served.reads.memory.clone(),
+        open_files: Arc::clone(served.fleet.clients()),
+    };
     let (hall, router) = (Arc::new(hall), router(served));
     let mut connections = JoinSet::new();
     let of_connections = ends.clone();
     loop {
         tokio::select! {
-            accepted = socket.accept(), if connections.len() < HTTP_CONNECTIONS_MAX => match accepted {
+            // A spare one that is closed for another ends a moment later.
+            accepted = socket.accept(), if connections.len() < HTTP_CONNECTIONS_MAX + 2 * HTTP_SPARE_MAX => match accepted {
                 Ok(accepted) => {
                     let ends = of_connections.clone();
-                    connections.spawn(welcome(accepted, Arc::clone(&hall), router.clone(), ends));
+                    let is_spare = connections.len() >= HTTP_CONNECTIONS_MAX;
+                    let open_file = if is_spare { None } else { hall.open_files.take(1) };
+                    connections.spawn(welcome(accepted, open_file, Arc::clone(&hall), router.clone(), ends));
                 }
                 Err(error) => {
-                    tracing::warn!("cannot accept at {}: {error}", hall.door);
+                    if let Some(more) = hall.not_accepted.pass(Instant::now()) {
+                        tracing::warn!("cannot accept at {}: {error}{more}", hall.door);
+                    }
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             },
@@ -118,20 +138,27 @@ impl Socket {
     }
 }
 
-/// One connection from its beginning to its end.
-async fn welcome(accepted: Accepted, hall: Arc<Hall>, router: Router, mut ends: watch::Receiver<bool>) {
+/// One connection from its beginning to its end. Without an open file of its own it is a spare one.
+async fn welcome(
+    accepted: Accepted,
+    open_file: Option<Share>,
+    hall: Arc<Hall>,
+    router: Router,
+    mut ends: watch::Receiver<bool>,
+) {
+    let spare = open_file.is_none().then(|| hall.spare.enter());
     let keys = hall.keys.borrow().clone();
     let is_guarded = keys.tls.is_some() || keys.tokens.is_some();
     let stranger = is_guarded.then(|| hall.strangers.enter());
     match accepted {
         Accepted::Unix(stream) => match Peer::of(&stream) {
-            Ok(peer) => talk(stream, Visit::new(hall, peer, stranger), router, ends).await,
+            Ok(peer) => talk(stream, Visit::new(hall, peer, stranger, spare), router, ends).await,
             Err(error) => tracing::warn!("{}: cannot tell who connects: {error}", hall.door),
         },
         Accepted::Tcp(stream, peer) => {
             // A single event must reach its reader at once, and not when there is more to send.
             let _ = stream.set_nodelay(true);
-            let visit = Visit::new(hall, peer, stranger);
+            let visit = Visit::new(hall, peer, stranger, spare);
             let Some(tls) = keys.tls else { return talk(stream, visit, router, ends).await };
             let acceptor = TlsAcceptor::from(tls);
             let encrypted = tokio::select! {
@@ -191,6 +218,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HTTP_IDLE_MAX)
         .max_buf_size(HTTP_HEAD_MAX_BYTES)
+        // A text is written from where it is: a copy of it would be counted nowhere.
+        .writev(true)
         .serve_connection(TokioIo::new(stream), answering);
     let mut connection = pin!(connection);
     let mut unwelcome = pin!(visit.unwelcome());
@@ -200,6 +229,7 @@ where
             // What goes wrong with one client concerns that client.
             _ = connection.as_mut() => return,
             () = unwelcome.as_mut() => return,
+            () = visit.recipient.evicted() => return visit.log_eviction(),
             () = ended(&mut ends), if !is_ending => {
                 is_ending = true;
                 connection.as_mut().graceful_shutdown();
@@ -209,12 +239,28 @@ where
 }
 
 impl Visit {
+    fn log_eviction(&self) {
+        if let Some(more) = self.hall.evicted.pass(Instant::now()) {
+            let door = &self.hall.door;
+            tracing::warn!(
+                "{door}: {} was closed: it did not read, and others wait for memory{more}",
+                self.peer
+            );
+        }
+    }
+
     /// Ends when the peer is a stranger for too long, or one too many, or its token was withdrawn.
     async fn unwelcome(&self) {
         let mut keys = self.hall.keys.clone();
         let strange = async {
             match &self.stranger {
                 Some(stranger) => stranger.sent_away().await,
+                None => std::future::pending().await,
+            }
+        };
+        let replaced = async {
+            match &self.spare {
+                Some(spare) => spare.sent_away().await,
                 None => std::future::pending().await,
             }
         };
@@ -229,7 +275,11 @@ impl Visit {
         };
         tokio::select! {
             () = strange => {}
+            () = replaced => {}
             () = withdrawn => {}
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,12 +7,16 @@
 //! The place from which the stream goes on is sent at once, and again with each sign of life, as an `id` without
 //! data. A client learns it and shows nothing; so also one that heard of no record misses none when it comes back.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use qmp_journal::Removed;
 use qmp_wire::{Offset, Record};
 
+use super::caller::Visit;
 use super::format::Format;
 use super::parameters::{Wanted, within};
 use super::refusal::Refusal;
@@ -31,6 +35,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 pub(super) async fn events(
     State(served): State<Served>,
+    Extension(visit): Extension<Arc<Visit>>,
     Query(parameters): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
@@ -39,8 +44,8 @@ pub(super) async fn events(
     }
     let head = served.head();
     let wanted = place(Wanted::read(&parameters)?, headers.get(LAST_EVENT_ID), head)?;
-    let reading = Reading::<ServerSent>::open(served, wanted, None).await;
-    let reading = reading.map_err(|error| Refusal::journal(&error))?;
+    let recipient = Arc::clone(&visit.recipient);
+    let reading = Reading::<ServerSent>::open(served, wanted, None, recipient).await?;
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use qmp_host::Rarely;
+use qmp_host::reader_memory::ReaderMemory;
+use qmp_host::{Budget, Rarely};
 use tokio::sync::watch;
 
 use super::door::{HttpDoor, Keys, Strangers};
@@ -17,4 +18,12 @@ pub(super) struct Hall {
     /// Handshakes that failed.
     pub(super) failed: Rarely,
     pub(super) strangers: Arc<Strangers>,
+    pub(super) spare: Arc<Strangers>,
+    /// Connections that the system refused.
+    pub(super) not_accepted: Rarely,
+    /// Clients that were closed because they did not read while memory was short.
+    pub(super) evicted: Rarely,
+    pub(super) memory: ReaderMemory,
+    /// The connections of clients that may be open.
+    pub(super) open_files: Arc<Budget>,
 }

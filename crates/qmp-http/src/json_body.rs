@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use qmp_wire::has_memory;
 
 use super::caller::Caller;
 use super::refusal::Refusal;
@@ -27,6 +28,10 @@ pub(super) async fn json_only(
     }
     let (head, body) = request.into_parts();
     let max_bytes = caller.command_max_bytes();
+    if !has_memory(max_bytes) {
+        let desc = "there is no memory for the request; send it again later";
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "NoMemory", desc).into_response();
+    }
     match tokio::time::timeout(BODY_READ_MAX, to_bytes(body, max_bytes)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
         Ok(Err(error)) => {

@@ -32,6 +32,7 @@ mod refusal;
 mod catalogue;
 mod guard;
 mod caller;
+mod answers;
 mod json_body;
 mod parameters;
 mod patience;

@@ -9,8 +9,8 @@ use qmp_wire::{Offset, UnixMicros};
 
 use super::refusal::Refusal;
 
-/// The most that `last` may ask for, in records. They are held in memory at once; a reader that goes forwards is not
-/// limited.
+/// The most that `last` may ask for, in records. They are searched from the end before the first is sent; a reader that
+/// goes forwards is not limited.
 pub(super) const LAST_MAX_RECORDS: usize = 10_000;
 
 /// What a reader asks for.

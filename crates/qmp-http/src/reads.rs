@@ -1,25 +1,50 @@
-//! Reads of the journal on threads that may wait for the disk, a few at a time.
+//! Reads of the journal on threads that may wait for the disk, a few at a time, and the memory for what they read.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use qmp_host::blocking;
-use qmp_journal::{JournalError, Reader};
+use qmp_host::reader_memory::{Charged, MemoryShort, READER_WAIT_MAX, ReaderMemory, SharedText, Texts};
+use qmp_journal::{JournalError, LargeRecord, Query, Reader};
+use qmp_wire::Offset;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::format::Format;
+
+/// How much longer the text of a large record may be than its data, in bytes: its name, its VM, its numbers.
+const LARGE_TEXT_BESIDES_BYTES: usize = 4 << 10;
 
 /// Reads of the journal that run at the same time. Each occupies a thread; more would only wait for the same
 /// disk and the same cores.
 const READS_AT_ONCE_MAX: usize = 16;
+
+/// Errors of reading for a client.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadingError {
+    #[error("cannot read the journal: {0}")]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Memory(#[from] MemoryShort),
+}
+
+/// A large record in one form, for readers with the same conditions on the data.
+type LargeText = (TypeId, Offset, String);
 
 /// Reads of one journal. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Reads {
     reader: Reader,
     permits: Arc<Semaphore>,
+    /// The memory of all readers.
+    pub(super) memory: ReaderMemory,
+    /// Large records that are being read.
+    texts: Arc<Texts<LargeText>>,
 }
 
 impl Reads {
-    pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, permits: Arc::new(Semaphore::new(READS_AT_ONCE_MAX)) }
+    pub(super) fn new(reader: Reader, memory: ReaderMemory) -> Self {
+        Self { reader, permits: Arc::new(Semaphore::new(READS_AT_ONCE_MAX)), memory, texts: Arc::default() }
     }
 
     pub(super) const fn reader(&self) -> &Reader {
@@ -34,5 +59,40 @@ impl Reads {
         // Never closed, so there is always a permit to come.
         let _permit = self.permits.acquire().await;
         blocking(work).await
+    }
+
+    /// The text of a large record, which its readers share; `None` if it is not wanted after all.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the journal, and that there is no memory for it.
+    pub(super) async fn large_text<F: Format>(
+        &self,
+        query: &Query,
+        large: LargeRecord,
+    ) -> Result<Option<SharedText>, ReadingError> {
+        let key = (TypeId::of::<F>(), large.offset, format!("{:?}", query.where_));
+        let made = self.texts.get(key, async || self.write_large::<F>(query, large).await);
+        timeout(READER_WAIT_MAX, made).await.map_err(|_| self.memory.short())?
+    }
+
+    async fn write_large<F: Format>(
+        &self,
+        query: &Query,
+        large: LargeRecord,
+    ) -> Result<Option<Charged<Vec<u8>>>, ReadingError> {
+        // The record, and its text.
+        let memory = self.memory.take(2 * large.data_bytes + LARGE_TEXT_BESIDES_BYTES).await?;
+        let (reader, query, short) = (self.reader.clone(), query.clone(), self.memory.short());
+        let written = self.read(move || {
+            let Some(record) = reader.large(&query, large)? else { return Ok(Ok(None)) };
+            let mut text = Vec::new();
+            if text.try_reserve_exact(large.data_bytes + LARGE_TEXT_BESIDES_BYTES).is_err() {
+                return Ok(Err(short));
+            }
+            F::record(&record, &mut text);
+            Ok(Ok(Some(memory.of(text))))
+        });
+        Ok(written.await??)
     }
 }

@@ -1,11 +1,15 @@
 //! `GET /v1/records`: the journal as JSON Lines, from history into the present.
 
+use std::sync::Arc;
+
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use qmp_journal::Removed;
 use qmp_wire::{Offset, Record};
 
+use super::caller::Visit;
 use super::format::Format;
 use super::parameters::{Wanted, within};
 use super::refusal::Refusal;
@@ -14,6 +18,7 @@ use crate::served::Served;
 
 pub(super) async fn records(
     State(served): State<Served>,
+    Extension(visit): Extension<Arc<Visit>>,
     Query(parameters): Query<Vec<(String, String)>>,
 ) -> Result<Response, Refusal> {
     let wanted = Wanted::read(&parameters)?;
@@ -22,8 +27,8 @@ pub(super) async fn records(
         within("after", after.0, head)?;
     }
     let until = (!wanted.follow).then_some(head);
-    let reading = Reading::<JsonLines>::open(served, wanted, until).await;
-    let reading = reading.map_err(|error| Refusal::journal(&error))?;
+    let recipient = Arc::clone(&visit.recipient);
+    let reading = Reading::<JsonLines>::open(served, wanted, until, recipient).await?;
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, reading.headers(head), reading.into_body()).into_response())
 }

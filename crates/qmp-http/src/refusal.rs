@@ -3,7 +3,10 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use qmp_host::reader_memory::MemoryShort;
 use serde_json::json;
+
+use super::reads::ReadingError;
 
 /// An answer that says no, why, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,20 @@ impl Refusal {
             "JournalError",
             format!("cannot read the journal: {error}"),
         )
+    }
+
+    /// There is no memory for the answer.
+    pub(super) fn no_memory(error: &MemoryShort) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "NoMemory", format!("{error}; ask again later"))
+    }
+}
+
+impl From<ReadingError> for Refusal {
+    fn from(error: ReadingError) -> Self {
+        match error {
+            ReadingError::Journal(error) => Self::journal(&error),
+            ReadingError::Memory(error) => Self::no_memory(&error),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, get, post};
 use super::refusal::Refusal;
 use super::served::Served;
 use super::{
-    caller, catalogue, checkpoint, events, execute, health, json_body, metrics, openapi, records, relays,
-    sinks, stall, status, vms,
+    answers, caller, catalogue, checkpoint, events, execute, health, json_body, metrics, openapi, records,
+    relays, sinks, stall, status, vms,
 };
 
 pub(super) fn router(served: Served) -> Router {
@@ -21,6 +21,7 @@ pub(super) fn router(served: Served) -> Router {
         .method_not_allowed_fallback(not_this_way)
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn_with_state(served.clone(), stall::say))
+        .layer(from_fn(answers::count))
         .layer(from_fn(caller::known))
         .with_state(served)
 }

@@ -67,7 +67,6 @@ impl Served {
     ) -> Self {
         Self(Arc::new(Parts {
             vms: fleet.vms().clone(),
-            fleet,
             journal: path,
             reader: journal.reader(),
             started: clock::now(),
@@ -81,7 +80,8 @@ impl Served {
             rules,
             duties: journal.duties(),
             head: journal.watch_head(),
-            reads: Reads::new(journal.reader()),
+            reads: Reads::new(journal.reader(), fleet.reader_memory().clone()),
+            fleet,
         }))
     }
 }

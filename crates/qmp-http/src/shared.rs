@@ -14,13 +14,13 @@ use std::any::TypeId;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use qmp_journal::{Cursor, JournalEnded, JournalError, Query};
+use qmp_journal::{Cursor, JournalEnded, Query};
 use qmp_wire::Offset;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::format::{CHUNK_MAX_RECORDS, Format, read_chunk};
-use super::reads::Reads;
+use super::format::{CHUNK_MAX_RECORDS, CHUNK_READ_BYTES, Chunk, Format, read_chunk};
+use super::reads::{ReadingError, Reads};
 pub(super) use recent::Place;
 use recent::Recent;
 
@@ -153,9 +153,10 @@ async fn next<F: Format>(
     mut cursor: Cursor,
     kept: &Kept,
     front: &watch::Sender<Offset>,
-) -> Result<Cursor, JournalError> {
+) -> Result<Cursor, ReadingError> {
     loop {
         cursor.wait().await?;
+        let memory = reads.memory.take(CHUNK_READ_BYTES).await?;
         let wanted = kept.wanted_after();
         if wanted.0.saturating_sub(cursor.position().0) > CHUNK_MAX_RECORDS as u64 {
             // All readers were slow until this one came. Who waits further behind reads up to here alone.
@@ -163,11 +164,21 @@ async fn next<F: Format>(
             kept.recent().begin_at(wanted);
             front.send_replace(wanted);
         }
-        let (text, back) = reads.read(move || read_chunk::<F>(cursor, Offset(u64::MAX))).await?;
+        let (chunk, back) = reads.read(move || read_chunk::<F>(cursor, Offset(u64::MAX), memory)).await?;
         cursor = back;
+        let text = match chunk {
+            Chunk::Text(text) => text,
+            Chunk::Large(large) => {
+                // Each reader that wants it reads it for itself, and goes on from there with the others.
+                cursor.advance_to(large.offset);
+                kept.recent().begin_at(large.offset);
+                front.send_replace(large.offset);
+                return Ok(cursor);
+            }
+        };
         let has_text = !text.is_empty();
         let position = cursor.position();
-        kept.recent().push(text.into(), position);
+        kept.recent().push(text, position);
         // Readers are woken for text alone.
         front.send_if_modified(|front| {
             *front = position;

@@ -1,22 +1,32 @@
 //! A client that reads the journal, from history into the present: the part that all forms of the answer share.
 //!
 //! Each client has a place of its own that is moved when the client has taken what it was given. One that reads
-//! slowly lags, and one that goes away takes its place along; the hub keeps one batch for each, and nobody waits. Those
-//! who are at the head and ask for the same share the text of what comes (see [`super::shared`]).
+//! slowly lags, and one that goes away takes its place along. A client has one chunk at a time: the next is read when it has
+//! taken that. Those who are at the head and ask for the same share the text of what comes (see [`super::shared`]); a
+//! large record is written once for all who are at it. All text is of one memory, [`ReaderMemory`]: without room in it a
+//! reader waits, and then its stream ends.
+//!
+//! [`ReaderMemory`]: qmp_host::reader_memory::ReaderMemory
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures_util::stream;
+use qmp_host::reader_memory::{Portion, Recipient};
 use qmp_journal::{Cursor, JournalError, Reader, Removed};
 use qmp_wire::Offset;
 use tokio::time::timeout;
 
 use super::counts::Counted;
-use super::format::{Format, read_chunk, write};
+use super::format::{CHUNK_MAX_BYTES, CHUNK_READ_BYTES, Chunk, Format, read_chunk};
 use super::parameters::Wanted;
+use super::reads::ReadingError;
 use super::shared::{Place, Share};
 use crate::served::Served;
+
+/// The longest piece of a text that a client gets at a time, in bytes: what it is expected to take while others wait.
+const PIECE_MAX_BYTES: usize = 2 * CHUNK_MAX_BYTES;
 
 /// How long a reader that follows hears nothing before it gets a sign of life, so that proxies keep the
 /// connection, and a client that vanished is noticed.
@@ -42,6 +52,9 @@ pub(super) struct Reading<F> {
     until: Option<Offset>,
     /// The hub stops: what is in the journal is all there will be.
     ending: bool,
+    /// Memory for the first chunk.
+    memory: Option<Portion>,
+    recipient: Arc<Recipient>,
     _counted: Counted,
     _format: std::marker::PhantomData<F>,
 }
@@ -61,14 +74,17 @@ impl<F: Format> Reading<F> {
     ///
     /// # Errors
     ///
-    /// Those of reading the journal.
+    /// Those of reading the journal, and that there is no memory for one more reader.
     pub(super) async fn open(
         served: Served,
         wanted: Wanted,
         until: Option<Offset>,
-    ) -> Result<Self, JournalError> {
+        recipient: Arc<Recipient>,
+    ) -> Result<Self, ReadingError> {
+        let memory = Some(served.reads.memory.take(CHUNK_READ_BYTES).await?);
         let reader = served.reader.clone();
-        let (mut text, cursor, removed) = served.read(move || open::<F>(&reader, wanted, until)).await?;
+        let (cursor, removed) = served.read(move || open(&reader, wanted)).await?;
+        let mut text = Vec::new();
         F::begin(cursor.position(), &mut text);
         if let Some(removed) = removed {
             F::removed(removed, &mut text);
@@ -82,6 +98,8 @@ impl<F: Format> Reading<F> {
             served,
             until,
             ending: false,
+            memory,
+            recipient,
             _counted: counted,
             _format: std::marker::PhantomData,
         })
@@ -98,12 +116,13 @@ impl<F: Format> Reading<F> {
         Body::from_stream(stream::try_unfold(self, Self::next))
     }
 
-    /// The next chunk for the client; `None` at the end.
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>, JournalError> {
+    /// The next piece for the client; `None` at the end.
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, ReadingError> {
+        self.recipient.taken().await;
         loop {
             if !self.text.is_empty() {
-                let text = std::mem::take(&mut self.text);
-                return Ok(Some((text, self)));
+                let piece = self.text.split_to(self.text.len().min(PIECE_MAX_BYTES));
+                return Ok(Some((Bytes::from_owner(self.recipient.lend(piece)), self)));
             }
             match self.shared_place() {
                 Some(Place::Chunk { text, upto }) => self.take_shared(text, upto),
@@ -147,10 +166,22 @@ impl<F: Format> Reading<F> {
     }
 
     /// Reads the next records up to there on a thread that may wait for the disk.
-    async fn read(self, upto: Offset) -> Result<Self, JournalError> {
-        let Self { cursor, .. } = self;
-        let (text, cursor) = self.served.read(move || read_chunk::<F>(cursor, upto)).await?;
-        Ok(Self { text: text.into(), cursor, ..self })
+    async fn read(self, upto: Offset) -> Result<Self, ReadingError> {
+        let Self { cursor, memory, served, .. } = self;
+        let memory = match memory {
+            Some(memory) => memory,
+            None => served.reads.memory.take(CHUNK_READ_BYTES).await?,
+        };
+        let (chunk, mut cursor) = served.read(move || read_chunk::<F>(cursor, upto, memory)).await?;
+        let text = match chunk {
+            Chunk::Text(text) => text,
+            Chunk::Large(large) => {
+                let text = served.reads.large_text::<F>(cursor.query(), large).await?;
+                cursor.advance_to(large.offset);
+                text.map_or_else(Bytes::new, Bytes::from_owner)
+            }
+        };
+        Ok(Self { text, cursor, memory: None, served, ..self })
     }
 
     /// Waits for more; gives a sign of life when there was none for [`KEEP_ALIVE`].
@@ -200,25 +231,20 @@ impl Sharing {
     }
 }
 
-fn open<F: Format>(
-    reader: &Reader,
-    wanted: Wanted,
-    until: Option<Offset>,
-) -> Result<(Vec<u8>, Cursor, Option<Removed>), JournalError> {
+/// The place from which is read, and what was removed before it.
+fn open(reader: &Reader, wanted: Wanted) -> Result<(Cursor, Option<Removed>), JournalError> {
     let after = wanted.after.unwrap_or_default();
-    let mut text = Vec::new();
     let Some(last) = wanted.last else {
         let removed = Removed::before(reader.first()?, after);
         let after = removed.map_or(after, |removed| removed.upto);
-        return Ok((text, reader.cursor(wanted.query, after), removed));
+        return Ok((reader.cursor(wanted.query, after), removed));
     };
-    let tail = reader.last(&wanted.query, last)?;
-    let later = tail.records.iter().filter(|record| record.offset.is_none_or(|offset| offset > after));
-    let later =
-        later.filter(|record| until.is_none_or(|until| record.offset.is_none_or(|offset| offset <= until)));
-    write::<F>(later, &mut text);
-    Ok((text, reader.cursor(wanted.query, tail.head.max(after)), None))
+    let begin = reader.last_begin(&wanted.query, last)?;
+    Ok((reader.cursor(wanted.query, begin.max(after)), None))
 }
+
+#[cfg(test)]
+mod memory_tests;
 
 #[cfg(test)]
 mod tests {
@@ -263,7 +289,9 @@ mod tests {
 
         let query = Query { event: qmp_journal::Globs::parse(["STOP"]).expect("a glob"), ..Query::default() };
         let wanted = Wanted { query, ..Wanted::default() };
-        let reading = Reading::<Short>::open(served.clone(), wanted, None).await.expect("opens");
+        let reading =
+            Reading::<Short>::open(served.clone(), wanted, None, served.reads.memory.recipient()).await;
+        let reading = reading.expect("opens");
         assert_eq!(served.counts.readers(), 1);
         let mut body = reading.into_body().into_data_stream();
         let began = tokio::time::Instant::now();

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qmp_client::{Address, Callers, Follow, FollowConfig};
 use qmp_host::Duties;
-use qmp_host::OpenFiles;
 use qmp_host::clock;
+use qmp_host::reader_memory::{READER_MEMORY_MAX_BYTES, ReaderMemory};
+use qmp_host::{Budget, OpenFiles};
 use qmp_journal::{Appender, Journal};
 use qmp_wire::DetachReason;
 use tokio::sync::oneshot;
@@ -89,6 +90,8 @@ struct Inner {
     /// Finds out which VMs are silent.
     watch: Watch,
     open_files: OpenFiles,
+    /// What readers and clients of relays have together.
+    memory: ReaderMemory,
     places: Mutex<Places>,
     /// How monitors are followed, shared by all.
     following: Arc<FollowConfig>,
@@ -107,12 +110,13 @@ impl Fleet {
     /// A fleet without VMs, whose records go to that journal.
     #[must_use]
     pub fn new(journal: &Journal, records_findings: bool, silent_after: SilentAfter) -> Self {
-        let open_files = OpenFiles::default();
+        let (open_files, memory) = (OpenFiles::default(), ReaderMemory::new(READER_MEMORY_MAX_BYTES));
         let mut following = FollowConfig::default();
         following.connect.sockets = Some(Arc::clone(open_files.monitors()));
         Self(Arc::new(Inner {
             vms: Vms::default(),
-            relays: Relays::new(journal),
+            relays: Relays::new(journal, &memory, open_files.clients()),
+            memory,
             appender: journal.appender(),
             duties: journal.duties(),
             records_findings,
@@ -231,6 +235,18 @@ impl Fleet {
     pub fn relays(&self) -> Vec<RelayStatus> {
         let statuses = self.each(|_, relays| relays.into_iter().flat_map(OfVm::statuses).collect::<Vec<_>>());
         statuses.into_iter().flatten().collect()
+    }
+
+    /// The connections of clients that may be open.
+    #[must_use]
+    pub fn clients(&self) -> &Arc<Budget> {
+        self.0.open_files.clients()
+    }
+
+    /// The memory of all readers.
+    #[must_use]
+    pub fn reader_memory(&self) -> &ReaderMemory {
+        &self.0.memory
     }
 
     /// The VMs, for readers.

@@ -9,7 +9,7 @@ use super::error::{JournalEnded, JournalError};
 use super::filter::Filter;
 use super::limits::FOREIGN_POLL;
 use super::query::Query;
-use super::read::ReadFile;
+use super::read::{LargeRecord, ReadFile};
 use super::retention::Removed;
 use super::rows::{Direction, Stretch};
 use super::scan::{self, Found};
@@ -77,10 +77,32 @@ impl Cursor {
         max: usize,
         upto: Offset,
     ) -> Result<Vec<Record<'static>>, JournalError> {
-        let mut found = Found::default();
+        self.read(max, upto, Found::default(), false).map(|(records, _)| records)
+    }
+
+    /// The same for a reader that bounds its memory: records of at most `max_bytes` and the one that passes them. Where a
+    /// [large](LargeRecord) one is next, it is named in their place. Whether it matches the conditions on the data
+    /// [`Reader::large`](super::Reader::large) finds out; [`advance_to`](Self::advance_to) passes it.
+    pub fn next_small_batch(
+        &mut self,
+        max: usize,
+        max_bytes: usize,
+        upto: Offset,
+    ) -> Result<(Vec<Record<'static>>, Option<LargeRecord>), JournalError> {
+        self.read(max, upto, Found::within(max_bytes), true)
+    }
+
+    fn read(
+        &mut self,
+        max: usize,
+        upto: Offset,
+        mut found: Found,
+        ends_at_large: bool,
+    ) -> Result<(Vec<Record<'static>>, Option<LargeRecord>), JournalError> {
+        let mut large = None;
         let mut position = self.position;
         let mut first = 0;
-        while found.records.is_empty() && max > 0 {
+        while found.records.is_empty() && large.is_none() && max > 0 {
             // What is committed and not published yet is for later: who asks for the head must not be told less.
             let read = self.file.with_head(self.head.as_ref(), |connection, head| {
                 first = connection.first()?;
@@ -89,8 +111,13 @@ impl Cursor {
                 if stretch.is_empty() {
                     return Ok(None);
                 }
+                if ends_at_large {
+                    connection.end_at_large(true);
+                }
                 let forwards = Direction::Forwards;
-                scan::read_on(connection, &mut self.filter, stretch, forwards, max, &mut found).map(Some)
+                let left = scan::read_on(connection, &mut self.filter, stretch, forwards, max, &mut found)?;
+                large = connection.large();
+                Ok(Some(left))
             });
             if let Err(error) = &read
                 && error.is_damage()
@@ -104,7 +131,8 @@ impl Cursor {
         }
         self.skipped(first);
         self.position = position.max(self.position);
-        Ok(found.records)
+        // Behind records it is found again, next.
+        Ok((found.records, large))
     }
 
     /// Everything before `first` is gone.

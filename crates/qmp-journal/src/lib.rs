@@ -76,6 +76,7 @@ pub use lock::no_follow;
 pub use query::{FINDING_MEMBERS, Globs, Query, QueryError, WherePath};
 pub use queue::PlaceOf;
 pub use queue::{Appender, Overrun, Ticket};
+pub use read::LargeRecord;
 pub use reader::{Reader, Tail, Tally, Vm};
 pub use retention::{Removed, Retention};
 pub use schema::{APPLICATION_ID, FORMAT_VERSION};

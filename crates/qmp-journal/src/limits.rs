@@ -63,6 +63,10 @@ pub const READ_SEGMENTS_MAX: usize = 64;
 /// Memory of the records that one batch hands out, in bytes; the record that passes the limit is the last.
 pub const READ_BATCH_MAX_BYTES: usize = 8 << 20;
 
+/// Data of a record with which it counts as large, in bytes; a reader that bounds its memory reads it alone. The longest
+/// events of a QEMU have some KiB, and the state of a VM that is attached has less than 64.
+pub const LARGE_RECORD_BYTES: usize = 64 << 10;
+
 /// Spans of records that cannot be read, kept to be reported. Spans next to each other are one; a damaged name or page gives
 /// one for each run of records, and whoever reads the report needs no more.
 pub const DAMAGED_SPANS_MAX: usize = 256;

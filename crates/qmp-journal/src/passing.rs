@@ -22,9 +22,9 @@ pub(super) fn read_through(
     take: &mut dyn FnMut(Record<'static>) -> bool,
 ) -> Result<(), JournalError> {
     if direction == Direction::Backwards {
-        let sql = select(condition, direction);
+        let sql = select(connection, condition, direction);
         let run = connection.reading(|connection, reader| {
-            run(connection, &sql, stretch, direction, &mut |row| Ok(reader.read(row)?.is_none_or(&mut *take)))
+            run(connection, &sql, stretch, direction, &mut |row| reader.hand(row, take))
         });
         stretch = match run? {
             Run::Left(left, _) if !left.is_empty() => left,
@@ -32,16 +32,12 @@ pub(super) fn read_through(
         };
         return backwards(connection, stretch, condition, take);
     }
-    let sql = select(condition, direction);
+    let sql = select(connection, condition, direction);
     connection.reading(|connection, reader| {
         let damage = reader.damage;
-        walk(
-            connection,
-            &sql,
-            stretch,
-            &mut |row| Ok(reader.read(row)?.is_none_or(&mut *take)),
-            &mut |first, last, error| damage.note(first, last, damage_of(error)),
-        )
+        walk(connection, &sql, stretch, &mut |row| reader.hand(row, take), &mut |first, last, error| {
+            damage.note(first, last, damage_of(error))
+        })
     })
 }
 
@@ -53,7 +49,9 @@ fn backwards(
     take: &mut dyn FnMut(Record<'static>) -> bool,
 ) -> Result<(), JournalError> {
     let (mut kept, mut bytes) = (VecDeque::new(), 0);
-    read_through(connection, stretch, condition, Direction::Forwards, &mut |record| {
+    // Forwards it would end at the first large record, and not at the last.
+    let ends_at_large = connection.end_at_large(false);
+    let read = read_through(connection, stretch, condition, Direction::Forwards, &mut |record| {
         bytes += record_bytes(&record);
         kept.push_back(record);
         // As much as a batch takes: of more, the first are not wanted yet.
@@ -64,7 +62,9 @@ fn backwards(
             kept.pop_front();
         }
         true
-    })?;
+    });
+    connection.end_at_large(ends_at_large);
+    read?;
     while let Some(record) = kept.pop_back() {
         if !take(record) {
             break;
@@ -73,16 +73,18 @@ fn backwards(
     Ok(())
 }
 
-/// The record at `offset`, where there has to be one: if it is missing or cannot be read, that is noted.
+/// The record at `offset`, where there has to be one: if it is missing or cannot be read, that is noted. None either if it is
+/// large, and left out for that reason.
 pub(super) fn record_at(
     connection: &mut ReadConnection,
     offset: u64,
 ) -> Result<Option<Record<'static>>, JournalError> {
-    let sql = format!("SELECT {} FROM record WHERE offset = ?1", columns_if(""));
+    let sql = format!("SELECT {} FROM record WHERE offset = ?1", columns_if("", connection.ends_at_large()));
     let read = connection.reading(|connection, reader| {
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query([number(offset)])?;
         match rows.next()? {
+            Some(row) if reader.leaves(row)? => Ok(None),
             Some(row) => reader.read(row),
             None => {
                 reader.damage.note(offset, offset, Damage::Missing);
@@ -104,9 +106,9 @@ fn damage_of(error: Option<&rusqlite::Error>) -> Damage {
     error.map_or(Damage::Missing, |error| Damage::Unreadable(error.to_string().into()))
 }
 
-fn select(condition: &str, direction: Direction) -> String {
+fn select(connection: &ReadConnection, condition: &str, direction: Direction) -> String {
     let order = if direction == Direction::Forwards { "ASC" } else { "DESC" };
-    let columns = columns_if(condition);
+    let columns = columns_if(condition, connection.ends_at_large());
     // `>=`: SQLite would look for what is behind the last record of a damaged page on that page.
     format!("SELECT {columns} FROM record WHERE offset >= ?1 AND offset <= ?2 ORDER BY offset {order}")
 }

@@ -16,7 +16,7 @@ use super::columns::{EventTime, SEALED, unsigned};
 use super::damage::{DamageLog, is_damage};
 use super::error::JournalError;
 use super::file;
-use super::limits::{NAMES_CACHED_MAX_BYTES, READ_CONNECTIONS_IDLE_MAX};
+use super::limits::{LARGE_RECORD_BYTES, NAMES_CACHED_MAX_BYTES, READ_CONNECTIONS_IDLE_MAX};
 use super::lock::{LockedJournal, Published};
 use super::names::cached_bytes;
 use super::sent_names;
@@ -24,10 +24,27 @@ use super::sent_names;
 /// The columns that [`RowReader::read`] reads, in its order: a record if `condition` holds, ` AND …` or nothing.
 ///
 /// Other rows are rows, too: a reader sees that none is missing. Their data stays where it is.
-pub(super) fn columns_if(condition: &str) -> String {
-    let data =
-        if condition.is_empty() { "data".into() } else { format!("CASE WHEN 1{condition} THEN data END") };
-    format!("offset, vm, epoch, seq, kind, received, event, event_time, {data}, 1{condition}")
+/// Nor does SQLite read the data of a large record, if readers `end_at_large` ones.
+pub(super) fn columns_if(condition: &str, end_at_large: bool) -> String {
+    let data = match (condition, end_at_large) {
+        ("", false) => "data".into(),
+        (_, false) => format!("CASE WHEN 1{condition} THEN data END"),
+        (_, true) => {
+            format!("CASE WHEN 1{condition} AND octet_length(data) <= {LARGE_RECORD_BYTES} THEN data END")
+        }
+    };
+    format!(
+        "offset, vm, epoch, seq, kind, received, event, event_time, {data}, 1{condition}, octet_length(data)"
+    )
+}
+
+/// A record that takes much memory, and was not read for that reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LargeRecord {
+    /// Where it stands.
+    pub offset: Offset,
+    /// How long its data is, in bytes.
+    pub data_bytes: usize,
 }
 
 /// One file and the connections to it that nobody uses right now.
@@ -37,6 +54,8 @@ pub(super) struct ReadFile {
     idle: Mutex<Idle>,
     damage: Arc<DamageLog>,
     checked_indexes: Arc<CheckedIndexes>,
+    /// Large records are read one at a time.
+    large: Mutex<()>,
     /// After the connections: closing it earlier would drop the locks that SQLite holds for them.
     _locked: Option<LockedJournal>,
 }
@@ -58,6 +77,10 @@ pub(super) struct ReadConnection {
     checked_indexes: Arc<CheckedIndexes>,
     /// The file was taken as unchangeable: nothing may be written in its directory.
     immutable: bool,
+    /// Whether reading ends at a large record.
+    ends_at_large: bool,
+    /// The large record at which reading ended.
+    large: Option<LargeRecord>,
 }
 
 /// Segments whose index was checked and is whole, by their last offset.
@@ -68,6 +91,8 @@ pub(super) struct RowReader<'r> {
     connection: &'r Connection,
     names: &'r mut NamesMet,
     pub(super) damage: &'r DamageLog,
+    ends_at_large: bool,
+    large: &'r mut Option<LargeRecord>,
 }
 
 /// Names by their ids, as many as fit in the memory for them.
@@ -83,7 +108,8 @@ impl ReadFile {
         let first = ReadConnection::open(path)?;
         let (damage, checked_indexes) = (Arc::clone(&first.damage), Arc::clone(&first.checked_indexes));
         let idle = Idle { connections: vec![first], max: READ_CONNECTIONS_IDLE_MAX };
-        Ok(Self { path: path.to_owned(), idle: Mutex::new(idle), damage, checked_indexes, _locked: locked })
+        let (idle, large) = (Mutex::new(idle), Mutex::default());
+        Ok(Self { path: path.to_owned(), idle, damage, checked_indexes, large, _locked: locked })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -107,6 +133,7 @@ impl ReadFile {
         let result = read(&mut connection);
         // After a damaged page it fails, and what was read is read: only the connection is of no more use.
         let is_usable = connection.execute("COMMIT").is_ok();
+        (connection.ends_at_large, connection.large) = (false, None);
         let mut idle = self.idle();
         // A connection that takes the file as unchangeable must not live to see a hub change it.
         if is_usable && !connection.immutable && idle.connections.len() < idle.max {
@@ -137,6 +164,12 @@ impl ReadFile {
         })
     }
 
+    /// Waits until no other reader of the file reads a large record, and for as long as what is returned lives none does.
+    pub(super) fn one_large(&self) -> MutexGuard<'_, ()> {
+        // It guards no data.
+        self.large.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Closes what nobody uses right now, and from here on whatever a reader gives back: with the last connection
     /// SQLite clears up beside the file, and a connection that only reads cannot do it.
     pub(super) fn keep_none(&self) {
@@ -160,6 +193,8 @@ impl ReadConnection {
             damage: Arc::default(),
             checked_indexes: Arc::default(),
             immutable,
+            ends_at_large: false,
+            large: None,
         })
     }
 
@@ -177,6 +212,26 @@ impl ReadConnection {
     /// What cannot be read.
     pub(super) fn damage(&self) -> &DamageLog {
         &self.damage
+    }
+
+    /// Ends reading at each large record, or not, until the transaction ends. Returns how it was.
+    pub(super) fn end_at_large(&mut self, ends: bool) -> bool {
+        std::mem::replace(&mut self.ends_at_large, ends)
+    }
+
+    /// Whether reading ends at a large record.
+    pub(super) const fn ends_at_large(&self) -> bool {
+        self.ends_at_large
+    }
+
+    /// The large record at which reading ended.
+    pub(super) const fn large(&self) -> Option<LargeRecord> {
+        self.large
+    }
+
+    /// Goes on behind the large record.
+    pub(super) fn pass_large(&mut self) {
+        self.large = None;
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -240,8 +295,8 @@ impl ReadConnection {
         &mut self,
         read: impl FnOnce(&Connection, &mut RowReader<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, JournalError> {
-        let Self { path, connection, names, damage, .. } = self;
-        let mut reader = RowReader { connection, names, damage };
+        let Self { path, connection, names, damage, ends_at_large, large, .. } = self;
+        let mut reader = RowReader { connection, names, damage, ends_at_large: *ends_at_large, large };
         read(connection, &mut reader).map_err(|source| JournalError::Storage {
             doing: "read",
             path: path.clone(),
@@ -261,6 +316,33 @@ impl ReadConnection {
 }
 
 impl RowReader<'_> {
+    /// Hands the record of a row to `take`, if there is one. Returns whether to read on: as `take` says, and not behind a large
+    /// record.
+    pub(super) fn hand(
+        &mut self,
+        row: &Row<'_>,
+        take: &mut dyn FnMut(Record<'static>) -> bool,
+    ) -> rusqlite::Result<bool> {
+        if self.leaves(row)? {
+            return Ok(false);
+        }
+        Ok(self.read(row)?.is_none_or(take))
+    }
+
+    /// Whether the record of a row is wanted, and left out because it is large.
+    pub(super) fn leaves(&mut self, row: &Row<'_>) -> rusqlite::Result<bool> {
+        if !self.ends_at_large || row.get::<_, Option<bool>>(9)? != Some(true) {
+            return Ok(false);
+        }
+        let data_bytes = row.get::<_, Option<i64>>(10)?.map_or(0, unsigned);
+        let Some(data_bytes) = usize::try_from(data_bytes).ok().filter(|bytes| *bytes > LARGE_RECORD_BYTES)
+        else {
+            return Ok(false);
+        };
+        *self.large = Some(LargeRecord { offset: Offset(unsigned(row.get(0)?)), data_bytes });
+        Ok(true)
+    }
+
     /// The record of a row; `None` for one that is not wanted, or that makes no record, which is noted.
     pub(super) fn read(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<Record<'static>>> {
         let offset = unsigned(row.get(0)?);

@@ -17,7 +17,7 @@ use super::filter::Filter;
 use super::lock::LockedJournal;
 use super::passing::{read_through, record_at};
 use super::query::{Globs, Query};
-use super::read::{ReadConnection, ReadFile};
+use super::read::{LargeRecord, ReadConnection, ReadFile};
 use super::rows::{Direction, Stretch};
 use super::scan::{self, Found};
 use super::segment::minute;
@@ -175,6 +175,48 @@ impl Reader {
         }
         found.records.reverse();
         Ok(Tail { records: found.records, head: Offset(head) })
+    }
+
+    /// Where the last `max` records begin that `query` wants: a cursor after that place finds them, and then what comes.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] and [`JournalError::Damaged`].
+    pub fn last_begin(&self, query: &Query, max: usize) -> Result<Offset, JournalError> {
+        let head = self.head()?.0;
+        let (mut filter, mut found) = (Filter::new(query.clone()), Found::offsets());
+        let mut stretch = Stretch { after: 0, upto: head };
+        while !stretch.is_empty() && !found.is_full(max) {
+            let (left, large) = self.file.with(|connection| {
+                let kept = Stretch { after: stretch.after.max(connection.first()? - 1), ..stretch };
+                if kept.is_empty() {
+                    return Ok((kept, None));
+                }
+                connection.end_at_large(true);
+                let left =
+                    scan::read_on(connection, &mut filter, kept, Direction::Backwards, max, &mut found)?;
+                Ok((left, connection.large()))
+            })?;
+            stretch = left;
+            let Some(large) = large else { continue };
+            if query.where_.is_empty() || self.large(query, large)?.is_some() {
+                found.offsets.push(large.offset);
+            }
+            stretch.upto = stretch.upto.min(large.offset.0 - 1);
+        }
+        Ok(Offset(found.offsets.last().map_or(head, |first| first.0 - 1)))
+    }
+
+    /// Reads a record that a cursor of `query` named as large; `None` if it does not match the conditions on the data, or is
+    /// gone.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Storage`] and [`JournalError::Damaged`].
+    pub fn large(&self, query: &Query, large: LargeRecord) -> Result<Option<Record<'static>>, JournalError> {
+        let _one_at_a_time = self.file.one_large();
+        let record = self.file.with(|connection| record_at(connection, large.offset.0))?;
+        Ok(record.filter(|record| query.matches_data(&record.body)))
     }
 
     /// The last record of each VM, in the order of the journal.

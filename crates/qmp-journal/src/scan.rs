@@ -13,7 +13,7 @@ use super::error::JournalError;
 use super::filter::Filter;
 use super::limits::{READ_BATCH_MAX_BYTES, READ_SEGMENTS_MAX};
 use super::passing::{read_through, record_at};
-use super::read::ReadConnection;
+use super::read::{LargeRecord, ReadConnection};
 use super::rows::{Direction, Stretch, lost_spans, without};
 use super::segment;
 
@@ -21,10 +21,14 @@ use super::segment;
 const VISIT_ONE_IN: u64 = 8;
 
 /// What was found, in the order of reading.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Found {
     pub(super) records: Vec<Record<'static>>,
+    /// Where they stand, if only that is wanted.
+    pub(super) offsets: Vec<Offset>,
+    wants_records: bool,
     bytes: usize,
+    max_bytes: usize,
 }
 
 /// One segment, or the records behind the last one.
@@ -35,28 +39,52 @@ struct Part {
     sealed: Option<(u64, u64)>,
 }
 
+impl Default for Found {
+    fn default() -> Self {
+        Self::within(READ_BATCH_MAX_BYTES)
+    }
+}
+
 impl Found {
-    /// Whether no more is to be added.
-    pub(super) fn is_full(&self, max: usize) -> bool {
-        self.records.len() >= max || self.bytes >= READ_BATCH_MAX_BYTES
+    /// Records of so much memory, and the one that passes it.
+    pub(super) const fn within(max_bytes: usize) -> Self {
+        Self { records: Vec::new(), offsets: Vec::new(), wants_records: true, bytes: 0, max_bytes }
     }
 
+    /// Only where they stand.
+    pub(super) fn offsets() -> Self {
+        Self { wants_records: false, ..Self::within(usize::MAX) }
+    }
+
+    /// Whether no more is to be added.
+    pub(super) fn is_full(&self, max: usize) -> bool {
+        self.len() >= max || self.bytes >= self.max_bytes
+    }
+
+    /// Records, or offsets: there are only one kind of them.
     fn len(&self) -> usize {
-        self.records.len()
+        self.records.len() + self.offsets.len()
     }
 
     /// Takes back what was added beyond the first `records`.
     fn truncate(&mut self, records: usize) {
-        self.bytes -= self.records.drain(records..).map(|record| record_bytes(&record)).sum::<usize>();
+        self.offsets.truncate(records);
+        let beyond = self.records.drain(records.min(self.records.len())..);
+        self.bytes -= beyond.map(|record| record_bytes(&record)).sum::<usize>();
     }
 
     fn add(&mut self, record: Record<'static>) {
-        self.bytes += record_bytes(&record);
-        self.records.push(record);
+        if self.wants_records {
+            self.bytes += record_bytes(&record);
+            self.records.push(record);
+        } else {
+            self.offsets.extend(record.offset);
+        }
     }
 }
 
-/// Reads on in `stretch` until `found` has `max` records or some segments were read; returns what is left.
+/// Reads on in `stretch` until `found` has `max` records, some segments were read, or a large record is to be left out;
+/// returns what is left.
 pub(super) fn read_on(
     connection: &mut ReadConnection,
     filter: &mut Filter,
@@ -164,7 +192,15 @@ fn read_part(
         full_at = found.is_full(max).then_some(offset);
         full_at.is_none()
     })?;
-    Ok(full_at)
+    Ok(full_at.or(connection.large().map(|large| before(large, direction))))
+}
+
+/// The last offset that was read if reading ended at that record.
+fn before(large: LargeRecord, direction: Direction) -> u64 {
+    match direction {
+        Direction::Forwards => large.offset.0 - 1,
+        Direction::Backwards => large.offset.0 + 1,
+    }
 }
 
 /// Reads the records at these offsets, of which the index says that they are what `filter` wants.
@@ -180,7 +216,14 @@ fn visit(
         offsets.reverse();
     }
     for offset in offsets {
-        let Some(record) = record_at(connection, offset)? else { continue };
+        let Some(record) = record_at(connection, offset)? else {
+            let Some(large) = connection.large() else { continue };
+            if is_wanted(connection, filter, large)? {
+                return Ok(Some(before(large, direction)));
+            }
+            connection.pass_large();
+            continue;
+        };
         if !filter.is_posted(&record) {
             let what = "its index stands for another record".into();
             return Err(JournalError::Damaged { offset: Offset(offset), what });
@@ -193,6 +236,15 @@ fn visit(
         }
     }
     Ok(None)
+}
+
+/// Whether a record that was not read is what `filter` wants, but for the conditions on its data.
+fn is_wanted(connection: &ReadConnection, filter: &Filter, large: LargeRecord) -> Result<bool, JournalError> {
+    let sql = format!("SELECT count(*) FROM record WHERE offset = ?1{}", filter.sql());
+    let wanted: u64 = connection.sql(|connection| {
+        connection.prepare_cached(&sql)?.query_row([number(large.offset.0)], |row| row.get(0).map(unsigned))
+    })?;
+    Ok(wanted > 0)
 }
 
 /// The offsets in `part` at which a match can be; `None` when they are better found by reading it through.

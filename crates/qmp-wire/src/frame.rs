@@ -19,6 +19,14 @@ use crate::json::{NESTING_MAX, Scan, Span, Stop, is_white_space, trim_white_spac
 /// `query-qmp-schema`, has 300 kB). A peer that sends more is no monitor or has lost its framing.
 pub const FRAME_MAX_BYTES: usize = 64 << 20;
 
+/// How much of a message is taken without a look whether there is memory for it, in bytes. The longest answer of a QEMU has
+/// 300 kB.
+const UNPROBED_MAX_BYTES: usize = 1 << 20;
+
+/// So many times the memory of a long message must be there while it comes. What is done with it copies it: into a queue, a
+/// record, a transaction, and for its readers.
+const COPIES_MAX: usize = 8;
+
 /// Errors that end a connection: past them the frame boundary is lost.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -28,6 +36,12 @@ pub enum FrameError {
     TooLong {
         /// The limit in force.
         limit_bytes: usize,
+    },
+    /// There is no memory for a message of the peer, and for what is done with it.
+    #[error("no memory for a message of {bytes} bytes or more, and its copies")]
+    NoMemory {
+        /// How much of the message had come, in bytes.
+        bytes: usize,
     },
     /// The peer nested objects and arrays deeper than the limit, [`NESTING_MAX`].
     #[error("message nests deeper than the limit of {limit} levels")]
@@ -78,6 +92,17 @@ impl From<Stop> for FrameError {
     }
 }
 
+/// Whether there is memory for a message of so many bytes, and for the copies that are made of it: so much is allocated and
+/// given back. To be asked before a peer may make a buffer grow, since an allocation that fails ends the process.
+#[must_use]
+pub fn has_memory(bytes: usize) -> bool {
+    let mut probe = Vec::<u8>::new();
+    let is_there = probe.try_reserve_exact(bytes.saturating_mul(COPIES_MAX)).is_ok();
+    // Otherwise the compiler may leave the allocation out.
+    std::hint::black_box(&mut probe);
+    is_there
+}
+
 /// Splits a stream of bytes into messages.
 ///
 /// Where the stream is cut does not matter: the same bytes give the same messages and the same error.
@@ -122,13 +147,31 @@ impl FrameReader {
     /// Adds bytes from the peer, cut anywhere.
     ///
     /// They are kept until they are read: if [`next_message`](Self::next_message) is called until it returns `None`
-    /// before the next call, memory stays below the limit plus the longest input.
+    /// before the next call, memory stays below the limit plus the longest input. Without memory
+    /// for them the next message is [`FrameError::NoMemory`].
     pub fn push(&mut self, bytes: &[u8]) {
         // Only when at least half was read, so that each byte is moved once on average.
         if self.unread > self.buffer.len() / 2 {
             self.discard_read();
         }
-        self.buffer.extend_from_slice(bytes);
+        if self.has_room(bytes.len()) {
+            self.buffer.extend_from_slice(bytes);
+        } else if self.failed.is_none() {
+            self.failed = Some(FrameError::NoMemory { bytes: self.unread().len() + bytes.len() });
+            (self.buffer, self.unread, self.frame) = (Vec::new(), 0, 0..0);
+        }
+    }
+
+    /// Makes room for so many bytes, if there is memory.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let needed_bytes = self.buffer.len() + bytes;
+        if needed_bytes > self.buffer.capacity()
+            && needed_bytes > UNPROBED_MAX_BYTES
+            && !has_memory(needed_bytes)
+        {
+            return false;
+        }
+        self.buffer.try_reserve(bytes).is_ok()
     }
 
     /// Returns the next whole message, or `None` until more bytes arrive.

@@ -26,7 +26,7 @@ pub use address::{Address, AddressError};
 pub use capture::{CaptureEntry, CaptureError, CaptureFault, CaptureReader, CaptureValue};
 pub use client::{Client, ClientConfig, ClientError, CommandId, NEGOTIATION_TIMEOUT, Output};
 pub use event_name::{EVENT_NAME_MAX_BYTES, EventName};
-pub use frame::{FRAME_MAX_BYTES, FrameError, FrameReader};
+pub use frame::{FRAME_MAX_BYTES, FrameError, FrameReader, has_memory};
 pub use json::NESTING_MAX;
 pub use message::{CommandError, Greeting, Message, RawEvent, Version};
 pub use record::{Body, Causes, DetachReason, Epoch, Offset, Record, RecordError, Seq, UnixMicros};

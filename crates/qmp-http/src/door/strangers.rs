@@ -19,8 +19,11 @@ const STRANGER_MAX: Duration = Duration::from_secs(10);
 const STRANGERS_MAX: usize = 256;
 
 /// The strangers at one door.
-#[derive(Debug, Default)]
-pub(crate) struct Strangers(Mutex<Present>);
+#[derive(Debug)]
+pub(crate) struct Strangers {
+    max: usize,
+    present: Mutex<Present>,
+}
 
 #[derive(Debug, Default)]
 struct Present {
@@ -37,7 +40,18 @@ pub(crate) struct Stranger {
     until: Instant,
 }
 
+impl Default for Strangers {
+    fn default() -> Self {
+        Self::new(STRANGERS_MAX)
+    }
+}
+
 impl Strangers {
+    /// At most `max` at a time.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max, present: Mutex::default() }
+    }
+
     /// One more; the oldest is sent away if there is one too many.
     pub(crate) fn enter(self: &Arc<Self>) -> Stranger {
         let sent_away = Arc::new(Notify::new());
@@ -45,7 +59,7 @@ impl Strangers {
         let number = present.next;
         present.next += 1;
         present.by_age.insert(number, Arc::clone(&sent_away));
-        if present.by_age.len() > STRANGERS_MAX
+        if present.by_age.len() > self.max
             && let Some((_, oldest)) = present.by_age.pop_first()
         {
             oldest.notify_one();
@@ -56,7 +70,7 @@ impl Strangers {
 
     fn lock(&self) -> MutexGuard<'_, Present> {
         // Each change is one call on the map, so it is sound even if a thread died while it held the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

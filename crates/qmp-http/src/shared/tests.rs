@@ -129,7 +129,13 @@ async fn play(steps: Vec<Step>) {
         while let Some(chunk) = reader.body.next().await {
             reader.text.extend_from_slice(&chunk.expect("readable"));
         }
-        let alone = Reading::<Bulky>::open(bed.served.clone(), reader.wanted.clone(), Some(head)).await;
+        let alone = Reading::<Bulky>::open(
+            bed.served.clone(),
+            reader.wanted.clone(),
+            Some(head),
+            bed.served.reads.memory.recipient(),
+        )
+        .await;
         let mut alone = alone.expect("opens").into_body().into_data_stream();
         let mut expected = Vec::new();
         while let Some(chunk) = alone.next().await {
@@ -147,7 +153,13 @@ async fn a_record_is_written_once_for_all_who_wait_for_it() {
     let wanted = Wanted { query: query.clone(), after: Some(Offset(0)), ..Wanted::default() };
     let mut readers: Vec<JoinHandle<Vec<u8>>> = Vec::new();
     for _ in 0..40 {
-        let reading = Reading::<Counting>::open(bed.served.clone(), wanted.clone(), None).await;
+        let reading = Reading::<Counting>::open(
+            bed.served.clone(),
+            wanted.clone(),
+            None,
+            bed.served.reads.memory.recipient(),
+        )
+        .await;
         let mut body = reading.expect("opens").into_body().into_data_stream();
         readers.push(tokio::spawn(async move {
             let mut text = Vec::new();
@@ -237,7 +249,9 @@ impl Bed {
 
 impl Reader {
     async fn come(bed: &Bed, wanted: Wanted) -> Self {
-        let reading = Reading::<Bulky>::open(bed.served.clone(), wanted.clone(), None).await.expect("opens");
+        let recipient = bed.served.reads.memory.recipient();
+        let reading = Reading::<Bulky>::open(bed.served.clone(), wanted.clone(), None, recipient).await;
+        let reading = reading.expect("opens");
         Self { wanted, body: reading.into_body().into_data_stream(), text: Vec::new() }
     }
 

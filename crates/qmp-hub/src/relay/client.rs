@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use qmp_client::{ExecuteError, Passed, TakeReply};
-use qmp_wire::Offset;
+use qmp_host::reader_memory::Portion;
 use qmp_wire::dialect::Value;
 use qmp_wire::server::{Refusal, Request, RequestId, Server};
+use qmp_wire::{Offset, has_memory};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -81,7 +82,7 @@ impl Reply {
         if let Some(audit) = self.audit {
             audit.end(&result, journaled);
         }
-        self.outbox.put(Item::Reply { request: self.request, result });
+        self.outbox.reply(self.request, result);
     }
 }
 
@@ -132,7 +133,7 @@ impl Client {
     pub(super) async fn run(mut self) -> Departure {
         loop {
             self.take_items();
-            if self.outbox.is_overflowed() {
+            if self.outbox.is_overflowed() || self.outbox.recipient.is_evicted() {
                 return Departure::Slow;
             }
             if self.step_replay().await.is_err() || self.run_requests().is_err() {
@@ -164,14 +165,14 @@ impl Client {
                         self.push(lines);
                     }
                 }
-                Some(Item::Reply { request, result }) => self.reply(request, result),
+                Some(Item::Reply { request, result, memory }) => self.reply(request, result, memory),
                 Some(Item::End { why }) => self.end(why),
                 None => break,
             }
         }
     }
 
-    fn reply(&mut self, request: RequestId, result: Result<Box<str>, ExecuteError>) {
+    fn reply(&mut self, request: RequestId, result: Result<Box<str>, ExecuteError>, memory: Option<Portion>) {
         match result {
             // Spread over lines: the hub's own monitor is a pretty one.
             Ok(value) if !encode::is_one_line(&value) => {
@@ -186,7 +187,7 @@ impl Client {
                 }
             },
         }
-        self.push_server_output();
+        self.push_charged_output(memory);
     }
 
     /// Nothing comes from the VM any more: every request gets an error, and then the connection is closed.
@@ -237,13 +238,18 @@ impl Client {
     /// Closes the connection of a client whose message is longer than any that could be passed on.
     fn end_if_too_long(&mut self) {
         let max_bytes = self.relay.config.role.message_max_bytes();
-        if self.unfinished_bytes > max_bytes {
-            self.relay.counters.refused.fetch_add(1, Ordering::Relaxed);
-            let desc =
-                format!("A message may have {max_bytes} bytes at this relay, which closes this connection");
-            self.push(refusal::without_request(&desc).into());
-            self.ending = true;
-        }
+        let desc = if self.unfinished_bytes > max_bytes {
+            format!("A message may have {max_bytes} bytes at this relay, which closes this connection")
+        } else if self.unfinished_bytes > INPUT_AHEAD_BYTES && !has_memory(self.unfinished_bytes) {
+            let bytes = self.unfinished_bytes;
+            tracing::warn!(vm = %self.relay.line.vm, bytes, "a client of a relay was closed: no memory for its message");
+            "This relay has no memory for the message, and closes this connection".to_owned()
+        } else {
+            return;
+        };
+        self.relay.counters.refused.fetch_add(1, Ordering::Relaxed);
+        self.push(refusal::without_request(&desc).into());
+        self.ending = true;
     }
 
     fn run_request(&mut self, request: RequestId, what: &Request) {
@@ -278,13 +284,13 @@ impl Client {
         let asker =
             Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit, _under_way: under_way });
         if let Err(error) = self.relay.vm.commander.pass(passed, asker) {
-            self.reply(request, Err(error));
+            self.reply(request, Err(error), None);
         }
     }
 
     fn begin_replay(&mut self, request: RequestId, what: &Request) {
         // An error of reading the head is one of the replay, which reads the same file.
-        let head = self.relay.reader.head().unwrap_or(self.position).max(self.position);
+        let head = self.relay.replays.reader.head().unwrap_or(self.position).max(self.position);
         match replay::after(&what.arguments, head) {
             Err(refusal) => self.server.reply(request, Err(refusal)),
             Ok(_) if self.replay.is_some() => {
@@ -293,7 +299,7 @@ impl Client {
             Ok(after) => {
                 let (relay, span) = (&self.relay, (after, self.position));
                 let (replay, lines) =
-                    Replay::begin(&relay.reader, &relay.line.vm, request, span, relay.config.pretty);
+                    Replay::begin(&relay.replays, &relay.line.vm, request, span, relay.config.pretty);
                 self.push_server_output();
                 self.push(lines.into());
                 self.replay = Some(replay);
@@ -314,7 +320,7 @@ impl Client {
             }
         };
         if !lines.is_empty() {
-            self.push(lines.into());
+            self.push(lines);
             return Ok(());
         }
         let (lines, value) = replay.end();
@@ -345,6 +351,7 @@ impl Client {
         };
         let ready = tokio::select! {
             () = self.outbox.more() => return Ok(()),
+            () = self.outbox.recipient.evicted() => return Ok(()),
             ready = socket_ready => ready?,
         };
         if ready.is_readable() && reads { self.receive() } else { Ok(()) }
@@ -375,16 +382,25 @@ impl Client {
     }
 
     fn push_server_output(&mut self) {
+        self.push_charged_output(None);
+    }
+
+    /// The same for a reply that takes memory of all readers.
+    fn push_charged_output(&mut self, memory: Option<Portion>) {
         let output = self.server.output();
         if !output.is_empty() {
-            let output = Bytes::copy_from_slice(output);
+            let output = output.to_vec();
             self.server.consume_output(output.len());
             self.unfinished_bytes = 0;
-            self.push(output);
+            self.push(match memory {
+                Some(memory) => Bytes::from_owner(memory.of(output)),
+                None => output.into(),
+            });
         }
     }
 
     fn push(&mut self, bytes: Bytes) {
+        self.outbox.recipient.note(false, true);
         self.output_bytes += bytes.len();
         self.output.push_back(bytes);
     }
@@ -404,6 +420,7 @@ impl Client {
 
     fn sent(&mut self, mut sent_bytes: usize) {
         self.output_bytes -= sent_bytes;
+        self.outbox.recipient.note(true, self.output_bytes > 0 || !self.outbox.is_empty());
         while let Some(first) = self.output.front_mut() {
             if sent_bytes < first.len() {
                 first.advance(sent_bytes);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 
 use bytes::Bytes;
 use qmp_client::PendingReply;
+use qmp_host::reader_memory::ReaderMemory;
 use qmp_journal::PlaceOf;
 use qmp_wire::dialect::Value;
 use qmp_wire::{Body, DetachReason, Offset, RawEvent, Record};
@@ -16,8 +17,9 @@ use super::outbox::{Item, Outbox};
 use super::{EVENTS_LATE, EVENTS_MISSED, encode};
 
 /// The lines of all VMs that have a relay. They come and go with their VMs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lines {
+    memory: ReaderMemory,
     by_vm: RwLock<HashMap<Box<str>, Arc<Line>>>,
     greetings: Arc<Greetings>,
 }
@@ -35,8 +37,9 @@ pub(crate) struct Line {
     ended: watch::Sender<bool>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct LineState {
+    memory: ReaderMemory,
     /// Records that the attachment appended, and how many of them the feed handed out.
     recorded: u64,
     fed: u64,
@@ -61,9 +64,13 @@ struct Batched {
 }
 
 impl Lines {
+    pub(super) fn new(memory: ReaderMemory) -> Self {
+        Self { memory, by_vm: RwLock::default(), greetings: Arc::default() }
+    }
+
     /// A line for that VM, which has none. It is to be told when it [begins](Line::begin).
     pub(super) fn open(&self, vm: &str, begins_after: PlaceOf) -> Arc<Line> {
-        let line = Arc::new(Line::new(vm, begins_after, Arc::clone(&self.greetings)));
+        let line = Arc::new(Line::new(vm, begins_after, Arc::clone(&self.greetings), self.memory.clone()));
         self.write().insert(vm.into(), Arc::clone(&line));
         line
     }
@@ -93,8 +100,9 @@ impl Lines {
 }
 
 impl Line {
-    fn new(vm: &str, begins_after: PlaceOf, greetings: Arc<Greetings>) -> Self {
-        let (state, greeted, ended) = (Mutex::default(), watch::Sender::default(), watch::Sender::default());
+    fn new(vm: &str, begins_after: PlaceOf, greetings: Arc<Greetings>, memory: ReaderMemory) -> Self {
+        let (greeted, ended) = (watch::Sender::default(), watch::Sender::default());
+        let state = Mutex::new(LineState::new(memory));
         Self { vm: vm.into(), begins_after, state, greeted, greetings, ended }
     }
 
@@ -271,6 +279,21 @@ impl Line {
 }
 
 impl LineState {
+    fn new(memory: ReaderMemory) -> Self {
+        Self {
+            memory,
+            recorded: 0,
+            fed: 0,
+            held: HeldReplies::default(),
+            clients: Vec::new(),
+            position: Offset::default(),
+            begun: false,
+            heard: false,
+            missed_after: None,
+            closing: false,
+        }
+    }
+
     fn has_due(&self) -> bool {
         self.begun && self.held.is_due(self.fed)
     }
@@ -298,13 +321,23 @@ impl LineState {
     fn hand_out(&mut self, batched: &mut Batched) {
         let Batched { compact, pretty } = std::mem::take(batched);
         let upto = self.position;
-        let (compact, pretty) = (Bytes::from(compact), Bytes::from(pretty));
+        let (compact, pretty) = (self.charged(compact), self.charged(pretty));
         for client in &self.clients {
-            let lines = if client.pretty { &pretty } else { &compact };
-            if !lines.is_empty() {
-                client.put(Item::Events { lines: lines.clone(), upto });
+            match if client.pretty { &pretty } else { &compact } {
+                Some(lines) if lines.is_empty() => {}
+                Some(lines) => client.put(Item::Events { lines: lines.clone(), upto }),
+                None => client.overflow(),
             }
         }
+    }
+
+    /// Lines in the memory of all readers; `None` if there is no room.
+    fn charged(&self, lines: Vec<u8>) -> Option<Bytes> {
+        if lines.is_empty() {
+            return Some(Bytes::new());
+        }
+        let memory = self.memory.try_take(lines.len()).ok()?;
+        Some(Bytes::from_owner(memory.of(lines)))
     }
 
     fn close_clients(&mut self, why: &'static str) {

@@ -2,13 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use qmp_client::ExecuteError;
+use qmp_host::reader_memory::{Portion, ReaderMemory, Recipient};
 use qmp_wire::Offset;
 use qmp_wire::server::RequestId;
 use tokio::sync::Notify;
+
+/// Replies up to so many bytes are not counted in the memory of all readers: with eight for each of a thousand clients they
+/// are 32 MiB.
+const REPLY_UNCOUNTED_MAX_BYTES: usize = 4 << 10;
 
 /// One thing for a client, in the order of the VM's monitor.
 #[derive(Debug)]
@@ -16,7 +21,7 @@ pub(super) enum Item {
     /// Whole events; the journal was read up to there.
     Events { lines: Bytes, upto: Offset },
     /// The reply to a command of this client.
-    Reply { request: RequestId, result: Result<Box<str>, ExecuteError> },
+    Reply { request: RequestId, result: Result<Box<str>, ExecuteError>, memory: Option<Portion> },
     /// Nothing comes from the VM any more.
     End { why: &'static str },
 }
@@ -29,6 +34,9 @@ pub(super) struct Outbox {
     max_bytes: usize,
     waiting: Mutex<Waiting>,
     more: Notify,
+    memory: ReaderMemory,
+    /// How the client takes what waits for it.
+    pub(super) recipient: Arc<Recipient>,
     left: AtomicBool,
     /// Replies that were released early, since the last that was told of.
     early: AtomicU64,
@@ -42,12 +50,14 @@ struct Waiting {
 }
 
 impl Outbox {
-    pub(super) fn new(pretty: bool, max_bytes: usize) -> Self {
+    pub(super) fn new(pretty: bool, max_bytes: usize, memory: &ReaderMemory) -> Self {
         Self {
             pretty,
             max_bytes,
             waiting: Mutex::default(),
             more: Notify::new(),
+            recipient: memory.recipient(),
+            memory: memory.clone(),
             left: AtomicBool::new(false),
             early: AtomicU64::new(0),
         }
@@ -60,7 +70,7 @@ impl Outbox {
         if waiting.overflowed || self.has_left() {
             return;
         }
-        // Replies are not counted: a client has no more commands under way than a few.
+        // Replies are counted in the memory of all readers alone: a client has no more commands under way than a few.
         if let Item::Events { lines, .. } = &item {
             waiting.bytes += lines.len();
         }
@@ -68,8 +78,25 @@ impl Outbox {
             *waiting = Waiting { overflowed: true, ..Waiting::default() };
         } else {
             waiting.items.push_back(item);
+            self.recipient.note(false, true);
         }
         drop(waiting);
+        self.more.notify_one();
+    }
+
+    /// Puts the reply to a command in, with the memory that it takes.
+    pub(super) fn reply(&self, request: RequestId, result: Result<Box<str>, ExecuteError>) {
+        let bytes = result.as_ref().map_or(0, |value| value.len());
+        let memory = (bytes > REPLY_UNCOUNTED_MAX_BYTES).then(|| self.memory.try_take(bytes)).transpose();
+        match memory {
+            Ok(memory) => self.put(Item::Reply { request, result, memory }),
+            Err(_) => self.overflow(),
+        }
+    }
+
+    /// Throws everything away: there is no room for more, and the client is to be closed.
+    pub(super) fn overflow(&self) {
+        *self.lock() = Waiting { overflowed: true, ..Waiting::default() };
         self.more.notify_one();
     }
 
@@ -148,6 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn reply_without_room_in_memory_closes_the_client() {
+        let memory = ReaderMemory::new(100 << 10);
+        let server_request = crate::relay::replay::tests::request;
+        let (one, other) = (Outbox::new(false, 10, &memory), Outbox::new(false, 10, &memory));
+        let reply = || Ok("x".repeat(60 << 10).into());
+        one.reply(server_request(), reply());
+        assert_eq!(memory.used(), 60 << 10);
+        other.reply(server_request(), reply());
+        other.reply(server_request(), Ok("{}".into()));
+        assert!(!one.is_overflowed() && other.is_overflowed() && other.next().is_none());
+        one.leave();
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
     fn nothing_is_kept_for_who_left() {
         let outbox = filled(&[5], false);
         outbox.leave();
@@ -156,7 +198,7 @@ mod tests {
     }
 
     fn filled(sizes: &[usize], taking: bool) -> Outbox {
-        let outbox = Outbox::new(false, 10);
+        let outbox = Outbox::new(false, 10, &ReaderMemory::new(100));
         for size in sizes {
             outbox.put(Item::Events { lines: vec![b' '; *size].into(), upto: Offset(1) });
             if taking {

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use qmp_host::Duties;
+use qmp_host::reader_memory::{ReaderMemory, Texts};
+use qmp_host::{Budget, Duties};
 use qmp_host::{SocketError, SocketFile, listen_unix};
 use qmp_journal::{Appender, Journal, Reader};
 use qmp_wire::Offset;
@@ -12,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::line::{Line, Lines};
 use super::opening::{note, open};
+use super::replay::{LargeLines, Replays};
 use super::serve::{Relay, Stop};
 use super::{REPLY_JOURNAL_MAX, RelayConfig, RelayStatus, feed};
 use crate::limits::STOP_HTTP_MAX;
@@ -23,6 +25,11 @@ pub(crate) struct Relays {
     lines: Arc<Lines>,
     appender: Appender,
     reader: Reader,
+    memory: ReaderMemory,
+    /// The connections of clients that may be open.
+    clients: Arc<Budget>,
+    /// Large events that are being repeated.
+    texts: Arc<Texts<LargeLines>>,
     head: watch::Receiver<Offset>,
     /// Runs from the first relay on: without any, nobody need read the journal for them.
     feed: Mutex<Option<JoinHandle<()>>>,
@@ -60,9 +67,12 @@ struct Serving {
 }
 
 impl Relays {
-    pub(crate) fn new(journal: &Journal) -> Self {
+    pub(crate) fn new(journal: &Journal, memory: &ReaderMemory, clients: &Arc<Budget>) -> Self {
         Self {
-            lines: Arc::default(),
+            clients: Arc::clone(clients),
+            lines: Arc::new(Lines::new(memory.clone())),
+            memory: memory.clone(),
+            texts: Arc::default(),
             appender: journal.appender(),
             reader: journal.reader(),
             head: journal.watch_head(),
@@ -79,8 +89,13 @@ impl Relays {
         }
         let of_vm = relays.get_or_insert_with(|| Box::new(self.begin(vm)));
         for (config, socket) in listening.0 {
-            let (appender, reader) = (self.appender.clone(), self.reader.clone());
-            let relay = Relay::new(config, Arc::clone(&of_vm.line), Arc::clone(vm), appender, reader);
+            let replays = Replays {
+                reader: self.reader.clone(),
+                memory: self.memory.clone(),
+                texts: Arc::clone(&self.texts),
+            };
+            let (line, vm, appender) = (Arc::clone(&of_vm.line), Arc::clone(vm), self.appender.clone());
+            let relay = Relay::new(config, line, vm, appender, replays, Arc::clone(&self.clients));
             note(&relay, socket.as_ref().err());
             let (relay, (stop, stopping)) = (Arc::new(relay), watch::channel(Stop::No));
             let task = JoinSet::from_iter([open(Arc::clone(&relay), socket, stopping)]);

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use qmp_host::Rarely;
-use qmp_host::SocketFile;
-use qmp_journal::{Appender, Reader};
+use qmp_host::{Budget, Rarely, Share, SocketFile};
+use qmp_journal::Appender;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -15,6 +14,7 @@ use tokio::task::JoinSet;
 use super::client::{Client, Departure};
 use super::line::Line;
 use super::outbox::Outbox;
+use super::replay::Replays;
 use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus, refusal};
 use crate::audit::{Peer, Who};
 use crate::vms::Vm;
@@ -40,9 +40,13 @@ pub(super) struct Relay {
     pub(super) line: Arc<Line>,
     pub(super) vm: Arc<Vm>,
     pub(super) appender: Appender,
-    pub(super) reader: Reader,
+    pub(super) replays: Replays,
+    /// The connections of clients that may be open.
+    open_files: Arc<Budget>,
     pub(super) counters: Counters,
     turned_away_said: Rarely,
+    slow_said: Rarely,
+    not_accepted_said: Rarely,
     /// Why no client is served at it.
     error: Mutex<Option<Box<str>>>,
 }
@@ -64,10 +68,22 @@ impl Relay {
         line: Arc<Line>,
         vm: Arc<Vm>,
         appender: Appender,
-        reader: Reader,
+        replays: Replays,
+        open_files: Arc<Budget>,
     ) -> Self {
-        let (counters, turned_away_said) = (Counters::default(), Rarely::default());
-        Self { config, line, vm, appender, reader, counters, turned_away_said, error: Mutex::default() }
+        Self {
+            config,
+            line,
+            vm,
+            appender,
+            replays,
+            open_files,
+            counters: Counters::default(),
+            turned_away_said: Rarely::default(),
+            slow_said: Rarely::default(),
+            not_accepted_said: Rarely::default(),
+            error: Mutex::default(),
+        }
     }
 
     pub(super) fn status(&self) -> RelayStatus {
@@ -115,6 +131,24 @@ impl Relay {
         None
     }
 
+    /// The open file of one client more than there are, or why it is not served.
+    fn room_for_one_more(&self, clients: usize) -> Result<Share, String> {
+        if clients >= RELAY_CLIENTS_MAX {
+            return Err(format!("it has {RELAY_CLIENTS_MAX} clients already"));
+        }
+        let max = self.open_files.max();
+        let too_many =
+            || format!("{max} clients are connected to this hub, as many as its limit of open files permits");
+        self.open_files.take(1).ok_or_else(too_many)
+    }
+
+    fn turn_away_one_more(&self, stream: &UnixStream, reason: &str) {
+        match Peer::of(stream) {
+            Ok(peer) => self.turn_away(stream, &peer, reason),
+            Err(error) => tracing::debug!("cannot tell which client was one too many: {error}"),
+        }
+    }
+
     /// Tells a client why it is not served, in place of the greeting, and the log which client that was.
     fn turn_away(&self, stream: &UnixStream, peer: &Peer, reason: &str) {
         self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
@@ -144,18 +178,23 @@ pub(super) async fn serve(
         let is_open = greeted.borrow_and_update().is_some();
         tokio::select! {
             accepted = listener.accept(), if is_open => match accepted {
-                Ok((stream, _)) if clients.len() >= RELAY_CLIENTS_MAX => match Peer::of(&stream) {
-                    Ok(peer) => relay.turn_away(&stream, &peer, &format!("it has {RELAY_CLIENTS_MAX} clients already")),
-                    Err(error) => tracing::debug!("cannot tell which client was one too many: {error}"),
-                },
                 Ok((stream, _)) => {
-                    let outbox = Arc::new(Outbox::new(relay.config.pretty, RELAY_OUTBOX_MAX_BYTES));
+                    let open_file = match relay.room_for_one_more(clients.len()) {
+                        Ok(open_file) => open_file,
+                        Err(reason) => {
+                            relay.turn_away_one_more(&stream, &reason);
+                            continue;
+                        }
+                    };
+                    let outbox = Arc::new(Outbox::new(relay.config.pretty, RELAY_OUTBOX_MAX_BYTES, &relay.replays.memory));
                     outboxes.retain(|outbox| outbox.strong_count() > 0);
                     outboxes.push(Arc::downgrade(&outbox));
-                    clients.spawn(visit(stream, outbox, Arc::clone(&relay)));
+                    clients.spawn(visit(stream, open_file, outbox, Arc::clone(&relay)));
                 }
                 Err(error) => {
-                    tracing::warn!("cannot accept at {}: {error}", relay.config.path.display());
+                    if let Some(more) = relay.not_accepted_said.pass(Instant::now()) {
+                        tracing::warn!("cannot accept at {}: {error}{more}", relay.config.path.display());
+                    }
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             },
@@ -177,7 +216,7 @@ async fn stopped(stop: &mut watch::Receiver<Stop>) -> Stop {
 }
 
 /// One connection.
-async fn visit(stream: UnixStream, outbox: Arc<Outbox>, relay: Arc<Relay>) {
+async fn visit(stream: UnixStream, _open_file: Share, outbox: Arc<Outbox>, relay: Arc<Relay>) {
     let path = relay.config.path.display();
     let peer = match Peer::of(&stream) {
         Ok(peer) => peer,
@@ -194,7 +233,9 @@ async fn visit(stream: UnixStream, outbox: Arc<Outbox>, relay: Arc<Relay>) {
     drop(visitor);
     if departure == Departure::Slow {
         relay.counters.closed_slow.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!("{path}: a client was closed because it did not read");
+        if let Some(more) = relay.slow_said.pass(Instant::now()) {
+            tracing::warn!("{path}: a client was closed because it did not read{more}");
+        }
     }
 }
 

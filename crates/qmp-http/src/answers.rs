@@ -1,0 +1,34 @@
+//! Whole answers, in the memory of all readers: a client that asks and does not read keeps its answer in memory.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::caller::Visit;
+use super::refusal::Refusal;
+
+/// Answers up to so many bytes are not counted: with one for each connection they are 64 MiB.
+const ANSWER_UNCOUNTED_MAX_BYTES: u64 = 16 << 10;
+
+/// Counts an answer until the client has taken it, or refuses it. Streams count what they give themselves.
+pub(super) async fn count(Extension(visit): Extension<Arc<Visit>>, request: Request, next: Next) -> Response {
+    let answer = next.run(request).await;
+    match answer.body().size_hint().exact() {
+        Some(bytes) if bytes > ANSWER_UNCOUNTED_MAX_BYTES => {}
+        _ => return answer,
+    }
+    let (head, body) = answer.into_parts();
+    // What is whole already is neither waited for nor copied.
+    let Ok(text) = to_bytes(body, usize::MAX).await else { return Response::from_parts(head, Body::empty()) };
+    match visit.hall.memory.try_take(text.len()) {
+        Ok(memory) => {
+            let lent = visit.recipient.lend(memory.of(text));
+            Response::from_parts(head, Body::from(Bytes::from_owner(lent)))
+        }
+        Err(error) => Refusal::no_memory(&error).into_response(),
+    }
+}

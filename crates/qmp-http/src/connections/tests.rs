@@ -1,0 +1,57 @@
+//! What clients get when as many are connected as may be.
+
+use std::path::Path;
+
+use qmp_journal::{Journal, JournalOptions};
+use tokio::io::AsyncReadExt as _;
+
+use super::*;
+use crate::door::HttpDoor;
+use crate::listen::listen;
+
+#[tokio::test]
+async fn further_clients_get_answers_and_no_records() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (path, socket) = (home.path().join("journal.db"), home.path().join("hub.sock"));
+    let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
+    let (_ends, ending) = watch::channel(false);
+    let served = Served::of_no_vms(&journal, path, ending.clone()).await;
+    let clients = Arc::clone(served.fleet.clients());
+    clients.set_max(2);
+    let door: HttpDoor = format!("unix:{}", socket.display()).parse().expect("an address");
+    let serving = tokio::spawn(serve(listen(&door).await.expect("listens"), served, ending));
+
+    let mut readers = Vec::new();
+    for _ in 0..2 {
+        let (stream, head) = ask(&socket, "/v1/events").await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        readers.push(stream);
+    }
+    let (_refused, head) = ask(&socket, "/v1/events").await;
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("TooManyClients"), "{head}");
+    // More than there are spare ones, and none of them asks.
+    let mut idle = Vec::new();
+    for _ in 0..3 * HTTP_SPARE_MAX {
+        idle.push(UnixStream::connect(&socket).await.expect("connects"));
+    }
+    let (_answered, head) = ask(&socket, "/v1/hub").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("connection: close"), "{head}");
+    drop(readers);
+    while clients.used() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let (_stream, head) = ask(&socket, "/v1/events").await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    serving.abort();
+}
+
+/// Asks, and reads the beginning of the answer.
+async fn ask(socket: &Path, path: &str) -> (UnixStream, String) {
+    let mut stream = UnixStream::connect(socket).await.expect("connects");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sends");
+    let mut answer = vec![0; 16 << 10];
+    let read = stream.read(&mut answer).await.expect("an answer");
+    answer.truncate(read);
+    (stream, String::from_utf8(answer).expect("UTF-8"))
+}
