@@ -11,7 +11,7 @@ pub use types::*;
 
 use crate::{EventDesc, Release};
 
-/// Every release line that the catalogue knows, in order.
+/// All release lines of the catalogue, in order.
 pub const RELEASES: &[Release] = &[
     Release::new(0, 12),
     Release::new(0, 13),
@@ -279,7 +279,7 @@ crate::event::dataless_events! {
 }
 
 impl EventKind {
-    /// The event of that name; `None` if the catalogue does not know it.
+    /// Returns the event of that name; `None` if it is not in the catalogue.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name.len() {
             4 => match name {
