@@ -36,7 +36,7 @@ pub(super) fn read_through(
     connection.reading(|connection, reader| {
         let damage = reader.damage;
         walk(connection, &sql, stretch, &mut |row| reader.hand(row, take), &mut |first, last, error| {
-            damage.note(first, last, damage_of(error))
+            damage.note(first, last, damage_of(error));
         })
     })
 }
