@@ -162,9 +162,9 @@ impl UnderWay {
         let data = json!({
             "direction": if self.incoming { "incoming" } else { "outgoing" },
             "result": result,
-            "duration_seconds": took.as_secs_f64(),
+            "duration_seconds": text::seconds(took),
             "began_unseen": self.began_unseen,
-            "paused_seconds": paused.map(|paused| paused.as_secs_f64()),
+            "paused_seconds": paused.map(text::seconds),
             "passes": self.passes,
             "phases": self.phases.json(),
             "phase_count": self.phases.count(),

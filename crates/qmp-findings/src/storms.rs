@@ -199,7 +199,7 @@ impl Told {
         data["count"] = json!(self.count);
         data["first"] = pair(self.first);
         data["last"] = pair(self.last);
-        data["span_seconds"] = json!(self.span.as_secs_f64());
+        data["span_seconds"] = json!(text::seconds(self.span));
         data
     }
 }

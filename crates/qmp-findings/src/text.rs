@@ -21,6 +21,12 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
+/// A span in seconds, to the microsecond: a number that is the same after it was written as a text and read, which one
+/// with more than 16 digits is not.
+pub(super) fn seconds(span: Duration) -> f64 {
+    format!("{}.{:06}", span.as_secs(), span.subsec_micros()).parse().unwrap_or(f64::MAX)
+}
+
 /// A span as people say it: `0.4 s`, `75 s`, `12 min`, `3 h 5 min`.
 pub(super) fn span(span: Duration) -> String {
     let seconds = span.as_secs();

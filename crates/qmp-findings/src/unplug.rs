@@ -156,7 +156,7 @@ impl Unplugs {
             "result": "unplugged",
             "parts": parts,
             "guest_statuses": statuses(&signs),
-            "duration_seconds": took.map(|took| took.as_secs_f64()),
+            "duration_seconds": took.map(text::seconds),
         });
         found.push(HOT_UNPLUG, summary, causes, data);
     }

@@ -332,7 +332,7 @@ impl Outcome {
 
 /// A span in seconds, to the microsecond.
 pub(in super::super) fn seconds(span: std::time::Duration) -> f64 {
-    span.as_secs_f64()
+    text::seconds(span)
 }
 
 /// A moment of a phase as it stands in JSON.

@@ -42,7 +42,7 @@ impl Continued {
         );
         explained.run_state = status.into();
         explained.causes.push(input.id);
-        let gap = json!({"epochs": [from, to], "seconds": unseen.as_secs_f64()});
+        let gap = json!({"epochs": [from, to], "seconds": text::seconds(unseen)});
         explained.details.insert("gap".to_owned(), gap);
         explained
     }
