@@ -115,7 +115,7 @@ impl Observed {
     }
 
     /// The states of these VMs with everything up to `head`, or as far as the observer comes within
-    /// [`UP_TO_DATE_MAX`].
+    /// `UP_TO_DATE_MAX`.
     pub async fn states(&self, vms: Vec<Box<str>>, head: Offset) -> Vec<Option<VmState>> {
         let mut position = self.shared.position.subscribe();
         // Late is better than never: what is known is told.
