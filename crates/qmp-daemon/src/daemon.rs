@@ -1,6 +1,6 @@
 //! A whole hub: the order in which its parts start and stop.
 
-use qmp_host::blocking;
+use qmp_host::{blocking, ends_after, join_all};
 use qmp_http::{HttpDoor, ListenError, Listening, Served};
 use qmp_hub::discovery::Discover;
 use qmp_hub::relay::RelayStatus;
@@ -171,19 +171,5 @@ impl Daemon {
         let Self { journal, served, rules, .. } = self;
         drop((served, rules));
         Ok(blocking(move || journal.close()).await?)
-    }
-}
-
-/// Whether a task that was told so may end.
-fn ends_after(stop: &watch::Sender<bool>) -> impl Fn() -> bool + Send + 'static {
-    let stop = stop.subscribe();
-    move || *stop.borrow()
-}
-
-async fn join_all(tasks: &mut JoinSet<()>) {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!("a task of the hub died: {error}");
-        }
     }
 }

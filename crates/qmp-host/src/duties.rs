@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
 /// The tasks of the hub that ended early. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Duties(Arc<Mutex<Vec<Box<str>>>>);
@@ -50,6 +53,21 @@ impl Drop for Duty {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.ended("it panicked");
+        }
+    }
+}
+
+/// Returns whether a task may end: once `stop` is true.
+pub fn ends_after(stop: &watch::Sender<bool>) -> impl Fn() -> bool + Send + 'static {
+    let stop = stop.subscribe();
+    move || *stop.borrow()
+}
+
+/// Waits until all tasks have ended, and logs those that died.
+pub async fn join_all(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!("a task of the hub died: {error}");
         }
     }
 }

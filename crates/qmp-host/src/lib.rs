@@ -43,7 +43,7 @@ pub use backoff::Backoff;
 pub use blocking::blocking;
 pub use budget::{Budget, Share};
 #[cfg(feature = "tokio")]
-pub use duties::Duties;
+pub use duties::{Duties, ends_after, join_all};
 pub use exit_status::exit_status;
 pub use inherited::{Family, Inherited, InheritedError, InheritedListener, take};
 #[cfg(feature = "net")]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use qmp_client::Address;
+use qmp_host::{ends_after, join_all};
 use qmp_journal::Journal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -221,19 +222,5 @@ impl Drop for Running {
 impl From<FleetError> for HubError {
     fn from(error: FleetError) -> Self {
         Self::Fleet(error)
-    }
-}
-
-/// Whether a task that was told so may end.
-fn ends_after(stop: &watch::Sender<bool>) -> impl Fn() -> bool + Send + 'static {
-    let stop = stop.subscribe();
-    move || *stop.borrow()
-}
-
-async fn join_all(tasks: &mut JoinSet<()>) {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!("a task of the hub died: {error}");
-        }
     }
 }
