@@ -7,47 +7,8 @@ use crate::question;
 use crate::saved::Saved;
 use crate::why;
 
-/// Causes and sides of explanations, those of run states aside, and what flaps.
-const WORDS: [&str; 35] = [
-    // Sides.
-    "guest",
-    "host",
-    "qemu",
-    "unknown",
-    // Causes.
-    "crashed",
-    "exited",
-    "gone",
-    "guest-hibernate",
-    "guest-panic",
-    "guest-reset",
-    "guest-shutdown",
-    "guest-suspend",
-    "host-error",
-    "host-qmp-quit",
-    "host-qmp-system-reset",
-    "host-signal",
-    "host-stop",
-    "host-ui",
-    "io-error",
-    "killed",
-    "memory-failure",
-    "migration",
-    "reset",
-    "restore-vm",
-    "resume",
-    "save-vm",
-    "shutdown",
-    "wakeup",
-    "watchdog",
-    // What flaps, and `VM`, which stops and resumes.
-    "VM",
-    "network",
-    "persistent reservation manager",
-    "port",
-    "sleep",
-    "tray",
-];
+/// The side that is no cause, and what flaps (`VM` stops and resumes).
+const WORDS: [&str; 7] = ["qemu", "VM", "network", "persistent reservation manager", "port", "sleep", "tray"];
 
 /// The word of the program that this is.
 fn word(text: &str) -> Option<&'static str> {
@@ -55,7 +16,7 @@ fn word(text: &str) -> Option<&'static str> {
         .into_iter()
         .chain(KINDS)
         .chain([question::QUERY_STATUS, question::QUERY_JOBS])
-        .chain(why::run_state_causes());
+        .chain(why::CAUSES);
     words.find(|word| *word == text)
 }
 

@@ -44,12 +44,10 @@ use crate::process::Identity;
 use crate::question::{Asked, QUERY_STATUS};
 use crate::state::Why as Explanation;
 use evidence::Mark;
-#[cfg(test)]
 pub(super) use explanation::CAUSES;
 pub(super) use kinds::{WHY_ENDED, WHY_PAUSED, WHY_RESET, WHY_SUSPENDED};
 pub(super) use memory::Why;
 use pending::{Pending, WaitsFor, tell_of};
-pub(super) use run_states::causes as run_state_causes;
 #[cfg(test)]
 pub(super) use run_states::names as run_state_names;
 use standing::Standing;
@@ -197,18 +195,18 @@ impl Why {
         }
         let resumed = self.resumed_by_command(input);
         let explains = |pending: &Pending| self.evidence.explains(pending, input.now).is_some();
-        let Some(index) = self.pending.iter().position(explains) else {
-            if resumed {
-                self.evidence.spend_command();
+        let explained = self.pending.iter().position(explains).map(|index| {
+            let mut pending = self.pending.remove(index);
+            let before = pending.explanation();
+            if let Some(given) = self.evidence.explains(&pending, input.now) {
+                explanation::name_client(&mut pending.guess, given);
             }
-            return;
-        };
-        let mut pending = self.pending.remove(index);
-        let before = pending.explanation();
-        if let Some(given) = self.evidence.explains(&pending, input.now) {
-            explanation::name_client(&mut pending.guess, given);
+            (pending, before)
+        });
+        if resumed || explained.is_some() {
+            self.evidence.spend_command();
         }
-        self.evidence.spend_command();
+        let Some((pending, before)) = explained else { return };
         let is_standing = self.replace(&before, &pending.explanation());
         if is_standing && pending.guess.cause == "host-stop" {
             self.standing.assumed = false;

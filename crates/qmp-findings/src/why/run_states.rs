@@ -163,11 +163,6 @@ pub(super) fn of(name: &str) -> &'static RunState {
     RUN_STATES.iter().find(|state| state.name == name).unwrap_or(&OF_ITS_OWN)
 }
 
-/// The causes that run states are.
-pub(in super::super) fn causes() -> impl Iterator<Item = &'static str> {
-    RUN_STATES.iter().chain([&OF_ITS_OWN]).flat_map(|state| [state.found.0, state.answered.0])
-}
-
 /// The names of all run states.
 #[cfg(test)]
 pub(in super::super) fn names() -> impl Iterator<Item = &'static str> {
