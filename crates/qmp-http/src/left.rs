@@ -5,7 +5,7 @@
 
 use qmp_findings::state::VmState;
 use qmp_host::clock;
-use qmp_journal::{Globs, JournalError, Kind, Query, Reader};
+use qmp_journal::{Globs, JournalError, Kind, Query, Reader, Vm};
 use qmp_wire::{Body, UnixMicros};
 use serde::Deserialize;
 
@@ -37,12 +37,13 @@ pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<u32>, Refus
     Ok(seconds)
 }
 
-/// The VMs that the hub does not follow and whose last epoch ended within so many seconds; the last first.
-pub(super) async fn left(served: &Served, seconds: u32) -> Result<Vec<Left>, JournalError> {
+/// The VMs of the journal, `known`, that the hub does not follow and whose last epoch ended within so many seconds; the last
+/// first.
+pub(super) async fn left(served: &Served, known: Vec<Vm>, seconds: u32) -> Result<Vec<Left>, JournalError> {
     let since = UnixMicros(clock::now().0 - i64::from(seconds) * 1_000_000);
     let (reader, vms) = (served.reader.clone(), served.vms.clone());
     let is_followed = move |name: &str| vms.get(name).is_some();
-    let mut found = served.read(move || ended(&reader, since, is_followed)).await?;
+    let mut found = served.read(move || ended(&reader, known, since, is_followed)).await?;
     let names = found.iter().map(|left| left.vm.clone()).collect();
     let states = served.observed.states(names, served.head()).await;
     for (left, known) in found.iter_mut().zip(states) {
@@ -53,11 +54,11 @@ pub(super) async fn left(served: &Served, seconds: u32) -> Result<Vec<Left>, Jou
 
 fn ended(
     reader: &Reader,
+    known: Vec<Vm>,
     since: UnixMicros,
     is_followed: impl Fn(&str) -> bool,
 ) -> Result<Vec<Left>, JournalError> {
-    let mut ended: Vec<_> = reader
-        .vms()?
+    let mut ended: Vec<_> = known
         .into_iter()
         .filter(|vm| !vm.attached && !is_followed(&vm.vm))
         .filter_map(|vm| Some((vm.since.filter(|ended| *ended >= since)?, vm)))

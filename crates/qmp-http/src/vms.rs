@@ -84,7 +84,10 @@ pub(super) async fn vms(
     let vms = served.vms.all();
     let names: Vec<Box<str>> = vms.iter().map(|vm| vm.name.as_str().into()).collect();
     let states = served.observed.states(names, served.head()).await;
-    let epochs = epochs(&served).await?;
+    let reader = served.reader.clone();
+    let in_journal = served.read(move || reader.vms()).await.map_err(|error| Refusal::journal(&error))?;
+    // The journal counts epochs, so it says which is the last one.
+    let epochs: HashMap<Box<str>, u32> = in_journal.iter().map(|vm| (vm.vm.clone(), vm.epoch.0)).collect();
     let as_of = stall::since(&served);
     let in_list = |(vm, known): (&std::sync::Arc<Vm>, Option<VmState>)| {
         let known = known.unwrap_or_default();
@@ -92,7 +95,8 @@ pub(super) async fn vms(
     };
     let mut list: Vec<InList> = vms.iter().zip(states).map(in_list).collect();
     if let Some(seconds) = left {
-        let left = left::left(&served, seconds).await.map_err(|error| Refusal::journal(&error))?;
+        let left =
+            left::left(&served, in_journal, seconds).await.map_err(|error| Refusal::journal(&error))?;
         list.extend(left.into_iter().map(|vm| of_left(vm, as_of.clone())));
     }
     Ok(Json(list))
@@ -153,11 +157,4 @@ fn connection(vm: &Vm, is_alone: bool) -> Connection {
         unresponsive: (is_alone || silent_since.is_some()).then(|| vm.silence.unresponsive()).flatten(),
         reason: standing.reason,
     }
-}
-
-/// The last epoch of each VM. The journal counts them, so the journal is asked.
-async fn epochs(served: &Served) -> Result<HashMap<Box<str>, u32>, Refusal> {
-    let reader = served.reader.clone();
-    let known = served.read(move || reader.vms()).await.map_err(|error| Refusal::journal(&error))?;
-    Ok(known.into_iter().map(|vm| (vm.vm, vm.epoch.0)).collect())
 }
