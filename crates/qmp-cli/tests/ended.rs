@@ -65,13 +65,13 @@ fn tail_exit_ends_at_once_with_4_if_the_vm_is_gone_or_never_was() {
     );
     // One that is there is followed until it goes.
     let mut tail = Running::start(home.path(), &["tail", "web1", "--exit", "--json"]);
-    // It shows what comes from its connection on.
+    // `tail` shows the events after its connection.
     let is_connected = || {
         since(home.path(), "query-stop");
         let line = tail.stdout.recv_timeout(Duration::from_millis(500));
         line.is_ok_and(|line| line.contains("\"event\":\"STOP\""))
     };
-    assert!((0..60).any(|_| is_connected()), "tail shows what comes");
+    assert!((0..60).any(|_| is_connected()), "tail shows the STOP");
     since(home.path(), "quit");
     wait_for(&tail.stdout, "\"kind\":\"detached\"");
     assert_eq!(tail.end().code(), Some(4));

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::budget::{Budget, Share};
-pub use recipient::{Lent, Recipient};
+pub use recipient::{LentText, Recipient};
 pub use texts::{SharedText, Texts};
 
 /// Memory for the text and the records of all readers of a hub, in bytes. While the longest record is read it takes half:

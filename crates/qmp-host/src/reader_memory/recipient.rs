@@ -27,19 +27,19 @@ struct State {
 
 /// A text in the hands of one client until it is dropped.
 #[derive(Debug)]
-pub struct Lent<T> {
+pub struct LentText<T> {
     text: T,
     recipient: Arc<Recipient>,
 }
 
 impl Recipient {
     /// Lends a text, which the client has taken when it is dropped.
-    pub fn lend<T>(self: &Arc<Self>, text: T) -> Lent<T> {
+    pub fn lend<T>(self: &Arc<Self>, text: T) -> LentText<T> {
         let mut state = self.lock();
         state.lent += 1;
         state.since.get_or_insert_with(Instant::now);
         drop(state);
-        Lent { text, recipient: Arc::clone(self) }
+        LentText { text, recipient: Arc::clone(self) }
     }
 
     /// Notes that text waits for the client, or that it took some and whether there is more.
@@ -88,13 +88,13 @@ impl Recipient {
     }
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Lent<T> {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for LentText<T> {
     fn as_ref(&self) -> &[u8] {
         self.text.as_ref()
     }
 }
 
-impl<T> Drop for Lent<T> {
+impl<T> Drop for LentText<T> {
     fn drop(&mut self) {
         let mut state = self.recipient.lock();
         state.lent -= 1;
