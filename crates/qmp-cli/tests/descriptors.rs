@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,6 +13,12 @@ use support::{FakeQmp, Running, directory, lines, qmp, run};
 /// Open files that the hub may have, and VMs that it is to follow.
 const FILES: usize = 64;
 const VMS: usize = 60;
+
+/// VMs that fit beside what is reserved.
+const VMS_FITTING: usize = 24;
+
+/// Connections of a client that asks for all events and does not read.
+const CONNECTIONS: usize = 200;
 
 /// The same command, with a limit of open files that cannot be raised.
 fn limited(command: &Command) -> Command {
@@ -47,11 +55,22 @@ fn hub_with_few_descriptors_answers_and_reports_vms_that_do_not_fit() {
     hub.wait_for("raise the limit with `ulimit -n` or LimitNOFILE=");
     hub.wait_for("open files for monitors are in use");
     let attached = |vms: &[Value]| vms.iter().filter(|vm| vm["state"] == "attached").count();
-    while attached(&statuses(home.path())) < FILES / 2 {}
+    while attached(&statuses(home.path())) < VMS_FITTING {}
     let vms = statuses(home.path());
-    assert_eq!((vms.len(), attached(&vms)), (VMS, FILES / 2));
+    assert_eq!((vms.len(), attached(&vms)), (VMS, VMS_FITTING));
     let error = |vm: &Value| vm["error"].as_str().unwrap_or_default().to_owned();
     let left_out = vms.iter().filter(|vm| error(vm).contains("LimitNOFILE=")).count();
     assert!(left_out > 0, "{vms:?}");
+
+    let socket = home.path().join("hub.sock");
+    let connections: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut connection = UnixStream::connect(&socket).expect("the socket's queue takes it");
+            connection.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("sends");
+            connection
+        })
+        .collect();
+    assert_eq!(statuses(home.path()).len(), VMS, "HTTP answers");
+    drop(connections);
     assert_eq!(hub.interrupt(), Some(0));
 }

@@ -7,13 +7,27 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::budget::Budget;
 
-/// Open files reserved for everything except the sockets of VMs and relays: journal, HTTP clients, the runtime. At
-/// most half of the limit, so that the hub replies also where the limit is low.
+/// Open files reserved for everything except the sockets of VMs and relays: journal, HTTP clients, the runtime. Half of
+/// the limit, if that is less.
 const BESIDES_VMS_MAX: u64 = 512;
 
-/// Open files that connections of clients leave for the journal, the runtime, and readers of the journal, each of which has
-/// three. Three quarters of what is kept besides the sockets of VMs, if that is less.
-const BESIDES_CLIENTS_MAX: u64 = 128;
+/// Open files of the hub without VMs, relays and clients: the streams of the process, the runtime, the journal's writer, and
+/// the sockets that HTTP is served at. A hub with one such socket has 18.
+const FILES_OF_THE_HUB: u64 = 20;
+
+/// Spare connections at one HTTP socket: those beyond the others, which get answers and no records. The oldest is closed for
+/// one more, so that the state of the hub can be asked however many clients are connected.
+pub const HTTP_SPARE_MAX: usize = 4;
+
+/// Connections of clients that fit at least, also where the limit is low and VMs do not fit.
+const CLIENTS_MIN: u64 = 4;
+
+/// Connections to the journal for readers, at most; a reader that finds all of them in use waits. More than one for each
+/// processor make nothing faster. Where the limit is low, a sixteenth of it, and two at least.
+const JOURNAL_CONNECTIONS_MAX: u64 = 64;
+
+/// Open files of a connection to the journal: the file and its write-ahead log. Its index is open once for all.
+const FILES_OF_A_JOURNAL_CONNECTION: u64 = 2;
 
 /// Open files of a relay without clients: its socket, and its lock.
 const FILES_OF_A_SOCKET: usize = 2;
@@ -97,18 +111,35 @@ fn fitting(allowed: u64, relays: usize) -> usize {
     usize::try_from(allowed - kept(allowed)).unwrap_or(usize::MAX).saturating_sub(FILES_OF_A_SOCKET * relays)
 }
 
-/// How many connections of clients fit into so many open files, beside `sockets` of VMs and relays. What those do not need is
-/// for clients.
+/// Returns the number of connections of clients that fit into a limit, beside `sockets` of VMs and relays. What those do not
+/// need is for clients.
 fn clients_fitting(allowed: u64, sockets: usize) -> usize {
-    let kept = kept(allowed);
-    let for_sockets = (sockets as u64).min(allowed - kept);
-    let besides = BESIDES_CLIENTS_MAX.min(kept - kept / 4);
-    usize::try_from(allowed - for_sockets - besides).unwrap_or(usize::MAX)
+    let for_sockets = (sockets as u64).min(allowed - kept(allowed));
+    usize::try_from(allowed.saturating_sub(for_sockets + besides_clients(allowed))).unwrap_or(usize::MAX)
 }
 
-/// What is kept besides the sockets of VMs and relays.
+/// Returns the number of open files reserved for everything except the sockets of VMs and relays.
 fn kept(allowed: u64) -> u64 {
-    BESIDES_VMS_MAX.min(allowed / 2)
+    (besides_clients(allowed) + CLIENTS_MIN).max(BESIDES_VMS_MAX.min(allowed / 2)).min(allowed)
+}
+
+/// Returns the number of open files that connections of clients leave: for the hub itself, for readers of the journal, and for
+/// spare connections, of which as many again may be closing.
+fn besides_clients(allowed: u64) -> u64 {
+    FILES_OF_THE_HUB
+        + 2 * HTTP_SPARE_MAX as u64
+        + journal_connections(allowed) * FILES_OF_A_JOURNAL_CONNECTION
+}
+
+fn journal_connections(allowed: u64) -> u64 {
+    JOURNAL_CONNECTIONS_MAX.min(allowed / 16).max(2)
+}
+
+/// Returns how many connections to the journal its readers may have at a time, by the process's limit of open files.
+#[must_use]
+pub fn journal_connections_max() -> usize {
+    let max = getrlimit(Resource::Nofile).current.map_or(JOURNAL_CONNECTIONS_MAX, journal_connections);
+    usize::try_from(max).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -118,7 +149,16 @@ mod tests {
     #[test]
     fn descriptors_are_kept_for_the_hub_itself() {
         //  allowed  relays  for monitors
-        let cases = [(64, 0, 32), (64, 10, 12), (64, 100, 0), (1024, 0, 512), (4096, 48, 3488), (0, 0, 0)];
+        let cases = [
+            (64, 0, 24),
+            (64, 10, 4),
+            (64, 100, 0),
+            (128, 0, 64),
+            (1024, 0, 512),
+            (4096, 48, 3488),
+            (20, 0, 0),
+            (0, 0, 0),
+        ];
         for (allowed, relays, expected) in cases {
             assert_eq!(fitting(allowed, relays), expected, "{allowed} {relays}");
         }
@@ -128,7 +168,7 @@ mod tests {
     fn clients_leave_descriptors_for_the_hub_and_its_vms() {
         //  allowed  sockets  for clients
         let cases =
-            [(64, 60, 8), (64, 0, 40), (1024, 100, 796), (1024, 2_000, 384), (4096, 1_000, 2_968), (0, 5, 0)];
+            [(64, 60, 4), (64, 0, 28), (1024, 100, 768), (1024, 2_000, 356), (4096, 1_000, 2_940), (0, 5, 0)];
         for (allowed, sockets, expected) in cases {
             assert_eq!(clients_fitting(allowed, sockets), expected, "{allowed} {sockets}");
         }

@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use qmp_host::{Rarely, Share};
+use qmp_host::{Budget, HTTP_SPARE_MAX, Rarely};
 use qmp_hub::Peer;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -33,10 +33,6 @@ use crate::served::Served;
 /// Connections at one door at a time; further ones are spare. A thousand readers are what the hub is measured with; each
 /// costs a descriptor and a chunk of records. The limit of open files may permit fewer.
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
-
-/// Spare connections at one door: those beyond the others, which get answers and no records. The oldest is closed for one
-/// more, so that the state of the hub can be asked however many clients are connected.
-const HTTP_SPARE_MAX: usize = 4;
 
 /// How long a connection may be idle, and how long the head of a request may take. Longer than the minute at which
 /// figures are usually fetched.
@@ -94,16 +90,23 @@ pub async fn serve(listening: Listening, served: Served, mut ends: watch::Receiv
     };
     let (hall, router) = (Arc::new(hall), router(served));
     let mut connections = JoinSet::new();
+    let spare_files = Arc::new(Budget::new(2 * HTTP_SPARE_MAX));
     let of_connections = ends.clone();
     loop {
         tokio::select! {
-            // A spare one that is closed for another ends a moment later.
-            accepted = socket.accept(), if connections.len() < HTTP_CONNECTIONS_MAX + 2 * HTTP_SPARE_MAX => match accepted {
+            // A spare one that is closed for another ends a moment later: until then it has its descriptor.
+            accepted = socket.accept(), if spare_files.used() < 2 * HTTP_SPARE_MAX => match accepted {
                 Ok(accepted) => {
                     let ends = of_connections.clone();
                     let is_spare = connections.len() >= HTTP_CONNECTIONS_MAX;
                     let open_file = if is_spare { None } else { hall.open_files.take(1) };
-                    connections.spawn(welcome(accepted, open_file, Arc::clone(&hall), router.clone(), ends));
+                    let spare_file = if open_file.is_none() { spare_files.take(1) } else { None };
+                    let (hall, router) = (Arc::clone(&hall), router.clone());
+                    let welcome = welcome(accepted, open_file.is_none(), hall, router, ends);
+                    connections.spawn(async move {
+                        welcome.await;
+                        drop((open_file, spare_file));
+                    });
                 }
                 Err(error) => {
                     if let Some(more) = hall.not_accepted.pass(Instant::now()) {
@@ -138,15 +141,15 @@ impl Socket {
     }
 }
 
-/// One connection from its beginning to its end. Without an open file of its own it is a spare one.
+/// One connection from its beginning to its end.
 async fn welcome(
     accepted: Accepted,
-    open_file: Option<Share>,
+    is_spare: bool,
     hall: Arc<Hall>,
     router: Router,
     mut ends: watch::Receiver<bool>,
 ) {
-    let spare = open_file.is_none().then(|| hall.spare.enter());
+    let spare = is_spare.then(|| hall.spare.enter());
     let keys = hall.keys.borrow().clone();
     let is_guarded = keys.tls.is_some() || keys.tokens.is_some();
     let stranger = is_guarded.then(|| hall.strangers.enter());

@@ -4,8 +4,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use qmp_host::journal_connections_max;
 use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
 use rusqlite::{Connection, InterruptHandle, Row};
 use tokio::sync::watch;
@@ -51,7 +52,9 @@ pub struct LargeRecord {
 #[derive(Debug)]
 pub(super) struct ReadFile {
     path: PathBuf,
-    idle: Mutex<Idle>,
+    connections: Mutex<Connections>,
+    /// Notified when a connection is given back.
+    returned: Condvar,
     damage: Arc<DamageLog>,
     checked_indexes: Arc<CheckedIndexes>,
     /// Large records are read one at a time.
@@ -61,11 +64,17 @@ pub(super) struct ReadFile {
 }
 
 #[derive(Debug)]
-struct Idle {
-    connections: Vec<ReadConnection>,
-    /// How many are kept.
-    max: usize,
+struct Connections {
+    idle: Vec<ReadConnection>,
+    /// Number of idle connections kept.
+    idle_max: usize,
+    in_use: usize,
+    /// Largest number in use. A reader that finds all of them in use waits.
+    in_use_max: usize,
 }
+
+/// The right to use one connection.
+struct Turn<'f>(&'f ReadFile);
 
 /// A connection for reading, with the names that it has met.
 #[derive(Debug)]
@@ -107,9 +116,21 @@ impl ReadFile {
     pub(super) fn open(path: &Path, locked: Option<LockedJournal>) -> Result<Self, JournalError> {
         let first = ReadConnection::open(path)?;
         let (damage, checked_indexes) = (Arc::clone(&first.damage), Arc::clone(&first.checked_indexes));
-        let idle = Idle { connections: vec![first], max: READ_CONNECTIONS_IDLE_MAX };
-        let (idle, large) = (Mutex::new(idle), Mutex::default());
-        Ok(Self { path: path.to_owned(), idle, damage, checked_indexes, large, _locked: locked })
+        let connections = Connections {
+            idle: vec![first],
+            idle_max: READ_CONNECTIONS_IDLE_MAX,
+            in_use: 0,
+            in_use_max: journal_connections_max(),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            connections: Mutex::new(connections),
+            returned: Condvar::new(),
+            damage,
+            checked_indexes,
+            large: Mutex::default(),
+            _locked: locked,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -121,12 +142,13 @@ impl ReadFile {
         &self.damage
     }
 
-    /// Does `read` in one transaction: everything that it sees is of one moment.
+    /// Does `read` in one transaction: everything that it sees is of one moment. Waits while all connections are in use, so
+    /// `read` must not read the file in another way.
     pub(super) fn with<T>(
         &self,
         read: impl FnOnce(&mut ReadConnection) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
-        let idle = self.idle().connections.pop();
+        let (_turn, idle) = self.turn();
         let mut connection =
             idle.map_or_else(|| ReadConnection::open(&self.path).map(|connection| connection.of(self)), Ok)?;
         connection.execute("BEGIN")?;
@@ -134,12 +156,12 @@ impl ReadFile {
         // After a damaged page it fails, and what was read is read: only the connection is of no more use.
         let is_usable = connection.execute("COMMIT").is_ok();
         (connection.ends_at_large, connection.large) = (false, None);
-        let mut idle = self.idle();
+        let mut connections = self.connections();
         // A connection that takes the file as unchangeable must not live to see a hub change it.
-        if is_usable && !connection.immutable && idle.connections.len() < idle.max {
-            idle.connections.push(connection);
+        if is_usable && !connection.immutable && connections.idle.len() < connections.idle_max {
+            connections.idle.push(connection);
         }
-        drop(idle);
+        drop(connections);
         result
     }
 
@@ -173,13 +195,31 @@ impl ReadFile {
     /// Closes what nobody uses right now, and from here on whatever a reader gives back: with the last connection
     /// SQLite clears up beside the file, and a connection that only reads cannot do it.
     pub(super) fn keep_none(&self) {
-        let mut idle = self.idle();
-        idle.max = 0;
-        idle.connections.clear();
+        let mut connections = self.connections();
+        connections.idle_max = 0;
+        connections.idle.clear();
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for the right to use one connection. Returns it with an idle connection, if there is one.
+    fn turn(&self) -> (Turn<'_>, Option<ReadConnection>) {
+        let connections = self.connections();
+        let mut connections = self
+            .returned
+            .wait_while(connections, |connections| connections.in_use >= connections.in_use_max)
+            .unwrap_or_else(PoisonError::into_inner);
+        connections.in_use += 1;
+        (Turn(self), connections.idle.pop())
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.connections().in_use -= 1;
+        self.0.returned.notify_one();
     }
 }
 
@@ -441,6 +481,8 @@ fn name<'n>(connection: &Connection, names: &'n mut NamesMet, id: u32) -> rusqli
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::{Journal, JournalOptions};
 
@@ -452,11 +494,41 @@ mod tests {
         let file = ReadFile::open(&path, None).expect("opens");
         let kept = || {
             assert_eq!(file.with(|connection| connection.head()).expect("reads"), 0);
-            file.idle().connections.len()
+            file.connections().idle.len()
         };
         assert_eq!(kept(), 1);
         file.keep_none();
-        assert_eq!(file.idle().connections.len(), 0);
+        assert_eq!(file.connections().idle.len(), 0);
         assert_eq!(kept(), 0, "one that was in use meanwhile");
+    }
+
+    #[test]
+    fn reader_waits_while_all_connections_are_in_use() {
+        const READERS: usize = 8;
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("journal.db");
+        let _journal = Journal::open(&path, JournalOptions::default()).expect("opens");
+        let file = ReadFile::open(&path, None).expect("opens");
+        file.connections().in_use_max = 2;
+        let (reading, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..READERS {
+                scope.spawn(|| {
+                    file.with(|connection| {
+                        most.fetch_max(reading.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        let head = connection.head();
+                        reading.fetch_sub(1, Ordering::SeqCst);
+                        head
+                    })
+                });
+            }
+        });
+        assert!((1..=2).contains(&most.into_inner()));
+        // One that fails gives its connection back, too.
+        for _ in 0..3 {
+            file.with(|_| Err::<(), _>(JournalError::Directory { path: home.path().to_owned() }))
+                .expect_err("fails");
+        }
+        assert_eq!(file.connections().in_use, 0);
     }
 }
