@@ -9,8 +9,9 @@ use super::error::{JournalEnded, JournalError};
 use super::filter::Filter;
 use super::limits::FOREIGN_POLL;
 use super::query::Query;
-use super::read::{LargeRecord, ReadFile};
+use super::read::ReadFile;
 use super::retention::Removed;
+use super::row::LargeRecord;
 use super::rows::{Direction, Stretch};
 use super::scan::{self, Found};
 

@@ -1,5 +1,5 @@
 //! Reads a stretch of records, and goes on behind what is damaged: see [`rows`](super::rows). A row whose columns make no
-//! record is passed over by [`RowReader::read`](super::read::RowReader::read).
+//! record is passed over by [`RowReader::read`](super::row::RowReader::read).
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,8 @@ use super::columns::number;
 use super::damage::Damage;
 use super::error::JournalError;
 use super::limits::READ_BATCH_MAX_BYTES;
-use super::read::{ReadConnection, columns_if};
+use super::read::ReadConnection;
+use super::row::columns_if;
 use super::rows::{Direction, Run, Stretch, run, walk};
 use super::scan::record_bytes;
 

@@ -2,51 +2,23 @@
 //!
 //! A connection is taken for the time of one read transaction, so that a reader who waits holds nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use qmp_host::journal_connections_max;
-use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
-use rusqlite::{Connection, InterruptHandle, Row};
+use qmp_wire::Offset;
+use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::watch;
 
-use super::body::{self, Kind};
 use super::bounds;
-use super::columns::{EventTime, SEALED, unsigned};
-use super::damage::{DamageLog, is_damage};
+use super::columns::{SEALED, unsigned};
+use super::damage::DamageLog;
 use super::error::JournalError;
 use super::file;
-use super::limits::{LARGE_RECORD_BYTES, NAMES_CACHED_MAX_BYTES, READ_CONNECTIONS_IDLE_MAX};
+use super::limits::READ_CONNECTIONS_IDLE_MAX;
 use super::lock::{LockedJournal, Published};
-use super::names::cached_bytes;
-use super::sent_names;
-
-/// The columns that [`RowReader::read`] reads, in its order: a record if `condition` holds, ` AND …` or nothing.
-///
-/// Other rows are rows, too: a reader sees that none is missing. Their data stays where it is.
-/// Nor does SQLite read the data of a large record, if readers `end_at_large` ones.
-pub(super) fn columns_if(condition: &str, end_at_large: bool) -> String {
-    let data = match (condition, end_at_large) {
-        ("", false) => "data".into(),
-        (_, false) => format!("CASE WHEN 1{condition} THEN data END"),
-        (_, true) => {
-            format!("CASE WHEN 1{condition} AND octet_length(data) <= {LARGE_RECORD_BYTES} THEN data END")
-        }
-    };
-    format!(
-        "offset, vm, epoch, seq, kind, received, event, event_time, {data}, 1{condition}, octet_length(data)"
-    )
-}
-
-/// A record that takes much memory, and was not read for that reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LargeRecord {
-    /// Where it stands.
-    pub offset: Offset,
-    /// How long its data is, in bytes.
-    pub data_bytes: usize,
-}
+use super::row::{LargeRecord, NamesMet, RowReader, name};
 
 /// One file and the connections to it that nobody uses right now.
 #[derive(Debug)]
@@ -94,22 +66,6 @@ pub(super) struct ReadConnection {
 
 /// Segments whose index was checked and is whole, by their last offset.
 type CheckedIndexes = Mutex<HashSet<u64>>;
-
-/// Makes records of rows.
-pub(super) struct RowReader<'r> {
-    connection: &'r Connection,
-    names: &'r mut NamesMet,
-    pub(super) damage: &'r DamageLog,
-    ends_at_large: bool,
-    large: &'r mut Option<LargeRecord>,
-}
-
-/// Names by their ids, as many as fit in the memory for them.
-#[derive(Debug, Default)]
-struct NamesMet {
-    by_id: HashMap<u32, Box<str>>,
-    bytes: usize,
-}
 
 impl ReadFile {
     /// Makes sure that `path` is a journal that can be read.
@@ -353,130 +309,6 @@ impl ReadConnection {
             source,
         })
     }
-}
-
-impl RowReader<'_> {
-    /// Hands the record of a row to `take`, if there is one. Returns whether to read on: as `take` says, and not behind a large
-    /// record.
-    pub(super) fn hand(
-        &mut self,
-        row: &Row<'_>,
-        take: &mut dyn FnMut(Record<'static>) -> bool,
-    ) -> rusqlite::Result<bool> {
-        if self.leaves(row)? {
-            return Ok(false);
-        }
-        Ok(self.read(row)?.is_none_or(take))
-    }
-
-    /// Whether the record of a row is wanted, and left out because it is large.
-    pub(super) fn leaves(&mut self, row: &Row<'_>) -> rusqlite::Result<bool> {
-        if !self.ends_at_large || row.get::<_, Option<bool>>(9)? != Some(true) {
-            return Ok(false);
-        }
-        let data_bytes = row.get::<_, Option<i64>>(10)?.map_or(0, unsigned);
-        let Some(data_bytes) = usize::try_from(data_bytes).ok().filter(|bytes| *bytes > LARGE_RECORD_BYTES)
-        else {
-            return Ok(false);
-        };
-        *self.large = Some(LargeRecord { offset: Offset(unsigned(row.get(0)?)), data_bytes });
-        Ok(true)
-    }
-
-    /// The record of a row; `None` for one that is not wanted, or that makes no record, which is noted.
-    pub(super) fn read(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<Record<'static>>> {
-        let offset = unsigned(row.get(0)?);
-        let is_wanted = |row: &Row<'_>| row.get::<_, Option<bool>>(9).map(|wanted| wanted == Some(true));
-        let read = columns(row).and_then(|found| match is_wanted(row)? {
-            true => record(self.connection, self.names, row, &found).map(|read| read.map(Some)),
-            false => Ok(Ok(None)),
-        });
-        match read {
-            Ok(Ok(record)) => Ok(record),
-            Ok(Err(what)) => {
-                self.damage.unreadable(offset, offset, &what);
-                Ok(None)
-            }
-            Err(error) if is_damage(&error) => {
-                self.damage.unreadable(offset, offset, &column_error(&error));
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// The columns that are numbers.
-struct Numbers {
-    offset: u64,
-    vm: u32,
-    kind: i64,
-    event: Option<u32>,
-}
-
-fn columns(row: &Row<'_>) -> rusqlite::Result<Numbers> {
-    Ok(Numbers { offset: unsigned(row.get(0)?), vm: row.get(1)?, kind: row.get(4)?, event: row.get(6)? })
-}
-
-fn record(
-    connection: &Connection,
-    names: &mut NamesMet,
-    row: &Row<'_>,
-    found: &Numbers,
-) -> rusqlite::Result<Result<Record<'static>, String>> {
-    let Some(kind) = Kind::from_id(found.kind) else {
-        return Ok(Err(format!("there is no kind {}", found.kind)));
-    };
-    let Some(timestamp) = EventTime::read(row.get_ref(7)?) else {
-        return Ok(Err("event_time is neither a number nor SECONDS.MICROSECONDS".into()));
-    };
-    let vm = name(connection, names, found.vm)?.to_owned();
-    let event = found.event.map(|event| event_name(connection, names, event, found.offset)).transpose()?;
-    let body = match body::read(kind, event, timestamp, row.get_ref(8)?.as_str_or_null()?) {
-        Ok(body) => body,
-        Err(what) => return Ok(Err(what)),
-    };
-    Ok(Ok(Record {
-        offset: Some(Offset(found.offset)),
-        vm: vm.into(),
-        epoch: Epoch(row.get(2)?),
-        seq: Seq(unsigned(row.get(3)?)),
-        received: UnixMicros(row.get(5)?),
-        body,
-    }))
-}
-
-/// What is wrong with a column, for people.
-fn column_error(error: &rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::QueryReturnedNoRows => "the name of its VM or event is missing".into(),
-        error => error.to_string(),
-    }
-}
-
-/// The name of an event, and the whole of it if it was shortened.
-fn event_name<'n>(
-    connection: &Connection,
-    names: &'n mut NamesMet,
-    id: u32,
-    offset: u64,
-) -> rusqlite::Result<(&'n str, Option<Box<str>>)> {
-    let name = name(connection, names, id)?;
-    Ok((name, sent_names::read(connection, offset, name)?))
-}
-
-fn name<'n>(connection: &Connection, names: &'n mut NamesMet, id: u32) -> rusqlite::Result<&'n str> {
-    if !names.by_id.contains_key(&id) {
-        let found = connection
-            .prepare_cached("SELECT name FROM name WHERE id = ?1")?
-            .query_row([id], |row| row.get::<_, Box<str>>(0))?;
-        if names.bytes > 0 && names.bytes + cached_bytes(&found) > NAMES_CACHED_MAX_BYTES {
-            *names = NamesMet::default();
-        }
-        names.bytes += cached_bytes(&found);
-        names.by_id.insert(id, found);
-    }
-    Ok(&names.by_id[&id])
 }
 
 #[cfg(test)]

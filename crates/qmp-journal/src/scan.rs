@@ -13,7 +13,8 @@ use super::error::JournalError;
 use super::filter::Filter;
 use super::limits::{READ_BATCH_MAX_BYTES, READ_SEGMENTS_MAX};
 use super::passing::{read_through, record_at};
-use super::read::{LargeRecord, ReadConnection};
+use super::read::ReadConnection;
+use super::row::LargeRecord;
 use super::rows::{Direction, Stretch, lost_spans, without};
 use super::segment;
 
