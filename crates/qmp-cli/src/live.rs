@@ -85,7 +85,7 @@ async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<Live>) {
             }
             Followed::Reply(reply) => reply.release(),
             // Nothing here probes.
-            Followed::Answered => {}
+            Followed::Answered { .. } => {}
             Followed::Detached { reason, detail, .. } => {
                 let (detail, certain_until) = (Some(detail.into()), Some(clock::now()));
                 found.push(place.record(Body::Detached { reason, detail, certain_until }));

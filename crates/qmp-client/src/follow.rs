@@ -62,7 +62,7 @@ pub struct Follow {
     /// Replies that wait for the owner. They come after what is held.
     replies: VecDeque<PendingReply>,
     /// A probe was answered, and the owner does not know yet.
-    answered: bool,
+    answered: Option<ProbeReply>,
     /// What is lent to the owner until the next call.
     lent: Option<Box<Lent>>,
     lent_event: Option<Event>,
@@ -104,7 +104,10 @@ pub enum Followed<'a> {
     /// A reply on its way to its asker. Everything that the server sent before it has been handed out.
     Reply(PendingReply),
     /// The VM answered a [probe](Commander::probe).
-    Answered,
+    Answered {
+        /// The run state that the reply names, such as `paused`; `None` if it is an error.
+        run_state: Option<Box<str>>,
+    },
     /// The epoch closed.
     Detached {
         /// Why.
@@ -131,12 +134,18 @@ pub struct EventBatch<'a> {
     follow: &'a mut Follow,
 }
 
+/// A reply to a probe.
+#[derive(Debug)]
+struct ProbeReply {
+    run_state: Option<Box<str>>,
+}
+
 /// What [`Follow::poll_step`] found, before anything is lent.
 enum Step {
     Attached,
     Events,
     Reply(PendingReply),
-    Answered,
+    Answered(ProbeReply),
     Detached { reason: DetachReason, detail: String, process: Option<Process> },
     Failed { attempt: u32, retry_in: Option<Duration> },
 }
@@ -176,7 +185,7 @@ impl Follow {
             state: State::Resting { dialer, until: None },
             held: VecDeque::new(),
             replies: VecDeque::new(),
-            answered: false,
+            answered: None,
             lent: None,
             lent_event: None,
         }
@@ -188,7 +197,7 @@ impl Follow {
         match step {
             Step::Events => Followed::Events(EventBatch { follow: self }),
             Step::Reply(reply) => Followed::Reply(reply),
-            Step::Answered => Followed::Answered,
+            Step::Answered(ProbeReply { run_state }) => Followed::Answered { run_state },
             Step::Detached { reason, detail, process } => Followed::Detached { reason, detail, process },
             Step::Attached => match self.lent.as_deref() {
                 Some(Lent::Snapshot { text, version }) => {
@@ -292,8 +301,8 @@ impl EventBatch<'_> {
                 follow.replies.push_back(reply);
                 None
             }
-            Next::Answered => {
-                follow.answered = true;
+            Next::Answered(run_state) => {
+                follow.answered = Some(ProbeReply { run_state });
                 None
             }
             Next::Skipped | Next::Nothing | Next::Ended => None,

@@ -208,7 +208,7 @@ async fn probe_is_sent_once_until_its_answer_and_that_is_reported() {
             let stop = peer.hear().await;
             assert_eq!(name(&stop), "stop", "round {round}: the probe is sent once");
             peer.say(STOP).await;
-            peer.returns(&probe, "{}").await;
+            peer.returns(&probe, r#"{"status": "paused", "running": false}"#).await;
             peer.returns(&stop, "{}").await;
         };
         let driven = async {
@@ -219,7 +219,7 @@ async fn probe_is_sent_once_until_its_answer_and_that_is_reported() {
             lines
         };
         let (lines, ()) = tokio::join!(driven, server);
-        assert_eq!(lines, ["events STOP", "answered", "reply"], "round {round}");
+        assert_eq!(lines, ["events STOP", "answered paused", "reply"], "round {round}");
         assert_eq!(&*asked.await.unwrap().unwrap(), "{}", "the client has its own reply");
     }
     drop(peer);

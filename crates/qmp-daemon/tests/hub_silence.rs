@@ -91,6 +91,28 @@ async fn quiet_monitor_that_answers_probes_leaves_no_record_and_no_reply_to_clie
 }
 
 #[tokio::test]
+async fn run_state_that_no_event_tells_is_learned_from_the_reply_to_a_probe() {
+    let home = tempfile::tempdir().expect("a directory");
+    let monitor = Monitor::bind(home.path(), "vm1");
+    let hub = Daemon::start(watching(home.path())).await.expect("starts");
+    let session = monitor.accept().await;
+    let mut journal = Watcher::new(&hub);
+    journal.until("vm1 1.0 attached").await;
+
+    session.run_state("paused");
+    let (summary, causes, answer) = journal.finding("query").await;
+    assert_eq!((summary.as_str(), causes), ("query-status: paused", vec![(1, 0)]));
+    assert_eq!(answer["return"]["status"], "paused");
+    let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
+    assert_eq!(
+        (&vm["run_state"], &vm["why"]["causes"]),
+        (&json!("paused"), &json!([[1, 0], [1, 1]])),
+        "{vm}"
+    );
+    hub.stop().await.expect("stops");
+}
+
+#[tokio::test]
 async fn finding_names_the_command_that_has_no_reply() {
     let home = tempfile::tempdir().expect("a directory");
     let mut wanted = watching(home.path());
@@ -197,8 +219,12 @@ async fn qemu_that_is_stopped_is_silent_until_it_goes_on() {
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
     assert_eq!(vm.get("unresponsive"), None, "{vm}");
     kill_process(pid, Signal::STOP).expect("it is ours");
+    let status = format!("/proc/{}/status", pid.as_raw_pid());
+    while !std::fs::read_to_string(&status).expect("it lives").contains("State:\tT") {
+        tokio::task::yield_now().await;
+    }
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
-    assert_eq!(vm["unresponsive"], stopped, "before it is silent: {vm}");
+    assert_eq!(vm["unresponsive"], stopped, "silent or not: {vm}");
     let (summary, causes, silent) = journal.finding("silent").await;
     assert_eq!(causes, [(1, 0)]);
     assert!(summary.ends_with(&format!(": {stopped}.")), "{summary}");

@@ -182,7 +182,10 @@ impl Attachment {
                 self.answered();
                 self.reply(reply);
             }
-            Followed::Answered => self.answered(),
+            Followed::Answered { run_state } => {
+                self.answered();
+                self.vm.silence.named(run_state);
+            }
             Followed::Detached { reason, detail, process } => {
                 self.vm.silence.detached();
                 self.detached(&reason, &detail);

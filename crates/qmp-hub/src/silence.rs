@@ -9,6 +9,9 @@
 //! ```
 //!
 //! An event proves that QEMU lives, not that its monitor answers: it puts off the next probe, and does not end a silence.
+//!
+//! The reply to a probe names the run state. If it is another one than the records tell, QEMU went there without an event, as
+//! the destination of a migration does without the capability `events`: the reply is recorded, and the correlators take it.
 
 mod process;
 mod setting;
@@ -23,7 +26,7 @@ use tokio::time::Instant;
 
 use process::Seen;
 pub use qmp_findings::{ANSWERS_AGAIN, SILENT};
-pub(crate) use record::{record_answer, record_silence};
+pub(crate) use record::{record_answer, record_run_state, record_silence};
 pub(crate) use setting::Setting;
 pub use setting::{SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter, SilentAfterError};
 pub(crate) use watch::{Recorder, Watch};
@@ -47,6 +50,8 @@ struct Monitor {
     phase: Phase,
     /// The process at its other end, if the system told.
     pid: Option<i32>,
+    /// The run state that the reply to the last probe named. `None` once it was compared, or something came since.
+    run_state: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -86,7 +91,7 @@ pub(crate) enum Look {
 impl Silence {
     /// An epoch opened. On a new connection the VM has the span from here on; on the same one, nothing changes.
     pub(crate) fn attached(&self, pid: Option<i32>, now: Instant) {
-        self.lock().get_or_insert(Monitor { heard_at: now, phase: Phase::Answering, pid });
+        self.lock().get_or_insert(Monitor { heard_at: now, phase: Phase::Answering, pid, run_state: None });
     }
 
     /// The process at the other end of the monitor, if it is known.
@@ -102,7 +107,7 @@ impl Silence {
     /// Events came.
     pub(crate) fn heard(&self, now: Instant) {
         if let Some(monitor) = &mut *self.lock() {
-            monitor.heard_at = now;
+            (monitor.heard_at, monitor.run_state) = (now, None);
         }
     }
 
@@ -110,11 +115,23 @@ impl Silence {
     pub(crate) fn answered(&self, now: Instant) -> Option<Spell> {
         let mut monitor = self.lock();
         let monitor = monitor.as_mut()?;
-        monitor.heard_at = now;
+        (monitor.heard_at, monitor.run_state) = (now, None);
         match std::mem::replace(&mut monitor.phase, Phase::Answering) {
             Phase::Silent(spell) => Some(*spell),
             Phase::Answering | Phase::Asked { .. } => None,
         }
+    }
+
+    /// The reply to a probe named this run state.
+    pub(crate) fn named(&self, run_state: Option<Box<str>>) {
+        if let Some(monitor) = &mut *self.lock() {
+            monitor.run_state = run_state;
+        }
+    }
+
+    /// Returns the run state that the reply to the last probe named, once, if nothing came since.
+    pub(crate) fn take_run_state(&self) -> Option<Box<str>> {
+        self.lock().as_mut()?.run_state.take()
     }
 
     /// Decides what is to be done for a VM that may be quiet for `span`. `clock` is this host's clock at `now`.

@@ -177,7 +177,7 @@ async fn a_client_for_ever_sees_each_connection_that_was_recorded() {
                     seen.push(format!("{} {}", event.name, event.data.unwrap_or("-")));
                 }
             }
-            Followed::Reply(_) | Followed::Answered | Followed::Failed { .. } => {}
+            Followed::Reply(_) | Followed::Answered { .. } | Followed::Failed { .. } => {}
         }
     }
     let odd = r#"__org.x_ODD { "a" :[1,  2.50], "é": "é" }"#;

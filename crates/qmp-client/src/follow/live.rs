@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use qmp_wire::{Output, RawEvent};
+use serde::Deserialize;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::caller::Caller;
@@ -50,8 +51,8 @@ struct Attaching {
 pub(super) enum Next<'a> {
     Event(RawEvent<'a>, SystemTime),
     Reply(PendingReply),
-    /// The answer to a probe.
-    Answered,
+    /// The reply to a probe, with the run state that it names.
+    Answered(Option<Box<str>>),
     /// Something that concerns nobody here.
     Skipped,
     /// More is to be read first.
@@ -172,7 +173,9 @@ impl Live {
         }
         match self.connection.poll_output() {
             Ok(Some(Output::Event(event))) => Next::Event(event, self.read_at),
-            Ok(Some(Output::Reply { id, .. })) if self.exchange.take_probe(id) => Next::Answered,
+            Ok(Some(Output::Reply { id, result })) if self.exchange.take_probe(id) => {
+                Next::Answered(run_state(result.ok()))
+            }
             Ok(Some(Output::Reply { id, result })) => match self.exchange.reply(id, result) {
                 Some(reply) => Next::Reply(reply),
                 // The answer to a query of a snapshot that was closed before.
@@ -220,6 +223,15 @@ impl Attaching {
 }
 
 /// Leaves a trace of what concerns nobody here.
+/// Returns the run state that a reply to `query-status` names.
+fn run_state(returned: Option<&str>) -> Option<Box<str>> {
+    #[derive(Deserialize)]
+    struct Status {
+        status: Box<str>,
+    }
+    serde_json::from_str::<Status>(returned?).ok().map(|returned| returned.status)
+}
+
 fn note(output: &Output<'_>) {
     match output {
         Output::Unattributed(error) => tracing::warn!(%error, "the VM could not read a command"),

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::delays::{TAKEN_FIRST_DELAY, TAKEN_MAX_DELAY};
 use super::live::{Live, Next};
-use super::{Follow, Lent, State, Step};
+use super::{Follow, Lent, ProbeReply, State, Step};
 use crate::commander::PendingReply;
 use crate::dial::{Dialer, Reached};
 use crate::exchange::Exchange;
@@ -52,7 +52,7 @@ impl Follow {
                         self.held.push_back(Event::from_raw(&event, received_at))
                     }
                     Next::Reply(reply) => self.replies.push_back(reply),
-                    Next::Answered => self.answered = true,
+                    Next::Answered(run_state) => self.answered = Some(ProbeReply { run_state }),
                     Next::Skipped => {}
                     Next::Nothing => {
                         if let Err(gone) = ready!(live.poll_read(cx)) {
@@ -89,7 +89,7 @@ impl Follow {
             return Some(Step::Events);
         }
         let reply = self.replies.pop_front().map(Step::Reply);
-        reply.or_else(|| std::mem::take(&mut self.answered).then_some(Step::Answered))
+        reply.or_else(|| self.answered.take().map(Step::Answered))
     }
 
     fn dial(&mut self) {
@@ -116,7 +116,7 @@ impl Follow {
     /// The connection ended before the negotiation was done. What came on it belongs to no epoch.
     fn abandon(&mut self, error: ConnectError) -> Step {
         self.held = std::collections::VecDeque::new();
-        self.answered = false;
+        self.answered = None;
         match std::mem::replace(&mut self.state, State::Over) {
             State::Live(live) => self.fail(live.dialer, error),
             _ => unreachable!("only a live connection is abandoned"),
@@ -144,7 +144,7 @@ impl Follow {
         let State::Live(mut live) = std::mem::replace(&mut self.state, State::Over) else {
             unreachable!("only a live connection ends");
         };
-        self.answered = false;
+        self.answered = None;
         let gone = live.ended.take().unwrap_or(Gone::PeerClosed);
         self.replies.extend(live.exchange.fail(&gone));
         let unsent = self.mailbox.detach().into_iter();

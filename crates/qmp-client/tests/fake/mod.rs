@@ -156,7 +156,7 @@ pub(crate) fn tell_followed(followed: Followed<'_>) -> String {
             reply.release();
             "reply".to_owned()
         }
-        Followed::Answered => "answered".to_owned(),
+        Followed::Answered { run_state } => format!("answered {}", run_state.as_deref().unwrap_or("error")),
         Followed::Detached { reason, detail, .. } => format!("detached {reason:?}: {detail}"),
         Followed::Failed { error, attempt, retry_in } => {
             format!("failed {attempt} ({}): {error}", if retry_in.is_some() { "again" } else { "for good" })

@@ -38,6 +38,7 @@ pub(crate) struct Session {
 
 enum Order {
     Send(String),
+    RunState(&'static str),
     Hang,
     GoOn,
     Close,
@@ -81,6 +82,11 @@ impl Session {
     /// Raises an event, with data or an empty text.
     pub(crate) fn emit(&self, name: &str, data: &str) {
         self.send(event(name, data));
+    }
+
+    /// Changes the run state that `query-status` returns, without an event.
+    pub(crate) fn run_state(&self, run_state: &'static str) {
+        let _ = self.out.send(Order::RunState(run_state));
     }
 
     /// Reads and answers nothing from here on, as a QEMU that was stopped.
@@ -136,11 +142,12 @@ async fn play(
 ) {
     let (mut reader, mut writer) = stream.into_split();
     send(&mut writer, GREETING).await;
-    let mut input = Vec::new();
+    let (mut input, mut run_state) = (Vec::new(), "running");
     loop {
         tokio::select! {
             order = orders.recv() => match order {
                 Some(Order::Send(text)) => send(&mut writer, &text).await,
+                Some(Order::RunState(next)) => run_state = next,
                 Some(Order::Hang) => while !matches!(orders.recv().await, Some(Order::GoOn) | None) {},
                 Some(Order::GoOn) => {}
                 Some(Order::Close) | None => return,
@@ -151,7 +158,7 @@ async fn play(
                 }
                 for request in take_requests(&mut input) {
                     asking.send_modify(|asked| *asked += u64::from(request.get().contains("\"query-status\"")));
-                    obey(&request, &mut writer, &commands).await;
+                    obey(&request, run_state, &mut writer, &commands).await;
                 }
             }
         }
@@ -175,7 +182,12 @@ fn take_requests(input: &mut Vec<u8>) -> Vec<Box<RawValue>> {
     requests
 }
 
-async fn obey(request: &RawValue, writer: &mut OwnedWriteHalf, commands: &mpsc::UnboundedSender<String>) {
+async fn obey(
+    request: &RawValue,
+    run_state: &str,
+    writer: &mut OwnedWriteHalf,
+    commands: &mpsc::UnboundedSender<String>,
+) {
     let request: Value = serde_json::from_str(request.get()).expect("JSON");
     let command = request["execute"].as_str().or(request["exec-oob"].as_str()).expect("a command");
     let id = &request["id"];
@@ -198,7 +210,8 @@ async fn obey(request: &RawValue, writer: &mut OwnedWriteHalf, commands: &mpsc::
         }
         "silence" => String::new(),
         "query-status" => {
-            format!("{{\"return\": {{\"status\": \"running\", \"running\": true}}, \"id\": {id}}}\r\n")
+            let status = serde_json::json!({"status": run_state, "running": run_state == "running"});
+            format!("{{\"return\": {status}, \"id\": {id}}}\r\n")
         }
         _ => done,
     };

@@ -123,6 +123,32 @@ fn shutdown_of_a_qemu_that_stays_is_not_its_end() {
 }
 
 #[test]
+fn run_state_in_a_reply_to_a_probe_counts_where_no_event_told_it() {
+    let probe = |status: &str| {
+        format!("query 0 {{\"execute\": \"query-status\", \"return\": {{\"status\": \"{status}\"}}}}")
+    };
+    let (paused, running) = (probe("paused"), probe("running"));
+    //  story, how it stands
+    let cases = [
+        (format!("0 attached inmigrate\n60 {paused}"), "paused host-stop"),
+        (format!("0 attached inmigrate\n60 {running}"), "running unknown"),
+        (format!("0 attached running\n60 {running}"), "running found-running"),
+        (format!("0 attached paused\n60 {paused}"), "paused found-paused"),
+        (format!("0 attached running\n60 {paused}\n61 RESUME"), "running resume"),
+        // Behind the end of QEMU it says nothing.
+        (
+            format!(
+                "0 attached running\n1 SHUTDOWN {{\"guest\": true, \"reason\": \"guest-shutdown\"}}\n2 detached\n3 {paused}"
+            ),
+            "ended guest-shutdown",
+        ),
+    ];
+    for (story, expected) in cases {
+        assert_eq!(stands(&story), expected, "{story}");
+    }
+}
+
+#[test]
 fn completed_migration_of_a_paused_vm_asks_for_its_run_state() {
     let story = "0 attached inmigrate\n1 MIGRATION {\"status\": \"active\"}\n2 MIGRATION {\"status\": \"completed\"}\n3.1 passes";
     assert_eq!(stands(story), "inmigrate incoming-migration");

@@ -160,6 +160,19 @@ pub(super) fn answered(evidence: &Evidence, status: &str, before: Vec<Id>, answe
     explained
 }
 
+/// The VM answered a probe: its run state is `status`, and no event told of it. `before` is what was known.
+pub(super) fn named(evidence: &Evidence, status: &str, before: Vec<Id>, answer: Id) -> Why {
+    let explained = answered(evidence, status, before, answer);
+    if explained.cause != "unknown" {
+        return explained;
+    }
+    let clause = format!(
+        "Its run state is {}, as QEMU answered, and no event says what led there",
+        text::shown(status)
+    );
+    why(("unknown", "unknown", status), clause, "", explained.causes)
+}
+
 /// The VM answered what was known: the run state has its name.
 pub(super) fn confirmed(before: &Why, status: &str, answer: Id) -> Why {
     let mut explained = before.clone();

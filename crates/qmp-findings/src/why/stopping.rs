@@ -78,8 +78,9 @@ impl Why {
 
     /// The VM said how it stands, or it could not be asked.
     pub(super) fn answered(&mut self, answer: &Answer<'_>, input: &Input<'_>, found: &mut Found) {
-        let Some(again) = self.asking.answered(|cause| answer.is_to((QUERY_STATUS, cause))) else { return };
+        let asked = self.asking.answered(|cause| answer.is_to((QUERY_STATUS, cause)));
         let status = answer.returned().and_then(|returned| returned.get("status")?.as_str());
+        let Some(again) = asked else { return self.named(status, input) };
         if status.is_some()
             && self.evidence.shutdown.as_ref().is_some_and(|(mark, _)| answer.causes.contains(&mark.id))
         {
@@ -101,6 +102,21 @@ impl Why {
                     self.asking.ask_again(input.id, again + 1, input.now);
                 }
             }
+        }
+    }
+
+    /// The VM named its run state without a question: in reply to a probe. If it is another one than was known, QEMU went there
+    /// without an event.
+    fn named(&mut self, status: Option<&str>, input: &Input<'_>) {
+        let Some(status) = status else { return };
+        let is_known = self.standing.run_state.as_deref() == Some(status);
+        if is_known || self.standing.is_over() || self.pending.iter().any(Pending::is_open) {
+            return;
+        }
+        let before = self.standing.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
+        self.stands(input.now, explain::named(&self.evidence, status, before, input.id));
+        if run_states::of(status).passes && status != "inmigrate" {
+            self.asking.ask_again(input.id, 1, input.now);
         }
     }
 

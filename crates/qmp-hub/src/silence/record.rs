@@ -1,5 +1,6 @@
 //! The findings about silence. They are no conclusions from records: the hub itself asked, and got no answer.
 
+use qmp_findings::QUERY;
 use qmp_host::clock;
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_settings::span;
@@ -51,6 +52,21 @@ pub(crate) fn record_answer(vm: &Vm, spell: Spell, now: Instant, appender: &Appe
     let data = json!({"silent_since": spell.since.to_string(), "seconds": (seconds * 1e3).round() / 1e3});
     // An overrun, which is recorded, is why it is not.
     let _ = append(appender, vm, ANSWERS_AGAIN, summary, spell.last.into_iter().collect(), &data);
+}
+
+/// Records the run state that the reply to a probe named, if the records tell another one. An event that is on its way to the
+/// journal stands before it there, so what is known then decides.
+pub(crate) fn record_run_state(vm: &Vm, run_state: &str, recorder: &Recorder) {
+    let name = vm.name.as_str();
+    let observed = &recorder.observed;
+    let is_known = observed.run_states([name].into_iter(), |known| known == Some(run_state)).contains(&true);
+    if !recorder.records_findings || is_known {
+        return;
+    }
+    let data = json!({"execute": "query-status", "return": {"status": run_state}});
+    let causes = observed.last(name).into_iter().collect();
+    // An overrun, which is recorded, is why it is not.
+    let _ = append(&recorder.appender, vm, QUERY, format!("query-status: {run_state}"), causes, &data);
 }
 
 fn append(

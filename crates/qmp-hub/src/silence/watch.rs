@@ -13,7 +13,7 @@ use qmp_journal::Appender;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Look, Setting, SilentAfter, record_silence};
+use super::{Look, Setting, SilentAfter, record_run_state, record_silence};
 use crate::observer::Observed;
 use crate::vms::Vm;
 
@@ -23,6 +23,9 @@ const PROBES_AT_ONCE_MAX: usize = 32;
 
 /// The pause after [`PROBES_AT_ONCE_MAX`] probes: 3,200 probes a second, 10,000 VMs in three seconds.
 const PROBES_PAUSE: Duration = Duration::from_millis(10);
+
+/// When the reply to a probe is looked at: replies take microseconds, and those of a host under load some milliseconds.
+const REPLY_READ_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the watch waits before it tries again to record a silence, when the journal has no room.
 const RECORD_RETRY: Duration = Duration::from_secs(1);
@@ -125,13 +128,16 @@ impl Watch {
                 vm.silence.disregard();
                 continue;
             };
+            if let Some(run_state) = vm.silence.take_run_state() {
+                record_run_state(&vm, &run_state, recorder);
+            }
             let at = match vm.silence.look(span, now, clock::now()) {
                 Look::Wait(until) => until,
                 Look::Probe => {
                     probes += 1;
                     // One that was detached in this moment is looked at again like the others.
                     let _ = vm.commander.probe();
-                    now + span
+                    now + span.min(REPLY_READ_AFTER)
                 }
                 Look::Record(spell) => {
                     record_silence(&vm, spell, now, recorder);

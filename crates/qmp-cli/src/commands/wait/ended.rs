@@ -53,7 +53,7 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
             Followed::Reply(reply) => reply.release(),
             // Events that are not taken come again at once.
             Followed::Events(mut events) => while events.next().is_some() {},
-            Followed::Attached { .. } | Followed::Answered | Followed::Detached { .. } => {}
+            Followed::Attached { .. } | Followed::Answered { .. } | Followed::Detached { .. } => {}
         }
     }
 }
