@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use qmp_journal::DamagedSpan;
 use serde::Serialize;
 
 use super::rfc3339::rfc3339;
@@ -22,6 +23,18 @@ pub(super) struct HubStatus {
     pid: u32,
     /// Rules that do not get on: their receiver is away, or they cannot read the journal.
     stuck_rules: Vec<Box<str>>,
+    /// What of the journal is damaged, as far as it was read since the start.
+    damaged: Vec<DamagedRecords>,
+}
+
+/// Records of which something is damaged.
+#[derive(Serialize)]
+struct DamagedRecords {
+    first: u64,
+    last: u64,
+    /// Whether readers get fewer records for it.
+    lost: bool,
+    desc: String,
 }
 
 pub(super) async fn hub(State(served): State<Served>) -> Json<HubStatus> {
@@ -34,5 +47,15 @@ pub(super) async fn hub(State(served): State<Served>) -> Json<HubStatus> {
         started: rfc3339(served.started),
         pid: std::process::id(),
         stuck_rules: stuck(&served),
+        damaged: served.reader.damage().iter().map(damaged_records).collect(),
     })
+}
+
+fn damaged_records(span: &DamagedSpan) -> DamagedRecords {
+    DamagedRecords {
+        first: span.first.0,
+        last: span.last.0,
+        lost: span.loses_records(),
+        desc: span.to_string(),
+    }
 }

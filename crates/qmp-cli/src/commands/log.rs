@@ -101,13 +101,14 @@ impl Log {
         };
         let printed = ended?;
         output.flush()?;
-        if printed == 0 {
+        if printed.records == 0 {
             let unknown = source.unknown_vms(&self.vm).await?;
             unknown.iter().for_each(|unknown| output::note(format_args!("note: {unknown}")));
             if unknown.is_empty() && terminal.stdout_is_terminal() {
                 output::note("no record matches");
             }
         }
+        source.check_damage(printed.after).await?;
         Ok(Exit::Done)
     }
 

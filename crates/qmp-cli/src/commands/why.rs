@@ -9,7 +9,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use qmp_events::EventKind;
 use qmp_findings::state::VmState;
-use qmp_wire::{Record, UnixMicros};
+use qmp_wire::{Offset, Record, UnixMicros};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -80,6 +80,8 @@ impl Why {
             _ => answer.json(&self.vm),
         };
         output::print(&text)?;
+        // What was lost may have been of this VM.
+        source.check_damage(Offset(0)).await?;
         Ok(Exit::Done)
     }
 }

@@ -54,6 +54,20 @@ pub struct HubInfo {
     /// When it was started.
     #[serde(default)]
     pub started: Option<String>,
+    /// What of its journal is damaged, as far as it was read since the start.
+    #[serde(default)]
+    pub damaged: Vec<DamagedRecords>,
+}
+
+/// Records of a hub's journal of which something is damaged.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DamagedRecords {
+    /// The offset of the last one.
+    pub last: u64,
+    /// Whether readers get fewer records for it.
+    pub lost: bool,
+    /// What is damaged.
+    pub desc: String,
 }
 
 /// What the hub says about one of its VMs.

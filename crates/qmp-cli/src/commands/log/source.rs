@@ -1,8 +1,9 @@
 //! Where `qmp log` reads: a journal's file, or a hub.
 
+use std::fmt;
 use std::path::Path;
 
-use qmp_journal::{DamagedSpan, Reader};
+use qmp_journal::Reader;
 use qmp_settings::suggest;
 use qmp_wire::{Offset, Record};
 
@@ -57,12 +58,37 @@ pub(in crate::commands) async fn choose(journal: Option<&Path>, hub: &HubArgs) -
         .hint("or name what to read: --journal FILE, or --hub ADDR"))
 }
 
+/// What was printed.
+pub(super) struct Printed {
+    pub(super) records: u64,
+    /// The records that were wanted are those after this offset.
+    pub(super) after: Offset,
+}
+
 impl Source {
-    /// Prints what is wanted, and says how many records that were.
-    pub(super) async fn print(&self, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {
+    /// Prints what is wanted.
+    pub(super) async fn print(&self, wanted: &Wanted, output: &mut Output) -> Result<Printed, Failure> {
         match self {
             Self::File(reader) => from_file(reader, wanted, output).await,
             Self::Hub(client) => from_hub(client.clone(), wanted, output).await,
+        }
+    }
+
+    /// Reports damage of the journal after the offset `after`, as far as it was read, and fails if records are lost by it.
+    pub(in crate::commands) async fn check_damage(&self, after: Offset) -> Result<(), Failure> {
+        match self {
+            Self::File(reader) => {
+                let spans = reader.damage();
+                let spans = spans.iter().filter(|span| span.last > after);
+                let spans = spans.map(|span| (span.to_string(), span.loses_records()));
+                check_damage(&reader.path().display(), spans)
+            }
+            Self::Hub(client) => {
+                let info = client.info().await?;
+                let file = info.journal.as_deref().unwrap_or_else(|| Path::new("the journal")).display();
+                let spans = info.damaged.into_iter().filter(|span| span.last > after.0);
+                check_damage(&file, spans.map(|span| (span.desc, span.lost)))
+            }
         }
     }
 
@@ -91,7 +117,7 @@ pub(in crate::commands) fn removed(records: u64) -> String {
     format!("qmp: {records} {noun} behind that place {verb} gone: the journal keeps no more ([retention])")
 }
 
-async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {
+async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Result<Printed, Failure> {
     let head = reader.head()?;
     if wanted.after > head {
         // What was committed stays, so it is of another journal.
@@ -103,17 +129,20 @@ async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Res
         .hint("leave --after out, or give an offset of this journal"));
     }
     let query = wanted.of_journal()?;
-    let (mut printed, mut position) = (0, wanted.after);
+    let mut printed = Printed { records: 0, after: wanted.after };
+    let mut position = wanted.after;
     if let Some(last) = wanted.last {
         let tail = reader.last(&query, last)?;
         let behind = |record: &&Record<'_>| record.offset.is_none_or(|offset| offset > wanted.after);
+        if let Some(first) = tail.records.iter().find(behind).and_then(|first| first.offset) {
+            printed.after = before(first);
+        }
         for record in tail.records.iter().filter(behind) {
             output.record(record)?;
-            printed += 1;
+            printed.records += 1;
         }
         if !wanted.follow {
             output.flush()?;
-            damaged(reader)?;
             return Ok(printed);
         }
         position = position.max(tail.head);
@@ -126,36 +155,44 @@ async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Res
         }
         for record in &batch {
             output.record(record)?;
-            printed += 1;
+            printed.records += 1;
         }
         if !batch.is_empty() {
             continue;
         }
         output.flush()?;
         if !wanted.follow {
-            damaged(reader)?;
             return Ok(printed);
         }
         cursor.wait().await?;
     }
 }
 
-/// Says what of the file is damaged, as far as it was read, and fails if that may have had records that were wanted.
-fn damaged(reader: &Reader) -> Result<(), Failure> {
-    let damage = reader.damage();
-    damage.iter().for_each(|span| output::note(format_args!("qmp: {span}")));
-    if !damage.iter().any(DamagedSpan::loses_records) {
-        return Ok(());
-    }
-    let path = reader.path().display();
-    Err(Failure::failed(format_args!("{path} is damaged: what it does not have any more is not printed"))
-        .hint(format_args!("qmp journal verify {path} tells all of it")))
+fn before(offset: Offset) -> Offset {
+    Offset(offset.0.saturating_sub(1))
 }
 
-async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Result<u64, Failure> {
+/// Prints what is damaged, and fails if records are lost by it.
+fn check_damage(
+    file: &impl fmt::Display,
+    spans: impl Iterator<Item = (String, bool)>,
+) -> Result<(), Failure> {
+    let mut is_any_lost = false;
+    for (desc, is_lost) in spans {
+        output::note(format_args!("qmp: {desc}"));
+        is_any_lost |= is_lost;
+    }
+    if !is_any_lost {
+        return Ok(());
+    }
+    Err(Failure::failed(format_args!("{file} is damaged: what it does not have any more is not printed"))
+        .hint(format_args!("qmp journal verify {file} tells all of it")))
+}
+
+async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Result<Printed, Failure> {
     let query = wanted.of_hub();
     let mut position = wanted.after;
-    let mut printed = 0;
+    let mut printed = Printed { records: 0, after: wanted.after };
     if wanted.last.is_some() || !wanted.follow {
         // Asked first: what matches and comes after this head is among the last, or is followed.
         let head = Offset(client.info().await?.head);
@@ -168,7 +205,11 @@ async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Re
             output::note(removed(lines.removed()));
         }
         while let Some(line) = lines.next().await? {
-            printed += 1;
+            if wanted.last.is_some() && printed.records == 0 {
+                let first = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?.offset;
+                printed.after = first.map_or(printed.after, before);
+            }
+            printed.records += 1;
             if wanted.follow || !output.json_line(line)? {
                 let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
                 position = record.offset.unwrap_or(position);

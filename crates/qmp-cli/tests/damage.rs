@@ -1,0 +1,63 @@
+//! A damaged journal: what can be read is printed, and the rest is reported.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use qmp_journal::{Batch, Draft, Journal, JournalOptions};
+use qmp_wire::{Body, UnixMicros};
+use support::{Running, directory, run};
+
+/// Writes three records of `vm1`, of which the second cannot be read.
+fn write_damaged(path: &Path) {
+    let journal = Journal::open(path, JournalOptions::default()).expect("opens");
+    let attached = Body::Attached { snapshot: r#"{"query-status": {"status": "running"}}"#.into() };
+    let event = |name: &'static str, mark: &str| Body::Event {
+        name: name.into(),
+        sent_name: None,
+        timestamp: None,
+        data: Some(format!("{{\"mark\": \"{mark}{}\"}}", "x".repeat(60)).into()),
+    };
+    let mut batch = Batch::new();
+    for (received, body) in [(1, attached), (2, event("STOP", "<second>")), (3, event("RESUME", "<third>"))] {
+        batch.push(&Draft { vm: "vm1", received: UnixMicros(received), body });
+    }
+    journal.appender().append(&mut batch).expect("there is room");
+    journal.close().expect("closes");
+    let mut bytes = fs::read(path).expect("reads");
+    let place = bytes.windows(8).position(|window| window == b"<second>").expect("it is in the file");
+    bytes[place] = 0xff;
+    fs::write(path, bytes).expect("writes");
+}
+
+/// Runs commands on the file, or through the hub that writes it, with these arguments more.
+fn check(home: &Path, source: &[&str]) {
+    //  arguments, exit code, lines on stdout
+    let cases: [(&[&str], i32, usize); 4] = [
+        (&["log", "--json"], 1, 2),
+        (&["log", "--json", "--after", "2"], 0, 1),
+        (&["log", "--json", "-n", "1", "--event", "RESUME"], 0, 1),
+        (&["why", "vm1", "--json"], 1, 1),
+    ];
+    for (arguments, code, lines) in cases {
+        let ran = run(home, &[arguments, source].concat());
+        let printed = ran.stdout.lines().filter(|line| !line.contains("\"kind\":\"detached\"")).count();
+        assert_eq!((ran.code, printed), (Some(code), lines), "{arguments:?} {source:?}: {ran:?}");
+        let is_reported = ran.stderr.contains("qmp: records 2 to 2 cannot be read: ");
+        assert_eq!(is_reported, code == 1, "{arguments:?} {source:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn damaged_records_that_were_wanted_are_reported() {
+    let home = directory();
+    let path = home.path().join("journal.db");
+    write_damaged(&path);
+    check(home.path(), &["--journal", path.to_str().expect("UTF-8")]);
+    let nobody = format!("vm2=unix:{}", home.path().join("vm2.sock").display());
+    let hub = Running::start(home.path(), &["serve", "--no-findings", "--attach", &nobody]);
+    hub.wait_for("cannot attach to vm2");
+    check(home.path(), &[]);
+    assert_eq!(hub.interrupt(), Some(0));
+}
