@@ -52,6 +52,11 @@ async fn observer_and_rules_go_on_behind_a_damaged_record_and_health_tells() {
     assert_eq!((status, &health["error"]["class"]), (503, &json!("JournalDamaged")), "{health}");
     let desc = health["error"]["desc"].as_str().expect("a text");
     assert!(desc.contains("records 2 to 2 cannot be read"), "{desc}");
+    let mut rules = json!([{"lag_records": 1}]);
+    while rules[0]["lag_records"] != 0 {
+        rules = get_json(home.path(), "/v1/sinks").await.1;
+    }
+    assert_eq!(rules[0]["missed"], 1, "{rules}");
     hub.stop().await.expect("stops");
     let written = fs::read_to_string(&lines).expect("the rule wrote");
     assert!(written.contains("BLOCK_IO_ERROR") && written.contains("\"X\""), "{written}");

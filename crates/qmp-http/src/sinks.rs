@@ -39,7 +39,7 @@ pub(super) fn metrics(served: &Served, to: &mut Exposition) {
         (
             "qmp_sink_missed_total",
             Type::Counter,
-            "Records that were removed from the journal before the rule came to them.",
+            "Records that were removed from the journal before the rule came to them, or cannot be read.",
             |status| status.missed,
         ),
         (

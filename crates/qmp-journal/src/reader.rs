@@ -96,6 +96,17 @@ impl Reader {
         self.file.damage().spans()
     }
 
+    /// Returns the number of records after `after` and up to `upto` that cannot be read, as far as this reader and its clones
+    /// met them.
+    #[must_use]
+    pub fn lost_records(&self, after: Offset, upto: Offset) -> u64 {
+        let lost = |span: &DamagedSpan| {
+            let (first, last) = (span.first.0.max(after.0.saturating_add(1)), span.last.0.min(upto.0));
+            last.saturating_add(1).saturating_sub(first)
+        };
+        self.damage().iter().filter(|span| span.loses_records()).map(lost).sum()
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -106,6 +106,7 @@ impl Runner {
             if *self.orders.borrow() == Order::Leave || self.release().await.is_break() {
                 return;
             }
+            let before = cursor.position();
             let work = move || {
                 let records = cursor.next_batch(SINK_BATCH_RECORDS);
                 (cursor, records)
@@ -113,7 +114,11 @@ impl Runner {
             let (back, read) = blocking(work).await;
             cursor = back;
             let removed = cursor.take_removed();
-            self.missed(removed.map_or(0, |removed| removed.upto.0 - removed.after.0));
+            self.missed(
+                removed.map_or(0, |removed| removed.upto.0 - removed.after.0),
+                "were removed from it",
+            );
+            self.missed(self.reader.lost_records(before, cursor.position()), "cannot be read");
             let flow = match read {
                 Ok(records) if records.is_empty() => self.rest(&mut cursor).await,
                 Ok(records) => self.take(records, cursor.position()).await,
@@ -346,13 +351,10 @@ impl Runner {
         }
     }
 
-    fn missed(&self, records: u64) {
+    fn missed(&self, records: u64, why: &str) {
         if records > 0 {
             self.status.missed.fetch_add(records, Relaxed);
-            tracing::error!(
-                "rule {}: {records} records were removed from the journal before it came to them",
-                self.rule.name
-            );
+            tracing::error!("rule {}: missed {records} records of the journal: they {why}", self.rule.name);
         }
     }
 }

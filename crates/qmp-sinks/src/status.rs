@@ -40,7 +40,7 @@ pub struct SinkStatus {
     pub held_back: u64,
     /// Those of them of which nobody was told yet.
     pub held_back_waiting: u64,
-    /// Records of the journal, wanted or not, that were removed before this rule came to them.
+    /// Records of the journal, wanted or not, that were removed before this rule came to them, or cannot be read.
     pub missed: u64,
     /// What went wrong last.
     pub last_error: Option<Box<str>>,
