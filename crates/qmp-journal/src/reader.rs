@@ -313,27 +313,41 @@ impl Reader {
     ///
     /// [`JournalError::Storage`] if the file cannot be read.
     pub fn vms(&self) -> Result<Vec<Vm>, JournalError> {
-        let sql = "SELECT name.name, latest.epoch, latest.closed IS NULL, record.received \
+        let sql = "SELECT name.name, latest.epoch, latest.closed IS NULL, coalesce(latest.closed, latest.opened) \
                    FROM (SELECT vm, max(epoch) AS epoch FROM epoch GROUP BY vm) AS newest \
                    JOIN epoch AS latest ON latest.vm = newest.vm AND latest.epoch = newest.epoch \
-                   JOIN name ON name.id = latest.vm \
-                   LEFT JOIN record ON record.offset = coalesce(latest.closed, latest.opened) \
-                   ORDER BY name.name";
+                   JOIN name ON name.id = latest.vm ORDER BY name.name";
         self.file.with(|connection| {
-            connection.sql(|connection| {
+            let mut vms = connection.sql(|connection| {
                 let mut statement = connection.prepare_cached(sql)?;
                 let vms = statement.query_map([], |row| {
-                    let (vm, epoch) = (row.get(0)?, Epoch(row.get(1)?));
-                    Ok(Vm {
-                        vm,
-                        epoch,
-                        attached: row.get(2)?,
-                        since: row.get::<_, Option<i64>>(3)?.map(UnixMicros),
-                    })
+                    let vm =
+                        Vm { vm: row.get(0)?, epoch: Epoch(row.get(1)?), attached: row.get(2)?, since: None };
+                    Ok((vm, unsigned(row.get(3)?)))
                 })?;
-                vms.collect()
-            })
+                vms.collect::<Result<Vec<_>, _>>()
+            })?;
+            // One by one: where a record cannot be read, the time of that VM alone is not known.
+            for (vm, offset) in &mut vms {
+                vm.since = receipt_of(connection, *offset)?;
+            }
+            Ok(vms.into_iter().map(|(vm, _)| vm).collect())
         })
+    }
+}
+
+/// Returns the receipt of the record at `offset`, if it is there and can be read.
+fn receipt_of(connection: &ReadConnection, offset: u64) -> Result<Option<UnixMicros>, JournalError> {
+    let read = connection.sql(|connection| {
+        let mut statement = connection.prepare_cached("SELECT received FROM record WHERE offset = ?1")?;
+        statement.query_row([number(offset)], |row| row.get(0).map(UnixMicros)).optional()
+    });
+    match read {
+        Err(error) if error.is_damage() => {
+            connection.damage().unreadable(offset, offset, &error.to_string());
+            Ok(None)
+        }
+        read => read,
     }
 }
 

@@ -18,7 +18,7 @@ const SEGMENT_RECORDS: u64 = 300;
 type Damage = fn(&Path) -> Vec<(u64, u64)>;
 
 /// What may be wrong with a file. Records 1 to 900 are sealed.
-const DAMAGES: [(&str, Damage); 15] = [
+const DAMAGES: [(&str, Damage); 16] = [
     ("a byte of a sealed record", |path| byte_of(path, 450)),
     ("a byte of a record that is not sealed", |path| byte_of(path, 950)),
     ("the last record", |path| byte_of(path, RECORDS)),
@@ -32,6 +32,9 @@ const DAMAGES: [(&str, Damage); 15] = [
         sql(path, "UPDATE name SET name = CAST(x'ff' AS TEXT) WHERE name = 'RARE'", &[(500, 500), (999, 999)])
     }),
     ("a page in the middle", |path| page_of(path, 450)),
+    ("the time of the first record of an epoch", |path| {
+        sql(path, "UPDATE record SET received = x'ff' WHERE offset = 1", &[(1, 1)])
+    }),
     ("a page that is not sealed", |path| page_of(path, 950)),
     ("records that are gone", |path| {
         sql(path, "DELETE FROM record WHERE offset BETWEEN 450 AND 480", &[(450, 480)])
@@ -81,6 +84,10 @@ fn everything_but_the_damage_is_read() {
         let found = read(&reader, &rare).len();
         assert_eq!(found, expected.iter().filter(|record| is_rare(record)).count(), "{name}");
         assert_eq!(!reader.damage().is_empty(), name != "an index of a segment" || found > 0, "{name}");
+        let vms: Vec<_> = reader.vms().expect(name).into_iter().map(|vm| vm.vm).collect();
+        assert_eq!(vms.iter().map(|vm| &**vm).collect::<Vec<_>>(), VMS, "{name}");
+        let last = reader.last_of_each_vm().expect(name);
+        assert!(last.iter().all(|record| whole.contains(record)), "{name}: {last:?}");
         drop(reader);
 
         let verified = verify(&path).expect("opens");
