@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::observer::Observed;
 use crate::reason;
-use crate::vms::{State, Vms};
+use crate::vm::{State, Vms};
 use host::{Fate, Socket};
 use qmp_journal::{Appender, Batch, Draft};
 

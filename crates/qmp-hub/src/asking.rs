@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use crate::observer::Observed;
-use crate::vms::{Vm, Vms};
+use crate::vm::{Vm, Vms};
 use answer::{Asking, record};
 
 /// Questions under way at a time, of all VMs. A host that stops all its VMs raises one for each at once; each occupies the

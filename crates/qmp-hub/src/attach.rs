@@ -6,6 +6,8 @@
 //! which opens the next epoch. Keeping the connection means that QEMU throws nothing away, and that no other
 //! client takes the monitor meanwhile.
 
+mod exit;
+
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,9 +24,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 use crate::relay::REPLY_JOURNAL_MAX;
-use crate::silence::record_answer;
-use crate::vms::Vm;
-use crate::{exit, reason, taken};
+use crate::silence_watch::record_answer;
+use crate::vm::Vm;
+use crate::{reason, taken};
 
 /// Looks at the host for the reason why monitors do not greet, at a time: each reads the list of all processes.
 static LOOKS: Semaphore = Semaphore::const_new(1);

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::audit::Who;
 use crate::relay::only_asks;
-use crate::vms::Vm;
+use crate::vm::Vm;
 
 /// The commands of one VM.
 #[derive(Debug, Default)]

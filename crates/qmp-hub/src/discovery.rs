@@ -17,7 +17,6 @@
 //! [`VmName`](crate::VmName) may be (see `naming.rs`), and so many VMs are followed at most, [`DISCOVERED_MAX`].
 
 mod claims;
-pub(crate) mod command_line;
 mod naming;
 mod keeper;
 mod pattern;
@@ -41,9 +40,9 @@ pub use pattern::PathPattern;
 pub use rule::{Discover, Source, SourceError};
 
 use crate::fleet::Fleet;
-use crate::origin::Origin;
 use crate::silence::Setting;
 use crate::silence::SilentAfter;
+use crate::vm::Origin;
 use claims::Claims;
 use keeper::Keeper;
 

@@ -22,12 +22,12 @@ use tokio::task::JoinHandle;
 use self::places::{Followed, Place, Places, Reserved};
 use crate::attach::{Attachment, Leave};
 use crate::limits::STOP_COMMIT_MAX;
-use crate::origin::Origin;
 use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
 use crate::silence::SilentAfter;
-use crate::silence::Watch;
-use crate::vm_name::VmName;
-use crate::vms::{Vm, Vms};
+use crate::silence_watch::Watch;
+use crate::vm::Origin;
+use crate::vm::VmName;
+use crate::vm::{Vm, Vms};
 
 /// Open files of a VM: the socket of its monitor. Its process, which is to tell its exit status, is one more if there is
 /// room.

@@ -14,11 +14,12 @@ use crate::discovery::{Discover, Discovery};
 use crate::fleet::{Fleet, FleetError, Prepared};
 use crate::limits::STOP_COMMIT_MAX;
 use crate::observer::{Observed, Observer};
-use crate::origin::Origin;
 use crate::relay::{RelayConfig, RelayStatus};
-use crate::silence::{Recorder, SilentAfter};
-use crate::vm_name::VmName;
-use crate::vms::{self, Vm};
+use crate::silence::SilentAfter;
+use crate::silence_watch::Recorder;
+use crate::vm::Origin;
+use crate::vm::VmName;
+use crate::vm::{self, Vm};
 
 /// Which VMs a hub follows, and how.
 #[derive(Clone, Debug)]
@@ -176,7 +177,7 @@ impl Hub {
     #[must_use]
     pub fn attached(&self) -> (usize, usize) {
         let vms = self.fleet.0.vms().all();
-        let is_attached = |vm: &&Arc<Vm>| vm.standing().state == vms::State::Attached;
+        let is_attached = |vm: &&Arc<Vm>| vm.standing().state == vm::State::Attached;
         (vms.iter().filter(is_attached).count(), vms.len())
     }
 

@@ -7,15 +7,14 @@
 mod audit;
 mod limits;
 pub mod conditions;
-mod origin;
 mod reason;
-mod vm_counts;
-mod vm_name;
-mod exit;
+mod qemu_command;
+mod role;
 mod commands;
 pub mod relay;
-mod vms;
+mod vm;
 mod silence;
+mod silence_watch;
 mod attach;
 mod fleet;
 pub mod discovery;
@@ -31,11 +30,8 @@ pub use fleet::{Fleet, FleetError, Member};
 pub use hub::{Hub, HubConfig, HubError};
 pub use limits::{STOP_COMMIT_MAX, STOP_HTTP_MAX};
 pub use observer::{Observed, Observer, restore_checkpoint};
-pub use origin::Origin;
 pub use silence::{
     ANSWERS_AGAIN, SILENT, SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter,
     SilentAfterError,
 };
-pub use vm_counts::{Counter, VmCounts};
-pub use vm_name::{VM_NAME_MAX_BYTES, VmName, VmNameError};
-pub use vms::{Standing, State, Vm, Vms};
+pub use vm::{Counter, Origin, Standing, State, VM_NAME_MAX_BYTES, Vm, VmCounts, VmName, VmNameError, Vms};

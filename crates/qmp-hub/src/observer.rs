@@ -28,7 +28,7 @@ use qmp_journal::{
 };
 
 use crate::asking::Asker;
-use crate::vms::Vms;
+use crate::vm::Vms;
 
 /// Records taken at once: while they are correlated, whoever asks for a VM's state waits, a few milliseconds.
 const BATCH_RECORDS: usize = 1_024;

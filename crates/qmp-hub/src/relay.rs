@@ -37,7 +37,6 @@ mod greeted;
 mod outbox;
 mod refusal;
 mod replay;
-mod role;
 mod socket;
 mod tap;
 mod line;
@@ -56,7 +55,7 @@ pub use held::REPLY_JOURNAL_MAX;
 pub(crate) use line::Line;
 pub(crate) use relays::{Listening, OfVm, Parted, Relays};
 
-pub use role::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
+pub use crate::role::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
 pub(crate) use tap::Tap;
 
 /// The event that tells a client that something was lost.

@@ -15,8 +15,6 @@
 
 mod process;
 mod setting;
-mod watch;
-mod record;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,12 +22,10 @@ use std::time::Duration;
 use qmp_wire::{Epoch, Seq, UnixMicros};
 use tokio::time::Instant;
 
-use process::Seen;
+pub(crate) use process::Seen;
 pub use qmp_findings::{ANSWERS_AGAIN, SILENT};
-pub(crate) use record::{record_answer, record_run_state, record_silence};
 pub(crate) use setting::Setting;
 pub use setting::{SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter, SilentAfterError};
-pub(crate) use watch::{Recorder, Watch};
 
 /// Whether the monitor of one VM answers.
 ///

@@ -15,8 +15,8 @@ use std::path::Path;
 use qmp_client::Address;
 use qmp_host::process::ProcessStat;
 
-use crate::discovery::command_line::Purpose;
 use crate::discovery::layout;
+use crate::qemu_command::Purpose;
 use crate::reason;
 use clients::Clients;
 

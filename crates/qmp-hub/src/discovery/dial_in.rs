@@ -17,8 +17,8 @@ use super::keeper::Keeper;
 use super::naming::{self, Parts};
 use super::{DISCOVERED_MAX, processes};
 use crate::fleet::FleetError;
-use crate::vm_name::VmName;
-use crate::vms::State;
+use crate::vm::State;
+use crate::vm::VmName;
 
 /// Connections that are being asked who they are. Others wait in the socket's queue.
 const ASKED_AT_ONCE_MAX: usize = 64;

@@ -12,11 +12,11 @@ use super::naming::{self, Parts};
 use super::{DISCOVERED_MAX, Discover, Found, Look};
 use crate::fleet::Fleet;
 use crate::fleet::FleetError;
-use crate::origin::Origin;
 use crate::relay::RelayConfig;
 use crate::silence::Setting;
-use crate::vm_name::VmName;
-use crate::vms::State;
+use crate::vm::Origin;
+use crate::vm::State;
+use crate::vm::VmName;
 
 /// When to compare again although nothing changed: a VM is still attached whose socket is gone, or a name is about to
 /// be free.

@@ -7,8 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::vm_name::VM_NAME_MAX_BYTES;
-use crate::vm_name::VmName;
+use crate::vm::VM_NAME_MAX_BYTES;
+use crate::vm::VmName;
 
 /// VMs that may want the same name, at most. More of them are hardly an accident.
 const SAME_NAME_MAX: usize = 64;

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use qmp_client::Address;
 
-use super::command_line::{self, MonitorAt, QemuCommand, Unreachable};
 use super::keeper::at;
 use super::naming::Parts;
 use super::{Discover, Found, Layout, Look, layout};
+use crate::qemu_command::{self, MonitorAt, QemuCommand, Unreachable};
 
 /// How often the processes are looked at. A look at 500 of them takes some milliseconds.
 const PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
@@ -172,11 +172,11 @@ fn qemu_command(process: &Path, line: &[u8]) -> Option<QemuCommand> {
     // What calls itself something else is looked at if it has options like one.
     let has_monitor =
         || arguments.iter().any(|word| matches!(*word, b"-qmp" | b"-mon" | b"--qmp" | b"--mon"));
-    let is_qemu = command_line::is_qemu(program)
+    let is_qemu = qemu_command::is_qemu(program)
         || has_monitor()
             && std::fs::read_link(process.join("exe"))
-                .is_ok_and(|program| command_line::is_qemu(program.as_os_str().as_bytes()));
-    is_qemu.then(|| command_line::read(&arguments))
+                .is_ok_and(|program| qemu_command::is_qemu(program.as_os_str().as_bytes()));
+    is_qemu.then(|| qemu_command::read(&arguments))
 }
 
 /// When the process began, in ticks since the host did: with its number, it is told from all others.

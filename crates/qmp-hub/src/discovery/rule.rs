@@ -12,7 +12,7 @@ use super::naming::{self, Parts};
 use super::{Layout, PathPattern, Template, layout};
 use crate::relay::{DEFAULT_MODE, RelayConfig};
 use crate::silence::SilentAfter;
-use crate::vm_name::VmName;
+use crate::vm::VmName;
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

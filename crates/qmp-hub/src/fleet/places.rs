@@ -9,8 +9,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::{FILES_OF_A_VM, Fleet, FleetError};
 use crate::attach::Leave;
 use crate::relay::{FILES_OF_A_RELAY, OfVm};
-use crate::vm_name::VmName;
-use crate::vms::Vm;
+use crate::vm::Vm;
+use crate::vm::VmName;
 
 #[derive(Debug, Default)]
 pub(super) struct Places {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Fleet, FleetError};
 use crate::relay::{FILES_OF_A_RELAY, Listening, Parted, RelayConfig};
-use crate::vms::Vm;
+use crate::vm::Vm;
 
 impl Fleet {
     /// Serves a VM at these relays, and no others. Relays that it has already are left as they are, with their clients.

@@ -19,11 +19,11 @@ use tokio::net::UnixStream;
 use super::greeted::Greeted;
 use super::outbox::{Item, Outbox};
 use super::replay::{self, Replay};
-use super::role::{REPLAY_COMMAND, only_asks};
 use super::serve::Relay;
 use super::{encode, refusal, socket};
 use crate::audit::{Audit, Who};
 use crate::commands::{Commands, UnderWay};
+use crate::role::{REPLAY_COMMAND, only_asks};
 
 /// How much is taken out of the outbox ahead of the socket, in bytes; with as much unread, no command is run.
 const OUTPUT_AHEAD_BYTES: usize = 64 << 10;

@@ -17,7 +17,7 @@ use super::replay::{LargeLines, Replays};
 use super::serve::{Relay, Stop};
 use super::{REPLY_JOURNAL_MAX, RelayConfig, RelayStatus, feed};
 use crate::limits::STOP_HTTP_MAX;
-use crate::vms::Vm;
+use crate::vm::Vm;
 
 /// What all relays of a hub share.
 #[derive(Debug)]

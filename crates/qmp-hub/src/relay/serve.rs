@@ -17,7 +17,7 @@ use super::outbox::Outbox;
 use super::replay::Replays;
 use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus, refusal};
 use crate::audit::{Peer, Who};
-use crate::vms::Vm;
+use crate::vm::Vm;
 
 /// How long the relay rests when the system refuses a connection, such as for lack of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

@@ -4,24 +4,24 @@ use qmp_host::process::ProcessStat;
 
 /// The process of a monitor, and the letter of its state, as far as the system shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) pid: Option<i32>,
-    pub(super) state: Option<char>,
+pub(crate) struct Seen {
+    pub(crate) pid: Option<i32>,
+    pub(crate) state: Option<char>,
 }
 
 impl Seen {
-    pub(super) fn look(pid: Option<i32>) -> Self {
+    pub(crate) fn look(pid: Option<i32>) -> Self {
         let found = pid.and_then(|pid| ProcessStat::read(u32::try_from(pid).ok()?));
         Self { pid, state: found.map(|process| process.state) }
     }
 
     /// Whether a signal or a debugger stopped it: it answers nothing, whether it was asked or not.
-    pub(super) fn is_stopped(self) -> bool {
+    pub(crate) fn is_stopped(self) -> bool {
         matches!(self.state, Some('T' | 't'))
     }
 
     /// Why its monitor may not answer.
-    pub(super) fn explained(self) -> String {
+    pub(crate) fn explained(self) -> String {
         match (self.pid, self.state) {
             (Some(pid), Some('T' | 't')) => format!("its process {pid} is stopped, by SIGSTOP or a debugger"),
             (Some(pid), Some('D')) => {

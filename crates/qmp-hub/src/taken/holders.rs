@@ -9,7 +9,7 @@ use qmp_client::Address;
 use qmp_host::process::{self, ProcessStat};
 
 use super::clients::Clients;
-use crate::discovery::command_line::{self, MonitorAt, Purpose};
+use crate::qemu_command::{self, MonitorAt, Purpose};
 
 /// Descriptors that are looked at, of all processes together. A host with 500 VMs has some 50,000.
 const LINKS_MAX: usize = 400_000;
@@ -25,14 +25,14 @@ pub(super) fn by_command_line(address: &Address) -> Option<(ProcessStat, Purpose
         let line = process::read_start(&home.join("cmdline"), COMMAND_LINE_MAX_BYTES)?;
         let mut words = line.strip_suffix(&[0]).unwrap_or(&line).split(|byte| *byte == 0);
         let program = words.next()?;
-        let is_qemu = command_line::is_qemu(program)
+        let is_qemu = qemu_command::is_qemu(program)
             || fs::read_link(home.join("exe"))
-                .is_ok_and(|program| command_line::is_qemu(program.as_os_str().as_bytes()));
+                .is_ok_and(|program| qemu_command::is_qemu(program.as_os_str().as_bytes()));
         if !is_qemu {
             return None;
         }
         let arguments: Vec<&[u8]> = words.collect();
-        let purpose = command_line::purpose(&arguments, |at| is_at(&home, at, address))?;
+        let purpose = qemu_command::purpose(&arguments, |at| is_at(&home, at, address))?;
         Some((ProcessStat::read(pid)?, purpose))
     })
 }

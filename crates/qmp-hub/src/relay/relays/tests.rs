@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::origin::Origin;
+use crate::vm::Origin;
 
 /// A client that notes how its reply came.
 #[derive(Debug)]

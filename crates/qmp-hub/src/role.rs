@@ -28,7 +28,7 @@ const INTROSPECTION: [&str; 7] = [
 ];
 
 /// The relay's own command: repeats events from the journal.
-pub(super) const REPLAY_COMMAND: &str = "x-replay";
+pub(crate) const REPLAY_COMMAND: &str = "x-replay";
 
 /// What the clients of a relay may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,12 +70,12 @@ impl Role {
     }
 
     /// The longest message that is read, in bytes.
-    pub(super) const fn message_max_bytes(&self) -> usize {
+    pub(crate) const fn message_max_bytes(&self) -> usize {
         self.command_max_bytes() * MESSAGE_BYTES_PER_COMMAND_BYTE
     }
 
     /// Why a command of that many bytes is refused; `None` if it is not.
-    pub(super) fn refusal_of_length(&self, bytes: usize) -> Option<String> {
+    pub(crate) fn refusal_of_length(&self, bytes: usize) -> Option<String> {
         let max_bytes = self.command_max_bytes();
         (bytes > max_bytes).then(|| {
             format!(
@@ -86,7 +86,7 @@ impl Role {
     }
 
     /// Why `command` is refused; `None` if it is not.
-    pub(super) fn refusal(&self, command: &str) -> Option<String> {
+    pub(crate) fn refusal(&self, command: &str) -> Option<String> {
         match self {
             role if role.permits(command) => None,
             Self::Observe => Some(format!(

@@ -8,11 +8,10 @@ use qmp_wire::{Body, Causes};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::process::Seen;
-use super::watch::Recorder;
-use super::{ANSWERS_AGAIN, SILENT, Spell};
+use super::Recorder;
 use crate::commands::Pending;
-use crate::vms::Vm;
+use crate::silence::{ANSWERS_AGAIN, SILENT, Seen, Spell};
+use crate::vm::Vm;
 
 /// Records that a monitor does not answer. Without room in the journal, the watch calls this again.
 pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Recorder) {

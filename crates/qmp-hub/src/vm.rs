@@ -1,5 +1,9 @@
 //! The VMs that the hub knows, and how things stand with each.
 
+mod counters;
+mod name;
+mod origin;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -8,12 +12,13 @@ use qmp_client::{Address, Commander};
 use qmp_wire::UnixMicros;
 
 use crate::commands::Commands;
-use crate::origin::Origin;
 use crate::relay::Tap;
 use crate::silence::Silence;
 use crate::taken::Taken;
-use crate::vm_counts::VmCounts;
-use crate::vm_name::VmName;
+
+pub use counters::{Counter, VmCounts};
+pub use name::{VM_NAME_MAX_BYTES, VmName, VmNameError};
+pub use origin::Origin;
 
 /// Every VM of the hub, by name and in the order in which they came. Clones share the VMs.
 ///

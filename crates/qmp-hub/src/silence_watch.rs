@@ -3,6 +3,8 @@
 //! Events do not touch the queue: a VM that is due and was heard meanwhile is put back. So what a VM costs is one look a
 //! span, and what a quiet one costs is one probe more.
 
+mod record;
+
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,9 +15,11 @@ use qmp_journal::Appender;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Look, Setting, SilentAfter, record_run_state, record_silence};
 use crate::observer::Observed;
-use crate::vms::Vm;
+use crate::silence::{Look, Setting, SilentAfter};
+use crate::vm::Vm;
+pub(crate) use record::record_answer;
+use record::{record_run_state, record_silence};
 
 /// Probes that are sent at once. VMs that were attached together are due together; with pauses between, their probes
 /// spread, and events of other VMs do not wait for them.

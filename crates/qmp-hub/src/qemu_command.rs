@@ -14,11 +14,11 @@ pub(crate) use purpose::{Purpose, purpose};
 
 /// What a command line says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct QemuCommand {
-    pub(super) name: Option<String>,
-    pub(super) uuid: Option<String>,
+pub(crate) struct QemuCommand {
+    pub(crate) name: Option<String>,
+    pub(crate) uuid: Option<String>,
     /// Its QMP monitors, in the order of the command line.
-    pub(super) monitors: Vec<MonitorAt>,
+    pub(crate) monitors: Vec<MonitorAt>,
 }
 
 /// Where a QMP monitor is.
@@ -55,7 +55,7 @@ pub(crate) fn is_qemu(program: &[u8]) -> bool {
 }
 
 /// Reads the arguments behind the program's name.
-pub(super) fn read(arguments: &[&[u8]]) -> QemuCommand {
+pub(crate) fn read(arguments: &[&[u8]]) -> QemuCommand {
     let mut command = QemuCommand::default();
     let mut chardevs: Vec<(Vec<u8>, MonitorAt)> = Vec::new();
     let mut mons: Vec<Vec<u8>> = Vec::new();

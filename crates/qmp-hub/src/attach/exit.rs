@@ -9,7 +9,7 @@ use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::Body;
 use serde_json::json;
 
-use crate::vm_name::VmName;
+use crate::vm::VmName;
 
 /// Waits for the end of the process and appends it to the records of its VM. Where the system does not tell it, there
 /// is no record.
