@@ -9,9 +9,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use qmp_client::{ExecuteError, Gone, Passed, TakeReply};
 use qmp_hub::Audit;
+use qmp_hub::UnderWay;
 use qmp_hub::Vm;
 use qmp_hub::relay::only_asks;
-use qmp_hub::{Commands, UnderWay};
 use qmp_settings::suggest::nearest;
 use qmp_wire::Offset;
 use serde::{Deserialize, Serialize};
@@ -129,7 +129,7 @@ pub(super) async fn execute(
     let who = Arc::new(caller.who());
     let audit = (!only_asks(&command))
         .then(|| Audit::begin(&served.appender, vm.name.as_str(), &who, &command, arguments));
-    let under_way = Commands::begin(&vm, &command, &who);
+    let under_way = vm.commands.begin(&command, &who);
     let (to, reply) = oneshot::channel();
     let asker = Box::new(Reply { to, head: served.watch_head(), audit, _under_way: under_way });
     let passed = Passed { command: &command, arguments, out_of_band, descriptors: Vec::new() };

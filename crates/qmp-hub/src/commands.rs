@@ -8,8 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::audit::Who;
-use crate::relay::only_asks;
-use crate::vm::Vm;
+use crate::role::only_asks;
 
 /// The commands of one VM.
 #[derive(Debug, Default)]
@@ -31,17 +30,17 @@ pub(crate) struct Pending {
 /// Keeps a command among the pending ones of its VM until it is dropped.
 #[derive(Debug)]
 pub struct UnderWay {
-    vm: Arc<Vm>,
+    commands: Arc<Commands>,
     command: Arc<Pending>,
 }
 
 impl Commands {
     /// Takes note of a command that is about to be passed on.
-    pub fn begin(vm: &Arc<Vm>, execute: &str, who: &Arc<Who>) -> UnderWay {
+    pub fn begin(self: &Arc<Self>, execute: &str, who: &Arc<Who>) -> UnderWay {
         let pending = Pending { execute: execute.into(), who: Arc::clone(who), began_at: Instant::now() };
         let command = Arc::new(pending);
-        vm.commands.lock().push(Arc::clone(&command));
-        UnderWay { vm: Arc::clone(vm), command }
+        self.lock().push(Arc::clone(&command));
+        UnderWay { commands: Arc::clone(self), command }
     }
 
     /// The command that has waited longest.
@@ -70,13 +69,13 @@ impl Commands {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut pending = self.vm.commands.lock();
+        let mut pending = self.commands.lock();
         pending.retain(|other| !Arc::ptr_eq(other, &self.command));
         if pending.is_empty() {
             // Most VMs are never given a command again.
             *pending = Vec::new();
         }
         drop(pending);
-        self.vm.commands.ended.notify_waiters();
+        self.commands.ended.notify_waiters();
     }
 }

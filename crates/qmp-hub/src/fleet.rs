@@ -367,7 +367,7 @@ impl Prepared {
         inner.vms.insert(Arc::clone(&vm)).unwrap_or_else(|vm| unreachable!("{} was reserved", vm.name));
         inner.watch.add(&vm);
         let mut relays = None;
-        inner.relays.open(&vm, &mut relays, listening);
+        inner.relays.open(vm.relayed(), &mut relays, listening);
         let (leave, told) = oneshot::channel();
         let attachment = Attachment::new(Arc::clone(&vm), inner.appender.clone(), inner.records_findings);
         // It returns when it is told to; one that dies leaves its VM unread.

@@ -53,7 +53,7 @@ use serde::Serialize;
 
 pub use held::REPLY_JOURNAL_MAX;
 pub(crate) use line::Line;
-pub(crate) use relays::{Listening, OfVm, Parted, Relays};
+pub(crate) use relays::{Listening, OfVm, Parted, RelayedVm, Relays};
 
 pub use crate::role::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
 pub(crate) use tap::Tap;

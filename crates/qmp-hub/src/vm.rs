@@ -12,7 +12,7 @@ use qmp_client::{Address, Commander};
 use qmp_wire::UnixMicros;
 
 use crate::commands::Commands;
-use crate::relay::Tap;
+use crate::relay::{RelayedVm, Tap};
 use crate::silence::Silence;
 use crate::taken::Taken;
 
@@ -50,7 +50,7 @@ pub struct Vm {
     /// Whether the monitor answers.
     pub silence: Silence,
     /// What clients gave and have no reply to.
-    pub commands: Commands,
+    pub commands: Arc<Commands>,
     left_out: AtomicBool,
     standing: Mutex<Standing>,
 }
@@ -154,10 +154,16 @@ impl Vm {
             counts: VmCounts::default(),
             tap: Tap::default(),
             silence: Silence::default(),
-            commands: Commands::default(),
+            commands: Arc::default(),
             left_out: AtomicBool::default(),
             standing,
         }
+    }
+
+    /// What its relays use.
+    pub(crate) fn relayed(&self) -> RelayedVm<'_> {
+        let Self { name, commander, commands, tap, .. } = self;
+        RelayedVm { name: name.as_str(), commander, commands, tap }
     }
 
     /// How things stand with it.

@@ -33,7 +33,7 @@ impl Fleet {
             return Err(FleetError::Unknown { name: name.into() });
         }
         let files = listening.len() * FILES_OF_A_RELAY;
-        self.0.relays.open(&vm, &mut followed.relays, listening);
+        self.0.relays.open(vm.relayed(), &mut followed.relays, listening);
         places.add_files(self, files);
         Ok(())
     }

@@ -22,7 +22,7 @@ use super::replay::{self, Replay};
 use super::serve::Relay;
 use super::{encode, refusal, socket};
 use crate::audit::{Audit, Who};
-use crate::commands::{Commands, UnderWay};
+use crate::commands::UnderWay;
 use crate::role::{REPLAY_COMMAND, only_asks};
 
 /// How much is taken out of the outbox ahead of the socket, in bytes; with as much unread, no command is run.
@@ -280,10 +280,10 @@ impl Client {
         });
         counters.commands.fetch_add(1, Ordering::Relaxed);
         let passed = Passed { command: &what.command, arguments, out_of_band: what.out_of_band, descriptors };
-        let under_way = Commands::begin(&self.relay.vm, &what.command, &self.who);
+        let under_way = self.relay.commands.begin(&what.command, &self.who);
         let asker =
             Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit, _under_way: under_way });
-        if let Err(error) = self.relay.vm.commander.pass(passed, asker) {
+        if let Err(error) = self.relay.commander.pass(passed, asker) {
             self.reply(request, Err(error), None);
         }
     }

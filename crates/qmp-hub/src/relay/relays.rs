@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use qmp_client::Commander;
 use qmp_host::reader_memory::{ReaderMemory, Texts};
 use qmp_host::{Budget, Duties};
 use qmp_host::{SocketError, SocketFile, listen_unix};
@@ -15,9 +16,10 @@ use super::line::{Line, Lines};
 use super::opening::{note, open};
 use super::replay::{LargeLines, Replays};
 use super::serve::{Relay, Stop};
+use super::tap::Tap;
 use super::{REPLY_JOURNAL_MAX, RelayConfig, RelayStatus, feed};
+use crate::commands::Commands;
 use crate::limits::STOP_HTTP_MAX;
-use crate::vm::Vm;
 
 /// What all relays of a hub share.
 #[derive(Debug)]
@@ -35,6 +37,16 @@ pub(crate) struct Relays {
     feed: Mutex<Option<JoinHandle<()>>>,
     stop_feed: watch::Sender<bool>,
     duties: Duties,
+}
+
+/// The VM that relays stand in for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RelayedVm<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) commander: &'a Commander,
+    /// Commands without a reply.
+    pub(crate) commands: &'a Arc<Commands>,
+    pub(crate) tap: &'a Tap,
 }
 
 /// Sockets at which no client is served yet, and those that cannot be had.
@@ -83,7 +95,7 @@ impl Relays {
     }
 
     /// Serves in place of that VM, besides the `relays` that it has. An earlier VM of its name has left by then.
-    pub(crate) fn open(&self, vm: &Arc<Vm>, relays: &mut Option<Box<OfVm>>, listening: Listening) {
+    pub(crate) fn open(&self, vm: RelayedVm<'_>, relays: &mut Option<Box<OfVm>>, listening: Listening) {
         if listening.0.is_empty() {
             return;
         }
@@ -94,8 +106,9 @@ impl Relays {
                 memory: self.memory.clone(),
                 texts: Arc::clone(&self.texts),
             };
-            let (line, vm, appender) = (Arc::clone(&of_vm.line), Arc::clone(vm), self.appender.clone());
-            let relay = Relay::new(config, line, vm, appender, replays, Arc::clone(&self.clients));
+            let (line, appender) = (Arc::clone(&of_vm.line), self.appender.clone());
+            let to_vm = (vm.commander.clone(), Arc::clone(vm.commands));
+            let relay = Relay::new(config, line, to_vm, appender, replays, Arc::clone(&self.clients));
             note(&relay, socket.as_ref().err());
             let (relay, (stop, stopping)) = (Arc::new(relay), watch::channel(Stop::No));
             let task = JoinSet::from_iter([open(Arc::clone(&relay), socket, stopping)]);
@@ -104,9 +117,9 @@ impl Relays {
     }
 
     /// Plugs a line in between two appends of the VM's attachment.
-    fn begin(&self, vm: &Vm) -> OfVm {
+    fn begin(&self, vm: RelayedVm<'_>) -> OfVm {
         let mut tap = vm.tap.lock();
-        let line = self.lines.open(vm.name.as_str(), self.appender.place_of(tap.last));
+        let line = self.lines.open(vm.name, self.appender.place_of(tap.last));
         self.feed_from(*self.head.borrow());
         tap.line = Some(Arc::clone(&line));
         let (last, greeting) = (tap.last, tap.greeting.clone());

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use qmp_client::Commander;
 use qmp_host::{Budget, Rarely, Share, SocketFile};
 use qmp_journal::Appender;
 use tokio::net::{UnixListener, UnixStream};
@@ -17,7 +18,7 @@ use super::outbox::Outbox;
 use super::replay::Replays;
 use super::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES, RelayConfig, RelayStatus, refusal};
 use crate::audit::{Peer, Who};
-use crate::vm::Vm;
+use crate::commands::Commands;
 
 /// How long the relay rests when the system refuses a connection, such as for lack of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -38,7 +39,9 @@ pub(super) enum Stop {
 pub(super) struct Relay {
     pub(super) config: RelayConfig,
     pub(super) line: Arc<Line>,
-    pub(super) vm: Arc<Vm>,
+    pub(super) commander: Commander,
+    /// Commands to the VM without a reply.
+    pub(super) commands: Arc<Commands>,
     pub(super) appender: Appender,
     pub(super) replays: Replays,
     /// The connections of clients that may be open.
@@ -66,7 +69,7 @@ impl Relay {
     pub(super) fn new(
         config: RelayConfig,
         line: Arc<Line>,
-        vm: Arc<Vm>,
+        (commander, commands): (Commander, Arc<Commands>),
         appender: Appender,
         replays: Replays,
         open_files: Arc<Budget>,
@@ -74,7 +77,8 @@ impl Relay {
         Self {
             config,
             line,
-            vm,
+            commander,
+            commands,
             appender,
             replays,
             open_files,

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::vm::Origin;
+use crate::vm::{Origin, Vm};
 
 /// A client that notes how its reply came.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ async fn held_reply_reaches_its_client_however_the_relays_end() {
         tokio::time::pause();
         let (memory, clients) = (ReaderMemory::new(1 << 20), Arc::new(Budget::new(10)));
         let (relays, vm) = (Relays::new(&journal, &memory, &clients), vm());
-        let of_vm = relays.begin(&vm);
+        let of_vm = relays.begin(vm.relayed());
         // A record that the feed does not find: it is as far behind as it can be.
         of_vm.line.recorded(1);
         of_vm.line.hold(reply);
