@@ -19,7 +19,7 @@ use tokio::net::UnixStream;
 use super::greeted::Greeted;
 use super::outbox::{Item, Outbox};
 use super::replay::{self, Replay};
-use super::serve::Relay;
+use super::shared::Relay;
 use super::{encode, refusal, socket};
 use crate::audit::{Audit, Who};
 use crate::commands::UnderWay;

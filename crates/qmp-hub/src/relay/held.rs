@@ -5,13 +5,10 @@
 //! events follow when they are committed.
 
 use std::collections::VecDeque;
-use std::sync::Weak;
 use std::time::Duration;
 
 use qmp_client::PendingReply;
-use tokio::time::{Instant, sleep_until};
-
-use super::line::Line;
+use tokio::time::Instant;
 
 /// How long a reply waits until the journal has the events ahead of it. A disk that keeps up takes milliseconds; a client
 /// whose command is carried out must not wait for a full one.
@@ -65,7 +62,7 @@ impl HeldReplies {
     }
 
     /// Releases early what has waited for [`REPLY_JOURNAL_MAX`]. Returns when the next one will have.
-    fn release_overdue(&mut self) -> Option<Instant> {
+    pub(super) fn release_overdue(&mut self) -> Option<Instant> {
         let now = Instant::now();
         while let Some(held) = self.pop_if(|held| held.due <= now) {
             self.early_upto = Some(held.before);
@@ -78,17 +75,5 @@ impl HeldReplies {
 
     fn pop_if(&mut self, is_wanted: impl FnOnce(&HeldReply) -> bool) -> Option<HeldReply> {
         if self.waiting.front().is_some_and(is_wanted) { self.waiting.pop_front() } else { None }
-    }
-}
-
-/// Releases early what becomes overdue in a line, until nothing waits there.
-pub(super) async fn release_overdue(line: Weak<Line>, mut due: Instant) {
-    loop {
-        sleep_until(due).await;
-        let next = line.upgrade().and_then(|line| line.with_held(HeldReplies::release_overdue));
-        match next {
-            Some(next) => due = next,
-            None => return,
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! One VM, as its clients see it: who it is, who listens, and replies that wait for the events before them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
 use bytes::Bytes;
 use qmp_client::PendingReply;
@@ -10,11 +10,13 @@ use qmp_journal::PlaceOf;
 use qmp_wire::dialect::Value;
 use qmp_wire::{Body, DetachReason, Offset, RawEvent, Record};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
+use super::encode;
 use super::greeted::{Greeted, Greetings};
-use super::held::{HeldReplies, release_overdue};
+use super::held::HeldReplies;
 use super::outbox::{Item, Outbox};
-use super::{EVENTS_LATE, EVENTS_MISSED, encode};
+use super::own_events::{EVENTS_LATE, EVENTS_MISSED};
 
 /// The lines of all VMs that have a relay. They come and go with their VMs.
 #[derive(Debug)]
@@ -141,11 +143,6 @@ impl Line {
                 tokio::spawn(release_overdue(Arc::downgrade(self), due));
             }
         }
-    }
-
-    /// Works on the replies that wait.
-    pub(super) fn with_held<T>(&self, work: impl FnOnce(&mut HeldReplies) -> T) -> T {
-        work(&mut self.lock().held)
     }
 
     /// Says when the VM is there.
@@ -356,6 +353,18 @@ impl Batched {
         }
         if clients.iter().any(|client| client.pretty) {
             encode::pretty_event(&event, &mut self.pretty);
+        }
+    }
+}
+
+/// Releases early what becomes overdue in a line, until nothing waits there.
+async fn release_overdue(line: Weak<Line>, mut due: Instant) {
+    loop {
+        sleep_until(due).await;
+        let next = line.upgrade().and_then(|line| line.lock().held.release_overdue());
+        match next {
+            Some(next) => due = next,
+            None => return,
         }
     }
 }

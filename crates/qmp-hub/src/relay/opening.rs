@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_host::{SocketError, listen_unix};
+use qmp_host::{SocketError, SocketFile, listen_unix};
+use tokio::net::UnixListener;
 use tokio::sync::watch;
 
-use super::relays::Bound;
-use super::serve::{Relay, Stop, serve};
+use super::serve::{Stop, serve};
+use super::shared::Relay;
 
 /// How long after a first failure the socket of a relay is tried again; each further pause is twice as long.
 const RELAY_RETRY_FIRST: Duration = Duration::from_secs(1);
 
 /// The longest pause between two tries: within a minute of what was mended, the relay is there.
 const RELAY_RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// A socket that listens, or why it cannot be had.
+pub(super) type Bound = Result<(UnixListener, SocketFile), SocketError>;
 
 /// Serves at the socket, as soon as it can be had, until the relay is to stop.
 pub(super) async fn open(relay: Arc<Relay>, mut socket: Bound, mut stop: watch::Receiver<Stop>) {

@@ -3,21 +3,24 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use qmp_client::Commander;
+use qmp_host::listen_unix;
 use qmp_host::reader_memory::{ReaderMemory, Texts};
 use qmp_host::{Budget, Duties};
-use qmp_host::{SocketError, SocketFile, listen_unix};
 use qmp_journal::{Appender, Journal, Reader};
 use qmp_wire::Offset;
-use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::config::RelayConfig;
+use super::feed;
+use super::held::REPLY_JOURNAL_MAX;
 use super::line::{Line, Lines};
-use super::opening::{note, open};
+use super::opening::{Bound, note, open};
 use super::replay::{LargeLines, Replays};
-use super::serve::{Relay, Stop};
+use super::serve::Stop;
+use super::shared::Relay;
+use super::status::RelayStatus;
 use super::tap::Tap;
-use super::{REPLY_JOURNAL_MAX, RelayConfig, RelayStatus, feed};
 use crate::commands::Commands;
 use crate::limits::STOP_HTTP_MAX;
 
@@ -52,9 +55,6 @@ pub(crate) struct RelayedVm<'a> {
 /// Sockets at which no client is served yet, and those that cannot be had.
 #[derive(Debug, Default)]
 pub(crate) struct Listening(Vec<(RelayConfig, Bound)>);
-
-/// A socket that listens, or why it cannot be had.
-pub(super) type Bound = Result<(UnixListener, SocketFile), SocketError>;
 
 /// The relays of one VM.
 #[derive(Debug)]

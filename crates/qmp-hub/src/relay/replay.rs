@@ -10,7 +10,8 @@ use qmp_wire::dialect::{Object, Value};
 use qmp_wire::server::{Refusal, RequestId};
 use qmp_wire::{Offset, RawEvent};
 
-use super::{REPLAY, encode};
+use super::encode;
+use super::own_events::REPLAY;
 
 /// Records read at once: as many lines are held in memory.
 const REPLAY_BATCH_RECORDS: usize = 256;

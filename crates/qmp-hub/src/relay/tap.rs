@@ -9,7 +9,7 @@ use qmp_journal::Ticket;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Line;
+use super::line::Line;
 
 /// What connects an attachment with the line of its VM.
 #[derive(Debug, Default)]

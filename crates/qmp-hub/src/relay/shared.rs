@@ -1,0 +1,155 @@
+//! What the clients of one relay share: its configuration, its counters, and which clients it admits.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use qmp_client::Commander;
+use qmp_host::{Budget, Rarely, Share};
+use qmp_journal::Appender;
+use tokio::net::UnixStream;
+
+use super::config::RelayConfig;
+use super::limits::RELAY_CLIENTS_MAX;
+use super::line::Line;
+use super::refusal;
+use super::replay::Replays;
+use super::status::RelayStatus;
+use crate::audit::{Peer, Who};
+use crate::commands::Commands;
+
+/// What the clients of one relay share.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) config: RelayConfig,
+    pub(super) line: Arc<Line>,
+    pub(super) commander: Commander,
+    /// Commands to the VM without a reply.
+    pub(super) commands: Arc<Commands>,
+    pub(super) appender: Appender,
+    pub(super) replays: Replays,
+    /// The connections of clients that may be open.
+    open_files: Arc<Budget>,
+    pub(super) counters: Counters,
+    turned_away_said: Rarely,
+    pub(super) slow_said: Rarely,
+    pub(super) not_accepted_said: Rarely,
+    /// Why no client is served at it.
+    error: Mutex<Option<Box<str>>>,
+}
+
+/// What happened at one relay.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) clients: AtomicU64,
+    pub(super) accepted: AtomicU64,
+    turned_away: AtomicU64,
+    pub(super) closed_slow: AtomicU64,
+    pub(super) commands: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
+
+impl Relay {
+    pub(super) fn new(
+        config: RelayConfig,
+        line: Arc<Line>,
+        (commander, commands): (Commander, Arc<Commands>),
+        appender: Appender,
+        replays: Replays,
+        open_files: Arc<Budget>,
+    ) -> Self {
+        Self {
+            config,
+            line,
+            commander,
+            commands,
+            appender,
+            replays,
+            open_files,
+            counters: Counters::default(),
+            turned_away_said: Rarely::default(),
+            slow_said: Rarely::default(),
+            not_accepted_said: Rarely::default(),
+            error: Mutex::default(),
+        }
+    }
+
+    pub(super) fn status(&self) -> RelayStatus {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RelayStatus {
+            vm: self.line.vm.clone(),
+            path: PathBuf::clone(&self.config.path),
+            role: self.config.role.name(),
+            clients: read(&self.counters.clients),
+            accepted: read(&self.counters.accepted),
+            turned_away: read(&self.counters.turned_away),
+            closed_slow: read(&self.counters.closed_slow),
+            commands: read(&self.counters.commands),
+            refused: read(&self.counters.refused),
+            error: self.lock_error().clone(),
+        }
+    }
+
+    /// Notes why no client is served at the socket, or that they are. Returns whether that is news.
+    pub(super) fn set_error(&self, error: Option<&str>) -> bool {
+        let mut known = self.lock_error();
+        let is_news = known.as_deref() != error;
+        *known = error.map(Into::into);
+        is_news
+    }
+
+    fn lock_error(&self) -> MutexGuard<'_, Option<Box<str>>> {
+        // What it guards is replaced whole.
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client at the other end, if this relay is for it.
+    pub(super) fn admit(&self, stream: &UnixStream, peer: Peer) -> Option<Who> {
+        let RelayConfig { uids, gids, path, .. } = &self.config;
+        let is_listed = match &peer {
+            Peer::Process { uid, gid, .. } => uids.contains(uid) || gids.contains(gid),
+            Peer::Remote(_) => false,
+        };
+        if is_listed || uids.is_empty() && gids.is_empty() {
+            return Some(Who { peer, token: None, at: path.to_string_lossy().into() });
+        }
+        let reason =
+            "neither its user nor its group is listed in `uids` and `gids` of this relay's configuration";
+        self.turn_away(stream, &peer, reason);
+        None
+    }
+
+    /// The open file of one client more than there are, or why it is not served.
+    pub(super) fn room_for_one_more(&self, clients: usize) -> Result<Share, String> {
+        if clients >= RELAY_CLIENTS_MAX {
+            return Err(format!("it has {RELAY_CLIENTS_MAX} clients already"));
+        }
+        let max = self.open_files.max();
+        let too_many =
+            || format!("{max} clients are connected to this hub, as many as its limit of open files permits");
+        self.open_files.take(1).ok_or_else(too_many)
+    }
+
+    pub(super) fn turn_away_one_more(&self, stream: &UnixStream, reason: &str) {
+        match Peer::of(stream) {
+            Ok(peer) => self.turn_away(stream, &peer, reason),
+            Err(error) => tracing::debug!("cannot tell which client was one too many: {error}"),
+        }
+    }
+
+    /// Tells a client why it is not served, in place of the greeting, and the log which client that was.
+    pub(super) fn turn_away(&self, stream: &UnixStream, peer: &Peer, reason: &str) {
+        self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+        let desc = format!("The relay of {} does not serve this client ({peer}): {reason}", self.line.vm);
+        // A socket that was just connected has room; a client that left needs no reason.
+        let _ = stream.try_write(&refusal::without_request(&desc));
+        let Some(more) = self.turned_away_said.pass(Instant::now()) else { return };
+        let relay = self.config.path.display();
+        let (uid, gid, pid) = match peer {
+            Peer::Process { uid, gid, pid, .. } => (Some(*uid), Some(*gid), *pid),
+            Peer::Remote(_) => (None, None, None),
+        };
+        tracing::warn!(vm = %self.line.vm, uid, gid, pid, "{relay}: a client was turned away: {reason}{more}");
+    }
+}
