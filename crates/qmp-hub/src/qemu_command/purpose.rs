@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{MonitorAt, Options, chardev, short_form};
+use super::options::{MonitorAt, Options, chardev, short_form};
 
 /// How much of an option is shown, in characters.
 const OPTION_SHOWN_MAX: usize = 80;
