@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::absence::Absence;
+use crate::asking::Asker;
 use crate::discovery::{Discover, Discovery};
 use crate::fleet::{Fleet, FleetError, Prepared};
 use crate::limits::STOP_COMMIT_MAX;
@@ -111,8 +112,12 @@ impl Hub {
         }
         let (stop_observer, observing_ends) = watch::channel(false);
         prepared.into_iter().try_for_each(Prepared::launch)?;
-        let correlating = Observer::new(journal, config.findings).asking(fleet.0.vms().clone());
+        let mut correlating = Observer::new(journal, config.findings);
         let observed = correlating.observed();
+        if config.findings {
+            let asker = Asker::new(fleet.0.vms().clone(), observed.clone(), journal.appender());
+            correlating = correlating.with_questions(move |questions| asker.offer(questions));
+        }
         let mut watch = JoinSet::new();
         let duties = journal.duties();
         let watching = fleet.0.watch().run(Recorder {

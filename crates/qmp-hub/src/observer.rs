@@ -11,6 +11,7 @@
 mod checkpoint;
 mod resume;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,9 +27,6 @@ use qmp_findings::{Correlators, Finding, Id, Question, Unended};
 use qmp_journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };
-
-use crate::asking::Asker;
-use crate::vm::Vms;
 
 /// Records taken at once: while they are correlated, whoever asks for a VM's state waits, a few milliseconds.
 const BATCH_RECORDS: usize = 1_024;
@@ -52,16 +50,17 @@ const VMS_KNOWN_MAX: usize = 20_000;
 const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// Feeds the correlators for as long as the hub runs.
-#[derive(Debug)]
 pub struct Observer {
     shared: Arc<Shared>,
     reader: Reader,
     appender: Appender,
     /// Whether findings are appended; states are kept in any case.
     records_findings: bool,
-    /// Takes the questions of the correlators.
-    asker: Option<Asker>,
+    take_questions: Option<TakeQuestions>,
 }
+
+/// Takes the questions of the correlators.
+type TakeQuestions = Box<dyn Fn(Vec<Question>) + Send + Sync>;
 
 /// What the observer knows, for those who ask. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -154,15 +153,13 @@ impl Observer {
             reader: journal.reader(),
             appender: journal.appender(),
             records_findings,
-            asker: None,
+            take_questions: None,
         }
     }
 
-    /// Has these VMs asked what the records do not tell, if findings are recorded.
-    pub(crate) fn asking(mut self, vms: Vms) -> Self {
-        if self.records_findings {
-            self.asker = Some(Asker::new(vms, self.observed(), self.appender.clone()));
-        }
+    /// Hands the questions of the correlators to `take`: what the records do not tell.
+    pub(crate) fn with_questions(mut self, take: impl Fn(Vec<Question>) + Send + Sync + 'static) -> Self {
+        self.take_questions = Some(Box::new(take));
         self
     }
 
@@ -282,11 +279,11 @@ impl Observer {
         Ok(cursor)
     }
 
-    /// Hands the questions that were raised to the asker. Without one nothing takes them, and they are dropped.
+    /// Hands on the questions that were raised. Without a function that takes them, they are dropped.
     fn ask(&self) {
         let questions = self.shared.lock().questions();
-        if let Some(asker) = &self.asker {
-            asker.offer(questions);
+        if let Some(take) = &self.take_questions {
+            take(questions);
         }
     }
 
@@ -310,6 +307,16 @@ impl Observer {
 fn everything_by() -> UnixMicros {
     let late = i64::try_from(RECEIPT_MAX.as_micros()).unwrap_or(i64::MAX);
     UnixMicros(clock::now().0.saturating_sub(late))
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shared, records_findings, .. } = self;
+        out.debug_struct("Observer")
+            .field("shared", shared)
+            .field("records_findings", records_findings)
+            .finish_non_exhaustive()
+    }
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
