@@ -11,14 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use qmp_host::clock;
-use qmp_journal::Appender;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::observer::Observed;
 use crate::silence::{Look, Setting, SilentAfter};
 use crate::vm::Vm;
-pub(crate) use record::record_answer;
+pub(crate) use record::{Recorder, record_answer};
 use record::{record_run_state, record_silence};
 
 /// Probes that are sent at once. VMs that were attached together are due together; with pauses between, their probes
@@ -59,15 +57,6 @@ struct Queue {
 struct Due {
     at: Instant,
     vm: Weak<Vm>,
-}
-
-/// Where silences are recorded.
-#[derive(Debug)]
-pub(crate) struct Recorder {
-    pub(crate) appender: Appender,
-    pub(crate) observed: Observed,
-    /// Whether findings are recorded; silence is shown in any case.
-    pub(crate) records_findings: bool,
 }
 
 impl Watch {

@@ -8,10 +8,19 @@ use qmp_wire::{Body, Causes};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Recorder;
 use crate::commands::Pending;
+use crate::observer::Observed;
 use crate::silence::{ANSWERS_AGAIN, SILENT, Seen, Spell};
 use crate::vm::Vm;
+
+/// Where silences are recorded.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    pub(crate) appender: Appender,
+    pub(crate) observed: Observed,
+    /// Whether findings are recorded; silence is shown in any case.
+    pub(crate) records_findings: bool,
+}
 
 /// Records that a monitor does not answer. Without room in the journal, the watch calls this again.
 pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Recorder) {
