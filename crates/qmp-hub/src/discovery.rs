@@ -18,47 +18,30 @@
 
 mod claims;
 mod naming;
-mod keeper;
-mod pattern;
+mod rule;
+mod vm_source;
 mod watch;
+mod keeper;
 mod paths;
-pub(crate) mod layout;
 mod processes;
 mod dial_in;
-mod rule;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use qmp_client::Address;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-pub use layout::Layout;
+pub use crate::layout::{Layout, PathPattern, PatternError, UnknownLayout};
 pub use naming::{Template, TemplateError};
-pub use pattern::PathPattern;
 pub use rule::{Discover, Source, SourceError};
+pub use vm_source::DISCOVERED_MAX;
 
 use crate::fleet::Fleet;
-use crate::silence::Setting;
-use crate::silence::SilentAfter;
+use crate::silence::{Setting, SilentAfter};
 use crate::vm::Origin;
 use claims::Claims;
 use keeper::Keeper;
-
-/// VMs that one rule follows at most. A host runs hundreds; more than this is a mistake, or somebody who makes files
-/// faster than they can be looked at.
-pub const DISCOVERED_MAX: usize = 16_384;
-
-/// One monitor, or one VM with several, that a source sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Tells it from the others of its rule, from one look to the next: a path, a process.
-    pub(crate) key: Box<str>,
-    pub(crate) parts: naming::Parts,
-    /// Its monitors, the best first; at least one.
-    pub(crate) monitors: Vec<Address>,
-}
 
 /// The rules of a hub that runs.
 #[derive(Debug)]
@@ -169,16 +152,4 @@ impl Discovery {
             let _ = self.fleet.remove(vm.name.as_str(), "nobody looks for it any more").await;
         }
     }
-}
-
-/// What tells what is there.
-pub(crate) trait Look: Send + Sized + 'static {
-    /// Everything that is there. May wait for the disk.
-    fn look(&mut self) -> Vec<Found>;
-
-    /// Why something that is not there any more was removed, such as "its socket is gone".
-    fn gone(&self) -> &'static str;
-
-    /// Waits until another look may tell something else.
-    fn changed(&mut self) -> impl Future<Output = ()> + Send;
 }

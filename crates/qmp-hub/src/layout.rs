@@ -4,13 +4,16 @@
 //! (run), Proxmox `QemuServer/Helpers.pm`, Incus `paths.go` and `driver_qemu.go`, Ganeti `design-kvmd.rst`, Kata
 //! `qemu.go`.
 
+mod parts;
+mod pattern;
+
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::naming::Parts;
-use super::pattern::PathPattern;
-use super::{SourceError, paths};
+pub(crate) use parts::Parts;
+pub(crate) use pattern::Walk;
+pub use pattern::{PathPattern, PatternError};
 
 /// A program that runs VMs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,14 @@ pub enum Layout {
     Ganeti,
     /// Kata Containers.
     Kata,
+}
+
+/// There is no layout of that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("\"{word}\" is no layout; there are {}", words().collect::<Vec<_>>().join(", "))]
+pub struct UnknownLayout {
+    /// What was given.
+    pub word: Box<str>,
 }
 
 /// What is known of one.
@@ -97,7 +108,7 @@ const ADVICE: &str = "somebody else holds this monitor, and a monitor serves one
                       hub: -qmp unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off (QEMU takes -qmp several times)";
 
 /// The words for all layouts.
-pub(super) fn words() -> impl Iterator<Item = &'static str> {
+pub(crate) fn words() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|known| known.word)
 }
 
@@ -121,12 +132,12 @@ pub(crate) fn owner(path: &Path) -> Option<Layout> {
 
 impl Layout {
     /// What to do to get a monitor beside its own.
-    pub(super) fn advice(self) -> &'static str {
+    pub(crate) fn advice(self) -> &'static str {
         self.known().advice
     }
 
     /// The patterns of its sockets, in its own directory or another.
-    pub(super) fn patterns(self, root: Option<&Path>) -> Vec<PathPattern> {
+    pub(crate) fn patterns(self, root: Option<&Path>) -> Vec<PathPattern> {
         let known = self.known();
         let root = root.unwrap_or(Path::new(known.root));
         // The pattern below is known to be one, and a root was looked at when it was read.
@@ -134,8 +145,8 @@ impl Layout {
     }
 
     /// The VM of a socket; `None` if it is something else.
-    pub(super) fn name(self, path: &Path) -> Option<Parts> {
-        let parts = paths::parts(path);
+    pub(crate) fn name(self, path: &Path) -> Option<Parts> {
+        let parts = Parts::of_path(path);
         let name = (self.known().name)(&parts).filter(|name| !name.is_empty())?;
         Some(Parts { name, ..parts })
     }
@@ -147,11 +158,11 @@ impl Layout {
 }
 
 impl FromStr for Layout {
-    type Err = SourceError;
+    type Err = UnknownLayout;
 
-    fn from_str(word: &str) -> Result<Self, SourceError> {
+    fn from_str(word: &str) -> Result<Self, UnknownLayout> {
         let known = KNOWN.iter().find(|known| known.word == word);
-        known.map(|known| known.layout).ok_or_else(|| SourceError::UnknownLayout { word: word.into() })
+        known.map(|known| known.layout).ok_or_else(|| UnknownLayout { word: word.into() })
     }
 }
 

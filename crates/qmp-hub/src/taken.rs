@@ -15,7 +15,7 @@ use std::path::Path;
 use qmp_client::Address;
 use qmp_host::process::ProcessStat;
 
-use crate::discovery::layout;
+use crate::layout;
 use crate::qemu_command::Purpose;
 use crate::reason;
 use clients::Clients;

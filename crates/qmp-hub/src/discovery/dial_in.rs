@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::keeper::Keeper;
-use super::naming::{self, Parts};
-use super::{DISCOVERED_MAX, processes};
+use super::vm_source::DISCOVERED_MAX;
+use super::{naming, processes};
 use crate::fleet::FleetError;
-use crate::vm::State;
-use crate::vm::VmName;
+use crate::layout::Parts;
+use crate::vm::{State, VmName};
 
 /// Connections that are being asked who they are. Others wait in the socket's queue.
 const ASKED_AT_ONCE_MAX: usize = 64;

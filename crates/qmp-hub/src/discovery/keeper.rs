@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_client::{Address, Follow};
+use qmp_client::Follow;
 use qmp_host::blocking;
 
 use super::claims::{Claims, Endpoint};
-use super::naming::{self, Parts};
-use super::{DISCOVERED_MAX, Discover, Found, Look};
-use crate::fleet::Fleet;
-use crate::fleet::FleetError;
+use super::naming;
+use super::rule::Discover;
+use super::vm_source::{DISCOVERED_MAX, Found, Look};
+use crate::fleet::{Fleet, FleetError};
+use crate::layout::Parts;
 use crate::relay::RelayConfig;
 use crate::silence::Setting;
 use crate::vm::Origin;
@@ -253,9 +254,4 @@ impl Drop for Keeper {
             self.claims.release(&kept.endpoints);
         }
     }
-}
-
-/// The address of a monitor that was found at a path.
-pub(super) fn at(path: impl Into<std::path::PathBuf>) -> Address {
-    Address::Unix { path: path.into(), listen: false }
 }

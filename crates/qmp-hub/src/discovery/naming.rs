@@ -7,22 +7,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::vm::VM_NAME_MAX_BYTES;
-use crate::vm::VmName;
+use crate::layout::Parts;
+use crate::vm::{VM_NAME_MAX_BYTES, VmName};
 
 /// VMs that may want the same name, at most. More of them are hardly an accident.
 const SAME_NAME_MAX: usize = 64;
-
-/// What is known of the name of a VM that was found, as it was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parts {
-    /// What its owner calls it, as far as that can be told.
-    pub(crate) name: String,
-    /// The file's name without its last ending.
-    pub(crate) stem: String,
-    /// The name of the file's directory.
-    pub(crate) directory: String,
-}
 
 /// How names are made, such as `pve-{name}`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,12 @@
 //! A source: sockets at paths that match.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::keeper::at;
-use super::naming::Parts;
-use super::pattern::{PathPattern, Walk};
+use super::vm_source::{Found, Look, at};
 use super::watch::Watch;
-use super::{Found, Layout, Look};
+use crate::layout::{Layout, Parts, PathPattern, Walk};
 
 /// How long changes are gathered before the next look: whoever makes one socket makes another.
 const GATHER: Duration = Duration::from_millis(20);
@@ -75,7 +73,7 @@ impl Paths {
         let real = std::fs::canonicalize(&path).ok()?;
         let parts = match self.layout {
             Some(layout) => layout.name(&path)?,
-            None => parts(&path),
+            None => Parts::of_path(&path),
         };
         if !seen.insert(real) {
             return None;
@@ -117,11 +115,4 @@ impl Look for Paths {
         };
         let _ = tokio::time::timeout(most, hint).await;
     }
-}
-
-/// The parts of the name of a socket's file.
-pub(super) fn parts(path: &Path) -> Parts {
-    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    let stem = text(path.file_stem());
-    Parts { name: stem.clone(), stem, directory: text(path.parent().and_then(Path::file_name)) }
 }

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use qmp_client::Address;
 
-use super::keeper::at;
-use super::naming::Parts;
-use super::{Discover, Found, Layout, Look, layout};
+use super::rule::Discover;
+use super::vm_source::{Found, Look, at};
+use crate::layout::{self, Layout, Parts};
 use crate::qemu_command::{self, MonitorAt, QemuCommand, Unreachable};
 
 /// How often the processes are looked at. A look at 500 of them takes some milliseconds.
@@ -49,7 +49,7 @@ impl Processes {
     fn found(&mut self, pid: &str) -> Option<Found> {
         let process = self.proc.join(pid);
         let line = read_bounded(&process.join("cmdline")).ok()?;
-        let command = qemu_command(&process, &line)?;
+        let command = read_command_line(&process, &line)?;
         let key = format!("{pid}/{}", start_time(&process)?);
         let mut reasons = Vec::new();
         let mut monitors = Vec::new();
@@ -160,12 +160,12 @@ impl Look for Processes {
 /// What the VM of a process is called on its command line; for one that dialled in and has told no name.
 pub(super) fn name_of(pid: i32) -> Option<String> {
     let process = Path::new("/proc").join(pid.to_string());
-    let command = qemu_command(&process, &read_bounded(&process.join("cmdline")).ok()?)?;
+    let command = read_command_line(&process, &read_bounded(&process.join("cmdline")).ok()?)?;
     command.name.or(command.uuid)
 }
 
 /// Reads the command line of a QEMU; `None` if it is another program's.
-fn qemu_command(process: &Path, line: &[u8]) -> Option<QemuCommand> {
+fn read_command_line(process: &Path, line: &[u8]) -> Option<QemuCommand> {
     let mut arguments = line.strip_suffix(&[0]).unwrap_or(line).split(|byte| *byte == 0);
     let program = arguments.next()?;
     let arguments: Vec<&[u8]> = arguments.collect();

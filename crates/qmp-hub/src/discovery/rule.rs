@@ -8,8 +8,8 @@ use qmp_client::{Address, AddressError};
 use qmp_journal::Globs;
 use qmp_settings::suggest::nearest;
 
-use super::naming::{self, Parts};
-use super::{Layout, PathPattern, Template, layout};
+use super::naming::{self, Template};
+use crate::layout::{self, Layout, Parts, PathPattern, PatternError, UnknownLayout};
 use crate::relay::{DEFAULT_MODE, RelayConfig};
 use crate::silence::SilentAfter;
 use crate::vm::VmName;
@@ -56,32 +56,12 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// It is no path at which a socket could be.
-    #[error("\"{text}\" is no path of sockets; write something like /run/vm/*.sock")]
-    NoPath {
-        /// What was given.
-        text: Box<str>,
-    },
-    /// A pattern cannot be read.
-    #[error("\"{text}\": {what}")]
-    Glob {
-        /// The pattern.
-        text: Box<str>,
-        /// What is wrong with it.
-        what: Box<str>,
-    },
-    /// A pattern spans directories.
-    #[error("\"{text}\": ** is not known here; write * for each directory between")]
-    TwoStars {
-        /// The pattern.
-        text: Box<str>,
-    },
+    /// A path cannot be read.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
     /// There is no such layout.
-    #[error("\"{word}\" is no layout; there are {}", layout::words().collect::<Vec<_>>().join(", "))]
-    UnknownLayout {
-        /// What was given.
-        word: Box<str>,
-    },
+    #[error(transparent)]
+    Layout(#[from] UnknownLayout),
     /// It is nothing that is known.
     #[error("\"{text}\" is nothing to look for; write {}{}", listed(), did_you_mean(text))]
     Unknown {

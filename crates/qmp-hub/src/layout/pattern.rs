@@ -11,8 +11,6 @@ use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::SourceError;
-
 /// Directory entries looked at in one walk. Somebody who may write to a directory that is watched must not keep the
 /// hub busy.
 const ENTRIES_MAX: usize = 262_144;
@@ -30,6 +28,32 @@ enum Part {
     Glob(GlobMatcher),
 }
 
+/// Errors of reading a [`PathPattern`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PatternError {
+    /// It is no path at which a socket could be.
+    #[error("\"{text}\" is no path of sockets; write something like /run/vm/*.sock")]
+    NoPath {
+        /// What was given.
+        text: Box<str>,
+    },
+    /// A pattern cannot be read.
+    #[error("\"{text}\": {what}")]
+    Glob {
+        /// The pattern.
+        text: Box<str>,
+        /// What is wrong with it.
+        what: Box<str>,
+    },
+    /// A pattern spans directories.
+    #[error("\"{text}\": ** is not known here; write * for each directory between")]
+    TwoStars {
+        /// The pattern.
+        text: Box<str>,
+    },
+}
+
 /// By their texts.
 impl PartialEq for PathPattern {
     fn eq(&self, other: &Self) -> bool {
@@ -41,12 +65,12 @@ impl Eq for PathPattern {}
 
 /// What a walk found.
 #[derive(Debug, Default)]
-pub(super) struct Walk {
-    pub(super) sockets: Vec<PathBuf>,
+pub(crate) struct Walk {
+    pub(crate) sockets: Vec<PathBuf>,
     /// Existing directories whose entries decided what was found.
-    pub(super) directories: Vec<PathBuf>,
+    pub(crate) directories: Vec<PathBuf>,
     /// Entries that may still be looked at.
-    pub(super) entries_left: usize,
+    pub(crate) entries_left: usize,
 }
 
 impl PathPattern {
@@ -55,7 +79,7 @@ impl PathPattern {
     /// # Errors
     ///
     /// As with [`str::parse`].
-    pub fn directory(path: &str) -> Result<Self, SourceError> {
+    pub fn directory(path: &str) -> Result<Self, PatternError> {
         let escaped: String = path
             .chars()
             .map(|letter| match letter {
@@ -68,7 +92,7 @@ impl PathPattern {
     }
 
     /// Walks along the pattern, adding to what others found.
-    pub(super) fn walk(&self, walk: &mut Walk) {
+    pub(crate) fn walk(&self, walk: &mut Walk) {
         step(PathBuf::from("/"), &self.components, walk);
     }
 }
@@ -118,48 +142,48 @@ fn step(at: PathBuf, components: &[Part], walk: &mut Walk) {
 }
 
 impl FromStr for PathPattern {
-    type Err = SourceError;
+    type Err = PatternError;
 
-    fn from_str(text: &str) -> Result<Self, SourceError> {
+    fn from_str(text: &str) -> Result<Self, PatternError> {
         let path = if text.starts_with('/') {
             PathBuf::from(text)
         } else {
-            std::path::absolute(text).map_err(|_| SourceError::NoPath { text: text.into() })?
+            std::path::absolute(text).map_err(|_| PatternError::NoPath { text: text.into() })?
         };
         let mut components = Vec::new();
         for component in path.components() {
             match component {
                 Component::RootDir | Component::CurDir => {}
                 Component::Prefix(_) | Component::ParentDir => {
-                    return Err(SourceError::NoPath { text: text.into() });
+                    return Err(PatternError::NoPath { text: text.into() });
                 }
                 Component::Normal(name) => components.push(part(name, text)?),
             }
         }
         if components.is_empty() {
-            return Err(SourceError::NoPath { text: text.into() });
+            return Err(PatternError::NoPath { text: text.into() });
         }
         Ok(Self { text: text.into(), components })
     }
 }
 
-fn part(name: &OsStr, text: &str) -> Result<Part, SourceError> {
+fn part(name: &OsStr, text: &str) -> Result<Part, PatternError> {
     // Whoever writes a pattern writes UTF-8.
     let glob = name.to_string_lossy();
     if glob == "**" {
-        return Err(SourceError::TwoStars { text: text.into() });
+        return Err(PatternError::TwoStars { text: text.into() });
     }
     if !glob.contains(['*', '?', '[', '{']) {
         return Ok(Part::Name(name.into()));
     }
     match GlobBuilder::new(&glob).literal_separator(true).build() {
         Ok(glob) => Ok(Part::Glob(glob.compile_matcher())),
-        Err(error) => Err(SourceError::Glob { text: text.into(), what: error.kind().to_string().into() }),
+        Err(error) => Err(PatternError::Glob { text: text.into(), what: error.kind().to_string().into() }),
     }
 }
 
 impl Walk {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { entries_left: ENTRIES_MAX, ..Self::default() }
     }
 }
