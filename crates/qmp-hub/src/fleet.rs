@@ -4,8 +4,8 @@
 //! followed. It is removed in the order in which nothing gets lost: the epoch is closed and committed, the monitor is
 //! left, the clients of its relays get what was said last, and only then its name is free. Other VMs notice nothing.
 
-mod places;
 mod relays;
+mod slots;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,7 @@ use qmp_wire::DetachReason;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use self::places::{Followed, Place, Places, Reserved};
+use self::slots::{Followed, Place, Places, Reserved};
 use crate::attach::{Attachment, Leave};
 use crate::limits::STOP_COMMIT_MAX;
 use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
