@@ -16,9 +16,10 @@ use qmp_host::{blocking, clock};
 use qmp_wire::{Body, Offset};
 use serde_json::json;
 
+use crate::fleet::Vms;
 use crate::observer::Observed;
 use crate::reason;
-use crate::vm::{State, Vms};
+use crate::vm::State;
 use host::{Fate, Socket};
 use qmp_journal::{Appender, Batch, Draft};
 

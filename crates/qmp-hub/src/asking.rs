@@ -20,8 +20,9 @@ use qmp_journal::{Appender, Batch};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
+use crate::fleet::Vms;
 use crate::observer::Observed;
-use crate::vm::{Vm, Vms};
+use crate::vm::Vm;
 use answer::{Asking, record};
 
 /// Questions under way at a time, of all VMs. A host that stops all its VMs raises one for each at once; each occupies the

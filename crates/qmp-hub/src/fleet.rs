@@ -4,34 +4,30 @@
 //! followed. It is removed in the order in which nothing gets lost: the epoch is closed and committed, the monitor is
 //! left, the clients of its relays get what was said last, and only then its name is free. Other VMs notice nothing.
 
-mod relays;
+mod error;
 mod slots;
+mod relays;
+mod vms;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use qmp_client::{Address, Callers, Follow, FollowConfig};
-use qmp_host::Duties;
-use qmp_host::clock;
 use qmp_host::reader_memory::{READER_MEMORY_MAX_BYTES, ReaderMemory};
-use qmp_host::{Budget, OpenFiles};
+use qmp_host::{Budget, Duties, clock};
 use qmp_journal::{Appender, Journal};
 use qmp_wire::DetachReason;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use self::slots::{Followed, Place, Places, Reserved};
 use crate::attach::{Attachment, Leave};
 use crate::limits::STOP_COMMIT_MAX;
 use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
 use crate::silence::SilentAfter;
 use crate::silence_watch::Watch;
-use crate::vm::Origin;
-use crate::vm::VmName;
-use crate::vm::{Vm, Vms};
-
-/// Open files of a VM: the socket of its monitor. Its process, which is to tell its exit status, is one more if there is
-/// room.
-const FILES_OF_A_VM: usize = 1;
+use crate::vm::{Origin, Vm, VmName};
+pub use error::FleetError;
+use slots::{FILES_OF_A_VM, ReservedName, RunningVm, Slot, SlotState, Slots};
+pub use vms::Vms;
 
 /// The VMs of a running hub. Clones are handles of the same fleet.
 #[derive(Clone, Debug)]
@@ -50,35 +46,6 @@ pub struct Member {
     pub relays: Vec<RelayConfig>,
 }
 
-/// Errors of adding and removing VMs.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FleetError {
-    /// Another VM has that name.
-    #[error("a VM called {name} is here already ({origin}); each VM needs a name of its own")]
-    NameTaken {
-        /// The name.
-        name: VmName,
-        /// Where the other one came from.
-        origin: Origin,
-    },
-    /// A VM of that name is being added or removed in this moment.
-    #[error("a VM called {name} is just being added or removed; try again")]
-    NameInUse {
-        /// The name.
-        name: VmName,
-    },
-    /// There is no VM of that name.
-    #[error("there is no VM called {name}")]
-    Unknown {
-        /// The name.
-        name: Box<str>,
-    },
-    /// The hub stops.
-    #[error("the hub stops")]
-    Stopping,
-}
-
 #[derive(Debug)]
 struct Inner {
     vms: Vms,
@@ -89,10 +56,9 @@ struct Inner {
     records_findings: bool,
     /// Finds out which VMs are silent.
     watch: Watch,
-    open_files: OpenFiles,
     /// What readers and clients of relays have together.
     memory: ReaderMemory,
-    places: Mutex<Places>,
+    slots: Arc<Slots>,
     /// How monitors are followed, shared by all.
     following: Arc<FollowConfig>,
 }
@@ -100,7 +66,8 @@ struct Inner {
 /// A VM that can be followed: its name is reserved, and its relays listen. Dropped, it never was there.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    reserved: Reserved,
+    fleet: Fleet,
+    reserved: ReservedName,
     vm: Arc<Vm>,
     follow: Box<Follow>,
     listening: Listening,
@@ -110,19 +77,18 @@ impl Fleet {
     /// A fleet without VMs, whose records go to that journal.
     #[must_use]
     pub fn new(journal: &Journal, records_findings: bool, silent_after: SilentAfter) -> Self {
-        let (open_files, memory) = (OpenFiles::default(), ReaderMemory::new(READER_MEMORY_MAX_BYTES));
+        let (slots, memory) = (Arc::<Slots>::default(), ReaderMemory::new(READER_MEMORY_MAX_BYTES));
         let mut following = FollowConfig::default();
-        following.connect.sockets = Some(Arc::clone(open_files.monitors()));
+        following.connect.sockets = Some(Arc::clone(slots.open_files.monitors()));
         Self(Arc::new(Inner {
             vms: Vms::default(),
-            relays: Relays::new(journal, &memory, open_files.clients()),
+            relays: Relays::new(journal, &memory, slots.open_files.clients()),
             memory,
             appender: journal.appender(),
             duties: journal.duties(),
             records_findings,
             watch: Watch::new(silent_after),
-            open_files,
-            places: Mutex::default(),
+            slots,
             following: Arc::new(following),
         }))
     }
@@ -205,12 +171,14 @@ impl Fleet {
         let (done, is_done) = oneshot::channel();
         let leave = Leave { reason: DetachReason::Removed, detail: detail.into() };
         {
-            let mut places = self.places();
-            let (name, followed) = places.take(name)?;
-            let reserved = Reserved { fleet: self.clone(), name, files: followed.files(), used: false };
-            while places.leaving.try_join_next().is_some() {}
-            places.leaving.spawn(async move {
-                reserved.fleet.leave(followed, leave).await;
+            let mut state = self.state();
+            let (name, running) = state.take(name)?;
+            let (slots, files) = (Arc::clone(&self.0.slots), running.files());
+            let reserved = ReservedName { slots, name, files, used: false };
+            while state.leaving.try_join_next().is_some() {}
+            let fleet = self.clone();
+            state.leaving.spawn(async move {
+                fleet.leave(running, leave).await;
                 drop(reserved);
                 let _ = done.send(());
             });
@@ -240,7 +208,7 @@ impl Fleet {
     /// The connections of clients that may be open.
     #[must_use]
     pub fn clients(&self) -> &Arc<Budget> {
-        self.0.open_files.clients()
+        self.0.slots.open_files.clients()
     }
 
     /// The memory of all readers.
@@ -254,11 +222,21 @@ impl Fleet {
         &self.0.vms
     }
 
+    /// Serves a VM at these relays, and no others. Relays that it has already are left as they are, with their clients; its
+    /// connection and its epoch go on.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown`, `NameInUse`, `Stopping`; the VM's relays are as they were then.
+    pub async fn set_relays(&self, name: &str, wanted: Vec<RelayConfig>) -> Result<(), FleetError> {
+        relays::set(&self.0.slots, &self.0.relays, name, wanted).await
+    }
+
     /// Raises the limit of open files at once for VMs that are about to be added.
     pub(crate) fn expect(&self, vms: usize, relays: usize) {
-        let (files, has_relays) = self.places().files_and_relays();
+        let (files, has_relays) = self.state().files_and_relays();
         let files = files + vms * FILES_OF_A_VM + relays * FILES_OF_A_RELAY;
-        self.0.open_files.allow(files, has_relays + relays);
+        self.0.slots.open_files.allow(files, has_relays + relays);
     }
 
     /// The first step: everything that can be refused.
@@ -270,26 +248,27 @@ impl Fleet {
         origin: Origin,
         silent_after: Option<SilentAfter>,
     ) -> Result<Prepared, FleetError> {
-        let reserved = Reserved::take(self, name, FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY)?;
+        let files = FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY;
+        let reserved = self.0.slots.reserve(name, files)?;
         let listening = Listening::at(relays).await;
         let address = follow.address().clone();
         let vm = Vm::new(reserved.name.clone(), address, origin, follow.commander(), clock::now());
         vm.silence.setting.set(silent_after);
-        Ok(Prepared { reserved, vm: Arc::new(vm), follow, listening })
+        Ok(Prepared { fleet: self.clone(), reserved, vm: Arc::new(vm), follow, listening })
     }
 
     /// Leaves all VMs: closes every epoch, waits for the commits, then ends the relays. Nothing is added any more.
     pub(crate) async fn stop(&self) {
-        let (followed, mut leaving) = {
-            let mut places = self.places();
-            places.stopping = true;
-            let places = &mut *places;
-            let followed = places.by_name.drain().filter_map(|(_, place)| place.followed());
-            (followed.collect::<Vec<_>>(), std::mem::take(&mut places.leaving))
+        let (running, mut leaving) = {
+            let mut state = self.state();
+            state.stopping = true;
+            let state = &mut *state;
+            let running = state.by_name.drain().filter_map(|(_, slot)| slot.running());
+            (running.collect::<Vec<_>>(), std::mem::take(&mut state.leaving))
         };
         let leave = Leave { reason: DetachReason::HubStopped, detail: "the hub was asked to stop".into() };
-        let (mut tasks, mut relays) = (Vec::with_capacity(followed.len()), Vec::new());
-        for Followed { leave: tell, task, relays: of_vm, .. } in followed {
+        let (mut tasks, mut relays) = (Vec::with_capacity(running.len()), Vec::new());
+        for RunningVm { leave: tell, task, relays: of_vm, .. } in running {
             // One whose task died is not told.
             let _ = tell.send(leave.clone());
             tasks.push(task);
@@ -313,19 +292,19 @@ impl Fleet {
 
     /// Ends everything where it stands, as a crash would.
     pub(crate) fn abort(&self) {
-        let mut places = self.places();
-        places.stopping = true;
-        for (_, place) in places.by_name.drain() {
-            if let Place::Followed(followed) = place {
-                followed.task.abort();
+        let mut state = self.state();
+        state.stopping = true;
+        for (_, slot) in state.by_name.drain() {
+            if let Slot::Running(running) = slot {
+                running.task.abort();
             }
         }
-        places.leaving.abort_all();
+        state.leaving.abort_all();
         self.0.relays.abort();
     }
 
-    async fn leave(&self, followed: Followed, leave: Leave) {
-        let Followed { vm, leave: tell, task, relays } = followed;
+    async fn leave(&self, running: RunningVm, leave: Leave) {
+        let RunningVm { vm, leave: tell, task, relays } = running;
         tracing::info!(vm = %vm.name, "removed: {}", leave.detail);
         let _ = tell.send(leave);
         report(task.await);
@@ -337,30 +316,28 @@ impl Fleet {
 
     fn each<T>(&self, mut of: impl FnMut(&Vm, Option<&OfVm>) -> T) -> Vec<T> {
         let all = self.0.vms.all();
-        let places = self.places();
-        let relays = |vm: &Vm| match places.by_name.get(&vm.name) {
-            Some(Place::Followed(followed)) => followed.relays.as_deref(),
+        let state = self.state();
+        let relays = |vm: &Vm| match state.by_name.get(&vm.name) {
+            Some(Slot::Running(running)) => running.relays.as_deref(),
             _ => None,
         };
         all.iter().map(|vm| of(vm, relays(vm))).collect()
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        // Nothing panics between two steps of one change.
-        self.0.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, SlotState> {
+        self.0.slots.lock()
     }
 }
 
 impl Prepared {
     /// The second step: serves at the relays, and follows.
     pub(crate) fn launch(self) -> Result<(), FleetError> {
-        let Self { mut reserved, vm, follow, listening } = self;
-        let fleet = reserved.fleet.clone();
+        let Self { fleet, mut reserved, vm, follow, listening } = self;
         let inner = &fleet.0;
-        let mut places = fleet.places();
-        if places.stopping {
+        let mut state = fleet.state();
+        if state.stopping {
             // Giving back what was reserved takes the lock.
-            drop(places);
+            drop(state);
             return Err(FleetError::Stopping);
         }
         // Its name was reserved, and a VM that leaves frees its name last.
@@ -373,8 +350,8 @@ impl Prepared {
         // It returns when it is told to; one that dies leaves its VM unread.
         let run = attachment.run(follow, told);
         let task = tokio::spawn(inner.duties.watch(format!("VM {}", vm.name), || true, run));
-        let followed = Followed { vm, leave, task, relays };
-        places.by_name.insert(reserved.name.clone(), Place::Followed(followed));
+        let running = RunningVm { vm, leave, task, relays };
+        state.by_name.insert(reserved.name.clone(), Slot::Running(running));
         reserved.used = true;
         Ok(())
     }

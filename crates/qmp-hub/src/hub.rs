@@ -18,9 +18,7 @@ use crate::observer::{Observed, Observer};
 use crate::relay::{RelayConfig, RelayStatus};
 use crate::silence::SilentAfter;
 use crate::silence_watch::Recorder;
-use crate::vm::Origin;
-use crate::vm::VmName;
-use crate::vm::{self, Vm};
+use crate::vm::{Origin, State, Vm, VmName};
 
 /// Which VMs a hub follows, and how.
 #[derive(Clone, Debug)]
@@ -182,7 +180,7 @@ impl Hub {
     #[must_use]
     pub fn attached(&self) -> (usize, usize) {
         let vms = self.fleet.0.vms().all();
-        let is_attached = |vm: &&Arc<Vm>| vm.standing().state == vm::State::Attached;
+        let is_attached = |vm: &&Arc<Vm>| vm.standing().state == State::Attached;
         (vms.iter().filter(is_attached).count(), vms.len())
     }
 

@@ -27,7 +27,7 @@ mod hub;
 
 pub use audit::{Audit, Peer, Who};
 pub use commands::{Commands, UnderWay};
-pub use fleet::{Fleet, FleetError, Member};
+pub use fleet::{Fleet, FleetError, Member, Vms};
 pub use hub::{Hub, HubConfig, HubError};
 pub use limits::{STOP_COMMIT_MAX, STOP_HTTP_MAX};
 pub use observer::{Observed, Observer, restore_checkpoint};
@@ -35,4 +35,4 @@ pub use silence::{
     ANSWERS_AGAIN, SILENT, SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter,
     SilentAfterError,
 };
-pub use vm::{Counter, Origin, Standing, State, VM_NAME_MAX_BYTES, Vm, VmCounts, VmName, VmNameError, Vms};
+pub use vm::{Counter, Origin, Standing, State, VM_NAME_MAX_BYTES, Vm, VmCounts, VmName, VmNameError};

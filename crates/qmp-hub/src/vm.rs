@@ -1,12 +1,11 @@
-//! The VMs that the hub knows, and how things stand with each.
+//! One VM that the hub knows, and how things stand with it.
 
 mod counters;
 mod name;
 mod origin;
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use qmp_client::{Address, Commander};
 use qmp_wire::UnixMicros;
@@ -19,19 +18,6 @@ use crate::taken::Taken;
 pub use counters::{Counter, VmCounts};
 pub use name::{VM_NAME_MAX_BYTES, VmName, VmNameError};
 pub use origin::Origin;
-
-/// Every VM of the hub, by name and in the order in which they came. Clones share the VMs.
-///
-/// Whoever reads more than one takes [`all`](Self::all) once, so that everything that it says is about the same VMs.
-#[derive(Clone, Debug, Default)]
-pub struct Vms(Arc<RwLock<Known>>);
-
-#[derive(Debug, Default)]
-struct Known {
-    in_order: BTreeMap<u64, Arc<Vm>>,
-    places: HashMap<VmName, u64>,
-    next_place: u64,
-}
 
 /// One VM: who it is, how to command it, how it stands.
 #[derive(Debug)]
@@ -93,46 +79,6 @@ impl State {
             Self::Detached | Self::Overrun => "detached",
             Self::Taken => "taken",
         }
-    }
-}
-
-impl Vms {
-    /// Adds a VM behind the others; hands it back if its name is taken.
-    pub(crate) fn insert(&self, vm: Arc<Vm>) -> Result<(), Arc<Vm>> {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if known.places.contains_key(&vm.name) {
-            return Err(vm);
-        }
-        let place = known.next_place;
-        known.next_place += 1;
-        known.places.insert(vm.name.clone(), place);
-        known.in_order.insert(place, vm);
-        Ok(())
-    }
-
-    /// Takes a VM out.
-    pub(crate) fn remove(&self, name: &str) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = known.places.remove(name) {
-            known.in_order.remove(&place);
-        }
-    }
-
-    /// The VM of that name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<Vm>> {
-        let known = self.read();
-        known.places.get(name).and_then(|place| known.in_order.get(place)).cloned()
-    }
-
-    /// The VMs of this moment, in order.
-    pub fn all(&self) -> Vec<Arc<Vm>> {
-        self.read().in_order.values().cloned().collect()
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
-        // Nothing panics between two steps of one change.
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -240,7 +186,7 @@ impl Vm {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -289,24 +235,7 @@ mod tests {
         assert_eq!(vm.standing().state.name(), "attached");
     }
 
-    #[test]
-    fn names_stand_once_and_keep_their_order() {
-        let vms = Vms::default();
-        let names = || vms.all().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>().join(" ");
-        for name in ["b", "a", "c"] {
-            assert!(vms.insert(Arc::new(vm(name))).is_ok(), "{name}");
-        }
-        assert_eq!(vms.insert(Arc::new(vm("a"))).map_err(|vm| vm.name.to_string()), Err("a".to_owned()));
-        assert_eq!(names(), "b a c");
-        vms.remove("a");
-        vms.remove("d");
-        assert_eq!(names(), "b c");
-        assert!(vms.get("a").is_none() && vms.get("c").is_some());
-        assert!(vms.insert(Arc::new(vm("a"))).is_ok(), "a name that is free again");
-        assert_eq!(names(), "b c a");
-    }
-
-    fn vm(name: &str) -> Vm {
+    pub(crate) fn vm(name: &str) -> Vm {
         let address: Address = "/vm.sock".parse().expect("an address");
         let follow = qmp_client::follow(address.clone(), qmp_client::FollowConfig::default());
         Vm::new(name.parse().expect("a name"), address, Origin::Program, follow.commander(), UnixMicros(0))

@@ -15,9 +15,7 @@ use crate::fleet::{Fleet, FleetError};
 use crate::layout::Parts;
 use crate::relay::RelayConfig;
 use crate::silence::Setting;
-use crate::vm::Origin;
-use crate::vm::State;
-use crate::vm::VmName;
+use crate::vm::{Origin, State, VmName};
 
 /// When to compare again although nothing changed: a VM is still attached whose socket is gone, or a name is about to
 /// be free.

@@ -1,21 +1,33 @@
-//! What each name of the fleet stands for: a VM that is followed, or one that is being added or removed.
+//! What each name of a hub stands for: a VM that is followed, or one that is being added or removed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use qmp_host::OpenFiles;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{FILES_OF_A_VM, Fleet, FleetError};
+use super::error::FleetError;
 use crate::attach::Leave;
 use crate::relay::{FILES_OF_A_RELAY, OfVm};
-use crate::vm::Vm;
-use crate::vm::VmName;
+use crate::vm::{Vm, VmName};
 
+/// Open files of a VM: the socket of its monitor. Its process, which is to tell its exit status, is one more if there is
+/// room.
+pub(super) const FILES_OF_A_VM: usize = 1;
+
+/// The names of a hub's VMs, and the open files that the VMs are counted with.
 #[derive(Debug, Default)]
-pub(super) struct Places {
-    pub(super) by_name: HashMap<VmName, Place>,
-    /// Removals under way. They go on when nobody waits for them.
+pub(super) struct Slots {
+    pub(super) open_files: OpenFiles,
+    state: Mutex<SlotState>,
+}
+
+/// What [`Slots`] guards.
+#[derive(Debug, Default)]
+pub(super) struct SlotState {
+    pub(super) by_name: HashMap<VmName, Slot>,
+    /// Removals under way. They go on when no caller waits for them.
     pub(super) leaving: JoinSet<()>,
     /// Open files that the VMs are counted with.
     pub(super) files: usize,
@@ -24,36 +36,65 @@ pub(super) struct Places {
 
 /// What a name stands for.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Slot {
     /// A VM that is being added or removed.
     Reserved,
-    Followed(Followed),
+    /// A VM that is followed.
+    Running(RunningVm),
 }
 
+/// A VM, the task that follows it, and its relays.
 #[derive(Debug)]
-pub(super) struct Followed {
+pub(super) struct RunningVm {
     pub(super) vm: Arc<Vm>,
     pub(super) leave: oneshot::Sender<Leave>,
     pub(super) task: JoinHandle<()>,
     pub(super) relays: Option<Box<OfVm>>,
 }
 
-/// A name that nobody else can take, and the files that its VM is counted with.
+/// A name that no other VM can have, and the files that its VM is counted with.
 #[derive(Debug)]
-pub(super) struct Reserved {
-    pub(super) fleet: Fleet,
+pub(super) struct ReservedName {
+    pub(super) slots: Arc<Slots>,
     pub(super) name: VmName,
     pub(super) files: usize,
     /// Name and files belong to a VM, and are not given back here.
     pub(super) used: bool,
 }
 
-impl Places {
+impl Slots {
+    /// Reserves a name for a VM with that many open files, if it is free.
+    pub(super) fn reserve(self: &Arc<Self>, name: VmName, files: usize) -> Result<ReservedName, FleetError> {
+        let mut state = self.lock();
+        if state.stopping {
+            return Err(FleetError::Stopping);
+        }
+        match state.by_name.get(&name) {
+            None => {}
+            Some(Slot::Reserved) => return Err(FleetError::NameInUse { name }),
+            Some(Slot::Running(other)) => {
+                let origin = other.vm.origin.clone();
+                return Err(FleetError::NameTaken { name, origin });
+            }
+        }
+        state.by_name.insert(name.clone(), Slot::Reserved);
+        state.add_files(&self.open_files, files);
+        drop(state);
+        Ok(ReservedName { slots: Arc::clone(self), name, files, used: false })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, SlotState> {
+        // Nothing panics between two steps of one change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SlotState {
     /// Counts so many open files more.
-    pub(super) fn add_files(&mut self, fleet: &Fleet, files: usize) {
+    pub(super) fn add_files(&mut self, open_files: &OpenFiles, files: usize) {
         self.files += files;
         let (files, relays) = self.files_and_relays();
-        fleet.0.open_files.allow(files, relays);
+        open_files.allow(files, relays);
     }
 
     /// The open files, and how many relays are among those that they belong to.
@@ -63,23 +104,23 @@ impl Places {
     }
 
     /// The VM of that name.
-    pub(super) fn followed(&mut self, name: &str) -> Result<&mut Followed, FleetError> {
+    pub(super) fn running(&mut self, name: &str) -> Result<&mut RunningVm, FleetError> {
         if self.stopping {
             return Err(FleetError::Stopping);
         }
         match self.by_name.get_key_value(name) {
             None => return Err(FleetError::Unknown { name: name.into() }),
-            Some((name, Place::Reserved)) => return Err(FleetError::NameInUse { name: name.clone() }),
+            Some((name, Slot::Reserved)) => return Err(FleetError::NameInUse { name: name.clone() }),
             Some(_) => {}
         }
         match self.by_name.get_mut(name) {
-            Some(Place::Followed(followed)) => Ok(followed),
+            Some(Slot::Running(running)) => Ok(running),
             _ => Err(FleetError::Unknown { name: name.into() }),
         }
     }
 
     /// Takes a VM out; its name stays reserved.
-    pub(super) fn take(&mut self, name: &str) -> Result<(VmName, Followed), FleetError> {
+    pub(super) fn take(&mut self, name: &str) -> Result<(VmName, RunningVm), FleetError> {
         if self.stopping {
             return Err(FleetError::Stopping);
         }
@@ -87,56 +128,34 @@ impl Places {
             return Err(FleetError::Unknown { name: name.into() });
         };
         let name = name.clone();
-        match self.by_name.insert(name.clone(), Place::Reserved) {
-            Some(Place::Followed(followed)) => Ok((name, followed)),
+        match self.by_name.insert(name.clone(), Slot::Reserved) {
+            Some(Slot::Running(running)) => Ok((name, running)),
             _ => Err(FleetError::NameInUse { name }),
         }
     }
 }
 
-impl Reserved {
-    /// Takes a name for a VM with that many open files, if it is free.
-    pub(super) fn take(fleet: &Fleet, name: VmName, files: usize) -> Result<Self, FleetError> {
-        let mut places = fleet.places();
-        if places.stopping {
-            return Err(FleetError::Stopping);
-        }
-        match places.by_name.get(&name) {
-            None => {}
-            Some(Place::Reserved) => return Err(FleetError::NameInUse { name }),
-            Some(Place::Followed(other)) => {
-                let origin = other.vm.origin.clone();
-                return Err(FleetError::NameTaken { name, origin });
-            }
-        }
-        places.by_name.insert(name.clone(), Place::Reserved);
-        places.add_files(fleet, files);
-        drop(places);
-        Ok(Self { fleet: fleet.clone(), name, files, used: false })
-    }
-}
-
-impl Place {
-    pub(super) fn followed(self) -> Option<Followed> {
+impl Slot {
+    pub(super) fn running(self) -> Option<RunningVm> {
         match self {
-            Self::Followed(followed) => Some(followed),
+            Self::Running(running) => Some(running),
             Self::Reserved => None,
         }
     }
 }
 
-impl Followed {
+impl RunningVm {
     pub(super) fn files(&self) -> usize {
         FILES_OF_A_VM + self.relays.as_ref().map_or(0, |relays| relays.configs().count()) * FILES_OF_A_RELAY
     }
 }
 
-impl Drop for Reserved {
+impl Drop for ReservedName {
     fn drop(&mut self) {
         if !self.used {
-            let mut places = self.fleet.places();
-            places.by_name.remove(&self.name);
-            places.files -= self.files;
+            let mut state = self.slots.lock();
+            state.by_name.remove(&self.name);
+            state.files -= self.files;
         }
     }
 }

@@ -1,0 +1,82 @@
+//! The VMs of a hub, for readers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use crate::vm::{Vm, VmName};
+
+/// Every VM of the hub, by name and in the order in which they came. Clones share the VMs.
+///
+/// A reader of more than one takes [`all`](Self::all) once, so that everything that it reports is about the same VMs.
+#[derive(Clone, Debug, Default)]
+pub struct Vms(Arc<RwLock<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    in_order: BTreeMap<u64, Arc<Vm>>,
+    places: HashMap<VmName, u64>,
+    next_place: u64,
+}
+
+impl Vms {
+    /// Adds a VM behind the others; hands it back if its name is taken.
+    pub(crate) fn insert(&self, vm: Arc<Vm>) -> Result<(), Arc<Vm>> {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.places.contains_key(&vm.name) {
+            return Err(vm);
+        }
+        let place = known.next_place;
+        known.next_place += 1;
+        known.places.insert(vm.name.clone(), place);
+        known.in_order.insert(place, vm);
+        Ok(())
+    }
+
+    /// Takes a VM out.
+    pub(crate) fn remove(&self, name: &str) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = known.places.remove(name) {
+            known.in_order.remove(&place);
+        }
+    }
+
+    /// The VM of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<Vm>> {
+        let known = self.read();
+        known.places.get(name).and_then(|place| known.in_order.get(place)).cloned()
+    }
+
+    /// The VMs of this moment, in order.
+    pub fn all(&self) -> Vec<Arc<Vm>> {
+        self.read().in_order.values().cloned().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        // Nothing panics between two steps of one change.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::tests::vm;
+
+    #[test]
+    fn names_stand_once_and_keep_their_order() {
+        let vms = Vms::default();
+        let names = || vms.all().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>().join(" ");
+        for name in ["b", "a", "c"] {
+            assert!(vms.insert(Arc::new(vm(name))).is_ok(), "{name}");
+        }
+        assert_eq!(vms.insert(Arc::new(vm("a"))).map_err(|vm| vm.name.to_string()), Err("a".to_owned()));
+        assert_eq!(names(), "b a c");
+        vms.remove("a");
+        vms.remove("d");
+        assert_eq!(names(), "b c");
+        assert!(vms.get("a").is_none() && vms.get("c").is_some());
+        assert!(vms.insert(Arc::new(vm("a"))).is_ok(), "a name that is free again");
+        assert_eq!(names(), "b c a");
+    }
+}
