@@ -1,0 +1,51 @@
+//! Attempts to attach that failed: the status of the VM, and the log.
+
+use std::sync::Arc;
+
+use qmp_client::{Address, ConnectError};
+use qmp_host::{blocking, clock, permissions};
+use tokio::sync::Semaphore;
+
+use crate::vm::Vm;
+use crate::{reason, taken};
+
+/// Looks at the host for the reason why monitors do not greet, at a time: each reads the list of all processes.
+static LOOKS: Semaphore = Semaphore::const_new(1);
+
+/// Takes note of an attempt that failed. Logs what is news.
+pub(super) fn record(vm: &Arc<Vm>, error: &ConnectError, attempt: u32) {
+    vm.counts.attach_failures.add(1);
+    if error.is_taken() {
+        tokio::spawn(explain(Arc::clone(vm)));
+        return;
+    }
+    vm.set_left_out(matches!(error, ConnectError::NoDescriptors { .. }));
+    let reason = reason::of_attempt(error);
+    let error = described(error);
+    if vm.attempt_failed(&error, reason, clock::now()) {
+        let name = &vm.name;
+        tracing::warn!(vm = %name, attempt, "cannot attach to {name}: {error}");
+    }
+}
+
+/// Looks why the monitor of a VM does not greet, and says so if that is news.
+async fn explain(vm: Arc<Vm>) {
+    // The semaphore lives as long as the program and is never closed.
+    let Ok(_turn) = LOOKS.acquire().await else { return };
+    let address = vm.address.clone();
+    let why = blocking(move || taken::look(&address)).await;
+    if vm.taken(&why, clock::now()) {
+        let (name, reason, text) = (&vm.name, why.reason, why.text);
+        tracing::warn!(vm = %name, reason, "{name} is taken, and is tried again from time to time: {text}");
+    }
+}
+
+/// Why it failed. Whose socket it is says which group to join.
+fn described(error: &ConnectError) -> String {
+    match error {
+        ConnectError::PermissionDenied { address: Address::Unix { path, .. } } => {
+            permissions::refused_socket(path)
+        }
+        error => error.to_string(),
+    }
+}

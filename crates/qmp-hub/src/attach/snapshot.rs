@@ -1,0 +1,45 @@
+//! What a snapshot of a VM says of its monitor.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// What a snapshot tells of the monitor itself.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Answers {
+    /// Without an answer in time, the epoch opens all the same.
+    #[serde(rename = "query-status")]
+    pub(super) status: Option<IgnoredAny>,
+    pub(super) process: Option<ProcessNumber>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ProcessNumber {
+    pub(super) pid: i32,
+}
+
+impl Answers {
+    pub(super) fn read(snapshot: &str) -> Self {
+        serde_json::from_str(snapshot).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshot_without_the_status_is_no_answer() {
+        let failed = r#"{"query-status":{"class":"TimedOut","desc":"no reply"}}"#;
+        let cases = [
+            (r#"{"address":"unix:/a","query-status":{"status":"running"}}"#.to_owned(), true, None),
+            (format!(r#"{{"address":"unix:/a","errors":{failed}}}"#), false, None),
+            (format!(r#"{{"process":{{"pid":7,"name":"qemu"}},"errors":{failed}}}"#), false, Some(7)),
+            ("{}".to_owned(), false, None),
+        ];
+        for (snapshot, is_answered, pid) in cases {
+            let answers = Answers::read(&snapshot);
+            assert_eq!(answers.status.is_some(), is_answered, "{snapshot}");
+            assert_eq!(answers.process.map(|process| process.pid), pid, "{snapshot}");
+        }
+    }
+}
