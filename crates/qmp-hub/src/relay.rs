@@ -47,6 +47,7 @@ mod line;
 mod tap;
 mod feed;
 mod shared;
+mod session;
 mod client;
 mod serve;
 mod opening;

@@ -1,343 +1,96 @@
-//! One client of a relay, from its greeting to its end.
+//! The task of one client of a relay: its socket, and the waiting for it.
 
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use qmp_client::{ExecuteError, Passed, TakeReply};
-use qmp_host::reader_memory::Portion;
-use qmp_wire::dialect::Value;
-use qmp_wire::server::{Refusal, Request, RequestId, Server};
-use qmp_wire::{Offset, has_memory};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::greeted::Greeted;
-use super::outbox::{Item, Outbox};
-use super::replay::{self, Replay};
-use super::shared::Relay;
-use super::{encode, refusal, socket};
-use crate::audit::{Audit, Who};
-use crate::commands::UnderWay;
-use crate::role::{REPLAY_COMMAND, only_asks};
-
-/// How much is taken out of the outbox ahead of the socket, in bytes; with as much unread, no command is run.
-const OUTPUT_AHEAD_BYTES: usize = 64 << 10;
-
-/// How much is read ahead of a command that runs, in bytes, so that the end of a client is seen.
-const INPUT_AHEAD_BYTES: usize = 64 << 10;
+use super::session::ClientSession;
+use super::socket;
 
 /// How long a client may take to read what was said last.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
-/// Commands that take descriptors along. Source: QEMU's schema, `qapi/misc.json`.
-const TAKE_DESCRIPTORS: [&str; 2] = ["getfd", "add-fd"];
-
-/// How a client's time ended.
+/// How a client's connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Departure {
-    /// It went away, or said that nothing more comes from it.
+pub(super) enum ClientExit {
+    /// The client left, or sent its last command and got the reply.
     Left,
-    /// It was told that the VM is away.
+    /// The client was told that the VM is away.
     Ended,
-    /// It did not read.
+    /// The client did not read.
     Slow,
 }
 
 /// One client.
 pub(super) struct Client {
     stream: UnixStream,
-    relay: Arc<Relay>,
-    who: Arc<Who>,
-    server: Server,
-    outbox: Arc<Outbox>,
-    /// Everything up to here was said to this client, or before it negotiated.
-    position: Offset,
-    output: VecDeque<Bytes>,
-    output_bytes: usize,
-    input: Vec<u8>,
-    /// Bytes that the server machine was given since it last made something of them.
-    unfinished_bytes: usize,
-    descriptors: Vec<OwnedFd>,
-    replay: Option<Replay>,
-    no_more_input: bool,
-    ending: bool,
-}
-
-/// Where the reply to one command goes.
-#[derive(Debug)]
-struct Reply {
-    outbox: Arc<Outbox>,
-    request: RequestId,
-    audit: Option<Audit>,
-    _under_way: UnderWay,
-}
-
-impl Reply {
-    fn end(self, result: Result<Box<str>, ExecuteError>, journaled: bool) {
-        if let Some(audit) = self.audit {
-            audit.end(&result, journaled);
-        }
-        self.outbox.reply(self.request, result);
-    }
-}
-
-impl TakeReply for Reply {
-    fn is_given_up(&self) -> bool {
-        self.outbox.has_left()
-    }
-
-    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
-        self.end(result, true);
-    }
-
-    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
-        self.outbox.add_early();
-        self.end(result, false);
-    }
+    session: ClientSession,
 }
 
 impl Client {
-    pub(super) fn new(
-        stream: UnixStream,
-        relay: Arc<Relay>,
-        who: Who,
-        outbox: Arc<Outbox>,
-        (greeted, position): (Arc<Greeted>, Offset),
-    ) -> Self {
-        let profile = Arc::new(greeted.profile(relay.config.pretty));
-        let server = Server::greeting_with(profile, &greeted.greeting);
-        Self {
-            stream,
-            relay,
-            who: Arc::new(who),
-            server,
-            outbox,
-            position,
-            output: VecDeque::new(),
-            output_bytes: 0,
-            input: Vec::new(),
-            unfinished_bytes: 0,
-            descriptors: Vec::new(),
-            replay: None,
-            no_more_input: false,
-            ending: false,
-        }
+    pub(super) const fn new(stream: UnixStream, session: ClientSession) -> Self {
+        Self { stream, session }
     }
 
     /// Serves until the client or the VM goes away.
-    pub(super) async fn run(mut self) -> Departure {
+    pub(super) async fn run(mut self) -> ClientExit {
         loop {
-            self.take_items();
-            if self.outbox.is_overflowed() || self.outbox.recipient.is_evicted() {
-                return Departure::Slow;
+            self.session.take_items();
+            let outbox = &self.session.outbox;
+            if outbox.is_overflowed() || outbox.recipient.is_evicted() {
+                return ClientExit::Slow;
             }
             if self.step_replay().await.is_err() || self.run_requests().is_err() {
-                return Departure::Left;
+                return ClientExit::Left;
             }
-            if self.ending {
+            if self.session.is_ending() {
                 return self.last_words().await;
             }
-            if self.no_more_input && self.output.is_empty() && !self.server.is_busy() {
-                return Departure::Left;
+            if self.session.is_done() {
+                return ClientExit::Left;
             }
-            let has_items = self.replay.is_some() || !self.outbox.is_empty();
-            if has_items && self.output_bytes < OUTPUT_AHEAD_BYTES {
+            if self.session.has_more() {
                 continue;
             }
             if self.wait().await.is_err() {
-                return Departure::Left;
+                return ClientExit::Left;
             }
         }
-    }
-
-    /// Takes what waits, in its order, as far as the socket keeps up.
-    fn take_items(&mut self) {
-        while self.output_bytes < OUTPUT_AHEAD_BYTES && self.replay.is_none() && !self.ending {
-            match self.outbox.next() {
-                Some(Item::Events { lines, upto }) => {
-                    self.position = upto;
-                    if self.server.in_command_mode() {
-                        self.push(lines);
-                    }
-                }
-                Some(Item::Reply { request, result, memory }) => self.reply(request, result, memory),
-                Some(Item::End { why }) => self.end(why),
-                None => break,
-            }
-        }
-    }
-
-    fn reply(&mut self, request: RequestId, result: Result<Box<str>, ExecuteError>, memory: Option<Portion>) {
-        match result {
-            // Spread over lines: the hub's own monitor is a pretty one.
-            Ok(value) if !encode::is_one_line(&value) => {
-                self.server.reply(request, Ok(Value::read_printed(value.as_bytes())));
-            }
-            Ok(value) => self.server.reply_text(request, value.as_bytes()),
-            Err(error) => match refusal::of(&error) {
-                Some((class, desc)) => self.server.reply_error(request, &class, &desc),
-                None => {
-                    self.server.reply_error(request, "GenericError", &refusal::no_reply(&error));
-                    self.end("the VM is away");
-                }
-            },
-        }
-        self.push_charged_output(memory);
-    }
-
-    /// Nothing comes from the VM any more: every request gets an error, and then the connection is closed.
-    fn end(&mut self, why: &str) {
-        let desc = refusal::no_reply(&why);
-        loop {
-            let request =
-                self.server.unanswered().or_else(|| self.server.poll_request().map(|(request, _)| request));
-            let Some(request) = request else { break };
-            self.server.reply_error(request, "GenericError", &desc);
-        }
-        self.push_server_output();
-        self.ending = true;
     }
 
     /// Runs what the client asks for, as long as it reads what it gets.
     fn run_requests(&mut self) -> io::Result<()> {
         loop {
-            // Replies first: a client that is gone is noticed before its next command is run.
-            self.push_server_output();
+            // Replies first: the end of a client is noticed before its next command is run.
+            self.session.push_server_output();
             self.send()?;
-            if self.output_bytes >= OUTPUT_AHEAD_BYTES || self.ending {
+            if !self.session.run_next_request() {
                 return Ok(());
-            }
-            if self.server.wants_input() && !self.input.is_empty() {
-                let input = std::mem::take(&mut self.input);
-                self.feed(&input);
-            }
-            let Some((request, what)) = self.server.poll_request() else {
-                self.push_server_output();
-                let has_more = self.server.wants_input() && !self.input.is_empty();
-                if has_more {
-                    continue;
-                }
-                self.end_if_too_long();
-                return Ok(());
-            };
-            self.unfinished_bytes = 0;
-            self.run_request(request, &what);
-        }
-    }
-
-    fn feed(&mut self, bytes: &[u8]) {
-        self.unfinished_bytes += bytes.len();
-        self.server.handle_input(bytes);
-    }
-
-    /// Closes the connection of a client whose message is longer than any that could be passed on.
-    fn end_if_too_long(&mut self) {
-        let max_bytes = self.relay.config.role.message_max_bytes();
-        let desc = if self.unfinished_bytes > max_bytes {
-            format!("A message may have {max_bytes} bytes at this relay, which closes this connection")
-        } else if self.unfinished_bytes > INPUT_AHEAD_BYTES && !has_memory(self.unfinished_bytes) {
-            let bytes = self.unfinished_bytes;
-            tracing::warn!(vm = %self.relay.line.vm, bytes, "a client of a relay was closed: no memory for its message");
-            "This relay has no memory for the message, and closes this connection".to_owned()
-        } else {
-            return;
-        };
-        self.relay.counters.refused.fetch_add(1, Ordering::Relaxed);
-        self.push(refusal::without_request(&desc).into());
-        self.ending = true;
-    }
-
-    fn run_request(&mut self, request: RequestId, what: &Request) {
-        let counters = &self.relay.counters;
-        if let Some(desc) = self.relay.config.role.refusal(&what.command) {
-            counters.refused.fetch_add(1, Ordering::Relaxed);
-            return self.server.reply(request, Err(Refusal::generic(desc)));
-        }
-        if what.command == REPLAY_COMMAND {
-            return self.begin_replay(request, what);
-        }
-        let mut arguments = Vec::new();
-        if !what.arguments.is_empty() {
-            Value::Object(what.arguments.clone()).print(false, &mut arguments);
-        }
-        // What the printer writes is ASCII.
-        let arguments = String::from_utf8(arguments).unwrap_or_default();
-        let arguments = (!arguments.is_empty()).then_some(&*arguments);
-        let bytes = what.command.len() + arguments.map_or(0, str::len);
-        if let Some(desc) = self.relay.config.role.refusal_of_length(bytes) {
-            counters.refused.fetch_add(1, Ordering::Relaxed);
-            return self.server.reply(request, Err(Refusal::generic(desc)));
-        }
-        let takes = TAKE_DESCRIPTORS.contains(&&*what.command);
-        let descriptors = if takes { std::mem::take(&mut self.descriptors) } else { Vec::new() };
-        let audit = (!only_asks(&what.command)).then(|| {
-            Audit::begin(&self.relay.appender, &self.relay.line.vm, &self.who, &what.command, arguments)
-        });
-        counters.commands.fetch_add(1, Ordering::Relaxed);
-        let passed = Passed { command: &what.command, arguments, out_of_band: what.out_of_band, descriptors };
-        let under_way = self.relay.commands.begin(&what.command, &self.who);
-        let asker =
-            Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit, _under_way: under_way });
-        if let Err(error) = self.relay.commander.pass(passed, asker) {
-            self.reply(request, Err(error), None);
-        }
-    }
-
-    fn begin_replay(&mut self, request: RequestId, what: &Request) {
-        // An error of reading the head is one of the replay, which reads the same file.
-        let head = self.relay.replays.reader.head().unwrap_or(self.position).max(self.position);
-        match replay::after(&what.arguments, head) {
-            Err(refusal) => self.server.reply(request, Err(refusal)),
-            Ok(_) if self.replay.is_some() => {
-                self.server.reply(request, Err(Refusal::generic("Another x-replay is under way")));
-            }
-            Ok(after) => {
-                let (relay, span) = (&self.relay, (after, self.position));
-                let (replay, lines) =
-                    Replay::begin(&relay.replays, &relay.line.vm, request, span, relay.config.pretty);
-                self.push_server_output();
-                self.push(lines.into());
-                self.replay = Some(replay);
             }
         }
     }
 
     async fn step_replay(&mut self) -> io::Result<()> {
-        let Some(replay) = &mut self.replay else { return Ok(()) };
-        if self.output_bytes >= OUTPUT_AHEAD_BYTES {
-            return Ok(());
-        }
-        let lines = match replay.next().await {
-            Ok(lines) => lines,
+        let has_room = self.session.has_room();
+        let Some(replay) = self.session.replay.as_mut().filter(|_| has_room) else { return Ok(()) };
+        let next = replay.next().await;
+        match next {
+            Ok(lines) if lines.is_empty() => self.session.end_replay(),
+            Ok(lines) => self.session.push(lines),
             Err(error) => {
-                tracing::error!(vm = %self.relay.line.vm, "cannot repeat events: {error}");
+                tracing::error!(vm = %self.session.relay.line.vm, "cannot repeat events: {error}");
                 return Err(io::Error::other(error));
             }
-        };
-        if !lines.is_empty() {
-            self.push(lines);
-            return Ok(());
         }
-        let (lines, value) = replay.end();
-        let request = replay.request;
-        self.replay = None;
-        self.push(lines.into());
-        self.server.reply(request, Ok(value));
-        self.push_server_output();
         Ok(())
     }
 
     /// Waits for anything to do.
     async fn wait(&mut self) -> io::Result<()> {
-        // Descriptors belong to the command that they came with: it must have taken them before others come.
-        let holds_descriptors = !self.descriptors.is_empty() && self.server.is_busy();
-        let reads = !self.no_more_input && self.input.len() < INPUT_AHEAD_BYTES && !holds_descriptors;
-        let interest = match (reads, self.output.is_empty()) {
+        let reads = self.session.wants_input();
+        let interest = match (reads, self.session.output().is_empty()) {
             (true, true) => Some(Interest::READABLE),
             (true, false) => Some(Interest::READABLE | Interest::WRITABLE),
             (false, false) => Some(Interest::WRITABLE),
@@ -349,9 +102,10 @@ impl Client {
                 None => std::future::pending().await,
             }
         };
+        let outbox = &self.session.outbox;
         let ready = tokio::select! {
-            () = self.outbox.more() => return Ok(()),
-            () = self.outbox.recipient.evicted() => return Ok(()),
+            () = outbox.more() => return Ok(()),
+            () = outbox.recipient.evicted() => return Ok(()),
             ready = socket_ready => ready?,
         };
         if ready.is_readable() && reads { self.receive() } else { Ok(()) }
@@ -362,54 +116,19 @@ impl Client {
             Err(error) if is_passing(&error) => return Ok(()),
             received => received?,
         };
-        if received.bytes.is_empty() {
-            // A client that only sends no more is answered; one that is gone takes its commands with it.
-            self.no_more_input = true;
-            if socket::is_closed(&self.stream) {
-                return Err(io::ErrorKind::ConnectionReset.into());
-            }
+        // A client that only sends no more gets its replies; one that is gone takes its commands with it.
+        if received.bytes.is_empty() && socket::is_closed(&self.stream) {
+            return Err(io::ErrorKind::ConnectionReset.into());
         }
-        if !received.descriptors.is_empty() {
-            // As with QEMU, what comes replaces what nobody took.
-            self.descriptors = received.descriptors;
-        }
-        if self.input.is_empty() && self.server.wants_input() {
-            self.feed(&received.bytes);
-        } else {
-            self.input.extend_from_slice(&received.bytes);
-        }
+        self.session.receive(received);
         Ok(())
-    }
-
-    fn push_server_output(&mut self) {
-        self.push_charged_output(None);
-    }
-
-    /// The same for a reply that takes memory of all readers.
-    fn push_charged_output(&mut self, memory: Option<Portion>) {
-        let output = self.server.output();
-        if !output.is_empty() {
-            let output = output.to_vec();
-            self.server.consume_output(output.len());
-            self.unfinished_bytes = 0;
-            self.push(match memory {
-                Some(memory) => Bytes::from_owner(memory.of(output)),
-                None => output.into(),
-            });
-        }
-    }
-
-    fn push(&mut self, bytes: Bytes) {
-        self.outbox.recipient.note(false, true);
-        self.output_bytes += bytes.len();
-        self.output.push_back(bytes);
     }
 
     /// Sends what the socket takes.
     fn send(&mut self) -> io::Result<()> {
-        while !self.output.is_empty() {
-            match socket::send(&self.stream, self.output.iter()) {
-                Ok(sent) => self.sent(sent),
+        while !self.session.output().is_empty() {
+            match socket::send(&self.stream, self.session.output().iter()) {
+                Ok(sent) => self.session.sent(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -418,31 +137,18 @@ impl Client {
         Ok(())
     }
 
-    fn sent(&mut self, mut sent_bytes: usize) {
-        self.output_bytes -= sent_bytes;
-        self.outbox.recipient.note(true, self.output_bytes > 0 || !self.outbox.is_empty());
-        while let Some(first) = self.output.front_mut() {
-            if sent_bytes < first.len() {
-                first.advance(sent_bytes);
-                return;
-            }
-            sent_bytes -= first.len();
-            self.output.pop_front();
-        }
-    }
-
-    /// Lets the client have what was said last.
-    async fn last_words(mut self) -> Departure {
+    /// Lets the client read its last output.
+    async fn last_words(mut self) -> ClientExit {
         let all_sent = async {
-            while self.send().is_ok() && !self.output.is_empty() {
+            while self.send().is_ok() && !self.session.output().is_empty() {
                 if self.stream.writable().await.is_err() {
                     break;
                 }
             }
         };
         match tokio::time::timeout(LAST_WORDS_MAX, all_sent).await {
-            Ok(()) => Departure::Ended,
-            Err(_) => Departure::Slow,
+            Ok(()) => ClientExit::Ended,
+            Err(_) => ClientExit::Slow,
         }
     }
 }

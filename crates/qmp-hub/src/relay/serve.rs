@@ -9,9 +9,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::client::{Client, Departure};
+use super::client::{Client, ClientExit};
 use super::limits::RELAY_OUTBOX_MAX_BYTES;
 use super::outbox::Outbox;
+use super::session::ClientSession;
 use super::shared::Relay;
 use crate::audit::Peer;
 
@@ -53,7 +54,7 @@ pub(super) async fn serve(
                     let outbox = Arc::new(Outbox::new(relay.config.pretty, RELAY_OUTBOX_MAX_BYTES, &relay.replays.memory));
                     outboxes.retain(|outbox| outbox.strong_count() > 0);
                     outboxes.push(Arc::downgrade(&outbox));
-                    clients.spawn(visit(stream, open_file, outbox, Arc::clone(&relay)));
+                    clients.spawn(serve_client(stream, open_file, outbox, Arc::clone(&relay)));
                 }
                 Err(error) => {
                     if let Some(more) = relay.not_accepted_said.pass(Instant::now()) {
@@ -80,7 +81,7 @@ async fn stopped(stop: &mut watch::Receiver<Stop>) -> Stop {
 }
 
 /// One connection.
-async fn visit(stream: UnixStream, _open_file: Share, outbox: Arc<Outbox>, relay: Arc<Relay>) {
+async fn serve_client(stream: UnixStream, _open_file: Share, outbox: Arc<Outbox>, relay: Arc<Relay>) {
     let path = relay.config.path.display();
     let peer = match Peer::of(&stream) {
         Ok(peer) => peer,
@@ -92,10 +93,10 @@ async fn visit(stream: UnixStream, _open_file: Share, outbox: Arc<Outbox>, relay
     };
     relay.counters.accepted.fetch_add(1, Ordering::Relaxed);
     relay.counters.clients.fetch_add(1, Ordering::Relaxed);
-    let visitor = Visitor { relay: Arc::clone(&relay), outbox: Arc::clone(&outbox) };
-    let departure = Client::new(stream, Arc::clone(&relay), who, outbox, joined).run().await;
-    drop(visitor);
-    if departure == Departure::Slow {
+    let guard = ClientGuard { relay: Arc::clone(&relay), outbox: Arc::clone(&outbox) };
+    let exit = Client::new(stream, ClientSession::new(Arc::clone(&relay), who, outbox, joined)).run().await;
+    drop(guard);
+    if exit == ClientExit::Slow {
         relay.counters.closed_slow.fetch_add(1, Ordering::Relaxed);
         if let Some(more) = relay.slow_said.pass(Instant::now()) {
             tracing::warn!("{path}: a client was closed because it did not read{more}");
@@ -103,13 +104,13 @@ async fn visit(stream: UnixStream, _open_file: Share, outbox: Arc<Outbox>, relay
     }
 }
 
-/// A client that is there; it leaves when this is dropped, also when its task is ended.
-struct Visitor {
+/// Counts a client, and takes it out of its line when this is dropped, also when its task is aborted.
+struct ClientGuard {
     relay: Arc<Relay>,
     outbox: Arc<Outbox>,
 }
 
-impl Drop for Visitor {
+impl Drop for ClientGuard {
     fn drop(&mut self) {
         self.relay.line.leave(&self.outbox);
         self.relay.counters.clients.fetch_sub(1, Ordering::Relaxed);

@@ -1,0 +1,351 @@
+//! The state of one client of a relay: what it asked for, what it is to read, and what it does next. Holds no socket.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Buf, Bytes};
+use qmp_client::{ExecuteError, Passed, TakeReply};
+use qmp_host::reader_memory::Portion;
+use qmp_wire::dialect::Value;
+use qmp_wire::server::{Refusal, Request, RequestId, Server};
+use qmp_wire::{Offset, has_memory};
+
+use super::greeted::Greeted;
+use super::outbox::{Item, Outbox};
+use super::replay::{self, Replay};
+use super::shared::Relay;
+use super::socket::Received;
+use super::{encode, refusal};
+use crate::audit::{Audit, Who};
+use crate::commands::UnderWay;
+use crate::role::{REPLAY_COMMAND, only_asks};
+
+/// How much is taken out of the outbox ahead of the socket, in bytes; with as much unread, no command is run.
+const OUTPUT_AHEAD_BYTES: usize = 64 << 10;
+
+/// How much is read ahead of a command that runs, in bytes, so that the end of a client is seen.
+const INPUT_AHEAD_BYTES: usize = 64 << 10;
+
+/// Commands that take descriptors along. Source: QEMU's schema, `qapi/misc.json`.
+const TAKE_DESCRIPTORS: [&str; 2] = ["getfd", "add-fd"];
+
+/// One client, from its greeting to its end.
+pub(super) struct ClientSession {
+    pub(super) relay: Arc<Relay>,
+    who: Arc<Who>,
+    server: Server,
+    pub(super) outbox: Arc<Outbox>,
+    /// Everything up to here was handed to this client, or before it negotiated.
+    position: Offset,
+    output: VecDeque<Bytes>,
+    output_bytes: usize,
+    input: Vec<u8>,
+    /// Bytes that the server machine was given since it last made something of them.
+    unfinished_bytes: usize,
+    descriptors: Vec<OwnedFd>,
+    pub(super) replay: Option<Replay>,
+    no_more_input: bool,
+    ending: bool,
+}
+
+/// Where the reply to one command goes.
+#[derive(Debug)]
+struct Reply {
+    outbox: Arc<Outbox>,
+    request: RequestId,
+    audit: Option<Audit>,
+    _under_way: UnderWay,
+}
+
+impl Reply {
+    fn end(self, result: Result<Box<str>, ExecuteError>, journaled: bool) {
+        if let Some(audit) = self.audit {
+            audit.end(&result, journaled);
+        }
+        self.outbox.reply(self.request, result);
+    }
+}
+
+impl TakeReply for Reply {
+    fn is_given_up(&self) -> bool {
+        self.outbox.has_left()
+    }
+
+    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        self.end(result, true);
+    }
+
+    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+        self.outbox.add_early();
+        self.end(result, false);
+    }
+}
+
+impl ClientSession {
+    pub(super) fn new(
+        relay: Arc<Relay>,
+        who: Who,
+        outbox: Arc<Outbox>,
+        (greeted, position): (Arc<Greeted>, Offset),
+    ) -> Self {
+        let profile = Arc::new(greeted.profile(relay.config.pretty));
+        let server = Server::greeting_with(profile, &greeted.greeting);
+        Self {
+            relay,
+            who: Arc::new(who),
+            server,
+            outbox,
+            position,
+            output: VecDeque::new(),
+            output_bytes: 0,
+            input: Vec::new(),
+            unfinished_bytes: 0,
+            descriptors: Vec::new(),
+            replay: None,
+            no_more_input: false,
+            ending: false,
+        }
+    }
+
+    /// Takes what waits, in its order, as far as the socket keeps up.
+    pub(super) fn take_items(&mut self) {
+        while self.has_room() && self.replay.is_none() && !self.ending {
+            match self.outbox.next() {
+                Some(Item::Events { lines, upto }) => {
+                    self.position = upto;
+                    if self.server.in_command_mode() {
+                        self.push(lines);
+                    }
+                }
+                Some(Item::Reply { request, result, memory }) => self.reply(request, result, memory),
+                Some(Item::End { why }) => self.end(why),
+                None => break,
+            }
+        }
+    }
+
+    fn reply(&mut self, request: RequestId, result: Result<Box<str>, ExecuteError>, memory: Option<Portion>) {
+        match result {
+            // Spread over lines: the hub's own monitor is a pretty one.
+            Ok(value) if !encode::is_one_line(&value) => {
+                self.server.reply(request, Ok(Value::read_printed(value.as_bytes())));
+            }
+            Ok(value) => self.server.reply_text(request, value.as_bytes()),
+            Err(error) => match refusal::of(&error) {
+                Some((class, desc)) => self.server.reply_error(request, &class, &desc),
+                None => {
+                    self.server.reply_error(request, "GenericError", &refusal::no_reply(&error));
+                    self.end("the VM is away");
+                }
+            },
+        }
+        self.push_charged_output(memory);
+    }
+
+    /// Nothing comes from the VM any more: every request gets an error, and then the connection is closed.
+    fn end(&mut self, why: &str) {
+        let desc = refusal::no_reply(&why);
+        loop {
+            let request =
+                self.server.unanswered().or_else(|| self.server.poll_request().map(|(request, _)| request));
+            let Some(request) = request else { break };
+            self.server.reply_error(request, "GenericError", &desc);
+        }
+        self.push_server_output();
+        self.ending = true;
+    }
+
+    /// Runs the next request of a client that reads what it gets. Returns whether another one may follow at once.
+    pub(super) fn run_next_request(&mut self) -> bool {
+        if !self.has_room() || self.ending {
+            return false;
+        }
+        if self.server.wants_input() && !self.input.is_empty() {
+            let input = std::mem::take(&mut self.input);
+            self.feed(&input);
+        }
+        let Some((request, what)) = self.server.poll_request() else {
+            self.push_server_output();
+            if self.server.wants_input() && !self.input.is_empty() {
+                return true;
+            }
+            self.end_if_too_long();
+            return false;
+        };
+        self.unfinished_bytes = 0;
+        self.run_request(request, &what);
+        true
+    }
+
+    /// Takes what came from the client.
+    pub(super) fn receive(&mut self, received: Received) {
+        self.no_more_input |= received.bytes.is_empty();
+        if !received.descriptors.is_empty() {
+            // As with QEMU, what comes replaces what no command took.
+            self.descriptors = received.descriptors;
+        }
+        if self.input.is_empty() && self.server.wants_input() {
+            self.feed(&received.bytes);
+        } else {
+            self.input.extend_from_slice(&received.bytes);
+        }
+    }
+
+    /// Takes bytes out of the output that the socket took.
+    pub(super) fn sent(&mut self, mut sent_bytes: usize) {
+        self.output_bytes -= sent_bytes;
+        self.outbox.recipient.note(true, self.output_bytes > 0 || !self.outbox.is_empty());
+        while let Some(first) = self.output.front_mut() {
+            if sent_bytes < first.len() {
+                first.advance(sent_bytes);
+                return;
+            }
+            sent_bytes -= first.len();
+            self.output.pop_front();
+        }
+    }
+
+    /// Ends a replay that has no more events.
+    pub(super) fn end_replay(&mut self) {
+        let Some(replay) = self.replay.take() else { return };
+        let (lines, value) = replay.end();
+        self.push(lines.into());
+        self.server.reply(replay.request, Ok(value));
+        self.push_server_output();
+    }
+
+    /// Whether the connection is closed when the client has read its output.
+    pub(super) const fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    /// Whether the client sends no more, and has got every reply.
+    pub(super) fn is_done(&self) -> bool {
+        self.no_more_input && self.output.is_empty() && !self.server.is_busy()
+    }
+
+    /// Whether more can be done before the client reads.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_room() && (self.replay.is_some() || !self.outbox.is_empty())
+    }
+
+    /// Whether the client is so little behind that more is put into its output.
+    pub(super) const fn has_room(&self) -> bool {
+        self.output_bytes < OUTPUT_AHEAD_BYTES
+    }
+
+    /// Whether more is read from the client.
+    pub(super) fn wants_input(&self) -> bool {
+        // Descriptors belong to the command that they came with: it must have taken them before others come.
+        let holds_descriptors = !self.descriptors.is_empty() && self.server.is_busy();
+        !self.no_more_input && self.input.len() < INPUT_AHEAD_BYTES && !holds_descriptors
+    }
+
+    /// What the client is to read.
+    pub(super) const fn output(&self) -> &VecDeque<Bytes> {
+        &self.output
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.unfinished_bytes += bytes.len();
+        self.server.handle_input(bytes);
+    }
+
+    /// Closes the connection of a client whose message is longer than any that could be passed on.
+    fn end_if_too_long(&mut self) {
+        let max_bytes = self.relay.config.role.message_max_bytes();
+        let desc = if self.unfinished_bytes > max_bytes {
+            format!("A message may have {max_bytes} bytes at this relay, which closes this connection")
+        } else if self.unfinished_bytes > INPUT_AHEAD_BYTES && !has_memory(self.unfinished_bytes) {
+            let bytes = self.unfinished_bytes;
+            tracing::warn!(vm = %self.relay.line.vm, bytes, "a client of a relay was closed: no memory for its message");
+            "This relay has no memory for the message, and closes this connection".to_owned()
+        } else {
+            return;
+        };
+        self.relay.counters.refused.fetch_add(1, Ordering::Relaxed);
+        self.push(refusal::without_request(&desc).into());
+        self.ending = true;
+    }
+
+    fn run_request(&mut self, request: RequestId, what: &Request) {
+        let counters = &self.relay.counters;
+        if let Some(desc) = self.relay.config.role.refusal(&what.command) {
+            counters.refused.fetch_add(1, Ordering::Relaxed);
+            return self.server.reply(request, Err(Refusal::generic(desc)));
+        }
+        if what.command == REPLAY_COMMAND {
+            return self.begin_replay(request, what);
+        }
+        let mut arguments = Vec::new();
+        if !what.arguments.is_empty() {
+            Value::Object(what.arguments.clone()).print(false, &mut arguments);
+        }
+        // What the printer writes is ASCII.
+        let arguments = String::from_utf8(arguments).unwrap_or_default();
+        let arguments = (!arguments.is_empty()).then_some(&*arguments);
+        let bytes = what.command.len() + arguments.map_or(0, str::len);
+        if let Some(desc) = self.relay.config.role.refusal_of_length(bytes) {
+            counters.refused.fetch_add(1, Ordering::Relaxed);
+            return self.server.reply(request, Err(Refusal::generic(desc)));
+        }
+        let takes = TAKE_DESCRIPTORS.contains(&&*what.command);
+        let descriptors = if takes { std::mem::take(&mut self.descriptors) } else { Vec::new() };
+        let audit = (!only_asks(&what.command)).then(|| {
+            Audit::begin(&self.relay.appender, &self.relay.line.vm, &self.who, &what.command, arguments)
+        });
+        counters.commands.fetch_add(1, Ordering::Relaxed);
+        let passed = Passed { command: &what.command, arguments, out_of_band: what.out_of_band, descriptors };
+        let under_way = self.relay.commands.begin(&what.command, &self.who);
+        let asker =
+            Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit, _under_way: under_way });
+        if let Err(error) = self.relay.commander.pass(passed, asker) {
+            self.reply(request, Err(error), None);
+        }
+    }
+
+    fn begin_replay(&mut self, request: RequestId, what: &Request) {
+        // An error of reading the head is one of the replay, which reads the same file.
+        let head = self.relay.replays.reader.head().unwrap_or(self.position).max(self.position);
+        match replay::after(&what.arguments, head) {
+            Err(refusal) => self.server.reply(request, Err(refusal)),
+            Ok(_) if self.replay.is_some() => {
+                self.server.reply(request, Err(Refusal::generic("Another x-replay is under way")));
+            }
+            Ok(after) => {
+                let (relay, span) = (&self.relay, (after, self.position));
+                let (replay, lines) =
+                    Replay::begin(&relay.replays, &relay.line.vm, request, span, relay.config.pretty);
+                self.push_server_output();
+                self.push(lines.into());
+                self.replay = Some(replay);
+            }
+        }
+    }
+
+    pub(super) fn push_server_output(&mut self) {
+        self.push_charged_output(None);
+    }
+
+    /// The same for a reply that takes memory of all readers.
+    fn push_charged_output(&mut self, memory: Option<Portion>) {
+        let output = self.server.output();
+        if !output.is_empty() {
+            let output = output.to_vec();
+            self.server.consume_output(output.len());
+            self.unfinished_bytes = 0;
+            self.push(match memory {
+                Some(memory) => Bytes::from_owner(memory.of(output)),
+                None => output.into(),
+            });
+        }
+    }
+
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        self.outbox.recipient.note(false, true);
+        self.output_bytes += bytes.len();
+        self.output.push_back(bytes);
+    }
+}
