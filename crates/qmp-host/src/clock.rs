@@ -20,6 +20,37 @@ pub fn micros(moment: SystemTime) -> UnixMicros {
     UnixMicros(micros)
 }
 
+/// The clock of records: the host's, or one that a test advances.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Clock {
+    /// This host's clock.
+    #[default]
+    Host,
+    /// A clock that advances with the runtime's, which a test can pause and advance.
+    Steady(SteadyClock),
+}
+
+impl Clock {
+    /// Returns the current time.
+    #[must_use]
+    pub fn now(&self) -> UnixMicros {
+        match self {
+            Self::Host => now(),
+            Self::Steady(clock) => clock.now(),
+        }
+    }
+
+    /// Returns the time of a moment on the host's clock. On any other clock, that of a moment that has just passed: the
+    /// current one.
+    #[must_use]
+    pub fn time_of(&self, moment: SystemTime) -> UnixMicros {
+        match self {
+            Self::Host => micros(moment),
+            Self::Steady(clock) => clock.now(),
+        }
+    }
+}
+
 /// A clock that is never set: it starts at the host's time and advances steadily. It measures spans, so that a step
 /// of the host's clock makes none longer or shorter.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +69,13 @@ impl SteadyClock {
     /// Starts at the current time.
     #[must_use]
     pub fn new() -> Self {
-        Self { began: now(), since: tokio::time::Instant::now() }
+        Self::starting_at(now())
+    }
+
+    /// Starts at `began`.
+    #[must_use]
+    pub fn starting_at(began: UnixMicros) -> Self {
+        Self { began, since: tokio::time::Instant::now() }
     }
 
     /// Returns its time.

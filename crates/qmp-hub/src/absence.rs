@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use qmp_client::Address;
 use qmp_findings::{Id, PROCESS_ENDED, Unended};
-use qmp_host::{blocking, clock};
+use qmp_host::blocking;
+use qmp_host::clock::Clock;
 use qmp_wire::{Body, Offset};
 use serde_json::json;
 
@@ -32,6 +33,7 @@ pub(crate) struct Absence {
     pub(crate) vms: Vms,
     pub(crate) observed: Observed,
     pub(crate) appender: Appender,
+    pub(crate) clock: Clock,
 }
 
 /// How it is known that a QEMU has ended whose end nothing saw.
@@ -93,7 +95,7 @@ impl Absence {
         let (finding, causes) = (PROCESS_ENDED.into(), vec![vm.opened]);
         let body = Body::Finding { finding, summary: summary.into(), causes, data: Some(data.into()) };
         let mut batch = Batch::new();
-        batch.push(&Draft { vm: &vm.vm, received: clock::now(), body });
+        batch.push(&Draft { vm: &vm.vm, received: self.clock.now(), body });
         self.appender.append_when_room(&mut batch).await.is_ok()
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use qmp_client::{ExecuteError, Passed};
 use qmp_findings::Question;
+use qmp_host::clock::Clock;
 use qmp_journal::{Appender, Batch};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -51,15 +52,16 @@ struct Shared {
     vms: Vms,
     observed: Observed,
     appender: Appender,
+    clock: Clock,
     at_once: Semaphore,
     /// The questions that wait, of each VM that has a task.
     waiting: Mutex<HashMap<Box<str>, Vec<Question>>>,
 }
 
 impl Asker {
-    pub(crate) fn new(vms: Vms, observed: Observed, appender: Appender) -> Self {
+    pub(crate) fn new(vms: Vms, observed: Observed, appender: Appender, clock: Clock) -> Self {
         let at_once = Semaphore::new(QUESTIONS_AT_ONCE_MAX);
-        let shared = Shared { vms, observed, appender, at_once, waiting: Mutex::default() };
+        let shared = Shared { vms, observed, appender, clock, at_once, waiting: Mutex::default() };
         Self { shared: Arc::new(shared), tasks: Mutex::default() }
     }
 
@@ -131,7 +133,7 @@ async fn ask_one_vm(shared: Arc<Shared>, name: Box<str>) {
         let Some(vm) = shared.vms.get(&name) else { continue };
         // Never closed, so there is always a permit to come.
         let _permit = shared.at_once.acquire().await;
-        ask(&shared.appender, &vm, &question).await;
+        ask(&shared, &vm, &question).await;
     }
 }
 
@@ -151,9 +153,10 @@ async fn next_to_ask(shared: &Shared, name: &str) -> Option<Question> {
 }
 
 /// Asks once. The answer is recorded when it is read; here, that there was none.
-async fn ask(appender: &Appender, vm: &Arc<Vm>, question: &Question) {
+async fn ask(shared: &Shared, vm: &Arc<Vm>, question: &Question) {
+    let Shared { appender, clock, .. } = shared;
     let (answered, mut answer) = oneshot::channel();
-    let asking = Asking::new(appender.clone(), question.clone(), answered);
+    let asking = Asking::new(appender.clone(), question.clone(), answered, *clock);
     let passed =
         Passed { command: question.execute, arguments: None, out_of_band: false, descriptors: Vec::new() };
     let failure = match vm.commander.pass(passed, Box::new(asking)) {
@@ -170,7 +173,7 @@ async fn ask(appender: &Appender, vm: &Arc<Vm>, question: &Question) {
             }
         },
     };
-    record(appender, question, &Err(failure));
+    record(appender, question, &Err(failure), clock.now());
 }
 
 #[cfg(test)]

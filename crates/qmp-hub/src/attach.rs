@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_client::{EventBatch, Follow, Followed, PendingReply};
-use qmp_host::clock;
+use qmp_host::clock::Clock;
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::{Body, DetachReason, UnixMicros};
 use tokio::sync::oneshot;
@@ -43,6 +43,7 @@ pub(crate) struct Attachment {
     records: Records,
     /// Whether findings are recorded, and how the VM's process ended.
     records_findings: bool,
+    clock: Clock,
     epoch: EpochMachine,
     /// Nothing will ever be committed any more. The monitor is read all the same, so that the VM does not grow.
     journal_ended: bool,
@@ -63,9 +64,9 @@ pub(crate) struct Leave {
 }
 
 impl Attachment {
-    pub(crate) fn new(vm: Arc<Vm>, appender: Appender, records_findings: bool) -> Self {
+    pub(crate) fn new(vm: Arc<Vm>, appender: Appender, records_findings: bool, clock: Clock) -> Self {
         let records = Records { vm: Arc::clone(&vm), appender };
-        Self { vm, records, records_findings, epoch: EpochMachine::new(), journal_ended: false }
+        Self { vm, records, records_findings, clock, epoch: EpochMachine::new(), journal_ended: false }
     }
 
     /// Runs until a request to leave; then closes the epoch, waits for its commit, and only then leaves the monitor.
@@ -99,7 +100,7 @@ impl Attachment {
                 let certain_until = if self.epoch.is_open() {
                     self.read_what_has_come(&mut follow).await
                 } else {
-                    clock::now()
+                    self.clock.now()
                 };
                 // Nothing is read from here on, and the disk may take its time.
                 follow.end_commands();
@@ -113,7 +114,7 @@ impl Attachment {
     async fn read_what_has_come(&mut self, follow: &mut Follow) -> UnixMicros {
         let begun = Instant::now();
         loop {
-            let quiet_from = clock::now();
+            let quiet_from = self.clock.now();
             match tokio::time::timeout(LEAVE_QUIET, follow.next()).await {
                 Err(_) => return quiet_from,
                 Ok(followed) => {
@@ -158,11 +159,16 @@ impl Attachment {
                 if let Some(process) =
                     process.filter(|_| self.records_findings && reason == DetachReason::PeerClosed)
                 {
-                    tokio::spawn(exit::record(process, self.vm.name.clone(), self.records.appender.clone()));
+                    tokio::spawn(exit::record(
+                        process,
+                        self.vm.name.clone(),
+                        self.records.appender.clone(),
+                        self.clock,
+                    ));
                 }
             }
             Followed::Failed { error, attempt, retry_in } => {
-                failure::record(&self.vm, error, attempt);
+                failure::record(&self.vm, error, attempt, self.clock);
                 // A descriptor that was inherited cannot be connected a second time.
                 if retry_in.is_none() {
                     return ControlFlow::Break(());
@@ -178,7 +184,7 @@ impl Attachment {
         if let Some(spell) = self.vm.silence.answered(now)
             && self.records_findings
         {
-            record_answer(&self.vm, spell, now, &self.records.appender);
+            record_answer(&self.vm, spell, now, self.clock.now(), &self.records.appender);
         }
     }
 
@@ -189,7 +195,7 @@ impl Attachment {
         }
         // Before the record, as what a line that begins in between knows; it hears the record, too.
         self.vm.tap.lock().attached(snapshot);
-        let now = clock::now();
+        let now = self.clock.now();
         let append = |body: Body<'_>| self.records.append_one(body, now);
         if self.epoch.open(snapshot, now, append).is_ok() {
             self.vm.counts.epochs.add(1);
@@ -207,7 +213,7 @@ impl Attachment {
         let (mut batch, mut times) = (Batch::new(), EventTimes::after(self.epoch.newest_record()));
         while let Some((event, received_at)) = events.next_received() {
             self.vm.counts.event(&event.name);
-            let received = clock::micros(received_at);
+            let received = self.clock.time_of(received_at);
             times.add(event.timestamp, received);
             if recording {
                 let data = event.data.map(Cow::Borrowed);
@@ -260,7 +266,7 @@ impl Attachment {
     fn detached(&mut self, reason: &DetachReason, detail: &str) {
         tracing::warn!(vm = %self.vm.name, "detached: {detail}");
         self.vm.tap.lock().greeting = None;
-        let now = clock::now();
+        let now = self.clock.now();
         let append = |body: Body<'_>| self.records.append_one(body, now);
         match self.epoch.detach(reason, detail, now, append) {
             DetachOutcome::OverrunBegan => return self.overrun(),
@@ -272,13 +278,13 @@ impl Attachment {
 
     /// Shows and logs that the journal has no room.
     fn overrun(&self) {
-        self.vm.overrun(clock::now());
+        self.vm.overrun(self.clock.now());
         tracing::error!(vm = %self.vm.name, "the journal has no room; events are thrown away until it has");
     }
 
     /// Closes the epoch that the overrun ended. Returns whether the VM is to be asked for its state again.
     fn record_overrun(&mut self) -> bool {
-        let append = |body: Body<'_>| self.records.append_one(body, clock::now());
+        let append = |body: Body<'_>| self.records.append_one(body, self.clock.now());
         let Ok(lost) = self.epoch.record_overrun(append) else { return false };
         if let Some(lost_events) = lost {
             self.vm.counts.gap(&DetachReason::Overrun);
@@ -292,7 +298,7 @@ impl Attachment {
             let is_closed = if self.epoch.is_overrun() {
                 self.record_overrun()
             } else {
-                let append = |body: Body<'_>| self.records.append_one(body, clock::now());
+                let append = |body: Body<'_>| self.records.append_one(body, self.clock.now());
                 self.epoch.leave(&leave.reason, &leave.detail, certain_until, append).is_ok()
             };
             if is_closed || self.records.appender.room().await.is_err() {
@@ -300,7 +306,7 @@ impl Attachment {
             }
         }
         self.vm.silence.detached();
-        self.vm.detached(&leave.detail, reason::of_detach(&leave.reason), clock::now());
+        self.vm.detached(&leave.detail, reason::of_detach(&leave.reason), self.clock.now());
         let last = self.vm.tap.lock().last;
         if let Some(ticket) = last {
             let _ = self.records.appender.committed(ticket).await;

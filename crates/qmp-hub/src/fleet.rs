@@ -13,13 +13,14 @@ use std::sync::{Arc, MutexGuard};
 
 use qmp_client::{Address, Callers, Follow, FollowConfig};
 use qmp_host::reader_memory::{READER_MEMORY_MAX_BYTES, ReaderMemory};
-use qmp_host::{Budget, Duties, clock};
+use qmp_host::{Budget, Duties};
 use qmp_journal::{Appender, Journal};
 use qmp_wire::DetachReason;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::attach::{Attachment, Leave};
+use crate::environment::Environment;
 use crate::limits::STOP_COMMIT_MAX;
 use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
 use crate::silence::SilentAfter;
@@ -61,6 +62,7 @@ struct Inner {
     slots: Arc<Slots>,
     /// How monitors are followed, shared by all.
     following: Arc<FollowConfig>,
+    environment: Environment,
 }
 
 /// A VM that can be followed: its name is reserved, and its relays listen. Dropped, it never was there.
@@ -77,6 +79,16 @@ impl Fleet {
     /// A fleet without VMs, whose records go to that journal.
     #[must_use]
     pub fn new(journal: &Journal, records_findings: bool, silent_after: SilentAfter) -> Self {
+        Self::new_in(Environment::default(), journal, records_findings, silent_after)
+    }
+
+    /// The same in another environment than the host's.
+    pub(crate) fn new_in(
+        environment: Environment,
+        journal: &Journal,
+        records_findings: bool,
+        silent_after: SilentAfter,
+    ) -> Self {
         let (slots, memory) = (Arc::<Slots>::default(), ReaderMemory::new(READER_MEMORY_MAX_BYTES));
         let mut following = FollowConfig::default();
         following.connect.sockets = Some(Arc::clone(slots.open_files.monitors()));
@@ -90,6 +102,7 @@ impl Fleet {
             watch: Watch::new(silent_after),
             slots,
             following: Arc::new(following),
+            environment,
         }))
     }
 
@@ -252,7 +265,13 @@ impl Fleet {
         let reserved = self.0.slots.reserve(name, files)?;
         let listening = Listening::at(relays).await;
         let address = follow.address().clone();
-        let vm = Vm::new(reserved.name.clone(), address, origin, follow.commander(), clock::now());
+        let vm = Vm::new(
+            reserved.name.clone(),
+            address,
+            origin,
+            follow.commander(),
+            self.0.environment.clock.now(),
+        );
         vm.silence.setting.set(silent_after);
         Ok(Prepared { fleet: self.clone(), reserved, vm: Arc::new(vm), follow, listening })
     }
@@ -346,7 +365,9 @@ impl Prepared {
         let mut relays = None;
         inner.relays.open(vm.relayed(), &mut relays, listening);
         let (leave, told) = oneshot::channel();
-        let attachment = Attachment::new(Arc::clone(&vm), inner.appender.clone(), inner.records_findings);
+        let clock = inner.environment.clock;
+        let attachment =
+            Attachment::new(Arc::clone(&vm), inner.appender.clone(), inner.records_findings, clock);
         // It returns when it is told to; one that dies leaves its VM unread.
         let run = attachment.run(follow, told);
         let task = tokio::spawn(inner.duties.watch(format!("VM {}", vm.name), || true, run));

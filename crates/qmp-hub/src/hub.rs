@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::absence::Absence;
 use crate::asking::Asker;
 use crate::discovery::{Discover, Discovery};
+use crate::environment::Environment;
 use crate::fleet::{Fleet, FleetError, Prepared};
 use crate::limits::STOP_COMMIT_MAX;
 use crate::observer::{Observed, Observer};
@@ -97,8 +98,22 @@ impl Hub {
     ///
     /// Any [`HubError`]; nothing has been started then.
     pub async fn start(config: HubConfig, journal: &Journal) -> Result<Self, HubError> {
+        Self::start_in(Environment::default(), config, journal).await
+    }
+
+    /// As [`start`](Self::start), in another environment than the host's.
+    ///
+    /// # Errors
+    ///
+    /// Any [`HubError`]; nothing has been started then.
+    pub async fn start_in(
+        environment: Environment,
+        config: HubConfig,
+        journal: &Journal,
+    ) -> Result<Self, HubError> {
+        let clock = environment.clock;
         let mut relays = relays_by_name(&config.attach, config.relays)?;
-        let fleet = Running(Fleet::new(journal, config.findings, config.silent_after));
+        let fleet = Running(Fleet::new_in(environment, journal, config.findings, config.silent_after));
         fleet.0.expect(config.attach.len(), relays.values().map(Vec::len).sum());
         let mut prepared = Vec::with_capacity(config.attach.len());
         for (name, address) in config.attach {
@@ -110,10 +125,10 @@ impl Hub {
         }
         let (stop_observer, observing_ends) = watch::channel(false);
         prepared.into_iter().try_for_each(Prepared::launch)?;
-        let mut correlating = Observer::new(journal, config.findings);
+        let mut correlating = Observer::new(journal, config.findings).with_clock(clock);
         let observed = correlating.observed();
         if config.findings {
-            let asker = Asker::new(fleet.0.vms().clone(), observed.clone(), journal.appender());
+            let asker = Asker::new(fleet.0.vms().clone(), observed.clone(), journal.appender(), clock);
             correlating = correlating.with_questions(move |questions| asker.offer(questions));
         }
         let mut watch = JoinSet::new();
@@ -122,6 +137,7 @@ impl Hub {
             appender: journal.appender(),
             observed: observed.clone(),
             records_findings: config.findings,
+            clock,
         });
         watch.spawn(duties.watch("watch for silent VMs", || false, watching));
         if config.findings {
@@ -129,6 +145,7 @@ impl Hub {
                 vms: fleet.0.vms().clone(),
                 observed: correlating.observed(),
                 appender: journal.appender(),
+                clock,
             };
             // Where it cannot be read, the observer begins anew, and there is nothing to wait for.
             let looking = absence.run(journal.reader().head().unwrap_or_default());

@@ -6,6 +6,7 @@
 
 mod audit;
 mod limits;
+mod environment;
 pub mod conditions;
 mod reason;
 mod layout;
@@ -27,6 +28,7 @@ mod hub;
 
 pub use audit::{Audit, Peer, Who};
 pub use commands::{Commands, UnderWay};
+pub use environment::Environment;
 pub use fleet::{Fleet, FleetError, Member, Vms};
 pub use hub::{Hub, HubConfig, HubError};
 pub use limits::{STOP_COMMIT_MAX, STOP_HTTP_MAX};

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use qmp_host::blocking;
-use qmp_host::clock;
+use qmp_host::clock::Clock;
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
@@ -57,6 +57,7 @@ pub struct Observer {
     /// Whether findings are appended; states are kept in any case.
     records_findings: bool,
     take_questions: Option<TakeQuestions>,
+    clock: Clock,
 }
 
 /// Takes the questions of the correlators.
@@ -154,7 +155,14 @@ impl Observer {
             appender: journal.appender(),
             records_findings,
             take_questions: None,
+            clock: Clock::Host,
         }
+    }
+
+    /// Reads the time from `clock`.
+    pub(crate) fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Hands the questions of the correlators to `take`: what the records do not tell.
@@ -208,7 +216,7 @@ impl Observer {
 
     /// Reads what could have been left unfinished, and gives the place from which to go on.
     async fn resume(&self) -> Result<Cursor, JournalError> {
-        let by = everything_by();
+        let by = everything_by(self.clock);
         let ticket = self.appender.append_when_room(&mut Batch::new()).await?;
         self.appender.committed(ticket).await?;
         let reader = self.reader.clone();
@@ -255,7 +263,7 @@ impl Observer {
     /// How long to wait until a deadline is to be looked at; `None` if there is none.
     fn pause(&self) -> Option<Duration> {
         let deadline = self.shared.lock().deadline()?;
-        let left_us = deadline.0.saturating_sub(everything_by().0);
+        let left_us = deadline.0.saturating_sub(everything_by(self.clock).0);
         // At least the microsecond by which it must be over.
         let left = Duration::from_micros(u64::try_from(left_us.saturating_add(1)).unwrap_or(0));
         Some(left.min(LOOK_AGAIN))
@@ -263,7 +271,7 @@ impl Observer {
 
     /// Says how late it is, after everything was read that came before.
     async fn let_time_pass(&self, cursor: Cursor) -> Result<Cursor, JournalError> {
-        let by = everything_by();
+        let by = everything_by(self.clock);
         // An empty batch stands for everything that was appended before it.
         if let Ok(ticket) = self.appender.append(&mut Batch::new()) {
             self.appender.committed(ticket).await?;
@@ -304,9 +312,9 @@ impl Observer {
 }
 
 /// By when everything that was received is in the journal, or on its way there.
-fn everything_by() -> UnixMicros {
+fn everything_by(clock: Clock) -> UnixMicros {
     let late = i64::try_from(RECEIPT_MAX.as_micros()).unwrap_or(i64::MAX);
-    UnixMicros(clock::now().0.saturating_sub(late))
+    UnixMicros(clock.now().0.saturating_sub(late))
 }
 
 impl fmt::Debug for Observer {

@@ -10,7 +10,6 @@ use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use qmp_host::clock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -124,7 +123,7 @@ impl Watch {
             if let Some(run_state) = vm.silence.take_run_state() {
                 record_run_state(&vm, &run_state, recorder);
             }
-            let at = match vm.silence.look(span, now, clock::now()) {
+            let at = match vm.silence.look(span, now, recorder.clock.now()) {
                 Look::Wait(until) => until,
                 Look::Probe => {
                     probes += 1;

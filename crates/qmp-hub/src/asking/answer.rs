@@ -2,9 +2,9 @@
 
 use qmp_client::{ExecuteError, TakeReply};
 use qmp_findings::{QUERY, Question, assert_listed};
-use qmp_host::clock;
+use qmp_host::clock::Clock;
 use qmp_journal::{Appender, Batch, Draft};
-use qmp_wire::Body;
+use qmp_wire::{Body, UnixMicros};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -23,11 +23,17 @@ pub(super) struct Asking {
     appender: Appender,
     question: Question,
     answered: oneshot::Sender<()>,
+    clock: Clock,
 }
 
 impl Asking {
-    pub(super) fn new(appender: Appender, question: Question, answered: oneshot::Sender<()>) -> Self {
-        Self { appender, question, answered }
+    pub(super) fn new(
+        appender: Appender,
+        question: Question,
+        answered: oneshot::Sender<()>,
+        clock: Clock,
+    ) -> Self {
+        Self { appender, question, answered, clock }
     }
 }
 
@@ -39,7 +45,7 @@ impl TakeReply for Asking {
     fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         // Without a receiver, it is on record that there was no answer in time.
         if self.answered.send(()).is_ok() {
-            record(&self.appender, &self.question, &result);
+            record(&self.appender, &self.question, &result, self.clock.now());
         }
     }
 
@@ -50,7 +56,12 @@ impl TakeReply for Asking {
 }
 
 /// Appends the record of an answer, or of its failure. The end of a connection has a record of its own.
-pub(super) fn record(appender: &Appender, question: &Question, result: &Result<Box<str>, ExecuteError>) {
+pub(super) fn record(
+    appender: &Appender,
+    question: &Question,
+    result: &Result<Box<str>, ExecuteError>,
+    received: UnixMicros,
+) {
     let Some((summary, mut data)) = described(question.execute, result) else { return };
     data["execute"] = question.execute.into();
     data.as_object().into_iter().for_each(|data| assert_listed(QUERY, data));
@@ -58,7 +69,7 @@ pub(super) fn record(appender: &Appender, question: &Question, result: &Result<B
     let (finding, causes, data) = (QUERY.into(), vec![question.cause], Some(data.to_string().into()));
     let body = Body::Finding { finding, summary, causes, data };
     let mut batch = Batch::new();
-    batch.push(&Draft { vm: &question.vm, received: clock::now(), body });
+    batch.push(&Draft { vm: &question.vm, received, body });
     // Without room the epoch is over, and with it the question.
     let _ = appender.append(&mut batch);
 }

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use qmp_client::Process;
 use qmp_findings::{PROCESS_ENDED, assert_listed};
-use qmp_host::clock;
+use qmp_host::clock::Clock;
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::Body;
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::vm::VmName;
 
 /// Waits for the end of the process and appends it to the records of its VM. Where the system does not tell it, there
 /// is no record.
-pub(crate) async fn record(process: Process, vm: VmName, appender: Appender) {
+pub(crate) async fn record(process: Process, vm: VmName, appender: Appender, clock: Clock) {
     let pid = process.pid();
     let Some(status) = process.ended().await else { return };
     let (summary, data) = match (status.code(), status.signal()) {
@@ -31,7 +31,7 @@ pub(crate) async fn record(process: Process, vm: VmName, appender: Appender) {
     let (finding, causes) = (PROCESS_ENDED.into(), Vec::new());
     let body = Body::Finding { finding, summary: summary.into(), causes, data };
     let mut batch = Batch::new();
-    batch.push(&Draft { vm: vm.as_str(), received: clock::now(), body });
+    batch.push(&Draft { vm: vm.as_str(), received: clock.now(), body });
     // A journal that has ended takes nothing more, and has said so.
     let _ = appender.append_when_room(&mut batch).await;
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use qmp_client::{Address, ConnectError};
-use qmp_host::{blocking, clock, permissions};
+use qmp_host::clock::Clock;
+use qmp_host::{blocking, permissions};
 use tokio::sync::Semaphore;
 
 use crate::vm::Vm;
@@ -13,28 +14,28 @@ use crate::{reason, taken};
 static LOOKS: Semaphore = Semaphore::const_new(1);
 
 /// Takes note of an attempt that failed. Logs what is news.
-pub(super) fn record(vm: &Arc<Vm>, error: &ConnectError, attempt: u32) {
+pub(super) fn record(vm: &Arc<Vm>, error: &ConnectError, attempt: u32, clock: Clock) {
     vm.counts.attach_failures.add(1);
     if error.is_taken() {
-        tokio::spawn(explain(Arc::clone(vm)));
+        tokio::spawn(explain(Arc::clone(vm), clock));
         return;
     }
     vm.set_left_out(matches!(error, ConnectError::NoDescriptors { .. }));
     let reason = reason::of_attempt(error);
     let error = described(error);
-    if vm.attempt_failed(&error, reason, clock::now()) {
+    if vm.attempt_failed(&error, reason, clock.now()) {
         let name = &vm.name;
         tracing::warn!(vm = %name, attempt, "cannot attach to {name}: {error}");
     }
 }
 
 /// Looks why the monitor of a VM does not greet, and says so if that is news.
-async fn explain(vm: Arc<Vm>) {
+async fn explain(vm: Arc<Vm>, clock: Clock) {
     // The semaphore lives as long as the program and is never closed.
     let Ok(_turn) = LOOKS.acquire().await else { return };
     let address = vm.address.clone();
     let why = blocking(move || taken::look(&address)).await;
-    if vm.taken(&why, clock::now()) {
+    if vm.taken(&why, clock.now()) {
         let (name, reason, text) = (&vm.name, why.reason, why.text);
         tracing::warn!(vm = %name, reason, "{name} is taken, and is tried again from time to time: {text}");
     }

@@ -1,10 +1,10 @@
 //! The findings about silence. They are no conclusions from records: the hub itself asked, and got no answer.
 
 use qmp_findings::QUERY;
-use qmp_host::clock;
+use qmp_host::clock::Clock;
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_settings::span;
-use qmp_wire::{Body, Causes};
+use qmp_wire::{Body, Causes, UnixMicros};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -20,6 +20,7 @@ pub(crate) struct Recorder {
     pub(crate) observed: Observed,
     /// Whether findings are recorded; silence is shown in any case.
     pub(crate) records_findings: bool,
+    pub(crate) clock: Clock,
 }
 
 /// Records that a monitor does not answer. Without room in the journal, the watch calls this again.
@@ -43,14 +44,15 @@ pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Rec
     }
     summary.push('.');
     let last = recorder.observed.last(vm.name.as_str());
-    if append(&recorder.appender, vm, SILENT, summary, last.into_iter().collect(), &data) {
+    let (received, causes) = (recorder.clock.now(), last.into_iter().collect());
+    if append(&recorder.appender, vm, received, SILENT, summary, causes, &data) {
         tracing::warn!(vm = %vm.name, "the monitor does not answer");
         vm.silence.recorded(last);
     }
 }
 
 /// Records that a monitor answers again after a silence that was recorded.
-pub(crate) fn record_answer(vm: &Vm, spell: Spell, now: Instant, appender: &Appender) {
+pub(crate) fn record_answer(vm: &Vm, spell: Spell, now: Instant, received: UnixMicros, appender: &Appender) {
     tracing::info!(vm = %vm.name, "the monitor answers again");
     if !spell.is_recorded {
         return;
@@ -59,7 +61,7 @@ pub(crate) fn record_answer(vm: &Vm, spell: Spell, now: Instant, appender: &Appe
     let seconds = now.saturating_duration_since(spell.heard_at).as_secs_f64();
     let data = json!({"silent_since": spell.since.to_string(), "seconds": (seconds * 1e3).round() / 1e3});
     // An overrun, which is recorded, is why it is not.
-    let _ = append(appender, vm, ANSWERS_AGAIN, summary, spell.last.into_iter().collect(), &data);
+    let _ = append(appender, vm, received, ANSWERS_AGAIN, summary, spell.last.into_iter().collect(), &data);
 }
 
 /// Records the run state that the reply to a probe named, if the records tell another one. An event that is on its way to the
@@ -74,12 +76,15 @@ pub(crate) fn record_run_state(vm: &Vm, run_state: &str, recorder: &Recorder) {
     let data = json!({"execute": "query-status", "return": {"status": run_state}});
     let causes = observed.last(name).into_iter().collect();
     // An overrun, which is recorded, is why it is not.
-    let _ = append(&recorder.appender, vm, QUERY, format!("query-status: {run_state}"), causes, &data);
+    let (received, summary) = (recorder.clock.now(), format!("query-status: {run_state}"));
+    let _ = append(&recorder.appender, vm, received, QUERY, summary, causes, &data);
 }
 
+/// Appends a finding about `vm`. Returns whether the journal had room.
 fn append(
     appender: &Appender,
     vm: &Vm,
+    received: UnixMicros,
     kind: &'static str,
     summary: String,
     causes: Causes,
@@ -89,7 +94,7 @@ fn append(
     let (summary, data) = (summary.into(), Some(data.to_string().into()));
     let body = Body::Finding { finding: kind.into(), summary, causes, data };
     let mut batch = Batch::new();
-    batch.push(&Draft { vm: vm.name.as_str(), received: clock::now(), body });
+    batch.push(&Draft { vm: vm.name.as_str(), received, body });
     appender.append(&mut batch).is_ok()
 }
 
