@@ -21,6 +21,7 @@ use qmp_wire::{
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
 
+use crate::custom_dial::Dial;
 use crate::dial::Dialer;
 use crate::socket::{DESCRIPTORS_MAX, Socket};
 use crate::unfinished::{MESSAGE_TIMEOUT, Unfinished, Watch, process_budget};
@@ -57,6 +58,8 @@ pub struct ConnectConfig {
     pub unfinished: Arc<Budget>,
     /// Sockets that may be open; without it, as many as the system allows.
     pub sockets: Option<Arc<Budget>>,
+    /// Connects in place of the operating system; without it, the operating system does.
+    pub dial: Option<Arc<dyn Dial>>,
 }
 
 impl Default for ConnectConfig {
@@ -69,6 +72,7 @@ impl Default for ConnectConfig {
             message_timeout: MESSAGE_TIMEOUT,
             unfinished: process_budget(),
             sockets: None,
+            dial: None,
         }
     }
 }
@@ -316,6 +320,10 @@ impl Connection {
         while !self.mute {
             let queued = self.client.transmit();
             if queued.is_empty() {
+                if let Poll::Ready(Err(error)) = self.socket.poll_flush(cx) {
+                    tracing::debug!(%error, "the monitor takes no more commands");
+                    self.mute = true;
+                }
                 return;
             }
             let attached = self.client.transmit_attachment();

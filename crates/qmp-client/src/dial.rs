@@ -71,6 +71,9 @@ impl Dialer {
 
     /// Makes the next connection.
     pub(crate) async fn dial(&mut self, config: &ConnectConfig) -> Result<Socket, ConnectError> {
+        if let Some(dial) = &config.dial {
+            return Ok(Socket::other(dial.dial(&self.address).await?));
+        }
         if self.waits.is_none() {
             match &*self.address {
                 Address::Unix { path, listen: false } => return self.dial_unix(path).await,

@@ -1,5 +1,6 @@
-//! A connected stream socket, unix or TCP.
+//! A connected stream: a unix or TCP socket, or any other stream of bytes.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
-use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Most descriptors that go along with one command: what QEMU receives at once.
@@ -28,12 +29,25 @@ pub(crate) const TCP_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// started anew takes.
 pub(crate) const TCP_KEEP_ALIVE_COUNT: u32 = 6;
 
-/// A connected stream socket.
+/// A connected stream.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Unix(UnixStream),
     Tcp(TcpStream),
+    Other(Box<OtherStream>),
 }
+
+/// A stream that was not made here.
+pub(crate) struct OtherStream {
+    stream: Pin<Box<dyn ByteStream>>,
+    /// Bytes were written and not flushed yet.
+    unflushed: bool,
+}
+
+/// A stream of bytes in both directions.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Send> ByteStream for S {}
 
 impl Socket {
     /// A TCP connection that sends commands at once, and ends when the other host is gone without a word.
@@ -51,6 +65,11 @@ impl Socket {
         Ok(Self::Tcp(stream))
     }
 
+    /// Any other stream.
+    pub(crate) fn other(stream: Pin<Box<dyn ByteStream>>) -> Self {
+        Self::Other(Box::new(OtherStream { stream, unflushed: false }))
+    }
+
     /// Reads what there is, once.
     pub(crate) fn poll_read(
         &mut self,
@@ -60,12 +79,13 @@ impl Socket {
         match self {
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Other(other) => other.stream.as_mut().poll_read(cx, buffer),
         }
     }
 
     /// Sends as much of `bytes` as the socket takes, and `descriptors` with the first of them.
     pub(crate) fn poll_send(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         bytes: &[u8],
         descriptors: &[OwnedFd],
@@ -78,7 +98,12 @@ impl Socket {
                 }
                 Self::Tcp(stream) => {
                     ready!(stream.poll_write_ready(cx))?;
-                    stream.try_io(Interest::WRITABLE, || Ok(send(stream, bytes, SendFlags::NOSIGNAL)?))
+                    stream.try_io(Interest::WRITABLE, || Ok(send(&*stream, bytes, SendFlags::NOSIGNAL)?))
+                }
+                Self::Other(other) => {
+                    let sent = ready!(other.stream.as_mut().poll_write(cx, bytes));
+                    other.unflushed = true;
+                    return Poll::Ready(sent);
                 }
             };
             match attempt {
@@ -89,9 +114,26 @@ impl Socket {
         }
     }
 
+    /// Flushes what was written. Sockets have no buffer to flush.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Self::Other(other) = self
+            && other.unflushed
+        {
+            ready!(other.stream.as_mut().poll_flush(cx))?;
+            other.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Whether descriptors can go along.
     pub(crate) fn passes_descriptors(&self) -> bool {
         matches!(self, Self::Unix(_))
+    }
+}
+
+impl fmt::Debug for OtherStream {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("OtherStream").finish_non_exhaustive()
     }
 }
 
