@@ -1,5 +1,8 @@
 //! What a hub uses of its host, and a test or a simulation replaces.
 
+use std::sync::Arc;
+
+use qmp_client::Dial;
 use qmp_host::clock::Clock;
 
 /// The surroundings of a hub.
@@ -7,4 +10,6 @@ use qmp_host::clock::Clock;
 pub struct Environment {
     /// The clock of its records.
     pub clock: Clock,
+    /// Connects to monitors; without it, the operating system does.
+    pub dial: Option<Arc<dyn Dial>>,
 }

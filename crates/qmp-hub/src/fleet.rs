@@ -91,6 +91,7 @@ impl Fleet {
     ) -> Self {
         let (slots, memory) = (Arc::<Slots>::default(), ReaderMemory::new(READER_MEMORY_MAX_BYTES));
         let mut following = FollowConfig::default();
+        following.connect.dial.clone_from(&environment.dial);
         following.connect.sockets = Some(Arc::clone(slots.open_files.monitors()));
         Self(Arc::new(Inner {
             vms: Vms::default(),

@@ -1,8 +1,10 @@
-//! The hub: attaches to monitors, keeps the journal, serves readers.
+//! The core of the hub: attaches to monitors, discovers VMs, serves relays, and records in a journal what VMs send.
 //!
-//! [`Hub::start`] opens the journal, follows every VM that the [`HubConfig`] names, and serves HTTP. Each VM is
-//! one task that reads its monitor and hands what it says to the journal; every reader, over HTTP or in the same
-//! process, is a cursor on the journal.
+//! [`Hub::start`] follows every VM that the [`HubConfig`] names. Each VM is one task that reads its monitor and appends
+//! records to the journal; every reader is a cursor on the journal. HTTP, rules and the configuration file are crates above
+//! this one.
+//!
+//! What the hub uses of its host is an [`Environment`], which a test replaces: the clock, and how connections are made.
 
 mod audit;
 mod limits;
