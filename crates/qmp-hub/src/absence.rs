@@ -1,9 +1,8 @@
-//! VMs whose QEMU ended while the hub could not see it: it was down, or had closed the epoch for a reason of its own.
+//! VMs whose QEMU ended unobserved: the hub was down, or had closed the epoch for its own reason.
 //!
-//! Such a VM has an epoch that is closed, and no end. Whether its QEMU has ended is judged by what the host shows: the
-//! process that the last snapshot names, and the socket of the monitor. What is found is recorded as evidence of the kind
-//! [`PROCESS_ENDED`], once, and the correlators conclude. Where the host does not show it, nothing is recorded, and the VM
-//! is looked at again.
+//! Such a VM has a closed epoch, and no recorded end. The evidence on the host decides whether its QEMU has ended: the process
+//! in the last snapshot, and the socket of the monitor. The evidence is recorded once, with the kind [`PROCESS_ENDED`], and the
+//! correlators conclude. Without evidence nothing is recorded, and the VM is checked again.
 
 mod host;
 
@@ -24,10 +23,10 @@ use crate::vm::State;
 use host::{Fate, Socket};
 use qmp_journal::{Appender, Batch, Draft};
 
-/// How often VMs without an end are looked at. Few have none: after the start, those that are not attached yet.
+/// How often VMs without a recorded end are checked. There are few: after the start, those that are not attached yet.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Looks for VMs that are not there any more.
+/// Finds VMs whose QEMU has ended unobserved.
 #[derive(Debug)]
 pub(crate) struct Absence {
     pub(crate) vms: Vms,
@@ -36,7 +35,7 @@ pub(crate) struct Absence {
     pub(crate) clock: Clock,
 }
 
-/// How it is known that a QEMU has ended whose end nothing saw.
+/// The evidence of an unobserved end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Evidence {
     NoSuchProcess,
@@ -45,7 +44,7 @@ enum Evidence {
 }
 
 impl Absence {
-    /// Looks for ever, from the moment on at which everything up to `head` was observed.
+    /// Checks for ever, after the observer has read everything up to `head`.
     pub(crate) async fn run(self, head: Offset) {
         self.observed.has_read(head).await;
         let mut recorded: HashMap<Box<str>, Id> = HashMap::new();
@@ -80,7 +79,7 @@ impl Absence {
         judge(socket, fate, followed.is_some())
     }
 
-    /// Whether the journal took the record.
+    /// Records the evidence. Returns whether the journal accepted it.
     async fn record(&self, vm: &Unended, evidence: Evidence) -> bool {
         let pid = vm.process.as_ref().map(|process| process.pid);
         let summary = match (evidence, pid) {
@@ -110,23 +109,23 @@ impl Evidence {
     }
 }
 
-/// What the last attempt to attach says of the socket.
+/// The state of the socket by the last attempt to attach.
 fn socket_of(state: State, reason: Option<&str>, address: &Address) -> Socket {
     if !matches!(state, State::Connecting | State::Detached) {
         return Socket::Unknown;
     }
     match (reason, address) {
         (Some(reason::NO_SUCH_SOCKET), _) => Socket::Missing,
-        // A firewall may refuse in the place of another host.
+        // A firewall may refuse in place of another host.
         (Some(reason::REFUSED), Address::Unix { .. }) => Socket::Refuses,
         _ => Socket::Unknown,
     }
 }
 
-/// Whether that shows that QEMU has ended.
+/// The evidence that QEMU has ended, if any.
 ///
-/// Of a VM that is not followed here, the journal may come from another host, and its socket be of another network
-/// namespace: only its process counts, and only as long as this host has not been started again.
+/// The journal of a VM that is not followed here may come from another host, and its socket may belong to another network
+/// namespace: only its process counts, and only if this host was not restarted.
 const fn judge(socket: Socket, fate: Fate, is_followed: bool) -> Option<Evidence> {
     match (socket, fate) {
         (Socket::Unknown, _) | (_, Fate::Lives) => None,

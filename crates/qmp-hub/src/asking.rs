@@ -1,12 +1,12 @@
-//! Asking VMs what no event tells: the driver of the correlators' questions.
+//! Queries to VMs about facts without an event: the driver of the correlators' questions.
 //!
-//! The observer offers each [`Question`]. A task for the VM waits until no command of a client is under way that may be the
-//! explanation, looks whether the question is still open, asks once, and appends the answer as a record of the kind
-//! `query`: behind the events that the VM sent before the answer, and before those that it sent after it.
+//! The observer offers each [`Question`]. A task for the VM waits until no pending command of a client may be the explanation,
+//! checks that the question is still open, sends the query once, and appends the answer as a record of the kind `query`:
+//! after the events that the VM sent before the answer, and before later ones.
 //!
-//! A VM has one question under way at a time, and of several that wait the newest; how often one is raised the correlators
-//! limit ([`QUESTIONS_BURST`](qmp_findings::QUESTIONS_BURST)). The answer goes to the
-//! journal alone: no client sees it. A task ends with its VM, with the observer, or by its own time limits.
+//! A VM has one question in progress at a time, and the newest waiting one is next; the correlators limit how often one is
+//! raised ([`QUESTIONS_BURST`](qmp_findings::QUESTIONS_BURST)). The answer goes to the journal only: no client gets it. A task
+//! ends with its VM, with the observer, or by its own time limits.
 
 mod answer;
 
@@ -26,24 +26,24 @@ use crate::observer::Observed;
 use crate::vm::Vm;
 use answer::{Asking, record};
 
-/// Questions under way at a time, of all VMs. A host that stops all its VMs raises one for each at once; each occupies the
+/// Questions in progress at a time, of all VMs. A host that stops all its VMs raises one for each at once; each occupies the
 /// monitor for milliseconds.
 const QUESTIONS_AT_ONCE_MAX: usize = 256;
 
-/// How long a VM has for its answer: as long as for its state when it is attached.
+/// How long the answer may take: as long as the snapshot of a VM.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long a question waits for the end of a client's command. The correlators have given it up by then.
+/// How long a question waits for the end of a client's command. The correlators have dropped it by then.
 const COMMAND_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// How long a task waits until the observer has read what was appended before.
+/// How long a task waits until the observer has read the records that were appended before.
 const READ_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Asks VMs, until it is dropped.
+/// Sends queries to VMs, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Asker {
     shared: Arc<Shared>,
-    /// One for each VM with questions.
+    /// One task for each VM with questions.
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -54,7 +54,7 @@ struct Shared {
     appender: Appender,
     clock: Clock,
     at_once: Semaphore,
-    /// The questions that wait, of each VM that has a task.
+    /// The waiting questions of each VM with a task.
     waiting: Mutex<HashMap<Box<str>, Vec<Question>>>,
 }
 
@@ -65,7 +65,7 @@ impl Asker {
         Self { shared: Arc::new(shared), tasks: Mutex::default() }
     }
 
-    /// Asks these, in place of older ones that wait.
+    /// Adds questions, in place of older ones that wait.
     pub(crate) fn offer(&self, questions: Vec<Question>) {
         if questions.is_empty() {
             return;
@@ -91,7 +91,7 @@ impl Asker {
 }
 
 impl Shared {
-    /// The next question to a VM; with none left, its task is over.
+    /// The next question to a VM; if there is none, its task ends.
     fn next(&self, vm: &str) -> Option<Question> {
         let mut waiting = self.waiting();
         let next = waiting.get_mut(vm).and_then(Vec::pop);
@@ -106,7 +106,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the answer would be used, by everything that was appended so far.
+    /// Whether the correlators would use the answer, after all records that were appended so far.
     async fn is_open(&self, question: &Question) -> bool {
         let all_read = async {
             if let Ok(ticket) = self.appender.append(&mut Batch::new())
@@ -115,7 +115,7 @@ impl Shared {
                 self.observed.has_read(head).await;
             }
         };
-        // An observer that is so far behind judges by what it knows.
+        // If the observer is so far behind, the records that it has read decide.
         let _ = tokio::time::timeout(READ_WAIT_MAX, all_read).await;
         self.observed.is_open(question)
     }
@@ -127,17 +127,17 @@ fn replace_older(waiting: &mut Vec<Question>, question: Question) {
     waiting.push(question);
 }
 
-/// Asks a VM until no question waits.
+/// Sends queries to a VM until no question waits.
 async fn ask_one_vm(shared: Arc<Shared>, name: Box<str>) {
     while let Some(question) = next_to_ask(&shared, &name).await {
         let Some(vm) = shared.vms.get(&name) else { continue };
-        // Never closed, so there is always a permit to come.
+        // The semaphore is never closed.
         let _permit = shared.at_once.acquire().await;
         ask(&shared, &vm, &question).await;
     }
 }
 
-/// Waits for a moment in which the next open question may be asked.
+/// Waits until the query of the next open question may be sent.
 async fn next_to_ask(shared: &Shared, name: &str) -> Option<Question> {
     loop {
         let in_time = match shared.vms.get(name) {
@@ -152,7 +152,7 @@ async fn next_to_ask(shared: &Shared, name: &str) -> Option<Question> {
     }
 }
 
-/// Asks once. The answer is recorded when it is read; here, that there was none.
+/// Sends the query once. The answer is recorded when it is read; a missing answer is recorded here.
 async fn ask(shared: &Shared, vm: &Arc<Vm>, question: &Question) {
     let Shared { appender, clock, .. } = shared;
     let (answered, mut answer) = oneshot::channel();
@@ -164,7 +164,7 @@ async fn ask(shared: &Shared, vm: &Arc<Vm>, question: &Question) {
         Ok(()) => match tokio::time::timeout(ANSWER_WAIT_MAX, &mut answer).await {
             Ok(_) => return,
             Err(_) => {
-                // From here on the answer is not recorded any more, unless it was in this moment.
+                // From here on a late answer is not recorded, unless it was recorded just now.
                 answer.close();
                 if answer.try_recv().is_ok() {
                     return;

@@ -1,10 +1,11 @@
 //! One VM: from its monitor into the journal.
 //!
-//! The task reads for ever. Each batch of events that one read brought becomes one append, which never waits.
-//! When the journal has no room (a stalled disk), what comes is counted and thrown away; as soon as there is
-//! room, the epoch is closed with that count, and the VM is asked for its state again over the same connection,
-//! which opens the next epoch. Keeping the connection means that QEMU throws nothing away, and that no other
-//! client takes the monitor meanwhile.
+//! The task reads for ever. The events of each read become one append, which never waits. When the journal has no room
+//! (a stalled disk), events are counted and discarded; when there is room again, the epoch is closed with that count, and
+//! the VM's state is queried again over the same connection, which opens the next epoch. Because the connection stays open,
+//! QEMU discards no events, and no other client can use the monitor.
+//!
+//! What is recorded is decided by [`epoch::EpochMachine`], which is pure; this task reads, appends and counts.
 
 mod epoch;
 mod exit;
@@ -30,11 +31,11 @@ use crate::vm::Vm;
 use epoch::{DetachOutcome, EpochMachine, EventTimes, EventsOutcome};
 use snapshot::Answers;
 
-/// How long a monitor must be silent before a hub that leaves it has everything that was sent before: time for the
-/// runtime to ask the system once.
+/// How long a monitor must send nothing before the hub leaves it, so that everything that was sent before is read: time for
+/// the runtime to poll the system once.
 const LEAVE_QUIET: Duration = Duration::from_millis(2);
 
-/// How long a hub that leaves a monitor reads what was sent before, if the monitor never is silent.
+/// How long the hub reads from a monitor that it leaves, if the monitor keeps sending.
 const LEAVE_READ_MAX: Duration = Duration::from_millis(200);
 
 /// Follows one VM until a request to leave it.
@@ -45,7 +46,7 @@ pub(crate) struct Attachment {
     records_findings: bool,
     clock: Clock,
     epoch: EpochMachine,
-    /// Nothing will ever be committed any more. The monitor is read all the same, so that the VM does not grow.
+    /// The journal has ended. The monitor is still read, so that the VM's memory does not grow.
     journal_ended: bool,
 }
 
@@ -59,7 +60,7 @@ struct Records {
 #[derive(Clone, Debug)]
 pub(crate) struct Leave {
     pub(crate) reason: DetachReason,
-    /// What exactly, for people.
+    /// The exact cause, for people.
     pub(crate) detail: Box<str>,
 }
 
@@ -71,8 +72,8 @@ impl Attachment {
 
     /// Runs until a request to leave; then closes the epoch, waits for its commit, and only then leaves the monitor.
     ///
-    /// There are thousands of these, so what is rarely waited for is boxed while it is. The follower is because a future
-    /// keeps an argument of its function twice.
+    /// There are thousands of these futures, so rare ones inside are boxed. The follower is boxed because a future keeps an
+    /// argument of its function twice.
     pub(crate) async fn run(mut self, mut follow: Box<Follow>, mut leave: oneshot::Receiver<Leave>) {
         let requested = loop {
             tokio::select! {
@@ -102,7 +103,7 @@ impl Attachment {
                 } else {
                     self.clock.now()
                 };
-                // Nothing is read from here on, and the disk may take its time.
+                // No reply is read from here on, and the commit may take long.
                 follow.end_commands();
                 self.close(&leave, certain_until).await;
             })
@@ -110,7 +111,7 @@ impl Attachment {
         }
     }
 
-    /// Records what the VM sent before this call, and returns the moment up to which that is certain.
+    /// Records everything that the VM sent before this call. Returns the moment up to which that is certain.
     async fn read_what_has_come(&mut self, follow: &mut Follow) -> UnixMicros {
         let begun = Instant::now();
         loop {
@@ -129,7 +130,7 @@ impl Attachment {
         }
     }
 
-    /// Takes what happened; breaks when nothing more can happen.
+    /// Handles one step of the follower. Returns `Break` if no further step can follow.
     fn take(&mut self, followed: Followed<'_>) -> ControlFlow<()> {
         match followed {
             Followed::Attached { snapshot, .. } => {
@@ -155,7 +156,7 @@ impl Attachment {
             Followed::Detached { reason, detail, process } => {
                 self.vm.silence.detached();
                 self.detached(&reason, &detail);
-                // It explains why the VM is gone; nothing waits for it.
+                // The exit status explains the end of the VM; no task waits for it.
                 if let Some(process) =
                     process.filter(|_| self.records_findings && reason == DetachReason::PeerClosed)
                 {
@@ -178,7 +179,7 @@ impl Attachment {
         ControlFlow::Continue(())
     }
 
-    /// The VM answered something.
+    /// The VM answered a command.
     fn answered(&self) {
         let now = Instant::now();
         if let Some(spell) = self.vm.silence.answered(now)
@@ -189,11 +190,11 @@ impl Attachment {
     }
 
     fn attached(&mut self, snapshot: &str) {
-        // The peer left and came back before there was room to close the epoch that it had.
+        // The VM detached and attached again before there was room to close its epoch.
         if self.epoch.is_overrun() && !self.record_overrun() {
             return;
         }
-        // Before the record, as what a line that begins in between knows; it hears the record, too.
+        // Before the record: a line that begins in between gets the greeting, and the record as well.
         self.vm.tap.lock().attached(snapshot);
         let now = self.clock.now();
         let append = |body: Body<'_>| self.records.append_one(body, now);
@@ -253,7 +254,7 @@ impl Attachment {
                     let committed = tokio::time::timeout(REPLY_JOURNAL_MAX, appender.committed(ticket)).await;
                     match committed {
                         Ok(Ok(_)) => reply.release(),
-                        // The command was carried out all the same, and its client must know.
+                        // The VM has executed the command, and the client must get the result.
                         Ok(Err(_)) | Err(_) => reply.release_early(),
                     }
                 });
@@ -276,13 +277,13 @@ impl Attachment {
         self.vm.detached(detail, reason::of_detach(reason), now);
     }
 
-    /// Shows and logs that the journal has no room.
+    /// Sets the status and logs that the journal has no room.
     fn overrun(&self) {
         self.vm.overrun(self.clock.now());
         tracing::error!(vm = %self.vm.name, "the journal has no room; events are thrown away until it has");
     }
 
-    /// Closes the epoch that the overrun ended. Returns whether the VM is to be asked for its state again.
+    /// Closes the epoch that the overrun ended. Returns whether the VM's state must be queried again.
     fn record_overrun(&mut self) -> bool {
         let append = |body: Body<'_>| self.records.append_one(body, self.clock.now());
         let Ok(lost) = self.epoch.record_overrun(append) else { return false };
@@ -322,7 +323,7 @@ impl Records {
         self.append(batch)
     }
 
-    /// Hands `batch` to the journal; `false` if it has no room. The memory of a batch is not kept: most VMs say
+    /// Hands `batch` to the journal; `false` if it has no room. The memory of a batch is not kept: most VMs send
     /// nothing for minutes, and there may be thousands of them.
     fn append(&self, mut batch: Batch) -> bool {
         let records = batch.len() as u64;

@@ -1,4 +1,4 @@
-//! Commands that change a VM, as records: who, what, with what result.
+//! Commands that change a VM, as records: the client, the command and the result.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,26 +14,27 @@ use qmp_wire::Body;
 use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
 
-/// How much of a line of the human monitor is in the summary, in characters: most lines are shorter, and the data has it whole.
+/// The longest part of a line of the human monitor in a summary, in characters: most lines are shorter, and the data has the
+/// whole line.
 const LINE_MAX_CHARACTERS: usize = 120;
 
-/// Arguments that are longer are left out of the record, in bytes: commands that people give have some hundred.
+/// The longest arguments in a record, in bytes: those that people type have some hundred.
 const ARGUMENTS_MAX_BYTES: usize = 4 << 10;
 
-/// What stands in the place of a secret.
+/// The text in place of a secret.
 const MASKED: &str = "***";
 
-/// Parts of names of arguments whose value is a secret. The names of secret objects (`key-secret`) are none.
+/// Parts of names of arguments whose value is a secret. The name of a secret object (`key-secret`) is not a secret.
 const SECRETS: [&str; 4] = ["password", "passwd", "passphrase", "token"];
 
-/// Who gave a command, and where.
+/// The client that sent a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Who {
     /// The other end of the connection.
     pub peer: Peer,
-    /// The name of the token that was shown.
+    /// The name of the token that the client presented.
     pub token: Option<Box<str>>,
-    /// The socket or the port at which it came in.
+    /// The socket or the port at which the client connected.
     pub at: Box<str>,
 }
 
@@ -46,16 +47,16 @@ pub enum Peer {
         uid: u32,
         /// The group.
         gid: u32,
-        /// `None` if the system did not tell.
+        /// `None` if the system did not report it.
         pid: Option<i32>,
-        /// The program's name, of at most 15 bytes, when it connected; `None` if it was gone by then.
+        /// The program's name, of at most 15 bytes, when it connected; `None` if the process had ended.
         comm: Option<Box<str>>,
     },
-    /// Somebody at this address.
+    /// A client at this address.
     Remote(SocketAddr),
 }
 
-/// A command under way, to be recorded when it is over.
+/// A command in flight, which is recorded when it has ended.
 #[derive(Debug)]
 pub struct Audit {
     appender: Appender,
@@ -103,7 +104,7 @@ impl fmt::Display for Who {
 }
 
 impl Who {
-    /// The members of a record that tell this.
+    /// The client as members of a record.
     fn members(&self) -> Map<String, Value> {
         let mut members = Map::new();
         members.insert("client".into(), self.to_string().into());
@@ -123,7 +124,7 @@ impl Who {
 }
 
 impl Audit {
-    /// A command was given.
+    /// Begins the record of a command.
     #[must_use]
     pub fn begin(
         appender: &Appender,
@@ -142,11 +143,11 @@ impl Audit {
         }
     }
 
-    /// Appends the record. When the journal has no room it is appended as soon as there is. `journaled` is false if the
-    /// client got the reply before the events ahead of it were committed.
+    /// Appends the record, or spawns a task that appends it when the journal has room. `journaled` is false if the client got
+    /// the reply before the events that precede it were committed.
     pub fn end(self, result: &Result<Box<str>, ExecuteError>, journaled: bool) {
         if matches!(result, Err(ExecuteError::NotAttached)) {
-            // It was never sent.
+            // The command was not sent.
             return;
         }
         let who = &self.who;
@@ -186,14 +187,14 @@ impl Audit {
     }
 }
 
-/// How much the human monitor printed, in bytes of UTF-8. Its errors are text, and QMP reports the command as done.
+/// The length of the human monitor's output, in bytes of UTF-8. Its errors are text too, and QMP reports success.
 fn output_bytes(execute: &str, returned: &str) -> Option<usize> {
     let output: Option<Cow<'_, str>> =
         (execute == "human-monitor-command").then(|| serde_json::from_str(returned).ok()).flatten();
     output.map(|output| output.len())
 }
 
-/// Class and description of why a command failed; `None` if nobody knows whether it did.
+/// Class and description of a failure; `None` if it is unknown whether the command failed.
 fn failure(error: &ExecuteError) -> Option<(Box<str>, Box<str>)> {
     match error {
         ExecuteError::Refused(refused) => Some((refused.class.clone(), refused.desc.clone())),
@@ -218,7 +219,7 @@ fn append(appender: Appender, mut batch: Batch) {
     }
 }
 
-/// The line of the human monitor that a command passes on, as far as the summary shows it; empty for any other command.
+/// The line of the human monitor in a command, shortened for the summary; empty for any other command.
 fn human_line(execute: &str, arguments: &Value) -> String {
     let line = arguments.get("command-line").and_then(Value::as_str);
     let Some(line) = line.filter(|_| execute == "human-monitor-command") else { return String::new() };
@@ -227,7 +228,7 @@ fn human_line(execute: &str, arguments: &Value) -> String {
     format!(" `{shown}{more}`")
 }
 
-/// The arguments without what nobody may read later.
+/// The arguments without secrets.
 fn masked(execute: &str, arguments: Option<&str>) -> Value {
     let Some(text) = arguments else { return json!({}) };
     if text.len() > ARGUMENTS_MAX_BYTES {
@@ -274,13 +275,13 @@ fn mask_address(text: &mut String) {
     }
 }
 
-/// Masks what is a secret only in certain commands.
+/// Masks values that are secrets only in certain commands.
 fn mask_by_command(execute: &str, members: &mut Map<String, Value>) {
     let says = |members: &Map<String, Value>, name: &str, is: fn(&str) -> bool| {
         members.get(name).and_then(Value::as_str).is_some_and(is)
     };
     let secret: &[&str] = match execute {
-        // What somebody types may be a password.
+        // Typed keys may be a password.
         "send-key" => &["keys"],
         "input-send-event" => &["events"],
         "ringbuf-write" => &["data"],
@@ -294,7 +295,7 @@ fn mask_by_command(execute: &str, members: &mut Map<String, Value>) {
         }
     }
     if execute == "object-add" && says(members, "qom-type", |kind| kind.starts_with("secret")) {
-        // Before QEMU 6.0 the properties stood in an object of their own.
+        // Before QEMU 6.0 the properties were in the object `props`.
         if let Some(data) = members.get_mut("props").and_then(|props| props.get_mut("data")) {
             *data = MASKED.into();
         }

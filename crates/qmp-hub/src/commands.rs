@@ -1,6 +1,6 @@
-//! Commands that clients gave a VM through the hub, and that have no reply yet.
+//! Commands that clients sent to a VM through the hub, and that have no reply yet.
 //!
-//! They explain what the VM does meanwhile: why it does not answer, or why it stopped.
+//! They explain why the VM does not answer, or why it stopped.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,9 +13,9 @@ use crate::role::only_asks;
 /// The commands of one VM.
 #[derive(Debug, Default)]
 pub struct Commands {
-    /// In the order in which they were given.
+    /// In the order in which they were sent.
     pending: Mutex<Vec<Arc<Pending>>>,
-    /// One of them ended.
+    /// Notified when a command ends.
     ended: Notify,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Pending {
     pub(crate) began_at: Instant,
 }
 
-/// Keeps a command among the pending ones of its VM until it is dropped.
+/// Keeps a command pending until this is dropped.
 #[derive(Debug)]
 pub struct UnderWay {
     commands: Arc<Commands>,
@@ -35,7 +35,7 @@ pub struct UnderWay {
 }
 
 impl Commands {
-    /// Takes note of a command that is about to be passed on.
+    /// Adds a command that is about to be forwarded.
     pub fn begin(self: &Arc<Self>, execute: &str, who: &Arc<Who>) -> UnderWay {
         let pending = Pending { execute: execute.into(), who: Arc::clone(who), began_at: Instant::now() };
         let command = Arc::new(pending);
@@ -43,16 +43,16 @@ impl Commands {
         UnderWay { commands: Arc::clone(self), command }
     }
 
-    /// The command that has waited longest.
+    /// The command that has been pending longest.
     pub(crate) fn oldest(&self) -> Option<Arc<Pending>> {
         self.lock().first().cloned()
     }
 
-    /// Waits until no command is pending that may change the VM.
+    /// Waits until no pending command may change the VM.
     pub(crate) async fn none_changes(&self) {
         loop {
             let mut ended = std::pin::pin!(self.ended.notified());
-            // Registered before the look, so that no end is missed.
+            // Registered before the check, so that no notification is missed.
             ended.as_mut().enable();
             if self.lock().iter().all(|command| only_asks(&command.execute)) {
                 return;
@@ -72,7 +72,7 @@ impl Drop for UnderWay {
         let mut pending = self.commands.lock();
         pending.retain(|other| !Arc::ptr_eq(other, &self.command));
         if pending.is_empty() {
-            // Most VMs are never given a command again.
+            // Most VMs never get another command.
             *pending = Vec::new();
         }
         drop(pending);

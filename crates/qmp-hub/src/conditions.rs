@@ -1,16 +1,16 @@
-//! Conditions that no record of a selection can meet: the catalogue and the list of findings say which members there are.
+//! Conditions that no record of a selection can meet, by the members in the catalogue and in the list of findings.
 //!
-//! Doubts, not errors: events and findings of later releases may have other members.
+//! These are warnings, not errors: events and findings of later releases may have other members.
 
 use std::collections::BTreeSet;
 
 use qmp_journal::{FINDING_MEMBERS, Globs, Kind, WherePath};
 use qmp_settings::suggest;
 
-/// The most members that a doubt lists; of more, those that look alike.
+/// The most members that a warning lists; of more, only those with a similar name.
 const MEMBERS_NAMED_MAX: usize = 24;
 
-/// Which records conditions are for. The three are alternatives; none of them means all records.
+/// The records that conditions are for. The three selections are alternatives; without any, all records.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Selected<'a> {
     /// Names of events.
@@ -23,16 +23,16 @@ pub struct Selected<'a> {
 
 /// The members that records may have.
 struct Members {
-    /// What they are of, for people.
+    /// The events and kinds of findings that have them, for people.
     of: Vec<&'static str>,
-    /// In the data.
+    /// Members of the data.
     data: BTreeSet<&'static str>,
-    /// Of the record itself.
+    /// Members of the record itself.
     record: BTreeSet<&'static str>,
 }
 
 impl Selected<'_> {
-    /// What is wrong with the conditions, one sentence each; nothing where records may have members that are not known.
+    /// The warnings about the conditions, one sentence each; none if the records may have unknown members.
     #[must_use]
     pub fn doubts(&self, conditions: &[WherePath]) -> Vec<String> {
         let Some(members) = self.members() else { return Vec::new() };
@@ -62,7 +62,7 @@ impl Selected<'_> {
 }
 
 impl Members {
-    /// Adds those of the events of the catalogue; `None` if others may be meant, too.
+    /// Adds members of events of the catalogue; `None` if the patterns may select other events too.
     fn add_events(&mut self, names: &Globs) -> Option<()> {
         let meant = qmp_events::catalogue().iter().filter(|event| names.matches(event.name));
         let before = self.of.len();
@@ -71,7 +71,7 @@ impl Members {
             let top = |name: &'static str| name.split('.').next().unwrap_or(name);
             self.data.extend(event.members.iter().map(|member| top(member.name)));
         }
-        // Each name is known, or is a pattern that means known ones.
+        // Each name is known, or is a pattern that matches known names.
         let is_known = |pattern: &str| {
             let glob = Globs::parse([pattern]).ok();
             glob.is_some_and(|glob| qmp_events::catalogue().iter().any(|event| glob.matches(event.name)))

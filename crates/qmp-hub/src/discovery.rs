@@ -1,20 +1,20 @@
-//! Discovery: VMs that nobody names one by one.
+//! Discovery: VMs that are not configured one by one.
 //!
-//! A *rule* says where to look. It has a source, which tells what is there at this moment, and waits until that may
-//! have changed; a keeper compares that with what the rule found before, and adds and removes VMs in the fleet.
-//! Where QEMUs dial in there is nothing to look at: each connection is a VM.
+//! A *rule* names a place to search. Its source lists the VMs that exist there, and waits until the list may have changed; a
+//! keeper compares the list with the VMs that the rule found before, and adds and removes VMs in the fleet. A rule for QEMUs
+//! that dial in has no list: each connection is a VM.
 //!
 //! ```text
 //! paths (inotify) ─┐
-//! processes ───────┴─ what is there ─ keeper ─ add, remove ─ fleet
-//! dial-in ─ connection ─ who is it ────────── add, hand over ─┘
+//! processes ───────┴─ list of VMs ─── keeper ─ add, remove ─ fleet
+//! dial-in ─ connection ─ identity ─────────── add, hand over ─┘
 //! ```
 //!
-//! A VM that the configuration or the command line names is left to them. What is found goes when it is away *and*
-//! what was found is away: the monitor of a QEMU whose socket somebody deleted is still followed.
+//! Rules skip VMs that the configuration or the command line names. A VM is removed when it is not attached *and* is missing in
+//! the list: the monitor of a QEMU whose socket was deleted is still followed.
 //!
-//! Names come from paths and processes, so from people who may mean harm: they are cut down to what a
-//! [`VmName`](crate::VmName) may be (see `naming.rs`), and so many VMs are followed at most, [`DISCOVERED_MAX`].
+//! Names come from paths and processes, which untrusted users may choose: they are reduced to the characters of a
+//! [`VmName`](crate::VmName) (see `naming.rs`), and at most [`DISCOVERED_MAX`] VMs are followed.
 
 mod claims;
 mod naming;
@@ -43,7 +43,7 @@ use crate::vm::Origin;
 use claims::Claims;
 use keeper::Keeper;
 
-/// The rules of a hub that runs.
+/// The rules of a running hub.
 #[derive(Debug)]
 pub(crate) struct Discovery {
     fleet: Fleet,
@@ -54,7 +54,7 @@ pub(crate) struct Discovery {
 #[derive(Debug, Default)]
 struct Running {
     rules: Vec<RunningRule>,
-    /// Rules that were ever started; each has its number.
+    /// How many rules were started; the number of the newest one.
     started: usize,
 }
 
@@ -67,13 +67,13 @@ struct RunningRule {
 }
 
 impl Discovery {
-    /// Looks nowhere yet.
+    /// Discovery without rules.
     pub(crate) fn new(fleet: &Fleet) -> Self {
         Self { fleet: fleet.clone(), claims: Arc::default(), running: Mutex::default() }
     }
 
-    /// Looks by these rules from here on. Those that ran before go on undisturbed; the VMs of others are removed.
-    /// Returns whether anything differs.
+    /// Replaces the rules. Rules that ran before continue; the VMs of other rules are removed. Returns whether anything
+    /// changed.
     pub(crate) async fn set(&self, mut wanted: Vec<Discover>) -> bool {
         let mut running = self.running.lock().await;
         let mut gone = Vec::new();
@@ -107,7 +107,7 @@ impl Discovery {
         running.rules.iter().map(setting).collect()
     }
 
-    /// Looks nowhere any more; what was found stays.
+    /// Ends all rules; VMs that were found stay.
     pub(crate) async fn stop(&self) {
         for mut rule in std::mem::take(&mut self.running.lock().await.rules) {
             rule.tasks.shutdown().await;
@@ -124,7 +124,7 @@ impl Discovery {
             Keeper::new(Arc::clone(&rule), Arc::clone(&silent_after), Arc::clone(&origin), fleet, claims);
         let mut tasks = JoinSet::new();
         let (duties, name) = (self.fleet.duties(), format!("discovery, {origin}"));
-        // Every kind of source.
+        // One arm for each kind of source.
         match &rule.source {
             Source::Paths(pattern) => {
                 let run = keeper.run(paths::Paths::new(vec![pattern.clone()], None));
@@ -148,7 +148,7 @@ impl Discovery {
 
     async fn remove_vms(&self, origin: &Origin) {
         for vm in self.fleet.list().into_iter().filter(|vm| vm.origin == *origin) {
-            // One that is gone already was removed by somebody else.
+            // An error means that it was removed already.
             let _ = self.fleet.remove(vm.name.as_str(), "nobody looks for it any more").await;
         }
     }

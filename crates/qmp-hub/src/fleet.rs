@@ -1,8 +1,8 @@
-//! The fleet: the VMs that the hub follows, which come and go while it runs.
+//! The fleet: the VMs that the hub follows, which are added and removed while it runs.
 //!
-//! A VM is added in two steps: what can be refused comes first (its name, the sockets of its relays), and then it is
-//! followed. It is removed in the order in which nothing gets lost: the epoch is closed and committed, the monitor is
-//! left, the clients of its relays get what was said last, and only then its name is free. Other VMs notice nothing.
+//! A VM is added in two steps: the checks that can fail (its name, the sockets of its relays), and then it is followed. It is
+//! removed in the order in which nothing is lost: the epoch is closed and committed, the monitor is left, the clients of its
+//! relays get the last events and replies, and then its name is free. Other VMs are not affected.
 
 mod error;
 mod slots;
@@ -41,9 +41,9 @@ pub struct Member {
     pub name: VmName,
     /// Its monitor.
     pub address: Address,
-    /// Where the hub has it from.
+    /// Where it came from.
     pub origin: Origin,
-    /// The sockets in its place.
+    /// The sockets that the hub serves in its place.
     pub relays: Vec<RelayConfig>,
 }
 
@@ -55,9 +55,9 @@ struct Inner {
     duties: Duties,
     /// Whether findings are recorded, and how the processes of VMs ended.
     records_findings: bool,
-    /// Finds out which VMs are silent.
+    /// The watch for silent VMs.
     watch: Watch,
-    /// What readers and clients of relays have together.
+    /// The memory of all readers and clients of relays.
     memory: ReaderMemory,
     slots: Arc<Slots>,
     /// How monitors are followed, shared by all.
@@ -65,7 +65,7 @@ struct Inner {
     environment: Environment,
 }
 
-/// A VM that can be followed: its name is reserved, and its relays listen. Dropped, it never was there.
+/// A VM that can be followed: its name is reserved, and its relays listen. Dropping it gives both back.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     fleet: Fleet,
@@ -76,7 +76,7 @@ pub(crate) struct Prepared {
 }
 
 impl Fleet {
-    /// A fleet without VMs, whose records go to that journal.
+    /// A fleet without VMs, which records in that journal.
     #[must_use]
     pub fn new(journal: &Journal, records_findings: bool, silent_after: SilentAfter) -> Self {
         Self::new_in(Environment::default(), journal, records_findings, silent_after)
@@ -107,14 +107,14 @@ impl Fleet {
         }))
     }
 
-    /// Follows one more VM, behind the others. One that is not there yet is tried for ever, with back-off.
+    /// Follows one more VM, after the others. Retries with back-off until the VM can be attached.
     ///
     /// Must be called in the hub's runtime.
     ///
     /// # Errors
     ///
-    /// `NameTaken`, `NameInUse`, `Stopping`; the fleet is as it was then. A relay whose socket cannot be had is no error:
-    /// [`relays`](Self::relays) says so, and it is tried again.
+    /// `NameTaken`, `NameInUse`, `Stopping`; the fleet is unchanged then. A socket of a relay that cannot be opened is not an
+    /// error: [`relays`](Self::relays) reports it, and it is retried.
     pub async fn add(
         &self,
         name: VmName,
@@ -130,13 +130,13 @@ impl Fleet {
         Box::new(qmp_client::follow(address, Arc::clone(&self.0.following)))
     }
 
-    /// Follows a monitor that dials in, whose connections are handed over.
+    /// Follows a monitor that dials in; its connections are handed over by the caller.
     pub(crate) fn follow_callers(&self, address: Address) -> (Box<Follow>, Callers) {
         let (follow, callers) = qmp_client::follow_callers(address, Arc::clone(&self.0.following));
         (Box::new(follow), callers)
     }
 
-    /// The same for a VM that is followed in a way of its own.
+    /// As [`add`](Self::add), with a follower that the caller made.
     pub async fn add_followed(
         &self,
         name: VmName,
@@ -148,8 +148,8 @@ impl Fleet {
         self.prepare(name, follow, relays, origin, silent_after).await?.launch()
     }
 
-    /// Sets after how long without a word VMs are probed: those without a setting of their own, and those for which
-    /// `own` gives another one. Returns whether anything differs.
+    /// Sets how long VMs may be quiet before they are probed: `default` for VMs without a setting, and the settings that `own`
+    /// returns. Returns whether any setting changed.
     pub(crate) fn set_silent_after(
         &self,
         default: SilentAfter,
@@ -166,17 +166,18 @@ impl Fleet {
         differs
     }
 
-    /// What finds out which VMs are silent.
+    /// The watch for tasks that end.
     pub(crate) fn duties(&self) -> Duties {
         self.0.duties.clone()
     }
 
+    /// The watch for silent VMs.
     pub(crate) fn watch(&self) -> Watch {
         self.0.watch.clone()
     }
 
-    /// Leaves a VM: closes its epoch with the reason `removed` and this detail, and ends its relays. Returns when that is
-    /// committed; it is carried on if nobody waits for it. Its records stay.
+    /// Leaves a VM: closes its epoch with the reason `removed` and this detail, and ends its relays. Returns after the commit;
+    /// the removal continues if the caller stops waiting. The VM's records stay.
     ///
     /// # Errors
     ///
@@ -197,11 +198,11 @@ impl Fleet {
                 let _ = done.send(());
             });
         }
-        // Without an answer the hub was dropped, and everything with it.
+        // The task was dropped with the hub.
         is_done.await.map_err(|_| FleetError::Stopping)
     }
 
-    /// The VMs of this moment, in the order in which they came.
+    /// The current VMs, in the order in which they were added.
     #[must_use]
     pub fn list(&self) -> Vec<Member> {
         self.each(|vm, relays| Member {
@@ -212,7 +213,7 @@ impl Fleet {
         })
     }
 
-    /// How each relay stands, in the order of the VMs.
+    /// The status of each relay, in the order of the VMs.
     #[must_use]
     pub fn relays(&self) -> Vec<RelayStatus> {
         let statuses = self.each(|_, relays| relays.into_iter().flat_map(OfVm::statuses).collect::<Vec<_>>());
@@ -236,12 +237,12 @@ impl Fleet {
         &self.0.vms
     }
 
-    /// Serves a VM at these relays, and no others. Relays that it has already are left as they are, with their clients; its
-    /// connection and its epoch go on.
+    /// Serves a VM at these relays, and no others. Relays that it already has are unchanged, and keep their clients; the VM's
+    /// connection and epoch stay open.
     ///
     /// # Errors
     ///
-    /// `Unknown`, `NameInUse`, `Stopping`; the VM's relays are as they were then.
+    /// `Unknown`, `NameInUse`, `Stopping`; the VM's relays are unchanged then.
     pub async fn set_relays(&self, name: &str, wanted: Vec<RelayConfig>) -> Result<(), FleetError> {
         relays::set(&self.0.slots, &self.0.relays, name, wanted).await
     }
@@ -253,7 +254,7 @@ impl Fleet {
         self.0.slots.open_files.allow(files, has_relays + relays);
     }
 
-    /// The first step: everything that can be refused.
+    /// The first step: every check that can fail.
     pub(crate) async fn prepare(
         &self,
         name: VmName,
@@ -277,7 +278,7 @@ impl Fleet {
         Ok(Prepared { fleet: self.clone(), reserved, vm: Arc::new(vm), follow, listening })
     }
 
-    /// Leaves all VMs: closes every epoch, waits for the commits, then ends the relays. Nothing is added any more.
+    /// Leaves all VMs: closes every epoch, waits for the commits, then ends the relays. No VM can be added from here on.
     pub(crate) async fn stop(&self) {
         let (running, mut leaving) = {
             let mut state = self.state();
@@ -289,7 +290,7 @@ impl Fleet {
         let leave = Leave { reason: DetachReason::HubStopped, detail: "the hub was asked to stop".into() };
         let (mut tasks, mut relays) = (Vec::with_capacity(running.len()), Vec::new());
         for RunningVm { leave: tell, task, relays: of_vm, .. } in running {
-            // One whose task died is not told.
+            // The receiver is dropped if the task panicked.
             let _ = tell.send(leave.clone());
             tasks.push(task);
             relays.extend(of_vm.map(|relays| *relays));
@@ -310,7 +311,7 @@ impl Fleet {
         self.0.relays.stop(relays).await;
     }
 
-    /// Ends everything where it stands, as a crash would.
+    /// Aborts everything, as a crash would.
     pub(crate) fn abort(&self) {
         let mut state = self.state();
         state.stopping = true;
@@ -356,11 +357,11 @@ impl Prepared {
         let inner = &fleet.0;
         let mut state = fleet.state();
         if state.stopping {
-            // Giving back what was reserved takes the lock.
+            // Dropping the reserved name takes the lock.
             drop(state);
             return Err(FleetError::Stopping);
         }
-        // Its name was reserved, and a VM that leaves frees its name last.
+        // Its name was reserved, and the removal of a VM frees its name last.
         inner.vms.insert(Arc::clone(&vm)).unwrap_or_else(|vm| unreachable!("{} was reserved", vm.name));
         inner.watch.add(&vm);
         let mut relays = None;
@@ -369,7 +370,7 @@ impl Prepared {
         let clock = inner.environment.clock;
         let attachment =
             Attachment::new(Arc::clone(&vm), inner.appender.clone(), inner.records_findings, clock);
-        // It returns when it is told to; one that dies leaves its VM unread.
+        // It returns only on request; after a panic the VM would not be read any more.
         let run = attachment.run(follow, told);
         let task = tokio::spawn(inner.duties.watch(format!("VM {}", vm.name), || true, run));
         let running = RunningVm { vm, leave, task, relays };
@@ -379,7 +380,7 @@ impl Prepared {
     }
 }
 
-/// A task that died is a fault of this program, and must not pass unnoticed.
+/// Logs the panic of a task, which is an error of this program.
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!("a task of the hub died: {error}");

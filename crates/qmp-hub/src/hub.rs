@@ -1,4 +1,4 @@
-//! The core of a hub: the VMs that it follows, and what is made of their records in one journal.
+//! A hub: the VMs that it follows, the tasks that read their records, and the order of starting and stopping.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,32 +26,32 @@ use crate::vm::{Origin, State, Vm, VmName};
 pub struct HubConfig {
     /// The VMs, each name once.
     pub attach: Vec<(VmName, Address)>,
-    /// Where they come from; those that are not named here come from the program itself.
+    /// Where they came from; the others come from the program itself.
     pub origins: HashMap<VmName, Origin>,
-    /// Whether what the correlators find is recorded. The states of the VMs are known in any case.
+    /// Whether findings of the correlators are recorded. The states of the VMs are known in any case.
     pub findings: bool,
     /// Sockets that the hub serves in place of those of the VMs.
     pub relays: Vec<(VmName, RelayConfig)>,
-    /// After how long without a word a VM is asked whether it answers.
+    /// How long a VM may be quiet before it is probed.
     pub silent_after: SilentAfter,
-    /// The same for VMs of which something else holds.
+    /// The same for single VMs.
     pub silent_after_of: HashMap<VmName, SilentAfter>,
 }
 
-/// The running core of a hub. [`stop`](Self::stop) ends it cleanly; dropping it leaves the epochs open, as a crash does.
+/// A running hub. [`stop`](Self::stop) ends it cleanly; dropping it leaves the epochs open, as a crash does.
 #[derive(Debug)]
 pub struct Hub {
-    // Tasks first: what is dropped later must not be missed by one that still runs.
+    // Tasks are dropped first, because they use the fields below.
     discovery: Discovery,
     fleet: Running,
-    /// Finds out which VMs are silent, and which are gone.
+    /// The watches for silent VMs and for unobserved ends.
     watch: JoinSet<()>,
     observer: JoinSet<()>,
     stop_observer: watch::Sender<bool>,
     observed: Observed,
 }
 
-/// The fleet, which others may hold, too: its tasks end with the hub.
+/// The fleet. Other components have clones of it; its tasks end with the hub.
 #[derive(Debug)]
 struct Running(Fleet);
 
@@ -65,7 +65,7 @@ pub enum HubError {
         /// The name.
         name: VmName,
     },
-    /// A relay stands in place of a VM that is none.
+    /// The VM of a relay does not exist.
     #[error("there is a relay for {name}, and no VM of this name")]
     RelayOfNobody {
         /// The name.
@@ -88,8 +88,8 @@ impl HubConfig {
 }
 
 impl Hub {
-    /// Starts to follow every VM, and to record in the journal what they say. VMs that are not there yet are tried for
-    /// ever, with back-off.
+    /// Starts to follow every VM, and to record in the journal what they send. Retries with back-off until a VM can be
+    /// attached.
     ///
     /// Must be called within a tokio runtime with I/O and time enabled. Raises the process's limit of open files
     /// if the VMs need more.
@@ -147,7 +147,7 @@ impl Hub {
                 appender: journal.appender(),
                 clock,
             };
-            // Where it cannot be read, the observer begins anew, and there is nothing to wait for.
+            // If the head cannot be read, the observer starts at the end, and there is nothing to wait for.
             let looking = absence.run(journal.reader().head().unwrap_or_default());
             watch.spawn(duties.watch("watch for VMs that are gone", || false, looking));
         }
@@ -158,27 +158,26 @@ impl Hub {
         Ok(Self { discovery, fleet, watch, observer, stop_observer, observed })
     }
 
-    /// The VMs, which may come and go.
+    /// The fleet of VMs.
     #[must_use]
     pub fn fleet(&self) -> Fleet {
         self.fleet.0.clone()
     }
 
-    /// How the VMs stand, by their records.
+    /// The states of the VMs, by their records.
     #[must_use]
     pub fn observed(&self) -> Observed {
         self.observed.clone()
     }
 
-    /// Looks for VMs by these rules from here on. Those that are the same as before go on undisturbed; what others found
-    /// is removed. Returns whether anything differs.
+    /// Replaces the rules of discovery. Unchanged rules continue; the VMs of other rules are removed. Returns whether anything
+    /// changed.
     pub async fn discover(&self, rules: Vec<Discover>) -> bool {
         self.discovery.set(rules).await
     }
 
-    /// Probes VMs after other spans without a word from here on: those without a setting of their own after `default`, those
-    /// of the configuration after `own`. To be called behind [`Self::discover`], whose rules have settings, too. Returns
-    /// whether anything differs.
+    /// Sets how long VMs may be quiet before they are probed: `default` for VMs without a setting, `own` for those of the
+    /// configuration. Call it after [`Self::discover`], whose rules have settings too. Returns whether anything changed.
     pub async fn set_silent_after(&self, default: SilentAfter, own: &HashMap<VmName, SilentAfter>) -> bool {
         let discovered = self.discovery.silent_after().await;
         self.fleet.0.set_silent_after(default, |vm| match &vm.origin {
@@ -187,13 +186,13 @@ impl Hub {
         })
     }
 
-    /// How each relay stands, in the order of the VMs.
+    /// The status of each relay, in the order of the VMs.
     #[must_use]
     pub fn relays(&self) -> Vec<RelayStatus> {
         self.fleet.0.relays()
     }
 
-    /// How many VMs are attached, of how many.
+    /// How many VMs are attached, and how many there are.
     #[must_use]
     pub fn attached(&self) -> (usize, usize) {
         let vms = self.fleet.0.vms().all();
@@ -206,7 +205,7 @@ impl Hub {
         self.discovery.stop().await;
         self.watch.shutdown().await;
         self.fleet.0.stop().await;
-        // After the last records, so that what they lead to is found.
+        // After the last records, so that their findings are recorded.
         self.stop_observer.send_replace(true);
         if tokio::time::timeout(STOP_COMMIT_MAX, join_all(&mut self.observer)).await.is_err() {
             tracing::error!("the last findings were not recorded; the next start finds them again");
@@ -215,7 +214,7 @@ impl Hub {
     }
 }
 
-/// The relays of each VM, after a look whether names stand once and every relay has its VM.
+/// The relays of each VM. Checks that names are unique and that every relay has a VM.
 fn relays_by_name(
     attach: &[(VmName, Address)],
     relays: Vec<(VmName, RelayConfig)>,

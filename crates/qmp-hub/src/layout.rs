@@ -1,6 +1,6 @@
 //! Where other programs put the monitors of their VMs.
 //!
-//! One table: the directory, the pattern below it, and how the VM's name comes out of the path. Sources: libvirt 9.0
+//! One table: the directory, the pattern below it, and how the VM's name is derived from the path. Sources: libvirt 9.0
 //! (run), Proxmox `QemuServer/Helpers.pm`, Incus `paths.go` and `driver_qemu.go`, Ganeti `design-kvmd.rst`, Kata
 //! `qemu.go`.
 
@@ -34,18 +34,18 @@ pub enum Layout {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{word}\" is no layout; there are {}", words().collect::<Vec<_>>().join(", "))]
 pub struct UnknownLayout {
-    /// What was given.
+    /// The word that was given.
     pub word: Box<str>,
 }
 
-/// What is known of one.
+/// The description of a layout.
 struct Known {
     layout: Layout,
     word: &'static str,
     root: &'static str,
     below: &'static str,
     name: fn(&Parts) -> Option<String>,
-    /// What to do where it holds the monitor itself.
+    /// What to do if the program uses the monitor itself.
     advice: &'static str,
 }
 
@@ -103,7 +103,7 @@ const KNOWN: [Known; 5] = [
     },
 ];
 
-/// What to do about a monitor that somebody holds of whom nothing is known.
+/// What to do about a monitor that an unknown client uses.
 const ADVICE: &str = "somebody else holds this monitor, and a monitor serves one client; give the VM another one for the \
                       hub: -qmp unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off (QEMU takes -qmp several times)";
 
@@ -112,12 +112,12 @@ pub(crate) fn words() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|known| known.word)
 }
 
-/// What to do about the monitor at that path that somebody else holds.
+/// What to do about the monitor at that path if another client uses it.
 pub(crate) fn advice(path: Option<&Path>) -> &'static str {
     path.and_then(owner).map_or(ADVICE, Layout::advice)
 }
 
-/// Whose monitor is at that path. The layouts are told by its end, wherever their directories were moved.
+/// The program whose monitor is at that path. Only the end of the path decides, because directories can be moved.
 pub(crate) fn owner(path: &Path) -> Option<Layout> {
     let looks_like = |known: &&Known| match known.layout {
         Layout::Libvirt => path.ends_with("monitor.sock"),
@@ -131,7 +131,7 @@ pub(crate) fn owner(path: &Path) -> Option<Layout> {
 }
 
 impl Layout {
-    /// What to do to get a monitor beside its own.
+    /// What to do to get a monitor besides the program's own.
     pub(crate) fn advice(self) -> &'static str {
         self.known().advice
     }
@@ -140,11 +140,11 @@ impl Layout {
     pub(crate) fn patterns(self, root: Option<&Path>) -> Vec<PathPattern> {
         let known = self.known();
         let root = root.unwrap_or(Path::new(known.root));
-        // The pattern below is known to be one, and a root was looked at when it was read.
+        // The pattern below the root is a constant, and a root was checked when it was read.
         root.join(known.below).to_str().and_then(|pattern| pattern.parse().ok()).into_iter().collect()
     }
 
-    /// The VM of a socket; `None` if it is something else.
+    /// The VM of a socket; `None` for any other socket.
     pub(crate) fn name(self, path: &Path) -> Option<Parts> {
         let parts = Parts::of_path(path);
         let name = (self.known().name)(&parts).filter(|name| !name.is_empty())?;
@@ -152,7 +152,7 @@ impl Layout {
     }
 
     fn known(self) -> &'static Known {
-        // Each layout is in the table, which the tests walk through.
+        // Each layout is in the table; the tests iterate over it.
         KNOWN.iter().find(|known| known.layout == self).unwrap_or(&KNOWN[0])
     }
 }

@@ -1,12 +1,11 @@
-//! The observer: a cursor on the journal that feeds the correlators and appends what they find.
+//! The observer: a cursor on the journal that feeds the correlators and appends their findings.
 //!
-//! It reads everything, its own findings too, and passes those over. What it appends survives a crash exactly
-//! once: a finding is known by its VM, kind and causes, and a hub that starts reads again what could have been
-//! left unfinished, concludes the same, and appends what is not there yet (see `resume.rs`).
+//! It reads all records, and skips its own findings. Each finding is recorded exactly once, also after a crash: a finding is
+//! identified by its VM, kind and causes, and a hub that starts reads again the records that may be unfinished, concludes the
+//! same, and appends the findings that are missing (see `resume.rs`).
 //!
-//! That something did *not* come is concluded only when everything received by its deadline was read: the
-//! observer takes the time, waits until all that was appended before is committed, reads up to there, and only
-//! then says how late it is.
+//! The absence of an event is concluded only after everything that was received by the deadline was read: the observer reads
+//! the clock, waits until all earlier appends are committed, reads up to there, and then passes that time to the correlators.
 
 mod checkpoint;
 mod resume;
@@ -28,22 +27,22 @@ use qmp_journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };
 
-/// Records taken at once: while they are correlated, whoever asks for a VM's state waits, a few milliseconds.
+/// Records read at once: a query for a VM's state waits while they are correlated, a few milliseconds.
 const BATCH_RECORDS: usize = 1_024;
 
-/// How often a deadline is looked at that is far off: the clock may be set meanwhile.
+/// How often a distant deadline is compared with the clock, which may be set in the meantime.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a record may take from its receipt to the journal's queue, on a host that is busy. A deadline is
-/// looked at so much later.
+/// checked that much later.
 const RECEIPT_MAX: Duration = Duration::from_millis(250);
 
-/// How long somebody who asks for a VM's state waits until it is up to date. The observer is behind only while it
-/// starts on a long journal.
+/// How long a query for a VM's state waits until the state is up to date. The observer is behind only while it starts on a
+/// long journal.
 const UP_TO_DATE_MAX: Duration = Duration::from_secs(1);
 
-/// VMs kept in memory, in states of one to two KiB. Beyond it, one that is detached is forgotten, and read again
-/// from the journal when it comes back.
+/// VMs kept in memory, in states of one to two KiB. Beyond that, a VM is evicted when it detaches, and read again from the
+/// journal when it attaches.
 const VMS_KNOWN_MAX: usize = 20_000;
 
 /// How long the observer waits before it reads again after an error.
@@ -54,7 +53,7 @@ pub struct Observer {
     shared: Arc<Shared>,
     reader: Reader,
     appender: Appender,
-    /// Whether findings are appended; states are kept in any case.
+    /// Whether findings are appended; states are always kept.
     records_findings: bool,
     take_questions: Option<TakeQuestions>,
     clock: Clock,
@@ -63,7 +62,7 @@ pub struct Observer {
 /// Takes the questions of the correlators.
 type TakeQuestions = Box<dyn Fn(Vec<Question>) + Send + Sync>;
 
-/// What the observer knows, for those who ask. Cheap to clone.
+/// The states of the VMs as the observer reads on, for queries. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Observed {
     shared: Arc<Shared>,
@@ -89,22 +88,22 @@ impl Observed {
         let _ = self.shared.position.subscribe().wait_for(|position| *position >= head).await;
     }
 
-    /// Whether the answer to this question would still be used.
+    /// Whether the correlators would still use the answer to this question.
     pub(crate) fn is_open(&self, question: &Question) -> bool {
         self.shared.lock().is_open(question)
     }
 
-    /// The last record of a VM that was read, findings aside.
+    /// The last record of a VM that was read, except findings.
     pub(crate) fn last(&self, vm: &str) -> Option<Id> {
         self.shared.lock().last(vm)
     }
 
-    /// The VMs that were not seen to end, and of which no epoch is open.
+    /// The VMs without a recorded end and without an open epoch.
     pub(crate) fn unended(&self) -> Vec<Unended> {
         self.shared.lock().unended()
     }
 
-    /// What `read` makes of the run state of each VM, as far as the observer has read.
+    /// Applies `read` to the run state of each VM, as far as the observer has read.
     pub fn run_states<'v, T>(
         &self,
         vms: impl Iterator<Item = &'v str>,
@@ -114,16 +113,16 @@ impl Observed {
         vms.map(|vm| read(correlators.run_state(vm))).collect()
     }
 
-    /// The states of these VMs with everything up to `head`, or as far as the observer comes within
+    /// The states of these VMs after all records up to `head`, or after those that the observer reads within
     /// `UP_TO_DATE_MAX`.
     pub async fn states(&self, vms: Vec<Box<str>>, head: Offset) -> Vec<Option<VmState>> {
         let mut position = self.shared.position.subscribe();
-        // Late is better than never: what is known is told.
+        // After the timeout, the state so far is returned.
         let _ = tokio::time::timeout(UP_TO_DATE_MAX, position.wait_for(|position| *position >= head)).await;
         let (shared, reader) = (Arc::clone(&self.shared), self.reader.clone());
         blocking(move || {
             let mut correlators = shared.lock();
-            // Of a VM that is not known no record was read behind this place.
+            // No record of an unknown VM was read after this position.
             let upto = *shared.position.borrow();
             let mut state = |vm: &str| {
                 if !correlators.knows(vm) {
@@ -139,7 +138,7 @@ impl Observed {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Correlators> {
-        // A correlator that panicked has left its VM half-told, and no other.
+        // A correlator that panicked has left only its own VM inconsistent.
         self.correlators.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,13 +170,13 @@ impl Observer {
         self
     }
 
-    /// What it knows, as it reads on.
+    /// The states of the VMs, as it reads on.
     #[must_use]
     pub fn observed(&self) -> Observed {
         Observed { shared: Arc::clone(&self.shared), reader: self.reader.clone() }
     }
 
-    /// Runs until `stop` is true and everything that is in the journal then was read.
+    /// Runs until `stop` is true and everything in the journal was read.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let ended = async {
             let mut cursor = match self.resume().await {
@@ -206,7 +205,7 @@ impl Observer {
         }
     }
 
-    /// Goes on at the head: what is behind it cannot be read.
+    /// Continues at the head, because earlier records cannot be read.
     fn start_afresh(&self, error: &JournalError) -> Result<Cursor, JournalError> {
         let head = self.reader.head()?;
         tracing::error!(after = head.0, "findings begin afresh: {error}");
@@ -214,7 +213,7 @@ impl Observer {
         Ok(self.reader.cursor(Query::default(), head))
     }
 
-    /// Reads what could have been left unfinished, and gives the place from which to go on.
+    /// Reads the records that may be unfinished. Returns the cursor to continue with.
     async fn resume(&self) -> Result<Cursor, JournalError> {
         let by = everything_by(self.clock);
         let ticket = self.appender.append_when_room(&mut Batch::new()).await?;
@@ -260,19 +259,19 @@ impl Observer {
         }
     }
 
-    /// How long to wait until a deadline is to be looked at; `None` if there is none.
+    /// How long to wait until the next deadline must be checked; `None` if there is none.
     fn pause(&self) -> Option<Duration> {
         let deadline = self.shared.lock().deadline()?;
         let left_us = deadline.0.saturating_sub(everything_by(self.clock).0);
-        // At least the microsecond by which it must be over.
+        // One microsecond more, because the deadline must have passed.
         let left = Duration::from_micros(u64::try_from(left_us.saturating_add(1)).unwrap_or(0));
         Some(left.min(LOOK_AGAIN))
     }
 
-    /// Says how late it is, after everything was read that came before.
+    /// Passes the time to the correlators, after all earlier records were read.
     async fn let_time_pass(&self, cursor: Cursor) -> Result<Cursor, JournalError> {
         let by = everything_by(self.clock);
-        // An empty batch stands for everything that was appended before it.
+        // The commit of an empty batch is the commit of all earlier batches.
         if let Ok(ticket) = self.appender.append(&mut Batch::new()) {
             self.appender.committed(ticket).await?;
             let cursor = self.catch_up(cursor).await?;
@@ -282,7 +281,7 @@ impl Observer {
             self.ask();
             return Ok(cursor);
         }
-        // No room: what was received is not in the journal, and nothing can be said about it.
+        // No room: received events are not in the journal, and nothing can be concluded.
         self.appender.room().await?;
         Ok(cursor)
     }
@@ -295,8 +294,7 @@ impl Observer {
         }
     }
 
-    /// Appends findings, and behind them checkpoints of a time by which no others were concluded. Waits for room if there
-    /// is none.
+    /// Appends findings, and after them checkpoints of a time by which no other findings were concluded. Waits for room.
     async fn append(&self, findings: &[Finding], checkpoints: Vec<Checkpoint>) -> Result<(), JournalEnded> {
         // Without the findings a checkpoint would hide them from a hub that records findings.
         if (findings.is_empty() && checkpoints.is_empty()) || !self.records_findings {
@@ -311,7 +309,7 @@ impl Observer {
     }
 }
 
-/// By when everything that was received is in the journal, or on its way there.
+/// The time by which everything that was received is in the journal's queue.
 fn everything_by(clock: Clock) -> UnixMicros {
     let late = i64::try_from(RECEIPT_MAX.as_micros()).unwrap_or(i64::MAX);
     UnixMicros(clock.now().0.saturating_sub(late))
@@ -331,8 +329,8 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Hands records to the correlators; `None` if there were none. What was concluded by a checkpoint is among the findings,
-/// or was returned before.
+/// Hands records to the correlators; `None` if there are none. Everything that was concluded by the time of a checkpoint is
+/// among the findings, or was returned before.
 fn correlate(
     shared: &Shared,
     reader: &Reader,
@@ -360,9 +358,9 @@ fn correlate(
     Some((found, checkpoints))
 }
 
-/// Reads the past of a VM that came back. What there was to find is recorded.
+/// Reads earlier records of a VM that attached again. Their findings are recorded already.
 fn recall(correlators: &mut Correlators, reader: &Reader, vm: &str, upto: Offset) {
-    // Not looked for again, whether there was anything or not.
+    // Marked as known, so that it is not searched for again.
     correlators.know(vm);
     if let Err(error) = resume::recall(correlators, reader, vm, upto) {
         tracing::warn!(vm, "cannot read the past of {vm}: {error}");

@@ -1,6 +1,6 @@
-//! The command line of a QEMU: what the VM is called, and where its monitors are.
+//! The command line of a QEMU: the VM's name, and its monitors.
 //!
-//! Options are written as QEMU reads them: `key=value` between commas, a doubled comma stands for one, a bare word is a
+//! Options are read as QEMU reads them: `key=value` between commas, a doubled comma is an escaped comma, a bare word is a
 //! switch, and the first word of some options needs no key. Sources: QEMU's `qemu-options.hx` (documentation of
 //! `-qmp`, `-mon`, `-chardev`, `-name`), measured on 7.2.
 
@@ -11,7 +11,7 @@ pub(crate) use options::{MonitorAt, Unreachable};
 use options::{Options, chardev, readable, short_form};
 pub(crate) use purpose::{Purpose, purpose};
 
-/// What a command line says.
+/// The contents of a command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QemuCommand {
     pub(crate) name: Option<String>,
@@ -20,15 +20,15 @@ pub(crate) struct QemuCommand {
     pub(crate) monitors: Vec<MonitorAt>,
 }
 
-/// Whether a program of that name is a QEMU that runs VMs.
+/// Whether a program with that name is a QEMU that runs VMs.
 pub(crate) fn is_qemu(program: &[u8]) -> bool {
     let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    // A program that was replaced by an update while it runs.
+    // The file of a running program was replaced by an update.
     let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
     name.starts_with(b"qemu-system-") || matches!(name, b"qemu-kvm" | b"kvm" | b"qemu")
 }
 
-/// Reads the arguments behind the program's name.
+/// Reads the arguments after the program's name.
 pub(crate) fn read(arguments: &[&[u8]]) -> QemuCommand {
     let mut command = QemuCommand::default();
     let mut chardevs: Vec<(Vec<u8>, MonitorAt)> = Vec::new();

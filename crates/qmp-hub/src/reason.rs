@@ -1,4 +1,4 @@
-//! Why a VM is not attached, in a word for programs.
+//! Why a VM is not attached, as a word for programs.
 
 use qmp_client::ConnectError;
 use qmp_wire::DetachReason;
@@ -6,13 +6,13 @@ use qmp_wire::DetachReason;
 /// QEMU closed the connection.
 pub(crate) const PEER_CLOSED: &str = "peer-closed";
 
-/// There is no socket at the path.
+/// No socket exists at the path.
 pub(crate) const NO_SUCH_SOCKET: &str = "no-such-socket";
 
 /// No process listens there.
 pub(crate) const REFUSED: &str = "refused";
 
-/// The operating system forbids it.
+/// The operating system denies the connection.
 pub(crate) const PERMISSION_DENIED: &str = "permission-denied";
 
 /// The host cannot be reached.
@@ -24,13 +24,13 @@ pub(crate) const HELD: &str = "held";
 /// QEMU does not answer.
 pub(crate) const HUNG: &str = "hung";
 
-/// The socket is something else than a QMP monitor.
+/// The socket is not a QMP monitor.
 pub(crate) const NOT_A_MONITOR: &str = "not-a-monitor";
 
-/// One of the three before it, and it cannot be told which.
+/// One of the three before it; the evidence does not show which.
 pub(crate) const UNCLEAR: &str = "unclear";
 
-/// Why an attempt to attach failed; `None` for what the text alone tells.
+/// Why an attempt to attach failed; `None` if only the text describes the error.
 pub(crate) fn of_attempt(error: &ConnectError) -> Option<&'static str> {
     match error {
         ConnectError::NoSuchSocket { .. } => Some(NO_SUCH_SOCKET),
@@ -44,7 +44,7 @@ pub(crate) fn of_attempt(error: &ConnectError) -> Option<&'static str> {
     }
 }
 
-/// Why an epoch closed; `None` for what says nothing about QEMU.
+/// Why an epoch closed; `None` if the reason is not about QEMU.
 pub(crate) fn of_detach(reason: &DetachReason) -> Option<&'static str> {
     (*reason == DetachReason::PeerClosed).then_some(PEER_CLOSED)
 }

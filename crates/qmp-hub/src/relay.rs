@@ -1,8 +1,8 @@
 //! The relay: a QMP socket in place of a VM's own, for any number of unmodified clients.
 //!
-//! Each client has a server machine of the wire crate to itself: it is greeted as the VM greets, negotiates for
-//! itself, and is refused in the VM's words what is no request. Its commands go through the hub's one connection;
-//! its events come from the journal, where they were committed.
+//! Each client has its own server machine of the wire crate: the client reads the VM's greeting, negotiates, and gets the
+//! VM's error for anything that is not a request. Its commands go through the hub's one connection; its events come from
+//! the journal, after their commit.
 //!
 //! ```text
 //! journal ─ feed (one for the hub) ─ encoded once ─ line (one for a VM) ─┬ outbox ─ client
@@ -12,25 +12,25 @@
 //!
 //! # Order
 //!
-//! What stood before a reply on the VM's monitor stands before it at the client, and what stood behind it, behind
-//! it. The attachment counts the records that it appends for its VM; a reply waits in the line until the feed has
-//! handed out that many, and is put into its client's outbox before the next.
+//! Events that the VM sent before a reply are before it at the client, and later events are after it. The attachment
+//! counts the records that it appends for its VM; a reply waits in the line until the feed has handed out that many records,
+//! and is put into its client's outbox before the next one.
 //!
 //! A line begins when the first relay of its VM does, which may be while the VM is attached: between two appends of the
-//! attachment. Until what was appended before is committed, nobody is greeted and every reply waits.
+//! attachment. Until the records of earlier appends are committed, no client gets a greeting and every reply waits.
 //!
-//! # A VM that is away
+//! # A VM that is detached
 //!
-//! Its clients get what was said last and see their connection closed, as with a QEMU that exits. Connections that
-//! come meanwhile wait in the socket's backlog, without a greeting, as they do at a QEMU that serves somebody else.
-//! When the journal lost something (an overrun) the VM is not away: its clients stay and are told by an event,
-//! [`EVENTS_MISSED`].
+//! Its clients get the last events and replies, and their connections are closed, as by a QEMU that exits. Until the VM is
+//! attached again, connections wait in the socket's backlog without a greeting, as at a QEMU that serves another client.
+//! When the journal lost events (an overrun) the VM is not detached: its clients stay, and the event [`EVENTS_MISSED`] reports
+//! the loss.
 //!
 //! # Commands of the relay's own
 //!
-//! `x-replay` with `{"after": OFFSET}` repeats the VM's events from the journal: those behind that offset, up to
-//! where the client stands. They come between two events [`REPLAY`], and live ones wait meanwhile. The reply names
-//! the offset up to which was read, with which to ask the next time.
+//! `x-replay` with `{"after": OFFSET}` repeats the VM's events from the journal: those after that offset, up to the position
+//! of the client. They are between two events [`REPLAY`], and live events wait until the second one. The reply has the last
+//! offset that was read, which is the argument of the next request.
 
 mod config;
 mod limits;

@@ -1,22 +1,22 @@
-//! What a client of a relay may do.
+//! What a client may do, at a relay and over HTTP.
 
 use qmp_journal::Globs;
 
-/// The longest command of an observer, in bytes, at a relay and over HTTP. Questions have some hundred bytes. QEMU reads a
-/// long command at 3.6 s for each MB and answers no other client meanwhile.
+/// The longest command of an observer, in bytes, at a relay and over HTTP. Queries have some hundred bytes. QEMU reads a
+/// long command at 3.6 s for each MB and answers no other client during that time.
 pub const OBSERVER_COMMAND_MAX_BYTES: usize = 16 << 10;
 
 /// The longest command of an operator, in bytes, at a relay and over HTTP. The longest commands in use (`blockdev-add` of a
 /// deep graph) have a few KiB.
 pub const COMMAND_MAX_BYTES: usize = 1 << 20;
 
-/// How much longer a message may be than its command, as a factor: six bytes can stand for one (`\\u0041`), and blanks for
-/// none. A message that grows longer is not read to its end.
+/// How much longer a message may be than its command, as a factor: six bytes can encode one (`\\u0041`), and blanks encode
+/// none. A longer message is not read to its end.
 const MESSAGE_BYTES_PER_COMMAND_BYTE: usize = 8;
 
-/// Commands that change nothing and tell no secret, besides `query-*`.
+/// Commands that change nothing and return no secret, besides `query-*`.
 ///
-/// `qom-get` is not among them: it reads the data of secret objects, too.
+/// Without `qom-get`, which also reads the data of secret objects.
 const INTROSPECTION: [&str; 7] = [
     "device-list-properties",
     "qom-list",
@@ -33,22 +33,22 @@ pub(crate) const REPLAY_COMMAND: &str = "x-replay";
 /// What the clients of a relay may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Ask and listen.
+    /// Send queries and receive events.
     Observe,
-    /// Ask, listen, and give the commands whose names match; with no pattern, all.
+    /// Send queries, receive events, and send the commands whose names match; without patterns, all commands.
     Operate {
         /// Names of commands.
         allow: Globs,
     },
 }
 
-/// Whether a command only asks.
+/// Whether a command is a query: it changes nothing.
 pub fn only_asks(command: &str) -> bool {
     command.starts_with("query-") || command.starts_with("x-query-") || INTROSPECTION.contains(&command)
 }
 
 impl Role {
-    /// As the configuration has it.
+    /// Its name in the configuration.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Observe => "observe",
@@ -56,12 +56,12 @@ impl Role {
         }
     }
 
-    /// Whether `command` may be given.
+    /// Whether `command` may be sent.
     pub fn permits(&self, command: &str) -> bool {
         only_asks(command) || matches!(self, Self::Operate { allow } if allow.matches(command))
     }
 
-    /// The longest command that may be given, in bytes: its name and the text of its arguments.
+    /// The longest command that may be sent, in bytes: its name and the text of its arguments.
     const fn command_max_bytes(&self) -> usize {
         match self {
             Self::Observe => OBSERVER_COMMAND_MAX_BYTES,
@@ -74,7 +74,7 @@ impl Role {
         self.command_max_bytes() * MESSAGE_BYTES_PER_COMMAND_BYTE
     }
 
-    /// Why a command of that many bytes is refused; `None` if it is not.
+    /// Why a command of that many bytes is refused; `None` if it is permitted.
     pub(crate) fn refusal_of_length(&self, bytes: usize) -> Option<String> {
         let max_bytes = self.command_max_bytes();
         (bytes > max_bytes).then(|| {
@@ -85,7 +85,7 @@ impl Role {
         })
     }
 
-    /// Why `command` is refused; `None` if it is not.
+    /// Why `command` is refused; `None` if it is permitted.
     pub(crate) fn refusal(&self, command: &str) -> Option<String> {
         match self {
             role if role.permits(command) => None,

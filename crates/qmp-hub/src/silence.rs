@@ -1,17 +1,17 @@
-//! Silence: a monitor that does not answer any more, because its QEMU hangs, was stopped, or is busy with a command.
+//! Silence: a monitor that stopped answering, because its QEMU hangs, was stopped, or is busy with a command.
 //!
-//! When nothing has come from an attached VM for [`SilentAfter`], the [`Watch`] sends one probe (`query-status`). A VM that
-//! answers it is quiet, and its journal gets no record of that. One that leaves it without an answer for the same span is
-//! *silent* until it answers something: the hub records the findings [`SILENT`] and [`ANSWERS_AGAIN`], and shows since when.
+//! When an attached VM has sent nothing for [`SilentAfter`], the watch (`silence_watch.rs`) sends one probe (`query-status`).
+//! A VM that answers the probe is quiet, which is not recorded. A VM that does not answer within the same span is *silent*
+//! until its next answer: the hub records the findings [`SILENT`] and [`ANSWERS_AGAIN`], and shows the start of the silence.
 //!
 //! ```text
-//! attachment ─ heard, answered ─→ Silence (one a VM) ←─ look ─ Watch (one timer queue for all VMs) ─→ probe, `silent`
+//! attachment ─ heard, answered ─→ Silence (one per VM) ←─ look ─ Watch (one timer queue for all VMs) ─→ probe, `silent`
 //! ```
 //!
-//! An event proves that QEMU lives, not that its monitor answers: it puts off the next probe, and does not end a silence.
+//! An event proves that QEMU runs, not that its monitor answers: it delays the next probe, and does not end a silence.
 //!
-//! The reply to a probe names the run state. If it is another one than the records tell, QEMU went there without an event, as
-//! the destination of a migration does without the capability `events`: the reply is recorded, and the correlators take it.
+//! The reply to a probe has the run state. If it differs from the run state by the records, QEMU changed it without an event, as
+//! the destination of a migration does without the capability `events`: the reply is recorded, and the correlators use it.
 
 mod process;
 mod setting;
@@ -29,10 +29,10 @@ pub use setting::{SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, Sile
 
 /// Whether the monitor of one VM answers.
 ///
-/// Holds no clock: each call says what time it is.
+/// Holds no clock: times are arguments.
 #[derive(Debug, Default)]
 pub struct Silence {
-    /// For this VM; without it, what the hub has for all.
+    /// For this VM; if it is not set, the setting for all VMs applies.
     pub(crate) setting: Setting,
     /// `None` without a connection in command mode.
     monitor: Mutex<Option<Monitor>>,
@@ -41,51 +41,51 @@ pub struct Silence {
 /// An attached monitor.
 #[derive(Debug)]
 struct Monitor {
-    /// When something came last.
+    /// When the monitor sent something last.
     heard_at: Instant,
     phase: Phase,
-    /// The process at its other end, if the system told.
+    /// The process at the other end, if the system reported it.
     pid: Option<i32>,
-    /// The run state that the reply to the last probe named. `None` once it was compared, or something came since.
+    /// The run state in the reply to the last probe. `None` after the comparison, or when the monitor has sent something since.
     run_state: Option<Box<str>>,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// It has answered everything, as far as the hub asked.
+    /// Every probe was answered.
     Answering,
-    /// A probe has no answer.
+    /// A probe was sent and not answered yet.
     Asked { at: Instant, heard_at: Instant },
-    /// It had the span to answer the probe, and did not.
+    /// The probe was not answered within the span.
     Silent(Box<Spell>),
 }
 
 /// A time in which a monitor does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spell {
-    /// When something came last before the probe.
+    /// When the monitor sent something last before the probe.
     pub(crate) heard_at: Instant,
     /// The same on this host's clock.
     pub(crate) since: UnixMicros,
-    /// Whether the journal took the finding.
+    /// Whether the finding is in the journal.
     pub(crate) is_recorded: bool,
     /// The VM's last record before that.
     pub(crate) last: Option<(Epoch, Seq)>,
 }
 
-/// What is to be done about a VM.
+/// What to do about a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Nothing before that moment.
+    /// Look again at that moment.
     Wait(Instant),
-    /// A probe is to be sent now.
+    /// Send a probe.
     Probe,
-    /// The silence is to be recorded.
+    /// Record the silence.
     Record(Spell),
 }
 
 impl Silence {
-    /// An epoch opened. On a new connection the VM has the span from here on; on the same one, nothing changes.
+    /// An epoch opened. On a new connection the span begins; on the same connection, nothing changes.
     pub(crate) fn attached(&self, pid: Option<i32>, now: Instant) {
         self.lock().get_or_insert(Monitor { heard_at: now, phase: Phase::Answering, pid, run_state: None });
     }
@@ -100,14 +100,14 @@ impl Silence {
         *self.lock() = None;
     }
 
-    /// Events came.
+    /// Events were received.
     pub(crate) fn heard(&self, now: Instant) {
         if let Some(monitor) = &mut *self.lock() {
             (monitor.heard_at, monitor.run_state) = (now, None);
         }
     }
 
-    /// An answer came, to whatever it was. Returns the silence that this ends.
+    /// An answer to any command was received. Returns the silence that it ends.
     pub(crate) fn answered(&self, now: Instant) -> Option<Spell> {
         let mut monitor = self.lock();
         let monitor = monitor.as_mut()?;
@@ -118,19 +118,19 @@ impl Silence {
         }
     }
 
-    /// The reply to a probe named this run state.
+    /// Keeps the run state in the reply to a probe.
     pub(crate) fn named(&self, run_state: Option<Box<str>>) {
         if let Some(monitor) = &mut *self.lock() {
             monitor.run_state = run_state;
         }
     }
 
-    /// Returns the run state that the reply to the last probe named, once, if nothing came since.
+    /// Returns the run state in the reply to the last probe, once, if the monitor has sent nothing since.
     pub(crate) fn take_run_state(&self) -> Option<Box<str>> {
         self.lock().as_mut()?.run_state.take()
     }
 
-    /// Decides what is to be done for a VM that may be quiet for `span`. `clock` is this host's clock at `now`.
+    /// Decides what to do about a VM that may be quiet for `span`. `clock` is the time of records at `now`.
     pub(crate) fn look(&self, span: Duration, now: Instant, clock: UnixMicros) -> Look {
         let mut monitor = self.lock();
         let Some(monitor) = monitor.as_mut() else { return Look::Wait(now + span) };
@@ -156,21 +156,21 @@ impl Silence {
         }
     }
 
-    /// The journal took the finding about that silence, which began behind the record `last`.
+    /// The finding about the silence, which began after the record `last`, is in the journal.
     pub(crate) fn recorded(&self, last: Option<(Epoch, Seq)>) {
         if let Some(Monitor { phase: Phase::Silent(spell), .. }) = &mut *self.lock() {
             (spell.is_recorded, spell.last) = (true, last);
         }
     }
 
-    /// Silence is not to be reported any more.
+    /// Ends a silence without a report.
     pub(crate) fn disregard(&self) {
         if let Some(monitor) = &mut *self.lock() {
             monitor.phase = Phase::Answering;
         }
     }
 
-    /// Since when the monitor has answered nothing; `None` if it answers.
+    /// When the silence began; `None` if the monitor answers.
     pub fn since(&self) -> Option<UnixMicros> {
         match &*self.lock() {
             Some(Monitor { phase: Phase::Silent(spell), .. }) => Some(spell.since),
@@ -178,7 +178,7 @@ impl Silence {
         }
     }
 
-    /// Why the monitor does not answer, as far as the host shows: if it is silent, or if its process is stopped.
+    /// Why the monitor does not answer, by the evidence on this host: if it is silent, or if its process is stopped.
     #[must_use]
     pub fn unresponsive(&self) -> Option<String> {
         let seen = Seen::look(self.pid());
@@ -186,7 +186,7 @@ impl Silence {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Monitor>> {
-        // Each change of it is one assignment.
+        // Each change is one assignment.
         self.monitor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
-//! The timer queue of all VMs, and the task that looks at those that are due.
+//! The timer queue of all VMs, and the task that checks the VMs that are due.
 //!
-//! Events do not touch the queue: a VM that is due and was heard meanwhile is put back. So what a VM costs is one look a
-//! span, and what a quiet one costs is one probe more.
+//! Events do not change the queue: a VM that is due and sent something since then is put back. So each VM costs one check per
+//! span, and a quiet VM one probe more.
 
 mod record;
 
@@ -18,17 +18,17 @@ use crate::vm::Vm;
 pub(crate) use record::{Recorder, record_answer};
 use record::{record_run_state, record_silence};
 
-/// Probes that are sent at once. VMs that were attached together are due together; with pauses between, their probes
-/// spread, and events of other VMs do not wait for them.
+/// Probes that are sent without a pause. VMs that were attached together are due together; pauses spread their probes, and
+/// events of other VMs are not delayed.
 const PROBES_AT_ONCE_MAX: usize = 32;
 
 /// The pause after [`PROBES_AT_ONCE_MAX`] probes: 3,200 probes a second, 10,000 VMs in three seconds.
 const PROBES_PAUSE: Duration = Duration::from_millis(10);
 
-/// When the reply to a probe is looked at: replies take microseconds, and those of a host under load some milliseconds.
+/// When the reply to a probe is evaluated: replies take microseconds, and those of a host under load some milliseconds.
 const REPLY_READ_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the watch waits before it tries again to record a silence, when the journal has no room.
+/// How long the watch waits before it retries to record a silence, when the journal has no room.
 const RECORD_RETRY: Duration = Duration::from_secs(1);
 
 /// Finds out which VMs are silent. Clones share the queue.
@@ -38,20 +38,20 @@ pub(crate) struct Watch(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// The queue has an earlier first entry.
+    /// Notified when the queue has an earlier first entry.
     earlier: Notify,
-    /// For VMs without a setting of their own.
+    /// For VMs whose setting is not set.
     default: Setting,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     due: BinaryHeap<Due>,
-    /// How often the queue was filled anew: a VM that was taken out before is not put back.
+    /// How often the queue was filled again: a VM that was taken out before that is not put back.
     generation: u64,
 }
 
-/// When to look at a VM.
+/// When to check a VM.
 #[derive(Debug)]
 struct Due {
     at: Instant,
@@ -64,7 +64,7 @@ impl Watch {
         Self(Arc::new(Shared { queue: Mutex::default(), earlier: Notify::new(), default }))
     }
 
-    /// Watches one more VM, until nothing else refers to it.
+    /// Watches one more VM, until every other reference to it is dropped.
     pub(crate) fn add(&self, vm: &Arc<Vm>) {
         if let Some(span) = self.span(vm) {
             self.lock().due.push(Due { at: Instant::now() + span, vm: Arc::downgrade(vm) });
@@ -72,15 +72,15 @@ impl Watch {
         }
     }
 
-    /// Sets the span for VMs that have none of their own. To be followed by [`Self::restart`] if that differs.
+    /// Sets the span for VMs whose setting is not set. Returns whether it changed; the caller calls [`Self::restart`] then.
     pub(crate) fn set_default(&self, silent_after: SilentAfter) -> bool {
         self.0.default.set(Some(silent_after))
     }
 
-    /// Begins anew with these VMs, after settings were changed.
+    /// Fills the queue with these VMs, after settings changed.
     pub(crate) fn restart(&self, vms: &[Arc<Vm>]) {
         let now = Instant::now();
-        // At once, since spans may have become shorter than what has passed.
+        // Due now, because a span may be shorter than the time that has passed.
         let due = vms.iter().map(|vm| Due { at: now, vm: Arc::downgrade(vm) });
         {
             let mut queue = self.lock();
@@ -90,7 +90,7 @@ impl Watch {
         self.0.earlier.notify_one();
     }
 
-    /// Looks at VMs for ever.
+    /// Checks VMs for ever.
     pub(crate) async fn run(self, recorder: Recorder) {
         loop {
             let next = self.look_at_due(Instant::now(), &recorder);
@@ -101,7 +101,7 @@ impl Watch {
         }
     }
 
-    /// Looks at the VMs that are due, and says when to look again.
+    /// Checks the VMs that are due. Returns when to check again.
     fn look_at_due(&self, now: Instant, recorder: &Recorder) -> Option<Instant> {
         let mut probes = 0;
         loop {
@@ -116,7 +116,7 @@ impl Watch {
             };
             let Some(vm) = vm else { continue };
             let Some(span) = self.span(&vm) else {
-                // It is watched again when settings change.
+                // A change of settings adds it again.
                 vm.silence.disregard();
                 continue;
             };
@@ -127,7 +127,7 @@ impl Watch {
                 Look::Wait(until) => until,
                 Look::Probe => {
                     probes += 1;
-                    // One that was detached in this moment is looked at again like the others.
+                    // The VM may be detached by now; it is checked again like the others.
                     let _ = vm.commander.probe();
                     now + span.min(REPLY_READ_AFTER)
                 }
@@ -156,7 +156,7 @@ impl Watch {
     }
 }
 
-/// The earliest is the greatest: the queue hands out its greatest entry first.
+/// The earliest entry is the greatest: the heap yields its greatest entry first.
 impl Ord for Due {
     fn cmp(&self, other: &Self) -> Ordering {
         other.at.cmp(&self.at)

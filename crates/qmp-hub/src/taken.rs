@@ -1,8 +1,8 @@
 //! Why a monitor accepts connections and does not greet.
 //!
-//! To a client three things look alike: another client holds the monitor, which serves one; QEMU hangs; the socket is no
-//! monitor. On its own host the hub tells them apart by what the system shows of the socket and of the process that
-//! listens there; where it cannot, it says that it is one of them.
+//! Three causes look the same to a client: another client uses the monitor, which serves one; QEMU hangs; the socket is not
+//! a monitor. On its own host the hub distinguishes them by what the system shows of the socket and of the listening
+//! process; without that evidence, the text names all three.
 
 mod clients;
 mod holders;
@@ -23,26 +23,26 @@ use clients::Clients;
 /// Why a monitor does not greet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// One of `reason`'s words for it.
+    /// The reason as a word, a constant of `reason`.
     pub(crate) reason: &'static str,
-    /// For people: what is known, and what to do.
+    /// For people: the evidence, and what to do.
     pub(crate) text: String,
 }
 
-/// What the host shows.
+/// The evidence on this host.
 #[derive(Debug, Default)]
 struct Evidence {
-    /// What listens at the address.
+    /// The process that listens at the address.
     listener: Option<ProcessStat>,
-    /// What the command line of the QEMU that listens there uses the socket for.
+    /// The purpose of the socket in the command line of the listening QEMU.
     purpose: Option<Purpose>,
-    /// Whether the path is one at which a program that runs VMs has their monitors.
+    /// Whether the path is in the layout of a program that runs VMs.
     is_monitor_path: bool,
-    /// The connections to the address; `None` where the host does not show them.
+    /// The connections to the address; `None` if the host does not show them.
     clients: Option<Clients>,
 }
 
-/// Looks at the host. Blocks, for milliseconds where there are thousands of processes.
+/// Collects the evidence on this host. Blocks, for milliseconds if there are thousands of processes.
 pub(crate) fn look(address: &Address) -> Taken {
     let advice = layout::advice(match address {
         Address::Unix { path, .. } => Some(path),
@@ -55,7 +55,7 @@ pub(crate) fn look(address: &Address) -> Taken {
 ///
 /// # Errors
 ///
-/// Those of the system: there is no such file, or the kernel tells nothing.
+/// Those of the system: the file does not exist, or the kernel does not answer.
 pub(crate) fn is_listened_at(path: &Path) -> io::Result<bool> {
     unix_diag::clients(path).map(|clients| clients.is_some())
 }
@@ -67,7 +67,7 @@ impl Evidence {
             Address::Tcp { host, port, .. } => tcp::clients(host, *port),
             Address::Fd { .. } => None,
         };
-        // A port of another host is no process of this one.
+        // The listener at a port of another host is not a process of this host.
         if matches!(address, Address::Tcp { .. }) && clients.is_none() {
             return Self::default();
         }

@@ -1,4 +1,4 @@
-//! One VM that the hub knows, and how things stand with it.
+//! One VM that the hub follows, and its status.
 
 mod counters;
 mod name;
@@ -19,38 +19,38 @@ pub use counters::{Counter, VmCounts};
 pub use name::{VM_NAME_MAX_BYTES, VmName, VmNameError};
 pub use origin::Origin;
 
-/// One VM: who it is, how to command it, how it stands.
+/// One VM.
 #[derive(Debug)]
 pub struct Vm {
     /// Its name.
     pub name: VmName,
     /// Its monitor.
     pub address: Address,
-    /// Where the hub has it from.
+    /// Where it came from.
     pub origin: Origin,
-    /// Takes commands for it.
+    /// Executes commands in it.
     pub commander: Commander,
-    /// What was counted of it.
+    /// Its counters.
     pub counts: VmCounts,
     pub(crate) tap: Tap,
     /// Whether the monitor answers.
     pub silence: Silence,
-    /// What clients gave and have no reply to.
+    /// Commands of clients that have no reply yet.
     pub commands: Arc<Commands>,
     left_out: AtomicBool,
     standing: Mutex<Standing>,
 }
 
-/// How things stand with a VM.
+/// The status of a VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The state of its connection.
     pub state: State,
-    /// Since when.
+    /// Since when it has this state.
     pub since: UnixMicros,
-    /// Why it is not attached, or what the last attempt met.
+    /// Why it is not attached, or the error of the last attempt.
     pub error: Option<Box<str>>,
-    /// The same in a word, one of `reason`'s.
+    /// The reason as a word, a constant of `reason`.
     pub reason: Option<&'static str>,
 }
 
@@ -59,18 +59,18 @@ pub struct Standing {
 pub enum State {
     /// Not attached since the hub started.
     Connecting,
-    /// An epoch is open: nothing is missed.
+    /// An epoch is open: no event is missing.
     Attached,
     /// The epoch closed; the hub tries to open the next one.
     Detached,
-    /// The monitor is read, but the journal has no room: events are thrown away.
+    /// The monitor is read, but the journal has no room: events are discarded.
     Overrun,
     /// The monitor accepts connections and does not greet: another client holds it, QEMU hangs, or it is no monitor.
     Taken,
 }
 
 impl State {
-    /// The word for it.
+    /// Its name in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -106,13 +106,13 @@ impl Vm {
         }
     }
 
-    /// What its relays use.
+    /// The parts of it that its relays use.
     pub(crate) fn relayed(&self) -> RelayedVm<'_> {
         let Self { name, commander, commands, tap, .. } = self;
         RelayedVm { name: name.as_str(), commander, commands, tap }
     }
 
-    /// How things stand with it.
+    /// Its status.
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.lock().clone()
@@ -123,24 +123,24 @@ impl Vm {
         *self.lock() = Standing { state: State::Attached, since: now, error: None, reason: None };
     }
 
-    /// The epoch closed, because of `error`, in a word `reason`.
+    /// The epoch closed because of `error`; `reason` is the word for it.
     pub(crate) fn detached(&self, error: &str, reason: Option<&'static str>, now: UnixMicros) {
         *self.lock() = Standing { state: State::Detached, since: now, error: Some(error.into()), reason };
     }
 
-    /// The journal had no room for what the VM said.
+    /// The journal had no room for records of the VM.
     pub(crate) fn overrun(&self, now: UnixMicros) {
         let error = Some("the journal has no room; events are thrown away until it has".into());
         *self.lock() = Standing { state: State::Overrun, since: now, error, reason: None };
     }
 
-    /// Whether events are being thrown away.
+    /// Whether events are being discarded.
     pub fn is_overrun(&self) -> bool {
         self.lock().state == State::Overrun
     }
 
-    /// The monitor does not greet. Returns whether that, or why, is news. A VM that was attached meanwhile stays so: the
-    /// reason is looked for beside the attempts.
+    /// The monitor does not greet. Returns whether that, or the reason, changed. A VM that was attached by now stays
+    /// attached: the reason is looked up while attempts continue.
     pub(crate) fn taken(&self, why: &Taken, now: UnixMicros) -> bool {
         let mut standing = self.lock();
         if matches!(standing.state, State::Attached | State::Overrun) {
@@ -154,7 +154,7 @@ impl Vm {
         is_news
     }
 
-    /// Notes whether there was no descriptor for the VM at the last attempt.
+    /// Sets whether there was no descriptor for the VM at the last attempt.
     pub(crate) fn set_left_out(&self, is_left_out: bool) {
         self.left_out.store(is_left_out, Ordering::Relaxed);
     }
@@ -164,11 +164,11 @@ impl Vm {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// An attempt to attach failed. Returns whether the last one failed with another error, or there was none.
+    /// An attempt to attach failed. Returns whether the error differs from that of the attempt before.
     pub(crate) fn attempt_failed(&self, error: &str, reason: Option<&'static str>, now: UnixMicros) -> bool {
         let mut standing = self.lock();
         if standing.state == State::Taken {
-            // What held it is not in the way any more.
+            // The monitor is not in use any more.
             *standing = Standing { state: State::Detached, since: now, error: None, reason: None };
         }
         let changed = standing.error.as_deref() != Some(error);
@@ -180,7 +180,7 @@ impl Vm {
     }
 
     fn lock(&self) -> MutexGuard<'_, Standing> {
-        // What it guards is replaced whole, so it is sound even if a thread died while it held the lock.
+        // Each change is one assignment.
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What the host shows of a QEMU that may have ended.
+//! The evidence on the host about a QEMU that may have ended.
 
 use qmp_client::Address;
 use qmp_findings::Process;
@@ -11,25 +11,25 @@ use crate::taken::is_listened_at;
 /// The socket of a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Socket {
-    /// There is none.
+    /// It does not exist.
     Missing,
     /// No process listens there.
     Refuses,
-    /// It may be in use, or cannot be seen.
+    /// It may be in use, or its state is not visible.
     Unknown,
 }
 
-/// What became of a process.
+/// The fate of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Lives,
     Gone,
-    /// Its host was started again.
+    /// Its host was restarted.
     HostRestarted,
     Unknown,
 }
 
-/// The socket of a monitor that is not followed: it is looked at, and not connected to.
+/// The socket of a monitor that is not followed: it is inspected without a connection.
 pub(super) fn socket(address: &Address) -> Socket {
     match address {
         // The VM dialled in, to a socket of the hub.
@@ -45,7 +45,7 @@ pub(super) fn socket(address: &Address) -> Socket {
     }
 }
 
-/// What became of the process at a monitor. One that is not called like a QEMU may end before or after it.
+/// The fate of the process at a monitor. A process without the name of a QEMU may end before or after the VM.
 pub(super) fn fate(process: &Process) -> Fate {
     if !process.is_qemu() {
         return Fate::Unknown;
@@ -60,7 +60,7 @@ pub(super) fn fate(process: &Process) -> Fate {
         (Some(found), Some(start)) if found.start_ticks == start.ticks => Fate::Lives,
         (Some(_), Some(_)) => Fate::Gone,
         (Some(_), None) => Fate::Unknown,
-        // It may be there all the same: `/proc` can be mounted so that it shows a user's own processes alone.
+        // The process may exist: `/proc` can be mounted so that it shows only a user's own processes.
         (None, _) => match i32::try_from(pid).ok().and_then(Pid::from_raw).map(test_kill_process) {
             Some(Err(Errno::SRCH)) => Fate::Gone,
             _ => Fate::Unknown,

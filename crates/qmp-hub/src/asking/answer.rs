@@ -1,4 +1,4 @@
-//! What a VM answered, as a record of the kind `query`.
+//! The answer of a VM, as a record of the kind `query`.
 
 use qmp_client::{ExecuteError, TakeReply};
 use qmp_findings::{QUERY, Question, assert_listed};
@@ -17,7 +17,7 @@ const JOBS_NAMED_MAX: usize = 4;
 /// The longest text of a VM in a summary, in characters.
 const TEXT_MAX_CHARS: usize = 120;
 
-/// Takes the answer to a question.
+/// Receives the answer to a question.
 #[derive(Debug)]
 pub(super) struct Asking {
     appender: Appender,
@@ -43,19 +43,19 @@ impl TakeReply for Asking {
     }
 
     fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
-        // Without a receiver, it is on record that there was no answer in time.
+        // Without a receiver, the missing answer is recorded already.
         if self.answered.send(()).is_ok() {
             record(&self.appender, &self.question, &result, self.clock.now());
         }
     }
 
     fn waits_for_events(&self) -> bool {
-        // The events before it were appended, and its record stands right behind them.
+        // The events before it were appended, and its record follows them.
         false
     }
 }
 
-/// Appends the record of an answer, or of its failure. The end of a connection has a record of its own.
+/// Appends the record of an answer, or of its failure. The end of a connection has another record.
 pub(super) fn record(
     appender: &Appender,
     question: &Question,
@@ -70,7 +70,7 @@ pub(super) fn record(
     let body = Body::Finding { finding, summary, causes, data };
     let mut batch = Batch::new();
     batch.push(&Draft { vm: &question.vm, received, body });
-    // Without room the epoch is over, and with it the question.
+    // Without room the epoch ends, and the question with it.
     let _ = appender.append(&mut batch);
 }
 

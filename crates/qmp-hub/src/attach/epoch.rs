@@ -1,8 +1,8 @@
 //! The epoch of one VM, as far as the journal has it.
 //!
 //! Pure: times are arguments, and so is the journal. Each `append` passes records on and returns whether the journal had
-//! room for them. What was lost is never silent: an epoch is closed at the last moment that is certain, and the next one
-//! opens only after the journal has the record of that.
+//! room for them. Every loss is recorded: an epoch is closed at the last certain moment, and the next one opens only after
+//! the journal has that record.
 //!
 //! ```text
 //!            attached               no room, or detached without room
@@ -28,7 +28,7 @@ pub(super) struct EpochMachine {
 enum State {
     Closed,
     Open,
-    /// The journal had no room, and has an open epoch that is to be closed.
+    /// The journal had no room, and has an open epoch that must be closed.
     Overrun {
         lost_events: u64,
         /// When the first of them was sent, or the monitor closed.
@@ -48,18 +48,18 @@ pub(super) struct EventTimes {
     earliest_sent: UnixMicros,
 }
 
-/// What became of the events of one read.
+/// The result of recording the events of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EventsOutcome {
     /// The journal has them.
     Recorded,
-    /// They are lost, as those before them were.
+    /// They are lost, like those before them.
     Discarded,
     /// They are lost, and the epoch with them: the journal had no room.
     OverrunBegan,
 }
 
-/// What the end of a connection did to the epoch.
+/// The effect of the end of a connection on the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DetachOutcome {
     /// The journal has the record that closes the epoch.
@@ -83,7 +83,7 @@ impl EpochMachine {
     ///
     /// # Errors
     ///
-    /// [`NoRoom`]: the VM is to be asked for its state again when there is room.
+    /// [`NoRoom`]: the VM's state must be queried again when there is room.
     pub(super) fn open(
         &mut self,
         snapshot: &str,
@@ -100,13 +100,13 @@ impl EpochMachine {
         }
     }
 
-    /// Takes note of the events of one read. `append` hands them to the journal; it is called only in an open epoch.
+    /// Records the events of one read. `append` hands them to the journal; it is called only in an open epoch.
     pub(super) fn record_events(
         &mut self,
         times: EventTimes,
         append: impl FnOnce() -> bool,
     ) -> EventsOutcome {
-        // What was recorded is certain, however late a rate-limited event was sent.
+        // Recorded events are certain, however late a rate-limited event was sent.
         let certain_until = times.earliest_sent.max(self.newest_record);
         match &mut self.state {
             State::Open => {
@@ -143,7 +143,7 @@ impl EpochMachine {
                 self.state = State::Overrun { lost_events: 0, certain_until: now };
                 DetachOutcome::OverrunBegan
             }
-            // Its record still waits for room; that the peer is gone besides changes nothing there.
+            // The record of the overrun still waits for room; the end of the connection does not change it.
             State::Overrun { .. } => DetachOutcome::NoneOpen,
             State::Closed | State::Unrecorded => {
                 self.state = State::Closed;
@@ -152,7 +152,7 @@ impl EpochMachine {
         }
     }
 
-    /// Closes an epoch that an overrun ended, after which the VM may be asked for its state again. Returns how many events
+    /// Closes an epoch that an overrun ended, after which the VM's state can be queried again. Returns how many events
     /// the overrun lost; `None` if there was none.
     ///
     /// # Errors
@@ -176,7 +176,7 @@ impl EpochMachine {
         Ok(lost)
     }
 
-    /// Closes an open epoch of a VM that is left. An overrun is to be recorded by [`Self::record_overrun`].
+    /// Closes an open epoch of a VM that is left. An overrun must be recorded by [`Self::record_overrun`].
     ///
     /// # Errors
     ///
@@ -205,7 +205,7 @@ impl EpochMachine {
         matches!(self.state, State::Overrun { .. })
     }
 
-    /// Whether anything is to be done when the journal has room.
+    /// Whether [`Self::record_overrun`] must be called when the journal has room.
     pub(super) const fn waits_for_room(&self) -> bool {
         matches!(self.state, State::Overrun { .. } | State::Unrecorded)
     }

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::vm::VmName;
 
-/// Waits for the end of the process and appends it to the records of its VM. Where the system does not tell it, there
-/// is no record.
+/// Waits for the end of the process and appends its exit status to the records of the VM. If the system does not report
+/// it, there is no record.
 pub(crate) async fn record(process: Process, vm: VmName, appender: Appender, clock: Clock) {
     let pid = process.pid();
     let Some(status) = process.ended().await else { return };
@@ -32,6 +32,6 @@ pub(crate) async fn record(process: Process, vm: VmName, appender: Appender, clo
     let body = Body::Finding { finding, summary: summary.into(), causes, data };
     let mut batch = Batch::new();
     batch.push(&Draft { vm: vm.as_str(), received: clock.now(), body });
-    // A journal that has ended takes nothing more, and has said so.
+    // A journal that has ended accepts no records, which is logged there.
     let _ = appender.append_when_room(&mut batch).await;
 }

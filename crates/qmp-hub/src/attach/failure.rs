@@ -1,4 +1,4 @@
-//! Attempts to attach that failed: the status of the VM, and the log.
+//! Failed attempts to attach: the status of the VM, and the log.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use tokio::sync::Semaphore;
 use crate::vm::Vm;
 use crate::{reason, taken};
 
-/// Looks at the host for the reason why monitors do not greet, at a time: each reads the list of all processes.
+/// Searches for the reason why a monitor does not greet, at a time: each reads the list of all processes.
 static LOOKS: Semaphore = Semaphore::const_new(1);
 
-/// Takes note of an attempt that failed. Logs what is news.
+/// Counts a failed attempt, and logs an error that differs from the one before.
 pub(super) fn record(vm: &Arc<Vm>, error: &ConnectError, attempt: u32, clock: Clock) {
     vm.counts.attach_failures.add(1);
     if error.is_taken() {
@@ -29,7 +29,7 @@ pub(super) fn record(vm: &Arc<Vm>, error: &ConnectError, attempt: u32, clock: Cl
     }
 }
 
-/// Looks why the monitor of a VM does not greet, and says so if that is news.
+/// Finds out why the monitor of a VM does not greet, and logs a change.
 async fn explain(vm: Arc<Vm>, clock: Clock) {
     // The semaphore lives as long as the program and is never closed.
     let Ok(_turn) = LOOKS.acquire().await else { return };
@@ -41,7 +41,7 @@ async fn explain(vm: Arc<Vm>, clock: Clock) {
     }
 }
 
-/// Why it failed. Whose socket it is says which group to join.
+/// The error for people. If permission is denied, the owner of the socket shows which group to join.
 fn described(error: &ConnectError) -> String {
     match error {
         ConnectError::PermissionDenied { address: Address::Unix { path, .. } } => {

@@ -1,12 +1,12 @@
-//! What a snapshot of a VM says of its monitor.
+//! The part of a VM's snapshot that is about its monitor.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// What a snapshot tells of the monitor itself.
+/// The part of a snapshot that is about the monitor.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Answers {
-    /// Without an answer in time, the epoch opens all the same.
+    /// Missing if the answer was late: the epoch opens without it.
     #[serde(rename = "query-status")]
     pub(super) status: Option<IgnoredAny>,
     pub(super) process: Option<ProcessNumber>,

@@ -1,4 +1,4 @@
-//! Who follows which monitor: a monitor serves one client, so two rules must not both want it.
+//! Claims of monitors: a monitor serves one client, so at most one rule may follow it.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use qmp_client::Address;
 #[derive(Debug, Default)]
 pub(super) struct Claims(Mutex<HashSet<Endpoint>>);
 
-/// A monitor, however it was written.
+/// A monitor, independent of the spelling of its address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Endpoint {
     Unix(PathBuf),
@@ -19,7 +19,7 @@ pub(super) enum Endpoint {
 }
 
 impl Endpoint {
-    /// The monitor at that address. Links are followed, as far as there are files.
+    /// The monitor at that address. Links are resolved if the file exists.
     pub(super) fn of(address: &Address) -> Self {
         match address {
             Address::Unix { path, listen: false } => Self::Unix(real(path)),
@@ -43,7 +43,7 @@ fn real(path: &Path) -> PathBuf {
 }
 
 impl Claims {
-    /// Takes all of them, or none if somebody has one already.
+    /// Claims all of them, or none if one is claimed already.
     pub(super) fn claim(&self, endpoints: &[Endpoint]) -> bool {
         let mut claimed = self.lock();
         if endpoints.iter().any(|endpoint| claimed.contains(endpoint)) {

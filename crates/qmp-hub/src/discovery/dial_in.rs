@@ -1,7 +1,7 @@
 //! QEMUs that dial in: any number, at one socket (`-chardev socket,path=…,reconnect=1`).
 //!
-//! Each is asked who it is, by name, else by UUID, else its process is looked at. A connection of a VM that dialled in
-//! before goes on with that VM, in its next epoch. A VM that does not come back is removed after a while.
+//! Each connection is identified by the VM's name, else by its UUID, else by the command line of its process. A connection of a
+//! known VM begins that VM's next epoch. A VM that does not dial in again is removed after [`AWAY_MAX`].
 
 use std::collections::HashMap;
 use std::io;
@@ -20,23 +20,23 @@ use crate::fleet::FleetError;
 use crate::layout::Parts;
 use crate::vm::{State, VmName};
 
-/// Connections that are being asked who they are. Others wait in the socket's queue.
+/// Connections that are being identified. Others wait in the socket's queue.
 const ASKED_AT_ONCE_MAX: usize = 64;
 
-/// How long one may take to say who it is. QEMU answers at once unless it is just starting.
+/// How long the identification may take. QEMU answers at once unless it is just starting.
 const ASKED_MAX: Duration = Duration::from_secs(10);
 
-/// How long a VM that is away may take to dial in again; then it is removed. People write `reconnect=1` to
+/// How long a disconnected VM may take to dial in again; then it is removed. Usual settings are `reconnect=1` to
 /// `reconnect=10`.
 const AWAY_MAX: Duration = Duration::from_secs(30);
 
-/// How often it is looked who is away.
+/// How often disconnected VMs are checked.
 const TIDY: Duration = Duration::from_secs(1);
 
-/// How long to rest where listening or accepting fails.
+/// How long to wait after listening or accepting failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long the end of a connection may take to be noticed, when the same VM dials in anew.
+/// How long the end of the old connection may take, when the same VM dials in again.
 const OLD_ONE_ENDS: Duration = Duration::from_millis(500);
 
 enum Listener {
@@ -51,7 +51,7 @@ struct Known {
     away_since: Option<Instant>,
 }
 
-/// Who a caller is: what it said, and nothing else.
+/// The identity of a VM: only what the VM itself reported.
 type Identity = (String, Option<String>);
 
 /// Accepts for ever.
@@ -125,7 +125,7 @@ async fn meet(stream: Stream, address: &Address) -> Result<Box<Caller>, ConnectE
     }
 }
 
-/// Finds the VM of a caller, or makes it.
+/// Hands a connection to its VM, or adds the VM.
 async fn welcome(
     caller: Box<Caller>,
     pid: Option<i32>,
@@ -160,7 +160,7 @@ async fn welcome(
             .say_once("", &format!("more than {DISCOVERED_MAX} VMs dialled in; others are turned away"));
     }
     if let Some((name, callers)) = add(&parts, address, keeper).await {
-        // Somebody follows, and nobody else hands over.
+        // The VM was just added, so its follower waits for this connection.
         let _ = callers.hand_over(caller);
         known.insert(identity, Known { name, callers, away_since: None });
     }

@@ -1,4 +1,4 @@
-//! What a rule found, compared with what is there: VMs are added and removed accordingly.
+//! Compares the VMs that a rule found with the list of its source, and adds and removes VMs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,23 +17,22 @@ use crate::relay::RelayConfig;
 use crate::silence::Setting;
 use crate::vm::{Origin, State, VmName};
 
-/// When to compare again although nothing changed: a VM is still attached whose socket is gone, or a name is about to
-/// be free.
+/// When to compare again without a change: a VM is still attached after its socket was removed, or a name is about to be free.
 const SOON: Duration = Duration::from_millis(500);
 
-/// How long a monitor that somebody else holds is waited for before another one of the same VM is tried.
+/// How long to wait for a monitor in use before another monitor of the same VM is tried.
 const NEXT_MONITOR: Duration = Duration::from_secs(60);
 
 /// Keeps the VMs of one rule.
 pub(super) struct Keeper {
     pub(super) rule: Arc<Discover>,
     pub(super) fleet: Fleet,
-    /// Of the rule, which may change while it runs.
+    /// The setting of the rule, which may change while it runs.
     silent_after: Arc<Setting>,
     origin: Arc<str>,
     claims: Arc<Claims>,
     known: HashMap<Box<str>, Kept>,
-    /// Names of VMs that could not be added, so that each is said once.
+    /// Subjects of warnings that were logged: each is logged once.
     said: HashSet<Box<str>>,
 }
 
@@ -41,7 +40,7 @@ pub(super) struct Keeper {
 struct Kept {
     name: VmName,
     endpoints: Vec<Endpoint>,
-    /// Which of its monitors is followed, and how many were tried since one was free.
+    /// Which of its monitors is followed, and how many were tried since one was attached.
     monitor: usize,
     tried: usize,
     since: tokio::time::Instant,
@@ -58,7 +57,7 @@ impl Keeper {
         Self { rule, fleet, silent_after, origin, claims, known: HashMap::new(), said: HashSet::new() }
     }
 
-    /// Looks and compares for ever.
+    /// Scans and compares for ever.
     pub(super) async fn run(mut self, mut look: impl Look) {
         loop {
             let work = move || {
@@ -75,7 +74,7 @@ impl Keeper {
         }
     }
 
-    /// Makes the fleet follow what is there. Returns whether that is to be done again soon.
+    /// Makes the fleet follow the listed VMs. Returns whether to compare again soon.
     async fn compare(&mut self, found: Vec<Found>, gone: &'static str) -> bool {
         let named = self.named_elsewhere();
         let found: HashMap<Box<str>, Found> = found.into_iter().map(|vm| (vm.key.clone(), vm)).collect();
@@ -88,7 +87,7 @@ impl Keeper {
                 fresh.push(vm);
             }
         }
-        // By name, so that those who share one are told apart the same way every time.
+        // In a fixed order, so that VMs with the same name get the same numbers every time.
         fresh.sort_by(|one, other| one.key.cmp(&other.key));
         for vm in fresh {
             let endpoints: Vec<_> = vm.monitors.iter().map(Endpoint::of).collect();
@@ -99,7 +98,7 @@ impl Keeper {
                 self.say_once("", &format!("more than {DISCOVERED_MAX} VMs; the others are left alone"));
                 break;
             }
-            // Another rule may follow it, and lose it later.
+            // Otherwise another rule follows it, and may release it later.
             if self.claims.claim(&endpoints) {
                 soon |= self.follow(vm, endpoints).await;
             }
@@ -126,7 +125,7 @@ impl Keeper {
             let kept = &self.known[&key];
             let vm = self.fleet.vms().get(kept.name.as_str()).filter(|vm| vm.origin == self.origin());
             let Some(vm) = vm else {
-                // Somebody else removed it. If it is there, it is found again.
+                // It was removed elsewhere. If it still exists, it is found again.
                 soon = true;
                 self.forget(&key);
                 continue;
@@ -142,7 +141,7 @@ impl Keeper {
                 soon = true;
                 continue;
             }
-            // One that is gone already was removed by somebody else.
+            // An error means that it was removed already.
             let _ = self.fleet.remove(vm.name.as_str(), detail).await;
             self.forget(&key);
         }
@@ -155,7 +154,7 @@ impl Keeper {
         }
     }
 
-    /// Goes over to another monitor of the same VM if somebody else holds the one that was tried.
+    /// Switches to another monitor of the same VM if the current one is in use.
     async fn try_next_monitor(&mut self, key: &str, vm: &Found) -> bool {
         let Some(kept) = self.known.get_mut(key) else { return false };
         if vm.monitors.len() < 2 {
@@ -185,7 +184,7 @@ impl Keeper {
         true
     }
 
-    /// Follows a VM whose endpoints are claimed. Returns whether that is to be tried again soon.
+    /// Follows a VM whose endpoints are claimed. Returns whether to retry soon.
     async fn follow(&mut self, vm: &Found, endpoints: Vec<Endpoint>) -> bool {
         let text = self.rule.name.fill(&vm.parts);
         for name in naming::candidates(&text) {
@@ -238,7 +237,7 @@ impl Keeper {
         self.rule.excludes(parts)
     }
 
-    /// Warns, once for each subject. Of subjects that are many, the later ones are not said.
+    /// Warns, once for each of the first [`DISCOVERED_MAX`] subjects.
     pub(super) fn say_once(&mut self, subject: &str, what: &str) {
         if self.said.len() < DISCOVERED_MAX && self.said.insert(subject.into()) {
             tracing::warn!("{}: {what}", self.origin());

@@ -1,8 +1,8 @@
 //! Names of VMs that were found.
 //!
-//! A path or a process gives a few parts; a template puts them together; what is not allowed in a name becomes `-`.
-//! What is found may be named by somebody who means harm, so nothing but the letters of a [`VmName`] gets through. Two
-//! VMs that would have one name are told apart by a number: `web`, `web-2`.
+//! A path or a process has a few parts; a template combines them; characters that a name must not have become `-`. Untrusted
+//! users may choose the parts, so a name has only the characters of a [`VmName`]. A number distinguishes VMs with the same
+//! name: `web`, `web-2`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use std::str::FromStr;
 use crate::layout::Parts;
 use crate::vm::{VM_NAME_MAX_BYTES, VmName};
 
-/// VMs that may want the same name, at most. More of them are hardly an accident.
+/// VMs with the same name, at most. More of them are hardly an accident.
 const SAME_NAME_MAX: usize = 64;
 
 /// How names are made, such as `pve-{name}`.
@@ -37,10 +37,10 @@ pub enum TemplateError {
         /// The template.
         text: Box<str>,
     },
-    /// Something else in braces than a part.
+    /// The text in braces is not a part.
     #[error("{{{part}}} is no part of a name; there are {{name}}, {{stem}} and {{directory}}")]
     UnknownPart {
-        /// What stood in the braces.
+        /// The text in the braces.
         part: Box<str>,
     },
     /// All VMs would have the same name.
@@ -117,7 +117,7 @@ impl fmt::Display for Template {
     }
 }
 
-/// The names that a VM with that text as its name may get, in the order in which they are tried.
+/// The candidates for the name of a VM with that text, in the order in which they are tried.
 pub(crate) fn candidates(text: &str) -> impl Iterator<Item = VmName> {
     let plain = plain(text);
     (1..=SAME_NAME_MAX).filter_map(move |number| {
@@ -126,12 +126,12 @@ pub(crate) fn candidates(text: &str) -> impl Iterator<Item = VmName> {
         }
         let suffix = format!("-{number}");
         let kept = &plain[..plain.len().min(VM_NAME_MAX_BYTES - suffix.len())];
-        // A name that was cut may end in a number by itself.
+        // A shortened name may itself end in a number.
         Some(format!("{kept}{suffix}")).filter(|name| *name != plain)?.parse().ok()
     })
 }
 
-/// The text with nothing in it that a name must not have.
+/// The text without characters that a name must not have.
 fn plain(text: &str) -> String {
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
     let replaced: String = text

@@ -8,17 +8,17 @@ use super::vm_source::{Found, Look, at};
 use super::watch::Watch;
 use crate::layout::{Layout, Parts, PathPattern, Walk};
 
-/// How long changes are gathered before the next look: whoever makes one socket makes another.
+/// How long changes are collected before the next scan: several sockets are often made together.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How long to rest after a look, as a multiple of what the look took: no more than a tenth of a core goes into it,
-/// whatever somebody does in those directories.
+/// How long to pause after a scan, as a multiple of its duration: scans take at most a tenth of a core, whatever happens in
+/// those directories.
 const REST_FACTOR: u32 = 10;
 
-/// A look without any hint: for file systems that give none, such as those of other hosts.
+/// The pause before a scan without a hint: for file systems without inotify events, such as those of other hosts.
 const LOOK_ANYWAY: Duration = Duration::from_secs(60);
 
-/// The same where nothing can be watched.
+/// The same if a directory cannot be watched.
 const LOOK_UNWATCHED: Duration = Duration::from_secs(2);
 
 /// How often directories may turn out to be new while they are being watched.
@@ -29,7 +29,7 @@ const ROUNDS_MAX: usize = 16;
 pub(super) struct Paths {
     patterns: Vec<PathPattern>,
     layout: Option<Layout>,
-    /// Made at the first look; not there if the system gives none.
+    /// `None` if the system has no inotify instance left.
     watch: Option<Watch>,
     warned: bool,
     took: Duration,
@@ -52,7 +52,7 @@ impl Paths {
         walk
     }
 
-    /// Watches what the walk went through; whether another walk is needed to see what came meanwhile.
+    /// Watches the directories of a walk. Returns whether another walk is needed to find changes since the first.
     fn watch(&mut self, directories: &[PathBuf]) -> bool {
         let Some(watch) = &mut self.watch else { return false };
         let (added, watched) = watch.set(directories);
@@ -69,7 +69,7 @@ impl Paths {
     }
 
     fn found(&self, path: PathBuf, seen: &mut HashSet<PathBuf>) -> Option<Found> {
-        // Two ways to one socket are one VM.
+        // Two paths to one socket are one VM.
         let real = std::fs::canonicalize(&path).ok()?;
         let parts = match self.layout {
             Some(layout) => layout.name(&path)?,

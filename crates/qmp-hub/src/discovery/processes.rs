@@ -1,8 +1,8 @@
 //! A source: the QEMUs that run on this host, and the monitors that their command lines name.
 //!
-//! What a QEMU's own file system and network are is told by its process: where they are not those of the hub, its paths
-//! are reached through `/proc/PID/root`, and its ports not at all. The monitor that a program such as Proxmox or Incus
-//! uses for itself is left to it: it serves one client.
+//! The process shows the file system and the network of its QEMU: if they differ from those of the hub, its paths are reached
+//! through `/proc/PID/root`, and its ports are unreachable. The monitor that a program such as Proxmox or Incus uses for itself
+//! is skipped, because it serves one client.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -18,17 +18,17 @@ use super::vm_source::{Found, Look, at};
 use crate::layout::{self, Layout, Parts};
 use crate::qemu_command::{self, MonitorAt, QemuCommand, Unreachable};
 
-/// How often the processes are looked at. A look at 500 of them takes some milliseconds.
+/// How often the processes are scanned. A scan of 500 processes takes some milliseconds.
 const PROCESSES_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The longest command line that is read, in bytes. Source: Linux, `MAX_ARG_STRLEN` for a single argument is 128 KiB;
 /// QEMUs with hundreds of devices have some 50 KiB.
 const COMMAND_LINE_MAX_BYTES: u64 = 1 << 20;
 
-/// What to do about a QEMU that has no monitor to spare.
+/// What to do about a QEMU without a free monitor.
 const GIVE_IT_ONE: &str = "start it with -qmp unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off";
 
-/// Processes of which something was said, at most.
+/// Processes whose log line is remembered, at most.
 const SAID_MAX: usize = 4_096;
 
 /// The QEMUs among the processes.
@@ -36,12 +36,12 @@ const SAID_MAX: usize = 4_096;
 pub(super) struct Processes {
     proc: PathBuf,
     rule: Arc<Discover>,
-    /// Processes of which it was said that nobody can connect to their monitors, and why.
+    /// Processes that were logged as not followed.
     said: HashSet<Box<str>>,
 }
 
 impl Processes {
-    /// Those of this host. Of a QEMU that the rule excludes, nothing is said.
+    /// The QEMUs of this host. A QEMU that the rule excludes is not logged.
     pub(super) fn new(rule: Arc<Discover>) -> Self {
         Self { proc: "/proc".into(), rule, said: HashSet::new() }
     }
@@ -73,11 +73,11 @@ impl Processes {
         Some(Found { key: key.into(), parts, monitors })
     }
 
-    /// Where the hub reaches a monitor.
+    /// The address at which the hub reaches a monitor.
     fn address(&self, process: &Path, monitor: &MonitorAt) -> Result<Address, String> {
         match monitor {
             MonitorAt::Unix(path) => {
-                // Whoever started it needs it, and would find its own monitor taken.
+                // The program that started the QEMU needs this monitor itself.
                 if let Some(layout) = layout::owner(path) {
                     return Err(layout.advice().to_owned());
                 }
@@ -104,9 +104,9 @@ impl Processes {
             }
             MonitorAt::Unreachable(why) => {
                 let why = match why {
-                    // libvirt does that, and nobody else who is known.
+                    // Only libvirt is known to do that.
                     Unreachable::Descriptor => return Err(Layout::Libvirt.advice().to_owned()),
-                    // That may be another rule of this hub, which says so when it comes.
+                    // It may dial in to another rule of this hub, which logs the connection.
                     Unreachable::DialsOut => {
                         "its monitor dials out, and is followed if it comes to this hub; else"
                     }
@@ -117,7 +117,7 @@ impl Processes {
         }
     }
 
-    /// Whether that process has the hub's own file system or network. One that cannot be asked is taken to have.
+    /// Whether that process has the hub's own file system or network. Assumed if `/proc` does not show it.
     fn shares(&self, process: &Path, kind: &str) -> bool {
         let of = |process: &Path| std::fs::read_link(process.join("ns").join(kind)).ok();
         match (of(process), of(Path::new("/proc/self"))) {
@@ -143,7 +143,7 @@ impl Look for Processes {
         let Ok(entries) = std::fs::read_dir(&self.proc) else { return Vec::new() };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let mut pids: Vec<u32> = names.filter_map(|name| name.parse().ok()).collect();
-        // The older first, whose names are to stay plain.
+        // Older processes first, so that their names get no number.
         pids.sort_unstable();
         pids.iter().filter_map(|pid| self.found(&pid.to_string())).collect()
     }
@@ -157,19 +157,19 @@ impl Look for Processes {
     }
 }
 
-/// What the VM of a process is called on its command line; for one that dialled in and has told no name.
+/// The VM's name in the command line of a process; for a VM that dialled in and reported no name.
 pub(super) fn name_of(pid: i32) -> Option<String> {
     let process = Path::new("/proc").join(pid.to_string());
     let command = read_command_line(&process, &read_bounded(&process.join("cmdline")).ok()?)?;
     command.name.or(command.uuid)
 }
 
-/// Reads the command line of a QEMU; `None` if it is another program's.
+/// Reads the command line of a QEMU; `None` for any other program.
 fn read_command_line(process: &Path, line: &[u8]) -> Option<QemuCommand> {
     let mut arguments = line.strip_suffix(&[0]).unwrap_or(line).split(|byte| *byte == 0);
     let program = arguments.next()?;
     let arguments: Vec<&[u8]> = arguments.collect();
-    // What calls itself something else is looked at if it has options like one.
+    // A program with another name may be a QEMU if it has such options.
     let has_monitor =
         || arguments.iter().any(|word| matches!(*word, b"-qmp" | b"-mon" | b"--qmp" | b"--mon"));
     let is_qemu = qemu_command::is_qemu(program)
@@ -179,10 +179,10 @@ fn read_command_line(process: &Path, line: &[u8]) -> Option<QemuCommand> {
     is_qemu.then(|| qemu_command::read(&arguments))
 }
 
-/// When the process began, in ticks since the host did: with its number, it is told from all others.
+/// When the process started, in ticks since the host did: unique together with the number of the process.
 fn start_time(process: &Path) -> Option<u64> {
     let stat = read_bounded(&process.join("stat")).ok()?;
-    // The second field is the program's name in parentheses, and may hold anything.
+    // The second field is the program's name in parentheses, with any characters.
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
     rest.split(' ').nth(19)?.parse().ok()

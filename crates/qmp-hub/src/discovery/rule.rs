@@ -1,4 +1,4 @@
-//! Rules: where to look for VMs, and what to make of those that are found.
+//! Rules: where VMs are searched for, and how they are followed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::vm::VmName;
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discover {
-    /// Where to look.
+    /// Where VMs are searched for.
     pub source: Source,
     /// How a VM's name is made.
     pub name: Template,
@@ -25,30 +25,30 @@ pub struct Discover {
     pub relays: Vec<RelayConfig>,
     /// Names of VMs that are followed; with none, all.
     pub only: Globs,
-    /// Names of VMs that are left alone all the same.
+    /// Names of VMs that are not followed.
     pub exclude: Option<Globs>,
     /// The permissions of the socket at which QEMUs dial in.
     pub dial_in_mode: u32,
-    /// After how long without a word a VM is asked whether it answers; without it, as the hub does with others.
+    /// How long a VM may be quiet before it is probed; `None`: the setting of the hub.
     pub silent_after: Option<SilentAfter>,
 }
 
-/// Where VMs are looked for.
+/// Where VMs are searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
-    /// At sockets whose paths match.
+    /// Sockets whose paths match.
     Paths(PathPattern),
-    /// Where another program puts its VMs' monitors.
+    /// The layout of another program.
     Layout {
         /// The program.
         layout: Layout,
-        /// Its directory, if it is not the usual one.
+        /// Its directory, if it differs from the default.
         root: Option<PathBuf>,
     },
-    /// In the command lines of the processes of this host.
+    /// The command lines of the processes of this host.
     Processes,
-    /// Nowhere: QEMUs dial in at this address.
+    /// QEMUs that dial in at this address.
     DialIn(Address),
 }
 
@@ -62,7 +62,7 @@ pub enum SourceError {
     /// There is no such layout.
     #[error(transparent)]
     Layout(#[from] UnknownLayout),
-    /// It is nothing that is known.
+    /// The text is no known source.
     #[error("\"{text}\" is nothing to look for; write {}{}", listed(), did_you_mean(text))]
     Unknown {
         /// What was given.
@@ -71,7 +71,7 @@ pub enum SourceError {
     /// The address at which QEMUs are to dial in cannot be read.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// An address at which nobody can dial in.
+    /// An address at which QEMUs cannot dial in.
     #[error(
         "QEMUs cannot dial in at {address}; write unix:/run/qmp-events/dial-in.sock or tcp:127.0.0.1:PORT"
     )]
@@ -92,7 +92,7 @@ fn did_you_mean(text: &str) -> String {
 }
 
 impl Discover {
-    /// What is there, by its own names, without relays.
+    /// A rule for all VMs of a source, with their own names, without relays.
     #[must_use]
     pub fn new(source: Source) -> Self {
         Self {
@@ -106,19 +106,19 @@ impl Discover {
         }
     }
 
-    /// Whether both find and follow the same: they may differ in how they deal with silence.
+    /// Whether both find and follow the same VMs; their settings for silence may differ.
     pub(super) fn finds_the_same(&self, other: &Self) -> bool {
         *self == Self { silent_after: self.silent_after, ..other.clone() }
     }
 
-    /// Whether what has these names is left alone.
+    /// Whether a VM with these parts is not followed.
     pub(super) fn excludes(&self, parts: &Parts) -> bool {
         let Some(name) = naming::candidates(&self.name.fill(parts)).next() else { return true };
         let excluded = self.exclude.as_ref().is_some_and(|excluded| excluded.matches(name.as_str()));
         excluded || !self.only.matches(name.as_str())
     }
 
-    /// The relays of a VM that is called so.
+    /// The relays of a VM with that name.
     pub(super) fn relays_of(&self, name: &VmName) -> Vec<RelayConfig> {
         let of = |relay: &RelayConfig| {
             let path = relay.path.to_string_lossy().replace("{name}", name.as_str());
@@ -128,7 +128,7 @@ impl Discover {
     }
 }
 
-/// Where it looks, and for whom.
+/// The source, and which VMs are followed.
 impl fmt::Display for Discover {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |globs: &Globs| globs.patterns().collect::<Vec<_>>().join(", ");

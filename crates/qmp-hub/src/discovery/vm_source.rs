@@ -1,32 +1,32 @@
-//! What a source of VMs provides.
+//! The interface of sources, and their results.
 
 use qmp_client::Address;
 
 use crate::layout::Parts;
 
-/// VMs that one rule follows at most. A host runs hundreds; more than this is a mistake, or somebody who makes files
-/// faster than they can be looked at.
+/// VMs that one rule follows at most. A host runs hundreds; more than this is a mistake, or a user who makes files faster
+/// than they can be read.
 pub const DISCOVERED_MAX: usize = 16_384;
 
-/// One monitor, or one VM with several, that a source sees.
+/// One VM in the list of a source, with one monitor or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Tells it from the others of its rule, from one look to the next: a path, a process.
+    /// Identifies it among the VMs of its rule, from one scan to the next: a path, a process.
     pub(super) key: Box<str>,
     pub(super) parts: Parts,
     /// Its monitors, the best first; at least one.
     pub(super) monitors: Vec<Address>,
 }
 
-/// What tells what is there.
+/// Lists VMs.
 pub(super) trait Look: Send + Sized + 'static {
-    /// Everything that is there. May wait for the disk.
+    /// Lists all VMs that exist. May wait for the disk.
     fn look(&mut self) -> Vec<Found>;
 
-    /// Why something that is not there any more was removed, such as "its socket is gone".
+    /// Why a VM that is missing in the list was removed, such as "its socket is gone".
     fn gone(&self) -> &'static str;
 
-    /// Waits until another look may tell something else.
+    /// Waits until the list may have changed.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;
 }
 

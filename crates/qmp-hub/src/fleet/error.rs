@@ -14,7 +14,7 @@ pub enum FleetError {
         /// Where the other one came from.
         origin: Origin,
     },
-    /// A VM of that name is being added or removed in this moment.
+    /// A VM of that name is being added or removed.
     #[error("a VM called {name} is just being added or removed; try again")]
     NameInUse {
         /// The name.
@@ -26,7 +26,7 @@ pub enum FleetError {
         /// The name.
         name: Box<str>,
     },
-    /// The hub stops.
+    /// The hub is stopping.
     #[error("the hub stops")]
     Stopping,
 }

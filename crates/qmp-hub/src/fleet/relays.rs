@@ -1,4 +1,4 @@
-//! Relays of a VM that come and go while it is followed. Its connection and its epoch go on.
+//! Changes of a VM's relays while it is followed. Its connection and its epoch stay open.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::slots::Slots;
 use crate::relay::{FILES_OF_A_RELAY, Listening, Parted, RelayConfig, Relays};
 use crate::vm::Vm;
 
-/// Serves the VM of that name at the relays that are wanted, and no others.
+/// Serves the VM of that name at the wanted relays, and no others.
 pub(super) async fn set(
     slots: &Slots,
     relays: &Relays,
@@ -29,7 +29,7 @@ pub(super) async fn set(
 
     let mut state = slots.lock();
     let running = state.running(name)?;
-    // Another one may have come by that name in the meantime.
+    // The name may belong to another VM by now.
     if !Arc::ptr_eq(&running.vm, &vm) {
         return Err(FleetError::Unknown { name: name.into() });
     }
@@ -39,7 +39,7 @@ pub(super) async fn set(
     Ok(())
 }
 
-/// Ends the relays that are not wanted, and the line of a VM of which none is.
+/// Ends the relays that are not wanted, and the line of a VM without wanted relays.
 async fn part(
     slots: &Slots,
     relays: &Relays,
@@ -52,7 +52,7 @@ async fn part(
         let before = running.files();
         let last = if wanted.is_empty() { running.relays.take() } else { None };
         if last.is_some() {
-            // Between two appends, so that the line has heard of all that it is to hand out.
+            // Between two appends, so that the line has counted every record that it must hand out.
             vm.tap.lock().line = None;
         }
         let parted = running.relays.as_mut().map(|relays| relays.part(|relay| wanted.contains(relay)));

@@ -1,4 +1,4 @@
-//! What each name of a hub stands for: a VM that is followed, or one that is being added or removed.
+//! The names of a hub's VMs: each belongs to a VM that is followed, or that is being added or removed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,8 @@ use crate::attach::Leave;
 use crate::relay::{FILES_OF_A_RELAY, OfVm};
 use crate::vm::{Vm, VmName};
 
-/// Open files of a VM: the socket of its monitor. Its process, which is to tell its exit status, is one more if there is
-/// room.
+/// Open files of a VM: the socket of its monitor. The descriptor of its process, for the exit status, is one more if the limit
+/// permits.
 pub(super) const FILES_OF_A_VM: usize = 1;
 
 /// The names of a hub's VMs, and the open files that the VMs are counted with.
@@ -23,18 +23,18 @@ pub(super) struct Slots {
     state: Mutex<SlotState>,
 }
 
-/// What [`Slots`] guards.
+/// The state of [`Slots`].
 #[derive(Debug, Default)]
 pub(super) struct SlotState {
     pub(super) by_name: HashMap<VmName, Slot>,
-    /// Removals under way. They go on when no caller waits for them.
+    /// Removals in progress. They continue when no caller waits for them.
     pub(super) leaving: JoinSet<()>,
     /// Open files that the VMs are counted with.
     pub(super) files: usize,
     pub(super) stopping: bool,
 }
 
-/// What a name stands for.
+/// The state of a name.
 #[derive(Debug)]
 pub(super) enum Slot {
     /// A VM that is being added or removed.
@@ -90,14 +90,14 @@ impl Slots {
 }
 
 impl SlotState {
-    /// Counts so many open files more.
+    /// Counts more open files.
     pub(super) fn add_files(&mut self, open_files: &OpenFiles, files: usize) {
         self.files += files;
         let (files, relays) = self.files_and_relays();
         open_files.allow(files, relays);
     }
 
-    /// The open files, and how many relays are among those that they belong to.
+    /// The number of open files, and of the relays that are counted in it.
     pub(super) fn files_and_relays(&self) -> (usize, usize) {
         let of_relays = self.files.saturating_sub(self.by_name.len() * FILES_OF_A_VM);
         (self.files, of_relays / FILES_OF_A_RELAY)
@@ -119,7 +119,7 @@ impl SlotState {
         }
     }
 
-    /// Takes a VM out; its name stays reserved.
+    /// Removes a VM; its name stays reserved.
     pub(super) fn take(&mut self, name: &str) -> Result<(VmName, RunningVm), FleetError> {
         if self.stopping {
             return Err(FleetError::Stopping);

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::vm::{Vm, VmName};
 
-/// Every VM of the hub, by name and in the order in which they came. Clones share the VMs.
+/// Every VM of the hub, by name and in the order in which they were added. Clones share the VMs.
 ///
 /// A reader of more than one takes [`all`](Self::all) once, so that everything that it reports is about the same VMs.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,7 @@ struct Known {
 }
 
 impl Vms {
-    /// Adds a VM behind the others; hands it back if its name is taken.
+    /// Adds a VM after the others; returns it if its name is in use.
     pub(crate) fn insert(&self, vm: Arc<Vm>) -> Result<(), Arc<Vm>> {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.places.contains_key(&vm.name) {
@@ -32,7 +32,7 @@ impl Vms {
         Ok(())
     }
 
-    /// Takes a VM out.
+    /// Removes a VM.
     pub(crate) fn remove(&self, name: &str) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = known.places.remove(name) {
@@ -47,7 +47,7 @@ impl Vms {
         known.places.get(name).and_then(|place| known.in_order.get(place)).cloned()
     }
 
-    /// The VMs of this moment, in order.
+    /// The current VMs, in order.
     pub fn all(&self) -> Vec<Arc<Vm>> {
         self.read().in_order.values().cloned().collect()
     }

@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-/// What is known of the name of a VM that was found, as it was found.
+/// Parts of a path or of a process from which the name of a discovered VM is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// What its owner calls it, as far as that can be told.
+    /// The VM's name for its owner, if it is known.
     pub(crate) name: String,
-    /// The file's name without its last ending.
+    /// The file's name without its extension.
     pub(crate) stem: String,
     /// The name of the file's directory.
     pub(crate) directory: String,
 }
 
 impl Parts {
-    /// Those of the name of a socket's file.
+    /// The parts of the path of a socket.
     pub(crate) fn of_path(path: &Path) -> Self {
         let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
         let stem = text(path.file_stem());

@@ -1,7 +1,7 @@
 //! Paths with patterns in them, such as `/run/vm/*.sock`.
 //!
-//! Each component is a name or a glob (`*`, `?`, `[a-z]`, `{a,b}`); none spans several directories. A walk tells the
-//! sockets that match, and the directories in which others could appear, to be watched.
+//! Each component is a name or a glob (`*`, `?`, `[a-z]`, `{a,b}`); none spans several directories. A walk returns the
+//! sockets that match, and the directories to be watched, in which other matches could appear.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -11,8 +11,7 @@ use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// Directory entries looked at in one walk. Somebody who may write to a directory that is watched must not keep the
-/// hub busy.
+/// Directory entries read in one walk. A user who may write to a watched directory must not keep the hub busy.
 const ENTRIES_MAX: usize = 262_144;
 
 /// An absolute path with patterns in it.
@@ -32,10 +31,10 @@ enum Part {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatternError {
-    /// It is no path at which a socket could be.
+    /// No socket can be at the path.
     #[error("\"{text}\" is no path of sockets; write something like /run/vm/*.sock")]
     NoPath {
-        /// What was given.
+        /// The text that was given.
         text: Box<str>,
     },
     /// A pattern cannot be read.
@@ -43,7 +42,7 @@ pub enum PatternError {
     Glob {
         /// The pattern.
         text: Box<str>,
-        /// What is wrong with it.
+        /// The error.
         what: Box<str>,
     },
     /// A pattern spans directories.
@@ -63,13 +62,13 @@ impl PartialEq for PathPattern {
 
 impl Eq for PathPattern {}
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
     pub(crate) sockets: Vec<PathBuf>,
-    /// Existing directories whose entries decided what was found.
+    /// Existing directories whose entries decided the result.
     pub(crate) directories: Vec<PathBuf>,
-    /// Entries that may still be looked at.
+    /// Entries that may still be read.
     pub(crate) entries_left: usize,
 }
 
@@ -91,16 +90,16 @@ impl PathPattern {
         Ok(Self { text: path.into(), ..pattern })
     }
 
-    /// Walks along the pattern, adding to what others found.
+    /// Walks along the pattern, and adds to the result of other patterns.
     pub(crate) fn walk(&self, walk: &mut Walk) {
         step(PathBuf::from("/"), &self.components, walk);
     }
 }
 
-/// Goes on from `at`, which leads to the components.
+/// Walks on from `at`, the directory of the remaining components.
 fn step(at: PathBuf, components: &[Part], walk: &mut Walk) {
     let Some((first, rest)) = components.split_first() else {
-        // The file itself, not what a link leads to twice: a link to a socket is one, too.
+        // Links are followed: a link to a socket counts as a socket.
         if std::fs::metadata(&at).is_ok_and(|found| found.file_type().is_socket()) {
             walk.sockets.push(at);
         }
@@ -111,7 +110,7 @@ fn step(at: PathBuf, components: &[Part], walk: &mut Walk) {
             let next = at.join(&**name);
             let exists = next.exists();
             if !exists || rest.is_empty() {
-                // What is missing appears here.
+                // The missing entry would appear here.
                 walk.directories.push(at);
             }
             if exists {
@@ -127,7 +126,7 @@ fn step(at: PathBuf, components: &[Part], walk: &mut Walk) {
                 }
                 walk.entries_left -= 1;
                 let name = entry.file_name();
-                // As with the shell, what is hidden is not meant.
+                // As in a shell, a glob does not match hidden entries.
                 if glob.is_match(&name) && !name.as_encoded_bytes().starts_with(b".") {
                     names.push(name);
                 }
@@ -168,7 +167,7 @@ impl FromStr for PathPattern {
 }
 
 fn part(name: &OsStr, text: &str) -> Result<Part, PatternError> {
-    // Whoever writes a pattern writes UTF-8.
+    // Patterns are UTF-8.
     let glob = name.to_string_lossy();
     if glob == "**" {
         return Err(PatternError::TwoStars { text: text.into() });

@@ -1,17 +1,17 @@
-//! Checkpoints of the correlators in the journal: appended with the findings, and read where records are read again.
+//! Checkpoints of the correlators in the journal: appended with the findings, and restored before records are read again.
 
 use qmp_findings::{Correlators, SavedState};
 use qmp_journal::{Checkpoint, Globs, Query, Reader};
 use qmp_wire::{Offset, Record};
 
-/// The checkpoint of a VM after its record at `offset`, which was taken last; `None` if none is due.
+/// The checkpoint of a VM after its record at `offset`, the last one; `None` if none is due.
 pub(super) fn checkpoint(correlators: &mut Correlators, vm: &str, offset: Offset) -> Option<Checkpoint> {
     let SavedState { version, checksum, state } = correlators.checkpoint(vm, offset)?;
     Some(Checkpoint { vm: vm.into(), offset, version, checksum, state })
 }
 
 /// Restores a VM from its checkpoint in the journal, if the last record of that is after `after`, not after `upto`, and
-/// `is_usable` accepts it. Returns that record: those after it are to be taken next.
+/// `is_usable` accepts it. Returns that record: the records after it are next.
 ///
 /// A checkpoint that cannot be read counts as missing.
 pub fn restore_checkpoint(

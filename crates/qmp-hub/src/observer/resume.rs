@@ -1,12 +1,12 @@
 //! Starting on a journal: the state of each VM, and the findings that a crash left unrecorded.
 //!
-//! Correlators start afresh with each epoch, and when one opens they look back at the one before it, whose story may have
-//! begun a few epochs earlier. So the last [`EPOCHS_READ`] epochs of a VM give everything that can be found in the last two.
-//! They are read again, from the checkpoint on where there is one: what was concluded before it is recorded. What is concluded
-//! in the last two and not among the findings that are read with them was not recorded, and is to be.
+//! Correlators are reset by each epoch, and at its start they compare it with the epoch before, whose story may have begun a
+//! few epochs earlier. So the last [`EPOCHS_READ`] epochs of a VM contain everything for the findings of the last two. They
+//! are read again, from the checkpoint on if there is one: earlier conclusions are recorded. A conclusion in the last two
+//! epochs that is not among the findings in the journal was not recorded, and is appended.
 //!
-//! Only VMs are read that may have something unfinished: those with a record since an hour before the last
-//! finding. Findings are recorded in the order of their records, and none comes later than that after them.
+//! Only VMs that may be unfinished are read: those with a record since an hour before the last finding. Findings are recorded
+//! in the order of their records, and at most that much later.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use qmp_wire::{Body, Causes, Epoch, Offset, Record, UnixMicros};
 
 use super::checkpoint::{checkpoint, restore_checkpoint};
 
-/// How long a finding may come after its causes, and twice that, in microseconds: the longest deadline is 10 min.
+/// How long after its causes a finding may be recorded, and twice that, in microseconds: the longest deadline is 10 min.
 const UNFINISHED_US: i64 = 3_600_000_000;
 
 /// VMs read in one pass through the journal: as many names as its index looks up.
@@ -25,40 +25,40 @@ const VMS_AT_ONCE: usize = qmp_journal::POSTING_NAMES_MAX;
 /// Records read at once.
 const BATCH_RECORDS: usize = 4_096;
 
-/// VMs that begin so many records apart are read together: to look up names anew costs about as much as these records.
+/// VMs whose first records are that close are read together: another lookup of names costs about as much as these records.
 const READ_TOGETHER_RECORDS: u64 = 16_384;
 
-/// Where the observer goes on.
+/// The result of [`resume`], with which the observer continues.
 #[derive(Debug)]
 pub(super) struct Resumed {
     pub(super) correlators: Correlators,
     /// Everything up to here was read.
     pub(super) upto: Offset,
-    /// Concluded from what is in the journal, and not in it.
+    /// Findings from records in the journal that are not in the journal.
     pub(super) unrecorded: Vec<Finding>,
-    /// States on the way, by which nothing was concluded but what is recorded or in `unrecorded`.
+    /// Checkpoints; every conclusion by their time is recorded or in `unrecorded`.
     pub(super) checkpoints: Vec<Checkpoint>,
 }
 
-/// What reading again gave, states aside.
+/// The result of reading again, without the states.
 #[derive(Debug, Default)]
 struct Again {
     ledger: Ledger,
-    /// The last one of each VM.
+    /// The last checkpoint of each VM.
     checkpoints: HashMap<Box<str>, (Epoch, Checkpoint)>,
 }
 
-/// What makes a finding the same: VM, kind and causes.
+/// The identity of a finding: VM, kind and causes.
 type Identity = (Box<str>, Box<str>, Causes);
 
-/// Matches what is concluded with what is recorded.
+/// Matches conclusions with recorded findings.
 #[derive(Debug, Default)]
 struct Ledger {
     recorded: HashSet<Identity>,
     concluded: HashMap<Identity, Finding>,
 }
 
-/// Reads what may be unfinished. Everything that was received by `by` is in the journal.
+/// Reads the records that may be unfinished. Everything that was received by `by` is in the journal.
 pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, JournalError> {
     let upto = reader.head()?;
     let last = reader.last(&Query { kind: vec![Kind::Finding], ..Query::default() }, 1)?;
@@ -80,11 +80,11 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, Journal
         read(reader, vms, upto, &mut correlators, Some(&mut again))?;
     }
     let Again { mut ledger, checkpoints } = again;
-    // What a hub before this one concluded from silence is recorded, too.
+    // An earlier hub also recorded what it concluded from the absence of events.
     let mut found = Vec::new();
     correlators.time_passed(by, &mut found);
     found.into_iter().for_each(|finding| ledger.conclude(finding));
-    // What was read before the last two epochs may lack what led there.
+    // Conclusions before the last two epochs may lack their causes.
     let is_of_last_two =
         |vm: &str, epoch: Epoch| correlators.last(vm).is_none_or(|(last, _)| epoch.0 + 1 >= last.0);
     let mut unrecorded = ledger.unrecorded();
@@ -94,7 +94,7 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, Journal
     Ok(Resumed { correlators, upto, unrecorded, checkpoints })
 }
 
-/// Where to begin reading a VM whose last epochs begin at `begin`: behind its checkpoint if that is among them.
+/// Where to begin reading a VM whose last epochs begin at `begin`: after its checkpoint if that is among them.
 fn behind_checkpoint(
     correlators: &mut Correlators,
     reader: &Reader,
@@ -116,19 +116,19 @@ pub(super) fn recall(
 ) -> Result<(), JournalError> {
     let attached = Query { vm: of(&[vm]), kind: vec![Kind::Attached], until: None, ..Query::default() };
     let epochs = usize::try_from(EPOCHS_READ).unwrap_or(usize::MAX);
-    // The epoch that opens now is one more.
+    // The epoch that is about to open is one more.
     let tail = reader.last(&attached, epochs + 1)?;
     let before = |record: &&Record<'_>| record.offset.is_some_and(|offset| offset <= upto);
     let begins: Vec<Offset> = tail.records.iter().filter(before).filter_map(|record| record.offset).collect();
     let Some(begin) = begins.iter().rev().take(epochs).min() else { return Ok(()) };
     let begin = behind_checkpoint(correlators, reader, vm, *begin, upto);
     read(reader, &[(vm.into(), begin)], upto, correlators, None)?;
-    // It was gone for long: what there was to find is found.
+    // It was detached for long: its findings are recorded.
     correlators.settle(vm);
     Ok(())
 }
 
-/// Reads VMs from where each begins, in the order of these places, up to `upto`.
+/// Reads VMs, each from its own offset, in the order of these offsets, up to `upto`.
 fn read(
     reader: &Reader,
     vms: &[(Box<str>, Offset)],
@@ -138,7 +138,7 @@ fn read(
 ) -> Result<(), JournalError> {
     let Some(mut from) = vms.first().map(|(_, begin)| *begin) else { return Ok(()) };
     for index in 0..vms.len() {
-        // One that begins much later is left out until then: before that it may have any number of records.
+        // A VM with a much later offset is left out until then: it may have any number of records before.
         let next = vms.get(index + 1).map(|(_, begin)| *begin);
         if next.is_some_and(|next| next.0.saturating_sub(from.0) < READ_TOGETHER_RECORDS) {
             continue;
@@ -150,7 +150,7 @@ fn read(
     Ok(())
 }
 
-/// Reads what these VMs have from one place to another, each from where it begins.
+/// Reads the records of these VMs between two offsets, each VM from its own offset.
 fn read_stretch(
     reader: &Reader,
     vms: &[(Box<str>, Offset)],
@@ -170,7 +170,7 @@ fn read_stretch(
         }
         for record in &records {
             let Some(offset) = record.offset else { continue };
-            // Others begin earlier.
+            // Other VMs begin earlier.
             if begins.get(&*record.vm).is_none_or(|begin| offset < *begin) {
                 continue;
             }
@@ -188,7 +188,7 @@ fn read_stretch(
     }
 }
 
-/// The names, taken literally: those of VMs have no character that means something in a pattern.
+/// The names as patterns: names of VMs have no character with a meaning in a pattern.
 fn of(names: &[&str]) -> Globs {
     let literal = names.iter().map(|name| globset::escape(name));
     Globs::parse(literal).unwrap_or_default()
@@ -213,7 +213,7 @@ impl Ledger {
         }
     }
 
-    /// In the order in which they could be concluded.
+    /// In the order in which they were concluded.
     fn unrecorded(self) -> Vec<Finding> {
         let mut unrecorded: Vec<Finding> = self.concluded.into_values().collect();
         let key = |finding: &Finding| -> (UnixMicros, Box<str>, Causes, &'static str) {

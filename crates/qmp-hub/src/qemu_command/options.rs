@@ -1,4 +1,4 @@
-//! Values of options, and the monitors that they name.
+//! Values of options, and the monitors in them.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -7,26 +7,26 @@ use std::path::PathBuf;
 /// Where a QMP monitor is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MonitorAt {
-    /// At a socket; a relative path is one of the QEMU's own directory.
+    /// At a socket; a relative path starts at the QEMU's own directory.
     Unix(PathBuf),
-    /// At a port; without a host it listens everywhere.
+    /// At a port; without a host it listens at all addresses.
     Tcp { host: String, port: u16 },
-    /// Nobody can connect to it.
+    /// No client can connect.
     Unreachable(Unreachable),
 }
 
-/// Why nobody can connect to a monitor.
+/// Why no client can connect to a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreachable {
-    /// Whoever started the QEMU opened the socket for it, and knows where.
+    /// The program that started the QEMU opened the socket, and only that program knows its address.
     Descriptor,
-    /// The QEMU connects to somebody.
+    /// The QEMU connects to a listening program.
     DialsOut,
-    /// It is no socket: a pipe, a terminal, a ring buffer.
+    /// The monitor is not a socket: a pipe, a terminal, a ring buffer.
     NoSocket,
 }
 
-/// One option's value, taken apart.
+/// One option's value, split into keys and values.
 pub(super) struct Options(Vec<(Vec<u8>, Option<Vec<u8>>)>);
 
 /// The value of `-qmp`: `unix:PATH,…`, `tcp:HOST:PORT,…`, and other devices.
@@ -37,7 +37,7 @@ pub(super) fn short_form(value: &[u8]) -> MonitorAt {
         MonitorAt::Unix(path_of(path))
     } else if let Some(place) = device.strip_prefix(b"tcp:") {
         let place = readable(place);
-        // Options of old come behind the port without a comma, too; nothing else does.
+        // Old QEMUs also accept options after the port without a comma.
         let (host, port) = place.rsplit_once(':').unwrap_or(("", &place));
         tcp(host, port)
     } else {
@@ -74,7 +74,7 @@ fn reachable(at: MonitorAt, options: &Options) -> MonitorAt {
 
 fn tcp(host: &str, port: &str) -> MonitorAt {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    // Who listens everywhere listens here.
+    // A listener at all addresses listens at the loopback address too.
     let host = if matches!(host, "" | "0.0.0.0" | "::") { "127.0.0.1" } else { host };
     match port.parse() {
         Ok(port) if port != 0 => MonitorAt::Tcp { host: host.to_owned(), port },
@@ -91,7 +91,7 @@ pub(super) fn readable(text: &[u8]) -> String {
 }
 
 impl Options {
-    /// Cuts at single commas. The first word is the value of `first_key` if it has no key of its own.
+    /// Splits at single commas. A first word without a key is the value of `first_key`.
     pub(super) fn read(value: &[u8], first_key: &[u8]) -> Self {
         let mut words = vec![Vec::new()];
         let mut bytes = value.iter().copied().peekable();
@@ -104,7 +104,7 @@ impl Options {
         }
         let option = |(index, word): (usize, Vec<u8>)| {
             let equals = word.iter().position(|byte| *byte == b'=');
-            // A path may hold a '=': a key is a plain word.
+            // A path may contain '=': a key is a plain word.
             let equals = equals
                 .filter(|at| word[..*at].iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-'));
             match equals {
@@ -125,7 +125,7 @@ impl Options {
         self.0.iter().any(|(name, _)| name == key)
     }
 
-    /// Whether a switch is on. `wait=off` has a counterpart of old, `nowait`, which is no switch that is asked for.
+    /// Whether a switch is on. The old spelling `nowait` of `wait=off` is not supported: no caller asks for `wait`.
     fn switch(&self, key: &[u8]) -> bool {
         let last = self.0.iter().rev().find(|(name, _)| name == key);
         last.is_some_and(|(_, value)| {

@@ -1,25 +1,25 @@
-//! What a QEMU uses a socket for that its command line names: a QMP monitor, or something else.
+//! The purpose of a socket in the command line of a QEMU: a QMP monitor, or another device.
 
 use serde_json::Value;
 
 use super::options::{MonitorAt, Options, chardev, short_form};
 
-/// How much of an option is shown, in characters.
+/// The longest part of an option that is shown, in characters.
 const OPTION_SHOWN_MAX: usize = 80;
 
-/// What a socket is for.
+/// The purpose of a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A QMP monitor.
     Monitor,
-    /// Something that sends no greeting: the option that uses the socket, such as `-device virtserialport,chardev=qga`.
+    /// A device that sends no greeting: the option that uses the socket, such as `-device virtserialport,chardev=qga`.
     Other(String),
 }
 
-/// Options that take a character device as `-qmp` does, or by `chardev:ID`.
+/// Options with a character device as their value, in the form of `-qmp` or `chardev:ID`.
 const DEVICES: [&[u8]; 5] = [b"serial", b"parallel", b"debugcon", b"monitor", b"gdb"];
 
-/// What the socket is for that `is_it` knows; `None` if the command line does not name it.
+/// The purpose of the socket that `is_it` accepts; `None` if the command line does not have it.
 pub(crate) fn purpose(arguments: &[&[u8]], is_it: impl Fn(&MonitorAt) -> bool) -> Option<Purpose> {
     let mut ids: Vec<Vec<u8>> = Vec::new();
     let mut direct = None;
@@ -48,7 +48,7 @@ pub(crate) fn purpose(arguments: &[&[u8]], is_it: impl Fn(&MonitorAt) -> bool) -
         .or_else(|| ids.first().map(|id| Purpose::Other(shown(b"chardev", id))))
 }
 
-/// What uses the character device of that id.
+/// The purpose of the option that uses the character device with that id.
 fn user(arguments: &[&[u8]], id: &[u8]) -> Option<Purpose> {
     let uses = |option: &[u8], value: &[u8]| match option {
         b"chardev" => false,

@@ -1,4 +1,4 @@
-//! The task of one client of a relay: its socket, and the waiting for it.
+//! The task of one client of a relay: reads from its socket, sends to it, and waits.
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use super::session::ClientSession;
 use super::socket;
 
-/// How long a client may take to read what was said last.
+/// How long a client may take to read its last output.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
 /// How a client's connection ended.
@@ -17,7 +17,7 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 pub(super) enum ClientExit {
     /// The client left, or sent its last command and got the reply.
     Left,
-    /// The client was told that the VM is away.
+    /// The VM detached, or the relay ended.
     Ended,
     /// The client did not read.
     Slow,
@@ -34,7 +34,7 @@ impl Client {
         Self { stream, session }
     }
 
-    /// Serves until the client or the VM goes away.
+    /// Serves until the client leaves or the VM detaches.
     pub(super) async fn run(mut self) -> ClientExit {
         loop {
             self.session.take_items();
@@ -60,7 +60,7 @@ impl Client {
         }
     }
 
-    /// Runs what the client asks for, as long as it reads what it gets.
+    /// Runs the requests of a client that reads its output.
     fn run_requests(&mut self) -> io::Result<()> {
         loop {
             // Replies first: the end of a client is noticed before its next command is run.
@@ -116,7 +116,8 @@ impl Client {
             Err(error) if is_passing(&error) => return Ok(()),
             received => received?,
         };
-        // A client that only sends no more gets its replies; one that is gone takes its commands with it.
+        // A client that closed only its sending side still gets its replies. When both sides are closed, its commands that
+        // were not sent are cancelled.
         if received.bytes.is_empty() && socket::is_closed(&self.stream) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
@@ -124,7 +125,7 @@ impl Client {
         Ok(())
     }
 
-    /// Sends what the socket takes.
+    /// Sends as much output as the socket accepts.
     fn send(&mut self) -> io::Result<()> {
         while !self.session.output().is_empty() {
             match socket::send(&self.stream, self.session.output().iter()) {

@@ -10,15 +10,15 @@ pub const DEFAULT_MODE: u32 = 0o600;
 /// One relay socket of a VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
-    /// Where.
+    /// The path of the socket.
     pub path: PathBuf,
     /// What its clients may do.
     pub role: Role,
-    /// The permissions of the socket's file: who may write to it may connect.
+    /// The permissions of the socket's file: a user with write permission may connect.
     pub mode: u32,
-    /// Users who are let in; with no users and no groups, everybody whom the file lets in.
+    /// Users who may connect; with no users and no groups, every user to whom the file's permissions apply.
     pub uids: Vec<u32>,
-    /// Groups who are let in: the peer's primary one counts.
+    /// Groups that may connect: the primary group of the peer is compared.
     pub gids: Vec<u32>,
     /// Whether messages are spread over many lines, as with `pretty=on`.
     pub pretty: bool,

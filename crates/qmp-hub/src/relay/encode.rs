@@ -7,7 +7,7 @@ use qmp_wire::{RawEvent, Timestamp};
 /// How the line of the name begins in an event that is spread over lines.
 const PRETTY_NAME: &[u8] = b"    \"event\": ";
 
-/// An event of the relay's own, of this moment.
+/// An event of the relay's own, with the current time.
 pub(super) fn own<'a>(name: &'static str, data: &'a str) -> RawEvent<'a> {
     let micros = clock::now().0;
     let timestamp =
@@ -15,9 +15,9 @@ pub(super) fn own<'a>(name: &'static str, data: &'a str) -> RawEvent<'a> {
     RawEvent { name: name.into(), sent_name: None, timestamp, data: Some(data) }
 }
 
-/// Appends an event as a QEMU writes it: the bytes of `data` as they came, CR LF behind.
+/// Appends an event as a QEMU writes it: the bytes of `data` as received, then CR LF.
 ///
-/// Without a time, it says −1, as QEMU did from 2.1 on when its clock could not be read.
+/// Without a timestamp the members are −1, as QEMU writes them from 2.1 on when its clock cannot be read.
 pub(super) fn event(event: &RawEvent<'_>, out: &mut Vec<u8>) {
     let (seconds, microseconds) = numbers(event.timestamp);
     out.extend_from_slice(b"{\"timestamp\": {\"seconds\": ");
@@ -55,7 +55,7 @@ pub(super) fn pretty_event(event: &RawEvent<'_>, out: &mut Vec<u8>) {
     Value::Object(object).print(true, &mut text);
     for line in text.split(|byte| *byte == b'\n') {
         match event.sent_name {
-            // So much indented, it is a member of the event itself.
+            // With this indentation it is a member of the event itself.
             Some(sent) if line.starts_with(PRETTY_NAME) => {
                 out.extend_from_slice(PRETTY_NAME);
                 out.extend_from_slice(sent.as_bytes());
@@ -67,7 +67,7 @@ pub(super) fn pretty_event(event: &RawEvent<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a JSON text stands on one line, as in the compact form.
+/// Whether a JSON text has one line, as in the compact form.
 pub(super) fn is_one_line(text: &str) -> bool {
     !text.bytes().any(|byte| byte == b'\n' || byte == b'\r')
 }

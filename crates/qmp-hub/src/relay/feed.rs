@@ -10,19 +10,19 @@ use tokio::sync::watch;
 
 use super::line::Lines;
 
-/// Records taken at once: what is encoded before the first of them is sent.
+/// Records read at once: all of them are encoded before the first one is sent.
 const FEED_BATCH_RECORDS: usize = 1_024;
 
 /// How long the feed waits before it reads again after an error.
 const FEED_RETRY: Duration = Duration::from_secs(1);
 
-/// What concerns lines, from behind that offset.
+/// A cursor on the records that lines hand out, after that offset.
 pub(super) fn cursor(reader: &Reader, after: Offset) -> Cursor {
     let query = Query { kind: vec![Kind::Event, Kind::Attached, Kind::Detached], ..Query::default() };
     reader.cursor(query, after)
 }
 
-/// Hands every committed record to its VM's line, until `stop` is true and everything was handed out.
+/// Hands every committed record to its VM's line, until `stop` is true and all records were handed out.
 pub(super) async fn feed(mut cursor: Cursor, lines: Arc<Lines>, mut stop: watch::Receiver<bool>) {
     let lines = EndOnDrop(lines);
     let lines = &*lines.0;
@@ -42,7 +42,7 @@ pub(super) async fn feed(mut cursor: Cursor, lines: Arc<Lines>, mut stop: watch:
     catch_up(cursor, lines).await;
 }
 
-/// Lines that end with their feed, also when its task panics or is aborted.
+/// Ends the lines together with their feed, also when its task panics or is aborted.
 struct EndOnDrop(Arc<Lines>);
 
 impl Drop for EndOnDrop {

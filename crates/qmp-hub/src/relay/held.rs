@@ -1,8 +1,8 @@
-//! Replies that wait in a line for the events ahead of them, and not for long.
+//! Replies that wait in a line for the events before them, for a limited time.
 //!
-//! A reply is released in its place among the events. If the journal does not commit those within
-//! [`REPLY_JOURNAL_MAX`], the reply is released early: its client learns that the VM carried the command out, and the
-//! events follow when they are committed.
+//! A reply is released in its place among the events. If the journal does not commit these within
+//! [`REPLY_JOURNAL_MAX`], the reply is released early: its client gets the result of the command, and the events follow
+//! after their commit.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use qmp_client::PendingReply;
 use tokio::time::Instant;
 
-/// How long a reply waits until the journal has the events ahead of it. A disk that keeps up takes milliseconds; a client
-/// whose command is carried out must not wait for a full one.
+/// How long a reply waits for the commit of the events before it. A disk that keeps up takes milliseconds; the client of a
+/// command that the VM has executed must not wait for a full disk.
 pub const REPLY_JOURNAL_MAX: Duration = Duration::from_secs(2);
 
-/// Replies in the order in which they came, each with the number of records ahead of it.
+/// Replies in the order of the VM's monitor, each with the number of records before it.
 #[derive(Debug, Default)]
 pub(super) struct HeldReplies {
     waiting: VecDeque<HeldReply>,
-    /// The last place of a reply that was released early and that the feed has not reached.
+    /// The number of records before the last reply that was released early, until the feed has handed them out.
     early_upto: Option<u64>,
-    /// A task releases what becomes overdue.
+    /// A task for overdue replies runs.
     has_timer: bool,
 }
 
@@ -32,21 +32,21 @@ struct HeldReply {
 }
 
 impl HeldReplies {
-    /// Keeps a reply with `before` records ahead of it. Returns when a timer for it is to fire, if none runs.
+    /// Keeps a reply with `before` records before it. Returns when a timer for it must fire, if none runs.
     pub(super) fn hold(&mut self, before: u64, reply: PendingReply) -> Option<Instant> {
         let due = Instant::now() + REPLY_JOURNAL_MAX;
         self.waiting.push_back(HeldReply { before, due, reply });
         (!std::mem::replace(&mut self.has_timer, true)).then_some(due)
     }
 
-    /// Whether something is to happen when `fed` records were handed out.
+    /// Whether [`Self::release_due`] must be called when `fed` records were handed out.
     pub(super) fn is_due(&self, fed: u64) -> bool {
         self.waiting.front().is_some_and(|held| held.before <= fed)
             || self.early_upto.is_some_and(|upto| upto <= fed)
     }
 
-    /// Releases the replies with no more than `fed` records ahead of them. Returns whether the feed has reached the last
-    /// reply that was released early.
+    /// Releases the replies with at most `fed` records before them. Returns whether the feed has reached the last reply that
+    /// was released early.
     pub(super) fn release_due(&mut self, fed: u64) -> bool {
         while let Some(held) = self.pop_if(|held| held.before <= fed) {
             held.reply.release();
@@ -61,7 +61,7 @@ impl HeldReplies {
         }
     }
 
-    /// Releases early what has waited for [`REPLY_JOURNAL_MAX`]. Returns when the next one will have.
+    /// Releases early the replies that have waited for [`REPLY_JOURNAL_MAX`]. Returns when the next one is overdue.
     pub(super) fn release_overdue(&mut self) -> Option<Instant> {
         let now = Instant::now();
         while let Some(held) = self.pop_if(|held| held.due <= now) {

@@ -1,4 +1,4 @@
-//! One VM, as its clients see it: who it is, who listens, and replies that wait for the events before them.
+//! The line of one VM: its greeting, its clients, and replies that wait for the events before them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, Weak};
@@ -18,7 +18,7 @@ use super::held::HeldReplies;
 use super::outbox::{Item, Outbox};
 use super::own_events::{EVENTS_LATE, EVENTS_MISSED};
 
-/// The lines of all VMs that have a relay. They come and go with their VMs.
+/// The lines of all VMs that have a relay.
 #[derive(Debug)]
 pub(super) struct Lines {
     memory: ReaderMemory,
@@ -30,8 +30,8 @@ pub(super) struct Lines {
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(super) vm: Box<str>,
-    /// What was appended when the line began. Records of the VM up to there, or of an earlier one of its name, are none
-    /// of this line's business, and may come out of the feed late.
+    /// The last append before the line began. Records up to there, also those of an earlier VM of the same name, are not
+    /// handed out by this line, and the feed may yield them late.
     begins_after: PlaceOf,
     state: Mutex<LineState>,
     greeted: watch::Sender<Option<Arc<Greeted>>>,
@@ -42,19 +42,19 @@ pub(crate) struct Line {
 #[derive(Debug)]
 struct LineState {
     memory: ReaderMemory,
-    /// Records that the attachment appended, and how many of them the feed handed out.
+    /// How many records the attachment appended, and how many of them the feed handed out.
     recorded: u64,
     fed: u64,
     held: HeldReplies,
     clients: Vec<Arc<Outbox>>,
     position: Offset,
-    /// What stands before the line is committed.
+    /// The records before the line are committed.
     begun: bool,
-    /// The feed told whether the VM is there.
+    /// The feed handed out a record that shows whether the VM is attached.
     heard: bool,
-    /// The journal lost something behind this offset, and the VM is being asked for its state.
+    /// The journal lost events after this offset, and the VM's state is being queried.
     missed_after: Option<Offset>,
-    /// The attachment appends nothing more: what it appended is handed out, and then the line ends.
+    /// The attachment appends no more: the records that it appended are handed out, and then the line ends.
     closing: bool,
 }
 
@@ -70,7 +70,7 @@ impl Lines {
         Self { memory, by_vm: RwLock::default(), greetings: Arc::default() }
     }
 
-    /// A line for that VM, which has none. It is to be told when it [begins](Line::begin).
+    /// Opens a line for that VM, which has none. The caller calls [`Line::begin`].
     pub(super) fn open(&self, vm: &str, begins_after: PlaceOf) -> Arc<Line> {
         let line = Arc::new(Line::new(vm, begins_after, Arc::clone(&self.greetings), self.memory.clone()));
         self.write().insert(vm.into(), Arc::clone(&line));
@@ -81,7 +81,7 @@ impl Lines {
         self.by_vm.read().unwrap_or_else(PoisonError::into_inner).get(vm).cloned()
     }
 
-    /// Forgets that line, if its VM does not have another one.
+    /// Removes that line, unless its VM has another one already.
     pub(super) fn remove(&self, line: &Arc<Line>) {
         let mut lines = self.write();
         if lines.get(&line.vm).is_some_and(|other| Arc::ptr_eq(other, line)) {
@@ -89,7 +89,7 @@ impl Lines {
         }
     }
 
-    /// Nothing will be handed out any more.
+    /// Ends all lines: no more records will be handed out.
     pub(super) fn end(&self) {
         for line in self.write().values() {
             line.end();
@@ -108,7 +108,7 @@ impl Line {
         Self { vm: vm.into(), begins_after, state, greeted, greetings, ended }
     }
 
-    /// What stands before the line is committed; the VM greeted so, if it was there.
+    /// Begins to hand out: the records before the line are committed. `greeting` is that of an attached VM.
     pub(super) fn begin(&self, greeting: Option<&str>) {
         let mut state = self.lock();
         state.begun = true;
@@ -121,15 +121,15 @@ impl Line {
         self.end_if_all_said(&mut state);
     }
 
-    /// The attachment appended so many records of this VM.
+    /// Counts records that the attachment appended for this VM.
     pub(crate) fn recorded(&self, records: u64) {
         self.lock().recorded += records;
     }
 
-    /// Keeps a reply until everything that was appended before it was handed out, at most for
+    /// Keeps a reply until all records that were appended before it are handed out, at most for
     /// [`REPLY_JOURNAL_MAX`](super::REPLY_JOURNAL_MAX), or until the line ends.
     ///
-    /// To be called by the attachment alone, which appends nothing meanwhile.
+    /// Called by the attachment only, which appends no record during the call.
     pub(crate) fn hold(self: &Arc<Self>, reply: PendingReply) {
         let mut state = self.lock();
         if state.begun && state.fed >= state.recorded {
@@ -145,12 +145,12 @@ impl Line {
         }
     }
 
-    /// Says when the VM is there.
+    /// Watches the greeting of the VM; `None` while it is detached.
     pub(super) fn greeted(&self) -> watch::Receiver<Option<Arc<Greeted>>> {
         self.greeted.subscribe()
     }
 
-    /// Lets a client listen from here on; `None` if the VM is away.
+    /// Adds a client, which gets the events from here on; `None` if the VM is detached.
     pub(super) fn join(&self, outbox: &Arc<Outbox>) -> Option<(Arc<Greeted>, Offset)> {
         let mut state = self.lock();
         let greeted = self.greeted.borrow().clone()?;
@@ -163,17 +163,17 @@ impl Line {
         self.lock().clients.retain(|client| !Arc::ptr_eq(client, outbox));
     }
 
-    /// Lets these clients go, whose relay ends.
+    /// Removes the clients of a relay that ends, and closes their connections.
     pub(super) fn part(&self, outboxes: &[Arc<Outbox>]) {
         let stays = |client: &Arc<Outbox>| !outboxes.iter().any(|outbox| Arc::ptr_eq(outbox, client));
         self.lock().clients.retain(stays);
-        // Also for one that is about to join.
+        // Also for a client that is about to join.
         outboxes.iter().for_each(|outbox| outbox.put(Item::End { why: "the relay ends" }));
     }
 
     /// Hands out records of this VM, and the replies between them.
     pub(super) fn feed(&self, records: &[Record<'static>]) {
-        // As long as the place is not known, nothing behind it is to be seen.
+        // Until that append is committed, no record after it can be in the feed.
         let Some(begins_after) = self.begins_after.get() else { return };
         let earlier = |record: &Record<'_>| record.offset.is_some_and(|offset| offset <= *begins_after);
         let records = &records[records.partition_point(earlier)..];
@@ -207,14 +207,14 @@ impl Line {
         self.end_if_all_said(&mut state);
     }
 
-    /// The attachment appends nothing more. Clients get what it appended, and are closed.
+    /// Ends the line when all records of the attachment, which appends no more, are handed out. Clients are closed then.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closing = true;
         self.end_if_all_said(&mut state);
     }
 
-    /// Ends the line where it is: replies that wait are released, and clients are closed.
+    /// Ends the line at once: replies that wait are released early, and clients are closed.
     pub(super) fn end(&self) {
         self.end_with(&mut self.lock());
     }
@@ -242,7 +242,7 @@ impl Line {
         state.heard = true;
         let greeted = Greeted::of_snapshot(snapshot);
         if let Some(after) = state.missed_after.take() {
-            // Another QEMU may have come in the meantime, which its clients must get to know from the start.
+            // Another QEMU may be at the socket by now, and its clients must read its greeting.
             if self.greeted.borrow().as_deref() != Some(&greeted) {
                 state.close_clients("another VM is at its socket");
             }
@@ -301,7 +301,7 @@ impl LineState {
         }
     }
 
-    /// Tells those clients whose replies were released early that the events ahead of these have been handed out.
+    /// Reports to the clients whose replies were released early that the events before these replies have been sent.
     fn tell_late(&self) {
         for client in &self.clients {
             let replies = client.take_early();
@@ -328,7 +328,7 @@ impl LineState {
         }
     }
 
-    /// Lines in the memory of all readers; `None` if there is no room.
+    /// Counts lines in the memory of all readers; `None` if there is no room.
     fn charged(&self, lines: Vec<u8>) -> Option<Bytes> {
         if lines.is_empty() {
             return Some(Bytes::new());
@@ -345,7 +345,7 @@ impl LineState {
 }
 
 impl Batched {
-    /// Encodes an event in the forms that somebody wants.
+    /// Encodes an event in the forms that the clients use.
     fn add(&mut self, event: Option<RawEvent<'_>>, clients: &[Arc<Outbox>]) {
         let Some(event) = event else { return };
         if clients.iter().any(|client| !client.pretty) {
@@ -357,7 +357,7 @@ impl Batched {
     }
 }
 
-/// Releases early what becomes overdue in a line, until nothing waits there.
+/// Releases overdue replies of a line early, until no reply waits there.
 async fn release_overdue(line: Weak<Line>, mut due: Instant) {
     loop {
         sleep_until(due).await;

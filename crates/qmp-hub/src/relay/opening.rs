@@ -1,4 +1,4 @@
-//! A relay whose socket cannot be had: reported, and tried again until it can.
+//! Opens the socket of a relay: a failure is reported, and retried.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use tokio::sync::watch;
 use super::serve::{Stop, serve};
 use super::shared::Relay;
 
-/// How long after a first failure the socket of a relay is tried again; each further pause is twice as long.
+/// How long after the first failure the socket of a relay is retried; each further pause is twice as long.
 const RELAY_RETRY_FIRST: Duration = Duration::from_secs(1);
 
-/// The longest pause between two tries: within a minute of what was mended, the relay is there.
+/// The longest pause between two attempts: the relay is served within a minute after its cause of failure is removed.
 const RELAY_RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// A socket that listens, or why it cannot be had.
+/// A listening socket, or why there is none.
 pub(super) type Bound = Result<(UnixListener, SocketFile), SocketError>;
 
-/// Serves at the socket, as soon as it can be had, until the relay is to stop.
+/// Serves at the socket, retrying until it is open, until the relay must stop.
 pub(super) async fn open(relay: Arc<Relay>, mut socket: Bound, mut stop: watch::Receiver<Stop>) {
     let mut pause = RELAY_RETRY_FIRST;
     loop {
@@ -36,7 +36,7 @@ pub(super) async fn open(relay: Arc<Relay>, mut socket: Bound, mut stop: watch::
     }
 }
 
-/// Notes why the socket cannot be had, or that it can, and logs what is news.
+/// Sets or clears the error of the socket, and logs a change.
 pub(super) fn note(relay: &Relay, error: Option<&SocketError>) {
     let error = error.map(ToString::to_string);
     if !relay.set_error(error.as_deref()) {

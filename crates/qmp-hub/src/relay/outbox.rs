@@ -1,4 +1,4 @@
-//! What waits for one client: events, its replies, the end. Bounded in bytes; nobody waits to put something in.
+//! The queue of one client: events, its replies, the end. Bounded in bytes; adding an item never waits.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,30 +15,30 @@ use tokio::sync::Notify;
 /// are 32 MiB.
 const REPLY_UNCOUNTED_MAX_BYTES: usize = 4 << 10;
 
-/// One thing for a client, in the order of the VM's monitor.
+/// One item for a client, in the order of the VM's monitor.
 #[derive(Debug)]
 pub(super) enum Item {
     /// Whole events; the journal was read up to there.
     Events { lines: Bytes, upto: Offset },
     /// The reply to a command of this client.
     Reply { request: RequestId, result: Result<Box<str>, ExecuteError>, memory: Option<Portion> },
-    /// Nothing comes from the VM any more.
+    /// No more items follow.
     End { why: &'static str },
 }
 
-/// The way to one client.
+/// The queue of one client.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    /// Whether it wants its lines pretty.
+    /// Whether the client gets pretty-printed lines.
     pub(super) pretty: bool,
     max_bytes: usize,
     waiting: Mutex<Waiting>,
     more: Notify,
     memory: ReaderMemory,
-    /// How the client takes what waits for it.
+    /// How the client reads its items; decides about eviction.
     pub(super) recipient: Arc<Recipient>,
     left: AtomicBool,
-    /// Replies that were released early, since the last that was told of.
+    /// Replies that were released early and not reported to the client yet.
     early: AtomicU64,
 }
 
@@ -63,8 +63,7 @@ impl Outbox {
         }
     }
 
-    /// Puts `item` in. If that is too much for a client that does not read, everything is thrown away instead, and
-    /// the client is to be closed.
+    /// Adds `item`. If the client is too far behind, all items are discarded instead, and the client must be closed.
     pub(super) fn put(&self, item: Item) {
         let mut waiting = self.lock();
         if waiting.overflowed || self.has_left() {
@@ -84,7 +83,7 @@ impl Outbox {
         self.more.notify_one();
     }
 
-    /// Puts the reply to a command in, with the memory that it takes.
+    /// Adds the reply to a command, with the memory that it takes.
     pub(super) fn reply(&self, request: RequestId, result: Result<Box<str>, ExecuteError>) {
         let bytes = result.as_ref().map_or(0, |value| value.len());
         let memory = (bytes > REPLY_UNCOUNTED_MAX_BYTES).then(|| self.memory.try_take(bytes)).transpose();
@@ -94,13 +93,13 @@ impl Outbox {
         }
     }
 
-    /// Throws everything away: there is no room for more, and the client is to be closed.
+    /// Discards all items: there is no room for more, and the client must be closed.
     pub(super) fn overflow(&self) {
         *self.lock() = Waiting { overflowed: true, ..Waiting::default() };
         self.more.notify_one();
     }
 
-    /// The next thing.
+    /// Removes the next item.
     pub(super) fn next(&self) -> Option<Item> {
         let mut waiting = self.lock();
         let item = waiting.items.pop_front();
@@ -110,12 +109,12 @@ impl Outbox {
         item
     }
 
-    /// Whether nothing waits.
+    /// Whether no item waits.
     pub(super) fn is_empty(&self) -> bool {
         self.lock().items.is_empty()
     }
 
-    /// Whether more came than the client may leave unread.
+    /// Whether the client was too far behind, and must be closed.
     pub(super) fn is_overflowed(&self) -> bool {
         self.lock().overflowed
     }
@@ -130,18 +129,18 @@ impl Outbox {
         self.early.swap(0, Ordering::Relaxed)
     }
 
-    /// Waits until something was put in since the last call.
+    /// Waits until an item was added since the last call.
     pub(super) async fn more(&self) {
         self.more.notified().await;
     }
 
-    /// The client goes away: nothing is kept for it from here on, and commands that were not sent are given up.
+    /// The client left: items are discarded from here on, and its commands that were not sent are cancelled.
     pub(super) fn leave(&self) {
         self.left.store(true, Ordering::Release);
         *self.lock() = Waiting::default();
     }
 
-    /// Whether the client went away.
+    /// Whether the client left.
     pub(super) fn has_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
     }

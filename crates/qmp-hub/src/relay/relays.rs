@@ -1,4 +1,4 @@
-//! All relays of a hub: they come and go with their VMs.
+//! All relays of a hub, which are opened and closed with their VMs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,7 +36,7 @@ pub(crate) struct Relays {
     /// Large events that are being repeated.
     texts: Arc<Texts<LargeLines>>,
     head: watch::Receiver<Offset>,
-    /// Runs from the first relay on: without any, nobody need read the journal for them.
+    /// Runs from the first relay on.
     feed: Mutex<Option<JoinHandle<()>>>,
     stop_feed: watch::Sender<bool>,
     duties: Duties,
@@ -52,7 +52,7 @@ pub(crate) struct RelayedVm<'a> {
     pub(crate) tap: &'a Tap,
 }
 
-/// Sockets at which no client is served yet, and those that cannot be had.
+/// Sockets at which no client is served yet, and those that could not be opened.
 #[derive(Debug, Default)]
 pub(crate) struct Listening(Vec<(RelayConfig, Bound)>);
 
@@ -74,7 +74,7 @@ pub(crate) struct Parted(Vec<Serving>);
 struct Serving {
     relay: Arc<Relay>,
     stop: watch::Sender<Stop>,
-    /// One task, which ends with this.
+    /// One task, which is aborted when this is dropped.
     task: JoinSet<()>,
 }
 
@@ -94,7 +94,7 @@ impl Relays {
         }
     }
 
-    /// Serves in place of that VM, besides the `relays` that it has. An earlier VM of its name has left by then.
+    /// Serves in place of that VM, besides the `relays` that it has. An earlier VM of the same name has been removed.
     pub(crate) fn open(&self, vm: RelayedVm<'_>, relays: &mut Option<Box<OfVm>>, listening: Listening) {
         if listening.0.is_empty() {
             return;
@@ -116,7 +116,7 @@ impl Relays {
         }
     }
 
-    /// Plugs a line in between two appends of the VM's attachment.
+    /// Opens a line between two appends of the VM's attachment.
     fn begin(&self, vm: RelayedVm<'_>) -> OfVm {
         let mut tap = vm.tap.lock();
         let line = self.lines.open(vm.name, self.appender.place_of(tap.last));
@@ -130,7 +130,7 @@ impl Relays {
             Some(ticket) => {
                 let (line, appender) = (Arc::clone(&line), self.appender.clone());
                 beginning.spawn(async move {
-                    // Without a journal nothing more is handed out, and replies must not wait for ever.
+                    // If the journal has ended, no more records are handed out, and replies must not wait for them.
                     let _ = appender.committed(ticket).await;
                     line.begin(greeting.as_deref());
                 });
@@ -139,18 +139,18 @@ impl Relays {
         OfVm { line, serving: Vec::new(), _beginning: beginning }
     }
 
-    /// Ends the relays of a VM that says nothing more, or whose last relay went: their clients get what it said last.
+    /// Ends the relays of a VM that is left, or whose last relay is removed: their clients get its last events and replies.
     pub(crate) async fn close(&self, mut of_vm: Box<OfVm>) {
         of_vm.line.close();
         of_vm.serving.iter().for_each(|serving| serving.stop(Stop::WithVm));
-        // The feed finds the line by its name as long as it lacks something.
+        // The feed finds the line by its name until all records are handed out.
         let _ = tokio::time::timeout(REPLY_JOURNAL_MAX, of_vm.line.ended()).await;
         of_vm.line.end();
         ended(&mut of_vm.serving).await;
         self.lines.remove(&of_vm.line);
     }
 
-    /// Lets the clients of all have what was said last, and ends.
+    /// Ends all relays; their clients get the last events and replies.
     pub(crate) async fn stop(&self, mut all: Vec<OfVm>) {
         let mut serving: Vec<_> =
             all.iter_mut().flat_map(|of_vm| std::mem::take(&mut of_vm.serving)).collect();
@@ -165,7 +165,7 @@ impl Relays {
                 serving.task.join_next().await;
             }
         };
-        // What has not ended by then ends with its task, which is dropped.
+        // Dropping the tasks ends the others.
         let _ = tokio::time::timeout(STOP_HTTP_MAX, ended).await;
     }
 
@@ -178,7 +178,7 @@ impl Relays {
 
     fn feed_from(&self, after: Offset) {
         let mut running = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that died took its lines with it; those that come later get another.
+        // A feed that panicked ended its lines; later lines get another feed.
         if running.as_ref().is_none_or(JoinHandle::is_finished) {
             let cursor = feed::cursor(&self.reader, after);
             let (stop, told) = (self.stop_feed.subscribe(), self.stop_feed.subscribe());
@@ -198,7 +198,7 @@ impl Listening {
         self.0.append(&mut other.0);
     }
 
-    /// Listens at every socket. One that cannot be had is that relay's fault alone: it is tried again while its VM is
+    /// Listens at every socket. A socket that cannot be opened affects its relay only, and is retried while the VM is
     /// followed.
     pub(crate) async fn at(configs: Vec<RelayConfig>) -> Self {
         let mut listening = Vec::with_capacity(configs.len());
@@ -219,7 +219,7 @@ impl OfVm {
         self.serving.iter().map(|serving| &serving.relay.config)
     }
 
-    /// Takes those out that are not wanted; the VM goes on without them. To be waited for with [`Parted::ended`].
+    /// Removes the relays that are not wanted; the caller waits for their end with [`Parted::ended`].
     pub(crate) fn part(&mut self, is_wanted: impl Fn(&RelayConfig) -> bool) -> Parted {
         let is_over = |serving: &mut Serving| !is_wanted(&serving.relay.config);
         let over: Vec<_> = self.serving.extract_if(.., is_over).collect();
@@ -229,14 +229,14 @@ impl OfVm {
 }
 
 impl Drop for OfVm {
-    /// However a VM's relays end, nothing waits on them any more.
+    /// Releases all replies, however the relays end.
     fn drop(&mut self) {
         self.line.end();
     }
 }
 
 impl Parted {
-    /// Waits until their sockets are gone, and their clients.
+    /// Waits until their sockets are removed and their clients have left.
     pub(crate) async fn ended(mut self) {
         ended(&mut self.0).await;
     }

@@ -13,19 +13,19 @@ use qmp_wire::{Offset, RawEvent};
 use super::encode;
 use super::own_events::REPLAY;
 
-/// Records read at once: as many lines are held in memory.
+/// Records read at once; their lines are in memory together.
 const REPLAY_BATCH_RECORDS: usize = 256;
 
-/// Memory of the records that are read at once, in bytes; the record that passes it is the last.
+/// Memory of the records that are read at once, in bytes; the record that exceeds it is the last.
 const REPLAY_BATCH_BYTES: usize = 64 << 10;
 
 /// Memory that is taken before records are read, in bytes: the records, their lines, and a last one that is almost large.
 const REPLAY_READ_BYTES: usize = 4 * REPLAY_BATCH_BYTES;
 
-/// How much longer the line of a large event may be than its data, in bytes: its name and its time.
+/// How much longer than its data the line of a large event may be, in bytes: its name and its timestamp.
 const LARGE_LINE_BESIDES_BYTES: usize = 4 << 10;
 
-/// What replays read from, and the memory for it.
+/// The reader of replays, and their memory.
 #[derive(Clone, Debug)]
 pub(super) struct Replays {
     pub(super) reader: Reader,
@@ -46,23 +46,23 @@ pub(super) enum ReplayError {
     Memory(#[from] MemoryShort),
 }
 
-/// Events on their way to a client for the second time.
+/// A replay of events for one client.
 #[derive(Debug)]
 pub(super) struct Replay {
     replays: Replays,
     pub(super) request: RequestId,
-    /// Taken while it reads.
+    /// `None` during a read, and at the end.
     cursor: Option<Cursor>,
     after: Offset,
     upto: Offset,
     events: u64,
-    /// Records, of all VMs, that were removed from the journal before they could be repeated.
+    /// Records, of all VMs, that were pruned from the journal before they could be repeated.
     removed: u64,
     vm: Box<str>,
     pretty: bool,
 }
 
-/// The offset behind which a client wants to hear everything, in a journal that ends at `head`.
+/// The offset after which a client requests the events, in a journal that ends at `head`.
 pub(super) fn after(arguments: &Object, head: Offset) -> Result<Offset, Refusal> {
     if let Some(name) = qmp_wire::dialect::first_of(arguments, |name| name != "after") {
         return Err(Refusal::generic(format!("Parameter '{name}' is unexpected")));
@@ -71,7 +71,7 @@ pub(super) fn after(arguments: &Object, head: Offset) -> Result<Offset, Refusal>
         None => Err(Refusal::generic("Parameter 'after' is missing")),
         Some(Value::Int(after)) if *after >= 0 => match Offset(after.unsigned_abs()) {
             after if after <= head => Ok(after),
-            // What was committed stays, so it is of another journal, whose offsets mean nothing in this one.
+            // Committed records stay, so this offset is from another journal.
             after => Err(Refusal::generic(format!(
                 "Parameter 'after' is {}, and this journal ends at {}: that is an offset of another one; give one of \
                  this journal, or 0 for all of it",
@@ -84,7 +84,7 @@ pub(super) fn after(arguments: &Object, head: Offset) -> Result<Offset, Refusal>
 }
 
 impl Replay {
-    /// Begins, and gives the event that says so.
+    /// Begins a replay. Returns its first event.
     pub(super) fn begin(
         replays: &Replays,
         vm: &str,
@@ -92,7 +92,7 @@ impl Replay {
         (after, upto): (Offset, Offset),
         pretty: bool,
     ) -> (Self, Vec<u8>) {
-        // A name holds no character that means something in a pattern; if it did, others are passed over below.
+        // A name has no character with a meaning in a pattern; records of other VMs are skipped below anyway.
         let vm_globs = Globs::parse([vm]).unwrap_or_default();
         let query = Query { vm: vm_globs, kind: vec![Kind::Event], ..Query::default() };
         let cursor = Some(replays.reader.cursor(query, after));
@@ -105,7 +105,7 @@ impl Replay {
         (replay, lines)
     }
 
-    /// The next events; at the end, none.
+    /// The next events; empty at the end.
     pub(super) async fn next(&mut self) -> Result<Bytes, ReplayError> {
         while let Some(mut cursor) = self.cursor.take() {
             let memory = self.replays.memory.take(REPLAY_READ_BYTES).await?;
@@ -142,7 +142,7 @@ impl Replay {
         Ok(Bytes::new())
     }
 
-    /// The line of a large event, which all have that repeat it.
+    /// The line of a large event, which all replays of it share.
     async fn large(&self, large: LargeRecord) -> Result<Option<Bytes>, ReplayError> {
         let made =
             self.replays.texts.get((large.offset, self.pretty), async || self.write_large(large).await);
@@ -171,7 +171,7 @@ impl Replay {
         .await
     }
 
-    /// The event that ends it, and the value of the reply.
+    /// The last event, and the value of the reply.
     pub(super) fn end(&self) -> (Vec<u8>, Value) {
         let upto = self.upto.max(self.after);
         let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! The state of one client of a relay: what it asked for, what it is to read, and what it does next. Holds no socket.
+//! The state of one client of a relay: its requests, its output, its replay. Holds no socket.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -22,13 +22,13 @@ use crate::audit::{Audit, Who};
 use crate::commands::UnderWay;
 use crate::role::{REPLAY_COMMAND, only_asks};
 
-/// How much is taken out of the outbox ahead of the socket, in bytes; with as much unread, no command is run.
+/// How much is taken out of the outbox before the socket accepts it, in bytes; with as much unread, no command is run.
 const OUTPUT_AHEAD_BYTES: usize = 64 << 10;
 
-/// How much is read ahead of a command that runs, in bytes, so that the end of a client is seen.
+/// How much is read while a command runs, in bytes, so that the end of a client is noticed.
 const INPUT_AHEAD_BYTES: usize = 64 << 10;
 
-/// Commands that take descriptors along. Source: QEMU's schema, `qapi/misc.json`.
+/// Commands with descriptors. Source: QEMU's schema, `qapi/misc.json`.
 const TAKE_DESCRIPTORS: [&str; 2] = ["getfd", "add-fd"];
 
 /// One client, from its greeting to its end.
@@ -37,12 +37,12 @@ pub(super) struct ClientSession {
     who: Arc<Who>,
     server: Server,
     pub(super) outbox: Arc<Outbox>,
-    /// Everything up to here was handed to this client, or before it negotiated.
+    /// Everything up to here was sent to this client, or was committed before it negotiated.
     position: Offset,
     output: VecDeque<Bytes>,
     output_bytes: usize,
     input: Vec<u8>,
-    /// Bytes that the server machine was given since it last made something of them.
+    /// Bytes that the server machine was given since its last request or output.
     unfinished_bytes: usize,
     descriptors: Vec<OwnedFd>,
     pub(super) replay: Option<Replay>,
@@ -50,7 +50,7 @@ pub(super) struct ClientSession {
     ending: bool,
 }
 
-/// Where the reply to one command goes.
+/// Delivers the reply to one command.
 #[derive(Debug)]
 struct Reply {
     outbox: Arc<Outbox>,
@@ -109,7 +109,7 @@ impl ClientSession {
         }
     }
 
-    /// Takes what waits, in its order, as far as the socket keeps up.
+    /// Takes items out of the outbox, in order, while the output has room.
     pub(super) fn take_items(&mut self) {
         while self.has_room() && self.replay.is_none() && !self.ending {
             match self.outbox.next() {
@@ -128,7 +128,7 @@ impl ClientSession {
 
     fn reply(&mut self, request: RequestId, result: Result<Box<str>, ExecuteError>, memory: Option<Portion>) {
         match result {
-            // Spread over lines: the hub's own monitor is a pretty one.
+            // Several lines: the hub's own monitor is pretty-printed.
             Ok(value) if !encode::is_one_line(&value) => {
                 self.server.reply(request, Ok(Value::read_printed(value.as_bytes())));
             }
@@ -144,7 +144,7 @@ impl ClientSession {
         self.push_charged_output(memory);
     }
 
-    /// Nothing comes from the VM any more: every request gets an error, and then the connection is closed.
+    /// The VM detached or the relay ends: every request gets an error, and then the connection is closed.
     fn end(&mut self, why: &str) {
         let desc = refusal::no_reply(&why);
         loop {
@@ -157,7 +157,7 @@ impl ClientSession {
         self.ending = true;
     }
 
-    /// Runs the next request of a client that reads what it gets. Returns whether another one may follow at once.
+    /// Runs the next request of a client that reads its output. Returns whether another one may follow at once.
     pub(super) fn run_next_request(&mut self) -> bool {
         if !self.has_room() || self.ending {
             return false;
@@ -179,11 +179,11 @@ impl ClientSession {
         true
     }
 
-    /// Takes what came from the client.
+    /// Takes bytes and descriptors from the client.
     pub(super) fn receive(&mut self, received: Received) {
         self.no_more_input |= received.bytes.is_empty();
         if !received.descriptors.is_empty() {
-            // As with QEMU, what comes replaces what no command took.
+            // As in QEMU, later descriptors replace those that no command used.
             self.descriptors = received.descriptors;
         }
         if self.input.is_empty() && self.server.wants_input() {
@@ -193,7 +193,7 @@ impl ClientSession {
         }
     }
 
-    /// Takes bytes out of the output that the socket took.
+    /// Removes output that the socket accepted.
     pub(super) fn sent(&mut self, mut sent_bytes: usize) {
         self.output_bytes -= sent_bytes;
         self.outbox.recipient.note(true, self.output_bytes > 0 || !self.outbox.is_empty());
@@ -216,12 +216,12 @@ impl ClientSession {
         self.push_server_output();
     }
 
-    /// Whether the connection is closed when the client has read its output.
+    /// Whether the connection must be closed when the client has read its output.
     pub(super) const fn is_ending(&self) -> bool {
         self.ending
     }
 
-    /// Whether the client sends no more, and has got every reply.
+    /// Whether the client sends no more, and got every reply.
     pub(super) fn is_done(&self) -> bool {
         self.no_more_input && self.output.is_empty() && !self.server.is_busy()
     }
@@ -231,19 +231,19 @@ impl ClientSession {
         self.has_room() && (self.replay.is_some() || !self.outbox.is_empty())
     }
 
-    /// Whether the client is so little behind that more is put into its output.
+    /// Whether there is room for more output.
     pub(super) const fn has_room(&self) -> bool {
         self.output_bytes < OUTPUT_AHEAD_BYTES
     }
 
-    /// Whether more is read from the client.
+    /// Whether more must be read from the client.
     pub(super) fn wants_input(&self) -> bool {
-        // Descriptors belong to the command that they came with: it must have taken them before others come.
+        // Descriptors belong to the command in the same message: it must take them before more are read.
         let holds_descriptors = !self.descriptors.is_empty() && self.server.is_busy();
         !self.no_more_input && self.input.len() < INPUT_AHEAD_BYTES && !holds_descriptors
     }
 
-    /// What the client is to read.
+    /// The output that the client has not read.
     pub(super) const fn output(&self) -> &VecDeque<Bytes> {
         &self.output
     }
@@ -253,7 +253,7 @@ impl ClientSession {
         self.server.handle_input(bytes);
     }
 
-    /// Closes the connection of a client whose message is longer than any that could be passed on.
+    /// Closes the connection of a client whose message is longer than any that could be forwarded.
     fn end_if_too_long(&mut self) {
         let max_bytes = self.relay.config.role.message_max_bytes();
         let desc = if self.unfinished_bytes > max_bytes {
@@ -283,7 +283,7 @@ impl ClientSession {
         if !what.arguments.is_empty() {
             Value::Object(what.arguments.clone()).print(false, &mut arguments);
         }
-        // What the printer writes is ASCII.
+        // The printer writes ASCII.
         let arguments = String::from_utf8(arguments).unwrap_or_default();
         let arguments = (!arguments.is_empty()).then_some(&*arguments);
         let bytes = what.command.len() + arguments.map_or(0, str::len);
@@ -307,7 +307,7 @@ impl ClientSession {
     }
 
     fn begin_replay(&mut self, request: RequestId, what: &Request) {
-        // An error of reading the head is one of the replay, which reads the same file.
+        // The replay reads the same file and will report the error.
         let head = self.relay.replays.reader.head().unwrap_or(self.position).max(self.position);
         match replay::after(&what.arguments, head) {
             Err(refusal) => self.server.reply(request, Err(refusal)),
@@ -329,7 +329,7 @@ impl ClientSession {
         self.push_charged_output(None);
     }
 
-    /// The same for a reply that takes memory of all readers.
+    /// As [`Self::push_server_output`], for a reply that takes memory of all readers.
     fn push_charged_output(&mut self, memory: Option<Portion>) {
         let output = self.server.output();
         if !output.is_empty() {

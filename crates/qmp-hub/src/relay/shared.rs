@@ -35,11 +35,11 @@ pub(super) struct Relay {
     turned_away_said: Rarely,
     pub(super) slow_said: Rarely,
     pub(super) not_accepted_said: Rarely,
-    /// Why no client is served at it.
+    /// Why no client is served.
     error: Mutex<Option<Box<str>>>,
 }
 
-/// What happened at one relay.
+/// Counters of one relay.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) clients: AtomicU64,
@@ -91,7 +91,7 @@ impl Relay {
         }
     }
 
-    /// Notes why no client is served at the socket, or that they are. Returns whether that is news.
+    /// Sets or clears the reason why no client is served. Returns whether it changed.
     pub(super) fn set_error(&self, error: Option<&str>) -> bool {
         let mut known = self.lock_error();
         let is_news = known.as_deref() != error;
@@ -100,11 +100,11 @@ impl Relay {
     }
 
     fn lock_error(&self) -> MutexGuard<'_, Option<Box<str>>> {
-        // What it guards is replaced whole.
+        // Each change is one assignment.
         self.error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client at the other end, if this relay is for it.
+    /// Authorizes the client at the other end.
     pub(super) fn admit(&self, stream: &UnixStream, peer: Peer) -> Option<Who> {
         let RelayConfig { uids, gids, path, .. } = &self.config;
         let is_listed = match &peer {
@@ -120,7 +120,7 @@ impl Relay {
         None
     }
 
-    /// The open file of one client more than there are, or why it is not served.
+    /// Reserves the open file of one more client, or returns why it is not served.
     pub(super) fn room_for_one_more(&self, clients: usize) -> Result<Share, String> {
         if clients >= RELAY_CLIENTS_MAX {
             return Err(format!("it has {RELAY_CLIENTS_MAX} clients already"));
@@ -138,11 +138,11 @@ impl Relay {
         }
     }
 
-    /// Tells a client why it is not served, in place of the greeting, and the log which client that was.
+    /// Sends the reason to a client that is not served, in place of the greeting, and logs which client it was.
     pub(super) fn turn_away(&self, stream: &UnixStream, peer: &Peer, reason: &str) {
         self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
         let desc = format!("The relay of {} does not serve this client ({peer}): {reason}", self.line.vm);
-        // A socket that was just connected has room; a client that left needs no reason.
+        // A socket that was just connected has room.
         let _ = stream.try_write(&refusal::without_request(&desc));
         let Some(more) = self.turned_away_said.pass(Instant::now()) else { return };
         let relay = self.config.path.display();

@@ -1,4 +1,4 @@
-//! A client's socket: bytes with the descriptors that came along.
+//! A client's socket: bytes, and descriptors that were sent with them.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -21,7 +21,7 @@ const DESCRIPTORS_MAX: usize = 16;
 /// Pieces that go into one system call.
 const PIECES_MAX: usize = 16;
 
-/// What one read brought; no bytes at the end of the stream.
+/// The result of one read; without bytes at the end of the stream.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
@@ -47,7 +47,7 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<Received> {
     })
 }
 
-/// Sends as much as the socket takes, without waiting.
+/// Sends as much as the socket accepts, without waiting.
 pub(super) fn send<'a>(stream: &UnixStream, pieces: impl Iterator<Item = &'a Bytes>) -> io::Result<usize> {
     let pieces: Vec<_> = pieces.take(PIECES_MAX).map(|piece| IoSlice::new(piece)).collect();
     stream.try_io(Interest::WRITABLE, || {

@@ -1,10 +1,10 @@
-//! How one relay stands, as the hub reports it.
+//! The status of one relay, as the hub reports it.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// How one relay stands.
+/// The status of one relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RelayStatus {
@@ -14,11 +14,11 @@ pub struct RelayStatus {
     pub path: PathBuf,
     /// `observe` or `operate`.
     pub role: &'static str,
-    /// Clients at this moment.
+    /// Clients that are connected.
     pub clients: u64,
-    /// Clients that were let in since the hub started.
+    /// Clients that were served since the hub started.
     pub accepted: u64,
-    /// Connections that were not served: the client is not listed, or one too many.
+    /// Connections that were not served: the client is not authorized, or there were too many clients.
     pub turned_away: u64,
     /// Clients that were closed because they did not read.
     pub closed_slow: u64,
@@ -26,7 +26,7 @@ pub struct RelayStatus {
     pub commands: u64,
     /// Commands that the role refused.
     pub refused: u64,
-    /// Why no client is served at the socket; it is tried again.
+    /// Why no client is served at the socket; it is retried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Box<str>>,
 }

@@ -1,7 +1,7 @@
-//! Where the relays of a VM are plugged into what its attachment does.
+//! The connection between the attachment of a VM and its line.
 //!
-//! Relays come and go while a VM is attached. Its attachment appends and hands over replies under the lock of this, so
-//! that a line begins between two appends: it counts exactly what comes behind the last of them.
+//! Relays are opened and closed while a VM is attached. Its attachment appends records and hands over replies under this
+//! lock, so that a line begins between two appends: the line counts exactly the records after the first of them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,17 +11,17 @@ use serde_json::value::RawValue;
 
 use super::line::Line;
 
-/// What connects an attachment with the line of its VM.
+/// Connects an attachment with the line of its VM.
 #[derive(Debug, Default)]
 pub(crate) struct Tap(Mutex<Tapped>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Tapped {
-    /// The VM's clients at relays, who are to get replies in order with the events.
+    /// The VM's clients at relays, which get replies in order with the events.
     pub(crate) line: Option<Arc<Line>>,
-    /// The last append: replies that came after it wait for its commit.
+    /// The last append: later replies wait for its commit.
     pub(crate) last: Option<Ticket>,
-    /// The greeting of the VM that is there, for clients that come later. The journal may keep it for less long.
+    /// The greeting of the attached VM, for a line that begins later. Retention may have pruned it from the journal.
     pub(crate) greeting: Option<Box<str>>,
 }
 
@@ -33,7 +33,7 @@ impl Tap {
 }
 
 impl Tapped {
-    /// The VM is there, and this is its state.
+    /// The VM is attached: keeps its greeting.
     pub(crate) fn attached(&mut self, snapshot: &str) {
         #[derive(Deserialize)]
         struct Snapshot<'s> {
@@ -41,7 +41,7 @@ impl Tapped {
             greeting: &'s RawValue,
         }
         let snapshot = serde_json::from_str::<Snapshot<'_>>(snapshot);
-        // As an empty object, a greeting that cannot be read is that of the oldest QEMU.
+        // An empty object is read as the greeting of the oldest QEMU.
         self.greeting = Some(snapshot.map_or("{}", |snapshot| snapshot.greeting.get()).into());
     }
 }

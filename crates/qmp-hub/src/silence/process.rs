@@ -1,8 +1,8 @@
-//! What the system says of the process of a monitor that does not answer.
+//! The process of a monitor that does not answer.
 
 use qmp_host::process::ProcessStat;
 
-/// The process of a monitor, and the letter of its state, as far as the system shows them.
+/// The process of a monitor, and the letter of its state, if the system shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) pid: Option<i32>,
@@ -15,7 +15,7 @@ impl Seen {
         Self { pid, state: found.map(|process| process.state) }
     }
 
-    /// Whether a signal or a debugger stopped it: it answers nothing, whether it was asked or not.
+    /// Whether a signal or a debugger stopped it: it cannot answer.
     pub(crate) fn is_stopped(self) -> bool {
         matches!(self.state, Some('T' | 't'))
     }

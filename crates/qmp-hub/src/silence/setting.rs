@@ -1,4 +1,4 @@
-//! After how long without a word a VM is probed, as people write it and as it is kept for each VM.
+//! How long a VM may be quiet before it is probed: the text form, and the setting of each VM.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,29 +7,28 @@ use std::time::Duration;
 
 use qmp_settings::span::{self, SpanError};
 
-/// How long a monitor may be quiet before it is probed, and then leave the probe without an answer, unless the
-/// configuration says otherwise. A QEMU answers in milliseconds; a host that swaps heavily has been seen to take ten seconds.
+/// How long a monitor may be quiet before it is probed, and how long the answer to the probe may take, unless configured
+/// otherwise. A QEMU answers in milliseconds; ten seconds were measured on a host that swaps heavily.
 pub const SILENT_AFTER_DEFAULT: Duration = Duration::from_secs(30);
 
-/// The shortest span that a configuration may ask for: a probe a second for each VM.
+/// The shortest span in a configuration: one probe a second for each VM.
 pub const SILENT_AFTER_MIN: Duration = Duration::from_secs(1);
 
-/// The longest span that a configuration may ask for. A silence that is reported later than after two days helps nobody;
-/// `off` says that it is not wanted.
+/// The longest span in a configuration. A report of a silence after more than two days is useless; `off` disables it.
 pub const SILENT_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
-/// Not set for this VM.
+/// The code of a setting that is not set.
 const INHERITED: u64 = u64::MAX;
 
-/// Never.
+/// The code of `off`.
 const OFF: u64 = 0;
 
-/// After how long without a word a VM is asked whether it answers.
+/// How long a VM may be quiet before it is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SilentAfter {
     /// Never: silence is not reported.
     Off,
-    /// After this span, which the VM then has for its answer, too.
+    /// This span, which also limits the time of the answer.
     Span(Duration),
 }
 
@@ -37,10 +36,10 @@ pub enum SilentAfter {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SilentAfterError {
-    /// It is neither a span nor `off`.
+    /// The text is neither a span nor `off`.
     #[error("{0}; \"off\" to report no silence")]
     Span(SpanError),
-    /// It is shorter than [`SILENT_AFTER_MIN`] or longer than [`SILENT_AFTER_MAX`].
+    /// The span is shorter than [`SILENT_AFTER_MIN`] or longer than [`SILENT_AFTER_MAX`].
     #[error("from {SILENT_AFTER_MIN:?} to 1d; \"off\" to report no silence")]
     OutOfRange,
 }
@@ -96,7 +95,7 @@ impl Setting {
         }
     }
 
-    /// Returns whether that is another one than before.
+    /// Returns whether the setting changed.
     pub(crate) fn set(&self, silent_after: Option<SilentAfter>) -> bool {
         let encoded = encode(silent_after);
         self.0.swap(encoded, Ordering::Relaxed) != encoded

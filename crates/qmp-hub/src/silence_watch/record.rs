@@ -1,4 +1,4 @@
-//! The findings about silence. They are no conclusions from records: the hub itself asked, and got no answer.
+//! The findings about silence. They are not conclusions from records: the hub itself sent a probe.
 
 use qmp_findings::QUERY;
 use qmp_host::clock::Clock;
@@ -18,12 +18,12 @@ use crate::vm::Vm;
 pub(crate) struct Recorder {
     pub(crate) appender: Appender,
     pub(crate) observed: Observed,
-    /// Whether findings are recorded; silence is shown in any case.
+    /// Whether findings are recorded; silence is always shown.
     pub(crate) records_findings: bool,
     pub(crate) clock: Clock,
 }
 
-/// Records that a monitor does not answer. Without room in the journal, the watch calls this again.
+/// Records that a monitor does not answer. The watch retries if the journal has no room.
 pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Recorder) {
     if !recorder.records_findings {
         tracing::warn!(vm = %vm.name, "the monitor does not answer");
@@ -60,12 +60,12 @@ pub(crate) fn record_answer(vm: &Vm, spell: Spell, now: Instant, received: UnixM
     let summary = format!("The monitor answers again, after {}.", length(spell, now));
     let seconds = now.saturating_duration_since(spell.heard_at).as_secs_f64();
     let data = json!({"silent_since": spell.since.to_string(), "seconds": (seconds * 1e3).round() / 1e3});
-    // An overrun, which is recorded, is why it is not.
+    // Without room the epoch ends with an overrun, which is recorded.
     let _ = append(appender, vm, received, ANSWERS_AGAIN, summary, spell.last.into_iter().collect(), &data);
 }
 
-/// Records the run state that the reply to a probe named, if the records tell another one. An event that is on its way to the
-/// journal stands before it there, so what is known then decides.
+/// Records the run state in the reply to a probe, if it differs from the run state by the records. An event that is being
+/// appended precedes the record, so the run state after it decides.
 pub(crate) fn record_run_state(vm: &Vm, run_state: &str, recorder: &Recorder) {
     let name = vm.name.as_str();
     let observed = &recorder.observed;
@@ -75,7 +75,7 @@ pub(crate) fn record_run_state(vm: &Vm, run_state: &str, recorder: &Recorder) {
     }
     let data = json!({"execute": "query-status", "return": {"status": run_state}});
     let causes = observed.last(name).into_iter().collect();
-    // An overrun, which is recorded, is why it is not.
+    // Without room the epoch ends with an overrun, which is recorded.
     let (received, summary) = (recorder.clock.now(), format!("query-status: {run_state}"));
     let _ = append(&recorder.appender, vm, received, QUERY, summary, causes, &data);
 }

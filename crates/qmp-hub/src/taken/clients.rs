@@ -1,13 +1,13 @@
 //! The connections to an address at which a monitor may listen.
 
-/// Who is connected to a listening socket, and who waits.
+/// Clients that are connected to a listening socket, and clients that wait.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Clients {
     /// The inode of the socket that listens.
     pub(super) listener: u64,
-    /// Connections that were accepted and whose client is there.
+    /// Accepted connections whose client is connected.
     pub(super) connected: Vec<Client>,
-    /// Connections that were accepted, whose client left, and that the server keeps all the same.
+    /// Accepted connections whose client left, and that the server has not closed.
     pub(super) abandoned: usize,
     /// Connections that were not accepted yet.
     pub(super) waiting: usize,
@@ -18,6 +18,6 @@ pub(super) struct Clients {
 pub(super) struct Client {
     /// The inode of its socket; 0 if it is on another host.
     pub(super) inode: u64,
-    /// Who it is, such as `process 4242 (socat)`; `None` where that is not known.
+    /// Its process, such as `process 4242 (socat)`; `None` if it is unknown.
     pub(super) name: Option<String>,
 }

@@ -11,13 +11,13 @@ use qmp_host::process::{self, ProcessStat};
 use super::clients::Clients;
 use crate::qemu_command::{self, MonitorAt, Purpose};
 
-/// Descriptors that are looked at, of all processes together. A host with 500 VMs has some 50,000.
+/// Descriptors that are read, of all processes together. A host with 500 VMs has some 50,000.
 const LINKS_MAX: usize = 400_000;
 
 /// The longest command line that is read, in bytes: QEMUs with hundreds of devices have some 50 KiB.
 const COMMAND_LINE_MAX_BYTES: u64 = 1 << 20;
 
-/// The QEMU whose command line names the address, and what it uses the socket for. Command lines can be read by all users, unless
+/// The QEMU with the address in its command line, and the purpose of the socket. All users can read command lines, unless
 /// `/proc` is mounted with `hidepid`.
 pub(super) fn by_command_line(address: &Address) -> Option<(ProcessStat, Purpose)> {
     process::pids().find_map(|pid| {
@@ -37,7 +37,7 @@ pub(super) fn by_command_line(address: &Address) -> Option<(ProcessStat, Purpose
     })
 }
 
-/// Whether that place of the process in `home` is the address.
+/// Whether `at`, in the view of the process in `home`, is the address.
 fn is_at(home: &Path, at: &MonitorAt, address: &Address) -> bool {
     match (at, address) {
         (MonitorAt::Unix(at), Address::Unix { path, .. }) => {
@@ -50,7 +50,7 @@ fn is_at(home: &Path, at: &MonitorAt, address: &Address) -> bool {
     }
 }
 
-/// The path as it is reached from here: in the process's own file system.
+/// The path in the file system of the process, as the hub reaches it.
 fn rooted(home: &Path, path: &Path) -> PathBuf {
     home.join("root").join(path.strip_prefix("/").unwrap_or(path))
 }
@@ -62,8 +62,8 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// Finds the processes that hold the sockets of the clients, and names them there; and, if `wants_listener`, one that holds
-/// the socket that listens. Only those are found that this user may look at.
+/// Sets the names of the processes that have the sockets of the clients open, and returns, if `wants_listener`, a process
+/// with the listening socket. Only processes that this user may inspect are found.
 pub(super) fn name_holders(clients: &mut Clients, wants_listener: bool) -> Option<ProcessStat> {
     let mut listener = None;
     let mut links_left = LINKS_MAX;

@@ -1,7 +1,7 @@
 //! The connections to a TCP port of this host, from the tables of the kernel.
 //!
-//! Source: Linux `Documentation/networking/proc_net_tcp.rst`. Of a connection that was not accepted, the inode is 0; of a
-//! socket that listens, the length of the receive queue is the number of connections that wait.
+//! Source: Linux `Documentation/networking/proc_net_tcp.rst`. A connection that was not accepted has inode 0; the length of
+//! the receive queue of a listening socket is the number of waiting connections.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use super::clients::{Client, Clients};
 
-/// How much is read of a table, in bytes: 20,000 sockets.
+/// The longest table that is read, in bytes: 20,000 sockets.
 const TABLE_MAX_BYTES: u64 = 4 << 20;
 
 const ESTABLISHED: &str = "01";
@@ -25,7 +25,7 @@ struct Row<'a> {
     inode: u64,
 }
 
-/// The connections to a port; `None` unless it is one of this host and a process listens there.
+/// The connections to a port; `None` unless a process of this host listens there.
 pub(super) fn clients(host: &str, port: u16) -> Option<Clients> {
     let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     if !is_here {
@@ -36,7 +36,7 @@ pub(super) fn clients(host: &str, port: u16) -> Option<Clients> {
 
 fn read(path: &str) -> String {
     let mut text = String::new();
-    // A table that is cut off, or cannot be read, shows less.
+    // A table that is truncated, or cannot be read, shows fewer connections.
     let _ = File::open(path).and_then(|file| file.take(TABLE_MAX_BYTES).read_to_string(&mut text));
     text
 }
@@ -46,7 +46,7 @@ fn of_tables(tables: &[String], port: u16) -> Option<Clients> {
     let listener = rows.iter().find(|row| row.local_port == port && row.state == LISTEN)?;
     let accepted = || rows.iter().filter(|row| row.local_port == port && row.inode != 0);
     let client = |row: &Row<'_>| {
-        // The same connection as its client sees it, if that is on this host.
+        // The client's side of the same connection, if the client is on this host.
         let of_client = rows.iter().find(|other| {
             let (_, remote_port) = other.remote.rsplit_once(':').unwrap_or_default();
             let (_, client_port) = row.remote.rsplit_once(':').unwrap_or_default();
@@ -75,7 +75,7 @@ impl<'a> Row<'a> {
             remote,
             state,
             waiting: usize::from_str_radix(waiting, 16).ok()?,
-            // Behind timer, retransmissions, user and timeout.
+            // After timer, retransmissions, user and timeout.
             inode: columns.nth(4)?.parse().ok()?,
         })
     }

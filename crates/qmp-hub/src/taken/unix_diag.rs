@@ -1,8 +1,8 @@
 //! The connections to a unix socket, from the kernel's socket diagnostics.
 //!
-//! Of each unix socket, the kernel tells its state, the file that it is bound to, the socket at the other end, and of one
-//! that listens how many connections wait. The connection of a client that was not accepted has no socket at the other end,
-//! and no more has one whose client left.
+//! The kernel reports of each unix socket its state, the file that it is bound to and the socket at the other end, and of a
+//! listening socket the number of waiting connections. A connection that was not accepted, or whose client left, has no
+//! socket at the other end.
 //!
 //! Source: `sock_diag(7)`; Linux `include/uapi/linux/unix_diag.h`, `net/unix/diag.c`.
 
@@ -20,7 +20,7 @@ use rustix::net::{
 
 use super::clients::{Client, Clients};
 
-/// How much is read of the kernel's list, in bytes: a host with 20,000 unix sockets has 3 MB.
+/// The longest list of the kernel that is read, in bytes: a host with 20,000 unix sockets has 3 MB.
 const LIST_MAX_BYTES: usize = 8 << 20;
 
 /// Room for one answer, in bytes. Source: the kernel fills up to 32 KiB at once.
@@ -51,18 +51,18 @@ struct Row {
     file: Option<(u32, u32)>,
     /// The inode of the socket at the other end; 0 if there is none.
     peer: u32,
-    /// Of one that listens, the connections that wait.
+    /// The waiting connections of a listening socket.
     waiting: u32,
 }
 
-/// The connections to the socket at `path`; `None` if none listens there that this network namespace shows.
+/// The connections to the socket at `path`; `None` if no socket of this network namespace listens there.
 ///
 /// # Errors
 ///
-/// Those of the system: there is no such file, or the kernel tells nothing.
+/// Those of the system: the file does not exist, or the kernel does not answer.
 pub(super) fn clients(path: &Path) -> io::Result<Option<Clients>> {
     let found = fs::metadata(path)?;
-    // The kernel's own number of a device, and not the one that programs use.
+    // The kernel's internal number of a device differs from the one that programs use.
     let device = (major(found.dev()) << 20) | minor(found.dev());
     let inode = found.ino() & u64::from(u32::MAX);
     let is_it = |row: &Row| {
@@ -130,7 +130,7 @@ fn request() -> Vec<u8> {
     message
 }
 
-/// Reads the messages of one answer; whether it was the last.
+/// Reads the messages of one answer. Returns whether it was the last one.
 fn messages(mut answer: &[u8], rows: &mut Vec<Row>) -> io::Result<bool> {
     while let (Some(length), Some(kind)) = (word(answer, 0), half(answer, 4)) {
         let length = usize::try_from(length).unwrap_or(usize::MAX);

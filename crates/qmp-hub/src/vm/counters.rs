@@ -1,7 +1,7 @@
-//! What is counted of each VM, for whoever watches the hub.
+//! Counters of each VM, for metrics.
 //!
-//! One task counts and nobody waits: each number is an atomic of its own. A VM that never reported an event, which
-//! most do for hours, has no numbers of events.
+//! One task counts without waiting: each number is an atomic. A VM without events, which is the usual case for hours, has no
+//! counters of events.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ pub struct VmCounts {
     pub epochs: Counter,
     /// Attempts to attach that failed.
     pub attach_failures: Counter,
-    /// Events thrown away because the journal had no room.
+    /// Events discarded because the journal had no room.
     pub events_discarded: Counter,
     gaps: [Counter; GAP_REASONS.len()],
     /// One for each event of the catalogue, and the last for all others.
@@ -27,16 +27,16 @@ pub struct VmCounts {
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
-/// Why gaps begin, as records say it; the last is for every other reason.
+/// Why gaps begin, as in records; the last one is for every other reason.
 pub(crate) const GAP_REASONS: [&str; 4] = ["peer closed", "overrun", "protocol error", "other"];
 
-/// What events are called that the catalogue does not know. Their names come from the VM, which could invent any
-/// number of them. No event is called so: names are written in capitals.
+/// The name for events that the catalogue does not have. Their names come from the VM, which could invent any number of
+/// them. No event has this name: names of events are in capitals.
 pub(crate) const OTHER_EVENTS: &str = "other";
 
 impl Counter {
     pub(crate) fn add(&self, more: u64) {
-        // Nothing is concluded from the order in which numbers of different counters change.
+        // The order in which different counters change has no meaning.
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
@@ -63,7 +63,7 @@ impl VmCounts {
         self.gaps[place].add(1);
     }
 
-    /// How often each event came, of those that came.
+    /// How often each event was received; without events that never were.
     pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let names = catalogue().iter().map(|desc| desc.name).chain([OTHER_EVENTS]);
         let counts = self.events.get().map(|events| &**events).unwrap_or_default();

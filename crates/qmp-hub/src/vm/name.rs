@@ -1,7 +1,7 @@
-//! The name under which the hub knows a VM.
+//! The name of a VM in the hub.
 //!
-//! It stands in records, addresses, metrics labels and message subjects, so it is plain: letters, digits,
-//! `.`, `_` and `-`, the first of them a letter or digit.
+//! The name is part of records, addresses, metrics labels and message subjects, so its characters are limited: letters,
+//! digits, `.`, `_` and `-`, the first of them a letter or digit.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -18,10 +18,10 @@ pub struct VmName(Box<str>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VmNameError {
-    /// There is nothing.
+    /// The text is empty.
     #[error("the name of a VM is empty")]
     Empty,
-    /// It is longer than [`VM_NAME_MAX_BYTES`].
+    /// The name is longer than [`VM_NAME_MAX_BYTES`].
     #[error("the name has {bytes} bytes, more than {VM_NAME_MAX_BYTES}")]
     TooLong {
         /// How long it is.

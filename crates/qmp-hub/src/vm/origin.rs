@@ -1,4 +1,4 @@
-//! Where the hub has a VM from: who names it may take it away again.
+//! Where a VM came from: a VM is removed by the source that added it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub enum Origin {
     CommandLine,
     /// The program that the hub is part of.
     Program,
-    /// A rule of discovery, as it names itself: `rule 2 (glob /run/vm/*.sock)`.
+    /// A rule of discovery, as it is displayed: `rule 2 (glob /run/vm/*.sock)`.
     Discovered(Arc<str>),
 }
 
