@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use crate::fleet::Vms;
 use crate::observer::Observed;
 use crate::vm::Vm;
-use answer::{Asking, record};
+use answer::{AnswerSink, record};
 
 /// Questions in progress at a time, of all VMs. A host that stops all its VMs raises one for each at once; each occupies the
 /// monitor for milliseconds.
@@ -156,7 +156,7 @@ async fn next_to_ask(shared: &Shared, name: &str) -> Option<Question> {
 async fn ask(shared: &Shared, vm: &Arc<Vm>, question: &Question) {
     let Shared { appender, clock, .. } = shared;
     let (answered, mut answer) = oneshot::channel();
-    let asking = Asking::new(appender.clone(), question.clone(), answered, *clock);
+    let asking = AnswerSink::new(appender.clone(), question.clone(), answered, *clock);
     let passed =
         Passed { command: question.execute, arguments: None, out_of_band: false, descriptors: Vec::new() };
     let failure = match vm.commander.pass(passed, Box::new(asking)) {

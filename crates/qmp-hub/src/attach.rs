@@ -58,7 +58,7 @@ struct Records {
 
 /// Why a VM is left.
 #[derive(Clone, Debug)]
-pub(crate) struct Leave {
+pub(crate) struct LeaveRequest {
     pub(crate) reason: DetachReason,
     /// The exact cause, for people.
     pub(crate) detail: Box<str>,
@@ -74,7 +74,7 @@ impl Attachment {
     ///
     /// There are thousands of these futures, so rare ones inside are boxed. The follower is boxed because a future keeps an
     /// argument of its function twice.
-    pub(crate) async fn run(mut self, mut follow: Box<Follow>, mut leave: oneshot::Receiver<Leave>) {
+    pub(crate) async fn run(mut self, mut follow: Box<Follow>, mut leave: oneshot::Receiver<LeaveRequest>) {
         let requested = loop {
             tokio::select! {
                 requested = &mut leave => break Some(requested),
@@ -294,7 +294,7 @@ impl Attachment {
         true
     }
 
-    async fn close(&mut self, leave: &Leave, certain_until: UnixMicros) {
+    async fn close(&mut self, leave: &LeaveRequest, certain_until: UnixMicros) {
         loop {
             let is_closed = if self.epoch.is_overrun() {
                 self.record_overrun()

@@ -48,11 +48,11 @@ use keeper::Keeper;
 pub(crate) struct Discovery {
     fleet: Fleet,
     claims: Arc<Claims>,
-    running: Mutex<Running>,
+    running: Mutex<RuleSet>,
 }
 
 #[derive(Debug, Default)]
-struct Running {
+struct RuleSet {
     rules: Vec<RunningRule>,
     /// How many rules were started; the number of the newest one.
     started: usize,

@@ -19,12 +19,12 @@ use qmp_wire::DetachReason;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::attach::{Attachment, Leave};
+use crate::attach::{Attachment, LeaveRequest};
 use crate::environment::Environment;
 use crate::limits::STOP_COMMIT_MAX;
-use crate::relay::{FILES_OF_A_RELAY, Listening, OfVm, RelayConfig, RelayStatus, Relays};
+use crate::relay::{FILES_OF_A_RELAY, ListeningSockets, RelayConfig, RelayStatus, Relays, VmRelays};
 use crate::silence::SilentAfter;
-use crate::silence_watch::Watch;
+use crate::silence_watch::SilenceWatch;
 use crate::vm::{Origin, Vm, VmName};
 pub use error::FleetError;
 use slots::{FILES_OF_A_VM, ReservedName, RunningVm, Slot, SlotState, Slots};
@@ -56,7 +56,7 @@ struct Inner {
     /// Whether findings are recorded, and how the processes of VMs ended.
     records_findings: bool,
     /// The watch for silent VMs.
-    watch: Watch,
+    watch: SilenceWatch,
     /// The memory of all readers and clients of relays.
     memory: ReaderMemory,
     slots: Arc<Slots>,
@@ -67,12 +67,12 @@ struct Inner {
 
 /// A VM that can be followed: its name is reserved, and its relays listen. Dropping it gives both back.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedVm {
     fleet: Fleet,
     reserved: ReservedName,
     vm: Arc<Vm>,
     follow: Box<Follow>,
-    listening: Listening,
+    listening: ListeningSockets,
 }
 
 impl Fleet {
@@ -100,7 +100,7 @@ impl Fleet {
             appender: journal.appender(),
             duties: journal.duties(),
             records_findings,
-            watch: Watch::new(silent_after),
+            watch: SilenceWatch::new(silent_after),
             slots,
             following: Arc::new(following),
             environment,
@@ -172,7 +172,7 @@ impl Fleet {
     }
 
     /// The watch for silent VMs.
-    pub(crate) fn watch(&self) -> Watch {
+    pub(crate) fn watch(&self) -> SilenceWatch {
         self.0.watch.clone()
     }
 
@@ -184,7 +184,7 @@ impl Fleet {
     /// `Unknown`, `NameInUse`, `Stopping`.
     pub async fn remove(&self, name: &str, detail: &str) -> Result<(), FleetError> {
         let (done, is_done) = oneshot::channel();
-        let leave = Leave { reason: DetachReason::Removed, detail: detail.into() };
+        let leave = LeaveRequest { reason: DetachReason::Removed, detail: detail.into() };
         {
             let mut state = self.state();
             let (name, running) = state.take(name)?;
@@ -209,14 +209,15 @@ impl Fleet {
             name: vm.name.clone(),
             address: vm.address.clone(),
             origin: vm.origin.clone(),
-            relays: relays.into_iter().flat_map(OfVm::configs).cloned().collect(),
+            relays: relays.into_iter().flat_map(VmRelays::configs).cloned().collect(),
         })
     }
 
     /// The status of each relay, in the order of the VMs.
     #[must_use]
     pub fn relays(&self) -> Vec<RelayStatus> {
-        let statuses = self.each(|_, relays| relays.into_iter().flat_map(OfVm::statuses).collect::<Vec<_>>());
+        let statuses =
+            self.each(|_, relays| relays.into_iter().flat_map(VmRelays::statuses).collect::<Vec<_>>());
         statuses.into_iter().flatten().collect()
     }
 
@@ -262,10 +263,10 @@ impl Fleet {
         relays: Vec<RelayConfig>,
         origin: Origin,
         silent_after: Option<SilentAfter>,
-    ) -> Result<Prepared, FleetError> {
+    ) -> Result<PreparedVm, FleetError> {
         let files = FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY;
         let reserved = self.0.slots.reserve(name, files)?;
-        let listening = Listening::at(relays).await;
+        let listening = ListeningSockets::at(relays).await;
         let address = follow.address().clone();
         let vm = Vm::new(
             reserved.name.clone(),
@@ -275,7 +276,7 @@ impl Fleet {
             self.0.environment.clock.now(),
         );
         vm.silence.setting.set(silent_after);
-        Ok(Prepared { fleet: self.clone(), reserved, vm: Arc::new(vm), follow, listening })
+        Ok(PreparedVm { fleet: self.clone(), reserved, vm: Arc::new(vm), follow, listening })
     }
 
     /// Leaves all VMs: closes every epoch, waits for the commits, then ends the relays. No VM can be added from here on.
@@ -287,7 +288,8 @@ impl Fleet {
             let running = state.by_name.drain().filter_map(|(_, slot)| slot.running());
             (running.collect::<Vec<_>>(), std::mem::take(&mut state.leaving))
         };
-        let leave = Leave { reason: DetachReason::HubStopped, detail: "the hub was asked to stop".into() };
+        let leave =
+            LeaveRequest { reason: DetachReason::HubStopped, detail: "the hub was asked to stop".into() };
         let (mut tasks, mut relays) = (Vec::with_capacity(running.len()), Vec::new());
         for RunningVm { leave: tell, task, relays: of_vm, .. } in running {
             // The receiver is dropped if the task panicked.
@@ -324,7 +326,7 @@ impl Fleet {
         self.0.relays.abort();
     }
 
-    async fn leave(&self, running: RunningVm, leave: Leave) {
+    async fn leave(&self, running: RunningVm, leave: LeaveRequest) {
         let RunningVm { vm, leave: tell, task, relays } = running;
         tracing::info!(vm = %vm.name, "removed: {}", leave.detail);
         let _ = tell.send(leave);
@@ -335,7 +337,7 @@ impl Fleet {
         self.0.vms.remove(vm.name.as_str());
     }
 
-    fn each<T>(&self, mut of: impl FnMut(&Vm, Option<&OfVm>) -> T) -> Vec<T> {
+    fn each<T>(&self, mut of: impl FnMut(&Vm, Option<&VmRelays>) -> T) -> Vec<T> {
         let all = self.0.vms.all();
         let state = self.state();
         let relays = |vm: &Vm| match state.by_name.get(&vm.name) {
@@ -350,7 +352,7 @@ impl Fleet {
     }
 }
 
-impl Prepared {
+impl PreparedVm {
     /// The second step: serves at the relays, and follows.
     pub(crate) fn launch(self) -> Result<(), FleetError> {
         let Self { fleet, mut reserved, vm, follow, listening } = self;

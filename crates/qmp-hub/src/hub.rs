@@ -13,7 +13,7 @@ use crate::absence::Absence;
 use crate::asking::Asker;
 use crate::discovery::{Discover, Discovery};
 use crate::environment::Environment;
-use crate::fleet::{Fleet, FleetError, Prepared};
+use crate::fleet::{Fleet, FleetError, PreparedVm};
 use crate::limits::STOP_COMMIT_MAX;
 use crate::observer::{Observed, Observer};
 use crate::relay::{RelayConfig, RelayStatus};
@@ -43,7 +43,7 @@ pub struct HubConfig {
 pub struct Hub {
     // Tasks are dropped first, because they use the fields below.
     discovery: Discovery,
-    fleet: Running,
+    fleet: OwnedFleet,
     /// The watches for silent VMs and for unobserved ends.
     watch: JoinSet<()>,
     observer: JoinSet<()>,
@@ -53,7 +53,7 @@ pub struct Hub {
 
 /// The fleet. Other components have clones of it; its tasks end with the hub.
 #[derive(Debug)]
-struct Running(Fleet);
+struct OwnedFleet(Fleet);
 
 /// Errors of starting a hub.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,7 @@ impl Hub {
     ) -> Result<Self, HubError> {
         let clock = environment.clock;
         let mut relays = relays_by_name(&config.attach, config.relays)?;
-        let fleet = Running(Fleet::new_in(environment, journal, config.findings, config.silent_after));
+        let fleet = OwnedFleet(Fleet::new_in(environment, journal, config.findings, config.silent_after));
         fleet.0.expect(config.attach.len(), relays.values().map(Vec::len).sum());
         let mut prepared = Vec::with_capacity(config.attach.len());
         for (name, address) in config.attach {
@@ -124,7 +124,7 @@ impl Hub {
             prepared.push(fleet.0.prepare(name, follow, relays, origin, silent_after).await?);
         }
         let (stop_observer, observing_ends) = watch::channel(false);
-        prepared.into_iter().try_for_each(Prepared::launch)?;
+        prepared.into_iter().try_for_each(PreparedVm::launch)?;
         let mut correlating = Observer::new(journal, config.findings).with_clock(clock);
         let observed = correlating.observed();
         if config.findings {
@@ -233,7 +233,7 @@ fn relays_by_name(
     Ok(by_name)
 }
 
-impl Drop for Running {
+impl Drop for OwnedFleet {
     fn drop(&mut self) {
         self.0.abort();
     }

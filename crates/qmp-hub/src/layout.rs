@@ -39,7 +39,7 @@ pub struct UnknownLayout {
 }
 
 /// The description of a layout.
-struct Known {
+struct LayoutDesc {
     layout: Layout,
     word: &'static str,
     root: &'static str,
@@ -49,8 +49,8 @@ struct Known {
     advice: &'static str,
 }
 
-const KNOWN: [Known; 5] = [
-    Known {
+const KNOWN: [LayoutDesc; 5] = [
+    LayoutDesc {
         layout: Layout::Libvirt,
         word: "libvirt",
         root: "/var/lib/libvirt/qemu",
@@ -64,7 +64,7 @@ const KNOWN: [Known; 5] = [
                  xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'), add <qemu:arg value='-qmp'/> and \
                  <qemu:arg value='unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off'/>",
     },
-    Known {
+    LayoutDesc {
         layout: Layout::Proxmox,
         word: "proxmox",
         root: "/var/run/qemu-server",
@@ -73,7 +73,7 @@ const KNOWN: [Known; 5] = [
         advice: "Proxmox uses this monitor; give the VM another: \
                  `qm set VMID --args '-qmp unix:/run/qmp-events/vm/VMID.sock,server=on,wait=off'`",
     },
-    Known {
+    LayoutDesc {
         layout: Layout::Incus,
         word: "incus",
         root: "/run/incus",
@@ -83,7 +83,7 @@ const KNOWN: [Known; 5] = [
         advice: "Incus holds this monitor; give the VM another: \
                  `incus config set NAME raw.qemu='-qmp unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off'`",
     },
-    Known {
+    LayoutDesc {
         layout: Layout::Ganeti,
         word: "ganeti",
         root: "/var/run/ganeti/kvm-hypervisor/ctrl",
@@ -92,7 +92,7 @@ const KNOWN: [Known; 5] = [
         advice: "Ganeti uses this monitor; give the VM another: \
                  `gnt-instance modify -H kvm_extra='-qmp unix:/run/qmp-events/vm/NAME.sock,server=on,wait=off' NAME`",
     },
-    Known {
+    LayoutDesc {
         layout: Layout::Kata,
         word: "kata",
         root: "/run/vc/vm",
@@ -119,7 +119,7 @@ pub(crate) fn advice(path: Option<&Path>) -> &'static str {
 
 /// The program whose monitor is at that path. Only the end of the path decides, because directories can be moved.
 pub(crate) fn owner(path: &Path) -> Option<Layout> {
-    let looks_like = |known: &&Known| match known.layout {
+    let looks_like = |known: &&LayoutDesc| match known.layout {
         Layout::Libvirt => path.ends_with("monitor.sock"),
         Layout::Proxmox => path.parent().is_some_and(|parent| parent.ends_with("qemu-server")),
         Layout::Incus => path.ends_with("qemu.monitor"),
@@ -151,7 +151,7 @@ impl Layout {
         Some(Parts { name, ..parts })
     }
 
-    fn known(self) -> &'static Known {
+    fn known(self) -> &'static LayoutDesc {
         // Each layout is in the table; the tests iterate over it.
         KNOWN.iter().find(|known| known.layout == self).unwrap_or(&KNOWN[0])
     }

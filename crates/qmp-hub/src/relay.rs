@@ -58,7 +58,7 @@ pub use held::REPLY_JOURNAL_MAX;
 pub(crate) use limits::FILES_OF_A_RELAY;
 pub use limits::{RELAY_CLIENTS_MAX, RELAY_OUTBOX_MAX_BYTES};
 pub use own_events::{EVENTS_LATE, EVENTS_MISSED, REPLAY};
-pub(crate) use relays::{Listening, OfVm, Parted, RelayedVm, Relays};
+pub(crate) use relays::{ClosingRelays, ListeningSockets, RelayedVm, Relays, VmRelays};
 pub use status::RelayStatus;
 pub(crate) use tap::Tap;
 

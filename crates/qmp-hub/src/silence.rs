@@ -5,7 +5,7 @@
 //! until its next answer: the hub records the findings [`SILENT`] and [`ANSWERS_AGAIN`], and shows the start of the silence.
 //!
 //! ```text
-//! attachment ─ heard, answered ─→ Silence (one per VM) ←─ look ─ Watch (one timer queue for all VMs) ─→ probe, `silent`
+//! attachment ─ heard, answered ─→ Silence (one per VM) ←─ look ─ SilenceWatch (one timer queue for all VMs) ─→ probe, `silent`
 //! ```
 //!
 //! An event proves that QEMU runs, not that its monitor answers: it delays the next probe, and does not end a silence.
@@ -22,7 +22,7 @@ use std::time::Duration;
 use qmp_wire::{Epoch, Seq, UnixMicros};
 use tokio::time::Instant;
 
-pub(crate) use process::Seen;
+pub(crate) use process::MonitorProcess;
 pub use qmp_findings::{ANSWERS_AGAIN, SILENT};
 pub(crate) use setting::Setting;
 pub use setting::{SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter, SilentAfterError};
@@ -75,7 +75,7 @@ pub(crate) struct Spell {
 
 /// What to do about a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Check {
     /// Look again at that moment.
     Wait(Instant),
     /// Send a probe.
@@ -131,28 +131,28 @@ impl Silence {
     }
 
     /// Decides what to do about a VM that may be quiet for `span`. `clock` is the time of records at `now`.
-    pub(crate) fn look(&self, span: Duration, now: Instant, clock: UnixMicros) -> Look {
+    pub(crate) fn look(&self, span: Duration, now: Instant, clock: UnixMicros) -> Check {
         let mut monitor = self.lock();
-        let Some(monitor) = monitor.as_mut() else { return Look::Wait(now + span) };
+        let Some(monitor) = monitor.as_mut() else { return Check::Wait(now + span) };
         match &monitor.phase {
             Phase::Answering => {
                 let due = monitor.heard_at + span;
                 if now < due {
-                    return Look::Wait(due);
+                    return Check::Wait(due);
                 }
                 monitor.phase = Phase::Asked { at: now, heard_at: monitor.heard_at };
-                Look::Probe
+                Check::Probe
             }
-            Phase::Asked { at, .. } if now < *at + span => Look::Wait(*at + span),
+            Phase::Asked { at, .. } if now < *at + span => Check::Wait(*at + span),
             Phase::Asked { heard_at, .. } => {
                 let passed_us = i64::try_from((now - *heard_at).as_micros()).unwrap_or(i64::MAX);
                 let since = UnixMicros(clock.0.saturating_sub(passed_us));
                 let spell = Spell { heard_at: *heard_at, since, is_recorded: false, last: None };
                 monitor.phase = Phase::Silent(Box::new(spell));
-                Look::Record(spell)
+                Check::Record(spell)
             }
-            Phase::Silent(spell) if !spell.is_recorded => Look::Record(**spell),
-            Phase::Silent(_) => Look::Wait(now + span),
+            Phase::Silent(spell) if !spell.is_recorded => Check::Record(**spell),
+            Phase::Silent(_) => Check::Wait(now + span),
         }
     }
 
@@ -181,7 +181,7 @@ impl Silence {
     /// Why the monitor does not answer, by the evidence on this host: if it is silent, or if its process is stopped.
     #[must_use]
     pub fn unresponsive(&self) -> Option<String> {
-        let seen = Seen::look(self.pid());
+        let seen = MonitorProcess::look(self.pid());
         (self.since().is_some() || seen.is_stopped()).then(|| seen.explained())
     }
 

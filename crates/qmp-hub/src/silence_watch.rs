@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::silence::{Look, Setting, SilentAfter};
+use crate::silence::{Check, Setting, SilentAfter};
 use crate::vm::Vm;
 pub(crate) use record::{Recorder, record_answer};
 use record::{record_run_state, record_silence};
@@ -33,7 +33,7 @@ const RECORD_RETRY: Duration = Duration::from_secs(1);
 
 /// Finds out which VMs are silent. Clones share the queue.
 #[derive(Clone, Debug)]
-pub(crate) struct Watch(Arc<Shared>);
+pub(crate) struct SilenceWatch(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -58,7 +58,7 @@ struct Due {
     vm: Weak<Vm>,
 }
 
-impl Watch {
+impl SilenceWatch {
     pub(crate) fn new(default: SilentAfter) -> Self {
         let default = Setting::new(Some(default));
         Self(Arc::new(Shared { queue: Mutex::default(), earlier: Notify::new(), default }))
@@ -124,14 +124,14 @@ impl Watch {
                 record_run_state(&vm, &run_state, recorder);
             }
             let at = match vm.silence.look(span, now, recorder.clock.now()) {
-                Look::Wait(until) => until,
-                Look::Probe => {
+                Check::Wait(until) => until,
+                Check::Probe => {
                     probes += 1;
                     // The VM may be detached by now; it is checked again like the others.
                     let _ = vm.commander.probe();
                     now + span.min(REPLY_READ_AFTER)
                 }
-                Look::Record(spell) => {
+                Check::Record(spell) => {
                     record_silence(&vm, spell, now, recorder);
                     now + span.min(RECORD_RETRY)
                 }

@@ -22,7 +22,7 @@ use clients::Clients;
 
 /// Why a monitor does not greet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Taken {
+pub(crate) struct NoGreetingCause {
     /// The reason as a word, a constant of `reason`.
     pub(crate) reason: &'static str,
     /// For people: the evidence, and what to do.
@@ -43,7 +43,7 @@ struct Evidence {
 }
 
 /// Collects the evidence on this host. Blocks, for milliseconds if there are thousands of processes.
-pub(crate) fn look(address: &Address) -> Taken {
+pub(crate) fn look(address: &Address) -> NoGreetingCause {
     let advice = layout::advice(match address {
         Address::Unix { path, .. } => Some(path),
         _ => None,
@@ -83,10 +83,10 @@ impl Evidence {
         Self { listener: listener.or(holders), purpose, is_monitor_path, clients }
     }
 
-    fn judge(&self, advice: &str) -> Taken {
+    fn judge(&self, advice: &str) -> NoGreetingCause {
         let who =
             self.listener.as_ref().map_or_else(|| "what listens there".to_owned(), ProcessStat::to_string);
-        let taken = |reason, text| Taken { reason, text };
+        let taken = |reason, text| NoGreetingCause { reason, text };
         if let Some(process) = self.listener.as_ref().filter(|process| process.is_stopped()) {
             let pid = process.pid;
             let text =

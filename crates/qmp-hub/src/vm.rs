@@ -13,7 +13,7 @@ use qmp_wire::UnixMicros;
 use crate::commands::Commands;
 use crate::relay::{RelayedVm, Tap};
 use crate::silence::Silence;
-use crate::taken::Taken;
+use crate::taken::NoGreetingCause;
 
 pub use counters::{Counter, VmCounts};
 pub use name::{VM_NAME_MAX_BYTES, VmName, VmNameError};
@@ -141,7 +141,7 @@ impl Vm {
 
     /// The monitor does not greet. Returns whether that, or the reason, changed. A VM that was attached by now stays
     /// attached: the reason is looked up while attempts continue.
-    pub(crate) fn taken(&self, why: &Taken, now: UnixMicros) -> bool {
+    pub(crate) fn taken(&self, why: &NoGreetingCause, now: UnixMicros) -> bool {
         let mut standing = self.lock();
         if matches!(standing.state, State::Attached | State::Overrun) {
             return false;
@@ -223,7 +223,7 @@ pub(crate) mod tests {
         vm.detached("peer closed", Some("peer-closed"), UnixMicros(3));
         assert_eq!((vm.standing().state.name(), vm.is_overrun()), ("detached", false));
         assert_eq!(vm.standing().since, UnixMicros(3));
-        let why = |reason| Taken { reason, text: "do this".to_owned() };
+        let why = |reason| NoGreetingCause { reason, text: "do this".to_owned() };
         assert!(vm.taken(&why("held"), UnixMicros(4)) && !vm.taken(&why("held"), UnixMicros(5)));
         assert!(vm.taken(&why("hung"), UnixMicros(5)), "another reason is news");
         assert_eq!((vm.standing().state.name(), vm.standing().since), ("taken", UnixMicros(4)));

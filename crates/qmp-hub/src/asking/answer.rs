@@ -19,14 +19,14 @@ const TEXT_MAX_CHARS: usize = 120;
 
 /// Receives the answer to a question.
 #[derive(Debug)]
-pub(super) struct Asking {
+pub(super) struct AnswerSink {
     appender: Appender,
     question: Question,
     answered: oneshot::Sender<()>,
     clock: Clock,
 }
 
-impl Asking {
+impl AnswerSink {
     pub(super) fn new(
         appender: Appender,
         question: Question,
@@ -37,7 +37,7 @@ impl Asking {
     }
 }
 
-impl TakeReply for Asking {
+impl TakeReply for AnswerSink {
     fn is_given_up(&self) -> bool {
         self.answered.is_closed()
     }

@@ -45,7 +45,7 @@ enum Listener {
 }
 
 /// A VM that dialled in.
-struct Known {
+struct DialedInVm {
     name: VmName,
     callers: Callers,
     away_since: Option<Instant>,
@@ -64,7 +64,7 @@ pub(super) async fn serve(address: Address, mut keeper: Keeper) {
         }
         tokio::time::sleep(RETRY).await;
     };
-    let mut known: HashMap<Identity, Known> = HashMap::new();
+    let mut known: HashMap<Identity, DialedInVm> = HashMap::new();
     let mut asked = JoinSet::new();
     let mut tidy = tokio::time::interval(TIDY);
     loop {
@@ -130,7 +130,7 @@ async fn welcome(
     caller: Box<Caller>,
     pid: Option<i32>,
     address: &Address,
-    known: &mut HashMap<Identity, Known>,
+    known: &mut HashMap<Identity, DialedInVm>,
     keeper: &mut Keeper,
 ) {
     let told = caller.name.clone().or_else(|| caller.uuid.clone());
@@ -162,7 +162,7 @@ async fn welcome(
     if let Some((name, callers)) = add(&parts, address, keeper).await {
         // The VM was just added, so its follower waits for this connection.
         let _ = callers.hand_over(caller);
-        known.insert(identity, Known { name, callers, away_since: None });
+        known.insert(identity, DialedInVm { name, callers, away_since: None });
     }
 }
 
@@ -199,7 +199,7 @@ async fn add(parts: &Parts, address: &Address, keeper: &mut Keeper) -> Option<(V
     None
 }
 
-async fn remove_those_away(known: &mut HashMap<Identity, Known>, keeper: &Keeper) {
+async fn remove_those_away(known: &mut HashMap<Identity, DialedInVm>, keeper: &Keeper) {
     let mut gone = Vec::new();
     for (identity, vm) in known.iter_mut() {
         if is_attached(&vm.name, keeper) {

@@ -10,7 +10,7 @@ use qmp_host::blocking;
 use super::claims::{Claims, Endpoint};
 use super::naming;
 use super::rule::Discover;
-use super::vm_source::{DISCOVERED_MAX, Found, Look};
+use super::vm_source::{DISCOVERED_MAX, DiscoveredVm, VmSource};
 use crate::fleet::{Fleet, FleetError};
 use crate::layout::Parts;
 use crate::relay::RelayConfig;
@@ -31,13 +31,13 @@ pub(super) struct Keeper {
     silent_after: Arc<Setting>,
     origin: Arc<str>,
     claims: Arc<Claims>,
-    known: HashMap<Box<str>, Kept>,
+    known: HashMap<Box<str>, TrackedVm>,
     /// Subjects of warnings that were logged: each is logged once.
     said: HashSet<Box<str>>,
 }
 
 /// A VM that the rule found.
-struct Kept {
+struct TrackedVm {
     name: VmName,
     endpoints: Vec<Endpoint>,
     /// Which of its monitors is followed, and how many were tried since one was attached.
@@ -58,7 +58,7 @@ impl Keeper {
     }
 
     /// Scans and compares for ever.
-    pub(super) async fn run(mut self, mut look: impl Look) {
+    pub(super) async fn run(mut self, mut look: impl VmSource) {
         loop {
             let work = move || {
                 let found = look.look();
@@ -75,9 +75,10 @@ impl Keeper {
     }
 
     /// Makes the fleet follow the listed VMs. Returns whether to compare again soon.
-    async fn compare(&mut self, found: Vec<Found>, gone: &'static str) -> bool {
+    async fn compare(&mut self, found: Vec<DiscoveredVm>, gone: &'static str) -> bool {
         let named = self.named_elsewhere();
-        let found: HashMap<Box<str>, Found> = found.into_iter().map(|vm| (vm.key.clone(), vm)).collect();
+        let found: HashMap<Box<str>, DiscoveredVm> =
+            found.into_iter().map(|vm| (vm.key.clone(), vm)).collect();
         let mut soon = self.remove_gone(&found, &named, gone).await;
         let mut fresh = Vec::new();
         for (key, vm) in &found {
@@ -115,7 +116,7 @@ impl Keeper {
 
     async fn remove_gone(
         &mut self,
-        found: &HashMap<Box<str>, Found>,
+        found: &HashMap<Box<str>, DiscoveredVm>,
         named: &HashSet<Endpoint>,
         gone: &'static str,
     ) -> bool {
@@ -155,7 +156,7 @@ impl Keeper {
     }
 
     /// Switches to another monitor of the same VM if the current one is in use.
-    async fn try_next_monitor(&mut self, key: &str, vm: &Found) -> bool {
+    async fn try_next_monitor(&mut self, key: &str, vm: &DiscoveredVm) -> bool {
         let Some(kept) = self.known.get_mut(key) else { return false };
         if vm.monitors.len() < 2 {
             return false;
@@ -177,7 +178,7 @@ impl Keeper {
         let _ = self.fleet.remove(kept.name.as_str(), "another client holds this monitor of it").await;
         if self.add(vm, &kept.name, monitor).await.is_ok() {
             let since = tokio::time::Instant::now();
-            self.known.insert(key.into(), Kept { monitor, tried, since, ..kept });
+            self.known.insert(key.into(), TrackedVm { monitor, tried, since, ..kept });
         } else {
             self.claims.release(&kept.endpoints);
         }
@@ -185,13 +186,13 @@ impl Keeper {
     }
 
     /// Follows a VM whose endpoints are claimed. Returns whether to retry soon.
-    async fn follow(&mut self, vm: &Found, endpoints: Vec<Endpoint>) -> bool {
+    async fn follow(&mut self, vm: &DiscoveredVm, endpoints: Vec<Endpoint>) -> bool {
         let text = self.rule.name.fill(&vm.parts);
         for name in naming::candidates(&text) {
             match self.add(vm, &name, 0).await {
                 Ok(()) => {
                     let since = tokio::time::Instant::now();
-                    let kept = Kept { name, endpoints, monitor: 0, tried: 0, since };
+                    let kept = TrackedVm { name, endpoints, monitor: 0, tried: 0, since };
                     self.known.insert(vm.key.clone(), kept);
                     return false;
                 }
@@ -211,7 +212,7 @@ impl Keeper {
     }
 
     /// Adds a VM to the fleet.
-    async fn add(&mut self, vm: &Found, name: &VmName, monitor: usize) -> Result<(), FleetError> {
+    async fn add(&mut self, vm: &DiscoveredVm, name: &VmName, monitor: usize) -> Result<(), FleetError> {
         let address = vm.monitors[monitor].clone();
         self.add_followed(name, self.fleet.follow(address), self.rule.relays_of(name)).await?;
         tracing::info!(vm = %name, "found {} by {}", vm.monitors[monitor], self.origin());

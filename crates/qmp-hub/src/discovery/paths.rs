@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::vm_source::{Found, Look, at};
-use super::watch::Watch;
+use super::vm_source::{DiscoveredVm, VmSource, at};
+use super::watch::DirectoryWatch;
 use crate::layout::{Layout, Parts, PathPattern, Walk};
 
 /// How long changes are collected before the next scan: several sockets are often made together.
@@ -30,14 +30,14 @@ pub(super) struct Paths {
     patterns: Vec<PathPattern>,
     layout: Option<Layout>,
     /// `None` if the system has no inotify instance left.
-    watch: Option<Watch>,
+    watch: Option<DirectoryWatch>,
     warned: bool,
     took: Duration,
 }
 
 impl Paths {
     pub(super) fn new(patterns: Vec<PathPattern>, layout: Option<Layout>) -> Self {
-        let watch = Watch::new().inspect_err(|error| {
+        let watch = DirectoryWatch::new().inspect_err(|error| {
             tracing::warn!(
                 "directories cannot be watched ({error}); they are looked at every {LOOK_UNWATCHED:?}"
             );
@@ -68,7 +68,7 @@ impl Paths {
         added
     }
 
-    fn found(&self, path: PathBuf, seen: &mut HashSet<PathBuf>) -> Option<Found> {
+    fn found(&self, path: PathBuf, seen: &mut HashSet<PathBuf>) -> Option<DiscoveredVm> {
         // Two paths to one socket are one VM.
         let real = std::fs::canonicalize(&path).ok()?;
         let parts = match self.layout {
@@ -79,12 +79,12 @@ impl Paths {
             return None;
         }
         let key = path.to_string_lossy().into();
-        Some(Found { key, parts, monitors: vec![at(path)] })
+        Some(DiscoveredVm { key, parts, monitors: vec![at(path)] })
     }
 }
 
-impl Look for Paths {
-    fn look(&mut self) -> Vec<Found> {
+impl VmSource for Paths {
+    fn look(&mut self) -> Vec<DiscoveredVm> {
         let began = Instant::now();
         let mut walk = self.walk();
         for _ in 0..ROUNDS_MAX {

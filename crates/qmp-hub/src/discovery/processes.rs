@@ -14,7 +14,7 @@ use std::time::Duration;
 use qmp_client::Address;
 
 use super::rule::Discover;
-use super::vm_source::{Found, Look, at};
+use super::vm_source::{DiscoveredVm, VmSource, at};
 use crate::layout::{self, Layout, Parts};
 use crate::qemu_command::{self, MonitorAt, QemuCommand, Unreachable};
 
@@ -46,7 +46,7 @@ impl Processes {
         Self { proc: "/proc".into(), rule, said: HashSet::new() }
     }
 
-    fn found(&mut self, pid: &str) -> Option<Found> {
+    fn found(&mut self, pid: &str) -> Option<DiscoveredVm> {
         let process = self.proc.join(pid);
         let line = read_bounded(&process.join("cmdline")).ok()?;
         let command = read_command_line(&process, &line)?;
@@ -70,7 +70,7 @@ impl Processes {
             }
             return None;
         }
-        Some(Found { key: key.into(), parts, monitors })
+        Some(DiscoveredVm { key: key.into(), parts, monitors })
     }
 
     /// The address at which the hub reaches a monitor.
@@ -138,8 +138,8 @@ impl Processes {
     }
 }
 
-impl Look for Processes {
-    fn look(&mut self) -> Vec<Found> {
+impl VmSource for Processes {
+    fn look(&mut self) -> Vec<DiscoveredVm> {
         let Ok(entries) = std::fs::read_dir(&self.proc) else { return Vec::new() };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let mut pids: Vec<u32> = names.filter_map(|name| name.parse().ok()).collect();
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(said.into_iter().collect::<Vec<_>>(), ["4/7004", "9/7009"]);
     }
 
-    fn shown(found: &Found) -> String {
+    fn shown(found: &DiscoveredVm) -> String {
         let monitors: String = found.monitors.iter().map(|monitor| format!(" {monitor}")).collect();
         format!("{} {}{monitors}", found.key, found.parts.name)
     }

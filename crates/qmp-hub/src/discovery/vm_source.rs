@@ -10,7 +10,7 @@ pub const DISCOVERED_MAX: usize = 16_384;
 
 /// One VM in the list of a source, with one monitor or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct DiscoveredVm {
     /// Identifies it among the VMs of its rule, from one scan to the next: a path, a process.
     pub(super) key: Box<str>,
     pub(super) parts: Parts,
@@ -19,9 +19,9 @@ pub(super) struct Found {
 }
 
 /// Lists VMs.
-pub(super) trait Look: Send + Sized + 'static {
+pub(super) trait VmSource: Send + Sized + 'static {
     /// Lists all VMs that exist. May wait for the disk.
-    fn look(&mut self) -> Vec<Found>;
+    fn look(&mut self) -> Vec<DiscoveredVm>;
 
     /// Why a VM that is missing in the list was removed, such as "its socket is gone".
     fn gone(&self) -> &'static str;

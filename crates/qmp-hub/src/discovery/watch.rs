@@ -19,13 +19,13 @@ const EVENT_BYTES: usize = 4_096;
 
 /// A set of directories.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct DirectoryWatch {
     /// The inotify descriptor, read like a pipe: tokio has no type for it that owns the descriptor safely.
     inotify: Receiver,
     directories: HashMap<PathBuf, i32>,
 }
 
-impl Watch {
+impl DirectoryWatch {
     /// An empty set. Must be called in a tokio runtime.
     pub(super) fn new() -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;

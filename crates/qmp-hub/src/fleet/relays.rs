@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::FleetError;
 use super::slots::Slots;
-use crate::relay::{FILES_OF_A_RELAY, Listening, Parted, RelayConfig, Relays};
+use crate::relay::{ClosingRelays, FILES_OF_A_RELAY, ListeningSockets, RelayConfig, Relays};
 use crate::vm::Vm;
 
 /// Serves the VM of that name at the wanted relays, and no others.
@@ -23,9 +23,9 @@ pub(super) async fn set(
     let is_free = |relay: &RelayConfig| !has.iter().any(|other| other.path == relay.path);
     let more = wanted.iter().filter(|relay| !has.contains(relay)).cloned();
     let (free, changed): (Vec<_>, Vec<_>) = more.partition(is_free);
-    let mut listening = Listening::at(free).await;
+    let mut listening = ListeningSockets::at(free).await;
     part(slots, relays, &vm, &wanted).await?;
-    listening.append(Listening::at(changed).await);
+    listening.append(ListeningSockets::at(changed).await);
 
     let mut state = slots.lock();
     let running = state.running(name)?;
@@ -46,7 +46,7 @@ async fn part(
     vm: &Arc<Vm>,
     wanted: &[RelayConfig],
 ) -> Result<(), FleetError> {
-    let (parted, last): (Option<Parted>, _) = {
+    let (parted, last): (Option<ClosingRelays>, _) = {
         let mut state = slots.lock();
         let running = state.running(vm.name.as_str())?;
         let before = running.files();

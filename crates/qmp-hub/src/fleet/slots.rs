@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::error::FleetError;
-use crate::attach::Leave;
-use crate::relay::{FILES_OF_A_RELAY, OfVm};
+use crate::attach::LeaveRequest;
+use crate::relay::{FILES_OF_A_RELAY, VmRelays};
 use crate::vm::{Vm, VmName};
 
 /// Open files of a VM: the socket of its monitor. The descriptor of its process, for the exit status, is one more if the limit
@@ -47,9 +47,9 @@ pub(super) enum Slot {
 #[derive(Debug)]
 pub(super) struct RunningVm {
     pub(super) vm: Arc<Vm>,
-    pub(super) leave: oneshot::Sender<Leave>,
+    pub(super) leave: oneshot::Sender<LeaveRequest>,
     pub(super) task: JoinHandle<()>,
-    pub(super) relays: Option<Box<OfVm>>,
+    pub(super) relays: Option<Box<VmRelays>>,
 }
 
 /// A name that no other VM can have, and the files that its VM is counted with.

@@ -9,10 +9,10 @@ use crate::vm::{Vm, VmName};
 ///
 /// A reader of more than one takes [`all`](Self::all) once, so that everything that it reports is about the same VMs.
 #[derive(Clone, Debug, Default)]
-pub struct Vms(Arc<RwLock<Known>>);
+pub struct Vms(Arc<RwLock<VmIndex>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct VmIndex {
     in_order: BTreeMap<u64, Arc<Vm>>,
     places: HashMap<VmName, u64>,
     next_place: u64,
@@ -52,7 +52,7 @@ impl Vms {
         self.read().in_order.values().cloned().collect()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Known> {
+    fn read(&self) -> RwLockReadGuard<'_, VmIndex> {
         // Nothing panics between two steps of one change.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

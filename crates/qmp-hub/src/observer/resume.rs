@@ -30,7 +30,7 @@ const READ_TOGETHER_RECORDS: u64 = 16_384;
 
 /// The result of [`resume`], with which the observer continues.
 #[derive(Debug)]
-pub(super) struct Resumed {
+pub(super) struct ResumeResult {
     pub(super) correlators: Correlators,
     /// Everything up to here was read.
     pub(super) upto: Offset,
@@ -42,7 +42,7 @@ pub(super) struct Resumed {
 
 /// The result of reading again, without the states.
 #[derive(Debug, Default)]
-struct Again {
+struct RereadResult {
     ledger: Ledger,
     /// The last checkpoint of each VM.
     checkpoints: HashMap<Box<str>, (Epoch, Checkpoint)>,
@@ -59,7 +59,7 @@ struct Ledger {
 }
 
 /// Reads the records that may be unfinished. Everything that was received by `by` is in the journal.
-pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, JournalError> {
+pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<ResumeResult, JournalError> {
     let upto = reader.head()?;
     let last = reader.last(&Query { kind: vec![Kind::Finding], ..Query::default() }, 1)?;
     let since = last.records.first().map(|finding| finding.received.0.saturating_sub(UNFINISHED_US));
@@ -71,7 +71,7 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, Journal
         .collect();
     let mut begins = reader.last_epochs(EPOCHS_READ)?;
     begins.retain(|(vm, _)| recent.contains(vm));
-    let (mut correlators, mut again) = (Correlators::new(), Again::default());
+    let (mut correlators, mut again) = (Correlators::new(), RereadResult::default());
     for (vm, begin) in &mut begins {
         *begin = behind_checkpoint(&mut correlators, reader, vm, *begin, upto);
     }
@@ -79,7 +79,7 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, Journal
     for vms in begins.chunks(VMS_AT_ONCE) {
         read(reader, vms, upto, &mut correlators, Some(&mut again))?;
     }
-    let Again { mut ledger, checkpoints } = again;
+    let RereadResult { mut ledger, checkpoints } = again;
     // An earlier hub also recorded what it concluded from the absence of events.
     let mut found = Vec::new();
     correlators.time_passed(by, &mut found);
@@ -91,7 +91,7 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<Resumed, Journal
     unrecorded.retain(|finding| finding.causes.iter().any(|(epoch, _)| is_of_last_two(&finding.vm, *epoch)));
     let checkpoints = checkpoints.into_values().filter(|(epoch, made)| is_of_last_two(&made.vm, *epoch));
     let checkpoints = checkpoints.map(|(_, made)| made).collect();
-    Ok(Resumed { correlators, upto, unrecorded, checkpoints })
+    Ok(ResumeResult { correlators, upto, unrecorded, checkpoints })
 }
 
 /// Where to begin reading a VM whose last epochs begin at `begin`: after its checkpoint if that is among them.
@@ -134,7 +134,7 @@ fn read(
     vms: &[(Box<str>, Offset)],
     upto: Offset,
     correlators: &mut Correlators,
-    mut again: Option<&mut Again>,
+    mut again: Option<&mut RereadResult>,
 ) -> Result<(), JournalError> {
     let Some(mut from) = vms.first().map(|(_, begin)| *begin) else { return Ok(()) };
     for index in 0..vms.len() {
@@ -156,7 +156,7 @@ fn read_stretch(
     vms: &[(Box<str>, Offset)],
     (from, until): (Offset, Offset),
     correlators: &mut Correlators,
-    mut again: Option<&mut Again>,
+    mut again: Option<&mut RereadResult>,
 ) -> Result<(), JournalError> {
     let begins: HashMap<&str, Offset> = vms.iter().map(|(vm, begin)| (&**vm, *begin)).collect();
     let names: Vec<&str> = begins.keys().copied().collect();

@@ -7,7 +7,7 @@ use qmp_wire::server::Profile;
 
 /// What the VM says of itself.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Greeted {
+pub(super) struct VmGreeting {
     /// The whole greeting, without capabilities that the relay cannot serve.
     pub(super) greeting: Value,
     pub(super) version: (u32, u32, u32),
@@ -17,11 +17,11 @@ pub(super) struct Greeted {
 
 /// What VMs say of themselves, once for all who say the same: those of one release.
 #[derive(Debug, Default)]
-pub(super) struct Greetings(Mutex<Vec<Weak<Greeted>>>);
+pub(super) struct Greetings(Mutex<Vec<Weak<VmGreeting>>>);
 
 impl Greetings {
     /// The same, shared with those that greeted alike.
-    pub(super) fn shared(&self, greeted: Greeted) -> Arc<Greeted> {
+    pub(super) fn shared(&self, greeted: VmGreeting) -> Arc<VmGreeting> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|known| known.strong_count() > 0);
         if let Some(known) = known.iter().filter_map(Weak::upgrade).find(|known| **known == greeted) {
@@ -33,7 +33,7 @@ impl Greetings {
     }
 }
 
-impl Greeted {
+impl VmGreeting {
     pub(super) fn of_snapshot(snapshot: &str) -> Self {
         match Value::read_printed(snapshot.as_bytes()) {
             Value::Object(mut snapshot) => snapshot.take("greeting").map_or_else(Self::unknown, Self::of),
@@ -89,7 +89,7 @@ mod tests {
         let greeted = |minor: u32| {
             let version =
                 format!(r#"{{"qemu": {{"major": 7, "minor": {minor}, "micro": 22}}, "package": ""}}"#);
-            Greeted::of_snapshot(&format!(
+            VmGreeting::of_snapshot(&format!(
                 r#"{{"greeting": {{"version": {version}, "capabilities": ["oob"]}}}}"#
             ))
         };

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::encode;
-use super::greeted::{Greeted, Greetings};
+use super::greeted::{Greetings, VmGreeting};
 use super::held::HeldReplies;
 use super::outbox::{Item, Outbox};
 use super::own_events::{EVENTS_LATE, EVENTS_MISSED};
@@ -34,7 +34,7 @@ pub(crate) struct Line {
     /// handed out by this line, and the feed may yield them late.
     begins_after: PlaceOf,
     state: Mutex<LineState>,
-    greeted: watch::Sender<Option<Arc<Greeted>>>,
+    greeted: watch::Sender<Option<Arc<VmGreeting>>>,
     greetings: Arc<Greetings>,
     ended: watch::Sender<bool>,
 }
@@ -60,7 +60,7 @@ struct LineState {
 
 /// Events that wait to be handed out together.
 #[derive(Debug, Default)]
-struct Batched {
+struct LineBuffers {
     compact: Vec<u8>,
     pretty: Vec<u8>,
 }
@@ -114,7 +114,7 @@ impl Line {
         state.begun = true;
         state.position = state.position.max(self.begins_after.get().copied().unwrap_or_default());
         if let Some(greeting) = greeting.filter(|_| !state.heard) {
-            let greeted = Greeted::of(Value::read_printed(greeting.as_bytes()));
+            let greeted = VmGreeting::of(Value::read_printed(greeting.as_bytes()));
             self.greeted.send_replace(Some(self.greetings.shared(greeted)));
         }
         state.release_due();
@@ -146,12 +146,12 @@ impl Line {
     }
 
     /// Watches the greeting of the VM; `None` while it is detached.
-    pub(super) fn greeted(&self) -> watch::Receiver<Option<Arc<Greeted>>> {
+    pub(super) fn greeted(&self) -> watch::Receiver<Option<Arc<VmGreeting>>> {
         self.greeted.subscribe()
     }
 
     /// Adds a client, which gets the events from here on; `None` if the VM is detached.
-    pub(super) fn join(&self, outbox: &Arc<Outbox>) -> Option<(Arc<Greeted>, Offset)> {
+    pub(super) fn join(&self, outbox: &Arc<Outbox>) -> Option<(Arc<VmGreeting>, Offset)> {
         let mut state = self.lock();
         let greeted = self.greeted.borrow().clone()?;
         state.clients.push(Arc::clone(outbox));
@@ -178,7 +178,7 @@ impl Line {
         let earlier = |record: &Record<'_>| record.offset.is_some_and(|offset| offset <= *begins_after);
         let records = &records[records.partition_point(earlier)..];
         let mut state = self.lock();
-        let mut batched = Batched::default();
+        let mut batched = LineBuffers::default();
         for record in records {
             if state.has_due() {
                 state.hand_out(&mut batched);
@@ -240,13 +240,13 @@ impl Line {
 
     fn attached(&self, state: &mut LineState, snapshot: &str, offset: Offset) {
         state.heard = true;
-        let greeted = Greeted::of_snapshot(snapshot);
+        let greeted = VmGreeting::of_snapshot(snapshot);
         if let Some(after) = state.missed_after.take() {
             // Another QEMU may be at the socket by now, and its clients must read its greeting.
             if self.greeted.borrow().as_deref() != Some(&greeted) {
                 state.close_clients("another VM is at its socket");
             }
-            let mut batched = Batched::default();
+            let mut batched = LineBuffers::default();
             let data = format!("{{\"after\": {}, \"upto\": {}}}", after.0, offset.0);
             batched.add(Some(encode::own(EVENTS_MISSED, &data)), &state.clients);
             state.position = offset;
@@ -306,7 +306,7 @@ impl LineState {
         for client in &self.clients {
             let replies = client.take_early();
             if replies > 0 {
-                let mut batched = Batched::default();
+                let mut batched = LineBuffers::default();
                 let data = format!("{{\"replies\": {replies}}}");
                 batched.add(Some(encode::own(EVENTS_LATE, &data)), std::slice::from_ref(client));
                 let lines = if client.pretty { batched.pretty } else { batched.compact };
@@ -315,8 +315,8 @@ impl LineState {
         }
     }
 
-    fn hand_out(&mut self, batched: &mut Batched) {
-        let Batched { compact, pretty } = std::mem::take(batched);
+    fn hand_out(&mut self, batched: &mut LineBuffers) {
+        let LineBuffers { compact, pretty } = std::mem::take(batched);
         let upto = self.position;
         let (compact, pretty) = (self.charged(compact), self.charged(pretty));
         for client in &self.clients {
@@ -344,7 +344,7 @@ impl LineState {
     }
 }
 
-impl Batched {
+impl LineBuffers {
     /// Encodes an event in the forms that the clients use.
     fn add(&mut self, event: Option<RawEvent<'_>>, clients: &[Arc<Outbox>]) {
         let Some(event) = event else { return };

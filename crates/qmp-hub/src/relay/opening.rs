@@ -17,10 +17,10 @@ const RELAY_RETRY_FIRST: Duration = Duration::from_secs(1);
 const RELAY_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// A listening socket, or why there is none.
-pub(super) type Bound = Result<(UnixListener, SocketFile), SocketError>;
+pub(super) type BindResult = Result<(UnixListener, SocketFile), SocketError>;
 
 /// Serves at the socket, retrying until it is open, until the relay must stop.
-pub(super) async fn open(relay: Arc<Relay>, mut socket: Bound, mut stop: watch::Receiver<Stop>) {
+pub(super) async fn open(relay: Arc<Relay>, mut socket: BindResult, mut stop: watch::Receiver<Stop>) {
     let mut pause = RELAY_RETRY_FIRST;
     loop {
         if let Ok((listener, file)) = socket {

@@ -32,7 +32,7 @@ pub(super) struct Outbox {
     /// Whether the client gets pretty-printed lines.
     pub(super) pretty: bool,
     max_bytes: usize,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<OutboxState>,
     more: Notify,
     memory: ReaderMemory,
     /// How the client reads its items; decides about eviction.
@@ -43,7 +43,7 @@ pub(super) struct Outbox {
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct OutboxState {
     items: VecDeque<Item>,
     bytes: usize,
     overflowed: bool,
@@ -74,7 +74,7 @@ impl Outbox {
             waiting.bytes += lines.len();
         }
         if waiting.bytes > self.max_bytes {
-            *waiting = Waiting { overflowed: true, ..Waiting::default() };
+            *waiting = OutboxState { overflowed: true, ..OutboxState::default() };
         } else {
             waiting.items.push_back(item);
             self.recipient.note(false, true);
@@ -95,7 +95,7 @@ impl Outbox {
 
     /// Discards all items: there is no room for more, and the client must be closed.
     pub(super) fn overflow(&self) {
-        *self.lock() = Waiting { overflowed: true, ..Waiting::default() };
+        *self.lock() = OutboxState { overflowed: true, ..OutboxState::default() };
         self.more.notify_one();
     }
 
@@ -137,7 +137,7 @@ impl Outbox {
     /// The client left: items are discarded from here on, and its commands that were not sent are cancelled.
     pub(super) fn leave(&self) {
         self.left.store(true, Ordering::Release);
-        *self.lock() = Waiting::default();
+        *self.lock() = OutboxState::default();
     }
 
     /// Whether the client left.
@@ -145,7 +145,7 @@ impl Outbox {
         self.left.load(Ordering::Acquire)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, OutboxState> {
         // Nothing panics between two steps of one change.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

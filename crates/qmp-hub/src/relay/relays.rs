@@ -15,7 +15,7 @@ use super::config::RelayConfig;
 use super::feed;
 use super::held::REPLY_JOURNAL_MAX;
 use super::line::{Line, Lines};
-use super::opening::{Bound, note, open};
+use super::opening::{BindResult, note, open};
 use super::replay::{LargeLines, Replays};
 use super::serve::Stop;
 use super::shared::Relay;
@@ -54,24 +54,24 @@ pub(crate) struct RelayedVm<'a> {
 
 /// Sockets at which no client is served yet, and those that could not be opened.
 #[derive(Debug, Default)]
-pub(crate) struct Listening(Vec<(RelayConfig, Bound)>);
+pub(crate) struct ListeningSockets(Vec<(RelayConfig, BindResult)>);
 
 /// The relays of one VM.
 #[derive(Debug)]
-pub(crate) struct OfVm {
+pub(crate) struct VmRelays {
     line: Arc<Line>,
-    serving: Vec<Serving>,
+    serving: Vec<RunningRelay>,
     /// Lets the line begin.
     _beginning: JoinSet<()>,
 }
 
 /// Relays that end while their VM goes on.
 #[derive(Debug)]
-pub(crate) struct Parted(Vec<Serving>);
+pub(crate) struct ClosingRelays(Vec<RunningRelay>);
 
 /// One relay at work.
 #[derive(Debug)]
-struct Serving {
+struct RunningRelay {
     relay: Arc<Relay>,
     stop: watch::Sender<Stop>,
     /// One task, which is aborted when this is dropped.
@@ -95,7 +95,12 @@ impl Relays {
     }
 
     /// Serves in place of that VM, besides the `relays` that it has. An earlier VM of the same name has been removed.
-    pub(crate) fn open(&self, vm: RelayedVm<'_>, relays: &mut Option<Box<OfVm>>, listening: Listening) {
+    pub(crate) fn open(
+        &self,
+        vm: RelayedVm<'_>,
+        relays: &mut Option<Box<VmRelays>>,
+        listening: ListeningSockets,
+    ) {
         if listening.0.is_empty() {
             return;
         }
@@ -112,12 +117,12 @@ impl Relays {
             note(&relay, socket.as_ref().err());
             let (relay, (stop, stopping)) = (Arc::new(relay), watch::channel(Stop::No));
             let task = JoinSet::from_iter([open(Arc::clone(&relay), socket, stopping)]);
-            of_vm.serving.push(Serving { relay, stop, task });
+            of_vm.serving.push(RunningRelay { relay, stop, task });
         }
     }
 
     /// Opens a line between two appends of the VM's attachment.
-    fn begin(&self, vm: RelayedVm<'_>) -> OfVm {
+    fn begin(&self, vm: RelayedVm<'_>) -> VmRelays {
         let mut tap = vm.tap.lock();
         let line = self.lines.open(vm.name, self.appender.place_of(tap.last));
         self.feed_from(*self.head.borrow());
@@ -136,11 +141,11 @@ impl Relays {
                 });
             }
         }
-        OfVm { line, serving: Vec::new(), _beginning: beginning }
+        VmRelays { line, serving: Vec::new(), _beginning: beginning }
     }
 
     /// Ends the relays of a VM that is left, or whose last relay is removed: their clients get its last events and replies.
-    pub(crate) async fn close(&self, mut of_vm: Box<OfVm>) {
+    pub(crate) async fn close(&self, mut of_vm: Box<VmRelays>) {
         of_vm.line.close();
         of_vm.serving.iter().for_each(|serving| serving.stop(Stop::WithVm));
         // The feed finds the line by its name until all records are handed out.
@@ -151,7 +156,7 @@ impl Relays {
     }
 
     /// Ends all relays; their clients get the last events and replies.
-    pub(crate) async fn stop(&self, mut all: Vec<OfVm>) {
+    pub(crate) async fn stop(&self, mut all: Vec<VmRelays>) {
         let mut serving: Vec<_> =
             all.iter_mut().flat_map(|of_vm| std::mem::take(&mut of_vm.serving)).collect();
         serving.iter().for_each(|serving| serving.stop(Stop::WithVm));
@@ -189,7 +194,7 @@ impl Relays {
     }
 }
 
-impl Listening {
+impl ListeningSockets {
     pub(crate) const fn len(&self) -> usize {
         self.0.len()
     }
@@ -210,7 +215,7 @@ impl Listening {
     }
 }
 
-impl OfVm {
+impl VmRelays {
     pub(crate) fn statuses(&self) -> impl Iterator<Item = RelayStatus> {
         self.serving.iter().map(|serving| serving.relay.status())
     }
@@ -219,36 +224,36 @@ impl OfVm {
         self.serving.iter().map(|serving| &serving.relay.config)
     }
 
-    /// Removes the relays that are not wanted; the caller waits for their end with [`Parted::ended`].
-    pub(crate) fn part(&mut self, is_wanted: impl Fn(&RelayConfig) -> bool) -> Parted {
-        let is_over = |serving: &mut Serving| !is_wanted(&serving.relay.config);
+    /// Removes the relays that are not wanted; the caller waits for their end with [`ClosingRelays::ended`].
+    pub(crate) fn part(&mut self, is_wanted: impl Fn(&RelayConfig) -> bool) -> ClosingRelays {
+        let is_over = |serving: &mut RunningRelay| !is_wanted(&serving.relay.config);
         let over: Vec<_> = self.serving.extract_if(.., is_over).collect();
         over.iter().for_each(|serving| serving.stop(Stop::Alone));
-        Parted(over)
+        ClosingRelays(over)
     }
 }
 
-impl Drop for OfVm {
+impl Drop for VmRelays {
     /// Releases all replies, however the relays end.
     fn drop(&mut self) {
         self.line.end();
     }
 }
 
-impl Parted {
+impl ClosingRelays {
     /// Waits until their sockets are removed and their clients have left.
     pub(crate) async fn ended(mut self) {
         ended(&mut self.0).await;
     }
 }
 
-impl Serving {
+impl RunningRelay {
     fn stop(&self, how: Stop) {
         self.stop.send_replace(how);
     }
 }
 
-async fn ended(serving: &mut [Serving]) {
+async fn ended(serving: &mut [RunningRelay]) {
     let all = async {
         for serving in &mut *serving {
             serving.task.join_next().await;

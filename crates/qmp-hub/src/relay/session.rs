@@ -12,11 +12,11 @@ use qmp_wire::dialect::Value;
 use qmp_wire::server::{Refusal, Request, RequestId, Server};
 use qmp_wire::{Offset, has_memory};
 
-use super::greeted::Greeted;
+use super::greeted::VmGreeting;
 use super::outbox::{Item, Outbox};
 use super::replay::{self, Replay};
 use super::shared::Relay;
-use super::socket::Received;
+use super::socket::ReadResult;
 use super::{encode, refusal};
 use crate::audit::{Audit, Who};
 use crate::commands::UnderWay;
@@ -88,7 +88,7 @@ impl ClientSession {
         relay: Arc<Relay>,
         who: Who,
         outbox: Arc<Outbox>,
-        (greeted, position): (Arc<Greeted>, Offset),
+        (greeted, position): (Arc<VmGreeting>, Offset),
     ) -> Self {
         let profile = Arc::new(greeted.profile(relay.config.pretty));
         let server = Server::greeting_with(profile, &greeted.greeting);
@@ -180,7 +180,7 @@ impl ClientSession {
     }
 
     /// Takes bytes and descriptors from the client.
-    pub(super) fn receive(&mut self, received: Received) {
+    pub(super) fn receive(&mut self, received: ReadResult) {
         self.no_more_input |= received.bytes.is_empty();
         if !received.descriptors.is_empty() {
             // As in QEMU, later descriptors replace those that no command used.

@@ -23,13 +23,13 @@ const PIECES_MAX: usize = 16;
 
 /// The result of one read; without bytes at the end of the stream.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(super) struct ReadResult {
     pub(super) bytes: Vec<u8>,
     pub(super) descriptors: Vec<OwnedFd>,
 }
 
 /// Reads once, without waiting.
-pub(super) fn receive(stream: &UnixStream) -> io::Result<Received> {
+pub(super) fn receive(stream: &UnixStream) -> io::Result<ReadResult> {
     stream.try_io(Interest::READABLE, || {
         let mut bytes = vec![0; READ_BYTES];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
@@ -43,7 +43,7 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<Received> {
             }
         }
         bytes.truncate(message.bytes);
-        Ok(Received { bytes, descriptors })
+        Ok(ReadResult { bytes, descriptors })
     })
 }
 

@@ -13,10 +13,10 @@ use super::line::Line;
 
 /// Connects an attachment with the line of its VM.
 #[derive(Debug, Default)]
-pub(crate) struct Tap(Mutex<Tapped>);
+pub(crate) struct Tap(Mutex<TapState>);
 
 #[derive(Debug, Default)]
-pub(crate) struct Tapped {
+pub(crate) struct TapState {
     /// The VM's clients at relays, which get replies in order with the events.
     pub(crate) line: Option<Arc<Line>>,
     /// The last append: later replies wait for its commit.
@@ -26,13 +26,13 @@ pub(crate) struct Tapped {
 }
 
 impl Tap {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Tapped> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, TapState> {
         // Nothing panics between two steps of one change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tapped {
+impl TapState {
     /// The VM is attached: keeps its greeting.
     pub(crate) fn attached(&mut self, snapshot: &str) {
         #[derive(Deserialize)]

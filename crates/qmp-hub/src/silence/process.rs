@@ -4,12 +4,12 @@ use qmp_host::process::ProcessStat;
 
 /// The process of a monitor, and the letter of its state, if the system shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct MonitorProcess {
     pub(crate) pid: Option<i32>,
     pub(crate) state: Option<char>,
 }
 
-impl Seen {
+impl MonitorProcess {
     pub(crate) fn look(pid: Option<i32>) -> Self {
         let found = pid.and_then(|pid| ProcessStat::read(u32::try_from(pid).ok()?));
         Self { pid, state: found.map(|process| process.state) }
@@ -47,7 +47,7 @@ mod tests {
             (None, None, "QEMU hangs, is stopped, or is busy"),
         ];
         for (pid, state, expected) in cases {
-            assert_eq!(Seen { pid, state }.explained(), expected, "{pid:?} {state:?}");
+            assert_eq!(MonitorProcess { pid, state }.explained(), expected, "{pid:?} {state:?}");
         }
     }
 }

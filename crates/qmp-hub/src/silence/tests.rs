@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use qmp_wire::{Epoch, Seq, UnixMicros};
 use tokio::time::Instant;
 
-use super::{Look, Silence};
+use super::{Check, Silence};
 
 const SPAN: Duration = Duration::from_secs(30);
 
@@ -78,14 +78,14 @@ proptest! {
         let (silence, mut now) = (Silence::default(), Instant::now());
         silence.attached(None, now);
         for (pause_ms, is_event) in steps {
-            let probed = silence.look(SPAN, now, UnixMicros(0)) == Look::Probe;
+            let probed = silence.look(SPAN, now, UnixMicros(0)) == Check::Probe;
             now += Duration::from_millis(pause_ms);
             if is_event {
                 silence.heard(now);
             }
             let look = silence.look(SPAN, now, UnixMicros(0));
-            prop_assert!(!matches!(look, Look::Record(_)));
-            if probed || look == Look::Probe {
+            prop_assert!(!matches!(look, Check::Record(_)));
+            if probed || look == Check::Probe {
                 prop_assert_eq!(silence.answered(now), None);
             }
         }
@@ -112,9 +112,9 @@ fn played(steps: &str) -> String {
                 format!("answers again after {}{recorded}", (now - spell.heard_at).as_secs())
             })),
             "look" => told.push(match silence.look(SPAN, now, clock) {
-                Look::Wait(until) => format!("wait {}", (until - start).as_secs()),
-                Look::Probe => "probe".to_owned(),
-                Look::Record(spell) => format!("silent since {}", spell.since.0 / 1_000_000 - CLOCK_S),
+                Check::Wait(until) => format!("wait {}", (until - start).as_secs()),
+                Check::Probe => "probe".to_owned(),
+                Check::Record(spell) => format!("silent since {}", spell.since.0 / 1_000_000 - CLOCK_S),
             }),
             _ => panic!("no step {what}"),
         }

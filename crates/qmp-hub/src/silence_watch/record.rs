@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::commands::Pending;
 use crate::observer::Observed;
-use crate::silence::{ANSWERS_AGAIN, SILENT, Seen, Spell};
+use crate::silence::{ANSWERS_AGAIN, MonitorProcess, SILENT, Spell};
 use crate::vm::Vm;
 
 /// Where silences are recorded.
@@ -30,10 +30,10 @@ pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Rec
         return vm.silence.recorded(None);
     }
     let length = length(spell, now);
-    let seen = Seen::look(vm.silence.pid());
+    let seen = MonitorProcess::look(vm.silence.pid());
     let mut summary = format!("The monitor has not answered for {length}: {}", seen.explained());
     let mut data = json!({"silent_since": spell.since.to_string(), "asked": "query-status"});
-    if let Seen { pid: Some(pid), state: Some(state) } = seen {
+    if let MonitorProcess { pid: Some(pid), state: Some(state) } = seen {
         data["process"] = json!({"pid": pid, "state": state});
     }
     if let Some(pending) = vm.commands.oldest() {
