@@ -189,7 +189,7 @@ async fn checkpoint_goes_with_its_record() {
     (0..100)
         .for_each(|_| batch.push(&Draft { vm: "quiet", received: UnixMicros(START), body: body.clone() }));
     journal.appender().append(&mut batch).expect("there is room");
-    journal.retained(journal.retain(retention)).await.expect("removes");
+    journal.wait_for_pruning(journal.retain(retention)).await.expect("removes");
     journal.close().expect("closes");
     let left = "DELETE FROM checkpoint WHERE offset < (SELECT min(offset) FROM record)";
     assert_eq!((sql(home.path(), left), checkpoint(home.path())), (0, None));

@@ -35,9 +35,9 @@ async fn every_way_of_reading_says_what_is_gone() {
 
     let mut slow = get_lines(home.path(), "/v1/records?after=1&follow=true").await;
     let order = hub.journal().retain(NOTHING);
-    hub.journal().retained(order).await.expect("is open");
+    hub.journal().wait_for_pruning(order).await.expect("is open");
     let order = hub.journal().retain(Retention::default());
-    hub.journal().retained(order).await.expect("is open");
+    hub.journal().wait_for_pruning(order).await.expect("is open");
     session.emit("POWERDOWN", "");
     watcher.until("vm1 1.3 POWERDOWN").await;
 
@@ -97,7 +97,7 @@ async fn the_next_hub_counts_on() {
     let session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
     let order = hub.journal().retain(NOTHING);
-    hub.journal().retained(order).await.expect("is open");
+    hub.journal().wait_for_pruning(order).await.expect("is open");
     hub.stop().await.expect("stops");
     drop(session);
 

@@ -13,7 +13,7 @@ use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use qmp_journal::Removed;
+use qmp_journal::PrunedRange;
 use qmp_wire::{Offset, Record};
 
 use super::caller::Visit;
@@ -99,8 +99,8 @@ impl Format for ServerSent {
         out.extend_from_slice(format!("retry: {RETRY_MS}\nid: {}\n\n", position.0).as_bytes());
     }
 
-    fn removed(removed: Removed, out: &mut Vec<u8>) -> bool {
-        let Removed { after, upto } = removed;
+    fn removed(removed: PrunedRange, out: &mut Vec<u8>) -> bool {
+        let PrunedRange { after, upto } = removed;
         let records = removed.records();
         let data = format!("{{\"after\":{},\"upto\":{},\"records\":{records}}}", after.0, upto.0);
         out.extend_from_slice(format!("id: {}\nevent: removed\ndata: {data}\n\n", upto.0).as_bytes());

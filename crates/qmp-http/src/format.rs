@@ -2,7 +2,7 @@
 
 use axum::body::Bytes;
 use qmp_host::reader_memory::Portion;
-use qmp_journal::{Cursor, JournalError, LargeRecord, Removed};
+use qmp_journal::{Cursor, JournalError, LargeRecord, PrunedRange};
 use qmp_wire::{Offset, Record};
 
 /// Records in one chunk: what a client keeps waiting for a slow one of the next chunk.
@@ -31,7 +31,7 @@ pub(super) trait Format: Send + 'static {
 
     /// Appends that records were removed before this client could read them, or says `false`: a form that has no
     /// place for it breaks off, and the client learns it from the header of the next answer.
-    fn removed(removed: Removed, out: &mut Vec<u8>) -> bool;
+    fn removed(removed: PrunedRange, out: &mut Vec<u8>) -> bool;
 
     /// Appends a sign of life; everything up to `position` was given.
     fn keep_alive(position: Offset, out: &mut Vec<u8>);

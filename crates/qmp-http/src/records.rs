@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use qmp_journal::Removed;
+use qmp_journal::PrunedRange;
 use qmp_wire::{Offset, Record};
 
 use super::caller::Visit;
@@ -43,7 +43,7 @@ impl Format for JsonLines {
     }
 
     /// A line is a record, and this is none.
-    fn removed(_removed: Removed, _out: &mut Vec<u8>) -> bool {
+    fn removed(_removed: PrunedRange, _out: &mut Vec<u8>) -> bool {
         false
     }
 

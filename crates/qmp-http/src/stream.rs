@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use futures_util::stream;
 use qmp_host::reader_memory::{Portion, Recipient};
-use qmp_journal::{Cursor, JournalError, Reader, Removed};
+use qmp_journal::{Cursor, JournalError, PrunedRange, Reader};
 use qmp_wire::Offset;
 use tokio::time::timeout;
 
@@ -46,7 +46,7 @@ pub(super) struct Reading<F> {
     cursor: Cursor,
     sharing: Sharing,
     /// What it did not get because it was removed before it asked.
-    removed: Option<Removed>,
+    removed: Option<PrunedRange>,
     served: Served,
     /// Where to end; `None` follows for ever.
     until: Option<Offset>,
@@ -107,7 +107,7 @@ impl<F: Format> Reading<F> {
 
     /// What is said of it before its body; `head` is the head at which it began.
     pub(super) fn headers(&self, head: Offset) -> [(&'static str, String); 2] {
-        let removed = self.removed.map_or(0, Removed::records);
+        let removed = self.removed.map_or(0, PrunedRange::records);
         [(HEAD_HEADER, head.0.to_string()), (REMOVED_HEADER, removed.to_string())]
     }
 
@@ -232,10 +232,10 @@ impl Sharing {
 }
 
 /// The place from which is read, and what was removed before it.
-fn open(reader: &Reader, wanted: Wanted) -> Result<(Cursor, Option<Removed>), JournalError> {
+fn open(reader: &Reader, wanted: Wanted) -> Result<(Cursor, Option<PrunedRange>), JournalError> {
     let after = wanted.after.unwrap_or_default();
     let Some(last) = wanted.last else {
-        let removed = Removed::before(reader.first()?, after);
+        let removed = PrunedRange::before(reader.first()?, after);
         let after = removed.map_or(after, |removed| removed.upto);
         return Ok((reader.cursor(wanted.query, after), removed));
     };
@@ -267,7 +267,7 @@ mod tests {
             out.extend_from_slice(format!("b{} ", position.0).as_bytes());
         }
 
-        fn removed(removed: Removed, out: &mut Vec<u8>) -> bool {
+        fn removed(removed: PrunedRange, out: &mut Vec<u8>) -> bool {
             out.extend_from_slice(format!("-{} ", removed.records()).as_bytes());
             true
         }

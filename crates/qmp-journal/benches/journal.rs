@@ -1,9 +1,9 @@
-//! The journal beside plain SQLite in one run: committed ingest, and questions to a large journal.
+//! The journal compared with plain SQLite in one run: committed ingest, and queries of a large journal.
 //!
-//! `cargo bench -p qmp-journal --bench journal [-- RECORDS]`: how many records the questions are asked of, 10^6
-//! unless said otherwise (the targets are for 10^7: two gigabytes in `TMPDIR`, a few minutes). Ingest takes a
-//! fifth of that per measurement, 400,000 at most, in three rounds in turn, and prints medians. Absolute
-//! figures move with the machine's load; the ratios within one run are what counts.
+//! `cargo bench -p qmp-journal --bench journal [-- RECORDS]`: RECORDS is the size of the journal that is queried, 10^6
+//! by default (the targets are for 10^7: two gigabytes in `TMPDIR`, a few minutes). Ingest takes a fifth of that per
+//! measurement, 400,000 at most, in three rounds in turn, and prints medians. Absolute times depend on the machine's
+//! load; the ratios within one run are the result.
 
 #![expect(clippy::cast_possible_truncation, reason = "the numbers of a bench are small")]
 
@@ -16,11 +16,11 @@ use qmp_wire::{Body, FrameReader, Message, Offset, RawEvent, UnixMicros};
 use rusqlite::{Connection, params};
 
 const ROUNDS: usize = 3;
-/// Records of one measurement of ingest: seconds each.
+/// Records of one measurement of ingest, which takes seconds.
 const INGEST_MAX_RECORDS: u64 = 400_000;
 /// Records in a commit of plain SQLite, as in the table of targets.
 const COMMIT_RECORDS: usize = 1_000;
-/// Bytes that a VM with much to say hands over in one read.
+/// Bytes that a busy VM delivers in one read.
 const READ_BYTES: usize = 64 << 10;
 const DAY_MICROS: u64 = 86_400_000_000;
 const MIDNIGHT: i64 = 1_767_312_000_000_000;
@@ -29,10 +29,10 @@ fn main() {
     let records =
         std::env::args().filter_map(|argument| argument.parse().ok()).next_back().unwrap_or(1_000_000);
     ingest((records / 5).min(INGEST_MAX_RECORDS));
-    questions(records);
+    queries(records);
 }
 
-/// Makes a file of records; how long that took.
+/// Writes records to a file and returns the time.
 type Run<'a> = &'a dyn Fn(&Path) -> Duration;
 
 /// The events of a busy machine: about 170 bytes a line.
@@ -74,17 +74,17 @@ fn ingest(records: u64) {
         "committed ingest of {records} records, {} bytes a line; medians of {ROUNDS} rounds",
         sample.len() / 1_000
     );
-    let limit = |path: &Path| plain(path, records, Index::None, Measured::Insert);
+    let limit = |path: &Path| plain(path, records, Index::None, Phase::Insert);
     let kinds: [(&str, Run<'_>); 7] = [
         ("sqlite, no index, commits of 1,000 (limit)", &limit),
-        ("sqlite, no index, decode included", &|path| plain(path, records, Index::None, Measured::Both)),
+        ("sqlite, no index, decode included", &|path| plain(path, records, Index::None, Phase::Both)),
         ("sqlite, indexes on (vm, time), (event, time)", &|path| {
-            plain(path, records, Index::Two, Measured::Insert)
+            plain(path, records, Index::Two, Phase::Insert)
         }),
-        ("journal, 1 VM, decode included", &|path| ours(path, records, 1, Group::AsTheyCome)),
-        ("journal, 100 VMs, decode included", &|path| ours(path, records, 100, Group::AsTheyCome)),
-        ("journal, 1,000 VMs, decode included", &|path| ours(path, records, 1_000, Group::AsTheyCome)),
-        ("journal, 100 VMs, waiting every 1,000", &|path| ours(path, records, 100, Group::Waiting)),
+        ("journal, 1 VM, decode included", &|path| ours(path, records, 1, Grouping::Free)),
+        ("journal, 100 VMs, decode included", &|path| ours(path, records, 100, Grouping::Free)),
+        ("journal, 1,000 VMs, decode included", &|path| ours(path, records, 1_000, Grouping::Free)),
+        ("journal, 100 VMs, waiting every 1,000", &|path| ours(path, records, 100, Grouping::Fixed)),
     ];
     let mut times = vec![Vec::new(); kinds.len()];
     let mut bytes = vec![0; kinds.len()];
@@ -111,24 +111,24 @@ enum Index {
     Two,
 }
 
-/// What of plain SQLite is measured.
+/// The phase of plain SQLite that is measured.
 #[derive(Clone, Copy, PartialEq)]
-enum Measured {
+enum Phase {
     Insert,
     /// Decode and insert, one after the other.
     Both,
 }
 
-/// How much goes into a commit of the journal.
+/// How many records a commit of the journal has.
 #[derive(Clone, Copy, PartialEq)]
-enum Group {
-    /// What waits when the writer is free: the journal's way.
-    AsTheyCome,
+enum Grouping {
+    /// All that wait when the writer is free, as in production.
+    Free,
     /// The feeding side waits for the commit of each 1,000, so no commit is larger.
-    Waiting,
+    Fixed,
 }
 
-fn plain(path: &Path, records: u64, index: Index, measured: Measured) -> Duration {
+fn plain(path: &Path, records: u64, index: Index, measured: Phase) -> Duration {
     let mut connection = Connection::open(path).expect("opens");
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).expect("wal");
     connection.pragma_update(None, "synchronous", "full").expect("synchronous");
@@ -153,7 +153,7 @@ fn plain(path: &Path, records: u64, index: Index, measured: Measured) -> Duratio
             let Message::Event(event) = message else { continue };
             rows.push((event_id(&event), micros(&event), event.data.map(str::to_owned)));
         }
-        if measured == Measured::Insert {
+        if measured == Phase::Insert {
             begun = Instant::now();
         }
         let transaction = connection.transaction().expect("begins");
@@ -189,15 +189,15 @@ fn micros(event: &RawEvent<'_>) -> i64 {
     event.timestamp.map_or(0, |time| time.seconds() * 1_000_000 + i64::from(time.microseconds()))
 }
 
-/// From the bytes of the monitors to the commit of the last record.
-fn ours(path: &Path, records: u64, vms: u64, group: Group) -> Duration {
+/// Measures from the bytes of the monitors to the commit of the last record.
+fn ours(path: &Path, records: u64, vms: u64, grouping: Grouping) -> Duration {
     let journal = Journal::open(path, JournalOptions::default()).expect("opens");
     let appender = journal.appender();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let names: Vec<String> = (0..vms).map(|vm| format!("vm{vm}")).collect();
     let mut monitors: Vec<FrameReader> =
         names.iter().map(|_| FrameReader::new(qmp_wire::FRAME_MAX_BYTES)).collect();
-    // What one read brings: a full buffer from a lone VM, a few events from each of many.
+    // The bytes of one read: a full buffer from a lone VM, a few events from each of many.
     let per_read = (READ_BYTES as u64 / 170 / vms).max(1);
     let reads: Vec<Vec<u8>> = (0..records)
         .step_by(per_read as usize)
@@ -225,7 +225,7 @@ fn ours(path: &Path, records: u64, vms: u64, group: Group) -> Duration {
                 Err(Overrun) => runtime.block_on(appender.room()).expect("the journal is open"),
             }
         };
-        if group == Group::Waiting && uncommitted >= COMMIT_RECORDS {
+        if grouping == Grouping::Fixed && uncommitted >= COMMIT_RECORDS {
             runtime.block_on(appender.committed(ticket)).expect("is committed");
             uncommitted = 0;
         }
@@ -238,14 +238,14 @@ fn ours(path: &Path, records: u64, vms: u64, group: Group) -> Duration {
     spent
 }
 
-/// A day of 1,000 VMs, and what people ask about it.
-fn questions(records: u64) {
+/// A day of 1,000 VMs, and typical queries of it.
+fn queries(records: u64) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     fill(&path, records);
     let bytes = std::fs::metadata(&path).expect("the file").len();
     println!(
-        "questions to a day of 1,000 VMs, {records} records, {} bytes/record; medians of 9, worst",
+        "queries of a day of 1,000 VMs, {records} records, {} bytes/record; medians of 9, worst",
         bytes / records
     );
     let reader = Reader::open(&path).expect("opens");
@@ -304,7 +304,7 @@ fn fill(path: &Path, records: u64) {
         (FrameReader::new(qmp_wire::FRAME_MAX_BYTES), Vec::new(), Batch::new());
     for index in 0..records {
         raw.clear();
-        // Neighbours in time are of many VMs, in no fixed turn.
+        // Neighbours in time are of many VMs, in no fixed order.
         let vm = (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 1_000;
         let vm = if index < 1_000 { index } else { vm };
         line(index, &mut raw);

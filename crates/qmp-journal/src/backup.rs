@@ -1,8 +1,8 @@
 //! A copy of a journal, made while a hub writes it.
 //!
-//! SQLite's `VACUUM INTO` writes what one moment shows, in one read transaction: the writer goes on, and its
-//! write-ahead log is not emptied meanwhile. (SQLite's backup API begins anew whenever another process writes.)
-//! The copy is made under another name, checked, and put in place whole. It is compact, and one file.
+//! SQLite's `VACUUM INTO` writes one snapshot in one read transaction: the writer continues, and its write-ahead log is
+//! not emptied meanwhile. (SQLite's backup API restarts whenever another process writes.) The copy is made under
+//! another name, checked, and renamed into place when complete. The copy is compact, and one file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,23 +16,23 @@ use rustix::io::Errno;
 
 use super::error::{JournalError, storage_text};
 use super::file::{FILE_MODE, beside};
-use super::lock::Published;
+use super::lock::PublishedHead;
 use super::read::ReadConnection;
 use super::verify::verify;
 
-/// How many faults of a copy are told one by one: more would hide the first.
+/// How many faults of a copy an error lists one by one: more would hide the first.
 const FAULTS_SHOWN_MAX: usize = 20;
 
-/// A journal that is to be copied.
+/// An open journal of which a copy can be made.
 #[derive(Debug)]
 pub struct Backup {
     journal: PathBuf,
     connection: ReadConnection,
 }
 
-/// What was copied.
+/// The extent and size of a finished copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Copied {
+pub struct BackupSummary {
     /// The first offset in the copy; one more than `head` if it has no record.
     pub first: Offset,
     /// The last offset.
@@ -41,14 +41,15 @@ pub struct Copied {
     pub bytes: u64,
 }
 
-/// Errors of making a copy. Nothing was put in place, and what stood there is as it was.
+/// Errors of making a copy. After an error, nothing was put in place, and an existing file at the destination is
+/// unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// Something stands where the copy is to stand.
+    /// The destination exists.
     #[error("{} exists: name another file, or replace it with --force", path.display())]
     Exists {
         /// The copy.
@@ -59,7 +60,7 @@ pub enum BackupError {
     InUse {
         /// The copy.
         path: PathBuf,
-        /// What shows it.
+        /// The evidence that it is in use.
         why: Box<str>,
     },
     /// The copy cannot be written.
@@ -67,19 +68,19 @@ pub enum BackupError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What happened.
+        /// The cause.
         why: Box<str>,
     },
-    /// The copy is not what was to be copied: the journal is damaged, or the disk of the copy fails.
-    #[error("the copy is damaged, and was thrown away: {what}")]
+    /// The copy differs from the journal: the journal is damaged, or the disk of the copy fails.
+    #[error("the copy is damaged, and was discarded: {what}")]
     Damaged {
-        /// What is wrong with it.
+        /// The faults of the copy.
         what: Box<str>,
     },
 }
 
 impl Backup {
-    /// Opens the journal to be copied, whether a hub writes it or not.
+    /// Opens a journal for copying; a hub may be writing it.
     ///
     /// # Errors
     ///
@@ -88,29 +89,29 @@ impl Backup {
         Ok(Self { journal: journal.into(), connection: ReadConnection::open(journal)? })
     }
 
-    /// Ends [`write`](Self::write) with an error from another thread.
+    /// Returns a handle that makes [`write`](Self::write) fail from another thread.
     #[must_use]
     pub fn interrupter(&self) -> InterruptHandle {
         self.connection.interrupter()
     }
 
-    /// Makes the copy at `to`, and checks it. Waits for the disk, for as long as copying takes.
+    /// Makes the copy at `to` and checks it. Blocks on the disk for as long as copying takes.
     ///
     /// # Errors
     ///
     /// Any [`BackupError`].
-    pub fn write(self, to: &Path, replace: bool) -> Result<Copied, BackupError> {
+    pub fn write(self, to: &Path, replace: bool) -> Result<BackupSummary, BackupError> {
         self.refuse(to, replace)?;
         let draft = beside(to, &format!(".{}.part", std::process::id()));
         let made = self.make(&draft).and_then(|copied| put_in_place(&draft, to, replace).map(|()| copied));
         if made.is_err() {
-            // Its own failure is less to say than what was said already.
+            // An error of the removal would only hide the first error.
             let _ = fs::remove_file(&draft);
         }
         made
     }
 
-    /// Refuses what could harm, before anything is written.
+    /// Refuses a destination that must not be replaced, before anything is written.
     fn refuse(&self, to: &Path, replace: bool) -> Result<(), BackupError> {
         let in_use = |why: &str| Err(BackupError::InUse { path: to.into(), why: why.into() });
         let log = beside(to, "-wal");
@@ -124,12 +125,12 @@ impl Backup {
         if replace && there.is_file() { Ok(()) } else { Err(BackupError::Exists { path: to.into() }) }
     }
 
-    fn make(&self, draft: &Path) -> Result<Copied, BackupError> {
+    fn make(&self, draft: &Path) -> Result<BackupSummary, BackupError> {
         let failed = |why: String| BackupError::Write { path: draft.into(), why: why.into() };
         let text = draft.to_str().ok_or_else(|| failed("its name is no UTF-8".into()))?;
         let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(draft);
         let file = file.map_err(|error| failed(error.to_string()))?;
-        let published = Published::read(&self.journal);
+        let published = PublishedHead::read(&self.journal);
         let (first, head) = (self.connection.first()?, self.connection.head_with(published.as_ref())?);
         self.connection
             .connection()
@@ -137,7 +138,7 @@ impl Backup {
             .map_err(|error| failed(storage_text(&error)))?;
         file.sync_all().map_err(|error| failed(error.to_string()))?;
         let copied = examine(draft)?;
-        // The journal may have grown, or lost old records, before the copy's transaction began.
+        // The journal may have grown, or lost old records to retention, before the copy's transaction began.
         if copied.head.0 < head || copied.first.0 < first {
             let what = format!("it ends at offset {}, and the journal at {head}", copied.head.0);
             return Err(BackupError::Damaged { what: what.into() });
@@ -146,8 +147,8 @@ impl Backup {
     }
 }
 
-/// Reads every record of a copy, and compares everything that is in it twice.
-fn examine(draft: &Path) -> Result<Copied, BackupError> {
+/// Reads every record of a copy, and compares all redundant data in it.
+fn examine(draft: &Path) -> Result<BackupSummary, BackupError> {
     let damaged = |what: String| BackupError::Damaged { what: what.into() };
     let found = verify(draft)?;
     if !found.faults.is_empty() {
@@ -158,7 +159,7 @@ fn examine(draft: &Path) -> Result<Copied, BackupError> {
         return Err(damaged(shown.join("; ") + &more));
     }
     let bytes = fs::metadata(draft).map_or(0, |found| found.len());
-    Ok(Copied { first: found.first, head: found.head, bytes })
+    Ok(BackupSummary { first: found.first, head: found.head, bytes })
 }
 
 fn put_in_place(draft: &Path, to: &Path, replace: bool) -> Result<(), BackupError> {
@@ -169,7 +170,7 @@ fn put_in_place(draft: &Path, to: &Path, replace: bool) -> Result<(), BackupErro
         match rustix::fs::renameat_with(CWD, draft, CWD, to, RenameFlags::NOREPLACE) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(BackupError::Exists { path: to.into() }),
-            // A file system that cannot promise it, such as NFS: it was looked at a moment ago.
+            // A file system without `RENAME_NOREPLACE`, such as NFS: `refuse` checked the destination just before.
             Err(Errno::INVAL | Errno::NOSYS) => fs::rename(draft, to).map_err(failed)?,
             Err(error) => return Err(failed(error.into())),
         }

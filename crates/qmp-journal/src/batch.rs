@@ -1,8 +1,7 @@
 //! Drafts: records on their way into the journal, in one flat batch.
 //!
-//! A batch holds the texts of all its drafts one behind the other in a single buffer, and one entry of
-//! fixed size for each. Filling one, handing it over and clearing it allocates nothing once the buffers
-//! have grown to the usual size.
+//! A batch has one buffer with the texts of all its drafts, one after another, and one entry of fixed size for each
+//! draft. Filling, handing over and clearing a batch allocates nothing once the buffers have grown to the usual size.
 
 use std::borrow::Cow;
 
@@ -11,14 +10,14 @@ use qmp_wire::{Body, EventName, Timestamp, UnixMicros};
 use super::body::{self, Kind};
 use super::checkpoints::Checkpoint;
 
-/// A record before the journal gave it offset, epoch and sequence number.
+/// A record without offset, epoch and sequence number; the journal assigns them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft<'a> {
     /// The VM's name.
     pub vm: &'a str,
-    /// When it was received, on this host's clock.
+    /// When the record was received, on this host's clock.
     pub received: UnixMicros,
-    /// What it is. [`Body::Attached`] opens the VM's next epoch.
+    /// The content. [`Body::Attached`] opens the VM's next epoch.
     pub body: Body<'a>,
 }
 
@@ -27,7 +26,7 @@ pub struct Draft<'a> {
 pub struct Batch {
     text: String,
     entries: Vec<Entry>,
-    /// To be written when all drafts before them are committed.
+    /// Written when all drafts before them are committed.
     checkpoints: Vec<Checkpoint>,
 }
 
@@ -38,7 +37,7 @@ struct Entry {
     timestamp: Option<Timestamp>,
     vm_bytes: usize,
     event_bytes: usize,
-    /// 0 for an event whose name says all of it.
+    /// 0 for an event whose name is complete in `event`.
     sent_name_bytes: usize,
     data_bytes: Option<usize>,
 }
@@ -87,7 +86,7 @@ impl Batch {
         });
     }
 
-    /// Adds a name, which is short whoever made the draft; the bytes of the two texts.
+    /// Adds the name of an event, shortened if it is too long; returns the bytes of the name and of the name as sent.
     fn push_name(&mut self, name: &str, sent_name: Option<&str>) -> (usize, usize) {
         let EventName { name, sent } = EventName::from_text(name.into());
         self.text.push_str(&name);
@@ -96,31 +95,31 @@ impl Batch {
         (name.len(), sent.len())
     }
 
-    /// Adds a checkpoint: it is written after the drafts of this batch and of all before it.
+    /// Adds a checkpoint, which is written after the drafts of this batch and of all batches before.
     pub fn push_checkpoint(&mut self, checkpoint: Checkpoint) {
         self.checkpoints.push(checkpoint);
     }
 
-    /// Forgets all drafts, keeping the buffers.
+    /// Removes all drafts and keeps the buffers.
     pub fn clear(&mut self) {
         self.text.clear();
         self.entries.clear();
         self.checkpoints.clear();
     }
 
-    /// How many drafts it holds.
+    /// The number of drafts.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it holds none.
+    /// Whether the batch has no draft.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Whether there is nothing to write, neither a draft nor a checkpoint.
+    /// Whether the batch has neither a draft nor a checkpoint.
     pub(super) fn has_nothing(&self) -> bool {
         self.entries.is_empty() && self.checkpoints.is_empty()
     }
@@ -130,7 +129,7 @@ impl Batch {
         &self.checkpoints
     }
 
-    /// What it takes in memory, in bytes.
+    /// The memory of the batch, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let checkpoints: usize = self.checkpoints.iter().map(Checkpoint::bytes).sum();
@@ -145,7 +144,7 @@ impl Batch {
         other.text.clear();
     }
 
-    /// Gives memory back that a burst needed and ordinary load does not.
+    /// Frees buffer memory beyond `keep_bytes`, which only a burst needs.
     pub(crate) fn shrink(&mut self, keep_bytes: usize) {
         self.text.shrink_to(keep_bytes);
         self.entries.shrink_to(keep_bytes / size_of::<Entry>());
@@ -180,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_back_what_was_pushed() {
+    fn pushed_drafts_come_back_in_order_after_batches_are_joined() {
         let timestamp = Timestamp::from_wire(7, 8).expect("in range");
         let cases: [(&str, &str, Option<&str>); 5] = [
             // vm           event       data

@@ -1,8 +1,8 @@
-//! How what a record says lies in the columns of the file.
+//! Conversion of a record's body to and from the columns of the file.
 //!
 //! | kind | `event`, `event_time` | `data` |
 //! |---|---|---|
-//! | attached | – | the snapshot, as it came |
+//! | attached | – | the snapshot, unchanged |
 //! | event | name, the server's time | the event's `data`, byte for byte; NULL if it had none |
 //! | finding | – | `{"finding": …, "summary": …, "causes": [[epoch, seq], …], "data": …}` |
 //! | detached | – | `{"reason": …, "detail": …, "certain_until": …}` |
@@ -15,7 +15,7 @@ use qmp_wire::{Body, Causes, DetachReason, Epoch, RecordError, Seq, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// What a record is. The numbers are those of the file.
+/// The kind of a record. The numbers are those of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// An event of the VM. 1, because SQLite stores that number in no bytes at all.
@@ -43,7 +43,7 @@ impl Kind {
         }
     }
 
-    /// The name that stands in records: `event`, `attached`, `finding`, `detached`.
+    /// The name of the kind in records: `event`, `attached`, `finding`, `detached`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -54,7 +54,7 @@ impl Kind {
         }
     }
 
-    /// The number that stands for it in the file.
+    /// The id of the kind in the file.
     #[must_use]
     pub(crate) const fn id(self) -> u32 {
         self as u32
@@ -113,7 +113,7 @@ pub(crate) fn timestamp(body: &Body<'_>) -> Option<Timestamp> {
     }
 }
 
-/// Appends the `data` column of `body`; `false` when it is NULL.
+/// Appends the `data` column of `body`; returns `false` when the column is NULL.
 pub(crate) fn write_data(body: &Body<'_>, out: &mut String) -> bool {
     match body {
         Body::Event { data: None, .. } => return false,
@@ -136,7 +136,7 @@ pub(crate) fn write_data(body: &Body<'_>, out: &mut String) -> bool {
     true
 }
 
-/// The text as raw JSON; one that is no JSON is kept as a JSON string.
+/// The text as raw JSON; a text that is not JSON becomes a JSON string.
 fn as_json(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned())
         .or_else(|_| serde_json::value::to_raw_value(text))
@@ -147,11 +147,11 @@ fn push_json(out: &mut String, value: &impl Serialize) {
     out.push_str(&serde_json::to_string(value).expect("strings and numbers can be written as JSON"));
 }
 
-/// Reads the columns back.
+/// Reads a body from the columns.
 ///
 /// # Errors
 ///
-/// A text that says which column cannot be understood.
+/// A text that names the column that is wrong.
 pub(crate) fn read(
     kind: Kind,
     event: Option<(&str, Option<Box<str>>)>,
@@ -179,11 +179,16 @@ pub(crate) fn read(
         }
         Kind::Finding => {
             let data = data.ok_or("a finding without content")?;
-            let found: FindingData<'_> = serde_json::from_str(data).map_err(|e| e.to_string())?;
+            let finding: FindingData<'_> = serde_json::from_str(data).map_err(|e| e.to_string())?;
             let causes: Causes =
-                found.causes.into_iter().map(|(epoch, seq)| (Epoch(epoch), Seq(seq))).collect();
-            let data = found.data.map(|data| owned(data.get()));
-            Ok(Body::Finding { finding: owned(&found.finding), summary: owned(&found.summary), causes, data })
+                finding.causes.into_iter().map(|(epoch, seq)| (Epoch(epoch), Seq(seq))).collect();
+            let data = finding.data.map(|data| owned(data.get()));
+            Ok(Body::Finding {
+                finding: owned(&finding.finding),
+                summary: owned(&finding.summary),
+                causes,
+                data,
+            })
         }
     }
 }

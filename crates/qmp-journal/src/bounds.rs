@@ -1,4 +1,4 @@
-//! The first and the last offset of a journal, also where their rows are damaged.
+//! The first and the last offset of a journal, also if their rows are damaged.
 
 use rusqlite::Connection;
 
@@ -7,9 +7,9 @@ use super::damage::is_damage;
 use super::limits::SEARCHED_RECORDS;
 use super::rows::{lost_spans, next_readable};
 
-/// The last offset that was given, as far as the file says.
+/// The last assigned offset, as far as the file shows.
 ///
-/// A damaged offset of the last row does not hide the rows before it: it is the one that follows them.
+/// If the offset of the last row is damaged, the head is the one after the row before it.
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<u64> {
     let one = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get(0).map(unsigned));
     let lost = one("SELECT coalesce(max(last), 0) FROM lost")?;
@@ -17,7 +17,7 @@ pub(super) fn head(connection: &Connection) -> rusqlite::Result<u64> {
         Ok((None, _)) => one("SELECT coalesce(max(last), 0) FROM vm")?,
         Ok((Some(last), Some(before))) if last <= before => before.saturating_add(1),
         Ok((Some(last), _)) => last,
-        // The last page is damaged: what it still has is found offset by offset.
+        // The last page is damaged: its readable rows are found offset by offset.
         Err(error) if is_damage(&error) => {
             let mut readable = one(SEALED)?.max(lost);
             loop {
@@ -33,7 +33,7 @@ pub(super) fn head(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(head.max(lost))
 }
 
-/// The first offset that is kept; one more than the head if there is no record.
+/// The first offset that is kept; one more than the head if the journal is empty.
 pub(super) fn first(connection: &Connection) -> rusqlite::Result<u64> {
     let kept = connection
         .prepare_cached("SELECT first FROM kept")
@@ -43,7 +43,7 @@ pub(super) fn first(connection: &Connection) -> rusqlite::Result<u64> {
             Some(row) => row.min(kept),
             None => kept,
         },
-        // A file that no hub has opened since there is this table, or a damaged one.
+        // A file that no hub has opened since this table exists, or a damaged one.
         Err(error) if is_damage(&error) || error.to_string().contains("no such table") => {
             first_by_rows(connection)?
         }
@@ -57,9 +57,9 @@ pub(super) fn first(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(first.max(1))
 }
 
-/// Makes the table that says which offset is the first where it is missing.
+/// Creates the table with the first kept offset if it is missing.
 pub(super) fn create_kept(connection: &Connection) -> rusqlite::Result<()> {
-    // Asked first, so that opening a journal that has it writes nothing.
+    // The check comes first, so that opening a journal that has the table writes nothing.
     if connection.prepare("SELECT first FROM kept").and_then(|mut kept| kept.exists([])) == Ok(true) {
         return Ok(());
     }
@@ -68,15 +68,15 @@ pub(super) fn create_kept(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("INSERT INTO kept (first) VALUES (?1)", [first]).map(drop)
 }
 
-/// Notes that everything before `first` is removed.
+/// Records that everything before `first` is removed.
 pub(super) fn keep_from(connection: &Connection, first: i64) -> rusqlite::Result<()> {
     connection.prepare_cached("UPDATE kept SET first = ?1")?.execute([first]).map(drop)
 }
 
-/// The first offset that is kept, in a file that does not say it.
+/// The first offset that is kept, in a file that does not record it.
 ///
-/// Retention removes whole segments, and the first one piece by piece: what is missing before a row of the first segment
-/// was removed.
+/// Retention removes whole segments, the first one piece by piece: records missing before a row of the first segment
+/// were removed.
 fn first_by_rows(connection: &Connection) -> rusqlite::Result<u64> {
     let found = first_row(connection)?;
     let segments = connection
@@ -87,14 +87,14 @@ fn first_by_rows(connection: &Connection) -> rusqlite::Result<u64> {
         (Some(first), Some(last)) => (unsigned(first), unsigned(last)),
         _ => {
             let sealed: i64 = connection.prepare_cached(SEALED)?.query_row([], |row| row.get(0))?;
-            let behind = unsigned(sealed).saturating_add(1);
-            (behind, behind)
+            let after_sealed = unsigned(sealed).saturating_add(1);
+            (after_sealed, after_sealed)
         }
     };
     Ok(found.filter(|found| *found <= most).unwrap_or(least))
 }
 
-/// The offset of the first row; `None` if there is none, or if the row after it has a lower one.
+/// The offset of the first row; `None` if there is no row, or if the row after it has a lower offset.
 fn first_row(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     match two_offsets(connection, "ASC") {
         Ok((first, next)) => Ok(first.filter(|first| *first >= 1 && next.is_none_or(|next| *first < next))),

@@ -1,7 +1,9 @@
-//! Checkpoints: what a reader has made of all records of a VM up to one of them, so that it need not read them again.
+//! Checkpoints: the state that a reader derived from all records of a VM up to one of them, which saves reading them
+//! again.
 //!
-//! The newest one of each VM, in a table beside the format: programs that do not know of it read on. A checkpoint saves
-//! time and proves nothing, so one that cannot be written is dropped, and one that is not kept any more is not missed.
+//! The table holds the newest checkpoint of each VM and is not part of the format: programs that do not know the table
+//! still read the file. A checkpoint only saves time, so a checkpoint that cannot be written is dropped, and readers
+//! work without one.
 
 use qmp_wire::Offset;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
@@ -14,31 +16,31 @@ use super::read::ReadConnection;
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS checkpoint (vm INTEGER PRIMARY KEY, offset INTEGER NOT NULL, \
     version TEXT NOT NULL, checksum INTEGER NOT NULL, state TEXT NOT NULL)";
 
-/// A state that a reader wants to find again.
+/// The saved state of a reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The VM.
+    /// The name of the VM.
     pub vm: Box<str>,
-    /// The last record of the VM that is in the state.
+    /// The last record of the VM that the state includes.
     pub offset: Offset,
-    /// Which code reads the state.
+    /// The version of the code that reads the state.
     pub version: Box<str>,
     /// The checksum of the state.
     pub checksum: i64,
-    /// The state, in the words of its reader.
+    /// The state, in the format of its reader.
     pub state: Box<str>,
 }
 
 impl Checkpoint {
-    /// What it takes in memory, in bytes.
+    /// The memory of the checkpoint, in bytes.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + self.vm.len() + self.version.len() + self.state.len()
     }
 }
 
-/// Makes the table where it is missing.
+/// Creates the table if it is missing.
 pub(super) fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    // Asked first, so that opening a journal that has it writes nothing.
+    // The check comes first, so that opening a journal that has the table writes nothing.
     let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'checkpoint'";
     match transaction.query_row(sql, [], |row| row.get(0))? {
         0 => transaction.execute_batch(TABLE),
@@ -46,12 +48,12 @@ pub(super) fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     }
 }
 
-/// Writes each in the place of the one before, all in one transaction.
+/// Replaces the checkpoint of each VM, all in one transaction.
 ///
-/// The disk is not waited for: a crash may take them back, and none of them can be there without the records that were
-/// committed before it.
+/// Without waiting for the disk: a crash may take checkpoints back, but never leaves a checkpoint without the records
+/// that were committed before it.
 pub(super) fn write(connection: &mut Connection, checkpoints: &[Checkpoint]) -> rusqlite::Result<()> {
-    // SQLite takes this between two transactions only.
+    // SQLite accepts this pragma only between two transactions.
     connection.pragma_update(None, "synchronous", "normal")?;
     let written = write_unsynced(connection, checkpoints);
     connection.pragma_update(None, "synchronous", "full")?;
@@ -72,16 +74,16 @@ fn write_unsynced(connection: &mut Connection, checkpoints: &[Checkpoint]) -> ru
     transaction.commit()
 }
 
-/// Removes those whose last record goes with the records up to `upto`: what follows them may be gone as well.
+/// Removes checkpoints whose last record is up to `upto`: records after it may be pruned as well.
 pub(super) fn remove(connection: &Connection, upto: i64) -> rusqlite::Result<()> {
     match connection.prepare_cached("DELETE FROM checkpoint WHERE offset <= ?1")?.execute([upto]) {
-        // One without its record is not used.
+        // A checkpoint without its record is not used.
         Err(error) if is_damage(&error) => Ok(()),
         removed => removed.map(drop),
     }
 }
 
-/// Reads the one of a VM; `None` also in a file that no hub has opened since there is this table.
+/// Reads the checkpoint of a VM; `None` also in a file that no hub has opened since this table exists.
 pub(super) fn read(connection: &ReadConnection, vm: &str) -> Result<Option<Checkpoint>, JournalError> {
     connection.sql(|connection| {
         let sql = "SELECT offset, version, checksum, state FROM checkpoint \

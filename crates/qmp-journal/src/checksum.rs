@@ -1,8 +1,8 @@
-//! The checksum of a segment: of everything that its records say, in order.
+//! The checksum of a segment: over the content of its records, in order.
 //!
-//! It finds damage, not forgery: eight bytes at a time, each step reversible, so that one changed word always changes
-//! the sum. Names count by their text: a damaged name changes what its records say. An index is not counted, for it can
-//! be made anew from the records.
+//! The checksum finds damage, not forgery: it adds eight bytes at a time, and each step is reversible, so that one
+//! changed word always changes the sum. Names are added as text: a damaged name changes the content of its records.
+//! Indexes are left out, since they can be rebuilt from the records.
 
 use qmp_wire::Timestamp;
 
@@ -11,7 +11,7 @@ use super::body::Kind;
 /// An odd number whose bits are well mixed: the golden ratio in 64 bits.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What a record says, as it is stored.
+/// The content of a record, as it is stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Content<'a> {
     pub(super) offset: u64,
@@ -26,7 +26,7 @@ pub(super) struct Content<'a> {
     pub(super) data: Option<&'a str>,
 }
 
-/// A sum under way.
+/// A running checksum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Checksum(u64);
 
@@ -37,7 +37,7 @@ impl Checksum {
         self.0 = mixed ^ (mixed >> 32);
     }
 
-    /// As it is kept in the file.
+    /// The checksum as its column.
     pub(super) fn column(self) -> i64 {
         self.0.cast_signed()
     }
@@ -56,7 +56,7 @@ impl Checksum {
 }
 
 impl Content<'_> {
-    /// The sum of one record.
+    /// The checksum of one record.
     pub(super) fn sum(&self) -> u64 {
         let mut sum = Checksum::default();
         sum.number(self.offset);
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_member_counts() {
+    fn checksum_differs_if_any_member_differs() {
         let whole = Content {
             offset: 41,
             vm: "web1",

@@ -4,24 +4,23 @@ use qmp_wire::Timestamp;
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
-/// The last offset that was sealed. When no segment is left, the rows of the VMs still say it: one of them had the
-/// last record.
+/// The last sealed offset. If no segment is left, the rows of the VMs have it: one of the VMs had the last record.
 pub(super) const SEALED: &str =
     "SELECT coalesce((SELECT max(last) FROM segment), (SELECT max(last) FROM vm), 0)";
 
-/// A count or place of the journal, as SQLite's signed integer. A place beyond the last one that a journal can have, such as
-/// a client may name, is the last one.
+/// A count or offset of the journal, as SQLite's signed integer. A number above the maximum, which a client may send,
+/// becomes the maximum.
 pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The reverse of [`number`]; what is negative was not written by a journal and stands before everything.
+/// The reverse of [`number`]; a negative number, which no journal writes, becomes 0.
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// The server's time of an event in its column: microseconds as an integer, and what 64 bits do not hold as
-/// the text `SECONDS.MICROSECONDS`. A peer may send any number.
+/// The server's time of an event in its column: microseconds as an integer, or the text `SECONDS.MICROSECONDS` for a
+/// time that 64 bits do not hold. A peer may send any number.
 pub(super) struct EventTime(pub(super) Timestamp);
 
 impl ToSql for EventTime {
@@ -37,7 +36,7 @@ impl ToSql for EventTime {
 }
 
 impl EventTime {
-    /// Reads the column; `None` for a value that was never written.
+    /// Reads the column; `None` for a value that no writer writes.
     pub(super) fn read(value: ValueRef<'_>) -> Option<Option<Timestamp>> {
         let (seconds, microseconds) = match value {
             ValueRef::Null => return Some(None),
@@ -57,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn event_times() {
+    fn event_time_column_round_trips_and_damaged_values_are_refused() {
         let cases: [(i64, i64); 7] = [
             (0, 0),
             (1_767_323_045, 678_001),

@@ -1,4 +1,4 @@
-//! What of a journal cannot be read: passed over by every reader, and reported once.
+//! Damaged parts of a journal: every reader skips them, and each is reported once.
 
 use std::fmt;
 use std::mem::discriminant;
@@ -10,31 +10,31 @@ use rusqlite::ErrorCode;
 use super::error::JournalError;
 use super::limits::DAMAGED_SPANS_MAX;
 
-/// Records of which something is damaged.
+/// A span of records that are damaged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DamagedSpan {
-    /// The first of them.
+    /// The first record.
     pub first: Offset,
-    /// The last of them.
+    /// The last record.
     pub last: Offset,
-    /// What is damaged.
+    /// The damage.
     pub damage: Damage,
 }
 
-/// What is damaged in a span of records.
+/// The damage of a span of records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Damage {
-    /// The records cannot be read; the text says what is wrong with the first one that was met.
+    /// The records cannot be read; the text is the error of the first one.
     Unreadable(Box<str>),
-    /// There are no such records: neither retention nor a noted loss accounts for it.
+    /// The records are missing: neither retention nor a recorded loss explains it.
     Missing,
-    /// The index cannot be used, so the records are read through: none of them is lost by it.
+    /// The index cannot be used, so the records are scanned: readers still get all of them.
     Index(Box<str>),
 }
 
 impl DamagedSpan {
-    /// Whether readers get fewer records for it.
+    /// Whether readers get fewer records because of the damage.
     #[must_use]
     pub fn loses_records(&self) -> bool {
         !matches!(self.damage, Damage::Index(_))
@@ -54,12 +54,12 @@ impl fmt::Display for DamagedSpan {
     }
 }
 
-/// What the readers of one file met.
+/// The damage that the readers of one file found.
 #[derive(Debug, Default)]
 pub(super) struct DamageLog(Mutex<Vec<DamagedSpan>>);
 
 impl DamageLog {
-    /// Notes damage of `first..=last`. The log gets it unless it is known, or next to what is.
+    /// Adds damage of `first..=last`. Damage that is known, or adjoins known damage, is not logged again.
     pub(super) fn note(&self, first: u64, last: u64, damage: Damage) {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let touches = |span: &&mut DamagedSpan| {
@@ -73,19 +73,19 @@ impl DamageLog {
         } else if spans.len() < DAMAGED_SPANS_MAX {
             let span = DamagedSpan { first: Offset(first), last: Offset(last), damage };
             match span.loses_records() {
-                true => tracing::error!("the journal is damaged, and readers go on behind it: {span}"),
-                false => tracing::error!("the journal is damaged, and its records are read through: {span}"),
+                true => tracing::error!("the journal is damaged, and readers continue after it: {span}"),
+                false => tracing::error!("the journal is damaged, and its records are scanned: {span}"),
             }
             spans.push(span);
         }
     }
 
-    /// Notes that `first..=last` cannot be read.
+    /// Adds that `first..=last` cannot be read.
     pub(super) fn unreadable(&self, first: u64, last: u64, what: &str) {
         self.note(first, last, Damage::Unreadable(what.into()));
     }
 
-    /// What was noted, in the order of the journal.
+    /// The damaged spans, in the order of the journal.
     pub(super) fn spans(&self) -> Vec<DamagedSpan> {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         spans.sort_unstable_by_key(|span| span.first);
@@ -94,7 +94,7 @@ impl DamageLog {
 }
 
 impl JournalError {
-    /// Whether the file's content is what is wrong, so that trying again does not help.
+    /// Whether the error is in the content of the file, so that a retry does not help.
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { .. } => true,
@@ -104,7 +104,7 @@ impl JournalError {
     }
 }
 
-/// Whether SQLite, or the conversion of a column, found the content wrong.
+/// Whether SQLite, or the conversion of a column, found the content invalid.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     match error.sqlite_error_code() {
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_next_to_each_other_are_one_and_their_number_is_bounded() {
+    fn adjoining_spans_are_joined_and_their_number_is_bounded() {
         let log = DamageLog::default();
         for (first, last) in [(5, 5), (6, 7), (4, 4), (5, 6), (9, 9)] {
             log.unreadable(first, last, "it");
@@ -135,7 +135,7 @@ mod tests {
         };
         assert_eq!(spans(&log), [(4, 7), (9, 9)]);
         log.note(10, 10, Damage::Missing);
-        assert_eq!(spans(&log), [(4, 7), (9, 9), (10, 10)], "what is wrong with them differs");
+        assert_eq!(spans(&log), [(4, 7), (9, 9), (10, 10)], "their damage differs");
         log.unreadable(9, u64::MAX, "it");
         assert_eq!(spans(&log), [(4, 7), (9, u64::MAX), (10, 10)]);
         (10..10_000).for_each(|number| log.note(number * 2, number * 2, Damage::Index("it".into())));

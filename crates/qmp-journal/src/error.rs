@@ -1,38 +1,38 @@
-//! What can go wrong with a journal file, and what to do about it.
+//! Errors of a journal file, each with a remedy.
 
 use std::io;
 use std::path::PathBuf;
 
 use qmp_wire::Offset;
 
-use super::retention::Removed;
+use super::retention::PrunedRange;
 
-/// Errors of opening, reading and closing a journal. Each says what to do.
+/// Errors of opening, reading and closing a journal. Each message names a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
     /// The path names a directory.
     #[error("{} is a directory: name a file in it, such as {}", path.display(), path.join("journal.db").display())]
     Directory {
-        /// What was to be opened.
+        /// The path that was to be opened.
         path: PathBuf,
     },
     /// There is no file to read.
     #[error("there is no journal at {}: start a hub that writes it, or name another file", path.display())]
     Missing {
-        /// What was to be opened.
+        /// The path that was to be opened.
         path: PathBuf,
     },
-    /// The file has no bytes. A journal never has none: it is put in place whole.
+    /// The file has no bytes. No journal is ever empty, since it is put in place complete.
     #[error("{} is empty and no journal: remove it, or name another file", path.display())]
     Empty {
-        /// What was to be opened.
+        /// The path that was to be opened.
         path: PathBuf,
     },
     /// The file is of another kind.
     #[error("{} is no journal, not even an SQLite file: it was left as it is; name another file", path.display())]
     NotSqlite {
-        /// What was to be opened.
+        /// The path that was to be opened.
         path: PathBuf,
     },
     /// An SQLite file of another application.
@@ -42,7 +42,7 @@ pub enum JournalError {
         path.display()
     )]
     OtherApplication {
-        /// What was to be opened.
+        /// The path that was to be opened.
         path: PathBuf,
         /// The file's `PRAGMA application_id`.
         application_id: i64,
@@ -54,7 +54,7 @@ pub enum JournalError {
         path.display()
     )]
     NewerFormat {
-        /// What was to be opened.
+        /// The path that was to be opened.
         path: PathBuf,
         /// The file's format version.
         found: i64,
@@ -67,24 +67,24 @@ pub enum JournalError {
         path.display()
     )]
     OlderFormat {
-        /// What was to be opened.
+        /// The path that was to be opened.
         path: PathBuf,
         /// The file's format version.
         found: i64,
         /// The version that can be read.
         known: u32,
     },
-    /// A write-ahead log lies where a journal is to be created.
+    /// A write-ahead log lies at the place of a journal that is to be created.
     #[error(
-        "{} is what a journal left behind that is gone from {}: bring the journal back beside it, or remove \
+        "{} is the write-ahead log of a journal that is missing at {}: put the journal back beside it, or remove \
          it (its records are lost then)",
         wal.display(),
         path.display()
     )]
     StrayWal {
-        /// What was to be created.
+        /// The journal that was to be created.
         path: PathBuf,
-        /// The log that lies there.
+        /// The log.
         wal: PathBuf,
     },
     /// The operating system refused access.
@@ -96,17 +96,17 @@ pub enum JournalError {
     NoPermission {
         /// The file or directory.
         path: PathBuf,
-        /// The refusal.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file can be read, not written.
+    /// The file can be read but not written.
     #[error(
         "{} cannot be written: give this user write permission for the file and its directory, or name \
          another file",
         path.display()
     )]
     ReadOnly {
-        /// What was to be written.
+        /// The file that was to be written.
         path: PathBuf,
     },
     /// Another hub writes the file.
@@ -116,37 +116,37 @@ pub enum JournalError {
         pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
     )]
     Locked {
-        /// What was to be written.
+        /// The file that was to be written.
         path: PathBuf,
-        /// The other hub's process, if it says.
+        /// The process of the other hub, if known.
         pid: Option<u32>,
     },
-    /// The file has other names: a hub at one of them would not know of the other.
+    /// The file has several hard links: a hub that opened another one would not notice this one.
     #[error(
         "{} has {links} names (hard links), and a hub at another one would write it, too: remove the other names, or \
          copy it with qmp backup",
         path.display()
     )]
     HardLinked {
-        /// What was to be written.
+        /// The file that was to be written.
         path: PathBuf,
-        /// How many names it has.
+        /// The number of links.
         links: u64,
     },
-    /// Where the hub makes a file of its own stands a link, or no file.
+    /// The place of a file that the hub creates has a link, or a file that is not regular.
     #[error("{} is a link or no ordinary file, and is not written to: remove it", path.display())]
     Linked {
-        /// What was to be written.
+        /// The file that was to be written.
         path: PathBuf,
     },
     /// The file has a format that no version writes.
     #[error(
-        "{} is damaged: it has journal format {found}, which there is not: keep a copy, and put a backup in its place, \
+        "{} is damaged: it has journal format {found}, which does not exist: keep a copy, and put a backup in its place, \
          or name another file",
         path.display()
     )]
     NoFormat {
-        /// What was to be opened.
+        /// The path that was to be opened.
         path: PathBuf,
         /// The file's format version.
         found: i64,
@@ -154,73 +154,73 @@ pub enum JournalError {
     /// The file system failed.
     #[error("cannot {doing} {} ({source})", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// What happened.
+        /// The cause.
         source: io::Error,
     },
     /// SQLite failed.
     #[error("cannot {doing} {}: {}", path.display(), storage_text(source))]
     Storage {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// What happened.
+        /// The cause.
         source: rusqlite::Error,
     },
-    /// A record cannot be understood: the file was changed by something else.
+    /// A record is invalid: another program changed the file.
     #[error("record {} is damaged: {what}", offset.0)]
     Damaged {
-        /// Which record.
+        /// The offset of the record.
         offset: Offset,
-        /// What is wrong with it.
+        /// The fault.
         what: Box<str>,
     },
-    /// The file has a number that no hub can have given, and none higher is left for what comes.
+    /// The file has a number that no hub can have assigned, and no higher number is left to assign.
     #[error(
         "{} is damaged: its last {number} is {found}, after which nothing can be written: keep a copy, and put a \
          backup in its place, or name another file",
         path.display()
     )]
     NumbersEnd {
-        /// What was to be written.
+        /// The file that was to be written.
         path: PathBuf,
-        /// Of what the number is.
+        /// The kind of the number.
         number: &'static str,
         /// The number.
         found: u64,
     },
-    /// Retention took records before they were read.
+    /// Retention removed records before they were read.
     #[error(
         "{} records ({} to {}) were removed from the journal before they were read",
         removed.records(), removed.after.0 + 1, removed.upto.0
     )]
     Removed {
-        /// Which records.
-        removed: Removed,
+        /// The removed records.
+        removed: PrunedRange,
     },
-    /// The journal was closed while the disk took nothing.
+    /// The journal was closed while the disk refused writes.
     #[error("{records} records could not be written before the journal was closed: {detail}")]
     Unwritten {
         /// How many records are lost with the process.
         records: u64,
-        /// Why they could not be written.
+        /// The error of the last try.
         detail: Box<str>,
     },
-    /// The journal was closed: nothing will be appended any more.
+    /// The journal was closed: no record will be appended any more.
     #[error(transparent)]
     Ended(#[from] JournalEnded),
 }
 
-/// The journal was closed, or its writer died: nothing will be appended any more.
+/// The journal was closed, or its writer ended: no record will be appended any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is closed")]
 pub struct JournalEnded;
 
-/// What an SQLite error means for the one who has to act.
+/// The text of an SQLite error, with what the operator can do.
 pub(crate) fn storage_text(error: &rusqlite::Error) -> String {
     use rusqlite::ErrorCode as Code;
     let advice = match error.sqlite_error_code() {
@@ -233,7 +233,7 @@ pub(crate) fn storage_text(error: &rusqlite::Error) -> String {
             "the file is damaged: keep a copy, and recover it with `sqlite3 FILE .recover`"
         }
         Some(Code::ReadOnly) => "the file system is read-only, or the file lost its write permission",
-        Some(Code::CannotOpen) => "a file of the journal cannot be opened: it, or its directory, is gone",
+        Some(Code::CannotOpen) => "a file of the journal cannot be opened: it, or its directory, is missing",
         _ => return error.to_string(),
     };
     format!("{advice} ({error})")

@@ -1,4 +1,4 @@
-//! Figures of a journal that is written, for whoever watches it.
+//! Statistics of a journal that this process writes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use super::body::Kind;
 use super::numbering::Plan;
 use super::queue::Queue;
 
-/// What the writer counts, from its start.
+/// Counters of the writer since its start.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    /// By the number of the kind; the first is of no kind.
+    /// Indexed by the id of the kind; the first is unused.
     records: [AtomicU64; Kind::ALL.len() + 1],
     commits: AtomicU64,
     failures: AtomicU64,
@@ -22,7 +22,7 @@ pub(super) struct Counters {
     first: AtomicU64,
 }
 
-/// Tells the figures of a journal at any moment. Cheap to clone.
+/// Reads the statistics of a journal at any time. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gauge {
     path: PathBuf,
@@ -30,31 +30,31 @@ pub struct Gauge {
     counters: Arc<Counters>,
 }
 
-/// The figures of one moment.
+/// A snapshot of the statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figures {
     /// Committed since the journal was opened, by kind.
     pub records: Vec<(Kind, u64)>,
     /// Transactions that succeeded.
     pub commits: u64,
-    /// Tries that failed.
+    /// Transactions that failed.
     pub commit_failures: u64,
-    /// Records removed because they were too old or too many.
+    /// Records removed by retention, by age or by size.
     pub removed: u64,
     /// The first offset that is kept.
     pub first: u64,
-    /// What waits for the disk, the commit under way included.
+    /// Bytes that wait for the disk, the commit in progress included.
     pub queue_bytes: usize,
-    /// How much may wait.
+    /// Bytes that may wait.
     pub queue_max_bytes: usize,
-    /// Size of the file; 0 if it is gone.
+    /// Size of the file; 0 if the file is missing.
     pub file_bytes: u64,
     /// Size of the write-ahead log beside it.
     pub log_bytes: u64,
 }
 
 impl Counters {
-    /// A transaction was committed.
+    /// Counts a committed transaction.
     pub(super) fn committed(&self, plan: &Plan<'_>) {
         for row in &plan.rows {
             self.records[row.kind as usize].fetch_add(1, Ordering::Relaxed);
@@ -62,13 +62,13 @@ impl Counters {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many records were removed, and `first` is the first one left.
+    /// Counts removed records; `first` is the first one left.
     pub(super) fn removed(&self, records: u64, first: u64) {
         self.removed.fetch_add(records, Ordering::Relaxed);
         self.first.store(first, Ordering::Relaxed);
     }
 
-    /// A try failed.
+    /// Counts a failed transaction.
     pub(super) fn failed(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
@@ -79,12 +79,12 @@ impl Gauge {
         Self { path: path.into(), queue: Arc::clone(queue), counters: Arc::clone(counters) }
     }
 
-    /// Since when the disk has not taken what waits for it; `None` if nothing waits.
+    /// Since when the commit in progress has waited for the disk; `None` if nothing waits.
     pub fn in_commit_since(&self) -> Option<UnixMicros> {
         self.queue.in_commit_since()
     }
 
-    /// The figures of this moment. Looks at files, so it may wait for the disk.
+    /// Reads the statistics. Looks at files, so it may block on the disk.
     pub fn read(&self) -> Figures {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut log = self.path.as_os_str().to_owned();

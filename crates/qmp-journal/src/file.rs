@@ -1,8 +1,8 @@
-//! Opening the file: what lies there, who writes it, and connections to it.
+//! Opening the file: its kind, its writer's locks, and connections to it.
 //!
-//! A journal is made under another name and put in place whole, so that a file at its path always is one: a
-//! file that is empty, of another kind or of another application is never touched. One hub at a time writes: see
-//! [`super::lock`].
+//! A journal is created under another name and renamed into place complete, so that a file at its path always is a
+//! journal: a file that is empty, of another kind or of another application is never touched. One hub at a time writes:
+//! see [`super::lock`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,26 +16,26 @@ use super::limits::BUSY_TIMEOUT;
 use super::lock::{self, WriterLock};
 use super::schema::{self, APPLICATION_ID, FORMAT_VERSION, MIGRATIONS};
 
-/// Permissions of a journal's files: what guests do is nobody else's business.
+/// Permissions of a journal's files: other users must not read what guests do.
 pub(super) const FILE_MODE: u32 = 0o640;
-/// Permissions of a directory that is made for the journal.
+/// Permissions of a directory that is created for the journal.
 const DIRECTORY_MODE: u32 = 0o750;
 
-/// Bytes in a page of the file. See the module documentation of the journal for the figures.
+/// Bytes in a page of the file. The module documentation of the journal has the measurements.
 const PAGE_BYTES: u32 = 8192;
 /// Pages in the write-ahead log before they are copied into the file.
 const WAL_CHECKPOINT_PAGES: u32 = 2000;
 
-/// Opens `path` for writing, making it when there is nothing.
+/// Opens `path` for writing; creates the file if it is missing.
 ///
 /// # Errors
 ///
-/// Any [`JournalError`] but those of records; nothing was changed then.
+/// Any [`JournalError`] but those of records; then nothing was changed.
 pub(super) fn open_writer(path: &Path) -> Result<(Connection, WriterLock), JournalError> {
     let exists = exists(path)?;
     if exists {
         lock::refuse_hard_links(path)?;
-        // Before the lock: no lock file is to appear beside a file that is no journal.
+        // Before the lock: no lock file may appear beside a file that is no journal.
         examine(path)?;
     } else {
         make_directory(path)?;
@@ -56,8 +56,8 @@ pub(super) fn open_writer(path: &Path) -> Result<(Connection, WriterLock), Journ
     Ok((connection, writer_lock))
 }
 
-/// Opens `path` for reading. Works beside a hub that writes it, without one, and where nothing may be
-/// written; in the last case the connection takes the file as unchangeable, which the second value says.
+/// Opens `path` for reading. Works beside a hub that writes it, without one, and where nothing may be written; in the
+/// last case the connection treats the file as immutable, and the second value is `true`.
 ///
 /// # Errors
 ///
@@ -93,7 +93,7 @@ fn has_content(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.len() > 0)
 }
 
-/// Whether there is a file; an error when it can be no journal at first sight.
+/// Whether the file exists; an error if its metadata already show that it is no journal.
 fn exists(path: &Path) -> Result<bool, JournalError> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(JournalError::Directory { path: path.into() }),
@@ -110,7 +110,7 @@ fn examine(path: &Path) -> Result<(), JournalError> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     match schema::identity(&connection) {
         Ok(identity) => known_format(path, identity).map(drop),
-        // What a reader must not do, such as to recover what a kill left, the writer may; or it will be told.
+        // A reader cannot recover the log that a killed hub left; the writer can, or reports the error itself.
         Err(error) if cannot_share(&error) => Ok(()),
         Err(error) => Err(unreadable(path, error)),
     }
@@ -143,10 +143,10 @@ fn make_directory(path: &Path) -> Result<(), JournalError> {
         .map_err(|error| io_error(directory, "make the directory", error))
 }
 
-/// Makes a journal under another name and moves it to `path`. The lock keeps others from doing the same.
+/// Creates a journal under another name and renames it to `path`. The lock excludes other hubs.
 fn create(path: &Path) -> Result<(), JournalError> {
     let draft = beside(path, ".new");
-    // What a hub left here that was killed while it made one.
+    // Files of a hub that was killed while it created a journal.
     for ending in ["", "-journal", "-wal", "-shm"] {
         let left = beside(&draft, ending);
         match fs::remove_file(&left) {
@@ -190,7 +190,7 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, JournalError> {
     Ok(connection)
 }
 
-/// A connection that neither locks nor looks for a write-ahead log.
+/// Opens a connection that neither locks nor looks for a write-ahead log.
 fn open_immutable(path: &Path) -> Result<Connection, JournalError> {
     let absolute = std::path::absolute(path).map_err(|error| io_error(path, "look at", error))?;
     let mut uri = String::from("file:");
@@ -208,7 +208,7 @@ fn open_immutable(path: &Path) -> Result<Connection, JournalError> {
     Connection::open_with_flags(uri, flags).map_err(|error| unreadable(path, error))
 }
 
-/// Whether reading failed because the files beside the journal cannot be made.
+/// Whether reading failed because the files beside the journal cannot be created.
 fn cannot_share(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }

@@ -1,4 +1,4 @@
-//! A query in terms of one file: the ids of the names that it means, and SQL.
+//! A query compiled for one file: the ids of the names that it matches, and SQL.
 
 use qmp_wire::{Body, Record};
 use rusqlite::Connection;
@@ -8,15 +8,15 @@ use super::limits::POSTING_NAMES_MAX;
 use super::names::Role;
 use super::query::{Globs, Query};
 
-/// The ids that the parts of a query stand for, kept up with the names that come.
+/// The ids that match the parts of a query, updated as names are added to the file.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     query: Query,
-    /// Ids per part that narrows; `None` for a part that does not.
+    /// Ids for each part that narrows the query; `None` for a part that does not.
     vm: Option<Vec<u32>>,
     event: Option<Vec<u32>>,
     kind: Option<Vec<u32>>,
-    /// The last name that was looked at.
+    /// The id of the last name that was compared.
     seen: u32,
     /// The conditions that SQLite can check, each with its `AND`.
     sql: String,
@@ -42,7 +42,7 @@ impl Filter {
         &self.query
     }
 
-    /// Looks at names that came since the last time.
+    /// Compares names that were added since the last call.
     pub(super) fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         if self.vm.is_none() && self.event.is_none() {
             return Ok(());
@@ -53,7 +53,7 @@ impl Filter {
         let mut rows = statement.query([self.seen])?;
         while let Some(row) = rows.next()? {
             self.seen = row.get(0)?;
-            // A name that cannot be read matches nothing, and its records are passed over.
+            // A name that cannot be read matches nothing, and its records are skipped.
             let (Ok(role), Ok(name)) = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str()) else { continue };
             let (globs, ids) = match role {
                 role if role == Role::Vm.text() => (&self.query.vm, &mut self.vm),
@@ -70,7 +70,7 @@ impl Filter {
         Ok(())
     }
 
-    /// What SQLite checks of a record: ` AND …`, or nothing.
+    /// The SQL condition on a record: ` AND …`, or empty.
     pub(super) fn sql(&self) -> &str {
         &self.sql
     }
@@ -95,9 +95,9 @@ impl Filter {
             && (self.query.kind.is_empty() || self.query.kind.contains(&kind))
     }
 
-    /// The lists of names of which a segment's postings tell where a match can be: a match is in every list.
+    /// For each part with few ids, the ids whose postings give candidate offsets: a match is in every list.
     pub(super) fn posted(&self) -> Vec<&[u32]> {
-        // Events themselves are too many for a posting of their kind.
+        // Events are too many for a posting of their kind.
         let kind = self.kind.as_deref().filter(|kinds| !kinds.contains(&Kind::Event.id()));
         let lists = [self.vm.as_deref(), self.event.as_deref(), kind];
         lists.into_iter().flatten().filter(|ids| ids.len() <= POSTING_NAMES_MAX).collect()

@@ -1,4 +1,4 @@
-//! The journal as the hub holds it.
+//! The handle of a journal that this process writes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use super::reader::Reader;
 use super::retention::Retention;
 use super::writer::{Health, Writer};
 
-/// How a journal is written.
+/// Options for writing a journal.
 #[derive(Clone, Copy, Debug)]
 pub struct JournalOptions {
-    /// How much may wait for the disk, in bytes.
+    /// Bytes that may wait for the disk.
     pub queue_max_bytes: usize,
-    /// How many records make a segment, at least 1. It may differ from one opening to the next.
+    /// Records in a segment, at least 1. The number may differ from one opening to the next.
     pub segment_records: u64,
     /// How long records are kept.
     pub retention: Retention,
@@ -38,13 +38,13 @@ impl Default for JournalOptions {
     }
 }
 
-/// Names an order to keep records for so long.
+/// Identifies one retention order, for [`Journal::wait_for_pruning`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retaining(u64);
+pub struct PruneTicket(u64);
 
 /// A journal that this process writes.
 ///
-/// Dropping it writes what waits and closes the file; [`close`](Self::close) also says how that went.
+/// Dropping the handle writes the queue and closes the file; [`close`](Self::close) also returns the result.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -58,13 +58,13 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens `path` for writing, makes it when there is nothing, and starts the writer's thread.
+    /// Opens `path` for writing, creates the file if it is missing, and starts the writer's thread.
     ///
-    /// Epochs that a hub left open are closed: `hub stopped`, with since when nothing is certain.
+    /// Epochs that a hub left open are closed with the reason `hub stopped` and the last moment that is certain.
     ///
     /// # Errors
     ///
-    /// Any [`JournalError`] but those of records; a file that is no journal is left as it is.
+    /// Any [`JournalError`] but those of records; a file that is no journal is left unchanged.
     pub fn open(path: &Path, options: JournalOptions) -> Result<Self, JournalError> {
         let (connection, lock) = file::open_writer(path)?;
         let locked = lock.journal();
@@ -88,94 +88,95 @@ impl Journal {
         })
     }
 
-    /// The file.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A way in, for one task.
+    /// Returns an appender, for one task.
     #[must_use]
     pub fn appender(&self) -> Appender {
         Appender::new(Arc::clone(&self.queue))
     }
 
-    /// A reader that learns of each commit at once.
+    /// Returns a reader that is notified of each commit at once.
     #[must_use]
     pub fn reader(&self) -> Reader {
         self.reader.clone()
     }
 
-    /// The last offset that is committed: what a crash cannot take back.
+    /// The last committed offset: a crash cannot take it back.
     #[must_use]
     pub fn head(&self) -> Offset {
         *self.head.borrow()
     }
 
-    /// Tells of each commit.
+    /// Returns a channel that has the head after each commit.
     #[must_use]
     pub fn watch_head(&self) -> watch::Receiver<Offset> {
         self.head.clone()
     }
 
-    /// Tells whether the journal can be written, and if not, why.
+    /// Returns a channel that says whether the journal can be written, and if not, why.
     #[must_use]
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
     }
 
-    /// Keeps records for so long from here on. What is too old or too much goes, beside everything else.
+    /// Sets the retention policy from here on. The writer prunes beside its other work.
     ///
-    /// Returns what to wait for with [`retained`](Self::retained).
-    pub fn retain(&self, retention: Retention) -> Retaining {
-        Retaining(self.queue.order_retention(retention))
+    /// Returns a ticket to wait for with [`wait_for_pruning`](Self::wait_for_pruning).
+    pub fn retain(&self, retention: Retention) -> PruneTicket {
+        PruneTicket(self.queue.order_retention(retention))
     }
 
-    /// How long records are kept.
+    /// The retention policy.
     #[must_use]
     pub fn retention(&self) -> Retention {
         self.queue.retention().0
     }
 
-    /// Whether there is a writer: it lives while it waits for a disk that takes nothing, too.
+    /// Whether the writer's thread is alive. A writer that retries on a full disk is alive.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        // The writer has the sender, and drops it however it ends.
+        // The writer owns the sender, which is dropped however the thread ends.
         self.health.has_changed().is_ok()
     }
 
-    /// Waits until everything is gone that was to go by this order, or by a later one.
+    /// Waits until pruning for this retention order, or a later one, has finished.
     ///
     /// # Errors
     ///
     /// [`JournalEnded`] if the journal was closed before.
-    pub async fn retained(&self, order: Retaining) -> Result<(), JournalEnded> {
-        self.queue.until_retained(order.0).await
+    pub async fn wait_for_pruning(&self, order: PruneTicket) -> Result<(), JournalEnded> {
+        self.queue.wait_for_pruning(order.0).await
     }
 
-    /// Which tasks of the hub that writes this journal ended unexpectedly.
+    /// The tasks of the hub that writes this journal, and which of them ended unexpectedly.
     pub fn duties(&self) -> Duties {
         self.duties.clone()
     }
 
-    /// Tells the figures of this journal.
+    /// Returns a gauge that reads the statistics of this journal.
     pub fn gauge(&self) -> Gauge {
         self.gauge.clone()
     }
 
-    /// Writes what waits and closes the file. Appending fails from here on.
+    /// Writes the queue and closes the file. Appending fails from here on.
     ///
-    /// May wait for the disk: call it where blocking is allowed.
+    /// Blocks on the disk: call it where blocking is allowed.
     ///
     /// # Errors
     ///
-    /// [`JournalError::Unwritten`] if the disk takes nothing, not at the last try either.
+    /// [`JournalError::Unwritten`] if the last try to write failed, too.
     pub fn close(mut self) -> Result<(), JournalError> {
         self.finish()
     }
 
     fn finish(&mut self) -> Result<(), JournalError> {
-        // First, since the writer closes its own connection once the queue is closed, and clears up if it is the last.
+        // First: the writer closes its own connection once the queue is closed, and SQLite cleans up with the last
+        // connection.
         self.reader.keep_none();
         self.queue.close();
         match self.writer.take() {
@@ -188,7 +189,7 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         if let Err(error) = self.finish() {
-            tracing::error!(journal = %self.path.display(), "the journal did not close well: {error}");
+            tracing::error!(journal = %self.path.display(), "the journal was not closed cleanly: {error}");
         }
     }
 }

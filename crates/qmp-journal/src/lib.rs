@@ -1,9 +1,8 @@
 //! The journal: the one ordered, durable sequence of records.
 //!
-//! An SQLite file with one writer. Appenders put drafts into a bounded queue and never wait; the writer's
-//! thread takes all that is there, gives each its offset, epoch and sequence number, commits, and publishes
-//! the head. A reader is a cursor: one batch of history after another, and then what comes. The file, as
-//! people see it, is described in `docs/journal.md`.
+//! An SQLite file with one writer. Appenders put drafts into a bounded queue and never wait; the writer's thread
+//! dequeues all of them, gives each its offset, epoch and sequence number, commits, and publishes the head. A reader is
+//! a cursor: history in batches, then live records. `docs/journal.md` describes the file for its users.
 //!
 //! ```text
 //! Appender ─ Batch → queue → writer: names → numbering → store (one transaction) → head
@@ -13,18 +12,18 @@
 //!
 //! # Choices
 //!
-//! - **Write-ahead log, `synchronous=FULL`**: a commit is on the disk before anybody hears of it, and readers
-//!   never wait for the writer. The log is copied into the file every 16 MiB.
-//! - **Group commit**: a commit of 20,000 records takes about half the time per record of one of 1,000, more
-//!   than any other setting gives. So the writer takes all that waits, and a lone event is committed at once.
+//! - **Write-ahead log, `synchronous=FULL`**: a commit is on the disk before it is published, and readers never wait
+//!   for the writer. The log is copied into the file every 16 MiB.
+//! - **Group commit**: a commit of 20,000 records takes about half the time per record of one of 1,000, more than any
+//!   other setting gives. So the writer commits the whole queue, and a lone event at once.
 //! - **No index on the commit path**: indexes by VM and by event cost more than the records themselves. Sealed
 //!   segments have postings, written once in the order of the file: three to four bytes a record. Their key
 //!   begins with the segment for that reason; by name first, a thousand VMs would touch a thousand pages.
-//! - **Pages of 8 KiB**: three bytes a record less than 4 KiB; in time no difference was to be seen.
-//! - **One row a statement**, prepared once: statements of 10 and 50 rows were not faster. Nor was a page cache
-//!   larger than SQLite's own.
+//! - **Pages of 8 KiB**: three bytes a record less than with 4 KiB; no difference in time was measured.
+//! - **One row a statement**, prepared once: statements of 10 and 50 rows were not faster. A page cache larger than
+//!   SQLite's own was not faster, either.
 //!
-//! `cargo bench -p qmp-journal --bench journal` measures it beside plain SQLite.
+//! `cargo bench -p qmp-journal --bench journal` compares the journal with plain SQLite.
 //!
 //! The crate never knows monitors, VMs, findings, HTTP or TLS: a program that reads journals links it alone.
 
@@ -63,7 +62,7 @@ mod verify;
 mod handle;
 mod writer;
 
-pub use backup::{Backup, BackupError, Copied};
+pub use backup::{Backup, BackupError, BackupSummary};
 pub use batch::{Batch, Draft};
 pub use body::{Kind, UnknownKind};
 pub use checkpoints::Checkpoint;
@@ -71,15 +70,15 @@ pub use cursor::Cursor;
 pub use damage::{Damage, DamagedSpan};
 pub use error::{JournalEnded, JournalError};
 pub use figures::{Figures, Gauge};
-pub use handle::{Journal, JournalOptions, Retaining};
+pub use handle::{Journal, JournalOptions, PruneTicket};
 pub use limits::*;
 pub use lock::no_follow;
 pub use query::{FINDING_MEMBERS, Globs, Query, QueryError, WherePath};
-pub use queue::PlaceOf;
+pub use queue::CommitOffset;
 pub use queue::{Appender, Overrun, Ticket};
 pub use reader::{Reader, Tail, Tally, Vm};
-pub use retention::{Removed, Retention};
+pub use retention::{PrunedRange, Retention};
 pub use row::LargeRecord;
 pub use schema::{APPLICATION_ID, FORMAT_VERSION};
-pub use verify::{Verified, verify};
+pub use verify::{VerifyReport, verify};
 pub use writer::Health;

@@ -1,14 +1,15 @@
-//! One hub at a time writes a journal, and what the last one published.
+//! The locks of the one hub that writes a journal, and the head that it published last.
 //!
-//! A hub holds two locks, which the kernel takes back however the hub ends: on `FILE.lock`, and on the journal itself,
-//! for a file that can be reached by two paths in different directories. Both are taken with `flock`, which does not
-//! meet the byte ranges (`fcntl`) by which SQLite locks. Closing a descriptor of the journal would drop those, so the
-//! one that has the lock stays open until every connection of this process is closed. A hub that was killed while it
-//! started a command leaves its locks to that for a moment, which is waited for.
+//! A hub holds two locks, which the kernel releases however the hub ends: on `FILE.lock`, and on the journal itself,
+//! for a file that can be reached by two paths in different directories. The locks are `flock` locks, which are
+//! independent of the byte ranges (`fcntl`) that SQLite locks. Closing a descriptor of the journal would drop SQLite's
+//! locks, so the descriptor with the `flock` stays open until every connection of this process is closed. A hub that
+//! was killed while it started a command leaves its locks to the child process for a moment; the next hub waits for
+//! that.
 //!
-//! `FILE.lock` also holds the journal's identity and the head that was published last. It is written before the head is
-//! published, without waiting for the disk: it survives `kill -9`, and after a power cut it may be older than the
-//! journal, never newer. A journal that ends before this head has lost records that were shown to readers.
+//! `FILE.lock` also holds the journal's identity and the head that was published last. The file is written before the
+//! head is published, without waiting for the disk: it survives `kill -9`, and after a power cut it may be older than
+//! the journal, never newer. A journal that ends before this head has lost records that were shown to readers.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -23,20 +24,20 @@ use super::error::JournalError;
 use super::file::{FILE_MODE, beside, io_error};
 use super::limits::{LEFT_LOCK_MAX, LEFT_LOCK_POLL, NUMBERS_MAX};
 
-/// A journal by its descriptor, which holds the lock on it. To be dropped after every connection.
+/// The descriptor of a journal, which holds the lock on it. Must be dropped after every connection.
 pub(super) type LockedJournal = Arc<File>;
 
-/// Shows that this process is the one that writes a journal; others may from the moment it is dropped.
+/// The locks that make this process the only writer of a journal. Dropping them releases the journal.
 #[derive(Debug)]
 pub(super) struct WriterLock {
     file: File,
     journal: Option<LockedJournal>,
 }
 
-/// What a hub published last.
+/// The head that a hub published last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Published {
-    /// The journal that it is about.
+pub(super) struct PublishedHead {
+    /// The identity of the journal.
     pub(super) identity: Box<str>,
     /// The last offset that readers could see.
     pub(super) head: u64,
@@ -44,8 +45,8 @@ pub(super) struct Published {
     pub(super) epoch: u32,
 }
 
-impl Published {
-    /// What the last hub published that wrote the journal at `path`, for its readers.
+impl PublishedHead {
+    /// Reads the head that the hub that wrote the journal at `path` published last, for readers.
     pub(super) fn read(path: &Path) -> Option<Self> {
         let named = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let file =
@@ -57,15 +58,15 @@ impl Published {
         let mut words = text.lines().nth(1)?.split_whitespace();
         let identity = words.next()?.into();
         let (head, epoch) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        // What no hub can have published is not believed.
+        // A head that no hub can have published is ignored.
         (head < NUMBERS_MAX).then_some(Self { identity, head, epoch })
     }
 }
 
 impl WriterLock {
-    /// Takes the lock on the file beside `path`.
+    /// Acquires the lock on the file beside `path`.
     pub(super) fn acquire(path: &Path) -> Result<Self, JournalError> {
-        // Two names of one file are one journal.
+        // All paths of one file must lead to one lock.
         let named = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let lock_path = beside(&named, ".lock");
         let file = OpenOptions::new()
@@ -74,7 +75,7 @@ impl WriterLock {
             .create(true)
             .truncate(false)
             .mode(FILE_MODE)
-            // A link that another user laid here must not make this hub write to its target.
+            // A link that another user created here must not make this hub write to its target.
             .custom_flags(no_follow())
             .open(&lock_path)
             .map_err(|error| no_link(&lock_path, error))?;
@@ -86,7 +87,7 @@ impl WriterLock {
         Ok(Self { file, journal: None })
     }
 
-    /// Takes the lock on the journal itself, which exists by now and has no connection of this process yet.
+    /// Acquires the lock on the journal itself, which exists and has no connection of this process yet.
     pub(super) fn acquire_journal(&mut self, path: &Path) -> Result<(), JournalError> {
         refuse_hard_links(path)?;
         let journal = File::open(path).map_err(|error| io_error(path, "open", error))?;
@@ -95,37 +96,38 @@ impl WriterLock {
         Ok(())
     }
 
-    /// The descriptor of the journal, for every other connection of this process to keep.
+    /// The descriptor of the journal, which every other connection of this process must keep.
     pub(super) fn journal(&self) -> Option<LockedJournal> {
         self.journal.clone()
     }
 
-    /// What was published last, if the file tells.
-    pub(super) fn published(&self) -> Option<Published> {
-        Published::of(&text_of(&self.file)?)
+    /// The head that was published last; `None` if the file does not have it.
+    pub(super) fn published(&self) -> Option<PublishedHead> {
+        PublishedHead::of(&text_of(&self.file)?)
     }
 
-    /// Notes what is about to be published. Also says who holds the lock, for the message to whoever comes second.
-    pub(super) fn publish(&self, published: &Published) {
-        let Published { identity, head, epoch } = published;
+    /// Writes the head that is about to be published, and the process that holds the lock, for the error of a second
+    /// hub.
+    pub(super) fn publish(&self, published: &PublishedHead) {
+        let PublishedHead { identity, head, epoch } = published;
         let pid = std::process::id();
-        // Always as long: it is replaced in one write.
+        // The length is constant, so that one write replaces the whole text.
         let text = format!("{pid:<10}\n{identity} {head:020} {epoch:010}\n");
-        // Without it a loss of records would not be noticed, which is no reason to lose some.
+        // Without it a loss of records would go unnoticed, which is no reason to lose records.
         let _ = self.file.write_all_at(text.as_bytes(), 0);
     }
 }
 
 impl Drop for WriterLock {
     fn drop(&mut self) {
-        // Readers of this process keep the descriptor, and not the lock.
+        // Readers of this process keep the descriptor but not the lock.
         if let Some(journal) = &self.journal {
             let _ = rustix::fs::flock(journal, FlockOperation::Unlock);
         }
     }
 }
 
-/// Refuses a journal that another hub could reach by another name in its directory or another one.
+/// Refuses a journal with several hard links: another hub could open it by another name.
 pub(super) fn refuse_hard_links(path: &Path) -> Result<(), JournalError> {
     let links = fs::metadata(path).map_err(|error| io_error(path, "look at", error))?.nlink();
     if links > 1 {
@@ -134,7 +136,7 @@ pub(super) fn refuse_hard_links(path: &Path) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Opens no symbolic link, and waits for no other end of a FIFO.
+/// Flags of `open` that refuse a symbolic link and do not wait for the other end of a FIFO.
 pub fn no_follow() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }
@@ -160,7 +162,7 @@ fn lock(
             Ok(()) => return Ok(()),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let pid = holder();
-                if pid.is_some_and(is_there) || begun.elapsed() > LEFT_LOCK_MAX {
+                if pid.is_some_and(is_running) || begun.elapsed() > LEFT_LOCK_MAX {
                     return Err(JournalError::Locked { path: journal.into(), pid });
                 }
                 std::thread::sleep(LEFT_LOCK_POLL);
@@ -170,7 +172,7 @@ fn lock(
     }
 }
 
-/// The process that says that it holds the lock.
+/// The process that the lock file names as the holder.
 fn holder(file: &File) -> Option<u32> {
     text_of(file)?.lines().next()?.trim().parse().ok()
 }
@@ -181,8 +183,8 @@ fn text_of(mut file: &File) -> Option<String> {
     Some(text)
 }
 
-/// Whether there is such a process; it may be another user's.
-fn is_there(pid: u32) -> bool {
+/// Whether such a process exists, of this user or another.
+fn is_running(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::damage::is_damage;
 use super::limits::NAMES_CACHED_MAX_BYTES;
 
-/// What a name names. A VM may have an event's name.
+/// The kind of a name. A VM may have the name of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Vm,
@@ -23,19 +23,19 @@ impl Role {
     }
 }
 
-/// The writer's side: finds ids, and gives out the next ones.
+/// The names as the writer uses them: looks up ids, and assigns new ones.
 #[derive(Debug)]
 pub(super) struct Names {
     vms: HashMap<Box<str>, u32>,
     events: HashMap<Box<str>, u32>,
-    /// Given out and not yet in the file.
+    /// Names with new ids that are not yet in the file.
     fresh: Vec<(u32, Role, Box<str>)>,
     next: u32,
     /// Memory of the names.
     bytes: usize,
     /// Whether every name of the file is in memory.
     complete: bool,
-    /// Names that cannot be read. What has one of them gets another id.
+    /// Names that cannot be read. A VM or event with such a name gets another id.
     unreadable: u64,
 }
 
@@ -74,14 +74,14 @@ impl Names {
         Ok(names)
     }
 
-    /// How many names cannot be read.
+    /// The number of names that cannot be read.
     pub(super) fn unreadable(&self) -> u64 {
         self.unreadable
     }
 
-    /// The id of a name; a new one for a name that is not known.
+    /// Returns the id of a name, or assigns a new one.
     ///
-    /// Doing it again after an error gives the same ids.
+    /// Repeating the call after an error returns the same id.
     pub(super) fn id(&mut self, connection: &Connection, role: Role, name: &str) -> rusqlite::Result<u32> {
         if let Some(id) = self.of_role(role).get(name) {
             return Ok(*id);
@@ -103,29 +103,29 @@ impl Names {
         Ok(id)
     }
 
-    /// Names that the next commit has to write.
+    /// Takes the names that the next commit has to write.
     pub(super) fn take_fresh(&mut self) -> Vec<(u32, Role, Box<str>)> {
         std::mem::take(&mut self.fresh)
     }
 
-    /// Forgets what exceeds the limit. Only after a commit: every name is in the file then.
+    /// Drops the cache if it exceeds the limit. Only after a commit: every name is in the file then.
     pub(super) fn trim(&mut self) {
         if self.bytes > NAMES_CACHED_MAX_BYTES {
             self.clear();
         }
     }
 
-    /// Forgets names that are not in the file any more. Only after a commit.
-    pub(super) fn forget(&mut self, gone: &HashSet<u32>) {
+    /// Drops names that were removed from the file. Only after a commit.
+    pub(super) fn forget(&mut self, removed: &HashSet<u32>) {
         let bytes = &mut self.bytes;
         self.events.retain(|name, id| {
-            let stays = !gone.contains(id);
+            let stays = !removed.contains(id);
             *bytes -= if stays { 0 } else { cached_bytes(name) };
             stays
         });
     }
 
-    /// Goes by the file alone, of which it is not known what is in it. Only after a commit.
+    /// Drops the cache, because the names in the file are not known. Only after a commit.
     pub(super) fn clear(&mut self) {
         (self.vms, self.events) = (HashMap::new(), HashMap::new());
         (self.bytes, self.complete) = (0, false);
@@ -144,7 +144,7 @@ impl Names {
     }
 }
 
-/// What a name costs in memory: its text, and its entry with room to grow.
+/// The memory of a cached name: its text, and its entry with room to grow.
 pub(super) fn cached_bytes(name: &str) -> usize {
     name.len() + 64
 }
@@ -164,7 +164,7 @@ mod tests {
 
     /// A peer that invents names does not grow the memory, and each name keeps its id.
     #[test]
-    fn names_are_kept_by_the_file_when_they_are_too_many() {
+    fn names_beyond_memory_limit_keep_their_ids() {
         let mut connection = Connection::open_in_memory().expect("opens");
         schema::create(&mut connection).expect("makes it");
         let mut names = Names::load(&connection).expect("loads");

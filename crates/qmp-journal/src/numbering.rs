@@ -1,9 +1,9 @@
-//! Gives drafts their places: offset, epoch, sequence number, segment. Pure: no file, no clock.
+//! Assigns offset, epoch, sequence number and segment to drafts. Pure: no file, no clock.
 //!
-//! An `attached` record opens its VM's next epoch and is number 0 of it; every other record takes the next
-//! number of the VM's latest epoch, open or not (a finding may come late), which is 0 for a VM that never was
-//! attached. Where an epoch is opened while one is open, the open one is closed first: a reader can rely on
-//! every span of certainty having an end.
+//! An `attached` record opens its VM's next epoch and is number 0 of it; every other record takes the next number of
+//! the VM's latest epoch, open or not (a finding may come late), which is 0 for a VM that never was attached. If an
+//! epoch is opened while another one is open, the open one is closed first: a reader can rely on every span of
+//! certainty having an end.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -14,16 +14,16 @@ use super::batch::Item;
 use super::body::{self, Kind};
 use super::checksum::Content;
 use super::limits::{NUMBERS_MAX, SEGMENT_MAX_BYTES};
-use super::segment::{Indexed, OpenSegment, Sealed};
+use super::segment::{IndexedRecord, OpenSegment, SealedSegment};
 
-/// Where each VM stands, and the segment that is being filled.
+/// The state of each VM, and the open segment.
 #[derive(Debug)]
 pub(super) struct Numbering {
     head: u64,
     vms: HashMap<u32, VmState>,
     segment: OpenSegment,
     segment_records: u64,
-    /// The highest epoch of all VMs. One that is not known yet may have had it: see [`Numbering::pass_over`].
+    /// The highest epoch of all VMs. A lost record of an unknown VM may have had it: see [`Numbering::pass_over`].
     max_epoch: u32,
     /// The lowest number of the next epoch of any VM, less one.
     epoch_floor: u32,
@@ -33,7 +33,7 @@ pub(super) struct Numbering {
     touched: BTreeSet<u32>,
 }
 
-/// Where a VM stands.
+/// The last assigned numbers of a VM.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct VmState {
     /// Offset of its last record.
@@ -41,7 +41,7 @@ pub(super) struct VmState {
     pub(super) epoch: u32,
     /// Of its last record.
     pub(super) seq: u64,
-    /// When its last record was received; `None` while that is known to the file only.
+    /// When its last record was received; `None` if only the file has the time.
     pub(super) received: Option<i64>,
     /// Whether the epoch is open.
     pub(super) open: bool,
@@ -68,27 +68,27 @@ pub(super) struct Row<'a> {
     pub(super) data: Option<Cow<'a, str>>,
 }
 
-/// What one transaction writes, besides names.
+/// The content of one transaction, besides names.
 #[derive(Debug, Default)]
 pub(super) struct Plan<'a> {
     pub(super) rows: Vec<Row<'a>>,
-    pub(super) sealed: Vec<Sealed>,
-    /// Of the VMs in the sealed segments, where they stood at the last of these seals.
+    pub(super) sealed: Vec<SealedSegment>,
+    /// The VMs in the sealed segments, with their state at the last of these seals.
     pub(super) vms: HashMap<u32, VmState>,
-    /// Offsets of records that no draft asked for: the ends of epochs in which another one opened.
-    pub(super) unasked: Vec<u64>,
+    /// Offsets of records that no draft asked for: the ends of epochs that were open when another one opened.
+    pub(super) implicit: Vec<u64>,
 }
 
 impl Numbering {
-    /// What stands in the file up to the last seal; [`Self::observe`] adds the records behind it.
+    /// Restores the state of the last seal; [`Self::observe`] adds the records after it.
     pub(super) fn restore(head: u64, vms: HashMap<u32, VmState>, segment_records: u64) -> Self {
         let max_epoch = vms.values().map(|state| state.epoch).max().unwrap_or(0);
         let (segment, touched) = (OpenSegment::default(), BTreeSet::new());
         Self { head, vms, segment, segment_records, max_epoch, epoch_floor: 0, seq_floor: 0, touched }
     }
 
-    /// Takes note of a record that is in the file, the next after the head.
-    pub(super) fn observe(&mut self, record: Indexed, epoch: u32, seq: u64) {
+    /// Adds a record that is in the file, the next after the head.
+    pub(super) fn observe(&mut self, record: IndexedRecord, epoch: u32, seq: u64) {
         self.head = record.offset;
         self.max_epoch = self.max_epoch.max(epoch);
         let state = self.vms.entry(record.vm).or_default();
@@ -103,17 +103,17 @@ impl Numbering {
         self.touched.insert(record.vm);
     }
 
-    /// Gives `item` its place, as the next record of `plan`.
-    pub(super) fn place<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
+    /// Assigns numbers to `item` as the next record of `plan`.
+    pub(super) fn assign<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
         let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
         if item.kind == Kind::Attached && state.open {
-            self.place_next(unclosed(&item, state.received), Ids { vm: ids.vm, event: None }, plan);
-            plan.unasked.push(self.head);
+            self.assign_next(unclosed(&item, state.received), Ids { vm: ids.vm, event: None }, plan);
+            plan.implicit.push(self.head);
         }
-        self.place_next(item, ids, plan);
+        self.assign_next(item, ids, plan);
     }
 
-    fn place_next<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
+    fn assign_next<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
         let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
         let (epoch, seq) = match (item.kind, state.last) {
             (Kind::Attached, _) => (state.epoch.max(self.epoch_floor).saturating_add(1), 0),
@@ -138,14 +138,14 @@ impl Numbering {
             data: data.as_deref(),
         };
         let sum = content.sum();
-        self.observe(Indexed { offset, vm, kind, event, received, bytes, sum }, epoch, seq);
+        self.observe(IndexedRecord { offset, vm, kind, event, received, bytes, sum }, epoch, seq);
         plan.rows.push(Row { offset, ids, epoch, seq, kind, received, timestamp, sent_name, data });
         if self.segment.records() >= self.segment_records || self.segment.bytes() >= SEGMENT_MAX_BYTES {
             self.seal(plan);
         }
     }
 
-    /// Ends the open segment although it is not full, if its first record was received before `moment`.
+    /// Seals the open segment before it is full, if its first record was received before `moment`.
     pub(super) fn seal_before(&mut self, moment: UnixMicros, plan: &mut Plan<'_>) {
         if self.segment.records() > 0 && self.segment.received_min() < moment.0 {
             self.seal(plan);
@@ -164,27 +164,27 @@ impl Numbering {
         self.segment.holds(name)
     }
 
-    /// Passes over records up to `head` that are not in the file, and were seen by readers. Each may have been of any VM,
-    /// and `epoch` is the highest that there was: no identity is given twice.
+    /// Skips records up to `head` that readers have seen and the file lacks. Each may have been of any VM, and `epoch`
+    /// is the highest of them: no identity is assigned twice.
     pub(super) fn pass_over(&mut self, head: u64, epoch: u32) {
         self.skip_numbers(head.saturating_sub(self.head));
-        self.begin_behind(head, epoch);
+        self.begin_after(head, epoch);
     }
 
-    /// Leaves out so many numbers of each VM's epoch: one of it may have had them.
+    /// Skips `records` numbers of each VM's epoch: the skipped records may have had them.
     pub(super) fn skip_numbers(&mut self, records: u64) {
         self.seq_floor = self.seq_floor.saturating_add(records);
         self.vms.values_mut().for_each(|state| state.seq = state.seq.saturating_add(records));
     }
 
-    /// Gives no offset up to `head` and no epoch up to `epoch` any more.
-    pub(super) fn begin_behind(&mut self, head: u64, epoch: u32) {
+    /// Assigns no offset up to `head` and no epoch up to `epoch` from here on.
+    pub(super) fn begin_after(&mut self, head: u64, epoch: u32) {
         self.head = head.max(self.head);
         (self.max_epoch, self.epoch_floor) = (self.max_epoch.max(epoch), self.epoch_floor.max(epoch));
     }
 
-    /// What is so high that no hub can have given it, if anything is: after it, an offset or an identity would be given
-    /// twice.
+    /// The kind and value of a number that is too high for a hub to have assigned it, if there is one: after it, an
+    /// offset or an identity would be assigned twice.
     pub(super) fn beyond_limit(&self) -> Option<(&'static str, u64)> {
         let seq = self.vms.values().map(|state| state.seq).max().unwrap_or(0).max(self.seq_floor);
         let epoch = if self.max_epoch == u32::MAX { u64::MAX } else { 0 };
@@ -199,12 +199,12 @@ impl Numbering {
         self.max_epoch
     }
 
-    /// The last offset that was given.
+    /// The last assigned offset.
     pub(super) fn head(&self) -> u64 {
         self.head
     }
 
-    /// VMs whose epoch is open, with where they stand.
+    /// VMs whose epoch is open, with their state.
     pub(super) fn open_epochs(&self) -> Vec<(u32, VmState)> {
         let mut open: Vec<_> =
             self.vms.iter().filter(|(_, state)| state.open).map(|(vm, state)| (*vm, *state)).collect();
@@ -213,7 +213,7 @@ impl Numbering {
     }
 }
 
-/// The record that closes an epoch which the hub did not close before it opened the next.
+/// The record that closes an epoch which was open when its hub opened the next.
 fn unclosed<'a>(next: &Item<'a>, last_received: Option<i64>) -> Item<'a> {
     let certain_until = last_received.map_or(next.received, UnixMicros);
     let detail = "the next epoch was opened while this one was open";

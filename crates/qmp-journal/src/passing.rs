@@ -1,5 +1,5 @@
-//! Reads a stretch of records, and goes on behind what is damaged: see [`rows`](super::rows). A row whose columns make no
-//! record is passed over by [`RowReader::read`](super::row::RowReader::read).
+//! Reads a stretch of records and continues after damaged ones: see [`rows`](super::rows).
+//! [`RowReader::read`](super::row::RowReader::read) skips a row whose columns make no record.
 
 use std::collections::VecDeque;
 
@@ -11,10 +11,10 @@ use super::error::JournalError;
 use super::limits::READ_BATCH_MAX_BYTES;
 use super::read::ReadConnection;
 use super::row::columns_if;
-use super::rows::{Direction, Run, Stretch, run, walk};
+use super::rows::{Direction, ScanEnd, Stretch, run, walk};
 use super::scan::record_bytes;
 
-/// Hands the records of `stretch` for which `condition` holds to `take`, until it returns `false`.
+/// Passes the records of `stretch` that match `condition` to `take`, until it returns `false`.
 pub(super) fn read_through(
     connection: &mut ReadConnection,
     mut stretch: Stretch,
@@ -25,24 +25,30 @@ pub(super) fn read_through(
     if direction == Direction::Backwards {
         let sql = select(connection, condition, direction);
         let run = connection.reading(|connection, reader| {
-            run(connection, &sql, stretch, direction, &mut |row| reader.hand(row, take))
+            run(connection, &sql, stretch, direction, &mut |row| reader.pass_record(row, take))
         });
         stretch = match run? {
-            Run::Left(left, _) if !left.is_empty() => left,
-            Run::Left(..) | Run::Enough => return Ok(()),
+            ScanEnd::Left(left, _) if !left.is_empty() => left,
+            ScanEnd::Left(..) | ScanEnd::Enough => return Ok(()),
         };
         return backwards(connection, stretch, condition, take);
     }
     let sql = select(connection, condition, direction);
     connection.reading(|connection, reader| {
         let damage = reader.damage;
-        walk(connection, &sql, stretch, &mut |row| reader.hand(row, take), &mut |first, last, error| {
-            damage.note(first, last, damage_of(error));
-        })
+        walk(
+            connection,
+            &sql,
+            stretch,
+            &mut |row| reader.pass_record(row, take),
+            &mut |first, last, error| {
+                damage.note(first, last, damage_of(error));
+            },
+        )
     })
 }
 
-/// Reads a damaged stretch from its end: what is wanted is found forwards, and the last of it is kept.
+/// Reads a damaged stretch backwards: reads it forwards, and passes on its last records.
 fn backwards(
     connection: &mut ReadConnection,
     stretch: Stretch,
@@ -50,12 +56,12 @@ fn backwards(
     take: &mut dyn FnMut(Record<'static>) -> bool,
 ) -> Result<(), JournalError> {
     let (mut kept, mut bytes) = (VecDeque::new(), 0);
-    // Forwards it would end at the first large record, and not at the last.
+    // Reading forwards would end at the first large record, not at the last.
     let ends_at_large = connection.end_at_large(false);
     let read = read_through(connection, stretch, condition, Direction::Forwards, &mut |record| {
         bytes += record_bytes(&record);
         kept.push_back(record);
-        // As much as a batch takes: of more, the first are not wanted yet.
+        // The size of a batch: the first records beyond it are not needed yet.
         while let Some(first) =
             kept.front().map(record_bytes).filter(|first| bytes - first >= READ_BATCH_MAX_BYTES)
         {
@@ -74,8 +80,8 @@ fn backwards(
     Ok(())
 }
 
-/// The record at `offset`, where there has to be one: if it is missing or cannot be read, that is noted. None either if it is
-/// large, and left out for that reason.
+/// The record at `offset`, where one has to be: a record that is missing or cannot be read is added to the damage.
+/// `None` also for a large record that is left out.
 pub(super) fn record_at(
     connection: &mut ReadConnection,
     offset: u64,
@@ -85,7 +91,7 @@ pub(super) fn record_at(
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query([number(offset)])?;
         match rows.next()? {
-            Some(row) if reader.leaves(row)? => Ok(None),
+            Some(row) if reader.is_left_out(row)? => Ok(None),
             Some(row) => reader.read(row),
             None => {
                 reader.damage.note(offset, offset, Damage::Missing);
@@ -102,7 +108,7 @@ pub(super) fn record_at(
     }
 }
 
-/// What is wrong with records that are not there.
+/// The damage of records that were not found.
 fn damage_of(error: Option<&rusqlite::Error>) -> Damage {
     error.map_or(Damage::Missing, |error| Damage::Unreadable(error.to_string().into()))
 }
@@ -110,6 +116,6 @@ fn damage_of(error: Option<&rusqlite::Error>) -> Damage {
 fn select(connection: &ReadConnection, condition: &str, direction: Direction) -> String {
     let order = if direction == Direction::Forwards { "ASC" } else { "DESC" };
     let columns = columns_if(condition, connection.ends_at_large());
-    // `>=`: SQLite would look for what is behind the last record of a damaged page on that page.
+    // `>=`: with `>`, SQLite would search for the record after the last one of a damaged page on that page.
     format!("SELECT {columns} FROM record WHERE offset >= ?1 AND offset <= ?2 ORDER BY offset {order}")
 }

@@ -1,4 +1,4 @@
-//! What a reader wants to see.
+//! Queries: conditions that select records.
 
 use std::str::FromStr;
 
@@ -8,20 +8,20 @@ use serde_json::Value;
 
 use super::body::{self, Kind};
 
-/// Which records a reader wants. The default wants all; every part that is set narrows it.
+/// Selects records. The default selects all; every part that is set narrows the selection.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Query {
     /// Names of VMs.
     pub vm: Globs,
-    /// Names of events. A record that is no event does not match when this is set.
+    /// Names of events. A record that is not an event does not match if names are set.
     pub event: Globs,
-    /// Kinds of records; none means all.
+    /// Kinds of records; an empty list means all.
     pub kind: Vec<Kind>,
-    /// Received at this moment or later.
+    /// Received at this time or later.
     pub since: Option<UnixMicros>,
-    /// Received before this moment.
+    /// Received before this time.
     pub until: Option<UnixMicros>,
-    /// Conditions on the data, all of which must hold.
+    /// Conditions on the data, all of which must match.
     pub where_: Vec<WherePath>,
 }
 
@@ -34,7 +34,7 @@ pub enum QueryError {
     Glob {
         /// The pattern.
         pattern: Box<str>,
-        /// What is wrong with it.
+        /// The fault of the pattern.
         what: Box<str>,
     },
     /// A condition is not of the form PATH=VALUE.
@@ -45,7 +45,7 @@ pub enum QueryError {
     },
 }
 
-/// Patterns for names, one of which must match; none at all match everything.
+/// Patterns for names, one of which must match; without patterns every name matches.
 ///
 /// `*` any text, `?` one character, `[a-z]` a range, `{a,b}` alternatives. Upper and lower case differ.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ pub struct Globs {
     patterns: Vec<Box<str>>,
 }
 
-/// By their patterns.
+/// Compared by their patterns.
 impl PartialEq for Globs {
     fn eq(&self, other: &Self) -> bool {
         self.patterns == other.patterns
@@ -64,11 +64,11 @@ impl PartialEq for Globs {
 impl Eq for Globs {}
 
 impl Globs {
-    /// Reads patterns.
+    /// Parses patterns.
     ///
     /// # Errors
     ///
-    /// [`QueryError::Glob`] for the first that cannot be read.
+    /// [`QueryError::Glob`] for the first pattern that is invalid.
     pub fn parse<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, QueryError> {
         let mut builder = GlobSetBuilder::new();
         let mut kept = Vec::new();
@@ -95,7 +95,7 @@ impl Globs {
         self.set.as_ref().is_none_or(|set| set.is_match(name))
     }
 
-    /// The patterns, as they were written.
+    /// The patterns as they were given.
     pub fn patterns(&self) -> impl Iterator<Item = &str> {
         self.patterns.iter().map(|pattern| &**pattern)
     }
@@ -107,17 +107,16 @@ impl Globs {
     }
 }
 
-/// A condition on a record's data: a dotted path, and what must stand there.
+/// A condition on a record's data: a dotted path, and the value at that path.
 ///
-/// A number in the path counts the elements of an array from 0. Nothing at the path is no match. The value
-/// is compared by meaning: `5` matches the number 5 (also 5.0) and the string `"5"`, `true` the boolean and
-/// the string, `null` the null; `"5"` in quotes matches the string alone. An array matches when one of its
-/// elements does.
+/// A number in the path is an index of an array, from 0. A path without a value does not match. Values are compared by
+/// meaning: `5` matches the number 5 (also 5.0) and the string `"5"`, `true` the boolean and the string, `null` the
+/// null; `"5"` in quotes matches the string alone. An array matches if one of its elements does.
 ///
-/// The path starts in the data of an event, in the snapshot (attached), in `{reason, detail, certain_until}` (detached). For a
-/// finding, a path that begins with a member of the record, which is one of [`FINDING_MEMBERS`], starts there, and any other in
-/// its data: `data.cause=killed` and `cause=killed` are the same. For an event, too, a leading `data` may be written, unless
-/// its data has a member of that name.
+/// The path starts in the data of an event, in the snapshot (attached), in `{reason, detail, certain_until}`
+/// (detached). For a finding, a path that begins with a member of the record, which is one of [`FINDING_MEMBERS`],
+/// starts in the record, and any other in its data: `data.cause=killed` and `cause=killed` are the same. For an event,
+/// a leading `data` is optional, unless its data has a member of that name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WherePath {
     keys: Vec<Box<str>>,
@@ -125,7 +124,7 @@ pub struct WherePath {
     value: Option<Value>,
 }
 
-/// The members of the record of a finding that a condition may name. No finding has one of these names in its data.
+/// The members of a finding's record that a condition may name. No finding has one of these names in its data.
 pub const FINDING_MEMBERS: [&str; 4] = ["finding", "summary", "causes", "data"];
 
 impl FromStr for WherePath {
@@ -144,7 +143,7 @@ impl FromStr for WherePath {
 }
 
 impl WherePath {
-    /// Whether the condition holds for a JSON text; for one that cannot be read it does not.
+    /// Whether the condition matches a JSON text; `false` for an invalid text.
     #[must_use]
     pub fn matches(&self, data: &str) -> bool {
         serde_json::from_str::<Value>(data).is_ok_and(|data| self.matches_value(&data))
@@ -160,7 +159,7 @@ impl WherePath {
         self.holds_at(&self.keys, data)
     }
 
-    /// Whether the condition holds for the data of an event.
+    /// Whether the condition matches the data of an event.
     fn matches_event(&self, data: &Value) -> bool {
         match &*self.keys {
             [first, rest @ ..] if **first == *"data" && data.get("data").is_none() => {
@@ -170,7 +169,7 @@ impl WherePath {
         }
     }
 
-    /// Whether the condition holds for the record of a finding.
+    /// Whether the condition matches the record of a finding.
     fn matches_finding(&self, record: &Value) -> bool {
         let is_of_record = self.keys.first().is_some_and(|first| FINDING_MEMBERS.contains(&&**first));
         let root = if is_of_record { Some(record) } else { record.get("data") };
@@ -178,28 +177,28 @@ impl WherePath {
     }
 
     fn holds_at(&self, keys: &[Box<str>], root: &Value) -> bool {
-        let mut place = root;
+        let mut node = root;
         for key in keys {
-            let next = match place {
+            let next = match node {
                 Value::Object(members) => members.get(&**key),
                 Value::Array(elements) => key.parse::<usize>().ok().and_then(|index| elements.get(index)),
                 _ => None,
             };
             let Some(next) = next else { return false };
-            place = next;
+            node = next;
         }
-        match place {
+        match node {
             Value::Array(elements) => elements.iter().any(|element| self.equals(element)),
-            place => self.equals(place),
+            node => self.equals(node),
         }
     }
 
     fn equals(&self, found: &Value) -> bool {
         match (found, &self.value) {
-            (Value::String(found), Some(Value::String(wanted))) => found == wanted,
+            (Value::String(found), Some(Value::String(expected))) => found == expected,
             (Value::String(found), _) => **found == *self.text,
-            (Value::Number(found), Some(Value::Number(wanted))) => same_number(found, wanted),
-            (found, Some(wanted)) => found == wanted,
+            (Value::Number(found), Some(Value::Number(expected))) => same_number(found, expected),
+            (found, Some(expected)) => found == expected,
             (_, None) => false,
         }
     }
@@ -213,7 +212,7 @@ fn same_number(one: &serde_json::Number, other: &serde_json::Number) -> bool {
 }
 
 impl Query {
-    /// Whether `record` is wanted; the same answer that a reader of the file gives.
+    /// Whether `record` matches; readers of the file select the same records.
     #[must_use]
     pub fn matches(&self, record: &Record<'_>) -> bool {
         let event = match &record.body {
@@ -228,7 +227,7 @@ impl Query {
             && self.matches_data(&record.body)
     }
 
-    /// Whether the conditions on the data hold.
+    /// Whether the conditions on the data match.
     pub(crate) fn matches_data(&self, body: &Body<'_>) -> bool {
         if self.where_.is_empty() {
             return true;
@@ -258,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn conditions() {
+    fn condition_compares_values_by_meaning_and_bad_syntax_is_refused() {
         let data = r#"{"a": {"b": "5", "n": 5, "f": 0.5, "t": true, "z": null, "big": 18446744073709551615},
                        "list": [{"x": 1}, "two", 3], "s": "a=b"}"#;
         let cases: [(&str, bool); 24] = [
@@ -290,7 +289,7 @@ mod tests {
         for (condition, expected) in cases {
             let parsed: WherePath = condition.parse().expect(condition);
             assert_eq!(parsed.matches(data), expected, "{condition}");
-            assert!(!parsed.matches("{"), "{condition}: data that is no JSON");
+            assert!(!parsed.matches("{"), "{condition}: data that is not JSON");
         }
         for bad in ["", "a", "=5", "a..b=5", ".=1"] {
             assert_eq!(bad.parse::<WherePath>(), Err(QueryError::Where { text: bad.into() }), "{bad}");
@@ -335,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns() {
+    fn names_match_glob_patterns_and_bad_pattern_is_refused() {
         let cases: [(&[&str], &str, bool); 9] = [
             (&[], "anything", true),
             (&["web*"], "web1", true),

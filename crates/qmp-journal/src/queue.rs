@@ -1,7 +1,7 @@
-//! The way from the appenders to the writer: a queue bounded in bytes, and what has become of it.
+//! The queue from the appenders to the writer, bounded in bytes, and the progress of the commits.
 //!
-//! An appender never waits: there is room, or it is told that there is none. Room is counted until the
-//! commit, so that a disk that takes nothing cannot make the queue grow by emptying it into the writer.
+//! An appender never waits: the queue accepts the batch or returns an error. Bytes are counted until the commit, so
+//! that a disk that refuses writes cannot make the queue grow by emptying it into the writer.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -14,73 +14,73 @@ use super::batch::Batch;
 use super::error::JournalEnded;
 use super::retention::Retention;
 
-/// Names a place in what was appended: everything up to and including one batch.
+/// Identifies everything that was appended up to and including one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
-/// The offset of a ticket's last record, from the moment on from which a reader may see what stands behind it.
-pub type PlaceOf = Arc<OnceLock<Offset>>;
+/// The offset of a ticket's last record; set before readers can see any later record.
+pub type CommitOffset = Arc<OnceLock<Offset>>;
 
-/// The queue is full: the disk does not keep up. The batch was not taken.
+/// The queue is full, because the disk does not keep up. The batch was not accepted.
 ///
-/// What the caller holds back from here on is lost to the journal unless it keeps it; a span that may have
-/// lost something is to be closed with the reason `overrun`.
+/// Drafts that the caller cannot keep are lost to the journal; close the span that may have lost some with the reason
+/// `overrun`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal's queue is full: the disk does not keep up")]
 pub struct Overrun;
 
-/// Hands drafts to the journal. Cheap to clone, one for each task.
+/// Appends drafts to the journal. Cheap to clone, one for each task.
 #[derive(Clone, Debug)]
 pub struct Appender {
     queue: Arc<Queue>,
 }
 
-/// What has been committed.
+/// The progress of the commits.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     appended: u64,
     head: Offset,
     ended: bool,
-    /// The last order about retention that was carried out.
-    retained: u64,
+    /// The last retention order that was carried out.
+    pruned: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+    state: Mutex<QueueState>,
     work: Condvar,
     progress: watch::Sender<Progress>,
     max_bytes: usize,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct QueueState {
     batch: Batch,
     /// Drafts ever appended.
     appended: u64,
-    /// Bytes that the writer took and has not committed.
+    /// Bytes that the writer dequeued and has not committed.
     in_commit_bytes: usize,
-    /// Since when the transaction under way has not been committed.
+    /// Since when the transaction in progress has not been committed.
     in_commit_since: Option<UnixMicros>,
     closing: bool,
-    /// How long records are to be kept, and how often that was ordered.
+    /// The retention policy, and the number of orders so far.
     retention: (Retention, u64),
-    /// The writer is to look up although nothing was appended.
+    /// Wakes the writer although nothing was appended.
     nudged: bool,
-    /// Who wants to know where a ticket is that has no place yet.
-    asked: Vec<(Ticket, PlaceOf)>,
-    /// Drafts that have their places, and the last of these.
-    settled: (u64, Offset),
+    /// Requests for the offset of a ticket that is not assigned yet.
+    requests: Vec<(Ticket, CommitOffset)>,
+    /// The number of drafts with assigned offsets, and the last of these offsets.
+    assigned: (u64, Offset),
 }
 
-/// What [`Queue::take`] found.
+/// The result of [`Queue::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// Something to commit.
+pub(super) enum DequeueResult {
+    /// A batch to commit.
     Batch,
-    /// Nothing, within the time that was given.
+    /// Nothing within the given time.
     Nothing,
-    /// The queue is closed, and empty.
+    /// The queue is closed and empty.
     End,
 }
 
@@ -89,24 +89,24 @@ impl Appender {
         Self { queue }
     }
 
-    /// Hands over all drafts of `batch`, which is empty afterwards. Never blocks for the disk.
+    /// Appends all drafts of `batch`, which is empty afterwards. Never blocks on the disk.
     ///
-    /// An empty batch is taken too: its ticket stands for everything that was appended before.
+    /// An empty batch is accepted, too: its ticket covers everything that was appended before.
     ///
     /// # Errors
     ///
-    /// [`Overrun`] when the queue is full (or the journal closed); `batch` is as it was.
+    /// [`Overrun`] if the queue is full (or the journal closed); `batch` is unchanged.
     pub fn append(&self, batch: &mut Batch) -> Result<Ticket, Overrun> {
-        let mut waiting = self.queue.lock();
-        let used_bytes = waiting.batch.bytes() + waiting.in_commit_bytes;
+        let mut state = self.queue.lock();
+        let used_bytes = state.batch.bytes() + state.in_commit_bytes;
         let fits = used_bytes == 0 || used_bytes.saturating_add(batch.bytes()) <= self.queue.max_bytes;
-        if waiting.closing || !fits {
+        if state.closing || !fits {
             return Err(Overrun);
         }
-        waiting.appended += batch.len() as u64;
-        waiting.batch.take_from(batch);
-        let ticket = Ticket(waiting.appended);
-        drop(waiting);
+        state.appended += batch.len() as u64;
+        state.batch.take_from(batch);
+        let ticket = Ticket(state.appended);
+        drop(state);
         self.queue.work.notify_one();
         Ok(ticket)
     }
@@ -123,16 +123,16 @@ impl Appender {
         if reached.appended >= ticket.0 { Ok(reached.head) } else { Err(JournalEnded) }
     }
 
-    /// Says where `ticket` is, once that is decided. To be asked by whoever appended last for a VM, before it appends more:
-    /// of this VM, exactly what is appended from here on stands behind the place.
-    pub fn place_of(&self, ticket: Option<Ticket>) -> PlaceOf {
-        let mut waiting = self.queue.lock();
-        let (settled, head) = waiting.settled;
+    /// Returns the offset of `ticket`, which is set once it is assigned. The task that appended last for a VM calls
+    /// this before it appends more: later records of the VM are exactly those after the offset.
+    pub fn offset_of(&self, ticket: Option<Ticket>) -> CommitOffset {
+        let mut state = self.queue.lock();
+        let (assigned, head) = state.assigned;
         match ticket {
-            Some(ticket) if ticket.0 > settled => {
-                let place = PlaceOf::default();
-                waiting.asked.push((ticket, Arc::clone(&place)));
-                place
+            Some(ticket) if ticket.0 > assigned => {
+                let offset = CommitOffset::default();
+                state.requests.push((ticket, Arc::clone(&offset)));
+                offset
             }
             _ => Arc::new(head.into()),
         }
@@ -150,8 +150,8 @@ impl Appender {
                 return Err(JournalEnded);
             }
             {
-                let waiting = self.queue.lock();
-                if waiting.batch.bytes() + waiting.in_commit_bytes <= self.queue.max_bytes / 2 {
+                let state = self.queue.lock();
+                if state.batch.bytes() + state.in_commit_bytes <= self.queue.max_bytes / 2 {
                     return Ok(());
                 }
             }
@@ -159,7 +159,7 @@ impl Appender {
         }
     }
 
-    /// As [`append`](Self::append), waiting for room if there is none: for what is not said by a VM.
+    /// As [`append`](Self::append), but waits for room: for records that do not come from a VM.
     ///
     /// # Errors
     ///
@@ -178,93 +178,91 @@ impl Queue {
     pub(super) fn new(max_bytes: usize, head: Offset) -> Self {
         let progress = Progress { head, ..Progress::default() };
         Self {
-            waiting: Mutex::new(Waiting { settled: (0, head), ..Waiting::default() }),
+            state: Mutex::new(QueueState { assigned: (0, head), ..QueueState::default() }),
             work: Condvar::new(),
             progress: watch::Sender::new(progress),
             max_bytes,
         }
     }
 
-    /// Moves everything that waits into `batch`; if there is nothing, waits for it, at most for `patience`.
-    pub(super) fn take(&self, batch: &mut Batch, patience: Option<Duration>) -> Taken {
-        let idle = |waiting: &mut Waiting| waiting.batch.has_nothing() && !waiting.closing && !waiting.nudged;
-        let waiting = self.lock();
-        let mut waiting = match patience {
-            None => self.work.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner),
-            Some(patience) => {
-                self.work
-                    .wait_timeout_while(waiting, patience, idle)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
+    /// Moves all queued drafts into `batch`; an empty queue is waited for, at most for `timeout`.
+    pub(super) fn take(&self, batch: &mut Batch, timeout: Option<Duration>) -> DequeueResult {
+        let idle = |state: &mut QueueState| state.batch.has_nothing() && !state.closing && !state.nudged;
+        let state = self.lock();
+        let mut state = match timeout {
+            None => self.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => {
+                self.work.wait_timeout_while(state, timeout, idle).unwrap_or_else(PoisonError::into_inner).0
             }
         };
-        waiting.nudged = false;
-        if waiting.batch.has_nothing() {
-            return if waiting.closing { Taken::End } else { Taken::Nothing };
+        state.nudged = false;
+        if state.batch.has_nothing() {
+            return if state.closing { DequeueResult::End } else { DequeueResult::Nothing };
         }
-        std::mem::swap(&mut waiting.batch, batch);
-        waiting.in_commit_bytes = batch.bytes();
-        waiting.in_commit_since = Some(clock::now());
-        Taken::Batch
+        std::mem::swap(&mut state.batch, batch);
+        state.in_commit_bytes = batch.bytes();
+        state.in_commit_since = Some(clock::now());
+        DequeueResult::Batch
     }
 
-    /// Orders that records are kept for so long; the number of the order.
+    /// Sets the retention policy and returns the number of this order.
     pub(super) fn order_retention(&self, retention: Retention) -> u64 {
-        let mut waiting = self.lock();
-        waiting.retention = (retention, waiting.retention.1 + 1);
-        waiting.nudged = true;
-        let order = waiting.retention.1;
-        drop(waiting);
+        let mut state = self.lock();
+        state.retention = (retention, state.retention.1 + 1);
+        state.nudged = true;
+        let order = state.retention.1;
+        drop(state);
         self.work.notify_all();
         order
     }
 
-    /// How long records are to be kept, and the number of that order.
+    /// The retention policy, and the number of its order.
     pub(super) fn retention(&self) -> (Retention, u64) {
         self.lock().retention
     }
 
-    /// Everything is gone that was to go by this order.
-    pub(super) fn retained(&self, order: u64) {
-        self.progress.send_if_modified(|now| std::mem::replace(&mut now.retained, order) != order);
+    /// Reports that pruning for retention order `order` has finished.
+    pub(super) fn report_pruned(&self, order: u64) {
+        self.progress.send_if_modified(|now| std::mem::replace(&mut now.pruned, order) != order);
     }
 
-    /// Waits until everything is gone that was to go by this order.
-    pub(super) async fn until_retained(&self, order: u64) -> Result<(), JournalEnded> {
+    /// Waits until pruning for retention order `order`, or a later one, has finished.
+    pub(super) async fn wait_for_pruning(&self, order: u64) -> Result<(), JournalEnded> {
         let mut progress = self.progress.subscribe();
-        let reached = progress.wait_for(|now| now.retained >= order || now.ended).await;
+        let reached = progress.wait_for(|now| now.pruned >= order || now.ended).await;
         let reached = *reached.map_err(|_| JournalEnded)?;
-        if reached.retained >= order { Ok(()) } else { Err(JournalEnded) }
+        if reached.pruned >= order { Ok(()) } else { Err(JournalEnded) }
     }
 
-    /// The batch that was taken is committed.
+    /// Reports that the dequeued batch is committed.
     pub(super) fn done(&self) {
         {
-            let mut waiting = self.lock();
-            (waiting.in_commit_bytes, waiting.in_commit_since) = (0, None);
+            let mut state = self.lock();
+            (state.in_commit_bytes, state.in_commit_since) = (0, None);
         }
-        // Whoever waits for room looks again.
+        // Tasks that wait for room check again.
         self.progress.send_modify(|_| ());
     }
 
-    /// `records` more of what was appended have their places, the last of which is `head`. Between them stand `unasked`
-    /// records that were not appended. To be told before a reader may see them.
-    pub(super) fn settle(&self, records: u64, head: Offset, unasked: &[u64]) {
-        let mut waiting = self.lock();
-        let (before, base) = waiting.settled;
-        waiting.settled = (before + records, head);
-        let due = |(ticket, _): &mut (Ticket, PlaceOf)| ticket.0 <= before + records;
-        for (ticket, place) in waiting.asked.extract_if(.., due) {
+    /// Assigns offsets to the next `records` appended drafts, the last of which is `head`. Between them are the records
+    /// at `implicit`, which were not appended. Must be called before a reader can see the records.
+    pub(super) fn assign(&self, records: u64, head: Offset, implicit: &[u64]) {
+        let mut state = self.lock();
+        let (before, base) = state.assigned;
+        state.assigned = (before + records, head);
+        let due = |(ticket, _): &mut (Ticket, CommitOffset)| ticket.0 <= before + records;
+        for (ticket, requested) in state.requests.extract_if(.., due) {
             let nth = base.0 + (ticket.0 - before);
-            let offset = unasked.iter().fold(nth, |offset, unasked| offset + u64::from(*unasked <= offset));
-            // Each is asked for once.
-            let _ = place.set(Offset(offset));
+            let offset =
+                implicit.iter().fold(nth, |offset, implicit| offset + u64::from(*implicit <= offset));
+            // Each request has a cell of its own, which is set once.
+            let _ = requested.set(Offset(offset));
         }
     }
 
-    /// `records` more of what was appended are committed; `head` includes them.
+    /// Reports that `records` more appended drafts are committed; `head` includes them.
     ///
-    /// What is left of a batch in several transactions waits from here on.
+    /// The rest of a batch in several transactions waits from here on.
     pub(super) fn publish(&self, records: u64, head: Offset) {
         if let Some(since) = &mut self.lock().in_commit_since {
             *since = clock::now();
@@ -275,48 +273,48 @@ impl Queue {
         });
     }
 
-    /// Lets nothing more in; the writer finishes what waits.
+    /// Refuses further drafts; the writer finishes the queue.
     pub(super) fn close(&self) {
         self.lock().closing = true;
         self.work.notify_all();
     }
 
-    /// Nobody will commit anything any more.
+    /// Reports that the writer has ended: nothing more will be committed.
     pub(super) fn end(&self) {
         self.lock().closing = true;
         self.progress.send_modify(|now| now.ended = true);
     }
 
-    /// Waits for `pause`, less if the queue is closed; returns whether it is closed.
+    /// Waits for `pause`, or until the queue is closed; returns whether it is closed.
     pub(super) fn pause(&self, pause: Duration) -> bool {
-        let waiting = self.lock();
-        let (waiting, _) = self
+        let state = self.lock();
+        let (state, _) = self
             .work
-            .wait_timeout_while(waiting, pause, |waiting| !waiting.closing)
+            .wait_timeout_while(state, pause, |state| !state.closing)
             .unwrap_or_else(PoisonError::into_inner);
-        waiting.closing
+        state.closing
     }
 
-    /// Since when what waits for the disk has not been committed; `None` if nothing waits.
+    /// Since when the commit in progress has waited for the disk; `None` if nothing waits.
     pub(super) fn in_commit_since(&self) -> Option<UnixMicros> {
         self.lock().in_commit_since
     }
 
-    /// What was appended and not committed, and the most that may be, in bytes.
+    /// The bytes that are appended and not committed, and their limit.
     pub(super) fn filling(&self) -> (usize, usize) {
-        let waiting = self.lock();
-        (waiting.batch.bytes() + waiting.in_commit_bytes, self.max_bytes)
+        let state = self.lock();
+        (state.batch.bytes() + state.in_commit_bytes, self.max_bytes)
     }
 
-    /// Drafts that were appended and not committed.
+    /// The number of drafts that are appended and not committed.
     pub(super) fn uncommitted(&self) -> u64 {
         let appended = self.lock().appended;
         appended - self.progress.borrow().appended
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // The state is whole between any two statements: a panic elsewhere does not damage it.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // The state is consistent between any two statements: a panic elsewhere does not damage it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -325,14 +323,14 @@ mod tests {
     use super::*;
     use crate::Draft;
 
-    /// How many drafts, the head, and the records that were not asked for.
-    type Settled = (u64, u64, &'static [u64]);
+    /// The number of drafts, the head, and the offsets of implicit records.
+    type Assignment = (u64, u64, &'static [u64]);
 
-    type Case = (&'static [u64], &'static [Settled], &'static [Option<u64>]);
+    type Case = (&'static [u64], &'static [Assignment], &'static [Option<u64>]);
 
     #[test]
-    fn a_ticket_has_the_place_of_its_last_record() {
-        //  appended   settled                                            where the second ticket is, after each
+    fn ticket_gets_the_offset_of_its_last_record() {
+        //  appended   assigned                                           offset of the second ticket after each
         let cases: [Case; 6] = [
             (&[1, 1], &[(2, 12, &[])], &[Some(12)]),
             (&[1, 1, 3], &[(5, 15, &[])], &[Some(12)]),
@@ -341,34 +339,34 @@ mod tests {
             (&[1, 1, 1], &[(3, 15, &[12, 14])], &[Some(13)]),
             (&[1, 1, 1], &[(1, 12, &[11]), (2, 15, &[15])], &[None, Some(13)]),
         ];
-        for (appended, settled, expected) in cases {
+        for (appended, assigned, expected) in cases {
             let queue = Arc::new(Queue::new(1 << 20, Offset(10)));
             let appender = Appender::new(Arc::clone(&queue));
             let tickets: Vec<Ticket> = appended.iter().map(|drafts| append(&appender, *drafts)).collect();
-            let place = appender.place_of(Some(tickets[1]));
-            assert_eq!(place.get(), None, "{appended:?}: nothing is decided yet");
-            for ((records, head, unasked), expected) in settled.iter().zip(expected) {
-                queue.settle(*records, Offset(*head), unasked);
-                assert_eq!(place.get().map(|place| place.0), *expected, "{appended:?} {settled:?}");
+            let offset = appender.offset_of(Some(tickets[1]));
+            assert_eq!(offset.get(), None, "{appended:?}: nothing is assigned yet");
+            for ((records, head, implicit), expected) in assigned.iter().zip(expected) {
+                queue.assign(*records, Offset(*head), implicit);
+                assert_eq!(offset.get().map(|offset| offset.0), *expected, "{appended:?} {assigned:?}");
             }
-            // Whoever asks later stands behind all that is decided.
-            let head = settled.last().expect("one").1;
-            assert_eq!(appender.place_of(Some(tickets[1])).get(), Some(&Offset(head)), "{appended:?}");
-            assert_eq!(appender.place_of(None).get(), Some(&Offset(head)), "{appended:?}");
+            // A later request gets the head.
+            let head = assigned.last().expect("one").1;
+            assert_eq!(appender.offset_of(Some(tickets[1])).get(), Some(&Offset(head)), "{appended:?}");
+            assert_eq!(appender.offset_of(None).get(), Some(&Offset(head)), "{appended:?}");
         }
     }
 
-    /// A stall is a batch that was taken and not committed, and nothing else.
+    /// A stall is a batch that was dequeued and not committed, and nothing else.
     #[test]
-    fn nothing_is_in_commit_unless_a_batch_was_taken() {
+    fn queue_is_in_commit_only_between_dequeue_and_done() {
         let queue = Arc::new(Queue::new(1 << 20, Offset(0)));
         queue.publish(0, Offset(0));
         assert_eq!(queue.in_commit_since(), None, "opened");
         append(&Appender::new(Arc::clone(&queue)), 2);
-        assert_eq!(queue.take(&mut Batch::new(), None), Taken::Batch);
-        let taken = queue.in_commit_since().expect("taken");
+        assert_eq!(queue.take(&mut Batch::new(), None), DequeueResult::Batch);
+        let since = queue.in_commit_since().expect("dequeued");
         queue.publish(1, Offset(1));
-        assert!(queue.in_commit_since() >= Some(taken), "one of two transactions");
+        assert!(queue.in_commit_since() >= Some(since), "one of two transactions");
         queue.publish(1, Offset(2));
         queue.done();
         assert_eq!(queue.in_commit_since(), None, "committed");

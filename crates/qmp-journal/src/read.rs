@@ -17,8 +17,8 @@ use super::damage::DamageLog;
 use super::error::JournalError;
 use super::file;
 use super::limits::READ_CONNECTIONS_IDLE_MAX;
-use super::lock::{LockedJournal, Published};
-use super::row::{LargeRecord, NamesMet, RowReader, name};
+use super::lock::{LockedJournal, PublishedHead};
+use super::row::{LargeRecord, NameCache, RowReader, name};
 
 /// One file and the connections to it that nobody uses right now.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ struct Turn<'f>(&'f ReadFile);
 pub(super) struct ReadConnection {
     path: PathBuf,
     connection: Connection,
-    names: NamesMet,
+    names: NameCache,
     damage: Arc<DamageLog>,
     checked_indexes: Arc<CheckedIndexes>,
     /// The file was taken as unchangeable: nothing may be written in its directory.
@@ -131,7 +131,7 @@ impl ReadFile {
         // Before the transaction begins: what is published later may not be in it.
         let published = match head {
             Some(head) => Ok(head.borrow().0),
-            None => Err(Published::read(&self.path)),
+            None => Err(PublishedHead::read(&self.path)),
         };
         self.with(|connection| {
             let head = match published {
@@ -185,7 +185,7 @@ impl ReadConnection {
         Ok(Self {
             path: path.to_owned(),
             connection,
-            names: NamesMet::default(),
+            names: NameCache::default(),
             damage: Arc::default(),
             checked_indexes: Arc::default(),
             immutable,
@@ -266,9 +266,9 @@ impl ReadConnection {
     }
 
     /// The last offset, also if the file ends before what was published of it.
-    pub(super) fn head_with(&self, published: Option<&Published>) -> Result<u64, JournalError> {
+    pub(super) fn head_with(&self, published: Option<&PublishedHead>) -> Result<u64, JournalError> {
         let head = self.head()?;
-        let is_of_this = |published: &&Published| {
+        let is_of_this = |published: &&PublishedHead| {
             let name =
                 self.connection.query_row("SELECT id FROM identity", [], |row| row.get::<_, Box<str>>(0));
             published.head > head && name.is_ok_and(|name| name == published.identity)

@@ -1,4 +1,4 @@
-//! Reading: history and then what comes, as one sequence.
+//! Reading: history and live records as one sequence.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,54 +20,54 @@ use super::query::{Globs, Query};
 use super::read::{ReadConnection, ReadFile};
 use super::row::LargeRecord;
 use super::rows::{Direction, Stretch};
-use super::scan::{self, Found};
+use super::scan::{self, Matches};
 use super::segment::minute;
 
-/// Reads a journal. Cheap to clone; any number of them beside the writer.
+/// Reads a journal. Cheap to clone; any number of readers work beside the writer.
 ///
-/// Its methods read the file, so they may wait for the disk: call them where blocking is allowed.
+/// The methods read the file and may block on the disk: call them where blocking is allowed.
 #[derive(Clone, Debug)]
 pub struct Reader {
     file: Arc<ReadFile>,
-    /// Where the writer of this process tells how far it is; `None` for a file that others write.
+    /// The head that the writer of this process publishes; `None` for a file that another process writes.
     head: Option<watch::Receiver<Offset>>,
 }
 
-/// The last records of a query, and where to read on.
+/// The last records of a query, and the offset after which a cursor continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tail {
     /// In the order of the journal.
     pub records: Vec<Record<'static>>,
-    /// The head up to which they are the last ones: a cursor after it misses nothing and repeats nothing.
+    /// The head when they were read: a cursor after it misses nothing and repeats nothing.
     pub head: Offset,
 }
 
-/// How often an event came within a minute.
+/// The number of records of an event within a minute.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tally {
-    /// The minute's begin, on the receiving host's clock.
+    /// The begin of the minute, on the receiving host's clock.
     pub minute: UnixMicros,
     /// The event's name.
     pub event: Box<str>,
-    /// How many records.
+    /// The number of records.
     pub records: u64,
 }
 
-/// A VM that the journal knows.
+/// A VM of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vm {
     /// Its name.
     pub vm: Box<str>,
     /// Its latest epoch.
     pub epoch: Epoch,
-    /// Whether that is open.
+    /// Whether the epoch is open.
     pub attached: bool,
-    /// When it opened, or closed; `None` if the record that says so was removed.
+    /// When the epoch opened or closed; `None` if that record was removed.
     pub since: Option<UnixMicros>,
 }
 
 impl Reader {
-    /// Opens a file for reading. Nothing is written to it, and a hub may write it meanwhile.
+    /// Opens a file for reading. The reader writes nothing, and a hub may write the file meanwhile.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Reader {
         Ok(Self { file: Arc::new(ReadFile::open(path, None)?), head: None })
     }
 
-    /// A reader of the file that this process writes.
+    /// Creates a reader of the file that this process writes.
     pub(super) fn beside_writer(
         path: &Path,
         head: watch::Receiver<Offset>,
@@ -85,19 +85,19 @@ impl Reader {
         Ok(Self { file: Arc::new(ReadFile::open(path, locked)?), head: Some(head) })
     }
 
-    /// Closes what this reader and its clones do not use right now.
+    /// Closes the idle connections of this reader and its clones.
     pub(super) fn keep_none(&self) {
         self.file.keep_none();
     }
 
-    /// Records that cannot be read, as far as this reader and its clones met them. They were passed over.
+    /// Damage that this reader and its clones have found. Damaged records were skipped.
     #[must_use]
     pub fn damage(&self) -> Vec<DamagedSpan> {
         self.file.damage().spans()
     }
 
-    /// Returns the number of records after `after` and up to `upto` that cannot be read, as far as this reader and its clones
-    /// met them.
+    /// The number of records after `after` and up to `upto` that cannot be read, as far as this reader and its clones
+    /// have found them.
     #[must_use]
     pub fn lost_records(&self, after: Offset, upto: Offset) -> u64 {
         let lost = |span: &DamagedSpan| {
@@ -107,13 +107,13 @@ impl Reader {
         self.damage().iter().filter(|span| span.loses_records()).map(lost).sum()
     }
 
-    /// The file.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// The last offset that is committed.
+    /// The last committed offset.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl Reader {
         }
     }
 
-    /// The first offset that is kept; one more than the head if there is no record.
+    /// The first offset that is kept; one more than the head if the journal is empty.
     ///
     /// # Errors
     ///
@@ -134,8 +134,8 @@ impl Reader {
         self.file.with(|connection| connection.first().map(Offset))
     }
 
-    /// The journal's own name: 32 hexadecimal digits, the same in every copy of the file. `None` for a file that no
-    /// hub has opened since journals have one.
+    /// The journal's own name: 32 hexadecimal digits, the same in every copy of the file. `None` for a file that no hub
+    /// has opened since journals have a name.
     ///
     /// # Errors
     ///
@@ -161,44 +161,45 @@ impl Reader {
         self.file.with(|connection| checkpoints::read(connection, vm))
     }
 
-    /// Reads what `query` wants after offset `after`, and then what comes. `Offset(0)` begins at the start.
+    /// Reads the records that match `query` after offset `after`, then live ones. `Offset(0)` begins at the start.
     #[must_use]
     pub fn cursor(&self, query: Query, after: Offset) -> Cursor {
         Cursor::new(Arc::clone(&self.file), self.head.clone(), query, after)
     }
 
-    /// The last `max` records that `query` wants, as long as they fit in the memory of one batch.
+    /// The last `max` records that match `query`, as many as fit in the memory of one batch.
     ///
     /// # Errors
     ///
     /// [`JournalError::Storage`] and [`JournalError::Damaged`].
     pub fn last(&self, query: &Query, max: usize) -> Result<Tail, JournalError> {
         let head = self.head()?.0;
-        let (mut filter, mut found) = (Filter::new(query.clone()), Found::default());
+        let (mut filter, mut matches) = (Filter::new(query.clone()), Matches::default());
         let mut stretch = Stretch { after: 0, upto: head };
-        while !stretch.is_empty() && !found.is_full(max) {
+        while !stretch.is_empty() && !matches.is_full(max) {
             stretch = self.file.with(|connection| {
                 let kept = Stretch { after: stretch.after.max(connection.first()? - 1), ..stretch };
                 if kept.is_empty() {
                     return Ok(kept);
                 }
-                scan::read_on(connection, &mut filter, kept, Direction::Backwards, max, &mut found)
+                scan::read_on(connection, &mut filter, kept, Direction::Backwards, max, &mut matches)
             })?;
         }
-        found.records.reverse();
-        Ok(Tail { records: found.records, head: Offset(head) })
+        matches.records.reverse();
+        Ok(Tail { records: matches.records, head: Offset(head) })
     }
 
-    /// Where the last `max` records begin that `query` wants: a cursor after that place finds them, and then what comes.
+    /// The offset before the last `max` records that match `query`: a cursor after it yields them, and then live
+    /// records.
     ///
     /// # Errors
     ///
     /// [`JournalError::Storage`] and [`JournalError::Damaged`].
     pub fn last_begin(&self, query: &Query, max: usize) -> Result<Offset, JournalError> {
         let head = self.head()?.0;
-        let (mut filter, mut found) = (Filter::new(query.clone()), Found::offsets());
+        let (mut filter, mut matches) = (Filter::new(query.clone()), Matches::offsets());
         let mut stretch = Stretch { after: 0, upto: head };
-        while !stretch.is_empty() && !found.is_full(max) {
+        while !stretch.is_empty() && !matches.is_full(max) {
             let (left, large) = self.file.with(|connection| {
                 let kept = Stretch { after: stretch.after.max(connection.first()? - 1), ..stretch };
                 if kept.is_empty() {
@@ -206,21 +207,21 @@ impl Reader {
                 }
                 connection.end_at_large(true);
                 let left =
-                    scan::read_on(connection, &mut filter, kept, Direction::Backwards, max, &mut found)?;
+                    scan::read_on(connection, &mut filter, kept, Direction::Backwards, max, &mut matches)?;
                 Ok((left, connection.large()))
             })?;
             stretch = left;
             let Some(large) = large else { continue };
             if query.where_.is_empty() || self.large(query, large)?.is_some() {
-                found.offsets.push(large.offset);
+                matches.offsets.push(large.offset);
             }
             stretch.upto = stretch.upto.min(large.offset.0 - 1);
         }
-        Ok(Offset(found.offsets.last().map_or(head, |first| first.0 - 1)))
+        Ok(Offset(matches.offsets.last().map_or(head, |first| first.0 - 1)))
     }
 
-    /// Reads a record that a cursor of `query` named as large; `None` if it does not match the conditions on the data, or is
-    /// gone.
+    /// Reads a record that a cursor of `query` named as large; `None` if it does not match the conditions on the data,
+    /// or was removed.
     ///
     /// # Errors
     ///
@@ -240,8 +241,8 @@ impl Reader {
         self.file.with_head(self.head.as_ref(), |connection, head| {
             let (first, sealed) = (connection.first()?, connection.sealed()?);
             let mut last: HashMap<Box<str>, Record<'static>> = HashMap::new();
-            let behind = Stretch { after: sealed.max(first - 1), upto: head };
-            read_through(connection, behind, "", Direction::Forwards, &mut |record| {
+            let unsealed = Stretch { after: sealed.max(first - 1), upto: head };
+            read_through(connection, unsealed, "", Direction::Forwards, &mut |record| {
                 last.insert(record.vm.as_ref().into(), record);
                 true
             })?;
@@ -259,7 +260,7 @@ impl Reader {
         })
     }
 
-    /// How often each event came in each minute from the one of `since` up to `until`, by minute and name.
+    /// The number of records of each event in each minute from that of `since` up to `until`, by minute and name.
     ///
     /// # Errors
     ///
@@ -287,7 +288,7 @@ impl Reader {
         })
     }
 
-    /// Where the last `epochs` epochs of each VM begin: the offset of the first record of the oldest of them.
+    /// The first offset of the last `epochs` epochs of each VM: that of the oldest of these epochs.
     ///
     /// # Errors
     ///
@@ -351,7 +352,7 @@ fn receipt_of(connection: &ReadConnection, offset: u64) -> Result<Option<UnixMic
     }
 }
 
-/// The last record in a sealed segment of each VM that has a name.
+/// The last record of each VM with a name that is in a sealed segment.
 fn last_sealed(connection: &ReadConnection) -> Result<Vec<(Box<str>, u64)>, JournalError> {
     connection.sql(|connection| {
         let sql = "SELECT name.name, vm.last FROM vm JOIN name ON name.id = vm.vm";
@@ -361,7 +362,7 @@ fn last_sealed(connection: &ReadConnection) -> Result<Vec<(Box<str>, u64)>, Jour
     })
 }
 
-/// Minute, event and count: of the sealed segments from the table, of the records behind them by counting.
+/// Minute, event and count: from the table for the sealed segments, by counting for the records after them.
 fn tally_counts(
     connection: &ReadConnection,
     (first, last): (i64, i64),

@@ -1,4 +1,4 @@
-//! Records out of rows.
+//! Makes records of rows.
 
 use std::collections::HashMap;
 
@@ -14,8 +14,8 @@ use super::sent_names;
 
 /// The columns that [`RowReader::read`] reads, in its order: a record if `condition` holds, ` AND …` or nothing.
 ///
-/// Other rows are rows, too: a reader sees that none is missing. Their data stays where it is.
-/// Nor does SQLite read the data of a large record, if readers `end_at_large` ones.
+/// Rows that do not match are selected without their data, so that a reader sees that no row is missing. With
+/// `end_at_large`, SQLite does not read the data of a large record, either.
 pub(super) fn columns_if(condition: &str, end_at_large: bool) -> String {
     let data = match (condition, end_at_large) {
         ("", false) => "data".into(),
@@ -29,47 +29,47 @@ pub(super) fn columns_if(condition: &str, end_at_large: bool) -> String {
     )
 }
 
-/// A record that takes much memory, and was not read for that reason.
+/// A record that was not read because its data is large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LargeRecord {
-    /// Where it stands.
+    /// The offset of the record.
     pub offset: Offset,
-    /// How long its data is, in bytes.
+    /// The length of its data, in bytes.
     pub data_bytes: usize,
 }
 
-/// Makes records of rows.
+/// Reads records from rows of [`columns_if`].
 pub(super) struct RowReader<'r> {
     pub(super) connection: &'r Connection,
-    pub(super) names: &'r mut NamesMet,
+    pub(super) names: &'r mut NameCache,
     pub(super) damage: &'r DamageLog,
     pub(super) ends_at_large: bool,
     pub(super) large: &'r mut Option<LargeRecord>,
 }
 
-/// Names by their ids, as many as fit in the memory for them.
+/// Names by their ids, up to [`NAMES_CACHED_MAX_BYTES`].
 #[derive(Debug, Default)]
-pub(super) struct NamesMet {
+pub(super) struct NameCache {
     by_id: HashMap<u32, Box<str>>,
     bytes: usize,
 }
 
 impl RowReader<'_> {
-    /// Hands the record of a row to `take`, if there is one. Returns whether to read on: as `take` says, and not behind a large
-    /// record.
-    pub(super) fn hand(
+    /// Passes the record of a row to `take`, if there is one. Returns whether to read on: what `take` returns, and
+    /// `false` at a large record.
+    pub(super) fn pass_record(
         &mut self,
         row: &Row<'_>,
         take: &mut dyn FnMut(Record<'static>) -> bool,
     ) -> rusqlite::Result<bool> {
-        if self.leaves(row)? {
+        if self.is_left_out(row)? {
             return Ok(false);
         }
         Ok(self.read(row)?.is_none_or(take))
     }
 
-    /// Whether the record of a row is wanted, and left out because it is large.
-    pub(super) fn leaves(&mut self, row: &Row<'_>) -> rusqlite::Result<bool> {
+    /// Whether the record of a row matches, and is left out because it is large.
+    pub(super) fn is_left_out(&mut self, row: &Row<'_>) -> rusqlite::Result<bool> {
         if !self.ends_at_large || row.get::<_, Option<bool>>(9)? != Some(true) {
             return Ok(false);
         }
@@ -82,11 +82,12 @@ impl RowReader<'_> {
         Ok(true)
     }
 
-    /// The record of a row; `None` for one that is not wanted, or that makes no record, which is noted.
+    /// The record of a row; `None` for a row that does not match, or that makes no record, which is added to the
+    /// damage.
     pub(super) fn read(&mut self, row: &Row<'_>) -> rusqlite::Result<Option<Record<'static>>> {
         let offset = unsigned(row.get(0)?);
-        let is_wanted = |row: &Row<'_>| row.get::<_, Option<bool>>(9).map(|wanted| wanted == Some(true));
-        let read = columns(row).and_then(|found| match is_wanted(row)? {
+        let is_match = |row: &Row<'_>| row.get::<_, Option<bool>>(9).map(|matches| matches == Some(true));
+        let read = columns(row).and_then(|found| match is_match(row)? {
             true => record(self.connection, self.names, row, &found).map(|read| read.map(Some)),
             false => Ok(Ok(None)),
         });
@@ -119,7 +120,7 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<Numbers> {
 
 fn record(
     connection: &Connection,
-    names: &mut NamesMet,
+    names: &mut NameCache,
     row: &Row<'_>,
     found: &Numbers,
 ) -> rusqlite::Result<Result<Record<'static>, String>> {
@@ -145,7 +146,7 @@ fn record(
     }))
 }
 
-/// What is wrong with a column, for people.
+/// The text of an error in a column, for people.
 fn column_error(error: &rusqlite::Error) -> String {
     match error {
         rusqlite::Error::QueryReturnedNoRows => "the name of its VM or event is missing".into(),
@@ -153,10 +154,10 @@ fn column_error(error: &rusqlite::Error) -> String {
     }
 }
 
-/// The name of an event, and the whole of it if it was shortened.
+/// The name of an event, and the name as sent if it was shortened.
 fn event_name<'n>(
     connection: &Connection,
-    names: &'n mut NamesMet,
+    names: &'n mut NameCache,
     id: u32,
     offset: u64,
 ) -> rusqlite::Result<(&'n str, Option<Box<str>>)> {
@@ -164,10 +165,10 @@ fn event_name<'n>(
     Ok((name, sent_names::read(connection, offset, name)?))
 }
 
-/// The name that stands for an id.
+/// The name of an id.
 pub(super) fn name<'n>(
     connection: &Connection,
-    names: &'n mut NamesMet,
+    names: &'n mut NameCache,
     id: u32,
 ) -> rusqlite::Result<&'n str> {
     if !names.by_id.contains_key(&id) {
@@ -175,7 +176,7 @@ pub(super) fn name<'n>(
             .prepare_cached("SELECT name FROM name WHERE id = ?1")?
             .query_row([id], |row| row.get::<_, Box<str>>(0))?;
         if names.bytes > 0 && names.bytes + cached_bytes(&found) > NAMES_CACHED_MAX_BYTES {
-            *names = NamesMet::default();
+            *names = NameCache::default();
         }
         names.bytes += cached_bytes(&found);
         names.by_id.insert(id, found);

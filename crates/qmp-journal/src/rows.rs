@@ -1,9 +1,9 @@
-//! Rows in order of their offsets, and where they are not.
+//! Reads rows in the order of their offsets, and finds the next readable row after damage.
 //!
-//! Offsets have no holes but those that are noted in `lost`, so each row is compared with the one that is due. A page that
-//! is damaged does not always make SQLite fail: it ends a scan early where it takes an offset for one beyond the stretch,
-//! and a search goes astray. Where the rows end, fail, or are not the ones that are due, the next readable row is
-//! looked for by its offset, and what lies before it is reported.
+//! Offsets have no holes but those that are recorded in `lost`, so each row is compared with the offset that is due. A
+//! damaged page does not always make SQLite fail: SQLite ends a scan early if it reads an offset beyond the stretch,
+//! and a search may take a wrong branch. Where the rows end, fail, or have another offset than the one that is due, the
+//! next readable row is searched by its offset, and the rows before it are reported.
 
 use rusqlite::{Connection, Row};
 
@@ -11,28 +11,28 @@ use super::columns::{number, unsigned};
 use super::damage::is_damage;
 use super::limits::SEARCHED_RECORDS;
 
-/// From which end a stretch is read.
+/// The direction in which a stretch is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     Forwards,
     Backwards,
 }
 
-/// Offsets that are yet to be read: after the one, up to and including the other.
+/// A range of offsets that are yet to be read: after the one, up to and including the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stretch {
     pub(super) after: u64,
     pub(super) upto: u64,
 }
 
-/// Takes a row; `false` if it was enough.
+/// Handles a row; returns `false` to stop.
 pub(super) type TakeRow<'t> = dyn FnMut(&Row<'_>) -> rusqlite::Result<bool> + 't;
 
-/// Where the rows of a stretch ended.
-pub(super) enum Run {
-    /// Enough were taken.
+/// Why a scan of a stretch ended.
+pub(super) enum ScanEnd {
+    /// The callback stopped it.
     Enough,
-    /// What is left was not read: nothing, or what begins with a row that is not there.
+    /// The stretch that is left: empty, or one that begins with a missing or unreadable row.
     Left(Stretch, Option<rusqlite::Error>),
 }
 
@@ -49,15 +49,15 @@ impl Stretch {
         }
     }
 
-    /// What is left when the record that was due has been read.
-    pub(super) fn behind(self, direction: Direction) -> Self {
+    /// The rest after the record that was due.
+    pub(super) fn advance(self, direction: Direction) -> Self {
         match direction {
             Direction::Forwards => Self { after: self.after + 1, ..self },
             Direction::Backwards => Self { upto: self.upto - 1, ..self },
         }
     }
 
-    /// What is to be read before `next`, which is in it.
+    /// The part before `next`, which is within this stretch.
     pub(super) fn before(self, next: Self, direction: Direction) -> Self {
         match direction {
             Direction::Forwards => Self { upto: next.after, ..self },
@@ -69,7 +69,7 @@ impl Stretch {
         Self { after: self.after.max(other.after), upto: self.upto.min(other.upto) }
     }
 
-    /// What is left when `done` has been read.
+    /// The rest after `done`.
     pub(super) fn without(self, done: Self, direction: Direction) -> Self {
         match direction {
             Direction::Forwards => Self { after: done.upto, ..self },
@@ -78,8 +78,8 @@ impl Stretch {
     }
 }
 
-/// Hands every row of `stretch` that `sql` gives to `take`, in order, until it returns `false`, and every span without a row to
-/// `missing`, unless it is noted in `lost`.
+/// Passes every row of `stretch` that `sql` selects to `take`, in order, until it returns `false`, and every span
+/// without a row to `missing`, unless it is recorded in `lost`.
 pub(super) fn walk(
     connection: &Connection,
     sql: &str,
@@ -90,8 +90,8 @@ pub(super) fn walk(
     let mut lost = None;
     loop {
         let (left, error) = match run(connection, sql, stretch, Direction::Forwards, take)? {
-            Run::Left(left, error) if !left.is_empty() => (left, error),
-            Run::Left(..) | Run::Enough => return Ok(()),
+            ScanEnd::Left(left, error) if !left.is_empty() => (left, error),
+            ScanEnd::Left(..) | ScanEnd::Enough => return Ok(()),
         };
         let lost: &Vec<(u64, u64)> = lost.get_or_insert_with(|| lost_spans(connection));
         let due = left.after + 1;
@@ -101,7 +101,7 @@ pub(super) fn walk(
         }
         let mut next = next_readable(connection, left.after, left.upto);
         if next == due && left.after == stretch.after {
-            // It is there, and a scan that begins with it fails.
+            // The row exists, but a scan that begins with it fails.
             next = next_readable(connection, due, left.upto);
         }
         for (first, last) in without(lost, due, next - 1) {
@@ -111,66 +111,66 @@ pub(super) fn walk(
     }
 }
 
-/// Hands the rows of `stretch` to `take` for as long as each is the one that is due.
+/// Passes the rows of `stretch` to `take` for as long as each has the offset that is due.
 pub(super) fn run(
     connection: &Connection,
     sql: &str,
     mut stretch: Stretch,
     direction: Direction,
     take: &mut TakeRow<'_>,
-) -> rusqlite::Result<Run> {
+) -> rusqlite::Result<ScanEnd> {
     if stretch.is_empty() {
-        return Ok(Run::Left(stretch, None));
+        return Ok(ScanEnd::Left(stretch, None));
     }
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(places(stretch))?;
+    let mut rows = statement.query(parameters(stretch))?;
     loop {
         let row = match rows.next() {
             Ok(Some(row)) => row,
-            Ok(None) => return Ok(Run::Left(stretch, None)),
-            Err(error) if is_damage(&error) => return Ok(Run::Left(stretch, Some(error))),
+            Ok(None) => return Ok(ScanEnd::Left(stretch, None)),
+            Err(error) if is_damage(&error) => return Ok(ScanEnd::Left(stretch, Some(error))),
             Err(error) => return Err(error),
         };
         let is_due = !stretch.is_empty() && unsigned(row.get(0)?) == stretch.due(direction);
         if !is_due {
-            return Ok(Run::Left(stretch, None));
+            return Ok(ScanEnd::Left(stretch, None));
         }
-        stretch = stretch.behind(direction);
+        stretch = stretch.advance(direction);
         if !take(row)? {
-            return Ok(Run::Enough);
+            return Ok(ScanEnd::Enough);
         }
     }
 }
 
-/// The first offset behind `after` that can be read; one more than `upto` if there is none.
+/// The first offset after `after` that can be read; one more than `upto` if there is none.
 ///
-/// What a damaged page still has is found offset by offset: a search on it goes astray. Behind as many offsets as some pages
-/// have, the next one is found by ever wider steps, and then by halving.
+/// The rows that are left on a damaged page are found offset by offset: a search on the page takes wrong branches.
+/// After as many offsets as some pages have, the next one is found by ever wider steps, and then by bisection.
 pub(super) fn next_readable(connection: &Connection, after: u64, upto: u64) -> u64 {
     let searched = after.saturating_add(SEARCHED_RECORDS).min(upto);
-    let is_there = |offset: u64| {
+    let exists = |offset: u64| {
         let found = connection
             .prepare_cached("SELECT offset FROM record WHERE offset = ?1")
             .and_then(|mut statement| statement.query_row([number(offset)], |row| row.get(0)));
         found.is_ok_and(|found: i64| unsigned(found) == offset)
     };
-    if let Some(offset) = (after + 1..=searched).find(|offset| is_there(*offset)) {
+    if let Some(offset) = (after + 1..=searched).find(|offset| exists(*offset)) {
         return offset;
     }
-    let from = |place: u64| -> Option<u64> {
+    let from = |start: u64| -> Option<u64> {
         let sql = "SELECT offset FROM record WHERE offset >= ?1 AND offset <= ?2 ORDER BY offset LIMIT 1";
         let mut statement = connection.prepare_cached(sql).ok()?;
         let found =
-            statement.query_row((number(place), number(upto)), |row| row.get(0)).ok().map(unsigned)?;
-        (place..=upto).contains(&found).then_some(found)
+            statement.query_row((number(start), number(upto)), |row| row.get(0)).ok().map(unsigned)?;
+        (start..=upto).contains(&found).then_some(found)
     };
     let (mut unreadable, mut step) = (searched, SEARCHED_RECORDS + 1);
     let (mut readable, mut found) = loop {
-        let place = after.saturating_add(step).min(upto);
-        match from(place) {
-            Some(found) if place > searched => break (place, found),
-            _ if place >= upto => return upto + 1,
-            _ => (unreadable, step) = (place, step.saturating_mul(2)),
+        let start = after.saturating_add(step).min(upto);
+        match from(start) {
+            Some(found) if start > searched => break (start, found),
+            _ if start >= upto => return upto + 1,
+            _ => (unreadable, step) = (start, step.saturating_mul(2)),
         }
     };
     while readable - unreadable > 1 {
@@ -183,7 +183,7 @@ pub(super) fn next_readable(connection: &Connection, after: u64, upto: u64) -> u
     found
 }
 
-/// The spans of `lost`, in order. If they cannot be read, everything that is not there is missing.
+/// The spans of `lost`, in order. If they cannot be read, every missing row is reported.
 pub(super) fn lost_spans(connection: &Connection) -> Vec<(u64, u64)> {
     let read = || -> rusqlite::Result<Vec<(u64, u64)>> {
         let mut lost = connection.prepare_cached("SELECT first, last FROM lost ORDER BY first")?;
@@ -193,7 +193,7 @@ pub(super) fn lost_spans(connection: &Connection) -> Vec<(u64, u64)> {
     read().unwrap_or_default()
 }
 
-/// What is left of `first..=last` without `spans`, which are in order.
+/// The parts of `first..=last` outside `spans`, which are in order.
 pub(super) fn without(spans: &[(u64, u64)], first: u64, last: u64) -> Vec<(u64, u64)> {
     let (mut left, mut from) = (Vec::new(), first);
     for (begin, end) in spans.iter().filter(|(begin, end)| begin <= end && *end >= first && *begin <= last) {
@@ -208,7 +208,7 @@ pub(super) fn without(spans: &[(u64, u64)], first: u64, last: u64) -> Vec<(u64, 
     left
 }
 
-fn places(stretch: Stretch) -> (i64, i64) {
+fn parameters(stretch: Stretch) -> (i64, i64) {
     (number(stretch.after.saturating_add(1)), number(stretch.upto))
 }
 
@@ -219,7 +219,7 @@ mod tests {
     type Spans = &'static [(u64, u64)];
 
     #[test]
-    fn spans_are_taken_out() {
+    fn spans_are_cut_out_of_range() {
         let cases: [(Spans, Spans); 7] = [
             (&[], &[(10, 20)]),
             (&[(1, 9), (21, 30)], &[(10, 20)]),

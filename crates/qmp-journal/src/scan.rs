@@ -1,8 +1,8 @@
-//! Finds the records of a query in a stretch of the journal, forwards or backwards.
+//! Finds the records that match a query in a stretch of the journal, forwards or backwards.
 //!
-//! Segments that the time excludes are passed over. In the others the postings of the wanted names say where a
-//! match can be; few such places are visited one by one, many by reading the segment through. The records
-//! behind the last seal have no postings and are read through. An index that does not fit its segment is not used.
+//! Segments outside the time range are skipped. In the others the postings of the matching names give the candidate
+//! offsets; few candidates are read one by one, many by scanning the segment. The records after the last seal have no
+//! postings and are scanned. An index that does not fit its segment is not used.
 
 use qmp_wire::{Body, Offset, Record};
 use rusqlite::OptionalExtension as _;
@@ -18,21 +18,21 @@ use super::row::LargeRecord;
 use super::rows::{Direction, Stretch, lost_spans, without};
 use super::segment;
 
-/// Reading a segment through costs as much as visiting one in so many of its records.
+/// A scan of a segment costs as much as reading one in this many of its records by offset.
 const VISIT_ONE_IN: u64 = 8;
 
-/// What was found, in the order of reading.
+/// The matches, in the order of reading.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Matches {
     pub(super) records: Vec<Record<'static>>,
-    /// Where they stand, if only that is wanted.
+    /// The offsets of the matches, if only these are needed.
     pub(super) offsets: Vec<Offset>,
-    wants_records: bool,
+    keeps_records: bool,
     bytes: usize,
     max_bytes: usize,
 }
 
-/// One segment, or the records behind the last one.
+/// One segment, or the records between or after segments.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     stretch: Stretch,
@@ -40,34 +40,34 @@ struct Part {
     sealed: Option<(u64, u64)>,
 }
 
-impl Default for Found {
+impl Default for Matches {
     fn default() -> Self {
         Self::within(READ_BATCH_MAX_BYTES)
     }
 }
 
-impl Found {
-    /// Records of so much memory, and the one that passes it.
+impl Matches {
+    /// Collects records of `max_bytes` of memory, and the one that exceeds it.
     pub(super) const fn within(max_bytes: usize) -> Self {
-        Self { records: Vec::new(), offsets: Vec::new(), wants_records: true, bytes: 0, max_bytes }
+        Self { records: Vec::new(), offsets: Vec::new(), keeps_records: true, bytes: 0, max_bytes }
     }
 
-    /// Only where they stand.
+    /// Collects offsets only.
     pub(super) fn offsets() -> Self {
-        Self { wants_records: false, ..Self::within(usize::MAX) }
+        Self { keeps_records: false, ..Self::within(usize::MAX) }
     }
 
-    /// Whether no more is to be added.
+    /// Whether no more records are to be added.
     pub(super) fn is_full(&self, max: usize) -> bool {
         self.len() >= max || self.bytes >= self.max_bytes
     }
 
-    /// Records, or offsets: there are only one kind of them.
+    /// The number of records or offsets: a collection has only one of them.
     fn len(&self) -> usize {
         self.records.len() + self.offsets.len()
     }
 
-    /// Takes back what was added beyond the first `records`.
+    /// Removes the matches after the first `records`.
     fn truncate(&mut self, records: usize) {
         self.offsets.truncate(records);
         let beyond = self.records.drain(records.min(self.records.len())..);
@@ -75,7 +75,7 @@ impl Found {
     }
 
     fn add(&mut self, record: Record<'static>) {
-        if self.wants_records {
+        if self.keeps_records {
             self.bytes += record_bytes(&record);
             self.records.push(record);
         } else {
@@ -85,18 +85,18 @@ impl Found {
 }
 
 /// Reads on in `stretch` until `found` has `max` records, some segments were read, or a large record is to be left out;
-/// returns what is left.
+/// returns the rest of the stretch.
 pub(super) fn read_on(
     connection: &mut ReadConnection,
     filter: &mut Filter,
     stretch: Stretch,
     direction: Direction,
     max: usize,
-    found: &mut Found,
+    found: &mut Matches,
 ) -> Result<Stretch, JournalError> {
     connection.sql(|connection| filter.refresh(connection))?;
     let (parts, left) = match parts(connection, filter, stretch, direction) {
-        // The list of segments cannot be read: without it the records are read through.
+        // The list of segments cannot be read: without it the records are scanned.
         Err(error) if error.is_damage() => {
             let index = Damage::Index(error.to_string().into());
             connection.damage().note(stretch.after + 1, stretch.upto, index);
@@ -115,10 +115,10 @@ pub(super) fn read_on(
     Ok(left)
 }
 
-/// The next parts of `stretch` that can hold a match, and what is left behind them.
+/// The next parts of `stretch` that can hold a match, and the stretch after them.
 ///
-/// Records between two segments are a part of their own, as are those behind the last seal: a segment whose row is gone
-/// has records all the same.
+/// Records between two segments are a part of their own, as are those after the last seal: the records of a segment
+/// whose row is missing still exist.
 fn parts(
     connection: &ReadConnection,
     filter: &Filter,
@@ -158,25 +158,25 @@ fn parts(
     Ok((parts, left))
 }
 
-/// Reads one part; returns the last offset that was read if `found` became full before its end.
+/// Reads one part; returns the last offset that was read if `found` became full before the end of the part.
 fn read_part(
     connection: &mut ReadConnection,
     filter: &Filter,
     part: Part,
     direction: Direction,
     max: usize,
-    found: &mut Found,
+    found: &mut Matches,
 ) -> Result<Option<u64>, JournalError> {
     if let Some((first, last)) = part.sealed {
         let before = found.len();
-        let visited = places(connection, filter, part).and_then(|places| match places {
+        let visited = candidates(connection, filter, part).and_then(|candidates| match candidates {
             Some(offsets) => visit(connection, filter, offsets, direction, max, found).map(Some),
             None => Ok(None),
         });
         match visited {
             Ok(Some(full_at)) => return Ok(full_at),
             Ok(None) => {}
-            // The index of the segment cannot be used: the records can.
+            // The index of the segment cannot be used, but its records can.
             Err(error) if error.is_damage() => {
                 connection.damage().note(first, last, Damage::Index(error.to_string().into()));
                 found.truncate(before);
@@ -196,7 +196,7 @@ fn read_part(
     Ok(full_at.or(connection.large().map(|large| before(large, direction))))
 }
 
-/// The last offset that was read if reading ended at that record.
+/// The last offset that was read if reading ended at `large`.
 fn before(large: LargeRecord, direction: Direction) -> u64 {
     match direction {
         Direction::Forwards => large.offset.0 - 1,
@@ -204,14 +204,14 @@ fn before(large: LargeRecord, direction: Direction) -> u64 {
     }
 }
 
-/// Reads the records at these offsets, of which the index says that they are what `filter` wants.
+/// Reads the records at these offsets, which the index gives as matches of `filter`.
 fn visit(
     connection: &mut ReadConnection,
     filter: &Filter,
     mut offsets: Vec<u64>,
     direction: Direction,
     max: usize,
-    found: &mut Found,
+    found: &mut Matches,
 ) -> Result<Option<u64>, JournalError> {
     if direction == Direction::Backwards {
         offsets.reverse();
@@ -219,14 +219,14 @@ fn visit(
     for offset in offsets {
         let Some(record) = record_at(connection, offset)? else {
             let Some(large) = connection.large() else { continue };
-            if is_wanted(connection, filter, large)? {
+            if is_match(connection, filter, large)? {
                 return Ok(Some(before(large, direction)));
             }
             connection.pass_large();
             continue;
         };
         if !filter.is_posted(&record) {
-            let what = "its index stands for another record".into();
+            let what = "its index names another record".into();
             return Err(JournalError::Damaged { offset: Offset(offset), what });
         }
         if filter.query().matches(&record) {
@@ -239,17 +239,17 @@ fn visit(
     Ok(None)
 }
 
-/// Whether a record that was not read is what `filter` wants, but for the conditions on its data.
-fn is_wanted(connection: &ReadConnection, filter: &Filter, large: LargeRecord) -> Result<bool, JournalError> {
+/// Whether a record that was not read matches `filter`, apart from the conditions on its data.
+fn is_match(connection: &ReadConnection, filter: &Filter, large: LargeRecord) -> Result<bool, JournalError> {
     let sql = format!("SELECT count(*) FROM record WHERE offset = ?1{}", filter.sql());
-    let wanted: u64 = connection.sql(|connection| {
+    let matches: u64 = connection.sql(|connection| {
         connection.prepare_cached(&sql)?.query_row([number(large.offset.0)], |row| row.get(0).map(unsigned))
     })?;
-    Ok(wanted > 0)
+    Ok(matches > 0)
 }
 
-/// The offsets in `part` at which a match can be; `None` when they are better found by reading it through.
-fn places(
+/// The offsets in `part` at which a match can be; `None` if a scan of the part is faster.
+fn candidates(
     connection: &ReadConnection,
     filter: &Filter,
     part: Part,
@@ -261,16 +261,16 @@ fn places(
     }
     let mut common: Option<Vec<u64>> = None;
     for names in lists {
-        let mut places = Vec::new();
+        let mut offsets = Vec::new();
         for name in names {
-            places.extend(posting(connection, first, last, *name)?);
+            offsets.extend(posting(connection, first, last, *name)?);
         }
-        places.sort_unstable();
+        offsets.sort_unstable();
         common = Some(match common {
             Some(common) => {
-                common.into_iter().filter(|offset| places.binary_search(offset).is_ok()).collect()
+                common.into_iter().filter(|offset| offsets.binary_search(offset).is_ok()).collect()
             }
-            None => places,
+            None => offsets,
         });
         if common.as_ref().is_some_and(Vec::is_empty) {
             break;
@@ -284,8 +284,8 @@ fn places(
     Ok(within.filter(|offsets| (offsets.len() as u64) < (upto - after).div_ceil(VISIT_ONE_IN)))
 }
 
-/// Checks once that the postings of a segment hold each of its records twice, by its VM and by its event or kind: a posting
-/// that is not found would else mean that nothing matches.
+/// Checks once that the postings of a segment have each of its records twice, by its VM and by its event or kind: a
+/// missing posting would otherwise mean that no record matches.
 fn check_index(connection: &ReadConnection, first: u64, last: u64) -> Result<(), JournalError> {
     if connection.checked_indexes().contains(&last) {
         return Ok(());
@@ -309,10 +309,8 @@ fn check_index(connection: &ReadConnection, first: u64, last: u64) -> Result<(),
 }
 
 fn posting(connection: &ReadConnection, first: u64, last: u64, name: u32) -> Result<Vec<u64>, JournalError> {
-    let damaged = || JournalError::Damaged {
-        offset: Offset(last),
-        what: "its segment has a posting that is none".into(),
-    };
+    let damaged =
+        || JournalError::Damaged { offset: Offset(last), what: "its segment has an invalid posting".into() };
     let found = connection.sql(|connection| {
         connection
             .prepare_cached("SELECT offsets FROM posting WHERE segment = ?1 AND name = ?2")?
@@ -327,7 +325,7 @@ fn posting(connection: &ReadConnection, first: u64, last: u64, name: u32) -> Res
     }
 }
 
-/// What a record takes in memory, in bytes.
+/// The memory of a record, in bytes.
 pub(super) fn record_bytes(record: &Record<'_>) -> usize {
     size_of::<Record<'_>>() + record.vm.len() + text_bytes(&record.body)
 }

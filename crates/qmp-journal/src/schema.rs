@@ -1,52 +1,52 @@
-//! The format of the file: tables, views, version, and how an earlier format becomes the present one.
+//! The format of the file: tables, views, version, and migrations from earlier formats.
 //!
-//! `application_id` says that a file is a journal, `user_version` which format it has. A file of a later
-//! format is refused; one of an earlier format is brought up step by step in one transaction when a hub opens
-//! it. Views are no part of the format: they are made anew at each opening for writing, so that a correction
-//! of a view needs no new format.
+//! `application_id` identifies a file as a journal, `user_version` is the number of its format. A file of a later
+//! format is refused; a file of an earlier format is migrated step by step in one transaction when a hub opens it.
+//! Views are no part of the format: each opening for writing recreates them if they differ, so that a correction of a
+//! view needs no new format.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::{bounds, checkpoints, sent_names};
 
-/// Says that an SQLite file is a journal: the bytes `QMPe`, in `PRAGMA application_id`.
+/// Identifies an SQLite file as a journal: the bytes `QMPe`, in `PRAGMA application_id`.
 pub const APPLICATION_ID: i64 = 0x514d_5065;
 
-/// The format that is written, in `PRAGMA user_version`.
+/// The format that this version writes, in `PRAGMA user_version`.
 pub const FORMAT_VERSION: u32 = 2;
 
 const TABLES: &str = include_str!("schema.sql");
 const VIEWS: &str = include_str!("views.sql");
-/// The journal's own name: 128 random bits, made once. Beside the format, so that a file of before has one, too,
-/// and programs that do not know of it read on. A copy of the file has the same.
+/// The journal's own name: 128 random bits, created once. The table is not part of the format, so that an earlier file
+/// gets one, too, and programs that do not know the table still read the file. A copy of the file has the same name.
 const IDENTITY: &str = "CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL); \
     INSERT INTO identity (id) SELECT lower(hex(randomblob(16))) WHERE NOT EXISTS (SELECT 1 FROM identity)";
-/// The names of [`VIEWS`], as SQL: other views are their maker's.
+/// The names of [`VIEWS`], as SQL: other views belong to other programs.
 const VIEW_NAMES: &str = "('records', 'events', 'epochs', 'gaps', 'vms')";
 
-/// What brings a file from one format to the next.
+/// A step from one format to the next.
 pub(super) struct Migration {
-    /// The format after the step; the one before is one less.
+    /// The format after the step; the format before is one less.
     pub(super) to: u32,
-    /// What to do.
+    /// The statements of the step.
     pub(super) sql: &'static str,
 }
 
-/// Every step there is, in order. Format 1 is the first.
+/// All steps, in order. Format 1 is the first.
 pub(super) const MIGRATIONS: &[Migration] = &[Migration { to: 2, sql: include_str!("migrations/2.sql") }];
 
-/// What a file says about itself.
+/// The identification of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) application_id: i64,
     pub(super) format: i64,
 }
 
-/// Reads the identity.
+/// Reads the identification.
 ///
 /// # Errors
 ///
-/// `SQLITE_NOTADB` when it is no SQLite file; whatever else reading it meets.
+/// `SQLITE_NOTADB` if the file is no SQLite file; any other error of reading it.
 pub(super) fn identity(connection: &Connection) -> rusqlite::Result<Identity> {
     connection.query_row(
         "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
@@ -69,10 +69,10 @@ pub(super) fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// Brings a file of format `from` to the format of the last step, and makes the views.
+/// Migrates a file of format `from` to the format of the last step, and creates the views.
 ///
-/// All or nothing: after an error the file is as it was. The caller has made sure that there is a step from
-/// each format on.
+/// The migration is atomic: after an error the file is unchanged. The caller has checked that there is a step from each
+/// format on.
 pub(super) fn migrate(connection: &mut Connection, from: u32, steps: &[Migration]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in steps.iter().filter(|step| step.to > from) {
@@ -84,16 +84,16 @@ pub(super) fn migrate(connection: &mut Connection, from: u32, steps: &[Migration
     checkpoints::create(&transaction)?;
     bounds::create_kept(&transaction)?;
     make_views(&transaction)?;
-    // Asked first, so that opening a journal that has one writes nothing.
+    // The check comes first, so that opening a journal that has a name writes nothing.
     if transaction.prepare("SELECT id FROM identity LIMIT 1").and_then(|mut id| id.exists([])) != Ok(true) {
         transaction.execute_batch(IDENTITY)?;
     }
     transaction.commit()
 }
 
-/// Makes the views anew if they are not what this program would make.
+/// Recreates the views if they differ from those of this program.
 fn make_views(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    let wanted = views_text();
+    let expected = views_text();
     let found: String = transaction.query_row(
         &format!(
             "SELECT coalesce(group_concat(sql, char(10)), '') FROM (SELECT sql FROM sqlite_schema \
@@ -102,9 +102,9 @@ fn make_views(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         [],
         |row| row.get(0),
     )?;
-    if found != statements(&wanted).join("\n") {
+    if found != statements(&expected).join("\n") {
         drop_views(transaction)?;
-        transaction.execute_batch(&wanted)?;
+        transaction.execute_batch(&expected)?;
     }
     Ok(())
 }
@@ -125,14 +125,14 @@ fn drop_views(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The views, with each `UTC(column)` written out: SQLite has no such function of its own.
+/// The views, with each `UTC(column)` expanded: SQLite has no such function.
 fn views_text() -> String {
     let mut out = String::with_capacity(VIEWS.len() * 4);
     let mut rest = VIEWS;
     while let Some(start) = rest.find("UTC(") {
         out.push_str(&rest[..start]);
         let column_and_rest = &rest[start + "UTC(".len()..];
-        // `coalesce(a, b)` brings a pair of parentheses of its own.
+        // `coalesce(a, b)` has its own pair of parentheses.
         let end = closing(column_and_rest);
         out.push_str(&utc(&column_and_rest[..end]));
         rest = &column_and_rest[end + 1..];
@@ -141,7 +141,7 @@ fn views_text() -> String {
     out
 }
 
-/// Where the parenthesis closes that was open before `text`.
+/// The index of the parenthesis that closes the one opened before `text`.
 fn closing(text: &str) -> usize {
     let mut depth = 0_usize;
     for (index, byte) in text.bytes().enumerate() {
@@ -155,7 +155,7 @@ fn closing(text: &str) -> usize {
     text.len()
 }
 
-/// Microseconds as `2026-01-02T03:04:05.678901Z`; what no calendar has (or text) as it stands in the column.
+/// Microseconds as `2026-01-02T03:04:05.678901Z`; text, and a number beyond the calendar, as in the column.
 fn utc(column: &str) -> String {
     let fraction = format!("(({column} % 1000000 + 1000000) % 1000000)");
     format!(
@@ -174,7 +174,7 @@ mod tests {
         Migration { to: 3, sql: "UPDATE record SET host = 'here'" },
     ];
 
-    /// A file as format 1 leaves it, with one record.
+    /// A file of format 1 with one record.
     fn earlier() -> Connection {
         let mut connection = Connection::open_in_memory().expect("opens");
         connection.execute_batch(include_str!("migrations/1.sql")).expect("makes it");
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_file_is_brought_up_step_by_step() {
+    fn earlier_file_is_migrated_step_by_step() {
         for from in [1, 2] {
             let mut connection = earlier();
             if from == 2 {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_that_fails_changes_nothing() {
+    fn failed_migration_step_changes_nothing() {
         let mut connection = earlier();
         let schema = "SELECT group_concat(sql) FROM (SELECT sql FROM sqlite_schema ORDER BY name)";
         let before = text(&connection, schema);
@@ -220,21 +220,21 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_gets_its_identity_once() {
+    fn journal_gets_its_identity_once() {
         let mut connection = earlier();
         let identity = "SELECT id FROM identity";
         let id = text(&connection, identity);
         assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
         migrate(&mut connection, 1, &[]).expect("opens");
         assert_eq!(text(&connection, identity), id);
-        assert_ne!(text(&earlier(), identity), id, "another journal is called otherwise");
-        connection.execute_batch("DROP TABLE identity").expect("as a program of before left it");
+        assert_ne!(text(&earlier(), identity), id, "another journal has another name");
+        connection.execute_batch("DROP TABLE identity").expect("as an earlier program left it");
         migrate(&mut connection, 1, &[]).expect("opens");
         assert_eq!(text(&connection, identity).len(), 32);
     }
 
     #[test]
-    fn views_are_made_anew_only_when_they_differ() {
+    fn views_are_recreated_only_if_they_differ() {
         let mut connection = earlier();
         let version = "SELECT schema_version || '' FROM pragma_schema_version";
         let before = text(&connection, version);
@@ -243,10 +243,10 @@ mod tests {
         connection.execute_batch("DROP VIEW events; CREATE VIEW mine AS SELECT 1 AS x").expect("changes");
         migrate(&mut connection, 1, &[]).expect("opens");
         assert_eq!(text(&connection, "SELECT event FROM events"), "STOP");
-        assert_eq!(text(&connection, "SELECT '' || x FROM mine"), "1", "another's view stays");
+        assert_eq!(text(&connection, "SELECT '' || x FROM mine"), "1", "another program's view stays");
     }
 
-    /// A journal of format 1 becomes what a journal is that was made today, and keeps what it holds.
+    /// A migrated journal of format 1 has the tables of a new journal, and keeps its records.
     #[test]
     fn migrated_file_has_the_tables_of_a_new_one() {
         let mut migrated = earlier();
@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(identity(&migrated).map(|found| found.format), Ok(FORMAT_VERSION.into()));
     }
 
-    /// The steps lead from the first format to the one that is written, none left out.
+    /// The steps lead from the first format to the current one without a gap.
     #[test]
     fn every_format_has_its_step() {
         let to: Vec<u32> = MIGRATIONS.iter().map(|step| step.to).collect();

@@ -19,8 +19,8 @@ CREATE TABLE record (
     kind       INTEGER NOT NULL,        -- name.id
     received   INTEGER NOT NULL,
     event      INTEGER,                 -- name.id; NULL unless kind is event
-    event_time,                         -- NULL: the server did not say; TEXT: seconds beyond 64-bit microseconds
-    data       TEXT                     -- as it came
+    event_time,                         -- NULL: the server did not send one; TEXT: seconds beyond 64-bit microseconds
+    data       TEXT                     -- as received
 );
 
 -- Where each epoch opens and closes.
@@ -32,7 +32,7 @@ CREATE TABLE epoch (
     PRIMARY KEY (vm, epoch)
 ) WITHOUT ROWID;
 
--- Sealed segments: contiguous offsets that are indexed. Records behind the last one are not, yet.
+-- Sealed segments: contiguous offsets that are indexed. Records after the last one are not indexed yet.
 CREATE TABLE segment (
     last         INTEGER PRIMARY KEY,   -- offset
     first        INTEGER NOT NULL,      -- offset
@@ -41,11 +41,11 @@ CREATE TABLE segment (
     checksum     INTEGER                -- of its records; NULL: sealed in format 1
 );
 
--- Offsets that were given, and whose records are gone from the file other than by retention.
+-- Offsets that were assigned, and whose records are missing from the file for another reason than retention.
 CREATE TABLE lost (
     first INTEGER PRIMARY KEY,          -- offset
     last  INTEGER NOT NULL,             -- offset
-    epoch INTEGER NOT NULL              -- the highest epoch of any VM that they may have had
+    epoch INTEGER NOT NULL              -- the highest epoch of any VM that the records may have had
 );
 
 -- For each segment and each VM, event and kind (but 'event') in it: the offsets, as LEB128 differences from

@@ -1,30 +1,30 @@
-//! Segments: the index of the journal, made a piece at a time behind the commits.
+//! Segments: the index of the journal, built a piece at a time after the commits.
 //!
-//! An index that every commit keeps up costs five times the time of the records themselves. So the records
-//! behind the last seal have none (reading scans them, they are few), and when they make a full segment its
-//! postings are written at once, in the order of the file: for each VM, event and rare kind the offsets at
-//! which it stands, about three bytes a record.
+//! An index that every commit updates costs five times the time of the records themselves. So the records after the
+//! last seal have none (reading scans them, they are few), and when they fill a segment its postings are written at
+//! once, in the order of the file: for each VM, event and rare kind the offsets of its records, about three bytes a
+//! record.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::body::Kind;
 use super::checksum::Checksum;
 
-/// Where a record stands in the index: the ids of its names, and its time.
+/// A record as the index has it: the ids of its names, and its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Indexed {
+pub(super) struct IndexedRecord {
     pub(super) offset: u64,
     pub(super) vm: u32,
     pub(super) kind: Kind,
     pub(super) event: Option<u32>,
     pub(super) received: i64,
-    /// Its texts that are not names.
+    /// The bytes of its texts that are not names.
     pub(super) bytes: u64,
-    /// Of what it says.
+    /// The checksum of its content.
     pub(super) sum: u64,
 }
 
-/// The part of the index that is not in the file.
+/// The segment that is being filled and is not in the file.
 #[derive(Debug, Default)]
 pub(super) struct OpenSegment {
     records: u64,
@@ -46,12 +46,12 @@ struct Posting {
 
 /// A full segment, as the rows that describe it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Sealed {
+pub(super) struct SealedSegment {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) received_min: i64,
     pub(super) received_max: i64,
-    /// Of its records.
+    /// The checksum of its records.
     pub(super) checksum: Checksum,
     /// Name and offsets, by name.
     pub(super) postings: Vec<(u32, Vec<u8>)>,
@@ -60,8 +60,8 @@ pub(super) struct Sealed {
 }
 
 impl OpenSegment {
-    /// Adds a record; its offset is one more than that of the one before.
-    pub(super) fn add(&mut self, record: Indexed) {
+    /// Adds a record; its offset is one more than that of the record before.
+    pub(super) fn add(&mut self, record: IndexedRecord) {
         if self.records == 0 {
             self.first = record.offset;
             (self.received_min, self.received_max) = (record.received, record.received);
@@ -101,13 +101,13 @@ impl OpenSegment {
         self.received_min
     }
 
-    /// Hands out the segment as it is and begins the next.
-    pub(super) fn seal(&mut self) -> Sealed {
+    /// Returns the segment as it is and begins the next.
+    pub(super) fn seal(&mut self) -> SealedSegment {
         let mut postings: Vec<_> =
             self.postings.drain().map(|(name, posting)| (name, posting.offsets)).collect();
         postings.sort_unstable_by_key(|(name, _)| *name);
         (self.records, self.bytes) = (0, 0);
-        Sealed {
+        SealedSegment {
             first: self.first,
             last: self.last,
             received_min: self.received_min,
@@ -135,7 +135,7 @@ pub(super) fn minute(received_micros: i64) -> i64 {
     received_micros.div_euclid(60_000_000)
 }
 
-/// The offsets of a posting, ascending; `None` if the bytes are none.
+/// The offsets of a posting, ascending; `None` if the bytes are not a posting.
 pub(super) fn offsets(first: u64, bytes: &[u8]) -> Option<Vec<u64>> {
     let mut found = Vec::with_capacity(bytes.len());
     let mut last = first.checked_sub(1)?;
@@ -147,7 +147,7 @@ pub(super) fn offsets(first: u64, bytes: &[u8]) -> Option<Vec<u64>> {
     Some(found)
 }
 
-/// How many offsets a posting has.
+/// The number of offsets in a posting.
 pub(super) fn offsets_in(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte < 0x80).count() as u64
 }
@@ -180,12 +180,12 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// A posting gives back the offsets that were posted.
+        /// A posting yields the offsets that were added.
         #[test]
         fn postings_round_trip(steps in prop::collection::vec((0_u32..5, 0_i64..200_000_000), 1..400), first in 1_u64..1 << 40) {
             let mut segment = OpenSegment::default();
             for (offset, (vm, received)) in (first..).zip(&steps) {
-                segment.add(Indexed { offset, vm: 10 + vm, kind: Kind::Event, event: Some(20 + vm % 2), received: *received, bytes: 1, sum: offset });
+                segment.add(IndexedRecord { offset, vm: 10 + vm, kind: Kind::Event, event: Some(20 + vm % 2), received: *received, bytes: 1, sum: offset });
             }
             let sealed = segment.seal();
             prop_assert_eq!((sealed.first, sealed.last), (first, first + steps.len() as u64 - 1));
@@ -200,9 +200,9 @@ mod tests {
             }
         }
 
-        /// Bytes that are no posting are refused, never a panic.
+        /// Bytes that are not a posting are refused, never a panic.
         #[test]
-        fn damaged_postings(bytes in prop::collection::vec(any::<u8>(), 0..40), first in any::<u64>()) {
+        fn damaged_postings_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..40), first in any::<u64>()) {
             let _ = offsets(first, &bytes);
         }
     }

@@ -1,7 +1,7 @@
-//! Names of events as servers wrote them, for the few records whose name does not say all of it.
+//! Names of events as servers sent them, for the few records whose `event` is shortened.
 //!
-//! In a table of their own: the names of all other records are ids of a short list, and a column for these few would
-//! cost every record a byte. Such a name goes with its record.
+//! The names have their own table: the names of all other records are ids of a short list, and a column for these few
+//! would cost every record a byte. Such a name is removed with its record.
 
 use qmp_wire::EventName;
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
@@ -9,14 +9,14 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use super::columns::number;
 use super::numbering::Row;
 
-/// The table, and the index by which a name without records is found. Both stand beside the format: programs that do
-/// not know of them read on.
+/// The table, and the index that finds names without records. The two are not part of the format: programs that do not
+/// know them still read the file.
 const TABLES: &str = "CREATE TABLE IF NOT EXISTS sent_name (offset INTEGER PRIMARY KEY, name TEXT NOT NULL); \
     CREATE INDEX IF NOT EXISTS tally_event ON tally (event)";
 
-/// Makes the tables where they are missing.
+/// Creates the tables if they are missing.
 pub(super) fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    // Asked first, so that opening a journal that has them writes nothing.
+    // The check comes first, so that opening a journal that has the tables writes nothing.
     let found: u32 = transaction.query_row(
         "SELECT count(*) FROM sqlite_schema WHERE name IN ('sent_name', 'tally_event')",
         [],
@@ -25,7 +25,7 @@ pub(super) fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     if found < 2 { transaction.execute_batch(TABLES) } else { Ok(()) }
 }
 
-/// Writes those of the records that have one.
+/// Writes the names of those records that have one.
 pub(super) fn write(connection: &Connection, rows: &[Row<'_>]) -> rusqlite::Result<()> {
     for row in rows {
         if let Some(sent) = row.sent_name {
@@ -37,21 +37,21 @@ pub(super) fn write(connection: &Connection, rows: &[Row<'_>]) -> rusqlite::Resu
     Ok(())
 }
 
-/// Reads the one of the record at `offset`, whose event has that name.
+/// Reads the name of the record at `offset`, whose event is `name`.
 pub(super) fn read(connection: &Connection, offset: u64, name: &str) -> rusqlite::Result<Option<Box<str>>> {
     if !EventName::may_be_shortened(name) {
         return Ok(None);
     }
     let mut select = match connection.prepare_cached("SELECT name FROM sent_name WHERE offset = ?1") {
         Ok(select) => select,
-        // A file that no hub has opened since there is this table.
+        // A file that no hub has opened since this table exists.
         Err(error) if error.to_string().contains("no such table") => return Ok(None),
         Err(error) => return Err(error),
     };
     select.query_row([number(offset)], |row| row.get(0)).optional()
 }
 
-/// Removes those of the records of `first..=upto`.
+/// Removes the names of the records of `first..=upto`.
 pub(super) fn remove(connection: &Connection, first: i64, upto: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM sent_name WHERE offset BETWEEN ?1 AND ?2")?

@@ -1,4 +1,4 @@
-//! What the writer reads from and writes to the file.
+//! Reading and writing the file for the writer.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,14 +12,14 @@ use super::columns::{EventTime, SEALED, number, unsigned};
 use super::damage::is_damage;
 use super::names::Role;
 use super::numbering::{Numbering, Plan, Row, VmState};
-use super::retention::Removed;
+use super::retention::PrunedRange;
 use super::rows::{Stretch, walk};
-use super::segment::Indexed;
+use super::segment::IndexedRecord;
 use super::sent_names;
 
-/// Writes everything of `plan` in one transaction: all of it is durable, or nothing was done.
+/// Writes everything of `plan` in one transaction: either all of it is durable, or nothing was written.
 ///
-/// Doing it again after an error is safe.
+/// Repeating the call after an error is safe.
 pub(super) fn commit(
     connection: &mut Connection,
     names: &[(u32, Role, Box<str>)],
@@ -107,7 +107,7 @@ fn write_segments(connection: &Connection, plan: &Plan<'_>) -> rusqlite::Result<
     Ok(())
 }
 
-/// Restores where the journal stands: the last seal, and a scan of what lies behind it.
+/// Restores the numbering of the journal: from the last seal, and a scan of the records after it.
 pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite::Result<Numbering> {
     let sealed: i64 = connection.query_row(SEALED, [], |row| row.get(0))?;
     let mut vms: HashMap<u32, VmState> = connection
@@ -120,42 +120,48 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
     let mut open = connection.prepare("SELECT vm, epoch FROM epoch WHERE closed IS NULL AND opened <= ?1")?;
     let mut rows = open.query([sealed])?;
     while let Some(row) = rows.next()? {
-        // An epoch that was closed behind the seal is seen to close by the scan.
+        // The scan finds epochs that were closed after the seal.
         let epoch: u32 = row.get(1)?;
         if let Some(state) = vms.get_mut(&row.get(0)?).filter(|state| state.epoch == epoch) {
             state.open = true;
         }
     }
     let mut numbering = Numbering::restore(unsigned(sealed), vms, segment_records);
-    let unreadable = restore_behind(connection, unsigned(sealed), &mut numbering)?;
+    let unreadable = restore_unsealed(connection, unsigned(sealed), &mut numbering)?;
     if unreadable > 0 {
-        // They may have been of any VM, and the last of its epoch.
+        // The unreadable records may have been of any VM, and the last of its epoch.
         numbering.skip_numbers(unreadable);
-        numbering.begin_behind(0, last_epoch(connection)?);
+        numbering.begin_after(0, last_epoch(connection)?);
     }
     let lost = connection.query_row("SELECT max(last), max(epoch) FROM lost", [], |row| {
         Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<u32>>(1)?))
     })?;
-    numbering.begin_behind(lost.0.map_or(0, unsigned), lost.1.unwrap_or(0));
+    numbering.begin_after(lost.0.map_or(0, unsigned), lost.1.unwrap_or(0));
     Ok(numbering)
 }
 
-/// Restores from the records behind the last seal up to the head, and says how many cannot be read.
-fn restore_behind(connection: &Connection, sealed: u64, numbering: &mut Numbering) -> rusqlite::Result<u64> {
-    let behind = Stretch { after: sealed, upto: bounds::head(connection)? };
+/// Restores from the records after the last seal up to the head, and returns how many cannot be read.
+fn restore_unsealed(
+    connection: &Connection,
+    sealed: u64,
+    numbering: &mut Numbering,
+) -> rusqlite::Result<u64> {
+    let unsealed = Stretch { after: sealed, upto: bounds::head(connection)? };
     let unreadable = Cell::new(0_u64);
     let pass = |records: u64| unreadable.set(unreadable.get().saturating_add(records));
     let numbering = RefCell::new(numbering);
     walk(
         connection,
-        RESTORED,
-        behind,
+        RESTORE_SQL,
+        unsealed,
         &mut |row| {
-            match restored(row) {
-                Ok(Restored { record, epoch, seq }) => numbering.borrow_mut().observe(record, epoch, seq),
+            match read_restored(row) {
+                Ok(RestoredRecord { record, epoch, seq }) => {
+                    numbering.borrow_mut().observe(record, epoch, seq);
+                }
                 Err(error) if is_damage(&error) => {
                     pass(1);
-                    numbering.borrow_mut().begin_behind(unsigned(row.get(0)?), 0);
+                    numbering.borrow_mut().begin_after(unsigned(row.get(0)?), 0);
                 }
                 Err(error) => return Err(error),
             }
@@ -163,27 +169,27 @@ fn restore_behind(connection: &Connection, sealed: u64, numbering: &mut Numberin
         },
         &mut |first, last, _| {
             pass((last - first).saturating_add(1));
-            numbering.borrow_mut().begin_behind(last, 0);
+            numbering.borrow_mut().begin_after(last, 0);
         },
     )?;
     Ok(unreadable.get())
 }
 
-/// What [`restored`] reads, of the offsets from the first parameter to the second.
-pub(super) const RESTORED: &str = "SELECT offset, vm, kind, event, received, epoch, seq, event_time, data, \
+/// The columns that [`read_restored`] reads, of the offsets from the first parameter to the second.
+pub(super) const RESTORE_SQL: &str = "SELECT offset, vm, kind, event, received, epoch, seq, event_time, data, \
        (SELECT name FROM name WHERE id = record.vm), (SELECT name FROM name WHERE id = record.event), \
        (SELECT name FROM sent_name WHERE sent_name.offset = record.offset) \
      FROM record WHERE offset >= ?1 AND offset <= ?2 ORDER BY offset";
 
-/// A record as the index and the numbering know it.
-pub(super) struct Restored {
-    pub(super) record: Indexed,
+/// The part of a record that the index and the numbering need.
+pub(super) struct RestoredRecord {
+    pub(super) record: IndexedRecord,
     pub(super) epoch: u32,
     pub(super) seq: u64,
 }
 
-/// Reads a row of [`RESTORED`].
-pub(super) fn restored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Restored> {
+/// Reads a row of [`RESTORE_SQL`].
+pub(super) fn read_restored(row: &rusqlite::Row<'_>) -> rusqlite::Result<RestoredRecord> {
     let kind: i64 = row.get(2)?;
     let kind = Kind::from_id(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, kind))?;
     let (vm, event, received) = (row.get(1)?, row.get(3)?, row.get(4)?);
@@ -203,24 +209,24 @@ pub(super) fn restored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Restored> {
     };
     let Content { offset, epoch, seq, data, sent_name, .. } = content;
     let bytes = (data.map_or(0, str::len) + sent_name.map_or(0, str::len)) as u64;
-    let record = Indexed { offset, vm, kind, event, received, bytes, sum: content.sum() };
-    Ok(Restored { record, epoch, seq })
+    let record = IndexedRecord { offset, vm, kind, event, received, bytes, sum: content.sum() };
+    Ok(RestoredRecord { record, epoch, seq })
 }
 
-/// The highest number of an epoch that is in the file.
+/// The highest epoch in the file.
 pub(super) fn last_epoch(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("SELECT coalesce(max(epoch), 0) FROM epoch", [], |row| row.get(0))
 }
 
-/// Notes offsets that are missing in the file although they were given.
-pub(super) fn note_lost(connection: &Connection, lost: Removed, epoch: u32) -> rusqlite::Result<()> {
+/// Records offsets that were assigned and are missing in the file.
+pub(super) fn note_lost(connection: &Connection, lost: PrunedRange, epoch: u32) -> rusqlite::Result<()> {
     let (first, last) = (number(lost.after.0 + 1), number(lost.upto.0));
     connection
         .execute("REPLACE INTO lost (first, last, epoch) VALUES (?1, ?2, ?3)", (first, last, epoch))
         .map(drop)
 }
 
-/// The name that stands for an id; empty if it cannot be read.
+/// The name of an id; empty if it cannot be read.
 pub(super) fn name(connection: &Connection, id: u32) -> rusqlite::Result<Box<str>> {
     let mut select = connection.prepare_cached("SELECT name FROM name WHERE id = ?1")?;
     match select.query_row([id], |row| row.get(0)) {

@@ -1,9 +1,9 @@
-//! Removing what is too old or too much: what the writer does between its commits.
+//! Pruning: removes records that are too old or exceed the size, between the commits of the writer.
 //!
-//! A sweep goes in small transactions of their own, the oldest records first, and each leaves a whole journal:
-//! index, counts and epochs agree with the records that are left. They are not waited for on the disk (a crash
-//! may bring back what was removed, and it is removed again), so a commit that comes meanwhile is delayed by the
-//! time of one small transaction in memory.
+//! A sweep works in small transactions of its own, the oldest records first, and each leaves a consistent journal:
+//! index, counts and epochs agree with the records that are left. The transactions do not wait for the disk (a crash
+//! may bring back removed records, which are then removed again), so a commit is delayed only by one small transaction
+//! in memory.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -17,33 +17,33 @@ use super::checkpoints;
 use super::columns::{number, unsigned};
 use super::damage::is_damage;
 use super::limits::RETENTION_LOOK_EVERY;
-use super::retention::{Measured, Retention};
+use super::retention::{Measurement, Retention};
 use super::segment::minute;
 use super::sent_names;
 
-/// What one step removed.
+/// The result of one step.
 #[derive(Debug, Default)]
-pub(super) struct Swept {
+pub(super) struct SweepStep {
     pub(super) records: u64,
-    /// Names of events without a record.
+    /// Names of events that have no record any more.
     pub(super) names: HashSet<u32>,
 }
 
-/// Where the removal stands. All of it can be read from the file again.
+/// The state of the pruning. All of it can be read from the file again.
 #[derive(Debug)]
 pub(super) struct Sweep {
     retention: Retention,
-    /// The first offset that is kept; one more than the head if there is no record.
+    /// The first offset that is kept; one more than the head if the journal is empty.
     first: u64,
-    /// Everything up to here is to go.
+    /// The offset up to which records are to be removed.
     target: u64,
     look_at: Instant,
-    /// The last try failed, and another is to come.
+    /// Whether the last try failed and another one is scheduled.
     is_put_off: bool,
 }
 
 impl Sweep {
-    /// Reads where the file stands.
+    /// Restores the state from the file.
     pub(super) fn restore(connection: &Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             retention: Retention::default(),
@@ -54,7 +54,7 @@ impl Sweep {
         })
     }
 
-    /// Keeps records for so long from here on.
+    /// Sets the retention policy.
     pub(super) fn retain(&mut self, retention: Retention, now: Instant) {
         (self.retention, self.target, self.look_at) = (retention, 0, now);
     }
@@ -68,12 +68,12 @@ impl Sweep {
         self.first
     }
 
-    /// Whether something is to go that is known already.
+    /// Whether there are records known to be removed.
     pub(super) fn is_busy(&self) -> bool {
         self.first <= self.target
     }
 
-    /// How long there is nothing to do; `None` for ever.
+    /// The time until there is something to do; `None` without retention.
     pub(super) fn pause(&self, now: Instant) -> Option<Duration> {
         match (self.is_busy(), self.retention.is_set()) {
             (true, _) => Some(Duration::ZERO),
@@ -82,7 +82,7 @@ impl Sweep {
         }
     }
 
-    /// A segment was sealed: there is more than before.
+    /// Schedules a look after a segment was sealed: the journal has grown.
     pub(super) fn grown(&mut self, now: Instant) {
         if !self.is_put_off {
             self.look_at = now;
@@ -94,7 +94,7 @@ impl Sweep {
         self.retention.is_set() && !self.is_busy() && self.look_at <= now
     }
 
-    /// Not before a while: what failed would fail again.
+    /// Schedules the next try for later: an immediate one would fail, too.
     pub(super) fn put_off(&mut self, now: Instant) {
         (self.target, self.look_at) = (0, now + RETENTION_LOOK_EVERY);
         self.is_put_off = true;
@@ -105,7 +105,7 @@ impl Sweep {
         self.is_put_off
     }
 
-    /// Finds out what is to go.
+    /// Computes the target.
     pub(super) fn look(
         &mut self,
         connection: &Connection,
@@ -118,31 +118,31 @@ impl Sweep {
         Ok(())
     }
 
-    /// Removes the next records, at most so many; says how many they were, and which names went with them.
-    /// `is_needed` knows the names of records that are in no sealed segment.
+    /// Removes the next records, at most `at_most`; returns their number and the names removed with them. `is_needed`
+    /// is true for names of records that are in no sealed segment.
     pub(super) fn step(
         &mut self,
         connection: &mut Connection,
         at_most: u64,
         now: Instant,
         is_needed: impl Fn(u32) -> bool,
-    ) -> rusqlite::Result<Swept> {
+    ) -> rusqlite::Result<SweepStep> {
         if !self.is_busy() {
-            return Ok(Swept::default());
+            return Ok(SweepStep::default());
         }
         let upto = self.target.min(self.first - 1 + at_most);
         let names = remove(connection, self.first, upto, is_needed)?;
         let records = upto + 1 - self.first;
         self.first = upto + 1;
         if !self.is_busy() {
-            // There may be more: of what is too large, one segment goes at a time.
+            // There may be more: of a journal that is too large, one segment is removed at a time.
             self.look_at = now;
         }
-        Ok(Swept { records, names })
+        Ok(SweepStep { records, names })
     }
 }
 
-fn measure(connection: &Connection, oldest: Option<UnixMicros>) -> rusqlite::Result<Measured> {
+fn measure(connection: &Connection, oldest: Option<UnixMicros>) -> rusqlite::Result<Measurement> {
     let one = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0));
     let pages = unsigned(one("PRAGMA page_count")?.unwrap_or(0));
     let free = unsigned(one("PRAGMA freelist_count")?.unwrap_or(0));
@@ -157,20 +157,24 @@ fn measure(connection: &Connection, oldest: Option<UnixMicros>) -> rusqlite::Res
             )?
             .query_row([oldest.0], |row| row.get(0).map(unsigned))?,
     };
-    Ok(Measured { used_bytes: pages.saturating_sub(free).saturating_mul(page_bytes), first_segment, too_old })
+    Ok(Measurement {
+        used_bytes: pages.saturating_sub(free).saturating_mul(page_bytes),
+        first_segment,
+        too_old,
+    })
 }
 
 /// Removes the records of `first..=upto`, and everything that only they needed.
 ///
-/// What stays: the names of VMs; the row of each VM, which says with which epoch its next attachment is counted and how
-/// far the offsets go; and the row of an epoch that is open, or ends later.
+/// The names of VMs stay; so does the row of each VM, which has the last epoch and offset for its next record, and the
+/// row of an epoch that is open or ends later.
 fn remove(
     connection: &mut Connection,
     first: u64,
     upto: u64,
     is_needed: impl Fn(u32) -> bool,
 ) -> rusqlite::Result<HashSet<u32>> {
-    // SQLite takes this between two transactions only.
+    // SQLite accepts this pragma only between two transactions.
     connection.pragma_update(None, "synchronous", "normal")?;
     let removed = remove_unsynced(connection, number(first), number(upto), is_needed);
     connection.pragma_update(None, "synchronous", "full")?;
@@ -201,7 +205,7 @@ fn remove_unsynced(
                 }
                 Ok(())
             })();
-            // What cannot be read goes, too.
+            // Records that cannot be read are removed, too.
             read.or_else(|error| if is_damage(&error) { Ok(()) } else { Err(error) })?;
         }
         let mut less = transaction
@@ -235,8 +239,8 @@ fn remove_unsynced(
     Ok(rare)
 }
 
-/// Removes those of these names that no sealed segment has any more, and leaves only them. The last id stays, so that
-/// none is given out twice: a reader keeps them.
+/// Removes those of these names that no sealed segment has any more, and retains only them in `names`. The last id
+/// stays, so that no id is assigned twice: readers cache the ids.
 fn remove_names(transaction: &Transaction<'_>, names: &mut HashSet<u32>) -> rusqlite::Result<()> {
     let sql = "DELETE FROM name WHERE id = ?1 AND role = 'event' AND id < (SELECT max(id) FROM name) \
                AND NOT EXISTS (SELECT 1 FROM tally WHERE event = ?1)";

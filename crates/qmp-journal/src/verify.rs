@@ -1,7 +1,8 @@
-//! Reads a whole journal and compares everything in it that is there twice.
+//! Reads a whole journal and compares all redundant data in it.
 //!
-//! Every page by SQLite's own check; every record as a reader reads it; offsets, epochs and numbers without holes other
-//! than those that are noted; and the rows of epochs, segments, postings, counts and VMs with what the records give.
+//! Every page is checked by SQLite; every record is read as readers do; offsets, epochs and numbers must have no holes
+//! other than those that are recorded; and the rows of epochs, segments, postings, counts and VMs must agree with the
+//! records.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -13,16 +14,16 @@ use super::body::Kind;
 use super::columns::{number, unsigned};
 use super::error::{JournalError, storage_text};
 use super::limits::VERIFY_FAULTS_MAX;
-use super::lock::Published;
+use super::lock::PublishedHead;
 use super::passing::read_through;
 use super::read::ReadConnection;
 use super::rows::{Direction, Stretch, lost_spans, walk, without};
-use super::segment::{OpenSegment, Sealed, minute};
-use super::store::{RESTORED, Restored, restored};
+use super::segment::{IndexedRecord, OpenSegment, SealedSegment, minute};
+use super::store::{RESTORE_SQL, RestoredRecord, read_restored};
 
-/// What a whole journal was found to be.
+/// The result of checking a whole journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifyReport {
     /// The first offset that is kept; one more than `head` if there is no record.
     pub first: Offset,
     /// The last offset.
@@ -31,47 +32,47 @@ pub struct Verified {
     pub records: u64,
     /// Sealed segments.
     pub segments: u64,
-    /// Those of them without a checksum: sealed by an earlier release.
+    /// Sealed segments without a checksum: sealed by an earlier release.
     pub unsummed: u64,
-    /// Records that are known to be lost, as spans of offsets. No fault of the file as it is.
+    /// Records that are known to be lost, as spans of offsets. Not a fault of the file as it is.
     pub lost: Vec<(Offset, Offset)>,
-    /// What is wrong, in the order in which it was found.
+    /// The faults, in the order in which they were found.
     pub faults: Vec<Box<str>>,
-    /// How much more is wrong.
+    /// The number of further faults.
     pub more_faults: u64,
 }
 
-/// Reads the journal at `path`, whether a hub writes it or not. Takes as long as reading all of it.
+/// Checks the journal at `path`; a hub may be writing it. Takes as long as reading all of it.
 ///
 /// # Errors
 ///
-/// Any [`JournalError`] of opening: what is wrong behind that is told by [`Verified::faults`].
-pub fn verify(path: &Path) -> Result<Verified, JournalError> {
+/// Any [`JournalError`] of opening; [`VerifyReport::faults`] has the faults that are found after that.
+pub fn verify(path: &Path) -> Result<VerifyReport, JournalError> {
     let mut connection = ReadConnection::open(path)?;
-    let published = Published::read(path);
-    // Everything is of one moment.
+    let published = PublishedHead::read(path);
+    // One transaction, so that all reads see one moment.
     connection.sql(|connection| connection.execute_batch("BEGIN"))?;
     let mut check = Check::default();
     check.pages(connection.connection());
     if let Err(error) = check.content(&mut connection, published.as_ref()) {
         check.fault(error.to_string());
     }
-    Ok(check.found)
+    Ok(check.report)
 }
 
 #[derive(Default)]
 struct Check {
-    found: Verified,
+    report: VerifyReport,
     /// Offsets without a readable record: lost or damaged.
     holes: Vec<(u64, u64)>,
-    vms: HashMap<u32, Place>,
+    vms: HashMap<u32, VmPosition>,
     epochs: BTreeMap<(u32, u32), EpochRow>,
     tally: BTreeMap<(i64, u32), u64>,
 }
 
-/// Where a VM stands.
+/// The last numbers of a VM.
 #[derive(Clone, Copy)]
-struct Place {
+struct VmPosition {
     epoch: u32,
     seq: u64,
     /// Its last record in a sealed segment.
@@ -94,14 +95,14 @@ struct SegmentRow {
 
 impl Check {
     fn fault(&mut self, what: impl Into<Box<str>>) {
-        if self.found.faults.len() < VERIFY_FAULTS_MAX {
-            self.found.faults.push(what.into());
+        if self.report.faults.len() < VERIFY_FAULTS_MAX {
+            self.report.faults.push(what.into());
         } else {
-            self.found.more_faults += 1;
+            self.report.more_faults += 1;
         }
     }
 
-    /// SQLite's own check of every page.
+    /// SQLite's check of every page.
     fn pages(&mut self, connection: &Connection) {
         let found = (|| {
             let mut check = connection.prepare(&format!("PRAGMA integrity_check({VERIFY_FAULTS_MAX})"))?;
@@ -120,10 +121,10 @@ impl Check {
     fn content(
         &mut self,
         connection: &mut ReadConnection,
-        published: Option<&Published>,
+        published: Option<&PublishedHead>,
     ) -> Result<(), JournalError> {
         let (first, head) = (connection.first()?, connection.head_with(published)?);
-        (self.found.first, self.found.head) = (Offset(first), Offset(head));
+        (self.report.first, self.report.head) = (Offset(first), Offset(head));
         self.readable(connection, Stretch { after: first - 1, upto: head })?;
         connection.sql(|connection| {
             self.names(connection)?;
@@ -142,7 +143,7 @@ impl Check {
             records += 1;
             true
         })?;
-        self.found.records = records;
+        self.report.records = records;
         for span in connection.damage().spans() {
             self.holes.push((span.first.0, span.last.0));
             self.fault(span.to_string());
@@ -157,7 +158,9 @@ impl Check {
             .collect::<rusqlite::Result<_>>()?;
         let is_one = |id: &String| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         if identities.len() != 1 || !identities.iter().all(is_one) {
-            self.fault(format!("the journal's identity is not one of 32 hexadecimal digits: {identities:?}"));
+            self.fault(format!(
+                "the journal's identity is not a single text of 32 hexadecimal digits: {identities:?}"
+            ));
         }
         let mut names = connection.prepare("SELECT id, role, name FROM name ORDER BY id")?;
         let mut rows = names.query([])?;
@@ -165,7 +168,7 @@ impl Check {
             let role = row.get_ref(1)?.as_str().unwrap_or("");
             if !["kind", "vm", "event"].contains(&role) || row.get_ref(2)?.as_str().is_err() {
                 let id: i64 = row.get(0)?;
-                self.fault(format!("name {id} cannot be read, or is of no kind, VM or event"));
+                self.fault(format!("name {id} cannot be read, or is not that of a kind, VM or event"));
             }
         }
         Ok(())
@@ -174,7 +177,7 @@ impl Check {
     fn lost(&mut self, connection: &Connection) {
         for (first, last) in lost_spans(connection) {
             self.holes.push((first, last));
-            self.found.lost.push((Offset(first), Offset(last)));
+            self.report.lost.push((Offset(first), Offset(last)));
         }
         self.holes.sort_unstable();
     }
@@ -223,8 +226,8 @@ impl Check {
                 ));
             }
         }
-        self.found.segments = found.len() as u64;
-        self.found.unsummed = found.iter().filter(|segment| segment.checksum.is_none()).count() as u64;
+        self.report.segments = found.len() as u64;
+        self.report.unsummed = found.iter().filter(|segment| segment.checksum.is_none()).count() as u64;
         Ok(found)
     }
 
@@ -245,8 +248,8 @@ impl Check {
         for (from, upto) in without(&self.holes, first, head) {
             let mut take = |row: &Row<'_>| {
                 let offset = unsigned(row.get(0)?);
-                if let Ok(Restored { record, epoch, seq }) = restored(row) {
-                    self.place(&record, epoch, seq, offset <= sealed);
+                if let Ok(RestoredRecord { record, epoch, seq }) = read_restored(row) {
+                    self.compare_numbers(&record, epoch, seq, offset <= sealed);
                     open.add(record);
                 }
                 while let Some(segment) = segments.next_if(|segment| segment.last <= offset) {
@@ -258,16 +261,16 @@ impl Check {
                 }
                 Ok(true)
             };
-            // What is not there was found by reading it.
-            walk(connection, RESTORED, Stretch { after: from - 1, upto }, &mut take, &mut |_, _, _| {})?;
+            // `readable` has reported missing records already.
+            walk(connection, RESTORE_SQL, Stretch { after: from - 1, upto }, &mut take, &mut |_, _, _| {})?;
         }
         Ok(())
     }
 
     /// Compares epoch and number of a record with those before it.
-    fn place(&mut self, record: &super::segment::Indexed, epoch: u32, seq: u64, is_sealed: bool) {
+    fn compare_numbers(&mut self, record: &IndexedRecord, epoch: u32, seq: u64, is_sealed: bool) {
         let before = self.vms.get(&record.vm).copied();
-        // Numbers that records in a hole may have had are left out.
+        // Records in a hole may have had the numbers that are left out.
         let exact = self.holes.is_empty();
         let follows = before.is_none_or(|before| match (record.kind, exact) {
             (Kind::Attached, true) => (Some(epoch), seq) == (before.epoch.checked_add(1), 0),
@@ -279,13 +282,13 @@ impl Check {
         if !follows {
             let before = before.map_or((0, 0), |before| (before.epoch, before.seq));
             self.fault(format!(
-                "record {offset} is number {seq} of epoch {epoch} of VM {}, behind number {} of epoch {}",
+                "record {offset} is number {seq} of epoch {epoch} of VM {}, after number {} of epoch {}",
                 record.vm, before.1, before.0
             ));
         }
         let sealed =
             if is_sealed { Some((offset, epoch, seq)) } else { before.and_then(|before| before.sealed) };
-        self.vms.insert(record.vm, Place { epoch, seq, sealed });
+        self.vms.insert(record.vm, VmPosition { epoch, seq, sealed });
         if let (true, Some(event)) = (is_sealed, record.event) {
             *self.tally.entry((minute(record.received), event)).or_default() += 1;
         }
@@ -311,7 +314,7 @@ impl Check {
         &mut self,
         connection: &Connection,
         row: &SegmentRow,
-        sealed: &Sealed,
+        sealed: &SealedSegment,
     ) -> rusqlite::Result<()> {
         let name = format!("segment {} to {}", row.first, row.last);
         if (row.first, row.last, row.received)
@@ -333,7 +336,7 @@ impl Check {
         Ok(())
     }
 
-    /// Compares what is not of one segment.
+    /// Compares epochs, counts and VMs, which span segments.
     fn rest(&mut self, connection: &Connection, first: u64) -> rusqlite::Result<()> {
         let epochs = std::mem::take(&mut self.epochs);
         for ((vm, epoch), row) in &epochs {
@@ -361,7 +364,7 @@ impl Check {
         while let Some(row) = rows.next()? {
             let (vm, last): (u32, u64) = (row.get(0)?, unsigned(row.get(1)?));
             let found = Some((last, row.get(2)?, unsigned(row.get(3)?)));
-            let expected = self.vms.get(&vm).and_then(|place| place.sealed);
+            let expected = self.vms.get(&vm).and_then(|position| position.sealed);
             if last >= first && found != expected && !self.is_hole(last, last) {
                 self.fault(format!(
                     "the row of VM {vm} names record {last}, which is not its last sealed one"

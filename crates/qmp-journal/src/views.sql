@@ -1,8 +1,8 @@
--- For people. Views hold no data: they are made anew when a hub opens the file.
+-- Views for people. A view holds no data: it is recreated when a hub opens the file.
 --
--- `certain_until` of a record without it: what its detail tells if a killed hub left the epoch open, or its receipt.
--- A row of `gaps` goes from the last moment that is certain to the first that is certain again. Where the clock was set
--- back in between, it spans all moments that are known of the gap: it never ends before it begins.
+-- `certain_until` of a record without it: the time in its detail if a killed hub left the epoch open, or its receipt. A
+-- row of `gaps` goes from the last moment that is certain to the first that is certain again. If the clock was set back
+-- in between, the row spans all known moments of the gap: it never ends before it begins.
 
 CREATE VIEW records AS
 SELECT record.offset,

@@ -1,8 +1,7 @@
-//! The one thread that writes: takes all that waits, commits it at once, then publishes the head.
+//! The writer: one thread that commits everything in the queue at once, then publishes the head.
 //!
-//! A commit that fails is tried again until it succeeds, with the same records in the same places; meanwhile
-//! the queue fills and the appenders learn of it. Nothing of a batch is published before all that stands
-//! before it is durable.
+//! A failed commit is retried until it succeeds, with the same records and numbers; meanwhile the queue fills and the
+//! appenders get `Overrun`. No record is published before all records with lower offsets are durable.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,14 +20,14 @@ use super::error::{JournalError, storage_text};
 use super::figures::{Counters, Gauge};
 use super::handle::JournalOptions;
 use super::limits::{COMMIT_MAX_RECORDS, COMMIT_RETRY_FIRST, COMMIT_RETRY_MAX};
-use super::lock::{Published, WriterLock};
+use super::lock::{PublishedHead, WriterLock};
 use super::names::{Names, Role};
 use super::numbering::{self, Ids, Numbering, Plan};
-use super::queue::{Queue, Taken};
-use super::retention::{self, Removed};
+use super::queue::{DequeueResult, Queue};
+use super::retention::{self, PrunedRange};
 use super::schema;
 use super::store;
-use super::sweep::{Sweep, Swept};
+use super::sweep::{Sweep, SweepStep};
 
 /// Memory that the queue's buffers keep between bursts, in bytes.
 const BUFFER_KEEP_BYTES: usize = 1 << 20;
@@ -39,11 +38,11 @@ pub enum Health {
     /// Every commit succeeds.
     #[default]
     Writing,
-    /// The last commit failed; it is being tried again, and what comes is kept as long as there is room.
+    /// The last commit failed and is retried; new drafts are kept as long as there is room.
     Stalled {
         /// Since when, on this host's clock.
         since: UnixMicros,
-        /// Why, and what to do about it.
+        /// The error, and a remedy.
         error: Box<str>,
     },
 }
@@ -59,7 +58,7 @@ impl fmt::Display for Health {
     }
 }
 
-/// The writing end of the file, with where it stands.
+/// The writing end of the file and its state.
 #[derive(Debug)]
 pub(super) struct Writer {
     path: PathBuf,
@@ -78,12 +77,12 @@ pub(super) struct Writer {
     lock: WriterLock,
 }
 
-/// The journal is closed while the disk takes nothing.
+/// The journal was closed while the disk refused writes; the text is the error.
 #[derive(Debug)]
-struct GivenUp(Box<str>);
+struct CommitError(Box<str>);
 
 impl Writer {
-    /// Restores where the file stands and closes the epochs that a hub left open.
+    /// Restores the state of the file and closes the epochs that a hub left open.
     ///
     /// # Errors
     ///
@@ -100,7 +99,7 @@ impl Writer {
         if names.unreadable() > 0 {
             tracing::error!(journal = %path.display(), names = names.unreadable(), "names cannot be read");
             // A VM whose name is unreadable counts as another one, and must not get its epochs again.
-            numbering.begin_behind(0, store::last_epoch(&connection).map_err(failed("read"))?);
+            numbering.begin_after(0, store::last_epoch(&connection).map_err(failed("read"))?);
         }
         let name = schema::name(&connection).map_err(failed("read"))?;
         let lost = lost(&lock, &name, &mut numbering);
@@ -138,12 +137,12 @@ impl Writer {
         Ok(writer)
     }
 
-    /// What others see of the writer.
+    /// The ends of the writer's queue and channels for other tasks.
     pub(super) fn outlets(&self) -> (Arc<Queue>, watch::Receiver<Offset>, watch::Receiver<Health>) {
         (Arc::clone(&self.queue), self.head.subscribe(), self.health.subscribe())
     }
 
-    /// Tells the figures of this journal.
+    /// Returns a gauge that reads the statistics of this journal.
     pub(super) fn gauge(&self) -> Gauge {
         Gauge::new(&self.path, &self.queue, &self.counters)
     }
@@ -152,28 +151,28 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`JournalError::Unwritten`] if it was closed while the disk took nothing, [`JournalError::Storage`] if
+    /// [`JournalError::Unwritten`] if the queue was closed while the disk refused writes, [`JournalError::Storage`] if
     /// the file cannot be closed.
     pub(super) fn run(mut self) -> Result<(), JournalError> {
-        // Also when this thread panics, nobody is to wait for it.
+        // Wakes waiting tasks even if this thread panics.
         let _end = EndOnDrop(Arc::clone(&self.queue));
         let mut batch = Batch::new();
         loop {
-            let taken = self.queue.take(&mut batch, self.sweep.pause(Instant::now()));
-            if taken == Taken::End {
+            let dequeued = self.queue.take(&mut batch, self.sweep.pause(Instant::now()));
+            if dequeued == DequeueResult::End {
                 break;
             }
             let records = batch.len() as u64;
-            if let Err(GivenUp(detail)) = self.commit(&batch).and_then(|()| self.sweep(records)) {
+            if let Err(CommitError(detail)) = self.commit(&batch).and_then(|()| self.sweep(records)) {
                 return Err(JournalError::Unwritten { records: self.queue.uncommitted(), detail });
             }
-            if taken == Taken::Batch {
+            if dequeued == DequeueResult::Batch {
                 batch.clear();
                 batch.shrink(BUFFER_KEEP_BYTES);
             }
         }
         let Self { connection, path, .. } = self;
-        // A journal that nobody writes is one file. A reader that is busy may prevent it: nothing is lost then.
+        // A journal without a writer is one file. A busy reader may prevent that: nothing is lost then.
         if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
             tracing::warn!(journal = %path.display(), "the write-ahead log stays: {error}");
         }
@@ -181,7 +180,7 @@ impl Writer {
     }
 
     /// Commits all of a batch.
-    fn commit(&mut self, batch: &Batch) -> Result<(), GivenUp> {
+    fn commit(&mut self, batch: &Batch) -> Result<(), CommitError> {
         if batch.has_nothing() {
             return Ok(());
         }
@@ -194,7 +193,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes checkpoints, whose records and findings are committed. They are not worth a second try.
+    /// Writes checkpoints, after the records and findings that they include. A failure is not retried.
     fn write_checkpoints(&mut self, checkpoints: &[Checkpoint]) {
         if checkpoints.is_empty() {
             return;
@@ -206,12 +205,15 @@ impl Writer {
     }
 
     /// Commits the next items, as many as go into one transaction, and publishes the head.
-    fn commit_next<'a>(&mut self, items: &mut dyn ExactSizeIterator<Item = Item<'a>>) -> Result<(), GivenUp> {
+    fn commit_next<'a>(
+        &mut self,
+        items: &mut dyn ExactSizeIterator<Item = Item<'a>>,
+    ) -> Result<(), CommitError> {
         let group: Vec<Item<'a>> = items.take(COMMIT_MAX_RECORDS).collect();
         let ids = self.until_done(|writer| writer.resolve(&group))?;
         let (records, mut plan) = (group.len() as u64, Plan::default());
         for (item, ids) in group.into_iter().zip(ids) {
-            self.numbering.place(item, ids, &mut plan);
+            self.numbering.assign(item, ids, &mut plan);
         }
         let names = self.names.take_fresh();
         self.until_done(|writer| store::commit(&mut writer.connection, &names, &plan))?;
@@ -220,20 +222,20 @@ impl Writer {
         if !plan.sealed.is_empty() {
             self.sweep.grown(Instant::now());
         }
-        self.publish(records, &plan.unasked);
+        self.publish(records, &plan.implicit);
         Ok(())
     }
 
-    /// Removes the next records that are too old or too many, after `committed` ones were written.
+    /// Removes the next records that are too old or exceed the size, after `committed` ones were written.
     ///
-    /// What cannot be removed is no trouble yet: it is told, and tried again later.
-    fn sweep(&mut self, committed: u64) -> Result<(), GivenUp> {
+    /// A failure is logged, and retried later.
+    fn sweep(&mut self, committed: u64) -> Result<(), CommitError> {
         let (now, wall) = (Instant::now(), clock::now());
         let (retention, order) = self.queue.retention();
         if *self.sweep.retention() != retention {
             self.sweep.retain(retention, now);
         }
-        // What is too large goes one segment at a time, and a segment of large records has few of them.
+        // A journal that is too large loses one segment at a time, and a segment of large records has few of them.
         let mut left = retention::chunk(committed);
         while left > 0 {
             if self.sweep.is_due(now) {
@@ -245,7 +247,7 @@ impl Writer {
             match self.sweep_step(left, now) {
                 0 if self.sweep.is_put_off() => break,
                 0 => {
-                    self.queue.retained(order);
+                    self.queue.report_pruned(order);
                     break;
                 }
                 records => left -= records,
@@ -254,19 +256,19 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes records, at most so many; how many they were.
+    /// Removes at most `at_most` records and returns how many were removed.
     fn sweep_step(&mut self, at_most: u64, now: Instant) -> u64 {
         let numbering = &self.numbering;
         let is_needed = |name| numbering.is_in_open_segment(name);
         match self.sweep.step(&mut self.connection, at_most, now, is_needed) {
-            Ok(Swept { records: 0, .. }) => 0,
-            Ok(Swept { records, names }) => {
+            Ok(SweepStep { records: 0, .. }) => 0,
+            Ok(SweepStep { records, names }) => {
                 self.names.forget(&names);
                 self.counters.removed(records, self.sweep.first());
                 records
             }
             Err(error) => {
-                // Whether the names went is not known.
+                // The transaction may have removed the names.
                 self.names.clear();
                 self.not_swept(&error, now);
                 0
@@ -274,8 +276,8 @@ impl Writer {
         }
     }
 
-    /// Ends the open segment if it begins before `moment`.
-    fn seal_early(&mut self, moment: Option<UnixMicros>) -> Result<(), GivenUp> {
+    /// Seals the open segment if it begins before `moment`.
+    fn seal_early(&mut self, moment: Option<UnixMicros>) -> Result<(), CommitError> {
         let mut plan = Plan::default();
         if let Some(moment) = moment {
             self.numbering.seal_before(moment, &mut plan);
@@ -306,13 +308,13 @@ impl Writer {
             .collect()
     }
 
-    /// Tries `step` until it succeeds; once more, and no longer, when the journal is closed.
-    fn until_done<T>(&mut self, step: impl Fn(&mut Self) -> rusqlite::Result<T>) -> Result<T, GivenUp> {
+    /// Retries `step` until it succeeds; only once more when the journal is closed.
+    fn until_done<T>(&mut self, step: impl Fn(&mut Self) -> rusqlite::Result<T>) -> Result<T, CommitError> {
         let mut pause = COMMIT_RETRY_FIRST;
         let mut last_try = false;
         loop {
             let error =
-                match self.still_there().and_then(|()| step(self).map_err(|e| storage_text(&e).into())) {
+                match self.check_identity().and_then(|()| step(self).map_err(|e| storage_text(&e).into())) {
                     Ok(done) => {
                         self.report(None);
                         return Ok(done);
@@ -322,23 +324,25 @@ impl Writer {
             self.counters.failed();
             self.report(Some(&error));
             if last_try {
-                return Err(GivenUp(error));
+                return Err(CommitError(error));
             }
             last_try = self.queue.pause(pause);
             pause = (pause * 2).min(COMMIT_RETRY_MAX);
         }
     }
 
-    /// A file that was moved away still takes every write, and nobody would ever read them.
-    fn still_there(&self) -> Result<(), Box<str>> {
+    /// Fails if the file was moved away: it would accept every write, and no reader would find them.
+    fn check_identity(&self) -> Result<(), Box<str>> {
         match identity(&self.path) {
             Ok(found) if found == self.identity => Ok(()),
             Ok(_) => Err("another file was put in its place: move it back, or restart the hub".into()),
-            Err(error) => Err(format!("the file is gone: move it back, or restart the hub ({error})").into()),
+            Err(error) => {
+                Err(format!("the file is missing: move it back, or restart the hub ({error})").into())
+            }
         }
     }
 
-    /// Tells of a change of health, once.
+    /// Publishes and logs a change of health, once.
     fn report(&self, error: Option<&str>) {
         self.health.send_if_modified(|health| match (&*health, error) {
             (Health::Writing, None) => false,
@@ -360,8 +364,8 @@ impl Writer {
         });
     }
 
-    /// Closes the epochs that are open in the file: their hub ended without doing so.
-    fn close_left_open(&mut self, now: UnixMicros, lost: Option<Removed>) -> rusqlite::Result<()> {
+    /// Closes the epochs that are open in the file: their hub ended without closing them.
+    fn close_left_open(&mut self, now: UnixMicros, lost: Option<PrunedRange>) -> rusqlite::Result<()> {
         let open = self.numbering.open_epochs();
         let names = open.iter().map(|(vm, _)| store::name(&self.connection, *vm));
         let names = names.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -371,8 +375,8 @@ impl Writer {
                 Some(received) => Some(received),
                 None => store::received(&self.connection, state.last)?,
             };
-            // Retention may have removed the last record of a VM that reported nothing for so long: then the first
-            // record that is kept was received later than it.
+            // Retention may have removed the last record of a VM that was silent for so long: then the first record
+            // that is kept was received later.
             let (certain_until, since) = match received.map(UnixMicros) {
                 Some(at) => (at, utc_text(at)),
                 None => {
@@ -387,7 +391,7 @@ impl Writer {
             };
             let detail = format!("{what}; nothing is certain since {since}");
             let item = numbering::detached(name, now, certain_until, reason, &detail);
-            self.numbering.place(item, Ids { vm, event: None }, &mut plan);
+            self.numbering.assign(item, Ids { vm, event: None }, &mut plan);
         }
         if !plan.rows.is_empty() {
             store::commit(&mut self.connection, &[], &plan)?;
@@ -397,20 +401,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Publishes what is committed, `records` of it appended ones, between `unasked` ones.
+    /// Publishes the committed records: `records` that were appended, and those at `implicit`.
     ///
-    /// Only what the disk has: a reader must never see a record that a crash can take back.
-    fn publish(&self, records: u64, unasked: &[u64]) {
+    /// Only committed ones: a reader must never see a record that a crash can take back.
+    fn publish(&self, records: u64, implicit: &[u64]) {
         let head = Offset(self.numbering.head());
         let (identity, epoch) = (self.name.clone(), self.numbering.max_epoch());
-        self.lock.publish(&Published { identity, head: head.0, epoch });
-        self.queue.settle(records, head, unasked);
+        self.lock.publish(&PublishedHead { identity, head: head.0, epoch });
+        self.queue.assign(records, head, implicit);
         self.head.send_replace(head);
         self.queue.publish(records, head);
     }
 }
 
-/// Tells those who wait that nothing will come.
+/// Wakes waiting tasks when the writer ends.
 struct EndOnDrop(Arc<Queue>);
 
 impl Drop for EndOnDrop {
@@ -419,14 +423,14 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// Records that were published and are not in the file: its write-ahead log was cut or removed, or an older copy of the
-/// file was put in its place. What comes gets other offsets, epochs and numbers than they had.
-fn lost(lock: &WriterLock, name: &str, numbering: &mut Numbering) -> Option<Removed> {
+/// The published records that are missing in the file: its write-ahead log was cut or removed, or the file was replaced
+/// with an older copy. New records get other offsets, epochs and numbers.
+fn lost(lock: &WriterLock, name: &str, numbering: &mut Numbering) -> Option<PrunedRange> {
     let published = lock.published().filter(|published| *published.identity == *name)?;
     let after = Offset(numbering.head());
     (published.head > after.0).then(|| {
         numbering.pass_over(published.head, published.epoch);
-        Removed { after, upto: Offset(published.head) }
+        PrunedRange { after, upto: Offset(published.head) }
     })
 }
 
@@ -434,7 +438,7 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// A time for people, in UTC with microseconds.
+/// A time as text, in UTC with microseconds.
 fn utc_text(time: UnixMicros) -> String {
     jiff::Timestamp::from_microsecond(time.0)
         .map_or_else(|_| format!("{} µs", time.0), |time| format!("{time:.6}"))

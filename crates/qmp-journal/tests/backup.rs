@@ -1,16 +1,16 @@
-//! Copies of a journal that is written meanwhile.
+//! Copies of a journal while it is being written.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use qmp_journal::{
-    Backup, BackupError, Batch, Copied, Draft, Journal, JournalOptions, Query, Reader, Retention,
+    Backup, BackupError, BackupSummary, Batch, Draft, Journal, JournalOptions, Query, Reader, Retention,
 };
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 
-/// A copy made in the middle of a storm is the beginning of the journal, byte for byte, and a journal itself.
+/// A copy made during a storm is a prefix of the journal, byte for byte, and a journal itself.
 #[test]
-fn a_copy_of_a_storm_is_its_beginning() {
+fn copy_made_during_storm_is_a_prefix_of_the_journal() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let options = JournalOptions { segment_records: 1_000, ..JournalOptions::default() };
@@ -35,7 +35,7 @@ fn a_copy_of_a_storm_is_its_beginning() {
         is_over.store(true, Ordering::Relaxed);
         copies
     });
-    assert!(copies[0].1.head < copies[3].1.head && copies[3].1.head < journal.head(), "the storm went on");
+    assert!(copies[0].1.head < copies[3].1.head && copies[3].1.head < journal.head(), "the storm continued");
     let whole = records(&path);
     for (to, copied) in copies {
         let copy = records(&to);
@@ -43,7 +43,7 @@ fn a_copy_of_a_storm_is_its_beginning() {
         assert_eq!(copied.head, Offset(copy.len() as u64));
         assert_eq!(std::fs::metadata(&to).expect("is there").len(), copied.bytes);
     }
-    // A hub goes on with a copy as with the journal.
+    // A hub continues with a copy as with the journal.
     let restored = Journal::open(&directory.path().join("copy0.db"), options).expect("opens");
     let head = restored.head();
     append(&restored, 1);
@@ -53,21 +53,21 @@ fn a_copy_of_a_storm_is_its_beginning() {
         .map(|entry| entry.expect("reads").file_name().into_string().expect("UTF-8"))
         .filter(|name| name.contains(".part"))
         .collect();
-    assert_eq!(left, [""; 0], "nothing is left behind");
+    assert_eq!(left, [""; 0], "no draft is left");
 }
 
-/// Of a journal that has lost its beginning, the copy begins there, too; it is smaller when much was removed.
+/// The copy of a journal that was pruned has the same first record; it is smaller if much was removed.
 #[test]
-fn a_copy_is_compact() {
+fn copy_of_pruned_journal_is_compact() {
     let directory = tempfile::tempdir().expect("a directory");
     let (path, to) = (directory.path().join("journal.db"), directory.path().join("copy.db"));
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
     append(&journal, 20_000);
     let order = journal.retain(Retention { max_age: Some(std::time::Duration::ZERO), max_bytes: None });
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    runtime.block_on(journal.retained(order)).expect("is open");
+    runtime.block_on(journal.wait_for_pruning(order)).expect("is open");
     let copied = Backup::open(&path).expect("opens").write(&to, false).expect("copies");
-    assert_eq!((copied.first, copied.head), (Offset(20_001), Offset(20_000)), "and the head is known");
+    assert_eq!((copied.first, copied.head), (Offset(20_001), Offset(20_000)), "the head is kept");
     assert!(copied.bytes < 200_000, "{} bytes", copied.bytes);
     append(&journal, 1);
     let copied = Backup::open(&path).expect("opens").write(&to, true).expect("replaces");
@@ -75,7 +75,7 @@ fn a_copy_is_compact() {
 }
 
 #[test]
-fn nothing_is_overwritten_by_mistake() {
+fn copy_refuses_to_replace_files_and_journals_in_use() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let at = |name: &str| directory.path().join(name);
@@ -114,13 +114,13 @@ fn nothing_is_overwritten_by_mistake() {
         assert_eq!(error.replace(&here, "HERE").replace(&pid, "PID"), expected, "{to}");
     }
     assert_eq!(std::fs::read_to_string(at("file")).expect("reads"), "mine");
-    let Copied { head, .. } = copy(&at("file"), true).expect("replaces when told to");
+    let BackupSummary { head, .. } = copy(&at("file"), true).expect("replaces with --force");
     assert_eq!((head, records(&at("file")).len()), (Offset(3), 3));
 }
 
-/// A journal that is damaged is not passed off as a copy.
+/// A copy of a damaged journal fails.
 #[test]
-fn a_damaged_journal_gives_no_copy() {
+fn copy_of_damaged_journal_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let (path, to) = (directory.path().join("journal.db"), directory.path().join("copy.db"));
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
@@ -131,7 +131,7 @@ fn a_damaged_journal_gives_no_copy() {
     drop(file);
     let error = Backup::open(&path).expect("opens").write(&to, false).expect_err("a hole");
     assert!(matches!(error, BackupError::Damaged { .. }), "{error}");
-    assert_eq!(error.to_string(), "the copy is damaged, and was thrown away: records 500 to 500 are missing");
+    assert_eq!(error.to_string(), "the copy is damaged, and was discarded: records 500 to 500 are missing");
     assert!(!to.exists());
 }
 

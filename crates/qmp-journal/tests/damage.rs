@@ -1,4 +1,4 @@
-//! A damaged journal: what cannot be read is passed over and reported, and everything else is read and written on.
+//! A damaged journal: damage is skipped and reported, and everything else can be read and appended to.
 
 use std::fs;
 use std::path::Path;
@@ -14,17 +14,15 @@ use rusqlite::Connection;
 const RECORDS: u64 = 1_000;
 const SEGMENT_RECORDS: u64 = 300;
 
-/// Damages the file, and says which records cannot be read then.
+/// Damages the file, and returns the records that cannot be read after that.
 type Damage = fn(&Path) -> Vec<(u64, u64)>;
 
-/// What may be wrong with a file. Records 1 to 900 are sealed.
+/// Kinds of damage. Records 1 to 900 are sealed.
 const DAMAGES: [(&str, Damage); 16] = [
     ("a byte of a sealed record", |path| byte_of(path, 450)),
     ("a byte of a record that is not sealed", |path| byte_of(path, 950)),
     ("the last record", |path| byte_of(path, RECORDS)),
-    ("a kind that is none", |path| {
-        sql(path, "UPDATE record SET kind = 99 WHERE offset = 700", &[(700, 700)])
-    }),
+    ("an unknown kind", |path| sql(path, "UPDATE record SET kind = 99 WHERE offset = 700", &[(700, 700)])),
     ("an open kind", |path| sql(path, "UPDATE record SET kind = 'x' WHERE offset = 950", &[(950, 950)])),
     ("a VM without a name", |path| sql(path, "UPDATE record SET vm = 4242 WHERE offset = 20", &[(20, 20)])),
     ("a time", |path| sql(path, "UPDATE record SET received = x'ff' WHERE offset = 970", &[(970, 970)])),
@@ -36,23 +34,21 @@ const DAMAGES: [(&str, Damage); 16] = [
         sql(path, "UPDATE record SET received = x'ff' WHERE offset = 1", &[(1, 1)])
     }),
     ("a page that is not sealed", |path| page_of(path, 950)),
-    ("records that are gone", |path| {
+    ("missing records", |path| {
         sql(path, "DELETE FROM record WHERE offset BETWEEN 450 AND 480", &[(450, 480)])
     }),
-    ("the first records are gone", |path| sql(path, "DELETE FROM record WHERE offset <= 40", &[(1, 40)])),
-    ("records behind the last seal that are gone", |path| {
+    ("missing first records", |path| sql(path, "DELETE FROM record WHERE offset <= 40", &[(1, 40)])),
+    ("missing records after the last seal", |path| {
         sql(path, "DELETE FROM record WHERE offset BETWEEN 920 AND 999", &[(920, 999)])
     }),
-    ("the last records are gone", |path| {
-        sql(path, "DELETE FROM record WHERE offset >= 990", &[(990, RECORDS)])
-    }),
+    ("missing last records", |path| sql(path, "DELETE FROM record WHERE offset >= 990", &[(990, RECORDS)])),
     ("an index of a segment", |path| {
         sql(path, "UPDATE posting SET offsets = x'ffffffffffffffffffffffff' WHERE segment = 600", &[])
     }),
 ];
 
 #[test]
-fn everything_but_the_damage_is_read() {
+fn readers_get_all_undamaged_records_and_report_the_rest() {
     for (name, damage) in DAMAGES {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("journal.db");
@@ -95,7 +91,7 @@ fn everything_but_the_damage_is_read() {
         let copy = Backup::open(&path).expect("opens").write(&home.path().join("copy.db"), false);
         assert!(copy.is_err(), "{name}: {copy:?}");
         assert!(!home.path().join("copy.db").exists(), "{name}");
-        // A hub writes on, and no identity is given twice.
+        // A hub continues with the file, and assigns no identity twice.
         let journal = Journal::open(&path, options()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let all: Vec<_> =
             VMS.into_iter().map(|vm| draft(vm, 5_000, Body::Attached { snapshot: "{}".into() })).collect();
@@ -112,9 +108,9 @@ fn everything_but_the_damage_is_read() {
     }
 }
 
-/// What makes a search or a scan of SQLite go astray without an error: readers report each record that they do not give.
+/// A search or scan of SQLite that goes wrong without an error: readers report each record that they do not return.
 #[test]
-fn no_record_is_lost_silently_by_a_row_out_of_order() {
+fn row_out_of_order_loses_no_record_silently() {
     let home = tempfile::tempdir().expect("a directory");
     let path = home.path().join("journal.db");
     let whole = make(&path);
@@ -128,15 +124,15 @@ fn no_record_is_lost_silently_by_a_row_out_of_order() {
             if u64::from(offset) == damaged {
                 continue;
             }
-            let lost = nothing_is_silent(&path, &whole, &name).expect("opens and is read");
+            let lost = check_no_silent_loss(&path, &whole, &name).expect("opens and is read");
             assert!(lost < 200, "{name}: {lost} records are lost, more than a page has");
         }
     }
 }
 
-/// Rows of the index that are gone, or that say something else, hide no record.
+/// Missing or changed rows of the index hide no record.
 #[test]
-fn no_record_is_lost_by_a_damaged_index() {
+fn damaged_index_loses_no_record() {
     let cases = [
         "DELETE FROM segment",
         "DELETE FROM segment WHERE last = 600",
@@ -154,7 +150,7 @@ fn no_record_is_lost_by_a_damaged_index() {
     for change in cases {
         fs::write(&path, &intact).expect("writes");
         sql(&path, change, &[]);
-        assert_eq!(nothing_is_silent(&path, &whole, change), Some(0), "{change}");
+        assert_eq!(check_no_silent_loss(&path, &whole, change), Some(0), "{change}");
         assert_ne!(verify(&path).expect("opens").faults, Vec::<Box<str>>::new(), "{change}");
     }
 }
@@ -162,9 +158,9 @@ fn no_record_is_lost_by_a_damaged_index() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Of a journal in which some bytes are overwritten, a reader gives each record, or reports it.
+    /// A reader of a journal with overwritten bytes returns each record, or reports it.
     #[test]
-    fn no_record_is_lost_silently(place in 8_192_usize..1 << 20, bytes in prop::collection::vec(any::<u8>(), 1..60)) {
+    fn overwritten_bytes_lose_no_record_silently(position in 8_192_usize..1 << 20, bytes in prop::collection::vec(any::<u8>(), 1..60)) {
         static MADE: LazyLock<([Vec<u8>; 2], Vec<Record<'static>>)> = LazyLock::new(|| {
             let home = tempfile::tempdir().expect("a directory");
             let path = home.path().join("journal.db");
@@ -175,20 +171,20 @@ proptest! {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("journal.db");
         let mut damaged = intact.clone();
-        let place = 8_192 + place % (damaged.len() - 8_192 - bytes.len());
-        damaged[place..place + bytes.len()].copy_from_slice(&bytes);
+        let position = 8_192 + position % (damaged.len() - 8_192 - bytes.len());
+        damaged[position..position + bytes.len()].copy_from_slice(&bytes);
         fs::write(&path, damaged).expect("writes");
         fs::write(home.path().join("journal.db.lock"), lock).expect("writes");
-        nothing_is_silent(&path, whole, &format!("{bytes:?} at {place}"));
-        // Whatever numbers it has: a fault is found, and none is a panic.
+        check_no_silent_loss(&path, whole, &format!("{bytes:?} at {position}"));
+        // No number in the file may cause a panic.
         let _ = verify(&path);
         let _ = Journal::open(&path, options());
     }
 }
 
-/// Reads forwards, backwards and by index: each record is there or reported. Returns how many are not there; `None` if the
-/// journal cannot be read at all, which is an error.
-fn nothing_is_silent(path: &Path, whole: &[Record<'static>], name: &str) -> Option<usize> {
+/// Reads forwards, backwards and by index: each record is returned or reported. Returns how many are missing; `None` if
+/// the journal cannot be read at all, which is an error.
+fn check_no_silent_loss(path: &Path, whole: &[Record<'static>], name: &str) -> Option<usize> {
     let vm = |vm: &str| Query { vm: Globs::parse([vm]).expect("a pattern"), ..Query::default() };
     let rare = Query { event: Globs::parse(["RARE"]).expect("a pattern"), ..Query::default() };
     let mut lost = None;
@@ -219,7 +215,7 @@ fn nothing_is_silent(path: &Path, whole: &[Record<'static>], name: &str) -> Opti
     lost
 }
 
-/// A number that no hub can have given leaves none for what comes: the hub says so, and does not start.
+/// A number that no hub can have assigned leaves none for further records: the hub reports it and does not start.
 #[test]
 fn journal_with_numbers_at_their_end_is_refused() {
     let cases = [
@@ -241,15 +237,15 @@ fn journal_with_numbers_at_their_end_is_refused() {
         let path = home.path().join("journal.db");
         make(&path);
         sql(&path, change, &[]);
-        let refusal = Journal::open(&path, options()).expect_err(change).to_string();
-        assert!(refusal.contains(expected) && refusal.contains("put a backup in its place"), "{refusal}");
+        let error = Journal::open(&path, options()).expect_err(change).to_string();
+        assert!(error.contains(expected) && error.contains("put a backup in its place"), "{error}");
         assert_ne!(verify(&path).expect("opens").faults, Vec::<Box<str>>::new(), "{change}");
     }
 }
 
-/// Changes that no reader can notice, for what stands there can be read.
+/// Changes that no reader can notice, since the changed values can be read.
 #[test]
-fn verify_finds_what_can_be_read_and_is_wrong() {
+fn verify_finds_readable_damage() {
     let cases = [
         ("data", "UPDATE record SET data = replace(data, 'x', 'y') WHERE offset = 450", "checksum"),
         ("a time", "UPDATE record SET received = received + 1 WHERE offset = 450", "checksum"),
@@ -285,9 +281,9 @@ fn verify_finds_what_can_be_read_and_is_wrong() {
     }
 }
 
-/// A journal that lost records, was removed from, and whose VMs came and went is whole.
+/// A journal that lost records, was pruned, and whose VMs were attached and detached is valid.
 #[test]
-fn verify_finds_nothing_in_a_whole_journal() {
+fn verify_finds_no_fault_in_valid_journal() {
     let home = tempfile::tempdir().expect("a directory");
     let path = home.path().join("journal.db");
     make(&path);
@@ -302,7 +298,7 @@ fn verify_finds_nothing_in_a_whole_journal() {
         );
         let order = journal.retain(Retention { max_bytes: Some(1), ..Retention::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(journal.retained(order)).expect("is open");
+        runtime.block_on(journal.wait_for_pruning(order)).expect("is open");
         journal.close().expect("closes");
         let found = verify(&path).expect("opens");
         assert_eq!(found.faults, Vec::<Box<str>>::new());
@@ -322,7 +318,7 @@ fn make(path: &Path) -> Vec<Record<'static>> {
         let vm = if number % 7 == 0 { "web2" } else { "web1" };
         drafts.push(draft(vm, i64::try_from(number).expect("small"), numbered(name, number)));
     }
-    // The last record is no rare one: a damaged name is to be in the middle.
+    // The last record is not rare: a damaged name must be in the middle.
     drafts[999].body = numbered("STOP", RECORDS);
     append(&journal, &drafts);
     let records = read(&journal.reader(), &Query::default());
@@ -339,7 +335,7 @@ fn is_rare(record: &Record<'_>) -> bool {
     matches!(&record.body, Body::Event { name, .. } if name == "RARE")
 }
 
-/// An event whose data is found in the file by its number.
+/// An event whose data has a mark with its number, to find it in the file.
 fn numbered(name: &'static str, number: u64) -> Body<'static> {
     let data = format!("{{\"mark\": \"<{number:08}>\", \"pad\": \"{}\"}}", "x".repeat(60));
     Body::Event { name: name.into(), sent_name: None, timestamp: None, data: Some(data.into()) }
@@ -349,24 +345,24 @@ fn draft(vm: &'static str, received: i64, body: Body<'static>) -> Draft<'static>
     Draft { vm, received: UnixMicros(received), body }
 }
 
-/// Where in the file the data of a record is.
-fn place_of(bytes: &[u8], offset: u64) -> usize {
+/// The position of a record's data in the file.
+fn position_of(bytes: &[u8], offset: u64) -> usize {
     let mark = format!("<{offset:08}>");
     bytes.windows(mark.len()).position(|window| window == mark.as_bytes()).expect("it is in the file")
 }
 
 fn byte_of(path: &Path, offset: u64) -> Vec<(u64, u64)> {
     let mut bytes = fs::read(path).expect("reads");
-    let place = place_of(&bytes, offset);
-    bytes[place] = 0xff;
+    let position = position_of(&bytes, offset);
+    bytes[position] = 0xff;
     fs::write(path, bytes).expect("writes");
     vec![(offset, offset)]
 }
 
-/// Zeroes a page, and says which records it had.
+/// Zeroes a page, and returns the records that it had.
 fn page_of(path: &Path, offset: u64) -> Vec<(u64, u64)> {
     let mut bytes = fs::read(path).expect("reads");
-    let page = place_of(&bytes, offset) / 8192;
+    let page = position_of(&bytes, offset) / 8192;
     let page = &mut bytes[page * 8192..(page + 1) * 8192];
     let marks: Vec<u64> = page
         .windows(10)
@@ -378,26 +374,25 @@ fn page_of(path: &Path, offset: u64) -> Vec<(u64, u64)> {
     vec![(*marks.iter().min().expect("some"), *marks.iter().max().expect("some"))]
 }
 
-/// Gives the row of a record another offset where it is, which no SQL does.
+/// Overwrites the offset of a row in place, which no SQL does.
 fn set_offset(bytes: &mut [u8], record: u64, offset: u16) {
     let mark = format!("<{record:08}>");
-    let number = |page: &[u8], place: usize| usize::from(page[place]) << 8 | usize::from(page[place + 1]);
-    let length =
-        |page: &[u8], place: usize| 1 + page[place..].iter().take_while(|byte| **byte >= 0x80).count();
-    // Leaves of a table begin with 13. What was moved to another page may still be on the one before.
+    let number = |page: &[u8], at: usize| usize::from(page[at]) << 8 | usize::from(page[at + 1]);
+    let length = |page: &[u8], at: usize| 1 + page[at..].iter().take_while(|byte| **byte >= 0x80).count();
+    // Leaves of a table begin with 13. A row that was moved to another page may remain on the old one.
     for page in bytes.chunks_exact_mut(8_192).filter(|page| page[0] == 13) {
         for cell in 0..number(page, 3) {
             // The cell begins with the length of the row and the offset, seven bits a byte.
             let cell = number(page, 8 + 2 * cell);
-            let place = cell + length(page, cell);
-            let digits = place..place + length(page, place);
+            let position = cell + length(page, cell);
+            let digits = position..position + length(page, position);
             let found =
                 page[digits.clone()].iter().fold(0, |found, byte| found << 7 | u64::from(byte & 0x7f));
             let row = &page[cell..(cell + 200).min(page.len())];
             if found == record && row.windows(mark.len()).any(|window| window == mark.as_bytes()) {
                 let [high, low] = (offset << 1).to_be_bytes();
                 match digits.len() {
-                    1 => page[place] = low >> 1,
+                    1 => page[position] = low >> 1,
                     _ => page[digits].copy_from_slice(&[high | 0x80, low >> 1]),
                 }
                 return;

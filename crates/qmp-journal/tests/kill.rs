@@ -1,7 +1,7 @@
-//! `kill -9`, for real and often, while records pour in.
+//! `kill -9` of a real process, many times, while records are appended.
 //!
-//! The test runs itself as a child that appends and prints each head that the journal acknowledged, and kills
-//! it at a random moment. Then it opens the file as the next hub would. The seed of every round is printed;
+//! The test runs itself as a child that appends and prints each head that the journal acknowledged, and kills it at a
+//! random moment. Then it opens the file as the next hub would. The seed of every round is printed;
 //! `QMP_JOURNAL_KILL_SEED=N` repeats one.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,17 +13,17 @@ use qmp_journal::{Batch, Draft, Journal, JournalOptions, Query, Reader, Retentio
 use qmp_wire::{Body, DetachReason, Offset, Record, UnixMicros};
 
 const ROUNDS: u64 = 36;
-/// Small, so that seals are among what is interrupted.
+/// Small, so that kills also interrupt seals.
 const SEGMENT_RECORDS: u64 = 500;
-/// Some segments of this test.
+/// The size of some segments of this test.
 const RETAINED_BYTES: u64 = 1 << 20;
 const VMS: [&str; 3] = ["web1", "web2", "db1"];
-const NAME: &str = "loses_nothing_that_was_acknowledged";
+const NAME: &str = "kill_loses_no_acknowledged_record";
 const CHILD_PATH: &str = "QMP_JOURNAL_KILL_PATH";
 const SEED: &str = "QMP_JOURNAL_KILL_SEED";
 
 #[test]
-fn loses_nothing_that_was_acknowledged() {
+fn kill_loses_no_acknowledged_record() {
     if let Some(path) = std::env::var_os(CHILD_PATH) {
         append_for_ever(Path::new(&path), seed_from_environment().expect("the parent gives a seed"));
     }
@@ -35,31 +35,31 @@ fn loses_nothing_that_was_acknowledged() {
         if is_early(seed) {
             let fresh = directory.path().join(format!("{seed}.db"));
             let acknowledged = one_round(&fresh, seed);
-            println!("seed {seed}: killed while the journal was made, or after offset {acknowledged}");
+            println!("seed {seed}: killed while the journal was created, or after offset {acknowledged}");
             check(&fresh, acknowledged, seed);
         } else {
             acknowledged = one_round(&path, seed).max(acknowledged);
             println!("seed {seed}: killed after offset {acknowledged}");
             let kept = check(&path, acknowledged, seed);
-            assert!(kept >= first_kept, "seed {seed}: what was removed is back");
+            assert!(kept >= first_kept, "seed {seed}: removed records are back");
             first_kept = kept;
         }
     }
-    // One seed alone may be one that keeps everything.
+    // A single seed may be one that keeps everything.
     assert!(first_kept > 1 || seed_from_environment().is_some(), "nothing was removed in any round");
 }
 
-/// Some rounds end while the file is being made, most while records pour in.
+/// Some rounds end while the file is created, most while records are appended.
 fn is_early(seed: u64) -> bool {
     seed.is_multiple_of(3)
 }
 
-/// Some rounds remove the oldest records meanwhile.
+/// Some rounds prune the oldest records meanwhile.
 fn is_shrinking(seed: u64) -> bool {
     seed.is_multiple_of(2)
 }
 
-/// Starts the child, lets it run for a random while, and kills it; the last head that it printed.
+/// Starts the child, kills it after a random time, and returns the last head that it printed.
 fn one_round(path: &Path, seed: u64) -> u64 {
     let mut random = Random(seed);
     let mut child = Command::new(std::env::current_exe().expect("this test"))
@@ -87,7 +87,7 @@ fn one_round(path: &Path, seed: u64) -> u64 {
     let mut acknowledged = 0;
     for line in lines {
         let line = line.expect("the child prints text");
-        // The last line may be cut, and the test harness prints some of its own.
+        // The last line may be cut, and the test harness prints lines, too.
         if let Some(head) = line.strip_prefix("head ").and_then(|rest| rest.strip_suffix('.')) {
             acknowledged = head.parse().expect("a number");
             kill(&child);
@@ -97,14 +97,14 @@ fn one_round(path: &Path, seed: u64) -> u64 {
     acknowledged
 }
 
-/// The child is ours and not waited for yet: its process id cannot be another's.
+/// Kills a child of this test that is not reaped yet, so that its process id cannot be that of another process.
 fn kill_9(pid: u32) {
     let pid = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process id");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("can be killed");
 }
 
-/// Opens the file as the next hub does, and compares all of it with what must be there.
-/// Returns the first offset that is kept.
+/// Opens the file as the next hub does, and compares all of it with the expected records. Returns the first offset that
+/// is kept.
 fn check(path: &Path, acknowledged: u64, seed: u64) -> u64 {
     let options = JournalOptions { segment_records: SEGMENT_RECORDS, ..JournalOptions::default() };
     let journal = Journal::open(path, options).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -112,7 +112,7 @@ fn check(path: &Path, acknowledged: u64, seed: u64) -> u64 {
     journal.close().expect("closes");
     let reader = Reader::open(path).expect("opens");
     let mut cursor = reader.cursor(Query::default(), Offset(0));
-    // With retention, the first records are gone, and with them the beginnings of some epochs.
+    // With retention, the first records are missing, and with them the beginnings of some epochs.
     let first = reader.first().expect("reads").0;
     let mut expected_offset = first;
     let mut open = [(first == 1).then_some(false); VMS.len()];
@@ -124,7 +124,7 @@ fn check(path: &Path, acknowledged: u64, seed: u64) -> u64 {
         for record in batch {
             assert_eq!(record.offset, Some(Offset(expected_offset)), "seed {seed}: no holes");
             expected_offset += 1;
-            let vm = VMS.iter().position(|vm| *vm == record.vm).expect("one of ours");
+            let vm = VMS.iter().position(|vm| *vm == record.vm).expect("a VM of this test");
             check_record(&record, &mut open[vm], seed);
         }
     }
@@ -154,7 +154,7 @@ fn check_record(record: &Record<'_>, open: &mut Option<bool>, seed: u64) {
     }
 }
 
-/// The index knows every record: reading each VM alone finds them all.
+/// The index has every record: reading each VM alone finds them all.
 fn check_postings(reader: &Reader, records: u64, seed: u64) {
     let mut found = 0;
     for vm in VMS {
@@ -171,7 +171,7 @@ fn check_postings(reader: &Reader, records: u64, seed: u64) {
     assert_eq!(found, records, "seed {seed}");
 }
 
-/// The event that the child appends at a place: known from the place alone, so that every byte can be checked.
+/// The event that the child appends with these numbers: derived from them alone, so that every byte can be checked.
 fn event(vm: &str, epoch: u32, seq: u64) -> (String, String) {
     let padding = "x".repeat((seq % 200) as usize);
     (
@@ -180,10 +180,10 @@ fn event(vm: &str, epoch: u32, seq: u64) -> (String, String) {
     )
 }
 
-/// The child: a hub whose VMs never stop talking.
+/// The child: a hub whose VMs send events without end.
 fn append_for_ever(path: &Path, seed: u64) -> ! {
     let mut random = Random(seed ^ 0x5eed);
-    // Small, so that old records go all the while.
+    // Small, so that old records are pruned all the while.
     let retention = Retention { max_age: None, max_bytes: is_shrinking(seed).then_some(RETAINED_BYTES) };
     let options = JournalOptions { segment_records: SEGMENT_RECORDS, retention, ..JournalOptions::default() };
     let journal = Journal::open(path, options).expect("opens");
@@ -213,7 +213,7 @@ fn append_for_ever(path: &Path, seed: u64) -> ! {
             batch.push(&Draft { vm: VMS[vm], received: UnixMicros(1_767_323_045_000_000), body });
             seqs[vm] += 1;
         }
-        // Several appends in a group, now and then.
+        // Several appends share a commit at times.
         let Ok(ticket) = appender.append(&mut batch) else {
             runtime.block_on(appender.room()).expect("the journal is open");
             continue;

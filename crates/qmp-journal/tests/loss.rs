@@ -1,4 +1,4 @@
-//! Committed records that are gone from the file, and files that are not what the hub left.
+//! Committed records that are missing in the file, and files that the hub did not leave.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,9 +8,9 @@ use qmp_journal::{Batch, Draft, Journal, JournalError, JournalOptions, Query, Re
 use qmp_wire::{Body, DetachReason, Offset, Record, UnixMicros};
 use rusqlite::Connection;
 
-/// What is left of a journal when its write-ahead log is zeroed, cut or removed after a kill.
+/// A journal whose write-ahead log is zeroed, cut or removed after a kill.
 #[test]
-fn records_of_a_lost_log_are_a_gap_and_no_identity_is_given_twice() {
+fn lost_log_leaves_a_gap_and_no_identity_is_assigned_twice() {
     let home = tempfile::tempdir().expect("a directory");
     let path = home.path().join("journal.db");
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
@@ -42,8 +42,8 @@ fn records_of_a_lost_log_are_a_gap_and_no_identity_is_given_twice() {
             &[attached("web1", 20), attached("db1", 21), attached("late", 22), attached("new", 23)],
         );
         let found = read(&journal.reader());
-        let told = &found[4];
-        let Body::Detached { reason, detail, certain_until } = &told.body else { panic!("{name}: {told:?}") };
+        let gap = &found[4];
+        let Body::Detached { reason, detail, certain_until } = &gap.body else { panic!("{name}: {gap:?}") };
         assert_eq!(*reason, DetachReason::RecordsLost, "{name}");
         let lost = format!("records 5 to {} were committed and are gone from the journal", seen.len());
         assert!(detail.as_deref().is_some_and(|detail| detail.starts_with(&lost)), "{name}: {detail:?}");
@@ -53,7 +53,7 @@ fn records_of_a_lost_log_are_a_gap_and_no_identity_is_given_twice() {
             assert!(record.offset > seen.last().expect("some").offset, "{name}: {record:?}");
             assert!(seen.iter().all(|seen| identity(seen) != identity(record)), "{name}: {record:?}");
         }
-        // What is lost is told once, and is remembered without the file that told it.
+        // A loss is reported once, and is remembered without the lock file.
         journal.close().expect("closes");
         fs::remove_file(with_ending(&left, ".lock")).expect("removes");
         let journal = Journal::open(&left, JournalOptions::default()).expect("opens");
@@ -69,11 +69,11 @@ fn records_of_a_lost_log_are_a_gap_and_no_identity_is_given_twice() {
         let open: u32 = connection
             .query_row("SELECT count(*) FROM gaps WHERE \"to\" IS NULL AND vm = 'web1'", [], |row| row.get(0))
             .expect("reads");
-        assert_eq!(open, 1, "{name}: only the last gap lasts");
+        assert_eq!(open, 1, "{name}: only the last gap is open");
     }
 }
 
-/// Nothing was lost: a clean end, a kill, a removed lock file, and the lock file of another journal.
+/// No loss: a clean end, a kill, a removed lock file, and the lock file of another journal.
 #[test]
 fn journal_that_has_every_record_lost_none() {
     let home = tempfile::tempdir().expect("a directory");
@@ -83,7 +83,7 @@ fn journal_that_has_every_record_lost_none() {
         let events: Vec<_> = (0..records).map(|at| event("web1", at)).collect();
         append(&journal, &events);
         if records == 3 {
-            // A copy with the log is what a kill leaves.
+            // A copy with the log is the state after a kill.
             for ending in ["", "-wal", ".lock"] {
                 let to = with_ending(&home.path().join("killed.db"), ending);
                 fs::copy(with_ending(path, ending), to).expect("copies");
@@ -107,7 +107,7 @@ fn journal_that_has_every_record_lost_none() {
 }
 
 #[test]
-fn journal_with_two_names_is_refused() {
+fn journal_with_two_hard_links_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
     let (path, hard) = (home.path().join("journal.db"), home.path().join("hard.db"));
     let first = Journal::open(&path, JournalOptions::default()).expect("opens");
@@ -116,7 +116,7 @@ fn journal_with_two_names_is_refused() {
     let error = Journal::open(&hard, JournalOptions::default()).expect_err("is refused");
     assert!(matches!(error, JournalError::HardLinked { links: 2, .. }), "{error}");
     assert!(error.to_string().contains("has 2 names (hard links)"), "{error}");
-    // The hub that writes goes on.
+    // The hub that writes the journal is not affected.
     append(&first, &[event("web1", 2)]);
     assert_eq!(first.head(), Offset(2));
     first.close().expect("closes");
@@ -124,9 +124,9 @@ fn journal_with_two_names_is_refused() {
     drop(Journal::open(&path, JournalOptions::default()).expect("opens"));
 }
 
-/// The same file at a path in another directory, as a bind mount shows it: its lock file is another one.
+/// The same file at a path in another directory, as a bind mount shows it, has another lock file.
 #[test]
-fn journal_itself_is_locked() {
+fn locked_journal_is_refused_without_its_lock_file() {
     let home = tempfile::tempdir().expect("a directory");
     let path = home.path().join("journal.db");
     drop(Journal::open(&path, JournalOptions::default()).expect("opens"));
@@ -138,7 +138,7 @@ fn journal_itself_is_locked() {
     drop(Journal::open(&path, JournalOptions::default()).expect("opens"));
 }
 
-/// Where the hub makes files, another user laid links to a file that the hub may write.
+/// Another user created links at the places of the hub's files, to a file that the hub may write.
 #[test]
 fn links_are_not_followed() {
     for ending in [".lock", ".new", "-wal", "-shm"] {
@@ -150,13 +150,13 @@ fn links_are_not_followed() {
             if ending.starts_with('-') {
                 drop(Journal::open(&path, JournalOptions::default()).expect("opens"));
                 if hard {
-                    // SQLite's own business: the log is replaced, and what is no log is not read as one.
+                    // SQLite handles this itself: the log is replaced, and a file that is not a log is not read as one.
                     continue;
                 }
             }
             if hard { fs::hard_link(&victim, &link) } else { symlink(&victim, &link) }.expect("made");
             let opened = Journal::open(&path, JournalOptions::default());
-            // A draft that was left is removed, and its target is not.
+            // An old draft is removed, its target is not.
             assert_eq!(opened.is_ok(), ending == ".new", "{ending} {hard}: {opened:?}");
             if ending == ".lock" {
                 let error = opened.expect_err("is refused").to_string();

@@ -1,4 +1,4 @@
-//! The journal against a model that is too simple to be wrong: a list of records.
+//! The journal compared with a model that is too simple to be wrong: a list of records.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Kind, Query, Reader};
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
 
-/// Small enough that a test fills many.
+/// Small enough that a test fills many segments.
 const SEGMENT_RECORDS: u64 = 7;
 
 const VMS: [&str; 4] = ["web1", "web2", "db/ü \"x\"", "STOP"];
@@ -19,12 +19,12 @@ const DATA: [Option<&str>; 5] =
 enum Operation {
     Append(Vec<Draft<'static>>),
     Reopen { segment_records: u64 },
-    Query { query: Wanted, after: u64, max: usize },
-    Last { query: Wanted, max: usize },
+    Query { query: QueryParts, after: u64, max: usize },
+    Last { query: QueryParts, max: usize },
 }
 
 #[derive(Clone, Debug)]
-struct Wanted {
+struct QueryParts {
     vm: Vec<&'static str>,
     event: Vec<&'static str>,
     kind: Vec<Kind>,
@@ -33,7 +33,7 @@ struct Wanted {
     condition: Option<&'static str>,
 }
 
-/// What the journal must hold.
+/// The expected content of the journal.
 #[derive(Default)]
 struct Model {
     records: Vec<Record<'static>>,
@@ -72,7 +72,7 @@ impl Model {
         });
     }
 
-    fn wanted(&self, query: &Query) -> Vec<Record<'static>> {
+    fn matching(&self, query: &Query) -> Vec<Record<'static>> {
         self.records.iter().filter(|record| query.matches(record)).cloned().collect()
     }
 
@@ -100,7 +100,7 @@ fn hub_stopped(detail: &str, certain_until: UnixMicros) -> Body<'static> {
     Body::Detached { reason: DetachReason::HubStopped, detail, certain_until }
 }
 
-impl Wanted {
+impl QueryParts {
     fn query(&self) -> Query {
         Query {
             vm: Globs::parse(&self.vm).expect("patterns"),
@@ -149,7 +149,7 @@ fn draft() -> impl Strategy<Value = Draft<'static>> {
     })
 }
 
-fn wanted() -> impl Strategy<Value = Wanted> {
+fn query_parts() -> impl Strategy<Value = QueryParts> {
     let vm = prop::sample::subsequence(vec!["web*", "db*", "STOP", "none"], 0..3);
     let event = prop_oneof![
         2 => Just(vec![]),
@@ -160,7 +160,7 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     let condition =
         prop::option::weighted(0.2, prop::sample::select(vec!["n=1", "s.t=x", "reason=peer closed"]));
     (vm, event, kind, time(), time(), condition).prop_map(|(vm, event, kind, since, until, condition)| {
-        Wanted { vm, event, kind, since, until, condition }
+        QueryParts { vm, event, kind, since, until, condition }
     })
 }
 
@@ -168,19 +168,18 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         4 => prop::collection::vec(draft(), 0..30).prop_map(Operation::Append),
         1 => (1..SEGMENT_RECORDS * 2).prop_map(|segment_records| Operation::Reopen { segment_records }),
-        3 => (wanted(), 0..100_u64, 1..40_usize)
+        3 => (query_parts(), 0..100_u64, 1..40_usize)
             .prop_map(|(query, after, max)| Operation::Query { query, after, max }),
-        2 => (wanted(), 1..40_usize).prop_map(|(query, max)| Operation::Last { query, max }),
+        2 => (query_parts(), 1..40_usize).prop_map(|(query, max)| Operation::Last { query, max }),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whatever was appended, and however often the file was reopened: every question is answered as reading
-    /// the whole journal through would answer it.
+    /// After any appends and reopenings, every query returns the records that a scan of the whole journal finds.
     #[test]
-    fn answers_like_a_full_scan(operations in prop::collection::vec(operation(), 1..20)) {
+    fn queries_return_the_same_as_a_full_scan(operations in prop::collection::vec(operation(), 1..20)) {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("journal.db");
         let open = |segment_records| {
@@ -195,17 +194,17 @@ proptest! {
                 Operation::Reopen { segment_records } => {
                     journal.close().expect("closes");
                     journal = open(segment_records);
-                    reopened(&mut model, &journal);
+                    apply_reopening(&mut model, &journal);
                 }
                 Operation::Query { query, after, max } => {
                     let query = query.query();
-                    let mut expected = model.wanted(&query);
+                    let mut expected = model.matching(&query);
                     expected.retain(|record| record.offset > Some(Offset(after)));
                     prop_assert_eq!(read_all(&journal.reader(), &query, after, max), expected);
                 }
                 Operation::Last { query, max } => {
                     let query = query.query();
-                    let mut expected = model.wanted(&query);
+                    let mut expected = model.matching(&query);
                     expected.drain(..expected.len().saturating_sub(max));
                     let tail = journal.reader().last(&query, max).expect("reads");
                     prop_assert_eq!(tail.records, expected);
@@ -231,8 +230,8 @@ fn append(journal: &Journal, model: &mut Model, drafts: Vec<Draft<'static>>) {
     assert_eq!(head, Offset(model.records.len() as u64));
 }
 
-/// The epochs that were open are closed at opening, with a detail and a time that only the journal knows.
-fn reopened(model: &mut Model, journal: &Journal) {
+/// Adds the records that close the open epochs at opening, with a detail and a time that only the journal has.
+fn apply_reopening(model: &mut Model, journal: &Journal) {
     let open = model.vms.values().filter(|(.., open)| *open).count();
     let first = model.records.len() as u64;
     let closing = read_all(&journal.reader(), &Query::default(), first, 100);
@@ -247,7 +246,7 @@ fn reopened(model: &mut Model, journal: &Journal) {
             detail.starts_with("the hub ended without closing the epoch; nothing is certain since "),
             "{detail}"
         );
-        let vm = VMS.into_iter().find(|vm| *vm == record.vm).expect("one of ours");
+        let vm = VMS.into_iter().find(|vm| *vm == record.vm).expect("a VM of this test");
         assert!(model.vms[vm].2, "{vm} was open");
         assert_eq!(*certain_until, Some(model.received[vm]), "{record:?}");
         model.append(Draft { vm, received: record.received, body: record.body.clone() });
@@ -264,9 +263,9 @@ fn check_whole(reader: &Reader, model: &Model) -> Result<(), TestCaseError> {
     let fits = |minute: i64| minute > i64::MIN / 2 && minute < i64::MAX / 2;
     let found: Vec<_> =
         tally.iter().filter(|t| fits(t.minute.0)).map(|t| (t.minute.0, &*t.event, t.records)).collect();
-    let wanted: Vec<_> =
+    let expected_counts: Vec<_> =
         expected.iter().filter(|((m, _), _)| fits(*m)).map(|((m, e), n)| (*m, e.as_str(), *n)).collect();
-    prop_assert_eq!(found, wanted);
+    prop_assert_eq!(found, expected_counts);
     prop_assert_eq!(tally.iter().map(|t| t.records).sum::<u64>(), expected.values().sum::<u64>());
     let vms: Vec<_> = reader
         .vms()

@@ -1,4 +1,4 @@
-//! Names of events that a peer makes up: the journal keeps each as it came, and does not grow by them.
+//! Event names that a peer invents: the journal keeps each as sent, and does not grow by them.
 
 use std::path::Path;
 
@@ -6,9 +6,9 @@ use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, R
 use qmp_wire::{Body, EVENT_NAME_MAX_BYTES, EventName, Offset, Record, UnixMicros};
 use rusqlite::Connection;
 
-/// `max-size` holds also for names of a megabyte, and none of them stays behind.
+/// `max-size` holds for names of a megabyte, too, and they are removed with their records.
 #[test]
-fn long_names_of_their_own_go_with_their_records() {
+fn long_event_names_are_removed_with_their_records() {
     const MAX_BYTES: u64 = 16 << 20;
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
@@ -20,7 +20,7 @@ fn long_names_of_their_own_go_with_their_records() {
     }
     append(&journal, &[EventName::from_text("STOP".into())]);
     let order = journal.retain(retention);
-    block_on(journal.retained(order)).expect("is open");
+    block_on(journal.wait_for_pruning(order)).expect("is open");
     let kept = journal.reader().head().expect("reads").0 + 1 - journal.reader().first().expect("reads").0;
     journal.close().expect("closes");
 
@@ -35,9 +35,9 @@ fn long_names_of_their_own_go_with_their_records() {
     assert!(number("SELECT max(octet_length(name)) FROM name") <= EVENT_NAME_MAX_BYTES as u64);
 }
 
-/// A name that is still in use stays when other records of it go, and one that comes again is known again.
+/// A name in use stays when some of its records are pruned, and a pruned name can be used again.
 #[test]
-fn names_in_use_stay() {
+fn event_names_in_use_stay_after_pruning() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let mut journal = open(&path, Retention::default());
@@ -46,15 +46,15 @@ fn names_in_use_stay() {
         append(&journal, &names.map(|name| EventName::from_text(name.into())));
         if round == 2 {
             let old = Retention { max_age: Some(std::time::Duration::from_secs(3600)), max_bytes: None };
-            block_on(journal.retained(journal.retain(old))).expect("is open");
-            block_on(journal.retained(journal.retain(Retention::default()))).expect("is open");
+            block_on(journal.wait_for_pruning(journal.retain(old))).expect("is open");
+            block_on(journal.wait_for_pruning(journal.retain(Retention::default()))).expect("is open");
         }
         if round == 1 {
             journal.close().expect("closes");
             journal = open(&path, Retention::default());
         }
     }
-    // All records have the time 0, so that all sealed ones went in the third round.
+    // All records have the time 0, so that the third round removes all sealed ones.
     let names = |query: Query| -> Vec<String> {
         let mut cursor = journal.reader().cursor(query, Offset(0));
         let records = cursor.next_batch(100).expect("reads");
@@ -65,9 +65,9 @@ fn names_in_use_stay() {
     assert_eq!(names(Query { event: globs, ..Query::default() }), ["A"]);
 }
 
-/// What the server wrote comes back byte for byte: long names, and halves of surrogate pairs.
+/// The name that the server sent is read back byte for byte: long names, and halves of surrogate pairs.
 #[test]
-fn a_shortened_name_is_read_back_as_it_was_sent() {
+fn shortened_event_name_is_read_back_as_sent() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let jsons = [
@@ -75,7 +75,7 @@ fn a_shortened_name_is_read_back_as_it_was_sent() {
         r#""X\ud83d""#.to_owned(),
         r#""X\uDE00""#.to_owned(),
         format!("\"{}\"", "N".repeat(300)),
-        // The form of a shortened name, and none.
+        // The form of a shortened name, and not one.
         r#""X~0123456789abcdef""#.to_owned(),
     ];
     let journal = open(&path, Retention::default());
@@ -99,9 +99,9 @@ fn a_shortened_name_is_read_back_as_it_was_sent() {
     }
 }
 
-/// A file of before, which no hub has opened since, is read all the same.
+/// A file of an earlier version, which no hub has opened since, can be read.
 #[test]
-fn a_file_without_the_table_is_read() {
+fn file_without_sent_name_table_is_read() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let journal = open(&path, Retention::default());
@@ -109,7 +109,7 @@ fn a_file_without_the_table_is_read() {
     journal.close().expect("closes");
     let file = Connection::open(&path).expect("opens");
     let older = "DROP VIEW records; DROP VIEW events; DROP TABLE sent_name; DROP INDEX tally_event";
-    file.execute_batch(older).expect("as it was");
+    file.execute_batch(older).expect("restores the earlier schema");
     drop(file);
     assert_eq!(records(&Reader::open(&path).expect("opens")).len(), 1);
     let journal = open(&path, Retention::default());

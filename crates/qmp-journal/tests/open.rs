@@ -1,5 +1,5 @@
-//! What lies at the path: each thing that is no journal is refused with what to do, and left as it is; a
-//! journal can be read in every state in which a hub may leave it, also with `sqlite3`.
+//! Opening: each file that is no journal is refused with a remedy, and left unchanged; a journal can be read in every
+//! state in which a hub may leave it, also with `sqlite3`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,30 +11,30 @@ use qmp_journal::{Batch, Draft, Journal, JournalError, JournalOptions, Query, Re
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
 use rusqlite::Connection;
 
-/// Tells a copy of this test to do something as another user, and prints what came of it.
+/// Makes a copy of this test open a journal as another user and print the results.
 const CHILD_PATH: &str = "QMP_JOURNAL_OPEN_PATH";
 /// The user `nobody` of Debian, who owns nothing.
 const NOBODY: u32 = 65534;
 
 /// A hub that was killed while it started a command leaves its lock to the child for a moment.
 #[test]
-fn the_lock_of_a_hub_that_is_gone_is_waited_for() {
+fn opening_waits_for_the_lock_of_a_hub_that_ended() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     Journal::open(&path, JournalOptions::default()).expect("opens").close().expect("closes");
-    let mut gone = Command::new("true").spawn().expect("runs");
-    gone.wait().expect("ends");
-    for (pid, is_waited_for) in [(gone.id(), true), (std::process::id(), false)] {
+    let mut ended = Command::new("true").spawn().expect("runs");
+    ended.wait().expect("ends");
+    for (pid, is_waited_for) in [(ended.id(), true), (std::process::id(), false)] {
         let lock_path = with_ending(&path, ".lock");
         fs::write(&lock_path, format!("{pid}\n")).expect("writes");
         let left = fs::File::open(&lock_path).expect("opens");
-        left.try_lock().expect("nobody holds it");
+        left.try_lock().expect("it is free");
         let opening = {
             let path = path.clone();
             std::thread::spawn(move || Journal::open(&path, JournalOptions::default()).map(drop))
         };
         if is_waited_for {
-            // Neither refused nor opened as long as it is held: a tenth of the time that is waited.
+            // Neither refused nor opened while the lock is held, for a tenth of the waiting time.
             std::thread::sleep(std::time::Duration::from_millis(200));
             assert!(!opening.is_finished());
             drop(left);
@@ -47,7 +47,7 @@ fn the_lock_of_a_hub_that_is_gone_is_waited_for() {
 }
 
 #[test]
-fn refuses_what_is_no_journal() {
+fn opening_a_file_that_is_no_journal_is_refused() {
     type Make = fn(&Path);
     let cases: [(&str, Make, &str); 9] = [
         ("directory", |path| fs::create_dir(path).expect("made"), "is a directory: name a file in it"),
@@ -75,7 +75,7 @@ fn refuses_what_is_no_journal() {
                 drop(Journal::open(path, JournalOptions::default()).expect("made"));
                 sqlite(path, "PRAGMA user_version = 0");
             },
-            "is damaged: it has journal format 0, which there is not: keep a copy, and put a backup in its place",
+            "is damaged: it has journal format 0, which does not exist: keep a copy, and put a backup in its place",
         ),
         (
             "later format",
@@ -103,25 +103,25 @@ fn refuses_what_is_no_journal() {
         }
         assert_eq!(fs::read(&path).ok(), before, "{name}: nothing is overwritten");
         let mut left = names_in(directory.path());
-        // What SQLite leaves of having read a journal: no content of ours.
+        // SQLite leaves these after reading a journal: they have no content of the test.
         left.retain(|name| !["-wal", "-shm"].iter().any(|ending| name.ends_with(ending)));
-        assert_eq!(left, beside, "{name}: nothing is left behind");
+        assert_eq!(left, beside, "{name}: no file is left");
     }
 }
 
 #[test]
-fn refuses_to_begin_beside_the_log_of_a_journal_that_is_gone() {
+fn opening_beside_a_stray_log_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     fs::write(directory.path().join("journal.db-wal"), "frames").expect("made");
     let error = Journal::open(&path, JournalOptions::default()).expect_err("a stray log");
     assert!(matches!(error, JournalError::StrayWal { .. }), "{error}");
-    assert!(error.to_string().contains("bring the journal back beside it, or remove it"), "{error}");
+    assert!(error.to_string().contains("put the journal back beside it, or remove it"), "{error}");
     assert_eq!(names_in(directory.path()), ["journal.db-wal"]);
 }
 
 #[test]
-fn reading_nothing_is_an_error_and_makes_nothing() {
+fn reading_missing_journal_is_an_error_and_creates_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
     let error = Reader::open(&directory.path().join("journal.db")).expect_err("nothing there");
     assert!(error.to_string().starts_with("there is no journal at "), "{error}");
@@ -129,7 +129,7 @@ fn reading_nothing_is_an_error_and_makes_nothing() {
 }
 
 #[test]
-fn makes_missing_directories_and_keeps_others_out() {
+fn opening_creates_private_directories_and_files() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("state/qmp-events/journal.db");
     drop(Journal::open(&path, JournalOptions::default()).expect("opens"));
@@ -140,14 +140,14 @@ fn makes_missing_directories_and_keeps_others_out() {
 }
 
 #[test]
-fn one_hub_at_a_time() {
+fn second_hub_is_refused_until_the_first_closes() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let first = Journal::open(&path, JournalOptions::default()).expect("opens");
     let link = directory.path().join("link.db");
     std::os::unix::fs::symlink(&path, &link).expect("made");
     for name in [&path, &link] {
-        let error = Journal::open(name, JournalOptions::default()).expect_err("is taken");
+        let error = Journal::open(name, JournalOptions::default()).expect_err("is in use");
         let text = error.to_string();
         assert!(text.contains(&format!("another hub (process {})", std::process::id())), "{text}");
     }
@@ -155,15 +155,15 @@ fn one_hub_at_a_time() {
     drop(Journal::open(&link, JournalOptions::default()).expect("is free"));
 }
 
-/// The states of the files beside the journal: with a hub, after one, after a killed one.
+/// The states of the files beside the journal: with a hub, after a hub, and after a killed hub.
 #[test]
-fn reads_in_every_state() {
+fn journal_is_readable_with_after_and_without_a_hub() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
     append(&journal, &example());
     assert_eq!(count(&path), 5, "beside a hub");
-    // A copy while the hub runs is what a kill leaves.
+    // A copy while the hub runs is the state after a kill.
     let killed = directory.path().join("killed.db");
     for ending in ["", "-wal"] {
         fs::copy(with_ending(&path, ending), with_ending(&killed, ending)).expect("copies");
@@ -174,9 +174,9 @@ fn reads_in_every_state() {
     assert_eq!(count(&killed), 5, "after a killed hub");
 }
 
-/// As another user, who may read but write neither the file nor its directory.
+/// Opening as another user, who may read but write neither the file nor its directory.
 #[test]
-fn permissions() {
+fn missing_permissions_are_reported() {
     if let Some(path) = std::env::var_os(CHILD_PATH) {
         return as_nobody(Path::new(&path));
     }
@@ -189,12 +189,12 @@ fn permissions() {
     let path = directory.path().join("journal.db");
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
     append(&journal, &example());
-    // The test's own file may lie where nobody may look.
+    // The other user may have no access to the directory of the test binary.
     let program = directory.path().join("test");
     fs::copy(std::env::current_exe().expect("this test"), &program).expect("copies");
     let as_nobody = |mode: u32| {
         for ending in ["", "-wal", "-shm"] {
-            // The latter two are there only while somebody has the journal open.
+            // The latter two exist only while the journal is open.
             let _ = fs::set_permissions(with_ending(&path, ending), fs::Permissions::from_mode(mode));
         }
         run_as_nobody(&program, &path)
@@ -223,7 +223,7 @@ fn permissions() {
 
 fn run_as_nobody(program: &Path, path: &Path) -> String {
     let output = Command::new(program)
-        .args(["permissions", "--exact", "--nocapture"])
+        .args(["missing_permissions_are_reported", "--exact", "--nocapture"])
         .env(CHILD_PATH, path)
         .current_dir("/")
         .uid(NOBODY)
@@ -244,9 +244,9 @@ fn as_nobody(path: &Path) {
     }
 }
 
-/// What a person sees who opens the file with `sqlite3`.
+/// The content of the views, as `sqlite3` shows it.
 #[test]
-fn views() {
+fn views_show_records_events_epochs_gaps_and_vms() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
@@ -291,9 +291,9 @@ fn views() {
     assert_eq!(checked, "ok");
 }
 
-/// A journal of format 1 keeps every record, and is written on.
+/// A journal of format 1 keeps every record, and can be appended to.
 #[test]
-fn journal_of_format_1_is_migrated_with_nothing_lost() {
+fn journal_of_format_1_is_migrated_without_loss() {
     let directory = tempfile::tempdir().expect("a directory");
     let (path, new) = (directory.path().join("journal.db"), directory.path().join("new.db"));
     let options = JournalOptions { segment_records: 3, ..JournalOptions::default() };
@@ -327,9 +327,9 @@ fn journal_of_format_1_is_migrated_with_nothing_lost() {
     assert_eq!(after.last().map(|record| (&*record.vm, record.epoch)), Some(("web1", Epoch(2))));
 }
 
-/// The questions in the manual can be asked, and have an answer.
+/// The SQL questions in the manual run, and return rows.
 #[test]
-fn questions_of_the_manual() {
+fn sql_questions_of_the_manual_return_rows() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
@@ -349,26 +349,27 @@ fn questions_of_the_manual() {
     }
 }
 
-/// The SQLite of the host, where there is one, may be older than that of this program.
+/// The host's SQLite, if installed, may be older than that of this program.
 fn answered_by_installed_sqlite(path: &Path, question: &str) {
     // A comment would be taken for an option.
     let is_comment = |line: &&str| line.trim_start().starts_with("--");
     let statement: Vec<&str> = question.lines().filter(|line| !is_comment(line)).collect();
-    let Ok(asked) = std::process::Command::new("sqlite3").arg(path).arg(statement.join("\n")).output() else {
+    let Ok(output) = std::process::Command::new("sqlite3").arg(path).arg(statement.join("\n")).output()
+    else {
         return;
     };
-    let (answer, error) = (String::from_utf8_lossy(&asked.stdout), String::from_utf8_lossy(&asked.stderr));
-    assert!(asked.status.success() && !answer.is_empty(), "{question}: {error}");
+    let (answer, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && !answer.is_empty(), "{question}: {error}");
     if question.contains("julianday") || question.contains("unixepoch") {
         let is_null = |row: &str| row.ends_with('|');
         assert!(!answer.lines().any(is_null), "an answer that is NULL to {question}: {answer}");
     }
 }
 
-/// Who asks for what comes from here on, and who reads, agree on where here is.
+/// A reader returns no record after the published head, at which followers begin.
 #[test]
-fn nobody_reads_past_the_head() {
-    /// Each a commit of its own.
+fn reader_never_passes_the_published_head() {
+    /// Each in a commit of its own.
     const RECORDS: u64 = 1_000;
     let directory = tempfile::tempdir().expect("a directory");
     let journal =

@@ -1,11 +1,11 @@
-//! Old records go: which, how it is noticed, and what stays right without them.
+//! Pruning: which records are removed, how readers notice it, and what stays correct without them.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use qmp_journal::{
-    Batch, Cursor, Draft, Globs, Journal, JournalOptions, Query, Reader, Removed, Retention, Tally,
+    Batch, Cursor, Draft, Globs, Journal, JournalOptions, PrunedRange, Query, Reader, Retention, Tally,
 };
 use qmp_wire::{Body, DetachReason, Offset, Record, UnixMicros};
 
@@ -14,10 +14,10 @@ const SECOND: i64 = 1_000_000;
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Whatever goes: it is the oldest, nothing that is young enough goes, nothing stays behind in index and
-    /// counts, every place and number of what stays is as before, and what comes is numbered on.
+    /// Only the oldest records are pruned, none that is young enough; index and counts have no trace of them; the
+    /// numbers of the other records stay, and further records are numbered on.
     #[test]
-    fn only_the_oldest_go(rounds in prop::collection::vec(round(), 1..6), segment_records in 1..6_u64) {
+    fn only_old_records_are_pruned(rounds in prop::collection::vec(round(), 1..6), segment_records in 1..6_u64) {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("journal.db");
         let mut all: Vec<Record<'static>> = Vec::new();
@@ -31,28 +31,28 @@ proptest! {
             }
             let known = all.len();
             all.extend(read(&mut journal.reader().cursor(Query::default(), Offset(known as u64))));
-            // Times are whole seconds: half of one lies between any two, however long this takes.
+            // Times are whole seconds: half of one lies between any two, however long the test takes.
             let cutoff_us = younger_than_s * SECOND - SECOND / 2;
             keep(&journal, Retention { max_age: Some(age(cutoff_us)), max_bytes: None });
-            // Nothing more goes before it was read.
+            // No more records are pruned before they were read.
             keep(&journal, Retention::default());
 
             let before = first;
             first = usize::try_from(journal.reader().first().expect("reads").0 - 1).expect("small");
-            let (gone, kept) = (&all[before..first], &all[first..]);
-            prop_assert!(gone.iter().all(|record| record.received.0 < cutoff_us), "a young one went");
+            let (pruned, kept) = (&all[before..first], &all[first..]);
+            prop_assert!(pruned.iter().all(|record| record.received.0 < cutoff_us), "a young record was pruned");
             if segment_records == 1 {
                 let old = all[before..].iter().take_while(|record| record.received.0 < cutoff_us).count();
-                prop_assert_eq!(gone.len(), old, "all that are old went");
+                prop_assert_eq!(pruned.len(), old, "all old records were pruned");
             }
             check(&Reader::open(&path).expect("opens"), kept, all.len())?;
         }
     }
 }
 
-/// Epochs and offsets count on when every record of a VM, or every record, is gone; also for the next hub.
+/// Epochs and offsets continue when every record of a VM, or every record, was pruned; also for the next hub.
 #[test]
-fn numbers_go_on() {
+fn numbers_continue_after_all_records_are_pruned() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let journal = open(&path, 100, Retention::default());
@@ -62,18 +62,22 @@ fn numbers_go_on() {
     assert_eq!((reader.first().expect("reads"), reader.head().expect("reads")), (Offset(5), Offset(4)));
     let vms: Vec<_> =
         reader.vms().expect("reads").into_iter().map(|vm| (vm.vm, vm.attached, vm.since)).collect();
-    assert_eq!(vms, [("db1".into(), true, None)], "an open epoch is known although its begin is gone");
+    assert_eq!(
+        vms,
+        [("db1".into(), true, None)],
+        "an open epoch is known although its first record was pruned"
+    );
     journal.close().expect("closes");
 
-    // The next hub: it closes the epoch of db1, whose last record is gone.
+    // The next hub closes the epoch of db1, whose last record was pruned.
     let journal = open(&path, 100, Retention::default());
     append(&journal, &[attached("web1", 200), attached("db1", 201)]);
     let records = read(&mut journal.reader().cursor(Query::default(), Offset(0)));
-    let places: Vec<_> = records
+    let numbers: Vec<_> = records
         .iter()
         .map(|record| (record.offset.map_or(0, |offset| offset.0), &*record.vm, record.epoch.0, record.seq.0))
         .collect();
-    assert_eq!(places, [(5, "db1", 1, 1), (6, "web1", 2, 0), (7, "db1", 2, 0)]);
+    assert_eq!(numbers, [(5, "db1", 1, 1), (6, "web1", 2, 0), (7, "db1", 2, 0)]);
     let Body::Detached { reason: DetachReason::HubStopped, detail: Some(detail), certain_until } =
         &records[0].body
     else {
@@ -86,9 +90,9 @@ fn numbers_go_on() {
     assert!(certain_until.is_some_and(|until| until <= records[0].received), "{certain_until:?}");
 }
 
-/// A file that is too large shrinks to its limit while it is written, and the pages are used again.
+/// A file that is too large shrinks to its limit while it is written, and its pages are used again.
 #[test]
-fn size_is_bounded() {
+fn journal_size_stays_within_limit() {
     const MAX_BYTES: u64 = 1 << 20;
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
@@ -98,16 +102,16 @@ fn size_is_bounded() {
         append(&journal, &drafts);
     }
     let order = journal.retain(Retention { max_age: None, max_bytes: Some(MAX_BYTES - 1) });
-    block_on(journal.retained(order)).expect("is open");
-    assert!(journal.reader().first().expect("reads").0 > 15_000, "most are gone");
+    block_on(journal.wait_for_pruning(order)).expect("is open");
+    assert!(journal.reader().first().expect("reads").0 > 15_000, "most are pruned");
     journal.close().expect("closes");
     let bytes = std::fs::metadata(&path).expect("is there").len();
     assert!(bytes < MAX_BYTES * 3 / 2, "{bytes} bytes: freed pages are used again");
 }
 
-/// Who stands where records were removed is told how many, once; who begins at the start is not.
+/// A cursor within the pruned records reports their number once; a cursor at the start does not.
 #[test]
-fn readers_are_told() {
+fn cursor_reports_pruned_range_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let journal = open(&path, 2, Retention::default());
@@ -118,9 +122,9 @@ fn readers_are_told() {
     assert_eq!(offsets(&reading.next_batch(1).expect("reads")), [1]);
     let mut cursors = [cursor(0), cursor(2), cursor(4), cursor(5), reading];
     keep(&journal, Retention { max_age: Some(age(5 * SECOND - 1)), max_bytes: None });
-    let told = cursors.each_mut().map(|cursor| {
+    let results = cursors.each_mut().map(|cursor| {
         let read = offsets(&cursor.next_batch(10).expect("reads"));
-        let removed = cursor.take_removed().map(|Removed { after, upto }| (after.0, upto.0));
+        let removed = cursor.take_removed().map(|PrunedRange { after, upto }| (after.0, upto.0));
         assert_eq!(cursor.take_removed(), None, "once");
         (read, removed)
     });
@@ -131,13 +135,13 @@ fn readers_are_told() {
         (vec![6], None),
         (vec![5, 6], Some((1, 4))),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(results, expected);
 }
 
 #[derive(Clone, Debug)]
 struct Round {
     drafts: Vec<Draft<'static>>,
-    /// What was received before this second is to go.
+    /// Records received before this second are to be pruned.
     younger_than_s: i64,
     reopen: bool,
 }
@@ -158,7 +162,7 @@ fn round() -> impl Strategy<Value = Round> {
     })
 }
 
-/// Every question has the answer that the kept records give.
+/// Every query returns what the kept records give.
 fn check(reader: &Reader, kept: &[Record<'static>], head: usize) -> Result<(), TestCaseError> {
     prop_assert_eq!(reader.head().expect("reads"), Offset(head as u64));
     prop_assert_eq!(read(&mut reader.cursor(Query::default(), Offset(0))), kept.to_vec());
@@ -196,10 +200,10 @@ fn open(path: &Path, segment_records: u64, retention: Retention) -> Journal {
 
 fn keep(journal: &Journal, retention: Retention) {
     let order = journal.retain(retention);
-    block_on(journal.retained(order)).expect("is open");
+    block_on(journal.wait_for_pruning(order)).expect("is open");
 }
 
-/// The age at which a record is that was received at this time.
+/// The age of a record that was received at this time.
 fn age(received_us: i64) -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     let now_us = i64::try_from(now.as_micros()).expect("fits");

@@ -1,4 +1,4 @@
-//! A disk that takes nothing: nobody waits, everything kept is committed in order once it does.
+//! A disk that refuses writes: no task waits, and all queued drafts are committed in order once it accepts them.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use qmp_wire::{Body, Offset, Record, UnixMicros};
 use rusqlite::Connection;
 
 #[test]
-fn commits_what_was_kept_when_a_lock_goes_away() {
+fn queued_drafts_are_committed_when_a_foreign_lock_is_released() {
     runtime().block_on(async {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("journal.db");
@@ -25,7 +25,7 @@ fn commits_what_was_kept_when_a_lock_goes_away() {
         let stalled = health
             .wait_for(|health| matches!(health, Health::Stalled { .. }))
             .await
-            .expect("is told")
+            .expect("the writer is alive")
             .clone();
         let text = stalled.to_string();
         assert!(text.starts_with("nothing can be written since 2"), "{text}");
@@ -35,7 +35,7 @@ fn commits_what_was_kept_when_a_lock_goes_away() {
         other.execute_batch("ROLLBACK").expect("ends");
         appender.room().await.expect("comes back");
         appender.committed(last).await.expect("is committed");
-        health.wait_for(|health| *health == Health::Writing).await.expect("is told");
+        health.wait_for(|health| *health == Health::Writing).await.expect("the writer is alive");
         let next = appender.append(&mut one(kept)).expect("there is room");
         assert_eq!(appender.committed(next).await, Ok(Offset(kept + 1)));
         check(&journal, kept + 1);
@@ -43,7 +43,7 @@ fn commits_what_was_kept_when_a_lock_goes_away() {
 }
 
 #[test]
-fn a_disk_that_is_full_and_gets_room() {
+fn queued_drafts_are_committed_when_a_full_disk_gets_room() {
     let Some(disk) = TinyDisk::mount(2 << 20) else { return };
     runtime().block_on(async {
         let path = disk.directory.path().join("journal.db");
@@ -58,15 +58,18 @@ fn a_disk_that_is_full_and_gets_room() {
             match appender.append(&mut one(appended)) {
                 Ok(ticket) => (appended, last) = (appended + 1, Some(ticket)),
                 Err(Overrun) if *health.borrow_and_update() != Health::Writing => break,
-                // The queue is full because the disk is slow, or because it is about to be full.
+                // The queue is full because the disk is slow, or because the disk is about to be full.
                 Err(Overrun) => tokio::select! {
                     room = appender.room() => room.expect("the journal is open"),
-                    told = health.changed() => told.expect("the journal is open"),
+                    change = health.changed() => change.expect("the journal is open"),
                 },
             }
         }
-        let stalled =
-            health.wait_for(|health| *health != Health::Writing).await.expect("is told").to_string();
+        let stalled = health
+            .wait_for(|health| *health != Health::Writing)
+            .await
+            .expect("the writer is alive")
+            .to_string();
         assert!(stalled.contains("the disk is full: free some space"), "{stalled}");
         let published = journal.head();
         fs::remove_file(&ballast).expect("makes room");
@@ -79,7 +82,7 @@ fn a_disk_that_is_full_and_gets_room() {
 }
 
 #[test]
-fn closing_says_what_could_not_be_written() {
+fn close_returns_the_number_of_unwritten_records() {
     runtime().block_on(async {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("journal.db");
@@ -94,14 +97,14 @@ fn closing_says_what_could_not_be_written() {
         });
         let error = journal.close().expect_err("nothing can be written");
         assert!(matches!(error, JournalError::Unwritten { records: 1, .. }), "{error}");
-        assert!(waiting.await.expect("ends").is_err(), "nobody waits for ever");
+        assert!(waiting.await.expect("ends").is_err(), "no task waits for ever");
         assert_eq!(appender.append(&mut one(0)), Err(Overrun));
         assert!(appender.room().await.is_err());
     });
 }
 
 #[test]
-fn a_file_that_was_moved_away_is_not_written_on() {
+fn moved_file_is_not_written_until_it_is_back() {
     runtime().block_on(async {
         let directory = tempfile::tempdir().expect("a directory");
         let (path, moved) = (directory.path().join("journal.db"), directory.path().join("moved.db"));
@@ -112,17 +115,21 @@ fn a_file_that_was_moved_away_is_not_written_on() {
         fs::rename(&path, &moved).expect("moves");
         let second = appender.append(&mut one(1)).expect("there is room");
         let mut health = journal.health();
-        let text = health.wait_for(|health| *health != Health::Writing).await.expect("is told").to_string();
-        assert!(text.contains("the file is gone: move it back, or restart the hub"), "{text}");
+        let text = health
+            .wait_for(|health| *health != Health::Writing)
+            .await
+            .expect("the writer is alive")
+            .to_string();
+        assert!(text.contains("the file is missing: move it back, or restart the hub"), "{text}");
         fs::rename(&moved, &path).expect("moves");
         assert_eq!(appender.committed(second).await, Ok(Offset(2)));
         check(&journal, 2);
     });
 }
 
-/// One batch that is larger than the queue is taken when nothing else waits.
+/// A batch that is larger than the queue is accepted when the queue is empty.
 #[test]
-fn takes_the_longest_message() {
+fn batch_larger_than_the_queue_is_accepted_if_it_is_empty() {
     runtime().block_on(async {
         let directory = tempfile::tempdir().expect("a directory");
         let options = JournalOptions { queue_max_bytes: 1_000, ..JournalOptions::default() };
@@ -137,16 +144,16 @@ fn takes_the_longest_message() {
         let mut batch = Batch::new();
         batch.push(&Draft { vm: "web1", received: UnixMicros(0), body: body.clone() });
         let appender = journal.appender();
-        let ticket = appender.append(&mut batch).expect("is taken");
+        let ticket = appender.append(&mut batch).expect("is accepted");
         appender.committed(ticket).await.expect("is committed");
         let found = journal.reader().cursor(Query::default(), Offset(0)).next_batch(10).expect("reads");
         assert_eq!(found[0].body, body);
     });
 }
 
-/// A cursor wakes for what comes: at once in the process that writes, soon in another.
+/// A cursor wakes for new records: at once in the process that writes, soon in another.
 #[tokio::test(flavor = "multi_thread")]
-async fn cursors_wait() {
+async fn cursor_wakes_for_new_records() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("journal.db");
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
@@ -157,7 +164,7 @@ async fn cursors_wait() {
         let follower = tokio::spawn(async move {
             let mut found = Vec::new();
             while found.len() < 20 {
-                cursor.wait().await.expect("comes");
+                cursor.wait().await.expect("there is a record");
                 found.extend(cursor.next_batch(7).expect("reads"));
             }
             found
@@ -215,7 +222,7 @@ struct TinyDisk {
 }
 
 impl TinyDisk {
-    /// `None`, with the reason printed, where file systems cannot be mounted.
+    /// Mounts it; `None`, with the reason printed, where file systems cannot be mounted.
     fn mount(bytes: u64) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         let mounted = Command::new("mount")
@@ -243,6 +250,6 @@ impl Drop for TinyDisk {
 }
 
 fn unmount(path: &Path) {
-    let done = Command::new("umount").arg("--lazy").arg(path).status().expect("umount is there");
+    let done = Command::new("umount").arg("--lazy").arg(path).status().expect("umount is installed");
     assert!(done.success(), "unmounts");
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use qmp_journal::{BackupError, Copied};
+use qmp_journal::{BackupError, BackupSummary};
 
 use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
@@ -76,7 +76,7 @@ pub(super) async fn journal_of(named: Option<&Path>, hub: &HubArgs) -> Result<Pa
     Ok(of_hub.or_else(paths::journal_of_environment).unwrap_or_else(|| Places::of_this_user().journal()))
 }
 
-fn said(to: &Path, journal: &Path, copied: Copied) -> String {
+fn said(to: &Path, journal: &Path, copied: BackupSummary) -> String {
     let records = copied.head.0 + 1 - copied.first.0;
     let span = match records {
         0 => "no record".to_owned(),
@@ -110,7 +110,7 @@ mod tests {
             (5, 9, "b.db: 5 records (offsets 5 to 9) of j.db, 4096 bytes, checked"),
         ];
         for (first, head, expected) in cases {
-            let copied = Copied { first: Offset(first), head: Offset(head), bytes: 4096 };
+            let copied = BackupSummary { first: Offset(first), head: Offset(head), bytes: 4096 };
             assert_eq!(said("b.db".as_ref(), "j.db".as_ref(), copied), expected);
         }
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use qmp_journal::{Verified, verify};
+use qmp_journal::{VerifyReport, verify};
 use serde_json::json;
 
 use super::backup::journal_of;
@@ -56,7 +56,7 @@ impl Journal {
     }
 }
 
-fn text(path: &Path, found: &Verified) -> String {
+fn text(path: &Path, found: &VerifyReport) -> String {
     let mut text: String = found.faults.iter().map(|fault| format!("{fault}\n")).collect();
     if found.more_faults > 0 {
         text += &format!("and {} more faults\n", found.more_faults);
@@ -64,7 +64,7 @@ fn text(path: &Path, found: &Verified) -> String {
     for (first, last) in &found.lost {
         text += &format!("records {} to {} are noted as lost\n", first.0, last.0);
     }
-    let Verified { records, segments, unsummed, .. } = found;
+    let VerifyReport { records, segments, unsummed, .. } = found;
     let summed = match segments {
         0 => "no segment is sealed yet".to_owned(),
         segments => format!("{} of {segments} sealed segments with a checksum", segments - unsummed),
@@ -73,7 +73,7 @@ fn text(path: &Path, found: &Verified) -> String {
     text + &format!("{}: {verdict}; {records} records, {summed}\n", path.display())
 }
 
-fn line(path: &Path, found: &Verified) -> String {
+fn line(path: &Path, found: &VerifyReport) -> String {
     let lost: Vec<[u64; 2]> = found.lost.iter().map(|(first, last)| [first.0, last.0]).collect();
     let line = json!({
         "journal": path.display().to_string(), "first": found.first.0, "head": found.head.0, "records": found.records,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::body::BodyDataStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use proptest::prelude::*;
-use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Removed};
+use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, PrunedRange};
 use qmp_wire::{Body, Record, UnixMicros};
 use tokio::task::JoinHandle;
 
@@ -32,7 +32,7 @@ impl Format for Bulky {
         out.extend_from_slice(format!("{}\n", position.0).as_bytes());
     }
 
-    fn removed(_removed: Removed, _out: &mut Vec<u8>) -> bool {
+    fn removed(_removed: PrunedRange, _out: &mut Vec<u8>) -> bool {
         false
     }
 
@@ -50,7 +50,7 @@ impl Format for Counting {
         out.push(b'r');
     }
 
-    fn removed(_removed: Removed, _out: &mut Vec<u8>) -> bool {
+    fn removed(_removed: PrunedRange, _out: &mut Vec<u8>) -> bool {
         false
     }
 

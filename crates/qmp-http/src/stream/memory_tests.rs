@@ -18,7 +18,7 @@ impl Format for Json {
         out.push(b'\n');
     }
 
-    fn removed(_removed: Removed, _out: &mut Vec<u8>) -> bool {
+    fn removed(_removed: PrunedRange, _out: &mut Vec<u8>) -> bool {
         false
     }
 

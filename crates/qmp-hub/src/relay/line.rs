@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, W
 use bytes::Bytes;
 use qmp_client::PendingReply;
 use qmp_host::reader_memory::ReaderMemory;
-use qmp_journal::PlaceOf;
+use qmp_journal::CommitOffset;
 use qmp_wire::dialect::Value;
 use qmp_wire::{Body, DetachReason, Offset, RawEvent, Record};
 use tokio::sync::watch;
@@ -32,7 +32,7 @@ pub(crate) struct Line {
     pub(super) vm: Box<str>,
     /// The last append before the line began. Records up to there, also those of an earlier VM of the same name, are not
     /// handed out by this line, and the feed may yield them late.
-    begins_after: PlaceOf,
+    begins_after: CommitOffset,
     state: Mutex<LineState>,
     greeted: watch::Sender<Option<Arc<VmGreeting>>>,
     greetings: Arc<Greetings>,
@@ -71,7 +71,7 @@ impl Lines {
     }
 
     /// Opens a line for that VM, which has none. The caller calls [`Line::begin`].
-    pub(super) fn open(&self, vm: &str, begins_after: PlaceOf) -> Arc<Line> {
+    pub(super) fn open(&self, vm: &str, begins_after: CommitOffset) -> Arc<Line> {
         let line = Arc::new(Line::new(vm, begins_after, Arc::clone(&self.greetings), self.memory.clone()));
         self.write().insert(vm.into(), Arc::clone(&line));
         line
@@ -102,7 +102,7 @@ impl Lines {
 }
 
 impl Line {
-    fn new(vm: &str, begins_after: PlaceOf, greetings: Arc<Greetings>, memory: ReaderMemory) -> Self {
+    fn new(vm: &str, begins_after: CommitOffset, greetings: Arc<Greetings>, memory: ReaderMemory) -> Self {
         let (greeted, ended) = (watch::Sender::default(), watch::Sender::default());
         let state = Mutex::new(LineState::new(memory));
         Self { vm: vm.into(), begins_after, state, greeted, greetings, ended }

@@ -124,7 +124,7 @@ impl Relays {
     /// Opens a line between two appends of the VM's attachment.
     fn begin(&self, vm: RelayedVm<'_>) -> VmRelays {
         let mut tap = vm.tap.lock();
-        let line = self.lines.open(vm.name, self.appender.place_of(tap.last));
+        let line = self.lines.open(vm.name, self.appender.offset_of(tap.last));
         self.feed_from(*self.head.borrow());
         tap.line = Some(Arc::clone(&line));
         let (last, greeting) = (tap.last, tap.greeting.clone());

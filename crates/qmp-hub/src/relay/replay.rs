@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use qmp_host::blocking;
 use qmp_host::reader_memory::{Charged, MemoryShort, READER_WAIT_MAX, ReaderMemory, Texts};
-use qmp_journal::{Cursor, Globs, JournalError, Kind, LargeRecord, Query, Reader, Removed};
+use qmp_journal::{Cursor, Globs, JournalError, Kind, LargeRecord, PrunedRange, Query, Reader};
 use qmp_wire::dialect::{Object, Value};
 use qmp_wire::server::{Refusal, RequestId};
 use qmp_wire::{Offset, RawEvent};
@@ -116,7 +116,7 @@ impl Replay {
             })
             .await;
             let (records, large) = read?;
-            self.removed += cursor.take_removed().map_or(0, Removed::records);
+            self.removed += cursor.take_removed().map_or(0, PrunedRange::records);
             let is_over = records.is_empty() && large.is_none();
             let mut lines = Vec::new();
             let events = records.iter().filter(|record| *record.vm == *self.vm);
