@@ -1,60 +1,60 @@
-//! Clocks that were set: this host's, by the times of receipt; the VM's host's, by the times of its events.
+//! Finds clocks that were set: this host's, by the times of receipt; the VM's host's, by the times of its events.
 //!
-//! A time of receipt that is before the last one means that this host's clock went back. An event that is older
-//! than one before it by more than the rate limit explains means the same of the VM's host. An event that is
-//! further ahead of its receipt than ever before in the epoch means that the VM's host was set ahead, or this one
-//! back; that it is further behind means nothing: it may have been read late.
+//! A time of receipt before the last one shows that this host's clock went back. An event older than an earlier one by
+//! more than the rate limit explains shows the same of the VM's host. An event further ahead of its receipt than ever
+//! before in the epoch shows that the VM's host was set ahead, or this one back; an event further behind shows nothing:
+//! it may have been read late.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::correlator::Correlator;
 use crate::epoch::Span;
 use crate::finding::Id;
 use crate::limits::CLOCK_STEP_MIN;
 use crate::local_time::micros;
-use crate::observation::{Event, Input, What};
-use crate::saved::saved;
+use crate::observation::{Event, Observation, ObservationKind};
+use crate::persist::persist;
 use crate::text;
 
 pub(super) const CLOCK_STEP: &str = "clock-step";
 
-/// What the clocks said last.
+/// The last times of both clocks.
 #[derive(Debug, Default)]
 pub(super) struct ClockSteps {
     last: Option<Id>,
     /// The newest event time of the epoch, in microseconds.
     newest: Option<i64>,
-    /// How far event time is ahead of the time of receipt at most, in microseconds.
+    /// The most by which event time was ahead of the time of receipt, in microseconds.
     ahead: Option<i64>,
 }
 
-saved!(ClockSteps { last, newest, ahead });
+persist!(ClockSteps { last, newest, ahead });
 
 impl Correlator for ClockSteps {
-    fn take(&mut self, input: &Input<'_>, _span: &Span, found: &mut Found) {
-        if let What::Attached(_) = input.what {
+    fn take(&mut self, input: &Observation<'_>, _span: &Span, found: &mut Conclusions) {
+        if let ObservationKind::Attached(_) = input.kind {
             (self.newest, self.ahead) = (None, None);
         }
         let back = input.clock_back.filter(|back| *back >= CLOCK_STEP_MIN);
         if back.is_some() {
-            // The distance between the two clocks is another one from here on.
+            // The difference between the two clocks has changed.
             self.ahead = None;
         }
-        let of_vm = match input.what {
-            What::Event(event) => self.event(event, input),
+        let of_vm = match input.kind {
+            ObservationKind::Event(event) => self.event(event, input),
             _ => None,
         };
-        self.tell(input.id, back, of_vm, found);
+        self.report(input.id, back, of_vm, found);
         self.last = Some(input.id);
     }
 }
 
 impl ClockSteps {
-    /// How far the VM's host was set, ahead or back, in microseconds.
-    fn event(&mut self, event: &Event<'_>, input: &Input<'_>) -> Option<i64> {
+    /// By how much the VM's host was set ahead or back, in microseconds.
+    fn event(&mut self, event: &Event<'_>, input: &Observation<'_>) -> Option<i64> {
         let at = event.at?;
         let limit = micros(CLOCK_STEP_MIN);
         let back = self.newest.and_then(|newest| at.checked_sub(newest)).filter(|step| *step <= -limit);
@@ -70,7 +70,7 @@ impl ClockSteps {
         step
     }
 
-    fn tell(&self, id: Id, back: Option<Duration>, of_vm: Option<i64>, found: &mut Found) {
+    fn report(&self, id: Id, back: Option<Duration>, of_vm: Option<i64>, found: &mut Conclusions) {
         let vm = |step: i64| {
             let span = text::span(Duration::from_micros(step.unsigned_abs()));
             format!("the clock of the VM's host went {} by {span}", if step < 0 { "back" } else { "ahead" })

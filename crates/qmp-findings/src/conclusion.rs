@@ -1,31 +1,31 @@
-//! What correlators find in one record, before its VM and its time are added.
+//! The conclusions of correlators from one record, before VM and time are added.
 
 use qmp_wire::{Causes, UnixMicros};
 use serde_json::{Map, Value};
 
 use crate::finding::{Finding, Id};
 use crate::limits::CAUSES_MAX;
-use crate::question::Asked;
+use crate::question::QuestionId;
 
-/// Collects what correlators find.
+/// Collects the conclusions of correlators.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) findings: Vec<Concluded>,
-    pub(crate) questions: Vec<Asked>,
-    /// The QEMU of the epoch has ended, or that of the one before if this record opens one.
+pub(crate) struct Conclusions {
+    pub(crate) findings: Vec<Conclusion>,
+    pub(crate) questions: Vec<QuestionId>,
+    /// Whether the QEMU of the epoch has ended, or that of the epoch before if this record opens one.
     pub(crate) has_qemu_ended: bool,
 }
 
 /// A finding without its VM.
 #[derive(Debug)]
-pub(crate) struct Concluded {
+pub(crate) struct Conclusion {
     pub(crate) kind: &'static str,
     pub(crate) summary: String,
     pub(crate) causes: Causes,
     pub(crate) data: Map<String, Value>,
 }
 
-impl Found {
+impl Conclusions {
     /// Adds a finding. `data` is an object.
     pub(crate) fn push(&mut self, kind: &'static str, summary: String, mut causes: Causes, data: Value) {
         causes.sort_unstable();
@@ -37,7 +37,7 @@ impl Found {
             Value::Object(data) => data,
             _ => Map::new(),
         };
-        self.findings.push(Concluded { kind, summary, causes, data });
+        self.findings.push(Conclusion { kind, summary, causes, data });
     }
 
     /// Raises a question, which must be open for its correlator.
@@ -46,7 +46,7 @@ impl Found {
     }
 }
 
-impl Concluded {
+impl Conclusion {
     pub(crate) fn of(self, vm: &str, at: UnixMicros) -> Finding {
         let Self { kind, summary, causes, data } = self;
         Finding { vm: vm.into(), kind, summary, causes, data, at }

@@ -1,26 +1,26 @@
-//! A correlator: draws conclusions of one sort from the records of one VM.
+//! The interface of correlators.
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::epoch::Span;
 use crate::local_time::Moment;
-use crate::observation::Input;
-use crate::question::Asked;
+use crate::observation::Observation;
+use crate::question::QuestionId;
 
-/// Draws conclusions of one sort from the records of one VM.
+/// Draws conclusions of one kind from the records of one VM.
 pub(crate) trait Correlator {
-    /// Takes the next record. What was due before it has been dealt with.
-    fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found);
+    /// Takes the next record. Deadlines before it have been handled.
+    fn take(&mut self, input: &Observation<'_>, span: &Span, found: &mut Conclusions);
 
-    /// The moment after which [`Self::overdue`] is to be called, if nothing changes until then.
+    /// The moment after which [`Self::overdue`] must be called if no record is taken before.
     fn deadline(&self) -> Option<Moment> {
         None
     }
 
-    /// Deals with everything whose deadline is `now` or earlier; nothing received by then is missing.
-    fn overdue(&mut self, _now: Moment, _span: &Span, _found: &mut Found) {}
+    /// Handles everything whose deadline is `now` or earlier; all records received by then have been taken.
+    fn overdue(&mut self, _now: Moment, _span: &Span, _found: &mut Conclusions) {}
 
-    /// Whether the answer to this question, raised by [`Found::ask`], is waited for.
-    fn is_open(&self, _asked: Asked) -> bool {
+    /// Whether an answer to this question, raised by [`Conclusions::ask`], is still needed.
+    fn is_open(&self, _asked: QuestionId) -> bool {
         false
     }
 }

@@ -1,25 +1,25 @@
 //! The list of correlators.
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::correlator::Correlator as _;
 use crate::epoch::Span;
 use crate::local_time::Moment;
-use crate::observation::Input;
-use crate::question::Asked;
+use crate::observation::Observation;
+use crate::question::QuestionId;
 
 /// Declares the correlators of a VM, in the order in which they see a record.
 macro_rules! correlators {
     ($($name:ident: $type:path),+ $(,)?) => {
-        /// One of each, for one VM.
+        /// One correlator of each kind, for one VM.
         #[derive(Debug, Default)]
-        pub(super) struct Registered {
+        pub(super) struct CorrelatorSet {
             $(pub(super) $name: $type,)+
         }
 
-        crate::saved::saved!(Registered { $($name),+ });
+        crate::persist::persist!(CorrelatorSet { $($name),+ });
 
-        impl Registered {
-            pub(super) fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {
+        impl CorrelatorSet {
+            pub(super) fn take(&mut self, input: &Observation<'_>, span: &Span, found: &mut Conclusions) {
                 $(self.$name.take(input, span, found);)+
             }
 
@@ -27,14 +27,14 @@ macro_rules! correlators {
                 [$(self.$name.deadline()),+].into_iter().flatten().min()
             }
 
-            pub(super) fn overdue(&mut self, now: Moment, span: &Span, found: &mut Found) {
+            pub(super) fn overdue(&mut self, now: Moment, span: &Span, found: &mut Conclusions) {
                 $(if self.$name.deadline().is_some_and(|at| at <= now) {
                     self.$name.overdue(now, span, found);
                 })+
             }
 
-            /// Whether the answer to this question is waited for.
-            pub(super) fn is_open(&self, asked: Asked) -> bool {
+            /// Whether an answer to this question is still needed.
+            pub(super) fn is_open(&self, asked: QuestionId) -> bool {
                 false $(|| self.$name.is_open(asked))+
             }
         }
@@ -42,16 +42,16 @@ macro_rules! correlators {
 }
 
 correlators! {
-    unseen: crate::unseen::Unseen,
+    unseen: crate::unseen::UnseenChanges,
     clock: crate::clock_steps::ClockSteps,
     drift: crate::drift::Drift,
     sequels: crate::sequels::Sequels,
     migration: crate::migration::Migrations,
-    interrupted: crate::interrupted::Interrupted,
-    why: crate::why::Why,
+    interrupted: crate::interrupted::MigrationInterruptions,
+    why: crate::why::Explainer,
     jobs: crate::jobs::Jobs,
     unplug: crate::unplug::Unplugs,
-    unplug_ignored: crate::unplug_ignored::UnplugIgnored,
+    unplug_ignored: crate::unplug_ignored::IgnoredUnplugs,
     powerdown: crate::powerdown::Powerdown,
     storms: crate::storms::Storms,
 }

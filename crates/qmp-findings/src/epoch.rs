@@ -1,4 +1,4 @@
-//! An epoch as correlators see it, and what is left of the one before.
+//! An epoch as correlators see it, and the facts kept of the one before.
 
 use qmp_events::Release;
 use qmp_wire::UnixMicros;
@@ -6,56 +6,56 @@ use qmp_wire::UnixMicros;
 use crate::finding::Id;
 use crate::local_time::Moment;
 use crate::observation::Snapshot;
+use crate::persist::{persist, persist_enum};
 use crate::process::{Identity, Process};
-use crate::saved::{saved, saved_enum};
 
-/// The span of certainty that the records belong to.
+/// The span of certainty to which the records belong.
 #[derive(Debug, Default)]
 pub(crate) struct Span {
     /// The record that opened it; `None` if that was never seen.
     pub(crate) opened: Option<Id>,
     pub(crate) opened_at: Moment,
-    /// Whether it is open still.
+    /// Whether it is open.
     pub(crate) open: bool,
-    /// What the VM runs, if it said.
+    /// The release of QEMU, if known.
     pub(crate) release: Option<Release>,
     pub(crate) snapshot: Snapshot,
-    /// The end of what is certain in it, once it is closed.
+    /// The end of what is certain in the span, once it is closed.
     pub(crate) certain_until: Option<UnixMicros>,
-    /// What was known when the span before it ended.
-    pub(crate) before: Option<Box<Before>>,
+    /// The facts about the span before, when it ended.
+    pub(crate) before: Option<Box<PreviousEpoch>>,
 }
 
-/// What was known of a VM when a span ended.
+/// The facts about a VM when a span ended.
 #[derive(Debug)]
-pub(crate) struct Before {
+pub(crate) struct PreviousEpoch {
     pub(crate) last: Id,
-    /// The record that opened it; `None` if that was never seen.
+    /// The record that opened the span; `None` if that was never seen.
     pub(crate) opened: Option<Id>,
     pub(crate) snapshot: Snapshot,
-    /// The end of what is certain in it.
+    /// The end of what is certain in the span.
     pub(crate) certain_until: Option<UnixMicros>,
-    /// What is known of its run state.
-    pub(crate) known: Option<Known>,
-    /// Whether its QEMU had ended by then, as far as the monitor told.
+    /// The run state, as far as known.
+    pub(crate) known: Option<KnownState>,
+    /// Whether its QEMU had ended by then, as far as the monitor showed.
     pub(crate) is_end_seen: bool,
 }
 
-/// What is known of the run state, by an answer of the VM or an event that leaves no doubt.
+/// The run state as far as it is known, by an answer of the VM or an unambiguous event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum KnownState {
     RunState(Box<str>),
-    /// It does not run.
+    /// A run state in which the VM does not run.
     Stopped,
 }
 
-saved!(Span { opened, opened_at, open, release, snapshot, certain_until, before });
-saved!(Before { last, opened, snapshot, certain_until, known, is_end_seen });
+persist!(Span { opened, opened_at, open, release, snapshot, certain_until, before });
+persist!(PreviousEpoch { last, opened, snapshot, certain_until, known, is_end_seen });
 
-impl Before {
-    /// Whether the process at the monitor was the one that this snapshot names.
+impl PreviousEpoch {
+    /// Whether the process at the monitor is the one that this snapshot names.
     pub(crate) fn process_is(&self, snapshot: &Snapshot) -> Identity {
         Process::compare(self.snapshot.process.as_ref(), snapshot.process.as_ref())
     }
 }
-saved_enum!(Known { RunState { 0: run_state }, Stopped {} });
+persist_enum!(KnownState { RunState { 0: run_state }, Stopped {} });

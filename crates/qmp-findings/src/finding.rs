@@ -1,4 +1,4 @@
-//! A finding: what correlators concluded from the records of a VM.
+//! A finding: a conclusion of correlators from the records of a VM.
 
 use qmp_wire::{Body, Causes, Epoch, Seq, UnixMicros};
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ pub type Id = (Epoch, Seq);
 /// A conclusion.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// The VM that it is about.
+    /// The VM that it concerns.
     pub vm: Box<str>,
     /// One of [`KINDS`](crate::KINDS).
     pub kind: &'static str,
@@ -17,10 +17,10 @@ pub struct Finding {
     pub summary: String,
     /// The records from which it was concluded, in order, at least one.
     pub causes: Causes,
-    /// The same for programs.
+    /// The facts for programs.
     pub data: Map<String, Value>,
-    /// When it could be concluded, on this host's clock: when its last cause was received, or when the time ran
-    /// out in which something had to come. It is the time of receipt of its record.
+    /// When it could be concluded, on this host's clock: when its last cause was received, or when a deadline expired.
+    /// The record of the finding has the same time of receipt.
     pub at: UnixMicros,
 }
 

@@ -1,38 +1,39 @@
-//! A postcopy migration whose connection broke: told at once, with what recovers it.
+//! Reports a postcopy migration whose connection broke, at once, with the commands that recover it.
 //!
 //! In postcopy the memory of the VM is on both hosts, so neither side may be ended: QEMU pauses the migration
-//! (`postcopy-paused`) and waits for an operator. Source: QEMU `docs/devel/migration/postcopy.rst`, "Postcopy recovery".
+//! (`postcopy-paused`) and waits for an operator. Source: QEMU `docs/devel/migration/postcopy.rst`, "Postcopy
+//! recovery".
 
 use qmp_events::EventKind as K;
 use serde_json::{Value, json};
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::correlator::Correlator;
 use crate::epoch::Span;
 use crate::finding::Id;
-use crate::observation::{Input, Snapshot, What};
-use crate::saved::saved;
+use crate::observation::{Observation, ObservationKind, Snapshot};
+use crate::persist::persist;
 
 pub(super) const MIGRATION_INTERRUPTED: &str = "migration-interrupted";
 
-/// The status of a migration that waits to be recovered.
+/// The status of a migration that waits for recovery.
 const PAUSED: &str = "postcopy-paused";
 
-/// The migration of one VM, as far as an interruption needs it.
+/// The facts about the migration of one VM that an interruption needs.
 #[derive(Debug, Default)]
-pub(super) struct Interrupted {
-    /// Whether the VM arrives here; `None` if that is not known.
+pub(super) struct MigrationInterruptions {
+    /// Whether the VM arrives here; `None` if unknown.
     incoming: Option<bool>,
     paused: bool,
 }
 
-saved!(Interrupted { incoming, paused });
+persist!(MigrationInterruptions { incoming, paused });
 
-impl Correlator for Interrupted {
-    fn take(&mut self, input: &Input<'_>, _span: &Span, found: &mut Found) {
-        match input.what {
-            What::Attached(snapshot) => self.attached(snapshot, input.id, found),
-            What::Event(event) if event.kind == Some(K::Migration) => {
+impl Correlator for MigrationInterruptions {
+    fn take(&mut self, input: &Observation<'_>, _span: &Span, found: &mut Conclusions) {
+        match input.kind {
+            ObservationKind::Attached(snapshot) => self.attached(snapshot, input.id, found),
+            ObservationKind::Event(event) if event.kind == Some(K::Migration) => {
                 self.status(event.text("status").unwrap_or_default(), input.id, found);
             }
             _ => {}
@@ -40,20 +41,20 @@ impl Correlator for Interrupted {
     }
 }
 
-impl Interrupted {
-    fn attached(&mut self, snapshot: &Snapshot, id: Id, found: &mut Found) {
+impl MigrationInterruptions {
+    fn attached(&mut self, snapshot: &Snapshot, id: Id, found: &mut Conclusions) {
         let status = snapshot.migration.as_deref().unwrap_or_default();
         let in_postcopy = status.starts_with("postcopy-");
         self.incoming = match (snapshot.status.as_deref(), snapshot.running) {
             (Some("inmigrate"), _) => Some(true),
-            // From the switch on, the VM runs at the destination alone.
+            // After the switch, the VM runs at the destination only.
             (_, Some(running)) => Some(in_postcopy && running),
             (_, None) => None,
         };
         self.status(status, id, found);
     }
 
-    fn status(&mut self, status: &str, id: Id, found: &mut Found) {
+    fn status(&mut self, status: &str, id: Id, found: &mut Conclusions) {
         let was_paused = std::mem::replace(&mut self.paused, status == PAUSED);
         if self.paused && !was_paused {
             self.report(id, found);
@@ -63,7 +64,7 @@ impl Interrupted {
         }
     }
 
-    fn report(&self, id: Id, found: &mut Found) {
+    fn report(&self, id: Id, found: &mut Conclusions) {
         let (which, recover) = match self.incoming {
             Some(true) => (
                 "The migration to here",

@@ -14,10 +14,10 @@ use crate::unplug_ignored;
 use crate::unseen;
 use crate::why;
 
-/// The kind of the finding that a monitor does not answer. The hub draws it, which knows when it asked.
+/// The kind of the finding that a monitor does not answer. The hub adds it, since the hub knows when it asked.
 pub const SILENT: &str = "silent";
 
-/// The kind of the finding that it answers again.
+/// The kind of the finding that a monitor answers again.
 pub const ANSWERS_AGAIN: &str = "answers-again";
 
 /// Every kind of finding.

@@ -1,31 +1,31 @@
-//! Findings: what the records of a VM say when they are read together.
+//! Findings: conclusions from the records of a VM.
 //!
-//! Correlators read the records of each VM in the order of the journal and conclude: why it stopped, what a job
-//! came to, what should have followed and did not. They are pure. Time comes from the records alone, and from
-//! [`Correlators::time_passed`] for what did *not* happen; a deadline fires at its own moment, however late that
-//! is noticed, so that the same records give the same findings on every replay, in any batching.
+//! Correlators read the records of each VM in the order of the journal and conclude: why the VM stopped, how a job
+//! ended, which expected event is missing. Correlators are pure. Time comes from the records alone, and from
+//! [`Correlators::time_passed`] for events that did *not* happen; a deadline expires at its own moment, however late
+//! the call, so that the same records give the same findings on every replay, in any batching.
 //!
-//! Findings do not feed back: a record that is a finding is passed over. Each VM is tracked on its own, and
-//! starts afresh with each epoch: past a doubt nothing may be concluded from what was before it. Only the
-//! difference between what was known and what is there then is told, and why a VM stands as it does goes on where it is
-//! found as it was.
+//! Findings do not feed back: a record of a finding is skipped. Each VM is tracked separately, and starts anew with
+//! each epoch: nothing is concluded across a gap. Only the difference between the state before the gap and the state
+//! after it is reported, and the explanation of a state is continued where the state is unchanged.
 //!
 //! ```text
-//! records ─ Tracked (one a VM): local time → input → each correlator → budget → findings
+//! records ─ VmTracker (one a VM): local time → observation → each correlator → budget → findings
 //! ```
 //!
-//! Every kind, with an example, is in `docs/findings.md`; why it is built this way in `docs/adr/0005-findings.md`.
-//! A new correlator is a file in `src/`, with its `mod` line and its line in `correlator_set.rs`; its kinds stand in `kinds.rs`.
+//! Every kind, with an example, is in `docs/findings.md`; the reasons for the design are in
+//! `docs/adr/0005-findings.md`. A new correlator is a file in `src/`, with its `mod` line and its line in
+//! `correlator_set.rs`; its kinds are listed in `kinds.rs`.
 //!
-//! This crate must never know a clock, a file, a socket or a task: what the records say is all that it is given. Modules
-//! are listed from the lowest to the highest, and each imports only those before it.
+//! This crate must never use a clock, a file, a socket or a task: its only input are the records. Modules are listed
+//! from the lowest to the highest, and each imports only those before it.
 
 mod limits;
 mod finding;
 mod text;
-mod saved;
+mod persist;
 pub mod state;
-mod saved_values;
+mod persist_values;
 mod local_time;
 mod question;
 mod process;
@@ -51,7 +51,7 @@ mod why;
 
 mod kinds;
 mod members;
-mod saved_words;
+mod persist_words;
 mod correlator_set;
 mod unended;
 mod tracker;
@@ -67,7 +67,7 @@ pub use members::{assert_listed, kinds, members};
 pub use observation::{COMMAND, PROCESS_ENDED, QUERY, is_evidence};
 pub use process::{Process, ProcessStart};
 pub use question::Question;
-pub use unended::Unended;
+pub use unended::UnendedVm;
 
 #[cfg(test)]
 mod testing;

@@ -1,34 +1,33 @@
-//! Local time: the moments of a VM's records, put in order.
+//! Local time: the moments of a VM's records, made monotonic.
 //!
-//! Records of a VM carry the time at which they were received, on a clock that somebody may set. Correlators
-//! measure spans, so what they see never runs backwards: when the clock goes back, local time goes on from where
-//! it was, and keeps the difference.
+//! Records of a VM carry their time of receipt, on a clock that may be set. Correlators measure spans, so their time
+//! never runs backwards: when the clock goes back, local time continues from its last value, and keeps the difference.
 
 use std::time::Duration;
 
 use qmp_wire::UnixMicros;
 
-use crate::saved::saved;
+use crate::persist::persist;
 
 /// A moment in local time, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(i64);
 
-saved!(Moment { 0 });
-saved!(LocalClock { last, lost_us });
+persist!(Moment { 0 });
+persist!(LocalClock { last, lost_us });
 
 impl Moment {
-    /// The moment that is so much later.
+    /// The moment `span` later.
     pub(crate) fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(micros(span)))
     }
 
-    /// The moment that is so much earlier.
+    /// The moment `span` earlier.
     pub(crate) fn before(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(micros(span)))
     }
 
-    /// How long ago `earlier` was.
+    /// The span since `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
@@ -39,16 +38,16 @@ pub(crate) fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Turns times of receipt into local time.
+/// Converts times of receipt to local time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LocalClock {
     last: Option<Moment>,
-    /// What the host's clock lost so far, in microseconds.
+    /// By how much the host's clock went back so far, in microseconds.
     lost_us: i64,
 }
 
 impl LocalClock {
-    /// The local time of a record; how far the clock went back, if it did.
+    /// The local time of a record, and how far the clock went back, if it did.
     pub(crate) fn record(&mut self, received: UnixMicros) -> (Moment, Option<Duration>) {
         let now = Moment(received.0.saturating_add(self.lost_us));
         let Some(last) = self.last.filter(|last| now < *last) else {

@@ -159,11 +159,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_sorted_members_that_are_no_members_of_record() {
+    fn members_of_every_kind_are_sorted_and_none_is_reserved() {
         for kind in kinds() {
             let members = members(kind);
             assert!(!members.is_empty() && members.is_sorted(), "{kind}: {members:?}");
-            // A path that begins with one of these means the record and not its data.
+            // A path that begins with one of these refers to the record and not to its data.
             for reserved in ["finding", "summary", "causes", "data"] {
                 assert!(!members.contains(&reserved), "{kind}: {reserved}");
             }

@@ -1,22 +1,22 @@
-//! A migration, told once when it is over: its phases, its passes, what came of it, how long it took.
+//! Migrations: each is reported once when it is over, with its phases, passes, result and duration.
 //!
-//! QEMU reports migrations only to those who switched the capability `events` on. The one that leaves begins with
-//! `setup`; the one that arrives, with a VM that waits for it (`inmigrate`).
+//! QEMU reports migrations only to clients that enabled the capability `events`. An outgoing one begins with `setup`;
+//! an incoming one with a VM that waits for it (`inmigrate`).
 
 use qmp_events::EventKind as K;
 use qmp_wire::UnixMicros;
 use serde_json::json;
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::correlator::Correlator;
 use crate::epoch::Span;
 use crate::finding::Id;
 use crate::jobs::Phases;
 use crate::limits::CAUSES_MAX;
 use crate::local_time::Moment;
-use crate::observation::{Event, Input, Snapshot, What};
-use crate::saved::saved;
-use crate::state::Running;
+use crate::observation::{Event, Observation, ObservationKind, Snapshot};
+use crate::persist::persist;
+use crate::state::JobState;
 use crate::text;
 
 pub(super) const MIGRATION: &str = "migration";
@@ -24,14 +24,14 @@ pub(super) const MIGRATION: &str = "migration";
 /// The migration of one VM, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Migrations {
-    under_way: Option<Box<UnderWay>>,
+    active: Option<Box<ActiveMigration>>,
     incoming: bool,
-    /// QEMU began to switch: when the VM was paused.
+    /// When the VM was paused for the switchover.
     paused: Option<Moment>,
 }
 
 #[derive(Debug)]
-struct UnderWay {
+struct ActiveMigration {
     phases: Phases,
     causes: Vec<Id>,
     began: Moment,
@@ -40,70 +40,70 @@ struct UnderWay {
     passes: u64,
 }
 
-saved!(Migrations { under_way, incoming, paused });
-saved!(UnderWay { phases, causes, began, began_unseen, incoming, passes });
+persist!(Migrations { active, incoming, paused });
+persist!(ActiveMigration { phases, causes, began, began_unseen, incoming, passes });
 
 impl Correlator for Migrations {
-    fn take(&mut self, input: &Input<'_>, _span: &Span, found: &mut Found) {
-        match input.what {
-            What::Attached(snapshot) => self.attached(snapshot, input),
-            What::Event(event) => self.event(event, input, found),
-            What::Detached(_) => {
-                if let Some(under_way) = self.under_way.take() {
-                    under_way.tell("unseen", None, input, found);
+    fn take(&mut self, input: &Observation<'_>, _span: &Span, found: &mut Conclusions) {
+        match input.kind {
+            ObservationKind::Attached(snapshot) => self.attached(snapshot, input),
+            ObservationKind::Event(event) => self.event(event, input, found),
+            ObservationKind::Detached(_) => {
+                if let Some(active) = self.active.take() {
+                    active.report("unseen", None, input, found);
                 }
             }
-            What::Command(_) | What::ProcessEnded(_) | What::Answer(_) => {}
+            ObservationKind::Command(_) | ObservationKind::ProcessEnded(_) | ObservationKind::Answer(_) => {}
         }
     }
 }
 
 impl Migrations {
-    /// The migration that is not over, for people who ask.
-    pub(super) fn running(&self) -> Option<Running> {
-        let under_way = self.under_way.as_ref()?;
-        let (status, since) = under_way.phases.last().unwrap_or(("setup", UnixMicros(0)));
-        let ty = if under_way.incoming { "incoming" } else { "outgoing" };
-        Some(Running { id: None, ty: Some(ty.into()), status: status.into(), error: None, since })
+    /// The migration that is not over, for the VM's status.
+    pub(super) fn running(&self) -> Option<JobState> {
+        let active = self.active.as_ref()?;
+        let (status, since) = active.phases.last().unwrap_or(("setup", UnixMicros(0)));
+        let ty = if active.incoming { "incoming" } else { "outgoing" };
+        Some(JobState { id: None, ty: Some(ty.into()), status: status.into(), error: None, since })
     }
 
-    fn attached(&mut self, snapshot: &Snapshot, input: &Input<'_>) {
+    fn attached(&mut self, snapshot: &Snapshot, input: &Observation<'_>) {
         *self = Self { incoming: snapshot.status.as_deref() == Some("inmigrate"), ..Self::default() };
         let status = snapshot.migration.as_deref().filter(|status| !is_last(status) && *status != "none");
         if let Some(status) = status {
-            let mut under_way = UnderWay::begun(input, self.incoming, true);
-            under_way.phase(status, input);
-            self.under_way = Some(Box::new(under_way));
+            let mut active = ActiveMigration::new(input, self.incoming, true);
+            active.phase(status, input);
+            self.active = Some(Box::new(active));
         }
     }
 
-    fn event(&mut self, event: &Event<'_>, input: &Input<'_>, found: &mut Found) {
+    fn event(&mut self, event: &Event<'_>, input: &Observation<'_>, found: &mut Conclusions) {
         match event.kind {
             Some(K::Migration) => self.status(event.text("status").unwrap_or_default(), input, found),
             Some(K::MigrationPass) => {
-                if let Some(under_way) = &mut self.under_way {
-                    under_way.passes = under_way.passes.max(event.number("pass").unwrap_or(0));
+                if let Some(active) = &mut self.active {
+                    active.passes = active.passes.max(event.number("pass").unwrap_or(0));
                 }
             }
-            Some(K::Stop) => self.paused = self.under_way.is_some().then_some(input.now),
+            Some(K::Stop) => self.paused = self.active.is_some().then_some(input.now),
             Some(K::Resume) => {
-                // A VM that arrived runs; what leaves from here on is another migration.
-                self.incoming &= self.under_way.is_some();
+                // The VM has arrived and runs; a later migration is an outgoing one.
+                self.incoming &= self.active.is_some();
             }
             _ => {}
         }
     }
 
-    fn status(&mut self, status: &str, input: &Input<'_>, found: &mut Found) {
+    fn status(&mut self, status: &str, input: &Observation<'_>, found: &mut Conclusions) {
         let incoming = self.incoming;
-        let begun = || Box::new(UnderWay::begun(input, incoming, !matches!(status, "setup" | "active")));
-        self.under_way.get_or_insert_with(begun).phase(status, input);
+        let begin = || Box::new(ActiveMigration::new(input, incoming, !matches!(status, "setup" | "active")));
+        self.active.get_or_insert_with(begin).phase(status, input);
         if !is_last(status) {
             return;
         }
-        if let Some(under_way) = self.under_way.take() {
+        if let Some(active) = self.active.take() {
             let downtime = self.paused.take().filter(|_| status == "completed" && !incoming);
-            under_way.tell(status, downtime, input, found);
+            active.report(status, downtime, input, found);
         }
         self.incoming = false;
     }
@@ -113,8 +113,8 @@ fn is_last(status: &str) -> bool {
     matches!(status, "completed" | "failed" | "cancelled")
 }
 
-impl UnderWay {
-    fn begun(input: &Input<'_>, incoming: bool, began_unseen: bool) -> Self {
+impl ActiveMigration {
+    fn new(input: &Observation<'_>, incoming: bool, began_unseen: bool) -> Self {
         Self {
             phases: Phases::default(),
             causes: Vec::new(),
@@ -125,7 +125,7 @@ impl UnderWay {
         }
     }
 
-    fn phase(&mut self, status: &str, input: &Input<'_>) {
+    fn phase(&mut self, status: &str, input: &Observation<'_>) {
         self.phases.push(status, input.received);
         self.cause(input.id);
     }
@@ -137,27 +137,33 @@ impl UnderWay {
         self.causes.push(id);
     }
 
-    fn tell(mut self, result: &str, paused: Option<Moment>, input: &Input<'_>, found: &mut Found) {
+    fn report(
+        mut self,
+        result: &str,
+        paused: Option<Moment>,
+        input: &Observation<'_>,
+        found: &mut Conclusions,
+    ) {
         self.cause(input.id);
         let took = input.now.since(self.began);
         let paused = paused.map(|paused| input.now.since(paused));
         let way = if self.incoming { "The migration to here" } else { "The migration away" };
-        let came = match result {
+        let ended = match result {
             "completed" => "completed",
             "failed" => "failed",
             "cancelled" => "was cancelled",
-            _ => "was under way when the epoch closed; what came of it is not known",
+            _ => "was under way when the epoch closed; its result is not known",
         };
         let at_least = if self.began_unseen { "at least " } else { "" };
         let passes = match self.passes {
             0 => String::new(),
             passes => format!(", its memory sent up to pass {passes}"),
         };
-        let stood = paused.map(|paused| format!(", the VM paused for the last {}", text::span(paused)));
+        let pause = paused.map(|paused| format!(", the VM paused for the last {}", text::span(paused)));
         let summary = format!(
-            "{way} {came} after {at_least}{}{passes}{}.",
+            "{way} {ended} after {at_least}{}{passes}{}.",
             text::span(took),
-            stood.unwrap_or_default()
+            pause.unwrap_or_default()
         );
         let data = json!({
             "direction": if self.incoming { "incoming" } else { "outgoing" },

@@ -1,4 +1,4 @@
-//! What correlators see of a record: read once, for all of them.
+//! Records as correlators see them: parsed once for all of them.
 
 use qmp_events::{EventKind, Release};
 use qmp_wire::{Body, Causes, DetachReason, Record, UnixMicros};
@@ -6,26 +6,26 @@ use serde_json::Value;
 
 use crate::finding::Id;
 use crate::local_time::Moment;
+use crate::persist::persist;
 use crate::process::Process;
 use crate::question::Answer;
-use crate::saved::saved;
 
-/// The kind of the record of a command that the hub passed on: `{"execute": …, "client": …}` in its data. It is no
-/// conclusion, and evidence to those who draw some.
+/// The kind of the record of a command that the hub passed on, with `{"execute": …, "client": …}` in its data. The
+/// record is evidence, not a conclusion.
 pub const COMMAND: &str = "command";
 
-/// The kind of the record of how a VM's process ended: `{"pid": …, "exit_code": …}` or `{"pid": …, "signal": …,
-/// "core_dumped": …}` in its data. It is no conclusion, either.
+/// The kind of the record of how a VM's process ended, with `{"pid": …, "exit_code": …}` or `{"pid": …, "signal": …,
+/// "core_dumped": …}` in its data. The record is evidence, not a conclusion.
 pub const PROCESS_ENDED: &str = "process-ended";
 
-/// The kind of the record of what a VM answered to a [`Question`](crate::Question): `{"execute": …, "return": …}` in its data, or
-/// `"error": {"class": …, "desc": …}` in the place of `return`. Its cause is the record that raised the question. It is
-/// evidence, not a conclusion.
+/// The kind of the record of a VM's answer to a [`Question`](crate::Question), with `{"execute": …, "return": …}` in
+/// its data, or `"error": {"class": …, "desc": …}` in place of `return`. Its cause is the record that raised the
+/// question. The record is evidence, not a conclusion.
 pub const QUERY: &str = "query";
 
-/// One record, other than a finding.
+/// One record that is not a finding.
 #[derive(Debug)]
-pub(crate) struct Input<'a> {
+pub(crate) struct Observation<'a> {
     pub(crate) id: Id,
     /// Local time.
     pub(crate) now: Moment,
@@ -33,32 +33,32 @@ pub(crate) struct Input<'a> {
     pub(crate) received: UnixMicros,
     /// How far this host's clock went back since the VM's last record.
     pub(crate) clock_back: Option<std::time::Duration>,
-    pub(crate) what: What<'a>,
+    pub(crate) kind: ObservationKind<'a>,
 }
 
-/// What happened.
+/// The content of a record.
 #[derive(Debug)]
-pub(crate) enum What<'a> {
+pub(crate) enum ObservationKind<'a> {
     Attached(&'a Snapshot),
     Event(&'a Event<'a>),
     Detached(&'a DetachReason),
-    /// A command was passed on by the hub.
+    /// The hub passed a command on.
     Command(&'a Value),
     /// The process at the other end of the monitor ended.
     ProcessEnded(ProcessEnd<'a>),
-    /// The VM answered a question of the hub, or failed to.
+    /// The VM answered a question of the hub, or the question failed.
     Answer(Answer<'a>),
 }
 
 /// The record of the end of a process.
 #[derive(Debug)]
 pub(crate) struct ProcessEnd<'a> {
-    /// The record that opened the epoch, where the end itself was not seen.
+    /// The record that opened the epoch, if the end itself was not seen.
     pub(crate) causes: &'a Causes,
     pub(crate) data: &'a Value,
 }
 
-/// An event, its data read.
+/// An event with its data parsed.
 #[derive(Debug)]
 pub(crate) struct Event<'a> {
     pub(crate) name: &'a str,
@@ -69,8 +69,8 @@ pub(crate) struct Event<'a> {
     pub(crate) data: Value,
 }
 
-saved!(Snapshot { status, running, release, version, name, uuid, migration, jobs, process, address });
-saved!(KnownJob { id, ty, status, current, total, error });
+persist!(Snapshot { status, running, release, version, name, uuid, migration, jobs, process, address });
+persist!(KnownJob { id, ty, status, current, total, error });
 
 impl<'a> Event<'a> {
     pub(crate) fn of(body: &'a Body<'_>) -> Option<Self> {
@@ -87,7 +87,7 @@ impl<'a> Event<'a> {
         self.data.get(member)?.as_str()
     }
 
-    /// A member that is a string with something in it.
+    /// A member that is a non-empty string.
     pub(crate) fn named(&self, member: &str) -> Option<&str> {
         self.text(member).filter(|text| !text.is_empty())
     }
@@ -101,7 +101,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// What was asked when the epoch opened.
+/// The answers of the VM when the epoch opened.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) status: Option<Box<str>>,
@@ -112,13 +112,13 @@ pub(crate) struct Snapshot {
     pub(crate) uuid: Option<Box<str>>,
     pub(crate) migration: Option<Box<str>>,
     pub(crate) jobs: Vec<KnownJob>,
-    /// The process at the other end of the monitor, if the system told whose it is.
+    /// The process at the other end of the monitor, if the system gave it.
     pub(crate) process: Option<Process>,
-    /// The monitor, as it is written in a configuration.
+    /// The address of the monitor, as in a configuration.
     pub(crate) address: Option<Box<str>>,
 }
 
-/// A job as the VM lists it.
+/// A job in the VM's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KnownJob {
     pub(crate) id: Box<str>,
@@ -126,7 +126,7 @@ pub(crate) struct KnownJob {
     pub(crate) status: Option<Box<str>>,
     pub(crate) current: Option<u64>,
     pub(crate) total: Option<u64>,
-    /// Why it failed, if it did and is over.
+    /// Why it failed, if it is over and failed.
     pub(crate) error: Option<Box<str>>,
 }
 
@@ -186,7 +186,7 @@ fn numbers(version: &Value) -> Option<(u16, u16, u16)> {
 }
 
 impl ProcessEnd<'_> {
-    /// How it is known that it ended, if nothing saw the end itself.
+    /// The evidence of the end, if the end itself was not seen.
     pub(crate) fn evidence(&self) -> Option<&str> {
         self.data.get("evidence")?.as_str()
     }
@@ -195,19 +195,19 @@ impl ProcessEnd<'_> {
         self.data.get("pid")?.as_u64()
     }
 
-    /// Whether it is the end of that process, as far as both are known.
+    /// Whether this may be the end of that process, as far as both are known.
     pub(crate) fn may_be_of(&self, process: Option<&Process>) -> bool {
         self.pid().zip(process).is_none_or(|(pid, process)| pid == process.pid)
     }
 }
 
-/// Whether a record is one that the hub itself wrote as evidence: no conclusion, though its kind is `finding`.
+/// Whether the hub wrote the record as evidence: no conclusion, though its kind is `finding`.
 #[must_use]
 pub fn is_evidence(record: &Record<'_>) -> bool {
     evidence(record).is_some()
 }
 
-/// What a record says that the hub itself wrote, and that is evidence: its kind and its data.
+/// Kind and data of a record that the hub wrote as evidence.
 pub(crate) fn evidence(record: &Record<'_>) -> Option<(&'static str, Value)> {
     let Body::Finding { finding, data: Some(data), .. } = &record.body else { return None };
     let kind = [COMMAND, PROCESS_ENDED, QUERY].into_iter().find(|kind| finding == kind)?;

@@ -1,52 +1,52 @@
-//! A power button that was pressed, and of which no sign of the guest came.
+//! Reports a power button that was pressed without any sign of the guest afterwards.
 //!
-//! `POWERDOWN` says that the button was pressed; no event says that the guest took notice. A sign is any event that
-//! only a guest at work causes, whether it has to do with the button or not: one that takes minutes to stop its services
-//! closes the port of its agent or takes its network down first. What the host can cause as well (a tray that opens, a
-//! device that is deleted) is none, nor is `WATCHDOG`, which says that the guest did nothing.
+//! `POWERDOWN` reports that the button was pressed; no event reports that the guest noticed. A sign is any event that
+//! only a running guest causes, related to the button or not: a guest that takes minutes to stop its services closes
+//! the port of its agent or takes its network down first. Events that the host can cause as well (a tray opens, a
+//! device is deleted) are not signs, nor is `WATCHDOG`, which shows that the guest did nothing.
 
 use qmp_events::EventKind as K;
 use serde_json::json;
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::correlator::Correlator;
 use crate::epoch::Span;
 use crate::finding::Id;
 use crate::limits::GUEST_SIGN_MAX;
 use crate::local_time::Moment;
-use crate::observation::{Input, What};
-use crate::saved::saved;
+use crate::observation::{Observation, ObservationKind};
+use crate::persist::persist;
 use crate::text;
 
 pub(super) const POWERDOWN_IGNORED: &str = "powerdown-ignored";
 
-/// What is waited for in one VM.
+/// The power button of one VM.
 #[derive(Debug, Default)]
 pub(super) struct Powerdown {
-    /// Boxed, because a VM rarely has one.
-    pressed: Option<Box<Pressed>>,
-    /// Whether the VM runs, if that is known: the guest of one that does not cannot react.
+    /// Boxed, because it is rarely present.
+    pressed: Option<Box<ButtonPress>>,
+    /// Whether the VM runs, if known: a guest that does not run cannot react.
     running: Option<bool>,
 }
 
-/// A button that was pressed, and no sign since.
+/// Presses of the button without a sign since.
 #[derive(Debug)]
-struct Pressed {
+struct ButtonPress {
     first: Id,
     last: Id,
     times: u64,
     until: Moment,
 }
 
-saved!(Powerdown { pressed, running });
-saved!(Pressed { first, last, times, until });
+persist!(Powerdown { pressed, running });
+persist!(ButtonPress { first, last, times, until });
 
 impl Correlator for Powerdown {
-    fn take(&mut self, input: &Input<'_>, _span: &Span, _found: &mut Found) {
-        match input.what {
-            What::Attached(snapshot) => *self = Self { pressed: None, running: snapshot.running },
-            What::Detached(_) => self.pressed = None,
-            What::Event(event) => match event.kind {
+    fn take(&mut self, input: &Observation<'_>, _span: &Span, _found: &mut Conclusions) {
+        match input.kind {
+            ObservationKind::Attached(snapshot) => *self = Self { pressed: None, running: snapshot.running },
+            ObservationKind::Detached(_) => self.pressed = None,
+            ObservationKind::Event(event) => match event.kind {
                 Some(K::Powerdown) => self.press(input),
                 Some(K::Stop) => self.running = Some(false),
                 Some(K::Resume) => self.running = Some(true),
@@ -61,14 +61,14 @@ impl Correlator for Powerdown {
         self.pressed.as_ref().map(|pressed| pressed.until)
     }
 
-    fn overdue(&mut self, now: Moment, _span: &Span, found: &mut Found) {
+    fn overdue(&mut self, now: Moment, _span: &Span, found: &mut Conclusions) {
         if let Some(pressed) = self.pressed.take_if(|pressed| pressed.until <= now) {
             pressed.report(self.running, found);
         }
     }
 }
 
-/// Whether only a guest at work causes the event, or one after which the button does not matter.
+/// Whether the event is caused only by a running guest, or makes the button irrelevant.
 fn is_sign_of_the_guest(kind: K) -> bool {
     matches!(
         kind,
@@ -92,17 +92,18 @@ fn is_sign_of_the_guest(kind: K) -> bool {
 }
 
 impl Powerdown {
-    /// The first of several counts: a button that is pressed again and again is waited for no longer.
-    fn press(&mut self, input: &Input<'_>) {
+    /// Counts a press. The deadline is that of the first press, so that repeated presses do not extend it.
+    fn press(&mut self, input: &Observation<'_>) {
         let (id, until) = (input.id, input.now.after(GUEST_SIGN_MAX));
-        let pressed =
-            self.pressed.get_or_insert_with(|| Box::new(Pressed { first: id, last: id, times: 0, until }));
+        let pressed = self
+            .pressed
+            .get_or_insert_with(|| Box::new(ButtonPress { first: id, last: id, times: 0, until }));
         (pressed.last, pressed.times) = (id, pressed.times + 1);
     }
 }
 
-impl Pressed {
-    fn report(self, running: Option<bool>, found: &mut Found) {
+impl ButtonPress {
+    fn report(self, running: Option<bool>, found: &mut Conclusions) {
         let times = if self.times == 1 { String::new() } else { format!(" {} times", self.times) };
         let paused = match running {
             Some(false) => "; the VM is paused, and its guest cannot react",

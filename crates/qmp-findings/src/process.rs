@@ -2,29 +2,29 @@
 
 use serde_json::Value;
 
-use crate::saved::saved;
+use crate::persist::persist;
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// Its process id.
     pub pid: u64,
-    /// What it calls itself, in 15 bytes.
+    /// Its name (`comm`), up to 15 bytes.
     pub name: Box<str>,
-    /// When it was started, if that was seen.
+    /// When it was started, if known.
     pub start: Option<ProcessStart>,
 }
 
-/// When a process was started: it tells two of one number apart.
+/// The start of a process: tells apart two processes with the same id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessStart {
     /// In clock ticks since the host was started.
     pub ticks: u64,
-    /// Names that start of the host.
+    /// The id of that boot of the host.
     pub boot_id: Box<str>,
 }
 
-/// Whether two snapshots are of one process.
+/// Whether two snapshots name one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
     Same,
@@ -32,8 +32,8 @@ pub(crate) enum Identity {
     Unknown,
 }
 
-saved!(Process { pid, name, start });
-saved!(ProcessStart { ticks, boot_id });
+persist!(Process { pid, name, start });
+persist!(ProcessStart { ticks, boot_id });
 
 impl Process {
     /// Reads the member `process` of a snapshot.
@@ -45,15 +45,16 @@ impl Process {
         Some(Self { pid, name: text("name").unwrap_or_default(), start })
     }
 
-    /// Whether it is a QEMU, and not a manager that opened the socket for one, or a program that passes a monitor on.
+    /// Whether the process is a QEMU, and not a manager that opened the socket for one, or a program that forwards a
+    /// monitor.
     #[must_use]
     pub fn is_qemu(&self) -> bool {
         is_qemu(&self.name)
     }
 
-    /// Whether the process of `before` is that of `after`. A number alone tells two apart, and not that they are one: it
-    /// is given out again. A manager that opened the socket for its QEMU, or a program that passes a monitor on, lives
-    /// shorter or longer than that.
+    /// Compares the processes of two snapshots. Different ids show different processes; equal ids prove nothing, since
+    /// ids are reused. A manager that opened the socket for its QEMU, or a program that forwards a monitor, has another
+    /// lifetime than the QEMU.
     pub(crate) fn compare(before: Option<&Self>, after: Option<&Self>) -> Identity {
         let (Some(before), Some(after)) = (before, after) else { return Identity::Unknown };
         if !before.is_qemu() || !after.is_qemu() {
@@ -68,7 +69,7 @@ impl Process {
     }
 }
 
-/// Whether a process of that name is a QEMU. One of which the name is not known may be any.
+/// Whether a process of that name is a QEMU. A process with an empty name is not.
 pub(crate) fn is_qemu(name: &str) -> bool {
     name.starts_with("qemu") || name.contains("kvm")
 }
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn process_is_known_by_number_and_start() {
+    fn processes_are_compared_by_id_and_start() {
         let process = |pid: u64, start: Option<(u64, &str)>, name: &str| {
             let mut value = json!({"pid": pid, "name": name});
             if let Some((ticks, boot_id)) = start {
@@ -92,11 +93,11 @@ mod tests {
         let before = qemu(7, Some((100, "a")));
         let cases = [
             ("itself", Some(before.clone()), Identity::Same),
-            ("another number", Some(qemu(8, Some((200, "a")))), Identity::Another),
-            ("another number, start unknown", Some(qemu(8, None)), Identity::Another),
-            ("its number again", Some(qemu(7, Some((200, "a")))), Identity::Another),
-            ("its number after a start of the host", Some(qemu(7, Some((100, "b")))), Identity::Another),
-            ("its number for something else", Some(process(7, Some((200, "a")), "sh")), Identity::Unknown),
+            ("another id", Some(qemu(8, Some((200, "a")))), Identity::Another),
+            ("another id, start unknown", Some(qemu(8, None)), Identity::Another),
+            ("the same id, reused", Some(qemu(7, Some((200, "a")))), Identity::Another),
+            ("the same id after a boot of the host", Some(qemu(7, Some((100, "b")))), Identity::Another),
+            ("the same id of another program", Some(process(7, Some((200, "a")), "sh")), Identity::Unknown),
             ("start unknown", Some(qemu(7, None)), Identity::Unknown),
             ("not seen", None, Identity::Unknown),
         ];

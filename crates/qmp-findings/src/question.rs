@@ -1,21 +1,21 @@
-//! Questions: what no event tells and the VM can answer.
+//! Questions: facts that no event reports and the VM can answer.
 //!
-//! Correlators are pure and ask nobody. They raise a [`Question`], the hub asks the VM once and records the answer as
-//! evidence of the kind [`QUERY`](super::QUERY), and the correlators take that record like any other. A replay reads the
-//! answers from the journal, so it gives the same findings.
+//! Correlators are pure and send nothing. A correlator raises a [`Question`], the hub asks the VM once and records the
+//! answer as evidence of the kind [`QUERY`](super::QUERY), and the correlators take that record like any other. A
+//! replay reads the answers from the journal, so it gives the same findings.
 
 use qmp_wire::{Causes, Epoch, Seq};
 use serde_json::Value;
 
 use crate::finding::Id;
 
-/// The question that follows a STOP or a RESUME.
+/// The question after a STOP or a RESUME.
 pub(super) const QUERY_STATUS: &str = "query-status";
 
-/// The question that follows the end of a job of which no event says what came of it.
+/// The question after the end of a job whose result no event gives.
 pub(super) const QUERY_JOBS: &str = "query-jobs";
 
-/// A command without arguments that is to be asked of a VM, once.
+/// A command without arguments to be sent to a VM, once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
     /// The VM to ask.
@@ -26,8 +26,8 @@ pub struct Question {
     pub cause: (Epoch, Seq),
 }
 
-/// A question of one VM.
-pub(super) type Asked = (&'static str, Id);
+/// A question to one VM: its command and the record that raised it.
+pub(super) type QuestionId = (&'static str, Id);
 
 /// The record of an answer.
 #[derive(Debug)]
@@ -40,11 +40,11 @@ pub(crate) struct Answer<'a> {
 
 impl Answer<'_> {
     /// Whether this answers the question.
-    pub(super) fn is_to(&self, (execute, cause): Asked) -> bool {
+    pub(super) fn is_to(&self, (execute, cause): QuestionId) -> bool {
         self.data.get("execute").and_then(Value::as_str) == Some(execute) && self.causes.contains(&cause)
     }
 
-    /// What the VM returned; `None` if it could not be asked.
+    /// The VM's return value; `None` if the question failed.
     pub(super) fn returned(&self) -> Option<&Value> {
         self.data.get("return")
     }

@@ -1,79 +1,79 @@
-//! Sequels that did not come in time, by the catalogue.
+//! Reports sequels that were announced by an event and are missing, according to the catalogue.
 //!
-//! An event may announce others, under conditions. Those on members and on the release are known; whether QEMU was
-//! started with an option is not. So the sequels of an event make courses that things may take: those that need
-//! no option must come; of those with an option and without it, one must. `WATCHDOG` with `reset` is followed by
-//! RESET, or with `-no-reboot` by SHUTDOWN; `SHUTDOWN` of the guest by the end of QEMU, or with `-no-shutdown` by
-//! STOP. Where nothing is announced for one of the two, nothing can be missing.
+//! An event may announce others, under conditions. Conditions on members and on the release can be decided; whether
+//! QEMU was started with an option is unknown. So the sequels of an event form expectations: those that need no option
+//! are required; of those with an option and without it, one is required. `WATCHDOG` with `reset` is followed by RESET,
+//! or with `-no-reboot` by SHUTDOWN; `SHUTDOWN` of the guest by the end of QEMU, or with `-no-shutdown` by STOP. Where
+//! nothing is announced for one of the two, nothing can be missing.
 //!
-//! A sequel counts that comes after its trigger, or that is not older by the VM's own time: the rate limit may
-//! hold a trigger back behind its sequel.
+//! A sequel counts if it is received after its trigger, or is not older by the VM's own time: the rate limit may hold a
+//! trigger back until after its sequel.
 
 use std::collections::VecDeque;
 
 use qmp_events::{EventKind, Release, Scalar, SequelDesc, WhenDesc};
 use serde_json::{Value, json};
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::correlator::Correlator;
 use crate::epoch::Span;
 use crate::finding::Id;
 use crate::limits::{EXIT_MAX, SEQUEL_MAX, SEQUEL_SLOW_MAX, SEQUELS_AWAITED_MAX};
 use crate::local_time::Moment;
-use crate::observation::{Event, Input, What};
-use crate::saved::{saved, saved_enum};
+use crate::observation::{Event, Observation, ObservationKind};
+use crate::persist::{persist, persist_enum};
 use crate::subject;
 use crate::text;
 
 pub(super) const SEQUEL_MISSING: &str = "sequel-missing";
 
-/// How the end of QEMU is called among the events that were expected.
+/// The name of the end of QEMU among the expected events.
 const EXIT: &str = "exit";
 
-/// What is waited for in one VM.
+/// The awaited sequels of one VM.
 #[derive(Debug, Default)]
 pub(super) struct Sequels {
-    awaited: VecDeque<Awaited>,
+    awaited: VecDeque<PendingSequels>,
     /// The last of each event that may overtake its trigger, with the VM's own time.
     last: Vec<(EventKind, i64)>,
-    /// Whether the VM runs; a VM that does not cannot stop.
+    /// Whether the VM is stopped: a stopped VM cannot stop again.
     stopped: bool,
 }
 
-/// What one event announced and what has not come of it yet: of each of these courses one.
+/// The sequels that one event announced and that are missing so far: one of each list of alternatives is required.
 #[derive(Debug)]
-struct Awaited {
+struct PendingSequels {
     trigger: EventKind,
     id: Id,
     subject: Option<Box<str>>,
     since: Moment,
     until: Moment,
-    missing: Vec<Courses>,
+    missing: Vec<Alternatives>,
 }
 
-/// Courses of which one must be taken.
-type Courses = Vec<Course>;
+/// Expectations of which one must be met.
+type Alternatives = Vec<Expectation>;
 
 #[derive(Clone, Copy, Debug)]
-enum Course {
+enum Expectation {
     Sequel(&'static SequelDesc),
     Exit,
 }
 
-saved!(Sequels { awaited, last, stopped });
-saved!(Awaited { trigger, id, subject, since, until, missing });
-saved_enum!(Course { Sequel { 0: sequel }, Exit {} });
+persist!(Sequels { awaited, last, stopped });
+persist!(PendingSequels { trigger, id, subject, since, until, missing });
+persist_enum!(Expectation { Sequel { 0: sequel }, Exit {} });
 
 impl Correlator for Sequels {
-    fn take(&mut self, input: &Input<'_>, span: &Span, _found: &mut Found) {
-        match input.what {
-            What::Attached(snapshot) => {
+    fn take(&mut self, input: &Observation<'_>, span: &Span, _found: &mut Conclusions) {
+        match input.kind {
+            ObservationKind::Attached(snapshot) => {
                 *self = Self { stopped: snapshot.running == Some(false), ..Self::default() };
             }
-            What::Event(event) => self.event(event, input, span.release),
-            // What comes after the epoch is not seen, and an exit was what some waited for.
-            What::Detached(_) => self.awaited.clear(),
-            What::Command(_) | What::ProcessEnded(_) | What::Answer(_) => {}
+            ObservationKind::Event(event) => self.event(event, input, span.release),
+            // Later sequels are not seen; an exit was one of the expectations.
+            ObservationKind::Detached(_) => self.awaited.clear(),
+            ObservationKind::Command(_) | ObservationKind::ProcessEnded(_) | ObservationKind::Answer(_) => {}
         }
     }
 
@@ -81,11 +81,11 @@ impl Correlator for Sequels {
         self.awaited.iter().map(|awaited| awaited.until).min()
     }
 
-    fn overdue(&mut self, now: Moment, _span: &Span, found: &mut Found) {
+    fn overdue(&mut self, now: Moment, _span: &Span, found: &mut Conclusions) {
         self.awaited.retain(|awaited| {
             let is_overdue = awaited.until <= now;
             if is_overdue {
-                awaited.tell(found);
+                awaited.report(found);
             }
             !is_overdue
         });
@@ -93,7 +93,7 @@ impl Correlator for Sequels {
 }
 
 impl Sequels {
-    fn event(&mut self, event: &Event<'_>, input: &Input<'_>, release: Option<Release>) {
+    fn event(&mut self, event: &Event<'_>, input: &Observation<'_>, release: Option<Release>) {
         let Some(kind) = event.kind else { return };
         self.awaited.retain_mut(|awaited| !awaited.is_met(kind, event));
         if let Some(at) = event.at {
@@ -111,17 +111,25 @@ impl Sequels {
         }
     }
 
-    /// Notes what the event announces.
-    fn announce(&mut self, kind: EventKind, event: &Event<'_>, input: &Input<'_>, release: Option<Release>) {
-        // The conditions of releases cannot be judged without one.
+    /// Adds the sequels that the event announces.
+    fn announce(
+        &mut self,
+        kind: EventKind,
+        event: &Event<'_>,
+        input: &Observation<'_>,
+        release: Option<Release>,
+    ) {
+        // The conditions on releases cannot be decided without one.
         let Some(release) = release else { return };
         let mut missing = announced(kind, event, release);
-        missing.retain(|courses| !self.has_come(courses, kind, event));
-        let Some(longest) = missing.iter().flatten().map(|course| course.patience()).max() else { return };
+        missing.retain(|alternatives| !self.is_met_already(alternatives, kind, event));
+        let Some(longest) = missing.iter().flatten().map(|expectation| expectation.time_limit()).max() else {
+            return;
+        };
         if self.awaited.len() >= SEQUELS_AWAITED_MAX {
             self.awaited.pop_front();
         }
-        self.awaited.push_back(Awaited {
+        self.awaited.push_back(PendingSequels {
             trigger: kind,
             id: input.id,
             subject: subject::of(event).map(Box::from),
@@ -131,13 +139,13 @@ impl Sequels {
         });
     }
 
-    /// Whether it came before, or need not come.
-    fn has_come(&self, courses: &[Course], trigger: EventKind, event: &Event<'_>) -> bool {
+    /// Whether one was met before the trigger, or need not be met.
+    fn is_met_already(&self, alternatives: &[Expectation], trigger: EventKind, event: &Event<'_>) -> bool {
         let throttled = trigger.desc().throttle.is_some();
-        courses.iter().any(|course| match course {
-            Course::Exit => false,
-            Course::Sequel(sequel) if sequel.event == EventKind::Stop && self.stopped => true,
-            Course::Sequel(sequel) => {
+        alternatives.iter().any(|expectation| match expectation {
+            Expectation::Exit => false,
+            Expectation::Sequel(sequel) if sequel.event == EventKind::Stop && self.stopped => true,
+            Expectation::Sequel(sequel) => {
                 let last = self.last.iter().find(|(kind, _)| *kind == sequel.event);
                 throttled && last.is_some_and(|(_, last)| event.at.is_some_and(|at| *last >= at))
             }
@@ -145,24 +153,24 @@ impl Sequels {
     }
 }
 
-/// The courses of which one must be taken, for each thing that the event announces.
-fn announced(kind: EventKind, event: &Event<'_>, release: Release) -> Vec<Courses> {
+/// The alternatives of which one must be met, for each thing that the event announces.
+fn announced(kind: EventKind, event: &Event<'_>, release: Release) -> Vec<Alternatives> {
     let desc = kind.desc();
     let applies = |when: &WhenDesc| {
-        let lives = when.since.is_none_or(|since| release >= since)
+        let is_current = when.since.is_none_or(|since| release >= since)
             && when.removed.is_none_or(|removed| release < removed);
-        lives && holds(when.members, &event.data)
+        is_current && holds(when.members, &event.data)
     };
     let sequels = desc.sequels.iter().filter(|sequel| applies(&sequel.when));
     let ends = desc.ends.iter().filter(|ends| applies(&ends.when));
-    let mut all: Vec<(&WhenDesc, Course)> =
-        sequels.map(|sequel| (&sequel.when, Course::Sequel(sequel))).collect();
-    all.extend(ends.map(|ends| (&ends.when, Course::Exit)));
+    let mut all: Vec<(&WhenDesc, Expectation)> =
+        sequels.map(|sequel| (&sequel.when, Expectation::Sequel(sequel))).collect();
+    all.extend(ends.map(|ends| (&ends.when, Expectation::Exit)));
 
-    let mut must: Vec<Courses> = all
+    let mut required: Vec<Alternatives> = all
         .iter()
         .filter(|(when, _)| when.option.is_none() && when.unless_option.is_none())
-        .map(|(_, course)| vec![*course])
+        .map(|(_, expectation)| vec![*expectation])
         .collect();
     let mut options: Vec<&str> =
         all.iter().filter_map(|(when, _)| when.option.or(when.unless_option)).collect();
@@ -172,20 +180,20 @@ fn announced(kind: EventKind, event: &Event<'_>, release: Release) -> Vec<Course
         let with = all.iter().filter(|(when, _)| when.option == Some(option));
         let without = all.iter().filter(|(when, _)| when.unless_option == Some(option));
         if with.clone().next().is_some() && without.clone().next().is_some() {
-            must.push(with.chain(without).map(|(_, course)| *course).collect());
+            required.push(with.chain(without).map(|(_, expectation)| *expectation).collect());
         }
     }
-    must
+    required
 }
 
-/// Whether all members have one of their values. A member that is missing has not.
+/// Whether all members have one of their values; a missing member has none.
 fn holds(members: &[(&str, &[Scalar])], data: &Value) -> bool {
     members.iter().all(|(name, values)| {
         data.get(name).is_some_and(|found| values.iter().any(|value| equals(value, found)))
     })
 }
 
-/// Whether no member contradicts; the release may lack some.
+/// Whether no member contradicts; the release may lack some members.
 fn agrees(members: &[(&str, &[Scalar])], data: &Value) -> bool {
     members.iter().all(|(name, values)| {
         data.get(name).is_none_or(|found| values.iter().any(|value| equals(value, found)))
@@ -200,33 +208,35 @@ fn equals(value: &Scalar, found: &Value) -> bool {
     }
 }
 
-/// Whether an event of this kind is announced by one that the rate limit may hold back.
+/// Whether the trigger of this kind of event may be held back by the rate limit.
 fn may_overtake(kind: EventKind) -> bool {
     use EventKind as K;
     matches!(kind, K::Reset | K::Shutdown | K::Powerdown | K::Stop)
 }
 
-impl Awaited {
-    /// Takes note of an event; whether nothing is missing any more.
+impl PendingSequels {
+    /// Takes an event; returns whether nothing is missing any more.
     fn is_met(&mut self, kind: EventKind, event: &Event<'_>) -> bool {
         let of_the_same = match (&self.subject, subject::of(event)) {
             (Some(one), Some(other)) => **one == *other,
             _ => true,
         };
-        let is_it = |course: &Course| match course {
-            Course::Exit => false,
-            Course::Sequel(sequel) => sequel.event == kind && of_the_same && agrees(sequel.with, &event.data),
+        let is_it = |expectation: &Expectation| match expectation {
+            Expectation::Exit => false,
+            Expectation::Sequel(sequel) => {
+                sequel.event == kind && of_the_same && agrees(sequel.with, &event.data)
+            }
         };
-        self.missing.retain(|courses| !courses.iter().any(is_it));
+        self.missing.retain(|alternatives| !alternatives.iter().any(is_it));
         self.missing.is_empty()
     }
 
-    fn tell(&self, found: &mut Found) {
+    fn report(&self, found: &mut Conclusions) {
         let trigger = self.trigger.name();
         let waited = self.until.since(self.since);
         let expected: Vec<Vec<String>> =
-            self.missing.iter().map(|courses| courses.iter().map(Course::text).collect()).collect();
-        let one_of = |courses: &Vec<String>| courses.join(" or ").replace(EXIT, "the end of QEMU");
+            self.missing.iter().map(|list| list.iter().map(Expectation::text).collect()).collect();
+        let one_of = |texts: &Vec<String>| texts.join(" or ").replace(EXIT, "the end of QEMU");
         let what = expected.iter().map(one_of).collect::<Vec<_>>().join(" and ");
         let of = self.subject.as_deref().map(|subject| format!(" of {}", text::shown(subject)));
         let summary = format!(
@@ -244,8 +254,8 @@ impl Awaited {
     }
 }
 
-impl Course {
-    fn patience(self) -> std::time::Duration {
+impl Expectation {
+    fn time_limit(self) -> std::time::Duration {
         match self {
             Self::Exit => EXIT_MAX,
             Self::Sequel(sequel) => match sequel.event {
@@ -255,7 +265,7 @@ impl Course {
         }
     }
 
-    /// The event that was expected, or `exit`.
+    /// The name of the expected event, or `exit`.
     fn text(&self) -> String {
         let Self::Sequel(sequel) = self else { return EXIT.to_owned() };
         match sequel.with.iter().find(|(name, _)| *name == "status" || *name == "reason") {

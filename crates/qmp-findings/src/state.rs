@@ -1,35 +1,35 @@
-//! How a VM stands: what its snapshot said when the epoch opened, and the events since.
+//! The state of a VM: its snapshot when the epoch opened, and the events since.
 //!
-//! A [`VmState`] is what the correlators know at one record of the journal; it is computed, never stored. Where the
-//! epoch is closed it is the last that is known, and says so.
+//! A [`VmState`] is the state of the correlators after one record of the journal, computed and never stored. If the
+//! epoch is closed, the state is the last known one, and says so.
 
 use qmp_wire::{Causes, Epoch, Seq, UnixMicros};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-/// What is known about a VM.
+/// The known state of a VM.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct VmState {
-    /// The latest epoch; none if there never was one.
+    /// The latest epoch; `None` if there never was one.
     #[serde(serialize_with = "number")]
     pub epoch: Option<Epoch>,
-    /// Whether it is open. If not, what follows is the last that is known.
+    /// Whether the epoch is open. If not, the other members are the last known ones.
     pub attached: bool,
     /// How the epoch closed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub detached: Option<Detached>,
-    /// The run state as `query-status` names it; `ended` if QEMU said that it exits and its monitor closed, `gone`
-    /// if the monitor closed without a word.
+    pub detached: Option<Detachment>,
+    /// The run state as `query-status` names it; `ended` if QEMU announced its exit and its monitor closed, `gone` if
+    /// the monitor closed without an announcement.
     pub run_state: Option<Box<str>>,
-    /// Whether that is the usual run state and not one that an answer of the VM or an event names: all that is known is
-    /// whether the VM runs.
+    /// Whether the run state is assumed: only whether the VM runs is known, and neither an answer of the VM nor an
+    /// event names its run state.
     #[serde(rename = "run_state_assumed", skip_serializing_if = "std::ops::Not::not")]
     pub is_run_state_assumed: bool,
-    /// Since when, as far as it was seen: a state that the hub found when it attached is older.
+    /// Since when the state was seen: a state that the hub found when it attached is older.
     #[serde(serialize_with = "moment")]
     pub run_since: Option<UnixMicros>,
-    /// What led there.
-    pub why: Option<Why>,
+    /// The explanation of the run state.
+    pub why: Option<Explanation>,
     /// QEMU's version.
     pub qemu: Option<Box<str>>,
     /// The VM's own name (`-name`).
@@ -40,12 +40,12 @@ pub struct VmState {
     pub uuid: Option<Box<str>>,
     /// The last events of the epoch, oldest first.
     pub last_events: Vec<LastEvent>,
-    /// Jobs that are not over, and those that are and wait for `job-dismiss` (`concluded`).
-    pub jobs: Vec<Running>,
-    /// The migration that is under way.
+    /// Jobs that are not over, and those that wait for `job-dismiss` (`concluded`).
+    pub jobs: Vec<JobState>,
+    /// The migration in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub migration: Option<Running>,
-    /// That the monitor does not answer. A hub knows it before it is recorded.
+    pub migration: Option<JobState>,
+    /// The recorded silence of the monitor. A hub notices a silence before it is recorded.
     #[serde(skip)]
     pub silence: Option<Silence>,
 }
@@ -55,42 +55,42 @@ pub struct VmState {
 pub struct Silence {
     /// The record of the finding.
     pub record: (Epoch, Seq),
-    /// The last moment at which something came from the monitor.
+    /// The last moment at which data was received from the monitor.
     pub since: UnixMicros,
 }
 
-/// Why a VM stands as it does.
+/// Why a VM is in its run state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Why {
+pub struct Explanation {
     /// A word for programs, such as `io-error`, `guest-shutdown`, `host-qmp-quit`.
     pub cause: &'static str,
-    /// Whose doing it was: `guest`, `host`, `qemu`, or `unknown`.
+    /// The side that caused it: `guest`, `host`, `qemu`, or `unknown`.
     pub by: &'static str,
     /// One sentence for people.
     pub summary: String,
-    /// The records that tell it.
+    /// The records on which it rests.
     #[serde(serialize_with = "pairs")]
     pub causes: Causes,
-    /// More, by cause: the device of an I/O error, the client that gave a command.
+    /// Further members, by cause: the device of an I/O error, the client that gave a command.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub details: Map<String, Value>,
-    /// The run state that it led to; empty if that is not known.
+    /// The run state that it led to; empty if unknown.
     #[serde(skip)]
     pub(crate) run_state: Box<str>,
-    /// The part of the sentence that says what happened, without its full stop.
+    /// The part of the sentence with the cause, without its full stop.
     #[serde(skip)]
     pub(crate) clause: String,
 }
 
 /// How an epoch closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Detached {
+pub struct Detachment {
     /// Such as `peer closed`.
     pub reason: Box<str>,
-    /// What exactly, for people.
+    /// The details, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<Box<str>>,
-    /// When that was recorded.
+    /// When the end was recorded.
     #[serde(serialize_with = "text")]
     pub at: UnixMicros,
     /// The end of what is certain: everything received up to then is recorded.
@@ -98,15 +98,15 @@ pub struct Detached {
     pub certain_until: UnixMicros,
 }
 
-/// An event in short.
+/// An event, abbreviated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastEvent {
     /// Its name.
     pub event: Box<str>,
-    /// Of its record.
+    /// The epoch of its record.
     #[serde(serialize_with = "bare_epoch")]
     pub epoch: Epoch,
-    /// Of its record.
+    /// The number of its record.
     #[serde(serialize_with = "bare_seq")]
     pub seq: Seq,
     /// When it was received.
@@ -114,21 +114,21 @@ pub struct LastEvent {
     pub received: UnixMicros,
 }
 
-/// A job, or a migration that is not over.
+/// The state of a job, or of a migration that is not over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Running {
-    /// The job's id; none for a migration.
+pub struct JobState {
+    /// The job's id; `None` for a migration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Box<str>>,
-    /// The job's type, if it was told.
+    /// The job's type, if known.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub ty: Option<Box<str>>,
     /// Its last status.
     pub status: Box<str>,
-    /// Why it failed, of one that is over.
+    /// Why a job that is over failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Box<str>>,
-    /// When that was received.
+    /// When the last status was received.
     #[serde(serialize_with = "text")]
     pub since: UnixMicros,
 }

@@ -1,10 +1,10 @@
-//! What an event is about: the job, the device, the port.
+//! The subject of an event: the job, the device, the port.
 
 use qmp_events::EventKind;
 
 use crate::observation::Event;
 
-/// The job, or the device, that tells events of one kind apart; `None` if the event has no such member.
+/// The job or device that tells events of one kind apart; `None` if the event has no such member.
 pub(super) fn of<'a>(event: &'a Event<'_>) -> Option<&'a str> {
     use EventKind as K;
     match event.kind? {

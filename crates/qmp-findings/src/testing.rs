@@ -1,21 +1,21 @@
-//! Stories of a VM in a notation that is quick to read, and what is found in them.
+//! Test stories: the records of a VM in a short notation, and the findings in them.
 //!
-//! A line is `SECONDS WHAT`, or `SECONDS@SECONDS WHAT` where the VM's own time differs from that of receipt:
+//! A line is `SECONDS WHAT`, or `SECONDS@SECONDS WHAT` if the VM's own time differs from that of receipt:
 //!
 //! ```text
-//! 0 attached running              the epoch begins; run state, and `7.2.22` or another version behind it
-//! 0 attached running 7.2.22 kvm   the same, and the process at the other end is known
-//! 0 attached running 7.2.22 kvm#7   the same, and the number of the process, which tells its start, too
+//! 0 attached running              the epoch begins; run state, and `7.2.22` or another version after it
+//! 0 attached running 7.2.22 kvm   the same, with the process at the other end
+//! 0 attached running 7.2.22 kvm#7   the same, with the id of the process, which also gives its start
 //! 0 attached paused/postcopy-paused   the same, and a migration in this status
 //! 1.5 STOP
 //! 1.6@1.2 WATCHDOG {"action": "pause"}
 //! 2 command {"execute": "quit"}   the hub passed a command on
 //! 3 process-ended {"signal": 9}   how the process ended
-//! 3 gone {"evidence": "connection-refused"}   the process of the last epoch is not there any more
+//! 3 gone {"evidence": "connection-refused"}   the process of the last epoch does not exist any more
 //! 2 query 1 {"execute": "query-status", "return": {}}   the answer to the question that record 1 of the epoch raised
-//! 2 answers internal-error        the same, to the question about the run state that was raised last
+//! 2 answers internal-error        the same, to the last question about the run state
 //! 3 detached                      by the peer; or `detached hub stopped`
-//! 9 passes                        time passes, and nothing comes
+//! 9 passes                        time passes without a record
 //! ```
 
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
@@ -33,12 +33,12 @@ pub(super) enum Step {
     Passes(UnixMicros),
 }
 
-/// Reads a story.
+/// Parses a story.
 pub(super) fn story(text: &str) -> Vec<Step> {
     let (mut epoch, mut seq, mut asked) = (0, 0, 0);
     let mut steps = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (time, what) = line.split_once(' ').expect("a time and what happened");
+        let (time, what) = line.split_once(' ').expect("a time and a record");
         let (received, at) = time.split_once('@').unwrap_or((time, time));
         if what == "passes" {
             steps.push(Step::Passes(moment(received)));
@@ -75,21 +75,21 @@ pub(super) fn story(text: &str) -> Vec<Step> {
     steps
 }
 
-/// What is found in a story, in order: `KIND WORD CAUSES`, where the word is the one that tells most.
+/// The findings of a story, in order: `KIND WORD CAUSES`, where the word is the most telling member.
 pub(super) fn found(text: &str) -> Vec<String> {
     findings(&story(text)).iter().map(short).collect()
 }
 
-/// Steps of a story that is short enough to save the state between any two of them.
+/// Steps of a story that is short enough to save and restore the state between any two of them.
 const SHORT_STORY: usize = 24;
 
-/// What the steps lead to. In a short story the state is saved and read again between any two of them.
+/// The findings of the steps. In a short story the state is saved and restored between any two steps.
 pub(super) fn findings(steps: &[Step]) -> Vec<Finding> {
     let (mut correlators, mut found) = (Correlators::new(), Vec::new());
     for step in steps {
         let state = (steps.len() <= SHORT_STORY).then(|| correlators.saved("vm1")).flatten();
         if let Some(state) = state {
-            correlators = Correlators::of_saved("vm1", &state).expect("what was saved can be read");
+            correlators = Correlators::of_saved("vm1", &state).expect("a saved state can be read");
             assert_eq!(correlators.saved("vm1"), Some(state));
         }
         take(&mut correlators, step, &mut found);
@@ -97,7 +97,7 @@ pub(super) fn findings(steps: &[Step]) -> Vec<Finding> {
     found
 }
 
-/// Hands a step to the correlators.
+/// Passes a step to the correlators.
 pub(super) fn take(correlators: &mut Correlators, step: &Step, found: &mut Vec<Finding>) {
     match step {
         Step::Record(record) => correlators.record(record, found),
@@ -105,8 +105,8 @@ pub(super) fn take(correlators: &mut Correlators, step: &Step, found: &mut Vec<F
     }
 }
 
-/// What is known of the VM at the end of a story: run state and cause.
-pub(super) fn stands(text: &str) -> String {
+/// The state of the VM at the end of a story: run state and cause.
+pub(super) fn final_state(text: &str) -> String {
     let mut correlators = Correlators::new();
     for step in story(text) {
         match step {
@@ -114,7 +114,7 @@ pub(super) fn stands(text: &str) -> String {
             Step::Passes(now) => correlators.time_passed(now, &mut Vec::new()),
         }
     }
-    let state = correlators.state("vm1").expect("it is known");
+    let state = correlators.state("vm1").expect("the VM is tracked");
     let cause = state.why.map_or("-", |why| why.cause);
     format!("{} {cause}", state.run_state.as_deref().unwrap_or("-"))
 }
@@ -168,8 +168,8 @@ fn body(what: &str, epoch: Epoch, at: UnixMicros) -> Body<'static> {
     }
 }
 
-/// A snapshot; what follows a `+` in the status is a job that runs, or `ID:concluded`, or `ID:concluded:ERROR`; what
-/// follows a `/`, the status of a migration.
+/// A snapshot; the part of the status after a `+` is a job that runs, or `ID:concluded`, or `ID:concluded:ERROR`; the
+/// part after a `/` is the status of a migration.
 fn snapshot(status: &str, version: &str, process: Option<&str>) -> String {
     let (status, job) = status.split_once('+').map_or((status, None), |(status, job)| (status, Some(job)));
     let (status, migration) =

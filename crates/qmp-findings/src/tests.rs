@@ -1,4 +1,4 @@
-//! What is found in the stories of VMs.
+//! The findings in stories of VMs.
 
 use super::KINDS;
 
@@ -14,13 +14,13 @@ mod questions;
 mod replay;
 mod rest;
 mod sequels;
-mod standing;
+mod state_table;
 mod unseen_end;
 mod why;
 
-/// `docs/findings.md` has a section for each kind, and none for another.
+/// `docs/findings.md` has a section for each kind, and no other.
 #[test]
-fn every_kind_is_described() {
+fn docs_have_a_section_for_each_kind() {
     let page = include_str!("../../../docs/findings.md");
     let heads = page.lines().filter_map(|line| line.strip_prefix("## "));
     let mut described: Vec<&str> =
@@ -33,7 +33,7 @@ fn every_kind_is_described() {
 
 /// `docs/findings.md` names every cause.
 #[test]
-fn every_cause_is_described() {
+fn docs_name_every_cause() {
     let page = include_str!("../../../docs/findings.md");
     let missing: Vec<&str> =
         super::why::CAUSES.into_iter().filter(|cause| !page.contains(&format!("`{cause}`"))).collect();

@@ -1,10 +1,10 @@
-//! How things are said in summaries.
+//! Texts in summaries.
 
 use std::time::Duration;
 
 use crate::limits::TEXT_SHOWN_MAX;
 
-/// A text that a VM sent, on one line and not too long, without anything that drives a terminal.
+/// A text of a VM on one line, shortened, without control characters of a terminal.
 pub(super) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(4 * TEXT_SHOWN_MAX));
     for character in text.chars().take(TEXT_SHOWN_MAX) {
@@ -21,13 +21,13 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
-/// A span in seconds, to the microsecond: a number that is the same after it was written as a text and read, which one
-/// with more than 16 digits is not.
+/// A span in seconds, to the microsecond: a number that is the same after it was written as text and parsed, unlike a
+/// number with more than 16 digits.
 pub(super) fn seconds(span: Duration) -> f64 {
     format!("{}.{:06}", span.as_secs(), span.subsec_micros()).parse().unwrap_or(f64::MAX)
 }
 
-/// A span as people say it: `0.4 s`, `75 s`, `12 min`, `3 h 5 min`.
+/// A span for people: `0.4 s`, `75 s`, `12 min`, `3 h 5 min`.
 pub(super) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
@@ -41,7 +41,7 @@ pub(super) fn span(span: Duration) -> String {
     }
 }
 
-/// `1 time`, `2 times`.
+/// `once`, `2 times`.
 pub(super) fn times(count: u64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_spans() {
+    fn span_text_has_one_or_two_units() {
         let cases = [
             (0, "under 1 ms"),
             (1_000, "1 ms"),
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_says_stays_on_one_line() {
+    fn text_of_a_guest_stays_on_one_line() {
         let cases = [("drive0", "drive0"), ("a\nb\u{1b}[2J", "a\\u000ab\\u001b[2J"), ("é \"x\"", "é \"x\"")];
         for (text, expected) in cases {
             assert_eq!(shown(text), expected);

@@ -1,4 +1,4 @@
-//! One VM: its records in local time, its correlators, and what they found.
+//! One VM: its records in local time, its correlators, and their findings.
 
 use std::collections::VecDeque;
 
@@ -6,78 +6,78 @@ use qmp_wire::{Body, DetachReason, Record, UnixMicros};
 use serde_json::Value;
 
 use crate::budget::Budget;
-use crate::conclusion::Found;
-use crate::correlator_set::Registered;
-use crate::epoch::{Before, Span};
+use crate::conclusion::Conclusions;
+use crate::correlator_set::CorrelatorSet;
+use crate::epoch::{PreviousEpoch, Span};
 use crate::finding::{Finding, Id};
 use crate::kinds::{ANSWERS_AGAIN, SILENT};
 use crate::limits::LAST_EVENTS_KEPT;
 use crate::local_time::{LocalClock, Moment};
-use crate::observation::{self, Event, Input, ProcessEnd, Snapshot, What};
+use crate::observation::{self, Event, Observation, ObservationKind, ProcessEnd, Snapshot};
 use crate::observation::{COMMAND, QUERY};
-use crate::question::{Answer, Asked};
-use crate::saved::saved;
-use crate::state::{Detached, LastEvent, Silence, VmState};
-use crate::unended::Unended;
+use crate::persist::persist;
+use crate::question::{Answer, QuestionId};
+use crate::state::{Detachment, LastEvent, Silence, VmState};
+use crate::unended::UnendedVm;
 
 /// One VM.
 #[derive(Debug, Default)]
-pub(super) struct Tracked {
+pub(super) struct VmTracker {
     clock: LocalClock,
     span: Span,
-    registered: Registered,
+    correlators: CorrelatorSet,
     budget: Budget,
     last_events: VecDeque<LastEvent>,
-    detached: Option<Detached>,
+    detached: Option<Detachment>,
     silence: Option<Silence>,
     last: Option<Id>,
-    /// Questions that were not handed out.
-    questions: Vec<Asked>,
+    /// Questions that were not returned yet.
+    questions: Vec<QuestionId>,
     /// Records since the state was saved.
     unsaved: u32,
 }
 
-saved!(Tracked { clock, span, registered, budget, last_events, detached, silence, last, questions } without unsaved);
-impl Tracked {
+persist!(VmTracker { clock, span, correlators, budget, last_events, detached, silence, last, questions } without unsaved);
+impl VmTracker {
     pub(super) fn record(&mut self, record: &Record<'_>, found: &mut Vec<Finding>) {
         self.unsaved = self.unsaved.saturating_add(1);
         let evidence = observation::evidence(record);
         if let Body::Finding { finding, data, .. } = &record.body
             && evidence.is_none()
         {
-            self.hear(finding, data.as_deref(), (record.epoch, record.seq));
+            self.take_finding(finding, data.as_deref(), (record.epoch, record.seq));
             return;
         }
         let (now, clock_back) = self.clock.record(record.received);
         self.pass_until(&record.vm, now, found);
         let id = (record.epoch, record.seq);
-        let input = |what| Input { id, now, received: record.received, clock_back, what };
+        let input = |kind| Observation { id, now, received: record.received, clock_back, kind };
         match &record.body {
             Body::Attached { snapshot } => {
                 let snapshot = Snapshot::read(snapshot);
                 self.attached(id, now, &snapshot);
-                self.take(&record.vm, &input(What::Attached(&snapshot)), found);
+                self.take(&record.vm, &input(ObservationKind::Attached(&snapshot)), found);
             }
             Body::Event { .. } => {
                 if let Some(event) = Event::of(&record.body) {
-                    self.keep(&event, &input(What::Event(&event)));
-                    self.take(&record.vm, &input(What::Event(&event)), found);
+                    self.keep_event(&event, &input(ObservationKind::Event(&event)));
+                    self.take(&record.vm, &input(ObservationKind::Event(&event)), found);
                 }
             }
             Body::Detached { reason, detail, .. } => {
                 self.span.open = false;
                 self.silence = None;
                 self.span.certain_until = Some(record.certain_until().unwrap_or(record.received));
-                self.take(&record.vm, &input(What::Detached(reason)), found);
-                let told = self.budget.close();
-                found.extend(told.into_iter().map(|concluded| concluded.of(&record.vm, record.received)));
+                self.take(&record.vm, &input(ObservationKind::Detached(reason)), found);
+                let counts = self.budget.close();
+                found.extend(counts.into_iter().map(|conclusion| conclusion.of(&record.vm, record.received)));
                 self.detached(reason, detail.as_deref(), record);
             }
             Body::Finding { causes, .. } => {
                 let what = evidence.as_ref().map(|(kind, data)| match *kind {
-                    COMMAND => What::Command(data),
-                    QUERY => What::Answer(Answer { causes, data }),
-                    _ => What::ProcessEnded(ProcessEnd { causes, data }),
+                    COMMAND => ObservationKind::Command(data),
+                    QUERY => ObservationKind::Answer(Answer { causes, data }),
+                    _ => ObservationKind::ProcessEnded(ProcessEnd { causes, data }),
                 });
                 if let Some(what) = what {
                     self.take(&record.vm, &input(what), found);
@@ -86,8 +86,8 @@ impl Tracked {
         }
     }
 
-    /// Takes what the hub itself found out about the monitor; other findings are passed over.
-    fn hear(&mut self, finding: &str, data: Option<&str>, record: Id) {
+    /// Takes a finding of the hub about the monitor; other findings are skipped.
+    fn take_finding(&mut self, finding: &str, data: Option<&str>, record: Id) {
         if finding == ANSWERS_AGAIN {
             self.silence = None;
         } else if finding == SILENT && self.span.open {
@@ -97,24 +97,24 @@ impl Tracked {
         }
     }
 
-    /// Everything received before `now` was handed in.
+    /// Takes the time: everything received before `now` was taken.
     pub(super) fn time_passed(&mut self, vm: &str, now: UnixMicros, found: &mut Vec<Finding>) {
         self.pass_until(vm, self.clock.moment(now), found);
     }
 
-    /// From when on something is overdue, on this host's clock.
+    /// From when on a deadline is overdue, on this host's clock.
     pub(super) fn deadline(&self) -> Option<UnixMicros> {
-        let at = [self.registered.deadline(), self.budget.deadline()].into_iter().flatten().min();
+        let at = [self.correlators.deadline(), self.budget.deadline()].into_iter().flatten().min();
         at.map(|at| self.clock.on_host(at))
     }
 
-    /// Records since the state was saved.
+    /// The number of records since the state was saved.
     pub(super) const fn unsaved(&self) -> u32 {
         self.unsaved
     }
 
-    /// The state was saved.
-    pub(super) const fn now_saved(&mut self) {
+    /// Resets the number of records since the state was saved.
+    pub(super) const fn reset_unsaved(&mut self) {
         self.unsaved = 0;
     }
 
@@ -122,42 +122,41 @@ impl Tracked {
         !self.questions.is_empty()
     }
 
-    /// Hands out the questions that are open, each once.
-    pub(super) fn questions(&mut self) -> Vec<Asked> {
+    /// Returns the questions that are open, each once.
+    pub(super) fn questions(&mut self) -> Vec<QuestionId> {
         let mut questions = std::mem::take(&mut self.questions);
         questions.retain(|asked| self.is_open(*asked));
         questions
     }
 
     /// Whether the answer to this question would be used.
-    pub(super) fn is_open(&self, asked: Asked) -> bool {
-        self.registered.is_open(asked)
+    pub(super) fn is_open(&self, asked: QuestionId) -> bool {
+        self.correlators.is_open(asked)
     }
 
     /// The run state alone.
     pub(super) fn run_state(&self) -> Option<&str> {
-        self.registered.why.standing().run_state.as_deref()
+        self.correlators.why.status().run_state.as_deref()
     }
 
-    /// The last record, findings aside.
+    /// The last record that is not a finding.
     pub(super) const fn last(&self) -> Option<Id> {
         self.last
     }
 
-    /// What is known of a VM that was not seen to end, and of which no epoch is open. One that was removed is not looked
-    /// for.
-    pub(super) fn unended(&self, vm: &str) -> Option<Unended> {
+    /// The facts about a VM whose end was not seen and which has no open epoch. `None` for a VM that was removed.
+    pub(super) fn unended(&self, vm: &str) -> Option<UnendedVm> {
         let opened = self.span.opened.filter(|_| !self.span.open)?;
-        let is_removed = |detached: &Detached| &*detached.reason == DetachReason::Removed.as_str();
-        if self.registered.why.standing().is_over() || self.detached.as_ref().is_none_or(is_removed) {
+        let is_removed = |detached: &Detachment| &*detached.reason == DetachReason::Removed.as_str();
+        if self.correlators.why.status().is_over() || self.detached.as_ref().is_none_or(is_removed) {
             return None;
         }
         let Snapshot { process, address, .. } = &self.span.snapshot;
-        Some(Unended { vm: vm.into(), opened, process: process.clone(), address: address.clone() })
+        Some(UnendedVm { vm: vm.into(), opened, process: process.clone(), address: address.clone() })
     }
 
     pub(super) fn state(&self) -> VmState {
-        let why = self.registered.why.standing();
+        let why = self.correlators.why.status();
         VmState {
             epoch: self.span.opened.map(|(epoch, _)| epoch),
             attached: self.span.open,
@@ -170,38 +169,38 @@ impl Tracked {
             name: self.span.snapshot.name.clone(),
             uuid: self.span.snapshot.uuid.clone(),
             last_events: self.last_events.iter().cloned().collect(),
-            jobs: self.registered.jobs.listed(),
-            migration: self.registered.migration.running(),
+            jobs: self.correlators.jobs.listed(),
+            migration: self.correlators.migration.running(),
             silence: self.silence,
         }
     }
 
-    /// Deals with the deadlines before `now`, each at its own moment: when that is noticed must not matter.
+    /// Handles the deadlines before `now`, each at its own moment: the time of the call must not matter.
     fn pass_until(&mut self, vm: &str, now: Moment, found: &mut Vec<Finding>) {
         loop {
-            let due = [self.registered.deadline(), self.budget.deadline()].into_iter().flatten().min();
+            let due = [self.correlators.deadline(), self.budget.deadline()].into_iter().flatten().min();
             let Some(at) = due.filter(|at| *at < now) else { return };
-            let mut concluded = Found::default();
-            self.registered.overdue(at, &self.span, &mut concluded);
-            self.hand_out(vm, at, concluded, found);
-            let mut told = Vec::new();
-            self.budget.overdue(at, &mut told);
+            let mut conclusions = Conclusions::default();
+            self.correlators.overdue(at, &self.span, &mut conclusions);
+            self.hand_out(vm, at, conclusions, found);
+            let mut counts = Vec::new();
+            self.budget.overdue(at, &mut counts);
             let on_host = self.clock.on_host(at);
-            found.extend(told.into_iter().map(|concluded| concluded.of(vm, on_host)));
+            found.extend(counts.into_iter().map(|conclusion| conclusion.of(vm, on_host)));
         }
     }
 
     fn attached(&mut self, id: Id, now: Moment, snapshot: &Snapshot) {
         let before = self.last.map(|last| {
             let snapshot = std::mem::take(&mut self.span.snapshot);
-            let standing = self.registered.why.standing();
-            Box::new(Before {
+            let status = self.correlators.why.status();
+            Box::new(PreviousEpoch {
                 last,
                 opened: self.span.opened,
                 snapshot,
                 certain_until: self.span.certain_until,
-                known: standing.known(),
-                is_end_seen: standing.is_over(),
+                known: status.known(),
+                is_end_seen: status.is_over(),
             })
         });
         self.span = Span {
@@ -218,29 +217,29 @@ impl Tracked {
         self.last_events.clear();
     }
 
-    fn take(&mut self, vm: &str, input: &Input<'_>, found: &mut Vec<Finding>) {
-        let mut concluded = Found::default();
-        self.registered.take(input, &self.span, &mut concluded);
+    fn take(&mut self, vm: &str, input: &Observation<'_>, found: &mut Vec<Finding>) {
+        let mut conclusions = Conclusions::default();
+        self.correlators.take(input, &self.span, &mut conclusions);
         self.span.before = None;
         self.last = Some(input.id);
-        self.hand_out(vm, input.now, concluded, found);
+        self.hand_out(vm, input.now, conclusions, found);
     }
 
-    /// Lets pass what the budget allows.
-    fn hand_out(&mut self, vm: &str, now: Moment, concluded: Found, found: &mut Vec<Finding>) {
-        if !concluded.questions.is_empty() {
-            // A reader that asks nobody never takes them out.
-            self.questions.retain(|asked| self.registered.is_open(*asked));
-            self.questions.extend(concluded.questions);
+    /// Passes on the findings that the budget allows, and the questions.
+    fn hand_out(&mut self, vm: &str, now: Moment, conclusions: Conclusions, found: &mut Vec<Finding>) {
+        if !conclusions.questions.is_empty() {
+            // A reader that sends no questions never calls `questions`.
+            self.questions.retain(|asked| self.correlators.is_open(*asked));
+            self.questions.extend(conclusions.questions);
         }
-        for concluded in concluded.findings {
-            if let Some(concluded) = self.budget.offer(concluded, now) {
-                found.push(concluded.of(vm, self.clock.on_host(now)));
+        for conclusion in conclusions.findings {
+            if let Some(conclusion) = self.budget.offer(conclusion, now) {
+                found.push(conclusion.of(vm, self.clock.on_host(now)));
             }
         }
     }
 
-    fn keep(&mut self, event: &Event<'_>, input: &Input<'_>) {
+    fn keep_event(&mut self, event: &Event<'_>, input: &Observation<'_>) {
         if self.last_events.len() >= LAST_EVENTS_KEPT {
             self.last_events.pop_front();
         }
@@ -257,6 +256,6 @@ impl Tracked {
         let detail = detail.filter(|detail| *detail != reason.as_str()).map(Box::from);
         let (at, reason) = (record.received, reason.as_str().into());
         let certain_until = self.span.certain_until.unwrap_or(at);
-        self.detached = Some(Detached { reason, detail, at, certain_until });
+        self.detached = Some(Detachment { reason, detail, at, certain_until });
     }
 }

@@ -1,17 +1,17 @@
-//! VMs that were not seen to end, and of which no epoch is open.
+//! VMs whose end was not seen, and which have no open epoch.
 
 use crate::finding::Id;
 use crate::process::Process;
 
-/// A VM whose last epoch is closed, for another reason than its end.
+/// A VM whose last epoch was closed for another reason than its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unended {
+pub struct UnendedVm {
     /// The VM.
     pub vm: Box<str>,
     /// The record that opened its last epoch.
     pub opened: Id,
-    /// The process at its monitor, if that is known.
+    /// The process at its monitor, if known.
     pub process: Option<Process>,
-    /// Its monitor, as it is written in a configuration.
+    /// The address of its monitor, as in a configuration.
     pub address: Option<Box<str>>,
 }

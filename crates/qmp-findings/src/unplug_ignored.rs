@@ -1,10 +1,10 @@
-//! A device that was to be unplugged, and of which nothing was heard.
+//! Reports an unplug request without any event about the device afterwards.
 //!
-//! QEMU accepts `device_del` and asks the guest to let the device go. What becomes of it is reported by
-//! `DEVICE_DELETED`, by `DEVICE_UNPLUG_GUEST_ERROR` or `MEM_UNPLUG_ERROR`, and on the way by `ACPI_DEVICE_OST`; a guest
-//! that does not look, because it is not booted yet or has no driver for it, causes none of them. The command is known
-//! from its record, so one that was given past the hub is not known. Some devices need no guest and are deleted before
-//! the reply: the record of the command then comes after the event.
+//! QEMU accepts `device_del` and asks the guest to release the device. The result is reported by `DEVICE_DELETED`, by
+//! `DEVICE_UNPLUG_GUEST_ERROR` or `MEM_UNPLUG_ERROR`, and the progress by `ACPI_DEVICE_OST`; a guest that does not
+//! react, because it has not booted yet or has no driver for it, causes none of them. The command is known from its
+//! record, so a command that bypassed the hub is unknown. Some devices need no guest and are deleted before the reply:
+//! the record of the command then follows the event.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use std::time::Duration;
 use qmp_events::EventKind as K;
 use serde_json::{Value, json};
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::correlator::Correlator;
 use crate::epoch::Span;
 use crate::finding::Id;
-use crate::limits::{COMMAND_SAID_MAX, DEVICE_KEPT_MAX_BYTES, GUEST_SIGN_MAX, UNPLUGS_TRACKED_MAX};
+use crate::limits::{COMMAND_RECORD_MAX, DEVICE_KEPT_MAX_BYTES, GUEST_SIGN_MAX, UNPLUGS_TRACKED_MAX};
 use crate::local_time::Moment;
-use crate::observation::{Event, Input, What};
-use crate::saved::saved;
+use crate::observation::{Event, Observation, ObservationKind};
+use crate::persist::persist;
 use crate::text;
 
 pub(super) const UNPLUG_IGNORED: &str = "unplug-ignored";
 
-/// What is waited for in one VM.
+/// The unplug requests of one VM.
 #[derive(Debug, Default)]
-pub(super) struct UnplugIgnored {
+pub(super) struct IgnoredUnplugs {
     /// Boxed, because most VMs have none.
     unplugs: Option<Box<Unplugs>>,
-    /// Whether the VM runs, if that is known: the guest of one that does not cannot react.
+    /// Whether the VM runs, if known: a guest that does not run cannot react.
     running: Option<bool>,
 }
 
@@ -50,29 +50,31 @@ struct Request {
     until: Moment,
 }
 
-/// How an event names a device.
+/// A device as an event names it.
 #[derive(Debug)]
 struct Device {
     name: Option<Box<str>>,
     path: Option<Box<str>>,
 }
 
-saved!(UnplugIgnored { unplugs, running });
-saved!(Unplugs { requests, reports });
-saved!(Request { id, device, client, until });
-saved!(Device { name, path });
+persist!(IgnoredUnplugs { unplugs, running });
+persist!(Unplugs { requests, reports });
+persist!(Request { id, device, client, until });
+persist!(Device { name, path });
 
-impl Correlator for UnplugIgnored {
-    fn take(&mut self, input: &Input<'_>, _span: &Span, _found: &mut Found) {
-        match input.what {
-            What::Attached(snapshot) => *self = Self { running: snapshot.running, ..Self::default() },
-            What::Detached(_) => *self = Self::default(),
-            What::Command(command) => {
+impl Correlator for IgnoredUnplugs {
+    fn take(&mut self, input: &Observation<'_>, _span: &Span, _found: &mut Conclusions) {
+        match input.kind {
+            ObservationKind::Attached(snapshot) => {
+                *self = Self { running: snapshot.running, ..Self::default() }
+            }
+            ObservationKind::Detached(_) => *self = Self::default(),
+            ObservationKind::Command(command) => {
                 if let Some(request) = Request::of(command, input) {
                     self.unplugs.get_or_insert_default().request(request, command, input.now);
                 }
             }
-            What::Event(event) => match event.kind {
+            ObservationKind::Event(event) => match event.kind {
                 Some(K::Stop) => self.running = Some(false),
                 Some(K::Resume) => self.running = Some(true),
                 _ => {
@@ -86,11 +88,11 @@ impl Correlator for UnplugIgnored {
     }
 
     fn deadline(&self) -> Option<Moment> {
-        // All wait equally long.
+        // All requests have the same time limit.
         Some(self.unplugs.as_ref()?.requests.front()?.until)
     }
 
-    fn overdue(&mut self, now: Moment, _span: &Span, found: &mut Found) {
+    fn overdue(&mut self, now: Moment, _span: &Span, found: &mut Conclusions) {
         let Some(unplugs) = &mut self.unplugs else { return };
         while unplugs.requests.front().is_some_and(|request| request.until <= now) {
             let Some(request) = unplugs.requests.pop_front() else { return };
@@ -102,10 +104,10 @@ impl Correlator for UnplugIgnored {
 impl Unplugs {
     fn request(&mut self, request: Request, command: &Value, now: Moment) {
         let took_ms = command.get("took_ms").and_then(Value::as_u64).unwrap_or(0);
-        let window = Duration::from_millis(took_ms).saturating_add(COMMAND_SAID_MAX);
+        let window = Duration::from_millis(took_ms).saturating_add(COMMAND_RECORD_MAX);
         let is_reported =
             self.reports.iter().any(|(known, at)| known.is(&request.device) && now.since(*at) <= window);
-        // Asked a second time, QEMU may accept it again: what is waited for stays the same.
+        // QEMU may accept a second request: the deadline of the first one stays.
         if is_reported || self.requests.iter().any(|known| known.device == request.device) {
             return;
         }
@@ -122,7 +124,7 @@ impl Unplugs {
         if is_long(&device.name) || is_long(&device.path) {
             return;
         }
-        // The reply of a `device_del` that takes longer is not matched with a report before it.
+        // A slower reply of `device_del` is not matched with a report before it.
         self.reports.retain(|(_, at)| now.since(*at) <= GUEST_SIGN_MAX);
         if self.reports.len() >= UNPLUGS_TRACKED_MAX {
             self.reports.pop_front();
@@ -132,7 +134,7 @@ impl Unplugs {
 }
 
 impl Device {
-    /// The device of an event that tells what becomes of an unplug.
+    /// The device of an event about the result or progress of an unplug.
     fn of(event: &Event<'_>) -> Option<Self> {
         let boxed = |text: Option<&str>| text.map(Box::from);
         match event.kind? {
@@ -147,7 +149,7 @@ impl Device {
         }
     }
 
-    /// Whether `device_del` names this device so: by its id or by its path.
+    /// Whether `device_del` with this id or path names this device.
     fn is(&self, id: &str) -> bool {
         let last = id.rsplit('/').next();
         self.path.as_deref() == Some(id) || (self.name.is_some() && self.name.as_deref() == last)
@@ -156,7 +158,7 @@ impl Device {
 
 impl Request {
     /// The request of a recorded command; `None` unless QEMU accepted a `device_del`.
-    fn of(command: &Value, input: &Input<'_>) -> Option<Self> {
+    fn of(command: &Value, input: &Observation<'_>) -> Option<Self> {
         let text = |pointer: &str| command.pointer(pointer).and_then(Value::as_str);
         let is_accepted = text("/execute") == Some("device_del") && text("/result") == Some("done");
         is_accepted.then_some(())?;
@@ -168,7 +170,7 @@ impl Request {
         })
     }
 
-    fn report(self, running: Option<bool>, found: &mut Found) {
+    fn report(self, running: Option<bool>, found: &mut Conclusions) {
         let Self { id, device, client, .. } = self;
         let by = client.as_deref().map(|client| format!(", which {} asked for", text::shown(client)));
         let paused = match running {

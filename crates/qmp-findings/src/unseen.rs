@@ -1,39 +1,39 @@
-//! What changed while nobody looked: the difference between what was known when an epoch ended and what the VM
-//! says of itself when the next one opens.
+//! Reports changes between two epochs: the difference between the state when an epoch ended and the VM's answers when
+//! the next one opens.
 //!
-//! Only what is known is compared. Where the run state was assumed, what the VM says at last is the hub's own
-//! correction and no change of the VM.
+//! Only known facts are compared. Where the run state was assumed, the VM's later answer corrects the hub and is no
+//! change of the VM.
 
 use serde_json::{Map, json};
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::correlator::Correlator;
-use crate::epoch::Known;
-use crate::epoch::{Before, Span};
+use crate::epoch::KnownState;
+use crate::epoch::{PreviousEpoch, Span};
 use crate::finding::Id;
 use crate::observation::Snapshot;
-use crate::observation::{Input, What};
+use crate::observation::{Observation, ObservationKind};
+use crate::persist::persist;
 use crate::process::Identity;
-use crate::saved::saved;
 use crate::text;
 
 pub(super) const STATE_CHANGED_UNSEEN: &str = "state-changed-unseen";
 
-/// Compares; it keeps nothing, since the span has what was known.
+/// Compares epochs; has no state, since the span has the state before.
 #[derive(Debug, Default)]
-pub(super) struct Unseen;
+pub(super) struct UnseenChanges;
 
-saved!(Unseen {});
+persist!(UnseenChanges {});
 
-impl Correlator for Unseen {
-    fn take(&mut self, input: &Input<'_>, span: &Span, found: &mut Found) {
-        if let (What::Attached(snapshot), Some(before)) = (&input.what, &span.before) {
+impl Correlator for UnseenChanges {
+    fn take(&mut self, input: &Observation<'_>, span: &Span, found: &mut Conclusions) {
+        if let (ObservationKind::Attached(snapshot), Some(before)) = (&input.kind, &span.before) {
             compare(before, snapshot, input.id, found);
         }
     }
 }
 
-fn compare(before: &Before, snapshot: &Snapshot, id: Id, found: &mut Found) {
+fn compare(before: &PreviousEpoch, snapshot: &Snapshot, id: Id, found: &mut Conclusions) {
     let mut sentences = Vec::new();
     let mut data = Map::new();
     let is_another = before.process_is(snapshot) == Identity::Another;
@@ -53,12 +53,12 @@ fn compare(before: &Before, snapshot: &Snapshot, id: Id, found: &mut Found) {
         }
     };
     let run_state = match &before.known {
-        // Another QEMU starts in a state of its own.
+        // Another QEMU starts in its own state.
         _ if is_another => None,
-        Some(Known::RunState(state)) => Some(state.clone()),
-        // Only that it runs is a difference: which of the other states it stood in is not known.
-        Some(Known::Stopped) if snapshot.running == Some(true) => Some("stopped".into()),
-        Some(Known::Stopped) | None => None,
+        Some(KnownState::RunState(state)) => Some(state.clone()),
+        // Only a VM that runs differs: the run state in which the VM was stopped is unknown.
+        Some(KnownState::Stopped) if snapshot.running == Some(true) => Some("stopped".into()),
+        Some(KnownState::Stopped) | None => None,
     };
     differs("run_state", "the run state", &run_state, &snapshot.status);
     differs("uuid", "the UUID", &before.snapshot.uuid, &snapshot.uuid);

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use qmp_findings::state::{LastEvent, VmState, Why};
+use qmp_findings::state::{Explanation, LastEvent, VmState};
 use qmp_hub::Vm;
 use qmp_hub::relay::RelayStatus;
 use serde::Serialize;
@@ -34,7 +34,7 @@ pub(super) struct InList {
     #[serde(rename = "run_state_assumed", skip_serializing_if = "std::ops::Not::not")]
     is_run_state_assumed: bool,
     run_since: Option<String>,
-    why: Option<Why>,
+    why: Option<Explanation>,
     last_event: Option<LastEvent>,
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<String>,

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use qmp_client::Address;
-use qmp_findings::{Id, PROCESS_ENDED, Unended};
+use qmp_findings::{Id, PROCESS_ENDED, UnendedVm};
 use qmp_host::blocking;
 use qmp_host::clock::Clock;
 use qmp_wire::{Body, Offset};
@@ -63,7 +63,7 @@ impl Absence {
         }
     }
 
-    async fn look(&self, vm: &Unended) -> Option<Evidence> {
+    async fn look(&self, vm: &UnendedVm) -> Option<Evidence> {
         let followed = self.vms.get(&vm.vm).map(|vm| {
             let standing = vm.standing();
             socket_of(standing.state, standing.reason, &vm.address)
@@ -80,7 +80,7 @@ impl Absence {
     }
 
     /// Records the evidence. Returns whether the journal accepted it.
-    async fn record(&self, vm: &Unended, evidence: Evidence) -> bool {
+    async fn record(&self, vm: &UnendedVm, evidence: Evidence) -> bool {
         let pid = vm.process.as_ref().map(|process| process.pid);
         let summary = match (evidence, pid) {
             (Evidence::NoSuchProcess, Some(pid)) => format!("process {pid} is gone; its end was not seen"),

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 pub use checkpoint::restore_checkpoint;
 
 use qmp_findings::state::VmState;
-use qmp_findings::{Correlators, Finding, Id, Question, Unended};
+use qmp_findings::{Correlators, Finding, Id, Question, UnendedVm};
 use qmp_journal::{
     Appender, Batch, Checkpoint, Cursor, Draft, Journal, JournalEnded, JournalError, Query, Reader,
 };
@@ -99,7 +99,7 @@ impl Observed {
     }
 
     /// The VMs without a recorded end and without an open epoch.
-    pub(crate) fn unended(&self) -> Vec<Unended> {
+    pub(crate) fn unended(&self) -> Vec<UnendedVm> {
         self.shared.lock().unended()
     }
 
@@ -125,7 +125,7 @@ impl Observed {
             // No record of an unknown VM was read after this position.
             let upto = *shared.position.borrow();
             let mut state = |vm: &str| {
-                if !correlators.knows(vm) {
+                if !correlators.has_vm(vm) {
                     recall(&mut correlators, &reader, vm, upto);
                 }
                 correlators.state(vm)
@@ -342,7 +342,7 @@ fn correlate(
     let (mut found, mut checkpoints) = (Vec::new(), Vec::new());
     let mut correlators = shared.lock();
     for record in records {
-        if record.epoch.0 > 1 && !correlators.knows(&record.vm) {
+        if record.epoch.0 > 1 && !correlators.has_vm(&record.vm) {
             let before = Offset(record.offset.map_or(0, |offset| offset.0.saturating_sub(1)));
             recall(&mut correlators, reader, &record.vm, before);
         }
@@ -350,7 +350,7 @@ fn correlate(
         checkpoints.extend(
             record.offset.and_then(|offset| checkpoint::checkpoint(&mut correlators, &record.vm, offset)),
         );
-        let is_over = matches!(record.body, Body::Detached { .. }) && !correlators.is_waiting_for(&record.vm);
+        let is_over = matches!(record.body, Body::Detached { .. }) && !correlators.has_deadline(&record.vm);
         if is_over && correlators.len() > VMS_KNOWN_MAX {
             correlators.forget(&record.vm);
         }
@@ -361,7 +361,7 @@ fn correlate(
 /// Reads earlier records of a VM that attached again. Their findings are recorded already.
 fn recall(correlators: &mut Correlators, reader: &Reader, vm: &str, upto: Offset) {
     // Marked as known, so that it is not searched for again.
-    correlators.know(vm);
+    correlators.add_vm(vm);
     if let Err(error) = resume::recall(correlators, reader, vm, upto) {
         tracing::warn!(vm, "cannot read the past of {vm}: {error}");
     }

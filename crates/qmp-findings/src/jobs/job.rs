@@ -1,21 +1,21 @@
-//! One job from its first sign to its end.
+//! One job from its first event to its end.
 
 use qmp_events::EventKind as K;
 use qmp_wire::UnixMicros;
 use serde_json::{Value, json};
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::finding::Id;
 use crate::limits::{CAUSES_MAX, PHASES_MAX};
 use crate::local_time::Moment;
-use crate::observation::{Event, Input, KnownJob};
-use crate::saved::{saved, saved_enum};
-use crate::state::Running;
+use crate::observation::{Event, KnownJob, Observation};
+use crate::persist::{persist, persist_enum};
+use crate::state::JobState;
 use crate::text;
 
 pub(in super::super) const JOB: &str = "job";
 
-/// A job from its first sign until the VM has it no more.
+/// A job from its first event until the VM dismisses it.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: Box<str>,
@@ -23,7 +23,7 @@ pub(super) struct Job {
     phases: Phases,
     causes: Vec<Id>,
     began: Moment,
-    /// It ran already when it was first seen: it took longer than is known.
+    /// Whether the job ran before it was first seen: then its duration is a lower bound.
     began_unseen: bool,
     current: Option<u64>,
     total: Option<u64>,
@@ -31,31 +31,31 @@ pub(super) struct Job {
     error: Option<Box<str>>,
     cancelled: bool,
     aborted: bool,
-    /// A status or an event that only a job has that completes.
+    /// Whether a status or an event was seen that only a completing job has.
     completes: bool,
     end: End,
-    /// The VM has it no more.
+    /// Whether the VM has dismissed it.
     dismissed: bool,
 }
 
-/// How far the telling of a job is that is over.
+/// Whether the job is over, and whether its end was reported.
 #[derive(Debug)]
 enum End {
-    /// It is not over.
+    /// The job is not over.
     Ahead,
-    Asking(Asking),
-    Told,
+    Asked(JobQuestion),
+    Reported,
 }
 
-/// The VM is asked what came of a job.
+/// The question about the result of a job.
 #[derive(Debug)]
-pub(super) struct Asking {
+pub(super) struct JobQuestion {
     /// The record that raised the question.
     pub(super) cause: Id,
     pub(super) until: Moment,
 }
 
-/// The statuses of something, in order, as many as are worth keeping.
+/// The statuses of a job or migration, in order, up to a limit.
 #[derive(Debug, Default)]
 pub(in super::super) struct Phases {
     kept: Vec<(Box<str>, UnixMicros)>,
@@ -63,7 +63,7 @@ pub(in super::super) struct Phases {
     count: u64,
 }
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Completed,
@@ -72,7 +72,7 @@ pub(super) enum Outcome {
     Interrupted,
     Unseen,
     Untracked,
-    /// It is over, and nothing says how.
+    /// The job is over, and its result is unknown.
     Unknown,
 }
 
@@ -81,7 +81,7 @@ pub(super) enum Outcome {
 /// Source: QEMU `job.c`, `job_update_rc()`: the text of `ECANCELED`.
 const CANCELLED: &str = "Operation canceled";
 
-saved!(Job {
+persist!(Job {
     id,
     ty,
     phases,
@@ -98,9 +98,9 @@ saved!(Job {
     end,
     dismissed,
 });
-saved_enum!(End { Ahead {}, Asking { 0: asking }, Told {} });
-saved!(Asking { cause, until });
-saved!(Phases { kept, last, count });
+persist_enum!(End { Ahead {}, Asked { 0: question }, Reported {} });
+persist!(JobQuestion { cause, until });
+persist!(Phases { kept, last, count });
 
 impl Phases {
     pub(in super::super) fn push(&mut self, status: &str, at: UnixMicros) {
@@ -115,7 +115,7 @@ impl Phases {
         self.last.as_ref().map(|(status, at)| (&**status, *at))
     }
 
-    /// The kept ones, and the last one if it is not among them.
+    /// The kept statuses, and the last one if it is not among them.
     pub(in super::super) fn json(&self) -> Value {
         let is_longer = self.count > self.kept.len() as u64;
         let last = self.last.iter().filter(|_| is_longer);
@@ -128,8 +128,8 @@ impl Phases {
 }
 
 impl Job {
-    /// A job of which this is the first sign.
-    pub(super) fn begun(id: &str, input: &Input<'_>, began_unseen: bool) -> Self {
+    /// Creates a job at its first event.
+    pub(super) fn begun(id: &str, input: &Observation<'_>, began_unseen: bool) -> Self {
         Self {
             id: id.into(),
             ty: None,
@@ -149,66 +149,67 @@ impl Job {
         }
     }
 
-    /// A job of the snapshot.
-    pub(super) fn known(known: &KnownJob, input: &Input<'_>) -> Self {
+    /// Creates a job of the snapshot.
+    pub(super) fn known(known: &KnownJob, input: &Observation<'_>) -> Self {
         let mut job = Self::begun(&known.id, input, true);
         (job.ty, job.current, job.total) = (known.ty.clone(), known.current, known.total);
         job.phase(known.status.as_deref().unwrap_or("running"), input);
         if known.is_over() {
-            // The epoch in which it ended has told it.
+            // The epoch in which the job ended has reported it.
             job.error = known.error.clone();
-            job.end = End::Told;
+            job.end = End::Reported;
         }
         job
     }
 
-    pub(super) fn asking(&self) -> Option<&Asking> {
+    /// The open question about its result.
+    pub(super) fn question(&self) -> Option<&JobQuestion> {
         match &self.end {
-            End::Asking(asking) => Some(asking),
-            End::Ahead | End::Told => None,
+            End::Asked(question) => Some(question),
+            End::Ahead | End::Reported => None,
         }
     }
 
-    pub(super) fn is_told(&self) -> bool {
-        matches!(self.end, End::Told)
+    pub(super) fn is_reported(&self) -> bool {
+        matches!(self.end, End::Reported)
     }
 
     pub(super) fn is_dismissed(&self) -> bool {
         self.dismissed
     }
 
-    /// The VM has it no more.
+    /// Records that the VM has dismissed it.
     pub(super) fn dismiss(&mut self) {
         self.dismissed = true;
     }
 
     /// Waits for the answer to the question that the record `cause` raised.
     pub(super) fn ask(&mut self, cause: Id, until: Moment) {
-        self.end = End::Asking(Asking { cause, until });
+        self.end = End::Asked(JobQuestion { cause, until });
     }
 
-    /// Takes over what the VM says of it.
-    pub(super) fn is_of(&mut self, known: &KnownJob) {
+    /// Takes the type from the VM's list of jobs.
+    pub(super) fn take_type(&mut self, known: &KnownJob) {
         self.ty = known.ty.clone().or(self.ty.take());
     }
 
-    /// Notes the type, by the record of the command that started it, unless it is known.
-    pub(super) fn has_type(&mut self, ty: &str, id: Id) {
+    /// Sets the type from the record of the command that started the job, unless it is known.
+    pub(super) fn set_type(&mut self, ty: &str, id: Id) {
         if self.ty.is_none() {
             self.ty = Some(ty.into());
             self.cause(id);
         }
     }
 
-    pub(super) fn phase(&mut self, status: &str, input: &Input<'_>) {
+    pub(super) fn phase(&mut self, status: &str, input: &Observation<'_>) {
         self.aborted |= status == "aborting";
         self.completes |= status == "pending";
         self.phases.push(status, input.received);
         self.cause(input.id);
     }
 
-    /// An event that only block jobs have.
-    pub(super) fn block_event(&mut self, kind: K, event: &Event<'_>, input: &Input<'_>) {
+    /// Takes an event that only block jobs have.
+    pub(super) fn block_event(&mut self, kind: K, event: &Event<'_>, input: &Observation<'_>) {
         self.ty = event.text("type").map(Box::from).or(self.ty.take());
         self.current = event.number("offset").or(self.current);
         self.total = event.number("len").or(self.total);
@@ -221,7 +222,7 @@ impl Job {
         self.cause(input.id);
     }
 
-    /// What came of it, as far as events tell.
+    /// The result, as far as events show it.
     pub(super) fn outcome(&self) -> Option<Outcome> {
         match self {
             Self { cancelled: true, .. } => Some(Outcome::Cancelled),
@@ -232,8 +233,8 @@ impl Job {
         }
     }
 
-    /// What came of it, with `error` as the VM says of a job that is over; without one it completed.
-    pub(super) fn came_to(&mut self, error: Option<&str>) -> Outcome {
+    /// The result of a job that is over, with `error` as the VM gives it; without an error it completed.
+    pub(super) fn conclude(&mut self, error: Option<&str>) -> Outcome {
         self.error = error.map(Box::from).or(self.error.take());
         match (self.outcome(), self.error.as_deref()) {
             (Some(Outcome::Cancelled), _) => Outcome::Cancelled,
@@ -244,24 +245,24 @@ impl Job {
         }
     }
 
-    /// What can be said without an answer.
+    /// The result without an answer.
     pub(super) fn unexplained(&self) -> Outcome {
         if self.aborted { Outcome::Failed } else { Outcome::Unknown }
     }
 
-    pub(super) fn listed(&self) -> Running {
+    pub(super) fn listed(&self) -> JobState {
         let (status, since) = self.phases.last().unwrap_or(("running", UnixMicros(0)));
-        let error = self.error.clone().filter(|_| self.is_told());
-        Running { id: Some(self.id.clone()), ty: self.ty.clone(), status: status.into(), error, since }
+        let error = self.error.clone().filter(|_| self.is_reported());
+        JobState { id: Some(self.id.clone()), ty: self.ty.clone(), status: status.into(), error, since }
     }
 
-    /// Adds the finding; the job is known on until the VM has it no more.
-    pub(super) fn tell(
+    /// Adds the finding; the job is kept until the VM dismisses it.
+    pub(super) fn report(
         &mut self,
         outcome: Outcome,
         last: impl IntoIterator<Item = Id>,
         now: Moment,
-        found: &mut Found,
+        found: &mut Conclusions,
     ) {
         last.into_iter().for_each(|id| self.cause(id));
         let took = now.since(self.began);
@@ -272,24 +273,24 @@ impl Job {
             progress.map(|(done, all)| format!(", {done} of {all} bytes done")).unwrap_or_default();
         let error =
             self.error.as_deref().map(|error| format!(" ({})", text::shown(error))).unwrap_or_default();
-        let came = match outcome {
+        let ended = match outcome {
             Outcome::Completed => "completed".to_owned(),
             Outcome::Failed if self.error.is_none() => {
-                "failed or was cancelled, for a reason that QEMU did not tell,".to_owned()
+                "failed or was cancelled, and QEMU gave no reason,".to_owned()
             }
             Outcome::Failed => format!("failed{error}"),
             Outcome::Cancelled => "was cancelled".to_owned(),
             Outcome::Interrupted => "ended with its QEMU, unfinished".to_owned(),
-            Outcome::Unseen => "ended between two epochs; what came of it is not known".to_owned(),
-            Outcome::Unknown => "is over, and what came of it is not known,".to_owned(),
-            Outcome::Untracked => "is not followed further: too many run at once".to_owned(),
+            Outcome::Unseen => "ended between two epochs; its result is not known".to_owned(),
+            Outcome::Unknown => "is over, and its result is not known,".to_owned(),
+            Outcome::Untracked => "is not tracked further: too many run at once".to_owned(),
         };
         let errors = match self.errors {
             0 => String::new(),
             errors => format!(", with an I/O error {}", text::times(errors)),
         };
         let id = text::shown(&self.id);
-        let summary = format!("Job {id}{ty} {came} after {at_least}{}{progress}{errors}.", text::span(took));
+        let summary = format!("Job {id}{ty} {ended} after {at_least}{}{progress}{errors}.", text::span(took));
         let data = json!({
             "job": self.id,
             "type": self.ty,
@@ -304,10 +305,10 @@ impl Job {
             "phase_count": self.phases.count(),
         });
         found.push(JOB, summary, self.causes.clone(), data);
-        self.end = End::Told;
+        self.end = End::Reported;
     }
 
-    /// Keeps the first ones, and always the last.
+    /// Adds a cause: keeps the first ones, and always the last.
     fn cause(&mut self, id: Id) {
         if self.causes.len() >= CAUSES_MAX {
             self.causes.pop();
@@ -335,7 +336,7 @@ pub(in super::super) fn seconds(span: std::time::Duration) -> f64 {
     text::seconds(span)
 }
 
-/// A moment of a phase as it stands in JSON.
+/// A phase with its time, as JSON.
 fn phase_json(status: &str, at: UnixMicros) -> serde_json::Value {
     json!({"status": status, "received": at.to_string()})
 }

@@ -1,17 +1,17 @@
-//! A bucket that fills with each event and leaks steadily.
+//! A leaky bucket: fills with each event and leaks steadily.
 
 use std::time::Duration;
 
 use crate::finding::Id;
 use crate::local_time::Moment;
-use crate::saved::saved;
+use crate::persist::persist;
 
-/// Counts one sort of event.
+/// Counts one kind of event.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// When it will be empty, if nothing comes.
+    /// When the bucket will be empty, without further events.
     empty_at: Moment,
-    /// What one event fills, as the time in which it leaks out.
+    /// The level that one event adds, as the time in which it leaks out.
     portion: Duration,
     full: Duration,
     storming: bool,
@@ -20,9 +20,9 @@ pub(super) struct Bucket {
     last: (Id, Moment),
 }
 
-/// What is to be told.
+/// The begin or end of a storm, for a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct BurstReport {
     pub(super) over: bool,
     pub(super) count: u64,
     pub(super) first: Id,
@@ -30,10 +30,10 @@ pub(super) struct Told {
     pub(super) span: Duration,
 }
 
-saved!(Bucket { empty_at, portion, full, storming, count, first, last });
+persist!(Bucket { empty_at, portion, full, storming, count, first, last });
 
 impl Bucket {
-    /// A bucket that `events` at once fill, and that is empty again after `span`.
+    /// Creates a bucket that `events` at once fill, and that is empty again after `span`.
     pub(super) fn new(events: u32, span: Duration) -> Self {
         Self {
             empty_at: Moment::default(),
@@ -46,9 +46,9 @@ impl Bucket {
         }
     }
 
-    /// Adds an event. Tells when that makes a storm.
-    pub(super) fn add(&mut self, id: Id, now: Moment) -> Option<Told> {
-        // A storm is ended by its deadline, which comes first.
+    /// Adds an event. Returns a report if that begins a storm.
+    pub(super) fn add(&mut self, id: Id, now: Moment) -> Option<BurstReport> {
+        // The deadline of a storm, which is handled first, ends it.
         if !self.storming && self.empty_at <= now {
             (self.count, self.first) = (0, (id, now));
             self.empty_at = now;
@@ -56,35 +56,35 @@ impl Bucket {
         self.empty_at = self.empty_at.after(self.portion).min(now.after(self.full));
         self.count += 1;
         self.last = (id, now);
-        // The last portion counts as it drops in: what leaked out while the others did is less than that.
+        // The last portion counts in full: the bucket leaked less than one portion while the others were added.
         let begins = !self.storming && self.empty_at.since(now) > self.full - self.portion;
         self.storming |= begins;
-        begins.then(|| self.told(false))
+        begins.then(|| self.report(false))
     }
 
-    /// When the storm is over, if nothing comes; `None` if there is none.
+    /// When the storm is over, without further events; `None` if there is none.
     pub(super) fn calm_at(&self) -> Option<Moment> {
         self.storming.then_some(self.empty_at)
     }
 
-    /// Ends it. Tells if there was a storm.
-    pub(super) fn end(&mut self) -> Option<Told> {
+    /// Ends the storm. Returns a report if there was one.
+    pub(super) fn end(&mut self) -> Option<BurstReport> {
         let was = std::mem::take(&mut self.storming);
-        was.then(|| self.told(true))
+        was.then(|| self.report(true))
     }
 
-    /// Quiet ones first.
+    /// The order of eviction: quiet buckets first.
     pub(super) fn rank(&self) -> (bool, Moment) {
         (self.storming, self.empty_at)
     }
 
-    fn told(&self, over: bool) -> Told {
+    fn report(&self, over: bool) -> BurstReport {
         let Self { count, first, last, .. } = *self;
-        Told { over, count, first: first.0, last: last.0, span: last.1.since(first.1) }
+        BurstReport { over, count, first: first.0, last: last.0, span: last.1.since(first.1) }
     }
 }
 
-impl Told {
+impl BurstReport {
     pub(super) fn causes(&self) -> Vec<Id> {
         vec![self.first, self.last]
     }

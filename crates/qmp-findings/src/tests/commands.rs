@@ -1,9 +1,9 @@
-//! Recorded commands as causes: each explains one thing, and nothing that it did not do.
+//! Recorded commands as causes: each explains its own effect only.
 
-use super::super::testing::{found, stands};
+use super::super::testing::{final_state, found};
 
 #[test]
-fn command_is_the_cause_of_what_it_did_alone() {
+fn command_explains_only_its_own_effect() {
     const QUIT: &str = r#"{"execute": "quit", "client": "shell", "took_ms": 2}"#;
     const STOP: &str = r#"{"execute": "stop", "client": "shell", "took_ms": 2}"#;
     const RESET: &str = r#"{"execute": "system_reset", "client": "shell", "took_ms": 2}"#;
@@ -16,7 +16,7 @@ fn command_is_the_cause_of_what_it_did_alone() {
     };
     let save =
         r#"{"execute": "snapshot-save", "client": "shell", "took_ms": 2, "arguments": {"job-id": "s1"}}"#;
-    //  name, story after `0 attached running 7.2.22 kvm`, what is found, run state and cause at the end
+    //  name, story after `0 attached running 7.2.22 kvm`, findings, final run state and cause
     let cases: [(&str, String, &[&str], &str); 12] = [
         (
             "refused HMP `quit`, then SIGKILL",
@@ -99,18 +99,18 @@ fn command_is_the_cause_of_what_it_did_alone() {
             "postmigrate migration",
         ),
     ];
-    for (name, story, expected, standing) in cases {
+    for (name, story, expected, state) in cases {
         let story = format!("0 attached running 7.2.22 kvm\n{story}");
         assert_eq!(found(&story), expected, "{name}");
-        assert_eq!(stands(&story), standing, "{name}");
+        assert_eq!(final_state(&story), state, "{name}");
     }
 }
 
 #[test]
-fn shutdown_of_a_qemu_that_stays_is_not_its_end() {
+fn shutdown_of_qemu_that_stays_is_not_its_end() {
     let stays = "0 attached running 7.2.22 kvm\n1 STOP\n3 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}";
     let killed = "19 detached\n19.01 process-ended {\"signal\": 9}";
-    //  name, what the VM answers to the question that SHUTDOWN raises, what is found of its end
+    //  name, the VM's answer to the question that SHUTDOWN raises, finding about its end
     let cases = [
         ("it answers", "4.1 passes\n4.2 answers paused", "why-ended killed 1.4,1.5"),
         ("it does not answer", "4.1 passes", "why-ended host-qmp-system-reset 1.2,1.3,1.4"),
@@ -123,19 +123,19 @@ fn shutdown_of_a_qemu_that_stays_is_not_its_end() {
 }
 
 #[test]
-fn run_state_in_a_reply_to_a_probe_counts_where_no_event_told_it() {
+fn reply_to_a_probe_sets_the_run_state_that_no_event_named() {
     let probe = |status: &str| {
         format!("query 0 {{\"execute\": \"query-status\", \"return\": {{\"status\": \"{status}\"}}}}")
     };
     let (paused, running) = (probe("paused"), probe("running"));
-    //  story, how it stands
+    //  story, final state
     let cases = [
         (format!("0 attached inmigrate\n60 {paused}"), "paused host-stop"),
         (format!("0 attached inmigrate\n60 {running}"), "running unknown"),
         (format!("0 attached running\n60 {running}"), "running found-running"),
         (format!("0 attached paused\n60 {paused}"), "paused found-paused"),
         (format!("0 attached running\n60 {paused}\n61 RESUME"), "running resume"),
-        // Behind the end of QEMU it says nothing.
+        // After the end of QEMU, a reply has no effect.
         (
             format!(
                 "0 attached running\n1 SHUTDOWN {{\"guest\": true, \"reason\": \"guest-shutdown\"}}\n2 detached\n3 {paused}"
@@ -144,13 +144,13 @@ fn run_state_in_a_reply_to_a_probe_counts_where_no_event_told_it() {
         ),
     ];
     for (story, expected) in cases {
-        assert_eq!(stands(&story), expected, "{story}");
+        assert_eq!(final_state(&story), expected, "{story}");
     }
 }
 
 #[test]
-fn completed_migration_of_a_paused_vm_asks_for_its_run_state() {
+fn completed_migration_of_paused_vm_asks_for_its_run_state() {
     let story = "0 attached inmigrate\n1 MIGRATION {\"status\": \"active\"}\n2 MIGRATION {\"status\": \"completed\"}\n3.1 passes";
-    assert_eq!(stands(story), "inmigrate incoming-migration");
-    assert_eq!(stands(&format!("{story}\n3.2 answers paused\n20 passes")), "paused host-stop");
+    assert_eq!(final_state(story), "inmigrate incoming-migration");
+    assert_eq!(final_state(&format!("{story}\n3.2 answers paused\n20 passes")), "paused host-stop");
 }

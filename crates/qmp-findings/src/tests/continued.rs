@@ -1,4 +1,4 @@
-//! Stories that go on when the hub was down, and those that do not.
+//! Explanations that are continued after the hub was down, and those that are not.
 
 use super::super::Correlators;
 use super::super::testing::{findings, short, story, take};
@@ -10,22 +10,22 @@ const PAUSED: &str = "1 STOP\n1.01 command {\"execute\": \"stop\", \"client\": \
 const RESUMED: &str =
     "1 STOP\n1.1 answers paused\n2 RESUME\n2.01 command {\"execute\": \"cont\", \"client\": \"shell\"}\n";
 
-/// How the VM stands at the end: cause, by, and the records that tell it.
-fn stands(text: &str) -> String {
+/// The final explanation: cause, by, and its records.
+fn final_explanation(text: &str) -> String {
     let mut correlators = Correlators::new();
     for step in story(text) {
         take(&mut correlators, &step, &mut Vec::new());
     }
-    let why = correlators.state("vm1").and_then(|state| state.why).expect("it is known");
+    let why = correlators.state("vm1").and_then(|state| state.why).expect("there is an explanation");
     let causes: Vec<String> =
         why.causes.iter().map(|(epoch, seq)| format!("{}.{}", epoch.0, seq.0)).collect();
     format!("{} {} {}", why.cause, why.by, causes.join(","))
 }
 
 #[test]
-fn story_goes_on_where_the_vm_is_as_it_was() {
+fn explanation_is_continued_if_the_vm_is_unchanged() {
     let again = |attached: &str| format!("5 detached hub stopped\n9 attached {attached}\n");
-    //  name, process of the first epoch, what happened in it, what follows, how it stands then
+    //  name, process of the first epoch, its events, later lines, final explanation
     let cases: [(&str, &str, &str, String, &str); 15] = [
         (
             "I/O error, same process",
@@ -79,7 +79,7 @@ fn story_goes_on_where_the_vm_is_as_it_was() {
             again("running 7.2.22 kvm#7"),
             "resume host 1.3,1.4,2.0",
         ),
-        ("it was found so", "kvm#7", "", again("running 7.2.22 kvm#7"), "found-running unknown 2.0"),
+        ("found in this state", "kvm#7", "", again("running 7.2.22 kvm#7"), "found-running unknown 2.0"),
         (
             "over two gaps",
             "kvm#7",
@@ -88,7 +88,7 @@ fn story_goes_on_where_the_vm_is_as_it_was() {
             "io-error qemu 1.1,1.2,3.0",
         ),
         (
-            "over more gaps than a story goes on",
+            "over more gaps than an explanation is continued",
             "kvm#7",
             IO_ERROR,
             again("io-error 7.2.22 kvm#7")
@@ -96,14 +96,14 @@ fn story_goes_on_where_the_vm_is_as_it_was() {
             "io-error qemu 5.0",
         ),
         (
-            "it is resumed then",
+            "it is resumed afterwards",
             "kvm#7",
             IO_ERROR,
             again("io-error 7.2.22 kvm#7") + "10 RESUME\n10.1 answers running\n",
             "resume unknown 2.1",
         ),
         (
-            "the guest is reset then",
+            "the guest is reset afterwards",
             "kvm#7",
             PANIC,
             again("running 7.2.22 kvm#7")
@@ -113,7 +113,11 @@ fn story_goes_on_where_the_vm_is_as_it_was() {
     ];
     for (name, process, first, then, expected) in cases {
         let opened = if process.is_empty() { String::new() } else { format!(" 7.2.22 {process}") };
-        assert_eq!(stands(&format!("0 attached running{opened}\n{first}{then}")), expected, "{name}");
+        assert_eq!(
+            final_explanation(&format!("0 attached running{opened}\n{first}{then}")),
+            expected,
+            "{name}"
+        );
     }
 }
 
@@ -133,14 +137,14 @@ fn ending_after_a_gap_has_the_cause_from_before_it() {
 }
 
 #[test]
-fn continued_story_tells_of_its_gaps() {
-    let told = |text: &str| {
+fn continued_explanation_names_its_gaps() {
+    let summary = |text: &str| {
         let mut correlators = Correlators::new();
         for step in story(text) {
             take(&mut correlators, &step, &mut Vec::new());
         }
-        let state = correlators.state("vm1").expect("it is known");
-        let why = state.why.expect("it is known");
+        let state = correlators.state("vm1").expect("the VM is tracked");
+        let why = state.why.expect("there is an explanation");
         format!("{}\n  since {} {}\n", why.summary, state.run_since.expect("a moment"), why.details["gap"])
     };
     let once = format!(
@@ -148,7 +152,7 @@ fn continued_story_tells_of_its_gaps() {
     );
     let unknown = once.replace(" 7.2.22 kvm#7", "");
     let twice = format!("{once}10 detached hub killed\n15 attached io-error 7.2.22 kvm#7\n");
-    insta::assert_snapshot!([told(&once), told(&unknown), told(&twice)].concat(), @"
+    insta::assert_snapshot!([summary(&once), summary(&unknown), summary(&twice)].concat(), @"
     A write to disk n0 failed (No space left on device), and QEMU paused it until `cont`, which tries again. Nothing was recorded for 4.1 s between epochs 1 and 2; its process and its run state were the same before and after.
       since 2026-01-02T03:04:06.001000Z {\"epochs\":[1,2],\"seconds\":4.1}
     A write to disk n0 failed (No space left on device), and QEMU paused it until `cont`, which tries again. Nothing was recorded for 4.1 s between epochs 1 and 2; its run state was the same before and after.

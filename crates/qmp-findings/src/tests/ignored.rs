@@ -1,8 +1,8 @@
-//! A power button and a `device_del` of which no sign of the guest came.
+//! Power buttons and `device_del` without any sign of the guest afterwards.
 
 use super::super::testing::{findings, found, story};
 
-/// The findings of these two kinds, after an epoch that begins with a running VM.
+/// The findings of these two kinds, in an epoch that begins with a running VM.
 fn ignored(text: &str) -> Vec<String> {
     let mut found = found(&format!("0 attached running\n{text}"));
     found.retain(|finding| finding.contains("-ignored"));
@@ -35,7 +35,7 @@ fn powerdown_without_a_sign_of_the_guest_is_reported_after_60_s() {
             "0.5 RTC_CHANGE {\"offset\": 1}\n1 POWERDOWN\n99 passes",
             &["powerdown-ignored - 1.2"],
         ),
-        ("what the host can cause", "1 POWERDOWN\n2 STOP\n3 RESUME\n99 passes", one),
+        ("events that the host can cause", "1 POWERDOWN\n2 STOP\n3 RESUME\n99 passes", one),
         (
             "a tray that the host opened",
             "1 POWERDOWN\n2 DEVICE_TRAY_MOVED {\"id\": \"c\", \"tray-open\": true}\n99 passes",
@@ -79,7 +79,7 @@ fn unplug_without_a_sign_of_the_device_is_reported_after_60_s() {
         ("another deleted", format!("1 {DELETE}\n9 DEVICE_DELETED {{\"device\": \"net1\", \"path\": \"/machine/peripheral/net1\"}}\n99 passes"), one),
         ("refused", format!("1 {DELETE}\n9 {}\n99 passes", of("DEVICE_UNPLUG_GUEST_ERROR")), &[]),
         ("refused, memory", format!("1 {DELETE}\n9 MEM_UNPLUG_ERROR {{\"device\": \"net0\", \"msg\": \"x\"}}\n99 passes"), &[]),
-        ("the guest is at it", format!("1 {DELETE}\n9 {ost}\n99 passes"), &[]),
+        ("the guest reports progress", format!("1 {DELETE}\n9 {ost}\n99 passes"), &[]),
         ("deleted before the reply", format!("1 {}\n1.01 {DELETE}\n99 passes", of("DEVICE_DELETED")), &[]),
         ("deleted before a slow reply", format!("1 {}\n9 {}\n99 passes", of("DEVICE_DELETED"), with("\"took_ms\": 8000, \"result\": \"done\"")), &[]),
         ("an earlier device of that name", format!("1 {}\n9 {DELETE}\n99 passes", of("DEVICE_DELETED")), &["unplug-ignored - 1.2"]),
@@ -95,10 +95,10 @@ fn unplug_without_a_sign_of_the_device_is_reported_after_60_s() {
 }
 
 #[test]
-fn sentences_of_ignored_requests() {
-    let told = |text: &str| findings(&story(text))[0].summary.clone();
-    insta::assert_snapshot!(told("0 attached running\n1 POWERDOWN\n99 passes"), @"The power button was pressed, and no sign of the guest came within 60 s.");
-    insta::assert_snapshot!(told("0 attached paused\n1 POWERDOWN\n2 POWERDOWN\n99 passes"), @"The power button was pressed 2 times, and no sign of the guest came within 60 s; the VM is paused, and its guest cannot react.");
-    insta::assert_snapshot!(told(&format!("0 attached running\n1 {DELETE}\n99 passes")), @"QEMU accepted the unplug of device net0, which uid 0 asked for, and no event about the device came within 60 s.");
-    insta::assert_snapshot!(told(&format!("0 attached prelaunch\n1 {}\n99 passes", DELETE.replace("\"client\": \"uid 0\", ", ""))), @"QEMU accepted the unplug of device net0, and no event about the device came within 60 s; the VM is paused, and its guest cannot react.");
+fn summaries_of_ignored_requests() {
+    let summary = |text: &str| findings(&story(text))[0].summary.clone();
+    insta::assert_snapshot!(summary("0 attached running\n1 POWERDOWN\n99 passes"), @"The power button was pressed, and no sign of the guest came within 60 s.");
+    insta::assert_snapshot!(summary("0 attached paused\n1 POWERDOWN\n2 POWERDOWN\n99 passes"), @"The power button was pressed 2 times, and no sign of the guest came within 60 s; the VM is paused, and its guest cannot react.");
+    insta::assert_snapshot!(summary(&format!("0 attached running\n1 {DELETE}\n99 passes")), @"QEMU accepted the unplug of device net0, which uid 0 asked for, and no event about the device came within 60 s.");
+    insta::assert_snapshot!(summary(&format!("0 attached prelaunch\n1 {}\n99 passes", DELETE.replace("\"client\": \"uid 0\", ", ""))), @"QEMU accepted the unplug of device net0, and no event about the device came within 60 s; the VM is paused, and its guest cannot react.");
 }

@@ -24,7 +24,7 @@ fn postcopy_that_is_paused_is_reported_at_once() {
             &["migration-interrupted 1.3", "migration-interrupted 1.5"],
         ),
         (
-            "said twice",
+            "sent twice",
             format!("0 attached running\n{active}3 {paused}\n4 {paused}"),
             &["migration-interrupted 1.3"],
         ),
@@ -55,18 +55,21 @@ fn postcopy_that_is_paused_is_reported_at_once() {
 }
 
 #[test]
-fn interruption_says_what_recovers_it_on_each_side() {
-    let told = |text: &str| {
+fn interruption_names_the_recovery_of_each_side() {
+    let summary = |text: &str| {
         let found = findings(&story(text));
         let finding = found.iter().find(|finding| finding.kind == "migration-interrupted").unwrap();
         format!("{}: {}", finding.data["direction"], finding.summary)
     };
     let paused = "1 MIGRATION {\"status\": \"postcopy-paused\"}";
-    insta::assert_snapshot!(told(&format!("0 attached running\n{paused}")), @r#""outgoing": The migration away was interrupted after the switch (postcopy), and each side has memory that the other needs: end neither. To recover it: `migrate-recover` with a new `uri` on the destination, then `migrate` with that `uri` and `resume: true` here."#);
-    insta::assert_snapshot!(told(&format!("0 attached inmigrate\n{paused}")), @r#""incoming": The migration to here was interrupted after the switch (postcopy), and each side has memory that the other needs: end neither. To recover it: `migrate-recover` with a new `uri` here, then `migrate` with that `uri` and `resume: true` on the source."#);
-    assert_eq!(told("0 attached running/postcopy-paused"), told(&format!("0 attached inmigrate\n{paused}")));
+    insta::assert_snapshot!(summary(&format!("0 attached running\n{paused}")), @r#""outgoing": The migration away was interrupted after the switch (postcopy), and each side has memory that the other needs: end neither. To recover it: `migrate-recover` with a new `uri` on the destination, then `migrate` with that `uri` and `resume: true` here."#);
+    insta::assert_snapshot!(summary(&format!("0 attached inmigrate\n{paused}")), @r#""incoming": The migration to here was interrupted after the switch (postcopy), and each side has memory that the other needs: end neither. To recover it: `migrate-recover` with a new `uri` here, then `migrate` with that `uri` and `resume: true` on the source."#);
     assert_eq!(
-        told("0 attached finish-migrate/postcopy-paused"),
-        told(&format!("0 attached running\n{paused}"))
+        summary("0 attached running/postcopy-paused"),
+        summary(&format!("0 attached inmigrate\n{paused}"))
+    );
+    assert_eq!(
+        summary("0 attached finish-migrate/postcopy-paused"),
+        summary(&format!("0 attached running\n{paused}"))
     );
 }

@@ -1,10 +1,10 @@
-//! Jobs, migrations and unplugs: each one finding.
+//! Jobs, migrations and unplugs: one finding each.
 
 use super::super::Correlators;
 use super::super::testing::{Step, findings, found, story};
 
-/// The summary and, in short, everything that was found.
-fn told(text: &str) -> String {
+/// The kinds and summaries of all findings.
+fn summaries(text: &str) -> String {
     let found = findings(&story(text));
     found.iter().map(|finding| format!("{}: {}\n", finding.kind, finding.summary)).collect()
 }
@@ -25,7 +25,7 @@ fn block(at: &str, event: &str, more: &str) -> String {
 }
 
 #[test]
-fn a_job_is_told_once_when_it_is_over() {
+fn job_is_reported_once_when_it_is_over() {
     let begin = "0 attached running\n";
     let mirror = format!(
         "{begin}{}{}{}{}{}",
@@ -35,7 +35,7 @@ fn a_job_is_told_once_when_it_is_over() {
         block("4.1", "BLOCK_JOB_COMPLETED", ""),
         job("4.2 concluded, 4.2 null"),
     );
-    insta::assert_snapshot!(told(&mirror), @"job: Job j0 (mirror) completed after 3.2 s, 65536 of 65536 bytes done.");
+    insta::assert_snapshot!(summaries(&mirror), @"job: Job j0 (mirror) completed after 3.2 s, 65536 of 65536 bytes done.");
     let failed = format!(
         "{begin}{}{}{}{}",
         job("1 created, 1 running"),
@@ -44,16 +44,16 @@ fn a_job_is_told_once_when_it_is_over() {
         block("3", "BLOCK_JOB_COMPLETED", ", \"error\": \"No space left on device\""),
         job("3 aborting, 3.1 concluded"),
     );
-    insta::assert_snapshot!(told(&failed), @"job: Job j0 (mirror) failed (No space left on device) after 2.1 s, 65536 of 65536 bytes done, with an I/O error 3 times.");
+    insta::assert_snapshot!(summaries(&failed), @"job: Job j0 (mirror) failed (No space left on device) after 2.1 s, 65536 of 65536 bytes done, with an I/O error 3 times.");
     let cancelled = format!(
         "{begin}{}{}{}",
         job("1 created, 1 running, 2 aborting"),
         block("2", "BLOCK_JOB_CANCELLED", ""),
         job("2 concluded"),
     );
-    insta::assert_snapshot!(told(&cancelled), @"job: Job j0 (mirror) was cancelled after 1.0 s, 65536 of 65536 bytes done.");
-    // blockdev-create has no events of block jobs.
-    insta::assert_snapshot!(told(&format!("{begin}{}", job("1 created, 1 running, 2 waiting, 2 pending, 2 concluded"))), @"job: Job j0 completed after 1.0 s.");
+    insta::assert_snapshot!(summaries(&cancelled), @"job: Job j0 (mirror) was cancelled after 1.0 s, 65536 of 65536 bytes done.");
+    // `blockdev-create` sends no events of block jobs.
+    insta::assert_snapshot!(summaries(&format!("{begin}{}", job("1 created, 1 running, 2 waiting, 2 pending, 2 concluded"))), @"job: Job j0 completed after 1.0 s.");
 }
 
 #[test]
@@ -88,11 +88,11 @@ fn running_job_has_type_of_command_that_started_it() {
         command("blockdev-backup", "done"),
         job("2 pending, 2 concluded")
     );
-    insta::assert_snapshot!(told(&whole), @"job: Job j0 (backup) completed after 1.0 s.");
+    insta::assert_snapshot!(summaries(&whole), @"job: Job j0 (backup) completed after 1.0 s.");
 }
 
 #[test]
-fn job_without_a_reason_is_asked_about() {
+fn failed_job_without_reason_raises_a_question() {
     let begin = "0 attached running\n";
     let aborts = format!("{begin}{}", job("1 created, 1 running, 2 aborting, 2 concluded"));
     let answer = |error: &str| {
@@ -121,19 +121,19 @@ fn job_without_a_reason_is_asked_about() {
         (
             "the answer lacks it",
             format!("{aborts}{none}"),
-            "Job j0 failed or was cancelled, for a reason that QEMU did not tell, after 1.1 s.",
+            "Job j0 failed or was cancelled, and QEMU gave no reason, after 1.1 s.",
             "job failed 1.1,1.2,1.3,1.4",
         ),
         (
             "the VM could not be asked",
             format!("{aborts}{failed}"),
-            "Job j0 failed or was cancelled, for a reason that QEMU did not tell, after 1.1 s.",
+            "Job j0 failed or was cancelled, and QEMU gave no reason, after 1.1 s.",
             "job failed 1.1,1.2,1.3,1.4",
         ),
         (
             "no answer comes",
             format!("{aborts}20 passes"),
-            "Job j0 failed or was cancelled, for a reason that QEMU did not tell, after 11 s.",
+            "Job j0 failed or was cancelled, and QEMU gave no reason, after 11 s.",
             "job failed 1.1,1.2,1.3,1.4",
         ),
         (
@@ -154,12 +154,12 @@ fn job_without_a_reason_is_asked_about() {
         (
             "neither completed nor failed, and no answer",
             format!("{unseen}20 passes"),
-            "Job j0 is over, and what came of it is not known, after 11 s.",
+            "Job j0 is over, and its result is not known, after 11 s.",
             "job unknown 1.1,1.2,1.3,1.4",
         ),
     ];
     for (name, text, summary, expected) in cases {
-        assert_eq!(told(&text), format!("job: {summary}\n"), "{name}");
+        assert_eq!(summaries(&text), format!("job: {summary}\n"), "{name}");
         assert_eq!(found(&text), [expected], "{name}");
     }
 }
@@ -174,8 +174,8 @@ fn concluded_job_is_listed_until_it_is_dismissed() {
                 Step::Passes(now) => correlators.time_passed(now, &mut Vec::new()),
             }
         }
-        let jobs = correlators.state("vm1").expect("it is known").jobs;
-        let text = |job: crate::state::Running| {
+        let jobs = correlators.state("vm1").expect("the VM is tracked").jobs;
+        let text = |job: crate::state::JobState| {
             format!("{} {} {}", job.id.unwrap_or_default(), job.status, job.error.unwrap_or_default())
         };
         jobs.into_iter().map(text).collect::<Vec<_>>().join(", ")
@@ -201,7 +201,7 @@ fn concluded_job_is_listed_until_it_is_dismissed() {
 }
 
 #[test]
-fn a_job_may_outlive_the_epoch_or_its_qemu() {
+fn job_that_runs_when_epoch_closes_is_reported_later() {
     let running = format!("0 attached running\n{}", job("1 created, 1 running"));
     let quit = "5 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n5.1 detached\n9 passes";
     let killed = running.replace("running\n", "running 7.2.22 kvm\n");
@@ -232,13 +232,13 @@ fn a_job_may_outlive_the_epoch_or_its_qemu() {
             &["job completed 1.1,1.2,1.3,2.0"],
         ),
         (
-            "over in the epoch before, and told there",
+            "over in the epoch before, and reported there",
             format!("{running}{}5 detached hub stopped\n6 attached running+j0:concluded", job("2 pending, 2 concluded")),
             &["job completed 1.1,1.2,1.3,1.4"],
         ),
-        ("goes on", format!("{running}5 detached hub stopped\n6 attached running+j0"), &[]),
+        ("continues", format!("{running}5 detached hub stopped\n6 attached running+j0"), &[]),
         (
-            "went on and ended",
+            "continued and ended",
             format!("{running}5 detached hub stopped\n6 attached running+j0\n{}", job("7 pending, 7 concluded")),
             &["job completed 2.0,2.1,2.2"],
         ),
@@ -265,22 +265,22 @@ fn a_job_may_outlive_the_epoch_or_its_qemu() {
 }
 
 #[test]
-fn a_migration_is_told_once() {
+fn migration_is_reported_once() {
     let text = "0 attached running 11.1.3\n\
         1 MIGRATION {\"status\": \"setup\"}\n1.1 MIGRATION {\"status\": \"active\"}\n1.5 MIGRATION_PASS {\"pass\": 2}\n\
         2 MIGRATION_PASS {\"pass\": 3}\n2.1 STOP\n2.2 MIGRATION {\"status\": \"device\"}\n2.4 MIGRATION {\"status\": \"completed\"}";
-    insta::assert_snapshot!(told(text), @"
+    insta::assert_snapshot!(summaries(text), @"
     why-paused: It was paused so that its migration could take the last of it over.
     migration: The migration away completed after 1.4 s, its memory sent up to pass 3, the VM paused for the last 300 ms.
     ");
     let arrives = "0 attached inmigrate\n1 MIGRATION {\"status\": \"active\"}\n2 RESUME\n2.1 MIGRATION {\"status\": \"completed\"}";
-    insta::assert_snapshot!(told(arrives), @"migration: The migration to here completed after 1.1 s.");
+    insta::assert_snapshot!(summaries(arrives), @"migration: The migration to here completed after 1.1 s.");
     let failed = "0 attached running 11.1.3\n1 MIGRATION {\"status\": \"setup\"}\n2 MIGRATION {\"status\": \"failing\"}\n2 MIGRATION {\"status\": \"failed\"}";
-    insta::assert_snapshot!(told(failed), @"migration: The migration away failed after 1.0 s.");
+    insta::assert_snapshot!(summaries(failed), @"migration: The migration away failed after 1.0 s.");
 }
 
 #[test]
-fn an_unplug_is_told_once() {
+fn unplug_is_reported_once() {
     let ost = |at: &str, status: u32| {
         format!(
             "{at} ACPI_DEVICE_OST {{\"info\": {{\"device\": \"d1\", \"slot\": \"0\", \"slot-type\": \"DIMM\", \"source\": 3, \"status\": {status}}}}}\n"
@@ -316,17 +316,17 @@ fn an_unplug_is_told_once() {
             "1 MEM_UNPLUG_ERROR {\"device\": \"d1\", \"msg\": \"no\"}\n1 DEVICE_UNPLUG_GUEST_ERROR {\"device\": \"d1\", \"path\": \"/machine/peripheral/d1\"}\n9 passes".into(),
             &["hot-unplug refused 1.1,1.2"],
         ),
-        ("the guest refuses, and nobody else", format!("{}{}9 passes", ost("1", 132), ost("1.1", 130)), &["hot-unplug refused 1.1,1.2"]),
+        ("only the guest refuses", format!("{}{}9 passes", ost("1", 132), ost("1.1", 130)), &["hot-unplug refused 1.1,1.2"]),
         ("a slot is empty", format!("{}{part}{}9 passes", ost("1", 132), emptied("1.6", "0")), &["hot-unplug unplugged 1.1,1.2,1.3"]),
         (
-            "a slot is empty, and its device is told of afterwards",
+            "a slot is empty, and its device is reported afterwards",
             format!("{}{part}{}{deleted}9 passes", ost("1", 132), emptied("1.6", "0")),
             &["hot-unplug unplugged 1.1,1.2,1.3,1.4"],
         ),
         ("a slot is empty afterwards", format!("{}{deleted}{}9 passes", ost("1", 132), emptied("2.1", "0")), &["hot-unplug unplugged 1.1,1.2"]),
         ("another slot is empty", format!("{}{}700 passes", ost("1", 132), emptied("1.6", "1")), &["hot-unplug unfinished 1.1"]),
-        ("the guest has obeyed before", format!("{}700 passes", ost("1", 0)), &[]),
-        ("the guest falls silent", format!("{}700 passes", ost("1", 132)), &["hot-unplug unfinished 1.1"]),
+        ("the guest finished before", format!("{}700 passes", ost("1", 0)), &[]),
+        ("the guest sends nothing more", format!("{}700 passes", ost("1", 132)), &["hot-unplug unfinished 1.1"]),
     ];
     for (name, story, expected) in cases {
         assert_eq!(found(&format!("0 attached running\n{story}")), expected, "{name}");

@@ -4,26 +4,31 @@ use std::fmt::Write as _;
 
 use super::super::testing::{findings, found, story};
 
-/// `count` lines of `what`, so many microseconds apart, the first at 1 s.
+/// `count` lines of `what`, `micros` apart, the first at 1 s.
 fn every(micros: u64, count: u64, what: impl Fn(u64) -> String) -> String {
     let mut text = "0 attached running\n".to_owned();
     for n in 0..count {
         let at = 1_000_000 + n * micros;
-        writeln!(text, "{}.{:06} {}", at / 1_000_000, at % 1_000_000, what(n)).expect("a String takes it");
+        writeln!(text, "{}.{:06} {}", at / 1_000_000, at % 1_000_000, what(n)).expect("a String accepts it");
     }
     text
 }
 
 #[test]
-fn a_storm_begins_and_ends() {
+fn storm_is_reported_at_begin_and_end() {
     let corrupted =
         |_| "QUORUM_FAILURE {\"reference\": \"q\", \"sector-num\": 0, \"sectors-count\": 1}".to_owned();
     let cases: [(&str, u64, u64, &[&str]); 5] = [
-        // name              apart      events   found
+        // name              apart      events   findings
         ("one a second", 1_000_000, 1_000, &[]),
         ("just not enough", 1_000, 19, &[]),
         ("just enough", 1_000, 20, &["storm QUORUM_FAILURE 1.1,1.20", "storm-over QUORUM_FAILURE 1.1,1.20"]),
-        ("goes on", 1_000, 5_000, &["storm QUORUM_FAILURE 1.1,1.20", "storm-over QUORUM_FAILURE 1.1,1.5000"]),
+        (
+            "continues",
+            1_000,
+            5_000,
+            &["storm QUORUM_FAILURE 1.1,1.20", "storm-over QUORUM_FAILURE 1.1,1.5000"],
+        ),
         ("steady", 400_000, 200, &["storm QUORUM_FAILURE 1.1,1.92", "storm-over QUORUM_FAILURE 1.1,1.200"]),
     ];
     for (name, apart, events, expected) in cases {
@@ -32,12 +37,12 @@ fn a_storm_begins_and_ends() {
 }
 
 #[test]
-fn passes_of_a_migration_are_no_storm() {
+fn passes_of_migration_are_no_storm() {
     assert_eq!(found(&every(300, 500, |n| format!("MIGRATION_PASS {{\"pass\": {n}}}"))), [""; 0]);
 }
 
 #[test]
-fn what_goes_to_and_fro_flaps() {
+fn thing_that_alternates_flaps() {
     let port = |n: u64| format!("VSERPORT_CHANGE {{\"id\": \"p\", \"open\": {}}}", n.is_multiple_of(2));
     let open = |_| "VSERPORT_CHANGE {\"id\": \"p\", \"open\": true}".to_owned();
     let other = |n: u64| format!("VSERPORT_CHANGE {{\"id\": \"p{n}\", \"open\": {}}}", n.is_multiple_of(2));
@@ -45,7 +50,7 @@ fn what_goes_to_and_fro_flaps() {
         ("too slow", every(20_000_000, 50, port), &[]),
         ("flaps", every(2_000_000, 12, port), &["flapping port 1.1,1.7", "flapping-over port 1.1,1.12"]),
         ("opens only", every(2_000_000, 12, open), &[]),
-        ("each another", every(2_000_000, 12, other), &[]),
+        ("each of another port", every(2_000_000, 12, other), &[]),
     ];
     for (name, story, expected) in cases {
         assert_eq!(found(&(story + "9999 passes")), expected, "{name}");
@@ -53,9 +58,9 @@ fn what_goes_to_and_fro_flaps() {
 }
 
 #[test]
-fn a_guest_cannot_fill_the_journal_with_findings() {
+fn guest_cannot_fill_the_journal_with_findings() {
     let reset = |_| "RESET {\"guest\": true, \"reason\": \"guest-reset\"}".to_owned();
-    // One within a second would be the firmware's.
+    // Resets within one second would count as the firmware's.
     let found = findings(&story(&(every(1_100_000, 2_000, reset) + "99999 passes")));
     let resets = found.iter().filter(|finding| finding.kind == "why-reset").count();
     let withheld: u64 = found

@@ -1,5 +1,5 @@
-//! What may be concluded, judged without the correlators: each side that is named needs a record among the causes that
-//! proves it.
+//! An oracle that judges conclusions without the correlators: each side that is named needs a record among the causes
+//! that proves it.
 
 use std::collections::HashMap;
 
@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::super::testing::{Step, findings, story};
 use super::super::{Finding, Id};
-use super::standing::{ENDINGS, STATES};
+use super::state_table::{ENDINGS, STATES};
 
-/// What a record proves.
+/// The facts that a record proves.
 #[derive(Debug, Default)]
 struct Proof {
     host: bool,
@@ -21,7 +21,7 @@ struct Proof {
     run_state: Option<String>,
 }
 
-/// Asserts that each finding rests on records that are there and that prove what it says.
+/// Asserts that each finding rests on existing records that prove it.
 pub(super) fn judge(found: &[Finding], steps: &[Step]) -> Result<(), TestCaseError> {
     let records: HashMap<Id, &Record<'_>> = steps
         .iter()
@@ -55,7 +55,7 @@ fn judge_why(finding: &Finding, causes: &[&Record<'_>]) -> Result<(), TestCaseEr
         other => return Err(TestCaseError::fail(format!("by {other}: {finding:?}"))),
     };
     prop_assert!(is_proven, "nothing proves by={}: {finding:?}", text("by"));
-    // A cause that is the name of a run state's own needs an answer that names it, or its event.
+    // A cause named after a run state needs an answer or an event that names it.
     let needs: &[&str] = match text("cause") {
         "internal-error" => &["internal-error"],
         "debug" => &["debug"],
@@ -63,7 +63,7 @@ fn judge_why(finding: &Finding, causes: &[&Record<'_>]) -> Result<(), TestCaseEr
         _ => &[],
     };
     let is_named = |state: &&str| proofs.iter().any(|proof| proof.run_state.as_deref() == Some(*state));
-    prop_assert!(needs.iter().all(is_named), "no answer says so: {finding:?}");
+    prop_assert!(needs.iter().all(is_named), "no answer names it: {finding:?}");
     if text("ended_by") == "unknown" {
         prop_assert!(shows_an_unseen_end(causes), "nothing shows that it ended: {finding:?}");
     }
@@ -73,7 +73,7 @@ fn judge_why(finding: &Finding, causes: &[&Record<'_>]) -> Result<(), TestCaseEr
     Ok(())
 }
 
-/// Whether these records show that a QEMU ended that nothing saw: the hub found it gone, or another process in its place.
+/// Whether these records show the unseen end of a QEMU: the hub found it missing, or another process in its place.
 fn shows_an_unseen_end(causes: &[&Record<'_>]) -> bool {
     let mut pids = causes.iter().filter_map(|record| match &record.body {
         Body::Attached { snapshot } => {
@@ -82,13 +82,13 @@ fn shows_an_unseen_end(causes: &[&Record<'_>]) -> bool {
         _ => None,
     });
     let is_another = pids.next().is_some_and(|first| pids.any(|pid| pid != first));
-    let is_found_gone = |record: &&Record<'_>| match &record.body {
+    let is_found_missing = |record: &&Record<'_>| match &record.body {
         Body::Finding { finding, data: Some(data), .. } => {
             finding == "process-ended" && data.contains("evidence")
         }
         _ => false,
     };
-    is_another || causes.iter().any(is_found_gone)
+    is_another || causes.iter().any(is_found_missing)
 }
 
 fn judge_job(finding: &Finding, causes: &[&Record<'_>]) -> Result<(), TestCaseError> {
@@ -170,7 +170,7 @@ impl Proof {
     }
 }
 
-/// What may come between two states: an answer, or nothing; a command; time.
+/// Lines between two states: an answer, a command, a job, a gap.
 const BETWEEN: [&str; 18] = [
     "RESUME",
     "RESUME",
@@ -192,7 +192,7 @@ const BETWEEN: [&str; 18] = [
     "detached hub stopped\ngone {\"pid\": 7, \"evidence\": \"no-such-process\"}\nattached running 7.2.22 kvm#9",
 ];
 
-/// Histories: a VM is found in a state, comes to others, and ends or is reset.
+/// Histories: a VM is found in a state, changes to others, and ends or is reset.
 pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
     let part = prop_oneof![
         3 => (0..STATES.len()).prop_map(|index| STATES[index].1),
@@ -228,16 +228,16 @@ pub(super) fn histories() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// No conclusion is without evidence in its causes, whatever the VM went through and whatever it answered.
+    /// Each conclusion has evidence among its causes, whatever the VM sends and answers.
     #[test]
-    fn conclusion_has_its_evidence(steps in histories()) {
+    fn every_conclusion_has_evidence(steps in histories()) {
         let steps = [&steps[..], &[Step::Passes(UnixMicros(i64::MAX / 2))]].concat();
         judge(&findings(&steps), &steps)?;
     }
 
-    /// The same, where anything may follow anything.
+    /// The same for any order of lines.
     #[test]
-    fn conclusion_has_its_evidence_in_any_order(steps in super::replay::records()) {
+    fn every_conclusion_has_evidence_in_any_order(steps in super::replay::records()) {
         let steps = [&steps[..], &[Step::Passes(UnixMicros(i64::MAX / 2))]].concat();
         judge(&findings(&steps), &steps)?;
     }

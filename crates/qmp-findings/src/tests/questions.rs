@@ -1,10 +1,10 @@
-//! What the correlators ask, and for how long.
+//! The questions of the correlators, and how long they stay open.
 
 use super::super::testing::{Step, story};
 use super::super::{Correlators, Question};
 
 /// The questions that the story raises and that are open at its end, `EXECUTE EPOCH.SEQ`, in order.
-fn open_at_the_end(text: &str) -> Vec<String> {
+fn open_questions(text: &str) -> Vec<String> {
     let (mut correlators, mut questions): (_, Vec<Question>) = (Correlators::new(), Vec::new());
     for step in story(text) {
         match step {
@@ -20,8 +20,8 @@ fn open_at_the_end(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn stop_without_a_cause_asks_for_the_run_state() {
-    //  name, story behind `0 attached running`, the questions that are open then
+fn stop_without_cause_raises_question_about_run_state() {
+    //  name, story after `0 attached running`, open questions at the end
     let cases: [(&str, &str, &[&str]); 16] = [
         ("STOP", "5 STOP", &["query-status 1.1"]),
         ("STOP with its cause", "5 WATCHDOG {\"action\": \"pause\"}\n5.001 STOP", &[]),
@@ -37,7 +37,7 @@ fn stop_without_a_cause_asks_for_the_run_state() {
         ),
         ("the answer passes", "5 STOP\n5.01 answers finish-migrate\n5.9 passes", &[]),
         (
-            "the answer passes, and time does",
+            "the answer passes, and so does time",
             "5 STOP\n5.01 answers finish-migrate\n6.2 passes",
             &["query-status 1.2"],
         ),
@@ -57,20 +57,20 @@ fn stop_without_a_cause_asks_for_the_run_state() {
             &[],
         ),
         (
-            "a job that failed, and told why",
+            "a job that failed with a reason",
             "5 BLOCK_JOB_COMPLETED {\"device\": \"j\", \"error\": \"x\"}\n5 JOB_STATUS_CHANGE {\"id\": \"j\", \"status\": \"concluded\"}",
             &[],
         ),
-        ("the finding was told without an answer", "5 STOP\n20 passes", &["query-status 1.1"]),
+        ("the finding was made without an answer", "5 STOP\n20 passes", &["query-status 1.1"]),
         ("the epoch is closed", "5 STOP\n5.01 detached hub stopped", &[]),
     ];
     for (name, story, expected) in cases {
-        assert_eq!(open_at_the_end(&format!("0 attached running\n{story}")), expected, "{name}");
+        assert_eq!(open_questions(&format!("0 attached running\n{story}")), expected, "{name}");
     }
 }
 
 #[test]
-fn vm_that_stops_and_resumes_without_end_is_asked_seldom() {
+fn questions_about_vm_that_stops_and_resumes_often_are_limited() {
     let story: String = (0..300)
         .map(|step| {
             format!("{}.{} {}\n", step / 10, step % 10, if step % 2 == 0 { "STOP" } else { "RESUME" })
@@ -84,6 +84,6 @@ fn vm_that_stops_and_resumes_without_end_is_asked_seldom() {
         }
         asked.extend(correlators.questions());
     }
-    let last = asked.last().expect("it is asked").cause.1.0;
+    let last = asked.last().expect("there is a question").cause.1.0;
     assert!((10..20).contains(&asked.len()) && last == 300, "{} {last}", asked.len());
 }

@@ -1,12 +1,12 @@
-//! The same records give the same findings, however they come.
+//! Replay: the same records give the same findings in any batching.
 
 use proptest::prelude::*;
 use qmp_wire::{Body, UnixMicros};
 
 use super::super::testing::{Step, findings, story, take};
-use super::super::{Correlators, EPOCHS_READ, EXIT_SAID_MAX, Finding, KINDS, local_time};
+use super::super::{Correlators, EPOCHS_READ, EXIT_RECORD_MAX, Finding, KINDS, local_time};
 
-/// What may happen, each at random.
+/// Lines that are drawn at random.
 const LINES: [&str; 49] = [
     "attached running",
     "attached paused",
@@ -59,7 +59,7 @@ const LINES: [&str; 49] = [
     "gone {\"evidence\": \"connection-refused\"}",
 ];
 
-/// Records at random, mostly close together, with a clock that is set back now and then.
+/// Random records, mostly close together, with a clock that is set back at times.
 pub(super) fn records() -> impl Strategy<Value = Vec<Step>> {
     let pause =
         prop_oneof![8 => 0i64..20_000, 4 => 0i64..3_000_000, 2 => 0i64..700_000_000, 1 => -90_000_000i64..0];
@@ -84,26 +84,26 @@ fn received(step: &Step) -> UnixMicros {
 }
 
 proptest! {
-    /// Replay gives the same findings: it does not matter how often, and when, it is said that time has passed.
+    /// Replay gives the same findings: how often and when time is passed to the correlators does not matter.
     #[test]
-    fn when_time_is_told_does_not_matter(steps in records(), marks in prop::collection::vec((any::<prop::sample::Index>(), 0i64..200_000_000), 0..20)) {
+    fn findings_do_not_depend_on_when_time_passes(steps in records(), marks in prop::collection::vec((any::<prop::sample::Index>(), 0i64..200_000_000), 0..20)) {
         let end = Step::Passes(UnixMicros(i64::MAX / 2));
-        let mut told = steps.clone();
+        let mut timed = steps.clone();
         for (index, before_us) in marks {
-            // Told before a record, and no later than that was received: so much is true of every reader.
-            let index = index.index(told.len());
-            let now = UnixMicros(received(&told[index]).0 - before_us);
-            told.insert(index, Step::Passes(now));
+            // Time passes before a record, and no later than its receipt: so it is for every reader.
+            let index = index.index(timed.len());
+            let now = UnixMicros(received(&timed[index]).0 - before_us);
+            timed.insert(index, Step::Passes(now));
         }
-        let (mut plain, mut told) = (findings(&[&steps[..], std::slice::from_ref(&end)].concat()), findings(&[&told[..], &[end]].concat()));
-        // Time that ran out while the clock was set back is the one thing that the two may see at another moment.
-        plain.iter_mut().chain(&mut told).for_each(|finding| finding.at = UnixMicros(0));
-        prop_assert_eq!(plain, told);
+        let (mut plain, mut timed) = (findings(&[&steps[..], std::slice::from_ref(&end)].concat()), findings(&[&timed[..], &[end]].concat()));
+        // Deadlines that expired while the clock was set back are the only findings with another moment in the two.
+        plain.iter_mut().chain(&mut timed).for_each(|finding| finding.at = UnixMicros(0));
+        prop_assert_eq!(plain, timed);
     }
 
-    /// Findings that stand between the records change nothing.
+    /// Findings between the records change nothing.
     #[test]
-    fn findings_do_not_feed_back(steps in records()) {
+    fn recorded_findings_do_not_feed_back(steps in records()) {
         let plain = findings(&steps);
         let (mut correlators, mut found) = (Correlators::new(), Vec::new());
         for step in &steps {
@@ -121,9 +121,9 @@ proptest! {
         prop_assert_eq!(plain, found);
     }
 
-    /// Each finding has its kind among those that are listed, a sentence, causes that are there, and an identity.
+    /// Each finding has a listed kind, a sentence, existing causes, and an identity.
     #[test]
-    fn findings_are_well_formed(steps in records()) {
+    fn findings_are_well_formed_and_distinct(steps in records()) {
         let found = findings(&[&steps[..], &[Step::Passes(UnixMicros(i64::MAX / 2))]].concat());
         let ids: Vec<_> = steps.iter().filter_map(|step| match step {
             Step::Record(record) => Some((record.epoch, record.seq)),
@@ -142,10 +142,10 @@ proptest! {
         prop_assert_eq!(identities.len(), all, "no two findings are the same");
     }
 
-    /// The last epochs are enough: what is found in the last two, and how the VM stands, does not depend on what was before
-    /// those that are read.
+    /// Reading the last epochs is enough: the findings in the last two, and the final state, do not depend on the
+    /// epochs before those that are read.
     #[test]
-    fn epochs_read_are_enough(steps in prop_oneof![records(), super::oracle::histories()]) {
+    fn last_epochs_give_the_same_findings_and_state(steps in prop_oneof![records(), super::oracle::histories()]) {
         let attached: Vec<usize> = steps.iter().enumerate().filter_map(|(index, step)| match step {
             Step::Record(record) if matches!(record.body, Body::Attached { .. }) => Some(index),
             _ => None,
@@ -158,23 +158,23 @@ proptest! {
             found.into_iter().filter(of_them).map(|finding| (finding.kind, finding.summary, finding.causes)).collect()
         };
         prop_assert_eq!(of_last_two(findings(&steps[begin..])), of_last_two(findings(&steps)));
-        let stands = |steps: &[Step]| {
+        let final_state = |steps: &[Step]| {
             let mut correlators = Correlators::new();
             steps.iter().for_each(|step| take(&mut correlators, step, &mut Vec::new()));
             correlators.state("vm1")
         };
-        prop_assert_eq!(stands(&steps[begin..]), stands(&steps));
+        prop_assert_eq!(final_state(&steps[begin..]), final_state(&steps));
     }
 
-    /// Two seconds after an epoch is closed, nothing is waited for any more.
+    /// Two seconds after an epoch is closed, no deadline is left.
     #[test]
-    fn a_closed_epoch_waits_for_nothing(steps in records()) {
+    fn closed_epoch_has_no_late_deadline(steps in records()) {
         let (mut correlators, mut found) = (Correlators::new(), Vec::new());
         for step in &steps {
             let Step::Record(record) = step else { continue };
             correlators.record(record, &mut found);
             if matches!(record.body, Body::Detached { .. }) {
-                let latest = UnixMicros(record.received.0 + local_time::micros(EXIT_SAID_MAX));
+                let latest = UnixMicros(record.received.0 + local_time::micros(EXIT_RECORD_MAX));
                 prop_assert!(correlators.deadline().is_none_or(|deadline| deadline <= latest));
             }
         }

@@ -1,9 +1,9 @@
-//! Schema drift, clock steps, and what changed unseen.
+//! Schema drift, clock steps, and changes between two epochs.
 
 use super::super::testing::{findings, found, story};
 
 #[test]
-fn what_the_catalogue_lacks_is_told_once_an_epoch() {
+fn difference_from_catalogue_is_reported_once_an_epoch() {
     let cases: [(&str, &str, &[&str]); 6] = [
         (
             "unknown event, twice",
@@ -34,7 +34,7 @@ fn what_the_catalogue_lacks_is_told_once_an_epoch() {
 }
 
 #[test]
-fn clocks_that_were_set_are_noticed() {
+fn clock_that_was_set_is_reported() {
     let cases: [(&str, &str, &[&str]); 8] = [
         ("steady", "100@100 POWERDOWN\n200@200 POWERDOWN", &[]),
         ("another zone", "100@7300 POWERDOWN\n200@7400 POWERDOWN", &[]),
@@ -58,14 +58,14 @@ fn clocks_that_were_set_are_noticed() {
         found.retain(|finding| finding.starts_with("clock-"));
         assert_eq!(found, expected, "{name}");
     }
-    let told = |text: &str| findings(&story(&format!("0 attached running\n{text}")))[0].summary.clone();
-    insta::assert_snapshot!(told("100@100 POWERDOWN\n50@50 POWERDOWN"), @"This host's clock went back by 50 s, and the clock of the VM's host went back by 50 s.");
-    insta::assert_snapshot!(told("100@100 POWERDOWN\n101@151 POWERDOWN"), @"The clock of the VM's host went ahead by 50 s.");
+    let summary = |text: &str| findings(&story(&format!("0 attached running\n{text}")))[0].summary.clone();
+    insta::assert_snapshot!(summary("100@100 POWERDOWN\n50@50 POWERDOWN"), @"This host's clock went back by 50 s, and the clock of the VM's host went back by 50 s.");
+    insta::assert_snapshot!(summary("100@100 POWERDOWN\n101@151 POWERDOWN"), @"The clock of the VM's host went ahead by 50 s.");
 }
 
 #[test]
-fn spans_are_right_when_the_clock_goes_back() {
-    // The deadline is 10 s after the event, whatever the clock says.
+fn deadlines_hold_when_the_clock_goes_back() {
+    // The deadline is 10 s after the event, whatever the clock shows.
     let text = "3600 attached running\n3601 WATCHDOG {\"action\": \"reset\"}\n2 POWERDOWN\n";
     let missing = |end: &str| {
         found(&format!("{text}{end} passes")).iter().filter(|found| found.starts_with("sequel")).count()
@@ -74,11 +74,11 @@ fn spans_are_right_when_the_clock_goes_back() {
 }
 
 #[test]
-fn what_changed_between_two_epochs_is_told() {
+fn change_between_two_epochs_is_reported() {
     let cases: [(&str, &str, &[&str]); 14] = [
-        ("stopped, it was not known how", "1 STOP\n2 detached hub stopped\n3 attached internal-error", &[]),
+        ("stopped, in an unknown state", "1 STOP\n2 detached hub stopped\n3 attached internal-error", &[]),
         (
-            "stopped, and the VM had said how",
+            "stopped, in a state that the VM had named",
             "1 STOP\n1.1 answers paused\n2 detached hub stopped\n3 attached internal-error",
             &["state-changed-unseen - 1.3,2.0"],
         ),
@@ -87,14 +87,14 @@ fn what_changed_between_two_epochs_is_told() {
             "1 STOP\n1.1 answers finish-migrate\n2 detached hub stopped\n3 attached postmigrate",
             &[],
         ),
-        ("its monitor was taken away", "1 detached\n3 attached running", &[]),
+        ("its monitor was removed", "1 detached\n3 attached running", &[]),
         (
-            "its monitor was taken away, and it was stopped",
+            "its monitor was removed, and it was stopped",
             "1 detached\n3 attached paused",
             &["state-changed-unseen - 1.1,2.0"],
         ),
         ("crashed and started", "1 detached\n1.1 process-ended {\"signal\": 11}\n3 attached prelaunch", &[]),
-        ("reset, and nothing was known", "1 RESET\n2 detached hub stopped\n3 attached running", &[]),
+        ("reset, with an unknown run state", "1 RESET\n2 detached hub stopped\n3 attached running", &[]),
         ("nothing", "1 detached hub stopped\n2 attached running", &[]),
         ("paused", "1 detached hub stopped\n2 attached paused", &["state-changed-unseen - 1.1,2.0"]),
         ("paused before", "1 STOP\n2 detached hub stopped\n3 attached paused", &[]),

@@ -1,15 +1,15 @@
-//! Sequels that come, that do not, and that need not.
+//! Sequels that are received, that are missing, and that are not required.
 
 use super::super::testing::found;
 
-/// What is missing behind an epoch that begins with a running VM.
+/// The missing sequels in an epoch that begins with a running VM.
 fn missing(story: &str) -> Vec<String> {
     let found = found(&format!("0 attached running\n{story}"));
     found.into_iter().filter(|finding| finding.starts_with("sequel-missing")).collect()
 }
 
 #[test]
-fn what_was_announced_is_waited_for() {
+fn announced_sequel_that_is_missing_is_reported() {
     let reset = "RESET {\"guest\": true, \"reason\": \"guest-reset\"}";
     let shutdown = "SHUTDOWN {\"guest\": true, \"reason\": \"guest-reset\"}";
     let guest_off = "SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}";
@@ -20,7 +20,7 @@ fn what_was_announced_is_waited_for() {
         ("watchdog reset, reset", format!("1 {}\n1.1 {reset}\n20 passes", dog("reset")), 0),
         ("watchdog reset, nothing", format!("1 {}\n20 passes", dog("reset")), 1),
         ("watchdog reset, nothing, not yet late", format!("1 {}\n10.9 passes", dog("reset")), 0),
-        // -no-reboot, of which nobody told the hub.
+        // `-no-reboot`, which the hub cannot know.
         (
             "watchdog reset, shutdown",
             format!("1 {}\n1.1 {shutdown}\n1.2 detached\n500 passes", dog("reset")),
@@ -34,7 +34,7 @@ fn what_was_announced_is_waited_for() {
             ),
             1,
         ),
-        ("held back behind its reset", format!("1 {reset}\n1.9@0.999 {}\n20 passes", dog("reset")), 0),
+        ("held back until after its reset", format!("1 {reset}\n1.9@0.999 {}\n20 passes", dog("reset")), 0),
         ("watchdog shutdown, nothing", format!("1 {}\n20 passes", dog("shutdown")), 1),
         ("watchdog shutdown, button", format!("1 {}\n1.1 POWERDOWN\n20 passes", dog("shutdown")), 0),
         ("watchdog none", format!("1 {}\n20 passes", dog("none")), 0),
@@ -66,7 +66,7 @@ fn what_was_announced_is_waited_for() {
 }
 
 #[test]
-fn says_what_is_missing() {
+fn summary_names_the_missing_sequels() {
     let steps = super::super::testing::story(
         "0 attached running\n1 WATCHDOG {\"action\": \"reset\"}\n2 GUEST_PANICKED {\"action\": \"pause\"}\n2.5 JOB_STATUS_CHANGE {\"id\": \"j\", \"status\": \"aborting\"}\n3 SHUTDOWN {\"guest\": false, \"reason\": \"host-signal\"}\n500 passes",
     );

@@ -1,8 +1,8 @@
-//! Ends of QEMU that nothing saw, because the hub was down.
+//! Ends of QEMU that were not seen, because the hub was down.
 
 use serde_json::Value;
 
-use super::super::testing::{findings, found, stands, story};
+use super::super::testing::{final_state, findings, found, story};
 use super::oracle;
 
 const JOB: &str = "1 JOB_STATUS_CHANGE {\"id\": \"j0\", \"status\": \"running\"}\n";
@@ -14,8 +14,8 @@ const NO_PROCESS: &str = "9 gone {\"pid\": 7, \"evidence\": \"no-such-process\"}
 const REFUSED: &str = "9 gone {\"evidence\": \"connection-refused\"}\n";
 
 #[test]
-fn qemu_that_ended_unseen_has_one_ending() {
-    //  name, story behind `0 attached running 7.2.22 kvm#7`, what is found, how it stands then
+fn unseen_end_of_qemu_is_reported_once() {
+    //  name, story after `0 attached running 7.2.22 kvm#7`, findings, final state
     let cases: [(&str, String, &[&str], &str); 13] = [
         (
             "another process is there",
@@ -31,7 +31,7 @@ fn qemu_that_ended_unseen_has_one_ending() {
         ),
         ("the same process", format!("{DOWN}9 attached running 7.2.22 kvm#7"), &[], "running found-running"),
         (
-            "a program that passes the monitor on was started again",
+            "a program that forwards the monitor was started again",
             "5 detached hub stopped\n6 attached running 7.2.22 socat#7\n7 detached hub stopped\n9 attached running 7.2.22 socat#8".to_owned(),
             &[],
             "running found-running",
@@ -57,7 +57,7 @@ fn qemu_that_ended_unseen_has_one_ending() {
             "running found-running",
         ),
         (
-            "the record comes when the next epoch is open",
+            "the record follows when the next epoch is open",
             format!("{DOWN}6 attached running 7.2.22 kvm#7\n{REFUSED}"),
             &[],
             "running found-running",
@@ -89,16 +89,16 @@ fn qemu_that_ended_unseen_has_one_ending() {
             "running found-running",
         ),
     ];
-    for (name, story, expected, standing) in cases {
+    for (name, story, expected, state) in cases {
         let story = format!("0 attached running 7.2.22 kvm#7\n{story}\n99 passes");
         assert_eq!(found(&story), expected, "{name}");
-        assert_eq!(stands(&story), standing, "{name}");
+        assert_eq!(final_state(&story), state, "{name}");
     }
 }
 
 #[test]
-fn unseen_end_tells_what_was_known_before() {
-    let told = |middle: &str, end: &str| {
+fn unseen_end_names_the_state_before() {
+    let summary = |middle: &str, end: &str| {
         let steps = story(&format!("0 attached running 7.2.22 kvm#7\n{middle}{DOWN}{end}"));
         let found = findings(&steps);
         oracle::judge(&found, &steps).expect("every conclusion has its evidence");
@@ -108,13 +108,13 @@ fn unseen_end_tells_what_was_known_before() {
         format!("{}\n  {}\n", ended.summary, members.map(member).join(" "))
     };
     insta::assert_snapshot!([
-        told("", NO_PROCESS),
-        told("", "9 attached running 7.2.22 kvm#8"),
-        told("", "9 gone {\"evidence\": \"host-restarted\"}"),
-        told(PANIC, REFUSED),
-        told(HIBERNATED, REFUSED),
+        summary("", NO_PROCESS),
+        summary("", "9 attached running 7.2.22 kvm#8"),
+        summary("", "9 gone {\"evidence\": \"host-restarted\"}"),
+        summary(PANIC, REFUSED),
+        summary(HIBERNATED, REFUSED),
     ].concat(), @"
-    QEMU ended while nothing was recorded (4.0 s), and it is not known how: its process 7 is gone.
+    QEMU ended while nothing was recorded (4.0 s), and it is not known how: its process 7 does not exist any more.
       - unknown running 2026-01-02T03:04:10.000000Z 2026-01-02T03:04:14.000000Z
     QEMU ended while nothing was recorded (4.0 s), and it is not known how: process 7 was at its monitor, and process 8 is.
       - unknown running 2026-01-02T03:04:10.000000Z 2026-01-02T03:04:14.000000Z

@@ -1,11 +1,11 @@
-//! Why a VM stopped: the orders of events as they were observed on QEMU.
+//! Why a VM stopped: the orders of events as observed on QEMU.
 
 use super::super::Correlators;
-use super::super::testing::{findings, found, short, stands, story, take};
+use super::super::testing::{final_state, findings, found, short, story, take};
 
 #[test]
-fn each_way_to_stop_has_its_cause() {
-    //  name, story behind `0 attached running`, what is found, how it stands then
+fn every_way_to_stop_has_its_cause() {
+    //  name, story after `0 attached running`, findings, final state
     let cases: [(&str, &str, &[&str], &str); 50] = [
         ("stop", "1 STOP\n3 passes", &["why-paused unknown 1.1"], "paused unknown"),
         ("stop, cont", "1 STOP\n2 RESUME", &["why-paused unknown 1.1"], "running resume"),
@@ -151,7 +151,7 @@ fn each_way_to_stop_has_its_cause() {
             "ended host-qmp-quit",
         ),
         (
-            "quit by a client of the hub, recorded when the monitor is gone",
+            "quit by a client of the hub, recorded after the monitor closed",
             "1 SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\n1.01 detached\n1.02 command {\"execute\": \"quit\", \"client\": \"shell\"}",
             &["why-ended host-qmp-quit 1.1,1.2,1.3"],
             "ended host-qmp-quit",
@@ -187,7 +187,7 @@ fn each_way_to_stop_has_its_cause() {
             "running watchdog",
         ),
         (
-            "watchdog reset, held back behind the second reset",
+            "watchdog reset, held back until after the second reset",
             "5 WATCHDOG {\"action\": \"reset\"}\n5.001 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n5.5 RESET {\"guest\": true, \"reason\": \"guest-reset\"}\n6@5.499 WATCHDOG {\"action\": \"reset\"}",
             &["why-reset watchdog 1.1,1.2", "why-reset watchdog 1.3,1.4"],
             "running watchdog",
@@ -217,7 +217,7 @@ fn each_way_to_stop_has_its_cause() {
             "watchdog watchdog",
         ),
         (
-            "watchdog pause, held back behind its STOP",
+            "watchdog pause, held back until after its STOP",
             "5 WATCHDOG {\"action\": \"none\"}\n5.5 STOP\n6@5.499 WATCHDOG {\"action\": \"pause\"}",
             &["why-paused watchdog 1.2,1.3"],
             "watchdog watchdog",
@@ -268,15 +268,15 @@ fn each_way_to_stop_has_its_cause() {
         ),
         ("killed", "5 detached", &["why-ended gone 1.1"], "gone gone"),
     ];
-    for (name, story, expected, standing) in cases {
+    for (name, story, expected, state) in cases {
         let story = format!("0 attached running\n{story}\n99 passes");
         assert_eq!(found(&story), expected, "{name}");
-        assert_eq!(stands(&story), standing, "{name}");
+        assert_eq!(final_state(&story), state, "{name}");
     }
 }
 
 #[test]
-fn migrations_and_what_looks_like_them() {
+fn stop_is_explained_by_a_migration_only_if_it_belongs_to_one() {
     let status = |at: &str, status: &str| format!("{at} MIGRATION {{\"status\": \"{status}\"}}\n");
     let begin = format!("0 attached running\n{}{}", status("5", "setup"), status("5.1", "active"));
     let cases: [(&str, String, &[&str], &str); 8] = [
@@ -313,7 +313,7 @@ fn migrations_and_what_looks_like_them() {
             "paused host-stop",
         ),
         (
-            "nothing more is heard of it",
+            "no further event of the migration",
             format!("{begin}6 STOP\n20 passes"),
             &["why-paused unknown 1.3"],
             "paused unknown",
@@ -331,25 +331,25 @@ fn migrations_and_what_looks_like_them() {
             "paused unknown",
         ),
         (
-            "without the capability, and the VM says so",
+            "without the capability, and the VM names its state",
             "0 attached running\n6 STOP\n6.1 answers finish-migrate\n7.2 answers postmigrate\n20 passes"
                 .to_owned(),
             &["why-paused migration 1.1,1.2"],
             "postmigrate migration",
         ),
     ];
-    for (name, story, expected, standing) in cases {
+    for (name, story, expected, state) in cases {
         assert_eq!(found(&story), expected, "{name}");
-        assert_eq!(stands(&story), standing, "{name}");
+        assert_eq!(final_state(&story), state, "{name}");
     }
 }
 
 #[test]
-fn vm_that_arrives_runs_because_of_its_migration() {
+fn vm_resumed_by_incoming_migration_has_it_as_cause() {
     let status = |at: &str, status: &str| format!("{at} MIGRATION {{\"status\": \"{status}\"}}\n");
     let (active, completed) = (status("5", "active"), status("6", "completed"));
     let cont = "command {\"execute\": \"cont\", \"client\": \"shell\"}";
-    //  name, story behind `0 attached inmigrate`, cause, by, causes
+    //  name, story after `0 attached inmigrate`, cause, by, causes
     let cases: [(&str, String, &str); 7] = [
         (
             "RESUME after completed",
@@ -380,7 +380,7 @@ fn vm_that_arrives_runs_because_of_its_migration() {
         for step in story(&format!("0 attached inmigrate\n{text}")) {
             take(&mut correlators, &step, &mut Vec::new());
         }
-        let why = correlators.state("vm1").and_then(|state| state.why).expect("it is known");
+        let why = correlators.state("vm1").and_then(|state| state.why).expect("there is an explanation");
         let causes: Vec<String> =
             why.causes.iter().map(|(epoch, seq)| format!("{}.{}", epoch.0, seq.0)).collect();
         assert_eq!(format!("{} {} {}", why.cause, why.by, causes.join(",")), expected, "{name}");
@@ -388,7 +388,7 @@ fn vm_that_arrives_runs_because_of_its_migration() {
 }
 
 #[test]
-fn what_the_cause_was_is_said_with_its_details() {
+fn io_error_has_its_details_in_summary_and_data() {
     let steps = super::super::testing::story(
         "0 attached running\n\
          1 BLOCK_IO_ERROR {\"device\": \"\", \"node-name\": \"n\", \"qom-path\": \"/machine/x\", \"operation\": \"read\", \"action\": \"stop\", \"nospace\": false, \"reason\": \"Input/output error\"}\n\
@@ -407,7 +407,7 @@ fn what_the_cause_was_is_said_with_its_details() {
 }
 
 #[test]
-fn an_older_qemu_says_less_and_gets_no_more_out_of_it() {
+fn older_qemu_without_reasons_gives_general_causes() {
     let cases = [
         ("3.1.0", "1 SHUTDOWN {\"guest\": true}\n1.1 detached", "why-ended guest 1.1,1.2"),
         ("3.1.0", "1 SHUTDOWN {\"guest\": false}\n1.1 detached", "why-ended host 1.1,1.2"),
@@ -422,17 +422,17 @@ fn an_older_qemu_says_less_and_gets_no_more_out_of_it() {
 }
 
 #[test]
-fn a_doubt_ends_what_is_known_without_a_reason() {
+fn epoch_closed_by_the_hub_adds_no_finding() {
     for reason in ["hub stopped", "overrun", "protocol error", "removed"] {
         let story = format!("0 attached running\n1 detached {reason}");
         assert_eq!(found(&story), [""; 0], "{reason}");
-        assert_eq!(stands(&story), "running found-running", "{reason}: the last that is known");
+        assert_eq!(final_state(&story), "running found-running", "{reason}: the last known state");
     }
 }
 
 #[test]
-fn the_exit_status_is_waited_for_where_it_can_be_had() {
-    //  name, story, what is found
+fn end_of_vm_waits_for_the_exit_status_if_it_is_available() {
+    //  name, story, findings
     let cases: [(&str, &str, &[&str]); 10] = [
         (
             "killed",
@@ -457,24 +457,24 @@ fn the_exit_status_is_waited_for_where_it_can_be_had() {
             &["why-ended exited 1.1,1.2: The process my-vmm exited with status 3, and no event said why."],
         ),
         (
-            "nobody says how it ended",
+            "no record of how it ended",
             "0 attached running 7.2.22 kvm\n1 detached\n9 passes",
             &[
-                "why-ended gone 1.1: Its monitor closed without a word: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away.",
+                "why-ended gone 1.1: Its monitor closed, and no event said why: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was removed.",
             ],
         ),
         (
-            "it comes too late",
+            "the record is too late",
             "0 attached running 7.2.22 kvm\n1 detached\n9 process-ended {\"signal\": 9}",
             &[
-                "why-ended gone 1.1: Its monitor closed without a word: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away.",
+                "why-ended gone 1.1: Its monitor closed, and no event said why: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was removed.",
             ],
         ),
         (
-            "it came back before that",
+            "attached again before that",
             "0 attached running 7.2.22 kvm\n1 detached\n1.5 attached running",
             &[
-                "why-ended gone 1.1: Its monitor closed without a word: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away.",
+                "why-ended gone 1.1: Its monitor closed, and no event said why: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was removed.",
             ],
         ),
         (

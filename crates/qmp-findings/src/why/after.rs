@@ -1,53 +1,58 @@
-//! An end or a reset of a VM that stood still already: the state in which it stood is the cause, and what ended or
-//! reset it then is told beside (`ended_by`).
+//! The end or reset of a VM that was already stopped: the cause is the state before, and the event that ended or reset
+//! the VM is `ended_by`.
 //!
-//! A guest that shut itself down stays with `-no-shutdown` until its manager ends QEMU by a signal; one that panicked,
-//! until somebody resets it. Neither would have gone on. The run states that decide so are in `run_states.rs`; a guest
-//! that panicked and was left running decides as well, even over what the guest does next.
+//! A guest that shut itself down stays with `-no-shutdown` until its manager ends QEMU by a signal; a guest that
+//! panicked stays until it is reset. Neither guest would have run on. The run states for which this holds are in
+//! `run_states.rs`; it also holds for a guest that panicked and was left running, even if the guest itself causes the
+//! end.
 
 use serde_json::{Value, json};
 
 use super::evidence::Evidence;
 use super::run_states::ENDED;
-use super::standing::Standing;
+use super::status::Status;
 use super::{exit, run_states};
 use crate::local_time::Moment;
-use crate::saved::saved;
-use crate::state::Why;
-use crate::state::Why as Explanation;
+use crate::persist::persist;
+use crate::state::Explanation;
 use crate::text;
 
-/// The state in which the VM stood.
+/// The state of the VM before.
 #[derive(Clone, Debug)]
-pub(super) struct Prior {
-    /// The run state, if it is known by name.
+pub(super) struct PriorState {
+    /// The run state, if its name is known.
     run_state: Option<Box<str>>,
-    /// What led there, if that is the cause of what follows.
-    why: Option<Why>,
-    /// How long it stood so, if that is known.
+    /// The explanation of that state, if it is the cause of the end or reset.
+    why: Option<Explanation>,
+    /// How long that state lasted, if known.
     later: Option<String>,
 }
 
-saved!(Prior { run_state, why, later });
+persist!(PriorState { run_state, why, later });
 
-/// The state of the VM before what `own` explains.
-pub(super) fn prior(standing: &Standing, evidence: &Evidence, own: &Why, now: Moment) -> Option<Box<Prior>> {
-    let run_state = standing.sure_state();
+/// The state of the VM before the end or reset that `own` explains.
+pub(super) fn prior(
+    status: &Status,
+    evidence: &Evidence,
+    own: &Explanation,
+    now: Moment,
+) -> Option<Box<PriorState>> {
+    let run_state = status.sure_state();
     let decides = run_state.is_some_and(|state| run_states::of(state).decides) && own.by != "guest";
     let left_running = evidence.left_running.as_deref();
-    let (why, since) = match (&standing.why, left_running) {
-        (Some(why), _) if decides => (Some(why), standing.since.filter(|_| !standing.found)),
+    let (why, since) = match (&status.why, left_running) {
+        (Some(why), _) if decides => (Some(why), status.since.filter(|_| !status.found)),
         (_, Some((mark, why))) => (Some(why), Some(mark.now)),
         _ => (None, None),
     };
     let why = why.filter(|why| why.cause != own.cause).cloned();
     let later = since.filter(|_| why.is_some()).map(|since| text::span(now.since(since)));
     (why.is_some() || run_state.is_some())
-        .then(|| Box::new(Prior { run_state: run_state.map(Box::from), why, later }))
+        .then(|| Box::new(PriorState { run_state: run_state.map(Box::from), why, later }))
 }
 
-/// What is concluded of an end or a reset that by itself is explained by `own`.
-pub(super) fn explained(prior: Option<&Prior>, own: &Explanation) -> Explanation {
+/// The explanation of an end or a reset that by itself is explained by `own`.
+pub(super) fn explained(prior: Option<&PriorState>, own: &Explanation) -> Explanation {
     let mut explained = own.clone();
     if let Some((prior, why)) = prior.and_then(|prior| Some((prior, prior.why.as_ref()?))) {
         explained.summary = sentence(prior, why, own);
@@ -64,9 +69,9 @@ pub(super) fn explained(prior: Option<&Prior>, own: &Explanation) -> Explanation
     explained
 }
 
-/// What is concluded of an end that nothing saw, which `own` explains. Anything may have come before it, so the state in
-/// which the VM was seen last is told, and is not the cause.
-pub(super) fn unseen(prior: Option<&Prior>, own: &Explanation) -> Explanation {
+/// The explanation of an unseen end, which `own` explains. Other events may have preceded it, so the last known state
+/// is named, but is not the cause.
+pub(super) fn unseen(prior: Option<&PriorState>, own: &Explanation) -> Explanation {
     let mut explained = own.clone();
     if let Some(why) = prior.and_then(|prior| prior.why.as_ref()) {
         explained.summary = format!("{}; {}", why.clause, own.summary);
@@ -81,7 +86,7 @@ pub(super) fn unseen(prior: Option<&Prior>, own: &Explanation) -> Explanation {
     explained
 }
 
-fn sentence(prior: &Prior, why: &Why, own: &Why) -> String {
+fn sentence(prior: &PriorState, why: &Explanation, own: &Explanation) -> String {
     let qemu = match prior.run_state.as_deref() {
         Some("suspended" | "running") | None => "QEMU",
         Some("postmigrate") => "QEMU, which had stayed,",
@@ -93,13 +98,13 @@ fn sentence(prior: &Prior, why: &Why, own: &Why) -> String {
     let status = own.details.get("exit_code").and_then(Value::as_u64).filter(|code| *code != 0);
     let status = status.filter(|_| own.cause != "exited");
     let status = status.map(|code| format!(", with status {code}")).unwrap_or_default();
-    // A phrase that ends in a comma is one that more follows.
+    // A phrase that ends in a comma continues.
     let then = if later.is_empty() { then.trim_end_matches(',') } else { &then };
     format!("{}; {then}{later}{status}.", why.clause)
 }
 
-/// What ended QEMU, as the second half of a sentence.
-fn end(qemu: &str, own: &Why) -> String {
+/// The end of QEMU, as the second half of a sentence.
+fn end(qemu: &str, own: &Explanation) -> String {
     let signal = own.details.get("signal").and_then(Value::as_u64).map(exit::named);
     let from = from(own);
     match own.cause {
@@ -110,7 +115,7 @@ fn end(qemu: &str, own: &Why) -> String {
             None => format!("{qemu} was ended by a signal (SIGTERM, SIGINT or SIGHUP)"),
         },
         "host-ui" => format!("{qemu} was ended by its window, which was closed,"),
-        "host-error" => format!("{qemu} met an error that it cannot go on with"),
+        "host-error" => format!("{qemu} met an error that it cannot recover from"),
         "memory-failure" => format!("{qemu} lost memory of the host that it used, and ended"),
         "killed" => format!("{qemu} was killed by {}", signal.unwrap_or_default()),
         "crashed" => format!("{qemu} crashed, by {},", signal.unwrap_or_default()),
@@ -118,7 +123,7 @@ fn end(qemu: &str, own: &Why) -> String {
             let code = own.details.get("exit_code").and_then(Value::as_u64).unwrap_or_default();
             format!("{qemu} exited with status {code}, and no event said why,")
         }
-        "gone" => format!("the monitor of {qemu} closed without a word"),
+        "gone" => format!("the monitor of {qemu} closed, and no event said why,"),
         "guest-shutdown" => "the guest shut itself down".to_owned(),
         "guest-hibernate" => "the guest hibernated".to_owned(),
         "guest-reset" => "the guest rebooted, which is set to be the end (`-no-reboot`),".to_owned(),
@@ -127,7 +132,7 @@ fn end(qemu: &str, own: &Why) -> String {
     }
 }
 
-fn reset(own: &Why) -> String {
+fn reset(own: &Explanation) -> String {
     match own.cause {
         "host-qmp-system-reset" => format!("it was reset by `system_reset`{}", from(own)),
         "guest-reset" => "the guest rebooted".to_owned(),
@@ -136,8 +141,8 @@ fn reset(own: &Why) -> String {
     }
 }
 
-/// From which client of the hub the command came.
-fn from(own: &Why) -> String {
+/// The client of the hub that gave the command.
+fn from(own: &Explanation) -> String {
     let client = own.details.get("client").and_then(Value::as_str);
     client.map(|client| format!(", from {},", text::shown(client))).unwrap_or_default()
 }

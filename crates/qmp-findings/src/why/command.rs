@@ -1,10 +1,10 @@
-//! A command that was given through the hub, and what it can be the cause of.
+//! Commands that were given through the hub, and the effects that they can cause.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::saved::saved;
+use crate::persist::persist;
 
 /// A command that was given through the hub.
 #[derive(Clone, Debug)]
@@ -13,16 +13,15 @@ pub(super) struct Command {
     pub(super) client: Option<Box<str>>,
     /// The first word of a line of the human monitor.
     word: Option<Box<str>>,
-    /// The job that it began.
+    /// The id of the job that it started.
     pub(super) job: Option<Box<str>>,
-    /// From when it was sent until its record; `None` if the record does not say.
+    /// The time from sending it to its record; `None` if the record lacks it.
     pub(super) took: Option<Duration>,
-    /// It explains nothing more: the human monitor printed an error in its place, its effect was seen, or its job is
-    /// over.
+    /// Whether it explains nothing more: the human monitor printed an error, its effect was seen, or its job is over.
     pub(super) is_spent: bool,
 }
 
-saved!(Command { execute, client, word, job, took, is_spent });
+persist!(Command { execute, client, word, job, took, is_spent });
 
 impl Command {
     pub(super) fn read(execute: &str, data: &Value) -> Self {
@@ -35,7 +34,7 @@ impl Command {
         Self {
             execute: execute.into(),
             client: text("/client"),
-            // The commands that matter here print nothing unless they fail.
+            // These commands print nothing unless they fail.
             is_spent: word.is_some() && output_bytes > 0,
             word,
             job: text("/arguments/job-id"),
@@ -48,7 +47,7 @@ impl Command {
         self.word.as_deref().unwrap_or(&self.execute)
     }
 
-    /// The cause of a STOP that this command is.
+    /// The cause of a STOP, if this command can be it.
     pub(super) fn stops(&self) -> Option<&'static str> {
         match self.name() {
             "stop" | "s" => Some("host-stop"),
@@ -58,7 +57,8 @@ impl Command {
         }
     }
 
-    /// The cause of a RESUME that this command is: what stops a VM for its own work resumes it afterwards.
+    /// The cause of a RESUME, if this command can be it: a command that stops a VM for its own work resumes it
+    /// afterwards.
     pub(super) fn resumes(&self) -> Option<&'static str> {
         let resumes =
             matches!(self.name(), "cont" | "c") || matches!(self.stops(), Some("save-vm" | "restore-vm"));

@@ -1,31 +1,31 @@
-//! What a story was before the gaps over which it goes on.
+//! Explanations that are continued over gaps.
 
 use std::time::Duration;
 
 use qmp_wire::Epoch;
 use serde_json::json;
 
-use crate::observation::Input;
+use crate::observation::Observation;
+use crate::persist::persist;
 use crate::process::Identity;
-use crate::saved::saved;
-use crate::state::Why as Explanation;
+use crate::state::Explanation;
 use crate::text;
 
-/// A story that goes on.
+/// An explanation that is continued from an earlier epoch.
 #[derive(Clone, Debug)]
-pub(super) struct Continued {
+pub(super) struct ContinuedExplanation {
     pub(super) explanation: Explanation,
     /// The epoch in which it began.
     pub(super) from: Epoch,
-    /// How long nothing was recorded since, in all gaps, in microseconds.
+    /// The total length of the gaps since, in microseconds.
     pub(super) unseen_us: u64,
 }
 
-saved!(Continued { explanation, from, unseen_us });
+persist!(ContinuedExplanation { explanation, from, unseen_us });
 
-impl Continued {
-    /// Why the VM is in this run state in the epoch that `input` opens.
-    pub(super) fn explained(&self, identity: Identity, status: &str, input: &Input<'_>) -> Explanation {
+impl ContinuedExplanation {
+    /// The explanation of this run state in the epoch that `input` opens.
+    pub(super) fn explained(&self, identity: Identity, status: &str, input: &Observation<'_>) -> Explanation {
         let mut explained = self.explanation.clone();
         let (from, to) = (self.from.0, input.id.0.0);
         let unseen = Duration::from_micros(self.unseen_us);

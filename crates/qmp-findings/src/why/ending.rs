@@ -1,30 +1,31 @@
-//! The sentences about the end of a VM, and about one that shut down and stays.
+//! Explanations of the end of a VM, and of a VM that shut down and stays.
 
 use serde_json::json;
 
-use super::evidence::{Evidence, Mark, Said};
-use super::explanation::{name_client, why};
+use super::evidence::{Evidence, Mark, ShutdownReason};
+use super::explanation::{name_client, new_explanation};
 use super::run_states::{ENDED, GONE};
 use crate::finding::Id;
-use crate::limits::{BREATH, POWER_BUTTON_MAX};
-use crate::observation::Input;
-use crate::state::Why;
+use crate::limits::{CAUSE_LEAD_MAX, POWER_BUTTON_MAX};
+use crate::observation::Observation;
+use crate::state::Explanation;
 use crate::text;
 
-/// What SHUTDOWN said: the VM stays (`-no-shutdown`) if `stop` is there, and ends otherwise.
+/// Explains SHUTDOWN: the VM stays (`-no-shutdown`) if there is a `stop`, and has ended otherwise.
 pub(super) fn shutdown(
     evidence: &Evidence,
     mark: Mark,
-    said: &Said,
+    members: &ShutdownReason,
     stop: Option<Id>,
     end: Option<Id>,
-) -> Why {
-    let (cause, by, sentence, before) = shutdown_reason(evidence, mark, said);
+) -> Explanation {
+    let (cause, by, sentence, before) = shutdown_reason(evidence, mark, members);
     let run_state = if stop.is_some() { "shutdown" } else { ENDED };
     let what_then = if stop.is_some() { "QEMU stays with the VM stopped" } else { "QEMU exited" };
     let causes = before.into_iter().chain([mark.id]).chain(stop).chain(end);
-    let mut explained = why((cause, by, run_state), sentence, &format!(", and {what_then}"), causes);
-    if let Some(reason) = &said.reason {
+    let mut explained =
+        new_explanation((cause, by, run_state), sentence, &format!(", and {what_then}"), causes);
+    if let Some(reason) = &members.reason {
         explained.details.insert("reason".to_owned(), json!(reason));
     }
     if let Some((_, panic)) = evidence.panic.as_ref().filter(|_| cause == "guest-panic") {
@@ -41,21 +42,23 @@ pub(super) fn shutdown(
     explained
 }
 
-type Reason = (&'static str, &'static str, String, Vec<Id>);
+type Sentence = (&'static str, &'static str, String, Vec<Id>);
 
-fn shutdown_reason(evidence: &Evidence, mark: Mark, said: &Said) -> Reason {
+fn shutdown_reason(evidence: &Evidence, mark: Mark, members: &ShutdownReason) -> Sentence {
     let watchdog_reset = evidence
         .watchdog
         .as_ref()
-        .filter(|(cause, action)| &**action == "reset" && mark.now.since(cause.now) <= BREATH);
+        .filter(|(cause, action)| &**action == "reset" && mark.now.since(cause.now) <= CAUSE_LEAD_MAX);
     let plain = |cause, by, sentence: &str| (cause, by, sentence.to_owned(), Vec::new());
-    match (said.reason.as_deref(), said.guest) {
+    match (members.reason.as_deref(), members.guest) {
         (Some("host-qmp-quit"), _) => plain("host-qmp-quit", "host", "It was ended by `quit`"),
         (Some("host-signal"), _) => {
-            plain("host-signal", "host", "QEMU was told to end by a signal (SIGTERM, SIGINT or SIGHUP)")
+            plain("host-signal", "host", "QEMU received a signal that ends it (SIGTERM, SIGINT or SIGHUP)")
         }
-        (Some("host-ui"), _) => plain("host-ui", "host", "Somebody closed QEMU's window"),
-        (Some("host-error"), _) => plain("host-error", "qemu", "QEMU met an error that it cannot go on with"),
+        (Some("host-ui"), _) => plain("host-ui", "host", "QEMU's window was closed"),
+        (Some("host-error"), _) => {
+            plain("host-error", "qemu", "QEMU met an error that it cannot recover from")
+        }
         (Some("host-qmp-system-reset"), _) => plain(
             "host-qmp-system-reset",
             "host",
@@ -89,8 +92,8 @@ fn shutdown_reason(evidence: &Evidence, mark: Mark, said: &Said) -> Reason {
     }
 }
 
-fn guest_shutdown(evidence: &Evidence, mark: Mark) -> Reason {
-    let recent = |cause: &Mark| mark.now.since(cause.now) <= BREATH;
+fn guest_shutdown(evidence: &Evidence, mark: Mark) -> Sentence {
+    let recent = |cause: &Mark| mark.now.since(cause.now) <= CAUSE_LEAD_MAX;
     if let Some(cause) = evidence.hibernated.filter(recent) {
         return (
             "guest-hibernate",
@@ -108,11 +111,11 @@ fn guest_shutdown(evidence: &Evidence, mark: Mark) -> Reason {
         return ("guest-shutdown", "guest", "The guest shut itself down".to_owned(), Vec::new());
     };
     let waited = text::span(mark.now.since(button.now));
-    let presser = evidence
+    let watchdog = evidence
         .watchdog
         .as_ref()
-        .filter(|(cause, action)| &**action == "shutdown" && button.now.since(cause.now) <= BREATH);
-    let (sentence, mut causes) = match presser {
+        .filter(|(cause, action)| &**action == "shutdown" && button.now.since(cause.now) <= CAUSE_LEAD_MAX);
+    let (sentence, mut causes) = match watchdog {
         Some((cause, _)) => (
             format!("The guest shut down {waited} after its watchdog pressed the power button"),
             vec![cause.id],
@@ -123,32 +126,37 @@ fn guest_shutdown(evidence: &Evidence, mark: Mark) -> Reason {
     ("guest-shutdown", "guest", sentence, causes)
 }
 
-/// The monitor closed.
-pub(super) fn ended(evidence: &Evidence, input: &Input<'_>) -> Why {
+/// Explains the end of an epoch whose monitor closed.
+pub(super) fn ended(evidence: &Evidence, input: &Observation<'_>) -> Explanation {
     let end = input.id;
-    if let Some((mark, said)) = &evidence.shutdown {
-        return shutdown(evidence, *mark, said, None, Some(end));
+    if let Some((mark, members)) = &evidence.shutdown {
+        return shutdown(evidence, *mark, members, None, Some(end));
     }
     if let Some((mark, _)) = evidence.watchdog.as_ref().filter(|(_, action)| &**action == "poweroff") {
         let clause = "Its watchdog expired, because the guest did not answer";
         let rest = ", and QEMU switched it off and exited";
-        return why(("watchdog", "guest", ENDED), clause, rest, [mark.id, end]);
+        return new_explanation(("watchdog", "guest", ENDED), clause, rest, [mark.id, end]);
     }
     if let Some(mark) = evidence.memory_failure {
         let clause = "Memory of the host failed that QEMU itself uses";
-        return why(("memory-failure", "host", ENDED), clause, ", and QEMU ended", [mark.id, end]);
+        return new_explanation(
+            ("memory-failure", "host", ENDED),
+            clause,
+            ", and QEMU ended",
+            [mark.id, end],
+        );
     }
     if let Some(given) = evidence.quitting(input.now) {
-        let mut explained = why(("host-qmp-quit", "host", ENDED), "", "", [end]);
+        let mut explained = new_explanation(("host-qmp-quit", "host", ENDED), "", "", [end]);
         name_client(&mut explained, given);
         return explained;
     }
-    without_a_word(end)
+    unexplained(end)
 }
 
-/// The monitor closed at the record `end`, and nothing before it says why.
-pub(super) fn without_a_word(end: Id) -> Why {
-    let clause = "Its monitor closed without a word";
-    let rest = ": QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was taken away";
-    why(("gone", "unknown", GONE), clause, rest, [end])
+/// The explanation if the monitor closed at the record `end`, and no record before it is the cause.
+pub(super) fn unexplained(end: Id) -> Explanation {
+    let clause = "Its monitor closed, and no event said why";
+    let rest = ": QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was removed";
+    new_explanation(("gone", "unknown", GONE), clause, rest, [end])
 }

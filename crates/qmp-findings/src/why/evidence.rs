@@ -1,4 +1,4 @@
-//! What was seen in an epoch that may explain what comes next.
+//! The facts of an epoch that may explain later events.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::epoch::Span;
 use crate::finding::Id;
 use crate::limits::{FIRMWARE_RESET_MAX, HELD_BACK_MAX};
 use crate::local_time::Moment;
-use crate::observation::{Event, Input};
-use crate::saved::saved;
-use crate::state::Why;
+use crate::observation::{Event, Observation};
+use crate::persist::persist;
+use crate::state::Explanation;
 
-/// Where and when something was seen.
+/// The record of a fact, and when it was received.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub(super) id: Id,
@@ -24,39 +24,39 @@ pub(super) struct Mark {
     pub(super) at: Option<i64>,
 }
 
-/// The last of each thing that explains something. It takes memory from the first of them on: nothing happens to most
-/// VMs for days.
+/// The last of each fact that explains an event. Allocated with the first fact: most VMs have none for days.
 #[derive(Debug, Default)]
-pub(super) struct Evidence(Option<Box<Seen>>);
+pub(super) struct Evidence(Option<Box<Facts>>);
 
-/// What was seen.
+/// The facts.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct Facts {
     pub(super) watchdog: Option<(Mark, Box<str>)>,
     pub(super) panic: Option<(Mark, Panic)>,
     pub(super) io_error: Option<(Mark, IoError)>,
-    pub(super) shutdown: Option<(Mark, Said)>,
+    pub(super) shutdown: Option<(Mark, ShutdownReason)>,
     pub(super) power_button: Option<Mark>,
     pub(super) hibernated: Option<Mark>,
     pub(super) pv_shutdown: Option<Mark>,
-    /// The last reset, without those that the firmware added; its moment is that of the RESUME if the VM was stopped then.
+    /// The last reset, without those that the firmware added; its moment is that of the RESUME if the VM was stopped
+    /// then.
     pub(super) reset: Option<Mark>,
     pub(super) memory_failure: Option<Mark>,
     pub(super) migration: Option<(Mark, Box<str>)>,
     /// The last command that was given through the hub, and the last `migrate`.
     pub(super) command: Option<(Mark, Command)>,
     pub(super) migrate: Option<(Mark, Command)>,
-    /// The guest panicked and was left running, or runs its crash kernel.
-    pub(super) left_running: Option<Box<(Mark, Why)>>,
-    /// The last `BLOCK_IO_ERROR` of any action: it opens the window of the rate limit.
+    /// Set if the guest panicked and was left running, or runs its crash kernel.
+    pub(super) left_running: Option<Box<(Mark, Explanation)>>,
+    /// The last `BLOCK_IO_ERROR` of any action, which opens the window of the rate limit.
     last_io_error: Option<Mark>,
 }
 
-static NOTHING: Seen = Seen::NOTHING;
+static NO_FACTS: Facts = Facts::NONE;
 
-saved!(Mark { id, now, at });
-saved!(Evidence { 0 });
-saved!(Seen {
+persist!(Mark { id, now, at });
+persist!(Evidence { 0 });
+persist!(Facts {
     watchdog,
     panic,
     io_error,
@@ -72,12 +72,12 @@ saved!(Seen {
     left_running,
     last_io_error,
 });
-saved!(Said { reason, guest });
-saved!(Panic { action, info });
-saved!(IoError { device, node_name, qom_path, operation, reason, no_space });
+persist!(ShutdownReason { reason, guest });
+persist!(Panic { action, info });
+persist!(IoError { device, node_name, qom_path, operation, reason, no_space });
 
-impl Seen {
-    const NOTHING: Self = Self {
+impl Facts {
+    const NONE: Self = Self {
         watchdog: None,
         panic: None,
         io_error: None,
@@ -96,34 +96,34 @@ impl Seen {
 }
 
 impl Deref for Evidence {
-    type Target = Seen;
+    type Target = Facts;
 
-    fn deref(&self) -> &Seen {
-        self.0.as_deref().unwrap_or(&NOTHING)
+    fn deref(&self) -> &Facts {
+        self.0.as_deref().unwrap_or(&NO_FACTS)
     }
 }
 
 impl DerefMut for Evidence {
-    fn deref_mut(&mut self) -> &mut Seen {
-        self.0.get_or_insert_with(|| Box::new(Seen::NOTHING))
+    fn deref_mut(&mut self) -> &mut Facts {
+        self.0.get_or_insert_with(|| Box::new(Facts::NONE))
     }
 }
 
-/// What SHUTDOWN says of itself.
+/// The members of a SHUTDOWN.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Said {
+pub(super) struct ShutdownReason {
     pub(super) reason: Option<Box<str>>,
     pub(super) guest: Option<bool>,
 }
 
-/// What `GUEST_PANICKED` says.
+/// The members of a `GUEST_PANICKED`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Panic {
     pub(super) action: Option<Box<str>>,
     pub(super) info: Option<Value>,
 }
 
-/// What `BLOCK_IO_ERROR` says.
+/// The members of a `BLOCK_IO_ERROR`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct IoError {
     pub(super) device: Option<Box<str>>,
@@ -135,13 +135,13 @@ pub(super) struct IoError {
 }
 
 impl Mark {
-    pub(super) fn of(input: &Input<'_>, at: Option<i64>) -> Self {
+    pub(super) fn of(input: &Observation<'_>, at: Option<i64>) -> Self {
         Self { id: input.id, now: input.now, at }
     }
 }
 
 impl Evidence {
-    /// Keeps what the event tells.
+    /// Keeps the facts of an event.
     pub(super) fn note(&mut self, kind: K, event: &Event<'_>, mark: Mark) {
         let text = |member: &str| event.named(member).map(Box::from);
         match kind {
@@ -159,7 +159,8 @@ impl Evidence {
                 }
             }
             K::Shutdown => {
-                self.shutdown = Some((mark, Said { reason: text("reason"), guest: event.flag("guest") }));
+                self.shutdown =
+                    Some((mark, ShutdownReason { reason: text("reason"), guest: event.flag("guest") }));
             }
             K::Powerdown => self.power_button = Some(mark),
             K::SuspendDisk => self.hibernated = Some(mark),
@@ -172,7 +173,7 @@ impl Evidence {
             K::Migration => {
                 self.migration = text("status").map(|status| (mark, status));
                 if event.text("status") == Some("setup") {
-                    // Another migration begins; the record of its command comes after this.
+                    // Another migration begins; the record of its command follows.
                     self.migrate = None;
                 }
             }
@@ -185,7 +186,7 @@ impl Evidence {
 
     /// Keeps a command that was given through the hub.
     pub(super) fn command(&mut self, execute: &str, data: &Value, mark: Mark) {
-        // One that failed explains nothing.
+        // A failed command explains nothing.
         if data.get("result").and_then(Value::as_str) == Some("failed") {
             return;
         }
@@ -196,27 +197,27 @@ impl Evidence {
         self.command = Some((mark, command));
     }
 
-    /// What was seen, if anything was.
-    pub(super) fn seen_mut(&mut self) -> Option<&mut Seen> {
+    /// The facts, if there are any.
+    pub(super) fn facts_mut(&mut self) -> Option<&mut Facts> {
         self.0.as_deref_mut()
     }
 
-    /// The VM runs: what stopped it is over.
-    pub(super) fn runs_again(&mut self) {
-        if let Some(seen) = &mut self.0 {
-            (seen.panic, seen.io_error, seen.shutdown) = (None, None, None);
+    /// Removes the causes of a stop, because the VM runs.
+    pub(super) fn clear_stops(&mut self) {
+        if let Some(facts) = &mut self.0 {
+            (facts.panic, facts.io_error, facts.shutdown) = (None, None, None);
         }
     }
 
-    /// The machine starts over.
-    pub(super) fn was_reset(&mut self, mark: Mark) {
-        self.runs_again();
+    /// Keeps the reset and removes the facts from before it.
+    pub(super) fn take_reset(&mut self, mark: Mark) {
+        self.clear_stops();
         self.reset = Some(mark);
         (self.power_button, self.hibernated, self.pv_shutdown, self.left_running) = (None, None, None, None);
     }
 
-    /// Whether the firmware does by this RESET what was begun by the one before: some reset the machine once more when they
-    /// run after a reset. A watchdog that expired since is no firmware.
+    /// Whether the firmware repeats with this RESET the one before: some firmware resets the machine once more when it
+    /// runs after a reset. A watchdog that expired since then is another cause.
     pub(super) fn repeats_reset(&self, event: &Event<'_>, mark: Mark) -> bool {
         let is_guests = match event.text("reason") {
             Some(reason) => reason == "guest-reset",
@@ -230,8 +231,8 @@ impl Evidence {
         is_guests && !self.watchdog.as_ref().is_some_and(expired_since)
     }
 
-    /// Another QEMU is kept in step (COLO), for which the VM stops at every checkpoint.
-    pub(super) fn is_in_step(&self) -> bool {
+    /// Whether another QEMU is kept in step (COLO), for which the VM stops at every checkpoint.
+    pub(super) fn is_colo(&self) -> bool {
         self.migration.as_ref().is_some_and(|(_, status)| &**status == "colo")
     }
 
@@ -252,10 +253,10 @@ impl Evidence {
         )
     }
 
-    /// How long to wait for a cause that the rate limit may hold back; none if there can be no such cause.
+    /// How long to wait for a cause that the rate limit may hold back; `None` if there can be no such cause.
     ///
-    /// The first event of a second passes at once, so only one that follows another can be held. What came
-    /// before the epoch is not known.
+    /// The first event of a second passes at once, so only an event after another one can be held. Events before the
+    /// epoch are unknown.
     pub(super) fn hold(&self, consequence: Mark, span: &Span) -> Option<Duration> {
         let is_recent = |now: Moment| consequence.now.since(now) <= HELD_BACK_MAX;
         let limits_stop = |release| {

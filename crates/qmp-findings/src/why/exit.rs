@@ -1,16 +1,16 @@
-//! The sentences about a process whose end was seen.
+//! Explanations of the end of a process that was seen.
 
 use serde_json::{Value, json};
 
 use crate::finding::Id;
 use crate::process::is_qemu;
-use crate::state::Why;
+use crate::state::Explanation;
 use crate::text;
 
-/// How the sentences end that are about a QEMU of which no more is known.
+/// The end of the sentences about a QEMU whose exit status is unknown.
 const EXITED: &str = "QEMU exited.";
 
-/// Signals by which Linux ends a process that did something wrong, and the two that people send.
+/// Signals by which Linux ends a faulty process, and the two that people send.
 ///
 /// Source: signal(7), for x86 and ARM.
 const SIGNALS: [(u64, &str, bool); 11] = [
@@ -28,8 +28,8 @@ const SIGNALS: [(u64, &str, bool); 11] = [
     (31, "SIGSYS", true),
 ];
 
-/// What is known of an end, with how the process ended that calls itself `name`.
-pub(super) fn explained(guess: &Why, name: &str, how: &Value, id: Id) -> Why {
+/// The explanation `guess` of an end, with how the process named `name` ended.
+pub(super) fn explained(guess: &Explanation, name: &str, how: &Value, id: Id) -> Explanation {
     let mut explained = guess.clone();
     for member in ["exit_code", "signal", "core_dumped"] {
         explained.details.extend(how.get(member).map(|value| (member.to_owned(), value.clone())));
@@ -38,9 +38,11 @@ pub(super) fn explained(guess: &Why, name: &str, how: &Value, id: Id) -> Why {
     let signal = how.get("signal").and_then(Value::as_u64);
     if guess.cause == "gone" {
         (explained.cause, explained.by, explained.summary) = match (code, signal) {
-            (_, Some(signal)) => by_signal(&who(name), signal, how.get("core_dumped") == Some(&json!(true))),
+            (_, Some(signal)) => {
+                by_signal(&subject(name), signal, how.get("core_dumped") == Some(&json!(true)))
+            }
             (Some(code), None) => {
-                let sentence = format!("{} exited with status {code}, and no event said why.", who(name));
+                let sentence = format!("{} exited with status {code}, and no event said why.", subject(name));
                 ("exited", "qemu", sentence)
             }
             (None, None) => return explained,
@@ -59,19 +61,19 @@ pub(super) fn explained(guess: &Why, name: &str, how: &Value, id: Id) -> Why {
     explained
 }
 
-fn by_signal(who: &str, signal: u64, core_dumped: bool) -> (&'static str, &'static str, String) {
+fn by_signal(subject: &str, signal: u64, core_dumped: bool) -> (&'static str, &'static str, String) {
     let is_crash = SIGNALS.iter().any(|(number, _, is_crash)| *number == signal && *is_crash);
     let signal_name = named(signal);
     if is_crash {
         let core = if core_dumped { ", and left a core dump" } else { "" };
-        ("crashed", "qemu", format!("{who} crashed, by {signal_name}{core}."))
+        ("crashed", "qemu", format!("{subject} crashed, by {signal_name}{core}."))
     } else if signal == 9 {
         let sentence = format!(
-            "{who} was killed by {signal_name}: by a process of the host, or by the kernel because memory ran out."
+            "{subject} was killed by {signal_name}: by a process of the host, or by the kernel because memory ran out."
         );
         ("killed", "host", sentence)
     } else {
-        ("killed", "host", format!("{who} was killed by {signal_name}."))
+        ("killed", "host", format!("{subject} was killed by {signal_name}."))
     }
 }
 
@@ -83,8 +85,8 @@ pub(super) fn named(signal: u64) -> String {
     }
 }
 
-/// A process may call itself as it likes; those of QEMU do not need to be named.
-fn who(name: &str) -> String {
+/// The subject of the sentence. A process may have any name; a QEMU is not named.
+fn subject(name: &str) -> String {
     if name.is_empty() || is_qemu(name) {
         "QEMU".to_owned()
     } else {

@@ -1,15 +1,15 @@
-//! An explanation: cause, side and sentence, how it names a client, and how it becomes a finding.
+//! Explanations: cause, side and sentence, the client that is named, and the finding.
 
 use serde_json::{Map, Value, json};
 
-use super::given::Given;
+use super::causing_command::CausingCommand;
 use super::run_states::ENDED;
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::finding::Id;
-use crate::state::Why;
+use crate::state::Explanation;
 use crate::text;
 
-/// Every cause that is told, of an end, a reset, a stop, or how a VM stands.
+/// Every cause: of an end, a reset, a stop, or a run state.
 pub(in super::super) const CAUSES: [&str; 35] = [
     "crashed",
     "debug",
@@ -48,11 +48,11 @@ pub(in super::super) const CAUSES: [&str; 35] = [
     "watchdog",
 ];
 
-/// The member of the details that names the command by which it was done through the hub.
+/// The member of the details with the command that was given through the hub.
 pub(super) const COMMAND: &str = "command";
 
-/// Adds the finding that says so.
-pub(super) fn tell(kind: &'static str, why: &Why, found: &mut Found) {
+/// Adds the finding with this explanation.
+pub(super) fn report(kind: &'static str, why: &Explanation, found: &mut Conclusions) {
     debug_assert!(CAUSES.contains(&why.cause), "{} is not listed", why.cause);
     let mut data = Map::from_iter([("cause".to_owned(), json!(why.cause)), ("by".to_owned(), json!(why.by))]);
     if !why.run_state.is_empty() {
@@ -62,43 +62,49 @@ pub(super) fn tell(kind: &'static str, why: &Why, found: &mut Found) {
     found.push(kind, why.summary.clone(), why.causes.clone(), data.into());
 }
 
-/// An explanation whose sentence is `clause` and `rest`.
-pub(super) fn why(
+/// Creates an explanation whose sentence is `clause` and `rest`.
+pub(super) fn new_explanation(
     (cause, by, run_state): (&'static str, &'static str, &str),
     clause: impl Into<String>,
     rest: &str,
     causes: impl IntoIterator<Item = Id>,
-) -> Why {
+) -> Explanation {
     let mut causes: Vec<Id> = causes.into_iter().collect();
     causes.sort_unstable();
     causes.dedup();
     debug_assert!(CAUSES.contains(&cause), "{cause} is not listed");
     let clause = clause.into();
     let summary = format!("{clause}{rest}.");
-    Why { cause, by, summary, causes, details: Map::new(), run_state: run_state.into(), clause }
+    Explanation { cause, by, summary, causes, details: Map::new(), run_state: run_state.into(), clause }
 }
 
-/// Says that a command did it, and which client of the hub gave it.
-pub(super) fn name_client(explained: &mut Why, given: Given<'_>) {
-    let Given { id, cause, command } = given;
+/// Makes a command the cause, and names the client of the hub that gave it.
+pub(super) fn name_client(explained: &mut Explanation, given: CausingCommand<'_>) {
+    let CausingCommand { id, cause, command } = given;
     let execute = &*command.execute;
-    let who = command.client.as_deref().map_or_else(|| "a client of the hub".to_owned(), text::shown);
+    let client_name = command.client.as_deref().map_or_else(|| "a client of the hub".to_owned(), text::shown);
     (explained.clause, explained.summary) = match (cause, execute) {
-        ("host-stop", _) => sentence(format!("It was paused by `stop`, from {who}"), ""),
+        ("host-stop", _) => sentence(format!("It was paused by `stop`, from {client_name}"), ""),
         ("resume", "cont" | "human-monitor-command") => {
-            sentence(format!("It was started or resumed by `cont`, from {who}"), ", and runs")
+            sentence(format!("It was started or resumed by `cont`, from {client_name}"), ", and runs")
         }
-        ("resume", _) => sentence(format!("It went on when `{execute}` was done, from {who}"), ", and runs"),
+        ("resume", _) => {
+            sentence(format!("It was resumed when `{execute}` was done, from {client_name}"), ", and runs")
+        }
         ("host-qmp-system-reset", _) if &*explained.run_state == ENDED => sentence(
-            format!("It was reset by `system_reset`, from {who}, and is set to end then (`-no-reboot`)"),
+            format!(
+                "It was reset by `system_reset`, from {client_name}, and is set to end then (`-no-reboot`)"
+            ),
             ", and QEMU exited",
         ),
-        ("host-qmp-system-reset", _) => sentence(format!("It was reset by `system_reset`, from {who}"), ""),
-        ("host-qmp-quit", _) => {
-            sentence(format!("It was ended by `{execute}`, from {who}"), ", and QEMU exited")
+        ("host-qmp-system-reset", _) => {
+            sentence(format!("It was reset by `system_reset`, from {client_name}"), "")
         }
-        ("migration", _) => sentence(format!("It was migrated away by `migrate`, from {who}"), ""),
-        _ => sentence(format!("It was stopped for `{execute}`, from {who}"), ""),
+        ("host-qmp-quit", _) => {
+            sentence(format!("It was ended by `{execute}`, from {client_name}"), ", and QEMU exited")
+        }
+        ("migration", _) => sentence(format!("It was migrated away by `migrate`, from {client_name}"), ""),
+        _ => sentence(format!("It was stopped for `{execute}`, from {client_name}"), ""),
     };
     (explained.cause, explained.by) = (cause, "host");
     explained.causes.push(id);

@@ -5,24 +5,30 @@ use qmp_wire::DetachReason;
 
 use super::evidence::Mark;
 use super::kinds::{WHY_ENDED, WHY_RESET};
-use super::memory::Why;
-use super::pending::{Pending, WaitsFor, tell_of};
+use super::memory::Explainer;
+use super::pending::{PendingExplanation, WaitReason, report_pending};
 use super::run_states::ENDED;
 use super::{after, ending, exit, explain, explanation};
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::epoch::Span;
-use crate::limits::{COMMAND_SAID_MAX, EXIT_SAID_MAX};
-use crate::observation::{Event, Input, ProcessEnd};
+use crate::limits::{COMMAND_RECORD_MAX, EXIT_RECORD_MAX};
+use crate::observation::{Event, Observation, ProcessEnd};
 
-impl Why {
-    pub(super) fn reset(&mut self, event: &Event<'_>, input: &Input<'_>, span: &Span, found: &mut Found) {
+impl Explainer {
+    pub(super) fn reset(
+        &mut self,
+        event: &Event<'_>,
+        input: &Observation<'_>,
+        span: &Span,
+        found: &mut Conclusions,
+    ) {
         let mark = Mark::of(input, event.at);
         if self.evidence.repeats_reset(event, mark) {
             return self.reset_again(mark, span);
         }
         self.settle(|pending| pending.consequence == K::Reset, found);
         self.hurry_stops(input.now);
-        let run_state = match self.standing.run_state.as_deref() {
+        let run_state = match self.status.run_state.as_deref() {
             None => "",
             Some("running" | "inmigrate" | "finish-migrate") => "running",
             Some(_) => "prelaunch",
@@ -33,63 +39,65 @@ impl Why {
         }
         let hold = match is_sure {
             true => None,
-            false if own.by == "host" => Some(COMMAND_SAID_MAX),
+            false if own.by == "host" => Some(COMMAND_RECORD_MAX),
             false => self.evidence.hold(mark, span),
         };
-        let prior = after::prior(&self.standing, &self.evidence, &own, input.now);
-        self.evidence.was_reset(mark);
-        let mut pending = Pending::new(K::Reset, mark, own, WaitsFor::Record, hold.unwrap_or_default());
+        let prior = after::prior(&self.status, &self.evidence, &own, input.now);
+        self.evidence.take_reset(mark);
+        let mut pending =
+            PendingExplanation::new(K::Reset, mark, own, WaitReason::Record, hold.unwrap_or_default());
         pending.prior = prior;
-        let is_state_assumed = self.standing.assumed;
-        self.stands(input.now, pending.explanation());
-        self.standing.assumed = is_state_assumed;
+        let is_state_assumed = self.status.assumed;
+        self.set_status(input.now, pending.explanation());
+        self.status.assumed = is_state_assumed;
         match hold {
-            None => self.tell_standing(WHY_RESET, found),
+            None => self.report_status(WHY_RESET, found),
             Some(_) => self.pending.push(pending),
         }
     }
 
-    /// The firmware reset the machine once more, which belongs to the reset before, unless a WATCHDOG that the rate limit
-    /// held back tells otherwise.
+    /// Takes a repeated reset by the firmware, which belongs to the reset before, unless a WATCHDOG that the rate limit
+    /// held back shows another cause.
     fn reset_again(&mut self, mark: Mark, span: &Span) {
         if let Some(hold) = self.evidence.hold(mark, span) {
             let guess = explain::guest_reset(mark.id, "running");
-            self.pending.push(Pending::new(K::Reset, mark, guess, WaitsFor::HeldBack, hold));
+            self.pending.push(PendingExplanation::new(K::Reset, mark, guess, WaitReason::HeldBack, hold));
         }
     }
 
     pub(super) fn detached(
         &mut self,
         reason: &DetachReason,
-        input: &Input<'_>,
+        input: &Observation<'_>,
         span: &Span,
-        found: &mut Found,
+        found: &mut Conclusions,
     ) {
         if *reason == DetachReason::PeerClosed && self.evidence.shutdown.is_some() {
-            self.pending.retain(|pending| pending.waits_for != WaitsFor::Stay);
+            self.pending.retain(|pending| pending.wait_reason != WaitReason::Stay);
         }
         self.settle(|_| true, found);
-        self.asking.close();
+        self.question.close();
         if *reason != DetachReason::PeerClosed {
             return;
         }
         let own = ending::ended(&self.evidence, input);
         let by_command = matches!(own.cause, "host-qmp-quit" | "host-qmp-system-reset");
         let is_known = own.details.contains_key(explanation::COMMAND);
-        let for_command = (by_command && !is_known).then_some(COMMAND_SAID_MAX);
-        let for_exit = span.snapshot.process.is_some().then_some(EXIT_SAID_MAX);
+        let for_command = (by_command && !is_known).then_some(COMMAND_RECORD_MAX);
+        let for_exit = span.snapshot.process.is_some().then_some(EXIT_RECORD_MAX);
         let hold = for_command.max(for_exit);
-        let said = self.evidence.shutdown.as_ref().map_or(input.now, |(mark, _)| mark.now);
-        let prior = after::prior(&self.standing, &self.evidence, &own, said);
-        let known = (own.cause == "gone").then(|| self.standing.known()).flatten();
-        let waits_for = if for_exit.is_some() { WaitsFor::Exit } else { WaitsFor::Record };
+        let announced_at = self.evidence.shutdown.as_ref().map_or(input.now, |(mark, _)| mark.now);
+        let prior = after::prior(&self.status, &self.evidence, &own, announced_at);
+        let known = (own.cause == "gone").then(|| self.status.known()).flatten();
+        let wait_reason = if for_exit.is_some() { WaitReason::Exit } else { WaitReason::Record };
         let mark = Mark::of(input, None);
-        let mut pending = Pending::new(K::Shutdown, mark, own, waits_for, hold.unwrap_or_default());
+        let mut pending =
+            PendingExplanation::new(K::Shutdown, mark, own, wait_reason, hold.unwrap_or_default());
         pending.prior = prior;
-        self.standing.went(input.now, pending.explanation(), known);
-        found.has_qemu_ended = self.standing.run_state.as_deref() == Some(ENDED);
+        self.status.set_ended(input.now, pending.explanation(), known);
+        found.has_qemu_ended = self.status.run_state.as_deref() == Some(ENDED);
         match hold {
-            None => self.tell_standing(WHY_ENDED, found),
+            None => self.report_status(WHY_ENDED, found),
             Some(_) => self.pending.push(pending),
         }
     }
@@ -97,31 +105,31 @@ impl Why {
     pub(super) fn process_ended(
         &mut self,
         end: &ProcessEnd<'_>,
-        input: &Input<'_>,
+        input: &Observation<'_>,
         span: &Span,
-        found: &mut Found,
+        found: &mut Conclusions,
     ) {
         if let Some(evidence) = end.evidence() {
-            return self.is_not_there(end, evidence, input, span, found);
+            return self.take_absence(end, evidence, input, span, found);
         }
-        // One that was slow to end: the epoch is that of the next one.
+        // A process that was slow to end: the epoch is that of its successor.
         if !end.may_be_of(span.snapshot.process.as_ref()) {
             return;
         }
-        self.standing.has_ended();
+        self.status.forget_before_gone();
         found.has_qemu_ended = !span.open;
-        let is_its = |pending: &Pending| pending.waits_for == WaitsFor::Exit;
+        let is_its = |pending: &PendingExplanation| pending.wait_reason == WaitReason::Exit;
         let Some(index) = self.pending.iter().position(is_its) else { return };
         let mut pending = self.pending.remove(index);
         let before = pending.explanation();
         let by_signal = end.data.get("signal").is_some() && self.evidence.shutdown.is_none();
         if by_signal && pending.guess.cause == "host-qmp-quit" {
-            // A QEMU that quits says SHUTDOWN first, and exits by itself.
-            pending.guess = ending::without_a_word(pending.mark.id);
+            // A QEMU that quits sends SHUTDOWN first, and exits by itself.
+            pending.guess = ending::unexplained(pending.mark.id);
         }
         let name = span.snapshot.process.as_ref().map_or("", |process| &process.name);
         pending.guess = exit::explained(&pending.guess, name, end.data, input.id);
         self.replace(&before, &pending.explanation());
-        tell_of(&pending, found);
+        report_pending(&pending, found);
     }
 }

@@ -1,18 +1,18 @@
-//! What is kept of one VM to say why it stands as it does.
+//! The state of one VM from which its run state is explained.
 
-use super::asking::Asking;
 use super::evidence::Evidence;
-use super::pending::Pending;
-use super::standing::Standing;
-use crate::saved::saved;
+use super::pending::PendingExplanation;
+use super::state_question::StateQuestion;
+use super::status::Status;
+use crate::persist::persist;
 
-/// How one VM stands, and what led there.
+/// The run state of one VM, and the facts that explain it.
 #[derive(Debug, Default)]
-pub(in super::super) struct Why {
-    pub(super) standing: Standing,
+pub(in super::super) struct Explainer {
+    pub(super) status: Status,
     pub(super) evidence: Evidence,
-    pub(super) pending: Vec<Pending>,
-    pub(super) asking: Asking,
+    pub(super) pending: Vec<PendingExplanation>,
+    pub(super) question: StateQuestion,
 }
 
-saved!(Why { standing, evidence, pending, asking });
+persist!(Explainer { status, evidence, pending, question });

@@ -4,45 +4,45 @@ use std::time::Duration;
 
 use qmp_events::EventKind as K;
 
-use super::after::{self, Prior};
+use super::after::{self, PriorState};
 use super::evidence::Mark;
 use super::explanation;
 use super::kinds::{WHY_ENDED, WHY_PAUSED, WHY_RESET};
-use crate::conclusion::Found;
-use crate::limits::BREATH;
+use crate::conclusion::Conclusions;
+use crate::limits::CAUSE_LEAD_MAX;
 use crate::local_time::Moment;
-use crate::saved::{saved, saved_enum};
-use crate::state::Why as Explanation;
+use crate::persist::{persist, persist_enum};
+use crate::state::Explanation;
 
-/// A stop, a reset or an end (`consequence` is SHUTDOWN then) of which more may still be told.
+/// A stop, a reset or an end (`consequence` is SHUTDOWN then) that a later record may explain better.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingExplanation {
     pub(super) consequence: K,
     pub(super) mark: Mark,
     pub(super) until: Moment,
-    /// What led there, as far as it is known.
+    /// The best explanation so far.
     pub(super) guess: Explanation,
-    /// The state in which the VM stood before, if that is why it ended or was reset.
-    pub(super) prior: Option<Box<Prior>>,
-    pub(super) waits_for: WaitsFor,
-    /// Until then an event that the rate limit held back, or the record of a command, may come.
+    /// The state of the VM before, if that is why it ended or was reset.
+    pub(super) prior: Option<Box<PriorState>>,
+    pub(super) wait_reason: WaitReason,
+    /// Until then an event that the rate limit held back, or the record of a command, may be received.
     pub(super) may_come_until: Moment,
 }
 
-/// What an explanation waits for.
+/// The record for which an explanation waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WaitsFor {
+pub(super) enum WaitReason {
     /// The record of the command, or an event that was held back.
     Record,
-    /// An event that was held back; without it, nothing is told.
+    /// An event that was held back; without it, nothing is reported.
     HeldBack,
-    /// The same as [`Record`](Self::Record), or the answer of the VM: no event explains it.
+    /// As [`Record`](Self::Record), or the answer of the VM: no event explains it.
     Answer,
-    /// A word about the migration that is under way; or the answer.
+    /// An event of the migration in progress, or the answer.
     Migration,
-    /// That QEMU stays; if it ends, this was the first step of that.
+    /// Time in which QEMU stays; if QEMU ends, the stop was the first step of its end.
     Stay,
-    /// How the process ended, which is the last that is heard of it.
+    /// How the process ended, which is its last record.
     Exit,
 }
 
@@ -50,34 +50,34 @@ pub(super) enum WaitsFor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hold {
     No,
-    For(WaitsFor, Duration),
+    For(WaitReason, Duration),
 }
 
-saved!(Pending { consequence, mark, until, guess, prior, waits_for, may_come_until });
-saved_enum!(WaitsFor { Record {}, HeldBack {}, Answer {}, Migration {}, Stay {}, Exit {} });
+persist!(PendingExplanation { consequence, mark, until, guess, prior, wait_reason, may_come_until });
+persist_enum!(WaitReason { Record {}, HeldBack {}, Answer {}, Migration {}, Stay {}, Exit {} });
 
 impl Hold {
-    pub(super) const UNLESS_ENDS: Self = Self::For(WaitsFor::Stay, BREATH);
+    pub(super) const UNLESS_ENDS: Self = Self::For(WaitReason::Stay, CAUSE_LEAD_MAX);
 }
 
-impl Pending {
+impl PendingExplanation {
     pub(super) fn new(
         consequence: K,
         mark: Mark,
         guess: Explanation,
-        waits_for: WaitsFor,
+        wait_reason: WaitReason,
         span: Duration,
     ) -> Self {
         let until = mark.now.after(span);
-        Self { consequence, mark, until, guess, prior: None, waits_for, may_come_until: mark.now }
+        Self { consequence, mark, until, guess, prior: None, wait_reason, may_come_until: mark.now }
     }
 
-    /// No event explains it: an answer of the VM may.
+    /// Whether no event explains it, so that an answer of the VM may.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.waits_for, WaitsFor::Answer | WaitsFor::Migration)
+        matches!(self.wait_reason, WaitReason::Answer | WaitReason::Migration)
     }
 
-    /// What is concluded if nothing more comes.
+    /// The explanation without a further record.
     pub(super) fn explanation(&self) -> Explanation {
         match self.consequence {
             K::Reset | K::Shutdown => after::explained(self.prior.as_deref(), &self.guess),
@@ -86,12 +86,12 @@ impl Pending {
     }
 }
 
-/// Adds the finding about what waited.
-pub(super) fn tell_of(pending: &Pending, found: &mut Found) {
+/// Adds the finding about a pending explanation.
+pub(super) fn report_pending(pending: &PendingExplanation, found: &mut Conclusions) {
     let kind = match pending.consequence {
         K::Reset => WHY_RESET,
         K::Shutdown => WHY_ENDED,
         _ => WHY_PAUSED,
     };
-    explanation::tell(kind, &pending.explanation(), found);
+    explanation::report(kind, &pending.explanation(), found);
 }

@@ -1,52 +1,58 @@
-//! A STOP: the events that explain it, and the answer of the VM where none does.
+//! STOP: the events that explain it, and the VM's answer without one.
 
 use qmp_events::EventKind as K;
 
 use super::evidence::{Evidence, Mark};
 use super::kinds::WHY_PAUSED;
-use super::memory::Why;
-use super::pending::{Hold, Pending, WaitsFor, tell_of};
+use super::memory::Explainer;
+use super::pending::{Hold, PendingExplanation, WaitReason, report_pending};
 use super::{ending, explain, run_states};
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::epoch::Span;
-use crate::limits::{ANSWER_MAX, BREATH, COMMAND_SAID_MAX};
+use crate::limits::{ANSWER_MAX, CAUSE_LEAD_MAX, COMMAND_RECORD_MAX};
 use crate::local_time::Moment;
-use crate::observation::{Event, Input};
+use crate::observation::{Event, Observation};
 use crate::question::{Answer, QUERY_STATUS};
-use crate::state::Why as Explanation;
+use crate::state::Explanation;
 
-impl Why {
-    pub(super) fn stop(&mut self, event: &Event<'_>, input: &Input<'_>, span: &Span, found: &mut Found) {
+impl Explainer {
+    pub(super) fn stop(
+        &mut self,
+        event: &Event<'_>,
+        input: &Observation<'_>,
+        span: &Span,
+        found: &mut Conclusions,
+    ) {
         self.settle(|pending| pending.consequence == K::Stop, found);
         let mark = Mark::of(input, event.at);
         let (explanation, hold) = self.explain_stop(mark);
-        self.stands(input.now, explanation.clone());
-        self.standing.assumed = explanation.cause == "save-vm" || explanation.cause == "restore-vm";
-        if self.standing.assumed {
-            self.asking.ask(mark.id, input.now, found);
+        self.set_status(input.now, explanation.clone());
+        self.status.assumed = explanation.cause == "save-vm" || explanation.cause == "restore-vm";
+        if self.status.assumed {
+            self.question.ask(mark.id, input.now, found);
         }
-        let Hold::For(waits_for, patience) = hold else {
-            self.tell_standing(WHY_PAUSED, found);
+        let Hold::For(wait_reason, wait_max) = hold else {
+            self.report_status(WHY_PAUSED, found);
             return;
         };
-        let mut pending = Pending::new(K::Stop, mark, explanation, waits_for, patience);
+        let mut pending = PendingExplanation::new(K::Stop, mark, explanation, wait_reason, wait_max);
         if pending.is_open() {
             let held_back = self.evidence.hold(mark, span).unwrap_or_default();
             pending.may_come_until = mark.now.after(held_back);
-            self.standing.assumed = true;
-            self.asking.ask(mark.id, input.now, found);
+            self.status.assumed = true;
+            self.question.ask(mark.id, input.now, found);
         }
         self.pending.push(pending);
     }
 
     fn explain_stop(&mut self, stop: Mark) -> (Explanation, Hold) {
-        let fresh = |mark: &Mark| stop.now.since(mark.now) <= BREATH;
-        if let Some((mark, said)) = self.evidence.shutdown.take_if(|(mark, _)| fresh(mark)) {
-            return (ending::shutdown(&self.evidence, mark, &said, Some(stop.id), None), Hold::No);
+        let is_recent = |mark: &Mark| stop.now.since(mark.now) <= CAUSE_LEAD_MAX;
+        if let Some((mark, members)) = self.evidence.shutdown.take_if(|(mark, _)| is_recent(mark)) {
+            return (ending::shutdown(&self.evidence, mark, &members, Some(stop.id), None), Hold::No);
         }
-        let panic = self.evidence.panic.as_ref().filter(|(mark, _)| fresh(mark));
-        let io_error = self.evidence.io_error.as_ref().filter(|(mark, _)| fresh(mark));
-        let paused = |(mark, action): &&(Mark, Box<str>)| fresh(mark) && &**action == "pause";
+        let panic = self.evidence.panic.as_ref().filter(|(mark, _)| is_recent(mark));
+        let io_error = self.evidence.io_error.as_ref().filter(|(mark, _)| is_recent(mark));
+        let paused = |(mark, action): &&(Mark, Box<str>)| is_recent(mark) && &**action == "pause";
         let watchdog = self.evidence.watchdog.as_ref().filter(paused);
         let ids = [
             panic.map(|(mark, _)| mark.id),
@@ -55,113 +61,133 @@ impl Why {
         ];
         let latest = ids.into_iter().flatten().max();
         let is_latest = |mark: &Mark| Some(mark.id) == latest;
-        if let Some((mark, said)) = panic.filter(|(mark, _)| is_latest(mark)) {
-            let ends = said.action.as_deref() == Some("poweroff");
-            return (explain::panic(mark.id, said, stop.id), if ends { Hold::UNLESS_ENDS } else { Hold::No });
+        if let Some((mark, members)) = panic.filter(|(mark, _)| is_latest(mark)) {
+            let ends = members.action.as_deref() == Some("poweroff");
+            return (
+                explain::panic(mark.id, members, stop.id),
+                if ends { Hold::UNLESS_ENDS } else { Hold::No },
+            );
         }
-        if let Some((mark, said)) = io_error.filter(|(mark, _)| is_latest(mark)) {
-            return (explain::io_error(mark.id, said, stop.id), Hold::No);
+        if let Some((mark, members)) = io_error.filter(|(mark, _)| is_latest(mark)) {
+            return (explain::io_error(mark.id, members, stop.id), Hold::No);
         }
         if let Some((mark, _)) = watchdog {
             return (explain::watchdog_pause(mark.id, stop.id), Hold::No);
         }
         if self.evidence.is_migrating() {
-            // A VM that is kept in step stops at every checkpoint.
-            let waits_for = if self.evidence.is_in_step() { WaitsFor::Record } else { WaitsFor::Migration };
-            return (explain::switchover(&self.evidence, stop.id), Hold::For(waits_for, ANSWER_MAX));
+            // With COLO the VM stops at every checkpoint.
+            let reason = if self.evidence.is_colo() { WaitReason::Record } else { WaitReason::Migration };
+            return (explain::switchover(&self.evidence, stop.id), Hold::For(reason, ANSWER_MAX));
         }
         match explain::plain_stop(&self.evidence, stop) {
             (explanation, true) => (explanation, Hold::No),
-            (explanation, false) => (explanation, Hold::For(WaitsFor::Answer, ANSWER_MAX)),
+            (explanation, false) => (explanation, Hold::For(WaitReason::Answer, ANSWER_MAX)),
         }
     }
 
-    /// The VM said how it stands, or it could not be asked.
-    pub(super) fn answered(&mut self, answer: &Answer<'_>, input: &Input<'_>, found: &mut Found) {
-        let asked = self.asking.answered(|cause| answer.is_to((QUERY_STATUS, cause)));
+    /// Takes the VM's answer about its run state, or the failure to get one.
+    pub(super) fn take_answer(
+        &mut self,
+        answer: &Answer<'_>,
+        input: &Observation<'_>,
+        found: &mut Conclusions,
+    ) {
+        let asked_again = self.question.take_answered(|cause| answer.is_to((QUERY_STATUS, cause)));
         let status = answer.returned().and_then(|returned| returned.get("status")?.as_str());
-        let Some(again) = asked else { return self.named(status, input) };
+        let Some(again) = asked_again else { return self.take_probe_reply(status, input) };
         if status.is_some()
             && self.evidence.shutdown.as_ref().is_some_and(|(mark, _)| answer.causes.contains(&mark.id))
         {
-            // QEMU stays after SHUTDOWN. One that exits answers nothing any more.
+            // QEMU stays after SHUTDOWN: a QEMU that exits answers nothing any more.
             self.evidence.shutdown = None;
         }
-        let stood = self.standing.run_state.as_deref();
+        let run_state = self.status.run_state.as_deref();
         match status {
-            // It will not be told by the VM.
-            None => self.hurry(|pending| pending.mark.now.after(COMMAND_SAID_MAX), input, found),
-            Some("running") if stood == Some("running") => self.standing.assumed = false,
-            // It goes on already, and its RESUME is on the way.
-            Some("running") => self.hurry(|_| input.now.after(COMMAND_SAID_MAX), input, found),
+            // The VM will not answer.
+            None => self.hurry(|pending| pending.mark.now.after(COMMAND_RECORD_MAX), input, found),
+            Some("running") if run_state == Some("running") => self.status.assumed = false,
+            // The VM runs already, and its RESUME follows.
+            Some("running") => self.hurry(|_| input.now.after(COMMAND_RECORD_MAX), input, found),
             Some(status) => {
-                if self.standing.sure_state() != Some(status) {
-                    self.stands_by_answer(status, input, found);
+                if self.status.sure_state() != Some(status) {
+                    self.apply_answer(status, input, found);
                 }
                 if run_states::of(status).passes {
-                    self.asking.ask_again(input.id, again + 1, input.now);
+                    self.question.ask_again(input.id, again + 1, input.now);
                 }
             }
         }
     }
 
-    /// The VM named its run state without a question: in reply to a probe. If it is another one than was known, QEMU went there
-    /// without an event.
-    fn named(&mut self, status: Option<&str>, input: &Input<'_>) {
+    /// Takes the run state that the VM named in reply to a probe, without a question. A run state other than the known
+    /// one was entered without an event.
+    fn take_probe_reply(&mut self, status: Option<&str>, input: &Observation<'_>) {
         let Some(status) = status else { return };
-        let is_known = self.standing.run_state.as_deref() == Some(status);
-        if is_known || self.standing.is_over() || self.pending.iter().any(Pending::is_open) {
+        let is_known = self.status.run_state.as_deref() == Some(status);
+        if is_known || self.status.is_over() || self.pending.iter().any(PendingExplanation::is_open) {
             return;
         }
-        let before = self.standing.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
-        self.stands(input.now, explain::named(&self.evidence, status, before, input.id));
+        let before = self.status.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
+        self.set_status(input.now, explain::probed(&self.evidence, status, before, input.id));
         if run_states::of(status).passes && status != "inmigrate" {
-            self.asking.ask_again(input.id, 1, input.now);
+            self.question.ask_again(input.id, 1, input.now);
         }
     }
 
-    /// The VM named the run state in which it stands.
-    fn stands_by_answer(&mut self, status: &str, input: &Input<'_>, found: &mut Found) {
-        let led = self.standing.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
+    /// Sets the run state that the VM named.
+    fn apply_answer(&mut self, status: &str, input: &Observation<'_>, found: &mut Conclusions) {
+        let led = self.status.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
         let stop = self.pending.iter().find(|pending| pending.is_open() && led.contains(&pending.mark.id));
         let before = stop.map_or(led, |stop| vec![stop.mark.id]);
         let state = run_states::of(status);
         let is_explained = |why: &&Explanation| why.by != "unknown" && why.cause == state.answered.0;
-        let explanation = match self.standing.why.as_ref().filter(is_explained) {
+        let explanation = match self.status.why.as_ref().filter(is_explained) {
             Some(why) => explain::confirmed(why, status, input.id),
             None => explain::answered(&self.evidence, status, before.clone(), input.id),
         };
-        // It has stood so since it was stopped.
-        let since = self.standing.since;
-        self.standing.set(input.now, explanation.clone());
-        self.standing.since = since;
-        let is_its = |pending: &&mut Pending| pending.is_open() && before.contains(&pending.mark.id);
+        // The VM has been in this state since it was stopped.
+        let since = self.status.since;
+        self.status.set(input.now, explanation.clone());
+        self.status.since = since;
+        let is_its =
+            |pending: &&mut PendingExplanation| pending.is_open() && before.contains(&pending.mark.id);
         for pending in self.pending.iter_mut().filter(is_its) {
             pending.guess = explanation.clone();
-            pending.waits_for = WaitsFor::Answer;
+            pending.wait_reason = WaitReason::Answer;
         }
         let is_paused = status == "paused";
-        let for_command = |pending: &Pending| pending.mark.now.after(COMMAND_SAID_MAX);
-        let held_back = |pending: &Pending| pending.may_come_until;
+        let for_command = |pending: &PendingExplanation| pending.mark.now.after(COMMAND_RECORD_MAX);
+        let held_back = |pending: &PendingExplanation| pending.may_come_until;
         self.hurry(|pending| if is_paused { for_command(pending) } else { held_back(pending) }, input, found);
     }
 
-    /// Tells of a STOP no later than `until`.
-    fn hurry(&mut self, until: impl Fn(&Pending) -> Moment, input: &Input<'_>, found: &mut Found) {
+    /// Shortens the wait of a STOP to `until`.
+    fn hurry(
+        &mut self,
+        until: impl Fn(&PendingExplanation) -> Moment,
+        input: &Observation<'_>,
+        found: &mut Conclusions,
+    ) {
         for pending in self.pending.iter_mut().filter(|pending| pending.is_open()) {
             pending.until = pending.until.min(until(pending));
         }
         self.settle(|pending| pending.is_open() && pending.until <= input.now, found);
     }
 
-    /// A cause that the rate limit held back until after its consequence.
-    pub(super) fn late_cause(&mut self, kind: K, event: &Event<'_>, input: &Input<'_>, found: &mut Found) {
+    /// Takes a cause that the rate limit held back until after its consequence.
+    pub(super) fn late_cause(
+        &mut self,
+        kind: K,
+        event: &Event<'_>,
+        input: &Observation<'_>,
+        found: &mut Conclusions,
+    ) {
         let consequence = match (kind, event.text("action")) {
             (K::Watchdog, Some("pause")) | (K::BlockIoError, Some("stop")) => K::Stop,
             (K::Watchdog, Some("reset")) => K::Reset,
             _ => return,
         };
-        let is_its = |pending: &Pending| {
+        let is_its = |pending: &PendingExplanation| {
             let is_older = event.at.zip(pending.mark.at).is_some_and(|(cause, then)| cause <= then);
             let is_explained_by_it = match consequence {
                 K::Stop => pending.is_open() && pending.may_come_until >= input.now,
@@ -176,45 +202,47 @@ impl Why {
             (K::Watchdog, K::Stop) => explain::watchdog_pause(input.id, pending.mark.id),
             (K::Watchdog, _) => explain::watchdog_reset(input.id, pending.mark.id, &pending.guess.run_state),
             _ => match self.evidence.io_error.take() {
-                Some((_, said)) => explain::io_error(input.id, &said, pending.mark.id),
+                Some((_, members)) => explain::io_error(input.id, &members, pending.mark.id),
                 None => return,
             },
         };
         if self.replace(&before, &pending.explanation()) && consequence == K::Stop {
-            self.standing.assumed = false;
-            self.asking.close();
+            self.status.assumed = false;
+            self.question.close();
         }
-        tell_of(&pending, found);
+        report_pending(&pending, found);
     }
 
-    pub(super) fn migration(&mut self, event: &Event<'_>, input: &Input<'_>, found: &mut Found) {
+    pub(super) fn migration(&mut self, event: &Event<'_>, input: &Observation<'_>, found: &mut Conclusions) {
         let status = event.text("status").unwrap_or_default();
         if matches!(status, "device" | "colo" | "completed" | "postcopy-active" | "pre-switchover") {
-            self.migration_stopped_it(input, found);
+            self.confirm_migration(input, found);
         }
-        let stands = self.standing.run_state.as_deref();
-        let stands_incoming = stands == Some("inmigrate");
-        if status == "completed" && !matches!(stands, None | Some("running" | "inmigrate")) {
-            let explanation = explain::migrated(self.standing.why.as_ref(), input.id);
-            self.stands(input.now, explanation);
+        let run_state = self.status.run_state.as_deref();
+        let is_incoming = run_state == Some("inmigrate");
+        if status == "completed" && !matches!(run_state, None | Some("running" | "inmigrate")) {
+            let explanation = explain::migrated(self.status.why.as_ref(), input.id);
+            self.set_status(input.now, explanation);
         }
-        if status == "completed" && stands_incoming {
-            // A VM that was paused at its source stays paused here, and no event says so.
-            self.asking.ask_again(input.id, 1, input.now);
+        if status == "completed" && is_incoming {
+            // A VM that was paused at its source stays paused here, without an event.
+            self.question.ask_again(input.id, 1, input.now);
         }
     }
 
-    /// The migration goes on after the STOP that was taken for its own.
-    fn migration_stopped_it(&mut self, input: &Input<'_>, found: &mut Found) {
-        let is_its = |pending: &Pending| pending.consequence == K::Stop && pending.guess.cause == "migration";
+    /// Confirms that the migration caused the STOP that was attributed to it.
+    fn confirm_migration(&mut self, input: &Observation<'_>, found: &mut Conclusions) {
+        let is_its = |pending: &PendingExplanation| {
+            pending.consequence == K::Stop && pending.guess.cause == "migration"
+        };
         for pending in self.pending.iter_mut().filter(|pending| is_its(pending)) {
             let before = pending.guess.clone();
             pending.guess.causes.push(input.id);
-            pending.waits_for = WaitsFor::Record;
-            if self.standing.why.as_ref() == Some(&before) {
-                self.standing.why = Some(pending.guess.clone());
-                self.standing.assumed = false;
-                self.asking.close();
+            pending.wait_reason = WaitReason::Record;
+            if self.status.why.as_ref() == Some(&before) {
+                self.status.why = Some(pending.guess.clone());
+                self.status.assumed = false;
+                self.question.close();
             }
         }
         self.settle(is_its, found);
@@ -222,8 +250,12 @@ impl Why {
 }
 
 impl Evidence {
-    /// The command that explains what waits, if it was given a moment ago.
-    pub(super) fn explains(&self, pending: &Pending, now: Moment) -> Option<super::given::Given<'_>> {
+    /// The command that explains a pending conclusion, if it was given recently.
+    pub(super) fn explains(
+        &self,
+        pending: &PendingExplanation,
+        now: Moment,
+    ) -> Option<super::causing_command::CausingCommand<'_>> {
         let guess = pending.guess.cause;
         match pending.consequence {
             K::Stop if !pending.is_open() || pending.guess.by != "unknown" => None,

@@ -1,7 +1,7 @@
-//! An end of QEMU that nothing saw, because no epoch was open: it is known by what is there afterwards.
+//! Unseen ends of QEMU, while no epoch was open: concluded from the state afterwards.
 //!
-//! Another process at the monitor tells it when the next epoch opens. Where none opens, the hub records that the process
-//! of the last epoch is gone, or that nothing listens at its monitor.
+//! Another process at the monitor shows it when the next epoch opens. If none opens, the hub records that the process
+//! of the last epoch does not exist any more, or that nothing listens at its monitor.
 
 use std::time::Duration;
 
@@ -9,51 +9,52 @@ use qmp_wire::UnixMicros;
 use serde_json::json;
 
 use super::kinds::WHY_ENDED;
-use super::memory::Why;
+use super::memory::Explainer;
 use super::run_states::{self, GONE};
 use super::{after, explanation};
-use crate::conclusion::Found;
-use crate::epoch::{Before, Span};
+use crate::conclusion::Conclusions;
+use crate::epoch::{PreviousEpoch, Span};
 use crate::finding::Id;
 use crate::local_time::Moment;
-use crate::observation::{Input, ProcessEnd, Snapshot};
+use crate::observation::{Observation, ProcessEnd, Snapshot};
 use crate::process::Process;
-use crate::state::Why as Explanation;
+use crate::state::Explanation;
 use crate::text;
 
-/// When and how it became known that QEMU had ended.
-struct Noticed {
+/// When and how the end of QEMU was noticed.
+struct UnseenEnd {
     /// The end of what is certain before.
     certain_until: Option<UnixMicros>,
     at: UnixMicros,
     now: Moment,
-    /// What tells it, as the end of a sentence.
+    /// The evidence, as the end of a sentence.
     evidence: String,
     causes: Vec<Id>,
 }
 
-impl Why {
-    /// The epoch that `input` opens is that of another process than the one before. Says how the VM was found.
+impl Explainer {
+    /// Handles an epoch that `input` opens with another process than the one before. Returns the explanation of its
+    /// state.
     pub(super) fn replaced(
         &mut self,
-        before: &Before,
+        before: &PreviousEpoch,
         snapshot: &Snapshot,
-        input: &Input<'_>,
-        found: &mut Found,
+        input: &Observation<'_>,
+        found: &mut Conclusions,
     ) -> Option<Explanation> {
         found.has_qemu_ended = true;
         let pid = |process: &Option<Process>| process.as_ref().map_or(0, |process| process.pid);
         let (old, fresh) = (pid(&before.snapshot.process), pid(&snapshot.process));
         let causes: Vec<Id> = before.opened.into_iter().chain([before.last, input.id]).collect();
         if !before.is_end_seen {
-            let noticed = Noticed {
+            let end = UnseenEnd {
                 certain_until: before.certain_until,
                 at: input.received,
                 now: input.now,
                 evidence: format!("process {old} was at its monitor, and process {fresh} is"),
                 causes: causes.clone(),
             };
-            self.end_unseen(noticed, found);
+            self.end_unseen(end, found);
         }
         let status = snapshot.status.as_deref()?;
         let state = run_states::of(status);
@@ -61,26 +62,26 @@ impl Why {
         let epoch = before.last.0.0;
         let rest =
             format!("; QEMU was started again since epoch {epoch}: it is process {fresh}, and was {old}");
-        let mut explained = explanation::why((cause, state.by, status), clause, &rest, causes);
+        let mut explained = explanation::new_explanation((cause, state.by, status), clause, &rest, causes);
         explained.details.insert("process".to_owned(), json!({"before": old, "after": fresh}));
         Some(explained)
     }
 
-    /// The hub noticed that QEMU is not there any more.
-    pub(super) fn is_not_there(
+    /// Takes the record that QEMU does not exist any more.
+    pub(super) fn take_absence(
         &mut self,
         end: &ProcessEnd<'_>,
         evidence: &str,
-        input: &Input<'_>,
+        input: &Observation<'_>,
         span: &Span,
-        found: &mut Found,
+        found: &mut Conclusions,
     ) {
         let is_of_span = span.opened.is_some_and(|opened| end.causes.contains(&opened));
-        if span.open || !is_of_span || self.standing.is_over() {
+        if span.open || !is_of_span || self.status.is_over() {
             return;
         }
         let evidence = match (evidence, end.pid()) {
-            ("no-such-process", Some(pid)) => format!("its process {pid} is gone"),
+            ("no-such-process", Some(pid)) => format!("its process {pid} does not exist any more"),
             ("host-restarted", _) => "its host was started again since".to_owned(),
             ("connection-refused", _) => "nothing listens at its monitor".to_owned(),
             (other, _) => text::shown(other),
@@ -88,24 +89,24 @@ impl Why {
         let causes = end.causes.iter().copied().chain([input.id]).collect();
         let certain_until = span.certain_until;
         self.end_unseen(
-            Noticed { certain_until, at: input.received, now: input.now, evidence, causes },
+            UnseenEnd { certain_until, at: input.received, now: input.now, evidence, causes },
             found,
         );
         found.has_qemu_ended = true;
     }
 
-    fn end_unseen(&mut self, noticed: Noticed, found: &mut Found) {
-        let Noticed { certain_until, at, now, evidence, causes } = noticed;
+    fn end_unseen(&mut self, end: UnseenEnd, found: &mut Conclusions) {
+        let UnseenEnd { certain_until, at, now, evidence, causes } = end;
         let gap_us = certain_until.map(|until| at.0.saturating_sub(until.0).max(0).unsigned_abs());
         let gap = gap_us.map(|micros| format!(" ({})", text::span(Duration::from_micros(micros))));
         let clause = format!("QEMU ended while nothing was recorded{}", gap.unwrap_or_default());
         let rest = format!(", and it is not known how: {evidence}");
-        let mut own = explanation::why(("unknown", "unknown", GONE), clause, &rest, causes);
+        let mut own = explanation::new_explanation(("unknown", "unknown", GONE), clause, &rest, causes);
         let until = certain_until.map(|until| until.to_string());
         own.details.insert("ended_after".to_owned(), json!(until));
         own.details.insert("ended_before".to_owned(), json!(at.to_string()));
-        let prior = after::prior(&self.standing, &self.evidence, &own, now);
-        self.standing.went(now, after::unseen(prior.as_deref(), &own), None);
-        self.tell_standing(WHY_ENDED, found);
+        let prior = after::prior(&self.status, &self.evidence, &own, now);
+        self.status.set_ended(now, after::unseen(prior.as_deref(), &own), None);
+        self.report_status(WHY_ENDED, found);
     }
 }

@@ -124,7 +124,7 @@ pub(super) fn recall(
     let begin = behind_checkpoint(correlators, reader, vm, *begin, upto);
     read(reader, &[(vm.into(), begin)], upto, correlators, None)?;
     // It was detached for long: its findings are recorded.
-    correlators.settle(vm);
+    correlators.expire_deadlines(vm);
     Ok(())
 }
 

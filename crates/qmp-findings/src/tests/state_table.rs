@@ -1,4 +1,4 @@
-//! The state of a VM × what ends or resets it: each pair has its cause, by the table of `docs/findings.md`.
+//! The state of a VM × the event that ends or resets it: each pair has its cause, by the table of `docs/findings.md`.
 
 use serde_json::Value;
 
@@ -6,7 +6,8 @@ use super::super::testing::{findings, story};
 use super::super::why::run_state_names;
 use super::oracle;
 
-/// A state as the table names it, and events that lead there from `running`. Lines without a time follow one another.
+/// A state by its name in the table, and events that lead there from `running`. Lines without a time follow one
+/// another.
 pub(super) const STATES: [(&str, &str); 28] = [
     ("`running`", "RESUME"),
     ("`running`, its guest panicked", "GUEST_PANICKED {\"action\": \"run\"}"),
@@ -47,7 +48,8 @@ pub(super) const STATES: [(&str, &str); 28] = [
     ("`postmigrate`", "MIGRATION {\"status\": \"active\"}\nSTOP\nMIGRATION {\"status\": \"completed\"}"),
 ];
 
-/// What ends or resets a VM, and the cause that it is by itself (`ended_by`); whether the guest does it.
+/// Events that end or reset a VM, with the cause that they are by themselves (`ended_by`), and whether the guest does
+/// it.
 pub(super) const ENDINGS: [(&str, &str, bool); 19] = [
     ("host-qmp-quit", "SHUTDOWN {\"guest\": false, \"reason\": \"host-qmp-quit\"}\ndetached", false),
     (
@@ -94,10 +96,10 @@ pub(super) const ENDINGS: [(&str, &str, bool); 19] = [
     ("host-qmp-system-reset", "RESET {\"guest\": false, \"reason\": \"host-qmp-system-reset\"}", false),
 ];
 
-/// How a cell says that the end is its own cause.
+/// The cell for an end that is its own cause.
 const ITSELF: &str = "that";
 
-/// The rows of the table: state, cause if the guest ends or resets it, cause if anything else does.
+/// The rows of the table: state, cause if the guest ends or resets it, cause otherwise.
 fn table() -> Vec<[&'static str; 3]> {
     let page = include_str!("../../../../docs/findings.md");
     let begin = page.find("| state before |").expect("the table of states and endings");
@@ -125,12 +127,12 @@ fn state_and_ending_have_their_cause() {
                 format!("0 attached running 7.2.22 kvm\n{}{}999 passes", timed(100, begin), timed(200, end));
             let steps = story(&text);
             let found = findings(&steps);
-            let wanted = if end.contains("detached") { "why-ended" } else { "why-reset" };
-            let last = found.iter().rev().find(|finding| finding.kind == wanted).expect("a finding");
+            let kind = if end.contains("detached") { "why-ended" } else { "why-reset" };
+            let last = found.iter().rev().find(|finding| finding.kind == kind).expect("a finding");
             let cell = row[if by_guest { 1 } else { 2 }];
             let cause = if cell == ITSELF { ended_by } else { cell.trim_matches('`') };
-            let told = ["cause", "ended_by"].map(|member| last.data.get(member).and_then(Value::as_str));
-            assert_eq!(told, [Some(cause), Some(ended_by)], "{text}{}", last.summary);
+            let members = ["cause", "ended_by"].map(|member| last.data.get(member).and_then(Value::as_str));
+            assert_eq!(members, [Some(cause), Some(ended_by)], "{text}{}", last.summary);
             let name = state.split('`').nth(1);
             let before = last.data.get("run_state_before").and_then(Value::as_str);
             assert_eq!(before, name, "{text}");
@@ -140,7 +142,7 @@ fn state_and_ending_have_their_cause() {
 }
 
 #[test]
-fn state_that_was_found_is_the_cause_like_one_that_was_seen() {
+fn state_at_begin_of_epoch_is_the_cause_like_a_later_one() {
     let table = table();
     for state in run_state_names() {
         let name = format!("`{state}`");
@@ -168,14 +170,14 @@ fn state_that_was_found_is_the_cause_like_one_that_was_seen() {
 #[test]
 fn table_has_no_row_without_a_story() {
     for row in table() {
-        let is_told = STATES.iter().any(|(state, _)| *state == row[0]);
+        let has_story = STATES.iter().any(|(state, _)| *state == row[0]);
         let is_found = run_state_names().any(|state| row[0] == format!("`{state}`"));
-        assert!(is_told || is_found, "{}", row[0]);
+        assert!(has_story || is_found, "{}", row[0]);
     }
 }
 
 #[test]
-fn sentence_tells_the_state_and_the_ending() {
+fn summary_names_the_state_and_the_end() {
     let state = |begin: &str| format!("0 attached running 7.2.22 kvm\n{}", timed(100, begin));
     let shutdown = state("SHUTDOWN {\"guest\": true, \"reason\": \"guest-shutdown\"}\nSTOP");
     let panicked = state("GUEST_PANICKED {\"action\": \"pause\"}\nSTOP");
@@ -191,13 +193,13 @@ fn sentence_tells_the_state_and_the_ending() {
         (state("STOP\nanswers internal-error"), 10),
         ("0 attached guest-panicked\n".to_owned(), 2),
     ];
-    let told = |(begin, end): (String, usize)| {
+    let summary = |(begin, end): (String, usize)| {
         let text = format!("{begin}{}999 passes", timed(103, ENDINGS[end].1));
         findings(&story(&text)).last().expect("a finding").summary.clone() + "\n"
     };
-    insta::assert_snapshot!(stories.map(told).concat(), @"
+    insta::assert_snapshot!(stories.map(summary).concat(), @"
     The guest shut itself down; QEMU, which had stayed with the VM stopped, was ended by a signal (SIGTERM, SIGINT or SIGHUP) 2.9 s later.
-    The guest shut itself down; the monitor of QEMU, which had stayed with the VM stopped, closed without a word 2.9 s later.
+    The guest shut itself down; the monitor of QEMU, which had stayed with the VM stopped, closed, and no event said why, 2.9 s later.
     The guest shut itself down; QEMU, which had stayed with the VM stopped, was killed by SIGKILL 2.9 s later.
     The guest panicked; QEMU, which had stayed with the VM stopped, was ended by `quit`, from shell, 2.9 s later.
     The guest panicked; it was reset by `system_reset` 2.9 s later.

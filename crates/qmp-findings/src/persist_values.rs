@@ -1,4 +1,4 @@
-//! What the state of correlators is made of.
+//! How the values in the state of correlators are saved.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,20 +7,20 @@ use qmp_events::{EventKind, Release, SequelDesc, catalogue};
 use qmp_wire::{Epoch, Seq, UnixMicros};
 use serde_json::{Map, Value};
 
-use crate::saved::{Saved, saved};
-use crate::state::{Detached, LastEvent, Silence, Why};
+use crate::persist::{Persist, persist};
+use crate::state::{Detachment, Explanation, LastEvent, Silence};
 
-saved!(Epoch { 0 });
-saved!(Seq { 0 });
-saved!(UnixMicros { 0 });
-saved!(Why { cause, by, summary, causes, details, run_state, clause });
-saved!(Detached { reason, detail, at, certain_until });
-saved!(LastEvent { event, epoch, seq, received });
-saved!(Silence { record, since });
+persist!(Epoch { 0 });
+persist!(Seq { 0 });
+persist!(UnixMicros { 0 });
+persist!(Explanation { cause, by, summary, causes, details, run_state, clause });
+persist!(Detachment { reason, detail, at, certain_until });
+persist!(LastEvent { event, epoch, seq, received });
+persist!(Silence { record, since });
 
-macro_rules! saved_numbers {
+macro_rules! persist_numbers {
     ($($type:ident $read:ident),+) => {
-        $(impl Saved for $type {
+        $(impl Persist for $type {
             fn layout(into: &mut String) {
                 into.push_str(concat!(stringify!($type), " "));
             }
@@ -36,9 +36,9 @@ macro_rules! saved_numbers {
     };
 }
 
-saved_numbers!(bool as_bool, u32 as_u64, u64 as_u64, usize as_u64, i64 as_i64);
+persist_numbers!(bool as_bool, u32 as_u64, u64 as_u64, usize as_u64, i64 as_i64);
 
-impl Saved for Box<str> {
+impl Persist for Box<str> {
     fn layout(into: &mut String) {
         into.push_str("text ");
     }
@@ -52,7 +52,7 @@ impl Saved for Box<str> {
     }
 }
 
-impl Saved for String {
+impl Persist for String {
     fn layout(into: &mut String) {
         into.push_str("text ");
     }
@@ -69,7 +69,7 @@ impl Saved for String {
     }
 }
 
-impl Saved for Duration {
+impl Persist for Duration {
     fn layout(into: &mut String) {
         into.push_str("nanoseconds ");
     }
@@ -84,7 +84,7 @@ impl Saved for Duration {
     }
 }
 
-impl Saved for Value {
+impl Persist for Value {
     fn layout(into: &mut String) {
         into.push_str("JSON ");
     }
@@ -98,7 +98,7 @@ impl Saved for Value {
     }
 }
 
-impl Saved for Map<String, Value> {
+impl Persist for Map<String, Value> {
     fn layout(into: &mut String) {
         into.push_str("object ");
     }
@@ -115,7 +115,7 @@ impl Saved for Map<String, Value> {
     }
 }
 
-impl Saved for EventKind {
+impl Persist for EventKind {
     fn layout(into: &mut String) {
         into.push_str("event ");
     }
@@ -129,7 +129,7 @@ impl Saved for EventKind {
     }
 }
 
-impl Saved for Release {
+impl Persist for Release {
     fn layout(into: &mut String) {
         into.push_str("release ");
     }
@@ -143,8 +143,8 @@ impl Saved for Release {
     }
 }
 
-/// A sequel of the catalogue: the event that announces it, and which of its sequels it is.
-impl Saved for &'static SequelDesc {
+/// A sequel of the catalogue: the event that announces it, and its index among the sequels of the event.
+impl Persist for &'static SequelDesc {
     fn layout(into: &mut String) {
         for desc in catalogue() {
             into.push_str(&format!("{} {} ", desc.name, desc.sequels.len()));
@@ -152,11 +152,11 @@ impl Saved for &'static SequelDesc {
     }
 
     fn save(&self) -> Value {
-        let place = catalogue().iter().find_map(|desc| {
+        let position = catalogue().iter().find_map(|desc| {
             let index = desc.sequels.iter().position(|sequel| std::ptr::eq(sequel, *self))?;
             Some(vec![desc.kind.save(), index.save()])
         });
-        Value::from(place.unwrap_or_default())
+        Value::from(position.unwrap_or_default())
     }
 
     fn load(value: Value) -> Option<Self> {
@@ -165,15 +165,15 @@ impl Saved for &'static SequelDesc {
     }
 }
 
-/// An array of one, so that there is a difference between nothing and JSON's `null`.
-impl<T: Saved> Saved for Option<T> {
+/// An array of at most one element, so that `None` differs from JSON's `null`.
+impl<T: Persist> Persist for Option<T> {
     fn layout(into: &mut String) {
         into.push('?');
         T::layout(into);
     }
 
     fn save(&self) -> Value {
-        self.iter().map(Saved::save).collect()
+        self.iter().map(Persist::save).collect()
     }
 
     fn load(value: Value) -> Option<Self> {
@@ -183,7 +183,7 @@ impl<T: Saved> Saved for Option<T> {
     }
 }
 
-impl<T: Saved> Saved for Box<T> {
+impl<T: Persist> Persist for Box<T> {
     fn layout(into: &mut String) {
         T::layout(into);
     }
@@ -197,14 +197,14 @@ impl<T: Saved> Saved for Box<T> {
     }
 }
 
-impl<T: Saved> Saved for Vec<T> {
+impl<T: Persist> Persist for Vec<T> {
     fn layout(into: &mut String) {
         into.push('*');
         T::layout(into);
     }
 
     fn save(&self) -> Value {
-        self.iter().map(Saved::save).collect()
+        self.iter().map(Persist::save).collect()
     }
 
     fn load(value: Value) -> Option<Self> {
@@ -215,13 +215,13 @@ impl<T: Saved> Saved for Vec<T> {
     }
 }
 
-impl<T: Saved> Saved for VecDeque<T> {
+impl<T: Persist> Persist for VecDeque<T> {
     fn layout(into: &mut String) {
         Vec::<T>::layout(into);
     }
 
     fn save(&self) -> Value {
-        self.iter().map(Saved::save).collect()
+        self.iter().map(Persist::save).collect()
     }
 
     fn load(value: Value) -> Option<Self> {
@@ -229,14 +229,14 @@ impl<T: Saved> Saved for VecDeque<T> {
     }
 }
 
-impl<T: Saved> Saved for [T; 2] {
+impl<T: Persist> Persist for [T; 2] {
     fn layout(into: &mut String) {
         into.push('2');
         T::layout(into);
     }
 
     fn save(&self) -> Value {
-        self.iter().map(Saved::save).collect()
+        self.iter().map(Persist::save).collect()
     }
 
     fn load(value: Value) -> Option<Self> {
@@ -244,7 +244,7 @@ impl<T: Saved> Saved for [T; 2] {
     }
 }
 
-impl<T: Saved, U: Saved> Saved for (T, U) {
+impl<T: Persist, U: Persist> Persist for (T, U) {
     fn layout(into: &mut String) {
         into.push('(');
         T::layout(into);

@@ -1,16 +1,16 @@
-//! The words that correlators keep: a text is one of them, or it is not of this program.
+//! The static strings of correlators: a saved text is one of them, or it is invalid.
 
 use serde_json::Value;
 
 use crate::kinds::KINDS;
+use crate::persist::Persist;
 use crate::question;
-use crate::saved::Saved;
 use crate::why;
 
-/// The side that is no cause, and what flaps (`VM` stops and resumes).
+/// The side that is not a cause, and the names of flapping things (`VM` stops and resumes).
 const WORDS: [&str; 7] = ["qemu", "VM", "network", "persistent reservation manager", "port", "sleep", "tray"];
 
-/// The word of the program that this is.
+/// The static string that equals the text.
 fn word(text: &str) -> Option<&'static str> {
     let mut words = WORDS
         .into_iter()
@@ -20,8 +20,8 @@ fn word(text: &str) -> Option<&'static str> {
     words.find(|word| *word == text)
 }
 
-/// A word of the program's own.
-impl Saved for &'static str {
+/// A static string of the program.
+impl Persist for &'static str {
     fn layout(into: &mut String) {
         into.push_str("word ");
     }

@@ -1,27 +1,29 @@
 //! The state of correlators as a text, and back.
 //!
 //! A structure is an array of its members in the order of its declaration, an enum an array of its variant's name and
-//! members; both are declared by [`saved!`] and [`saved_enum!`], which refuse to compile when a member is left out. The
-//! names and types of all members make the layout, which is in the version of a checkpoint: a text of another layout is never read.
+//! members; both are declared by [`persist!`] and [`persist_enum!`], which refuse to compile if a member is left out.
+//! The names and types of all members make the layout, which is part of the version of a checkpoint: a text of another
+//! layout is never read.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::Value;
 
-/// Something that can be written as a text and read back.
-pub(super) trait Saved: Sized {
-    /// Appends what it is made of.
+/// A value that can be written as JSON and read back.
+pub(super) trait Persist: Sized {
+    /// Appends the layout of the type.
     fn layout(into: &mut String);
 
     fn save(&self) -> Value;
 
-    /// Reads what [`save`](Self::save) made; `None` for anything else.
+    /// Reads the result of [`save`](Self::save); `None` for any other value.
     fn load(value: Value) -> Option<Self>;
 }
 
-/// The same for the same value, in programs of one version.
+/// A hash that is the same for equal values, in programs of one version.
 ///
-/// The hasher of the standard library may change with its release: the version has a hash in it, and would be another.
+/// The hasher of the standard library may change with its release; the version of a checkpoint contains a hash, and
+/// would change too.
 pub(super) fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -29,31 +31,31 @@ pub(super) fn hash(value: impl Hash) -> u64 {
 }
 
 /// Appends the layout of a member.
-pub(super) fn layout_of<T, M: Saved>(_member: impl Fn(&T) -> &M, into: &mut String) {
+pub(super) fn layout_of<T, M: Persist>(_member: impl Fn(&T) -> &M, into: &mut String) {
     M::layout(into);
 }
 
 /// Appends the layout of a member of a variant.
-pub(super) fn layout_of_variant<T, M: Saved>(_member: impl Fn(&T) -> Option<&M>, into: &mut String) {
+pub(super) fn layout_of_variant<T, M: Persist>(_member: impl Fn(&T) -> Option<&M>, into: &mut String) {
     M::layout(into);
 }
 
-/// Implements [`Saved`] for a structure: all members, and after `without` those that begin anew.
-macro_rules! saved {
+/// Implements [`Persist`] for a structure: all members, and after `without` those that start with their default.
+macro_rules! persist {
     ($type:ident { $($member:tt),* $(,)? } $(without $($rest:ident),+)?) => {
-        impl $crate::saved::Saved for $type {
+        impl $crate::persist::Persist for $type {
             fn layout(into: &mut String) {
                 into.push_str(concat!(stringify!($type), "{"));
                 $(
                     into.push_str(concat!(stringify!($member), ":"));
-                    $crate::saved::layout_of(|this: &Self| &this.$member, into);
+                    $crate::persist::layout_of(|this: &Self| &this.$member, into);
                 )*
                 into.push('}');
             }
 
             fn save(&self) -> serde_json::Value {
                 serde_json::Value::Array(vec![
-                    $($crate::saved::Saved::save(&self.$member)),*
+                    $($crate::persist::Persist::save(&self.$member)),*
                 ])
             }
 
@@ -61,7 +63,7 @@ macro_rules! saved {
                 let serde_json::Value::Array(values) = value else { return None };
                 let mut values = values.into_iter();
                 let loaded = Self {
-                    $($member: $crate::saved::Saved::load(values.next()?)?,)*
+                    $($member: $crate::persist::Persist::load(values.next()?)?,)*
                     $($($rest: Default::default(),)+)?
                 };
                 values.next().is_none().then_some(loaded)
@@ -70,16 +72,16 @@ macro_rules! saved {
     };
 }
 
-/// Implements [`Saved`] for an enum. Members of a tuple are written with their numbers: `Guest { 0: guest }`.
-macro_rules! saved_enum {
+/// Implements [`Persist`] for an enum. Members of a tuple are written with their numbers: `Guest { 0: guest }`.
+macro_rules! persist_enum {
     ($type:ident { $($variant:ident { $($member:tt: $name:ident),* }),+ $(,)? }) => {
-        impl $crate::saved::Saved for $type {
+        impl $crate::persist::Persist for $type {
             fn layout(into: &mut String) {
                 into.push_str(concat!(stringify!($type), "<"));
                 $(
                     into.push_str(concat!(stringify!($variant), "{"));
                     $(
-                        $crate::saved::layout_of_variant(
+                        $crate::persist::layout_of_variant(
                             |this: &Self| match this {
                                 Self::$variant { $member: $name, .. } => Some($name),
                                 _ => None,
@@ -96,7 +98,7 @@ macro_rules! saved_enum {
                 serde_json::Value::Array(match self {
                     $(Self::$variant { $($member: $name),* } => vec![
                         stringify!($variant).into(),
-                        $($crate::saved::Saved::save($name)),*
+                        $($crate::persist::Persist::save($name)),*
                     ],)+
                 })
             }
@@ -107,7 +109,7 @@ macro_rules! saved_enum {
                 let variant = values.next()?;
                 $(if variant == stringify!($variant) {
                     let loaded = Self::$variant {
-                        $($member: $crate::saved::Saved::load(values.next()?)?),*
+                        $($member: $crate::persist::Persist::load(values.next()?)?),*
                     };
                     return values.next().is_none().then_some(loaded);
                 })+
@@ -117,4 +119,4 @@ macro_rules! saved_enum {
     };
 }
 
-pub(super) use {saved, saved_enum};
+pub(super) use {persist, persist_enum};

@@ -1,68 +1,68 @@
-//! The question about the run state that one VM has open, and when it is asked.
+//! The open question about the run state of one VM, and when it is asked.
 //!
-//! It is raised at once while there are few, and later if there are many: what stops and resumes a VM without end must
-//! not fill its monitor. A run state that QEMU leaves without an event is asked about again.
+//! The question is raised at once while there are few, and later if there are many: a VM that stops and resumes without
+//! end must not get its monitor flooded. A run state that QEMU leaves without an event is asked about again.
 
 use std::time::Duration;
 
-use crate::conclusion::Found;
+use crate::conclusion::Conclusions;
 use crate::finding::Id;
 use crate::limits::{ASKED_AGAIN_MAX, QUESTIONS_BURST, QUESTIONS_SPAN};
 use crate::local_time::Moment;
+use crate::persist::persist;
 use crate::question::QUERY_STATUS;
-use crate::saved::saved;
 
-/// The wait before a run state that passes is asked about again; it doubles each time.
+/// The wait before a transient run state is asked about again; it doubles each time.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// The question of one VM; it takes memory from the first on.
+/// The question to one VM; allocated with the first one.
 #[derive(Debug, Default)]
-pub(super) struct Asking(Option<Box<Questions>>);
+pub(super) struct StateQuestion(Option<Box<Questions>>);
 
 #[derive(Debug, Default)]
 struct Questions {
-    open: Option<Open>,
-    /// When all of the allowance is earned back.
+    open: Option<OpenQuestion>,
+    /// When the whole allowance is available again.
     free_at: Moment,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenQuestion {
     cause: Id,
-    /// When it is to be raised; `None` if it was.
+    /// When it is to be raised; `None` if it was raised.
     at: Option<Moment>,
-    /// How often it was asked again.
+    /// How often the VM was asked again.
     again: u32,
 }
 
-saved!(Asking { 0 });
-saved!(Questions { open, free_at });
-saved!(Open { cause, at, again });
+persist!(StateQuestion { 0 });
+persist!(Questions { open, free_at });
+persist!(OpenQuestion { cause, at, again });
 
-impl Asking {
-    /// Asks how the VM stands after `cause`; a question before that is dropped.
-    pub(super) fn ask(&mut self, cause: Id, now: Moment, found: &mut Found) {
-        self.raise(Open { cause, at: None, again: 0 }, now, found);
+impl StateQuestion {
+    /// Asks for the run state after `cause`; an earlier question is dropped.
+    pub(super) fn ask(&mut self, cause: Id, now: Moment, found: &mut Conclusions) {
+        self.raise(OpenQuestion { cause, at: None, again: 0 }, now, found);
     }
 
-    /// Asks again some time after the answer `cause`, which named a state that passes.
+    /// Asks again some time after the answer `cause`, which named a transient state.
     pub(super) fn ask_again(&mut self, cause: Id, again: u32, now: Moment) {
         if again > ASKED_AGAIN_MAX {
             return;
         }
         let at = Some(now.after(AGAIN_AFTER * (1 << (again - 1))));
-        self.0.get_or_insert_default().open = Some(Open { cause, at, again });
+        self.0.get_or_insert_default().open = Some(OpenQuestion { cause, at, again });
     }
 
-    /// Something else tells.
+    /// Drops the question, because a record answers it.
     pub(super) fn close(&mut self) {
         if let Some(questions) = &mut self.0 {
             questions.open = None;
         }
     }
 
-    /// Takes the question to which that is the answer: how often it was asked again.
-    pub(super) fn answered(&mut self, is_to: impl Fn(Id) -> bool) -> Option<u32> {
+    /// Takes the question to which an answer was recorded; returns how often the VM was asked again.
+    pub(super) fn take_answered(&mut self, is_to: impl Fn(Id) -> bool) -> Option<u32> {
         let questions = self.0.as_mut()?;
         questions.open.take_if(|open| open.at.is_none() && is_to(open.cause)).map(|open| open.again)
     }
@@ -78,7 +78,7 @@ impl Asking {
     }
 
     /// Raises the question whose moment has come.
-    pub(super) fn overdue(&mut self, now: Moment, found: &mut Found) {
+    pub(super) fn overdue(&mut self, now: Moment, found: &mut Conclusions) {
         let due = self
             .0
             .as_mut()
@@ -88,7 +88,7 @@ impl Asking {
         }
     }
 
-    fn raise(&mut self, mut open: Open, now: Moment, found: &mut Found) {
+    fn raise(&mut self, mut open: OpenQuestion, now: Moment, found: &mut Conclusions) {
         let questions = self.0.get_or_insert_default();
         let free_at = questions.free_at.max(now).after(QUESTIONS_SPAN / QUESTIONS_BURST);
         let allowed_at = free_at.before(QUESTIONS_SPAN);
