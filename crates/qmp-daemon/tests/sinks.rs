@@ -300,7 +300,7 @@ async fn rules_are_replaced_while_the_hub_runs() {
 
     let twice = rules(&rule("new", "E*")).into_iter().chain(rules(&rule("new", "X")));
     let error = hub.rules().replace(twice.collect()).await.expect_err("two of one name").to_string();
-    assert_eq!(error, "two rules are called new; each needs a name of its own");
+    assert_eq!(error, "two rules are called new; each needs a unique name");
     assert_eq!(hub.sinks().len(), 3, "nothing was changed");
 
     // It comes back, and has what happened meanwhile.
@@ -423,7 +423,7 @@ async fn webhooks_are_signed_and_encrypted() {
         .expect("the signature is right");
     let refused = status(&hub, "stranger", |status| status.failures > 0).await;
     let error = refused.last_error.expect("an error");
-    assert!(error.contains("certificate") || error.contains("trusts nobody"), "{error}");
+    assert!(error.contains("certificate"), "{error}");
     assert_eq!((refused.delivered, refused.given_up), (0, 0));
     drop(session);
     hub.stop().await.expect("stops");

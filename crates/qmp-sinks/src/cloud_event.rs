@@ -1,9 +1,9 @@
 //! A record as a CloudEvent, version 1.0, in structured JSON.
 //!
-//! Its id is made of the journal's own name, the record's identity (VM, epoch, sequence number) and its time of receipt.
-//! The same record has the same id for ever, so receivers can tell a re-send. Two records never have one: not those of
-//! a journal that was made anew (it has another name), nor those that follow when a journal was brought back from a
-//! backup and gives its numbers out again (they were received at another time).
+//! Its id consists of the journal's own name, the record's identity (VM, epoch, sequence number) and its time of
+//! receipt. The same record always has the same id, so receivers can recognize a repeated delivery. Two records never
+//! share an id: a new journal has another name, and records that follow a restored backup, which reuses numbers, have
+//! another time of receipt.
 
 use qmp_wire::{Body, Record};
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::fields;
 /// The media type of one event in structured JSON.
 pub(super) const MEDIA_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 
-/// The types of what is no event of QEMU begin with this.
+/// The prefix of the types of records that are not events of QEMU.
 const OWN_TYPES: &str = "io.github.qmp-events";
 
 /// A CloudEvent: its id, and its text.
@@ -24,7 +24,7 @@ pub(super) struct CloudEvent {
     pub(super) text: Vec<u8>,
 }
 
-/// Writes `record`. The same record gives the same bytes every time.
+/// Writes `record`. The same record always gives the same bytes.
 pub(super) fn of(record: &Record<'_>, origin: &Origin) -> CloudEvent {
     let Record { vm, epoch, seq, received, .. } = record;
     let id = format!("{}:{vm}:{}:{}:{}", origin.journal, epoch.0, seq.0, received.0);
@@ -47,7 +47,7 @@ pub(super) fn of(record: &Record<'_>, origin: &Origin) -> CloudEvent {
     CloudEvent { id, text }
 }
 
-/// A segment of a URI.
+/// A segment of a URI, percent-encoded.
 fn escaped(segment: &str) -> String {
     let mut out = String::with_capacity(segment.len());
     for byte in segment.bytes() {
@@ -88,13 +88,13 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_event() {
+    fn event_is_written_as_structured_json() {
         let event = of(&record(2, 7, 1_767_323_045_678_901, stop()), &origin("00ff"));
         insta::assert_snapshot!(String::from_utf8(event.text).expect("UTF-8"), @r#"{"specversion":"1.0","id":"00ff:web1:2:7:1767323045678901","source":"/host/host%201/vm/web1","type":"org.qemu.qmp.STOP","time":"2026-01-02T03:04:05.678901Z","subject":"web1","datacontenttype":"application/json","data":{"offset":41,"vm":"web1","epoch":2,"seq":7,"received":"2026-01-02T03:04:05.678901Z","kind":"event","event":"STOP","data":{"a": 1.50}}}"#);
     }
 
     #[test]
-    fn types() {
+    fn type_names_the_event_finding_or_kind() {
         let finding = Body::Finding {
             finding: "why-ended".into(),
             summary: "x".into(),
@@ -118,7 +118,7 @@ mod tests {
     proptest! {
         /// The same record has the same id and the same bytes, and two records never have one id.
         #[test]
-        fn an_id_names_one_record(
+        fn id_identifies_one_record(
             records in prop::collection::vec((0u8..2, 1u32..12, 0u64..12, 0i64..12), 1..60),
         ) {
             let mut seen = HashMap::new();

@@ -1,4 +1,4 @@
-//! What a rule hands to its sink, and what the sink says about it.
+//! Deliveries: the interface between rules and sinks.
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use qmp_wire::Record;
 
-/// A record on its way out.
+/// A record to be delivered.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// The record.
     pub record: Record<'static>,
-    /// How many records `at-most` held back since the delivery before this one.
+    /// How many records `at-most` held back since the delivery before.
     pub held_back: u64,
 }
 
-/// Where records come from; part of what makes them known to receivers.
+/// The origin of records, by which receivers identify them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// The rule's name.
@@ -27,48 +27,48 @@ pub struct Origin {
     pub journal: Box<str>,
 }
 
-/// What came of an attempt to deliver.
+/// The result of an attempt to deliver.
 #[derive(Debug)]
 pub struct Outcome {
-    /// So many arrived, from the first on.
+    /// The number of records that were delivered, from the first on.
     pub delivered: usize,
-    /// Why the next one did not.
+    /// Why the next record was not delivered.
     pub failure: Option<Failure>,
 }
 
-/// Why a record did not arrive.
+/// Why a record was not delivered.
 #[derive(Debug)]
 pub enum Failure {
-    /// The receiver is away, or says that it is busy: tried again for ever.
+    /// The receiver is unavailable, or reports that it is busy: retried without end.
     Away {
-        /// What is wrong.
+        /// The error.
         error: String,
-        /// Not before so much time has passed, says the receiver.
+        /// How long the receiver asks to wait.
         after: Option<Duration>,
     },
-    /// The receiver does not want this record: tried as often as the rule says.
+    /// The receiver refuses this record: retried as often as the rule allows.
     Refused {
-        /// What is wrong.
+        /// The error.
         error: String,
     },
 }
 
-/// An attempt to deliver.
-pub type Delivering<'s> = Pin<Box<dyn Future<Output = Outcome> + Send + 's>>;
+/// The future of an attempt to deliver.
+pub type DeliveryFuture<'s> = Pin<Box<dyn Future<Output = Outcome> + Send + 's>>;
 
-/// A way out. Dropping the future of [`deliver`](Self::deliver) ends the attempt; the sink can be used further.
+/// A receiver of records. Dropping the future of [`deliver`](Self::deliver) ends the attempt; the sink stays usable.
 pub trait Sink: Send {
-    /// Delivers some of `deliveries`, of which there is at least one, in order. What it says was delivered must outlive
-    /// a crash of the receiver's side as well as that kind of receiver allows.
-    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> Delivering<'s>;
+    /// Delivers some of `deliveries`, of which there is at least one, in order. Records that are reported as delivered
+    /// must survive a crash as well as this kind of receiver allows.
+    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> DeliveryFuture<'s>;
 }
 
-/// What a rule does, as the configuration says it.
+/// The configured action of a rule.
 pub trait Action: fmt::Debug + Send + Sync {
-    /// A sink that does it. Whatever has to be opened is opened at the first delivery.
+    /// Creates the sink. Files and connections are opened at the first delivery.
     fn open(&self, origin: Arc<Origin>) -> Box<dyn Sink>;
 
-    /// To whom, for people. No secret.
+    /// The receiver, for people. Contains no secret.
     fn target(&self) -> String;
 
     /// How often a record is offered to a receiver that refuses it, at least once.
@@ -78,18 +78,18 @@ pub trait Action: fmt::Debug + Send + Sync {
 }
 
 impl Outcome {
-    /// All of `delivered` arrived.
+    /// The result if `delivered` records were delivered.
     #[must_use]
     pub fn done(delivered: usize) -> Self {
         Self { delivered, failure: None }
     }
 
-    /// Nothing more until the receiver is back.
+    /// The result if the receiver became unavailable.
     pub fn away(delivered: usize, error: impl fmt::Display) -> Self {
         Self { delivered, failure: Some(Failure::Away { error: error.to_string(), after: None }) }
     }
 
-    /// The first record was refused.
+    /// The result if the first record was refused.
     pub fn refused(error: impl fmt::Display) -> Self {
         Self { delivered: 0, failure: Some(Failure::Refused { error: error.to_string() }) }
     }

@@ -1,16 +1,16 @@
-//! A record as names and values, for receivers that take no JSON: the environment of a command, fields of journald.
+//! A record as names and values, for receivers without JSON: the environment of a command, fields of journald.
 
 use qmp_wire::{Body, Record};
 use serde_json::Value;
 
-/// Members of the data that become fields of their own; the record itself is always whole.
+/// Members of the data that become separate fields; the record itself is always complete.
 const FIELDS_DATA_MAX: usize = 64;
 
-/// How long the value of a field may be, in bytes: an argument or variable of more than 128 KiB is refused by Linux, and
-/// all of them together have to stay well below 2 MiB.
+/// The longest value of a field, in bytes: Linux refuses an argument or variable of more than 128 KiB, and all of them
+/// together must stay well below 2 MiB.
 const FIELD_MAX_BYTES: usize = 16 << 10;
 
-/// How long the name of a field may be, in bytes: journald takes no longer one.
+/// The longest name of a field, in bytes, that journald accepts.
 const FIELD_NAME_MAX_BYTES: usize = 64;
 
 /// The fields of a record, in a fixed order, each name once.
@@ -50,7 +50,7 @@ pub(super) fn of(record: &Record<'_>, held_back: u64) -> Vec<(String, String)> {
                 fields.add("QMP_CERTAIN_UNTIL", &certain_until.to_string());
             }
         }
-        // The snapshot is in the record, which is whole.
+        // The snapshot is in the record, which is complete.
         Body::Attached { .. } => {}
     }
     fields.0
@@ -84,7 +84,7 @@ impl Fields {
         self.0.push((name.to_owned(), super::status::cut(value, FIELD_MAX_BYTES)));
     }
 
-    /// The members of an object, one level deep: a text as it is, anything else as JSON.
+    /// Adds the members of an object, one level deep: a text as it is, any other value as JSON.
     fn data(&mut self, data: Option<&str>) {
         let parsed = data.map(serde_json::from_str::<Value>);
         let Some(Ok(Value::Object(members))) = parsed else { return };
@@ -92,8 +92,8 @@ impl Fields {
             let upper =
                 |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
             let name: String = "QMP_DATA_".chars().chain(member.chars().map(upper)).collect();
-            // `a-b` and `a_b` are one name; the first has it.
-            if name.len() > FIELD_NAME_MAX_BYTES || self.0.iter().any(|(taken, _)| *taken == name) {
+            // `a-b` and `a_b` give the same name; the first member gets it.
+            if name.len() > FIELD_NAME_MAX_BYTES || self.0.iter().any(|(other, _)| *other == name) {
                 continue;
             }
             match value {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_each_kind() {
+    fn fields_contain_members_of_each_kind() {
         let data = r#"{"action": "reset", "x-n": 5, "x_n": 6, "info": {"a": [1, "b"]}, "flag": true}"#;
         insta::assert_snapshot!(shown(&event(Some(data)), 3), @r#"
         QMP_VM=web1
@@ -154,20 +154,21 @@ mod tests {
         "#);
         let detached = record(Body::Detached {
             reason: DetachReason::PeerClosed,
-            detail: Some("it went".into()),
+            detail: Some("EOF".into()),
             certain_until: Some(UnixMicros(1)),
         });
         let expected =
-            "QMP_REASON=peer closed\nQMP_DETAIL=it went\nQMP_CERTAIN_UNTIL=1970-01-01T00:00:00.000001Z";
+            "QMP_REASON=peer closed\nQMP_DETAIL=EOF\nQMP_CERTAIN_UNTIL=1970-01-01T00:00:00.000001Z";
         assert!(shown(&detached, 0).ends_with(expected));
-        assert_eq!(message(&detached), "web1: detached: peer closed (it went)");
+        assert_eq!(message(&detached), "web1: detached: peer closed (EOF)");
         assert_eq!(message(&event(None)), "web1: WATCHDOG");
     }
 
     proptest! {
-        /// Whatever a VM says, there is a bounded number of fields, each with a name of its own that every receiver takes.
+        /// For any data of a VM, the number of fields is bounded, and each has a unique name that every receiver
+        /// accepts.
         #[test]
-        fn names_and_sizes_are_bounded(members in prop::collection::hash_map(".{0,80}", ".{0,40}", 0..100)) {
+        fn number_and_names_of_fields_are_bounded(members in prop::collection::hash_map(".{0,80}", ".{0,40}", 0..100)) {
             let data = serde_json::to_string(&members).expect("JSON");
             let record = record(Body::Event { name: "X".into(), sent_name: None, timestamp: None, data: Some(data.into()) });
             let fields = of(&record, 0);

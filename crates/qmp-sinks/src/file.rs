@@ -1,10 +1,11 @@
-//! A file of JSON Lines, the very lines of `qmp log --json`, rotated by size or age.
+//! A file of JSON Lines, with the same lines as `qmp log --json`, rotated by size or age.
 //!
-//! What is told to be delivered is on the disk: the file is synchronised after each batch, before the rule moves on. A
-//! line is never torn: one that a crash cut off is removed before the next is written, and the rule, which has not moved
-//! past it, writes it again. Somebody else may rotate the file, too, by moving it away (logrotate) or by cutting it.
+//! Records that are reported as delivered are on the disk: the file is synced after each batch, before the rule moves
+//! on. No line is torn: a line that a crash cut off is removed before the next is written, and the rule, which has not
+//! moved past it, writes it again. Other programs may also rotate the file, by moving it away (logrotate) or by
+//! truncating it.
 
-mod rotated;
+mod rotated_file;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,30 +16,30 @@ use qmp_host::blocking;
 use qmp_host::clock;
 use qmp_settings::Settings;
 
-use super::delivery::{Action, Delivering, Delivery, Origin, Outcome, Sink};
+use super::delivery::{Action, Delivery, DeliveryFuture, Origin, Outcome, Sink};
 use super::fields;
 use super::kind::Kind;
-use rotated::{Rotated, Rotation};
+use rotated_file::{RotatedFile, Rotation};
 
 pub(super) const KIND: Kind = Kind {
     key: "file",
     options: &["max-size", "max-age", "keep"],
     example: "file = \"/var/log/qmp-events/events.jsonl\"",
-    // Every line is a whole record; there is no place to tell of others.
+    // Every line is one record; a count of others has no place in it.
     may_hold_back: false,
     read,
 };
 
-/// Files that are kept besides the present one, unless the rule says otherwise.
+/// Old files that are kept besides the current one, unless the rule says otherwise.
 const FILE_KEEP: u32 = 5;
 
-/// How many files may be kept; each of them is moved at every rotation.
+/// How many old files may be kept; each of them is renamed at every rotation.
 const FILE_KEEP_MAX: u32 = 1_000;
 
-/// How small `max-size` may be, in bytes: below, most files would hold one record.
+/// The smallest `max-size`, in bytes: below, most files would hold one record.
 const FILE_SIZE_MIN_BYTES: u64 = 4 << 10;
 
-/// How short `max-age` may be.
+/// The shortest `max-age`.
 const FILE_AGE_MIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
@@ -47,10 +48,10 @@ struct File {
     rotation: Rotation,
 }
 
-struct Lines {
+struct FileSink {
     path: PathBuf,
     rotation: Rotation,
-    open: Option<Rotated>,
+    open: Option<RotatedFile>,
 }
 
 fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
@@ -62,7 +63,7 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
         settings.problem("max-size", "a file of less than 4KiB would hold one record or none");
     }
     if max_age.is_some_and(|age| age < FILE_AGE_MIN) {
-        settings.problem("max-age", "a file lasts a second at least");
+        settings.problem("max-age", "a file must last at least one second");
     }
     if keep.is_some() && max_bytes.is_none() && max_age.is_none() {
         settings.problem("keep", "nothing rotates the file; add: max-size = \"100MiB\"");
@@ -71,7 +72,7 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
         let directory = directory.display();
-        settings.doubt("file", &format!("there is no directory {directory}; it is made at the first record"));
+        settings.doubt("file", &format!("there is no directory {directory}; the first record creates it"));
     }
     let rotation = Rotation { max_bytes, max_age, keep: keep.unwrap_or(FILE_KEEP) };
     Some(Arc::new(File { path, rotation }))
@@ -79,7 +80,7 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
 
 impl Action for File {
     fn open(&self, _origin: Arc<Origin>) -> Box<dyn Sink> {
-        Box::new(Lines { path: self.path.clone(), rotation: self.rotation, open: None })
+        Box::new(FileSink { path: self.path.clone(), rotation: self.rotation, open: None })
     }
 
     fn target(&self) -> String {
@@ -87,8 +88,8 @@ impl Action for File {
     }
 }
 
-impl Sink for Lines {
-    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> Delivering<'s> {
+impl Sink for FileSink {
+    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> DeliveryFuture<'s> {
         let lines = deliveries.iter().map(|delivery| {
             let mut line = fields::line(&delivery.record);
             line.push(b'\n');
@@ -104,19 +105,19 @@ impl Sink for Lines {
     }
 }
 
-/// Writes all lines, as far as the disk takes them.
+/// Writes all lines, until the disk refuses one.
 fn write(
-    open: Option<Rotated>,
+    open: Option<RotatedFile>,
     path: &Path,
     rotation: Rotation,
     lines: &[Vec<u8>],
-) -> (Option<Rotated>, Outcome) {
+) -> (Option<RotatedFile>, Outcome) {
     let failed = |delivered: usize, path: &Path, error: &io::Error| {
         (None, Outcome::away(delivered, format!("cannot write {}: {error}", path.display())))
     };
     let opened = match open {
         Some(open) => open.follow(clock::now()),
-        None => Rotated::open(path, rotation, clock::now()),
+        None => RotatedFile::open(path, rotation, clock::now()),
     };
     let mut file = match opened {
         Ok(file) => file,
@@ -124,7 +125,7 @@ fn write(
     };
     for (index, line) in lines.iter().enumerate() {
         if let Err(error) = file.append(line, clock::now()) {
-            // What was written before is only delivered when it is on the disk.
+            // Lines before are delivered only once they are on the disk.
             let delivered = if file.sync().is_ok() { index } else { 0 };
             return failed(delivered, path, &error);
         }

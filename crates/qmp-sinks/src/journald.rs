@@ -1,7 +1,6 @@
-//! journald, in its native protocol: every record an entry with fields, among them a `MESSAGE_ID` for each kind.
+//! journald, by its native protocol: every record is an entry with fields, among them a `MESSAGE_ID` for each kind.
 //!
-//! An entry is one datagram, or, where that is too long for the socket, a sealed file in memory whose descriptor is
-//! sent.
+//! An entry is one datagram, or, if it is too long for the socket, a sealed file in memory whose descriptor is sent.
 
 mod entry;
 
@@ -19,13 +18,13 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-use super::delivery::{Action, Delivering, Delivery, Origin, Outcome, Sink};
+use super::delivery::{Action, Delivery, DeliveryFuture, Origin, Outcome, Sink};
 use super::kind::Kind;
 
 pub(super) const KIND: Kind =
     Kind { key: "journald", options: &[], example: "journald = true", may_hold_back: true, read };
 
-/// Where journald listens.
+/// The socket of journald.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// How long journald may take for an entry. Its queue empties as fast as its disk.
@@ -36,7 +35,7 @@ struct Journald {
     socket: PathBuf,
 }
 
-struct Entries {
+struct JournaldSink {
     socket_path: PathBuf,
     rule: Box<str>,
     socket: Option<UnixDatagram>,
@@ -56,14 +55,14 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     };
     if !socket.exists() {
         let socket = socket.display();
-        settings.doubt("journald", &format!("there is no {socket}: entries wait until journald is there"));
+        settings.doubt("journald", &format!("there is no {socket}: entries wait until journald runs"));
     }
     Some(Arc::new(Journald { socket }))
 }
 
 impl Action for Journald {
     fn open(&self, origin: Arc<Origin>) -> Box<dyn Sink> {
-        Box::new(Entries { socket_path: self.socket.clone(), rule: origin.rule.clone(), socket: None })
+        Box::new(JournaldSink { socket_path: self.socket.clone(), rule: origin.rule.clone(), socket: None })
     }
 
     fn target(&self) -> String {
@@ -71,8 +70,8 @@ impl Action for Journald {
     }
 }
 
-impl Sink for Entries {
-    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> Delivering<'s> {
+impl Sink for JournaldSink {
+    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> DeliveryFuture<'s> {
         Box::pin(async {
             for (delivered, delivery) in deliveries.iter().enumerate() {
                 let entry = entry::of(&delivery.record, delivery.held_back, &self.rule);
@@ -89,9 +88,9 @@ impl Sink for Entries {
     }
 }
 
-impl Entries {
+impl JournaldSink {
     async fn send(&mut self, entry: &[u8]) -> io::Result<()> {
-        // A journald that was restarted listens at another socket of the same path.
+        // A restarted journald listens at a new socket with the same path.
         if let Some(socket) = self.socket.take()
             && send(&socket, entry).await.is_ok()
         {
@@ -127,7 +126,7 @@ fn is_too_long(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::MSGSIZE | Errno::NOBUFS))
 }
 
-/// A file in memory that nobody can change any more, which journald asks for.
+/// A sealed file in memory, as journald requires: its content cannot be changed.
 fn sealed(entry: &[u8]) -> io::Result<OwnedFd> {
     let file = memfd_create("qmp-journal-entry", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut rest = entry;
@@ -170,7 +169,7 @@ mod tests {
         }
     }
 
-    /// What came in one datagram: its bytes, or the file of the descriptor in it.
+    /// The content of one datagram: its bytes, or the file of the descriptor in it.
     fn receive(listener: &Listener) -> Vec<u8> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = rustix::net::RecvAncillaryBuffer::new(&mut space);
@@ -198,12 +197,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn entries_of_any_length_arrive_and_a_new_journald_is_found() {
+    async fn entries_of_any_length_are_delivered_also_to_a_restarted_journald() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("socket");
-        let mut entries = Entries { socket_path: path.clone(), rule: "r".into(), socket: None };
+        let mut entries = JournaldSink { socket_path: path.clone(), rule: "r".into(), socket: None };
         let outcome = entries.deliver(&[delivery(0)]).await;
-        assert!(outcome.delivered == 0 && outcome.failure.is_some(), "nobody listens: {outcome:?}");
+        assert!(outcome.delivered == 0 && outcome.failure.is_some(), "no listener: {outcome:?}");
         for _ in 0..2 {
             let listener = Listener::bind(&path).expect("binds");
             let deliveries = [delivery(1), delivery(3 << 20), delivery(2)];

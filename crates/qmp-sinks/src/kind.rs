@@ -7,20 +7,20 @@ use qmp_settings::Settings;
 use super::delivery::Action;
 use super::{file, journald, run, webhook};
 
-/// A kind of sink: how it stands in the configuration.
+/// A kind of sink: its keys in the configuration.
 #[derive(Debug)]
 pub struct Kind {
-    /// The key that says what to do, which is also its name.
+    /// The key of the action, which is also the name of the kind.
     pub key: &'static str,
-    /// Further keys that go with it.
+    /// Optional keys.
     pub options: &'static [&'static str],
-    /// How it is written, for whoever wrote none.
+    /// An example, for messages about a rule without an action.
     pub example: &'static str,
-    /// Whether it makes sense to hold records back.
+    /// Whether `at-most` is allowed.
     pub may_hold_back: bool,
     /// Reads its keys; `None` after a problem.
     pub read: fn(&mut Settings<'_, '_>) -> Option<Arc<dyn Action>>,
 }
 
-/// Every kind. A new one is a file and its line here.
+/// Every kind. A new kind is a file and its line here.
 pub static KINDS: [&Kind; 4] = [&run::KIND, &webhook::KIND, &journald::KIND, &file::KIND];

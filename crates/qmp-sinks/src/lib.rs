@@ -1,22 +1,23 @@
-//! Acting: rules of the configuration, and the sinks to which they deliver records.
+//! Rules of the configuration, and the sinks to which they deliver records.
 //!
-//! A rule says which records (event, finding, kind, VM, conditions on the data), how often at most, and what to do
-//! with them: run a command, call a webhook, tell journald, write a file. Each rule is a cursor on the journal with a
-//! task of its own: it delivers in order and at least once, waits for a receiver that is away for as long as it takes,
-//! and nobody else notices. Where it stands is kept beside the journal (`JOURNAL.sinks`), so that it goes on there
-//! after a crash.
+//! A rule has a selection of records (event, finding, kind, VM, conditions on the data), a limit of deliveries, and an
+//! action: run a command, call a webhook, write to journald, write to a file. Each rule is a cursor on the journal with
+//! its own task: it delivers in order and at least once, waits for an unavailable receiver without end, and does not
+//! affect other rules. The position of each rule is kept beside the journal (`JOURNAL.sinks`), so that the rule
+//! continues there after a crash.
 //!
 //! ```text
 //! journal ─ Cursor ─ Selection ─ Gate (at-most) ─ Sink ─ receiver
 //!                                   │               │
-//!                                   └─ Positions ───┘   what was delivered, and what is held back
+//!                                   └─ Positions ───┘   delivered and held-back records
 //! ```
 //!
 //! The crate never knows monitors, VMs, the hub or the configuration file: it reads a journal, and a table of settings.
 //!
-//! A new kind of sink is a file here and its line in `kind.rs`. Why it is built this way: `docs/adr/0007-sinks.md`.
+//! A new kind of sink is a file here and its line in `kind.rs`. `docs/adr/0007-sinks.md` has the reasons for the
+//! design.
 
-mod at_most;
+mod delivery_limit;
 mod delivery;
 mod message_id;
 mod positions;
@@ -32,8 +33,8 @@ mod run;
 mod kind;
 mod webhook;
 
-pub use at_most::{AtMost, AtMostError};
-pub use delivery::{Action, Delivering, Delivery, Failure, Origin, Outcome, Sink};
+pub use delivery::{Action, Delivery, DeliveryFuture, Failure, Origin, Outcome, Sink};
+pub use delivery_limit::{DeliveryLimit, DeliveryLimitError};
 pub use kind::{KINDS, Kind};
 pub use message_id::message_id;
 pub use positions::PositionsError;

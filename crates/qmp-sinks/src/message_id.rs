@@ -1,7 +1,7 @@
 //! `MESSAGE_ID`: one for each kind of message, the same on every host and in every release.
 //!
-//! It is the UUID (version 5, RFC 9562) of the name `https://qmp-events.github.io/message/WHAT` in the namespace of URLs,
-//! without dashes, where WHAT is the event's name, `finding/KIND`, `attached` or `detached`. Anybody can compute it:
+//! The id is the UUID (version 5, RFC 9562) of the name `https://qmp-events.github.io/message/WHAT` in the namespace of
+//! URLs, without dashes, where WHAT is the event's name, `finding/KIND`, `attached` or `detached`. To compute it:
 //!
 //! ```sh
 //! uuidgen --sha1 --namespace @url --name https://qmp-events.github.io/message/GUEST_PANICKED | tr -d -
@@ -16,7 +16,7 @@ const NAMESPACE_URL: [u8; 16] =
 
 const NAME_PREFIX: &str = "https://qmp-events.github.io/message/";
 
-/// The `MESSAGE_ID` of records of that kind: 32 hexadecimal digits.
+/// The `MESSAGE_ID` of records of a kind: 32 hexadecimal digits.
 ///
 /// `what` is the name of an event, `finding/KIND`, `attached` or `detached`.
 #[must_use]
@@ -43,9 +43,9 @@ pub(super) fn of(body: &Body<'_>) -> String {
 mod tests {
     use super::*;
 
-    /// Computed by another implementation, Python's `uuid.uuid5`.
+    /// Expected values are computed by Python's `uuid.uuid5`.
     #[test]
-    fn is_the_uuid_of_the_name() {
+    fn message_id_is_the_uuid_of_the_name() {
         let cases = [
             ("GUEST_PANICKED", "021cffe8286e580a8b5c27f200f79d0d"),
             ("STOP", "af83d489a5a55186949aa883a63e8ef4"),

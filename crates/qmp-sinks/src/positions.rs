@@ -1,11 +1,11 @@
-//! Where each rule stands, on the disk: `JOURNAL.sinks`.
+//! The positions of the rules, on the disk: `JOURNAL.sinks`.
 //!
-//! One small file of JSON for all rules, replaced whole. It is written at once after a lone delivery, and four times a
-//! second while there are many: what a crash takes back is that much of the deliveries, which are then made again. Moving past
-//! records that no rule wants is worth no write of its own.
+//! One small file of JSON for all rules, replaced as a whole. The file is written at once after a single delivery, and
+//! four times a second while there are many: a crash loses the positions of this time, and the deliveries are repeated.
+//! Moving past records that no rule selects does not cause a write.
 //!
-//! Rules that are not in the configuration keep their place: a hub that is started once without its configuration must
-//! not lose what was still to be delivered.
+//! Rules that are not in the configuration keep their position: a hub that is started once without its configuration
+//! must not lose pending deliveries.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,10 +19,11 @@ use qmp_host::blocking;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
-/// How often the file is written at most while rules deliver: what a crash repeats is so much.
+/// The shortest interval between two writes of the file while rules deliver: after a crash, the deliveries of this time
+/// are repeated.
 const POSITIONS_SAVE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often it is written when rules only passed records over. Reading those again costs little.
+/// The interval if rules only skipped records, which are cheap to read again.
 const POSITIONS_IDLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Permissions: as those of the journal.
@@ -30,46 +31,46 @@ const FILE_MODE: u32 = 0o640;
 
 const VERSION: u32 = 1;
 
-/// Errors of reading the places of the rules.
+/// Errors of reading the positions of the rules.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PositionsError {
     /// The file system failed.
     #[error("cannot {doing} {}, which says what the rules have delivered: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
         /// The file.
         path: PathBuf,
-        /// What happened.
+        /// The cause.
         source: io::Error,
     },
-    /// It is not what a hub wrote.
+    /// The file is not one that a hub wrote.
     #[error(
-        "{} should say what the rules have delivered, and cannot be understood ({what}): bring it back from a backup, \
-         or remove it, and the rules begin with what comes",
+        "{} should contain what the rules have delivered, and is invalid ({what}): restore it from a backup, \
+         or remove it, and the rules begin at the journal's head",
         path.display()
     )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         what: Box<str>,
     },
 }
 
-/// Where one rule stands.
+/// The position of one rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
-    /// Everything up to here is dealt with: delivered, given up, held back, or not wanted.
+    /// The offset up to which all records are handled: delivered, given up, held back, or not selected.
     pub(super) offset: u64,
-    /// How many records are held back.
+    /// The number of records that are held back.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) held_back: u64,
     /// The newest of them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) held_back_newest: u64,
-    /// When the last deliveries were that `at-most` counts, in microseconds since the Unix epoch.
+    /// The times of the last deliveries, for `at-most`, in microseconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) passed: Vec<i64>,
 }
@@ -77,12 +78,12 @@ pub(super) struct Position {
 #[derive(Debug, Serialize, Deserialize)]
 struct Content {
     version: u32,
-    /// Offsets mean nothing in another journal.
+    /// The journal of the offsets.
     journal: Box<str>,
     rules: BTreeMap<Box<str>, Position>,
 }
 
-/// The places of all rules. Cheap to clone.
+/// The positions of all rules. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Positions(Arc<Shared>);
 
@@ -90,7 +91,7 @@ pub(super) struct Positions(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     state: Mutex<State>,
-    /// Held while the file is written: one at a time, and never an older state after a newer one.
+    /// Held while the file is written: one write at a time, and never an older state after a newer one.
     writing: Mutex<()>,
     changed: Notify,
 }
@@ -115,7 +116,7 @@ impl Positions {
         });
         if *content.journal != *identity {
             tracing::warn!(
-                "{} is of another journal than the one beside it: the rules begin with what comes",
+                "{} belongs to another journal than the one beside it: the rules begin at the journal's head",
                 path.display()
             );
             content = Content { version: VERSION, journal: identity.into(), rules: BTreeMap::new() };
@@ -124,12 +125,12 @@ impl Positions {
         Ok(Self(Arc::new(Shared { path, state, writing: Mutex::default(), changed: Notify::new() })))
     }
 
-    /// Where a rule stands; `None` if it was never seen.
+    /// The position of a rule; `None` for a rule without one.
     pub(super) fn get(&self, rule: &str) -> Option<Position> {
         self.0.lock().content.rules.get(rule).cloned()
     }
 
-    /// Notes where a rule stands after it delivered something, to be written soon.
+    /// Sets the position of a rule after a delivery, to be written soon.
     pub(super) fn set(&self, rule: &str, position: Position) {
         let mut state = self.0.lock();
         state.content.rules.insert(rule.into(), position);
@@ -138,8 +139,8 @@ impl Positions {
         self.0.changed.notify_one();
     }
 
-    /// Notes that a rule read on without delivering anything.
-    pub(super) fn pass_over(&self, rule: &str, offset: u64) {
+    /// Sets the position of a rule that read on without a delivery.
+    pub(super) fn skip_to(&self, rule: &str, offset: u64) {
         let mut state = self.0.lock();
         if let Some(position) = state.content.rules.get_mut(rule)
             && position.offset != offset
@@ -153,7 +154,7 @@ impl Positions {
         }
     }
 
-    /// Writes what changed. May wait for the disk.
+    /// Writes the changes. Blocks on the disk.
     pub(super) fn save(&self) -> Result<(), PositionsError> {
         let _one_at_a_time = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let text = {
@@ -167,8 +168,8 @@ impl Positions {
         write(&self.0.path, &text).inspect_err(|_| self.0.lock().urgent = true)
     }
 
-    /// Writes the file whenever it is time, until `stop` is true.
-    pub(super) async fn keep(self, mut stop: watch::Receiver<bool>) {
+    /// Writes the file when it is due, until `stop` is true.
+    pub(super) async fn write_until_stopped(self, mut stop: watch::Receiver<bool>) {
         let mut is_failing = false;
         loop {
             let is_urgent = self.0.lock().urgent;
@@ -179,16 +180,14 @@ impl Positions {
                     Ok(()) => is_failing = false,
                     Err(error) => {
                         if !is_failing {
-                            tracing::error!(
-                                "{error}; after a crash the rules would deliver again from where it stands"
-                            );
+                            tracing::error!("{error}; after a crash the rules would repeat deliveries");
                         }
                         is_failing = true;
                     }
                 }
             }
             if is_urgent {
-                // The next delivery waits for its turn.
+                // The next delivery waits for the next interval.
                 tokio::select! {
                     () = tokio::time::sleep(POSITIONS_SAVE_INTERVAL) => continue,
                     _ = stop.wait_for(|stop| *stop) => return,
@@ -196,7 +195,7 @@ impl Positions {
             }
             tokio::select! {
                 () = self.0.changed.notified() => {}
-                () = tokio::time::sleep(POSITIONS_IDLE_INTERVAL), if is_idle => self.0.age(),
+                () = tokio::time::sleep(POSITIONS_IDLE_INTERVAL), if is_idle => self.0.make_idle_urgent(),
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
@@ -208,8 +207,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What could wait has waited.
-    fn age(&self) {
+    /// Makes changes without a delivery due, after their interval.
+    fn make_idle_urgent(&self) {
         let mut state = self.lock();
         state.urgent |= std::mem::take(&mut state.idle);
     }
@@ -234,13 +233,13 @@ fn read(path: &Path) -> Result<Option<Content>, PositionsError> {
     Ok(Some(content))
 }
 
-/// Replaces the file: whole, and on the disk.
+/// Replaces the file atomically, and syncs it.
 fn write(path: &Path, text: &[u8]) -> Result<(), PositionsError> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
     let draft = PathBuf::from(draft);
     let written = (|| {
-        // What a hub left here that was killed, or a link of another user, whose target is left alone.
+        // A file of a killed hub, or a link of another user, whose target stays unchanged.
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -261,32 +260,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_outlive_the_process_and_belong_to_one_journal() {
+    fn positions_survive_the_process_and_belong_to_one_journal() {
         let home = tempfile::tempdir().expect("a directory");
         let journal = home.path().join("journal.db");
-        let positions = Positions::open(&journal, "a").expect("nothing is there");
+        let positions = Positions::open(&journal, "a").expect("no file");
         assert_eq!(positions.get("mail"), None);
         let held = Position { offset: 7, held_back: 2, held_back_newest: 6, passed: vec![-1, 5] };
         positions.set("mail", held.clone());
         positions.set("log", Position { offset: 9, ..Position::default() });
-        positions.pass_over("log", 11);
-        positions.pass_over("nobody", 11);
+        positions.skip_to("log", 11);
+        positions.skip_to("unknown", 11);
         positions.save().expect("writes");
         let again = Positions::open(&journal, "a").expect("reads");
         assert_eq!(again.get("mail"), Some(held));
         assert_eq!(again.get("log").map(|position| position.offset), Some(11));
-        assert_eq!(again.get("nobody"), None);
+        assert_eq!(again.get("unknown"), None);
         assert_eq!(Positions::open(&journal, "b").expect("reads").get("mail"), None, "another journal");
     }
 
     #[test]
-    fn what_cannot_be_understood_is_refused() {
+    fn invalid_file_of_positions_is_refused() {
         let home = tempfile::tempdir().expect("a directory");
         let journal = home.path().join("journal.db");
         for text in ["", "{}", r#"{"version":2,"journal":"a","rules":{}}"#] {
             fs::write(home.path().join("journal.db.sinks"), text).expect("writes");
             let error = Positions::open(&journal, "a").expect_err(text).to_string();
-            assert!(error.contains("journal.db.sinks should say") && error.contains("remove it"), "{error}");
+            assert!(
+                error.contains("journal.db.sinks should contain") && error.contains("remove it"),
+                "{error}"
+            );
         }
     }
 }

@@ -1,55 +1,55 @@
-//! One rule: which records, how often, and what to do.
+//! One rule: its selection, its limit, and its action.
 
 use std::sync::Arc;
 
 use qmp_journal::{Globs, Kind, Query, WherePath};
 use qmp_wire::{Body, Record};
 
-use super::at_most::AtMost;
 use super::delivery::Action;
+use super::delivery_limit::DeliveryLimit;
 
-/// A rule as the configuration has it. It is read from the configuration file.
+/// A rule as configured.
 #[derive(Clone, Debug)]
 pub struct RuleConfig {
     /// Its name.
     pub name: Box<str>,
-    /// Which records it is about.
+    /// The records that it selects.
     pub selection: Selection,
-    /// How often, at most.
-    pub at_most: Option<AtMost>,
-    /// Whether a rule that is first seen takes the whole journal.
+    /// The limit of its deliveries.
+    pub at_most: Option<DeliveryLimit>,
+    /// Whether a new rule begins at the start of the journal.
     pub from_start: bool,
     /// The key of its kind of sink.
     pub kind: &'static str,
-    /// What it does.
+    /// The action.
     pub action: Arc<dyn Action>,
-    /// The rule as it was written: two that were written alike do the same.
+    /// The text of the rule: rules with the same text are the same.
     pub text: Box<str>,
 }
 
-/// Which records a rule is about.
+/// The records that a rule selects.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Names of events.
     pub event: Option<Globs>,
     /// Kinds of findings.
     pub finding: Option<Globs>,
-    /// Kinds of records. These three are alternatives; none of them means everything.
+    /// Kinds of records. Events, findings and kinds are alternatives; without any of them, every record is selected.
     pub kind: Vec<Kind>,
     /// Names of VMs.
     pub vm: Globs,
-    /// Conditions on the data, all of which must hold.
+    /// Conditions on the data, all of which must match.
     pub where_: Vec<WherePath>,
 }
 
 impl RuleConfig {
-    /// What it does, and to whom, such as `run /usr/local/bin/page`.
+    /// The action and its target, such as `run /usr/local/bin/page`.
     #[must_use]
-    pub fn deed(&self) -> String {
+    pub fn description(&self) -> String {
         format!("{} {}", self.kind, self.action.target())
     }
 
-    /// The name, by which its place in the journal is known.
+    /// The name, which identifies its position in the journal.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -63,7 +63,7 @@ impl PartialEq for RuleConfig {
 }
 
 impl Selection {
-    /// What a cursor is to look for. It may find more; [`matches`](Self::matches) decides.
+    /// The query of the rule's cursor, which may find more records; [`matches`](Self::matches) decides.
     pub(super) fn query(&self) -> Query {
         let mut kind = self.kind.clone();
         let mut event = Globs::default();
@@ -77,7 +77,7 @@ impl Selection {
         Query { vm: self.vm.clone(), event, kind, where_: self.where_.clone(), ..Query::default() }
     }
 
-    /// Whether a record that [`query`](Self::query) found is meant.
+    /// Whether the rule selects a record that [`query`](Self::query) found.
     pub(super) fn matches(&self, record: &Record<'_>) -> bool {
         let named =
             |globs: &Option<Globs>, name: &str| globs.as_ref().is_some_and(|globs| globs.matches(name));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_kinds_are_alternatives() {
+    fn names_and_kinds_of_selection_are_alternatives() {
         let event = record(Body::Event { name: "STOP".into(), sent_name: None, timestamp: None, data: None });
         let (finding, summary) = ("why-paused".into(), "".into());
         let finding = record(Body::Finding { finding, summary, causes: Vec::new(), data: None });

@@ -1,4 +1,4 @@
-//! All rules of a hub: started, replaced, asked, and stopped.
+//! All rules of a hub: starts, replaces, reports and stops them.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -18,8 +18,8 @@ use super::rule::RuleConfig;
 use super::runner::{Order, Runner};
 use super::status::{SinkStatus, Status};
 
-/// How long rules that stop may take for what they have begun, and for what is in the journal by then. What is not
-/// delivered is delivered after the next start.
+/// How long rules that stop may take for deliveries in progress and for the records in the journal by then. The rest is
+/// delivered after the next start.
 pub const STOP_DELIVERY_MAX: Duration = Duration::from_secs(5);
 
 /// The rules of a hub. Cheap to clone.
@@ -33,23 +33,24 @@ struct Shared {
     positions: Positions,
     host: Box<str>,
     journal: Box<str>,
-    running: Mutex<Vec<Running>>,
-    /// One change at a time.
-    changing: tokio::sync::Mutex<()>,
+    active: Mutex<Vec<ActiveRule>>,
+    /// Serializes changes.
+    change: tokio::sync::Mutex<()>,
     duties: Duties,
-    keeper: Mutex<Option<Task>>,
-    stop_keeper: watch::Sender<bool>,
+    /// Writes the positions.
+    writer: Mutex<Option<Task>>,
+    stop_writer: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct ActiveRule {
     rule: RuleConfig,
-    orders: watch::Sender<Order>,
+    order: watch::Sender<Order>,
     status: Arc<Status>,
     task: Task,
 }
 
-/// A task that ends with whoever holds this.
+/// A task that is aborted on drop.
 #[derive(Debug)]
 struct Task(JoinHandle<()>);
 
@@ -63,35 +64,35 @@ impl Drop for Task {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RulesError {
-    /// Where the rules stand cannot be read.
+    /// The positions of the rules cannot be read.
     #[error(transparent)]
     Positions(#[from] PositionsError),
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// Two rules have one name.
-    #[error("two rules are called {name}; each needs a name of its own")]
+    #[error("two rules are called {name}; each needs a unique name")]
     DuplicateName {
         /// The name.
         name: Box<str>,
     },
 }
 
-/// What [`Rules::replace`] did.
+/// The result of [`Rules::replace`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Rules that were not there before.
+    /// New rules.
     pub added: Vec<Box<str>>,
-    /// Rules that say something else than before; they go on where they were.
+    /// Changed rules; they continue at their position.
     pub changed: Vec<Box<str>>,
-    /// Rules that are gone. They keep their place in case that they come back.
+    /// Removed rules. Their positions are kept in case they return.
     pub removed: Vec<Box<str>>,
-    /// How many go on as they were, undisturbed.
+    /// The number of unchanged rules, which continue undisturbed.
     pub unchanged: usize,
 }
 
 impl Changes {
-    /// Whether every rule goes on as it was.
+    /// Whether every rule is unchanged.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
@@ -99,7 +100,7 @@ impl Changes {
 }
 
 impl Rules {
-    /// Starts the rules on a journal. One that was never seen begins behind the journal's head.
+    /// Starts the rules on a journal. A new rule begins at the journal's head.
     pub async fn start(rules: Vec<RuleConfig>, journal: &Journal, path: &Path) -> Result<Self, RulesError> {
         let (reader, path) = (journal.reader(), path.to_owned());
         let opened = blocking(move || {
@@ -108,11 +109,12 @@ impl Rules {
             Ok::<_, RulesError>((Positions::open(&path, &identity)?, identity))
         });
         let (positions, identity) = opened.await?;
-        let (stop_keeper, stopping) = watch::channel(false);
+        let (stop_writer, stop) = watch::channel(false);
         let duties = journal.duties();
-        let told = stopping.clone();
-        let keep = positions.clone().keep(stopping);
-        let keeper = Task(tokio::spawn(duties.watch("positions of rules", move || *told.borrow(), keep)));
+        let stopping = stop.clone();
+        let write = positions.clone().write_until_stopped(stop);
+        let writer =
+            Task(tokio::spawn(duties.watch("positions of rules", move || *stopping.borrow(), write)));
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned().into();
         let started = Self(Arc::new(Shared {
             reader: journal.reader(),
@@ -120,113 +122,114 @@ impl Rules {
             positions,
             host,
             journal: identity,
-            running: Mutex::default(),
-            changing: tokio::sync::Mutex::default(),
+            active: Mutex::default(),
+            change: tokio::sync::Mutex::default(),
             duties,
-            keeper: Mutex::new(Some(keeper)),
-            stop_keeper,
+            writer: Mutex::new(Some(writer)),
+            stop_writer,
         }));
         started.replace(rules).await?;
         Ok(started)
     }
 
-    /// Makes `rules` the rules of the hub. Those that are as before go on undisturbed; those that are gone, or say
-    /// something else, finish the delivery under way, which is waited for, at most [`STOP_DELIVERY_MAX`].
+    /// Replaces the rules of the hub. Unchanged rules continue undisturbed; removed and changed rules finish the
+    /// delivery in progress, for at most [`STOP_DELIVERY_MAX`].
     ///
     /// # Errors
     ///
-    /// Any [`RulesError`]. Nothing was changed if two rules have one name.
+    /// Any [`RulesError`]. If two rules have one name, nothing was changed.
     pub async fn replace(&self, rules: Vec<RuleConfig>) -> Result<Changes, RulesError> {
-        let _one_at_a_time = self.0.changing.lock().await;
+        let _one_at_a_time = self.0.change.lock().await;
         let mut names = HashSet::new();
         if let Some(twice) = rules.iter().find(|rule| !names.insert(&*rule.name)) {
             return Err(RulesError::DuplicateName { name: twice.name.clone() });
         }
-        let (mut changes, mut leaving) = (Changes::default(), Vec::new());
+        let (mut changes, mut stopping) = (Changes::default(), Vec::new());
         {
-            let mut running = self.0.running();
-            for one in std::mem::take(&mut *running) {
+            let mut active = self.0.active();
+            for one in std::mem::take(&mut *active) {
                 if rules.contains(&one.rule) {
                     changes.unchanged += 1;
-                    running.push(one);
+                    active.push(one);
                     continue;
                 }
-                let is_there = rules.iter().any(|rule| rule.name == one.rule.name);
-                let list = if is_there { &mut changes.changed } else { &mut changes.removed };
+                let is_changed = rules.iter().any(|rule| rule.name == one.rule.name);
+                let list = if is_changed { &mut changes.changed } else { &mut changes.removed };
                 list.push(one.rule.name.clone());
-                one.orders.send_replace(Order::Leave);
-                leaving.push(one);
+                one.order.send_replace(Order::Stop);
+                stopping.push(one);
             }
         }
-        end(leaving).await;
+        end(stopping).await;
         let starting: Vec<&RuleConfig> = {
-            let running = self.0.running();
-            rules.iter().filter(|rule| !running.iter().any(|one| one.rule == **rule)).collect()
+            let active = self.0.active();
+            rules.iter().filter(|rule| !active.iter().any(|one| one.rule == **rule)).collect()
         };
         let reader = self.0.reader.clone();
         let first = blocking(move || reader.first()).await?;
         for rule in &starting {
-            self.place(rule, first)?;
+            self.set_position(rule, first)?;
             if !changes.changed.contains(&rule.name) {
                 changes.added.push(rule.name.clone());
             }
         }
-        // On the disk before anything happens: a crash must not make it begin later than it did.
+        // Before any delivery: a crash must not make a rule begin later than it did.
         let positions = self.0.positions.clone();
         if let Err(error) = blocking(move || positions.save()).await {
-            tracing::error!("{error}; after a crash the rules would deliver again from where it stands");
+            tracing::error!("{error}; after a crash the rules would repeat deliveries");
         }
-        let started: Vec<Running> = starting.into_iter().map(|rule| self.spawn(rule)).collect();
-        let mut running = self.0.running();
-        running.extend(started);
-        running.sort_by_key(|one| rules.iter().position(|rule| rule.name == one.rule.name));
+        let started: Vec<ActiveRule> = starting.into_iter().map(|rule| self.spawn(rule)).collect();
+        let mut active = self.0.active();
+        active.extend(started);
+        active.sort_by_key(|one| rules.iter().position(|rule| rule.name == one.rule.name));
         Ok(changes)
     }
 
-    /// How each rule stands, in the order of the configuration.
+    /// The status of each rule, in the order of the configuration.
     #[must_use]
     pub fn statuses(&self) -> Vec<SinkStatus> {
         let head = self.0.reader.head().unwrap_or_default();
-        self.0.running().iter().map(|one| one.status.read(head)).collect()
+        self.0.active().iter().map(|one| one.status.read(head)).collect()
     }
 
-    /// Delivers what is in the journal by now, as far as the receivers take it within [`STOP_DELIVERY_MAX`], and ends.
+    /// Delivers the records in the journal by now, as far as the receivers accept them within [`STOP_DELIVERY_MAX`],
+    /// and stops.
     pub async fn stop(&self) {
-        let _one_at_a_time = self.0.changing.lock().await;
-        // An empty batch stands for everything that was appended before it.
+        let _one_at_a_time = self.0.change.lock().await;
+        // The ticket of an empty batch covers everything that was appended before.
         if let Ok(ticket) = self.0.appender.append(&mut Batch::new()) {
             let _ = tokio::time::timeout(STOP_DELIVERY_MAX, self.0.appender.committed(ticket)).await;
         }
-        let leaving = std::mem::take(&mut *self.0.running());
-        for one in &leaving {
-            one.orders.send_replace(Order::Drain);
+        let stopping = std::mem::take(&mut *self.0.active());
+        for one in &stopping {
+            one.order.send_replace(Order::Drain);
         }
-        end(leaving).await;
-        self.0.stop_keeper.send_replace(true);
-        let keeper = self.0.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut keeper) = keeper {
-            let _ = (&mut keeper.0).await;
+        end(stopping).await;
+        self.0.stop_writer.send_replace(true);
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut writer) = writer {
+            let _ = (&mut writer.0).await;
         }
         let positions = self.0.positions.clone();
         if let Err(error) = blocking(move || positions.save()).await {
-            tracing::error!("{error}; the rules will deliver again from where it stands");
+            tracing::error!("{error}; the rules will repeat deliveries");
         }
     }
 
-    /// Finds where a rule stands, or begins, in a journal that begins with `first`.
-    fn place(&self, rule: &RuleConfig, first: Offset) -> Result<(), RulesError> {
+    /// Checks the position of a rule, or sets the first one, in a journal that begins with `first`.
+    fn set_position(&self, rule: &RuleConfig, first: Offset) -> Result<(), RulesError> {
         let head = self.0.reader.head()?;
         match self.0.positions.get(&rule.name) {
             Some(known) if known.offset <= head.0 => {
-                let behind = head.0 - known.offset;
-                if behind > 0 {
-                    tracing::info!("rule {}: goes on {behind} records behind the journal's head", rule.name);
+                let lag = head.0 - known.offset;
+                if lag > 0 {
+                    tracing::info!("rule {}: continues {lag} records before the journal's head", rule.name);
                 }
             }
             Some(known) => {
-                // A journal that was brought back from a backup.
+                // The journal was restored from a backup.
                 tracing::warn!(
-                    "rule {}: had come to record {}, and the journal ends at {}; it begins there",
+                    "rule {}: its position is record {}, and the journal ends at {}; the rule continues at the end",
                     rule.name,
                     known.offset,
                     head.0
@@ -241,37 +244,37 @@ impl Rules {
         Ok(())
     }
 
-    fn spawn(&self, rule: &RuleConfig) -> Running {
+    fn spawn(&self, rule: &RuleConfig) -> ActiveRule {
         let shared = &self.0;
         let position = shared.positions.get(&rule.name).unwrap_or_default();
         let status = Arc::new(Status::new(rule, Offset(position.offset)));
-        let (orders, taken) = watch::channel(Order::Go);
+        let (order, orders) = watch::channel(Order::Run);
         let origin =
             Origin { rule: rule.name.clone(), host: shared.host.clone(), journal: shared.journal.clone() };
         let (reader, positions) = (shared.reader.clone(), shared.positions.clone());
-        let runner = Runner::new(rule.clone(), origin, reader, positions, Arc::clone(&status), taken);
-        let (told, name) = (orders.subscribe(), format!("rule {}", rule.name));
-        let run = shared.duties.watch(name, move || *told.borrow() != Order::Go, runner.run());
-        Running { rule: rule.clone(), orders, status, task: Task(tokio::spawn(run)) }
+        let runner = Runner::new(rule.clone(), origin, reader, positions, Arc::clone(&status), orders);
+        let (expected, name) = (order.subscribe(), format!("rule {}", rule.name));
+        let run = shared.duties.watch(name, move || *expected.borrow() != Order::Run, runner.run());
+        ActiveRule { rule: rule.clone(), order, status, task: Task(tokio::spawn(run)) }
     }
 }
 
 impl Shared {
-    fn running(&self) -> MutexGuard<'_, Vec<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn active(&self) -> MutexGuard<'_, Vec<ActiveRule>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Waits until these have ended, and ends those that take too long.
-async fn end(leaving: Vec<Running>) {
+/// Waits until these rules have ended, and aborts those that take too long.
+async fn end(stopping: Vec<ActiveRule>) {
     let deadline = tokio::time::Instant::now() + STOP_DELIVERY_MAX;
-    for mut one in leaving {
+    for mut one in stopping {
         match tokio::time::timeout_at(deadline, &mut one.task.0).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!("rule {}: its task died: {error}", one.rule.name),
+            Ok(Err(error)) => tracing::error!("rule {}: its task failed: {error}", one.rule.name),
             Err(_) => {
                 tracing::warn!(
-                    "rule {}: what it could not deliver within {STOP_DELIVERY_MAX:?} waits for the next start",
+                    "rule {}: records that were not delivered within {STOP_DELIVERY_MAX:?} wait for the next start",
                     one.rule.name
                 );
                 one.task.0.abort();

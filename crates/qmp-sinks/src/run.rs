@@ -1,10 +1,10 @@
 //! A command for each record: no shell, the record as JSON on its standard input, its members in the environment.
 //!
-//! One at a time and in order. A command that exits with 0 has done its work; with 75 (`EX_TEMPFAIL` of `sysexits.h`) it
-//! asks to be run again later, like one that could not be started; with anything else, or when it takes too long, the
-//! record is refused.
+//! One command runs at a time, in order. Exit status 0 is success; 75 (`EX_TEMPFAIL` of `sysexits.h`) asks for a retry
+//! later, as does a command that could not be started; with any other status, or after the timeout, the record is
+//! refused.
 
-mod family;
+mod run_processes;
 mod process;
 
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use std::time::Duration;
 use qmp_settings::Settings;
 use qmp_settings::span;
 
-use super::delivery::{Action, Delivering, Delivery, Origin, Outcome, Sink};
+use super::delivery::{Action, Delivery, DeliveryFuture, Origin, Outcome, Sink};
 use super::fields;
 use super::kind::Kind;
-use process::{Ended, Process};
+use process::{Process, RunResult};
 
 pub(super) const KIND: Kind = Kind {
     key: "run",
@@ -27,16 +27,17 @@ pub(super) const KIND: Kind = Kind {
     read,
 };
 
-/// How long a command may take unless the rule says otherwise: it sends a message, and does not do the work itself.
+/// How long a command may take unless the rule says otherwise: a command should send a message, not do the work itself.
 const RUN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a record may be offered to a receiver that refuses it, at most: more is "for ever".
+/// How often a record may be offered to a receiver that refuses it, at most: more would be without end.
 pub(super) const SINK_ATTEMPTS_MAX: u32 = 1_000;
 
-/// What `sysexits.h` calls a temporary failure.
+/// The exit status of a temporary failure, by `sysexits.h`.
 const EX_TEMPFAIL: i32 = 75;
 
-/// What of the hub's environment a command gets: the rest may hold what is the hub's alone, such as sockets of systemd.
+/// The variables of the hub's environment that a command gets: others may be private to the hub, such as sockets of
+/// systemd.
 const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
 
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ struct Run {
     attempts: u32,
 }
 
-struct Runs {
+struct RunSink {
     run: Run,
     origin: Arc<Origin>,
 }
@@ -61,12 +62,12 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     if arguments.is_empty() && program.contains(' ') && !std::path::Path::new(program).exists() {
         settings.problem(
             "run",
-            "there is no shell: write the program and each argument as a text of its own, in a list",
+            "there is no shell: write the program and each argument as separate texts in a list",
         );
         return None;
     }
-    if let Some(doubt) = process::doubt(program) {
-        settings.doubt("run", &doubt);
+    if let Some(warning) = process::warning(program) {
+        settings.doubt("run", &warning);
     }
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     Some(Arc::new(Run { program: (*program).into(), arguments, timeout, attempts }))
@@ -74,11 +75,11 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
 
 impl Action for Run {
     fn open(&self, origin: Arc<Origin>) -> Box<dyn Sink> {
-        Box::new(Runs { run: self.clone(), origin })
+        Box::new(RunSink { run: self.clone(), origin })
     }
 
     fn target(&self) -> String {
-        // Arguments may hold a secret.
+        // Arguments may contain a secret.
         self.program.display().to_string()
     }
 
@@ -87,23 +88,23 @@ impl Action for Run {
     }
 }
 
-impl Sink for Runs {
-    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> Delivering<'s> {
+impl Sink for RunSink {
+    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> DeliveryFuture<'s> {
         Box::pin(async {
             match deliveries.first() {
-                Some(delivery) => self.one(delivery).await,
+                Some(delivery) => self.deliver_one(delivery).await,
                 None => Outcome::done(0),
             }
         })
     }
 }
 
-impl Runs {
-    async fn one(&self, delivery: &Delivery) -> Outcome {
+impl RunSink {
+    async fn deliver_one(&self, delivery: &Delivery) -> Outcome {
         let Run { program, timeout, .. } = &self.run;
         let mut environment = fields::of(&delivery.record, delivery.held_back);
         environment.push(("QMP_RULE".into(), self.origin.rule.to_string()));
-        // The environment cannot hold what ends it.
+        // A variable of the environment cannot contain NUL.
         environment.iter_mut().for_each(|(_, value)| *value = value.replace('\0', "\u{fffd}"));
         let inherited =
             INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
@@ -114,20 +115,25 @@ impl Runs {
             Ok(process) => process,
             Err(error) => return Outcome::away(0, format!("cannot run {}: {error}", program.display())),
         };
-        let (ended, output) = process.run(line, *timeout).await;
-        let said = if output.is_empty() { String::new() } else { format!(", and said: {output}") };
+        let (result, output) = process.run(line, *timeout).await;
+        let shown_output = if output.is_empty() { String::new() } else { format!(", and said: {output}") };
         let program = program.display();
-        match ended {
-            Ended::Exited(status) if status.success() => Outcome::done(1),
-            Ended::Exited(status) if status.code() == Some(EX_TEMPFAIL) => {
-                Outcome::away(0, format!("{program} asks to be run again later ({status}){said}"))
+        match result {
+            RunResult::Exited(status) if status.success() => Outcome::done(1),
+            RunResult::Exited(status) if status.code() == Some(EX_TEMPFAIL) => {
+                Outcome::away(0, format!("{program} asks to be run again later ({status}){shown_output}"))
             }
-            Ended::Exited(status) => Outcome::refused(format!("{program} ended with {status}{said}")),
-            Ended::TooLong => {
+            RunResult::Exited(status) => {
+                Outcome::refused(format!("{program} ended with {status}{shown_output}"))
+            }
+            RunResult::TooLong => {
                 let span_us = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
-                Outcome::refused(format!("{program} took longer than {}{said}", span::describe(span_us)))
+                Outcome::refused(format!(
+                    "{program} took longer than {}{shown_output}",
+                    span::describe(span_us)
+                ))
             }
-            Ended::Unknown(error) => Outcome::away(0, format!("cannot wait for {program}: {error}")),
+            RunResult::Unknown(error) => Outcome::away(0, format!("cannot wait for {program}: {error}")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The task of one rule: reads, selects, delivers, and notes where it stands.
+//! The task of one rule: reads, selects, delivers, and updates its position.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,44 +12,44 @@ use qmp_journal::{Cursor, JournalError, Query, Reader};
 use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
-use super::at_most::{Gate, Held};
 use super::delivery::{Delivery, Failure, Origin, Sink};
+use super::delivery_limit::{Gate, HeldRecords};
 use super::positions::{Position, Positions};
 use super::rule::RuleConfig;
 use super::status::{SinkState, Status};
 
-/// Records that a rule takes from the journal at once.
+/// Records that a rule reads from the journal at once.
 const SINK_BATCH_RECORDS: usize = 1_024;
 
-/// How long a rule rests between two looks at the journal. Under load each look then finds more than one record; a
-/// receiver does not notice so little.
+/// How long a rule pauses between two reads of the journal. Under load each read then returns several records; the
+/// delay is too short to matter to a receiver.
 const SINK_REST: Duration = Duration::from_millis(5);
 
 /// The first pause after a failed delivery; each further one is twice as long.
 const SINK_RETRY_FIRST: Duration = Duration::from_millis(500);
 
-/// The longest pause between two attempts, unless the receiver asks for more: a receiver that is back hears of what it
-/// missed within a minute.
+/// The longest pause between two attempts, unless the receiver asks for more: a receiver that is available again gets
+/// the missed records within a minute.
 const SINK_RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// How long a receiver may ask to be left alone (`Retry-After`).
+/// The longest pause that a receiver may ask for (`Retry-After`).
 const SINK_RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
-/// How long the rule waits before it reads again after an error of the journal.
+/// The pause before a rule reads again after an error of the journal.
 const SINK_READ_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What a rule is told.
+/// An order to a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Go on for ever.
-    Go,
-    /// Deliver what is there, and end; do not wait for a receiver that is away.
+    /// Run without end.
+    Run,
+    /// Deliver the records in the journal, and end; do not wait for an unavailable receiver.
     Drain,
-    /// End after the delivery under way.
-    Leave,
+    /// End after the delivery in progress.
+    Stop,
 }
 
-/// One rule at work.
+/// A running rule.
 pub(super) struct Runner {
     rule: RuleConfig,
     reader: Reader,
@@ -58,16 +58,16 @@ pub(super) struct Runner {
     status: Arc<Status>,
     orders: watch::Receiver<Order>,
     gate: Gate,
-    /// The gate's.
+    /// The clock of the gate.
     clock: SteadyClock,
-    /// The record that the gate holds.
+    /// The newest record that the gate holds back.
     held: Option<Record<'static>>,
     backoff: Backoff,
-    /// Everything up to here is dealt with.
+    /// The offset up to which all records are handled.
     position: Offset,
 }
 
-/// Ends the task.
+/// `Break` ends the task.
 type Flow = ControlFlow<()>;
 
 impl Runner {
@@ -80,7 +80,7 @@ impl Runner {
         orders: watch::Receiver<Order>,
     ) -> Self {
         let known = positions.get(&rule.name).unwrap_or_default();
-        let held = Held { records: known.held_back, newest: Offset(known.held_back_newest) };
+        let held = HeldRecords { records: known.held_back, newest: Offset(known.held_back_newest) };
         let gate = Gate::new(rule.at_most, known.passed, held);
         let seed = clock::now().0.unsigned_abs();
         Self {
@@ -98,12 +98,12 @@ impl Runner {
         }
     }
 
-    /// Delivers until it is told to end.
+    /// Delivers until it is ordered to end.
     pub(super) async fn run(mut self) {
-        self.recall().await;
+        self.restore_held().await;
         let mut cursor = self.reader.cursor(self.rule.selection.query(), self.position).under_way();
         loop {
-            if *self.orders.borrow() == Order::Leave || self.release().await.is_break() {
+            if *self.orders.borrow() == Order::Stop || self.release().await.is_break() {
                 return;
             }
             let before = cursor.position();
@@ -114,16 +114,16 @@ impl Runner {
             let (back, read) = blocking(work).await;
             cursor = back;
             let removed = cursor.take_removed();
-            self.missed(
+            self.add_missed(
                 removed.map_or(0, |removed| removed.upto.0 - removed.after.0),
                 "were removed from it",
             );
-            self.missed(self.reader.lost_records(before, cursor.position()), "cannot be read");
+            self.add_missed(self.reader.lost_records(before, cursor.position()), "cannot be read");
             let flow = match read {
                 Ok(records) if records.is_empty() => self.rest(&mut cursor).await,
                 Ok(records) => self.take(records, cursor.position()).await,
                 Err(JournalError::Ended(_)) => return,
-                Err(error) => self.blind(&error).await,
+                Err(error) => self.read_failed(&error).await,
             };
             if flow.is_break() {
                 return;
@@ -131,8 +131,8 @@ impl Runner {
         }
     }
 
-    /// Fetches the record that was held back when the hub ended.
-    async fn recall(&mut self) {
+    /// Reads the record that was held back when the hub ended.
+    async fn restore_held(&mut self) {
         let held = self.gate.held();
         if held.records == 0 {
             return;
@@ -142,15 +142,15 @@ impl Runner {
         let read = blocking(move || cursor.next_batch(1)).await;
         self.held = read.ok().and_then(|records| records.into_iter().next());
         if self.held.as_ref().and_then(|record| record.offset) != Some(held.newest) {
-            // It is gone from the journal; the number of those that were held back goes with the next delivery.
+            // The record was pruned; the next delivery reports the number of held-back records.
             self.held = None;
         }
     }
 
-    /// Everything was read: waits for more, or for the gate to open.
+    /// Waits for more records, or for the gate to open, after everything was read.
     async fn rest(&mut self, cursor: &mut Cursor) -> Flow {
         self.moved_to(cursor.position());
-        if *self.orders.borrow() != Order::Go {
+        if *self.orders.borrow() != Order::Run {
             return Flow::Break(());
         }
         let opens = self.opens_in();
@@ -166,8 +166,8 @@ impl Runner {
         Flow::Continue(())
     }
 
-    /// The journal cannot be read.
-    async fn blind(&mut self, error: &JournalError) -> Flow {
+    /// Reports that the journal cannot be read, and pauses.
+    async fn read_failed(&mut self, error: &JournalError) -> Flow {
         self.status.failed(&error.to_string());
         if self.status.enter(SinkState::Blind) {
             tracing::error!("rule {}: cannot read the journal: {error}", self.rule.name);
@@ -175,27 +175,27 @@ impl Runner {
         self.pause(SINK_READ_RETRY_DELAY).await
     }
 
-    /// Deals with records that the query found; all up to `upto` was read.
+    /// Handles records that the query found; everything up to `upto` was read.
     async fn take(&mut self, records: Vec<Record<'static>>, upto: Offset) -> Flow {
         if self.rule.at_most.is_some() {
             for record in records {
-                if *self.orders.borrow() == Order::Leave {
+                if *self.orders.borrow() == Order::Stop {
                     return Flow::Break(());
                 }
                 self.release().await?;
                 self.offer(record).await?;
             }
         } else {
-            let mut wanted: Vec<Delivery> = Vec::with_capacity(records.len());
+            let mut selected: Vec<Delivery> = Vec::with_capacity(records.len());
             let records = records.into_iter().filter(|record| self.rule.selection.matches(record));
-            wanted.extend(records.map(|record| Delivery { record, held_back: 0 }));
-            self.deliver(&wanted).await?;
+            selected.extend(records.map(|record| Delivery { record, held_back: 0 }));
+            self.deliver(&selected).await?;
         }
         self.moved_to(upto);
         Flow::Continue(())
     }
 
-    /// Lets one record pass, or holds it back.
+    /// Delivers one record, or holds it back.
     async fn offer(&mut self, record: Record<'static>) -> Flow {
         if !self.rule.selection.matches(&record) {
             return Flow::Continue(());
@@ -207,10 +207,10 @@ impl Runner {
             self.held = Some(record);
             self.status.held_back.fetch_add(1, Relaxed);
             self.status.held_back_waiting.fetch_add(1, Relaxed);
-            self.arrived(offset);
+            self.handled(offset);
             return Flow::Continue(());
         }
-        // Only those remain of which the newest is gone from the journal.
+        // Only a count can be left here, of records whose newest was pruned.
         let held_back = self.gate.held().records;
         self.gate.release(now);
         self.deliver(&[Delivery { record, held_back }]).await?;
@@ -218,7 +218,7 @@ impl Runner {
         Flow::Continue(())
     }
 
-    /// Delivers what was held back, if the gate is open.
+    /// Delivers the newest held-back record, if the gate is open.
     async fn release(&mut self) -> Flow {
         let now = self.clock.now();
         if self.held.is_none() || self.gate.opens_at(now) > now {
@@ -229,7 +229,7 @@ impl Runner {
         let held_back = self.gate.release(now);
         let delivery = [Delivery { record, held_back }];
         if self.deliver(&delivery).await.is_break() {
-            // Nobody was told: it is held back as before.
+            // No receiver got the count: the record is held back as before.
             self.gate = before;
             return Flow::Break(());
         }
@@ -237,7 +237,7 @@ impl Runner {
         Flow::Continue(())
     }
 
-    /// In how long the gate opens for what it holds.
+    /// The time until the gate opens for the held-back record.
     fn opens_in(&mut self) -> Option<Duration> {
         self.held.as_ref()?;
         let now = self.clock.now();
@@ -245,7 +245,7 @@ impl Runner {
         Some(Duration::from_micros(opens.saturating_sub(now.0).unsigned_abs()))
     }
 
-    /// Delivers all, each as often as it takes.
+    /// Delivers all, and retries each as often as needed.
     async fn deliver(&mut self, mut deliveries: &[Delivery]) -> Flow {
         let mut refusals = 0;
         while let Some(first) = deliveries.first() {
@@ -254,12 +254,12 @@ impl Runner {
             if let Some(last) = arrived.last() {
                 refusals = 0;
                 self.status.delivered.fetch_add(arrived.len() as u64, Relaxed);
-                self.arrived(offset(&last.record));
-                self.well();
+                self.handled(offset(&last.record));
+                self.report_success();
             }
             deliveries = rest;
             let Some(failure) = outcome.failure else {
-                if *self.orders.borrow() == Order::Leave {
+                if *self.orders.borrow() == Order::Stop {
                     return Flow::Break(());
                 }
                 continue;
@@ -274,11 +274,11 @@ impl Runner {
                         deliveries = deliveries.get(1..).unwrap_or_default();
                         continue;
                     }
-                    self.ill(&error);
+                    self.report_failure(&error);
                     self.backoff.next_delay()
                 }
                 Failure::Away { error, after } => {
-                    self.ill(&error);
+                    self.report_failure(&error);
                     let asked = after.unwrap_or_default().min(SINK_RETRY_AFTER_MAX);
                     self.backoff.next_delay().max(asked)
                 }
@@ -292,39 +292,39 @@ impl Runner {
         self.status.gave_up(record, error);
         let Offset(at) = offset(record);
         tracing::error!("rule {}: record {at} of {} is given up: {error}", self.rule.name, record.vm);
-        self.arrived(Offset(at));
+        self.handled(Offset(at));
         self.backoff.reset();
         self.status.enter(SinkState::Delivering);
     }
 
-    /// The receiver is there.
-    fn well(&mut self) {
+    /// Reports that the receiver is available.
+    fn report_success(&mut self) {
         self.backoff.reset();
         if self.status.enter(SinkState::Delivering) {
             tracing::info!("rule {}: delivers again", self.rule.name);
         }
     }
 
-    fn ill(&self, error: &str) {
+    fn report_failure(&self, error: &str) {
         self.status.failed(error);
         if self.status.enter(SinkState::Retrying) {
-            tracing::warn!("rule {}: {error}; it is tried again until it succeeds", self.rule.name);
+            tracing::warn!("rule {}: {error}; retried until it succeeds", self.rule.name);
         } else {
             tracing::debug!("rule {}: {error}", self.rule.name);
         }
     }
 
-    /// Waits. Whoever is told to end does not wait for a receiver.
+    /// Pauses; an order to end cuts the pause short.
     async fn pause(&mut self, pause: Duration) -> Flow {
         tokio::select! {
             () = tokio::time::sleep(pause) => Flow::Continue(()),
-            _ = self.orders.wait_for(|order| *order != Order::Go) => Flow::Break(()),
+            _ = self.orders.wait_for(|order| *order != Order::Run) => Flow::Break(()),
         }
     }
 
-    /// The record at `offset` is dealt with.
-    fn arrived(&mut self, offset: Offset) {
-        // One that was held back is older than what was read since.
+    /// Updates the position after the record at `offset` was handled.
+    fn handled(&mut self, offset: Offset) {
+        // A held-back record is older than the records that were read since.
         self.position = self.position.max(offset);
         self.status.offset.store(self.position.0, Relaxed);
         let held = self.gate.held();
@@ -335,23 +335,23 @@ impl Runner {
                 offset: self.position.0,
                 held_back: held.records,
                 held_back_newest: held.newest.0,
-                // The next hub knows only the host's clock.
+                // The next hub has only the host's clock.
                 passed: self.gate.passed().map(|at| at.saturating_add(ahead_us)).collect(),
             },
         );
     }
 
-    /// Everything up to `offset` was read, and nothing of the rest is wanted.
+    /// Updates the position after everything up to `offset` was read, and no other record of it is selected.
     fn moved_to(&mut self, offset: Offset) {
         self.position = offset;
         self.status.offset.store(offset.0, Relaxed);
-        self.positions.pass_over(&self.rule.name, offset.0);
+        self.positions.skip_to(&self.rule.name, offset.0);
         if self.status.enter(SinkState::Delivering) {
             tracing::info!("rule {}: reads the journal again", self.rule.name);
         }
     }
 
-    fn missed(&self, records: u64, why: &str) {
+    fn add_missed(&self, records: u64, why: &str) {
         if records > 0 {
             self.status.missed.fetch_add(records, Relaxed);
             tracing::error!("rule {}: missed {records} records of the journal: they {why}", self.rule.name);
@@ -359,7 +359,7 @@ impl Runner {
     }
 }
 
-/// Where a record stands in the journal, out of which all of them come.
+/// The offset of a record, which comes from a journal.
 fn offset(record: &Record<'_>) -> Offset {
     record.offset.unwrap_or_default()
 }

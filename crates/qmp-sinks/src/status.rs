@@ -1,4 +1,4 @@
-//! How a rule stands, counted beside what it does.
+//! The status of a rule, counted beside its work.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use super::rule::RuleConfig;
 
-/// How much of an error is kept for people, in bytes.
+/// Bytes of an error that are kept for people.
 const ERROR_MAX_BYTES: usize = 512;
 
-/// How a rule stands, for whoever asks. Counts begin with the hub, or with the rule.
+/// The status of a rule. Counts begin with the hub, or with the rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SinkStatus {
@@ -20,17 +20,17 @@ pub struct SinkStatus {
     pub rule: Box<str>,
     /// `run`, `webhook`, `journald` or `file`.
     pub kind: &'static str,
-    /// To whom it delivers.
+    /// The receiver.
     pub target: Box<str>,
-    /// Whether it delivers, and if not, why.
+    /// The state.
     pub state: SinkState,
-    /// Since when it is in that state, RFC 3339.
+    /// Since when the rule has been in that state, RFC 3339.
     pub since: Box<str>,
-    /// Everything up to this offset is dealt with.
+    /// The offset up to which all records are handled.
     pub offset: u64,
-    /// How many records of the journal lie behind that, wanted or not.
+    /// The number of records in the journal after that, selected or not.
     pub lag_records: u64,
-    /// Records that arrived.
+    /// Records that were delivered.
     pub delivered: u64,
     /// Attempts that failed.
     pub failures: u64,
@@ -38,11 +38,11 @@ pub struct SinkStatus {
     pub given_up: u64,
     /// Records that `at-most` held back.
     pub held_back: u64,
-    /// Those of them of which nobody was told yet.
+    /// Held-back records that were not reported yet.
     pub held_back_waiting: u64,
-    /// Records of the journal, wanted or not, that were removed before this rule came to them, or cannot be read.
+    /// Records of the journal, selected or not, that were removed before this rule read them, or cannot be read.
     pub missed: u64,
-    /// What went wrong last.
+    /// The last error.
     pub last_error: Option<Box<str>>,
     /// The last record that was given up.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,9 +53,9 @@ pub struct SinkStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct GivenUpRecord {
-    /// The record's place in the journal.
+    /// The offset of the record.
     pub offset: u64,
-    /// The VM that it is of.
+    /// The VM of the record.
     pub vm: Box<str>,
     /// When it was given up, RFC 3339.
     pub at: Box<str>,
@@ -63,19 +63,19 @@ pub struct GivenUpRecord {
     pub error: Box<str>,
 }
 
-/// What a rule does at the moment.
+/// The state of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SinkState {
-    /// It delivers, or waits for something to deliver.
+    /// The rule delivers, or waits for records.
     Delivering,
-    /// The receiver is away, or refuses; it tries again.
+    /// The receiver is unavailable, or refuses; the rule retries.
     Retrying,
-    /// It cannot read the journal.
+    /// The rule cannot read the journal.
     Blind,
 }
 
-/// What a rule counts.
+/// The counters of a rule.
 #[derive(Debug)]
 pub(super) struct Status {
     rule: Box<str>,
@@ -88,11 +88,11 @@ pub(super) struct Status {
     pub(super) held_back: AtomicU64,
     pub(super) held_back_waiting: AtomicU64,
     pub(super) missed: AtomicU64,
-    standing: Mutex<Standing>,
+    current: Mutex<CurrentState>,
 }
 
 #[derive(Debug)]
-struct Standing {
+struct CurrentState {
     state: SinkState,
     since: UnixMicros,
     last_error: Option<Box<str>>,
@@ -112,7 +112,7 @@ impl Status {
             held_back: AtomicU64::default(),
             held_back_waiting: AtomicU64::default(),
             missed: AtomicU64::default(),
-            standing: Mutex::new(Standing {
+            current: Mutex::new(CurrentState {
                 state: SinkState::Delivering,
                 since: clock::now(),
                 last_error: None,
@@ -121,26 +121,26 @@ impl Status {
         }
     }
 
-    /// Notes what the rule does; whether it did something else before.
+    /// Sets the state; returns whether it changed.
     pub(super) fn enter(&self, state: SinkState) -> bool {
-        let mut standing = self.standing();
-        if standing.state == state {
+        let mut current = self.current();
+        if current.state == state {
             return false;
         }
-        (standing.state, standing.since) = (state, clock::now());
+        (current.state, current.since) = (state, clock::now());
         true
     }
 
     pub(super) fn failed(&self, error: &str) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        self.standing().last_error = Some(cut(error, ERROR_MAX_BYTES).into());
+        self.current().last_error = Some(cut(error, ERROR_MAX_BYTES).into());
     }
 
-    /// Notes that the receiver refused a record so often that it is given up.
+    /// Records that a record was given up, because the receiver refused it too often.
     pub(super) fn gave_up(&self, record: &Record<'_>, error: &str) {
         self.failed(error);
         self.given_up.fetch_add(1, Ordering::Relaxed);
-        self.standing().last_given_up = Some(GivenUpRecord {
+        self.current().last_given_up = Some(GivenUpRecord {
             offset: record.offset.unwrap_or_default().0,
             vm: record.vm.as_ref().into(),
             at: clock::now().to_string().into(),
@@ -151,13 +151,13 @@ impl Status {
     pub(super) fn read(&self, head: Offset) -> SinkStatus {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let offset = count(&self.offset);
-        let standing = self.standing();
+        let current = self.current();
         SinkStatus {
             rule: self.rule.clone(),
             kind: self.kind,
             target: self.target.clone(),
-            state: standing.state,
-            since: standing.since.to_string().into(),
+            state: current.state,
+            since: current.since.to_string().into(),
             offset,
             lag_records: head.0.saturating_sub(offset),
             delivered: count(&self.delivered),
@@ -166,17 +166,17 @@ impl Status {
             held_back: count(&self.held_back),
             held_back_waiting: count(&self.held_back_waiting),
             missed: count(&self.missed),
-            last_error: standing.last_error.clone(),
-            last_given_up: standing.last_given_up.clone(),
+            last_error: current.last_error.clone(),
+            last_given_up: current.last_given_up.clone(),
         }
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn current(&self) -> MutexGuard<'_, CurrentState> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The beginning of a text, `max` bytes at most, with a mark if there is more.
+/// The beginning of a text, `max` bytes at most, with a mark if it was shortened.
 pub(super) fn cut(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();

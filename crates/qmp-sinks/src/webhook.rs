@@ -1,13 +1,13 @@
-//! A webhook: each record is posted as a CloudEvent, one a request, in order, over a connection that is kept.
+//! A webhook: each record is posted as a CloudEvent, one a request, in order, over a persistent connection.
 //!
-//! Signed as Standard Webhooks asks for: `webhook-id` (the CloudEvent's id), `webhook-timestamp` (this attempt), and
-//! `webhook-signature`, which proves that whoever sent it knows the secret.
+//! Signed as Standard Webhooks requires: `webhook-id` (the CloudEvent's id), `webhook-timestamp` (of this attempt), and
+//! `webhook-signature`, which proves that the sender knows the secret.
 //!
-//! | the receiver | what follows |
+//! | reply of the receiver | effect |
 //! |---|---|
-//! | 2xx | it has the record |
-//! | cannot be reached, is too slow, breaks off; 408, 425, 429, 5xx | it is away: tried again for ever |
-//! | any other answer, redirections too | it refuses the record: tried as often as `attempts` says, then given up |
+//! | 2xx | the record is delivered |
+//! | unreachable, too slow, connection lost; 408, 425, 429, 5xx | the receiver is unavailable: retried without end |
+//! | any other status, redirections too | the record is refused: retried as often as `attempts` says, then given up |
 
 mod connection;
 mod signature;
@@ -25,10 +25,10 @@ use qmp_host::clock;
 use qmp_settings::Settings;
 
 use super::cloud_event::{self, MEDIA_TYPE};
-use super::delivery::{Action, Delivering, Delivery, Failure, Origin, Outcome, Sink};
+use super::delivery::{Action, Delivery, DeliveryFuture, Failure, Origin, Outcome, Sink};
 use super::kind::Kind;
 use super::run::SINK_ATTEMPTS_MAX;
-use connection::{Answer, Connections};
+use connection::{PersistentConnection, Reply};
 use target::Target;
 
 pub(super) const KIND: Kind = Kind {
@@ -39,7 +39,7 @@ pub(super) const KIND: Kind = Kind {
     read,
 };
 
-/// How long a receiver may take for its answer unless the rule says otherwise.
+/// How long a receiver may take for its reply unless the rule says otherwise.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Debug)]
@@ -51,10 +51,10 @@ struct Webhook {
     attempts: u32,
 }
 
-struct Hooks {
+struct WebhookSink {
     webhook: Webhook,
     origin: Arc<Origin>,
-    connections: Connections,
+    connection: PersistentConnection,
 }
 
 fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
@@ -64,8 +64,8 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     let ca_file = settings.text("ca-file", "a path").map(PathBuf::from);
     let timeout = settings.span("timeout").unwrap_or(WEBHOOK_TIMEOUT);
     let attempts = settings.number("attempts", 1, SINK_ATTEMPTS_MAX).unwrap_or(1);
-    if let Some(doubt) = secret_file.as_deref().and_then(signature::doubt) {
-        settings.doubt("secret-file", &doubt);
+    if let Some(warning) = secret_file.as_deref().and_then(signature::warning) {
+        settings.doubt("secret-file", &warning);
     }
     if let Some(path) = &ca_file
         && let Err(error) = std::fs::File::open(path)
@@ -82,8 +82,8 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
 
 impl Action for Webhook {
     fn open(&self, origin: Arc<Origin>) -> Box<dyn Sink> {
-        let connections = Connections::new(self.target.clone(), self.ca_file.clone());
-        Box::new(Hooks { webhook: self.clone(), origin, connections })
+        let connection = PersistentConnection::new(self.target.clone(), self.ca_file.clone());
+        Box::new(WebhookSink { webhook: self.clone(), origin, connection })
     }
 
     fn target(&self) -> String {
@@ -95,31 +95,31 @@ impl Action for Webhook {
     }
 }
 
-impl Sink for Hooks {
-    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> Delivering<'s> {
+impl Sink for WebhookSink {
+    fn deliver<'s>(&'s mut self, deliveries: &'s [Delivery]) -> DeliveryFuture<'s> {
         Box::pin(async {
             match deliveries.first() {
-                Some(delivery) => self.one(delivery).await,
+                Some(delivery) => self.deliver_one(delivery).await,
                 None => Outcome::done(0),
             }
         })
     }
 }
 
-impl Hooks {
-    async fn one(&mut self, delivery: &Delivery) -> Outcome {
+impl WebhookSink {
+    async fn deliver_one(&mut self, delivery: &Delivery) -> Outcome {
         let request = match self.request(delivery) {
             Ok(request) => request,
             Err(error) => return Outcome::away(0, error),
         };
         let shown = self.webhook.target.shown();
-        match self.connections.send(request, self.webhook.timeout).await {
-            Ok(answer) => judge(&answer, &shown),
+        match self.connection.send(request, self.webhook.timeout).await {
+            Ok(reply) => outcome(&reply, &shown),
             Err(error) => Outcome::away(0, format!("{shown}: {error}")),
         }
     }
 
-    /// Made anew for each attempt: the secret may have been replaced, and the time goes on.
+    /// Creates the request, for each attempt: the secret may have been replaced, and the time advances.
     fn request(&self, delivery: &Delivery) -> Result<Request<Full<Bytes>>, String> {
         let event = cloud_event::of(&delivery.record, &self.origin);
         let seconds = clock::now().0.div_euclid(1_000_000);
@@ -136,35 +136,35 @@ impl Hooks {
                 .header("webhook-signature", signature::sign(&secret, &event.id, seconds, &event.text));
         }
         if delivery.held_back > 0 {
-            // Beside the event: the same id must always come with the same body.
+            // In a header, not in the event: the same id must always have the same body.
             request = request.header("qmp-held-back", delivery.held_back);
         }
         request.body(Full::from(event.text)).map_err(|error| error.to_string())
     }
 }
 
-/// What an answer means.
-fn judge(answer: &Answer, shown: &str) -> Outcome {
-    let status = answer.status;
+/// The outcome that a reply means.
+fn outcome(reply: &Reply, shown: &str) -> Outcome {
+    let status = reply.status;
     if status.is_success() {
         return Outcome::done(1);
     }
-    let said = if answer.body.is_empty() { String::new() } else { format!(": {}", answer.body) };
-    let error = format!("{shown} answered {status}{said}");
+    let body = if reply.body.is_empty() { String::new() } else { format!(": {}", reply.body) };
+    let error = format!("{shown} answered {status}{body}");
     let is_away = status.is_server_error()
         || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
             .contains(&status);
     if is_away {
-        let after = answer.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
+        let after = reply.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
         return Outcome { delivered: 0, failure: Some(Failure::Away { error, after }) };
     }
     if status.is_redirection() {
-        return Outcome::refused(format!("{error}; redirections are not followed: name the place itself"));
+        return Outcome::refused(format!("{error}; redirections are not followed: use the final address"));
     }
     Outcome::refused(error)
 }
 
-/// How long `Retry-After` asks to wait: seconds, or a date as HTTP writes it.
+/// The time that `Retry-After` asks to wait: seconds, or an HTTP date.
 fn retry_after(value: &str) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers() {
+    fn status_of_reply_decides_the_outcome() {
         let cases = [
             (200, "done"),
             (204, "done"),
@@ -197,8 +197,8 @@ mod tests {
         ];
         for (status, expected) in cases {
             let status = StatusCode::from_u16(status).expect("a status");
-            let answer = Answer { status, headers: hyper::HeaderMap::new(), body: "why".into() };
-            let found = match judge(&answer, "http://x") {
+            let reply = Reply { status, headers: hyper::HeaderMap::new(), body: "why".into() };
+            let found = match outcome(&reply, "http://x") {
                 Outcome { delivered: 1, failure: None } => "done",
                 Outcome { failure: Some(Failure::Refused { .. }), .. } => "refused",
                 Outcome { failure: Some(Failure::Away { .. }), .. } => "away",
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_to_wait() {
+    fn retry_after_is_parsed_as_seconds_or_date() {
         assert_eq!(retry_after("120"), Some(Duration::from_secs(120)));
         assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), None, "long ago");
         let far = retry_after("Tue, 31 Dec 2199 23:59:59 GMT").expect("a date");

@@ -104,7 +104,8 @@ impl Serve {
         let journal = config.journal.clone();
         let vms = config.attach.clone();
         let looking: Vec<String> = config.discover.iter().map(ToString::to_string).collect();
-        let rules: Vec<_> = config.rules.iter().map(|rule| (rule.name().to_owned(), rule.deed())).collect();
+        let rules: Vec<_> =
+            config.rules.iter().map(|rule| (rule.name().to_owned(), rule.description())).collect();
         let hub = match &demo {
             Some(demo) => demo.start_hub(config).await?,
             None => Daemon::start(config).await?,
@@ -255,8 +256,8 @@ impl StartUp<'_> {
             line("", &format!("and {} more", self.relays.len() - LISTED_MAX));
         }
         let width = self.rules.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        for (name, deed) in self.rules.iter().take(LISTED_MAX) {
-            line("rule", &format!("{name:width$}  {deed}"));
+        for (name, description) in self.rules.iter().take(LISTED_MAX) {
+            line("rule", &format!("{name:width$}  {description}"));
         }
         if self.rules.len() > LISTED_MAX {
             line("", &format!("and {} more", self.rules.len() - LISTED_MAX));
@@ -329,7 +330,7 @@ mod tests {
         ];
         let http = ["unix:/run/h.sock".parse().unwrap(), "tcp:127.0.0.1:80".parse().unwrap()];
         let rules = [("page", "run /usr/local/bin/page"), ("archive", "file /var/log/q.jsonl")];
-        let rules = rules.map(|(name, deed)| (name.to_owned(), deed.to_owned()));
+        let rules = rules.map(|(name, description)| (name.to_owned(), description.to_owned()));
         let found: HubAddress = "unix:/run/h.sock".parse().unwrap();
         let text = |http: &[HttpDoor]| {
             StartUp {

@@ -1,5 +1,5 @@
-//! An entry of journald: fields, each `NAME=VALUE` and a line end; a value with a line end in it is written as the name, a
-//! line end, its length in eight bytes (least first), and the value.
+//! Entries of journald: fields, each `NAME=VALUE` and a line end; a value that contains a line end is written as the
+//! name, a line end, its length in eight bytes (least significant first), and the value.
 //!
 //! Source: systemd, "Native Journal Protocol".
 
@@ -9,10 +9,10 @@ use qmp_wire::{Body, Record};
 use crate::status::cut;
 use crate::{fields, message_id};
 
-/// How long `MESSAGE` may be, in bytes: it is for one line of a screen; the whole record is in `QMP_RECORD`.
+/// The longest `MESSAGE`, in bytes: one line of a screen; the complete record is in `QMP_RECORD`.
 const MESSAGE_MAX_BYTES: usize = 2 << 10;
 
-/// Findings that somebody should look at; the others are news.
+/// Findings with priority warning; the others are notices.
 const WARNINGS: [&str; 7] = [
     "sequel-missing",
     "storm",
@@ -83,7 +83,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Reads an entry as journald does; every name comes once.
+    /// Parses an entry as journald does; asserts that every name is unique.
     pub(in crate::journald) fn parse(mut entry: &[u8]) -> BTreeMap<String, String> {
         let mut fields = BTreeMap::new();
         while !entry.is_empty() {
@@ -121,7 +121,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn fields_of_an_entry() {
+    fn entry_has_message_priority_and_fields() {
         let record = record(event("GUEST_PANICKED", r#"{"action": "pause", "text": "a\nb"}"#));
         let fields = parse(&of(&record, 2, "log"));
         let shown: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
@@ -146,7 +146,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn priorities() {
+    fn priority_depends_on_kind_and_severity() {
         let finding = |finding: &'static str| Body::Finding {
             finding: finding.into(),
             summary: "".into(),
@@ -171,9 +171,9 @@ pub(super) mod tests {
     }
 
     proptest! {
-        /// Whatever a VM says, it stays in its field.
+        /// Any text of a VM stays in its field.
         #[test]
-        fn reads_back_what_it_writes(name in "[A-Z\n=]{1,8}", text in "(?s).{0,20}") {
+        fn entry_is_parsed_back_for_any_text(name in "[A-Z\n=]{1,8}", text in "(?s).{0,20}") {
             let data = serde_json::json!({"text": text}).to_string();
             let record = record(event(&name, &data));
             let fields = parse(&of(&record, 0, "log"));

@@ -1,7 +1,8 @@
-//! One run of a command, with everything that it starts.
+//! One run of a command, with all processes that it starts.
 //!
-//! It is the leader of a process group of its own. The group, and every other process of the run, ends when it takes too
-//! long: TERM, and KILL a little later. What it says is read to the end and kept up to a bound. Whether it reads its input is its own affair.
+//! The command leads its own process group. The group, and every other process of the run, is ended when the command
+//! takes too long: by TERM, and by KILL a little later. The output is read to the end and kept up to a bound. The
+//! command need not read its input.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,36 +17,36 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use super::family::Family;
+use super::run_processes::RunProcesses;
 
-/// How much of what a command says is kept for the log, in bytes.
+/// Bytes of a command's output that are kept for the log.
 const RUN_OUTPUT_MAX_BYTES: usize = 4 << 10;
 
-/// How long a command has after TERM before KILL comes.
+/// How long a command may run after TERM before KILL is sent.
 const RUN_TERM_MAX: Duration = Duration::from_secs(5);
 
-/// How long the output of a command that has ended is waited for: something that it left behind may hold it open.
+/// How long to wait for the output of a command that has ended: a process that it left running may hold it open.
 const RUN_OUTPUT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often what a command started is looked for after KILL was sent; what is killed cannot start anything more.
+/// How often the processes of a run are searched after KILL was sent; a killed process cannot start another.
 const RUN_KILL_ROUNDS_MAX: u32 = 8;
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum RunResult {
     Exited(ExitStatus),
     TooLong,
     Unknown(io::Error),
 }
 
-/// A command that runs. Dropping it kills its group.
+/// A running command. Dropping it kills its group.
 pub(super) struct Process {
     child: Child,
     group: Group,
-    family: Family,
+    processes: RunProcesses,
 }
 
-/// The processes of one run; killed with this unless the leader has ended by itself.
+/// The process group of one run; killed on drop unless the leader has ended by itself.
 struct Group(Option<Pid>);
 
 impl Drop for Group {
@@ -57,7 +58,7 @@ impl Drop for Group {
 impl Group {
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.0 {
-            // There may be nobody left.
+            // The group may be empty.
             let _ = kill_process_group(group, signal);
         }
     }
@@ -69,12 +70,12 @@ impl Process {
         arguments: &[String],
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> io::Result<Self> {
-        let family = Family::new();
+        let processes = RunProcesses::new();
         let child = Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(environment)
-            .envs([family.variable()])
+            .envs([processes.variable()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -82,64 +83,65 @@ impl Process {
             .kill_on_drop(true)
             .spawn()?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(Self { child, group: Group(group), family })
+        Ok(Self { child, group: Group(group), processes })
     }
 
-    /// Hands it `input`, and waits until it has ended. Gives the beginning of what it said.
-    pub(super) async fn run(mut self, input: Vec<u8>, timeout: Duration) -> (Ended, String) {
+    /// Writes `input` to the command, and waits until it has ended. Returns the beginning of its output.
+    pub(super) async fn run(mut self, input: Vec<u8>, timeout: Duration) -> (RunResult, String) {
         let (stdin, stdout, stderr) =
             (self.child.stdin.take(), self.child.stdout.take(), self.child.stderr.take());
-        let feeding = async move {
+        let write_input = async move {
             if let Some(mut stdin) = stdin {
-                // A command that does not read closes its end, and that is no failure.
+                // A command that does not read closes its end, which is not a failure.
                 let _ = stdin.write_all(&input).await;
             }
         };
-        let said = Said::default();
-        let talking = async { tokio::join!(feeding, listen(stdout, &said), listen(stderr, &said)) };
-        tokio::pin!(talking);
+        let output = Output::default();
+        let pipes =
+            async { tokio::join!(write_input, read_output(stdout, &output), read_output(stderr, &output)) };
+        tokio::pin!(pipes);
         let deadline = tokio::time::Instant::now() + timeout;
-        let mut has_talked = false;
+        let mut has_closed_pipes = false;
         let ended = loop {
             tokio::select! {
                 ended = self.child.wait() => break Some(ended),
-                // It closed its pipes, and may go on.
-                _ = &mut talking, if !has_talked => has_talked = true,
+                // The command closed its pipes, and may keep running.
+                _ = &mut pipes, if !has_closed_pipes => has_closed_pipes = true,
                 () = tokio::time::sleep_until(deadline) => break None,
             }
         };
         if ended.is_none() {
             self.end().await;
         }
-        if !has_talked {
-            let _ = tokio::time::timeout(RUN_OUTPUT_TIMEOUT, talking).await;
+        if !has_closed_pipes {
+            let _ = tokio::time::timeout(RUN_OUTPUT_TIMEOUT, pipes).await;
         }
-        let Some(ended) = ended else { return (Ended::TooLong, text(&said.take())) };
-        let ended = match ended {
+        let Some(ended) = ended else { return (RunResult::TooLong, text(&output.take())) };
+        let result = match ended {
             Ok(status) => {
-                // What it left running on purpose stays.
+                // Processes that the command left running on purpose stay.
                 self.group.0 = None;
-                Ended::Exited(status)
+                RunResult::Exited(status)
             }
-            Err(error) => Ended::Unknown(error),
+            Err(error) => RunResult::Unknown(error),
         };
-        (ended, text(&said.take()))
+        (result, text(&output.take()))
     }
 
-    async fn signal_family(&self, signal: Signal) -> usize {
-        let family = self.family.clone();
-        blocking(move || family.signal(signal)).await
+    async fn signal_all(&self, signal: Signal) -> usize {
+        let processes = self.processes.clone();
+        blocking(move || processes.signal(signal)).await
     }
 
-    /// Ends it and everything that it started.
+    /// Ends the command and all processes that it started.
     async fn end(&mut self) {
         self.group.signal(Signal::TERM);
-        self.signal_family(Signal::TERM).await;
+        self.signal_all(Signal::TERM).await;
         let _ = tokio::time::timeout(RUN_TERM_MAX, self.child.wait()).await;
         self.group.signal(Signal::KILL);
-        // One that was about to start another when it was looked at leaves that to the next look.
+        // A process that was just starting another is not complete in this search; the next search finds the child.
         for _ in 0..RUN_KILL_ROUNDS_MAX {
-            if self.signal_family(Signal::KILL).await == 0 {
+            if self.signal_all(Signal::KILL).await == 0 {
                 break;
             }
         }
@@ -148,15 +150,15 @@ impl Process {
     }
 }
 
-/// The beginning of what a command says, on both of its ways out.
+/// The beginning of a command's output, from both pipes.
 #[derive(Default)]
-struct Said(Mutex<Vec<u8>>);
+struct Output(Mutex<Vec<u8>>);
 
-impl Said {
+impl Output {
     fn add(&self, bytes: &[u8]) {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = RUN_OUTPUT_MAX_BYTES.saturating_sub(said.len());
-        said.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = RUN_OUTPUT_MAX_BYTES.saturating_sub(output.len());
+        output.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn take(&self) -> Vec<u8> {
@@ -164,27 +166,27 @@ impl Said {
     }
 }
 
-/// Reads to the end, so that the command never waits.
-async fn listen(stream: Option<impl AsyncRead + Unpin>, said: &Said) {
+/// Reads to the end, so that the command never blocks.
+async fn read_output(stream: Option<impl AsyncRead + Unpin>, output: &Output) {
     let Some(mut stream) = stream else { return };
     let mut buffer = [0; 4096];
     while let Ok(bytes) = stream.read(&mut buffer).await {
         if bytes == 0 {
             return;
         }
-        said.add(&buffer[..bytes]);
+        output.add(&buffer[..bytes]);
     }
 }
 
-/// What was said, as one line of a log.
-fn text(said: &[u8]) -> String {
-    let text = String::from_utf8_lossy(said);
+/// The output as one line of a log.
+fn text(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join(" | ")
 }
 
-/// What may be wrong with a program that a rule names; it may be installed later.
-pub(super) fn doubt(program: &str) -> Option<String> {
+/// A warning about the program of a rule, which may still be installed later.
+pub(super) fn warning(program: &str) -> Option<String> {
     let is_executable = |path: &Path| {
         path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };

@@ -1,4 +1,4 @@
-//! One connection to a receiver, kept between requests.
+//! The connection to a receiver, kept between requests.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,18 +21,17 @@ use tokio_rustls::TlsConnector;
 use super::target::Target;
 use crate::status::cut;
 
-/// How long it may take to reach a receiver: its name, TCP, and TLS.
+/// How long connecting to a receiver may take: name resolution, TCP, and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How much of an answer is read, in bytes. Nothing in it matters but what a person may want to know; a longer one costs
-/// the connection.
-const ANSWER_MAX_BYTES: usize = 64 << 10;
+/// Bytes of a reply that are read. The body is only for people; a longer one closes the connection.
+const REPLY_MAX_BYTES: usize = 64 << 10;
 
-/// How much of an answer is told in an error, in bytes.
-const ANSWER_SHOWN_MAX_BYTES: usize = 200;
+/// Bytes of a reply that an error contains.
+const REPLY_SHOWN_MAX_BYTES: usize = 200;
 
-/// The connection to one receiver.
-pub(super) struct Connections {
+/// The connection to one receiver, opened when it is needed.
+pub(super) struct PersistentConnection {
     target: Target,
     ca_file: Option<PathBuf>,
     tls: Option<Arc<ClientConfig>>,
@@ -50,22 +49,22 @@ impl Drop for Connection {
     }
 }
 
-/// An answer, with the beginning of its body as one line.
+/// A reply, with the beginning of its body as one line.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
 }
 
-/// Why there is no answer.
-enum Trouble {
+/// Why there is no reply.
+enum SendError {
     Slow,
     Broken(String),
 }
 
-impl Trouble {
-    fn told(self, timeout: Duration) -> String {
+impl SendError {
+    fn text(self, timeout: Duration) -> String {
         match self {
             Self::Slow => format!("no answer within {timeout:?}"),
             Self::Broken(error) => error,
@@ -73,32 +72,32 @@ impl Trouble {
     }
 }
 
-impl Connections {
+impl PersistentConnection {
     pub(super) fn new(target: Target, ca_file: Option<PathBuf>) -> Self {
         Self { target, ca_file, tls: None, open: None }
     }
 
-    /// Sends a request and reads the answer, which may take `timeout`.
+    /// Sends a request and reads the reply, which may take `timeout`.
     ///
-    /// A connection that was kept may have been closed meanwhile; then the request is sent once more over another one,
-    /// which at worst repeats it.
+    /// A kept connection may have been closed meanwhile; then the request is sent once more over a new one, which at
+    /// worst repeats it.
     pub(super) async fn send(
         &mut self,
         request: Request<Full<Bytes>>,
         timeout: Duration,
-    ) -> Result<Answer, String> {
+    ) -> Result<Reply, String> {
         let kept = self.open.take();
         if let Some(connection) = kept {
             match self.try_over(connection, request.clone(), timeout).await {
-                Ok(answer) => return Ok(answer),
-                Err(Trouble::Slow) => return Err(Trouble::Slow.told(timeout)),
-                Err(Trouble::Broken(_)) => {}
+                Ok(reply) => return Ok(reply),
+                Err(SendError::Slow) => return Err(SendError::Slow.text(timeout)),
+                Err(SendError::Broken(_)) => {}
             }
         }
         let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.connect());
         let connection =
             connecting.await.map_err(|_| format!("no connection within {CONNECT_TIMEOUT:?}"))??;
-        self.try_over(connection, request, timeout).await.map_err(|trouble| trouble.told(timeout))
+        self.try_over(connection, request, timeout).await.map_err(|error| error.text(timeout))
     }
 
     async fn try_over(
@@ -106,27 +105,27 @@ impl Connections {
         mut connection: Connection,
         request: Request<Full<Bytes>>,
         timeout: Duration,
-    ) -> Result<Answer, Trouble> {
-        let asking = async {
+    ) -> Result<Reply, SendError> {
+        let exchange = async {
             connection.sender.ready().await?;
-            let answer = connection.sender.send_request(request).await?;
-            Ok(read(answer).await)
+            let reply = connection.sender.send_request(request).await?;
+            Ok(read(reply).await)
         };
-        let asked = tokio::time::timeout(timeout, asking).await.map_err(|_| Trouble::Slow)?;
-        let (answer, is_whole) = asked.map_err(|error| Trouble::Broken(told(error)))?;
+        let exchanged = tokio::time::timeout(timeout, exchange).await.map_err(|_| SendError::Slow)?;
+        let (reply, is_whole) = exchanged.map_err(|error| SendError::Broken(error_text(error)))?;
         if is_whole && !connection.sender.is_closed() {
             self.open = Some(connection);
         }
-        Ok(answer)
+        Ok(reply)
     }
 
     async fn connect(&mut self) -> Result<Connection, String> {
         let Target { host, port, is_tls, .. } = &self.target;
         let stream = TcpStream::connect((&**host, *port)).await.map_err(|error| error.to_string())?;
-        // A request is one write, which nothing follows.
+        // A request is one write without a following one.
         let _ = stream.set_nodelay(true);
         if !is_tls {
-            return over(stream).await;
+            return start_http(stream).await;
         }
         let name = ServerName::try_from(host.to_string()).map_err(|error| error.to_string())?;
         let config = match &self.tls {
@@ -139,36 +138,38 @@ impl Connections {
         };
         let stream =
             TlsConnector::from(config).connect(name, stream).await.map_err(|error| error.to_string())?;
-        over(stream).await
+        start_http(stream).await
     }
 }
 
-async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Connection, String> {
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(told)?;
-    // How it ends is told to whoever sends.
+async fn start_http(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> Result<Connection, String> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(error_text)?;
+    // An error of the connection is returned to the sender of a request.
     let driver = tokio::spawn(async { drop(connection.await) }).abort_handle();
     Ok(Connection { sender, driver })
 }
 
-/// The answer, and whether all of it was read.
-async fn read(answer: Response<Incoming>) -> (Answer, bool) {
-    let (parts, body) = answer.into_parts();
-    let body = Limited::new(body, ANSWER_MAX_BYTES).collect().await.map(|body| body.to_bytes());
+/// Reads the reply; returns whether the whole body was read.
+async fn read(reply: Response<Incoming>) -> (Reply, bool) {
+    let (parts, body) = reply.into_parts();
+    let body = Limited::new(body, REPLY_MAX_BYTES).collect().await.map(|body| body.to_bytes());
     let is_whole = body.is_ok();
     let text = String::from_utf8_lossy(body.as_deref().unwrap_or_default()).into_owned();
     let words: Vec<&str> = text.split_whitespace().collect();
-    let body = cut(&words.join(" "), ANSWER_SHOWN_MAX_BYTES);
-    (Answer { status: parts.status, headers: parts.headers, body }, is_whole)
+    let body = cut(&words.join(" "), REPLY_SHOWN_MAX_BYTES);
+    (Reply { status: parts.status, headers: parts.headers, body }, is_whole)
 }
 
-/// An error with its cause, which says more.
+/// An error with its cause, which has the details.
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn told(error: hyper::Error) -> String {
+fn error_text(error: hyper::Error) -> String {
     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
     format!("{error}{}", cause.unwrap_or_default())
 }
 
-/// Whom to trust: those of the system, or of `ca_file` alone.
+/// The TLS configuration: trusts the certificates of the system, or only those of `ca_file`.
 fn client_config(ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     match ca_file {
@@ -189,7 +190,7 @@ fn client_config(ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, String> 
             let found = rustls_native_certs::load_native_certs();
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
-                return Err("this system trusts nobody: install its certificates (ca-certificates), or name a ca-file".into());
+                return Err("this system has no trusted certificates: install them (ca-certificates), or name a ca-file".into());
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Signatures by Standard Webhooks: HMAC-SHA256 of `ID.TIMESTAMP.BODY`, in base64 behind `v1,`.
+//! Signatures by Standard Webhooks: HMAC-SHA256 of `ID.TIMESTAMP.BODY`, in base64 after `v1,`.
 //!
-//! The secret is in a file: `whsec_` and base64, or any other text, which is then taken as it is.
+//! The secret is in a file: `whsec_` and base64, or any other text, which is used as it is.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -11,13 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 
-/// How long a secret may be, in bytes. Standard Webhooks asks for 24 to 64.
+/// The longest secret, in bytes. Standard Webhooks requires 24 to 64.
 const SECRET_MAX_BYTES: u64 = 4 << 10;
 
-/// How Standard Webhooks marks a secret in base64.
+/// The prefix of a secret in base64, by Standard Webhooks.
 const SECRET_PREFIX: &str = "whsec_";
 
-/// Reads a secret. It is read for each request, so that it can be replaced without a word to the hub.
+/// Reads a secret, for each request, so that the file can be replaced without a reload of the hub.
 pub(super) fn secret(path: &Path) -> Result<Vec<u8>, String> {
     let shown = path.display();
     let mut text = String::new();
@@ -32,7 +32,7 @@ pub(super) fn secret(path: &Path) -> Result<Vec<u8>, String> {
         None => Ok(text.as_bytes().to_vec()),
         Some(encoded) => STANDARD
             .decode(encoded)
-            .map_err(|error| format!("{shown}: no base64 behind {SECRET_PREFIX}: {error}")),
+            .map_err(|error| format!("{shown}: no base64 after {SECRET_PREFIX}: {error}")),
     }
 }
 
@@ -44,24 +44,24 @@ pub(super) fn sign(secret: &[u8], id: &str, seconds: i64, body: &[u8]) -> String
     format!("v1,{}", STANDARD.encode(context.sign()))
 }
 
-/// What may be wrong with the file of a secret.
-pub(super) fn doubt(path: &Path) -> Option<String> {
+/// A warning about the file of a secret.
+pub(super) fn warning(path: &Path) -> Option<String> {
     if let Err(error) = secret(path) {
         return Some(error);
     }
     let shown = path.display();
     let mode = path.metadata().ok()?.permissions().mode();
     (mode & 0o007 != 0)
-        .then(|| format!("everybody on this host may use the secret in {shown}; try: chmod o= {shown}"))
+        .then(|| format!("every user of this host may read the secret in {shown}; try: chmod o= {shown}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The example in the specification of Standard Webhooks, and one computed with Python's `hmac`.
+    /// The example of the specification of Standard Webhooks, and one computed with Python's `hmac`.
     #[test]
-    fn signs_as_the_specification_does() {
+    fn signature_matches_the_specification() {
         let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("base64");
         type Case<'a> = (&'a [u8], &'a str, i64, &'a [u8], &'a str);
         let cases: [Case<'_>; 2] = [
@@ -80,13 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn secrets_in_files() {
+    fn secret_is_read_as_text_or_base64_and_open_file_warns() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("secret");
         let cases = [
             ("geheim\n", Ok(b"geheim".to_vec())),
             ("whsec_AAEC\n", Ok(vec![0, 1, 2])),
-            ("whsec_?", Err("no base64 behind whsec_")),
+            ("whsec_?", Err("no base64 after whsec_")),
             (" \n", Err("should hold a secret of 1 to")),
         ];
         for (text, expected) in cases {
@@ -99,9 +99,9 @@ mod tests {
         }
         assert!(secret(&home.path().join("none")).expect_err("missing").contains("cannot read the secret"));
         std::fs::write(&path, "x").expect("writes");
-        for (mode, is_doubtful) in [(0o600, false), (0o640, false), (0o644, true)] {
+        for (mode, is_warned) in [(0o600, false), (0o640, false), (0o644, true)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("sets");
-            assert_eq!(doubt(&path).is_some(), is_doubtful, "{mode:o}");
+            assert_eq!(warning(&path).is_some(), is_warned, "{mode:o}");
         }
     }
 }

@@ -1,30 +1,30 @@
-//! Where a webhook is.
+//! The address of a webhook.
 
 use std::str::FromStr;
 
 use hyper::Uri;
 
-/// An address of a webhook, taken apart.
+/// The parts of a webhook's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) is_tls: bool,
     /// A name or an address, without brackets.
     pub(super) host: Box<str>,
     pub(super) port: u16,
-    /// What `Host` says.
+    /// The value of `Host`.
     pub(super) host_header: Box<str>,
     /// Path and query.
     pub(super) path: Box<str>,
 }
 
-/// Errors of reading an address.
+/// Errors of parsing an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TargetError {
     #[error("expected an address such as \"https://example.org/hook\"")]
     NotAnAddress,
     #[error("a webhook is http or https, not {0}")]
     Scheme(Box<str>),
-    #[error("a login in the address would stand in every log; sign with `secret-file` instead")]
+    #[error("a login in the address would be in every log; sign with `secret-file` instead")]
     Login,
 }
 
@@ -59,7 +59,7 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// For people. A path or a query may be a secret of its own, as with many chat services.
+    /// The address for people. Path and query are left out: they may be secrets, as with many chat services.
     pub(super) fn shown(&self) -> String {
         let scheme = if self.is_tls { "https" } else { "http" };
         let more = if &*self.path == "/" { "" } else { "/…" };
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_addresses() {
+    fn address_is_parsed_or_refused() {
         let cases = [
             ("https://example.org/hook?a=b", Ok("tls example.org 443 /hook?a=b https://example.org/…")),
             ("http://127.0.0.1:8080", Ok("plain 127.0.0.1 8080 / http://127.0.0.1:8080")),

@@ -40,7 +40,7 @@ fn summary(config: &DaemonConfig) -> String {
         }
     }
     config.discover.iter().for_each(|rule| line("looks", rule.to_string()));
-    config.rules.iter().for_each(|rule| line("rule", format!("{}  {}", rule.name(), rule.deed())));
+    config.rules.iter().for_each(|rule| line("rule", format!("{}  {}", rule.name(), rule.description())));
     let (vms, relays) = (counted(config.attach.len(), "VM"), counted(relays, "relay"));
     text + &format!("  {vms}, {relays}, {}\n", counted(config.rules.len(), "rule"))
 }

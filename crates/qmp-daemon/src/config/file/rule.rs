@@ -9,7 +9,7 @@ use qmp_hub::conditions::Selected;
 use qmp_journal::{Globs, Kind as RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_settings::{Place, Problem, Settings, Value};
-use qmp_sinks::{AtMost, KINDS, Kind, RuleConfig, Selection};
+use qmp_sinks::{DeliveryLimit, KINDS, Kind, RuleConfig, Selection};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -62,7 +62,7 @@ impl<'t> Reading<'t> {
         let mut settings = Settings { document: self, table };
         let name: Option<Box<str>> = rule_name(&mut settings, &value.span()).map(Into::into);
         let selection = selection(&mut settings);
-        let at_most: Option<AtMost> = settings.parsed("at-most", "how often, such as \"1 per 10m\"");
+        let at_most: Option<DeliveryLimit> = settings.parsed("at-most", "how often, such as \"1 per 10m\"");
         if at_most.is_some() && !kind.may_hold_back {
             let message = format!("`{}` takes every record; leave `at-most` out", kind.key);
             settings.problem("at-most", &message);

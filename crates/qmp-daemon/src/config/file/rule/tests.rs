@@ -50,10 +50,7 @@ fn rules_of_each_kind() {
     assert_eq!(shown, expected);
     assert_eq!(file.rules()[0].action.attempts(), 3);
     let doubts: Vec<String> = file.doubts().iter().map(ToString::to_string).collect();
-    assert_eq!(
-        doubts,
-        ["hub.toml:29: there is no /nonexistent/socket: entries wait until journald is there"]
-    );
+    assert_eq!(doubts, ["hub.toml:29: there is no /nonexistent/socket: entries wait until journald runs"]);
 }
 
 #[test]
@@ -134,7 +131,7 @@ fn problems_have_lines_and_advice() {
         (
             "a shell's line",
             "run = 'mail root'",
-            "3: there is no shell: write the program and each argument as a text of its own, in a list",
+            "3: there is no shell: write the program and each argument as separate texts in a list",
         ),
         (
             "bad timeout",
@@ -147,7 +144,7 @@ fn problems_have_lines_and_advice() {
         (
             "login",
             "webhook = 'https://a:b@x/'",
-            "3: a login in the address would stand in every log; sign with `secret-file` instead",
+            "3: a login in the address would be in every log; sign with `secret-file` instead",
         ),
         ("no address", "webhook = 'x'", "3: expected an address such as \"https://example.org/hook\""),
         (
@@ -170,7 +167,7 @@ fn problems_have_lines_and_advice() {
             "file = '/f'\nmax-size = '1KiB'",
             "4: a file of less than 4KiB would hold one record or none",
         ),
-        ("short files", "file = '/f'\nmax-age = '1ms'", "4: a file lasts a second at least"),
+        ("short files", "file = '/f'\nmax-age = '1ms'", "4: a file must last at least one second"),
         (
             "bad size",
             "file = '/f'\nmax-size = '5 floppies'",
@@ -234,10 +231,7 @@ fn what_may_be_right_is_doubted() {
             "run = 'no-such-program'",
             "3: there is no no-such-program in the PATH of this process; a whole path is safer",
         ),
-        (
-            "file = '/nonexistent/x/f'",
-            "3: there is no directory /nonexistent/x; it is made at the first record",
-        ),
+        ("file = '/nonexistent/x/f'", "3: there is no directory /nonexistent/x; the first record creates it"),
         (
             "webhook = 'https://x/'\nsecret-file = '/nonexistent/s'",
             "4: cannot read the secret in /nonexistent/s: No such file or directory (os error 2)",

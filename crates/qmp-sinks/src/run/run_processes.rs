@@ -1,9 +1,9 @@
-//! Every process of one run, wherever it went.
+//! Finds every process of one run, in any process group or session.
 //!
-//! The process group of a command ends with it, but what it started may have left the group (`setsid`, or a daemon). All
-//! of them have inherited one variable of the environment, whose value no other run has, and are found by it in `/proc`.
-//! What replaced its environment is not found. (A subreaper would get orphans of commands that went well, too, which are
-//! meant to go on, and could not tell whose they are.)
+//! The process group of a command ends with it, but its children may have left the group (`setsid`, or a daemon). All
+//! processes of a run have inherited one variable of the environment, whose value is unique to the run, and are found
+//! by it in `/proc`. A process that replaced its environment is not found. (A subreaper would also get orphans of
+//! successful commands, which are meant to keep running, and could not tell to which run they belong.)
 
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,14 +13,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 /// The variable by which the processes of a run are found.
 const VARIABLE: &str = "QMP_RUN";
 
-/// What the processes of one run have in common.
+/// Identifies the processes of one run.
 #[derive(Clone, Debug)]
-pub(super) struct Family {
+pub(super) struct RunProcesses {
     id: String,
 }
 
-impl Family {
-    /// A family of its own.
+impl RunProcesses {
+    /// Creates a unique id.
     pub(super) fn new() -> Self {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let boot = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
@@ -28,12 +28,12 @@ impl Family {
         Self { id: format!("{}-{run}-{}", std::process::id(), boot.trim()) }
     }
 
-    /// The variable that the first process gets.
+    /// The variable for the first process.
     pub(super) fn variable(&self) -> (String, String) {
         (VARIABLE.to_owned(), self.id.clone())
     }
 
-    /// Sends a signal to all of them; how many there are.
+    /// Sends a signal to all of them; returns how many there are.
     pub(super) fn signal(&self, signal: Signal) -> usize {
         let Ok(entries) = fs::read_dir("/proc") else { return 0 };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -43,7 +43,7 @@ impl Family {
 
     fn signal_one(&self, pid: Pid, signal: Signal) -> bool {
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
-        // The number may have gone to another process before the descriptor was opened.
+        // The process id may have been reused before the descriptor was opened.
         self.has(pid) && pidfd_send_signal(process, signal).is_ok()
     }
 
@@ -51,8 +51,8 @@ impl Family {
         let Ok(environment) = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())) else {
             return false;
         };
-        let wanted = format!("{VARIABLE}={}", self.id);
-        environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+        let variable_of_run = format!("{VARIABLE}={}", self.id);
+        environment.split(|byte| *byte == 0).any(|variable| variable == variable_of_run.as_bytes())
     }
 }
 
@@ -60,11 +60,11 @@ impl Family {
 mod tests {
     use std::time::Duration;
 
-    use super::super::process::{Ended, Process};
+    use super::super::process::{Process, RunResult};
 
-    /// A child in a session of its own, whose parent is gone, ends with the command that took too long.
+    /// A child in its own session, whose parent has ended, is killed with a command that took too long.
     #[tokio::test]
-    async fn a_child_with_its_own_session_ends_at_the_timeout() {
+    async fn child_with_its_own_session_is_killed_at_the_timeout() {
         let home = tempfile::tempdir().expect("a directory");
         let pid_file = home.path().join("pid");
         let script = format!(
@@ -75,13 +75,13 @@ mod tests {
         let process = Process::start("sh".as_ref(), &["-c".to_owned(), script], [("PATH".to_owned(), path)]);
         let running = tokio::spawn(process.expect("starts").run(Vec::new(), Duration::from_secs(2)));
         while !pid_file.exists() {
-            assert!(!running.is_finished(), "it wrote its number");
+            assert!(!running.is_finished(), "the child writes its process id");
             tokio::task::yield_now().await;
         }
         let pid = std::fs::read_to_string(&pid_file).expect("reads");
-        let (ended, _) = running.await.expect("ends");
-        assert!(matches!(ended, Ended::TooLong));
-        // KILL was sent: it is gone, or a zombie that nobody has waited for.
+        let (result, _) = running.await.expect("ends");
+        assert!(matches!(result, RunResult::TooLong));
+        // After KILL the child does not exist, or is a zombie that was not reaped.
         let environ = format!("/proc/{}/environ", pid.trim());
         while std::fs::read(&environ).is_ok_and(|environment| !environment.is_empty()) {
             tokio::task::yield_now().await;

@@ -1,8 +1,8 @@
-//! How often a rule may act: so many times within any span of so long.
+//! The limit of a rule's deliveries: at most so many within any span of a given length.
 //!
-//! A record that may not pass is held back and counted, and the newest of them is kept. As soon as the limit allows it,
-//! that one passes, with the number of those that it stands for: what was held back is told after one span at most,
-//! also if nothing comes any more.
+//! A record beyond the limit is held back and counted, and the newest of these is kept. As soon as the limit allows it,
+//! the newest is delivered with the number of the others: so held-back records are reported after one span at most,
+//! even if no further record follows.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use qmp_settings::span::{self, SpanError};
 use qmp_wire::{Offset, UnixMicros};
 
-/// How many deliveries a limit may allow in its span. Their times are kept; a limit that allows more is none that a
-/// person would notice.
+/// How many deliveries a limit may allow in its span. Their times are kept; a higher limit would make no difference to
+/// a person.
 const AT_MOST_COUNT_MAX: u32 = 1_000;
 
 /// A limit, written `1 per 10m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AtMost {
+pub struct DeliveryLimit {
     count: u32,
     span: Duration,
 }
@@ -26,72 +26,76 @@ pub struct AtMost {
 /// Errors of reading a limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AtMostError {
-    /// It is not of the form.
+pub enum DeliveryLimitError {
+    /// The text does not have the form `COUNT per SPAN`.
     #[error("expected how often, such as \"1 per 10m\" or \"5 per 1h\"")]
     Form,
-    /// The number is 0, or larger than makes sense.
+    /// The number is 0, or too large.
     #[error("expected a number from 1 to {AT_MOST_COUNT_MAX} before \"per\"")]
     Count,
-    /// The span cannot be read.
+    /// The span is invalid.
     #[error("{0}")]
     Span(SpanError),
-    /// The span is no time at all.
+    /// The span is zero.
     #[error("a span of no time limits nothing; leave `at-most` out")]
     NoTime,
 }
 
-impl FromStr for AtMost {
-    type Err = AtMostError;
+impl FromStr for DeliveryLimit {
+    type Err = DeliveryLimitError;
 
-    fn from_str(text: &str) -> Result<Self, AtMostError> {
-        let (count, span) = text.split_once(" per ").ok_or(AtMostError::Form)?;
-        let count: u32 = count.trim().parse().map_err(|_| AtMostError::Form)?;
+    fn from_str(text: &str) -> Result<Self, DeliveryLimitError> {
+        let (count, span) = text.split_once(" per ").ok_or(DeliveryLimitError::Form)?;
+        let count: u32 = count.trim().parse().map_err(|_| DeliveryLimitError::Form)?;
         if !(1..=AT_MOST_COUNT_MAX).contains(&count) {
-            return Err(AtMostError::Count);
+            return Err(DeliveryLimitError::Count);
         }
         let span = span.trim();
-        // "5 per hour" is how people say it.
+        // "5 per hour" is a usual spelling.
         let span = match span::parse(span) {
             Err(SpanError::NotASpan) => span::parse(&format!("1{span}")),
             other => other,
         };
-        let span = span.map_err(AtMostError::Span)?;
+        let span = span.map_err(DeliveryLimitError::Span)?;
         if span.is_zero() {
-            return Err(AtMostError::NoTime);
+            return Err(DeliveryLimitError::NoTime);
         }
         Ok(Self { count, span })
     }
 }
 
-impl fmt::Display for AtMost {
+impl fmt::Display for DeliveryLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span_us = u64::try_from(self.span.as_micros()).unwrap_or(u64::MAX);
         write!(f, "{} per {}", self.count, span::describe(span_us))
     }
 }
 
-/// Decides which records pass. Holds no clock; every time is an argument.
+/// Decides which records pass. Has no clock; every time is an argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Gate {
-    limit: Option<AtMost>,
+    limit: Option<DeliveryLimit>,
     /// When the last records passed, oldest first; no more of them than the limit allows.
     passed: VecDeque<i64>,
-    held: Held,
+    held: HeldRecords,
 }
 
-/// What was held back.
+/// The records that were held back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
-    /// How many, the newest included.
+pub(super) struct HeldRecords {
+    /// The number of records, the newest included.
     pub(super) records: u64,
-    /// The newest; `Offset(0)` if there is none.
+    /// The newest record; `Offset(0)` if there is none.
     pub(super) newest: Offset,
 }
 
 impl Gate {
-    /// A gate that goes on where another one stopped.
-    pub(super) fn new(limit: Option<AtMost>, passed: impl IntoIterator<Item = i64>, held: Held) -> Self {
+    /// Creates a gate with the state of an earlier one.
+    pub(super) fn new(
+        limit: Option<DeliveryLimit>,
+        passed: impl IntoIterator<Item = i64>,
+        held: HeldRecords,
+    ) -> Self {
         let most = limit.map_or(0, |limit| limit.count as usize);
         let mut passed: VecDeque<i64> = passed.into_iter().collect();
         while passed.len() > most {
@@ -100,10 +104,10 @@ impl Gate {
         Self { limit, passed, held }
     }
 
-    /// When a record may pass: `now`, or later.
+    /// The time from which a record may pass: `now`, or later.
     pub(super) fn opens_at(&mut self, now: UnixMicros) -> UnixMicros {
         let Some(limit) = self.limit else { return now };
-        // A clock that was set back must not close the gate for longer than a span.
+        // A clock that was set back must not close the gate for longer than one span.
         self.passed.iter_mut().for_each(|at| *at = (*at).min(now.0));
         if self.passed.len() < limit.count as usize {
             return now;
@@ -113,7 +117,7 @@ impl Gate {
         UnixMicros(oldest.saturating_add(span_us).max(now.0))
     }
 
-    /// Lets one record pass at `now`, at which the gate is open.
+    /// Counts a record that passes at `now`, when the gate is open.
     pub(super) fn pass(&mut self, now: UnixMicros) {
         let Some(limit) = self.limit else { return };
         if self.passed.len() >= limit.count as usize {
@@ -124,15 +128,15 @@ impl Gate {
 
     /// Holds a record back.
     pub(super) fn hold(&mut self, offset: Offset) {
-        self.held = Held { records: self.held.records + 1, newest: offset };
+        self.held = HeldRecords { records: self.held.records + 1, newest: offset };
     }
 
-    /// What is held back.
-    pub(super) fn held(&self) -> Held {
+    /// The records that are held back.
+    pub(super) fn held(&self) -> HeldRecords {
         self.held
     }
 
-    /// The newest record that was held back passes now, and tells of the others: how many.
+    /// Counts the newest held-back record as passed, and returns the number of the others.
     pub(super) fn release(&mut self, now: UnixMicros) -> u64 {
         self.pass(now);
         std::mem::take(&mut self.held).records.saturating_sub(1)
@@ -151,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_limits() {
+    fn limit_is_parsed_or_refused() {
         let cases = [
             ("1 per 10m", "1 per 10 min"),
             ("5 per 1h30m", "5 per 1 h 30 min"),
@@ -166,7 +170,7 @@ mod tests {
             ("1 per 0s", "a span of no time limits nothing; leave `at-most` out"),
         ];
         for (text, expected) in cases {
-            let shown = match text.parse::<AtMost>() {
+            let shown = match text.parse::<DeliveryLimit>() {
                 Ok(limit) => limit.to_string(),
                 Err(error) => error.to_string(),
             };
@@ -174,7 +178,8 @@ mod tests {
         }
     }
 
-    /// What a rule does with records that come at these times (ms): when one passes, and of how many others it tells.
+    /// The deliveries of a rule for records at these times (µs): when one passes, and the number of held-back records
+    /// that it reports.
     fn acted(limit: &str, offered: &[i64], mut gate: Gate, until: i64) -> (Vec<(i64, u64)>, Gate) {
         gate.limit = Some(limit.parse().expect("a limit"));
         let mut acts = Vec::new();
@@ -208,10 +213,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_is_told() {
+    fn held_back_records_are_reported_after_one_span() {
         type Case<'a> = (&'a str, &'a str, &'a [i64], &'a [(i64, u64)]);
         let cases: [Case<'_>; 5] = [
-            // name           limit          offered (µs)         passed at, telling of
+            // name           limit          offered (µs)         passed at, reporting
             ("one", "1 per 10us", &[5], &[(5, 0)]),
             ("a pair", "1 per 10us", &[5, 6], &[(5, 0), (15, 0)]),
             ("a burst", "1 per 10us", &[5, 6, 7, 8], &[(5, 0), (15, 2)]),
@@ -225,10 +230,10 @@ mod tests {
     }
 
     proptest! {
-        /// Within any span no more records pass than the limit allows, and each that was offered passes, is told of by
-        /// one that passes, or is still held back; also when the hub is killed in between.
+        /// Within any span no more records pass than the limit allows, and each record passes, is reported by one that
+        /// passes, or is still held back; also if the hub is killed in between.
         #[test]
-        fn never_exceeds_the_limit_nor_forgets(
+        fn limit_is_kept_and_every_record_is_counted(
             count in 1u32..5,
             mut offered in prop::collection::vec(0i64..1_000, 1..80),
             cut in 0usize..80,
@@ -244,15 +249,15 @@ mod tests {
             for window in acts.windows(count as usize + 1) {
                 prop_assert!(window[count as usize].0 - window[0].0 >= 100, "{:?}", acts);
             }
-            let told: u64 = acts.iter().map(|(_, held)| held + 1).sum();
-            prop_assert_eq!(told + gate.held().records, offered.len() as u64);
+            let counted: u64 = acts.iter().map(|(_, held)| held + 1).sum();
+            prop_assert_eq!(counted + gate.held().records, offered.len() as u64);
         }
 
-        /// A clock that is set back closes the gate for a span at most.
+        /// A clock that is set back closes the gate for at most one span.
         #[test]
-        fn survives_a_clock_that_is_set_back(passed in prop::collection::vec(any::<i64>(), 0..8), now in 0i64..1_000) {
+        fn gate_opens_within_a_span_after_clock_is_set_back(passed in prop::collection::vec(any::<i64>(), 0..8), now in 0i64..1_000) {
             let limit = "3 per 100us".parse().expect("a limit");
-            let mut gate = Gate::new(Some(limit), passed, Held::default());
+            let mut gate = Gate::new(Some(limit), passed, HeldRecords::default());
             let opens = gate.opens_at(UnixMicros(now)).0;
             prop_assert!(opens >= now && opens <= now + 100);
         }

@@ -1,4 +1,4 @@
-//! A file that lines are appended to, and its predecessors: FILE, FILE.1 (the newest of them), FILE.2, …
+//! A file to which lines are appended, and its predecessors: FILE, FILE.1 (the newest of them), FILE.2, …
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use qmp_wire::UnixMicros;
 
-/// Permissions: as those of the journal. What guests do is nobody else's business.
+/// Permissions, as of the journal: other users must not read what guests do.
 const FILE_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
 
-/// How every line begins that a rule writes.
+/// The begin of every line that a rule writes.
 const LINE_BEGIN: &[u8] = b"{\"offset\":";
 
-/// How much is read at once on the search for the last line end, in bytes.
+/// Bytes that are read at once in the search for the last line end.
 const TAIL_CHUNK_BYTES: u64 = 64 << 10;
 
-/// How much of the first line is read to learn how old a file is, in bytes: the time stands at its begin.
+/// Bytes of the first line that are read to get the age of a file: the time is near its begin.
 const FIRST_LINE_BYTES: u64 = 4 << 10;
 
-/// When a file has had its time.
+/// When a file is rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rotation {
     pub(super) max_bytes: Option<u64>,
@@ -30,9 +30,9 @@ pub(super) struct Rotation {
     pub(super) keep: u32,
 }
 
-/// The file, open, and ending in a whole line.
+/// The open file, which ends in a complete line.
 #[derive(Debug)]
-pub(super) struct Rotated {
+pub(super) struct RotatedFile {
     path: PathBuf,
     rotation: Rotation,
     file: File,
@@ -41,8 +41,8 @@ pub(super) struct Rotated {
     since: UnixMicros,
 }
 
-impl Rotated {
-    /// Opens or makes the file, and takes away a line that was cut off.
+impl RotatedFile {
+    /// Opens or creates the file, and removes a line that was cut off.
     pub(super) fn open(path: &Path, rotation: Rotation, now: UnixMicros) -> io::Result<Self> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
@@ -63,7 +63,7 @@ impl Rotated {
         Ok(Self { path: path.to_owned(), rotation, file, bytes, since })
     }
 
-    /// The same file, or the one that lies in its place if somebody moved it away or cut it.
+    /// Returns the same file, or opens the one at its path if the file was moved away or truncated.
     pub(super) fn follow(self, now: UnixMicros) -> io::Result<Self> {
         let is_same = match fs::metadata(&self.path) {
             Ok(found) => {
@@ -76,8 +76,8 @@ impl Rotated {
         if is_same { Ok(self) } else { Self::open(&self.path, self.rotation, now) }
     }
 
-    /// Appends one line with its line end, to another file if this one is full or old. After an error it ends in a whole
-    /// line, or has to be opened anew.
+    /// Appends one line with its line end; rotates first if the file is full or old. After an error the file ends in a
+    /// complete line, or must be opened again.
     pub(super) fn append(&mut self, line: &[u8], now: UnixMicros) -> io::Result<()> {
         if self.is_over(line.len() as u64, now) {
             self.rotate(now)?;
@@ -91,14 +91,14 @@ impl Rotated {
                 Ok(())
             }
             Err(error) => {
-                // The disk is full, most likely; what it took of the line goes.
+                // Most likely the disk is full; remove the part of the line that was written.
                 let _ = self.file.set_len(self.bytes);
                 Err(error)
             }
         }
     }
 
-    /// Puts everything on the disk.
+    /// Syncs the file to the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -111,10 +111,10 @@ impl Rotated {
             && (self.rotation.max_bytes.is_some_and(is_full) || self.rotation.max_age.is_some_and(is_old))
     }
 
-    /// Moves the file away, its predecessors before it, and the oldest out.
+    /// Renames the file and its predecessors by one number, and drops the oldest.
     ///
-    /// A crash in between leaves a number free, and every line where it was: the next rotation moves only those before
-    /// the free one.
+    /// A crash in between leaves one number free, and every line in its file: the next rotation renames only those
+    /// before the free number.
     fn rotate(&mut self, now: UnixMicros) -> io::Result<()> {
         self.sync()?;
         let name = |index: u32| {
@@ -133,11 +133,11 @@ impl Rotated {
     }
 }
 
-/// Removes a last line that is not whole, which a crash cut off; returns how long the file is then.
+/// Removes an incomplete last line, which a crash cut off; returns the length of the file after that.
 ///
 /// # Errors
 ///
-/// `InvalidData` if no rule wrote the last line: the file is somebody else's, and stays as it is.
+/// `InvalidData` if no rule wrote the last line: the file belongs to another program, and is left unchanged.
 fn repair(file: &File) -> io::Result<u64> {
     let bytes = file.metadata()?.len();
     let end = line_start(file, bytes)?;
@@ -160,7 +160,7 @@ fn repair(file: &File) -> io::Result<u64> {
     Ok(end)
 }
 
-/// Where the line begins of which the byte before `end` is one, or would be the next.
+/// The start of the line that contains the byte before `end`, or of the next line if that byte is a line end.
 fn line_start(file: &File, end: u64) -> io::Result<u64> {
     let mut at = end;
     // Backwards, in chunks, to the last line end.
@@ -176,23 +176,23 @@ fn line_start(file: &File, end: u64) -> io::Result<u64> {
     Ok(0)
 }
 
-/// When the first line was received, about which it was written.
+/// When the first record was received, which is about when the file was begun.
 fn since(file: &File) -> Option<UnixMicros> {
     let mut line = Vec::new();
-    let mut begin = BufReader::new(At { file, from: 0 }).take(FIRST_LINE_BYTES);
+    let mut begin = BufReader::new(FileReader { file, from: 0 }).take(FIRST_LINE_BYTES);
     begin.read_until(b'\n', &mut line).ok()?;
     let text = String::from_utf8_lossy(&line);
     let (_, rest) = text.split_once("\"received\":\"")?;
     rest.split_once('"')?.0.parse().ok()
 }
 
-/// Reads a file from a place of its own.
-struct At<'f> {
+/// Reads a file from its own position.
+struct FileReader<'f> {
     file: &'f File,
     from: u64,
 }
 
-impl io::Read for At<'_> {
+impl io::Read for FileReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.file.read_at(buffer, self.from)?;
         self.from += bytes as u64;
@@ -233,12 +233,12 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let (path, victim) = (home.path().join("out.jsonl"), home.path().join("victim"));
         std::os::unix::fs::symlink(&victim, &path).expect("made");
-        Rotated::open(&path, ANY, UnixMicros(0)).expect_err("is a link");
+        RotatedFile::open(&path, ANY, UnixMicros(0)).expect_err("is a link");
         assert!(!victim.exists());
     }
 
     #[test]
-    fn a_line_that_was_cut_off_goes() {
+    fn incomplete_last_line_is_removed() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("log");
         let whole = line(1, 5);
@@ -249,48 +249,48 @@ mod tests {
             (&[&whole[..], b"{\"off"].concat(), Some(&whole)),
             (&long, Some(&whole)),
             (b"{\"offset\":1", Some(b"")),
-            (&[&whole[..], b"somebody's"].concat(), None),
-            (b"somebody's", None),
-            (b"somebody's\n", None),
-            (&[&whole[..], b"somebody's\n"].concat(), None),
-            (b"somebody's\n{\"offset\":1", None),
-            (&[b"somebody's\n", &whole[..]].concat(), Some(&[b"somebody's\n", &whole[..]].concat())),
+            (&[&whole[..], b"foreign"].concat(), None),
+            (b"foreign", None),
+            (b"foreign\n", None),
+            (&[&whole[..], b"foreign\n"].concat(), None),
+            (b"foreign\n{\"offset\":1", None),
+            (&[b"foreign\n", &whole[..]].concat(), Some(&[b"foreign\n", &whole[..]].concat())),
         ];
         for (before, after) in cases {
             fs::write(&path, before).expect("writes");
-            let opened = Rotated::open(&path, ANY, UnixMicros(0));
+            let opened = RotatedFile::open(&path, ANY, UnixMicros(0));
             assert_eq!(opened.is_ok(), after.is_some(), "{}", String::from_utf8_lossy(before));
             assert_eq!(fs::read(&path).expect("reads"), after.unwrap_or(before));
         }
     }
 
     #[test]
-    fn files_that_are_moved_or_cut_are_left_to_their_mover() {
+    fn file_that_was_moved_or_truncated_is_opened_again() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("log");
-        let mut file = Rotated::open(&path, ANY, UnixMicros(0)).expect("opens");
+        let mut file = RotatedFile::open(&path, ANY, UnixMicros(0)).expect("opens");
         file.append(&line(1, 0), UnixMicros(0)).expect("writes");
         fs::rename(&path, home.path().join("moved")).expect("moves");
         file = file.follow(UnixMicros(0)).expect("opens another");
         file.append(&line(2, 0), UnixMicros(0)).expect("writes");
         assert_eq!(fs::read(&path).expect("reads"), line(2, 0));
         OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(0)).expect("cuts");
-        file = file.follow(UnixMicros(0)).expect("goes on");
+        file = file.follow(UnixMicros(0)).expect("opens again");
         file.append(&line(3, 0), UnixMicros(0)).expect("writes");
         assert_eq!(fs::read(&path).expect("reads"), line(3, 0), "without a hole");
     }
 
     #[test]
-    fn old_files_are_rotated() {
+    fn file_older_than_max_age_is_rotated() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("log");
         let rotation = Rotation { max_age: Some(Duration::from_secs(60)), ..ANY };
         let first: UnixMicros = "2026-01-02T03:04:05.678901Z".parse().expect("a time");
         let after = |seconds: i64| UnixMicros(first.0 + seconds * 1_000_000);
-        let mut file = Rotated::open(&path, rotation, first).expect("opens");
+        let mut file = RotatedFile::open(&path, rotation, first).expect("opens");
         file.append(&line(1, 0), first).expect("writes");
-        // Opened again, it knows from its first line how old it is.
-        let mut file = Rotated::open(&path, rotation, after(59)).expect("opens");
+        // The age of a reopened file is in its first line.
+        let mut file = RotatedFile::open(&path, rotation, after(59)).expect("opens");
         file.append(&line(2, 0), after(59)).expect("writes");
         file.append(&line(3, 0), after(60)).expect("writes");
         assert_eq!(files(&path), [line(3, 0), [line(1, 0), line(2, 0)].concat()]);
@@ -299,8 +299,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Whatever is cut off and wherever a rotation is interrupted: each file holds whole lines, the lines stand in
-        /// their order, and of those that were written only the oldest are gone.
+        /// After cut lines and interrupted rotations, each file has complete lines in their order, and only the oldest
+        /// lines are missing.
         #[test]
         fn rotation_never_loses_or_tears_a_line(
             steps in prop::collection::vec((0usize..60, 0u8..8), 1..40),
@@ -309,21 +309,21 @@ mod tests {
             let home = tempfile::tempdir().expect("a directory");
             let path = home.path().join("log");
             let rotation = Rotation { max_bytes: Some(200), max_age: None, keep };
-            let mut file = Rotated::open(&path, rotation, UnixMicros(0)).expect("opens");
+            let mut file = RotatedFile::open(&path, rotation, UnixMicros(0)).expect("opens");
             for (number, (padding, accident)) in steps.iter().enumerate() {
                 file.append(&line(number, *padding), UnixMicros(0)).expect("writes");
                 match accident {
                     0 => {
                         // A kill in the middle of a line.
                         file.file.write_all(&line(number + 1, 9)[..20]).expect("writes");
-                        file = Rotated::open(&path, rotation, UnixMicros(0)).expect("opens");
+                        file = RotatedFile::open(&path, rotation, UnixMicros(0)).expect("opens");
                     }
                     1 => {
-                        // A kill in the middle of a rotation: the youngest predecessor is moved, the file is not.
+                        // A kill in the middle of a rotation: the youngest predecessor is renamed, the file is not.
                         let name = |index: u32| format!("{}.{index}", path.display());
                         if Path::new(&name(1)).exists() && keep > 1 && !Path::new(&name(2)).exists() {
                             fs::rename(name(1), name(2)).expect("moves");
-                            file = Rotated::open(&path, rotation, UnixMicros(0)).expect("opens");
+                            file = RotatedFile::open(&path, rotation, UnixMicros(0)).expect("opens");
                         }
                     }
                     _ => {}
