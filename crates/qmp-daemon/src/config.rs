@@ -51,7 +51,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use qmp_client::Address;
-pub use qmp_settings::{Place, Problem};
+pub use qmp_settings::{Location, Problem};
 
 pub use error::ConfigError;
 pub use file::ConfigFile;
@@ -141,13 +141,13 @@ impl DaemonConfig {
         let file = file.unwrap_or_default();
         let mut problems = Vec::new();
         let mut attach = Vec::new();
-        let mut taken: HashMap<VmName, Option<Place>> =
-            file.vms.iter().map(|vm| (vm.name.clone(), Some(vm.place.clone()))).collect();
+        let mut taken: HashMap<VmName, Option<Location>> =
+            file.vms.iter().map(|vm| (vm.name.clone(), Some(vm.location.clone()))).collect();
         for (name, address) in command_line.attach {
             match taken.insert(name.clone(), None) {
                 None => attach.push((name, address)),
-                Some(place) => {
-                    problems.push(Problem { place: None, message: twice(&name, place.as_ref()) });
+                Some(location) => {
+                    problems.push(Problem { location: None, message: twice(&name, location.as_ref()) });
                 }
             }
         }
@@ -193,7 +193,7 @@ fn relays(
     problems: &mut Vec<Problem>,
 ) -> Vec<(VmName, RelayConfig)> {
     let of_file = file.vms.iter().flat_map(|vm| {
-        vm.relays.iter().map(|relay| (vm.name.clone(), relay.clone(), Some(vm.place.clone())))
+        vm.relays.iter().map(|relay| (vm.name.clone(), relay.clone(), Some(vm.location.clone())))
     });
     let names = file.vms.iter().map(|vm| &vm.name).chain(attach.iter().map(|(name, _)| name));
     let of_directory = directory.into_iter().flat_map(|directory| {
@@ -202,20 +202,20 @@ fn relays(
     });
     let mut taken = HashSet::new();
     let mut relays = Vec::new();
-    for (name, relay, place) in of_file.chain(of_directory) {
+    for (name, relay, location) in of_file.chain(of_directory) {
         if taken.insert(relay.path.clone()) {
             relays.push((name, relay));
         } else {
             let path = relay.path.display();
             let message = format!("the relay {path} of {name} stands twice; each needs a path of its own");
-            problems.push(Problem { place, message: message.into() });
+            problems.push(Problem { location, message: message.into() });
         }
     }
     relays
 }
 
-fn twice(name: &VmName, first: Option<&Place>) -> Box<str> {
-    let other = first.map_or_else(|| "another --attach".to_owned(), Place::to_string);
+fn twice(name: &VmName, first: Option<&Location>) -> Box<str> {
+    let other = first.map_or_else(|| "another --attach".to_owned(), Location::to_string);
     format!("--attach {name}: a VM of this name is already at {other}; each VM needs a name of its own")
         .into()
 }

@@ -10,6 +10,6 @@ mod restart_only;
 mod daemon;
 mod reload;
 
-pub use config::{CommandLine, ConfigError, ConfigFile, DaemonConfig, Place, Problem};
+pub use config::{CommandLine, ConfigError, ConfigFile, DaemonConfig, Location, Problem};
 pub use daemon::{Daemon, DaemonError};
 pub use reload::Reloaded;

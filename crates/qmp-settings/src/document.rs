@@ -1,4 +1,4 @@
-//! A TOML document that is read key by key, with a problem for each value that is another than it should be.
+//! A TOML document that is read key by key; each invalid value adds a problem.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -8,34 +8,34 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::problem::{Place, Problem};
+use crate::problem::{Location, Problem};
 use crate::suggest;
 
-/// A value, and where it is.
+/// A value with its span.
 pub type Value<'t> = Spanned<DeValue<'t>>;
 
-/// A key, and where it is.
+/// A key with its span.
 pub type Key<'t> = Spanned<Cow<'t, str>>;
 
-/// A document that is being read, and what was found wrong with it.
+/// A document that is being read, with the problems found so far.
 #[derive(Debug)]
 pub struct Document<'t> {
     text: &'t str,
     path: &'t Path,
-    /// What is wrong; the document says nothing if there is anything.
+    /// Errors; the document must not be used if there are any.
     pub problems: Vec<Problem>,
-    /// What looks wrong and may be right.
-    pub doubts: Vec<Problem>,
+    /// Values that look wrong and may be right.
+    pub warnings: Vec<Problem>,
 }
 
 impl<'t> Document<'t> {
-    /// The document `text`, which came from `path`.
+    /// Creates a document of `text`, which was read from `path`.
     #[must_use]
     pub fn new(text: &'t str, path: &'t Path) -> Self {
-        Self { text, path, problems: Vec::new(), doubts: Vec::new() }
+        Self { text, path, problems: Vec::new(), warnings: Vec::new() }
     }
 
-    /// The keys at the top; `None`, with its problems, if the text is no TOML.
+    /// The top-level keys; `None`, with problems, if the text is not TOML.
     pub fn top(&mut self) -> Option<Spanned<DeTable<'t>>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
@@ -44,19 +44,19 @@ impl<'t> Document<'t> {
         errors.is_empty().then_some(table)
     }
 
-    /// The text between two places.
+    /// The text of a span.
     #[must_use]
     pub fn text(&self, span: Range<usize>) -> &'t str {
         self.text.get(span).unwrap_or_default()
     }
 
-    /// A text that says something.
+    /// Parses a text value.
     pub fn parsed<T: FromStr<Err: std::fmt::Display>>(
         &mut self,
         value: &Value<'t>,
-        wanted: &str,
+        expected: &str,
     ) -> Option<T> {
-        let text = self.string(value, wanted)?;
+        let text = self.string(value, expected)?;
         match text.parse() {
             Ok(parsed) => Some(parsed),
             Err(error) => {
@@ -66,7 +66,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub fn yes_or_no(&mut self, value: &Value<'t>) -> Option<bool> {
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
@@ -76,28 +76,28 @@ impl<'t> Document<'t> {
         flag
     }
 
-    /// A text that is not empty.
-    pub fn string<'v>(&mut self, value: &'v Value<'t>, wanted: &str) -> Option<&'v str> {
+    /// Reads a text that is not empty.
+    pub fn string<'v>(&mut self, value: &'v Value<'t>, expected: &str) -> Option<&'v str> {
         let text = value.get_ref().as_str();
         match text {
             None => {
                 let found = value.get_ref().type_str();
-                self.problem(&value.span(), &format!("expected {wanted} in quotes, found {found}"));
+                self.problem(&value.span(), &format!("expected {expected} in quotes, found {found}"));
                 None
             }
             Some("") => {
-                self.problem(&value.span(), &format!("expected {wanted}, found an empty text"));
+                self.problem(&value.span(), &format!("expected {expected}, found an empty text"));
                 None
             }
             Some(_) => text,
         }
     }
 
-    /// What `read` finds in the value; what is there, otherwise, is a problem.
+    /// Reads a value with `read`; adds a problem that names the expected value if `read` returns `None`.
     pub fn expected<'v, T>(
         &mut self,
         value: &'v Value<'t>,
-        wanted: &str,
+        expected: &str,
         read: impl FnOnce(&'v DeValue<'t>) -> Option<T>,
     ) -> Option<T> {
         let found = read(value.get_ref());
@@ -107,36 +107,36 @@ impl<'t> Document<'t> {
                 DeValue::Float(number) => number.to_string(),
                 other => other.type_str().to_owned(),
             };
-            self.problem(&value.span(), &format!("expected {wanted}, found {shown}"));
+            self.problem(&value.span(), &format!("expected {expected}, found {shown}"));
         }
         found
     }
 
-    /// A key that is none of the `known` ones.
+    /// Adds a problem about a key that is none of the `known` ones.
     pub fn unknown(&mut self, key: &Key<'_>, known: &[&str]) {
         let name = key.get_ref();
         let advice = suggest::advice(name, known, usize::MAX);
         self.problem(&key.span(), &format!("unknown key \"{name}\"; {advice}"));
     }
 
-    /// Something is wrong at this place.
+    /// Adds a problem with its location.
     pub fn problem(&mut self, span: &Range<usize>, message: &str) {
         // The parser's messages may have several lines; a problem has one.
         let message = message.trim_end().replace('\n', ", ");
-        self.problems.push(Problem { place: Some(self.place(span)), message: message.into() });
+        self.problems.push(Problem { location: Some(self.location(span)), message: message.into() });
     }
 
-    /// Something at this place looks wrong and may be right.
-    pub fn doubt(&mut self, span: &Range<usize>, message: &str) {
-        self.doubts.push(Problem { place: Some(self.place(span)), message: message.into() });
+    /// Adds a warning with its location.
+    pub fn warn(&mut self, span: &Range<usize>, message: &str) {
+        self.warnings.push(Problem { location: Some(self.location(span)), message: message.into() });
     }
 
     /// The line in which a span begins.
     #[must_use]
-    pub fn place(&self, span: &Range<usize>) -> Place {
+    pub fn location(&self, span: &Range<usize>) -> Location {
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        Place { path: self.path.into(), line }
+        Location { path: self.path.into(), line }
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problems_have_their_lines() {
+    fn problems_name_their_lines() {
         let cases = [
             ("name = ''", "f:1: expected a name, found an empty text"),
             ("\nname = 5", "f:2: expected a name in quotes, found integer"),

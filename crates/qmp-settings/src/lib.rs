@@ -1,7 +1,7 @@
-//! What people write: lengths of time, sizes, names that may be misspelt, and TOML documents in which each problem is
-//! reported with its line, all at once.
+//! Parsing of text written by people: spans of time, sizes, names that may be misspelt, and TOML documents, in which
+//! all problems are reported at once, each with its line.
 //!
-//! Pure: text in, values or problems out. It never knows files, VMs, the hub's keys or a script's.
+//! Pure: text in, values or problems out. The crate never knows files, VMs, the keys of the hub or of a script.
 
 pub mod size;
 pub mod span;
@@ -15,5 +15,5 @@ mod document;
 mod table;
 
 pub use document::{Document, Key, Value};
-pub use problem::{Place, Problem, one_a_line};
+pub use problem::{Location, Problem, one_a_line};
 pub use table::Settings;

@@ -3,19 +3,19 @@
 use std::fmt;
 use std::path::Path;
 
-/// One thing that is wrong with a document or the command line.
+/// A problem of a document or the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where; `None` on the command line.
-    pub place: Option<Place>,
-    /// What is wrong, and what to do.
+    /// The line; `None` on the command line.
+    pub location: Option<Location>,
+    /// The problem, and a remedy.
     pub message: Box<str>,
 }
 
 /// A line of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file, as it was named.
+pub struct Location {
+    /// The path of the file, as it was given.
     pub path: Box<Path>,
     /// The line, counted from 1.
     pub line: usize,
@@ -27,7 +27,7 @@ pub fn one_a_line(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}:{}", self.path.display(), self.line)
     }
@@ -35,8 +35,8 @@ impl fmt::Display for Place {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(formatter, "{place}: ")?;
+        if let Some(location) = &self.location {
+            write!(formatter, "{location}: ")?;
         }
         formatter.write_str(&self.message)
     }

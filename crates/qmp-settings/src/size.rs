@@ -1,6 +1,6 @@
-//! Sizes as people write them: `4096`, `64KiB`, `100MB`, `1.5GiB`.
+//! Sizes as written by people: `4096`, `64KiB`, `100MB`, `1.5GiB`.
 
-/// What a size may be written with, and how many bytes each unit has.
+/// The units of a size, with the number of bytes of each.
 const UNITS: &[(&str, u64)] = &[
     ("", 1),
     ("b", 1),
@@ -21,10 +21,10 @@ const UNITS: &[(&str, u64)] = &[
 /// Errors of [`parse`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
-    /// It is not a number followed by a unit.
+    /// The text is not a number followed by a unit.
     #[error("expected a size such as 100MiB, 64KB or a number of bytes")]
     NotASize,
-    /// The unit is none of ours.
+    /// The unit is unknown.
     #[error("unknown unit \"{0}\": expected KiB, MiB, GiB, TiB (or KB, MB, GB, TB in steps of 1000)")]
     UnknownUnit(Box<str>),
     /// More than 2⁶³ − 1 bytes.
@@ -32,7 +32,7 @@ pub enum SizeError {
     TooLarge,
 }
 
-/// Reads a size in bytes; `1.5GiB` is allowed, case does not count, a lone `M` is a MiB.
+/// Parses a size in bytes; `1.5GiB` is allowed, case is ignored, a lone `M` is a MiB.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
         .ok_or_else(|| SizeError::UnknownUnit(unit.into()))?;
     let whole: u64 = whole.parse().map_err(|_| SizeError::TooLarge)?;
     let mut bytes = u128::from(whole) * u128::from(*unit_bytes);
-    // Cut off only at the end: a tenth of a GiB is no whole number of bytes. Digits behind the 18th say nothing.
+    // Truncate only at the end: a tenth of a GiB is not a whole number of bytes. Digits after the 18th have no effect.
     let (mut tenths, mut scale) = (0, 1);
     for digit in fraction.bytes().take(18) {
         (tenths, scale) = (tenths * 10 + u128::from(digit - b'0'), scale * 10);
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_sizes() {
+    fn size_is_parsed_or_refused() {
         let cases = [
             ("4096", Ok(4096)),
             ("0", Ok(0)),
@@ -95,9 +95,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands there, it is a size or an error.
+        /// Any text is a size or an error.
         #[test]
-        fn never_panics(text in "[0-9.kKmMiIbB ]{0,24}") {
+        fn parsing_never_panics(text in "[0-9.kKmMiIbB ]{0,24}") {
             let _ = parse(&text);
         }
     }

@@ -1,10 +1,10 @@
-//! Spans of time as people write them: `30s`, `2h`, `1h30m`, `500ms`, `3d`.
+//! Spans of time as written by people: `30s`, `2h`, `1h30m`, `500ms`, `3d`.
 
 use std::time::Duration;
 
-/// What a span may be written with, and how many microseconds each unit has.
+/// The units of a span, with the number of microseconds of each.
 ///
-/// A day is 24 hours and a week 7 days: a span is a length, `today` and dates are for calendars.
+/// A day is 24 hours and a week 7 days: a span is a length; `today` and dates belong to calendars.
 const UNITS: &[(&[&str], u64)] = &[
     (&["us", "µs"], 1),
     (&["ms"], 1_000),
@@ -15,17 +15,17 @@ const UNITS: &[(&[&str], u64)] = &[
     (&["w", "week", "weeks"], 604_800_000_000),
 ];
 
-/// The longest span that is taken, in microseconds: a hundred years. More is a typing mistake.
+/// The longest accepted span, in microseconds: a hundred years. A longer one is a typing mistake.
 const SPAN_MAX_US: u64 = 100 * 366 * 86_400_000_000;
 
 /// Errors of [`parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpanError {
-    /// It is not a number followed by a unit.
+    /// The text is not a number followed by a unit.
     NotASpan,
-    /// There is a number without a unit.
+    /// A number has no unit.
     NoUnit,
-    /// The unit is none of ours.
+    /// The unit is unknown.
     UnknownUnit(Box<str>),
     /// More than a hundred years.
     TooLong,
@@ -44,7 +44,7 @@ impl std::fmt::Display for SpanError {
 
 impl std::error::Error for SpanError {}
 
-/// Reads a span: one or more of number and unit, largest first or not, blanks allowed; `1.5h` is allowed.
+/// Parses a span: one or more pairs of number and unit, in any order, with optional blanks; `1.5h` is allowed.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub fn parse(text: &str) -> Result<Duration, SpanError> {
     Ok(Duration::from_micros(total_us))
 }
 
-/// Reads a span for `--timeout`, where a bare number means seconds, as it does for `timeout(1)`.
+/// Parses a span for `--timeout`, where a bare number means seconds, as for `timeout(1)`.
 ///
 /// # Errors
 ///
@@ -104,7 +104,7 @@ fn part_us(number: &str, unit: &str) -> Result<u64, SpanError> {
     Ok(part)
 }
 
-/// A span for people: two significant units at most, `2.1 s`, `340 ms`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`.
+/// A span for people: at most two significant units, `2.1 s`, `340 ms`, `3 min 20 s`, `2 h 5 min`, `4 d 3 h`.
 #[must_use]
 pub fn describe(span_us: u64) -> String {
     let (seconds, micros) = (span_us / 1_000_000, span_us % 1_000_000);
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_spans() {
+    fn span_is_parsed_or_refused() {
         let cases = [
             ("30s", Ok(30_000_000)),
             ("500ms", Ok(500_000)),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_number_is_seconds_for_a_timeout() {
+    fn bare_number_is_seconds_for_a_timeout() {
         assert_eq!(parse_or_seconds("30"), Ok(Duration::from_secs(30)));
         assert_eq!(parse_or_seconds("0.5"), Ok(Duration::from_millis(500)));
         assert_eq!(parse_or_seconds("2min"), Ok(Duration::from_secs(120)));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn describes_spans() {
+    fn span_is_described_with_two_units() {
         let cases = [
             (0, "0 µs"),
             (999, "999 µs"),
@@ -186,9 +186,9 @@ mod tests {
     }
 
     proptest! {
-        /// A span written with its units is read back exactly.
+        /// A span that is written with its units is parsed to the same value.
         #[test]
-        fn reads_what_it_writes(hours in 0u64..1000, minutes in 0u64..60, ms in 0u64..60_000) {
+        fn written_span_is_parsed_back(hours in 0u64..1000, minutes in 0u64..60, ms in 0u64..60_000) {
             let text = format!("{hours}h{minutes}min{ms}ms");
             let expected = Duration::from_millis(hours * 3_600_000 + minutes * 60_000 + ms);
             prop_assert_eq!(parse(&text), Ok(expected));

@@ -1,9 +1,9 @@
-//! "Did you mean …?"
+//! Suggestions for misspelt names: "did you mean …?"
 
 use std::collections::BTreeSet;
 
-/// The candidate that `word` was probably meant to be: at most a third of its letters differ, exchanged ones counted once.
-/// Upper and lower case are the same.
+/// The candidate that is nearest to `word`: at most a third of its letters differ, exchanged letters counted once. Case
+/// is ignored.
 pub fn nearest<'k>(word: &str, candidates: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase();
     candidates
@@ -14,8 +14,8 @@ pub fn nearest<'k>(word: &str, candidates: impl IntoIterator<Item = &'k str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// What was probably meant, or what there is. Of more than `listed_max` names, those are listed that share a word with this
-/// one, or the first.
+/// A suggestion, or the known names. If there are more than `listed_max` of them, lists those that share a word with
+/// `word`, or the first ones.
 #[must_use]
 pub fn advice(word: &str, known: &[&str], listed_max: usize) -> String {
     match nearest(word, known.iter().copied()) {
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suggests_what_is_near_and_nothing_else() {
+    fn only_a_near_name_is_suggested() {
         let cases = [
             ("SHUTDWON", Some("SHUTDOWN")),
             ("shutdown", Some("SHUTDOWN")),

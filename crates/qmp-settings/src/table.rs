@@ -1,4 +1,4 @@
-//! The keys of one table, for a reader that asks for its own by name.
+//! The keys of one table, read by name.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,65 +7,64 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::document::{Document, Value};
-use crate::problem::Problem;
 use crate::{size, span};
 
 /// The keys of one table.
 #[derive(Debug)]
 pub struct Settings<'r, 't> {
-    /// The document that has the table.
+    /// The document that contains the table.
     pub document: &'r mut Document<'t>,
     /// The table.
     pub table: &'r DeTable<'t>,
 }
 
 impl<'r, 't> Settings<'r, 't> {
-    /// A text; `None` if it is not there, or after a problem.
-    pub fn text(&mut self, key: &str, wanted: &str) -> Option<&'r str> {
+    /// Reads a text; `None` if the key is missing, or after a problem.
+    pub fn text(&mut self, key: &str, expected: &str) -> Option<&'r str> {
         let value = self.get(key)?;
-        self.document.string(value, wanted)
+        self.document.string(value, expected)
     }
 
-    /// A text that says something.
-    pub fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, key: &str, wanted: &str) -> Option<T> {
+    /// Parses a text value.
+    pub fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, key: &str, expected: &str) -> Option<T> {
         let value = self.get(key)?;
-        self.document.parsed(value, wanted)
+        self.document.parsed(value, expected)
     }
 
-    /// A text, or a list of at least one.
-    pub fn texts(&mut self, key: &str, wanted: &str) -> Option<Vec<&'r str>> {
+    /// Reads a text, or a list of at least one.
+    pub fn texts(&mut self, key: &str, expected: &str) -> Option<Vec<&'r str>> {
         let value = self.get(key)?;
         let DeValue::Array(values) = value.get_ref() else {
-            return self.document.string(value, wanted).map(|text| vec![text]);
+            return self.document.string(value, expected).map(|text| vec![text]);
         };
         if values.is_empty() {
-            self.problem(key, &format!("expected {wanted}, found an empty list"));
+            self.problem(key, &format!("expected {expected}, found an empty list"));
             return None;
         }
         let problems_before = self.document.problems.len();
-        // Only names and patterns may not be empty; an argument may.
+        // Names and patterns must not be empty; an argument may.
         let texts: Vec<&str> = values
             .iter()
             .filter_map(|value| match value.get_ref().as_str() {
                 Some("") if key == "run" => Some(""),
-                _ => self.document.string(value, wanted),
+                _ => self.document.string(value, expected),
             })
             .collect();
         (self.document.problems.len() == problems_before).then_some(texts)
     }
 
-    /// A length of time.
+    /// Reads a span of time.
     pub fn span(&mut self, key: &str) -> Option<Duration> {
         let text = self.text(key, "a span such as \"30s\"")?;
         match span::parse(text) {
             Ok(span) if !span.is_zero() => return Some(span),
-            Ok(_) => self.problem(key, "no time at all is too short"),
+            Ok(_) => self.problem(key, "the span must be longer than zero"),
             Err(error) => self.problem(key, &error.to_string()),
         }
         None
     }
 
-    /// A size in bytes, as a text or a number.
+    /// Reads a size in bytes, as a text or a number.
     pub fn size(&mut self, key: &str) -> Option<u64> {
         let value = self.get(key)?;
         let text = match value.get_ref() {
@@ -75,7 +74,7 @@ impl<'r, 't> Settings<'r, 't> {
         size::parse(text).inspect_err(|error| self.problem(key, &error.to_string())).ok()
     }
 
-    /// A number of that range.
+    /// Reads a number from `min` to `max`.
     pub fn number(&mut self, key: &str, min: u32, max: u32) -> Option<u32> {
         let number = self.get(key)?.get_ref().as_integer();
         let number = number.and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
@@ -86,23 +85,22 @@ impl<'r, 't> Settings<'r, 't> {
         number
     }
 
-    /// `true` or `false`; `None` for anything else, which is no problem.
+    /// Reads `true` or `false`; `None` for any other value, without a problem.
     #[must_use]
     pub fn flag(&self, key: &str) -> Option<bool> {
         self.get(key)?.get_ref().as_bool()
     }
 
-    /// Something is wrong with the value of `key`.
+    /// Adds a problem about the value of `key`.
     pub fn problem(&mut self, key: &str, message: &str) {
         let span = self.get(key).map(Spanned::span).unwrap_or_default();
         self.document.problem(&span, message);
     }
 
-    /// Something is odd about the value of `key`, and may be right all the same.
-    pub fn doubt(&mut self, key: &str, message: &str) {
+    /// Adds a warning about the value of `key`.
+    pub fn warn(&mut self, key: &str, message: &str) {
         let span = self.get(key).map(Spanned::span).unwrap_or_default();
-        let place = Some(self.document.place(&span));
-        self.document.doubts.push(Problem { place, message: message.into() });
+        self.document.warn(&span, message);
     }
 
     /// The value of a key.

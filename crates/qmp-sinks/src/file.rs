@@ -72,7 +72,7 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
         let directory = directory.display();
-        settings.doubt("file", &format!("there is no directory {directory}; the first record creates it"));
+        settings.warn("file", &format!("there is no directory {directory}; the first record creates it"));
     }
     let rotation = Rotation { max_bytes, max_age, keep: keep.unwrap_or(FILE_KEEP) };
     Some(Arc::new(File { path, rotation }))

@@ -55,7 +55,7 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     };
     if !socket.exists() {
         let socket = socket.display();
-        settings.doubt("journald", &format!("there is no {socket}: entries wait until journald runs"));
+        settings.warn("journald", &format!("there is no {socket}: entries wait until journald runs"));
     }
     Some(Arc::new(Journald { socket }))
 }

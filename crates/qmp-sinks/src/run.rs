@@ -67,7 +67,7 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
         return None;
     }
     if let Some(warning) = process::warning(program) {
-        settings.doubt("run", &warning);
+        settings.warn("run", &warning);
     }
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     Some(Arc::new(Run { program: (*program).into(), arguments, timeout, attempts }))

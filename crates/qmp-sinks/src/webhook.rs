@@ -65,12 +65,12 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     let timeout = settings.span("timeout").unwrap_or(WEBHOOK_TIMEOUT);
     let attempts = settings.number("attempts", 1, SINK_ATTEMPTS_MAX).unwrap_or(1);
     if let Some(warning) = secret_file.as_deref().and_then(signature::warning) {
-        settings.doubt("secret-file", &warning);
+        settings.warn("secret-file", &warning);
     }
     if let Some(path) = &ca_file
         && let Err(error) = std::fs::File::open(path)
     {
-        settings.doubt("ca-file", &format!("{} cannot be read: {error}", path.display()));
+        settings.warn("ca-file", &format!("{} cannot be read: {error}", path.display()));
     }
     let target = target?;
     if !target.is_tls && ca_file.is_some() {

@@ -16,7 +16,7 @@ use qmp_hub::discovery::Discover;
 use qmp_hub::relay::RelayConfig;
 use qmp_hub::{SilentAfter, VmName};
 use qmp_journal::Retention;
-use qmp_settings::{Document, Place, Problem, Value};
+use qmp_settings::{Document, Location, Problem, Value};
 use qmp_sinks::RuleConfig;
 use reading::Reading;
 use toml::de::DeValue;
@@ -43,7 +43,7 @@ pub(super) struct ConfiguredVm {
     pub(super) address: Address,
     pub(super) relays: Vec<RelayConfig>,
     pub(super) silent_after: Option<SilentAfter>,
-    pub(super) place: Place,
+    pub(super) location: Location,
 }
 
 impl ConfigFile {
@@ -66,10 +66,10 @@ impl ConfigFile {
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let mut reading = Reading(Document::new(text, path));
         let mut file = reading.file();
-        let Document { mut problems, doubts, .. } = reading.0;
-        file.doubts = doubts;
+        let Document { mut problems, warnings, .. } = reading.0;
+        file.doubts = warnings;
         // The keys of a table come in the order of the alphabet.
-        problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.line));
+        problems.sort_by_key(|problem| problem.location.as_ref().map(|location| location.line));
         if problems.is_empty() {
             return Ok(file);
         }
@@ -127,7 +127,7 @@ impl<'t> Reading<'t> {
             let Some(vm) = self.vm(table) else { continue };
             match first_lines.get(&vm.name) {
                 None => {
-                    first_lines.insert(vm.name.clone(), vm.place.line);
+                    first_lines.insert(vm.name.clone(), vm.location.line);
                     vms.push(vm);
                 }
                 Some(first) => {
@@ -135,7 +135,7 @@ impl<'t> Reading<'t> {
                         "the name \"{}\" stands twice, here and in line {first}; each VM needs a name of its own",
                         vm.name
                     );
-                    self.problems.push(Problem { place: Some(vm.place), message: message.into() });
+                    self.problems.push(Problem { location: Some(vm.location), message: message.into() });
                 }
             }
         }
@@ -175,7 +175,13 @@ impl<'t> Reading<'t> {
             }
         }
         let (name, span) = name?;
-        Some(ConfiguredVm { name: name?, address: address??, relays, silent_after, place: self.place(&span) })
+        Some(ConfiguredVm {
+            name: name?,
+            address: address??,
+            relays,
+            silent_after,
+            location: self.location(&span),
+        })
     }
 
     fn silent_after(&mut self, value: &Value<'t>) -> Option<SilentAfter> {

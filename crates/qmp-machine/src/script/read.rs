@@ -31,7 +31,7 @@ pub(super) fn script(source: &str, text: &str) -> Result<Script, ScriptError> {
     if problems.is_empty() {
         return Ok(script);
     }
-    problems.sort_by_key(|problem| problem.place.as_ref().map(|place| place.line));
+    problems.sort_by_key(|problem| problem.location.as_ref().map(|location| location.line));
     Err(ScriptError { problems })
 }
 

@@ -16,7 +16,7 @@ impl<'t> Reading<'t> {
             let message = format!(
                 "{shown} is a relative path, taken from the directory in which the hub is started; write the whole path"
             );
-            self.doubt(&value.span(), &message);
+            self.warn(&value.span(), &message);
         }
     }
 }

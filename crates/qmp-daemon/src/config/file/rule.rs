@@ -8,7 +8,7 @@ use qmp_findings as findings;
 use qmp_hub::conditions::Selected;
 use qmp_journal::{Globs, Kind as RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
-use qmp_settings::{Place, Problem, Settings, Value};
+use qmp_settings::{Location, Problem, Settings, Value};
 use qmp_sinks::{DeliveryLimit, KINDS, Kind, RuleConfig, Selection};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -30,10 +30,10 @@ impl<'t> Reading<'t> {
         let mut rules: Vec<RuleConfig> = Vec::with_capacity(tables.len());
         let mut first_lines: HashMap<Box<str>, usize> = HashMap::new();
         for table in tables {
-            let Some((rule, place)) = self.rule(table) else { continue };
+            let Some((rule, location)) = self.rule(table) else { continue };
             match first_lines.get(&rule.name) {
                 None => {
-                    first_lines.insert(rule.name.clone(), place.line);
+                    first_lines.insert(rule.name.clone(), location.line);
                     rules.push(rule);
                 }
                 Some(first) => {
@@ -41,14 +41,14 @@ impl<'t> Reading<'t> {
                         "the name \"{}\" stands twice, here and in line {first}; each rule needs a name of its own",
                         rule.name
                     );
-                    self.problems.push(Problem { place: Some(place), message: message.into() });
+                    self.problems.push(Problem { location: Some(location), message: message.into() });
                 }
             }
         }
         rules
     }
 
-    fn rule(&mut self, value: &Value<'t>) -> Option<(RuleConfig, Place)> {
+    fn rule(&mut self, value: &Value<'t>) -> Option<(RuleConfig, Location)> {
         let DeValue::Table(table) = value.get_ref() else {
             self.problem(&value.span(), "a rule is a table with a name and something to do");
             return None;
@@ -77,13 +77,13 @@ impl<'t> Reading<'t> {
             }
         };
         let action = (kind.read)(&mut settings);
-        let place = settings.get("name").map_or(value.span(), Spanned::span);
-        let place = self.place(&place);
+        let span = settings.get("name").map_or(value.span(), Spanned::span);
+        let location = self.location(&span);
         if self.problems.len() > problems_before {
             return None;
         }
         let (name, action) = (name?, action?);
-        Some((RuleConfig { name, selection, at_most, from_start, kind: kind.key, action, text }, place))
+        Some((RuleConfig { name, selection, at_most, from_start, kind: kind.key, action, text }, location))
     }
 
     /// The one thing that a rule does.
@@ -173,7 +173,7 @@ fn selection(settings: &mut Settings<'_, '_>) -> Selection {
     let where_ = each(settings, "where", wheres, |text| text.parse::<WherePath>());
     let selected = Selected { event: event.as_ref(), finding: finding.as_ref(), kind: &kind };
     for doubt in selected.doubts(&where_) {
-        settings.doubt("where", &doubt);
+        settings.warn("where", &doubt);
     }
     Selection { event, finding, kind, vm, where_ }
 }
@@ -208,7 +208,7 @@ fn doubt_names(settings: &mut Settings<'_, '_>) {
             let upper = known.iter().find(|known| known.eq_ignore_ascii_case(name)).copied();
             let near = upper.or_else(|| nearest(name, known.iter().copied()));
             let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-            settings.doubt(key, &format!("no {what} is known that is called {name}{advice}"));
+            settings.warn(key, &format!("no {what} is known that is called {name}{advice}"));
         }
         // What is wrong with the list was told before.
         settings.document.problems.truncate(problems_before);

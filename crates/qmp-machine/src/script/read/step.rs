@@ -57,7 +57,7 @@ impl<'t> Reading<'t> {
             }
             None => {
                 let choices = self.choices(table, &span, &TIMES);
-                let line = self.place(&span).line;
+                let line = self.location(&span).line;
                 step.parts.push(Part {
                     line,
                     after: Duration::ZERO,
@@ -85,7 +85,7 @@ impl<'t> Reading<'t> {
     fn part(&mut self, value: &Value<'t>) -> Option<Part<Action>> {
         let table = self.table(value)?;
         let mut part = Part {
-            line: self.place(&value.span()).line,
+            line: self.location(&value.span()).line,
             after: Duration::ZERO,
             jitter: Duration::ZERO,
             probability: 1.0,

@@ -11,7 +11,7 @@ fn problems(text: &str) -> String {
 }
 
 fn line(problem: &Problem) -> usize {
-    problem.place.as_ref().expect("a line of the script").line
+    problem.location.as_ref().expect("a line of the script").line
 }
 
 #[test]

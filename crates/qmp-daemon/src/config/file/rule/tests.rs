@@ -138,7 +138,7 @@ fn problems_have_lines_and_advice() {
             "run = '/bin/true'\ntimeout = '30'",
             "4: expected a unit after the number: ms, s, min, h, d or w",
         ),
-        ("no timeout", "run = '/bin/true'\ntimeout = '0s'", "4: no time at all is too short"),
+        ("no timeout", "run = '/bin/true'\ntimeout = '0s'", "4: the span must be longer than zero"),
         ("bad attempts", "run = '/bin/true'\nattempts = 0", "4: expected a number from 1 to 1000"),
         ("bad scheme", "webhook = 'ftp://x/'", "3: a webhook is http or https, not ftp"),
         (
