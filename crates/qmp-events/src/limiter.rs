@@ -93,8 +93,8 @@ impl<E> Limiter<E> {
     ) -> Option<E> {
         match self.admit(kind, key, interval, now) {
             Admission::Pass => Some(event),
-            Admission::Hold(place) => {
-                *place = Some(event);
+            Admission::Hold(slot) => {
+                *slot = Some(event);
                 None
             }
         }
@@ -118,8 +118,8 @@ impl<E> Limiter<E> {
             self.close_later(kind, key, now + interval);
             return Admission::Pass;
         }
-        let windows = self.windows.get_mut(&kind).expect("a window of it is open");
-        let window = windows.get_mut(key).expect("it is open");
+        let windows = self.windows.get_mut(&kind).expect("it has an open window");
+        let window = windows.get_mut(key).expect("open, as checked above");
         if window.held.is_some() {
             self.merged += 1;
         }
@@ -166,11 +166,11 @@ impl<E> Limiter<E> {
     pub fn take_windows(&mut self) -> Vec<OpenWindow<E>> {
         let mut windows = std::mem::take(&mut self.windows);
         let closing = std::mem::take(&mut self.closing).into_iter();
-        let taken = closing.filter_map(|(closes_at, _, kind, key)| {
+        let open = closing.filter_map(|(closes_at, _, kind, key)| {
             let Window { interval, held } = windows.get_mut(&kind)?.remove(&key)?;
             Some(OpenWindow { kind, key, closes_at, interval, held })
         });
-        taken.collect()
+        open.collect()
     }
 
     /// Opens a window that [`take_windows`](Self::take_windows) returned, in place of one of its key.

@@ -124,7 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn reads_releases() {
+    fn release_is_parsed() {
         let cases = [
             ("7.2", Some(Release::new(7, 2))),
             ("7.2.22", Some(Release::stable(7, 2, 22))),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn development_counts_as_the_next_release() {
+    fn development_version_counts_as_the_next_release() {
         let cases = [
             ((7, 2, 22), "7.2.22"),
             ((7, 2, 49), "7.2.49"),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_every_release_in_order() {
+    fn releases_are_complete_and_in_order() {
         let rising = RELEASES.windows(2).all(|pair| pair[0] < pair[1]);
         assert!(rising);
         assert_eq!(RELEASES[0], Release::new(0, 12));
@@ -174,7 +174,7 @@ mod tests {
     proptest! {
         /// Parsing the text of a release gives the same release.
         #[test]
-        fn survives_text(major: u16, minor: u16, micro: Option<u16>) {
+        fn release_survives_its_text(major: u16, minor: u16, micro: Option<u16>) {
             let release = Release { major, minor, micro };
             prop_assert_eq!(release.to_string().parse::<Release>(), Ok(release));
         }

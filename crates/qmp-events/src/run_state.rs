@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_is_read_as_it_is_written() {
+    fn every_state_survives_its_text() {
         for state in RUN_STATES {
             assert_eq!(state.to_string().parse(), Ok(state));
             let json = serde_json::to_string(&state).unwrap();

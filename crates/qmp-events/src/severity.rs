@@ -1,6 +1,6 @@
-//! How urgent an event is for somebody who runs VMs: which colour its name has, which priority in a log.
+//! The urgency of an event for an operator: the colour of its name, and its priority in a log.
 //!
-//! A judgement of this project, not of the protocol. It stands in the catalogue, at each event that is not `info`.
+//! A judgement of this project, not of the protocol. The catalogue has it at each event that is not `info`.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::{EventDesc, EventKind};
 pub enum EventSeverity {
     /// The guest or its storage is in trouble.
     Error,
-    /// Somebody should look at it.
+    /// The event needs the attention of an operator.
     Warning,
     /// The machine stops, goes down or starts over.
     Lifecycle,
@@ -22,8 +22,8 @@ pub enum EventSeverity {
 }
 
 impl EventSeverity {
-    /// Judges an event by its name, and by the member with which it reports a failure. One that is not in the catalogue is
-    /// `Info`.
+    /// Returns the severity of an event, by its name and by the member with which it reports a failure. An event that is
+    /// not in the catalogue is `Info`.
     #[must_use]
     pub fn of(name: &str, data: Option<&str>) -> Self {
         EventKind::from_name(name).map_or(Self::Info, |kind| kind.desc().severity_with(data))
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn judges_events() {
+    fn severity_of_event_depends_on_name_and_failure() {
         let cases = [
             ("GUEST_PANICKED", Some(r#"{"action": "pause"}"#), EventSeverity::Error),
             ("BLOCK_JOB_COMPLETED", Some(r#"{"device": "d", "len": 1}"#), EventSeverity::Success),

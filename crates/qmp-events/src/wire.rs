@@ -14,7 +14,7 @@ mod unions;
 mod reader;
 mod unknown;
 
-pub(crate) use reader::{Decode, Reader, Unfit, decode};
+pub(crate) use reader::{Decode, DecodeFailure, Reader, decode};
 pub(crate) use structs::WireObject;
 pub use unknown::{RawJson, UnknownMembers};
 
@@ -24,7 +24,7 @@ macro_rules! deserialize_by_text {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = Box::<serde_json::value::RawValue>::deserialize(deserializer)?;
-                $crate::wire::decode(text.get()).map_err(|$crate::wire::Unfit| {
+                $crate::wire::decode(text.get()).map_err(|$crate::wire::DecodeFailure| {
                     serde::de::Error::custom(concat!("does not fit ", stringify!($name)))
                 })
             }

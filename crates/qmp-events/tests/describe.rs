@@ -5,7 +5,7 @@ use qmp_events::{EventKind, Release};
 use serde_json::json;
 
 #[test]
-fn the_json_of_an_event() {
+fn json_of_an_event_is_complete() {
     let watchdog = event_json(EventKind::Watchdog.desc(), Some(Release::new(2, 3)));
     let expected = json!({
         "name": "WATCHDOG", "module": "run-state", "since": "0.13", "removed": null, "deprecated": null,
@@ -29,7 +29,7 @@ fn the_json_of_an_event() {
 }
 
 #[test]
-fn the_json_keeps_the_order_of_a_message() {
+fn json_keeps_the_order_of_a_message() {
     let described = event(EventKind::BlockIoError.desc(), Some(Release::stable(10, 2, 2)));
     let text = serde_json::to_string(&described).unwrap();
     assert!(text.starts_with(r#"{"name":"BLOCK_IO_ERROR","module":"block-core","since":"0.13""#), "{text}");
@@ -42,7 +42,7 @@ fn the_json_keeps_the_order_of_a_message() {
 }
 
 #[test]
-fn members_of_a_release() {
+fn members_are_those_of_the_release() {
     let names = |kind: EventKind, release: Option<Release>| -> Vec<String> {
         let members = event(kind.desc(), release).members;
         members
@@ -83,7 +83,7 @@ fn members_of_a_release() {
 }
 
 #[test]
-fn sentences() {
+fn limits_and_conditions_are_written_as_sentences() {
     let limit = |kind: EventKind, release: &str| {
         let throttle = kind.desc().throttle_at(release.parse().unwrap());
         throttle.map_or("none".to_owned(), |throttle| throttle_text(&throttle))
@@ -99,7 +99,7 @@ fn sentences() {
 }
 
 #[test]
-fn what_changed_when() {
+fn history_lists_changes_by_release() {
     let lines = |kind: EventKind| -> String {
         let history = history(kind.desc());
         history.iter().map(|change| format!("{} {}\n", change.release, change.what)).collect()

@@ -6,7 +6,7 @@ use qmp_events::{Event, EventKind, RELEASES, Release, catalogue, validate};
 use serde_json::Value;
 
 #[test]
-fn are_valid_for_the_newest_release() {
+fn example_is_valid_for_the_newest_release() {
     for desc in catalogue() {
         for example in desc.examples {
             let violations = validate(desc.name, Some(example), desc.newest_release());
@@ -19,7 +19,7 @@ fn are_valid_for_the_newest_release() {
 }
 
 #[test]
-fn survive_decoding_and_encoding() {
+fn example_survives_decoding_and_encoding() {
     for desc in catalogue() {
         for example in desc.examples {
             let event = Event::decode(desc.name, Some(example)).unwrap();
@@ -38,7 +38,7 @@ fn survive_decoding_and_encoding() {
 
 /// The message that each release would send is valid for it and survives decoding and encoding.
 #[test]
-fn fit_every_release() {
+fn example_message_fits_every_release() {
     for desc in catalogue() {
         for release in RELEASES {
             let data = example_data(desc, *release);
@@ -49,15 +49,15 @@ fn fit_every_release() {
                 assert!(!matches!(event, Event::Undecodable { .. }), "{} in {release}", desc.name);
             }
             for example in desc.examples {
-                let is_wrong = !validate(desc.name, Some(example), *release).is_empty();
-                assert!(is_wrong || desc.exists_in(*release), "{} in {release}", desc.name);
+                let is_invalid = !validate(desc.name, Some(example), *release).is_empty();
+                assert!(is_invalid || desc.exists_in(*release), "{} in {release}", desc.name);
             }
         }
     }
 }
 
 #[test]
-fn descriptions_are_whole() {
+fn description_is_complete() {
     for release in RELEASES.iter().copied().map(Some).chain([None]) {
         let events = describe::events(release);
         let expected =
@@ -76,7 +76,7 @@ fn descriptions_are_whole() {
 
 /// The introspection written for a release equals the catalogue at that release, and at no other.
 #[test]
-fn introspection_survives() {
+fn written_introspection_equals_the_catalogue() {
     let schemas: Vec<Schema> =
         RELEASES.iter().map(|release| Schema::parse(&schema_json(*release)).unwrap()).collect();
     for (schema, release) in schemas.iter().zip(RELEASES) {
@@ -91,7 +91,7 @@ fn introspection_survives() {
 }
 
 #[test]
-fn kinds_and_names_belong_together() {
+fn kind_and_name_convert_to_each_other() {
     for (index, desc) in catalogue().iter().enumerate() {
         assert_eq!(EventKind::from_name(desc.name), Some(desc.kind));
         assert_eq!((desc.kind.name(), desc.kind as usize), (desc.name, index));

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 /// Event, data, encoded data.
 #[test]
-fn keeps_what_it_does_not_know() {
+fn unknown_parts_are_kept() {
     let cases = [
         ("OF_TOMORROW", Some(r#"{"a": 1.10}"#), Some(r#"{"a": 1.10}"#)),
         ("OF_TOMORROW", Some("null"), Some("null")),
@@ -67,7 +67,7 @@ fn keeps_what_it_does_not_know() {
 }
 
 #[test]
-fn knows_what_it_can() {
+fn known_parts_are_typed() {
     let decode = |name, data| Event::decode(name, data).unwrap();
     let Event::Shutdown(shutdown) = decode("SHUTDOWN", None) else { panic!() };
     assert_eq!((shutdown.guest, shutdown.reason), (None, None));
@@ -84,13 +84,13 @@ fn knows_what_it_can() {
 
 /// The types work with `serde_json` alone, too.
 #[test]
-fn goes_through_serde() {
+fn types_work_with_serde_json() {
     let text = r#"[{"path":"a","x":18446744073709551615},{"path":"b","device":"c"}]"#;
     let deleted: Vec<DeviceDeleted> = serde_json::from_str(text).unwrap();
     assert_eq!(deleted[1].device.as_deref(), Some("c"));
-    let mut made = DeviceDeleted::new("b".into());
-    made.device = Some("c".into());
-    assert_eq!(deleted[1], made);
+    let mut created = DeviceDeleted::new("b".into());
+    created.device = Some("c".into());
+    assert_eq!(deleted[1], created);
     let expected = r#"[{"path":"a","x":18446744073709551615},{"path":"b","device":"c"}]"#;
     assert_eq!(serde_json::to_string(&deleted).unwrap(), expected);
     let error = serde_json::from_str::<DeviceDeleted>("{}").unwrap_err();
@@ -98,7 +98,7 @@ fn goes_through_serde() {
 }
 
 #[test]
-fn refuses_what_is_no_json() {
+fn invalid_json_is_refused() {
     for name in ["STOP", "WATCHDOG", "OF_TOMORROW"] {
         for data in ["", "{", "{}}", "nul", "{\"action\": tru}", "\u{a0}{}"] {
             assert!(Event::decode(name, Some(data)).is_err(), "{name} {data}");
@@ -107,7 +107,7 @@ fn refuses_what_is_no_json() {
 }
 
 #[test]
-fn refuses_schemas_of_hostile_size_and_shape() {
+fn schema_beyond_the_limits_is_refused() {
     let chain = |length: usize, members: usize| {
         let mut entries = vec![r#"{"name":"STOP","meta-type":"event","arg-type":"0"}"#.to_owned()];
         for index in 0..length {
@@ -178,7 +178,7 @@ fn changed_example() -> impl Strategy<Value = (&'static str, String)> {
 proptest! {
     /// An unknown member, value or number survives decoding and encoding.
     #[test]
-    fn survives((name, data) in changed_example()) {
+    fn changed_example_survives((name, data) in changed_example()) {
         let event = Event::decode(name, Some(&data)).unwrap();
         let encoded = event.encode_data().unwrap();
         prop_assert_eq!(sorted(&encoded), sorted(&data));
@@ -187,7 +187,7 @@ proptest! {
 
     /// Any text is decoded or refused without a panic; any JSON is decoded.
     #[test]
-    fn takes_anything(index in 0..catalogue().len(), data in "\\PC*") {
+    fn any_text_does_not_panic(index in 0..catalogue().len(), data in "\\PC*") {
         let name = catalogue()[index].name;
         let is_json = serde_json::from_str::<&RawValue>(&data).is_ok();
         prop_assert_eq!(Event::decode(name, Some(&data)).is_ok(), is_json);
@@ -195,7 +195,7 @@ proptest! {
 
     /// A schema with changed bytes is parsed or refused, and a parsed one can be compared.
     #[test]
-    fn takes_any_schema(changes in prop::collection::vec((any::<prop::sample::Index>(), 32u8..127), 0..4)) {
+    fn any_schema_does_not_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), 32u8..127), 0..4)) {
         let mut schema = include_str!("schemas/7.2.json").as_bytes().to_vec();
         for (index, byte) in changes {
             let index = index.index(schema.len());

@@ -55,7 +55,7 @@ const EXEMPT: &[(&str, bool)] = &[
 ];
 
 #[test]
-fn limits_by_release() {
+fn limit_of_event_is_that_of_the_release() {
     for (event, release, expected) in LIMITS {
         let throttle = EventKind::from_name(event).unwrap().desc().throttle_at(self::release(release));
         assert_eq!(throttle.map(|throttle| throttle.key), *expected, "{event} in {release}");
@@ -66,7 +66,7 @@ fn limits_by_release() {
 
 /// Only the events of the table are limited.
 #[test]
-fn limits_are_complete() {
+fn only_listed_events_are_limited() {
     for desc in catalogue() {
         let is_limited = RELEASES.iter().any(|release| desc.throttle_at(*release).is_some());
         assert_eq!(is_limited, LIMITS.iter().any(|(event, ..)| *event == desc.name), "{}", desc.name);
@@ -74,7 +74,7 @@ fn limits_are_complete() {
 }
 
 #[test]
-fn a_stop_is_exempt() {
+fn block_io_error_with_stop_is_exempt() {
     let desc = EventKind::BlockIoError.desc();
     for (release, expected) in EXEMPT {
         let exempt = desc.throttle_at(self::release(release)).unwrap().exempt;

@@ -15,7 +15,7 @@ struct Reply {
 }
 
 #[test]
-fn equal_the_catalogue() {
+fn schema_of_release_equals_the_catalogue() {
     let cases =
         [("7.2.22", include_str!("schemas/7.2.json"), 52), ("11.1.3", include_str!("schemas/11.1.json"), 57)];
     for (release, schema, events) in cases {
@@ -27,7 +27,7 @@ fn equal_the_catalogue() {
 
 /// The schema of one release differs from the catalogue at another, in both directions.
 #[test]
-fn differ_from_other_releases() {
+fn schema_of_other_release_differs_from_the_catalogue() {
     let schema = Schema::parse(include_str!("schemas/7.2.json")).unwrap();
     let cases = [
         ("7.1", "NETDEV_STREAM_CONNECTED: not known of QEMU 7.1"),
@@ -48,7 +48,7 @@ fn differ_from_other_releases() {
 }
 
 #[test]
-fn others_equal_the_catalogue_too() {
+fn schema_files_of_environment_equal_the_catalogue() {
     let files = std::env::var("QMP_SCHEMA_FILES").unwrap_or_default();
     for file in files.split(',').filter(|file| !file.is_empty()) {
         let (release, path) = file.split_once('=').unwrap();

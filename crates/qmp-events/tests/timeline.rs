@@ -111,24 +111,24 @@ const VALUES: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[test]
-fn events_came_and_went() {
+fn events_are_added_and_removed_in_their_releases() {
     let mut count = 0;
     for release in RELEASES {
         let row = EVENTS.iter().find(|(row, ..)| self::release(row) == *release);
         let (added, removed) = row.map_or(("", ""), |(_, added, removed)| (*added, *removed));
-        let in_catalogue = |is_wanted: &dyn Fn(&qmp_events::EventDesc) -> bool| -> Vec<&str> {
-            catalogue().iter().filter(|desc| is_wanted(desc)).map(|desc| desc.name).collect()
+        let in_catalogue = |matches: &dyn Fn(&qmp_events::EventDesc) -> bool| -> Vec<&str> {
+            catalogue().iter().filter(|desc| matches(desc)).map(|desc| desc.name).collect()
         };
         assert_eq!(in_catalogue(&|desc| desc.since == *release), sorted(added), "added in {release}");
-        let gone = in_catalogue(&|desc| desc.removed == Some(*release));
-        assert_eq!(gone, sorted(removed), "removed in {release}");
+        let removed_events = in_catalogue(&|desc| desc.removed == Some(*release));
+        assert_eq!(removed_events, sorted(removed), "removed in {release}");
         count += sorted(added).len();
     }
     assert_eq!((count, catalogue().len()), (61, 61));
 }
 
 #[test]
-fn flags_are_right() {
+fn flags_are_those_of_the_table() {
     let unstable: Vec<&str> = catalogue().iter().filter(|desc| desc.unstable).map(|desc| desc.name).collect();
     assert_eq!(unstable, ["CPU_POLARIZATION_CHANGE", "SCLP_CPI_INFO_AVAILABLE"]);
     let deprecated: Vec<_> =
@@ -137,7 +137,7 @@ fn flags_are_right() {
 }
 
 #[test]
-fn members_came_later() {
+fn members_are_added_in_their_releases() {
     for (since, event, path, change) in MEMBERS {
         let before = member(event, path, before(since));
         let after = member(event, path, release(since));
@@ -154,17 +154,17 @@ fn members_came_later() {
 
 /// Only the changes of the table exist.
 #[test]
-fn members_are_complete() {
+fn only_listed_members_changed() {
     for desc in catalogue() {
         for pair in RELEASES.windows(2).filter(|pair| desc.exists_in(pair[0]) && desc.exists_in(pair[1])) {
             for member in members(desc, Some(pair[1])) {
                 let before = self::member(desc.name, &member.name, pair[0]);
                 // Members of objects and of branches are added with them.
                 let parent = member.name.rsplit_once('.').map(|(parent, _)| parent);
-                let came_with_parent =
+                let added_with_parent =
                     parent.is_some_and(|parent| self::member(desc.name, parent, pair[0]).is_none());
                 if before.is_none_or(|before| before.optional != member.optional)
-                    && !came_with_parent
+                    && !added_with_parent
                     && member.when.is_none()
                 {
                     let is_listed = MEMBERS.iter().any(|(since, event, path, _)| {
@@ -178,7 +178,7 @@ fn members_are_complete() {
 }
 
 #[test]
-fn values_came_later() {
+fn values_are_added_in_their_releases() {
     for (since, event, path, value) in VALUES {
         let has_value = |release| {
             let values = member(event, path, release).unwrap().values.unwrap();
@@ -191,7 +191,7 @@ fn values_came_later() {
 
 /// The 13 events of the document of 2010 and the 35 of that of 2016.
 #[test]
-fn knows_the_events_of_both_documents() {
+fn events_of_both_documents_are_in_the_catalogue() {
     let of_2010 = "BLOCK_IO_ERROR RESET RESUME RTC_CHANGE SHUTDOWN SPICE_CONNECTED SPICE_DISCONNECTED \
         SPICE_INITIALIZED STOP VNC_CONNECTED VNC_DISCONNECTED VNC_INITIALIZED WATCHDOG";
     let of_2016 = "ACPI_DEVICE_OST BALLOON_CHANGE BLOCK_IMAGE_CORRUPTED BLOCK_IO_ERROR BLOCK_JOB_CANCELLED \

@@ -7,7 +7,7 @@ use qmp_events::{EventKind, RELEASES, ViolationKind, catalogue, validate};
 type Row = (&'static str, Option<&'static str>, &'static str, &'static [&'static str]);
 
 #[test]
-fn finds_what_is_wrong_with_the_event() {
+fn violation_of_the_event_is_reported() {
     check(&[
         ("STOP", None, "7.2", &[]),
         ("NOPE", None, "7.2", &["NOPE: unknown event"]),
@@ -37,7 +37,7 @@ fn finds_what_is_wrong_with_the_event() {
 }
 
 #[test]
-fn finds_what_is_wrong_with_the_data() {
+fn violation_of_the_data_is_reported() {
     let unexpected: &[&str] = &["STOP: has data, but QEMU 7.2 sends it without"];
     check(&[
         ("STOP", Some("{}"), "7.2", unexpected),
@@ -63,7 +63,7 @@ fn finds_what_is_wrong_with_the_data() {
 }
 
 #[test]
-fn finds_what_is_wrong_with_members() {
+fn violation_of_a_member_is_reported() {
     check(&[
         ("SHUTDOWN", Some(r#"{"guest": true, "reason": "guest-shutdown"}"#), "7.2", &[]),
         (
@@ -128,7 +128,7 @@ fn finds_what_is_wrong_with_members() {
 }
 
 #[test]
-fn finds_what_is_wrong_deeper() {
+fn violation_of_a_nested_member_is_reported() {
     check(&[
         (
             "GUEST_PANICKED",
@@ -180,7 +180,7 @@ fn finds_what_is_wrong_deeper() {
 }
 
 #[test]
-fn finds_contradictions() {
+fn broken_rule_is_reported() {
     let cases = [
         (r#"{"guest": true, "reason": "guest-reset"}"#, 0),
         (r#"{"guest": false, "reason": "host-qmp-system-reset"}"#, 0),
@@ -200,7 +200,7 @@ fn finds_contradictions() {
 proptest! {
     /// Any JSON is validated, each violation in one line.
     #[test]
-    fn judges_anything(index in 0..catalogue().len(), data in json(), release in 0..RELEASES.len()) {
+    fn any_json_is_validated(index in 0..catalogue().len(), data in json(), release in 0..RELEASES.len()) {
         for violation in validate(catalogue()[index].name, Some(&data), RELEASES[release]) {
             prop_assert!(!violation.to_string().contains('\n'));
         }
@@ -208,7 +208,7 @@ proptest! {
 
     /// Text that is not JSON is a violation.
     #[test]
-    fn judges_any_text(data in "\\PC*", nested in 0usize..100_000) {
+    fn invalid_json_is_a_violation(data in "\\PC*", nested in 0usize..100_000) {
         let deep = "[".repeat(nested);
         for data in [data, format!("{{\"guest\": {deep}")] {
             let is_json = serde_json::from_str::<&serde_json::value::RawValue>(&data).is_ok();

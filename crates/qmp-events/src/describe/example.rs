@@ -71,8 +71,8 @@ fn value(value: &RawValue, ty: &TypeRef, release: Release) -> Option<String> {
         }
         TypeRef::Enum(ty) => {
             let text = json::text(value).ok()?;
-            let kept = ty.values_at(release).find(|value| value.name == text);
-            let value = kept.or_else(|| ty.values_at(release).next())?;
+            let same = ty.values_at(release).find(|value| value.name == text);
+            let value = same.or_else(|| ty.values_at(release).next())?;
             Some(format!("\"{}\"", value.name))
         }
         _ => Some(value.get().to_owned()),

@@ -75,7 +75,7 @@ impl List {
                 continue;
             }
             let name = format!("{prefix}{}", member.name);
-            let since = member.since.map_or(since, |own| own.max(since));
+            let since = member.since.map_or(since, |added| added.max(since));
             self.push(&name, member, since, branch);
             let (ty, dot) = element(&member.ty);
             if let TypeRef::Struct(ty) = ty {
@@ -95,9 +95,9 @@ impl List {
                 _ => None,
             });
             let (value_since, removed) = value.map_or((None, None), |value| (value.since, value.removed));
-            let is_there = self.release.is_none_or(|release| release.within(value_since, removed));
-            if let Some(members) = branch.ty.filter(|_| is_there) {
-                let since = value_since.map_or(since, |own| own.max(since));
+            let exists = self.release.is_none_or(|release| release.within(value_since, removed));
+            if let Some(members) = branch.ty.filter(|_| exists) {
+                let since = value_since.map_or(since, |added| added.max(since));
                 self.add(prefix, members.members, since, Some((&tag_name, branch.value)));
             }
         }

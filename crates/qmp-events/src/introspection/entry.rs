@@ -35,7 +35,7 @@ pub(super) struct EntryMember {
     #[serde(
         default,
         rename = "default",
-        deserialize_with = "is_there",
+        deserialize_with = "is_present",
         serialize_with = "null",
         skip_serializing_if = "std::ops::Not::not"
     )]
@@ -55,7 +55,7 @@ pub(super) struct EntryVariant {
     pub(super) ty: String,
 }
 
-fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 

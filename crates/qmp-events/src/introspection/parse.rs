@@ -53,7 +53,7 @@ pub struct SchemaMember {
 #[non_exhaustive]
 pub enum SchemaError {
     /// The text is not a list of schema entries.
-    #[error("not an answer to query-qmp-schema: {0}")]
+    #[error("not a reply to query-qmp-schema: {0}")]
     NotASchema(#[from] serde_json::Error),
     /// Two entries have one name.
     #[error("{name:?} is defined twice")]
@@ -149,7 +149,7 @@ struct Resolver<'a> {
 }
 
 /// The position in the event whose members are being listed.
-struct Place<'a> {
+struct Position<'a> {
     event: &'a str,
     prefix: String,
     branch: Option<(String, String)>,
@@ -161,9 +161,10 @@ impl<'a> Resolver<'a> {
     fn event(&mut self, entry: &'a Entry) -> Result<SchemaEvent, SchemaError> {
         let mut event = SchemaEvent { members: Vec::new(), features: entry.features.clone() };
         let name = entry.arg_type.as_deref().unwrap_or_default();
-        let place = Place { event: &entry.name, prefix: String::new(), branch: None, within: vec![name] };
+        let position =
+            Position { event: &entry.name, prefix: String::new(), branch: None, within: vec![name] };
         let ty = self.find(name)?;
-        self.object(ty, &place, &mut event.members)?;
+        self.object(ty, &position, &mut event.members)?;
         Ok(event)
     }
 
@@ -174,22 +175,23 @@ impl<'a> Resolver<'a> {
     fn object(
         &mut self,
         ty: &'a Entry,
-        place: &Place<'a>,
+        position: &Position<'a>,
         list: &mut Vec<SchemaMember>,
     ) -> Result<(), SchemaError> {
-        if place.within.len() > SCHEMA_DEPTH_MAX {
-            return Err(SchemaError::TooDeep { event: place.event.into() });
+        if position.within.len() > SCHEMA_DEPTH_MAX {
+            return Err(SchemaError::TooDeep { event: position.event.into() });
         }
         for member in ty.members.iter().flatten() {
-            self.member(member, place, list)?;
+            self.member(member, position, list)?;
         }
         let tag = ty.tag.as_deref().unwrap_or_default();
         for variant in ty.variants.iter().flatten() {
-            let branch = Some((format!("{}{tag}", place.prefix), variant.value.clone()));
-            let mut within = place.within.clone();
+            let branch = Some((format!("{}{tag}", position.prefix), variant.value.clone()));
+            let mut within = position.within.clone();
             within.push(&variant.ty);
-            let place = Place { event: place.event, prefix: place.prefix.clone(), branch, within };
-            self.object(self.find(&variant.ty)?, &place, list)?;
+            let position =
+                Position { event: position.event, prefix: position.prefix.clone(), branch, within };
+            self.object(self.find(&variant.ty)?, &position, list)?;
         }
         Ok(())
     }
@@ -197,7 +199,7 @@ impl<'a> Resolver<'a> {
     fn member(
         &mut self,
         member: &'a EntryMember,
-        place: &Place<'a>,
+        position: &Position<'a>,
         list: &mut Vec<SchemaMember>,
     ) -> Result<(), SchemaError> {
         self.members += 1;
@@ -210,10 +212,10 @@ impl<'a> Resolver<'a> {
             ty = self.find(element)?;
             lists += 1;
             if lists > SCHEMA_DEPTH_MAX {
-                return Err(SchemaError::TooDeep { event: place.event.into() });
+                return Err(SchemaError::TooDeep { event: position.event.into() });
             }
         }
-        let path = format!("{}{}", place.prefix, member.name.as_deref().unwrap_or_default());
+        let path = format!("{}{}", position.prefix, member.name.as_deref().unwrap_or_default());
         let json_type = match &*ty.meta_type {
             "builtin" => ty.json_type.as_deref().unwrap_or_default(),
             "enum" => "string",
@@ -221,18 +223,19 @@ impl<'a> Resolver<'a> {
         };
         list.push(SchemaMember {
             path: path.clone(),
-            branch: place.branch.clone(),
+            branch: position.branch.clone(),
             ty: format!("{}{json_type}{}", "[".repeat(lists), "]".repeat(lists)),
             optional: member.is_optional,
             values: (ty.meta_type == "enum").then(|| values(ty)),
             features: member.features.clone(),
         });
-        if ty.meta_type == "object" && !place.within.contains(&&*ty.name) {
-            let mut within = place.within.clone();
+        if ty.meta_type == "object" && !position.within.contains(&&*ty.name) {
+            let mut within = position.within.clone();
             within.push(&ty.name);
             let prefix = format!("{path}{}.", "[]".repeat(lists));
-            let place = Place { event: place.event, prefix, branch: place.branch.clone(), within };
-            self.object(ty, &place, list)?;
+            let position =
+                Position { event: position.event, prefix, branch: position.branch.clone(), within };
+            self.object(ty, &position, list)?;
         }
         Ok(())
     }

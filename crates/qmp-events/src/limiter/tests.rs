@@ -36,7 +36,7 @@ fn passed<'a>(offered: &[(u64, &'a str)]) -> Vec<(u64, (&'a str, u64))> {
 type Case<'a> = (&'a str, &'a [u64], &'a [(u64, u64)]);
 
 #[test]
-fn passes_first_and_last() {
+fn first_and_last_event_of_a_burst_pass() {
     let cases: [Case<'_>; 5] = [
         // name                 offered at     passed at, raised at (ms)
         ("one", &[0], &[(0, 0)]),
@@ -57,7 +57,7 @@ type Row<'a> = (u64, Option<&'a str>, &'a [&'a str], Option<u64>);
 
 /// Measured on QEMU 11.1.3 with a stepped clock, `RTC_CHANGE`.
 #[test]
-fn follows_the_timeline_of_a_real_qemu() {
+fn timeline_equals_that_of_a_real_qemu() {
     let start = Instant::now();
     let at = |time_ms: u64| start + Duration::from_millis(time_ms);
     let mut limiter = Limiter::default();
@@ -93,13 +93,13 @@ fn follows_the_timeline_of_a_real_qemu() {
 }
 
 #[test]
-fn keys_do_not_disturb_each_other() {
+fn keys_are_limited_separately() {
     let sent = passed(&[(0, "a"), (10, "b"), (20, "a")]);
     assert_eq!(sent, [(0, ("a", 0)), (10, ("b", 10)), (1000, ("a", 20))]);
 }
 
 #[test]
-fn events_do_not_disturb_each_other() {
+fn events_are_limited_separately() {
     let now = Instant::now();
     let mut limiter = Limiter::default();
     assert_eq!(limiter.offer(EventKind::RtcChange, "", SECOND, 1, now), Some(1));
@@ -108,7 +108,7 @@ fn events_do_not_disturb_each_other() {
 }
 
 #[test]
-fn a_late_timer_shifts_the_next_window() {
+fn late_timer_shifts_the_next_window() {
     let start = Instant::now();
     let at = |time_ms: u64| start + Duration::from_millis(time_ms);
     let mut limiter = Limiter::default();
@@ -121,7 +121,7 @@ fn a_late_timer_shifts_the_next_window() {
 }
 
 #[test]
-fn windows_taken_and_reopened_go_on() {
+fn reopened_windows_continue() {
     let start = Instant::now();
     let at = |time_ms: u64| start + Duration::from_millis(time_ms);
     let mut before = Limiter::default();
@@ -142,7 +142,7 @@ fn windows_taken_and_reopened_go_on() {
 }
 
 #[test]
-fn keys_beyond_the_limit_share_a_window() {
+fn keys_beyond_the_limit_share_one_window() {
     let now = Instant::now();
     let mut limiter = Limiter::with_keys_max(2);
     for (key, passes) in [("a", true), ("b", true), ("c", true), ("d", false), ("e", false), ("a", false)] {
@@ -158,7 +158,7 @@ fn keys_beyond_the_limit_share_a_window() {
 proptest! {
     /// Two events of one key never pass less than one interval apart.
     #[test]
-    fn never_exceeds_the_rate(offered in offers()) {
+    fn events_of_a_key_never_exceed_the_rate(offered in offers()) {
         for key in KEYS {
             let times: Vec<_> =
                 passed(&offered).into_iter().filter(|(_, event)| event.0 == key).map(|(time, _)| time).collect();
@@ -168,7 +168,7 @@ proptest! {
 
     /// The last event of each key passes unchanged, at most one interval after it was raised.
     #[test]
-    fn never_loses_the_last(offered in offers()) {
+    fn last_event_of_a_key_passes(offered in offers()) {
         let sent = passed(&offered);
         for key in KEYS {
             let raised = offered.iter().rev().find(|(_, other)| *other == key);
@@ -180,7 +180,7 @@ proptest! {
 
     /// Every event passes, is merged or is held.
     #[test]
-    fn accounts_for_every_event(offered in offers(), timer_ms in 1_u64..3000) {
+    fn every_event_is_counted(offered in offers(), timer_ms in 1_u64..3000) {
         let start = Instant::now();
         let mut limiter = Limiter::default();
         let mut seen = 0;
@@ -199,7 +199,7 @@ proptest! {
 
     /// The limiter equals the algorithm written for one key and a timer that is checked every millisecond.
     #[test]
-    fn agrees_with_the_algorithm(offered in offers()) {
+    fn limiter_agrees_with_the_algorithm(offered in offers()) {
         let mut expected = Vec::new();
         let mut entries: BTreeMap<&str, (u64, Option<u64>)> = BTreeMap::new();
         for now in 0..=offered.last().map_or(0, |last| last.0) + 2000 {

@@ -52,11 +52,11 @@ impl<'a> Walk<'a> {
             self.member(path, object, member);
         }
         let is_tag_known = union.is_none() || tag.is_some_and(|tag| self.has_tag(members, &tag));
-        let mut seen = BTreeSet::new();
+        let mut names = BTreeSet::new();
         let mut repeated = BTreeSet::new();
         for (name, _) in &object.0 {
             let path = || joined(path, name);
-            if !seen.insert(name) {
+            if !names.insert(name) {
                 if repeated.insert(name) {
                     self.report(&path(), ViolationKind::DuplicateMember);
                 }

@@ -48,7 +48,7 @@ macro_rules! wire_enum {
         impl $crate::Print for $name {}
 
         impl $crate::wire::Decode for $name {
-            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::Unfit> {
+            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::DecodeFailure> {
                 reader.string().map(|value| Self::from(&*value))
             }
         }

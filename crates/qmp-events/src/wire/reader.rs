@@ -10,20 +10,20 @@ use serde_json::value::RawValue;
 
 /// The error for a text that is not JSON, or does not fit the type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unfit;
+pub(crate) struct DecodeFailure;
 
 /// A type that can be decoded from JSON.
 pub(crate) trait Decode: Sized {
     /// Decodes one value.
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Unfit>;
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeFailure>;
 }
 
 /// Decodes a text that is exactly one value.
-pub(crate) fn decode<T: Decode>(text: &str) -> Result<T, Unfit> {
+pub(crate) fn decode<T: Decode>(text: &str) -> Result<T, DecodeFailure> {
     let mut reader = Reader::new(text);
     let value = T::decode(&mut reader)?;
     reader.skip_space();
-    if reader.at == text.len() { Ok(value) } else { Err(Unfit) }
+    if reader.at == text.len() { Ok(value) } else { Err(DecodeFailure) }
 }
 
 /// A text and the position in it.
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
     ///
     /// `is_first` is true at the first call, which reads the opening brace too. Returns `None` at the closing one.
     #[inline]
-    pub(crate) fn next_name(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, Unfit> {
+    pub(crate) fn next_name(&mut self, is_first: &mut bool) -> Result<Option<Cow<'a, str>>, DecodeFailure> {
         if !self.next_in(b'{', b'}', is_first)? {
             return Ok(None);
         }
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
 
     /// Reads the value of the member `tag` of an object, and returns to the object's start, so that its branch can
     /// be read next.
-    pub(crate) fn tag(&mut self, tag: &'static str) -> Result<Cow<'a, str>, Unfit> {
+    pub(crate) fn tag(&mut self, tag: &'static str) -> Result<Cow<'a, str>, DecodeFailure> {
         let start = self.at;
         let mut is_first = true;
         while let Some(name) = self.next_name(&mut is_first)? {
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
             }
             self.skip()?;
         }
-        Err(Unfit)
+        Err(DecodeFailure)
     }
 
     /// Returns the tag for the first object that calls this.
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a string; borrowed unless it has escapes.
     #[inline]
-    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, Unfit> {
+    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, DecodeFailure> {
         self.skip_space();
         self.expect(b'"')?;
         let start = self.at;
@@ -91,21 +91,21 @@ impl<'a> Reader<'a> {
                 Ok(Cow::Borrowed(&self.text[start..self.at - 1]))
             }
             Some(b'\\') => self.escaped_string(start),
-            _ => Err(Unfit),
+            _ => Err(DecodeFailure),
         }
     }
 
     /// Reads any value as its text.
-    pub(crate) fn any(&mut self) -> Result<&'a RawValue, Unfit> {
+    pub(crate) fn any(&mut self) -> Result<&'a RawValue, DecodeFailure> {
         let rest = &self.text[self.at..];
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
-        let value = values.next().and_then(Result::ok).ok_or(Unfit)?;
+        let value = values.next().and_then(Result::ok).ok_or(DecodeFailure)?;
         self.at += values.byte_offset();
         Ok(value)
     }
 
     /// Skips any value.
-    pub(crate) fn skip(&mut self) -> Result<(), Unfit> {
+    pub(crate) fn skip(&mut self) -> Result<(), DecodeFailure> {
         self.skip_space();
         let start = self.at;
         let is_scalar = match self.peek() {
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
 
     /// Moves to the next member or element; returns `false` at the end.
     #[inline]
-    fn next_in(&mut self, open: u8, close: u8, is_first: &mut bool) -> Result<bool, Unfit> {
+    fn next_in(&mut self, open: u8, close: u8, is_first: &mut bool) -> Result<bool, DecodeFailure> {
         self.skip_space();
         if std::mem::take(is_first) {
             self.expect(open)?;
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Continues to read a string after its first backslash.
-    fn escaped_string(&mut self, start: usize) -> Result<Cow<'a, str>, Unfit> {
+    fn escaped_string(&mut self, start: usize) -> Result<Cow<'a, str>, DecodeFailure> {
         let bytes = self.text.as_bytes();
         while let Some(byte) = bytes.get(self.at) {
             self.at += match byte {
@@ -148,15 +148,15 @@ impl<'a> Reader<'a> {
             };
             if *byte == b'"' {
                 let quoted = &self.text[start - 1..self.at];
-                return serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| Unfit);
+                return serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| DecodeFailure);
             }
         }
-        Err(Unfit)
+        Err(DecodeFailure)
     }
 
     /// Reads a number without fraction and exponent: its sign and its absolute value.
     #[inline]
-    fn integer(&mut self) -> Result<(bool, u64), Unfit> {
+    fn integer(&mut self) -> Result<(bool, u64), DecodeFailure> {
         self.skip_space();
         let is_negative = self.peek() == Some(b'-');
         self.at += usize::from(is_negative);
@@ -166,14 +166,18 @@ impl<'a> Reader<'a> {
             size = size
                 .checked_mul(10)
                 .and_then(|size| size.checked_add(u64::from(digit - b'0')))
-                .ok_or(Unfit)?;
+                .ok_or(DecodeFailure)?;
             self.at += 1;
         }
         let digits = &self.text.as_bytes()[start..self.at];
         let is_json = !digits.is_empty() && (digits.len() == 1 || digits[0] != b'0');
-        let goes_on = matches!(self.peek(), Some(b'.' | b'e' | b'E'));
+        let continues = matches!(self.peek(), Some(b'.' | b'e' | b'E'));
         // No integer type can represent minus zero.
-        if is_json && !goes_on && !(is_negative && size == 0) { Ok((is_negative, size)) } else { Err(Unfit) }
+        if is_json && !continues && !(is_negative && size == 0) {
+            Ok((is_negative, size))
+        } else {
+            Err(DecodeFailure)
+        }
     }
 
     #[inline]
@@ -189,9 +193,9 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn expect(&mut self, byte: u8) -> Result<(), Unfit> {
+    fn expect(&mut self, byte: u8) -> Result<(), DecodeFailure> {
         if self.peek() != Some(byte) {
-            return Err(Unfit);
+            return Err(DecodeFailure);
         }
         self.at += 1;
         Ok(())
@@ -231,35 +235,35 @@ fn plain_len(bytes: &[u8]) -> usize {
 }
 
 impl Decode for Box<str> {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Unfit> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeFailure> {
         reader.string().map(Into::into)
     }
 }
 
 impl Decode for bool {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Unfit> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeFailure> {
         match (reader.keyword("true"), reader.keyword("false")) {
             (true, false) => Ok(true),
             (false, true) => Ok(false),
-            _ => Err(Unfit),
+            _ => Err(DecodeFailure),
         }
     }
 }
 
 impl Decode for () {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Unfit> {
-        if reader.keyword("null") { Ok(()) } else { Err(Unfit) }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeFailure> {
+        if reader.keyword("null") { Ok(()) } else { Err(DecodeFailure) }
     }
 }
 
 impl Decode for f64 {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Unfit> {
-        serde_json::from_str(reader.any()?.get()).map_err(|_| Unfit)
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeFailure> {
+        serde_json::from_str(reader.any()?.get()).map_err(|_| DecodeFailure)
     }
 }
 
 impl<T: Decode> Decode for Vec<T> {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Unfit> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeFailure> {
         let mut elements = Vec::new();
         let mut is_first = true;
         while reader.next_in(b'[', b']', &mut is_first)? {
@@ -272,10 +276,10 @@ impl<T: Decode> Decode for Vec<T> {
 macro_rules! decode_integers {
     ($($ty:ty)*) => {
         $(impl Decode for $ty {
-            fn decode(reader: &mut Reader<'_>) -> Result<Self, Unfit> {
+            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeFailure> {
                 let (is_negative, size) = reader.integer()?;
                 let value = if is_negative { -i128::from(size) } else { i128::from(size) };
-                value.try_into().map_err(|_| Unfit)
+                value.try_into().map_err(|_| DecodeFailure)
             }
         })*
     };

@@ -82,7 +82,7 @@ macro_rules! wire_struct {
         }
 
         impl $crate::wire::Decode for $name {
-            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::Unfit> {
+            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::DecodeFailure> {
                 $(let mut $required: Option<$required_ty> = None;)*
                 $(let mut $recent: Option<$recent_ty> = None;)*
                 $(let mut $optional: Option<$optional_ty> = None;)*
@@ -106,11 +106,11 @@ macro_rules! wire_struct {
                         }
                     };
                     if is_repeated {
-                        return Err($crate::wire::Unfit);
+                        return Err($crate::wire::DecodeFailure);
                     }
                 }
                 Ok(Self {
-                    $($required: $required.ok_or($crate::wire::Unfit)?,)*
+                    $($required: $required.ok_or($crate::wire::DecodeFailure)?,)*
                     $($recent,)*
                     $($optional,)*
                     unknown,

@@ -49,7 +49,7 @@ macro_rules! wire_union {
         impl $crate::Print for $name {}
 
         impl $crate::wire::Decode for $name {
-            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::Unfit> {
+            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::DecodeFailure> {
                 let value = reader.tag($tag)?;
                 match &*value {
                     $($wire => $crate::wire::Decode::decode(reader).map(Self::$variant),)*

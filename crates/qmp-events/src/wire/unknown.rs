@@ -4,7 +4,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Decode, Reader, Unfit, WireObject};
+use super::{Decode, DecodeFailure, Reader, WireObject};
 
 /// A JSON value as its text, so that nothing is lost, 64-bit integers included.
 ///
@@ -83,7 +83,7 @@ impl Serialize for UnknownMembers {
 }
 
 impl Decode for UnknownMembers {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Unfit> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeFailure> {
         let mut members = Self::default();
         let tag = reader.take_tag();
         let mut is_tagged = false;
@@ -92,7 +92,7 @@ impl Decode for UnknownMembers {
             if tag != Some(&*name) {
                 members.push(name, RawJson::decode(reader)?);
             } else if std::mem::replace(&mut is_tagged, true) {
-                return Err(Unfit);
+                return Err(DecodeFailure);
             } else {
                 reader.skip()?;
             }
@@ -104,7 +104,7 @@ impl Decode for UnknownMembers {
 super::deserialize_by_text!(UnknownMembers);
 
 impl Decode for RawJson {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Unfit> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeFailure> {
         reader.any().map(|value| Self(value.to_owned()))
     }
 }

@@ -5,7 +5,7 @@ use crate::RawJson;
 use proptest::prelude::*;
 
 #[test]
-fn takes_integers_that_fit() {
+fn integer_in_range_is_decoded() {
     let cases = [
         ("0", Some(0)),
         (" -1\n", Some(-1)),
@@ -31,7 +31,7 @@ fn takes_integers_that_fit() {
 }
 
 #[test]
-fn takes_what_is_json() {
+fn valid_json_list_is_decoded() {
     let cases = [
         ("[]", Some(vec![])),
         (" [ true , false ] ", Some(vec![true, false])),
@@ -49,7 +49,7 @@ fn takes_what_is_json() {
 }
 
 #[test]
-fn takes_other_values() {
+fn null_and_raw_values_are_decoded() {
     assert_eq!(decode::<()>(" null "), Ok(()));
     assert!(decode::<()>("nul").is_err() && decode::<()>("0").is_err());
     assert_eq!(decode::<f64>("-1.5e1"), Ok(-15.0));
@@ -60,14 +60,14 @@ fn takes_other_values() {
 proptest! {
     /// A text is a string for the reader exactly if it is one for `serde_json`, and the same one.
     #[test]
-    fn reads_strings(text in "\"?[a-z\"\\\\\\u0000-\\u0024é𝄞u0-9]{0,12}\"?") {
+    fn strings_equal_those_of_serde_json(text in "\"?[a-z\"\\\\\\u0000-\\u0024é𝄞u0-9]{0,12}\"?") {
         let expected = serde_json::from_str::<Box<str>>(&text).ok();
         prop_assert_eq!(decode::<Box<str>>(&text).ok(), expected);
     }
 
     /// The same for lists of integers, except minus zero.
     #[test]
-    fn reads_numbers(text in "\\[? ?-?[0-9]{0,20}(, ?-?[0-9]{1,3})?[.eE]? ?\\]?") {
+    fn integers_equal_those_of_serde_json(text in "\\[? ?-?[0-9]{0,20}(, ?-?[0-9]{1,3})?[.eE]? ?\\]?") {
         prop_assume!(!text.contains("-0"));
         let expected = serde_json::from_str::<Vec<i64>>(&text).ok();
         prop_assert_eq!(decode::<Vec<i64>>(&text).ok(), expected);
