@@ -115,33 +115,33 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (place, options) = split_options(text);
+        let (text, options) = split_options(text);
         let listen = read_options(&options)?;
-        Self::read(&place, listen)
+        Self::read(&text, listen)
     }
 }
 
 impl Address {
     /// Parses the part before the options.
-    pub(crate) fn read(place: &str, listen: bool) -> Result<Self, AddressError> {
-        if place.is_empty() {
+    pub(crate) fn read(text: &str, listen: bool) -> Result<Self, AddressError> {
+        if text.is_empty() {
             return Err(AddressError::Empty);
         }
-        if place.contains('\0') {
+        if text.contains('\0') {
             return Err(AddressError::NulInPath);
         }
-        if place.starts_with(['/', '.']) {
-            return Ok(Self::Unix { path: PathBuf::from(place), listen });
+        if text.starts_with(['/', '.']) {
+            return Ok(Self::Unix { path: PathBuf::from(text), listen });
         }
-        match place.split_once(':') {
+        match text.split_once(':') {
             Some(("unix", "")) => Err(AddressError::NoPath),
             Some(("unix", path)) => Ok(Self::Unix { path: PathBuf::from(path), listen }),
             Some(("tcp", rest)) => parse_tcp(rest, listen),
             Some(("fd", number)) => parse_fd(number, listen),
-            Some((kind, _)) if kind.contains('/') => Ok(Self::Unix { path: PathBuf::from(place), listen }),
+            Some((kind, _)) if kind.contains('/') => Ok(Self::Unix { path: PathBuf::from(text), listen }),
             Some((kind, rest)) => Err(AddressError::UnknownKind { kind: kind.into(), rest: rest.into() }),
-            None if place.contains('/') => Ok(Self::Unix { path: PathBuf::from(place), listen }),
-            None => Err(AddressError::Bare { text: place.into() }),
+            None if text.contains('/') => Ok(Self::Unix { path: PathBuf::from(text), listen }),
+            None => Err(AddressError::Bare { text: text.into() }),
         }
     }
 }
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_prints() {
+    fn address_is_parsed_and_printed() {
         let cases: [(&str, &str, Address); 15] = [
             ("unix:/run/vm.sock", "unix:/run/vm.sock", unix("/run/vm.sock", false)),
             ("/run/vm.sock", "unix:/run/vm.sock", unix("/run/vm.sock", false)),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_to_write_instead() {
+    fn error_says_what_to_write_instead() {
         let cases: [(&str, &str); 18] = [
             ("", "the address is empty: write unix:PATH, tcp:HOST:PORT or fd:N"),
             (",server=on", "the address is empty: write unix:PATH, tcp:HOST:PORT or fd:N"),
@@ -302,7 +302,7 @@ mod tests {
     proptest! {
         /// Parsing a printed address gives the same address.
         #[test]
-        fn printing_loses_nothing(text in "(unix:|tcp:|fd:|)[/.:,\\[\\]0-9a-z=]{0,12}(,server=on)?") {
+        fn printed_address_parses_to_the_same(text in "(unix:|tcp:|fd:|)[/.:,\\[\\]0-9a-z=]{0,12}(,server=on)?") {
             if let Ok(address) = text.parse::<Address>() {
                 prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
             }

@@ -170,15 +170,15 @@ impl CaptureReader {
 
     /// Returns the piece without the byte order mark, if the capture begins with one.
     fn without_mark<'p>(&mut self, mut piece: &'p [u8]) -> &'p [u8] {
-        while let (Some(seen), Some((first, rest))) = (self.mark, piece.split_first()) {
-            if *first != BYTE_ORDER_MARK[seen] {
+        while let (Some(matched), Some((first, rest))) = (self.mark, piece.split_first()) {
+            if *first != BYTE_ORDER_MARK[matched] {
                 self.mark = None;
-                self.frames.push(&BYTE_ORDER_MARK[..seen]);
+                self.frames.push(&BYTE_ORDER_MARK[..matched]);
                 break;
             }
             piece = rest;
-            self.mark = Some(seen + 1);
-            if seen + 1 == BYTE_ORDER_MARK.len() {
+            self.mark = Some(matched + 1);
+            if matched + 1 == BYTE_ORDER_MARK.len() {
                 self.mark = None;
                 self.at_byte = length(BYTE_ORDER_MARK);
             }
@@ -199,8 +199,8 @@ impl CaptureReader {
             _ => 0,
         };
         let rest = self.frames.unread();
-        let before = &rest[..within.min(rest.len())];
-        let (at_byte, line) = (self.at_byte + length(before), self.line + line_ends(before));
+        let preceding = &rest[..within.min(rest.len())];
+        let (at_byte, line) = (self.at_byte + length(preceding), self.line + line_ends(preceding));
         CaptureError { at_byte, line, fault: CaptureFault::Frame(error) }
     }
 }
@@ -252,21 +252,21 @@ mod tests {
         ];
         for (capture, good, broken) in cases {
             let (entries, error) = read(&[capture.as_bytes()]);
-            let place = error.as_ref().map(|error| (error.at_byte, error.line));
-            assert_eq!((entries.len(), place), (good, broken), "{capture:?} {error:?}");
+            let position = error.as_ref().map(|error| (error.at_byte, error.line));
+            assert_eq!((entries.len(), position), (good, broken), "{capture:?} {error:?}");
         }
     }
 
     #[test]
-    fn half_of_a_byte_order_mark_is_an_error() {
+    fn partial_byte_order_mark_is_an_error() {
         for capture in [b"\xef".as_slice(), b"\xef\xbb", b"\xef\xbb{}", b"\xef\xbb\xbf\xef"] {
             assert!(read(&[capture]).1.is_some(), "{capture:?}");
         }
-        assert!(read(&[b"{\"a\": \"\xff\"}"]).1.is_some(), "nor is a text that is no UTF-8");
+        assert!(read(&[b"{\"a\": \"\xff\"}"]).1.is_some(), "invalid UTF-8 is an error");
     }
 
     #[test]
-    fn held_memory_stays_flat_over_a_long_capture() {
+    fn long_capture_does_not_grow_memory() {
         let mut capture = CaptureReader::new();
         let piece = EVENTS.repeat(500);
         let (mut entries, mut held_max_bytes) = (0, 0);
@@ -288,7 +288,7 @@ mod tests {
     proptest! {
         /// Where a capture is cut into pieces does not matter: values, positions and error are the same.
         #[test]
-        fn pieces_do_not_matter(
+        fn capture_in_pieces_gives_the_same_values(
             parts in prop::collection::vec(prop_oneof![
                 Just(EVENTS.to_owned()), Just("\u{feff}".to_owned()), "[ \r\n]{0,3}", "[{}\":a1]{0,4}",
                 Just("{\"vm\": \"a\",\n \"kind\": 1}".to_owned()),
@@ -303,7 +303,7 @@ mod tests {
 
         /// The position of a value is the position of its text in the capture.
         #[test]
-        fn places_are_those_of_the_text(blanks in prop::collection::vec("[ \r\n\t]{0,3}", 1..5)) {
+        fn position_of_value_is_that_of_its_text(blanks in prop::collection::vec("[ \r\n\t]{0,3}", 1..5)) {
             let capture: String = blanks.iter().flat_map(|blanks| [blanks, EVENTS]).collect();
             let (entries, error) = read(&[capture.as_bytes()]);
             prop_assert_eq!((entries.len(), error), (3 * blanks.len(), None));

@@ -63,12 +63,12 @@ impl<'a> EventName<'a> {
 #[inline]
 pub(crate) fn read(json: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
     let inside = json.strip_prefix('"')?.strip_suffix('"')?;
-    Some(if says_all(inside) { (decode(inside), None) } else { (shortened(inside).into(), Some(json)) })
+    Some(if is_complete(inside) { (decode(inside), None) } else { (shortened(inside).into(), Some(json)) })
 }
 
 /// Returns whether the text of a name is complete and short enough.
 #[inline]
-fn says_all(inside: &str) -> bool {
+fn is_complete(inside: &str) -> bool {
     if inside.len() <= EVENT_NAME_MAX_BYTES && !inside.contains('\\') {
         return true;
     }
@@ -95,9 +95,9 @@ fn shortened(inside: &str) -> String {
     let mut push = |text: &str| {
         let room = EVENT_NAME_MAX_BYTES - SUFFIX_LEN - name.len();
         let fits = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-        let taken = if is_full { 0 } else { fits.unwrap_or(0) };
-        name.push_str(&text[..taken]);
-        is_full |= taken < text.len();
+        let len = if is_full { 0 } else { fits.unwrap_or(0) };
+        name.push_str(&text[..len]);
+        is_full |= len < text.len();
     };
     for piece in pieces(inside) {
         match piece {
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_text_is_the_name_and_anything_else_gets_a_hash() {
+    fn short_text_is_kept_and_other_names_get_a_hash() {
         let long = "A".repeat(257);
         let wide = format!("{}é", "A".repeat(255));
         // name                 inside               name, or its beginning     is `sent` set
@@ -156,20 +156,20 @@ mod tests {
             ("plain", "STOP", "STOP", false),
             ("empty", "", "", false),
             ("escapes", r"\u0053TOP\n", "STOP\n", false),
-            ("a whole pair", r"\ud83d\ude00", "😀", false),
-            ("as long as it may be", &long[1..], &long[1..], false),
-            ("one byte more", &long, &long[..239], true),
+            ("a complete pair", r"\ud83d\ude00", "😀", false),
+            ("of maximum length", &long[1..], &long[1..], false),
+            ("one byte too long", &long, &long[..239], true),
             ("long because of its last character", &wide, &wide[..239], true),
             ("half a pair", r"X\ud83d", "X\u{fffd}", true),
             ("the other half", r"\ude00X", "\u{fffd}X", true),
         ];
-        for (name, inside, expected, is_kept) in cases {
+        for (name, inside, expected, is_shortened) in cases {
             let json = format!("\"{inside}\"");
             let read = EventName::from_json(&json).expect("a string");
-            assert_eq!(read.sent.as_deref(), is_kept.then_some(json.as_str()), "{name}");
+            assert_eq!(read.sent.as_deref(), is_shortened.then_some(json.as_str()), "{name}");
             assert!(read.name.len() <= EVENT_NAME_MAX_BYTES, "{name}");
-            let shown = if is_kept { &read.name[..read.name.len() - SUFFIX_LEN] } else { &*read.name };
-            assert_eq!((shown, EventName::may_be_shortened(&read.name)), (expected, is_kept), "{name}");
+            let shown = if is_shortened { &read.name[..read.name.len() - SUFFIX_LEN] } else { &*read.name };
+            assert_eq!((shown, EventName::may_be_shortened(&read.name)), (expected, is_shortened), "{name}");
         }
         for no_string in ["", "7", "null", "{}", "\""] {
             assert_eq!(EventName::from_json(no_string), None, "{no_string}");
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_the_same_however_it_is_written() {
+    fn escaped_and_plain_spelling_give_the_same_name() {
         let long = "é".repeat(200);
         let escaped = format!("\"{}\"", long.replace('é', r"\u00e9"));
         let text = EventName::from_text(long.as_str().into());

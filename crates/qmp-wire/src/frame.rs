@@ -19,12 +19,11 @@ use crate::json::{NESTING_MAX, Scan, Span, Stop, is_white_space, trim_white_spac
 /// `query-qmp-schema`, has 300 kB). A peer that sends more is no monitor or has lost its framing.
 pub const FRAME_MAX_BYTES: usize = 64 << 20;
 
-/// How much of a message is taken without a look whether there is memory for it, in bytes. The longest answer of a QEMU has
-/// 300 kB.
+/// Bytes of a message up to which its memory is not probed. The longest reply of a QEMU has 300 kB.
 const UNPROBED_MAX_BYTES: usize = 1 << 20;
 
-/// So many times the memory of a long message must be there while it comes. What is done with it copies it: into a queue, a
-/// record, a transaction, and for its readers.
+/// Number of copies of a long message for which there must be memory while it is received: a queue, a record, a
+/// transaction and the readers each copy it.
 const COPIES_MAX: usize = 8;
 
 /// Errors that end a connection: past them the frame boundary is lost.
@@ -37,10 +36,10 @@ pub enum FrameError {
         /// The limit in force.
         limit_bytes: usize,
     },
-    /// There is no memory for a message of the peer, and for what is done with it.
+    /// There is no memory for a message of the peer and its copies.
     #[error("no memory for a message of {bytes} bytes or more, and its copies")]
     NoMemory {
-        /// How much of the message had come, in bytes.
+        /// Bytes of the message that were received.
         bytes: usize,
     },
     /// The peer nested objects and arrays deeper than the limit, [`NESTING_MAX`].
@@ -50,7 +49,7 @@ pub enum FrameError {
         limit: usize,
     },
     /// The peer sent `byte` where a message has to begin.
-    #[error("expected a message to begin with '{{', found {}", Readable(*.byte))]
+    #[error("expected a message to begin with '{{', found {}", DisplayByte(*.byte))]
     NotAnObject {
         /// The byte.
         byte: u8,
@@ -72,9 +71,9 @@ pub enum FrameError {
 }
 
 /// Formats a byte for users.
-struct Readable(u8);
+struct DisplayByte(u8);
 
-impl fmt::Display for Readable {
+impl fmt::Display for DisplayByte {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             byte @ 0x21..=0x7e => write!(f, "'{}'", char::from(byte)),
@@ -92,15 +91,15 @@ impl From<Stop> for FrameError {
     }
 }
 
-/// Whether there is memory for a message of so many bytes, and for the copies that are made of it: so much is allocated and
-/// given back. To be asked before a peer may make a buffer grow, since an allocation that fails ends the process.
+/// Returns whether there is memory for a message of so many bytes and its copies, by allocating and freeing it. Call this
+/// before a peer can make a buffer grow, since a failed allocation ends the process.
 #[must_use]
 pub fn has_memory(bytes: usize) -> bool {
     let mut probe = Vec::<u8>::new();
-    let is_there = probe.try_reserve_exact(bytes.saturating_mul(COPIES_MAX)).is_ok();
+    let is_available = probe.try_reserve_exact(bytes.saturating_mul(COPIES_MAX)).is_ok();
     // Otherwise the compiler may leave the allocation out.
     std::hint::black_box(&mut probe);
-    is_there
+    is_available
 }
 
 /// Splits a stream of bytes into messages.
@@ -225,7 +224,7 @@ impl FrameReader {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        self.cut().inspect_err(|error| self.failed = Some(error.clone()))
+        self.find_frame().inspect_err(|error| self.failed = Some(error.clone()))
     }
 
     /// Returns the message found by the last [`advance`](Self::advance).
@@ -235,7 +234,7 @@ impl FrameReader {
     }
 
     #[inline]
-    fn cut(&mut self) -> Result<bool, FrameError> {
+    fn find_frame(&mut self) -> Result<bool, FrameError> {
         if !self.within && !self.begin()? {
             self.settle();
             return Ok(false);

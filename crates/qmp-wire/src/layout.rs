@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_what_qemu_writes_and_nothing_else() {
+    fn only_the_layout_of_qemu_is_accepted() {
         let stamp = r#"{"timestamp": {"seconds": 12, "microseconds": 3}, "event": "#;
         let cases = [
             ("no data", format!("{stamp}\"STOP\"}}    "), true),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_parts() {
+    fn parts_of_the_event_are_found() {
         let text = r#"{"timestamp": {"seconds": 1267020223, "microseconds": 435656}, "event": "RESET", "data": {"guest": true}}"#;
         let layout = read(text.as_bytes()).unwrap();
         assert_eq!(layout.timestamp, Timestamp::from_wire(1_267_020_223, 435_656).unwrap());

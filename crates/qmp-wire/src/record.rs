@@ -154,8 +154,8 @@ impl Record<'_> {
     #[must_use]
     pub fn certain_until(&self) -> Option<UnixMicros> {
         let Body::Detached { detail, certain_until, .. } = &self.body else { return None };
-        let told = || detail.as_deref()?.rsplit_once(CERTAIN_SINCE)?.1.parse().ok();
-        Some(certain_until.or_else(told).unwrap_or(self.received))
+        let from_detail = || detail.as_deref()?.rsplit_once(CERTAIN_SINCE)?.1.parse().ok();
+        Some(certain_until.or_else(from_detail).unwrap_or(self.received))
     }
 
     /// Returns the same record, owning its parts.

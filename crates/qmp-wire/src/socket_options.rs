@@ -54,7 +54,7 @@ impl FromStr for SocketOptions {
     type Err = SocketOptionsError;
 
     fn from_str(text: &str) -> Result<Self, SocketOptionsError> {
-        let (place, options) = split_options(text);
+        let (text, options) = split_options(text);
         let (mut server, mut wait, mut reconnect) = (false, None, None);
         for option in &options {
             let (name, value) =
@@ -76,11 +76,11 @@ impl FromStr for SocketOptions {
             return Err(SocketOptionsError::ReconnectWithServer);
         }
         // `-chardev socket` writes `fd=3` where addresses are written `fd:3`.
-        let place = match place.strip_prefix("fd=") {
+        let text = match text.strip_prefix("fd=") {
             Some(number) => format!("fd:{number}"),
-            None => place,
+            None => text,
         };
-        let address = Address::read(&place, server)?;
+        let address = Address::read(&text, server)?;
         Ok(Self { address, wait: wait.unwrap_or(server), reconnect })
     }
 }
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_read_and_printed() {
+    fn options_are_parsed_and_printed() {
         let cases = [
             // written                                printed                                    wait   reconnect
             ("unix:/run/vm.sock,server=on,wait=off", "unix:/run/vm.sock,server=on,wait=off", false, None),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_is_expected() {
+    fn error_says_what_is_expected() {
         let cases = [
             ("unix:/a,wait=off", "`wait` has a meaning only with server=on"),
             ("unix:/a,server=on,reconnect=1", "`reconnect` has no meaning with server=on"),
@@ -182,7 +182,7 @@ mod tests {
     proptest! {
         /// Parsing printed options gives the same options.
         #[test]
-        fn printing_loses_nothing(
+        fn printed_options_parse_to_the_same(
             text in "(unix:|tcp:|fd=|fd:)[/.:,0-9a-z]{0,10}(,server=on)?(,wait=(on|off))?(,reconnect(-ms)?=[0-9]{1,4})?"
         ) {
             if let Ok(options) = text.parse::<SocketOptions>() {

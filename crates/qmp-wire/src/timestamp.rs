@@ -76,7 +76,7 @@ mod tests {
     const SOME: Option<(i64, u32)> = Some((1_267_020_223, 435_656));
 
     #[test]
-    fn reads_what_servers_send() {
+    fn timestamps_of_servers_are_parsed() {
         let cases = [
             ("as QEMU writes it", r#"{"seconds": 1267020223, "microseconds": 435656}"#, SOME),
             ("other order and spaces", r#"{"microseconds":435656,"seconds" : 1267020223 }"#, SOME),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn from_wire_refuses_what_is_no_time() {
+    fn from_wire_refuses_microseconds_out_of_range() {
         assert_eq!(Timestamp::from_wire(-1, -1), Ok(None));
         assert_eq!(
             Timestamp::from_wire(1, 1_000_000),

@@ -25,7 +25,7 @@ fn print(value: &Value) -> String {
 }
 
 #[test]
-fn words_complaints_as_its_release() {
+fn error_text_is_that_of_the_release() {
     let cases: [(&[u8], &str, &str); 40] = [
         // input            7.2                                     11.1
         (b"{]}", "expecting value", "1:2: expecting key"),
@@ -85,10 +85,10 @@ fn words_complaints_as_its_release() {
         let name = String::from_utf8_lossy(bytes);
         let first = |texts| read(texts, bytes).into_iter().next();
         assert_eq!(first(ErrorTexts::Worded), Some(format!("<JSON parse error, {worded}>")), "{name}");
-        let (place, words) = placed.split_once(": ").unwrap();
+        let (position, text) = placed.split_once(": ").unwrap();
         assert_eq!(
             first(ErrorTexts::Placed),
-            Some(format!("<{place}: JSON parse error, {words}>")),
+            Some(format!("<{position}: JSON parse error, {text}>")),
             "{name}"
         );
         assert_eq!(first(ErrorTexts::One).as_deref(), Some("<Invalid JSON syntax>"), "{name}");
@@ -96,7 +96,7 @@ fn words_complaints_as_its_release() {
 }
 
 #[test]
-fn places_are_counted_from_the_first_byte() {
+fn position_is_counted_from_the_first_byte() {
     assert_eq!(
         read(ErrorTexts::Placed, b"\n\n  {\"execute\":\n  \"a\" 1}\n[1 2]"),
         ["<4:7: JSON parse error, expected ',' or '}'>", "<5:4: JSON parse error, expected ',' or ']'>"]
@@ -105,7 +105,7 @@ fn places_are_counted_from_the_first_byte() {
 
 /// `check-qjson`: the accepted input and its printed form.
 #[test]
-fn reads_more_than_json_and_prints_less_than_it() {
+fn qjson_cases_are_read_and_printed() {
     let cases: [(&[u8], &str); 30] = [
         (b"'single \"quotes\"'", r#""single \"quotes\"""#),
         (br#"'it\'s'"#, r#""it's""#),
@@ -145,7 +145,7 @@ fn reads_more_than_json_and_prints_less_than_it() {
 
 /// `check-qjson`, the table of UTF-8: first and last of each length, and invalid sequences.
 #[test]
-fn knows_utf_8_as_qemu_does() {
+fn utf_8_is_validated_as_by_qemu() {
     let bad = "<JSON parse error, invalid UTF-8 sequence in string>";
     let cases: [(&[u8], &str); 24] = [
         (b"\xC2\x80", r#""\u0080""#),
@@ -180,7 +180,7 @@ fn knows_utf_8_as_qemu_does() {
 }
 
 #[test]
-fn recovers_after_garbage() {
+fn reading_recovers_after_garbage() {
     let cases: [(&[u8], &[&str]); 5] = [
         // A lexical error: up to a structural character, a control byte other than tab, or FE, FF.
         (b"@ 1 2 [3]", &["<JSON parse error, stray '@'>", "[3]"]),
@@ -199,7 +199,7 @@ fn recovers_after_garbage() {
 }
 
 #[test]
-fn nests_so_deep_and_no_deeper() {
+fn nesting_beyond_the_limit_is_refused() {
     let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
     for texts in [ErrorTexts::One, ErrorTexts::Worded, ErrorTexts::Placed] {
         let deepest = read(texts, &nested(1024));
@@ -208,15 +208,11 @@ fn nests_so_deep_and_no_deeper() {
     let limit = "<JSON nesting depth limit exceeded>";
     assert_eq!(read(ErrorTexts::Placed, &nested(1025)), [limit]);
     let worded = read(ErrorTexts::Worded, &nested(1025));
-    assert_eq!(
-        (worded.len(), &*worded[0]),
-        (1026, limit),
-        "and each bracket that is left is an error of its own"
-    );
+    assert_eq!((worded.len(), &*worded[0]), (1026, limit), "each remaining bracket is another error");
 }
 
 #[test]
-fn a_message_has_so_many_tokens_and_no_more() {
+fn message_with_too_many_tokens_is_refused() {
     let list = |elements: usize| {
         let mut text = String::from("[");
         text.push_str(&"0,".repeat(elements - 1));
@@ -227,28 +223,28 @@ fn a_message_has_so_many_tokens_and_no_more() {
     let most = (TOKENS_MAX - 1) / 2;
     assert!(read(ErrorTexts::Worded, list(most).as_bytes())[0].starts_with("[0, "));
     for texts in [ErrorTexts::Worded, ErrorTexts::Placed] {
-        let answer = read(texts, list(most + 1).as_bytes());
-        assert_eq!(answer[0], "<JSON token count limit exceeded>", "{texts:?}");
+        let items = read(texts, list(most + 1).as_bytes());
+        assert_eq!(items[0], "<JSON token count limit exceeded>", "{texts:?}");
     }
 }
 
 #[test]
-fn a_token_has_so_many_bytes_and_no_more() {
+fn token_of_too_many_bytes_is_refused() {
     let mut input = Input::new(ErrorTexts::Worded);
     input.feed(b"\"");
     let mebibyte = vec![b'x'; 1 << 20];
     for _ in 0..64 {
         input.feed(&mebibyte);
     }
-    let refused = input.poll().expect("it is refused as soon as it is too long").unwrap_err();
+    let refused = input.poll().expect("refused as soon as it is too long").unwrap_err();
     assert_eq!(refused.desc, "JSON token size limit exceeded");
     input.feed(b"\n[1]");
     let rest: Vec<_> = std::iter::from_fn(|| input.poll()).collect();
-    assert_eq!(print(rest.last().unwrap().as_ref().unwrap()), "[1]", "it goes on");
+    assert_eq!(print(rest.last().unwrap().as_ref().unwrap()), "[1]", "the stream continues");
 }
 
 #[test]
-fn a_large_object_is_read_in_time() {
+fn large_object_is_read_in_linear_time() {
     let members: Vec<_> = (0..100_000).map(|number| format!("\"key{number}\": {number}")).collect();
     let text = format!("{{{}}}", members.join(", "));
     let printed = read(ErrorTexts::Worded, text.as_bytes());
@@ -272,7 +268,7 @@ struct Inner {
 }
 
 #[test]
-fn serializes_in_qemus_order() {
+fn struct_is_serialized_in_the_order_of_qemu() {
     let inner = Inner { reason: -1, guest: true };
     let sample =
         Sample { speed: 0.5, len: u64::MAX, kind: "é", inner: Some(inner.clone()), list: vec![inner; 2] };
@@ -280,7 +276,7 @@ fn serializes_in_qemus_order() {
     write(&sample, &[], &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     let expected = print(&Value::read(text.strip_prefix("before ").unwrap().as_bytes()));
-    assert_eq!(text, format!("before {expected}"), "as a value would be printed");
+    assert_eq!(text, format!("before {expected}"), "printed as a value");
     assert!(text.contains(r#"{"guest": true, "reason": -1}"#));
     let hidden = [
         Hidden { name: "speed".into(), within: Vec::new() },
@@ -297,7 +293,7 @@ fn serializes_in_qemus_order() {
 }
 
 #[test]
-fn refuses_what_has_no_form() {
+fn unserializable_value_is_refused() {
     let mut out = b"kept".to_vec();
     let numbers = std::collections::BTreeMap::from([(1, 2)]);
     assert_eq!(write(&numbers, &[], &mut out), Err(WriteError::KeyNotString));
@@ -330,7 +326,7 @@ fn value() -> impl Strategy<Value = Value> {
 proptest! {
     /// Where the stream is cut does not matter.
     #[test]
-    fn cuts_do_not_matter(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in any::<prop::sample::Index>()) {
+    fn stream_cut_anywhere_gives_the_same_values(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in any::<prop::sample::Index>()) {
         for texts in [ErrorTexts::One, ErrorTexts::Worded, ErrorTexts::Placed] {
             let (first, second) = bytes.split_at(cut.index(bytes.len() + 1));
             let mut input = Input::new(texts);
@@ -354,7 +350,7 @@ proptest! {
 
     /// Reading a printed value gives the same value, and the text is standard JSON.
     #[test]
-    fn printing_loses_nothing(value in value()) {
+    fn printed_value_reads_back_the_same(value in value()) {
         let text = print(&value);
         prop_assert_eq!(&Value::read(text.as_bytes()), &value);
         prop_assert!(text.is_ascii());
@@ -366,7 +362,7 @@ proptest! {
 
     /// A serialized value is printed as the value itself.
     #[test]
-    fn serializing_prints_alike(value in value()) {
+    fn serialized_value_is_printed_alike(value in value()) {
         let mut written = Vec::new();
         write(&value, &[], &mut written).unwrap();
         prop_assert_eq!(String::from_utf8(written).unwrap(), print(&value));
@@ -374,7 +370,7 @@ proptest! {
 
     /// Strings are escaped alike at any length and any position of the special character.
     #[test]
-    fn escapes_are_found_everywhere(before in "[ -~]{0,20}", special in any::<char>(), after in "[ -~]{0,20}") {
+    fn escape_is_found_at_any_position(before in "[ -~]{0,20}", special in any::<char>(), after in "[ -~]{0,20}") {
         let text = format!("{before}{special}{after}");
         let printed = print(&Value::String(text.clone()));
         prop_assert!(printed.is_ascii() && !printed.bytes().any(|byte| byte.is_ascii_control()));

@@ -12,27 +12,27 @@ use qmp_wire::{
 fn server(version: (u32, u32, u32)) -> Server {
     let profile = Profile { version, package: "".into(), out_of_band: true, pretty: false };
     let mut server = Server::new(Arc::new(profile));
-    take(&mut server);
+    take_output(&mut server);
     server
 }
 
-fn take(server: &mut Server) -> Vec<String> {
+fn take_output(server: &mut Server) -> Vec<String> {
     let text = String::from_utf8(server.output().to_vec()).expect("ASCII");
     server.consume_output(text.len());
     text.split_terminator("\r\n").map(str::to_owned).collect()
 }
 
 /// Feeds bytes and replies to every request with its own name at once; returns the output.
-fn answer(server: &mut Server, bytes: &[u8]) -> Vec<String> {
+fn serve(server: &mut Server, bytes: &[u8]) -> Vec<String> {
     server.handle_input(bytes);
     while let Some((id, request)) = server.poll_request() {
         server.reply(id, Ok(Value::String(request.command)));
     }
-    take(server)
+    take_output(server)
 }
 
 #[test]
-fn checks_requests_in_qemus_order() {
+fn requests_are_checked_in_the_order_of_qemu() {
     let cases = [
         // request                                              error
         ("[]", "QMP input must be a JSON object"),
@@ -46,16 +46,16 @@ fn checks_requests_in_qemus_order() {
     for (request, desc) in cases {
         let mut server = server((7, 2, 22));
         let expected = format!(r#"{{"error": {{"class": "GenericError", "desc": "{desc}"}}}}"#);
-        assert_eq!(answer(&mut server, request.as_bytes()), std::slice::from_ref(&expected), "{request}");
-        answer(&mut server, br#"{"execute":"qmp_capabilities"}"#);
-        assert_eq!(answer(&mut server, request.as_bytes()), [expected], "{request} in command mode");
+        assert_eq!(serve(&mut server, request.as_bytes()), std::slice::from_ref(&expected), "{request}");
+        serve(&mut server, br#"{"execute":"qmp_capabilities"}"#);
+        assert_eq!(serve(&mut server, request.as_bytes()), [expected], "{request} in command mode");
     }
 }
 
 #[test]
-fn one_request_at_a_time_without_out_of_band() {
+fn without_oob_one_request_runs_at_a_time() {
     let mut server = server((7, 2, 22));
-    answer(&mut server, br#"{"execute":"qmp_capabilities"}"#);
+    serve(&mut server, br#"{"execute":"qmp_capabilities"}"#);
     server.handle_input(br#"{"execute":"a"}{"execute":"b"}{"execute":"c"}"#);
     let (first, request) = server.poll_request().unwrap();
     assert_eq!(request.command, "a");
@@ -69,13 +69,13 @@ fn one_request_at_a_time_without_out_of_band() {
     server.reply(third, Err(Refusal::generic("no")));
     assert!(!server.is_busy() && server.wants_input());
     let expected = [r#"{"return": {}}"#, r#"{"error": {"class": "GenericError", "desc": "no"}}"#];
-    assert_eq!(take(&mut server), expected);
+    assert_eq!(take_output(&mut server), expected);
 }
 
 #[test]
-fn eight_requests_wait_with_out_of_band() {
+fn with_oob_eighth_waiting_request_stops_reading() {
     let mut server = server((7, 2, 22));
-    answer(&mut server, br#"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#);
+    serve(&mut server, br#"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#);
     server.handle_input(br#"{"execute":"a"}"#.repeat(1 + QUEUE_MAX_REQUESTS - 1).as_slice());
     assert!(server.poll_request().is_some());
     assert!(server.poll_request().is_none() && server.wants_input());
@@ -84,22 +84,22 @@ fn eight_requests_wait_with_out_of_band() {
 }
 
 #[test]
-fn pretty_replies_are_spread() {
+fn pretty_reply_is_spread_over_lines() {
     let profile = Profile { version: (7, 2, 0), package: "".into(), out_of_band: false, pretty: true };
     let mut server = Server::new(Arc::new(profile));
-    assert!(take(&mut server).contains(&r#"    "QMP": {"#.to_owned()));
-    answer(&mut server, br#"{"execute":"qmp_capabilities"}"#);
+    assert!(take_output(&mut server).contains(&r#"    "QMP": {"#.to_owned()));
+    serve(&mut server, br#"{"execute":"qmp_capabilities"}"#);
     server.handle_input(br#"{"execute":"a","id":[]}"#);
     let (id, _): (RequestId, _) = server.poll_request().unwrap();
     server.reply_text(id, br#"{"x": 1}"#);
     let expected = ["{", r#"    "return": {"#, r#"        "x": 1"#, "    },", r#"    "id": ["#, "    ]", "}"];
-    assert_eq!(take(&mut server), expected);
+    assert_eq!(take_output(&mut server), expected);
 }
 
 proptest! {
     /// No bytes cause a panic; the cuts do not affect in-band requests; only incomplete input is kept.
     #[test]
-    fn takes_anything(
+    fn any_bytes_do_not_panic(
         chunks in prop::collection::vec(
             prop_oneof![
                 prop::sample::select(vec![
@@ -112,8 +112,8 @@ proptest! {
     ) {
         for version in [(3, 0, 0), (7, 2, 22), (11, 1, 3)] {
             let (mut whole, mut pieces) = (server(version), server(version));
-            let expected = answer(&mut whole, &chunks.concat());
-            let got: Vec<_> = chunks.iter().flat_map(|chunk| answer(&mut pieces, chunk)).collect();
+            let expected = serve(&mut whole, &chunks.concat());
+            let got: Vec<_> = chunks.iter().flat_map(|chunk| serve(&mut pieces, chunk)).collect();
             prop_assert_eq!(got, expected);
             prop_assert!(whole.wants_input() && !whole.is_busy());
         }

@@ -24,7 +24,7 @@ pub(super) struct Commands {
     next: u64,
     mode: Mode,
     /// In the order of their numbers.
-    waiting: VecDeque<Waiting>,
+    queued: VecDeque<QueuedCommand>,
     in_flight: Vec<InFlight>,
     transmit: Vec<u8>,
     /// Number of bytes of `transmit` already sent.
@@ -50,7 +50,7 @@ pub(super) enum Lane {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedCommand {
     number: u64,
     lane: Lane,
     command: Box<str>,
@@ -69,7 +69,7 @@ impl Commands {
             nonce,
             next: 0,
             mode: Mode::Negotiating,
-            waiting: VecDeque::new(),
+            queued: VecDeque::new(),
             in_flight: Vec::new(),
             transmit: Vec::new(),
             sent_bytes: 0,
@@ -79,37 +79,42 @@ impl Commands {
 
     /// Sends `qmp_capabilities` before all waiting commands; returns its number.
     pub(super) fn negotiate(&mut self, out_of_band: bool) -> u64 {
-        let number = self.take_number();
+        let number = self.next_number();
         let arguments = out_of_band.then(|| Box::from(r#"{"enable": ["oob"]}"#));
-        self.send(&Waiting { number, lane: Lane::InBand, command: "qmp_capabilities".into(), arguments });
+        self.send(&QueuedCommand {
+            number,
+            lane: Lane::InBand,
+            command: "qmp_capabilities".into(),
+            arguments,
+        });
         number
     }
 
     /// Enters command mode and sends the waiting commands.
     pub(super) fn open(&mut self, out_of_band: bool) {
         self.mode = Mode::Open { out_of_band };
-        self.send_waiting();
+        self.send_queued();
     }
 
     /// Queues a command; returns its number.
     pub(super) fn queue(&mut self, lane: Lane, command: &str, arguments: Option<&str>) -> u64 {
-        let number = self.take_number();
+        let number = self.next_number();
         let (command, arguments) = (command.into(), arguments.map(Box::from));
-        self.waiting.push_back(Waiting { number, lane, command, arguments });
-        self.send_waiting();
+        self.queued.push_back(QueuedCommand { number, lane, command, arguments });
+        self.send_queued();
         number
     }
 
     /// Removes the command with the raw `id` of a reply and returns its number; `None` if no command in flight has
     /// that id.
-    pub(super) fn answer(&mut self, id: Option<&str>) -> Option<u64> {
+    pub(super) fn complete(&mut self, id: Option<&str>) -> Option<u64> {
         let number = request::number(id?, self.nonce)?;
         let index = self.in_flight.iter().position(|in_flight| in_flight.number == number)?;
         self.in_flight.remove(index);
         if self.in_flight.is_empty() {
             self.in_flight = Vec::new();
         }
-        self.send_waiting();
+        self.send_queued();
         Some(number)
     }
 
@@ -141,30 +146,30 @@ impl Commands {
 
     /// Returns the bytes of memory held outside of the value itself, without the texts of waiting commands.
     pub(super) fn held_bytes(&self) -> usize {
-        self.waiting.capacity() * size_of::<Waiting>()
+        self.queued.capacity() * size_of::<QueuedCommand>()
             + self.in_flight.capacity() * size_of::<InFlight>()
             + self.transmit.capacity()
     }
 
-    fn take_number(&mut self) -> u64 {
+    fn next_number(&mut self) -> u64 {
         let number = self.next;
         self.next += 1;
         number
     }
 
-    fn send_waiting(&mut self) {
-        while let Some(waiting) = self.next_to_send().and_then(|index| self.waiting.remove(index)) {
-            self.send(&waiting);
+    fn send_queued(&mut self) {
+        while let Some(queued) = self.next_to_send().and_then(|index| self.queued.remove(index)) {
+            self.send(&queued);
         }
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
+        if self.queued.is_empty() {
+            self.queued = VecDeque::new();
         }
     }
 
     /// Returns the index of the next command to send: the first, unless an out-of-band one overtakes it.
     fn next_to_send(&self) -> Option<usize> {
         let Mode::Open { out_of_band } = self.mode else { return None };
-        let first = self.waiting.front()?;
+        let first = self.queued.front()?;
         let in_band = self.in_flight.iter().filter(|in_flight| in_flight.lane != Lane::OutOfBand).count();
         let alone = self.in_flight.iter().any(|in_flight| in_flight.lane == Lane::Attached);
         let room = match first.lane {
@@ -175,12 +180,12 @@ impl Commands {
         if room {
             return Some(0);
         }
-        let overtakes = |waiting: &Waiting| out_of_band && waiting.lane == Lane::OutOfBand;
-        self.waiting.iter().position(overtakes)
+        let overtakes = |queued: &QueuedCommand| out_of_band && queued.lane == Lane::OutOfBand;
+        self.queued.iter().position(overtakes)
     }
 
-    fn send(&mut self, waiting: &Waiting) {
-        let Waiting { number, lane, ref command, ref arguments } = *waiting;
+    fn send(&mut self, queued: &QueuedCommand) {
+        let QueuedCommand { number, lane, ref command, ref arguments } = *queued;
         let out_of_band = lane == Lane::OutOfBand && self.mode == Mode::Open { out_of_band: true };
         if lane == Lane::Attached {
             self.attachment = Some((number, self.transmit.len()));
@@ -197,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_attachment_goes_with_the_first_byte_of_its_command() {
+    fn attachment_is_due_at_first_byte_of_its_command() {
         let mut commands = Commands::new(1);
         commands.open(true);
         commands.queue(Lane::OutOfBand, "query-yank", None);
@@ -213,7 +218,7 @@ mod tests {
 
         assert_eq!(commands.transmit_attachment(), Some(getfd));
         assert!(sent(&commands).starts_with("{\"execute\": \"getfd\""));
-        assert!(sent(&commands).contains("\"exec-oob\""), "what follows may go along");
+        assert!(sent(&commands).contains("\"exec-oob\""), "the next command may follow in the same write");
         commands.consume_transmit(1);
         assert_eq!(commands.transmit_attachment(), None);
         commands.consume_transmit(usize::MAX);
@@ -221,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_answered_once_and_only_when_sent() {
+    fn reply_is_paired_once_and_only_after_sending() {
         let mut commands = Commands::new(1);
-        let waiting = commands.queue(Lane::InBand, "stop", None);
-        let id = format!("\"0000000000000001-{waiting}\"");
-        assert_eq!(commands.answer(Some(&id)), None, "not sent");
+        let queued = commands.queue(Lane::InBand, "stop", None);
+        let id = format!("\"0000000000000001-{queued}\"");
+        assert_eq!(commands.complete(Some(&id)), None, "not sent");
         commands.open(false);
-        assert_eq!(commands.answer(None), None, "no id");
-        assert_eq!(commands.answer(Some(&id)), Some(waiting));
-        assert_eq!(commands.answer(Some(&id)), None, "again");
+        assert_eq!(commands.complete(None), None, "no id");
+        assert_eq!(commands.complete(Some(&id)), Some(queued));
+        assert_eq!(commands.complete(Some(&id)), None, "again");
     }
 }

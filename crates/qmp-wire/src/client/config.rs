@@ -80,7 +80,7 @@ pub enum ClientError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// The first bytes of the peer, in place of the greeting, are no message.
-    #[error("not a QMP monitor{}: it sent {beginning:?}", Guess(beginning))]
+    #[error("not a QMP monitor{}: it sent {beginning:?}", PeerGuess(beginning))]
     NotQmp {
         /// The start of these bytes, as text, as far as received.
         beginning: Box<str>,
@@ -113,9 +113,9 @@ pub enum ClientError {
 }
 
 /// Names the kind of server on a socket that is not a QMP monitor, by its first bytes.
-struct Guess<'a>(&'a str);
+struct PeerGuess<'a>(&'a str);
 
-impl fmt::Display for Guess<'_> {
+impl fmt::Display for PeerGuess<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SERVERS: [(&str, &str); 4] = [
             ("QEMU ", " but a human monitor (QMP needs -qmp, or -mon with mode=control)"),
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_read_well_behind_a_colon() {
+    fn error_texts_fit_after_a_colon() {
         let refusal = CommandError { class: "GenericError".into(), desc: "no".into() };
         let not_qmp = |beginning: &str| ClientError::NotQmp { beginning: beginning.into() };
         let cases = [

@@ -23,7 +23,7 @@ pub struct Client {
 /// The state of the conversation, apart from its bytes.
 #[derive(Debug)]
 struct Session {
-    out_of_band_wanted: bool,
+    want_out_of_band: bool,
     phase: Phase,
     commands: Commands,
 }
@@ -48,7 +48,7 @@ impl Client {
             deadline: now + config.negotiation_timeout,
             reader: FrameReader::new(config.frame_max_bytes),
             session: Session {
-                out_of_band_wanted: config.out_of_band,
+                want_out_of_band: config.out_of_band,
                 phase: Phase::Connected,
                 commands: Commands::new(config.connection_nonce),
             },
@@ -214,7 +214,7 @@ impl Session {
         if is_exempt(&greeting) {
             self.phase = Phase::Exempt;
         } else {
-            let out_of_band = self.out_of_band_wanted && offers_out_of_band(&greeting);
+            let out_of_band = self.want_out_of_band && offers_out_of_band(&greeting);
             let number = self.commands.negotiate(out_of_band);
             self.phase = Phase::Negotiating { number, out_of_band };
         }
@@ -227,14 +227,14 @@ impl Session {
         result: Result<&'a str, CommandError>,
         raw: impl FnOnce() -> &'a str,
     ) -> Result<Output<'a>, ClientError> {
-        let Some(answered) = self.commands.answer(id) else { return Ok(Output::Stray(raw())) };
+        let Some(completed) = self.commands.complete(id) else { return Ok(Output::Stray(raw())) };
         match self.phase {
-            Phase::Negotiating { number, out_of_band } if number == answered => match result {
+            Phase::Negotiating { number, out_of_band } if number == completed => match result {
                 Ok(_) => Ok(self.open(out_of_band)),
                 Err(error) if &*error.class == "CommandNotFound" => Ok(self.open(false)),
                 Err(error) => Err(ClientError::NegotiationRefused(error)),
             },
-            _ => Ok(Output::Reply { id: CommandId(answered), result }),
+            _ => Ok(Output::Reply { id: CommandId(completed), result }),
         }
     }
 

@@ -37,26 +37,26 @@ pub(super) fn number(id: &str, nonce: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn written(out_of_band: bool, command: &str, arguments: Option<&str>) -> String {
+    fn request_text(out_of_band: bool, command: &str, arguments: Option<&str>) -> String {
         let mut out = Vec::new();
         write(&mut out, out_of_band, command, arguments, 0xbeef, 7);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn writes_requests() {
+    fn request_is_written() {
         assert_eq!(
-            written(false, "stop", None),
+            request_text(false, "stop", None),
             "{\"execute\": \"stop\", \"id\": \"000000000000beef-7\"}\r\n"
         );
         assert_eq!(
-            written(true, "a\"b", Some(r#"{"id":1}"#)),
+            request_text(true, "a\"b", Some(r#"{"id":1}"#)),
             "{\"exec-oob\": \"a\\\"b\", \"arguments\": {\"id\":1}, \"id\": \"000000000000beef-7\"}\r\n"
         );
     }
 
     #[test]
-    fn knows_its_own_ids() {
+    fn id_of_other_connection_is_not_recognized() {
         let cases = [
             ("ours", r#""000000000000beef-7""#, Some(7)),
             ("another connection's", r#""000000000000beee-7""#, None),

@@ -71,8 +71,7 @@ impl<'de, I: Iterator<Item = (String, Value)>> de::MapAccess<'de> for Members<I>
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
-        let (name, value) =
-            self.next.take().ok_or_else(|| de::Error::custom("a value has its name before it"))?;
+        let (name, value) = self.next.take().ok_or_else(|| de::Error::custom("a value follows its name"))?;
         seed.deserialize(value).map_err(|mut error: ReadError| {
             error.path.push(name.into());
             error

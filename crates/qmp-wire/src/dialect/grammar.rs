@@ -4,7 +4,7 @@ use super::{Object, Value, lexer::Kind, number, string};
 
 /// The expected next token.
 #[derive(Debug)]
-enum Expect {
+enum Expectation {
     Value,
     /// After `[`: a value or `]`.
     ValueOrEnd,
@@ -17,7 +17,7 @@ enum Expect {
 }
 
 #[derive(Debug)]
-enum Open {
+enum Container {
     List(Vec<Value>),
     /// `key` is `None` while the key is missing.
     Object {
@@ -28,7 +28,7 @@ enum Open {
 
 /// The error of a token.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wrong {
+pub(super) enum GrammarError {
     /// No value can begin with it.
     Value,
     /// No key can begin with it.
@@ -46,8 +46,8 @@ pub(super) enum Wrong {
 /// Builds one value from tokens.
 #[derive(Debug)]
 pub(super) struct Grammar {
-    open: Vec<Open>,
-    expect: Option<Expect>,
+    open: Vec<Container>,
+    expect: Option<Expectation>,
     /// Whether a list or an object in place of a key is read to its end before it is refused.
     reads_any_key: bool,
 }
@@ -57,17 +57,16 @@ impl Grammar {
         Self { open: Vec::new(), expect: None, reads_any_key }
     }
 
-    /// Takes a token; yields the value that it completes.
-    pub(super) fn take(&mut self, kind: Kind, token: &[u8]) -> Result<Option<Value>, Wrong> {
-        match (self.expect.take().unwrap_or(Expect::Value), kind) {
-            (Expect::ValueOrEnd, Kind::Structural(b']')) | (Expect::KeyOrEnd, Kind::Structural(b'}')) => {
-                self.close()
-            }
-            (Expect::Value | Expect::ValueOrEnd, _) => self.value(kind, token),
-            (Expect::Key | Expect::KeyOrEnd, _) => self.key(kind, token),
-            (Expect::Colon, Kind::Structural(b':')) => self.then(Expect::Value),
-            (Expect::Colon, _) => Err(Wrong::Colon),
-            (Expect::CommaOrEnd, _) => self.comma_or_end(kind),
+    /// Processes a token; returns the value that it completes.
+    pub(super) fn take(&mut self, kind: Kind, token: &[u8]) -> Result<Option<Value>, GrammarError> {
+        match (self.expect.take().unwrap_or(Expectation::Value), kind) {
+            (Expectation::ValueOrEnd, Kind::Structural(b']'))
+            | (Expectation::KeyOrEnd, Kind::Structural(b'}')) => self.close(),
+            (Expectation::Value | Expectation::ValueOrEnd, _) => self.value(kind, token),
+            (Expectation::Key | Expectation::KeyOrEnd, _) => self.key(kind, token),
+            (Expectation::Colon, Kind::Structural(b':')) => self.then(Expectation::Value),
+            (Expectation::Colon, _) => Err(GrammarError::Colon),
+            (Expectation::CommaOrEnd, _) => self.comma_or_end(kind),
         }
     }
 
@@ -77,96 +76,96 @@ impl Grammar {
         self.expect = None;
     }
 
-    fn then(&mut self, expect: Expect) -> Result<Option<Value>, Wrong> {
+    fn then(&mut self, expect: Expectation) -> Result<Option<Value>, GrammarError> {
         self.expect = Some(expect);
         Ok(None)
     }
 
-    fn value(&mut self, kind: Kind, token: &[u8]) -> Result<Option<Value>, Wrong> {
+    fn value(&mut self, kind: Kind, token: &[u8]) -> Result<Option<Value>, GrammarError> {
         match kind {
             Kind::Structural(b'{') => {
-                self.open.push(Open::Object { members: Object::default(), key: None });
-                self.then(Expect::KeyOrEnd)
+                self.open.push(Container::Object { members: Object::default(), key: None });
+                self.then(Expectation::KeyOrEnd)
             }
             Kind::Structural(b'[') => {
-                self.open.push(Open::List(Vec::new()));
-                self.then(Expect::ValueOrEnd)
+                self.open.push(Container::List(Vec::new()));
+                self.then(Expectation::ValueOrEnd)
             }
             _ => {
                 let value = literal(kind, token)?;
-                self.place(value)
+                self.add(value)
             }
         }
     }
 
-    fn key(&mut self, kind: Kind, token: &[u8]) -> Result<Option<Value>, Wrong> {
+    fn key(&mut self, kind: Kind, token: &[u8]) -> Result<Option<Value>, GrammarError> {
         if self.reads_any_key && matches!(kind, Kind::Structural(b'{' | b'[')) {
             return self.value(kind, token);
         }
         if !self.reads_any_key && kind != Kind::String {
-            return Err(Wrong::Key);
+            return Err(GrammarError::Key);
         }
         match literal(kind, token) {
             Ok(Value::String(name)) => {
-                if let Some(Open::Object { key, .. }) = self.open.last_mut() {
+                if let Some(Container::Object { key, .. }) = self.open.last_mut() {
                     *key = Some(name);
                 }
-                self.then(Expect::Colon)
+                self.then(Expectation::Colon)
             }
-            Ok(_) => Err(Wrong::KeyNotString),
-            Err(Wrong::Value) => Err(Wrong::Key),
+            Ok(_) => Err(GrammarError::KeyNotString),
+            Err(GrammarError::Value) => Err(GrammarError::Key),
             Err(wrong) => Err(wrong),
         }
     }
 
-    fn comma_or_end(&mut self, kind: Kind) -> Result<Option<Value>, Wrong> {
+    fn comma_or_end(&mut self, kind: Kind) -> Result<Option<Value>, GrammarError> {
         match (self.open.last(), kind) {
-            (Some(Open::List(_)), Kind::Structural(b',')) => self.then(Expect::Value),
-            (Some(Open::List(_)), Kind::Structural(b']')) => self.close(),
-            (Some(Open::List(_)), _) => Err(Wrong::CommaOrEndOfList),
-            (_, Kind::Structural(b',')) => self.then(Expect::Key),
+            (Some(Container::List(_)), Kind::Structural(b',')) => self.then(Expectation::Value),
+            (Some(Container::List(_)), Kind::Structural(b']')) => self.close(),
+            (Some(Container::List(_)), _) => Err(GrammarError::CommaOrEndOfList),
+            (_, Kind::Structural(b',')) => self.then(Expectation::Key),
             (_, Kind::Structural(b'}')) => self.close(),
-            (_, _) => Err(Wrong::CommaOrEndOfObject),
+            (_, _) => Err(GrammarError::CommaOrEndOfObject),
         }
     }
 
-    fn close(&mut self) -> Result<Option<Value>, Wrong> {
+    fn close(&mut self) -> Result<Option<Value>, GrammarError> {
         let value = match self.open.pop() {
-            Some(Open::List(values)) => Value::List(values),
-            Some(Open::Object { members, .. }) => Value::Object(members),
-            None => return Err(Wrong::Value),
+            Some(Container::List(values)) => Value::List(values),
+            Some(Container::Object { members, .. }) => Value::Object(members),
+            None => return Err(GrammarError::Value),
         };
-        self.place(value)
+        self.add(value)
     }
 
     /// Adds a complete value to its container.
-    fn place(&mut self, value: Value) -> Result<Option<Value>, Wrong> {
+    fn add(&mut self, value: Value) -> Result<Option<Value>, GrammarError> {
         match self.open.last_mut() {
             None => return Ok(Some(value)),
-            Some(Open::List(values)) => values.push(value),
-            Some(Open::Object { members, key }) => {
-                let key = key.take().ok_or(Wrong::KeyNotString)?;
+            Some(Container::List(values)) => values.push(value),
+            Some(Container::Object { members, key }) => {
+                let key = key.take().ok_or(GrammarError::KeyNotString)?;
                 if !members.insert(&key, value) {
-                    return Err(Wrong::DuplicateKey);
+                    return Err(GrammarError::DuplicateKey);
                 }
             }
         }
-        self.then(Expect::CommaOrEnd)
+        self.then(Expectation::CommaOrEnd)
     }
 }
 
-fn literal(kind: Kind, token: &[u8]) -> Result<Value, Wrong> {
-    let text = || std::str::from_utf8(token).expect("the lexer lets only ASCII through here");
+fn literal(kind: Kind, token: &[u8]) -> Result<Value, GrammarError> {
+    let text = || std::str::from_utf8(token).expect("the lexer passes only ASCII here");
     match kind {
         Kind::Integer => Ok(number::integer(text())),
         Kind::Float => Ok(number::float(text())),
-        Kind::String => string::read(token).map(Value::String).map_err(Wrong::String),
+        Kind::String => string::read(token).map(Value::String).map_err(GrammarError::String),
         Kind::Keyword => match token {
             b"null" => Ok(Value::Null),
             b"true" => Ok(Value::Bool(true)),
             b"false" => Ok(Value::Bool(false)),
-            _ => Err(Wrong::Keyword(token.to_vec())),
+            _ => Err(GrammarError::Keyword(token.to_vec())),
         },
-        Kind::Structural(_) | Kind::Stray | Kind::TooLong => Err(Wrong::Value),
+        Kind::Structural(_) | Kind::Stray | Kind::TooLong => Err(GrammarError::Value),
     }
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::{
     Value,
-    grammar::{Grammar, Wrong},
-    lexer::{Kind, Lexer, Place, TOKEN_MAX_BYTES},
+    grammar::{Grammar, GrammarError},
+    lexer::{Kind, Lexer, Position, TOKEN_MAX_BYTES},
     utf8,
 };
 use crate::NESTING_MAX;
@@ -54,7 +54,7 @@ struct Message {
     brackets: isize,
     tokens: usize,
     token_bytes: usize,
-    wrong: Option<Vec<u8>>,
+    error: Option<Vec<u8>>,
     skipping: bool,
     done: VecDeque<Result<Value, InputError>>,
 }
@@ -70,7 +70,7 @@ impl Input {
             brackets: 0,
             tokens: 0,
             token_bytes: 0,
-            wrong: None,
+            error: None,
             skipping: false,
             done: VecDeque::new(),
         };
@@ -80,25 +80,25 @@ impl Input {
     /// Processes bytes, cut anywhere.
     pub fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
-            self.lexer.feed(byte, |kind, token, place| self.message.take(kind, token, place));
+            self.lexer.feed(byte, |kind, token, position| self.message.take(kind, token, position));
         }
     }
 
     /// Processes bytes up to the one that completes a value or an error, and returns their number.
     pub fn feed_until_done(&mut self, bytes: &[u8]) -> usize {
-        let mut taken = 0;
-        while taken < bytes.len() && self.message.done.is_empty() {
-            self.feed(&bytes[taken..=taken]);
-            taken += 1;
+        let mut count = 0;
+        while count < bytes.len() && self.message.done.is_empty() {
+            self.feed(&bytes[count..=count]);
+            count += 1;
         }
-        taken
+        count
     }
 
     /// Continues a stream between two messages, at this line and column.
     #[must_use]
     pub fn resume(texts: ErrorTexts, line: u64, column: u64) -> Self {
         let mut input = Self::new(texts);
-        input.lexer.move_to(Place { line, column });
+        input.lexer.move_to(Position { line, column });
         input
     }
 
@@ -108,7 +108,7 @@ impl Input {
         let Message { braces: 0, brackets: 0, tokens: 0, skipping: false, .. } = &self.message else {
             return None;
         };
-        self.lexer.place_between_tokens().map(|place| (place.line, place.column))
+        self.lexer.position_between_tokens().map(|position| (position.line, position.column))
     }
 
     /// Returns whether [`poll`](Self::poll) returns an item.
@@ -124,14 +124,14 @@ impl Input {
 }
 
 impl Message {
-    fn take(&mut self, kind: Kind, token: &[u8], place: Place) {
+    fn take(&mut self, kind: Kind, token: &[u8], position: Position) {
         match kind {
             Kind::Structural(b'{') => self.braces += 1,
             Kind::Structural(b'}') => self.braces -= 1,
             Kind::Structural(b'[') => self.brackets += 1,
             Kind::Structural(b']') => self.brackets -= 1,
             Kind::Stray => {
-                let desc = self.parse_error(&quoted(b"stray ", token), place);
+                let desc = self.parse_error(&quoted(b"stray ", token), position);
                 return self.refuse(&desc);
             }
             _ => {}
@@ -142,23 +142,23 @@ impl Message {
         self.tokens += 1;
         self.token_bytes += token.len();
         let value =
-            if self.wrong.is_none() && !self.skipping { self.parse(kind, token, place) } else { None };
+            if self.error.is_none() && !self.skipping { self.parse(kind, token, position) } else { None };
         let open = self.braces >= 0 && self.brackets >= 0 && (self.braces > 0 || self.brackets > 0);
         if !open {
             self.finish(value);
         }
     }
 
-    fn parse(&mut self, kind: Kind, token: &[u8], place: Place) -> Option<Value> {
+    fn parse(&mut self, kind: Kind, token: &[u8], position: Position) -> Option<Value> {
         match self.grammar.take(kind, token) {
             Ok(value) => value,
-            Err(wrong) => {
-                let desc = self.parse_error(&self.words(&wrong), place);
+            Err(error) => {
+                let desc = self.parse_error(&self.error_text(&error), position);
                 if self.texts == ErrorTexts::Placed {
                     self.done.push_back(Err(InputError::new(&desc)));
                     self.skipping = true;
                 } else {
-                    self.wrong = Some(desc);
+                    self.error = Some(desc);
                 }
                 None
             }
@@ -167,7 +167,7 @@ impl Message {
 
     /// Ends the message: pushes its value, or its error.
     fn finish(&mut self, value: Option<Value>) {
-        let outcome = match self.wrong.take() {
+        let outcome = match self.error.take() {
             Some(desc) => Some(Err(InputError::new(&desc))),
             None => value.map(Ok),
         };
@@ -202,7 +202,7 @@ impl Message {
         self.brackets = 0;
         self.tokens = 0;
         self.token_bytes = 0;
-        self.wrong = None;
+        self.error = None;
         self.skipping = false;
     }
 
@@ -222,30 +222,30 @@ impl Message {
         }
     }
 
-    fn words(&self, wrong: &Wrong) -> Vec<u8> {
+    fn error_text(&self, error: &GrammarError) -> Vec<u8> {
         let placed = self.texts == ErrorTexts::Placed;
         let choose = |worded: &str, at: &str| if placed { at.into() } else { worded.into() };
-        match wrong {
-            Wrong::Value => b"expecting value".to_vec(),
-            Wrong::Key => choose("expecting value", "expecting key"),
-            Wrong::KeyNotString => choose("key is not a string in object", "expecting key"),
-            Wrong::Colon => choose("missing : in object pair", "expecting ':'"),
-            Wrong::CommaOrEndOfObject => choose("expected separator in dict", "expected ',' or '}'"),
-            Wrong::CommaOrEndOfList => choose("expected separator in list", "expected ',' or ']'"),
-            Wrong::DuplicateKey => b"duplicate key".to_vec(),
-            Wrong::Keyword(word) => quoted(b"invalid keyword ", word),
-            Wrong::String(complaint) => complaint.clone(),
+        match error {
+            GrammarError::Value => b"expecting value".to_vec(),
+            GrammarError::Key => choose("expecting value", "expecting key"),
+            GrammarError::KeyNotString => choose("key is not a string in object", "expecting key"),
+            GrammarError::Colon => choose("missing : in object pair", "expecting ':'"),
+            GrammarError::CommaOrEndOfObject => choose("expected separator in dict", "expected ',' or '}'"),
+            GrammarError::CommaOrEndOfList => choose("expected separator in list", "expected ',' or ']'"),
+            GrammarError::DuplicateKey => b"duplicate key".to_vec(),
+            GrammarError::Keyword(word) => quoted(b"invalid keyword ", word),
+            GrammarError::String(complaint) => complaint.clone(),
         }
     }
 
-    fn parse_error(&self, words: &[u8], place: Place) -> Vec<u8> {
+    fn parse_error(&self, error_text: &[u8], position: Position) -> Vec<u8> {
         let mut desc = match self.texts {
             ErrorTexts::One => return b"Invalid JSON syntax".to_vec(),
             ErrorTexts::Worded => Vec::new(),
-            ErrorTexts::Placed => format!("{}:{}: ", place.line, place.column).into_bytes(),
+            ErrorTexts::Placed => format!("{}:{}: ", position.line, position.column).into_bytes(),
         };
         desc.extend_from_slice(b"JSON parse error, ");
-        desc.extend_from_slice(words);
+        desc.extend_from_slice(error_text);
         desc
     }
 }

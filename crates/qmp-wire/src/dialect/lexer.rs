@@ -29,7 +29,7 @@ pub(super) enum Kind {
 
 /// The position at which a token starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) line: u64,
     pub(super) column: u64,
 }
@@ -70,34 +70,34 @@ enum Step {
 pub(super) struct Lexer {
     state: State,
     token: Vec<u8>,
-    start: Place,
-    here: Place,
+    start: Position,
+    position: Position,
 }
 
 impl Lexer {
     pub(super) fn new() -> Self {
-        let here = Place { line: 1, column: 0 };
-        Self { state: State::Start, token: Vec::new(), start: here, here }
+        let position = Position { line: 1, column: 0 };
+        Self { state: State::Start, token: Vec::new(), start: position, position }
     }
 
     /// Continues the count of positions from here.
-    pub(super) fn move_to(&mut self, place: Place) {
-        self.here = place;
+    pub(super) fn move_to(&mut self, position: Position) {
+        self.position = position;
     }
 
     /// Returns the position of the next byte, unless a token is incomplete.
-    pub(super) fn place_between_tokens(&self) -> Option<Place> {
-        (self.state == State::Start && self.token.is_empty()).then_some(self.here)
+    pub(super) fn position_between_tokens(&self) -> Option<Position> {
+        (self.state == State::Start && self.token.is_empty()).then_some(self.position)
     }
 
     /// Processes one byte; calls `found` with each token that it completes (none, one or two) and the token's
     /// start.
-    pub(super) fn feed(&mut self, byte: u8, mut found: impl FnMut(Kind, &[u8], Place)) {
-        self.here.column += 1;
-        let mut here = self.here;
+    pub(super) fn feed(&mut self, byte: u8, mut found: impl FnMut(Kind, &[u8], Position)) {
+        self.position.column += 1;
+        let mut position = self.position;
         loop {
             if self.token.is_empty() {
-                self.start = here;
+                self.start = position;
             }
             match step(self.state, byte) {
                 Step::Go(state) => {
@@ -122,14 +122,14 @@ impl Lexer {
             }
             // QEMU counts a byte twice if it ended a token before it: the token that it begins is reported one
             // column late.
-            here.column = self.here.column + 1;
+            position.column = self.position.column + 1;
         }
         if byte == b'\n' {
-            self.here = Place { line: self.here.line + 1, column: 0 };
+            self.position = Position { line: self.position.line + 1, column: 0 };
         }
     }
 
-    fn finish(&mut self, kind: Kind, found: &mut impl FnMut(Kind, &[u8], Place)) {
+    fn finish(&mut self, kind: Kind, found: &mut impl FnMut(Kind, &[u8], Position)) {
         self.state = if kind == Kind::Stray { State::Recovery } else { State::Start };
         found(kind, &self.token, self.start);
         self.token.clear();

@@ -15,7 +15,7 @@ pub(super) fn integer(token: &str) -> Value {
 
 /// Returns the value of a token as a double.
 pub(super) fn float(token: &str) -> Value {
-    Value::Double(token.parse().expect("the lexer lets only numbers through"))
+    Value::Double(token.parse().expect("the lexer passes only numbers"))
 }
 
 /// Prints a double as C's `%.17g` does.

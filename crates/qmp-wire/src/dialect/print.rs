@@ -19,8 +19,8 @@ pub fn reprint(text: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn print_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text;
-    while let Some(place) = first_to_escape(rest.as_bytes()) {
-        let (plain, from_here) = rest.split_at(place);
+    while let Some(index) = first_to_escape(rest.as_bytes()) {
+        let (plain, from_here) = rest.split_at(index);
         out.extend_from_slice(plain.as_bytes());
         let mut characters = from_here.chars();
         if let Some(character) = characters.next() {
@@ -106,8 +106,8 @@ impl Printer<'_> {
     fn list(&mut self, values: &[Value]) {
         self.out.push(b'[');
         self.depth += 1;
-        for (place, value) in values.iter().enumerate() {
-            self.separate(place);
+        for (index, value) in values.iter().enumerate() {
+            self.separate(index);
             self.value(value);
         }
         self.end(b']');
@@ -116,8 +116,8 @@ impl Printer<'_> {
     fn object(&mut self, object: &Object) {
         self.out.push(b'{');
         self.depth += 1;
-        for (place, (name, value)) in object.members().into_iter().enumerate() {
-            self.separate(place);
+        for (index, (name, value)) in object.members().into_iter().enumerate() {
+            self.separate(index);
             print_string(name, self.out);
             self.out.extend_from_slice(b": ");
             self.value(value);
@@ -125,8 +125,8 @@ impl Printer<'_> {
         self.end(b'}');
     }
 
-    fn separate(&mut self, place: usize) {
-        match (place, self.pretty) {
+    fn separate(&mut self, index: usize) {
+        match (index, self.pretty) {
             (0, false) => {}
             (_, false) => self.out.extend_from_slice(b", "),
             (0, true) => self.line(),

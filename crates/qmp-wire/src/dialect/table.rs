@@ -15,44 +15,44 @@ const PRIMES: [u32; 22] = [
     524_287, 1_048_573, 2_097_143,
 ];
 
-/// Returns the first member for which `wanted` is true, in the order of QEMU's table of arguments.
-pub fn first_of(object: &Object, wanted: impl Fn(&str) -> bool) -> Option<&str> {
+/// Returns the first member for which `is_unexpected` is true, in the order of QEMU's table of arguments.
+pub fn first_of(object: &Object, is_unexpected: impl Fn(&str) -> bool) -> Option<&str> {
     let mut table = Table::new(3);
     for (name, _) in object.members() {
         table.insert(name);
     }
-    table.places.into_iter().flatten().find(|name| wanted(name))
+    table.slots.into_iter().flatten().find(|name| is_unexpected(name))
 }
 
 struct Table<'a> {
-    places: Vec<Option<&'a str>>,
+    slots: Vec<Option<&'a str>>,
     shift: usize,
-    taken: usize,
+    used: usize,
 }
 
 impl<'a> Table<'a> {
     fn new(shift: usize) -> Self {
-        Self { places: vec![None; 1 << shift], shift, taken: 0 }
+        Self { slots: vec![None; 1 << shift], shift, used: 0 }
     }
 
     fn insert(&mut self, name: &'a str) {
         let modulus = PRIMES[self.shift.min(PRIMES.len() - 1)];
-        let mut place = (hash(name).wrapping_mul(11) % modulus) as usize;
+        let mut slot = (hash(name).wrapping_mul(11) % modulus) as usize;
         let mut step = 0;
-        while self.places[place].is_some() {
+        while self.slots[slot].is_some() {
             step += 1;
-            place = (place + step) & (self.places.len() - 1);
+            slot = (slot + step) & (self.slots.len() - 1);
         }
-        self.places[place] = Some(name);
-        self.taken += 1;
-        if self.places.len() <= self.taken + self.taken / 16 {
+        self.slots[slot] = Some(name);
+        self.used += 1;
+        if self.slots.len() <= self.used + self.used / 16 {
             self.grow();
         }
     }
 
     fn grow(&mut self) {
         let mut grown = Self::new(self.shift + 1);
-        for name in self.places.iter().flatten() {
+        for name in self.slots.iter().flatten() {
             grown.insert(name);
         }
         *self = grown;

@@ -15,10 +15,10 @@ pub(super) fn decode(bytes: &[u8]) -> (Option<char>, usize) {
         0xFC..=0xFD => 6,
     };
     let mut code = u32::from(first) & (0x7F >> length);
-    for place in 1..length {
-        match bytes.get(place) {
+    for index in 1..length {
+        match bytes.get(index) {
             Some(byte @ 0x80..=0xBF) => code = code << 6 | u32::from(byte & 0x3F),
-            _ => return (None, place),
+            _ => return (None, index),
         }
     }
     let smallest = [0x80, 0x800, 0x1_0000, 0x20_0000, 0x400_0000][length - 2];

@@ -43,18 +43,18 @@ impl Value {
     /// prints its own text swaps them.
     #[must_use]
     pub fn read_printed(text: &[u8]) -> Self {
-        Self::read(text).turned()
+        Self::read(text).reversed()
     }
 
-    fn turned(self) -> Self {
+    fn reversed(self) -> Self {
         match self {
-            Self::List(values) => Self::List(values.into_iter().map(Self::turned).collect()),
+            Self::List(values) => Self::List(values.into_iter().map(Self::reversed).collect()),
             Self::Object(object) => {
-                let mut turned = Object::default();
+                let mut reversed = Object::default();
                 for (name, value) in object.members() {
-                    turned.insert(name, value.clone().turned());
+                    reversed.insert(name, value.clone().reversed());
                 }
-                Self::Object(turned)
+                Self::Object(reversed)
             }
             other => other,
         }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_printed_prints_the_same() {
+    fn printed_text_prints_the_same_again() {
         // `minor` and `micro` are in one bucket.
         let cases = [
             r#"{"micro": 22, "minor": 2, "major": 7}"#,

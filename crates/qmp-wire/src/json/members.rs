@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn yields_names_and_raw_values() {
+    fn object_gives_names_and_raw_values() {
         type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
         let cases: [Case; 5] = [
             ("empty", "{}", &[]),

@@ -22,7 +22,7 @@ pub(super) enum Number {
 }
 
 /// The effect of a byte on a number.
-pub(super) enum After {
+pub(super) enum NumberStep {
     /// It belongs to the number.
     More(Number),
     /// The number ended before it.
@@ -45,8 +45,8 @@ impl Number {
 
     /// Returns the state after one more byte.
     #[inline]
-    pub(super) fn after(self, byte: u8) -> After {
-        use After::{DigitMissing, End, More};
+    pub(super) fn next(self, byte: u8) -> NumberStep {
+        use NumberStep::{DigitMissing, End, More};
         match (self, byte) {
             (Self::Minus, b'0') => More(Self::Zero),
             (Self::Minus, b'1'..=b'9') | (Self::Integer, b'0'..=b'9') => More(Self::Integer),

@@ -6,7 +6,7 @@
 //! transitions.
 
 use super::nesting::Nesting;
-use super::number::{After, Number};
+use super::number::{Number, NumberStep};
 use super::string::{StringEnd, string_end};
 
 /// A range of bytes, counted from the start of the object.
@@ -233,10 +233,10 @@ impl Scan {
     #[inline]
     fn in_number(&mut self, bytes: &[u8], mut number: Number) -> Result<(), Turn> {
         while let Some(byte) = bytes.get(self.at) {
-            match number.after(*byte) {
-                After::More(longer) => number = longer,
-                After::End => return self.value_ended(),
-                After::DigitMissing => return Err(Turn::Invalid("expected a digit")),
+            match number.next(*byte) {
+                NumberStep::More(longer) => number = longer,
+                NumberStep::End => return self.value_ended(),
+                NumberStep::DigitMissing => return Err(Turn::Invalid("expected a digit")),
             }
             self.at += 1;
         }

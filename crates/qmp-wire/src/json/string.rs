@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ends() {
+    fn string_end_is_found() {
         use StringEnd::{Closed, Invalid, Open};
         let cases: [(&str, &[u8], StringEnd); 17] = [
             ("empty", b"\"", Closed(1)),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes() {
+    fn escapes_are_decoded() {
         let cases = [
             ("plain", "STOP", "STOP"),
             ("short escapes", r#"\"\\\/\b\f\n\r\t"#, "\"\\/\u{8}\u{c}\n\r\t"),

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stops_at_the_first_special_byte() {
+    fn plain_run_ends_at_the_first_special_byte() {
         for at in 0..8 {
             for byte in 0..=u8::MAX {
                 for plain in [b' ', b'!', b'#', b'[', b']', b'a', 0x7f] {
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn needs_eight_bytes() {
+    fn word_at_needs_eight_bytes() {
         assert_eq!(word_at(b"1234567", 0), None);
         assert_eq!(word_at(b"123456789", 2), None);
         assert_eq!(word_at(b"123456789", 10), None);

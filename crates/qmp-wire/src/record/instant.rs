@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_and_reads() {
+    fn time_is_formatted_and_parsed() {
         let cases = [
             ("epoch", 0, "1970-01-01T00:00:00.000000Z"),
             ("the example of the design", 1_767_323_045_678_901, "2026-01-02T03:04:05.678901Z"),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses() {
+    fn text_of_other_form_is_refused() {
         let cases = [
             ("nothing", ""),
             ("no time", "yesterday"),
@@ -202,7 +202,7 @@ mod tests {
     proptest! {
         /// Formatting and parsing does not change a time, and texts of later times are greater.
         #[test]
-        fn text_and_back(micros: i64, later in 0i64..253_402_300_799_999_999, earlier in 0i64..253_402_300_799_999_999) {
+        fn time_survives_its_text(micros: i64, later in 0i64..253_402_300_799_999_999, earlier in 0i64..253_402_300_799_999_999) {
             prop_assert_eq!(UnixMicros(micros).to_string().parse(), Ok(UnixMicros(micros)));
             let texts = (UnixMicros(earlier).to_string(), UnixMicros(later).to_string());
             prop_assert_eq!(texts.0.cmp(&texts.1), earlier.cmp(&later));

@@ -62,7 +62,7 @@ impl Record<'_> {
     ///
     /// [`RecordError`] names the missing or invalid member.
     pub fn from_json(line: &str) -> Result<Record<'static>, RecordError> {
-        let line: Line<'_> = serde_json::from_str(line).map_err(|error| wrong(&error.to_string()))?;
+        let line: Line<'_> = serde_json::from_str(line).map_err(|error| invalid(&error.to_string()))?;
         Ok(Record {
             offset: line.offset.map(Offset),
             vm: Cow::Owned(line.vm.clone().into_owned()),
@@ -83,7 +83,7 @@ impl Line<'_> {
             }
             "event" => {
                 let event = self.event.ok_or_else(|| missing("event"))?.get();
-                let event = EventName::from_json(event).ok_or_else(|| wrong("`event` is no string"))?;
+                let event = EventName::from_json(event).ok_or_else(|| invalid("`event` is not a string"))?;
                 let name = Cow::Owned(event.name.into_owned());
                 let sent = self.sent_name.map(raw).filter(|sent| sent.starts_with('"'));
                 let sent_name = sent.or(event.sent.map(|sent| Cow::Owned(sent.into_owned())));
@@ -102,17 +102,17 @@ impl Line<'_> {
             "detached" => {
                 let reason = self.reason.ok_or_else(|| missing("reason"))?;
                 let reason = DetachReason::from_wire(&reason);
-                let certain_until = self.certain_until.map(|moment| moment.parse()).transpose()?;
+                let certain_until = self.certain_until.map(|time| time.parse()).transpose()?;
                 Ok(Body::Detached { reason, detail: self.detail.map(Cow::Owned), certain_until })
             }
-            kind => Err(wrong(&format!("unknown kind {kind:?}"))),
+            kind => Err(invalid(&format!("unknown kind {kind:?}"))),
         }
     }
 }
 
 impl Time {
     fn read(self) -> Result<Option<Timestamp>, RecordError> {
-        Timestamp::from_wire(self.seconds, self.microseconds).map_err(|error| wrong(&error.to_string()))
+        Timestamp::from_wire(self.seconds, self.microseconds).map_err(|error| invalid(&error.to_string()))
     }
 }
 
@@ -121,9 +121,9 @@ fn raw(value: &RawValue) -> Cow<'static, str> {
 }
 
 fn missing(member: &str) -> RecordError {
-    wrong(&format!("missing field `{member}`"))
+    invalid(&format!("missing field `{member}`"))
 }
 
-fn wrong(what: &str) -> RecordError {
+fn invalid(what: &str) -> RecordError {
     RecordError(what.into())
 }

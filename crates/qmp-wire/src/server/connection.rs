@@ -44,17 +44,17 @@ pub struct Server {
     /// Number of bytes of `unread` already read.
     read: usize,
     mode: Mode,
-    waiting: VecDeque<Waiting>,
+    queued: VecDeque<QueuedRequest>,
     urgent: VecDeque<(RequestId, Request)>,
-    running: Vec<Running>,
+    running: Vec<RunningRequest>,
     next_id: u64,
     output: Vec<u8>,
     /// The incomplete message; `None` if it cannot be read again.
-    partial: Option<Partial>,
+    partial: Option<PartialMessage>,
 }
 
 #[derive(Debug)]
-struct Partial {
+struct PartialMessage {
     bytes: Vec<u8>,
     line: u64,
     column: u64,
@@ -68,13 +68,13 @@ enum Mode {
 
 /// A request, or its refusal, that waits for its turn.
 #[derive(Debug)]
-struct Waiting {
+struct QueuedRequest {
     id: Option<Value>,
     request: Result<Request, Refusal>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningRequest {
     request: RequestId,
     id: Option<Value>,
     out_of_band: bool,
@@ -96,15 +96,15 @@ impl Server {
             unread: Vec::new(),
             read: 0,
             mode: Mode::Negotiation,
-            waiting: VecDeque::new(),
+            queued: VecDeque::new(),
             urgent: VecDeque::new(),
             running: Vec::new(),
             next_id: 0,
             output: Vec::new(),
-            partial: Some(Partial { bytes: Vec::new(), line: 1, column: 0 }),
+            partial: Some(PartialMessage { bytes: Vec::new(), line: 1, column: 0 }),
             profile,
         };
-        server.say(greeting);
+        server.append_message(greeting);
         server
     }
 
@@ -115,7 +115,7 @@ impl Server {
         let mut server = Self::new(profile);
         server.output.clear();
         server.input = Input::resume(texts, state.line, state.column);
-        server.partial = Some(Partial { bytes: Vec::new(), line: state.line, column: state.column });
+        server.partial = Some(PartialMessage { bytes: Vec::new(), line: state.line, column: state.column });
         if state.negotiated {
             server.mode = Mode::Command { out_of_band: state.out_of_band };
         }
@@ -132,7 +132,7 @@ impl Server {
         if self.is_busy() || !self.unread.is_empty() || !self.output.is_empty() {
             return None;
         }
-        let Partial { bytes, line, column } = self.partial.as_ref()?;
+        let PartialMessage { bytes, line, column } = self.partial.as_ref()?;
         let out_of_band = self.mode == Mode::Command { out_of_band: true };
         let (negotiated, input) = (self.in_command_mode(), bytes.clone());
         Some(ServerState { negotiated, out_of_band, input, line: *line, column: *column })
@@ -172,11 +172,11 @@ impl Server {
             if self.running.iter().any(|running| !running.out_of_band) {
                 return None;
             }
-            let Waiting { id, request } = self.waiting.pop_front()?;
+            let QueuedRequest { id, request } = self.queued.pop_front()?;
             match request.and_then(|request| self.negotiate(request)) {
-                Ok(Negotiated::Done) => self.answer(id, Ok(Value::Object(Default::default()))),
-                Ok(Negotiated::Not(request)) => return Some((self.start(id, false), request)),
-                Err(refusal) => self.answer(id, Err(refusal)),
+                Ok(NegotiationResult::Done) => self.send_reply(id, Ok(Value::Object(Default::default()))),
+                Ok(NegotiationResult::Not(request)) => return Some((self.start(id, false), request)),
+                Err(refusal) => self.send_reply(id, Err(refusal)),
             }
         }
     }
@@ -188,7 +188,7 @@ impl Server {
     /// If the request already has a reply.
     pub fn reply(&mut self, request: RequestId, result: Result<Value, Refusal>) {
         let running = self.finish(request);
-        self.answer(running.id, result);
+        self.send_reply(running.id, result);
     }
 
     /// Like [`reply`](Self::reply), with a value that is already text: one JSON value, in the form of the profile
@@ -218,7 +218,7 @@ impl Server {
     /// If the request already has a reply.
     pub fn reply_error(&mut self, request: RequestId, class: &str, desc: &str) {
         let running = self.finish(request);
-        self.say(&reply::error_message(running.id, class, desc.to_owned()));
+        self.append_message(&reply::error_message(running.id, class, desc.to_owned()));
     }
 
     /// Completes a request without a reply, such as a successful one that QEMU does not reply to.
@@ -239,7 +239,7 @@ impl Server {
     /// Returns whether a request waits or runs.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        !(self.running.is_empty() && self.waiting.is_empty() && self.urgent.is_empty())
+        !(self.running.is_empty() && self.queued.is_empty() && self.urgent.is_empty())
     }
 
     /// Appends a message that is no reply, such as an event: whole, in the form of the profile, without line end.
@@ -288,7 +288,7 @@ impl Server {
             let mut bytes = self.partial.take().map(|partial| partial.bytes).unwrap_or_default();
             bytes.clear();
             bytes.shrink_to(1024);
-            self.partial = Some(Partial { bytes, line, column });
+            self.partial = Some(PartialMessage { bytes, line, column });
         } else if self.input.has_item() {
             // The rest of a message after an error is skipped, which a successor could not know.
             self.partial = None;
@@ -313,8 +313,8 @@ impl Server {
 
     fn has_room(&self) -> bool {
         match self.mode {
-            Mode::Command { out_of_band: true } => self.waiting.len() < QUEUE_MAX_REQUESTS,
-            _ => self.waiting.is_empty() && self.running.is_empty(),
+            Mode::Command { out_of_band: true } => self.queued.len() < QUEUE_MAX_REQUESTS,
+            _ => self.queued.is_empty() && self.running.is_empty(),
         }
     }
 
@@ -333,23 +333,23 @@ impl Server {
                 let started = self.start(id, true);
                 self.urgent.push_back((started, request));
             }
-            Err(refusal) if urgent => self.answer(id, Err(refusal)),
-            request => self.waiting.push_back(Waiting { id, request }),
+            Err(refusal) if urgent => self.send_reply(id, Err(refusal)),
+            request => self.queued.push_back(QueuedRequest { id, request }),
         }
     }
 
     /// Runs `qmp_capabilities`; passes on any other command once negotiation is done.
-    fn negotiate(&mut self, request: Request) -> Result<Negotiated, Refusal> {
+    fn negotiate(&mut self, request: Request) -> Result<NegotiationResult, Refusal> {
         let negotiating = self.mode == Mode::Negotiation;
         if request.command != "qmp_capabilities" {
             let desc = "Expecting capabilities negotiation with 'qmp_capabilities'";
             return if negotiating {
                 Err(Refusal::command_not_found(desc))
             } else {
-                Ok(Negotiated::Not(request))
+                Ok(NegotiationResult::Not(request))
             };
         }
-        let out_of_band = negotiation::asks_oob(&request.arguments)?;
+        let out_of_band = negotiation::requests_oob(&request.arguments)?;
         if !negotiating {
             let desc = "Capabilities negotiation is already complete, command ignored";
             return Err(Refusal::command_not_found(desc));
@@ -358,26 +358,26 @@ impl Server {
             return Err(Refusal::generic("Capability oob not available"));
         }
         self.mode = Mode::Command { out_of_band };
-        Ok(Negotiated::Done)
+        Ok(NegotiationResult::Done)
     }
 
     fn start(&mut self, id: Option<Value>, out_of_band: bool) -> RequestId {
         let request = RequestId(self.next_id);
         self.next_id += 1;
-        self.running.push(Running { request, id, out_of_band });
+        self.running.push(RunningRequest { request, id, out_of_band });
         request
     }
 
-    fn finish(&mut self, request: RequestId) -> Running {
-        let place = self.running.iter().position(|running| running.request == request);
-        self.running.swap_remove(place.expect("a request is answered once"))
+    fn finish(&mut self, request: RequestId) -> RunningRequest {
+        let index = self.running.iter().position(|running| running.request == request);
+        self.running.swap_remove(index.expect("a request gets one reply"))
     }
 
-    fn answer(&mut self, id: Option<Value>, result: Result<Value, Refusal>) {
-        self.say(&reply::message(id, result));
+    fn send_reply(&mut self, id: Option<Value>, result: Result<Value, Refusal>) {
+        self.append_message(&reply::message(id, result));
     }
 
-    fn say(&mut self, message: &Value) {
+    fn append_message(&mut self, message: &Value) {
         let mut text = Vec::new();
         message.print(self.profile.pretty, &mut text);
         self.line(&text);
@@ -398,7 +398,7 @@ fn is_out_of_band(value: &Value) -> bool {
     members.get("exec-oob").is_some() && members.get("execute").is_none()
 }
 
-enum Negotiated {
+enum NegotiationResult {
     Done,
     Not(Request),
 }

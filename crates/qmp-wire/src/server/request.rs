@@ -43,8 +43,8 @@ impl Request {
                     let Value::String(text) = value else {
                         return Err(member(name, "must be a string"));
                     };
-                    if let Some((before, _)) = command {
-                        return Err(member(name, &format!("clashes with '{before}'")));
+                    if let Some((earlier, _)) = command {
+                        return Err(member(name, &format!("clashes with '{earlier}'")));
                     }
                     command = Some((name, text));
                 }

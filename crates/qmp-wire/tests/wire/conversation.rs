@@ -23,19 +23,19 @@ impl Conversation {
     /// Passes `bytes` to the client; returns its outputs.
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Vec<String> {
         self.client.handle_input(bytes);
-        self.said()
+        self.outputs()
     }
 
     /// Returns the outputs of the client.
-    pub(crate) fn said(&mut self) -> Vec<String> {
-        let mut said = Vec::new();
+    pub(crate) fn outputs(&mut self) -> Vec<String> {
+        let mut outputs = Vec::new();
         loop {
             match self.client.poll_output() {
-                Ok(Some(output)) => said.push(line(&output)),
-                Ok(None) => return said,
+                Ok(Some(output)) => outputs.push(line(&output)),
+                Ok(None) => return outputs,
                 Err(error) => {
-                    said.push(format!("error {error}"));
-                    return said;
+                    outputs.push(format!("error {error}"));
+                    return outputs;
                 }
             }
         }

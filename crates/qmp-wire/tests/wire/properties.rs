@@ -28,11 +28,11 @@ fn read<'a>(
 }
 
 /// Cuts a stream at these positions, in thousandths of its length.
-fn cut<'a>(stream: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
-    let mut places: Vec<_> = places.iter().map(|place| place * stream.len() / 1000).collect();
-    places.sort_unstable();
+fn cut<'a>(stream: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let mut cuts: Vec<_> = cuts.iter().map(|place| place * stream.len() / 1000).collect();
+    cuts.sort_unstable();
     let mut start = 0;
-    let mut pieces: Vec<_> = places
+    let mut pieces: Vec<_> = cuts
         .into_iter()
         .map(|end| {
             let piece = &stream[start..end];
@@ -124,10 +124,10 @@ proptest! {
 
     /// Where the stream is cut does not matter: the same bytes give the same messages and the same end.
     #[test]
-    fn cuts_do_not_matter(
+    fn stream_cut_anywhere_gives_the_same_messages(
         messages in prop::collection::vec(message(), 1..6),
         changes in prop::collection::vec((any::<usize>(), any::<u8>(), interesting_byte()), 0..2),
-        places in prop::collection::vec(0usize..1000, 0..12),
+        cuts in prop::collection::vec(0usize..1000, 0..12),
         limit_bytes in prop_oneof![Just(FRAME_MAX_BYTES), 1usize..300],
     ) {
         let mut stream = messages.concat().into_bytes();
@@ -135,13 +135,13 @@ proptest! {
             mutate(&mut stream, place, kind, byte);
         }
         let whole = read([stream.as_slice()], limit_bytes);
-        prop_assert_eq!(&read(cut(&stream, &places), limit_bytes), &whole);
+        prop_assert_eq!(&read(cut(&stream, &cuts), limit_bytes), &whole);
         prop_assert_eq!(&read(stream.chunks(1), limit_bytes), &whole);
     }
 
     /// The accepted input is exactly the valid JSON, as `serde_json` sees it.
     #[test]
-    fn validity_is_that_of_serde_json(
+    fn validity_equals_that_of_serde_json(
         message in message(),
         changes in prop::collection::vec((any::<usize>(), any::<u8>(), interesting_byte()), 0..4),
     ) {
@@ -159,7 +159,7 @@ proptest! {
 
     /// The parts of an event are the bytes that the server sent.
     #[test]
-    fn data_is_byte_true(data in json(), other in json(), first in any::<bool>()) {
+    fn data_is_kept_byte_for_byte(data in json(), other in json(), first in any::<bool>()) {
         let members = [format!("\"data\": {data}"), format!("\"other\": {other}, \"event\": \"X\"")];
         let (one, two) = if first { (0, 1) } else { (1, 0) };
         let text = format!("{{{}, {}}}", members[one], members[two]);
@@ -172,7 +172,7 @@ proptest! {
 
     /// No bytes make the client panic, in any phase.
     #[test]
-    fn no_bytes_panic(
+    fn any_bytes_do_not_panic(
         negotiate in any::<bool>(),
         pieces in prop::collection::vec(
             prop_oneof![prop::collection::vec(any::<u8>(), 0..40), message().prop_map(String::into_bytes)], 0..6),

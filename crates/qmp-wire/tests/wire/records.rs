@@ -28,7 +28,7 @@ fn written(record: &Record<'_>) -> String {
 }
 
 #[test]
-fn shapes() {
+fn record_has_its_json_line() {
     let stop = event("STOP", Some((1_767_323_045, 678_001)), None);
     insta::assert_snapshot!(written(&record(Some(41), stop.clone())), @r#"{"offset":41,"vm":"web1","epoch":2,"seq":7,"received":"2026-01-02T03:04:05.678901Z","kind":"event","event":"STOP","timestamp":{"seconds":1767323045,"microseconds":678001}}"#);
     insta::assert_snapshot!(written(&record(None, stop)), @r#"{"vm":"web1","epoch":2,"seq":7,"received":"2026-01-02T03:04:05.678901Z","kind":"event","event":"STOP","timestamp":{"seconds":1767323045,"microseconds":678001}}"#);
@@ -60,7 +60,7 @@ fn pretty_data_becomes_one_line() {
 }
 
 #[test]
-fn reads_lines_of_other_releases() {
+fn line_of_other_release_is_parsed() {
     let line = r#" {"kind":"detached", "colour":["red"], "reason":"host \u0061sleep", "received":"1970-01-01T00:00:00.000000Z",
         "seq":9, "epoch":3, "vm":"a\"b"} "#;
     let expected = Record {
@@ -79,7 +79,7 @@ fn reads_lines_of_other_releases() {
 }
 
 #[test]
-fn refuses_what_is_no_record() {
+fn line_without_record_is_refused() {
     let line = |rest: &str| {
         format!(r#"{{"vm":"a","epoch":1,"seq":1,"received":"1970-01-01T00:00:00.000000Z"{rest}}}"#)
     };
@@ -106,7 +106,7 @@ fn refuses_what_is_no_record() {
 }
 
 #[test]
-fn reasons_keep_their_texts() {
+fn detach_reason_keeps_its_text() {
     let cases = [
         (DetachReason::PeerClosed, "peer closed"),
         (DetachReason::Overrun, "overrun"),
@@ -179,7 +179,7 @@ fn body() -> impl Strategy<Value = Body<'static>> {
 proptest! {
     /// Writing and parsing does not change a record, and its text is one line of JSON.
     #[test]
-    fn line_and_back(
+    fn record_survives_its_line(
         offset in prop::option::of(any::<u64>()), vm: String, epoch: u32, seq: u64, received: i64, body in body(),
     ) {
         let record = Record {

@@ -11,18 +11,18 @@ const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2,
 /// Returns a client in command mode.
 fn negotiated() -> Conversation {
     let mut conversation = Conversation::new(false);
-    let said =
+    let outputs =
         conversation.receive(format!("{GREETING}\r\n{{\"return\": {{}}, \"id\": {}}}\r\n", id(0)).as_bytes());
-    assert_eq!(said, ["greeting 7.2.22 []", "negotiated"]);
+    assert_eq!(outputs, ["greeting 7.2.22 []", "negotiated"]);
     conversation.sent();
     conversation
 }
 
 #[test]
-fn events_are_delivered_as_they_came() {
+fn event_is_delivered_unchanged() {
     let cases = [
         (
-            "an event nobody has heard of",
+            "an unknown event",
             r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "__com.redhat_SPARKS", "data": {"n": 1}}"#,
             r#"event __com.redhat_SPARKS 1.000002 {"n": 1}"#,
         ),
@@ -106,7 +106,7 @@ fn events_are_delivered_as_they_came() {
 }
 
 #[test]
-fn replies_are_delivered_as_they_came() {
+fn reply_is_delivered_unchanged() {
     let cases = [
         ("a value of any kind", r#"{"return": "text", "id": ID}"#, r#"reply 1 "text""#),
         ("null", r#"{"return": null, "id": ID}"#, "reply 1 null"),
@@ -132,7 +132,7 @@ fn replies_are_delivered_as_they_came() {
 }
 
 #[test]
-fn long_messages_are_read() {
+fn long_message_is_read() {
     // 64 KiB is the amount that a socket returns at a time.
     for (name, bytes) in [("query-qmp-schema, 300 kB", 300_000), ("10 MB", 10_000_000)] {
         let mut conversation = negotiated();
@@ -140,18 +140,18 @@ fn long_messages_are_read() {
         let element = r#"{"name": "query-status", "ret-type": "1", "meta-type": "command", "arg-type": "0"}"#;
         let value = format!("[{}{element}]", format!("{element}, ").repeat(bytes / (element.len() + 2)));
         let message = format!("{{\"return\": {value}, \"id\": {}}}\r\n", id(1));
-        let mut said = Vec::new();
+        let mut outputs = Vec::new();
         for piece in message.as_bytes().chunks(64 << 10) {
-            said.extend(conversation.receive(piece));
+            outputs.extend(conversation.receive(piece));
         }
-        assert_eq!(said, [format!("reply 1 {value}")], "{name}");
+        assert_eq!(outputs, [format!("reply 1 {value}")], "{name}");
         conversation.sent();
         assert_eq!(conversation.client.held_bytes(), 0, "{name}: memory");
     }
 }
 
 #[test]
-fn a_long_message_in_small_pieces_is_not_read_again_and_again() {
+fn long_message_in_small_pieces_is_read_once() {
     // 4 MB in pieces of 100 bytes: rereading with each piece would process 80 GB, and this test would not end.
     let cases = [
         ("a string", "{\"return\": \"", "x", "\"}"),
@@ -176,14 +176,14 @@ fn a_long_message_in_small_pieces_is_not_read_again_and_again() {
 }
 
 #[test]
-fn limits_are_refused_with_their_names() {
+fn exceeded_limit_is_named_in_the_error() {
     let deep = |levels: usize| format!("{{\"a\":{}1{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
     let long = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
     let cases = [
         ("as long as allowed", long(1000), None),
         ("longer", long(1001), Some(FrameError::TooLong { limit_bytes: 1000 })),
         (
-            "longer, behind another",
+            "longer, after another",
             format!("{} {}", long(10), long(1001)),
             Some(FrameError::TooLong { limit_bytes: 1000 }),
         ),
@@ -205,7 +205,7 @@ fn limits_are_refused_with_their_names() {
 }
 
 #[test]
-fn what_is_no_json_is_refused_with_its_place() {
+fn invalid_json_is_refused_with_its_position() {
     let cases = [
         ("no object", "[1]", "expected a message to begin with '{', found '['"),
         ("a byte of no text", "\u{0}", "expected a message to begin with '{', found byte 0x00"),
@@ -247,7 +247,7 @@ fn what_is_no_json_is_refused_with_its_place() {
 }
 
 #[test]
-fn several_messages_may_come_at_once() {
+fn several_messages_in_one_read_are_delivered() {
     let mut stream = String::new();
     let mut expected = Vec::new();
     for number in 0..1000 {
@@ -263,7 +263,7 @@ fn several_messages_may_come_at_once() {
 }
 
 #[test]
-fn a_message_alone_is_parsed_as_one_of_a_stream() {
+fn single_message_is_parsed_like_one_of_a_stream() {
     let event = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "STOP", "data": {"a": 1}}"#;
     for text in [event.to_owned(), format!(" {event}\r\n"), event.replace(": ", ":")] {
         let Ok(Message::Event(event)) = Message::parse(text.as_bytes()) else { panic!("{text}") };
@@ -282,7 +282,7 @@ fn a_message_alone_is_parsed_as_one_of_a_stream() {
 }
 
 #[test]
-fn an_idle_client_holds_no_memory() {
+fn idle_client_holds_no_memory() {
     const IDLE_MAX_BYTES: usize = 1024;
     let mut conversation = negotiated();
     let storm = "{\"event\": \"STOP\"}\r\n".repeat(4000);

@@ -9,10 +9,10 @@
 //! !  execute COMMAND [ARGUMENTS]              the user of the client acts; also `oob` and `attach`
 //! !  wait 5s                                  time passes
 //! !  end                                      the server closes
-//! >  text                                     the client says exactly this
+//! >  text                                     the client outputs exactly this
 //! ```
 //!
-//! `$3` stands for the id of the client's command number 3. Nothing may be sent or said that does not stand there.
+//! `$3` is the id of the client's command number 3. The transcript contains all sent lines and all outputs.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::conversation::{Conversation, id};
 
 #[test]
-fn transcripts() {
+fn client_follows_each_transcript() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
     let mut run = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
@@ -33,46 +33,46 @@ fn transcripts() {
     assert!(run >= 9, "transcripts are missing");
 }
 
-/// What has happened and was not yet found in the transcript.
+/// Outputs and sent lines that the transcript has not yet matched.
 struct Player {
     conversation: Conversation,
-    said: VecDeque<String>,
+    outputs: VecDeque<String>,
     sent: VecDeque<String>,
 }
 
 fn play(name: &str, text: &str) {
     let mut player =
-        Player { conversation: Conversation::new(false), said: VecDeque::new(), sent: VecDeque::new() };
+        Player { conversation: Conversation::new(false), outputs: VecDeque::new(), sent: VecDeque::new() };
     for (number, line) in text.lines().enumerate() {
-        let place = format!("{name}:{}", number + 1);
+        let position = format!("{name}:{}", number + 1);
         let line = with_ids(line);
         match line.split_at_checked(3) {
             Some(("C: ", expected)) => {
-                assert_eq!(player.sent.pop_front().as_deref(), Some(expected), "{place}");
+                assert_eq!(player.sent.pop_front().as_deref(), Some(expected), "{position}");
             }
             Some((">  ", expected)) => {
-                assert_eq!(player.said.pop_front().as_deref(), Some(expected), "{place}");
+                assert_eq!(player.outputs.pop_front().as_deref(), Some(expected), "{position}");
             }
             _ if line.starts_with('#') || line.is_empty() => {}
             Some((kind, rest)) => {
-                player.must_be_idle(&place);
-                player.act(kind, rest, &place);
+                player.expect_all_matched(&position);
+                player.act(kind, rest, &position);
                 player.sent.extend(player.conversation.sent());
             }
-            None => panic!("{place}: {line:?} is no line of a transcript"),
+            None => panic!("{position}: {line:?} is not a line of a transcript"),
         }
     }
-    player.must_be_idle(&format!("{name}: end"));
+    player.expect_all_matched(&format!("{name}: end"));
 }
 
 impl Player {
-    fn must_be_idle(&self, place: &str) {
-        assert_eq!((&self.said, &self.sent), (&VecDeque::new(), &VecDeque::new()), "before {place}");
+    fn expect_all_matched(&self, position: &str) {
+        assert_eq!((&self.outputs, &self.sent), (&VecDeque::new(), &VecDeque::new()), "before {position}");
     }
 
-    fn act(&mut self, kind: &str, rest: &str, place: &str) {
+    fn act(&mut self, kind: &str, rest: &str, position: &str) {
         let conversation = &mut self.conversation;
-        let said = match (kind, rest.split_once(' ').unwrap_or((rest, ""))) {
+        let outputs = match (kind, rest.split_once(' ').unwrap_or((rest, ""))) {
             ("S: ", _) => conversation.receive(format!("{rest}\r\n").as_bytes()),
             ("S- ", _) => conversation.receive(rest.as_bytes()),
             ("!  ", ("connect", how)) => {
@@ -91,13 +91,13 @@ impl Player {
                     "execute" => conversation.client.execute(command, arguments),
                     "oob" => conversation.client.execute_out_of_band(command, arguments),
                     "attach" => conversation.client.execute_attached(command, arguments),
-                    _ => panic!("{place}: unknown action {how:?}"),
+                    _ => panic!("{position}: unknown action {how:?}"),
                 };
                 Vec::new()
             }
-            _ => panic!("{place}: unknown line"),
+            _ => panic!("{position}: unknown line"),
         };
-        self.said.extend(said);
+        self.outputs.extend(outputs);
     }
 }
 
