@@ -14,7 +14,7 @@ use std::{
 };
 
 use load::{Readers, event, serve};
-use qmp_server::{Emitted, EventWriter, SlowReader};
+use qmp_server::{EmitOutcome, EventWriter, SlowReader};
 
 /// Deliveries to measure in each row.
 const DELIVERIES: usize = 2_000_000;
@@ -46,7 +46,7 @@ fn ours(clients: usize) -> f64 {
     let start = Instant::now();
     for _ in 0..bursts {
         for _ in 0..BURST {
-            assert_eq!(emitter.emit(&event), Emitted::Queued);
+            assert_eq!(emitter.emit(&event), EmitOutcome::Queued);
         }
         readers.wait_for(BURST, Duration::from_secs(60));
     }

@@ -9,8 +9,8 @@ use std::{
 
 use qmp_events::{DatalessEvent, Event, RtcChange, Shutdown, ShutdownCause};
 use qmp_server::{
-    Command, DescriptorStore, Emitter, Listener, Monitor, Named, NoArguments, ObjectType, PendingCommand,
-    RunState, SlowReader, SocketOptions, Type,
+    Command, DescriptorStore, Emitter, Listener, Monitor, NamedEvent, NoArguments, ObjectType,
+    PendingCommand, RunState, SlowReader, SocketOptions, Type,
 };
 use serde::{Deserialize, Serialize};
 
@@ -143,7 +143,7 @@ impl Machine {
     fn storm(&self, count: u32) {
         for level in 0..count {
             self.emitter.emit(&Event::RtcChange(RtcChange::new(level.into(), "/machine/rtc".into())));
-            self.emitter.emit(&Named { name: LEVEL, data: Level { level } });
+            self.emitter.emit(&NamedEvent { name: LEVEL, data: Level { level } });
         }
     }
 }

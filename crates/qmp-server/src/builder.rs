@@ -43,7 +43,7 @@ pub struct MonitorBuilder {
     events: BTreeMap<Box<str>, ObjectType>,
     any_event: bool,
     hidden: HiddenOutput,
-    loses_held: bool,
+    lose_held: bool,
     slow_reader: SlowReader,
     output_max_bytes: usize,
     connections_max: usize,
@@ -72,7 +72,7 @@ impl MonitorBuilder {
             events: BTreeMap::new(),
             any_event: false,
             hidden: HiddenOutput::default(),
-            loses_held: false,
+            lose_held: false,
             slow_reader: SlowReader::default(),
             output_max_bytes: OUTPUT_MAX_BYTES,
             connections_max: CONNECTIONS_MAX,
@@ -166,7 +166,7 @@ impl MonitorBuilder {
     /// Sets whether held events are lost when the monitor is shut down, as in QEMU; by default they are sent.
     #[must_use]
     pub fn lose_held_at_shutdown(mut self, lose: bool) -> Self {
-        self.loses_held = lose;
+        self.lose_held = lose;
         self
     }
 
@@ -275,7 +275,7 @@ impl MonitorBuilder {
             profile: Arc::new(self.profile),
             commands,
             ready: self.ready,
-            loses_held: self.loses_held,
+            lose_held: self.lose_held,
             slow_reader: self.slow_reader,
             output_max_bytes: self.output_max_bytes,
             connections_max: self.connections_max,

@@ -50,9 +50,9 @@ pub(crate) fn commands(release: Release, profile: &Profile, machine: Machine) ->
     let Machine { name, uuid, run_state } = machine;
     let mut commands = vec![capabilities(), version(profile)];
     let ty = ObjectType::new("NameInfo").optional("name", Type::Str);
-    commands.push(answered("query-name", ty, Name { name }));
+    commands.push(constant("query-name", ty, Name { name }));
     let ty = ObjectType::new("UuidInfo").required("UUID", Type::Str);
-    commands.push(answered("query-uuid", ty, Uuid { uuid }));
+    commands.push(constant("query-uuid", ty, Uuid { uuid }));
     commands.push(status(release, run_state));
     if (QUERY_EVENTS_SINCE..QUERY_EVENTS_REMOVED).contains(&release) {
         let names = catalogue().iter().filter(|desc| desc.exists_in(release)).map(|desc| desc.name);
@@ -73,8 +73,8 @@ pub(crate) fn directory<'a>(
     schema: impl FnOnce(&[Command]) -> Vec<u8>,
 ) -> Vec<Command> {
     let has_schema = release >= QUERY_QMP_SCHEMA_SINCE;
-    let own = ["query-commands"].into_iter().chain(has_schema.then_some("query-qmp-schema"));
-    let mut commands = vec![list_of_names("query-commands", "CommandInfo", names.chain(own))];
+    let listings = ["query-commands"].into_iter().chain(has_schema.then_some("query-qmp-schema"));
+    let mut commands = vec![list_of_names("query-commands", "CommandInfo", names.chain(listings))];
     if has_schema {
         let described =
             Command::new("query-qmp-schema").allow_in_preconfig().returns(Type::list(schema_info()));
@@ -99,7 +99,7 @@ fn version(profile: &Profile) -> Command {
     let triple =
         numbers.iter().fold(ObjectType::new("VersionTriple"), |ty, name| ty.required(name, Type::Int));
     let ty = ObjectType::new("VersionInfo").required("qemu", triple).required("package", Type::Str);
-    answered("query-version", ty, profile.version_value())
+    constant("query-version", ty, profile.version_value())
 }
 
 fn status(release: Release, run_state: Box<dyn Fn() -> RunState + Send>) -> Command {
@@ -122,11 +122,11 @@ fn list_of_names<'a>(command: &str, ty: &str, names: impl Iterator<Item = &'a st
     }
     let ty = Type::list(ObjectType::new(ty).required("name", Type::Str));
     let names: Vec<_> = names.map(|name| Entry { name }).collect();
-    answered(command, ty, names)
+    constant(command, ty, names)
 }
 
 /// Returns a command with a constant return value.
-fn answered(name: &str, ty: impl Into<Type>, value: impl Serialize) -> Command {
+fn constant(name: &str, ty: impl Into<Type>, value: impl Serialize) -> Command {
     let mut text = Vec::new();
     // Strings, numbers and objects of them: serialization cannot fail.
     let _ = qmp_wire::dialect::write(&value, &[], &mut text);

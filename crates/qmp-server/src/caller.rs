@@ -99,9 +99,9 @@ impl Caller {
 
     /// Stores received descriptors in place of the unused ones.
     pub(crate) fn keep_descriptors(&self, received: VecDeque<OwnedFd>) {
-        let left = std::mem::replace(&mut *lock(&self.descriptors), received);
+        let unused = std::mem::replace(&mut *lock(&self.descriptors), received);
         // Closed without the lock.
-        drop(left);
+        drop(unused);
     }
 }
 

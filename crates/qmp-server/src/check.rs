@@ -124,8 +124,8 @@ impl<'a> Checker<'a> {
             | (Type::Number, Value::Int(_) | Value::Uint(_) | Value::Double(_)) => Ok(()),
             (Type::Enum(ty), Value::String(text)) => self.one_of(text, ty),
             (Type::Array(element), Value::List(values)) => {
-                for (place, value) in values.iter().enumerate() {
-                    self.path.push(Step::Element(place));
+                for (index, value) in values.iter().enumerate() {
+                    self.path.push(Step::Element(index));
                     self.value(value, element)?;
                     self.path.pop();
                 }
@@ -204,7 +204,7 @@ impl<'a> Checker<'a> {
                     name.push('.');
                     name.push_str(member);
                 }
-                Step::Element(place) => name.push_str(&format!("[{place}]")),
+                Step::Element(index) => name.push_str(&format!("[{index}]")),
             }
         }
         name

@@ -15,7 +15,7 @@ use crate::{
     connection::ConnectionKey,
     emitter::{Emitter, Shared},
     panics,
-    queue::Answer,
+    queue::CommandReply,
     types::{Member, ObjectType, Type},
 };
 
@@ -32,21 +32,21 @@ pub struct Command {
     pub(crate) features: Vec<&'static str>,
     pub(crate) in_preconfig: bool,
     pub(crate) disabled: Option<Box<str>>,
-    pub(crate) answers: bool,
+    pub(crate) replies: bool,
     /// Whether the monitor created it to list the others.
     pub(crate) is_listing: bool,
     run: Run,
 }
 
-type Here = Box<dyn FnMut(&Caller, Object) -> Result<Vec<u8>, Refusal> + Send>;
-type Elsewhere = Box<dyn FnMut(PendingCommand) + Send>;
+type LoopFunction = Box<dyn FnMut(&Caller, Object) -> Result<Vec<u8>, Refusal> + Send>;
+type HandOverFunction = Box<dyn FnMut(PendingCommand) + Send>;
 
 enum Run {
     Nothing,
     /// Returns this text, which is not compared with the description.
     Text(Vec<u8>),
-    Here(Here),
-    Elsewhere(Elsewhere),
+    OnLoop(LoopFunction),
+    HandOver(HandOverFunction),
 }
 
 impl Command {
@@ -61,7 +61,7 @@ impl Command {
             features: Vec::new(),
             in_preconfig: false,
             disabled: None,
-            answers: true,
+            replies: true,
             is_listing: false,
             run: Run::Nothing,
         }
@@ -129,7 +129,7 @@ impl Command {
     /// Suppresses the reply on success.
     #[must_use]
     pub fn without_answer(mut self) -> Self {
-        self.answers = false;
+        self.replies = false;
         self
     }
 
@@ -150,7 +150,7 @@ impl Command {
         mut self,
         mut run: impl FnMut(&Caller, A) -> Result<R, Refusal> + Send + 'static,
     ) -> Self {
-        self.run = Run::Here(Box::new(move |caller, arguments| {
+        self.run = Run::OnLoop(Box::new(move |caller, arguments| {
             let arguments = A::deserialize(Value::Object(arguments))
                 .map_err(|error| Refusal::generic(error.to_string()))?;
             text(&run(caller, arguments)?)
@@ -164,7 +164,7 @@ impl Command {
         mut self,
         mut run: impl FnMut(Object) -> Result<R, Refusal> + Send + 'static,
     ) -> Self {
-        self.run = Run::Here(Box::new(move |_, arguments| text(&run(arguments)?)));
+        self.run = Run::OnLoop(Box::new(move |_, arguments| text(&run(arguments)?)));
         self
     }
 
@@ -180,7 +180,7 @@ impl Command {
     /// The next in-band command of the same client waits for the reply; other clients do not.
     #[must_use]
     pub fn hand_over(mut self, accept: impl FnMut(PendingCommand) + Send + 'static) -> Self {
-        self.run = Run::Elsewhere(Box::new(accept));
+        self.run = Run::HandOver(Box::new(accept));
         self
     }
 
@@ -203,12 +203,12 @@ impl Command {
 
     /// Returns whether code of the embedder creates the return value.
     pub(crate) fn is_checked(&self) -> bool {
-        matches!(self.run, Run::Here(_))
+        matches!(self.run, Run::OnLoop(_))
     }
 
     /// Returns whether the command is handed over.
     pub(crate) fn is_handed_over(&self) -> bool {
-        matches!(self.run, Run::Elsewhere(_))
+        matches!(self.run, Run::HandOver(_))
     }
 
     /// Runs the command; returns `None` if it was handed over.
@@ -221,8 +221,8 @@ impl Command {
         match &mut self.run {
             Run::Nothing => Some(Ok(b"{}".to_vec())),
             Run::Text(text) => Some(Ok(text.clone())),
-            Run::Here(run) => Some(run(caller, arguments)),
-            Run::Elsewhere(accept) => {
+            Run::OnLoop(run) => Some(run(caller, arguments)),
+            Run::HandOver(accept) => {
                 accept(pending(arguments));
                 None
             }
@@ -315,7 +315,7 @@ impl PendingCommand {
                 Emitter::new(Arc::clone(&shared)).arm(*kind, source.as_deref());
             }
             let (connection, request) = (self.connection, self.request);
-            shared.answer(Answer { after: 0, connection, request, result });
+            shared.answer(CommandReply { after: 0, connection, request, result });
         }
     }
 }

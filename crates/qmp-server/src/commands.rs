@@ -55,8 +55,8 @@ impl Commands {
     fn list(&mut self) {
         self.by_name.retain(|_, command| !command.is_listing);
         let enabled = self.by_name.values().filter(|command| command.disabled.is_none());
-        let directory = builtin::directory(self.release, enabled.map(|command| &*command.name), |own| {
-            schema::schema(self.release, &self.events, self.by_name.values().chain(own))
+        let directory = builtin::directory(self.release, enabled.map(|command| &*command.name), |listings| {
+            schema::schema(self.release, &self.events, self.by_name.values().chain(listings))
         });
         for mut command in directory {
             command.is_listing = true;

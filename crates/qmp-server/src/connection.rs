@@ -30,18 +30,18 @@ pub(crate) struct Service {
 /// Identifies a connection, also after it was closed and its slot reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionKey {
-    pub(crate) place: u32,
+    pub(crate) slot: u32,
     pub(crate) number: u32,
 }
 
 impl ConnectionKey {
-    #[expect(clippy::cast_possible_truncation, reason = "each half has its place")]
+    #[expect(clippy::cast_possible_truncation, reason = "each half has its slot")]
     pub(crate) fn from_token(token: u64) -> Self {
-        Self { place: token as u32, number: (token >> 32) as u32 }
+        Self { slot: token as u32, number: (token >> 32) as u32 }
     }
 
     pub(crate) fn token(self) -> EventData {
-        EventData::new_u64(u64::from(self.number) << 32 | u64::from(self.place))
+        EventData::new_u64(u64::from(self.number) << 32 | u64::from(self.slot))
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Connection {
 
 /// The client has disconnected.
 #[derive(Debug)]
-pub(crate) struct Gone;
+pub(crate) struct Disconnected;
 
 impl Connection {
     /// Starts with the output of `server`, and watches the socket.
@@ -97,7 +97,7 @@ impl Connection {
     }
 
     /// Reads once. Returns `None` if no bytes have arrived.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Gone> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
         match self.receive(buffer) {
             Ok(0) => {
                 self.input_ended = true;
@@ -105,7 +105,7 @@ impl Connection {
             }
             Ok(count) => Ok(Some(count)),
             Err(Errno::AGAIN | Errno::INTR) => Ok(None),
-            Err(_) => Err(Gone),
+            Err(_) => Err(Disconnected),
         }
     }
 
@@ -118,7 +118,12 @@ impl Connection {
     }
 
     /// Writes events straight from the caller's buffer, as far as the socket accepts them.
-    pub(crate) fn write_events(&mut self, lines: &[u8], ends: &[usize], start: usize) -> Result<(), Gone> {
+    pub(crate) fn write_events(
+        &mut self,
+        lines: &[u8],
+        ends: &[usize],
+        start: usize,
+    ) -> Result<(), Disconnected> {
         let mut written = 0;
         if self.outgoing.is_empty() {
             written = self.send(lines)?;
@@ -136,7 +141,7 @@ impl Connection {
     }
 
     /// Writes the waiting bytes, as far as the socket accepts them.
-    pub(crate) fn flush(&mut self) -> Result<(), Gone> {
+    pub(crate) fn flush(&mut self) -> Result<(), Disconnected> {
         while !self.outgoing.is_empty() {
             let written = self.send(self.outgoing.bytes())?;
             if written == 0 {
@@ -148,13 +153,13 @@ impl Connection {
     }
 
     /// Watches the socket for the currently relevant conditions.
-    pub(crate) fn watch(&mut self, epoll: &OwnedFd, reads: bool) -> Result<(), Gone> {
-        let mut wanted = EventFlags::empty();
-        wanted.set(EventFlags::IN, reads && !self.input_ended);
-        wanted.set(EventFlags::OUT, !self.outgoing.is_empty());
-        if wanted != self.watched {
-            epoll::modify(epoll, &self.socket, self.key.token(), wanted).map_err(|_| Gone)?;
-            self.watched = wanted;
+    pub(crate) fn watch(&mut self, epoll: &OwnedFd, reads: bool) -> Result<(), Disconnected> {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN, reads && !self.input_ended);
+        flags.set(EventFlags::OUT, !self.outgoing.is_empty());
+        if flags != self.watched {
+            epoll::modify(epoll, &self.socket, self.key.token(), flags).map_err(|_| Disconnected)?;
+            self.watched = flags;
         }
         Ok(())
     }
@@ -194,12 +199,12 @@ impl Connection {
         Ok(message.bytes)
     }
 
-    fn send(&self, bytes: &[u8]) -> Result<usize, Gone> {
+    fn send(&self, bytes: &[u8]) -> Result<usize, Disconnected> {
         match send(self.socket.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
             Ok(written) => Ok(written),
             Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => Ok(0),
             // A client that stopped reading may still send: the end of its input ends the connection.
-            Err(_) => Err(Gone),
+            Err(_) => Err(Disconnected),
         }
     }
 }

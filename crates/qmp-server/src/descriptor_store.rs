@@ -24,11 +24,11 @@ use crate::{
 /// Register its [`commands`](Self::commands) with [`MonitorBuilder::descriptors`](crate::MonitorBuilder::descriptors).
 #[derive(Clone, Debug, Default)]
 pub struct DescriptorStore {
-    kept: Arc<Mutex<Kept>>,
+    descriptors: Arc<Mutex<Descriptors>>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Descriptors {
     named: BTreeMap<Box<str>, OwnedFd>,
     sets: BTreeMap<u32, Vec<Member>>,
 }
@@ -40,7 +40,7 @@ struct Member {
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct NameArguments {
     fdname: Box<str>,
 }
 
@@ -60,7 +60,7 @@ struct Remove {
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Added {
+struct AddedDescriptor {
     fd: i32,
     fdset_id: u32,
 }
@@ -90,7 +90,7 @@ impl DescriptorStore {
     /// does.
     #[must_use]
     pub fn take(&self, name: &str) -> Option<OwnedFd> {
-        lock(&self.kept).named.remove(name)
+        lock(&self.descriptors).named.remove(name)
     }
 
     /// Duplicates the first descriptor of a set for which `accepts` is true, as opening `/dev/fdset/ID` does.
@@ -99,8 +99,8 @@ impl DescriptorStore {
     ///
     /// [`io::ErrorKind::NotFound`] if there is none, or a system error.
     pub fn open_set(&self, id: u32, accepts: impl Fn(&OwnedFd) -> bool) -> io::Result<OwnedFd> {
-        let kept = lock(&self.kept);
-        let members = kept.sets.get(&id).into_iter().flatten();
+        let descriptors = lock(&self.descriptors);
+        let members = descriptors.sets.get(&id).into_iter().flatten();
         let found = members.map(|member| &member.descriptor).find(|descriptor| accepts(descriptor));
         found.ok_or(io::ErrorKind::NotFound)?.as_fd().try_clone_to_owned()
     }
@@ -116,10 +116,10 @@ impl DescriptorStore {
         [
             Command::new("getfd")
                 .required("fdname", Type::Str)
-                .run_for(move |caller, Named { fdname }| get.name(caller, fdname)),
-            Command::new("closefd")
-                .required("fdname", Type::Str)
-                .run(move |Named { fdname }| close.take(&fdname).map(drop).ok_or_else(|| not_found(&fdname))),
+                .run_for(move |caller, NameArguments { fdname }| get.name(caller, fdname)),
+            Command::new("closefd").required("fdname", Type::Str).run(move |NameArguments { fdname }| {
+                close.take(&fdname).map(drop).ok_or_else(|| not_found(&fdname))
+            }),
             Command::new("add-fd")
                 .optional("fdset-id", Type::Int)
                 .optional("opaque", Type::Str)
@@ -138,23 +138,23 @@ impl DescriptorStore {
         if name.starts_with(|first: char| first.is_ascii_digit()) {
             return Err(Refusal::generic("Parameter 'fdname' expects a name not starting with a digit"));
         }
-        let before = lock(&self.kept).named.insert(name, descriptor);
+        let replaced = lock(&self.descriptors).named.insert(name, descriptor);
         // Closed without the lock.
-        drop(before);
+        drop(replaced);
         Ok(())
     }
 
-    fn add(&self, caller: &Caller, Add { fdset_id, opaque }: Add) -> Result<Added, Refusal> {
+    fn add(&self, caller: &Caller, Add { fdset_id, opaque }: Add) -> Result<AddedDescriptor, Refusal> {
         let descriptor = supplied(caller)?;
-        let mut kept = lock(&self.kept);
+        let mut descriptors = lock(&self.descriptors);
         let fdset_id = match fdset_id {
             Some(id) => u32::try_from(id)
                 .map_err(|_| Refusal::generic("Parameter 'fdset-id' expects a non-negative value"))?,
-            None => (0..).find(|id| !kept.sets.contains_key(id)).unwrap_or_default(),
+            None => (0..).find(|id| !descriptors.sets.contains_key(id)).unwrap_or_default(),
         };
         let fd = descriptor.as_raw_fd();
-        kept.sets.entry(fdset_id).or_default().insert(0, Member { descriptor, opaque });
-        Ok(Added { fd, fdset_id })
+        descriptors.sets.entry(fdset_id).or_default().insert(0, Member { descriptor, opaque });
+        Ok(AddedDescriptor { fd, fdset_id })
     }
 
     fn remove(&self, Remove { fdset_id, fd }: &Remove) -> Result<(), Refusal> {
@@ -162,26 +162,26 @@ impl DescriptorStore {
             let fd = fd.map_or(String::new(), |fd| format!(", fd:{fd}"));
             not_found(&format!("fdset-id:{fdset_id}{fd}"))
         };
-        let mut kept = lock(&self.kept);
+        let mut descriptors = lock(&self.descriptors);
         let id = u32::try_from(*fdset_id).map_err(|_| missing())?;
-        let members = kept.sets.get_mut(&id).ok_or_else(missing)?;
-        let before = members.len();
+        let members = descriptors.sets.get_mut(&id).ok_or_else(missing)?;
+        let count = members.len();
         members.retain(|member| fd.is_some_and(|fd| fd != i64::from(member.descriptor.as_raw_fd())));
-        if members.len() == before {
+        if members.len() == count {
             return Err(missing());
         }
         if members.is_empty() {
-            kept.sets.remove(&id);
+            descriptors.sets.remove(&id);
         }
         Ok(())
     }
 
     /// Returns the sets, the one with the highest number first.
     fn sets(&self) -> Vec<Set> {
-        let kept = lock(&self.kept);
+        let descriptors = lock(&self.descriptors);
         let info =
             |member: &Member| Info { fd: member.descriptor.as_raw_fd(), opaque: member.opaque.clone() };
-        let sets = kept.sets.iter().rev();
+        let sets = descriptors.sets.iter().rev();
         sets.map(|(id, members)| Set { fdset_id: *id, fds: members.iter().map(info).collect() }).collect()
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     counters::{Counters, Stats, add},
     event::EmitEvent,
-    queue::{Answer, Order, QUEUE_MAX_BYTES, Queue, SILENT_SOURCES_MAX, lock},
+    queue::{CommandReply, Order, QUEUE_MAX_BYTES, Queue, SILENT_SOURCES_MAX, lock},
     rules::{Gate, Rules},
     text,
     validation::{InvalidOutput, Policy, Validation},
@@ -37,7 +37,7 @@ pub struct Emitter {
 /// The fate of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Emitted {
+pub enum EmitOutcome {
     /// The event is queued for every client.
     Queued,
     /// The event waits for its rate limit; a newer one of its kind may replace it.
@@ -133,13 +133,13 @@ impl Shared {
         }
     }
 
-    pub(crate) fn answer(&self, mut answer: Answer) {
+    pub(crate) fn answer(&self, mut answer: CommandReply) {
         let mut queue = lock(&self.queue);
         if queue.closed {
             return;
         }
         answer.after = queue.batch.ends.len();
-        queue.batch.answers.push(answer);
+        queue.batch.replies.push(answer);
         if queue.needs_wake() {
             drop(queue);
             self.wake();
@@ -158,22 +158,22 @@ impl Emitter {
     ///
     /// Never waits for a client or for the monitor's loop, and allocates nothing once its buffers have grown. The
     /// timestamp is taken here; a held event keeps it. Events of one thread keep their order, except held ones.
-    pub fn emit(&self, event: &impl EmitEvent) -> Emitted {
+    pub fn emit(&self, event: &impl EmitEvent) -> EmitOutcome {
         let kind = event.kind();
         let Some(rule) = self.shared.rules.rule(kind, event.name()) else {
-            return Emitted::NotInRelease;
+            return EmitOutcome::NotInRelease;
         };
         let refuses = self.shared.policy.validation == Validation::Refuse;
         let unheard = self.shared.audience.load(Relaxed) == 0 && !refuses;
         if unheard && rule.limit.is_none() && rule.gate.is_none() {
             add(&self.shared.counters.emitted, 1);
-            return Emitted::Unheard;
+            return EmitOutcome::Unheard;
         }
         let mut tail = TAIL.take();
         tail.clear();
         text::write_tail(event, &rule.hidden, &mut tail);
         if refuses && !self.shared.is_valid(&tail) {
-            return Emitted::Invalid;
+            return EmitOutcome::Invalid;
         }
         let source = kind.map(|kind| Source { kind, limit: rule.limit.as_ref(), gate: rule.gate });
         let emitted = self.queue(source.as_ref(), &tail);
@@ -207,7 +207,7 @@ impl Emitter {
             flushed += 1;
         });
         add(&self.shared.counters.emitted, flushed);
-        self.wake_after(queue, Emitted::Queued);
+        self.wake_after(queue, EmitOutcome::Queued);
         flushed
     }
 
@@ -223,16 +223,16 @@ impl Emitter {
         Stats { merged, ..self.shared.counters.stats() }
     }
 
-    fn queue(&self, source: Option<&Source<'_>>, tail: &[u8]) -> Emitted {
+    fn queue(&self, source: Option<&Source<'_>>, tail: &[u8]) -> EmitOutcome {
         let mut guard = lock(&self.shared.queue);
         let queue = &mut *guard;
         if queue.closed {
-            return Emitted::Closed;
+            return EmitOutcome::Closed;
         }
         let wall = self.shared.clock.wall();
         if let Some(source) = source {
             if source.is_silent(queue, tail) {
-                return Emitted::Silent;
+                return EmitOutcome::Silent;
             }
             if let Some((limit, key)) = source.limited(tail) {
                 let now = self.shared.clock.monotonic();
@@ -241,7 +241,7 @@ impl Emitter {
                     line.clear();
                     queue.stamp.write(wall, line);
                     line.extend_from_slice(tail);
-                    return self.wake_after(guard, Emitted::Held);
+                    return self.wake_after(guard, EmitOutcome::Held);
                 }
             }
         }
@@ -249,18 +249,18 @@ impl Emitter {
         if !unheard && queue.batch.lines.len() + tail.len() > QUEUE_MAX_BYTES {
             queue.batch.overrun += 1;
             add(&self.shared.counters.overrun, 1);
-            return self.wake_after(guard, Emitted::Overrun);
+            return self.wake_after(guard, EmitOutcome::Overrun);
         }
         add(&self.shared.counters.emitted, 1);
         if unheard {
-            return self.wake_after(guard, Emitted::Unheard);
+            return self.wake_after(guard, EmitOutcome::Unheard);
         }
         queue.stamp.write(wall, &mut queue.batch.lines);
         Queue::push_line(&mut queue.batch, tail);
-        self.wake_after(guard, Emitted::Queued)
+        self.wake_after(guard, EmitOutcome::Queued)
     }
 
-    fn wake_after(&self, mut queue: std::sync::MutexGuard<'_, Queue>, emitted: Emitted) -> Emitted {
+    fn wake_after(&self, mut queue: std::sync::MutexGuard<'_, Queue>, emitted: EmitOutcome) -> EmitOutcome {
         self.shared.waiting.store(queue.batch.ends.len(), Relaxed);
         if queue.needs_wake() {
             drop(queue);

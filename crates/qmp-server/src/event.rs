@@ -1,4 +1,4 @@
-//! Events of an embedder: typed, of its own types, or as text.
+//! Events of an embedder: of the catalogue, of the embedder's types, or as text.
 
 use qmp_events::{DatalessEvent, Event, EventKind, Print, Printer};
 use qmp_wire::dialect::{self, Hidden};
@@ -13,7 +13,7 @@ use serde::Serialize;
 /// monitor.emitter().emit(&qmp_events::EventKind::Shutdown);
 /// ```
 ///
-/// Implemented by [`qmp_events::Event`], by [`DatalessEvent`] for events without data, by [`Named`] for data
+/// Implemented by [`qmp_events::Event`], by [`DatalessEvent`] for events without data, by [`NamedEvent`] for data
 /// of any type, and by [`RawEvent`] for data as JSON text.
 pub trait EmitEvent {
     /// Returns the name on the wire.
@@ -66,14 +66,14 @@ impl EmitEvent for DatalessEvent {
 
 /// An event by its name, with data of any type that serializes as an object; `()` for none.
 #[derive(Clone, Copy, Debug)]
-pub struct Named<'a, T> {
+pub struct NamedEvent<'a, T> {
     /// Name on the wire.
     pub name: &'a str,
     /// Its data.
     pub data: T,
 }
 
-impl<T: Serialize> EmitEvent for Named<'_, T> {
+impl<T: Serialize> EmitEvent for NamedEvent<'_, T> {
     fn name(&self) -> &str {
         self.name
     }

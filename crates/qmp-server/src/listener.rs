@@ -46,7 +46,7 @@ pub(crate) struct Settings {
 }
 
 impl Listener {
-    /// Listens on a unix socket at `path`. Replaces a socket left behind by a dead process.
+    /// Listens on a unix socket at `path`. Replaces a socket that a dead process left.
     ///
     /// The mode of the file follows from the umask: see [`unix_with_mode`](Self::unix_with_mode).
     ///

@@ -32,7 +32,7 @@ use crate::{
     caller::{Caller, ConnectionId, ListenerId},
     command::Command,
     commands::Commands,
-    connection::{Connection, ConnectionKey, Gone, Service},
+    connection::{Connection, ConnectionKey, Disconnected, Service},
     counters::{Stats, add, subtract},
     emitter::{Emitter, Shared},
     listener::{Listener, Settings},
@@ -107,7 +107,7 @@ pub(crate) struct Parts {
     pub(crate) profile: Arc<Profile>,
     pub(crate) commands: Commands,
     pub(crate) ready: Box<dyn Fn() -> bool + Send>,
-    pub(crate) loses_held: bool,
+    pub(crate) lose_held: bool,
     pub(crate) slow_reader: SlowReader,
     pub(crate) output_max_bytes: usize,
     pub(crate) connections_max: usize,
@@ -301,7 +301,7 @@ impl Monitor {
             queue.closed = true;
             let (batch, held) = (&mut queue.batch, &mut queue.limiter);
             held.flush(|line| {
-                if !self.parts.loses_held {
+                if !self.parts.lose_held {
                     Queue::push_line(batch, &line);
                     add(&shared.counters.emitted, 1);
                 }
@@ -321,8 +321,8 @@ impl Monitor {
         };
         // Drop the sockets in the orders, so that their clients notice.
         drop(orders);
-        for place in 0..self.connections.len() {
-            if let Some(connection) = self.connections[place].take() {
+        for slot in 0..self.connections.len() {
+            if let Some(connection) = self.connections[slot].take() {
                 self.forget(connection);
             }
         }
@@ -357,7 +357,7 @@ impl Monitor {
                     self.armed = None;
                 }
                 token if token >= LISTENERS => self.accept(ListenerId(token - LISTENERS)),
-                token => self.look_at(token, flags),
+                token => self.handle_ready(token, flags),
             }
         }
         self.ready = ready;
@@ -419,7 +419,7 @@ impl Monitor {
         }
     }
 
-    fn look_at(&mut self, token: u64, flags: EventFlags) {
+    fn handle_ready(&mut self, token: u64, flags: EventFlags) {
         let key = ConnectionKey::from_token(token);
         let Some(connection) = self.connection(key) else { return };
         let reads = connection.is_read();
@@ -445,15 +445,15 @@ impl Monitor {
                     }
                     self.serve(key);
                 }
-                Err(Gone) => self.close(key),
+                Err(Disconnected) => self.close(key),
             }
         }
         self.input = input;
     }
 
     fn connection(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
-        let place = usize::try_from(key.place).ok()?;
-        self.connections.get_mut(place)?.as_mut().filter(|connection| connection.key == key)
+        let slot = usize::try_from(key.slot).ok()?;
+        self.connections.get_mut(slot)?.as_mut().filter(|connection| connection.key == key)
     }
 
     /// Greets a client, unless the embedder refuses it.
@@ -488,16 +488,16 @@ impl Monitor {
         caller: Caller,
         server: Server,
     ) -> io::Result<ConnectionKey> {
-        let place = match self.free.last() {
-            Some(place) => *place,
+        let slot = match self.free.last() {
+            Some(slot) => *slot,
             None => u32::try_from(self.connections.len()).unwrap_or(u32::MAX),
         };
         // The highest numbers are tokens of other sockets.
         self.numbers = (self.numbers + 1) % (u32::MAX / 2);
-        let key = ConnectionKey { place, number: self.numbers };
+        let key = ConnectionKey { slot, number: self.numbers };
         let connection = Connection::new(socket, key, service, caller, server, &self.epoll)?;
         match self.free.pop() {
-            Some(place) => self.connections[place as usize] = Some(connection),
+            Some(slot) => self.connections[slot as usize] = Some(connection),
             None => self.connections.push(Some(connection)),
         }
         add(&self.parts.shared.counters.connected, 1);
@@ -509,11 +509,11 @@ impl Monitor {
         if self.connection(key).is_none() {
             return;
         }
-        let place = key.place as usize;
-        let Some(connection) = self.connections[place].take() else { return };
-        self.free.push(key.place);
+        let slot = key.slot as usize;
+        let Some(connection) = self.connections[slot].take() else { return };
+        self.free.push(key.slot);
         if connection.listens {
-            self.audience.retain(|other| *other != key.place);
+            self.audience.retain(|other| *other != key.slot);
             self.pretty_audience -= usize::from(connection.service.profile.pretty);
             self.parts.shared.audience.store(self.audience.len(), Relaxed);
         }
@@ -542,7 +542,7 @@ impl Monitor {
         self.listeners.add(id, listener, service, &self.epoll)
     }
 
-    fn follow(&mut self, order: Order) {
+    fn execute_order(&mut self, order: Order) {
         match order {
             Order::Listen(id, listener) => {
                 // If this fails, the listener is closed, which its clients notice.

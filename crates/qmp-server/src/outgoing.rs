@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_whole_events_only_and_says_so() {
+    fn oldest_whole_events_are_replaced_by_a_marker() {
         let mut outgoing = Outgoing::default();
         outgoing.push_event(b"[one]", 2);
         outgoing.push_reply(b"(reply)");
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(outgoing.drop_oldest(6, marker), 2);
         assert_eq!(text(&outgoing), "ne](reply)<lost 2>[four]");
         outgoing.push_event(b"[five]", 0);
-        assert_eq!(outgoing.drop_oldest(0, marker), 2, "the marker is no loss of its own");
+        assert_eq!(outgoing.drop_oldest(0, marker), 2, "the marker is not another loss");
         assert_eq!(text(&outgoing), "ne](reply)<lost 4>");
         outgoing.consume(4);
         assert_eq!(text(&outgoing), "reply)<lost 4>");
@@ -167,7 +167,7 @@ mod tests {
     proptest! {
         /// Every event is written whole, or counted as lost; no reply is lost; the order is kept.
         #[test]
-        fn loses_nothing_without_saying_so(
+        fn lost_events_are_counted(
             steps in prop::collection::vec((0_u8..4, 0_usize..40), 1..200)
         ) {
             let mut outgoing = Outgoing::default();
@@ -198,8 +198,8 @@ mod tests {
             let replies = pushed.iter().filter(|message| message.starts_with('(')).count();
             prop_assert_eq!(kept.iter().filter(|message| message.starts_with('(')).count(), replies);
             prop_assert_eq!(kept.len() as u64 + lost, pushed.len() as u64);
-            let places: Vec<_> = kept.iter().map(|message| written.find(&***message)).collect();
-            prop_assert!(places.is_sorted());
+            let positions: Vec<_> = kept.iter().map(|message| written.find(&***message)).collect();
+            prop_assert!(positions.is_sorted());
         }
     }
 }

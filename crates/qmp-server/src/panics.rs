@@ -8,16 +8,16 @@ use crate::counters::{Counters, add};
 
 /// A panic of the embedder's code; the panic hook has reported it.
 #[derive(Debug)]
-pub(crate) struct Panicked;
+pub(crate) struct CaughtPanic;
 
 /// Calls `code`, and counts a panic in it.
 ///
 /// State that `code` shares with other threads may be left inconsistent: that is the embedder's responsibility,
 /// whose locks are poisoned. `code` borrows nothing of the monitor.
-pub(crate) fn catch<T>(counters: &Counters, code: impl FnOnce() -> T) -> Result<T, Panicked> {
+pub(crate) fn catch<T>(counters: &Counters, code: impl FnOnce() -> T) -> Result<T, CaughtPanic> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
         add(&counters.panics, 1);
-        Panicked
+        CaughtPanic
     })
 }
 

@@ -33,7 +33,7 @@ pub const QUEUE_MAX_BYTES: usize = 1 << 20;
 pub const SILENT_SOURCES_MAX: usize = 4096;
 
 /// Bytes that an emptied buffer may keep.
-const KEPT_BYTES: usize = 256 << 10;
+const RETAINED_BYTES: usize = 256 << 10;
 
 /// Events, each a line, with the replies between them.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ pub(crate) struct Batch {
     pub(crate) lines: Vec<u8>,
     /// The end of each line.
     pub(crate) ends: Vec<usize>,
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) replies: Vec<CommandReply>,
     pub(crate) orders: Vec<Order>,
     /// Events that did not fit; their position is the end.
     pub(crate) overrun: u64,
@@ -49,16 +49,16 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.answers.is_empty() && self.orders.is_empty() && self.overrun == 0
+        self.ends.is_empty() && self.replies.is_empty() && self.orders.is_empty() && self.overrun == 0
     }
 
     /// Removes all items, and keeps the buffers.
     pub(crate) fn clear(&mut self) {
         self.lines.clear();
-        self.lines.shrink_to(KEPT_BYTES);
+        self.lines.shrink_to(RETAINED_BYTES);
         self.ends.clear();
-        self.ends.shrink_to(KEPT_BYTES / 64);
-        self.answers.clear();
+        self.ends.shrink_to(RETAINED_BYTES / 64);
+        self.replies.clear();
         self.orders.clear();
         self.overrun = 0;
     }
@@ -66,7 +66,7 @@ impl Batch {
 
 /// A reply to a command that was handed over.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct CommandReply {
     /// Number of events of the batch that precede it.
     pub(crate) after: usize,
     pub(crate) connection: ConnectionKey,
@@ -128,11 +128,11 @@ impl Queue {
     /// Returns the number of held events that were released.
     pub(crate) fn take(&mut self, now: Instant, batch: &mut Batch, may_sleep: bool) -> u64 {
         let Self { limiter, batch: waiting, .. } = self;
-        let before = waiting.ends.len();
+        let count_before = waiting.ends.len();
         if limiter.next_deadline().is_some_and(|deadline| deadline <= now) {
             limiter.expire(now, |line| Self::push_line(waiting, &line));
         }
-        let released = waiting.ends.len() - before;
+        let released = waiting.ends.len() - count_before;
         std::mem::swap(&mut self.batch, batch);
         self.sleeps = may_sleep && batch.is_empty();
         self.wakes_at = self.limiter.next_deadline();

@@ -26,7 +26,7 @@ pub struct HiddenOutput {
 pub(crate) struct Rules {
     /// By index in the catalogue; `None` if the release does not have the event.
     known: Vec<Option<Rule>>,
-    own: BTreeMap<Box<str>, Type>,
+    registered: BTreeMap<Box<str>, Type>,
     release: Release,
     /// Whether members that the release always has may be left out.
     hides: bool,
@@ -56,7 +56,7 @@ impl Rules {
     pub(crate) fn new(
         release: Release,
         output: HiddenOutput,
-        own: BTreeMap<Box<str>, ObjectType>,
+        registered: BTreeMap<Box<str>, ObjectType>,
         any: bool,
     ) -> Self {
         let known = catalogue().iter().map(|desc| {
@@ -68,13 +68,13 @@ impl Rules {
                 gate: gate(desc.kind),
             })
         });
-        let own = own.into_iter().map(|(name, ty)| (name, ty.into())).collect();
-        Self { known: known.collect(), own, release, hides: output != HiddenOutput::default(), any }
+        let registered = registered.into_iter().map(|(name, ty)| (name, ty.into())).collect();
+        Self { known: known.collect(), registered, release, hides: output != HiddenOutput::default(), any }
     }
 
     /// Returns the violation of the claimed release, or of the registered type, by an event; `None` if it fits.
     pub(crate) fn violation(&self, name: &str, data: Option<&str>) -> Option<String> {
-        if let Some(ty) = self.own.get(name) {
+        if let Some(ty) = self.registered.get(name) {
             let value = Value::read(data.unwrap_or("{}").as_bytes());
             return check::check_value("data", &value, ty).err();
         }
@@ -94,7 +94,9 @@ impl Rules {
     /// Returns the rule of an event; `None` if it must not be emitted.
     pub(crate) fn rule(&self, kind: Option<EventKind>, name: &str) -> Option<&Rule> {
         let known = kind.and_then(|kind| self.known.get(kind as usize)?.as_ref());
-        known.or_else(|| (self.any || kind.is_none() && self.own.contains_key(name)).then_some(&NO_RULE))
+        known.or_else(|| {
+            (self.any || kind.is_none() && self.registered.contains_key(name)).then_some(&NO_RULE)
+        })
     }
 }
 

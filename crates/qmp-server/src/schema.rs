@@ -18,7 +18,7 @@ const ENUM_MEMBERS_SINCE: Release = Release::new(6, 2);
 /// Returns the text of the return value.
 pub(crate) fn schema<'a>(
     release: Release,
-    own_events: &BTreeMap<Box<str>, ObjectType>,
+    registered_events: &BTreeMap<Box<str>, ObjectType>,
     commands: impl Iterator<Item = &'a Command>,
 ) -> Vec<u8> {
     let Value::List(entries) = Value::read(introspection::schema_json(release).as_bytes()) else {
@@ -28,7 +28,7 @@ pub(crate) fn schema<'a>(
     for command in commands {
         list.command(command);
     }
-    for (name, data) in own_events {
+    for (name, data) in registered_events {
         list.event(name, data);
     }
     let mut text = Vec::new();

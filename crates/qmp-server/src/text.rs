@@ -91,11 +91,11 @@ pub(crate) fn member<'a>(tail: &'a [u8], name: &str) -> Option<&'a str> {
 
 /// Returns a string whose first quote is read, and the rest after its last.
 fn string(rest: &[u8]) -> (&[u8], &[u8]) {
-    let mut place = 0;
-    while place < rest.len() && rest[place] != b'"' {
-        place += if rest[place] == b'\\' { 2 } else { 1 };
+    let mut at = 0;
+    while at < rest.len() && rest[at] != b'"' {
+        at += if rest[at] == b'\\' { 2 } else { 1 };
     }
-    let end = place.min(rest.len());
+    let end = at.min(rest.len());
     (&rest[..end], rest.get(end + 1..).unwrap_or_default())
 }
 
@@ -115,7 +115,7 @@ mod tests {
     use crate::event::RawEvent;
 
     #[test]
-    fn finds_members_of_data() {
+    fn member_of_data_is_found() {
         let cases: [(&str, &str, Option<&str>); 8] = [
             // data                                         member     text
             (r#"{"id": "a", "open": true}"#, "id", Some("a")),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_what_qemu_prints() {
+    fn message_equals_that_of_qemu() {
         let cases: [(Duration, RawEvent<'_>, &str); 3] = [
             (
                 Duration::new(1_700_000_000, 42_000),

@@ -99,7 +99,7 @@ impl MonitorThread {
     /// returns the reason.
     ///
     /// Its connections and listeners are closed then, and `emit` returns
-    /// [`Emitted::Closed`](crate::Emitted::Closed).
+    /// [`EmitOutcome::Closed`](crate::EmitOutcome::Closed).
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)

@@ -22,7 +22,7 @@ pub enum Validation {
     /// Counts violations in [`Stats::invalid`](crate::Stats::invalid) and sends the output. The default of release
     /// builds. The monitor's loop checks events, and only while a client listens.
     Count,
-    /// Does not send violating output: `emit` returns [`Emitted::Invalid`](crate::Emitted::Invalid), a
+    /// Does not send violating output: `emit` returns [`EmitOutcome::Invalid`](crate::EmitOutcome::Invalid), a
     /// client gets `GenericError` in place of a return value. Violations are counted, too. The default of builds
     /// with debug assertions.
     Refuse,

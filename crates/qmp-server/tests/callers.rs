@@ -22,7 +22,7 @@ use qmp_wire::dialect::Value;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use support::{
     client::Client,
-    machine::{client, stranger},
+    machine::{client, unnegotiated_client},
 };
 
 fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
@@ -30,11 +30,11 @@ fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
 }
 
 /// The observed values, in order.
-type Seen<T> = Arc<Mutex<Vec<T>>>;
+type Observed<T> = Arc<Mutex<Vec<T>>>;
 
 #[test]
 fn command_gets_its_caller() {
-    let seen: Seen<Caller> = Seen::default();
+    let seen: Observed<Caller> = Observed::default();
     let (here, elsewhere) = (Arc::clone(&seen), Arc::clone(&seen));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("vm");
@@ -53,7 +53,7 @@ fn command_gets_its_caller() {
     let (tcp, port) = Listener::tcp("127.0.0.1:0").unwrap();
     let tcp = monitor.listen(tcp).unwrap();
     let request = br#"{"execute":"qmp_capabilities"}{"execute":"here"}{"execute":"elsewhere"}"#;
-    let mut attached = stranger(&mut monitor);
+    let mut attached = unnegotiated_client(&mut monitor);
     let mut local = UnixStream::connect(&path).unwrap();
     let mut remote = TcpStream::connect(port).unwrap();
     for stream in [&mut attached.stream as &mut dyn Write, &mut local, &mut remote] {
@@ -79,8 +79,8 @@ fn command_gets_its_caller() {
 }
 
 #[test]
-fn embedder_admits_clients_and_learns_of_their_end() {
-    let (asked, closed): (Seen<_>, Seen<_>) = Default::default();
+fn on_connect_admits_clients_and_on_disconnect_is_called() {
+    let (asked, closed): (Observed<_>, Observed<_>) = Default::default();
     let (ask, close) = (Arc::clone(&asked), Arc::clone(&closed));
     let mut monitor = monitor(|builder| {
         builder
@@ -93,8 +93,11 @@ fn embedder_admits_clients_and_learns_of_their_end() {
             })
             .on_disconnect(move |caller| close.lock().unwrap().push(caller.connection()))
     });
-    let (mut first, mut second, mut third) =
-        (stranger(&mut monitor), stranger(&mut monitor), stranger(&mut monitor));
+    let (mut first, mut second, mut third) = (
+        unnegotiated_client(&mut monitor),
+        unnegotiated_client(&mut monitor),
+        unnegotiated_client(&mut monitor),
+    );
     assert_eq!((second.line(), third.line()), (None, None), "closed without a greeting");
     assert_eq!(first.lines_now().len(), 1);
     let stats = monitor.stats();
@@ -105,7 +108,7 @@ fn embedder_admits_clients_and_learns_of_their_end() {
     drop(first);
     monitor.process().unwrap();
     assert_eq!(*closed.lock().unwrap(), asked[..1]);
-    let last = stranger(&mut monitor);
+    let last = unnegotiated_client(&mut monitor);
     monitor.shutdown();
     assert_eq!(closed.lock().unwrap().len(), 2, "also of those that a shutdown closes");
     drop(last);
@@ -113,7 +116,7 @@ fn embedder_admits_clients_and_learns_of_their_end() {
 
 #[test]
 fn connection_is_closed_by_its_id() {
-    let ids: Seen<_> = Seen::default();
+    let ids: Observed<_> = Observed::default();
     let opened = Arc::clone(&ids);
     let mut monitor = monitor(|builder| {
         builder.on_connect(move |caller| {
@@ -137,8 +140,8 @@ fn send_with(client: &Client, request: &str, descriptors: &[BorrowedFd<'_>]) {
 }
 
 #[test]
-fn command_takes_the_descriptors_that_came_with_it() {
-    let taken: Seen<OwnedFd> = Seen::default();
+fn command_takes_the_descriptors_sent_with_it() {
+    let taken: Observed<OwnedFd> = Observed::default();
     let take = Arc::clone(&taken);
     let take = Command::new("take").returns(Type::Bool).run_for(move |caller, NoArguments {}| {
         let descriptor = caller.take_descriptor();
@@ -177,7 +180,7 @@ fn command_takes_the_descriptors_that_came_with_it() {
 
 /// The replies of a QEMU 7.2 to the same requests; its descriptors have other numbers.
 #[test]
-fn descriptor_store_answers_as_qemu() {
+fn descriptor_store_replies_as_qemu() {
     let store = DescriptorStore::new();
     let mut monitor = monitor(|builder| builder.descriptors(&store));
     let mut client = client(&mut monitor);
@@ -224,11 +227,11 @@ fn descriptor_store_answers_as_qemu() {
         }
         monitor.process().unwrap();
         let reply: serde_json::Value = serde_json::from_str(&client.lines_now()[0]).unwrap();
-        let told = match reply["error"]["desc"].as_str() {
+        let actual = match reply["error"]["desc"].as_str() {
             Some(desc) => desc.to_owned(),
             None => without_numbers(&reply["return"]),
         };
-        assert_eq!(told, expected, "{request}");
+        assert_eq!(actual, expected, "{request}");
     }
     assert!(store.take("").is_some() && store.take("").is_none());
     assert!(store.open_set(2, |_| true).is_ok() && store.open_set(1, |_| true).is_err());

@@ -13,13 +13,13 @@ use std::{
 };
 
 use qmp_server::{
-    Command, EVENTS_DROPPED, Emitted, Listener, Monitor, MonitorBuilder, QUEUE_MAX_BYTES, RawEvent,
+    Command, EVENTS_DROPPED, EmitOutcome, Listener, Monitor, MonitorBuilder, QUEUE_MAX_BYTES, RawEvent,
     SlowReader, Type,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use support::{
     client::Client,
-    machine::{client, event, stranger},
+    machine::{client, event, unnegotiated_client},
 };
 
 const QUERY: &str = r#"{"execute":"query-name","id":1}"#;
@@ -34,7 +34,10 @@ fn flood(monitor: &mut Monitor, count: u32) {
     let emitter = monitor.emitter();
     for number in 0..count {
         let data = format!(r#"{{"device": "d", "path": "/machine/peripheral/device-number-{number}"}}"#);
-        assert_eq!(emitter.emit(&RawEvent { name: "DEVICE_DELETED", data: Some(&data) }), Emitted::Queued);
+        assert_eq!(
+            emitter.emit(&RawEvent { name: "DEVICE_DELETED", data: Some(&data) }),
+            EmitOutcome::Queued
+        );
         if number % 64 == 0 {
             monitor.process().unwrap();
         }
@@ -43,7 +46,7 @@ fn flood(monitor: &mut Monitor, count: u32) {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_closed() {
+fn client_that_does_not_read_is_closed() {
     let mut monitor = monitor(|builder| builder.output_max_bytes(64 << 10));
     let (mut dead, mut reading) = (client(&mut monitor), client(&mut monitor));
     let mut got = 0;
@@ -51,14 +54,14 @@ fn a_client_that_does_not_read_is_closed() {
         flood(&mut monitor, 200);
         got += reading.lines_now().len();
     }
-    assert_eq!(got, 8000, "who reads gets everything");
+    assert_eq!(got, 8000, "a client that reads gets every event");
     let stats = monitor.stats();
     assert_eq!((stats.closed_slow, stats.connections), (1, 1));
     assert!(dead.is_closed());
 }
 
 #[test]
-fn the_oldest_events_of_a_client_can_be_dropped_instead() {
+fn drop_oldest_policy_drops_the_oldest_events() {
     let mut monitor =
         monitor(|builder| builder.output_max_bytes(64 << 10).slow_reader(SlowReader::DropOldest));
     let mut slow = client(&mut monitor);
@@ -73,7 +76,7 @@ fn the_oldest_events_of_a_client_can_be_dropped_instead() {
         monitor.process().unwrap();
     }
     let stats = monitor.stats();
-    let told: u64 = lines
+    let marked: u64 = lines
         .iter()
         .filter(|line| line.contains(EVENTS_DROPPED))
         .map(|line| {
@@ -81,26 +84,26 @@ fn the_oldest_events_of_a_client_can_be_dropped_instead() {
         })
         .sum();
     let events = lines.iter().filter(|line| line.contains("DEVICE_DELETED")).count() as u64;
-    assert!(told > 0);
-    assert_eq!(told, stats.dropped);
-    assert_eq!(events + told, 8000, "an event arrives or is counted");
+    assert!(marked > 0);
+    assert_eq!(marked, stats.dropped);
+    assert_eq!(events + marked, 8000, "an event arrives or is counted");
     assert!(lines[lines.len() - 2].contains("device-number-199"), "the newest is there");
     assert_eq!((stats.closed_slow, stats.connections), (0, 1));
 }
 
 /// A loop that does not run loses events; every client gets a marker, or is closed.
 #[test]
-fn a_full_queue_is_a_loss_for_every_client() {
+fn full_queue_is_a_loss_for_every_client() {
     for policy in [SlowReader::Close, SlowReader::DropOldest] {
         let mut monitor = monitor(|builder| builder.slow_reader(policy));
         let mut client = client(&mut monitor);
         let stop = event("STOP", "{}");
         let mut queued = 0_u64;
-        while monitor.emitter().emit(&stop) == Emitted::Queued {
+        while monitor.emitter().emit(&stop) == EmitOutcome::Queued {
             queued += 1;
         }
         assert!(queued * 80 > QUEUE_MAX_BYTES as u64 / 2);
-        assert_eq!(monitor.emitter().emit(&stop), Emitted::Overrun);
+        assert_eq!(monitor.emitter().emit(&stop), EmitOutcome::Overrun);
         monitor.process().unwrap();
         assert_eq!(monitor.stats().overrun, 2);
         if policy == SlowReader::Close {
@@ -118,7 +121,7 @@ fn a_full_queue_is_a_loss_for_every_client() {
 }
 
 #[test]
-fn a_client_that_asks_and_does_not_read_is_not_asked_for_more() {
+fn requests_of_client_that_does_not_read_wait() {
     let mut monitor = monitor(|builder| builder.output_max_bytes(64 << 10));
     let mut greedy = client(&mut monitor);
     let mut sent = 0;
@@ -150,9 +153,9 @@ fn a_client_that_asks_and_does_not_read_is_not_asked_for_more() {
 }
 
 #[test]
-fn what_was_asked_before_the_end_of_input_is_answered() {
+fn requests_before_the_end_of_input_get_replies() {
     let mut monitor = monitor(|builder| builder);
-    let mut client = stranger(&mut monitor);
+    let mut client = unnegotiated_client(&mut monitor);
     client.send(r#"{"execute":"qmp_capabilities"}"#);
     client.send(QUERY.repeat(3));
     client.send(r#"{"execute":"never fini"#);
@@ -165,7 +168,7 @@ fn what_was_asked_before_the_end_of_input_is_answered() {
 }
 
 #[test]
-fn a_half_closed_client_waits_for_its_pending_command() {
+fn half_closed_client_gets_reply_of_pending_command() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let slow =
         Command::new("slow").returns(Type::Int).hand_over(move |command| sender.send(command).unwrap());
@@ -182,7 +185,7 @@ fn a_half_closed_client_waits_for_its_pending_command() {
 }
 
 #[test]
-fn dead_clients_are_noticed_and_disturb_nobody() {
+fn dead_client_is_closed_and_others_are_served() {
     let mut monitor = monitor(|builder| builder);
     let mut reading = client(&mut monitor);
     for _ in 0..20 {
@@ -197,7 +200,7 @@ fn dead_clients_are_noticed_and_disturb_nobody() {
 
 /// Commands of a client that disconnects without waiting for replies are run all the same, as in QEMU.
 #[test]
-fn commands_of_a_client_that_is_gone_are_run() {
+fn commands_of_disconnected_client_are_run() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let note = Command::new("note")
         .run_untyped(move |_| sender.send(()).map_err(|_| qmp_server::CommandError::generic("")));
@@ -210,7 +213,7 @@ fn commands_of_a_client_that_is_gone_are_run() {
 }
 
 #[test]
-fn a_message_that_was_begun_dies_with_its_connection() {
+fn incomplete_message_is_discarded_with_its_connection() {
     let mut monitor = monitor(|builder| builder);
     let mut first = client(&mut monitor);
     first.send(r#"{"execute":"query-"#);
@@ -242,7 +245,7 @@ fn clients_beyond_the_limit_wait_in_the_backlog() {
 }
 
 #[test]
-fn listens_where_it_is_told() {
+fn monitor_listens_at_unix_and_tcp_addresses() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("monitor");
     let inherited_path = directory.path().join("inherited");
@@ -268,7 +271,7 @@ fn listens_where_it_is_told() {
 }
 
 #[test]
-fn a_socket_that_was_left_over_is_replaced_and_one_in_use_is_not() {
+fn stale_socket_is_replaced_and_used_one_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("monitor");
     drop(UnixListener::bind(&path).unwrap());
@@ -292,7 +295,7 @@ fn event_after_attach_wakes_the_loop() {
 
 /// Any loop works: here it is `poll`, which watches the monitor among the embedder's other descriptors.
 #[test]
-fn runs_in_the_embedders_own_loop() {
+fn monitor_runs_in_the_loop_of_the_embedder() {
     let mut monitor = monitor(|builder| builder);
     let (ours, theirs) = UnixStream::pair().unwrap();
     monitor.attach(theirs).unwrap();
@@ -315,7 +318,7 @@ fn runs_in_the_embedders_own_loop() {
 }
 
 #[test]
-fn many_threads_emit_and_every_thread_keeps_its_order() {
+fn events_of_each_thread_keep_their_order() {
     const THREADS: usize = 4;
     const EVENTS: usize = 500;
     let monitor = monitor(|builder| builder).spawn().unwrap();
@@ -353,7 +356,7 @@ fn many_threads_emit_and_every_thread_keeps_its_order() {
 }
 
 #[test]
-fn stopping_says_what_is_left_and_closes() {
+fn stop_sends_remaining_output_and_closes() {
     let monitor = monitor(|builder| builder).spawn().unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     monitor.attach(theirs);
@@ -361,7 +364,7 @@ fn stopping_says_what_is_left_and_closes() {
     client.negotiate();
     let emitter = monitor.emitter();
     let watchdog = event("WATCHDOG", r#"{"action": "none"}"#);
-    assert_eq!((emitter.emit(&watchdog), emitter.emit(&watchdog)), (Emitted::Queued, Emitted::Held));
+    assert_eq!((emitter.emit(&watchdog), emitter.emit(&watchdog)), (EmitOutcome::Queued, EmitOutcome::Held));
     emitter.emit(&event("SHUTDOWN", r#"{"guest": true, "reason": "guest-shutdown"}"#));
     monitor.stop().unwrap();
     let names: Vec<_> = client
@@ -372,5 +375,5 @@ fn stopping_says_what_is_left_and_closes() {
         })
         .collect();
     assert_eq!(names, ["WATCHDOG", "SHUTDOWN", "WATCHDOG"]);
-    assert_eq!(emitter.emit(&watchdog), Emitted::Closed);
+    assert_eq!(emitter.emit(&watchdog), EmitOutcome::Closed);
 }

@@ -13,7 +13,7 @@ use qmp_server::{
     Command, Monitor, MonitorBuilder, NoArguments, ObjectType, PendingCommand, RawEvent, RunState, Type,
 };
 use serde::{Deserialize, Serialize};
-use support::machine::{client, stranger};
+use support::machine::{client, unnegotiated_client};
 
 fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
     describe(Monitor::builder(11, 1, 3)).build().unwrap()
@@ -21,9 +21,9 @@ fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
 
 /// Commands that wait for a reply of a test.
 #[derive(Clone, Default)]
-struct Pending(Arc<Mutex<VecDeque<PendingCommand>>>);
+struct PendingQueue(Arc<Mutex<VecDeque<PendingCommand>>>);
 
-impl Pending {
+impl PendingQueue {
     fn command(&self, name: &str) -> Command {
         let pending = self.clone();
         Command::new(name)
@@ -57,7 +57,7 @@ fn arguments_and_return_values_are_typed() {
         Shrink,
     }
     #[derive(Serialize)]
-    struct Resized {
+    struct ResizeResult {
         speed: f64,
         len: u64,
         device: String,
@@ -68,7 +68,7 @@ fn arguments_and_return_values_are_typed() {
         .optional("mode", Type::one_of("Mode", ["grow", "shrink"]))
         .optional("tags", Type::list(Type::Int32))
         .returns(
-            ObjectType::new("Resized")
+            ObjectType::new("ResizeResult")
                 .required("len", Type::Size)
                 .required("speed", Type::Number)
                 .required("device", Type::Str),
@@ -76,7 +76,7 @@ fn arguments_and_return_values_are_typed() {
         .run(|Resize { node_name, size, mode, tags }| {
             assert_ne!(mode, Some(Mode::Shrink));
             let len = size + u64::from(tags.is_some());
-            Ok(Resized { speed: 0.1, len, device: node_name })
+            Ok(ResizeResult { speed: 0.1, len, device: node_name })
         });
     let mut monitor = monitor(|builder| builder.command(resize));
     let mut client = client(&mut monitor);
@@ -163,7 +163,7 @@ fn negative_integers_wrap_only_where_the_type_is_uint64_or_size() {
 }
 
 #[test]
-fn refusals_come_in_order() {
+fn checks_run_in_the_order_of_qemu() {
     let mut monitor = monitor(|builder| {
         builder
             .ready_when(|| false)
@@ -171,7 +171,7 @@ fn refusals_come_in_order() {
             .command(Command::new("late").required("x", Type::Int))
             .command(Command::new("early").required("x", Type::Int).allow_in_preconfig())
     });
-    let mut client = stranger(&mut monitor);
+    let mut client = unnegotiated_client(&mut monitor);
     client.send(r#"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#);
     monitor.process().unwrap();
     client.lines_now();
@@ -196,8 +196,8 @@ fn refusals_come_in_order() {
 }
 
 #[test]
-fn a_command_is_answered_later_and_from_any_thread() {
-    let pending = Pending::default();
+fn handed_over_command_is_replied_to_from_any_thread() {
+    let pending = PendingQueue::default();
     let mut monitor = monitor(|builder| builder.command(pending.command("slow")));
     let (mut asking, mut other) = (client(&mut monitor), client(&mut monitor));
     asking.send(r#"{"execute":"slow","id":1}{"execute":"slow","id":2}{"execute":"query-name","id":3}"#);
@@ -231,15 +231,15 @@ fn a_command_is_answered_later_and_from_any_thread() {
 
 /// QEMU writes such a reply to the next client.
 #[test]
-fn answers_to_a_client_that_is_gone_are_discarded() {
-    let pending = Pending::default();
+fn reply_to_disconnected_client_is_discarded() {
+    let pending = PendingQueue::default();
     let mut monitor = monitor(|builder| builder.command(pending.command("slow")));
-    let mut gone = client(&mut monitor);
-    gone.send(r#"{"execute":"slow","id":"old"}"#);
+    let mut disconnected = client(&mut monitor);
+    disconnected.send(r#"{"execute":"slow","id":"old"}"#);
     monitor.process().unwrap();
-    drop(gone);
+    drop(disconnected);
     monitor.process().unwrap();
-    let mut fresh = stranger(&mut monitor);
+    let mut fresh = unnegotiated_client(&mut monitor);
     pending.take().answer(Ok(()));
     monitor.process().unwrap();
     let lines = fresh.lines_now();
@@ -248,14 +248,14 @@ fn answers_to_a_client_that_is_gone_are_discarded() {
 }
 
 #[test]
-fn out_of_band_commands_overtake() {
-    let pending = Pending::default();
+fn out_of_band_command_overtakes_in_band_ones() {
+    let pending = PendingQueue::default();
     let mut monitor = monitor(|builder| {
         builder
             .command(pending.command("block"))
             .command(Command::new("oob").allow_out_of_band().run(|NoArguments {}| Ok(())))
     });
-    let mut client = stranger(&mut monitor);
+    let mut client = unnegotiated_client(&mut monitor);
     client.send(r#"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#);
     client.send(r#"{"execute":"block","id":"blocked"}{"execute":"nope","id":"quick"}[1 2]"#);
     client.send(r#"{"exec-oob":"oob","id":"oob-1"}{"exec-oob":"block","id":"oob-2"}"#);
@@ -273,13 +273,13 @@ fn out_of_band_commands_overtake() {
 
 /// Source: measured on QEMU 7.2 and 11.1: one running and seven queued leave room for an out-of-band command.
 #[test]
-fn the_queue_of_a_client_has_eight_places() {
+fn ninth_in_band_command_stops_reading() {
     for (queued, overtakes) in [(7, true), (8, false)] {
-        let pending = Pending::default();
+        let pending = PendingQueue::default();
         let mut monitor = monitor(|builder| {
             builder.command(pending.command("block")).command(Command::new("oob").allow_out_of_band())
         });
-        let mut client = stranger(&mut monitor);
+        let mut client = unnegotiated_client(&mut monitor);
         client.send(r#"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#);
         client.send(r#"{"execute":"block"}"#.repeat(1 + queued));
         client.send(r#"{"exec-oob":"oob"}"#);
@@ -292,7 +292,7 @@ fn the_queue_of_a_client_has_eight_places() {
 }
 
 #[test]
-fn a_command_can_go_without_answer() {
+fn command_without_answer_gets_no_reply() {
     let mut monitor = monitor(|builder| {
         builder.command(Command::new("shutdown").optional("x", Type::Int).without_answer())
     });
@@ -301,11 +301,11 @@ fn a_command_can_go_without_answer() {
     monitor.process().unwrap();
     let lines = client.lines_now();
     assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(lines[0].starts_with(r#"{"id": 2, "error""#), "a failure is told: {lines:?}");
+    assert!(lines[0].starts_with(r#"{"id": 2, "error""#), "a failure is reported: {lines:?}");
 }
 
 #[test]
-fn built_in_commands_answer_for_their_release() {
+fn built_in_command_replies_as_its_release() {
     let ask = |version: (u32, u32, u32), command: &str| {
         let mut monitor = Monitor::builder(version.0, version.1, version.2)
             .package("Example 1")
@@ -336,13 +336,13 @@ fn built_in_commands_answer_for_their_release() {
     }
     assert!(ask((1, 1, 0), "query-events").contains("has not been found"));
     assert!(ask((5, 2, 0), "query-events").contains(r#"{"name": "WATCHDOG"}"#));
-    assert!(!ask((5, 2, 0), "query-events").contains("VFU_CLIENT_HANGUP"), "it came with 7.1");
+    assert!(!ask((5, 2, 0), "query-events").contains("VFU_CLIENT_HANGUP"), "added in 7.1");
     assert!(ask((6, 0, 0), "query-events").contains("has not been found"));
     assert!(ask((2, 4, 0), "query-qmp-schema").contains("has not been found"));
 }
 
 #[test]
-fn query_commands_names_what_is_enabled() {
+fn query_commands_lists_enabled_commands() {
     let mut monitor =
         monitor(|builder| builder.command(Command::new("stop")).command(Command::new("off").disabled("no")));
     let mut client = client(&mut monitor);
@@ -367,7 +367,7 @@ fn query_commands_names_what_is_enabled() {
 
 /// The events of the schema equal those of the catalogue; every named type is described once.
 #[test]
-fn the_schema_is_whole() {
+fn schema_describes_every_type_once() {
     for (version, release) in [((7, 2, 22), Release::new(7, 2)), ((11, 1, 3), Release::new(11, 1))] {
         let mut monitor = support::machine::with(version, "", |builder| builder);
         let mut client = client(&mut monitor);

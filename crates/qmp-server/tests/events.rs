@@ -1,4 +1,4 @@
-//! Events through a monitor: who gets them, when, and in what form. No thread, and a clock that is told what time it is.
+//! Events through a monitor: their recipients, times and form. Without a thread, on a clock that the test sets.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 mod support;
@@ -7,12 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use qmp_events::EventKind;
 use qmp_server::{
-    Clock, Command, CommandError, Emitted, HiddenOutput, ManualClock, Monitor, MonitorBuilder, NoArguments,
-    ObjectType, RawEvent, Type,
+    Clock, Command, CommandError, EmitOutcome, HiddenOutput, ManualClock, Monitor, MonitorBuilder,
+    NoArguments, ObjectType, RawEvent, Type,
 };
 use support::{
     exchange::without_time,
-    machine::{client, event, stranger},
+    machine::{client, event, unnegotiated_client},
 };
 
 type Version = (u32, u32, u32);
@@ -41,8 +41,8 @@ fn monitor(
     (describe(builder).build().unwrap(), clock)
 }
 
-/// `EVENT@seconds.milliseconds` since the start, and what its data says.
-fn told(line: &str) -> String {
+/// Returns `EVENT@milliseconds` since the start, and the first member of its data.
+fn summary(line: &str) -> String {
     let message: serde_json::Value = serde_json::from_str(line).unwrap();
     let time = &message["timestamp"];
     let since = time["seconds"].as_u64().unwrap() - START.as_secs();
@@ -56,7 +56,7 @@ fn told(line: &str) -> String {
 }
 
 #[test]
-fn follows_the_timeline_of_a_real_qemu() {
+fn timeline_equals_that_of_a_real_qemu() {
     let (mut monitor, clock) = monitor((11, 1, 3), |builder| builder);
     let mut client = client(&mut monitor);
     let emitter = monitor.emitter();
@@ -85,46 +85,46 @@ fn follows_the_timeline_of_a_real_qemu() {
             emitter.emit(&RawEvent { name: "RTC_CHANGE", data: Some(&data) });
         }
         monitor.process().unwrap();
-        let sent: Vec<_> = client.lines_now().iter().map(|line| told(line)).collect();
+        let sent: Vec<_> = client.lines_now().iter().map(|line| summary(line)).collect();
         assert_eq!(sent, expected, "at {time}");
     }
     assert_eq!(monitor.stats().merged, 1, "the second, by the third");
     // QEMU loses this one.
     monitor.shutdown();
-    let flushed: Vec<_> = client.rest().iter().map(|line| told(line)).collect();
+    let flushed: Vec<_> = client.rest().iter().map(|line| summary(line)).collect();
     assert_eq!(flushed, ["RTC_CHANGE@3100 6"]);
-    assert_eq!(emitter.emit(&event("STOP", "{}")), Emitted::Closed);
+    assert_eq!(emitter.emit(&event("STOP", "{}")), EmitOutcome::Closed);
 }
 
 #[test]
-fn what_is_held_at_shutdown_can_be_lost_as_in_qemu() {
+fn held_event_at_shutdown_is_lost_with_lose_held() {
     let (mut monitor, _) = monitor((11, 1, 3), |builder| builder.lose_held_at_shutdown(true));
     let mut client = client(&mut monitor);
     let watchdog = event("WATCHDOG", r#"{"action": "none"}"#);
     let emitter = monitor.emitter();
-    assert_eq!((emitter.emit(&watchdog), emitter.emit(&watchdog)), (Emitted::Queued, Emitted::Held));
+    assert_eq!((emitter.emit(&watchdog), emitter.emit(&watchdog)), (EmitOutcome::Queued, EmitOutcome::Held));
     monitor.shutdown();
     assert_eq!(client.rest().len(), 1);
 }
 
 #[test]
-fn any_event_passes_where_that_is_wanted() {
+fn unknown_event_is_sent_with_any_event() {
     let (mut monitor, _) = monitor((4, 0, 0), |builder| builder.any_event(true));
     let mut client = client(&mut monitor);
     let reset = Some(r#"{"guest": true, "reason": "guest-reset"}"#);
-    for (name, data) in [("NEVER_HEARD", None), ("VFIO_MIGRATION", None), ("RESET", reset)] {
-        assert_eq!(monitor.emitter().emit(&RawEvent { name, data }), Emitted::Queued);
+    for (name, data) in [("UNKNOWN_EVENT", None), ("VFIO_MIGRATION", None), ("RESET", reset)] {
+        assert_eq!(monitor.emitter().emit(&RawEvent { name, data }), EmitOutcome::Queued);
     }
     monitor.process().unwrap();
     assert_eq!(client.lines_now().len(), 3);
 }
 
 #[test]
-fn keys_do_not_disturb_each_other() {
+fn keys_are_limited_separately() {
     let (mut monitor, clock) = monitor((11, 1, 3), |builder| builder);
     let mut client = client(&mut monitor);
     for (after, id, expected) in
-        [(0, "a", Emitted::Queued), (10, "b", Emitted::Queued), (10, "a", Emitted::Held)]
+        [(0, "a", EmitOutcome::Queued), (10, "b", EmitOutcome::Queued), (10, "a", EmitOutcome::Held)]
     {
         clock.advance(Duration::from_millis(after));
         let data = format!(r#"{{"open": true, "id": "{id}"}}"#);
@@ -135,7 +135,7 @@ fn keys_do_not_disturb_each_other() {
     assert_eq!(monitor.next_timeout(), Some(Duration::from_millis(980)));
     clock.advance(Duration::from_millis(980));
     monitor.process().unwrap();
-    let sent: Vec<_> = client.lines_now().iter().map(|line| told(line)).collect();
+    let sent: Vec<_> = client.lines_now().iter().map(|line| summary(line)).collect();
     assert_eq!(sent, [r#"VSERPORT_CHANGE@20 "a""#]);
 }
 
@@ -147,27 +147,27 @@ fn limits_are_those_of_the_release() {
     let report = io_error.replace("ACTION", "report");
     let stop = io_error.replace("ACTION", "stop");
     let ports = (r#"{"open": true, "id": "a"}"#, r#"{"open": true, "id": "b"}"#);
-    let cases: [(&str, Version, &str, &str, Emitted); 10] = [
+    let cases: [(&str, Version, &str, &str, EmitOutcome); 10] = [
         // event              release      first     second    the second is
-        ("BLOCK_IO_ERROR", (7, 2, 22), &report, &report, Emitted::Queued),
-        ("BLOCK_IO_ERROR", (10, 0, 0), &report, &report, Emitted::Held),
-        ("BLOCK_IO_ERROR", (10, 0, 0), &stop, &stop, Emitted::Held),
-        ("BLOCK_IO_ERROR", (10, 0, 9), &stop, &stop, Emitted::Queued),
-        ("BLOCK_IO_ERROR", (11, 1, 3), &report, &stop, Emitted::Queued),
-        ("BLOCK_IO_ERROR", (11, 1, 3), &report, &report, Emitted::Held),
-        ("VSERPORT_CHANGE", (2, 4, 0), ports.0, ports.1, Emitted::Held),
-        ("VSERPORT_CHANGE", (2, 5, 0), ports.0, ports.1, Emitted::Queued),
-        ("VSERPORT_CHANGE", (2, 5, 0), ports.0, ports.0, Emitted::Held),
-        ("WATCHDOG", (1, 1, 0), r#"{"action": "none"}"#, r#"{"action": "none"}"#, Emitted::Queued),
+        ("BLOCK_IO_ERROR", (7, 2, 22), &report, &report, EmitOutcome::Queued),
+        ("BLOCK_IO_ERROR", (10, 0, 0), &report, &report, EmitOutcome::Held),
+        ("BLOCK_IO_ERROR", (10, 0, 0), &stop, &stop, EmitOutcome::Held),
+        ("BLOCK_IO_ERROR", (10, 0, 9), &stop, &stop, EmitOutcome::Queued),
+        ("BLOCK_IO_ERROR", (11, 1, 3), &report, &stop, EmitOutcome::Queued),
+        ("BLOCK_IO_ERROR", (11, 1, 3), &report, &report, EmitOutcome::Held),
+        ("VSERPORT_CHANGE", (2, 4, 0), ports.0, ports.1, EmitOutcome::Held),
+        ("VSERPORT_CHANGE", (2, 5, 0), ports.0, ports.1, EmitOutcome::Queued),
+        ("VSERPORT_CHANGE", (2, 5, 0), ports.0, ports.0, EmitOutcome::Held),
+        ("WATCHDOG", (1, 1, 0), r#"{"action": "none"}"#, r#"{"action": "none"}"#, EmitOutcome::Queued),
     ];
     for (name, version, first, second, expected) in cases {
-        // 1.1 and 2.4 have no VSERPORT_CHANGE, or no negotiation of a capability; all have what this asks for.
+        // 1.1 and 2.4 have no VSERPORT_CHANGE, or no negotiation of a capability; all have the commands of this test.
         let (mut monitor, _) = monitor(version, |builder| builder);
         let _client = client(&mut monitor);
         let emitter = monitor.emitter();
         assert_eq!(
             emitter.emit(&RawEvent { name, data: Some(first) }),
-            Emitted::Queued,
+            EmitOutcome::Queued,
             "{name} {version:?}"
         );
         assert_eq!(emitter.emit(&RawEvent { name, data: Some(second) }), expected, "{name} {version:?}");
@@ -175,24 +175,24 @@ fn limits_are_those_of_the_release() {
 }
 
 #[test]
-fn a_window_that_nobody_saw_open_holds_all_the_same() {
+fn window_opened_without_clients_holds_events() {
     let (mut monitor, clock) = monitor((11, 1, 3), |builder| builder);
     let emitter = monitor.emitter();
     let watchdog = event("WATCHDOG", r#"{"action": "none"}"#);
-    assert_eq!(emitter.emit(&watchdog), Emitted::Unheard);
+    assert_eq!(emitter.emit(&watchdog), EmitOutcome::Unheard);
     clock.advance(Duration::from_millis(100));
-    assert_eq!(emitter.emit(&watchdog), Emitted::Held);
+    assert_eq!(emitter.emit(&watchdog), EmitOutcome::Held);
     let mut client = client(&mut monitor);
     clock.advance(Duration::from_millis(900));
     monitor.process().unwrap();
     assert_eq!(
-        client.lines_now().iter().map(|line| told(line)).collect::<Vec<_>>(),
+        client.lines_now().iter().map(|line| summary(line)).collect::<Vec<_>>(),
         [r#"WATCHDOG@100 "none""#]
     );
 }
 
 #[test]
-fn an_event_that_is_held_wakes_the_loop_in_time() {
+fn held_event_sets_the_next_timeout() {
     let (mut monitor, _) = monitor((11, 1, 3), |builder| builder);
     monitor.process().unwrap();
     assert_eq!(monitor.next_timeout(), None);
@@ -206,7 +206,7 @@ fn nothing_is_delivered_before_negotiation_ends() {
     let (mut monitor, _) = monitor((11, 1, 3), |builder| builder);
     let emitter = monitor.emitter();
     let mut other = client(&mut monitor);
-    let mut client = stranger(&mut monitor);
+    let mut client = unnegotiated_client(&mut monitor);
     emitter.emit(&event("STOP", "{}"));
     client.send(r#"{"execute":"qmp_capabilities"}"#);
     monitor.process().unwrap();
@@ -243,7 +243,7 @@ fn every_client_gets_every_event_byte_for_byte() {
 
 /// A release has the events and the members that it had.
 #[test]
-fn an_event_looks_as_in_its_release() {
+fn event_has_the_members_of_its_release() {
     let reset = ("RESET", r#"{"guest": true, "reason": "guest-reset"}"#);
     let stream = (
         "NETDEV_STREAM_CONNECTED",
@@ -282,19 +282,19 @@ fn an_event_looks_as_in_its_release() {
         monitor.process().unwrap();
         let lines = client.lines_now();
         let Some(expected) = expected else {
-            assert_eq!((emitted, lines.len()), (Emitted::NotInRelease, 0), "{name} {version:?}");
+            assert_eq!((emitted, lines.len()), (EmitOutcome::NotInRelease, 0), "{name} {version:?}");
             continue;
         };
-        let (_, told) = lines[0].split_once(r#", "event": "#).unwrap();
+        let (_, summary) = lines[0].split_once(r#", "event": "#).unwrap();
         let data = if expected.is_empty() { String::new() } else { format!(r#", "data": {expected}"#) };
-        assert_eq!(told, format!(r#""{name}"{data}}}"#), "{version:?}");
+        assert_eq!(summary, format!(r#""{name}"{data}}}"#), "{version:?}");
     }
 }
 
 #[test]
-fn what_is_deprecated_can_be_hidden() {
+fn deprecated_event_is_not_sent_when_hidden() {
     let unplug = ("MEM_UNPLUG_ERROR", r#"{"device": "d", "msg": "m"}"#);
-    for (deprecated, expected) in [(false, Emitted::Queued), (true, Emitted::NotInRelease)] {
+    for (deprecated, expected) in [(false, EmitOutcome::Queued), (true, EmitOutcome::NotInRelease)] {
         let hidden = HiddenOutput { deprecated, unstable: false };
         let (mut monitor, _) = monitor((7, 2, 22), |builder| builder.hide(hidden));
         let _client = client(&mut monitor);
@@ -303,7 +303,7 @@ fn what_is_deprecated_can_be_hidden() {
 }
 
 #[test]
-fn an_interface_falls_silent_until_it_is_asked_about() {
+fn rx_filter_change_is_silent_until_queried() {
     let filters = Command::new("query-rx-filter").optional("name", Type::Str).returns(Type::list(Type::Any));
     let filters = filters.run_untyped(|_| Ok(Vec::<()>::new()));
     let (mut monitor, _) = monitor((11, 1, 3), |builder| builder.command(filters));
@@ -313,22 +313,28 @@ fn an_interface_falls_silent_until_it_is_asked_about() {
         let data = format!(r#"{{"name": "{name}", "path": "/machine/{name}"}}"#);
         emitter.emit(&event("NIC_RX_FILTER_CHANGED", &data))
     };
-    assert_eq!((change("a"), change("a"), change("b")), (Emitted::Queued, Emitted::Silent, Emitted::Queued));
+    assert_eq!(
+        (change("a"), change("a"), change("b")),
+        (EmitOutcome::Queued, EmitOutcome::Silent, EmitOutcome::Queued)
+    );
     client.send(r#"{"execute":"query-rx-filter","arguments":{"name":"a"}}"#);
     monitor.process().unwrap();
-    assert_eq!((change("a"), change("a"), change("b")), (Emitted::Queued, Emitted::Silent, Emitted::Silent));
+    assert_eq!(
+        (change("a"), change("a"), change("b")),
+        (EmitOutcome::Queued, EmitOutcome::Silent, EmitOutcome::Silent)
+    );
     client.send(r#"{"execute":"query-rx-filter","arguments":{"name":1}}"#);
     monitor.process().unwrap();
-    assert_eq!(change("a"), Emitted::Silent, "a command that failed arms nothing");
+    assert_eq!(change("a"), EmitOutcome::Silent, "a command that failed arms nothing");
     client.send(r#"{"execute":"query-rx-filter"}"#);
     monitor.process().unwrap();
-    assert_eq!((change("a"), change("b")), (Emitted::Queued, Emitted::Queued));
+    assert_eq!((change("a"), change("b")), (EmitOutcome::Queued, EmitOutcome::Queued));
     emitter.arm(EventKind::NicRxFilterChanged, None);
-    assert_eq!(change("b"), Emitted::Queued);
+    assert_eq!(change("b"), EmitOutcome::Queued);
 }
 
 #[test]
-fn a_node_reports_once() {
+fn node_reports_corruption_and_threshold_once() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let threshold = Command::new("block-set-write-threshold")
         .required("node-name", Type::Str)
@@ -341,16 +347,17 @@ fn a_node_reports_once() {
         let data = format!(r#"{{"device": "", "node-name": "n", "msg": "m", "fatal": {fatal}}}"#);
         emitter.emit(&event("BLOCK_IMAGE_CORRUPTED", &data))
     };
-    assert_eq!((corrupted(false), corrupted(false)), (Emitted::Queued, Emitted::Silent));
-    assert_eq!((corrupted(true), corrupted(true)), (Emitted::Queued, Emitted::Silent));
+    assert_eq!((corrupted(false), corrupted(false)), (EmitOutcome::Queued, EmitOutcome::Silent));
+    assert_eq!((corrupted(true), corrupted(true)), (EmitOutcome::Queued, EmitOutcome::Silent));
     emitter.arm(EventKind::BlockImageCorrupted, Some("n"));
-    assert_eq!((corrupted(false), corrupted(true)), (Emitted::Queued, Emitted::Queued));
+    assert_eq!((corrupted(false), corrupted(true)), (EmitOutcome::Queued, EmitOutcome::Queued));
     let exceeded = || {
         let data = r#"{"node-name": "n", "amount-exceeded": 1, "write-threshold": 2}"#;
         emitter.emit(&event("BLOCK_WRITE_THRESHOLD", data))
     };
-    assert_eq!((exceeded(), exceeded()), (Emitted::Queued, Emitted::Silent));
-    for (result, expected) in [(Err(CommandError::generic("no")), Emitted::Silent), (Ok(()), Emitted::Queued)]
+    assert_eq!((exceeded(), exceeded()), (EmitOutcome::Queued, EmitOutcome::Silent));
+    for (result, expected) in
+        [(Err(CommandError::generic("no")), EmitOutcome::Silent), (Ok(()), EmitOutcome::Queued)]
     {
         client.send(
             r#"{"execute":"block-set-write-threshold","arguments":{"node-name":"n","write-threshold":1}}"#,
@@ -368,10 +375,10 @@ fn events_of_the_embedder_are_registered() {
     let (mut monitor, _) = monitor((11, 1, 3), |builder| builder.event("__org.example_LEVEL", data));
     let mut client = client(&mut monitor);
     let own = RawEvent { name: "__org.example_LEVEL", data: Some(r#"{"level": 3}"#) };
-    assert_eq!(monitor.emitter().emit(&own), Emitted::Queued);
+    assert_eq!(monitor.emitter().emit(&own), EmitOutcome::Queued);
     assert_eq!(
         monitor.emitter().emit(&RawEvent { name: "__org.example_OTHER", data: None }),
-        Emitted::NotInRelease
+        EmitOutcome::NotInRelease
     );
     monitor.process().unwrap();
     assert_eq!(client.lines_now().len(), 1);
@@ -381,7 +388,7 @@ fn events_of_the_embedder_are_registered() {
 }
 
 #[test]
-fn events_of_a_command_stand_before_its_reply() {
+fn events_of_a_command_precede_its_reply() {
     let emitter = Arc::new(std::sync::OnceLock::new());
     let inside = Arc::clone(&emitter);
     let stop = Command::new("stop").run(move |NoArguments {}| {
@@ -407,9 +414,9 @@ fn events_of_a_command_stand_before_its_reply() {
 }
 
 #[test]
-fn pretty_monitors_spread_events() {
+fn pretty_monitor_spreads_event_over_lines() {
     let (mut monitor, _) = monitor((11, 1, 3), |builder| builder.pretty(true));
-    let mut client = stranger(&mut monitor);
+    let mut client = unnegotiated_client(&mut monitor);
     client.send(r#"{"execute":"qmp_capabilities"}"#);
     monitor.process().unwrap();
     client.lines_now();

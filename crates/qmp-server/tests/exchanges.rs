@@ -11,7 +11,7 @@ use support::compare::{compare, directory, inputs};
 use support::exchange::parse;
 
 #[test]
-fn our_monitor_answers_as_recorded() {
+fn monitor_replies_as_recorded() {
     let mut releases = Vec::new();
     for entry in fs::read_dir(directory()).unwrap() {
         let path = entry.unwrap().path();
@@ -30,7 +30,7 @@ fn our_monitor_answers_as_recorded() {
 
 /// Every recorded exchange is one of the inputs, and vice versa.
 #[test]
-fn recordings_are_of_these_inputs() {
+fn recording_has_exactly_the_inputs() {
     for release in ["7.2.22.txt", "11.1.3.txt"] {
         let mut recorded = parse(&fs::read_to_string(directory().join(release)).unwrap());
         recorded.iter_mut().for_each(|exchange| exchange.answer.clear());

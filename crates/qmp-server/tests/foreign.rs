@@ -86,11 +86,11 @@ fn python_connects_executes_and_receives_events() {
     let monitor = serve(&path);
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/client.py");
     let output = Command::new(&python).arg(script).arg(&path).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
     let expected = "prelaunch\nRESUME\nRESET host-qmp-system-reset\nSTOP\nDeviceNotFound Device 'nope' not found\n\
                     GenericError Parameter 'id' is missing\nnone\ndone\n";
-    assert_eq!(said, expected);
+    assert_eq!(printed, expected);
     let patience = std::time::Instant::now() + Duration::from_secs(10);
     while monitor.stats().connections > 0 && std::time::Instant::now() < patience {
         std::thread::yield_now();
@@ -117,10 +117,14 @@ fn qmp_shell_runs_commands() {
     let lines = "query-status\ncont\n\ndevice_del id=nope\nstop\n";
     shell.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     let output = shell.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     for part in ["Connected to QEMU 7.2.22", r#""status": "prelaunch""#, "RESUME", "Device 'nope' not found"]
     {
-        assert!(said.contains(part), "{part} is not in: {said}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            printed.contains(part),
+            "{part} is not in: {printed}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     monitor.stop().unwrap();
 }

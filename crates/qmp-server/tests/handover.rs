@@ -12,12 +12,12 @@ use std::{
 
 use qmp_events::DatalessEvent;
 use qmp_server::{
-    Clock, Command, Emitted, Handover, Listener, ManualClock, Monitor, MonitorBuilder, NoArguments,
+    Clock, Command, EmitOutcome, Handover, Listener, ManualClock, Monitor, MonitorBuilder, NoArguments,
     PendingCommand,
 };
 use support::{
     client::Client,
-    machine::{client, event, stranger},
+    machine::{client, event, unnegotiated_client},
 };
 
 /// Set for the process that takes a monitor over: the numbers of its descriptors.
@@ -50,13 +50,13 @@ fn through_text(monitor: Monitor) -> Handover {
 const NAME: &str = r#"{"return": {"name": "vm"}}"#;
 
 #[test]
-fn clients_notice_nothing() {
+fn client_keeps_its_connection_over_an_update() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("vm");
     let mut before = builder().build().unwrap();
     let id = before.listen(Listener::unix(&path).unwrap().connections_max(2).pretty(true)).unwrap();
     let mut negotiated = client(&mut before);
-    let mut greeted = stranger(&mut before);
+    let mut greeted = unnegotiated_client(&mut before);
     let mut local = Client::new(UnixStream::connect(&path).unwrap());
     negotiated.send(r#"{"execute":"qu"#);
     greeted.send(r#"{"execute":"qmp_capa"#);
@@ -66,7 +66,7 @@ fn clients_notice_nothing() {
     let emitter = before.emitter();
     let handover = through_text(before);
     assert_eq!(handover.connections(), 3);
-    assert_eq!(emitter.emit(&DatalessEvent::Stop), Emitted::Closed);
+    assert_eq!(emitter.emit(&DatalessEvent::Stop), EmitOutcome::Closed);
     assert_eq!(emitter.stats().connections, 0);
     let mut after = builder().resume(handover).unwrap();
     negotiated.send(r#"ery-name"}"#);
@@ -93,7 +93,7 @@ fn clients_notice_nothing() {
 }
 
 #[test]
-fn held_events_and_silent_sources_go_on() {
+fn held_events_and_silent_sources_survive_an_update() {
     let clock = Shared(Arc::new(ManualClock::new(Duration::from_secs(1_700_000_000))));
     let mut before = builder().clock(clock.clone()).build().unwrap();
     let mut client = client(&mut before);
@@ -107,7 +107,7 @@ fn held_events_and_silent_sources_go_on() {
     assert_eq!(client.lines_now().len(), 2);
     clock.0.advance(Duration::from_millis(600));
     let mut after = builder().clock(clock.clone()).resume(through_text(before)).unwrap();
-    assert_eq!(after.emitter().emit(&filter), Emitted::Silent);
+    assert_eq!(after.emitter().emit(&filter), EmitOutcome::Silent);
     assert_eq!(after.next_timeout(), Some(Duration::from_millis(400)));
     clock.0.advance(Duration::from_millis(400));
     after.process().unwrap();
@@ -117,7 +117,7 @@ fn held_events_and_silent_sources_go_on() {
 }
 
 #[test]
-fn unanswered_commands_are_refused_and_the_client_goes_on() {
+fn pending_command_is_refused_and_client_stays_connected() {
     let pending: Arc<Mutex<Vec<PendingCommand>>> = Arc::default();
     let keep = Arc::clone(&pending);
     let slow = Command::new("slow").hand_over(move |command| keep.lock().unwrap().push(command));
@@ -136,7 +136,7 @@ fn unanswered_commands_are_refused_and_the_client_goes_on() {
 }
 
 #[test]
-fn complaints_name_the_same_place_as_without_an_update() {
+fn error_position_is_the_same_as_without_an_update() {
     let cut = "{\"execute\":\n  \"query-name\"}\n {\"execute\"; 1}";
     let ask = |update_at: Option<usize>| {
         let mut monitor = builder().build().unwrap();
@@ -175,7 +175,7 @@ fn waiting_output_is_written_by_the_successor() {
 }
 
 #[test]
-fn states_that_do_not_fit_are_refused() {
+fn mismatched_state_is_refused() {
     let monitor = builder().build().unwrap();
     let (text, _) = monitor.hand_over().into_parts();
     let (ours, _theirs) = UnixStream::pair().unwrap();
@@ -198,7 +198,7 @@ fn held_events_are_flushed_without_shutdown() {
     assert_eq!((emitter.flush_held(), emitter.flush_held()), (1, 0));
     monitor.process().unwrap();
     assert_eq!(client.lines_now().len(), 2);
-    assert_eq!(emitter.emit(&DatalessEvent::Stop), Emitted::Queued);
+    assert_eq!(emitter.emit(&DatalessEvent::Stop), EmitOutcome::Queued);
 }
 
 /// The successor is another process, which inherits the sockets.

@@ -27,7 +27,7 @@ fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
     describe(Monitor::builder(11, 1, 3)).build().unwrap()
 }
 
-/// A directory of its own for the sockets of one test.
+/// The directory of one test for its sockets.
 struct Sockets(tempfile::TempDir);
 
 impl Sockets {
@@ -69,7 +69,7 @@ fn clients_beyond_the_limit_of_a_listener_wait_in_its_backlog() {
     assert!(others.iter_mut().all(|other| other.lines_now().len() == 1));
     assert_eq!(monitor.stats().connections, 3);
     drop(first);
-    // One turn sees that the first is gone, the next accepts.
+    // One turn closes the first connection, the next accepts.
     monitor.process().unwrap();
     monitor.process().unwrap();
     assert_eq!(second.lines_now().len(), 1);
@@ -124,7 +124,7 @@ fn each_listener_has_its_own_policy_for_slow_readers() {
 }
 
 #[test]
-fn socket_file_has_the_mode_that_is_asked_for() {
+fn socket_file_has_the_given_mode() {
     let sockets = Sockets::new();
     for mode in [0o600, 0o660, 0o666, 0o777] {
         let path = sockets.path("mode");
@@ -145,7 +145,7 @@ fn listeners_are_added_and_removed_while_the_thread_runs() {
     let second = thread.listen(Listener::unix(sockets.path("second")).unwrap());
     assert_ne!(first, second);
     thread.remove_listener(first);
-    // Orders are followed in their order: the answer to a client of the second listener comes after the removal.
+    // Orders are executed in sequence: the reply to a client of the second listener follows the removal.
     let mut other = sockets.connect("second");
     other.negotiate();
     assert!(!sockets.path("first").exists());
@@ -196,7 +196,7 @@ fn inherited_number_becomes_a_listener_without_unsafe() {
     let mut client = sockets.connect("vm");
     monitor.process().unwrap();
     assert_eq!(client.lines_now().len(), 1);
-    assert_eq!(Listener::inherited(number).unwrap_err(), InheritedError::NotInherited, "taken twice");
+    assert_eq!(Listener::inherited(number).unwrap_err(), InheritedError::NotInherited, "already taken");
     let connected = inheritable(UnixStream::pair().unwrap().0);
     assert_eq!(Listener::inherited(connected).unwrap_err(), InheritedError::Connected);
 }
@@ -252,7 +252,7 @@ fn descriptor_of_the_monitor_becomes_readable_at_deadlines() {
     let before = std::time::Instant::now();
     let mut lines = Vec::new();
     while lines.is_empty() {
-        // No timeout: only the descriptor tells.
+        // No timeout: only the descriptor wakes the loop.
         let mut descriptors = [rustix::event::PollFd::new(&monitor, rustix::event::PollFlags::IN)];
         rustix::event::poll(&mut descriptors, None).unwrap();
         monitor.process().unwrap();

@@ -15,11 +15,12 @@ use std::{
 
 use qmp_events::DatalessEvent;
 use qmp_server::{
-    Clock, Command, Emitted, Monitor, MonitorBuilder, MonitorThread, NoArguments, PendingCommand, RunState,
+    Clock, Command, EmitOutcome, Monitor, MonitorBuilder, MonitorThread, NoArguments, PendingCommand,
+    RunState,
 };
 use support::{
     client::Client,
-    machine::{client, stranger},
+    machine::{client, unnegotiated_client},
 };
 
 fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
@@ -120,7 +121,7 @@ fn emit_after_the_thread_panicked_returns_closed() {
     while !thread.is_finished() {
         std::thread::yield_now();
     }
-    assert_eq!(emitter.emit(&DatalessEvent::Stop), Emitted::Closed);
+    assert_eq!(emitter.emit(&DatalessEvent::Stop), EmitOutcome::Closed);
     assert_eq!(emitter.stats().connections, 0, "none is open any more");
     let error = thread.stop().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Other);
@@ -149,11 +150,11 @@ fn running_thread_is_not_finished() {
 fn emit_after_the_monitor_was_dropped_returns_closed() {
     let mut monitor = monitor(|builder| builder);
     let mut client = client(&mut monitor);
-    let mut silent = stranger(&mut monitor);
+    let mut silent = unnegotiated_client(&mut monitor);
     let emitter = monitor.emitter();
     assert_eq!(emitter.stats().connections, 2);
     drop(monitor);
-    assert_eq!(emitter.emit(&DatalessEvent::Stop), Emitted::Closed);
+    assert_eq!(emitter.emit(&DatalessEvent::Stop), EmitOutcome::Closed);
     assert_eq!(emitter.stats().connections, 0);
     assert!(client.is_closed() && silent.is_closed());
 }

@@ -6,7 +6,7 @@ use qmp_server::{EmitEvent, RawEvent};
 use qmp_wire::dialect::Hidden;
 
 #[test]
-fn every_example_of_the_catalogue() {
+fn example_of_catalogue_prints_like_its_text() {
     let mut printed = 0;
     for desc in catalogue() {
         for example in desc.examples {
@@ -22,7 +22,7 @@ fn every_example_of_the_catalogue() {
 }
 
 #[test]
-fn what_the_catalogue_does_not_know() {
+fn unknown_event_prints_like_its_text() {
     let cases = [
         // event             data
         ("OF_TOMORROW", r#"{"b": 1.5, "a": [{"z": null}]}"#),

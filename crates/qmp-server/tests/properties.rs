@@ -4,7 +4,7 @@
 mod support;
 
 use proptest::prelude::*;
-use support::machine::{self, stranger};
+use support::machine::{self, unnegotiated_client};
 
 /// Bytes that resemble requests of a client.
 fn input() -> impl Strategy<Value = Vec<u8>> {
@@ -43,7 +43,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 /// Returns all output of a fresh monitor for these chunks, without the times of events.
 fn answer(version: (u32, u32, u32), chunks: &[&[u8]]) -> Vec<String> {
     let mut monitor = machine::monitor(version, "");
-    let mut client = stranger(&mut monitor);
+    let mut client = unnegotiated_client(&mut monitor);
     for chunk in chunks {
         client.send(chunk);
         monitor.process().unwrap();
@@ -61,7 +61,7 @@ proptest! {
 
     /// Where the stream is cut does not matter; every line is JSON.
     #[test]
-    fn cuts_do_not_matter(input in input(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+    fn stream_cut_anywhere_gives_the_same_output(input in input(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
         for version in [(3, 0, 0), (7, 2, 22), (11, 1, 3)] {
             let mut whole = answer(version, &[&input]);
             let mut places: Vec<_> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
@@ -88,7 +88,7 @@ proptest! {
 
     /// After any garbage, a control byte and a fresh request lead to a reply to that request.
     #[test]
-    fn a_client_can_always_come_back(input in input()) {
+    fn fresh_request_after_garbage_gets_its_reply(input in input()) {
         for version in [(7, 2, 22), (11, 1, 3)] {
             let mut bytes = input.clone();
             bytes.extend_from_slice(b"\x01{\"execute\":\"qmp_capabilities\"}{\"execute\":\"query-name\",\"id\":\"fresh\"}");

@@ -1,4 +1,4 @@
-//! What QEMU's own tests check of its monitor, checked of ours: `qmp-test` (protocol, malformed, oob, preconfig),
+//! The checks of QEMU's own tests of its monitor, applied to ours: `qmp-test` (protocol, malformed, oob, preconfig),
 //! `test-qmp-cmds` and `test-qmp-event`. The cases of `check-qjson` are those of `qmp-wire`, `tests/server_dialect.rs`.
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
@@ -7,16 +7,17 @@ mod support;
 use std::sync::mpsc;
 
 use qmp_server::{
-    Command, CommandError, Emitted, HiddenOutput, Monitor, Named, NoArguments, ObjectType, RunState, Type,
+    Command, CommandError, EmitOutcome, HiddenOutput, Monitor, NamedEvent, NoArguments, ObjectType, RunState,
+    Type,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use support::{
     client::Client,
-    machine::{self, client, event, stranger},
+    machine::{self, client, event, unnegotiated_client},
 };
 
-/// Sends a request and returns the only message that comes.
+/// Sends a request and returns the only message that follows.
 fn ask(monitor: &mut Monitor, client: &mut Client, request: &[u8]) -> Value {
     client.send(request);
     monitor.process().unwrap();
@@ -61,7 +62,7 @@ fn malformed(monitor: &mut Monitor, client: &mut Client) {
 fn protocol() {
     for version in [(7, 2, 22), (11, 1, 3)] {
         let mut monitor = machine::monitor(version, "");
-        let mut client = stranger(&mut monitor);
+        let mut client = unnegotiated_client(&mut monitor);
         monitor.process().unwrap();
         let greeting: Value = serde_json::from_str(&client.lines_now()[0]).unwrap();
         assert!(greeting["QMP"]["version"]["qemu"]["major"].is_number());
@@ -88,7 +89,7 @@ fn out_of_band() {
     let (sender, receiver) = mpsc::channel();
     let block = Command::new("block").hand_over(move |command| sender.send(command).unwrap());
     let mut monitor = machine::with((7, 2, 22), "", |builder| builder.command(block));
-    let mut client = stranger(&mut monitor);
+    let mut client = unnegotiated_client(&mut monitor);
     monitor.process().unwrap();
     assert!(client.lines_now()[0].ends_with(r#""capabilities": ["oob"]}}"#));
     let unknown = b"{'execute': 'qmp_capabilities', 'arguments': {'enable': ['cap-does-not-exist']}}";
@@ -97,7 +98,7 @@ fn out_of_band() {
     assert_eq!(ask(&mut monitor, &mut client, enable), json!({"return": {}}));
     let plain = ask(&mut monitor, &mut client, b"{'exec-oob': 'query-version'}");
     assert_eq!(class(&plain), "GenericError");
-    // An out-of-band command overtakes one that is blocked, and what is queued behind it.
+    // An out-of-band command overtakes one that is blocked, and the commands queued after it.
     client.send("{'execute': 'block', 'id': 'blocks-1'}{'execute': 'query-name', 'id': 'ib-quick-1'}");
     client.send("{'exec-oob': 'query-yank', 'id': 'oob-1'}");
     monitor.process().unwrap();
@@ -130,7 +131,7 @@ fn preconfig() {
     let exit = Command::new("x-exit-preconfig").allow_in_preconfig().run(move |NoArguments {}| {
         make_ready.store(true, std::sync::atomic::Ordering::Relaxed);
         inside.get().unwrap().emit(&event("RESUME", "{}"));
-        sender.send(()).map_err(|_| CommandError::generic("nobody listens"))
+        sender.send(()).map_err(|_| CommandError::generic("no receiver"))
     });
     let mut monitor = Monitor::builder(7, 2, 22)
         .run_state(|| RunState::Prelaunch)
@@ -206,10 +207,12 @@ fn events() {
     let emitter = monitor.emitter();
     let full = Inner { integer: 2, string: Some("test2") };
     let part = Inner { integer: 2, string: None };
-    emitter.emit(&Named { name: "__EVENT_A", data: () });
-    emitter.emit(&Named { name: "__EVENT_B", data: Empty {} });
-    emitter.emit(&Named { name: "__EVENT_C", data: Outer { inner: full, b: Some("test3"), enum3: None } });
-    emitter.emit(&Named { name: "__EVENT_D", data: Outer { inner: part, b: None, enum3: Some("value3") } });
+    emitter.emit(&NamedEvent { name: "__EVENT_A", data: () });
+    emitter.emit(&NamedEvent { name: "__EVENT_B", data: Empty {} });
+    emitter
+        .emit(&NamedEvent { name: "__EVENT_C", data: Outer { inner: full, b: Some("test3"), enum3: None } });
+    emitter
+        .emit(&NamedEvent { name: "__EVENT_D", data: Outer { inner: part, b: None, enum3: Some("value3") } });
     monitor.process().unwrap();
     let expected = [
         ("__EVENT_A", None),
@@ -229,10 +232,10 @@ fn events() {
     }
 }
 
-/// `test-qmp-event`: what is deprecated is sent, unless it is to be hidden; then data without members is no data.
+/// `test-qmp-event`: deprecated output is sent unless it is hidden; data without members is then left out.
 #[test]
 fn deprecated_events() {
-    for (deprecated, expected) in [(false, Emitted::Queued), (true, Emitted::NotInRelease)] {
+    for (deprecated, expected) in [(false, EmitOutcome::Queued), (true, EmitOutcome::NotInRelease)] {
         let hidden = HiddenOutput { deprecated, unstable: false };
         let mut monitor = Monitor::builder(7, 2, 22).hide(hidden).build().unwrap();
         let _client = client(&mut monitor);

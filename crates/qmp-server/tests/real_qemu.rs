@@ -26,7 +26,7 @@ fn record(qemu: &Qemu) -> Vec<Exchange> {
 }
 
 #[test]
-fn our_monitor_answers_as_the_real_qemu() {
+fn monitor_replies_as_the_real_qemu() {
     let Some(program) = program() else { return };
     let qemu = Qemu::start(&program, &[]).expect("it was started before");
     let live = record(&qemu);

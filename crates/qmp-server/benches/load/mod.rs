@@ -117,9 +117,9 @@ impl Drop for Readers {
 
 fn read_all(clients: &[UnixStream], lines: &AtomicUsize, stop: &AtomicBool) {
     let epoll: OwnedFd = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-    for (place, client) in (0_u64..).zip(clients) {
+    for (index, client) in (0_u64..).zip(clients) {
         client.set_nonblocking(true).unwrap();
-        epoll::add(&epoll, client, epoll::EventData::new_u64(place), epoll::EventFlags::IN).unwrap();
+        epoll::add(&epoll, client, epoll::EventData::new_u64(index), epoll::EventFlags::IN).unwrap();
     }
     let mut bytes = vec![0; 256 << 10];
     let mut ready = Vec::with_capacity(256);
@@ -130,10 +130,10 @@ fn read_all(clients: &[UnixStream], lines: &AtomicUsize, stop: &AtomicBool) {
             continue;
         }
         for event in &ready {
-            let place = usize::try_from(event.data.u64()).unwrap();
-            match (&clients[place]).read(&mut bytes) {
+            let index = usize::try_from(event.data.u64()).unwrap();
+            match (&clients[index]).read(&mut bytes) {
                 Ok(0) => {
-                    let _ = epoll::delete(&epoll, &clients[place]);
+                    let _ = epoll::delete(&epoll, &clients[index]);
                 }
                 Ok(count) => {
                     let ends = bytes[..count].iter().filter(|byte| **byte == b'\n').count();

@@ -6,11 +6,11 @@ use qmp_wire::dialect::Value;
 
 use super::Monitor;
 use crate::{
-    connection::{ConnectionKey, Gone},
+    connection::{ConnectionKey, Disconnected},
     counters::add,
-    event::Named,
+    event::NamedEvent,
     outgoing::EVENTS_DROPPED,
-    queue::{Answer, Batch, lock_patiently},
+    queue::{Batch, CommandReply, lock_patiently},
     slow_reader::SlowReader,
     text::{Stamp, write_tail},
     validation::Validation,
@@ -19,16 +19,16 @@ use crate::{
 impl Monitor {
     /// Takes all items of the queue and delivers them; returns `false` if there were none.
     pub(super) fn deliver_queue(&mut self) -> bool {
-        self.deliver_what_waits(false)
+        self.deliver_batch(false)
     }
 
     /// Like [`deliver_queue`](Self::deliver_queue), at the end of a turn: if the queue was empty, threads that
     /// queue an item after this wake the loop.
     pub(super) fn deliver_queue_or_sleep(&mut self) -> bool {
-        self.deliver_what_waits(self.to_serve.is_empty())
+        self.deliver_batch(self.to_serve.is_empty())
     }
 
-    fn deliver_what_waits(&mut self, may_sleep: bool) -> bool {
+    fn deliver_batch(&mut self, may_sleep: bool) -> bool {
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
         let now = self.parts.shared.clock.monotonic();
@@ -52,7 +52,7 @@ impl Monitor {
         if self.parts.shared.policy.validation == Validation::Count {
             self.count_invalid(batch);
         }
-        let (answers, orders) = (std::mem::take(&mut batch.answers), std::mem::take(&mut batch.orders));
+        let (answers, orders) = (std::mem::take(&mut batch.replies), std::mem::take(&mut batch.orders));
         let lines = Lines { compact: batch, spread: (self.pretty_audience > 0).then(|| spread(batch)) };
         let mut from = 0;
         for answer in answers {
@@ -62,10 +62,10 @@ impl Monitor {
         }
         self.deliver_events(&lines, from, batch.ends.len());
         if batch.overrun > 0 {
-            self.tell_overrun(batch.overrun);
+            self.report_overrun(batch.overrun);
         }
         for order in orders {
-            self.follow(order);
+            self.execute_order(order);
         }
     }
 
@@ -87,36 +87,36 @@ impl Monitor {
         let spread = lines.range(true, from, to);
         let count = u64::try_from(to - from).unwrap_or(u64::MAX);
         add(&self.parts.shared.counters.delivered, count * self.audience.len() as u64);
-        let (mut gone, mut slow) = (Vec::new(), Vec::new());
-        for place in &self.audience {
-            let Some(connection) = &mut self.connections[*place as usize] else { continue };
+        let (mut disconnected, mut slow) = (Vec::new(), Vec::new());
+        for slot in &self.audience {
+            let Some(connection) = &mut self.connections[*slot as usize] else { continue };
             let (lines, ends, start) = if connection.service.profile.pretty { spread } else { compact };
             let written = connection.write_events(lines, ends, start);
             if written.is_err() || connection.watch(&self.epoll, connection.is_read()).is_err() {
-                gone.push(connection.key);
+                disconnected.push(connection.key);
             } else if connection.outgoing.event_bytes() > self.parts.output_max_bytes {
                 slow.push(connection.key);
             }
         }
-        for key in gone {
+        for key in disconnected {
             self.close(key);
         }
         for key in slow {
-            self.punish(key, 0);
+            self.apply_slow_reader(key, 0);
         }
     }
 
     /// Reports events lost between the machine and the queue: a loss for every client.
-    fn tell_overrun(&mut self, lost: u64) {
-        for place in self.audience.clone() {
-            let Some(connection) = &self.connections[place as usize] else { continue };
+    fn report_overrun(&mut self, lost: u64) {
+        for slot in self.audience.clone() {
+            let Some(connection) = &self.connections[slot as usize] else { continue };
             let key = connection.key;
-            self.punish(key, lost);
+            self.apply_slow_reader(key, lost);
         }
     }
 
     /// Applies the policy for lost events to a connection: `lost` ones already, or some of the waiting ones.
-    fn punish(&mut self, key: ConnectionKey, lost: u64) {
+    fn apply_slow_reader(&mut self, key: ConnectionKey, lost: u64) {
         let counters = Arc::clone(&self.parts.shared);
         let Some(service) = self.connection(key).map(|connection| connection.service.clone()) else { return };
         if service.slow_reader == SlowReader::Close {
@@ -129,7 +129,7 @@ impl Monitor {
             let mut line = Vec::new();
             Stamp::default().write(wall, &mut line);
             let data = [("count", count)].into_iter().collect::<std::collections::BTreeMap<_, _>>();
-            write_tail(&Named { name: EVENTS_DROPPED, data }, &[], &mut line);
+            write_tail(&NamedEvent { name: EVENTS_DROPPED, data }, &[], &mut line);
             if pretty { spread_line(&line) } else { line }
         };
         let Some(connection) = self.connection(key) else { return };
@@ -143,7 +143,7 @@ impl Monitor {
     }
 
     /// Replies to a command that was handed over, if its client is still connected.
-    fn answer(&mut self, answer: Answer) {
+    fn answer(&mut self, answer: CommandReply) {
         let Some(connection) = self.connection(answer.connection) else {
             add(&self.parts.shared.counters.answers_discarded, 1);
             return;
@@ -156,7 +156,7 @@ impl Monitor {
         let key = connection.key;
         match connection.flush() {
             Ok(()) => self.to_serve.push(key),
-            Err(Gone) => self.close(key),
+            Err(Disconnected) => self.close(key),
         }
     }
 
@@ -167,7 +167,7 @@ impl Monitor {
             connection.listens = true;
             let is_pretty = connection.service.profile.pretty;
             self.pretty_audience += usize::from(is_pretty);
-            self.audience.push(key.place);
+            self.audience.push(key.slot);
             self.parts.shared.audience.store(self.audience.len(), Relaxed);
         }
     }

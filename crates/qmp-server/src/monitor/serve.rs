@@ -12,14 +12,14 @@ use super::Monitor;
 use crate::{
     check,
     command::{Arms, PendingCommand},
-    connection::{ConnectionKey, Gone},
+    connection::{ConnectionKey, Disconnected},
     emitter::Emitter,
-    panics::{self, Panicked},
+    panics::{self, CaughtPanic},
 };
 
 /// The outcome of a request.
 enum Outcome {
-    Answered(Result<Vec<u8>, Refusal>),
+    Reply(Result<Vec<u8>, Refusal>),
     /// Success without a reply.
     Silent,
     HandedOver,
@@ -49,8 +49,8 @@ impl Monitor {
             self.deliver_queue();
             let Some(connection) = self.connection(key) else { return };
             match outcome {
-                Outcome::Answered(Ok(text)) => connection.server.reply_text(id, &text),
-                Outcome::Answered(Err(refusal)) => connection.server.reply(id, Err(refusal)),
+                Outcome::Reply(Ok(text)) => connection.server.reply_text(id, &text),
+                Outcome::Reply(Err(refusal)) => connection.server.reply(id, Err(refusal)),
                 Outcome::Silent => connection.server.forget(id),
                 Outcome::HandedOver => {}
             }
@@ -68,7 +68,7 @@ impl Monitor {
     /// Writes the output; closes the connection if that was all.
     pub(super) fn finish(&mut self, key: ConnectionKey) {
         let output_max_bytes = self.parts.output_max_bytes;
-        let Some(connection) = self.connections.get_mut(key.place as usize).and_then(Option::as_mut) else {
+        let Some(connection) = self.connections.get_mut(key.slot as usize).and_then(Option::as_mut) else {
             return;
         };
         if connection.key != key {
@@ -77,12 +77,12 @@ impl Monitor {
         let waited = connection.outgoing.len() > output_max_bytes / 2;
         let reads = connection.server.wants_input() && !waited;
         let watched = match connection.flush() {
-            Ok(()) if connection.is_done() => Err(Gone),
+            Ok(()) if connection.is_done() => Err(Disconnected),
             Ok(()) => connection.watch(&self.epoll, reads),
-            Err(Gone) => Err(Gone),
+            Err(Disconnected) => Err(Disconnected),
         };
         match watched {
-            Err(Gone) => self.close(key),
+            Err(Disconnected) => self.close(key),
             // The client has read enough of its output: continue with its requests.
             Ok(()) if waited && connection.outgoing.len() <= output_max_bytes / 2 => self.to_serve.push(key),
             Ok(()) => {}
@@ -96,14 +96,14 @@ impl Monitor {
         let shared = &self.parts.shared;
         let ready = &self.parts.ready;
         let Ok(ready) = panics::catch(&shared.counters, ready) else {
-            return Outcome::Answered(Err(panics::refusal(&request.command)));
+            return Outcome::Reply(Err(panics::refusal(&request.command)));
         };
         let Some(command) = self.parts.commands.get_mut(&request.command) else {
             let desc = format!("The command {} has not been found", request.command);
-            return Outcome::Answered(Err(Refusal::command_not_found(desc)));
+            return Outcome::Reply(Err(Refusal::command_not_found(desc)));
         };
         if let Err(refusal) = command.check(&request, ready) {
-            return Outcome::Answered(Err(refusal));
+            return Outcome::Reply(Err(refusal));
         }
         check::wrap_unsigned(&mut request.arguments, &command.arguments);
         let arms = arms(&request);
@@ -121,20 +121,20 @@ impl Monitor {
             returns: Arc::clone(&returns),
             caller: caller.clone(),
         };
-        let answered =
+        let outcome =
             panics::catch(&shared.counters, || command.execute(&caller, request.arguments, pending));
-        match answered {
+        match outcome {
             // A pending command replies by itself, at the latest when it is dropped.
             Ok(None) => Outcome::HandedOver,
-            Err(Panicked) if is_handed_over => Outcome::HandedOver,
-            Err(Panicked) => Outcome::Answered(Err(panics::refusal(&name))),
+            Err(CaughtPanic) if is_handed_over => Outcome::HandedOver,
+            Err(CaughtPanic) => Outcome::Reply(Err(panics::refusal(&name))),
             Ok(Some(result)) => {
                 let checked = |text| shared.policy.check_return(&name, &returns, text, &shared.counters);
                 let result = if is_checked { result.and_then(checked) } else { result };
                 if let (Ok(_), Some((kind, source))) = (&result, arms) {
                     Emitter::new(Arc::clone(shared)).arm(kind, source.as_deref());
                 }
-                if result.is_ok() && !command.answers { Outcome::Silent } else { Outcome::Answered(result) }
+                if result.is_ok() && !command.replies { Outcome::Silent } else { Outcome::Reply(result) }
             }
         }
     }

@@ -181,7 +181,7 @@ pub fn event(name: &str, data: &str) -> Event {
 
 /// Connects a client, without a thread, and negotiates.
 pub fn client(monitor: &mut Monitor) -> super::client::Client {
-    let mut client = stranger(monitor);
+    let mut client = unnegotiated_client(monitor);
     client.send(r#"{"execute":"qmp_capabilities"}"#);
     monitor.process().unwrap();
     assert_eq!(client.lines_now().len(), 2, "the greeting and a reply");
@@ -189,7 +189,7 @@ pub fn client(monitor: &mut Monitor) -> super::client::Client {
 }
 
 /// Connects a client without sending anything.
-pub fn stranger(monitor: &mut Monitor) -> super::client::Client {
+pub fn unnegotiated_client(monitor: &mut Monitor) -> super::client::Client {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     monitor.attach(theirs).unwrap();
     super::client::Client::new(ours)
