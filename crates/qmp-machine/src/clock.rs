@@ -1,6 +1,6 @@
-//! The clock of a machine: the host's, or a virtual one that only [`Running::advance`] moves.
+//! The clock of a machine: the host's, or a virtual one that only [`RunningMachine::advance`] moves.
 //!
-//! [`Running::advance`]: crate::Running::advance
+//! [`RunningMachine::advance`]: crate::RunningMachine::advance
 
 use std::{
     sync::Arc,
@@ -15,7 +15,7 @@ pub enum MachineClock {
     /// The clocks of the host.
     Host,
     /// A clock that starts at this time since the Unix epoch and moves only with
-    /// [`Running::advance`](crate::Running::advance).
+    /// [`RunningMachine::advance`](crate::RunningMachine::advance).
     Virtual(Duration),
 }
 

@@ -23,7 +23,7 @@ mod serial;
 use qmp_server::CommandError;
 
 use crate::{
-    table::{Entry, Run, generic},
+    commands::{Entry, Run, generic},
     vm::Vm,
 };
 

@@ -13,11 +13,11 @@ use serde_json::Value;
 use crate::{
     action::{Action, ActionError},
     clock::SharedClock,
+    commands::{Entry, generic},
     config::MachineConfig,
     devices,
-    raised::printable,
-    running::Running,
-    table::{Entry, generic},
+    event::printable,
+    running::RunningMachine,
     vm::Vm,
 };
 
@@ -47,26 +47,26 @@ impl Machine {
     ///
     /// A system error if no descriptor or thread is available; [`io::ErrorKind::InvalidInput`] with the machine's
     /// error if a device of the configuration cannot be created.
-    pub fn start(config: MachineConfig) -> io::Result<Running> {
-        Running::start(config)
+    pub fn start(config: MachineConfig) -> io::Result<RunningMachine> {
+        RunningMachine::start(config)
     }
 
     /// Creates the machine and the commands that its monitor registers.
-    pub(crate) fn make(config: MachineConfig) -> io::Result<(Self, Vec<Entry>)> {
+    pub(crate) fn create(config: MachineConfig) -> io::Result<(Self, Vec<Entry>)> {
         let clock = SharedClock::new(config.clock);
         let mut vm = Vm::new(config);
         let release = vm.release;
         let entries: Vec<_> =
             devices::tables().into_iter().filter(|entry| entry.exists_in(release)).collect();
         for Action { execute, arguments } in vm.config.devices.clone() {
-            let made = match devices::maker(&execute) {
+            let result = match devices::maker(&execute) {
                 Some(run) => run(&mut vm, Value::Object(arguments)),
                 None => Err(generic(format!("{execute} makes no device"))),
             };
-            let told = |error: CommandError| {
+            let invalid_input = |error: CommandError| {
                 io::Error::new(io::ErrorKind::InvalidInput, format!("{execute}: {}", error.desc))
             };
-            made.map_err(told)?;
+            result.map_err(invalid_input)?;
         }
         vm.runs = Arc::new(entries.iter().map(|entry| (entry.name, entry.checked())).collect());
         // No client was connected when the initial devices were added.
@@ -99,10 +99,10 @@ impl Machine {
     /// Schedules `then` for when `after` has passed on the machine's clock, such as a step of a script.
     ///
     /// Of two calls due at the same time, the one scheduled first runs first. After the exit no call runs.
-    pub fn schedule(&self, after: Duration, then: impl FnOnce(&mut Moment<'_>) + Send + 'static) {
+    pub fn schedule(&self, after: Duration, then: impl FnOnce(&mut MachineAccess<'_>) + Send + 'static) {
         let mut vm = self.lock();
         vm.now = vm.now.max(self.shared.clock.now());
-        vm.later(after, move |vm| then(&mut Moment { vm }));
+        vm.later(after, move |vm| then(&mut MachineAccess { vm }));
         self.catch_up(&mut vm);
     }
 
@@ -135,7 +135,7 @@ impl Machine {
         vm.now = vm.now.max(self.shared.clock.now());
         let arguments = serde_json::to_value(pending.arguments()).map_err(generic);
         let result = arguments.and_then(|arguments| vm.run(pending.name(), arguments));
-        self.say(&mut vm);
+        self.emit_raised(&mut vm);
         if vm.exited.is_some() {
             lock(&self.shared.unanswered).push(pending);
         } else {
@@ -160,7 +160,7 @@ impl Machine {
     }
 
     /// Connects its events to a monitor.
-    pub(crate) fn speak_to(&self, emitter: Emitter) {
+    pub(crate) fn connect_emitter(&self, emitter: Emitter) {
         // Called once, when the machine is created.
         let _ = self.shared.emitter.set(emitter);
     }
@@ -176,12 +176,12 @@ impl Machine {
         let now = self.shared.clock.now();
         while vm.exited.is_none() && vm.run_due(now) {}
         vm.now = vm.now.max(now);
-        self.say(vm);
+        self.emit_raised(vm);
         // The loop has to see a new deadline, or the end.
         self.wake();
     }
 
-    fn say(&self, vm: &mut Vm) {
+    fn emit_raised(&self, vm: &mut Vm) {
         for event in vm.take_raised() {
             let Some(emitter) = self.shared.emitter.get() else { continue };
             if let Some(kind) =
@@ -200,11 +200,11 @@ impl Machine {
 
 /// Access to the machine for a scheduled call.
 #[derive(Debug)]
-pub struct Moment<'a> {
+pub struct MachineAccess<'a> {
     vm: &'a mut Vm,
 }
 
-impl Moment<'_> {
+impl MachineAccess<'_> {
     /// Like [`Machine::perform`].
     ///
     /// # Errors
@@ -215,8 +215,8 @@ impl Moment<'_> {
     }
 
     /// Like [`Machine::schedule`].
-    pub fn schedule(&mut self, after: Duration, then: impl FnOnce(&mut Moment<'_>) + Send + 'static) {
-        self.vm.later(after, move |vm| then(&mut Moment { vm }));
+    pub fn schedule(&mut self, after: Duration, then: impl FnOnce(&mut MachineAccess<'_>) + Send + 'static) {
+        self.vm.later(after, move |vm| then(&mut MachineAccess { vm }));
     }
 
     /// Returns the time since the start at which the call is due.

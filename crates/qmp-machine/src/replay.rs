@@ -15,13 +15,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod answers;
 mod capture;
 mod client;
 mod recording;
 mod records;
+mod replies;
 mod server;
+mod session;
 mod tape;
 
 pub use recording::{Recording, RecordingBuilder, RecordingError};
-pub use server::{QUIET_BEFORE_END, Replay, Replaying};
+pub use server::{QUIET_BEFORE_END, Replay, ReplayHandle};

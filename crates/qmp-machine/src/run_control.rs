@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::{
     devices,
-    raised::Raised,
-    transitions::{Happening, Reaction, WatchdogAction, react},
+    event::RaisedEvent,
+    transitions::{MachineEvent, Reaction, WatchdogAction, react},
     vm::Vm,
 };
 
@@ -17,18 +17,18 @@ impl Vm {
     /// # Errors
     ///
     /// The refusals of `cont` and `system_wakeup`.
-    pub(crate) fn happen(&mut self, happening: Happening) -> Result<(), CommandError> {
-        let resets = matches!(happening, Happening::Reset(_) | Happening::Watchdog);
-        let resumes = matches!(happening, Happening::Cont);
-        let at_once = matches!(happening, Happening::Watchdog)
+    pub(crate) fn apply(&mut self, event: MachineEvent) -> Result<(), CommandError> {
+        let resets = matches!(event, MachineEvent::Reset(_) | MachineEvent::Watchdog);
+        let resumes = matches!(event, MachineEvent::Cont);
+        let at_once = matches!(event, MachineEvent::Watchdog)
             && self.status.policy.watchdog == WatchdogAction::Poweroff;
-        let presses = matches!(happening, Happening::Powerdown | Happening::Watchdog);
+        let presses = matches!(event, MachineEvent::Powerdown | MachineEvent::Watchdog);
         let before = self.status.state;
-        let Reaction { events, status, exit } = react(self.status, happening, self.release)?;
+        let Reaction { events, status, exit } = react(self.status, event, self.release)?;
         let was_reset = resets && events.iter().any(|event| *event.name == *EventKind::Reset.name());
         let was_pressed = presses && events.iter().any(|event| *event.name == *EventKind::Powerdown.name());
         self.status = status;
-        let known = |event: &Raised| {
+        let known = |event: &RaisedEvent| {
             EventKind::from_name(&event.name).is_some_and(|kind| kind.desc().exists_in(self.release))
         };
         let events: Vec<_> = events.into_iter().filter(known).collect();
@@ -53,18 +53,18 @@ impl Vm {
 
     /// Stops the machine for the reason `why`; does nothing if it does not run.
     pub(crate) fn stop(&mut self, why: RunState) {
-        self.force(Happening::Stop(why));
+        self.force(MachineEvent::Stop(why));
     }
 
     /// Shuts the machine down, as its policy says.
     pub(crate) fn shut_down(&mut self, cause: ShutdownCause) {
-        self.force(Happening::Shutdown(cause));
+        self.force(MachineEvent::Shutdown(cause));
     }
 
     /// Applies an event that is never refused.
-    pub(crate) fn force(&mut self, happening: Happening) {
+    pub(crate) fn force(&mut self, event: MachineEvent) {
         // Only `cont` and `system_wakeup` are refused.
-        let _ = self.happen(happening);
+        let _ = self.apply(event);
     }
 
     /// Returns whether the guest's processors run.

@@ -26,7 +26,7 @@ use crate::{
 
 /// A running machine. Dropping it ends the machine like a killed process: its clients see the end of the stream.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningMachine {
     machine: Machine,
     monitor: Arc<Mutex<Monitor>>,
     stop: Arc<AtomicBool>,
@@ -35,7 +35,7 @@ pub struct Running {
     proxies: Mutex<Vec<FaultProxy>>,
 }
 
-impl Running {
+impl RunningMachine {
     pub(crate) fn start(config: MachineConfig) -> io::Result<Self> {
         let (major, minor, micro) = config.release;
         let mut builder = Monitor::builder(major, minor, micro)
@@ -49,24 +49,24 @@ impl Running {
         if let Some(name) = &config.name {
             builder = builder.name(name);
         }
-        let (machine, entries) = Machine::make(config)?;
+        let (machine, entries) = Machine::create(config)?;
         builder = builder.clock(machine.clock().clone());
         for entry in entries {
             let machine = machine.clone();
             builder = builder.command(entry.command().hand_over(move |pending| machine.serve(pending)));
         }
         let monitor = builder.build()?;
-        machine.speak_to(monitor.emitter());
+        machine.connect_emitter(monitor.emitter());
         let descriptor = monitor.as_fd().try_clone_to_owned()?;
         let monitor = Arc::new(Mutex::new(monitor));
         let stop = Arc::new(AtomicBool::new(false));
-        let serving = Serving {
+        let machine_loop = MachineLoop {
             machine: machine.clone(),
             monitor: Arc::clone(&monitor),
             stop: Arc::clone(&stop),
             descriptor,
         };
-        let thread = thread::Builder::new().name("machine".into()).spawn(move || serving.run())?;
+        let thread = thread::Builder::new().name("machine".into()).spawn(move || machine_loop.run())?;
         // Run the work that is due at the start, such as the events of the configured devices.
         machine.run_due();
         Ok(Self {
@@ -130,12 +130,12 @@ impl Running {
     }
 
     fn private_directory(&self) -> io::Result<PathBuf> {
-        static MADE: AtomicU64 = AtomicU64::new(0);
+        static CREATED: AtomicU64 = AtomicU64::new(0);
         let mut private = lock(&self.private);
         if let Some(directory) = &*private {
             return Ok(directory.clone());
         }
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
         let name = format!("qmp-machine-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory)?;
@@ -178,15 +178,15 @@ impl Running {
                 monitor.shutdown();
                 return Ok(());
             }
-            let left = until.saturating_sub(clock.now());
+            let remaining = until.saturating_sub(clock.now());
             let timers = self.machine.next_deadline().map(|at| at.saturating_sub(clock.now()));
             let next = [timers, monitor.next_timeout()].into_iter().flatten().min();
-            let is_last = next.is_none_or(|step| step > left);
-            clock.advance(if is_last { left } else { next.unwrap_or_default() });
+            let is_last = next.is_none_or(|step| step > remaining);
+            clock.advance(if is_last { remaining } else { next.unwrap_or_default() });
             // Rate-limit windows that close at this time close before the machine's timers run.
             monitor.process()?;
             self.machine.run_due();
-            if is_last && left.is_zero() {
+            if is_last && remaining.is_zero() {
                 return monitor.process();
             }
         }
@@ -232,7 +232,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningMachine {
     fn drop(&mut self) {
         // The result is reported by `stop`.
         let _ = self.end();
@@ -244,14 +244,14 @@ impl Drop for Running {
 }
 
 /// The loop of a machine's thread.
-struct Serving {
+struct MachineLoop {
     machine: Machine,
     monitor: Arc<Mutex<Monitor>>,
     stop: Arc<AtomicBool>,
     descriptor: OwnedFd,
 }
 
-impl Serving {
+impl MachineLoop {
     fn run(self) -> io::Result<()> {
         loop {
             let timeout = {

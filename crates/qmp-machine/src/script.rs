@@ -23,25 +23,25 @@
 //! - [`Timeline`] returns the actions and when they are due; time is an argument.
 //! - [`Player`] plays a script on a machine, by the clock of the host or by a virtual one.
 //! - [`Emulation`] is a machine with its script, faults and sockets on its own thread, restarted after its exit.
-//! - [`ready`] contains the scripts that come with the program.
+//! - [`bundled`] contains the scripts that come with the program.
 
+pub mod bundled;
 mod emulation;
 mod player;
 mod random;
 mod read;
-pub mod ready;
 mod settings;
 mod span;
 mod timeline;
 
 use std::time::Duration;
 
-pub use emulation::{Emulation, EmulationConfig, Told};
-pub use player::{Player, Refused};
+pub use emulation::{Emulation, EmulationConfig, EmulationEvent};
+pub use player::{Player, RefusedAction};
 pub(crate) use random::Random;
 pub use read::{Problem, ScriptError};
 pub use settings::{Settings, release};
-pub use timeline::{Due, Timeline};
+pub use timeline::{DueAction, Timeline};
 
 use crate::{Action, fault::Faults};
 

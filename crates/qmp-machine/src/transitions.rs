@@ -11,7 +11,7 @@ use qmp_server::{CommandError, RunState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{raised::Raised, table::generic};
+use crate::{commands::generic, event::RaisedEvent};
 
 /// The action at a reboot of the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -101,7 +101,7 @@ pub(crate) struct Status {
 
 /// An event that concerns the whole machine.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Happening {
+pub(crate) enum MachineEvent {
     /// A stop, with its reason.
     Stop(RunState),
     Cont,
@@ -114,13 +114,13 @@ pub(crate) enum Happening {
     /// A panic of the guest, with its information.
     Panic {
         info: Option<Value>,
-        told_by: PanicTeller,
+        source: PanicSource,
     },
 }
 
 /// The writer to the device that reports a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PanicTeller {
+pub(crate) enum PanicSource {
     /// A processor: QEMU requests the stop and the end, and then handles the end first.
     Guest,
     /// QEMU's own thread, for the human monitor: it stops at once.
@@ -130,7 +130,7 @@ pub(crate) enum PanicTeller {
 /// The result of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reaction {
-    pub(crate) events: Vec<Raised>,
+    pub(crate) events: Vec<RaisedEvent>,
     pub(crate) status: Status,
     /// The exit status of the process; `None` if it does not exit.
     pub(crate) exit: Option<i32>,
@@ -146,49 +146,46 @@ const PANIC_POWEROFF_SINCE: Release = Release::new(2, 8);
 ///
 /// # Errors
 ///
-/// What `cont` and `system_wakeup` are refused with.
-pub(crate) fn react(
-    status: Status,
-    happening: Happening,
-    release: Release,
-) -> Result<Reaction, CommandError> {
-    let mut course = Course { release, made: Reaction { events: Vec::new(), status, exit: None } };
-    match happening {
-        Happening::Stop(why) => course.stop(why),
-        Happening::Cont => course.cont()?,
-        Happening::Reset(cause) => course.reset(&cause),
-        Happening::Shutdown(cause) => course.shutdown(&cause, 0),
-        Happening::Powerdown => course.raise(EventKind::Powerdown, Value::Null),
-        Happening::Suspend => course.suspend(),
-        Happening::Wakeup => course.wakeup()?,
-        Happening::Watchdog => course.watchdog(),
-        Happening::Panic { info, told_by } => course.panic(info.as_ref(), told_by),
+/// The refusals of `cont` and `system_wakeup`.
+pub(crate) fn react(status: Status, event: MachineEvent, release: Release) -> Result<Reaction, CommandError> {
+    let mut transition =
+        Transition { release, reaction: Reaction { events: Vec::new(), status, exit: None } };
+    match event {
+        MachineEvent::Stop(why) => transition.stop(why),
+        MachineEvent::Cont => transition.cont()?,
+        MachineEvent::Reset(cause) => transition.reset(&cause),
+        MachineEvent::Shutdown(cause) => transition.shutdown(&cause, 0),
+        MachineEvent::Powerdown => transition.raise(EventKind::Powerdown, Value::Null),
+        MachineEvent::Suspend => transition.suspend(),
+        MachineEvent::Wakeup => transition.wakeup()?,
+        MachineEvent::Watchdog => transition.watchdog(),
+        MachineEvent::Panic { info, source } => transition.panic(info.as_ref(), source),
     }
-    Ok(course.made)
+    Ok(transition.reaction)
 }
 
 /// A reaction under construction.
-struct Course {
+struct Transition {
     release: Release,
-    made: Reaction,
+    reaction: Reaction,
 }
 
-impl Course {
+impl Transition {
     fn raise(&mut self, kind: EventKind, data: Value) {
-        self.made.events.push(Raised::new(kind, data));
+        self.reaction.events.push(RaisedEvent::new(kind, data));
     }
 
     fn state(&self) -> RunState {
-        self.made.status.state
+        self.reaction.status.state
     }
 
     fn stop(&mut self, why: RunState) {
         match self.state() {
             RunState::Running => {}
-            RunState::Suspended if self.release >= SLEEP_IS_LIVE_SINCE => self.made.status.asleep = true,
+            RunState::Suspended if self.release >= SLEEP_IS_LIVE_SINCE => self.reaction.status.asleep = true,
             _ => return,
         }
-        self.made.status.state = why;
+        self.reaction.status.state = why;
         self.raise(EventKind::Stop, Value::Null);
     }
 
@@ -201,29 +198,29 @@ impl Course {
             RunState::Running | RunState::Suspended | RunState::Inmigrate => return Ok(()),
             _ => {}
         }
-        let asleep = std::mem::take(&mut self.made.status.asleep);
-        self.made.status.state = if asleep { RunState::Suspended } else { RunState::Running };
+        let asleep = std::mem::take(&mut self.reaction.status.asleep);
+        self.reaction.status.state = if asleep { RunState::Suspended } else { RunState::Running };
         self.raise(EventKind::Resume, Value::Null);
         Ok(())
     }
 
     fn reset(&mut self, cause: &ShutdownCause) {
-        if self.made.status.policy.reboot == RebootAction::Shutdown {
+        if self.reaction.status.policy.reboot == RebootAction::Shutdown {
             return self.shutdown(cause, 0);
         }
-        self.raise(EventKind::Reset, told(cause));
-        self.made.status.asleep = false;
+        self.raise(EventKind::Reset, cause_data(cause));
+        self.reaction.status.asleep = false;
         if !matches!(self.state(), RunState::Running | RunState::Inmigrate | RunState::FinishMigrate) {
-            self.made.status.state = RunState::Prelaunch;
+            self.reaction.status.state = RunState::Prelaunch;
         }
     }
 
     fn shutdown(&mut self, cause: &ShutdownCause, exit_status: i32) {
         // `quit` and signals are not prevented.
         let ends = matches!(cause, ShutdownCause::HostQmpQuit | ShutdownCause::HostSignal);
-        self.raise(EventKind::Shutdown, told(cause));
-        if ends || self.made.status.policy.shutdown == ShutdownAction::Poweroff {
-            self.made.exit = Some(exit_status);
+        self.raise(EventKind::Shutdown, cause_data(cause));
+        if ends || self.reaction.status.policy.shutdown == ShutdownAction::Poweroff {
+            self.reaction.exit = Some(exit_status);
         } else {
             self.stop(RunState::Shutdown);
         }
@@ -231,7 +228,7 @@ impl Course {
 
     fn suspend(&mut self) {
         if self.state() == RunState::Running {
-            self.made.status.state = RunState::Suspended;
+            self.reaction.status.state = RunState::Suspended;
             self.raise(EventKind::Suspend, Value::Null);
         }
     }
@@ -240,25 +237,25 @@ impl Course {
         if self.state() != RunState::Suspended {
             return Err(generic("Unable to wake up: guest is not in suspended state"));
         }
-        self.made.status.state = RunState::Running;
+        self.reaction.status.state = RunState::Running;
         self.raise(EventKind::Wakeup, Value::Null);
         Ok(())
     }
 
     fn watchdog(&mut self) {
-        let action = self.made.status.policy.watchdog;
+        let action = self.reaction.status.policy.watchdog;
         self.raise(EventKind::Watchdog, json!({"action": action}));
         match action {
             WatchdogAction::Reset => self.reset(&ShutdownCause::GuestReset),
             WatchdogAction::Shutdown => self.raise(EventKind::Powerdown, Value::Null),
-            WatchdogAction::Poweroff => self.made.exit = Some(0),
+            WatchdogAction::Poweroff => self.reaction.exit = Some(0),
             WatchdogAction::Pause => self.stop(RunState::Watchdog),
             WatchdogAction::Debug | WatchdogAction::None | WatchdogAction::InjectNmi => {}
         }
     }
 
-    fn panic(&mut self, info: Option<&Value>, told_by: PanicTeller) {
-        let Policy { panic, shutdown, .. } = self.made.status.policy;
+    fn panic(&mut self, info: Option<&Value>, source: PanicSource) {
+        let Policy { panic, shutdown, .. } = self.reaction.status.policy;
         let panicked = |action| json!({"action": action, "info": info});
         let waits = shutdown == ShutdownAction::Pause;
         if self.release < PANIC_ACTION_SINCE {
@@ -276,7 +273,7 @@ impl Course {
                 if panic == PanicAction::ExitFailure || !waits =>
             {
                 self.raise(EventKind::GuestPanicked, panicked("poweroff"));
-                if told_by == PanicTeller::Monitor {
+                if source == PanicSource::Monitor {
                     self.stop(RunState::GuestPanicked);
                 }
                 self.shutdown(&ShutdownCause::GuestPanic, i32::from(panic == PanicAction::ExitFailure));
@@ -290,7 +287,7 @@ impl Course {
 }
 
 /// Returns the data of SHUTDOWN and RESET.
-fn told(cause: &ShutdownCause) -> Value {
+fn cause_data(cause: &ShutdownCause) -> Value {
     let by_guest =
         matches!(cause, ShutdownCause::GuestShutdown | ShutdownCause::GuestReset | ShutdownCause::GuestPanic);
     json!({"guest": by_guest, "reason": cause.as_str()})

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::{
     action::{Action, ActionError},
+    commands::Run,
     config::MachineConfig,
     devices::Devices,
-    raised::Raised,
+    event::RaisedEvent,
     script::Random,
-    table::Run,
     timers::{Timers, Work},
     transitions::Status,
 };
@@ -35,7 +35,7 @@ pub(crate) struct Vm {
     /// The functions of the release's commands.
     pub(crate) runs: Arc<BTreeMap<&'static str, Run>>,
     timers: Timers,
-    raised: Vec<Raised>,
+    raised: Vec<RaisedEvent>,
     /// The random generator for the numbers that the machine invents.
     pub(crate) random: Random,
 }
@@ -64,17 +64,17 @@ impl Vm {
     /// Raises an event of the catalogue, if the release has it; members that are `null` are left out.
     pub(crate) fn raise(&mut self, kind: EventKind, data: Value) {
         if kind.desc().exists_in(self.release) {
-            self.raised.push(Raised::new(kind, data));
+            self.raised.push(RaisedEvent::new(kind, data));
         }
     }
 
     /// Raises an event unchanged.
-    pub(crate) fn raise_as_is(&mut self, event: Raised) {
+    pub(crate) fn raise_as_is(&mut self, event: RaisedEvent) {
         self.raised.push(event);
     }
 
     /// Removes the raised events and returns them.
-    pub(crate) fn take_raised(&mut self) -> Vec<Raised> {
+    pub(crate) fn take_raised(&mut self) -> Vec<RaisedEvent> {
         std::mem::take(&mut self.raised)
     }
 

@@ -9,23 +9,31 @@ mod support;
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use qmp_machine::{Machine, MachineConfig, Running};
+use qmp_machine::{Machine, MachineConfig, RunningMachine};
 use serde_json::Value;
 use support::{Client, action, options};
 
 /// An accepted difference: the value of a member of an event.
-struct Known {
+struct KnownDifference {
     event: &'static str,
     member: &'static str,
     why: &'static str,
 }
 
-const KNOWN: &[Known] = &[
-    Known { event: "VNC_", member: "service", why: "ports are chosen by the host" },
-    Known { event: "SPICE_", member: "port", why: "ports are chosen by the host" },
-    Known { event: "SPICE_INITIALIZED", member: "connection-id", why: "the session's number is random" },
-    Known { event: "DUMP_COMPLETED", member: "total", why: "a real dump counts the firmware as memory, too" },
-    Known {
+const KNOWN: &[KnownDifference] = &[
+    KnownDifference { event: "VNC_", member: "service", why: "ports are chosen by the host" },
+    KnownDifference { event: "SPICE_", member: "port", why: "ports are chosen by the host" },
+    KnownDifference {
+        event: "SPICE_INITIALIZED",
+        member: "connection-id",
+        why: "the session's number is random",
+    },
+    KnownDifference {
+        event: "DUMP_COMPLETED",
+        member: "total",
+        why: "a real dump counts the firmware as memory, too",
+    },
+    KnownDifference {
         event: "DUMP_COMPLETED",
         member: "completed",
         why: "a real dump counts the firmware as memory, too",
@@ -39,7 +47,7 @@ const SETTLES_IN: Duration = Duration::from_secs(20);
 
 /// The actions of the machine for one capture.
 #[derive(Default)]
-struct Life {
+struct Playback {
     capture: &'static str,
     runs: bool,
     steps: Vec<Step>,
@@ -52,33 +60,33 @@ enum Step {
 }
 
 /// Returns the scripted captures, and the captures that cannot be emulated with the reason.
-fn lives() -> (Vec<Life>, Vec<(&'static str, &'static str)>) {
-    let (mut lives, mut not_lived): (Vec<Life>, _) = (Vec::new(), Vec::new());
+fn playbacks() -> (Vec<Playback>, Vec<(&'static str, &'static str)>) {
+    let (mut playbacks, mut unsupported): (Vec<Playback>, _) = (Vec::new(), Vec::new());
     for line in LIVES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
         let step = match mark {
             "==" => {
                 let (capture, flag) = rest.split_once(' ').unwrap_or((rest, ""));
-                assert!(["", "runs"].contains(&flag), "what is this: {line}");
-                lives.push(Life { capture, runs: flag == "runs", ..Life::default() });
+                assert!(["", "runs"].contains(&flag), "unknown line: {line}");
+                playbacks.push(Playback { capture, runs: flag == "runs", ..Playback::default() });
                 continue;
             }
             "--" => {
-                not_lived.push(rest.split_once(": ").expect("a reason"));
+                unsupported.push(rest.split_once(": ").expect("a reason"));
                 continue;
             }
             "~" => Step::Wait(Duration::from_millis(rest.parse().unwrap())),
             "killed" => Step::Killed,
             ">>" => Step::Do { action: rest, times: 1, settles: false },
             mark => {
-                let times = mark.strip_prefix('>').unwrap_or_else(|| panic!("what is this: {line}"));
+                let times = mark.strip_prefix('>').unwrap_or_else(|| panic!("unknown line: {line}"));
                 let times = if times.is_empty() { 1 } else { times.parse().unwrap() };
                 Step::Do { action: rest, times, settles: true }
             }
         };
-        lives.last_mut().expect("a life begins with ==").steps.push(step);
+        playbacks.last_mut().expect("a capture begins with ==").steps.push(step);
     }
-    (lives, not_lived)
+    (playbacks, unsupported)
 }
 
 fn directory() -> PathBuf {
@@ -123,8 +131,8 @@ fn events<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
 }
 
 fn comparable(event: &str) -> String {
-    let known = KNOWN.iter().filter(|known| event[1..].starts_with(known.event));
-    known.fold(event.to_owned(), |event, known| without_value(&event, known.member))
+    let difference = KNOWN.iter().filter(|difference| event[1..].starts_with(difference.event));
+    difference.fold(event.to_owned(), |event, difference| without_value(&event, difference.member))
 }
 
 /// Replaces each value of `member`, a number or a text without commas, by a star.
@@ -140,21 +148,21 @@ fn without_value(event: &str, member: &str) -> String {
 }
 
 /// Returns the events of a machine with these actions.
-fn live(life: &Life, release: (u32, u32, u32), given: &str) -> Vec<String> {
+fn play_back(playback: &Playback, release: (u32, u32, u32), given: &str) -> Vec<String> {
     let memory_bytes = 16 << 20;
     let mut config =
-        MachineConfig { release, memory_bytes, start_stopped: !life.runs, ..MachineConfig::bare() };
+        MachineConfig { release, memory_bytes, start_stopped: !playback.runs, ..MachineConfig::bare() };
     options::apply(&mut config, &given.split_whitespace().collect::<Vec<_>>());
-    let running = Machine::start(config).unwrap_or_else(|error| panic!("{}: {error}", life.capture));
+    let running = Machine::start(config).unwrap_or_else(|error| panic!("{}: {error}", playback.capture));
     let mut client = Client::new(running.connect().unwrap());
     let mut killed = false;
-    for step in &life.steps {
+    for step in &playback.steps {
         match step {
             Step::Wait(time) => running.advance(*time).unwrap(),
             Step::Killed => killed = true,
             Step::Do { action: line, times, settles } => {
                 for _ in 0..*times {
-                    act(&running, &mut client, life.capture, line);
+                    act(&running, &mut client, playback.capture, line);
                     if *settles {
                         running.advance(SETTLES_IN).unwrap();
                     }
@@ -174,7 +182,7 @@ fn live(life: &Life, release: (u32, u32, u32), given: &str) -> Vec<String> {
 /// Commands that a real QEMU refused, too.
 const REFUSED: [(&str, &str); 2] = [("shutdown-no-shutdown", "cont"), ("suspend", "system_wakeup")];
 
-fn act(running: &Running, client: &mut Client, capture: &str, line: &str) {
+fn act(running: &RunningMachine, client: &mut Client, capture: &str, line: &str) {
     if running.machine().exit_status().is_some() {
         return;
     }
@@ -184,46 +192,50 @@ fn act(running: &Running, client: &mut Client, capture: &str, line: &str) {
 }
 
 #[test]
-fn machine_says_what_a_real_qemu_said() {
-    let (lives, _) = lives();
+fn machine_sends_the_events_of_each_capture() {
+    let (playbacks, _) = playbacks();
     let only = std::env::var("QMP_SCENARIO").unwrap_or_default();
-    let mut found = Vec::new();
+    let mut differences = Vec::new();
     for (line, name) in captures().iter().filter(|(_, name)| name.contains(&only)) {
-        let Some(life) = lives.iter().find(|life| life.capture == name) else { continue };
+        let Some(playback) = playbacks.iter().find(|playback| playback.capture == name) else { continue };
         let (release, options, expected) = read(line, name);
-        let came = live(life, release, &options);
-        if came != expected {
+        let actual = play_back(playback, release, &options);
+        if actual != expected {
             let text =
                 |events: &[String]| events.iter().map(|event| format!("\n      {event}")).collect::<String>();
-            found.push(format!("{line} {name}\n    real{}\n    emulated{}", text(&expected), text(&came)));
+            differences.push(format!(
+                "{line} {name}\n    real{}\n    emulated{}",
+                text(&expected),
+                text(&actual)
+            ));
         }
     }
-    assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
+    assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
 }
 
 #[test]
-fn every_capture_is_lived_through_or_has_a_reason() {
-    let (lives, not_lived) = lives();
-    assert!(not_lived.iter().all(|(_, why)| why.len() > 10), "{not_lived:?}");
-    let mut listed: Vec<&str> = lives.iter().map(|life| life.capture).collect();
-    listed.extend(not_lived.iter().map(|(name, _)| *name));
+fn every_capture_is_played_back_or_has_a_reason() {
+    let (playbacks, unsupported) = playbacks();
+    assert!(unsupported.iter().all(|(_, why)| why.len() > 10), "{unsupported:?}");
+    let mut listed: Vec<&str> = playbacks.iter().map(|playback| playback.capture).collect();
+    listed.extend(unsupported.iter().map(|(name, _)| *name));
     let distinct: BTreeSet<&str> = listed.iter().copied().collect();
     assert_eq!(distinct.len(), listed.len(), "a capture is listed twice");
     let captures = captures();
-    let kept: BTreeSet<&str> = captures.iter().map(|(_, name)| &**name).collect();
-    assert_eq!(distinct, kept);
+    let stored: BTreeSet<&str> = captures.iter().map(|(_, name)| &**name).collect();
+    assert_eq!(distinct, stored);
 }
 
 /// Each accepted difference has a reason and occurs in a capture.
 #[test]
-fn known_differences_are_needed() {
+fn known_difference_occurs_in_a_capture() {
     let captures: Vec<String> = captures()
         .iter()
         .map(|(line, name)| {
             std::fs::read_to_string(directory().join(line).join(format!("{name}.qmp"))).unwrap()
         })
         .collect();
-    for Known { event, member, why } in KNOWN {
+    for KnownDifference { event, member, why } in KNOWN {
         assert!(why.len() > 10, "{event}");
         let member = format!("\"{member}\": ");
         let has = |line: &str| line.contains(&format!("\"event\": \"{event}")) && line.contains(&member);

@@ -11,29 +11,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qmp_machine::{Action, Machine, MachineConfig, Running};
+use qmp_machine::{Action, Machine, MachineConfig, RunningMachine};
 use support::{
     Client, action, options,
     qemu::{Qemu, programs},
 };
 
 /// An accepted difference: the numbers of members of this name are not compared.
-struct Known {
+struct KnownDifference {
     member: &'static str,
     why: &'static str,
 }
 
-const KNOWN: &[Known] = &[
-    Known { member: "seconds", why: "the emulated machine has a clock of its own" },
-    Known { member: "microseconds", why: "the emulated machine has a clock of its own" },
-    Known { member: "total", why: "a real dump counts the firmware as memory, too" },
-    Known { member: "completed", why: "a real dump counts the firmware as memory, too" },
+const KNOWN: &[KnownDifference] = &[
+    KnownDifference { member: "seconds", why: "the emulated machine has its own clock" },
+    KnownDifference { member: "microseconds", why: "the emulated machine has its own clock" },
+    KnownDifference { member: "total", why: "a real dump counts the firmware as memory, too" },
+    KnownDifference { member: "completed", why: "a real dump counts the firmware as memory, too" },
 ];
 
 /// Commands whose event a real QEMU sends sometimes before, sometimes after the reply.
 const RACES: &[(&str, &str)] = &[
     ("device_del ", "the device is freed by another thread, after the reply most of the time"),
-    ("migrate", "a migration has a thread of its own, which is slower than the reply most of the time"),
+    ("migrate", "a migration has its own thread, which is slower than the reply most of the time"),
 ];
 
 const SCENARIOS: &str = include_str!("real_qemu.scenarios");
@@ -86,7 +86,7 @@ fn scenarios() -> Vec<Scenario> {
                 (Some(line), None) => Step::Human(line),
                 (None, _) => Step::Both(rest),
             },
-            _ => panic!("what is this: {line}"),
+            _ => panic!("unknown line: {line}"),
         };
         scenarios.last_mut().expect("a scenario begins with ==").steps.push(step);
     }
@@ -101,12 +101,12 @@ fn emulated(release: (u32, u32, u32), options: &[&str]) -> MachineConfig {
 }
 
 /// An emulated machine and its client.
-struct Double {
-    running: Running,
+struct EmulatedMachine {
+    running: RunningMachine,
     client: Client,
 }
 
-impl Double {
+impl EmulatedMachine {
     fn start(config: MachineConfig) -> Self {
         let running = Machine::start(config).unwrap();
         let client = Client::new(running.connect().unwrap());
@@ -123,7 +123,7 @@ impl Double {
     }
 }
 
-impl Double {
+impl EmulatedMachine {
     /// Ends the machine by a signal; returns the resulting lines.
     fn end(&mut self) -> Vec<String> {
         self.client.take_transcript();
@@ -134,12 +134,12 @@ impl Double {
 }
 
 /// Returns a line without the accepted differences and the directory of the test.
-fn comparable(line: &str, directory: &Path, answers_alike: bool) -> String {
-    if !answers_alike && line.starts_with("{\"return\": ") {
+fn comparable(line: &str, directory: &Path, compare_values: bool) -> String {
+    if !compare_values && line.starts_with("{\"return\": ") {
         return "{\"return\": *}".into();
     }
     let mut line = line.replace(&directory.display().to_string(), "@");
-    for Known { member, .. } in KNOWN {
+    for KnownDifference { member, .. } in KNOWN {
         line = without_number(&line, &format!("\"{member}\": "));
     }
     line
@@ -168,7 +168,7 @@ fn await_state(real: &mut Client, state: &str) {
         if status.last().is_some_and(|reply| reply["return"]["status"] == state) {
             return;
         }
-        assert!(Instant::now() < deadline, "the real QEMU does not come to be {state}");
+        assert!(Instant::now() < deadline, "the real QEMU does not reach {state}");
     }
 }
 
@@ -176,34 +176,41 @@ fn await_state(real: &mut Client, state: &str) {
 struct Pair {
     qemu: Qemu,
     real: Client,
-    double: Double,
-    found: Vec<String>,
+    emulated: EmulatedMachine,
+    differences: Vec<String>,
 }
 
 impl Pair {
     fn start(program: &str, release: (u32, u32, u32), options: &[&str]) -> Self {
         let qemu = Qemu::start(program, options);
         let real = Client::new(qemu.connect());
-        Self { qemu, real, double: Double::start(emulated(release, options)), found: Vec::new() }
+        Self {
+            qemu,
+            real,
+            emulated: EmulatedMachine::start(emulated(release, options)),
+            differences: Vec::new(),
+        }
     }
 
-    fn take(&mut self, step: Step) {
+    fn run_step(&mut self, step: Step) {
         match step {
             Step::Both(line) => {
                 let action = action(&line.replace('@', &self.qemu.directory().display().to_string()));
                 self.compare(line, &action, None);
             }
-            Step::Each(line, own) => self.compare(line, &human(line), Some(&action(own))),
+            Step::Each(line, emulated_action) => {
+                self.compare(line, &human(line), Some(&action(emulated_action)));
+            }
             Step::Human(line) => self.compare(line, &human(line), None),
-            Step::Emulated(line) => drop(self.double.act(&action(line))),
+            Step::Emulated(line) => drop(self.emulated.act(&action(line))),
             Step::Await(state) => await_state(&mut self.real, state),
             Step::Signal => {
-                let expected = self.double.end();
+                let expected = self.emulated.end();
                 self.real.take_transcript();
                 self.qemu.terminate();
                 self.real.rest();
-                let came = self.real.take_transcript();
-                self.judge("signal", &came, &expected, true);
+                let actual = self.real.take_transcript();
+                self.compare_lines("signal", &actual, &expected, true);
             }
             Step::PowerManagement => {
                 for line in ["o/w 0xcf8 0x80000b40", "o/w 0xcfc 0x601", "o/w 0xcf8 0x80000b80", "o/b 0xcfc 1"]
@@ -216,66 +223,75 @@ impl Pair {
 
     /// Runs an action on both machines and compares the results; with a separate action for the emulated one, the
     /// returned values are not compared.
-    fn compare(&mut self, line: &str, action: &Action, own: Option<&Action>) {
-        let expected = self.double.act(own.unwrap_or(action));
+    fn compare(&mut self, line: &str, action: &Action, emulated_action: Option<&Action>) {
+        let expected = self.emulated.act(emulated_action.unwrap_or(action));
         self.real.take_transcript();
         self.real.ask_and_await(action, expected.len());
-        let came = self.real.take_transcript();
-        self.judge(line, &came, &expected, own.is_none());
+        let actual = self.real.take_transcript();
+        self.compare_lines(line, &actual, &expected, emulated_action.is_none());
     }
 
-    fn judge(&mut self, line: &str, came: &[String], expected: &[String], answers_alike: bool) {
+    fn compare_lines(&mut self, line: &str, actual: &[String], expected: &[String], compare_values: bool) {
         let directory = self.qemu.directory();
         let clean = |lines: &[String]| -> Vec<String> {
             lines
                 .iter()
-                .map(|line| format!("\n      {}", comparable(line, directory, answers_alike)))
+                .map(|line| format!("\n      {}", comparable(line, directory, compare_values)))
                 .collect()
         };
-        let (mut came, mut expected) = (clean(came), clean(expected));
+        let (mut actual, mut expected) = (clean(actual), clean(expected));
         if RACES.iter().any(|(command, _)| line.starts_with(command)) {
             // Events keep their order; only the position of the reply may differ.
             let is_reply = |line: &String| !line.contains("\"event\": ");
-            came.sort_by_key(is_reply);
+            actual.sort_by_key(is_reply);
             expected.sort_by_key(is_reply);
         }
-        if came != expected {
-            self.found.push(format!("{line}\n    real{}\n    emulated{}", came.concat(), expected.concat()));
+        if actual != expected {
+            self.differences.push(format!(
+                "{line}\n    real{}\n    emulated{}",
+                actual.concat(),
+                expected.concat()
+            ));
         }
     }
 
     /// Checks that no messages are left.
     fn end(mut self) -> Vec<String> {
-        let exited = self.double.running.machine().exit_status().is_some();
+        let exited = self.emulated.running.machine().exit_status().is_some();
         let rest = if exited { self.real.rest() } else { self.real.ask(&Action::new("query-name")) };
         if rest.len() != usize::from(!exited) {
-            self.found.push(format!("at the end, exited {exited}: {rest:?}"));
+            self.differences.push(format!("at the end, exited {exited}: {rest:?}"));
         }
-        self.found
+        self.differences
     }
 }
 
 #[test]
-fn streams_are_equal() {
+fn same_commands_give_equal_streams() {
     let only = std::env::var("QMP_SCENARIO").unwrap_or_default();
-    let mut found = Vec::new();
+    let mut differences = Vec::new();
     for (program, release) in programs() {
         for scenario in scenarios().iter().filter(|scenario| scenario.name.contains(&only)) {
             let mut pair = Pair::start(&program, release, &scenario.options);
-            scenario.steps.iter().for_each(|step| pair.take(*step));
+            scenario.steps.iter().for_each(|step| pair.run_step(*step));
             let name = scenario.name;
-            found.extend(pair.end().into_iter().map(|difference| format!("{program}: {name}: {difference}")));
+            differences
+                .extend(pair.end().into_iter().map(|difference| format!("{program}: {name}: {difference}")));
         }
     }
-    assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
+    assert!(differences.is_empty(), "{} differences\n{}", differences.len(), differences.join("\n"));
 }
 
 /// Each accepted difference has a reason and is listed once.
 #[test]
-fn known_differences_are_named() {
+fn known_difference_has_reason_and_is_listed_once() {
     assert!(RACES.iter().all(|(_, why)| why.len() > 10));
-    for (place, known) in KNOWN.iter().enumerate() {
-        assert!(known.why.len() > 10, "{}", known.member);
-        assert!(KNOWN[..place].iter().all(|other| other.member != known.member), "{}", known.member);
+    for (index, difference) in KNOWN.iter().enumerate() {
+        assert!(difference.why.len() > 10, "{}", difference.member);
+        assert!(
+            KNOWN[..index].iter().all(|other| other.member != difference.member),
+            "{}",
+            difference.member
+        );
     }
 }

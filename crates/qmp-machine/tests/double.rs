@@ -10,7 +10,7 @@ use qmp_server::Listener;
 use serde_json::{Value, json};
 use support::{Client, action, word};
 
-fn start(config: MachineConfig) -> (qmp_machine::Running, Client) {
+fn start(config: MachineConfig) -> (qmp_machine::RunningMachine, Client) {
     let running = Machine::start(config).unwrap();
     let client = Client::new(running.connect().unwrap());
     (running, client)
@@ -21,7 +21,7 @@ fn words(messages: &[Value]) -> String {
 }
 
 #[test]
-fn starts_in_a_moment() {
+fn machine_starts_within_500_ms() {
     let started = Instant::now();
     let (_running, _client) = start(MachineConfig::default());
     // A start takes a millisecond or two; a hundred times that is a fault on any machine.
@@ -29,7 +29,7 @@ fn starts_in_a_moment() {
 }
 
 #[test]
-fn all_clients_hear_the_same() {
+fn event_reaches_all_clients() {
     let (running, mut first) = start(MachineConfig::default());
     let mut second = Client::new(running.connect().unwrap());
     assert_eq!(words(&first.ask(&action("stop"))), "STOP reply");
@@ -38,7 +38,7 @@ fn all_clients_hear_the_same() {
 }
 
 #[test]
-fn a_guest_that_listens_does_what_it_is_asked() {
+fn attentive_guest_releases_device_and_shuts_down() {
     let (running, mut client) = start(MachineConfig::default());
     assert_eq!(words(&client.ask(&action("device_del id=net0"))), "reply");
     running.advance(Duration::from_millis(49)).unwrap();
@@ -52,7 +52,7 @@ fn a_guest_that_listens_does_what_it_is_asked() {
 }
 
 #[test]
-fn a_guest_with_nobody_at_home_does_nothing() {
+fn absent_guest_ignores_requests() {
     let (running, mut client) = start(MachineConfig { guest: Guest::Absent, ..MachineConfig::default() });
     assert_eq!(words(&client.ask(&action("device_del id=net0"))), "reply");
     assert_eq!(words(&client.ask(&action("system_powerdown"))), "POWERDOWN reply");
@@ -61,7 +61,7 @@ fn a_guest_with_nobody_at_home_does_nothing() {
 }
 
 #[test]
-fn a_limited_event_waits_for_its_window() {
+fn rate_limited_event_waits_for_its_window() {
     let (running, mut client) = start(MachineConfig::default());
     for offset in 1..=3 {
         running.machine().perform(&Action::new("x-guest-set-clock").with("offset", offset)).unwrap();
@@ -81,7 +81,7 @@ fn a_limited_event_waits_for_its_window() {
 }
 
 #[test]
-fn a_held_event_is_lost_at_the_exit() {
+fn held_event_is_lost_at_exit() {
     let (running, mut client) = start(MachineConfig::default());
     for offset in [1, 2] {
         running.machine().perform(&Action::new("x-guest-set-clock").with("offset", offset)).unwrap();
@@ -91,18 +91,18 @@ fn a_held_event_is_lost_at_the_exit() {
 }
 
 #[test]
-fn a_balloon_is_told_first_at_once_and_last_with_its_value() {
+fn balloon_change_reports_first_step_at_once_and_last_value() {
     let (running, mut client) = start(MachineConfig::default());
     assert_eq!(words(&client.ask(&action("balloon value=268435456"))), "reply");
     running.advance(Duration::from_secs(5)).unwrap();
-    let told: Vec<_> =
+    let reported: Vec<_> =
         client.lines_now().iter().map(|message| message["data"]["actual"].as_u64().unwrap()).collect();
-    assert_eq!((told.first(), told.last()), (Some(&((1 << 30) - (64 << 20))), Some(&(256 << 20))));
-    assert!(told.len() <= 3, "more than one a second: {told:?}");
+    assert_eq!((reported.first(), reported.last()), (Some(&((1 << 30) - (64 << 20))), Some(&(256 << 20))));
+    assert!(reported.len() <= 3, "more than one a second: {reported:?}");
 }
 
 #[test]
-fn an_error_that_stops_is_met_again_by_each_cont_until_it_is_repaired() {
+fn stopping_error_recurs_on_each_cont_until_repaired() {
     let (running, mut client) = start(MachineConfig::default());
     for line in
         ["x-host-block-fault node-name=disk0-node operation=write error=ENOSPC", "x-guest-write id=disk0"]
@@ -122,7 +122,7 @@ fn an_error_that_stops_is_met_again_by_each_cont_until_it_is_repaired() {
 }
 
 #[test]
-fn each_policy_for_errors_does_its_own() {
+fn error_policy_determines_the_action() {
     let rows = [
         // policies                        error     action    nospace
         ("werror=stop rerror=report", "EIO", "stop", Some(false)),
@@ -145,23 +145,23 @@ fn each_policy_for_errors_does_its_own() {
 }
 
 #[test]
-fn damage_is_told_once_for_each_severity() {
+fn image_corruption_is_reported_once_per_severity() {
     let (running, mut client) = start(MachineConfig::default());
-    let mut told = |fatal: bool| {
+    let mut reported = |fatal: bool| {
         client.ask(&action(&format!("x-host-corrupt-image node-name=disk0-node fatal={fatal}")));
         let mut messages = client.ask(&action("x-guest-read id=disk0"));
         running.advance(Duration::from_secs(2)).unwrap();
         messages.extend(client.lines_now());
         words(&messages)
     };
-    assert_eq!(told(false), "BLOCK_IMAGE_CORRUPTED reply BLOCK_IO_ERROR");
-    assert_eq!(told(false), "reply BLOCK_IO_ERROR");
-    assert_eq!(told(true), "BLOCK_IMAGE_CORRUPTED reply BLOCK_IO_ERROR");
-    assert_eq!(told(true), "reply BLOCK_IO_ERROR");
+    assert_eq!(reported(false), "BLOCK_IMAGE_CORRUPTED reply BLOCK_IO_ERROR");
+    assert_eq!(reported(false), "reply BLOCK_IO_ERROR");
+    assert_eq!(reported(true), "BLOCK_IMAGE_CORRUPTED reply BLOCK_IO_ERROR");
+    assert_eq!(reported(true), "reply BLOCK_IO_ERROR");
 }
 
 #[test]
-fn a_threshold_is_told_once() {
+fn write_threshold_is_reported_once() {
     let (_running, mut client) = start(MachineConfig::default());
     client.ask(&action("block-set-write-threshold node-name=disk0-node write-threshold=4096"));
     let exceeding = client.ask(&action("x-guest-write id=disk0 offset=4096 length=512"));
@@ -170,7 +170,7 @@ fn a_threshold_is_told_once() {
 }
 
 #[test]
-fn a_filter_is_told_once_and_once_after_each_question() {
+fn rx_filter_change_is_reported_once_and_again_after_each_query() {
     let (running, mut client) = start(MachineConfig::default());
     let change = |client: &mut Client| {
         let messages = client.ask(&action("x-guest-change-rx-filter id=net0"));
@@ -187,7 +187,7 @@ fn a_filter_is_told_once_and_once_after_each_question() {
 }
 
 #[test]
-fn a_job_takes_the_time_that_its_speed_asks_for() {
+fn job_with_speed_limit_takes_the_resulting_time() {
     let (running, mut client) = start(MachineConfig::default());
     client.ask(&action("blockdev-add driver=null-co node-name=t"));
     let started =
@@ -204,7 +204,7 @@ fn a_job_takes_the_time_that_its_speed_asks_for() {
 }
 
 #[test]
-fn scripts_and_clients_are_refused_alike() {
+fn action_is_refused_alike_for_script_and_client() {
     let (running, mut client) = start(MachineConfig::default());
     for line in
         ["nope", "device_del", "device_del id=nope", "stop x=1", "set-action panic=bogus", "system_wakeup"]
@@ -220,7 +220,7 @@ fn scripts_and_clients_are_refused_alike() {
 }
 
 #[test]
-fn unknown_action_suggests_the_near_one() {
+fn unknown_action_suggests_nearest_name() {
     let (running, _client) = start(MachineConfig::default());
     let rows = [
         ("x-guest-pannic", "; did you mean \"x-guest-panic\"?"),
@@ -235,7 +235,7 @@ fn unknown_action_suggests_the_near_one() {
 }
 
 #[test]
-fn nothing_is_done_after_the_exit() {
+fn action_after_exit_is_refused() {
     let (running, mut client) = start(MachineConfig::default());
     running.machine().perform(&action("quit")).unwrap();
     assert_eq!(words(&client.rest()), "SHUTDOWN");
@@ -243,7 +243,7 @@ fn nothing_is_done_after_the_exit() {
 }
 
 #[test]
-fn x_emit_emits_what_nobody_knows() {
+fn x_emit_sends_unknown_event() {
     let (_running, mut client) = start(MachineConfig::default());
     let emit =
         Action::new("x-emit").with("event", "__org.example_MADE_UP").with("data", json!({"a": [1, null]}));
@@ -256,7 +256,7 @@ fn x_emit_emits_what_nobody_knows() {
 }
 
 #[test]
-fn a_release_has_its_own_commands() {
+fn command_exists_only_in_its_releases() {
     let rows = [
         // command              0.14     2.6      5.2      11.1
         ("query-jobs", [false, false, true, true]),
@@ -280,7 +280,7 @@ fn a_release_has_its_own_commands() {
 }
 
 #[test]
-fn the_schema_knows_every_command() {
+fn schema_contains_every_command() {
     let (_running, mut client) = start(MachineConfig::default());
     let schema = client.ask(&action("query-qmp-schema")).pop().unwrap();
     let names = |kind: &str| -> Vec<String> {
@@ -302,7 +302,7 @@ fn the_schema_knows_every_command() {
 }
 
 #[test]
-fn the_clock_of_the_host_moves_by_itself() {
+fn host_clock_advances_without_a_call() {
     let config = MachineConfig { clock: MachineClock::Host, ..MachineConfig::default() };
     let (_running, mut client) = start(config);
     assert_eq!(words(&client.ask(&action("device_del id=net0"))), "reply");
@@ -311,7 +311,7 @@ fn the_clock_of_the_host_moves_by_itself() {
 }
 
 #[test]
-fn listens_where_it_is_told() {
+fn machine_listens_at_the_given_path() {
     let running = Machine::start(MachineConfig::default()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("monitor");
@@ -319,19 +319,19 @@ fn listens_where_it_is_told() {
     let mut client = Client::new(std::os::unix::net::UnixStream::connect(&path).unwrap());
     assert_eq!(words(&client.ask(&action("query-name"))), "reply");
     drop(running);
-    assert!(!path.exists(), "the socket stays behind");
+    assert!(!path.exists(), "the socket is left");
     assert_eq!(client.line(), None);
 }
 
 #[test]
-fn a_device_that_cannot_be_made_is_told() {
+fn invalid_device_is_an_error_at_start() {
     let devices = vec![Action::new("device_add").with("driver", "nope")];
     let error = Machine::start(MachineConfig { devices, ..MachineConfig::bare() }).unwrap_err();
     assert_eq!(error.to_string(), "device_add: 'nope' is not a valid device model name");
 }
 
 #[test]
-fn a_machine_has_so_many_parts_and_no_more() {
+fn part_beyond_the_maximum_is_refused() {
     let running = Machine::start(MachineConfig::bare()).unwrap();
     let add = |number: u32| {
         Action::new("blockdev-add").with("driver", "null-co").with("node-name", format!("n{number}"))
@@ -340,13 +340,13 @@ fn a_machine_has_so_many_parts_and_no_more() {
         running.machine().perform(&add(number)).unwrap();
     }
     let Err(ActionError::Refused(refusal)) = running.machine().perform(&add(4096)) else {
-        panic!("it takes more")
+        panic!("the machine accepts more")
     };
     assert_eq!(refusal.desc, "an emulated machine has no more than 4096 parts");
 }
 
 #[test]
-fn last_words_are_there_once_the_clock_has_moved_on() {
+fn last_messages_are_sent_after_the_clock_advanced() {
     for _ in 0..50 {
         let (running, mut client) = start(MachineConfig::default());
         client.ask(&action("system_powerdown"));

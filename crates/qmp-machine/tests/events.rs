@@ -21,7 +21,7 @@ const RELEASES: [&str; 2] = ["11.1.3", "7.2.22"];
 struct Case<'a> {
     event: &'a str,
     releases: Vec<&'a str>,
-    before: Vec<&'a str>,
+    preparation: Vec<&'a str>,
     cause: &'a str,
     stream: &'a str,
     state: &'a str,
@@ -37,11 +37,11 @@ fn cases() -> Vec<Case<'static>> {
         let case = cases.last_mut().expect("a case begins with the name of an event");
         match mark {
             "@" => case.releases = rest.split(' ').collect(),
-            "!" => case.before.push(rest),
+            "!" => case.preparation.push(rest),
             ">" => case.cause = rest,
             "<" => case.stream = rest,
             "=" => case.state = rest,
-            _ => panic!("what is this: {line}"),
+            _ => panic!("unknown line: {line}"),
         }
     }
     cases
@@ -83,7 +83,7 @@ fn outcome(case: &Case<'_>, claim: &str) -> Outcome {
     let running = Machine::start(machine(claim)).unwrap();
     let mut client = Client::new(running.connect().unwrap());
     let soon = Duration::from_millis(1);
-    for line in &case.before {
+    for line in &case.preparation {
         let messages = client.ask(&action(line));
         let reply = messages.last().unwrap();
         if word(reply) != "reply" {
@@ -112,13 +112,13 @@ fn outcome(case: &Case<'_>, claim: &str) -> Outcome {
             state = status.last().unwrap()["return"]["status"].as_str().unwrap().into();
         }
     } else {
-        assert!(client.rest().is_empty(), "{}: something comes after the exit", case.event);
+        assert!(client.rest().is_empty(), "{}: a message after the exit", case.event);
     }
     Outcome { stream: words.join(" "), messages, state }
 }
 
 #[test]
-fn every_cause_has_its_effects() {
+fn cause_gives_stream_and_run_state_of_its_case() {
     let mut faults = Vec::new();
     for case in cases() {
         for claim in claims(&case) {
@@ -126,13 +126,13 @@ fn every_cause_has_its_effects() {
             let name = format!("{} at {claim}: {}", case.event, case.cause);
             if stream != case.stream {
                 faults
-                    .push(format!("{name}\n  expected {}\n  came     {stream}\n  {messages:?}", case.stream));
+                    .push(format!("{name}\n  expected {}\n  actual   {stream}\n  {messages:?}", case.stream));
             }
             if state != case.state {
                 faults.push(format!("{name}: expected to be {}, is {state}", case.state));
             }
             if !messages.iter().any(|message| message["event"] == case.event) {
-                faults.push(format!("{name}: the event does not come"));
+                faults.push(format!("{name}: the event is missing"));
             }
             for message in &messages {
                 faults.extend(violations(message, claim).into_iter().map(|fault| format!("{name}: {fault}")));
@@ -151,20 +151,20 @@ fn violations(message: &Value, claim: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_event_of_each_release_has_a_cause() {
+fn event_of_newest_and_7_2_has_a_cause() {
     for text in RELEASES {
         let release: Release = text.parse().unwrap();
-        let wanted: BTreeSet<_> =
+        let required: BTreeSet<_> =
             catalogue().iter().filter(|desc| desc.exists_in(release)).map(|desc| desc.name).collect();
         let caused: BTreeSet<_> =
             cases().iter().filter(|case| claims(case).contains(&text)).map(|case| case.event).collect();
-        let missing: Vec<_> = wanted.difference(&caused).collect();
+        let missing: Vec<_> = required.difference(&caused).collect();
         assert!(missing.is_empty(), "{text}: no cause for {missing:?}");
     }
 }
 
 #[test]
-fn every_event_ever_has_a_cause_in_a_release_that_had_it() {
+fn event_of_any_release_has_a_cause() {
     let caused: BTreeSet<_> =
         cases().iter().filter(|case| !claims(case).is_empty()).map(|case| case.event).collect();
     let missing: Vec<_> =
@@ -174,7 +174,7 @@ fn every_event_ever_has_a_cause_in_a_release_that_had_it() {
 
 /// The counts are in the fact sheet: 57 events in 11.1, 52 in 7.2, 61 in all releases.
 #[test]
-fn the_catalogue_is_as_large_as_known() {
+fn catalogue_has_the_known_number_of_events() {
     let count = |text: &str| catalogue().iter().filter(|desc| desc.exists_in(text.parse().unwrap())).count();
     assert_eq!((count("11.1.3"), count("7.2.22"), catalogue().len()), (57, 52, 61));
 }

@@ -9,18 +9,18 @@ use qmp_client::{
     Address, ConnectConfig, ConnectError, EventItem, Events, ExecuteError, FollowConfig, Followed, Monitor,
 };
 use qmp_machine::fault::{Fault, FaultKind, FaultProxy, Faults, Messages, Output, Stage};
-use qmp_machine::{Action, Machine, MachineConfig, Running};
+use qmp_machine::{Action, Machine, MachineConfig, RunningMachine};
 use qmp_server::Listener;
 use tempfile::TempDir;
 
 /// A machine behind faults.
-struct Faulty {
-    running: std::sync::Arc<Running>,
+struct FaultyMachine {
+    running: std::sync::Arc<RunningMachine>,
     directory: TempDir,
     _proxy: FaultProxy,
 }
 
-impl Faulty {
+impl FaultyMachine {
     fn start(faults: Faults) -> Self {
         let running = std::sync::Arc::new(Machine::start(MachineConfig::bare()).unwrap());
         let directory = tempfile::tempdir().unwrap();
@@ -51,17 +51,17 @@ impl Faulty {
 }
 
 /// Returns the next item of the stream as one line.
-async fn told(events: &mut Events) -> String {
+async fn next_item(events: &mut Events) -> String {
     match events.next().await {
         None => "nothing".to_owned(),
         Some(EventItem::Event(event)) => event.name.into(),
         Some(EventItem::Lagged { missed }) => format!("lagged {missed}"),
-        Some(EventItem::Ended(gone)) => format!("ended: {gone}"),
+        Some(EventItem::Ended(reason)) => format!("ended: {reason}"),
     }
 }
 
 #[tokio::test]
-async fn events_are_told_as_the_fault_leaves_them() {
+async fn events_arrive_as_the_fault_leaves_them() {
     use FaultKind::{Close, Corrupt, Delay, Drop, Duplicate, Reorder, Truncate};
     let delay = Delay { by: Duration::from_millis(30), jitter: Duration::from_millis(5) };
     let cut = "ended: the VM closed the connection in the middle of a message, after 13 bytes of it";
@@ -77,26 +77,26 @@ async fn events_are_told_as_the_fault_leaves_them() {
         ("truncate", of_stop(Truncate { bytes: Some(20) }), &["ended: ", "nothing"]),
     ];
     for (name, fault, expected) in cases {
-        let faulty = Faulty::of(fault);
-        let (_monitor, mut events) = faulty.connect().await;
-        faulty.stop_and_go();
-        faulty.stop_and_go();
+        let machine = FaultyMachine::of(fault);
+        let (_monitor, mut events) = machine.connect().await;
+        machine.stop_and_go();
+        machine.stop_and_go();
         for expected in expected {
-            let told = told(&mut events).await;
-            assert!(told.starts_with(expected) && !expected.is_empty(), "{name}: {told}, not {expected}");
+            let item = next_item(&mut events).await;
+            assert!(item.starts_with(expected) && !expected.is_empty(), "{name}: {item}, not {expected}");
         }
     }
     // Whatever the changed byte, the stream continues, or ends with a reason.
     for seed in 0..20 {
         let faults = Faults::new(seed).with(Fault::new(Corrupt { bytes: 2 }));
-        let faulty = Faulty::start(faults);
-        let (_monitor, mut events) = faulty.connect().await;
-        faulty.stop_and_go();
+        let machine = FaultyMachine::start(faults);
+        let (_monitor, mut events) = machine.connect().await;
+        machine.stop_and_go();
         // A damaged message without end waits for more bytes: dropping the machine ends the wait.
-        drop(faulty);
+        drop(machine);
         let mut last = String::new();
         while last != "nothing" {
-            let next = told(&mut events).await;
+            let next = next_item(&mut events).await;
             assert!(next != "nothing" || last.starts_with("ended: "), "{seed}: no reason after {last}");
             last = next;
         }
@@ -104,7 +104,7 @@ async fn events_are_told_as_the_fault_leaves_them() {
 }
 
 #[tokio::test]
-async fn replies_stay_paired_whatever_becomes_of_others() {
+async fn replies_stay_paired_under_faults() {
     use FaultKind::{Delay, Drop, Duplicate, EarlyEvent, Reorder};
     let early = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "EARLY"}"#;
     let delay = Delay { by: Duration::from_millis(20), jitter: Duration::ZERO };
@@ -116,8 +116,8 @@ async fn replies_stay_paired_whatever_becomes_of_others() {
         ("event before the greeting", Fault::new(EarlyEvent { message: early.into() })),
     ];
     for (name, fault) in cases {
-        let faulty = Faulty::of(fault);
-        let (monitor, mut events) = faulty.connect().await;
+        let machine = FaultyMachine::of(fault);
+        let (monitor, mut events) = machine.connect().await;
         for round in 0..3 {
             monitor.execute("stop", ()).await.unwrap();
             let status: serde_json::Value = monitor.execute_as("query-status", ()).await.unwrap();
@@ -127,54 +127,54 @@ async fn replies_stay_paired_whatever_becomes_of_others() {
             assert_eq!(version["qemu"]["major"], 11, "{name} {round}");
         }
         if name == "event before the greeting" {
-            assert_eq!(told(&mut events).await, "EARLY");
-            assert_eq!(told(&mut events).await, "STOP");
+            assert_eq!(next_item(&mut events).await, "EARLY");
+            assert_eq!(next_item(&mut events).await, "STOP");
         }
     }
 }
 
 #[tokio::test]
-async fn a_reply_that_never_comes_costs_its_command_alone() {
-    let faulty = Faulty::of(Fault::new(FaultKind::Drop).of(Messages::Reply).after(1).times(1));
-    let (monitor, _events) = faulty.connect().await;
+async fn missing_reply_times_out_its_command_only() {
+    let machine = FaultyMachine::of(Fault::new(FaultKind::Drop).of(Messages::Reply).after(1).times(1));
+    let (monitor, _events) = machine.connect().await;
     let commander = monitor.commander().clone().with_timeout(Duration::from_millis(100));
-    let lost = commander.execute("query-name", ()).await.unwrap_err();
-    assert!(matches!(lost, ExecuteError::TimedOut { .. }), "{lost:?}");
+    let error = commander.execute("query-name", ()).await.unwrap_err();
+    assert!(matches!(error, ExecuteError::TimedOut { .. }), "{error:?}");
     let status: serde_json::Value = monitor.execute_as("query-status", ()).await.unwrap();
     assert_eq!(status["status"], "running");
 }
 
 #[tokio::test]
-async fn fault_of_one_command_leaves_all_others() {
+async fn fault_of_one_command_does_not_affect_others() {
     let running = Machine::start(MachineConfig::bare()).unwrap();
     let faults = Faults::new(1).with(Fault::new(FaultKind::Drop).of_reply_to("query-block"));
     let address: Address = running.address_with(faults).unwrap();
     let (monitor, mut events) = qmp_client::connect(&address).await.unwrap();
     for _ in 0..2 {
         let commander = monitor.commander().clone().with_timeout(Duration::from_millis(100));
-        let lost = commander.execute("query-block", ()).await.unwrap_err();
-        assert!(matches!(lost, ExecuteError::TimedOut { .. }), "{lost:?}");
+        let error = commander.execute("query-block", ()).await.unwrap_err();
+        assert!(matches!(error, ExecuteError::TimedOut { .. }), "{error:?}");
         let status: serde_json::Value = monitor.execute_as("query-status", ()).await.unwrap();
         assert_eq!(status["status"], "running");
     }
     running.machine().perform(&Action::new("stop")).unwrap();
-    assert_eq!(told(&mut events).await, "STOP");
+    assert_eq!(next_item(&mut events).await, "STOP");
     // Another address has no faults.
     let (monitor, _events) = qmp_client::connect(&running.address().unwrap()).await.unwrap();
     monitor.execute("query-block", ()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_monitor_that_never_greets_is_told_so() {
-    let faulty = Faulty::of(Fault::new(FaultKind::NeverGreet));
+async fn silent_monitor_is_reported_as_such() {
+    let machine = FaultyMachine::of(Fault::new(FaultKind::NeverGreet));
     let config = ConnectConfig { negotiation_timeout: Duration::from_millis(100), ..Default::default() };
-    let error = qmp_client::connect_with(&faulty.address(), &config).await.unwrap_err();
+    let error = qmp_client::connect_with(&machine.address(), &config).await.unwrap_err();
     assert!(!matches!(error, ConnectError::Ended { .. }), "{error}");
     assert!(error.to_string().contains("greet"), "{error}");
 }
 
 #[tokio::test]
-async fn a_client_for_ever_comes_back_after_each_fault() {
+async fn follower_reconnects_after_each_fault() {
     use FaultKind::{Close, Corrupt, Truncate};
     let cases = [
         Fault::new(Close { bytes: None }).of(Messages::Greeting),
@@ -186,10 +186,10 @@ async fn a_client_for_ever_comes_back_after_each_fault() {
     ];
     for fault in cases {
         let shown = format!("{fault:?}");
-        let faulty = Faulty::of(fault.on_connection(1));
+        let machine = FaultyMachine::of(fault.on_connection(1));
         let connect = ConnectConfig { negotiation_timeout: Duration::from_millis(300), ..Default::default() };
         let config = FollowConfig { connect, ..FollowConfig::default() };
-        let mut follow = qmp_client::follow(faulty.address(), config);
+        let mut follow = qmp_client::follow(machine.address(), config);
         let mut troubles = 0;
         loop {
             match follow.next().await {
@@ -203,7 +203,7 @@ async fn a_client_for_ever_comes_back_after_each_fault() {
                 _ => {}
             }
         }
-        faulty.stop_and_go();
+        machine.stop_and_go();
         let Followed::Events(mut batch) = follow.next().await else { panic!("{shown}: no events") };
         assert_eq!(batch.next().map(|event| event.name.into_owned()).as_deref(), Some("STOP"));
     }
@@ -214,20 +214,20 @@ const STREAM: &str = "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n{\"r
                       {\"event\": \"STOP\"}\r\n{\"event\": \"RESUME\"}\r\n{\"event\": \"RESET\", \"data\": {\"guest\": true}}\r\n";
 
 /// Returns all output of a stage, with the times.
-fn said(faults: &Faults, connection: u64, pieces: &[&[u8]]) -> Vec<(Duration, Output)> {
+fn output_of(faults: &Faults, connection: u64, pieces: &[&[u8]]) -> Vec<(Duration, Output)> {
     let mut stage = Stage::new(faults, connection);
-    let (mut now, mut said) = (Duration::ZERO, Vec::new());
+    let (mut now, mut outputs) = (Duration::ZERO, Vec::new());
     for piece in pieces {
         stage.handle_input(piece, now);
     }
     stage.handle_end(now);
     loop {
         while let Some(output) = stage.poll_output(now) {
-            said.push((now, output));
+            outputs.push((now, output));
         }
         match stage.poll_timeout() {
             Some(next) => now = now.max(next),
-            None => return said,
+            None => return outputs,
         }
     }
 }
@@ -270,32 +270,32 @@ mod properties {
     proptest! {
         /// The same rules, seed and messages give the same bytes at the same times, wherever the stream is cut.
         #[test]
-        fn is_reproducible(faults in rules(), connection in 1_u64..4, cut in 0..STREAM.len()) {
+        fn same_seed_gives_same_output(faults in rules(), connection in 1_u64..4, cut in 0..STREAM.len()) {
             let (first, second) = STREAM.as_bytes().split_at(cut);
-            let whole = said(&faults, connection, &[STREAM.as_bytes()]);
-            prop_assert_eq!(said(&faults, connection, &[first, second]), whole);
+            let whole = output_of(&faults, connection, &[STREAM.as_bytes()]);
+            prop_assert_eq!(output_of(&faults, connection, &[first, second]), whole);
         }
 
         /// Whatever the faults, the connection ends once, and no output follows.
         #[test]
-        fn ends(faults in rules()) {
-            let said = said(&faults, 1, &[STREAM.as_bytes()]);
-            let ends = said.iter().filter(|(_, output)| *output == Output::Close).count();
+        fn connection_ends_once(faults in rules()) {
+            let outputs = output_of(&faults, 1, &[STREAM.as_bytes()]);
+            let ends = outputs.iter().filter(|(_, output)| *output == Output::Close).count();
             prop_assert_eq!(ends, 1);
-            prop_assert!(matches!(said.last(), Some((_, Output::Close))));
+            prop_assert!(matches!(outputs.last(), Some((_, Output::Close))));
         }
 
         /// Without a matching rule, the bytes from the machine pass unchanged and at once.
         #[test]
-        fn what_is_not_meant_passes_untouched(faults in rules(), cut in 0..STREAM.len()) {
+        fn unmatched_stream_passes_unchanged(faults in rules(), cut in 0..STREAM.len()) {
             let rules = faults.rules.into_iter().map(|rule| rule.on_connection(7)).collect();
             let faults = Faults { rules, ..faults };
             let (first, second) = STREAM.as_bytes().split_at(cut);
             let mut bytes = Vec::new();
-            for (at, output) in said(&faults, 1, &[first, second]) {
+            for (at, output) in output_of(&faults, 1, &[first, second]) {
                 prop_assert_eq!(at, Duration::ZERO);
-                if let Output::Bytes(said) = output {
-                    bytes.extend(said);
+                if let Output::Bytes(piece) = output {
+                    bytes.extend(piece);
                 }
             }
             prop_assert_eq!(bytes, STREAM.as_bytes());

@@ -10,11 +10,11 @@ use std::{
 
 use futures_util::StreamExt as _;
 use qapi::{futures::QmpStreamTokio, qmp};
-use qmp_machine::{Action, Machine, MachineClock, MachineConfig, Running};
+use qmp_machine::{Action, Machine, MachineClock, MachineConfig, RunningMachine};
 use qmp_server::Listener;
 
 /// The session as a client sees it, one message per line.
-const LIFE: &str = "\
+const SESSION: &str = "\
 running
 paused
 STOP 
@@ -37,12 +37,12 @@ done
 ";
 
 /// A machine on a socket, on the clock of the host, with a disk whose mirror job takes a tenth of a second.
-struct Served {
-    running: Running,
+struct ServedMachine {
+    running: RunningMachine,
     directory: tempfile::TempDir,
 }
 
-impl Served {
+impl ServedMachine {
     fn start() -> Self {
         let disk = |name: &str| Action::new("blockdev-add").with("driver", "null-co").with("node-name", name);
         let mut config =
@@ -61,8 +61,8 @@ impl Served {
 }
 
 #[test]
-fn qapi_lives_a_life() {
-    let served = Served::start();
+fn qapi_client_runs_a_session() {
+    let served = ServedMachine::start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let stream = QmpStreamTokio::open_uds(served.path()).await.unwrap();
@@ -78,12 +78,12 @@ fn qapi_lives_a_life() {
         service.execute(qmp::stop {}).await.unwrap();
         service.execute(qmp::cont {}).await.unwrap();
         service.execute(qmp::device_del { id: "net0".into() }).await.unwrap();
-        let mut seen = Vec::new();
-        while seen.len() < 4 {
-            seen.push(receiver.recv().await.unwrap());
+        let mut received = Vec::new();
+        while received.len() < 4 {
+            received.push(receiver.recv().await.unwrap());
         }
         assert!(matches!(
-            seen[..],
+            received[..],
             [
                 qmp::Event::STOP { .. },
                 qmp::Event::RESUME { .. },
@@ -111,9 +111,9 @@ fn qapi_lives_a_life() {
 /// Receives events up to the wanted one.
 async fn until(
     receiver: &mut tokio::sync::mpsc::UnboundedReceiver<qmp::Event>,
-    is_meant: impl Fn(&qmp::Event) -> bool,
+    is_wanted: impl Fn(&qmp::Event) -> bool,
 ) {
-    while !is_meant(&receiver.recv().await.expect("the event comes before the end")) {}
+    while !is_wanted(&receiver.recv().await.expect("the event comes before the end")) {}
 }
 
 /// A job `m` that copies all of a node.
@@ -140,21 +140,21 @@ fn python() -> Option<PathBuf> {
 }
 
 #[test]
-fn python_lives_a_life() {
+fn python_client_runs_a_session() {
     let Some(python) = python() else { return };
-    let served = Served::start();
+    let served = ServedMachine::start();
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/life.py");
     let output = Command::new(&python).arg(script).arg(served.path()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(said, LIFE);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(printed, SESSION);
     assert_eq!(served.running.wait().unwrap(), 0);
 }
 
 #[test]
-fn qmp_shell_lives_a_life() {
+fn qmp_shell_runs_a_session() {
     let Some(python) = python() else { return };
-    let served = Served::start();
+    let served = ServedMachine::start();
     let mut shell = Command::new(python.with_file_name("qmp-shell"))
         .arg(served.path())
         .env("HOME", served.directory.path())
@@ -168,7 +168,7 @@ fn qmp_shell_lives_a_life() {
                  block-job-complete device=m\nsystem_reset\nquery-jobs\n\nquit\n";
     shell.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     let output = shell.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     for part in [
         "Connected to QEMU 7.2.22",
         "STOP",
@@ -178,7 +178,11 @@ fn qmp_shell_lives_a_life() {
         "BLOCK_JOB_COMPLETED",
         "RESET",
     ] {
-        assert!(said.contains(part), "{part} is not in: {said}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            printed.contains(part),
+            "{part} is not in: {printed}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     assert_eq!(served.running.wait().unwrap(), 0);
 }

@@ -11,15 +11,16 @@ use support::{Client, action};
 const MANUAL: &str = include_str!("../../../docs/machine.md");
 
 #[test]
-fn every_command_of_its_own_is_in_the_manual() {
+fn manual_lists_every_machine_command() {
     let running = Machine::start(MachineConfig::default()).unwrap();
     let mut client = Client::new(running.connect().unwrap());
     let commands = client.ask(&action("query-commands")).pop().unwrap();
     let names =
         commands["return"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap().to_owned());
-    let own = |name: &String| name.starts_with("x-guest-") || name.starts_with("x-host-") || name == "x-emit";
-    let existing: BTreeSet<String> = names.filter(own).collect();
-    let told: BTreeSet<String> =
-        MANUAL.split('`').map(str::to_owned).filter(own).filter(|name| !name.ends_with('-')).collect();
-    assert_eq!(existing, told);
+    let is_own =
+        |name: &String| name.starts_with("x-guest-") || name.starts_with("x-host-") || name == "x-emit";
+    let existing: BTreeSet<String> = names.filter(is_own).collect();
+    let listed: BTreeSet<String> =
+        MANUAL.split('`').map(str::to_owned).filter(is_own).filter(|name| !name.ends_with('-')).collect();
+    assert_eq!(existing, listed);
 }

@@ -101,7 +101,7 @@ proptest! {
     /// No sequence of actions makes the machine panic; every reply is a return or an error; every event is valid
     /// for the release; the run state is one of QEMU's, and `running` matches it.
     #[test]
-    fn says_nothing_wrong(
+    fn messages_are_valid_for_the_release(
         release in any_release(),
         attentive in any::<bool>(),
         steps in prop::collection::vec((prop::sample::select(ACTIONS.to_vec()), 0..2000_u64), 1..40),
@@ -117,7 +117,7 @@ proptest! {
             if running.machine().exit_status().is_some() {
                 break;
             }
-            let status = client.ask(&Action::new("query-status")).pop().expect("an answer");
+            let status = client.ask(&Action::new("query-status")).pop().expect("a reply");
             let state = status["return"]["status"].as_str().unwrap_or_default().to_owned();
             prop_assert!(RUN_STATES.iter().any(|known| known.as_str() == state), "{state}");
             prop_assert_eq!(&status["return"]["running"], state == "running");
@@ -136,11 +136,11 @@ proptest! {
 
     /// The same actions at the same times give the same bytes.
     #[test]
-    fn is_reproducible(
+    fn same_actions_give_same_bytes(
         seed in any::<u64>(),
         steps in prop::collection::vec((prop::sample::select(ACTIONS.to_vec()), 0..2000_u64), 1..20),
     ) {
-        let life = || {
+        let session = || {
             let running = Machine::start(MachineConfig { seed, ..MachineConfig::default() }).unwrap();
             let mut client = Client::new(running.connect().unwrap());
             let mut messages = Vec::new();
@@ -151,6 +151,6 @@ proptest! {
             }
             messages
         };
-        prop_assert_eq!(life(), life());
+        prop_assert_eq!(session(), session());
     }
 }

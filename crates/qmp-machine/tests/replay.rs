@@ -9,7 +9,7 @@ use std::{
 };
 
 use qmp_client::{Address, FollowConfig, Followed};
-use qmp_machine::replay::{Recording, Replay, Replaying};
+use qmp_machine::replay::{Recording, Replay, ReplayHandle};
 use qmp_server::Listener;
 use tempfile::TempDir;
 
@@ -22,12 +22,12 @@ const ODD: [&str; 3] = [
     r#"{"timestamp": {"seconds": -1, "microseconds": -1}, "event": "RESUME", "data": null}"#,
 ];
 
-struct World {
+struct ReplayServer {
     directory: TempDir,
-    replaying: Replaying,
+    replaying: ReplayHandle,
 }
 
-impl World {
+impl ReplayServer {
     fn start(capture: &str, configure: impl FnOnce(Replay) -> Replay) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let recording = Recording::read(capture.as_bytes(), None).unwrap();
@@ -51,12 +51,12 @@ impl World {
 struct Client(BufReader<UnixStream>);
 
 impl Client {
-    fn say(&mut self, text: &str) {
+    fn send(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
     /// Returns the next line; empty at the end.
-    fn hear(&mut self) -> String {
+    fn read_line(&mut self) -> String {
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
         assert!(line.is_empty() || line.ends_with("\r\n"), "{line:?}");
@@ -64,42 +64,42 @@ impl Client {
     }
 
     fn negotiate(&mut self) {
-        assert_eq!(self.hear(), GREETING);
-        self.say("{'execute': 'qmp_capabilities'}");
-        assert_eq!(self.hear(), "{\"return\": {}}");
+        assert_eq!(self.read_line(), GREETING);
+        self.send("{'execute': 'qmp_capabilities'}");
+        assert_eq!(self.read_line(), "{\"return\": {}}");
     }
 }
 
 #[test]
-fn a_client_sees_the_bytes_that_were_recorded() {
+fn client_receives_the_recorded_bytes() {
     let early = r#"{"event": "EARLY"}"#;
     let capture = format!("{early}\n{GREETING}\n{}", ODD.join("\n"));
-    let world = World::start(&capture, |replay| replay.speed(0.0));
-    let mut client = world.client();
-    assert_eq!(client.hear(), early);
+    let server = ReplayServer::start(&capture, |replay| replay.speed(0.0));
+    let mut client = server.client();
+    assert_eq!(client.read_line(), early);
     client.negotiate();
-    let heard: Vec<_> = std::iter::repeat_with(|| client.hear()).take(ODD.len()).collect();
-    assert_eq!(heard, ODD);
-    assert_eq!(client.hear(), "", "and the end of it");
-    world.replaying.wait().unwrap();
+    let lines: Vec<_> = std::iter::repeat_with(|| client.read_line()).take(ODD.len()).collect();
+    assert_eq!(lines, ODD);
+    assert_eq!(client.read_line(), "", "the stream ends");
+    server.replaying.wait().unwrap();
 }
 
 #[test]
-fn commands_are_answered_as_far_as_that_is_known() {
+fn commands_get_their_recorded_replies() {
     let capture = format!(
         "{GREETING}\n{{\"execute\": \"query-status\", \"id\": 7}}\n{{\"return\": {{\"status\":\"paused\",\"running\":false}}, \"id\": 7}}\n\
          {{\"execute\": \"query-balloon\"}}\n{{\"error\": {{\"class\": \"DeviceNotActive\", \"desc\": \"none\"}}}}\n{}",
         ODD[0]
     );
-    let world = World::start(&capture, |replay| replay.speed(0.0).stay(true));
-    let mut client = world.client();
-    client.say("{'execute': 'query-status'}");
-    assert_eq!(client.hear(), GREETING);
-    let unasked = client.hear();
-    assert!(unasked.contains("Expecting capabilities negotiation"), "{unasked}");
-    client.say("{'execute': 'qmp_capabilities'}");
-    assert_eq!(client.hear(), "{\"return\": {}}");
-    assert_eq!(client.hear(), ODD[0], "nothing was said before negotiation");
+    let server = ReplayServer::start(&capture, |replay| replay.speed(0.0).stay(true));
+    let mut client = server.client();
+    client.send("{'execute': 'query-status'}");
+    assert_eq!(client.read_line(), GREETING);
+    let refusal = client.read_line();
+    assert!(refusal.contains("Expecting capabilities negotiation"), "{refusal}");
+    client.send("{'execute': 'qmp_capabilities'}");
+    assert_eq!(client.read_line(), "{\"return\": {}}");
+    assert_eq!(client.read_line(), ODD[0], "no event before negotiation");
     let cases = [
         ("query-status", r#"{"return": {"status":"paused","running":false}, "id": 1}"#),
         (
@@ -113,21 +113,21 @@ fn commands_are_answered_as_far_as_that_is_known() {
         ),
     ];
     for (command, expected) in cases {
-        client.say(&format!("{{'execute': '{command}', 'id': 1}}"));
-        assert_eq!(client.hear(), expected);
+        client.send(&format!("{{'execute': '{command}', 'id': 1}}"));
+        assert_eq!(client.read_line(), expected);
     }
     // The replay stays, also for the next client.
     drop(client);
-    let mut client = world.client();
+    let mut client = server.client();
     client.negotiate();
-    client.say("{'execute': 'query-status', 'id': 1}");
-    assert_eq!(client.hear(), cases[0].1);
-    world.replaying.stopper()();
-    world.replaying.wait().unwrap();
+    client.send("{'execute': 'query-status', 'id': 1}");
+    assert_eq!(client.read_line(), cases[0].1);
+    server.replaying.stopper()();
+    server.replaying.wait().unwrap();
 }
 
 #[test]
-fn time_passes_as_it_was_recorded_or_by_a_factor() {
+fn events_keep_recorded_intervals_or_scaled_ones() {
     let event = |micros: u32| {
         format!(
             "{{\"timestamp\": {{\"seconds\": 5, \"microseconds\": {micros}}}, \"event\": \"RTC_CHANGE\"}}\n"
@@ -136,60 +136,60 @@ fn time_passes_as_it_was_recorded_or_by_a_factor() {
     let capture = format!("{GREETING}\n{}{}{}", event(0), event(300_000), event(900_000));
     // speed, minimum milliseconds between the first and the last event
     for (speed, least) in [(1.0, 890), (3.0, 290), (0.0, 0)] {
-        let world = World::start(&capture, |replay| replay.speed(speed));
-        let mut client = world.client();
+        let server = ReplayServer::start(&capture, |replay| replay.speed(speed));
+        let mut client = server.client();
         client.negotiate();
-        client.hear();
+        client.read_line();
         let begin = Instant::now();
-        client.hear();
-        client.hear();
+        client.read_line();
+        client.read_line();
         assert!(begin.elapsed() >= Duration::from_millis(least), "{speed}: {:?}", begin.elapsed());
     }
 }
 
 #[test]
-fn who_comes_next_sees_what_is_left() {
+fn next_client_gets_the_rest() {
     let far = r#"{"timestamp": {"seconds": 200, "microseconds": 0}, "event": "RESUME"}"#;
-    let world = World::start(&format!("{GREETING}\n{}\n{far}", ODD[0]), |replay| replay.speed(100.0));
+    let server = ReplayServer::start(&format!("{GREETING}\n{}\n{far}", ODD[0]), |replay| replay.speed(100.0));
     // A client that disconnects before negotiation consumes no events.
-    drop(world.client());
-    let mut first = world.client();
+    drop(server.client());
+    let mut first = server.client();
     first.negotiate();
-    assert_eq!(first.hear(), ODD[0]);
+    assert_eq!(first.read_line(), ODD[0]);
     drop(first);
-    let mut second = world.client();
+    let mut second = server.client();
     second.negotiate();
-    assert_eq!(second.hear(), far);
+    assert_eq!(second.read_line(), far);
 }
 
 #[tokio::test]
-async fn a_client_for_ever_sees_each_connection_that_was_recorded() {
+async fn follower_sees_each_recorded_connection() {
     let capture = format!("{GREETING}\n{}\n{}\n{GREETING}\n{}\n", ODD[0], ODD[1], ODD[2]);
-    let world = World::start(&capture, |replay| replay.speed(0.0));
-    let mut follow = qmp_client::follow(world.address(), FollowConfig::default());
-    let mut seen = Vec::new();
-    while seen.iter().filter(|what| *what == "detached").count() < 2 {
+    let server = ReplayServer::start(&capture, |replay| replay.speed(0.0));
+    let mut follow = qmp_client::follow(server.address(), FollowConfig::default());
+    let mut items = Vec::new();
+    while items.iter().filter(|what| *what == "detached").count() < 2 {
         match follow.next().await {
-            Followed::Attached { .. } => seen.push("attached".to_owned()),
-            Followed::Detached { .. } => seen.push("detached".to_owned()),
+            Followed::Attached { .. } => items.push("attached".to_owned()),
+            Followed::Detached { .. } => items.push("detached".to_owned()),
             Followed::Events(mut batch) => {
                 while let Some(event) = batch.next() {
-                    seen.push(format!("{} {}", event.name, event.data.unwrap_or("-")));
+                    items.push(format!("{} {}", event.name, event.data.unwrap_or("-")));
                 }
             }
             Followed::Reply(_) | Followed::Answered { .. } | Followed::Failed { .. } => {}
         }
     }
     let odd = r#"__org.x_ODD { "a" :[1,  2.50], "é": "é" }"#;
-    assert_eq!(seen, ["attached", "STOP -", odd, "detached", "attached", "RESUME null", "detached"]);
-    world.replaying.wait().unwrap();
+    assert_eq!(items, ["attached", "STOP -", odd, "detached", "attached", "RESUME null", "detached"]);
+    server.replaying.wait().unwrap();
 }
 
 #[tokio::test]
-async fn a_recording_of_0_12_needs_no_negotiation() {
+async fn recording_of_0_12_needs_no_negotiation() {
     let capture = format!("{{\"QMP\": {{\"capabilities\": []}}}}\n{}\n", ODD[0]);
-    let world = World::start(&capture, |replay| replay.speed(0.0));
-    let (_monitor, mut events) = qmp_client::connect(&world.address()).await.unwrap();
+    let server = ReplayServer::start(&capture, |replay| replay.speed(0.0));
+    let (_monitor, mut events) = qmp_client::connect(&server.address()).await.unwrap();
     let Some(qmp_client::EventItem::Event(event)) = events.next().await else { panic!("no event") };
     assert_eq!(&*event.name, "STOP");
 }

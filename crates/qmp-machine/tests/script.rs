@@ -7,19 +7,19 @@ use std::{
     time::Duration,
 };
 
-use qmp_machine::script::{Player, Script, ready};
-use qmp_machine::{Machine, MachineConfig, Running};
+use qmp_machine::script::{Player, Script, bundled};
+use qmp_machine::{Machine, MachineConfig, RunningMachine};
 
 /// Virtual time that scripts are played.
 const SPAN: Duration = Duration::from_secs(120);
 
 /// The result of playing a script.
-struct Played {
+struct PlayResult {
     bytes: String,
     refused: Vec<String>,
 }
 
-impl Played {
+impl PlayResult {
     /// Returns the names of the events in order.
     fn names(&self) -> Vec<String> {
         let messages =
@@ -28,7 +28,7 @@ impl Played {
     }
 }
 
-fn play(script: &Script, seed: u64, span: Duration) -> Played {
+fn play(script: &Script, seed: u64, span: Duration) -> PlayResult {
     let mut config = MachineConfig { seed, ..MachineConfig::default() };
     script.machine.apply(&mut config);
     let running = Machine::start(config).unwrap();
@@ -43,11 +43,11 @@ fn play(script: &Script, seed: u64, span: Duration) -> Played {
     let refused = player.play_for(&running, span).unwrap();
     end(running, &mut client);
     let bytes = reading.join().unwrap();
-    Played { bytes, refused: refused.iter().map(ToString::to_string).collect() }
+    PlayResult { bytes, refused: refused.iter().map(ToString::to_string).collect() }
 }
 
 /// Lets the client read everything: to the end of the machine, or to a reply after all other messages.
-fn end(running: Running, client: &mut std::os::unix::net::UnixStream) {
+fn end(running: RunningMachine, client: &mut std::os::unix::net::UnixStream) {
     if running.machine().exit_status().is_some() {
         running.wait().unwrap();
         return;
@@ -70,21 +70,21 @@ fn read(mut lines: BufReader<std::os::unix::net::UnixStream>, mut bytes: String)
 }
 
 #[test]
-fn every_script_of_the_program_does_what_it_says_and_the_same_again() {
-    for ready in ready::SCRIPTS {
-        let script = ready.script();
-        assert!(script.summary.is_some(), "{}", ready.name);
+fn bundled_script_plays_reproducibly_without_refusals() {
+    for bundled in bundled::SCRIPTS {
+        let script = bundled.script();
+        assert!(script.summary.is_some(), "{}", bundled.name);
         let first = play(&script, 7, SPAN);
-        assert!(first.refused.is_empty(), "{}: {:#?}", ready.name, first.refused);
-        assert!(first.names().len() >= 4, "{}: {:?}", ready.name, first.names());
+        assert!(first.refused.is_empty(), "{}: {:#?}", bundled.name, first.refused);
+        assert!(first.names().len() >= 4, "{}: {:?}", bundled.name, first.names());
         let second = play(&script, 7, SPAN);
-        assert_eq!(first.bytes, second.bytes, "{}: the same script and seed, and other bytes", ready.name);
+        assert_eq!(first.bytes, second.bytes, "{}: the same script and seed give other bytes", bundled.name);
     }
 }
 
 /// The events that each script has to cause, in this order, among others.
 #[test]
-fn scripts_tell_their_story() {
+fn bundled_script_causes_its_events() {
     let stories: [(&str, &[&str]); 10] = [
         (
             "day",
@@ -163,32 +163,32 @@ fn scripts_tell_their_story() {
         ),
         ("bad-monitor", &["STOP", "RESUME", "STOP", "RESUME"]),
     ];
-    assert!(stories.iter().map(|(name, _)| *name).eq(ready::SCRIPTS.iter().map(|ready| ready.name)));
-    for (ready, (name, story)) in ready::SCRIPTS.iter().zip(stories) {
-        let names = play(&ready.script(), 0, SPAN).names();
+    assert!(stories.iter().map(|(name, _)| *name).eq(bundled::SCRIPTS.iter().map(|script| script.name)));
+    for (script, (name, expected)) in bundled::SCRIPTS.iter().zip(stories) {
+        let names = play(&script.script(), 0, SPAN).names();
         let mut rest = names.iter();
-        for event in story {
-            assert!(rest.any(|name| name == event), "{name}: {event} does not come in its turn: {names:#?}");
+        for event in expected {
+            assert!(rest.any(|name| name == event), "{name}: {event} is missing at its position: {names:#?}");
         }
     }
 }
 
 #[test]
-fn scripts_tell_their_story_soon() {
-    for ready in ready::SCRIPTS {
-        let played = play(&ready.script(), 0, Duration::from_millis(900));
-        assert!(!played.names().is_empty(), "{}: a viewer waits for more than a second", ready.name);
+fn bundled_script_causes_an_event_within_a_second() {
+    for script in bundled::SCRIPTS {
+        let played = play(&script.script(), 0, Duration::from_millis(900));
+        assert!(!played.names().is_empty(), "{}: a viewer waits for more than a second", script.name);
     }
 }
 
 #[test]
-fn another_seed_is_another_story() {
-    let script = ready::find("reboot-loop").unwrap().script();
+fn other_seed_gives_other_bytes() {
+    let script = bundled::find("reboot-loop").unwrap().script();
     assert_ne!(play(&script, 1, SPAN).bytes, play(&script, 2, SPAN).bytes);
 }
 
 #[test]
-fn what_a_machine_refuses_is_told_with_its_line_and_the_script_goes_on() {
+fn refused_action_is_reported_with_its_line_and_script_continues() {
     let text = "[[step]]\nat = '1s'\nexecute = 'system_wakeup'\n[[step]]\nat = '2s'\nexecute = 'stop'";
     let played = play(&Script::parse("own", text).unwrap(), 0, SPAN);
     let expected = "line 1: system_wakeup: GenericError: Unable to wake up: guest is not in suspended state";
@@ -197,7 +197,7 @@ fn what_a_machine_refuses_is_told_with_its_line_and_the_script_goes_on() {
 }
 
 #[test]
-fn a_factor_changes_when_and_not_what() {
+fn factor_changes_times_only() {
     let text = "speed = 2\n[[step]]\nat = '1s'\nevery = '1s'\nsequence = [{ execute = 'stop' }, { execute = 'cont' }]";
     let script = Script::parse("own", text).unwrap();
     //  factor, events in ten seconds: two at each turn

@@ -27,9 +27,9 @@ fn examples() -> Vec<(usize, String)> {
 }
 
 #[test]
-fn the_examples_run() {
+fn manual_example_runs() {
     let examples = examples();
-    assert_eq!(examples.len(), 4, "examples that stand in the manual");
+    assert_eq!(examples.len(), 4, "number of examples in the manual");
     for (line, text) in examples {
         let script = Script::parse("example", &text).unwrap_or_else(|error| panic!("line {line}: {error}"));
         let mut config = MachineConfig::default();
@@ -38,13 +38,13 @@ fn the_examples_run() {
         let mut player = Player::new(&script, 1, 1.0);
         let refused = player.play_for(&running, Duration::from_secs(300)).unwrap();
         assert!(refused.is_empty(), "line {line}: {refused:#?}");
-        assert!(running.stats().emitted > 0, "line {line}: nothing happens");
+        assert!(running.stats().emitted > 0, "line {line}: no event");
     }
 }
 
 /// The error about an unknown key lists the known ones: the manual has to list the same.
 #[test]
-fn every_key_is_in_the_manual() {
+fn manual_lists_every_key() {
     let tables = [
         ("script", "qqqqqqqqqqqqqqqqq = 1"),
         ("machine", "[machine]\nqqqqqqqqqqqqqqqqq = 1"),

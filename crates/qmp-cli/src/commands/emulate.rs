@@ -5,7 +5,7 @@ use std::io;
 
 use clap::Args;
 use qmp_client::Address;
-use qmp_machine::script::{Emulation, EmulationConfig, Script, Told, ready, release};
+use qmp_machine::script::{Emulation, EmulationConfig, EmulationEvent, Script, bundled, release};
 use qmp_machine::{MachineConfig, RebootAction, ShutdownAction};
 use qmp_settings::suggest;
 
@@ -85,7 +85,7 @@ impl Emulate {
             return Ok(Exit::Done);
         }
         if let Some(name) = &self.print_script {
-            output::print(ready::find(name).ok_or_else(|| no_such_script(name))?.text)?;
+            output::print(bundled::find(name).ok_or_else(|| no_such_script(name))?.text)?;
             return Ok(Exit::Done);
         }
         let address = self.listen.clone().ok_or_else(|| Failure::usage("--listen is missing"))?;
@@ -139,19 +139,19 @@ impl Emulate {
 /// several.
 pub fn start(config: EmulationConfig, address: &Address, vm: Option<&str>) -> Result<Emulation, Failure> {
     let source = vm.map(|vm| format!("{vm}: ")).unwrap_or_default();
-    let told = move |told: Told| match told {
-        Told::Refused(refused) => {
+    let report = move |event: EmulationEvent| match event {
+        EmulationEvent::Refused(refused) => {
             output::note(format_args!("{source}the script cannot go on as it says: {refused}"));
         }
-        Told::Exited { status, restart_in: Some(span) } if source.is_empty() => {
+        EmulationEvent::Exited { status, restart_in: Some(span) } if source.is_empty() => {
             output::note(format_args!(
                 "the machine exited with status {status}; it starts again in {span:?}"
             ));
         }
         _ => {}
     };
-    let place = address.clone();
-    config.start(move || listen::listen(&place), told).map_err(|error| match error.kind() {
+    let at = address.clone();
+    config.start(move || listen::listen(&at), report).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => Failure::usage(error),
         _ => listen::failure(address, &error),
     })
@@ -160,7 +160,9 @@ pub fn start(config: EmulationConfig, address: &Address, vm: Option<&str>) -> Re
 /// The script of that name or in that file.
 pub fn read(script: &str) -> Result<Script, Failure> {
     if !script.contains(['/', '.']) {
-        return ready::find(script).map(ready::Ready::script).ok_or_else(|| no_such_script(script));
+        return bundled::find(script)
+            .map(bundled::BundledScript::script)
+            .ok_or_else(|| no_such_script(script));
     }
     let text = std::fs::read_to_string(script)
         .map_err(|error| Failure::usage(format_args!("cannot read the script {script}: {error}")))?;
@@ -173,7 +175,7 @@ pub fn read(script: &str) -> Result<Script, Failure> {
 
 fn no_such_script(name: &str) -> Failure {
     let failure = Failure::usage(format_args!("there is no script {name:?}"));
-    match suggest::nearest(name, ready::SCRIPTS.iter().map(|ready| ready.name)) {
+    match suggest::nearest(name, bundled::SCRIPTS.iter().map(|script| script.name)) {
         Some(near) => failure.hint(format_args!("did you mean {near}?")),
         None => failure.hint(
             "qmp emulate --list-scripts lists them; a file is written with a slash or an ending: ./own",
@@ -182,12 +184,12 @@ fn no_such_script(name: &str) -> Failure {
 }
 
 fn list() -> String {
-    let width = ready::SCRIPTS.iter().map(|ready| ready.name.len()).max().unwrap_or(0);
+    let width = bundled::SCRIPTS.iter().map(|script| script.name.len()).max().unwrap_or(0);
     let mut text = String::new();
-    for ready in ready::SCRIPTS {
-        let summary = ready.script().summary.unwrap_or_default();
+    for script in bundled::SCRIPTS {
+        let summary = script.script().summary.unwrap_or_default();
         // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "{:width$}  {summary}", ready.name);
+        let _ = writeln!(text, "{:width$}  {summary}", script.name);
     }
     text
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::power::expect_running;
 use crate::{
-    table::{Entry, device_not_active, generic},
+    commands::{Entry, device_not_active, generic},
     vm::Vm,
 };
 
@@ -86,9 +86,9 @@ fn approach(vm: &mut Vm) {
         return;
     }
     let target = target.min(vm.config.memory_bytes);
-    let before = memory(vm);
-    let step = before.abs_diff(target).min(STEP_BYTES);
-    let after = if target < before { before - step } else { before + step };
+    let current = memory(vm);
+    let step = current.abs_diff(target).min(STEP_BYTES);
+    let after = if target < current { current - step } else { current + step };
     settle(vm, after);
     if after == target {
         vm.devices.balloon.target = None;

@@ -19,7 +19,7 @@ pub(super) use guest_io::qemu_io;
 pub(super) use nodes::{Node, expect};
 
 use super::bus::Device;
-use crate::{table::Entry, vm::Vm};
+use crate::{commands::Entry, vm::Vm};
 
 /// The nodes and their faults.
 #[derive(Debug, Default)]

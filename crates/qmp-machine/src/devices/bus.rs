@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    commands::{Entry, device_not_found, generic, optional_any},
     devices::power::guest,
     guest::UNPLUG_AFTER,
-    table::{Entry, device_not_found, generic, optional_any},
     vm::Vm,
 };
 
@@ -43,9 +43,9 @@ pub(crate) struct Device {
 enum Unplug {
     AtOnce,
     /// When the guest releases it, or at a reset.
-    Asked,
+    ByGuest,
     /// When the guest releases it; a reset does not remove it.
-    AskedOnly,
+    ByGuestOnly,
     /// Never: its bus does not support hotplugging.
     Never,
 }
@@ -67,9 +67,9 @@ impl Device {
             "virtserialport" | "virtconsole" => Unplug::AtOnce,
             driver if driver.starts_with("ide-") => Unplug::Never,
             "ib700" | "pvpanic" | "isa-serial" => Unplug::Never,
-            "pc-dimm" | "nvdimm" => Unplug::AskedOnly,
-            _ if self.is_processor() => Unplug::AskedOnly,
-            _ => Unplug::Asked,
+            "pc-dimm" | "nvdimm" => Unplug::ByGuestOnly,
+            _ if self.is_processor() => Unplug::ByGuestOnly,
+            _ => Unplug::ByGuest,
         }
     }
 
@@ -159,7 +159,7 @@ pub(crate) fn commands() -> Vec<Entry> {
         Entry::new("device_del", with_id, |vm, Id { id }| device_del(vm, &id)),
         Entry::new("x-guest-release-device", with_id, |vm, Id { id }| release(vm, &id)),
         Entry::new("x-guest-refuse-unplug", with_id, |vm, Id { id }| refuse(vm, &id)),
-        guest("x-guest-release-all", |vm| release_waiting(vm, |_| true)),
+        guest("x-guest-release-all", |vm| release_leaving(vm, |_| true)),
     ]
 }
 
@@ -216,12 +216,12 @@ fn device_del(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
             }
             Ok(())
         }
-        Unplug::Asked | Unplug::AskedOnly => {
+        Unplug::ByGuest | Unplug::ByGuestOnly => {
             device.leaving = true;
             if vm.guest_listens() {
                 vm.later(UNPLUG_AFTER, move |vm| {
                     if vm.guest_listens() {
-                        release_waiting(vm, |device| device.path == path);
+                        release_leaving(vm, |device| device.path == path);
                     }
                 });
             }
@@ -244,43 +244,43 @@ fn refuse(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
     let device = vm.devices.bus.find_mut(id).ok_or_else(|| device_not_found(id))?;
     device.leaving = false;
     let device = device.clone();
-    super::memory::tell_refusal(vm, &device);
+    super::memory::raise_refusal(vm, &device);
     vm.raise(EventKind::DeviceUnplugGuestError, json!({"device": device.id, "path": device.path}));
     Ok(())
 }
 
 /// Removes the devices that wait for the guest, after a reset.
 pub(super) fn at_reset(vm: &mut Vm) {
-    vm.soon(|vm| release_waiting(vm, |device| device.unplug() == Unplug::Asked));
+    vm.soon(|vm| release_leaving(vm, |device| device.unplug() == Unplug::ByGuest));
 }
 
-fn release_waiting(vm: &mut Vm, which: impl Fn(&Device) -> bool) {
-    let waiting = vm.devices.bus.devices.iter().filter(|device| device.leaving && which(device));
-    for path in waiting.map(|device| device.path.clone()).collect::<Vec<_>>() {
+fn release_leaving(vm: &mut Vm, which: impl Fn(&Device) -> bool) {
+    let leaving = vm.devices.bus.devices.iter().filter(|device| device.leaving && which(device));
+    for path in leaving.map(|device| device.path.clone()).collect::<Vec<_>>() {
         remove(vm, &path);
     }
 }
 
 fn take(vm: &mut Vm, path: &str) -> Option<Device> {
-    let place = vm.devices.bus.devices.iter().position(|device| *device.path == *path)?;
-    let device = vm.devices.bus.devices.remove(place);
+    let index = vm.devices.bus.devices.iter().position(|device| *device.path == *path)?;
+    let device = vm.devices.bus.devices.remove(index);
     super::at_unplug(vm, &device);
     Some(device)
 }
 
 fn remove(vm: &mut Vm, path: &str) {
     if let Some(device) = take(vm, path) {
-        tell_deleted(vm, &device);
+        raise_deleted(vm, &device);
     }
 }
 
 fn remove_soon(vm: &mut Vm, path: &str) {
     if let Some(device) = take(vm, path) {
-        vm.soon(move |vm| tell_deleted(vm, &device));
+        vm.soon(move |vm| raise_deleted(vm, &device));
     }
 }
 
-fn tell_deleted(vm: &mut Vm, device: &Device) {
+fn raise_deleted(vm: &mut Vm, device: &Device) {
     // An emulated processor is never freed: only the removal of its interrupt controller raises an event.
     //
     // Source: measured on 7.2, without KVM.

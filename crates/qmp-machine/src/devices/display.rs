@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    table::{Entry, generic},
+    commands::{Entry, generic},
     vm::Vm,
 };
 
@@ -113,13 +113,13 @@ fn for_protocol(protocol: Protocol) -> Vec<Entry> {
             viewer.identity = identity;
             viewer.initialized = true;
             let viewer = viewer.clone();
-            tell(vm, &viewer, Moment::Initialized);
+            raise(vm, &viewer, ViewerEvent::Initialized);
             Ok(())
         }),
         Entry::new(disconnect, client, move |vm, Client { client }| {
             let viewer = find(vm, protocol, client)?.clone();
             vm.devices.display.viewers.retain(|other| other.number != client);
-            tell(vm, &viewer, Moment::Disconnected);
+            raise(vm, &viewer, ViewerEvent::Disconnected);
             Ok(())
         }),
     ]
@@ -168,12 +168,12 @@ pub(super) fn has_spice_client(vm: &Vm) -> bool {
 }
 
 /// Disconnects every SPICE client and sends it to the destination of the migration.
-pub(super) fn send_spice_clients_away(vm: &mut Vm) {
+pub(super) fn disconnect_spice_clients(vm: &mut Vm) {
     let viewers = std::mem::take(&mut vm.devices.display.viewers);
-    let (gone, kept): (Vec<_>, _) =
+    let (removed, kept): (Vec<_>, _) =
         viewers.into_iter().partition(|viewer| viewer.protocol == Protocol::Spice);
     vm.devices.display.viewers = kept;
-    gone.iter().for_each(|viewer| tell(vm, viewer, Moment::Disconnected));
+    removed.iter().for_each(|viewer| raise(vm, viewer, ViewerEvent::Disconnected));
 }
 
 fn arrive(
@@ -201,7 +201,7 @@ fn arrive(
         initialized: false,
     };
     display.viewers.push(viewer.clone());
-    tell(vm, &viewer, Moment::Connected);
+    raise(vm, &viewer, ViewerEvent::Connected);
     json!({"client": number})
 }
 
@@ -218,34 +218,35 @@ fn find(vm: &mut Vm, protocol: Protocol, number: u64) -> Result<&mut Viewer, Com
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
+enum ViewerEvent {
     Connected,
     Initialized,
     Disconnected,
 }
 
-fn tell(vm: &mut Vm, viewer: &Viewer, moment: Moment) {
-    let kind = match (viewer.protocol, moment) {
-        (Protocol::Vnc, Moment::Connected) => EventKind::VncConnected,
-        (Protocol::Vnc, Moment::Initialized) => EventKind::VncInitialized,
-        (Protocol::Vnc, Moment::Disconnected) => EventKind::VncDisconnected,
-        (Protocol::Spice, Moment::Connected) => EventKind::SpiceConnected,
-        (Protocol::Spice, Moment::Initialized) => EventKind::SpiceInitialized,
-        (Protocol::Spice, Moment::Disconnected) => EventKind::SpiceDisconnected,
+fn raise(vm: &mut Vm, viewer: &Viewer, event: ViewerEvent) {
+    let kind = match (viewer.protocol, event) {
+        (Protocol::Vnc, ViewerEvent::Connected) => EventKind::VncConnected,
+        (Protocol::Vnc, ViewerEvent::Initialized) => EventKind::VncInitialized,
+        (Protocol::Vnc, ViewerEvent::Disconnected) => EventKind::VncDisconnected,
+        (Protocol::Spice, ViewerEvent::Connected) => EventKind::SpiceConnected,
+        (Protocol::Spice, ViewerEvent::Initialized) => EventKind::SpiceInitialized,
+        (Protocol::Spice, ViewerEvent::Disconnected) => EventKind::SpiceDisconnected,
     };
     let mut client = client(viewer);
-    if let (Value::Object(members), true) = (&mut client, is_basic(viewer, moment)) {
+    if let (Value::Object(members), true) = (&mut client, is_basic(viewer, event)) {
         members.retain(|name, _| ["host", "port", "service", "family", "websocket"].contains(&name.as_str()));
     }
-    vm.raise(kind, json!({"server": server(viewer, moment), "client": client}));
+    vm.raise(kind, json!({"server": server(viewer, event), "client": client}));
 }
 
-/// Whether the event tells of the client's address only.
-fn is_basic(viewer: &Viewer, moment: Moment) -> bool {
-    moment == Moment::Connected || moment == Moment::Disconnected && viewer.protocol == Protocol::Spice
+/// Returns whether the event contains the client's address only.
+fn is_basic(viewer: &Viewer, event: ViewerEvent) -> bool {
+    event == ViewerEvent::Connected
+        || event == ViewerEvent::Disconnected && viewer.protocol == Protocol::Spice
 }
 
-fn server(viewer: &Viewer, moment: Moment) -> Value {
+fn server(viewer: &Viewer, event: ViewerEvent) -> Value {
     let is_unix = &*viewer.family == "unix";
     let host = if is_unix { "" } else { "127.0.0.1" };
     match viewer.protocol {
@@ -255,7 +256,7 @@ fn server(viewer: &Viewer, moment: Moment) -> Value {
         }),
         Protocol::Spice => json!({
             "host": host, "port": "5930", "family": viewer.family,
-            "auth": (moment == Moment::Initialized).then_some(&viewer.auth),
+            "auth": (event == ViewerEvent::Initialized).then_some(&viewer.auth),
         }),
     }
 }

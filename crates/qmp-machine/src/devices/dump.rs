@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    table::{Entry, generic},
-    transitions::Happening,
+    commands::{Entry, generic},
+    transitions::MachineEvent,
     vm::Vm,
 };
 
@@ -25,7 +25,7 @@ pub(crate) struct Dump {
 const BYTES_PER_SECOND: u64 = 1 << 30;
 
 /// Source: reworded between 7.2 and 11.1.
-const SAYS_WHAT_FITS_SINCE: Release = Release::new(8, 1);
+const NAMES_PREFIXES_SINCE: Release = Release::new(8, 1);
 
 #[derive(Deserialize)]
 struct Start {
@@ -68,7 +68,7 @@ pub(crate) fn commands() -> Vec<Entry> {
 
 fn start(vm: &mut Vm, Start { protocol, detach }: Start) -> Result<(), CommandError> {
     if !protocol.starts_with("file:") && !protocol.starts_with("fd:") {
-        return Err(generic(if vm.release >= SAYS_WHAT_FITS_SINCE {
+        return Err(generic(if vm.release >= NAMES_PREFIXES_SINCE {
             "parameter 'protocol' must start with 'file:' or 'fd:'"
         } else {
             "Invalid parameter 'protocol'"
@@ -84,9 +84,9 @@ fn start(vm: &mut Vm, Start { protocol, detach }: Start) -> Result<(), CommandEr
     vm.stop(RunState::SaveVm);
     vm.devices.dump.active = true;
     if detach.unwrap_or(false) {
-        let takes =
+        let duration =
             Duration::from_micros(vm.config.memory_bytes.saturating_mul(1_000_000) / BYTES_PER_SECOND);
-        vm.later(takes, move |vm| finish(vm, was_running));
+        vm.later(duration, move |vm| finish(vm, was_running));
     } else {
         finish(vm, was_running);
     }
@@ -102,6 +102,6 @@ fn finish(vm: &mut Vm, was_running: bool) {
     vm.devices.dump.last = Some(result.clone());
     vm.raise(EventKind::DumpCompleted, json!({"result": result, "error": error}));
     if was_running && vm.status.state == RunState::SaveVm {
-        vm.force(Happening::Cont);
+        vm.force(MachineEvent::Cont);
     }
 }

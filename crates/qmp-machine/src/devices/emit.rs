@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    raised::Raised,
-    table::{Entry, generic},
+    commands::{Entry, generic},
+    event::RaisedEvent,
     vm::Vm,
 };
 
@@ -18,7 +18,7 @@ struct EmitEvent {
 }
 
 #[derive(Deserialize)]
-struct Dropped {
+struct DropCommand {
     id: Value,
 }
 
@@ -33,11 +33,11 @@ pub(crate) fn commands() -> Vec<Entry> {
             if data.as_ref().is_some_and(|data| !data.is_object()) {
                 return Err(generic("the data of an event is an object"));
             }
-            vm.raise_as_is(Raised { name: event, data });
+            vm.raise_as_is(RaisedEvent { name: event, data });
             Ok(())
         }),
         // Releases 2.12 to 3.1 drop a command when a monitor with out-of-band execution is flooded.
-        Entry::new("x-host-drop-command", dropped, |vm, Dropped { id }| {
+        Entry::new("x-host-drop-command", dropped, |vm, DropCommand { id }| {
             vm.raise(EventKind::CommandDropped, json!({"id": id, "reason": "queue-full"}));
             Ok(())
         }),

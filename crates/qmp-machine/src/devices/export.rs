@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::block;
 use crate::{
-    table::{Entry, generic, optional_any},
+    commands::{Entry, generic, optional_any},
     vm::Vm,
 };
 
 /// The exports, in the order in which they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Export {
-    exports: Vec<One>,
+    exports: Vec<BlockExport>,
     nbd_server: bool,
 }
 
@@ -26,7 +26,7 @@ impl Export {
 }
 
 #[derive(Debug)]
-struct One {
+struct BlockExport {
     id: Box<str>,
     kind: Box<str>,
     node: Box<str>,
@@ -122,15 +122,15 @@ fn export_add(vm: &mut Vm, Add { id, kind, node_name }: Add) -> Result<(), Comma
         return Err(generic("NBD server not running"));
     }
     block::expect(vm, &node_name)?;
-    vm.devices.export.exports.push(One { id, kind, node: node_name });
+    vm.devices.export.exports.push(BlockExport { id, kind, node: node_name });
     Ok(())
 }
 
-fn delete_where(vm: &mut Vm, which: impl Fn(&One) -> bool) {
-    let (gone, kept) =
+fn delete_where(vm: &mut Vm, which: impl Fn(&BlockExport) -> bool) {
+    let (deleted, kept) =
         std::mem::take(&mut vm.devices.export.exports).into_iter().partition::<Vec<_>, _>(which);
     vm.devices.export.exports = kept;
-    for export in gone {
+    for export in deleted {
         vm.raise(EventKind::BlockExportDeleted, json!({"id": export.id}));
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::power::{expect_running, guest};
-use crate::{table::Entry, transitions::Happening, vm::Vm};
+use crate::{commands::Entry, transitions::MachineEvent, vm::Vm};
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -19,7 +19,7 @@ enum MemoryAction {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct MemoryFails {
+struct MemoryFailure {
     recipient: Option<Box<str>>,
     action: Option<MemoryAction>,
     action_required: Option<bool>,
@@ -59,7 +59,7 @@ pub(crate) fn commands() -> Vec<Entry> {
         arguments.required("polarization", Type::one_of("S390CpuPolarization", ["horizontal", "vertical"]))
     };
     vec![
-        Entry::new("x-host-memory-failure", failure, |vm, failure| memory_fails(vm, &failure)),
+        Entry::new("x-host-memory-failure", failure, |vm, failure| fail_memory(vm, &failure)),
         Entry::new("x-host-rdma-gid", gid, |vm, Gid { netdev, added, subnet_prefix, interface_id }| {
             let data = json!({
                 "netdev": netdev, "gid-status": added.unwrap_or(true),
@@ -77,10 +77,10 @@ pub(crate) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn memory_fails(vm: &mut Vm, failure: &MemoryFails) -> Result<(), CommandError> {
+fn fail_memory(vm: &mut Vm, failure: &MemoryFailure) -> Result<(), CommandError> {
     let recipient = failure.recipient.as_deref().unwrap_or("guest");
     let action = failure.action.unwrap_or(MemoryAction::Inject);
-    let told = match action {
+    let action_name = match action {
         MemoryAction::Ignore => "ignore",
         MemoryAction::Inject => "inject",
         MemoryAction::Fatal => "fatal",
@@ -89,9 +89,12 @@ fn memory_fails(vm: &mut Vm, failure: &MemoryFails) -> Result<(), CommandError> 
     let flags = json!({
         "action-required": failure.action_required.unwrap_or(false), "recursive": failure.recursive.unwrap_or(false),
     });
-    vm.raise(EventKind::MemoryFailure, json!({"recipient": recipient, "action": told, "flags": flags}));
+    vm.raise(
+        EventKind::MemoryFailure,
+        json!({"recipient": recipient, "action": action_name, "flags": flags}),
+    );
     match action {
-        MemoryAction::Reset => vm.force(Happening::Reset(ShutdownCause::GuestReset)),
+        MemoryAction::Reset => vm.force(MachineEvent::Reset(ShutdownCause::GuestReset)),
         // The hypervisor's own memory is lost: the process exits at once.
         MemoryAction::Fatal if recipient == "hypervisor" => vm.exit(1),
         _ => {}

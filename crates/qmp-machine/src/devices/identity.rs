@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::block;
 use crate::{
-    table::Entry,
-    transitions::{Happening, PanicTeller},
+    commands::Entry,
+    transitions::{MachineEvent, PanicSource},
     vm::Vm,
 };
 
@@ -105,7 +105,7 @@ fn write_port(vm: &mut Vm, line: &str) {
     }
     let value = value.unwrap_or(0);
     if value & PANICKED != 0 {
-        vm.force(Happening::Panic { info: None, told_by: PanicTeller::Monitor });
+        vm.force(MachineEvent::Panic { info: None, source: PanicSource::Monitor });
     } else if value & CRASH_LOADED != 0 {
         vm.raise(EventKind::GuestCrashloaded, json!({"action": "run"}));
     }

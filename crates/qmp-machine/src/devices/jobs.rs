@@ -3,15 +3,15 @@
 //! A job goes through QEMU's states. On a node that holds no data (`null-co`) a small job is done before the reply
 //! to the command that started it, as in a QEMU; others take the time that follows from their speed.
 
-mod course;
+mod lifecycle;
 mod query;
 mod start;
 mod verbs;
 mod work;
 
-pub(super) use course::{at_exit, mirror_write};
+pub(super) use lifecycle::{at_exit, mirror_write};
 
-use crate::table::Entry;
+use crate::commands::Entry;
 
 /// The jobs, in the order in which they were started.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{bus::Device, power::expect_running};
 use crate::{
-    table::{Entry, device_not_found, generic},
+    commands::{Entry, device_not_found, generic},
     vm::Vm,
 };
 
@@ -125,7 +125,7 @@ pub(super) fn at_unplug(vm: &mut Vm, device: &Device) {
 }
 
 /// Raises the older event for a memory module that the guest refuses to release, beside the one for any device.
-pub(super) fn tell_refusal(vm: &mut Vm, device: &Device) {
+pub(super) fn raise_refusal(vm: &mut Vm, device: &Device) {
     if is_module(device) {
         let id = device.id.as_deref().unwrap_or_default();
         let msg = format!("acpi: device unplug for not supported device type: {}", device.driver);
@@ -166,7 +166,7 @@ fn query_slots(vm: &Vm) -> Value {
 }
 
 fn without_nulls(mut value: Value) -> Value {
-    crate::raised::strip_nulls(&mut value);
+    crate::event::strip_nulls(&mut value);
     value
 }
 

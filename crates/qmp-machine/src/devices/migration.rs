@@ -1,16 +1,16 @@
 //! Migration, outgoing and incoming, and its companions (COLO, failover, VFIO, SPICE clients).
 
 mod colo;
-mod course;
 mod incoming;
+mod lifecycle;
 mod outgoing;
 mod settings;
 
 use std::collections::BTreeSet;
 
-pub(super) use course::at_exit;
+pub(super) use lifecycle::at_exit;
 
-use crate::table::Entry;
+use crate::commands::Entry;
 
 /// The current or last migration, and the settings of the next one.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{bus::Device, power::expect_running};
 use crate::{
-    table::{Entry, device_not_found, generic, one_of, optional_any},
+    commands::{Entry, device_not_found, generic, one_of, optional_any},
     vm::Vm,
 };
 
@@ -87,9 +87,9 @@ pub(crate) fn commands() -> Vec<Entry> {
         Entry::new("netdev_add", add, netdev_add),
         Entry::new("netdev_del", id, |vm, Id { id }| {
             let netdevs = &mut vm.devices.net.netdevs;
-            let place =
+            let index =
                 netdevs.iter().position(|netdev| netdev.id == id).ok_or_else(|| device_not_found(&id))?;
-            netdevs.remove(place);
+            netdevs.remove(index);
             Ok(())
         }),
         Entry::new("query-rx-filter", |arguments| arguments.optional("name", Type::Str), query_rx_filter)
@@ -137,12 +137,12 @@ fn query_rx_filter(vm: &mut Vm, Name { name }: Name) -> Result<Value, CommandErr
             return Err(generic(format!("net client({name}) doesn't support rx-filter querying")));
         }
     }
-    let asked: Vec<_> = cards(vm)
+    let queried: Vec<_> = cards(vm)
         .filter(|card| name.is_none() || card.id == name)
         .map(|card| (card.path.clone(), card.id.clone(), card.text("mac").map(str::to_owned)))
         .collect();
     let mut filters = Vec::new();
-    for (path, id, mac) in asked {
+    for (path, id, mac) in queried {
         let promiscuous = vm.devices.net.promiscuous.contains(&path);
         filters.push(json!({
             "name": id, "promiscuous": promiscuous, "multicast": "normal", "unicast": "normal", "vlan": "all",
@@ -160,7 +160,7 @@ fn change_filter(vm: &mut Vm, Filter { id, promiscuous }: Filter) -> Result<(), 
     expect_running(vm)?;
     let device = vm.devices.bus.expect(&id)?;
     if !device.is("virtio-net") {
-        return Err(generic(format!("Device '{id}' has no filter that it tells of")));
+        return Err(generic(format!("Device '{id}' has no filter events")));
     }
     let (path, id) = (device.path.clone(), device.id.clone());
     let net = &mut vm.devices.net;
@@ -200,7 +200,7 @@ fn set_connected(vm: &mut Vm, id: &str, connected: bool, addr: Option<Value>) ->
             vm.raise(EventKind::NetdevVhostUserConnected, json!({"netdev-id": id, "chardev-id": chardev}));
         }
         ("vhost-user", false) => vm.raise(EventKind::NetdevVhostUserDisconnected, json!({"netdev-id": id})),
-        (kind, _) => return Err(generic(format!("a netdev of type {kind} tells nothing of its peer"))),
+        (kind, _) => return Err(generic(format!("a netdev of type {kind} has no events for its peer"))),
     }
     Ok(())
 }

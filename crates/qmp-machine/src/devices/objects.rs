@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    table::{Entry, generic, optional_any},
+    commands::{Entry, generic, optional_any},
     vm::Vm,
 };
 
@@ -51,7 +51,7 @@ struct Id {
 }
 
 #[derive(Deserialize)]
-struct Connected {
+struct SetConnected {
     id: Box<str>,
     connected: bool,
 }
@@ -62,7 +62,7 @@ const PROPERTIES: &str = "\
     socket type";
 
 /// Source: since 9.0 memory back ends word the error about memory in use, measured on 7.2 and 11.1.
-const MAPPED_IS_SAID_SINCE: Release = Release::new(9, 0);
+const NAMES_MAPPED_SINCE: Release = Release::new(9, 0);
 
 pub(crate) fn commands() -> Vec<Entry> {
     let add = |arguments: ObjectType| {
@@ -79,7 +79,7 @@ pub(crate) fn commands() -> Vec<Entry> {
             |vm, Id { id }| object_del(vm, &id),
         )
         .since(2, 0),
-        Entry::new("x-host-pr-helper", connected, |vm, Connected { id, connected }| {
+        Entry::new("x-host-pr-helper", connected, |vm, SetConnected { id, connected }| {
             expect(vm, &id, "pr-manager-helper")?;
             vm.raise(EventKind::PrManagerStatusChanged, json!({"id": id, "connected": connected}));
             Ok(())
@@ -104,17 +104,17 @@ fn object_add(vm: &mut Vm, Add { kind, id, properties }: Add) -> Result<(), Comm
 }
 
 fn object_del(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
-    let Some(place) = vm.devices.objects.objects.iter().position(|object| *object.id == *id) else {
+    let Some(index) = vm.devices.objects.objects.iter().position(|object| *object.id == *id) else {
         return Err(generic(format!("object '{id}' not found")));
     };
     if super::memory::is_mapped(vm, id) {
-        return Err(generic(if vm.release >= MAPPED_IS_SAID_SINCE {
+        return Err(generic(if vm.release >= NAMES_MAPPED_SINCE {
             format!("Cannot delete host memory backend '{id}' which is mapped")
         } else {
             format!("object '{id}' is in use, can not be deleted")
         }));
     }
-    vm.devices.objects.objects.remove(place);
+    vm.devices.objects.objects.remove(index);
     Ok(())
 }
 

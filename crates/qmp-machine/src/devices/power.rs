@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    table::{Entry, generic},
-    transitions::{Happening, PanicAction, PanicTeller, RebootAction, ShutdownAction, WatchdogAction},
+    commands::{Entry, generic},
+    transitions::{MachineEvent, PanicAction, PanicSource, RebootAction, ShutdownAction, WatchdogAction},
     vm::Vm,
 };
 
@@ -17,26 +17,28 @@ const EVENT_BEFORE_REPLY_SINCE: Release = Release::new(6, 0);
 const SINGLESTEP_REMOVED: Release = Release::new(9, 0);
 
 pub(crate) fn commands() -> Vec<Entry> {
-    [of_the_monitor(), policies(), of_the_guest(), of_the_host()].into_iter().flatten().collect()
+    [monitor_commands(), policies(), guest_commands(), host_commands()].into_iter().flatten().collect()
 }
 
-fn of_the_monitor() -> Vec<Entry> {
+fn monitor_commands() -> Vec<Entry> {
     vec![
         Entry::plain("stop", |vm| {
             vm.stop(RunState::Paused);
             Ok(())
         }),
-        Entry::plain("cont", |vm| vm.happen(Happening::Cont)),
-        Entry::plain("system_reset", |vm| at_once(vm, Happening::Reset(ShutdownCause::HostQmpSystemReset))),
-        Entry::plain("system_powerdown", |vm| at_once(vm, Happening::Powerdown)),
+        Entry::plain("cont", |vm| vm.apply(MachineEvent::Cont)),
+        Entry::plain("system_reset", |vm| {
+            at_once(vm, MachineEvent::Reset(ShutdownCause::HostQmpSystemReset))
+        }),
+        Entry::plain("system_powerdown", |vm| at_once(vm, MachineEvent::Powerdown)),
         Entry::plain("system_wakeup", |vm| {
             if vm.status.state != RunState::Suspended {
-                return vm.happen(Happening::Wakeup);
+                return vm.apply(MachineEvent::Wakeup);
             }
-            at_once(vm, Happening::Wakeup)
+            at_once(vm, MachineEvent::Wakeup)
         })
         .since(1, 1),
-        Entry::plain("quit", |vm| at_once(vm, Happening::Shutdown(ShutdownCause::HostQmpQuit))),
+        Entry::plain("quit", |vm| at_once(vm, MachineEvent::Shutdown(ShutdownCause::HostQmpQuit))),
         Entry::plain("query-status", |vm| {
             let singlestep = (vm.release < SINGLESTEP_REMOVED).then_some(false);
             let mut status = json!({"running": vm.is_running(), "status": vm.status.state.as_str()});
@@ -57,11 +59,11 @@ fn status_type() -> ObjectType {
 }
 
 /// Applies an event before the reply, or after it in a release that does so.
-fn at_once(vm: &mut Vm, happening: Happening) -> Result<(), CommandError> {
+fn at_once(vm: &mut Vm, event: MachineEvent) -> Result<(), CommandError> {
     if vm.release >= EVENT_BEFORE_REPLY_SINCE {
-        return vm.happen(happening);
+        return vm.apply(event);
     }
-    vm.soon(move |vm| vm.force(happening));
+    vm.soon(move |vm| vm.force(event));
     Ok(())
 }
 
@@ -119,20 +121,20 @@ struct Panic {
     info: Option<Value>,
 }
 
-fn of_the_guest() -> Vec<Entry> {
+fn guest_commands() -> Vec<Entry> {
     let with_info = |arguments: ObjectType| arguments.optional("info", Type::Any);
     vec![
         guest("x-guest-shutdown", |vm| vm.shut_down(ShutdownCause::GuestShutdown)),
-        guest("x-guest-reset", |vm| vm.force(Happening::Reset(ShutdownCause::GuestReset))),
-        guest("x-guest-suspend", |vm| vm.force(Happening::Suspend)),
+        guest("x-guest-reset", |vm| vm.force(MachineEvent::Reset(ShutdownCause::GuestReset))),
+        guest("x-guest-suspend", |vm| vm.force(MachineEvent::Suspend)),
         guest("x-guest-hibernate", |vm| {
             vm.raise_bare(EventKind::SuspendDisk);
             vm.shut_down(ShutdownCause::GuestShutdown);
         }),
-        Entry::plain("x-guest-wakeup", |vm| vm.happen(Happening::Wakeup)),
+        Entry::plain("x-guest-wakeup", |vm| vm.apply(MachineEvent::Wakeup)),
         Entry::new("x-guest-panic", with_info, |vm, Panic { info }| {
             expect_running(vm)?;
-            vm.happen(Happening::Panic { info, told_by: PanicTeller::Guest })
+            vm.apply(MachineEvent::Panic { info, source: PanicSource::Guest })
         }),
         Entry::new("x-guest-crashload", with_info, |vm, Panic { info }| {
             expect_running(vm)?;
@@ -143,7 +145,7 @@ fn of_the_guest() -> Vec<Entry> {
             vm.raise_bare(EventKind::GuestPvshutdown);
             vm.shut_down(ShutdownCause::GuestShutdown);
         }),
-        guest("x-guest-watchdog", |vm| vm.force(Happening::Watchdog)),
+        guest("x-guest-watchdog", |vm| vm.force(MachineEvent::Watchdog)),
         guest("x-guest-internal-error", |vm| vm.stop(RunState::InternalError)),
         guest("x-guest-breakpoint", |vm| {
             vm.raise_bare(EventKind::Debug);
@@ -152,7 +154,7 @@ fn of_the_guest() -> Vec<Entry> {
     ]
 }
 
-fn of_the_host() -> Vec<Entry> {
+fn host_commands() -> Vec<Entry> {
     vec![
         Entry::plain("x-host-signal", |vm| {
             vm.shut_down(ShutdownCause::HostSignal);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{bus::Device, power::expect_running};
 use crate::{
-    table::{Entry, generic},
+    commands::{Entry, generic},
     vm::Vm,
 };
 
@@ -65,10 +65,10 @@ pub(crate) fn commands() -> Vec<Entry> {
         .since(1, 4),
         Entry::new("chardev-remove", id, |vm, Id { id }| {
             let chardevs = &mut vm.devices.serial.chardevs;
-            let Some(place) = chardevs.iter().position(|(other, _)| *other == id) else {
+            let Some(index) = chardevs.iter().position(|(other, _)| *other == id) else {
                 return Err(generic(format!("Chardev '{id}' not found")));
             };
-            chardevs.remove(place);
+            chardevs.remove(index);
             Ok(())
         })
         .since(1, 4),

@@ -40,8 +40,8 @@ fn matches(pattern: &str, name: &str) -> bool {
     let parts: Vec<_> = parts.collect();
     let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
     for part in middle {
-        let Some(place) = rest.find(part) else { return false };
-        rest = &rest[place + part.len()..];
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
     }
     rest.ends_with(last)
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_fit_patterns() {
+    fn name_matches_pattern_with_wildcards() {
         let cases = [
             ("STOP", "STOP", true),
             ("STOP", "STOPPED", false),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_told_apart() {
+    fn message_kind_is_recognized() {
         let greeting: &[u8] = b"{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n";
         let stop: &[u8] = b"{\"event\": \"STOP\"}";
         let reply: &[u8] = b"{\"return\": {}, \"id\": 1}";

@@ -30,14 +30,14 @@ type Dial = Box<dyn Fn() -> io::Result<OwnedFd> + Send>;
 #[derive(Debug)]
 pub struct FaultProxy {
     stop: Arc<OwnedFd>,
-    open: Open,
+    open: OpenSockets,
     /// Disconnects when the last connection ends.
     over: Mutex<Receiver<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// The sockets of the open connections, to close them from another thread.
-type Open = Arc<Mutex<Vec<Arc<OwnedFd>>>>;
+type OpenSockets = Arc<Mutex<Vec<Arc<OwnedFd>>>>;
 
 impl FaultProxy {
     /// Serves clients that connect to `listener`; `dial` connects to the machine, once for each client.
@@ -51,9 +51,9 @@ impl FaultProxy {
         dial: impl Fn() -> io::Result<S> + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?);
-        let open = Open::default();
+        let open = OpenSockets::default();
         let (connected, over) = mpsc::channel();
-        let accepting = Accepting {
+        let acceptor = Acceptor {
             listener: listener.into(),
             faults,
             dial: Box::new(move || dial().map(Into::into)),
@@ -62,7 +62,7 @@ impl FaultProxy {
             connected,
             begin: Instant::now(),
         };
-        let thread = thread::Builder::new().name("faults".into()).spawn(move || accepting.run())?;
+        let thread = thread::Builder::new().name("faults".into()).spawn(move || acceptor.run())?;
         Ok(Self { stop, open, over: Mutex::new(over), thread: Some(thread) })
     }
 
@@ -94,17 +94,17 @@ impl Drop for FaultProxy {
     }
 }
 
-struct Accepting {
+struct Acceptor {
     listener: Listener,
     faults: Faults,
     dial: Dial,
     stop: Arc<OwnedFd>,
-    open: Open,
+    open: OpenSockets,
     connected: Sender<()>,
     begin: Instant,
 }
 
-impl Accepting {
+impl Acceptor {
     fn run(self) {
         for number in 1.. {
             let Some(client) = self.accept() else { return };
@@ -123,12 +123,13 @@ impl Accepting {
             let begin = self.begin;
             let (from, to) = (Arc::clone(&client), Arc::clone(&machine));
             let requests = stage.requests();
-            // A thread that cannot be made leaves a connection that does not answer: another fault, and not a crash.
-            let _ =
-                thread::Builder::new().name("faults-in".into()).spawn(move || pass_on(&from, &to, &requests));
+            // If no thread can be made, the connection does not respond: another fault, but no crash.
+            let _ = thread::Builder::new()
+                .name("faults-in".into())
+                .spawn(move || forward_requests(&from, &to, &requests));
             let connected = self.connected.clone();
-            let passing = Passing { client, machine, stage, begin, _connected: connected };
-            let _ = thread::Builder::new().name("faults-out".into()).spawn(move || passing.run());
+            let forwarder = Forwarder { client, machine, stage, begin, _connected: connected };
+            let _ = thread::Builder::new().name("faults-out".into()).spawn(move || forwarder.run());
         }
     }
 
@@ -154,7 +155,7 @@ impl Accepting {
 }
 
 /// Forwards the bytes from the client to the machine.
-fn pass_on(client: &OwnedFd, machine: &OwnedFd, requests: &Requests) {
+fn forward_requests(client: &OwnedFd, machine: &OwnedFd, requests: &Requests) {
     let mut bytes = vec![0; READ_BYTES];
     while let Ok(count @ 1..) = read(client, &mut bytes) {
         // Record the requests before the machine can reply.
@@ -168,7 +169,7 @@ fn pass_on(client: &OwnedFd, machine: &OwnedFd, requests: &Requests) {
 }
 
 /// Forwards the bytes from the machine to the client, through the fault stage.
-struct Passing {
+struct Forwarder {
     client: Arc<OwnedFd>,
     machine: Arc<OwnedFd>,
     stage: Stage,
@@ -176,7 +177,7 @@ struct Passing {
     _connected: Sender<()>,
 }
 
-impl Passing {
+impl Forwarder {
     fn run(mut self) {
         // Whatever the result, both sides see the end.
         let _ = self.pass();

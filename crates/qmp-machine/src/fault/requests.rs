@@ -18,17 +18,17 @@ const REQUESTS_MAX: usize = 4096;
 /// The outstanding requests of one connection. Pass it the client's bytes before the machine gets them.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
-    open: Arc<Mutex<Open>>,
+    open: Arc<Mutex<PendingRequests>>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct PendingRequests {
     input: Input,
     /// The `id` and the command of each request; no command if the message is not a request.
     waiting: VecDeque<(Option<Value>, Option<String>)>,
 }
 
-impl Default for Open {
+impl Default for PendingRequests {
     fn default() -> Self {
         Self { input: Input::new(ErrorTexts::Worded), waiting: VecDeque::new() }
     }
@@ -61,7 +61,7 @@ impl Requests {
             return None;
         }
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = open.waiting.iter().position(|(id, _)| id.as_ref() == reply.get("id"))?;
-        open.waiting.remove(place)?.1
+        let index = open.waiting.iter().position(|(id, _)| id.as_ref() == reply.get("id"))?;
+        open.waiting.remove(index)?.1
     }
 }

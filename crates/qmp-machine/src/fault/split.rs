@@ -2,24 +2,24 @@
 
 /// A stream of messages. A machine sends JSON, so counting the braces outside of strings suffices.
 #[derive(Debug, Default)]
-pub(super) struct Split {
+pub(super) struct MessageSplitter {
     bytes: Vec<u8>,
     /// Number of bytes already scanned.
-    seen: usize,
+    scanned: usize,
     depth: usize,
     within_string: bool,
     after_backslash: bool,
 }
 
-impl Split {
+impl MessageSplitter {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Returns the next whole message with the white space before it.
     pub(super) fn next(&mut self) -> Option<Vec<u8>> {
-        while let Some(byte) = self.bytes.get(self.seen).copied() {
-            self.seen += 1;
+        while let Some(byte) = self.bytes.get(self.scanned).copied() {
+            self.scanned += 1;
             match byte {
                 _ if self.after_backslash => self.after_backslash = false,
                 b'\\' if self.within_string => self.after_backslash = true,
@@ -31,8 +31,8 @@ impl Split {
             }
             // The line end belongs to the message: a machine writes both at once.
             if byte == b'\n' && self.depth == 0 && !self.within_string {
-                let rest = self.bytes.split_off(self.seen);
-                self.seen = 0;
+                let rest = self.bytes.split_off(self.scanned);
+                self.scanned = 0;
                 return Some(std::mem::replace(&mut self.bytes, rest));
             }
         }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     fn split(pieces: &[&[u8]]) -> (Vec<String>, String) {
-        let mut split = Split::default();
+        let mut split = MessageSplitter::default();
         let mut messages = Vec::new();
         for piece in pieces {
             split.push(piece);
@@ -66,7 +66,7 @@ mod tests {
         "{\"QMP\": {}}\r\n{\r\n  \"event\": \"A}\\\"{\"\r\n}\r\n{\"return\": [{}, \"\\\\\"]}\r\n{\"ev";
 
     #[test]
-    fn braces_make_messages() {
+    fn stream_with_braces_in_strings_is_split_into_messages() {
         let expected = [
             "{\"QMP\": {}}\r\n",
             "{\r\n  \"event\": \"A}\\\"{\"\r\n}\r\n",
@@ -80,7 +80,7 @@ mod tests {
     proptest! {
         /// Where the stream is cut does not matter.
         #[test]
-        fn cuts_do_not_matter(cut in 0..STREAM.len(), other in 0..STREAM.len()) {
+        fn stream_cut_anywhere_gives_the_same_messages(cut in 0..STREAM.len(), other in 0..STREAM.len()) {
             let (first, second) = (cut.min(other), cut.max(other));
             let bytes = STREAM.as_bytes();
             let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];

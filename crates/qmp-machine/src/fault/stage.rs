@@ -2,19 +2,19 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Fault, FaultKind, Faults, REORDER_WITHIN, Requests, split::Split};
+use super::{Fault, FaultKind, Faults, REORDER_WITHIN, Requests, split::MessageSplitter};
 use crate::script::Random;
 
 /// One connection, from the machine to the client.
 #[derive(Debug)]
 pub struct Stage {
     rules: Vec<Rule>,
-    split: Split,
+    split: MessageSplitter,
     requests: Requests,
     /// Output under way, in order: the first element delays all others.
-    queue: VecDeque<Waiting>,
+    queue: VecDeque<QueuedOutput>,
     /// A reordered message, and the time at which it is sent if no message follows.
-    held: Option<(Vec<u8>, Duration)>,
+    reordered: Option<(Vec<u8>, Duration)>,
     /// The message to send before the first one.
     early: Option<Vec<u8>>,
     mute: bool,
@@ -31,7 +31,7 @@ pub enum Output {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedOutput {
     output: Output,
     not_before: Duration,
 }
@@ -41,8 +41,8 @@ struct Waiting {
 struct Rule {
     fault: Fault,
     random: Random,
-    seen: u64,
-    happened: u64,
+    matched: u64,
+    applied: u64,
 }
 
 impl Stage {
@@ -50,18 +50,18 @@ impl Stage {
     #[must_use]
     pub fn new(faults: &Faults, connection: u64) -> Self {
         let mut rules = Vec::new();
-        for (place, fault) in (0_u64..).zip(&faults.rules) {
+        for (index, fault) in (0_u64..).zip(&faults.rules) {
             if fault.connection.is_none_or(|only| only == connection) {
-                let random = Random::new(faults.seed, (connection << 16) ^ place);
-                rules.push(Rule { fault: fault.clone(), random, seen: 0, happened: 0 });
+                let random = Random::new(faults.seed, (connection << 16) ^ index);
+                rules.push(Rule { fault: fault.clone(), random, matched: 0, applied: 0 });
             }
         }
         let mut stage = Self {
             rules: Vec::new(),
-            split: Split::default(),
+            split: MessageSplitter::default(),
             requests: Requests::default(),
             queue: VecDeque::new(),
-            held: None,
+            reordered: None,
             early: None,
             mute: false,
             ended: false,
@@ -69,10 +69,10 @@ impl Stage {
         // These two kinds concern the connection: one random decision, before the first message.
         for mut rule in rules {
             match &rule.fault.kind {
-                FaultKind::NeverGreet => stage.mute |= rule.happens(),
+                FaultKind::NeverGreet => stage.mute |= rule.applies(),
                 FaultKind::EarlyEvent { message } => {
                     let message = format!("{message}\r\n");
-                    if rule.happens() {
+                    if rule.applies() {
                         stage.early.get_or_insert_default().extend_from_slice(message.as_bytes());
                     }
                 }
@@ -116,36 +116,36 @@ impl Stage {
         if !rest.is_empty() && !self.mute {
             self.send(rest, now);
         }
-        self.queue.push_back(Waiting { output: Output::Close, not_before: now });
+        self.queue.push_back(QueuedOutput { output: Output::Close, not_before: now });
     }
 
     /// Returns the next output that is due.
     pub fn poll_output(&mut self, now: Duration) -> Option<Output> {
-        if self.held.as_ref().is_some_and(|(_, until)| *until <= now) {
+        if self.reordered.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.release(now);
         }
         if self.queue.front()?.not_before > now {
             return None;
         }
-        self.queue.pop_front().map(|waiting| waiting.output)
+        self.queue.pop_front().map(|queued| queued.output)
     }
 
     /// Returns when [`poll_output`](Self::poll_output) has output next, if the machine sends nothing else.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let front = self.queue.front().map(|waiting| waiting.not_before);
-        let held = self.held.as_ref().map(|(_, until)| *until);
-        front.into_iter().chain(held).min()
+        let front = self.queue.front().map(|queued| queued.not_before);
+        let reordered = self.reordered.as_ref().map(|(_, until)| *until);
+        front.into_iter().chain(reordered).min()
     }
 
     /// Applies the rules to a whole message.
     fn pass(&mut self, mut message: Vec<u8>, now: Duration) {
         let (mut copies, mut wait, mut swap, mut close) = (1, Duration::ZERO, false, false);
         // Rules match the original message, not the changed one.
-        let said = message.clone();
-        let command = self.requests.answered(&said);
+        let original = message.clone();
+        let command = self.requests.answered(&original);
         for rule in &mut self.rules {
-            if !rule.fits(&said, command.as_deref()) {
+            if !rule.matches_message(&original, command.as_deref()) {
                 continue;
             }
             match &rule.fault.kind {
@@ -162,8 +162,8 @@ impl Stage {
                 FaultKind::EarlyEvent { .. } | FaultKind::NeverGreet => {}
             }
         }
-        if swap && self.held.is_none() && copies > 0 && !close {
-            self.held = Some((message.repeat(copies), now + wait + REORDER_WITHIN));
+        if swap && self.reordered.is_none() && copies > 0 && !close {
+            self.reordered = Some((message.repeat(copies), now + wait + REORDER_WITHIN));
             return;
         }
         if copies > 0 {
@@ -172,16 +172,16 @@ impl Stage {
         self.release(now);
         if close {
             self.ended = true;
-            self.queue.push_back(Waiting { output: Output::Close, not_before: now + wait });
+            self.queue.push_back(QueuedOutput { output: Output::Close, not_before: now + wait });
         }
     }
 
     fn send(&mut self, bytes: Vec<u8>, not_before: Duration) {
-        self.queue.push_back(Waiting { output: Output::Bytes(bytes), not_before });
+        self.queue.push_back(QueuedOutput { output: Output::Bytes(bytes), not_before });
     }
 
     fn release(&mut self, now: Duration) {
-        if let Some((message, _)) = self.held.take() {
+        if let Some((message, _)) = self.reordered.take() {
             self.send(message, now);
         }
     }
@@ -189,18 +189,18 @@ impl Stage {
 
 impl Rule {
     /// Returns whether the rule applies to this message.
-    fn fits(&mut self, message: &[u8], command: Option<&str>) -> bool {
-        self.fault.messages.contain(message, command) && self.happens()
+    fn matches_message(&mut self, message: &[u8], command: Option<&str>) -> bool {
+        self.fault.messages.contain(message, command) && self.applies()
     }
 
-    fn happens(&mut self) -> bool {
+    fn applies(&mut self) -> bool {
         let Fault { skip, every, times, probability, .. } = self.fault;
-        self.seen += 1;
-        let turn = self.seen.checked_sub(skip + 1).is_some_and(|after| after % every.max(1) == 0);
-        let may = turn && times.is_none_or(|times| self.happened < times);
-        let happens = may && self.random.happens(probability);
-        self.happened += u64::from(happens);
-        happens
+        self.matched += 1;
+        let turn = self.matched.checked_sub(skip + 1).is_some_and(|after| after % every.max(1) == 0);
+        let may = turn && times.is_none_or(|times| self.applied < times);
+        let applies = may && self.random.draw(probability);
+        self.applied += u64::from(applies);
+        applies
     }
 }
 
@@ -209,19 +209,19 @@ fn cut(message: &mut Vec<u8>, bytes: Option<usize>, random: &mut Random) {
     // The line end does not count: without it a message is complete all the same.
     let whole = message.trim_ascii_end().len();
     let most = whole.saturating_sub(1).max(1);
-    let bytes = bytes.unwrap_or_else(|| 1 + random.place(most));
+    let bytes = bytes.unwrap_or_else(|| 1 + random.index(most));
     message.truncate(bytes.clamp(1, most));
 }
 
 /// Changes some bytes, but not the line end.
 fn corrupt(message: &mut [u8], bytes: usize, random: &mut Random) {
     let whole = message.trim_ascii_end().len();
-    let mut places: Vec<usize> = (0..whole).collect();
+    let mut indices: Vec<usize> = (0..whole).collect();
     for _ in 0..bytes.min(whole) {
-        let place = places.swap_remove(random.place(places.len()));
+        let index = indices.swap_remove(random.index(indices.len()));
         // XOR with a value other than 0 always changes the byte.
         let other = u8::try_from(1 + random.below(255)).unwrap_or(1);
-        message[place] ^= other;
+        message[index] ^= other;
     }
 }
 

@@ -4,9 +4,9 @@ use std::{collections::VecDeque, time::Duration};
 
 use qmp_wire::{CommandError, Message, RawEvent};
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
-use super::recording::Session;
+use super::session::Session;
 
 /// The part of a capture read so far.
 #[derive(Debug, Default)]
@@ -15,8 +15,8 @@ pub(super) struct Capture {
     /// Messages before the first greeting.
     early: Vec<Box<str>>,
     /// Whether a message of a monitor was read.
-    speaks: bool,
-    asked: VecDeque<Request>,
+    has_messages: bool,
+    requests: VecDeque<Request>,
     /// The time of the first event of the session.
     begin: Option<Duration>,
 }
@@ -37,7 +37,7 @@ impl Capture {
             Message::Event(event) => self.event(event, raw),
             Message::Return { id, value } => self.reply(*id, Ok(value)),
             Message::Error { id, error } => self.reply(*id, Err(error.clone())),
-            Message::Unknown(_) => self.asked.extend(serde_json::from_str::<Request>(raw)),
+            Message::Unknown(_) => self.requests.extend(serde_json::from_str::<Request>(raw)),
         }
     }
 
@@ -50,7 +50,7 @@ impl Capture {
                     self.event(&event, &message);
                 }
             }
-        } else if self.speaks && self.sessions.is_empty() {
+        } else if self.has_messages && self.sessions.is_empty() {
             self.sessions.push(Session::new(None));
         }
         self.sessions
@@ -67,11 +67,11 @@ impl Capture {
 
     fn begin_session(&mut self, session: Session) {
         // The monitor sent another greeting: the previous connection had ended.
-        if let Some(before) = self.sessions.last_mut() {
-            before.end_at = Some(before.events.last().map(|event| event.at).unwrap_or_default());
+        if let Some(previous) = self.sessions.last_mut() {
+            previous.end_at = Some(previous.events.last().map(|event| event.at).unwrap_or_default());
         }
         self.sessions.push(session);
-        self.asked.clear();
+        self.requests.clear();
         self.begin = None;
     }
 
@@ -84,19 +84,19 @@ impl Capture {
         let at = event
             .timestamp
             .and_then(since_epoch)
-            .map(|moment| moment.saturating_sub(*self.begin.get_or_insert(moment)));
+            .map(|time| time.saturating_sub(*self.begin.get_or_insert(time)));
         session.push(at.unwrap_or(last), raw);
     }
 
-    fn reply(&mut self, id: Option<&str>, answer: Result<&str, CommandError>) {
-        self.speaks = true;
+    fn reply(&mut self, id: Option<&str>, reply: Result<&str, CommandError>) {
+        self.has_messages = true;
         let id = id.and_then(|id| serde_json::from_str::<Value>(id).ok());
-        let Some(place) = self.asked.iter().position(|request| request.id == id) else { return };
-        let (Some(request), Some(session)) = (self.asked.remove(place), self.sessions.last_mut()) else {
+        let Some(index) = self.requests.iter().position(|request| request.id == id) else { return };
+        let (Some(request), Some(session)) = (self.requests.remove(index), self.sessions.last_mut()) else {
             return;
         };
         if &*request.execute != "qmp_capabilities" {
-            session.answers.note(&request.execute, answer);
+            session.replies.note(&request.execute, reply);
         }
     }
 }
@@ -104,11 +104,4 @@ impl Capture {
 fn since_epoch(timestamp: qmp_wire::Timestamp) -> Option<Duration> {
     let seconds = u64::try_from(timestamp.seconds()).ok()?;
     Some(Duration::from_secs(seconds) + Duration::from_micros(timestamp.microseconds().into()))
-}
-
-/// The members of a value that is an object, with their text.
-pub(super) fn members(object: &str) -> Vec<(String, &str)> {
-    serde_json::from_str::<std::collections::BTreeMap<String, &RawValue>>(object)
-        .map(|members| members.into_iter().map(|(name, value)| (name, value.get())).collect())
-        .unwrap_or_default()
 }

@@ -7,7 +7,10 @@ use qmp_wire::{
     server::{Profile, Server},
 };
 
-use super::{answers::one_line, capture::members, recording::Session};
+use super::{
+    replies::one_line,
+    session::{Session, members},
+};
 
 /// The server's side of a client's connection.
 #[derive(Debug)]
@@ -16,7 +19,7 @@ pub(super) struct Client {
     /// Bytes to send.
     pub(super) output: Vec<u8>,
     /// Whether the client sent requests since the flag was last cleared.
-    pub(super) was_heard: bool,
+    pub(super) has_request: bool,
 }
 
 impl Client {
@@ -25,7 +28,7 @@ impl Client {
         let unknown = Profile { version: release, package: "".into(), out_of_band: false, pretty: false };
         let Some(greeting) = &session.greeting else {
             let server = Server::new(Arc::new(unknown));
-            let mut client = Self { server, output: session.early.clone(), was_heard: false };
+            let mut client = Self { server, output: session.early.clone(), has_request: false };
             client.collect();
             return client;
         };
@@ -49,15 +52,15 @@ impl Client {
         let mut output = session.early.clone();
         output.extend_from_slice(greeting.as_bytes());
         output.extend_from_slice(b"\r\n");
-        Self { server, output, was_heard: false }
+        Self { server, output, has_request: false }
     }
 
     /// Processes bytes from the client and replies to them.
     pub(super) fn handle_input(&mut self, bytes: &[u8], session: &Session) {
-        self.was_heard = true;
+        self.has_request = true;
         self.server.handle_input(bytes);
         while let Some((id, request)) = self.server.poll_request() {
-            match self.answer(&request.command, session) {
+            match self.reply(&request.command, session) {
                 Ok(text) => self.server.reply_text(id, &text),
                 Err(refusal) => self.server.reply(id, Err(refusal)),
             }
@@ -70,11 +73,11 @@ impl Client {
         self.server.in_command_mode()
     }
 
-    fn answer(&self, command: &str, session: &Session) -> Result<Vec<u8>, qmp_wire::server::Refusal> {
-        let answer = session.answers.find(command);
-        match (answer, command, &session.greeting) {
+    fn reply(&self, command: &str, session: &Session) -> Result<Vec<u8>, qmp_wire::server::Refusal> {
+        let reply = session.replies.find(command);
+        match (reply, command, &session.greeting) {
             (Err(refusal), "query-version", Some(greeting)) => version(greeting).ok_or(refusal),
-            (answer, ..) => answer,
+            (reply, ..) => reply,
         }
     }
 

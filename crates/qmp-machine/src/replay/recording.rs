@@ -4,33 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use qmp_wire::{CaptureError, CaptureReader, CaptureValue, Record};
 
-use super::{answers::Answers, capture::Capture, records::Records};
+use super::{capture::Capture, records::Records, session::Session};
 
 /// The output of a monitor from greeting to end, once or several times.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recording {
     pub(super) sessions: Vec<Session>,
-}
-
-/// What a monitor said on one connection.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Session {
-    /// What came before the greeting.
-    pub(super) early: Vec<u8>,
-    /// The greeting, without a line end, if it was recorded.
-    pub(super) greeting: Option<Box<str>>,
-    /// In order, each with its line end.
-    pub(super) events: Vec<Recorded>,
-    pub(super) answers: Answers,
-    /// When the connection ended, if that was recorded.
-    pub(super) end_at: Option<Duration>,
-}
-
-/// An event, and when it came, counted from the beginning of its session.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Recorded {
-    pub(super) at: Duration,
-    pub(super) bytes: Vec<u8>,
 }
 
 /// Errors of reading a recording.
@@ -46,16 +25,16 @@ pub enum RecordingError {
         what: Box<str>,
     },
     /// The recording has no message of a monitor and no record.
-    #[error("nothing is recorded there")]
+    #[error("it contains no recording")]
     Empty,
     /// The recording is of several machines, and the caller named none.
-    #[error("it is of several VMs, {}: say which", .vms.join(", "))]
+    #[error("it contains several VMs, {}: name one", .vms.join(", "))]
     Several {
         /// Their names.
         vms: Vec<String>,
     },
     /// The recording has no record of that machine.
-    #[error("nothing of {vm} is recorded there; it is of {}", .vms.join(", "))]
+    #[error("it contains no records of {vm}, only of {}", .vms.join(", "))]
     NoSuchVm {
         /// The requested name.
         vm: Box<str>,
@@ -64,21 +43,7 @@ pub enum RecordingError {
     },
 }
 
-impl Session {
-    pub(super) fn new(greeting: Option<Box<str>>) -> Self {
-        Self { early: Vec::new(), greeting, events: Vec::new(), answers: Answers::default(), end_at: None }
-    }
-
-    /// Adds an event. Time never runs backwards: what is older than the one before comes with it.
-    pub(super) fn push(&mut self, at: Duration, message: &str) {
-        let at = self.events.last().map_or(at, |last| at.max(last.at));
-        let mut bytes = message.as_bytes().to_vec();
-        bytes.extend_from_slice(b"\r\n");
-        self.events.push(Recorded { at, bytes });
-    }
-}
-
-/// Makes a [`Recording`] of a capture that comes in pieces, or of records. Holds what is replayed, and nothing besides.
+/// Builds a [`Recording`] from a capture in pieces, or from records. Holds only the data that is replayed.
 #[derive(Debug)]
 pub struct RecordingBuilder {
     vm: Option<Box<str>>,

@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use qmp_wire::{Body, CommandError, Record, Timestamp, UnixMicros};
 use serde::Deserialize;
 
-use super::{capture::members, recording::Session};
+use super::session::{Session, members};
 
 /// The records of one machine read so far.
 #[derive(Debug, Default)]
@@ -83,11 +83,11 @@ fn attached(snapshot: &str) -> Session {
                 for (command, error) in members(value) {
                     if let Ok(Error { class, desc }) = serde_json::from_str(error) {
                         let error = CommandError { class: class.into(), desc: desc.into() };
-                        session.answers.note(&command, Err(error));
+                        session.replies.note(&command, Err(error));
                     }
                 }
             }
-            _ => session.answers.note(&name, Ok(value)),
+            _ => session.replies.note(&name, Ok(value)),
         }
     }
     session

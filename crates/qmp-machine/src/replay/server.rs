@@ -20,7 +20,8 @@ use rustix::{
 
 use super::{
     client::Client,
-    recording::{Recording, Session},
+    recording::Recording,
+    session::Session,
     tape::{OUTPUT_MAX_BYTES, Tape},
 };
 
@@ -73,22 +74,22 @@ impl Replay {
     /// # Errors
     ///
     /// A system error if no descriptor or thread is available.
-    pub fn start(self, listener: impl Into<Listener>) -> io::Result<Replaying> {
+    pub fn start(self, listener: impl Into<Listener>) -> io::Result<ReplayHandle> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-        let serving = Serving { replay: self, listener: listener.into(), stop: Arc::clone(&stop) };
-        let thread = thread::Builder::new().name("replay".into()).spawn(move || serving.run())?;
-        Ok(Replaying { stop, thread: Some(thread) })
+        let server = ReplayServer { replay: self, listener: listener.into(), stop: Arc::clone(&stop) };
+        let thread = thread::Builder::new().name("replay".into()).spawn(move || server.run())?;
+        Ok(ReplayHandle { stop, thread: Some(thread) })
     }
 }
 
 /// A running replay. Dropping it stops it.
 #[derive(Debug)]
-pub struct Replaying {
+pub struct ReplayHandle {
     stop: Arc<OwnedFd>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
-impl Replaying {
+impl ReplayHandle {
     /// Waits until everything was replayed.
     ///
     /// # Errors
@@ -116,7 +117,7 @@ impl Replaying {
     }
 }
 
-impl Drop for Replaying {
+impl Drop for ReplayHandle {
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.stopper()();
@@ -126,20 +127,20 @@ impl Drop for Replaying {
     }
 }
 
-struct Serving {
+struct ReplayServer {
     replay: Replay,
     listener: Listener,
     stop: Arc<OwnedFd>,
 }
 
 /// Why the service of a client ended.
-enum End {
+enum EndReason {
     Left,
     Over,
     Stopped,
 }
 
-impl Serving {
+impl ReplayServer {
     fn run(self) -> io::Result<()> {
         let sessions = &self.replay.recording.sessions;
         for (number, session) in (1..).zip(sessions) {
@@ -148,9 +149,9 @@ impl Serving {
             loop {
                 let Some(socket) = self.accept()? else { return Ok(()) };
                 match self.serve(&socket, session, &mut tape, stays)? {
-                    End::Left if !tape.is_at_end(session) || stays => tape.pause(session),
-                    End::Left | End::Over => break,
-                    End::Stopped => return Ok(()),
+                    EndReason::Left if !tape.is_at_end(session) || stays => tape.pause(session),
+                    EndReason::Left | EndReason::Over => break,
+                    EndReason::Stopped => return Ok(()),
                 }
             }
         }
@@ -174,7 +175,13 @@ impl Serving {
         }
     }
 
-    fn serve(&self, socket: &OwnedFd, session: &Session, tape: &mut Tape, stays: bool) -> io::Result<End> {
+    fn serve(
+        &self,
+        socket: &OwnedFd,
+        session: &Session,
+        tape: &mut Tape,
+        stays: bool,
+    ) -> io::Result<EndReason> {
         let mut client = Client::new(session, self.replay.release);
         let mut quiet_since = Instant::now();
         let mut bytes = vec![0; 64 << 10];
@@ -183,9 +190,9 @@ impl Serving {
                 tape.play(session, self.replay.speed, &mut client.output);
             }
             if flush(socket, &mut client.output).is_err() {
-                return Ok(End::Left);
+                return Ok(EndReason::Left);
             }
-            if std::mem::take(&mut client.was_heard)
+            if std::mem::take(&mut client.has_request)
                 || !client.output.is_empty()
                 || !tape.is_over(session, self.replay.speed)
             {
@@ -196,7 +203,7 @@ impl Serving {
             let timeout = match is_over {
                 true if quiet_for >= QUIET_BEFORE_END => {
                     close(socket, &self.stop);
-                    return Ok(End::Over);
+                    return Ok(EndReason::Over);
                 }
                 true => Some(QUIET_BEFORE_END.saturating_sub(quiet_for)),
                 // Output that waits for the socket wakes the loop by itself.
@@ -208,13 +215,13 @@ impl Serving {
             let mut watched = [PollFd::new(socket, interest), PollFd::new(&*self.stop, PollFlags::IN)];
             wait(&mut watched, timeout)?;
             if !watched[1].revents().is_empty() {
-                return Ok(End::Stopped);
+                return Ok(EndReason::Stopped);
             }
             match recv(socket, &mut bytes, RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return Ok(End::Left),
+                Ok((0, _)) => return Ok(EndReason::Left),
                 Ok((count, _)) => client.handle_input(&bytes[..count], session),
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(_) => return Ok(End::Left),
+                Err(_) => return Ok(EndReason::Left),
             }
         }
     }
@@ -225,9 +232,9 @@ fn close(socket: &OwnedFd, stop: &OwnedFd) {
     let begin = Instant::now();
     let _ = shutdown(socket, Shutdown::Write);
     let mut bytes = [0; 4096];
-    while let Some(left) = QUIET_BEFORE_END.checked_sub(begin.elapsed()) {
+    while let Some(remaining) = QUIET_BEFORE_END.checked_sub(begin.elapsed()) {
         let mut watched = [PollFd::new(socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-        if wait(&mut watched, Some(left)).is_err() || !watched[1].revents().is_empty() {
+        if wait(&mut watched, Some(remaining)).is_err() || !watched[1].revents().is_empty() {
             return;
         }
         match recv(socket, &mut bytes, RecvFlags::DONTWAIT) {

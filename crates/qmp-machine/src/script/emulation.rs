@@ -15,14 +15,14 @@ use std::{
 
 use qmp_server::Listener;
 
-use super::{Player, Refused, Script};
-use crate::{Machine, MachineClock, MachineConfig, Running, fault::FaultProxy};
+use super::{Player, RefusedAction, Script};
+use crate::{Machine, MachineClock, MachineConfig, RunningMachine, fault::FaultProxy};
 
 /// Maximum delay until the exit of a machine is noticed; its clients see it at once.
 const EXIT_POLL: Duration = Duration::from_millis(50);
 
 /// Maximum time that faults may delay the last messages of an exited machine before they are lost.
-const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+const LAST_MESSAGES_MAX: Duration = Duration::from_secs(2);
 
 /// Configuration of an emulation.
 #[derive(Clone, Debug)]
@@ -40,11 +40,11 @@ pub struct EmulationConfig {
 /// A report of an emulation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Told {
+pub enum EmulationEvent {
     /// The machine runs and accepts connections.
     Started,
     /// The machine refused an action of the script.
-    Refused(Refused),
+    Refused(RefusedAction),
     /// The machine exited.
     Exited {
         /// The exit status, as of a QEMU process.
@@ -68,7 +68,7 @@ impl EmulationConfig {
         Self { machine, script: None, seed: None, factor: 1.0 }
     }
 
-    /// Starts the machine; `listen` creates its socket at each start, and `told` receives the reports.
+    /// Starts the machine; `listen` creates its socket at each start, and `report` receives the reports.
     ///
     /// # Errors
     ///
@@ -76,17 +76,18 @@ impl EmulationConfig {
     pub fn start(
         mut self,
         listen: impl FnMut() -> io::Result<Listener> + Send + 'static,
-        told: impl FnMut(Told) + Send + 'static,
+        report: impl FnMut(EmulationEvent) + Send + 'static,
     ) -> io::Result<Emulation> {
         self.machine.clock = MachineClock::Host;
         if let Some(script) = &self.script {
             script.machine.apply(&mut self.machine);
         }
         let (stop, stopped) = mpsc::channel();
-        let mut lives = Lives { config: self, listen: Box::new(listen), told: Box::new(told), stopped };
-        // The first start fails here, where somebody hears of it.
-        let first = lives.start(0)?;
-        let thread = thread::Builder::new().name("emulation".into()).spawn(move || lives.run(first))?;
+        let mut supervisor =
+            Supervisor { config: self, listen: Box::new(listen), report: Box::new(report), stopped };
+        // An error of the first start is returned here, to the caller.
+        let first = supervisor.start(0)?;
+        let thread = thread::Builder::new().name("emulation".into()).spawn(move || supervisor.run(first))?;
         Ok(Emulation { stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -134,42 +135,42 @@ impl Drop for Emulation {
 }
 
 /// Runs the machine and restarts it.
-struct Lives {
+struct Supervisor {
     config: EmulationConfig,
     listen: Box<dyn FnMut() -> io::Result<Listener> + Send>,
-    told: Box<dyn FnMut(Told) + Send>,
+    report: Box<dyn FnMut(EmulationEvent) + Send>,
     stopped: Receiver<()>,
 }
 
 /// One run of the machine, from start to exit.
-struct Life {
-    running: Arc<Running>,
+struct MachineRun {
+    running: Arc<RunningMachine>,
     player: Option<Player>,
     begin: Instant,
     faults: Option<FaultProxy>,
 }
 
-impl Lives {
-    fn run(&mut self, first: Life) -> io::Result<i32> {
-        let mut life = first;
+impl Supervisor {
+    fn run(&mut self, first: MachineRun) -> io::Result<i32> {
+        let mut run = first;
         for number in 1.. {
-            let Some(status) = self.live(&mut life) else { return Ok(0) };
-            if let Some(faults) = life.faults.take() {
-                faults.finish(LAST_WORDS_MAX);
+            let Some(status) = self.run_to_exit(&mut run) else { return Ok(0) };
+            if let Some(faults) = run.faults.take() {
+                faults.finish(LAST_MESSAGES_MAX);
             }
-            drop(life);
+            drop(run);
             let restart_in = self.config.script.as_ref().and_then(|script| script.restart);
-            (self.told)(Told::Exited { status, restart_in });
+            (self.report)(EmulationEvent::Exited { status, restart_in });
             let Some(restart_in) = restart_in else { return Ok(status) };
             if self.stops_within(restart_in) {
                 return Ok(0);
             }
-            life = self.start(number)?;
+            run = self.start(number)?;
         }
         Ok(0)
     }
 
-    fn start(&mut self, number: u64) -> io::Result<Life> {
+    fn start(&mut self, number: u64) -> io::Result<MachineRun> {
         let EmulationConfig { machine, script, seed, factor } = &self.config;
         let seed = seed.or(script.as_ref().map(|script| script.seed)).unwrap_or(machine.seed);
         let seed = seed.wrapping_add(number);
@@ -187,23 +188,25 @@ impl Lives {
             }
         };
         let player = script.as_ref().map(|script| Player::new(script, seed, *factor));
-        (self.told)(Told::Started);
-        Ok(Life { running, player, begin: Instant::now(), faults })
+        (self.report)(EmulationEvent::Started);
+        Ok(MachineRun { running, player, begin: Instant::now(), faults })
     }
 
     /// Runs the script until the machine exits; returns `None` if it is stopped before.
-    fn live(&mut self, life: &mut Life) -> Option<i32> {
-        let machine = life.running.machine().clone();
+    fn run_to_exit(&mut self, run: &mut MachineRun) -> Option<i32> {
+        let machine = run.running.machine().clone();
         loop {
-            if let Some(player) = &mut life.player {
-                let told = &mut self.told;
-                player.perform_due(&machine, life.begin.elapsed(), |refused| told(Told::Refused(refused)));
+            if let Some(player) = &mut run.player {
+                let report = &mut self.report;
+                player.perform_due(&machine, run.begin.elapsed(), |refused| {
+                    report(EmulationEvent::Refused(refused));
+                });
             }
             if let Some(status) = machine.exit_status() {
                 return Some(status);
             }
-            let next = life.player.as_ref().and_then(Player::next_at);
-            let wait = next.map_or(EXIT_POLL, |at| at.saturating_sub(life.begin.elapsed()).min(EXIT_POLL));
+            let next = run.player.as_ref().and_then(Player::next_at);
+            let wait = next.map_or(EXIT_POLL, |at| at.saturating_sub(run.begin.elapsed()).min(EXIT_POLL));
             if self.stops_within(wait) {
                 return None;
             }

@@ -2,8 +2,8 @@
 
 use std::{io, time::Duration};
 
-use super::{Due, Script, Timeline};
-use crate::{Action, ActionError, Machine, Running};
+use super::{DueAction, Script, Timeline};
+use crate::{Action, ActionError, Machine, RunningMachine};
 
 /// The state of playing a script.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Player {
 /// An action that the machine refused; the script continues.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("line {line}: {}: {error}", .action.execute)]
-pub struct Refused {
+pub struct RefusedAction {
     /// The line of the script, counted from 1.
     pub line: usize,
     /// The action.
@@ -43,17 +43,17 @@ impl Player {
         Some(Duration::try_from_secs_f64(at.as_secs_f64() / self.speed).unwrap_or(Duration::MAX))
     }
 
-    /// Performs all actions due by `now`, counted from the beginning. Passes refused actions to `told`.
+    /// Performs all actions due by `now`, counted from the beginning. Passes refused actions to `report`.
     ///
     /// Does nothing after the exit of the machine.
-    pub fn perform_due(&mut self, machine: &Machine, now: Duration, mut told: impl FnMut(Refused)) {
+    pub fn perform_due(&mut self, machine: &Machine, now: Duration, mut report: impl FnMut(RefusedAction)) {
         self.now = self.now.max(now);
         while self.next_at().is_some_and(|at| at <= now) {
-            let Some(Due { line, action, .. }) = self.timeline.take() else { continue };
+            let Some(DueAction { line, action, .. }) = self.timeline.take() else { continue };
             match machine.perform(&action) {
                 Ok(_) => {}
                 Err(ActionError::Exited { .. }) => return,
-                Err(error) => told(Refused { line, action, error }),
+                Err(error) => report(RefusedAction { line, action, error }),
             }
         }
     }
@@ -65,16 +65,16 @@ impl Player {
     ///
     /// # Errors
     ///
-    /// Those of [`Running::advance`].
-    pub fn play_for(&mut self, running: &Running, span: Duration) -> io::Result<Vec<Refused>> {
+    /// Those of [`RunningMachine::advance`].
+    pub fn play_for(&mut self, running: &RunningMachine, span: Duration) -> io::Result<Vec<RefusedAction>> {
         let until = self.now.saturating_add(span);
         let mut refused = Vec::new();
         loop {
             let next = self.next_at().filter(|at| *at <= until);
-            let moment = next.unwrap_or(until);
-            running.advance(moment.saturating_sub(self.now))?;
-            self.now = self.now.max(moment);
-            self.perform_due(running.machine(), moment, |one| refused.push(one));
+            let time = next.unwrap_or(until);
+            running.advance(time.saturating_sub(self.now))?;
+            self.now = self.now.max(time);
+            self.perform_due(running.machine(), time, |refusal| refused.push(refusal));
             if next.is_none() || running.machine().exit_status().is_some() {
                 return Ok(refused);
             }

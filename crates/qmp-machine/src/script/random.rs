@@ -33,12 +33,12 @@ impl Random {
     }
 
     /// Returns an index in a list of `len` elements; 0 if it is empty.
-    pub(crate) fn place(&mut self, len: usize) -> usize {
+    pub(crate) fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(u64::try_from(len).unwrap_or(u64::MAX))).unwrap_or(0)
     }
 
     /// Returns `true` with this probability.
-    pub(crate) fn happens(&mut self, probability: f64) -> bool {
+    pub(crate) fn draw(&mut self, probability: f64) -> bool {
         // A double holds 53 bits exactly.
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         let drawn = (self.number() >> 11) as f64 / (1_u64 << 53) as f64;
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_means_the_same_everywhere() {
+    fn seed_gives_fixed_numbers() {
         let mut random = Random { state: 0 };
         let drawn = [random.number(), random.number(), random.number()];
         assert_eq!(drawn, [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F]);
@@ -68,18 +68,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_certain_happens_and_what_is_impossible_does_not() {
+    fn probability_one_always_happens_and_zero_never() {
         let mut random = Random::new(7, 0);
-        assert!((0..1000).all(|_| random.happens(1.0)));
-        assert!((0..1000).all(|_| !random.happens(0.0)));
-        let happened = (0..10_000).filter(|_| random.happens(0.25)).count();
-        assert!((2_300..2_700).contains(&happened), "{happened}");
+        assert!((0..1000).all(|_| random.draw(1.0)));
+        assert!((0..1000).all(|_| !random.draw(0.0)));
+        let count = (0..10_000).filter(|_| random.draw(0.25)).count();
+        assert!((2_300..2_700).contains(&count), "{count}");
     }
 
     proptest! {
         /// No number reaches the bound, and a span can equal it.
         #[test]
-        fn stays_below_the_bound(seed: u64, bound in 1_u64.., micros in 0_u64..4) {
+        fn numbers_stay_below_the_bound(seed: u64, bound in 1_u64.., micros in 0_u64..4) {
             let mut random = Random::new(seed, 0);
             prop_assert!(random.below(bound) < bound);
             prop_assert!(random.span(Duration::from_micros(micros)) <= Duration::from_micros(micros));

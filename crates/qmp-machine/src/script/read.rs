@@ -11,7 +11,7 @@ use std::path::Path;
 pub use qmp_settings::Problem;
 use qmp_settings::one_a_line;
 
-use self::values::{Reading, Value};
+use self::values::{ScriptReader, Value};
 use super::Script;
 
 /// The problems of a script: at least one.
@@ -25,7 +25,7 @@ pub struct ScriptError {
 const KEYS: [&str; 7] = ["summary", "seed", "speed", "restart", "machine", "step", "fault"];
 
 pub(super) fn script(source: &str, text: &str) -> Result<Script, ScriptError> {
-    let mut reading = Reading::new(text, Path::new(source));
+    let mut reading = ScriptReader::new(text, Path::new(source));
     let script = reading.script();
     let mut problems = reading.into_problems();
     if problems.is_empty() {
@@ -35,7 +35,7 @@ pub(super) fn script(source: &str, text: &str) -> Result<Script, ScriptError> {
     Err(ScriptError { problems })
 }
 
-impl<'t> Reading<'t> {
+impl<'t> ScriptReader<'t> {
     fn script(&mut self) -> Script {
         let mut script = Script {
             summary: None,
@@ -66,7 +66,7 @@ impl<'t> Reading<'t> {
         match self.number(value) {
             Some(speed) if speed > 0.0 && speed.is_finite() => speed,
             Some(_) => {
-                self.problem(&value.span(), "a speed is more than 0; 2 is twice as fast as written");
+                self.problem(&value.span(), "a speed has to be more than 0; 2 is twice as fast as written");
                 1.0
             }
             None => 1.0,

@@ -54,9 +54,9 @@ impl Settings {
     }
 }
 
-fn set<T>(place: &mut T, value: Option<T>) {
+fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
-        *place = value;
+        *field = value;
     }
 }
 
@@ -70,13 +70,15 @@ pub fn release(text: &str) -> Result<(u32, u32, u32), String> {
     let (major, minor, micro) = match numbers.as_deref() {
         Some([major, minor]) => (*major, *minor, 0),
         Some([major, minor, micro]) => (*major, *minor, *micro),
-        _ => return Err(format!("\"{text}\" is no release; write 7.2 or 7.2.22")),
+        _ => return Err(format!("\"{text}\" is not a release; write 7.2 or 7.2.22")),
     };
     let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
     let line = Release::new(number(major), number(minor));
     if !RELEASES.contains(&line) {
         let (first, last) = (RELEASES[0], Release::newest());
-        return Err(format!("there is no release {major}.{minor}; the first is {first}, the newest {last}"));
+        return Err(format!(
+            "release {major}.{minor} does not exist; the first is {first}, the newest {last}"
+        ));
     }
     Ok((major, minor, micro))
 }
@@ -86,14 +88,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn releases_are_those_that_exist() {
+    fn release_must_exist() {
         type Case<'a> = (&'a str, Result<(u32, u32, u32), &'a str>);
         let cases: [Case<'_>; 7] = [
             ("7.2", Ok((7, 2, 0))),
             ("7.2.22", Ok((7, 2, 22))),
             ("0.14", Ok((0, 14, 0))),
-            ("7", Err("no release")),
-            ("7.3", Err("there is no release 7.3")),
+            ("7", Err("not a release")),
+            ("7.3", Err("release 7.3 does not exist")),
             ("7.2.x", Err("write 7.2")),
             ("", Err("write 7.2")),
         ];
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_stays() {
+    fn unset_setting_keeps_its_default() {
         let mut config = MachineConfig::default();
         Settings::default().apply(&mut config);
         assert_eq!(config, MachineConfig::default());

@@ -16,7 +16,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     span::parse(text)
         .ok()
         .filter(|span| *span <= SPAN_MAX)
-        .ok_or_else(|| format!("\"{text}\" is no span of time; write 200ms, 1.5s, 10min or 1h30min"))
+        .ok_or_else(|| format!("\"{text}\" is not a span of time; write 200ms, 1.5s, 10min or 1h30min"))
 }
 
 #[cfg(test)]
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_write() {
+    fn spans_are_parsed() {
         let cases: [(&str, Option<u64>); 22] = [
             // text        microseconds
             ("0s", Some(0)),

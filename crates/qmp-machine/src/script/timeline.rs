@@ -10,12 +10,12 @@ use super::{Step, random::Random};
 /// The actions of a script in the order in which they are due.
 #[derive(Debug)]
 pub struct Timeline<A> {
-    tracks: Vec<Track<A>>,
+    tracks: Vec<StepSchedule<A>>,
 }
 
 /// An action that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due<A> {
+pub struct DueAction<A> {
     /// The time, counted from the beginning of the script.
     pub at: Duration,
     /// The line of the script, counted from 1.
@@ -26,13 +26,13 @@ pub struct Due<A> {
 
 /// One step with its pending runs.
 #[derive(Debug)]
-struct Track<A> {
+struct StepSchedule<A> {
     step: Step<A>,
     random: Random,
     /// Number of runs that have begun.
-    begun: u64,
+    runs: u64,
     /// The rest of the current sequence: the time and the index of each part.
-    running: VecDeque<(Duration, usize)>,
+    pending: VecDeque<(Duration, usize)>,
     /// The time of its last part.
     last: Duration,
 }
@@ -40,72 +40,72 @@ struct Track<A> {
 impl<A: Clone> Timeline<A> {
     /// Creates the timeline of these steps.
     pub(super) fn new(steps: &[Step<A>], seed: u64) -> Self {
-        let track = |(part, step): (u64, &Step<A>)| Track {
+        let schedule = |(part, step): (u64, &Step<A>)| StepSchedule {
             step: step.clone(),
             random: Random::new(seed, part),
-            begun: 0,
-            running: VecDeque::new(),
+            runs: 0,
+            pending: VecDeque::new(),
             last: Duration::ZERO,
         };
-        let mut tracks: Vec<_> = (0..).zip(steps).map(track).collect();
-        tracks.iter_mut().for_each(Track::begin);
+        let mut tracks: Vec<_> = (0..).zip(steps).map(schedule).collect();
+        tracks.iter_mut().for_each(StepSchedule::begin);
         Self { tracks }
     }
 
     /// Returns when the next action is due; `None` at the end.
     #[must_use]
     pub fn next_at(&self) -> Option<Duration> {
-        self.tracks.iter().filter_map(Track::next_at).min()
+        self.tracks.iter().filter_map(StepSchedule::next_at).min()
     }
 
     /// Removes the next action and returns it. Returns `None` if its random draw skips it, or at the end:
     /// [`next_at`](Self::next_at) distinguishes the two.
     ///
     /// Of the actions due at the same time, the one of the first step in the script comes first.
-    pub fn take(&mut self) -> Option<Due<A>> {
+    pub fn take(&mut self) -> Option<DueAction<A>> {
         let next = self.next_at()?;
-        self.tracks.iter_mut().find(|track| track.next_at() == Some(next))?.take()
+        self.tracks.iter_mut().find(|schedule| schedule.next_at() == Some(next))?.take()
     }
 }
 
-impl<A: Clone> Track<A> {
+impl<A: Clone> StepSchedule<A> {
     fn next_at(&self) -> Option<Duration> {
-        self.running.front().map(|(at, _)| *at)
+        self.pending.front().map(|(at, _)| *at)
     }
 
     /// Schedules the next run of the step, if there is one.
     fn begin(&mut self) {
         let Step { at, every, times, jitter, .. } = self.step;
         let limit = times.unwrap_or(if every.is_some() { u64::MAX } else { 1 });
-        if self.begun >= limit {
+        if self.runs >= limit {
             return;
         }
-        let rounds = u32::try_from(self.begun).unwrap_or(u32::MAX);
+        let rounds = u32::try_from(self.runs).unwrap_or(u32::MAX);
         // Jitter does not accumulate, and a run does not begin before the previous one has ended.
         let regular = at.saturating_add(every.unwrap_or_default().saturating_mul(rounds));
-        let mut moment = regular.saturating_add(self.random.span(jitter)).max(self.last);
-        self.begun += 1;
-        for (place, part) in self.step.parts.iter().enumerate() {
-            moment = moment.saturating_add(part.after).saturating_add(self.random.span(part.jitter));
-            self.running.push_back((moment, place));
+        let mut time = regular.saturating_add(self.random.span(jitter)).max(self.last);
+        self.runs += 1;
+        for (index, part) in self.step.parts.iter().enumerate() {
+            time = time.saturating_add(part.after).saturating_add(self.random.span(part.jitter));
+            self.pending.push_back((time, index));
         }
-        self.last = moment;
+        self.last = time;
         // The probability of the step covers the whole sequence: one draw.
-        if !self.random.happens(self.step.probability) {
-            let end = self.running.pop_back();
-            self.running.clear();
-            self.running.extend(end.map(|(at, _)| (at, usize::MAX)));
+        if !self.random.draw(self.step.probability) {
+            let end = self.pending.pop_back();
+            self.pending.clear();
+            self.pending.extend(end.map(|(at, _)| (at, usize::MAX)));
         }
     }
 
-    fn take(&mut self) -> Option<Due<A>> {
-        let (at, place) = self.running.pop_front()?;
-        let due = self.step.parts.get(place).and_then(|part| {
-            let happens = self.random.happens(part.probability);
-            let action = part.choices.get(self.random.place(part.choices.len()))?;
-            happens.then(|| Due { at, line: part.line, action: action.clone() })
+    fn take(&mut self) -> Option<DueAction<A>> {
+        let (at, index) = self.pending.pop_front()?;
+        let due = self.step.parts.get(index).and_then(|part| {
+            let included = self.random.draw(part.probability);
+            let action = part.choices.get(self.random.index(part.choices.len()))?;
+            included.then(|| DueAction { at, line: part.line, action: action.clone() })
         });
-        if self.running.is_empty() {
+        if self.pending.is_empty() {
             self.begin();
         }
         due
@@ -135,7 +135,7 @@ mod tests {
         let mut timeline = Timeline::new(steps, seed);
         let mut due = Vec::new();
         while timeline.next_at().is_some() && due.len() < most {
-            if let Some(Due { at, action, .. }) = timeline.take() {
+            if let Some(DueAction { at, action, .. }) = timeline.take() {
                 due.push(format!("{} {action}", at.as_millis()));
             }
         }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_become_a_timeline() {
+    fn steps_are_ordered_by_time() {
         let every = |every, times, step| Step { every: Some(ms(every)), times, ..step };
         type Case = (&'static str, Vec<Step<&'static str>>, &'static [&'static str]);
         let cases: [Case; 7] = [
@@ -154,7 +154,7 @@ mod tests {
                 &["10 a", "20 b"],
             ),
             (
-                "at one moment as written",
+                "at one time as written",
                 vec![step(5, vec![part(0, "a")]), step(5, vec![part(0, "b")])],
                 &["5 a", "5 b"],
             ),
@@ -177,25 +177,25 @@ mod tests {
     }
 
     #[test]
-    fn chance_decides_for_a_whole_sequence_and_for_each_part() {
+    fn probability_applies_to_sequence_and_to_each_part() {
         let whole = Step {
             every: Some(ms(10)),
             times: Some(1000),
             probability: 0.5,
             ..step(0, vec![part(0, "a"), part(1, "b")])
         };
-        let seen = due(&[whole], 3, usize::MAX);
-        assert!((800..1200).contains(&seen.len()) && seen.len().is_multiple_of(2), "{}", seen.len());
+        let actions = due(&[whole], 3, usize::MAX);
+        assert!((800..1200).contains(&actions.len()) && actions.len().is_multiple_of(2), "{}", actions.len());
         let maybe = Part { probability: 0.5, ..part(1, "b") };
         let each = Step { every: Some(ms(10)), times: Some(1000), ..step(0, vec![part(0, "a"), maybe]) };
-        let seen = due(&[each], 3, usize::MAX);
-        assert!(seen.len() > 1400 && seen.len() < 1600, "{}", seen.len());
+        let actions = due(&[each], 3, usize::MAX);
+        assert!(actions.len() > 1400 && actions.len() < 1600, "{}", actions.len());
     }
 
     proptest! {
         /// The same script and seed give the same timeline, and the draws of a step do not depend on later steps.
         #[test]
-        fn is_reproducible(seed: u64, jitter in 0_u64..50, probability in 0.1_f64..=1.0, period in 1_u64..40) {
+        fn same_seed_gives_same_timeline(seed: u64, jitter in 0_u64..50, probability in 0.1_f64..=1.0, period in 1_u64..40) {
             let varied = Step {
                 every: Some(ms(period)),
                 times: Some(20),
@@ -213,16 +213,16 @@ mod tests {
 
         /// Times never decrease.
         #[test]
-        fn is_ordered(seed: u64, jitter in 0_u64..100, starts in prop::collection::vec(0_u64..100, 1..6)) {
+        fn timeline_is_ordered_by_time(seed: u64, jitter in 0_u64..100, starts in prop::collection::vec(0_u64..100, 1..6)) {
             let steps: Vec<_> = starts
                 .iter()
                 .map(|at| Step { every: Some(ms(9)), times: Some(9), jitter: ms(jitter), ..step(*at, vec![part(1, "a")]) })
                 .collect();
             let mut timeline = Timeline::new(&steps, seed);
-            let mut before = Duration::ZERO;
+            let mut previous = Duration::ZERO;
             while let Some(at) = timeline.next_at() {
-                prop_assert!(before <= at);
-                before = at;
+                prop_assert!(previous <= at);
+                previous = at;
                 timeline.take();
             }
         }

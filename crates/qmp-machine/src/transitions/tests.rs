@@ -12,11 +12,11 @@ const OLDER: Release = Release::stable(7, 2, 22);
 fn react_at(
     state: RunState,
     policy: Policy,
-    happening: Happening,
+    event: MachineEvent,
     release: Release,
 ) -> (String, RunState, Option<i32>) {
     let status = Status { state, policy, asleep: false };
-    let reaction = react(status, happening, release).expect("it is not refused");
+    let reaction = react(status, event, release).expect("not refused");
     let names: Vec<_> = reaction.events.iter().map(|event| &*event.name).collect();
     (names.join(" "), reaction.status.state, reaction.exit)
 }
@@ -41,16 +41,16 @@ fn policy(words: &str) -> Policy {
 }
 
 #[test]
-fn rows() {
-    use Happening::{Cont, Panic, Powerdown, Reset, Shutdown, Stop, Suspend, Wakeup, Watchdog};
+fn each_row_has_its_reaction() {
+    use MachineEvent::{Cont, Panic, Powerdown, Reset, Shutdown, Stop, Suspend, Wakeup, Watchdog};
     use RunState::{
         GuestPanicked, InternalError, IoError, Paused, Postmigrate, Prelaunch, Running, Shutdown as Down,
         Suspended, Watchdog as Fired,
     };
     let reset = || Reset(ShutdownCause::HostQmpSystemReset);
     let ends = |cause| Shutdown(cause);
-    let none = || Panic { info: None, told_by: PanicTeller::Guest };
-    let by_monitor = || Panic { info: None, told_by: PanicTeller::Monitor };
+    let none = || Panic { info: None, source: PanicSource::Guest };
+    let by_monitor = || Panic { info: None, source: PanicSource::Monitor };
     #[rustfmt::skip]
     let rows = [
         // before      policy                 what                                 events                           after          exit
@@ -99,31 +99,31 @@ fn rows() {
         (Running,      "panic=exit-failure no-shutdown", by_monitor(),             "GUEST_PANICKED STOP SHUTDOWN",  GuestPanicked, None),
         (Paused,       "",                    none(),                              "GUEST_PANICKED SHUTDOWN",       Paused,        Some(0)),
     ];
-    for (before, words, happening, events, after, exit) in rows {
-        let name = format!("{before:?}, {words}, {happening:?}");
-        let came = react_at(before, policy(words), happening, NEWEST);
-        assert_eq!(came, (events.into(), after, exit), "{name}");
+    for (before, words, event, events, after, exit) in rows {
+        let name = format!("{before:?}, {words}, {event:?}");
+        let reaction = react_at(before, policy(words), event, NEWEST);
+        assert_eq!(reaction, (events.into(), after, exit), "{name}");
     }
 }
 
 #[test]
-fn refusals() {
+fn cont_and_wakeup_are_refused() {
     let rows = [
-        (RunState::Shutdown, Happening::Cont, "Resetting the Virtual Machine is required"),
-        (RunState::InternalError, Happening::Cont, "Resetting the Virtual Machine is required"),
-        (RunState::FinishMigrate, Happening::Cont, "Migration is not finalized yet"),
-        (RunState::Running, Happening::Wakeup, "Unable to wake up: guest is not in suspended state"),
-        (RunState::Paused, Happening::Wakeup, "Unable to wake up: guest is not in suspended state"),
+        (RunState::Shutdown, MachineEvent::Cont, "Resetting the Virtual Machine is required"),
+        (RunState::InternalError, MachineEvent::Cont, "Resetting the Virtual Machine is required"),
+        (RunState::FinishMigrate, MachineEvent::Cont, "Migration is not finalized yet"),
+        (RunState::Running, MachineEvent::Wakeup, "Unable to wake up: guest is not in suspended state"),
+        (RunState::Paused, MachineEvent::Wakeup, "Unable to wake up: guest is not in suspended state"),
     ];
-    for (state, happening, desc) in rows {
+    for (state, event, desc) in rows {
         let status = Status { state, policy: Policy::default(), asleep: false };
-        let refusal = react(status, happening, NEWEST).expect_err("it is refused");
+        let refusal = react(status, event, NEWEST).expect_err("refused");
         assert_eq!((refusal.class, &*refusal.desc), ("GenericError", desc), "{state:?}");
     }
 }
 
 #[test]
-fn sleep_outlives_a_stop_from_9_0_on() {
+fn sleep_survives_stop_since_9_0() {
     let rows = [
         // release  stop                         cont after that
         (NEWEST, ("STOP", RunState::Paused), ("RESUME", RunState::Suspended)),
@@ -132,10 +132,10 @@ fn sleep_outlives_a_stop_from_9_0_on() {
     for (release, stopped, continued) in rows {
         let status = Status { state: RunState::Suspended, policy: Policy::default(), asleep: false };
         let mut status = status;
-        for (happening, (events, state)) in
-            [(Happening::Stop(RunState::Paused), stopped), (Happening::Cont, continued)]
+        for (event, (events, state)) in
+            [(MachineEvent::Stop(RunState::Paused), stopped), (MachineEvent::Cont, continued)]
         {
-            let reaction = react(status, happening, release).expect("it is not refused");
+            let reaction = react(status, event, release).expect("not refused");
             let names: Vec<_> = reaction.events.iter().map(|event| &*event.name).collect();
             assert_eq!((&*names.join(" "), reaction.status.state), (events, state), "{release}");
             status = reaction.status;
@@ -144,7 +144,7 @@ fn sleep_outlives_a_stop_from_9_0_on() {
 }
 
 #[test]
-fn older_releases_panic_in_their_own_ways() {
+fn panic_in_older_release_follows_that_release() {
     let rows = [
         (Release::new(5, 2), "", "GUEST_PANICKED STOP GUEST_PANICKED SHUTDOWN", Some(0)),
         (Release::new(5, 2), "no-shutdown", "GUEST_PANICKED STOP", None),
@@ -154,49 +154,50 @@ fn older_releases_panic_in_their_own_ways() {
         let (names, state, exited) = react_at(
             RunState::Running,
             policy(words),
-            Happening::Panic { info: None, told_by: PanicTeller::Guest },
+            MachineEvent::Panic { info: None, source: PanicSource::Guest },
             release,
         );
         assert_eq!((&*names, state, exited), (events, RunState::GuestPanicked, exit), "{release}");
     }
 }
 
-fn any_happening() -> impl Strategy<Value = Happening> {
+fn any_machine_event() -> impl Strategy<Value = MachineEvent> {
     use ShutdownCause as Cause;
     prop_oneof![
-        prop::sample::select(RUN_STATES.to_vec()).prop_map(Happening::Stop),
-        Just(Happening::Cont),
-        prop::sample::select(vec![Cause::HostQmpSystemReset, Cause::GuestReset]).prop_map(Happening::Reset),
+        prop::sample::select(RUN_STATES.to_vec()).prop_map(MachineEvent::Stop),
+        Just(MachineEvent::Cont),
+        prop::sample::select(vec![Cause::HostQmpSystemReset, Cause::GuestReset])
+            .prop_map(MachineEvent::Reset),
         prop::sample::select(vec![
             Cause::HostQmpQuit,
             Cause::HostSignal,
             Cause::HostUi,
             Cause::GuestShutdown
         ])
-        .prop_map(Happening::Shutdown),
-        Just(Happening::Powerdown),
-        Just(Happening::Suspend),
-        Just(Happening::Wakeup),
-        Just(Happening::Watchdog),
-        Just(Happening::Panic { info: None, told_by: PanicTeller::Guest }),
+        .prop_map(MachineEvent::Shutdown),
+        Just(MachineEvent::Powerdown),
+        Just(MachineEvent::Suspend),
+        Just(MachineEvent::Wakeup),
+        Just(MachineEvent::Watchdog),
+        Just(MachineEvent::Panic { info: None, source: PanicSource::Guest }),
     ]
 }
 
 proptest! {
     /// STOP and RESUME occur only when the machine changes between live (running or sleeping) and stopped.
     #[test]
-    fn stop_and_resume_tell_changes(
+    fn stop_and_resume_follow_state_changes(
         state in prop::sample::select(RUN_STATES.to_vec()),
         words in prop::sample::select(vec!["", "no-shutdown", "no-reboot", "no-reboot no-shutdown", "panic=pause", "watchdog=pause"]),
-        happening in any_happening(),
+        event in any_machine_event(),
     ) {
         let is_live = |state| matches!(state, RunState::Running | RunState::Suspended);
         let status = Status { state, policy: policy(words), asleep: false };
-        if let Ok(Reaction { events, status, .. }) = react(status, happening, NEWEST) {
-            let came = |name: &str| events.iter().filter(|event| &*event.name == name).count();
-            prop_assert!(came("STOP") <= 1 && came("RESUME") <= 1);
-            prop_assert!(came("STOP") == 0 || is_live(state));
-            prop_assert_eq!(came("RESUME") == 1, !is_live(state) && is_live(status.state));
+        if let Ok(Reaction { events, status, .. }) = react(status, event, NEWEST) {
+            let count = |name: &str| events.iter().filter(|event| &*event.name == name).count();
+            prop_assert!(count("STOP") <= 1 && count("RESUME") <= 1);
+            prop_assert!(count("STOP") == 0 || is_live(state));
+            prop_assert_eq!(count("RESUME") == 1, !is_live(state) && is_live(status.state));
         }
     }
 }

@@ -7,7 +7,7 @@ from qemu.qmp import EventListener, QMPClient
 
 
 async def until(events: EventListener, name: str) -> dict:
-    """Prints what comes, up to that event."""
+    """Prints the events up to the named one."""
     while True:
         event = await asyncio.wait_for(events.get(), 10)
         data = event.get("data", {})

@@ -40,13 +40,13 @@ fn set(config: &mut MachineConfig, option: &str, value: &str) {
         "-device" => config.devices.push(device(config, value)),
         "-drive" => config.devices.push(drive(value)),
         "-blockdev" => config.devices.push(node(value)),
-        "-netdev" => config.devices.push(made("netdev_add", tree(members(value, "type")))),
-        "-object" => config.devices.push(made("object-add", tree(members(value, "qom-type")))),
+        "-netdev" => config.devices.push(created("netdev_add", tree(members(value, "type")))),
+        "-object" => config.devices.push(created("object-add", tree(members(value, "qom-type")))),
         "-chardev" => {
             let mut members = tree(members(value, "type"));
             let backend = json!({"type": members.remove("type"), "data": {}});
             members.insert("backend".into(), backend);
-            config.devices.push(made("chardev-add", members));
+            config.devices.push(created("chardev-add", members));
         }
         option if WITHOUT_EFFECT.contains(&option) => {}
         other => panic!("the emulated machine has no {other}"),
@@ -93,10 +93,10 @@ fn node(value: &str) -> Action {
     if members.contains_key("filename") || members.contains_key("file") {
         members.insert("size".into(), FILE_BYTES.into());
     }
-    made("blockdev-add", members)
+    created("blockdev-add", members)
 }
 
-fn made(command: &str, arguments: Map<String, Value>) -> Action {
+fn created(command: &str, arguments: Map<String, Value>) -> Action {
     Action { execute: command.into(), arguments }
 }
 

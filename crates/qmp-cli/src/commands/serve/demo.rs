@@ -8,7 +8,7 @@ use qmp_http::{HttpDoor, ListenError};
 use qmp_hub::VmName;
 use qmp_journal::{Journal, Query};
 use qmp_machine::MachineConfig;
-use qmp_machine::script::{Emulation, EmulationConfig, ready};
+use qmp_machine::script::{Emulation, EmulationConfig, bundled};
 use qmp_wire::Offset;
 use tempfile::TempDir;
 
@@ -75,7 +75,7 @@ impl Demo {
             ..MachineConfig::default()
         };
         let config = EmulationConfig {
-            script: ready::find(script).map(ready::Ready::script),
+            script: bundled::find(script).map(bundled::BundledScript::script),
             seed: Some(u64::try_from(number).unwrap_or(0)),
             ..EmulationConfig::new(machine)
         };
@@ -132,7 +132,7 @@ mod tests {
     fn every_machine_of_the_cast_has_a_script_and_a_good_name() {
         for (name, script) in CAST {
             assert!(name.parse::<VmName>().is_ok(), "{name}");
-            assert!(ready::find(script).is_some(), "{script}");
+            assert!(bundled::find(script).is_some(), "{script}");
         }
     }
 

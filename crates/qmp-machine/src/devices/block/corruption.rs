@@ -13,7 +13,7 @@ use super::{
     guest_io::Request,
     nodes::{Corruption, expect_mut},
 };
-use crate::{table::Entry, vm::Vm};
+use crate::{commands::Entry, vm::Vm};
 
 /// Delay from the report of the damage to the failure of the access.
 ///
@@ -22,7 +22,7 @@ const FAILS_AFTER: Duration = Duration::from_millis(2);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Corrupt {
+struct CorruptImage {
     node_name: Box<str>,
     fatal: Option<bool>,
     msg: Option<Box<str>>,
@@ -39,9 +39,9 @@ pub(super) fn commands() -> Vec<Entry> {
             .optional("offset", Type::Uint64)
             .optional("size", Type::Uint64)
     };
-    let corrupt = |vm: &mut Vm, Corrupt { node_name, fatal, msg, offset, size }: Corrupt| {
+    let corrupt = |vm: &mut Vm, CorruptImage { node_name, fatal, msg, offset, size }: CorruptImage| {
         let msg = msg.unwrap_or_else(|| "table entry is not aligned to a cluster".into());
-        let corruption = Corruption { fatal: fatal.unwrap_or(false), msg, place: offset.zip(size) };
+        let corruption = Corruption { fatal: fatal.unwrap_or(false), msg, region: offset.zip(size) };
         expect_mut(vm, &node_name)?.corruption = Some(corruption);
         Ok(())
     };
@@ -51,14 +51,14 @@ pub(super) fn commands() -> Vec<Entry> {
 /// Reports the damage that an access to a node finds, once for each severity, and fails the access.
 ///
 /// Returns `false` if the access does not touch the damage: fatal damage affects writes only.
-pub(super) fn stumble(vm: &mut Vm, request: &Request) -> bool {
+pub(super) fn report_damage(vm: &mut Vm, request: &Request) -> bool {
     let Some(node) = vm.devices.block.nodes.get_mut(&request.node) else { return false };
-    let Some(Corruption { fatal, msg, place }) = node.corruption.clone() else { return false };
-    let told = std::mem::replace(&mut node.told_corruption[usize::from(fatal)], true);
+    let Some(Corruption { fatal, msg, region }) = node.corruption.clone() else { return false };
+    let reported = std::mem::replace(&mut node.reported_corruption[usize::from(fatal)], true);
     // A report of fatal damage covers the other one.
-    let says_more = fatal || !node.told_corruption[1];
-    if !told && says_more {
-        let (offset, size) = place.unzip();
+    let is_news = fatal || !node.reported_corruption[1];
+    if !reported && is_news {
+        let (offset, size) = region.unzip();
         let data = json!({
             "device": "", "node-name": request.node, "msg": msg, "offset": offset, "size": size, "fatal": fatal,
         });

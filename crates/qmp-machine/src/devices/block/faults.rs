@@ -4,7 +4,7 @@ use qmp_server::{ObjectType, Type};
 use serde::Deserialize;
 
 use super::nodes::expect_mut;
-use crate::{table::Entry, vm::Vm};
+use crate::{commands::Entry, vm::Vm};
 
 /// A fault of a node.
 #[derive(Clone, Debug)]
@@ -79,9 +79,9 @@ impl Inject {
         };
         let times = self.once.unwrap_or(false).then_some(1);
         let operations = [Operation::Read, Operation::Write, Operation::Flush].into_iter();
-        let wanted = self.iotype.clone();
+        let iotype = self.iotype.clone();
         operations
-            .filter(move |operation| wanted.as_deref().is_none_or(|wanted| wanted == operation.as_str()))
+            .filter(move |operation| iotype.as_deref().is_none_or(|iotype| iotype == operation.as_str()))
             .map(move |operation| Fault { operation, error, times })
     }
 }
@@ -129,13 +129,13 @@ pub(super) fn commands() -> Vec<Entry> {
 /// Performs an operation on a node and the nodes below it; returns the error of the first node that fails.
 pub(crate) fn access(vm: &mut Vm, name: &str, operation: Operation) -> Result<(), Errno> {
     let Some(node) = vm.devices.block.nodes.get_mut(name) else { return Err(Errno::Io) };
-    if let Some(place) = node.faults.iter().position(|fault| fault.operation == operation) {
-        let fault = &mut node.faults[place];
+    if let Some(index) = node.faults.iter().position(|fault| fault.operation == operation) {
+        let fault = &mut node.faults[index];
         let error = fault.error;
         if let Some(times) = &mut fault.times {
             *times = times.saturating_sub(1);
             if *times == 0 {
-                node.faults.remove(place);
+                node.faults.remove(index);
             }
         }
         return Err(error);

@@ -9,8 +9,8 @@ use super::{
     nodes, quorum,
 };
 use crate::{
+    commands::{Entry, generic},
     devices::{jobs, power::expect_running},
-    table::{Entry, generic},
     vm::Vm,
 };
 
@@ -40,21 +40,21 @@ pub(super) fn commands() -> Vec<Entry> {
         arguments.required("id", Type::Str).optional("offset", Type::Uint64).optional("length", Type::Uint64)
     };
     vec![
-        Entry::new("x-guest-read", describe, |vm, wanted| guest(vm, &wanted, Operation::Read)),
-        Entry::new("x-guest-write", describe, |vm, wanted| guest(vm, &wanted, Operation::Write)),
-        Entry::new("x-guest-flush", describe, |vm, wanted| guest(vm, &wanted, Operation::Flush)),
+        Entry::new("x-guest-read", describe, |vm, request| guest(vm, &request, Operation::Read)),
+        Entry::new("x-guest-write", describe, |vm, request| guest(vm, &request, Operation::Write)),
+        Entry::new("x-guest-flush", describe, |vm, request| guest(vm, &request, Operation::Flush)),
     ]
 }
 
-fn guest(vm: &mut Vm, wanted: &Access, operation: Operation) -> Result<(), CommandError> {
+fn guest(vm: &mut Vm, request: &Access, operation: Operation) -> Result<(), CommandError> {
     expect_running(vm)?;
-    let device = vm.devices.bus.expect(&wanted.id)?;
+    let device = vm.devices.bus.expect(&request.id)?;
     let Some(node) = device.text("drive") else {
-        return Err(generic(format!("Device '{}' has no medium", wanted.id)));
+        return Err(generic(format!("Device '{}' has no medium", request.id)));
     };
-    let length = wanted.length.unwrap_or(LENGTH);
+    let length = request.length.unwrap_or(LENGTH);
     let (path, node) = (device.path.clone(), node.into());
-    submit(vm, Request { path, node, operation, offset: wanted.offset.unwrap_or(0), length });
+    submit(vm, Request { path, node, operation, offset: request.offset.unwrap_or(0), length });
     Ok(())
 }
 
@@ -76,7 +76,7 @@ pub(in crate::devices) fn qemu_io(vm: &mut Vm, node: &str, command: &str) {
 pub(super) fn submit(vm: &mut Vm, request: Request) {
     let node = vm.devices.block.nodes.get(&request.node).cloned();
     let is_quorum = node.as_ref().is_some_and(|node| &*node.driver == "quorum");
-    if node.is_some_and(|node| node.corruption.is_some()) && corruption::stumble(vm, &request) {
+    if node.is_some_and(|node| node.corruption.is_some()) && corruption::report_damage(vm, &request) {
         return;
     }
     let result =

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::faults::{Fault, Inject};
 use crate::{
-    table::{Entry, generic, one_of, optional_any},
+    commands::{Entry, generic, one_of, optional_any},
     vm::Vm,
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Node {
     pub(crate) faults: Vec<Fault>,
     pub(crate) corruption: Option<Corruption>,
     /// Whether damage was reported, by severity: not fatal, fatal.
-    pub(crate) told_corruption: [bool; 2],
+    pub(crate) reported_corruption: [bool; 2],
 }
 
 /// Damage of an image's metadata.
@@ -36,7 +36,7 @@ pub(crate) struct Node {
 pub(crate) struct Corruption {
     pub(crate) fatal: bool,
     pub(crate) msg: Box<str>,
-    pub(crate) place: Option<(u64, u64)>,
+    pub(crate) region: Option<(u64, u64)>,
 }
 
 #[derive(Deserialize)]
@@ -117,18 +117,18 @@ fn blockdev_add(vm: &mut Vm, add: &Add) -> Result<(), CommandError> {
     let Some(name) = add.node_name.clone() else {
         return Err(generic("'node-name' must be specified for the root node"));
     };
-    make(vm, &name, add)
+    create(vm, &name, add)
 }
 
-fn make(vm: &mut Vm, name: &str, add: &Add) -> Result<(), CommandError> {
+fn create(vm: &mut Vm, name: &str, add: &Add) -> Result<(), CommandError> {
     crate::devices::expect_room(vm)?;
     if vm.devices.block.nodes.contains_key(name) {
-        let say = if vm.release >= DUPLICATE_SINCE {
+        let message = if vm.release >= DUPLICATE_SINCE {
             "Duplicate nodes with node-name="
         } else {
             "Duplicate node name "
         };
-        return Err(generic(format!("{say}'{name}'")));
+        return Err(generic(format!("{message}'{name}'")));
     }
     let mut children = Vec::new();
     let below =
@@ -140,18 +140,18 @@ fn make(vm: &mut Vm, name: &str, add: &Add) -> Result<(), CommandError> {
     let created = || block.created.get(add.filename.as_ref()?).copied();
     let formatted = || block.formatted.get(children.first()?).copied();
     let below = || block.nodes.get(children.first()?).map(|node| node.size_bytes);
-    let own = add.size.or_else(created).or_else(formatted).or_else(below);
+    let size_bytes = add.size.or_else(created).or_else(formatted).or_else(below);
     let node = Node {
         name: name.into(),
         driver: add.driver.clone(),
-        size_bytes: own.unwrap_or(1 << 30),
+        size_bytes: size_bytes.unwrap_or(1 << 30),
         children,
         vote_threshold: add.vote_threshold.unwrap_or(0),
         first_in_first_out: add.read_pattern.as_deref() == Some("fifo"),
         write_threshold: 0,
         faults: add.inject_error.iter().flatten().flat_map(Inject::faults).collect(),
         corruption: None,
-        told_corruption: [false; 2],
+        reported_corruption: [false; 2],
     };
     vm.devices.block.nodes.insert(name.into(), node);
     Ok(())
@@ -166,7 +166,7 @@ fn child_of(vm: &mut Vm, parent: &str, number: usize, child: &Value) -> Result<B
     let members: Map<String, Value> = serde_json::from_value(child.clone()).map_err(generic)?;
     let add: Add = serde_json::from_value(Value::Object(members)).map_err(generic)?;
     let name = add.node_name.clone().unwrap_or_else(|| format!("#{parent}.{number}").into());
-    make(vm, &name, &add)?;
+    create(vm, &name, &add)?;
     Ok(name)
 }
 

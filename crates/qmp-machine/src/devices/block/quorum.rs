@@ -41,7 +41,7 @@ pub(super) fn vote(vm: &mut Vm, request: &Request) -> Result<(), Errno> {
         return Ok(());
     }
     if request.operation != Operation::Flush {
-        let (sector, sectors) = place(request);
+        let (sector, sectors) = sectors_of(request);
         let data = json!({"reference": name, "sector-num": sector, "sectors-count": sectors});
         vm.raise(EventKind::QuorumFailure, data);
     }
@@ -49,7 +49,7 @@ pub(super) fn vote(vm: &mut Vm, request: &Request) -> Result<(), Errno> {
 }
 
 /// Returns the first sector and the number of sectors as these events report them.
-fn place(request: &Request) -> (u64, u64) {
+fn sectors_of(request: &Request) -> (u64, u64) {
     match request.operation {
         Operation::Flush => (0, 0),
         _ => (request.offset / SECTOR_BYTES, request.length.div_ceil(SECTOR_BYTES)),
@@ -57,7 +57,7 @@ fn place(request: &Request) -> (u64, u64) {
 }
 
 fn report(vm: &mut Vm, request: &Request, child: &str, error: Option<&str>) {
-    let (sector, sectors) = place(request);
+    let (sector, sectors) = sectors_of(request);
     let data = json!({
         "type": request.operation.as_str(), "error": error, "node-name": child,
         "sector-num": sector, "sectors-count": sectors,

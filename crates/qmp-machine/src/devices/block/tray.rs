@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
+    commands::{Entry, device_not_found, generic},
     devices::{bus::Device, power::expect_running},
-    table::{Entry, device_not_found, generic},
     vm::Vm,
 };
 
@@ -111,16 +111,17 @@ fn find<'a>(vm: &'a Vm, drive: &Drive) -> Result<&'a Device, CommandError> {
     if drive.id.is_none() && drive.device.is_none() {
         return Err(generic("Need exactly one of 'device' and 'id'"));
     }
-    let wanted = name(drive);
+    let wanted_name = name(drive);
     let by_drive = || {
         vm.devices
             .bus
             .iter()
-            .find(|device| [device.text("drive"), device.text("x-drive-name")].contains(&Some(wanted)))
+            .find(|device| [device.text("drive"), device.text("x-drive-name")].contains(&Some(wanted_name)))
     };
-    let device = vm.devices.bus.find(wanted).or_else(by_drive).ok_or_else(|| device_not_found(wanted))?;
+    let device =
+        vm.devices.bus.find(wanted_name).or_else(by_drive).ok_or_else(|| device_not_found(wanted_name))?;
     let has_tray = device.driver.ends_with("-cd") || &*device.driver == "floppy";
-    if has_tray { Ok(device) } else { Err(generic(format!("Device '{wanted}' is not removable"))) }
+    if has_tray { Ok(device) } else { Err(generic(format!("Device '{wanted_name}' is not removable"))) }
 }
 
 /// Opens or closes a tray; raises an event only if the tray moves.

@@ -4,7 +4,7 @@ use qmp_events::Release;
 use serde_json::{Value, json};
 
 use super::{Job, Kind, Status};
-use crate::{raised::strip_nulls, table::Entry, vm::Vm};
+use crate::{commands::Entry, event::strip_nulls, vm::Vm};
 
 /// Source: measured; the member exists since 8.2.
 const ACTIVELY_SYNCED_SINCE: Release = Release::new(8, 2);
@@ -21,9 +21,9 @@ pub(super) fn commands() -> Vec<Entry> {
 }
 
 /// Lists the jobs, the newest first.
-fn list(vm: &Vm, which: impl Fn(&Job) -> bool, told: impl Fn(&Job) -> Value) -> Value {
+fn list(vm: &Vm, which: impl Fn(&Job) -> bool, print: impl Fn(&Job) -> Value) -> Value {
     let mut list =
-        Value::Array(vm.devices.jobs.jobs.iter().rev().filter(|job| which(job)).map(told).collect());
+        Value::Array(vm.devices.jobs.jobs.iter().rev().filter(|job| which(job)).map(print).collect());
     strip_nulls(&mut list);
     list
 }
@@ -37,11 +37,11 @@ fn of_job(job: &Job) -> Value {
 
 fn of_block_job(job: &Job, release: Release) -> Value {
     // A mirror that has only its final step left blocks its source, and counts as paused.
-    let held = job.kind.gets_ready() && job.status == Status::Pending;
+    let blocks_source = job.kind.gets_ready() && job.status == Status::Pending;
     let active = job.kind == Kind::Mirror && release >= ACTIVELY_SYNCED_SINCE;
     json!({
         "type": job.kind.as_str(), "device": job.id, "len": job.len, "offset": job.offset, "speed": job.speed,
-        "busy": false, "paused": job.paused || held, "io-status": if job.io_failed { "failed" } else { "ok" },
+        "busy": false, "paused": job.paused || blocks_source, "io-status": if job.io_failed { "failed" } else { "ok" },
         "ready": matches!(job.status, Status::Ready | Status::Standby), "status": job.status.as_str(),
         "auto-finalize": job.auto_finalize, "auto-dismiss": job.auto_dismiss, "error": job.error,
         "actively-synced": active.then_some(false),

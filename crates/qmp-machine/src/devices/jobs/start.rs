@@ -3,10 +3,10 @@
 use qmp_server::{CommandError, ObjectType, Type};
 use serde::Deserialize;
 
-use super::{Job, Kind, Policy, Status, course};
+use super::{Job, Kind, Policy, Status, lifecycle};
 use crate::{
+    commands::{Entry, generic, optional_any},
     devices::block::expect,
-    table::{Entry, generic, optional_any},
     vm::Vm,
 };
 
@@ -199,7 +199,7 @@ fn enlist(vm: &mut Vm, mut job: Job) -> Result<(), CommandError> {
     let number = jobs.started;
     job.number = number;
     jobs.jobs.push(job);
-    course::start(vm, number);
+    lifecycle::start(vm, number);
     Ok(())
 }
 

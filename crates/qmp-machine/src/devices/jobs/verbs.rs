@@ -3,9 +3,9 @@
 use qmp_server::{CommandError, ObjectType, Type};
 use serde::Deserialize;
 
-use super::{Job, Status, course};
+use super::{Job, Status, lifecycle};
 use crate::{
-    table::{Entry, device_not_active, generic},
+    commands::{Entry, device_not_active, generic},
     vm::Vm,
 };
 
@@ -106,7 +106,7 @@ pub(super) fn commands() -> Vec<Entry> {
         block("block-job-dismiss", Verb::Dismiss).since(2, 12),
         Entry::new("x-host-fail-job", fail, |vm, FailJob { id, error }| {
             let number = find(vm, Family::Job, &id)?.number;
-            course::abort(vm, number, error.as_deref().unwrap_or("Input/output error"));
+            lifecycle::abort(vm, number, error.as_deref().unwrap_or("Input/output error"));
             Ok(())
         }),
     ]
@@ -136,15 +136,15 @@ fn steer(vm: &mut Vm, family: Family, verb: Verb, order: &Steer) -> Result<(), C
     match verb {
         Verb::Pause => return pause(vm, &job),
         Verb::Complete => return complete(vm, &job),
-        Verb::Resume => course::resume(vm, job.number),
+        Verb::Resume => lifecycle::resume(vm, job.number),
         Verb::Cancel => cancel(vm, &job, family == Family::Job || order.force.unwrap_or(false)),
         Verb::SetSpeed => {
             if let Some(job) = vm.devices.jobs.by_number(job.number) {
                 job.speed = order.speed.unwrap_or(0);
             }
         }
-        Verb::Finalize => course::complete(vm, job.number),
-        Verb::Dismiss => course::dismiss(vm, job.number),
+        Verb::Finalize => lifecycle::complete(vm, job.number),
+        Verb::Dismiss => lifecycle::dismiss(vm, job.number),
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn pause(vm: &mut Vm, job: &Job) -> Result<(), CommandError> {
     if let Some(job) = vm.devices.jobs.by_number(job.number) {
         job.paused = true;
     }
-    course::pause(vm, job.number);
+    lifecycle::pause(vm, job.number);
     Ok(())
 }
 
@@ -167,7 +167,7 @@ fn complete(vm: &mut Vm, job: &Job) -> Result<(), CommandError> {
     if let Some(job) = vm.devices.jobs.by_number(job.number) {
         job.completes = true;
     }
-    course::complete_soon(vm, job.number);
+    lifecycle::complete_soon(vm, job.number);
     Ok(())
 }
 
@@ -181,13 +181,13 @@ fn cancel(vm: &mut Vm, job: &Job, force: bool) {
     }
     // A sleeping job is woken at once; a working job notices the request at its next check.
     if matches!(job.status, Status::Paused | Status::Standby) {
-        return course::cancel(vm, number);
+        return lifecycle::cancel(vm, number);
     }
     vm.soon(move |vm| {
         let Some(job) = vm.devices.jobs.by_number(number) else { return };
         match job.status == Status::Ready && ends_well {
-            true => course::finish(vm, number),
-            false => course::cancel(vm, number),
+            true => lifecycle::finish(vm, number),
+            false => lifecycle::cancel(vm, number),
         }
     });
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Job, Status, course};
+use super::{Job, Status, lifecycle};
 use crate::{
     devices::block::{Operation, access},
     vm::Vm,
@@ -24,12 +24,12 @@ const SLICE: Duration = Duration::from_millis(100);
 /// Continues the work, as fast as the limit allows.
 pub(super) fn work_on(vm: &mut Vm, number: u64) {
     let Some(Job { len, offset, speed, .. }) = vm.devices.jobs.by_number(number).cloned() else { return };
-    let left = len.saturating_sub(offset);
+    let remaining = len.saturating_sub(offset);
     if speed != 0 {
-        return work_ahead(vm, number, left.min((speed / 10).max(PIECE_BYTES)), speed);
+        return work_ahead(vm, number, remaining.min((speed / 10).max(PIECE_BYTES)), speed);
     }
-    let whole = time_for(left, BYTES_PER_SECOND);
-    let (after, bytes) = if whole <= SLICE { (whole, left) } else { (SLICE, BYTES_PER_SECOND / 10) };
+    let whole = time_for(remaining, BYTES_PER_SECOND);
+    let (after, bytes) = if whole <= SLICE { (whole, remaining) } else { (SLICE, BYTES_PER_SECOND / 10) };
     vm.later(after, move |vm| {
         if works(vm, number) {
             work(vm, number, bytes);
@@ -79,7 +79,7 @@ fn copy(vm: &mut Vm, number: u64, bytes: u64) -> bool {
     }
     match copied {
         Ok(()) => advance(vm, number, bytes),
-        Err(error) => course::fail(vm, number, operation, error, bytes),
+        Err(error) => lifecycle::fail(vm, number, operation, error, bytes),
     }
     copied.is_ok()
 }
@@ -95,8 +95,8 @@ pub(super) fn proceed(vm: &mut Vm, number: u64) {
     if job.offset < job.len {
         work_on(vm, number);
     } else if job.kind.gets_ready() {
-        course::get_ready(vm, number);
+        lifecycle::get_ready(vm, number);
     } else {
-        course::finish(vm, number);
+        lifecycle::finish(vm, number);
     }
 }

@@ -4,15 +4,15 @@ use qmp_events::{EventKind, Release};
 use qmp_server::{CommandError, RunState};
 use serde_json::{Value, json};
 
-use super::{Role, Status, course};
+use super::{Role, Status, lifecycle};
 use crate::{
-    table::{Entry, generic},
-    transitions::Happening,
+    commands::{Entry, generic},
+    transitions::MachineEvent,
     vm::Vm,
 };
 
 /// Source: reworded between 7.2 and 11.1.
-const SAYS_MODE_SINCE: Release = Release::new(8, 1);
+const NAMES_MODE_SINCE: Release = Release::new(8, 1);
 
 impl Role {
     fn as_str(self) -> &'static str {
@@ -42,12 +42,12 @@ fn leave(vm: &mut Vm) -> Result<(), CommandError> {
     vm.devices.migration.role = Role::None;
     vm.stop(RunState::Colo);
     if vm.devices.migration.is_under_way() {
-        course::enter(vm, Status::Completed);
+        lifecycle::enter(vm, Status::Completed);
     }
     vm.soon(move |vm| {
         vm.raise(EventKind::ColoExit, json!({"mode": role.as_str(), "reason": "request"}));
         if vm.status.state == RunState::Colo {
-            vm.force(Happening::Cont);
+            vm.force(MachineEvent::Cont);
         }
     });
     Ok(())
@@ -62,7 +62,7 @@ fn lose(vm: &mut Vm) -> Result<(), CommandError> {
 
 fn expect_role(vm: &Vm) -> Result<Role, CommandError> {
     match vm.devices.migration.role {
-        Role::None if vm.release >= SAYS_MODE_SINCE => Err(generic("VM is not in COLO mode")),
+        Role::None if vm.release >= NAMES_MODE_SINCE => Err(generic("VM is not in COLO mode")),
         Role::None => Err(generic("The feature 'colo' is not enabled")),
         role => Ok(role),
     }

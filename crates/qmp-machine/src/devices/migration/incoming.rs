@@ -3,15 +3,15 @@
 use qmp_server::{CommandError, ObjectType, RunState, Type};
 use serde::Deserialize;
 
-use super::{Role, Status, course};
+use super::{Role, Status, lifecycle};
 use crate::{
-    table::{Entry, generic},
-    transitions::Happening,
+    commands::{Entry, generic},
+    transitions::MachineEvent,
     vm::Vm,
 };
 
 #[derive(Deserialize)]
-struct Incoming {
+struct MigrateIncoming {
     uri: Option<Box<str>>,
 }
 
@@ -23,7 +23,7 @@ pub(super) fn commands() -> Vec<Entry> {
             .optional("exit-on-error", Type::Bool)
     };
     vec![
-        Entry::new("migrate-incoming", describe, |vm, Incoming { uri }| {
+        Entry::new("migrate-incoming", describe, |vm, MigrateIncoming { uri }| {
             if vm.status.state != RunState::Inmigrate {
                 return Err(generic("'-incoming' was not specified on the command line"));
             }
@@ -31,14 +31,14 @@ pub(super) fn commands() -> Vec<Entry> {
                 return Err(generic("The incoming migration has already been started"));
             }
             vm.devices.migration.uri = uri.unwrap_or_default();
-            course::enter(vm, Status::Setup);
+            lifecycle::enter(vm, Status::Setup);
             Ok(())
         })
         .since(2, 3),
         Entry::plain("x-host-incoming-migration", arrive),
         Entry::plain("x-host-incoming-failure", |vm| {
             expect_incoming(vm)?;
-            course::fail(vm);
+            lifecycle::fail(vm);
             vm.soon(|vm| vm.exit(1));
             Ok(())
         }),
@@ -53,17 +53,17 @@ fn expect_incoming(vm: &Vm) -> Result<(), CommandError> {
 /// Receives the guest, whole, and runs it unless the machine starts stopped.
 fn arrive(vm: &mut Vm) -> Result<(), CommandError> {
     expect_incoming(vm)?;
-    course::enter(vm, Status::Active);
+    lifecycle::enter(vm, Status::Active);
     if vm.devices.migration.has("x-colo") {
         vm.devices.migration.role = Role::Secondary;
-        course::enter(vm, Status::Colo);
+        lifecycle::enter(vm, Status::Colo);
         vm.status.state = RunState::Colo;
-        return vm.happen(Happening::Cont);
+        return vm.apply(MachineEvent::Cont);
     }
     vm.status.state = RunState::Paused;
     if !vm.config.start_stopped {
-        vm.happen(Happening::Cont)?;
+        vm.apply(MachineEvent::Cont)?;
     }
-    course::enter(vm, Status::Completed);
+    lifecycle::enter(vm, Status::Completed);
     Ok(())
 }

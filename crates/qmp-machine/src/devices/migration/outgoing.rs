@@ -6,9 +6,9 @@ use qmp_events::Release;
 use qmp_server::{CommandError, ObjectType, RunState, Type};
 use serde::Deserialize;
 
-use super::{Status, course};
+use super::{Status, lifecycle};
 use crate::{
-    table::{Entry, generic},
+    commands::{Entry, generic},
     vm::Vm,
 };
 
@@ -19,7 +19,7 @@ struct Migrate {
 }
 
 #[derive(Deserialize)]
-struct Continue {
+struct MigrateContinue {
     state: Box<str>,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn commands() -> Vec<Entry> {
         Entry::plain("migrate_cancel", |vm| {
             if vm.devices.migration.is_under_way() && vm.devices.migration.status != Some(Status::Cancelling)
             {
-                course::cancel(vm);
+                lifecycle::cancel(vm);
             }
             Ok(())
         }),
@@ -68,7 +68,7 @@ pub(super) fn commands() -> Vec<Entry> {
             if vm.devices.migration.status != Some(Status::PostcopyActive) {
                 return Err(generic("no postcopy is under way"));
             }
-            course::finish(vm);
+            lifecycle::finish(vm);
             Ok(())
         }),
     ]
@@ -92,18 +92,18 @@ fn start(vm: &mut Vm, Migrate { uri, resume }: Migrate) -> Result<(), CommandErr
     migration.passes = 0;
     migration.error = None;
     migration.uri = uri.unwrap_or_default();
-    course::enter(vm, Status::Setup);
-    course::later(vm, Duration::ZERO, course::begin);
+    lifecycle::enter(vm, Status::Setup);
+    lifecycle::later(vm, Duration::ZERO, lifecycle::begin);
     Ok(())
 }
 
-fn go_on(vm: &mut Vm, Continue { state }: Continue) -> Result<(), CommandError> {
+fn go_on(vm: &mut Vm, MigrateContinue { state }: MigrateContinue) -> Result<(), CommandError> {
     let status = vm.devices.migration.status;
     if status.is_none_or(|status| status.as_str() != &*state) {
         let status = status.map_or("none", Status::as_str);
         return Err(generic(format!("Migration not in expected state: {status}")));
     }
-    course::later(vm, Duration::ZERO, course::go_on);
+    lifecycle::later(vm, Duration::ZERO, lifecycle::go_on);
     Ok(())
 }
 
@@ -115,11 +115,11 @@ fn start_postcopy(vm: &mut Vm) -> Result<(), CommandError> {
     if vm.devices.migration.status != Some(Status::Active) {
         return Err(generic("Postcopy must be started after migration has been started"));
     }
-    course::later(vm, Duration::ZERO, |vm| {
+    lifecycle::later(vm, Duration::ZERO, |vm| {
         vm.devices.migration.was_running = vm.is_running();
         vm.stop(RunState::FinishMigrate);
         vm.status.state = RunState::FinishMigrate;
-        course::enter(vm, Status::PostcopyActive);
+        lifecycle::enter(vm, Status::PostcopyActive);
     });
     Ok(())
 }
@@ -131,7 +131,7 @@ fn break_postcopy(vm: &mut Vm) -> Result<(), CommandError> {
             "migrate-pause is currently only supported during postcopy-active or postcopy-recover state",
         ));
     }
-    course::enter(vm, Status::PostcopyPaused);
+    lifecycle::enter(vm, Status::PostcopyPaused);
     Ok(())
 }
 
@@ -140,11 +140,11 @@ fn recover(vm: &mut Vm) -> Result<(), CommandError> {
         return Err(generic("Cannot resume if there is no paused migration"));
     }
     if vm.release >= RECOVER_SETUP_SINCE {
-        course::enter(vm, Status::PostcopyRecoverSetup);
+        lifecycle::enter(vm, Status::PostcopyRecoverSetup);
     }
-    course::later(vm, RECOVERS_AFTER, |vm| {
-        course::enter(vm, Status::PostcopyRecover);
-        course::enter(vm, Status::PostcopyActive);
+    lifecycle::later(vm, RECOVERS_AFTER, |vm| {
+        lifecycle::enter(vm, Status::PostcopyRecover);
+        lifecycle::enter(vm, Status::PostcopyActive);
     });
     Ok(())
 }

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    raised::strip_nulls,
-    table::{Entry, generic, one_of, optional_any},
+    commands::{Entry, generic, one_of, optional_any},
+    event::strip_nulls,
     vm::Vm,
 };
 
@@ -104,7 +104,7 @@ fn query(vm: &Vm) -> Value {
             "normal": 0, "normal-bytes": 0, "dirty-sync-count": migration.passes, "page-size": 4096, "mbps": 0,
         })
     });
-    let mut told = json!({"status": status.as_str(), "error-desc": migration.error, "ram": ram});
-    strip_nulls(&mut told);
-    told
+    let mut reply = json!({"status": status.as_str(), "error-desc": migration.error, "ram": ram});
+    strip_nulls(&mut reply);
+    reply
 }

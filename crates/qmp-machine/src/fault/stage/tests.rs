@@ -4,9 +4,9 @@ const STOP: &str = "{\"event\": \"STOP\"}\r\n";
 const RESUME: &str = "{\"event\": \"RESUME\"}\r\n";
 
 /// Returns the output for STOP, RESUME, STOP, RESUME at 0, 10, 20 and 30 ms, as `ms text`; line ends are `|`.
-fn heard(faults: &Faults) -> Vec<String> {
+fn output_for(faults: &Faults) -> Vec<String> {
     let mut stage = Stage::new(faults, 1);
-    let mut heard = Vec::new();
+    let mut outputs = Vec::new();
     let mut listen = |stage: &mut Stage, until: Duration| {
         while let Some(at) = stage.poll_timeout().filter(|at| *at <= until) {
             while let Some(output) = stage.poll_output(at) {
@@ -14,22 +14,22 @@ fn heard(faults: &Faults) -> Vec<String> {
                     Output::Bytes(bytes) => String::from_utf8_lossy(&bytes).replace("\r\n", "|"),
                     Output::Close => "closed".to_owned(),
                 };
-                heard.push(format!("{} {text}", at.as_millis()));
+                outputs.push(format!("{} {text}", at.as_millis()));
             }
         }
     };
-    for (place, message) in (0..).zip([STOP, RESUME, STOP, RESUME]) {
-        let now = Duration::from_millis(place * 10);
+    for (index, message) in (0..).zip([STOP, RESUME, STOP, RESUME]) {
+        let now = Duration::from_millis(index * 10);
         listen(&mut stage, now);
         stage.handle_input(message.as_bytes(), now);
         listen(&mut stage, now);
     }
     listen(&mut stage, Duration::from_secs(10));
-    heard
+    outputs
 }
 
 #[test]
-fn rules_do_what_they_say() {
+fn each_fault_kind_changes_the_stream_as_documented() {
     let delay = FaultKind::Delay { by: Duration::from_millis(15), jitter: Duration::ZERO };
     let rule = |kind: &FaultKind| Fault::new(kind.clone()).of_event("STOP");
     let (stop, resume) = ("{\"event\": \"STOP\"}|", "{\"event\": \"RESUME\"}|");
@@ -68,17 +68,17 @@ fn rules_do_what_they_say() {
         ("never greet", Fault::new(FaultKind::NeverGreet).of(Messages::Any), vec![]),
     ];
     for (name, fault, expected) in cases {
-        assert_eq!(heard(&Faults::new(0).with(fault)), expected, "{name}");
+        assert_eq!(output_for(&Faults::new(0).with(fault)), expected, "{name}");
     }
 }
 
 #[test]
-fn what_is_damaged_is_never_what_it_was_and_keeps_its_line_end() {
+fn corrupted_message_differs_and_keeps_its_line_end() {
     for seed in 0..100 {
         let faults = Faults::new(seed).with(Fault::new(FaultKind::Corrupt { bytes: 1 }));
         let mut stage = Stage::new(&faults, 1);
         stage.handle_input(STOP.as_bytes(), Duration::ZERO);
-        let Some(Output::Bytes(bytes)) = stage.poll_output(Duration::ZERO) else { panic!("nothing came") };
+        let Some(Output::Bytes(bytes)) = stage.poll_output(Duration::ZERO) else { panic!("no output") };
         let others = bytes.iter().zip(STOP.as_bytes()).filter(|(one, other)| one != other).count();
         assert_eq!((others, bytes.len(), bytes.ends_with(b"\r\n")), (1, STOP.len(), true), "{seed}");
     }

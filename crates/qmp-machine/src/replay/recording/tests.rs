@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::session::RecordedEvent, *};
 
 const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}"#;
 
@@ -9,16 +9,16 @@ fn event(seconds: u64, name: &str) -> String {
 }
 
 /// Returns the events of each session, as `millisecond text`.
-fn told(recording: &Recording) -> Vec<Vec<String>> {
-    let tell = |event: &Recorded| {
+fn events_of(recording: &Recording) -> Vec<Vec<String>> {
+    let print = |event: &RecordedEvent| {
         let text = String::from_utf8(event.bytes.clone()).expect("text");
         format!("{} {}", event.at.as_millis(), text.strip_suffix("\r\n").expect("a line end"))
     };
-    recording.sessions.iter().map(|session| session.events.iter().map(tell).collect()).collect()
+    recording.sessions.iter().map(|session| session.events.iter().map(print).collect()).collect()
 }
 
 #[test]
-fn a_capture_is_read_as_it_stands() {
+fn capture_is_read_byte_for_byte() {
     let odd = "{ \"event\":\"X\" ,\"data\":{\"a\" : 1.0}}";
     let capture = format!(
         "\u{feff}{}\r\n{GREETING}\r\n\r\n{{\"execute\": \"qmp_capabilities\"}}{{\"return\": {{}}}}\n\
@@ -41,13 +41,13 @@ fn a_capture_is_read_as_it_stands() {
         ],
         vec![format!("0 {}", event(99, "SECOND"))],
     ];
-    assert_eq!(told(&recording), expected);
+    assert_eq!(events_of(&recording), expected);
     let first = &recording.sessions[0];
     assert_eq!(first.early, format!("{}\r\n", event(1, "EARLY")).into_bytes());
     assert_eq!(first.greeting.as_deref(), Some(GREETING));
-    assert_eq!(first.answers.find("query-name"), Ok(b"{\"name\": \"x\"}".to_vec()));
-    assert_eq!(first.answers.find("query-yank").unwrap_err().class, "DeviceNotActive");
-    assert_eq!(first.answers.find("stop").unwrap_err().class, "CommandNotFound");
+    assert_eq!(first.replies.find("query-name"), Ok(b"{\"name\": \"x\"}".to_vec()));
+    assert_eq!(first.replies.find("query-yank").unwrap_err().class, "DeviceNotActive");
+    assert_eq!(first.replies.find("stop").unwrap_err().class, "CommandNotFound");
     assert_eq!(
         (recording.events(), recording.connections(), recording.span()),
         (5, 2, Duration::from_secs(2))
@@ -55,7 +55,7 @@ fn a_capture_is_read_as_it_stands() {
 }
 
 #[test]
-fn records_are_read_session_by_session() {
+fn records_are_split_into_sessions() {
     let line = |vm: &str, second: u32, rest: &str| {
         format!(
             "{{\"vm\":\"{vm}\",\"epoch\":1,\"seq\":0,\"received\":\"2026-01-02T03:04:{second:02}.500000Z\",{rest}}}\n"
@@ -77,25 +77,25 @@ fn records_are_read_session_by_session() {
     let text = r#"{"timestamp": {"seconds": 5, "microseconds": 6}, "event": "STOP", "data": {"a" : [1.0]}}"#;
     let expected =
         [vec![format!("3000 {text}"), r#"3000 {"event": "B\u0000"}"#.to_owned()], vec![format!("0 {text}")]];
-    assert_eq!(told(&recording), expected);
+    assert_eq!(events_of(&recording), expected);
     let first = &recording.sessions[0];
     assert_eq!(first.end_at, Some(Duration::from_secs(4)));
     assert!(first.greeting.as_deref().is_some_and(|text| text.starts_with("{\"QMP\": {\"version\"")));
     assert_eq!(recording.sessions[1].greeting, first.greeting, "the machine is the same one");
-    assert!(first.answers.find("query-status").is_ok() && first.answers.find("address").is_err());
-    assert_eq!(first.answers.find("query-jobs").unwrap_err().desc, "no");
+    assert!(first.replies.find("query-status").is_ok() && first.replies.find("address").is_err());
+    assert_eq!(first.replies.find("query-jobs").unwrap_err().desc, "no");
 
     let several = Recording::read(lines.as_bytes(), None).unwrap_err().to_string();
-    assert_eq!(several, "it is of several VMs, a, b: say which");
+    assert_eq!(several, "it contains several VMs, a, b: name one");
     let other = Recording::read(lines.as_bytes(), Some("c")).unwrap_err().to_string();
-    assert_eq!(other, "nothing of c is recorded there; it is of a, b");
+    assert_eq!(other, "it contains no records of c, only of a, b");
 }
 
 #[test]
-fn what_is_no_recording_is_told_so() {
+fn input_without_recording_is_refused() {
     let cases = [
-        ("", "nothing is recorded there"),
-        ("{\"execute\": \"stop\"}", "nothing is recorded there"),
+        ("", "it contains no recording"),
+        ("{\"execute\": \"stop\"}", "it contains no recording"),
         ("{\"return\": {}}\n\n{\"event\": }", "line 3: "),
         ("{\"return\": {}}\n{\"event\": \"ST", "line 2: "),
         ("hello", "line 1: "),
@@ -107,23 +107,23 @@ fn what_is_no_recording_is_told_so() {
         assert!(error.starts_with(expected), "{text}: {error}");
     }
     let bare = Recording::read(event(1, "STOP").as_bytes(), None).unwrap();
-    assert_eq!(told(&bare), [vec![format!("0 {}", event(1, "STOP"))]], "events alone are a recording");
+    assert_eq!(events_of(&bare), [vec![format!("0 {}", event(1, "STOP"))]], "events alone are a recording");
 }
 
 proptest! {
     /// Reading any bytes does not panic.
     #[test]
-    fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+    fn any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         let _ = Recording::read(&bytes, None);
     }
 
     /// White space between messages does not change a replayed message.
     #[test]
-    fn blanks_do_not_matter(blanks in prop::collection::vec("[ \r\n\t]{0,3}", 4)) {
+    fn white_space_between_messages_is_ignored(blanks in prop::collection::vec("[ \r\n\t]{0,3}", 4)) {
         let texts = [event(1, "A"), event(2, "B"), event(3, "C")];
         let capture: String = blanks.iter().zip(&texts).flat_map(|(blank, text)| [blank.as_str(), text]).collect();
         let recording = Recording::read(capture.as_bytes(), None).unwrap();
-        let expected: Vec<_> = (0..).zip(&texts).map(|(place, text)| format!("{} {text}", place * 1000)).collect();
-        prop_assert_eq!(told(&recording), [expected]);
+        let expected: Vec<_> = (0..).zip(&texts).map(|(index, text)| format!("{} {text}", index * 1000)).collect();
+        prop_assert_eq!(events_of(&recording), [expected]);
     }
 }

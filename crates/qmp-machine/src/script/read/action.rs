@@ -4,7 +4,7 @@ use std::{ops::Range, sync::OnceLock};
 
 use toml::de::DeTable;
 
-use super::values::{Key, Reading, Value};
+use super::values::{Key, ScriptReader, Value};
 use crate::Action;
 
 /// The keys of an action.
@@ -12,7 +12,7 @@ pub(super) const KEYS: [&str; 7] = ["guest", "host", "execute", "arguments", "em
 
 const VERBS: [&str; 5] = ["guest", "host", "execute", "emit", "any-of"];
 
-impl<'t> Reading<'t> {
+impl<'t> ScriptReader<'t> {
     /// Returns the alternative actions of a table; `others` are its other valid keys.
     pub(super) fn choices(
         &mut self,
@@ -32,17 +32,18 @@ impl<'t> Reading<'t> {
         let Some(verb) = verbs.first() else {
             // A misspelt key is reported as unknown; do not report it as missing, too.
             if is_sound {
-                let message = "nothing is to be done here; add guest = \"…\", host = \"…\", execute = \"…\" or emit = \"…\"";
+                let message =
+                    "no action given; add guest = \"…\", host = \"…\", execute = \"…\" or emit = \"…\"";
                 self.problem(span, message);
             }
             return Vec::new();
         };
-        self.misplaced(table, verb);
+        self.report_misplaced(table, verb);
         let value = &table[*verb];
         if verb.get_ref() == "any-of" {
             let Some(choices) = self.list(value) else { return Vec::new() };
             if choices.is_empty() {
-                self.problem(&value.span(), "there is nothing to choose from");
+                self.problem(&value.span(), "the list of choices is empty");
             }
             return choices.iter().flat_map(|choice| self.choice(choice)).collect();
         }
@@ -61,7 +62,7 @@ impl<'t> Reading<'t> {
     }
 
     /// Reports misplaced keys: `arguments` belong to commands, `data` to raw events.
-    fn misplaced(&mut self, table: &DeTable<'t>, verb: &Key<'t>) {
+    fn report_misplaced(&mut self, table: &DeTable<'t>, verb: &Key<'t>) {
         let verb = verb.get_ref().as_ref();
         for (key, _) in table {
             let belongs = match key.get_ref().as_ref() {

@@ -4,7 +4,7 @@ use std::{ops::Range, time::Duration};
 
 use toml::de::DeTable;
 
-use super::values::{Key, Reading, Value};
+use super::values::{Key, ScriptReader, Value};
 use crate::fault::{Fault, FaultKind, Messages};
 
 const KINDS: [&str; 9] = [
@@ -35,15 +35,15 @@ pub(super) const KEYS: [&str; 13] = [
     "data",
 ];
 
-impl<'t> Reading<'t> {
+impl<'t> ScriptReader<'t> {
     /// Returns a rule; `None`, with a problem, if it is not valid.
     pub(super) fn fault(&mut self, table: &DeTable<'t>, span: Range<usize>) -> Option<Fault> {
-        let before = self.problems.len();
+        let problems_before = self.problems.len();
         for key in table.keys().filter(|key| !KEYS.contains(&key.get_ref().as_ref())) {
             self.unknown(key, &KEYS);
         }
         let Some(value) = table.get("kind") else {
-            if self.problems.len() == before {
+            if self.problems.len() == problems_before {
                 let message =
                     format!("this fault has no kind; add: kind = \"…\", one of {}", KINDS.join(", "));
                 self.problem(&span, &message);
@@ -52,14 +52,14 @@ impl<'t> Reading<'t> {
         };
         let name = self.string(value)?;
         let Some(kind) = self.kind(name, table) else {
-            if self.problems.len() == before {
+            if self.problems.len() == problems_before {
                 self.unknown_value(value, "kind of fault", &KINDS);
             }
             return None;
         };
-        self.misplaced_in_fault(name, table);
+        self.report_misplaced_in_fault(name, table);
         let mut fault = Fault::new(kind);
-        self.which(table, &mut fault);
+        self.messages(table, &mut fault);
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "connection" => fault.connection = self.count(value),
@@ -70,7 +70,7 @@ impl<'t> Reading<'t> {
                 _ => {}
             }
         }
-        (self.problems.len() == before).then_some(fault)
+        (self.problems.len() == problems_before).then_some(fault)
     }
 
     /// Returns the kind of that name; `None` if there is no such kind, or with a problem.
@@ -84,7 +84,7 @@ impl<'t> Reading<'t> {
             "delay" => {
                 let Some(by) = table.get("by") else {
                     let kind = table.get("kind").map(Value::span).unwrap_or_default();
-                    self.problem(&kind, "a delay needs to know how long; add: by = \"200ms\"");
+                    self.problem(&kind, "a delay needs a length; add: by = \"200ms\"");
                     return None;
                 };
                 let jitter = table.get("jitter").map_or(Some(Duration::ZERO), |value| self.span(value));
@@ -119,7 +119,7 @@ impl<'t> Reading<'t> {
     }
 
     /// Parses the messages that the rule matches.
-    fn which(&mut self, table: &DeTable<'t>, fault: &mut Fault) {
+    fn messages(&mut self, table: &DeTable<'t>, fault: &mut Fault) {
         if matches!(fault.kind, FaultKind::EarlyEvent { .. } | FaultKind::NeverGreet) {
             return;
         }
@@ -150,7 +150,7 @@ impl<'t> Reading<'t> {
     }
 
     /// Reports keys that do not apply to this kind.
-    fn misplaced_in_fault(&mut self, kind: &str, table: &DeTable<'t>) {
+    fn report_misplaced_in_fault(&mut self, kind: &str, table: &DeTable<'t>) {
         let is_of_connection = matches!(kind, "event-before-greeting" | "never-greet");
         let misplaced = |key: &&Key<'t>| match key.get_ref().as_ref() {
             "by" | "jitter" => kind != "delay",

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, de::value::StrDeserializer};
 
-use super::values::{Reading, Value};
+use super::values::{ScriptReader, Value};
 use crate::{
     Action,
     script::settings::{self, Settings},
@@ -25,7 +25,7 @@ const KEYS: [&str; 14] = [
     "device",
 ];
 
-impl<'t> Reading<'t> {
+impl<'t> ScriptReader<'t> {
     pub(super) fn machine(&mut self, value: &Value<'t>) -> Settings {
         let mut settings = Settings::default();
         let Some(table) = self.table(value) else { return settings };

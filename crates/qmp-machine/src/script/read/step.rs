@@ -4,7 +4,7 @@ use std::{ops::Range, time::Duration};
 
 use toml::de::DeTable;
 
-use super::values::{Key, Reading, Value};
+use super::values::{Key, ScriptReader, Value};
 use crate::{
     Action,
     script::{Part, Step},
@@ -13,10 +13,10 @@ use crate::{
 pub(super) const TIMES: [&str; 6] = ["at", "every", "repeat", "jitter", "probability", "sequence"];
 const PART_TIMES: [&str; 3] = ["after", "jitter", "probability"];
 
-impl<'t> Reading<'t> {
+impl<'t> ScriptReader<'t> {
     /// Returns a step; `None`, with a problem, if it is not valid.
     pub(super) fn step(&mut self, table: &DeTable<'t>, span: Range<usize>) -> Option<Step<Action>> {
-        let before = self.problems.len();
+        let problems_before = self.problems.len();
         let mut step = Step {
             at: Duration::ZERO,
             every: None,
@@ -42,14 +42,14 @@ impl<'t> Reading<'t> {
             }
         }
         if let (Some(key), false) = (repeat, table.contains_key("every")) {
-            self.problem(&key.span(), "\"repeat\" says how often; \"every\" has to say how far apart");
+            self.problem(&key.span(), "\"repeat\" needs \"every\", the time between two runs");
         }
         match sequence {
             Some((key, value)) => {
-                self.no_action_beside(table, key);
+                self.reject_action_with(table, key);
                 let parts = self.list(value)?;
                 if parts.is_empty() {
-                    self.problem(&value.span(), "a sequence has at least one part");
+                    self.problem(&value.span(), "a sequence needs at least one part");
                 }
                 for part in parts {
                     step.parts.extend(self.part(part));
@@ -67,7 +67,7 @@ impl<'t> Reading<'t> {
                 });
             }
         }
-        (self.problems.len() == before).then_some(step)
+        (self.problems.len() == problems_before).then_some(step)
     }
 
     fn period(&mut self, value: &Value<'t>) -> Option<Duration> {
@@ -75,7 +75,7 @@ impl<'t> Reading<'t> {
         if period.is_zero() {
             self.problem(
                 &value.span(),
-                "\"every\" is longer than nothing; for something that happens once, leave it out",
+                "\"every\" has to be more than 0; leave it out for a step that runs once",
             );
             return None;
         }
@@ -104,7 +104,7 @@ impl<'t> Reading<'t> {
     }
 
     /// Reports the keys that a sequence excludes, and unknown keys.
-    fn no_action_beside(&mut self, table: &DeTable<'t>, sequence: &Key<'t>) {
+    fn reject_action_with(&mut self, table: &DeTable<'t>, sequence: &Key<'t>) {
         for key in table.keys() {
             let name = key.get_ref().as_ref();
             if super::action::KEYS.contains(&name) {

@@ -15,13 +15,13 @@ fn line(problem: &Problem) -> usize {
 }
 
 #[test]
-fn problems_have_lines_and_advice() {
+fn problem_has_line_and_suggestion() {
     let cases: [(&str, &str, &str); 38] = [
         ("nothing is enough", "", ""),
         ("typo", "sumary = 'x'", "s.toml:1: unknown key \"sumary\"; did you mean \"summary\"?"),
         ("no TOML", "[[step]]\nat = '1s\n", "s.toml:2: invalid literal string, expected `'`"),
         ("twice", "seed = 1\nseed = 2", "s.toml:2: duplicate key"),
-        ("speed", "speed = 0", "s.toml:1: a speed is more than 0; 2 is twice as fast as written"),
+        ("speed", "speed = 0", "s.toml:1: a speed has to be more than 0; 2 is twice as fast as written"),
         ("seed", "seed = -1", "s.toml:1: expected a whole number, 0 or more, found -1"),
         ("brackets", "[step]\nat = '1s'", "s.toml:1: a step is written as [[step]], in double brackets"),
         (
@@ -37,17 +37,17 @@ fn problems_have_lines_and_advice() {
         (
             "nothing to do",
             "\n[[step]]\nat = '1s'",
-            "s.toml:2: nothing is to be done here; add guest = \"…\", host = \"…\", execute = \"…\" or emit = \"…\"",
+            "s.toml:2: no action given; add guest = \"…\", host = \"…\", execute = \"…\" or emit = \"…\"",
         ),
         (
             "two things to do",
             "[[step]]\nexecute = 'stop'\nguest = 'panic'",
-            "s.toml:3: \"guest\" cannot stand beside \"execute\"",
+            "s.toml:3: \"guest\" cannot be used with \"execute\"",
         ),
         (
             "no unit",
             "[[step]]\nat = '5'\nguest = 'panic'",
-            "s.toml:2: \"5\" is no span of time; write 200ms, 1.5s, 10min or 1h30min",
+            "s.toml:2: \"5\" is not a span of time; write 200ms, 1.5s, 10min or 1h30min",
         ),
         (
             "no quotes",
@@ -67,7 +67,7 @@ fn problems_have_lines_and_advice() {
         (
             "repeat alone",
             "[[step]]\nrepeat = 3\nguest = 'panic'",
-            "s.toml:2: \"repeat\" says how often; \"every\" has to say how far apart",
+            "s.toml:2: \"repeat\" needs \"every\", the time between two runs",
         ),
         (
             "repeat never",
@@ -77,23 +77,23 @@ fn problems_have_lines_and_advice() {
         (
             "every nothing",
             "[[step]]\nevery = '0s'\nguest = 'panic'",
-            "s.toml:2: \"every\" is longer than nothing; for something that happens once, leave it out",
+            "s.toml:2: \"every\" has to be more than 0; leave it out for a step that runs once",
         ),
         (
             "impossible",
             "[[step]]\nprobability = 0\nguest = 'panic'",
-            "s.toml:2: a probability is more than 0 and at most 1",
+            "s.toml:2: a probability has to be more than 0 and at most 1",
         ),
         (
             "beyond certain",
             "[[step]]\nprobability = 1.1\nguest = 'panic'",
-            "s.toml:2: a probability is more than 0 and at most 1",
+            "s.toml:2: a probability has to be more than 0 and at most 1",
         ),
-        ("empty sequence", "[[step]]\nsequence = []", "s.toml:2: a sequence has at least one part"),
+        ("empty sequence", "[[step]]\nsequence = []", "s.toml:2: a sequence needs at least one part"),
         (
             "sequence and action",
             "[[step]]\nguest = 'panic'\nsequence = [{ execute = 'stop' }]",
-            "s.toml:3: \"sequence\" cannot stand beside \"guest\"",
+            "s.toml:3: \"sequence\" cannot be used with \"guest\"",
         ),
         (
             "wrong part",
@@ -105,7 +105,7 @@ fn problems_have_lines_and_advice() {
             "[[step]]\nsequence = [{ at = '1s', execute = 'stop' }]",
             "s.toml:2: \"at\" belongs to a step; a part of a sequence has \"after\", counted from the part before it",
         ),
-        ("no choice", "[[step]]\nany-of = []", "s.toml:2: there is nothing to choose from"),
+        ("no choice", "[[step]]\nany-of = []", "s.toml:2: the list of choices is empty"),
         (
             "choices of choices",
             "[[step]]\nany-of = [{ any-of = [] }]",
@@ -120,7 +120,7 @@ fn problems_have_lines_and_advice() {
         (
             "release",
             "[machine]\nrelease = '7.3'",
-            "s.toml:2: there is no release 7.3; the first is 0.12, the newest 11.1",
+            "s.toml:2: release 7.3 does not exist; the first is 0.12, the newest 11.1",
         ),
         (
             "policy",
@@ -130,7 +130,7 @@ fn problems_have_lines_and_advice() {
         (
             "policy twice",
             "[machine]\nreboot = 'reset'\nno-reboot = true",
-            "s.toml:3: \"no-reboot\" cannot stand beside \"reboot\"",
+            "s.toml:3: \"no-reboot\" cannot be used with \"reboot\"",
         ),
         (
             "device",
@@ -148,11 +148,7 @@ fn problems_have_lines_and_advice() {
             "[[fault]]\nkind = 'dropp'",
             "s.toml:2: unknown kind of fault \"dropp\"; did you mean \"drop\"?",
         ),
-        (
-            "delay",
-            "[[fault]]\nkind = 'delay'",
-            "s.toml:2: a delay needs to know how long; add: by = \"200ms\"",
-        ),
+        ("delay", "[[fault]]\nkind = 'delay'", "s.toml:2: a delay needs a length; add: by = \"200ms\""),
         (
             "fault's key",
             "[[fault]]\nkind = 'drop'\nby = '1s'",
@@ -161,7 +157,7 @@ fn problems_have_lines_and_advice() {
         (
             "fault's messages",
             "[[fault]]\nkind = 'drop'\nof = 'reply'\nevent = 'STOP'",
-            "s.toml:4: \"event\" cannot stand beside \"of\"",
+            "s.toml:4: \"event\" cannot be used with \"of\"",
         ),
         (
             "two at once",
@@ -181,7 +177,7 @@ fn problems_have_lines_and_advice() {
 }
 
 #[test]
-fn everything_that_is_written_is_read() {
+fn all_keys_are_parsed() {
     let text = r#"
         summary = "all keys"
         seed = 7
@@ -238,7 +234,7 @@ fn everything_that_is_written_is_read() {
 proptest! {
     /// Parsing any text does not panic; a problem has a line of the text.
     #[test]
-    fn never_panics(text in "[\\[\\]a-z0-9 =\"'{},.\n-]{0,80}") {
+    fn any_text_does_not_panic(text in "[\\[\\]a-z0-9 =\"'{},.\n-]{0,80}") {
         let lines = text.split('\n').count();
         if let Err(error) = script("s", &text) {
             prop_assert!(!error.problems.is_empty());
@@ -249,7 +245,7 @@ proptest! {
     /// Changing one word of a valid script to an unknown word leaves it valid, or the error names its line. An
     /// unknown key can also make the table invalid, whose line is its header.
     #[test]
-    fn a_mistake_is_told_where_it_is(word in "[a-z]{1,8}", place in 0_usize..6) {
+    fn changed_word_is_reported_with_its_line(word in "[a-z]{1,8}", place in 0_usize..6) {
         let lines = ["[[step]]", "at = '1s'", "every = '2s'", "guest = 'panic'", "[[fault]]", "kind = 'drop'"];
         let mut changed: Vec<String> = lines.iter().map(ToString::to_string).collect();
         let old = ["step", "at", "every", "guest", "fault", "kind"][place];

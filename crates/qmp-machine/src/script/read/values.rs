@@ -16,9 +16,9 @@ use crate::script::span;
 const LISTED_MAX: usize = 16;
 
 /// A script being parsed: a document, with the parsers of its kinds of values.
-pub(super) struct Reading<'t>(Document<'t>);
+pub(super) struct ScriptReader<'t>(Document<'t>);
 
-impl<'t> Deref for Reading<'t> {
+impl<'t> Deref for ScriptReader<'t> {
     type Target = Document<'t>;
 
     fn deref(&self) -> &Self::Target {
@@ -26,13 +26,13 @@ impl<'t> Deref for Reading<'t> {
     }
 }
 
-impl DerefMut for Reading<'_> {
+impl DerefMut for ScriptReader<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.0
     }
 }
 
-impl<'t> Reading<'t> {
+impl<'t> ScriptReader<'t> {
     pub(super) fn new(text: &'t str, source: &'t Path) -> Self {
         Self(Document::new(text, source))
     }
@@ -118,7 +118,7 @@ impl<'t> Reading<'t> {
         if probability > 0.0 && probability <= 1.0 {
             return Some(probability);
         }
-        self.problem(&value.span(), "a probability is more than 0 and at most 1");
+        self.problem(&value.span(), "a probability has to be more than 0 and at most 1");
         None
     }
 
@@ -158,7 +158,7 @@ impl<'t> Reading<'t> {
                 let read = number.as_str().parse().ok().and_then(serde_json::Number::from_f64);
                 return self.expected(value, "a finite number", |_| read.map(Into::into));
             }
-            DeValue::Datetime(moment) => moment.to_string().into(),
+            DeValue::Datetime(time) => time.to_string().into(),
             DeValue::Array(elements) => {
                 elements.iter().map(|element| self.json(element)).collect::<Option<Vec<_>>>()?.into()
             }
@@ -172,7 +172,7 @@ impl<'t> Reading<'t> {
         keys.sort_by_key(|key| key.span().start);
         for other in keys.iter().skip(1) {
             let first = keys[0].get_ref();
-            self.problem(&other.span(), &format!("\"{}\" cannot stand beside \"{first}\"", other.get_ref()));
+            self.problem(&other.span(), &format!("\"{}\" cannot be used with \"{first}\"", other.get_ref()));
         }
     }
 

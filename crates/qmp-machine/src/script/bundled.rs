@@ -4,7 +4,7 @@ use super::Script;
 
 /// A script that comes with the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ready {
+pub struct BundledScript {
     /// The name, for `--script NAME`.
     pub name: &'static str,
     /// The text.
@@ -14,8 +14,8 @@ pub struct Ready {
 macro_rules! scripts {
     ($($name:literal),* $(,)?) => {
         /// All bundled scripts; the most instructive are first.
-        pub const SCRIPTS: &[Ready] = &[
-            $(Ready { name: $name, text: include_str!(concat!("../../scripts/", $name, ".toml")) },)*
+        pub const SCRIPTS: &[BundledScript] = &[
+            $(BundledScript { name: $name, text: include_str!(concat!("../../scripts/", $name, ".toml")) },)*
         ];
     };
 }
@@ -35,11 +35,11 @@ scripts! {
 
 /// Returns the script of that name.
 #[must_use]
-pub fn find(name: &str) -> Option<Ready> {
-    SCRIPTS.iter().copied().find(|ready| ready.name == name)
+pub fn find(name: &str) -> Option<BundledScript> {
+    SCRIPTS.iter().copied().find(|bundled| bundled.name == name)
 }
 
-impl Ready {
+impl BundledScript {
     /// Parses the script.
     ///
     /// # Panics
@@ -49,7 +49,7 @@ impl Ready {
     pub fn script(self) -> Script {
         match Script::parse(self.name, self.text) {
             Ok(script) => script,
-            Err(error) => unreachable!("a script of the program is sound: {error}"),
+            Err(error) => unreachable!("a bundled script is valid: {error}"),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{Role, Status};
 use crate::{
     devices::{bus::Device, display},
     guest::{Guest, UNPLUG_AFTER},
-    transitions::Happening,
+    transitions::MachineEvent,
     vm::Vm,
 };
 
@@ -31,8 +31,8 @@ const SPICE_WAIT: Duration = Duration::from_secs(10);
 
 /// Source: measured; since 10.0 the state `device` is reported also without a pause, and since 11.0 a failure has
 /// two steps.
-const TELLS_DEVICE_SINCE: Release = Release::new(10, 0);
-const TELLS_FAILING_SINCE: Release = Release::new(11, 0);
+const REPORTS_DEVICE_SINCE: Release = Release::new(10, 0);
+const REPORTS_FAILING_SINCE: Release = Release::new(11, 0);
 /// Source: measured; since 11.0 the first pass is not reported.
 const SILENT_FIRST_PASS_SINCE: Release = Release::new(11, 0);
 
@@ -86,7 +86,7 @@ fn first_pass(vm: &mut Vm) {
 
 fn activate(vm: &mut Vm) {
     enter(vm, Status::Active);
-    tell_vfio(vm, "pre-copy");
+    raise_vfio(vm, "pre-copy");
     let bytes = vm.devices.migration.used_bytes.unwrap_or(match vm.config.guest {
         Guest::Absent => 0,
         Guest::Attentive => vm.config.memory_bytes / 4,
@@ -108,8 +108,8 @@ fn copy(vm: &mut Vm, bytes: u64) {
     let migration = &vm.devices.migration;
     let bandwidth = migration.max_bandwidth.unwrap_or(BANDWIDTH).max(1);
     let downtime_ms = migration.downtime_limit_ms.unwrap_or(DOWNTIME_MS);
-    let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / bandwidth);
-    later(vm, takes, move |vm| {
+    let duration = Duration::from_micros(bytes.saturating_mul(1_000_000) / bandwidth);
+    later(vm, duration, move |vm| {
         if vm.devices.migration.status != Some(Status::Active) {
             return;
         }
@@ -117,7 +117,7 @@ fn copy(vm: &mut Vm, bytes: u64) {
             return fail(vm);
         }
         let dirty = if vm.is_running() { vm.devices.migration.dirty_bytes_per_second } else { 0 };
-        let changed = dirty.saturating_mul(u64::try_from(takes.as_millis()).unwrap_or(u64::MAX)) / 1000;
+        let changed = dirty.saturating_mul(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)) / 1000;
         if changed.saturating_mul(1000) / bandwidth > downtime_ms {
             pass(vm);
             copy(vm, changed);
@@ -136,7 +136,7 @@ fn switch_over(vm: &mut Vm) {
     if vm.devices.migration.has("pause-before-switchover") {
         return enter(vm, Status::PreSwitchover);
     }
-    if vm.release >= TELLS_DEVICE_SINCE {
+    if vm.release >= REPORTS_DEVICE_SINCE {
         enter(vm, Status::Device);
     }
     complete(vm);
@@ -147,7 +147,7 @@ fn stop(vm: &mut Vm) {
     vm.stop(RunState::FinishMigrate);
     // A machine that was stopped before changes its state all the same.
     vm.status.state = RunState::FinishMigrate;
-    tell_vfio(vm, "stop-copy");
+    raise_vfio(vm, "stop-copy");
 }
 
 /// Continues after the pause before the switch-over.
@@ -164,21 +164,21 @@ fn complete(vm: &mut Vm) {
         vm.devices.migration.role = Role::Primary;
         enter(vm, Status::Colo);
         vm.status.state = RunState::Colo;
-        return vm.force(Happening::Cont);
+        return vm.force(MachineEvent::Cont);
     }
     finish(vm);
 }
 
 /// Completes the migration: the destination has all memory.
 pub(super) fn finish(vm: &mut Vm) {
-    tell_vfio(vm, "stop");
+    raise_vfio(vm, "stop");
     enter(vm, Status::Completed);
     vm.status.state = RunState::Postmigrate;
     if vm.devices.display.spice_moves {
         let wait = if display::has_spice_client(vm) { SPICE_WAIT } else { Duration::ZERO };
         vm.later(wait, |vm| {
             vm.raise_bare(EventKind::SpiceMigrateCompleted);
-            display::send_spice_clients_away(vm);
+            display::disconnect_spice_clients(vm);
         });
     }
 }
@@ -186,7 +186,7 @@ pub(super) fn finish(vm: &mut Vm) {
 /// Ends a migration that cannot continue; a guest that ran continues to run.
 pub(super) fn fail(vm: &mut Vm) {
     vm.devices.migration.error = vm.devices.migration.fails.take();
-    if vm.release >= TELLS_FAILING_SINCE {
+    if vm.release >= REPORTS_FAILING_SINCE {
         enter(vm, Status::Failing);
     }
     enter(vm, Status::Failed);
@@ -203,22 +203,22 @@ pub(super) fn cancel(vm: &mut Vm) {
 }
 
 fn revive(vm: &mut Vm) {
-    tell_vfio(vm, "running");
+    raise_vfio(vm, "running");
     if vm.status.state == RunState::FinishMigrate {
         vm.status.state = RunState::Paused;
         if vm.devices.migration.was_running {
-            vm.force(Happening::Cont);
+            vm.force(MachineEvent::Cont);
         }
     }
 }
 
 /// Raises the event for the state of VFIO devices that have migration events enabled.
-fn tell_vfio(vm: &mut Vm, state: &str) {
-    let tells = |device: &&Device| {
+fn raise_vfio(vm: &mut Vm, state: &str) {
+    let reports = |device: &&Device| {
         device.is("vfio")
             && device.properties.get("migration-events").and_then(serde_json::Value::as_bool) == Some(true)
     };
-    for device in vm.devices.bus.iter().filter(tells).cloned().collect::<Vec<_>>() {
+    for device in vm.devices.bus.iter().filter(reports).cloned().collect::<Vec<_>>() {
         let id = device.id.as_deref().unwrap_or_default();
         vm.raise(
             EventKind::VfioMigration,
@@ -230,8 +230,8 @@ fn tell_vfio(vm: &mut Vm, state: &str) {
 /// Cancels a migration under way when the process exits, without an event for its end.
 pub(in crate::devices) fn at_exit(vm: &mut Vm) {
     let migration = &vm.devices.migration;
-    let comes_here = vm.status.state == RunState::Inmigrate || migration.role == Role::Secondary;
-    if migration.is_under_way() && !comes_here {
+    let is_incoming = vm.status.state == RunState::Inmigrate || migration.role == Role::Secondary;
+    if migration.is_under_way() && !is_incoming {
         enter(vm, Status::Cancelling);
     }
 }

@@ -51,10 +51,10 @@ pub(super) fn start(vm: &mut Vm, number: u64) {
 
 pub(super) fn get_ready(vm: &mut Vm, number: u64) {
     enter(vm, number, Status::Ready);
-    tell_ready(vm, number);
+    raise_ready(vm, number);
 }
 
-fn tell_ready(vm: &mut Vm, number: u64) {
+fn raise_ready(vm: &mut Vm, number: u64) {
     let Some(job) = job(vm, number) else { return };
     let data = block_job(job);
     vm.raise(EventKind::BlockJobReady, data);
@@ -131,7 +131,7 @@ pub(super) fn resume(vm: &mut Vm, number: u64) {
     }
     enter(vm, number, Status::Ready);
     if had_failed {
-        tell_ready(vm, number);
+        raise_ready(vm, number);
     }
     complete_soon(vm, number);
 }

@@ -7,12 +7,12 @@ use serde_json::Value;
 
 /// An event that the machine raised.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Raised {
+pub(crate) struct RaisedEvent {
     pub(crate) name: Box<str>,
     pub(crate) data: Option<Value>,
 }
 
-impl Raised {
+impl RaisedEvent {
     /// Creates an event of the catalogue. Members that are `null` are left out: no event has a null value.
     pub(crate) fn new(kind: EventKind, mut data: Value) -> Self {
         strip_nulls(&mut data);
@@ -20,7 +20,7 @@ impl Raised {
     }
 }
 
-impl EmitEvent for Raised {
+impl EmitEvent for RaisedEvent {
     fn name(&self) -> &str {
         &self.name
     }

@@ -6,14 +6,14 @@ use qmp_wire::{CommandError, server::Refusal};
 
 /// Replies by command.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Answers {
-    known: BTreeMap<Box<str>, Result<Box<str>, CommandError>>,
+pub(super) struct Replies {
+    by_command: BTreeMap<Box<str>, Result<Box<str>, CommandError>>,
 }
 
-impl Answers {
+impl Replies {
     /// Records a reply. The first reply to a command is kept: it describes the state at the start of the recording.
-    pub(super) fn note(&mut self, command: &str, answer: Result<&str, CommandError>) {
-        self.known.entry(command.into()).or_insert_with(|| answer.map(Box::from));
+    pub(super) fn note(&mut self, command: &str, reply: Result<&str, CommandError>) {
+        self.by_command.entry(command.into()).or_insert_with(|| reply.map(Box::from));
     }
 
     /// Returns the reply to a command.
@@ -22,7 +22,7 @@ impl Answers {
     ///
     /// The recorded error; `CommandNotFound` if the command was not recorded.
     pub(super) fn find(&self, command: &str) -> Result<Vec<u8>, Refusal> {
-        match self.known.get(command) {
+        match self.by_command.get(command) {
             Some(Ok(value)) => Ok(one_line(value)),
             Some(Err(error)) => Err(Refusal { class: class(&error.class), desc: error.desc.to_string() }),
             None => Err(Refusal::command_not_found(format!("The command {command} has not been found"))),

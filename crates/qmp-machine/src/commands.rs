@@ -124,7 +124,7 @@ impl Entry {
 }
 
 /// Creates an error of class `GenericError`.
-#[expect(clippy::needless_pass_by_value, reason = "so that it maps errors as they come")]
+#[expect(clippy::needless_pass_by_value, reason = "usable with map_err")]
 pub(crate) fn generic(error: impl ToString) -> CommandError {
     CommandError::generic(error.to_string())
 }
