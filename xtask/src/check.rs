@@ -33,7 +33,7 @@ pub(crate) fn check(catalogue: &Catalogue) -> Result<()> {
 fn releases(catalogue: &Catalogue, errors: &mut Errors) {
     let rising = catalogue.releases.windows(2).all(|pair| pair[0] < pair[1]);
     if !rising || catalogue.releases.iter().any(|release| release.micro.is_some()) {
-        errors.add("catalogue/releases.toml", "releases must rise and have no micro number");
+        errors.add("catalogue/releases.toml", "releases must increase and have no micro number");
     }
     if catalogue.releases.is_empty() {
         errors.add("catalogue/releases.toml", "no release");
@@ -46,7 +46,7 @@ mod tests {
     use crate::model::{Catalogue, Module};
 
     /// One event, one enum, one struct, all valid.
-    const SOUND: &str = r#"
+    const VALID: &str = r#"
         module = "m"
         [[enum]]
         name = "Action"
@@ -75,7 +75,7 @@ mod tests {
     "#;
 
     #[test]
-    fn refuses_what_is_not_consistent() {
+    fn inconsistent_catalogue_is_refused() {
         let cases = [
             // replaced              by                                     error
             ("module = \"m\"", "module = \"m\"", ""),
@@ -95,9 +95,9 @@ mod tests {
             ("since = \"0.12\"", "since = \"0.9\"", "release 0.9 is not in"),
             ("optional = true", "since = \"0.11.1\"", "release 0.11.1 is not in"),
             ("since = \"0.12\"", "since = \"0.12\"\nremoved = \"0.12\"", "removed = 0.12 must come after"),
-            ("name = \"pause\"", "name = \"reset\"", "enum Action: value reset is there twice"),
+            ("name = \"pause\"", "name = \"reset\"", "enum Action: value reset is defined twice"),
             ("name = \"pause\"", "name = \"other\"", "value other cannot be called Other"),
-            ("name = \"id\"", "name = \"action\"", "event WATCHDOG: member action is there twice"),
+            ("name = \"id\"", "name = \"action\"", "event WATCHDOG: member action is defined twice"),
             ("name = \"id\"", "name = \"1d\"", "member 1d cannot be a name in Rust"),
             ("name = \"id\"", "name = \"unknown\"", "member unknown cannot be a name in Rust"),
             ("member = \"id\"", "member = \"name\"", "throttle: there is no member name"),
@@ -111,17 +111,17 @@ mod tests {
             ("summary = \"How many.\"", "summary = \"\"", "summary must be one line"),
         ];
         for (replaced, by, expected) in cases {
-            assert!(SOUND.contains(replaced), "{replaced}");
-            let errors = errors_of(&SOUND.replacen(replaced, by, 1));
+            assert!(VALID.contains(replaced), "{replaced}");
+            let errors = errors_of(&VALID.replacen(replaced, by, 1));
             assert!(errors.contains(expected) && errors.is_empty() == expected.is_empty(), "{by}: {errors}");
         }
     }
 
     #[test]
-    fn refuses_unknown_keys() {
+    fn unknown_key_is_refused() {
         let cases = ["name = \"id\", sinc = \"1.0\"", "name = \"id\", optional = 1"];
         for case in cases {
-            assert!(toml::from_str::<Module>(&SOUND.replacen("name = \"id\"", case, 1)).is_err(), "{case}");
+            assert!(toml::from_str::<Module>(&VALID.replacen("name = \"id\"", case, 1)).is_err(), "{case}");
         }
     }
 

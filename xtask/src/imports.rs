@@ -1,4 +1,4 @@
-//! Who imports whom: crates among each other, and the modules of each crate.
+//! The imports between crates, and between the modules of each crate.
 
 mod circles;
 mod tokens;
@@ -44,7 +44,7 @@ fn member(workspace: &Path, folder: &Path) -> Result<Member> {
     let table: toml::Table = text.parse().with_context(|| format!("cannot read {}", manifest.display()))?;
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let dependencies = table.get("dependencies").and_then(toml::Value::as_table);
-    // What only a feature of the crate brings is no part of it.
+    // Dependencies of optional features are left out.
     let is_optional =
         |value: &toml::Value| value.get("optional").and_then(toml::Value::as_bool) == Some(true);
     let all_dependencies: Vec<String> = dependencies

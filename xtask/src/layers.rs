@@ -1,8 +1,8 @@
-//! The rules of the house, as tests: which way imports point, how long files and functions are, what crates must not know.
+//! The rules of the layout, as tests: the direction of imports, the length of files and functions, forbidden dependencies.
 //!
-//! A crate's root lists its modules from the lowest to the highest; a module names only what stands before it, by the module
-//! that defines it. What does not hold yet is listed in `xtask/exemptions.toml`, each entry with its reason. Entries are
-//! taken out, not added: one that nothing needs any more fails the test.
+//! A crate's root lists its modules from the lowest to the highest; a module imports only modules before it, by the path
+//! of the definition. `xtask/exemptions.toml` lists the exceptions, each with its reason. Entries are removed, not added: an
+//! unused entry fails the test.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,7 +41,7 @@ const CRATES: [&str; 18] = [
     "xtask",
 ];
 
-/// Crates and what must not be among their dependencies, near or far.
+/// Crates and the packages that must not be among their dependencies, direct or indirect.
 const ABSENT: [(&str, &[&str]); 7] = [
     ("qmp-events", &["tokio", "rustix", "rusqlite", "qmp-wire"]),
     ("qmp-wire", &["tokio", "rustix", "rusqlite", "qmp-events"]),
@@ -52,7 +52,7 @@ const ABSENT: [(&str, &[&str]); 7] = [
     ("qmp-hub", &["axum", "hyper", "rustls", "qmp-sinks"]),
 ];
 
-/// What does not hold yet, with the reasons.
+/// The exceptions, with the reasons.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Exemptions {
@@ -78,7 +78,7 @@ struct Unordered {
     reason: String,
 }
 
-/// Everything that breaks a rule, one a line.
+/// Returns all violations of the rules, one a line.
 pub(crate) fn violations(workspace: &Path) -> Result<Vec<String>> {
     let members = imports::members(workspace)?;
     let file = workspace.join("xtask/exemptions.toml");
@@ -104,7 +104,7 @@ fn crates(members: &[Member], exempt: &BTreeMap<String, String>) -> Vec<String> 
         for dependency in dependencies.iter().filter(|dependency| place(dependency) >= place(name)) {
             let key = format!("{name} {dependency}");
             if !exempt.contains_key(&key) {
-                found.push(format!("{name} depends on {dependency}, which stands above it"));
+                found.push(format!("{name} depends on {dependency}, which is above it"));
             }
             needed.push(key);
         }
@@ -130,8 +130,7 @@ fn upward(members: &[Member], exemptions: &Exemptions) -> Vec<String> {
             let name = format!("{}::{}", member.name, from.name());
             if !upward_modules.contains_key(&name) {
                 let (file, line, to) = (from.file.display(), import.line, to.name());
-                found
-                    .push(format!("{file}:{line} imports {to}, which does not stand before {}", from.name()));
+                found.push(format!("{file}:{line} imports {to}, which is not before {}", from.name()));
             }
             needed.push(name);
         }
@@ -196,7 +195,7 @@ fn present(workspace: &Path, members: &[Member]) -> Result<Vec<String>> {
             if reached.contains(&dependency) {
                 continue;
             }
-            // What the lock says of a crate of ours includes what only its tests need.
+            // For a crate of the workspace, the lock file includes its development dependencies.
             let ours = members.iter().find(|member| member.name == dependency);
             let next = ours.map(|member| &member.all_dependencies).or_else(|| dependencies.get(&dependency));
             open.extend(next.into_iter().flatten().cloned());
@@ -221,7 +220,7 @@ fn locked(lock: &str) -> Result<BTreeMap<String, Vec<String>>> {
         dependencies: Vec<String>,
     }
     let lock: Lock = toml::from_str(lock).context("cannot read Cargo.lock")?;
-    // A dependency of which there are several versions stands there with its version.
+    // A dependency with several versions is listed with its version.
     let name = |dependency: String| dependency.split(' ').next().unwrap_or_default().to_owned();
     let mut packages: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in lock.package {

@@ -42,7 +42,7 @@ fn capitalized(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn follow_the_wire() {
+    fn rust_name_follows_the_wire_name() {
         let cases = [
             ("VSERPORT_CHANGE", "VserportChange", "vserport_change"),
             ("hyper-v", "HyperV", "hyper_v"),

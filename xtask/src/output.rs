@@ -46,9 +46,9 @@ pub(crate) fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
 }
 
 /// Lists files that are missing, differ, or are superfluous in the generated directory.
-pub(crate) fn stale(root: &Path, wanted: &BTreeMap<PathBuf, String>) -> Result<Vec<Change>> {
+pub(crate) fn stale(root: &Path, expected: &BTreeMap<PathBuf, String>) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
-    for (path, text) in wanted {
+    for (path, text) in expected {
         let path = root.join(path);
         if fs::read_to_string(&path).ok().as_ref() != Some(text) {
             changes.push(Change { path, text: Some(text.clone()) });
@@ -61,7 +61,7 @@ pub(crate) fn stale(root: &Path, wanted: &BTreeMap<PathBuf, String>) -> Result<V
             let path = entry?.path();
             if path.is_dir() {
                 directories.push(path);
-            } else if !path.strip_prefix(root).is_ok_and(|path| wanted.contains_key(path)) {
+            } else if !path.strip_prefix(root).is_ok_and(|path| expected.contains_key(path)) {
                 changes.push(Change { path, text: None });
             }
         }

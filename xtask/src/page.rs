@@ -28,7 +28,7 @@ pub(crate) fn readme(catalogue: &Catalogue, seen: &SeenEvents, readme: &str) -> 
         let (_, after) = rest.split_once(README_ENDS)?;
         Some((before, after))
     });
-    let (before, after) = parts.context("README.md has no place for the table of what was seen")?;
+    let (before, after) = parts.context("README.md lacks the markers of the table of seen events")?;
     let table = seen::table(catalogue, seen);
     Ok(format!("{before}{README_BEGINS}{table}{README_ENDS}{after}"))
 }
@@ -61,9 +61,9 @@ fn write_introduction(page: &mut String, catalogue: &Catalogue) {
     let newest = catalogue.releases.last().map_or(String::new(), ToString::to_string);
     _ = writeln!(
         page,
-        "Every event that QEMU {oldest} to {newest} has or had: {} events, {removed} of which are gone.\n\n\
-        A client keeps what it does not know: events, members and values are added without notice.\n\n\
-        - [All events](#all-events)\n- [What came when](#what-came-when)\n- [The events](#the-events)\n\
+        "Every event that QEMU {oldest} to {newest} has or had: {} events, {removed} of which were removed.\n\n\
+        A client has to keep unknown parts: events, members and values are added without notice.\n\n\
+        - [All events](#all-events)\n- [Changes by release](#changes-by-release)\n- [The events](#the-events)\n\
         - [Seen from a real QEMU](#seen-from-a-real-qemu)\n\
         - [Values of enums](#values-of-enums)\n\
         - [What the documents of 2010 and 2016 say](#what-the-documents-of-2010-and-2016-say-and-what-is-so)\n",

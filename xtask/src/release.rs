@@ -27,7 +27,7 @@ impl TryFrom<String> for Release {
         match numbers.as_deref() {
             Some(&[major, minor]) => Ok(Self { major, minor, micro: None }),
             Some(&[major, minor, micro]) => Ok(Self { major, minor, micro: Some(micro) }),
-            _ => Err(format!("{text:?} is no release: write it as \"7.2\" or \"7.2.22\"")),
+            _ => Err(format!("{text:?} is not a release: write it as \"7.2\" or \"7.2.22\"")),
         }
     }
 }

@@ -123,5 +123,5 @@ fn formatted(root: &Path, text: &str) -> Result<String> {
     if !output.status.success() {
         bail!("rustfmt refused this:\n{text}");
     }
-    String::from_utf8(output.stdout).context("rustfmt wrote no UTF-8")
+    String::from_utf8(output.stdout).context("rustfmt wrote invalid UTF-8")
 }

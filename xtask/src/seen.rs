@@ -31,22 +31,22 @@ pub(crate) struct SeenEvents {
 /// One capture.
 pub(crate) struct Capture {
     pub(crate) name: String,
-    pub(crate) about: About,
+    pub(crate) about: CaptureInfo,
     /// Its events in order.
-    pub(crate) events: Vec<Sent>,
+    pub(crate) events: Vec<SeenEvent>,
 }
 
 /// The description of a capture.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct About {
+pub(crate) struct CaptureInfo {
     pub(crate) shows: Vec<String>,
     pub(crate) options: String,
     pub(crate) cause: String,
 }
 
 /// An event of a capture.
-pub(crate) struct Sent {
+pub(crate) struct SeenEvent {
     pub(crate) name: String,
     pub(crate) data: Value,
     /// The line, without its end.
@@ -77,13 +77,13 @@ pub(crate) fn load(root: &Path, catalogue: &Catalogue) -> Result<SeenEvents> {
 }
 
 fn capture(path: &Path) -> Result<Capture> {
-    let about: About = toml::from_str(&fs::read_to_string(path)?)?;
+    let about: CaptureInfo = toml::from_str(&fs::read_to_string(path)?)?;
     let mut events = Vec::new();
     for line in fs::read_to_string(path.with_extension("qmp"))?.lines() {
         let mut message: Value = serde_json::from_str(line)?;
         if let Some(name) = message["event"].as_str() {
             let (name, line) = (name.to_owned(), line.to_owned());
-            events.push(Sent { name, data: message["data"].take(), line });
+            events.push(SeenEvent { name, data: message["data"].take(), line });
         }
     }
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -91,27 +91,27 @@ fn capture(path: &Path) -> Result<Capture> {
 }
 
 fn check(seen: &SeenEvents, catalogue: &Catalogue) -> Result<()> {
-    let mut wrong = Vec::new();
+    let mut errors = Vec::new();
     for capture in &seen.captures {
         let missing = capture.about.shows.iter().filter(|shown| {
-            let is_there = capture.events.iter().any(|event| event.name == **shown);
-            !is_there
+            let is_present = capture.events.iter().any(|event| event.name == **shown);
+            !is_present
         });
-        wrong.extend(missing.map(|shown| format!("{shown} is not in the capture {}", capture.name)));
+        errors.extend(missing.map(|shown| format!("{shown} is not in the capture {}", capture.name)));
     }
     for (module, event) in catalogue.events() {
         let exists = event.since.line() <= LINE && event.removed.is_none_or(|removed| removed.line() > LINE);
         // Events of another architecture.
         let exists = exists && !module.module.ends_with("-s390x");
         match (seen.of(&event.name).next().is_some(), seen.not_caused.contains_key(&event.name)) {
-            (true, true) => wrong.push(format!("{} is not to be excused: a capture shows it", event.name)),
-            (false, false) if exists => wrong.push(format!("no capture shows {}", event.name)),
-            (_, true) if !exists => wrong.push(format!("QEMU {LINE} has no {} to be excused", event.name)),
+            (true, true) => errors.push(format!("{} must not be excused: a capture shows it", event.name)),
+            (false, false) if exists => errors.push(format!("no capture shows {}", event.name)),
+            (_, true) if !exists => errors.push(format!("QEMU {LINE} has no {} to be excused", event.name)),
             _ => {}
         }
     }
-    if !wrong.is_empty() {
-        bail!("{CAPTURES}: {}", wrong.join("; "));
+    if !errors.is_empty() {
+        bail!("{CAPTURES}: {}", errors.join("; "));
     }
     Ok(())
 }

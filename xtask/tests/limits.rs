@@ -24,19 +24,19 @@ const MARKS: [&str; 12] = [
 
 /// The page and the code list the same limits with the same values.
 #[test]
-fn page_and_code_agree() {
+fn limits_of_page_equal_those_of_the_code() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let page = fs::read_to_string(root.join("docs/limits.md")).unwrap();
-    let said: BTreeSet<(String, String)> = page.lines().filter_map(row).collect();
+    let documented: BTreeSet<(String, String)> = page.lines().filter_map(row).collect();
     let mut found = BTreeSet::new();
     for file in sources(&root.join("crates")) {
         found.extend(constants(&fs::read_to_string(&file).unwrap()));
     }
     assert!(found.len() > 5, "the search finds limits: {found:?}");
-    let unlisted: Vec<_> = found.difference(&said).collect();
-    let unfounded: Vec<_> = said.difference(&found).collect();
+    let unlisted: Vec<_> = found.difference(&documented).collect();
+    let surplus: Vec<_> = documented.difference(&found).collect();
     assert!(unlisted.is_empty(), "docs/limits.md lacks {unlisted:?}");
-    assert!(unfounded.is_empty(), "docs/limits.md says {unfounded:?}, and the code does not");
+    assert!(surplus.is_empty(), "docs/limits.md lists {surplus:?}, which the code lacks");
 }
 
 /// Parses a table row: `` | `NAME` | `value` | … ``.
@@ -84,7 +84,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn finds_what_bounds_and_nothing_else() {
+fn only_limits_are_found() {
     let source = "/// Doc.\npub const QUEUE_MAX_BYTES: usize =\n    4 << 20;\nconst NAME: &str = \"x\";\nconst LONG: u64 = 3;\n\
                   #[cfg(test)]\nmod tests { const TEST_MAX: usize = 1; }";
     assert_eq!(constants(source), [("QUEUE_MAX_BYTES".to_owned(), "4 << 20".to_owned())]);

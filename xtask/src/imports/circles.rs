@@ -67,7 +67,7 @@ mod tests {
     use super::circles;
 
     #[test]
-    fn circles_of_graphs() {
+    fn circles_are_found() {
         let cases = [
             ("none", vec![vec![1], vec![2], vec![]], vec![]),
             ("pair", vec![vec![1], vec![0]], vec![vec![0, 1]]),

@@ -5,9 +5,9 @@ use super::tokens::{Token, tokens};
 /// One source file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct SourceFile {
-    /// The modules that stand in files of their own, in order.
+    /// The modules with their own files, in order.
     pub(crate) modules: Vec<String>,
-    /// The paths that it names, from `use` declarations and where the code has one that begins with `crate` or `super`.
+    /// The paths in it: those of `use` declarations, and those in code that begin with `crate` or `super`.
     pub(crate) paths: Vec<ItemPath>,
     pub(crate) functions: Vec<Function>,
 }
@@ -58,13 +58,13 @@ pub(crate) fn read(source: &str) -> SourceFile {
     file
 }
 
-/// Whether `#[cfg(test)]` stands here.
+/// Whether `#[cfg(test)]` begins here.
 fn is_cfg_test(tokens: &[Token<'_>]) -> bool {
     let expected = ["#", "[", "cfg", "(", "test", ")", "]"];
     tokens.len() >= expected.len() && tokens.iter().zip(expected).all(|(token, text)| token.text == text)
 }
 
-/// Where the item ends whose attribute stands at `at`: after its semicolon, or its braces.
+/// Returns the end of the item whose attribute is at `at`: after its semicolon, or its braces.
 fn item_end(tokens: &[Token<'_>], at: usize) -> usize {
     let (mut depth, mut at) = (0_usize, at);
     while let Some(token) = tokens.get(at) {
@@ -86,7 +86,7 @@ fn item_end(tokens: &[Token<'_>], at: usize) -> usize {
     at
 }
 
-/// Whether the path that stands here begins here and is not that of a visibility, such as `pub(in super::super)`.
+/// Whether a path begins here that is not part of a visibility, such as `pub(in super::super)`.
 fn is_path_start(tokens: &[Token<'_>], at: usize) -> bool {
     let before = at.checked_sub(1).and_then(|before| tokens.get(before));
     before.is_none_or(|before| !["::", "in"].contains(&before.text))
@@ -108,7 +108,7 @@ fn plain_path(tokens: &[Token<'_>]) -> ItemPath {
     ItemPath { segments, line }
 }
 
-/// Reads one tree of a `use` declaration, without the names that `as` gives; returns where it ends.
+/// Reads one tree of a `use` declaration, without the names that `as` gives; returns its end.
 fn use_tree(tokens: &[Token<'_>], at: usize, prefix: &[String], paths: &mut Vec<ItemPath>) -> usize {
     let (mut segments, mut at) = (prefix.to_vec(), at);
     let line = tokens.get(at).map_or(0, |token| token.line);
@@ -143,7 +143,7 @@ fn use_tree(tokens: &[Token<'_>], at: usize, prefix: &[String], paths: &mut Vec<
     at
 }
 
-/// The function whose `fn` stands at `at`; `None` if it has no body.
+/// The function whose `fn` is at `at`; `None` if it has no body.
 fn function(tokens: &[Token<'_>], at: usize) -> Option<Function> {
     let (mut depth, mut body) = (0_usize, None);
     for token in &tokens[at..] {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_a_file() {
+    fn paths_are_found() {
         let cases: [(&str, &[&str]); 9] = [
             ("use a::b;", &["a::b"]),
             (
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_and_functions() {
+    fn modules_and_functions_are_found() {
         let source = "mod a;\n#[cfg(test)]\nmod testing;\npub mod b;\nmod inline { mod c; }\n\
                       trait T { fn declared(&self); }\nfn long(a: [u8; 2]) -> u8 {\n    if a { 1 } else { 2 }\n}\nlet f: fn(u8);";
         let file = read(source);

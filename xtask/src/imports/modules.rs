@@ -1,6 +1,6 @@
 //! The modules of one crate, from the lowest to the highest, and which of them import which.
 //!
-//! The order is that of the `mod` declarations; the files below a module stand before it, since it is made of them. The
+//! The order is that of the `mod` declarations; the files below a module precede it, since it consists of them. The
 //! root (`lib.rs`, `main.rs`) is the highest.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +16,11 @@ use super::file::{self, Function, ItemPath};
 pub(crate) struct Modules {
     /// From the lowest to the highest; the root is the last.
     pub(crate) modules: Vec<Module>,
-    /// Place in `modules` by path.
+    /// Index in `modules` by path.
     places: BTreeMap<Vec<String>, usize>,
 }
 
-/// A module in a file of its own.
+/// A module with its own file.
 #[derive(Debug)]
 pub(crate) struct Module {
     /// Its names from the root on: none for the root.
@@ -37,7 +37,7 @@ pub(crate) struct Module {
 /// One module names something of another.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Import {
-    /// Places in [`Modules::modules`].
+    /// Indices in [`Modules::modules`].
     pub(crate) from: usize,
     pub(crate) to: usize,
     /// In the file of `from`.
@@ -105,7 +105,7 @@ impl Module {
     }
 }
 
-/// Reads a module and everything below it, and adds it behind that.
+/// Reads a module and all modules below it, and adds it after them.
 fn read_module(
     workspace: &Path,
     file: &Path,
@@ -119,7 +119,7 @@ fn read_module(
     for name in read.modules {
         let path: Vec<String> = path.iter().cloned().chain([name.clone()]).collect();
         let candidates = [folder.join(format!("{name}.rs")), folder.join(&name).join("mod.rs")];
-        // A module in a module that has no file of its own (`mod a { mod b; }`) is not followed.
+        // A module inside an inline module (`mod a { mod b; }`) is not read.
         let Some(file) = candidates.iter().find(|file| file.is_file()) else { continue };
         read_module(workspace, file, &folder.join(&name), path, modules)?;
         children.insert(name);

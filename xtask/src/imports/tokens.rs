@@ -28,7 +28,7 @@ pub(crate) fn tokens(source: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// The length of what stands here and is no token; `None` if a token begins.
+/// The length of the text here that is no token, such as a comment; `None` if a token begins.
 fn blank(rest: &str) -> Option<usize> {
     let until =
         |end: &str, from: usize| rest[from..].find(end).map_or(rest.len(), |at| from + at + end.len());
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn source_without_comments_and_literals() {
+    fn comments_and_literals_are_left_out() {
         let cases = [
             ("use a::{b, c};", "use a :: { b , c } ;"),
             ("x // use y;\n/* mod z; */ w", "x w"),

@@ -18,7 +18,7 @@ pub(super) fn write(page: &mut String, catalogue: &Catalogue, module: &Module, e
     }
     write_sequels(page, event);
     if !event.rules.is_empty() {
-        page.push_str("\n**Always so.**\n\n");
+        page.push_str("\n**Consistency rules.**\n\n");
     }
     for rule in &event.rules {
         let (when, then) = (conditions::of_values(&rule.when), conditions::of_values(&rule.then));
@@ -37,7 +37,7 @@ fn history(module: &Module, event: &Event) -> String {
     let mut parts = vec![format!("Since {}", event.since)];
     parts.extend(event.deprecated.map(|release| format!("deprecated in {release}")));
     parts.extend(event.removed.map(|release| format!("removed in {release}")));
-    parts.extend(event.unstable.then(|| "unstable: may change or go without notice".to_owned()));
+    parts.extend(event.unstable.then(|| "unstable: may change or be removed without notice".to_owned()));
     if let Some(condition) = &event.condition {
         let span = conditions::of_releases(event.condition_since, event.condition_removed);
         let span = if span.is_empty() { span } else { format!(" ({span})") };
@@ -55,7 +55,7 @@ fn write_members(page: &mut String, catalogue: &Catalogue, event: &Event) {
     if let Some(release) = event.data_since {
         _ = writeln!(page, "\nNo data before {release}.");
     }
-    page.push_str("\n| member | type | there | meaning |\n|---|---|---|---|\n");
+    page.push_str("\n| member | type | presence | meaning |\n|---|---|---|---|\n");
     write_rows(page, catalogue, &event.members, "", shape::data_since(event), "");
 }
 
@@ -71,8 +71,8 @@ fn write_rows(
         let path = format!("{prefix}{}", member.name);
         let unit = member.unit.as_ref().map_or(String::new(), |unit| format!(" Unit: {unit}."));
         let meaning = cell(&format!("{}{unit}", member.summary));
-        let (ty, there) = (type_link(catalogue, &member.ty), there(member, since, branch));
-        _ = writeln!(page, "| `{path}` | {ty} | {there} | {meaning} |");
+        let (ty, presence) = (type_link(catalogue, &member.ty), presence(member, since, branch));
+        _ = writeln!(page, "| `{path}` | {ty} | {presence} | {meaning} |");
         let Some(ty) = catalogue.struct_named(member.ty.base()) else { continue };
         let since = member.since.unwrap_or(since).max(since);
         let prefix = format!("{path}{}", if matches!(member.ty, Type::Array(_)) { "[]." } else { "." });
@@ -82,9 +82,9 @@ fn write_rows(
                 continue;
             };
             let tag = ty.tag.as_deref().unwrap_or_default();
-            let came = value_since(catalogue, ty, &variant.value).filter(|came| *came > since);
-            let came = came.map_or(String::new(), |came| format!(" (since {came})"));
-            let branch = format!("if `{prefix}{tag}` is `{}`{came}", variant.value);
+            let added = value_since(catalogue, ty, &variant.value).filter(|added| *added > since);
+            let since_text = added.map_or(String::new(), |added| format!(" (since {added})"));
+            let branch = format!("if `{prefix}{tag}` is `{}`{since_text}", variant.value);
             write_rows(page, catalogue, &members.members, &prefix, since, &branch);
         }
     }
@@ -106,7 +106,7 @@ fn type_link(catalogue: &Catalogue, ty: &Type) -> String {
 }
 
 /// Returns the releases with the member, and whether it is mandatory.
-fn there(member: &Member, object_since: Release, branch: &str) -> String {
+fn presence(member: &Member, object_since: Release, branch: &str) -> String {
     let mut parts: Vec<String> = Vec::new();
     if !branch.is_empty() {
         parts.push(branch.to_owned());
@@ -148,7 +148,7 @@ fn write_sequels(page: &mut String, event: &Event) {
     if event.sequels.is_empty() && event.ends.is_empty() {
         return;
     }
-    page.push_str("\n**What follows.**\n\n");
+    page.push_str("\n**Sequels.**\n\n");
     for sequel in &event.sequels {
         let with = conditions::of_values(&sequel.with);
         let with = if with.is_empty() { with } else { format!(" whose {with}") };

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use super::markdown::{cell, link};
 use crate::model::{Catalogue, Event};
-use crate::seen::{Capture, SeenEvents, Sent};
+use crate::seen::{Capture, SeenEvent, SeenEvents};
 
 /// Maximum number of events listed after the shown one. The capture has the rest.
 const FOLLOWING_MAX: usize = 6;
 
 /// Members that distinguish events of one name.
-const TELLING: [&str; 6] = ["reason", "action", "status", "tray-open", "mode", "pass"];
+const DISTINGUISHING: [&str; 6] = ["reason", "action", "status", "tray-open", "mode", "pass"];
 
 /// The events of the document of 2016: all events of QEMU 2.6, except these.
 ///
@@ -49,23 +49,23 @@ pub(super) fn write(page: &mut String, seen: &SeenEvents, event: &Event) {
 fn following(capture: &Capture, event: &Event) -> String {
     let rest = capture.events.iter().skip_while(|sent| sent.name != event.name).skip(1);
     // A scenario that is over before its VM ends with `quit`.
-    let is_quit = |sent: &&Sent| sent.data["reason"] == "host-qmp-quit";
-    let after: Vec<&Sent> = rest.clone().take_while(|sent| !is_quit(sent)).collect();
-    let mut told: Vec<String> = after.iter().take(FOLLOWING_MAX).map(|sent| short(sent)).collect();
+    let is_quit = |sent: &&SeenEvent| sent.data["reason"] == "host-qmp-quit";
+    let after: Vec<&SeenEvent> = rest.clone().take_while(|sent| !is_quit(sent)).collect();
+    let mut items: Vec<String> = after.iter().take(FOLLOWING_MAX).map(|sent| short(sent)).collect();
     if after.len() > FOLLOWING_MAX {
-        told.push("…".to_owned());
+        items.push("…".to_owned());
     }
     if !rest.clone().any(|sent| is_quit(&sent)) && !is_quit(&&capture.events[capture.events.len() - 1]) {
-        told.push("the end".to_owned());
+        items.push("the end".to_owned());
     }
-    if told.is_empty() { "–".to_owned() } else { told.join(", ") }
+    if items.is_empty() { "–".to_owned() } else { items.join(", ") }
 }
 
 /// Returns `WATCHDOG reset`.
-fn short(sent: &Sent) -> String {
-    let telling = TELLING.iter().find_map(|member| sent.data.get(member));
-    let telling = telling.map_or(String::new(), |value| format!(" {value}").replace('"', ""));
-    cell(&format!("{}{telling}", sent.name))
+fn short(sent: &SeenEvent) -> String {
+    let distinguishing = DISTINGUISHING.iter().find_map(|member| sent.data.get(member));
+    let distinguishing = distinguishing.map_or(String::new(), |value| format!(" {value}").replace('"', ""));
+    cell(&format!("{}{distinguishing}", sent.name))
 }
 
 /// Writes the section about all events.
@@ -77,7 +77,7 @@ pub(super) fn write_all(page: &mut String, catalogue: &Catalogue, seen: &SeenEve
         "\n## Seen from a real QEMU\n\n\
         {shown} events were caused in a real QEMU {line} (Debian 12, x86-64, no KVM), each by its real cause, and went through \
         the hub into its journal byte for byte; the tests of `crates/qmp-real-qemu` do it again. Of these, {}.\n\n\
-        Not seen, and why:\n\n| event | |\n|---|---|\n",
+        Not seen, with the reason:\n\n| event | |\n|---|---|\n",
         of_the_document(catalogue, seen),
     );
     for (name, reason) in &seen.not_caused {

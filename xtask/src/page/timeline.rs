@@ -9,11 +9,11 @@ use crate::shape;
 
 /// Writes one row for each release with changes.
 pub(super) fn write(page: &mut String, catalogue: &Catalogue) {
-    page.push_str("\n## What came when\n\n| release | added | removed | changed |\n|---|---|---|---|\n");
+    page.push_str("\n## Changes by release\n\n| release | added | removed | changed |\n|---|---|---|---|\n");
     let events = catalogue.events();
-    let listed = |is_wanted: &dyn Fn(&Event) -> bool| {
-        let wanted = events.iter().filter(|(_, event)| is_wanted(event));
-        wanted.map(|(_, event)| link(event)).collect::<Vec<_>>().join(", ")
+    let listed = |matches: &dyn Fn(&Event) -> bool| {
+        let matching = events.iter().filter(|(_, event)| matches(event));
+        matching.map(|(_, event)| link(event)).collect::<Vec<_>>().join(", ")
     };
     for release in &catalogue.releases {
         let added = listed(&|event| event.since == *release);

@@ -13,14 +13,14 @@ pub(super) fn write(page: &mut String, catalogue: &Catalogue) {
     for ty in enums {
         let users = users(catalogue, &ty.name);
         _ = write!(page, "\n### {}\n\n{} Used by {users}. Source: {}.\n\n", ty.name, ty.summary, ty.source);
-        page.push_str("| value | there | meaning |\n|---|---|---|\n");
+        page.push_str("| value | presence | meaning |\n|---|---|---|\n");
         for value in &ty.values {
-            _ = writeln!(page, "| `{}` | {} | {} |", value.name, there(value), cell(&value.summary));
+            _ = writeln!(page, "| `{}` | {} | {} |", value.name, presence(value), cell(&value.summary));
         }
     }
 }
 
-fn there(value: &Value) -> String {
+fn presence(value: &Value) -> String {
     let span = conditions::of_releases(value.since, value.removed);
     let mut parts = if span.is_empty() { vec![] } else { vec![span] };
     parts.extend(value.deprecated.map(|release| format!("deprecated in {release}")));
