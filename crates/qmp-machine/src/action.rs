@@ -1,6 +1,6 @@
 //! Actions: what can be done to a machine, by command name.
 
-use qmp_server::CommandError;
+use qmp_server::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -38,12 +38,12 @@ impl Action {
 pub enum ActionError {
     /// The machine refused the action with the error that a client would get.
     #[error(transparent)]
-    Refused(#[from] CommandError),
+    Refused(#[from] Refusal),
     /// No command of the release has this name.
     #[error("{refusal}{}", .near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?")))]
     Unknown {
         /// The error that a client would get.
-        refusal: CommandError,
+        refusal: Refusal,
         /// The most similar command name.
         near: Option<&'static str>,
     },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use qmp_events::Release;
-use qmp_server::{Command, CommandError, EnumType, ObjectType, Type, check_arguments};
+use qmp_server::{Command, EnumType, ObjectType, Refusal, Type, check_arguments};
 use qmp_wire::dialect;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::vm::Vm;
 
 /// The function of a command.
-pub(crate) type Run = Arc<dyn Fn(&mut Vm, Value) -> Result<Value, CommandError> + Send + Sync>;
+pub(crate) type Run = Arc<dyn Fn(&mut Vm, Value) -> Result<Value, Refusal> + Send + Sync>;
 
 /// A command, and the releases that have it.
 pub(crate) struct Entry {
@@ -30,7 +30,7 @@ impl Entry {
     pub(crate) fn new<A: DeserializeOwned, R: Serialize>(
         name: &'static str,
         describe: impl FnOnce(ObjectType) -> ObjectType,
-        run: impl Fn(&mut Vm, A) -> Result<R, CommandError> + Send + Sync + 'static,
+        run: impl Fn(&mut Vm, A) -> Result<R, Refusal> + Send + Sync + 'static,
     ) -> Self {
         let run = move |vm: &mut Vm, arguments: Value| {
             let arguments = serde_json::from_value(arguments).map_err(generic)?;
@@ -55,7 +55,7 @@ impl Entry {
     /// Creates a command without arguments.
     pub(crate) fn plain<R: Serialize>(
         name: &'static str,
-        run: impl Fn(&mut Vm) -> Result<R, CommandError> + Send + Sync + 'static,
+        run: impl Fn(&mut Vm) -> Result<R, Refusal> + Send + Sync + 'static,
     ) -> Self {
         Self::new(name, |arguments| arguments, move |vm, qmp_server::NoArguments {}| run(vm))
     }
@@ -125,18 +125,18 @@ impl Entry {
 
 /// Creates an error of class `GenericError`.
 #[expect(clippy::needless_pass_by_value, reason = "usable with map_err")]
-pub(crate) fn generic(error: impl ToString) -> CommandError {
-    CommandError::generic(error.to_string())
+pub(crate) fn generic(error: impl ToString) -> Refusal {
+    Refusal::generic(error.to_string())
 }
 
 /// Creates an error of class `DeviceNotFound`.
-pub(crate) fn device_not_found(id: &str) -> CommandError {
-    CommandError { class: "DeviceNotFound", desc: format!("Device '{id}' not found") }
+pub(crate) fn device_not_found(id: &str) -> Refusal {
+    Refusal { class: "DeviceNotFound", desc: format!("Device '{id}' not found") }
 }
 
 /// Creates an error of class `DeviceNotActive`.
-pub(crate) fn device_not_active(desc: impl Into<String>) -> CommandError {
-    CommandError { class: "DeviceNotActive", desc: desc.into() }
+pub(crate) fn device_not_active(desc: impl Into<String>) -> Refusal {
+    Refusal { class: "DeviceNotActive", desc: desc.into() }
 }
 
 /// Creates an enum type with the values listed in `words`.

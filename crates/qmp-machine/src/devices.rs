@@ -20,7 +20,7 @@ mod power;
 mod rtc;
 mod serial;
 
-use qmp_server::CommandError;
+use qmp_server::Refusal;
 
 use crate::{
     commands::{Entry, Run, generic},
@@ -77,7 +77,7 @@ const PARTS_MAX: usize = 4096;
 /// # Errors
 ///
 /// An error that no QEMU has: a QEMU adds parts until the host has no memory.
-fn expect_room(vm: &Vm) -> Result<(), CommandError> {
+fn expect_room(vm: &Vm) -> Result<(), Refusal> {
     let Devices { block, bus, display, export, jobs, net, objects, serial, .. } = &vm.devices;
     let parts = [
         block.len(),

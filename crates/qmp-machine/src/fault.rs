@@ -10,12 +10,12 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use qmp_machine::fault::{Fault, FaultKind, Faults, Output, Stage};
+//! use qmp_machine::fault::{Fault, FaultKind, Faults, StageOutput, Stage};
 //!
 //! let faults = Faults::new(7).with(Fault::new(FaultKind::Truncate { bytes: Some(8) }).of_event("STOP"));
 //! let mut stage = Stage::new(&faults, 1);
 //! stage.handle_input(b"{\"event\": \"STOP\"}\r\n{\"event\": \"RESUME\"}\r\n", Duration::ZERO);
-//! assert_eq!(stage.poll_output(Duration::ZERO), Some(Output::Bytes(b"{\"event\"".to_vec())));
+//! assert_eq!(stage.poll_output(Duration::ZERO), Some(StageOutput::Bytes(b"{\"event\"".to_vec())));
 //! ```
 
 mod messages;
@@ -29,4 +29,4 @@ pub use messages::Messages;
 pub use proxy::FaultProxy;
 pub use requests::Requests;
 pub use rule::{Fault, FaultKind, Faults, REORDER_WITHIN};
-pub use stage::{Output, Stage};
+pub use stage::{Stage, StageOutput};

@@ -51,4 +51,4 @@ pub use config::MachineConfig;
 pub use guest::Guest;
 pub use machine::{Machine, MachineAccess};
 pub use running::RunningMachine;
-pub use transitions::{PanicAction, Policy, RebootAction, ShutdownAction, WatchdogAction};
+pub use transitions::{PanicAction, Policy, RebootAction, ShutdownAction, WatchdogPolicy};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use qmp_events::EventKind;
-use qmp_server::{CommandError, Emitter, PendingCommand, RunState};
+use qmp_server::{Emitter, PendingCommand, Refusal, RunState};
 use serde_json::Value;
 
 use crate::{
@@ -37,7 +37,7 @@ struct Shared {
     /// The emitter of its events, once it has a monitor.
     emitter: OnceLock<Emitter>,
     /// Commands that arrived after the exit; they get no reply.
-    unanswered: Mutex<Vec<PendingCommand>>,
+    unsent: Mutex<Vec<PendingCommand>>,
 }
 
 impl Machine {
@@ -63,7 +63,7 @@ impl Machine {
                 Some(run) => run(&mut vm, Value::Object(arguments)),
                 None => Err(generic(format!("{execute} makes no device"))),
             };
-            let invalid_input = |error: CommandError| {
+            let invalid_input = |error: Refusal| {
                 io::Error::new(io::ErrorKind::InvalidInput, format!("{execute}: {}", error.desc))
             };
             result.map_err(invalid_input)?;
@@ -71,8 +71,7 @@ impl Machine {
         vm.runs = Arc::new(entries.iter().map(|entry| (entry.name, entry.checked())).collect());
         // No client was connected when the initial devices were added.
         vm.take_raised();
-        let shared =
-            Shared { vm: Mutex::new(vm), clock, emitter: OnceLock::new(), unanswered: Mutex::default() };
+        let shared = Shared { vm: Mutex::new(vm), clock, emitter: OnceLock::new(), unsent: Mutex::default() };
         Ok((Self { shared: Arc::new(shared) }, entries))
     }
 
@@ -129,7 +128,7 @@ impl Machine {
     pub(crate) fn serve(&self, pending: PendingCommand) {
         let mut vm = self.lock();
         if vm.exited.is_some() {
-            lock(&self.shared.unanswered).push(pending);
+            lock(&self.shared.unsent).push(pending);
             return;
         }
         vm.now = vm.now.max(self.shared.clock.now());
@@ -137,9 +136,9 @@ impl Machine {
         let result = arguments.and_then(|arguments| vm.run(pending.name(), arguments));
         self.emit_raised(&mut vm);
         if vm.exited.is_some() {
-            lock(&self.shared.unanswered).push(pending);
+            lock(&self.shared.unsent).push(pending);
         } else {
-            pending.answer(result.map(|value| printable(&value)));
+            pending.reply(result.map(|value| printable(&value)));
         }
         self.catch_up(&mut vm);
     }

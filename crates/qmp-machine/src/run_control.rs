@@ -1,13 +1,13 @@
 //! Run control: executes transitions of the whole machine and notifies its devices.
 
 use qmp_events::{EventKind, ShutdownCause};
-use qmp_server::{CommandError, RunState};
+use qmp_server::{Refusal, RunState};
 use serde_json::Value;
 
 use crate::{
     devices,
     event::RaisedEvent,
-    transitions::{MachineEvent, Reaction, WatchdogAction, react},
+    transitions::{MachineEvent, Reaction, WatchdogPolicy, react},
     vm::Vm,
 };
 
@@ -17,11 +17,11 @@ impl Vm {
     /// # Errors
     ///
     /// The refusals of `cont` and `system_wakeup`.
-    pub(crate) fn apply(&mut self, event: MachineEvent) -> Result<(), CommandError> {
+    pub(crate) fn apply(&mut self, event: MachineEvent) -> Result<(), Refusal> {
         let resets = matches!(event, MachineEvent::Reset(_) | MachineEvent::Watchdog);
         let resumes = matches!(event, MachineEvent::Cont);
         let at_once = matches!(event, MachineEvent::Watchdog)
-            && self.status.policy.watchdog == WatchdogAction::Poweroff;
+            && self.status.policy.watchdog == WatchdogPolicy::Poweroff;
         let presses = matches!(event, MachineEvent::Powerdown | MachineEvent::Watchdog);
         let before = self.status.state;
         let Reaction { events, status, exit } = react(self.status, event, self.release)?;

@@ -40,7 +40,7 @@ pub use emulation::{Emulation, EmulationConfig, EmulationEvent};
 pub use player::{Player, RefusedAction};
 pub(crate) use random::Random;
 pub use read::{Problem, ScriptError};
-pub use settings::{Settings, release};
+pub use settings::{MachineSettings, release};
 pub use timeline::{DueAction, Timeline};
 
 use crate::{Action, fault::Faults};
@@ -57,7 +57,7 @@ pub struct Script {
     /// Time from the machine's exit to its restart; `None` for no restart.
     pub restart: Option<Duration>,
     /// The required machine.
-    pub machine: Settings,
+    pub machine: MachineSettings,
     /// The faults between the machine and its clients.
     pub faults: Vec<crate::fault::Fault>,
     steps: Vec<Step<Action>>,

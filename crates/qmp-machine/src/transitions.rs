@@ -7,7 +7,7 @@
 //! in `tests/captures.rs`.
 
 use qmp_events::{EventKind, Release, ShutdownCause};
-use qmp_server::{CommandError, RunState};
+use qmp_server::{Refusal, RunState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ pub enum PanicAction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names are QAPI's")]
-pub enum WatchdogAction {
+pub enum WatchdogPolicy {
     #[default]
     Reset,
     Shutdown,
@@ -60,7 +60,7 @@ pub enum WatchdogAction {
     InjectNmi,
 }
 
-impl WatchdogAction {
+impl WatchdogPolicy {
     /// Returns the string on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -87,7 +87,7 @@ pub struct Policy {
     /// At a panic.
     pub panic: PanicAction,
     /// When a watchdog expires.
-    pub watchdog: WatchdogAction,
+    pub watchdog: WatchdogPolicy,
 }
 
 /// The run state of a machine and its policy.
@@ -147,7 +147,7 @@ const PANIC_POWEROFF_SINCE: Release = Release::new(2, 8);
 /// # Errors
 ///
 /// The refusals of `cont` and `system_wakeup`.
-pub(crate) fn react(status: Status, event: MachineEvent, release: Release) -> Result<Reaction, CommandError> {
+pub(crate) fn react(status: Status, event: MachineEvent, release: Release) -> Result<Reaction, Refusal> {
     let mut transition =
         Transition { release, reaction: Reaction { events: Vec::new(), status, exit: None } };
     match event {
@@ -189,7 +189,7 @@ impl Transition {
         self.raise(EventKind::Stop, Value::Null);
     }
 
-    fn cont(&mut self) -> Result<(), CommandError> {
+    fn cont(&mut self) -> Result<(), Refusal> {
         match self.state() {
             RunState::InternalError | RunState::Shutdown => {
                 return Err(generic("Resetting the Virtual Machine is required"));
@@ -233,7 +233,7 @@ impl Transition {
         }
     }
 
-    fn wakeup(&mut self) -> Result<(), CommandError> {
+    fn wakeup(&mut self) -> Result<(), Refusal> {
         if self.state() != RunState::Suspended {
             return Err(generic("Unable to wake up: guest is not in suspended state"));
         }
@@ -246,11 +246,11 @@ impl Transition {
         let action = self.reaction.status.policy.watchdog;
         self.raise(EventKind::Watchdog, json!({"action": action}));
         match action {
-            WatchdogAction::Reset => self.reset(&ShutdownCause::GuestReset),
-            WatchdogAction::Shutdown => self.raise(EventKind::Powerdown, Value::Null),
-            WatchdogAction::Poweroff => self.reaction.exit = Some(0),
-            WatchdogAction::Pause => self.stop(RunState::Watchdog),
-            WatchdogAction::Debug | WatchdogAction::None | WatchdogAction::InjectNmi => {}
+            WatchdogPolicy::Reset => self.reset(&ShutdownCause::GuestReset),
+            WatchdogPolicy::Shutdown => self.raise(EventKind::Powerdown, Value::Null),
+            WatchdogPolicy::Poweroff => self.reaction.exit = Some(0),
+            WatchdogPolicy::Pause => self.stop(RunState::Watchdog),
+            WatchdogPolicy::Debug | WatchdogPolicy::None | WatchdogPolicy::InjectNmi => {}
         }
     }
 

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use qmp_events::{EventKind, Release};
-use qmp_server::{CommandError, RunState};
+use qmp_server::{Refusal, RunState};
 use serde_json::Value;
 
 use crate::{
@@ -129,9 +129,9 @@ impl Vm {
     }
 
     /// Runs a command of the release.
-    pub(crate) fn run(&mut self, name: &str, arguments: Value) -> Result<Value, CommandError> {
+    pub(crate) fn run(&mut self, name: &str, arguments: Value) -> Result<Value, Refusal> {
         let Some(run) = self.runs.get(name).map(Arc::clone) else {
-            return Err(CommandError::command_not_found(format!("The command {name} has not been found")));
+            return Err(Refusal::command_not_found(format!("The command {name} has not been found")));
         };
         run(self, arguments)
     }

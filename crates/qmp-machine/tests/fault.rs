@@ -8,7 +8,7 @@ use std::time::Duration;
 use qmp_client::{
     Address, ConnectConfig, ConnectError, EventItem, Events, ExecuteError, FollowConfig, Followed, Monitor,
 };
-use qmp_machine::fault::{Fault, FaultKind, FaultProxy, Faults, Messages, Output, Stage};
+use qmp_machine::fault::{Fault, FaultKind, FaultProxy, Faults, Messages, Stage, StageOutput};
 use qmp_machine::{Action, Machine, MachineConfig, RunningMachine};
 use qmp_server::Listener;
 use tempfile::TempDir;
@@ -214,7 +214,7 @@ const STREAM: &str = "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n{\"r
                       {\"event\": \"STOP\"}\r\n{\"event\": \"RESUME\"}\r\n{\"event\": \"RESET\", \"data\": {\"guest\": true}}\r\n";
 
 /// Returns all output of a stage, with the times.
-fn output_of(faults: &Faults, connection: u64, pieces: &[&[u8]]) -> Vec<(Duration, Output)> {
+fn output_of(faults: &Faults, connection: u64, pieces: &[&[u8]]) -> Vec<(Duration, StageOutput)> {
     let mut stage = Stage::new(faults, connection);
     let (mut now, mut outputs) = (Duration::ZERO, Vec::new());
     for piece in pieces {
@@ -280,9 +280,9 @@ mod properties {
         #[test]
         fn connection_ends_once(faults in rules()) {
             let outputs = output_of(&faults, 1, &[STREAM.as_bytes()]);
-            let ends = outputs.iter().filter(|(_, output)| *output == Output::Close).count();
+            let ends = outputs.iter().filter(|(_, output)| *output == StageOutput::Close).count();
             prop_assert_eq!(ends, 1);
-            prop_assert!(matches!(outputs.last(), Some((_, Output::Close))));
+            prop_assert!(matches!(outputs.last(), Some((_, StageOutput::Close))));
         }
 
         /// Without a matching rule, the bytes from the machine pass unchanged and at once.
@@ -294,7 +294,7 @@ mod properties {
             let mut bytes = Vec::new();
             for (at, output) in output_of(&faults, 1, &[first, second]) {
                 prop_assert_eq!(at, Duration::ZERO);
-                if let Output::Bytes(piece) = output {
+                if let StageOutput::Bytes(piece) = output {
                     bytes.extend(piece);
                 }
             }

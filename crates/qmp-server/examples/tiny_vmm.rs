@@ -123,19 +123,19 @@ impl Machine {
             ("x-storm", _) => match command.read_arguments() {
                 Ok(Storm { count }) => self.storm(count),
                 Err(error) => {
-                    command.answer(Err::<(), _>(error));
+                    command.reply(Err::<(), _>(error));
                     return true;
                 }
             },
             ("quit", _) => {
                 let shutdown = Shutdown::new(false, ShutdownCause::HostQmpQuit);
                 self.emitter.emit(&Event::Shutdown(shutdown));
-                command.answer(Ok(()));
+                command.reply(Ok(()));
                 return false;
             }
             _ => {}
         }
-        command.answer(Ok(()));
+        command.reply(Ok(()));
         true
     }
 

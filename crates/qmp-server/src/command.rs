@@ -128,7 +128,7 @@ impl Command {
 
     /// Suppresses the reply on success.
     #[must_use]
-    pub fn without_answer(mut self) -> Self {
+    pub fn without_reply(mut self) -> Self {
         self.replies = false;
         self
     }
@@ -302,7 +302,7 @@ impl PendingCommand {
     /// Sends the reply. Events that this thread emitted before precede the reply.
     ///
     /// Does nothing if the client has disconnected.
-    pub fn answer(mut self, result: Result<impl Serialize, Refusal>) {
+    pub fn reply(mut self, result: Result<impl Serialize, Refusal>) {
         self.send(result.and_then(|value| text(&value)));
     }
 
@@ -315,7 +315,7 @@ impl PendingCommand {
                 Emitter::new(Arc::clone(&shared)).arm(*kind, source.as_deref());
             }
             let (connection, request) = (self.connection, self.request);
-            shared.answer(CommandReply { after: 0, connection, request, result });
+            shared.queue_reply(CommandReply { after: 0, connection, request, result });
         }
     }
 }

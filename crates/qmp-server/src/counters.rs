@@ -46,7 +46,7 @@ counters! {
     /// Connections closed because the client does not read, under [`SlowReader::Close`](crate::SlowReader).
     closed_slow,
     /// Replies to commands whose client had disconnected.
-    answers_discarded,
+    replies_discarded,
     /// Events and return values that violate their description: see [`Validation`](crate::Validation).
     invalid,
     /// Panics of the embedder's code that the monitor's loop caught: in a command, `run_state`, `ready_when`,

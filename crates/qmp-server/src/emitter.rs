@@ -133,13 +133,13 @@ impl Shared {
         }
     }
 
-    pub(crate) fn answer(&self, mut answer: CommandReply) {
+    pub(crate) fn queue_reply(&self, mut reply: CommandReply) {
         let mut queue = lock(&self.queue);
         if queue.closed {
             return;
         }
-        answer.after = queue.batch.ends.len();
-        queue.batch.replies.push(answer);
+        reply.after = queue.batch.ends.len();
+        queue.batch.replies.push(reply);
         if queue.needs_wake() {
             drop(queue);
             self.wake();

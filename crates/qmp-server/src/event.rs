@@ -14,7 +14,7 @@ use serde::Serialize;
 /// ```
 ///
 /// Implemented by [`qmp_events::Event`], by [`DatalessEvent`] for events without data, by [`NamedEvent`] for data
-/// of any type, and by [`RawEvent`] for data as JSON text.
+/// of any type, and by [`TextEvent`] for data as JSON text.
 pub trait EmitEvent {
     /// Returns the name on the wire.
     fn name(&self) -> &str;
@@ -86,14 +86,14 @@ impl<T: Serialize> EmitEvent for NamedEvent<'_, T> {
 /// An event by its name, with data as JSON text; the text is parsed and printed again, since QEMU prints in its own
 /// order.
 #[derive(Clone, Copy, Debug)]
-pub struct RawEvent<'a> {
+pub struct TextEvent<'a> {
     /// Name on the wire.
     pub name: &'a str,
     /// The JSON text of its data, an object. Any other text counts as no data.
     pub data: Option<&'a str>,
 }
 
-impl EmitEvent for RawEvent<'_> {
+impl EmitEvent for TextEvent<'_> {
     fn name(&self) -> &str {
         self.name
     }

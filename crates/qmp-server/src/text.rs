@@ -112,7 +112,7 @@ fn value(rest: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::RawEvent;
+    use crate::event::TextEvent;
 
     #[test]
     fn member_of_data_is_found() {
@@ -129,27 +129,27 @@ mod tests {
         ];
         for (data, name, expected) in cases {
             let mut tail = Vec::new();
-            write_tail(&RawEvent { name: "X", data: Some(data) }, &[], &mut tail);
+            write_tail(&TextEvent { name: "X", data: Some(data) }, &[], &mut tail);
             assert_eq!(member(&tail, name), expected, "{name} in {data}");
         }
     }
 
     #[test]
     fn message_equals_that_of_qemu() {
-        let cases: [(Duration, RawEvent<'_>, &str); 3] = [
+        let cases: [(Duration, TextEvent<'_>, &str); 3] = [
             (
                 Duration::new(1_700_000_000, 42_000),
-                RawEvent { name: "STOP", data: None },
+                TextEvent { name: "STOP", data: None },
                 "{\"timestamp\": {\"seconds\": 1700000000, \"microseconds\": 42}, \"event\": \"STOP\"}\r\n",
             ),
             (
                 Duration::new(1_700_000_000, 999_999_999),
-                RawEvent { name: "STOP", data: Some("{}") },
+                TextEvent { name: "STOP", data: Some("{}") },
                 "{\"timestamp\": {\"seconds\": 1700000000, \"microseconds\": 999999}, \"event\": \"STOP\"}\r\n",
             ),
             (
                 Duration::new(1_700_000_001, 0),
-                RawEvent { name: "RESET", data: Some(r#"{"reason":"guest-reset","guest":true}"#) },
+                TextEvent { name: "RESET", data: Some(r#"{"reason":"guest-reset","guest":true}"#) },
                 "{\"timestamp\": {\"seconds\": 1700000001, \"microseconds\": 0}, \"event\": \"RESET\", \
                  \"data\": {\"guest\": true, \"reason\": \"guest-reset\"}}\r\n",
             ),

@@ -15,8 +15,8 @@ use std::{
 };
 
 use qmp_server::{
-    Caller, Command, CommandError, DescriptorStore, Listener, ListenerId, Monitor, MonitorBuilder,
-    NoArguments, PendingCommand, Type,
+    Caller, Command, DescriptorStore, Listener, ListenerId, Monitor, MonitorBuilder, NoArguments,
+    PendingCommand, Refusal, Type,
 };
 use qmp_wire::dialect::Value;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -46,7 +46,7 @@ fn command_gets_its_caller() {
             }))
             .command(Command::new("elsewhere").hand_over(move |command: PendingCommand| {
                 elsewhere.lock().unwrap().push(command.caller().clone());
-                command.answer(Ok(()));
+                command.reply(Ok(()));
             }))
     });
     let unix: ListenerId = monitor.listen(Listener::unix(&path).unwrap()).unwrap();
@@ -147,7 +147,7 @@ fn command_takes_the_descriptors_sent_with_it() {
         let descriptor = caller.take_descriptor();
         let is_some = descriptor.is_some();
         take.lock().unwrap().extend(descriptor);
-        Ok::<_, CommandError>(is_some)
+        Ok::<_, Refusal>(is_some)
     });
     let mut monitor = monitor(|builder| builder.command(take));
     let mut client = client(&mut monitor);

@@ -13,8 +13,8 @@ use std::{
 };
 
 use qmp_server::{
-    Command, EVENTS_DROPPED, EmitOutcome, Listener, Monitor, MonitorBuilder, QUEUE_MAX_BYTES, RawEvent,
-    SlowReader, Type,
+    Command, EVENTS_DROPPED, EmitOutcome, Listener, Monitor, MonitorBuilder, QUEUE_MAX_BYTES, SlowReader,
+    TextEvent, Type,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use support::{
@@ -23,7 +23,7 @@ use support::{
 };
 
 const QUERY: &str = r#"{"execute":"query-name","id":1}"#;
-const ANSWER: &str = r#"{"return": {}, "id": 1}"#;
+const REPLY: &str = r#"{"return": {}, "id": 1}"#;
 
 fn monitor(describe: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Monitor {
     describe(Monitor::builder(11, 1, 3)).build().unwrap()
@@ -35,7 +35,7 @@ fn flood(monitor: &mut Monitor, count: u32) {
     for number in 0..count {
         let data = format!(r#"{{"device": "d", "path": "/machine/peripheral/device-number-{number}"}}"#);
         assert_eq!(
-            emitter.emit(&RawEvent { name: "DEVICE_DELETED", data: Some(&data) }),
+            emitter.emit(&TextEvent { name: "DEVICE_DELETED", data: Some(&data) }),
             EmitOutcome::Queued
         );
         if number % 64 == 0 {
@@ -71,7 +71,7 @@ fn drop_oldest_policy_drops_the_oldest_events() {
     slow.send(QUERY);
     monitor.process().unwrap();
     let mut lines = Vec::new();
-    while !lines.iter().any(|line| line == ANSWER) {
+    while !lines.iter().any(|line| line == REPLY) {
         lines.extend(slow.lines_now());
         monitor.process().unwrap();
     }
@@ -149,7 +149,7 @@ fn requests_of_client_that_does_not_read_wait() {
     let mut other = client(&mut monitor);
     other.send(QUERY);
     monitor.process().unwrap();
-    assert_eq!(other.lines_now(), [ANSWER]);
+    assert_eq!(other.lines_now(), [REPLY]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn requests_before_the_end_of_input_get_replies() {
     monitor.process().unwrap();
     monitor.process().unwrap();
     let lines = client.rest();
-    assert_eq!(lines[2..], [ANSWER; 3]);
+    assert_eq!(lines[2..], [REPLY; 3]);
     assert_eq!(monitor.stats().connections, 0);
 }
 
@@ -179,7 +179,7 @@ fn half_closed_client_gets_reply_of_pending_command() {
     monitor.process().unwrap();
     monitor.process().unwrap();
     assert_eq!(monitor.stats().connections, 1);
-    receiver.recv().unwrap().answer(Ok(5));
+    receiver.recv().unwrap().reply(Ok(5));
     monitor.process().unwrap();
     assert_eq!(client.rest(), [r#"{"return": 5}"#]);
 }
@@ -203,7 +203,7 @@ fn dead_client_is_closed_and_others_are_served() {
 fn commands_of_disconnected_client_are_run() {
     let (sender, receiver) = std::sync::mpsc::channel();
     let note = Command::new("note")
-        .run_untyped(move |_| sender.send(()).map_err(|_| qmp_server::CommandError::generic("")));
+        .run_untyped(move |_| sender.send(()).map_err(|_| qmp_server::Refusal::generic("")));
     let mut monitor = monitor(|builder| builder.command(note));
     let mut client = client(&mut monitor);
     client.send(r#"{"execute":"note"}"#);
@@ -222,7 +222,7 @@ fn incomplete_message_is_discarded_with_its_connection() {
     let mut second = client(&mut monitor);
     second.send(QUERY);
     monitor.process().unwrap();
-    assert_eq!(second.lines_now(), [ANSWER]);
+    assert_eq!(second.lines_now(), [REPLY]);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn clients_beyond_the_limit_wait_in_the_backlog() {
     monitor.process().unwrap();
     monitor.process().unwrap();
     monitor.process().unwrap();
-    assert_eq!(second.lines_now().len(), 2, "greeted, and what it wrote meanwhile is answered");
+    assert_eq!(second.lines_now().len(), 2, "the greeting and the reply to its request");
 }
 
 #[test]
@@ -259,13 +259,13 @@ fn monitor_listens_at_unix_and_tcp_addresses() {
     for path in [&path, &inherited_path, &directory.path().join("std")] {
         let mut client = Client::new(UnixStream::connect(path).unwrap());
         client.negotiate();
-        assert_eq!(client.ask(QUERY), ANSWER);
+        assert_eq!(client.ask(QUERY), REPLY);
     }
     let mut client = TcpStream::connect(address).unwrap();
     client.write_all(format!(r#"{{"execute":"qmp_capabilities"}}{QUERY}"#).as_bytes()).unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
     let text = std::io::read_to_string(client).unwrap();
-    assert!(text.ends_with(&format!("{ANSWER}\r\n")), "{text}");
+    assert!(text.ends_with(&format!("{REPLY}\r\n")), "{text}");
     monitor.stop().unwrap();
     assert!(!path.exists(), "the socket goes with the monitor");
 }
@@ -332,7 +332,7 @@ fn events_of_each_thread_keep_their_order() {
             std::thread::spawn(move || {
                 for number in 0..EVENTS {
                     let data = format!(r#"{{"device": "{thread}", "path": "{number}"}}"#);
-                    emitter.emit(&RawEvent { name: "DEVICE_DELETED", data: Some(&data) });
+                    emitter.emit(&TextEvent { name: "DEVICE_DELETED", data: Some(&data) });
                 }
             })
         })

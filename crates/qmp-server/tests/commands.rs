@@ -10,7 +10,7 @@ use std::{
 
 use qmp_events::{Release, introspection};
 use qmp_server::{
-    Command, Monitor, MonitorBuilder, NoArguments, ObjectType, PendingCommand, RawEvent, RunState, Type,
+    Command, Monitor, MonitorBuilder, NoArguments, ObjectType, PendingCommand, RunState, TextEvent, Type,
 };
 use serde::{Deserialize, Serialize};
 use support::machine::{client, unnegotiated_client};
@@ -208,9 +208,9 @@ fn handed_over_command_is_replied_to_from_any_thread() {
     assert_eq!(pending.len(), 1, "one in-band command at a time");
     let (first, before) = (pending.take(), monitor.emitter());
     std::thread::spawn(move || {
-        before.emit(&RawEvent { name: "STOP", data: None });
-        first.answer(Ok(7));
-        before.emit(&RawEvent { name: "RESUME", data: None });
+        before.emit(&TextEvent { name: "STOP", data: None });
+        first.reply(Ok(7));
+        before.emit(&TextEvent { name: "RESUME", data: None });
     })
     .join()
     .unwrap();
@@ -240,11 +240,11 @@ fn reply_to_disconnected_client_is_discarded() {
     drop(disconnected);
     monitor.process().unwrap();
     let mut fresh = unnegotiated_client(&mut monitor);
-    pending.take().answer(Ok(()));
+    pending.take().reply(Ok(()));
     monitor.process().unwrap();
     let lines = fresh.lines_now();
     assert!(lines.len() == 1 && lines[0].starts_with(r#"{"QMP""#), "{lines:?}");
-    assert_eq!(monitor.stats().answers_discarded, 1);
+    assert_eq!(monitor.stats().replies_discarded, 1);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn out_of_band_command_overtakes_in_band_ones() {
     let early = client.lines_now();
     let no_oob = r#"{"id": "oob-2", "error": {"class": "GenericError", "desc": "The command block does not support OOB"}}"#;
     assert_eq!(early[2..], [r#"{"return": {}, "id": "oob-1"}"#, no_oob]);
-    pending.take().answer(Ok(()));
+    pending.take().reply(Ok(()));
     monitor.process().unwrap();
     let late: Vec<_> = client.lines_now();
     assert_eq!(late[0], r#"{"return": {}, "id": "blocked"}"#);
@@ -285,17 +285,16 @@ fn ninth_in_band_command_stops_reading() {
         client.send(r#"{"exec-oob":"oob"}"#);
         monitor.process().unwrap();
         assert_eq!(client.lines_now().len(), if overtakes { 3 } else { 2 }, "{queued} queued");
-        pending.take().answer(Ok(()));
+        pending.take().reply(Ok(()));
         monitor.process().unwrap();
         assert_eq!(client.lines_now().len(), if overtakes { 1 } else { 2 }, "{queued} queued");
     }
 }
 
 #[test]
-fn command_without_answer_gets_no_reply() {
-    let mut monitor = monitor(|builder| {
-        builder.command(Command::new("shutdown").optional("x", Type::Int).without_answer())
-    });
+fn command_without_reply_sends_none() {
+    let mut monitor =
+        monitor(|builder| builder.command(Command::new("shutdown").optional("x", Type::Int).without_reply()));
     let mut client = client(&mut monitor);
     client.send(r#"{"execute":"shutdown","id":1}{"execute":"shutdown","arguments":{"x":""},"id":2}{"execute":"query-name","id":3}"#);
     monitor.process().unwrap();

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use qmp_events::EventKind;
 use qmp_server::{
-    Clock, Command, CommandError, EmitOutcome, HiddenOutput, ManualClock, Monitor, MonitorBuilder,
-    NoArguments, ObjectType, RawEvent, Type,
+    Clock, Command, EmitOutcome, HiddenOutput, ManualClock, Monitor, MonitorBuilder, NoArguments, ObjectType,
+    Refusal, TextEvent, Type,
 };
 use support::{
     exchange::without_time,
@@ -82,7 +82,7 @@ fn timeline_equals_that_of_a_real_qemu() {
         monitor.process().unwrap();
         if let Some(offset) = raised {
             let data = format!(r#"{{"offset": {offset}, "qom-path": "/machine/rtc"}}"#);
-            emitter.emit(&RawEvent { name: "RTC_CHANGE", data: Some(&data) });
+            emitter.emit(&TextEvent { name: "RTC_CHANGE", data: Some(&data) });
         }
         monitor.process().unwrap();
         let sent: Vec<_> = client.lines_now().iter().map(|line| summary(line)).collect();
@@ -113,7 +113,7 @@ fn unknown_event_is_sent_with_any_event() {
     let mut client = client(&mut monitor);
     let reset = Some(r#"{"guest": true, "reason": "guest-reset"}"#);
     for (name, data) in [("UNKNOWN_EVENT", None), ("VFIO_MIGRATION", None), ("RESET", reset)] {
-        assert_eq!(monitor.emitter().emit(&RawEvent { name, data }), EmitOutcome::Queued);
+        assert_eq!(monitor.emitter().emit(&TextEvent { name, data }), EmitOutcome::Queued);
     }
     monitor.process().unwrap();
     assert_eq!(client.lines_now().len(), 3);
@@ -166,11 +166,11 @@ fn limits_are_those_of_the_release() {
         let _client = client(&mut monitor);
         let emitter = monitor.emitter();
         assert_eq!(
-            emitter.emit(&RawEvent { name, data: Some(first) }),
+            emitter.emit(&TextEvent { name, data: Some(first) }),
             EmitOutcome::Queued,
             "{name} {version:?}"
         );
-        assert_eq!(emitter.emit(&RawEvent { name, data: Some(second) }), expected, "{name} {version:?}");
+        assert_eq!(emitter.emit(&TextEvent { name, data: Some(second) }), expected, "{name} {version:?}");
     }
 }
 
@@ -357,13 +357,13 @@ fn node_reports_corruption_and_threshold_once() {
     };
     assert_eq!((exceeded(), exceeded()), (EmitOutcome::Queued, EmitOutcome::Silent));
     for (result, expected) in
-        [(Err(CommandError::generic("no")), EmitOutcome::Silent), (Ok(()), EmitOutcome::Queued)]
+        [(Err(Refusal::generic("no")), EmitOutcome::Silent), (Ok(()), EmitOutcome::Queued)]
     {
         client.send(
             r#"{"execute":"block-set-write-threshold","arguments":{"node-name":"n","write-threshold":1}}"#,
         );
         monitor.process().unwrap();
-        receiver.recv().unwrap().answer(result);
+        receiver.recv().unwrap().reply(result);
         assert_eq!(exceeded(), expected, "armed when the command succeeds, by then");
         monitor.process().unwrap();
     }
@@ -374,10 +374,10 @@ fn events_of_the_embedder_are_registered() {
     let data = ObjectType::default().required("level", Type::Int);
     let (mut monitor, _) = monitor((11, 1, 3), |builder| builder.event("__org.example_LEVEL", data));
     let mut client = client(&mut monitor);
-    let own = RawEvent { name: "__org.example_LEVEL", data: Some(r#"{"level": 3}"#) };
+    let own = TextEvent { name: "__org.example_LEVEL", data: Some(r#"{"level": 3}"#) };
     assert_eq!(monitor.emitter().emit(&own), EmitOutcome::Queued);
     assert_eq!(
-        monitor.emitter().emit(&RawEvent { name: "__org.example_OTHER", data: None }),
+        monitor.emitter().emit(&TextEvent { name: "__org.example_OTHER", data: None }),
         EmitOutcome::NotInRelease
     );
     monitor.process().unwrap();
@@ -393,8 +393,8 @@ fn events_of_a_command_precede_its_reply() {
     let inside = Arc::clone(&emitter);
     let stop = Command::new("stop").run(move |NoArguments {}| {
         let emitter: &qmp_server::Emitter = inside.get().unwrap();
-        emitter.emit(&RawEvent { name: "STOP", data: None });
-        Err::<(), _>(CommandError::generic("stopped, and failed"))
+        emitter.emit(&TextEvent { name: "STOP", data: None });
+        Err::<(), _>(Refusal::generic("stopped, and failed"))
     });
     let (mut monitor, _) = monitor((11, 1, 3), |builder| builder.command(stop));
     emitter.set(monitor.emitter()).unwrap();

@@ -126,7 +126,7 @@ fn pending_command_is_refused_and_client_stays_connected() {
     client.send(r#"{"execute":"slow","id":1}{"execute":"query-name","id":2}{"execute":"query-uu"#);
     before.process().unwrap();
     let mut after = builder().resume(through_text(before)).unwrap();
-    pending.lock().unwrap().pop().unwrap().answer(Ok(()));
+    pending.lock().unwrap().pop().unwrap().reply(Ok(()));
     client.send(r#"id","id":3}"#);
     after.process().unwrap();
     let refused = r#""error": {"class": "GenericError", "desc": "The command was interrupted by an update of the monitor"}}"#;

@@ -81,13 +81,13 @@ fn panicking_command_gets_generic_error_and_the_monitor_serves_on() {
 }
 
 #[test]
-fn panic_after_hand_over_is_answered_once() {
+fn panic_after_hand_over_gives_one_reply() {
     let mut monitor = monitor(|builder| {
-        let answer_and_panic = |command: PendingCommand| {
-            command.answer(Ok(()));
-            panic!("after the answer");
+        let reply_and_panic = |command: PendingCommand| {
+            command.reply(Ok(()));
+            panic!("after the reply");
         };
-        builder.command(Command::new("accept").hand_over(answer_and_panic))
+        builder.command(Command::new("accept").hand_over(reply_and_panic))
     });
     let mut client = client(&mut monitor);
     client.send(r#"{"execute":"accept"}{"execute":"query-name"}"#);

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 use qmp_events::{Event, catalogue};
-use qmp_server::{EmitEvent, RawEvent};
+use qmp_server::{EmitEvent, TextEvent};
 use qmp_wire::dialect::Hidden;
 
 #[test]
@@ -60,7 +60,7 @@ fn of_event(name: &str, data: &str, hidden: &[Hidden]) -> (bool, String) {
 }
 
 fn of_text(name: &str, data: &str, hidden: &[Hidden]) -> (bool, String) {
-    printed(&RawEvent { name, data: Some(data) }, hidden)
+    printed(&TextEvent { name, data: Some(data) }, hidden)
 }
 
 fn printed(event: &impl EmitEvent, hidden: &[Hidden]) -> (bool, String) {

@@ -41,7 +41,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Returns all output of a fresh monitor for these chunks, without the times of events.
-fn answer(version: (u32, u32, u32), chunks: &[&[u8]]) -> Vec<String> {
+fn output_of(version: (u32, u32, u32), chunks: &[&[u8]]) -> Vec<String> {
     let mut monitor = machine::monitor(version, "");
     let mut client = unnegotiated_client(&mut monitor);
     for chunk in chunks {
@@ -63,7 +63,7 @@ proptest! {
     #[test]
     fn stream_cut_anywhere_gives_the_same_output(input in input(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
         for version in [(3, 0, 0), (7, 2, 22), (11, 1, 3)] {
-            let mut whole = answer(version, &[&input]);
+            let mut whole = output_of(version, &[&input]);
             let mut places: Vec<_> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
             places.sort_unstable();
             let mut chunks = Vec::new();
@@ -72,7 +72,7 @@ proptest! {
                 chunks.push(&input[start..place]);
                 start = place;
             }
-            let mut cut = answer(version, &chunks);
+            let mut cut = output_of(version, &chunks);
             if whole.iter().chain(&cut).any(|line| line.contains("chardev")) {
                 // An out-of-band command overtakes the commands that have arrived before it, which depends on
                 // timing.
@@ -92,7 +92,7 @@ proptest! {
         for version in [(7, 2, 22), (11, 1, 3)] {
             let mut bytes = input.clone();
             bytes.extend_from_slice(b"\x01{\"execute\":\"qmp_capabilities\"}{\"execute\":\"query-name\",\"id\":\"fresh\"}");
-            let lines = answer(version, &[&bytes]);
+            let lines = output_of(version, &[&bytes]);
             prop_assert_eq!(lines.last().map(String::as_str), Some(r#"{"return": {}, "id": "fresh"}"#));
         }
     }

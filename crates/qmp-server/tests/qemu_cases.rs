@@ -7,8 +7,7 @@ mod support;
 use std::sync::mpsc;
 
 use qmp_server::{
-    Command, CommandError, EmitOutcome, HiddenOutput, Monitor, NamedEvent, NoArguments, ObjectType, RunState,
-    Type,
+    Command, EmitOutcome, HiddenOutput, Monitor, NamedEvent, NoArguments, ObjectType, Refusal, RunState, Type,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -107,16 +106,16 @@ fn out_of_band() {
         lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].clone()).collect()
     };
     assert_eq!(ids(&mut client), ["oob-1"]);
-    receiver.recv().unwrap().answer(Ok(()));
+    receiver.recv().unwrap().reply(Ok(()));
     monitor.process().unwrap();
     assert_eq!(ids(&mut client), ["blocks-1", "ib-quick-1"]);
-    // Even a malformed in-band request is answered in its turn.
+    // A malformed in-band request gets its reply in order, too.
     client.send(
         "{'execute': 'block', 'id': 'blocks-2'}{'id': 'err-2'}{'exec-oob': 'query-yank', 'id': 'oob-2'}",
     );
     monitor.process().unwrap();
     assert_eq!(ids(&mut client), ["oob-2"]);
-    receiver.recv().unwrap().answer(Ok(()));
+    receiver.recv().unwrap().reply(Ok(()));
     monitor.process().unwrap();
     assert_eq!(ids(&mut client), ["blocks-2", "err-2"]);
 }
@@ -131,7 +130,7 @@ fn preconfig() {
     let exit = Command::new("x-exit-preconfig").allow_in_preconfig().run(move |NoArguments {}| {
         make_ready.store(true, std::sync::atomic::Ordering::Relaxed);
         inside.get().unwrap().emit(&event("RESUME", "{}"));
-        sender.send(()).map_err(|_| CommandError::generic("no receiver"))
+        sender.send(()).map_err(|_| Refusal::generic("no receiver"))
     });
     let mut monitor = Monitor::builder(7, 2, 22)
         .run_state(|| RunState::Prelaunch)

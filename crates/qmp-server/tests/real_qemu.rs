@@ -20,7 +20,7 @@ const HEAD: &str = "# Exchanges with a real QEMU. Recorded by the tests; see inp
 fn record(qemu: &Qemu) -> Vec<Exchange> {
     let mut exchanges = inputs();
     for exchange in &mut exchanges {
-        exchange.answer = exchange.run(qemu.connect());
+        exchange.output = exchange.run(qemu.connect());
     }
     exchanges
 }

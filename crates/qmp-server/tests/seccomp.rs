@@ -90,7 +90,7 @@ fn live() {
             std::panic::resume_unwind(Box::new("on purpose"))
         }))
         .command(Command::new("elsewhere").returns(Type::Int).hand_over(|command: PendingCommand| {
-            command.answer(Ok(1));
+            command.reply(Ok(1));
         }))
         .build()
         .unwrap();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use qmp_events::{DatalessEvent, Event, EventKind, Release, RtcChange, Shutdown, ShutdownCause};
 use qmp_server::{
     Command, EmitOutcome, HiddenOutput, Monitor, MonitorBuilder, NoArguments, ObjectType, PendingCommand,
-    RawEvent, Type, Validation,
+    TextEvent, Type, Validation,
 };
 use support::{exchange::without_time, machine::client};
 
@@ -67,10 +67,14 @@ fn invalid_event_is_refused_and_reported() {
         ("__org.example_LEVEL", Some(r#"{"level": 256}"#), "Parameter 'level' expects uint8_t"),
     ];
     for (name, data, desc) in rows {
-        assert_eq!(monitor.emitter().emit(&RawEvent { name, data }), EmitOutcome::Invalid, "{name} {data:?}");
+        assert_eq!(
+            monitor.emitter().emit(&TextEvent { name, data }),
+            EmitOutcome::Invalid,
+            "{name} {data:?}"
+        );
         assert_eq!(reported.lock().unwrap().pop().unwrap(), format!("event {name}: {desc}"));
     }
-    let fits = RawEvent { name: "__org.example_LEVEL", data: Some(r#"{"level": 255}"#) };
+    let fits = TextEvent { name: "__org.example_LEVEL", data: Some(r#"{"level": 255}"#) };
     assert_eq!(monitor.emitter().emit(&fits), EmitOutcome::Queued);
     monitor.process().unwrap();
     assert_eq!(client.lines_now().len(), 1);
@@ -80,7 +84,7 @@ fn invalid_event_is_refused_and_reported() {
 #[test]
 fn invalid_event_is_refused_also_without_a_client() {
     let (monitor, _) = monitor((9, 2, 0), Validation::Refuse, |builder| builder);
-    assert_eq!(monitor.emitter().emit(&RawEvent { name: "SHUTDOWN", data: None }), EmitOutcome::Invalid);
+    assert_eq!(monitor.emitter().emit(&TextEvent { name: "SHUTDOWN", data: None }), EmitOutcome::Invalid);
     assert_eq!(monitor.emitter().emit(&DatalessEvent::Stop), EmitOutcome::Unheard);
 }
 
@@ -88,7 +92,7 @@ fn invalid_event_is_refused_also_without_a_client() {
 fn invalid_event_is_counted_and_sent() {
     let (mut monitor, reported) = monitor((9, 2, 0), Validation::Count, |builder| builder);
     let mut client = client(&mut monitor);
-    let shutdown = RawEvent { name: "SHUTDOWN", data: None };
+    let shutdown = TextEvent { name: "SHUTDOWN", data: None };
     for _ in 0..2 {
         assert_eq!(monitor.emitter().emit(&shutdown), EmitOutcome::Queued);
         assert_eq!(monitor.emitter().emit(&DatalessEvent::Stop), EmitOutcome::Queued);
@@ -104,7 +108,7 @@ fn hidden_members_are_not_missing() {
     let (monitor, reported) = monitor((11, 1, 3), Validation::Refuse, |builder| builder.hide(hidden));
     for desc in qmp_events::catalogue().iter().filter(|desc| desc.exists_in(Release::new(11, 1))) {
         for example in desc.examples {
-            let event = RawEvent { name: desc.name, data: Some(example) };
+            let event = TextEvent { name: desc.name, data: Some(example) };
             assert_ne!(
                 monitor.emitter().emit(&event),
                 EmitOutcome::Invalid,
@@ -119,7 +123,7 @@ fn hidden_members_are_not_missing() {
 fn unknown_event_is_not_validated_with_any_event() {
     let (monitor, _) = monitor((2, 8, 0), Validation::Refuse, |builder| builder.any_event(true));
     for name in ["JOB_STATUS_CHANGE", "OF_TOMORROW"] {
-        assert_eq!(monitor.emitter().emit(&RawEvent { name, data: None }), EmitOutcome::Unheard, "{name}");
+        assert_eq!(monitor.emitter().emit(&TextEvent { name, data: None }), EmitOutcome::Unheard, "{name}");
     }
 }
 
@@ -135,7 +139,7 @@ fn half() -> std::collections::BTreeMap<&'static str, bool> {
 fn with_commands(builder: MonitorBuilder) -> MonitorBuilder {
     builder
         .command(kvm("here").run(|NoArguments {}| Ok(half())))
-        .command(kvm("elsewhere").hand_over(|command: PendingCommand| command.answer(Ok(half()))))
+        .command(kvm("elsewhere").hand_over(|command: PendingCommand| command.reply(Ok(half()))))
         .command(Command::new("undescribed").run(|NoArguments {}| Ok(half())))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qmp_events::{EventKind, Release};
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -59,14 +59,14 @@ fn memory(vm: &Vm) -> u64 {
     vm.devices.balloon.actual.unwrap_or(vm.config.memory_bytes)
 }
 
-fn expect_device(vm: &Vm) -> Result<(), CommandError> {
+fn expect_device(vm: &Vm) -> Result<(), Refusal> {
     match vm.devices.bus.first("virtio-balloon") {
         Some(_) => Ok(()),
         None => Err(device_not_active("No balloon device has been activated")),
     }
 }
 
-fn set_balloon(vm: &mut Vm, SetBalloon { value }: SetBalloon) -> Result<(), CommandError> {
+fn set_balloon(vm: &mut Vm, SetBalloon { value }: SetBalloon) -> Result<(), Refusal> {
     expect_device(vm)?;
     let name = if vm.release >= NAMES_VALUE_SINCE { "value" } else { "target" };
     let target = u64::try_from(value).ok().filter(|value| *value > 0);

@@ -4,7 +4,7 @@
 //! reset.
 
 use qmp_events::EventKind;
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -104,7 +104,7 @@ impl Bus {
     /// # Errors
     ///
     /// `DeviceNotFound`.
-    pub(crate) fn expect(&self, id: &str) -> Result<&Device, CommandError> {
+    pub(crate) fn expect(&self, id: &str) -> Result<&Device, Refusal> {
         self.find(id).ok_or_else(|| device_not_found(id))
     }
 
@@ -163,7 +163,7 @@ pub(crate) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn device_add(vm: &mut Vm, Add { driver, id, properties }: Add) -> Result<(), CommandError> {
+fn device_add(vm: &mut Vm, Add { driver, id, properties }: Add) -> Result<(), Refusal> {
     super::expect_room(vm)?;
     if let Some(id) = &id
         && vm.devices.bus.devices.iter().any(|device| device.id.as_ref() == Some(id))
@@ -198,7 +198,7 @@ fn is_driver(name: &str) -> bool {
     name.ends_with("-cpu") || FAMILIES.split_whitespace().any(|family| name.starts_with(family))
 }
 
-fn device_del(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
+fn device_del(vm: &mut Vm, id: &str) -> Result<(), Refusal> {
     let device = vm.devices.bus.find_mut(id).ok_or_else(|| device_not_found(id))?;
     let (path, driver) = (device.path.clone(), device.driver.clone());
     match device.unplug() {
@@ -231,7 +231,7 @@ fn device_del(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
 }
 
 /// Releases a device on behalf of the guest, requested or not.
-fn release(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
+fn release(vm: &mut Vm, id: &str) -> Result<(), Refusal> {
     super::power::expect_running(vm)?;
     let path = vm.devices.bus.expect(id)?.path.clone();
     remove(vm, &path);
@@ -239,7 +239,7 @@ fn release(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
 }
 
 /// Refuses the unplug request of a device on behalf of the guest.
-fn refuse(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
+fn refuse(vm: &mut Vm, id: &str) -> Result<(), Refusal> {
     super::power::expect_running(vm)?;
     let device = vm.devices.bus.find_mut(id).ok_or_else(|| device_not_found(id))?;
     device.leaving = false;

@@ -1,7 +1,7 @@
 //! Remote viewers: VNC clients, and channels of SPICE clients.
 
 use qmp_events::EventKind;
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -211,7 +211,7 @@ fn connection_id(random: u64) -> i32 {
     random as i32
 }
 
-fn find(vm: &mut Vm, protocol: Protocol, number: u64) -> Result<&mut Viewer, CommandError> {
+fn find(vm: &mut Vm, protocol: Protocol, number: u64) -> Result<&mut Viewer, Refusal> {
     let mut viewers = vm.devices.display.viewers.iter_mut();
     let viewer = viewers.find(|viewer| viewer.number == number && viewer.protocol == protocol);
     viewer.ok_or_else(|| generic(format!("there is no client {number}")))

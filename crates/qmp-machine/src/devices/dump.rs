@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qmp_events::{EventKind, Release};
-use qmp_server::{CommandError, ObjectType, RunState, Type};
+use qmp_server::{ObjectType, Refusal, RunState, Type};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ pub(crate) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn start(vm: &mut Vm, Start { protocol, detach }: Start) -> Result<(), CommandError> {
+fn start(vm: &mut Vm, Start { protocol, detach }: Start) -> Result<(), Refusal> {
     if !protocol.starts_with("file:") && !protocol.starts_with("fd:") {
         return Err(generic(if vm.release >= NAMES_PREFIXES_SINCE {
             "parameter 'protocol' must start with 'file:' or 'fd:'"

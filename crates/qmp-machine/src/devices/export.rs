@@ -1,7 +1,7 @@
 //! Exports of block devices.
 
 use qmp_events::EventKind;
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -113,7 +113,7 @@ fn exports() -> Vec<Entry> {
     ]
 }
 
-fn export_add(vm: &mut Vm, Add { id, kind, node_name }: Add) -> Result<(), CommandError> {
+fn export_add(vm: &mut Vm, Add { id, kind, node_name }: Add) -> Result<(), Refusal> {
     super::expect_room(vm)?;
     if vm.devices.export.exports.iter().any(|export| export.id == id) {
         return Err(generic(format!("Block export id '{id}' is already in use")));

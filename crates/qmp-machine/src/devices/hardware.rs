@@ -1,7 +1,7 @@
 //! Events of the hardware below the guest: memory failures, RDMA identifiers, and reports of s390x guests.
 
 use qmp_events::{EventKind, ShutdownCause};
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -77,7 +77,7 @@ pub(crate) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn fail_memory(vm: &mut Vm, failure: &MemoryFailure) -> Result<(), CommandError> {
+fn fail_memory(vm: &mut Vm, failure: &MemoryFailure) -> Result<(), Refusal> {
     let recipient = failure.recipient.as_deref().unwrap_or("guest");
     let action = failure.action.unwrap_or(MemoryAction::Inject);
     let action_name = match action {

@@ -1,7 +1,7 @@
 //! Memory: hotplugged modules with the guest's ACPI reports, and devices that resize memory.
 
 use qmp_events::EventKind;
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -79,7 +79,7 @@ pub(crate) fn commands() -> Vec<Entry> {
 }
 
 /// Refuses a module whose memory back end does not exist or is in use.
-pub(super) fn check_plug(vm: &Vm, device: &Device) -> Result<(), CommandError> {
+pub(super) fn check_plug(vm: &Vm, device: &Device) -> Result<(), Refusal> {
     if !is_module(device) {
         return Ok(());
     }
@@ -179,7 +179,7 @@ fn slot(vm: &Vm, device: &Device) -> usize {
 fn acpi_ost(
     vm: &mut Vm,
     Ost { device, slot: number, slot_type, source, status }: Ost,
-) -> Result<(), CommandError> {
+) -> Result<(), Refusal> {
     expect_running(vm)?;
     let found = match &device {
         Some(id) => Some(vm.devices.bus.find(id).ok_or_else(|| device_not_found(id))?.clone()),
@@ -204,7 +204,7 @@ fn acpi_ost(
     Ok(())
 }
 
-fn resize_memory(vm: &mut Vm, id: &str, size: u64) -> Result<(), CommandError> {
+fn resize_memory(vm: &mut Vm, id: &str, size: u64) -> Result<(), Refusal> {
     expect_running(vm)?;
     let device = vm.devices.bus.expect(id)?;
     if !device.is("virtio-mem") && !device.is("hv-balloon") {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use qmp_events::EventKind;
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -111,7 +111,7 @@ pub(crate) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn netdev_add(vm: &mut Vm, Add { id, kind, properties }: Add) -> Result<(), CommandError> {
+fn netdev_add(vm: &mut Vm, Add { id, kind, properties }: Add) -> Result<(), Refusal> {
     super::expect_room(vm)?;
     let netdevs = &mut vm.devices.net.netdevs;
     if netdevs.iter().any(|netdev| netdev.id == id) {
@@ -125,7 +125,7 @@ fn cards(vm: &Vm) -> impl Iterator<Item = &Device> {
     vm.devices.bus.iter().filter(|device| device.is("virtio-net"))
 }
 
-fn query_rx_filter(vm: &mut Vm, Name { name }: Name) -> Result<Value, CommandError> {
+fn query_rx_filter(vm: &mut Vm, Name { name }: Name) -> Result<Value, Refusal> {
     if let Some(name) = &name {
         let Some(device) = vm.devices.bus.find(name) else {
             return Err(generic(format!("invalid net client name: {name}")));
@@ -156,7 +156,7 @@ fn query_rx_filter(vm: &mut Vm, Name { name }: Name) -> Result<Value, CommandErr
 }
 
 /// Changes the receive filter of a card. Raises an event once, and once again after each query.
-fn change_filter(vm: &mut Vm, Filter { id, promiscuous }: Filter) -> Result<(), CommandError> {
+fn change_filter(vm: &mut Vm, Filter { id, promiscuous }: Filter) -> Result<(), Refusal> {
     expect_running(vm)?;
     let device = vm.devices.bus.expect(&id)?;
     if !device.is("virtio-net") {
@@ -178,7 +178,7 @@ fn change_filter(vm: &mut Vm, Filter { id, promiscuous }: Filter) -> Result<(), 
 }
 
 /// Connects or disconnects the peer of a back end.
-fn set_connected(vm: &mut Vm, id: &str, connected: bool, addr: Option<Value>) -> Result<(), CommandError> {
+fn set_connected(vm: &mut Vm, id: &str, connected: bool, addr: Option<Value>) -> Result<(), Refusal> {
     let netdevs = &mut vm.devices.net.netdevs;
     let netdev = netdevs.iter_mut().find(|netdev| *netdev.id == *id).ok_or_else(|| device_not_found(id))?;
     if netdev.connected == connected {

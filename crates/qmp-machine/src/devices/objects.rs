@@ -1,7 +1,7 @@
 //! Objects that are not devices: memory back ends, managers, servers (`object-add`).
 
 use qmp_events::{EventKind, Release};
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -92,7 +92,7 @@ pub(crate) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn object_add(vm: &mut Vm, Add { kind, id, properties }: Add) -> Result<(), CommandError> {
+fn object_add(vm: &mut Vm, Add { kind, id, properties }: Add) -> Result<(), Refusal> {
     super::expect_room(vm)?;
     if vm.devices.objects.find(&id).is_some() {
         return Err(generic(format!(
@@ -103,7 +103,7 @@ fn object_add(vm: &mut Vm, Add { kind, id, properties }: Add) -> Result<(), Comm
     Ok(())
 }
 
-fn object_del(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
+fn object_del(vm: &mut Vm, id: &str) -> Result<(), Refusal> {
     let Some(index) = vm.devices.objects.objects.iter().position(|object| *object.id == *id) else {
         return Err(generic(format!("object '{id}' not found")));
     };
@@ -118,13 +118,13 @@ fn object_del(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn expect<'a>(vm: &'a Vm, id: &str, kind: &str) -> Result<&'a Object, CommandError> {
+fn expect<'a>(vm: &'a Vm, id: &str, kind: &str) -> Result<&'a Object, Refusal> {
     let object = vm.devices.objects.find(id).filter(|object| *object.kind == *kind);
     object.ok_or_else(|| generic(format!("there is no {kind} object '{id}'")))
 }
 
 /// Hangs up the client of a device that is served to another process.
-fn vfu_hangup(vm: &mut Vm, id: &str) -> Result<(), CommandError> {
+fn vfu_hangup(vm: &mut Vm, id: &str) -> Result<(), Refusal> {
     let served = expect(vm, id, "x-vfio-user-server")?.properties.get("device").and_then(Value::as_str);
     let device = vm.devices.bus.expect(served.unwrap_or_default())?;
     let data = json!({

@@ -1,13 +1,13 @@
 //! The commands that start, stop, reset and end the machine, and the guest's acts of that kind.
 
 use qmp_events::{EventKind, Release, ShutdownCause};
-use qmp_server::{CommandError, ObjectType, RUN_STATES, RunState, Type};
+use qmp_server::{ObjectType, RUN_STATES, Refusal, RunState, Type};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
     commands::{Entry, generic},
-    transitions::{MachineEvent, PanicAction, PanicSource, RebootAction, ShutdownAction, WatchdogAction},
+    transitions::{MachineEvent, PanicAction, PanicSource, RebootAction, ShutdownAction, WatchdogPolicy},
     vm::Vm,
 };
 
@@ -59,7 +59,7 @@ fn status_type() -> ObjectType {
 }
 
 /// Applies an event before the reply, or after it in a release that does so.
-fn at_once(vm: &mut Vm, event: MachineEvent) -> Result<(), CommandError> {
+fn at_once(vm: &mut Vm, event: MachineEvent) -> Result<(), Refusal> {
     if vm.release >= EVENT_BEFORE_REPLY_SINCE {
         return vm.apply(event);
     }
@@ -72,12 +72,12 @@ struct SetAction {
     reboot: Option<RebootAction>,
     shutdown: Option<ShutdownAction>,
     panic: Option<PanicAction>,
-    watchdog: Option<WatchdogAction>,
+    watchdog: Option<WatchdogPolicy>,
 }
 
 #[derive(Deserialize)]
 struct WatchdogSetAction {
-    action: WatchdogAction,
+    action: WatchdogPolicy,
 }
 
 fn watchdog_actions() -> Type {
@@ -181,7 +181,7 @@ pub(crate) fn guest(name: &'static str, run: impl Fn(&mut Vm) + Send + Sync + 's
 }
 
 /// Checks that the guest runs: it does nothing while its processors are stopped.
-pub(crate) fn expect_running(vm: &Vm) -> Result<(), CommandError> {
+pub(crate) fn expect_running(vm: &Vm) -> Result<(), Refusal> {
     if vm.is_running() {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use qmp_events::EventKind;
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ fn query(vm: &Vm) -> Value {
 }
 
 /// Opens or closes a port on behalf of the guest; raises an event each time, unless the port has no identifier.
-fn set_open(vm: &mut Vm, id: &str, open: bool) -> Result<(), CommandError> {
+fn set_open(vm: &mut Vm, id: &str, open: bool) -> Result<(), Refusal> {
     expect_running(vm)?;
     let device = vm.devices.bus.expect(id)?;
     if !matches!(&*device.driver, "virtserialport" | "virtconsole") {

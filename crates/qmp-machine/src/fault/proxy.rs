@@ -18,7 +18,7 @@ use rustix::{
     net::{Shutdown, SocketFlags, accept_with, shutdown},
 };
 
-use super::{Faults, Output, Requests, Stage};
+use super::{Faults, Requests, Stage, StageOutput};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 << 10;
@@ -191,8 +191,8 @@ impl Forwarder {
         loop {
             while let Some(output) = self.stage.poll_output(self.begin.elapsed()) {
                 match output {
-                    Output::Bytes(bytes) => write_all(&self.client, &bytes)?,
-                    Output::Close => return Ok(()),
+                    StageOutput::Bytes(bytes) => write_all(&self.client, &bytes)?,
+                    StageOutput::Close => return Ok(()),
                 }
             }
             let timeout = self.stage.poll_timeout().map(|at| at.saturating_sub(self.begin.elapsed()));

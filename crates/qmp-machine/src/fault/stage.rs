@@ -23,7 +23,7 @@ pub struct Stage {
 
 /// Output of a stage for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum StageOutput {
     /// Bytes to send.
     Bytes(Vec<u8>),
     /// The connection ends; no output follows.
@@ -32,7 +32,7 @@ pub enum Output {
 
 #[derive(Debug)]
 struct QueuedOutput {
-    output: Output,
+    output: StageOutput,
     not_before: Duration,
 }
 
@@ -116,11 +116,11 @@ impl Stage {
         if !rest.is_empty() && !self.mute {
             self.send(rest, now);
         }
-        self.queue.push_back(QueuedOutput { output: Output::Close, not_before: now });
+        self.queue.push_back(QueuedOutput { output: StageOutput::Close, not_before: now });
     }
 
     /// Returns the next output that is due.
-    pub fn poll_output(&mut self, now: Duration) -> Option<Output> {
+    pub fn poll_output(&mut self, now: Duration) -> Option<StageOutput> {
         if self.reordered.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.release(now);
         }
@@ -172,12 +172,12 @@ impl Stage {
         self.release(now);
         if close {
             self.ended = true;
-            self.queue.push_back(QueuedOutput { output: Output::Close, not_before: now + wait });
+            self.queue.push_back(QueuedOutput { output: StageOutput::Close, not_before: now + wait });
         }
     }
 
     fn send(&mut self, bytes: Vec<u8>, not_before: Duration) {
-        self.queue.push_back(QueuedOutput { output: Output::Bytes(bytes), not_before });
+        self.queue.push_back(QueuedOutput { output: StageOutput::Bytes(bytes), not_before });
     }
 
     fn release(&mut self, now: Duration) {

@@ -42,7 +42,7 @@ impl<'t> ScriptReader<'t> {
             seed: 0,
             speed: 1.0,
             restart: None,
-            machine: super::Settings::default(),
+            machine: super::MachineSettings::default(),
             faults: Vec::new(),
             steps: Vec::new(),
         };

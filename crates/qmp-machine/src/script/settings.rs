@@ -2,11 +2,11 @@
 
 use qmp_events::{RELEASES, Release};
 
-use crate::{Action, Guest, MachineConfig, PanicAction, RebootAction, ShutdownAction, WatchdogAction};
+use crate::{Action, Guest, MachineConfig, PanicAction, RebootAction, ShutdownAction, WatchdogPolicy};
 
 /// The machine settings that a script changes; the others keep their defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
+pub struct MachineSettings {
     /// The QEMU release that the machine claims to be.
     pub release: Option<(u32, u32, u32)>,
     /// The action at a reboot.
@@ -16,7 +16,7 @@ pub struct Settings {
     /// The action at a panic.
     pub panic: Option<PanicAction>,
     /// The action when a watchdog expires.
-    pub watchdog: Option<WatchdogAction>,
+    pub watchdog: Option<WatchdogPolicy>,
     /// Whether the machine waits for `cont`.
     pub start_stopped: Option<bool>,
     /// Whether the machine waits for a migration.
@@ -33,7 +33,7 @@ pub struct Settings {
     pub devices: Vec<Action>,
 }
 
-impl Settings {
+impl MachineSettings {
     /// Writes the settings of the script into `config`.
     pub fn apply(&self, config: &mut MachineConfig) {
         set(&mut config.release, self.release);
@@ -111,10 +111,14 @@ mod tests {
     #[test]
     fn unset_setting_keeps_its_default() {
         let mut config = MachineConfig::default();
-        Settings::default().apply(&mut config);
+        MachineSettings::default().apply(&mut config);
         assert_eq!(config, MachineConfig::default());
-        let settings =
-            Settings { release: Some((7, 2, 0)), bare: true, cpus: Some(4), ..Settings::default() };
+        let settings = MachineSettings {
+            release: Some((7, 2, 0)),
+            bare: true,
+            cpus: Some(4),
+            ..MachineSettings::default()
+        };
         settings.apply(&mut config);
         assert_eq!((config.release, config.cpus, config.devices.len()), ((7, 2, 0), 4, 0));
     }

@@ -1,6 +1,6 @@
 //! The emulated machine that the options of a QEMU describe.
 
-use qmp_machine::{Action, MachineConfig, PanicAction, RebootAction, ShutdownAction, WatchdogAction};
+use qmp_machine::{Action, MachineConfig, PanicAction, RebootAction, ShutdownAction, WatchdogPolicy};
 use serde_json::{Map, Value, json};
 
 /// Options without an argument that are ignored.
@@ -59,7 +59,7 @@ fn set_action(config: &mut MachineConfig, event: &str, action: &str) {
         "reboot" => policy.reboot = serde_json::from_value::<RebootAction>(action).unwrap(),
         "shutdown" => policy.shutdown = serde_json::from_value::<ShutdownAction>(action).unwrap(),
         "panic" => policy.panic = serde_json::from_value::<PanicAction>(action).unwrap(),
-        "watchdog" => policy.watchdog = serde_json::from_value::<WatchdogAction>(action).unwrap(),
+        "watchdog" => policy.watchdog = serde_json::from_value::<WatchdogPolicy>(action).unwrap(),
         other => panic!("{other}"),
     }
 }

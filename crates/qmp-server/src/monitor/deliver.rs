@@ -52,13 +52,13 @@ impl Monitor {
         if self.parts.shared.policy.validation == Validation::Count {
             self.count_invalid(batch);
         }
-        let (answers, orders) = (std::mem::take(&mut batch.replies), std::mem::take(&mut batch.orders));
+        let (replies, orders) = (std::mem::take(&mut batch.replies), std::mem::take(&mut batch.orders));
         let lines = Lines { compact: batch, spread: (self.pretty_audience > 0).then(|| spread(batch)) };
         let mut from = 0;
-        for answer in answers {
-            self.deliver_events(&lines, from, answer.after);
-            from = answer.after;
-            self.answer(answer);
+        for reply in replies {
+            self.deliver_events(&lines, from, reply.after);
+            from = reply.after;
+            self.send_reply(reply);
         }
         self.deliver_events(&lines, from, batch.ends.len());
         if batch.overrun > 0 {
@@ -143,14 +143,14 @@ impl Monitor {
     }
 
     /// Replies to a command that was handed over, if its client is still connected.
-    fn answer(&mut self, answer: CommandReply) {
-        let Some(connection) = self.connection(answer.connection) else {
-            add(&self.parts.shared.counters.answers_discarded, 1);
+    fn send_reply(&mut self, reply: CommandReply) {
+        let Some(connection) = self.connection(reply.connection) else {
+            add(&self.parts.shared.counters.replies_discarded, 1);
             return;
         };
-        match answer.result {
-            Ok(text) => connection.server.reply_text(answer.request, &text),
-            Err(refusal) => connection.server.reply(answer.request, Err(refusal)),
+        match reply.result {
+            Ok(text) => connection.server.reply_text(reply.request, &text),
+            Err(refusal) => connection.server.reply(reply.request, Err(refusal)),
         }
         connection.collect();
         let key = connection.key;

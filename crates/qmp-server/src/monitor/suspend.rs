@@ -45,7 +45,7 @@ impl Monitor {
             descriptors.push(socket);
         }
         for mut connection in std::mem::take(&mut self.connections).into_iter().flatten() {
-            refuse_unanswered(&mut connection);
+            refuse_pending(&mut connection);
             match suspend(&connection) {
                 Some(suspended) => {
                     state.connections.push(suspended);
@@ -153,7 +153,7 @@ impl Monitor {
 }
 
 /// Refuses the requests without a reply.
-fn refuse_unanswered(connection: &mut Connection) {
+fn refuse_pending(connection: &mut Connection) {
     let refusal = || Refusal::generic("The command was interrupted by an update of the monitor");
     connection.server.refuse_running(refusal);
     while let Some((request, _)) = connection.server.poll_request() {

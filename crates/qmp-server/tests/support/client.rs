@@ -45,7 +45,7 @@ impl Client {
     /// Sends a request and returns the next line.
     pub fn ask(&mut self, request: &str) -> String {
         self.send(request);
-        self.line().expect("an answer")
+        self.line().expect("a reply")
     }
 
     /// Skips the greeting and negotiates.

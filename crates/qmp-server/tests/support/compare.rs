@@ -19,7 +19,7 @@ pub fn inputs() -> Vec<Exchange> {
 
 /// Returns the version and the package of a greeting.
 pub fn claimed(exchanges: &[Exchange]) -> ((u32, u32, u32), String) {
-    let greeting: serde_json::Value = serde_json::from_str(&exchanges[0].answer[0]).unwrap();
+    let greeting: serde_json::Value = serde_json::from_str(&exchanges[0].output[0]).unwrap();
     let version = &greeting["QMP"]["version"];
     let number = |name: &str| u32::try_from(version["qemu"][name].as_u64().unwrap()).unwrap();
     let package = version["package"].as_str().unwrap().to_owned();
@@ -34,14 +34,14 @@ pub fn compare(recorded: &[Exchange], source: &str) {
     for exchange in recorded {
         let (ours, theirs) = UnixStream::pair().unwrap();
         monitor.attach(theirs);
-        let answer = exchange.run(ours);
-        if answer != exchange.answer {
+        let output = exchange.run(ours);
+        if output != exchange.output {
             differences.push(format!(
                 "{}\n  sent: {:?}\n  {source}:\n    {}\n  ours:\n    {}",
                 exchange.name,
                 exchange.chunks,
-                exchange.answer.join("\n    "),
-                answer.join("\n    "),
+                exchange.output.join("\n    "),
+                output.join("\n    "),
             ));
         }
     }

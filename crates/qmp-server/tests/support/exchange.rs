@@ -11,7 +11,7 @@ const QUIET: Duration = Duration::from_millis(400);
 pub struct Exchange {
     pub name: String,
     pub chunks: Vec<String>,
-    pub answer: Vec<String>,
+    pub output: Vec<String>,
 }
 
 /// Parses exchanges; `< ` is a line of the output.
@@ -19,13 +19,13 @@ pub fn parse(text: &str) -> Vec<Exchange> {
     let mut exchanges: Vec<Exchange> = Vec::new();
     for line in text.lines().skip_while(|line| !line.is_empty()) {
         if let Some(name) = line.strip_prefix("# ") {
-            exchanges.push(Exchange { name: name.into(), chunks: Vec::new(), answer: Vec::new() });
+            exchanges.push(Exchange { name: name.into(), chunks: Vec::new(), output: Vec::new() });
         } else if let Some(chunk) = line.strip_prefix("> ") {
             exchanges.last_mut().expect("a name comes first").chunks.push(chunk.into());
-        } else if let Some(answer) = line.strip_prefix("< ") {
-            exchanges.last_mut().expect("a name comes first").answer.push(answer.into());
+        } else if let Some(output) = line.strip_prefix("< ") {
+            exchanges.last_mut().expect("a name comes first").output.push(output.into());
         } else {
-            assert!(line.is_empty() || line.starts_with("## "), "what is this: {line}");
+            assert!(line.is_empty() || line.starts_with("## "), "unknown line: {line}");
         }
     }
     exchanges
@@ -36,7 +36,7 @@ pub fn print(head: &str, exchanges: &[Exchange]) -> String {
     for exchange in exchanges {
         writeln!(text, "\n# {}", exchange.name).unwrap();
         exchange.chunks.iter().for_each(|chunk| writeln!(text, "> {chunk}").unwrap());
-        exchange.answer.iter().for_each(|line| writeln!(text, "< {line}").unwrap());
+        exchange.output.iter().for_each(|line| writeln!(text, "< {line}").unwrap());
     }
     text
 }

@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use qmp_events::Event;
 use qmp_server::{
-    Command, CommandError, Emitter, Monitor, MonitorBuilder, NoArguments, ObjectType, RawEvent, RunState,
-    Type,
+    Command, Emitter, Monitor, MonitorBuilder, NoArguments, ObjectType, Refusal, RunState, TextEvent, Type,
 };
 use qmp_wire::dialect::Object;
 use serde::{Deserialize, Serialize};
@@ -26,7 +25,7 @@ pub fn with(
     let emit = {
         let emitter = Arc::clone(&emitter);
         move |name: &str, data: Option<&str>| {
-            emitter.get().expect("it is set below").emit(&RawEvent { name, data });
+            emitter.get().expect("it is set below").emit(&TextEvent { name, data });
         }
     };
     let state_of = Arc::clone(&state);
@@ -88,17 +87,17 @@ fn devices(builder: MonitorBuilder) -> MonitorBuilder {
         id: &'static str,
     }
     let no_balloon =
-        || CommandError { class: "DeviceNotActive", desc: "No balloon device has been activated".into() };
+        || Refusal { class: "DeviceNotActive", desc: "No balloon device has been activated".into() };
     builder
         .command(Command::new("device_del").required("id", Type::Str).run(|DeviceDel { id }| {
-            Err::<(), _>(CommandError { class: "DeviceNotFound", desc: format!("Device '{id}' not found") })
+            Err::<(), _>(Refusal { class: "DeviceNotFound", desc: format!("Device '{id}' not found") })
         }))
         .command(
             Command::new("block-set-write-threshold")
                 .required("node-name", Type::Str)
                 .required("write-threshold", Type::Uint64)
                 .run(|Threshold { node_name, .. }| {
-                    Err::<(), _>(CommandError::generic(format!("Device '{node_name}' not found")))
+                    Err::<(), _>(Refusal::generic(format!("Device '{node_name}' not found")))
                 }),
         )
         .command(

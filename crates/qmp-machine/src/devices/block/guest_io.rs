@@ -1,6 +1,6 @@
 //! Reads and writes of the guest.
 
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 
 use super::{
@@ -46,7 +46,7 @@ pub(super) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn guest(vm: &mut Vm, request: &Access, operation: Operation) -> Result<(), CommandError> {
+fn guest(vm: &mut Vm, request: &Access, operation: Operation) -> Result<(), Refusal> {
     expect_running(vm)?;
     let device = vm.devices.bus.expect(&request.id)?;
     let Some(node) = device.text("drive") else {

@@ -1,7 +1,7 @@
 //! Nodes of the block graph.
 
 use qmp_events::{EventKind, Release};
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -113,14 +113,14 @@ pub(super) fn commands() -> Vec<Entry> {
 /// Source: reworded between 7.2 and 11.1; assumed to be the release that reworked the message.
 const DUPLICATE_SINCE: Release = Release::new(2, 6);
 
-fn blockdev_add(vm: &mut Vm, add: &Add) -> Result<(), CommandError> {
+fn blockdev_add(vm: &mut Vm, add: &Add) -> Result<(), Refusal> {
     let Some(name) = add.node_name.clone() else {
         return Err(generic("'node-name' must be specified for the root node"));
     };
     create(vm, &name, add)
 }
 
-fn create(vm: &mut Vm, name: &str, add: &Add) -> Result<(), CommandError> {
+fn create(vm: &mut Vm, name: &str, add: &Add) -> Result<(), Refusal> {
     crate::devices::expect_room(vm)?;
     if vm.devices.block.nodes.contains_key(name) {
         let message = if vm.release >= DUPLICATE_SINCE {
@@ -158,7 +158,7 @@ fn create(vm: &mut Vm, name: &str, add: &Add) -> Result<(), CommandError> {
 }
 
 /// Returns the name of a child: of an existing node, or of one created here.
-fn child_of(vm: &mut Vm, parent: &str, number: usize, child: &Value) -> Result<Box<str>, CommandError> {
+fn child_of(vm: &mut Vm, parent: &str, number: usize, child: &Value) -> Result<Box<str>, Refusal> {
     if let Some(name) = child.as_str() {
         let missing = || generic(format!("Cannot find device='{name}' nor node-name='{name}'"));
         return vm.devices.block.nodes.get(name).map(|node| node.name.clone()).ok_or_else(missing);
@@ -170,7 +170,7 @@ fn child_of(vm: &mut Vm, parent: &str, number: usize, child: &Value) -> Result<B
     Ok(name)
 }
 
-fn blockdev_del(vm: &mut Vm, name: &str) -> Result<(), CommandError> {
+fn blockdev_del(vm: &mut Vm, name: &str) -> Result<(), Refusal> {
     let Some(node) = vm.devices.block.nodes.get(name).cloned() else {
         return Err(generic(format!("Failed to find node with node-name='{name}'")));
     };
@@ -205,12 +205,12 @@ fn query_nodes(vm: &Vm) -> Value {
 /// # Errors
 ///
 /// The error of jobs and exports for an unknown node.
-pub(crate) fn expect<'a>(vm: &'a Vm, name: &str) -> Result<&'a Node, CommandError> {
+pub(crate) fn expect<'a>(vm: &'a Vm, name: &str) -> Result<&'a Node, Refusal> {
     let missing = || generic(format!("Cannot find device='{name}' nor node-name='{name}'"));
     vm.devices.block.nodes.get(name).ok_or_else(missing)
 }
 
-pub(super) fn expect_mut<'a>(vm: &'a mut Vm, name: &str) -> Result<&'a mut Node, CommandError> {
+pub(super) fn expect_mut<'a>(vm: &'a mut Vm, name: &str) -> Result<&'a mut Node, Refusal> {
     let missing = || generic(format!("Cannot find device='{name}' nor node-name='{name}'"));
     vm.devices.block.nodes.get_mut(name).ok_or_else(missing)
 }

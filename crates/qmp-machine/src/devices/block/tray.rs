@@ -1,7 +1,7 @@
 //! Trays of removable media.
 
 use qmp_events::EventKind;
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ fn name(drive: &Drive) -> &str {
     drive.id.as_deref().or(drive.device.as_deref()).unwrap_or_default()
 }
 
-fn find<'a>(vm: &'a Vm, drive: &Drive) -> Result<&'a Device, CommandError> {
+fn find<'a>(vm: &'a Vm, drive: &Drive) -> Result<&'a Device, Refusal> {
     if drive.id.is_none() && drive.device.is_none() {
         return Err(generic("Need exactly one of 'device' and 'id'"));
     }
@@ -125,7 +125,7 @@ fn find<'a>(vm: &'a Vm, drive: &Drive) -> Result<&'a Device, CommandError> {
 }
 
 /// Opens or closes a tray; raises an event only if the tray moves.
-fn turn(vm: &mut Vm, drive: &Drive, open: bool) -> Result<(), CommandError> {
+fn turn(vm: &mut Vm, drive: &Drive, open: bool) -> Result<(), Refusal> {
     let device = find(vm, drive)?;
     let (path, id) = (device.path.clone(), device.id.clone());
     let name = device.text("x-drive-name").unwrap_or_default().to_owned();
@@ -138,14 +138,14 @@ fn turn(vm: &mut Vm, drive: &Drive, open: bool) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn set_medium(vm: &mut Vm, drive: &Drive, node: Option<&str>) -> Result<(), CommandError> {
+fn set_medium(vm: &mut Vm, drive: &Drive, node: Option<&str>) -> Result<(), Refusal> {
     let path = find(vm, drive)?.path.clone();
     vm.devices.bus.set_property(&path, "drive", node.map(Value::from));
     Ok(())
 }
 
 /// Opens the tray, inserts another medium and closes the tray.
-fn change_medium(vm: &mut Vm, drive: &Drive, filename: &str) -> Result<(), CommandError> {
+fn change_medium(vm: &mut Vm, drive: &Drive, filename: &str) -> Result<(), Refusal> {
     turn(vm, drive, true)?;
     let node = vm.devices.block.nodes.contains_key(filename).then_some(filename);
     set_medium(vm, drive, node)?;

@@ -1,6 +1,6 @@
 //! The commands that start jobs.
 
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 
 use super::{Job, Kind, Policy, Status, lifecycle};
@@ -103,12 +103,12 @@ pub(super) fn commands() -> Vec<Entry> {
 }
 
 /// Returns the node of a name: a node name, or a device whose medium is the node.
-fn node_of(vm: &Vm, name: &str) -> Result<Box<str>, CommandError> {
+fn node_of(vm: &Vm, name: &str) -> Result<Box<str>, Refusal> {
     let medium = vm.devices.bus.find(name).and_then(|device| device.text("drive"));
     Ok(expect(vm, medium.unwrap_or(name))?.name.clone())
 }
 
-fn begin(vm: &mut Vm, kind: Kind, start: Start) -> Result<(), CommandError> {
+fn begin(vm: &mut Vm, kind: Kind, start: Start) -> Result<(), Refusal> {
     let source = node_of(vm, &start.device)?;
     let by_device = vm.devices.bus.find(&start.device).map(|device| device.id.clone().unwrap_or_default());
     // A node that is the medium of no device provides no default identifier.
@@ -151,11 +151,11 @@ fn begin(vm: &mut Vm, kind: Kind, start: Start) -> Result<(), CommandError> {
 }
 
 /// Returns the node of a target. A target that is a file and no node counts as one that has room and never fails.
-fn target_node(vm: &Vm, target: &str) -> Result<Box<str>, CommandError> {
+fn target_node(vm: &Vm, target: &str) -> Result<Box<str>, Refusal> {
     if target.contains('/') { Ok(target.into()) } else { Ok(expect(vm, target)?.name.clone()) }
 }
 
-fn begin_other(vm: &mut Vm, kind: Kind, start: StartOther) -> Result<(), CommandError> {
+fn begin_other(vm: &mut Vm, kind: Kind, start: StartOther) -> Result<(), Refusal> {
     crate::devices::expect_room(vm)?;
     if let Some(Image { filename, file, size }) = &start.options {
         let (block, size) = (&mut vm.devices.block, size.unwrap_or(0));
@@ -186,7 +186,7 @@ fn begin_other(vm: &mut Vm, kind: Kind, start: StartOther) -> Result<(), Command
     enlist(vm, job)
 }
 
-fn enlist(vm: &mut Vm, mut job: Job) -> Result<(), CommandError> {
+fn enlist(vm: &mut Vm, mut job: Job) -> Result<(), Refusal> {
     crate::devices::expect_room(vm)?;
     let jobs = &mut vm.devices.jobs;
     if jobs.find(&job.id).is_some() {

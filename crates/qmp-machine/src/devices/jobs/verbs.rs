@@ -1,6 +1,6 @@
 //! The commands that control jobs: pause, resume, cancel, complete, finalize, dismiss, set the speed.
 
-use qmp_server::{CommandError, ObjectType, Type};
+use qmp_server::{ObjectType, Refusal, Type};
 use serde::Deserialize;
 
 use super::{Job, Status, lifecycle};
@@ -112,7 +112,7 @@ pub(super) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn find<'a>(vm: &'a Vm, family: Family, id: &str) -> Result<&'a Job, CommandError> {
+fn find<'a>(vm: &'a Vm, family: Family, id: &str) -> Result<&'a Job, Refusal> {
     let job = vm.devices.jobs.find(id);
     match family {
         Family::Job => job.ok_or_else(|| generic("Job not found")),
@@ -122,7 +122,7 @@ fn find<'a>(vm: &'a Vm, family: Family, id: &str) -> Result<&'a Job, CommandErro
     }
 }
 
-fn steer(vm: &mut Vm, family: Family, verb: Verb, order: &Steer) -> Result<(), CommandError> {
+fn steer(vm: &mut Vm, family: Family, verb: Verb, order: &Steer) -> Result<(), Refusal> {
     let job = find(vm, family, &order.id)?.clone();
     // QEMU checks that the job was paused before it checks the state.
     if verb == Verb::Resume && !job.paused {
@@ -149,7 +149,7 @@ fn steer(vm: &mut Vm, family: Family, verb: Verb, order: &Steer) -> Result<(), C
     Ok(())
 }
 
-fn pause(vm: &mut Vm, job: &Job) -> Result<(), CommandError> {
+fn pause(vm: &mut Vm, job: &Job) -> Result<(), Refusal> {
     if job.paused {
         return Err(generic("Job is already paused"));
     }
@@ -160,7 +160,7 @@ fn pause(vm: &mut Vm, job: &Job) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn complete(vm: &mut Vm, job: &Job) -> Result<(), CommandError> {
+fn complete(vm: &mut Vm, job: &Job) -> Result<(), Refusal> {
     if !job.kind.gets_ready() {
         return Err(generic(format!("The active block job '{}' cannot be completed", job.id)));
     }

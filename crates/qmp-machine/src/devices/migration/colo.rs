@@ -1,7 +1,7 @@
 //! COLO: two machines that run in lockstep, and the end of it.
 
 use qmp_events::{EventKind, Release};
-use qmp_server::{CommandError, RunState};
+use qmp_server::{Refusal, RunState};
 use serde_json::{Value, json};
 
 use super::{Role, Status, lifecycle};
@@ -27,7 +27,7 @@ impl Role {
 pub(super) fn commands() -> Vec<Entry> {
     vec![
         Entry::plain("x-colo-lost-heartbeat", leave).since(2, 8),
-        Entry::plain("query-colo-status", |vm| -> Result<Value, CommandError> {
+        Entry::plain("query-colo-status", |vm| -> Result<Value, Refusal> {
             let mode = vm.devices.migration.role.as_str();
             Ok(json!({"mode": mode, "last-mode": mode, "reason": "none"}))
         })
@@ -37,7 +37,7 @@ pub(super) fn commands() -> Vec<Entry> {
 }
 
 /// Leaves COLO on command: the machine continues alone.
-fn leave(vm: &mut Vm) -> Result<(), CommandError> {
+fn leave(vm: &mut Vm) -> Result<(), Refusal> {
     let role = expect_role(vm)?;
     vm.devices.migration.role = Role::None;
     vm.stop(RunState::Colo);
@@ -54,13 +54,13 @@ fn leave(vm: &mut Vm) -> Result<(), CommandError> {
 }
 
 /// Loses the connection to the other machine. A command decides which of the two continues.
-fn lose(vm: &mut Vm) -> Result<(), CommandError> {
+fn lose(vm: &mut Vm) -> Result<(), Refusal> {
     let role = expect_role(vm)?;
     vm.raise(EventKind::ColoExit, json!({"mode": role.as_str(), "reason": "error"}));
     Ok(())
 }
 
-fn expect_role(vm: &Vm) -> Result<Role, CommandError> {
+fn expect_role(vm: &Vm) -> Result<Role, Refusal> {
     match vm.devices.migration.role {
         Role::None if vm.release >= NAMES_MODE_SINCE => Err(generic("VM is not in COLO mode")),
         Role::None => Err(generic("The feature 'colo' is not enabled")),

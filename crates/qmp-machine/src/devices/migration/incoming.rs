@@ -1,6 +1,6 @@
 //! The commands of the destination.
 
-use qmp_server::{CommandError, ObjectType, RunState, Type};
+use qmp_server::{ObjectType, Refusal, RunState, Type};
 use serde::Deserialize;
 
 use super::{Role, Status, lifecycle};
@@ -45,13 +45,13 @@ pub(super) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn expect_incoming(vm: &Vm) -> Result<(), CommandError> {
+fn expect_incoming(vm: &Vm) -> Result<(), Refusal> {
     let waits = vm.status.state == RunState::Inmigrate && vm.devices.migration.status == Some(Status::Setup);
     if waits { Ok(()) } else { Err(generic("no migration is awaited")) }
 }
 
 /// Receives the guest, whole, and runs it unless the machine starts stopped.
-fn arrive(vm: &mut Vm) -> Result<(), CommandError> {
+fn arrive(vm: &mut Vm) -> Result<(), Refusal> {
     expect_incoming(vm)?;
     lifecycle::enter(vm, Status::Active);
     if vm.devices.migration.has("x-colo") {

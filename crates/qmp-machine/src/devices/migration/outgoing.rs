@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qmp_events::Release;
-use qmp_server::{CommandError, ObjectType, RunState, Type};
+use qmp_server::{ObjectType, Refusal, RunState, Type};
 use serde::Deserialize;
 
 use super::{Status, lifecycle};
@@ -74,7 +74,7 @@ pub(super) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn start(vm: &mut Vm, Migrate { uri, resume }: Migrate) -> Result<(), CommandError> {
+fn start(vm: &mut Vm, Migrate { uri, resume }: Migrate) -> Result<(), Refusal> {
     if resume.unwrap_or(false) {
         return recover(vm);
     }
@@ -97,7 +97,7 @@ fn start(vm: &mut Vm, Migrate { uri, resume }: Migrate) -> Result<(), CommandErr
     Ok(())
 }
 
-fn go_on(vm: &mut Vm, MigrateContinue { state }: MigrateContinue) -> Result<(), CommandError> {
+fn go_on(vm: &mut Vm, MigrateContinue { state }: MigrateContinue) -> Result<(), Refusal> {
     let status = vm.devices.migration.status;
     if status.is_none_or(|status| status.as_str() != &*state) {
         let status = status.map_or("none", Status::as_str);
@@ -108,7 +108,7 @@ fn go_on(vm: &mut Vm, MigrateContinue { state }: MigrateContinue) -> Result<(), 
 }
 
 /// Switches the guest over before its memory.
-fn start_postcopy(vm: &mut Vm) -> Result<(), CommandError> {
+fn start_postcopy(vm: &mut Vm) -> Result<(), Refusal> {
     if !vm.devices.migration.has("postcopy-ram") {
         return Err(generic("Enable postcopy with migrate_set_capability before the start of migration"));
     }
@@ -125,7 +125,7 @@ fn start_postcopy(vm: &mut Vm) -> Result<(), CommandError> {
 }
 
 /// Breaks the connection while the guest runs on the destination.
-fn break_postcopy(vm: &mut Vm) -> Result<(), CommandError> {
+fn break_postcopy(vm: &mut Vm) -> Result<(), Refusal> {
     if vm.devices.migration.status != Some(Status::PostcopyActive) {
         return Err(generic(
             "migrate-pause is currently only supported during postcopy-active or postcopy-recover state",
@@ -135,7 +135,7 @@ fn break_postcopy(vm: &mut Vm) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn recover(vm: &mut Vm) -> Result<(), CommandError> {
+fn recover(vm: &mut Vm) -> Result<(), Refusal> {
     if vm.devices.migration.status != Some(Status::PostcopyPaused) {
         return Err(generic("Cannot resume if there is no paused migration"));
     }

@@ -1,6 +1,6 @@
 //! Capabilities, parameters, and the memory to migrate.
 
-use qmp_server::{CommandError, ObjectType, RunState, Type};
+use qmp_server::{ObjectType, Refusal, RunState, Type};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -79,7 +79,7 @@ pub(super) fn commands() -> Vec<Entry> {
     ]
 }
 
-fn set_capabilities(vm: &mut Vm, Capabilities { capabilities }: Capabilities) -> Result<(), CommandError> {
+fn set_capabilities(vm: &mut Vm, Capabilities { capabilities }: Capabilities) -> Result<(), Refusal> {
     let migration = &mut vm.devices.migration;
     // A machine that waits for an incoming migration still accepts capabilities.
     if migration.is_under_way() && vm.status.state != RunState::Inmigrate {

@@ -11,8 +11,8 @@ fn output_for(faults: &Faults) -> Vec<String> {
         while let Some(at) = stage.poll_timeout().filter(|at| *at <= until) {
             while let Some(output) = stage.poll_output(at) {
                 let text = match output {
-                    Output::Bytes(bytes) => String::from_utf8_lossy(&bytes).replace("\r\n", "|"),
-                    Output::Close => "closed".to_owned(),
+                    StageOutput::Bytes(bytes) => String::from_utf8_lossy(&bytes).replace("\r\n", "|"),
+                    StageOutput::Close => "closed".to_owned(),
                 };
                 outputs.push(format!("{} {text}", at.as_millis()));
             }
@@ -78,7 +78,7 @@ fn corrupted_message_differs_and_keeps_its_line_end() {
         let faults = Faults::new(seed).with(Fault::new(FaultKind::Corrupt { bytes: 1 }));
         let mut stage = Stage::new(&faults, 1);
         stage.handle_input(STOP.as_bytes(), Duration::ZERO);
-        let Some(Output::Bytes(bytes)) = stage.poll_output(Duration::ZERO) else { panic!("no output") };
+        let Some(StageOutput::Bytes(bytes)) = stage.poll_output(Duration::ZERO) else { panic!("no output") };
         let others = bytes.iter().zip(STOP.as_bytes()).filter(|(one, other)| one != other).count();
         assert_eq!((others, bytes.len(), bytes.ends_with(b"\r\n")), (1, STOP.len(), true), "{seed}");
     }

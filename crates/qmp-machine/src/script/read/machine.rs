@@ -5,7 +5,7 @@ use serde::{Deserialize, de::value::StrDeserializer};
 use super::values::{ScriptReader, Value};
 use crate::{
     Action,
-    script::settings::{self, Settings},
+    script::settings::{self, MachineSettings},
 };
 
 const KEYS: [&str; 14] = [
@@ -26,8 +26,8 @@ const KEYS: [&str; 14] = [
 ];
 
 impl<'t> ScriptReader<'t> {
-    pub(super) fn machine(&mut self, value: &Value<'t>) -> Settings {
-        let mut settings = Settings::default();
+    pub(super) fn machine(&mut self, value: &Value<'t>) -> MachineSettings {
+        let mut settings = MachineSettings::default();
         let Some(table) = self.table(value) else { return settings };
         for (key, value) in table {
             match key.get_ref().as_ref() {
