@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::JournalError;
@@ -25,6 +26,9 @@ const DIRECTORY_MODE: u32 = 0o750;
 const PAGE_BYTES: u32 = 8192;
 /// Pages in the write-ahead log before they are copied into the file.
 const WAL_CHECKPOINT_PAGES: u32 = 2000;
+
+/// Characters to encode in the path of a URI.
+const NOT_IN_PATH: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'_').remove(b'-');
 
 /// Opens `path` for writing; creates the file if it is missing.
 ///
@@ -193,16 +197,8 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection, JournalError> {
 /// Opens a connection that neither locks nor looks for a write-ahead log.
 fn open_immutable(path: &Path) -> Result<Connection, JournalError> {
     let absolute = std::path::absolute(path).map_err(|error| io_error(path, "look at", error))?;
-    let mut uri = String::from("file:");
-    for byte in absolute.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
-                uri.push(char::from(*byte));
-            }
-            other => uri.push_str(&format!("%{other:02X}")),
-        }
-    }
-    uri.push_str("?immutable=1");
+    let path_of_uri = percent_encode(absolute.as_os_str().as_encoded_bytes(), &NOT_IN_PATH);
+    let uri = format!("file:{path_of_uri}?immutable=1");
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(uri, flags).map_err(|error| unreadable(path, error))

@@ -186,7 +186,7 @@ fn missing_permissions_are_reported() {
     }
     let directory = tempfile::tempdir().expect("a directory");
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("sets");
-    let path = directory.path().join("journal.db");
+    let path = directory.path().join("100% ü journal.db");
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
     append(&journal, &example());
     // The other user may have no access to the directory of the test binary.
