@@ -135,7 +135,7 @@ fn what_stands_in_the_way_is_told() {
     let unauthorized =
         "\nhint: the token stands in the variable QMP_TOKEN, or in a file: --token-file FILE\n";
     let ask_token = format!(
-        "qmp: the hub refused: Unauthorized: this hub wants a token; send the header `Authorization: Bearer TOKEN`{unauthorized}"
+        "qmp: the hub refused: Unauthorized: this hub requires a token; send the header `Authorization: Bearer TOKEN`{unauthorized}"
     );
     let wrong_token =
         format!("qmp: the hub refused: Unauthorized: the token is not one of this hub{unauthorized}");

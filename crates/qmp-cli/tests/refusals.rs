@@ -116,7 +116,7 @@ fn a_taken_port_is_told_with_its_holder() {
         support::run(home.path(), &["serve", "--attach", &attach, "--http", &address]);
     let name = fs::read_to_string("/proc/self/comm").expect("a name");
     let expected = format!(
-        "qmp: {address} is taken by process {} ({}); stop it, or serve at another address\n",
+        "qmp: {address} is in use by process {} ({}); stop it, or serve at another address\n",
         std::process::id(),
         name.trim()
     );

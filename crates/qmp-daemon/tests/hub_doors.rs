@@ -396,7 +396,7 @@ async fn files_that_cannot_be_used_are_told_before_anybody_comes() {
         (
             None,
             Some(path("empty")),
-            "there is no token in HOME/empty, so nobody could come in; add a line: NAME TOKEN [observe|operate]",
+            "there is no token in HOME/empty, so no client could connect; add a line: NAME TOKEN [observe|operate]",
         ),
     ];
     for (tls, tokens, expected) in cases {

@@ -185,9 +185,17 @@ async fn a_place_that_makes_no_sense_is_refused() {
     let cases: [(&str, Option<&str>, &str); 6] = [
         ("", Some("x"), "Last-Event-ID: x: expected the offset of a record"),
         ("", Some("-1"), "Last-Event-ID: -1: expected the offset of a record"),
-        ("", Some("5"), "Last-Event-ID: 5: this journal ends at 4, so that was another one; ask without it"),
-        ("?after=5", None, "after: 5: this journal ends at 4, so that was another one; ask without it"),
-        ("?follow=false", None, "/v1/events always follows; ask /v1/records for what there is"),
+        (
+            "",
+            Some("5"),
+            "Last-Event-ID: 5: this journal ends at 4, so the offset is from another journal; leave it out",
+        ),
+        (
+            "?after=5",
+            None,
+            "after: 5: this journal ends at 4, so the offset is from another journal; leave it out",
+        ),
+        ("?follow=false", None, "/v1/events always follows; use /v1/records for history alone"),
         ("?evnt=STOP", None, "unknown parameter \"evnt\"; did you mean event?"),
     ];
     for (query, id, expected) in cases {

@@ -198,12 +198,12 @@ async fn wrong_requests_are_told_what_to_do() {
         (
             "/v1/records?follow=true&after=999999",
             400,
-            "after: 999999: this journal ends at 0, so that was another one; ask without it",
+            "after: 999999: this journal ends at 0, so the offset is from another journal; leave it out",
         ),
         (
             "/v1/records?after=18446744073709551615",
             400,
-            "after: 18446744073709551615: this journal ends at 0, so that was another one; ask without it",
+            "after: 18446744073709551615: this journal ends at 0, so the offset is from another journal; leave it out",
         ),
         ("/v1/records?after=x", 400, "after=x: expected a whole number from 0"),
         (

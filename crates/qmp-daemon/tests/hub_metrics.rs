@@ -230,7 +230,7 @@ async fn a_disk_that_takes_nothing_is_seen() {
     let (status, answer) = get_json(home.path(), "/v1/health").await;
     assert_eq!((status, &answer["error"]["class"]), (503, &json!("JournalOverrun")));
     let desc = answer["error"]["desc"].as_str().expect("a text");
-    assert!(desc.contains("events of 1 VMs are thrown away"), "{desc}");
+    assert!(desc.contains("events of 1 VMs are discarded"), "{desc}");
     assert!(desc.contains("another program holds a lock: end its transaction"), "{desc}");
 
     other.execute_batch("ROLLBACK").expect("ends");

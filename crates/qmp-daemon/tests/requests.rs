@@ -293,7 +293,7 @@ async fn answers_say_since_when_the_journal_stalls() {
     let (status, answer) = get_json(home.path(), "/v1/health").await;
     let desc = answer["error"]["desc"].as_str().expect("an error");
     assert_eq!((status, &answer["error"]["class"]), (503, &json!("JournalOverrun")), "{answer}");
-    assert!(desc.contains("events of 1 VMs are thrown away") && desc.contains("since 2"), "{desc}");
+    assert!(desc.contains("events of 1 VMs are discarded") && desc.contains("since 2"), "{desc}");
 
     drop(stalled);
     health.wait_for(|health| *health == Health::Writing).await.expect("is told");

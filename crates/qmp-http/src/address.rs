@@ -1,6 +1,6 @@
-//! Where the hub serves HTTP: a unix socket or a TCP port.
+//! Addresses at which the hub serves HTTP: a unix socket or a TCP port.
 //!
-//! An address says where, not who may come: that is decided by the [`HttpDoor`](super::HttpDoor) at it.
+//! An address says only where; the [`HttpDoor`](super::HttpDoor) at it says which credentials clients need.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use std::str::FromStr;
 /// or `tcp:localhost:8080`; with or without `tcp:`. Port 0 lets the system choose.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HttpAddress {
-    /// A unix socket with mode 0600: the file system says who may come.
+    /// A unix socket with mode 0600: the file system decides which users can connect.
     Unix(PathBuf),
     /// A port of an interface.
     Tcp(SocketAddr),
@@ -23,25 +23,25 @@ pub enum HttpAddress {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpAddressError {
-    /// It names a host. A name would have to be looked up, and could mean another interface tomorrow.
+    /// The address names a host. A name must be resolved, and could mean another interface tomorrow.
     #[error(
         "{address:?} names no interface; write tcp:127.0.0.1:PORT for this host alone, tcp:0.0.0.0:PORT or \
          tcp:[::]:PORT for all, or the address of one"
     )]
     NoInterface {
-        /// What was given.
+        /// The text that was parsed.
         address: Box<str>,
     },
-    /// It is neither a path nor HOST:PORT.
+    /// The text is neither a path nor HOST:PORT.
     #[error("{address:?} is no address; write unix:/run/qmp-events/hub.sock or tcp:127.0.0.1:8080")]
     Unreadable {
-        /// What was given.
+        /// The text that was parsed.
         address: Box<str>,
     },
 }
 
 impl HttpAddress {
-    /// The socket's path, if it is a unix socket.
+    /// Returns the socket's path, if the address is a unix socket.
     #[must_use]
     pub fn unix_path(&self) -> Option<&Path> {
         match self {
@@ -50,7 +50,7 @@ impl HttpAddress {
         }
     }
 
-    /// Whether nobody but this host can reach it.
+    /// Whether only this host can reach the address.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
@@ -77,7 +77,7 @@ impl FromStr for HttpAddress {
             let address = text.strip_prefix("tcp:").unwrap_or(text);
             return read_tcp(address).ok_or_else(unreadable)?.map(Self::Tcp);
         }
-        // `http://…` and its like hold a slash too, and would make a directory of that name.
+        // `http://…` and other URLs contain a slash too, and would make a directory of that name.
         if text.contains("://") { Err(unreadable()) } else { Ok(Self::Unix(text.into())) }
     }
 }
@@ -109,8 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_that_serve() {
-        //  written                     shown                       local
+    fn valid_address_is_read_and_shown() {
+        //  text                        shown                       local
         let cases: [(&str, &str, bool); 12] = [
             ("unix:/run/hub.sock", "unix:/run/hub.sock", true),
             ("unix:hub.sock", "unix:hub.sock", true),
@@ -129,12 +129,12 @@ mod tests {
             let address: HttpAddress = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(address.to_string(), shown, "{text}");
             assert_eq!(address.is_local(), is_local, "{text}");
-            assert_eq!(shown.parse().as_ref(), Ok(&address), "{text}: reads what it writes");
+            assert_eq!(shown.parse().as_ref(), Ok(&address), "{text}: the shown form is read back");
         }
     }
 
     #[test]
-    fn addresses_that_are_refused() {
+    fn invalid_address_is_refused() {
         let cases: [(&str, &str); 8] = [
             ("tcp:example.org:80", "names no interface"),
             ("*:80", "names no interface"),

@@ -1,4 +1,4 @@
-//! Whole answers, in the memory of all readers: a client that asks and does not read keeps its answer in memory.
+//! Memory of whole responses: a client that does not read keeps its response in memory.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use super::caller::Visit;
 use super::refusal::Refusal;
 
-/// Answers up to so many bytes are not counted: with one for each connection they are 64 MiB.
+/// Responses up to so many bytes are not counted in the memory of readers: with one for each connection they are 64 MiB.
 const ANSWER_UNCOUNTED_MAX_BYTES: u64 = 16 << 10;
 
-/// Counts an answer until the client has taken it, or refuses it. Streams count what they give themselves.
+/// Counts a response until the client has read it, or returns an error. Streams count their own text.
 pub(super) async fn count(Extension(visit): Extension<Arc<Visit>>, request: Request, next: Next) -> Response {
     let answer = next.run(request).await;
     match answer.body().size_hint().exact() {
@@ -22,7 +22,7 @@ pub(super) async fn count(Extension(visit): Extension<Arc<Visit>>, request: Requ
         _ => return answer,
     }
     let (head, body) = answer.into_parts();
-    // What is whole already is neither waited for nor copied.
+    // A complete body is neither awaited nor copied.
     let Ok(text) = to_bytes(body, usize::MAX).await else { return Response::from_parts(head, Body::empty()) };
     match visit.hall.memory.try_take(text.len()) {
         Ok(memory) => {

@@ -1,8 +1,8 @@
-//! Who makes a request, and whether that one is let in.
+//! Authentication and authorization of requests.
 //!
-//! At a door with tokens nothing is told to anybody without one, not even whether the hub is well; a request without
-//! a good token ends its connection. At a door without tokens the file system or this host's loopback interface
-//! decided who may come, and web pages are kept out.
+//! An endpoint with tokens answers no request without one, not even for the hub's health; a request without a valid token
+//! ends its connection. At an endpoint without tokens, the file system or the loopback interface limits who can connect,
+//! and requests from web pages are refused.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -22,22 +22,22 @@ use super::hall::Hall;
 use super::refusal::Refusal;
 use crate::address::HttpAddress;
 
-/// One connection: who is at its other end, and what that one showed.
+/// One connection: its peer, and the credentials that the peer has shown.
 #[derive(Debug)]
 pub(super) struct Visit {
     pub(super) hall: Arc<Hall>,
     pub(super) peer: Peer,
-    /// Where tokens or certificates are asked for.
+    /// `Some` if the endpoint requires tokens or certificates.
     pub(super) stranger: Option<Stranger>,
-    /// One of the connections beyond those that may be open: it gets answers, and no streams.
+    /// `Some` if the connection is over the limit: it gets short responses, and no streams.
     pub(super) spare: Option<Stranger>,
-    /// How it takes what it is given.
+    /// Tracks how the client reads its responses.
     pub(super) recipient: Arc<Recipient>,
     /// The token of the last request.
     token: Mutex<Option<Arc<Token>>>,
 }
 
-/// Who makes a request.
+/// The client that makes a request.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     visit: Arc<Visit>,
@@ -55,7 +55,7 @@ impl Visit {
         Self { hall, peer, stranger, spare, recipient, token: Mutex::default() }
     }
 
-    /// Whether what was shown is good after `keys` changed.
+    /// Whether the token that was shown is valid with the changed `keys`.
     pub(super) fn is_welcome(&self, keys: &Keys) -> bool {
         let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*token, &keys.tokens) {
@@ -88,7 +88,7 @@ impl Visit {
 }
 
 impl Caller {
-    /// Whether the command may be given.
+    /// Checks that the client may give `command`.
     pub(super) fn may(&self, command: &str) -> Result<(), Refusal> {
         if self.is_tokenless() && !only_asks(command) {
             let desc = format!(
@@ -102,19 +102,19 @@ impl Caller {
         };
         let desc = match token.role {
             Role::Observe => format!(
-                "the token {} is for observers, who may use query-* and introspection, and not {command}; \"operate\" \
-                 behind it in the token file permits more",
+                "the token {} is for observers, who may use query-* and introspection, and not {command}; the role \"operate\" \
+                 in the token file permits more",
                 token.name
             ),
             Role::Operate { .. } => format!(
-                "the token {} may not use {command}: it is not among the commands behind it in the token file",
+                "the token {} may not use {command}: the token file does not list it for this token",
                 token.name
             ),
         };
         Err(Refusal::new(StatusCode::FORBIDDEN, "NotAllowed", desc))
     }
 
-    /// The longest command that may be given, in bytes.
+    /// The longest command that the client may send, in bytes.
     pub(super) fn command_max_bytes(&self) -> usize {
         let observes = match &self.token {
             Some(token) => token.role == Role::Observe,
@@ -123,12 +123,12 @@ impl Caller {
         if observes { OBSERVER_COMMAND_MAX_BYTES } else { COMMAND_MAX_BYTES }
     }
 
-    /// Whether the caller came over TCP to a port that asks for no token.
+    /// Whether the client is connected to a TCP port that requires no token.
     fn is_tokenless(&self) -> bool {
         self.token.is_none() && matches!(self.visit.hall.door.address(), HttpAddress::Tcp(_))
     }
 
-    /// For the record of a command.
+    /// Identifies the client in the record of a command.
     pub(super) fn who(&self) -> Who {
         let token = self.token.as_ref().map(|token| token.name.clone());
         let at = match self.visit.hall.door.address() {
@@ -139,7 +139,7 @@ impl Caller {
     }
 }
 
-/// Lets a request pass if it is known who makes it.
+/// Passes a request on if it is authorized.
 pub(super) async fn known(
     Extension(visit): Extension<Arc<Visit>>,
     mut request: Request,
@@ -167,7 +167,7 @@ pub(super) async fn known(
                 let value = HeaderValue::from_static("Bearer realm=\"qmp-events\"");
                 headers.insert(header::WWW_AUTHENTICATE, value);
             }
-            // A refused client keeps nothing open, and an ambiguous request has no certain end.
+            // An unauthorized client must not hold a connection, and the end of an ambiguous request is uncertain.
             if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::BAD_REQUEST) {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -176,31 +176,31 @@ pub(super) async fn known(
     }
 }
 
-/// Whether the answer may go on for long.
+/// Whether the response may be long.
 fn is_stream(request: &Request) -> bool {
     matches!(request.uri().path(), "/v1/events" | "/v1/records")
 }
 
 fn too_many_clients() -> Refusal {
-    let desc = "as many clients are connected as this hub serves, or as its limit of open files permits (`ulimit -n`): \
-                records are sent to no more; ask again later";
+    let desc = "the hub has reached its limit of clients or of open files (`ulimit -n`) and sends records to no more; \
+                try again later";
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "TooManyClients", desc)
 }
 
 impl Hall {
     fn unauthorized(&self, peer: &Peer, desc: &str) -> Refusal {
         if let Some(more) = self.refused.pass(Instant::now()) {
-            tracing::warn!("{}: {peer} was not let in: {desc}{more}", self.door);
+            tracing::warn!("{}: {peer} was not authorized: {desc}{more}", self.door);
         }
         Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", desc)
     }
 }
 
-/// The token of the header `Authorization`.
+/// Returns the token of the header `Authorization`.
 fn bearer(headers: &HeaderMap) -> Result<&[u8], &'static str> {
     let mut shown = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = shown.next() else {
-        return Err("this hub wants a token; send the header `Authorization: Bearer TOKEN`");
+        return Err("this hub requires a token; send the header `Authorization: Bearer TOKEN`");
     };
     let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len()).unwrap_or_default();
     if shown.next().is_some() || !scheme.eq_ignore_ascii_case(b"Bearer ") {
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_stand_in_the_header() {
+    fn bearer_token_is_read_from_the_header() {
         let form = Err("the header `Authorization` must be written as `Bearer TOKEN`");
         let cases: [(&[&str], Result<&str, &str>); 7] = [
             (&["Bearer abc"], Ok("abc")),
@@ -223,7 +223,7 @@ mod tests {
             (&["Basic YTpi"], form),
             (&["Bear"], form),
             (&["Bearer a", "Bearer b"], form),
-            (&[], Err("this hub wants a token; send the header `Authorization: Bearer TOKEN`")),
+            (&[], Err("this hub requires a token; send the header `Authorization: Bearer TOKEN`")),
         ];
         for (values, expected) in cases {
             let mut headers = HeaderMap::new();

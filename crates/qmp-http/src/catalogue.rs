@@ -1,4 +1,4 @@
-//! `GET /v1/catalogue`: what events there are, as `qmp events --json` prints it.
+//! `GET /v1/catalogue`: the events of the catalogue, as `qmp events --json` prints them.
 
 use axum::extract::Query;
 use axum::http::header;

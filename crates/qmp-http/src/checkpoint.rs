@@ -1,6 +1,6 @@
-//! `GET /v1/vms/{name}/checkpoint`: the newest state of a VM's findings that the journal has, for `qmp why`.
+//! `GET /v1/vms/{name}/checkpoint`: the newest saved state of a VM's correlators in the journal, for `qmp why`.
 //!
-//! Who reads the records of the VM behind it goes on from that state, as from the journal's file.
+//! A client that reads the records of the VM after `offset` continues from that state, as from the journal's file.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,9 +13,9 @@ use super::vm_path::VmPath;
 
 #[derive(Serialize)]
 pub(super) struct Saved {
-    /// The last record of the VM that is in the state.
+    /// The last record of the VM that the state covers.
     offset: u64,
-    /// Which code reads the state.
+    /// The version of the code that can read the state.
     version: Box<str>,
     checksum: i64,
     state: Box<str>,

@@ -1,4 +1,4 @@
-//! How many clients read at the moment.
+//! The number of connected readers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,18 +9,18 @@ pub(super) struct Counts {
     readers: Arc<AtomicU64>,
 }
 
-/// One reader, counted as long as this lives.
+/// Counts one reader while it exists.
 #[derive(Debug)]
 pub(super) struct Counted(Arc<AtomicU64>);
 
 impl Counts {
-    /// One reader more.
+    /// Counts one more reader.
     pub(super) fn reader(&self) -> Counted {
         self.readers.fetch_add(1, Ordering::Relaxed);
         Counted(Arc::clone(&self.readers))
     }
 
-    /// The readers of this moment.
+    /// The present number of readers.
     pub(super) fn readers(&self) -> u64 {
         self.readers.load(Ordering::Relaxed)
     }

@@ -1,9 +1,8 @@
-//! Who may come in where: an address, and what is asked of those who come to it.
+//! Endpoints: an address for HTTP, with the credentials that clients need there.
 //!
-//! Whoever reaches the hub may stop and quit VMs. At a unix socket the file system says who that is, and at a
-//! loopback address it is every user of this host. At any other address it would be everybody, so a door there
-//! has both a certificate, so that nobody reads along, and tokens, so that it is known who asks; without, it
-//! cannot be made.
+//! A client of the hub can stop and quit VMs. At a unix socket the file system decides which users can connect; at a
+//! loopback address every user of this host can. Any other address is open to other hosts, so an endpoint there must
+//! have a certificate, against eavesdropping, and tokens, to identify clients; without both it cannot be constructed.
 
 mod files;
 mod http_door;

@@ -1,11 +1,11 @@
 //! `GET /v1/events`: the journal as server-sent events, which a browser's `EventSource` reads.
 //!
-//! The `id` of each event is its record's offset, so a client that was interrupted goes on where it was: it sends
-//! `Last-Event-ID` by itself. That header goes before `after` and `last`, which stand in the URL and are sent again,
-//! too. Without any of them the stream begins with what comes.
+//! The `id` of each event is its record's offset, so an interrupted client continues at its position: the browser sends
+//! `Last-Event-ID` by itself. That header overrides `after` and `last`, which are part of the URL and are repeated.
+//! Without any of them the stream begins with the next record.
 //!
-//! The place from which the stream goes on is sent at once, and again with each sign of life, as an `id` without
-//! data. A client learns it and shows nothing; so also one that heard of no record misses none when it comes back.
+//! The position of the stream is sent at once, and again with each keep-alive, as an `id` without data. A browser stores
+//! such an `id` and dispatches no event; so a client that has received no record misses none after it reconnects.
 
 use std::sync::Arc;
 
@@ -23,14 +23,13 @@ use super::refusal::Refusal;
 use super::stream::Reading;
 use crate::served::Served;
 
-/// How long a client that lost the stream waits before it asks again, in milliseconds. A hub that restarts is back
-/// within about that time.
+/// How long a client waits before it reconnects, in milliseconds. A hub that restarts is back within about that time.
 const RETRY_MS: u64 = 2_000;
 
-/// What a client sends that was interrupted.
+/// The header that a reconnecting client sends.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Tells nginx, which collects answers before it hands them on, not to.
+/// Tells nginx not to buffer the response.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(super) async fn events(
@@ -40,7 +39,7 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     if parameters.iter().any(|(name, _)| name == "follow") {
-        return Err(Refusal::bad_request("/v1/events always follows; ask /v1/records for what there is"));
+        return Err(Refusal::bad_request("/v1/events always follows; use /v1/records for history alone"));
     }
     let head = served.head();
     let wanted = place(Wanted::read(&parameters)?, headers.get(LAST_EVENT_ID), head)?;
@@ -54,7 +53,7 @@ pub(super) async fn events(
     Ok((headers, reading.headers(head), reading.into_body()).into_response())
 }
 
-/// Where the stream begins.
+/// Resolves the position at which the stream begins.
 fn place(wanted: Wanted, last_event_id: Option<&HeaderValue>, head: Offset) -> Result<Wanted, Refusal> {
     match last_event_id.map(HeaderValue::as_bytes) {
         None | Some(b"") => {}
@@ -79,7 +78,7 @@ fn offset(text: &[u8], head: Offset) -> Result<Offset, Refusal> {
     within("Last-Event-ID", number, head)
 }
 
-/// Server-sent events, as the HTML standard has them.
+/// Server-sent events, as in the HTML standard.
 struct ServerSent;
 
 impl Format for ServerSent {
@@ -90,7 +89,7 @@ impl Format for ServerSent {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(record.body.kind().as_bytes());
         out.extend_from_slice(b"\ndata: ");
-        // One line, whatever the VM sent: neither CR nor LF can end the data too soon.
+        // The JSON is one line: neither CR nor LF from the VM can end the data too soon.
         record.write_json(out);
         out.extend_from_slice(b"\n\n");
     }

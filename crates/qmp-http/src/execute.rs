@@ -24,7 +24,7 @@ use super::refusal::Refusal;
 use super::vm_path::VmPath;
 use crate::served::Served;
 
-/// A request as QMP writes it.
+/// A request in QMP's form.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request<'a> {
@@ -36,12 +36,12 @@ struct Request<'a> {
     arguments: Option<&'a RawValue>,
 }
 
-/// A text, and not null.
+/// Deserializes a string, and refuses null.
 fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     String::deserialize(deserializer).map(Some)
 }
 
-/// What a VM answered, and the span of the journal that holds all events between request and answer.
+/// The VM's reply, and the range of the journal that contains all events between request and reply.
 #[derive(Serialize)]
 struct Answer<'a> {
     #[serde(rename = "return", skip_serializing_if = "Option::is_none")]
@@ -50,10 +50,10 @@ struct Answer<'a> {
     error: Option<ErrorText<'a>>,
     since: u64,
     offset: u64,
-    /// The journal had no room, so events of that span may be missing from it.
+    /// The journal was full, so events of that range may be missing from it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     overrun: bool,
-    /// False if the reply was released before the events of that span were committed.
+    /// False if the reply was released before the events of that range were committed.
     #[serde(skip_serializing_if = "is_true")]
     journaled: bool,
 }
@@ -69,7 +69,7 @@ struct ErrorText<'a> {
     desc: &'a str,
 }
 
-/// Takes the reply in the moment in which it is released, whether or not the client waits for it.
+/// Receives the reply when it is released, whether or not the client still waits.
 #[derive(Debug)]
 struct Reply {
     to: oneshot::Sender<Released>,
@@ -82,20 +82,20 @@ struct Reply {
 #[derive(Debug)]
 struct Released {
     result: Result<Box<str>, ExecuteError>,
-    /// The head at that moment.
+    /// The head when it was released.
     offset: Offset,
-    /// Whether the events ahead of it were committed by then.
+    /// Whether the events before it were committed by then.
     journaled: bool,
 }
 
 impl Reply {
     fn end(self, result: Result<Box<str>, ExecuteError>, journaled: bool) {
-        // A reply that was not released early came after the commit of the events ahead of it, so the head covers those.
+        // Unless released early, a reply follows the commit of the events before it, so the head covers those.
         let offset = *self.head.borrow();
         if let Some(audit) = self.audit {
             audit.end(&result, journaled);
         }
-        // A client that went away needs no reply.
+        // A disconnected client needs no reply.
         let _ = self.to.send(Released { result, offset, journaled });
     }
 }
@@ -134,7 +134,7 @@ pub(super) async fn execute(
     let asker = Box::new(Reply { to, head: served.watch_head(), audit, _under_way: under_way });
     let passed = Passed { command: &command, arguments, out_of_band, descriptors: Vec::new() };
     vm.commander.pass(passed, asker).map_err(|error| failed(&vm, &error))?;
-    // An asker is dropped unanswered only together with the owner of the connection.
+    // The receiver is dropped without a reply only together with the connection's task.
     let gone = |_| Released {
         result: Err(ExecuteError::Gone { reason: Gone::Left }),
         offset: served.head(),
@@ -143,7 +143,7 @@ pub(super) async fn execute(
     let replied = async { reply.await.unwrap_or_else(gone) };
     let Released { result, offset, journaled } = match timeout {
         None => replied.await,
-        // A late reply goes into the record of the command; a command that the VM has not got yet is not sent.
+        // A late reply is written into the record of the command; a command not yet sent to the VM is not sent.
         Some(waited) => tokio::time::timeout(waited, replied)
             .await
             .map_err(|_| failed(&vm, &ExecuteError::TimedOut { waited }))?,
@@ -167,9 +167,9 @@ fn read_request(body: &[u8]) -> Result<(String, Option<&str>, bool), Refusal> {
     let wrong = |error: String| {
         Refusal::bad_request(format!("{error}; send {{\"execute\": COMMAND, \"arguments\": {{…}}}}"))
     };
-    // A list would be read as the members in their order.
+    // Serde would accept a list as the members in their order.
     if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(wrong("a list is no request".to_owned()));
+        return Err(wrong("a list is not a request".to_owned()));
     }
     let request: Request<'_> = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
     let arguments = request.arguments.map(RawValue::get);
@@ -210,11 +210,11 @@ fn failed(vm: &Vm, error: &ExecuteError) -> Refusal {
 }
 
 fn unreadable(vm: &Vm, error: &serde_json::Error) -> Refusal {
-    Refusal::new(StatusCode::BAD_GATEWAY, "VmFailed", format!("{}: the reply is no JSON: {error}", vm.name))
+    Refusal::new(StatusCode::BAD_GATEWAY, "VmFailed", format!("{}: the reply is not JSON: {error}", vm.name))
 }
 
 fn json(answer: &Answer<'_>) -> Response {
-    // Numbers and texts only: there is nothing that could not be written.
+    // Numbers and strings only, so serializing cannot fail.
     let body = serde_json::to_vec(answer).unwrap_or_default();
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
@@ -224,11 +224,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_written_as_in_qmp() {
+    fn request_is_read_in_the_form_of_qmp() {
         let cases: [(&str, &str); 14] = [
             (
                 r#"["stop", null, {}]"#,
-                "a list is no request; send {\"execute\": COMMAND, \"arguments\": {…}}",
+                "a list is not a request; send {\"execute\": COMMAND, \"arguments\": {…}}",
             ),
             (
                 r#"{"execute": "stop", "exec-oob": null}"#,

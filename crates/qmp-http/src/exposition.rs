@@ -11,7 +11,7 @@ use std::fmt::{self, Display, Write as _};
 /// The media type of the format.
 pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A text that grows by one family of metrics after the other.
+/// A text that grows by one family of metrics after another.
 #[derive(Debug, Default)]
 pub(super) struct Exposition(String);
 
@@ -22,12 +22,12 @@ pub(super) struct Family<'e> {
     name: &'static str,
 }
 
-/// What may become of a number.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Type {
-    /// It only grows, until the hub starts again.
+    /// The value only grows until the hub restarts.
     Counter,
-    /// It goes up and down.
+    /// The value can grow and shrink.
     Gauge,
 }
 
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_family_with_and_without_labels() {
+    fn family_with_and_without_labels_is_written() {
         let mut exposition = Exposition::default();
         exposition.family("a_bytes", Type::Gauge, "How much.").sample(&[], 1.5);
         let mut family = exposition.family("b_total", Type::Counter, "How often.");
@@ -103,9 +103,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a label's value is, it stays one value on one line.
+        /// A label's value, whatever its characters, stays one value on one line.
         #[test]
-        fn a_value_cannot_leave_its_quotes(value in "[\\\\\"\na-z{} ,=é]{0,12}") {
+        fn label_value_cannot_leave_its_quotes(value in "[\\\\\"\na-z{} ,=é]{0,12}") {
             let mut exposition = Exposition::default();
             exposition.family("m", Type::Gauge, "h").sample(&[("l", &value)], 1);
             let text = exposition.into_text();

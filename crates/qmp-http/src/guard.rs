@@ -1,8 +1,8 @@
-//! Keeps web pages away from the VMs.
+//! Refuses requests from web pages of other sites: DNS rebinding and cross-site requests.
 //!
-//! A page that a browser on this host shows can send requests to 127.0.0.1. What it can not do is to choose the
-//! `Host` header (so a name of its own that was made to point here is told apart), to hide its `Origin`, or to
-//! send `application/json` elsewhere without being asked for permission, which the hub never gives.
+//! A page in a browser on this host can send requests to 127.0.0.1. A page cannot choose the `Host` header (so a
+//! foreign name that was made to resolve to this host is detected), cannot hide its `Origin`, and cannot send
+//! `application/json` to another origin without a preflight request, which the hub never allows.
 
 use axum::extract::Request;
 use axum::http::uri::Authority;
@@ -10,18 +10,18 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Version, header};
 
 use super::refusal::Refusal;
 
-/// Why a request of a TCP client without a token is refused, unless it names this host and comes from no page but
-/// the hub's own.
-pub(super) fn stranger_page(request: &Request, scheme: &str) -> Result<(), Refusal> {
+/// Checks a request from a TCP client without a token: it must name this host, and may come only from the hub's own
+/// pages.
+pub(super) fn check_origin(request: &Request, scheme: &str) -> Result<(), Refusal> {
     check_names(request.headers(), request.uri().authority(), scheme)
 }
 
-/// Refuses a request that two readers may understand differently, such as a proxy and this hub.
+/// Refuses a request that two parsers, such as a proxy and this hub, may understand differently.
 pub(super) fn unambiguous(request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
     let once = [header::HOST, header::ORIGIN, header::CONTENT_TYPE, HeaderName::from_static("last-event-id")];
     if let Some(name) = once.iter().find(|name| headers.get_all(*name).iter().count() > 1) {
-        return Err(Refusal::bad_request(format!("the header {name} stands more than once")));
+        return Err(Refusal::bad_request(format!("the header {name} is repeated")));
     }
     if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Refusal::bad_request("content-length and transfer-encoding exclude each other"));
@@ -32,7 +32,7 @@ pub(super) fn unambiguous(request: &Request) -> Result<(), Refusal> {
     };
     let shown = || String::from_utf8_lossy(host.as_bytes());
     if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() {
-        return Err(Refusal::bad_request(format!("host: {}: this is no host", shown())));
+        return Err(Refusal::bad_request(format!("host: {}: not a host", shown())));
     }
     match request.uri().authority() {
         Some(target) if !target.as_str().eq_ignore_ascii_case(&shown()) => Err(Refusal::bad_request(
@@ -46,8 +46,8 @@ fn check_names(headers: &HeaderMap, target: Option<&Authority>, scheme: &str) ->
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
     let names = [Some(host), target.map(Authority::as_str)];
-    if let Some(stranger) = names.into_iter().flatten().find(|name| !is_loopback_name(name)) {
-        let desc = format!("this hub is localhost, 127.0.0.1 or [::1], not {stranger:?}");
+    if let Some(foreign) = names.into_iter().flatten().find(|name| !is_loopback_name(name)) {
+        let desc = format!("this hub is localhost, 127.0.0.1 or [::1], not {foreign:?}");
         return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "WrongHost", desc));
     }
     match headers.get(header::ORIGIN) {
@@ -76,9 +76,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_host_and_the_hubs_own_pages_pass() {
+    fn request_with_foreign_host_or_origin_is_refused() {
         let cases: [(&str, &str, Option<&str>, Option<u16>); 14] = [
-            // name            Host                 Origin                          refused with
+            // name            Host                 Origin                          status
             ("curl", "127.0.0.1:8080", None, None),
             ("name", "localhost:8080", None, None),
             ("IPv6", "[::1]:8080", None, None),
@@ -87,7 +87,7 @@ mod tests {
             ("rebinding", "evil.example:8080", None, Some(421)),
             ("looks like it", "localhost.evil.example", None, Some(421)),
             ("looks like it too", "127.0.0.1.evil.example:80", None, Some(421)),
-            ("no port after all", "localhost:evil", None, Some(421)),
+            ("not a port", "localhost:evil", None, Some(421)),
             ("bare IPv6", "::1", None, Some(421)),
             ("no Host", "", None, Some(421)),
             ("other site", "localhost:8080", Some("https://evil.example"), Some(403)),
@@ -105,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_requests_are_refused() {
+    fn ambiguous_request_is_refused() {
         let mismatch = Some("the target is at evil.example, and the header host says hub");
-        //  version            target                       headers                                   refused with
+        //  version            target                       headers                                   error
         type Headers = &'static [(&'static str, &'static str)];
         let cases: [(Version, &str, Headers, Option<&str>); 13] = [
             (Version::HTTP_11, "/", &[("host", "hub")], None),
@@ -115,32 +115,27 @@ mod tests {
             (Version::HTTP_11, "/", &[("host", "")], None),
             (Version::HTTP_10, "/", &[], None),
             (Version::HTTP_11, "/", &[], Some("the header host is missing")),
-            (
-                Version::HTTP_11,
-                "/",
-                &[("host", "a"), ("host", "a")],
-                Some("the header host stands more than once"),
-            ),
-            (Version::HTTP_11, "/", &[("host", "a, b")], Some("host: a, b: this is no host")),
+            (Version::HTTP_11, "/", &[("host", "a"), ("host", "a")], Some("the header host is repeated")),
+            (Version::HTTP_11, "/", &[("host", "a, b")], Some("host: a, b: not a host")),
             (Version::HTTP_11, "http://HUB/", &[("host", "hub")], None),
             (Version::HTTP_11, "http://evil.example/", &[("host", "hub")], mismatch),
             (
                 Version::HTTP_11,
                 "/",
                 &[("host", "a"), ("origin", "x"), ("origin", "y")],
-                Some("the header origin stands more than once"),
+                Some("the header origin is repeated"),
             ),
             (
                 Version::HTTP_11,
                 "/",
                 &[("host", "a"), ("content-type", "text/plain"), ("content-type", "application/json")],
-                Some("the header content-type stands more than once"),
+                Some("the header content-type is repeated"),
             ),
             (
                 Version::HTTP_11,
                 "/",
                 &[("host", "a"), ("last-event-id", "1"), ("last-event-id", "2")],
-                Some("the header last-event-id stands more than once"),
+                Some("the header last-event-id is repeated"),
             ),
             (
                 Version::HTTP_11,
@@ -161,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_is_checked_besides_the_header() {
+    fn target_with_foreign_host_is_refused() {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "localhost".parse().expect("a header"));
         assert_eq!(status(&headers, Some(&Authority::from_static("evil.example"))), Some(421));

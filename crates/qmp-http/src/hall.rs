@@ -1,4 +1,4 @@
-//! What the connections of one door share.
+//! State that the connections of one endpoint share.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use tokio::sync::watch;
 
 use super::door::{HttpDoor, Keys, Strangers};
 
-/// What the connections of one door share.
+/// State that the connections of one endpoint share.
 #[derive(Debug)]
 pub(super) struct Hall {
     pub(super) door: HttpDoor,
     pub(super) keys: watch::Receiver<Keys>,
-    /// Requests that were not let in.
+    /// Limits the log lines about requests that were not authorized.
     pub(super) refused: Rarely,
-    /// Handshakes that failed.
+    /// Limits the log lines about TLS handshakes that failed.
     pub(super) failed: Rarely,
     pub(super) strangers: Arc<Strangers>,
     pub(super) spare: Arc<Strangers>,
-    /// Connections that the system refused.
+    /// Limits the log lines about connections that the system refused.
     pub(super) not_accepted: Rarely,
-    /// Clients that were closed because they did not read while memory was short.
+    /// Limits the log lines about clients that were evicted: they did not read while memory was short.
     pub(super) evicted: Rarely,
     pub(super) memory: ReaderMemory,
-    /// The connections of clients that may be open.
+    /// The open files that connections of clients may use.
     pub(super) open_files: Arc<Budget>,
 }

@@ -1,6 +1,6 @@
-//! `GET /v1/health`: whether the hub does its work, for whoever restarts or calls somebody.
+//! `GET /v1/health`: whether the hub works, for service managers and alerts.
 //!
-//! A VM that is not there is no fault of the hub; a journal that takes nothing is.
+//! An unreachable VM is no fault of the hub; a journal that cannot be written is.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,18 +12,18 @@ use super::rfc3339::rfc3339;
 use super::stall::{Stall, stall};
 use crate::served::Served;
 
-/// So many problems are listed; the log has all.
+/// Problems in one response; the log has all.
 const PROBLEMS_MAX: usize = 16;
 
 #[derive(Serialize)]
 pub(super) struct Healthy {
     status: &'static str,
-    /// What is wrong beside the hub's own work.
+    /// Faults outside the hub's own work.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     problems: Vec<Problem>,
 }
 
-/// Something to be mended, which a restart of the hub would not do.
+/// A fault that a restart of the hub would not repair.
 #[derive(Serialize)]
 struct Problem {
     class: &'static str,
@@ -56,9 +56,9 @@ fn trouble(served: &Served) -> Option<(&'static str, String)> {
     if *served.ends.borrow() {
         return Some(("HubStopping", "the hub stops".into()));
     }
-    // The writer has the sender; without a writer nothing is recorded any more.
+    // The writer owns the sender; without a writer nothing is recorded.
     if served.health.has_changed().is_err() {
-        let desc = "nobody writes the journal any more; the hub's log says why, and a restart helps";
+        let desc = "the journal's writer has ended; the hub's log says why, and a restart helps";
         return Some(("JournalEnded", desc.into()));
     }
     let ended = served.duties.ended();
@@ -72,22 +72,22 @@ fn trouble(served: &Served) -> Option<(&'static str, String)> {
     if overrun > 0 {
         let why = stall.as_ref().map(|stall| format!("; {}", described(stall))).unwrap_or_default();
         let desc =
-            format!("the journal has no room; events of {overrun} VMs are thrown away until it has{why}");
+            format!("the journal has no room; events of {overrun} VMs are discarded until it has{why}");
         return Some(("JournalOverrun", desc));
     }
     if let Some(stall) = stall {
         return Some(("JournalStalled", described(&stall)));
     }
-    // Last: a restart does not help, and everything else goes on.
+    // Last, because a restart does not help and the rest of the hub works.
     let damage = served.reader.damage();
     let first = damage.iter().find(|span| span.loses_records()).or_else(|| damage.first())?;
     let desc = format!(
-        "the journal is damaged in {} places, which are passed over: {first}; `qmp journal verify` tells all of it",
+        "the journal is damaged in {} places, which are skipped: {first}; `qmp journal verify` lists all of it",
         damage.len(),
     );
     Some(("JournalDamaged", desc))
 }
 
 fn described(stall: &Stall) -> String {
-    format!("nothing can be written since {}: {}", rfc3339(stall.since), stall.error)
+    format!("nothing could be written since {}: {}", rfc3339(stall.since), stall.error)
 }

@@ -1,4 +1,4 @@
-//! Bodies of requests: JSON, within the length and the time that they may take.
+//! Bodies of requests: JSON, limited in length and time.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use qmp_wire::has_memory;
 use super::caller::Caller;
 use super::refusal::Refusal;
 
-/// How long the body of a request may take to come.
+/// How long reading the body of a request may take.
 const BODY_READ_MAX: Duration = Duration::from_secs(30);
 
-/// Lets a request pass if its body is JSON, is as long as its caller's commands may be, and comes in time.
+/// Passes a request on if its body is JSON, is no longer than the caller's commands may be, and arrives in time.
 pub(super) async fn json_only(
     Extension(caller): Extension<Caller>,
     request: Request,
@@ -39,7 +39,7 @@ pub(super) async fn json_only(
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLong", desc).into_response()
         }
         Err(_) => {
-            let desc = format!("the request did not come within {} s", BODY_READ_MAX.as_secs());
+            let desc = format!("the request did not arrive within {} s", BODY_READ_MAX.as_secs());
             Refusal::new(StatusCode::REQUEST_TIMEOUT, "TooSlow", desc).into_response()
         }
     }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_and_plain_text_are_no_json() {
+    fn content_type_of_a_form_or_plain_text_is_not_json() {
         let cases = [
             ("application/json", true),
             ("Application/JSON; charset=utf-8", true),

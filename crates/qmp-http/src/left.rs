@@ -1,7 +1,7 @@
 //! VMs that left the hub: `GET /v1/vms?left=SECONDS`.
 //!
-//! A VM leaves when it is removed from the configuration, or when the rule that discovered it sees its socket or process
-//! go. Its records stay in the journal, and how it ended is concluded from them.
+//! A VM leaves when it is removed from the configuration, or when the rule that discovered it no longer finds its socket
+//! or process. Its records stay in the journal, and the reason of its end is derived from them.
 
 use qmp_findings::state::VmState;
 use qmp_host::clock;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::refusal::Refusal;
 use crate::served::Served;
 
-/// The most VMs that are listed, those that left last. Each may have its last two epochs read.
+/// The most VMs that are listed, the latest first. Up to two epochs are read for each.
 const LEFT_VMS_MAX: usize = 64;
 
 /// A VM that left.
@@ -22,7 +22,7 @@ pub(super) struct Left {
     pub(super) epoch: u32,
     /// When its last epoch ended.
     pub(super) since: UnixMicros,
-    /// Where its monitor was.
+    /// The address of its monitor.
     pub(super) address: String,
     pub(super) known: VmState,
 }
@@ -37,8 +37,8 @@ pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<u32>, Refus
     Ok(seconds)
 }
 
-/// The VMs of the journal, `known`, that the hub does not follow and whose last epoch ended within so many seconds; the last
-/// first.
+/// Returns those of `known`, the VMs of the journal, that the hub does not follow and whose last epoch ended within
+/// `seconds`; the latest first.
 pub(super) async fn left(served: &Served, known: Vec<Vm>, seconds: u32) -> Result<Vec<Left>, JournalError> {
     let since = UnixMicros(clock::now().0 - i64::from(seconds) * 1_000_000);
     let (reader, vms) = (served.reader.clone(), served.vms.clone());
@@ -72,14 +72,14 @@ fn ended(
     left.collect()
 }
 
-/// Where the monitor was when the last epoch opened; empty if that record was removed.
+/// The address of the monitor when the last epoch opened; empty if that record was removed.
 fn address(reader: &Reader, vm: &str) -> Result<String, JournalError> {
     #[derive(Deserialize)]
     struct Snapshot {
         #[serde(default)]
         address: String,
     }
-    // Names of VMs have no character of a pattern.
+    // Names of VMs contain no special character of a pattern.
     let Ok(vm) = Globs::parse([vm]) else { return Ok(String::new()) };
     let opened = reader.last(&Query { vm, kind: vec![Kind::Attached], ..Query::default() }, 1)?;
     let snapshot = opened.records.first().and_then(|opened| match &opened.body {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn left_is_in_whole_seconds() {
+    fn left_is_read_as_whole_seconds() {
         let cases =
             [("0", Some(0)), ("86400", Some(86_400)), ("-1", None), ("2.5", None), ("24h", None), ("", None)];
         for (value, expected) in cases {

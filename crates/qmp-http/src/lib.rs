@@ -1,23 +1,23 @@
 //! The hub's HTTP interface, version 1.
 //!
-//! | request | answer |
+//! | request | response |
 //! |---|---|
 //! | `GET /v1/hub` | the hub: version, journal, head, since when, process |
-//! | `GET /v1/vms` | every VM and how it stands |
-//! | `GET /v1/vms/{name}` | all that is known about one: run state, since when, why, last events, jobs |
-//! | `GET /v1/relays` | the sockets that the hub serves in place of VMs, and who is at them |
-//! | `GET /v1/records?…` | records as JSON Lines; with `follow=true` for ever |
-//! | `GET /v1/events?…` | records as server-sent events, for ever |
-//! | `GET /v1/catalogue?release=R` | what events there are |
-//! | `GET /v1/sinks` | how the rules stand |
-//! | `GET /v1/health` | whether the hub does its work |
-//! | `GET /v1/openapi.json` | all this, for programs |
-//! | `GET /metrics` | figures for Prometheus |
-//! | `POST /v1/vms/{name}/execute` | a command's reply, after the events that came before it are committed |
+//! | `GET /v1/vms` | every VM with the state of its connection and its run state |
+//! | `GET /v1/vms/{name}` | everything known about one VM: run state, since when, why, last events, jobs |
+//! | `GET /v1/relays` | the sockets that the hub serves in place of VMs, and their clients |
+//! | `GET /v1/records?…` | records as JSON Lines; with `follow=true` without end |
+//! | `GET /v1/events?…` | records as server-sent events, without end |
+//! | `GET /v1/catalogue?release=R` | the events of QEMU, or of one release |
+//! | `GET /v1/sinks` | the state of each rule |
+//! | `GET /v1/health` | whether the hub works |
+//! | `GET /v1/openapi.json` | this interface in `OpenAPI` 3.1 |
+//! | `GET /metrics` | metrics for Prometheus |
+//! | `POST /v1/vms/{name}/execute` | a command's reply, after the events before it are committed |
 //!
 //! Errors are `{"error": {"class": …, "desc": …}}`.
 //!
-//! The crate never speaks QMP, and never knows the configuration file: it reads a journal and asks the hub.
+//! The crate never speaks QMP and knows no configuration file: it reads a journal and sends commands through the hub.
 
 mod address;
 mod counts;

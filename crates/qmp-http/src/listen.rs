@@ -11,7 +11,7 @@ use crate::address::HttpAddress;
 use crate::door::HttpDoor;
 use crate::door::{KeyFileError, Keys};
 
-/// A door at which somebody listens.
+/// An endpoint with its listening socket.
 #[derive(Debug)]
 pub struct Listening {
     pub(super) door: HttpDoor,
@@ -19,7 +19,7 @@ pub struct Listening {
     pub(super) socket: Socket,
 }
 
-/// A socket that listens; a unix socket goes away with it.
+/// A listening socket; the file of a unix socket is removed with it.
 #[derive(Debug)]
 pub(super) enum Socket {
     Unix { listener: UnixListener, _file: SocketFile },
@@ -30,36 +30,36 @@ pub(super) enum Socket {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// The unix socket cannot be had.
+    /// The unix socket cannot be bound.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// Somebody listens at that port.
-    #[error("{address} is taken{}; stop it, or serve at another address", .holder.as_ref().map(|who| format!(" by {who}")).unwrap_or_default())]
+    /// Another socket listens at that port.
+    #[error("{address} is in use{}; stop it, or serve at another address", .holder.as_ref().map(|who| format!(" by {who}")).unwrap_or_default())]
     PortTaken {
         /// The address.
         address: HttpAddress,
-        /// Who, if it can be seen.
+        /// The process that listens there, if it can be seen.
         holder: Option<Box<str>>,
     },
     /// Certificate or tokens cannot be used.
     #[error("cannot serve at {door}: {error}")]
     Keys {
-        /// The door.
+        /// The endpoint.
         door: Box<HttpDoor>,
-        /// What is wrong.
+        /// The fault.
         error: Box<KeyFileError>,
     },
-    /// The system refused.
+    /// The system refused to bind the address.
     #[error("cannot serve at {address}: {error}")]
     Bind {
         /// The address.
         address: HttpAddress,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
 }
 
-/// Reads what `door` is guarded with, and listens at it.
+/// Reads the credentials of `door`, and listens at its address.
 pub async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
     let unusable = |error| ListenError::Keys { door: Box::new(door.clone()), error: Box::new(error) };
     let keys = Keys::watch(door).await.map_err(unusable)?;
@@ -78,7 +78,7 @@ pub async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
             Err(error) => return Err(ListenError::Bind { address: address.clone(), error }),
         },
     };
-    // With the port that the system chose.
+    // The endpoint with the port that the system chose.
     let door = match &socket {
         Socket::Tcp(listener) => listener.local_addr().map(|port| door.at(HttpAddress::Tcp(port))),
         Socket::Unix { .. } => Ok(door.clone()),
@@ -88,14 +88,14 @@ pub async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
 }
 
 impl Listening {
-    /// Where it listens, with the port that the system chose.
+    /// Returns the endpoint, with the port that the system chose.
     #[must_use]
     pub const fn door(&self) -> &HttpDoor {
         &self.door
     }
 }
 
-/// Takes the socket that was handed over, or makes one.
+/// Takes the inherited socket, or binds one.
 async fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     match handed::tcp(address) {
         Some(listener) => listener,
@@ -108,16 +108,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn tcp_tells_the_port_and_refuses_a_taken_one() {
+    async fn tcp_shows_its_port_and_refuses_a_port_in_use() {
         let free: HttpDoor = "tcp:127.0.0.1:0".parse().expect("an address");
         let listening = listen(&free).await.expect("listens");
         let address = listening.door();
         assert_ne!(*address, free);
-        let error = listen(address).await.expect_err("taken").to_string();
+        let error = listen(address).await.expect_err("in use").to_string();
         assert_eq!(
             error,
             format!(
-                "{address} is taken by process {} ({}); stop it, or serve at another address",
+                "{address} is in use by process {} ({}); stop it, or serve at another address",
                 std::process::id(),
                 std::fs::read_to_string("/proc/self/comm").expect("a name").trim()
             )

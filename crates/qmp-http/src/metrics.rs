@@ -1,8 +1,8 @@
-//! `GET /metrics`: figures for Prometheus.
+//! `GET /metrics`: metrics for Prometheus.
 //!
-//! Labels are names of the operator's configuration, of the catalogue or of this program; nothing that a VM makes up
-//! becomes one. Counters begin with the hub. What is counted is counted in [`qmp_hub::VmCounts`] and
-//! [`qmp_journal`]; this module names it.
+//! Labels are names of the operator's configuration, of the catalogue or of this program; text from a VM never becomes a
+//! label. Counters begin when the hub starts. [`qmp_hub::VmCounts`] and [`qmp_journal`] count; this module names the
+//! metrics.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) async fn metrics(Shared(served): Shared<Served>) -> Response {
 
 fn text(served: &Served) -> String {
     let mut to = Exposition::default();
-    // Once, so that all families tell of the same VMs.
+    // Listed once, so that all families have the same VMs.
     let all = served.vms.all();
     hub(served, &mut to);
     vms(&all, &mut to);
@@ -90,7 +90,7 @@ fn events(all: &[Arc<Vm>], to: &mut Exposition) {
             events.sample(&[("vm", vm.name.as_str()), ("event", event)], count);
         }
     }
-    let help = "Events that were thrown away because the journal had no room.";
+    let help = "Events that were discarded because the journal had no room.";
     by_vm(all, to, "qmp_events_discarded_total", help, |counts| &counts.events_discarded);
 }
 
@@ -121,17 +121,17 @@ fn journal(served: &Served, to: &mut Exposition) {
     to.family("qmp_journal_records_removed_total", Type::Counter, help).sample(&[], figures.removed);
     to.family("qmp_journal_commits_total", Type::Counter, "Transactions that succeeded.")
         .sample(&[], figures.commits);
-    to.family("qmp_journal_commit_failures_total", Type::Counter, "Tries to write that failed.")
+    to.family("qmp_journal_commit_failures_total", Type::Counter, "Attempts to write that failed.")
         .sample(&[], figures.commit_failures);
     let is_stalled = *served.health.borrow() != Health::Writing;
     to.family("qmp_journal_stalled", Type::Gauge, "Whether the journal cannot be written.")
         .sample(&[], u8::from(is_stalled));
-    to.family("qmp_journal_queue_bytes", Type::Gauge, "What waits for the disk.")
+    to.family("qmp_journal_queue_bytes", Type::Gauge, "Bytes that wait to be written.")
         .sample(&[], figures.queue_bytes);
     to.family(
         "qmp_journal_queue_limit_bytes",
         Type::Gauge,
-        "How much may wait before events are thrown away.",
+        "Bytes that may wait before events are discarded.",
     )
     .sample(&[], figures.queue_max_bytes);
     let mut size = to.family("qmp_journal_size_bytes", Type::Gauge, "Size of the journal and its log.");

@@ -1,6 +1,6 @@
-//! `GET /v1/openapi.json`: the interface described for programs, in `OpenAPI` 3.1.
+//! `GET /v1/openapi.json`: the interface in `OpenAPI` 3.1.
 //!
-//! The document is written by hand. Tests hold it against the router and against what a hub answers.
+//! The document is written by hand. Tests compare it with the router and with responses of a hub.
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -21,7 +21,7 @@ mod tests {
     use crate::router::routes;
 
     #[test]
-    fn the_document_has_every_route_and_no_other() {
+    fn document_has_exactly_the_routes() {
         let document: Value = serde_json::from_str(DOCUMENT).expect("JSON");
         let mut described = BTreeSet::new();
         for (path, item) in document["paths"].as_object().expect("paths") {

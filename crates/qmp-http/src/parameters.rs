@@ -1,4 +1,4 @@
-//! The parameters of `GET /v1/records`, read into a query of the journal.
+//! The parameters of `GET /v1/records` and `GET /v1/events`, parsed into a query of the journal.
 
 use std::str::FromStr;
 
@@ -9,11 +9,11 @@ use qmp_wire::{Offset, UnixMicros};
 
 use super::refusal::Refusal;
 
-/// The most that `last` may ask for, in records. They are searched from the end before the first is sent; a reader that
+/// The most that `last` may request, in records. They are searched from the end before the first is sent; a reader that
 /// goes forwards is not limited.
 pub(super) const LAST_MAX_RECORDS: usize = 10_000;
 
-/// What a reader asks for.
+/// The records that a reader requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) query: Query,
@@ -25,11 +25,11 @@ pub(super) struct Wanted {
 const NAMES: [&str; 9] = ["vm", "event", "kind", "after", "since", "until", "where", "last", "follow"];
 
 impl Wanted {
-    /// Reads the parameters of a URL. `vm`, `event`, `kind` and `where` may stand several times.
+    /// Parses the parameters of a URL. `vm`, `event`, `kind` and `where` may be repeated.
     ///
     /// # Errors
     ///
-    /// A refusal that says which parameter is wrong, and what to write.
+    /// [`Refusal`] with the parameter that is wrong, and what to write.
     pub(super) fn read(parameters: &[(String, String)]) -> Result<Self, Refusal> {
         let mut wanted = Self::default();
         let (mut vm, mut event): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
@@ -54,16 +54,16 @@ impl Wanted {
     }
 }
 
-/// The offset `number`, which `name` gives as that of a record which was read.
+/// Returns the offset `number`, given by the parameter or header `name` as that of a record that was read.
 ///
 /// # Errors
 ///
-/// A refusal if it is behind the head: what was committed stays, so it is of another journal, whose offsets mean nothing
-/// in this one.
+/// [`Refusal`] if the offset is after the head: committed records stay, so it belongs to another journal, whose offsets
+/// mean nothing in this one.
 pub(super) fn within(name: &str, number: u64, head: Offset) -> Result<Offset, Refusal> {
     if number > head.0 {
         let desc = format!(
-            "{name}: {number}: this journal ends at {}, so that was another one; ask without it",
+            "{name}: {number}: this journal ends at {}, so the offset is from another journal; leave it out",
             head.0
         );
         return Err(Refusal::bad_request(desc));
@@ -71,7 +71,7 @@ pub(super) fn within(name: &str, number: u64, head: Offset) -> Result<Offset, Re
     Ok(Offset(number))
 }
 
-/// Refuses a bracket that closes nothing: it stands for itself elsewhere, and here it is more likely a mistake.
+/// Refuses a `]` without a `[`: elsewhere it stands for itself, here it is more likely a mistake.
 fn glob<'v>(name: &str, value: &'v str) -> Result<&'v str, Refusal> {
     let mut in_class = false;
     let mut characters = value.chars();
@@ -112,16 +112,16 @@ fn last(name: &str, value: &str) -> Result<usize, Refusal> {
 fn moment(name: &str, value: &str) -> Result<UnixMicros, Refusal> {
     match value.parse::<jiff::Timestamp>() {
         Ok(moment) => Ok(UnixMicros(moment.as_microsecond())),
-        // One that can be written and not held.
+        // A valid timestamp out of the range of `jiff::Timestamp`.
         Err(_) if Pieces::parse(value).is_ok_and(|at| at.time().is_some() && at.offset().is_some()) => {
             Err(Refusal::bad_request(format!(
-                "{name}={value}: moments go from {} to {}; leave {name} out to go further",
+                "{name}={value}: timestamps range from {} to {}; leave {name} out to go further",
                 jiff::Timestamp::MIN,
                 jiff::Timestamp::MAX
             )))
         }
         Err(_) => Err(Refusal::bad_request(format!(
-            "{name}={value}: expected a moment such as 2026-01-02T03:04:05Z (write a + as %2B)"
+            "{name}={value}: expected a timestamp such as 2026-01-02T03:04:05Z (write a + as %2B)"
         ))),
     }
 }
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_parameter_arrives() {
+    fn each_parameter_is_read() {
         let wanted = read(&[
             ("vm", "web*"),
             ("vm", "db1"),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_to_write() {
+    fn wrong_parameter_is_refused_with_advice() {
         let cases: [(&str, &str, &str); 14] = [
             ("evnt", "STOP", "unknown parameter \"evnt\"; did you mean event?"),
             (
@@ -189,13 +189,13 @@ mod tests {
             ("after", "-1", "after=-1: expected a whole number from 0"),
             ("last", "10001", "last=10001: at most 10000; for more, read on from since=… or after=…"),
             ("last", "many", "last=many: expected a whole number from 0"),
-            ("since", "2h", "since=2h: expected a moment such as 2026-01-02T03:04:05Z (write a + as %2B)"),
+            ("since", "2h", "since=2h: expected a timestamp such as 2026-01-02T03:04:05Z (write a + as %2B)"),
             (
                 "since",
                 "9999-12-31T23:59:59Z",
-                "since=9999-12-31T23:59:59Z: moments go from -009999-01-02T01:59:59Z to",
+                "since=9999-12-31T23:59:59Z: timestamps range from -009999-01-02T01:59:59Z to",
             ),
-            ("until", "9999-13-31T23:59:59Z", "until=9999-13-31T23:59:59Z: expected a moment such as"),
+            ("until", "9999-13-31T23:59:59Z", "until=9999-13-31T23:59:59Z: expected a timestamp such as"),
             ("follow", "maybe", "follow=maybe: expected true or false"),
             ("kind", "evnt", "unknown kind \"evnt\": one of attached, event, finding, detached"),
             (
@@ -215,17 +215,17 @@ mod tests {
     }
 
     proptest! {
-        /// What fits the pattern that the document gives for a parameter is taken.
+        /// A value that matches the document's pattern for a parameter is accepted.
         #[test]
-        fn values_that_fit_the_document_are_taken(
+        fn value_that_matches_the_document_is_accepted(
             (name, value) in prop_oneof![documented("vm"), documented("event"), documented("where")]
         ) {
-            let taken = read(&[(name, value.as_str())]);
-            prop_assert!(taken.is_ok(), "{name}={value:?}: {taken:?}");
+            let parsed = read(&[(name, value.as_str())]);
+            prop_assert!(parsed.is_ok(), "{name}={value:?}: {parsed:?}");
         }
     }
 
-    /// A parameter with values that fit the pattern of the document.
+    /// A parameter with values that match the document's pattern.
     fn documented(name: &'static str) -> impl Strategy<Value = (&'static str, String)> {
         let document: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).expect("JSON");
         let schema = &document["components"]["parameters"][name]["schema"]["items"];

@@ -1,17 +1,17 @@
-//! How long a client waits for the reply of a VM: the parameter `timeout` of a command.
+//! The parameter `timeout` of a command: how long the client waits for the VM's reply.
 
 use std::time::Duration;
 
 use super::refusal::Refusal;
 
-/// How long a reply is waited for unless the request says otherwise. Most commands take milliseconds; what takes longer than
-/// a minute runs as a job, or its client says so.
+/// How long the hub waits for a reply by default. Most commands take milliseconds; work of more than a minute runs as a
+/// job, or its client sets `timeout`.
 const EXECUTE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The longest `timeout`, in seconds: a day. A client that waits longer says 0, which is for ever.
+/// The longest `timeout`, in seconds: a day. 0 waits for ever.
 const EXECUTE_TIMEOUT_MAX_SECONDS: u64 = 86_400;
 
-/// Reads the parameters of a command; `None` is for ever.
+/// Reads the parameters of a command; `None` waits for ever.
 pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<Duration>, Refusal> {
     let mut timeout = Some(EXECUTE_TIMEOUT);
     for (name, value) in parameters {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timeout_is_in_seconds() {
+    fn timeout_is_read_as_whole_seconds() {
         let wrong = "timeout=";
         //  value       seconds, or the beginning of the error
         let cases = [

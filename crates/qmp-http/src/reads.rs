@@ -1,4 +1,4 @@
-//! Reads of the journal on threads that may wait for the disk, a few at a time, and the memory for what they read.
+//! Reads of the journal on blocking threads, a few at a time, and the memory for their results.
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) enum ReadingError {
     Memory(#[from] MemoryShort),
 }
 
-/// A large record in one form, for readers with the same conditions on the data.
+/// The key of a large record's text: format, offset, and the conditions on the data.
 type LargeText = (TypeId, Offset, String);
 
 /// Reads of one journal. Cheap to clone.
@@ -36,9 +36,9 @@ type LargeText = (TypeId, Offset, String);
 pub(super) struct Reads {
     reader: Reader,
     permits: Arc<Semaphore>,
-    /// The memory of all readers.
+    /// The memory that all readers share.
     pub(super) memory: ReaderMemory,
-    /// Large records that are being read.
+    /// The texts of large records in use.
     texts: Arc<Texts<LargeText>>,
 }
 
@@ -51,21 +51,21 @@ impl Reads {
         &self.reader
     }
 
-    /// Reads the journal on a thread that may wait for the disk.
+    /// Reads the journal on a blocking thread.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        // Never closed, so there is always a permit to come.
+        // The semaphore is never closed, so `acquire` does not fail.
         let _permit = self.permits.acquire().await;
         blocking(work).await
     }
 
-    /// The text of a large record, which its readers share; `None` if it is not wanted after all.
+    /// The text of a large record, which its readers share; `None` if the record does not fulfil the query's conditions.
     ///
     /// # Errors
     ///
-    /// Those of reading the journal, and that there is no memory for it.
+    /// Errors of reading the journal; [`ReadingError::Memory`] if memory for the text is not free in time.
     pub(super) async fn large_text<F: Format>(
         &self,
         query: &Query,
@@ -81,7 +81,7 @@ impl Reads {
         query: &Query,
         large: LargeRecord,
     ) -> Result<Option<Charged<Vec<u8>>>, ReadingError> {
-        // The record, and its text.
+        // Memory for the record and for its text.
         let memory = self.memory.take(2 * large.data_bytes + LARGE_TEXT_BESIDES_BYTES).await?;
         let (reader, query, short) = (self.reader.clone(), query.clone(), self.memory.short());
         let written = self.read(move || {

@@ -1,4 +1,4 @@
-//! `GET /v1/records`: the journal as JSON Lines, from history into the present.
+//! `GET /v1/records`: the journal as JSON Lines, history first, then live.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub(super) async fn records(
     Ok((headers, reading.headers(head), reading.into_body()).into_response())
 }
 
-/// One record a line; an empty line is a sign of life.
+/// One record a line; an empty line is a keep-alive.
 struct JsonLines;
 
 impl Format for JsonLines {
@@ -42,7 +42,7 @@ impl Format for JsonLines {
         out.push(b'\n');
     }
 
-    /// A line is a record, and this is none.
+    /// Each line must be a record, so a removal cannot be written.
     fn removed(_removed: PrunedRange, _out: &mut Vec<u8>) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! Errors as the HTTP interface shows them: `{"error": {"class": …, "desc": …}}`, as QMP writes its own.
+//! Errors of the HTTP interface: `{"error": {"class": …, "desc": …}}`, the form of QMP's errors.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::reads::ReadingError;
 
-/// An answer that says no, why, and what to do.
+/// An error response: what failed, why, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
@@ -21,7 +21,7 @@ impl Refusal {
         Self { status, class, desc: desc.into() }
     }
 
-    /// The request cannot be understood.
+    /// The request is malformed.
     pub(super) fn bad_request(desc: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", desc)
     }
@@ -35,7 +35,7 @@ impl Refusal {
         )
     }
 
-    /// There is no memory for the answer.
+    /// There is no memory for the response.
     pub(super) fn no_memory(error: &MemoryShort) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "NoMemory", format!("{error}; ask again later"))
     }

@@ -1,4 +1,4 @@
-//! `GET /v1/relays`: the sockets that the hub serves in place of VMs, and who is at them; and the same as figures.
+//! `GET /v1/relays`: the sockets that the hub serves in place of VMs, and their clients; also as metrics.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,18 +16,18 @@ pub(super) fn of_vm(served: &Served, vm: &str) -> Vec<RelayStatus> {
     served.fleet.relays().into_iter().filter(|relay| &*relay.vm == vm).collect()
 }
 
-/// The figures. Paths of sockets are of the configuration, as are names of VMs.
+/// Metrics for Prometheus. The labels are names and paths of the operator's configuration.
 pub(super) fn figures(served: &Served, to: &mut Exposition) {
     type Read = fn(&RelayStatus) -> u64;
     let families: [(&'static str, Type, &str, Read); 6] = [
         ("qmp_relay_clients", Type::Gauge, "Clients of the relay at the moment.", |relay| relay.clients),
-        ("qmp_relay_clients_accepted_total", Type::Counter, "Clients that the relay let in.", |relay| {
+        ("qmp_relay_clients_accepted_total", Type::Counter, "Clients that the relay accepted.", |relay| {
             relay.accepted
         }),
         (
             "qmp_relay_clients_turned_away_total",
             Type::Counter,
-            "Connections that were closed because of who they came from.",
+            "Connections that were closed because of their user or process.",
             |relay| relay.turned_away,
         ),
         (

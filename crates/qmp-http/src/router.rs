@@ -1,4 +1,4 @@
-//! The routes: what can be asked for, and who answers.
+//! The routes: methods and paths with their handlers.
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -26,7 +26,7 @@ pub(super) fn router(served: Served) -> Router {
         .with_state(served)
 }
 
-/// Everything that can be asked for: method, path, and who answers. `openapi.json` describes the same.
+/// Every route: method, path, handler. `openapi.json` describes the same.
 pub(super) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)> {
     vec![
         ("GET", "/v1/hub", get(status::hub)),
@@ -56,7 +56,7 @@ async fn not_this_way() -> Refusal {
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", desc)
 }
 
-/// Paths, one behind the other.
+/// Paths, separated by commas.
 fn listed(routes: &[(&str, &str, MethodRouter<Served>)]) -> String {
     let paths: Vec<&str> = routes.iter().map(|(_, path, _)| *path).collect();
     paths.join(", ")

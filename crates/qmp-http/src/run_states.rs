@@ -1,7 +1,7 @@
 //! The run states of the VMs as a metric: one series for each VM and state, of which one is 1.
 //!
-//! The states are those of QEMU's `RunState`, and four of the hub's own. What a VM calls a state that is in no list is
-//! `other`: its word does not become a label.
+//! The states are those of QEMU's `RunState`, and four of the hub's own. A state that is in neither list is `other`: text
+//! from a VM does not become a label.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use qmp_hub::{State, Vm};
 use super::exposition::{Exposition, Type};
 use crate::served::Served;
 
-/// The states that QEMU knows, of all releases. Source: `qapi/run-state.json`, `RunState`.
+/// The states of all QEMU releases. Source: `qapi/run-state.json`, `RunState`.
 const OF_QEMU: [&str; 17] = [
     "colo",
     "debug",
@@ -31,10 +31,10 @@ const OF_QEMU: [&str; 17] = [
     "watchdog",
 ];
 
-/// QEMU said that it exits, and its monitor closed.
+/// QEMU announced its exit, and its monitor closed.
 const ENDED: &str = "ended";
 
-/// The monitor closed without a word.
+/// The monitor closed without an announcement.
 const GONE: &str = "gone";
 
 /// A state that [`OF_QEMU`] lacks.
@@ -65,7 +65,7 @@ fn listed(run_state: &str) -> &'static str {
     labels.into_iter().find(|label| *label == run_state).unwrap_or(OTHER)
 }
 
-/// The state that is 1, by the last one that is known.
+/// The state whose value is 1, derived from the last known one.
 fn present(known: Option<&'static str>, is_certain: bool) -> &'static str {
     match known {
         Some(over @ (ENDED | GONE)) => over,

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! State that all requests share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::counts::Counts;
 use super::reads::Reads;
 use super::shared::Streams;
 
-/// What the hub serves. Cheap to clone.
+/// The state of the HTTP interface. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Served(Arc<Parts>);
 
@@ -29,19 +29,19 @@ pub struct Parts {
     pub(super) reader: Reader,
     pub(super) reads: Reads,
     pub(super) started: UnixMicros,
-    /// True once the last record is committed: whoever follows may have the rest, and is done.
+    /// True once the last record is committed: streams send the rest and end.
     pub(super) ends: watch::Receiver<bool>,
     pub(super) health: watch::Receiver<Health>,
-    /// How the VMs stand, by their records.
+    /// The state of each VM, derived from its records.
     pub(super) observed: Observed,
     pub(super) gauge: Gauge,
-    /// Takes the records of commands.
+    /// Appends the records of commands.
     pub(super) appender: Appender,
     pub(super) counts: Counts,
-    /// What readers who ask for the same read together.
+    /// The shared streams of readers with the same query.
     pub(super) streams: Streams,
     pub(super) rules: Rules,
-    /// Tasks that ended although they should not.
+    /// Reports tasks that ended unexpectedly.
     pub(super) duties: Duties,
     head: watch::Receiver<Offset>,
 }
@@ -55,7 +55,7 @@ impl std::ops::Deref for Served {
 }
 
 impl Served {
-    /// What is served of a hub with that journal.
+    /// The state for a hub with `journal` at `path`.
     #[must_use]
     pub fn new(
         fleet: Fleet,
@@ -87,12 +87,12 @@ impl Served {
 }
 
 impl Parts {
-    /// The last record that is committed.
+    /// The offset of the last committed record.
     pub(super) fn head(&self) -> Offset {
         *self.head.borrow()
     }
 
-    /// The last record that is committed, as it moves.
+    /// The offset of the last committed record, as it changes.
     pub(super) fn watch_head(&self) -> watch::Receiver<Offset> {
         self.head.clone()
     }
@@ -108,7 +108,7 @@ impl Parts {
 
 #[cfg(test)]
 impl Served {
-    /// That of a hub that has a journal, and nothing else.
+    /// The state of a hub with a journal and without VMs and rules.
     pub(super) async fn of_no_vms(journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
         let observed = qmp_hub::Observer::new(journal, false).observed();
         let rules = Rules::start(Vec::new(), journal, &path).await.expect("starts");

@@ -1,12 +1,12 @@
-//! What many readers ask for alike is read and written once.
+//! Fan-out: records that several readers request are read and encoded once.
 //!
-//! Readers that follow and want the same records in the same form share a [`Stream`]: one task reads the journal at its
-//! head, encodes, and keeps the last chunks in a [`Recent`]. Each reader keeps a place of its own and takes the chunk that
-//! begins there; one that is not at such a place (it has just come, or was slow) reads for itself, up to the next place
-//! where a chunk begins, and goes on with the others from there. So everybody gets the same bytes as if alone, nobody
-//! waits for anybody, and the memory is bounded.
+//! Readers that follow the same query in the same format share a [`Stream`]: one task reads the journal at its head,
+//! encodes, and keeps the last chunks in a [`Recent`]. Each reader has its own position and takes the chunk that begins
+//! there. A reader between two chunks (just connected, or slow) reads the journal itself up to the beginning of the next
+//! chunk and continues with the shared chunks from there. Every reader gets the same bytes as without sharing, no reader
+//! waits for another, and the memory is bounded.
 //!
-//! The task reads only when a reader is waiting for what comes: nothing is read for readers who all lag.
+//! The task reads only while a reader waits at the head: it reads nothing for readers that all lag.
 
 mod recent;
 
@@ -24,36 +24,36 @@ use super::reads::{ReadingError, Reads};
 pub(super) use recent::Place;
 use recent::Recent;
 
-/// Streams that are shared at a time. Readers of further queries read for themselves; with as much kept for each as
-/// it may keep, these are 64 MiB.
+/// Streams that are shared at a time. Readers of further queries read the journal themselves; with the most text that
+/// each may keep, these are 64 MiB.
 const SHARED_STREAMS_MAX: usize = 64;
 
-/// The streams of a hub that somebody reads.
+/// The streams that have readers.
 #[derive(Debug, Default)]
 pub(super) struct Streams(Mutex<Vec<Weak<Stream>>>);
 
-/// What readers of one query in one form share. It ends with its last reader.
+/// The stream of one query in one format. It ends with its last reader.
 #[derive(Debug)]
 pub(super) struct Stream {
     format: TypeId,
     query: Query,
     kept: Arc<Kept>,
-    /// Moves when there is more. Its sender is the task's, so that readers learn of the task's end.
+    /// Moves when there is more. The task owns the sender, so readers see the end of the task.
     front: watch::Receiver<Offset>,
     _task: JoinSet<()>,
 }
 
-/// What readers and the task share.
+/// State that readers and the task share.
 #[derive(Debug)]
 struct Kept {
     recent: Mutex<Recent>,
-    /// Somebody waits for what comes.
+    /// Notified when a reader waits at the head.
     wanted: Notify,
-    /// The furthest place at which somebody waits.
+    /// The furthest position at which a reader waits.
     wanted_after: AtomicU64,
 }
 
-/// One reader's part in a stream.
+/// One reader's subscription to a stream.
 #[derive(Debug)]
 pub(super) struct Share {
     stream: Arc<Stream>,
@@ -61,7 +61,7 @@ pub(super) struct Share {
 }
 
 impl Streams {
-    /// Lets a reader of `query`, which has read everything up to `after`, share with those who read the same; `None` if
+    /// Subscribes a reader of `query`, which has read everything up to `after`, to the stream of that query; `None` if
     /// there are too many streams already.
     pub(super) fn join<F: Format>(&self, reads: &Reads, query: &Query, after: Offset) -> Option<Share> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,16 +103,16 @@ impl Stream {
 }
 
 impl Share {
-    /// What there is for a reader that has everything up to `after`.
+    /// The next chunk for a reader that has everything up to `after`.
     pub(super) fn at(&self, after: Offset) -> Place {
         self.stream.kept.recent().at(after)
     }
 
-    /// Waits until there is more for a reader that has everything up to `after`, and was told to wait.
+    /// Waits until there is more for a reader that has everything up to `after`, if [`Self::at`] returned `Front`.
     ///
     /// # Errors
     ///
-    /// [`JournalEnded`] if the stream has ended: the reader is to read for itself.
+    /// [`JournalEnded`] if the stream has ended: the reader must read the journal itself.
     pub(super) async fn wait(&mut self, after: Offset) -> Result<(), JournalEnded> {
         let kept = &self.stream.kept;
         kept.wanted_after.fetch_max(after.0, Ordering::AcqRel);
@@ -132,8 +132,8 @@ impl Kept {
     }
 }
 
-/// Reads and writes for all, whenever somebody waits, until the journal ends or cannot be read: whoever needs to know
-/// that finds it out alone.
+/// Reads and encodes for all readers, whenever one waits, until the journal ends or cannot be read. Each reader then
+/// gets the error from its own read.
 async fn run<F: Format>(reads: Reads, mut cursor: Cursor, kept: Arc<Kept>, front: watch::Sender<Offset>) {
     loop {
         kept.wanted.notified().await;
@@ -147,7 +147,7 @@ async fn run<F: Format>(reads: Reads, mut cursor: Cursor, kept: Arc<Kept>, front
     }
 }
 
-/// Waits for the next chunk, and hands it out.
+/// Waits for the next chunk, and publishes it.
 async fn next<F: Format>(
     reads: &Reads,
     mut cursor: Cursor,
@@ -159,7 +159,7 @@ async fn next<F: Format>(
         let memory = reads.memory.take(CHUNK_READ_BYTES).await?;
         let wanted = kept.wanted_after();
         if wanted.0.saturating_sub(cursor.position().0) > CHUNK_MAX_RECORDS as u64 {
-            // All readers were slow until this one came. Who waits further behind reads up to here alone.
+            // All readers lagged until this one waited. Readers further back read up to this position themselves.
             cursor.advance_to(wanted);
             kept.recent().begin_at(wanted);
             front.send_replace(wanted);
@@ -169,7 +169,7 @@ async fn next<F: Format>(
         let text = match chunk {
             Chunk::Text(text) => text,
             Chunk::Large(large) => {
-                // Each reader that wants it reads it for itself, and goes on from there with the others.
+                // Each reader that requests the record reads it itself, and continues from there with the shared chunks.
                 cursor.advance_to(large.offset);
                 kept.recent().begin_at(large.offset);
                 front.send_replace(large.offset);
@@ -179,12 +179,12 @@ async fn next<F: Format>(
         let has_text = !text.is_empty();
         let position = cursor.position();
         kept.recent().push(text, position);
-        // Readers are woken for text alone.
+        // Readers wake only for text.
         front.send_if_modified(|front| {
             *front = position;
             has_text
         });
-        // Whoever waits ahead of this chunk is to get something, too.
+        // Continue for a reader that waits at a position after this chunk.
         if has_text && position > kept.wanted_after() {
             return Ok(cursor);
         }

@@ -1,4 +1,4 @@
-//! `GET /v1/sinks`: how the rules stand.
+//! `GET /v1/sinks`: the state of each rule.
 
 use axum::Json;
 use axum::extract::State;
@@ -11,13 +11,13 @@ pub(super) async fn sinks(State(served): State<Served>) -> Json<Vec<SinkStatus>>
     Json(served.rules.statuses())
 }
 
-/// The names of the rules that do not get on.
+/// The names of the rules that are not delivering.
 pub(super) fn stuck(served: &Served) -> Vec<Box<str>> {
     let statuses = served.rules.statuses().into_iter();
     statuses.filter(|status| status.state != SinkState::Delivering).map(|status| status.rule).collect()
 }
 
-/// Figures for Prometheus. The names of rules are the operator's.
+/// Metrics for Prometheus. The label `rule` is a name of the operator's configuration.
 pub(super) fn metrics(served: &Served, to: &mut Exposition) {
     type Figure = (&'static str, Type, &'static str, fn(&SinkStatus) -> u64);
     let figures: [Figure; 8] = [
@@ -39,24 +39,27 @@ pub(super) fn metrics(served: &Served, to: &mut Exposition) {
         (
             "qmp_sink_missed_total",
             Type::Counter,
-            "Records that were removed from the journal before the rule came to them, or cannot be read.",
+            "Records that were removed from the journal before the rule read them, or that cannot be read.",
             |status| status.missed,
         ),
         (
             "qmp_sink_lag_records",
             Type::Gauge,
-            "Records of the journal that the rule has not dealt with yet.",
+            "Records of the journal that the rule has not processed yet.",
             |status| status.lag_records,
         ),
         (
             "qmp_sink_retrying",
             Type::Gauge,
-            "Whether the rule tries again because the receiver is away or refuses.",
+            "Whether the rule tries again because the receiver is unreachable or refuses.",
             |status| u64::from(status.state == SinkState::Retrying),
         ),
-        ("qmp_sink_position_offset", Type::Gauge, "The offset up to which the rule has come.", |status| {
-            status.offset
-        }),
+        (
+            "qmp_sink_position_offset",
+            Type::Gauge,
+            "The offset up to which the rule has processed the journal.",
+            |status| status.offset,
+        ),
     ];
     let statuses = served.rules.statuses();
     for (name, ty, help, figure) in figures {

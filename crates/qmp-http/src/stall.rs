@@ -1,7 +1,7 @@
-//! A journal that takes nothing: since when, and how every answer says so.
+//! Stalls of the journal: since when it cannot be written, in every response.
 //!
-//! What the hub answers comes from committed records. While the journal stalls, an answer is as old as the stall, and the
-//! header [`STALLED_HEADER`] says since when; answers with members for it say so there, too.
+//! Responses come from committed records. While the journal stalls, a response is as old as the stall, and the header
+//! [`STALLED_HEADER`] has its beginning; responses with members for it have it there, too.
 
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
@@ -15,13 +15,13 @@ use qmp_wire::UnixMicros;
 use super::rfc3339::rfc3339;
 use crate::served::Served;
 
-/// Since when the journal has taken nothing, as a header of every answer; missing while it takes what comes.
+/// A header of every response: since when the journal cannot be written; absent while it can.
 const STALLED_HEADER: &str = "qmp-events-journal-stalled";
 
-/// A journal that takes nothing.
+/// A journal that cannot be written.
 pub(super) struct Stall {
     pub(super) since: UnixMicros,
-    /// Why, as far as that is known.
+    /// The reason, as far as it is known.
     pub(super) error: String,
 }
 
@@ -34,12 +34,12 @@ pub(super) async fn say(State(served): State<Served>, request: Request, next: Ne
     answer
 }
 
-/// Since when the journal has taken nothing, in RFC 3339.
+/// Since when the journal cannot be written, in RFC 3339.
 pub(super) fn since(served: &Served) -> Option<String> {
     stall(served).map(|stall| rfc3339(stall.since))
 }
 
-/// The stall, if there is one. A disk that fails is known at once; one that does not answer, after
+/// The stall, if there is one. A failing disk is known at once; one that does not respond, after
 /// [`REPLY_JOURNAL_MAX`].
 pub(super) fn stall(served: &Served) -> Option<Stall> {
     if let Health::Stalled { since, error } = &*served.health.borrow() {

@@ -1,4 +1,4 @@
-//! `GET /v1/hub`: who serves here.
+//! `GET /v1/hub`: the status of the hub.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,24 +15,24 @@ pub(super) struct HubStatus {
     version: &'static str,
     journal: String,
     head: u64,
-    /// `writing`, or since when and why nothing can be written.
+    /// `writing`, or the time and reason of the stall.
     journal_health: String,
-    /// Since when nothing can be written; null while everything is.
+    /// Since when the journal cannot be written; null if it can.
     journal_stalled_since: Option<String>,
     started: String,
     pid: u32,
-    /// Rules that do not get on: their receiver is away, or they cannot read the journal.
+    /// Rules that are not delivering: their receiver is unreachable, or they cannot read the journal.
     stuck_rules: Vec<Box<str>>,
-    /// What of the journal is damaged, as far as it was read since the start.
+    /// The damaged parts of the journal, as far as the hub has read them since its start.
     damaged: Vec<DamagedRecords>,
 }
 
-/// Records of which something is damaged.
+/// A range of records with damage.
 #[derive(Serialize)]
 struct DamagedRecords {
     first: u64,
     last: u64,
-    /// Whether readers get fewer records for it.
+    /// Whether records are lost to readers.
     lost: bool,
     desc: String,
 }

@@ -1,10 +1,10 @@
-//! A client that reads the journal, from history into the present: the part that all forms of the answer share.
+//! Streams of records, history first, then live: the part that all formats share.
 //!
-//! Each client has a place of its own that is moved when the client has taken what it was given. One that reads
-//! slowly lags, and one that goes away takes its place along. A client has one chunk at a time: the next is read when it has
-//! taken that. Those who are at the head and ask for the same share the text of what comes (see [`super::shared`]); a
-//! large record is written once for all who are at it. All text is of one memory, [`ReaderMemory`]: without room in it a
-//! reader waits, and then its stream ends.
+//! Each client has its own position, which advances as the client reads. A slow client lags; a disconnected one drops its
+//! position. A client holds one chunk at a time: the next is read after it has sent that. Readers at the head with the
+//! same query share the encoded text (see [`super::shared`]); a large record is encoded once for all readers at it. All
+//! text is counted in one budget, [`ReaderMemory`]: a reader waits for memory, and its stream ends if it gets none in
+//! time.
 //!
 //! [`ReaderMemory`]: qmp_host::reader_memory::ReaderMemory
 
@@ -25,32 +25,32 @@ use super::reads::ReadingError;
 use super::shared::{Place, Share};
 use crate::served::Served;
 
-/// The longest piece of a text that a client gets at a time, in bytes: what it is expected to take while others wait.
+/// The longest piece of a text that a client gets at a time, in bytes: as much as it must accept while others wait.
 const PIECE_MAX_BYTES: usize = 2 * CHUNK_MAX_BYTES;
 
-/// How long a reader that follows hears nothing before it gets a sign of life, so that proxies keep the
-/// connection, and a client that vanished is noticed.
+/// How long a following reader waits without a record before it gets a keep-alive, so that proxies keep the connection,
+/// and a vanished client is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// The head when the reading began, as a header of the answer.
+/// A header of the response: the head when the stream was opened.
 const HEAD_HEADER: &str = "qmp-events-head";
 
-/// How many records were removed between the place from which a client wanted to go on and the first that is kept, as
-/// a header of the answer.
+/// A header of the response: how many records were removed between the position from which the client continues and the
+/// first record that is kept.
 const REMOVED_HEADER: &str = "qmp-events-removed";
 
-/// What one client reads.
+/// The stream of one client.
 pub(super) struct Reading<F> {
-    /// Written and not yet given to the client.
+    /// Encoded text that was not sent yet.
     text: Bytes,
     cursor: Cursor,
     sharing: Sharing,
-    /// What it did not get because it was removed before it asked.
+    /// Records that were removed after the client's position and before its request.
     removed: Option<PrunedRange>,
     served: Served,
-    /// Where to end; `None` follows for ever.
+    /// Where to end; `None` follows without end.
     until: Option<Offset>,
-    /// The hub stops: what is in the journal is all there will be.
+    /// The hub stops: the stream ends with the last record of the journal.
     ending: bool,
     /// Memory for the first chunk.
     memory: Option<Portion>,
@@ -59,22 +59,22 @@ pub(super) struct Reading<F> {
     _format: std::marker::PhantomData<F>,
 }
 
-/// Whether a reader reads together with others.
+/// Where a reader gets its text from.
 enum Sharing {
-    /// It has not come to the head yet.
+    /// The journal, because it has not reached the head yet.
     NotYet,
     With(Share),
-    /// It reads for itself to the end.
+    /// The journal, until the end.
     Never,
 }
 
 impl<F: Format> Reading<F> {
-    /// Finds the place to read on from, and the records that stand before it if the last ones are wanted. Reads up
-    /// to `until`, or for ever.
+    /// Finds the position to read from, which is before the last records if `last` is given. Reads up to `until`, or
+    /// without end.
     ///
     /// # Errors
     ///
-    /// Those of reading the journal, and that there is no memory for one more reader.
+    /// Errors of reading the journal; [`ReadingError::Memory`] if there is no memory for another reader.
     pub(super) async fn open(
         served: Served,
         wanted: Wanted,
@@ -105,13 +105,13 @@ impl<F: Format> Reading<F> {
         })
     }
 
-    /// What is said of it before its body; `head` is the head at which it began.
+    /// The headers of the response; `head` is the head when the stream was opened.
     pub(super) fn headers(&self, head: Offset) -> [(&'static str, String); 2] {
         let removed = self.removed.map_or(0, PrunedRange::records);
         [(HEAD_HEADER, head.0.to_string()), (REMOVED_HEADER, removed.to_string())]
     }
 
-    /// The answer's body.
+    /// The body of the response.
     pub(super) fn into_body(self) -> Body {
         Body::from_stream(stream::try_unfold(self, Self::next))
     }
@@ -143,7 +143,7 @@ impl<F: Format> Reading<F> {
         }
     }
 
-    /// What those who read the same have for it at its place; `None` if it reads for itself.
+    /// The next step of the subscription at the stream's position; `None` without a subscription.
     fn shared_place(&self) -> Option<Place> {
         match &self.sharing {
             Sharing::With(share) if !self.ending => Some(share.at(self.cursor.position())),
@@ -156,7 +156,7 @@ impl<F: Format> Reading<F> {
         self.cursor.advance_to(upto);
     }
 
-    /// Reads together with others from here on, if that is possible.
+    /// Subscribes to the shared stream, if that is possible.
     fn join(&mut self) {
         if matches!(self.sharing, Sharing::NotYet) {
             let (query, after) = (self.cursor.query(), self.cursor.position());
@@ -165,7 +165,7 @@ impl<F: Format> Reading<F> {
         }
     }
 
-    /// Reads the next records up to there on a thread that may wait for the disk.
+    /// Reads the next records up to `upto` on a blocking thread.
     async fn read(self, upto: Offset) -> Result<Self, ReadingError> {
         let Self { cursor, memory, served, .. } = self;
         let memory = match memory {
@@ -184,13 +184,13 @@ impl<F: Format> Reading<F> {
         Ok(Self { text, cursor, memory: None, served, ..self })
     }
 
-    /// Waits for more; gives a sign of life when there was none for [`KEEP_ALIVE`].
+    /// Waits for more; writes a keep-alive after [`KEEP_ALIVE`] without any.
     async fn wait(&mut self) {
         let mut ends = self.served.ends.clone();
         let more = async {
             tokio::select! {
                 more = self.sharing.wait(&mut self.cursor) => more.is_err(),
-                // The sender lives as long as the hub: without it there will be nothing more either.
+                // The sender lives as long as the hub: without it there are no further records either.
                 _ = ends.wait_for(|ends| *ends) => true,
             }
         };
@@ -201,7 +201,7 @@ impl<F: Format> Reading<F> {
     }
 
     fn keep_alive(&mut self) {
-        // What came and is not wanted wakes nobody.
+        // Records outside the query wake no reader, so the position may have advanced.
         if let Some(Place::Chunk { text, upto }) = self.shared_place() {
             self.take_shared(text, upto);
         }
@@ -214,15 +214,15 @@ impl<F: Format> Reading<F> {
 }
 
 impl Sharing {
-    /// Waits for more behind what was read.
+    /// Waits for records after the position of `cursor`.
     ///
     /// # Errors
     ///
-    /// There will be nothing more.
+    /// The journal has ended: there are no further records.
     async fn wait(&mut self, cursor: &mut Cursor) -> Result<(), JournalError> {
         if let Self::With(share) = self {
             if share.wait(cursor.position()).await.is_err() {
-                // Why, it finds out by reading.
+                // The next read returns the reason.
                 *self = Self::Never;
             }
             return Ok(());
@@ -231,7 +231,7 @@ impl Sharing {
     }
 }
 
-/// The place from which is read, and what was removed before it.
+/// The cursor at the requested position, and the records that were removed before it.
 fn open(reader: &Reader, wanted: Wanted) -> Result<(Cursor, Option<PrunedRange>), JournalError> {
     let after = wanted.after.unwrap_or_default();
     let Some(last) = wanted.last else {
@@ -255,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    /// What a client of this format gets: offsets, `b` for the begin, `k` for a sign of life.
+    /// Writes offsets, `b` for the beginning, `k` for a keep-alive.
     struct Short;
 
     impl Format for Short {
@@ -277,9 +277,9 @@ mod tests {
         }
     }
 
-    /// The clock stands still but for who waits on it alone, so this takes no time.
+    /// The paused clock advances only while every task waits for it, so this takes no time.
     #[tokio::test(start_paused = true)]
-    async fn a_silent_stream_gives_a_sign_of_life_every_15_seconds() {
+    async fn stream_without_records_sends_a_keep_alive_every_15_seconds() {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("journal.db");
         let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(next(&mut body).await, "k1 ");
         assert_eq!(next(&mut body).await, "k1 ");
         assert_eq!(began.elapsed().as_secs(), 30);
-        // Nothing that it wants, and yet its place moves on.
+        // The record is outside the query; the position advances.
         append(&journal.appender(), "RESUME").await;
         assert_eq!(next(&mut body).await, "k2 ");
         append(&journal.appender(), "STOP").await;
@@ -320,7 +320,7 @@ mod tests {
         appender.committed(ticket).await.expect("is committed");
     }
 
-    /// The next chunk; nothing at the end.
+    /// The next chunk; empty at the end.
     async fn next(body: &mut axum::body::BodyDataStream) -> String {
         let chunk = body.next().await.map(|chunk| chunk.expect("readable")).unwrap_or_default();
         String::from_utf8(chunk.into()).expect("UTF-8")

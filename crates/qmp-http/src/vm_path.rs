@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 
 use super::refusal::Refusal;
 
-/// The name of a VM, as the path has it; whether there is such a VM is another question.
+/// The name of a VM from the path; the VM may not exist.
 pub(super) struct VmPath(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for VmPath {

@@ -1,9 +1,9 @@
-//! `GET /v1/vms` and `GET /v1/vms/{name}`: how the VMs stand.
+//! `GET /v1/vms` and `GET /v1/vms/{name}`: the state of the VMs.
 //!
-//! `state` and `since` tell of the connection to the monitor, `run_state` and `run_since` of the VM. Where the
-//! connection is not there, the run state is the last that is known. While the journal stalls, what is known of the VM is as
-//! old as the stall, and `as_of` says since when; the connection is told as it is. With `left=SECONDS` the list has the VMs,
-//! too, that left the hub.
+//! `state` and `since` describe the connection to the monitor, `run_state` and `run_since` the VM. Without a connection,
+//! the run state is the last known one. While the journal stalls, the state of the VM is as old as the stall, and `as_of`
+//! has its beginning; the state of the connection is current. With `left=SECONDS` the list also has VMs that left the
+//! hub.
 
 use std::collections::HashMap;
 
@@ -23,12 +23,12 @@ use super::stall;
 use super::vm_path::VmPath;
 use crate::served::Served;
 
-/// A VM among others.
+/// A VM in the list of VMs.
 #[derive(Serialize)]
 pub(super) struct InList {
     #[serde(flatten)]
     connection: Connection,
-    /// The epoch that is open, or was the last one; none if there never was one.
+    /// The open epoch, or the last one; `None` if the VM never had one.
     epoch: Option<u32>,
     run_state: Option<Box<str>>,
     #[serde(rename = "run_state_assumed", skip_serializing_if = "std::ops::Not::not")]
@@ -40,14 +40,14 @@ pub(super) struct InList {
     as_of: Option<String>,
 }
 
-/// A VM alone.
+/// All that is known of one VM.
 #[derive(Serialize)]
 pub(super) struct Alone {
     #[serde(flatten)]
     connection: Connection,
     #[serde(flatten)]
     known: VmState,
-    /// The sockets in its place.
+    /// The sockets that the hub serves in place of the VM.
     relays: Vec<RelayStatus>,
     #[serde(skip_serializing_if = "Option::is_none")]
     as_of: Option<String>,
@@ -58,20 +58,20 @@ pub(super) struct Alone {
 struct Connection {
     vm: String,
     address: String,
-    /// Where the hub has it from.
+    /// The source of the VM: the configuration or a discovery rule.
     origin: String,
     state: &'static str,
-    /// Since when it is in that state.
+    /// Since when the connection is in that state.
     since: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Box<str>>,
-    /// Since when the monitor, which is attached, has answered nothing.
+    /// Since when an attached monitor has not answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     silent_since: Option<String>,
-    /// Why the monitor, which is attached, does not answer, as far as the host shows.
+    /// Why an attached monitor does not answer, as far as the host shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     unresponsive: Option<String>,
-    /// Why it is not attached, in a word.
+    /// The reason, in one word, why the monitor is not attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
 }
@@ -86,7 +86,7 @@ pub(super) async fn vms(
     let states = served.observed.states(names, served.head()).await;
     let reader = served.reader.clone();
     let in_journal = served.read(move || reader.vms()).await.map_err(|error| Refusal::journal(&error))?;
-    // The journal counts epochs, so it says which is the last one.
+    // The journal counts epochs, so it has the number of the last one.
     let epochs: HashMap<Box<str>, u32> = in_journal.iter().map(|vm| (vm.vm.clone(), vm.epoch.0)).collect();
     let as_of = stall::since(&served);
     let in_list = |(vm, known): (&std::sync::Arc<Vm>, Option<VmState>)| {
@@ -153,7 +153,7 @@ fn connection(vm: &Vm, is_alone: bool) -> Connection {
         since: rfc3339(standing.since),
         error: standing.error,
         silent_since: silent_since.map(rfc3339),
-        // Of all VMs, the processes of those are looked at that are silent.
+        // In the list, only the processes of silent VMs are inspected.
         unresponsive: (is_alone || silent_since.is_some()).then(|| vm.silence.unresponsive()).flatten(),
         reason: standing.reason,
     }

@@ -1,4 +1,4 @@
-//! What clients get when as many are connected as may be.
+//! Responses to clients over the limit of connections.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::door::HttpDoor;
 use crate::listen::listen;
 
 #[tokio::test]
-async fn further_clients_get_answers_and_no_records() {
+async fn client_over_the_limit_gets_short_responses_and_no_stream() {
     let home = tempfile::tempdir().expect("a directory");
     let (path, socket) = (home.path().join("journal.db"), home.path().join("hub.sock"));
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
@@ -29,7 +29,7 @@ async fn further_clients_get_answers_and_no_records() {
     }
     let (_refused, head) = ask(&socket, "/v1/events").await;
     assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("TooManyClients"), "{head}");
-    // More than there are spare ones, and none of them asks.
+    // More connections than there are spare ones, all without a request.
     let mut idle = Vec::new();
     for _ in 0..3 * HTTP_SPARE_MAX {
         idle.push(UnixStream::connect(&socket).await.expect("connects"));
@@ -45,7 +45,7 @@ async fn further_clients_get_answers_and_no_records() {
     serving.abort();
 }
 
-/// Asks, and reads the beginning of the answer.
+/// Sends a request, and reads the beginning of the response.
 async fn ask(socket: &Path, path: &str) -> (UnixStream, String) {
     let mut stream = UnixStream::connect(socket).await.expect("connects");
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");

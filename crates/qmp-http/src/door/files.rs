@@ -9,68 +9,68 @@ use std::path::{Path, PathBuf};
 /// authorities of a browser 250 kB.
 const KEY_FILE_MAX_BYTES: u64 = 1 << 20;
 
-/// Where the certificate of a door is; files in PEM.
+/// Files of an endpoint's certificate, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The certificate, and those that lead from it to its authority.
+    /// The certificate, followed by the chain to its authority.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// The authorities of which clients must have a certificate; `None` asks for none.
+    /// The authorities that must have signed a client's certificate; `None` requests no client certificates.
     pub client_ca: Option<PathBuf>,
 }
 
-/// Errors of the files that a door is guarded with.
+/// Errors of reading an endpoint's credential files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the {what} {}: {error}", path.display())]
     Read {
-        /// What should stand in it.
+        /// The expected content.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// It is longer than any such file.
+    /// The file is longer than any credential file.
     #[error("the {what} {} has over {KEY_FILE_MAX_BYTES} bytes; is it the right file?", path.display())]
     TooLong {
-        /// What should stand in it.
+        /// The expected content.
         what: &'static str,
         /// The file.
         path: PathBuf,
     },
-    /// Everybody on this host can read or change it.
+    /// Every user of this host can read or change the file.
     #[error(
         "every user of this host may {may} the {what} {}; make it private: chmod o= {0}",
         path.display()
     )]
     Open {
-        /// What should stand in it.
+        /// The expected content.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// `read` or `change`.
         may: &'static str,
     },
-    /// It holds no such thing.
+    /// The file lacks the expected content.
     #[error("{} holds no {what}; it should be PEM, beginning with -----BEGIN", path.display())]
     Missing {
-        /// What should stand in it.
+        /// The expected content.
         what: &'static str,
         /// The file.
         path: PathBuf,
     },
-    /// Certificate and key cannot serve.
+    /// Certificate and key cannot be used together.
     #[error("cannot serve with the certificate {} and the key {}: {error}", certificate.display(), key.display())]
     Unusable {
         /// The certificate.
         certificate: PathBuf,
         /// The key.
         key: PathBuf,
-        /// What is wrong with them.
+        /// The fault.
         error: Box<str>,
     },
     /// A line of the token file is wrong.
@@ -80,27 +80,27 @@ pub enum KeyFileError {
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong, and what to do.
+        /// The fault, and how to fix it.
         what: Box<str>,
     },
-    /// There is no token in the file.
-    #[error("there is no token in {}, so nobody could come in; add a line: NAME TOKEN [observe|operate]", path.display())]
+    /// The file has no token.
+    #[error("there is no token in {}, so no client could connect; add a line: NAME TOKEN [observe|operate]", path.display())]
     NoToken {
         /// The file.
         path: PathBuf,
     },
 }
 
-/// Who may read a file.
+/// Permissions that a file must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Secrecy {
-    /// Everybody.
+    /// Other users may read it.
     Public,
-    /// The owner, and the group.
+    /// Only the owner and the group may read it.
     Private,
 }
 
-/// What a file holds.
+/// Reads the file at `path`, after checks of its length and permissions.
 pub(super) fn read(path: &Path, what: &'static str, secrecy: Secrecy) -> Result<Vec<u8>, KeyFileError> {
     let failed = |error| KeyFileError::Read { what, path: path.into(), error };
     let file = File::open(path).map_err(failed)?;
@@ -119,7 +119,7 @@ pub(super) fn read(path: &Path, what: &'static str, secrecy: Secrecy) -> Result<
     Err(KeyFileError::Open { what, path: path.into(), may })
 }
 
-/// What tells one content of a file from the next: as long as it is the same, the file is not read again.
+/// Identifies one version of a file: while the stamp is equal, the file is not read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
@@ -129,11 +129,11 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// `None` if the file is not there.
+    /// `None` if the file does not exist.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let found = std::fs::metadata(path).ok()?;
         let (device, inode, bytes) = (found.dev(), found.ino(), found.size());
-        // The time of the last change of anything, so that a repaired mode counts, too.
+        // The change time, so that a change of the mode counts, too.
         Some(Self { device, inode, bytes, changed: (found.ctime(), found.ctime_nsec()) })
     }
 }

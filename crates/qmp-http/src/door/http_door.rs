@@ -1,4 +1,4 @@
-//! An address at which HTTP is served, with what is asked of those who come.
+//! An address at which HTTP is served, with the credentials that clients need.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::files::TlsFiles;
 use crate::address::{HttpAddress, HttpAddressError};
 
-/// An address at which HTTP is served, with what is asked of those who come.
+/// An address at which HTTP is served, with the credentials that clients need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpDoor {
     address: HttpAddress,
@@ -15,11 +15,11 @@ pub struct HttpDoor {
     token_file: Option<PathBuf>,
 }
 
-/// Errors of making an [`HttpDoor`].
+/// Errors of constructing an [`HttpDoor`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpDoorError {
-    /// Other hosts can reach it, and not all is there that this takes.
+    /// Other hosts can reach the address, and it lacks a certificate, tokens, or both.
     #[error(
         "{address} can be reached from other hosts, so it needs a certificate and tokens, and has {has}; \
          add {missing}, or serve at a unix socket or at 127.0.0.1"
@@ -27,13 +27,13 @@ pub enum HttpDoorError {
     Exposed {
         /// The address.
         address: HttpAddress,
-        /// What it has.
+        /// The credentials that it has.
         has: &'static str,
-        /// The keys to add.
+        /// The configuration keys to add.
         missing: &'static str,
     },
     /// A unix socket has a certificate.
-    #[error("{address} is a unix socket, which nobody can listen in on; leave the certificate out")]
+    #[error("{address} is a unix socket, whose traffic stays on this host; leave the certificate out")]
     TlsOnUnix {
         /// The address.
         address: HttpAddress,
@@ -44,7 +44,7 @@ pub enum HttpDoorError {
 }
 
 impl HttpDoor {
-    /// A door at `address`.
+    /// Constructs an endpoint at `address`.
     ///
     /// # Errors
     ///
@@ -70,37 +70,37 @@ impl HttpDoor {
         Ok(Self { address, tls, token_file })
     }
 
-    /// A unix socket, at which the file system says who may come.
+    /// A unix socket; the file system decides which users can connect.
     #[must_use]
     pub fn unix(path: impl Into<PathBuf>) -> Self {
         Self { address: HttpAddress::Unix(path.into()), tls: None, token_file: None }
     }
 
-    /// Where it is.
+    /// Returns the address.
     #[must_use]
     pub const fn address(&self) -> &HttpAddress {
         &self.address
     }
 
-    /// Its certificate, if it has one.
+    /// Returns the certificate files, if the endpoint serves TLS.
     #[must_use]
     pub const fn tls(&self) -> Option<&TlsFiles> {
         self.tls.as_ref()
     }
 
-    /// The file of its tokens, if it asks for one.
+    /// Returns the token file, if the endpoint requires tokens.
     #[must_use]
     pub fn token_file(&self) -> Option<&Path> {
         self.token_file.as_deref()
     }
 
-    /// The same door at the port that the system chose.
+    /// The same endpoint at `address`, which has the port that the system chose.
     pub(crate) fn at(&self, address: HttpAddress) -> Self {
         Self { address, ..self.clone() }
     }
 }
 
-/// The address alone, without certificate and tokens.
+/// Parses an address; the endpoint has neither certificate nor tokens.
 impl FromStr for HttpDoor {
     type Err = HttpDoorError;
 
@@ -109,7 +109,7 @@ impl FromStr for HttpDoor {
     }
 }
 
-/// As a client names it: `unix:PATH`, `tcp:ADDRESS:PORT`, or `https://ADDRESS:PORT`.
+/// Writes the form that clients use: `unix:PATH`, `tcp:ADDRESS:PORT`, or `https://ADDRESS:PORT`.
 impl fmt::Display for HttpDoor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.address, &self.tls) {
@@ -124,15 +124,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_comes_in_from_elsewhere_without_both() {
+    fn endpoint_for_other_hosts_needs_certificate_and_tokens() {
         let exposed = |has, missing| {
             Some(format!(
                 "tcp:0.0.0.0:8443 can be reached from other hosts, so it needs a certificate and tokens, and has \
                  {has}; add {missing}, or serve at a unix socket or at 127.0.0.1"
             ))
         };
-        let socket = "unix:/h is a unix socket, which nobody can listen in on; leave the certificate out";
-        //  address            TLS    tokens  shown, or refused with
+        let socket = "unix:/h is a unix socket, whose traffic stays on this host; leave the certificate out";
+        //  address            TLS    tokens  shown, or error
         let cases = [
             ("tcp:0.0.0.0:8443", true, true, "https://0.0.0.0:8443", None),
             (

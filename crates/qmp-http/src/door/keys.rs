@@ -1,7 +1,7 @@
-//! What a door is guarded with, kept up to date: certificates are renewed and tokens come and go while it serves.
+//! Credentials of an endpoint, reloaded while it serves: certificates are renewed, tokens are added and withdrawn.
 //!
-//! The files are looked at every few seconds. A change that cannot be used (a certificate whose key is not there
-//! yet) is told once, and what was good stays until the files change again.
+//! The files are checked every few seconds. A change that cannot be used (such as a certificate whose key is not
+//! written yet) is logged once, and the previous credentials stay in use until the files change again.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use super::http_door::HttpDoor;
 use super::tls;
 use super::tokens::Tokens;
 
-/// How often the files are looked at. A token that was withdrawn should not be good for long; to ask for the
-/// state of three files takes microseconds.
+/// How often the files are checked for changes. A withdrawn token must not stay valid for long; reading the metadata of
+/// three files takes microseconds.
 const KEYS_LOOKED_AT_EVERY: Duration = Duration::from_secs(2);
 
-/// Certificate and tokens of one moment.
+/// Certificate and tokens as of one read.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     pub(crate) tls: Option<Arc<ServerConfig>>,
@@ -28,7 +28,7 @@ pub(crate) struct Keys {
 }
 
 impl HttpDoor {
-    /// Reads certificate and tokens, and forgets them: whether the hub could serve with them.
+    /// Reads certificate and tokens and discards them: checks whether the hub could serve with them.
     ///
     /// # Errors
     ///
@@ -46,10 +46,10 @@ impl Keys {
         Ok(Self { tls, tokens })
     }
 
-    /// Reads the files of `door`, and again when they change, as long as somebody wants them.
+    /// Reads the files of `door`, and again after each change, while a receiver exists.
     pub(crate) async fn watch(door: &HttpDoor) -> Result<watch::Receiver<Self>, KeyFileError> {
         let door = door.clone();
-        // Before reading, so that a change meanwhile is seen.
+        // Stamps are taken before reading, so that a change meanwhile is detected.
         let (door, stamps, keys) = blocking(move || {
             let (stamps, keys) = (stamps(&door), Self::read(&door));
             (door, stamps, keys)
@@ -69,19 +69,19 @@ async fn follow(door: HttpDoor, mut seen: Vec<Option<Stamp>>, keys: watch::Sende
             () = tokio::time::sleep(KEYS_LOOKED_AT_EVERY) => {}
             () = keys.closed() => return,
         }
-        let asked = door.clone();
-        let found = blocking(move || stamps(&asked)).await;
+        let checked = door.clone();
+        let found = blocking(move || stamps(&checked)).await;
         if found == seen {
             continue;
         }
         seen = found;
-        let asked = door.clone();
-        match blocking(move || Keys::read(&asked)).await {
+        let changed = door.clone();
+        match blocking(move || Keys::read(&changed)).await {
             Ok(read) => {
                 keys.send_replace(read);
-                tracing::info!("{door}: certificate and tokens were read again");
+                tracing::info!("{door}: certificate and tokens were reloaded");
             }
-            Err(error) => tracing::error!("{door}: the ones before stay in use: {error}"),
+            Err(error) => tracing::error!("{door}: the previous certificate and tokens stay in use: {error}"),
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Connections that did not say who they are yet.
+//! Unauthenticated connections.
 //!
-//! Anybody can make those, so they are few and short: when there is one too many, the oldest goes. An honest client
-//! has shown its token within some round trips, and is no stranger by then; one that never does holds nothing up.
+//! Any peer can open these, so their number and duration are limited: one connection over the limit evicts the oldest.
+//! A legitimate client sends its token within a few round trips and is removed from the set; a connection that never
+//! authenticates blocks no other.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,15 +11,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a connection may take from its first byte to its first request that is let in. A handshake over a
-/// satellite takes two seconds.
+/// How long a connection may take from its first byte to its first authorized request. A handshake over a satellite
+/// takes two seconds.
 const STRANGER_MAX: Duration = Duration::from_secs(10);
 
-/// Connections of strangers at a time at one door. A handshake costs a millisecond, so a host that lets in as many
-/// within the round trip of an honest client has other troubles; each holds some 50 kB.
+/// Unauthenticated connections at one endpoint at a time. A handshake costs a millisecond, so a host that receives as
+/// many within the round trip of a legitimate client is overloaded anyway; each holds some 50 kB.
 const STRANGERS_MAX: usize = 256;
 
-/// The strangers at one door.
+/// A limited set of connections, ordered by age.
 #[derive(Debug)]
 pub(crate) struct Strangers {
     max: usize,
@@ -31,7 +32,7 @@ struct Present {
     by_age: BTreeMap<u64, Arc<Notify>>,
 }
 
-/// One of them, until it is let in or this is dropped.
+/// One connection of the set, until it is authenticated or this is dropped.
 #[derive(Debug)]
 pub(crate) struct Stranger {
     among: Arc<Strangers>,
@@ -47,12 +48,12 @@ impl Default for Strangers {
 }
 
 impl Strangers {
-    /// At most `max` at a time.
+    /// A set of at most `max` connections.
     pub(crate) fn new(max: usize) -> Self {
         Self { max, present: Mutex::default() }
     }
 
-    /// One more; the oldest is sent away if there is one too many.
+    /// Adds a connection; evicts the oldest if the set is over its limit.
     pub(crate) fn enter(self: &Arc<Self>) -> Stranger {
         let sent_away = Arc::new(Notify::new());
         let mut present = self.lock();
@@ -69,18 +70,18 @@ impl Strangers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Present> {
-        // Each change is one call on the map, so it is sound even if a thread died while it held the lock.
+        // Each change is one call on the map, so the map is consistent even if a thread panicked while it held the lock.
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Stranger {
-    /// It is known by now.
+    /// Takes the connection out of the set: it is authenticated.
     pub(crate) fn let_in(&self) {
         self.among.lock().by_age.remove(&self.number);
     }
 
-    /// Waits until it is one too many, or one for too long; for ever if it was let in.
+    /// Waits until the connection is evicted, or its time is over; for ever once it is authenticated.
     pub(crate) async fn sent_away(&self) {
         tokio::select! {
             () = self.sent_away.notified() => {}
@@ -107,24 +108,24 @@ mod tests {
 
     use super::*;
 
-    /// The clock stands still but for who waits on it alone, so this takes no time.
+    /// The paused clock advances only while every task waits for it, so this takes no time.
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_makes_room_and_nobody_stays_for_ever() {
+    async fn connection_over_the_limit_evicts_the_oldest() {
         let strangers = Arc::new(Strangers::default());
         let first = strangers.enter();
         let known = strangers.enter();
         known.let_in();
         let others: Vec<_> = (1..STRANGERS_MAX).map(|_| strangers.enter()).collect();
-        assert!(first.sent_away().now_or_never().is_none(), "there is room for so many");
+        assert!(first.sent_away().now_or_never().is_none(), "the limit is not exceeded");
         let last = strangers.enter();
         assert!(first.sent_away().now_or_never().is_some());
         drop(others);
         let _more: Vec<_> = (1..STRANGERS_MAX).map(|_| strangers.enter()).collect();
-        assert!(last.sent_away().now_or_never().is_none(), "those that left count no more");
+        assert!(last.sent_away().now_or_never().is_none(), "dropped connections do not count");
         let began = Instant::now();
         last.sent_away().await;
         assert_eq!(began.elapsed(), STRANGER_MAX);
         let for_ever = tokio::time::timeout(10 * STRANGER_MAX, known.sent_away()).await;
-        assert!(for_ever.is_err(), "whoever was let in stays");
+        assert!(for_ever.is_err(), "an authenticated connection is not evicted");
     }
 }

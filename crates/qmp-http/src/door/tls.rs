@@ -1,4 +1,4 @@
-//! A door's certificate: TLS 1.2 and 1.3, by rustls.
+//! The certificate of an endpoint: TLS 1.2 and 1.3, by rustls.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::{RootCertStore, ServerConfig};
 
 use super::files::{KeyFileError, Secrecy, TlsFiles, read};
 
-/// Reads certificate and key.
+/// Reads certificate and key into a configuration for rustls.
 pub(super) fn config(files: &TlsFiles) -> Result<Arc<ServerConfig>, KeyFileError> {
     let unusable = |error: String| KeyFileError::Unusable {
         certificate: files.certificate.clone(),

@@ -1,15 +1,15 @@
-//! The token file: who may come in, and what each may do.
+//! The token file: the clients of an endpoint, and the commands that each may give.
 //!
 //! ```text
-//! # name    token, or its SHA-256             what it may do
+//! # name    token, or its SHA-256             role and commands
 //! grafana   sha256:9f86d081884c7d65…          observe
 //! ci        kq3vL0…                           operate stop cont block*
 //! admin     sha256:60303ae22b998861…          operate
 //! ```
 //!
-//! Roles are those of a relay: to observe is to read everything and to give commands that only ask; to operate is
-//! to give all commands, or those whose names match. What is kept in memory is the SHA-256 of each token. Tokens
-//! are random and long, so neither salt nor many rounds are needed.
+//! Roles are those of a relay: `observe` permits reading everything and giving commands that change nothing; `operate`
+//! permits all commands, or those whose names match. Only the SHA-256 of each token is held in memory. Tokens are
+//! random and long, so neither salt nor many rounds are needed.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -22,13 +22,13 @@ use subtle::ConstantTimeEq as _;
 
 use super::files::{KeyFileError, Secrecy, read};
 
-/// The shortest token, in bytes: 32 hexadecimal digits have 128 bits, which nobody guesses.
+/// The shortest token, in bytes: 32 hexadecimal digits have 128 bits, too many to guess.
 const TOKEN_MIN_BYTES: usize = 32;
 
 /// The longest token, in bytes; it is a line in the head of each request.
 const TOKEN_MAX_BYTES: usize = 512;
 
-/// The longest name of a token, in bytes; it stands in the record of each command.
+/// The longest name of a token, in bytes; it is written into the record of each command.
 const TOKEN_NAME_MAX_BYTES: usize = 64;
 
 /// One token.
@@ -39,7 +39,7 @@ pub(crate) struct Token {
     digest: [u8; 32],
 }
 
-/// All tokens of a door.
+/// All tokens of an endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens(Vec<Arc<Token>>);
 
@@ -70,13 +70,13 @@ impl Tokens {
             if !names.insert(token.name.clone()) {
                 return Err((
                     line,
-                    format!("the name {} stands twice; each token needs a name of its own", token.name),
+                    format!("the name {} is used twice; each token needs its own name", token.name),
                 ));
             }
             if !digests.insert(token.digest) {
                 return Err((
                     line,
-                    format!("{} has the token of another line; each needs one of its own", token.name),
+                    format!("{} has the token of another line; each name needs its own token", token.name),
                 ));
             }
             tokens.push(Arc::new(token));
@@ -84,7 +84,7 @@ impl Tokens {
         Ok(Self(tokens))
     }
 
-    /// The token that is `shown`. Takes as long whichever it is, and whether it is one.
+    /// Finds the token equal to `shown`. The time depends neither on which token matches nor on whether one does.
     pub(crate) fn find(&self, shown: &[u8]) -> Option<Arc<Token>> {
         let shown = sha256(shown);
         let mut found = None;
@@ -96,7 +96,7 @@ impl Tokens {
         found
     }
 
-    /// Whether `token` is still among them, under its name.
+    /// Whether the set has `token` under its name.
     pub(crate) fn have(&self, token: &Token) -> bool {
         self.0.iter().any(|other| other.digest == token.digest && other.name == token.name)
     }
@@ -108,7 +108,7 @@ impl Token {
         let name = words.next().unwrap_or_default();
         let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'@');
         if name.len() > TOKEN_NAME_MAX_BYTES || !name.bytes().all(letter) {
-            // Not shown: somebody may have put the token first.
+            // Not shown: the first word may be a token by mistake.
             return Err(format!(
                 "a name has 1 to {TOKEN_NAME_MAX_BYTES} characters out of A-Z a-z 0-9 . _ - @"
             ));
@@ -126,7 +126,7 @@ impl Token {
         let role = match (role, allow.is_empty()) {
             (None | Some("observe"), true) => Role::Observe,
             (Some("observe"), false) => {
-                return Err(format!("{name} observes, so no commands stand behind it"));
+                return Err(format!("{name} observes, so its line cannot list commands"));
             }
             (Some("operate"), _) => {
                 Role::Operate { allow: Globs::parse(allow).map_err(|error| error.to_string())? }
@@ -139,7 +139,7 @@ impl Token {
     }
 }
 
-/// The token, if it is hard to guess and fits the head of a request.
+/// Returns `token` if it is hard to guess and fits the head of a request.
 fn checked<'t>(name: &str, token: &'t str) -> Result<&'t str, String> {
     if token.len() < TOKEN_MIN_BYTES {
         return Err(format!(
@@ -187,11 +187,13 @@ mod tests {
     const A_SHA256: &str = "3ba3f5f43b92602683c19aee62a20342b084dd5971ddd33808d81a328879a547";
 
     #[test]
-    fn a_token_is_found_with_its_role() {
-        let text =
-            format!("# who\n\n  grafana sha256:{}\nci\t{B} operate stop block*\r\n", A_SHA256.to_uppercase());
+    fn token_in_file_is_found_with_its_role() {
+        let text = format!(
+            "# name\n\n  grafana sha256:{}\nci\t{B} operate stop block*\r\n",
+            A_SHA256.to_uppercase()
+        );
         let tokens = Tokens::parse(&text).expect("tokens");
-        //  shown        is            and may stop  cont
+        //  shown        name          may stop  may cont
         let cases: [(&str, &str, bool, bool); 5] = [
             (A, "grafana", false, false),
             (B, "ci", true, false),
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_wrong_are_told() {
+    fn malformed_line_is_reported_with_its_number() {
         let cases: [(String, usize, &str); 12] = [
             ("ci".into(), 1, "ci has no token; write: NAME TOKEN [observe|operate [COMMAND...]]"),
             (
@@ -237,18 +239,18 @@ mod tests {
                 "the sha256: of ci is not 64 hexadecimal digits; printf %s TOKEN | sha256sum prints them",
             ),
             (format!("ci {A} write"), 1, "what ci may do is written as observe, or operate [COMMAND...]"),
-            (format!("ci {A} observe stop"), 1, "ci observes, so no commands stand behind it"),
+            (format!("ci {A} observe stop"), 1, "ci observes, so its line cannot list commands"),
             (format!("{B} {A}"), 1, "a name has 1 to 64 characters out of A-Z a-z 0-9 . _ - @"),
             (
                 format!("{} {A}", "n".repeat(65)),
                 1,
                 "a name has 1 to 64 characters out of A-Z a-z 0-9 . _ - @",
             ),
-            (format!("ci {A}\nci {B}"), 2, "the name ci stands twice; each token needs a name of its own"),
+            (format!("ci {A}\nci {B}"), 2, "the name ci is used twice; each token needs its own name"),
             (
                 format!("a {A}\nb sha256:{A_SHA256}"),
                 2,
-                "b has the token of another line; each needs one of its own",
+                "b has the token of another line; each name needs its own token",
             ),
         ];
         for (text, line, what) in cases {
@@ -259,9 +261,9 @@ mod tests {
     }
 
     proptest! {
-        /// A token file is never a panic, and what is wrong in it never shows a token.
+        /// Parsing a token file never panics, and its errors never show a token.
         #[test]
-        fn any_file_is_read_or_told(text in "([a-z#]{0,3}[ \t]?(sha256:)?[0-9a-fé]{0,70} ?(observe|operate|\\[)?\n){0,4}") {
+        fn errors_of_any_text_hide_tokens(text in "([a-z#]{0,3}[ \t]?(sha256:)?[0-9a-fé]{0,70} ?(observe|operate|\\[)?\n){0,4}") {
             if let Err((line, what)) = Tokens::parse(&text) {
                 let words = text.lines().nth(line - 1).expect("that line").split_whitespace().skip(1);
                 for word in words.filter(|word| word.len() >= 16) {

@@ -1,13 +1,13 @@
-//! The last chunks of a stream, each with the places between which it lies.
+//! The last chunks of a stream, each with its range of offsets.
 
 use std::collections::VecDeque;
 
 use axum::body::Bytes;
 use qmp_wire::Offset;
 
-/// Text that one stream keeps for readers that are a little behind, in bytes; the newest chunk is kept whatever its size.
+/// Text that one stream keeps for readers that lag a little, in bytes; the newest chunk is kept whatever its size.
 ///
-/// A thousand events of 250 bytes make a chunk at most: several of those, or seconds of a storm.
+/// A chunk has at most a thousand events of 250 bytes: this is several chunks, or seconds of a storm.
 const SHARED_TEXT_MAX_BYTES: usize = 1 << 20;
 
 /// The last chunks, without a gap between them.
@@ -15,11 +15,11 @@ const SHARED_TEXT_MAX_BYTES: usize = 1 << 20;
 pub(super) struct Recent {
     chunks: VecDeque<Chunk>,
     bytes: usize,
-    /// Where the next chunk will begin.
+    /// The beginning of the next chunk.
     front: Offset,
 }
 
-/// The text of the records after one place and up to another; none for records that nobody wants.
+/// The text of the records after one offset and up to another; empty if the query selects none of them.
 #[derive(Debug)]
 struct Chunk {
     after: Offset,
@@ -27,14 +27,14 @@ struct Chunk {
     text: Bytes,
 }
 
-/// What there is for a reader at some place.
+/// The next step of a reader at some position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// This text, and then on from `upto`.
+    /// Send this text, then continue from `upto`.
     Chunk { text: Bytes, upto: Offset },
-    /// No chunk begins there: one begins at `upto`, up to which the reader is to read for itself.
+    /// No chunk begins at the position: the reader reads the journal up to `upto`, where one begins.
     Between { upto: Offset },
-    /// It is at the front, or ahead of it.
+    /// The position is at the front or after it.
     Front,
 }
 
@@ -43,17 +43,17 @@ impl Recent {
         Self { chunks: VecDeque::new(), bytes: 0, front }
     }
 
-    /// Forgets all chunks; the next one begins at `front`.
+    /// Discards all chunks; the next one begins at `front`.
     pub(super) fn begin_at(&mut self, front: Offset) {
         *self = Self::new(front);
     }
 
-    /// Adds the chunk that goes on from the last one, and forgets old ones.
+    /// Appends the chunk after the last one, and discards old ones.
     pub(super) fn push(&mut self, text: Bytes, upto: Offset) {
         let after = std::mem::replace(&mut self.front, upto);
         self.bytes += text.len();
         match self.chunks.back_mut() {
-            // However long nothing comes that is wanted, it is one chunk.
+            // Adjacent empty ranges are merged into one chunk.
             Some(last) if text.is_empty() && last.text.is_empty() => last.upto = upto,
             _ if upto > after => self.chunks.push_back(Chunk { after, upto, text }),
             _ => {}
@@ -84,21 +84,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_finds_its_chunk() {
+    fn position_selects_its_chunk() {
         let mut recent = Recent::new(Offset(10));
         for (text, upto) in [("a", 12), ("", 15), ("", 16), ("bc", 20)] {
             recent.push(Bytes::from_static(text.as_bytes()), Offset(upto));
         }
         let chunk = |text: &'static str, upto| Place::Chunk { text: Bytes::from(text), upto: Offset(upto) };
         let between = |upto| Place::Between { upto: Offset(upto) };
-        //  at    there is
+        //  at    expected
         let cases = [
             (0, between(10)),
             (9, between(10)),
             (10, chunk("a", 12)),
             (11, between(12)),
             (12, chunk("", 16)),
-            // Nothing is wanted up to there, from wherever one comes.
+            // The range up to 16 is empty, so every position in it gets the rest of the range.
             (15, chunk("", 16)),
             (16, chunk("bc", 20)),
             (17, between(20)),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn kept_text_is_bounded() {
         let mut recent = Recent::new(Offset(0));
         let half = Bytes::from(vec![b'x'; SHARED_TEXT_MAX_BYTES / 2]);
         for n in 1..=5 {

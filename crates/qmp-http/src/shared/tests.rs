@@ -1,4 +1,4 @@
-//! Readers that share get what each would get alone.
+//! A reader with a subscription gets the same bytes as one without.
 
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::parameters::Wanted;
 use crate::served::Served;
 use crate::stream::Reading;
 
-/// The offset of each record, and so much besides that a few records are more than a stream keeps.
+/// Writes the offset of each record with enough padding that a few records exceed the text that a stream keeps.
 struct Bulky;
 
 const BULK: usize = 200 << 10;
@@ -39,7 +39,7 @@ impl Format for Bulky {
     fn keep_alive(_position: Offset, _out: &mut Vec<u8>) {}
 }
 
-/// Counts how often a record is written.
+/// Counts how often a record is encoded.
 struct Counting;
 
 static WRITTEN: AtomicUsize = AtomicUsize::new(0);
@@ -66,14 +66,14 @@ struct Bed {
     _home: tempfile::TempDir,
 }
 
-/// What happens next.
+/// One step of a generated test.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A commit of so many STOPs, and RESUMEs.
+    /// Commits this many STOPs, then RESUMEs.
     Commit { stops: usize, resumes: usize },
-    /// One more reader comes: of everything or of RESUME, from so far behind the head.
+    /// Connects a reader of everything or of RESUME, this far before the head.
     Join { resumes_only: bool, behind: u64 },
-    /// The readers whose bit is set get a chance to take something.
+    /// Polls the readers whose bit is set.
     Take { readers: u64 },
 }
 
@@ -87,7 +87,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0_usize..3, 0_usize..3).prop_map(|(stops, resumes)| Step::Commit { stops, resumes }),
         (any::<bool>(), 0_u64..6).prop_map(|(resumes_only, behind)| Step::Join { resumes_only, behind }),
-        // Most take something each time, so that they come to the head and share.
+        // Most readers are polled each time, so that they reach the head and subscribe.
         (any::<u64>(), any::<u64>()).prop_map(|(some, others)| Step::Take { readers: some | others }),
     ]
 }
@@ -96,7 +96,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn whoever_joins_whenever_gets_what_it_would_get_alone(
+    fn reader_gets_the_same_bytes_with_and_without_sharing(
         steps in proptest::collection::vec(step(), 1..60),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -141,13 +141,13 @@ async fn play(steps: Vec<Step>) {
         while let Some(chunk) = alone.next().await {
             expected.extend_from_slice(&chunk.expect("readable"));
         }
-        // Nobody wants to read hundreds of KiB of spaces.
+        // Not `assert_eq`: it would print hundreds of KiB of spaces.
         assert!(reader.text == expected, "{:?}", (offsets(&reader.text), offsets(&expected)));
     }
 }
 
 #[tokio::test]
-async fn a_record_is_written_once_for_all_who_wait_for_it() {
+async fn record_is_encoded_once_for_all_waiting_readers() {
     let bed = Bed::new().await;
     let query = Query { event: Globs::parse(["STOP"]).expect("a glob"), ..Query::default() };
     let wanted = Wanted { query: query.clone(), after: Some(Offset(0)), ..Wanted::default() };
@@ -178,12 +178,12 @@ async fn a_record_is_written_once_for_all_who_wait_for_it() {
     for reader in readers {
         assert_eq!(reader.await.expect("no panic"), [b'r'; 20]);
     }
-    // Those who had not taken the last of it when the hub ended wrote that for themselves.
+    // Readers that lagged when the hub ended encoded the rest themselves.
     bed.until(|bed| bed.shares().is_empty()).await;
 }
 
 #[tokio::test]
-async fn further_queries_than_are_shared_are_read_alone() {
+async fn queries_over_the_sharing_limit_are_read_without_sharing() {
     let bed = Bed::new().await;
     let mut readers = Vec::new();
     for n in 0..SHARED_STREAMS_MAX + 2 {
@@ -200,9 +200,9 @@ async fn further_queries_than_are_shared_are_read_alone() {
     }
     bed.commit(1, 0).await;
     for (n, reader) in readers.iter_mut().enumerate() {
-        assert_eq!(offsets(&reader.text), [0], "where it began");
+        assert_eq!(offsets(&reader.text), [0], "the beginning");
         let chunk = reader.body.next().await.expect("a chunk").expect("readable");
-        // They differ in what they ask for, and in nothing else: received at 100.
+        // All queries select the record, which was received at 100.
         assert_eq!(offsets(&chunk), [1], "{n}");
     }
     drop(readers);
@@ -231,9 +231,9 @@ impl Bed {
         appender.committed(ticket).await.expect("is committed");
     }
 
-    /// How many readers each stream has.
+    /// The number of readers of each stream.
     fn shares(&self) -> Vec<usize> {
-        let streams = self.served.streams.0.lock().expect("nobody panicked");
+        let streams = self.served.streams.0.lock().expect("no panic");
         streams.iter().map(Weak::strong_count).filter(|count| *count > 0).collect()
     }
 
@@ -243,7 +243,7 @@ impl Bed {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it comes to hold");
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the condition holds in time");
     }
 }
 
@@ -255,14 +255,14 @@ impl Reader {
         Self { wanted, body: reading.into_body().into_data_stream(), text: Vec::new() }
     }
 
-    /// Takes what is there, if anything is.
+    /// Polls the body, and keeps the chunk if one is ready.
     async fn take(&mut self) {
         for _ in 0..20 {
             if let Some(Some(chunk)) = self.body.next().now_or_never() {
                 self.text.extend_from_slice(&chunk.expect("readable"));
                 return;
             }
-            // What it waits for is done by other threads.
+            // Other threads read the journal meanwhile.
             tokio::task::yield_now().await;
         }
     }

@@ -1,4 +1,4 @@
-//! What readers that do not read have in memory. The budget is counted, and not what the process uses.
+//! Memory of readers that do not read. The tests measure the counted budget, not the memory of the process.
 
 use axum::body::BodyDataStream;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -48,7 +48,7 @@ async fn readers_of_a_large_record_share_its_text() {
     let used = bed.served.reads.memory.used();
     assert!((3 << 20..(3 << 20) + 1_000).contains(&used), "{used} bytes for {READERS} readers");
     let (mut body, first) = readers.pop().expect("one");
-    assert!(body.next().now_or_never().is_none(), "nothing more before the piece is taken");
+    assert!(body.next().now_or_never().is_none(), "no further piece while the first is held");
     let mut text = first.to_vec();
     drop(first);
     while let Some(piece) = body.next().await {
@@ -74,7 +74,7 @@ async fn reader_that_does_not_read_has_one_chunk() {
 }
 
 #[tokio::test]
-async fn last_records_are_found_without_their_text() {
+async fn last_records_are_found_without_reading_their_text() {
     let bed = Bed::new().await;
     for _ in 0..3 {
         bed.commit(3, 7_000).await;
@@ -97,7 +97,7 @@ async fn last_records_are_found_without_their_text() {
 }
 
 #[tokio::test]
-async fn conditions_on_the_data_hold_for_large_records() {
+async fn condition_on_data_selects_large_records() {
     let bed = Bed::new().await;
     bed.commit(1, 1 << 20).await;
     for (condition, expected) in [("n=1", true), ("n=2", false)] {
@@ -120,7 +120,7 @@ async fn reader_is_refused_while_there_is_no_memory() {
 }
 
 #[tokio::test]
-async fn stream_ends_with_an_error_when_memory_stays_short() {
+async fn stream_ends_with_an_error_while_memory_stays_short() {
     let bed = Bed::new().await;
     bed.commit(1, 1 << 20).await;
     let mut body = bed.read(0, None).await.expect("opens");
@@ -140,7 +140,7 @@ impl Bed {
         Self { journal, served, _ends: ends, _home: home }
     }
 
-    /// Commits events with so many bytes of data each.
+    /// Commits events with `data_bytes` of data each.
     async fn commit(&self, events: usize, data_bytes: usize) {
         let data = format!(r#"{{"n": 1, "text": "{}"}}"#, "z".repeat(data_bytes));
         let mut batch = Batch::new();
@@ -154,7 +154,7 @@ impl Bed {
         appender.committed(ticket).await.expect("is committed");
     }
 
-    /// Reads all events up to the head, with a query like no other.
+    /// Reads all events up to the head, with a query that no other reader has.
     async fn read(&self, n: usize, last: Option<usize>) -> Result<BodyDataStream, ReadingError> {
         let event = Globs::parse(["N".to_owned(), format!("x{n}")]).expect("globs");
         let query = Query { event, ..Query::default() };

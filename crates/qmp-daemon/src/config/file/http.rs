@@ -133,7 +133,7 @@ mod tests {
             ),
             (
                 "http = { address = '/h', certificate = '/c', key = '/k' }",
-                "1: unix:/h is a unix socket, which nobody can listen in on; leave the certificate out",
+                "1: unix:/h is a unix socket, whose traffic stays on this host; leave the certificate out",
             ),
             (
                 "http = 'hub.example:80'",
