@@ -1,10 +1,10 @@
-//! How the cost of commands that read much grows with what they read: `qmp check` on a capture, and `qmp log` with and
-//! without `--where` on a journal, each at three sizes.
+//! How the cost of commands that read much grows with the size of their input: `qmp check` on a capture, and `qmp log` with
+//! and without `--where` on a journal, each at three sizes.
 //!
-//! `cargo bench -p qmp-cli --bench growth [-- EVENTS]`: events of the largest size, 1,000,000 unless said otherwise; the
-//! others are a tenth and a hundredth of it. Prints events a second without the time that the program takes to start,
-//! the most memory that it held, and the exponent of growth between the smallest and the largest size: 1 is linear, 2 is
-//! quadratic. Beside them, what reading the same capture and finding its line ends takes. Medians of three rounds.
+//! `cargo bench -p qmp-cli --bench growth [-- EVENTS]`: events of the largest size, 1,000,000 by default; the others are a
+//! tenth and a hundredth of it. Prints events a second without the start-up time of the program, its peak memory, and the
+//! exponent of growth between the smallest and the largest size: 1 is linear, 2 is quadratic. For comparison, it prints the
+//! cost of reading the same capture and finding its line ends. Medians of three rounds.
 
 #![expect(clippy::cast_precision_loss, reason = "figures of a bench")]
 
@@ -18,20 +18,20 @@ use qmp_journal::{Batch, Draft, Journal, JournalOptions};
 use qmp_wire::{Body, UnixMicros};
 
 const ROUNDS: usize = 3;
-/// The sizes beside the largest are so much smaller, one after the other.
+/// The factor between two sizes.
 const STEP: usize = 10;
 /// Records of one append to a journal.
 const BATCH: usize = 1_000;
 const GREETING: &str = "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, \"package\": \"\"}, \"capabilities\": [\"oob\"]}}\r\n";
 
-/// What the runs of one size read.
+/// The input of one size.
 struct Input {
     events: usize,
     capture: PathBuf,
     journal: PathBuf,
 }
 
-/// What one run cost.
+/// The cost of one run.
 #[derive(Clone, Copy)]
 struct Cost {
     took: Duration,
@@ -45,7 +45,7 @@ fn main() {
     let empty = Input::write(directory.path(), 0);
     let inputs =
         [largest / STEP / STEP, largest / STEP, largest].map(|events| Input::write(directory.path(), events));
-    println!("{:24} {:>10} {:>12} {:>14}  exponent", "", "events", "events/s", "held at most");
+    println!("{:24} {:>10} {:>12} {:>14}  exponent", "", "events", "events/s", "peak memory");
     report("read and split (limit)", &empty, &inputs, read_and_split);
     report("qmp check", &empty, &inputs, qmp_check);
     report("qmp log --json", &empty, &inputs, |input| qmp_log(input, &[]));
@@ -111,7 +111,7 @@ fn write_journal(path: &Path, events: usize) {
     journal.close().expect("everything was written");
 }
 
-/// The data of a machine whose disk is full; one event in a hundred is of another disk.
+/// The data of an event of a machine with a full disk; one event in a hundred is of another disk.
 fn data(index: usize) -> String {
     let device = if index.is_multiple_of(100) { "virtio0" } else { "virtio1" };
     format!(
@@ -121,7 +121,7 @@ fn data(index: usize) -> String {
     )
 }
 
-/// What any reader of a capture does at least.
+/// The least that any reader of a capture does.
 fn read_and_split(input: &Input) -> Cost {
     let begun = Instant::now();
     let mut file = File::open(&input.capture).expect("the capture");
@@ -137,7 +137,7 @@ fn read_and_split(input: &Input) -> Cost {
     Cost { took: begun.elapsed(), held_max_kib: 64 }
 }
 
-/// Through a pipe: while it is open the program lives, and its memory can be seen.
+/// Reads through a pipe: while it is open, the program runs, and its memory can be read.
 fn qmp_check(input: &Input) -> Cost {
     let begun = Instant::now();
     let mut child = program(&["check", "-"]);
@@ -178,7 +178,7 @@ fn end(mut child: Child, begun: Instant, held_max_kib: u64) -> Cost {
     Cost { took: begun.elapsed(), held_max_kib }
 }
 
-/// The most memory that the process held so far, in KiB. Source: proc(5), `VmHWM` of `/proc/pid/status`.
+/// The peak memory of the process so far, in KiB. Source: proc(5), `VmHWM` of `/proc/pid/status`.
 fn held(child: &Child) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

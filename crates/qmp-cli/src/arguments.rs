@@ -1,4 +1,4 @@
-//! The arguments of a command as a person types them: `key=value …`, or one JSON object.
+//! The arguments of a QMP command on the command line: `key=value …`, or one JSON object.
 //!
 //! A value that is JSON is taken as JSON (`delay=10`, `force=true`, `filter={"a": 1}`, `id="12"`), and
 //! anything else is a string (`device=drive0`). A dot in a key goes one level down (`backing.driver=file`).
@@ -10,27 +10,27 @@ use serde_json::{Map, Value};
 /// Errors of [`parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArgumentsError {
-    /// It is neither `key=value` nor an object.
+    /// The word is neither `key=value` nor an object.
     NoEquals {
-        /// What stood there.
+        /// The word.
         word: Box<str>,
     },
-    /// The key is empty, or a part of it.
+    /// The key, or a part of it, is empty.
     EmptyKey {
-        /// What stood there.
+        /// The word.
         word: Box<str>,
     },
-    /// The key has a value already, or is used as a value and as a level.
+    /// The key has a value already, or is used both as a value and as a level.
     Twice {
         /// The key, with its levels.
         key: Box<str>,
     },
-    /// The JSON text is broken.
+    /// The JSON text is malformed.
     NotJson {
-        /// What is wrong, and where.
+        /// The error and its position.
         what: Box<str>,
     },
-    /// The JSON text is whole and no object.
+    /// The JSON text is valid and not an object.
     NotAnObject,
 }
 
@@ -39,16 +39,16 @@ impl fmt::Display for ArgumentsError {
         match self {
             Self::NoEquals { word } => write!(f, "expected key=value or a JSON object, found {word:?}"),
             Self::EmptyKey { word } => write!(f, "the key before \"=\" is empty in {word:?}"),
-            Self::Twice { key } => write!(f, "{key} stands twice"),
-            Self::NotJson { what } => write!(f, "the arguments are no JSON: {what}"),
-            Self::NotAnObject => write!(f, "the arguments have to be a JSON object, {{…}}"),
+            Self::Twice { key } => write!(f, "{key} is given twice"),
+            Self::NotJson { what } => write!(f, "the arguments are not JSON: {what}"),
+            Self::NotAnObject => write!(f, "the arguments must be a JSON object, {{…}}"),
         }
     }
 }
 
 impl std::error::Error for ArgumentsError {}
 
-/// The arguments as JSON text; `None` if there are none.
+/// Returns the arguments as JSON text; `None` if there are none.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub fn parse(words: &[String]) -> Result<Option<String>, ArgumentsError> {
     }
 }
 
-/// One JSON object, as it was written.
+/// Checks that `json` is one JSON object, and returns it unchanged.
 ///
 /// # Errors
 ///
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_people_type() {
+    fn words_are_read_as_members() {
         let cases: [(&str, &[&str], Option<&str>); 10] = [
             ("none", &[], None),
             ("string", &["device=drive0"], Some(r#"{"device":"drive0"}"#)),
@@ -139,16 +139,16 @@ mod tests {
     }
 
     #[test]
-    fn refuses_the_rest() {
+    fn malformed_words_are_refused() {
         let cases: [(&[&str], &str); 8] = [
             (&["drive0"], "expected key=value or a JSON object, found \"drive0\""),
             (&["=x"], "the key before \"=\" is empty in \"=x\""),
             (&["a..b=1"], "the key before \"=\" is empty in \"a..b=1\""),
-            (&["a=1", "a=2"], "a stands twice"),
-            (&["a=1", "a.b=2"], "a.b stands twice"),
-            (&["a.b=2", "a=1"], "a stands twice"),
-            (&["{\"a\": }"], "the arguments are no JSON: expected value at line 1 column 7"),
-            (&["[1]"], "the arguments have to be a JSON object, {…}"),
+            (&["a=1", "a=2"], "a is given twice"),
+            (&["a=1", "a.b=2"], "a.b is given twice"),
+            (&["a.b=2", "a=1"], "a is given twice"),
+            (&["{\"a\": }"], "the arguments are not JSON: expected value at line 1 column 7"),
+            (&["[1]"], "the arguments must be a JSON object, {…}"),
         ];
         for (words, expected) in cases {
             assert_eq!(parsed(words).unwrap_err().to_string(), expected, "{words:?}");
@@ -156,9 +156,9 @@ mod tests {
     }
 
     proptest! {
-        /// A string reaches the VM as it was typed, unless it is JSON.
+        /// A string reaches the VM unchanged, unless it is JSON.
         #[test]
-        fn strings_arrive_as_typed(text in "[a-z/ :=.]{0,20}") {
+        fn string_is_sent_unchanged(text in "[a-z/ :=.]{0,20}") {
             prop_assume!(serde_json::from_str::<Value>(&text).is_err());
             let arguments = parsed(&[&format!("key={text}")]).unwrap().unwrap();
             let value: Value = serde_json::from_str(&arguments).unwrap();

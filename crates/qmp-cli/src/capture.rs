@@ -1,6 +1,6 @@
-//! What `qmp check` and `qmp replay` read: a capture of what a monitor said, or records of a journal as JSON Lines.
+//! The input of `qmp check` and `qmp replay`: a capture of a monitor's output, or records of a journal as JSON Lines.
 //!
-//! A capture is read in pieces, so its size does not matter to memory.
+//! A capture is read in pieces, so memory does not grow with its size.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -13,14 +13,14 @@ use serde::Deserialize;
 use crate::exit::Failure;
 use crate::render::escape;
 
-/// How much of a capture is read at once, in bytes: as much as a pipe holds.
+/// How much of a capture is read at a time, in bytes: the capacity of a pipe.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Hands over what a file holds, piece by piece; `-` is the standard input.
+/// Passes the content of a file to `take`, piece by piece; `-` is the standard input.
 ///
 /// # Errors
 ///
-/// A wrong path, and whatever `take` returns.
+/// [`Failure`] if the path cannot be read, or from `take`.
 pub fn pieces(path: &Path, take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
     let unreadable = |error: io::Error| {
         Failure::usage(format_args!("cannot read {}: {error}", escape::text(&path.display().to_string())))
@@ -50,20 +50,20 @@ fn pieces_of(
 /// One value of a capture.
 #[derive(Debug, PartialEq)]
 pub enum Item<'a> {
-    /// A greeting: from here on speaks a QEMU of this version.
+    /// A greeting: the following values are from a QEMU of this version.
     Version {
         /// Major, minor, micro.
         version: (u32, u32, u32),
-        /// Which VM, if the capture is of several.
+        /// The VM, if the capture has several.
         vm: Option<Cow<'a, str>>,
     },
     /// An event.
     Event {
         /// Its name.
         name: Cow<'a, str>,
-        /// Its data, as it came.
+        /// Its data, byte for byte.
         data: Option<Cow<'a, str>>,
-        /// Which VM, if the capture is of several.
+        /// The VM, if the capture has several.
         vm: Option<Cow<'a, str>>,
     },
     /// The reply to `query-qmp-schema`.
@@ -127,7 +127,7 @@ mod tests {
     const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}"#;
 
     #[test]
-    fn conversation_gives_version_events_and_schema() {
+    fn capture_of_a_monitor_has_version_events_and_schema() {
         let capture = format!(
             "\u{feff}{GREETING}\r\n\r\n{{\"execute\": \"qmp_capabilities\"}}\n{{\"return\": {{}}}}\r\n\
              {{\"event\": \"STOP\",\r\n  \"timestamp\": {{\"seconds\": 1, \"microseconds\": 2}}}}{{\"event\": \"RESET\", \"data\": {{\"guest\": true}}}}\n\
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn records_give_versions_and_events_of_their_vm() {
+    fn records_have_versions_and_events_of_their_vm() {
         let records = crate::render::examples::story();
         let mut lines = Vec::new();
         for record in &records[..3] {

@@ -1,7 +1,7 @@
-//! How the program ends: the exit codes, and the error that leads to one.
+//! The exit codes of the program, and the error that leads to one.
 //!
-//! Every command returns [`Exit`] when it did what it is for, and [`Failure`] when it could not. Only
-//! `main` prints a failure, as one line `qmp: …` and one line `hint: …` for each way out.
+//! A command returns [`Exit`] when it is done, and [`Failure`] when it failed. Only `main` prints a failure, as one line
+//! `qmp: …` and one line `hint: …` for each way to fix it.
 
 use std::fmt;
 use std::io;
@@ -11,15 +11,15 @@ use qmp_journal::JournalError;
 /// The exit codes, the same for all commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Did what was asked.
+    /// The command succeeded.
     Done = 0,
-    /// It failed, or violations were found.
+    /// The command failed, or violations were found.
     Failed = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
-    /// The time allowed ran out.
+    /// The time limit was reached.
     TimedOut = 3,
-    /// The VM is gone, or was not there.
+    /// The VM is gone, or did not exist.
     Gone = 4,
 }
 
@@ -29,7 +29,7 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
-/// Why a command could not do what was asked, and what a person can do about it.
+/// Why a command failed, and what the user can do about it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
     exit: Exit,
@@ -38,7 +38,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Something failed: exit code 1.
+    /// A general failure: exit code 1.
     pub fn failed(message: impl fmt::Display) -> Self {
         Self::with(Exit::Failed, message)
     }
@@ -48,29 +48,29 @@ impl Failure {
         Self::with(Exit::Usage, message)
     }
 
-    /// Time ran out: exit code 3.
+    /// The time limit was reached: exit code 3.
     pub fn timed_out(message: impl fmt::Display) -> Self {
         Self::with(Exit::TimedOut, message)
     }
 
-    /// The VM is gone or was not there: exit code 4.
+    /// The VM is gone or did not exist: exit code 4.
     pub fn gone(message: impl fmt::Display) -> Self {
         Self::with(Exit::Gone, message)
     }
 
-    /// Adds a line that says what to do.
+    /// Adds a line with a way to fix it.
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hints.push(hint.to_string());
         self
     }
 
-    /// Adds another thing that is wrong.
+    /// Adds another error.
     pub fn and(mut self, message: impl fmt::Display) -> Self {
         self.messages.push(message.to_string());
         self
     }
 
-    /// What is wrong, one line each.
+    /// The errors, one line each.
     pub fn messages(&self) -> &[String] {
         &self.messages
     }
@@ -98,7 +98,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A reader that went away (`qmp log | head`) has what it wanted: that ends the program quietly, with 0.
+/// A closed pipe (`qmp log | head`) is no failure: the program ends silently, with 0.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -108,7 +108,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// A path that is no journal is a wrong path; anything else is trouble with a right one.
+/// A path that is not a journal is an error of usage; any other error is a failure.
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         match &error {
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_one_line_and_hints() {
+    fn failure_is_one_line_and_hints() {
         let failure = Failure::gone("web1 is not attached").hint("qmp log --vm web1").hint("see qmp serve");
         assert_eq!(
             failure.to_string(),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_is_quiet_and_other_errors_are_not() {
+    fn closed_pipe_is_silent_and_other_errors_are_printed() {
         let quiet = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!((quiet.exit(), quiet.to_string().as_str()), (Exit::Done, ""));
         let full = Failure::from(io::Error::from(io::ErrorKind::StorageFull));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_said_cannot_drive_the_terminal() {
+    fn control_characters_of_a_peer_are_escaped() {
         assert_eq!(Failure::failed("bad \x1b[2J").to_string(), "qmp: bad \\u001b[2J\n");
     }
 }

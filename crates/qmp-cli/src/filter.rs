@@ -1,4 +1,4 @@
-//! Which events a command is about: patterns of names, and members of `data` with their values.
+//! Filters of events: patterns of names, and conditions on members of `data`.
 
 use clap::Args;
 use qmp_hub::conditions::Selected;
@@ -8,28 +8,28 @@ use qmp_wire::{Body, Record};
 
 use crate::exit::Failure;
 
-/// Which events.
+/// The filters of events.
 #[derive(Args, Clone, Debug, Default)]
 pub struct EventArgs {
     /// Only events whose name matches, such as SHUTDOWN or 'BLOCK_*'; may be given several times
     #[arg(long, value_name = "GLOB")]
     pub event: Vec<String>,
 
-    /// Only with this value at this place of the data, such as action=pause or info.type=hyper-v; all given hold
+    /// Only with this value of a member, such as action=pause or info.type=hyper-v; all conditions given must hold
     #[arg(long = "where", value_name = "PATH=VALUE", value_parser = place)]
     pub wheres: Vec<String>,
 }
 
-/// Reads `PATH=VALUE` and keeps its text, which is what a hub wants to have.
+/// Checks `PATH=VALUE` and returns its text, which the hub parses itself.
 ///
 /// # Errors
 ///
-/// [`QueryError`] if it is not of that form.
+/// [`QueryError`] if the text does not have that form.
 pub fn place(text: &str) -> Result<String, QueryError> {
     text.parse::<WherePath>().map(|_| text.to_owned())
 }
 
-/// Decides about single records; for streams that nobody has filtered yet.
+/// Decides about single records, for streams that are not filtered yet.
 #[derive(Debug)]
 pub struct EventFilter {
     query: Query,
@@ -37,24 +37,24 @@ pub struct EventFilter {
 }
 
 impl EventArgs {
-    /// The filter.
+    /// Returns the filter.
     pub fn filter(&self) -> Result<EventFilter, Failure> {
         let query = self.query().map_err(Failure::usage)?;
         Ok(EventFilter { query, is_empty: self.event.is_empty() && self.wheres.is_empty() })
     }
 
-    /// The same as a query on a journal.
+    /// Returns the same as a query on a journal.
     ///
     /// # Errors
     ///
-    /// [`QueryError`] if a pattern cannot be read.
+    /// [`QueryError`] if a pattern is malformed.
     pub fn query(&self) -> Result<Query, QueryError> {
         let where_ = self.wheres.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         Ok(Query { event: Globs::parse(&self.event)?, where_, ..Query::default() })
     }
 
-    /// Lines for people about names that no QEMU has, and about conditions that nothing meets in records of these kinds (none
-    /// means all). They may be of a later release, so they are no error.
+    /// Warnings about names that no known QEMU has, and about conditions that no record of these kinds can fulfil (no kind means
+    /// all). Names and members may be of a later release, so they are not errors.
     pub fn doubts(&self, kind: &[Kind]) -> Vec<String> {
         let mut doubts: Vec<String> = self.event.iter().filter_map(|pattern| doubt(pattern)).collect();
         if let Ok(query) = self.query() {
@@ -68,14 +68,14 @@ impl EventArgs {
     }
 }
 
-/// What may be wrong with the name of an event.
+/// A warning about the name of an event that no known QEMU has.
 pub fn doubt(name: &str) -> Option<String> {
     let is_pattern = name.contains(['*', '?', '[', '{']);
     if is_pattern || name.starts_with("__") || qmp_events::EventKind::from_name(name).is_some() {
         return None;
     }
     let known = || qmp_events::catalogue().iter().map(|event| event.name);
-    // A word of a name is as good as a name that is misspelt.
+    // Part of a name is accepted like a misspelt name.
     let upper = name.to_uppercase();
     let holders: Vec<&str> = known().filter(|known| upper.len() > 2 && known.contains(&upper)).collect();
     let advice = match (suggest::nearest(name, known()), holders.as_slice()) {
@@ -92,7 +92,7 @@ impl EventFilter {
         matches!(record.body, Body::Event { .. }) && self.query.matches(record)
     }
 
-    /// Whether a live view shows `record`: what is no event tells of certainty and gaps, and is always shown.
+    /// Whether a live view shows `record`: the beginning and the end of an epoch are always shown.
     pub fn shows(&self, record: &Record<'_>) -> bool {
         match &record.body {
             Body::Event { .. } => self.is_match(record),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_events_alone() {
+    fn filter_matches_events_by_name_and_data() {
         let data = Some(r#"{"action": "pause"}"#);
         let cases: [(&[&str], &[&str], &str, bool); 6] = [
             (&[], &[], "WATCHDOG", true),
@@ -140,17 +140,17 @@ mod tests {
     }
 
     #[test]
-    fn what_tells_of_gaps_is_always_shown() {
+    fn records_of_gaps_are_always_shown() {
         let snapshot = Body::Attached { snapshot: "{}".into() };
         for (events, shows) in [(&["STOP"] as &[&str], true), (&[], true)] {
             let filter = args(events, &[]).filter().unwrap();
             assert_eq!(filter.shows(&record(snapshot.clone())), shows);
-            assert!(!filter.is_match(&record(snapshot.clone())), "and never waited for");
+            assert!(!filter.is_match(&record(snapshot.clone())), "and never a match");
         }
     }
 
     #[test]
-    fn doubts_names_that_no_qemu_has() {
+    fn name_that_no_qemu_has_gets_a_warning() {
         assert_eq!(doubt("SHUTDOWN"), None);
         assert_eq!(doubt("BLOCK_*"), None);
         assert_eq!(doubt("__com.example_X"), None);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_place_without_a_value() {
+    fn condition_without_a_value_is_refused() {
         for text in ["action", "=pause", "a..b=1", ""] {
             assert!(place(text).is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! Sockets that `emulate`, `replay` and `serve --demo` listen at.
+//! Sockets of `emulate`, `replay` and `serve --demo`.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::exit::Failure;
 ///
 /// # Errors
 ///
-/// That of the system, and [`io::ErrorKind::Unsupported`] for an inherited descriptor.
+/// The system's error, and [`io::ErrorKind::Unsupported`] for an inherited descriptor.
 pub fn listen(address: &Address) -> io::Result<Listener> {
     match address {
         Address::Unix { path, .. } => Listener::unix(path),
@@ -19,7 +19,7 @@ pub fn listen(address: &Address) -> io::Result<Listener> {
             Listener::tcp((host.as_str(), *port)).map(|(listener, _)| listener)
         }
         Address::Fd { .. } => {
-            Err(io::Error::new(io::ErrorKind::Unsupported, "an inherited descriptor cannot be listened at"))
+            Err(io::Error::new(io::ErrorKind::Unsupported, "cannot listen at an inherited descriptor"))
         }
     }
 }
@@ -29,7 +29,7 @@ pub fn failure(address: &Address, error: &io::Error) -> Failure {
     let message = format!("cannot listen at {address}: {error}");
     match error.kind() {
         io::ErrorKind::AddrInUse => Failure::failed(message)
-            .hint("somebody listens there, or a file is in the way; take another address"),
+            .hint("the address is in use, or a file has that path; choose another address"),
         io::ErrorKind::Unsupported => Failure::usage(message).hint("write unix:PATH or tcp:HOST:PORT"),
         _ => Failure::failed(message),
     }

@@ -1,7 +1,7 @@
-//! Records as they happen, from monitors' sockets and from a hub, in one stream.
+//! Live records from monitors' sockets and from a hub, in one stream.
 //!
-//! Those straight from a socket have no offset, and epochs count from 1 when the program starts. The rest is as in a journal: an
-//! epoch opens with the state of the VM, and one that ends says why.
+//! Records directly from a socket have no offset, and their epochs are counted from 1 when the program starts. Otherwise they
+//! are as in a journal: an epoch opens with the state of the VM, and its end has a reason.
 
 use qmp_client::{Address, ConnectError, FollowConfig, Followed};
 use qmp_host::clock;
@@ -14,32 +14,31 @@ use crate::hub::{HubError, HubFollow, HubItem};
 /// How many records may wait to be printed.
 const WAITING_MAX: usize = 4096;
 
-/// What happens at a monitor.
+/// An item of the stream.
 #[derive(Debug)]
 pub enum Live {
     /// A record, as a journal would have it.
     Record(Record<'static>),
-    /// It could not be attached.
+    /// The monitor could not be attached.
     Failed {
         /// The VM's name.
         vm: String,
-        /// Why not.
+        /// The error.
         error: ConnectError,
-        /// Whether it is tried again.
+        /// Whether there is no further attempt.
         is_last: bool,
     },
-    /// The hub went away and is asked again.
+    /// The connection to the hub was lost; the stream reconnects.
     HubLost(HubError),
-    /// The hub is back, and the stream goes on without a gap.
+    /// The hub is back, and the stream continues without a gap.
     HubBack,
-    /// So many records are not in the journal any more.
+    /// So many records were removed from the journal.
     HubRemoved(u64),
-    /// The hub refuses, or is none; nothing more comes from it.
+    /// The hub refuses, or the peer is not a hub; the hub's part of the stream ends.
     HubFailed(HubError),
 }
 
-/// Follows monitors, each with the name that its records get, and a hub. The stream ends when nothing of it can
-/// be tried again.
+/// Follows monitors, each with the name for its records, and a hub. The stream ends when no part of it can be retried.
 pub fn follow(monitors: Vec<(String, Address)>, hub: Option<HubFollow>) -> mpsc::Receiver<Live> {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     for (vm, address) in monitors {
@@ -84,7 +83,7 @@ async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<Live>) {
                 }
             }
             Followed::Reply(reply) => reply.release(),
-            // Nothing here probes.
+            // This client sends no probes.
             Followed::Answered { .. } => {}
             Followed::Detached { reason, detail, .. } => {
                 let (detail, certain_until) = (Some(detail.into()), Some(clock::now()));
@@ -115,7 +114,7 @@ fn event_body(event: RawEvent<'_>) -> Body<'static> {
     }
 }
 
-/// Where the next record of a VM stands.
+/// Numbers the records of a VM.
 struct Place {
     vm: String,
     epoch: Epoch,
@@ -131,7 +130,7 @@ impl Place {
     }
 }
 
-/// The failure of a command that could not reach a monitor: the VM is gone, or something else is there.
+/// The failure of a command that could not reach a monitor: the VM is gone, or the socket belongs to another program.
 pub fn connect_failure(error: &ConnectError) -> Failure {
     match error {
         ConnectError::NoSuchSocket { .. }

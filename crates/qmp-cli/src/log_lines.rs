@@ -1,7 +1,7 @@
-//! What the hub logs while it runs, one line each on the standard error.
+//! The log of the hub, one line an event on the standard error.
 //!
-//! For people: `03:04:05  web1: attached`. For journald, which has its own time: `<6>web1: attached`, with the
-//! priority that sd-daemon(3) describes. `QMP_LOG` takes a filter, such as `debug` or `qmp_hub=trace`.
+//! For people: `03:04:05  web1: attached`. For journald, which adds its own time: `<6>web1: attached`, with the priority
+//! that sd-daemon(3) describes. `QMP_LOG` is a filter, such as `debug` or `qmp_hub=trace`.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -20,7 +20,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::render::{Palette, escape};
 use crate::terminal::Terminal;
 
-/// Logs to the standard error, from the moment at which the gate is opened: what `QMP_LOG` says, or `usually`.
+/// Starts logging to the standard error, held back until the gate is dropped. The filter is `QMP_LOG`, or else `usually`.
 pub fn start(terminal: &Terminal, usually: &str) -> Gate {
     let filter = EnvFilter::try_from_env("QMP_LOG").unwrap_or_else(|_| EnvFilter::new(usually));
     let is_journald = std::env::var_os("JOURNAL_STREAM").is_some();
@@ -40,7 +40,7 @@ pub fn start(terminal: &Terminal, usually: &str) -> Gate {
     gate
 }
 
-/// Holds lines back until what has to be said before them has been said. Opens when it is dropped.
+/// Holds lines back until the start-up text is printed. Opens when it is dropped.
 #[derive(Debug)]
 pub struct Gate {
     waiting: Arc<Mutex<Option<Vec<u8>>>>,
@@ -50,12 +50,12 @@ impl Drop for Gate {
     fn drop(&mut self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = waiting.take().unwrap_or_default();
-        // Where nobody listens, there is nobody to be told.
+        // A closed standard error is ignored.
         let _ = io::stderr().write_all(&lines);
     }
 }
 
-/// One line's way to the standard error.
+/// Writes one line to the standard error, or behind the gate.
 struct Through(Arc<Mutex<Option<Vec<u8>>>>);
 
 impl io::Write for Through {
@@ -72,7 +72,7 @@ impl io::Write for Through {
     }
 }
 
-/// How lines look.
+/// The format of lines.
 #[derive(Clone, Debug)]
 enum Lines {
     People { palette: Palette, zone: TimeZone },
@@ -125,7 +125,7 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// The parts of an event.
+/// The fields of an event.
 #[derive(Debug, Default)]
 struct Said {
     vm: Option<String>,
@@ -134,7 +134,7 @@ struct Said {
 }
 
 impl Said {
-    /// `VM: message key=value`.
+    /// Returns `VM: message key=value`.
     fn text(&self) -> String {
         match &self.vm {
             Some(vm) if !names(&self.message, vm) => format!("{vm}: {}{}", self.message, self.others),
@@ -143,7 +143,7 @@ impl Said {
     }
 }
 
-/// Whether a message names the VM already: as a whole word, since a VM may be called `a`.
+/// Whether a message contains the VM's name: as a whole word, since a VM may be called `a`.
 fn names(message: &str, vm: &str) -> bool {
     let is_part_of_a_name =
         |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
@@ -154,7 +154,7 @@ impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
-            // Who reads this wants to know why, and that it is tried again; the number says nothing more.
+            // The message says why and that the hub retries; the number adds nothing.
             "attempt" => {}
             "vm" => self.vm = Some(format!("{value:?}")),
             // Writing to a `String` cannot fail.
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gate_holds_lines_until_it_opens() {
+    fn gate_holds_lines_until_it_is_dropped() {
         let gate = Gate { waiting: Arc::new(Mutex::new(Some(Vec::new()))) };
         let waiting = Arc::clone(&gate.waiting);
         Through(Arc::clone(&waiting)).write_all(b"early\n").unwrap();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_lines() {
+    fn line_has_priority_or_time_and_the_vm() {
         let people = Lines::People { palette: Palette::new(false), zone: TimeZone::UTC };
         let cases = [
             (&people, Level::INFO, Some("web1"), "attached", "", "12:00:05  web1: attached"),

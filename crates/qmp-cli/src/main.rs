@@ -37,9 +37,9 @@ use crate::terminal::{ColorWhen, Terminal};
 
 /// journalctl for virtual machines: what happened to them, when, in what order, and what may have been missed
 ///
-/// A hub (qmp serve) stays with the monitors of your VMs and keeps a journal of everything that QEMU reports;
-/// the other commands read the journal, follow it, wait for an event, or talk to a VM. With an address in
-/// place of a name, tail, wait, exec and check need no hub.
+/// A hub (qmp serve) stays attached to the monitors of your VMs and records in a journal everything that QEMU reports;
+/// the other commands read the journal, follow it, wait for an event, or send commands to a VM. With an address instead
+/// of a name, tail, wait, exec and check need no hub.
 #[derive(Debug, Parser)]
 #[command(name = "qmp", version, arg_required_else_help = true, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
@@ -53,15 +53,15 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  qmp serve --demo                                see it at work, without any QEMU
+  qmp serve --demo                                a demonstration, without any QEMU
   qmp serve --attach web1=unix:/run/web1.sock     keep a journal of web1
   qmp log --since today                           what happened today
   qmp tail web1                                   what happens now
-  qmp wait web1 SHUTDOWN --timeout 30s            for scripts
+  qmp wait web1 SHUTDOWN --timeout 30s            wait for an event, for scripts
   qmp exec web1 query-status                      a command for the VM
   qmp events WATCHDOG                             what an event means
 
-An ADDR is written as QEMU writes it: unix:/run/vm.sock, tcp:127.0.0.1:4444, or a path with a slash.
+An ADDR has the form that QEMU uses: unix:/run/vm.sock, tcp:127.0.0.1:4444, or a path with a slash.
 Exit codes: 0 done, 1 failed or violations found, 2 wrong usage, 3 timed out, 4 the VM is gone.";
 
 fn main() -> ExitCode {
@@ -72,14 +72,14 @@ fn main() -> ExitCode {
     let terminal = Terminal::detect(cli.color);
     let result = runtime(cli.command.needs_threads()).and_then(|runtime| {
         let result = runtime.block_on(cli.command.run(&terminal));
-        // What still blocks (a read of the standard input) ends with the process.
+        // A blocking call (such as a read of the standard input) ends with the process.
         runtime.shutdown_background();
         result
     });
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            // Where the standard error is closed, too, the exit code is all that can be said.
+            // If the standard error is closed, too, only the exit code is left.
             let _ = write!(std::io::stderr(), "{failure}");
             failure.exit().into()
         }
@@ -94,7 +94,7 @@ fn runtime(threads: bool) -> Result<tokio::runtime::Runtime, Failure> {
     builder.enable_all().build().map_err(|error| Failure::failed(format_args!("cannot start: {error}")))
 }
 
-/// Help and version go to the standard output; what is wrong with the command line looks like any other failure.
+/// Help and version go to the standard output; errors of the command line look like any other failure.
 fn report_usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
@@ -111,7 +111,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn the_definitions_of_the_arguments_are_sound() {
+    fn definitions_of_the_arguments_are_valid() {
         super::Cli::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! The standard output as a stream of records.
+//! Standard output and standard error.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -13,7 +13,7 @@ use crate::terminal::Terminal;
 /// How records are printed.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct Format {
-    /// Print one JSON object a line (the default when the output is no terminal)
+    /// Print one JSON object a line (the default when the output is not a terminal)
     #[arg(long)]
     pub json: bool,
     /// Print times in UTC instead of local time
@@ -36,18 +36,18 @@ impl Format {
     }
 }
 
-/// Collects rendered records and hands them to the standard output.
+/// Collects rendered records and writes them to the standard output.
 #[derive(Debug)]
 pub struct Output {
     renderer: Renderer,
     pending: Vec<u8>,
 }
 
-/// As much is collected before it is written without being asked, in bytes.
+/// The output is written without a call of `flush` once it has so many bytes.
 const PENDING_MAX_BYTES: usize = 64 << 10;
 
 impl Output {
-    /// An output in that rendering.
+    /// Creates an output with that rendering.
     pub fn new(renderer: Renderer) -> Self {
         let mut pending = Vec::new();
         renderer.begin(&mut pending);
@@ -65,7 +65,7 @@ impl Output {
         if self.pending.len() >= PENDING_MAX_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Adds a record that is JSON already, if that is what is printed; says whether it was.
+    /// Adds a record that is JSON already, if JSON is printed; returns whether it did.
     pub fn json_line(&mut self, line: &str) -> io::Result<bool> {
         if !matches!(self.renderer, Renderer::Json { for_terminal: false }) {
             return Ok(false);
@@ -78,7 +78,7 @@ impl Output {
         Ok(true)
     }
 
-    /// Writes what was collected. To be called before waiting for anything.
+    /// Writes what was collected. Call it before waiting for anything.
     pub fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -90,12 +90,12 @@ impl Output {
     }
 }
 
-/// Says something on the standard error. If nobody listens there, the work goes on.
+/// Prints a line on the standard error. A closed standard error does not end the command.
 pub fn note(text: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Prints text that is no record.
+/// Prints text other than records.
 pub fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;

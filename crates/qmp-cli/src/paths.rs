@@ -1,8 +1,8 @@
-//! Where the hub and the journal are when nobody says.
+//! Default paths of the hub's socket and of the journal.
 
 use std::path::{Path, PathBuf};
 
-/// The environment as far as paths depend on it, so that it can be given by a test.
+/// The environment on which the paths depend; tests construct their own.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     is_root: bool,
@@ -14,7 +14,7 @@ pub struct Places {
 impl Places {
     /// The environment of this process.
     pub fn of_this_user() -> Self {
-        // The XDG base directory specification: a relative path is to be ignored.
+        // The XDG base directory specification: relative paths are ignored.
         let directory =
             |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         Self {
@@ -50,7 +50,7 @@ impl Places {
     }
 }
 
-/// The journal that the environment names.
+/// The journal named by the environment variable `QMP_JOURNAL`.
 pub fn journal_of_environment() -> Option<PathBuf> {
     std::env::var_os("QMP_JOURNAL").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn follows_the_base_directory_specification() {
+    fn paths_follow_the_base_directory_specification() {
         let user = Places { home: Some("/home/u".into()), ..Places::default() };
         let session = Places { runtime_dir: Some("/run/user/7".into()), ..user.clone() };
         let moved = Places { state_home: Some("/srv/state".into()), ..session.clone() };

@@ -1,10 +1,10 @@
-//! SIGINT and SIGTERM: how people and supervisors end a program.
+//! SIGINT and SIGTERM: the signals with which users and service managers end a program.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Failure;
 
-/// Both of them. From the moment at which this is made, they do not end the program by themselves.
+/// Receives both signals. Once this is constructed, they do not end the program by themselves.
 #[derive(Debug)]
 pub struct End {
     interrupt: Signal,
@@ -12,12 +12,15 @@ pub struct End {
 }
 
 impl End {
-    /// Takes the signals.
+    /// Registers for the signals.
     pub fn new() -> Result<Self, Failure> {
-        let take = |kind| {
-            signal(kind).map_err(|error| Failure::failed(format_args!("cannot take signals: {error}")))
+        let register = |kind| {
+            signal(kind).map_err(|error| Failure::failed(format_args!("cannot handle signals: {error}")))
         };
-        Ok(Self { interrupt: take(SignalKind::interrupt())?, terminate: take(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: register(SignalKind::interrupt())?,
+            terminate: register(SignalKind::terminate())?,
+        })
     }
 
     /// Waits for one of them.
@@ -28,8 +31,8 @@ impl End {
         }
     }
 
-    /// Waits for `work`, which blocks, on a thread of its own. One of the signals ends it early, by `stop`; what `work`
-    /// has open is closed when this returns.
+    /// Runs `work`, which blocks, on a separate thread. One of the signals ends it early, through `stop`; whatever `work` has
+    /// opened is closed when this returns.
     pub async fn or_stop<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -1,8 +1,8 @@
-//! What systemd is told: sd_notify(3), one datagram each.
+//! Notification of systemd: sd_notify(3), one datagram for each message.
 //!
-//! A module of its own, because it is a hundred lines and the protocol promises not to change. Without
-//! `NOTIFY_SOCKET`, nothing is sent. A message that cannot be sent is logged once and then forgotten: a service
-//! that cannot be watched is still worth running.
+//! Written here because it is a hundred lines and the protocol promises not to change. Without `NOTIFY_SOCKET`, nothing is
+//! sent. The first message that cannot be sent is logged, later ones are not: a service without notification is still worth
+//! running.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The way to the service manager.
+/// The socket of the service manager.
 #[derive(Debug, Default)]
 pub struct Notify {
     to: Option<(UnixDatagram, SocketAddr)>,
     has_failed: AtomicBool,
 }
 
-/// What the environment says about the watchdog.
+/// The environment variables of the watchdog.
 #[derive(Debug, Default)]
 pub struct WatchdogVariables {
     /// `WATCHDOG_USEC`.
@@ -31,7 +31,7 @@ pub struct WatchdogVariables {
     pub pid: Option<OsString>,
 }
 
-/// What the environment says about sockets that were handed over.
+/// The environment variables of socket activation.
 #[derive(Debug, Default)]
 pub struct ListenVariables {
     /// `LISTEN_PID`.
@@ -40,19 +40,19 @@ pub struct ListenVariables {
     pub fds: Option<OsString>,
 }
 
-/// The first descriptor that is handed over. Source: sd_listen_fds(3).
+/// The first descriptor that systemd passes. Source: sd_listen_fds(3).
 const LISTEN_FDS_START: RawFd = 3;
 
-/// Most sockets that are taken over: what a unit that means it has. The variable may say any number.
+/// Most sockets that are inherited: more than any sensible unit has. The variable may contain any number.
 const LISTEN_FDS_MAX: RawFd = 1_024;
 
 impl ListenVariables {
-    /// What the environment says.
+    /// Reads the variables.
     pub fn of_environment() -> Self {
         Self { pid: std::env::var_os("LISTEN_PID"), fds: std::env::var_os("LISTEN_FDS") }
     }
 
-    /// The descriptors that are meant for this process.
+    /// The descriptors that are passed to this process.
     pub fn numbers(&self, own_pid: u32) -> std::ops::Range<RawFd> {
         let is_meant = number(self.pid.as_ref()) == Some(own_pid.into());
         let count =
@@ -66,7 +66,7 @@ fn number(value: Option<&OsString>) -> Option<u64> {
 }
 
 impl Notify {
-    /// The socket that the environment names.
+    /// Opens the socket that the environment names.
     pub fn of_environment() -> Self {
         match std::env::var_os("NOTIFY_SOCKET").map(|name| Self::to(&name)) {
             None => Self::default(),
@@ -78,7 +78,7 @@ impl Notify {
         }
     }
 
-    /// A socket by its path, or with an `@` in front by its abstract name.
+    /// Opens a socket by its path, or by its abstract name if it begins with `@`.
     fn to(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes() {
             [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
@@ -96,34 +96,34 @@ impl Notify {
         Ok(Self { to: Some((socket, address)), has_failed: AtomicBool::new(false) })
     }
 
-    /// Whether anybody is told.
+    /// Whether a service manager is notified.
     pub fn is_used(&self) -> bool {
         self.to.is_some()
     }
 
-    /// The hub serves.
+    /// Reports that the hub serves.
     pub fn ready(&self, status: &str) {
         self.send(&format!("READY=1\nSTATUS={}", one_line(status)));
     }
 
-    /// The configuration is read again; `ready` says that it is over.
+    /// Reports that a reload begins; `ready` reports its end.
     pub fn reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);
         let usec = now.tv_sec.unsigned_abs() * 1_000_000 + now.tv_nsec.unsigned_abs() / 1_000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={usec}"));
     }
 
-    /// How it stands, for `systemctl status`.
+    /// Reports the status line for `systemctl status`.
     pub fn status(&self, status: &str) {
         self.send(&format!("STATUS={}", one_line(status)));
     }
 
-    /// The hub lives.
+    /// Reports that the hub is alive.
     pub fn watchdog(&self) {
         self.send("WATCHDOG=1");
     }
 
-    /// The hub stops, which may take so long.
+    /// Reports that the hub stops, which may take as long as `at_most`.
     pub fn stopping(&self, at_most: Duration) {
         self.send(&format!(
             "STOPPING=1\nSTATUS=writing the last records\nEXTEND_TIMEOUT_USEC={}",
@@ -136,18 +136,18 @@ impl Notify {
         if let Err(error) = socket.send_to_addr(message.as_bytes(), address)
             && !self.has_failed.swap(true, Ordering::Relaxed)
         {
-            tracing::warn!("systemd cannot be told: {error}");
+            tracing::warn!("cannot notify systemd: {error}");
         }
     }
 }
 
 impl WatchdogVariables {
-    /// What the environment says.
+    /// Reads the variables.
     pub fn of_environment() -> Self {
         Self { usec: std::env::var_os("WATCHDOG_USEC"), pid: std::env::var_os("WATCHDOG_PID") }
     }
 
-    /// How often to show that this process lives, which is half of what systemd waits; `None` if nobody waits for it.
+    /// How often to notify the watchdog: twice in its time. `None` if there is no watchdog for this process.
     pub fn interval(&self, own_pid: u32) -> Option<Duration> {
         let usec = number(self.usec.as_ref()).filter(|usec| *usec > 0)?;
         let is_meant = self.pid.is_none() || number(self.pid.as_ref()) == Some(own_pid.into());
@@ -155,7 +155,7 @@ impl WatchdogVariables {
     }
 }
 
-/// A line break would begin another assignment.
+/// Replaces line breaks, which would begin another assignment.
 fn one_line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_arrive_by_path_and_by_abstract_name() {
+    fn message_is_sent_by_path_and_by_abstract_name() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("notify");
         let name = format!("qmp-test-{}", std::process::id());
@@ -178,24 +178,24 @@ mod tests {
         ];
         for (name, socket) in sockets {
             let notify = Notify::to(&name).unwrap();
-            let told = |tell: &dyn Fn(&Notify)| {
-                tell(&notify);
+            let received = |send: &dyn Fn(&Notify)| {
+                send(&notify);
                 let mut buffer = [0; 200];
                 let length = socket.recv(&mut buffer).unwrap();
                 String::from_utf8(buffer[..length].to_vec()).unwrap()
             };
-            assert_eq!(told(&|notify| notify.ready("a\nREADY=0")), "READY=1\nSTATUS=a READY=0");
-            assert_eq!(told(&|notify| notify.watchdog()), "WATCHDOG=1");
+            assert_eq!(received(&|notify| notify.ready("a\nREADY=0")), "READY=1\nSTATUS=a READY=0");
+            assert_eq!(received(&|notify| notify.watchdog()), "WATCHDOG=1");
             let stopping = "STOPPING=1\nSTATUS=writing the last records\nEXTEND_TIMEOUT_USEC=2000000";
-            assert_eq!(told(&|notify| notify.stopping(Duration::from_secs(2))), stopping);
-            let reloading = told(&|notify| notify.reloading());
+            assert_eq!(received(&|notify| notify.stopping(Duration::from_secs(2))), stopping);
+            let reloading = received(&|notify| notify.reloading());
             let usec = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
             assert!(usec.parse::<u64>().unwrap() > 0);
         }
     }
 
     #[test]
-    fn descriptors_are_those_that_are_meant() {
+    fn descriptors_for_another_process_are_ignored() {
         let cases = [
             (None, None, 3..3),
             (Some("7"), Some("2"), 3..5),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_waited_for() {
+    fn full_socket_does_not_block() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("notify");
         let _never_read = UnixDatagram::bind(&path).unwrap();
@@ -222,11 +222,11 @@ mod tests {
         }
         assert!(notify.has_failed.load(Ordering::Relaxed));
         assert!(Notify::to("relative".as_ref()).is_err());
-        Notify::default().ready("nobody listens");
+        Notify::default().ready("no socket");
     }
 
     #[test]
-    fn the_watchdog_is_shown_signs_of_life_at_half_its_time() {
+    fn watchdog_interval_is_half_its_time() {
         let cases = [
             (None, None, None),
             (Some("30000000"), None, Some(15_000)),

@@ -1,14 +1,14 @@
-//! `ADDR|NAME`: a monitor of its own, or a VM of the hub.
+//! `ADDR|NAME`: the address of a monitor, or a VM of the hub.
 
 use std::convert::Infallible;
 use std::str::FromStr;
 
 use qmp_client::{Address, AddressError};
 
-/// Which VM a command is about.
+/// The VM of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A monitor's socket. Known by its `:` or `/`.
+    /// A monitor's socket; recognized by `:` or `/`.
     Address(Result<Address, AddressError>),
     /// The name of a VM of the hub, or a pattern of names.
     Name(String),
@@ -25,8 +25,8 @@ impl FromStr for Target {
     }
 }
 
-/// The names that VMs get which have only an address: the socket's file name without its ending where that
-/// tells them apart, else the address.
+/// Names for VMs with only an address: the socket's file name without its extension if those are distinct, else the
+/// address.
 pub fn names_of(addresses: &[Address]) -> Vec<String> {
     let short: Vec<Option<String>> = addresses.iter().map(short_name).collect();
     let is_unique = |name: &Option<String>| short.iter().filter(|other| *other == name).count() == 1;
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_addresses_from_names() {
+    fn address_is_recognized_by_colon_or_slash() {
         let cases = [
             ("web1", false),
             ("web*", false),
@@ -66,11 +66,11 @@ mod tests {
             let target: Target = text.parse().unwrap();
             assert_eq!(matches!(target, Target::Address(_)), is_address, "{text}");
         }
-        assert!(matches!("host:4444".parse(), Ok(Target::Address(Err(_)))), "an address, and a wrong one");
+        assert!(matches!("host:4444".parse(), Ok(Target::Address(Err(_)))), "a malformed address");
     }
 
     #[test]
-    fn names_are_short_where_they_can_be() {
+    fn name_is_short_if_it_is_distinct() {
         let cases: [(&[&str], &[&str]); 3] = [
             (&["/run/web1.sock", "unix:/run/web2.qmp"], &["web1", "web2"]),
             (&["/a/vm.sock", "/b/vm.sock", "/b/c.sock"], &["unix:/a/vm.sock", "unix:/b/vm.sock", "c"]),

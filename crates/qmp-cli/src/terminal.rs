@@ -1,4 +1,4 @@
-//! What the program stands in: terminals or pipes, colour or not, the local time.
+//! The terminal: whether the streams are terminals, colour, local time.
 
 use std::io::{IsTerminal as _, stderr, stdout};
 
@@ -20,7 +20,7 @@ pub enum ColorWhen {
     Never,
 }
 
-/// The surroundings, looked at once at the start.
+/// The properties of the terminal, detected once at the start.
 #[derive(Clone, Debug)]
 pub struct Terminal {
     stdout_is_terminal: bool,
@@ -31,7 +31,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Looks at standard output, standard error and the environment.
+    /// Detects them from standard output, standard error and the environment.
     pub fn detect(color: ColorWhen) -> Self {
         let takes_colour = |auto: anstream::ColorChoice| match color {
             ColorWhen::Auto => auto != anstream::ColorChoice::Never,
@@ -47,12 +47,12 @@ impl Terminal {
         }
     }
 
-    /// Whether a person reads the standard output.
+    /// Whether the standard output is a terminal.
     pub fn stdout_is_terminal(&self) -> bool {
         self.stdout_is_terminal
     }
 
-    /// Whether a person reads the standard error.
+    /// Whether the standard error is a terminal.
     pub fn stderr_is_terminal(&self) -> bool {
         self.stderr_is_terminal
     }
@@ -72,7 +72,7 @@ impl Terminal {
         self.zone.clone()
     }
 
-    /// This moment in local time.
+    /// The present local time.
     pub fn now(&self) -> Zoned {
         Zoned::now().with_time_zone(self.zone.clone())
     }

@@ -1,4 +1,4 @@
-//! Rules of the program: what they deliver survives a kill of the hub in the middle of a storm.
+//! Rules of the program: deliveries survive a kill of the hub in the middle of a storm.
 
 mod support;
 
@@ -18,10 +18,10 @@ use support::{FakeQmp, Running, directory, event, respond, run};
 /// Events of one storm; a process is run for each of them.
 const STORM: u64 = 150;
 
-/// The lines that arrived somewhere, in order, with what names them.
+/// Deliveries in order, with their ids.
 type Arrived = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
-/// A monitor that raises a storm when it is told to.
+/// A monitor that reports a storm of events at the command `storm`.
 fn stormy(home: &Path) -> FakeQmp {
     FakeQmp::start_with(home.join("web1.sock"), |command, request| match command {
         "storm" => {
@@ -33,7 +33,7 @@ fn stormy(home: &Path) -> FakeQmp {
     })
 }
 
-/// Takes webhooks at a port of its own: each request's id and body.
+/// Receives webhooks at a free port: the id and body of each request.
 fn webhooks() -> (String, Arrived) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
     let (address, arrived) = (listener.local_addr().expect("an address").to_string(), Arrived::default());
@@ -79,7 +79,7 @@ fn request(stream: &mut std::net::TcpStream, input: &mut Vec<u8>) -> Option<(Str
     }
 }
 
-/// Takes entries as journald does: the record in each.
+/// Receives entries as journald does: the record in each.
 fn entries(path: &Path) -> Arrived {
     let socket = UnixDatagram::bind(path).expect("binds");
     let arrived = Arrived::default();
@@ -95,7 +95,7 @@ fn entries(path: &Path) -> Arrived {
     arrived
 }
 
-/// The records of a file of lines, whole ones.
+/// The complete lines of a file.
 fn file(path: &Path) -> Vec<Vec<u8>> {
     let text = fs::read(path).unwrap_or_default();
     let whole = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
@@ -105,7 +105,7 @@ fn file(path: &Path) -> Vec<Vec<u8>> {
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !is_so() {
-        assert!(Instant::now() < deadline, "it did not happen: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -114,7 +114,7 @@ fn bodies(arrived: &Arrived) -> Vec<Vec<u8>> {
     arrived.lock().expect("no panic").iter().map(|(_, body)| body.clone()).collect()
 }
 
-/// The offsets of records in the order of their first arrival; how often one came again.
+/// The offsets of records in the order of their first delivery, and the number of repetitions.
 fn firsts(records: &[Vec<u8>]) -> (Vec<u64>, usize) {
     let mut offsets = Vec::new();
     for record in records {
@@ -128,10 +128,10 @@ fn firsts(records: &[Vec<u8>]) -> (Vec<u64>, usize) {
     (offsets, again)
 }
 
-/// Every kind of sink gets every record of two storms although the hub is killed three times; what comes again is the
-/// same under the same id.
+/// Every kind of sink gets every record of two storms although the hub is killed three times; a repeated delivery has the
+/// same body and id.
 #[test]
-fn a_killed_hub_loses_nothing_and_repeats_under_the_same_id() {
+fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
     let home = directory();
     let at = |name: &str| home.path().join(name);
     let vm = stormy(home.path());
@@ -173,8 +173,8 @@ fn a_killed_hub_loses_nothing_and_repeats_under_the_same_id() {
         if kill < 2 {
             assert_eq!(run(home.path(), &["exec", "web1", "storm"]).code, Some(0));
         }
-        // Commands are slowest: each kill finds them in the middle of a storm, and the others there or behind it.
-        until("something arrives", || counts()[0] > before[0] + 20);
+        // Commands are slowest: each kill is in the middle of their storm; the other sinks are as far or further.
+        until("a delivery", || counts()[0] > before[0] + 20);
         hub.signal("KILL");
         hub.end();
     }
@@ -188,23 +188,23 @@ fn a_killed_hub_loses_nothing_and_repeats_under_the_same_id() {
         until(kind, || firsts(&arrived()[index]).0.len() == offsets.len());
         let (found, again) = firsts(&arrived()[index]);
         assert_eq!(found, offsets, "{kind}: in order, none missing");
-        println!("{kind}: {again} came again");
+        println!("{kind}: {again} repeated");
     }
     for (kind, lines) in [("run", file(&at("ran"))), ("journald", bodies(&journald)), ("file", log())] {
-        assert!(lines.iter().all(|line| wanted.contains(line)), "{kind}: the very lines of the journal");
+        assert!(lines.iter().all(|line| wanted.contains(line)), "{kind}: the lines of the journal");
     }
     let mut by_id: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for (id, body) in hooks.lock().expect("no panic").iter() {
         let first = by_id.entry(id.clone()).or_insert_with(|| body.clone());
         assert_eq!(first, body, "the same id, the same body");
     }
-    assert_eq!(by_id.len(), offsets.len(), "nothing came under two ids");
+    assert_eq!(by_id.len(), offsets.len(), "each record has one id");
     assert_eq!(hub.interrupt(), Some(0));
 }
 
-/// What looks wrong in a rule and may be right is said when the hub starts; what is wrong keeps it from starting.
+/// The hub logs warnings about rules when it starts, and does not start with an invalid rule.
 #[test]
-fn a_rule_is_checked_before_the_hub_starts() {
+fn rule_is_checked_before_the_hub_starts() {
     let home = directory();
     let vm = FakeQmp::start(home.path().join("web1.sock"));
     let path = home.path().join("hub.toml");

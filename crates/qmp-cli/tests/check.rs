@@ -14,7 +14,7 @@ fn check(capture: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_sound_capture_passes() {
+fn valid_capture_passes() {
     let shutdown = event("SHUTDOWN", Some("{\"guest\": false, \"reason\": \"host-qmp-quit\"}"));
     let capture =
         format!("{GREETING}\r\n\r\n{{\"return\": {{}}}}\r\n{}\r\n{shutdown}\r\n", event("STOP", None));
@@ -24,7 +24,7 @@ fn a_sound_capture_passes() {
 }
 
 #[test]
-fn every_violation_is_a_line() {
+fn each_violation_is_a_line() {
     let capture = format!(
         "{GREETING}\n{}\n{}\n{}\n",
         event("SHUTDOWN", Some("{\"guest\": 1}")),
@@ -49,20 +49,20 @@ fn every_violation_is_a_line() {
 }
 
 #[test]
-fn the_release_is_said_or_asked_for() {
+fn capture_without_greeting_needs_a_release() {
     let reset = event("RESET", None);
-    let unsaid = check(&reset, &[]);
-    assert_eq!(unsaid.code, Some(2), "{unsaid:?}");
-    assert!(unsaid.stderr.contains("--release"), "{unsaid:?}");
+    let missing = check(&reset, &[]);
+    assert_eq!(missing.code, Some(2), "{missing:?}");
+    assert!(missing.stderr.contains("--release"), "{missing:?}");
     // RESET has data since 2.10.
     assert_eq!(check(&reset, &["--release", "2.9"]).code, Some(0));
     assert_eq!(check(&reset, &["--release", "2.10"]).code, Some(1));
-    // The greeting knows better than whoever typed the command.
+    // The greeting overrides the option.
     assert_eq!(check(&format!("{GREETING}\n{reset}"), &["--release", "2.9"]).code, Some(1));
 }
 
 #[test]
-fn a_broken_capture_says_where() {
+fn truncated_capture_is_reported_with_its_position() {
     let good = format!("{GREETING}\n");
     let ran = check(&format!("{good}{{\"event\": \"STOP\""), &[]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
@@ -71,7 +71,7 @@ fn a_broken_capture_says_where() {
     assert!(ran.stderr.contains(&format!("begins at byte {}", good.len())), "{ran:?}");
 }
 
-/// The capture comes through a pipe, so that the program still runs when its memory is looked at.
+/// The capture is a pipe, so that the program still runs when its memory is read.
 #[test]
 fn memory_does_not_grow_with_the_capture() {
     let home = directory();
@@ -98,12 +98,12 @@ fn memory_does_not_grow_with_the_capture() {
     );
     drop(pipe);
     let ran = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(said.starts_with("105000 events checked: no violation"), "{said}");
+    let summary = String::from_utf8_lossy(&ran.stderr);
+    assert!(summary.starts_with("105000 events checked: no violation"), "{summary}");
 }
 
 #[test]
-fn records_can_be_checked() {
+fn records_of_a_journal_can_be_checked() {
     let snapshot = format!("{{\"address\": \"unix:/x\", \"greeting\": {GREETING}}}");
     let world = support::World::start();
     assert_eq!(world.run(&["exec", "web1", "say", "data={\"id\": \"a\"}"]).code, Some(0));
@@ -114,9 +114,9 @@ fn records_can_be_checked() {
     assert!(ran.stdout.contains("web1: VSERPORT_CHANGE open: "), "{ran:?}");
 }
 
-/// The example of the help: what `qmp tail` printed, from a monitor that the program negotiated with itself.
+/// The example of the help: the output of `qmp tail`, from a monitor with which the program negotiated.
 #[test]
-fn records_of_tail_straight_from_monitor_can_be_checked() {
+fn records_of_tail_at_a_monitor_can_be_checked() {
     let home = directory();
     let help = run(home.path(), &["check", "--help"]);
     assert!(
@@ -124,7 +124,7 @@ fn records_of_tail_straight_from_monitor_can_be_checked() {
         "{help:?}"
     );
     let vm = FakeQmp::start_with(home.path().join("web1.sock"), |command, request| match command {
-        // An event that comes by itself, as soon as the client has negotiated.
+        // An event without a command, as soon as the client has negotiated.
         "query-status" => [vec![event("STOP", None)], respond(command, request)].concat(),
         _ => respond(command, request),
     });
@@ -137,7 +137,7 @@ fn records_of_tail_straight_from_monitor_can_be_checked() {
 }
 
 #[test]
-fn a_live_monitor_is_compared_in_both_directions() {
+fn live_monitor_is_compared_in_both_directions() {
     let home = directory();
     let release = "7.2".parse().unwrap();
     let sound = qmp_events::introspection::schema_json(release);
@@ -158,7 +158,7 @@ fn a_live_monitor_is_compared_in_both_directions() {
 }
 
 #[test]
-fn events_are_listed_for_people_and_programs() {
+fn events_are_listed_as_text_and_json() {
     let home = directory();
     let list: Vec<Value> = serde_json::from_str(&run(home.path(), &["events", "--json"]).stdout).unwrap();
     assert_eq!(list.len(), qmp_events::catalogue().len());

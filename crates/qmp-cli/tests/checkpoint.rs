@@ -1,4 +1,4 @@
-//! `kill -9` of a hub that has saved the state of its findings, and what the next one and `qmp why` make of it.
+//! `kill -9` of a hub after a checkpoint of its correlators, and the findings of the next hub and of `qmp why`.
 
 mod support;
 
@@ -18,7 +18,7 @@ use support::{FakeQmp, Running, directory, event, respond, run, start_hub_with};
 
 const IO_ERROR: &str = r#"{"device": "d", "operation": "read", "action": "stop", "reason": "x"}"#;
 
-/// A monitor that reports thousands of events at the command `flood`, among them a STOP for an I/O error and a RESUME.
+/// A monitor that reports thousands of events at the command `flood`, among them a STOP after an I/O error and a RESUME.
 fn monitor(home: &Path) -> FakeQmp {
     FakeQmp::start_with(home.join("web1.sock"), |command, request| {
         if command != "flood" {
@@ -35,23 +35,23 @@ fn monitor(home: &Path) -> FakeQmp {
     })
 }
 
-/// Relays connections to the hub's socket, and counts the records that it sends.
-fn counted(home: &Path) -> Arc<AtomicUsize> {
+/// Forwards connections to the hub's socket, and counts the records in its responses.
+fn count_records(home: &Path) -> Arc<AtomicUsize> {
     let listener = UnixListener::bind(home.join("counted.sock")).expect("a socket");
     let (hub, records) = (home.join("hub.sock"), Arc::<AtomicUsize>::default());
     let counted = Arc::clone(&records);
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let Ok(hub) = UnixStream::connect(&hub) else { return };
-            let (mut asks, mut asked) =
+            let (mut client_reader, mut hub_writer) =
                 (client.try_clone().expect("a socket"), hub.try_clone().expect("a socket"));
-            std::thread::spawn(move || std::io::copy(&mut asks, &mut asked));
+            std::thread::spawn(move || std::io::copy(&mut client_reader, &mut hub_writer));
             let records = Arc::clone(&records);
             std::thread::spawn(move || {
                 let (mut hub, mut client, mark) = (hub, client, b"{\"offset\":");
                 let (mut buffer, mut seen) = (vec![0; 1 << 16], Vec::new());
                 while let Ok(length @ 1..) = hub.read(&mut buffer) {
-                    // A mark may be cut between two pieces.
+                    // A mark may be split between two pieces.
                     seen.extend_from_slice(&buffer[..length]);
                     let marks = seen.windows(mark.len()).filter(|window| window == mark).count();
                     records.fetch_add(marks, Ordering::SeqCst);
@@ -81,7 +81,7 @@ fn why_through_the_hub_begins_at_the_checkpoint() {
     while checkpoint(home).is_none_or(|offset| offset.0 <= (all - CHECKPOINT_RECORDS as usize) as u64) {
         std::thread::yield_now();
     }
-    let records = counted(home);
+    let records = count_records(home);
     let counted = format!("unix:{}", home.join("counted.sock").display());
     let why = run(home, &["why", "web1", "--hub", &counted, "--json"]);
     let why: Value = serde_json::from_str(&why.stdout).expect("JSON");
@@ -92,14 +92,14 @@ fn why_through_the_hub_begins_at_the_checkpoint() {
     assert_eq!(hub.interrupt(), Some(0));
 }
 
-/// The offset of the checkpoint, if there is one that can be used.
+/// The offset of the last usable checkpoint.
 fn checkpoint(home: &Path) -> Option<Offset> {
     let reader = Reader::open(&home.join("journal.db")).expect("opens");
     let everything = (Offset(0), Offset(u64::MAX));
     restore_checkpoint(&mut Correlators::new(), &reader, "web1", everything, |_| true)?.offset
 }
 
-/// How often each finding is recorded.
+/// The number of records of each finding.
 fn findings(home: &Path) -> BTreeMap<String, u32> {
     let journal = home.join("journal.db");
     let ran =
@@ -107,7 +107,7 @@ fn findings(home: &Path) -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
     for line in ran.stdout.lines() {
         let value: Value = serde_json::from_str(line).expect("JSON");
-        // Evidence that the hub recorded is no conclusion.
+        // Evidence recorded by the hub is not a conclusion.
         if ["command", "query", "process-ended"].iter().any(|kind| value["finding"] == *kind) {
             continue;
         }
@@ -121,7 +121,7 @@ fn start(home: &Path, vm: &FakeQmp) -> Running {
 }
 
 #[test]
-fn hub_killed_behind_a_checkpoint_finds_everything_once() {
+fn hub_killed_after_a_checkpoint_records_each_finding_once() {
     let home = directory();
     let home = home.path();
     let vm = monitor(home);
@@ -134,8 +134,8 @@ fn hub_killed_behind_a_checkpoint_finds_everything_once() {
         }
         hub.signal("KILL");
         hub.end();
-        saved = checkpoint(home).expect("a kill takes no checkpoint back");
-        // The next hub settles what the last one left.
+        saved = checkpoint(home).expect("checkpoints survive a kill");
+        // The next hub completes the findings of the last one.
         let hub = start(home, &vm);
         let journal = home.join("journal.db");
         let journal = journal.to_str().expect("a path");

@@ -1,4 +1,4 @@
-//! `emulate`, `replay` and `serve --demo`: no QEMU anywhere.
+//! `emulate`, `replay` and `serve --demo`, without QEMU.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use support::{Running, directory, qmp, run, run_with_input, wait_for};
 
-/// An emulated machine at `HOME/NAME.sock`, once it can be connected to.
+/// An emulated machine at `HOME/NAME.sock`, ready for connections.
 fn emulate(home: &Path, name: &str, more: &[&str]) -> (Running, String) {
     let path = home.join(format!("{name}.sock")).to_str().unwrap().to_owned();
     let running = Running::start(home, &[&["emulate", "--listen", &path, "--name", name], more].concat());
@@ -20,7 +20,7 @@ fn emulate(home: &Path, name: &str, more: &[&str]) -> (Running, String) {
 }
 
 #[test]
-fn an_emulated_machine_is_talked_to_and_watched() {
+fn emulated_machine_takes_commands_and_reports_events() {
     let home = directory();
     let (mut machine, path) = emulate(home.path(), "web1", &["--release", "7.2.22"]);
     let tail = Running::start(home.path(), &["tail", &path, "--exit"]);
@@ -29,8 +29,8 @@ fn an_emulated_machine_is_talked_to_and_watched() {
     let status = run(home.path(), &["exec", &path, "query-status"]);
     assert_eq!(status.code, Some(0), "{status:?}");
     assert!(status.stdout.contains("running"), "{status:?}");
-    let told = run(home.path(), &["exec", &path, "stop"]);
-    assert_eq!((told.code, told.stdout.as_str()), (Some(0), "{\"return\":{}}\n"));
+    let stopped = run(home.path(), &["exec", &path, "stop"]);
+    assert_eq!((stopped.code, stopped.stdout.as_str()), (Some(0), "{\"return\":{}}\n"));
     wait_for(&tail.stdout, "\"event\":\"STOP\"");
     assert_eq!(run(home.path(), &["exec", &path, "cont"]).code, Some(0));
     assert_eq!(run(home.path(), &["exec", &path, "x-guest-panic"]).code, Some(0));
@@ -38,13 +38,13 @@ fn an_emulated_machine_is_talked_to_and_watched() {
         wait_for(&tail.stdout, &format!("\"event\":\"{event}\""));
     }
     let mut tail = tail;
-    assert_eq!(tail.end().code(), Some(4), "the machine is gone, as a QEMU would be");
+    assert_eq!(tail.end().code(), Some(4), "the machine has exited, like QEMU");
     assert_eq!(machine.end().code(), Some(0));
-    assert!(!Path::new(&path).exists(), "its socket goes with it");
+    assert!(!Path::new(&path).exists(), "its socket is removed");
 }
 
 #[test]
-fn an_emulated_machine_ends_as_a_qemu_does() {
+fn emulated_machine_ends_like_qemu() {
     let home = directory();
     let (mut machine, path) = emulate(home.path(), "a", &["-S", "--no-shutdown", "--no-reboot"]);
     let status = run(home.path(), &["exec", &path, "query-status"]);
@@ -64,11 +64,11 @@ fn an_emulated_machine_ends_as_a_qemu_does() {
 
     let (interrupted, path) = emulate(home.path(), "c", &[]);
     assert_eq!(interrupted.interrupt(), Some(0));
-    assert!(!Path::new(&path).exists(), "its socket goes with it");
+    assert!(!Path::new(&path).exists(), "its socket is removed");
 }
 
 #[test]
-fn a_script_of_ones_own_is_played() {
+fn script_from_a_file_is_played() {
     let home = directory();
     let script = home.path().join("own.toml");
     std::fs::write(&script, "[[step]]\nevery = '1s'\nsequence = [{ execute = 'stop' }, { execute = 'cont' }]\n[[step]]\nat = '1s'\nexecute = 'system_wakeup'\n").unwrap();
@@ -81,11 +81,11 @@ fn a_script_of_ones_own_is_played() {
 }
 
 #[test]
-fn a_bad_monitor_is_survived() {
+fn tail_survives_a_faulty_monitor() {
     let home = directory();
     let (machine, path) = emulate(home.path(), "web1", &["--script", "bad-monitor", "--speed", "20"]);
     let tail = Running::start(home.path(), &["tail", &path]);
-    // What the client cannot bear ends the epoch, with its reason, and not the program.
+    // A fault ends the epoch, with its reason, and not the program.
     for part in ["\"kind\":\"event\"", "\"kind\":\"detached\"", "\"kind\":\"attached\"", "\"event\":\"STOP\""]
     {
         wait_for(&tail.stdout, part);
@@ -95,7 +95,7 @@ fn a_bad_monitor_is_survived() {
 }
 
 #[test]
-fn what_is_wrong_is_told() {
+fn wrong_usage_is_reported() {
     let home = directory();
     let file = home.path().join("bad.toml");
     std::fs::write(&file, "speeed = 2\n[[step]]\nguest = 'panik'\n").unwrap();
@@ -129,7 +129,7 @@ fn what_is_wrong_is_told() {
             "bad.toml:3: unknown action of the guest \"panik\"",
         ),
         (&["emulate", "--listen", "/x/a", "--release", "7.3"], 2, "release 7.3 does not exist"),
-        (&["emulate", "--listen", "/x/a", "--speed", "0"], 2, "more than 0"),
+        (&["emulate", "--listen", "/x/a", "--speed", "0"], 2, "greater than 0"),
         (&["emulate", "--print-script", "nope"], 2, "--list-scripts"),
         (&["replay", "--listen", "/x/a"], 2, "<FILE"),
         (&["replay", "/no/such/file", "--listen", "/x/a"], 2, "cannot read /no/such/file"),
@@ -148,7 +148,7 @@ fn what_is_wrong_is_told() {
 }
 
 #[test]
-fn the_scripts_of_the_program_are_listed_and_printed() {
+fn built_in_scripts_are_listed_and_printed() {
     let home = directory();
     let list = run(home.path(), &["emulate", "--list-scripts"]);
     assert_eq!(list.code, Some(0), "{list:?}");
@@ -161,7 +161,7 @@ fn the_scripts_of_the_program_are_listed_and_printed() {
     }
 }
 
-/// The events of records, each as the texts of its name, time and data.
+/// The events of records, each as the raw JSON of its name, time and data.
 fn events(lines: &str) -> Vec<[Option<String>; 3]> {
     #[derive(serde::Deserialize)]
     struct Line<'a> {
@@ -178,7 +178,7 @@ fn events(lines: &str) -> Vec<[Option<String>; 3]> {
         .collect()
 }
 
-/// What a hub of its own makes of what is served at `path`: all its records, once there are `count` events.
+/// The records of a hub attached to `path`, once there are `count` events.
 fn recorded(path: &str, count: usize) -> String {
     let home = directory();
     let hub = Running::start(home.path(), &["serve", "--attach", &format!("a={path}")]);
@@ -194,13 +194,13 @@ fn recorded(path: &str, count: usize) -> String {
 }
 
 #[test]
-fn a_replay_gives_check_and_a_hub_the_same_events() {
+fn replay_has_the_same_events_for_check_and_a_hub() {
     let home = directory();
     let script = "--script=reboot-loop";
     let (machine, path) = emulate(home.path(), "a", &[script, "--speed", "40", "--seed", "3"]);
     let original = recorded(&path, 20);
     assert_eq!(machine.interrupt(), Some(0));
-    // What odd peers send goes the same way.
+    // An unusual event is replayed, too.
     let odd = r#"{"vm":"a","epoch":9,"seq":1,"received":"2026-01-02T03:04:05.000000Z","kind":"event","event":"__org.x_ODD","data":{ "a" :[1,  2.50], "é": "\u00e9"}}"#;
     let original = format!("{original}{odd}\n");
     let file = home.path().join("recording.jsonl");
@@ -208,7 +208,7 @@ fn a_replay_gives_check_and_a_hub_the_same_events() {
     let checked = run(home.path(), &["check", file.to_str().unwrap()]);
     let expected = events(&original);
 
-    // From a file of records, from the standard input, and from a journal of its own.
+    // From a file of records, from the standard input, and from a journal.
     let again = home.path().join("again.sock").to_str().unwrap().to_owned();
     let replay = |arguments: &[&str]| {
         let replay = Running::start(home.path(), &[&["replay"], arguments, &["--listen", &again]].concat());
@@ -224,7 +224,7 @@ fn a_replay_gives_check_and_a_hub_the_same_events() {
     let checked_again = run(home.path(), &["check", copy.to_str().unwrap()]);
     assert_eq!((checked.code, checked.stderr), (checked_again.code, checked_again.stderr));
 
-    // What the wire said, as a capture.
+    // The same events as a capture.
     let capture: String = expected
         .iter()
         .map(|[name, time, data]| {
@@ -245,7 +245,7 @@ fn a_replay_gives_check_and_a_hub_the_same_events() {
 }
 
 #[test]
-fn a_vm_of_a_journal_is_replayed_and_the_replay_ends() {
+fn vm_of_a_journal_is_replayed_to_the_end() {
     let home = directory();
     let (machine, path) = emulate(home.path(), "web1", &["--script=reboot-loop", "--speed", "40"]);
     let hub = Running::start(home.path(), &["serve", "--attach", &format!("web1={path}")]);
@@ -264,17 +264,17 @@ fn a_vm_of_a_journal_is_replayed_and_the_replay_ends() {
     let tail = run(home.path(), &["tail", &again, "--exit"]);
     assert_eq!(tail.code, Some(4), "{tail:?}");
     assert_eq!(events(&tail.stdout), events(&log.stdout));
-    assert_eq!(replay.end().code(), Some(0), "a replay that is over ends");
+    assert_eq!(replay.end().code(), Some(0), "the replay ends");
 
     let unknown = run(home.path(), &["replay", "--journal", journal, "--vm", "b", "--listen", &again]);
     assert_eq!(unknown.code, Some(2), "{unknown:?}");
     assert!(unknown.stderr.contains("it has web1"), "{unknown:?}");
     let piped = run_with_input(home.path(), &["replay", "-", "--listen", "/no/such/dir/a"], &log.stdout);
-    assert_eq!(piped.code, Some(1), "the recording is read, the address is not there: {piped:?}");
+    assert_eq!(piped.code, Some(1), "the recording is read, the address does not exist: {piped:?}");
 }
 
 #[test]
-fn the_demo_shows_events_at_once_and_can_be_talked_to() {
+fn demo_shows_events_at_once_and_takes_commands() {
     let home = directory();
     let begin = Instant::now();
     let demo = Running::start(home.path(), &["serve", "--demo"]);
@@ -285,7 +285,7 @@ fn the_demo_shows_events_at_once_and_can_be_talked_to() {
         demo.wait_for(part);
     }
     wait_for(&demo.stdout, "\"kind\":\"event\"");
-    // A second is what a person waits; a machine that runs many tests at once gets more.
+    // The aim is one second; a machine that runs many tests at once needs more.
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 
     let tail = Running::start(home.path(), &["tail", "web1"]);
@@ -297,12 +297,12 @@ fn the_demo_shows_events_at_once_and_can_be_talked_to() {
         assert!(vms.stdout.contains(&format!("\"vm\":\"{vm}\"")), "{vms:?}");
     }
     assert_eq!(demo.interrupt(), Some(0));
-    assert!(!journal.exists(), "what is temporary goes");
-    assert!(!home.path().join("journal.db").exists(), "the journal of the environment is for the real hub");
+    assert!(!journal.exists(), "the temporary journal is removed");
+    assert!(!home.path().join("journal.db").exists(), "the journal of the environment is not used");
 }
 
 #[test]
-fn a_demo_beside_a_hub_finds_a_place_of_its_own() {
+fn demo_beside_a_hub_uses_another_socket() {
     let home = directory();
     let first = Running::start(home.path(), &["serve", "--demo=1"]);
     wait_for(&first.stdout, "\"kind\":\"attached\"");
@@ -317,11 +317,11 @@ fn a_demo_beside_a_hub_finds_a_place_of_its_own() {
     assert_eq!(answer["return"]["name"], "db1");
     assert_eq!(second.interrupt(), Some(0));
     assert_eq!(first.interrupt(), Some(0));
-    assert!(named.exists(), "a journal that was named stays");
+    assert!(named.exists(), "a given journal is kept");
 }
 
 #[test]
-fn help_has_examples() {
+fn help_of_commands_has_examples() {
     let home = directory();
     for command in ["emulate", "replay", "serve"] {
         let help = qmp(home.path(), [command, "--help"]).output().unwrap();

@@ -1,4 +1,4 @@
-//! A damaged journal: what can be read is printed, and the rest is reported.
+//! A damaged journal: readable records are printed, and the damage is reported.
 
 mod support;
 
@@ -9,7 +9,7 @@ use qmp_journal::{Batch, Draft, Journal, JournalOptions};
 use qmp_wire::{Body, UnixMicros};
 use support::{Running, directory, run};
 
-/// Writes three records of `vm1`, of which the second cannot be read.
+/// Writes three records of `vm1`; the second is unreadable.
 fn write_damaged(path: &Path) {
     let journal = Journal::open(path, JournalOptions::default()).expect("opens");
     let attached = Body::Attached { snapshot: r#"{"query-status": {"status": "running"}}"#.into() };
@@ -26,12 +26,12 @@ fn write_damaged(path: &Path) {
     journal.appender().append(&mut batch).expect("there is room");
     journal.close().expect("closes");
     let mut bytes = fs::read(path).expect("reads");
-    let place = bytes.windows(8).position(|window| window == b"<second>").expect("it is in the file");
+    let place = bytes.windows(8).position(|window| window == b"<second>").expect("the text is in the file");
     bytes[place] = 0xff;
     fs::write(path, bytes).expect("writes");
 }
 
-/// Runs commands on the file, or through the hub that writes it, with these arguments more.
+/// Runs commands with `source` as further arguments: the file, or the hub that writes it.
 fn check(home: &Path, source: &[&str]) {
     //  arguments, exit code, lines on stdout
     let cases: [(&[&str], i32, usize); 4] = [
@@ -41,22 +41,22 @@ fn check(home: &Path, source: &[&str]) {
         (&["why", "vm1", "--json"], 1, 1),
     ];
     for (arguments, code, lines) in cases {
-        let ran = run(home, &[arguments, source].concat());
-        let printed = ran.stdout.lines().filter(|line| !line.contains("\"kind\":\"detached\"")).count();
-        assert_eq!((ran.code, printed), (Some(code), lines), "{arguments:?} {source:?}: {ran:?}");
-        let is_reported = ran.stderr.contains("qmp: records 2 to 2 cannot be read: ");
-        assert_eq!(is_reported, code == 1, "{arguments:?} {source:?}: {ran:?}");
+        let result = run(home, &[arguments, source].concat());
+        let printed = result.stdout.lines().filter(|line| !line.contains("\"kind\":\"detached\"")).count();
+        assert_eq!((result.code, printed), (Some(code), lines), "{arguments:?} {source:?}: {result:?}");
+        let is_reported = result.stderr.contains("qmp: records 2 to 2 cannot be read: ");
+        assert_eq!(is_reported, code == 1, "{arguments:?} {source:?}: {result:?}");
     }
 }
 
 #[test]
-fn damaged_records_that_were_wanted_are_reported() {
+fn damaged_journal_is_reported_if_requested_records_are_lost() {
     let home = directory();
     let path = home.path().join("journal.db");
     write_damaged(&path);
     check(home.path(), &["--journal", path.to_str().expect("UTF-8")]);
-    let nobody = format!("vm2=unix:{}", home.path().join("vm2.sock").display());
-    let hub = Running::start(home.path(), &["serve", "--no-findings", "--attach", &nobody]);
+    let absent = format!("vm2=unix:{}", home.path().join("vm2.sock").display());
+    let hub = Running::start(home.path(), &["serve", "--no-findings", "--attach", &absent]);
     hub.wait_for("cannot attach to vm2");
     check(home.path(), &[]);
     assert_eq!(hub.interrupt(), Some(0));

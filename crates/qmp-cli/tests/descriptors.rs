@@ -1,4 +1,4 @@
-//! A hub that may open few files.
+//! A hub with a low limit of open files.
 
 mod support;
 
@@ -10,11 +10,11 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use support::{FakeQmp, Running, directory, lines, qmp, run};
 
-/// Open files that the hub may have, and VMs that it is to follow.
+/// The limit of open files of the hub, and the VMs that it must follow.
 const FILES: usize = 64;
 const VMS: usize = 60;
 
-/// VMs that fit beside what is reserved.
+/// VMs that fit beside the reserved files.
 const VMS_FITTING: usize = 24;
 
 /// Connections of a client that asks for all events and does not read.
@@ -36,7 +36,7 @@ fn limited(command: &Command) -> Command {
 
 fn statuses(home: &Path) -> Vec<Value> {
     let ran = run(home, &["status", "--json"]);
-    assert_eq!(ran.code, Some(0), "HTTP answers: {ran:?}");
+    assert_eq!(ran.code, Some(0), "the hub answers: {ran:?}");
     ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
@@ -65,7 +65,7 @@ fn hub_with_few_descriptors_answers_and_reports_vms_that_do_not_fit() {
     let socket = home.path().join("hub.sock");
     let connections: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
-            let mut connection = UnixStream::connect(&socket).expect("the socket's queue takes it");
+            let mut connection = UnixStream::connect(&socket).expect("the queue of the socket has room");
             connection.write_all(b"GET /v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("sends");
             connection
         })

@@ -1,4 +1,4 @@
-//! The program at a hub that is asked over TLS with a token, and at one that is not what it seems.
+//! The program with a hub over TLS with tokens, and errors of TLS and of tokens.
 
 mod support;
 
@@ -21,7 +21,7 @@ struct Guarded {
 }
 
 impl Guarded {
-    /// The certificate is good until that year.
+    /// Starts a hub with a certificate that expires in `until_year`.
     fn start(until_year: i32) -> Self {
         Self::start_with(|home| certificate(home, until_year))
     }
@@ -39,14 +39,14 @@ impl Guarded {
         let files = ["--tls-certificate", &certificate, "--tls-key", &key, "--token-file", &tokens];
         let hub = Running::start(home.path(), &[&line[..], &files].concat());
         let serving = hub.wait_for("serving");
-        assert!(serving.ends_with("  for those with a token"), "{serving}");
+        assert!(serving.ends_with("  with a token"), "{serving}");
         let address = serving.split_whitespace().nth(1).expect("an address").to_owned();
         assert!(hub.wait_for("qmp tail").contains("--hub https://HOST:"));
         hub.wait_for("web1: attached");
         Self { home, address: address.replace("127.0.0.1", "localhost"), _hub: hub, _vm: vm }
     }
 
-    /// Asks `arguments` of the hub at `address`, with that token in the environment.
+    /// Runs `arguments` with the hub at `address`, and that token in the environment.
     fn ask(&self, address: &str, token: Option<&str>, arguments: &[&str]) -> Ran {
         let mut command = qmp(self.home.path(), arguments);
         command.env("QMP_HUB", address).env_remove("QMP_TOKEN");
@@ -70,7 +70,7 @@ fn certificate(home: &Path, until_year: i32) {
     write(home, "hub.key", &key.serialize_pem());
 }
 
-/// One that signs itself, to be trusted by itself.
+/// Writes a self-signed certificate, which is also the trusted authority.
 fn self_signed(home: &Path, is_ca: IsCa) {
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
@@ -87,7 +87,7 @@ fn write(home: &Path, name: &str, text: &str) {
 }
 
 #[test]
-fn every_command_works_over_tls() {
+fn each_command_works_over_tls() {
     let world = Guarded::start(2100);
     let ca = world.home.path().join("ca.pem").display().to_string();
     let token = world.home.path().join("token").display().to_string();
@@ -99,7 +99,7 @@ fn every_command_works_over_tls() {
         Running::start_with(world.home.path(), &["tail", "--hub-ca", &ca, "--token-file", &token], |tail| {
             tail.env("QMP_HUB", &world.address);
         });
-    // The newest record comes when the tail listens.
+    // Tail is connected once it prints the newest record.
     let stop = loop {
         let stop = ask(Some(ANY), &["exec", "web1", "stop"]);
         assert_eq!(stop.code, Some(0), "{stop:?}");
@@ -126,14 +126,14 @@ fn every_command_works_over_tls() {
 }
 
 #[test]
-fn what_stands_in_the_way_is_told() {
+fn errors_of_tokens_and_tls_have_hints() {
     let world = Guarded::start(2100);
     let path = |name: &str| world.home.path().join(name).display().to_string();
     let (ca, tokens) = (path("ca.pem"), path("tokens"));
     let port = world.address.rsplit_once(':').expect("a port").1;
     let (by_number, plain) = (format!("https://127.0.0.1:{port}"), format!("tcp:127.0.0.1:{port}"));
     let unauthorized =
-        "\nhint: the token stands in the variable QMP_TOKEN, or in a file: --token-file FILE\n";
+        "\nhint: the token is read from the variable QMP_TOKEN, or from a file: --token-file FILE\n";
     let ask_token = format!(
         "qmp: the hub refused: Unauthorized: this hub requires a token; send the header `Authorization: Bearer TOKEN`{unauthorized}"
     );
@@ -141,21 +141,21 @@ fn what_stands_in_the_way_is_told() {
         format!("qmp: the hub refused: Unauthorized: the token is not one of this hub{unauthorized}");
     let unknown = format!(
         "qmp: cannot trust the hub at {}: its certificate comes from an authority that is not trusted here\n\
-         hint: name the file of its authority: --hub-ca FILE\n",
+         hint: give the file of its authority: --hub-ca FILE\n",
         world.address
     );
     let other_name = format!(
-        "qmp: cannot trust the hub at {by_number}: its certificate is for localhost\nhint: ask it by one of these names\n"
+        "qmp: cannot trust the hub at {by_number}: its certificate is for localhost\nhint: use one of these names in --hub\n"
     );
     let plainly = "qmp: this hub speaks TLS here; ask it at https:// and its name\n".to_owned();
     let file = format!(
-        "qmp: {tokens} is no token: one word of printable letters and digits\n\
-         hint: the file of a client has its token alone; NAME and role stand in the hub's file\n"
+        "qmp: {tokens} is not a token: expected one word of printable letters and digits\n\
+         hint: the file of a client has only its token; NAME and role are in the hub's file\n"
     );
     let no_authority =
         format!("qmp: {} holds no certificate; it should be PEM, beginning with -----BEGIN\n", path("token"));
     let (https, token) = (world.address.as_str(), path("token"));
-    //  address, token, arguments; code, said
+    //  address, token, arguments; exit code, standard error
     type Case<'c> = (&'c str, Option<&'c str>, &'c [&'c str], i32, &'c str);
     let cases: [Case<'_>; 7] = [
         (https, None, &["status", "--hub-ca", &ca], 1, &ask_token),
@@ -166,29 +166,29 @@ fn what_stands_in_the_way_is_told() {
         (https, None, &["status", "--hub-ca", &ca, "--token-file", &tokens], 2, &file),
         (https, None, &["status", "--hub-ca", &token, "--token-file", &token], 2, &no_authority),
     ];
-    for (address, token, arguments, code, said) in cases {
+    for (address, token, arguments, code, stderr) in cases {
         let ran = world.ask(address, token, arguments);
-        assert_eq!((ran.code, ran.stderr.as_str()), (Some(code), said), "{address} {arguments:?}");
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(code), stderr), "{address} {arguments:?}");
     }
 }
 
 #[test]
-fn a_certificate_that_has_expired_is_told() {
+fn expired_certificate_is_reported() {
     let world = Guarded::start(2021);
     let ca = world.home.path().join("ca.pem").display().to_string();
     let ran = world.ask(&world.address, Some(LOOK), &["status", "--hub-ca", &ca]);
-    let said = format!(
+    let stderr = format!(
         "qmp: cannot trust the hub at {}: its certificate has expired\n\
-         hint: renew it; the hub takes the file up by itself; or is the clock of this host wrong?\n",
+         hint: renew it; the hub reloads the file by itself; or is the clock of this host wrong?\n",
         world.address
     );
-    assert_eq!((ran.code, ran.stderr), (Some(1), said));
+    assert_eq!((ran.code, ran.stderr), (Some(1), stderr));
 }
 
 #[test]
-fn a_certificate_may_sign_itself_if_it_is_none_of_an_authority() {
-    let said = "its certificate is one of an authority, which is for signing others\nhint: one that signs itself needs CA:FALSE";
-    let cases = [(IsCa::ExplicitNoCa, None), (IsCa::Ca(BasicConstraints::Unconstrained), Some(said))];
+fn self_signed_certificate_is_accepted_unless_it_is_of_an_authority() {
+    let hint = "its certificate is one of an authority, which is for signing others\nhint: a self-signed certificate needs CA:FALSE";
+    let cases = [(IsCa::ExplicitNoCa, None), (IsCa::Ca(BasicConstraints::Unconstrained), Some(hint))];
     for (is_ca, refused) in cases {
         let world = Guarded::start_with(|home| self_signed(home, is_ca));
         let ca = world.home.path().join("ca.pem").display().to_string();
@@ -199,16 +199,16 @@ fn a_certificate_may_sign_itself_if_it_is_none_of_an_authority() {
 }
 
 #[test]
-fn a_demo_passes_no_door_over() {
+fn demo_with_invalid_tokens_does_not_start() {
     let home = directory();
     write(home.path(), "tokens", "me short\n");
     let tokens = home.path().join("tokens").display().to_string();
     let ran = run(home.path(), &["serve", "--demo=1", "--http", "tcp:127.0.0.1:0", "--token-file", &tokens]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.starts_with("qmp: cannot serve at tcp:127.0.0.1:0: "), "{ran:?}");
-    // Seen beforehand by whoever asks.
-    let door = ["--http", "tcp:127.0.0.1:0", "--token-file", &tokens];
-    let ran = run(home.path(), &[&["serve", "--check-config", "--attach", "a=/a"], &door[..]].concat());
+    // `--check-config` reports the same as a warning.
+    let endpoint = ["--http", "tcp:127.0.0.1:0", "--token-file", &tokens];
+    let ran = run(home.path(), &[&["serve", "--check-config", "--attach", "a=/a"], &endpoint[..]].concat());
     assert!(
         ran.stderr
             .contains(&format!("warning: tcp:127.0.0.1:0: {tokens}:1: the token of me has 5 characters")),
@@ -217,7 +217,7 @@ fn a_demo_passes_no_door_over() {
 }
 
 #[test]
-fn a_port_without_tls_is_told() {
+fn port_without_tls_is_reported() {
     let home = directory();
     let vm = FakeQmp::start(home.path().join("web1.sock"));
     let attach = format!("web1={}", vm.address());
@@ -225,15 +225,15 @@ fn a_port_without_tls_is_told() {
     let address =
         hub.wait_for("serving").split_whitespace().nth(1).expect("an address").replace("tcp:", "https://");
     let ran = run(home.path(), &["status", "--hub", &address]);
-    let said = format!(
-        "qmp: cannot trust the hub at {address}: what answers there speaks no TLS\n\
-         hint: a port of this host without a certificate is asked as tcp:127.0.0.1:PORT\n"
+    let stderr = format!(
+        "qmp: cannot trust the hub at {address}: the peer does not speak TLS\n\
+         hint: a port of this host without a certificate has the address tcp:127.0.0.1:PORT\n"
     );
-    assert_eq!((ran.code, ran.stderr), (Some(1), said));
+    assert_eq!((ran.code, ran.stderr), (Some(1), stderr));
 }
 
 #[test]
-fn nobody_is_let_in_from_elsewhere_by_mistake() {
+fn address_for_other_hosts_needs_certificate_and_tokens() {
     let home = directory();
     let ran = run(home.path(), &["serve", "--attach", "a=/a", "--http", "tcp:0.0.0.0:0"]);
     assert_eq!(
@@ -242,7 +242,7 @@ fn nobody_is_let_in_from_elsewhere_by_mistake() {
             Some(2),
             "qmp: tcp:0.0.0.0:0 can be reached from other hosts, so it needs a certificate and tokens, and has neither\n\
              hint: --tls-certificate FILE --tls-key FILE --token-file FILE\n\
-             hint: or serve at a unix socket or at tcp:127.0.0.1:PORT, which other hosts reach with ssh -L\n"
+             hint: or serve at a unix socket or at tcp:127.0.0.1:PORT, which is reached from other hosts with ssh -L\n"
         )
     );
 }

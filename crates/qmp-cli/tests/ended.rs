@@ -1,4 +1,4 @@
-//! The end of a VM and the findings of the hub, as scripts wait for them: `wait --ended`, `wait --finding`, `tail --exit`.
+//! Waiting for the end of a VM and for findings of the hub in scripts: `wait --ended`, `wait --finding`, `tail --exit`.
 
 mod support;
 
@@ -10,7 +10,7 @@ use support::{
     FakeQmp, Ran, Running, World, directory, event, other_server, respond, run, start_hub_with, wait_for,
 };
 
-/// A VM that can be made to say SHUTDOWN and stay.
+/// A VM that reports SHUTDOWN at the command `query-shutdown` and continues.
 fn fake(home: &Path) -> FakeQmp {
     FakeQmp::start_with(home.join("web1.sock"), |command, request| match command {
         "query-shutdown" => {
@@ -23,7 +23,7 @@ fn fake(home: &Path) -> FakeQmp {
     })
 }
 
-/// The offset before a command that the VM executes.
+/// Executes a command; returns the offset before it.
 fn since(home: &Path, command: &str) -> String {
     let ran = run(home, &["exec", "web1", command, "--json"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -39,7 +39,7 @@ fn codes(home: &Path, cases: &[(&str, &[&str], i32)]) {
 }
 
 #[test]
-fn tail_exit_ends_at_once_with_4_if_the_vm_is_gone_or_never_was() {
+fn tail_exit_ends_at_once_with_4_if_the_vm_is_gone_or_unknown() {
     let home = directory();
     let vm = FakeQmp::start(home.path().join("web1.sock"));
     let never = format!("never=unix:{}", home.path().join("none.sock").display());
@@ -63,7 +63,7 @@ fn tail_exit_ends_at_once_with_4_if_the_vm_is_gone_or_never_was() {
             ("no socket", &["tail", "/nonexistent/vm.sock", "--exit"], 4),
         ],
     );
-    // One that is there is followed until it goes.
+    // An attached VM is followed until it ends.
     let mut tail = Running::start(home.path(), &["tail", "web1", "--exit", "--json"]);
     // `tail` shows the events after its connection.
     let is_connected = || {
@@ -79,7 +79,7 @@ fn tail_exit_ends_at_once_with_4_if_the_vm_is_gone_or_never_was() {
 }
 
 #[test]
-fn wait_ended_lasts_until_qemu_is_gone() {
+fn wait_ended_ends_when_qemu_is_gone() {
     let home = directory();
     let vm = fake(home.path());
     let never = format!("never=unix:{}", home.path().join("none.sock").display());
@@ -88,13 +88,13 @@ fn wait_ended_lasts_until_qemu_is_gone() {
     codes(
         home.path(),
         &[
-            ("it said SHUTDOWN and is there", &["wait", "web1", "--ended", "--timeout", "300ms"], 3),
+            ("SHUTDOWN, and still running", &["wait", "web1", "--ended", "--timeout", "300ms"], 3),
             (
                 "the same, from the history",
                 &["wait", "web1", "--ended", "--since", &before, "--timeout", "300ms"],
                 3,
             ),
-            ("never there", &["wait", "never", "--ended", "--timeout", "20s"], 0),
+            ("never started", &["wait", "never", "--ended", "--timeout", "20s"], 0),
             ("unknown to the hub", &["wait", "unknown", "--ended", "--timeout", "20s"], 4),
         ],
     );
@@ -121,7 +121,7 @@ fn wait_ended_at_a_socket_needs_no_hub() {
     let mut machine = Running::start(home.path(), &["emulate", "--listen", &path]);
     machine.wait_for("Ctrl-C ends the machine");
     codes(home.path(), &[("it runs", &["wait", &path, "--ended", "--timeout", "300ms"], 3)]);
-    // Whether it attaches before SHUTDOWN is up to chance, so it is tried more than once.
+    // Whether it attaches before SHUTDOWN is a race, so several rounds are run.
     for round in 0..4 {
         let mut waiting = Running::start(home.path(), &["wait", &path, "--ended", "--timeout", "20s"]);
         assert_eq!(run(home.path(), &["exec", &path, "quit"]).code, Some(0));
@@ -136,7 +136,7 @@ fn wait_ended_at_a_socket_needs_no_hub() {
 }
 
 #[test]
-fn wait_finding_counts_history_and_what_follows_the_end() {
+fn wait_finding_finds_earlier_and_late_findings() {
     let home = directory();
     let vm = FakeQmp::start(home.path().join("web1.sock"));
     let _hub = start_hub_with(home.path(), &vm.address(), &[]);
@@ -172,7 +172,7 @@ fn wait_finding_counts_history_and_what_follows_the_end() {
             ("another kind", &["wait", "web1", "--finding", "job", "--timeout", "300ms"], 3),
         ],
     );
-    // It comes after the VM has gone, and is not missed for that.
+    // The finding follows the end of the VM.
     let mut waiting = Running::start(home.path(), &["wait", "web1", "--finding", "why-ended", "--json"]);
     since(home.path(), "quit");
     wait_for(&waiting.stdout, "\"finding\":\"why-ended\"");
@@ -180,14 +180,14 @@ fn wait_finding_counts_history_and_what_follows_the_end() {
     codes(
         home.path(),
         &[
-            ("no other comes", &["wait", "web1", "--finding", "job", "--timeout", "20s"], 4),
+            ("no such finding", &["wait", "web1", "--finding", "job", "--timeout", "20s"], 4),
             ("from the history", &["wait", "web1", "--finding", "why-ended", "--since", &before], 0),
         ],
     );
 }
 
 #[test]
-fn wrong_usage_is_refused() {
+fn conflicting_options_are_refused() {
     let world = World::start();
     let cases: [(&[&str], &str); 7] = [
         (&["web1"], "<EVENT"),
@@ -203,11 +203,11 @@ fn wrong_usage_is_refused() {
         assert_eq!(ran.code, Some(2), "{ran:?}");
         assert!(ran.stderr.contains(expected), "{expected}: {ran:?}");
     }
-    let doubted = world.run(&["wait", "web1", "--finding", "why-endet", "--timeout", "100ms"]);
-    assert!(doubted.stderr.contains("did you mean why-ended?"), "{doubted:?}");
+    let unknown = world.run(&["wait", "web1", "--finding", "why-endet", "--timeout", "100ms"]);
+    assert!(unknown.stderr.contains("did you mean why-ended?"), "{unknown:?}");
 }
 
-/// The emulated machine, from the switch to the broken connection and on to the end.
+/// The emulated machine, from the switch to postcopy through the lost connection to the end.
 #[test]
 fn interrupted_migration_is_reported_at_once() {
     let home = directory();

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use support::{FakeQmp, Ran, Running, directory, run, start_hub_with};
 
-/// A hub with a VM that was stopped, resumed, and ended by `quit`, and the finding about that end.
+/// A hub with a VM that was stopped, resumed, and ended by `quit`, and the finding about its end.
 fn ended(home: &Path) -> Running {
     let vm = FakeQmp::start(home.join("web1.sock"));
     let hub = start_hub_with(home, &vm.address(), &[]);
@@ -29,7 +29,7 @@ fn until(home: &Path, arguments: &[&str]) -> Ran {
         }
         std::thread::yield_now();
     }
-    panic!("nothing came of {arguments:?}");
+    panic!("no output of {arguments:?}");
 }
 
 fn json(ran: &Ran) -> Value {
@@ -37,7 +37,7 @@ fn json(ran: &Ran) -> Value {
 }
 
 #[test]
-fn the_end_of_a_vm_is_explained_by_the_hub_and_by_the_file_alike() {
+fn why_gives_the_same_answer_from_hub_and_file() {
     let home = directory();
     let hub = ended(home.path());
     let journal = home.path().join("journal.db");
@@ -47,7 +47,7 @@ fn the_end_of_a_vm_is_explained_by_the_hub_and_by_the_file_alike() {
     assert_eq!(through_hub.stdout, of_file.stdout);
     let answer = json(&through_hub);
     assert_eq!((&answer["run_state"], &answer["why"]["cause"]), (&"ended".into(), &"host-qmp-quit".into()));
-    // Who asked for it: the program that ran `qmp exec`.
+    // The client of the command: the program that ran `qmp exec`.
     let client =
         answer["why"]["details"]["client"].as_str().or(answer["why"]["client"].as_str()).expect("a client");
     let uid = rustix::process::getuid().as_raw();
@@ -61,11 +61,11 @@ fn the_end_of_a_vm_is_explained_by_the_hub_and_by_the_file_alike() {
         .iter()
         .map(|record| record["event"].as_str().or(record["kind"].as_str()).expect("a record"))
         .collect();
-    // The record of the command is written when its reply comes, which may be when the monitor has gone.
+    // The record of the command is written with its reply, which may be after the monitor closed.
     events.sort_unstable();
     assert_eq!(events, ["SHUTDOWN", "detached", "finding"]);
 
-    // The same once the hub is gone; and what is said of an earlier moment.
+    // The same without the hub; and the answer for an earlier time.
     assert_eq!(hub.interrupt(), Some(0));
     assert_eq!(run(home.path(), &["why", "web1"]).stdout, of_file.stdout);
     let log = run(home.path(), &["log", "--event", "RESUME"]);
@@ -77,7 +77,7 @@ fn the_end_of_a_vm_is_explained_by_the_hub_and_by_the_file_alike() {
 }
 
 #[test]
-fn the_hub_says_how_its_vms_stand() {
+fn status_shows_the_state_of_vms() {
     let home = directory();
     let _hub = ended(home.path());
     let all = json(&run(home.path(), &["status"]));
@@ -94,7 +94,7 @@ fn the_hub_says_how_its_vms_stand() {
 }
 
 #[test]
-fn wrong_questions_are_told_what_to_do() {
+fn invalid_arguments_of_why_and_status_are_reported() {
     let home = directory();
     let _hub = ended(home.path());
     let cases: [(&[&str], i32, &str); 7] = [
@@ -113,9 +113,9 @@ fn wrong_questions_are_told_what_to_do() {
     }
 }
 
-/// A state that only an answer names is the VM's, and is not taken for a change of the VM when the hub starts anew.
+/// A run state that only an answer names is reported, and is not a change of the VM when the hub restarts.
 #[test]
-fn internal_error_is_learnt_from_the_answer_and_is_no_change_unseen() {
+fn internal_error_from_an_answer_is_not_an_unseen_change() {
     let home = directory();
     let address = home.path().join("web1.sock").display().to_string();
     let vm = Running::start(home.path(), &["emulate", "--listen", &address]);
@@ -124,8 +124,8 @@ fn internal_error_is_learnt_from_the_answer_and_is_no_change_unseen() {
     assert_eq!(run(home.path(), &["exec", &address, "x-guest-internal-error"]).code, Some(0));
     let found = until(home.path(), &["log", "--kind", "finding", "--where", "finding=why-paused", "--json"]);
     let found = json(&found);
-    let told = ["cause", "by", "run_state"].map(|member| found["data"][member].clone());
-    assert_eq!(told, ["internal-error", "qemu", "internal-error"].map(Value::from), "{found}");
+    let data = ["cause", "by", "run_state"].map(|member| found["data"][member].clone());
+    assert_eq!(data, ["internal-error", "qemu", "internal-error"].map(Value::from), "{found}");
     let status = json(&run(home.path(), &["status", "web1"]));
     assert_eq!(
         (&status["run_state"], &status["why"]["by"]),
@@ -136,7 +136,7 @@ fn internal_error_is_learnt_from_the_answer_and_is_no_change_unseen() {
     assert_eq!(hub.interrupt(), Some(0));
     let hub = start_hub_with(home.path(), &address, &[]);
     until(home.path(), &["log", "--kind", "attached", "--where", "query-status.status=internal-error"]);
-    assert_eq!(hub.interrupt(), Some(0), "and what there was to find is recorded");
+    assert_eq!(hub.interrupt(), Some(0), "all findings are recorded");
     let unseen = run(home.path(), &["log", "--where", "finding=state-changed-unseen"]);
     assert_eq!(unseen.stdout, "", "the VM did not change");
 }

@@ -16,7 +16,7 @@ fn offset(line: &str, key: &str) -> u64 {
 }
 
 #[test]
-fn what_is_executed_is_in_the_log_before_the_reply_is_printed() {
+fn event_of_a_command_is_in_the_log_before_its_reply_is_printed() {
     let world = World::start();
     let stop = world.run(&["exec", "web1", "stop"]);
     assert_eq!(stop.code, Some(0), "{stop:?}");
@@ -36,7 +36,7 @@ fn what_is_executed_is_in_the_log_before_the_reply_is_printed() {
 }
 
 #[test]
-fn the_log_is_filtered_and_cut() {
+fn log_is_filtered_and_limited() {
     let world = World::start();
     for command in ["query-stop", "query-cont", "query-stop", "query-cont", "query-stop"] {
         assert_eq!(world.run(&["exec", "web1", command]).code, Some(0));
@@ -56,7 +56,7 @@ fn the_log_is_filtered_and_cut() {
     for (arguments, expected) in cases {
         let through_hub = world.run(&[&["log"], arguments].concat());
         let of_file = world.run(&[&["log", "--journal", journal.to_str().unwrap()], arguments].concat());
-        // QMP_HUB is set in both cases: a file that is named goes before it.
+        // QMP_HUB is set in both cases: --journal overrides it.
         for log in [through_hub, of_file] {
             assert_eq!(log.code, Some(0), "{arguments:?} {log:?}");
             let found: Vec<String> = log.stdout.lines().map(what).collect();
@@ -75,7 +75,7 @@ fn what(line: &str) -> String {
 }
 
 #[test]
-fn wait_misses_nothing_that_came_before_it() {
+fn wait_since_an_offset_finds_earlier_events() {
     let world = World::start();
     let stop = world.run(&["exec", "web1", "stop"]);
     let since = offset(&stop.stdout, "since").to_string();
@@ -85,13 +85,13 @@ fn wait_misses_nothing_that_came_before_it() {
     assert_eq!(found.code, Some(0), "{found:?}");
     assert_eq!(what(&found.stdout), "STOP");
     let without = world.run(&["wait", "web1", "STOP", "--timeout", "300ms"]);
-    assert_eq!(without.code, Some(3), "what came before does not count unless it is asked for: {without:?}");
+    assert_eq!(without.code, Some(3), "earlier events count only with --since: {without:?}");
     let beyond = world.run(&["wait", "web1", "STOP", "--since", "99999"]);
     assert_eq!(beyond.code, Some(2), "{beyond:?}");
 }
 
 #[test]
-fn wait_sees_what_comes_and_that_the_vm_is_gone() {
+fn wait_ends_with_the_event_or_the_end_of_the_vm() {
     let world = World::start();
     let waiting = Running::start(world.home.path(), &["wait", "web1", "NO_SUCH", "--where", "a=b"]);
     waiting.wait_for("no QEMU");
@@ -100,7 +100,7 @@ fn wait_sees_what_comes_and_that_the_vm_is_gone() {
     let mut waiting = waiting;
     assert_eq!(waiting.end().code(), Some(4));
 
-    // SHUTDOWN came, and then the VM went: what was asked for counts more.
+    // SHUTDOWN was reported, and then the VM ended: the event counts.
     let since = offset(&quit.stdout, "since").to_string();
     let shutdown = world.run(&["wait", "web1", "SHUTDOWN", "--since", &since]);
     assert_eq!(shutdown.code, Some(0), "{shutdown:?}");
@@ -111,26 +111,26 @@ fn wait_sees_what_comes_and_that_the_vm_is_gone() {
     assert_eq!(exec.code, Some(4), "{exec:?}");
 }
 
-/// Waits until the hub says that so many clients read records: then a command that was started listens.
+/// Waits until the hub has `readers` readers of records: then the commands are connected.
 fn until_read_by(readers: usize, home: &Path) {
     let wanted = format!("\nqmp_http_readers {readers}\n");
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let mut hub = UnixStream::connect(home.join("hub.sock")).expect("the hub serves");
         hub.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            .expect("it reads");
+            .expect("the hub reads");
         let mut answer = String::new();
-        hub.read_to_string(&mut answer).expect("it answers");
+        hub.read_to_string(&mut answer).expect("the hub answers");
         if answer.contains(&wanted) {
             return;
         }
-        assert!(Instant::now() < deadline, "never read by {readers}: {answer}");
+        assert!(Instant::now() < deadline, "never {readers} readers: {answer}");
         std::thread::yield_now();
     }
 }
 
 #[test]
-fn tail_and_wait_outlive_the_hub() {
+fn tail_and_wait_survive_a_restart_of_the_hub() {
     let mut world = World::start();
     let tail = Running::start(world.home.path(), &["tail", "web*"]);
     let waiting = Running::start(world.home.path(), &["wait", "web1", "STOP", "--timeout", "60s"]);
@@ -140,10 +140,10 @@ fn tail_and_wait_outlive_the_hub() {
 
     world.hub.signal("TERM");
     assert_eq!(world.hub.end().code(), Some(0), "a hub stops cleanly");
-    tail.wait_for("asking again");
+    tail.wait_for("retrying");
     world.hub = start_hub(world.home.path(), &world.vm.address());
     assert_eq!(world.run(&["exec", "web1", "query-stop"]).code, Some(0));
-    // Nothing twice, and nothing left out.
+    // No record is repeated or missing.
     let mut before = 0;
     let mut next = || loop {
         let line = wait_for(&tail.stdout, "");
@@ -160,7 +160,7 @@ fn tail_and_wait_outlive_the_hub() {
 }
 
 #[test]
-fn the_log_is_followed() {
+fn log_follow_prints_new_records() {
     let world = World::start();
     assert_eq!(world.run(&["exec", "web1", "query-stop"]).code, Some(0));
     let journal = world.home.path().join("journal.db");
@@ -180,7 +180,7 @@ fn the_log_is_followed() {
 }
 
 #[test]
-fn without_a_hub_the_journal_is_read_and_without_that_one_is_told_what_to_do() {
+fn missing_hub_or_journal_is_reported_with_hints() {
     let home = directory();
     let nothing = run(home.path(), &["log", "--hub", "unix:/no/such/hub"]);
     assert_eq!(nothing.code, Some(1), "{nothing:?}");
@@ -204,7 +204,7 @@ fn without_a_hub_the_journal_is_read_and_without_that_one_is_told_what_to_do() {
 }
 
 #[test]
-fn a_hub_says_where_it_is_and_what_is_next() {
+fn startup_text_has_addresses_and_next_commands() {
     let home = directory();
     let vm = FakeQmp::start(home.path().join("web1.sock"));
     let hub = Running::start(home.path(), &["serve", "--attach", &format!("web1={}", vm.address())]);
@@ -238,7 +238,7 @@ fn log_names_vm_that_journal_does_not_have() {
 }
 
 #[test]
-fn file_that_is_read_because_no_hub_answers_is_noted() {
+fn log_notes_that_it_reads_the_file_without_a_hub() {
     let world = World::start();
     let World { home, hub, .. } = world;
     assert_eq!(hub.interrupt(), Some(0));
@@ -254,7 +254,7 @@ fn file_that_is_read_because_no_hub_answers_is_noted() {
 }
 
 #[test]
-fn a_configuration_with_mistakes_names_them_all() {
+fn all_faults_of_a_configuration_are_reported() {
     let home = directory();
     let file = home.path().join("hub.toml");
     std::fs::write(&file, "jurnal = 'x'\n[[vm]]\nname = 'a'\nadress = '/run/a.sock'\n").unwrap();
@@ -266,10 +266,10 @@ fn a_configuration_with_mistakes_names_them_all() {
     assert!(ran.stderr.lines().all(|line| line.starts_with("qmp: ")), "{ran:?}");
 }
 
-/// The words of the note about a journal that takes nothing.
-const STALLED_NOTE: &str = "note: the hub's journal has taken nothing since 2";
+/// The beginning of the note about a stalled journal.
+const STALLED_NOTE: &str = "note: the hub's journal cannot be written since 2";
 
-/// Keeps the journal's writer from committing until it is dropped.
+/// Prevents the journal's writer from committing until it is dropped.
 struct Stalled(std::process::Child);
 
 impl Stalled {
@@ -297,13 +297,13 @@ impl Drop for Stalled {
 }
 
 #[test]
-fn stalled_journal_is_noted_by_every_command_that_reads() {
+fn stalled_journal_is_noted_by_each_command() {
     let world = World::start();
     let stalled = Stalled::journal(world.home.path());
     let stop = world.run(&["exec", "web1", "stop"]);
     assert_eq!(stop.code, Some(0), "{stop:?}");
     assert!(stop.stdout.contains("\"journaled\":false"), "{stop:?}");
-    // By then the stall is known, or soon.
+    // The stall is detected by then, or soon.
     while !world.run(&["status"]).stderr.contains(STALLED_NOTE) {}
     let commands: [&[&str]; 6] = [
         &["status"],
@@ -325,7 +325,7 @@ fn stalled_journal_is_noted_by_every_command_that_reads() {
 }
 
 #[test]
-fn exec_gives_up_after_its_timeout_with_3() {
+fn exec_ends_with_3_after_its_timeout() {
     let world = World::start();
     let monitor = support::FakeQmp::start(world.home.path().join("straight.sock"));
     for target in ["web1", &monitor.address()] {

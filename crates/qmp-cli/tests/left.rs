@@ -1,4 +1,4 @@
-//! VMs that left the hub: discovered ones leave it when their socket goes, and the journal keeps what happened.
+//! VMs that left the hub: discovered VMs leave it when their socket is removed, and the journal keeps their records.
 
 mod support;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use support::{FakeQmp, Ran, Running, World, directory, event, respond, run, wait_for};
 use tempfile::TempDir;
 
-/// A hub that follows `vms/*.sock`, and a VM there that unlinks its socket when it quits, as QEMU does.
+/// A hub that discovers `vms/*.sock`, with a VM there that unlinks its socket when it quits, as QEMU does.
 struct Discovering {
     home: TempDir,
     hub: Running,
@@ -30,7 +30,7 @@ impl Discovering {
         run(self.home.path(), arguments)
     }
 
-    /// Has the VM quit, and waits until the hub does not follow it; the offset before the command.
+    /// Ends the VM, waits until the hub has removed it, and returns the offset before the command.
     fn quit(&self) -> String {
         let ran = self.run(&["exec", "r1", "quit"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -44,7 +44,7 @@ fn start_vm(path: &Path) {
     let socket = path.to_owned();
     FakeQmp::start_with(path.to_owned(), move |command, request| {
         if command == "quit" {
-            std::fs::remove_file(&socket).expect("the socket is there");
+            std::fs::remove_file(&socket).expect("the socket exists");
         }
         match command {
             "query-panic" => {
@@ -66,16 +66,16 @@ fn wait_finds_records_of_vm_that_left_hub() {
     assert_eq!(before.code, Some(0), "{before:?}");
     let mut waiting = Running::start(world.home.path(), &["wait", "r1", "--finding", "why-ended", "--json"]);
     let since = world.quit();
-    // The end is in the journal already, or comes while it is waited for.
+    // The end is in the journal already, or recorded during the wait.
     wait_for(&waiting.stdout, "\"finding\":\"why-ended\"");
-    assert_eq!(waiting.end().code(), Some(0), "already waiting when the VM left");
+    assert_eq!(waiting.end().code(), Some(0), "the wait began before the VM left");
     let cases: [(&str, &[&str], i32); 6] = [
         ("finding after an offset", &["--finding", "why-ended", "--since", &since], 0),
         ("event after an offset", &["SHUTDOWN", "--since", &since], 0),
         ("event after a time", &["GUEST_PANICKED", "--since", "10min"], 0),
         ("the end", &["--ended"], 0),
-        ("an event that did not come", &["RESET", "--since", "10min"], 4),
-        ("a finding that did not come", &["--finding", "job", "--since", &since], 4),
+        ("an event that was not reported", &["RESET", "--since", "10min"], 4),
+        ("a finding that was not reported", &["--finding", "job", "--since", &since], 4),
     ];
     for (name, arguments, code) in cases {
         let ran = world.run(&[&["wait", "r1", "--timeout", "20s"], arguments].concat());
@@ -84,12 +84,12 @@ fn wait_finds_records_of_vm_that_left_hub() {
 }
 
 #[test]
-fn wait_already_waiting_for_event_ends_with_4_when_vm_leaves_hub() {
+fn wait_for_event_ends_with_4_when_vm_leaves_hub() {
     let world = Discovering::start();
     let waiting = Running::start(world.home.path(), &["wait", "r1", "RESET", "--since", "10min"]);
     world.quit();
     let error = waiting.wait_for("qmp: ");
-    assert!(error.contains("no RESET came"), "{error}");
+    assert!(error.contains("no RESET was reported"), "{error}");
     let mut waiting = waiting;
     assert_eq!(waiting.end().code(), Some(4));
 }
@@ -122,7 +122,7 @@ fn commands_name_journal_for_vm_that_left_hub() {
 }
 
 #[test]
-fn wait_asks_again_for_hub_that_is_not_there_until_timeout() {
+fn wait_retries_without_hub_until_timeout() {
     let world = World::start();
     let home = world.home.path();
     assert_eq!(world.run(&["exec", "web1", "query-stop"]).code, Some(0));
@@ -133,11 +133,11 @@ fn wait_asks_again_for_hub_that_is_not_there_until_timeout() {
         std::thread::yield_now();
     }
     let refused = run(home, &["wait", "web1", "STOP", "--since", "0"]);
-    assert_eq!(refused.code, Some(1), "without a limit it fails at once: {refused:?}");
+    assert_eq!(refused.code, Some(1), "without --timeout it fails at once: {refused:?}");
     let late = run(home, &["wait", "web1", "STOP", "--since", "0", "--timeout", "300ms"]);
     assert_eq!(late.code, Some(3), "{late:?}");
     let mut waiting = Running::start(home, &["wait", "web1", "STOP", "--since", "0", "--timeout", "60s"]);
-    let note = waiting.wait_for("asking again");
+    let note = waiting.wait_for("retrying");
     assert!(note.starts_with("note: no hub answers at "), "{note}");
     let _hub = support::start_hub(home, &vm.address());
     wait_for(&waiting.stdout, "\"event\":\"STOP\"");

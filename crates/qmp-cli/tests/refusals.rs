@@ -1,4 +1,4 @@
-//! What the hub says when it may not, or cannot: which file, whose it is, and what to do.
+//! Errors of missing permissions: the message has the file, its owner, and how to fix it.
 
 mod support;
 
@@ -9,12 +9,12 @@ use std::process::{Command, Stdio};
 
 use support::{FakeQmp, Ran, Running, directory, lines};
 
-/// The user and the group that own nothing.
+/// The user and the group `nobody`.
 const NOBODY: u32 = 65_534;
 
-/// `qmp serve` with these arguments, as nobody, in a directory that is nobody's.
+/// `qmp serve` with these arguments, as the user nobody.
 fn serve_as_nobody(home: &Path, arguments: &[&str]) -> Command {
-    // The program may lie where nobody may look.
+    // The directory of the program may be unreadable for nobody.
     let program = home.join("qmp");
     if !program.exists() {
         fs::copy(env!("CARGO_BIN_EXE_qmp"), &program).expect("copies");
@@ -40,13 +40,13 @@ fn serve_as_nobody(home: &Path, arguments: &[&str]) -> Command {
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        println!("left out: only root can start a process as another user");
+        println!("skipped: only root can start a process as another user");
     }
     is_root
 }
 
 #[test]
-fn who_may_not_is_told_who_owns_what() {
+fn missing_permission_is_reported_with_owner_and_mode() {
     if !is_root() {
         return;
     }
@@ -88,7 +88,7 @@ fn who_may_not_is_told_who_owns_what() {
         assert_eq!(refused(&arguments), (Some(1), expected), "{arguments:?}");
     }
 
-    // A relay that cannot be made is no reason to stop: the hub starts and reports it.
+    // A relay that cannot be created does not stop the hub: the hub starts and reports it.
     let mut child =
         serve_as_nobody(home, &[&base[..], &["--relay", &*relays]].concat()).spawn().expect("runs");
     let (stdout, stderr) =
@@ -96,18 +96,18 @@ fn who_may_not_is_told_who_owns_what() {
     let hub = Running::of(child, stdout, stderr);
     let relay = hub.wait_for("a relay cannot be served").replace(&home.display().to_string(), "HERE");
     assert!(relay.ends_with(&format!("cannot make a socket: {not_writable}")), "{relay}");
-    let told = hub.wait_for("cannot attach to vm1: ");
+    let warning = hub.wait_for("cannot attach to vm1: ");
     let expected = format!(
         "no permission for {socket} (owned by user root (0) and group 12345, mode 0660): the hub runs as user nobody \
          (65534); add this user to group 12345, give it access with setfacl, or run the hub as the socket's owner"
     );
-    assert!(told.ends_with(&expected), "{told}");
+    assert!(warning.ends_with(&expected), "{warning}");
     assert_eq!(hub.interrupt(), Some(0));
 }
 
-/// A port that is taken: by whom, and what to do.
+/// A port in use: the message names the process.
 #[test]
-fn a_taken_port_is_told_with_its_holder() {
+fn port_in_use_is_reported_with_its_process() {
     let home = directory();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = format!("tcp:{}", listener.local_addr().expect("an address"));

@@ -1,4 +1,4 @@
-//! `qmp serve` as a service: what systemd is told, reloading, and the configuration's check.
+//! `qmp serve` as a service: notification of systemd, reload, and the check of the configuration.
 
 mod support;
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::{FakeQmp, Ran, Running, directory, is_installed, lines, qmp, run};
 
-/// A service manager as far as its service sees it.
+/// The socket of a service manager.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -20,24 +20,24 @@ impl Manager {
     }
 
     /// The next message.
-    fn told(&self) -> String {
+    fn message(&self) -> String {
         let mut buffer = [0; 4096];
         let length = self.0.recv(&mut buffer).expect("a message");
         String::from_utf8(buffer[..length].to_vec()).expect("text")
     }
 
-    /// The first message with `part` in it.
+    /// Waits for the first message with `part` in it.
     fn until(&self, part: &str) -> String {
         loop {
-            let told = self.told();
-            if told.contains(part) {
-                return told;
+            let message = self.message();
+            if message.contains(part) {
+                return message;
             }
         }
     }
 }
 
-/// A hub with this configuration file, watched by systemd.
+/// A hub with this configuration file, notifying a service manager.
 fn serve(home: &Path) -> Running {
     let mut command = qmp(home, ["serve", "--config", home.join("hub.toml").to_str().expect("text")]);
     command.env("NOTIFY_SOCKET", home.join("notify")).env("WATCHDOG_USEC", "200000");
@@ -57,14 +57,14 @@ fn configure(home: &Path, vms: &[&str], more: &str) {
 }
 
 #[test]
-fn systemd_is_told_and_a_reload_concerns_only_what_differs() {
+fn systemd_is_notified_and_reload_changes_only_differences() {
     let home = directory();
     let home = home.path();
     let _vms = ["web1", "db1"].map(|vm| FakeQmp::start(home.join(format!("{vm}.sock"))));
     configure(home, &["web1"], "");
     let manager = Manager::start(home);
     let mut hub = serve(home);
-    let ready = manager.told();
+    let ready = manager.message();
     assert!(ready.starts_with("READY=1\nSTATUS="), "{ready}");
     hub.wait_for("web1: attached");
     assert!(manager.until("STATUS=1 of 1").contains("VMs attached;"));
@@ -76,7 +76,7 @@ fn systemd_is_told_and_a_reload_concerns_only_what_differs() {
     manager.until("READY=1");
     hub.wait_for("db1: attached");
     let log = run(home, &["log", "--vm", "web1", "--kind", "detached"]);
-    assert_eq!((log.code, &*log.stdout), (Some(0), ""), "the epoch of the other VM goes on");
+    assert_eq!((log.code, &*log.stdout), (Some(0), ""), "the epoch of the other VM continues");
 
     configure(home, &["web1"], "[retenton]\nmax-age = '1d'\n");
     hub.signal("HUP");
@@ -84,7 +84,7 @@ fn systemd_is_told_and_a_reload_concerns_only_what_differs() {
     assert!(ready.contains("hub.toml:1: unknown key \"retenton\""), "{ready}");
     hub.wait_for("nothing was reloaded");
     let status = run(home, &["status", "--json"]);
-    assert_eq!(status.stdout.lines().count(), 2, "both VMs are followed still: {status:?}");
+    assert_eq!(status.stdout.lines().count(), 2, "both VMs are still followed: {status:?}");
 
     configure(
         home,
@@ -92,7 +92,7 @@ fn systemd_is_told_and_a_reload_concerns_only_what_differs() {
         "journal = '/elsewhere/journal.db'\nhttp = 'tcp:127.0.0.1:1'\n[retention]\nmax-age = '1d'\n",
     );
     hub.signal("HUP");
-    // What the environment names goes before the file, so nothing of that differs.
+    // The environment overrides the file, so those keys do not differ.
     hub.wait_for("db1: left");
     hub.wait_for("reloaded");
     hub.signal("TERM");
@@ -101,7 +101,7 @@ fn systemd_is_told_and_a_reload_concerns_only_what_differs() {
 }
 
 #[test]
-fn what_cannot_change_is_told() {
+fn key_that_needs_a_restart_is_reported() {
     let home = directory();
     let home = home.path();
     let _vm = FakeQmp::start(home.join("web1.sock"));
@@ -111,12 +111,12 @@ fn what_cannot_change_is_told() {
     hub.wait_for("web1: attached");
     configure(home, &["web1"], "findings = true");
     hub.signal("HUP");
-    hub.wait_for("`findings` differs, and stays as it is until the hub is restarted");
+    hub.wait_for("`findings` differs, and takes effect when the hub is restarted");
     assert_eq!(hub.interrupt(), Some(0));
 }
 
 #[test]
-fn a_configuration_is_checked_without_starting_anything() {
+fn check_config_reports_faults_and_starts_nothing() {
     let home = directory();
     let home = home.path();
     configure(home, &["web1"], "[retention]\nmax-age = '90d'\n");
@@ -126,7 +126,7 @@ fn a_configuration_is_checked_without_starting_anything() {
     assert_eq!((code, &*stderr), (Some(0), ""));
     assert!(stdout.starts_with("the configuration is good\n"), "{stdout}");
     assert!(stdout.contains("  keeps     records of the last 90 d\n"), "{stdout}");
-    assert!(!home.join("journal.db").exists() && !home.join("hub.sock").exists(), "nothing was made");
+    assert!(!home.join("journal.db").exists() && !home.join("hub.sock").exists(), "nothing was created");
 
     std::fs::write(&path, "jurnal = 1\n[retention]\nmax-age = 'long'\n[[vm]]\nname = 'a b'\n")
         .expect("writes");
@@ -149,7 +149,7 @@ fn a_configuration_is_checked_without_starting_anything() {
 }
 
 #[test]
-fn configuration_goes_before_environment() {
+fn configuration_overrides_environment() {
     let home = directory();
     let home = home.path();
     let at = |name: &str| home.join(name).display().to_string();
@@ -185,9 +185,9 @@ fn configuration_goes_before_environment() {
     }
 }
 
-/// systemd's own tool hands sockets over: one that the configuration serves at, and one that it does not know.
+/// systemd's own tool passes two sockets: one at which the configuration serves, and an unknown one.
 #[test]
-fn sockets_are_taken_over() {
+fn sockets_of_systemd_are_inherited_or_closed() {
     let home = directory();
     let home = home.path();
     if !is_installed("systemd-socket-activate") {
@@ -212,18 +212,18 @@ fn sockets_are_taken_over() {
         (lines(child.stdout.take().expect("output")), lines(child.stderr.take().expect("errors")));
     let hub = Running::of(child, stdout, stderr);
     hub.wait_for("Listening on");
-    // It starts the hub when somebody comes, who is then served.
+    // The tool starts the hub when a client connects, which is then served.
     let status = run(home, &["exec", "web1", "query-status", "--hub", &support::hub_address(home)]);
-    let refusal = hub.wait_for("systemd handed over a socket at");
+    let refusal = hub.wait_for("closed the socket that systemd passed at");
     assert!(
         refusal.contains(&format!("unix:{}, where the configuration serves nothing", unknown.display())),
         "{refusal}"
     );
     assert!(status.code == Some(0) || status.stderr.contains("web1"), "the hub itself answers: {status:?}");
-    // It may be attached before or after the hub says so of the socket.
+    // The VM may be attached before or after that log line.
     let deadline = Instant::now() + Duration::from_secs(20);
     while run(home, &["exec", "web1", "query-status"]).code != Some(0) {
-        assert!(Instant::now() < deadline, "web1 is never attached");
+        assert!(Instant::now() < deadline, "web1 was not attached in time");
     }
     assert_eq!(hub.interrupt(), Some(0));
     assert!(known.exists(), "the socket is systemd's, for the next hub");

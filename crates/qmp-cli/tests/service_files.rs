@@ -1,4 +1,4 @@
-//! What is shipped for systemd: the units and the configuration's example.
+//! The files for systemd: the units and the example configuration.
 
 mod support;
 
@@ -13,7 +13,7 @@ fn shipped(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The units, with the program that was just built at the place of the installed one.
+/// The units, with the path of the program under test.
 fn units(home: &Path) -> Vec<PathBuf> {
     ["qmp-events.service", "qmp-events.socket"]
         .map(|name| {
@@ -26,7 +26,7 @@ fn units(home: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn systemd_finds_nothing_wrong_with_the_units() {
+fn systemd_analyze_accepts_the_units() {
     if !is_installed("systemd-analyze") {
         return;
     }
@@ -34,10 +34,10 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     let units = units(home.path());
     let verified =
         Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&units).output().expect("runs");
-    let said = String::from_utf8_lossy(&verified.stderr);
-    assert!(verified.status.success() && said.is_empty(), "{said}");
+    let stderr = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && stderr.is_empty(), "{stderr}");
 
-    // A service that is exposed has 10, one that can do nothing 0; what is called OK ends at 4.9.
+    // The exposure of an unrestricted service is 10, of a fully restricted one 0; up to 4.9 is called OK.
     let judged = Command::new("systemd-analyze")
         .args(["security", "--no-pager", "--offline=yes", "--threshold=20"])
         .arg(&units[0])
@@ -50,13 +50,13 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     );
 }
 
-/// The example is good as it is, and with everything that is commented out.
+/// The example is valid as it is, and with all commented lines enabled.
 #[test]
-fn the_example_is_a_good_configuration() {
+fn example_is_a_valid_configuration() {
     let home = directory();
     let text = shipped("hub.toml");
     let with_all: String = text.lines().map(|line| uncommented(line) + "\n").collect();
-    // Of a key that stands twice, TOML takes none.
+    // TOML rejects a key that is given twice.
     let with_all = with_all.replacen("http = [\"unix:/run/qmp-events/hub.sock\"]\n", "", 1);
     let path = home.path().join("hub.toml");
     std::fs::write(&path, &with_all).expect("writes");
@@ -71,14 +71,14 @@ fn the_example_is_a_good_configuration() {
     assert_eq!(checked.code, Some(0), "{checked:?}");
 }
 
-/// No key is missing from the example: those that the program knows are what it names when it meets another.
+/// The example has each key: the error about an unknown key lists the known ones.
 #[test]
-fn the_example_has_every_key() {
+fn example_has_each_key() {
     let home = directory();
     let path = home.path().join("hub.toml");
     let text = shipped("hub.toml");
     let mut example: BTreeSet<String> = text.lines().filter_map(|line| key(&uncommented(line))).collect();
-    // The tables of `http` stand within one line, so that it is clear which of the `http` is to be replaced.
+    // The tables of `http` are within one line, so that the `http` to be replaced is clear.
     example
         .extend(text.split(['{', ',']).filter_map(|part| Some(part.split_once(" = ")?.0.trim().to_owned())));
     let tables = [
@@ -102,7 +102,7 @@ fn the_example_has_every_key() {
     }
 }
 
-/// What a line would be without its `#`; prose has a blank behind it.
+/// A line without its leading `#`; comments in prose have a blank after it.
 fn uncommented(line: &str) -> String {
     match line.strip_prefix('#') {
         Some(rest) if !rest.starts_with(' ') => rest.to_owned(),
@@ -110,7 +110,7 @@ fn uncommented(line: &str) -> String {
     }
 }
 
-/// The key or the last part of the table that a line begins with.
+/// The key, or the last part of the table name, at the beginning of a line.
 fn key(line: &str) -> Option<String> {
     if line.starts_with('#') {
         return None;

@@ -1,4 +1,4 @@
-//! A machine that hangs, as the program reports it.
+//! The reports of the program about a machine that hangs.
 
 mod support;
 
@@ -14,14 +14,14 @@ fn until(home: &std::path::Path, arguments: &[&str]) -> Value {
         }
         std::thread::yield_now();
     }
-    panic!("nothing came of {arguments:?}");
+    panic!("no output of {arguments:?}");
 }
 
 #[test]
-fn emulated_machine_that_hangs_is_shown_as_silent_until_it_answers() {
+fn hanging_machine_is_silent_until_it_answers() {
     let home = directory();
     let script = home.path().join("hang.toml");
-    // What passes: the capabilities, the six answers of the snapshot, and what the test asks before it begins.
+    // The first eight replies pass: the capabilities, the six of the snapshot, and one to the test.
     let hang =
         "[[fault]]\nkind = \"delay\"\nof = \"reply\"\nconnection = 1\nskip = 8\nrepeat = 1\nby = \"6s\"\n";
     std::fs::write(&script, hang).expect("writes");

@@ -1,11 +1,11 @@
-//! `exec`, `tail`, `wait` and `check` straight at a monitor, without a hub.
+//! `exec`, `tail`, `wait` and `check` directly at a monitor, without a hub.
 
 mod support;
 
 use support::{FakeQmp, Running, directory, event, other_server, respond, run, run_with_input, wait_for};
 
 #[test]
-fn exec_prints_what_the_vm_returns() {
+fn exec_prints_the_reply_of_the_vm() {
     let home = directory();
     let vm = FakeQmp::start(home.path().join("vm.sock"));
     let path = vm.path.to_str().unwrap();
@@ -31,7 +31,7 @@ fn exec_prints_what_the_vm_returns() {
             &["hang", "--timeout", "100ms"],
             3,
             "",
-            "qmp: no reply to hang within 100ms\nhint: the VM may execute the command all the same\n",
+            "qmp: no reply to hang within 100ms\nhint: the VM may still execute the command\n",
         ),
     ];
     for (arguments, code, stdout, stderr) in cases {
@@ -45,7 +45,7 @@ fn exec_prints_what_the_vm_returns() {
 }
 
 #[test]
-fn wrong_usage_is_2_and_says_what_is_right() {
+fn wrong_usage_exits_with_2_and_advice() {
     let home = directory();
     let cases: [(&[&str], &str); 12] = [
         (&["exec", "/run/vm.sock", "stop", "now"], "expected key=value or a JSON object, found \"now\""),
@@ -77,7 +77,7 @@ fn wrong_usage_is_2_and_says_what_is_right() {
 }
 
 #[test]
-fn a_monitor_that_is_not_there_is_gone() {
+fn missing_monitor_exits_with_4() {
     let home = directory();
     let missing = home.path().join("missing.sock");
     let dead = home.path().join("dead.sock");
@@ -98,7 +98,7 @@ fn a_monitor_that_is_not_there_is_gone() {
 }
 
 #[test]
-fn what_is_no_qmp_server_is_told_so() {
+fn peer_that_is_not_qmp_is_reported() {
     let home = directory();
     let ssh = home.path().join("ssh.sock");
     let _ssh = other_server(&ssh, "SSH-2.0-OpenSSH_9.2p1\r\n");
@@ -117,7 +117,7 @@ fn what_is_no_qmp_server_is_told_so() {
 }
 
 #[test]
-fn a_monitor_that_is_taken_is_told_so() {
+fn monitor_in_use_is_reported() {
     let home = directory();
     let path = home.path().join("taken.sock");
     let _taken = other_server(&path, "");
@@ -127,10 +127,10 @@ fn a_monitor_that_is_taken_is_told_so() {
 }
 
 #[test]
-fn tail_shows_events_and_says_when_the_vm_is_gone() {
+fn tail_shows_matching_events() {
     let home = directory();
     let vm = FakeQmp::start_with(home.path().join("web1.sock"), |command, request| match command {
-        // The first question about the state is answered, and then things happen.
+        // The first query-status is answered, and events follow.
         "query-status" => {
             let mut messages = respond(command, request);
             messages.push(event("STOP", None));
@@ -148,7 +148,7 @@ fn tail_shows_events_and_says_when_the_vm_is_gone() {
     );
     let watchdog = wait_for(&tail.stdout, "WATCHDOG");
     assert!(watchdog.contains("\"data\":{\"action\": \"pause\"}"), "{watchdog}");
-    assert_eq!(tail.interrupt(), Some(0), "Ctrl-C is how a tail ends");
+    assert_eq!(tail.interrupt(), Some(0), "Ctrl-C ends tail with 0");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn tail_with_exit_ends_with_the_vm() {
 }
 
 #[test]
-fn wait_ends_with_the_event_the_time_or_the_vm() {
+fn wait_ends_with_the_event_or_after_the_timeout() {
     let home = directory();
     let chatty = |command: &str, request: &serde_json::Value| {
         let mut messages = respond(command, request);
@@ -194,7 +194,7 @@ fn wait_ends_with_the_event_the_time_or_the_vm() {
 }
 
 #[test]
-fn a_closed_pipe_ends_quietly() {
+fn closed_pipe_ends_the_program_silently() {
     let home = directory();
     let status = std::process::Command::new("sh")
         .arg("-c")
@@ -208,7 +208,7 @@ fn a_closed_pipe_ends_quietly() {
     assert_eq!((read("code").as_str(), read("stderr").as_str()), ("0\n", ""));
 }
 
-/// The writing end of a pipe that nobody reads.
+/// The writing end of a pipe without a reader.
 fn closed_pipe() -> std::process::Stdio {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

@@ -1,4 +1,4 @@
-//! The conditions that help and manual show name members that the events and findings have.
+//! The conditions in help and manual name members that exist in events and findings.
 
 mod support;
 
@@ -8,7 +8,7 @@ use qmp_hub::conditions::Selected;
 use qmp_journal::{Globs, Kind};
 use support::{directory, run};
 
-/// Pages with their name.
+/// The pages with their names.
 fn pages() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let manual =
@@ -37,7 +37,7 @@ fn values<'w>(words: &'w [String], option: &str) -> Vec<&'w str> {
     words.windows(2).filter(|pair| pair[0] == option).map(|pair| pair[1].as_str()).collect()
 }
 
-/// What is wrong with the conditions of one command line; `None` if it has none.
+/// The warnings about the conditions of a command line; `None` if it has no conditions.
 fn of_command(line: &str) -> Option<Vec<String>> {
     let words = words(line);
     let is_example = |value: &&str| value.contains('=') && !value.starts_with("PATH=");
@@ -53,7 +53,7 @@ fn of_command(line: &str) -> Option<Vec<String>> {
     Some(doubts(&events, &values(&words, "--finding"), &values(&words, "--kind"), &wheres))
 }
 
-/// What is wrong with the conditions of a rule; `None` if it has none.
+/// The warnings about the conditions of a rule; `None` if it has no conditions.
 fn of_rule(rule: &str) -> Option<Vec<String>> {
     let of = |key: &str| -> Vec<&str> {
         let lines = rule.lines().filter_map(|line| line.trim_start_matches('#').split_once('='));
@@ -74,7 +74,7 @@ fn doubts(events: &[&str], findings: &[&str], kinds: &[&str], wheres: &[&str]) -
 }
 
 #[test]
-fn conditions_in_help_and_manual_name_members_that_exist() {
+fn conditions_in_help_and_manual_name_existing_members() {
     let mut checked = 0;
     for (page, text) in pages() {
         let commands = text.lines().filter_map(|line| Some((line, of_command(line)?)));

@@ -11,10 +11,10 @@ use crate::output;
 use crate::paths::{self, Places};
 use crate::terminal::Terminal;
 
-/// Copy the journal into FILE, while the hub goes on
+/// Copy the journal into FILE, while the hub continues
 ///
-/// The copy is what the journal was at one moment, checked page by page, compact, and one file. It is put in place when
-/// it is whole. Without --journal, it is the journal of the hub that answers, or else the one where a hub would write.
+/// The copy has the state of the journal at one instant, checked page by page, compact, in one file. It gets its name when
+/// it is complete. The default is the journal of the hub that answers, or else the one where a hub would write.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Backup {
@@ -38,7 +38,7 @@ const EXAMPLES: &str = "\
 Examples:
   qmp backup /backup/vms-$(date +%F).db
   qmp log --journal /backup/vms-2026-01-02.db --since 2026-01-01
-To restore: stop the hub, move journal.db and its -wal and -shm away, put the copy at its place, start the hub.";
+To restore: stop the hub, move journal.db and its -wal and -shm away, put the copy in its place, start the hub.";
 
 impl Backup {
     /// Makes the copy.
@@ -52,14 +52,14 @@ impl Backup {
             copied = &mut copying => copied,
             _ = tokio::signal::ctrl_c() => {
                 interrupter.interrupt();
-                // It takes away what it began.
+                // The task removes the incomplete copy.
                 let _ = copying.await;
                 return Err(Failure::failed(format_args!("interrupted: {} was not made", self.to.display())));
             }
         };
         match copied {
             Ok(copied) => {
-                output::note(said(&self.to, &journal, copied?));
+                output::note(summary(&self.to, &journal, copied?));
                 Ok(Exit::Done)
             }
             Err(error) => Err(Failure::failed(error)),
@@ -67,7 +67,7 @@ impl Backup {
     }
 }
 
-/// The file that was named, that of the hub, or that of a hub of this user.
+/// The given file, or that of the hub that answers, or that of a hub of this user.
 pub(super) async fn journal_of(named: Option<&Path>, hub: &HubArgs) -> Result<PathBuf, Failure> {
     if let Some(journal) = named {
         return Ok(journal.to_owned());
@@ -76,7 +76,7 @@ pub(super) async fn journal_of(named: Option<&Path>, hub: &HubArgs) -> Result<Pa
     Ok(of_hub.or_else(paths::journal_of_environment).unwrap_or_else(|| Places::of_this_user().journal()))
 }
 
-fn said(to: &Path, journal: &Path, copied: BackupSummary) -> String {
+fn summary(to: &Path, journal: &Path, copied: BackupSummary) -> String {
     let records = copied.head.0 + 1 - copied.first.0;
     let span = match records {
         0 => "no record".to_owned(),
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_was_copied() {
+    fn summary_has_the_copied_records() {
         let cases = [
             (1, 0, "b.db: no record of j.db, 4096 bytes, checked"),
             (7, 7, "b.db: 1 record (offset 7) of j.db, 4096 bytes, checked"),
@@ -111,7 +111,7 @@ mod tests {
         ];
         for (first, head, expected) in cases {
             let copied = BackupSummary { first: Offset(first), head: Offset(head), bytes: 4096 };
-            assert_eq!(said("b.db".as_ref(), "j.db".as_ref(), copied), expected);
+            assert_eq!(summary("b.db".as_ref(), "j.db".as_ref(), copied), expected);
         }
     }
 }

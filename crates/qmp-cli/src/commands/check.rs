@@ -1,4 +1,4 @@
-//! `qmp check`: a capture, or a live monitor's schema, against the catalogue.
+//! `qmp check`: compares a capture, or a live monitor's schema, with the catalogue.
 
 mod findings;
 
@@ -21,12 +21,12 @@ use crate::{live, output};
 
 /// Check a capture of a monitor, or a live monitor, against the catalogue of events
 ///
-/// Of a file, every event is validated for the release of QEMU that sent it: the one of the greeting in the
-/// capture, else --release. A reply to query-qmp-schema in it is compared with the catalogue in both
-/// directions. Of a live monitor, the schema is asked for. What qmp log --json printed can be checked, too.
+/// In a file, every event is validated for the release of QEMU that sent it: that of the greeting in the capture, or else
+/// --release. A reply to query-qmp-schema in it is compared with the catalogue in both directions. A live monitor is asked
+/// for its schema. The output of qmp log --json can be checked, too.
 ///
-/// Violations go to the standard output, one a line; the exit code is 1 if there are any. Differences that a
-/// sound QEMU may have (a build without SPICE, a vendor's own event) are notes and no violations.
+/// Violations go to the standard output, one a line; the exit code is 1 if there are any. Differences that a sound QEMU may
+/// have (a build without SPICE, a vendor's own event) are notes, not violations.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Check {
@@ -34,7 +34,7 @@ pub struct Check {
     #[arg(value_name = "FILE|ADDR")]
     subject: String,
 
-    /// The release of QEMU, where the capture has no greeting
+    /// The release of QEMU, if the capture has no greeting
     #[arg(long, value_name = "RELEASE")]
     release: Option<Release>,
 
@@ -49,17 +49,17 @@ pub struct Check {
 
 const EXAMPLES: &str = "\
 Examples:
-  qmp check /run/web1.sock                       does this QEMU have the events that the catalogue says
+  qmp check /run/web1.sock                       does this QEMU have the events of the catalogue
   qmp tail /run/web1.sock --json | tee web1.jsonl; qmp check web1.jsonl
-                                                 what this QEMU says until Ctrl-C, and then whether that is right
+                                                 record until Ctrl-C, then check the recording
   qmp check capture.txt --release 7.2
   qmp log --vm web1 --json | qmp check - --json";
 
-/// The release of each VM, and under `None` that of a capture of one.
+/// The release of each VM; under `None` that of a capture without VM names.
 type Releases = HashMap<Option<String>, Release>;
 
 impl Check {
-    /// Checks, prints what is wrong, and says with the exit code whether anything is.
+    /// Checks and prints violations; the exit code says whether there are any.
     pub async fn run(self, _: &Terminal) -> Result<Exit, Failure> {
         let mut findings = Findings::new(self.json, self.notes);
         let result = match self.address()? {
@@ -72,7 +72,7 @@ impl Check {
         Ok(if findings.violations() == 0 { Exit::Done } else { Exit::Failed })
     }
 
-    /// The address, unless the subject is a file: a path of a socket is an address, too.
+    /// The address, unless the subject is a file; the path of a socket is an address.
     fn address(&self) -> Result<Option<Address>, Failure> {
         let is_address = ["unix:", "tcp:", "fd:"].iter().any(|kind| self.subject.starts_with(kind));
         let is_socket = || std::fs::metadata(&self.subject).is_ok_and(|file| file.file_type().is_socket());
@@ -92,14 +92,14 @@ impl Check {
         let mut releases = Releases::new();
         let broken = |error: CaptureError| {
             Failure::failed(format_args!("{}: the capture is {error}", self.subject))
-                .hint("a capture is what the monitor said: JSON values, one after another")
+                .hint("a capture has the output of a monitor: JSON values, one after another")
         };
         capture::pieces(Path::new(&self.subject), |piece| {
             capture.push(piece);
             while let Some(entry) = capture.next_entry().map_err(broken)? {
                 self.check_entry(entry, &mut releases, findings)?;
             }
-            // The next piece of a pipe may be long in coming.
+            // The next piece of a pipe may arrive much later.
             Ok(findings.flush()?)
         })?;
         capture.finish().map_err(broken)
@@ -132,8 +132,8 @@ impl Check {
 
     fn release_for(&self, known: Option<&Release>, line: usize) -> Result<Release, Failure> {
         known.copied().or(self.release).ok_or_else(|| {
-            Failure::usage(format_args!("line {line}: nothing before it says which QEMU sent it"))
-                .hint("--release 7.2 says it; a capture that begins with the greeting needs nothing")
+            Failure::usage(format_args!("line {line}: the release of QEMU is unknown"))
+                .hint("give --release 7.2; a capture that begins with the greeting does not need it")
         })
     }
 
@@ -142,16 +142,16 @@ impl Check {
             qmp_client::connect(address).await.map_err(|error| live::connect_failure(&error))?;
         let version = monitor.greeting().version.map(|version| (version.major, version.minor, version.micro));
         let Some(release) = version.map(release_of).or(self.release) else {
-            return Err(Failure::usage("the greeting has no version").hint("--release 0.12 says which it is"));
+            return Err(Failure::usage("the greeting has no version").hint("give --release 0.12"));
         };
         let schema = match monitor.execute_raw("query-qmp-schema", None).await {
             Ok(schema) => schema,
             Err(ExecuteError::Refused(refusal)) => {
                 return Err(Failure::failed(format_args!(
-                    "QEMU {release} does not tell its schema: {refusal}"
+                    "QEMU {release} does not return its schema: {refusal}"
                 ))
                 .hint(
-                    "query-qmp-schema came with 2.5; the events of an older QEMU can be checked in a capture",
+                    "query-qmp-schema was added in 2.5; the events of an older QEMU can be checked in a capture",
                 ));
             }
             Err(error) => return Err(Failure::gone(error)),
@@ -181,7 +181,7 @@ fn check_schema(json: &str, release: Release, findings: &mut Findings) -> Result
 }
 
 fn release_of((major, minor, micro): (u32, u32, u32)) -> Release {
-    // No QEMU has such numbers; what is beyond is as good as the greatest.
+    // No QEMU has such numbers; larger ones are clamped.
     let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
     Release::from_version(number(major), number(minor), number(micro))
 }

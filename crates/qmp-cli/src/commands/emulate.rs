@@ -15,11 +15,11 @@ use crate::output;
 use crate::signals::End;
 use crate::terminal::Terminal;
 
-/// Emulate a machine: a monitor as QEMU's, with no QEMU behind it
+/// Emulate a machine: a monitor like QEMU's, without QEMU
 ///
-/// It starts at once, answers QEMU's commands, and does on x-guest-… and x-host-… commands what a guest or a host
-/// does once a year. A script makes things happen by themselves, at times and by chance; the same script and
-/// seed do the same again. The command ends when the machine exits, as a QEMU does.
+/// The machine starts at once, answers QEMU's commands, and accepts x-guest-… and x-host-… commands for rare events of
+/// guest and host. A script causes events by itself, at given times and at random; the same script and seed cause
+/// the same events. The command ends when the machine exits, as a QEMU does.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Emulate {
@@ -31,23 +31,23 @@ pub struct Emulate {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// What happens to it: a script of the program by its name, or a file (TOML)
+    /// The script of its events: a built-in script by its name, or a file (TOML)
     #[arg(long, value_name = "NAME|FILE")]
     script: Option<String>,
 
-    /// The release of QEMU that it claims to be, such as 7.2 or 11.1.3
+    /// The release of QEMU that it reports, such as 7.2 or 11.1.3
     #[arg(long, value_name = "RELEASE", value_parser = release)]
     release: Option<(u32, u32, u32)>,
 
-    /// Where the chance of the script comes from
+    /// The seed of the script's random numbers
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// How many times as fast the script is played
+    /// The speed of the script; 2 is twice as fast
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = factor)]
     speed: f64,
 
-    /// Stay when the guest shuts down, stopped, as QEMU's -no-shutdown
+    /// Stay stopped when the guest shuts down, as QEMU's -no-shutdown
     #[arg(long)]
     no_shutdown: bool,
 
@@ -59,20 +59,20 @@ pub struct Emulate {
     #[arg(long, short = 'S')]
     start_stopped: bool,
 
-    /// List the scripts of the program
+    /// List the built-in scripts
     #[arg(long)]
     list_scripts: bool,
 
-    /// Print a script of the program, to begin one of your own with
+    /// Print a built-in script, as a start for your own
     #[arg(long, value_name = "NAME")]
     print_script: Option<String>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  qmp emulate --listen /tmp/vm1.sock                        a machine; nothing happens by itself
+  qmp emulate --listen /tmp/vm1.sock                        a machine without a script
   qmp exec /tmp/vm1.sock x-guest-panic                      its guest panics
-  qmp emulate --listen /tmp/vm1.sock --script day           a day in the life
+  qmp emulate --listen /tmp/vm1.sock --script day           a day of a server
   qmp emulate --listen /tmp/vm1.sock --script own.toml --seed 7 --speed 10
   qmp emulate --list-scripts
   qmp emulate --print-script panic > own.toml";
@@ -91,7 +91,7 @@ impl Emulate {
         let address = self.listen.clone().ok_or_else(|| Failure::usage("--listen is missing"))?;
         let script = self.script.as_deref().map(read).transpose()?;
         let config = self.configuration(script);
-        // Before it says that it can be ended.
+        // Before the start-up text says that Ctrl-C ends it.
         let mut end = End::new()?;
         let emulation = start(config, &address, None)?;
         output::note(self.start_up(&address));
@@ -106,7 +106,7 @@ impl Emulate {
 
     fn configuration(&self, script: Option<Script>) -> EmulationConfig {
         let mut machine = MachineConfig::default();
-        // What the command line says goes before the script.
+        // The command line overrides the script.
         let mut script = script;
         if let Some(script) = &mut script {
             script.machine.apply(&mut machine);
@@ -135,29 +135,27 @@ impl Emulate {
     }
 }
 
-/// Starts an emulation that tells on the standard error what its script cannot do, under the name `vm` if it is one of
-/// several.
+/// Starts an emulation that reports on the standard error the steps of its script that fail, with the name `vm` if it is one
+/// of several.
 pub fn start(config: EmulationConfig, address: &Address, vm: Option<&str>) -> Result<Emulation, Failure> {
     let source = vm.map(|vm| format!("{vm}: ")).unwrap_or_default();
     let report = move |event: EmulationEvent| match event {
         EmulationEvent::Refused(refused) => {
-            output::note(format_args!("{source}the script cannot go on as it says: {refused}"));
+            output::note(format_args!("{source}a step of the script failed: {refused}"));
         }
         EmulationEvent::Exited { status, restart_in: Some(span) } if source.is_empty() => {
-            output::note(format_args!(
-                "the machine exited with status {status}; it starts again in {span:?}"
-            ));
+            output::note(format_args!("the machine exited with status {status}; it restarts in {span:?}"));
         }
         _ => {}
     };
-    let at = address.clone();
-    config.start(move || listen::listen(&at), report).map_err(|error| match error.kind() {
+    let place = address.clone();
+    config.start(move || listen::listen(&place), report).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => Failure::usage(error),
         _ => listen::failure(address, &error),
     })
 }
 
-/// The script of that name or in that file.
+/// Reads the built-in script of that name, or the file.
 pub fn read(script: &str) -> Result<Script, Failure> {
     if !script.contains(['/', '.']) {
         return bundled::find(script)
@@ -177,9 +175,9 @@ fn no_such_script(name: &str) -> Failure {
     let failure = Failure::usage(format_args!("there is no script {name:?}"));
     match suggest::nearest(name, bundled::SCRIPTS.iter().map(|script| script.name)) {
         Some(near) => failure.hint(format_args!("did you mean {near}?")),
-        None => failure.hint(
-            "qmp emulate --list-scripts lists them; a file is written with a slash or an ending: ./own",
-        ),
+        None => {
+            failure.hint("qmp emulate --list-scripts lists them; a file needs a slash or an extension: ./own")
+        }
     }
 }
 
@@ -197,6 +195,6 @@ fn list() -> String {
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(factor) if factor > 0.0 && factor.is_finite() => Ok(factor),
-        _ => Err("expected a number that is more than 0; 2 is twice as fast".into()),
+        _ => Err("expected a number greater than 0; 2 is twice as fast".into()),
     }
 }

@@ -13,10 +13,10 @@ use crate::render::Palette;
 use crate::terminal::Terminal;
 use crate::{filter, output};
 
-/// Show what events QEMU has, what they mean, and what changed when
+/// Show the events of QEMU, what they mean, and what changed when
 ///
-/// Without a name, a list of all events that QEMU ever had. With --release, as they are in that release: its
-/// members, its values, its rate limits.
+/// Without a name, lists all events that QEMU ever had. With --release, shows them as in that release, with its
+/// members, values and rate limits.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Events {
@@ -24,11 +24,11 @@ pub struct Events {
     #[arg(value_name = "NAME")]
     name: Option<String>,
 
-    /// As in this release of QEMU, such as 7.2 or 10.0.9
+    /// Show events as in this release of QEMU, such as 7.2 or 10.0.9
     #[arg(long, value_name = "RELEASE")]
     release: Option<Release>,
 
-    /// Print JSON: a list of events, or the one that was named
+    /// Print JSON: a list of events, or the named event
     #[arg(long)]
     json: bool,
 }
@@ -37,7 +37,7 @@ const EXAMPLES: &str = "\
 Examples:
   qmp events WATCHDOG                        everything about one event
   qmp events --release 7.2                   what QEMU 7.2 can send
-  qmp events BLOCK_IO_ERROR --release 2.6    what it looked like then
+  qmp events BLOCK_IO_ERROR --release 2.6    the event in that release
   qmp events --json | jq -r '.[] | select(.throttle) | .name'";
 
 impl Events {
@@ -75,9 +75,9 @@ impl Events {
         };
         match self.release {
             Some(release) if !desc.exists_in(release) => {
-                let mut text = format!("QEMU {release} has no event {upper}: it came with {}", desc.since);
+                let mut text = format!("QEMU {release} has no event {upper}: it was added in {}", desc.since);
                 if let Some(removed) = desc.removed {
-                    text += &format!(" and went with {removed}");
+                    text += &format!(" and removed in {removed}");
                 }
                 Err(Failure::usage(text))
             }
@@ -104,7 +104,7 @@ fn json_list(events: &[&EventDesc], release: Option<Release>) -> String {
     format!("[\n{}\n]\n", lines.join(",\n"))
 }
 
-/// One line an event: name, since, what it says.
+/// One line an event: name, first release, summary.
 fn list(events: &[&EventDesc], palette: Palette) -> String {
     let width = events.iter().map(|desc| desc.name.len()).max().unwrap_or(0);
     let mut text = String::new();
@@ -112,16 +112,16 @@ fn list(events: &[&EventDesc], palette: Palette) -> String {
         let (name, since) = (palette.bold(desc.name), palette.dim(desc.since.to_string()));
         // Writing to a `String` cannot fail.
         let _ = write!(text, "{name:width$}  {since:>5}  {}", desc.summary);
-        if let Some(standing) = standing(desc) {
-            let _ = write!(text, " {}", palette.dim(format_args!("({standing})")));
+        if let Some(lifecycle) = lifecycle(desc) {
+            let _ = write!(text, " {}", palette.dim(format_args!("({lifecycle})")));
         }
         text.push('\n');
     }
     text
 }
 
-/// What is to be known before one relies on an event.
-fn standing(desc: &EventDesc) -> Option<String> {
+/// The lifecycle of an event, if it is removed, deprecated or unstable.
+fn lifecycle(desc: &EventDesc) -> Option<String> {
     match (desc.removed, desc.deprecated) {
         (Some(removed), _) => Some(format!("removed in {removed}")),
         (None, Some(deprecated)) => Some(format!("deprecated since {deprecated}")),
@@ -143,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn finds_and_refuses() {
+    fn event_is_found_or_refused_by_name_and_release() {
         assert_eq!(events(None, None).named("watchdog").unwrap().name, "WATCHDOG");
         let cases = [
             ("WATCHDGO", None, "did you mean WATCHDOG?"),
-            ("GUEST_PVSHUTDOWN", Some("7.2"), "QEMU 7.2 has no event GUEST_PVSHUTDOWN: it came with 9.1"),
-            ("MEM_UNPLUG_ERROR", Some("9.1"), "it came with 2.4 and went with 9.1"),
+            ("GUEST_PVSHUTDOWN", Some("7.2"), "QEMU 7.2 has no event GUEST_PVSHUTDOWN: it was added in 9.1"),
+            ("MEM_UNPLUG_ERROR", Some("9.1"), "it was added in 2.4 and removed in 9.1"),
         ];
         for (name, release, expected) in cases {
             let failure = events(None, release).named(name).unwrap_err();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_json_and_holds_them_all() {
+    fn list_is_json_with_every_event() {
         let all = events(None, None).matching("*").unwrap();
         let list: Vec<serde_json::Value> = serde_json::from_str(&json_list(&all, None)).unwrap();
         assert_eq!(list.len(), catalogue().len());
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_for_people() {
+    fn list_has_one_line_for_each_event() {
         let list = list(&events(None, None).matching("MEM*").unwrap(), Palette::new(false));
         let lines: Vec<&str> = list.lines().collect();
         assert!(lines[0].starts_with("MEMORY_DEVICE_SIZE_CHANGE    5.1  "), "{list}");

@@ -1,4 +1,4 @@
-//! `qmp exec`: one command for a VM, straight or through the hub.
+//! `qmp exec`: one command for a VM, directly or through the hub.
 
 use std::future::Future;
 use std::io::{Read as _, Write as _};
@@ -20,17 +20,17 @@ use crate::terminal::Terminal;
 use crate::time::span;
 use crate::{arguments, live, output};
 
-/// How long a VM may take to answer until a person at a terminal is told that it has not.
+/// How long a user at a terminal waits for a reply before a note is printed.
 const NOTE_AFTER: Duration = Duration::from_secs(2);
 
-/// How long the hub may take to say why a VM does not answer.
+/// How long the hub may take to explain why a VM does not answer.
 const WHY_MAX: Duration = Duration::from_millis(500);
 
 /// Execute a QMP command on a VM and print what it returns
 ///
 /// Values that are JSON are sent as JSON (delay=10, force=true), others as strings (device=drive0); a dot in
 /// a key goes one level down (backing.driver=file). Through the hub, every event that the VM sent before its
-/// reply is in the journal when the reply is printed, and "since" is the offset to give to qmp wait.
+/// reply is in the journal when the reply is printed, and "since" is the offset for qmp wait --since.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Exec {
@@ -45,15 +45,15 @@ pub struct Exec {
     #[arg(value_name = "key=value|JSON")]
     arguments: Vec<String>,
 
-    /// Execute out of band: at once, past commands that wait (only some commands allow it)
+    /// Execute out of band: at once, before queued commands (only some commands allow it)
     #[arg(long)]
     oob: bool,
 
-    /// Print one line of JSON (the default when the output is no terminal)
+    /// Print one line of JSON (the default when the output is not a terminal)
     #[arg(long)]
     json: bool,
 
-    /// Give up after this long, with exit code 3; 0 waits for ever. The VM may execute the command all the same
+    /// Give up after this long, with exit code 3; 0 waits for ever. The VM may still execute the command
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span::parse_or_seconds)]
     timeout: Duration,
 
@@ -70,7 +70,7 @@ Examples:
   qmp wait web1 SHUTDOWN --since \"$(qmp exec web1 system_powerdown --json | jq .since)\"";
 
 impl Exec {
-    /// Executes, prints the result, and says with the exit code what became of it.
+    /// Executes the command and prints the result; the exit code says whether it succeeded.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let arguments = self.arguments()?;
         let executing = async {
@@ -82,12 +82,12 @@ impl Exec {
                 Target::Name(name) => self.execute_through_hub(name, arguments.as_deref(), terminal).await,
             }
         };
-        let reply = self.patiently(executing, terminal).await?;
+        let reply = self.with_timeout(executing, terminal).await?;
         self.print(&reply, terminal)
     }
 
-    /// Waits for the reply, as long as is wanted.
-    async fn patiently(
+    /// Waits for the reply, up to `--timeout`.
+    async fn with_timeout(
         &self,
         executing: impl Future<Output = Result<Executed, Failure>>,
         terminal: &Terminal,
@@ -108,12 +108,12 @@ impl Exec {
             Ok(reply) => reply,
             Err(_) => {
                 let message = format_args!("no reply to {} within {:?}", self.command, self.timeout);
-                Err(Failure::timed_out(message).hint("the VM may execute the command all the same"))
+                Err(Failure::timed_out(message).hint("the VM may still execute the command"))
             }
         }
     }
 
-    /// Why the VM does not answer, if the hub can tell at once.
+    /// Why the VM does not answer, if the hub can say so at once.
     async fn why_unresponsive(&self) -> Option<String> {
         #[derive(Deserialize)]
         struct Vm {
@@ -126,7 +126,7 @@ impl Exec {
     }
 
     fn waiting_note(&self, why: Option<&str>) -> String {
-        let whom = match &self.target {
+        let name = match &self.target {
             Target::Name(name) => name.as_str(),
             Target::Address(_) => "the VM",
         };
@@ -135,7 +135,7 @@ impl Exec {
             timeout => format!("; giving up after {timeout:?} (--timeout)"),
         };
         let why = why.map(|why| format!(": {}", escape::text(why))).unwrap_or_default();
-        format!("note: {whom} has not answered {} for {NOTE_AFTER:?}{why}{until}", self.command)
+        format!("note: {name} has not answered {} for {NOTE_AFTER:?}{why}{until}", self.command)
     }
 
     fn arguments(&self) -> Result<Option<String>, Failure> {
@@ -225,7 +225,7 @@ impl Exec {
     }
 }
 
-/// The reply as one line: `{"return": …}` or `{"error": …}`, and the offsets if there is a journal.
+/// The reply as one line: `{"return": …}` or `{"error": …}`, with the offsets if there is a journal.
 fn json_line(reply: &Executed) -> String {
     let mut line = String::from("{");
     match (&reply.value, &reply.error) {
@@ -273,13 +273,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_says_what_the_journal_lacks() {
+    fn line_has_overrun_and_journaled() {
         let reply = Executed { overrun: true, journaled: Some(false), ..Executed::default() };
         assert_eq!(json_line(&reply), "{\"return\":{},\"overrun\":true,\"journaled\":false}\n");
     }
 
     #[test]
-    fn prints_lines_for_programs() {
+    fn reply_is_one_line_of_json() {
         let value = |json: &str| RawValue::from_string(json.to_owned()).ok();
         let refusal = Refusal { class: "GenericError".into(), desc: "no \"x\"".into() };
         let cases = [

@@ -1,4 +1,4 @@
-//! `qmp journal verify`: whether a journal is whole.
+//! `qmp journal verify`: checks a journal for damage.
 
 use std::path::{Path, PathBuf};
 
@@ -21,10 +21,10 @@ pub struct Journal {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Read every record, and compare everything that is in the file twice
+    /// Read every record, and compare everything that the file stores twice
     ///
-    /// Pages, records, numbering, checksums of sealed segments, indexes and counts. Prints each fault; the exit code is 1
-    /// if there is one. A hub may write the file meanwhile. Without FILE, it is the journal of the hub that answers, or else
+    /// Checks pages, records, numbering, checksums of sealed segments, indexes and counts. Prints each fault; the exit code is 1
+    /// if there is one. A hub may write the file meanwhile. The default FILE is the journal of the hub that answers, or else
     /// the one where a hub would write.
     Verify(Verify),
 }

@@ -27,7 +27,7 @@ pub(super) fn of(vm: &str) -> Query {
     query
 }
 
-/// The failure of a command that needs a VM which the hub does not follow: `failure`, or what the journal knows of the VM.
+/// The failure of a command for a VM that the hub does not follow: `failure`, or a failure with the VM's last record.
 pub(super) async fn failure(client: &HubClient, vm: &str, zone: &TimeZone, failure: Failure) -> Failure {
     match last(client, vm, None).await {
         Ok(Some(record)) if *record.vm == *vm => {
@@ -37,12 +37,12 @@ pub(super) async fn failure(client: &HubClient, vm: &str, zone: &TimeZone, failu
     }
 }
 
-/// When the journal has the last record of a VM.
+/// Says when the last record of a VM was received.
 pub(super) fn seen(received: UnixMicros, zone: &TimeZone) -> String {
     format!("in the journal: last seen {}", write::local(received, zone))
 }
 
-/// Where to read on about a VM that left.
+/// Adds hints for a VM that left.
 pub(super) fn with_hints(failure: Failure, vm: &str) -> Failure {
-    failure.hint(format_args!("qmp why {vm} says how it ended, qmp log --vm {vm} what happened"))
+    failure.hint(format_args!("qmp why {vm} says how it ended, qmp log --vm {vm} shows its records"))
 }

@@ -19,10 +19,10 @@ use crate::time::write;
 
 /// Show what happened: the records of the journal, oldest first
 ///
-/// Reads through the hub when one answers, and else the journal's file; with --journal always that file. Times
-/// are those of the VMs; --since and --until go by the time at which the hub received a record.
+/// Reads through the hub if one answers, or else the journal's file; with --journal always that file. Times are those
+/// of the VMs; --since and --until refer to the time at which the hub received a record.
 ///
-/// TIME is written as 2h, 30min, 3d (so long ago), now, today, yesterday, 15:04, "2026-01-02 15:04" (local),
+/// TIME is written as 2h, 30min, 3d (that long ago), now, today, yesterday, 15:04, "2026-01-02 15:04" (local),
 /// 2026-01-02T15:04:05Z, or @SECONDS since the Unix epoch. An offset is a whole number.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -54,7 +54,7 @@ pub struct Log {
     #[arg(short = 'n', long = "lines", value_name = "N")]
     last: Option<usize>,
 
-    /// Go on with what comes
+    /// Continue with new records
     #[arg(long, short = 'f')]
     follow: bool,
 
@@ -65,7 +65,7 @@ pub struct Log {
     #[arg(long, conflicts_with = "json")]
     csv: bool,
 
-    /// Read this file and ask no hub, whether one writes it or not
+    /// Read this file and no hub, whether or not a hub writes it
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
 
@@ -78,12 +78,12 @@ Examples:
   qmp log --since today
   qmp log --vm 'web*' --event 'BLOCK_*' --since 2h
   qmp log --event SHUTDOWN --where guest=true -n 20
-  qmp log --kind attached --kind detached         where something may have been missed
+  qmp log --kind attached --kind detached         the gaps, where events may be missing
   qmp log --follow --json | jq -c 'select(.event == \"GUEST_PANICKED\")'
   qmp log --journal backup.db --csv > events.csv";
 
 impl Log {
-    /// Prints what matches, and with `--follow` what comes.
+    /// Prints the matching records, and with `--follow` new ones.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         for doubt in self.events.doubts(&self.kind) {
             output::note(format_args!("note: {doubt}"));
@@ -129,7 +129,7 @@ impl Log {
             Some(When::At(moment)) => Some(moment),
             Some(When::After(_)) => return Err(Failure::usage("--until: expected a time, found an offset")),
         };
-        // Refused here, where the pattern was typed, and not by the hub.
+        // Patterns are checked here, so that the error names the option.
         Globs::parse(&self.vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
         self.events.query().map_err(|error| Failure::usage(format_args!("--event: {error}")))?;
         Ok(Wanted {
@@ -145,7 +145,7 @@ impl Log {
     }
 }
 
-/// Which records, and how many of them.
+/// The records that are requested.
 #[derive(Clone, Debug)]
 struct Wanted {
     vm: Vec<String>,
@@ -159,14 +159,14 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// What a journal's file is asked.
+    /// The query of a journal's file.
     fn of_journal(&self) -> Result<JournalQuery, Failure> {
         let events = self.events.query().map_err(Failure::usage)?;
         let vm = Globs::parse(&self.vm).map_err(Failure::usage)?;
         Ok(JournalQuery { vm, kind: self.kind.clone(), since: self.since, until: self.until, ..events })
     }
 
-    /// What a hub is asked; `after`, `last` and `follow` are for the one who asks.
+    /// The query of a hub, without `after`, `last` and `follow`, which the caller adds.
     fn of_hub(&self) -> HubQuery {
         let mut query = HubQuery::default();
         self.vm.iter().for_each(|pattern| query.add("vm", pattern));
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn asks_the_hub_for_what_was_asked() {
+    fn options_become_parameters_of_the_hub() {
         let line = "--vm web* --event STOP --event BLOCK_* --where action=a&b --kind event \
                     --since 2026-01-02T03:04:05Z --until @1767323046";
         let expected = "?vm=web%2A&event=STOP&event=BLOCK_%2A&where=action%3Da%26b&kind=event\
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_is_a_place_and_no_time() {
+    fn number_is_an_offset_and_not_a_time() {
         for line in ["--since 41", "--after 41"] {
             let wanted = wanted(line).unwrap();
             assert_eq!((wanted.after, wanted.since), (Offset(41), None), "{line}");
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_makes_no_sense() {
+    fn invalid_options_are_refused() {
         let cases = [
             ("--until 41", "expected a time, found an offset"),
             ("--since soon", "--since: expected a time"),

@@ -1,4 +1,4 @@
-//! `qmp man`: the manual pages, made from the definitions of the arguments.
+//! `qmp man`: manual pages, generated from the definitions of the arguments.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::terminal::Terminal;
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Man {
-    /// The directory; made if it is missing
+    /// The directory; created if it is missing
     dir: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! The commands. A new one is a file here, its `mod` line and its line in the list.
+//! The commands. A new command is a file here, its `mod` line and its line in the list.
 
 mod backup;
 mod check;
@@ -22,7 +22,7 @@ use clap::Subcommand;
 use crate::exit::{Exit, Failure};
 use crate::terminal::Terminal;
 
-/// Declares the enum of the commands, which runs them.
+/// Declares the enum of the commands, and their execution.
 macro_rules! commands {
     ($($module:ident :: $args:ident),+ $(,)?) => {
         /// A command and its arguments.
@@ -32,7 +32,7 @@ macro_rules! commands {
         }
 
         impl Command {
-            /// Does what the command is for.
+            /// Executes the command.
             pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
                 match self {
                     $(Self::$args(arguments) => Box::pin(arguments.run(terminal)).await,)+
@@ -61,7 +61,7 @@ commands! {
 }
 
 impl Command {
-    /// Whether the command serves many others at once; the rest wait for one thing after another.
+    /// Whether the command needs a runtime with several threads; the others wait for one thing after another.
     pub fn needs_threads(&self) -> bool {
         matches!(self, Self::Serve(_))
     }

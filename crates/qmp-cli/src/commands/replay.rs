@@ -1,4 +1,4 @@
-//! `qmp replay`: a recording as a live monitor.
+//! `qmp replay`: serves a recording as a live monitor.
 
 use std::path::{Path, PathBuf};
 
@@ -18,13 +18,13 @@ use crate::terminal::Terminal;
 
 /// Replay a recording as a live monitor
 ///
-/// Begins when the first client has negotiated: the recorded greeting, then the events byte for byte, at the distance
-/// from each other at which they came. Commands are answered as they were, where that is known, and else with
-/// CommandNotFound. Where the recorded monitor closed the connection, the client has to come again to see the rest.
+/// Begins when the first client has negotiated: sends the recorded greeting, then the events byte for byte, at their
+/// recorded intervals. Commands get the recorded replies if there are any, or else CommandNotFound. If the recorded
+/// monitor closed the connection, the client must reconnect to see the rest.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Replay {
-    /// A capture of what a monitor said, or what qmp log --json printed; - is the standard input
+    /// A capture of a monitor's output, or the output of qmp log --json; - is the standard input
     #[arg(value_name = "FILE", required_unless_present = "journal", conflicts_with = "journal")]
     file: Option<PathBuf>,
 
@@ -32,7 +32,7 @@ pub struct Replay {
     #[arg(long, value_name = "FILE", requires = "vm")]
     journal: Option<PathBuf>,
 
-    /// The VM, where the recording is of several
+    /// The VM, if the recording has several
     #[arg(long, value_name = "NAME")]
     vm: Option<String>,
 
@@ -40,15 +40,15 @@ pub struct Replay {
     #[arg(long, value_name = "ADDR")]
     listen: Address,
 
-    /// How many times as fast; 0 is as fast as the client reads
+    /// The speed; 2 is twice as fast, 0 as fast as the client reads
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = factor)]
     speed: f64,
 
-    /// The release to claim where the greeting is not in the recording
+    /// The release to report if the recording has no greeting
     #[arg(long, value_name = "RELEASE", value_parser = release)]
     release: Option<(u32, u32, u32)>,
 
-    /// Go on answering commands after the last event, until it is interrupted
+    /// Continue to answer commands after the last event, until interrupted
     #[arg(long)]
     stay: bool,
 }
@@ -60,15 +60,15 @@ Examples:
   qmp replay --journal /var/lib/qmp-events/journal.db --vm web1 --listen tcp:127.0.0.1:4444 --speed 0
   qmp tail /tmp/replay.sock --exit                       in another terminal";
 
-/// Records taken from a journal at once.
+/// Records that are read from a journal at a time.
 const BATCH_MAX_RECORDS: usize = 1_024;
 
 impl Replay {
-    /// Replays to the end, or until it is interrupted.
+    /// Replays to the end, or until interrupted.
     pub async fn run(self, _: &Terminal) -> Result<Exit, Failure> {
         let recording = self.recording()?;
         let listener = listen::listen(&self.listen).map_err(|error| listen::failure(&self.listen, &error))?;
-        // Before it says that it can be ended.
+        // Before the start-up text says that a client can connect.
         let mut end = End::new()?;
         output::note(self.start_up(&recording));
         let mut tape = Tape::new(recording).speed(self.speed).stay(self.stay);
@@ -107,7 +107,7 @@ impl Replay {
     }
 }
 
-/// Hands over what the journal has of a VM.
+/// Adds the records of a VM to the recording.
 fn records(journal: &Path, vm: &str, recording: &mut RecordingBuilder) -> Result<(), Failure> {
     let reader = Reader::open(journal)?;
     let known = reader.vms()?;
@@ -130,9 +130,9 @@ fn records(journal: &Path, vm: &str, recording: &mut RecordingBuilder) -> Result
 fn wrong(name: &str, error: &RecordingError) -> Failure {
     let failure = Failure::usage(format_args!("{name}: {error}"));
     match error {
-        RecordingError::Several { .. } => failure.hint("--vm NAME says it"),
+        RecordingError::Several { .. } => failure.hint("give --vm NAME"),
         RecordingError::Broken { .. } | RecordingError::Empty => {
-            failure.hint("a recording is what the monitor said, one JSON value after another, or what qmp log --json printed")
+            failure.hint("a recording has the output of a monitor, one JSON value after another, or the output of qmp log --json")
         }
         _ => failure,
     }

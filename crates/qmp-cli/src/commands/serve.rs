@@ -27,10 +27,10 @@ use crate::signals::End;
 use crate::terminal::Terminal;
 use crate::{log_lines, output};
 
-/// Stay with the monitors of VMs and keep a journal of everything that they report
+/// Attach to the monitors of VMs and keep a journal of everything that they report
 ///
-/// A VM that is not there yet, or goes away, is waited for. The hub stops at SIGINT or SIGTERM, when everything
-/// that it has is on the disk; a second signal ends it at once. QMP_LOG=debug says more.
+/// If a VM does not exist yet, or goes away, the hub retries until its socket appears. The hub stops at SIGINT or
+/// SIGTERM, after all records are on the disk; a second signal ends it at once. QMP_LOG=debug logs more.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Serve {
@@ -38,22 +38,22 @@ pub struct Serve {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// A VM: a name for it, and its monitor; may be given several times
+    /// A VM: its name and its monitor; may be given several times
     #[arg(long, value_name = "NAME=ADDR", value_parser = named_address)]
     attach: Vec<(VmName, Address)>,
 
-    /// Look for VMs, which may come and go: `processes` (the QEMUs of this host), `libvirt`, `proxmox`, `incus`, `ganeti`,
+    /// Discover VMs, also while the hub runs: `processes` (the QEMUs of this host), `libvirt`, `proxmox`, `incus`, `ganeti`,
     /// `kata`, a path such as `/run/vm/*.sock` or a directory, or unix:PATH,server=on, where QEMUs dial in; may be given
     /// several times
     #[arg(long, value_name = "KIND")]
     discover: Vec<Source>,
 
-    /// Attach N emulated machines to which things happen (3 if it is not said), and show what they report; needs no
-    /// QEMU, and keeps its journal in a temporary file unless --journal is given
+    /// Attach N emulated machines with scripted events (3 by default), and show what they report; needs no QEMU, and keeps
+    /// its journal in a temporary file unless --journal is given
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "3", require_equals = true, value_parser = demo::machines)]
     demo: Option<usize>,
 
-    /// The journal's file; else that of the configuration, else the one in the variable QMP_JOURNAL
+    /// The journal's file; the default is that of the configuration, or else the one in the variable QMP_JOURNAL
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
 
@@ -64,43 +64,43 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     relay: Option<PathBuf>,
 
-    /// Check the configuration, say what would be served, and start nothing
+    /// Check the configuration, print what would be served, and start nothing
     #[arg(long, conflicts_with = "demo")]
     check_config: bool,
 
-    /// Record no findings; the states of the VMs are known all the same
+    /// Record no findings; the states of the VMs are still known
     #[arg(long)]
     no_findings: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  qmp serve --demo                                                     see it at work, without any QEMU
+  qmp serve --demo                                                     a demonstration, without any QEMU
   qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …      a VM with a monitor for the hub
   qmp serve --attach vm1=unix:/tmp/vm1.sock
   qmp serve --attach web1=/run/web1.sock --attach db1=tcp:127.0.0.1:4444 --journal /var/lib/vms.db
   qmp serve --discover processes                                       every QEMU of this host that has a -qmp
-  qmp serve --discover '/run/vm/*.sock'                                every socket that matches, as they come and go
+  qmp serve --discover '/run/vm/*.sock'                                every socket that matches, also later ones
   qmp serve --config /etc/qmp-events/hub.toml --http tcp:127.0.0.1:8080
-  qmp serve --attach vm1=unix:/run/vm1.sock,server=on                  the QEMU dials in (reconnect=1)
+  qmp serve --attach vm1=unix:/run/vm1.sock,server=on                  QEMU dials in (reconnect=1)
 
-A monitor serves one client: give the hub one of its own (QEMU takes -qmp several times).";
+A monitor serves one client: give the hub a monitor of its own (QEMU accepts -qmp several times).";
 
 impl Serve {
-    /// Serves until it is told to stop.
+    /// Serves until a signal stops it.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         if self.check_config {
             return Ok(check::check(&self.configuration(None)?));
         }
         let demo = self.demo.map(Demo::start).transpose()?;
         let config = self.configuration(demo.as_ref())?;
-        // Held shut until it is said what was started. A demo shows on the standard output what the log would say.
+        // Closed until the start-up text is printed. A demo shows on the standard output what the log would have.
         let gate = log_lines::start(terminal, if demo.is_some() { "warn" } else { "info" });
         config.file_doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
-        // Before the hub starts, so that a signal that comes early stops it cleanly, too.
+        // Before the hub starts, so that an early signal stops it cleanly, too.
         let mut stop = End::new()?;
         let service = Service::new()?;
-        Service::take_sockets();
+        Service::inherit_sockets();
         let journal = config.journal.clone();
         let vms = config.attach.clone();
         let looking: Vec<String> = config.discover.iter().map(ToString::to_string).collect();
@@ -110,7 +110,7 @@ impl Serve {
             Some(demo) => demo.start_hub(config).await?,
             None => Daemon::start(config).await?,
         };
-        Service::refuse_sockets();
+        Service::close_unused_sockets();
         if std::env::var_os("JOURNAL_STREAM").is_none() {
             let (http, relays) = (hub.http(), hub.relays());
             let start_up = StartUp {
@@ -137,7 +137,7 @@ impl Serve {
             shown = shown => shown,
         };
         Service::stopping();
-        tracing::info!("stopping; once more to stop at once");
+        tracing::info!("stopping; a second signal stops at once");
         tokio::select! {
             stopped = hub.stop() => stopped?,
             () = stop.recv() => return Err(Failure::failed("stopped at once; the last records may be missing")),
@@ -163,9 +163,9 @@ impl Serve {
         config.findings &= !self.no_findings;
         if config.attach.is_empty() && config.discover.is_empty() {
             return Err(Failure::usage("there is no VM to attach")
-                .hint("qmp serve --discover processes attaches to every QEMU of this host that has a monitor to spare")
-                .hint("qmp serve --demo shows it at work with emulated machines")
-                .hint("start one with a monitor: qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …")
+                .hint("qmp serve --discover processes attaches to every QEMU of this host with a free monitor")
+                .hint("qmp serve --demo is a demonstration with emulated machines")
+                .hint("start a VM with a monitor: qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …")
                 .hint("and attach it: qmp serve --attach vm1=unix:/tmp/vm1.sock, or [[vm]] in a --config file"));
         }
         Ok(config)
@@ -173,7 +173,7 @@ impl Serve {
 }
 
 impl Serve {
-    /// Every problem of a configuration on a line of its own; of one that is checked, the warnings are printed first.
+    /// One line for each problem of the configuration; with `--check-config`, the warnings are printed first.
     fn wrong(&self, error: &ConfigError) -> Failure {
         if self.check_config {
             error.doubts().iter().for_each(|doubt| output::note(format_args!("warning: {doubt}")));
@@ -205,29 +205,29 @@ impl From<DaemonError> for Failure {
     }
 }
 
-/// What somebody who starts a hub by hand wants to know.
+/// The text that is printed when a hub is started by hand.
 struct StartUp<'a> {
     journal: &'a std::path::Path,
     http: &'a [HttpDoor],
     vms: &'a [(VmName, Address)],
     relays: &'a [RelayStatus],
     looking: &'a [String],
-    /// Names, and what each does.
+    /// Names and descriptions.
     rules: &'a [(String, String)],
     is_demo: bool,
 }
 
-/// So many VMs, relays or rules are listed; of a fleet, the number says more.
+/// So many VMs, relays or rules are listed; of more, only the number.
 const LISTED_MAX: usize = 10;
 
 impl StartUp<'_> {
-    fn text(&self, palette: Palette, found_unasked: &HubAddress) -> String {
+    fn text(&self, palette: Palette, default_hub: &HubAddress) -> String {
         let mut text = format!("{} {}\n", palette.bold("qmp hub"), env!("CARGO_PKG_VERSION"));
         let mut line =
             |name: &str, value: &str| text += &format!("  {}{value}\n", palette.dim(format!("{name:<9}")));
         line("journal", &self.journal.display().to_string());
         for address in self.http {
-            let token = if address.token_file().is_some() { "  for those with a token" } else { "" };
+            let token = if address.token_file().is_some() { "  with a token" } else { "" };
             line("serving", &format!("{address}{token}"));
         }
         let width = self.vms.iter().map(|(name, _)| name.as_str().len()).max().unwrap_or(0);
@@ -264,19 +264,18 @@ impl StartUp<'_> {
         }
         let hub = match self.http.iter().find(|door| door.tls().is_none()).or(self.http.first()) {
             Some(door) if door.tls().is_some() => format!(" --hub {}", anywhere(door)),
-            Some(door) if door.to_string() != found_unasked.to_string() => format!(" --hub {door}"),
+            Some(door) if door.to_string() != default_hub.to_string() => format!(" --hub {door}"),
             _ => String::new(),
         };
         let vm = self.vms.first().map_or("NAME", |(name, _)| name.as_str());
         let mut commands = vec![
             (format!("qmp tail{hub}"), "what happens now"),
             (format!("qmp log{hub}"), "what happened"),
-            (format!("qmp exec{hub} {vm} query-status"), "ask or command a VM"),
+            (format!("qmp exec{hub} {vm} query-status"), "send a command to a VM"),
         ];
         if self.is_demo {
             commands.push((format!("qmp exec{hub} {vm} x-guest-panic"), "make its guest panic"));
-            commands
-                .push((format!("qmp wait{hub} {vm} RESET --keep-waiting"), "wait until something happens"));
+            commands.push((format!("qmp wait{hub} {vm} RESET --keep-waiting"), "wait for an event"));
         }
         let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
         text += "\nNext, in another terminal:\n";
@@ -287,7 +286,7 @@ impl StartUp<'_> {
     }
 }
 
-/// The address as a client writes it: the certificate says by which name.
+/// The address for clients: the certificate determines the name of the host.
 fn anywhere(door: &HttpDoor) -> String {
     let address = door.to_string();
     let port = address.rsplit_once(':').map_or("", |(_, port)| port);
@@ -303,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_names_and_addresses() {
+    fn name_and_address_are_read() {
         let cases = [
             ("vm1=unix:/tmp/vm1.sock", Ok("vm1 unix:/tmp/vm1.sock")),
             ("vm1=/tmp/a=b.sock", Ok("vm1 unix:/tmp/a=b.sock")),
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_to_do_next() {
+    fn startup_text_has_the_next_commands() {
         let vms = [
             named_address("web1=unix:/run/web1.sock").unwrap(),
             named_address("db=tcp:localhost:4444").unwrap(),
@@ -358,7 +357,7 @@ qmp hub 0.1.0
 Next, in another terminal:
   qmp tail                     what happens now
   qmp log                      what happened
-  qmp exec web1 query-status   ask or command a VM
+  qmp exec web1 query-status   send a command to a VM
 Ctrl-C stops the hub.
 "##);
         insta::assert_snapshot!(text(&http[1..]), @r##"
@@ -374,7 +373,7 @@ qmp hub 0.1.0
 Next, in another terminal:
   qmp tail --hub tcp:127.0.0.1:80                     what happens now
   qmp log --hub tcp:127.0.0.1:80                      what happened
-  qmp exec --hub tcp:127.0.0.1:80 web1 query-status   ask or command a VM
+  qmp exec --hub tcp:127.0.0.1:80 web1 query-status   send a command to a VM
 Ctrl-C stops the hub.
 "##);
     }

@@ -1,4 +1,4 @@
-//! `qmp status`: how the VMs of the hub stand.
+//! `qmp status`: the state of the VMs of the hub.
 
 mod page;
 mod stuck;
@@ -17,11 +17,11 @@ use crate::output::{self, Format};
 use crate::terminal::Terminal;
 use crate::time::span;
 
-/// Show how the VMs of the hub stand: run state, since when, why, epoch, last event
+/// Show the state of the VMs of the hub: run state, since when, why, epoch, last event
 ///
-/// With a NAME, all that is known about that VM: also its jobs, its migration, and its last events. A run state
-/// with a question mark is the last that is known of a VM whose monitor is not attached or does not answer, or that was
-/// known when the hub's journal stalled.
+/// With a NAME, shows everything known about that VM: also its jobs, its migration, and its last events. A run state with
+/// a question mark is the last known one of a VM whose monitor is not attached or does not answer, or the last one before
+/// the hub's journal stalled.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Status {
@@ -46,10 +46,10 @@ Examples:
   qmp status --left 7d
   qmp status --json | jq -r 'select(.run_state == \"io-error\") | .vm'";
 
-/// How long ago a VM may have ended that is shown to people although it left the hub.
+/// VMs that left the hub are shown on a terminal if they ended within this time.
 const LEFT_SHOWN: Duration = Duration::from_secs(24 * 3_600);
 
-/// What the hub says about a VM.
+/// The hub's description of a VM.
 #[derive(Clone, Debug, Default, Deserialize)]
 struct Vm {
     vm: String,
@@ -66,7 +66,7 @@ struct Vm {
     run_since: Option<String>,
     why: Option<Why>,
     last_event: Option<Event>,
-    /// Since when the hub's journal has taken nothing, and so nothing is known of the VM.
+    /// Since when the hub's journal cannot be written, so that the state of the VM is as of then.
     as_of: Option<String>,
     #[serde(default)]
     last_events: Vec<Event>,
@@ -80,13 +80,13 @@ struct Vm {
     relays: Vec<Relay>,
 }
 
-/// A socket that the hub serves in the VM's place.
+/// A socket that the hub serves in place of the VM.
 #[derive(Clone, Debug, Deserialize)]
 struct Relay {
     path: String,
     role: String,
     clients: u64,
-    /// Why no client is served there.
+    /// Why the relay serves no client.
     error: Option<String>,
 }
 
@@ -112,7 +112,7 @@ struct Running {
 }
 
 impl Status {
-    /// Prints what the hub knows.
+    /// Prints the state of the VMs.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let client = self.hub.client()?;
         let is_json = self.format.json || !terminal.stdout_is_terminal();
@@ -144,7 +144,7 @@ impl Status {
             (_, vms) => table::tables(vms, left.unwrap_or_default(), palette, &zone),
         };
         output::print(&text)?;
-        // Of a rule that does not get on nobody hears otherwise: it is what would tell them.
+        // Rules that fail are shown here: they cannot notify anyone of their own failure.
         let sinks = client.sinks().await.unwrap_or_default();
         output::print(&stuck::stuck(&sinks, palette, &zone))?;
         Ok(Exit::Done)
@@ -152,10 +152,10 @@ impl Status {
 }
 
 impl Vm {
-    /// The run state in a word; with a question mark where it may have changed since.
+    /// The run state in a word; with a question mark if it may have changed since.
     fn run_state(&self) -> String {
         match (self.run_state.as_deref(), self.state.as_str()) {
-            // Whoever holds its monitor may have done anything to it.
+            // The client that holds the monitor may have changed the state.
             (_, "taken") => "taken".to_owned(),
             (None, state) => state.to_owned(),
             (Some(state @ ("ended" | "gone")), _) => state.to_owned(),
@@ -164,20 +164,20 @@ impl Vm {
         }
     }
 
-    /// Whether what is known of it is so at present.
+    /// Whether the known state is current.
     fn is_current(&self) -> bool {
         self.state == "attached" && self.silent_since.is_none() && self.as_of.is_none()
     }
 
-    /// That its monitor does not answer, if it does not.
+    /// Says that the monitor does not answer, and why; `None` if it does.
     fn silence(&self, zone: &jiff::tz::TimeZone) -> Option<String> {
         let why = self.unresponsive.as_deref();
         let Some(since) = &self.silent_since else { return why.map(str::to_owned) };
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        Some(format!("its monitor has answered nothing since {}{why}", local(since, zone)))
+        Some(format!("its monitor has not answered since {}{why}", local(since, zone)))
     }
 
-    /// Why it is not attached, if its end is not known.
+    /// Why the monitor is not attached, if the end of the VM is not known.
     fn absence(&self) -> Option<&str> {
         let is_over = matches!(self.run_state.as_deref(), Some("ended" | "gone"));
         let is_known = !is_over && self.why.is_some() && matches!(&*self.state, "connecting" | "detached");
@@ -191,7 +191,7 @@ impl Vm {
     }
 }
 
-/// A moment that the hub wrote, in local time; as it was written if it is none.
+/// A time from the hub in local time; unchanged if it cannot be parsed.
 fn local(text: &str, zone: &jiff::tz::TimeZone) -> String {
     match text.parse::<UnixMicros>() {
         Ok(moment) => crate::time::write::local(moment, zone),

@@ -1,4 +1,4 @@
-//! `qmp tail`: what happens now.
+//! `qmp tail`: shows live events.
 
 use std::collections::HashMap;
 
@@ -20,21 +20,21 @@ use crate::render::{Renderer, escape};
 use crate::target::{Target, names_of};
 use crate::terminal::Terminal;
 
-/// Show events as they happen, straight from monitors or from the hub
+/// Show events as they happen, directly from monitors or from the hub
 ///
-/// A VM that goes away is waited for; where an epoch ends and the next begins, a line says so. With --event or
-/// --where, these lines are shown all the same: between two epochs anything may be missing.
+/// If a VM goes away, qmp tail waits for it; the end of an epoch and the beginning of the next are lines. With --event or
+/// --where, these lines are shown, too: between two epochs events may be missing.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Tail {
-    /// Monitors' addresses, names of VMs of the hub, or patterns of names; without any, all VMs of the hub
+    /// Monitors' addresses, names of VMs of the hub, or patterns of names; the default is all VMs of the hub
     #[arg(value_name = "ADDR|NAME")]
     targets: Vec<Target>,
 
     #[command(flatten)]
     events: EventArgs,
 
-    /// End with exit code 4 as soon as one of the VMs is gone, at once if one that is named is gone or was never there
+    /// End with exit code 4 as soon as one of the VMs is gone, at once if a named VM is gone or does not exist
     #[arg(long)]
     exit: bool,
 
@@ -53,7 +53,7 @@ Examples:
   qmp tail web1 --json | jq --unbuffered .event";
 
 impl Tail {
-    /// Shows events until it is interrupted.
+    /// Shows events until interrupted.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let filter = self.events.filter()?;
         for doubt in self.events.doubts(&[Kind::Event]) {
@@ -104,7 +104,7 @@ impl Tail {
             };
             if self.exit {
                 for vm in &named {
-                    must_be_there(&client, &vm.vm, Offset(head)).await?;
+                    must_be_attached(&client, &vm.vm, Offset(head)).await?;
                 }
             }
             followed.extend(named);
@@ -141,7 +141,7 @@ impl Tail {
                 Live::Failed { vm, error, is_last } => {
                     let text = error.to_string();
                     if troubles.get(&vm) != Some(&text) {
-                        let then = if is_last { "" } else { "; trying again" };
+                        let then = if is_last { "" } else { "; retrying" };
                         output::note(format_args!(
                             "qmp: {}: {}{then}",
                             escape::text(&vm),
@@ -151,7 +151,7 @@ impl Tail {
                     }
                     failure = is_last.then(|| live::connect_failure(&error)).or(failure);
                 }
-                Live::HubLost(error) => output::note(format_args!("qmp: {error}; asking again")),
+                Live::HubLost(error) => output::note(format_args!("qmp: {error}; retrying")),
                 Live::HubBack => output::note(format_args!("{HUB_BACK}")),
                 Live::HubRemoved(records) => output::note(removed(records)),
                 Live::HubFailed(error) => return Err(error.into()),
@@ -160,13 +160,13 @@ impl Tail {
                 output.flush()?;
             }
         }
-        // Nothing is left to be followed.
+        // All streams have ended.
         Err(failure.unwrap_or_else(|| Failure::gone("nothing is left to follow")))
     }
 }
 
-/// Refuses a VM that is not attached. One that went away behind `head` is there: the stream says how it ended.
-async fn must_be_there(client: &HubClient, name: &str, head: Offset) -> Result<(), Failure> {
+/// Fails unless the VM is attached. A VM that ended after `head` is accepted: the stream has its end.
+async fn must_be_attached(client: &HubClient, name: &str, head: Offset) -> Result<(), Failure> {
     let vm = standing(client, name).await?;
     if vm.as_ref().is_some_and(VmInfo::is_attached) {
         return Ok(());
@@ -183,10 +183,10 @@ async fn must_be_there(client: &HubClient, name: &str, head: Offset) -> Result<(
     Err(Failure::gone(format_args!("{name} is gone: {error}")))
 }
 
-/// So many VMs are named; of more, the number says more.
+/// So many VMs are named; of more, only the number.
 const NAMED_VMS_MAX: usize = 8;
 
-/// What is being followed, for somebody who sees nothing yet.
+/// The line about the followed VMs, before the first event.
 fn introduction(vms: &[&VmInfo]) -> String {
     let attached = vms.iter().filter(|vm| vm.is_attached()).count();
     let named = match vms {
@@ -199,12 +199,12 @@ fn introduction(vms: &[&VmInfo]) -> String {
     format!("following {}; Ctrl-C ends", escape::text(&named))
 }
 
-/// Whether the record says that a VM went away, and not just that the hub lost track of it.
+/// Whether the record says that QEMU closed its monitor, not just that the hub lost the connection.
 pub(super) fn is_gone(record: &Record<'_>) -> bool {
     matches!(&record.body, Body::Detached { reason: DetachReason::PeerClosed, .. })
 }
 
-/// Whether the record says that nothing more comes of a VM: it went away, or was removed from the hub.
+/// Whether the record says that no further records of a VM follow: it ended, or was removed from the hub.
 pub(super) fn is_left(record: &Record<'_>) -> bool {
     matches!(&record.body, Body::Detached { reason: DetachReason::PeerClosed | DetachReason::Removed, .. })
 }
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_is_followed() {
+    fn introduction_names_or_counts_the_vms() {
         let vm =
             |name: &str, state: &str| VmInfo { vm: name.into(), state: state.into(), ..VmInfo::default() };
         let (web1, web2, db) = (vm("web1", "attached"), vm("web2", "attached"), vm("db", "connecting"));

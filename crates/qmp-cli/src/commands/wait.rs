@@ -1,4 +1,4 @@
-//! `qmp wait`: until an event or a finding comes, or QEMU ends. For scripts.
+//! `qmp wait`: waits for an event or a finding, or for the end of QEMU. For scripts.
 
 mod at_hub;
 mod ended;
@@ -29,17 +29,17 @@ use crate::terminal::Terminal;
 use crate::time::parse::{self, When};
 use crate::time::{span, write};
 
-/// How long a VM may take to be attached after the hub (re)started before it counts as gone.
+/// How long a VM may take to attach after the hub (re)started before it counts as gone.
 const ATTACH_GRACE: Duration = Duration::from_secs(5);
 
-/// How often the hub is asked whether it has attached a VM.
+/// How often the client checks whether the hub has attached a VM.
 const ATTACH_POLL: Duration = Duration::from_millis(100);
 
 /// Wait until a VM reports an event, or the hub a finding, or until QEMU has ended
 ///
-/// Exit codes: 0 it came, 3 the time ran out, 4 the VM is gone. With --since OFFSET, events after that
-/// offset count, even if they came before qmp wait was started: nothing is missed between two commands of a
-/// script. A hub that restarts meanwhile is waited for, and nothing is missed by it.
+/// Exit codes: 0 it was reported, 3 the time ran out, 4 the VM is gone. With --since OFFSET, events after that
+/// offset count, even if they were received before qmp wait was started: nothing is missed between two commands of
+/// a script. If the hub restarts meanwhile, qmp wait reconnects and misses nothing.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Wait {
@@ -55,11 +55,11 @@ pub struct Wait {
     #[arg(long, value_name = "KIND", conflicts_with = "ended")]
     finding: Option<String>,
 
-    /// Until QEMU is gone, and not just SHUTDOWN came: its monitor is closed and its process has exited; at once if it is
+    /// Until QEMU is gone, not just until SHUTDOWN: its monitor is closed and its process has exited; at once if it already is
     #[arg(long, conflicts_with = "keep_waiting")]
     ended: bool,
 
-    /// Only with this value at this place of its data, such as reason=host-qmp-quit; of a finding, data.cause is cause, too
+    /// Only with this value of a member, such as reason=host-qmp-quit; for a finding, cause is short for data.cause
     #[arg(long = "where", value_name = "PATH=VALUE", value_parser = filter::place, conflicts_with = "ended")]
     wheres: Vec<String>,
 
@@ -71,7 +71,7 @@ pub struct Wait {
     #[arg(long, value_name = "SPAN", value_parser = span::parse_or_seconds)]
     timeout: Option<Duration>,
 
-    /// Go on when the VM goes away or is not there: wait across restarts
+    /// Continue when the VM goes away or does not exist: wait across restarts
     #[arg(long)]
     keep_waiting: bool,
 
@@ -94,7 +94,7 @@ Examples:
   qmp wait web1 SHUTDOWN --since \"$since\" --timeout 60s || qmp exec web1 quit";
 
 impl Wait {
-    /// Waits, prints the record, and says with the exit code what became of it.
+    /// Waits and prints the record; the exit code says how the wait ended.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let goal = self.goal()?;
         for doubt in goal.doubts() {
@@ -159,7 +159,7 @@ impl Wait {
                 _ => {}
             }
         }
-        Err(Failure::gone("the monitor cannot be tried again"))
+        Err(Failure::gone("the connection to the monitor cannot be retried"))
     }
 
     async fn at_hub(
@@ -172,10 +172,10 @@ impl Wait {
             return Err(Failure::usage(format_args!("qmp wait waits for one VM, and {name} is a pattern")));
         }
         let client = self.hub.client()?;
-        let info = self.answer(|| client.info()).await?;
-        let vms = self.answer(|| client.vms()).await?;
+        let info = self.request(|| client.info()).await?;
+        let vms = self.request(|| client.vms()).await?;
         if let Err(failure) = known_vms(&vms, name)
-            && self.answer(|| left::last(&client, name, None)).await?.is_none()
+            && self.request(|| left::last(&client, name, None)).await?.is_none()
         {
             return Err(failure);
         }
@@ -204,22 +204,22 @@ impl Wait {
         }
     }
 
-    /// Asks the hub; where the wait has a limit, or goes on across restarts, until there is one.
-    async fn answer<T, A: Future<Output = Result<T, HubError>>>(
+    /// Sends a request to the hub; if the wait has a time limit or continues across restarts, retries until the hub answers.
+    async fn request<T, A: Future<Output = Result<T, HubError>>>(
         &self,
-        ask: impl Fn() -> A,
+        send: impl Fn() -> A,
     ) -> Result<T, HubError> {
-        let asks_again = self.keep_waiting || self.timeout.is_some();
+        let retries = self.keep_waiting || self.timeout.is_some();
         let mut is_noted = false;
         loop {
-            match ask().await {
-                Err(error) if asks_again && error.is_passing() => {
+            match send().await {
+                Err(error) if retries && error.is_passing() => {
                     if !std::mem::replace(&mut is_noted, true) {
-                        output::note(format_args!("note: {error}; asking again"));
+                        output::note(format_args!("note: {error}; retrying"));
                     }
                     tokio::time::sleep(ATTACH_POLL).await;
                 }
-                answer => return answer,
+                response => return response,
             }
         }
     }
@@ -230,18 +230,17 @@ impl Wait {
     }
 }
 
-/// What to do where the event may have come already, or comes after the next start.
-const SINCE_HINT: &str =
-    "--since OFFSET looks through what came before; --keep-waiting waits until the VM is back";
+/// The hint if the event may have been reported already, or may follow the next start.
+const SINCE_HINT: &str = "--since OFFSET includes earlier events; --keep-waiting waits until the VM is back";
 
 fn gone(vm: &str, goal: &Goal) -> Failure {
-    Failure::gone(format_args!("{vm} is not attached, and no {goal} came")).hint(SINCE_HINT)
+    Failure::gone(format_args!("{vm} is not attached, and no {goal} was reported")).hint(SINCE_HINT)
 }
 
-/// How a VM of the hub stands, or that the hub does not follow it.
+/// Requests the state of a VM of the hub; `None` if the hub does not follow it.
 ///
-/// A VM that the hub is connecting to is given some time, and so is a hub that was just started to find its VMs, and a
-/// journal to get the end of the VM's epoch.
+/// Waits up to [`ATTACH_GRACE`] while the hub is connecting to the VM or has just started, or until the journal has the end
+/// of the VM's epoch.
 pub(super) async fn standing(client: &HubClient, name: &str) -> Result<Option<VmInfo>, Failure> {
     let deadline = Instant::now() + ATTACH_GRACE;
     loop {
@@ -260,14 +259,14 @@ pub(super) async fn standing(client: &HubClient, name: &str) -> Result<Option<Vm
     }
 }
 
-/// Whether a hub was started so lately that it may not have found its VMs.
+/// Whether a hub was started so recently that it may not have found its VMs.
 fn is_starting(hub: &HubInfo) -> bool {
     let started = hub.started.as_deref().and_then(|started| started.parse::<UnixMicros>().ok());
     let grace_us = i64::try_from(ATTACH_GRACE.as_micros()).unwrap_or(i64::MAX);
     started.is_some_and(|started| (0..grace_us).contains(&(clock::now().0 - started.0)))
 }
 
-/// The VMs of the hub that `pattern` names, at least one.
+/// The VMs of the hub that match `pattern`, at least one.
 pub(super) fn known_vms<'a>(vms: &'a [VmInfo], pattern: &str) -> Result<Vec<&'a VmInfo>, Failure> {
     let glob = Glob::new(pattern).map_err(|error| Failure::usage(error.to_string()))?.compile_matcher();
     let known: Vec<&VmInfo> = vms.iter().filter(|vm| glob.is_match(&vm.vm)).collect();

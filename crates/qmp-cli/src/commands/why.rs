@@ -1,4 +1,4 @@
-//! `qmp why`: why a VM stands as it does, and the records that tell it.
+//! `qmp why`: the reason for the state of a VM, and the records that show it.
 
 mod asked;
 mod story;
@@ -22,10 +22,10 @@ use crate::render::{Palette, Renderer, escape};
 use crate::terminal::Terminal;
 use crate::time::write;
 
-/// Say why a VM stopped, was reset, or ended, with the records that tell it
+/// Say why a VM stopped, was reset, or ended, with the records that show it
 ///
-/// The answer comes from the journal: through the hub when one answers, and else from its file; with --journal
-/// always from that file, whether a hub recorded findings or not.
+/// The answer comes from the journal: through the hub if one answers, or else from its file; with --journal always
+/// from that file, whether or not a hub recorded findings.
 ///
 /// TIME is written as for qmp log: 2h, yesterday, 15:04, "2026-01-02 15:04", 2026-01-02T15:04:05Z.
 #[derive(Args, Debug)]
@@ -34,15 +34,15 @@ pub struct Why {
     /// The name of a VM
     vm: String,
 
-    /// How it stood at this time
+    /// The state at this time
     #[arg(long, value_name = "TIME", conflicts_with = "epoch")]
     at: Option<String>,
 
-    /// How it stood at the end of this epoch
+    /// The state at the end of this epoch
     #[arg(long, value_name = "N")]
     epoch: Option<u32>,
 
-    /// Read this file and ask no hub, whether one writes it or not
+    /// Read this file and no hub, whether or not a hub writes it
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
 
@@ -56,8 +56,8 @@ pub struct Why {
 const EXAMPLES: &str = "\
 Examples:
   qmp why web1                      why it is paused, gone, or running
-  qmp why web1 --at 03:12           how it stood in the night
-  qmp why web1 --epoch 4            how the fourth span of certainty ended
+  qmp why web1 --at 03:12           its state in the night
+  qmp why web1 --epoch 4            how the fourth epoch ended
   qmp why web1 --journal backup.db  from a copy of the journal
   qmp why web1 --json | jq -r .why.cause";
 
@@ -80,27 +80,27 @@ impl Why {
             _ => answer.json(&self.vm),
         };
         output::print(&text)?;
-        // What was lost may have been of this VM.
+        // Lost records may belong to this VM.
         source.check_damage(Offset(0)).await?;
         Ok(Exit::Done)
     }
 }
 
-/// How a VM stood, and the records that tell why.
+/// The state of a VM, and the records that show its reason.
 struct Answer {
     state: VmState,
     evidence: Vec<Record<'static>>,
-    /// The receipt of the VM's last record, if its epoch is open in a file: only a hub that runs is certain of more.
+    /// When the VM's last record was received, if its epoch is open in a file: only a running hub knows more.
     last_received: Option<UnixMicros>,
-    /// The epoch before, if this one tells no more than how the VM was found.
+    /// The previous epoch, if the open one shows only how the VM was found.
     previous: Option<Previous>,
 }
 
-/// How an epoch ended.
+/// The end of an epoch.
 #[derive(Debug, serde::Serialize)]
 struct Previous {
     epoch: u32,
-    /// Why the VM stood as it did then, if that was read.
+    /// The reason for the VM's state at that time, if it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<String>,
 }
@@ -108,7 +108,7 @@ struct Previous {
 impl Answer {
     fn text(&self, vm: &str, palette: Palette, zone: TimeZone) -> String {
         let vm = escape::text(vm);
-        let state = self.state.run_state.as_deref().unwrap_or("not known");
+        let state = self.state.run_state.as_deref().unwrap_or("unknown");
         let is_doubtful = if self.state.silence.is_some() { "?" } else { "" };
         let since = self.state.run_since.map(|at| format!(" since {}", write::local(at, &zone)));
         let mut text = format!(
@@ -119,21 +119,20 @@ impl Answer {
         );
         match &self.state.why {
             Some(why) => text += &format!("{}\n", escape::text(&why.summary)),
-            None => text += "Nothing in the journal tells why.\n",
+            None => text += "The journal does not show why.\n",
         }
         if let Some(silence) = self.state.silence {
             let since = write::local(silence.since, &zone);
-            text += &format!(
-                "Its monitor has answered nothing since {since}; how it stands is not known since then.\n"
-            );
+            text +=
+                &format!("Its monitor has not answered since {since}; its state since then is unknown.\n");
         }
         if let Some(doubt) = self.doubt(&zone) {
             text += &format!("{}\n", palette.dim(escape::text(&doubt)));
         }
         if let Some(Previous { epoch, summary }) = &self.previous {
             let summary = summary.as_ref().map(|summary| format!(" {}", escape::text(summary)));
-            let tells = format!("`qmp why {vm} --epoch {epoch}` tells more.");
-            text += &format!("Epoch {epoch}, before this one:{} {tells}\n", summary.unwrap_or_default());
+            let hint = format!("See `qmp why {vm} --epoch {epoch}`.");
+            text += &format!("Epoch {epoch}, before this one:{} {hint}\n", summary.unwrap_or_default());
         }
         let mut lines = Vec::new();
         let mut renderer = Renderer::human(palette, zone);
@@ -175,16 +174,16 @@ impl Answer {
         let previous = self.previous.as_ref();
         let last_received = self.last_received.map(|at| at.to_string());
         let line = Line { vm, state: &self.state, evidence, last_received, silent_since, previous };
-        // Names, numbers and raw JSON: there is nothing that could not be written.
+        // Names, numbers and raw JSON: serializing cannot fail.
         serde_json::to_string(&line).unwrap_or_else(|_| json!({"vm": vm}).to_string()) + "\n"
     }
 
-    /// What is not certain about the answer.
+    /// States what is uncertain about the answer.
     fn doubt(&self, zone: &TimeZone) -> Option<String> {
         if let Some(at) = self.last_received {
             let at = write::local(at, zone);
             return Some(format!(
-                "That is from the file: nothing is certain since {at} unless a hub still writes it."
+                "This is from the file: nothing is certain after {at} unless a hub still writes it."
             ));
         }
         let detached = self.state.detached.as_ref()?;
@@ -193,23 +192,23 @@ impl Answer {
             let epoch = self.state.epoch.map_or(0, |epoch| epoch.0);
             let until = write::local(detached.certain_until, zone);
             format!(
-                "That is the last that is known: epoch {epoch} ended ({}), and nothing is certain since {until}.",
+                "This is the last known state: epoch {epoch} ended ({}), and nothing is certain since {until}.",
                 detached.reason
             )
         })
     }
 
-    /// Where to read on about the event that tells most.
+    /// Refers to the description of the most significant event.
     fn advice(&self) -> Option<String> {
         let name = self.evidence.iter().find_map(|record| match &record.body {
             qmp_wire::Body::Event { name, .. } => EventKind::from_name(name).map(EventKind::name),
             _ => None,
         })?;
-        Some(format!("qmp events {name} tells more about that event."))
+        Some(format!("qmp events {name} describes that event."))
     }
 }
 
-/// Whether a record was received by that moment.
+/// Whether a record was received at `moment` or before.
 fn received_by(record: &Record<'_>, moment: Option<UnixMicros>) -> bool {
     moment.is_none_or(|moment| record.received <= moment)
 }
@@ -221,7 +220,7 @@ mod tests {
     use qmp_findings::state::Silence;
     use qmp_wire::{Body, DetachReason, Epoch, Offset, Seq, Timestamp};
 
-    /// A VM that stops for an I/O error, and what becomes of the epoch then.
+    /// A VM that stops because of an I/O error, with the given end of its epoch.
     fn answer(reason: Option<DetachReason>) -> Answer {
         let event = |name: &'static str, data: Option<&'static str>| Body::Event {
             name: name.into(),
@@ -250,12 +249,12 @@ mod tests {
             })
             .collect();
         records.iter().for_each(|record| correlators.record(record, &mut Vec::new()));
-        let state = correlators.state("web1").expect("it is known");
+        let state = correlators.state("web1").expect("the VM is known");
         Answer { state, evidence: records[1..3].to_vec(), last_received: None, previous: None }
     }
 
     #[test]
-    fn an_answer_with_its_evidence() {
+    fn answer_is_text_with_evidence() {
         let text = |reason| answer(reason).text("web1", Palette::new(false), TimeZone::UTC);
         insta::assert_snapshot!(text(None), @r#"
         web1 · io-error since 2026-01-02 03:04:05.679
@@ -264,12 +263,12 @@ mod tests {
         2026-01-02 03:04:05.678  web1    BLOCK_IO_ERROR          device="d0\u001b[2J" operation=read action=stop reason=I/O
         2026-01-02 03:04:05.678  web1    STOP
 
-        qmp events BLOCK_IO_ERROR tells more about that event.
+        qmp events BLOCK_IO_ERROR describes that event.
         "#);
         let doubt = text(Some(DetachReason::HubStopped));
         assert!(
             doubt.contains(
-                "\nThat is the last that is known: epoch 1 ended (hub stopped), and nothing is certain since \
+                "\nThis is the last known state: epoch 1 ended (hub stopped), and nothing is certain since \
                  2026-01-02 03:04:05.679.\n"
             ),
             "{doubt}"
@@ -280,14 +279,14 @@ mod tests {
     fn open_epoch_in_a_file_is_certain_until_its_last_record() {
         let answer = Answer { last_received: Some(UnixMicros(1_767_323_045_679_000)), ..answer(None) };
         let text = answer.text("web1", Palette::new(false), TimeZone::UTC);
-        let expected = "\nThat is from the file: nothing is certain since 2026-01-02 03:04:05.679 unless a hub still \
+        let expected = "\nThis is from the file: nothing is certain after 2026-01-02 03:04:05.679 unless a hub still \
                         writes it.\n";
         assert!(text.contains(expected), "{text}");
         assert!(answer.json("web1").contains(r#""last_received":"2026-01-02T03:04:05.679000Z""#));
     }
 
     #[test]
-    fn silence_and_the_epoch_before_are_told() {
+    fn silence_and_previous_epoch_are_shown() {
         let mut answer = answer(None);
         let since = UnixMicros(1_767_323_045_700_000);
         answer.state.silence = Some(Silence { record: (Epoch(1), Seq(3)), since });
@@ -298,8 +297,8 @@ mod tests {
         insta::assert_snapshot!(head.join("\n"), @r"
         web1 · io-error? since 2026-01-02 03:04:05.679
         A read from disk d0\u001b[2J failed (I/O), and QEMU paused it until `cont`, which tries again.
-        Its monitor has answered nothing since 2026-01-02 03:04:05.700; how it stands is not known since then.
-        Epoch 6, before this one: The guest panicked\u001b. `qmp why web1 --epoch 6` tells more.
+        Its monitor has not answered since 2026-01-02 03:04:05.700; its state since then is unknown.
+        Epoch 6, before this one: The guest panicked\u001b. See `qmp why web1 --epoch 6`.
         ");
         let value: serde_json::Value = serde_json::from_str(&answer.json("web1")).expect("JSON");
         assert_eq!(value["silent_since"], since.to_string());
@@ -307,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_for_programs_is_one_line() {
+    fn answer_in_json_is_one_line() {
         let line = answer(None).json("web1");
         let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert!(line.ends_with("}\n") && line.matches('\n').count() == 1, "{line}");

@@ -1,4 +1,4 @@
-//! Which hub is asked, as whom, and whom to trust for it: what the command line and the environment say.
+//! The hub's address, the client's credentials and the trusted authorities, from the command line and the environment.
 
 use std::path::{Path, PathBuf};
 
@@ -8,43 +8,43 @@ use super::{HubAddress, HubClient, tls};
 use crate::exit::Failure;
 use crate::paths::Places;
 
-/// Where the hub is, and how to get in.
+/// The address of the hub, and the credentials for it.
 #[derive(Args, Clone, Debug, Default)]
 pub struct HubArgs {
     /// The hub's address, such as unix:/run/qmp-events/hub.sock, tcp:127.0.0.1:8080 or https://host:8443
     #[arg(long, value_name = "ADDR", env = "QMP_HUB", hide_env_values = true)]
     pub hub: Option<HubAddress>,
 
-    /// The token to show to the hub, in a file; else the one in the variable QMP_TOKEN
+    /// The file of the token for the hub; the default is the token in the variable QMP_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// The authority of the hub's certificate (PEM), in place of those that the system trusts
+    /// The authority of the hub's certificate (PEM), instead of those that the system trusts
     #[arg(long, value_name = "FILE", env = "QMP_HUB_CA", hide_env_values = true)]
     hub_ca: Option<PathBuf>,
 
-    /// This client's own certificate and key (PEM, in one file), for a hub that asks for one
+    /// The certificate and key of this client (PEM, in one file), for a hub that requires a client certificate
     #[arg(long, value_name = "FILE", env = "QMP_HUB_CERTIFICATE", hide_env_values = true)]
     hub_certificate: Option<PathBuf>,
 }
 
 impl HubArgs {
-    /// The hub that a command finds when its line names none.
+    /// The hub that a command uses without `--hub`.
     pub fn of_environment() -> HubAddress {
         Self::named_by_environment().unwrap_or_else(default_hub)
     }
 
-    /// Whether the environment names this hub.
+    /// Whether the hub is the one that the environment names.
     pub fn is_of_the_environment(&self) -> bool {
         self.hub.is_some() && self.hub == Self::named_by_environment()
     }
 
-    /// The hub that the environment names, if that is an address.
+    /// The hub that the environment names, if the address is valid.
     pub fn named_by_environment() -> Option<HubAddress> {
         std::env::var("QMP_HUB").ok().and_then(|text| text.parse().ok())
     }
 
-    /// The hub that was named, or the one of this user.
+    /// A client of the given hub, or of the default hub of this user.
     pub fn client(&self) -> Result<HubClient, Failure> {
         let address = self.hub.clone().unwrap_or_else(default_hub);
         let tls = match &address {
@@ -52,9 +52,8 @@ impl HubArgs {
                 Some(tls::connector(self.hub_ca.as_deref(), self.hub_certificate.as_deref())?)
             }
             _ if self.hub_ca.is_some() && !self.is_of_the_environment() => {
-                let failure = Failure::usage(format_args!(
-                    "--hub-ca is for a hub that is asked over TLS, and {address} is not"
-                ));
+                let failure =
+                    Failure::usage(format_args!("--hub-ca is for a hub with TLS, and {address} has none"));
                 return Err(failure.hint("--hub https://HOST:PORT"));
             }
             _ => None,
@@ -82,15 +81,16 @@ fn of_file(path: &Path) -> Result<Box<str>, Failure> {
     checked(&text, &path.display().to_string())
 }
 
-/// The token alone, without the line's end.
+/// Returns the token without the line end.
 fn checked(text: &str, place: &str) -> Result<Box<str>, Failure> {
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        // What stands there is not shown.
-        let failure =
-            Failure::usage(format_args!("{place} is no token: one word of printable letters and digits"));
+        // The content is not shown.
+        let failure = Failure::usage(format_args!(
+            "{place} is not a token: expected one word of printable letters and digits"
+        ));
         return Err(
-            failure.hint("the file of a client has its token alone; NAME and role stand in the hub's file")
+            failure.hint("the file of a client has only its token; NAME and role are in the hub's file")
         );
     }
     Ok(token.into())
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_one_word() {
+    fn token_is_one_word() {
         let cases = [
             ("abc\n", Some("abc")),
             ("  a+b/c==  \r\n", Some("a+b/c==")),
@@ -116,7 +116,7 @@ mod tests {
                 (Ok(token), Some(expected)) => assert_eq!(&*token, expected),
                 (Err(error), None) => {
                     let error = error.to_string();
-                    assert!(error.starts_with("qmp: /t is no token: one word"), "{error}");
+                    assert!(error.starts_with("qmp: /t is not a token: expected one word"), "{error}");
                     assert!(!error.contains("abc"), "{error}");
                 }
                 (read, _) => panic!("{text:?}: {read:?}"),

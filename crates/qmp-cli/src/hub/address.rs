@@ -1,4 +1,4 @@
-//! Where the hub is asked: at its socket, at a port of this host, or over TLS anywhere.
+//! The addresses of a hub: its socket, a port of this host, or a host with TLS.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,17 +7,17 @@ use std::str::FromStr;
 
 use qmp_http::HttpAddress;
 
-/// The port of an address that names none.
+/// The port of an address without one.
 const HTTPS_PORT: u16 = 443;
 
-/// A hub's address, as `--hub` takes it.
+/// A hub's address, the value of `--hub`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HubAddress {
     /// A unix socket.
     Unix(PathBuf),
     /// A port of this host.
     Tcp(SocketAddr),
-    /// Over TLS; the name (without brackets) is the one that the certificate must have.
+    /// A host with TLS; the name (without brackets) must be in the certificate.
     Https { host: String, port: u16 },
 }
 
@@ -27,10 +27,9 @@ impl FromStr for HubAddress {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(authority) = text.strip_prefix("https://") {
             return https(authority.strip_suffix('/').unwrap_or(authority))
-                .ok_or_else(|| format!("{text:?} is no address; write https://HOST:PORT"));
+                .ok_or_else(|| format!("{text:?} is not an address; write https://HOST:PORT"));
         }
-        let other_host =
-            |address| format!("{address} is another host, which is asked over TLS: https://{address}");
+        let other_host = |address| format!("{address} is another host, which needs TLS: https://{address}");
         match text.parse() {
             Ok(HttpAddress::Unix(path)) => Ok(Self::Unix(path)),
             Ok(address @ HttpAddress::Tcp(port)) if address.is_local() => Ok(Self::Tcp(port)),
@@ -90,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_addresses() {
+    fn address_is_read_and_shown() {
         let cases = [
             ("unix:/run/hub.sock", Ok("unix:/run/hub.sock")),
             ("./hub.sock", Ok("unix:./hub.sock")),
@@ -100,14 +99,11 @@ mod tests {
             ("https://[::1]:8443", Ok("https://[::1]:8443")),
             ("https://[::1]", Ok("https://[::1]:443")),
             ("https://10.0.0.7", Ok("https://10.0.0.7:443")),
-            ("https://", Err("\"https://\" is no address; write https://HOST:PORT")),
-            ("https://a b", Err("\"https://a b\" is no address; write https://HOST:PORT")),
-            ("https://hub:port", Err("\"https://hub:port\" is no address; write https://HOST:PORT")),
-            (
-                "tcp:10.0.0.7:80",
-                Err("10.0.0.7:80 is another host, which is asked over TLS: https://10.0.0.7:80"),
-            ),
-            ("tcp:hub:80", Err("hub:80 is another host, which is asked over TLS: https://hub:80")),
+            ("https://", Err("\"https://\" is not an address; write https://HOST:PORT")),
+            ("https://a b", Err("\"https://a b\" is not an address; write https://HOST:PORT")),
+            ("https://hub:port", Err("\"https://hub:port\" is not an address; write https://HOST:PORT")),
+            ("tcp:10.0.0.7:80", Err("10.0.0.7:80 is another host, which needs TLS: https://10.0.0.7:80")),
+            ("tcp:hub:80", Err("hub:80 is another host, which needs TLS: https://hub:80")),
             (
                 "http://hub:80",
                 Err(

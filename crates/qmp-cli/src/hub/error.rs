@@ -1,4 +1,4 @@
-//! What can go wrong with the hub, and what a person does about it.
+//! Errors of requests to the hub, with hints for the user.
 
 use std::fmt;
 
@@ -6,53 +6,53 @@ use qmp_wire::RecordError;
 
 use crate::exit::Failure;
 
-/// Errors of talking to the hub.
+/// Errors of requests to the hub.
 #[derive(Debug)]
 pub enum HubError {
-    /// Nobody answers there.
+    /// No hub answers at the address.
     NotRunning {
-        /// Where.
+        /// The address.
         address: String,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// It cannot be talked to over TLS.
+    /// TLS with the hub failed.
     NotTrusted {
-        /// Where.
+        /// The address.
         address: String,
-        /// What is wrong.
+        /// The reason.
         why: String,
-        /// What to do.
+        /// How to fix it.
         hint: Option<&'static str>,
     },
-    /// The connection broke off.
+    /// The connection was lost.
     Lost {
-        /// What happened.
+        /// The reason.
         what: String,
     },
-    /// The hub refused the request.
+    /// The hub returned an error.
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Which kind of refusal.
+        /// The class of the error.
         class: String,
-        /// For people.
+        /// The description, for people.
         desc: String,
     },
-    /// What answers there is no hub, or one of another release.
+    /// The peer is not a hub, or a hub of another release.
     NotAHub {
-        /// What was unexpected.
+        /// The unexpected response.
         what: String,
     },
 }
 
 impl HubError {
-    /// A line that should be a record is none.
+    /// A line of a stream is not a record.
     pub fn not_a_record(error: &RecordError) -> Self {
         Self::NotAHub { what: format!("it sent a line that is {error}") }
     }
 
-    /// Whether the hub may come back by itself: it is stopped, starting, or its connection broke off.
+    /// Whether the hub may come back by itself: it is stopped or starting, or the connection was lost.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::NotRunning { error, .. } => !is_refused(error),
@@ -61,7 +61,7 @@ impl HubError {
         }
     }
 
-    /// Whether the hub does not follow the VM that was asked about.
+    /// Whether the hub does not follow the VM of the request.
     pub fn is_unknown_vm(&self) -> bool {
         matches!(self, Self::Refused { class, .. } if class == "VmNotFound")
     }
@@ -77,12 +77,12 @@ impl fmt::Display for HubError {
             Self::NotTrusted { address, why, .. } => write!(f, "cannot trust the hub at {address}: {why}"),
             Self::Lost { what } => write!(f, "the connection to the hub broke off: {what}"),
             Self::Refused { class, desc, .. } => write!(f, "the hub refused: {class}: {desc}"),
-            Self::NotAHub { what } => write!(f, "what answers there is no qmp hub: {what}"),
+            Self::NotAHub { what } => write!(f, "the peer is not a qmp hub: {what}"),
         }
     }
 }
 
-/// A hub may be there, and somebody else's.
+/// The socket exists and belongs to another user; a hub may be running.
 fn is_refused(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::PermissionDenied
 }
@@ -91,8 +91,8 @@ impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
         match &error {
             HubError::NotRunning { error: refused, .. } if is_refused(refused) => Self::failed(&error)
-                .hint("run this as the hub's user, to whom the socket belongs, or as root")
-                .hint("other users are let in at a port with tokens, and at relays: see \"Serving other hosts\" in the manual"),
+                .hint("run this as the hub's user, who owns the socket, or as root")
+                .hint("other users can connect to a port with tokens, and to relays: see \"Serving other hosts\" in the manual"),
             HubError::NotRunning { .. } => Self::failed(&error)
                 .hint("start one: qmp serve --attach NAME=unix:/path/of/qmp.sock")
                 .hint("a hub elsewhere: --hub ADDR or QMP_HUB; one VM without a hub: give its address instead of a name"),
@@ -101,11 +101,11 @@ impl From<HubError> for Failure {
             }
             HubError::NotTrusted { hint, .. } => hint.iter().fold(Self::failed(&error), Self::hint),
             HubError::Refused { status: 401, .. } => Self::failed(&error)
-                .hint("the token stands in the variable QMP_TOKEN, or in a file: --token-file FILE"),
+                .hint("the token is read from the variable QMP_TOKEN, or from a file: --token-file FILE"),
             HubError::Refused { status: 504, desc, .. } => Self::timed_out(desc),
             HubError::Refused { status: 400, desc, .. } => Self::usage(desc),
             HubError::Lost { .. } | HubError::Refused { .. } => Self::failed(&error),
-            HubError::NotAHub { .. } => Self::failed(&error).hint("look at --hub and QMP_HUB"),
+            HubError::NotAHub { .. } => Self::failed(&error).hint("check --hub and QMP_HUB"),
         }
     }
 }
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_may_not_is_not_told_to_start_another_hub() {
+    fn missing_permission_does_not_suggest_starting_a_hub() {
         let cases = [
             (
                 ErrorKind::PermissionDenied,
@@ -128,9 +128,9 @@ mod tests {
         for (kind, expected) in cases {
             let failure =
                 Failure::from(HubError::NotRunning { address: "unix:/h.sock".into(), error: kind.into() });
-            let said = format!("{failure:?}");
-            assert!(said.contains(expected), "{said}");
-            assert_eq!(said.contains("qmp serve"), kind == ErrorKind::NotFound, "{said}");
+            let shown = format!("{failure:?}");
+            assert!(shown.contains(expected), "{shown}");
+            assert_eq!(shown.contains("qmp serve"), kind == ErrorKind::NotFound, "{shown}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A stream of records from the hub that outlives the hub.
+//! A stream of records from the hub that survives restarts of the hub.
 //!
-//! When the connection breaks off, the hub is asked again until it answers, and the stream goes on behind the
-//! last record that came: offsets make sure that nothing is missed and nothing comes twice.
+//! After the connection is lost, the stream reconnects until the hub answers, and continues after the last record received:
+//! by their offsets, no record is missed and none is repeated.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use qmp_wire::{Offset, Record};
 
 use super::{HubClient, HubError, Lines, Query};
 
-/// How long to wait before the hub is asked again.
+/// The delay between attempts to reconnect.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
 
-/// How long nothing may come until the hub is asked whether its journal takes what comes.
+/// After so long without a record, the stream asks the hub whether its journal stalls.
 const STALL_CHECK_EVERY: Duration = Duration::from_secs(10);
 
 /// Follows the journal of a hub.
@@ -30,35 +30,35 @@ pub struct HubFollow {
 pub enum HubItem {
     /// The next record.
     Record(Record<'static>),
-    /// The hub went away; it is asked again from here on.
+    /// The connection was lost; the stream reconnects.
     Lost(HubError),
-    /// So many records are not in the journal any more; the stream goes on behind them.
+    /// So many records were removed from the journal; the stream continues after them.
     Removed(u64),
-    /// The hub is back, and the stream goes on where it broke off.
+    /// The hub is back, and the stream continues at its position.
     Back,
 }
 
 impl HubFollow {
-    /// The records that match `query`, from behind `position` on.
+    /// Follows the records that match `query`, after `position`.
     pub fn new(client: HubClient, query: Query, position: Offset) -> Self {
         Self { client, query, position, lines: None, is_lost: false }
     }
 
-    /// The offset of the last record that came.
+    /// The offset of the last record received.
     pub fn position(&self) -> Offset {
         self.position
     }
 
-    /// Whether the next record is at hand.
+    /// Whether the next record is available without waiting.
     pub fn has_record(&self) -> bool {
         self.lines.as_ref().is_some_and(Lines::has_line)
     }
 
-    /// The next thing. Cancel safe.
+    /// Returns the next item. Cancel safe.
     ///
     /// # Errors
     ///
-    /// Those that do not pass by waiting: the hub refuses, or is none.
+    /// Errors that waiting does not resolve: the hub refuses, or the peer is not a hub.
     pub async fn next(&mut self) -> Result<HubItem, HubError> {
         loop {
             let Some(lines) = &mut self.lines else {
@@ -83,7 +83,7 @@ impl HubFollow {
                 }
             };
             let Ok(line) = tokio::time::timeout(STALL_CHECK_EVERY, lines.next()).await else {
-                // Its answer says whether the journal stalls; whether the hub is there, the stream finds out.
+                // The response shows whether the journal stalls; the stream itself detects a lost hub.
                 let _ = self.client.info().await;
                 continue;
             };
@@ -103,7 +103,7 @@ impl HubFollow {
         }
     }
 
-    /// Asks for what comes; how many records are gone meanwhile.
+    /// Opens the stream; returns how many records were removed after the position.
     async fn connect(&mut self) -> Result<u64, HubError> {
         if self.is_lost {
             let head = self.client.info().await?.head;

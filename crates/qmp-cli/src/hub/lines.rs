@@ -1,4 +1,4 @@
-//! The body of an answer: whole, or line by line as it comes.
+//! Bodies of responses: whole, or line by line.
 
 use std::time::Duration;
 
@@ -9,31 +9,31 @@ use tokio::time::Instant;
 
 use super::HubError;
 
-/// The longest whole answer, in bytes: a reply of a VM may be as long as a message of the wire, and the
-/// hub wraps it.
+/// The longest whole response, in bytes: a reply of a VM may be as long as a message of the wire, and the hub adds its
+/// envelope.
 const WHOLE_MAX_BYTES: usize = qmp_wire::FRAME_MAX_BYTES + (1 << 20);
 
-/// The longest line of a stream, in bytes. It holds one record, and that one message of a VM.
+/// The longest line of a stream, in bytes. A line has one record, and a record one message of a VM.
 const LINE_MAX_BYTES: usize = WHOLE_MAX_BYTES;
 
-/// How long a stream may be silent. The hub sends an empty line every 15 s, so three have been missed.
+/// How long a stream may be silent. The hub sends an empty line every 15 s, so three were missed.
 const SILENCE_MAX: Duration = Duration::from_secs(50);
 
-/// Where the hub says how many records it cannot give because its retention took them.
+/// The header with the number of records that retention removed before the request.
 const REMOVED_HEADER: &str = "qmp-events-removed";
 
 /// A stream of JSON lines.
 #[derive(Debug)]
 pub struct Lines {
-    /// How many records were removed before they were asked for.
+    /// How many records were removed before the request.
     removed: u64,
     body: Incoming,
     buffer: Vec<u8>,
     /// Where the next line begins in `buffer`.
     start: usize,
-    /// Up to where `buffer` is known to hold no line end.
+    /// `buffer` has no line end before this index.
     searched: usize,
-    /// When something came last.
+    /// When the last bytes were received.
     heard_at: Instant,
 }
 
@@ -51,12 +51,12 @@ impl Lines {
         }
     }
 
-    /// How many records behind the place that was asked for are gone.
+    /// How many records after the requested position were removed.
     pub fn removed(&self) -> u64 {
         self.removed
     }
 
-    /// The next line without its end, or `None` at the end of the stream. Empty lines are passed over.
+    /// Returns the next line without its end, or `None` at the end of the stream. Empty lines are skipped.
     ///
     /// Cancel safe: a line is taken only when it is returned.
     pub async fn next(&mut self) -> Result<Option<&str>, HubError> {
@@ -66,7 +66,7 @@ impl Lines {
             }
             let Ok(frame) = tokio::time::timeout_at(self.heard_at + SILENCE_MAX, self.body.frame()).await
             else {
-                return Err(HubError::Lost { what: format!("nothing came for {} s", SILENCE_MAX.as_secs()) });
+                return Err(HubError::Lost { what: format!("no data for {} s", SILENCE_MAX.as_secs()) });
             };
             self.heard_at = Instant::now();
             match frame {
@@ -89,10 +89,10 @@ impl Lines {
             }
         };
         let line = std::str::from_utf8(&self.buffer[start..end]);
-        line.map(Some).map_err(|_| HubError::NotAHub { what: "it sent text that is no UTF-8".into() })
+        line.map(Some).map_err(|_| HubError::NotAHub { what: "it sent text that is not UTF-8".into() })
     }
 
-    /// Whether a whole line is at hand, so that [`next`](Self::next) would not wait.
+    /// Whether a whole line is buffered, so that [`next`](Self::next) would not wait.
     pub fn has_line(&self) -> bool {
         self.buffer[self.start..].iter().enumerate().any(|(at, byte)| *byte == b'\n' && at > 0)
     }
@@ -113,7 +113,7 @@ impl Lines {
     }
 }
 
-/// The whole body.
+/// Reads the whole body.
 pub(super) async fn whole(response: Response<Incoming>) -> Result<Vec<u8>, HubError> {
     let body = Limited::new(response.into_body(), WHOLE_MAX_BYTES);
     match body.collect().await {

@@ -1,4 +1,4 @@
-//! The hub's HTTP API, seen from the outside.
+//! Client of the hub's HTTP interface.
 
 mod access;
 mod address;
@@ -23,91 +23,91 @@ pub use follow::{HubFollow, HubItem};
 pub use lines::Lines;
 pub use request::Query;
 
-/// The longest time for a reply that can be asked of a hub, in seconds: a day.
+/// The longest time for a reply that a request to the hub may give, in seconds: a day.
 const EXECUTE_TIMEOUT_MAX_SECONDS: u64 = 86_400;
 
-/// Talks to one hub; each request has its own connection.
+/// A client of one hub; each request has its own connection.
 #[derive(Clone)]
 pub struct HubClient {
     address: HubAddress,
-    /// Shown with each request.
+    /// Sent with each request.
     token: Option<Box<str>>,
-    /// For an address of HTTPS.
+    /// For an HTTPS address.
     tls: Option<TlsConnector>,
 }
 
-/// Without the token.
+/// Omits the token.
 impl fmt::Debug for HubClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HubClient({})", self.address)
     }
 }
 
-/// What the hub says about itself.
+/// The hub's description of itself.
 #[derive(Clone, Debug, Deserialize)]
 pub struct HubInfo {
     /// The offset of the newest record.
     pub head: u64,
-    /// The file of its journal, as it was named where it was started.
+    /// The path of its journal, as given when the hub was started.
     #[serde(default)]
     pub journal: Option<std::path::PathBuf>,
     /// When it was started.
     #[serde(default)]
     pub started: Option<String>,
-    /// What of its journal is damaged, as far as it was read since the start.
+    /// The damaged parts of the journal, as far as the hub has read them since its start.
     #[serde(default)]
     pub damaged: Vec<DamagedRecords>,
 }
 
-/// Records of a hub's journal of which something is damaged.
+/// A range of records of a hub's journal with damage.
 #[derive(Clone, Debug, Deserialize)]
 pub struct DamagedRecords {
-    /// The offset of the last one.
+    /// The offset of the last record.
     pub last: u64,
-    /// Whether readers get fewer records for it.
+    /// Whether records are lost to readers.
     pub lost: bool,
-    /// What is damaged.
+    /// A description of the damage.
     pub desc: String,
 }
 
-/// What the hub says about one of its VMs.
+/// The hub's description of a VM.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct VmInfo {
     /// Its name.
     pub vm: String,
     /// `attached`, `connecting`, `detached` or `taken`.
     pub state: String,
-    /// Since when.
+    /// Since when it has been in that state.
     #[serde(default)]
     pub since: Option<String>,
-    /// Why it is not attached.
+    /// Why the monitor is not attached.
     #[serde(default)]
     pub error: Option<String>,
-    /// The same in a word. A hub of an earlier release has none.
+    /// The same reason in one word. A hub of an earlier release has none.
     #[serde(default)]
     pub reason: Option<String>,
-    /// Whether its epoch is open in the journal; in the answer about one VM alone.
+    /// Whether its epoch is open in the journal; only in the response about a single VM.
     #[serde(default)]
     pub attached: Option<bool>,
 }
 
-/// What the hub says about one of its rules.
+/// The hub's description of a rule.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SinkInfo {
     /// Its name.
     pub rule: String,
-    /// `delivering`, or what keeps it from that.
+    /// `delivering`, or why it is not.
     pub state: String,
-    /// Since when.
+    /// Since when it has been in that state.
     pub since: String,
-    /// Records of the journal that it has not dealt with.
+    /// Records of the journal that it has not processed.
     pub lag_records: u64,
-    /// What went wrong last.
+    /// The last error.
     pub last_error: Option<String>,
-    /// How many records were given up since the hub started.
+    /// How many records were given up since the hub started, because the receiver refused them.
     #[serde(default)]
     pub given_up: u64,
-    /// The last of them. A hub of an earlier release does not say.
+    /// The last of them. A hub of an earlier release has none.
     #[serde(default)]
     pub last_given_up: Option<GivenUpInfo>,
 }
@@ -115,75 +115,75 @@ pub struct SinkInfo {
 /// A record that a rule gave up because the receiver refused it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct GivenUpInfo {
-    /// Its place in the journal.
+    /// Its offset in the journal.
     pub offset: u64,
-    /// The VM that it is of.
+    /// The VM of the record.
     pub vm: String,
-    /// When.
+    /// When it was given up.
     pub at: String,
-    /// Why.
+    /// The reason.
     pub error: String,
 }
 
 impl VmInfo {
-    /// Whether commands and events get through.
+    /// Whether the monitor is attached, so that commands and events pass.
     pub fn is_attached(&self) -> bool {
         self.state == "attached"
     }
 
-    /// Whether QEMU is gone, or was never there: no process listens at its socket, or it closed the connection. One whose
-    /// monitor cannot be reached for another reason may run.
+    /// Whether QEMU has exited or was not started: no process listens at its socket, or the connection was closed by QEMU. A VM
+    /// whose monitor cannot be reached for another reason may be running.
     pub fn is_gone(&self) -> bool {
         let is_gone = ["peer-closed", "no-such-socket", "refused"];
         !self.is_attached() && self.reason.as_deref().is_some_and(|reason| is_gone.contains(&reason))
     }
 
-    /// Whether this is more than a moment: an attempt to attach has succeeded or failed, and the journal has the end of
-    /// the epoch of a VM that is not attached.
+    /// Whether the state is final for now: an attempt to attach has succeeded or failed, and the journal has the end of the
+    /// epoch of a VM that is not attached.
     pub fn is_settled(&self) -> bool {
         let is_known = self.state == "detached" || self.error.is_some();
         self.is_attached() || (is_known && self.attached != Some(true))
     }
 }
 
-/// The reply to a command, and where in the journal it stands.
+/// The reply to a command, with its position in the journal.
 #[derive(Debug, Default, Deserialize)]
 pub struct Executed {
     /// The result, as the VM sent it.
     #[serde(rename = "return")]
     pub value: Option<Box<RawValue>>,
-    /// The VM's refusal.
+    /// The VM's error.
     pub error: Option<Refusal>,
     /// The head before the command was sent.
     pub since: Option<u64>,
-    /// The head when the reply was released: events that came before the reply are not behind it.
+    /// The head when the reply was released: events before the reply have offsets up to it.
     pub offset: Option<u64>,
-    /// The journal had no room, and may lack events between the two.
+    /// The journal was full, and may lack events between the two.
     #[serde(default)]
     pub overrun: bool,
-    /// `false` if the journal did not have the events ahead of the reply when it was released.
+    /// `false` if the events before the reply were not committed when it was released.
     pub journaled: Option<bool>,
 }
 
-/// The newest state of a VM's findings.
+/// The newest saved state of a VM's correlators.
 #[derive(Clone, Debug, Deserialize)]
 pub struct HubCheckpoint {
-    /// The last record of the VM that is in the state.
+    /// The last record of the VM that the state covers.
     pub offset: u64,
-    /// Which code reads the state.
+    /// The version of the code that can read the state.
     pub version: Box<str>,
-    /// Of VM, offset and state.
+    /// A checksum of VM, offset and state.
     pub checksum: i64,
     /// The state.
     pub state: Box<str>,
 }
 
-/// Why a VM or the hub refused.
+/// An error of a VM or of the hub.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Refusal {
-    /// Such as `GenericError`, `CommandNotFound`, or one of the hub's own.
+    /// The class, such as `GenericError`, `CommandNotFound`, or one of the hub's own.
     pub class: String,
-    /// For people.
+    /// The description, for people.
     pub desc: String,
 }
 
@@ -193,22 +193,22 @@ impl HubClient {
         matches!(self.address, HubAddress::Unix(_) | HubAddress::Tcp(_))
     }
 
-    /// Asks the hub about itself.
+    /// Requests the status of the hub.
     pub async fn info(&self) -> Result<HubInfo, HubError> {
         self.get_json("/v1/hub").await
     }
 
-    /// Asks for the VMs.
+    /// Requests the list of VMs.
     pub async fn vms(&self) -> Result<Vec<VmInfo>, HubError> {
         self.get_json("/v1/vms").await
     }
 
-    /// Asks for one VM.
+    /// Requests one VM.
     pub async fn vm(&self, name: &str) -> Result<VmInfo, HubError> {
         self.get_json(&format!("/v1/vms/{}", request::encoded(name))).await
     }
 
-    /// Asks for the checkpoint of a VM; `None` if there is none. A hub of an earlier release has none.
+    /// Requests the checkpoint of a VM; `None` if there is none, as at a hub of an earlier release.
     pub async fn checkpoint(&self, name: &str) -> Result<Option<HubCheckpoint>, HubError> {
         match self.get_json(&format!("/v1/vms/{}/checkpoint", request::encoded(name))).await {
             Err(HubError::Refused { status: 404, .. }) => Ok(None),
@@ -222,9 +222,9 @@ impl HubClient {
         Ok(Lines::new(response))
     }
 
-    /// Executes a command; `request` is `{"execute": …, "arguments": …}`. A `timeout` of zero is for ever.
+    /// Executes a command; `request` is `{"execute": …, "arguments": …}`. A `timeout` of zero waits for ever.
     pub async fn execute(&self, vm: &str, request: String, timeout: Duration) -> Result<Executed, HubError> {
-        // The hub counts whole seconds, and takes a day of them. What is longer or shorter, the caller counts.
+        // The hub takes whole seconds, a day at most. The caller enforces longer and finer limits.
         let seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
         let seconds = if seconds > EXECUTE_TIMEOUT_MAX_SECONDS { 0 } else { seconds };
         let path = format!("/v1/vms/{}/execute?timeout={seconds}", request::encoded(vm));
@@ -232,8 +232,8 @@ impl HubClient {
         parse(&lines::whole(response).await?)
     }
 
-    /// Asks for the VMs and all that is known of them in short, as JSON; with `left`, also for those that left the hub
-    /// within that span. A hub of an earlier release lists none of these.
+    /// Requests the list of VMs as JSON; with `left`, also those that left the hub within that span. A hub of an earlier release
+    /// omits these.
     pub async fn vms_json(&self, left: Option<Duration>) -> Result<Vec<Box<RawValue>>, HubError> {
         let mut query = Query::default();
         if let Some(left) = left {
@@ -242,12 +242,12 @@ impl HubClient {
         self.get_json(&format!("/v1/vms{query}")).await
     }
 
-    /// Asks for all that is known of one VM, as JSON.
+    /// Requests everything known about one VM, as JSON.
     pub async fn vm_json(&self, name: &str) -> Result<Box<RawValue>, HubError> {
         self.get_json(&format!("/v1/vms/{}", request::encoded(name))).await
     }
 
-    /// Asks how the rules stand. A hub of an earlier release has none.
+    /// Requests the state of the rules. A hub of an earlier release has none.
     pub async fn sinks(&self) -> Result<Vec<SinkInfo>, HubError> {
         self.get_json("/v1/sinks").await
     }

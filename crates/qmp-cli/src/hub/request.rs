@@ -1,4 +1,4 @@
-//! One HTTP request over one connection, to a unix socket, a loopback port, or over TLS.
+//! HTTP requests to the hub, each over its own connection: to a unix socket, a loopback port, or over TLS.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,12 +22,12 @@ use crate::render::escape;
 pub struct Query(Vec<(&'static str, String)>);
 
 impl Query {
-    /// Adds a parameter; one that is added twice stands twice.
+    /// Adds a parameter; a name may be repeated.
     pub fn add(&mut self, name: &'static str, value: impl fmt::Display) {
         self.0.push((name, value.to_string()));
     }
 
-    /// The same with one parameter more.
+    /// Returns a copy with one more parameter.
     pub fn with(&self, name: &'static str, value: impl fmt::Display) -> Self {
         let mut query = self.clone();
         query.add(name, value);
@@ -54,24 +54,24 @@ pub(super) fn encoded(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, &RESERVED)
 }
 
-/// Where the hub says since when its journal has taken nothing.
+/// The header with the time since when the hub's journal cannot be written.
 const STALLED_HEADER: &str = "qmp-events-journal-stalled";
 
-/// Says, once in the life of this program, that the answers of the hub are old.
-fn say_stalled(since: &str) {
-    static SAID: std::sync::Once = std::sync::Once::new();
-    SAID.call_once(|| {
+/// Prints a note, once in this process, that the hub's responses are old.
+fn note_stall(since: &str) {
+    static NOTED: std::sync::Once = std::sync::Once::new();
+    NOTED.call_once(|| {
         output::note(format_args!(
-            "note: the hub's journal has taken nothing since {}; what it tells of VMs is as of then",
+            "note: the hub's journal cannot be written since {}; the state of VMs is as of then",
             escape::text(since)
         ));
     });
 }
 
-/// How long it may take to reach a hub on another host; the kernel alone would try for two minutes.
+/// How long connecting to a hub on another host may take; the kernel alone would try for two minutes.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
 
-/// Sends a request and takes the head of the answer; an answer that is no success becomes an error.
+/// Sends a request and returns the head of the response; a status other than success becomes an error.
 pub(super) async fn send(
     client: &HubClient,
     method: Method,
@@ -100,7 +100,7 @@ pub(super) async fn send(
         (HubAddress::Https { .. }, None) => unreachable!("a client of HTTPS is made with TLS"),
     }?;
     if let Some(since) = response.headers().get(STALLED_HEADER).and_then(|since| since.to_str().ok()) {
-        say_stalled(since);
+        note_stall(since);
     }
     let status = response.status();
     if status.is_success() {
@@ -145,12 +145,12 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         None => HubError::Lost { what: error.to_string() },
     };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-    // Ends by itself with the last byte of the answer, or when the answer is dropped.
+    // The connection ends by itself after the last byte of the response, or when the response is dropped.
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(lost)
 }
 
-/// What TLS had against this client, if that is how the connection ended.
+/// The error of TLS that ended the connection, if there is one.
 fn of_tls(error: &hyper::Error) -> Option<rustls::Error> {
     let error = std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?;
     error.get_ref()?.downcast_ref::<rustls::Error>().cloned()
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_queries() {
+    fn query_is_percent_encoded() {
         let mut query = Query::default();
         assert_eq!(query.to_string(), "");
         query.add("vm", "web*");

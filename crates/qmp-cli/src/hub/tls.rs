@@ -1,4 +1,4 @@
-//! TLS to a hub: whom to trust, and what to say when that fails.
+//! TLS to a hub: trusted authorities, and hints for errors.
 
 use std::io;
 use std::path::Path;
@@ -14,8 +14,8 @@ use tokio_rustls::client::TlsStream;
 use super::HubError;
 use crate::exit::Failure;
 
-/// Makes connections that trust the authorities of `ca`, or those of the system; `own` holds the certificate of this
-/// client and its key.
+/// Creates a connector that trusts the authorities of `ca`, or those of the system; `own` has the certificate of this client
+/// and its key.
 pub(super) fn connector(ca: Option<&Path>, own: Option<&Path>) -> Result<TlsConnector, Failure> {
     let roots = match ca {
         Some(path) => authorities(path)?,
@@ -50,7 +50,7 @@ fn authorities(path: &Path) -> Result<RootCertStore, Failure> {
 
 fn of_the_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    // Those that cannot be read trust nobody, which is said when a hub is not trusted.
+    // Certificates that cannot be read are not trusted; a hub signed by one fails with its own error.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
@@ -80,7 +80,7 @@ fn identity(path: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<
     Ok((certificates(path)?, key))
 }
 
-/// Connects and shakes hands with the hub at `host`.
+/// Performs the TLS handshake with the hub at `host`.
 pub(super) async fn connect(
     connector: &TlsConnector,
     host: &str,
@@ -95,15 +95,15 @@ pub(super) async fn connect(
     connector.connect(name, stream).await.map_err(|error| failed(address, error))
 }
 
-/// What an error of TLS means to a person. It may come with the first answer only: with TLS 1.3 a server looks at the
+/// Translates an error of TLS for the user. It may arrive with the first response only: with TLS 1.3 a server checks the
 /// client's certificate after the handshake.
 pub(super) fn failed(address: &str, error: io::Error) -> HubError {
     let Some(cause) = error.get_ref().and_then(|error| error.downcast_ref::<Error>()) else {
         return HubError::NotRunning { address: address.into(), error };
     };
-    let authority = "name the file of its authority: --hub-ca FILE";
+    let authority = "give the file of its authority: --hub-ca FILE";
     let (why, hint) = match cause {
-        // The last: an authority of the same name is trusted, with a key of another kind.
+        // The last kind: a trusted authority has the same name and a key of another type.
         Error::InvalidCertificate(
             CertificateError::UnknownIssuer
             | CertificateError::BadSignature
@@ -111,43 +111,43 @@ pub(super) fn failed(address: &str, error: io::Error) -> HubError {
         ) => ("its certificate comes from an authority that is not trusted here".to_owned(), Some(authority)),
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => (
             "its certificate has expired".to_owned(),
-            Some("renew it; the hub takes the file up by itself; or is the clock of this host wrong?"),
+            Some("renew it; the hub reloads the file by itself; or is the clock of this host wrong?"),
         ),
         Error::InvalidCertificate(
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
         ) => ("its certificate is not valid yet".to_owned(), Some("is the clock of this host wrong?")),
         Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }) => {
             let names: Vec<_> = presented.iter().map(|name| plain_name(name)).collect();
-            (format!("its certificate is for {}", names.join(", ")), Some("ask it by one of these names"))
+            (format!("its certificate is for {}", names.join(", ")), Some("use one of these names in --hub"))
         }
         Error::InvalidCertificate(CertificateError::NotValidForName) => {
             ("its certificate is for another name".to_owned(), None)
         }
-        // What `openssl req -x509` makes unless it is told otherwise; the type of this error is not public.
+        // The default of `openssl req -x509`; the type of this error is not public.
         Error::InvalidCertificate(CertificateError::Other(other))
             if format!("{other:?}").contains("CaUsedAsEndEntity") =>
         {
             (
                 "its certificate is one of an authority, which is for signing others".to_owned(),
                 Some(
-                    "one that signs itself needs CA:FALSE: openssl req -x509 … -addext basicConstraints=critical,CA:FALSE",
+                    "a self-signed certificate needs CA:FALSE: openssl req -x509 … -addext basicConstraints=critical,CA:FALSE",
                 ),
             )
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => (
-            "what answers there speaks no TLS".to_owned(),
-            Some("a port of this host without a certificate is asked as tcp:127.0.0.1:PORT"),
+            "the peer does not speak TLS".to_owned(),
+            Some("a port of this host without a certificate has the address tcp:127.0.0.1:PORT"),
         ),
         Error::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::UnknownCA) => (
-            "it wants a certificate of the client's own".to_owned(),
-            Some("name a file with certificate and key: --hub-certificate FILE"),
+            "it requires a client certificate".to_owned(),
+            Some("give a file with certificate and key: --hub-certificate FILE"),
         ),
         other => (other.to_string(), None),
     };
     HubError::NotTrusted { address: address.into(), why, hint }
 }
 
-/// `DnsName("localhost")` is localhost.
+/// Reduces `DnsName("localhost")` to localhost.
 fn plain_name(name: &str) -> &str {
     name.split_once("(\"").and_then(|(_, rest)| rest.strip_suffix("\")")).unwrap_or(name)
 }

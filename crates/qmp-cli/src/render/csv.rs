@@ -5,7 +5,7 @@ use qmp_wire::{Body, Record};
 use super::escape;
 use crate::time::write;
 
-/// The columns. One that does not apply to a kind of record is empty.
+/// The columns. A column that does not apply to a kind of record is empty.
 const COLUMNS: &str =
     "offset,vm,epoch,seq,received,kind,event,timestamp,data,finding,summary,reason,detail,certain_until";
 
@@ -14,7 +14,8 @@ pub(super) fn write_header(out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// One line for `record`, without control characters: a table may end up on a terminal. Times are RFC 3339 in UTC; `data` is raw JSON on one line.
+/// Appends the line of `record`, with control characters escaped: a table may be printed on a terminal. Times are RFC 3339 in
+/// UTC; `data` is raw JSON on one line.
 pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
     let mut row: [String; 14] = Default::default();
     row[0] = record.offset.map(|offset| offset.0.to_string()).unwrap_or_default();
@@ -55,8 +56,8 @@ pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Writes a cell. A spreadsheet takes one that begins with `=`, `+`, `-`, `@`, a tab or a carriage return as a formula,
-/// and texts are the peer's: an apostrophe in front makes it text.
+/// Writes a cell. A spreadsheet would evaluate a text of a peer that begins with `=`, `+`, `-`, `@`, a tab or a carriage
+/// return as a formula; a leading apostrophe makes it text.
 fn write_field(field: &str, out: &mut Vec<u8>) {
     let quoted = field.starts_with(['=', '+', '-', '@', '\t', '\r']).then(|| format!("'{field}"));
     let field = quoted.as_deref().unwrap_or(field);
@@ -75,7 +76,7 @@ mod tests {
     use crate::render::examples;
 
     #[test]
-    fn cells_are_no_formulas() {
+    fn cell_is_not_a_formula() {
         let cases = [
             ("=1+1", "'=1+1"),
             ("+1", "'+1"),
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_each_kind() {
+    fn record_of_each_kind_is_written() {
         let mut out = Vec::new();
         write_header(&mut out);
         for record in examples::story() {

@@ -1,13 +1,13 @@
 //! Text from guests and peers, made safe for a terminal.
 //!
-//! A guest chooses port names, a peer chooses error texts: neither may move the cursor, change the title of
-//! the window or turn the direction of the writing. Control characters and the invisible characters that
-//! reorder text are shown as JSON escapes; everything else stays as it is.
+//! A guest chooses port names, and a peer chooses error texts: neither may move the cursor, change the title of the window
+//! or reverse the direction of text. Control characters and invisible characters that reorder text are shown as JSON
+//! escapes; all other characters are unchanged.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// `text` with every character that could drive a terminal shown as `\uXXXX` (`\n`, `\t`, `\r` in short).
+/// Returns `text` with every character that could control a terminal as `\uXXXX` (`\n`, `\t`, `\r` in short).
 pub fn text(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
@@ -47,7 +47,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn escapes_what_drives_a_terminal() {
+    fn control_and_reordering_characters_are_escaped() {
         let cases = [
             // name              given                 shown
             ("plain", "drive-virtio0 ü 日本", "drive-virtio0 ü 日本"),
@@ -65,9 +65,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a guest writes, no control character reaches the terminal.
+        /// No control character in a guest's text reaches the terminal.
         #[test]
-        fn never_lets_a_control_character_through(given in any::<String>()) {
+        fn no_control_character_remains(given in any::<String>()) {
             prop_assert!(!text(&given).chars().any(is_unsafe));
         }
     }

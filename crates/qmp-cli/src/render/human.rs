@@ -1,8 +1,8 @@
 //! Records as a table for people.
 //!
-//! One line a record: time, VM, event, members. Where an epoch opens or closes stands a separator that says
-//! how long nothing is known. The time is the VM's own; it may run backwards, because the VM sends
-//! rate-limited events late, and then the line says by how much.
+//! One line a record: time, VM, event, members. The beginning and the end of an epoch are separators; the beginning has the
+//! length of the gap before it. The time is the VM's own; it may run backwards, because the VM sends rate-limited events
+//! late, and then the line says how late.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -18,16 +18,16 @@ use super::severity;
 use super::{Palette, compact_members, escape};
 use crate::time::{span, write};
 
-/// The width that VM names get from the start, in characters; a longer name widens the column.
+/// The minimal width of the column of VM names, in characters; a longer name widens the column.
 const VM_WIDTH_MIN: usize = 6;
 /// The width of the event column, in characters: every kind of finding fits with its mark, and most names of events; a longer
-/// one moves its own line only.
+/// name moves only its own line.
 const EVENT_WIDTH: usize = 23;
 
-/// Kinds of findings that are no conclusions.
+/// Kinds of findings that are evidence, not conclusions.
 const EVIDENCE: [&str; 3] = [findings::COMMAND, findings::PROCESS_ENDED, findings::QUERY];
 
-/// Writes records as lines for people, and remembers of each VM what the next line has to say.
+/// Writes records as lines for people, with the state of each VM that the next line needs.
 #[derive(Debug)]
 pub struct Human {
     palette: Palette,
@@ -36,22 +36,22 @@ pub struct Human {
     vm_width: usize,
 }
 
-/// What was last seen of a VM.
+/// The last known state of a VM.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     epoch: Epoch,
-    /// Where the gap behind the epoch begins; `None` while its end was not seen.
+    /// The beginning of the gap after the epoch; `None` while its end is unknown.
     certain_until: Option<UnixMicros>,
     event_at: Option<UnixMicros>,
 }
 
 impl Human {
-    /// A table in the time of `zone`.
+    /// Creates a table with times in `zone`.
     pub fn new(palette: Palette, zone: TimeZone) -> Self {
         Self { palette, zone, vms: HashMap::new(), vm_width: VM_WIDTH_MIN }
     }
 
-    /// Makes room for a VM's name from the first line on.
+    /// Widens the column of VM names for `name` from the first line on.
     pub fn expect_vm(&mut self, name: &str) {
         self.vm_width = self.vm_width.max(name.chars().count());
     }
@@ -115,7 +115,7 @@ impl Human {
     fn finding(&mut self, record: &Record<'_>, finding: &str, summary: &str, out: &mut Vec<u8>) {
         self.begin(record, record.received, out);
         let conclusion = Style::new().effects(Effects::BOLD).fg_color(Some(AnsiColor::Yellow.into()));
-        // What the hub did, saw or was answered is evidence, and looks like an event.
+        // Evidence (commands, queries, ends of processes) looks like an event.
         let style =
             if EVIDENCE.contains(&finding) { Style::new().effects(Effects::BOLD) } else { conclusion };
         let shown = self.palette.paint(style, format!("» {}", escape::text(finding)));
@@ -127,7 +127,7 @@ impl Human {
         let _ = writeln!(out, "{}", self.palette.dim(format_args!("── {} ──", escape::text(text))));
     }
 
-    /// Time and VM.
+    /// Writes time and VM.
     fn begin(&mut self, record: &Record<'_>, at: UnixMicros, out: &mut Vec<u8>) {
         let vm = escape::text(&record.vm);
         self.expect_vm(&vm);
@@ -139,7 +139,7 @@ impl Human {
     }
 }
 
-/// How an epoch opened, and what lies between it and what was shown before.
+/// Describes the beginning of an epoch, and the gap before it.
 fn attached(record: &Record<'_>, snapshot: &str, before: Option<Seen>) -> String {
     let mut text = format!("epoch {} began", record.epoch.0);
     match before {
@@ -159,7 +159,7 @@ fn attached(record: &Record<'_>, snapshot: &str, before: Option<Seen>) -> String
     text
 }
 
-/// How long nothing is known, from the last moment that is certain to the first that is certain again.
+/// Describes the gap between the last certain time and the beginning of the next epoch.
 fn gap(from: UnixMicros, to: UnixMicros) -> String {
     let micros = to.0.saturating_sub(from.0);
     let span = span::describe(micros.unsigned_abs());
@@ -170,7 +170,7 @@ fn gap(from: UnixMicros, to: UnixMicros) -> String {
     }
 }
 
-/// The version of the QEMU that a snapshot is of: major, minor, micro.
+/// The QEMU version in a snapshot: major, minor, micro.
 pub fn qemu_version(snapshot: &str) -> Option<(u32, u32, u32)> {
     let state: Value = serde_json::from_str(snapshot).ok()?;
     let qemu = state.pointer("/greeting/version/qemu").or_else(|| state.pointer("/query-version/qemu"))?;
@@ -188,13 +188,13 @@ fn detached(epoch: Epoch, reason: &DetachReason, detail: Option<&str>) -> String
     }
 }
 
-/// Says by how much an event is older than one that came before it.
+/// Says by how much an event is older than an event before it.
 fn lateness(at: Option<UnixMicros>, newest_before: Option<UnixMicros>) -> Option<String> {
     let behind_us = newest_before?.0.checked_sub(at?.0).filter(|behind| *behind > 0)?;
     Some(format!("(sent late: {} older than the events before it)", span::describe(behind_us.unsigned_abs())))
 }
 
-/// Records that tests of all renderings share.
+/// Records for the tests of all renderings.
 #[cfg(test)]
 pub mod examples {
     use qmp_wire::{Offset, Seq};
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_story_without_colour() {
+    fn records_are_lines_with_separators_at_epochs() {
         insta::assert_snapshot!(shown(false), @r##"
 2026-01-02 03:04:05.678  web1    ── epoch 1 began · running · QEMU 7.2.22 ──
 2026-01-02 03:04:06.678  web1    STOP
@@ -287,22 +287,22 @@ mod tests {
     }
 
     #[test]
-    fn colours_add_nothing_but_colour() {
+    fn coloured_lines_have_the_same_text() {
         let coloured = shown(true);
         assert!(coloured.contains("\x1b[1m\x1b[31mBLOCK_IO_ERROR"), "{coloured}");
         assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), shown(false));
     }
 
     #[test]
-    fn gap_is_measured_from_the_last_certain_moment() {
+    fn gap_is_measured_from_the_last_certain_time() {
         let at = |micros: i64| Some(UnixMicros(1_767_323_045_000_000 + micros));
         let killed =
             "the hub ended without closing the epoch; nothing is certain since 2026-01-02T03:04:05.000000Z";
         let cases: [(&str, Option<&'static str>, Option<UnixMicros>, &str); 4] = [
-            // name                              detail        certain until    what the next line says
+            // name                              detail        certain until    in the next line
             ("certain until before the record", None, at(0), "epoch 2 began after a gap of 10.0 s "),
             ("a record of an earlier release", Some(killed), None, "epoch 2 began after a gap of 10.0 s "),
-            ("no more is known", None, None, "epoch 2 began after a gap of 2.0 s "),
+            ("no certain time", None, None, "epoch 2 began after a gap of 2.0 s "),
             (
                 "clock set back",
                 None,
@@ -316,7 +316,7 @@ mod tests {
             let detail = detail.map(Into::into);
             ended.body = Body::Detached { reason: DetachReason::HubStopped, detail, certain_until };
             ended.received = at(8_000_000).unwrap();
-            // A finding that comes after the end does not shorten the gap.
+            // A finding after the end does not shorten the gap.
             let after = Record { received: at(9_900_000).unwrap(), ..finding };
             opened.received = at(10_000_000).unwrap();
             let mut human = Human::new(Palette::new(false), TimeZone::UTC);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn evidence_is_no_conclusion() {
+    fn evidence_is_not_coloured_like_a_conclusion() {
         let finding = |finding: &'static str, summary: &'static str| {
             let (finding, summary) = (finding.into(), summary.into());
             let body = Body::Finding { finding, summary, causes: Vec::new(), data: None };
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_name_widens_the_column() {
+    fn long_vm_name_widens_the_column() {
         let mut human = Human::new(Palette::new(false), TimeZone::UTC);
         human.expect_vm("a-very-long-name-of-a-vm");
         let mut out = Vec::new();

@@ -1,7 +1,7 @@
 //! Raw JSON for people: on one line, and objects as `key=value`.
 //!
-//! The bytes of numbers and strings stay as they came: an integer of 20 digits or a number with an exponent
-//! reads as the VM sent it.
+//! The bytes of numbers and strings are unchanged: an integer of 20 digits or a number with an exponent is shown as the VM
+//! sent it.
 
 use std::borrow::Cow;
 
@@ -28,9 +28,9 @@ pub fn compact(json: &str) -> String {
     text
 }
 
-/// A JSON object as `key=value key=value`: strings bare where nothing is lost by it, nested values as JSON.
+/// A JSON object as `key=value key=value`: strings without quotes if that is unambiguous, nested values as JSON.
 ///
-/// What is no object is shown as compact JSON.
+/// Any other value is shown as compact JSON.
 pub fn compact_members(json: &str) -> String {
     let Ok(Members(members)) = serde_json::from_str(json) else {
         return escape::text(&compact(json)).into_owned();
@@ -46,7 +46,7 @@ fn compact_value(json: &str) -> String {
     let Ok(text) = serde_json::from_str::<String>(json) else {
         return escape::text(&compact(json)).into_owned();
     };
-    // Bare only if it cannot be taken for a number, a keyword, or the next member.
+    // Without quotes only if the text cannot be read as a number, a keyword, or the next member.
     let is_bare = text.starts_with(|c: char| c.is_alphabetic() || matches!(c, '/' | '_' | '#'))
         && text.chars().all(|c| c.is_alphanumeric() || "-_./:#@+".contains(c))
         && !matches!(text.as_str(), "true" | "false" | "null");
@@ -66,7 +66,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// The members of a JSON object in the order in which they came.
+/// The members of a JSON object in their original order.
 #[derive(Debug)]
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
@@ -96,7 +96,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn shows_members() {
+    fn members_are_shown_as_key_and_value() {
         let cases = [
             // name             json                                        shown
             ("plain", r#"{"guest": false, "reason": "host-qmp-quit"}"#, "guest=false reason=host-qmp-quit"),
@@ -125,9 +125,9 @@ mod tests {
     }
 
     proptest! {
-        /// Compact JSON has the value that it had before.
+        /// Compact JSON has the value of the original.
         #[test]
-        fn compacting_keeps_the_value(strings in prop::collection::vec(any::<String>(), 0..5), number in any::<i64>()) {
+        fn compact_json_has_the_same_value(strings in prop::collection::vec(any::<String>(), 0..5), number in any::<i64>()) {
             let value = serde_json::json!({"s": strings, "n": number});
             let pretty = serde_json::to_string_pretty(&value).unwrap();
             prop_assert_eq!(compact(&pretty), value.to_string());

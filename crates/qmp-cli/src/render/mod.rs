@@ -1,4 +1,4 @@
-//! Records as people and programs read them: a table with colour, JSON Lines, CSV.
+//! Renderings of records: a table with colour, JSON Lines, CSV.
 
 mod csv;
 pub mod escape;
@@ -18,14 +18,14 @@ pub use json_text::{compact, compact_members};
 pub use palette::Palette;
 pub use pretty::pretty;
 
-/// How records are written.
+/// A rendering of records.
 #[derive(Debug)]
 pub enum Renderer {
     /// Aligned columns, colour, local time.
     Human(Box<Human>),
     /// One JSON object a line, in the versioned shape of `docs/operating.md`.
     Json {
-        /// Whether characters that drive a terminal are written as JSON escapes, and not as they came.
+        /// Whether characters that control a terminal are written as JSON escapes, or unchanged.
         for_terminal: bool,
     },
     /// Comma-separated values under a line of column names.
@@ -33,12 +33,12 @@ pub enum Renderer {
 }
 
 impl Renderer {
-    /// The table for people.
+    /// Creates the table for people.
     pub fn human(palette: Palette, zone: TimeZone) -> Self {
         Self::Human(Box::new(Human::new(palette, zone)))
     }
 
-    /// Appends what stands before the first record.
+    /// Appends the header before the first record.
     pub fn begin(&self, out: &mut Vec<u8>) {
         if let Self::Csv = self {
             csv::write_header(out);
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_on_a_terminal_says_the_same_and_drives_nothing() {
+    fn json_on_a_terminal_has_the_same_value_without_control_characters() {
         let mut record = examples::story().swap_remove(1);
         let data = "{\"id\": \"\u{9b}2J\u{202e}\"}";
         record.body = qmp_wire::Body::Event {

@@ -1,16 +1,16 @@
-//! Colours, or none.
+//! Colours of the output.
 
 use std::fmt;
 
 use anstyle::{AnsiColor, Effects, Style};
 
-/// Paints text when the output takes colour, and leaves it alone when it does not.
+/// Colours text if the output takes colour, and leaves it unchanged otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Palette {
     coloured: bool,
 }
 
-/// Colours of VM names: those that can be read on dark and on light ground, without the red of errors.
+/// Colours of VM names: readable on dark and on light ground, without the red of errors.
 const VM_COLOURS: [AnsiColor; 6] = [
     AnsiColor::Cyan,
     AnsiColor::Green,
@@ -26,7 +26,7 @@ impl Palette {
         Self { coloured }
     }
 
-    /// `text` in `style`.
+    /// Returns `text` in `style`.
     pub fn paint<T: fmt::Display>(self, style: Style, text: T) -> Painted<T> {
         Painted { style: if self.coloured { style } else { Style::new() }, text }
     }
@@ -36,26 +36,26 @@ impl Palette {
         self.paint(Style::new().effects(Effects::DIMMED), text)
     }
 
-    /// Text that stands out.
+    /// Emphasized text.
     pub fn bold<T: fmt::Display>(self, text: T) -> Painted<T> {
         self.paint(Style::new().effects(Effects::BOLD), text)
     }
 
-    /// The name of a VM, always in the same colour for the same name.
+    /// The style of a VM's name: the same name always has the same colour.
     pub fn vm(self, name: &str) -> Style {
         let colour = VM_COLOURS[hash(name) % VM_COLOURS.len()];
         if self.coloured { colour.on_default() } else { Style::new() }
     }
 }
 
-/// FNV-1a, so that a VM keeps its colour from one run to the next.
+/// FNV-1a, so that a VM keeps its colour between runs.
 fn hash(name: &str) -> usize {
     let hash =
         name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     usize::try_from(hash >> 8).unwrap_or(0)
 }
 
-/// Text with its style; padding of the format applies to the text alone.
+/// Text with its style; padding applies to the text only.
 #[derive(Debug)]
 pub struct Painted<T> {
     style: Style,
@@ -75,14 +75,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paints_only_with_colour_and_pads_the_text_alone() {
+    fn style_is_applied_with_colour_and_padding_to_the_text_only() {
         let bold = format!("[{:6}]", Palette::new(true).bold("ab"));
         assert_eq!(bold, "[\x1b[1mab    \x1b[0m]");
         assert_eq!(format!("[{:6}]", Palette::new(false).bold("ab")), "[ab    ]");
     }
 
     #[test]
-    fn a_vm_keeps_its_colour() {
+    fn vm_keeps_its_colour() {
         let palette = Palette::new(true);
         assert_eq!(palette.vm("web1"), palette.vm("web1"));
         let distinct: std::collections::HashSet<_> =

@@ -1,11 +1,11 @@
-//! A value that a VM returned, over several lines.
+//! The result of a command, over several lines.
 
 use super::{compact, escape};
 
-/// JSON over several lines, members in the order of the VM; a string alone is shown as the text that it is.
+/// JSON over several lines, with members in the order of the VM; a string is shown without quotes.
 pub fn pretty(json: &str) -> String {
     if let Ok(text) = serde_json::from_str::<String>(json) {
-        // The human monitor's answers have lines of their own.
+        // Replies of the human monitor have lines.
         return text.trim_end().lines().map(escape::text).collect::<Vec<_>>().join("\n");
     }
     let mut text = String::new();
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_values_for_people() {
+    fn value_is_indented() {
         let cases = [
             ("{}", "{}"),
             ("[ ]", "[]"),

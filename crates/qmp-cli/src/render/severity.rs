@@ -1,9 +1,9 @@
-//! Which colour an event's name has.
+//! Colours of event names.
 
 use anstyle::{AnsiColor, Effects, Style};
 use qmp_events::EventSeverity;
 
-/// How the name of an event of that severity is shown.
+/// The style of an event's name, by the severity of the event.
 pub(super) fn style(severity: EventSeverity) -> Style {
     let bold = Style::new().effects(Effects::BOLD);
     match severity {

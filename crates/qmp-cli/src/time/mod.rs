@@ -1,4 +1,4 @@
-//! Times and spans as people write and read them.
+//! Times and spans for people: parsing and formatting.
 
 pub mod parse;
 pub mod write;

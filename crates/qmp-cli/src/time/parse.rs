@@ -1,14 +1,14 @@
-//! Moments as people write them, for `--since` and `--until`.
+//! Times as users write them, for `--since` and `--until`.
 //!
-//! | written | means |
+//! | text | meaning |
 //! |---|---|
-//! | `2h`, `30min`, `1h30m`, `3d`, with or without `ago` | so long ago |
-//! | `now`, `today`, `yesterday` | this moment, the last midnight, the midnight before, in local time |
+//! | `2h`, `30min`, `1h30m`, `3d`, with or without `ago` | that long before now |
+//! | `now`, `today`, `yesterday` | the present time, the last midnight, the midnight before, in local time |
 //! | `2026-01-02T03:04:05.678Z`, `…+01:00` | RFC 3339 |
 //! | `2026-01-02`, `2026-01-02 15:04`, `2026-01-02 15:04:05.678` | local time |
 //! | `15:04`, `15:04:05` | today, local time |
 //! | `@1767323045`, `@1767323045.678` | seconds since the Unix epoch |
-//! | `41` | where an offset is allowed: the place after the record with this offset |
+//! | `41` | where an offset is allowed: the position after the record with this offset |
 
 use std::fmt;
 
@@ -18,23 +18,23 @@ use qmp_wire::{Offset, UnixMicros};
 
 use super::span::{self, SpanError};
 
-/// From where, or until where.
+/// A time or a position in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// A moment.
+    /// A time.
     At(UnixMicros),
-    /// The place after a record.
+    /// The position after a record.
     After(Offset),
 }
 
 /// Errors of [`parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhenError {
-    /// It is none of the forms.
+    /// The text has none of the forms.
     Unknown,
-    /// It looks like a span and is none.
+    /// The text resembles a span and is malformed.
     Span(SpanError),
-    /// The date or time does not exist, in the calendar or in what a clock can hold.
+    /// The date or time does not exist, in the calendar or in the range of timestamps.
     OutOfRange(Box<str>),
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for WhenError {
 
 impl std::error::Error for WhenError {}
 
-/// Reads a moment as seen at `now`, whose time zone is the local one.
+/// Parses a time relative to `now`, whose time zone is the local one.
 ///
 /// # Errors
 ///
@@ -98,7 +98,7 @@ fn moment(text: &str, now: &Zoned) -> Result<Timestamp, WhenError> {
     }
 }
 
-/// A date, a time, or both, without a zone: `None` if it is written otherwise.
+/// Parses a date, a time, or both, without a zone; `None` if the text has another form.
 fn civil(text: &str, now: &Zoned) -> Result<Option<DateTime>, WhenError> {
     let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     let (main, fraction) = shape.split_once('.').unwrap_or((&shape, ""));
@@ -159,9 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn reads_moments() {
+    fn time_is_read_in_each_form() {
         let cases = [
-            // written                        in UTC
+            // text                           in UTC
             ("2h", "2026-01-02T12:04:05Z"),
             ("2h ago", "2026-01-02T12:04:05Z"),
             ("-30min", "2026-01-02T13:34:05Z"),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_moment() {
+    fn other_text_is_refused() {
         for text in
             ["", "soon", "2026", "25:00", "2026-13-01", "2026-02-30 10:00", "@", "@x", "@1.2.3", "5 parsecs"]
         {
@@ -211,9 +211,9 @@ mod tests {
     }
 
     proptest! {
-        /// No text that a person can type makes the program fall over.
+        /// No text of a user causes a panic.
         #[test]
-        fn never_panics(text in "\\PC{0,30}") {
+        fn any_text_is_read_without_panic(text in "\\PC{0,30}") {
             let _ = parse(&text, &now());
         }
     }

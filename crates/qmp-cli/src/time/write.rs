@@ -1,24 +1,24 @@
-//! Moments as people read them.
+//! Times as shown to people.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use qmp_wire::UnixMicros;
 
-/// A moment in `zone`, to the millisecond: `2026-01-02 03:04:05.678`.
+/// A time in `zone`, to the millisecond: `2026-01-02 03:04:05.678`.
 pub fn local(moment: UnixMicros, zone: &TimeZone) -> String {
     match Timestamp::from_microsecond(moment.0) {
         Ok(timestamp) => timestamp.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S.%3f").to_string(),
-        // Only a peer's clock can be so wrong; the number is all that can be said.
+        // Only a peer's clock can be so wrong; the number of seconds is shown instead.
         Err(_) => format!("@{}", moment.0 / 1_000_000),
     }
 }
 
-/// A moment in UTC to the microsecond, as RFC 3339 has it: `2026-01-02T03:04:05.678901Z`.
+/// A time in UTC to the microsecond, in RFC 3339: `2026-01-02T03:04:05.678901Z`.
 pub fn rfc3339(moment: UnixMicros) -> String {
     Timestamp::from_microsecond(moment.0).map(|timestamp| format!("{timestamp:.6}")).unwrap_or_default()
 }
 
-/// A text of the hub with its moments, which it writes in RFC 3339 and UTC, in `zone`.
+/// Rewrites the times in a text of the hub, which are RFC 3339 in UTC, as local times in `zone`.
 pub fn localized(text: &str, zone: &TimeZone) -> String {
     let is_of_moment = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | 'T' | 'Z');
     let mut shown = String::with_capacity(text.len());
@@ -37,7 +37,7 @@ pub fn localized(text: &str, zone: &TimeZone) -> String {
     shown + rest
 }
 
-/// The server's time of an event on the scale of [`UnixMicros`].
+/// The time of an event by the server's clock, on the scale of [`UnixMicros`].
 pub fn event_moment(timestamp: qmp_wire::Timestamp) -> UnixMicros {
     UnixMicros(timestamp.seconds().saturating_mul(1_000_000).saturating_add(timestamp.microseconds().into()))
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_local_time_trimmed_to_milliseconds() {
+    fn local_time_is_trimmed_to_milliseconds() {
         let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let cases = [
             (1_767_323_045_678_901, TimeZone::UTC, "2026-01-02 03:04:05.678"),
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_in_text_are_written_in_local_time() {
+    fn times_in_text_are_shown_in_local_time() {
         let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
         let cases = [
             (

@@ -1,4 +1,4 @@
-//! What goes wrong at a user's desk: each a message that says what to do, and nothing lost.
+//! Errors of users: each has a message that says how to fix it, and no data is lost.
 
 use std::{
     io::Write,
@@ -15,26 +15,26 @@ use crate::{
     qemu::{Qemu, RawMonitor, wait_for},
 };
 
-fn complaint(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A monitor that somebody else holds gives no greeting: the message names that.
+/// A monitor that another client holds sends no greeting: the message says so.
 #[test]
-fn taken_monitor() {
+fn monitor_in_use_is_reported() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
     let place = Place::new(&folder);
     let _holder = RawMonitor::connect(&qemu.socket("vm1"));
     let output = place.run(&["exec", &qemu.address("vm1"), "stop"]);
-    assert_eq!(output.status.code(), Some(1), "{}", complaint(&output));
-    let said = complaint(&output);
-    assert!(said.contains("greeting") && said.contains("-qmp"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let stderr = stderr(&output);
+    assert!(stderr.contains("greeting") && stderr.contains("-qmp"), "{stderr}");
 }
 
-/// A socket that speaks another protocol: what it said is shown.
+/// A socket with another protocol: its first line is shown.
 #[test]
-fn not_a_qmp_server() {
+fn other_protocol_is_reported() {
     let folder = TempDir::new().unwrap();
     let place = Place::new(&folder);
     let path = folder.path().join("ssh.sock");
@@ -47,47 +47,47 @@ fn not_a_qmp_server() {
     });
     let output = place.run(&["exec", &format!("unix:{}", path.display()), "stop"]);
     server.join().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", complaint(&output));
-    let said = complaint(&output);
-    assert!(said.contains("SSH-2.0") && said.contains("QMP"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let stderr = stderr(&output);
+    assert!(stderr.contains("SSH-2.0") && stderr.contains("QMP"), "{stderr}");
 }
 
-/// A journal that is another file stays as it is.
+/// A file that is not a journal is not changed.
 #[test]
-fn journal_is_another_file() {
+fn file_that_is_not_a_journal_is_not_changed() {
     let folder = TempDir::new().unwrap();
     let place = Place::new(&folder);
     let text = "dear diary, today nothing happened; this is not a database at all\n".repeat(100);
     std::fs::write(place.journal(), &text).unwrap();
     for arguments in [["log", "--json"].as_slice(), &["serve", "--attach", "vm1=unix:/nonexistent.sock"]] {
         let output = place.run(arguments);
-        assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?}: {}", complaint(&output));
-        let said = complaint(&output);
-        assert!(said.contains("journal"), "{arguments:?}: {said}");
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?}: {}", stderr(&output));
+        let stderr = stderr(&output);
+        assert!(stderr.contains("journal"), "{arguments:?}: {stderr}");
         assert_eq!(std::fs::read_to_string(place.journal()).unwrap(), text, "{arguments:?}");
     }
 }
 
-/// A mistake in the configuration is named with its line.
+/// A fault of the configuration is reported with its line.
 #[test]
-fn configuration_mistake() {
+fn fault_of_the_configuration_is_reported_with_its_line() {
     let folder = TempDir::new().unwrap();
     let place = Place::new(&folder);
     let config = folder.path().join("hub.toml");
     std::fs::write(&config, "[[vm]]\nname = \"vm1\"\nadress = \"unix:/tmp/vm1.sock\"\n").unwrap();
     let output = place.run(&["serve", "--config", config.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(2), "{}", complaint(&output));
-    let said = complaint(&output);
-    assert!(said.contains("adress") && said.contains("address") && said.contains('3'), "{said}");
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let stderr = stderr(&output);
+    assert!(stderr.contains("adress") && stderr.contains("address") && stderr.contains('3'), "{stderr}");
 }
 
-/// A file system of three megabytes; unmounted when dropped.
+/// A file system of three megabytes; unmounted on drop.
 struct SmallDisk {
     folder: PathBuf,
 }
 
 impl SmallDisk {
-    /// `None`, after saying so, where this user may not mount.
+    /// Mounts it; prints a note and returns `None` if this user may not mount.
     fn mount(folder: &TempDir) -> Option<Self> {
         let folder = folder.path().join("small");
         std::fs::create_dir(&folder).expect("a folder is made");
@@ -100,7 +100,7 @@ impl SmallDisk {
         Some(Self { folder })
     }
 
-    /// Takes all the room that is left.
+    /// Uses up the remaining space.
     fn fill(&self) -> PathBuf {
         let filler = self.folder.join("filler");
         let mut file = std::fs::File::create(&filler).expect("a file is made");
@@ -115,15 +115,15 @@ impl Drop for SmallDisk {
     }
 }
 
-/// While the disk is full the VM goes on, the hub says what is wrong, and nothing is lost: it is committed when there
-/// is room again.
+/// While the disk is full the VM runs, the hub reports the error, and no event is lost: the events are committed when there
+/// is space again.
 #[test]
-fn full_disk() {
+fn events_during_a_full_disk_are_committed_later() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1", "drive"], &[]) else { return };
     let Some(disk) = SmallDisk::mount(&folder) else { return };
     let place = Place::with_journal(&folder, &disk.folder.join("journal.db"));
-    let (hub, said) = place.serve_and_hear("vm1", &qemu.address("vm1"));
+    let (hub, log) = place.serve_with_log("vm1", &qemu.address("vm1"));
     let filler = disk.fill();
 
     let mut drive = RawMonitor::connect(&qemu.socket("drive"));
@@ -134,9 +134,9 @@ fn full_disk() {
         }
     };
     events(&mut drive);
-    // Before it is full for SQLite, room in its files may be left: go on until it says so.
+    // SQLite may have free space in its files: continue until the hub reports a full disk.
     let complaint = loop {
-        match said.try_next() {
+        match log.try_next() {
             Some(line) if line.contains("full") => break line,
             Some(_) => {}
             None => events(&mut drive),
@@ -152,12 +152,16 @@ fn full_disk() {
     hub.stop();
 
     let story = place.story();
-    assert_eq!(story.iter().filter(|title| *title == "detached").count(), 1, "one epoch: nothing is missing");
+    assert_eq!(
+        story.iter().filter(|title| *title == "detached").count(),
+        1,
+        "one epoch, so no event is missing"
+    );
     let (stops, resumes) =
         ["STOP", "RESUME"].map(|event| story.iter().filter(|title| *title == event).count()).into();
-    assert_eq!(stops, resumes + 1, "every stop and cont is there");
+    assert_eq!(stops, resumes + 1, "each stop and cont is recorded");
 }
 
 fn remove(file: &Path) {
-    std::fs::remove_file(file).expect("it is there");
+    std::fs::remove_file(file).expect("the file exists");
 }

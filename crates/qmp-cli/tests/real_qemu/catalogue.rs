@@ -1,4 +1,4 @@
-//! The catalogue against what a real QEMU says of itself.
+//! The catalogue compared with a real QEMU.
 
 use tempfile::TempDir;
 
@@ -7,9 +7,9 @@ use crate::{
     qemu::{Qemu, RawMonitor},
 };
 
-/// `qmp check` finds nothing wrong with a live QEMU, and its events and the catalogue's are the same.
+/// `qmp check` finds no violation in a live QEMU: it has the events of the catalogue.
 #[test]
-fn check_finds_nothing_on_a_live_monitor() {
+fn check_finds_no_violation_in_a_live_qemu() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1"], &["-S"]) else { return };
     let place = Place::new(&folder);
@@ -19,9 +19,9 @@ fn check_finds_nothing_on_a_live_monitor() {
     assert!(differences.iter().all(|line| line.contains(r#""severity":"note""#)), "{differences:#?}");
 }
 
-/// A capture of a life, written down as it came, passes `qmp check` as a file; a wrong line in it does not.
+/// A capture of a whole run passes `qmp check` as a file; with an invalid line it does not.
 #[test]
-fn check_reads_a_capture() {
+fn check_passes_a_capture_and_fails_an_invalid_one() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
     let place = Place::new(&folder);

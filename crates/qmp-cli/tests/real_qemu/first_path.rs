@@ -1,4 +1,4 @@
-//! A new user's first hour: attach, command, watch, read back, stop and start again.
+//! The first steps of a user: attach, send commands, follow, read the log, stop and restart.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -8,10 +8,10 @@ use crate::{
     qemu::{Qemu, wait_for},
 };
 
-/// `stop`, `cont`, `system_reset` and `quit` by `qmp exec` show in `qmp tail` at once and in `qmp log` afterwards,
-/// and stand before their replies; the hub stopped in between shows as a closed and a new epoch.
+/// The events of `stop`, `cont`, `system_reset` and `quit` by `qmp exec` are shown by `qmp tail` at once and by `qmp log`
+/// afterwards, before their replies; stopping the hub in between closes an epoch and opens another.
 #[test]
-fn commands_and_their_events() {
+fn events_of_commands_are_recorded_before_their_replies() {
     let folder = TempDir::new().unwrap();
     let Some(mut qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
     let place = Place::new(&folder);
@@ -19,7 +19,7 @@ fn commands_and_their_events() {
 
     let hub = place.serve(&[("vm1", &address)]);
     let tail = place.listen(&["tail", "vm1", "--json"]);
-    // A tail begins at the head it found; one event tells that it listens.
+    // Tail begins at the head; an event shows that it is connected.
     wait_for("tail to listen", || {
         exec(&place, "stop");
         exec(&place, "cont");
@@ -58,9 +58,9 @@ fn commands_and_their_events() {
     let first_end = story.iter().position(|title| title == "detached").expect("the first epoch ended");
     assert_eq!(story[0], "attached");
     assert_eq!(log[first_end]["reason"], "hub stopped");
-    // The firmware answers a reset with one or two of its own, a moment later.
-    let is_told = |record: &&Value| title(record) != "RESET" && record["kind"] != "finding";
-    let second: Vec<&Value> = log[first_end + 1..].iter().filter(is_told).collect();
+    // The firmware causes one or two further resets a moment later.
+    let is_counted = |record: &&Value| title(record) != "RESET" && record["kind"] != "finding";
+    let second: Vec<&Value> = log[first_end + 1..].iter().filter(is_counted).collect();
     let titles: Vec<String> = second.iter().map(|record| title(record)).collect();
     assert_eq!(titles, ["attached", "SHUTDOWN", "detached"]);
     assert_eq!(second[0]["epoch"], 2);
@@ -68,9 +68,9 @@ fn commands_and_their_events() {
     assert_eq!(second[2]["reason"], "peer closed");
 }
 
-/// A QEMU that dies without a word, and comes back, is two epochs with a gap between them.
+/// A QEMU that is killed and started again is two epochs with a gap between them.
 #[test]
-fn killed_and_started_again() {
+fn qemu_killed_and_restarted_is_two_epochs() {
     let folder = TempDir::new().unwrap();
     let Some(mut qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
     let place = Place::new(&folder);

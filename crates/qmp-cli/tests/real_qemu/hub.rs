@@ -1,4 +1,4 @@
-//! The program `qmp` with a hub, a journal and a socket of its own.
+//! The program `qmp` with a separate hub, journal and socket.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::qemu::{PATIENCE, wait_for};
 
-/// Where one test keeps its journal and its hub's socket.
+/// The journal and the hub's socket of one test.
 pub(crate) struct Place {
     journal: PathBuf,
     socket: PathBuf,
@@ -23,7 +23,7 @@ impl Place {
         Self { journal: folder.path().join("journal.db"), socket: folder.path().join("hub.sock") }
     }
 
-    /// As [`new`](Self::new), with the journal elsewhere.
+    /// As [`new`](Self::new), with the journal at another path.
     pub(crate) fn with_journal(folder: &TempDir, journal: &std::path::Path) -> Self {
         Self { journal: journal.to_owned(), ..Self::new(folder) }
     }
@@ -32,7 +32,7 @@ impl Place {
         &self.journal
     }
 
-    /// The program, told where hub and journal are.
+    /// The program, with the paths of hub and journal in its environment.
     pub(crate) fn qmp(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_qmp"));
         command
@@ -43,7 +43,7 @@ impl Place {
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs the program until it ends.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.qmp(arguments).output().expect("qmp runs")
     }
@@ -78,14 +78,14 @@ impl Place {
         hub
     }
 
-    /// As [`serve`](Self::serve), with one VM, and with what the hub says on its standard error.
-    pub(crate) fn serve_and_hear(&self, name: &str, address: &str) -> (Hub, Said) {
+    /// As [`serve`](Self::serve), with one VM, and with the hub's standard error.
+    pub(crate) fn serve_with_log(&self, name: &str, address: &str) -> (Hub, Said) {
         let mut command = self.qmp(&["serve", "--no-findings", "--attach", &format!("{name}={address}")]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("qmp serve starts");
-        let said = Said(lines(child.stderr.take().expect("it is piped")));
+        let log = Said(lines(child.stderr.take().expect("a pipe")));
         let hub = Hub { child };
         self.wait_until_attached(name);
-        (hub, said)
+        (hub, log)
     }
 
     fn wait_until_attached(&self, name: &str) {
@@ -94,15 +94,15 @@ impl Place {
         });
     }
 
-    /// Starts a command that goes on printing lines, such as `qmp tail`.
+    /// Starts a command that keeps printing lines, such as `qmp tail`.
     pub(crate) fn listen(&self, arguments: &[&str]) -> Listener {
         let mut child = self.qmp(arguments).stdout(Stdio::piped()).spawn().expect("qmp starts");
-        let lines = lines(child.stdout.take().expect("its output is piped"));
+        let lines = lines(child.stdout.take().expect("a pipe"));
         Listener { child, lines }
     }
 }
 
-/// The lines of a stream as they come.
+/// Reads the lines of a stream on a thread.
 fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
@@ -115,17 +115,17 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     lines
 }
 
-/// What a hub said on its standard error.
+/// The lines of a hub's standard error.
 pub(crate) struct Said(Receiver<String>);
 
 impl Said {
-    /// The next line, if it has come already.
+    /// The next line, if one is available.
     pub(crate) fn try_next(&self) -> Option<String> {
         self.0.try_recv().ok()
     }
 }
 
-/// What the program printed, line by line.
+/// The lines of the program's output.
 pub(crate) fn lines_of(output: &Output) -> Vec<String> {
     String::from_utf8(output.stdout.clone()).expect("UTF-8").lines().map(str::to_owned).collect()
 }
@@ -135,24 +135,25 @@ pub(crate) fn title(record: &Value) -> String {
     record["event"].as_str().or(record["kind"].as_str()).expect("a record").to_owned()
 }
 
-/// A running `qmp serve`; killed when dropped.
+/// A running `qmp serve`; killed on drop.
 pub(crate) struct Hub {
     child: Child,
 }
 
 impl Hub {
-    /// Ends it as `systemctl stop` would, and checks that it says it is done.
+    /// Stops it as `systemctl stop` does, and checks its exit code.
     pub(crate) fn stop(mut self) {
         let terminated = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(terminated.is_ok_and(|status| status.success()));
-        let status = wait_for("the end of the hub", || self.child.try_wait().expect("it can be waited for"));
+        let status =
+            wait_for("the end of the hub", || self.child.try_wait().expect("the hub can be waited for"));
         assert_eq!(status.code(), Some(0));
     }
 
-    /// Ends it as a crash would (`kill -9`).
+    /// Kills it (`kill -9`).
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("the hub can be killed");
-        self.child.wait().expect("it can be waited for");
+        self.child.wait().expect("the hub can be waited for");
     }
 }
 
@@ -163,7 +164,7 @@ impl Drop for Hub {
     }
 }
 
-/// A command whose lines are read as they come; killed when dropped.
+/// A command whose lines are read while it runs; killed on drop.
 pub(crate) struct Listener {
     child: Child,
     lines: Receiver<String>,
@@ -175,12 +176,12 @@ impl Listener {
         self.lines.recv_timeout(PATIENCE).expect("one more line")
     }
 
-    /// The next line, if it has come already.
+    /// The next line, if one is available.
     pub(crate) fn try_next(&self) -> Option<String> {
         self.lines.try_recv().ok()
     }
 
-    /// Ends the command and returns the whole lines that it had printed and nobody has read.
+    /// Ends the command and returns the remaining whole lines of its output.
     pub(crate) fn rest(mut self) -> Vec<String> {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,6 +1,6 @@
-//! The program against a real `qemu-system-x86_64`.
+//! The program with a real `qemu-system-x86_64`.
 //!
-//! Where no QEMU is installed the tests say so and pass; with `CI` set in the environment that is a failure.
+//! Without an installed QEMU the tests print a note and pass; with `CI` set in the environment they fail.
 
 mod bad_input;
 mod catalogue;

@@ -1,4 +1,4 @@
-//! A QEMU for one test, and a raw client that knows nothing of this project's libraries.
+//! A QEMU for one test, and a raw client that uses no library of this project.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -10,17 +10,17 @@ use std::{
 
 use tempfile::TempDir;
 
-/// How long anything here may take before the test fails: a loaded machine under emulation is slow.
+/// How long a step may take before the test fails: a loaded machine under emulation is slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running QEMU with one QMP socket for each name given; killed when dropped.
+/// A running QEMU with one QMP socket for each given name; killed on drop.
 pub(crate) struct Qemu {
     child: Child,
     folder: PathBuf,
 }
 
 impl Qemu {
-    /// Starts a machine without disk or display; `None`, after saying so, where QEMU is not installed.
+    /// Starts a machine without disk or display; prints a note and returns `None` if QEMU is not installed.
     pub(crate) fn start(folder: &TempDir, monitors: &[&str], more: &[&str]) -> Option<Self> {
         if !installed() {
             assert!(std::env::var_os("CI").is_none(), "CI must have qemu-system-x86_64");
@@ -41,17 +41,17 @@ impl Qemu {
         Some(qemu)
     }
 
-    /// Where the monitor of that name listens.
+    /// The socket of the monitor of that name.
     pub(crate) fn socket(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The monitor's address as the program takes it.
+    /// The monitor's address in the program's notation.
     pub(crate) fn address(&self, name: &str) -> String {
         format!("unix:{}", self.socket(name).display())
     }
 
-    /// Ends QEMU as a crash would.
+    /// Kills QEMU.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("QEMU can be killed");
         self.child.wait().expect("QEMU can be waited for");
@@ -131,7 +131,7 @@ impl RawMonitor {
     }
 }
 
-/// Asks again and again until there is an answer.
+/// Calls `ask` until it returns `Some`.
 ///
 /// # Panics
 ///

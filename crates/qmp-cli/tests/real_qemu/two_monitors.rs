@@ -1,4 +1,4 @@
-//! Two monitors of one QEMU: one read by a hub that is killed again and again, one raw.
+//! Two monitors of one QEMU: one read by a hub that is killed repeatedly, one raw.
 
 use std::{
     collections::HashMap,
@@ -20,10 +20,10 @@ use crate::{
 const EVENTS: usize = 10_000;
 const KILLS: usize = 6;
 
-/// What the journal holds of every epoch is a piece of the raw stream, byte for byte and without a hole; what is
-/// missing lies between epochs; and nothing that was shown before a kill is gone after it.
+/// The journal's events of each epoch are a contiguous piece of the raw stream, byte for byte; missing events lie between
+/// epochs; and lines that were shown before a kill are still in the journal.
 #[test]
-fn journal_equals_the_raw_stream() {
+fn epochs_of_a_killed_hub_are_pieces_of_the_raw_stream() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["hub", "raw", "drive"], &[]) else { return };
     let place = Place::new(&folder);
@@ -55,7 +55,7 @@ fn journal_equals_the_raw_stream() {
     assert_pieces_of(&raw, &journal);
     let by_offset: HashMap<u64, &str> = journal.lines().map(|line| (offset_of(line), line)).collect();
     for line in &shown {
-        assert_eq!(by_offset.get(&offset_of(line)), Some(&line.as_str()), "shown, then gone");
+        assert_eq!(by_offset.get(&offset_of(line)), Some(&line.as_str()), "shown, and missing later");
     }
     assert!(shown.len() > KILLS, "the tails saw {} lines", shown.len());
 }
@@ -65,7 +65,7 @@ fn read_raw(mut monitor: RawMonitor, count: Arc<AtomicUsize>) -> thread::JoinHan
     thread::spawn(move || {
         let mut lines = Vec::new();
         while let Some(line) = monitor.next_line() {
-            assert!(line.contains(r#""event": "#), "the raw monitor gets events alone: {line}");
+            assert!(line.contains(r#""event": "#), "the raw monitor gets only events: {line}");
             lines.push(line);
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -73,7 +73,7 @@ fn read_raw(mut monitor: RawMonitor, count: Arc<AtomicUsize>) -> thread::JoinHan
     })
 }
 
-/// Stops and starts the machine, with some resets between, until it is enough; then quits.
+/// Stops and resumes the machine, with some resets between, until `enough` is set; then quits.
 fn drive(mut monitor: RawMonitor, enough: Arc<AtomicBool>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         while !enough.load(Ordering::Relaxed) {
@@ -88,7 +88,7 @@ fn drive(mut monitor: RawMonitor, enough: Arc<AtomicBool>) -> thread::JoinHandle
     })
 }
 
-/// Checks each epoch's events against the raw stream.
+/// Compares each epoch's events with the raw stream.
 #[track_caller]
 fn assert_pieces_of(raw: &[String], journal: &str) {
     let mut position = 0;
@@ -107,7 +107,7 @@ fn assert_pieces_of(raw: &[String], journal: &str) {
         }
         let event = as_sent(&record, line);
         if opening {
-            // Between two epochs anything may be missing: find where this one begins.
+            // Between two epochs events may be missing: find the beginning of this one.
             let skipped = raw[position..].iter().position(|line| *line == event);
             position += skipped.unwrap_or_else(|| panic!("not in the raw stream: {event}"));
             opening = false;
@@ -120,7 +120,7 @@ fn assert_pieces_of(raw: &[String], journal: &str) {
     eprintln!("{held} of {} events in the journal, the others between epochs", raw.len());
 }
 
-/// The record's event as QEMU writes it, `data` byte for byte.
+/// The record's event in QEMU's notation, `data` byte for byte.
 fn as_sent(record: &Value, line: &str) -> String {
     let time = &record["timestamp"];
     let mut sent = format!(

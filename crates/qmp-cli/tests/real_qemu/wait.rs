@@ -6,10 +6,10 @@ use tempfile::TempDir;
 
 use crate::{hub::Place, qemu::Qemu};
 
-/// A script that quits the machine, dawdles until QEMU is gone, and only then waits: with the offset from before the
-/// command it misses nothing.
+/// A script that quits the machine, continues only after QEMU has exited, and then waits, with the offset from before the
+/// command: it misses no event.
 #[test]
-fn misses_nothing_between_command_and_wait() {
+fn wait_finds_events_between_command_and_wait() {
     let folder = TempDir::new().unwrap();
     let Some(mut qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
     let place = Place::new(&folder);
@@ -26,10 +26,10 @@ fn misses_nothing_between_command_and_wait() {
     assert_eq!(gone.status.code(), Some(4), "the VM is gone: {}", String::from_utf8_lossy(&gone.stderr));
 }
 
-/// `--ended` lasts until the process is gone, and not just until the monitor is closed: that a parent has taken notice of
-/// its end does not matter.
+/// `--ended` waits until the process has exited, not just until the monitor is closed, whether or not the parent has reaped
+/// the process.
 #[test]
-fn ended_waits_for_the_process() {
+fn wait_ended_waits_for_the_exit_of_the_process() {
     let folder = TempDir::new().unwrap();
     let Some(mut qemu) = Qemu::start(&folder, &["vm1", "direct"], &[]) else { return };
     let place = Place::new(&folder);
@@ -44,12 +44,12 @@ fn ended_waits_for_the_process() {
         let ended = place.run(&["wait", target, "--ended", "--timeout", "60s"]);
         assert_eq!(ended.status.code(), Some(0), "{target}: {}", String::from_utf8_lossy(&ended.stderr));
     }
-    assert!(qemu.has_exited(), "its process is gone");
+    assert!(qemu.has_exited(), "its process has exited");
 }
 
-/// The exit codes that a script branches on.
+/// The exit codes for scripts.
 #[test]
-fn exit_codes() {
+fn each_outcome_has_its_exit_code() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1", "direct"], &[]) else { return };
     let place = Place::new(&folder);
@@ -61,8 +61,8 @@ fn exit_codes() {
         ("unknown VM", &["exec", "vm2", "stop"], 4),
         ("usage", &["wait", "vm1"], 2),
         ("timed out", &["wait", "vm1", "SHUTDOWN", "--timeout", "200ms"], 3),
-        ("timed out, straight from the socket", &["wait", &direct, "SHUTDOWN", "--timeout", "200ms"], 3),
-        ("nobody listens", &["wait", "unix:/nonexistent/vm.sock", "STOP", "--timeout", "5s"], 4),
+        ("timed out, directly at the socket", &["wait", &direct, "SHUTDOWN", "--timeout", "200ms"], 3),
+        ("no socket", &["wait", "unix:/nonexistent/vm.sock", "STOP", "--timeout", "5s"], 4),
     ];
     for (name, arguments, code) in cases {
         let output = place.run(arguments);
@@ -70,9 +70,9 @@ fn exit_codes() {
     }
 }
 
-/// The same in a shell, as a user would write it.
+/// The same in a shell script.
 #[test]
-fn in_a_shell_script() {
+fn shell_script_finds_the_events_of_its_commands() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
     let place = Place::new(&folder);

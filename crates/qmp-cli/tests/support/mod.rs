@@ -1,4 +1,4 @@
-//! A small QMP server on a thread, the program as a child process, and a hub to go with them.
+//! A small QMP server on a thread, the program as a child process, and a hub with that server as its VM.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::io::{BufRead as _, BufReader, Read, Write};
@@ -17,18 +17,18 @@ pub fn directory() -> TempDir {
     tempfile::Builder::new().prefix("qmp").tempdir().expect("a directory")
 }
 
-/// A monitor. It knows `query-status`, `stop`, `cont`, `quit` and some commands of its own.
+/// A monitor with the commands `query-status`, `stop`, `cont`, `quit` and some for tests.
 pub struct FakeQmp {
     pub path: PathBuf,
 }
 
 impl FakeQmp {
-    /// Listens at `path` until the process ends or a client says `quit`.
+    /// Listens at `path` until the process ends or a client sends `quit`.
     pub fn start(path: PathBuf) -> Self {
         Self::start_with(path, respond)
     }
 
-    /// Listens at `path`; `respond` gives the messages that a command causes, the reply last, or nothing.
+    /// Listens at `path`; `respond` returns the messages for a command, the reply last, or none.
     pub fn start_with(path: PathBuf, respond: impl Fn(&str, &Value) -> Vec<String> + Send + 'static) -> Self {
         let listener = UnixListener::bind(&path).expect("a socket");
         std::thread::spawn(move || {
@@ -46,7 +46,7 @@ impl FakeQmp {
     }
 }
 
-/// Serves one client; whether it said `quit`.
+/// Serves one client; returns whether it sent `quit`.
 fn serve(mut stream: UnixStream, respond: &impl Fn(&str, &Value) -> Vec<String>) -> std::io::Result<bool> {
     write!(stream, "{GREETING}\r\n")?;
     let reader = stream.try_clone()?;
@@ -78,13 +78,13 @@ pub fn event(name: &str, data: Option<&str>) -> String {
     )
 }
 
-/// What the fake answers unless a test says otherwise.
+/// The default responses of the fake monitor.
 pub fn respond(command: &str, request: &Value) -> Vec<String> {
     let done = "{\"return\": {}}".to_owned();
     match command {
         "qmp_capabilities" => vec![done],
         "query-status" => vec!["{\"return\": {\"status\": \"running\", \"running\": true}}".into()],
-        // What only asks is not on record, so that tests can count events alone.
+        // Commands named query-… are not recorded, so that tests can count events only.
         "stop" | "query-stop" => vec![event("STOP", None), done],
         "cont" | "query-cont" => vec![event("RESUME", None), done],
         "quit" => vec![event("SHUTDOWN", Some("{\"guest\": false, \"reason\": \"host-qmp-quit\"}")), done],
@@ -100,7 +100,7 @@ pub fn respond(command: &str, request: &Value) -> Vec<String> {
     }
 }
 
-/// The program, away from the configuration of whoever runs the tests.
+/// The program, isolated from the configuration of the user who runs the tests.
 pub fn qmp<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(home: &Path, arguments: I) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qmp"));
     for name in [
@@ -128,7 +128,7 @@ pub fn hub_address(home: &Path) -> String {
     format!("unix:{}", home.join("hub.sock").display())
 }
 
-/// How a run of the program ended.
+/// The result of a run of the program.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -136,12 +136,12 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// Runs the program to its end.
+/// Runs the program until it ends.
 pub fn run(home: &Path, arguments: &[&str]) -> Ran {
     ran(qmp(home, arguments).output().expect("the program runs"))
 }
 
-/// Runs the program to its end with a standard input.
+/// Runs the program with a standard input until it ends.
 pub fn run_with_input(home: &Path, arguments: &[&str], input: &str) -> Ran {
     let mut child = qmp(home, arguments)
         .stdin(Stdio::piped())
@@ -149,8 +149,8 @@ pub fn run_with_input(home: &Path, arguments: &[&str], input: &str) -> Ran {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program runs");
-    child.stdin.take().expect("its input").write_all(input.as_bytes()).expect("it reads");
-    ran(child.wait_with_output().expect("it ends"))
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the program reads");
+    ran(child.wait_with_output().expect("the program ends"))
 }
 
 pub fn ran(output: std::process::Output) -> Ran {
@@ -161,7 +161,7 @@ pub fn ran(output: std::process::Output) -> Ran {
     }
 }
 
-/// A program that goes on, with its lines as they come. Ended when it is dropped.
+/// A running program and the lines of its output. Killed on drop.
 pub struct Running {
     child: Child,
     pub stdout: Lines,
@@ -175,18 +175,18 @@ impl Running {
         Self::start_with(home, arguments, |_| {})
     }
 
-    /// The same with more about the process.
+    /// As [`Self::start`], with changes to the command.
     pub fn start_with(home: &Path, arguments: &[&str], more: impl FnOnce(&mut Command)) -> Self {
         let mut command = qmp(home, arguments);
         more(&mut command);
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
-        let stdout = lines(child.stdout.take().expect("its output"));
-        let stderr = lines(child.stderr.take().expect("its errors"));
+        let stdout = lines(child.stdout.take().expect("a pipe"));
+        let stderr = lines(child.stderr.take().expect("a pipe"));
         Self { child, stdout, stderr }
     }
 
-    /// One that was started in another way.
+    /// A program that was started otherwise.
     pub fn of(child: Child, stdout: Lines, stderr: Lines) -> Self {
         Self { child, stdout, stderr }
     }
@@ -196,7 +196,7 @@ impl Running {
         wait_for(&self.stderr, part)
     }
 
-    /// Asks it to stop, as Ctrl-C does, and gives its exit code.
+    /// Interrupts it, as Ctrl-C does, and returns its exit code.
     pub fn interrupt(mut self) -> Option<i32> {
         self.signal("INT");
         self.end().code()
@@ -208,7 +208,7 @@ impl Running {
     }
 
     pub fn end(&mut self) -> ExitStatus {
-        self.child.wait().expect("it ends")
+        self.child.wait().expect("the program ends")
     }
 }
 
@@ -231,7 +231,7 @@ pub fn lines(stream: impl Read + Send + 'static) -> Lines {
     receiver
 }
 
-/// The first line with `part` in it; the test fails if none comes.
+/// Returns the first line with `part` in it; fails the test after 20 s without one.
 pub fn wait_for(lines: &Lines, part: &str) -> String {
     let mut before = Vec::new();
     loop {
@@ -243,7 +243,7 @@ pub fn wait_for(lines: &Lines, part: &str) -> String {
     }
 }
 
-/// A hub with one VM, `web1`, that is a fake.
+/// A hub with one VM, `web1`, which is a fake monitor.
 pub struct World {
     pub home: TempDir,
     pub vm: FakeQmp,
@@ -263,7 +263,7 @@ impl World {
     }
 }
 
-/// A hub that has attached `web1`, and has that in its journal.
+/// A hub that has attached `web1` and recorded it.
 pub fn start_hub(home: &Path, address: &str) -> Running {
     // Most tests count records.
     start_hub_with(home, address, &["--no-findings"])
@@ -274,13 +274,13 @@ pub fn start_hub_with(home: &Path, address: &str, more: &[&str]) -> Running {
     let attach = format!("web1={address}");
     let hub = Running::start(home, &[&["serve", "--attach", &attach], more].concat());
     hub.wait_for("web1: attached");
-    // A reply is released when what came before it is committed.
-    let asked = run(home, &["exec", "web1", "query-status"]);
-    assert_eq!(asked.code, Some(0), "{asked:?}");
+    // A reply is released after the records before it are committed.
+    let ran = run(home, &["exec", "web1", "query-status"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     hub
 }
 
-/// A socket whose server does something else than QMP.
+/// A socket whose server does not speak QMP.
 pub fn other_server(path: &Path, speak: &'static str) -> Arc<UnixListener> {
     let listener = Arc::new(UnixListener::bind(path).expect("a socket"));
     let accepting = Arc::clone(&listener);
@@ -294,7 +294,7 @@ pub fn other_server(path: &Path, speak: &'static str) -> Arc<UnixListener> {
     listener
 }
 
-/// Whether a tool of systemd is here; without it the test says why it is left out, and fails where all are to run.
+/// Whether a tool of systemd is installed; if not, prints a note, and fails where `CI` is set.
 pub fn is_installed(tool: &str) -> bool {
     let found = std::process::Command::new(tool)
         .arg("--version")
@@ -302,7 +302,7 @@ pub fn is_installed(tool: &str) -> bool {
         .is_ok_and(|output| output.status.success());
     if !found {
         assert!(std::env::var_os("CI").is_none(), "{tool} is missing: install Debian's systemd");
-        eprintln!("left out: {tool} is not installed (Debian: systemd)");
+        eprintln!("skipped: {tool} is not installed (Debian: systemd)");
     }
     found
 }

@@ -1,4 +1,4 @@
-//! What a check found, printed as it is found, and counted.
+//! The violations and notes of a check, printed at once and counted.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::output;
 use crate::render::escape;
 
-/// One thing that was found.
+/// A violation or a note.
 #[derive(Debug)]
 pub(super) struct Finding<'a> {
     pub(super) event: &'a str,
@@ -17,9 +17,9 @@ pub(super) struct Finding<'a> {
     /// The whole sentence: event, path and problem.
     pub(super) text: String,
     pub(super) release: Release,
-    /// Whether it is no violation.
+    /// Whether it is a note, not a violation.
     pub(super) is_note: bool,
-    /// Where in the capture; `None` for a schema.
+    /// The line in the capture; `None` for a schema.
     pub(super) line: Option<usize>,
     pub(super) vm: Option<&'a str>,
 }
@@ -40,7 +40,7 @@ struct FindingLine<'a> {
     vm: Option<&'a str>,
 }
 
-/// Prints and counts.
+/// Prints and counts violations and notes.
 #[derive(Debug)]
 pub(super) struct Findings {
     json: bool,
@@ -48,16 +48,16 @@ pub(super) struct Findings {
     pending: String,
     events: u64,
     schemas: Vec<(usize, Release)>,
-    /// Schemas that were checked besides.
+    /// The number of further schemas.
     more_schemas: u64,
     violations: u64,
     notes: u64,
 }
 
-/// As much is collected before it is written, in bytes.
+/// Text is collected up to so many bytes before it is written.
 const PENDING_MAX_BYTES: usize = 64 << 10;
 
-/// Schemas of one capture that the summary names; of others it has the number. A session has one.
+/// Schemas of one capture that the summary names; of further ones it has the number. A session has one.
 const SCHEMAS_NAMED_MAX: usize = 4;
 
 impl Findings {
@@ -74,7 +74,7 @@ impl Findings {
         }
     }
 
-    /// An event was checked.
+    /// Counts an event, and adds its violations.
     pub(super) fn event(
         &mut self,
         violations: &[Violation],
@@ -96,7 +96,7 @@ impl Findings {
         Ok(())
     }
 
-    /// A schema was checked.
+    /// Counts a schema.
     pub(super) fn schema(&mut self, events: usize, release: Release) {
         if self.schemas.len() < SCHEMAS_NAMED_MAX {
             self.schemas.push((events, release));
@@ -127,7 +127,7 @@ impl Findings {
         self.violations
     }
 
-    /// `12 events and the schema of QEMU 7.2.22 (53 events) checked: no violation`.
+    /// Returns `12 events and the schema of QEMU 7.2.22 (53 events) checked: no violation`.
     pub(super) fn summary(&self) -> String {
         let mut checked = Vec::new();
         if self.events > 0 || self.schemas.is_empty() {
@@ -182,11 +182,11 @@ fn json_line(finding: &Finding<'_>) -> String {
         line: finding.line,
         vm: finding.vm,
     };
-    // Strings and numbers alone: there is nothing that JSON could not hold.
+    // Strings and numbers only: serializing cannot fail.
     serde_json::to_string(&line).unwrap_or_default() + "\n"
 }
 
-/// The sentence without event and path, which stand before its colon.
+/// The sentence without event and path, which precede its colon.
 fn problem<'a>(finding: &'a Finding<'_>) -> &'a str {
     let Finding { event, path, text, .. } = finding;
     let before = if path.is_empty() { format!("{event}: ") } else { format!("{event} {path}: ") };
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_for_people_and_programs() {
+    fn finding_is_a_line_of_text_or_json() {
         let cases = [
             (
                 finding("RESET guest: missing, but …", "guest", false, Some(3), None),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_up() {
+    fn summary_counts_events_schemas_and_violations() {
         let cases = [
             // events, schema, violations, notes, with notes
             ((0, None), (0, 0, false), "0 events checked: no violation"),

@@ -1,4 +1,4 @@
-//! Everything about one event, for people.
+//! The page of one event, for people.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::render::Palette;
 /// The width of the text, in characters.
 const WIDTH: usize = 96;
 
-/// The page of an event, as it is in `release`, or over all releases.
+/// The page of an event, as in `release`, or over all releases.
 pub(super) fn page(desc: &EventDesc, release: Option<Release>, palette: Palette) -> String {
     let at = release.unwrap_or_else(|| desc.newest_release());
     let mut page = Page { text: String::new(), palette };
@@ -29,7 +29,7 @@ pub(super) fn page(desc: &EventDesc, release: Option<Release>, palette: Palette)
     page.sequels(&describe::event(desc, release));
     if let Some(example) = describe::example_message(desc, at) {
         page.section("Example");
-        // An example is shown as it stands on the wire, so it is not broken into lines.
+        // The example is one line, as on the wire.
         page.text += &format!("  {example}\n");
     }
     page.history(desc);
@@ -71,9 +71,9 @@ impl Page {
             let ty = self.palette.dim(&member.ty);
             let mut about = member.summary.to_owned();
             about += &member.unit.map(|unit| format!(" In {unit}.")).unwrap_or_default();
-            let standing = standing(member);
-            if !standing.is_empty() {
-                about += &format!(" [{}]", standing.join(", "));
+            let remarks = remarks(member);
+            if !remarks.is_empty() {
+                about += &format!(" [{}]", remarks.join(", "));
             }
             let first = format!("  {:width$}  {ty:type_width$}  ", member.name);
             let indent = " ".repeat(width + type_width + 6);
@@ -87,7 +87,7 @@ impl Page {
     fn sequels(&mut self, event: &describe::EventDescription) {
         self.section("What follows");
         if event.sequels.is_empty() && event.ends.is_empty() {
-            return self.wrapped("  ", "nothing that it announces");
+            return self.wrapped("  ", "no announced event");
         }
         let names = event.sequels.iter().map(|sequel| (sequel.event, &sequel.when, sequel.note));
         let ends = event.ends.iter().map(|ends| ("QEMU exits", &ends.when, ends.note));
@@ -117,7 +117,7 @@ impl Page {
         self.hanging(indent, indent, text);
     }
 
-    /// `text` broken into lines, the first behind `first` and the others behind `indent`, which is as wide.
+    /// `text` broken into lines, the first after `first` and the others after `indent`, which is as wide.
     fn hanging(&mut self, first: &str, indent: &str, text: &str) {
         let room = WIDTH.saturating_sub(indent.chars().count()).max(WIDTH / 3);
         for (index, line) in wrap(text, room).iter().enumerate() {
@@ -127,21 +127,21 @@ impl Page {
     }
 }
 
-fn standing(member: &MemberDescription) -> Vec<String> {
-    let mut standing = Vec::new();
-    standing.extend(member.optional.then(|| "optional".to_owned()));
+fn remarks(member: &MemberDescription) -> Vec<String> {
+    let mut remarks = Vec::new();
+    remarks.extend(member.optional.then(|| "optional".to_owned()));
     if let Some(when) = &member.when {
         let parts: Vec<String> =
             when.iter().map(|(tag, values)| format!("{tag} is {}", values.join(" or "))).collect();
-        standing.push(format!("only if {}", parts.join(" and ")));
+        remarks.push(format!("only if {}", parts.join(" and ")));
     }
-    standing.extend(member.removed.as_ref().map(|removed| format!("removed in {removed}")));
-    standing.extend(member.deprecated.as_ref().map(|deprecated| format!("deprecated since {deprecated}")));
-    standing.extend(member.unstable.then(|| "unstable".to_owned()));
-    standing
+    remarks.extend(member.removed.as_ref().map(|removed| format!("removed in {removed}")));
+    remarks.extend(member.deprecated.as_ref().map(|deprecated| format!("deprecated since {deprecated}")));
+    remarks.extend(member.unstable.then(|| "unstable".to_owned()));
+    remarks
 }
 
-/// Breaks text at blanks into lines of at most `room` characters; a longer word has a line of its own.
+/// Breaks text at blanks into lines of at most `room` characters; a longer word gets its own line.
 fn wrap(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_an_event_and_how_it_was() {
+    fn page_shows_an_event_in_each_release() {
         let watchdog = catalogue().iter().find(|desc| desc.name == "WATCHDOG").unwrap();
         let newest = page(watchdog, None, Palette::new(false));
         for part in
@@ -194,9 +194,9 @@ mod tests {
     }
 
     proptest! {
-        /// Wrapping keeps every word and keeps to the width unless a single word is wider.
+        /// Wrapping keeps every word, and no line is wider than `room` unless it is a single word.
         #[test]
-        fn wrapping_keeps_the_words(text in "[a-z ]{0,200}", room in 1usize..40) {
+        fn wrapped_text_has_the_same_words(text in "[a-z ]{0,200}", room in 1usize..40) {
             let lines = wrap(&text, room);
             prop_assert!(lines.iter().all(|line| line.chars().count() <= room || !line.contains(' ')));
             let words: Vec<_> = lines.iter().flat_map(|line| line.split_whitespace()).collect();

@@ -1,4 +1,4 @@
-//! Where `qmp log` reads: a journal's file, or a hub.
+//! Sources of records for `qmp log`: a journal's file, or a hub.
 
 use std::fmt;
 use std::path::Path;
@@ -14,22 +14,22 @@ use crate::hub::{HubArgs, HubClient, HubError, HubFollow, HubItem};
 use crate::output::{self, Output};
 use crate::paths::{self, Places};
 
-/// What is said when a stream goes on. That it has no gap does not mean that a VM has none.
-pub(in crate::commands) const HUB_BACK: &str = "qmp: the hub is back, and no record is missing here; what it may have missed of a VM lies between two epochs";
+/// PrintSummary when a stream continues. The stream has no gap; the VM may have one.
+pub(in crate::commands) const HUB_BACK: &str = "qmp: the hub is back, and no record is missing here; events that the hub may have missed lie between two epochs";
 
-/// Records taken from the file at once.
+/// Records that are read from the file at a time.
 const BATCH_MAX_RECORDS: usize = 1_024;
 
-/// A place to read from.
+/// A source of records.
 pub(in crate::commands) enum Source {
     File(Reader),
     Hub(HubClient),
 }
 
-/// The file that was named, or the hub if it answers, or the file where it would write.
+/// Returns the given file, or else the hub if it answers, or else the file where it would write.
 ///
-/// A hub that was named and does not answer is an error: the file of another hub would tell another story. Not so
-/// where the environment names both the hub and its file.
+/// If the command line names a hub that does not answer, that is an error: the file may belong to another hub. If the
+/// environment names both the hub and its file, the file is used.
 pub(in crate::commands) async fn choose(journal: Option<&Path>, hub: &HubArgs) -> Result<Source, Failure> {
     if let Some(path) = journal {
         return Ok(Source::File(Reader::open(path)?));
@@ -40,8 +40,8 @@ pub(in crate::commands) async fn choose(journal: Option<&Path>, hub: &HubArgs) -
         Err(error) => error,
     };
     let named = paths::journal_of_environment();
-    let belong_together = named.is_some() && hub.is_of_the_environment();
-    if !unreachable.is_passing() || (hub.hub.is_some() && !belong_together) {
+    let is_same_environment = named.is_some() && hub.is_of_the_environment();
+    if !unreachable.is_passing() || (hub.hub.is_some() && !is_same_environment) {
         return Err(unreachable.into());
     }
     let path = named.unwrap_or_else(|| Places::of_this_user().journal());
@@ -55,19 +55,19 @@ pub(in crate::commands) async fn choose(journal: Option<&Path>, hub: &HubArgs) -
     }
     Err(Failure::failed(format_args!("{unreachable}, and there is no journal at {}", path.display()))
         .hint("start a hub: qmp serve --attach NAME=unix:/path/of/qmp.sock")
-        .hint("or name what to read: --journal FILE, or --hub ADDR"))
+        .hint("or give the source: --journal FILE, or --hub ADDR"))
 }
 
-/// What was printed.
-pub(super) struct Printed {
+/// The summary of a print.
+pub(super) struct PrintSummary {
     pub(super) records: u64,
-    /// The records that were wanted are those after this offset.
+    /// The requested records begin after this offset.
     pub(super) after: Offset,
 }
 
 impl Source {
-    /// Prints what is wanted.
-    pub(super) async fn print(&self, wanted: &Wanted, output: &mut Output) -> Result<Printed, Failure> {
+    /// Prints the requested records.
+    pub(super) async fn print(&self, wanted: &Wanted, output: &mut Output) -> Result<PrintSummary, Failure> {
         match self {
             Self::File(reader) => from_file(reader, wanted, output).await,
             Self::Hub(client) => from_hub(client.clone(), wanted, output).await,
@@ -92,7 +92,7 @@ impl Source {
         }
     }
 
-    /// What is wrong with names of VMs, patterns aside, of which there is no record.
+    /// Describes each name of a VM, patterns aside, that has no record.
     pub(super) async fn unknown_vms(&self, names: &[String]) -> Result<Vec<String>, Failure> {
         let mut unknown = Vec::new();
         for name in names.iter().filter(|name| !name.contains(['*', '?', '[', '{'])) {
@@ -111,25 +111,27 @@ impl Source {
     }
 }
 
-/// What somebody is told who asks for what is kept no longer.
+/// The note that retention removed records of the request.
 pub(in crate::commands) fn removed(records: u64) -> String {
-    let (noun, verb) = if records == 1 { ("record", "is") } else { ("records", "are") };
-    format!("qmp: {records} {noun} behind that place {verb} gone: the journal keeps no more ([retention])")
+    let (noun, verb) = if records == 1 { ("record", "was") } else { ("records", "were") };
+    format!(
+        "qmp: {records} {noun} after that position {verb} removed: the journal keeps no more ([retention])"
+    )
 }
 
-async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Result<Printed, Failure> {
+async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Result<PrintSummary, Failure> {
     let head = reader.head()?;
     if wanted.after > head {
-        // What was committed stays, so it is of another journal.
+        // Committed records stay, so the offset belongs to another journal.
         let (after, head) = (wanted.after.0, head.0);
         return Err(Failure::failed(format_args!(
-            "{} ends at offset {head}: {after} is an offset of another journal",
+            "{} ends at offset {head}: offset {after} belongs to another journal",
             reader.path().display()
         ))
         .hint("leave --after out, or give an offset of this journal"));
     }
     let query = wanted.of_journal()?;
-    let mut printed = Printed { records: 0, after: wanted.after };
+    let mut printed = PrintSummary { records: 0, after: wanted.after };
     let mut position = wanted.after;
     if let Some(last) = wanted.last {
         let tail = reader.last(&query, last)?;
@@ -172,7 +174,7 @@ fn before(offset: Offset) -> Offset {
     Offset(offset.0.saturating_sub(1))
 }
 
-/// Prints what is damaged, and fails if records are lost by it.
+/// Prints the damage, and fails if requested records may be lost.
 fn check_damage(
     file: &impl fmt::Display,
     spans: impl Iterator<Item = (String, bool)>,
@@ -185,22 +187,22 @@ fn check_damage(
     if !is_any_lost {
         return Ok(());
     }
-    Err(Failure::failed(format_args!("{file} is damaged: what it does not have any more is not printed"))
-        .hint(format_args!("qmp journal verify {file} tells all of it")))
+    Err(Failure::failed(format_args!("{file} is damaged: lost records are not printed"))
+        .hint(format_args!("qmp journal verify {file} lists all of it")))
 }
 
-async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Result<Printed, Failure> {
+async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Result<PrintSummary, Failure> {
     let query = wanted.of_hub();
     let mut position = wanted.after;
-    let mut printed = Printed { records: 0, after: wanted.after };
+    let mut printed = PrintSummary { records: 0, after: wanted.after };
     if wanted.last.is_some() || !wanted.follow {
-        // Asked first: what matches and comes after this head is among the last, or is followed.
+        // The head is read first: later records that match are among the last, or are followed.
         let head = Offset(client.info().await?.head);
-        let mut asked = query.with("after", position.0);
+        let mut request = query.with("after", position.0);
         if let Some(last) = wanted.last {
-            asked.add("last", last);
+            request.add("last", last);
         }
-        let mut lines = client.records(&asked).await?;
+        let mut lines = client.records(&request).await?;
         if lines.removed() > 0 {
             output::note(removed(lines.removed()));
         }
@@ -226,7 +228,7 @@ async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Re
     loop {
         match follow.next().await? {
             HubItem::Record(record) => output.record(&record)?,
-            HubItem::Lost(error) => output::note(format_args!("qmp: {error}; asking again")),
+            HubItem::Lost(error) => output::note(format_args!("qmp: {error}; retrying")),
             HubItem::Removed(records) => output::note(removed(records)),
             HubItem::Back => output::note(format_args!("{HUB_BACK}")),
         }

@@ -1,4 +1,4 @@
-//! `qmp serve --check-config`: what would be served, and what is wrong, without starting anything.
+//! `qmp serve --check-config`: reports what would be served, and the faults, without starting anything.
 
 use qmp_daemon::DaemonConfig;
 use qmp_hub::SilentAfter;
@@ -9,9 +9,9 @@ use super::LISTED_MAX;
 use crate::exit::Exit;
 use crate::output;
 
-/// Prints what would be served on the standard output, and doubts on the standard error.
+/// Prints what would be served on the standard output, and warnings on the standard error.
 pub fn check(config: &DaemonConfig) -> Exit {
-    // Whoever does not read the summary has the exit code.
+    // If the summary cannot be written, the exit code still counts.
     let _ = output::print(&summary(config));
     for doubt in config.doubts() {
         output::note(format_args!("warning: {doubt}"));
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_would_be_served() {
+    fn summary_has_what_would_be_served() {
         let file = "findings = false\nretention = {max-age = '90d', max-size = '1GiB'}\n[[vm]]\nname = 'web1'\n\
                     address = '/run/web1.sock'\nrelay = ['/run/r1', '/run/r2']\n[[vm]]\nname = 'db1'\naddress = 'tcp:[::1]:4444'\nsilent-after = 'off'\n
                     [[discover]]\nglob = '/run/vm/*.sock'\nonly = ['web*', 'db?']\nexclude = ['web-test']\nsilent-after = '10s'\n[[rule]]\nname = 'log'\nfile = '/f'";

@@ -1,4 +1,4 @@
-//! `qmp serve --demo`: a hub with emulated machines that live through the scripts of the program.
+//! `qmp serve --demo`: a hub with emulated machines that play the built-in scripts.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::output::{Format, Output};
 use crate::render::Renderer;
 use crate::terminal::Terminal;
 
-/// A machine for each script, and what it is called. More machines than these begin anew, with other seeds.
+/// The names of the machines and their scripts. Further machines repeat the list, with other seeds.
 const CAST: [(&str, &str); 9] = [
     ("web1", "day"),
     ("db1", "io-errors"),
@@ -31,13 +31,13 @@ const CAST: [(&str, &str); 9] = [
     ("desktop2", "console"),
 ];
 
-/// More machines than this show nothing more, and each of them has a few threads.
+/// The most machines: more show nothing further, and each has a few threads.
 const MACHINES_MAX: usize = 100;
 
-/// Machines, and the directory of their sockets.
+/// The machines, and the directory of their sockets.
 #[derive(Debug)]
 pub struct Demo {
-    // The machines go before the directory of their sockets.
+    // Fields are dropped in order: the machines before the directory of their sockets.
     machines: Vec<(VmName, Address, Emulation)>,
     directory: TempDir,
 }
@@ -51,7 +51,7 @@ pub fn machines(text: &str) -> Result<usize, String> {
 }
 
 impl Demo {
-    /// Starts so many machines.
+    /// Starts `machines` machines.
     pub fn start(machines: usize) -> Result<Self, Failure> {
         let directory = tempfile::Builder::new().prefix("qmp-demo-").tempdir().map_err(|error| {
             Failure::failed(format_args!("cannot make a directory for the demo: {error}"))
@@ -85,20 +85,20 @@ impl Demo {
         Ok(())
     }
 
-    /// The machines, for the hub.
+    /// The machines' names and addresses, for the hub.
     pub fn attach(&self) -> Vec<(VmName, Address)> {
         self.machines.iter().map(|(name, address, _)| (name.clone(), address.clone())).collect()
     }
 
-    /// The demo's own journal.
+    /// The journal of the demo.
     pub fn journal(&self) -> PathBuf {
         self.directory.path().join("journal.db")
     }
 
-    /// Starts the hub; where another one serves already, or none may, at an address of its own.
+    /// Starts the hub; if it cannot listen at its address, at a socket of the demo.
     pub async fn start_hub(&self, config: DaemonConfig) -> Result<Daemon, DaemonError> {
         match Daemon::start(config.clone()).await {
-            // Not where it is said who may come in: that is not to be passed over.
+            // Errors of credentials are returned: the hub must not serve without those that were configured.
             Err(DaemonError::Listen(error)) if !matches!(error, ListenError::Keys { .. }) => {
                 let http = HttpDoor::unix(self.directory.path().join("hub.sock"));
                 Daemon::start(DaemonConfig { http: vec![http], ..config }).await
@@ -108,7 +108,7 @@ impl Demo {
     }
 }
 
-/// Shows on the standard output what the journal gets, for ever.
+/// Shows the journal's records on the standard output, without end.
 pub async fn show(journal: &Journal, vms: &[(VmName, Address)], terminal: &Terminal) -> Result<(), Failure> {
     let mut output = Output::new(Format::default().renderer(terminal));
     if let Renderer::Human(human) = output.renderer() {
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_machine_of_the_cast_has_a_script_and_a_good_name() {
+    fn every_machine_of_the_cast_has_a_script_and_a_valid_name() {
         for (name, script) in CAST {
             assert!(name.parse::<VmName>().is_ok(), "{name}");
             assert!(bundled::find(script).is_some(), "{script}");
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_machines_is_bounded() {
+    fn number_of_machines_is_bounded() {
         let cases = [("1", Some(1)), ("100", Some(100)), ("0", None), ("101", None), ("x", None), ("", None)];
         for (text, expected) in cases {
             assert_eq!(machines(text).ok(), expected, "{text}");

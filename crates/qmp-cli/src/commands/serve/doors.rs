@@ -1,4 +1,4 @@
-//! Where `qmp serve` serves HTTP, and what it asks of those who come.
+//! The HTTP endpoints of `qmp serve`, from the command line and the environment.
 
 use std::path::PathBuf;
 
@@ -8,16 +8,16 @@ use qmp_http::{HttpAddress, HttpDoor, HttpDoorError, TlsFiles};
 use crate::exit::Failure;
 use crate::hub::{HubAddress, HubArgs};
 
-/// The addresses of the command line; certificate and tokens are for all of them that are ports.
+/// The endpoints of the command line; certificate and tokens apply to every TCP address among them.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Doors {
     /// Where to serve HTTP: unix:PATH, tcp:127.0.0.1:PORT, or any other interface with certificate and tokens; may be
-    /// given several times; else where the configuration says, else at the address in the variable QMP_HUB if it is of this
-    /// host
+    /// given several times; the default is the configuration, or else the address in the variable QMP_HUB if it belongs to
+    /// this host
     #[arg(long, value_name = "ADDR")]
     http: Vec<HttpAddress>,
 
-    /// The certificate (PEM) for each tcp: address of --http, with those that lead to its authority
+    /// The certificate (PEM) for each tcp: address of --http, followed by the chain to its authority
     #[arg(long, value_name = "FILE")]
     tls_certificate: Option<PathBuf>,
 
@@ -25,7 +25,7 @@ pub struct Doors {
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
 
-    /// The authority (PEM) of which clients must have a certificate
+    /// The authority (PEM) that must have signed the certificates of clients
     #[arg(long, value_name = "FILE")]
     tls_client_ca: Option<PathBuf>,
 
@@ -35,7 +35,7 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// The doors that the command line names.
+    /// The endpoints that the command line gives.
     pub fn doors(&self) -> Result<Vec<HttpDoor>, Failure> {
         let tls = match (&self.tls_certificate, &self.tls_key) {
             (Some(certificate), Some(key)) => {
@@ -65,7 +65,7 @@ impl Doors {
     }
 }
 
-/// The door at the address that the environment names for clients, if this host can serve there.
+/// The endpoint at the address that the environment gives to clients, if this host can serve there.
 pub fn of_environment() -> Option<HttpDoor> {
     match HubArgs::named_by_environment()? {
         HubAddress::Unix(path) => Some(HttpDoor::unix(path)),
@@ -79,9 +79,9 @@ fn refused(error: &HttpDoorError) -> Failure {
     let failure = Failure::usage(format_args!(
         "{address} can be reached from other hosts, so it needs a certificate and tokens, and has {has}"
     ));
-    failure
-        .hint("--tls-certificate FILE --tls-key FILE --token-file FILE")
-        .hint("or serve at a unix socket or at tcp:127.0.0.1:PORT, which other hosts reach with ssh -L")
+    failure.hint("--tls-certificate FILE --tls-key FILE --token-file FILE").hint(
+        "or serve at a unix socket or at tcp:127.0.0.1:PORT, which is reached from other hosts with ssh -L",
+    )
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn certificate_and_tokens_are_for_ports() {
+    fn certificate_and_tokens_apply_to_tcp_addresses() {
         let exposed = "qmp: tcp:0.0.0.0:1 can be reached from other hosts, so it needs a certificate and tokens, and has";
         let cases = [
             ("", Ok("")),

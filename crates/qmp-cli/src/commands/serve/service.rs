@@ -1,8 +1,8 @@
-//! A hub that runs as a service: it reloads on SIGHUP, and tells systemd how it is.
+//! A hub as a service: reload on SIGHUP, and notification of systemd.
 //!
-//! The watchdog is shown a sign of life by the runtime that serves, as long as the journal's writer lives. A writer
-//! that died is what a restart helps against. A disk that takes nothing is not: the hub keeps what comes, and a
-//! restart would lose it; that is what `/v1/health` is for.
+//! The runtime that serves notifies the watchdog while the journal's writer is alive. A restart helps against a writer that
+//! died. It does not help against a disk that cannot be written: the hub holds the records, and a restart would lose them;
+//! `/v1/health` reports that case.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -17,64 +17,70 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::exit::Failure;
 use crate::systemd::{ListenVariables, Notify, WatchdogVariables};
 
-/// How often the line of `systemctl status` is looked at.
+/// How often the status line of `systemctl status` is updated.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 
-/// How long a stop may take: the last records, the last findings, the clients, and the file.
+/// The longest stop: the last records, the last findings, the clients, and the file.
 const STOP_MAX: Duration =
     Duration::from_secs(2 * STOP_COMMIT_MAX.as_secs() + 2 * STOP_HTTP_MAX.as_secs() + 10);
 
-/// What goes on beside the hub.
+/// The tasks of a service beside the hub.
 #[derive(Debug)]
 pub struct Service {
     notify: Notify,
     hangup: Signal,
     watchdog: Option<Duration>,
-    /// Why the last reload changed nothing.
+    /// Why the last reload failed.
     trouble: Option<String>,
-    told: String,
+    reported: String,
 }
 
 impl Service {
-    /// Takes SIGHUP, which does not end the program from here on.
+    /// Registers for SIGHUP, which then does not end the program.
     pub fn new() -> Result<Self, Failure> {
         let hangup = signal(SignalKind::hangup())
-            .map_err(|error| Failure::failed(format_args!("cannot take signals: {error}")))?;
+            .map_err(|error| Failure::failed(format_args!("cannot handle signals: {error}")))?;
         let watchdog = WatchdogVariables::of_environment().interval(std::process::id());
-        Ok(Self { notify: Notify::of_environment(), hangup, watchdog, trouble: None, told: String::new() })
+        Ok(Self {
+            notify: Notify::of_environment(),
+            hangup,
+            watchdog,
+            trouble: None,
+            reported: String::new(),
+        })
     }
 
-    /// Takes the sockets over that systemd made.
-    pub fn take_sockets() {
+    /// Takes the sockets that systemd passed.
+    pub fn inherit_sockets() {
         for number in ListenVariables::of_environment().numbers(std::process::id()) {
             match InheritedListener::take(number) {
                 Ok(listener) => handed::hand(listener),
                 Err(error) => {
-                    tracing::error!("descriptor {number}, which systemd handed over, is left alone: {error}");
+                    tracing::error!("ignored descriptor {number}, which systemd passed: {error}");
                 }
             }
         }
     }
 
-    /// Closes those that the configuration does not want.
-    pub fn refuse_sockets() {
+    /// Closes the inherited sockets that the configuration does not use.
+    pub fn close_unused_sockets() {
         for place in handed::close_unused() {
             tracing::error!(
-                "systemd handed over a socket at {place}, where the configuration serves nothing: it is closed; add it \
-                 to `http` or as a relay, or take it out of the .socket unit"
+                "closed the socket that systemd passed at {place}, where the configuration serves nothing; add it \
+                 to `http` or as a relay, or remove it from the .socket unit"
             );
         }
     }
 
-    /// Says that the hub serves, and then reloads when it is told to and shows signs of life, for ever; until its
-    /// terminal goes away, if it was started in one.
+    /// Reports that the hub serves, then reloads on SIGHUP and notifies the watchdog, without end; until its terminal is closed,
+    /// if it was started in one.
     pub async fn run(
         mut self,
         hub: &Daemon,
         configuration: impl Fn() -> Result<DaemonConfig, Failure>,
     ) -> Result<(), Failure> {
-        self.told = self.status(hub);
-        self.notify.ready(&self.told);
+        self.reported = self.status(hub);
+        self.notify.ready(&self.reported);
         let every = self.watchdog.map_or(STATUS_EVERY, |watchdog| watchdog.min(STATUS_EVERY));
         let mut beat = interval_at(Instant::now() + every, every);
         let has_terminal = std::io::stderr().is_terminal();
@@ -83,17 +89,17 @@ impl Service {
             tokio::select! {
                 _ = beat.tick(), if self.notify.is_used() => self.beat(hub),
                 hangup = self.hangup.recv() => match hangup {
-                    // The system sends this when a terminal is closed, too.
+                    // The system sends SIGHUP also when a terminal is closed.
                     Some(()) if has_terminal && !std::io::stderr().is_terminal() => return Ok(()),
                     Some(()) => self.reload(hub, configuration()).await,
-                    // No signal will ever come; the hub goes on.
+                    // No further signals; the hub continues.
                     None => std::future::pending().await,
                 },
             }
         }
     }
 
-    /// Says that the hub stops.
+    /// Reports that the hub stops.
     pub fn stopping() {
         Notify::of_environment().stopping(STOP_MAX);
     }
@@ -103,9 +109,9 @@ impl Service {
             self.notify.watchdog();
         }
         let status = self.status(hub);
-        if status != self.told {
+        if status != self.reported {
             self.notify.status(&status);
-            self.told = status;
+            self.reported = status;
         }
     }
 
@@ -114,17 +120,17 @@ impl Service {
         tracing::info!("reloading the configuration");
         self.trouble = match configuration {
             Ok(config) => {
-                told(&hub.reload(config).await);
+                log_reload(&hub.reload(config).await);
                 None
             }
             Err(failure) => {
                 failure.messages().iter().for_each(|line| tracing::error!("{line}"));
-                tracing::error!("nothing was reloaded: the hub goes on with what it had");
+                tracing::error!("nothing was reloaded: the hub continues with its configuration");
                 failure.messages().first().map(|line| format!("not reloaded: {line}"))
             }
         };
-        self.told = self.status(hub);
-        self.notify.ready(&self.told);
+        self.reported = self.status(hub);
+        self.notify.ready(&self.reported);
     }
 
     fn status(&self, hub: &Daemon) -> String {
@@ -142,7 +148,7 @@ impl Service {
     }
 }
 
-fn told(done: &Reloaded) {
+fn log_reload(done: &Reloaded) {
     let vms = [
         ("followed", &done.added),
         ("left", &done.removed),
@@ -158,10 +164,10 @@ fn told(done: &Reloaded) {
         tracing::error!(vm = %name, "{name}: {error}");
     }
     for key in &done.unchangeable {
-        tracing::warn!("`{key}` differs, and stays as it is until the hub is restarted");
+        tracing::warn!("`{key}` differs, and takes effect when the hub is restarted");
     }
     if done.discovery {
-        tracing::info!("VMs are looked for by the new [[discover]]");
+        tracing::info!("VMs are discovered by the new [[discover]]");
     }
     if done.silence {
         tracing::info!("VMs are probed by the new `silent-after`");
@@ -177,7 +183,7 @@ fn told(done: &Reloaded) {
         }
     }
     if let Some(error) = &done.rules_refused {
-        tracing::error!("the rules stay as they were: {error}");
+        tracing::error!("the rules are unchanged: {error}");
     }
     match done.refused.len() {
         0 if done.is_nothing() => tracing::info!("reloaded: nothing differs"),

@@ -1,4 +1,4 @@
-//! One VM, with all that is known.
+//! The page of one VM.
 
 use jiff::tz::TimeZone;
 
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_of_one_vm() {
+    fn page_of_one_vm_has_everything_known() {
         let vms = super::super::examples();
         let page = |index: usize| page(&vms[index], Palette::new(false), &TimeZone::UTC);
         insta::assert_snapshot!(page(0), @r"
@@ -108,7 +108,7 @@ mod tests {
           state      running? since 2026-01-01 00:00:00.000
           why        It ran when this epoch began.
           monitor    attached, epoch 2, since 2026-01-02 03:00:00.000
-                     its monitor has answered nothing since 2026-01-02 03:04:05.678: its process 28556 is stopped, by SIGSTOP or a debugger
+                     its monitor has not answered since 2026-01-02 03:04:05.678: its process 28556 is stopped, by SIGSTOP or a debugger
                      unix:/run/nas.sock
         ");
         insta::assert_snapshot!(page(3), @r"

@@ -1,4 +1,4 @@
-//! Rules that do not get on, and those that gave records up.
+//! Rules that are not delivering, and rules that gave up records.
 
 use jiff::tz::TimeZone;
 
@@ -6,13 +6,13 @@ use super::local;
 use crate::hub::{GivenUpInfo, SinkInfo};
 use crate::render::{Palette, escape};
 
-/// A line for each rule that does not deliver, and one for each that gave records up; nothing if all deliver everything.
+/// A line for each rule that is not delivering, and one for each that gave up records; empty if there are none.
 pub(super) fn stuck(sinks: &[SinkInfo], palette: Palette, zone: &TimeZone) -> String {
     let mut text = String::new();
     for sink in sinks {
         let rule = palette.bold(escape::text(&sink.rule));
         if sink.state != "delivering" {
-            let error = sink.last_error.as_deref().unwrap_or("it does not say why");
+            let error = sink.last_error.as_deref().unwrap_or("no reason given");
             let since = local(&sink.since, zone);
             text += &format!(
                 "\nrule {rule}: {} since {since}, {} records behind: {}\n",
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_rules_with_trouble_are_listed() {
+    fn only_failing_rules_are_listed() {
         let sinks = [("log", "delivering", None), ("hook", "retrying", Some("connection refused\u{1b}[2J"))];
         let sinks = sinks.map(|(rule, state, error)| SinkInfo {
             rule: rule.into(),
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_that_gave_records_up_is_listed_with_last_one() {
+    fn rule_that_gave_up_records_is_listed_with_the_last_one() {
         let last = GivenUpInfo {
             offset: 41,
             vm: "web1".into(),

@@ -1,4 +1,4 @@
-//! All VMs, one a line.
+//! The table of VMs, one a line.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::time::span;
 
 const HEADS: [&str; 5] = ["VM", "RUN STATE", "SINCE", "EPOCH", "LAST EVENT"];
 
-/// The table of the VMs that the hub follows, and one of those that left it within that span.
+/// The table of the VMs that the hub follows, and a table of those that left it within `left_within`.
 pub(super) fn tables(vms: &[Vm], left_within: Duration, palette: Palette, zone: &TimeZone) -> String {
     let (left, followed): (Vec<Vm>, Vec<Vm>) = vms.iter().cloned().partition(|vm| vm.state == "left");
     let mut text = match followed.as_slice() {
@@ -25,7 +25,7 @@ pub(super) fn tables(vms: &[Vm], left_within: Duration, palette: Palette, zone: 
     text
 }
 
-/// The table. Why a VM stands so is last: it is the longest.
+/// The table. The reason is the last column, because it is the longest.
 fn table(vms: &[Vm], palette: Palette, zone: &TimeZone) -> String {
     let rows: Vec<[String; 5]> = vms.iter().map(|vm| row(vm, zone)).collect();
     let width = |column: usize| {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_of_vms() {
+    fn table_has_one_line_for_each_vm() {
         let day = Duration::from_secs(86_400);
         let text = tables(&super::super::examples(), day, Palette::new(false), &TimeZone::UTC);
         insta::assert_snapshot!(text, @r"
@@ -76,7 +76,7 @@ mod tests {
         db    running?    2026-01-01 00:00:00.000  1      –           connection refused; It ran when this epoch began.
         new   connecting  2026-01-02 03:00:00.000  –      –           no such file\u001b[2J
         100   taken       2026-01-02 03:00:00.000  1      –           give the VM another
-        nas   running?    2026-01-01 00:00:00.000  2      –           its monitor has answered nothing since 2026-01-02 03:04:05.678: its process 28556 is stopped, by SIGSTOP or a debugger; It ran when this epoch began.
+        nas   running?    2026-01-01 00:00:00.000  2      –           its monitor has not answered since 2026-01-02 03:04:05.678: its process 28556 is stopped, by SIGSTOP or a debugger; It ran when this epoch began.
 
         left the hub within 1 d:
         VM     RUN STATE  SINCE                    EPOCH  LAST EVENT  WHY

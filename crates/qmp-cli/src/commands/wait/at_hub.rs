@@ -1,4 +1,5 @@
-//! Waiting through the hub: what the journal has, how the VM stands, and what follows, without a gap between them.
+//! Waiting through the hub: the records of the journal, the VM's state, and the following records, without a gap between
+//! them.
 
 use std::time::Duration;
 
@@ -16,26 +17,26 @@ use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, HubFollow, HubItem, Query, VmInfo};
 use crate::output;
 
-/// How long after the end of a VM findings about it come: the hub waits 2 s for how its process exited.
+/// How long after the end of a VM findings about it may arrive: the hub waits 2 s for the exit of its process.
 const FINDINGS_LATE_MAX: Duration = Duration::from_secs(5);
 
-/// Waiting through the hub.
+/// A wait through the hub.
 pub(super) struct AtHub<'a> {
     pub(super) client: HubClient,
     pub(super) name: &'a str,
     pub(super) goal: &'a Goal,
     pub(super) query: Query,
-    /// Everything up to here has been looked at.
+    /// Records up to here are processed.
     pub(super) position: Offset,
-    /// For times in messages.
+    /// The time zone of messages.
     pub(super) zone: TimeZone,
 }
 
-/// How [`AtHub::future`] ends.
+/// The result of [`AtHub::future`].
 enum Next {
     Match(Record<'static>),
     Gone,
-    /// The hub is back, or the VM was removed from it.
+    /// The hub is back, or the VM was removed from it: check its state again.
     LookAgain,
 }
 
@@ -49,7 +50,7 @@ impl AtHub<'_> {
             if !keep_waiting {
                 let vm = self.standing().await?;
                 if !vm.as_ref().is_some_and(VmInfo::is_attached) {
-                    // What came between the history and the question counts, too.
+                    // Records between the history and the VM's state count, too.
                     return match self.history().await? {
                         None => self.late_finding(vm).await,
                         Some(record) => Ok(record),
@@ -67,7 +68,7 @@ impl AtHub<'_> {
         }
     }
 
-    /// Waits until QEMU is gone; the record that closed its last epoch, if it ever had one.
+    /// Waits until QEMU is gone; returns the record that closed its last epoch, if it had one.
     pub(super) async fn ended(mut self) -> Result<Option<Record<'static>>, Failure> {
         let mut is_noted = false;
         let end = loop {
@@ -81,7 +82,7 @@ impl AtHub<'_> {
                 break ended::last_end(&self.client, self.name).await?;
             }
             if !vm.is_attached() {
-                // The hub tries again; what it finds is no record, so it is asked.
+                // The hub retries; the result is no record, so its state is polled.
                 if !std::mem::replace(&mut is_noted, true) {
                     let error = vm.error.as_deref().unwrap_or("the hub is about to attach it");
                     output::note(format_args!("note: {} is {}: {error}", self.name, vm.state));
@@ -97,11 +98,11 @@ impl AtHub<'_> {
         Ok(end)
     }
 
-    /// Waits for a finding about the end of a VM, which comes after the end, in the time in which it does.
+    /// Waits for a finding about the end of a VM, as long as such findings may arrive.
     ///
     /// # Errors
     ///
-    /// That the VM is gone, if no such finding comes or an event is waited for.
+    /// That the VM is gone, if no such finding arrives, or if the goal is an event.
     async fn late_finding(&mut self, vm: Option<VmInfo>) -> Result<Record<'static>, Failure> {
         if !matches!(self.goal, Goal::Finding { .. }) {
             return Err(self.gone(vm).await?);
@@ -123,7 +124,7 @@ impl AtHub<'_> {
         }
     }
 
-    /// That the VM, which stands as `vm` says or has left the hub, is gone and nothing came.
+    /// The failure that the VM, in state `vm` or removed from the hub, is gone and the goal was not reached.
     async fn gone(&self, vm: Option<VmInfo>) -> Result<Failure, Failure> {
         let (name, goal) = (self.name, self.goal);
         if vm.is_some() {
@@ -133,11 +134,11 @@ impl AtHub<'_> {
             Some(last) => left::seen(last.received, &self.zone),
             None => "the journal has no record of it".to_owned(),
         };
-        let failure = Failure::gone(format_args!("{name} left the hub, and no {goal} came; {seen}"));
+        let failure = Failure::gone(format_args!("{name} left the hub, and no {goal} was reported; {seen}"));
         Ok(left::with_hints(failure, name).hint(SINCE_HINT))
     }
 
-    /// Looks through what the journal has behind the position.
+    /// Reads the journal after the position.
     async fn history(&mut self) -> Result<Option<Record<'static>>, Failure> {
         loop {
             match self.try_history().await {
@@ -159,12 +160,12 @@ impl AtHub<'_> {
         Ok(None)
     }
 
-    /// How the VM stands; one that the hub is only just connecting to is given some time.
+    /// The state of the VM; waits for a while if the hub is connecting to it.
     async fn standing(&self) -> Result<Option<VmInfo>, Failure> {
         standing(&self.client, self.name).await
     }
 
-    /// Waits for what comes behind the position.
+    /// Waits for records after the position.
     async fn future(&mut self, keep_waiting: bool) -> Result<Next, Failure> {
         let mut follow = HubFollow::new(self.client.clone(), self.query.clone(), self.position);
         let end = loop {

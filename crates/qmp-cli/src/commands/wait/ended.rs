@@ -1,4 +1,4 @@
-//! The end of QEMU: its monitor is closed and, where the system says so, its process has exited.
+//! The end of QEMU: its monitor is closed and, if the system reports it, its process has exited.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, HubFollow, HubItem};
 use crate::output;
 
-/// How long the exit of QEMU is waited for once its monitor is closed. One with hundreds of GiB gives them back meanwhile;
-/// one that is there longer took its monitor away and lives on.
+/// How long to wait for the exit of QEMU after its monitor closed. A process with hundreds of GiB frees them meanwhile; one
+/// that runs longer closed its monitor and continues.
 const PROCESS_END_MAX: Duration = Duration::from_secs(25);
 
-/// How often it is looked whether a process of this host is there.
+/// How often a process of this host is checked.
 const PROCESS_LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Waits straight at a monitor.
+/// Waits directly at a monitor.
 pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
     let mut follow = qmp_client::follow(address, FollowConfig::default());
     let mut is_noted = false;
@@ -30,14 +30,14 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
             Followed::Detached { reason: DetachReason::PeerClosed, process, .. } => {
                 if let Some(pid) = process.map(|process| process.pid()).filter(|pid| is_qemu(&name_of(*pid)))
                 {
-                    // Without an answer it lives on without a monitor.
+                    // After the timeout, QEMU continues without a monitor.
                     let _ = tokio::time::timeout(PROCESS_END_MAX, exited(pid)).await;
                 }
                 return Ok(());
             }
             Followed::Failed { error, .. } => match error {
                 ConnectError::NoSuchSocket { .. } | ConnectError::Refused { .. } => return Ok(()),
-                // The next attempt tells whether QEMU is still there.
+                // The next attempt shows whether QEMU is still running.
                 ConnectError::Ended { .. } => {}
                 error if error.is_taken() => {
                     if !std::mem::replace(&mut is_noted, true) {
@@ -45,20 +45,18 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
                     }
                 }
                 error => {
-                    return Err(
-                        Failure::failed(error).hint("whether QEMU has ended cannot be told from this")
-                    );
+                    return Err(Failure::failed(error).hint("this error does not say whether QEMU has ended"));
                 }
             },
             Followed::Reply(reply) => reply.release(),
-            // Events that are not taken come again at once.
+            // Events must be consumed: others are yielded again at once.
             Followed::Events(mut events) => while events.next().is_some() {},
             Followed::Attached { .. } | Followed::Answered { .. } | Followed::Detached { .. } => {}
         }
     }
 }
 
-/// The record that the VM's last epoch ended, if it ever had one.
+/// The record of the end of the VM's last epoch, if it had one.
 pub(in crate::commands) async fn last_end(
     client: &HubClient,
     vm: &str,
@@ -66,11 +64,11 @@ pub(in crate::commands) async fn last_end(
     left::last(client, vm, Some("detached")).await
 }
 
-/// The end of a VM that the hub does not have any more. One that it discovered leaves it when its process ends.
+/// The end of a VM that the hub no longer follows. A discovered VM leaves the hub when its process ends.
 ///
 /// # Errors
 ///
-/// `failure`, if it never saw that QEMU closed its monitor.
+/// `failure`, if no record shows that QEMU closed its monitor.
 pub(super) async fn of_removed(
     client: &HubClient,
     vm: &str,
@@ -79,50 +77,50 @@ pub(super) async fn of_removed(
     last_end(client, vm).await?.filter(is_gone).ok_or(failure)
 }
 
-/// Waits until the process behind the epoch that `end` closed has exited, if the system tells.
+/// Waits until the process of the epoch that `end` closed has exited, if the system reports it.
 pub(super) async fn process_exit(client: &HubClient, vm: &str, end: &Record<'_>) -> Result<(), HubError> {
     let since_end_us = clock::now().0.saturating_sub(end.received.0);
     let since_end = Duration::from_micros(u64::try_from(since_end_us).unwrap_or(0));
     let Some(left) = PROCESS_END_MAX.checked_sub(since_end) else { return Ok(()) };
-    // What opened that epoch names its process; an epoch after it has another.
+    // The record that opened the epoch names its process; a later epoch has another.
     let opened = left::last(client, vm, Some("attached")).await?.filter(|opened| opened.epoch == end.epoch);
     let Some(pid) = opened.as_ref().and_then(process_of) else { return Ok(()) };
     let exit = async {
         tokio::select! {
             recorded = exit_of(client, vm, end.epoch, end.offset.unwrap_or_default()) => recorded,
-            // Its parent may take no notice of its end, and then there is no record of it.
+            // If the parent does not reap the process, its exit is not recorded.
             () = exited(pid), if client.is_on_this_host() => Ok(()),
         }
     };
     match tokio::time::timeout(left, exit).await {
         Ok(exited) => exited,
         Err(_) => {
-            output::note("note: the monitor is closed; that the process of QEMU has exited was not seen");
+            output::note("note: the monitor is closed; the exit of the QEMU process was not observed");
             Ok(())
         }
     }
 }
 
-/// Waits until a process of this host has exited, whether its parent took notice or not.
+/// Waits until a process of this host has exited, reaped by its parent or not.
 async fn exited(pid: i32) {
     while is_running(pid) {
         tokio::time::sleep(PROCESS_LOOK_EVERY).await;
     }
 }
 
-/// Source: proc(5), `/proc/pid/stat`: what follows the name in parentheses is the state.
+/// Source: proc(5), `/proc/pid/stat`: the state follows the name in parentheses.
 fn is_running(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
-/// What a process calls itself; empty if it is gone.
+/// The name of a process; empty if it has exited.
 fn name_of(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
-/// Whether a process of that name is a QEMU, and not the program that opened the socket for one.
+/// Whether a process name is that of QEMU, not of a manager that opened the socket for it.
 fn is_qemu(name: &str) -> bool {
     name.starts_with("qemu-") || name == "kvm"
 }
@@ -135,14 +133,14 @@ async fn exit_of(client: &HubClient, vm: &str, epoch: Epoch, after: Offset) -> R
             Body::Finding { finding, .. } if finding == PROCESS_ENDED && record.epoch == epoch => {
                 return Ok(());
             }
-            // What listens at the socket is another process.
+            // The socket has a new process.
             Body::Attached { .. } => return Ok(()),
             _ => {}
         }
     }
 }
 
-/// The process of the QEMU at the other end of the monitor, if the snapshot names it.
+/// The process of the QEMU that serves the monitor, if the snapshot names it.
 fn process_of(record: &Record<'_>) -> Option<i32> {
     #[derive(Deserialize)]
     struct Snapshot {
@@ -170,14 +168,14 @@ mod tests {
             std::thread::sleep(Duration::from_millis(2));
             !is_running(pid)
         });
-        assert!(is_over, "it has exited, and its parent has not waited for it");
+        assert!(is_over, "the process has exited and is not reaped");
         child.wait().unwrap();
         assert!(!is_running(pid));
         assert!(is_running(i32::try_from(std::process::id()).unwrap()));
     }
 
     #[test]
-    fn qemu_is_told_from_its_manager() {
+    fn qemu_is_distinguished_from_its_manager() {
         let cases =
             [("qemu-system-x86", true), ("qemu-kvm", true), ("kvm", true), ("libvirtd", false), ("", false)];
         for (name, expected) in cases {

@@ -1,4 +1,4 @@
-//! What `qmp wait` waits for: an event, a finding, or the end of QEMU.
+//! The goal of `qmp wait`: an event, a finding, or the end of QEMU.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::commands::tail::is_gone;
 use crate::exit::Failure;
 use crate::filter::{EventArgs, EventFilter};
 
-/// Which record ends the wait.
+/// The record that ends the wait.
 #[derive(Debug)]
 pub(super) enum Goal {
     /// An event.
@@ -34,13 +34,13 @@ pub(super) enum Goal {
 }
 
 impl Goal {
-    /// Waits for an event.
+    /// Creates a goal for an event.
     pub(super) fn event(name: &str, wheres: &[String]) -> Result<Self, Failure> {
         let args = EventArgs { event: vec![name.to_owned()], wheres: wheres.to_vec() };
         Ok(Self::Event { name: name.to_owned(), filter: Box::new(args.filter()?), args })
     }
 
-    /// Waits for a finding.
+    /// Creates a goal for a finding.
     pub(super) fn finding(name: &str, wheres: &[String]) -> Result<Self, Failure> {
         let kinds = Globs::parse([name]).map_err(Failure::usage)?;
         let where_ =
@@ -61,7 +61,7 @@ impl Goal {
         }
     }
 
-    /// What may be wrong with the name and the conditions. They may be of a later release, so it is no error.
+    /// Warnings about the name and the conditions. They may be of a later release, so they are not errors.
     pub(super) fn doubts(&self) -> Vec<String> {
         match self {
             Self::Event { args, .. } => args.doubts(&[]),
@@ -78,7 +78,7 @@ impl Goal {
     }
 }
 
-/// What has not come, in a message.
+/// The goal, for messages.
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -118,11 +118,11 @@ mod tests {
             let goal = Goal::finding(name, &wheres).unwrap();
             assert_eq!(goal.is_match(&record), expected, "{name} {wheres:?}");
         }
-        assert!(!Goal::event("*", &[]).unwrap().is_match(&record), "a finding is no event");
+        assert!(!Goal::event("*", &[]).unwrap().is_match(&record), "a finding is not an event");
     }
 
     #[test]
-    fn unknown_kinds_and_members_are_doubted() {
+    fn unknown_kind_or_member_gets_a_warning() {
         let doubts = |name: &str, wheres: &[&str]| {
             let wheres: Vec<String> = wheres.iter().map(|&text| text.to_owned()).collect();
             Goal::finding(name, &wheres).unwrap().doubts().join("|")

@@ -1,4 +1,4 @@
-//! For which moment an answer is wanted.
+//! The time in the life of a VM that `qmp why` is about.
 
 use qmp_wire::{Epoch, UnixMicros};
 
@@ -6,10 +6,10 @@ use crate::exit::Failure;
 use crate::terminal::Terminal;
 use crate::time::parse::{self, When};
 
-/// A moment in the life of a VM.
+/// A time in the life of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// The present one.
+    /// The present time.
     Now(UnixMicros),
     At(UnixMicros),
     EndOf(Epoch),
@@ -24,14 +24,14 @@ impl Asked {
             (Some(text), None) => match parse::parse(text, &now) {
                 Ok(When::At(moment)) => Ok(Self::At(moment)),
                 Ok(When::After(_)) => Err(Failure::usage("--at: expected a time, found an offset")
-                    .hint("the epoch of a record stands in qmp log --json; ask with --epoch N")),
+                    .hint("qmp log --json shows the epoch of a record; use --epoch N")),
                 Err(error) => Err(Failure::usage(format_args!("--at: {error}"))),
             },
             (None, None) => Ok(Self::Now(UnixMicros(now.timestamp().as_microsecond()))),
         }
     }
 
-    /// Up to when records count.
+    /// The time up to which records count.
     pub(super) fn until(self) -> Option<UnixMicros> {
         match self {
             Self::Now(_) | Self::EndOf(_) => None,
@@ -39,7 +39,7 @@ impl Asked {
         }
     }
 
-    /// By which moment what has not come will not come.
+    /// The time by which announced events that have not followed count as missing.
     pub(super) fn overdue(self) -> Option<UnixMicros> {
         match self {
             Self::Now(moment) | Self::At(moment) => Some(moment),
@@ -54,7 +54,7 @@ mod tests {
     use crate::terminal::ColorWhen;
 
     #[test]
-    fn reads_moments_and_refuses_offsets() {
+    fn time_is_read_and_offset_is_refused() {
         let terminal = Terminal::detect(ColorWhen::Never);
         let read = |at, epoch| Asked::read(at, epoch, &terminal).map_err(|failure| failure.to_string());
         assert_eq!(

@@ -1,7 +1,7 @@
-//! The story of one VM, read up to the moment that is asked about, and then once more for the evidence.
+//! Reads the history of one VM up to the requested time, and then the evidence.
 //!
-//! The same correlators read it as in the hub, from a few epochs before the one that is asked about: that is all
-//! that they look back to. They begin at the checkpoint of the VM, if there is one before that moment.
+//! The same correlators as in the hub process the records, from a few epochs before the requested one, as far as they look
+//! back. They begin at the checkpoint of the VM, if there is one before that time.
 
 use std::ops::ControlFlow;
 
@@ -17,22 +17,22 @@ use crate::exit::Failure;
 use crate::hub::{HubCheckpoint, HubError, Query as HubQuery};
 use crate::time::write;
 
-/// Records taken from the file at once.
+/// Records that are read from the file at a time.
 const BATCH_MAX_RECORDS: usize = 1_024;
 
-/// Records that are read through to find one; beyond it, halving is quicker.
+/// Records that are read in sequence to find one; over longer distances, bisection is faster.
 const SEARCHED_RECORDS: u64 = 4_096;
 
-/// Findings at the beginning of an epoch among which is what had changed before it.
+/// Findings at the beginning of an epoch that are searched for unseen changes before it.
 const FINDINGS_SEARCHED: u32 = 64;
 
-/// An epoch's beginning.
+/// The beginning of an epoch.
 struct Begin {
     epoch: Epoch,
     offset: Offset,
 }
 
-/// Reads the answer.
+/// Reads the history and returns the answer.
 pub(super) async fn answer(
     source: &Source,
     vm: &str,
@@ -87,7 +87,7 @@ pub(super) async fn answer(
     Ok(Answer { state, evidence, last_received, previous })
 }
 
-/// The finding that the VM had changed when this epoch began, if there is one. It is among the first.
+/// The finding that the VM had changed before this epoch began, if there is one. It is among the first findings.
 async fn changed_unseen(
     source: &Source,
     vm: &str,
@@ -110,8 +110,8 @@ async fn changed_unseen(
     Ok(found)
 }
 
-/// Restores a VM from its checkpoint, if its last record is after the one offset, not after the other, and `is_usable`
-/// accepts it. Returns that record.
+/// Restores the correlators of a VM from its checkpoint, if the checkpoint's last record is after `after`, not after `upto`,
+/// and accepted by `is_usable`. Returns that record.
 async fn restored(
     source: &Source,
     correlators: &mut Correlators,
@@ -138,7 +138,7 @@ async fn restored(
     Ok(last.filter(|_| correlators.restore(vm, offset, &saved)))
 }
 
-/// The last offset.
+/// The offset of the last record.
 async fn head(source: &Source) -> Result<Offset, Failure> {
     match source {
         Source::File(reader) => Ok(reader.head()?),
@@ -160,7 +160,7 @@ async fn first_after(source: &Source, vm: &str, after: Offset) -> Result<Option<
     Ok(first)
 }
 
-/// The records that tell why, from the first epoch that was read on.
+/// The records of `causes`, read after the offset `after`.
 async fn evidence(
     source: &Source,
     vm: &str,
@@ -180,7 +180,7 @@ async fn evidence(
                     evidence.push(record.clone().into_owned());
                 }
             }
-            // The next one may be far behind.
+            // The next cause may be far away.
             let is_near = read < SEARCHED_RECORDS;
             if is_near && !causes.is_empty() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })
@@ -192,8 +192,8 @@ async fn evidence(
     Ok(evidence)
 }
 
-/// A place before a record of this VM, at most [`SEARCHED_RECORDS`] before it. Records of a VM have ascending numbers, so
-/// that halving what is left finds it.
+/// An offset before the record `wanted` of this VM, at most [`SEARCHED_RECORDS`] before it. Records of a VM are numbered in
+/// ascending order, so bisection finds it.
 async fn before(source: &Source, vm: &str, after: Offset, wanted: (Epoch, Seq)) -> Result<Offset, Failure> {
     let (mut low, mut high) = (after.0, head(source).await?.0);
     while high.saturating_sub(low) > SEARCHED_RECORDS {
@@ -212,7 +212,7 @@ fn of_vm(vm: &str) -> Result<Query, Failure> {
     Ok(Query { vm: Globs::parse([vm]).map_err(Failure::usage)?, ..Query::default() })
 }
 
-/// The beginning of the epoch that is asked about, and before it those of the epochs to which it may look back.
+/// The beginnings of the requested epoch and of the epochs to which correlators may look back.
 async fn begins(source: &Source, vm: &str, asked: Asked, zone: &TimeZone) -> Result<Vec<Begin>, Failure> {
     let mut begins: Vec<Begin> = Vec::new();
     let (mut first, mut latest) = (None, None);
@@ -255,7 +255,7 @@ async fn begins(source: &Source, vm: &str, asked: Asked, zone: &TimeZone) -> Res
     }
 }
 
-/// Hands the records of a VM to `take`, up to the present head or until it has enough.
+/// Passes the records of a VM to `take`, up to the present head or until `take` breaks.
 async fn each(
     source: &Source,
     vm: &str,
