@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn records_have_versions_and_events_of_their_vm() {
-        let records = crate::render::examples::story();
+        let records = crate::render::examples::records();
         let mut lines = Vec::new();
         for record in &records[..3] {
             record.write_json(&mut lines);

@@ -55,21 +55,22 @@ impl EventArgs {
 
     /// Warnings about names that no known QEMU has, and about conditions that no record of these kinds can fulfil (no kind means
     /// all). Names and members may be of a later release, so they are not errors.
-    pub fn doubts(&self, kind: &[Kind]) -> Vec<String> {
-        let mut doubts: Vec<String> = self.event.iter().filter_map(|pattern| doubt(pattern)).collect();
+    pub fn warnings(&self, kind: &[Kind]) -> Vec<String> {
+        let mut warnings: Vec<String> =
+            self.event.iter().filter_map(|pattern| name_warning(pattern)).collect();
         if let Ok(query) = self.query() {
             let selected = match self.event.is_empty() {
                 true => Selected { kind, ..Selected::default() },
                 false => Selected { event: Some(&query.event), ..Selected::default() },
             };
-            doubts.extend(selected.doubts(&query.where_));
+            warnings.extend(selected.doubts(&query.where_));
         }
-        doubts
+        warnings
     }
 }
 
 /// A warning about the name of an event that no known QEMU has.
-pub fn doubt(name: &str) -> Option<String> {
+pub fn name_warning(name: &str) -> Option<String> {
     let is_pattern = name.contains(['*', '?', '[', '{']);
     if is_pattern || name.starts_with("__") || qmp_events::EventKind::from_name(name).is_some() {
         return None;
@@ -151,14 +152,14 @@ mod tests {
 
     #[test]
     fn name_that_no_qemu_has_gets_a_warning() {
-        assert_eq!(doubt("SHUTDOWN"), None);
-        assert_eq!(doubt("BLOCK_*"), None);
-        assert_eq!(doubt("__com.example_X"), None);
-        assert!(doubt("SHUTDWON").unwrap().ends_with("did you mean SHUTDOWN?"));
-        assert!(doubt("PANIC").unwrap().ends_with("did you mean GUEST_PANICKED?"));
-        let holders = doubt("unplug").unwrap();
+        assert_eq!(name_warning("SHUTDOWN"), None);
+        assert_eq!(name_warning("BLOCK_*"), None);
+        assert_eq!(name_warning("__com.example_X"), None);
+        assert!(name_warning("SHUTDWON").unwrap().ends_with("did you mean SHUTDOWN?"));
+        assert!(name_warning("PANIC").unwrap().ends_with("did you mean GUEST_PANICKED?"));
+        let holders = name_warning("unplug").unwrap();
         assert!(holders.contains("; there are ") && holders.contains("MEM_UNPLUG_ERROR"), "{holders}");
-        assert!(doubt("FOO").unwrap().ends_with("qmp events lists them"));
+        assert!(name_warning("FOO").unwrap().ends_with("qmp events lists them"));
     }
 
     #[test]

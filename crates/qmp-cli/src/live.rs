@@ -16,7 +16,7 @@ const WAITING_MAX: usize = 4096;
 
 /// An item of the stream.
 #[derive(Debug)]
-pub enum Live {
+pub enum LiveItem {
     /// A record, as a journal would have it.
     Record(Record<'static>),
     /// The monitor could not be attached.
@@ -39,7 +39,7 @@ pub enum Live {
 }
 
 /// Follows monitors, each with the name for its records, and a hub. The stream ends when no part of it can be retried.
-pub fn follow(monitors: Vec<(String, Address)>, hub: Option<HubFollow>) -> mpsc::Receiver<Live> {
+pub fn follow(monitors: Vec<(String, Address)>, hub: Option<HubFollow>) -> mpsc::Receiver<LiveItem> {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     for (vm, address) in monitors {
         tokio::spawn(follow_one(vm, address, sender.clone()));
@@ -50,14 +50,14 @@ pub fn follow(monitors: Vec<(String, Address)>, hub: Option<HubFollow>) -> mpsc:
     receiver
 }
 
-async fn follow_hub(mut hub: HubFollow, sender: mpsc::Sender<Live>) {
+async fn follow_hub(mut hub: HubFollow, sender: mpsc::Sender<LiveItem>) {
     loop {
         let (item, is_over) = match hub.next().await {
-            Ok(HubItem::Record(record)) => (Live::Record(record), false),
-            Ok(HubItem::Lost(error)) => (Live::HubLost(error), false),
-            Ok(HubItem::Back) => (Live::HubBack, false),
-            Ok(HubItem::Removed(records)) => (Live::HubRemoved(records), false),
-            Err(error) => (Live::HubFailed(error), true),
+            Ok(HubItem::Record(record)) => (LiveItem::Record(record), false),
+            Ok(HubItem::Lost(error)) => (LiveItem::HubLost(error), false),
+            Ok(HubItem::Back) => (LiveItem::HubBack, false),
+            Ok(HubItem::Removed(records)) => (LiveItem::HubRemoved(records), false),
+            Err(error) => (LiveItem::HubFailed(error), true),
         };
         if sender.send(item).await.is_err() || is_over {
             return;
@@ -65,21 +65,21 @@ async fn follow_hub(mut hub: HubFollow, sender: mpsc::Sender<Live>) {
     }
 }
 
-async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<Live>) {
+async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<LiveItem>) {
     let mut follow = qmp_client::follow(address, FollowConfig::default());
-    let mut place = Place { vm, epoch: Epoch(0), seq: Seq(0) };
+    let mut numbering = RecordNumbering { vm, epoch: Epoch(0), seq: Seq(0) };
     loop {
         let mut found = Vec::new();
         let mut is_over = false;
         match follow.next().await {
             Followed::Attached { snapshot, .. } => {
-                place.epoch = Epoch(place.epoch.0 + 1);
-                place.seq = Seq(0);
-                found.push(place.record(Body::Attached { snapshot: snapshot.to_owned().into() }));
+                numbering.epoch = Epoch(numbering.epoch.0 + 1);
+                numbering.seq = Seq(0);
+                found.push(numbering.record(Body::Attached { snapshot: snapshot.to_owned().into() }));
             }
             Followed::Events(mut events) => {
                 while let Some(event) = events.next() {
-                    found.push(place.record(event_body(event)));
+                    found.push(numbering.record(event_body(event)));
                 }
             }
             Followed::Reply(reply) => reply.release(),
@@ -87,11 +87,15 @@ async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<Live>) {
             Followed::Answered { .. } => {}
             Followed::Detached { reason, detail, .. } => {
                 let (detail, certain_until) = (Some(detail.into()), Some(clock::now()));
-                found.push(place.record(Body::Detached { reason, detail, certain_until }));
+                found.push(numbering.record(Body::Detached { reason, detail, certain_until }));
             }
             Followed::Failed { error, retry_in, .. } => {
                 is_over = retry_in.is_none();
-                found.push(Live::Failed { vm: place.vm.clone(), error: error.clone(), is_last: is_over });
+                found.push(LiveItem::Failed {
+                    vm: numbering.vm.clone(),
+                    error: error.clone(),
+                    is_last: is_over,
+                });
             }
         }
         for item in found {
@@ -115,18 +119,18 @@ fn event_body(event: RawEvent<'_>) -> Body<'static> {
 }
 
 /// Numbers the records of a VM.
-struct Place {
+struct RecordNumbering {
     vm: String,
     epoch: Epoch,
     seq: Seq,
 }
 
-impl Place {
-    fn record(&mut self, body: Body<'static>) -> Live {
+impl RecordNumbering {
+    fn record(&mut self, body: Body<'static>) -> LiveItem {
         let seq = self.seq;
         self.seq = Seq(seq.0 + 1);
         let vm = self.vm.clone().into();
-        Live::Record(Record { offset: None, vm, epoch: self.epoch, seq, received: clock::now(), body })
+        LiveItem::Record(Record { offset: None, vm, epoch: self.epoch, seq, received: clock::now(), body })
     }
 }
 

@@ -20,7 +20,7 @@ mod filter;
 mod listen;
 mod signals;
 mod terminal;
-mod log_lines;
+mod log_format;
 mod output;
 mod hub;
 mod live;

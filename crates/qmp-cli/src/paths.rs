@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 /// The environment on which the paths depend; tests construct their own.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub struct DefaultPaths {
     is_root: bool,
     runtime_dir: Option<PathBuf>,
     state_home: Option<PathBuf>,
     home: Option<PathBuf>,
 }
 
-impl Places {
+impl DefaultPaths {
     /// The environment of this process.
     pub fn of_this_user() -> Self {
         // The XDG base directory specification: relative paths are ignored.
@@ -61,19 +61,19 @@ mod tests {
 
     #[test]
     fn paths_follow_the_base_directory_specification() {
-        let user = Places { home: Some("/home/u".into()), ..Places::default() };
-        let session = Places { runtime_dir: Some("/run/user/7".into()), ..user.clone() };
-        let moved = Places { state_home: Some("/srv/state".into()), ..session.clone() };
-        let root = Places { is_root: true, ..moved.clone() };
+        let user = DefaultPaths { home: Some("/home/u".into()), ..DefaultPaths::default() };
+        let session = DefaultPaths { runtime_dir: Some("/run/user/7".into()), ..user.clone() };
+        let moved = DefaultPaths { state_home: Some("/srv/state".into()), ..session.clone() };
+        let root = DefaultPaths { is_root: true, ..moved.clone() };
         let cases = [
             (user, "/home/u/.local/state/qmp-events/hub.sock", "/home/u/.local/state/qmp-events/journal.db"),
             (session, "/run/user/7/qmp-events/hub.sock", "/home/u/.local/state/qmp-events/journal.db"),
             (moved, "/run/user/7/qmp-events/hub.sock", "/srv/state/qmp-events/journal.db"),
             (root, "/run/qmp-events/hub.sock", "/var/lib/qmp-events/journal.db"),
         ];
-        for (places, hub, journal) in cases {
-            assert_eq!(places.hub(), Path::new(hub), "{places:?}");
-            assert_eq!(places.journal(), Path::new(journal), "{places:?}");
+        for (paths, hub, journal) in cases {
+            assert_eq!(paths.hub(), Path::new(hub), "{paths:?}");
+            assert_eq!(paths.journal(), Path::new(journal), "{paths:?}");
         }
     }
 }

@@ -6,12 +6,12 @@ use crate::exit::Failure;
 
 /// Receives both signals. Once this is constructed, they do not end the program by themselves.
 #[derive(Debug)]
-pub struct End {
+pub struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl End {
+impl StopSignals {
     /// Registers for the signals.
     pub fn new() -> Result<Self, Failure> {
         let register = |kind| {

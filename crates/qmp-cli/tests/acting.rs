@@ -13,16 +13,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{FakeQmp, Running, directory, event, respond, run};
+use support::{FakeQmp, Process, directory, event, respond, run};
 
 /// Events of one storm; a process is run for each of them.
 const STORM: u64 = 150;
 
 /// Deliveries in order, with their ids.
-type Arrived = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+type Deliveries = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// A monitor that reports a storm of events at the command `storm`.
-fn stormy(home: &Path) -> FakeQmp {
+fn storm_monitor(home: &Path) -> FakeQmp {
     FakeQmp::start_with(home.join("web1.sock"), |command, request| match command {
         "storm" => {
             let storm =
@@ -34,10 +34,11 @@ fn stormy(home: &Path) -> FakeQmp {
 }
 
 /// Receives webhooks at a free port: the id and body of each request.
-fn webhooks() -> (String, Arrived) {
+fn webhooks() -> (String, Deliveries) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
-    let (address, arrived) = (listener.local_addr().expect("an address").to_string(), Arrived::default());
-    let all = Arc::clone(&arrived);
+    let (address, deliveries) =
+        (listener.local_addr().expect("an address").to_string(), Deliveries::default());
+    let all = Arc::clone(&deliveries);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (mut stream, all) = (stream.expect("a client"), Arc::clone(&all));
@@ -52,7 +53,7 @@ fn webhooks() -> (String, Arrived) {
             });
         }
     });
-    (address, arrived)
+    (address, deliveries)
 }
 
 fn request(stream: &mut std::net::TcpStream, input: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
@@ -80,10 +81,10 @@ fn request(stream: &mut std::net::TcpStream, input: &mut Vec<u8>) -> Option<(Str
 }
 
 /// Receives entries as journald does: the record in each.
-fn entries(path: &Path) -> Arrived {
+fn entries(path: &Path) -> Deliveries {
     let socket = UnixDatagram::bind(path).expect("binds");
-    let arrived = Arrived::default();
-    let all = Arc::clone(&arrived);
+    let deliveries = Deliveries::default();
+    let all = Arc::clone(&deliveries);
     std::thread::spawn(move || {
         let mut buffer = vec![0; 1 << 20];
         while let Ok(bytes) = socket.recv(&mut buffer) {
@@ -92,7 +93,7 @@ fn entries(path: &Path) -> Arrived {
             all.lock().expect("no panic").push((String::new(), line.as_bytes().to_vec()));
         }
     });
-    arrived
+    deliveries
 }
 
 /// The complete lines of a file.
@@ -110,8 +111,8 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn bodies(arrived: &Arrived) -> Vec<Vec<u8>> {
-    arrived.lock().expect("no panic").iter().map(|(_, body)| body.clone()).collect()
+fn bodies(deliveries: &Deliveries) -> Vec<Vec<u8>> {
+    deliveries.lock().expect("no panic").iter().map(|(_, body)| body.clone()).collect()
 }
 
 /// The offsets of records in the order of their first delivery, and the number of repetitions.
@@ -134,7 +135,7 @@ fn firsts(records: &[Vec<u8>]) -> (Vec<u64>, usize) {
 fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
     let home = directory();
     let at = |name: &str| home.path().join(name);
-    let vm = stormy(home.path());
+    let vm = storm_monitor(home.path());
     let page = at("page");
     fs::write(&page, "#!/bin/sh\ncat >>\"$1\"\n").expect("writes");
     fs::set_permissions(&page, fs::Permissions::from_mode(0o755)).expect("sets");
@@ -154,7 +155,7 @@ fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
     let hub_toml = at("hub.toml").display().to_string();
     let attach = format!("web1={}", vm.address());
     let start = || {
-        let hub = Running::start(
+        let hub = Process::start(
             home.path(),
             &["serve", "--no-findings", "--config", &hub_toml, "--attach", &attach],
         );
@@ -183,10 +184,10 @@ fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
     let wanted: Vec<Vec<u8>> = wanted.stdout.lines().map(|line| line.as_bytes().to_vec()).collect();
     assert_eq!(wanted.len() as u64, 2 * STORM);
     let (offsets, _) = firsts(&wanted);
-    let arrived = || [file(&at("ran")), bodies(&hooks), bodies(&journald), log()];
+    let deliveries = || [file(&at("ran")), bodies(&hooks), bodies(&journald), log()];
     for (index, kind) in ["run", "webhook", "journald", "file"].iter().enumerate() {
-        until(kind, || firsts(&arrived()[index]).0.len() == offsets.len());
-        let (found, again) = firsts(&arrived()[index]);
+        until(kind, || firsts(&deliveries()[index]).0.len() == offsets.len());
+        let (found, again) = firsts(&deliveries()[index]);
         assert_eq!(found, offsets, "{kind}: in order, none missing");
         println!("{kind}: {again} repeated");
     }
@@ -218,7 +219,7 @@ fn rule_is_checked_before_the_hub_starts() {
         "{refused:?}"
     );
     fs::write(&path, "[[rule]]\nname = 'a'\nevent = 'SHUTDWON'\nrun = '/bin/true'\n").expect("writes");
-    let hub = Running::start(home.path(), &arguments);
+    let hub = Process::start(home.path(), &arguments);
     hub.wait_for("no event is known that is called SHUTDWON; did you mean SHUTDOWN?");
     hub.wait_for("web1: attached");
     assert_eq!(hub.interrupt(), Some(0));

@@ -6,9 +6,11 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::{FakeQmp, GREETING, Ran, Running, directory, event, respond, run, run_with_input, wait_for};
+use support::{
+    FakeQmp, GREETING, Process, RunResult, directory, event, respond, run, run_with_input, wait_for,
+};
 
-fn check(capture: &str, arguments: &[&str]) -> Ran {
+fn check(capture: &str, arguments: &[&str]) -> RunResult {
     let home = directory();
     run_with_input(home.path(), &[&["check", "-"], arguments].concat(), capture)
 }
@@ -128,7 +130,7 @@ fn records_of_tail_at_a_monitor_can_be_checked() {
         "query-status" => [vec![event("STOP", None)], respond(command, request)].concat(),
         _ => respond(command, request),
     });
-    let tail = Running::start(home.path(), &["tail", vm.path.to_str().unwrap(), "--json"]);
+    let tail = Process::start(home.path(), &["tail", vm.path.to_str().unwrap(), "--json"]);
     let lines =
         [wait_for(&tail.stdout, "\"kind\":\"attached\""), wait_for(&tail.stdout, "\"event\":\"STOP\"")];
     assert_eq!(tail.interrupt(), Some(0));

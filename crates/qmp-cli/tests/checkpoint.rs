@@ -14,7 +14,7 @@ use qmp_hub::restore_checkpoint;
 use qmp_journal::Reader;
 use qmp_wire::Offset;
 use serde_json::Value;
-use support::{FakeQmp, Running, directory, event, respond, run, start_hub_with};
+use support::{FakeQmp, Process, directory, event, respond, run, start_hub_with};
 
 const IO_ERROR: &str = r#"{"device": "d", "operation": "read", "action": "stop", "reason": "x"}"#;
 
@@ -116,7 +116,7 @@ fn findings(home: &Path) -> BTreeMap<String, u32> {
     found
 }
 
-fn start(home: &Path, vm: &FakeQmp) -> Running {
+fn start(home: &Path, vm: &FakeQmp) -> Process {
     start_hub_with(home, &vm.address(), &[])
 }
 

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
-use support::{Running, directory, qmp, run, run_with_input, wait_for};
+use support::{Process, directory, qmp, run, run_with_input, wait_for};
 
 /// An emulated machine at `HOME/NAME.sock`, ready for connections.
-fn emulate(home: &Path, name: &str, more: &[&str]) -> (Running, String) {
+fn emulate(home: &Path, name: &str, more: &[&str]) -> (Process, String) {
     let path = home.join(format!("{name}.sock")).to_str().unwrap().to_owned();
-    let running = Running::start(home, &[&["emulate", "--listen", &path, "--name", name], more].concat());
+    let running = Process::start(home, &[&["emulate", "--listen", &path, "--name", name], more].concat());
     running.wait_for("Ctrl-C ends the machine");
     (running, path)
 }
@@ -23,7 +23,7 @@ fn emulate(home: &Path, name: &str, more: &[&str]) -> (Running, String) {
 fn emulated_machine_takes_commands_and_reports_events() {
     let home = directory();
     let (mut machine, path) = emulate(home.path(), "web1", &["--release", "7.2.22"]);
-    let tail = Running::start(home.path(), &["tail", &path, "--exit"]);
+    let tail = Process::start(home.path(), &["tail", &path, "--exit"]);
     let attached = wait_for(&tail.stdout, "\"kind\":\"attached\"");
     assert!(attached.contains("\"name\": \"web1\"") && attached.contains("\"minor\": 2"), "{attached}");
     let status = run(home.path(), &["exec", &path, "query-status"]);
@@ -84,7 +84,7 @@ fn script_from_a_file_is_played() {
 fn tail_survives_a_faulty_monitor() {
     let home = directory();
     let (machine, path) = emulate(home.path(), "web1", &["--script", "bad-monitor", "--speed", "20"]);
-    let tail = Running::start(home.path(), &["tail", &path]);
+    let tail = Process::start(home.path(), &["tail", &path]);
     // A fault ends the epoch, with its reason, and not the program.
     for part in ["\"kind\":\"event\"", "\"kind\":\"detached\"", "\"kind\":\"attached\"", "\"event\":\"STOP\""]
     {
@@ -181,9 +181,9 @@ fn events(lines: &str) -> Vec<[Option<String>; 3]> {
 /// The records of a hub attached to `path`, once there are `count` events.
 fn recorded(path: &str, count: usize) -> String {
     let home = directory();
-    let hub = Running::start(home.path(), &["serve", "--attach", &format!("a={path}")]);
+    let hub = Process::start(home.path(), &["serve", "--attach", &format!("a={path}")]);
     hub.wait_for("Next, in another terminal");
-    let follow = Running::start(home.path(), &["log", "--follow", "--vm", "a"]);
+    let follow = Process::start(home.path(), &["log", "--follow", "--vm", "a"]);
     let mut lines = String::new();
     while events(&lines).len() < count {
         lines += &wait_for(&follow.stdout, "");
@@ -211,7 +211,7 @@ fn replay_has_the_same_events_for_check_and_a_hub() {
     // From a file of records, from the standard input, and from a journal.
     let again = home.path().join("again.sock").to_str().unwrap().to_owned();
     let replay = |arguments: &[&str]| {
-        let replay = Running::start(home.path(), &[&["replay"], arguments, &["--listen", &again]].concat());
+        let replay = Process::start(home.path(), &[&["replay"], arguments, &["--listen", &again]].concat());
         replay.wait_for("waiting for a client");
         let found = recorded(&again, expected.len());
         assert_eq!(events(&found), expected, "{arguments:?}");
@@ -248,7 +248,7 @@ fn replay_has_the_same_events_for_check_and_a_hub() {
 fn vm_of_a_journal_is_replayed_to_the_end() {
     let home = directory();
     let (machine, path) = emulate(home.path(), "web1", &["--script=reboot-loop", "--speed", "40"]);
-    let hub = Running::start(home.path(), &["serve", "--attach", &format!("web1={path}")]);
+    let hub = Process::start(home.path(), &["serve", "--attach", &format!("web1={path}")]);
     hub.wait_for("web1: attached");
     let waited = run(home.path(), &["wait", "web1", "RESET", "--timeout", "20s"]);
     assert_eq!(waited.code, Some(0), "{waited:?}");
@@ -259,7 +259,7 @@ fn vm_of_a_journal_is_replayed_to_the_end() {
     let journal = journal.to_str().unwrap();
     let again = home.path().join("again.sock").to_str().unwrap().to_owned();
     let arguments = ["replay", "--journal", journal, "--vm", "web1", "--listen", &again, "--speed", "0"];
-    let mut replay = Running::start(home.path(), &arguments);
+    let mut replay = Process::start(home.path(), &arguments);
     replay.wait_for("waiting for a client");
     let tail = run(home.path(), &["tail", &again, "--exit"]);
     assert_eq!(tail.code, Some(4), "{tail:?}");
@@ -277,7 +277,7 @@ fn vm_of_a_journal_is_replayed_to_the_end() {
 fn demo_shows_events_at_once_and_takes_commands() {
     let home = directory();
     let begin = Instant::now();
-    let demo = Running::start(home.path(), &["serve", "--demo"]);
+    let demo = Process::start(home.path(), &["serve", "--demo"]);
     let journal = demo.wait_for("journal");
     let journal = Path::new(journal.split_whitespace().nth(1).unwrap()).to_owned();
     assert!(journal.exists(), "{journal:?}");
@@ -288,7 +288,7 @@ fn demo_shows_events_at_once_and_takes_commands() {
     // The aim is one second; a machine that runs many tests at once needs more.
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 
-    let tail = Running::start(home.path(), &["tail", "web1"]);
+    let tail = Process::start(home.path(), &["tail", "web1"]);
     let stopped = run(home.path(), &["exec", "web1", "x-guest-reset"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
     wait_for(&tail.stdout, "\"vm\":\"web1\"");
@@ -304,10 +304,10 @@ fn demo_shows_events_at_once_and_takes_commands() {
 #[test]
 fn demo_beside_a_hub_uses_another_socket() {
     let home = directory();
-    let first = Running::start(home.path(), &["serve", "--demo=1"]);
+    let first = Process::start(home.path(), &["serve", "--demo=1"]);
     wait_for(&first.stdout, "\"kind\":\"attached\"");
     let named = home.path().join("kept.db");
-    let second = Running::start(home.path(), &["serve", "--demo=2", "--journal", named.to_str().unwrap()]);
+    let second = Process::start(home.path(), &["serve", "--demo=2", "--journal", named.to_str().unwrap()]);
     let hint = second.wait_for("qmp tail --hub");
     let hub = hint.split_whitespace().nth(3).unwrap().to_owned();
     wait_for(&second.stdout, "\"vm\":\"db1\"");

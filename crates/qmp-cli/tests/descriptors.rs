@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{FakeQmp, Running, directory, lines, qmp, run};
+use support::{FakeQmp, Process, directory, lines, qmp, run};
 
 /// The limit of open files of the hub, and the VMs that it must follow.
 const FILES: usize = 64;
@@ -51,7 +51,7 @@ fn hub_with_few_descriptors_answers_and_reports_vms_that_do_not_fit() {
     let mut child = limited(&qmp(home.path(), &arguments)).spawn().expect("prlimit runs");
     let (stdout, stderr) =
         (lines(child.stdout.take().expect("a pipe")), lines(child.stderr.take().expect("a pipe")));
-    let hub = Running::of(child, stdout, stderr);
+    let hub = Process::of(child, stdout, stderr);
     hub.wait_for("raise the limit with `ulimit -n` or LimitNOFILE=");
     hub.wait_for("open files for monitors are in use");
     let attached = |vms: &[Value]| vms.iter().filter(|vm| vm["state"] == "attached").count();

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::{
-    FakeQmp, Ran, Running, World, directory, event, other_server, respond, run, start_hub_with, wait_for,
+    FakeQmp, Process, RunResult, World, directory, event, other_server, respond, run, start_hub_with,
+    wait_for,
 };
 
 /// A VM that reports SHUTDOWN at the command `query-shutdown` and continues.
@@ -64,7 +65,7 @@ fn tail_exit_ends_at_once_with_4_if_the_vm_is_gone_or_unknown() {
         ],
     );
     // An attached VM is followed until it ends.
-    let mut tail = Running::start(home.path(), &["tail", "web1", "--exit", "--json"]);
+    let mut tail = Process::start(home.path(), &["tail", "web1", "--exit", "--json"]);
     // `tail` shows the events after its connection.
     let is_connected = || {
         since(home.path(), "query-stop");
@@ -98,7 +99,7 @@ fn wait_ended_ends_when_qemu_is_gone() {
             ("unknown to the hub", &["wait", "unknown", "--ended", "--timeout", "20s"], 4),
         ],
     );
-    let mut waiting = Running::start(home.path(), &["wait", "web1", "--ended", "--json"]);
+    let mut waiting = Process::start(home.path(), &["wait", "web1", "--ended", "--json"]);
     since(home.path(), "quit");
     let line = wait_for(&waiting.stdout, "\"kind\":\"detached\"");
     assert!(line.contains("\"reason\":\"peer closed\""), "{line}");
@@ -118,16 +119,16 @@ fn wait_ended_at_a_socket_needs_no_hub() {
     let home = directory();
     let path = home.path().join("vm.sock").to_str().unwrap().to_owned();
     codes(home.path(), &[("no socket", &["wait", &path, "--ended", "--timeout", "20s"], 0)]);
-    let mut machine = Running::start(home.path(), &["emulate", "--listen", &path]);
+    let mut machine = Process::start(home.path(), &["emulate", "--listen", &path]);
     machine.wait_for("Ctrl-C ends the machine");
     codes(home.path(), &[("it runs", &["wait", &path, "--ended", "--timeout", "300ms"], 3)]);
     // Whether it attaches before SHUTDOWN is a race, so several rounds are run.
     for round in 0..4 {
-        let mut waiting = Running::start(home.path(), &["wait", &path, "--ended", "--timeout", "20s"]);
+        let mut waiting = Process::start(home.path(), &["wait", &path, "--ended", "--timeout", "20s"]);
         assert_eq!(run(home.path(), &["exec", &path, "quit"]).code, Some(0));
         assert_eq!(waiting.end().code(), Some(0), "round {round}");
         assert_eq!(machine.end().code(), Some(0));
-        machine = Running::start(home.path(), &["emulate", "--listen", &path]);
+        machine = Process::start(home.path(), &["emulate", "--listen", &path]);
         machine.wait_for("Ctrl-C ends the machine");
     }
     assert_eq!(run(home.path(), &["exec", &path, "quit"]).code, Some(0));
@@ -173,7 +174,7 @@ fn wait_finding_finds_earlier_and_late_findings() {
         ],
     );
     // The finding follows the end of the VM.
-    let mut waiting = Running::start(home.path(), &["wait", "web1", "--finding", "why-ended", "--json"]);
+    let mut waiting = Process::start(home.path(), &["wait", "web1", "--finding", "why-ended", "--json"]);
     since(home.path(), "quit");
     wait_for(&waiting.stdout, "\"finding\":\"why-ended\"");
     assert_eq!(waiting.end().code(), Some(0));
@@ -212,12 +213,12 @@ fn conflicting_options_are_refused() {
 fn interrupted_migration_is_reported_at_once() {
     let home = directory();
     let path = home.path().join("web1.sock").to_str().unwrap().to_owned();
-    let machine = Running::start(home.path(), &["emulate", "--listen", &path]);
+    let machine = Process::start(home.path(), &["emulate", "--listen", &path]);
     machine.wait_for("Ctrl-C ends the machine");
     let _hub = start_hub_with(home.path(), &path, &[]);
     let capabilities =
         r#"[{"capability": "events", "state": true}, {"capability": "postcopy-ram", "state": true}]"#;
-    let exec = |arguments: &[&str]| -> Ran {
+    let exec = |arguments: &[&str]| -> RunResult {
         let ran = run(home.path(), &[&["exec", "web1"], arguments].concat());
         assert_eq!(ran.code, Some(0), "{arguments:?}: {ran:?}");
         ran

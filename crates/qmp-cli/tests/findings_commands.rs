@@ -5,10 +5,10 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{FakeQmp, Ran, Running, directory, run, start_hub_with};
+use support::{FakeQmp, Process, RunResult, directory, run, start_hub_with};
 
 /// A hub with a VM that was stopped, resumed, and ended by `quit`, and the finding about its end.
-fn ended(home: &Path) -> Running {
+fn ended(home: &Path) -> Process {
     let vm = FakeQmp::start(home.join("web1.sock"));
     let hub = start_hub_with(home, &vm.address(), &[]);
     for command in ["stop", "cont", "quit"] {
@@ -21,7 +21,7 @@ fn ended(home: &Path) -> Running {
 }
 
 /// Runs the command until it prints something.
-fn until(home: &Path, arguments: &[&str]) -> Ran {
+fn until(home: &Path, arguments: &[&str]) -> RunResult {
     for _ in 0..2_000 {
         let ran = run(home, arguments);
         if !ran.stdout.is_empty() {
@@ -32,7 +32,7 @@ fn until(home: &Path, arguments: &[&str]) -> Ran {
     panic!("no output of {arguments:?}");
 }
 
-fn json(ran: &Ran) -> Value {
+fn json(ran: &RunResult) -> Value {
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
 }
 
@@ -118,7 +118,7 @@ fn invalid_arguments_of_why_and_status_are_reported() {
 fn internal_error_from_an_answer_is_not_an_unseen_change() {
     let home = directory();
     let address = home.path().join("web1.sock").display().to_string();
-    let vm = Running::start(home.path(), &["emulate", "--listen", &address]);
+    let vm = Process::start(home.path(), &["emulate", "--listen", &address]);
     vm.wait_for("Ctrl-C ends the machine");
     let hub = start_hub_with(home.path(), &address, &[]);
     assert_eq!(run(home.path(), &["exec", &address, "x-guest-internal-error"]).code, Some(0));

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{FakeQmp, Running, World, directory, hub_address, run, start_hub, wait_for};
+use support::{FakeQmp, Process, World, directory, hub_address, run, start_hub, wait_for};
 
 fn offset(line: &str, key: &str) -> u64 {
     let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -93,7 +93,7 @@ fn wait_since_an_offset_finds_earlier_events() {
 #[test]
 fn wait_ends_with_the_event_or_the_end_of_the_vm() {
     let world = World::start();
-    let waiting = Running::start(world.home.path(), &["wait", "web1", "NO_SUCH", "--where", "a=b"]);
+    let waiting = Process::start(world.home.path(), &["wait", "web1", "NO_SUCH", "--where", "a=b"]);
     waiting.wait_for("no QEMU");
     let quit = world.run(&["exec", "web1", "quit"]);
     assert_eq!(quit.code, Some(0), "{quit:?}");
@@ -132,8 +132,8 @@ fn until_read_by(readers: usize, home: &Path) {
 #[test]
 fn tail_and_wait_survive_a_restart_of_the_hub() {
     let mut world = World::start();
-    let tail = Running::start(world.home.path(), &["tail", "web*"]);
-    let waiting = Running::start(world.home.path(), &["wait", "web1", "STOP", "--timeout", "60s"]);
+    let tail = Process::start(world.home.path(), &["tail", "web*"]);
+    let waiting = Process::start(world.home.path(), &["wait", "web1", "STOP", "--timeout", "60s"]);
     until_read_by(2, world.home.path());
     assert_eq!(world.run(&["exec", "web1", "query-cont"]).code, Some(0));
     assert_eq!(what(&wait_for(&tail.stdout, "")), "RESUME");
@@ -164,8 +164,8 @@ fn log_follow_prints_new_records() {
     let world = World::start();
     assert_eq!(world.run(&["exec", "web1", "query-stop"]).code, Some(0));
     let journal = world.home.path().join("journal.db");
-    let through_hub = Running::start(world.home.path(), &["log", "--follow", "-n", "1"]);
-    let of_file = Running::start(
+    let through_hub = Process::start(world.home.path(), &["log", "--follow", "-n", "1"]);
+    let of_file = Process::start(
         world.home.path(),
         &["log", "-f", "--event", "STOP", "--journal", journal.to_str().unwrap()],
     );
@@ -207,7 +207,7 @@ fn missing_hub_or_journal_is_reported_with_hints() {
 fn startup_text_has_addresses_and_next_commands() {
     let home = directory();
     let vm = FakeQmp::start(home.path().join("web1.sock"));
-    let hub = Running::start(home.path(), &["serve", "--attach", &format!("web1={}", vm.address())]);
+    let hub = Process::start(home.path(), &["serve", "--attach", &format!("web1={}", vm.address())]);
     for part in
         ["qmp hub", "journal.db", &hub_address(home.path()), "web1", "qmp tail", "Ctrl-C", "web1: attached"]
     {
@@ -270,9 +270,9 @@ fn all_faults_of_a_configuration_are_reported() {
 const STALLED_NOTE: &str = "note: the hub's journal cannot be written since 2";
 
 /// Prevents the journal's writer from committing until it is dropped.
-struct Stalled(std::process::Child);
+struct JournalLock(std::process::Child);
 
-impl Stalled {
+impl JournalLock {
     fn journal(home: &Path) -> Self {
         let mut sqlite = std::process::Command::new("sqlite3")
             .arg(home.join("journal.db"))
@@ -289,7 +289,7 @@ impl Stalled {
     }
 }
 
-impl Drop for Stalled {
+impl Drop for JournalLock {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -299,7 +299,7 @@ impl Drop for Stalled {
 #[test]
 fn stalled_journal_is_noted_by_each_command() {
     let world = World::start();
-    let stalled = Stalled::journal(world.home.path());
+    let stalled = JournalLock::journal(world.home.path());
     let stop = world.run(&["exec", "web1", "stop"]);
     assert_eq!(stop.code, Some(0), "{stop:?}");
     assert!(stop.stdout.contains("\"journaled\":false"), "{stop:?}");
@@ -318,7 +318,7 @@ fn stalled_journal_is_noted_by_each_command() {
         assert_eq!(ran.stderr.matches(STALLED_NOTE).count(), 1, "{arguments:?} {ran:?}");
     }
     assert!(world.run(&["status", "web1"]).stdout.contains("\"as_of\":\"2"));
-    let tail = Running::start(world.home.path(), &["tail", "web1"]);
+    let tail = Process::start(world.home.path(), &["tail", "web1"]);
     tail.wait_for(STALLED_NOTE);
     drop(stalled);
     while world.run(&["status"]).stderr.contains(STALLED_NOTE) {}

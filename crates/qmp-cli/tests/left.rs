@@ -5,16 +5,16 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{FakeQmp, Ran, Running, World, directory, event, respond, run, wait_for};
+use support::{FakeQmp, Process, RunResult, World, directory, event, respond, run, wait_for};
 use tempfile::TempDir;
 
 /// A hub that discovers `vms/*.sock`, with a VM there that unlinks its socket when it quits, as QEMU does.
-struct Discovering {
+struct DiscoveryHub {
     home: TempDir,
-    hub: Running,
+    hub: Process,
 }
 
-impl Discovering {
+impl DiscoveryHub {
     fn start() -> Self {
         let home = directory();
         let vms = home.path().join("vms");
@@ -26,7 +26,7 @@ impl Discovering {
         Self { home, hub }
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    fn run(&self, arguments: &[&str]) -> RunResult {
         run(self.home.path(), arguments)
     }
 
@@ -55,16 +55,16 @@ fn start_vm(path: &Path) {
     });
 }
 
-fn start_hub(home: &Path) -> Running {
-    Running::start(home, &["serve", "--discover", home.join("vms/*.sock").to_str().expect("text")])
+fn start_hub(home: &Path) -> Process {
+    Process::start(home, &["serve", "--discover", home.join("vms/*.sock").to_str().expect("text")])
 }
 
 #[test]
 fn wait_finds_records_of_vm_that_left_hub() {
-    let world = Discovering::start();
+    let world = DiscoveryHub::start();
     let before = world.run(&["exec", "r1", "query-panic"]);
     assert_eq!(before.code, Some(0), "{before:?}");
-    let mut waiting = Running::start(world.home.path(), &["wait", "r1", "--finding", "why-ended", "--json"]);
+    let mut waiting = Process::start(world.home.path(), &["wait", "r1", "--finding", "why-ended", "--json"]);
     let since = world.quit();
     // The end is in the journal already, or recorded during the wait.
     wait_for(&waiting.stdout, "\"finding\":\"why-ended\"");
@@ -85,8 +85,8 @@ fn wait_finds_records_of_vm_that_left_hub() {
 
 #[test]
 fn wait_for_event_ends_with_4_when_vm_leaves_hub() {
-    let world = Discovering::start();
-    let waiting = Running::start(world.home.path(), &["wait", "r1", "RESET", "--since", "10min"]);
+    let world = DiscoveryHub::start();
+    let waiting = Process::start(world.home.path(), &["wait", "r1", "RESET", "--since", "10min"]);
     world.quit();
     let error = waiting.wait_for("qmp: ");
     assert!(error.contains("no RESET was reported"), "{error}");
@@ -96,7 +96,7 @@ fn wait_for_event_ends_with_4_when_vm_leaves_hub() {
 
 #[test]
 fn commands_name_journal_for_vm_that_left_hub() {
-    let world = Discovering::start();
+    let world = DiscoveryHub::start();
     world.quit();
     let cases: [&[&str]; 5] = [
         &["status", "r1"],
@@ -136,7 +136,7 @@ fn wait_retries_without_hub_until_timeout() {
     assert_eq!(refused.code, Some(1), "without --timeout it fails at once: {refused:?}");
     let late = run(home, &["wait", "web1", "STOP", "--since", "0", "--timeout", "300ms"]);
     assert_eq!(late.code, Some(3), "{late:?}");
-    let mut waiting = Running::start(home, &["wait", "web1", "STOP", "--since", "0", "--timeout", "60s"]);
+    let mut waiting = Process::start(home, &["wait", "web1", "STOP", "--since", "0", "--timeout", "60s"]);
     let note = waiting.wait_for("retrying");
     assert!(note.starts_with("note: no hub answers at "), "{note}");
     let _hub = support::start_hub(home, &vm.address());

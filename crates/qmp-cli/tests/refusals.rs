@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{FakeQmp, Ran, Running, directory, lines};
+use support::{FakeQmp, Process, RunResult, directory, lines};
 
 /// The user and the group `nobody`.
 const NOBODY: u32 = 65_534;
@@ -66,8 +66,11 @@ fn missing_permission_is_reported_with_owner_and_mode() {
     let refused = |arguments: &[&str]| {
         let output = serve_as_nobody(home, arguments).output().expect("runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        let Ran { code, stderr, .. } =
-            Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) };
+        let RunResult { code, stderr, .. } = RunResult {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        };
         (code, stderr.replace(&home.display().to_string(), "HERE"))
     };
     let (relays, http) = (at("relays"), at("other/hub.sock"));
@@ -93,7 +96,7 @@ fn missing_permission_is_reported_with_owner_and_mode() {
         serve_as_nobody(home, &[&base[..], &["--relay", &*relays]].concat()).spawn().expect("runs");
     let (stdout, stderr) =
         (lines(child.stdout.take().expect("output")), lines(child.stderr.take().expect("errors")));
-    let hub = Running::of(child, stdout, stderr);
+    let hub = Process::of(child, stdout, stderr);
     let relay = hub.wait_for("a relay cannot be served").replace(&home.display().to_string(), "HERE");
     assert!(relay.ends_with(&format!("cannot make a socket: {not_writable}")), "{relay}");
     let warning = hub.wait_for("cannot attach to vm1: ");
@@ -112,7 +115,7 @@ fn port_in_use_is_reported_with_its_process() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = format!("tcp:{}", listener.local_addr().expect("an address"));
     let attach = format!("vm1={}", home.path().join("vm1.sock").display());
-    let Ran { code, stderr, .. } =
+    let RunResult { code, stderr, .. } =
         support::run(home.path(), &["serve", "--attach", &attach, "--http", &address]);
     let name = fs::read_to_string("/proc/self/comm").expect("a name");
     let expected = format!(

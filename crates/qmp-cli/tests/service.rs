@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use support::{FakeQmp, Ran, Running, directory, is_installed, lines, qmp, run};
+use support::{FakeQmp, Process, RunResult, directory, is_installed, lines, qmp, run};
 
 /// The socket of a service manager.
 struct Manager(UnixDatagram);
@@ -38,13 +38,13 @@ impl Manager {
 }
 
 /// A hub with this configuration file, notifying a service manager.
-fn serve(home: &Path) -> Running {
+fn serve(home: &Path) -> Process {
     let mut command = qmp(home, ["serve", "--config", home.join("hub.toml").to_str().expect("text")]);
     command.env("NOTIFY_SOCKET", home.join("notify")).env("WATCHDOG_USEC", "200000");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
     let (stdout, stderr) =
         (lines(child.stdout.take().expect("output")), lines(child.stderr.take().expect("errors")));
-    Running::of(child, stdout, stderr)
+    Process::of(child, stdout, stderr)
 }
 
 fn configure(home: &Path, vms: &[&str], more: &str) {
@@ -122,7 +122,7 @@ fn check_config_reports_faults_and_starts_nothing() {
     configure(home, &["web1"], "[retention]\nmax-age = '90d'\n");
     let path = home.join("hub.toml");
     let check = || run(home, &["serve", "--check-config", "--config", path.to_str().expect("text")]);
-    let Ran { code, stdout, stderr } = check();
+    let RunResult { code, stdout, stderr } = check();
     assert_eq!((code, &*stderr), (Some(0), ""));
     assert!(stdout.starts_with("the configuration is good\n"), "{stdout}");
     assert!(stdout.contains("  keeps     records of the last 90 d\n"), "{stdout}");
@@ -130,7 +130,7 @@ fn check_config_reports_faults_and_starts_nothing() {
 
     std::fs::write(&path, "jurnal = 1\n[retention]\nmax-age = 'long'\n[[vm]]\nname = 'a b'\n")
         .expect("writes");
-    let Ran { code, stdout, stderr } = check();
+    let RunResult { code, stdout, stderr } = check();
     assert_eq!((code, &*stdout), (Some(2), ""));
     let shown: Vec<_> =
         stderr.lines().filter_map(|line| line.split_once("hub.toml:")).map(|(_, rest)| rest).collect();
@@ -143,7 +143,7 @@ fn check_config_reports_faults_and_starts_nothing() {
 
     configure(home, &["web1"], "");
     std::fs::write(home.join("web1.sock"), "no socket").expect("writes");
-    let Ran { code, stderr, .. } = check();
+    let RunResult { code, stderr, .. } = check();
     let place = home.join("web1.sock").display().to_string();
     assert_eq!((code, stderr), (Some(0), format!("warning: web1: {place} is no socket\n")));
 }
@@ -210,7 +210,7 @@ fn sockets_of_systemd_are_inherited_or_closed() {
     let mut child = activate.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the tool runs");
     let (stdout, stderr) =
         (lines(child.stdout.take().expect("output")), lines(child.stderr.take().expect("errors")));
-    let hub = Running::of(child, stdout, stderr);
+    let hub = Process::of(child, stdout, stderr);
     hub.wait_for("Listening on");
     // The tool starts the hub when a client connects, which is then served.
     let status = run(home, &["exec", "web1", "query-status", "--hub", &support::hub_address(home)]);

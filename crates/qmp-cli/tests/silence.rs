@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{Running, directory, run, start_hub_with};
+use support::{Process, directory, run, start_hub_with};
 
 /// Runs the command until it prints something.
 fn until(home: &std::path::Path, arguments: &[&str]) -> Value {
@@ -29,7 +29,7 @@ fn hanging_machine_is_silent_until_it_answers() {
     std::fs::write(&config, "silent-after = \"1s\"\n").expect("writes");
     let socket = home.path().join("web1.sock");
     let (socket, script) = (socket.to_str().expect("a path"), script.to_str().expect("a path"));
-    let machine = Running::start(home.path(), &["emulate", "--listen", socket, "--script", script]);
+    let machine = Process::start(home.path(), &["emulate", "--listen", socket, "--script", script]);
     machine.wait_for("Ctrl-C ends the machine");
     let _hub = start_hub_with(
         home.path(),

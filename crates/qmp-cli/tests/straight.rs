@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{FakeQmp, Running, directory, event, other_server, respond, run, run_with_input, wait_for};
+use support::{FakeQmp, Process, directory, event, other_server, respond, run, run_with_input, wait_for};
 
 #[test]
 fn exec_prints_the_reply_of_the_vm() {
@@ -140,7 +140,7 @@ fn tail_shows_matching_events() {
         }
         _ => respond(command, request),
     });
-    let tail = Running::start(home.path(), &["tail", vm.path.to_str().unwrap(), "--event", "W*"]);
+    let tail = Process::start(home.path(), &["tail", vm.path.to_str().unwrap(), "--event", "W*"]);
     let attached = wait_for(&tail.stdout, "\"kind\":\"attached\"");
     assert!(
         attached.starts_with("{\"vm\":\"web1\",\"epoch\":1,\"seq\":0,"),
@@ -185,7 +185,7 @@ fn wait_ends_with_the_event_or_after_the_timeout() {
     assert_eq!((late.code, late.stdout.as_str()), (Some(3), ""), "{late:?}");
     assert!(late.stderr.contains("did you mean SHUTDOWN?"), "{late:?}");
 
-    let waiting = Running::start(
+    let waiting = Process::start(
         home.path(),
         &["wait", home.path().join("later.sock").to_str().unwrap(), "RTC_CHANGE", "--keep-waiting"],
     );

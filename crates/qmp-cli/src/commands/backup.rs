@@ -8,7 +8,7 @@ use qmp_journal::{BackupError, BackupSummary};
 use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
 use crate::output;
-use crate::paths::{self, Places};
+use crate::paths::{self, DefaultPaths};
 use crate::terminal::Terminal;
 
 /// Copy the journal into FILE, while the hub continues
@@ -73,7 +73,9 @@ pub(super) async fn journal_of(named: Option<&Path>, hub: &HubArgs) -> Result<Pa
         return Ok(journal.to_owned());
     }
     let of_hub = hub.client()?.info().await.ok().and_then(|hub| hub.journal).filter(|path| path.exists());
-    Ok(of_hub.or_else(paths::journal_of_environment).unwrap_or_else(|| Places::of_this_user().journal()))
+    Ok(of_hub
+        .or_else(paths::journal_of_environment)
+        .unwrap_or_else(|| DefaultPaths::of_this_user().journal()))
 }
 
 fn summary(to: &Path, journal: &Path, copied: BackupSummary) -> String {

@@ -12,7 +12,7 @@ use qmp_settings::suggest;
 use crate::exit::{Exit, Failure};
 use crate::listen;
 use crate::output;
-use crate::signals::End;
+use crate::signals::StopSignals;
 use crate::terminal::Terminal;
 
 /// Emulate a machine: a monitor like QEMU's, without QEMU
@@ -92,7 +92,7 @@ impl Emulate {
         let script = self.script.as_deref().map(read).transpose()?;
         let config = self.configuration(script);
         // Before the start-up text says that Ctrl-C ends it.
-        let mut end = End::new()?;
+        let mut end = StopSignals::new()?;
         let emulation = start(config, &address, None)?;
         output::note(self.start_up(&address));
         let stop = emulation.stopper();

@@ -70,8 +70,8 @@ impl Events {
     fn named(&self, name: &str) -> Result<&'static EventDesc, Failure> {
         let upper = name.to_uppercase();
         let Some(desc) = catalogue().iter().find(|desc| desc.name == upper) else {
-            let doubt = filter::doubt(name).unwrap_or_else(|| format!("no event {name}"));
-            return Err(Failure::usage(doubt));
+            let warning = filter::name_warning(name).unwrap_or_else(|| format!("no event {name}"));
+            return Err(Failure::usage(warning));
         };
         match self.release {
             Some(release) if !desc.exists_in(release) => {

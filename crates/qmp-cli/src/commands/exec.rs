@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::left;
 use crate::exit::{Exit, Failure};
-use crate::hub::{Executed, HubArgs, Refusal};
+use crate::hub::{ErrorInfo, ExecuteReply, HubArgs};
 use crate::render::{Renderer, compact, escape, pretty};
 use crate::target::{Target, names_of};
 use crate::terminal::Terminal;
@@ -89,9 +89,9 @@ impl Exec {
     /// Waits for the reply, up to `--timeout`.
     async fn with_timeout(
         &self,
-        executing: impl Future<Output = Result<Executed, Failure>>,
+        executing: impl Future<Output = Result<ExecuteReply, Failure>>,
         terminal: &Terminal,
-    ) -> Result<Executed, Failure> {
+    ) -> Result<ExecuteReply, Failure> {
         let (mut executing, begun) = (pin!(executing), Instant::now());
         let mut left = if self.timeout.is_zero() { Duration::MAX } else { self.timeout };
         if terminal.stderr_is_terminal() && left > NOTE_AFTER {
@@ -159,7 +159,7 @@ impl Exec {
         address: &Address,
         arguments: Option<&str>,
         terminal: &Terminal,
-    ) -> Result<Executed, Failure> {
+    ) -> Result<ExecuteReply, Failure> {
         let (monitor, mut events) =
             qmp_client::connect(address).await.map_err(|error| live::connect_failure(&error))?;
         let result = match self.oob {
@@ -179,12 +179,13 @@ impl Exec {
             let _ = std::io::stderr().write_all(&lines);
         }
         match result {
-            Ok(value) => {
-                Ok(Executed { value: RawValue::from_string(value.into()).ok(), ..Executed::default() })
-            }
-            Err(ExecuteError::Refused(refusal)) => Ok(Executed {
-                error: Some(Refusal { class: refusal.class.into(), desc: refusal.desc.into() }),
-                ..Executed::default()
+            Ok(value) => Ok(ExecuteReply {
+                value: RawValue::from_string(value.into()).ok(),
+                ..ExecuteReply::default()
+            }),
+            Err(ExecuteError::Refused(refusal)) => Ok(ExecuteReply {
+                error: Some(ErrorInfo { class: refusal.class.into(), desc: refusal.desc.into() }),
+                ..ExecuteReply::default()
             }),
             Err(error @ (ExecuteError::Gone { .. } | ExecuteError::NotAttached)) => Err(Failure::gone(error)),
             Err(error) => Err(Failure::failed(error)),
@@ -196,7 +197,7 @@ impl Exec {
         name: &str,
         arguments: Option<&str>,
         terminal: &Terminal,
-    ) -> Result<Executed, Failure> {
+    ) -> Result<ExecuteReply, Failure> {
         let verb = if self.oob { "exec-oob" } else { "execute" };
         let command = serde_json::Value::from(self.command.as_str());
         let request = match arguments {
@@ -212,7 +213,7 @@ impl Exec {
         }
     }
 
-    fn print(&self, reply: &Executed, terminal: &Terminal) -> Result<Exit, Failure> {
+    fn print(&self, reply: &ExecuteReply, terminal: &Terminal) -> Result<Exit, Failure> {
         if self.json || !terminal.stdout_is_terminal() {
             output::print(&json_line(reply))?;
         } else if let Some(value) = &reply.value {
@@ -226,10 +227,10 @@ impl Exec {
 }
 
 /// The reply as one line: `{"return": …}` or `{"error": …}`, with the offsets if there is a journal.
-fn json_line(reply: &Executed) -> String {
+fn json_line(reply: &ExecuteReply) -> String {
     let mut line = String::from("{");
     match (&reply.value, &reply.error) {
-        (_, Some(Refusal { class, desc })) => {
+        (_, Some(ErrorInfo { class, desc })) => {
             let error = serde_json::json!({"class": class, "desc": desc});
             line += &format!("\"error\":{error}");
         }
@@ -274,14 +275,14 @@ mod tests {
 
     #[test]
     fn line_has_overrun_and_journaled() {
-        let reply = Executed { overrun: true, journaled: Some(false), ..Executed::default() };
+        let reply = ExecuteReply { overrun: true, journaled: Some(false), ..ExecuteReply::default() };
         assert_eq!(json_line(&reply), "{\"return\":{},\"overrun\":true,\"journaled\":false}\n");
     }
 
     #[test]
     fn reply_is_one_line_of_json() {
         let value = |json: &str| RawValue::from_string(json.to_owned()).ok();
-        let refusal = Refusal { class: "GenericError".into(), desc: "no \"x\"".into() };
+        let refusal = ErrorInfo { class: "GenericError".into(), desc: "no \"x\"".into() };
         let cases = [
             (value("{\"a\":\r\n 1}"), None, None, "{\"return\":{\"a\":1}}\n"),
             (value("{}"), None, Some(40), "{\"return\":{},\"since\":40,\"offset\":42}\n"),
@@ -294,7 +295,10 @@ mod tests {
         ];
         for (value, error, since, expected) in cases {
             let offset = since.map(|since| since + 2);
-            assert_eq!(json_line(&Executed { value, error, since, offset, ..Executed::default() }), expected);
+            assert_eq!(
+                json_line(&ExecuteReply { value, error, since, offset, ..ExecuteReply::default() }),
+                expected
+            );
         }
     }
 }

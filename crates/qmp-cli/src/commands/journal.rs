@@ -16,11 +16,11 @@ use crate::terminal::Terminal;
 #[derive(Args, Debug)]
 pub struct Journal {
     #[command(subcommand)]
-    what: What,
+    command: JournalCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum JournalCommand {
     /// Read every record, and compare everything that the file stores twice
     ///
     /// Checks pages, records, numbering, checksums of sealed segments, indexes and counts. Prints each fault; the exit code is 1
@@ -46,7 +46,7 @@ struct Verify {
 impl Journal {
     /// Checks the file.
     pub async fn run(self, _terminal: &Terminal) -> Result<Exit, Failure> {
-        let What::Verify(Verify { file, json, hub }) = self.what;
+        let JournalCommand::Verify(Verify { file, json, hub }) = self.command;
         let path = journal_of(file.as_deref(), &hub).await?;
         let of = path.clone();
         let reading = tokio::task::spawn_blocking(move || verify(&of));

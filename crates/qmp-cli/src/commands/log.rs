@@ -85,16 +85,16 @@ Examples:
 impl Log {
     /// Prints the matching records, and with `--follow` new ones.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        for doubt in self.events.doubts(&self.kind) {
-            output::note(format_args!("note: {doubt}"));
+        for warning in self.events.warnings(&self.kind) {
+            output::note(format_args!("note: {warning}"));
         }
-        let wanted = self.wanted(terminal)?;
+        let request = self.request(terminal)?;
         let mut output = Output::new(match self.csv {
             true => Renderer::Csv,
             false => self.format.renderer(terminal),
         });
         let source = source::choose(self.journal.as_deref(), &self.hub).await?;
-        let printing = source.print(&wanted, &mut output);
+        let printing = source.print(&request, &mut output);
         let ended = tokio::select! {
             ended = printing => ended,
             _ = tokio::signal::ctrl_c(), if self.follow => return Ok(Exit::Done),
@@ -112,7 +112,7 @@ impl Log {
         Ok(Exit::Done)
     }
 
-    fn wanted(&self, terminal: &Terminal) -> Result<Wanted, Failure> {
+    fn request(&self, terminal: &Terminal) -> Result<LogRequest, Failure> {
         let now = terminal.now();
         let read = |name: &str, text: &Option<String>| {
             let wrong = |error| Failure::usage(format_args!("{name}: {error}"));
@@ -132,7 +132,7 @@ impl Log {
         // Patterns are checked here, so that the error names the option.
         Globs::parse(&self.vm).map_err(|error| Failure::usage(format_args!("--vm: {error}")))?;
         self.events.query().map_err(|error| Failure::usage(format_args!("--event: {error}")))?;
-        Ok(Wanted {
+        Ok(LogRequest {
             vm: self.vm.clone(),
             events: self.events.clone(),
             kind: self.kind.clone(),
@@ -147,7 +147,7 @@ impl Log {
 
 /// The records that are requested.
 #[derive(Clone, Debug)]
-struct Wanted {
+struct LogRequest {
     vm: Vec<String>,
     events: EventArgs,
     kind: Vec<Kind>,
@@ -158,16 +158,16 @@ struct Wanted {
     follow: bool,
 }
 
-impl Wanted {
+impl LogRequest {
     /// The query of a journal's file.
-    fn of_journal(&self) -> Result<JournalQuery, Failure> {
+    fn journal_query(&self) -> Result<JournalQuery, Failure> {
         let events = self.events.query().map_err(Failure::usage)?;
         let vm = Globs::parse(&self.vm).map_err(Failure::usage)?;
         Ok(JournalQuery { vm, kind: self.kind.clone(), since: self.since, until: self.until, ..events })
     }
 
     /// The query of a hub, without `after`, `last` and `follow`, which the caller adds.
-    fn of_hub(&self) -> HubQuery {
+    fn hub_query(&self) -> HubQuery {
         let mut query = HubQuery::default();
         self.vm.iter().for_each(|pattern| query.add("vm", pattern));
         self.events.event.iter().for_each(|pattern| query.add("event", pattern));
@@ -195,11 +195,11 @@ mod tests {
         log: Log,
     }
 
-    fn wanted(line: &str) -> Result<Wanted, String> {
+    fn request(line: &str) -> Result<LogRequest, String> {
         let line = Line::try_parse_from(std::iter::once("log").chain(line.split(' ')))
             .map_err(|error| error.to_string())?;
         let terminal = Terminal::detect(crate::terminal::ColorWhen::Never);
-        line.log.wanted(&terminal).map_err(|failure| failure.to_string())
+        line.log.request(&terminal).map_err(|failure| failure.to_string())
     }
 
     #[test]
@@ -208,14 +208,14 @@ mod tests {
                     --since 2026-01-02T03:04:05Z --until @1767323046";
         let expected = "?vm=web%2A&event=STOP&event=BLOCK_%2A&where=action%3Da%26b&kind=event\
                         &since=2026-01-02T03%3A04%3A05.000000Z&until=2026-01-02T03%3A04%3A06.000000Z";
-        assert_eq!(wanted(line).unwrap().of_hub().to_string(), expected);
+        assert_eq!(request(line).unwrap().hub_query().to_string(), expected);
     }
 
     #[test]
     fn number_is_an_offset_and_not_a_time() {
         for line in ["--since 41", "--after 41"] {
-            let wanted = wanted(line).unwrap();
-            assert_eq!((wanted.after, wanted.since), (Offset(41), None), "{line}");
+            let request = request(line).unwrap();
+            assert_eq!((request.after, request.since), (Offset(41), None), "{line}");
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
             ("-n -1", "unexpected argument"),
         ];
         for (line, expected) in cases {
-            let refusal = wanted(line).unwrap_err();
+            let refusal = request(line).unwrap_err();
             assert!(refusal.contains(expected), "{line}: {refusal}");
         }
     }

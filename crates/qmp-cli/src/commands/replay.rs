@@ -13,7 +13,7 @@ use crate::capture;
 use crate::exit::{Exit, Failure};
 use crate::listen;
 use crate::output;
-use crate::signals::End;
+use crate::signals::StopSignals;
 use crate::terminal::Terminal;
 
 /// Replay a recording as a live monitor
@@ -69,7 +69,7 @@ impl Replay {
         let recording = self.recording()?;
         let listener = listen::listen(&self.listen).map_err(|error| listen::failure(&self.listen, &error))?;
         // Before the start-up text says that a client can connect.
-        let mut end = End::new()?;
+        let mut end = StopSignals::new()?;
         output::note(self.start_up(&recording));
         let mut tape = Tape::new(recording).speed(self.speed).stay(self.stay);
         if let Some(release) = self.release {

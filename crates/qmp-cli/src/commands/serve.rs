@@ -2,7 +2,7 @@
 
 mod check;
 mod demo;
-mod doors;
+mod endpoints;
 mod service;
 
 use std::path::PathBuf;
@@ -17,15 +17,15 @@ use qmp_hub::relay::RelayStatus;
 use qmp_hub::{HubError, VmName};
 
 use self::demo::Demo;
-use self::doors::Doors;
+use self::endpoints::EndpointArgs;
 use self::service::Service;
 use crate::exit::{Exit, Failure};
 use crate::hub::{HubAddress, HubArgs};
-use crate::paths::{self, Places};
+use crate::paths::{self, DefaultPaths};
 use crate::render::Palette;
-use crate::signals::End;
+use crate::signals::StopSignals;
 use crate::terminal::Terminal;
-use crate::{log_lines, output};
+use crate::{log_format, output};
 
 /// Attach to the monitors of VMs and keep a journal of everything that they report
 ///
@@ -58,7 +58,7 @@ pub struct Serve {
     journal: Option<PathBuf>,
 
     #[command(flatten)]
-    http: Doors,
+    http: EndpointArgs,
 
     /// For every VM, serve a QMP socket for observers at DIR/NAME.qmp, to any number of clients
     #[arg(long, value_name = "DIR")]
@@ -95,17 +95,16 @@ impl Serve {
         let demo = self.demo.map(Demo::start).transpose()?;
         let config = self.configuration(demo.as_ref())?;
         // Closed until the start-up text is printed. A demo shows on the standard output what the log would have.
-        let gate = log_lines::start(terminal, if demo.is_some() { "warn" } else { "info" });
+        let gate = log_format::start(terminal, if demo.is_some() { "warn" } else { "info" });
         config.file_doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
         // Before the hub starts, so that an early signal stops it cleanly, too.
-        let mut stop = End::new()?;
+        let mut stop = StopSignals::new()?;
         let service = Service::new()?;
         Service::inherit_sockets();
         let journal = config.journal.clone();
         let vms = config.attach.clone();
-        let looking: Vec<String> = config.discover.iter().map(ToString::to_string).collect();
-        let rules: Vec<_> =
-            config.rules.iter().map(|rule| (rule.name().to_owned(), rule.description())).collect();
+        let discovery: Vec<String> = config.discover.iter().map(ToString::to_string).collect();
+        let rules: Vec<_> = config.rules.iter().map(|rule| (rule.name().to_owned(), rule.description())).collect();
         let hub = match &demo {
             Some(demo) => demo.start_hub(config).await?,
             None => Daemon::start(config).await?,
@@ -113,16 +112,16 @@ impl Serve {
         Service::close_unused_sockets();
         if std::env::var_os("JOURNAL_STREAM").is_none() {
             let (http, relays) = (hub.http(), hub.relays());
-            let start_up = StartUp {
+            let startup = StartupText {
                 journal: &journal,
                 http,
                 vms: &vms,
                 relays: &relays,
-                looking: &looking,
+                discovery: &discovery,
                 rules: &rules,
                 is_demo: demo.is_some(),
             };
-            output::note(start_up.text(terminal.stderr_palette(), &HubArgs::of_environment()));
+            output::note(startup.text(terminal.stderr_palette(), &HubArgs::of_environment()));
         }
         drop(gate);
         let shown = async {
@@ -149,15 +148,15 @@ impl Serve {
     fn configuration(&self, demo: Option<&Demo>) -> Result<DaemonConfig, Failure> {
         let file =
             self.config.as_deref().map(ConfigFile::read).transpose().map_err(|error| self.wrong(&error))?;
-        let places = Places::of_this_user();
+        let paths_of_user = DefaultPaths::of_this_user();
         let command_line = CommandLine {
             attach: self.attach.iter().cloned().chain(demo.map(Demo::attach).unwrap_or_default()).collect(),
             discover: self.discover.clone(),
             journal: self.journal.clone().or_else(|| demo.map(Demo::journal)),
-            http: self.http.doors()?,
+            http: self.http.endpoints()?,
             relay: self.relay.clone(),
-            default_journal: paths::journal_of_environment().unwrap_or_else(|| places.journal()),
-            default_http: doors::of_environment().unwrap_or_else(|| HttpDoor::unix(places.hub())),
+            default_journal: paths::journal_of_environment().unwrap_or_else(|| paths_of_user.journal()),
+            default_http: endpoints::of_environment().unwrap_or_else(|| HttpDoor::unix(paths_of_user.hub())),
         };
         let mut config = DaemonConfig::assemble(file, command_line).map_err(|error| self.wrong(&error))?;
         config.findings &= !self.no_findings;
@@ -206,12 +205,12 @@ impl From<DaemonError> for Failure {
 }
 
 /// The text that is printed when a hub is started by hand.
-struct StartUp<'a> {
+struct StartupText<'a> {
     journal: &'a std::path::Path,
     http: &'a [HttpDoor],
     vms: &'a [(VmName, Address)],
     relays: &'a [RelayStatus],
-    looking: &'a [String],
+    discovery: &'a [String],
     /// Names and descriptions.
     rules: &'a [(String, String)],
     is_demo: bool,
@@ -220,7 +219,7 @@ struct StartUp<'a> {
 /// So many VMs, relays or rules are listed; of more, only the number.
 const LISTED_MAX: usize = 10;
 
-impl StartUp<'_> {
+impl StartupText<'_> {
     fn text(&self, palette: Palette, default_hub: &HubAddress) -> String {
         let mut text = format!("{} {}\n", palette.bold("qmp hub"), env!("CARGO_PKG_VERSION"));
         let mut line =
@@ -237,8 +236,8 @@ impl StartUp<'_> {
         if self.vms.len() > LISTED_MAX {
             line("", &format!("and {} more", self.vms.len() - LISTED_MAX));
         }
-        for what in self.looking {
-            line("looking", what);
+        for what in self.discovery {
+            line("discover", what);
         }
         for relay in self.relays.iter().take(LISTED_MAX) {
             line(
@@ -262,9 +261,9 @@ impl StartUp<'_> {
         if self.rules.len() > LISTED_MAX {
             line("", &format!("and {} more", self.rules.len() - LISTED_MAX));
         }
-        let hub = match self.http.iter().find(|door| door.tls().is_none()).or(self.http.first()) {
-            Some(door) if door.tls().is_some() => format!(" --hub {}", anywhere(door)),
-            Some(door) if door.to_string() != default_hub.to_string() => format!(" --hub {door}"),
+        let hub = match self.http.iter().find(|endpoint| endpoint.tls().is_none()).or(self.http.first()) {
+            Some(endpoint) if endpoint.tls().is_some() => format!(" --hub {}", anywhere(endpoint)),
+            Some(endpoint) if endpoint.to_string() != default_hub.to_string() => format!(" --hub {endpoint}"),
             _ => String::new(),
         };
         let vm = self.vms.first().map_or("NAME", |(name, _)| name.as_str());
@@ -287,8 +286,8 @@ impl StartUp<'_> {
 }
 
 /// The address for clients: the certificate determines the name of the host.
-fn anywhere(door: &HttpDoor) -> String {
-    let address = door.to_string();
+fn anywhere(endpoint: &HttpDoor) -> String {
+    let address = endpoint.to_string();
     let port = address.rsplit_once(':').map_or("", |(_, port)| port);
     format!("https://HOST:{port}")
 }
@@ -332,12 +331,12 @@ mod tests {
         let rules = rules.map(|(name, description)| (name.to_owned(), description.to_owned()));
         let found: HubAddress = "unix:/run/h.sock".parse().unwrap();
         let text = |http: &[HttpDoor]| {
-            StartUp {
+            StartupText {
                 journal: "/var/j.db".as_ref(),
                 http,
                 vms: &vms,
                 relays: &[],
-                looking: &["processes".into()],
+                discovery: &["processes".into()],
                 rules: &rules,
                 is_demo: false,
             }
@@ -350,7 +349,7 @@ qmp hub 0.1.0
   serving  tcp:127.0.0.1:80
   vm       web1  unix:/run/web1.sock
   vm       db    tcp:localhost:4444
-  looking  processes
+  discover processes
   rule     page     run /usr/local/bin/page
   rule     archive  file /var/log/q.jsonl
 
@@ -366,7 +365,7 @@ qmp hub 0.1.0
   serving  tcp:127.0.0.1:80
   vm       web1  unix:/run/web1.sock
   vm       db    tcp:localhost:4444
-  looking  processes
+  discover processes
   rule     page     run /usr/local/bin/page
   rule     archive  file /var/log/q.jsonl
 

@@ -74,8 +74,8 @@ struct Vm {
     name: Option<String>,
     uuid: Option<String>,
     #[serde(default)]
-    jobs: Vec<Running>,
-    migration: Option<Running>,
+    jobs: Vec<JobInfo>,
+    migration: Option<JobInfo>,
     #[serde(default)]
     relays: Vec<Relay>,
 }
@@ -102,7 +102,7 @@ struct Event {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Running {
+struct JobInfo {
     id: Option<String>,
     #[serde(rename = "type")]
     ty: Option<String>,

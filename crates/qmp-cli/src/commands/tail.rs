@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 
 use super::left;
 use super::log::source::{HUB_BACK, removed};
-use super::wait::{last_end, standing};
+use super::wait::{last_end, vm_state};
 use crate::exit::{Exit, Failure};
 use crate::filter::{EventArgs, EventFilter};
 use crate::hub::{HubArgs, HubClient, HubFollow, Query, VmInfo};
-use crate::live::{self, Live};
+use crate::live::{self, LiveItem};
 use crate::output::{self, Format, Output};
 use crate::render::{Renderer, escape};
 use crate::target::{Target, names_of};
@@ -56,8 +56,8 @@ impl Tail {
     /// Shows events until interrupted.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let filter = self.events.filter()?;
-        for doubt in self.events.doubts(&[Kind::Event]) {
-            output::note(format_args!("note: {doubt}"));
+        for warning in self.events.warnings(&[Kind::Event]) {
+            output::note(format_args!("note: {warning}"));
         }
         let (addresses, names) = self.split()?;
         let hub = if addresses.is_empty() || !names.is_empty() {
@@ -118,7 +118,7 @@ impl Tail {
 
     async fn show(
         &self,
-        mut live: mpsc::Receiver<Live>,
+        mut live: mpsc::Receiver<LiveItem>,
         filter: &EventFilter,
         output: &mut Output,
     ) -> Result<Exit, Failure> {
@@ -126,7 +126,7 @@ impl Tail {
         let mut failure = None;
         while let Some(item) = live.recv().await {
             match item {
-                Live::Record(record) => {
+                LiveItem::Record(record) => {
                     troubles.remove(record.vm.as_ref());
                     if filter.shows(&record) {
                         output.record(&record)?;
@@ -137,8 +137,8 @@ impl Tail {
                         return Err(Failure::gone(format_args!("{} {what}", record.vm)));
                     }
                 }
-                Live::Failed { error, .. } if self.exit => return Err(live::connect_failure(&error)),
-                Live::Failed { vm, error, is_last } => {
+                LiveItem::Failed { error, .. } if self.exit => return Err(live::connect_failure(&error)),
+                LiveItem::Failed { vm, error, is_last } => {
                     let text = error.to_string();
                     if troubles.get(&vm) != Some(&text) {
                         let then = if is_last { "" } else { "; retrying" };
@@ -151,10 +151,10 @@ impl Tail {
                     }
                     failure = is_last.then(|| live::connect_failure(&error)).or(failure);
                 }
-                Live::HubLost(error) => output::note(format_args!("qmp: {error}; retrying")),
-                Live::HubBack => output::note(format_args!("{HUB_BACK}")),
-                Live::HubRemoved(records) => output::note(removed(records)),
-                Live::HubFailed(error) => return Err(error.into()),
+                LiveItem::HubLost(error) => output::note(format_args!("qmp: {error}; retrying")),
+                LiveItem::HubBack => output::note(format_args!("{HUB_BACK}")),
+                LiveItem::HubRemoved(records) => output::note(removed(records)),
+                LiveItem::HubFailed(error) => return Err(error.into()),
             }
             if live.is_empty() {
                 output.flush()?;
@@ -167,7 +167,7 @@ impl Tail {
 
 /// Fails unless the VM is attached. A VM that ended after `head` is accepted: the stream has its end.
 async fn must_be_attached(client: &HubClient, name: &str, head: Offset) -> Result<(), Failure> {
-    let vm = standing(client, name).await?;
+    let vm = vm_state(client, name).await?;
     if vm.as_ref().is_some_and(VmInfo::is_attached) {
         return Ok(());
     }

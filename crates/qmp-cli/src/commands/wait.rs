@@ -1,6 +1,6 @@
 //! `qmp wait`: waits for an event or a finding, or for the end of QEMU. For scripts.
 
-mod at_hub;
+mod hub_wait;
 mod ended;
 mod goal;
 
@@ -14,15 +14,15 @@ use qmp_settings::suggest;
 use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::time::Instant;
 
-use self::at_hub::AtHub;
 pub(super) use self::ended::last_end;
 use self::goal::Goal;
+use self::hub_wait::HubWait;
 use super::left;
 use super::tail::is_gone;
 use crate::exit::{Exit, Failure};
 use crate::filter;
 use crate::hub::{HubArgs, HubClient, HubError, HubInfo, Query, VmInfo};
-use crate::live::{self, Live};
+use crate::live::{self, LiveItem};
 use crate::output::{self, Format, Output};
 use crate::target::{Target, names_of};
 use crate::terminal::Terminal;
@@ -97,8 +97,8 @@ impl Wait {
     /// Waits and prints the record; the exit code says how the wait ended.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let goal = self.goal()?;
-        for doubt in goal.doubts() {
-            output::note(format_args!("note: {doubt}"));
+        for warning in goal.warnings() {
+            output::note(format_args!("note: {warning}"));
         }
         let waiting = async {
             match &self.target {
@@ -149,11 +149,11 @@ impl Wait {
         let mut live = live::follow(vec![(name, address)], None);
         while let Some(item) = live.recv().await {
             match item {
-                Live::Record(record) if goal.is_match(&record) => return Ok(Some(record)),
-                Live::Record(record) if is_gone(&record) && !self.keep_waiting => {
+                LiveItem::Record(record) if goal.is_match(&record) => return Ok(Some(record)),
+                LiveItem::Record(record) if is_gone(&record) && !self.keep_waiting => {
                     return Err(gone(&record.vm, goal));
                 }
-                Live::Failed { error, is_last, .. } if is_last || !self.keep_waiting => {
+                LiveItem::Failed { error, is_last, .. } if is_last || !self.keep_waiting => {
                     return Err(live::connect_failure(&error));
                 }
                 _ => {}
@@ -197,10 +197,10 @@ impl Wait {
                 position = Offset(0);
             }
         }
-        let waiting = AtHub { client, name, goal, query, position, zone: self.format.zone(terminal) };
+        let wait = HubWait { client, name, goal, query, position, zone: self.format.zone(terminal) };
         match goal {
-            Goal::Ended => waiting.ended().await,
-            _ => waiting.matching(self.keep_waiting).await.map(Some),
+            Goal::Ended => wait.ended().await,
+            _ => wait.matching(self.keep_waiting).await.map(Some),
         }
     }
 
@@ -241,7 +241,7 @@ fn gone(vm: &str, goal: &Goal) -> Failure {
 ///
 /// Waits up to [`ATTACH_GRACE`] while the hub is connecting to the VM or has just started, or until the journal has the end
 /// of the VM's epoch.
-pub(super) async fn standing(client: &HubClient, name: &str) -> Result<Option<VmInfo>, Failure> {
+pub(super) async fn vm_state(client: &HubClient, name: &str) -> Result<Option<VmInfo>, Failure> {
     let deadline = Instant::now() + ATTACH_GRACE;
     loop {
         let is_late = Instant::now() >= deadline;

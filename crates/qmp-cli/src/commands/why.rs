@@ -1,7 +1,7 @@
 //! `qmp why`: the reason for the state of a VM, and the records that show it.
 
-mod asked;
-mod story;
+mod moment;
+mod report;
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use qmp_wire::{Offset, Record, UnixMicros};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use self::asked::Asked;
+use self::moment::Moment;
 use super::log::source;
 use crate::exit::{Exit, Failure};
 use crate::hub::HubArgs;
@@ -64,7 +64,7 @@ Examples:
 impl Why {
     /// Prints the answer.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
-        let asked = Asked::read(self.at.as_deref(), self.epoch, terminal)?;
+        let moment = Moment::read(self.at.as_deref(), self.epoch, terminal)?;
         if self.vm.contains(['*', '?', '[', '{']) {
             return Err(Failure::usage(format_args!(
                 "qmp why is about one VM, and {} is a pattern",
@@ -72,7 +72,7 @@ impl Why {
             )));
         }
         let source = source::choose(self.journal.as_deref(), &self.hub).await?;
-        let answer = story::answer(&source, &self.vm, asked, &self.format.zone(terminal)).await?;
+        let answer = report::answer(&source, &self.vm, moment, &self.format.zone(terminal)).await?;
         let text = match self.format.renderer(terminal) {
             Renderer::Human(_) => {
                 answer.text(&self.vm, terminal.stdout_palette(), self.format.zone(terminal))

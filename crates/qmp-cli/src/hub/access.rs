@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{HubAddress, HubClient, tls};
 use crate::exit::Failure;
-use crate::paths::Places;
+use crate::paths::DefaultPaths;
 
 /// The address of the hub, and the credentials for it.
 #[derive(Args, Clone, Debug, Default)]
@@ -71,7 +71,7 @@ impl HubArgs {
 }
 
 fn default_hub() -> HubAddress {
-    HubAddress::Unix(Places::of_this_user().hub())
+    HubAddress::Unix(DefaultPaths::of_this_user().hub())
 }
 
 fn of_file(path: &Path) -> Result<Box<str>, Failure> {

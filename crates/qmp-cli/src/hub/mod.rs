@@ -148,12 +148,12 @@ impl VmInfo {
 
 /// The reply to a command, with its position in the journal.
 #[derive(Debug, Default, Deserialize)]
-pub struct Executed {
+pub struct ExecuteReply {
     /// The result, as the VM sent it.
     #[serde(rename = "return")]
     pub value: Option<Box<RawValue>>,
     /// The VM's error.
-    pub error: Option<Refusal>,
+    pub error: Option<ErrorInfo>,
     /// The head before the command was sent.
     pub since: Option<u64>,
     /// The head when the reply was released: events before the reply have offsets up to it.
@@ -180,7 +180,7 @@ pub struct HubCheckpoint {
 
 /// An error of a VM or of the hub.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Refusal {
+pub struct ErrorInfo {
     /// The class, such as `GenericError`, `CommandNotFound`, or one of the hub's own.
     pub class: String,
     /// The description, for people.
@@ -223,7 +223,12 @@ impl HubClient {
     }
 
     /// Executes a command; `request` is `{"execute": …, "arguments": …}`. A `timeout` of zero waits for ever.
-    pub async fn execute(&self, vm: &str, request: String, timeout: Duration) -> Result<Executed, HubError> {
+    pub async fn execute(
+        &self,
+        vm: &str,
+        request: String,
+        timeout: Duration,
+    ) -> Result<ExecuteReply, HubError> {
         // The hub takes whole seconds, a day at most. The caller enforces longer and finer limits.
         let seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
         let seconds = if seconds > EXECUTE_TIMEOUT_MAX_SECONDS { 0 } else { seconds };

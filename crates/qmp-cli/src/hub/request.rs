@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::{HubAddress, HubClient, HubError, Refusal, lines, tls};
+use super::{ErrorInfo, HubAddress, HubClient, HubError, lines, tls};
 use crate::output;
 use crate::render::escape;
 
@@ -109,10 +109,10 @@ pub(super) async fn send(
     let body = lines::whole(response).await?;
     #[derive(serde::Deserialize)]
     struct ErrorBody {
-        error: Refusal,
+        error: ErrorInfo,
     }
     match serde_json::from_slice::<ErrorBody>(&body) {
-        Ok(ErrorBody { error: Refusal { class, desc } }) => {
+        Ok(ErrorBody { error: ErrorInfo { class, desc } }) => {
             Err(HubError::Refused { status: status.as_u16(), class, desc })
         }
         Err(_) => Err(HubError::NotAHub { what: format!("it answered {status} to {path}") }),

@@ -100,7 +100,7 @@ mod tests {
     fn record_of_each_kind_is_written() {
         let mut out = Vec::new();
         write_header(&mut out);
-        for record in examples::story() {
+        for record in examples::records() {
             write_record(&record, &mut out);
         }
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r##"

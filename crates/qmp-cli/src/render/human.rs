@@ -32,13 +32,13 @@ const EVIDENCE: [&str; 3] = [findings::COMMAND, findings::PROCESS_ENDED, finding
 pub struct Human {
     palette: Palette,
     zone: TimeZone,
-    vms: HashMap<String, Seen>,
+    vms: HashMap<String, VmHistory>,
     vm_width: usize,
 }
 
 /// The last known state of a VM.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct VmHistory {
     epoch: Epoch,
     /// The beginning of the gap after the epoch; `None` while its end is unknown.
     certain_until: Option<UnixMicros>,
@@ -59,7 +59,7 @@ impl Human {
     /// Appends the line of one record.
     pub fn record(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         let before = self.vms.get(record.vm.as_ref()).copied();
-        let mut seen = Seen { epoch: record.epoch, ..before.unwrap_or_default() };
+        let mut seen = VmHistory { epoch: record.epoch, ..before.unwrap_or_default() };
         match &record.body {
             Body::Attached { snapshot } => {
                 self.separator(record, &attached(record, snapshot, before), out);
@@ -89,7 +89,7 @@ impl Human {
         name: &str,
         timestamp: Option<Timestamp>,
         data: Option<&str>,
-        before: Option<Seen>,
+        before: Option<VmHistory>,
         out: &mut Vec<u8>,
     ) {
         let at = timestamp.map(write::event_moment);
@@ -140,7 +140,7 @@ impl Human {
 }
 
 /// Describes the beginning of an epoch, and the gap before it.
-fn attached(record: &Record<'_>, snapshot: &str, before: Option<Seen>) -> String {
+fn attached(record: &Record<'_>, snapshot: &str, before: Option<VmHistory>) -> String {
     let mut text = format!("epoch {} began", record.epoch.0);
     match before {
         Some(seen) if seen.epoch < record.epoch => match seen.certain_until {
@@ -204,7 +204,7 @@ pub mod examples {
     /// 2026-01-02T03:04:05.678901Z, in microseconds since the Unix epoch.
     const START: i64 = 1_767_323_045_678_901;
 
-    pub(crate) fn story() -> Vec<Record<'static>> {
+    pub(crate) fn records() -> Vec<Record<'static>> {
         let snapshot = r#"{"address": "unix:/run/web1.sock", "greeting": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}, "query-status": {"status": "running", "running": true}}"#;
         let attached = Body::Attached { snapshot: snapshot.into() };
         let certain_until = Some(UnixMicros(START + 1_800_000));
@@ -265,7 +265,7 @@ mod tests {
     fn shown(coloured: bool) -> String {
         let mut human = Human::new(Palette::new(coloured), TimeZone::UTC);
         let mut out = Vec::new();
-        for record in examples::story() {
+        for record in examples::records() {
             human.record(&record, &mut out);
         }
         String::from_utf8(out).unwrap()
@@ -311,8 +311,8 @@ mod tests {
             ),
         ];
         for (name, detail, certain_until, expected) in cases {
-            let mut story = examples::story();
-            let (mut ended, finding, mut opened) = (story.remove(5), story.remove(4), story.remove(4));
+            let mut records = examples::records();
+            let (mut ended, finding, mut opened) = (records.remove(5), records.remove(4), records.remove(4));
             let detail = detail.map(Into::into);
             ended.body = Body::Detached { reason: DetachReason::HubStopped, detail, certain_until };
             ended.received = at(8_000_000).unwrap();
@@ -332,7 +332,7 @@ mod tests {
         let finding = |finding: &'static str, summary: &'static str| {
             let (finding, summary) = (finding.into(), summary.into());
             let body = Body::Finding { finding, summary, causes: Vec::new(), data: None };
-            let record = Record { body, ..examples::story()[1].clone() };
+            let record = Record { body, ..examples::records()[1].clone() };
             let mut out = Vec::new();
             Human::new(Palette::new(true), TimeZone::UTC).record(&record, &mut out);
             String::from_utf8(out).unwrap()
@@ -351,7 +351,7 @@ mod tests {
         let mut human = Human::new(Palette::new(false), TimeZone::UTC);
         human.expect_vm("a-very-long-name-of-a-vm");
         let mut out = Vec::new();
-        human.record(&examples::story()[1], &mut out);
+        human.record(&examples::records()[1], &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "2026-01-02 03:04:06.678  web1                      STOP\n"

@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn json_on_a_terminal_has_the_same_value_without_control_characters() {
-        let mut record = examples::story().swap_remove(1);
+        let mut record = examples::records().swap_remove(1);
         let data = "{\"id\": \"\u{9b}2J\u{202e}\"}";
         record.body = qmp_wire::Body::Event {
             name: "\u{7f}".into(),

@@ -27,17 +27,17 @@ impl Palette {
     }
 
     /// Returns `text` in `style`.
-    pub fn paint<T: fmt::Display>(self, style: Style, text: T) -> Painted<T> {
-        Painted { style: if self.coloured { style } else { Style::new() }, text }
+    pub fn paint<T: fmt::Display>(self, style: Style, text: T) -> StyledText<T> {
+        StyledText { style: if self.coloured { style } else { Style::new() }, text }
     }
 
     /// Less important text.
-    pub fn dim<T: fmt::Display>(self, text: T) -> Painted<T> {
+    pub fn dim<T: fmt::Display>(self, text: T) -> StyledText<T> {
         self.paint(Style::new().effects(Effects::DIMMED), text)
     }
 
     /// Emphasized text.
-    pub fn bold<T: fmt::Display>(self, text: T) -> Painted<T> {
+    pub fn bold<T: fmt::Display>(self, text: T) -> StyledText<T> {
         self.paint(Style::new().effects(Effects::BOLD), text)
     }
 
@@ -57,12 +57,12 @@ fn hash(name: &str) -> usize {
 
 /// Text with its style; padding applies to the text only.
 #[derive(Debug)]
-pub struct Painted<T> {
+pub struct StyledText<T> {
     style: Style,
     text: T,
 }
 
-impl<T: fmt::Display> fmt::Display for Painted<T> {
+impl<T: fmt::Display> fmt::Display for StyledText<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.style.render())?;
         self.text.fmt(f)?;

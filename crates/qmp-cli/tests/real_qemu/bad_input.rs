@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    hub::Place,
+    hub::HubHome,
     qemu::{Qemu, RawMonitor, wait_for},
 };
 
@@ -24,9 +24,9 @@ fn stderr(output: &Output) -> String {
 fn monitor_in_use_is_reported() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
-    let place = Place::new(&folder);
+    let home = HubHome::new(&folder);
     let _holder = RawMonitor::connect(&qemu.socket("vm1"));
-    let output = place.run(&["exec", &qemu.address("vm1"), "stop"]);
+    let output = home.run(&["exec", &qemu.address("vm1"), "stop"]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let stderr = stderr(&output);
     assert!(stderr.contains("greeting") && stderr.contains("-qmp"), "{stderr}");
@@ -36,7 +36,7 @@ fn monitor_in_use_is_reported() {
 #[test]
 fn other_protocol_is_reported() {
     let folder = TempDir::new().unwrap();
-    let place = Place::new(&folder);
+    let home = HubHome::new(&folder);
     let path = folder.path().join("ssh.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let server = thread::spawn(move || {
@@ -45,7 +45,7 @@ fn other_protocol_is_reported() {
         let mut rest = Vec::new();
         let _ = std::io::Read::read_to_end(&mut stream, &mut rest);
     });
-    let output = place.run(&["exec", &format!("unix:{}", path.display()), "stop"]);
+    let output = home.run(&["exec", &format!("unix:{}", path.display()), "stop"]);
     server.join().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let stderr = stderr(&output);
@@ -56,15 +56,15 @@ fn other_protocol_is_reported() {
 #[test]
 fn file_that_is_not_a_journal_is_not_changed() {
     let folder = TempDir::new().unwrap();
-    let place = Place::new(&folder);
+    let home = HubHome::new(&folder);
     let text = "dear diary, today nothing happened; this is not a database at all\n".repeat(100);
-    std::fs::write(place.journal(), &text).unwrap();
+    std::fs::write(home.journal(), &text).unwrap();
     for arguments in [["log", "--json"].as_slice(), &["serve", "--attach", "vm1=unix:/nonexistent.sock"]] {
-        let output = place.run(arguments);
+        let output = home.run(arguments);
         assert!(matches!(output.status.code(), Some(1 | 2)), "{arguments:?}: {}", stderr(&output));
         let stderr = stderr(&output);
         assert!(stderr.contains("journal"), "{arguments:?}: {stderr}");
-        assert_eq!(std::fs::read_to_string(place.journal()).unwrap(), text, "{arguments:?}");
+        assert_eq!(std::fs::read_to_string(home.journal()).unwrap(), text, "{arguments:?}");
     }
 }
 
@@ -72,10 +72,10 @@ fn file_that_is_not_a_journal_is_not_changed() {
 #[test]
 fn fault_of_the_configuration_is_reported_with_its_line() {
     let folder = TempDir::new().unwrap();
-    let place = Place::new(&folder);
+    let home = HubHome::new(&folder);
     let config = folder.path().join("hub.toml");
     std::fs::write(&config, "[[vm]]\nname = \"vm1\"\nadress = \"unix:/tmp/vm1.sock\"\n").unwrap();
-    let output = place.run(&["serve", "--config", config.to_str().unwrap()]);
+    let output = home.run(&["serve", "--config", config.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     let stderr = stderr(&output);
     assert!(stderr.contains("adress") && stderr.contains("address") && stderr.contains('3'), "{stderr}");
@@ -122,8 +122,8 @@ fn events_during_a_full_disk_are_committed_later() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1", "drive"], &[]) else { return };
     let Some(disk) = SmallDisk::mount(&folder) else { return };
-    let place = Place::with_journal(&folder, &disk.folder.join("journal.db"));
-    let (hub, log) = place.serve_with_log("vm1", &qemu.address("vm1"));
+    let home = HubHome::with_journal(&folder, &disk.folder.join("journal.db"));
+    let (hub, log) = home.serve_with_log("vm1", &qemu.address("vm1"));
     let filler = disk.fill();
 
     let mut drive = RawMonitor::connect(&qemu.socket("drive"));
@@ -148,17 +148,17 @@ fn events_during_a_full_disk_are_committed_later() {
     drive.execute(r#"{"execute": "stop"}"#);
     drive.execute(r#"{"execute": "system_wakeup"}"#);
     drive.send(r#"{"execute": "quit"}"#);
-    wait_for("the end of the epoch", || (place.last_title()? == "detached").then_some(()));
+    wait_for("the end of the epoch", || (home.last_title()? == "detached").then_some(()));
     hub.stop();
 
-    let story = place.story();
+    let titles = home.titles();
     assert_eq!(
-        story.iter().filter(|title| *title == "detached").count(),
+        titles.iter().filter(|title| *title == "detached").count(),
         1,
         "one epoch, so no event is missing"
     );
     let (stops, resumes) =
-        ["STOP", "RESUME"].map(|event| story.iter().filter(|title| *title == event).count()).into();
+        ["STOP", "RESUME"].map(|event| titles.iter().filter(|title| *title == event).count()).into();
     assert_eq!(stops, resumes + 1, "each stop and cont is recorded");
 }
 

@@ -3,7 +3,7 @@
 use tempfile::TempDir;
 
 use crate::{
-    hub::{Place, lines_of},
+    hub::{HubHome, lines_of},
     qemu::{Qemu, RawMonitor},
 };
 
@@ -12,8 +12,8 @@ use crate::{
 fn check_finds_no_violation_in_a_live_qemu() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1"], &["-S"]) else { return };
-    let place = Place::new(&folder);
-    let output = place.run(&["check", &qemu.address("vm1"), "--json"]);
+    let home = HubHome::new(&folder);
+    let output = home.run(&["check", &qemu.address("vm1"), "--json"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     let differences: Vec<String> = lines_of(&output);
     assert!(differences.iter().all(|line| line.contains(r#""severity":"note""#)), "{differences:#?}");
@@ -24,7 +24,7 @@ fn check_finds_no_violation_in_a_live_qemu() {
 fn check_passes_a_capture_and_fails_an_invalid_one() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
-    let place = Place::new(&folder);
+    let home = HubHome::new(&folder);
     let mut monitor = RawMonitor::connect(&qemu.socket("vm1"));
     let mut capture = monitor.greeting.clone() + "\r\n{\"return\": {}}\r\n";
     for command in ["query-qmp-schema", "stop", "cont", "system_reset", "quit"] {
@@ -36,13 +36,13 @@ fn check_passes_a_capture_and_fails_an_invalid_one() {
     }
     let file = folder.path().join("capture.json");
     std::fs::write(&file, &capture).unwrap();
-    let output = place.run(&["check", file.to_str().unwrap()]);
+    let output = home.run(&["check", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 
     let broken = capture.replace(r#""guest": false, "reason": "host-qmp-quit""#, r#""reason": "boredom""#);
     assert_ne!(broken, capture);
     std::fs::write(&file, broken).unwrap();
-    let output = place.run(&["check", file.to_str().unwrap()]);
+    let output = home.run(&["check", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     let violations = lines_of(&output);
     assert!(

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    hub::{Place, title},
+    hub::{HubHome, title},
     qemu::{Qemu, wait_for},
 };
 
@@ -14,20 +14,20 @@ use crate::{
 fn events_of_commands_are_recorded_before_their_replies() {
     let folder = TempDir::new().unwrap();
     let Some(mut qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
-    let place = Place::new(&folder);
+    let home = HubHome::new(&folder);
     let address = qemu.address("vm1");
 
-    let hub = place.serve(&[("vm1", &address)]);
-    let tail = place.listen(&["tail", "vm1", "--json"]);
+    let hub = home.serve(&[("vm1", &address)]);
+    let tail = home.listen(&["tail", "vm1", "--json"]);
     // Tail begins at the head; an event shows that it is connected.
     wait_for("tail to listen", || {
-        exec(&place, "stop");
-        exec(&place, "cont");
+        exec(&home, "stop");
+        exec(&home, "cont");
         tail.try_next()
     });
     let mut seen = 0;
     for (command, event) in [("stop", "STOP"), ("cont", "RESUME"), ("system_reset", "RESET")] {
-        let reply = exec(&place, command);
+        let reply = exec(&home, command);
         let record = loop {
             let record: Value = serde_json::from_str(&tail.next()).unwrap();
             if title(&record) == event && record["offset"].as_u64() > reply["since"].as_u64() {
@@ -43,20 +43,20 @@ fn events_of_commands_are_recorded_before_their_replies() {
     }
     hub.stop();
 
-    let hub = place.serve(&[("vm1", &address)]);
-    exec(&place, "quit");
+    let hub = home.serve(&[("vm1", &address)]);
+    exec(&home, "quit");
     qemu.wait_for_exit();
     // The first epoch has ended, too. The record of the command may come last.
-    let ends = || place.story().iter().filter(|title| *title == "detached").count();
+    let ends = || home.titles().iter().filter(|title| *title == "detached").count();
     wait_for("the hub to notice", || (ends() == 2).then_some(()));
     hub.stop();
 
-    let log = place.json(&["log", "--json"]);
+    let log = home.json(&["log", "--json"]);
     let offsets: Vec<u64> = log.iter().map(|record| record["offset"].as_u64().unwrap()).collect();
     assert_eq!(offsets, (1..=offsets.len() as u64).collect::<Vec<_>>(), "offsets have no holes");
-    let story = place.story();
-    let first_end = story.iter().position(|title| title == "detached").expect("the first epoch ended");
-    assert_eq!(story[0], "attached");
+    let titles = home.titles();
+    let first_end = titles.iter().position(|title| title == "detached").expect("the first epoch ended");
+    assert_eq!(titles[0], "attached");
     assert_eq!(log[first_end]["reason"], "hub stopped");
     // The firmware causes one or two further resets a moment later.
     let is_counted = |record: &&Value| title(record) != "RESET" && record["kind"] != "finding";
@@ -73,16 +73,16 @@ fn events_of_commands_are_recorded_before_their_replies() {
 fn qemu_killed_and_restarted_is_two_epochs() {
     let folder = TempDir::new().unwrap();
     let Some(mut qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
-    let place = Place::new(&folder);
-    let hub = place.serve(&[("vm1", &qemu.address("vm1"))]);
+    let home = HubHome::new(&folder);
+    let hub = home.serve(&[("vm1", &qemu.address("vm1"))]);
     qemu.kill();
     std::fs::remove_file(qemu.socket("vm1")).unwrap();
     let _again = Qemu::start(&folder, &["vm1"], &[]);
-    wait_for("the second epoch", || (place.story() == ["attached", "detached", "attached"]).then_some(()));
-    assert_eq!(place.json(&["log", "--json"])[1]["reason"], "peer closed");
+    wait_for("the second epoch", || (home.titles() == ["attached", "detached", "attached"]).then_some(()));
+    assert_eq!(home.json(&["log", "--json"])[1]["reason"], "peer closed");
     hub.stop();
 }
 
-fn exec(place: &Place, command: &str) -> Value {
-    place.json(&["exec", "vm1", command, "--json"]).remove(0)
+fn exec(home: &HubHome, command: &str) -> Value {
+    home.json(&["exec", "vm1", command, "--json"]).remove(0)
 }

@@ -13,12 +13,12 @@ use tempfile::TempDir;
 use crate::qemu::{PATIENCE, wait_for};
 
 /// The journal and the hub's socket of one test.
-pub(crate) struct Place {
+pub(crate) struct HubHome {
     journal: PathBuf,
     socket: PathBuf,
 }
 
-impl Place {
+impl HubHome {
     pub(crate) fn new(folder: &TempDir) -> Self {
         Self { journal: folder.path().join("journal.db"), socket: folder.path().join("hub.sock") }
     }
@@ -56,7 +56,7 @@ impl Place {
     }
 
     /// The names of the events in the journal, in its order; other records by their kind, in lower case.
-    pub(crate) fn story(&self) -> Vec<String> {
+    pub(crate) fn titles(&self) -> Vec<String> {
         self.json(&["log", "--json"]).iter().map(title).collect()
     }
 
@@ -79,10 +79,10 @@ impl Place {
     }
 
     /// As [`serve`](Self::serve), with one VM, and with the hub's standard error.
-    pub(crate) fn serve_with_log(&self, name: &str, address: &str) -> (Hub, Said) {
+    pub(crate) fn serve_with_log(&self, name: &str, address: &str) -> (Hub, LogLines) {
         let mut command = self.qmp(&["serve", "--no-findings", "--attach", &format!("{name}={address}")]);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("qmp serve starts");
-        let log = Said(lines(child.stderr.take().expect("a pipe")));
+        let log = LogLines(lines(child.stderr.take().expect("a pipe")));
         let hub = Hub { child };
         self.wait_until_attached(name);
         (hub, log)
@@ -116,9 +116,9 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 /// The lines of a hub's standard error.
-pub(crate) struct Said(Receiver<String>);
+pub(crate) struct LogLines(Receiver<String>);
 
-impl Said {
+impl LogLines {
     /// The next line, if one is available.
     pub(crate) fn try_next(&self) -> Option<String> {
         self.0.try_recv().ok()

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    hub::{Place, title},
+    hub::{HubHome, title},
     qemu::{Qemu, RawMonitor, wait_for},
 };
 
@@ -26,7 +26,7 @@ const KILLS: usize = 6;
 fn epochs_of_a_killed_hub_are_pieces_of_the_raw_stream() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["hub", "raw", "drive"], &[]) else { return };
-    let place = Place::new(&folder);
+    let home = HubHome::new(&folder);
     let count = Arc::new(AtomicUsize::new(0));
     let raw = read_raw(RawMonitor::connect(&qemu.socket("raw")), Arc::clone(&count));
     let enough = Arc::new(AtomicBool::new(false));
@@ -34,23 +34,23 @@ fn epochs_of_a_killed_hub_are_pieces_of_the_raw_stream() {
 
     let mut shown = Vec::new();
     for round in 1..=KILLS {
-        let hub = place.serve(&[("vm1", &qemu.address("hub"))]);
-        let tail = place.listen(&["tail", "vm1", "--json"]);
+        let hub = home.serve(&[("vm1", &qemu.address("hub"))]);
+        let tail = home.listen(&["tail", "vm1", "--json"]);
         shown.push(tail.next());
         wait_for("events", || (count.load(Ordering::Relaxed) >= EVENTS * round / (KILLS + 1)).then_some(()));
         hub.kill();
         shown.extend(tail.rest());
     }
-    let hub = place.serve(&[("vm1", &qemu.address("hub"))]);
+    let hub = home.serve(&[("vm1", &qemu.address("hub"))]);
     wait_for("all events", || (count.load(Ordering::Relaxed) >= EVENTS).then_some(()));
     enough.store(true, Ordering::Relaxed);
     driver.join().expect("the driver ends");
-    wait_for("the end of the epoch", || (place.last_title()? == "detached").then_some(()));
+    wait_for("the end of the epoch", || (home.last_title()? == "detached").then_some(()));
     hub.stop();
     let raw = raw.join().expect("the reader ends");
 
     assert!(raw.len() >= EVENTS, "{} events", raw.len());
-    let journal = place.run(&["log", "--json"]);
+    let journal = home.run(&["log", "--json"]);
     let journal = String::from_utf8(journal.stdout).unwrap();
     assert_pieces_of(&raw, &journal);
     let by_offset: HashMap<u64, &str> = journal.lines().map(|line| (offset_of(line), line)).collect();

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::{hub::Place, qemu::Qemu};
+use crate::{hub::HubHome, qemu::Qemu};
 
 /// A script that quits the machine, continues only after QEMU has exited, and then waits, with the offset from before the
 /// command: it misses no event.
@@ -12,17 +12,17 @@ use crate::{hub::Place, qemu::Qemu};
 fn wait_finds_events_between_command_and_wait() {
     let folder = TempDir::new().unwrap();
     let Some(mut qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
-    let place = Place::new(&folder);
-    let _hub = place.serve(&[("vm1", &qemu.address("vm1"))]);
+    let home = HubHome::new(&folder);
+    let _hub = home.serve(&[("vm1", &qemu.address("vm1"))]);
 
-    let reply = place.json(&["exec", "vm1", "quit", "--json"]).remove(0);
+    let reply = home.json(&["exec", "vm1", "quit", "--json"]).remove(0);
     qemu.wait_for_exit();
     let since = reply["since"].to_string();
-    let found = place.json(&["wait", "vm1", "SHUTDOWN", "--since", &since, "--timeout", "30s", "--json"]);
+    let found = home.json(&["wait", "vm1", "SHUTDOWN", "--since", &since, "--timeout", "30s", "--json"]);
     assert_eq!(found[0]["data"]["reason"], "host-qmp-quit");
 
     let later = reply["offset"].to_string();
-    let gone = place.run(&["wait", "vm1", "SHUTDOWN", "--since", &later, "--timeout", "30s"]);
+    let gone = home.run(&["wait", "vm1", "SHUTDOWN", "--since", &later, "--timeout", "30s"]);
     assert_eq!(gone.status.code(), Some(4), "the VM is gone: {}", String::from_utf8_lossy(&gone.stderr));
 }
 
@@ -32,16 +32,16 @@ fn wait_finds_events_between_command_and_wait() {
 fn wait_ended_waits_for_the_exit_of_the_process() {
     let folder = TempDir::new().unwrap();
     let Some(mut qemu) = Qemu::start(&folder, &["vm1", "direct"], &[]) else { return };
-    let place = Place::new(&folder);
-    let _hub = place.serve(&[("vm1", &qemu.address("vm1"))]);
+    let home = HubHome::new(&folder);
+    let _hub = home.serve(&[("vm1", &qemu.address("vm1"))]);
     let direct = qemu.address("direct");
     for target in ["vm1", &direct] {
-        let early = place.run(&["wait", target, "--ended", "--timeout", "200ms"]);
+        let early = home.run(&["wait", target, "--ended", "--timeout", "200ms"]);
         assert_eq!(early.status.code(), Some(3), "{target}: {}", String::from_utf8_lossy(&early.stderr));
     }
-    place.json(&["exec", "vm1", "quit", "--json"]);
+    home.json(&["exec", "vm1", "quit", "--json"]);
     for target in ["vm1", &direct] {
-        let ended = place.run(&["wait", target, "--ended", "--timeout", "60s"]);
+        let ended = home.run(&["wait", target, "--ended", "--timeout", "60s"]);
         assert_eq!(ended.status.code(), Some(0), "{target}: {}", String::from_utf8_lossy(&ended.stderr));
     }
     assert!(qemu.has_exited(), "its process has exited");
@@ -52,8 +52,8 @@ fn wait_ended_waits_for_the_exit_of_the_process() {
 fn each_outcome_has_its_exit_code() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1", "direct"], &[]) else { return };
-    let place = Place::new(&folder);
-    let _hub = place.serve(&[("vm1", &qemu.address("vm1"))]);
+    let home = HubHome::new(&folder);
+    let _hub = home.serve(&[("vm1", &qemu.address("vm1"))]);
     let direct = qemu.address("direct");
     let cases: [(&str, &[&str], i32); 7] = [
         ("done", &["exec", "vm1", "stop"], 0),
@@ -65,7 +65,7 @@ fn each_outcome_has_its_exit_code() {
         ("no socket", &["wait", "unix:/nonexistent/vm.sock", "STOP", "--timeout", "5s"], 4),
     ];
     for (name, arguments, code) in cases {
-        let output = place.run(arguments);
+        let output = home.run(arguments);
         assert_eq!(output.status.code(), Some(code), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
@@ -75,8 +75,8 @@ fn each_outcome_has_its_exit_code() {
 fn shell_script_finds_the_events_of_its_commands() {
     let folder = TempDir::new().unwrap();
     let Some(qemu) = Qemu::start(&folder, &["vm1"], &[]) else { return };
-    let place = Place::new(&folder);
-    let _hub = place.serve(&[("vm1", &qemu.address("vm1"))]);
+    let home = HubHome::new(&folder);
+    let _hub = home.serve(&[("vm1", &qemu.address("vm1"))]);
     let script = r#"
         set -e
         before=$(qmp exec vm1 stop --json | sed 's/.*"since":\([0-9]*\).*/\1/')
@@ -88,7 +88,7 @@ fn shell_script_finds_the_events_of_its_commands() {
     "#;
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_qmp")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let mut shell: Command = place.qmp(&[]);
+    let mut shell: Command = home.qmp(&[]);
     let environment: Vec<_> =
         shell.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
     shell = Command::new("sh");

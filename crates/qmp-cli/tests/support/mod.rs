@@ -130,19 +130,19 @@ pub fn hub_address(home: &Path) -> String {
 
 /// The result of a run of the program.
 #[derive(Debug)]
-pub struct Ran {
+pub struct RunResult {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
 /// Runs the program until it ends.
-pub fn run(home: &Path, arguments: &[&str]) -> Ran {
-    ran(qmp(home, arguments).output().expect("the program runs"))
+pub fn run(home: &Path, arguments: &[&str]) -> RunResult {
+    run_result(qmp(home, arguments).output().expect("the program runs"))
 }
 
 /// Runs the program with a standard input until it ends.
-pub fn run_with_input(home: &Path, arguments: &[&str], input: &str) -> Ran {
+pub fn run_with_input(home: &Path, arguments: &[&str], input: &str) -> RunResult {
     let mut child = qmp(home, arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -150,11 +150,11 @@ pub fn run_with_input(home: &Path, arguments: &[&str], input: &str) -> Ran {
         .spawn()
         .expect("the program runs");
     child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the program reads");
-    ran(child.wait_with_output().expect("the program ends"))
+    run_result(child.wait_with_output().expect("the program ends"))
 }
 
-pub fn ran(output: std::process::Output) -> Ran {
-    Ran {
+pub fn run_result(output: std::process::Output) -> RunResult {
+    RunResult {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("text"),
         stderr: String::from_utf8(output.stderr).expect("text"),
@@ -162,7 +162,7 @@ pub fn ran(output: std::process::Output) -> Ran {
 }
 
 /// A running program and the lines of its output. Killed on drop.
-pub struct Running {
+pub struct Process {
     child: Child,
     pub stdout: Lines,
     pub stderr: Lines,
@@ -170,7 +170,7 @@ pub struct Running {
 
 pub type Lines = std::sync::mpsc::Receiver<String>;
 
-impl Running {
+impl Process {
     pub fn start(home: &Path, arguments: &[&str]) -> Self {
         Self::start_with(home, arguments, |_| {})
     }
@@ -212,7 +212,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -247,7 +247,7 @@ pub fn wait_for(lines: &Lines, part: &str) -> String {
 pub struct World {
     pub home: TempDir,
     pub vm: FakeQmp,
-    pub hub: Running,
+    pub hub: Process,
 }
 
 impl World {
@@ -258,21 +258,21 @@ impl World {
         Self { home, vm, hub }
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub fn run(&self, arguments: &[&str]) -> RunResult {
         run(self.home.path(), arguments)
     }
 }
 
 /// A hub that has attached `web1` and recorded it.
-pub fn start_hub(home: &Path, address: &str) -> Running {
+pub fn start_hub(home: &Path, address: &str) -> Process {
     // Most tests count records.
     start_hub_with(home, address, &["--no-findings"])
 }
 
 /// The same with more arguments.
-pub fn start_hub_with(home: &Path, address: &str, more: &[&str]) -> Running {
+pub fn start_hub_with(home: &Path, address: &str, more: &[&str]) -> Process {
     let attach = format!("web1={address}");
-    let hub = Running::start(home, &[&["serve", "--attach", &attach], more].concat());
+    let hub = Process::start(home, &[&["serve", "--attach", &attach], more].concat());
     hub.wait_for("web1: attached");
     // A reply is released after the records before it are committed.
     let ran = run(home, &["exec", "web1", "query-status"]);

@@ -7,14 +7,14 @@ use qmp_journal::Reader;
 use qmp_settings::suggest;
 use qmp_wire::{Offset, Record};
 
-use super::Wanted;
+use super::LogRequest;
 use crate::commands::left;
 use crate::exit::Failure;
 use crate::hub::{HubArgs, HubClient, HubError, HubFollow, HubItem};
 use crate::output::{self, Output};
-use crate::paths::{self, Places};
+use crate::paths::{self, DefaultPaths};
 
-/// PrintSummary when a stream continues. The stream has no gap; the VM may have one.
+/// Printed when a stream continues. The stream has no gap; the VM may have one.
 pub(in crate::commands) const HUB_BACK: &str = "qmp: the hub is back, and no record is missing here; events that the hub may have missed lie between two epochs";
 
 /// Records that are read from the file at a time.
@@ -44,7 +44,7 @@ pub(in crate::commands) async fn choose(journal: Option<&Path>, hub: &HubArgs) -
     if !unreachable.is_passing() || (hub.hub.is_some() && !is_same_environment) {
         return Err(unreachable.into());
     }
-    let path = named.unwrap_or_else(|| Places::of_this_user().journal());
+    let path = named.unwrap_or_else(|| DefaultPaths::of_this_user().journal());
     if path.exists() {
         let reader = Reader::open(&path)?;
         output::note(format_args!(
@@ -67,10 +67,10 @@ pub(super) struct PrintSummary {
 
 impl Source {
     /// Prints the requested records.
-    pub(super) async fn print(&self, wanted: &Wanted, output: &mut Output) -> Result<PrintSummary, Failure> {
+    pub(super) async fn print(&self, request: &LogRequest, output: &mut Output) -> Result<PrintSummary, Failure> {
         match self {
-            Self::File(reader) => from_file(reader, wanted, output).await,
-            Self::Hub(client) => from_hub(client.clone(), wanted, output).await,
+            Self::File(reader) => from_file(reader, request, output).await,
+            Self::Hub(client) => from_hub(client.clone(), request, output).await,
         }
     }
 
@@ -119,23 +119,23 @@ pub(in crate::commands) fn removed(records: u64) -> String {
     )
 }
 
-async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Result<PrintSummary, Failure> {
+async fn from_file(reader: &Reader, request: &LogRequest, output: &mut Output) -> Result<PrintSummary, Failure> {
     let head = reader.head()?;
-    if wanted.after > head {
+    if request.after > head {
         // Committed records stay, so the offset belongs to another journal.
-        let (after, head) = (wanted.after.0, head.0);
+        let (after, head) = (request.after.0, head.0);
         return Err(Failure::failed(format_args!(
             "{} ends at offset {head}: offset {after} belongs to another journal",
             reader.path().display()
         ))
         .hint("leave --after out, or give an offset of this journal"));
     }
-    let query = wanted.of_journal()?;
-    let mut printed = PrintSummary { records: 0, after: wanted.after };
-    let mut position = wanted.after;
-    if let Some(last) = wanted.last {
+    let query = request.journal_query()?;
+    let mut printed = PrintSummary { records: 0, after: request.after };
+    let mut position = request.after;
+    if let Some(last) = request.last {
         let tail = reader.last(&query, last)?;
-        let behind = |record: &&Record<'_>| record.offset.is_none_or(|offset| offset > wanted.after);
+        let behind = |record: &&Record<'_>| record.offset.is_none_or(|offset| offset > request.after);
         if let Some(first) = tail.records.iter().find(behind).and_then(|first| first.offset) {
             printed.after = before(first);
         }
@@ -143,7 +143,7 @@ async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Res
             output.record(record)?;
             printed.records += 1;
         }
-        if !wanted.follow {
+        if !request.follow {
             output.flush()?;
             return Ok(printed);
         }
@@ -163,7 +163,7 @@ async fn from_file(reader: &Reader, wanted: &Wanted, output: &mut Output) -> Res
             continue;
         }
         output.flush()?;
-        if !wanted.follow {
+        if !request.follow {
             return Ok(printed);
         }
         cursor.wait().await?;
@@ -191,28 +191,28 @@ fn check_damage(
         .hint(format_args!("qmp journal verify {file} lists all of it")))
 }
 
-async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Result<PrintSummary, Failure> {
-    let query = wanted.of_hub();
-    let mut position = wanted.after;
-    let mut printed = PrintSummary { records: 0, after: wanted.after };
-    if wanted.last.is_some() || !wanted.follow {
+async fn from_hub(client: HubClient, request: &LogRequest, output: &mut Output) -> Result<PrintSummary, Failure> {
+    let query = request.hub_query();
+    let mut position = request.after;
+    let mut printed = PrintSummary { records: 0, after: request.after };
+    if request.last.is_some() || !request.follow {
         // The head is read first: later records that match are among the last, or are followed.
         let head = Offset(client.info().await?.head);
-        let mut request = query.with("after", position.0);
-        if let Some(last) = wanted.last {
-            request.add("last", last);
+        let mut history = query.with("after", position.0);
+        if let Some(last) = request.last {
+            history.add("last", last);
         }
-        let mut lines = client.records(&request).await?;
+        let mut lines = client.records(&history).await?;
         if lines.removed() > 0 {
             output::note(removed(lines.removed()));
         }
         while let Some(line) = lines.next().await? {
-            if wanted.last.is_some() && printed.records == 0 {
+            if request.last.is_some() && printed.records == 0 {
                 let first = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?.offset;
                 printed.after = first.map_or(printed.after, before);
             }
             printed.records += 1;
-            if wanted.follow || !output.json_line(line)? {
+            if request.follow || !output.json_line(line)? {
                 let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
                 position = record.offset.unwrap_or(position);
                 output.record(&record)?;
@@ -221,7 +221,7 @@ async fn from_hub(client: HubClient, wanted: &Wanted, output: &mut Output) -> Re
         position = position.max(head);
         output.flush()?;
     }
-    if !wanted.follow {
+    if !request.follow {
         return Ok(printed);
     }
     let mut follow = HubFollow::new(client, query, position);

@@ -39,7 +39,7 @@ fn summary(config: &DaemonConfig) -> String {
             of_vm.iter().for_each(|(_, relay)| line("  relay", format!("  {}", relay.path.display())));
         }
     }
-    config.discover.iter().for_each(|rule| line("looks", rule.to_string()));
+    config.discover.iter().for_each(|rule| line("discovers", rule.to_string()));
     config.rules.iter().for_each(|rule| line("rule", format!("{}  {}", rule.name(), rule.description())));
     let (vms, relays) = (counted(config.attach.len(), "VM"), counted(relays, "relay"));
     text + &format!("  {vms}, {relays}, {}\n", counted(config.rules.len(), "rule"))
@@ -91,8 +91,8 @@ mod tests {
             relay     /run/r1
             relay     /run/r2
           vm        db1  tcp:[::1]:4444  (silence is not reported)
-          looks     /run/vm/*.sock  only web*, db?  not web-test  silence is reported after 10 s
-          looks     processes
+          discovers /run/vm/*.sock  only web*, db?  not web-test  silence is reported after 10 s
+          discovers processes
           rule      log  file /f
           2 VMs, 2 relays, 1 rule
         ");

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::{Relay, Running, Vm, local};
+use super::{JobInfo, Relay, Vm, local};
 use crate::render::{Palette, escape};
 
 /// The page of one VM.
@@ -29,9 +29,9 @@ pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     }
     let about = [("QEMU", &vm.qemu), ("name", &vm.name), ("UUID", &vm.uuid)];
     lines.extend(about.into_iter().filter_map(|(label, value)| Some((label, value.clone()?))));
-    lines.extend(vm.jobs.iter().map(|job| ("job", running(vm, job, zone))));
-    lines.extend(vm.migration.iter().map(|migration| ("migration", running(vm, migration, zone))));
-    lines.extend(vm.relays.iter().map(|relay| ("relay", at(relay))));
+    lines.extend(vm.jobs.iter().map(|job| ("job", job_text(vm, job, zone))));
+    lines.extend(vm.migration.iter().map(|migration| ("migration", job_text(vm, migration, zone))));
+    lines.extend(vm.relays.iter().map(|relay| ("relay", relay_text(relay))));
     for (index, last) in vm.last_events.iter().rev().enumerate() {
         let label = if index == 0 { "events" } else { "" };
         lines.push((label, format!("{}  {}", local(&last.received, zone), last.event)));
@@ -43,15 +43,15 @@ pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     text
 }
 
-fn running(vm: &Vm, running: &Running, zone: &TimeZone) -> String {
-    let words = [running.id.as_deref(), running.ty.as_deref()];
+fn job_text(vm: &Vm, job: &JobInfo, zone: &TimeZone) -> String {
+    let words = [job.id.as_deref(), job.ty.as_deref()];
     let what: Vec<&str> = words.into_iter().flatten().collect();
-    let error = running.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+    let error = job.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
     let doubt = if vm.is_current() { "" } else { "?" };
-    format!("{}: {}{doubt}{error} since {}", what.join(" "), running.status, local(&running.since, zone))
+    format!("{}: {}{doubt}{error} since {}", what.join(" "), job.status, local(&job.since, zone))
 }
 
-fn at(relay: &Relay) -> String {
+fn relay_text(relay: &Relay) -> String {
     if let Some(error) = &relay.error {
         return format!("{}  {}, not served: {error}", relay.path, relay.role);
     }

@@ -144,16 +144,16 @@ async fn exit_of(client: &HubClient, vm: &str, epoch: Epoch, after: Offset) -> R
 fn process_of(record: &Record<'_>) -> Option<i32> {
     #[derive(Deserialize)]
     struct Snapshot {
-        process: Option<Named>,
+        process: Option<ProcessInfo>,
     }
     #[derive(Deserialize)]
-    struct Named {
+    struct ProcessInfo {
         pid: i32,
         name: String,
     }
     let Body::Attached { snapshot } = &record.body else { return None };
-    let named = serde_json::from_str::<Snapshot>(snapshot).ok()?.process?;
-    is_qemu(&named.name).then_some(named.pid)
+    let process = serde_json::from_str::<Snapshot>(snapshot).ok()?.process?;
+    is_qemu(&process.name).then_some(process.pid)
 }
 
 #[cfg(test)]

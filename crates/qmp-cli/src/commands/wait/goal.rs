@@ -62,9 +62,9 @@ impl Goal {
     }
 
     /// Warnings about the name and the conditions. They may be of a later release, so they are not errors.
-    pub(super) fn doubts(&self) -> Vec<String> {
+    pub(super) fn warnings(&self) -> Vec<String> {
         match self {
-            Self::Event { args, .. } => args.doubts(&[]),
+            Self::Event { args, .. } => args.warnings(&[]),
             Self::Finding { name, kinds, query } => {
                 if !qmp_findings::kinds().any(|kind| kinds.matches(kind)) {
                     let near = suggest::nearest(name, qmp_findings::kinds());
@@ -102,7 +102,7 @@ mod tests {
             causes: Vec::new(),
             data: Some(r#"{"cause": "guest-shutdown"}"#.into()),
         };
-        let record = Record { body, ..examples::story().remove(0) };
+        let record = Record { body, ..examples::records().remove(0) };
         let cases: [(&str, &[&str], bool); 8] = [
             ("why-ended", &[], true),
             ("why-*", &[], true),
@@ -123,24 +123,24 @@ mod tests {
 
     #[test]
     fn unknown_kind_or_member_gets_a_warning() {
-        let doubts = |name: &str, wheres: &[&str]| {
+        let warnings = |name: &str, wheres: &[&str]| {
             let wheres: Vec<String> = wheres.iter().map(|&text| text.to_owned()).collect();
-            Goal::finding(name, &wheres).unwrap().doubts().join("|")
+            Goal::finding(name, &wheres).unwrap().warnings().join("|")
         };
         for name in ["why-ended", "why-*", "command"] {
-            assert_eq!(doubts(name, &["client=ci"]), "", "{name}");
+            assert_eq!(warnings(name, &["client=ci"]), "", "{name}");
         }
         assert_eq!(
-            doubts("why-endet", &[]),
+            warnings("why-endet", &[]),
             "this release has no finding why-endet; did you mean why-ended?"
         );
         assert!(
-            doubts("job", &["id=backup0"])
+            warnings("job", &["id=backup0"])
                 .starts_with("job has no member id, so this never matches; there are ")
         );
         let event = Goal::event("SHUTDOWN", &["resaon=guest-panic".to_owned()]).unwrap();
         assert_eq!(
-            event.doubts(),
+            event.warnings(),
             ["SHUTDOWN has no member resaon, so this never matches; did you mean reason?"]
         );
     }

@@ -10,7 +10,7 @@ use crate::hub::{HubAddress, HubArgs};
 
 /// The endpoints of the command line; certificate and tokens apply to every TCP address among them.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Doors {
+pub struct EndpointArgs {
     /// Where to serve HTTP: unix:PATH, tcp:127.0.0.1:PORT, or any other interface with certificate and tokens; may be
     /// given several times; the default is the configuration, or else the address in the variable QMP_HUB if it belongs to
     /// this host
@@ -34,9 +34,9 @@ pub struct Doors {
     token_file: Option<PathBuf>,
 }
 
-impl Doors {
+impl EndpointArgs {
     /// The endpoints that the command line gives.
-    pub fn doors(&self) -> Result<Vec<HttpDoor>, Failure> {
+    pub fn endpoints(&self) -> Result<Vec<HttpDoor>, Failure> {
         let tls = match (&self.tls_certificate, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 let (certificate, key, client_ca) =
@@ -56,12 +56,12 @@ impl Doors {
                 Failure::usage("certificate and tokens are for a tcp: address of --http, and there is none");
             return Err(failure.hint("--http tcp:0.0.0.0:8443"));
         }
-        let door = |address: &HttpAddress| match address.unix_path() {
+        let endpoint = |address: &HttpAddress| match address.unix_path() {
             Some(path) => Ok(HttpDoor::unix(path)),
             None => HttpDoor::new(address.clone(), tls.clone(), self.token_file.clone())
                 .map_err(|error| refused(&error)),
         };
-        self.http.iter().map(door).collect()
+        self.http.iter().map(endpoint).collect()
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        doors: Doors,
+        endpoints: EndpointArgs,
     }
 
     #[test]
@@ -124,10 +124,10 @@ mod tests {
         ];
         for (line, expected) in cases {
             let words = ["serve"].into_iter().chain(line.split_whitespace());
-            let read = Line::try_parse_from(words).expect(line).doors.doors();
+            let read = Line::try_parse_from(words).expect(line).endpoints.endpoints();
             match (read, expected) {
-                (Ok(doors), Ok(expected)) => {
-                    assert_eq!(doors.iter().map(shown).collect::<Vec<_>>().join("|"), expected);
+                (Ok(endpoints), Ok(expected)) => {
+                    assert_eq!(endpoints.iter().map(shown).collect::<Vec<_>>().join("|"), expected);
                 }
                 (Err(error), Err(expected)) => {
                     assert!(error.to_string().starts_with(&expected), "{line}: {error}");
@@ -137,12 +137,12 @@ mod tests {
         }
     }
 
-    fn shown(door: &HttpDoor) -> String {
-        let tls = door.tls().map(|tls| {
+    fn shown(endpoint: &HttpDoor) -> String {
+        let tls = endpoint.tls().map(|tls| {
             let files = [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()];
             files.into_iter().flatten().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",")
         });
-        let tokens = door.token_file().map(|path| path.display().to_string());
-        format!("{door} {} {}", tls.as_deref().unwrap_or("-"), tokens.as_deref().unwrap_or("-"))
+        let tokens = endpoint.token_file().map(|path| path.display().to_string());
+        format!("{endpoint} {} {}", tls.as_deref().unwrap_or("-"), tokens.as_deref().unwrap_or("-"))
     }
 }

@@ -9,7 +9,7 @@ use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::time::Instant;
 
 use super::goal::Goal;
-use super::{ATTACH_POLL, SINCE_HINT, ended, gone, standing};
+use super::{ATTACH_POLL, SINCE_HINT, ended, gone, vm_state};
 use crate::commands::left;
 use crate::commands::log::source::removed;
 use crate::commands::tail::{is_gone, is_left};
@@ -21,7 +21,7 @@ use crate::output;
 const FINDINGS_LATE_MAX: Duration = Duration::from_secs(5);
 
 /// A wait through the hub.
-pub(super) struct AtHub<'a> {
+pub(super) struct HubWait<'a> {
     pub(super) client: HubClient,
     pub(super) name: &'a str,
     pub(super) goal: &'a Goal,
@@ -32,15 +32,15 @@ pub(super) struct AtHub<'a> {
     pub(super) zone: TimeZone,
 }
 
-/// The result of [`AtHub::future`].
-enum Next {
+/// The result of [`HubWait::follow`].
+enum WaitStep {
     Match(Record<'static>),
     Gone,
     /// The hub is back, or the VM was removed from it: check its state again.
-    LookAgain,
+    CheckAgain,
 }
 
-impl AtHub<'_> {
+impl HubWait<'_> {
     /// Waits for an event or a finding.
     pub(super) async fn matching(mut self, keep_waiting: bool) -> Result<Record<'static>, Failure> {
         loop {
@@ -48,7 +48,7 @@ impl AtHub<'_> {
                 return Ok(record);
             }
             if !keep_waiting {
-                let vm = self.standing().await?;
+                let vm = self.vm_state().await?;
                 if !vm.as_ref().is_some_and(VmInfo::is_attached) {
                     // Records between the history and the VM's state count, too.
                     return match self.history().await? {
@@ -57,13 +57,13 @@ impl AtHub<'_> {
                     };
                 }
             }
-            match self.future(keep_waiting).await? {
-                Next::Match(record) => return Ok(record),
-                Next::Gone => {
-                    let vm = self.standing().await?;
+            match self.follow(keep_waiting).await? {
+                WaitStep::Match(record) => return Ok(record),
+                WaitStep::Gone => {
+                    let vm = self.vm_state().await?;
                     return self.late_finding(vm).await;
                 }
-                Next::LookAgain => {}
+                WaitStep::CheckAgain => {}
             }
         }
     }
@@ -75,7 +75,7 @@ impl AtHub<'_> {
             if let Some(end) = self.history().await? {
                 break Some(end);
             }
-            let Some(vm) = self.standing().await? else {
+            let Some(vm) = self.vm_state().await? else {
                 break Some(ended::of_removed(&self.client, self.name, self.gone(None).await?).await?);
             };
             if vm.is_gone() {
@@ -88,7 +88,7 @@ impl AtHub<'_> {
                     output::note(format_args!("note: {} is {}: {error}", self.name, vm.state));
                 }
                 tokio::time::sleep(ATTACH_POLL).await;
-            } else if let Next::Match(end) = self.future(false).await? {
+            } else if let WaitStep::Match(end) = self.follow(false).await? {
                 break Some(end);
             }
         };
@@ -115,11 +115,11 @@ impl AtHub<'_> {
         let passed = Duration::from_micros(u64::try_from(passed_us).unwrap_or(0));
         let deadline = Instant::now() + FINDINGS_LATE_MAX.saturating_sub(passed);
         loop {
-            match tokio::time::timeout_at(deadline, self.future(true)).await {
+            match tokio::time::timeout_at(deadline, self.follow(true)).await {
                 Err(_) => return Err(self.gone(vm).await?),
                 Ok(Err(failure)) => return Err(failure),
-                Ok(Ok(Next::Match(record))) => return Ok(record),
-                Ok(Ok(Next::Gone | Next::LookAgain)) => {}
+                Ok(Ok(WaitStep::Match(record))) => return Ok(record),
+                Ok(Ok(WaitStep::Gone | WaitStep::CheckAgain)) => {}
             }
         }
     }
@@ -161,21 +161,21 @@ impl AtHub<'_> {
     }
 
     /// The state of the VM; waits for a while if the hub is connecting to it.
-    async fn standing(&self) -> Result<Option<VmInfo>, Failure> {
-        standing(&self.client, self.name).await
+    async fn vm_state(&self) -> Result<Option<VmInfo>, Failure> {
+        vm_state(&self.client, self.name).await
     }
 
     /// Waits for records after the position.
-    async fn future(&mut self, keep_waiting: bool) -> Result<Next, Failure> {
+    async fn follow(&mut self, keep_waiting: bool) -> Result<WaitStep, Failure> {
         let mut follow = HubFollow::new(self.client.clone(), self.query.clone(), self.position);
         let end = loop {
             match follow.next().await? {
-                HubItem::Record(record) if self.goal.is_match(&record) => break Next::Match(record),
-                HubItem::Record(record) if is_gone(&record) && !keep_waiting => break Next::Gone,
-                HubItem::Record(record) if is_left(&record) && !keep_waiting => break Next::LookAgain,
+                HubItem::Record(record) if self.goal.is_match(&record) => break WaitStep::Match(record),
+                HubItem::Record(record) if is_gone(&record) && !keep_waiting => break WaitStep::Gone,
+                HubItem::Record(record) if is_left(&record) && !keep_waiting => break WaitStep::CheckAgain,
                 HubItem::Record(_) | HubItem::Lost(_) => {}
                 HubItem::Removed(records) => output::note(removed(records)),
-                HubItem::Back => break Next::LookAgain,
+                HubItem::Back => break WaitStep::CheckAgain,
             }
         };
         self.position = follow.position();

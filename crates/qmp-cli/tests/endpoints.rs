@@ -7,20 +7,20 @@ use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::Value;
-use support::{FakeQmp, Ran, Running, directory, qmp, run, wait_for};
+use support::{FakeQmp, Process, RunResult, directory, qmp, run, wait_for};
 
 const LOOK: &str = "look-look-look-look-look-look-look";
 const ANY: &str = "any.any.any.any.any.any.any.any.any";
 
 /// A hub at a port of this host, with a certificate for `localhost`.
-struct Guarded {
+struct TlsHub {
     home: tempfile::TempDir,
     address: String,
-    _hub: Running,
+    _hub: Process,
     _vm: FakeQmp,
 }
 
-impl Guarded {
+impl TlsHub {
     /// Starts a hub with a certificate that expires in `until_year`.
     fn start(until_year: i32) -> Self {
         Self::start_with(|home| certificate(home, until_year))
@@ -37,7 +37,7 @@ impl Guarded {
         let (certificate, key, tokens) = (path("hub.pem"), path("hub.key"), path("tokens"));
         let line = ["serve", "--no-findings", "--attach", &attach, "--http", "tcp:127.0.0.1:0"];
         let files = ["--tls-certificate", &certificate, "--tls-key", &key, "--token-file", &tokens];
-        let hub = Running::start(home.path(), &[&line[..], &files].concat());
+        let hub = Process::start(home.path(), &[&line[..], &files].concat());
         let serving = hub.wait_for("serving");
         assert!(serving.ends_with("  with a token"), "{serving}");
         let address = serving.split_whitespace().nth(1).expect("an address").to_owned();
@@ -47,11 +47,11 @@ impl Guarded {
     }
 
     /// Runs `arguments` with the hub at `address`, and that token in the environment.
-    fn ask(&self, address: &str, token: Option<&str>, arguments: &[&str]) -> Ran {
+    fn ask(&self, address: &str, token: Option<&str>, arguments: &[&str]) -> RunResult {
         let mut command = qmp(self.home.path(), arguments);
         command.env("QMP_HUB", address).env_remove("QMP_TOKEN");
         command.envs(token.map(|token| ("QMP_TOKEN", token)));
-        support::ran(command.output().expect("the program runs"))
+        support::run_result(command.output().expect("the program runs"))
     }
 }
 
@@ -88,7 +88,7 @@ fn write(home: &Path, name: &str, text: &str) {
 
 #[test]
 fn each_command_works_over_tls() {
-    let world = Guarded::start(2100);
+    let world = TlsHub::start(2100);
     let ca = world.home.path().join("ca.pem").display().to_string();
     let token = world.home.path().join("token").display().to_string();
     let ask = |token, arguments: &[&str]| {
@@ -96,7 +96,7 @@ fn each_command_works_over_tls() {
     };
 
     let tail =
-        Running::start_with(world.home.path(), &["tail", "--hub-ca", &ca, "--token-file", &token], |tail| {
+        Process::start_with(world.home.path(), &["tail", "--hub-ca", &ca, "--token-file", &token], |tail| {
             tail.env("QMP_HUB", &world.address);
         });
     // Tail is connected once it prints the newest record.
@@ -127,7 +127,7 @@ fn each_command_works_over_tls() {
 
 #[test]
 fn errors_of_tokens_and_tls_have_hints() {
-    let world = Guarded::start(2100);
+    let world = TlsHub::start(2100);
     let path = |name: &str| world.home.path().join(name).display().to_string();
     let (ca, tokens) = (path("ca.pem"), path("tokens"));
     let port = world.address.rsplit_once(':').expect("a port").1;
@@ -174,7 +174,7 @@ fn errors_of_tokens_and_tls_have_hints() {
 
 #[test]
 fn expired_certificate_is_reported() {
-    let world = Guarded::start(2021);
+    let world = TlsHub::start(2021);
     let ca = world.home.path().join("ca.pem").display().to_string();
     let ran = world.ask(&world.address, Some(LOOK), &["status", "--hub-ca", &ca]);
     let stderr = format!(
@@ -190,7 +190,7 @@ fn self_signed_certificate_is_accepted_unless_it_is_of_an_authority() {
     let hint = "its certificate is one of an authority, which is for signing others\nhint: a self-signed certificate needs CA:FALSE";
     let cases = [(IsCa::ExplicitNoCa, None), (IsCa::Ca(BasicConstraints::Unconstrained), Some(hint))];
     for (is_ca, refused) in cases {
-        let world = Guarded::start_with(|home| self_signed(home, is_ca));
+        let world = TlsHub::start_with(|home| self_signed(home, is_ca));
         let ca = world.home.path().join("ca.pem").display().to_string();
         let ran = world.ask(&world.address, Some(LOOK), &["status", "--hub-ca", &ca]);
         assert_eq!(ran.code, Some(i32::from(refused.is_some())), "{ran:?}");
@@ -221,7 +221,7 @@ fn port_without_tls_is_reported() {
     let home = directory();
     let vm = FakeQmp::start(home.path().join("web1.sock"));
     let attach = format!("web1={}", vm.address());
-    let hub = Running::start(home.path(), &["serve", "--attach", &attach, "--http", "tcp:127.0.0.1:0"]);
+    let hub = Process::start(home.path(), &["serve", "--attach", &attach, "--http", "tcp:127.0.0.1:0"]);
     let address =
         hub.wait_for("serving").split_whitespace().nth(1).expect("an address").replace("tcp:", "https://");
     let ran = run(home.path(), &["status", "--hub", &address]);

@@ -24,18 +24,18 @@ use crate::terminal::Terminal;
 pub fn start(terminal: &Terminal, usually: &str) -> Gate {
     let filter = EnvFilter::try_from_env("QMP_LOG").unwrap_or_else(|_| EnvFilter::new(usually));
     let is_journald = std::env::var_os("JOURNAL_STREAM").is_some();
-    let lines = if is_journald {
-        Lines::Journald
+    let format = if is_journald {
+        LogFormat::Journald
     } else {
-        Lines::People { palette: terminal.stderr_palette(), zone: terminal.zone() }
+        LogFormat::People { palette: terminal.stderr_palette(), zone: terminal.zone() }
     };
-    let gate = Gate { waiting: Arc::new(Mutex::new(Some(Vec::new()))) };
-    let way_through = gate.waiting.clone();
+    let gate = Gate { pending: Arc::new(Mutex::new(Some(Vec::new()))) };
+    let pending = gate.pending.clone();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(move || Through(Arc::clone(&way_through)))
+        .with_writer(move || GatedWriter(Arc::clone(&pending)))
         .log_internal_errors(false)
-        .event_format(lines)
+        .event_format(format)
         .init();
     gate
 }
@@ -43,25 +43,25 @@ pub fn start(terminal: &Terminal, usually: &str) -> Gate {
 /// Holds lines back until the start-up text is printed. Opens when it is dropped.
 #[derive(Debug)]
 pub struct Gate {
-    waiting: Arc<Mutex<Option<Vec<u8>>>>,
+    pending: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = waiting.take().unwrap_or_default();
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = pending.take().unwrap_or_default();
         // A closed standard error is ignored.
         let _ = io::stderr().write_all(&lines);
     }
 }
 
 /// Writes one line to the standard error, or behind the gate.
-struct Through(Arc<Mutex<Option<Vec<u8>>>>);
+struct GatedWriter(Arc<Mutex<Option<Vec<u8>>>>);
 
-impl io::Write for Through {
+impl io::Write for GatedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(waiting) => waiting.extend_from_slice(bytes),
+            Some(pending) => pending.extend_from_slice(bytes),
             None => io::stderr().write_all(bytes)?,
         }
         Ok(bytes.len())
@@ -74,12 +74,12 @@ impl io::Write for Through {
 
 /// The format of lines.
 #[derive(Clone, Debug)]
-enum Lines {
+enum LogFormat {
     People { palette: Palette, zone: TimeZone },
     Journald,
 }
 
-impl Lines {
+impl LogFormat {
     fn line(&self, level: Level, text: &str, now: impl FnOnce(&TimeZone) -> Zoned) -> String {
         let text = escape::text(text);
         match self {
@@ -97,7 +97,7 @@ impl Lines {
     }
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for LogFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -108,10 +108,10 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut said = Said::default();
-        event.record(&mut said);
+        let mut fields = LogFields::default();
+        event.record(&mut fields);
         let now = |zone: &TimeZone| Zoned::now().with_time_zone(zone.clone());
-        writeln!(writer, "{}", self.line(*event.metadata().level(), &said.text(), now))
+        writeln!(writer, "{}", self.line(*event.metadata().level(), &fields.text(), now))
     }
 }
 
@@ -127,13 +127,13 @@ fn priority(level: Level) -> u8 {
 
 /// The fields of an event.
 #[derive(Debug, Default)]
-struct Said {
+struct LogFields {
     vm: Option<String>,
     message: String,
     others: String,
 }
 
-impl Said {
+impl LogFields {
     /// Returns `VM: message key=value`.
     fn text(&self) -> String {
         match &self.vm {
@@ -150,7 +150,7 @@ fn names(message: &str, vm: &str) -> bool {
     message.split(|letter| !is_part_of_a_name(letter)).any(|word| word == vm)
 }
 
-impl Visit for Said {
+impl Visit for LogFields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
@@ -169,26 +169,26 @@ mod tests {
 
     #[test]
     fn gate_holds_lines_until_it_is_dropped() {
-        let gate = Gate { waiting: Arc::new(Mutex::new(Some(Vec::new()))) };
-        let waiting = Arc::clone(&gate.waiting);
-        Through(Arc::clone(&waiting)).write_all(b"early\n").unwrap();
-        assert_eq!(waiting.lock().unwrap().as_deref(), Some(&b"early\n"[..]));
+        let gate = Gate { pending: Arc::new(Mutex::new(Some(Vec::new()))) };
+        let pending = Arc::clone(&gate.pending);
+        GatedWriter(Arc::clone(&pending)).write_all(b"early\n").unwrap();
+        assert_eq!(pending.lock().unwrap().as_deref(), Some(&b"early\n"[..]));
         drop(gate);
-        Through(Arc::clone(&waiting)).write_all(b"").unwrap();
-        assert_eq!(*waiting.lock().unwrap(), None);
+        GatedWriter(Arc::clone(&pending)).write_all(b"").unwrap();
+        assert_eq!(*pending.lock().unwrap(), None);
     }
 
-    fn shown(lines: &Lines, level: Level, vm: Option<&str>, message: &str, others: &str) -> String {
-        let said = Said { vm: vm.map(str::to_owned), message: message.into(), others: others.into() };
+    fn shown(format: &LogFormat, level: Level, vm: Option<&str>, message: &str, others: &str) -> String {
+        let fields = LogFields { vm: vm.map(str::to_owned), message: message.into(), others: others.into() };
         let noon = |zone: &TimeZone| {
             "2026-01-02T12:00:05Z".parse::<jiff::Timestamp>().unwrap().to_zoned(zone.clone())
         };
-        lines.line(level, &said.text(), noon)
+        format.line(level, &fields.text(), noon)
     }
 
     #[test]
     fn line_has_priority_or_time_and_the_vm() {
-        let people = Lines::People { palette: Palette::new(false), zone: TimeZone::UTC };
+        let people = LogFormat::People { palette: Palette::new(false), zone: TimeZone::UTC };
         let cases = [
             (&people, Level::INFO, Some("web1"), "attached", "", "12:00:05  web1: attached"),
             (&people, Level::INFO, Some("a"), "attached", "", "12:00:05  a: attached"),
@@ -201,8 +201,8 @@ mod tests {
                 "12:00:05  cannot attach to web1: no delay=1",
             ),
             (&people, Level::WARN, None, "a\x1b[2J", "", "12:00:05  a\\u001b[2J"),
-            (&Lines::Journald, Level::WARN, Some("web1"), "detached", "", "<4>web1: detached"),
-            (&Lines::Journald, Level::ERROR, None, "disk", "", "<3>disk"),
+            (&LogFormat::Journald, Level::WARN, Some("web1"), "detached", "", "<4>web1: detached"),
+            (&LogFormat::Journald, Level::ERROR, None, "disk", "", "<3>disk"),
         ];
         for (lines, level, vm, message, others, expected) in cases {
             assert_eq!(shown(lines, level, vm, message, others), expected);

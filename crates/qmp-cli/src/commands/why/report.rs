@@ -11,7 +11,7 @@ use qmp_hub::restore_checkpoint;
 use qmp_journal::{Globs, Kind, Query};
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq};
 
-use super::{Answer, Asked, Previous, received_by};
+use super::{Answer, Moment, Previous, received_by};
 use crate::commands::log::source::Source;
 use crate::exit::Failure;
 use crate::hub::{HubCheckpoint, HubError, Query as HubQuery};
@@ -36,14 +36,14 @@ struct Begin {
 pub(super) async fn answer(
     source: &Source,
     vm: &str,
-    asked: Asked,
+    moment: Moment,
     zone: &TimeZone,
 ) -> Result<Answer, Failure> {
-    let begins = begins(source, vm, asked, zone).await?;
+    let begins = begins(source, vm, moment, zone).await?;
     let after = Offset(begins.first().map_or(0, |begin| begin.offset.0.saturating_sub(1)));
     let last = begins.last().map(|begin| begin.epoch);
     let is_past = |record: &Record<'_>| {
-        last.is_some_and(|last| record.epoch > last) || !received_by(record, asked.until())
+        last.is_some_and(|last| record.epoch > last) || !received_by(record, moment.until())
     };
 
     let (mut correlators, mut newest, mut before) = (Correlators::new(), None, None);
@@ -64,13 +64,13 @@ pub(super) async fn answer(
         ControlFlow::Continue(())
     })
     .await?;
-    if let Some(now) = asked.overdue() {
+    if let Some(now) = moment.overdue() {
         correlators.time_passed(now, &mut Vec::new());
     }
     let state = correlators.state(vm).unwrap_or_default();
 
     let last_received = match source {
-        Source::File(_) if state.attached && matches!(asked, Asked::Now(_)) => newest,
+        Source::File(_) if state.attached && matches!(moment, Moment::Now(_)) => newest,
         _ => None,
     };
 
@@ -81,7 +81,7 @@ pub(super) async fn answer(
     let previous = earlier.map(|begin| Previous { epoch: begin.epoch.0, summary: before });
     causes.extend(state.silence.map(|silence| silence.record));
     if let Some(begin) = begins.last() {
-        causes.extend(changed_unseen(source, vm, begin, asked).await?);
+        causes.extend(changed_unseen(source, vm, begin, moment).await?);
     }
     let evidence = evidence(source, vm, after, causes).await?;
     Ok(Answer { state, evidence, last_received, previous })
@@ -92,13 +92,13 @@ async fn changed_unseen(
     source: &Source,
     vm: &str,
     begin: &Begin,
-    asked: Asked,
+    moment: Moment,
 ) -> Result<Option<(Epoch, Seq)>, Failure> {
     let (mut found, mut left) = (None, FINDINGS_SEARCHED);
     each(source, vm, Some(Kind::Finding), begin.offset, &mut |record| {
         let is_it =
             matches!(&record.body, Body::Finding { finding, .. } if finding == "state-changed-unseen");
-        if record.epoch == begin.epoch && received_by(&record, asked.until()) {
+        if record.epoch == begin.epoch && received_by(&record, moment.until()) {
             found = is_it.then_some((record.epoch, record.seq));
             left -= 1;
         } else {
@@ -213,7 +213,7 @@ fn of_vm(vm: &str) -> Result<Query, Failure> {
 }
 
 /// The beginnings of the requested epoch and of the epochs to which correlators may look back.
-async fn begins(source: &Source, vm: &str, asked: Asked, zone: &TimeZone) -> Result<Vec<Begin>, Failure> {
+async fn begins(source: &Source, vm: &str, moment: Moment, zone: &TimeZone) -> Result<Vec<Begin>, Failure> {
     let mut begins: Vec<Begin> = Vec::new();
     let (mut first, mut latest) = (None, None);
     each(source, vm, Some(Kind::Attached), Offset(0), &mut |record| {
@@ -222,9 +222,9 @@ async fn begins(source: &Source, vm: &str, asked: Asked, zone: &TimeZone) -> Res
         };
         first.get_or_insert(record.received);
         latest = Some(record.epoch);
-        let is_past = match asked {
-            Asked::EndOf(epoch) => record.epoch > epoch,
-            Asked::Now(_) | Asked::At(_) => !received_by(&record, asked.until()),
+        let is_past = match moment {
+            Moment::EndOf(epoch) => record.epoch > epoch,
+            Moment::Now(_) | Moment::At(_) => !received_by(&record, moment.until()),
         };
         if is_past {
             return ControlFlow::Break(());
@@ -236,10 +236,10 @@ async fn begins(source: &Source, vm: &str, asked: Asked, zone: &TimeZone) -> Res
         ControlFlow::Continue(())
     })
     .await?;
-    match (asked, begins.last(), latest) {
+    match (moment, begins.last(), latest) {
         (_, _, None) => Err(Failure::gone(format_args!("the journal has no epoch of {vm}"))
             .hint("qmp status lists the VMs of the hub, qmp log --kind attached those of the journal")),
-        (Asked::EndOf(epoch), last, _) if last.is_none_or(|last| last.epoch != epoch) => {
+        (Moment::EndOf(epoch), last, _) if last.is_none_or(|last| last.epoch != epoch) => {
             Err(Failure::failed(format_args!("{vm} has no epoch {}", epoch.0))
                 .hint(format_args!("qmp log --vm {vm} --kind attached lists them")))
         }

@@ -8,14 +8,14 @@ use crate::time::parse::{self, When};
 
 /// A time in the life of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Moment {
     /// The present time.
     Now(UnixMicros),
     At(UnixMicros),
     EndOf(Epoch),
 }
 
-impl Asked {
+impl Moment {
     /// Reads the arguments.
     pub(super) fn read(at: Option<&str>, epoch: Option<u32>, terminal: &Terminal) -> Result<Self, Failure> {
         let now = terminal.now();
@@ -56,13 +56,13 @@ mod tests {
     #[test]
     fn time_is_read_and_offset_is_refused() {
         let terminal = Terminal::detect(ColorWhen::Never);
-        let read = |at, epoch| Asked::read(at, epoch, &terminal).map_err(|failure| failure.to_string());
+        let read = |at, epoch| Moment::read(at, epoch, &terminal).map_err(|failure| failure.to_string());
         assert_eq!(
             read(Some("2026-01-02T03:04:05Z"), None),
-            Ok(Asked::At(UnixMicros(1_767_323_045_000_000)))
+            Ok(Moment::At(UnixMicros(1_767_323_045_000_000)))
         );
-        assert_eq!(read(None, Some(4)), Ok(Asked::EndOf(Epoch(4))));
-        assert!(matches!(read(None, None), Ok(Asked::Now(now)) if now.0 > 1_767_323_045_000_000));
+        assert_eq!(read(None, Some(4)), Ok(Moment::EndOf(Epoch(4))));
+        assert!(matches!(read(None, None), Ok(Moment::Now(now)) if now.0 > 1_767_323_045_000_000));
         let cases = [("41", "expected a time, found an offset"), ("soon", "--at: expected a time")];
         for (at, expected) in cases {
             let refusal = read(Some(at), None).expect_err(at);
