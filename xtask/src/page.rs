@@ -66,7 +66,7 @@ fn write_introduction(page: &mut String, catalogue: &Catalogue) {
         - [All events](#all-events)\n- [Changes by release](#changes-by-release)\n- [The events](#the-events)\n\
         - [Seen from a real QEMU](#seen-from-a-real-qemu)\n\
         - [Values of enums](#values-of-enums)\n\
-        - [What the documents of 2010 and 2016 say](#what-the-documents-of-2010-and-2016-say-and-what-is-so)\n",
+        - [The documents of 2010 and 2016](#the-documents-of-2010-and-2016-compared-with-qemu)\n",
         events.len(),
     );
 }
