@@ -220,7 +220,7 @@ fn rule_is_checked_before_the_hub_starts() {
     );
     fs::write(&path, "[[rule]]\nname = 'a'\nevent = 'SHUTDWON'\nrun = '/bin/true'\n").expect("writes");
     let hub = Process::start(home.path(), &arguments);
-    hub.wait_for("no event is known that is called SHUTDWON; did you mean SHUTDOWN?");
+    hub.wait_for("unknown event SHUTDWON; did you mean SHUTDOWN?");
     hub.wait_for("web1: attached");
     assert_eq!(hub.interrupt(), Some(0));
 }

@@ -145,7 +145,7 @@ fn check_config_reports_faults_and_starts_nothing() {
     std::fs::write(home.join("web1.sock"), "no socket").expect("writes");
     let RunResult { code, stderr, .. } = check();
     let place = home.join("web1.sock").display().to_string();
-    assert_eq!((code, stderr), (Some(0), format!("warning: web1: {place} is no socket\n")));
+    assert_eq!((code, stderr), (Some(0), format!("warning: web1: {place} is not a socket\n")));
 }
 
 #[test]

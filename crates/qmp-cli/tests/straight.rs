@@ -57,7 +57,7 @@ fn wrong_usage_exits_with_2_and_advice() {
         (&["wait", "web*", "STOP"], "waits for one VM"),
         (&["serve"], "there is no VM to attach"),
         (&["serve", "--attach", "/run/vm.sock"], "expected NAME=ADDR"),
-        (&["serve", "--attach", "a=/1", "--attach", "a=/2"], "each VM needs a name of its own"),
+        (&["serve", "--attach", "a=/1", "--attach", "a=/2"], "each VM needs a unique name"),
         (&["events", "SHUTDWON"], "did you mean SHUTDOWN?"),
         (&["check", "/no/such/file"], "cannot read /no/such/file"),
     ];

@@ -1,21 +1,21 @@
-//! How long it takes to attach to N idle monitors, and what each costs in memory afterwards.
+//! The time to attach to N idle monitors, and the memory of each afterwards.
 //!
-//! `cargo bench -p qmp-daemon --bench attach -- [N]` (1,000 if nothing is said; the hub is meant for 10,000). The
-//! monitors are unix sockets served by processes of their own; each contestant runs in a fresh process, on two
+//! `cargo bench -p qmp-daemon --bench attach -- [N]` (default 1,000; the hub is designed for 10,000). The
+//! monitors are unix sockets served by separate processes; each contestant runs in a fresh process, on two
 //! threads, and attaches to all of them at once:
 //!
-//! - `raw`: connect, read the greeting, negotiate. Nothing is kept but the socket: the limit.
+//! - `raw`: connect, read the greeting, negotiate. Only the socket is kept: the limit.
 //! - `qapi`: the same through the crate of that name.
 //! - `qmp-client`: the same through `Connection`.
-//! - `hub`: from `Daemon::start` until every VM's state has been asked for (some ten queries each) and every `attached`
-//!   record is committed. Findings are on: its correlators know every VM.
-//! - `hub, relays`: the same with a relay for each VM, to which nobody is connected.
-//! - `hub, probes`: `hub`, watched while it probes each of its monitors once: a round of 30 s that begins 30 s after
+//! - `hub`: from `Daemon::start` until the state of every VM has been queried (some ten queries each) and every
+//!   `attached` record is committed. Findings are on: the correlators know every VM.
+//! - `hub, relays`: the same with a relay for each VM, without clients.
+//! - `hub, probes`: `hub`, measured while it probes each of its monitors once: a round of 30 s that begins 30 s after
 //!   attaching, with the default `silent-after`.
 //!
-//! Of each, also what an idle monitor takes of memory, and the processor time of 5 idle seconds, when all is quiet (of
-//! `hub, probes`, of the round). What
-//! a program takes however few monitors it has is told apart: it is what a tenth of them take, less their share.
+//! For each contestant: also the memory of an idle monitor, and the processor time of 5 idle seconds (of
+//! `hub, probes`: of the round). The memory that does not depend on the number of monitors is shown separately: it is
+//! the memory with a tenth of them, less their share.
 //!
 //! Budgets: `qmp-client` ≥ 0.7 × raw; hub ≤ 4 KiB for each idle VM; probing 10,000 VMs ≤ 1 % of a core.
 
@@ -37,16 +37,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-/// Monitors in one process, each with a listener and a connection: stays below the usual hard limit of open files.
+/// Monitors in one process, each with a listener and a connection: fewer than the usual hard limit of open files permits.
 const MONITORS_A_PROCESS: usize = 4_000;
 
-/// How long a process has to come to rest: the hub's findings are behind its journal for a moment.
+/// The time until a process is idle: the hub's findings lag behind its journal for a moment.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// How long an idle process is watched.
+/// How long an idle process is measured.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// How long a hub that probes is watched: one probe of each monitor.
+/// How long a probing hub is measured: one probe of each monitor.
 const PROBE_ROUND: Duration = SILENT_AFTER_DEFAULT;
 
 fn main() {
@@ -80,12 +80,10 @@ fn compare(monitors: usize) {
     }
     println!("{monitors} idle monitors");
     for contestant in ["raw", "qapi", "qmp-client", "hub", "hub, probes", "hub, relays"] {
-        // Of each VM the monitor and the relay's listener, and what every program has open besides.
+        // Two for each VM, its monitor and the relay's listener, and the files that every program has open.
         let files = 2 * monitors as u64 + 100;
         if contestant == "hub, relays" && getrlimit(Resource::Nofile).maximum.is_some_and(|max| max < files) {
-            println!(
-                "{contestant:<12} left out: {files} open files are more than is allowed here (ulimit -Hn)"
-            );
+            println!("{contestant:<12} skipped: {files} open files exceed the limit (ulimit -Hn)");
             continue;
         }
         let few = Figures::of(&own, contestant, path, monitors / 10);
@@ -98,7 +96,7 @@ fn compare(monitors: usize) {
     }
 }
 
-/// What one run of a contestant took.
+/// The measurements of one run of a contestant.
 struct Figures {
     monitors: f64,
     attach_ms: f64,
@@ -137,7 +135,7 @@ async fn contend(contestant: &str, home: &Path, monitors: usize) {
     let paths: Vec<PathBuf> = (0..monitors).map(|n| socket(home, n)).collect();
     let before_kib = resident_kib();
     let start = Instant::now();
-    // What is attached is kept until the memory has been measured.
+    // The attached clients are kept until the memory has been measured.
     let kept: Box<dyn Any> = match contestant {
         "raw" => Box::new(all(paths, raw).await),
         "qapi" => Box::new(all(paths, qapi).await),
@@ -149,7 +147,7 @@ async fn contend(contestant: &str, home: &Path, monitors: usize) {
     let seconds = start.elapsed().as_secs_f64();
     let probes = contestant == "hub, probes";
     let (settle, watched) = if probes { (SILENT_AFTER_DEFAULT, PROBE_ROUND) } else { (SETTLE, IDLE) };
-    // From the start, so that the round is whole however long attaching took.
+    // Counted from the start, so that the round is complete after an attach of any length.
     tokio::time::sleep_until((start + settle.max(start.elapsed() + SETTLE)).into()).await;
     let idle_before = processor_time();
     let kib_before = resident_kib();
@@ -173,11 +171,11 @@ where
 async fn raw(path: PathBuf) -> UnixStream {
     let mut stream = UnixStream::connect(path).await.expect("connects");
     let mut bytes = [0; 512];
-    let greeted = stream.read(&mut bytes).await.expect("a greeting");
-    assert!(bytes[..greeted].ends_with(b"\r\n"));
+    let greeting_bytes = stream.read(&mut bytes).await.expect("a greeting");
+    assert!(bytes[..greeting_bytes].ends_with(b"\r\n"));
     stream.write_all(b"{\"execute\": \"qmp_capabilities\"}\r\n").await.expect("writes");
-    let replied = stream.read(&mut bytes).await.expect("a reply");
-    assert!(bytes[..replied].ends_with(b"\r\n"));
+    let reply_bytes = stream.read(&mut bytes).await.expect("a reply");
+    assert!(bytes[..reply_bytes].ends_with(b"\r\n"));
     stream
 }
 
@@ -194,7 +192,7 @@ async fn client(path: PathBuf) -> Connection {
 }
 
 async fn hub(home: &Path, paths: &[PathBuf], relays: bool) -> Daemon {
-    // Each run has a journal of its own.
+    // Each run has its own journal.
     let journal = home.join(format!("{}.db", std::process::id()));
     let mut config = DaemonConfig::new(journal);
     for (n, path) in paths.iter().enumerate() {
@@ -217,7 +215,7 @@ async fn serve_monitors(home: &str, first: usize, end: usize) {
         monitors.spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.expect("a client");
-                // The client leaves when its process ends.
+                // The client closes when its process ends.
                 let _ = load::vms::answer(stream).await;
             }
         });
@@ -239,20 +237,20 @@ fn run(work: impl Future<Output = ()>) {
     builder.worker_threads(2).enable_all().build().expect("a runtime").block_on(work);
 }
 
-/// Memory of this process that is in RAM, in KiB.
+/// Resident memory of this process, in KiB.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Of this process and all its threads, since it began.
+/// Processor time of this process and all its threads since its start.
 fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).expect("positive")
 }
 
-/// Each monitor needs a socket here, and two in the process that plays it.
+/// Each monitor needs a socket here, and two in the process that emulates it.
 fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

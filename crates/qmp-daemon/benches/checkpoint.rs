@@ -1,9 +1,9 @@
-//! How a restart of the hub, and the state of a VM from a file, grow with the length of one epoch.
+//! How the time of a hub's restart, and of reading the state of a VM from a file, grow with the length of one epoch.
 //!
-//! `cargo bench -p qmp-daemon --bench checkpoint [-- RECORDS]`: RECORDS, a tenth and a hundredth of them; 10^6 unless said
-//! otherwise (the targets are for 10^7: two gigabytes in `TMPDIR`, a few minutes). Absolute figures move with the
-//! machine's load; the exponents are what counts: 0 is as fast at any length, 1 takes ten times as long for ten times as
-//! many records.
+//! `cargo bench -p qmp-daemon --bench checkpoint [-- RECORDS]`: RECORDS, a tenth and a hundredth of them; default 10^6
+//! (the targets are for 10^7: two gigabytes in `TMPDIR`, a few minutes). Absolute times vary with the load of the
+//! machine; the exponents are the result: 0 means the same time at any length, 1 means ten times the time for ten
+//! times the records.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@ fn main() {
     println!("{:>10} {first:>14.2} {again:>14.2} {whole:>14.2} {state:>14.2}", "exponent");
 }
 
-/// The first start of a hub with findings, one after it, and the state of the VM read from a file without and with its
+/// The first start of a hub with findings, a later start, and the state of the VM read from a file without and with its
 /// checkpoint.
 fn measure(records: u64) -> [Duration; 4] {
     let directory = tempfile::tempdir().expect("a directory");
@@ -52,7 +52,7 @@ fn measure(records: u64) -> [Duration; 4] {
     [first, again, whole, median(|| state(&path, true))]
 }
 
-/// One VM with one epoch, which is stopped and resumed now and then.
+/// One VM with one epoch, which is stopped and resumed from time to time.
 fn fill(path: &Path, records: u64) {
     let journal = Journal::open(path, JournalOptions::default()).expect("opens");
     let (appender, mut batch) = (journal.appender(), Batch::new());
@@ -84,7 +84,7 @@ fn fill(path: &Path, records: u64) {
     journal.close().expect("closes");
 }
 
-/// Starts a hub and stops it, which it does when its findings have caught up.
+/// Starts a hub and stops it; the stop waits until its findings have caught up.
 fn start(path: &Path) -> Duration {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let mut config = DaemonConfig::new(path.to_owned());

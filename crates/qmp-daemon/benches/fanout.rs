@@ -1,9 +1,9 @@
-//! How many events a second reach 1,000 clients of the hub: of one VM's relay, and of the stream over HTTP.
+//! The number of events a second that 1,000 clients of the hub receive: from one VM's relay, and from the HTTP stream.
 //!
 //! `cargo bench -p qmp-daemon --bench fanout -- [READERS]`. One VM emits bursts in writes of 64 KiB; the clock runs until
-//! every reader, all in one process that only counts, has the whole burst. Beside the hub, for the same readers:
+//! every reader, all in one process that only counts, has the complete burst. For comparison, with the same readers:
 //!
-//! - `limit`: text made beforehand, written to each reader in turn, 64 KiB at a time.
+//! - `limit`: prepared text, written to each reader in turn, 64 KiB at a time.
 //! - `one write`: the same with one write per event and reader.
 //!
 //! With `relay`, an event is read from the monitor, committed, read back, encoded once, and written to all. Budget:
@@ -23,7 +23,7 @@ mod load;
 use load::vms::WRITE_EVENTS;
 use load::{Part, event, negotiated, order, read_all, run, say, socket};
 
-/// Events in one burst: less than a client may leave unread.
+/// Events in one burst: fewer than a client may leave unread.
 const BURST: usize = 20 * WRITE_EVENTS;
 const ROUNDS: usize = 5;
 
@@ -63,7 +63,7 @@ fn show(name: &str, deliveries: f64, limit: f64) {
     println!("{name:<12}{:>8.2} M deliveries/s {:>6.2} x limit", deliveries / 1e6, deliveries / limit);
 }
 
-/// Deliveries a second of a program that does nothing but to write.
+/// Deliveries a second of a program that only writes.
 fn written(readers: usize, write_events: usize, burst: usize) -> f64 {
     let home = tempfile::tempdir().expect("a directory");
     let path = home.path().to_str().expect("UTF-8");
@@ -87,7 +87,7 @@ fn rate(source: &mut Part, mut reader: Part, readers: usize, burst: usize) -> f6
     (readers * burst) as f64 / seconds[ROUNDS / 2]
 }
 
-/// Serves as a monitor does, by hand, and writes a burst to each client in turn, so many events at a time.
+/// Serves like a monitor, and writes a burst to each client in turn, `write_events` at a time.
 fn write(home: &Path, readers: usize, write_events: usize) {
     let listener = UnixListener::bind(socket(home, 0, "qmp")).expect("binds");
     say("ready");
@@ -104,28 +104,28 @@ fn write(home: &Path, readers: usize, write_events: usize) {
         let events = number(order.strip_prefix("burst ").expect("a burst"));
         for _ in 0..events / write_events {
             for mut client in &clients {
-                client.write_all(text.as_bytes()).expect("somebody reads");
+                client.write_all(text.as_bytes()).expect("the client reads");
             }
         }
         say("done");
     }
 }
 
-/// Counts events until every reader has so many more, and says so, again and again.
+/// Counts events until every reader has `events` more, and reports it, repeatedly.
 fn read(home: &Path, readers: usize, events: usize, how: &str) {
     let streams: Vec<_> = match how {
         "relay" => (0..readers).map(|_| negotiated(&socket(home, 0, "qmp"))).collect(),
-        _ => (0..readers).map(|_| listening(&home.join("hub.http"))).collect(),
+        _ => (0..readers).map(|_| subscribed(&home.join("hub.http"))).collect(),
     };
     say("ready");
-    // Of server-sent events, the line `data` holds the one closing brace at its end.
-    let wanted: &[u8] = if how == "relay" { b"\n" } else { b"}\n" };
-    let finder = memchr::memmem::Finder::new(wanted);
+    // In server-sent events, only the line `data` ends with a closing brace.
+    let end: &[u8] = if how == "relay" { b"\n" } else { b"}\n" };
+    let finder = memchr::memmem::Finder::new(end);
     let mut last = vec![0; readers];
     let mut left = readers * events;
     read_all(&streams, |n, bytes| {
-        // What ends here may have begun in the read before.
-        let split = wanted.len() > 1 && last[n] == b'}' && bytes[0] == b'\n';
+        // The end may be split between two reads.
+        let split = end.len() > 1 && last[n] == b'}' && bytes[0] == b'\n';
         last[n] = bytes[bytes.len() - 1];
         left -= finder.find_iter(bytes).count() + usize::from(split);
         if left == 0 {
@@ -136,14 +136,14 @@ fn read(home: &Path, readers: usize, events: usize, how: &str) {
     });
 }
 
-/// A client of the stream of all events, which has begun.
-fn listening(path: &Path) -> UnixStream {
+/// A client of the stream of all events, after the first event.
+fn subscribed(path: &Path) -> UnixStream {
     let mut stream = UnixStream::connect(path).expect("the hub listens");
     stream.write_all(b"GET /v1/events?kind=event HTTP/1.1\r\nhost: hub\r\n\r\n").expect("writes");
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\nid:") {
         let mut bytes = [0; 512];
-        let read = stream.read(&mut bytes).expect("an answer");
+        let read = stream.read(&mut bytes).expect("a response");
         head.extend_from_slice(&bytes[..read]);
     }
     stream

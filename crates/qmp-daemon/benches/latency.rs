@@ -1,18 +1,18 @@
-//! How long an event takes from the VM's write to whoever waits for it: 1,000 VMs with ten events a second each.
+//! The time from the VM's write of an event until a client has it: 1,000 VMs with ten events a second each.
 //!
-//! `cargo bench -p qmp-daemon --bench latency -- [VMS]`. Every VM's events come evenly spread, each in a write of its own, and
+//! `cargo bench -p qmp-daemon --bench latency -- [VMS]`. The events of all VMs are evenly spread, each in a separate write, and
 //! carry the time of that write. The contestants, one after another in fresh processes of two threads:
 //!
 //! - `raw epoll`: one thread, one epoll, a read and a search for the number: the limit.
 //! - `qapi`: that crate's stream, a task for each VM.
 //! - `qmp-client`: `Connection`, a task for each VM.
-//! - `hub, received`: until the hub has the event, before it is in the journal.
-//! - `hub, relay`: until a client of the VM's relay has it, read raw from 1,000 relays at once. A relay hands out what is
-//!   committed, so a commit with its `fsync` lies in between.
+//! - `hub, received`: until the hub has received the event, before it is in the journal.
+//! - `hub, relay`: until a client of the VM's relay has it, read raw from 1,000 relays at once. A relay sends committed
+//!   records, so a commit with its `fsync` is included.
 //! - `hub, SSE`: until one client of `/v1/events` has it, which reads the events of all VMs.
 //!
 //! The hub runs twice, with its journal on the disk of `TMPDIR` and in memory (`/dev/shm`): the difference is the disk.
-//! How long that takes for 8 KiB and `fdatasync`, measured while nothing else runs, stands below.
+//! The last line is the time of 8 KiB and `fdatasync` there, measured while nothing else runs.
 //!
 //! Budget: `qmp-client` ≤ 1.2 × raw epoll at p50 and p99.
 
@@ -34,7 +34,7 @@ use load::{Part, negotiated, now_ns, order, read_all, run, say, sent_ns, socket}
 
 const EVENTS_PER_SECOND: usize = 10;
 const SECONDS: usize = 6;
-/// The first events find cold caches, and connections that were just made.
+/// The first events meet cold caches and new connections.
 const WARM_UP: usize = SECONDS / 6;
 
 fn main() {
@@ -72,14 +72,14 @@ fn compare(vms: usize) {
         let journal = if in_memory { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() };
         let journal = journal.expect("a directory");
         let path = home.path().to_str().expect("UTF-8");
-        let mut played = Part::start(&["vms", path, &count]);
+        let mut emulator = Part::start(&["vms", path, &count]);
         let journal = journal.path().to_str().expect("UTF-8");
         let hub = of_hub.then(|| Part::start(&["hub", path, &count, journal]));
         let ending = if of_hub { "qmp" } else { "sock" };
         let arguments = [part, path, &count, ending];
         let mut reader = Part::start(if part == "raw" { &arguments } else { &arguments[..3] });
-        played.tell(&format!("tick {} {}", vms * EVENTS_PER_SECOND * SECONDS, vms * EVENTS_PER_SECOND));
-        assert_eq!(played.hear(), "done");
+        emulator.tell(&format!("tick {} {}", vms * EVENTS_PER_SECOND * SECONDS, vms * EVENTS_PER_SECOND));
+        assert_eq!(emulator.hear(), "done");
         for line in reader.hear().split(';') {
             let (what, figures) = line.split_once(':').expect("name: figures");
             let figures: Vec<f64> =
@@ -104,9 +104,9 @@ fn compare(vms: usize) {
     println!("8 KiB and fdatasync:        {}", shown(&mut commits(home.path())));
 }
 
-/// Nanoseconds of a small commit, without a database.
+/// Nanoseconds of each small commit, without a database.
 fn commits(home: &Path) -> Vec<i64> {
-    let mut file = std::fs::File::create(home.join("commits")).expect("made");
+    let mut file = std::fs::File::create(home.join("commits")).expect("creates");
     let mut took = Vec::new();
     for _ in 0..300 {
         let start = Instant::now();
@@ -117,7 +117,7 @@ fn commits(home: &Path) -> Vec<i64> {
     took
 }
 
-/// What the contestants have in common: they count, and say the percentiles at the end.
+/// The latencies of a contestant, for the percentiles at the end.
 struct Latencies {
     left: usize,
     skipped: usize,
@@ -131,7 +131,7 @@ impl Latencies {
         Self { left: events * SECONDS, skipped, taken: Vec::with_capacity(events * SECONDS) }
     }
 
-    /// Returns whether that was the last.
+    /// Returns whether the event is the last.
     fn take(&mut self, sent_ns: i64, now_ns: i64) -> bool {
         self.left -= 1;
         if self.skipped > 0 {
@@ -154,7 +154,7 @@ fn raw(home: &Path, vms: usize, ending: &str) {
     let streams: Vec<_> = (0..vms).map(|vm| negotiated(&socket(home, vm, ending))).collect();
     say("ready");
     let mut latencies = Latencies::of(vms);
-    // Each event is one small write, so a read never ends within one.
+    // Each event is one small write, so a read always ends at the end of an event.
     read_all(&streams, |_, bytes| {
         let now = now_ns();
         bytes
@@ -239,13 +239,13 @@ async fn hub(home: &Path, vms: usize, journal: &Path) {
     tokio::task::spawn_blocking(order).await.expect("no panic");
 }
 
-/// Reads the stream of all VMs, and says also when the hub itself received the events.
+/// Reads the stream of all VMs; reports also when the hub itself received the events.
 fn server_sent(home: &Path, vms: usize) {
     let mut stream = UnixStream::connect(home.join("hub.http")).expect("the hub listens");
     stream.write_all(b"GET /v1/events?kind=event HTTP/1.1\r\nhost: hub\r\n\r\n").expect("writes");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("sets");
     let mut buffer = vec![0; 1 << 20];
-    let mut filled = stream.read(&mut buffer).expect("an answer");
+    let mut filled = stream.read(&mut buffer).expect("a response");
     say("ready");
     let (mut whole, mut until_received) = (Latencies::of(vms), Latencies::of(vms));
     loop {

@@ -1,6 +1,6 @@
-//! A line of a QEMU to a typed event, beside the `qapi` crate: cut, envelope and data together.
+//! A line of a QEMU to a typed event, in comparison with the `qapi` crate: framing, envelope and data together.
 //!
-//! Every example of the catalogue that `qapi` can decode too; it refuses events and values that it does not know.
+//! The input is every example of the catalogue that `qapi` can decode; `qapi` refuses unknown events and values.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;

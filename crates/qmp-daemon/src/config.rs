@@ -1,8 +1,8 @@
-//! What a hub is told: which VMs, which journal, where to serve.
+//! The configuration of a hub: its VMs, its journal, its HTTP addresses.
 //!
-//! Part of it comes from a TOML file, part from the command line. Nothing in a file is passed over: a key that
-//! is unknown, a name that stands twice, an address that cannot be read are each a [`Problem`] with its line,
-//! and all of them are reported at once.
+//! Values come from a TOML file and from the command line. Every part of a file is checked: an unknown key, a name
+//! that is used twice, an invalid address are each a [`Problem`] with its line, and all problems are reported
+//! together.
 //!
 //! ```toml
 //! journal = "/var/lib/qmp-events/journal.db"
@@ -10,7 +10,7 @@
 //! findings = true                                                    # false: record no findings
 //! silent-after = "30s"                                               # "off": do not ask VMs whether they answer
 //!
-//! [retention]                                                        # keep everything if it is not said
+//! [retention]                                                        # by default everything is kept
 //! max-age = "90d"
 //! max-size = "10GiB"
 //!
@@ -20,7 +20,7 @@
 //! # certificate = "/etc/qmp-events/cert.pem"
 //! # key = "/etc/qmp-events/key.pem"
 //! # token-file = "/etc/qmp-events/tokens"
-//! # client-ca = "/etc/qmp-events/clients.pem"                          # clients need a certificate, too
+//! # client-ca = "/etc/qmp-events/clients.pem"                          # clients need a certificate as well
 //!
 //! [[vm]]
 //! name = "web1"
@@ -29,20 +29,20 @@
 //!
 //! [[vm.relay]]
 //! path = "/run/qmp-events/web1-operate.qmp"
-//! role = "operate"                                                   # "observe" if it is not said
-//! allow = ["stop", "cont", "block*"]                                 # all commands if it is not said
+//! role = "operate"                                                   # the default is "observe"
+//! allow = ["stop", "cont", "block*"]                                 # the default is all commands
 //! mode = 0o660
 //! uids = [1000]
 //! gids = [107]
 //! pretty = true
 //!
-//! [[rule]]                                                           # see `sinks`
+//! [[rule]]                                                           # see docs
 //! name = "panic-mail"
 //! event = "GUEST_PANICKED"
 //! run = ["/usr/local/bin/page", "--urgent"]
 //! ```
 //!
-//! Relative paths are taken from the directory in which the hub is started, as QEMU does with its own.
+//! Relative paths are resolved against the working directory of the hub, as in QEMU.
 
 mod error;
 mod file;
@@ -64,51 +64,51 @@ use qmp_sinks::RuleConfig;
 
 use file::ConfiguredVm;
 
-/// Everything that [`Hub::start`](crate::Daemon::start) wants to know.
+/// The whole configuration of [`Daemon::start`](crate::Daemon::start).
 #[derive(Clone, Debug)]
 pub struct DaemonConfig {
-    /// The VMs, each name once.
+    /// The VMs; each name is unique.
     pub attach: Vec<(VmName, Address)>,
-    /// Where they come from; those that are not named here come from the program itself.
+    /// The origin of each VM; a VM that is not listed comes from the program itself.
     pub origins: HashMap<VmName, Origin>,
     /// The journal's file; created if missing.
     pub journal: PathBuf,
-    /// Limits and habits of the journal.
+    /// Limits and options of the journal.
     pub journal_options: JournalOptions,
-    /// Where to serve HTTP. With none, the hub only keeps its journal.
+    /// The addresses for HTTP. Without any, the hub only writes its journal.
     pub http: Vec<HttpDoor>,
-    /// Whether what the correlators find is recorded. The states of the VMs are known in any case.
+    /// Whether findings are recorded. The states of the VMs are known in any case.
     pub findings: bool,
-    /// Sockets that the hub serves in place of those of the VMs.
+    /// Sockets that the hub serves on behalf of the VMs.
     pub relays: Vec<(VmName, RelayConfig)>,
-    /// Where to look for other VMs.
+    /// The rules of discovery.
     pub discover: Vec<Discover>,
-    /// After how long without a word a VM is asked whether it answers.
+    /// The time without a message after which a VM is probed.
     pub silent_after: SilentAfter,
-    /// The same for VMs of which something else holds.
+    /// The same for single VMs that have their own value.
     pub silent_after_of: HashMap<VmName, SilentAfter>,
-    /// What is done with which records.
+    /// The rules for records.
     pub rules: Vec<RuleConfig>,
-    /// What looks wrong in the file and may be right; [`doubts`](Self::doubts) tells it with the rest.
+    /// Possible faults of the file; [`doubts`](Self::doubts) returns them with all others.
     pub file_doubts: Vec<Problem>,
 }
 
-/// What the command line says, and what holds when neither it nor the file says anything.
+/// The values of the command line, and the defaults for values that neither the command line nor the file has.
 #[derive(Clone, Debug)]
 pub struct CommandLine {
     /// VMs besides those of the file.
     pub attach: Vec<(VmName, Address)>,
-    /// Where to look for others, besides where the file says.
+    /// Rules of discovery besides those of the file.
     pub discover: Vec<Source>,
-    /// Goes before the file's.
+    /// Overrides the file's.
     pub journal: Option<PathBuf>,
-    /// Goes before the file's, if it is not empty.
+    /// Overrides the file's, if it is not empty.
     pub http: Vec<HttpDoor>,
     /// A directory in which every VM gets a relay for observers, `NAME.qmp`.
     pub relay: Option<PathBuf>,
-    /// The journal when none is named.
+    /// The journal if none is configured.
     pub default_journal: PathBuf,
-    /// The address when none is named.
+    /// The address if none is configured.
     pub default_http: HttpDoor,
 }
 
@@ -132,11 +132,11 @@ impl DaemonConfig {
         }
     }
 
-    /// Puts together what file and command line say.
+    /// Combines the file and the command line.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Wrong`] if a VM's name, or a relay's path, stands twice, wherever.
+    /// [`ConfigError::Wrong`] if the name of a VM or the path of a relay is used twice, in the file or the command line.
     pub fn assemble(file: Option<ConfigFile>, command_line: CommandLine) -> Result<Self, ConfigError> {
         let file = file.unwrap_or_default();
         let mut problems = Vec::new();
@@ -155,16 +155,16 @@ impl DaemonConfig {
         if !problems.is_empty() {
             return Err(ConfigError::Wrong { problems, doubts: file.doubts });
         }
-        let by_hand = command_line.discover.into_iter().map(Discover::new);
-        let mut discover: Vec<Discover> = file.discover.into_iter().chain(by_hand).collect();
+        let from_command_line = command_line.discover.into_iter().map(Discover::new);
+        let mut discover: Vec<Discover> = file.discover.into_iter().chain(from_command_line).collect();
         if let Some(directory) = &command_line.relay {
             discover
                 .iter_mut()
                 .for_each(|rule| rule.relays.push(RelayConfig::new(directory.join("{name}.qmp"))));
         }
         let from_file = file.vms.iter().map(|vm| (vm.name.clone(), Origin::Configuration));
-        let by_hand = attach.iter().map(|(name, _)| (name.clone(), Origin::CommandLine));
-        let origins = from_file.chain(by_hand).collect();
+        let from_command_line = attach.iter().map(|(name, _)| (name.clone(), Origin::CommandLine));
+        let origins = from_file.chain(from_command_line).collect();
         let own = |vm: &ConfiguredVm| Some((vm.name.clone(), vm.silent_after?));
         let silent_after_of = file.vms.iter().filter_map(own).collect();
         let http = [command_line.http, file.http].into_iter().find(|http| !http.is_empty());
@@ -185,30 +185,31 @@ impl DaemonConfig {
     }
 }
 
-/// The relays of file and command line.
+/// The relays of the file and the command line.
 fn relays(
     file: &ConfigFile,
     attach: &[(VmName, Address)],
     directory: Option<&Path>,
     problems: &mut Vec<Problem>,
 ) -> Vec<(VmName, RelayConfig)> {
-    let of_file = file.vms.iter().flat_map(|vm| {
+    let from_file = file.vms.iter().flat_map(|vm| {
         vm.relays.iter().map(|relay| (vm.name.clone(), relay.clone(), Some(vm.location.clone())))
     });
     let names = file.vms.iter().map(|vm| &vm.name).chain(attach.iter().map(|(name, _)| name));
-    let of_directory = directory.into_iter().flat_map(|directory| {
+    let from_directory = directory.into_iter().flat_map(|directory| {
         let relay = |name: &VmName| RelayConfig::new(directory.join(format!("{name}.qmp")));
         names.clone().map(move |name| (name.clone(), relay(name), None))
     });
     let mut taken = HashSet::new();
     let mut relays = Vec::new();
-    for (name, relay, location) in of_file.chain(of_directory) {
+    for (name, relay, place) in from_file.chain(from_directory) {
         if taken.insert(relay.path.clone()) {
             relays.push((name, relay));
         } else {
             let path = relay.path.display();
-            let message = format!("the relay {path} of {name} stands twice; each needs a path of its own");
-            problems.push(Problem { location, message: message.into() });
+            let message =
+                format!("the relay {path} of {name} is configured twice; each relay needs a unique path");
+            problems.push(Problem { location: place, message: message.into() });
         }
     }
     relays
@@ -216,8 +217,7 @@ fn relays(
 
 fn twice(name: &VmName, first: Option<&Location>) -> Box<str> {
     let other = first.map_or_else(|| "another --attach".to_owned(), Location::to_string);
-    format!("--attach {name}: a VM of this name is already at {other}; each VM needs a name of its own")
-        .into()
+    format!("--attach {name}: a VM of this name is already in {other}; each VM needs a unique name").into()
 }
 
 #[cfg(test)]
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn command_line_goes_before_the_file() {
+    fn command_line_overrides_the_file() {
         let file = "journal = '/f.db'\nhttp = '/f.sock'\n[[vm]]\nname = 'a'\naddress = '/a'";
         //  file, --journal, --http, --attach             journal, http, names
         type Case<'a> = (&'a str, Option<&'a str>, &'a [&'a str], &'a [&'a str], &'a str);
@@ -241,18 +241,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_stands_once() {
+    fn vm_name_given_twice_is_refused() {
         let file = "[[vm]]\nname = 'a'\naddress = '/a'";
         let cases: [(&str, &[&str], &str); 2] = [
             (
                 file,
                 &["a"],
-                "--attach a: a VM of this name is already at hub.toml:2; each VM needs a name of its own",
+                "--attach a: a VM of this name is already in hub.toml:2; each VM needs a unique name",
             ),
             (
                 "",
                 &["b", "b"],
-                "--attach b: a VM of this name is already at another --attach; each VM needs a name of its own",
+                "--attach b: a VM of this name is already in another --attach; each VM needs a unique name",
             ),
         ];
         for (file, attach, expected) in cases {

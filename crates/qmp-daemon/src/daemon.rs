@@ -1,4 +1,4 @@
-//! A whole hub: the order in which its parts start and stop.
+//! A complete hub: the start and the stop of its parts, in order.
 
 use qmp_host::{blocking, ends_after, join_all};
 use qmp_http::{HttpDoor, ListenError, Listening, Served};
@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 use crate::config::DaemonConfig;
 use crate::restart_only::Fixed;
 
-/// A running hub. [`stop`](Self::stop) ends it cleanly; dropping it leaves the epochs open, as a crash does.
+/// A running hub. [`stop`](Self::stop) ends it cleanly; a dropped hub leaves its epochs open, as after a crash.
 #[derive(Debug)]
 pub struct Daemon {
-    // Tasks first: what is dropped later must not be missed by one that still runs.
+    // Tasks first: fields that are dropped later are in use by running tasks.
     hub: Hub,
     rules: Rules,
     servers: JoinSet<()>,
@@ -31,7 +31,7 @@ pub struct Daemon {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DaemonError {
-    /// The journal cannot be opened, or not all of it could be written.
+    /// The journal cannot be opened, or some of its records could not be written.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The VMs cannot be followed.
@@ -46,15 +46,15 @@ pub enum DaemonError {
 }
 
 impl Daemon {
-    /// Opens the journal (which closes the epochs that a killed hub left open), listens for HTTP, and starts to
-    /// follow every VM. VMs that are not there yet are tried for ever, with back-off.
+    /// Opens the journal (which closes the epochs that a killed hub left open), listens for HTTP, and follows every VM.
+    /// Absent VMs are retried without end, with back-off.
     ///
     /// Must be called within a tokio runtime with I/O and time enabled. Raises the process's limit of open files
     /// if the VMs need more.
     ///
     /// # Errors
     ///
-    /// Any [`DaemonError`]; nothing has been started then.
+    /// Any [`DaemonError`]; no part runs then.
     pub async fn start(config: DaemonConfig) -> Result<Self, DaemonError> {
         let fixed = Fixed::of(&config);
         let followed = HubConfig {
@@ -73,7 +73,7 @@ impl Daemon {
         for door in &config.http {
             listening.push(qmp_http::listen(door).await?);
         }
-        // Before anybody is attached, so that a rule that is first seen misses nothing of what comes.
+        // Before any VM is attached, so that a new rule misses no record.
         let rules = Rules::start(config.rules, &journal, &config.journal).await?;
         let (stop_http, http_ends) = watch::channel(false);
         let http = listening.iter().map(Listening::door).cloned().collect();
@@ -97,31 +97,31 @@ impl Daemon {
         Ok(Self { hub, rules, servers, stop_http, http, served, fixed, journal })
     }
 
-    /// Where HTTP is served, with the ports that the system chose.
+    /// The addresses of HTTP, with the ports that the system chose.
     #[must_use]
     pub fn http(&self) -> &[HttpDoor] {
         &self.http
     }
 
-    /// The VMs, which may come and go.
+    /// The VMs, which may be added and removed.
     #[must_use]
     pub fn fleet(&self) -> Fleet {
         self.hub.fleet()
     }
 
-    /// Looks for VMs by these rules from here on. Those that are the same as before go on undisturbed; what others found
-    /// is removed. Returns whether anything differs.
+    /// Replaces the rules of discovery. A rule that is the same as before continues undisturbed; the VMs of a removed rule
+    /// are removed. Returns whether any rule differs.
     pub async fn discover(&self, rules: Vec<Discover>) -> bool {
         self.hub.discover(rules).await
     }
 
-    /// How each relay stands, in the order of the VMs.
+    /// The status of each relay, in the order of the VMs.
     #[must_use]
     pub fn relays(&self) -> Vec<RelayStatus> {
         self.hub.relays()
     }
 
-    /// How many VMs are attached, of how many.
+    /// The numbers of attached VMs and of all VMs.
     #[must_use]
     pub fn attached(&self) -> (usize, usize) {
         self.hub.attached()
@@ -142,7 +142,7 @@ impl Daemon {
         &self.rules
     }
 
-    /// How each rule stands, in the order of the configuration.
+    /// The status of each rule, in the order of the configuration.
     #[must_use]
     pub fn sinks(&self) -> Vec<SinkStatus> {
         self.rules.statuses()
@@ -154,15 +154,15 @@ impl Daemon {
         &self.journal
     }
 
-    /// Closes every open epoch with `hub stopped`, commits everything, then leaves the monitors, lets HTTP
-    /// clients have what they asked for, and closes the journal.
+    /// Closes every open epoch with `hub stopped`, commits everything, then disconnects from the monitors, completes the
+    /// responses to HTTP clients, and closes the journal.
     ///
     /// # Errors
     ///
-    /// [`DaemonError::Journal`] if something could not be written.
+    /// [`DaemonError::Journal`] if some record could not be written.
     pub async fn stop(mut self) -> Result<(), DaemonError> {
         self.hub.stop().await;
-        // After the last findings, so that those are acted upon, too.
+        // After the last findings, so that the rules process those as well.
         self.rules.stop().await;
         self.stop_http.send_replace(true);
         if tokio::time::timeout(STOP_HTTP_MAX, join_all(&mut self.servers)).await.is_err() {

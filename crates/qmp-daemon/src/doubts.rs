@@ -1,6 +1,6 @@
-//! What can be seen of a configuration's troubles without starting anything, and without touching anything.
+//! Warnings about a configuration, found without starting or changing anything.
 //!
-//! Doubts, not problems: a directory may be made, a VM be started, a group be joined before the hub starts.
+//! A warning is not an error: a directory may be created, a VM started, a group joined before the hub starts.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,8 +17,7 @@ use rustix::fs::Access;
 use crate::config::DaemonConfig;
 
 impl DaemonConfig {
-    /// What will probably go wrong, one sentence each: of the journal, the sockets that are served, and those of the
-    /// VMs.
+    /// Probable faults, one sentence each: of the journal, of the sockets that the hub serves, and of those of the VMs.
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts: Vec<String> = self.file_doubts.iter().map(ToString::to_string).collect();
@@ -42,21 +41,21 @@ impl DaemonConfig {
     }
 }
 
-/// VMs that have one monitor, by whatever path.
+/// Warns about VMs with the same monitor, also under different paths.
 fn of_same_address(attach: &[(VmName, Address)]) -> Vec<String> {
     let mut first: HashMap<String, &VmName> = HashMap::new();
     let mut doubts = Vec::new();
     for (name, address) in attach {
-        let whole = match address {
+        let resolved = match address {
             Address::Unix { path, .. } => {
                 fs::canonicalize(path).unwrap_or_else(|_| path.clone()).display().to_string()
             }
             other => other.to_string(),
         };
-        match first.entry(whole) {
+        match first.entry(resolved) {
             Entry::Vacant(place) => _ = place.insert(name),
             Entry::Occupied(place) => doubts.push(format!(
-                "{} and {name} have the same address, {address}: a monitor serves one client, so one of them is never attached",
+                "{} and {name} have the same address, {address}: a monitor serves one client, so only one of them can be attached",
                 place.get()
             )),
         }
@@ -66,64 +65,64 @@ fn of_same_address(attach: &[(VmName, Address)]) -> Vec<String> {
 
 fn of_journal(path: &Path) -> Option<String> {
     match Reader::open(path) {
-        // A hub brings it up to date, and makes it where there is none.
+        // The hub upgrades an older journal, and creates a missing one.
         Err(JournalError::OlderFormat { .. }) | Ok(_) => {
             let writable = [path, directory_of(path)].into_iter().all(may_write);
             let who = permissions::this_user();
             (!writable).then(|| {
-                format!("the journal {} cannot be written by {who}, or its directory", path.display())
+                format!("the journal {} or its directory cannot be written by {who}", path.display())
             })
         }
         Err(JournalError::Missing { .. }) => {
             let directory = directory_of(path);
-            cannot_make(directory)
-                .map(|why| format!("the journal cannot be made at {}: {why}", path.display()))
+            creation_obstacle(directory)
+                .map(|why| format!("the journal cannot be created at {}: {why}", path.display()))
         }
         Err(error) => Some(format!("the journal: {error}")),
     }
 }
 
-/// A socket that the hub makes.
+/// Warns about a socket that the hub creates.
 fn of_served(path: &Path, what: &str) -> Option<String> {
     let shown = path.display();
     if fs::symlink_metadata(path).is_ok_and(|found| !is_socket(&found)) {
-        return Some(format!("{what}: {shown} is there and is no socket; move it away"));
+        return Some(format!("{what}: {shown} exists and is not a socket; move it away"));
     }
-    if let Some(why) = cannot_make(directory_of(path)) {
+    if let Some(why) = creation_obstacle(directory_of(path)) {
         return Some(format!("{what} cannot be served at {shown}: {why}"));
     }
     let length = path.as_os_str().len();
     (length > SOCKET_PATH_MAX_BYTES).then(|| {
         format!(
-            "{what}: most clients cannot connect to {shown}, whose {length} bytes are more than the \
-             {SOCKET_PATH_MAX_BYTES} that a socket's address holds; choose a shorter path"
+            "{what}: most clients cannot connect to {shown}, whose {length} bytes exceed the \
+             {SOCKET_PATH_MAX_BYTES} of a socket's address; choose a shorter path"
         )
     })
 }
 
-/// A socket of a VM, which may not be there yet.
+/// Warns about a socket of a VM, which may not exist yet.
 fn of_monitor(name: &VmName, path: &Path) -> Option<String> {
     let directory = directory_of(path);
     if !directory.is_dir() {
-        return Some(format!("{name}: the directory {} is not there", directory.display()));
+        return Some(format!("{name}: the directory {} does not exist", directory.display()));
     }
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Some(format!("{name}: {}", permissions::refused(path, directory)))
         }
-        Ok(found) if !is_socket(&found) => Some(format!("{name}: {} is no socket", path.display())),
+        Ok(found) if !is_socket(&found) => Some(format!("{name}: {} is not a socket", path.display())),
         Ok(_) if !may_write(path) => Some(format!("{name}: {}", permissions::refused(path, path))),
         _ => None,
     }
 }
 
-/// Why nothing can be put into a directory; a missing one is made in the next that is there.
-fn cannot_make(directory: &Path) -> Option<String> {
-    let there = directory.ancestors().map(or_here).find(|place| fs::symlink_metadata(place).is_ok())?;
-    if !there.is_dir() {
-        return Some(format!("{} is no directory", there.display()));
+/// Returns why a file cannot be created in a directory. A missing directory is created in its nearest ancestor.
+fn creation_obstacle(directory: &Path) -> Option<String> {
+    let existing = directory.ancestors().map(or_here).find(|place| fs::symlink_metadata(place).is_ok())?;
+    if !existing.is_dir() {
+        return Some(format!("{} is not a directory", existing.display()));
     }
-    (!may_write(&there)).then(|| permissions::not_writable(&there))
+    (!may_write(&existing)).then(|| permissions::not_writable(&existing))
 }
 
 fn may_write(path: &Path) -> bool {
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_vms_at_one_address_are_doubted() {
+    fn vms_with_the_same_address_are_warned_about() {
         let home = tempfile::tempdir().expect("a directory");
         let socket = home.path().join("vm.sock");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("binds");
@@ -170,13 +169,13 @@ mod tests {
                 config.attach.push((name.parse().expect("a name"), address.parse().expect("an address")));
             }
             let doubts = config.doubts();
-            let is_doubted = doubts.iter().any(|doubt| doubt.starts_with("a and b have the same address, "));
-            assert_eq!(is_doubted, expected, "{one} {other}: {doubts:?}");
+            let is_warned = doubts.iter().any(|doubt| doubt.starts_with("a and b have the same address, "));
+            assert_eq!(is_warned, expected, "{one} {other}: {doubts:?}");
         }
     }
 
     #[test]
-    fn what_can_be_seen_beforehand() {
+    fn probable_fault_is_warned_about_and_nothing_is_changed() {
         let home = tempfile::tempdir().expect("a directory");
         let here = |path: &str| home.path().join(path);
         fs::write(here("file"), "text").expect("writes");
@@ -201,13 +200,13 @@ mod tests {
             (Box::new(|_| {}), ""),
             (attach("vm.sock"), ""),
             (attach("later.sock"), ""),
-            (attach("nowhere/vm.sock"), "vm1: the directory HERE/nowhere is not there"),
-            (attach("file"), "vm1: HERE/file is no socket"),
+            (attach("nowhere/vm.sock"), "vm1: the directory HERE/nowhere does not exist"),
+            (attach("file"), "vm1: HERE/file is not a socket"),
             (relay("made/relay.qmp"), ""),
-            (relay("file"), "the relay of vm1: HERE/file is there and is no socket; move it away"),
+            (relay("file"), "the relay of vm1: HERE/file exists and is not a socket; move it away"),
             (
                 relay("file/relay.qmp"),
-                "the relay of vm1 cannot be served at HERE/file/relay.qmp: HERE/file is no directory",
+                "the relay of vm1 cannot be served at HERE/file/relay.qmp: HERE/file is not a directory",
             ),
             (
                 journal("file"),
@@ -224,6 +223,6 @@ mod tests {
         }
         let text = doubts(&relay(&long));
         assert!(text.starts_with("the relay of vm1: most clients cannot connect to HERE/lll"), "{text}");
-        assert!(!here("made").exists() && !here("journal.db").exists(), "nothing was touched");
+        assert!(!here("made").exists() && !here("journal.db").exists(), "nothing was created");
     }
 }

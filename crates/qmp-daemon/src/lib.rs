@@ -1,8 +1,8 @@
-//! The daemon: configuration, and the order in which a hub's parts start and stop.
+//! The daemon: the configuration, and the start and stop of a hub's parts.
 //!
-//! [`Daemon::start`] opens the journal, listens for HTTP, starts the rules, follows every VM that the [`DaemonConfig`]
-//! names, and serves HTTP. The crate is the only one that knows the configuration file; it never speaks QMP, and it never
-//! knows the terminal.
+//! [`Daemon::start`] opens the journal, listens for HTTP, starts the rules, follows every VM of the [`DaemonConfig`],
+//! and serves HTTP. Only this crate reads the configuration file; it does not speak QMP, and has no code for the
+//! terminal.
 
 mod config;
 mod doubts;

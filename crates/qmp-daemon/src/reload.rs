@@ -1,7 +1,7 @@
-//! A running hub takes another configuration: what differs is changed, and everything else stays as it is.
+//! Reload: a running hub applies another configuration; parts without a difference are not disturbed.
 //!
-//! A VM that is the same in both keeps its connection and its epoch, also if its relays differ. One whose address differs
-//! is left and followed anew. VMs that discovery found, or the program added, are not of the configuration, and stay.
+//! A VM that is the same in both keeps its connection and its epoch, even if its relays differ. A VM whose address differs
+//! is removed and followed anew. VMs of discovery or of the program are not part of the configuration, and stay.
 
 use std::collections::HashMap;
 
@@ -14,35 +14,35 @@ use crate::config::DaemonConfig;
 use crate::daemon::Daemon;
 use crate::restart_only::Fixed;
 
-/// What a reload did.
+/// The outcome of a reload.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// VMs that are followed from here on.
+    /// VMs that were added.
     pub added: Vec<VmName>,
-    /// VMs that were left.
+    /// VMs that were removed.
     pub removed: Vec<VmName>,
-    /// VMs that were left, and are followed anew with what differs.
+    /// VMs that were removed, and are followed anew with another address.
     pub changed: Vec<VmName>,
-    /// VMs whose relays differ; they go on.
+    /// VMs whose relays differ; their epochs continue.
     pub relayed: Vec<VmName>,
-    /// What could not be done, and why.
+    /// VMs for which a step failed, with the error.
     pub refused: Vec<(VmName, FleetError)>,
-    /// Keys of the configuration that differ and stay as they were until the hub is restarted.
+    /// Keys of the configuration that differ and take effect only at a restart of the hub.
     pub unchangeable: Vec<&'static str>,
-    /// Whether records are kept for another time.
+    /// Whether the retention differs.
     pub retention: bool,
-    /// Whether VMs are looked for elsewhere.
+    /// Whether the rules of discovery differ.
     pub discovery: bool,
-    /// Whether VMs are probed after other spans without a word.
+    /// Whether the times without a message before a probe differ.
     pub silence: bool,
-    /// What became of the rules.
+    /// The changes of the rules.
     pub rules: Changes,
-    /// Why the rules stay as they were.
+    /// The error for which the rules were not replaced.
     pub rules_refused: Option<RulesError>,
 }
 
-/// What is to be done with the VMs.
+/// The steps for the VMs.
 #[derive(Debug, Default)]
 struct Differences {
     leave: Vec<(VmName, &'static str)>,
@@ -51,7 +51,7 @@ struct Differences {
 }
 
 impl Daemon {
-    /// Takes another configuration. What cannot be done is told, and everything else is done all the same.
+    /// Applies another configuration. Failed steps are reported, and the remaining steps are done all the same.
     pub async fn reload(&self, mut config: DaemonConfig) -> Reloaded {
         let fleet = self.fleet();
         let mut done =
@@ -83,7 +83,7 @@ impl Daemon {
         for (name, address, relays, origin) in differences.follow {
             let mut members = fleet.list().into_iter();
             if members.any(|vm| vm.name == name && matches!(vm.origin, Origin::Discovered(_))) {
-                // Found under the name that it is given here: it goes on as this one.
+                // Discovery found it under the configured name: the VM continues with the configured origin.
                 let _ = fleet.remove(name.as_str(), "the configuration names it").await;
             }
             let silent_after = silent_after_of.get(&name).copied();
@@ -102,7 +102,7 @@ impl Daemon {
 }
 
 impl Reloaded {
-    /// Whether nothing differed.
+    /// Whether the reload changed nothing.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         let vms = [&self.added, &self.removed, &self.changed, &self.relayed];
@@ -135,13 +135,13 @@ fn differences(now: &[Member], config: DaemonConfig) -> Differences {
             continue;
         }
         let why = match wanted.get_mut(&member.name) {
-            None => "the VM is not in it any more",
+            None => "the VM is no longer in it",
             Some((address, _)) if *address != member.address => "the VM has another address",
             Some((_, relays)) => {
                 let relays = std::mem::take(relays);
                 wanted.remove(&member.name);
                 let more = relays.iter().any(|relay| !member.relays.contains(relay));
-                // Those that only lose relays come first: others may want their sockets.
+                // VMs that only lose relays come first: others may need those sockets.
                 if more {
                     differences.relay.push((member.name.clone(), relays));
                 } else if relays.len() < member.relays.len() {
@@ -155,7 +155,7 @@ fn differences(now: &[Member], config: DaemonConfig) -> Differences {
     for name in order {
         if let Some((address, relays)) = wanted.remove(&name) {
             let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
-            // The program's own stay, and would be told that their name is taken.
+            // VMs of the program stay; adding them would fail because the name is in use.
             if origin != Origin::Program || !now.iter().any(|member| member.name == name) {
                 differences.follow.push((name, address, relays, origin));
             }
@@ -168,7 +168,7 @@ fn differences(now: &[Member], config: DaemonConfig) -> Differences {
 mod tests {
     use super::*;
 
-    /// `name=address` or `name=address+relay`; a name in brackets was discovered.
+    /// `name=address` or `name=address+relay`; brackets around the name mark a VM of discovery.
     fn member(text: &str) -> Member {
         let (name, rest) = text.split_once('=').expect("name=address");
         let (address, relay) =
@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_touched() {
-        //  followed                     wanted                          what is done
+    fn reload_changes_only_vms_that_differ() {
+        //  followed                     wanted                          steps
         let cases: [(&[&str], &[&str], &str); 10] = [
             (&["a=/a", "b=/b"], &["a=/a", "b=/b"], ""),
             (&["a=/a", "b=/b"], &["b=/b", "a=/a"], ""),
             (&["a=/a"], &["a=/a", "b=/b", "c=/c"], "+b +c"),
-            (&["a=/a", "b=/b"], &["b=/b"], "-a (the VM is not in it any more)"),
+            (&["a=/a", "b=/b"], &["b=/b"], "-a (the VM is no longer in it)"),
             (&["a=/a"], &["a=/z"], "-a (the VM has another address) +a"),
             (&["a=/a"], &["a=/a+/r"], "a at /r"),
             (&["a=/a+/r"], &["a=/a"], "a at nothing"),

@@ -1,12 +1,12 @@
-//! What does not change while the hub runs.
+//! Settings that take effect only at a restart of the hub.
 
 use crate::config::DaemonConfig;
 
-/// What does not change while the hub runs, as it was at the start.
+/// Settings that take effect only at a restart, with their values at the start.
 #[derive(Debug)]
 pub(crate) struct Fixed {
     journal: std::path::PathBuf,
-    /// Only to be compared.
+    /// For comparison only.
     http: String,
     findings: bool,
 }
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_change_is_named() {
+    fn changed_restart_only_key_is_returned() {
         let fixed = |change: fn(&mut DaemonConfig)| {
             let mut config = DaemonConfig::new("/j.db");
             change(&mut config);

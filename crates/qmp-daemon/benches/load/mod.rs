@@ -1,9 +1,9 @@
-//! What the benchmarks of attaching, latency and fan-out share: emulated VMs, a reader that does the least, and processes.
+//! Shared code of the benchmarks of attaching, latency and fan-out: emulated VMs, a minimal reader, and processes.
 //!
-//! Every part runs in a process of its own, started from the benchmark's program and told what to do by lines on its
-//! standard input; what it has to say is a line on its standard output.
+//! Every part is a process, started from the benchmark's program; each line on its standard input is an order,
+//! each line on its standard output a message.
 
-#![allow(dead_code, reason = "each benchmark uses its own part")]
+#![allow(dead_code, reason = "each benchmark uses some of it")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
@@ -17,13 +17,13 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 pub(crate) mod vms;
 
-/// How much the least of all readers reads at once, in bytes.
+/// Bytes in one read of the minimal reader.
 const READ_BYTES: usize = 64 << 10;
 
 /// Ticks of processor time in a second, as `/proc` counts them. Source: proc(5), Linux on every usual machine.
 const USER_HZ: f64 = 100.0;
 
-/// A part of a benchmark in a process of its own. Dropping it ends it.
+/// A part of a benchmark in a separate process. The process is killed on drop.
 pub(crate) struct Part {
     child: Child,
     orders: ChildStdin,
@@ -31,7 +31,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Starts this program again as `arguments` say, and waits until it is ready.
+    /// Starts this program again with `arguments`, and waits until it is ready.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -43,18 +43,18 @@ impl Part {
     }
 
     pub(crate) fn tell(&mut self, order: &str) {
-        writeln!(self.orders, "{order}").expect("it runs");
+        writeln!(self.orders, "{order}").expect("the part runs");
     }
 
     pub(crate) fn hear(&mut self) -> String {
         let mut line = String::new();
-        self.said.read_line(&mut line).expect("it runs");
+        self.said.read_line(&mut line).expect("the part runs");
         line.trim_end().to_owned()
     }
 
-    /// Seconds of processor time that it took so far, its threads together.
+    /// Seconds of processor time of the process so far, of all its threads.
     pub(crate) fn processor_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the part runs");
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("a number")).sum();
         ticks / USER_HZ
@@ -68,25 +68,25 @@ impl Drop for Part {
     }
 }
 
-/// The next order of whoever started this process; `None` when that ended.
+/// The next order of the parent process; `None` after its end.
 pub(crate) fn order() -> Option<String> {
     let mut line = String::new();
     let read = std::io::stdin().read_line(&mut line).expect("reads");
     (read > 0).then(|| line.trim_end().to_owned())
 }
 
-/// Says something to whoever started this process.
+/// Sends a line to the parent process.
 pub(crate) fn say(line: &str) {
     println!("{line}");
 }
 
-/// Nanoseconds since the Unix epoch, by the clock that all processes share.
+/// Nanoseconds since the Unix epoch, by the clock common to all processes.
 pub(crate) fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     i64::try_from(since.as_nanos()).expect("before 2262")
 }
 
-/// An event of the size of usual ones that carries `sent_ns`; the crate `qapi` knows it, too.
+/// An event of typical size that carries `sent_ns`; the crate `qapi` decodes it as well.
 pub(crate) fn event(sent_ns: i64) -> String {
     let (seconds, microseconds) = (sent_ns / 1_000_000_000, sent_ns / 1_000 % 1_000_000);
     format!(
@@ -95,19 +95,19 @@ pub(crate) fn event(sent_ns: i64) -> String {
     )
 }
 
-/// When the event in these bytes was sent.
+/// The send time of the event in these bytes.
 pub(crate) fn sent_ns(line: &[u8]) -> Option<i64> {
     let at = memchr::memmem::find(line, b"\"offset\": ")? + 10;
     let digits = line[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(&line[at..at + digits]).ok()?.parse().ok()
 }
 
-/// The monitor, or with another ending the relay, of that VM.
+/// The socket of a VM's monitor, or with another `ending` of its relay.
 pub(crate) fn socket(home: &Path, vm: usize, ending: &str) -> PathBuf {
     home.join(format!("{vm}.{ending}"))
 }
 
-/// Connects to a monitor and negotiates, by hand.
+/// Connects to a monitor and negotiates, without the client crate.
 pub(crate) fn negotiated(path: &Path) -> UnixStream {
     let mut stream = UnixStream::connect(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     read_line(&mut stream);
@@ -123,7 +123,7 @@ fn read_line(stream: &mut UnixStream) {
     }
 }
 
-/// Waits for all sockets at once and hands out what each read brought, until `take` says that it was enough.
+/// Waits for all sockets at once and passes the bytes of each read to `take`, until `take` returns true.
 pub(crate) fn read_all(streams: &[UnixStream], mut take: impl FnMut(usize, &[u8]) -> bool) {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
     for (n, stream) in streams.iter().enumerate() {
@@ -135,7 +135,7 @@ pub(crate) fn read_all(streams: &[UnixStream], mut take: impl FnMut(usize, &[u8]
     loop {
         let (ready, _) = epoll::wait(&epoll, &mut ready, None).expect("waits");
         for event in ready {
-            let n = usize::try_from(event.data.u64()).expect("as it was added");
+            let n = usize::try_from(event.data.u64()).expect("an index of `streams`");
             match (&streams[n]).read(&mut buffer) {
                 Ok(0) => panic!("stream {n} ended"),
                 Ok(read) if take(n, &buffer[..read]) => return,
@@ -147,7 +147,7 @@ pub(crate) fn read_all(streams: &[UnixStream], mut take: impl FnMut(usize, &[u8]
     }
 }
 
-/// Files: a VM has two ends, a relay two more.
+/// Each VM has two descriptors, a relay two more.
 pub(crate) fn raise_open_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

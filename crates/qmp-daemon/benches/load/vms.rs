@@ -1,4 +1,4 @@
-//! Emulated VMs in a process of their own: they answer every command with nothing, and emit as they are told.
+//! Emulated VMs in a separate process: every command gets an empty reply, and events are emitted by order.
 
 use std::io::{ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
@@ -23,11 +23,11 @@ const GREETING: &[u8] = concat!(
 /// Events in one write of a burst: 64 KiB.
 pub(crate) const WRITE_EVENTS: usize = 380;
 
-/// Whom each VM sends its events.
+/// The client of each VM.
 type Clients = Arc<Mutex<Vec<Option<Blocking>>>>;
 
-/// Serves `vms` monitors in `home`. Orders: `tick EVENTS PER_SECOND`, all VMs in turn, evenly; `burst EVENTS`, the first
-/// VM, at once.
+/// Serves `vms` monitors in `home`. Orders: `tick EVENTS PER_SECOND` for all VMs in turn, evenly spread; `burst EVENTS` for
+/// the first VM, at once.
 pub(crate) async fn play(home: &Path, vms: usize) {
     let clients: Clients = Arc::new(Mutex::new((0..vms).map(|_| None).collect()));
     for vm in 0..vms {
@@ -35,19 +35,19 @@ pub(crate) async fn play(home: &Path, vms: usize) {
         tokio::spawn(serve(listener, vm, Arc::clone(&clients)));
     }
     say("ready");
-    // A thread of its own: the time of an event is that of its write.
-    let emitting = tokio::task::spawn_blocking(move || {
+    // On its own thread, so that the time of an event is that of its write.
+    let emitter = tokio::task::spawn_blocking(move || {
         while let Some(order) = order() {
             let words: Vec<&str> = order.split(' ').collect();
             match words[..] {
                 ["tick", events, per_second] => tick(&clients, number(events), number(per_second)),
                 ["burst", events] => burst(&clients, number(events)),
-                _ => panic!("no order {order}"),
+                _ => panic!("unknown order {order}"),
             }
             say("done");
         }
     });
-    emitting.await.expect("no panic");
+    emitter.await.expect("no panic");
 }
 
 fn tick(clients: &Clients, events: usize, per_second: usize) {
@@ -66,7 +66,7 @@ fn tick(clients: &Clients, events: usize, per_second: usize) {
 
 fn burst(clients: &Clients, events: usize) {
     let clients = clients.lock().expect("sound");
-    let client = clients[0].as_ref().expect("somebody reads");
+    let client = clients[0].as_ref().expect("a client");
     let text = event(now_ns()).repeat(WRITE_EVENTS);
     let line_bytes = text.len() / WRITE_EVENTS;
     let mut left = events;
@@ -77,16 +77,16 @@ fn burst(clients: &Clients, events: usize) {
     }
 }
 
-/// Writes all, as a VM does whose reader is slow: it waits.
+/// Writes all bytes; waits while the reader is slow, as a VM does.
 fn write(mut client: &Blocking, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match client.write(bytes) {
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                let mut asked = [PollFd::from_borrowed_fd(client.as_fd(), PollFlags::OUT)];
-                poll(&mut asked, None).expect("polls");
+                let mut requested = [PollFd::from_borrowed_fd(client.as_fd(), PollFlags::OUT)];
+                poll(&mut requested, None).expect("polls");
             }
-            Err(error) => panic!("nobody reads: {error}"),
+            Err(error) => panic!("cannot write: {error}"),
         }
     }
 }
@@ -95,15 +95,15 @@ async fn serve(listener: UnixListener, vm: usize, clients: Clients) {
     loop {
         let (stream, _) = listener.accept().await.expect("a client");
         let stream = stream.into_std().expect("a socket");
-        let emitting = stream.try_clone().expect("a descriptor");
-        clients.lock().expect("sound")[vm] = Some(emitting);
-        // The client leaves when its process ends.
+        let writer = stream.try_clone().expect("a descriptor");
+        clients.lock().expect("sound")[vm] = Some(writer);
+        // The client closes when its process ends.
         let _ = answer(UnixStream::from_std(stream).expect("a socket")).await;
         clients.lock().expect("sound")[vm] = None;
     }
 }
 
-/// Greets, and answers each command with an empty object.
+/// Sends a greeting, and an empty object in reply to each command.
 pub(crate) async fn answer(mut stream: UnixStream) -> std::io::Result<()> {
     stream.write_all(GREETING).await?;
     let mut requests = Vec::new();

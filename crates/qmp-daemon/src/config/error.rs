@@ -13,21 +13,21 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: Box<Path>,
-        /// What the system said.
+        /// The error of the system.
         error: std::io::Error,
     },
-    /// The configuration is wrong; one line for each problem.
+    /// The configuration is invalid; one line for each problem.
     #[error("{}", one_a_line(problems))]
     Wrong {
-        /// What is wrong, at least one thing.
+        /// The problems, at least one.
         problems: Vec<Problem>,
-        /// What looks wrong in the file besides, and may be right.
+        /// Possible faults of the file.
         doubts: Vec<Problem>,
     },
 }
 
 impl ConfigError {
-    /// What looks wrong in the file besides what is.
+    /// The possible faults of the file.
     #[must_use]
     pub fn doubts(&self) -> &[Problem] {
         match self {

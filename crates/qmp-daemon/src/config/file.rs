@@ -1,4 +1,4 @@
-//! The configuration file, read key by key so that each problem has its line.
+//! The configuration file. It is read key by key so that each problem has its line.
 
 mod reading;
 mod discover;
@@ -23,7 +23,7 @@ use toml::de::DeValue;
 
 use super::error::ConfigError;
 
-/// What a configuration file says.
+/// The content of a configuration file.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigFile {
     pub(super) vms: Vec<ConfiguredVm>,
@@ -51,24 +51,24 @@ impl ConfigFile {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Read`] if it cannot be read, [`ConfigError::Wrong`] with everything that is wrong in it.
+    /// [`ConfigError::Read`] if it cannot be read, [`ConfigError::Wrong`] with all its problems.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
         Self::parse(&text, path)
     }
 
-    /// Reads `text`, which came from `path`.
+    /// Reads `text`, the content of `path`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Wrong`] with everything that is wrong in it.
+    /// [`ConfigError::Wrong`] with all its problems.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let mut reading = Reading(Document::new(text, path));
         let mut file = reading.file();
         let Document { mut problems, warnings, .. } = reading.0;
         file.doubts = warnings;
-        // The keys of a table come in the order of the alphabet.
+        // The parser sorts the keys of a table by name.
         problems.sort_by_key(|problem| problem.location.as_ref().map(|location| location.line));
         if problems.is_empty() {
             return Ok(file);
@@ -82,14 +82,14 @@ impl ConfigFile {
         &self.rules
     }
 
-    /// What looks wrong and may be right, such as a program that is not there yet.
+    /// Possible faults, such as the path of a program that does not exist yet.
     #[must_use]
     pub fn doubts(&self) -> &[Problem] {
         &self.doubts
     }
 }
 
-/// The keys at the top.
+/// The keys of the top level.
 const KEYS: [&str; 8] =
     ["journal", "http", "findings", "silent-after", "retention", "vm", "discover", "rule"];
 
@@ -132,7 +132,7 @@ impl<'t> Reading<'t> {
                 }
                 Some(first) => {
                     let message = format!(
-                        "the name \"{}\" stands twice, here and in line {first}; each VM needs a name of its own",
+                        "the name \"{}\" is used twice, here and in line {first}; each VM needs a unique name",
                         vm.name
                     );
                     self.problems.push(Problem { location: Some(vm.location), message: message.into() });
@@ -162,7 +162,7 @@ impl<'t> Reading<'t> {
                 _ => self.unknown(key, &["name", "address", "relay", "silent-after"]),
             }
         }
-        // A misspelt key would otherwise be reported twice: as unknown, and as missing.
+        // A misspelt key would otherwise be reported twice: as unknown and as missing.
         if problems_before == self.problems.len() {
             if name.is_none() {
                 self.problem(&value.span(), "this VM has no name; add: name = \"…\"");
@@ -189,7 +189,7 @@ impl<'t> Reading<'t> {
     }
 }
 
-/// The path of an address that is a unix socket.
+/// The path of a unix socket's address.
 fn unix_path(address: &Address) -> Option<&Path> {
     match address {
         Address::Unix { path, .. } => Some(path),
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn relative_paths_of_sockets_are_doubted_also_beside_problems() {
+    fn relative_socket_path_is_warned_about_also_beside_problems() {
         let cases = [
             ("[[vm]]\nname = 'a'\naddress = './a.sock'", "hub.toml:3: ./a.sock"),
             ("[[vm]]\nname = 'a'\naddress = 'unix:a.sock'\njurnal = 1", "hub.toml:3: a.sock"),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn problems_have_lines_and_advice() {
+    fn invalid_file_is_refused_with_line_and_advice() {
         let cases: [(&str, &str, &str); 21] = [
             ("typo", "jurnal = '/j'", "hub.toml:1: unknown key \"jurnal\"; did you mean \"journal\"?"),
             ("case", "\nHTTP = '/h'", "hub.toml:2: unknown key \"HTTP\"; did you mean \"http\"?"),
@@ -244,7 +244,7 @@ mod tests {
             (
                 "twice",
                 "[[vm]]\nname = 'a'\naddress = '/a'\n[[vm]]\naddress = '/b'\nname = 'a'",
-                "hub.toml:6: the name \"a\" stands twice, here and in line 2; each VM needs a name of its own",
+                "hub.toml:6: the name \"a\" is used twice, here and in line 2; each VM needs a unique name",
             ),
             ("no name", "[[vm]]\naddress = '/a'", "hub.toml:1: this VM has no name; add: name = \"…\""),
             (
@@ -310,14 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_address_is_reported_with_its_line() {
+    fn invalid_address_is_reported_with_its_line() {
         let text = "[[vm]]\nname = 'a'\naddress = 'tcp:nowhere'";
         let reason = "tcp:nowhere".parse::<Address>().expect_err("no port").to_string();
         assert_eq!(problems(text), format!("hub.toml:3: {reason}"));
     }
 
     #[test]
-    fn a_file_that_is_missing_is_named() {
+    fn missing_file_is_reported_with_its_path() {
         let error = ConfigFile::read(Path::new("/nonexistent/hub.toml")).expect_err("missing").to_string();
         assert!(error.starts_with("cannot read the configuration /nonexistent/hub.toml: "), "{error}");
     }

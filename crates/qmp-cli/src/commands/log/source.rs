@@ -67,7 +67,11 @@ pub(super) struct PrintSummary {
 
 impl Source {
     /// Prints the requested records.
-    pub(super) async fn print(&self, request: &LogRequest, output: &mut Output) -> Result<PrintSummary, Failure> {
+    pub(super) async fn print(
+        &self,
+        request: &LogRequest,
+        output: &mut Output,
+    ) -> Result<PrintSummary, Failure> {
         match self {
             Self::File(reader) => from_file(reader, request, output).await,
             Self::Hub(client) => from_hub(client.clone(), request, output).await,
@@ -119,7 +123,11 @@ pub(in crate::commands) fn removed(records: u64) -> String {
     )
 }
 
-async fn from_file(reader: &Reader, request: &LogRequest, output: &mut Output) -> Result<PrintSummary, Failure> {
+async fn from_file(
+    reader: &Reader,
+    request: &LogRequest,
+    output: &mut Output,
+) -> Result<PrintSummary, Failure> {
     let head = reader.head()?;
     if request.after > head {
         // Committed records stay, so the offset belongs to another journal.
@@ -191,7 +199,11 @@ fn check_damage(
         .hint(format_args!("qmp journal verify {file} lists all of it")))
 }
 
-async fn from_hub(client: HubClient, request: &LogRequest, output: &mut Output) -> Result<PrintSummary, Failure> {
+async fn from_hub(
+    client: HubClient,
+    request: &LogRequest,
+    output: &mut Output,
+) -> Result<PrintSummary, Failure> {
     let query = request.hub_query();
     let mut position = request.after;
     let mut printed = PrintSummary { records: 0, after: request.after };

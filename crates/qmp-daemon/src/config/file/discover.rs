@@ -1,4 +1,4 @@
-//! The tables `[[discover]]`: where to look for VMs.
+//! The tables `[[discover]]`: the rules of discovery.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::reading::Reading;
 
-/// Keys that say where to look, of which a table has one.
+/// The keys of sources; a table has exactly one.
 const SOURCES: [&str; 5] = ["glob", "directory", "layout", "processes", "listen"];
 
 const KEYS: [&str; 12] = [
@@ -28,7 +28,7 @@ const KEYS: [&str; 12] = [
     "silent-after",
 ];
 
-/// What stands in a table beside its source.
+/// The members of a table besides its relays.
 #[derive(Default)]
 struct Table {
     sources: Vec<Option<Source>>,
@@ -72,8 +72,7 @@ impl<'t> Reading<'t> {
                     table.sources.push(layout.map(|layout| Source::Layout { layout, root: None }));
                 }
                 "processes" => match self.yes_or_no(value) {
-                    Some(false) => self
-                        .problem(&value.span(), "leave the table out if processes are not to be looked at"),
+                    Some(false) => self.problem(&value.span(), "leave the table out to ignore processes"),
                     flag => table.sources.push(flag.map(|_| Source::Processes)),
                 },
                 "listen" => table.sources.push(self.dial_in(value)),
@@ -83,7 +82,7 @@ impl<'t> Reading<'t> {
                 "relay" => {
                     relays = self.relays(value);
                     if relays.iter().any(|relay| !relay.path.to_string_lossy().contains("{name}")) {
-                        self.problem(&value.span(), "the VMs need a relay each; put {name} into its path");
+                        self.problem(&value.span(), "each VM needs its own relay; put {name} into the path");
                     }
                 }
                 "only" => table.only = self.names(value),
@@ -100,21 +99,20 @@ impl<'t> Reading<'t> {
         let mut source = match <[_; 1]>::try_from(sources) {
             Ok([source]) => source?,
             Err(sources) => {
-                let many =
-                    if sources.is_empty() { "does not say where to look" } else { "looks in several places" };
-                self.problem(&span, &format!("this table {many}; write one of {}", SOURCES.join(", ")));
+                let many = if sources.is_empty() { "has no source" } else { "has several sources" };
+                self.problem(&span, &format!("this table {many}; use one of {}", SOURCES.join(", ")));
                 return None;
             }
         };
         if let Some(moved) = root {
             let Source::Layout { root, .. } = &mut source else {
-                self.problem(&span, "`root` goes with a layout");
+                self.problem(&span, "`root` requires a layout");
                 return None;
             };
             *root = Some(moved);
         }
         if mode.is_some() && !matches!(source, Source::DialIn(_)) {
-            self.problem(&span, "`mode` is of the socket at which QEMUs dial in; add: listen = \"unix:…\"");
+            self.problem(&span, "`mode` is for the socket at which QEMUs dial in; add: listen = \"unix:…\"");
             return None;
         }
         let rule = Discover::new(source);
@@ -152,7 +150,7 @@ impl<'t> Reading<'t> {
         };
         let patterns: Vec<_> = patterns.iter().filter_map(|pattern| self.string(pattern, "a name")).collect();
         if patterns.is_empty() {
-            self.problem(&value.span(), "an empty list says nothing; leave it out");
+            self.problem(&value.span(), "an empty list has no effect; leave it out");
             return None;
         }
         match Globs::parse(patterns) {
@@ -172,7 +170,7 @@ mod tests {
     use crate::config::ConfigFile;
 
     #[test]
-    fn rules_are_read() {
+    fn valid_rule_is_parsed() {
         let cases = [
             ("glob = '/run/vm/*.sock'", "/run/vm/*.sock {name} 0"),
             ("directory = '/run/vm'", "/run/vm {name} 0"),
@@ -194,11 +192,11 @@ mod tests {
     }
 
     #[test]
-    fn problems_have_lines_and_advice() {
-        let sources = "write one of glob, directory, layout, processes, listen";
+    fn invalid_rule_is_refused_with_line_and_advice() {
+        let sources = "use one of glob, directory, layout, processes, listen";
         let cases = [
-            ("", format!("1: this table does not say where to look; {sources}")),
-            ("processes = true\nglob = '/a/*'", format!("1: this table looks in several places; {sources}")),
+            ("", format!("1: this table has no source; {sources}")),
+            ("processes = true\nglob = '/a/*'", format!("1: this table has several sources; {sources}")),
             ("glop = '/a'", "2: unknown key \"glop\"; did you mean \"glob\"?".into()),
             (
                 "glob = '/a/**'",
@@ -208,7 +206,7 @@ mod tests {
                 "layout = 'virt'",
                 "2: \"virt\" is no layout; there are libvirt, proxmox, incus, ganeti, kata".into(),
             ),
-            ("processes = false", "2: leave the table out if processes are not to be looked at".into()),
+            ("processes = false", "2: leave the table out to ignore processes".into()),
             ("processes = 1", "2: expected true or false, found integer".into()),
             (
                 "listen = 'tcp:10.0.0.1:4'",
@@ -216,16 +214,16 @@ mod tests {
                  tcp:127.0.0.1:PORT"
                     .into(),
             ),
-            ("processes = true\nroot = '/a'", "1: `root` goes with a layout".into()),
+            ("processes = true\nroot = '/a'", "1: `root` requires a layout".into()),
             (
                 "processes = true\nmode = 0o666",
-                "1: `mode` is of the socket at which QEMUs dial in; add: listen = \"unix:…\"".into(),
+                "1: `mode` is for the socket at which QEMUs dial in; add: listen = \"unix:…\"".into(),
             ),
             (
                 "processes = true\nrelay = '/r'",
-                "3: the VMs need a relay each; put {name} into its path".into(),
+                "3: each VM needs its own relay; put {name} into the path".into(),
             ),
-            ("processes = true\nonly = []", "3: an empty list says nothing; leave it out".into()),
+            ("processes = true\nonly = []", "3: an empty list has no effect; leave it out".into()),
             ("processes = true\nexclude = 'a'", "3: expected a list of names, such as [\"test-*\"]".into()),
             (
                 "processes = true\nname = 'x'",

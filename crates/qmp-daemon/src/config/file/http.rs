@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::reading::Reading;
 
-/// What stands in the table of a door.
+/// The members of an address's table.
 #[derive(Default)]
 struct Table {
     address: Option<HttpAddress>,
@@ -60,7 +60,7 @@ impl<'t> Reading<'t> {
 
 impl Table {
     fn door(self) -> Result<HttpDoor, String> {
-        let address = self.address.ok_or("this has no address; add: address = \"tcp:0.0.0.0:8443\"")?;
+        let address = self.address.ok_or("this table has no address; add: address = \"tcp:0.0.0.0:8443\"")?;
         let tls = match (self.certificate, self.key) {
             (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key, client_ca: self.client_ca }),
             (Some(_), None) => return Err("a certificate needs its key; add: key = \"/etc/….pem\"".into()),
@@ -68,7 +68,7 @@ impl Table {
                 return Err("a key needs its certificate; add: certificate = \"/etc/….pem\"".into());
             }
             (None, None) if self.client_ca.is_some() => {
-                return Err("`client-ca` needs a `certificate` and its `key`, too".into());
+                return Err("`client-ca` needs a `certificate` and its `key`".into());
             }
             (None, None) => None,
         };
@@ -85,7 +85,7 @@ mod tests {
     use crate::config::ConfigFile;
 
     #[test]
-    fn doors_are_addresses_and_tables() {
+    fn http_takes_addresses_and_tables() {
         let cases = [
             ("http = '/h'", "unix:/h - -"),
             ("http = ['/h', 'tcp:127.0.0.1:80']", "unix:/h - -|tcp:127.0.0.1:80 - -"),
@@ -105,11 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn problems_have_lines_and_advice() {
+    fn invalid_http_is_refused_with_line_and_advice() {
         let cases = [
             ("http = 5", "1: expected an address or a list of addresses in quotes, found integer"),
             ("http = [5]", "1: expected an address, or a table with an address, in quotes, found integer"),
-            ("http = {}", "1: this has no address; add: address = \"tcp:0.0.0.0:8443\""),
+            ("http = {}", "1: this table has no address; add: address = \"tcp:0.0.0.0:8443\""),
             (
                 "http = [\n'/h',\n{ address = 'localhost:1', tokenfile = '/t' }]",
                 "3: unknown key \"tokenfile\"; did you mean \"token-file\"?",
@@ -124,7 +124,7 @@ mod tests {
             ),
             (
                 "http = { address = 'localhost:1', client-ca = '/k' }",
-                "1: `client-ca` needs a `certificate` and its `key`, too",
+                "1: `client-ca` needs a `certificate` and its `key`",
             ),
             (
                 "[[http]]\naddress = '0.0.0.0:1'\ntoken-file = '/t'",

@@ -1,20 +1,20 @@
-//! The document of a configuration, which the files beside this one give readers of its keys.
+//! The document of a configuration. The sibling modules extend it with readers of its keys.
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 use qmp_settings::{Document, Value};
 
-/// A document, with the readers of the hub's own keys.
+/// A document with readers for the hub's keys.
 pub(in crate::config) struct Reading<'t>(pub(super) Document<'t>);
 
 impl<'t> Reading<'t> {
-    /// Doubts a path that depends on the directory in which the hub is started.
+    /// Warns about a path that depends on the working directory of the hub.
     pub(super) fn doubt_relative(&mut self, value: &Value<'t>, path: Option<&Path>) {
         if let Some(path) = path.filter(|path| path.is_relative()) {
             let shown = path.display();
             let message = format!(
-                "{shown} is a relative path, taken from the directory in which the hub is started; write the whole path"
+                "{shown} is a relative path, resolved against the working directory of the hub; write the absolute path"
             );
             self.warn(&value.span(), &message);
         }

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::reading::Reading;
 
-/// What stands in a relay's table.
+/// The members of a relay's table.
 #[derive(Default)]
 struct Table {
     path: Option<String>,
@@ -65,7 +65,7 @@ impl<'t> Reading<'t> {
             (true, allow) => Role::Operate { allow: allow.unwrap_or_default() },
             (false, None) => Role::Observe,
             (false, Some(_)) => {
-                self.problem(&value.span(), "`allow` is for operators; add: role = \"operate\"");
+                self.problem(&value.span(), "`allow` is only for operators; add: role = \"operate\"");
                 return None;
             }
         };
@@ -74,12 +74,12 @@ impl<'t> Reading<'t> {
         Some(RelayConfig { path: path.into(), role, mode, uids: table.uids, gids: table.gids, pretty })
     }
 
-    /// Whether the role is that of an operator.
+    /// Whether the value is the role of an operator.
     fn operates(&mut self, value: &Value<'t>) -> bool {
         match self.string(value, "\"observe\" or \"operate\"") {
             Some(role @ ("observe" | "operate")) => return role == "operate",
             Some(other) => {
-                let message = format!("the role \"{other}\" is none; write \"observe\" or \"operate\"");
+                let message = format!("unknown role \"{other}\"; write \"observe\" or \"operate\"");
                 self.problem(&value.span(), &message);
             }
             None => {}
@@ -87,7 +87,7 @@ impl<'t> Reading<'t> {
         false
     }
 
-    /// `0o660`, or `"0660"` as chmod has it.
+    /// `0o660`, or `"0660"` as in chmod.
     pub(super) fn mode(&mut self, value: &Value<'t>) -> Option<u32> {
         let mode = match value.get_ref() {
             DeValue::Integer(_) => number(value),
@@ -121,15 +121,15 @@ impl<'t> Reading<'t> {
         }
     }
 
-    fn numbers(&mut self, value: &Value<'t>, wanted: &str) -> Vec<u32> {
+    fn numbers(&mut self, value: &Value<'t>, expected: &str) -> Vec<u32> {
         let numbers: Option<Vec<u32>> = match value.get_ref() {
             DeValue::Array(values) => values.iter().map(number).collect(),
             _ => None,
         };
-        // An empty list would let in everybody, which is hardly what it is meant to say.
+        // An empty list would permit every user, which is unlikely to be the intention.
         let numbers = numbers.filter(|numbers| !numbers.is_empty());
         if numbers.is_none() {
-            self.problem(&value.span(), &format!("expected {wanted}"));
+            self.problem(&value.span(), &format!("expected {expected}"));
         }
         numbers.unwrap_or_default()
     }
@@ -147,7 +147,7 @@ mod tests {
     use crate::config::ConfigFile;
 
     #[test]
-    fn relays_are_paths_and_tables() {
+    fn relay_takes_paths_and_tables() {
         let cases = [
             ("relay = '/r'", "/r observe 600 [] [] compact"),
             ("relay = ['/r', '/s']", "/r observe 600 [] [] compact|/s observe 600 [] [] compact"),
@@ -165,23 +165,23 @@ mod tests {
     }
 
     #[test]
-    fn problems_have_lines_and_advice() {
+    fn invalid_relay_is_refused_with_line_and_advice() {
         let cases = [
             ("relay = 5", "4: expected a path, or a table with a path, in quotes, found integer"),
             ("relay = {}", "4: this relay has no path; add: path = \"/run/qmp-events/NAME.qmp\""),
             ("relay = { paht = '/r' }", "4: unknown key \"paht\"; did you mean \"path\"?"),
             (
                 "relay = { path = '/r', role = 'root' }",
-                "4: the role \"root\" is none; write \"observe\" or \"operate\"",
+                "4: unknown role \"root\"; write \"observe\" or \"operate\"",
             ),
             (
                 "[[vm.relay]]\npath = '/r'\nrole = 'root'\nmode = 9999",
-                "6: the role \"root\" is none; write \"observe\" or \"operate\"\n\
+                "6: unknown role \"root\"; write \"observe\" or \"operate\"\n\
                  hub.toml:7: expected the permissions of a file, such as 0o660",
             ),
             (
                 "relay = { path = '/r', allow = ['stop'] }",
-                "4: `allow` is for operators; add: role = \"operate\"",
+                "4: `allow` is only for operators; add: role = \"operate\"",
             ),
             (
                 "relay = { path = '/r', role = 'operate', allow = [] }",

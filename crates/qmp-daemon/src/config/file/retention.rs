@@ -1,4 +1,4 @@
-//! The table `[retention]`: how long records are kept.
+//! The table `[retention]`: the limits of the journal's age and size.
 
 use std::time::Duration;
 
@@ -31,14 +31,14 @@ impl<'t> Reading<'t> {
         Some(retention)
     }
 
-    /// A text that `parse` reads.
+    /// A text that `parse` accepts.
     fn read<T>(
         &mut self,
         value: &Value<'t>,
-        wanted: &str,
+        expected: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let text = self.string(value, wanted)?;
+        let text = self.string(value, expected)?;
         match parse(text) {
             Ok(read) => Some(read),
             Err(message) => {
@@ -53,7 +53,7 @@ fn max_age(text: &str) -> Result<Duration, String> {
     let age = span::parse(text).map_err(|error| error.to_string())?;
     if age < RETENTION_MIN_AGE {
         let hours = RETENTION_MIN_AGE.as_secs() / 3600;
-        return Err(format!("at least {hours}h; findings look back that far"));
+        return Err(format!("at least {hours}h; findings use records of that span"));
     }
     Ok(age)
 }
@@ -62,7 +62,7 @@ fn max_bytes(text: &str) -> Result<u64, String> {
     let bytes = size::parse(text).map_err(|error| error.to_string())?;
     if bytes < RETENTION_MIN_BYTES {
         return Err(format!(
-            "at least {}MiB; segments of 2 to 8 MiB go one at a time",
+            "at least {}MiB; records are removed in segments of 2 to 8 MiB",
             RETENTION_MIN_BYTES >> 20
         ));
     }
@@ -79,7 +79,7 @@ mod tests {
     use crate::config::ConfigFile;
 
     #[test]
-    fn reads_the_table() {
+    fn retention_is_parsed_or_refused_with_its_line() {
         let day = Duration::from_secs(86_400);
         let cases: [(&str, Result<Retention, &str>); 11] = [
             ("", Ok(Retention::default())),
@@ -102,10 +102,13 @@ mod tests {
                 "[retention]\nmax-age = '90'",
                 Err("hub.toml:2: expected a unit after the number: ms, s, min, h, d or w"),
             ),
-            ("[retention]\nmax-age = '5min'", Err("hub.toml:2: at least 1h; findings look back that far")),
+            (
+                "[retention]\nmax-age = '5min'",
+                Err("hub.toml:2: at least 1h; findings use records of that span"),
+            ),
             (
                 "[retention]\nmax-size = '1MiB'",
-                Err("hub.toml:2: at least 16MiB; segments of 2 to 8 MiB go one at a time"),
+                Err("hub.toml:2: at least 16MiB; records are removed in segments of 2 to 8 MiB"),
             ),
             (
                 "retention = '90d'",

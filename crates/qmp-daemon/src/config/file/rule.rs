@@ -1,6 +1,6 @@
-//! The tables `[[rule]]`: which records, how often, and one thing to do.
+//! The tables `[[rule]]`: a selection of records, a limit of deliveries, and one action.
 //!
-//! What a kind of sink wants to know is read by that kind, through [`Settings`].
+//! The options of each kind of sink are read by that kind, through [`Settings`].
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use toml::de::{DeTable, DeValue};
 
 use super::reading::Reading;
 
-/// Keys of every rule, whatever it does.
+/// Keys of every rule, for any action.
 const KEYS: [&str; 8] = ["name", "event", "finding", "kind", "vm", "where", "at-most", "from"];
 
-/// How long the name of a rule may be, in bytes: it is a label of metrics.
+/// The longest name of a rule, in bytes: the name is a label of metrics.
 const RULE_NAME_MAX_BYTES: usize = 64;
 
 impl<'t> Reading<'t> {
@@ -38,7 +38,7 @@ impl<'t> Reading<'t> {
                 }
                 Some(first) => {
                     let message = format!(
-                        "the name \"{}\" stands twice, here and in line {first}; each rule needs a name of its own",
+                        "the name \"{}\" is used twice, here and in line {first}; each rule needs a unique name",
                         rule.name
                     );
                     self.problems.push(Problem { location: Some(location), message: message.into() });
@@ -50,7 +50,7 @@ impl<'t> Reading<'t> {
 
     fn rule(&mut self, value: &Value<'t>) -> Option<(RuleConfig, Location)> {
         let DeValue::Table(table) = value.get_ref() else {
-            self.problem(&value.span(), "a rule is a table with a name and something to do");
+            self.problem(&value.span(), "a rule is a table with a name and an action");
             return None;
         };
         let problems_before = self.problems.len();
@@ -71,7 +71,7 @@ impl<'t> Reading<'t> {
             Some("start") => true,
             None | Some("now") => false,
             Some(_) => {
-                let message = "write from = \"start\" for the whole journal, or \"now\" for what comes";
+                let message = "write from = \"start\" for the whole journal, or \"now\" for new records";
                 settings.problem("from", message);
                 false
             }
@@ -86,7 +86,7 @@ impl<'t> Reading<'t> {
         Some((RuleConfig { name, selection, at_most, from_start, kind: kind.key, action, text }, location))
     }
 
-    /// The one thing that a rule does.
+    /// The kind of the one action of a rule.
     fn kind_of_sink(&mut self, value: &Value<'t>, table: &DeTable<'t>) -> Option<&'static Kind> {
         let has = |kind: &&Kind| table.iter().any(|(key, _)| key.get_ref() == kind.key);
         let found: Vec<&Kind> = KINDS.iter().copied().filter(|kind| has(kind)).collect();
@@ -104,7 +104,7 @@ impl<'t> Reading<'t> {
                 // A misspelt key would otherwise be reported twice.
                 if self.problems.len() == problems_before {
                     let examples: Vec<&str> = KINDS.iter().map(|kind| kind.example).collect();
-                    let message = format!("this rule does nothing; add one of: {}", examples.join(", or "));
+                    let message = format!("this rule has no action; add one of: {}", examples.join(", or "));
                     self.problem(&value.span(), &message);
                 }
                 None
@@ -126,14 +126,15 @@ impl<'t> Reading<'t> {
         }
         match KINDS.iter().find(|other| other.options.contains(&name)) {
             Some(other) => {
-                let message = format!("`{name}` goes with `{}`, and this rule has `{}`", other.key, kind.key);
+                let message =
+                    format!("`{name}` is an option of `{}`, and this rule has `{}`", other.key, kind.key);
                 self.problem(&key.span(), &message);
             }
             None => self.unknown(key, &known),
         }
     }
 
-    /// The rule as it was written, its keys in order.
+    /// The rule as written in the file, with its keys sorted.
     fn text_of(&self, table: &DeTable<'t>) -> Box<str> {
         let mut lines: Vec<String> = table
             .iter()
@@ -148,7 +149,7 @@ fn rule_name<'r>(settings: &mut Settings<'r, '_>, span: &std::ops::Range<usize>)
     if settings.get("name").is_none() {
         settings
             .document
-            .problem(span, "this rule has no name, by which it knows its place; add: name = \"…\"");
+            .problem(span, "this rule has no name, which identifies its position; add: name = \"…\"");
     }
     let name = settings.text("name", "a name")?;
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
@@ -178,8 +179,8 @@ fn selection(settings: &mut Settings<'_, '_>) -> Selection {
     Selection { event, finding, kind, vm, where_ }
 }
 
-fn globs(settings: &mut Settings<'_, '_>, key: &str, wanted: &str) -> Option<Globs> {
-    let texts = settings.texts(key, wanted)?;
+fn globs(settings: &mut Settings<'_, '_>, key: &str, expected: &str) -> Option<Globs> {
+    let texts = settings.texts(key, expected)?;
     Globs::parse(texts).inspect_err(|error| settings.problem(key, &error.to_string())).ok()
 }
 
@@ -193,7 +194,7 @@ fn each<T, E: std::fmt::Display>(
     read.filter_map(|read| read.inspect_err(|error| settings.problem(key, &error.to_string())).ok()).collect()
 }
 
-/// Names that stand for nothing that is known; they may be of a later release.
+/// Warns about unknown names, which may be of a later release.
 fn doubt_names(settings: &mut Settings<'_, '_>) {
     let events: Vec<&str> = qmp_events::catalogue().iter().map(|event| event.name).collect();
     let findings: Vec<&str> = findings::kinds().collect();
@@ -208,9 +209,9 @@ fn doubt_names(settings: &mut Settings<'_, '_>) {
             let upper = known.iter().find(|known| known.eq_ignore_ascii_case(name)).copied();
             let near = upper.or_else(|| nearest(name, known.iter().copied()));
             let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-            settings.warn(key, &format!("no {what} is known that is called {name}{advice}"));
+            settings.warn(key, &format!("unknown {what} {name}{advice}"));
         }
-        // What is wrong with the list was told before.
+        // Problems of the list were reported before.
         settings.document.problems.truncate(problems_before);
     }
 }

@@ -34,7 +34,7 @@ const WHOLE: &str = r#"
 "#;
 
 #[test]
-fn rules_of_each_kind() {
+fn rule_of_each_kind_is_parsed() {
     let file = ConfigFile::parse(WHOLE, Path::new("hub.toml")).expect("a good file");
     let shown: Vec<String> = file
         .rules()
@@ -54,7 +54,7 @@ fn rules_of_each_kind() {
 }
 
 #[test]
-fn a_rule_is_the_same_when_it_is_written_the_same() {
+fn rules_of_the_same_text_are_equal() {
     let parsed = |text: &str| ConfigFile::parse(text, Path::new("hub.toml")).expect(text).rules().to_vec();
     let one = parsed("[[rule]]\nname = 'a'\nvm = 'x'\nfile = '/f'");
     assert_eq!(one, parsed("\n\n[[rule]]\nfile = '/f' # the same\nname='a'\nvm =   'x'"));
@@ -62,26 +62,26 @@ fn a_rule_is_the_same_when_it_is_written_the_same() {
 }
 
 #[test]
-fn problems_have_lines_and_advice() {
+fn invalid_rule_is_refused_with_line_and_advice() {
     let cases: [(&str, &str, &str); 31] = [
-        //   case          behind `[[rule]]`, `name = 'r'`     said
+        //   case          after `[[rule]]`, `name = 'r'`     message
         (
-            "nothing to do",
+            "no action",
             "",
-            "1: this rule does nothing; add one of: run = [\"/usr/local/bin/page\", \"--urgent\"], or \
+            "1: this rule has no action; add one of: run = [\"/usr/local/bin/page\", \"--urgent\"], or \
           webhook = \"https://example.org/hook\", or journald = true, or file = \"/var/log/qmp-events/events.jsonl\"",
         ),
         ("typo", "evnt = 'STOP'\nfile = '/f'", "3: unknown key \"evnt\"; did you mean \"event\"?"),
-        ("typo in what to do", "fiel = '/f'", "3: unknown key \"fiel\"; did you mean \"file\"?"),
+        ("typo in the action", "fiel = '/f'", "3: unknown key \"fiel\"; did you mean \"file\"?"),
         (
-            "two things",
+            "two actions",
             "file = '/f'\njournald = true",
             "1: this rule has `journald` and `file`; write a rule for each",
         ),
         (
-            "another's key",
+            "key of another kind",
             "file = '/f'\nsecret-file = '/s'",
-            "4: `secret-file` goes with `webhook`, and this rule has `file`",
+            "4: `secret-file` is an option of `webhook`, and this rule has `file`",
         ),
         (
             "bad glob",
@@ -121,7 +121,7 @@ fn problems_have_lines_and_advice() {
         (
             "bad from",
             "from = 'then'\nfile = '/f'",
-            "3: write from = \"start\" for the whole journal, or \"now\" for what comes",
+            "3: write from = \"start\" for the whole journal, or \"now\" for new records",
         ),
         (
             "no program",
@@ -129,7 +129,7 @@ fn problems_have_lines_and_advice() {
             "3: expected a program and its arguments, such as [\"/usr/local/bin/page\", \"--urgent\"], found an empty list",
         ),
         (
-            "a shell's line",
+            "line for a shell",
             "run = 'mail root'",
             "3: there is no shell: write the program and each argument as separate texts in a list",
         ),
@@ -177,12 +177,12 @@ fn problems_have_lines_and_advice() {
         (
             "name twice",
             "file = '/f'\n[[rule]]\nname = 'r'\nfile = '/g'",
-            "5: the name \"r\" stands twice, here and in line 2; each rule needs a name of its own",
+            "5: the name \"r\" is used twice, here and in line 2; each rule needs a unique name",
         ),
         (
             "no name",
             "file = '/f'\n[[rule]]\nfile = '/g'",
-            "4: this rule has no name, by which it knows its place; add: name = \"…\"",
+            "4: this rule has no name, which identifies its position; add: name = \"…\"",
         ),
         (
             "bad name",
@@ -197,7 +197,7 @@ fn problems_have_lines_and_advice() {
     }
     for (text, expected) in [
         ("[rule]\nname = 'r'", "hub.toml:1: a rule is written as [[rule]], in double brackets"),
-        ("rule = ['r']", "hub.toml:1: a rule is a table with a name and something to do"),
+        ("rule = ['r']", "hub.toml:1: a rule is a table with a name and an action"),
     ] {
         let error = ConfigFile::parse(text, Path::new("hub.toml")).expect_err(text);
         assert_eq!(error.to_string(), expected);
@@ -205,16 +205,10 @@ fn problems_have_lines_and_advice() {
 }
 
 #[test]
-fn what_may_be_right_is_doubted() {
+fn possible_fault_is_warned_about() {
     let cases = [
-        (
-            "event = 'SHUTDWON'\nfile = '/f'",
-            "3: no event is known that is called SHUTDWON; did you mean SHUTDOWN?",
-        ),
-        (
-            "finding = ['why-*', 'storms']\nfile = '/f'",
-            "3: no finding is known that is called storms; did you mean storm?",
-        ),
+        ("event = 'SHUTDWON'\nfile = '/f'", "3: unknown event SHUTDWON; did you mean SHUTDOWN?"),
+        ("finding = ['why-*', 'storms']\nfile = '/f'", "3: unknown finding storms; did you mean storm?"),
         ("event = ['BLOCK_*', '__com.example_X', 'STOP']\nfile = '/f'", ""),
         ("finding = 'why-ended'\nwhere = ['cause=killed', 'data.by=host']\nfile = '/f'", ""),
         (
