@@ -36,7 +36,7 @@
 //! gids = [107]
 //! pretty = true
 //!
-//! [[rule]]                                                           # see docs
+//! [[rule]]                                                           # see docs/operating.md
 //! name = "panic-mail"
 //! event = "GUEST_PANICKED"
 //! run = ["/usr/local/bin/page", "--urgent"]

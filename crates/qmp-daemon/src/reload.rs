@@ -122,24 +122,24 @@ fn differences(now: &[Member], config: DaemonConfig) -> Differences {
     for (name, relay) in config.relays {
         relays.entry(name).or_default().push(relay);
     }
-    let mut wanted: HashMap<VmName, (Address, Vec<RelayConfig>)> = HashMap::new();
+    let mut next: HashMap<VmName, (Address, Vec<RelayConfig>)> = HashMap::new();
     let mut order = Vec::with_capacity(config.attach.len());
     for (name, address) in config.attach {
         let relays = relays.remove(&name).unwrap_or_default();
         order.push(name.clone());
-        wanted.insert(name, (address, relays));
+        next.insert(name, (address, relays));
     }
     let mut differences = Differences::default();
     for member in now {
         if !matches!(member.origin, Origin::Configuration | Origin::CommandLine) {
             continue;
         }
-        let why = match wanted.get_mut(&member.name) {
+        let why = match next.get_mut(&member.name) {
             None => "the VM is no longer in it",
             Some((address, _)) if *address != member.address => "the VM has another address",
             Some((_, relays)) => {
                 let relays = std::mem::take(relays);
-                wanted.remove(&member.name);
+                next.remove(&member.name);
                 let more = relays.iter().any(|relay| !member.relays.contains(relay));
                 // VMs that only lose relays come first: others may need those sockets.
                 if more {
@@ -153,7 +153,7 @@ fn differences(now: &[Member], config: DaemonConfig) -> Differences {
         differences.leave.push((member.name.clone(), why));
     }
     for name in order {
-        if let Some((address, relays)) = wanted.remove(&name) {
+        if let Some((address, relays)) = next.remove(&name) {
             let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
             // VMs of the program stay; adding them would fail because the name is in use.
             if origin != Origin::Program || !now.iter().any(|member| member.name == name) {
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn reload_changes_only_vms_that_differ() {
-        //  followed                     wanted                          steps
+        //  now                          next                            steps
         let cases: [(&[&str], &[&str], &str); 10] = [
             (&["a=/a", "b=/b"], &["a=/a", "b=/b"], ""),
             (&["a=/a", "b=/b"], &["b=/b", "a=/a"], ""),
@@ -197,15 +197,15 @@ mod tests {
             (&["a=/a+/r"], &["a=/a+/r"], ""),
             (&["[a]=/a", "b=/b"], &["b=/b"], ""),
         ];
-        for (now, wanted, expected) in cases {
-            assert_eq!(done(now, wanted), expected, "{now:?} {wanted:?}");
+        for (now, next, expected) in cases {
+            assert_eq!(done(now, next), expected, "{now:?} {next:?}");
         }
     }
 
-    fn done(now: &[&str], wanted: &[&str]) -> String {
+    fn done(now: &[&str], next: &[&str]) -> String {
         let now: Vec<Member> = now.iter().map(|text| member(text)).collect();
         let mut config = DaemonConfig::new("/j.db");
-        for Member { name, address, origin, relays, .. } in wanted.iter().map(|text| member(text)) {
+        for Member { name, address, origin, relays, .. } in next.iter().map(|text| member(text)) {
             config.origins.insert(name.clone(), origin);
             config.relays.extend(relays.into_iter().map(|relay| (name.clone(), relay)));
             config.attach.push((name, address));

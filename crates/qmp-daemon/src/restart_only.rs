@@ -17,11 +17,11 @@ impl Fixed {
         Self { journal: config.journal.clone(), http, findings: config.findings }
     }
 
-    pub(crate) fn differences(&self, wanted: &Self) -> Vec<&'static str> {
+    pub(crate) fn differences(&self, next: &Self) -> Vec<&'static str> {
         let keys = [
-            ("journal", self.journal != wanted.journal),
-            ("http", self.http != wanted.http),
-            ("findings", self.findings != wanted.findings),
+            ("journal", self.journal != next.journal),
+            ("http", self.http != next.http),
+            ("findings", self.findings != next.findings),
         ];
         keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
     }

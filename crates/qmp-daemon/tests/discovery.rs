@@ -1,4 +1,4 @@
-//! VMs that are found: sockets that come and go, layouts of other programs, monitors that somebody else holds.
+//! Discovered VMs: sockets that appear and vanish, layouts of other programs, monitors in use by another client.
 
 mod support;
 
@@ -14,7 +14,7 @@ use support::client::get_json;
 use support::monitor::Monitor;
 use support::{Watcher, config};
 
-/// How long a test waits for what must come. Nothing takes that long but a failure.
+/// The longest wait of a test; only a failure takes that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn glob(home: &Path, pattern: &str) -> Discover {
@@ -30,12 +30,12 @@ fn discovering(home: &Path, vms: &[&str], rules: Vec<Discover>) -> DaemonConfig 
     DaemonConfig { discover: rules, ..config(home, vms) }
 }
 
-/// The names of the VMs of the hub, each with what it is.
+/// The names of the hub's VMs, each with its origin.
 fn names(hub: &Daemon) -> Vec<String> {
     hub.fleet().list().iter().map(|vm| format!("{} {}", vm.name, vm.origin)).collect()
 }
 
-/// Waits until the VMs of the hub are those.
+/// Waits until the hub's VMs are `expected`.
 async fn until(hub: &Daemon, expected: &[&str]) {
     let reached = async {
         while hub.fleet().list().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>() != expected {
@@ -45,7 +45,7 @@ async fn until(hub: &Daemon, expected: &[&str]) {
     assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "{:?}, not {expected:?}", names(hub));
 }
 
-/// Waits until the VM is in that state; with what is said about it.
+/// Waits until the VM is in `state`; returns its description.
 async fn until_state(home: &Path, vm: &str, state: &str) -> Value {
     let reached = async {
         loop {
@@ -60,12 +60,12 @@ async fn until_state(home: &Path, vm: &str, state: &str) -> Value {
 }
 
 #[tokio::test]
-async fn sockets_come_and_go() {
+async fn vms_are_added_and_removed_with_their_sockets() {
     let home = tempfile::tempdir().expect("a directory");
     let mut rule = glob(home.path(), "run/*/qmp-*.sock");
     rule.name = "{directory}.{name}".parse().expect("a template");
     rule.exclude = Some(Globs::parse(["*-test"]).expect("globs"));
-    // The directory is not there yet.
+    // The directory does not exist yet.
     let hub = Daemon::start(discovering(home.path(), &[], vec![rule])).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     let host = home.path().join("run/host a");
@@ -82,7 +82,7 @@ async fn sockets_come_and_go() {
     assert_eq!(journal.take(1).await, ["host-a.qmp-2 1.0 attached"]);
     until(&hub, &["host-a.qmp-1", "host-a.qmp-2"]).await;
 
-    // Whoever deletes the socket of a VM that runs does not end it.
+    // Deleting the socket of a running VM does not end it.
     drop(two);
     std::fs::write(host.join("qmp-hint.sock"), "no socket").expect("written");
     second.emit("STOP", "");
@@ -92,7 +92,7 @@ async fn sockets_come_and_go() {
     assert_eq!(journal.take(1).await, ["host-a.qmp-2 1.2 detached PeerClosed"]);
     until(&hub, &["host-a.qmp-1"]).await;
 
-    // A VM that is away is waited for as long as its socket is there.
+    // A detached VM is retried while its socket exists.
     session.close().await;
     assert_eq!(journal.take(1).await, ["host-a.qmp-1 1.1 detached PeerClosed"]);
     let _session = one.accept().await;
@@ -100,7 +100,7 @@ async fn sockets_come_and_go() {
     hub.stop().await.expect("stops");
 }
 
-/// A discovered VM that quits leaves the hub at once; how it ended stays known.
+/// A discovered VM that quits leaves the hub at once; the explanation of its end stays available.
 #[tokio::test]
 async fn vm_that_left_hub_is_listed_on_request() {
     let home = tempfile::tempdir().expect("a directory");
@@ -118,7 +118,7 @@ async fn vm_that_left_hub_is_listed_on_request() {
     second.close().await;
     until(&hub, &[]).await;
     let (_, list) = get_json(home.path(), "/v1/vms").await;
-    assert_eq!(list, serde_json::json!([]), "without the parameter, those that are followed alone");
+    assert_eq!(list, serde_json::json!([]), "without the parameter, only followed VMs");
     let (status, list) = get_json(home.path(), "/v1/vms?left=3600").await;
     let short: Vec<_> = list
         .as_array()
@@ -134,12 +134,12 @@ async fn vm_that_left_hub_is_listed_on_request() {
     assert_eq!(
         short,
         [["vm2", "left", "gone", "gone"], ["vm1", "left", "ended", "guest-shutdown"]],
-        "the last first"
+        "the latest first"
     );
     let (_, list) = get_json(home.path(), "/v1/vms?left=0").await;
     assert_eq!(list, serde_json::json!([]), "none ended within 0 s");
 
-    // One that is back is followed, and does not stand twice.
+    // A VM that returns is followed, and listed once.
     let one = Monitor::bind(home.path(), "vm1");
     let _session = one.accept().await;
     until_state(home.path(), "vm1", "attached").await;
@@ -149,9 +149,9 @@ async fn vm_that_left_hub_is_listed_on_request() {
     hub.stop().await.expect("stops");
 }
 
-/// A socket that is named by hand, in whatever way, is not followed a second time.
+/// A socket that is configured explicitly, under any path, is not followed a second time.
 #[tokio::test]
-async fn what_is_named_by_hand_is_left_to_that() {
+async fn configured_socket_is_not_discovered_again() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "mine");
     let other = Monitor::bind(home.path(), "other");
@@ -165,26 +165,26 @@ async fn what_is_named_by_hand_is_left_to_that() {
     assert_eq!(attached, ["mine 1.0 attached", "other 1.0 attached"]);
     until(&hub, &["mine", "other"]).await;
 
-    // Named by hand later on, it is handed over.
+    // A later explicit configuration takes it over.
     let address = format!("unix:{}", home.path().join("other.sock").display()).parse().expect("an address");
-    let name = "by-hand".parse().expect("a name");
+    let name = "explicit".parse().expect("a name");
     hub.fleet().add(name, address, Vec::new(), qmp_hub::Origin::Configuration).await.expect("added");
     let _hint = Monitor::bind(home.path(), "hint");
-    until(&hub, &["mine", "by-hand"]).await;
+    until(&hub, &["mine", "explicit"]).await;
     assert_eq!(journal.take(1).await, ["other 1.1 detached Removed"]);
     let _handed_over = other.accept().await;
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn vms_of_one_name_are_told_apart_and_each_has_its_relay() {
+async fn vms_of_the_same_name_get_distinct_names_and_relays() {
     let home = tempfile::tempdir().expect("a directory");
     let mut monitors = Vec::new();
     for directory in ["a", "b", "c"] {
         std::fs::create_dir(home.path().join(directory)).expect("made");
         monitors.push(Monitor::bind(&home.path().join(directory), "vm"));
     }
-    std::fs::write(home.path().join("vm-3.qmp"), "in the way of a relay").expect("written");
+    std::fs::write(home.path().join("vm-3.qmp"), "not a socket").expect("written");
     let mut rule = glob(home.path(), "?/vm.sock");
     rule.relays = vec![RelayConfig::new(home.path().join("{name}.qmp"))];
     let hub = Daemon::start(discovering(home.path(), &[], vec![rule])).await.expect("starts");
@@ -196,16 +196,16 @@ async fn vms_of_one_name_are_told_apart_and_each_has_its_relay() {
     let relays: Vec<_> =
         hub.relays().iter().map(|relay| (relay.vm.to_string(), relay.error.is_some())).collect();
     let expected = [("vm", false), ("vm-2", false), ("vm-3", true)].map(|(vm, fails)| (vm.to_owned(), fails));
-    assert_eq!(relays, expected, "the third is followed all the same");
+    assert_eq!(relays, expected, "the third is followed in any case");
     let (mut client, _) = support::qmp::Raw::open(&home.path().join("vm-2.qmp")).await;
     sessions[1].emit("STOP", "");
     assert_eq!(client.value().await["event"], "STOP");
     hub.stop().await.expect("stops");
 }
 
-/// The layouts of other programs, below directories of the test's own.
+/// The layouts of other programs, below directories of the test.
 #[tokio::test]
-async fn layouts_of_other_programs_are_known() {
+async fn vms_in_layouts_of_other_programs_are_found() {
     let home = tempfile::tempdir().expect("a directory");
     let long = "p".repeat(60);
     //  layout      sockets                                                                      names
@@ -234,7 +234,7 @@ async fn layouts_of_other_programs_are_known() {
         hub.stop().await.expect("stops");
     }
 
-    // A path that is longer than a socket's may be is followed all the same.
+    // A path longer than the limit of a socket address is followed as well.
     let root = home.path().join("deep").join(&long);
     let directory = root.join(format!("prod_{long}"));
     std::fs::create_dir_all(&directory).expect("made");
@@ -251,9 +251,9 @@ async fn layouts_of_other_programs_are_known() {
     hub.stop().await.expect("stops");
 }
 
-/// A monitor that accepts and says nothing is held by somebody else; it is attached once it greets.
+/// A monitor that accepts without a greeting is in use by another client; it is attached after its greeting.
 #[tokio::test]
-async fn a_taken_monitor_is_told_and_attached_once_it_is_free() {
+async fn monitor_in_use_is_reported_and_attached_when_free() {
     let home = tempfile::tempdir().expect("a directory");
     let root = home.path().join("qemu");
     let directory = root.join("domain-1-web");
@@ -272,9 +272,9 @@ async fn a_taken_monitor_is_told_and_attached_once_it_is_free() {
     hub.stop().await.expect("stops");
 }
 
-/// Other rules take over while the hub runs: one that stays keeps its VMs and their epochs.
+/// Replaced rules: a rule that stays keeps its VMs and their epochs.
 #[tokio::test]
-async fn rules_are_changed_while_the_hub_runs() {
+async fn replaced_rules_keep_vms_of_unchanged_ones() {
     let home = tempfile::tempdir().expect("a directory");
     let (a, b) = (Monitor::bind(home.path(), "a1"), Monitor::bind(home.path(), "b1"));
     let rules = vec![glob(home.path(), "a*.sock"), glob(home.path(), "b*.sock")];
@@ -291,12 +291,12 @@ async fn rules_are_changed_while_the_hub_runs() {
     until(&hub, &["a1", "x-b1"]).await;
     hub.discover(Vec::new()).await;
     until(&hub, &[]).await;
-    // What the rule found that stayed was never left before.
+    // The VMs of the unchanged rule stayed attached until now.
     let mut last = journal.take(2).await;
     last.sort();
     assert_eq!(last, ["a1 1.1 detached Removed", "x-b1 1.1 detached Removed"]);
 
-    // A VM that somebody removes although it is there is found again.
+    // A VM that is removed although its socket exists is found again.
     hub.discover(vec![glob(home.path(), "a*.sock")]).await;
     let _second = a.accept().await;
     assert_eq!(journal.take(1).await, ["a1 2.0 attached"]);
@@ -307,9 +307,9 @@ async fn rules_are_changed_while_the_hub_runs() {
     hub.stop().await.expect("stops");
 }
 
-/// A reload that names a VM which was found takes it over; one that looks elsewhere leaves what was found.
+/// A reload with a VM that discovery found takes it over; a reload with other rules removes discovered VMs.
 #[tokio::test]
-async fn a_reload_takes_over_what_was_found() {
+async fn reload_takes_over_a_discovered_vm() {
     let home = tempfile::tempdir().expect("a directory");
     let (a, b) = (Monitor::bind(home.path(), "a"), Monitor::bind(home.path(), "b"));
     let rule = || vec![glob(home.path(), "?.sock")];

@@ -1,4 +1,4 @@
-//! Discovery with real QEMUs: among processes, at paths, dialling in, and held by somebody else.
+//! Discovery with real QEMUs: by process, by path, by dialling in, and with the monitor in use by another client.
 
 mod support;
 
@@ -14,7 +14,7 @@ use support::qemu::{PROGRAM, is_missing};
 use support::qmp::Raw;
 use support::{Watcher, config};
 
-/// How long a test waits for what must come. Nothing takes that long but a failure.
+/// The longest wait of a test; only a failure takes that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A QEMU that is killed with the test.
@@ -44,7 +44,7 @@ fn hub(home: &Path, rule: Discover) -> DaemonConfig {
     DaemonConfig { discover: vec![rule], ..config(home, &[]) }
 }
 
-/// Looks at the processes, of which only those are meant whose names begin so: others run QEMUs, too.
+/// Discovers by process; `prefix` selects the QEMUs of this test, since others may run.
 fn processes(prefix: &str) -> Discover {
     let only = Globs::parse([format!("{prefix}*")]).expect("a glob");
     Discover { only, ..Discover::new(Source::Processes) }
@@ -66,7 +66,7 @@ async fn next(journal: &mut Watcher) -> String {
 }
 
 #[tokio::test]
-async fn a_process_is_found_and_lost() {
+async fn process_is_found_and_removed_after_its_exit() {
     if is_missing() {
         return;
     }
@@ -78,7 +78,7 @@ async fn a_process_is_found_and_lost() {
     let name = format!("{prefix} a");
     let qemu = Qemu::start(home.path(), &["-name", &name, "-qmp", "unix:a,,b.sock,server=on,wait=off"]);
     assert_eq!(next(&mut journal).await, format!("{prefix}-a 1.0 attached"));
-    // The long form beside a monitor that nobody can connect to.
+    // The long form, beside a monitor without a connectable socket.
     let second = format!("{prefix}-b");
     let guest = format!("guest={second},debug-threads=on");
     let arguments = [
@@ -100,7 +100,7 @@ async fn a_process_is_found_and_lost() {
 }
 
 #[tokio::test]
-async fn of_two_monitors_the_free_one_is_followed() {
+async fn free_monitor_of_two_is_followed() {
     if is_missing() {
         return;
     }
@@ -123,19 +123,19 @@ async fn of_two_monitors_the_free_one_is_followed() {
     hub.stop().await.expect("stops");
 }
 
-/// A client that holds a monitor.
+/// A client that occupies a monitor.
 async fn hold(path: &Path) -> Raw {
-    let there = async {
+    let exists = async {
         while !path.exists() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, there).await.expect("the QEMU listens");
+    tokio::time::timeout(PATIENCE, exists).await.expect("the QEMU listens");
     Raw::open(path).await.0
 }
 
 #[tokio::test]
-async fn a_monitor_that_is_held_is_attached_when_its_holder_leaves() {
+async fn monitor_in_use_is_attached_when_its_client_leaves() {
     if is_missing() {
         return;
     }
@@ -156,7 +156,7 @@ async fn a_monitor_that_is_held_is_attached_when_its_holder_leaves() {
     };
     let taken = tokio::time::timeout(PATIENCE, taken).await.expect("taken");
     assert!(taken["error"].as_str().expect("advice").contains("give the VM another one"), "{taken}");
-    // Its holder noticed nothing.
+    // The client of the monitor was not disturbed.
     assert_eq!(holder.ask(r#""execute": "query-status""#).await[0]["return"]["status"], "running");
     drop(holder);
     assert_eq!(next(&mut journal).await, "vm 1.0 attached");
@@ -164,7 +164,7 @@ async fn a_monitor_that_is_held_is_attached_when_its_holder_leaves() {
 }
 
 #[tokio::test]
-async fn qemus_dial_in_again_and_again() {
+async fn qemus_dial_in_again_after_restarts() {
     if is_missing() {
         return;
     }
@@ -184,7 +184,7 @@ async fn qemus_dial_in_again_and_again() {
     assert_eq!(next(&mut journal).await, format!("pid-{pid} 1.0 attached"));
     until(&started, &["web", uuid, &format!("pid-{pid}")]).await;
 
-    // Another process of the same VM goes on with it.
+    // Another process of the same VM continues its name.
     drop(web);
     let records = tokio::time::timeout(PATIENCE, journal.until("web 1.1 detached PeerClosed")).await;
     records.expect("the end of the first");
@@ -193,11 +193,11 @@ async fn qemus_dial_in_again_and_again() {
     until(&started, &["web", uuid, &format!("pid-{pid}")]).await;
     started.stop().await.expect("stops");
 
-    // A hub that starts anew is found by those that run.
+    // Running QEMUs dial in to a restarted hub.
     let source = format!("unix:{}/dial.sock,server=on", home.path().display()).parse().expect("a source");
     let again = Daemon::start(hub(home.path(), Discover::new(source))).await.expect("starts");
     let mut journal = Watcher::new(&again);
     let records = tokio::time::timeout(PATIENCE, journal.until("web 3.0 attached")).await;
-    records.expect("it dials in again");
+    records.expect("a further connection");
     again.stop().await.expect("stops");
 }

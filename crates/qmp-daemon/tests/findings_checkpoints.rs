@@ -1,4 +1,4 @@
-//! Checkpoints of the findings' state: what is read from one on is what is read from the beginning.
+//! Checkpoints of the correlators: reading from a checkpoint gives the same state as reading from the beginning.
 
 mod support;
 
@@ -20,8 +20,8 @@ fn path(home: &Path) -> PathBuf {
     home.join("journal.db")
 }
 
-/// A journal in which `busy` has so many events that its state is saved on the way, and `quiet` a few of long ago. The
-/// busy one is stopped by an I/O error now and then, and stands so at the end.
+/// A journal in which `busy` has enough events for a checkpoint, and `quiet` a few old ones. The VM `busy` is stopped by
+/// an I/O error from time to time, and is stopped at the end.
 fn write(home: &Path) {
     let event = |name: &'static str, data: Option<&'static str>| Body::Event {
         name: name.into(),
@@ -42,7 +42,7 @@ fn write(home: &Path) {
         let body = match index % 1_024 {
             500 => event("BLOCK_IO_ERROR", Some(io_error)),
             501 => event("STOP", None),
-            // The last one stays.
+            // The last stop has no RESUME.
             502 if index < 2 * CHECKPOINT_RECORDS => event("RESUME", None),
             _ => event("RTC_CHANGE", Some(clock)),
         };
@@ -73,7 +73,7 @@ fn records(reader: &Reader, vm: &str, after: Offset) -> Vec<Record<'static>> {
     }
 }
 
-/// What is recorded of `busy`: each finding, and how many records of them there are.
+/// The recorded findings of `busy`: the set of them, and the number of their records.
 fn recorded(home: &Path) -> (BTreeSet<(String, Causes)>, usize) {
     let reader = Reader::open(&path(home)).expect("opens");
     let finding = |record: Record<'static>| match record.body {
@@ -85,7 +85,7 @@ fn recorded(home: &Path) -> (BTreeSet<(String, Causes)>, usize) {
     (all.into_iter().collect(), count)
 }
 
-/// The record of the checkpoint, if it can be used.
+/// The record of the checkpoint, if the checkpoint is usable.
 fn checkpoint(home: &Path) -> Option<Record<'static>> {
     let reader = Reader::open(&path(home)).expect("opens");
     restore_checkpoint(&mut Correlators::new(), &reader, "busy", EVERYTHING, |_| true)
@@ -96,7 +96,7 @@ fn sql(home: &Path, text: &str) -> usize {
 }
 
 #[tokio::test]
-async fn state_from_the_checkpoint_is_the_state_from_the_beginning() {
+async fn state_from_a_checkpoint_equals_state_from_the_beginning() {
     let home = tempfile::tempdir().expect("a directory");
     write(home.path());
     live(home.path()).await;
@@ -106,31 +106,31 @@ async fn state_from_the_checkpoint_is_the_state_from_the_beginning() {
     let mut short = Correlators::new();
     let last =
         restore_checkpoint(&mut short, &reader, "busy", EVERYTHING, |_| true).expect("there is a checkpoint");
-    let rest = records(&reader, "busy", last.offset.expect("it is in the journal"));
-    assert!(rest.len() <= CHECKPOINT_RECORDS as usize, "{} are left to read", rest.len());
+    let rest = records(&reader, "busy", last.offset.expect("a record of the journal"));
+    assert!(rest.len() <= CHECKPOINT_RECORDS as usize, "{} remain", rest.len());
     rest.iter().for_each(|record| short.record(record, &mut Vec::new()));
-    let state = short.state("busy").expect("it is known");
+    let state = short.state("busy").expect("a known VM");
     assert_eq!(Some(&state), whole.state("busy").as_ref());
-    assert_eq!(state.why.expect("it was told").cause, "io-error");
-    // One that does not lie where it is wanted is none.
-    let before = (Offset(0), Offset(last.offset.expect("it is in the journal").0 - 1));
+    assert_eq!(state.why.expect("an explanation").cause, "io-error");
+    // A checkpoint outside the requested range is ignored.
+    let before = (Offset(0), Offset(last.offset.expect("a record of the journal").0 - 1));
     assert_eq!(restore_checkpoint(&mut Correlators::new(), &reader, "busy", before, |_| true), None);
     assert_eq!(restore_checkpoint(&mut Correlators::new(), &reader, "busy", EVERYTHING, |_| false), None);
     assert_eq!(
         restore_checkpoint(&mut Correlators::new(), &reader, "quiet", EVERYTHING, |_| true),
         None,
-        "it had a few records"
+        "only a few records"
     );
 }
 
-/// Whatever becomes of the checkpoint, the next hub finds everything once.
+/// For any damage of the checkpoint, the next hub finds every finding once.
 #[tokio::test]
-async fn damaged_checkpoint_is_passed_over() {
+async fn damaged_checkpoint_is_ignored() {
     let cases = [
-        ("as it was", "UPDATE checkpoint SET state = state", true),
+        ("unchanged", "UPDATE checkpoint SET state = state", true),
         ("of other code", "UPDATE checkpoint SET version = 'another'", false),
         ("one digit changed", "UPDATE checkpoint SET state = replace(state, '1', '2')", false),
-        ("cut off", "UPDATE checkpoint SET state = substr(state, 1, 100)", false),
+        ("truncated", "UPDATE checkpoint SET state = substr(state, 1, 100)", false),
         ("no text", "UPDATE checkpoint SET state = x'ff00'", false),
         ("no number", "UPDATE checkpoint SET offset = 'far'", false),
         ("at a record of another VM", "UPDATE checkpoint SET offset = 1", false),
@@ -146,29 +146,32 @@ async fn damaged_checkpoint_is_passed_over() {
         assert_eq!(checkpoint(home.path()).is_some(), is_usable, "{name}");
         live(home.path()).await;
         assert_eq!(recorded(home.path()), all, "{name}");
-        assert!(checkpoint(home.path()).is_some(), "{name}: the hub that read everything saves it again");
+        assert!(
+            checkpoint(home.path()).is_some(),
+            "{name}: the hub saves it again after reading the whole journal"
+        );
     }
     sql(home.path(), "DROP TABLE checkpoint");
-    assert_eq!(checkpoint(home.path()), None, "as a file of before");
+    assert_eq!(checkpoint(home.path()), None, "a file of an earlier release");
     live(home.path()).await;
     assert_eq!(recorded(home.path()), all);
 }
 
-/// What was concluded after the checkpoint and not recorded is found by the next hub, from the checkpoint on.
+/// A finding that was concluded after the checkpoint and not recorded is found by the next hub, from the checkpoint.
 #[tokio::test]
 async fn finding_lost_after_the_checkpoint_is_found_again() {
     let home = tempfile::tempdir().expect("a directory");
     write(home.path());
     live(home.path()).await;
     let all = recorded(home.path());
-    let at = checkpoint(home.path()).expect("there is one");
+    let at = checkpoint(home.path()).expect("a checkpoint");
     let behind = |(_, causes): &&(String, Causes)| causes.iter().all(|cause| *cause > (at.epoch, at.seq));
-    assert!(all.0.iter().any(|finding| behind(&finding)), "findings of records behind it: {all:?}");
+    assert!(all.0.iter().any(|finding| behind(&finding)), "findings of later records: {all:?}");
     let connection = Connection::open(path(home.path())).expect("opens");
     let lost = "DELETE FROM record WHERE offset > (SELECT max(offset) FROM record) - 1 AND kind = 3";
     connection.execute(lost, []).expect("removes the last finding");
     connection.close().expect("closes");
-    std::fs::remove_file(home.path().join("journal.db.lock")).expect("it was not published either");
+    std::fs::remove_file(home.path().join("journal.db.lock")).expect("removes");
     assert_eq!(recorded(home.path()).1, all.1 - 1);
     assert!(checkpoint(home.path()).is_some());
     live(home.path()).await;
@@ -176,7 +179,7 @@ async fn finding_lost_after_the_checkpoint_is_found_again() {
 }
 
 #[tokio::test]
-async fn checkpoint_goes_with_its_record() {
+async fn checkpoint_is_removed_with_its_record() {
     let home = tempfile::tempdir().expect("a directory");
     write(home.path());
     live(home.path()).await;

@@ -1,7 +1,7 @@
-//! Findings of a real QEMU: the state in which it stood, what ended or reset it, and what it answered. Skipped where
-//! there is none, unless `CI` is set.
+//! Findings of a real QEMU: the run state before, the step that ended or reset it, and its answers. Skipped without
+//! QEMU, unless `CI` is set.
 //!
-//! A second monitor acts on the VM, so that no recorded command explains anything.
+//! A second monitor acts on the VM, so that no recorded command is an explanation.
 
 mod support;
 
@@ -37,13 +37,13 @@ impl Qemu {
 
 impl Drop for Qemu {
     fn drop(&mut self) {
-        // It has ended by itself unless the test failed.
+        // The process has ended unless the test failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A QEMU, the hub that is attached to it, its journal, and the second monitor.
+/// A QEMU, the attached hub, its journal, and the second monitor.
 async fn start(home: &Path, options: &str) -> (Qemu, Daemon, Watcher, Raw) {
     let qemu = Qemu::start(home, options);
     let mut config = config(home, &["vm1"]);
@@ -55,7 +55,7 @@ async fn start(home: &Path, options: &str) -> (Qemu, Daemon, Watcher, Raw) {
     (qemu, hub, journal, monitor)
 }
 
-/// A write to a port by the human monitor, or a command.
+/// The request of a write to a port by the human monitor, or of a command.
 fn request(act: &str) -> String {
     match act.split_once(' ') {
         Some(("port", line)) => {
@@ -74,7 +74,7 @@ const CRASH_KERNEL: &str = "port /b 0x505 2";
 const EXPIRE: &str = "port /b 0x443 0x0f";
 const MIGRATE: &str = r#"migrate {"uri": "exec:cat>/dev/null"}"#;
 
-/// The firmware gives the power port its address a moment after the start, and until then a write does nothing.
+/// The firmware sets up the power port a moment after the start; earlier writes have no effect.
 const ACT_AGAIN: Duration = Duration::from_millis(500);
 
 /// Acts on the VM until the journal has this event or finding.
@@ -96,11 +96,11 @@ async fn act_until_shown(journal: &mut Watcher, monitor: &mut Raw, act: &str, sh
 }
 
 #[tokio::test]
-async fn state_in_which_the_vm_stood_is_the_cause() {
+async fn run_state_before_the_end_determines_the_cause() {
     if support::qemu::is_missing() {
         return;
     }
-    //  options, act, what shows the state, what ends it, then: kind, cause, by, ended by, state before
+    //  options, act, sign of the state, end, then: kind, cause, by, ended by, state before
     type Case = (&'static str, &'static str, &'static str, &'static str, [&'static str; 5]);
     let cases: [Case; 11] = [
         (
@@ -185,16 +185,16 @@ async fn state_in_which_the_vm_stood_is_the_cause() {
             monitor.send(&format!("{{{}}}", request(end))).await;
         }
         let (summary, causes, data) = journal.finding(kind).await;
-        let told = ["cause", "by", "ended_by", "run_state_before"].map(|member| data[member].clone());
-        assert_eq!(told, [cause, by, ended_by, before].map(Value::from), "{options} {act} {end}: {summary}");
+        let found = ["cause", "by", "ended_by", "run_state_before"].map(|member| data[member].clone());
+        assert_eq!(found, [cause, by, ended_by, before].map(Value::from), "{options} {act} {end}: {summary}");
         assert!(causes.len() >= 2, "{summary} {causes:?}");
         hub.stop().await.expect("stops");
     }
 }
 
-/// A QEMU that is killed and started again, or not, while the hub is down: its end is found afterwards, once.
+/// A QEMU that is killed while the hub is down, and possibly started again: its end is found afterwards, once.
 #[tokio::test]
-async fn qemu_that_ended_while_the_hub_was_down_has_its_ending() {
+async fn qemu_that_ended_while_the_hub_was_down_is_explained() {
     if support::qemu::is_missing() {
         return;
     }
@@ -216,13 +216,13 @@ async fn qemu_that_ended_while_the_hub_was_down_has_its_ending() {
             assert_eq!(data["process"]["before"], pid, "{summary}");
         }
         let (summary, _, data) = journal.finding("why-ended").await;
-        let told = ["cause", "by", "ended_by", "run_state_before"].map(|member| data[member].clone());
-        assert_eq!(told, ["unknown", "unknown", "unknown", "running"].map(Value::from), "{summary}");
+        let found = ["cause", "by", "ended_by", "run_state_before"].map(|member| data[member].clone());
+        assert_eq!(found, ["unknown", "unknown", "unknown", "running"].map(Value::from), "{summary}");
         assert!(summary.contains(&pid.to_string()), "{pid}: {summary}");
         assert!(data["ended_after"].as_str() < data["ended_before"].as_str(), "{data}");
         hub.stop().await.expect("stops");
         drop(again);
-        // The next hub finds nothing more of the first QEMU, and the end of the second.
+        // The next hub finds nothing more about the first QEMU, and the end of the second.
         let hub = Daemon::start(with_findings()).await.expect("starts");
         let mut journal = Watcher::new(&hub);
         for _ in 0..=usize::from(is_started_again) {
@@ -234,16 +234,16 @@ async fn qemu_that_ended_while_the_hub_was_down_has_its_ending() {
     }
 }
 
-/// Waits until the second monitor of a QEMU accepts connections: the first one, which is made before it, does then.
+/// Waits until the second monitor of a QEMU accepts connections: the first monitor is created before it.
 async fn until_it_listens(home: &Path) {
     while tokio::net::UnixStream::connect(home.join("second.sock")).await.is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// A VM that was discovered and whose socket is gone with its QEMU is not found again, and has its ending all the same.
+/// A discovered VM whose socket vanished with its QEMU is not found again; its end is explained nevertheless.
 #[tokio::test]
-async fn discovered_qemu_that_ended_while_the_hub_was_down_has_its_ending() {
+async fn discovered_qemu_that_ended_while_the_hub_was_down_is_explained() {
     if support::qemu::is_missing() {
         return;
     }
@@ -258,17 +258,17 @@ async fn discovered_qemu_that_ended_while_the_hub_was_down_has_its_ending() {
     Watcher::new(&hub).until("vm1 1.0 attached").await;
     hub.stop().await.expect("stops");
     drop(qemu);
-    std::fs::remove_file(home.path().join("vm1.sock")).expect("it is left over");
+    std::fs::remove_file(home.path().join("vm1.sock")).expect("removes");
     let hub = Daemon::start(discovering()).await.expect("starts");
     let (summary, _, data) = Watcher::new(&hub).finding("why-ended").await;
     assert_eq!((&data["cause"], &data["ended_by"]), (&"unknown".into(), &"unknown".into()), "{summary}");
-    assert!(hub.fleet().list().is_empty(), "it is not found again");
+    assert!(hub.fleet().list().is_empty(), "not discovered again");
     hub.stop().await.expect("stops");
 }
 
-/// No event says that a snapshot could not be loaded: QEMU stops the VM for it, and leaves it so.
+/// QEMU sends no event for a snapshot that cannot be loaded: it only stops the VM.
 #[tokio::test]
-async fn snapshot_that_does_not_exist_is_the_reason_of_its_job() {
+async fn load_of_a_missing_snapshot_explains_its_job_and_the_pause() {
     if support::qemu::is_missing() {
         return;
     }
@@ -289,7 +289,7 @@ async fn snapshot_that_does_not_exist_is_the_reason_of_its_job() {
             _ => {}
         }
     }
-    let (job, paused) = (job.expect("of the job"), paused.expect("of the VM"));
+    let (job, paused) = (job.expect("a finding about the job"), paused.expect("a finding about the VM"));
     assert_eq!(
         (&job["job"], &job["result"], &job["type"]),
         (&"load".into(), &"failed".into(), &"snapshot-load".into())

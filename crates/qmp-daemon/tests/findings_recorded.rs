@@ -1,4 +1,4 @@
-//! Findings in the journal: recorded once, over restarts and crashes of the hub, and what HTTP says of the VMs.
+//! Findings in the journal: recorded once across restarts and crashes of the hub; the state of VMs over HTTP.
 
 mod support;
 
@@ -15,7 +15,7 @@ use support::{Watcher, config};
 
 const SHUTDOWN: &str = r#"{"guest": true, "reason": "guest-shutdown"}"#;
 
-/// With findings, as a hub is by default.
+/// A configuration with findings, the default of a hub.
 fn with_findings(home: &Path, vms: &[&str]) -> DaemonConfig {
     let mut config = config(home, vms);
     config.findings = true;
@@ -36,7 +36,7 @@ fn causes(pairs: &[(u32, u64)]) -> Causes {
 }
 
 #[tokio::test]
-async fn a_vm_that_shuts_down_is_explained_and_known() {
+async fn shutdown_is_explained_and_in_the_state_of_the_vm() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(with_findings(home.path(), &["vm1"])).await.expect("starts");
@@ -62,18 +62,18 @@ async fn a_vm_that_shuts_down_is_explained_and_known() {
     let (status, error) = get_json(home.path(), "/v1/vms/vm2").await;
     assert_eq!((status, &error["error"]["class"]), (404, &"VmNotFound".into()));
 
-    // A hub that starts anew knows the same without asking anybody.
+    // A restarted hub has the same state without queries.
     hub.stop().await.expect("stops");
     drop(monitor);
     let hub = Daemon::start(with_findings(home.path(), &["vm1"])).await.expect("starts");
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
     assert_eq!((&vm["run_state"], &vm["why"]["cause"]), (&"ended".into(), &"guest-shutdown".into()), "{vm}");
     hub.stop().await.expect("stops");
-    assert_eq!(kinds(home.path()), ["why-ended"], "and it is not found again");
+    assert_eq!(kinds(home.path()), ["why-ended"], "found once");
 }
 
 #[tokio::test]
-async fn stop_without_a_cause_is_asked_about_and_found() {
+async fn stop_without_a_cause_is_queried_and_explained() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(with_findings(home.path(), &["vm1"])).await.expect("starts");
@@ -81,7 +81,7 @@ async fn stop_without_a_cause_is_asked_about_and_found() {
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
     session.emit("STOP", "");
-    // No command is recorded that explains it, and the VM says what it is.
+    // No recorded command explains the stop, so the hub queries the VM.
     assert_eq!(next_finding(&mut journal).await, ("query".to_owned(), causes(&[(1, 1)])));
     let (kind, found_from) = next_finding(&mut journal).await;
     assert_eq!((&*kind, found_from.first()), ("why-paused", causes(&[(1, 1)]).first()));
@@ -89,9 +89,9 @@ async fn stop_without_a_cause_is_asked_about_and_found() {
     session.left().await;
 }
 
-/// A VM whose socket refuses connections has ended; one that has no socket may be there all the same.
+/// A VM whose socket refuses connections has ended; a VM without a socket may still run.
 #[tokio::test]
-async fn vm_that_is_not_there_after_a_restart_has_ended_if_its_socket_refuses() {
+async fn absent_vm_after_a_restart_has_ended_if_its_socket_refuses() {
     let home = tempfile::tempdir().expect("a directory");
     let monitors = ["vm1", "vm2"].map(|name| Monitor::bind(home.path(), name));
     let hub = Daemon::start(with_findings(home.path(), &["vm1", "vm2"])).await.expect("starts");
@@ -102,7 +102,7 @@ async fn vm_that_is_not_there_after_a_restart_has_ended_if_its_socket_refuses() 
         attached += usize::from(matches!(journal.next().await.body, Body::Attached { .. }));
     }
     hub.stop().await.expect("stops");
-    // They take their socket files with them; what is killed leaves its own.
+    // A `Monitor` removes its socket file on drop; a killed process leaves it.
     drop((sessions, monitors));
     drop(std::os::unix::net::UnixListener::bind(home.path().join("vm1.sock")).expect("binds"));
     for _ in 0..2 {
@@ -123,7 +123,7 @@ async fn vm_that_is_not_there_after_a_restart_has_ended_if_its_socket_refuses() 
 }
 
 #[tokio::test]
-async fn a_hub_can_be_told_to_record_none() {
+async fn hub_without_findings_records_none_and_knows_the_state() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let mut config = with_findings(home.path(), &["vm1"]);
@@ -136,18 +136,18 @@ async fn a_hub_can_be_told_to_record_none() {
     session.close().await;
     journal.until("vm1 1.2 detached PeerClosed").await;
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
-    assert_eq!(vm["why"]["cause"], "guest-shutdown", "the state is known all the same");
+    assert_eq!(vm["why"]["cause"], "guest-shutdown", "the state is known");
     hub.stop().await.expect("stops");
     assert_eq!(kinds(home.path()), [""; 0]);
 }
 
-/// A hub that was killed between a record and its finding finds it when it starts; one that was killed after it
-/// does not find it twice.
+/// A hub that was killed between a record and its finding records the finding at the next start; a hub that was killed
+/// after it does not record it twice.
 #[tokio::test]
-async fn every_finding_is_recorded_once_wherever_the_hub_was_killed() {
+async fn finding_is_recorded_once_for_any_moment_of_a_kill() {
     let (_, all) = lived(usize::MAX);
-    assert!(all.len() > 8, "the story is worth it: {}", all.len());
-    // The hub was killed when it had recorded so many findings.
+    assert!(all.len() > 8, "too few findings: {}", all.len());
+    // The hub was killed after `recorded` findings.
     for recorded in 0..=all.len() {
         let home = tempfile::tempdir().expect("a directory");
         let (records, found) = lived(recorded);
@@ -170,7 +170,7 @@ fn identity(finding: &Finding) -> Identity {
     (finding.vm.to_string(), finding.kind.to_owned(), finding.causes.clone())
 }
 
-/// Two VMs of two epochs each, in which this and that happens.
+/// Two VMs of two epochs each, with events that lead to findings.
 fn records() -> Vec<(&'static str, i64, Body<'static>)> {
     let event = |name: &'static str, data: &'static str| Body::Event {
         name: name.into(),
@@ -208,10 +208,10 @@ fn records() -> Vec<(&'static str, i64, Body<'static>)> {
     records
 }
 
-/// A VM, a time of receipt, and what was recorded then.
+/// A VM, a time of receipt, and the body of a record.
 type Written = (String, i64, Body<'static>);
 
-/// The journal of a hub that recorded so many findings, each as soon as it could, and all that it found.
+/// The journal of a hub that recorded the first `recorded` findings, each as early as possible, and all findings.
 fn lived(recorded: usize) -> (Vec<Written>, Vec<Finding>) {
     let records = records();
     let mut numbers: BTreeMap<&str, (u32, u64)> = BTreeMap::new();
@@ -233,7 +233,7 @@ fn lived(recorded: usize) -> (Vec<Written>, Vec<Finding>) {
         written.push(((*vm).to_owned(), *received, body.clone()));
         let before = found.len();
         correlators.record(&record, &mut found);
-        // The hub notices by its clock what does not come.
+        // By its clock, the hub detects missing events.
         let next = records.get(index + 1).filter(|(next, ..)| next == vm);
         let by = next.map_or(received + 3_600_000_000, |(_, next, _)| *next);
         correlators.time_passed(UnixMicros(by), &mut found);
@@ -269,7 +269,7 @@ fn kinds(home: &Path) -> Vec<String> {
 fn recorded_in(home: &Path) -> Vec<Identity> {
     let identity = |record: Record<'static>| match record.body {
         Body::Finding { finding, causes, .. } => (record.vm.into_owned(), finding.into_owned(), causes),
-        _ => unreachable!("only findings were asked for"),
+        _ => unreachable!("the query selects findings"),
     };
     findings_in(home).into_iter().map(identity).collect()
 }

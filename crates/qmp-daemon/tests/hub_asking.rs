@@ -1,4 +1,4 @@
-//! The hub asks a VM what no event told, once, and records the answer.
+//! Queries of the hub about states that no event reports: one for each, with a record of the answer.
 
 mod support;
 
@@ -18,16 +18,16 @@ use support::qmp::Raw;
 use support::{Watcher, config, short};
 
 fn asking(home: &Path) -> DaemonConfig {
-    let mut wanted =
+    let mut config =
         DaemonConfig { findings: true, silent_after: SilentAfter::Off, ..config(home, &["vm1"]) };
     let mut relay = RelayConfig::new(home.join("relay.qmp"));
     relay.role = Role::Operate { allow: Globs::default() };
-    wanted.relays.push(("vm1".parse().expect("a name"), relay));
-    wanted
+    config.relays.push(("vm1".parse().expect("a name"), relay));
+    config
 }
 
 #[tokio::test]
-async fn stop_without_a_cause_is_followed_by_the_answer_of_the_vm() {
+async fn stop_without_a_cause_is_followed_by_a_recorded_query() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(asking(home.path())).await.expect("starts");
@@ -39,9 +39,9 @@ async fn stop_without_a_cause_is_followed_by_the_answer_of_the_vm() {
     session.emit("STOP", "");
     let (summary, causes, data) = journal.finding("query").await;
     assert_eq!(summary, "query-status: running");
-    assert_eq!(causes, [(1, 1)], "the record that raised the question");
+    assert_eq!(causes, [(1, 1)], "the record that led to the query");
     assert_eq!(data, json!({"execute": "query-status", "return": {"status": "running", "running": true}}));
-    // The client saw the event, and its next line is the reply to its own command.
+    // The client received the event, and its next line is the reply to its own command.
     assert_eq!(client.value().await["event"], "STOP");
     let replies = client.ask(r#""execute": "query-name""#).await;
     assert_eq!(replies, [json!({"return": {}, "id": "ask"})]);
@@ -49,7 +49,7 @@ async fn stop_without_a_cause_is_followed_by_the_answer_of_the_vm() {
 }
 
 #[tokio::test]
-async fn stop_by_a_command_of_a_client_raises_no_question() {
+async fn stop_by_a_client_command_leads_to_no_query() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(asking(home.path())).await.expect("starts");
@@ -60,7 +60,7 @@ async fn stop_by_a_command_of_a_client_raises_no_question() {
 
     client.send(r#"{"execute": "silence", "id": "slow"}"#).await;
     assert_eq!(session.command().await, "silence");
-    // While a command is under way that may be the explanation, the VM is not asked; then its record explains.
+    // A command in progress may be the explanation, so the VM is not queried; then its record explains the stop.
     assert_eq!(execute(home.path(), "vm1", r#"{"execute": "stop"}"#).await.0, 200);
     let mut seen = Vec::new();
     while !seen.iter().any(|record: &String| record.ends_with("finding why-paused")) {
@@ -71,7 +71,7 @@ async fn stop_by_a_command_of_a_client_raises_no_question() {
 }
 
 #[tokio::test]
-async fn flapping_vm_is_asked_seldom_and_about_its_last_stop() {
+async fn flapping_vm_is_queried_at_a_limited_rate_and_about_its_last_stop() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(asking(home.path())).await.expect("starts");
@@ -82,26 +82,26 @@ async fn flapping_vm_is_asked_seldom_and_about_its_last_stop() {
     let began = Instant::now();
     session.send(event("STOP", "").repeat(500));
     let mut queries = 0;
-    let (mut last_stop, mut asked) = (None, None);
-    while asked.is_none() || asked != last_stop {
+    let (mut last_stop, mut queried) = (None, None);
+    while queried.is_none() || queried != last_stop {
         let record = journal.next().await;
         match &record.body {
             Body::Event { .. } => last_stop = Some((record.epoch, record.seq)),
             Body::Finding { finding, causes, .. } if finding == "query" => {
                 queries += 1;
-                asked = causes.first().copied();
+                queried = causes.first().copied();
             }
             _ => {}
         }
     }
     let each = QUESTIONS_SPAN / QUESTIONS_BURST;
     let most = u64::from(QUESTIONS_BURST) + began.elapsed().as_secs() / each.as_secs() + 1;
-    assert!(queries <= most, "{queries} questions, of {most}");
+    assert!(queries <= most, "{queries} queries, limit {most}");
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn question_without_an_answer_ends_with_the_hub() {
+async fn query_without_an_answer_does_not_delay_the_stop() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(asking(home.path())).await.expect("starts");
@@ -115,7 +115,7 @@ async fn question_without_an_answer_ends_with_the_hub() {
 }
 
 #[tokio::test]
-async fn qemu_that_is_migrated_away_without_events_says_so() {
+async fn migration_without_events_is_learned_from_a_query() {
     if support::qemu::is_missing() {
         return;
     }
@@ -134,7 +134,7 @@ async fn qemu_that_is_migrated_away_without_events_says_so() {
     let migrate = json!({"execute": "migrate", "arguments": {"uri": "exec:cat>/dev/null"}}).to_string();
     let (_, answer) = execute(home.path(), "vm1", &migrate).await;
     assert_eq!(answer["return"], json!({}), "{answer}");
-    // The first answer may come while the migration still completes.
+    // The first answer may arrive before the migration completes.
     loop {
         let (_, _, data) = journal.finding("query").await;
         match data["return"]["status"].as_str() {

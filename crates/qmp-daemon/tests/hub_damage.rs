@@ -1,4 +1,4 @@
-//! A damaged journal: the hub passes over what cannot be read, and health reports it.
+//! A damaged journal: the hub skips unreadable records, and health reports them.
 
 mod support;
 
@@ -13,9 +13,9 @@ use support::client::get_json;
 use support::config;
 use support::monitor::Monitor;
 
-/// The hub of the issue: one byte of a record in an open epoch, and a kill.
+/// One damaged byte in a record of an open epoch, after a kill.
 #[tokio::test]
-async fn observer_and_rules_go_on_behind_a_damaged_record_and_health_tells() {
+async fn damaged_record_is_skipped_by_observer_and_rules_and_reported_by_health() {
     let home = tempfile::tempdir().expect("a directory");
     let path = home.path().join("journal.db");
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
@@ -62,7 +62,7 @@ async fn observer_and_rules_go_on_behind_a_damaged_record_and_health_tells() {
     assert!(written.contains("BLOCK_IO_ERROR") && written.contains("\"X\""), "{written}");
 }
 
-/// An event whose data is found in the file by its number.
+/// An event whose data contains its number, so that the file can be searched for it.
 fn numbered(name: &'static str, number: u64) -> Body<'static> {
     let data = format!("{{\"mark\": \"<{number:08}>\", \"pad\": \"{}\"}}", "x".repeat(60));
     Body::Event { name: name.into(), sent_name: None, timestamp: None, data: Some(data.into()) }
@@ -72,10 +72,10 @@ fn draft(vm: &'static str, received: i64, body: Body<'static>) -> Draft<'static>
     Draft { vm, received: UnixMicros(received), body }
 }
 
-/// Where in the file the data of a record is.
+/// The position of a record's data in the file.
 fn place_of(bytes: &[u8], offset: u64) -> usize {
     let mark = format!("<{offset:08}>");
-    bytes.windows(mark.len()).position(|window| window == mark.as_bytes()).expect("it is in the file")
+    bytes.windows(mark.len()).position(|window| window == mark.as_bytes()).expect("a record in the file")
 }
 
 fn byte_of(path: &Path, offset: u64) -> Vec<(u64, u64)> {

@@ -1,4 +1,4 @@
-//! Doors with certificates and tokens: who comes in, what each may do, and what is told to the others.
+//! Endpoints with certificates and tokens: authentication, permissions, and the errors for other clients.
 
 mod support;
 
@@ -11,7 +11,7 @@ use qmp_daemon::Daemon;
 use qmp_http::HttpDoor;
 use qmp_wire::Body;
 use serde_json::{Value, json};
-use support::client::{Lines, json as read_json, request};
+use support::client::{Lines, json as read_json, send_request};
 use support::doors::{ANY, Authority, LOOK, STOP, ask, asking, connect, door, port, write, write_tokens};
 use support::monitor::{Monitor, Session};
 use support::{Watcher, config};
@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 
 const STOP_COMMAND: &str = r#"{"execute": "stop"}"#;
 
-/// A hub with a VM that is attached, and a door besides its socket.
+/// A hub with an attached VM, and an endpoint besides its socket.
 async fn guarded(home: &Path, door: HttpDoor) -> (Daemon, Monitor, Session) {
     let monitor = Monitor::bind(home, "vm1");
     let mut config = config(home, &["vm1"]);
@@ -31,14 +31,14 @@ async fn guarded(home: &Path, door: HttpDoor) -> (Daemon, Monitor, Session) {
     (hub, monitor, session)
 }
 
-/// Asks until it is so.
-async fn in_time(is_so: impl AsyncFn() -> bool) {
-    let asking = async { while !is_so().await {} };
-    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("it is so in the end");
+/// Polls until `is_so` returns true.
+async fn in_time(is_true: impl AsyncFn() -> bool) {
+    let polling = async { while !is_true().await {} };
+    tokio::time::timeout(Duration::from_secs(60), polling).await.expect("the condition holds in time");
 }
 
 #[tokio::test]
-async fn a_token_decides_who_comes_in_and_what_is_done() {
+async fn token_decides_authentication_and_permissions() {
     let home = tempfile::tempdir().expect("a directory");
     let authority = Authority::new();
     let tls = authority.write(home.path(), "hub", 2100);
@@ -72,9 +72,13 @@ async fn a_token_decides_who_comes_in_and_what_is_done() {
     ];
     for (method, path, token, body, expected, class) in cases {
         let answer = ask(&client, port, asking(method, path, token, body)).await;
-        let told =
+        let challenge =
             answer.headers().get("www-authenticate").map(|value| value.to_str().expect("text").to_owned());
-        assert_eq!(told.as_deref(), (expected == 401).then_some("Bearer realm=\"qmp-events\""), "{path}");
+        assert_eq!(
+            challenge.as_deref(),
+            (expected == 401).then_some("Bearer realm=\"qmp-events\""),
+            "{path}"
+        );
         let (status, answer) = read_json(answer).await;
         assert_eq!(
             (status, answer["error"]["class"].as_str().unwrap_or_default()),
@@ -87,13 +91,13 @@ async fn a_token_decides_who_comes_in_and_what_is_done() {
     assert_eq!(session.command().await, "cont");
 
     let mut journal = Watcher::new(&hub);
-    let mut given = Vec::new();
-    while given.len() < 2 {
+    let mut commands = Vec::new();
+    while commands.len() < 2 {
         if let Body::Finding { data: Some(data), .. } = journal.next().await.body {
-            given.push(serde_json::from_str::<Value>(&data).expect("JSON"));
+            commands.push(serde_json::from_str::<Value>(&data).expect("JSON"));
         }
     }
-    for (data, (name, command)) in given.iter().zip([("ci", "stop"), ("admin", "cont")]) {
+    for (data, (name, command)) in commands.iter().zip([("ci", "stop"), ("admin", "cont")]) {
         assert_eq!((&data["token"], &data["execute"]), (&json!(name), &json!(command)));
         assert_eq!((&data["socket"], &data["result"]), (&json!(format!("https://{port}")), &json!("done")));
         assert!(data["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{data}");
@@ -104,34 +108,35 @@ async fn a_token_decides_who_comes_in_and_what_is_done() {
 }
 
 #[tokio::test]
-async fn a_socket_may_ask_for_a_token_too() {
+async fn token_can_be_required_without_tls() {
     let home = tempfile::tempdir().expect("a directory");
     let tokens = write_tokens(home.path());
     let (hub, _monitor, _session) = guarded(home.path(), door(None, Some(tokens))).await;
     let ask = async |token| {
         let stream = TcpStream::connect(port(&hub)).await.expect("the hub listens");
-        // Whoever has a token may call the hub what he wants.
-        read_json(request(stream, asking("GET", "/v1/health", token, "")).await).await.0
+        // With a token, any `Host` header is accepted.
+        read_json(send_request(stream, asking("GET", "/v1/health", token, "")).await).await.0
     };
     assert_eq!((ask(None).await, ask(Some(LOOK)).await), (401, 200));
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn whoever_speaks_plain_http_is_told() {
+async fn plain_http_at_a_tls_port_gets_an_error() {
     let home = tempfile::tempdir().expect("a directory");
     let tls = Authority::new().write(home.path(), "hub", 2100);
     let (hub, _monitor, _session) =
         guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
     let stream = TcpStream::connect(port(&hub)).await.expect("the hub listens");
-    let (status, answer) = read_json(request(stream, asking("GET", "/v1/hub", Some(LOOK), "")).await).await;
+    let (status, answer) =
+        read_json(send_request(stream, asking("GET", "/v1/hub", Some(LOOK), "")).await).await;
     let error = json!({
         "class": "TlsRequired", "desc": "this hub speaks TLS here; ask it at https:// and its name"
     });
     assert_eq!((status, &answer["error"]), (400, &error));
-    // What is neither ends without an answer.
+    // Bytes that are neither TLS nor HTTP get no response.
     let mut stream = TcpStream::connect(port(&hub)).await.expect("the hub listens");
-    stream.write_all(b"\x16\x03\x01\x00\x02??").await.expect("is read");
+    stream.write_all(b"\x16\x03\x01\x00\x02??").await.expect("sends");
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
     assert!(!String::from_utf8_lossy(&rest).contains("HTTP"));
@@ -139,46 +144,46 @@ async fn whoever_speaks_plain_http_is_told() {
 }
 
 #[tokio::test]
-async fn handshakes_that_never_end_hold_nothing_up() {
+async fn unfinished_handshakes_do_not_block_other_clients() {
     let home = tempfile::tempdir().expect("a directory");
     let authority = Authority::new();
     let tls = authority.write(home.path(), "hub", 2100);
     let (hub, _monitor, _session) =
         guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
     let (client, port) = (authority.client(None), port(&hub));
-    let known = connect(&client, port).await.expect("shakes hands");
+    let authorized = connect(&client, port).await.expect("connects");
     let stream = asking("GET", "/v1/events", Some(LOOK), "");
-    let mut stream = Lines::new(request(known, stream).await);
+    let mut stream = Lines::new(send_request(authorized, stream).await);
     assert_eq!(stream.next().await.as_deref(), Some("retry: 2000"));
 
-    // More than are let stand, some of them after a handshake.
+    // More than the limit of unauthenticated connections, some of them after a handshake.
     let mut silent = Vec::new();
     for _ in 0..300 {
         silent.push(TcpStream::connect(port).await.expect("the hub listens"));
     }
-    let mut half = connect(&client, port).await.expect("shakes hands");
-    half.write_all(b"GET /v1/hub HTTP/1.1\r\nHost: hub\r\nAuthor").await.expect("is read");
+    let mut half = connect(&client, port).await.expect("connects");
+    half.write_all(b"GET /v1/hub HTTP/1.1\r\nHost: hub\r\nAuthor").await.expect("sends");
     let answer = ask(&client, port, asking("GET", "/v1/hub", Some(LOOK), "")).await;
-    assert_eq!(answer.status(), 200, "an honest client comes in beside them");
+    assert_eq!(answer.status(), 200, "a client with a token is served beside them");
     let closed = silent[0].read(&mut [0]).await;
     assert!(
         closed.as_ref().is_ok_and(|read| *read == 0) || closed.is_err(),
-        "the oldest one went: {closed:?}"
+        "the oldest is closed: {closed:?}"
     );
-    let last = silent.last().expect("there are some");
+    let last = silent.last().expect("a connection");
     assert!(
         last.try_read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
-        "the last one stays"
+        "the last stays"
     );
-    // Whoever was let in is no stranger, however long ago it was.
-    while !stream.next().await.expect("goes on").is_empty() {}
+    // An authorized connection is not evicted, at any age.
+    while !stream.next().await.expect("an open stream").is_empty() {}
     let stopping = tokio::spawn(hub.stop());
     while stream.next().await.is_some() {}
-    stopping.await.expect("no panic").expect("stops in spite of those that say nothing");
+    stopping.await.expect("no panic").expect("stops in spite of silent connections");
 }
 
 #[tokio::test]
-async fn tokens_come_and_go_without_a_restart() {
+async fn tokens_are_added_and_withdrawn_without_a_restart() {
     let home = tempfile::tempdir().expect("a directory");
     let authority = Authority::new();
     let tls = authority.write(home.path(), "hub", 2100);
@@ -199,19 +204,19 @@ async fn tokens_come_and_go_without_a_restart() {
     write(&tokens, &format!("admin {ANY} operate\nother {fresh}\n"));
     in_time(async || status(LOOK).await == 401).await;
     assert_eq!((status(LOOK).await, status(ANY).await, status(fresh).await), (401, 200, 200));
-    // A stream that was opened with a token that is good no more ends in the middle.
+    // A stream whose token was withdrawn is aborted.
     let ended = tokio::spawn(async move {
         let mut withdrawn = withdrawn;
         while withdrawn.next().await.is_some() {}
     });
-    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it ends");
-    assert!(ended.expect_err("is not whole").is_panic());
+    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await.expect("the stream ends");
+    assert!(ended.expect_err("an incomplete response").is_panic());
 
-    // A file that cannot be used changes nothing.
+    // An invalid file changes nothing.
     write(&tokens, "admin short\n");
     let unusable = home.path().join("unusable");
     write(&unusable, "");
-    let error = door(None, Some(tokens.clone())).check_files().expect_err("is refused").to_string();
+    let error = door(None, Some(tokens.clone())).check_files().expect_err("an error").to_string();
     assert!(
         error.starts_with(&format!("{}:1: the token of admin has 5 characters", tokens.display())),
         "{error}"
@@ -229,19 +234,19 @@ async fn tokens_come_and_go_without_a_restart() {
     while let Some(line) = kept.next().await {
         rest += &line;
     }
-    assert!(rest.contains("hub stopped"), "this one heard everything: {rest}");
+    assert!(rest.contains("hub stopped"), "the stream is complete: {rest}");
     stopping.await.expect("no panic").expect("stops");
 }
 
 #[tokio::test]
-async fn certificates_are_renewed_without_a_restart() {
+async fn replaced_certificate_is_used_without_a_restart() {
     let home = tempfile::tempdir().expect("a directory");
     let (before, after) = (Authority::new(), Authority::new());
     let tls = before.write(home.path(), "hub", 2100);
     let (hub, _monitor, _session) =
         guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
     let port = port(&hub);
-    connect(&before.client(None), port).await.expect("shakes hands");
+    connect(&before.client(None), port).await.expect("connects");
     let error = connect(&after.client(None), port).await.expect_err("another authority").to_string();
     assert!(error.contains("UnknownIssuer"), "{error}");
     after.write(home.path(), "hub", 2100);
@@ -250,19 +255,19 @@ async fn certificates_are_renewed_without_a_restart() {
 }
 
 #[tokio::test]
-async fn clients_may_need_a_certificate_of_their_own() {
+async fn client_without_a_trusted_certificate_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, other_authority) = (Authority::new(), Authority::new());
     let elsewhere = tempfile::tempdir().expect("a directory");
-    let foreign = stranger.write(elsewhere.path(), "client", 2100);
+    let foreign = other_authority.write(elsewhere.path(), "client", 2100);
     let own = authority.write(home.path(), "client", 2100);
     let mut tls = authority.write(home.path(), "hub", 2100);
     tls.client_ca = Some(home.path().join("ca.pem"));
     let (hub, _monitor, _session) =
         guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
-    for (files, let_in) in [(None, false), (Some(&foreign), false), (Some(&own), true)] {
-        // With TLS 1.3 the client hears of it after its handshake.
-        let said = async {
+    for (files, is_accepted) in [(None, false), (Some(&foreign), false), (Some(&own), true)] {
+        // With TLS 1.3 the client receives the refusal after its handshake.
+        let response = async {
             let mut stream = connect(&authority.client(files), port(&hub)).await?;
             let head =
                 format!("GET /v1/health HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {LOOK}\r\n\r\n");
@@ -271,14 +276,18 @@ async fn clients_may_need_a_certificate_of_their_own() {
             stream.read_exact(&mut first).await?;
             std::io::Result::Ok(String::from_utf8_lossy(&first).into_owned())
         };
-        let said = said.await;
-        assert_eq!(said.as_ref().is_ok_and(|said| said == "HTTP/1.1 200"), let_in, "{files:?} {said:?}");
+        let response = response.await;
+        assert_eq!(
+            response.as_ref().is_ok_and(|line| line == "HTTP/1.1 200"),
+            is_accepted,
+            "{files:?} {response:?}"
+        );
     }
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn a_stream_over_tls_goes_on_where_it_broke_off() {
+async fn stream_over_tls_resumes_after_last_event_id() {
     let home = tempfile::tempdir().expect("a directory");
     let authority = Authority::new();
     let tls = authority.write(home.path(), "hub", 2100);
@@ -287,9 +296,9 @@ async fn a_stream_over_tls_goes_on_where_it_broke_off() {
     session.emit("STOP", "");
     session.emit("RESUME", "");
     Watcher::new(&hub).until("vm1 1.2 RESUME").await;
-    let mut wanted = asking("GET", "/v1/events", Some(LOOK), "");
-    wanted.headers_mut().insert("last-event-id", "2".parse().expect("a header"));
-    let answer = ask(&authority.client(None), port(&hub), wanted).await;
+    let mut request = asking("GET", "/v1/events", Some(LOOK), "");
+    request.headers_mut().insert("last-event-id", "2".parse().expect("a header"));
+    let answer = ask(&authority.client(None), port(&hub), request).await;
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
     let mut lines = Lines::new(answer);
     for expected in ["retry: 2000", "id: 2", "", "id: 3", "event: event"] {
@@ -298,13 +307,13 @@ async fn a_stream_over_tls_goes_on_where_it_broke_off() {
     assert!(lines.next().await.is_some_and(|line| line.contains("RESUME")));
     session.emit("STOP", "");
     assert_eq!(lines.next().await.as_deref(), Some(""));
-    assert_eq!(lines.next().await.as_deref(), Some("id: 4"), "live, and at once");
+    assert_eq!(lines.next().await.as_deref(), Some("id: 4"), "live and without delay");
     hub.stop().await.expect("stops");
 }
 
-/// A program that shares no code with the hub gets in.
+/// A client that shares no code with the hub is served.
 #[tokio::test]
-async fn curl_gets_in() {
+async fn curl_with_a_token_is_served() {
     let home = tempfile::tempdir().expect("a directory");
     let tls = Authority::new().write(home.path(), "hub", 2100);
     let (hub, _monitor, _session) =
@@ -315,12 +324,12 @@ async fn curl_gets_in() {
         curl.args(["--silent", "--show-error", "--max-time", "20", "--tls-max", version]);
         curl.args(["--tlsv1.2", "--write-out", " %{http_code}", "--cacert"]).arg(home.path().join("ca.pem"));
         curl.args(["--header", &format!("Authorization: Bearer {LOOK}"), &address]);
-        let said = tokio::task::spawn_blocking(move || curl.output()).await.expect("no panic");
-        match said {
-            Ok(said) => {
-                let errors = String::from_utf8_lossy(&said.stderr);
+        let output = tokio::task::spawn_blocking(move || curl.output()).await.expect("no panic");
+        match output {
+            Ok(output) => {
+                let errors = String::from_utf8_lossy(&output.stderr);
                 assert_eq!(
-                    String::from_utf8_lossy(&said.stdout),
+                    String::from_utf8_lossy(&output.stdout),
                     r#"{"status":"ok"} 200"#,
                     "{version}: {errors}"
                 );
@@ -335,7 +344,7 @@ async fn curl_gets_in() {
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_are_told_before_anybody_comes() {
+async fn invalid_endpoint_file_is_reported_at_the_start() {
     let home = tempfile::tempdir().expect("a directory");
     let path = |name: &str| home.path().join(name);
     let authority = Authority::new();
@@ -344,14 +353,14 @@ async fn files_that_cannot_be_used_are_told_before_anybody_comes() {
     let open = |name: &str, mode: u32| {
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::copy(path("hub.key"), path(name)).expect("copies");
-        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode)).expect("is ours");
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode)).expect("sets");
         path(name)
     };
     let tls = |certificate: &Path, key: &Path| {
         Some(qmp_http::TlsFiles { certificate: certificate.into(), key: key.into(), client_ca: None })
     };
     let shown = |text: &str| text.replace("HOME", &home.path().display().to_string());
-    write(&path("empty"), "# nobody\n");
+    write(&path("empty"), "# none\n");
     let cases = [
         (
             tls(&path("none"), &good.key),

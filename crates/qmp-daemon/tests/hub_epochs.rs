@@ -1,4 +1,4 @@
-//! Epochs: what is recorded when a VM comes, speaks, leaves, and when the hub does.
+//! Epochs: the records when a VM attaches, sends events and detaches, and when the hub stops.
 
 mod support;
 
@@ -10,7 +10,7 @@ use support::{Watcher, config, short};
 use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
-async fn events_land_in_order_and_byte_true() {
+async fn events_are_recorded_in_order_and_byte_by_byte() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
@@ -27,7 +27,7 @@ async fn events_land_in_order_and_byte_true() {
         r#"{"extra": {"deep": [[[[]]]]}}"#,
     ];
     let stream: String = (0..300).map(|n| event(&format!("E{n}"), data[n % data.len()])).collect();
-    // Cut anywhere: the monitor's writes are not the events' bounds.
+    // Split at arbitrary positions: the monitor's writes do not end with events.
     for part in stream.as_bytes().chunks(97) {
         session.send(std::str::from_utf8(part).expect("ASCII"));
     }
@@ -47,7 +47,7 @@ async fn events_land_in_order_and_byte_true() {
 }
 
 #[tokio::test]
-async fn a_stopped_hub_closes_its_epochs_and_the_next_one_opens_others() {
+async fn stopped_hub_closes_its_epochs_and_the_next_one_opens_new_ones() {
     let home = tempfile::tempdir().expect("a directory");
     let monitors = [Monitor::bind(home.path(), "a"), Monitor::bind(home.path(), "b")];
     for epoch in 1..=3 {
@@ -61,7 +61,7 @@ async fn a_stopped_hub_closes_its_epochs_and_the_next_one_opens_others() {
 
         let reader = hub.journal().reader();
         hub.stop().await.expect("stops");
-        // The monitors are left after the commit.
+        // The monitors are disconnected after the commit.
         for session in sessions {
             session.left().await;
         }
@@ -76,7 +76,7 @@ async fn a_stopped_hub_closes_its_epochs_and_the_next_one_opens_others() {
 }
 
 #[tokio::test]
-async fn a_dropped_hub_leaves_epochs_that_the_next_one_closes() {
+async fn epochs_of_a_dropped_hub_are_closed_by_the_next_one() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
@@ -93,8 +93,8 @@ async fn a_dropped_hub_leaves_epochs_that_the_next_one_closes() {
 }
 
 #[tokio::test]
-async fn every_end_of_a_connection_has_its_reason() {
-    //  what the peer sends before it closes              how the epoch ends
+async fn end_of_a_connection_has_its_reason() {
+    //  text before the peer closes                       reason of the epoch's end
     let cases: [(&str, DetachReason); 4] = [
         ("", DetachReason::PeerClosed),
         (r#"{"event": "STOP", "timest"#, DetachReason::PeerClosed),
@@ -113,7 +113,7 @@ async fn every_end_of_a_connection_has_its_reason() {
         session.close().await;
         let ended = format!("vm1 1.2 detached {expected:?}");
         assert_eq!(journal.take(2).await, ["vm1 1.1 RESUME".to_owned(), ended], "{text:?}");
-        // The hub comes back by itself.
+        // The hub reconnects.
         let _session = monitor.accept().await;
         assert_eq!(journal.take(1).await, ["vm1 2.0 attached"], "{text:?}");
         hub.stop().await.expect("stops");
@@ -121,7 +121,7 @@ async fn every_end_of_a_connection_has_its_reason() {
 }
 
 #[tokio::test]
-async fn nothing_is_recorded_before_the_negotiation_is_done() {
+async fn connection_without_negotiation_leaves_no_record() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
@@ -129,7 +129,7 @@ async fn nothing_is_recorded_before_the_negotiation_is_done() {
     stream.write_all(GREETING.as_bytes()).await.expect("writes");
     drop(stream);
     let session = monitor.accept().await;
-    assert_eq!(Watcher::new(&hub).take(1).await, ["vm1 1.0 attached"], "the first attempt left no trace");
+    assert_eq!(Watcher::new(&hub).take(1).await, ["vm1 1.0 attached"], "no record of the first attempt");
     drop(session);
     hub.stop().await.expect("stops");
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/events`: history, then what comes, in the form of server-sent events; and on from where a client was.
+//! `GET /v1/events`: history, then live records, as server-sent events; and continuation after `Last-Event-ID`.
 
 mod support;
 
@@ -9,11 +9,11 @@ use hyper::Request;
 use hyper::body::Bytes;
 use qmp_daemon::Daemon;
 use serde_json::{Value, json};
-use support::client::{Lines, connect, get, get_json, request};
+use support::client::{Lines, connect, get, get_json, send_request};
 use support::monitor::{Monitor, Session};
 use support::{Watcher, config};
 
-/// A hub with one VM that is attached, and three events in its journal.
+/// A hub with one attached VM, and three events in its journal.
 async fn started(home: &Path) -> (Daemon, Monitor, Session) {
     let monitor = Monitor::bind(home, "vm1");
     let hub = Daemon::start(config(home, &["vm1"])).await.expect("starts");
@@ -25,13 +25,13 @@ async fn started(home: &Path) -> (Daemon, Monitor, Session) {
     (hub, monitor, session)
 }
 
-/// What an `EventSource` makes of a stream.
+/// An `EventSource` as browsers implement it.
 struct EventSource {
     lines: Lines,
     last_event_id: String,
 }
 
-/// One event that a page would see.
+/// One event as a page receives it.
 #[derive(Debug, PartialEq)]
 struct Seen {
     id: String,
@@ -41,18 +41,18 @@ struct Seen {
 
 impl EventSource {
     async fn open(home: &Path, query: &str, last_event_id: Option<&str>) -> Self {
-        let mut wanted = Request::get(format!("/v1/events{query}")).header("host", "hub");
+        let mut request = Request::get(format!("/v1/events{query}")).header("host", "hub");
         if let Some(id) = last_event_id {
-            wanted = wanted.header("last-event-id", id);
+            request = request.header("last-event-id", id);
         }
-        let wanted = wanted.body(Full::<Bytes>::default()).expect("a request");
-        let answer = request(connect(home).await, wanted).await;
+        let request = request.body(Full::<Bytes>::default()).expect("a request");
+        let answer = send_request(connect(home).await, request).await;
         assert_eq!(answer.status(), 200, "{query}");
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
         Self { lines: Lines::new(answer), last_event_id: String::new() }
     }
 
-    /// The next event; `None` at the end. By the HTML standard, a block without data is no event, but its id counts.
+    /// The next event; `None` at the end. By the HTML standard, a block without data is not an event, but its id counts.
     async fn next(&mut self) -> Option<Seen> {
         let (mut event, mut data) = (String::new(), String::new());
         loop {
@@ -87,10 +87,10 @@ impl EventSource {
 }
 
 #[tokio::test]
-async fn history_comes_first_and_then_what_happens() {
+async fn stream_sends_history_then_live_events() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, _monitor, session) = started(home.path()).await;
-    //  query                        Last-Event-ID  events before the next, and the next
+    //  query                        Last-Event-ID  history, before the next event
     let cases: [(&str, Option<&str>, &[&str]); 11] = [
         ("", None, &[]),
         ("?after=0", None, &["1 attached", "2 RTC_CHANGE", "3 STOP", "4 RTC_CHANGE"]),
@@ -122,10 +122,10 @@ async fn history_comes_first_and_then_what_happens() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_misses_nothing() {
+async fn client_that_reconnects_misses_nothing() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, monitor, session) = started(home.path()).await;
-    // It hears of nothing before it is interrupted, and knows its place all the same.
+    // The stream has an id to resume from even before its first event.
     let mut stream = EventSource::open(home.path(), "?event=STOP", None).await;
     session.emit("RESUME", "");
     session.emit("STOP", "");
@@ -149,7 +149,7 @@ async fn a_client_that_comes_back_misses_nothing() {
 }
 
 #[tokio::test]
-async fn text_of_a_guest_cannot_end_an_event() {
+async fn data_with_newlines_stays_one_event() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, _monitor, session) = started(home.path()).await;
     let mut stream = EventSource::open(home.path(), "", None).await;
@@ -160,28 +160,28 @@ async fn text_of_a_guest_cannot_end_an_event() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_disturbs_nobody() {
+async fn reader_that_does_not_read_delays_no_other_reader() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, _monitor, session) = started(home.path()).await;
     let mut stuck = EventSource::open(home.path(), "", None).await;
     let mut other = EventSource::open(home.path(), "", None).await;
     let long = format!("{{\"text\": \"{}\"}}", "x".repeat(10_000));
-    // Far more than the sockets' buffers hold.
+    // Far more than the buffers of the sockets hold.
     for _ in 0..1_000 {
         session.emit("LONG", &long);
     }
     assert_eq!(other.take(1_000).await.last().map(String::as_str), Some("1004 LONG"));
-    // It lags, and has lost nothing.
+    // The stalled reader lags, and has lost nothing.
     let late = stuck.take(1_000).await;
     assert_eq!((&*late[0], &*late[999]), ("5 LONG", "1004 LONG"));
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn a_place_that_makes_no_sense_is_refused() {
+async fn invalid_position_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, _monitor, _session) = started(home.path()).await;
-    //  query              Last-Event-ID  what is said
+    //  query              Last-Event-ID  message
     let cases: [(&str, Option<&str>, &str); 6] = [
         ("", Some("x"), "Last-Event-ID: x: expected the offset of a record"),
         ("", Some("-1"), "Last-Event-ID: -1: expected the offset of a record"),
@@ -199,12 +199,12 @@ async fn a_place_that_makes_no_sense_is_refused() {
         ("?evnt=STOP", None, "unknown parameter \"evnt\"; did you mean event?"),
     ];
     for (query, id, expected) in cases {
-        let mut wanted = Request::get(format!("/v1/events{query}")).header("host", "hub");
+        let mut request = Request::get(format!("/v1/events{query}")).header("host", "hub");
         if let Some(id) = id {
-            wanted = wanted.header("last-event-id", id);
+            request = request.header("last-event-id", id);
         }
-        let wanted = wanted.body(Full::default()).expect("a request");
-        let answer = request(connect(home.path()).await, wanted).await;
+        let request = request.body(Full::default()).expect("a request");
+        let answer = send_request(connect(home.path()).await, request).await;
         assert_eq!(answer.status(), 400, "{query} {id:?}");
         let (_, answer) = support::client::json(answer).await;
         assert_eq!(answer["error"]["desc"], expected, "{query} {id:?}");

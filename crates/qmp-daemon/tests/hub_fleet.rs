@@ -1,4 +1,4 @@
-//! VMs that come and go while the hub runs.
+//! VMs that are added and removed while the hub runs.
 
 mod support;
 
@@ -27,7 +27,7 @@ fn names(fleet: &Fleet) -> Vec<String> {
     fleet.list().iter().map(|member| member.name.to_string()).collect()
 }
 
-/// The VMs as a reader sees them: name, state, origin.
+/// The VMs as a client receives them: name, state, origin.
 async fn listed(home: &Path) -> Value {
     let (status, vms) = get_json(home, "/v1/vms").await;
     assert_eq!(status, 200);
@@ -36,12 +36,13 @@ async fn listed(home: &Path) -> Value {
 
 async fn metrics(home: &Path) -> String {
     use http_body_util::BodyExt as _;
-    let bytes = get(home, "/metrics").await.into_body().collect().await.expect("a whole answer").to_bytes();
+    let bytes =
+        get(home, "/metrics").await.into_body().collect().await.expect("a complete response").to_bytes();
     String::from_utf8(bytes.into()).expect("UTF-8")
 }
 
 #[tokio::test]
-async fn a_vm_comes_and_goes_and_others_notice_nothing() {
+async fn vm_is_added_and_removed_without_effect_on_others() {
     let home = tempfile::tempdir().expect("a directory");
     let (one, two) = (Monitor::bind(home.path(), "vm1"), Monitor::bind(home.path(), "vm2"));
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
@@ -59,22 +60,22 @@ async fn a_vm_comes_and_goes_and_others_notice_nothing() {
     assert_eq!(journal.take(1).await, ["vm2 1.1 STOP"]);
     assert!(metrics(home.path()).await.contains(r#"qmp_events_total{vm="vm2",event="STOP"} 1"#));
 
-    hub.fleet().remove("vm2", "it left the configuration").await.expect("removed");
+    hub.fleet().remove("vm2", "no longer configured").await.expect("removed");
     second.left().await;
     assert_eq!(journal.take(1).await, ["vm2 1.2 detached Removed"]);
     assert_eq!(listed(home.path()).await, json!([["vm1", "attached", "program"]]));
-    assert!(!metrics(home.path()).await.contains("vm2"), "its counters went with it");
+    assert!(!metrics(home.path()).await.contains("vm2"), "its counters are removed with it");
     assert_eq!(get(home.path(), "/v1/vms/vm2").await.status(), 404);
     let mut records = support::client::get_lines(home.path(), "/v1/records?vm=vm2&kind=detached").await;
     let detached: Value = serde_json::from_str(&records.next().await.expect("a record")).expect("JSON");
     assert_eq!(
         (&detached["reason"], &detached["detail"]),
-        (&json!("removed"), &json!("it left the configuration"))
+        (&json!("removed"), &json!("no longer configured"))
     );
 
     first.emit("RESUME", "");
     assert_eq!(journal.take(1).await, ["vm1 1.1 RESUME"]);
-    // The name is free, and its epochs are counted on.
+    // The name is free, and its epochs continue.
     add(&hub.fleet(), home.path(), "vm2", None).await.expect("added again");
     let _again = two.accept().await;
     assert_eq!(journal.take(1).await, ["vm2 2.0 attached"]);
@@ -85,30 +86,30 @@ async fn a_vm_comes_and_goes_and_others_notice_nothing() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused_and_changes_nothing() {
+async fn invalid_change_is_refused_and_has_no_effect() {
     let home = tempfile::tempdir().expect("a directory");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
     let fleet = hub.fleet();
     std::fs::write(home.path().join("file"), "").expect("writes");
 
-    let refused = add(&fleet, home.path(), "vm1", None).await.expect_err("its name is taken");
+    let refused = add(&fleet, home.path(), "vm1", None).await.expect_err("a name in use");
     assert_eq!(
         refused.to_string(),
         "a VM called vm1 is here already (program); each VM needs a name of its own"
     );
-    let refused = fleet.remove("vm2", "").await.expect_err("it is not there");
+    let refused = fleet.remove("vm2", "").await.expect_err("an unknown VM");
     assert_eq!(refused.to_string(), "there is no VM called vm2");
     assert_eq!(names(&fleet), ["vm1"]);
 
-    // What was reserved is free again.
+    // The reserved name is free again.
     add(&fleet, home.path(), "vm2", Some("r.qmp")).await.expect("added");
     assert_eq!(names(&fleet), ["vm1", "vm2"]);
     hub.stop().await.expect("stops");
-    let refused = add(&fleet, home.path(), "vm4", None).await.expect_err("the hub is gone");
+    let refused = add(&fleet, home.path(), "vm4", None).await.expect_err("a stopped hub");
     assert_eq!(refused.to_string(), "the hub stops");
 }
 
-/// A relay whose socket cannot be had is served as soon as it can; the hub, its VM and other relays do not mind.
+/// A relay whose socket is in use is served as soon as possible; the hub, its VM and other relays are not affected.
 #[tokio::test]
 async fn relay_that_cannot_be_served_is_reported_and_retried() {
     let home = tempfile::tempdir().expect("a directory");
@@ -122,15 +123,17 @@ async fn relay_that_cannot_be_served_is_reported_and_retried() {
     let (fleet, mut journal) = (hub.fleet(), Watcher::new(&hub));
     let _session = monitor.accept().await;
     journal.until("vm1 1.0 attached").await;
-    add(&fleet, home.path(), "vm2", Some("r.qmp")).await.expect("added, although the relay of vm1 is there");
+    add(&fleet, home.path(), "vm2", Some("r.qmp"))
+        .await
+        .expect("added, although vm1 has the socket of the relay");
 
     let error = |index: usize| fleet.relays()[index].error.clone().unwrap_or_default().into_string();
     assert!(error(0).ends_with("is not a socket; move it away, or serve at another address"), "{}", error(0));
     assert_eq!(error(1), "");
     assert!(error(2).starts_with("another hub is serving at"), "{}", error(2));
     let health = || async { get_json(home.path(), "/v1/health").await.1.to_string() };
-    let told = health().await;
-    assert!(told.contains(r#""status":"ok""#) && told.contains("RelayNotServed"), "{told}");
+    let report = health().await;
+    assert!(report.contains(r#""status":"ok""#) && report.contains("RelayNotServed"), "{report}");
     let (_, greeting) = Raw::open(&path).await;
     assert!(greeting.contains("QMP"), "{greeting}");
 
@@ -145,9 +148,9 @@ async fn relay_that_cannot_be_served_is_reported_and_retried() {
     hub.stop().await.expect("stops");
 }
 
-/// The first relay of a hub comes late, sees every event from then on, and goes with its VM.
+/// A relay that is added later sends every later event, and is removed with its VM.
 #[tokio::test]
-async fn relays_come_and_go_with_their_vms() {
+async fn relay_is_added_and_removed_with_its_vm() {
     let home = tempfile::tempdir().expect("a directory");
     let (one, two) = (Monitor::bind(home.path(), "vm1"), Monitor::bind(home.path(), "vm2"));
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
@@ -156,7 +159,7 @@ async fn relays_come_and_go_with_their_vms() {
     let first = one.accept().await;
     journal.until("vm1 1.0 attached").await;
     for round in 1..=3 {
-        // An earlier VM of the name has records, which must not count for this one.
+        // Records of an earlier VM of the name must not count for this one.
         add(&fleet, home.path(), "vm2", Some("vm2.qmp")).await.expect("added");
         let mut second = two.accept().await;
         journal.until(&format!("vm2 {round}.0 attached")).await;
@@ -171,7 +174,7 @@ async fn relays_come_and_go_with_their_vms() {
         second.emit("RTC_CHANGE", r#"{"offset": 1}"#);
         journal.until(&format!(r#"vm2 {round}.2 RTC_CHANGE {{"offset": 1}}"#)).await;
         fleet.remove("vm2", "gone").await.expect("removed");
-        assert_eq!(client.value().await["event"], "RTC_CHANGE", "what was said last");
+        assert_eq!(client.value().await["event"], "RTC_CHANGE", "the last event");
         client.ended().await;
         assert!(!home.path().join("vm2.qmp").exists());
         assert!(fleet.relays().is_empty());
@@ -180,17 +183,17 @@ async fn relays_come_and_go_with_their_vms() {
     hub.stop().await.expect("stops");
 }
 
-/// Relays come, change and go while their VM is attached and talks without a pause. Its epoch goes on, and each client gets
-/// every event from its negotiation on, in order.
+/// Relays are added, changed and removed while their VM emits events without a pause. The epoch continues, and each client
+/// receives every event after its negotiation, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn relays_come_and_go_while_their_vm_talks() {
+async fn changes_of_relays_lose_no_event_while_their_vm_emits() {
     let home = tempfile::tempdir().expect("a directory");
     let (monitor, hub) = (Monitor::bind(home.path(), "vm1"), Daemon::start(config(home.path(), &["vm1"])));
     let hub = hub.await.expect("starts");
     let (fleet, mut journal) = (hub.fleet(), Watcher::new(&hub));
     let session = monitor.accept().await;
     journal.until("vm1 1.0 attached").await;
-    let talking = tokio::spawn(async move {
+    let emitter = tokio::spawn(async move {
         for number in 0.. {
             session.emit("RTC_CHANGE", &format!("{{\"offset\": {number}}}"));
             tokio::time::sleep(Duration::from_micros(50)).await;
@@ -216,8 +219,8 @@ async fn relays_come_and_go_while_their_vm_talks() {
         third.read_to_the_end().await;
         assert!(fleet.relays().is_empty() && !home.path().join("a.qmp").exists());
     }
-    talking.abort();
-    let refused = fleet.set_relays("vm2", Vec::new()).await.expect_err("nobody");
+    emitter.abort();
+    let refused = fleet.set_relays("vm2", Vec::new()).await.expect_err("an unknown VM");
     assert!(matches!(refused, FleetError::Unknown { .. }), "{refused}");
     let reader = hub.journal().reader();
     hub.stop().await.expect("stops");
@@ -236,7 +239,7 @@ impl Reader {
     async fn open(path: &Path) -> Self {
         let (mut raw, greeting) = Raw::open(path).await;
         assert!(greeting.contains("QMP"), "{greeting}");
-        // A reply stands where the VM gave it.
+        // A reply is in its place among the events.
         let before = raw.ask(r#""execute": "query-status""#).await;
         let mut reader = Self { raw, last: None };
         before.iter().filter(|value| value.get("event").is_some()).for_each(|event| reader.take(event));
@@ -268,9 +271,9 @@ impl Reader {
     }
 }
 
-/// A relay that is added while the disk takes nothing greets when what came before is on it, and not earlier.
+/// A relay that is added while the disk stalls sends its greeting once the earlier records are committed.
 #[tokio::test]
-async fn a_relay_begins_when_the_disk_has_what_came_before() {
+async fn new_relay_waits_for_the_commit_of_earlier_records() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
@@ -296,9 +299,9 @@ async fn a_relay_begins_when_the_disk_has_what_came_before() {
     hub.stop().await.expect("stops");
 }
 
-/// A removal that waits for the disk is carried on when nobody waits for it, keeps its name, and holds up nobody.
+/// A removal that waits for the disk completes without a caller, keeps its name, and delays no other change.
 #[tokio::test]
-async fn a_removal_waits_for_the_disk_alone() {
+async fn removal_that_waits_for_the_disk_delays_no_other_change() {
     let home = tempfile::tempdir().expect("a directory");
     let (one, two) = (Monitor::bind(home.path(), "vm1"), Monitor::bind(home.path(), "vm2"));
     let mut config = config(home.path(), &["vm1"]);
@@ -317,30 +320,30 @@ async fn a_removal_waits_for_the_disk_alone() {
         tokio::time::timeout(Duration::from_millis(50), removal).await.is_err(),
         "no room for the record"
     );
-    let refused = add(&fleet, home.path(), "vm1", None).await.expect_err("it still leaves");
+    let refused = add(&fleet, home.path(), "vm1", None).await.expect_err("a removal in progress");
     assert!(matches!(refused, FleetError::NameInUse { .. }), "{refused}");
-    let refused = fleet.remove("vm1", "gone").await.expect_err("it leaves already");
+    let refused = fleet.remove("vm1", "gone").await.expect_err("a removal in progress");
     assert!(matches!(refused, FleetError::NameInUse { .. }), "{refused}");
     add(&fleet, home.path(), "vm2", None).await.expect("added");
     let _second = two.accept().await;
 
     lock.execute_batch("ROLLBACK").expect("unlocks");
     let records = journal.until("vm1 1.1 detached Removed").await;
-    assert!(records.len() > 1, "what filled the journal came first");
+    assert!(records.len() > 1, "the records that filled the journal come first");
     while names(&fleet) != ["vm2"] {
         tokio::task::yield_now().await;
     }
     hub.stop().await.expect("stops");
 }
 
-/// Whoever reads the list while VMs come and go gets whole answers, each name once and in order.
+/// A list that is read while VMs are added and removed is consistent: each name once and in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_see_whole_fleets() {
+async fn list_is_consistent_while_vms_are_added_and_removed() {
     let home = tempfile::tempdir().expect("a directory");
     let hub = Daemon::start(config(home.path(), &["a"])).await.expect("starts");
     let fleet = hub.fleet();
     let path = home.path().to_owned();
-    let changing = tokio::spawn(async move {
+    let changes = tokio::spawn(async move {
         for _ in 0..40 {
             for name in ["b", "c"] {
                 add(&fleet, &path, name, None).await.expect("added");
@@ -350,7 +353,7 @@ async fn readers_see_whole_fleets() {
             }
         }
     });
-    while !changing.is_finished() {
+    while !changes.is_finished() {
         let vms = listed(home.path()).await;
         let names: Vec<&str> =
             vms.as_array().expect("a list").iter().filter_map(|vm| vm[0].as_str()).collect();
@@ -359,13 +362,13 @@ async fn readers_see_whole_fleets() {
         let count = |family: &str| metrics.matches(&format!("\n{family}{{")).count();
         assert_eq!(count("qmp_vm_attached"), count("qmp_epochs_total"), "{metrics}");
     }
-    changing.await.expect("all of it went well");
+    changes.await.expect("no panic");
     hub.stop().await.expect("stops");
 }
 
-/// Dropping the hub is a crash: its tasks end although somebody still holds the fleet.
+/// Dropping the hub is a crash: its tasks end although a `Fleet` still exists.
 #[tokio::test]
-async fn a_fleet_does_not_outlive_its_hub() {
+async fn fleet_of_a_dropped_hub_refuses_changes() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
@@ -375,6 +378,6 @@ async fn a_fleet_does_not_outlive_its_hub() {
     journal.until("vm1 1.0 attached").await;
     drop(hub);
     session.left().await;
-    let refused = add(&fleet, home.path(), "vm2", None).await.expect_err("nobody follows any more");
+    let refused = add(&fleet, home.path(), "vm2", None).await.expect_err("a dropped hub");
     assert!(matches!(refused, FleetError::Stopping), "{refused}");
 }

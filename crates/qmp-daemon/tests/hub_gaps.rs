@@ -1,4 +1,4 @@
-//! Gaps have their true length: what is missing from the journal was sent within a row of `gaps`.
+//! Gaps have their true length: the send time of an event that the journal lacks is within a row of `gaps`.
 
 mod support;
 
@@ -18,11 +18,11 @@ use tokio::sync::Mutex;
 /// The name of the numbered events.
 const NUMBER: &str = "NUMBER";
 
-/// Every number that was sent, with the moment just before that.
+/// The send time of each number.
 #[derive(Default)]
 struct Sent(Vec<UnixMicros>);
 
-/// A monitor whose events are written when the test says so, not when a task gets to it.
+/// A monitor whose events are written by the test itself, without a task in between.
 struct Wire(Arc<Mutex<OwnedWriteHalf>>);
 
 impl Wire {
@@ -57,13 +57,13 @@ impl Wire {
 }
 
 async fn write(writer: &Mutex<OwnedWriteHalf>, text: &str) {
-    // A hub that left does not read it: then the number is missing, and that is what is tested.
+    // A stopped hub does not read it: then the number is missing, as the test expects.
     let _ = writer.lock().await.write_all(text.as_bytes()).await;
 }
 
-/// Numbers that a second client of the VM receives while this hub is killed, stopped, and out of room.
+/// Numbers sent to the hub while it is killed, stopped, and out of room.
 #[tokio::test(flavor = "multi_thread")]
-async fn missing_numbers_were_sent_within_gaps() {
+async fn send_time_of_a_missing_event_is_within_a_gap() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let mut sent = Sent::default();
@@ -82,7 +82,7 @@ async fn missing_numbers_were_sent_within_gaps() {
         journal.until_number(first + 4).await;
         match end {
             "kill" => drop(hub),
-            // What was sent just before is recorded, or missing within the gap.
+            // Events sent just before the stop are recorded, or missing within the gap.
             "stop" => {
                 wire.send(&mut sent, 300).await;
                 hub.stop().await.expect("stops");
@@ -96,7 +96,7 @@ async fn missing_numbers_were_sent_within_gaps() {
             }
             _ => {
                 let stalled = Connection::open(home.path().join("journal.db")).expect("opens");
-                stalled.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes right now");
+                stalled.execute_batch("BEGIN IMMEDIATE").expect("no other writer");
                 support::fill(&hub);
                 let discarded = "qmp_events_discarded_total{vm=\"vm1\"} ";
                 while metric(home.path(), discarded).await == 0.0 {
@@ -105,7 +105,7 @@ async fn missing_numbers_were_sent_within_gaps() {
                 wire.send(&mut sent, 5).await;
                 stalled.execute_batch("ROLLBACK").expect("ends");
                 if end == "overrun" {
-                    // Sent after the overrun was noticed, before it is recorded or after: within the gap or recorded.
+                    // Sent after the overrun was noticed, before or after its record: within the gap or recorded.
                     wire.send(&mut sent, 5).await;
                     hub.stop().await.expect("stops");
                 } else {
@@ -129,7 +129,7 @@ async fn missing_numbers_were_sent_within_gaps() {
     assert!(missing >= 6 * 5, "{missing}");
 }
 
-/// The number of sent ones that are missing; each was sent within a row of `gaps`.
+/// The number of missing events; the send time of each is within a row of `gaps`.
 fn check(home: &Path, sent: &Sent) -> usize {
     let connection = Connection::open(home.join("journal.db")).expect("opens");
     let mut recorded = connection.prepare("SELECT data FROM events WHERE event = ?1").expect("a view");
@@ -161,9 +161,9 @@ fn table(connection: &Connection) -> Vec<(String, Option<String>, String)> {
     rows.map(|row| row.expect("a row")).collect()
 }
 
-/// A hub that was killed a day ago, and one whose clock was set back by an hour meanwhile.
+/// A hub that was killed a day ago, and a hub whose clock was set back by an hour meanwhile.
 #[test]
-fn gap_of_a_day_is_a_day_long_and_never_negative() {
+fn gap_has_its_true_length_and_is_never_negative() {
     const DAY_US: i64 = 86_400_000_000;
     let home = tempfile::tempdir().expect("a directory");
     let path = home.path().join("journal.db");
@@ -179,7 +179,7 @@ fn gap_of_a_day_is_a_day_long_and_never_negative() {
     let gaps = table(&connection);
     assert_eq!(gaps[0].0, UnixMicros(today - DAY_US).to_string());
     assert!(gaps[0].1.as_deref() >= Some(&*UnixMicros(today).to_string()), "{gaps:?}");
-    // The clock was set back: the gap spans every moment that is known of it.
+    // The clock was set back: the gap includes every known moment.
     assert!(gaps[1].0 <= UnixMicros(today + 7).to_string(), "{gaps:?}");
     assert_eq!(gaps[1].1.as_deref(), Some(&*UnixMicros(today + DAY_US).to_string()), "{gaps:?}");
     let certain: Vec<String> = connection
@@ -189,7 +189,7 @@ fn gap_of_a_day_is_a_day_long_and_never_negative() {
     assert_eq!(certain[..2], [today - DAY_US, today + DAY_US].map(|at| UnixMicros(at).to_string()));
 }
 
-/// A record of a hub before `certain_until`: its detail tells, or it is its own receipt.
+/// A record of a release before `certain_until`: the gap begins at the time in its detail, or at its receipt.
 #[test]
 fn gap_of_an_earlier_release_begins_where_its_detail_says() {
     let home = tempfile::tempdir().expect("a directory");
@@ -208,7 +208,7 @@ fn gap_of_an_earlier_release_begins_where_its_detail_says() {
     }
 }
 
-/// Appends records of `vm1` and leaves the epoch open, as a hub does that is killed.
+/// Appends records of `vm1` and leaves the epoch open, like a killed hub.
 fn append(path: &Path, records: &[(i64, Body<'static>)]) {
     let journal = Journal::open(path, JournalOptions::default()).expect("opens");
     let mut batch = Batch::new();
@@ -219,7 +219,7 @@ fn append(path: &Path, records: &[(i64, Body<'static>)]) {
     journal.close().expect("closes");
 }
 
-/// How many epochs of `vm1` are open.
+/// The number of open epochs.
 fn attached(home: &Path) -> u32 {
     let connection = Connection::open(home.join("journal.db")).expect("opens");
     connection
@@ -249,10 +249,10 @@ trait UntilNumber {
 impl UntilNumber for Watcher {
     /// Reads until the event of that number.
     async fn until_number(&mut self, number: usize) {
-        let wanted = number.to_string();
+        let expected = number.to_string();
         loop {
             if let Body::Event { data: Some(data), .. } = self.next().await.body
-                && *data == *wanted
+                && *data == *expected
             {
                 return;
             }

@@ -1,4 +1,4 @@
-//! The HTTP interface: reading, following, executing, refusing.
+//! The HTTP interface: reads, streams, commands, errors.
 
 mod support;
 
@@ -10,12 +10,12 @@ use qmp_daemon::{Daemon, DaemonError};
 use qmp_host::SocketError;
 use qmp_http::ListenError;
 use serde_json::{Value, json};
-use support::client::{Lines, execute, get, get_json, get_lines, json as read_json, request};
+use support::client::{Lines, execute, get, get_json, get_lines, json as read_json, send_request};
 use support::monitor::{Monitor, Session};
 use support::{Watcher, config};
 use tokio::net::TcpStream;
 
-/// A hub with one VM that is attached.
+/// A hub with one attached VM.
 async fn attached(home: &Path) -> (Daemon, Monitor, Session) {
     let monitor = Monitor::bind(home, "vm1");
     let hub = Daemon::start(config(home, &["vm1"])).await.expect("starts");
@@ -36,7 +36,7 @@ async fn kinds(lines: &mut Lines, count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_hub_and_its_vms_say_how_they_are() {
+async fn hub_and_vms_are_described() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "here");
     let hub = Daemon::start(config(home.path(), &["here", "absent"])).await.expect("starts");
@@ -65,7 +65,7 @@ async fn the_hub_and_its_vms_say_how_they_are() {
 }
 
 #[tokio::test]
-async fn records_are_read_filtered_and_followed() {
+async fn records_are_filtered_and_followed() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, _monitor, session) = attached(home.path()).await;
     session.emit("RTC_CHANGE", r#"{"offset": 1}"#);
@@ -104,7 +104,7 @@ async fn records_are_read_filtered_and_followed() {
     assert_eq!(kinds(&mut follow, 1).await, ["6 STOP"]);
     assert_eq!(kinds(&mut tail, 2).await, ["5 RESUME", "6 STOP"]);
 
-    // The last record reaches whoever follows, and then the stream ends.
+    // A following reader receives the last record, and then the stream ends.
     let stopping = tokio::spawn(hub.stop());
     assert_eq!(kinds(&mut tail, 1).await, ["7 detached"]);
     assert_eq!(tail.next().await, None);
@@ -113,23 +113,23 @@ async fn records_are_read_filtered_and_followed() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_disturbs_nobody() {
+async fn reader_that_does_not_read_delays_no_other_reader() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, _monitor, session) = attached(home.path()).await;
     let _stuck = get(home.path(), "/v1/records?follow=true").await;
     let mut other = get_lines(home.path(), "/v1/records?follow=true").await;
     let long = format!("{{\"text\": \"{}\"}}", "x".repeat(10_000));
-    // Far more than the sockets' buffers hold.
+    // Far more than the buffers of the sockets hold.
     for _ in 0..1_000 {
         session.emit("LONG", &long);
     }
     let seen = kinds(&mut other, 1_001).await;
     assert_eq!(seen.last().map(String::as_str), Some("1001 LONG"));
-    hub.stop().await.expect("a stuck reader does not keep the hub");
+    hub.stop().await.expect("stops in spite of a stalled reader");
 }
 
 #[tokio::test]
-async fn events_before_a_reply_are_committed_when_the_reply_is_given() {
+async fn events_before_a_reply_are_committed_before_its_response() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, _monitor, _session) = attached(home.path()).await;
     for _ in 0..20 {
@@ -137,16 +137,16 @@ async fn events_before_a_reply_are_committed_when_the_reply_is_given() {
         let (status, answer) = execute(home.path(), "vm1", body).await;
         let (since, offset) = (&answer["since"], &answer["offset"]);
         assert_eq!((status, &answer), (200, &json!({"return": {}, "since": since, "offset": offset})));
-        // The records of the commands stand behind the replies.
+        // The records of the commands come after the replies.
         let mut lines = get_lines(home.path(), &format!("/v1/records?event=RTC_CHANGE&after={since}")).await;
         let offsets = kinds(&mut lines, 100).await;
-        assert_eq!(offsets.last(), Some(&format!("{offset} RTC_CHANGE")), "all of them, at once");
+        assert_eq!(offsets.last(), Some(&format!("{offset} RTC_CHANGE")), "all events in one response");
     }
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn refusals_of_the_vm_and_of_the_hub_are_told_apart() {
+async fn error_of_the_vm_is_200_and_error_of_the_hub_is_not() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1", "absent"])).await.expect("starts");
@@ -173,7 +173,7 @@ async fn refusals_of_the_vm_and_of_the_hub_are_told_apart() {
     let (_, answer) = execute(home.path(), "vm2", r#"{"execute": "stop"}"#).await;
     assert_eq!(answer["error"]["desc"], "no VM \"vm2\" here; did you mean vm1?");
 
-    // A VM that leaves in the middle of a command.
+    // A VM that closes the connection during a command.
     let path = home.path().to_owned();
     let asking = tokio::spawn(async move { execute(&path, "vm1", r#"{"execute": "silence"}"#).await });
     assert_eq!(session.command().await, "silence");
@@ -184,7 +184,7 @@ async fn refusals_of_the_vm_and_of_the_hub_are_told_apart() {
 }
 
 #[tokio::test]
-async fn wrong_requests_are_told_what_to_do() {
+async fn invalid_request_gets_an_error_with_advice() {
     let home = tempfile::tempdir().expect("a directory");
     let hub = Daemon::start(config(home.path(), &[])).await.expect("starts");
     let cases: [(&str, u16, &str); 6] = [
@@ -221,7 +221,7 @@ async fn wrong_requests_are_told_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_web_page_cannot_drive_a_vm() {
+async fn request_of_another_site_cannot_execute_commands() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let mut config = config(home.path(), &["vm1"]);
@@ -233,16 +233,16 @@ async fn a_web_page_cannot_drive_a_vm() {
     let address = address.strip_prefix("tcp:").expect("a TCP address");
 
     let own = format!("http://{address}");
-    let (ask, stop) = (r#"{"execute": "query-status"}"#, r#"{"execute": "stop"}"#);
+    let (query, stop) = (r#"{"execute": "query-status"}"#, r#"{"execute": "stop"}"#);
     //  Host            Origin                        Content-Type                  body   status
     type Case<'c> = (&'c str, Option<&'c str>, Option<&'c str>, &'c str, u16);
     let cases: [Case<'_>; 8] = [
-        ("evil.example", None, Some("application/json"), ask, 421),
-        (address, Some("http://evil.example"), Some("application/json"), ask, 403),
-        (address, None, Some("text/plain"), ask, 415),
-        (address, None, None, ask, 415),
-        (address, None, Some("application/json"), ask, 200),
-        (address, Some(&own), Some("application/json"), ask, 200),
+        ("evil.example", None, Some("application/json"), query, 421),
+        (address, Some("http://evil.example"), Some("application/json"), query, 403),
+        (address, None, Some("text/plain"), query, 415),
+        (address, None, None, query, 415),
+        (address, None, Some("application/json"), query, 200),
+        (address, Some(&own), Some("application/json"), query, 200),
         (address, None, Some("application/json"), stop, 403),
         (address, Some(&own), Some("application/json"), stop, 403),
     ];
@@ -256,19 +256,19 @@ async fn a_web_page_cannot_drive_a_vm() {
         }
         let post = post.body(Full::from(body.to_owned())).expect("a request");
         let stream = TcpStream::connect(address).await.expect("the hub listens");
-        let (status, answer) = read_json(request(stream, post).await).await;
+        let (status, answer) = read_json(send_request(stream, post).await).await;
         assert_eq!(status, expected, "{host} {origin:?} {content_type:?}: {answer}");
         if body == stop {
             let desc = answer["error"]["desc"].as_str().expect("an error");
             assert!(desc.contains("needs a token") && desc.contains("`token-file`"), "{desc}");
         }
     }
-    assert_eq!(session.commands_so_far(), [""; 0], "nothing that changes the VM reached it");
+    assert_eq!(session.commands_so_far(), [""; 0], "no command that changes the VM reached it");
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn methods_that_a_path_does_not_have_get_405_with_those_that_it_has() {
+async fn unsupported_method_gets_405_with_the_supported_ones() {
     let home = tempfile::tempdir().expect("a directory");
     let hub = Daemon::start(config(home.path(), &[])).await.expect("starts");
     let (read, write) = ("GET,HEAD", "POST");
@@ -284,9 +284,9 @@ async fn methods_that_a_path_does_not_have_get_405_with_those_that_it_has() {
         ("PATCH", "/v1/vms/vm1/execute", write),
     ];
     for (method, path, allow) in cases {
-        let wanted = Request::builder().method(method).uri(path).header("host", "hub");
-        let wanted = wanted.body(Full::default()).expect("a request");
-        let answer = request(support::client::connect(home.path()).await, wanted).await;
+        let request = Request::builder().method(method).uri(path).header("host", "hub");
+        let request = request.body(Full::default()).expect("a request");
+        let answer = send_request(support::client::connect(home.path()).await, request).await;
         assert_eq!(
             answer.headers().get("allow").map(|allow| allow.as_bytes()),
             Some(allow.as_bytes()),
@@ -299,7 +299,7 @@ async fn methods_that_a_path_does_not_have_get_405_with_those_that_it_has() {
 }
 
 #[tokio::test]
-async fn ambiguous_requests_get_400() {
+async fn ambiguous_request_gets_400() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let home = tempfile::tempdir().expect("a directory");
     let hub = Daemon::start(config(home.path(), &[])).await.expect("starts");
@@ -317,9 +317,9 @@ async fn ambiguous_requests_get_400() {
     for (text, expected) in cases {
         let mut stream = support::client::connect(home.path()).await;
         stream.write_all(text.as_bytes()).await.expect("writes");
-        // Each of these connections ends after its answer.
+        // Each of these connections ends after its response.
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("an answer");
+        stream.read_to_string(&mut answer).await.expect("a response");
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{text} {answer}");
         assert!(expected == 200 || answer.contains(r#"{"error":{"class":"BadRequest""#), "{text} {answer}");
     }
@@ -327,27 +327,27 @@ async fn ambiguous_requests_get_400() {
 }
 
 #[tokio::test]
-async fn two_hubs_do_not_share_a_socket() {
+async fn second_hub_at_a_socket_or_journal_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
     let first = Daemon::start(config(home.path(), &[])).await.expect("starts");
     let mut second = config(home.path(), &[]);
     second.journal = home.path().join("second.db");
-    let error = Daemon::start(second.clone()).await.expect_err("the socket is taken");
+    let error = Daemon::start(second.clone()).await.expect_err("a socket in use");
     assert!(matches!(error, DaemonError::Listen(ListenError::Socket(SocketError::Taken { .. }))), "{error}");
     let expected = format!("another hub is serving at unix:{}", home.path().join("hub.sock").display());
     assert!(error.to_string().starts_with(&expected), "{error}");
 
-    let error = Daemon::start(config(home.path(), &[])).await.expect_err("the journal is taken");
+    let error = Daemon::start(config(home.path(), &[])).await.expect_err("a journal in use");
     assert!(matches!(error, DaemonError::Journal(_)), "{error}");
     let (status, _) = get_json(home.path(), "/v1/hub").await;
-    assert_eq!(status, 200, "the first one goes on");
+    assert_eq!(status, 200, "the first hub still responds");
 
     first.stop().await.expect("stops");
     Daemon::start(second).await.expect("the socket is free again").stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn two_vms_of_one_name_are_refused() {
+async fn vms_with_the_same_name_are_refused() {
     let home = tempfile::tempdir().expect("a directory");
     let error = Daemon::start(config(home.path(), &["a", "b", "a"])).await.expect_err("refused");
     assert_eq!(error.to_string(), "two VMs are called a; each needs a name of its own");

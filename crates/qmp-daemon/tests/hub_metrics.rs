@@ -1,4 +1,4 @@
-//! `GET /metrics`: what is counted, under names that Prometheus' own tool accepts.
+//! `GET /metrics`: the counters, under names that Prometheus' own tool accepts.
 
 mod support;
 
@@ -29,13 +29,13 @@ impl Scrape {
         let answer = get(home, "/metrics").await;
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
-        let bytes = answer.into_body().collect().await.expect("a whole answer").to_bytes();
+        let bytes = answer.into_body().collect().await.expect("a complete response").to_bytes();
         let text = String::from_utf8(bytes.into()).expect("UTF-8");
         let mut samples = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, value) = line.rsplit_once(' ').expect("a sample");
             let again = samples.insert(name.to_owned(), value.parse().expect("a number"));
-            assert_eq!(again, None, "{name} comes once");
+            assert_eq!(again, None, "{name} occurs once");
         }
         Self { text, samples }
     }
@@ -54,7 +54,7 @@ impl Scrape {
 }
 
 #[tokio::test]
-async fn everything_that_happens_is_counted() {
+async fn events_epochs_and_records_are_counted() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let mut with_a_rule = config(home.path(), &["vm1", "absent"]);
@@ -103,7 +103,7 @@ async fn everything_that_happens_is_counted() {
         ("qmp_http_readers", 1.0),
         (concat!("qmp_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
     ]);
-    assert_eq!(scrape.series("qmp_events_total").len(), 3, "names that a VM makes up are no labels");
+    assert_eq!(scrape.series("qmp_events_total").len(), 3, "unknown names of events do not become labels");
     assert!(scrape.samples[r#"qmp_vm_attach_failures_total{vm="absent"}"#] >= 1.0);
     assert!(scrape.samples[r#"qmp_journal_size_bytes{file="journal"}"#] >= 8_192.0);
     assert!(scrape.samples["qmp_journal_commits_total"] >= 1.0);
@@ -116,7 +116,7 @@ async fn everything_that_happens_is_counted() {
 }
 
 #[tokio::test]
-async fn run_state_of_each_vm_is_one_of_a_closed_list() {
+async fn run_state_has_a_series_for_each_known_state() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1", "absent"])).await.expect("starts");
@@ -129,7 +129,7 @@ async fn run_state_of_each_vm_is_one_of_a_closed_list() {
         assert_eq!(all.len(), 2 * 21, "{all:?}");
         all.into_iter().filter(|name| scrape.samples[*name] == 1.0).map(str::to_owned).collect()
     };
-    // The state of a VM is up to date once the hub was asked for it.
+    // A request for the state of a VM brings it up to date.
     get_json(home.path(), "/v1/vms").await;
     let scrape = Scrape::of(home.path()).await;
     assert_eq!(present(&scrape), [of("absent", "unknown"), of("vm1", "running")]);
@@ -150,16 +150,16 @@ async fn clients_of_relays_are_counted() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let mut config = config(home.path(), &["vm1"]);
-    let (look, own) = (home.path().join("vm1.qmp"), home.path().join("own.qmp"));
+    let (observed, own) = (home.path().join("vm1.qmp"), home.path().join("own.qmp"));
     let uid = rustix::process::getuid().as_raw();
     let closed = RelayConfig { uids: vec![uid + 1], ..RelayConfig::new(own.clone()) };
-    for relay in [RelayConfig::new(look.clone()), closed] {
+    for relay in [RelayConfig::new(observed.clone()), closed] {
         config.relays.push(("vm1".parse().expect("a name"), relay));
     }
     let hub = Daemon::start(config).await.expect("starts");
     let _session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
-    let (mut raw, _) = Raw::open(&look).await;
+    let (mut raw, _) = Raw::open(&observed).await;
     raw.ask(r#""execute": "query-status""#).await;
     raw.ask(r#""execute": "stop""#).await;
     let mut refused = Raw::connect(&own).await;
@@ -171,12 +171,12 @@ async fn clients_of_relays_are_counted() {
     let of =
         |name: &str, relay: &Path| format!("qmp_relay_{name}{{vm=\"vm1\",relay=\"{}\"}}", relay.display());
     let expected = [
-        (of("clients", &look), 1.0),
-        (of("clients_accepted_total", &look), 1.0),
-        (of("clients_turned_away_total", &look), 0.0),
-        (of("clients_slow_closed_total", &look), 0.0),
-        (of("commands_total", &look), 1.0),
-        (of("commands_refused_total", &look), 1.0),
+        (of("clients", &observed), 1.0),
+        (of("clients_accepted_total", &observed), 1.0),
+        (of("clients_turned_away_total", &observed), 0.0),
+        (of("clients_slow_closed_total", &observed), 0.0),
+        (of("commands_total", &observed), 1.0),
+        (of("commands_refused_total", &observed), 1.0),
         (of("clients", &own), 0.0),
         (of("clients_accepted_total", &own), 0.0),
         (of("clients_turned_away_total", &own), 1.0),
@@ -188,7 +188,7 @@ async fn clients_of_relays_are_counted() {
 
     let (_, relays) = get_json(home.path(), "/v1/relays").await;
     let first = json!({
-        "vm": "vm1", "path": look, "role": "observe", "clients": 1, "accepted": 1, "turned_away": 0,
+        "vm": "vm1", "path": observed, "role": "observe", "clients": 1, "accepted": 1, "turned_away": 0,
         "closed_slow": 0, "commands": 1, "refused": 1
     });
     assert_eq!((&relays[0], &relays[1]["turned_away"]), (&first, &json!(1)));
@@ -198,7 +198,7 @@ async fn clients_of_relays_are_counted() {
 }
 
 #[tokio::test]
-async fn a_disk_that_takes_nothing_is_seen() {
+async fn stalled_disk_is_shown_by_metrics_and_health() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let mut small = config(home.path(), &["vm1"]);
@@ -210,13 +210,13 @@ async fn a_disk_that_takes_nothing_is_seen() {
     assert_eq!(get_json(home.path(), "/v1/health").await, (200, json!({"status": "ok"})));
 
     let other = Connection::open(home.path().join("journal.db")).expect("opens");
-    other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes right now");
+    other.execute_batch("BEGIN IMMEDIATE").expect("no other writer");
     let kept = support::fill(&hub);
     let (_, answer) =
         execute(home.path(), "vm1", r#"{"execute": "query-burst", "arguments": {"count": 5000}}"#).await;
     assert_eq!(answer["overrun"], json!(true));
     let mut health = hub.journal().health();
-    health.wait_for(|health| *health != Health::Writing).await.expect("is told");
+    health.wait_for(|health| *health != Health::Writing).await.expect("a change of health");
     let scrape = Scrape::of(home.path()).await;
     scrape.expect(&[
         ("qmp_journal_stalled", 1.0),
@@ -247,7 +247,7 @@ async fn a_disk_that_takes_nothing_is_seen() {
     hub.stop().await.expect("stops");
 }
 
-/// Prometheus' own tool knows the rules for names, and reads the format.
+/// Prometheus' own tool checks the names and parses the format.
 fn promtool_accepts(text: &str) {
     let check = Command::new("promtool")
         .args(["check", "metrics"])
@@ -264,7 +264,7 @@ fn promtool_accepts(text: &str) {
         Err(error) => panic!("cannot run promtool: {error}; install the package prometheus"),
     };
     check.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("reads");
-    let done = check.wait_with_output().expect("ends");
-    let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success() && said.is_empty(), "{said}\n{text}");
+    let output = check.wait_with_output().expect("ends");
+    let messages = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && messages.is_empty(), "{messages}\n{text}");
 }

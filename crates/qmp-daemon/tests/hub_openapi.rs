@@ -1,4 +1,4 @@
-//! `GET /v1/openapi.json`: the document says what the hub answers; and the catalogue.
+//! `GET /v1/openapi.json`: the document describes the hub's responses; and the catalogue.
 
 mod support;
 
@@ -11,19 +11,19 @@ use qmp_daemon::Daemon;
 use qmp_events::{catalogue, describe};
 use qmp_hub::relay::RelayConfig;
 use serde_json::{Value, json};
-use support::client::{Lines, connect, get, get_json, request};
+use support::client::{Lines, connect, get, get_json, send_request};
 use support::monitor::Monitor;
 use support::schema::check;
 use support::{Watcher, config};
 
-/// What stands in the document for an answer: its schema and its example.
+/// The description of a response in the document: its schema and its example.
 fn described<'d>(document: &'d Value, path: &str, method: &str, status: u16, media: &str) -> &'d Value {
     let content = &document["paths"][path][method]["responses"][status.to_string()]["content"][media];
-    assert!(content.is_object(), "{method} {path} {status} {media} is not described");
+    assert!(content.is_object(), "{method} {path} {status} {media} has no description");
     content
 }
 
-/// A hub with a VM of every kind of record, one that is attached and paused, and one that is not there.
+/// A hub with a VM of every kind of record, attached and paused, and an absent VM.
 async fn busy(home: &Path) -> (Daemon, Vec<Box<dyn std::any::Any>>) {
     let monitor = Monitor::bind(home, "vm1");
     let mut config = config(home, &["vm1", "absent"]);
@@ -42,19 +42,19 @@ async fn busy(home: &Path) -> (Daemon, Vec<Box<dyn std::any::Any>>) {
     session
         .emit("BLOCK_IO_ERROR", r#"{"device": "d", "operation": "write", "action": "stop", "reason": "x"}"#);
     session.emit("STOP", "");
-    // Of the unknown event, or of why the VM stopped.
+    // Waits for the finding about the unknown event, or about the stop of the VM.
     while !journal.next().await.body.kind().eq("finding") {}
     (hub, vec![Box::new(monitor), Box::new(session)])
 }
 
 #[tokio::test]
-async fn answers_are_as_described() {
+async fn responses_match_their_schemas() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, _alive) = busy(home.path()).await;
     let (_, document) = get_json(home.path(), "/v1/openapi.json").await;
     assert_eq!(document["openapi"], "3.1.0");
 
-    //  path in the document         method  asked for                           body               status
+    //  path in the document         method  request path                        body               status
     let cases: [(&str, &str, &str, &str, u16); 23] = [
         ("/v1/hub", "get", "/v1/hub", "", 200),
         ("/v1/vms", "get", "/v1/vms", "", 200),
@@ -80,27 +80,27 @@ async fn answers_are_as_described() {
         ("/v1/vms/{name}/execute", "post", "/v1/vms/vm2/execute", r#"{"execute": "cont"}"#, 404),
         ("/v1/vms/{name}/execute", "post", "/v1/vms/absent/execute", r#"{"execute": "cont"}"#, 503),
     ];
-    for (path, method, asked, body, expected) in cases {
-        let wanted = Request::builder().method(&*method.to_uppercase()).uri(asked).header("host", "hub");
-        let wanted = wanted.header("content-type", "application/json");
-        let wanted = wanted.body(Full::from(body.to_owned())).expect("a request");
-        let answer = request(connect(home.path()).await, wanted).await;
-        assert_eq!(answer.headers()["content-type"], "application/json", "{asked}");
+    for (path, method, uri, body, expected) in cases {
+        let request = Request::builder().method(&*method.to_uppercase()).uri(uri).header("host", "hub");
+        let request = request.header("content-type", "application/json");
+        let request = request.body(Full::from(body.to_owned())).expect("a request");
+        let answer = send_request(connect(home.path()).await, request).await;
+        assert_eq!(answer.headers()["content-type"], "application/json", "{uri}");
         let (status, answer) = support::client::json(answer).await;
-        assert_eq!(status, expected, "{asked} {body}: {answer}");
+        assert_eq!(status, expected, "{uri} {body}: {answer}");
         let content = described(&document, path, method, status, "application/json");
-        assert_eq!(check(&document, &content["schema"], &answer, asked), [""; 0]);
+        assert_eq!(check(&document, &content["schema"], &answer, uri), [""; 0]);
     }
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn streams_are_as_described() {
+async fn streams_match_their_schemas() {
     let home = tempfile::tempdir().expect("a directory");
     let (hub, _alive) = busy(home.path()).await;
     let (_, document) = get_json(home.path(), "/v1/openapi.json").await;
     hub.stop().await.expect("stops");
-    // Again, so that there is the end of an epoch, too.
+    // A second start, so that the journal has the end of an epoch.
     let hub = Daemon::start(config(home.path(), &[])).await.expect("starts");
 
     let content = described(&document, "/v1/records", "get", 200, "application/x-ndjson");
@@ -122,9 +122,9 @@ async fn streams_are_as_described() {
     hub.stop().await.expect("stops");
 }
 
-/// What the document shows fits what the document says; and parameters that it names are taken.
+/// Examples match their schemas, and documented parameters are accepted.
 #[tokio::test]
-async fn examples_and_parameters_are_right() {
+async fn examples_are_valid_and_parameters_are_accepted() {
     let home = tempfile::tempdir().expect("a directory");
     let hub = Daemon::start(config(home.path(), &[])).await.expect("starts");
     let (_, document) = get_json(home.path(), "/v1/openapi.json").await;
@@ -133,8 +133,8 @@ async fn examples_and_parameters_are_right() {
         for (method, operation) in
             item.as_object().expect("an item").iter().filter(|(key, _)| *key != "parameters")
         {
-            let answers = operation["responses"].as_object().expect("answers").values();
-            let bodies = answers.chain(operation.get("requestBody"));
+            let responses = operation["responses"].as_object().expect("responses").values();
+            let bodies = responses.chain(operation.get("requestBody"));
             for (media, content) in bodies.filter_map(|body| body["content"].as_object()).flatten() {
                 let Some(example) = content.get("example") else { continue };
                 let value = match example.as_str() {
@@ -150,7 +150,7 @@ async fn examples_and_parameters_are_right() {
                 examples += 1;
             }
             if method == "get" && operation.get("x-endless").is_none() {
-                parameters_are_taken(home.path(), &document, path, operation).await;
+                assert_parameters_are_accepted(home.path(), &document, path, operation).await;
             }
         }
     }
@@ -158,7 +158,7 @@ async fn examples_and_parameters_are_right() {
     hub.stop().await.expect("stops");
 }
 
-async fn parameters_are_taken(home: &Path, document: &Value, path: &str, operation: &Value) {
+async fn assert_parameters_are_accepted(home: &Path, document: &Value, path: &str, operation: &Value) {
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
         let parameter = match parameter["$ref"].as_str() {
             Some(reference) => document.pointer(&reference[1..]).expect("a parameter"),
@@ -175,13 +175,13 @@ async fn parameters_are_taken(home: &Path, document: &Value, path: &str, operati
             "release" => "7.2",
             _ => "x",
         };
-        let asked = format!("{path}?{name}={value}");
-        assert_eq!(get(home, &asked).await.status(), 200, "{asked}");
+        let uri = format!("{path}?{name}={value}");
+        assert_eq!(get(home, &uri).await.status(), 200, "{uri}");
     }
 }
 
 #[tokio::test]
-async fn the_catalogue_is_the_one_of_the_program() {
+async fn catalogue_equals_that_of_the_program() {
     let home = tempfile::tempdir().expect("a directory");
     let hub = Daemon::start(config(home.path(), &[])).await.expect("starts");
     for (query, release) in [("", None), ("?release=7.2", Some("7.2")), ("?release=2.3.1", Some("2.3.1"))] {
@@ -191,10 +191,10 @@ async fn the_catalogue_is_the_one_of_the_program() {
         let (status, answer) = get_json(home.path(), &format!("/v1/catalogue{query}")).await;
         assert_eq!((status, answer), (200, json!(expected)), "{query}");
     }
-    let answer = get(home.path(), "/v1/catalogue").await.into_body().collect().await.expect("an answer");
+    let answer = get(home.path(), "/v1/catalogue").await.into_body().collect().await.expect("a response");
     let text = String::from_utf8(answer.to_bytes().into()).expect("UTF-8");
     assert_eq!(text.lines().count(), catalogue().len() + 2, "one event a line");
-    //  query              what is said
+    //  query              message
     let cases =
         [("?release=new", "release=new: "), ("?relase=7.2", "unknown parameter \"relase\"; known: release")];
     for (query, expected) in cases {

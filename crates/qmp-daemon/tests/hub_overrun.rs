@@ -1,4 +1,4 @@
-//! A disk that takes nothing: the VM never waits, and the loss stands in the journal.
+//! A stalled disk: the VM never waits, and the loss is recorded in the journal.
 
 mod support;
 
@@ -12,29 +12,29 @@ use support::client::{execute, get_json};
 use support::monitor::Monitor;
 use support::{Watcher, config};
 
-/// Keeps the journal's writer from committing, as a disk that does not answer would.
-struct Stalled(Connection);
+/// Keeps the journal's writer from committing, like a stalled disk.
+struct JournalLock(Connection);
 
-impl Stalled {
+impl JournalLock {
     fn journal(home: &Path) -> Self {
         let connection = Connection::open(home.join("journal.db")).expect("opens");
-        connection.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes right now");
+        connection.execute_batch("BEGIN IMMEDIATE").expect("no other writer");
         Self(connection)
     }
 
-    /// With a queue that has no room either: else it depends on how the hub's reads cut the stream when it is full.
+    /// With a full queue as well; otherwise the result depends on how the hub's reads split the stream.
     fn journal_of(hub: &Daemon, home: &Path) -> Self {
         let stalled = Self::journal(home);
         support::fill(hub);
         stalled
     }
 
-    fn goes_on(self) {
+    fn release(self) {
         self.0.execute_batch("ROLLBACK").expect("ends");
     }
 }
 
-/// A hub whose journal takes 32 KiB before it is full.
+/// A hub whose journal queues at most 32 KiB.
 fn small(home: &Path) -> DaemonConfig {
     let mut config = config(home, &["vm1"]);
     config.journal_options.queue_max_bytes = 32 << 10;
@@ -42,7 +42,7 @@ fn small(home: &Path) -> DaemonConfig {
 }
 
 #[tokio::test]
-async fn an_overrun_closes_the_epoch_and_the_next_one_begins_with_a_snapshot() {
+async fn overrun_closes_the_epoch_and_a_new_one_begins_with_a_snapshot() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(small(home.path())).await.expect("starts");
@@ -50,10 +50,10 @@ async fn an_overrun_closes_the_epoch_and_the_next_one_begins_with_a_snapshot() {
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
 
-    let stalled = Stalled::journal_of(&hub, home.path());
+    let stalled = JournalLock::journal_of(&hub, home.path());
     let total = 5_000;
-    // The replies come although nothing can be committed: the hub reads, so the VM never waits. The last of them
-    // is released at once, for nothing that stood before it can be waited for.
+    // The replies arrive although nothing can be committed: the hub reads, so the VM never waits. The last reply
+    // is released at once, because the events before it cannot be recorded.
     let burst = json!({"execute": "query-burst", "arguments": {"count": total}}).to_string();
     let (status, answer) = execute(home.path(), "vm1", &burst).await;
     assert_eq!((status, &answer["return"], &answer["overrun"]), (200, &json!({}), &json!(true)), "{answer}");
@@ -61,7 +61,7 @@ async fn an_overrun_closes_the_epoch_and_the_next_one_begins_with_a_snapshot() {
     assert_eq!(vms[0]["state"], "detached");
     assert!(vms[0]["error"].as_str().is_some_and(|error| error.contains("no room")), "{vms}");
 
-    stalled.goes_on();
+    stalled.release();
     let detail = loop {
         match journal.next().await.body {
             Body::Event { name, .. } => assert_eq!(name, support::FILLER),
@@ -74,7 +74,7 @@ async fn an_overrun_closes_the_epoch_and_the_next_one_begins_with_a_snapshot() {
     };
     assert_eq!(detail, format!("the journal had no room; {total} events were thrown away"));
     assert_eq!(journal.take(1).await, ["vm1 2.0 attached"]);
-    // Over the same connection, which tells no lie.
+    // Over the same connection, whose stream is intact.
     session.emit("STOP", "");
     assert_eq!(journal.take(1).await, ["vm1 2.1 STOP"]);
     let (_, vms) = get_json(home.path(), "/v1/vms").await;
@@ -86,7 +86,7 @@ async fn an_overrun_closes_the_epoch_and_the_next_one_begins_with_a_snapshot() {
 }
 
 #[tokio::test]
-async fn a_vm_that_leaves_during_an_overrun_is_closed_once() {
+async fn epoch_that_ends_during_an_overrun_is_closed_once() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(small(home.path())).await.expect("starts");
@@ -94,13 +94,13 @@ async fn a_vm_that_leaves_during_an_overrun_is_closed_once() {
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
 
-    let stalled = Stalled::journal_of(&hub, home.path());
+    let stalled = JournalLock::journal_of(&hub, home.path());
     let burst = json!({"execute": "query-burst", "arguments": {"count": 5_000}}).to_string();
     execute(home.path(), "vm1", &burst).await;
     session.close().await;
-    // It comes back while there is no room yet.
+    // The VM returns before there is room.
     let _session = monitor.accept().await;
-    stalled.goes_on();
+    stalled.release();
 
     let mut ends = Vec::new();
     let opened = loop {
@@ -116,21 +116,21 @@ async fn a_vm_that_leaves_during_an_overrun_is_closed_once() {
 }
 
 #[tokio::test]
-async fn a_hub_that_stops_during_an_overrun_still_says_so() {
+async fn stop_during_an_overrun_records_the_overrun() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(small(home.path())).await.expect("starts");
     let _session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
-    let stalled = Stalled::journal_of(&hub, home.path());
+    let stalled = JournalLock::journal_of(&hub, home.path());
     let burst = json!({"execute": "query-burst", "arguments": {"count": 5_000}}).to_string();
     execute(home.path(), "vm1", &burst).await;
 
     let reader = hub.journal().reader();
     let stopping = tokio::spawn(hub.stop());
-    stalled.goes_on();
+    stalled.release();
     stopping.await.expect("no panic").expect("stops");
     let last = reader.last_of_each_vm().expect("readable");
-    let record = last.iter().find(|record| record.vm == "vm1").expect("it was attached");
+    let record = last.iter().find(|record| record.vm == "vm1").expect("a record of the VM");
     assert!(matches!(record.body, Body::Detached { reason: DetachReason::Overrun, .. }), "{record:?}");
 }

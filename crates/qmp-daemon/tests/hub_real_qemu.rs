@@ -1,4 +1,4 @@
-//! The hub beside a real QEMU. Skipped where there is none, unless `CI` is set.
+//! The hub with a real QEMU. Skipped without QEMU, unless `CI` is set.
 
 mod support;
 
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use support::client::{execute, get_json, get_lines};
 use support::{Watcher, config};
 
-/// A QEMU of this test, ended with it.
+/// A QEMU that is killed at the end of the test.
 struct Qemu(Child);
 
 impl Qemu {
-    /// Starts one that is paused, with its monitor at `vm1.sock` in `home`.
+    /// Starts a paused QEMU with its monitor at `vm1.sock` in `home`.
     fn start(home: &Path) -> Self {
         let monitor = format!("unix:{},server=on,wait=off", home.join("vm1.sock").display());
         let mut command = Command::new(support::qemu::PROGRAM);
@@ -30,13 +30,13 @@ impl Qemu {
 
 impl Drop for Qemu {
     fn drop(&mut self) {
-        // It has ended by itself unless the test failed.
+        // The process has ended unless the test failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The events that came between a command and its reply, by the reply's own word.
+/// The events between a command and its reply, by the offsets in the response.
 async fn events_of(home: &Path, command: &str) -> Vec<String> {
     let (status, answer) = execute(home, "vm1", &json!({"execute": command}).to_string()).await;
     assert_eq!((status, &answer["return"]), (200, &json!({})), "{command}: {answer}");
@@ -51,8 +51,8 @@ async fn events_of(home: &Path, command: &str) -> Vec<String> {
     events
 }
 
-/// What a record of the VM tells, in short; `None` for the record of a command.
-fn told(record: &Record<'_>, epoch: u32) -> Option<String> {
+/// A record of the VM in short; `None` for the record of a command.
+fn summary(record: &Record<'_>, epoch: u32) -> Option<String> {
     let text = support::short(record);
     let what = text.strip_prefix(&format!("vm1 {epoch}.")).unwrap_or(&text);
     let what = what.split_once(' ').map_or(what, |(_, what)| what);
@@ -60,7 +60,7 @@ fn told(record: &Record<'_>, epoch: u32) -> Option<String> {
 }
 
 #[tokio::test]
-async fn commands_and_their_events_keep_their_order_over_two_lives_of_a_vm() {
+async fn commands_and_their_events_keep_their_order_across_a_restart_of_the_vm() {
     if support::qemu::is_missing() {
         return;
     }
@@ -80,7 +80,7 @@ async fn commands_and_their_events_keep_their_order_over_two_lives_of_a_vm() {
         assert_eq!(snapshot["query-status"]["status"], "prelaunch", "{snapshot}");
         assert_eq!((record.epoch.0, record.seq.0), (epoch, 0));
 
-        // Since QEMU 6.0 the event of each of these stands before the reply.
+        // Since QEMU 6.0 the event of each of these commands comes before the reply.
         assert_eq!(events_of(home.path(), "cont").await, ["RESUME"]);
         assert_eq!(events_of(home.path(), "stop").await, ["STOP"]);
         assert_eq!(events_of(home.path(), "system_reset").await, ["RESET"]);
@@ -91,8 +91,8 @@ async fn commands_and_their_events_keep_their_order_over_two_lives_of_a_vm() {
 
         let mut seen = Vec::new();
         while seen.last().is_none_or(|last: &String| !last.starts_with("detached")) {
-            // Without place in the epoch: the records of the commands stand somewhere behind their events.
-            seen.extend(told(&journal.next().await, epoch));
+            // Without sequence numbers: the records of the commands come some time after their events.
+            seen.extend(summary(&journal.next().await, epoch));
         }
         let reset = r#"RESET {"guest": false, "reason": "host-qmp-system-reset"}"#;
         let quit = r#"SHUTDOWN {"guest": false, "reason": "host-qmp-quit"}"#;

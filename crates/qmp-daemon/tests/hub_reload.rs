@@ -1,4 +1,4 @@
-//! A running hub takes another configuration, and VMs that it does not concern notice nothing.
+//! A running hub applies another configuration, without effect on unchanged VMs.
 
 mod support;
 
@@ -13,20 +13,20 @@ use support::qmp::Raw;
 use support::{Watcher, config};
 
 /// A configuration whose VMs come from a file.
-fn of_file(home: &Path, vms: &[&str]) -> DaemonConfig {
+fn file_config(home: &Path, vms: &[&str]) -> DaemonConfig {
     let mut config = config(home, vms);
     config.origins = config.attach.iter().map(|(name, _)| (name.clone(), Origin::Configuration)).collect();
     config
 }
 
 #[tokio::test]
-async fn only_what_differs_changes() {
+async fn reload_changes_only_vms_that_differ() {
     let home = tempfile::tempdir().expect("a directory");
     let monitors =
         ["same", "moves", "goes", "comes", "moved", "relayed"].map(|vm| Monitor::bind(home.path(), vm));
     let [same, moves, goes, comes, moved, relayed] = &monitors;
     let hub =
-        Daemon::start(of_file(home.path(), &["same", "moves", "goes", "relayed"])).await.expect("starts");
+        Daemon::start(file_config(home.path(), &["same", "moves", "goes", "relayed"])).await.expect("starts");
     let mut sessions = Vec::new();
     for monitor in [same, moves, goes, relayed] {
         sessions.push(monitor.accept().await);
@@ -39,17 +39,17 @@ async fn only_what_differs_changes() {
         ["goes 1.0 attached", "moves 1.0 attached", "relayed 1.0 attached", "same 1.0 attached"]
     );
 
-    let nothing = hub.reload(of_file(home.path(), &["same", "moves", "goes", "relayed"])).await;
+    let nothing = hub.reload(file_config(home.path(), &["same", "moves", "goes", "relayed"])).await;
     assert!(nothing.is_nothing(), "{nothing:?}");
 
-    let mut wanted = of_file(home.path(), &["same", "moves", "comes", "relayed"]);
-    wanted.attach[1].1 =
+    let mut changed = file_config(home.path(), &["same", "moves", "comes", "relayed"]);
+    changed.attach[1].1 =
         format!("unix:{}", home.path().join("moved.sock").display()).parse().expect("an address");
     let relay = home.path().join("relay.qmp");
-    wanted.relays.push(("relayed".parse().expect("a name"), RelayConfig::new(&relay)));
-    wanted.journal_options.retention = Retention { max_age: None, max_bytes: Some(1 << 30) };
-    wanted.findings = !wanted.findings;
-    let done = hub.reload(wanted.clone()).await;
+    changed.relays.push(("relayed".parse().expect("a name"), RelayConfig::new(&relay)));
+    changed.journal_options.retention = Retention { max_age: None, max_bytes: Some(1 << 30) };
+    changed.findings = !changed.findings;
+    let done = hub.reload(changed.clone()).await;
     let names =
         |names: &[qmp_hub::VmName]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     assert_eq!(names(&done.added), "comes");
@@ -58,7 +58,7 @@ async fn only_what_differs_changes() {
     assert_eq!(names(&done.relayed), "relayed");
     assert!(done.refused.is_empty() && done.retention, "{done:?}");
     assert_eq!(done.unchangeable, ["findings"]);
-    assert_eq!(hub.journal().retention(), wanted.journal_options.retention);
+    assert_eq!(hub.journal().retention(), changed.journal_options.retention);
     assert_eq!(hub.attached().1, 4);
 
     let _new = [comes.accept().await, moved.accept().await];
@@ -78,24 +78,24 @@ async fn only_what_differs_changes() {
         "moves 2.0 attached",
         "same 1.1 STOP",
     ];
-    assert_eq!(seen, expected, "the epochs of VMs that stay go on");
+    assert_eq!(seen, expected, "the epochs of unchanged VMs continue");
     let (mut client, _) = Raw::open(&relay).await;
     sessions[3].emit("STOP", "");
     assert_eq!(client.value().await["event"], "STOP");
 
-    assert!(hub.reload(wanted).await.unchangeable == ["findings"], "it is told each time");
+    assert!(hub.reload(changed).await.unchangeable == ["findings"], "reported each time");
     hub.stop().await.expect("stops");
 }
 
-/// A relay whose socket cannot be had keeps neither its VM nor another one from being followed.
+/// A relay whose socket cannot be created does not prevent that its VM and other VMs are followed.
 #[tokio::test]
-async fn relay_that_cannot_be_served_stops_nothing_else_of_a_reload() {
+async fn relay_that_cannot_be_served_does_not_affect_the_rest_of_a_reload() {
     let home = tempfile::tempdir().expect("a directory");
-    let hub = Daemon::start(of_file(home.path(), &["vm1"])).await.expect("starts");
-    std::fs::write(home.path().join("file"), "mine").expect("writes");
-    let mut wanted = of_file(home.path(), &["vm1", "vm2", "vm3"]);
-    wanted.relays.push(("vm2".parse().expect("a name"), RelayConfig::new(home.path().join("file"))));
-    let done = hub.reload(wanted).await;
+    let hub = Daemon::start(file_config(home.path(), &["vm1"])).await.expect("starts");
+    std::fs::write(home.path().join("file"), "not a socket").expect("writes");
+    let mut changed = file_config(home.path(), &["vm1", "vm2", "vm3"]);
+    changed.relays.push(("vm2".parse().expect("a name"), RelayConfig::new(home.path().join("file"))));
+    let done = hub.reload(changed).await;
     assert!(done.refused.is_empty(), "{:?}", done.refused);
     let place = home.path().join("file").display().to_string();
     let errors: Vec<_> = hub.relays().into_iter().filter_map(|relay| relay.error).collect();

@@ -1,4 +1,4 @@
-//! What is removed while the hub runs: every way of reading says so, and the hub goes on as before.
+//! Retention while the hub runs: every interface reports removed records, and the hub continues as before.
 
 mod support;
 
@@ -11,16 +11,16 @@ use qmp_daemon::Daemon;
 use qmp_hub::relay::RelayConfig;
 use qmp_journal::Retention;
 use serde_json::json;
-use support::client::{Lines, connect, get, get_json, get_lines, request};
+use support::client::{Lines, connect, get, get_json, get_lines, send_request};
 use support::monitor::Monitor;
 use support::qmp::Raw;
 use support::{Watcher, config};
 
-/// Everything that was received by now goes.
+/// Removes every record received so far.
 const NOTHING: Retention = Retention { max_age: Some(Duration::ZERO), max_bytes: None };
 
 #[tokio::test]
-async fn every_way_of_reading_says_what_is_gone() {
+async fn removed_records_are_reported_by_every_interface() {
     let home = tempfile::tempdir().expect("a directory");
     let relay = home.path().join("relay.qmp");
     let mut config = config(home.path(), &["vm1"]);
@@ -41,25 +41,26 @@ async fn every_way_of_reading_says_what_is_gone() {
     session.emit("POWERDOWN", "");
     watcher.until("vm1 1.3 POWERDOWN").await;
 
-    //  query      gone   what comes
+    //  query      number of removed records
     let cases = [("", "0"), ("?after=0", "0"), ("?after=1", "2"), ("?after=2", "1"), ("?after=3", "0")];
-    for (query, gone) in cases {
+    for (query, removed) in cases {
         let answer = get(home.path(), &format!("/v1/records{query}")).await;
-        assert_eq!(answer.headers()["qmp-events-removed"], gone, "{query}");
+        assert_eq!(answer.headers()["qmp-events-removed"], removed, "{query}");
         let line = Lines::new(answer).next().await.expect("a record");
         assert!(line.starts_with(r#"{"offset":4,"vm":"vm1","epoch":1,"seq":3,"#), "{query}: {line}");
     }
-    let wanted = Request::get("/v1/events").header("host", "hub").header("last-event-id", "1");
+    let request = Request::get("/v1/events").header("host", "hub").header("last-event-id", "1");
     let answer =
-        request(connect(home.path()).await, wanted.body(Full::<Bytes>::default()).expect("a request")).await;
+        send_request(connect(home.path()).await, request.body(Full::<Bytes>::default()).expect("a request"))
+            .await;
     let mut stream = Lines::new(answer);
-    let mut told = Vec::new();
-    while told.len() < 7 {
-        told.push(stream.next().await.expect("a line"));
+    let mut received = Vec::new();
+    while received.len() < 7 {
+        received.push(stream.next().await.expect("a line"));
     }
     let removed = r#"data: {"after":1,"upto":3,"records":2}"#;
-    assert_eq!(told, ["retry: 2000", "id: 3", "", "id: 3", "event: removed", removed, ""]);
-    // What a reader was given before it was removed, it has; and what comes, too.
+    assert_eq!(received, ["retry: 2000", "id: 3", "", "id: 3", "event: removed", removed, ""]);
+    // A stream that began before the removal has its records, and later ones.
     for offset in 2..=4 {
         let line = slow.next().await.expect("a record");
         assert!(line.starts_with(&format!("{{\"offset\":{offset},")), "{line}");
@@ -69,8 +70,8 @@ async fn every_way_of_reading_says_what_is_gone() {
     client.send(r#"{"execute": "x-replay", "arguments": {"after": 1}, "id": 1}"#).await;
     assert_eq!(client.value().await["data"], json!({"state": "begin", "after": 1}));
     assert_eq!(client.value().await["event"], "POWERDOWN");
-    let over = json!({"state": "end", "upto": 4, "events": 1, "removed": 2});
-    assert_eq!(client.value().await["data"], over);
+    let end = json!({"state": "end", "upto": 4, "events": 1, "removed": 2});
+    assert_eq!(client.value().await["data"], end);
     assert_eq!(client.value().await["return"], json!({"upto": 4, "events": 1, "removed": 2}));
 
     let mut figures = get_lines(home.path(), "/metrics").await;
@@ -88,9 +89,9 @@ async fn every_way_of_reading_says_what_is_gone() {
     hub.stop().await.expect("stops");
 }
 
-/// The next hub on a journal of which everything is gone counts on, and knows the VM once it is attached.
+/// The next hub on an emptied journal continues its numbers, and knows the VM once it is attached.
 #[tokio::test]
-async fn the_next_hub_counts_on() {
+async fn numbers_continue_after_removal_of_all_records() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");

@@ -1,4 +1,4 @@
-//! A monitor that does not answer: what the hub asks, shows and records, and what it leaves alone.
+//! A monitor that does not answer: the probes, states and records of the hub, and its behaviour for quiet monitors.
 
 mod support;
 
@@ -17,14 +17,14 @@ use support::monitor::Monitor;
 use support::qmp::Raw;
 use support::{Watcher, config};
 
-/// How long the monitors may be quiet. Short, because the tests wait for it; nothing depends on how long it is.
+/// The silence limit of the monitors. Short, because the tests wait for it; no result depends on its length.
 const SPAN: Duration = Duration::from_millis(100);
 
 fn watching(home: &Path) -> DaemonConfig {
     DaemonConfig { findings: true, silent_after: SilentAfter::Span(SPAN), ..config(home, &["vm1"]) }
 }
 
-async fn figure(home: &Path, name: &str) -> String {
+async fn metric(home: &Path, name: &str) -> String {
     let text = get(home, "/metrics").await.into_body().collect().await.expect("a text").to_bytes();
     let text = String::from_utf8(text.to_vec()).expect("UTF-8");
     text.lines().find_map(|line| line.strip_prefix(name)).expect(name).trim().to_owned()
@@ -38,7 +38,7 @@ async fn monitor_that_hangs_is_silent_until_it_answers() {
     let session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
-    assert_eq!(figure(home.path(), r#"qmp_vm_silent{vm="vm1"}"#).await, "0");
+    assert_eq!(metric(home.path(), r#"qmp_vm_silent{vm="vm1"}"#).await, "0");
 
     session.hang();
     let (summary, causes, silent) = journal.finding("silent").await;
@@ -53,7 +53,7 @@ async fn monitor_that_hangs_is_silent_until_it_answers() {
             "{vm}"
         );
     }
-    assert_eq!(figure(home.path(), r#"qmp_vm_silent{vm="vm1"}"#).await, "1");
+    assert_eq!(metric(home.path(), r#"qmp_vm_silent{vm="vm1"}"#).await, "1");
 
     session.go_on();
     let (summary, causes, again) = journal.finding("answers-again").await;
@@ -62,26 +62,26 @@ async fn monitor_that_hangs_is_silent_until_it_answers() {
     assert!(again["seconds"].as_f64() >= Some(2.0 * SPAN.as_secs_f64()), "{again}");
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
     assert_eq!(vm.get("silent_since"), None, "{vm}");
-    assert_eq!(figure(home.path(), r#"qmp_vm_silent{vm="vm1"}"#).await, "0");
+    assert_eq!(metric(home.path(), r#"qmp_vm_silent{vm="vm1"}"#).await, "0");
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
 async fn quiet_monitor_that_answers_probes_leaves_no_record_and_no_reply_to_clients() {
     let home = tempfile::tempdir().expect("a directory");
-    let mut wanted = watching(home.path());
+    let mut config = watching(home.path());
     let relay = home.path().join("relay.qmp");
-    wanted.relays.push(("vm1".parse().expect("a name"), RelayConfig::new(&relay)));
+    config.relays.push(("vm1".parse().expect("a name"), RelayConfig::new(&relay)));
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Daemon::start(wanted).await.expect("starts");
+    let hub = Daemon::start(config).await.expect("starts");
     let mut session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
     let (mut client, _) = Raw::open(&relay).await;
 
-    session.asked(4).await;
+    session.wait_for_queries(4).await;
     let head = hub.journal().head();
-    session.asked(3).await;
+    session.wait_for_queries(3).await;
     assert_eq!(hub.journal().head(), head, "probes are not recorded");
     let replies = client.ask(r#""execute": "query-status""#).await;
     assert_eq!(replies.len(), 1, "no reply but the client's own: {replies:?}");
@@ -91,7 +91,7 @@ async fn quiet_monitor_that_answers_probes_leaves_no_record_and_no_reply_to_clie
 }
 
 #[tokio::test]
-async fn run_state_that_no_event_tells_is_learned_from_the_reply_to_a_probe() {
+async fn run_state_without_an_event_is_learned_from_the_reply_to_a_probe() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(watching(home.path())).await.expect("starts");
@@ -113,15 +113,15 @@ async fn run_state_that_no_event_tells_is_learned_from_the_reply_to_a_probe() {
 }
 
 #[tokio::test]
-async fn finding_names_the_command_that_has_no_reply() {
+async fn finding_has_the_command_without_a_reply() {
     let home = tempfile::tempdir().expect("a directory");
-    let mut wanted = watching(home.path());
+    let mut config = watching(home.path());
     let relay = home.path().join("relay.qmp");
     let mut operate = RelayConfig::new(&relay);
     operate.role = Role::Operate { allow: Globs::default() };
-    wanted.relays.push(("vm1".parse().expect("a name"), operate));
+    config.relays.push(("vm1".parse().expect("a name"), operate));
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Daemon::start(wanted).await.expect("starts");
+    let hub = Daemon::start(config).await.expect("starts");
     let mut session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
@@ -137,7 +137,7 @@ async fn finding_names_the_command_that_has_no_reply() {
         "{silent}"
     );
     assert!(summary.contains("; silence by uid ") && summary.contains(" has had no reply for "), "{summary}");
-    // The second one is answered at once when the monitor goes on: it has nothing to do with the next silence.
+    // The second command is answered at once when the monitor continues: it is not part of the next silence.
     session.go_on();
     journal.finding("answers-again").await;
     drop(client);
@@ -147,7 +147,7 @@ async fn finding_names_the_command_that_has_no_reply() {
 }
 
 #[tokio::test]
-async fn epoch_that_closes_ends_the_silence() {
+async fn closed_epoch_ends_the_silence() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(watching(home.path())).await.expect("starts");
@@ -158,7 +158,7 @@ async fn epoch_that_closes_ends_the_silence() {
     journal.finding("silent").await;
     session.go_on();
     session.close().await;
-    // It may have answered before it closed.
+    // The monitor may have answered before it closed.
     let session = monitor.accept().await;
     journal.until("vm1 2.0 attached").await;
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
@@ -170,36 +170,36 @@ async fn epoch_that_closes_ends_the_silence() {
 }
 
 #[tokio::test]
-async fn reload_changes_the_span_of_a_vm_that_goes_on() {
+async fn reload_changes_the_span_within_an_epoch() {
     let home = tempfile::tempdir().expect("a directory");
-    let of_file = |silent_after| {
-        let mut wanted = DaemonConfig { silent_after, ..watching(home.path()) };
-        wanted.origins.insert("vm1".parse().expect("a name"), Origin::Configuration);
-        wanted
+    let file_config = |silent_after| {
+        let mut config = DaemonConfig { silent_after, ..watching(home.path()) };
+        config.origins.insert("vm1".parse().expect("a name"), Origin::Configuration);
+        config
     };
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Daemon::start(of_file(SilentAfter::Off)).await.expect("starts");
+    let hub = Daemon::start(file_config(SilentAfter::Off)).await.expect("starts");
     let mut session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
 
-    assert!(hub.reload(of_file(SilentAfter::Off)).await.is_nothing());
-    let done = hub.reload(of_file(SilentAfter::Span(SPAN))).await;
+    assert!(hub.reload(file_config(SilentAfter::Off)).await.is_nothing());
+    let done = hub.reload(file_config(SilentAfter::Span(SPAN))).await;
     assert!(done.silence && !done.is_nothing(), "{done:?}");
-    session.asked(2).await;
+    session.wait_for_queries(2).await;
 
-    let mut own = of_file(SilentAfter::Span(SPAN));
+    let mut own = file_config(SilentAfter::Span(SPAN));
     own.silent_after_of.insert("vm1".parse().expect("a name"), SilentAfter::Off);
-    assert!(hub.reload(own.clone()).await.silence, "the VM has a setting of its own");
+    assert!(hub.reload(own.clone()).await.silence, "the VM has its own setting");
     assert!(hub.reload(own).await.is_nothing());
     session.hang();
-    assert!(hub.reload(of_file(SilentAfter::Span(SPAN))).await.silence);
+    assert!(hub.reload(file_config(SilentAfter::Span(SPAN))).await.silence);
     journal.finding("silent").await;
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn qemu_that_is_stopped_is_silent_until_it_goes_on() {
+async fn stopped_qemu_is_silent_until_it_continues() {
     if support::qemu::is_missing() {
         return;
     }
@@ -214,13 +214,13 @@ async fn qemu_that_is_stopped_is_silent_until_it_goes_on() {
     let hub = Daemon::start(watching(home.path())).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
-    let pid = qemu.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("it runs");
+    let pid = qemu.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("a running process");
     let stopped = format!("its process {} is stopped, by SIGSTOP or a debugger", pid.as_raw_pid());
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
     assert_eq!(vm.get("unresponsive"), None, "{vm}");
-    kill_process(pid, Signal::STOP).expect("it is ours");
+    kill_process(pid, Signal::STOP).expect("permitted");
     let status = format!("/proc/{}/status", pid.as_raw_pid());
-    while !std::fs::read_to_string(&status).expect("it lives").contains("State:\tT") {
+    while !std::fs::read_to_string(&status).expect("a running process").contains("State:\tT") {
         tokio::task::yield_now().await;
     }
     let (_, vm) = get_json(home.path(), "/v1/vms/vm1").await;
@@ -235,7 +235,7 @@ async fn qemu_that_is_stopped_is_silent_until_it_goes_on() {
     let (_, vms) = get_json(home.path(), "/v1/vms").await;
     assert_eq!(vms[0]["unresponsive"], stopped, "{vms}");
 
-    kill_process(pid, Signal::CONT).expect("it is ours");
+    kill_process(pid, Signal::CONT).expect("permitted");
     let (_, _, again) = journal.finding("answers-again").await;
     assert_eq!(again["silent_since"], silent["silent_since"]);
     let (status, _) = execute(home.path(), "vm1", r#"{"execute": "quit"}"#).await;

@@ -1,7 +1,7 @@
-//! Requests that the guest of a real QEMU ignores. Skipped where there is none, unless `CI` is set.
+//! Requests that the guest of a real QEMU ignores. Skipped without QEMU, unless `CI` is set.
 //!
-//! The guest is a firmware without a system to boot: it neither answers the power button nor lets a PCI device go. The 60 s
-//! of the findings are those of the records, so they pass without being waited for.
+//! The guest is a firmware without a system to boot: it neither answers the power button nor releases a PCI device. The
+//! 60 s of the findings are measured by the times of the records, so the test does not wait for them.
 
 mod support;
 
@@ -16,11 +16,11 @@ use serde_json::json;
 use support::client::execute;
 use support::{Watcher, config};
 
-/// A QEMU of this test, ended with it.
+/// A QEMU that is killed at the end of the test.
 struct Qemu(Child);
 
 impl Qemu {
-    /// Starts one that runs its firmware, with its monitor at `vm1.sock` in `home`.
+    /// Starts a QEMU that runs its firmware, with its monitor at `vm1.sock` in `home`.
     fn start(home: &Path) -> Self {
         let monitor = format!("unix:{},server=on,wait=off", home.join("vm1.sock").display());
         let mut command = Command::new(support::qemu::PROGRAM);
@@ -38,7 +38,7 @@ impl Drop for Qemu {
 }
 
 #[tokio::test]
-async fn requests_without_a_sign_of_the_guest_are_reported() {
+async fn request_without_a_reaction_of_the_guest_is_reported() {
     if support::qemu::is_missing() {
         return;
     }
@@ -50,9 +50,9 @@ async fn requests_without_a_sign_of_the_guest_are_reported() {
     let commands = [
         json!({"execute": "system_powerdown"}),
         json!({"execute": "device_del", "arguments": {"id": "net0"}}),
-        // A device that needs no guest.
+        // A device that is removed without the guest.
         json!({"execute": "device_del", "arguments": {"id": "tablet0"}}),
-        // A command that QEMU refuses asks nothing of the guest.
+        // A refused command requests nothing of the guest.
         json!({"execute": "device_del", "arguments": {"id": "no-such-device"}}),
     ];
     for command in &commands {
@@ -60,7 +60,7 @@ async fn requests_without_a_sign_of_the_guest_are_reported() {
         assert_eq!(status, 200, "{answer}");
     }
     let reader = hub.journal().reader();
-    // The device that needs no guest is deleted before or after the reply.
+    // The device that is removed without the guest is deleted before or after the reply.
     let (mut recorded, mut is_deleted) = (0, false);
     while recorded < commands.len() || !is_deleted {
         match &journal.next().await.body {
@@ -70,13 +70,15 @@ async fn requests_without_a_sign_of_the_guest_are_reported() {
         }
     }
     let found = found_after(&reader, GUEST_SIGN_MAX.as_secs() + 1);
-    let told: Vec<(&str, &str)> = found
+    let kinds: Vec<(&str, &str)> = found
         .iter()
-        .map(|finding| (finding.kind, finding.data.get("device").and_then(|it| it.as_str()).unwrap_or("-")))
+        .map(|finding| {
+            (finding.kind, finding.data.get("device").and_then(|device| device.as_str()).unwrap_or("-"))
+        })
         .collect();
-    let ignored: Vec<_> = told.iter().filter(|(kind, _)| kind.ends_with("-ignored")).collect();
+    let ignored: Vec<_> = kinds.iter().filter(|(kind, _)| kind.ends_with("-ignored")).collect();
     assert_eq!(ignored, [&("powerdown-ignored", "-"), &("unplug-ignored", "net0")], "{found:?}");
-    assert_eq!(told.iter().filter(|(kind, _)| *kind == "hot-unplug").count(), 1, "{found:?}");
+    assert_eq!(kinds.iter().filter(|(kind, _)| *kind == "hot-unplug").count(), 1, "{found:?}");
     assert_eq!(
         found_after(&reader, 30).iter().filter(|finding| finding.kind.ends_with("-ignored")).count(),
         0
@@ -84,7 +86,7 @@ async fn requests_without_a_sign_of_the_guest_are_reported() {
     hub.stop().await.expect("stops");
 }
 
-/// What is found when nothing more comes for so many seconds after the last record.
+/// The findings if no further record arrives within `seconds` of the last record.
 fn found_after(reader: &Reader, seconds: u64) -> Vec<Finding> {
     let mut cursor = reader.cursor(Query::default(), Offset(0));
     let (mut correlators, mut found, mut last) = (Correlators::new(), Vec::new(), UnixMicros(0));

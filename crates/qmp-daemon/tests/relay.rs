@@ -15,7 +15,7 @@ use support::qmp::Raw;
 use support::{Watcher, config};
 
 /// A hub with one VM, `vm1`, and its relay.
-struct Relayed {
+struct Fixture {
     hub: Daemon,
     monitor: Monitor,
     session: Session,
@@ -24,7 +24,7 @@ struct Relayed {
     _home: tempfile::TempDir,
 }
 
-impl Relayed {
+impl Fixture {
     async fn start(adapt: impl FnOnce(&mut RelayConfig)) -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let (config, path) = relayed(home.path(), adapt);
@@ -66,10 +66,10 @@ fn relayed(home: &Path, adapt: impl FnOnce(&mut RelayConfig)) -> (DaemonConfig, 
 }
 
 #[tokio::test]
-async fn greets_negotiates_and_refuses_as_the_vm() {
-    let relayed = Relayed::operating().await;
+async fn relay_greets_negotiates_and_refuses_like_the_vm() {
+    let relayed = Fixture::operating().await;
     let mut raw = Raw::connect(&relayed.path).await;
-    //  sent                                                        answered
+    //  request                                                     response
     let cases = [
         ("", GREETING.trim_end().to_owned()),
         (
@@ -96,19 +96,19 @@ async fn greets_negotiates_and_refuses_as_the_vm() {
         (r#"{'execute':'stop'}"#, event("STOP", "").trim_end().to_owned()),
         ("", r#"{"return": {}}"#.into()),
     ];
-    for (sent, answered) in cases {
+    for (sent, expected) in cases {
         raw.send(sent).await;
-        assert_eq!(raw.line().await, answered + "\r\n", "{sent}");
+        assert_eq!(raw.line().await, expected + "\r\n", "{sent}");
     }
     relayed.hub.stop().await.expect("stops");
     raw.ended().await;
 }
 
 #[tokio::test]
-async fn every_reply_reaches_its_asker_and_every_event_everybody() {
+async fn reply_reaches_its_client_and_event_every_client() {
     const CLIENTS: usize = 10;
     const ROUNDS: usize = 20;
-    let relayed = Relayed::operating().await;
+    let relayed = Fixture::operating().await;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         clients.push(relayed.open().await);
@@ -116,22 +116,22 @@ async fn every_reply_reaches_its_asker_and_every_event_everybody() {
     let mut tasks = tokio::task::JoinSet::new();
     for (number, mut client) in clients.into_iter().enumerate() {
         tasks.spawn(async move {
-            // The ids clash on purpose, and all commands are sent at once.
+            // The ids collide on purpose, and all commands are sent at once.
             let request = |round: usize| {
                 format!(r#"{{"execute": "burst", "arguments": {{"count": {}}}, "id": {round}}}"#, number + 1)
             };
             let all: String = (0..ROUNDS).map(request).collect();
             client.send(&all).await;
             let (mut events, mut replies) = (Vec::new(), Vec::new());
-            let raised: usize = (1..=CLIENTS).sum::<usize>() * ROUNDS;
-            while events.len() < raised || replies.len() < ROUNDS {
+            let emitted: usize = (1..=CLIENTS).sum::<usize>() * ROUNDS;
+            while events.len() < emitted || replies.len() < ROUNDS {
                 let line = client.line().await;
                 let value: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"));
                 if value.get("event").is_some() {
                     events.push(line);
                     continue;
                 }
-                // The burst of this command ends right before its reply: events stand before replies.
+                // The burst of this command ends right before its reply: events come before replies.
                 let burst: Vec<_> = events[events.len() - number - 1..].to_vec();
                 let expected: Vec<_> =
                     (0..=number).map(|n| event("RTC_CHANGE", &format!("{{\"offset\": {n}}}"))).collect();
@@ -144,20 +144,20 @@ async fn every_reply_reaches_its_asker_and_every_event_everybody() {
         });
     }
     let mut streams = Vec::new();
-    let mut kept = Vec::new();
+    let mut clients = Vec::new();
     while let Some(done) = tasks.join_next().await {
         let (events, client) = done.expect("no panic");
         streams.push(events);
-        kept.push(client);
+        clients.push(client);
     }
-    assert!(streams.iter().all(|stream| *stream == streams[0]), "one order for all");
+    assert!(streams.iter().all(|stream| *stream == streams[0]), "the same order for all clients");
     assert_eq!(relayed.hub.relays()[0].clients, CLIENTS as u64);
     relayed.hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn observers_may_ask_and_nothing_else() {
-    let mut relayed = Relayed::start(|_| {}).await;
+async fn observer_may_only_query() {
+    let mut relayed = Fixture::start(|_| {}).await;
     let mut raw = relayed.open().await;
     assert_eq!(raw.ask(r#""execute": "query-status""#).await[0]["return"]["running"], true);
     let refused = raw.ask(r#""execute": "stop""#).await;
@@ -168,17 +168,17 @@ async fn observers_may_ask_and_nothing_else() {
     assert_eq!(raw.line().await, event("STOP", ""));
     let status = &relayed.hub.relays()[0];
     assert_eq!((status.commands, status.refused, status.accepted), (1, 1, 1));
-    // Nothing reached the VM, and nothing is recorded but the event.
+    // No command reached the VM, and only the event is recorded.
     assert_eq!(relayed.journal.take(1).await, ["vm1 1.1 STOP"]);
     relayed.hub.stop().await.expect("stops");
     assert!(relayed.session.commands_so_far().is_empty());
 }
 
 #[tokio::test]
-async fn the_file_and_the_peer_decide_who_comes_in() {
+async fn client_is_accepted_by_mode_uids_and_gids() {
     let uid = rustix::process::getuid().as_raw();
     let gid = rustix::process::getgid().as_raw();
-    //  uids             gids             let in
+    //  uids             gids             accepted
     let cases: [(&[u32], &[u32], bool); 5] = [
         (&[], &[], true),
         (&[uid], &[], true),
@@ -186,27 +186,27 @@ async fn the_file_and_the_peer_decide_who_comes_in() {
         (&[uid + 1], &[], false),
         (&[], &[gid + 1], false),
     ];
-    for (uids, gids, let_in) in cases {
-        let relayed = Relayed::start(|relay| {
+    for (uids, gids, is_accepted) in cases {
+        let relayed = Fixture::start(|relay| {
             (relay.uids, relay.gids, relay.mode) = (uids.to_vec(), gids.to_vec(), 0o640);
         })
         .await;
-        let mode = std::fs::metadata(&relayed.path).expect("is there").permissions().mode();
+        let mode = std::fs::metadata(&relayed.path).expect("a socket").permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
         let mut raw = Raw::connect(&relayed.path).await;
         let line = raw.line().await;
         assert!(
-            if let_in { line == GREETING } else { line.contains("neither its user") },
+            if is_accepted { line == GREETING } else { line.contains("neither its user") },
             "{uids:?}: {line}"
         );
-        assert_eq!(relayed.hub.relays()[0].turned_away, u64::from(!let_in));
+        assert_eq!(relayed.hub.relays()[0].turned_away, u64::from(!is_accepted));
         relayed.hub.stop().await.expect("stops");
     }
 }
 
 #[tokio::test]
-async fn pretty_is_pretty_beside_compact() {
-    let relayed = Relayed::start(|relay| relay.pretty = true).await;
+async fn pretty_relay_indents_its_messages() {
+    let relayed = Fixture::start(|relay| relay.pretty = true).await;
     let mut raw = Raw::connect(&relayed.path).await;
     assert_eq!(raw.line().await, "{\r\n");
     while raw.line().await != "}\r\n" {}
@@ -227,12 +227,12 @@ async fn pretty_is_pretty_beside_compact() {
 }
 
 #[tokio::test]
-async fn one_that_never_reads_is_closed_and_counted_and_nobody_waits() {
-    let relayed = Relayed::start(|_| {}).await;
+async fn client_that_never_reads_is_closed_and_delays_no_other_client() {
+    let relayed = Fixture::start(|_| {}).await;
     let mut reader = relayed.open().await;
     let idle = relayed.open().await;
     let data = format!("{{\"text\": \"{}\"}}", "x".repeat(1 << 16));
-    // Twice: what the sockets take is beyond the bound.
+    // Twice the limit, because the sockets' buffers come on top of it.
     let count = 2 * RELAY_OUTBOX_MAX_BYTES / data.len();
     for _ in 0..count {
         relayed.session.emit("A", &data);
@@ -241,7 +241,7 @@ async fn one_that_never_reads_is_closed_and_counted_and_nobody_waits() {
     let mut head = relayed.hub.journal().watch_head();
     while relayed.hub.relays()[0].closed_slow == 0 {
         relayed.session.emit("B", "");
-        head.changed().await.expect("goes on");
+        head.changed().await.expect("an open journal");
         reader.line().await;
     }
     assert_eq!(relayed.hub.relays()[0].clients, 1);
@@ -250,8 +250,8 @@ async fn one_that_never_reads_is_closed_and_counted_and_nobody_waits() {
 }
 
 #[tokio::test]
-async fn clients_of_a_vm_that_goes_are_closed_and_new_ones_wait_for_the_next() {
-    let mut relayed = Relayed::start(|_| {}).await;
+async fn clients_are_closed_when_the_vm_detaches_and_new_ones_wait() {
+    let mut relayed = Fixture::start(|_| {}).await;
     let mut raw = relayed.open().await;
     relayed.session.emit("SHUTDOWN", "{\"guest\": true, \"reason\": \"guest-shutdown\"}");
     relayed.session.close().await;
@@ -272,17 +272,17 @@ async fn clients_of_a_vm_that_goes_are_closed_and_new_ones_wait_for_the_next() {
 }
 
 #[tokio::test]
-async fn who_goes_away_takes_its_commands_along() {
-    let mut relayed = Relayed::operating().await;
-    let mut dying = relayed.open().await;
-    dying.send(r#"{"execute": "silence"}{"execute": "stop"}{"execute": "cont"}"#).await;
+async fn commands_of_a_closed_client_are_dropped() {
+    let mut relayed = Fixture::operating().await;
+    let mut closing = relayed.open().await;
+    closing.send(r#"{"execute": "silence"}{"execute": "stop"}{"execute": "cont"}"#).await;
     assert_eq!(relayed.session.command().await, "silence");
-    drop(dying);
+    drop(closing);
     let mut other = relayed.open().await;
     while relayed.hub.relays()[0].clients > 1 {
         other.ask(r#""execute": "query-status""#).await;
     }
-    // The reply of its command comes, and is for nobody.
+    // The reply to the command of the closed client is discarded.
     other.send(r#"{"execute": "after", "id": 7}"#).await;
     assert_eq!(relayed.session.command().await, "after");
     assert_eq!(other.line().await, "{\"return\": {}, \"id\": 7}\r\n");
@@ -291,8 +291,8 @@ async fn who_goes_away_takes_its_commands_along() {
 }
 
 #[tokio::test]
-async fn who_only_stops_sending_is_answered() {
-    let relayed = Relayed::operating().await;
+async fn client_that_shuts_down_its_sending_side_gets_its_replies() {
+    let relayed = Fixture::operating().await;
     let mut raw = relayed.open().await;
     raw.send(r#"{"execute": "stop", "id": 1}{"execute": "cont", "id": 2}"#).await;
     tokio::io::AsyncWriteExt::shutdown(&mut raw.stream).await.expect("shuts down");
@@ -305,8 +305,8 @@ async fn who_only_stops_sending_is_answered() {
 }
 
 #[tokio::test]
-async fn a_slow_command_delays_neither_events_nor_other_clients() {
-    let mut relayed = Relayed::operating().await;
+async fn slow_command_delays_neither_events_nor_other_clients() {
+    let mut relayed = Fixture::operating().await;
     let (mut slow, mut other) = (relayed.open().await, relayed.open().await);
     slow.send(r#"{"execute": "silence"}"#).await;
     assert_eq!(relayed.session.command().await, "silence");
@@ -318,32 +318,32 @@ async fn a_slow_command_delays_neither_events_nor_other_clients() {
 }
 
 #[tokio::test]
-async fn commands_that_change_are_recorded_and_secrets_are_not() {
-    let mut relayed = Relayed::operating().await;
+async fn command_that_changes_the_vm_is_recorded_without_secrets() {
+    let mut relayed = Fixture::operating().await;
     let mut raw = relayed.open().await;
     raw.ask(r#""execute": "query-status""#).await;
     raw.ask(r#""execute": "set_password", "arguments": {"protocol": "vnc", "password": "geheim"}"#).await;
     raw.ask(r#""execute": "refuse""#).await;
     let (summary, data) = command(&mut relayed.journal).await;
     let comm = std::fs::read_to_string("/proc/self/comm").expect("a name");
-    let who = format!(
+    let client = format!(
         "uid {} pid {} ({}) at {}",
         rustix::process::getuid().as_raw(),
         std::process::id(),
         comm.trim_end(),
         relayed.path.display()
     );
-    assert_eq!(summary, format!("set_password by {who}: done"));
+    assert_eq!(summary, format!("set_password by {client}: done"));
     assert_eq!(data["arguments"], json!({"protocol": "vnc", "password": "***"}));
     assert_eq!(
         (&data["execute"], &data["client"], &data["result"]),
-        (&json!("set_password"), &json!(who), &json!("done"))
+        (&json!("set_password"), &json!(client), &json!("done"))
     );
     assert_eq!((&data["pid"], &data["socket"]), (&json!(std::process::id()), &json!(relayed.path)));
     let (summary, data) = command(&mut relayed.journal).await;
-    assert_eq!(summary, format!("refuse by {who}: failed (GenericError: not today)"));
+    assert_eq!(summary, format!("refuse by {client}: failed (GenericError: not today)"));
     assert_eq!(data["error"], json!({"class": "GenericError", "desc": "not today"}));
-    // One that the VM never answers, of a client that is gone, is recorded when the VM goes.
+    // A command without a reply, of a closed client, is recorded when the VM detaches.
     raw.send(r#"{"execute": "silence"}"#).await;
     assert_eq!(
         [relayed.session.command().await, relayed.session.command().await, relayed.session.command().await],
@@ -357,8 +357,8 @@ async fn commands_that_change_are_recorded_and_secrets_are_not() {
 }
 
 #[tokio::test]
-async fn out_of_band_overtakes() {
-    let mut relayed = Relayed::operating().await;
+async fn out_of_band_command_overtakes_queued_ones() {
+    let mut relayed = Fixture::operating().await;
     let mut raw = Raw::connect(&relayed.path).await;
     raw.line().await;
     raw.send(r#"{"execute": "qmp_capabilities", "arguments": {"enable": ["oob"]}}"#).await;
@@ -366,22 +366,22 @@ async fn out_of_band_overtakes() {
     raw.send(r#"{"execute": "silence"}{"execute": "stop"}{"exec-oob": "query-yank", "id": "now"}"#).await;
     assert_eq!(relayed.session.command().await, "silence");
     assert_eq!(raw.line().await, "{\"return\": {}, \"id\": \"now\"}\r\n");
-    // Without negotiation it is no member of a request.
+    // Without negotiation, `exec-oob` is not a member of a request.
     let refused = relayed.open().await.ask(r#""exec-oob": "query-yank""#).await;
     assert_eq!(refused[0]["error"]["desc"], "QMP input member 'exec-oob' is unexpected");
     relayed.hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn missed_events_are_repeated_byte_for_byte() {
-    let relayed = Relayed::start(|_| {}).await;
+async fn replay_repeats_missed_events_byte_for_byte() {
+    let relayed = Fixture::start(|_| {}).await;
     let mut live = relayed.open().await;
     let all: Vec<_> = (0..700).map(|n| event("A", &format!("{{\"n\":{n} }}"))).collect();
     relayed.session.send(all.concat());
     for event in &all {
         assert_eq!(live.line().await, *event);
     }
-    //  after   repeated
+    //  after   events repeated
     let cases = [(0, 0..700), (1, 0..700), (2, 1..700), (601, 600..700), (701, 0..0)];
     for (after, repeated) in cases {
         let mut late = relayed.open().await;
@@ -417,12 +417,12 @@ async fn missed_events_are_repeated_byte_for_byte() {
 }
 
 async fn refusal(raw: &mut Raw, arguments: &str) -> String {
-    let answer = raw.ask(&format!(r#""execute": "x-replay", "arguments": {arguments}"#)).await;
-    answer[0]["error"]["desc"].as_str().expect("refused").to_owned()
+    let reply = raw.ask(&format!(r#""execute": "x-replay", "arguments": {arguments}"#)).await;
+    reply[0]["error"]["desc"].as_str().expect("an error").to_owned()
 }
 
 #[tokio::test]
-async fn clients_stay_over_an_overrun_and_are_told() {
+async fn clients_stay_connected_over_an_overrun_and_get_an_event() {
     let home = tempfile::tempdir().expect("a directory");
     let (mut config, path) = relayed(home.path(), |_| {});
     config.journal_options.queue_max_bytes = 32 << 10;
@@ -432,26 +432,26 @@ async fn clients_stay_over_an_overrun_and_are_told() {
     Watcher::new(&hub).until("vm1 1.0 attached").await;
     let mut raw = Raw::open(&path).await.0;
 
-    // A disk that takes nothing, until the journal has no room.
+    // A stalled disk, until the journal has no room.
     let stalled = rusqlite::Connection::open(home.path().join("journal.db")).expect("opens");
-    stalled.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes right now");
+    stalled.execute_batch("BEGIN IMMEDIATE").expect("no other writer");
     let burst = r#"{"execute": "query-burst", "arguments": {"count": 5000}}"#;
     let (_, answer) = support::client::execute(home.path(), "vm1", burst).await;
     assert_eq!(answer["overrun"], true);
     stalled.execute_batch("ROLLBACK").expect("ends");
 
     let mut before = 0;
-    let told = loop {
+    let missed = loop {
         let value = raw.value().await;
         if value["event"] != "RTC_CHANGE" {
             break value;
         }
         before += 1;
     };
-    assert!(before < 5000, "something was lost");
-    assert_eq!(told["event"], EVENTS_MISSED);
+    assert!(before < 5000, "events were lost");
+    assert_eq!(missed["event"], EVENTS_MISSED);
     // Offsets: attached is 1, the events follow, then the end of the epoch and the next one.
-    assert_eq!(told["data"], json!({"after": before + 1, "upto": before + 3}));
+    assert_eq!(missed["data"], json!({"after": before + 1, "upto": before + 3}));
     session.emit("STOP", "");
     assert_eq!(raw.line().await, event("STOP", ""));
     hub.stop().await.expect("stops");

@@ -1,7 +1,7 @@
-//! libvirt at a relay: the same commands to the same domain, first with libvirt at the VM's own monitor, then at a relay
-//! in its place, must print the same and bring the same events. Skipped without `libvirtd`, unless `CI` is set.
+//! libvirt at a relay: the same commands to the same domain must print the same text and lead to the same events with
+//! libvirt at the VM's own monitor and at a relay in its place. Skipped without `libvirtd`, unless `CI` is set.
 //!
-//! A domain changes over while libvirtd is away, which is also how an operator does it: its monitor's socket is renamed,
+//! The domain is switched while libvirtd is stopped, as an operator does it: the socket of its monitor is renamed,
 //! and a relay listens under the old name. libvirtd finds its domains again by that name.
 
 mod support;
@@ -18,13 +18,13 @@ use qmp_hub::relay::{RelayConfig, Role};
 use qmp_journal::Globs;
 use support::Watcher;
 
-/// How long a test waits for what must come. Nothing takes that long but a failure.
+/// The longest wait of a test; only a failure takes that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where Debian has it, which need not be in a user's PATH.
+/// The path in Debian, which may be missing from a user's PATH.
 const LIBVIRTD: &str = "/usr/sbin/libvirtd";
 
-/// The user `nobody` of Debian: root's libvirtd would be the one of the system.
+/// The user `nobody` of Debian, because root's libvirtd would be the one of the system.
 const NOBODY: u32 = 65534;
 
 const DOMAIN: &str = r"<domain type='qemu'>
@@ -34,7 +34,7 @@ const DOMAIN: &str = r"<domain type='qemu'>
   <devices><emulator>/usr/bin/qemu-system-x86_64</emulator></devices>
 </domain>";
 
-/// What is done to the domain; `HOME` stands for the test's directory.
+/// The commands for the domain; `HOME` is the test's directory.
 const COMMANDS: [&[&str]; 21] = [
     &["domstate", "vm1", "--reason"],
     &["suspend", "vm1"],
@@ -59,27 +59,27 @@ const COMMANDS: [&[&str]; 21] = [
     &["qemu-monitor-command", "vm1", r#"{"execute": "device_del", "arguments": {"id": "virtio-disk1"}}"#],
 ];
 
-/// The events that come of it; those of the firmware, which come when it pleases, left out.
+/// The resulting events, without those of the firmware, whose time varies.
 const EVENTS: [&str; 3] =
     ["STOP null", "RESUME null", r#"RESET {"guest":false,"reason":"host-qmp-system-reset"}"#];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn libvirt_at_a_relay_is_as_at_the_vm() {
+async fn libvirt_at_a_relay_behaves_as_at_the_vm() {
     if libvirt_is_missing() {
         return;
     }
     let mut libvirt = Libvirt::prepare();
     libvirt.start();
-    libvirt.done(&["define", "HOME/vm1.xml"]);
-    libvirt.done(&["start", "vm1"]);
-    let (printed, events) = libvirt.carry_out();
-    libvirt.done(&["destroy", "vm1"]);
-    libvirt.done(&["start", "vm1"]);
+    libvirt.run_successfully(&["define", "HOME/vm1.xml"]);
+    libvirt.run_successfully(&["start", "vm1"]);
+    let (printed, events) = libvirt.run_commands();
+    libvirt.run_successfully(&["destroy", "vm1"]);
+    libvirt.run_successfully(&["start", "vm1"]);
     libvirt.stop();
 
-    let hub = hub_in_between(&libvirt).await;
+    let hub = insert_hub(&libvirt).await;
     libvirt.start();
-    let (relayed_printed, relayed_events) = libvirt.carry_out();
+    let (relayed_printed, relayed_events) = libvirt.run_commands();
     for ((command, printed), relayed) in COMMANDS.iter().zip(printed).zip(relayed_printed) {
         assert_eq!(relayed, printed, "{command:?}");
     }
@@ -87,19 +87,18 @@ async fn libvirt_at_a_relay_is_as_at_the_vm() {
     let clients = hub.relays()[0].clone();
     assert_eq!((clients.closed_slow, clients.turned_away), (0, 0), "{clients:?}");
 
-    // The VM's memory goes into a file whose descriptor goes along with `getfd`, and QEMU ends.
-    libvirt.done(&["save", "vm1", "HOME/saved"]);
-    assert!(libvirt.path("saved").metadata().expect("is there").len() > 1 << 16);
+    // The VM's memory is saved to a file whose descriptor is passed with `getfd`, and QEMU ends.
+    libvirt.run_successfully(&["save", "vm1", "HOME/saved"]);
+    assert!(libvirt.path("saved").metadata().expect("a file").len() > 1 << 16);
     Watcher::new(&hub).until("vm1 1.0 attached").await;
     hub.stop().await.expect("stops");
     assert_eq!(libvirt.virsh(&["domstate", "vm1"]), "shut off");
 }
 
-/// A hub at the domain's monitor, whose socket gets another name, and an operators' relay in its place.
-async fn hub_in_between(libvirt: &Libvirt) -> Daemon {
+/// Renames the socket of the domain's monitor, and starts a hub with it and an operators' relay in its place.
+async fn insert_hub(libvirt: &Libvirt) -> Daemon {
     let domains = libvirt.path("config/libvirt/qemu/lib");
-    let mut found =
-        fs::read_dir(domains).expect("there is a domain").map(|entry| entry.expect("reads").path());
+    let mut found = fs::read_dir(domains).expect("a domain").map(|entry| entry.expect("reads").path());
     let relay =
         found.find(|path| path.join("monitor.sock").exists()).expect("a monitor").join("monitor.sock");
     let monitor = relay.with_file_name("monitor.qemu");
@@ -118,7 +117,7 @@ async fn hub_in_between(libvirt: &Libvirt) -> Daemon {
     hub
 }
 
-/// A libvirtd of an ordinary user, with everything in one directory.
+/// A libvirtd of an ordinary user, with all its files in one directory.
 struct Libvirt {
     home: tempfile::TempDir,
     daemon: Option<Child>,
@@ -135,7 +134,7 @@ impl Libvirt {
         let files = [
             ("vm1.xml", DOMAIN),
             ("disk.xml", &disk),
-            // Without this, libvirtd would start a second daemon, for the VM's console.
+            // Without this setting, libvirtd would start a second daemon for the VM's console.
             ("config/libvirt/qemu.conf", "stdio_handler = \"file\"\n"),
             ("disk", ""),
             ("run/.made", ""),
@@ -143,8 +142,8 @@ impl Libvirt {
         ];
         for (name, content) in files {
             let path = home.path().join(name);
-            fs::create_dir_all(path.parent().expect("has one")).expect("made");
-            fs::write(path, content).expect("written");
+            fs::create_dir_all(path.parent().expect("a directory")).expect("creates");
+            fs::write(path, content).expect("writes");
         }
         File::options()
             .write(true)
@@ -154,7 +153,7 @@ impl Libvirt {
             .expect("grows");
         let libvirt = Self { home, daemon: None };
         if rustix::process::geteuid().is_root() {
-            give_away(libvirt.home.path());
+            change_owner(libvirt.home.path());
         }
         libvirt
     }
@@ -171,7 +170,7 @@ impl Libvirt {
         });
     }
 
-    /// The domains run on.
+    /// Stops libvirtd; the domains continue.
     fn stop(&mut self) {
         let Some(mut daemon) = self.daemon.take() else { return };
         let pid = rustix::process::Pid::from_child(&daemon);
@@ -179,8 +178,8 @@ impl Libvirt {
         daemon.wait().expect("ends");
     }
 
-    /// Carries out [`COMMANDS`]: what each printed, and the events that came of them.
-    fn carry_out(&self) -> (Vec<String>, Vec<String>) {
+    /// Runs [`COMMANDS`]; returns the output of each, and the resulting events.
+    fn run_commands(&self) -> (Vec<String>, Vec<String>) {
         fs::File::options()
             .write(true)
             .open(self.path("disk"))
@@ -188,33 +187,33 @@ impl Libvirt {
             .set_len(8 << 20)
             .expect("shrinks");
         let log = self.path("events");
-        let mut listening = self.command("virsh");
-        listening.args(self.uri()).args(["qemu-monitor-event", "vm1", "--loop"]);
-        listening.stdin(Stdio::null()).stdout(File::create(&log).expect("made"));
-        let mut listening = listening.spawn().expect("virsh starts");
+        let mut listener = self.command("virsh");
+        listener.args(self.uri()).args(["qemu-monitor-event", "vm1", "--loop"]);
+        listener.stdin(Stdio::null()).stdout(File::create(&log).expect("creates"));
+        let mut listener = listener.spawn().expect("virsh starts");
         let seen = || -> Vec<String> {
             let text = fs::read_to_string(&log).expect("reads");
             text.lines().filter(|line| !line.contains("\"guest\":true")).filter_map(event).collect()
         };
-        // It does not say when it begins to listen.
+        // virsh does not report when it begins to listen.
         until("virsh listens", || {
-            self.done(&["suspend", "vm1"]);
-            self.done(&["resume", "vm1"]);
+            self.run_successfully(&["suspend", "vm1"]);
+            self.run_successfully(&["resume", "vm1"]);
             seen().ends_with(&[EVENTS[1].to_owned()])
         });
         let printed = COMMANDS.iter().map(|command| self.virsh(command)).collect();
-        until("all events come", || seen().ends_with(&EVENTS.map(str::to_owned)));
-        listening.kill().expect("runs");
-        listening.wait().expect("ends");
+        until("all events arrive", || seen().ends_with(&EVENTS.map(str::to_owned)));
+        listener.kill().expect("runs");
+        listener.wait().expect("ends");
         (printed, seen().split_off(seen().len() - EVENTS.len()))
     }
 
-    fn done(&self, command: &[&str]) {
+    fn run_successfully(&self, command: &[&str]) {
         let output = self.run(command);
         assert!(output.status.success(), "{command:?}: {}", text(&output));
     }
 
-    /// What virsh prints, good or bad; without the ids of commands, which libvirt counts.
+    /// The output of virsh, also of a failed command; without the ids of commands, which libvirt counts.
     fn virsh(&self, command: &[&str]) -> String {
         let printed = text(&self.run(command));
         match printed.split_once("libvirt-") {
@@ -229,7 +228,7 @@ impl Libvirt {
         self.command("virsh").args(self.uri()).args(command).output().expect("virsh starts")
     }
 
-    /// Names the socket, or virsh would start a daemon that nobody stops.
+    /// The URI with the socket, without which virsh would start a daemon that stays.
     fn uri(&self) -> [String; 2] {
         let socket = self.path("run/libvirt/libvirt-sock");
         ["-c".to_owned(), format!("qemu+unix:///session?socket={}", socket.display())]
@@ -272,21 +271,21 @@ fn text(output: &std::process::Output) -> String {
     String::from_utf8(printed).expect("UTF-8").trim().to_owned()
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !is_so() {
+    while !is_true() {
         assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-fn give_away(path: &Path) {
+fn change_owner(path: &Path) {
     rustix::fs::chown(path, Some(rustix::fs::Uid::from_raw(NOBODY)), Some(rustix::fs::Gid::from_raw(NOBODY)))
-        .expect("root may");
+        .expect("permitted for root");
     if path.is_dir() {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("root may");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("permitted for root");
         for entry in fs::read_dir(path).expect("reads") {
-            give_away(&entry.expect("reads").path());
+            change_owner(&entry.expect("reads").path());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Ten clients at once on one relay of a real QEMU, beside a second monitor of it. Skipped where there is none,
+//! Ten clients at once on one relay of a real QEMU, beside a second monitor of it. Skipped without QEMU,
 //! unless `CI` is set.
 
 mod support;
@@ -34,7 +34,7 @@ impl Qemu {
         Self(command.stdin(Stdio::null()).spawn().expect("QEMU starts"))
     }
 
-    /// A running QEMU whose guest panics, and which exits, when the human monitor writes to port 0x505.
+    /// A running QEMU whose guest panics, which ends QEMU, when the human monitor writes to port 0x505.
     fn with_panic_device(home: &Path, socket: &str) -> Self {
         let mut command = Command::new(support::qemu::PROGRAM);
         command.args(["-nodefaults", "-display", "none", "-accel", "tcg", "-m", "32", "-device", "pvpanic"]);
@@ -63,7 +63,7 @@ async fn hub(home: &Path) -> (Daemon, PathBuf) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_clients_share_a_monitor_and_see_the_stream_of_a_second_one() {
+async fn ten_clients_share_a_monitor_and_receive_the_stream_of_a_second_one() {
     if support::qemu::is_missing() {
         return;
     }
@@ -75,24 +75,24 @@ async fn ten_clients_share_a_monitor_and_see_the_stream_of_a_second_one() {
     assert_eq!(relayed_greeting, greeting);
     let (mut never_reads, _) = Raw::open(&path).await;
 
-    // All are there before the first event.
+    // All clients are connected before the first event.
     let mut pipes = Vec::new();
     for _ in 0..3 {
         pipes.push(Raw::open(&path).await.0);
     }
-    let tasks: JoinSet<_> = pipes.into_iter().map(pipelining).collect();
+    let tasks: JoinSet<_> = pipes.into_iter().map(pipeline).collect();
     let qapi = tokio::spawn(qapi_client(path.clone()));
     let shells = Shells::start(&path, 2);
     for _ in 0..2 {
-        let (mut dying, _) = Raw::open(&path).await;
-        dying.send(r#"{"execute": "query-qmp-schema", "id": 1}{"execute": "quit", "id": 2}"#).await;
-        drop(dying);
+        let (mut closing, _) = Raw::open(&path).await;
+        closing.send(r#"{"execute": "query-qmp-schema", "id": 1}{"execute": "quit", "id": 2}"#).await;
+        drop(closing);
     }
     let seen_by_pipes = tasks.join_all().await;
     qapi.await.expect("no panic");
     tokio::task::spawn_blocking(|| shells.join()).await.expect("no panic");
 
-    // Everything that a second monitor saw, byte for byte, up to an event that comes last.
+    // All events of the second monitor, byte for byte, up to a last event.
     reader.send(r#"{"execute": "system_wakeup"}{"execute": "query-name", "id": "last"}"#).await;
     reader
         .send(r#"{"execute": "qom-set", "arguments": {"path": "/nowhere", "property": "x", "value": 1}}"#)
@@ -118,7 +118,7 @@ async fn ten_clients_share_a_monitor_and_see_the_stream_of_a_second_one() {
         assert!(seen.len() >= ROUNDS, "{} events", seen.len());
         assert_eq!(seen, expected[..seen.len()], "up to the last reply that a pipelining client waited for");
     }
-    // The VM never waited for the one that did not read, which finds everything there all the same.
+    // The VM never waited for the client that did not read; that client receives every event as well.
     for event in expected {
         assert_eq!(never_reads.line().await, event);
     }
@@ -127,8 +127,8 @@ async fn ten_clients_share_a_monitor_and_see_the_stream_of_a_second_one() {
     hub.stop().await.expect("stops");
 }
 
-/// Sends everything at once, with ids that others have too, and checks the replies. Returns the events that came.
-async fn pipelining(mut raw: Raw) -> Vec<String> {
+/// Sends all requests at once, with ids that other clients also use, and checks the replies. Returns the received events.
+async fn pipeline(mut raw: Raw) -> Vec<String> {
     let round = r#"{"execute": "cont", "id": "a"} {"execute": "query-status", "id": "a"}
         {"execute": "stop", "id": 1} {"execute": "query-version", "id": {"x": [1.5]}} {"execute": "no-such", "id": null}"#;
     raw.send(&round.repeat(ROUNDS)).await;
@@ -148,7 +148,7 @@ async fn pipelining(mut raw: Raw) -> Vec<String> {
     events
 }
 
-/// The client of somebody else, in Rust.
+/// A client of another project, in Rust.
 async fn qapi_client(path: PathBuf) {
     let stream = qapi::futures::QmpStreamTokio::open_uds(path).await.expect("greets");
     let stream = stream.negotiate().await.expect("negotiates");
@@ -160,7 +160,7 @@ async fn qapi_client(path: PathBuf) {
     handle.abort();
 }
 
-/// Clients of somebody else, in Python: `qemu.qmp`, of which `qmp-shell` is made.
+/// Clients of another project, in Python: `qemu.qmp`, the library of `qmp-shell`.
 struct Shells(Vec<Child>);
 
 impl Shells {
@@ -208,7 +208,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 ";
 
 #[tokio::test]
-async fn descriptors_go_with_their_command() {
+async fn descriptor_is_passed_with_its_command() {
     if support::qemu::is_missing() {
         return;
     }
@@ -222,7 +222,7 @@ async fn descriptors_go_with_their_command() {
             r#"{{"execute": "add-fd", "arguments": {{"fdset-id": {id}, "opaque": "number {id}"}}, "id": {id}}}"#
         )
     };
-    // Two in one go, each with its own.
+    // Two commands in a row, each with its own descriptor.
     for id in [1, 2] {
         send_with(&raw, &add(id), &file);
     }
@@ -250,7 +250,7 @@ fn send_with(raw: &Raw, text: &str, file: &std::fs::File) {
 }
 
 #[tokio::test]
-async fn out_of_band_and_broken_requests_are_answered_as_by_qemu_itself() {
+async fn out_of_band_and_invalid_requests_are_answered_like_qemu() {
     if support::qemu::is_missing() {
         return;
     }
@@ -259,7 +259,7 @@ async fn out_of_band_and_broken_requests_are_answered_as_by_qemu_itself() {
     let (hub, path) = hub(home.path()).await;
     let mut direct = Raw::connect(&home.path().join("second.sock")).await;
     let mut relayed = Raw::connect(&path).await;
-    //  sent, answered lines
+    //  request, lines of the response
     let cases = [
         ("", 1),
         (r#"{"execute": "query-status"}"#, 1),
@@ -291,8 +291,8 @@ async fn out_of_band_and_broken_requests_are_answered_as_by_qemu_itself() {
     hub.stop().await.expect("stops");
 }
 
-/// Panics that end QEMU while the reply to the command that caused them is on its way: with a relay in place of each VM, and
-/// discovery that removes the VM at once.
+/// Panics that end QEMU before the reply to the command arrives: with a relay in place of each VM, and discovery
+/// that removes the VM at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn command_that_ends_its_vm_is_answered() {
     const VMS: usize = 12;
@@ -317,8 +317,8 @@ async fn command_that_ends_its_vm_is_answered() {
         let line = json!({"execute": "human-monitor-command", "arguments": {"command-line": "o /b 0x505 1"}});
         commands.spawn(async move { support::client::execute(&home, &vm, &line.to_string()).await });
     }
-    while let Some(answered) = commands.join_next().await {
-        let (status, answer) = answered.expect("no panic");
+    while let Some(response) = commands.join_next().await {
+        let (status, answer) = response.expect("no panic");
         let is_reply = status == 200 && answer["return"] == "";
         let is_gone = status == 503 && answer["error"]["class"] == "VmGone";
         assert!(is_reply || is_gone, "{status} {answer}");

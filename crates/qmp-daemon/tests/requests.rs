@@ -1,4 +1,4 @@
-//! Every request ends: with a reply, or with an error as soon as no reply can come.
+//! Every request ends: with a reply, or with an error as soon as a reply is impossible.
 
 mod support;
 
@@ -31,14 +31,14 @@ fn stall(home: &Path) -> Connection {
     connection
 }
 
-/// Executes `body` on `vm1` in a task of its own.
-fn executing(home: &Path, body: &str) -> tokio::task::JoinHandle<(u16, Value)> {
+/// Executes `body` on `vm1` in a separate task.
+fn spawn_execute(home: &Path, body: &str) -> tokio::task::JoinHandle<(u16, Value)> {
     let (home, body) = (home.to_owned(), body.to_owned());
     tokio::spawn(async move { execute(&home, "vm1", &body).await })
 }
 
 #[tokio::test]
-async fn stalled_journal_delays_a_reply_but_does_not_withhold_it() {
+async fn stalled_journal_delays_a_reply_for_a_limited_time() {
     for has_relay in [false, true] {
         let home = tempfile::tempdir().expect("a directory");
         let (mut config, path) = relayed(home.path());
@@ -66,7 +66,7 @@ async fn stalled_journal_delays_a_reply_but_does_not_withhold_it() {
             assert_eq!(raw.line().await, event("RESUME", ""));
             let late = raw.value().await;
             assert_eq!((&late["event"], &late["data"]), (&json!(EVENTS_LATE), &json!({"replies": 1})));
-            // The next reply is in its place again.
+            // The next reply is in order again.
             let replies = raw.ask(r#""execute": "stop""#).await;
             assert_eq!((replies.len(), &replies[0]["event"]), (2, &json!("STOP")));
         } else {
@@ -85,7 +85,7 @@ async fn stalled_journal_delays_a_reply_but_does_not_withhold_it() {
 }
 
 #[tokio::test]
-async fn removal_fails_commands_under_way_before_the_disk_has_the_end() {
+async fn removal_fails_pending_commands_before_the_end_is_committed() {
     let home = tempfile::tempdir().expect("a directory");
     let (config, path) = relayed(home.path());
     let monitor = Monitor::bind(home.path(), "vm1");
@@ -95,7 +95,7 @@ async fn removal_fails_commands_under_way_before_the_disk_has_the_end() {
     journal.until("vm1 1.0 attached").await;
     let mut raw = Raw::open(&path).await.0;
     raw.send(r#"{"execute": "silence", "id": 1}"#).await;
-    let waiting = executing(home.path(), r#"{"execute": "silence"}"#);
+    let waiting = spawn_execute(home.path(), r#"{"execute": "silence"}"#);
     assert_eq!([session.command().await, session.command().await], ["silence", "silence"]);
 
     let stalled = stall(home.path());
@@ -105,7 +105,7 @@ async fn removal_fails_commands_under_way_before_the_disk_has_the_end() {
     assert_eq!((status, &answer["error"]["class"]), (503, &json!("VmGone")), "{answer}");
     let (status, answer) = execute(home.path(), "vm1", r#"{"execute": "stop"}"#).await;
     assert_eq!((status, &answer["error"]["class"]), (503, &json!("VmGone")), "{answer}");
-    assert!(!removal.is_finished(), "the disk does not have the end of the epoch");
+    assert!(!removal.is_finished(), "the end of the epoch is not committed");
     let refused = raw.value().await;
     assert_eq!(
         (&refused["id"], &refused["error"]["class"]),
@@ -115,7 +115,7 @@ async fn removal_fails_commands_under_way_before_the_disk_has_the_end() {
     drop(stalled);
     removal.await.expect("no panic").expect("removed");
     raw.ended().await;
-    // Both commands may have had their effect, so both are on record.
+    // Both commands may have had their effect, so both are recorded.
     let mut unknown = 0;
     while unknown < 2 {
         if let qmp_wire::Body::Finding { data, .. } = journal.next().await.body {
@@ -128,7 +128,7 @@ async fn removal_fails_commands_under_way_before_the_disk_has_the_end() {
 }
 
 #[tokio::test]
-async fn relay_answers_what_is_under_way_when_its_vm_ends() {
+async fn relay_answers_pending_commands_when_its_vm_ends() {
     let home = tempfile::tempdir().expect("a directory");
     let (config, path) = relayed(home.path());
     let monitor = Monitor::bind(home.path(), "vm1");
@@ -149,7 +149,7 @@ async fn relay_answers_what_is_under_way_when_its_vm_ends() {
 }
 
 #[tokio::test]
-async fn client_that_a_relay_does_not_serve_reads_why() {
+async fn refused_client_of_a_relay_receives_the_reason() {
     let uid = rustix::process::getuid().as_raw();
     //  uids                  clients before       the reason
     let cases: [(&[u32], usize, String); 2] = [
@@ -172,10 +172,10 @@ async fn client_that_a_relay_does_not_serve_reads_why() {
         }
         let error =
             qmp_client::connect(&format!("unix:{}", path.display()).parse().expect("an address")).await;
-        let error = error.expect_err("is not served").to_string();
-        let whom =
+        let error = error.expect_err("an error").to_string();
+        let refusal =
             format!("turned this client away: The relay of vm1 does not serve this client (uid {uid} pid ");
-        assert!(error.contains(&whom) && error.contains(&expected), "{error}");
+        assert!(error.contains(&refusal) && error.contains(&expected), "{error}");
         assert_eq!(hub.relays()[0].turned_away, 1);
         drop(others);
         hub.stop().await.expect("stops");
@@ -183,7 +183,7 @@ async fn client_that_a_relay_does_not_serve_reads_why() {
 }
 
 #[tokio::test]
-async fn reply_that_takes_longer_than_the_timeout_is_504() {
+async fn reply_later_than_the_timeout_is_504() {
     let home = tempfile::tempdir().expect("a directory");
     let (config, _) = relayed(home.path());
     let monitor = Monitor::bind(home.path(), "vm1");
@@ -197,7 +197,7 @@ async fn reply_that_takes_longer_than_the_timeout_is_504() {
     assert_eq!(session.command().await, "silence");
     let (status, _) = execute_within(home.path(), "0", r#"{"execute": "stop"}"#).await;
     assert_eq!(status, 200, "0 waits for ever");
-    // What became of the command is on record as soon as that is known.
+    // The outcome of the command is recorded as soon as it is known.
     session.close().await;
     let mut commands = Vec::new();
     while commands.len() < 2 {
@@ -211,17 +211,18 @@ async fn reply_that_takes_longer_than_the_timeout_is_504() {
 }
 
 async fn execute_within(home: &Path, timeout: &str, body: &str) -> (u16, Value) {
-    let wanted = hyper::Request::post(format!("/v1/vms/vm1/execute?timeout={timeout}"))
+    let request = hyper::Request::post(format!("/v1/vms/vm1/execute?timeout={timeout}"))
         .header("host", "hub")
         .header("content-type", "application/json")
         .body(http_body_util::Full::from(body.to_owned()))
         .expect("a request");
-    support::client::json(support::client::request(support::client::connect(home).await, wanted).await).await
+    support::client::json(support::client::send_request(support::client::connect(home).await, request).await)
+        .await
 }
 
-/// QEMU reads a long command for seconds and answers no other client meanwhile, so it must not get one.
+/// QEMU parses a long command for seconds and answers no other client meanwhile, so the relay must refuse it.
 #[tokio::test]
-async fn long_command_of_an_observer_does_not_reach_the_vm() {
+async fn long_command_of_an_observer_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
     let (mut config, path) = relayed(home.path());
     config.relays[0].1.role = Role::Observe;
@@ -234,12 +235,12 @@ async fn long_command_of_an_observer_does_not_reach_the_vm() {
         format!(r#""execute": "query-burst", "arguments": {{"count": 0, "x": "{}"}}"#, "x".repeat(bytes))
     };
     assert_eq!(raw.ask(&command(15 << 10)).await[0]["return"], json!({}));
-    for asked in [command(17 << 10), format!(r#""execute": "query-{}""#, "x".repeat(17 << 10))] {
-        let refused = raw.ask(&asked).await;
+    for request in [command(17 << 10), format!(r#""execute": "query-{}""#, "x".repeat(17 << 10))] {
+        let refused = raw.ask(&request).await;
         let desc = refused[0]["error"]["desc"].as_str().expect("an error");
         assert!(desc.contains("may have 16384 bytes") && desc.contains("observe"), "{desc}");
     }
-    // One that is too long to be read to its end is not read to its end.
+    // A command above the second limit is not read to its end.
     raw.send(&format!(r#"{{"execute": "query-status", "arguments": {{"x": "{}"#, "x".repeat(200 << 10)))
         .await;
     let refused = raw.value().await;
@@ -254,7 +255,7 @@ async fn long_command_of_an_observer_does_not_reach_the_vm() {
 }
 
 #[tokio::test]
-async fn answers_say_since_when_the_journal_stalls() {
+async fn responses_have_the_beginning_of_a_stall() {
     let home = tempfile::tempdir().expect("a directory");
     let (mut config, _) = relayed(home.path());
     config.journal_options.queue_max_bytes = 32 << 10;
@@ -262,16 +263,16 @@ async fn answers_say_since_when_the_journal_stalls() {
     let hub = Daemon::start(config).await.expect("starts");
     let session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
-    let asked = ["/v1/hub", "/v1/vms", "/v1/vms/vm1", "/v1/records", "/v1/health", "/v1/nothing"];
-    for path in asked {
+    let paths = ["/v1/hub", "/v1/vms", "/v1/vms/vm1", "/v1/records", "/v1/health", "/v1/nothing"];
+    for path in paths {
         assert_eq!(stalled_header(home.path(), path).await, None, "{path}");
     }
 
     let stalled = stall(home.path());
     session.emit("STOP", "");
     let mut health = hub.journal().health();
-    health.wait_for(|health| *health != Health::Writing).await.expect("is told");
-    for path in asked {
+    health.wait_for(|health| *health != Health::Writing).await.expect("a change of health");
+    for path in paths {
         let since = stalled_header(home.path(), path).await.expect(path);
         let moment = since.parse::<qmp_wire::UnixMicros>();
         assert!(moment.is_ok(), "{path}: {since}");
@@ -285,7 +286,7 @@ async fn answers_say_since_when_the_journal_stalls() {
     let (status, answer) = get_json(home.path(), "/v1/health").await;
     assert_eq!((status, &answer["error"]["class"]), (503, &json!("JournalStalled")), "{answer}");
 
-    // Events that find no room are thrown away, which is worse than a stall.
+    // Events without room are discarded, which is worse than a stall.
     support::fill(&hub);
     let burst = json!({"execute": "query-burst", "arguments": {"count": 100}}).to_string();
     let (_, answer) = execute(home.path(), "vm1", &burst).await;
@@ -296,7 +297,7 @@ async fn answers_say_since_when_the_journal_stalls() {
     assert!(desc.contains("events of 1 VMs are discarded") && desc.contains("since 2"), "{desc}");
 
     drop(stalled);
-    health.wait_for(|health| *health == Health::Writing).await.expect("is told");
+    health.wait_for(|health| *health == Health::Writing).await.expect("a change of health");
     while stalled_header(home.path(), "/v1/hub").await.is_some() {
         tokio::task::yield_now().await;
     }

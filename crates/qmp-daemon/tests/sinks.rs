@@ -1,4 +1,4 @@
-//! Rules and sinks: what happens to a VM is delivered, whatever the receiver does.
+//! Rules and sinks: deliveries for every behaviour of the receiver.
 
 mod support;
 
@@ -20,10 +20,10 @@ use support::monitor::{Monitor, Session};
 use support::receiver::{Answer, Posted, Receiver};
 use support::{Watcher, config, rules};
 
-/// So long anything may take that a test waits for.
+/// The longest wait of a test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A hub with one VM that is attached, and these rules.
+/// A hub with one attached VM, and these rules.
 async fn start(home: &Path, monitor: &Monitor, text: &str) -> (Daemon, Session) {
     let mut config = config(home, &["vm1"]);
     config.rules = rules(text);
@@ -33,7 +33,7 @@ async fn start(home: &Path, monitor: &Monitor, text: &str) -> (Daemon, Session) 
     (hub, session)
 }
 
-/// A program of these lines.
+/// An executable script of these lines.
 fn script(home: &Path, name: &str, lines: &str) -> String {
     let path = home.join(name);
     fs::write(&path, format!("#!/bin/sh\n{lines}\n")).expect("writes");
@@ -41,45 +41,45 @@ fn script(home: &Path, name: &str, lines: &str) -> String {
     path.display().to_string()
 }
 
-/// An address at which nobody listens.
-fn nobody() -> String {
+/// An address without a listener.
+fn unused_address() -> String {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
     free.local_addr().expect("an address").to_string()
 }
 
-/// Waits until it is so.
+/// Waits until `look` returns a value.
 async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(tokio::time::Instant::now() < deadline, "it did not happen: {what}");
+        assert!(tokio::time::Instant::now() < deadline, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// Waits until a rule stands so.
-async fn status(hub: &Daemon, rule: &str, is_so: impl Fn(&SinkStatus) -> bool) -> SinkStatus {
-    let look = || hub.sinks().into_iter().find(|status| &*status.rule == rule).filter(&is_so);
-    let waiting = tokio::time::timeout(PATIENCE, until("the rule stands so", look));
+/// Waits until the status of a rule fulfils `is_reached`.
+async fn status(hub: &Daemon, rule: &str, is_reached: impl Fn(&SinkStatus) -> bool) -> SinkStatus {
+    let look = || hub.sinks().into_iter().find(|status| &*status.rule == rule).filter(&is_reached);
+    let waiting = tokio::time::timeout(PATIENCE, until("the status is reached", look));
     waiting.await.unwrap_or_else(|_| panic!("{:#?}", hub.sinks()))
 }
 
-/// The whole lines of a file.
+/// The complete lines of a file.
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-    whole.map(|line| serde_json::from_str(line).expect("a whole line")).collect()
+    whole.map(|line| serde_json::from_str(line).expect("a complete line")).collect()
 }
 
 fn events(posted: &[Posted]) -> Vec<String> {
     posted.iter().map(Posted::event).collect()
 }
 
-// The datagram socket is read in this thread, and the hub must go on meanwhile.
+// The datagram socket blocks this thread, and the hub must run meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_kind_delivers() {
+async fn sink_of_each_kind_delivers() {
     let home = tempfile::tempdir().expect("a directory");
     let at = |name: &str| home.path().join(name);
     let page = script(
@@ -114,7 +114,7 @@ async fn every_kind_delivers() {
     assert_eq!(posted[0].header("webhook-signature"), None);
     assert_eq!(posted[1].json()["type"], "org.qemu.qmp.WATCHDOG");
     assert_eq!(posted[1].json()["data"]["data"], json!({"action": "reset"}));
-    assert_eq!(receiver.connections(), 1, "the connection is kept");
+    assert_eq!(receiver.connections(), 1, "the connection is reused");
 
     let mut buffer = [0; 65_536];
     let bytes = journald.recv(&mut buffer).expect("an entry");
@@ -135,7 +135,7 @@ async fn every_kind_delivers() {
     assert_eq!(
         environment.await,
         "page vm1 WATCHDOG reset a b \n",
-        "and nothing else of the hub's environment"
+        "no other variable of the hub's environment"
     );
     let found = until("the file is written", || Some(lines(&log)).filter(|lines| lines.len() == 4)).await;
     assert_eq!(lines(&ran), found[3..], "the command has the same line");
@@ -145,7 +145,7 @@ async fn every_kind_delivers() {
         expected.push(b'\n');
     }
     assert_eq!(fs::read(&log).expect("reads"), expected, "byte for byte");
-    assert!(!at("other").exists(), "nothing happened to vm2");
+    assert!(!at("other").exists(), "no record of vm2");
 
     let all = status(&hub, "log", |status| status.lag_records == 0 && status.delivered == 4).await;
     assert_eq!((all.failures, all.state), (0, SinkState::Delivering));
@@ -157,12 +157,12 @@ async fn every_kind_delivers() {
     hub.stop().await.expect("stops");
 }
 
-/// Nobody listens, then somebody who is busy, hangs, breaks off, and comes to himself: everything arrives, in order, and
-/// a file that is written beside it has everything at once.
+/// No listener, then a receiver that is busy, hangs, closes its connection, and recovers: every record arrives, in order,
+/// and the file of another rule has every record at once.
 #[tokio::test]
-async fn a_dead_receiver_gets_everything_when_it_is_back() {
+async fn unreachable_receiver_gets_every_record_after_its_return() {
     let home = tempfile::tempdir().expect("a directory");
-    let (address, log) = (nobody(), home.path().join("log"));
+    let (address, log) = (unused_address(), home.path().join("log"));
     let text = format!(
         "[[rule]]\nname = 'hook'\nevent = 'E*'\nwebhook = 'http://{address}/'\ntimeout = '200ms'\n\
          [[rule]]\nname = 'log'\nevent = 'E*'\nfile = '{}'",
@@ -178,7 +178,7 @@ async fn a_dead_receiver_gets_everything_when_it_is_back() {
     assert_eq!(get_json(home.path(), "/v1/hub").await.1["stuck_rules"], json!(["hook"]));
 
     let began = tokio::time::Instant::now();
-    let answers = [
+    let responses = [
         Answer::Status("503 Busy", "Retry-After: 2\r\n"),
         Answer::ThenClose,
         Answer::Hang,
@@ -186,7 +186,7 @@ async fn a_dead_receiver_gets_everything_when_it_is_back() {
         Answer::BreakOff,
         Answer::Status("500 Oops", ""),
     ];
-    let receiver = Receiver::at(&address, &answers).await;
+    let receiver = Receiver::at(&address, &responses).await;
     let posted = receiver.posted(8).await;
     assert!(began.elapsed() >= Duration::from_secs(2), "Retry-After is honoured");
     assert_eq!(events(&posted), all, "once each, in order");
@@ -198,7 +198,7 @@ async fn a_dead_receiver_gets_everything_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn what_a_receiver_refuses_is_given_up_and_counted() {
+async fn refused_record_is_given_up_and_counted() {
     let home = tempfile::tempdir().expect("a directory");
     let refused = Answer::Status("404 Not Found", "");
     let receiver = Receiver::start(&[refused, Answer::Status("302 Found", "Location: /x\r\n")]).await;
@@ -226,11 +226,11 @@ async fn what_a_receiver_refuses_is_given_up_and_counted() {
     hub.stop().await.expect("stops");
 }
 
-/// What could not be delivered waits for the next start; a rule that is first seen begins with what comes.
+/// Undelivered records wait for the next start; a new rule begins with new records.
 #[tokio::test]
-async fn rules_go_on_where_they_were() {
+async fn rules_continue_at_their_positions_after_a_restart() {
     let home = tempfile::tempdir().expect("a directory");
-    let address = nobody();
+    let address = unused_address();
     let hook = format!("[[rule]]\nname = 'hook'\nevent = 'E*'\nwebhook = 'http://{address}/'\n");
     let monitor = Monitor::bind(home.path(), "vm1");
     let (hub, session) = start(home.path(), &monitor, &hook).await;
@@ -241,7 +241,7 @@ async fn rules_go_on_where_they_were() {
     hub.stop().await.expect("stops");
     session.left().await;
 
-    // Once without the rule: its place is kept.
+    // One start without the rule: its position is kept.
     Daemon::start(config(home.path(), &[])).await.expect("starts").stop().await.expect("stops");
 
     let receiver = Receiver::at(&address, &[]).await;
@@ -262,13 +262,13 @@ async fn rules_go_on_where_they_were() {
     assert!(ids[0].starts_with(&format!("{journal_id}:vm1:1:2:")), "{ids:?}");
     assert!(ids[2].starts_with(&format!("{journal_id}:vm1:2:2:")), "{ids:?}");
     until("the whole journal", || (lines(&all).len() == 3).then_some(())).await;
-    until("what came", || (lines(&late).len() == 1).then_some(())).await;
+    until("the new record", || (lines(&late).len() == 1).then_some(())).await;
     drop(session);
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn rules_are_replaced_while_the_hub_runs() {
+async fn replaced_rules_keep_positions_and_unchanged_ones_run() {
     let home = tempfile::tempdir().expect("a directory");
     let rule = |name: &str, event: &str| {
         let path = home.path().join(name);
@@ -280,7 +280,7 @@ async fn rules_are_replaced_while_the_hub_runs() {
     let (hub, session) = start(home.path(), &monitor, &before).await;
     session.emit("E1", "");
     until("all three", || (count("same") + count("changed") + count("gone") == 3).then_some(())).await;
-    // A file is written before its rule moves on.
+    // A file is written before the status of its rule changes.
     for name in ["same", "changed", "gone"] {
         status(&hub, name, |status| status.delivered == 1).await;
     }
@@ -293,7 +293,7 @@ async fn rules_are_replaced_while_the_hub_runs() {
     );
     let names: Vec<Box<str>> = hub.sinks().into_iter().map(|status| status.rule).collect();
     assert_eq!(names, ["new".into(), "same".into(), "changed".into()]);
-    assert_eq!(status(&hub, "same", |_| true).await.delivered, 1, "it goes on undisturbed");
+    assert_eq!(status(&hub, "same", |_| true).await.delivered, 1, "it continues undisturbed");
     session.emit("E2", "");
     until("the three", || (count("same") + count("changed") + count("new") == 5).then_some(())).await;
     assert_eq!((count("gone"), count("changed"), count("new")), (1, 2, 1));
@@ -303,7 +303,7 @@ async fn rules_are_replaced_while_the_hub_runs() {
     assert_eq!(error, "two rules are called new; each needs a unique name");
     assert_eq!(hub.sinks().len(), 3, "nothing was changed");
 
-    // It comes back, and has what happened meanwhile.
+    // The rule returns, and delivers the records since its removal.
     hub.rules().replace(rules(&before)).await.expect("replaces");
     until("E2", || (count("gone") == 2).then_some(())).await;
     drop(session);
@@ -311,7 +311,7 @@ async fn rules_are_replaced_while_the_hub_runs() {
 }
 
 #[tokio::test]
-async fn what_is_held_back_is_told_also_after_a_restart() {
+async fn held_back_records_are_counted_also_after_a_restart() {
     let home = tempfile::tempdir().expect("a directory");
     let receiver = Receiver::start(&[]).await;
     let text = format!(
@@ -329,17 +329,17 @@ async fn what_is_held_back_is_told_also_after_a_restart() {
     let (hub, session) = start(home.path(), &monitor, &text).await;
     let posted = receiver.posted(2).await;
     assert!(began.elapsed() >= Duration::from_secs(3));
-    let told =
+    let delivery =
         |index: usize| (posted[index].event(), posted[index].header("qmp-held-back").map(str::to_owned));
-    assert_eq!(told(0), ("E1".into(), None));
-    assert_eq!(told(1), ("E4".into(), Some("2".into())));
+    assert_eq!(delivery(0), ("E1".into(), None));
+    assert_eq!(delivery(1), ("E4".into(), Some("2".into())));
     status(&hub, "hook", |status| status.held_back_waiting == 0).await;
     drop(session);
     hub.stop().await.expect("stops");
 }
 
 #[tokio::test]
-async fn findings_are_acted_upon() {
+async fn finding_is_delivered() {
     let home = tempfile::tempdir().expect("a directory");
     let receiver = Receiver::start(&[]).await;
     let mut config = config(home.path(), &["vm1"]);
@@ -360,7 +360,7 @@ async fn findings_are_acted_upon() {
     hub.stop().await.expect("stops");
 }
 
-/// libvirt and Proxmox run QEMU with `-no-shutdown`: the guest's power-off is followed by their own signal.
+/// libvirt and Proxmox run QEMU with `-no-shutdown`: their own signal follows the guest's power-off.
 #[tokio::test]
 async fn rule_for_guest_shutdown_fires_when_a_signal_ends_qemu() {
     let home = tempfile::tempdir().expect("a directory");
@@ -379,34 +379,34 @@ async fn rule_for_guest_shutdown_fires_when_a_signal_ends_qemu() {
     session.emit("STOP", "");
     session.emit("SHUTDOWN", r#"{"guest": false, "reason": "host-signal"}"#);
     session.close().await;
-    let told = receiver.posted(1).await[0].json();
-    let data = &told["data"]["data"];
-    assert_eq!((&data["by"], &data["ended_by"]), (&"guest".into(), &"host-signal".into()), "{told}");
+    let event = receiver.posted(1).await[0].json();
+    let data = &event["data"]["data"];
+    assert_eq!((&data["by"], &data["ended_by"]), (&"guest".into(), &"host-signal".into()), "{event}");
     hub.stop().await.expect("stops");
 }
 
-/// Signed, over TLS, with an authority of one's own.
+/// Signed, over TLS, with a private authority.
 #[tokio::test]
-async fn webhooks_are_signed_and_encrypted() {
+async fn webhook_is_signed_and_encrypted() {
     const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let home = tempfile::tempdir().expect("a directory");
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let generated = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let (ca, secret) = (home.path().join("ca.pem"), home.path().join("secret"));
-    fs::write(&ca, made.cert.pem()).expect("writes");
+    fs::write(&ca, generated.cert.pem()).expect("writes");
     fs::write(&secret, format!("whsec_{SECRET}\n")).expect("writes");
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(generated.signing_key.serialize_der());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .with_single_cert(vec![generated.cert.der().clone()], key.into())
         .expect("a server");
     let receiver = Receiver::with_tls(Arc::new(server).into()).await;
     let address = &receiver.address;
     let text = format!(
         "[[rule]]\nname = 'good'\nevent = 'E*'\nwebhook = 'https://{address}/'\nca-file = '{}'\nsecret-file = '{}'\n\
-         [[rule]]\nname = 'stranger'\nevent = 'E*'\nwebhook = 'https://{address}/'\n",
+         [[rule]]\nname = 'untrusting'\nevent = 'E*'\nwebhook = 'https://{address}/'\n",
         ca.display(),
         secret.display()
     );
@@ -419,9 +419,8 @@ async fn webhooks_are_signed_and_encrypted() {
     let signature = header("webhook-signature").strip_prefix("v1,").expect("version 1").to_owned();
     let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(SECRET).expect("base64"));
     let signed = [format!("{id}.{seconds}.").as_bytes(), &posted.body].concat();
-    hmac::verify(&key, &signed, &STANDARD.decode(signature).expect("base64"))
-        .expect("the signature is right");
-    let refused = status(&hub, "stranger", |status| status.failures > 0).await;
+    hmac::verify(&key, &signed, &STANDARD.decode(signature).expect("base64")).expect("a valid signature");
+    let refused = status(&hub, "untrusting", |status| status.failures > 0).await;
     let error = refused.last_error.expect("an error");
     assert!(error.contains("certificate"), "{error}");
     assert_eq!((refused.delivered, refused.given_up), (0, 0));
@@ -429,22 +428,22 @@ async fn webhooks_are_signed_and_encrypted() {
     hub.stop().await.expect("stops");
 }
 
-/// Commands that hang, that read nothing, that fail for a while, and that are not there.
+/// Commands that hang, that do not read, that fail for a while, and that do not exist.
 #[tokio::test]
-async fn commands_of_all_sorts() {
+async fn failing_commands_are_retried_or_given_up() {
     let home = tempfile::tempdir().expect("a directory");
     let at = |name: &str| home.path().join(name).display().to_string();
     let slow = script(home.path(), "slow", "echo waiting; sleep 600 & echo $! >\"$1\"; wait");
-    let deaf = script(home.path(), "deaf", "exec </dev/null; echo \"$QMP_EVENT\" >>\"$1\"");
-    let moody = script(home.path(), "moody", "[ -e \"$1\" ] && exit 0; touch \"$1\"; exit 75");
+    let unread = script(home.path(), "unread", "exec </dev/null; echo \"$QMP_EVENT\" >>\"$1\"");
+    let failing = script(home.path(), "failing", "[ -e \"$1\" ] && exit 0; touch \"$1\"; exit 75");
     let text = format!(
         "[[rule]]\nname = 'slow'\nevent = 'E1'\nrun = ['{slow}', '{}']\ntimeout = '2s'\n\
-         [[rule]]\nname = 'deaf'\nevent = 'E*'\nrun = ['{deaf}', '{}']\n\
-         [[rule]]\nname = 'moody'\nevent = 'E1'\nrun = ['{moody}', '{}']\n\
+         [[rule]]\nname = 'unread'\nevent = 'E*'\nrun = ['{unread}', '{}']\n\
+         [[rule]]\nname = 'failing'\nevent = 'E1'\nrun = ['{failing}', '{}']\n\
          [[rule]]\nname = 'missing'\nevent = 'E1'\nrun = ['{}']\n",
         at("pid"),
-        at("heard"),
-        at("mood"),
+        at("events"),
+        at("failed"),
         at("later"),
     );
     let monitor = Monitor::bind(home.path(), "vm1");
@@ -455,19 +454,19 @@ async fn commands_of_all_sorts() {
     let slow = status(&hub, "slow", |status| status.given_up == 1).await;
     let error = slow.last_error.expect("an error");
     assert!(error.ends_with("took longer than 2.0 s, and said: waiting"), "{error}");
-    let pid = fs::read_to_string(at("pid")).expect("its child's pid");
+    let pid = fs::read_to_string(at("pid")).expect("the pid of its child");
     let child = format!("/proc/{}/stat", pid.trim());
-    until("its child is gone, too", || {
+    until("its child has ended", || {
         let stat = fs::read_to_string(&child).unwrap_or_default();
-        // A zombie, where nobody waits for orphans.
+        // A zombie, if no process reaps orphans.
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     })
     .await;
 
-    status(&hub, "deaf", |status| status.delivered == 2).await;
-    assert_eq!(fs::read_to_string(at("heard")).expect("reads"), "E1\nE2\n");
-    let moody = status(&hub, "moody", |status| status.delivered == 1).await;
-    assert_eq!((moody.failures, moody.given_up), (1, 0), "it asked to be run again");
+    status(&hub, "unread", |status| status.delivered == 2).await;
+    assert_eq!(fs::read_to_string(at("events")).expect("reads"), "E1\nE2\n");
+    let failing = status(&hub, "failing", |status| status.delivered == 1).await;
+    assert_eq!((failing.failures, failing.given_up), (1, 0), "exit code 75 requests a retry");
     let missing = status(&hub, "missing", |status| status.state == SinkState::Retrying).await;
     assert_eq!((missing.given_up, missing.delivered), (0, 0));
     script(home.path(), "later", "exit 0");
@@ -476,11 +475,11 @@ async fn commands_of_all_sorts() {
     hub.stop().await.expect("stops");
 }
 
-/// What was removed from the journal before a rule came to it is told.
+/// Records that were removed from the journal before a rule read them are counted.
 #[tokio::test]
-async fn records_that_are_gone_are_missed_and_told() {
+async fn removed_records_are_counted_as_missed() {
     let home = tempfile::tempdir().expect("a directory");
-    let address = nobody();
+    let address = unused_address();
     let text = format!("[[rule]]\nname = 'hook'\nevent = 'E*'\nwebhook = 'http://{address}/'\n");
     let monitor = Monitor::bind(home.path(), "vm1");
     let (hub, session) = start(home.path(), &monitor, &text).await;
@@ -490,7 +489,7 @@ async fn records_that_are_gone_are_missed_and_told() {
     journal.until("vm1 1.4 E3").await;
     hub.stop().await.expect("stops");
     session.left().await;
-    // As retention does: attached, HELLO, E1 and E2 are removed.
+    // Like retention: attached, HELLO, E1 and E2 are removed.
     let database = rusqlite::Connection::open(home.path().join("journal.db")).expect("opens");
     database.execute("DELETE FROM record WHERE offset < 5", []).expect("deletes");
     database.execute("UPDATE kept SET first = 5", []).expect("updates");
@@ -499,9 +498,9 @@ async fn records_that_are_gone_are_missed_and_told() {
     let receiver = Receiver::at(&address, &[]).await;
     let (hub, session) = start(home.path(), &monitor, &text).await;
     assert_eq!(events(&receiver.posted(1).await), ["E3"]);
-    let told = status(&hub, "hook", |status| status.delivered == 1).await;
-    assert_eq!(told.missed, 4 - stuck.offset);
-    assert!(told.missed >= 2, "{told:?}");
+    let last = status(&hub, "hook", |status| status.delivered == 1).await;
+    assert_eq!(last.missed, 4 - stuck.offset);
+    assert!(last.missed >= 2, "{last:?}");
     drop(session);
     hub.stop().await.expect("stops");
 }

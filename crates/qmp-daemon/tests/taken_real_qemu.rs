@@ -1,4 +1,4 @@
-//! Monitors that do not greet: the hub says why, as far as the host shows it. Skipped where there is no QEMU, unless `CI`
+//! Monitors that do not greet: the hub reports the reason, as far as the host shows it. Skipped without QEMU, unless `CI`
 //! is set.
 
 mod support;
@@ -14,10 +14,10 @@ use serde_json::Value;
 use support::client::get_json;
 use support::config;
 
-/// How long a machine under load may take for anything here.
+/// The longest wait of a test, also on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A QEMU of this test, ended with it.
+/// A QEMU that is killed at the end of the test.
 struct Qemu(Child);
 
 impl Qemu {
@@ -40,20 +40,20 @@ impl Drop for Qemu {
     }
 }
 
-/// Asks again and again until there is an answer.
-async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let asking = async {
+/// Polls until `ask` returns a value.
+async fn until<T>(mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+    let polling = async {
         loop {
-            match ask().await {
-                Some(answer) => return answer,
+            match poll().await {
+                Some(value) => return value,
                 None => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
     };
-    tokio::time::timeout(PATIENCE, asking).await.expect("in time")
+    tokio::time::timeout(PATIENCE, polling).await.expect("in time")
 }
 
-/// What the hub says of a VM once it is in that state.
+/// The hub's description of a VM in that state; waits for the state.
 async fn in_state(home: &Path, vm: &str, state: &str) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -67,7 +67,7 @@ async fn in_state(home: &Path, vm: &str, state: &str) -> Value {
 }
 
 #[tokio::test]
-async fn hub_tells_why_a_monitor_does_not_greet() {
+async fn reason_of_a_missing_greeting_is_reported() {
     if support::qemu::is_missing() {
         return;
     }
@@ -80,7 +80,7 @@ async fn hub_tells_why_a_monitor_does_not_greet() {
     let agent_options = "-chardev socket,path=agent.sock,server=on,wait=off,id=qga -device virtio-serial -device \
                          virtserialport,chardev=qga,name=org.qemu.guest_agent.0";
     let agent = Qemu::start(home.path(), &agent_options.split_whitespace().collect::<Vec<_>>());
-    // A program that is no QEMU and never accepts, and one that accepts and says nothing.
+    // A program other than QEMU that never accepts, and one that accepts without a greeting.
     let _silent = UnixListener::bind(at("silent")).expect("binds");
     let accepting = UnixListener::bind(at("accepting")).expect("binds");
     std::thread::spawn(move || {
@@ -116,7 +116,7 @@ async fn hub_tells_why_a_monitor_does_not_greet() {
         assert_eq!(vm["reason"], reason, "{vm}");
         assert!(vm["error"].as_str().expect("a text").contains(&part), "{name}: {part:?} in {vm}");
     }
-    // What was in the way is gone: the monitor is attached, and says no reason.
+    // The obstacle is gone: the monitor is attached, and has no reason.
     stopped.signal("CONT");
     let vm = in_state(home.path(), "stopped", "attached").await;
     assert_eq!((vm.get("reason"), vm.get("error")), (None, None), "{vm}");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 
-/// Lines of an answer, as they come.
+/// The lines of a response, read as they arrive.
 pub(crate) struct Lines {
     body: Incoming,
     buffer: Vec<u8>,
@@ -30,34 +30,34 @@ impl Lines {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return Some(String::from_utf8(line).expect("UTF-8").trim_end().to_owned());
             }
-            let frame = self.body.frame().await?.expect("the answer is whole");
+            let frame = self.body.frame().await?.expect("a complete response");
             self.buffer.extend_from_slice(frame.data_ref().expect("data"));
         }
     }
 }
 
 /// Sends a request over `stream`.
-pub(crate) async fn request<S>(stream: S, request: Request<Full<Bytes>>) -> Response<Incoming>
+pub(crate) async fn send_request<S>(stream: S, request: Request<Full<Bytes>>) -> Response<Incoming>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
     tokio::spawn(connection);
-    sender.send_request(request).await.expect("an answer")
+    sender.send_request(request).await.expect("a response")
 }
 
 /// `GET`s `path` of the hub in `home`.
 pub(crate) async fn get(home: &Path, path: &str) -> Response<Incoming> {
-    let wanted = Request::get(path).header("host", "hub").body(Full::default()).expect("a request");
-    request(connect(home).await, wanted).await
+    let request = Request::get(path).header("host", "hub").body(Full::default()).expect("a request");
+    send_request(connect(home).await, request).await
 }
 
-/// `GET`s `path` and reads the answer as JSON.
+/// `GET`s `path` and reads the response as JSON.
 pub(crate) async fn get_json(home: &Path, path: &str) -> (u16, Value) {
     json(get(home, path).await).await
 }
 
-/// `GET`s `path` and reads the answer line by line.
+/// `GET`s `path` and reads the response line by line.
 pub(crate) async fn get_lines(home: &Path, path: &str) -> Lines {
     let answer = get(home, path).await;
     assert_eq!(answer.status(), 200, "{path}");
@@ -66,18 +66,18 @@ pub(crate) async fn get_lines(home: &Path, path: &str) -> Lines {
 
 /// Executes `body` on a VM through the hub in `home`.
 pub(crate) async fn execute(home: &Path, vm: &str, body: &str) -> (u16, Value) {
-    let wanted = Request::post(format!("/v1/vms/{vm}/execute"))
+    let request = Request::post(format!("/v1/vms/{vm}/execute"))
         .header("host", "hub")
         .header("content-type", "application/json")
         .body(Full::from(body.to_owned()))
         .expect("a request");
-    json(request(connect(home).await, wanted).await).await
+    json(send_request(connect(home).await, request).await).await
 }
 
-/// Status and body of an answer that is JSON.
+/// Status and body of a JSON response.
 pub(crate) async fn json(answer: Response<Incoming>) -> (u16, Value) {
     let status = answer.status().as_u16();
-    let bytes = answer.into_body().collect().await.expect("a whole answer").to_bytes();
+    let bytes = answer.into_body().collect().await.expect("a complete response").to_bytes();
     let value = serde_json::from_slice(&bytes);
     (status, value.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&bytes))))
 }

@@ -1,4 +1,4 @@
-//! Certificates, tokens, and a client that speaks TLS.
+//! Certificates, tokens, and a client with TLS.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,13 +19,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A token that may only look.
+/// A token that may only observe.
 pub(crate) const LOOK: &str = "look-look-look-look-look-look-look";
 
-/// A token that may stop VMs, and nothing else.
+/// A token that may only stop VMs.
 pub(crate) const STOP: &str = "stop-stop-stop-stop-stop-stop-stop";
 
-/// A token that may do anything.
+/// A token that may execute any command.
 pub(crate) const ANY: &str = "any.any.any.any.any.any.any.any.any";
 
 /// An authority that signs certificates.
@@ -62,12 +62,12 @@ impl Authority {
         }
     }
 
-    /// A client that trusts it; with a certificate of its own if that is given.
+    /// A client that trusts this authority, with the client certificate `own` if given.
     pub(crate) fn client(&self, own: Option<&TlsFiles>) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.pem.as_bytes()).expect("a certificate"))
-            .expect("is one");
+            .expect("a valid certificate");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.expect("versions").with_root_certificates(roots);
@@ -76,19 +76,19 @@ impl Authority {
             Some(files) => {
                 let chain = vec![CertificateDer::from_pem_file(&files.certificate).expect("a certificate")];
                 let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
-                config.with_client_auth_cert(chain, key).expect("fit")
+                config.with_client_auth_cert(chain, key).expect("key and certificate match")
             }
         };
         TlsConnector::from(Arc::new(config))
     }
 }
 
-/// Writes a private file at once: nobody sees half of it.
+/// Writes a private file atomically.
 pub(crate) fn write(path: &Path, text: &str) -> PathBuf {
-    let beside = path.with_extension("writing");
-    std::fs::write(&beside, text).expect("writes");
-    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600)).expect("is ours");
-    std::fs::rename(&beside, path).expect("renames");
+    let temporary = path.with_extension("writing");
+    std::fs::write(&temporary, text).expect("writes");
+    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o600)).expect("sets");
+    std::fs::rename(&temporary, path).expect("renames");
     path.to_owned()
 }
 
@@ -98,21 +98,21 @@ pub(crate) fn write_tokens(home: &Path) -> PathBuf {
     write(&home.join("tokens"), &text)
 }
 
-/// A door at a free port of this host.
+/// An endpoint at a free port of this host.
 pub(crate) fn door(tls: Option<TlsFiles>, token_file: Option<PathBuf>) -> HttpDoor {
     let address: HttpAddress = "tcp:127.0.0.1:0".parse().expect("an address");
-    HttpDoor::new(address, tls, token_file).expect("a door")
+    HttpDoor::new(address, tls, token_file).expect("an endpoint")
 }
 
-/// The port of the hub's last door.
+/// The port of the hub's last endpoint.
 pub(crate) fn port(hub: &Daemon) -> SocketAddr {
-    match hub.http().last().expect("a door").address() {
+    match hub.http().last().expect("an endpoint").address() {
         HttpAddress::Tcp(port) => *port,
         HttpAddress::Unix(path) => panic!("{}", path.display()),
     }
 }
 
-/// Connects and shakes hands.
+/// Connects and completes the TLS handshake.
 pub(crate) async fn connect(
     client: &TlsConnector,
     port: SocketAddr,
@@ -121,22 +121,22 @@ pub(crate) async fn connect(
     client.connect(name, TcpStream::connect(port).await?).await
 }
 
-/// A request with that token, or none.
+/// A request with `token`, if any.
 pub(crate) fn asking(method: &str, path: &str, token: Option<&str>, body: &str) -> Request<Full<Bytes>> {
-    let mut wanted = Request::builder().method(method).uri(path).header("host", "hub.example");
+    let mut request = Request::builder().method(method).uri(path).header("host", "hub.example");
     if let Some(token) = token {
-        wanted = wanted.header("authorization", format!("Bearer {token}"));
+        request = request.header("authorization", format!("Bearer {token}"));
     }
-    let wanted = wanted.header("content-type", "application/json");
-    wanted.body(Full::from(body.to_owned())).expect("a request")
+    let request = request.header("content-type", "application/json");
+    request.body(Full::from(body.to_owned())).expect("a request")
 }
 
-/// Asks over TLS.
+/// Sends a request over TLS.
 pub(crate) async fn ask(
     client: &TlsConnector,
     port: SocketAddr,
-    wanted: Request<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
 ) -> Response<Incoming> {
-    let stream = connect(client, port).await.expect("shakes hands");
-    super::client::request(stream, wanted).await
+    let stream = connect(client, port).await.expect("connects");
+    super::client::send_request(stream, request).await
 }

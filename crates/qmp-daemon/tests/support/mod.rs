@@ -1,6 +1,6 @@
-//! What the tests of the hub share: a scripted monitor, a hub over it, and an HTTP client.
+//! Shared code of the hub's tests: a scripted monitor, a hub over it, and an HTTP client.
 
-#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(dead_code, reason = "each test program uses some of it")]
 
 pub(crate) mod client;
 pub(crate) mod doors;
@@ -19,7 +19,7 @@ use qmp_sinks::RuleConfig;
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use serde_json::Value;
 
-/// A hub's configuration with everything in `home`: journal, HTTP socket, and the monitors `NAME.sock`.
+/// A hub's configuration with all its files in `home`: journal, HTTP socket, and the monitors `NAME.sock`.
 pub(crate) fn config(home: &Path, vms: &[&str]) -> DaemonConfig {
     let mut config = DaemonConfig::new(home.join("journal.db"));
     // Most tests count records.
@@ -37,7 +37,7 @@ pub(crate) fn rules(text: &str) -> Vec<RuleConfig> {
     ConfigFile::parse(text, Path::new("hub.toml")).expect(text).rules().to_vec()
 }
 
-/// Reads a hub's journal from its beginning, waiting for what is still to come.
+/// Reads a hub's journal from its beginning, and waits for new records.
 pub(crate) struct Watcher {
     cursor: Cursor,
     ready: std::collections::VecDeque<Record<'static>>,
@@ -55,7 +55,7 @@ impl Watcher {
             }
             self.ready.extend(self.cursor.next_batch(1_000).expect("readable"));
             if self.ready.is_empty() {
-                self.cursor.wait().await.expect("the journal goes on");
+                self.cursor.wait().await.expect("an open journal");
             }
         }
     }
@@ -69,7 +69,7 @@ impl Watcher {
         taken
     }
 
-    /// The next finding of that kind: its summary, causes and data.
+    /// The next finding of `kind`: its summary, causes and data.
     pub(crate) async fn finding(&mut self, kind: &str) -> (String, Vec<(u32, u64)>, Value) {
         loop {
             let record = self.next().await;
@@ -83,10 +83,10 @@ impl Watcher {
         }
     }
 
-    /// Reads until a record that is `wanted` in short.
-    pub(crate) async fn until(&mut self, wanted: &str) -> Vec<String> {
+    /// Reads until the record whose [`short`] form is `expected`.
+    pub(crate) async fn until(&mut self, expected: &str) -> Vec<String> {
         let mut taken = Vec::new();
-        while taken.last().is_none_or(|last| last != wanted) {
+        while taken.last().is_none_or(|last| last != expected) {
             taken.push(short(&self.next().await));
         }
         taken
@@ -105,10 +105,10 @@ pub(crate) fn short(record: &Record<'_>) -> String {
     format!("{} {}.{} {what}", record.vm, record.epoch.0, record.seq.0)
 }
 
-/// The event of which [`fill`] makes the records.
+/// The event of the records that [`fill`] appends.
 pub(crate) const FILLER: &str = "F";
 
-/// Leaves no room in the journal's queue for an event; returns how many records it holds.
+/// Fills the journal's queue, so that no event fits; returns the number of appended records.
 pub(crate) fn fill(hub: &Daemon) -> u32 {
     let appender = hub.journal().appender();
     let mut kept = 0;

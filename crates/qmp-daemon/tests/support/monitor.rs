@@ -1,8 +1,8 @@
-//! A monitor that plays a simple VM.
+//! A monitor that emulates a simple VM.
 //!
-//! It greets, answers `qmp_capabilities` and every `query-…`, and obeys a few commands: `stop` and `cont` raise
-//! their event before the reply, as QEMU does; `burst` and `query-burst` raise as many events as their argument
-//! `count` says and reply in the same write; `refuse` is refused; `silence` is never answered.
+//! The monitor sends a greeting, answers `qmp_capabilities` and every `query-…`, and executes a few commands: `stop` and
+//! `cont` emit their event before the reply, as QEMU does; `burst` and `query-burst` emit the number of events in their
+//! argument `count` and reply in the same write; `refuse` gets an error; `silence` gets no reply.
 
 use std::path::{Path, PathBuf};
 
@@ -26,13 +26,13 @@ pub(crate) struct Monitor {
     listener: UnixListener,
 }
 
-/// One client's visit to a monitor.
+/// One client's connection to a monitor.
 pub(crate) struct Session {
     out: mpsc::UnboundedSender<Order>,
-    /// The commands that came, other than `qmp_capabilities` and queries.
+    /// The received commands, other than `qmp_capabilities` and queries.
     commands: mpsc::UnboundedReceiver<String>,
-    /// How often the monitor was asked for its status.
-    asked: watch::Receiver<u64>,
+    /// The number of received `query-status` commands.
+    queries: watch::Receiver<u64>,
     task: JoinHandle<()>,
 }
 
@@ -51,16 +51,16 @@ impl Monitor {
         Self { path, listener }
     }
 
-    /// Waits for a client and plays the VM for it.
+    /// Waits for a client and emulates the VM for it.
     pub(crate) async fn accept(&self) -> Session {
         let stream = self.accept_raw().await;
         let (out, orders) = mpsc::unbounded_channel();
         let (commands_in, commands) = mpsc::unbounded_channel();
-        let (asking, asked) = watch::channel(0);
-        Session { out, commands, asked, task: tokio::spawn(play(stream, orders, commands_in, asking)) }
+        let (queries_in, queries) = watch::channel(0);
+        Session { out, commands, queries, task: tokio::spawn(play(stream, orders, commands_in, queries_in)) }
     }
 
-    /// Waits for a client and says nothing to it.
+    /// Waits for a client and sends nothing to it.
     pub(crate) async fn accept_raw(&self) -> UnixStream {
         self.listener.accept().await.expect("a client").0
     }
@@ -73,13 +73,13 @@ impl Drop for Monitor {
 }
 
 impl Session {
-    /// Sends `text` as it is.
+    /// Sends `text` unchanged.
     pub(crate) fn send(&self, text: impl Into<String>) {
-        // A client that left does not read it, which is for the test to notice.
+        // The write fails if the client has closed the connection; the test notices that elsewhere.
         let _ = self.out.send(Order::Send(text.into()));
     }
 
-    /// Raises an event, with data or an empty text.
+    /// Emits an event, without data if `data` is empty.
     pub(crate) fn emit(&self, name: &str, data: &str) {
         self.send(event(name, data));
     }
@@ -89,39 +89,39 @@ impl Session {
         let _ = self.out.send(Order::RunState(run_state));
     }
 
-    /// Reads and answers nothing from here on, as a QEMU that was stopped.
+    /// Reads and answers nothing until [`Self::go_on`], like a stopped QEMU.
     pub(crate) fn hang(&self) {
         let _ = self.out.send(Order::Hang);
     }
 
-    /// Goes on after [`Self::hang`].
+    /// Continues after [`Self::hang`].
     pub(crate) fn go_on(&self) {
         let _ = self.out.send(Order::GoOn);
     }
 
-    /// Waits until the monitor was asked for its status so many times more than it is by now.
-    pub(crate) async fn asked(&mut self, more: u64) {
-        let wanted = *self.asked.borrow() + more;
-        self.asked.wait_for(|asked| *asked >= wanted).await.expect("the client is there");
+    /// Waits for `more` further `query-status` commands.
+    pub(crate) async fn wait_for_queries(&mut self, more: u64) {
+        let expected = *self.queries.borrow() + more;
+        self.queries.wait_for(|queries| *queries >= expected).await.expect("a connected client");
     }
 
-    /// Closes the connection, after everything before was sent.
+    /// Closes the connection after all earlier messages.
     pub(crate) async fn close(self) {
         let _ = self.out.send(Order::Close);
         self.task.await.expect("the monitor did not panic");
     }
 
-    /// Waits until the client leaves.
+    /// Waits until the client closes the connection.
     pub(crate) async fn left(self) {
         self.task.await.expect("the monitor did not panic");
     }
 
-    /// The commands that came and were not looked at.
+    /// The received commands that [`Self::command`] has not returned.
     pub(crate) fn commands_so_far(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.commands.try_recv().ok()).collect()
     }
 
-    /// The next command that is none of the usual questions.
+    /// The next received command, other than `qmp_capabilities` and queries.
     pub(crate) async fn command(&mut self) -> String {
         self.commands.recv().await.expect("a command")
     }
@@ -138,7 +138,7 @@ async fn play(
     stream: UnixStream,
     mut orders: mpsc::UnboundedReceiver<Order>,
     commands: mpsc::UnboundedSender<String>,
-    asking: watch::Sender<u64>,
+    queries: watch::Sender<u64>,
 ) {
     let (mut reader, mut writer) = stream.into_split();
     send(&mut writer, GREETING).await;
@@ -157,7 +157,7 @@ async fn play(
                     return;
                 }
                 for request in take_requests(&mut input) {
-                    asking.send_modify(|asked| *asked += u64::from(request.get().contains("\"query-status\"")));
+                    queries.send_modify(|queries| *queries += u64::from(request.get().contains("\"query-status\"")));
                     obey(&request, run_state, &mut writer, &commands).await;
                 }
             }
@@ -166,7 +166,7 @@ async fn play(
 }
 
 async fn send(writer: &mut OwnedWriteHalf, text: &str) {
-    // The client may have left, which the next read tells.
+    // The client may have closed the connection; the next read reports that.
     let _ = writer.write_all(text.as_bytes()).await;
 }
 

@@ -1,4 +1,4 @@
-//! A client of a relay that sees every byte.
+//! A client of a relay that shows every byte.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-/// How long a test waits for what must come. Nothing takes that long but a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait for a line; only a failure takes that long.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A raw connection: lines as they came.
+/// A raw connection that returns lines unchanged.
 pub(crate) struct Raw {
     pub(crate) stream: UnixStream,
     buffer: Vec<u8>,
@@ -23,7 +23,7 @@ impl Raw {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Connects and negotiates; with the greeting.
+    /// Connects and negotiates; returns the greeting as well.
     pub(crate) async fn open(path: &Path) -> (Self, String) {
         let mut raw = Self::connect(path).await;
         let greeting = raw.line().await;
@@ -50,7 +50,7 @@ impl Raw {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, read).await.expect("a line in time")
+        tokio::time::timeout(TIMEOUT, read).await.expect("a line in time")
     }
 
     /// The next line as JSON.
@@ -59,7 +59,7 @@ impl Raw {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    /// Reads up to the reply of that id, which comes last.
+    /// Reads up to the reply with that id.
     pub(crate) async fn until(&mut self, id: &str) -> Vec<Value> {
         let mut values = Vec::new();
         loop {
@@ -76,7 +76,7 @@ impl Raw {
         self.until("ask").await
     }
 
-    /// Waits for the end; nothing may come before it.
+    /// Waits for the end of the stream and checks that no line comes before it.
     pub(crate) async fn ended(mut self) {
         assert_eq!(self.line().await, "");
     }

@@ -1,4 +1,4 @@
-//! A receiver of webhooks that behaves as a test says.
+//! A receiver of webhooks with scripted responses.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -11,20 +11,20 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// What the receiver does with a request.
+/// The receiver's response to a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
     /// Status line and further headers.
     Status(&'static str, &'static str),
-    /// Says nothing until the client has had enough.
+    /// Sends nothing until the client closes the connection.
     Hang,
-    /// Closes the connection in the middle of an answer.
+    /// Closes the connection within the response.
     BreakOff,
-    /// Answers, and closes the connection afterwards without a word.
+    /// Responds, and closes the connection afterwards without notice.
     ThenClose,
 }
 
-/// A request that was answered with success.
+/// A request that got a success response.
 #[derive(Clone, Debug)]
 pub(crate) struct Posted {
     pub(crate) head: String,
@@ -105,13 +105,13 @@ impl Receiver {
         Self { address, state, accepting: accepting.abort_handle() }
     }
 
-    /// Waits until so many requests have succeeded.
+    /// Waits until `count` requests have succeeded.
     pub(crate) async fn posted(&self, count: usize) -> Vec<Posted> {
         let mut posted = self.state.posted.subscribe();
         let waiting = posted.wait_for(|posted| posted.len() >= count);
         match tokio::time::timeout(Duration::from_secs(60), waiting).await {
-            Ok(posted) => posted.expect("the receiver lives").clone(),
-            Err(_) => panic!("{count} requests did not come: {:?}", self.state.posted.borrow()),
+            Ok(posted) => posted.expect("a running receiver").clone(),
+            Err(_) => panic!("{count} requests did not arrive: {:?}", self.state.posted.borrow()),
         }
     }
 

@@ -1,23 +1,24 @@
-//! Holds JSON values against the schemas of an `OpenAPI` document.
+//! Validates JSON values against the schemas of an `OpenAPI` document.
 //!
-//! Stricter than JSON Schema where that helps to find gaps: an object with `properties` has no others unless
-//! `additionalProperties` is said, and a keyword that is not known here is an error.
+//! Stricter than JSON Schema to find gaps: an object with `properties` has no other members unless
+//! `additionalProperties` permits them, and an unknown keyword is an error.
 
 use serde_json::Value;
 
-/// Keywords that say nothing about a value. Formats are for people.
+/// Keywords without a constraint on values. Formats are documentation only.
 const REMARKS: [&str; 5] = ["description", "format", "pattern", "examples", "default"];
 
-/// What does not fit, with its place; nothing if all fits.
-pub(crate) fn check(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String> {
-    let mut wrong = Vec::new();
+/// The violations, with their places; empty if the value is valid.
+pub(crate) fn check(document: &Value, schema: &Value, value: &Value, path: &str) -> Vec<String> {
+    let mut violations = Vec::new();
     for (keyword, rule) in schema.as_object().expect("a schema is an object") {
-        let is_kept = match keyword.as_str() {
+        let is_valid = match keyword.as_str() {
             "$ref" => {
                 let pointer =
                     rule.as_str().and_then(|text| text.strip_prefix('#')).expect("a local reference");
-                let schema = document.pointer(pointer).unwrap_or_else(|| panic!("{pointer} leads nowhere"));
-                wrong.extend(check(document, schema, value, place));
+                let schema =
+                    document.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is not in the document"));
+                violations.extend(check(document, schema, value, path));
                 true
             }
             "type" => types(rule).any(|name| is_of(value, name)),
@@ -32,10 +33,10 @@ pub(crate) fn check(document: &Value, schema: &Value, value: &Value, place: &str
                 value.as_array().is_none_or(|list| list.len() as u64 <= rule.as_u64().expect("a number"))
             }
             "anyOf" | "oneOf" => {
-                let fitting = rule.as_array().expect("a list").iter();
-                let fitting =
-                    fitting.filter(|schema| check(document, schema, value, place).is_empty()).count();
-                fitting == 1 || (keyword == "anyOf" && fitting > 1)
+                let matching = rule.as_array().expect("a list").iter();
+                let matching =
+                    matching.filter(|schema| check(document, schema, value, path).is_empty()).count();
+                matching == 1 || (keyword == "anyOf" && matching > 1)
             }
             "required" => {
                 let names = rule.as_array().expect("a list").iter().filter_map(Value::as_str);
@@ -43,45 +44,44 @@ pub(crate) fn check(document: &Value, schema: &Value, value: &Value, place: &str
             }
             "items" => {
                 let items = value.as_array().into_iter().flatten().enumerate();
-                wrong
-                    .extend(items.flat_map(|(n, item)| check(document, rule, item, &format!("{place}/{n}"))));
+                violations
+                    .extend(items.flat_map(|(n, item)| check(document, rule, item, &format!("{path}/{n}"))));
                 true
             }
             "properties" => {
-                wrong.extend(members(document, schema, value, place));
+                violations.extend(members(document, schema, value, path));
                 true
             }
             "additionalProperties" if rule.is_boolean() => true,
             "additionalProperties" => {
                 let members = value.as_object().into_iter().flatten();
-                wrong.extend(
-                    members
-                        .flat_map(|(name, value)| check(document, rule, value, &format!("{place}/{name}"))),
+                violations.extend(
+                    members.flat_map(|(name, value)| check(document, rule, value, &format!("{path}/{name}"))),
                 );
                 true
             }
             remark if REMARKS.contains(&remark) => true,
-            other => panic!("the keyword {other} is not known here"),
+            other => panic!("unknown keyword {other}"),
         };
-        if !is_kept {
-            wrong.push(format!("{place}: {value} against {keyword} {rule}"));
+        if !is_valid {
+            violations.push(format!("{path}: {value} violates {keyword} {rule}"));
         }
     }
-    wrong
+    violations
 }
 
-fn members(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String> {
+fn members(document: &Value, schema: &Value, value: &Value, path: &str) -> Vec<String> {
     let is_open = schema["additionalProperties"] == true;
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     for (name, value) in value.as_object().into_iter().flatten() {
-        let place = format!("{place}/{name}");
+        let path = format!("{path}/{name}");
         match schema["properties"].get(name) {
-            Some(schema) => wrong.extend(check(document, schema, value, &place)),
+            Some(schema) => violations.extend(check(document, schema, value, &path)),
             None if is_open => {}
-            None => wrong.push(format!("{place}: is not described")),
+            None => violations.push(format!("{path}: not described")),
         }
     }
-    wrong
+    violations
 }
 
 fn types(rule: &Value) -> impl Iterator<Item = &str> {
@@ -98,6 +98,6 @@ fn is_of(value: &Value, name: &str) -> bool {
         "string" => value.is_string(),
         "array" => value.is_array(),
         "object" => value.is_object(),
-        other => panic!("no type {other}"),
+        other => panic!("unknown type {other}"),
     }
 }

@@ -31,9 +31,9 @@ impl<'t> Reading<'t> {
         }
     }
 
-    fn door(&mut self, value: &Value<'t>, wanted: &str) -> Option<HttpDoor> {
+    fn door(&mut self, value: &Value<'t>, expected: &str) -> Option<HttpDoor> {
         let DeValue::Table(members) = value.get_ref() else {
-            let door: Option<HttpDoor> = self.parsed(value, wanted);
+            let door: Option<HttpDoor> = self.parsed(value, expected);
             self.doubt_relative(value, door.as_ref().and_then(|door| door.address().unix_path()));
             return door;
         };
