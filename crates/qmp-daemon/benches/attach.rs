@@ -55,7 +55,7 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["monitors", home, first, end] => run(serve_monitors(home, number(first), number(end))),
-        ["contestant", name, home, monitors] => run(contend(name, Path::new(home), number(monitors))),
+        ["contestant", name, home, monitors] => run(run_contestant(name, Path::new(home), number(monitors))),
         [] => compare(1_000),
         [monitors] => compare(number(monitors)),
         _ => panic!("usage: attach [NUMBER OF MONITORS]"),
@@ -86,8 +86,8 @@ fn compare(monitors: usize) {
             println!("{contestant:<12} skipped: {files} open files exceed the limit (ulimit -Hn)");
             continue;
         }
-        let few = Figures::of(&own, contestant, path, monitors / 10);
-        let all = Figures::of(&own, contestant, path, monitors);
+        let few = Measurement::of(&own, contestant, path, monitors / 10);
+        let all = Measurement::of(&own, contestant, path, monitors);
         all.show(contestant, monitors, &few);
     }
     for mut server in servers {
@@ -97,14 +97,14 @@ fn compare(monitors: usize) {
 }
 
 /// The measurements of one run of a contestant.
-struct Figures {
+struct Measurement {
     monitors: f64,
     attach_ms: f64,
     kib: f64,
     idle_ms: f64,
 }
 
-impl Figures {
+impl Measurement {
     fn of(own: &Path, contestant: &str, home: &str, monitors: usize) -> Self {
         let output = Command::new(own)
             .args(["contestant", contestant, home, &monitors.to_string()])
@@ -113,8 +113,8 @@ impl Figures {
             .expect("starts");
         assert!(output.status.success(), "{contestant} failed");
         let text = String::from_utf8(output.stdout).expect("UTF-8");
-        let figures: Vec<f64> = text.split_whitespace().map(|text| text.parse().expect("a number")).collect();
-        let [attach_ms, kib, idle_ms] = figures[..] else { panic!("three figures: {text}") };
+        let values: Vec<f64> = text.split_whitespace().map(|text| text.parse().expect("a number")).collect();
+        let [attach_ms, kib, idle_ms] = values[..] else { panic!("three values: {text}") };
         Self { monitors: monitors as f64, attach_ms, kib, idle_ms }
     }
 
@@ -131,7 +131,7 @@ impl Figures {
     }
 }
 
-async fn contend(contestant: &str, home: &Path, monitors: usize) {
+async fn run_contestant(contestant: &str, home: &Path, monitors: usize) {
     let paths: Vec<PathBuf> = (0..monitors).map(|n| socket(home, n)).collect();
     let before_kib = resident_kib();
     let start = Instant::now();

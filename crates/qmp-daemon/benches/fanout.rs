@@ -21,7 +21,7 @@ use qmp_hub::relay::RelayConfig;
 
 mod load;
 use load::vms::WRITE_EVENTS;
-use load::{Part, event, negotiated, order, read_all, run, say, socket};
+use load::{Part, event, negotiated, order, read_all, report, run, socket};
 
 /// Events in one burst: fewer than a client may leave unread.
 const BURST: usize = 20 * WRITE_EVENTS;
@@ -76,10 +76,10 @@ fn rate(source: &mut Part, mut reader: Part, readers: usize, burst: usize) -> f6
     let mut seconds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let start = Instant::now();
-            source.tell(&format!("burst {burst}"));
-            assert_eq!(reader.hear(), "all");
+            source.send(&format!("burst {burst}"));
+            assert_eq!(reader.receive(), "all");
             let seconds = start.elapsed().as_secs_f64();
-            assert_eq!(source.hear(), "done");
+            assert_eq!(source.receive(), "done");
             seconds
         })
         .collect();
@@ -90,7 +90,7 @@ fn rate(source: &mut Part, mut reader: Part, readers: usize, burst: usize) -> f6
 /// Serves like a monitor, and writes a burst to each client in turn, `write_events` at a time.
 fn write(home: &Path, readers: usize, write_events: usize) {
     let listener = UnixListener::bind(socket(home, 0, "qmp")).expect("binds");
-    say("ready");
+    report("ready");
     let greeted = || {
         let (mut stream, _) = listener.accept().expect("a client");
         stream.write_all(b"{\"QMP\": {}}\r\n").expect("writes");
@@ -107,7 +107,7 @@ fn write(home: &Path, readers: usize, write_events: usize) {
                 client.write_all(text.as_bytes()).expect("the client reads");
             }
         }
-        say("done");
+        report("done");
     }
 }
 
@@ -117,7 +117,7 @@ fn read(home: &Path, readers: usize, events: usize, how: &str) {
         "relay" => (0..readers).map(|_| negotiated(&socket(home, 0, "qmp"))).collect(),
         _ => (0..readers).map(|_| subscribed(&home.join("hub.http"))).collect(),
     };
-    say("ready");
+    report("ready");
     // In server-sent events, only the line `data` ends with a closing brace.
     let end: &[u8] = if how == "relay" { b"\n" } else { b"}\n" };
     let finder = memchr::memmem::Finder::new(end);
@@ -129,7 +129,7 @@ fn read(home: &Path, readers: usize, events: usize, how: &str) {
         last[n] = bytes[bytes.len() - 1];
         left -= finder.find_iter(bytes).count() + usize::from(split);
         if left == 0 {
-            say("all");
+            report("all");
             left = readers * events;
         }
         false
@@ -158,7 +158,7 @@ async fn hub(home: &Path) {
     let hub = Daemon::start(config).await.expect("starts");
     let mut head = hub.journal().watch_head();
     head.wait_for(|head| head.0 >= 1).await.expect("the journal goes on");
-    say("ready");
+    report("ready");
     tokio::task::spawn_blocking(order).await.expect("no panic");
 }
 

@@ -30,7 +30,7 @@ use qmp_hub::relay::RelayConfig;
 use qmp_wire::Output;
 
 mod load;
-use load::{Part, negotiated, now_ns, order, read_all, run, say, sent_ns, socket};
+use load::{Part, negotiated, now_ns, order, read_all, report, run, sent_ns, socket};
 
 const EVENTS_PER_SECOND: usize = 10;
 const SECONDS: usize = 6;
@@ -78,21 +78,21 @@ fn compare(vms: usize) {
         let ending = if of_hub { "qmp" } else { "sock" };
         let arguments = [part, path, &count, ending];
         let mut reader = Part::start(if part == "raw" { &arguments } else { &arguments[..3] });
-        emulator.tell(&format!("tick {} {}", vms * EVENTS_PER_SECOND * SECONDS, vms * EVENTS_PER_SECOND));
-        assert_eq!(emulator.hear(), "done");
-        for line in reader.hear().split(';') {
-            let (what, figures) = line.split_once(':').expect("name: figures");
-            let figures: Vec<f64> =
-                figures.split_whitespace().map(|text| text.parse().expect("a number")).collect();
-            let limit = limit.get_or_insert_with(|| figures.clone());
+        emulator.send(&format!("tick {} {}", vms * EVENTS_PER_SECOND * SECONDS, vms * EVENTS_PER_SECOND));
+        assert_eq!(emulator.receive(), "done");
+        for line in reader.receive().split(';') {
+            let (what, values) = line.split_once(':').expect("name: values");
+            let values: Vec<f64> =
+                values.split_whitespace().map(|text| text.parse().expect("a number")).collect();
+            let limit = limit.get_or_insert_with(|| values.clone());
             let ratios: Vec<_> =
-                figures.iter().zip(limit).map(|(ours, limit)| format!("{:.2}", ours / *limit)).collect();
+                values.iter().zip(limit).map(|(value, limit)| format!("{:.2}", value / *limit)).collect();
             let name = format!("{name}{what}");
             println!(
                 "{name:<28}{:>9.0}{:>9.0}{:>9.0}   {}",
-                figures[0],
-                figures[1],
-                figures[2],
+                values[0],
+                values[1],
+                values[2],
                 ratios.join("  ")
             );
         }
@@ -152,7 +152,7 @@ fn shown(taken: &mut [i64]) -> String {
 
 fn raw(home: &Path, vms: usize, ending: &str) {
     let streams: Vec<_> = (0..vms).map(|vm| negotiated(&socket(home, vm, ending))).collect();
-    say("ready");
+    report("ready");
     let mut latencies = Latencies::of(vms);
     // Each event is one small write, so a read always ends at the end of an event.
     read_all(&streams, |_, bytes| {
@@ -161,7 +161,7 @@ fn raw(home: &Path, vms: usize, ending: &str) {
             .split_inclusive(|byte| *byte == b'\n')
             .any(|line| latencies.take(sent_ns(line).expect("an event"), now))
     });
-    say(&format!(":{}", shown(&mut latencies.taken)));
+    report(&format!(":{}", shown(&mut latencies.taken)));
 }
 
 async fn qapi(home: &Path, vms: usize) {
@@ -183,7 +183,7 @@ async fn qapi(home: &Path, vms: usize) {
             }
         });
     }
-    say("ready");
+    report("ready");
     collect(latencies, &mut received).await;
 }
 
@@ -207,7 +207,7 @@ async fn client(home: &Path, vms: usize) {
             }
         });
     }
-    say("ready");
+    report("ready");
     collect(latencies, &mut received).await;
 }
 
@@ -221,7 +221,7 @@ async fn collect(
             break;
         }
     }
-    say(&format!(":{}", shown(&mut latencies.taken)));
+    report(&format!(":{}", shown(&mut latencies.taken)));
 }
 
 async fn hub(home: &Path, vms: usize, journal: &Path) {
@@ -235,7 +235,7 @@ async fn hub(home: &Path, vms: usize, journal: &Path) {
     let hub = Daemon::start(config).await.expect("starts");
     let mut head = hub.journal().watch_head();
     head.wait_for(|head| head.0 >= vms as u64).await.expect("the journal goes on");
-    say("ready");
+    report("ready");
     tokio::task::spawn_blocking(order).await.expect("no panic");
 }
 
@@ -246,7 +246,7 @@ fn server_sent(home: &Path, vms: usize) {
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("sets");
     let mut buffer = vec![0; 1 << 20];
     let mut filled = stream.read(&mut buffer).expect("a response");
-    say("ready");
+    report("ready");
     let (mut whole, mut until_received) = (Latencies::of(vms), Latencies::of(vms));
     loop {
         filled += stream.read(&mut buffer[filled..]).expect("the stream goes on");
@@ -270,7 +270,7 @@ fn server_sent(home: &Path, vms: usize) {
             break;
         }
     }
-    say(&format!(", received:{};:{}", shown(&mut until_received.taken), shown(&mut whole.taken)));
+    report(&format!(", received:{};:{}", shown(&mut until_received.taken), shown(&mut whole.taken)));
 }
 
 fn number(text: &str) -> usize {

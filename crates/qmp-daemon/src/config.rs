@@ -89,8 +89,8 @@ pub struct DaemonConfig {
     pub silent_after_of: HashMap<VmName, SilentAfter>,
     /// The rules for records.
     pub rules: Vec<RuleConfig>,
-    /// Possible faults of the file; [`doubts`](Self::doubts) returns them with all others.
-    pub file_doubts: Vec<Problem>,
+    /// Possible faults of the file; [`warnings`](Self::warnings) returns them with all others.
+    pub file_warnings: Vec<Problem>,
 }
 
 /// The values of the command line, and the defaults for values that neither the command line nor the file has.
@@ -128,7 +128,7 @@ impl DaemonConfig {
             silent_after: SilentAfter::default(),
             silent_after_of: HashMap::new(),
             rules: Vec::new(),
-            file_doubts: Vec::new(),
+            file_warnings: Vec::new(),
         }
     }
 
@@ -141,19 +141,19 @@ impl DaemonConfig {
         let file = file.unwrap_or_default();
         let mut problems = Vec::new();
         let mut attach = Vec::new();
-        let mut taken: HashMap<VmName, Option<Location>> =
+        let mut places: HashMap<VmName, Option<Location>> =
             file.vms.iter().map(|vm| (vm.name.clone(), Some(vm.location.clone()))).collect();
         for (name, address) in command_line.attach {
-            match taken.insert(name.clone(), None) {
+            match places.insert(name.clone(), None) {
                 None => attach.push((name, address)),
-                Some(location) => {
-                    problems.push(Problem { location: None, message: twice(&name, location.as_ref()) });
+                Some(place) => {
+                    problems.push(Problem { location: None, message: duplicate_vm(&name, place.as_ref()) });
                 }
             }
         }
         let relays = relays(&file, &attach, command_line.relay.as_deref(), &mut problems);
         if !problems.is_empty() {
-            return Err(ConfigError::Wrong { problems, doubts: file.doubts });
+            return Err(ConfigError::Wrong { problems, warnings: file.warnings });
         }
         let from_command_line = command_line.discover.into_iter().map(Discover::new);
         let mut discover: Vec<Discover> = file.discover.into_iter().chain(from_command_line).collect();
@@ -180,7 +180,7 @@ impl DaemonConfig {
             silent_after: file.silent_after.unwrap_or_default(),
             silent_after_of,
             rules: file.rules,
-            file_doubts: file.doubts,
+            file_warnings: file.warnings,
         })
     }
 }
@@ -200,10 +200,10 @@ fn relays(
         let relay = |name: &VmName| RelayConfig::new(directory.join(format!("{name}.qmp")));
         names.clone().map(move |name| (name.clone(), relay(name), None))
     });
-    let mut taken = HashSet::new();
+    let mut paths = HashSet::new();
     let mut relays = Vec::new();
     for (name, relay, place) in from_file.chain(from_directory) {
-        if taken.insert(relay.path.clone()) {
+        if paths.insert(relay.path.clone()) {
             relays.push((name, relay));
         } else {
             let path = relay.path.display();
@@ -215,7 +215,7 @@ fn relays(
     relays
 }
 
-fn twice(name: &VmName, first: Option<&Location>) -> Box<str> {
+fn duplicate_vm(name: &VmName, first: Option<&Location>) -> Box<str> {
     let other = first.map_or_else(|| "another --attach".to_owned(), Location::to_string);
     format!("--attach {name}: a VM of this name is already in {other}; each VM needs a unique name").into()
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::DaemonConfig;
-use crate::restart_only::Fixed;
+use crate::restart_only::RestartOnlySettings;
 
 /// A running hub. [`stop`](Self::stop) ends it cleanly; a dropped hub leaves its epochs open, as after a crash.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Daemon {
     stop_http: watch::Sender<bool>,
     http: Vec<HttpDoor>,
     served: Served,
-    fixed: Fixed,
+    restart_only: RestartOnlySettings,
     journal: Journal,
 }
 
@@ -56,8 +56,8 @@ impl Daemon {
     ///
     /// Any [`DaemonError`]; no part runs then.
     pub async fn start(config: DaemonConfig) -> Result<Self, DaemonError> {
-        let fixed = Fixed::of(&config);
-        let followed = HubConfig {
+        let restart_only = RestartOnlySettings::new(&config);
+        let hub_config = HubConfig {
             attach: config.attach,
             origins: config.origins,
             findings: config.findings,
@@ -65,7 +65,7 @@ impl Daemon {
             silent_after: config.silent_after,
             silent_after_of: config.silent_after_of,
         };
-        followed.check()?;
+        hub_config.check()?;
         let (path, options) = (config.journal.clone(), config.journal_options);
         let journal = blocking(move || Journal::open(&path, options)).await?;
 
@@ -77,7 +77,7 @@ impl Daemon {
         let rules = Rules::start(config.rules, &journal, &config.journal).await?;
         let (stop_http, http_ends) = watch::channel(false);
         let http = listening.iter().map(Listening::door).cloned().collect();
-        let hub = Hub::start(followed, &journal).await?;
+        let hub = Hub::start(hub_config, &journal).await?;
         let served = Served::new(
             hub.fleet(),
             &journal,
@@ -94,7 +94,7 @@ impl Daemon {
             servers.spawn(duties.watch(name, ends_after(&stop_http), serving));
         }
         hub.discover(config.discover).await;
-        Ok(Self { hub, rules, servers, stop_http, http, served, fixed, journal })
+        Ok(Self { hub, rules, servers, stop_http, http, served, restart_only, journal })
     }
 
     /// The addresses of HTTP, with the ports that the system chose.
@@ -132,8 +132,8 @@ impl Daemon {
         &self.hub
     }
 
-    pub(crate) const fn fixed(&self) -> &Fixed {
-        &self.fixed
+    pub(crate) const fn restart_only(&self) -> &RestartOnlySettings {
+        &self.restart_only
     }
 
     /// The rules, which can be replaced while the hub runs.

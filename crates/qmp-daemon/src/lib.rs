@@ -5,11 +5,11 @@
 //! terminal.
 
 mod config;
-mod doubts;
+mod warnings;
 mod restart_only;
 mod daemon;
 mod reload;
 
 pub use config::{CommandLine, ConfigError, ConfigFile, DaemonConfig, Location, Problem};
 pub use daemon::{Daemon, DaemonError};
-pub use reload::Reloaded;
+pub use reload::ReloadReport;

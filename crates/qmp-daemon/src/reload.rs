@@ -12,12 +12,12 @@ use qmp_sinks::{Changes, RulesError};
 
 use crate::config::DaemonConfig;
 use crate::daemon::Daemon;
-use crate::restart_only::Fixed;
+use crate::restart_only::RestartOnlySettings;
 
 /// The outcome of a reload.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct Reloaded {
+pub struct ReloadReport {
     /// VMs that were added.
     pub added: Vec<VmName>,
     /// VMs that were removed.
@@ -45,42 +45,44 @@ pub struct Reloaded {
 /// The steps for the VMs.
 #[derive(Debug, Default)]
 struct Differences {
-    leave: Vec<(VmName, &'static str)>,
-    follow: Vec<(VmName, Address, Vec<RelayConfig>, Origin)>,
-    relay: Vec<(VmName, Vec<RelayConfig>)>,
+    removals: Vec<(VmName, &'static str)>,
+    additions: Vec<(VmName, Address, Vec<RelayConfig>, Origin)>,
+    relay_changes: Vec<(VmName, Vec<RelayConfig>)>,
 }
 
 impl Daemon {
     /// Applies another configuration. Failed steps are reported, and the remaining steps are done all the same.
-    pub async fn reload(&self, mut config: DaemonConfig) -> Reloaded {
+    pub async fn reload(&self, mut config: DaemonConfig) -> ReloadReport {
         let fleet = self.fleet();
-        let mut done =
-            Reloaded { unchangeable: self.fixed().differences(&Fixed::of(&config)), ..Reloaded::default() };
-        done.retention = self.journal().retention() != config.journal_options.retention;
-        if done.retention {
+        let mut report = ReloadReport {
+            unchangeable: self.restart_only().differences(&RestartOnlySettings::new(&config)),
+            ..ReloadReport::default()
+        };
+        report.retention = self.journal().retention() != config.journal_options.retention;
+        if report.retention {
             self.journal().retain(config.journal_options.retention);
         }
-        done.discovery = self.discover(config.discover.clone()).await;
-        done.silence = self.hub().set_silent_after(config.silent_after, &config.silent_after_of).await;
+        report.discovery = self.discover(config.discover.clone()).await;
+        report.silence = self.hub().set_silent_after(config.silent_after, &config.silent_after_of).await;
         match self.rules().replace(std::mem::take(&mut config.rules)).await {
-            Ok(changes) => done.rules = changes,
-            Err(error) => done.rules_refused = Some(error),
+            Ok(changes) => report.rules = changes,
+            Err(error) => report.rules_refused = Some(error),
         }
         let silent_after_of = std::mem::take(&mut config.silent_after_of);
         let differences = differences(&fleet.list(), config);
-        for (name, why) in differences.leave {
+        for (name, why) in differences.removals {
             match fleet.remove(name.as_str(), &format!("the configuration was reloaded: {why}")).await {
-                Ok(()) => done.removed.push(name),
-                Err(error) => done.refused.push((name, error)),
+                Ok(()) => report.removed.push(name),
+                Err(error) => report.refused.push((name, error)),
             }
         }
-        for (name, relays) in differences.relay {
+        for (name, relays) in differences.relay_changes {
             match fleet.set_relays(name.as_str(), relays).await {
-                Ok(()) => done.relayed.push(name),
-                Err(error) => done.refused.push((name, error)),
+                Ok(()) => report.relayed.push(name),
+                Err(error) => report.refused.push((name, error)),
             }
         }
-        for (name, address, relays, origin) in differences.follow {
+        for (name, address, relays, origin) in differences.additions {
             let mut members = fleet.list().into_iter();
             if members.any(|vm| vm.name == name && matches!(vm.origin, Origin::Discovered(_))) {
                 // Discovery found it under the configured name: the VM continues with the configured origin.
@@ -89,19 +91,19 @@ impl Daemon {
             let silent_after = silent_after_of.get(&name).copied();
             let follow = fleet.follow(address);
             if let Err(error) = fleet.add_followed(name.clone(), follow, relays, origin, silent_after).await {
-                done.refused.push((name, error));
+                report.refused.push((name, error));
                 continue;
             }
-            match done.removed.iter().position(|removed| *removed == name) {
-                Some(index) => done.changed.push(done.removed.remove(index)),
-                None => done.added.push(name),
+            match report.removed.iter().position(|removed| *removed == name) {
+                Some(index) => report.changed.push(report.removed.remove(index)),
+                None => report.added.push(name),
             }
         }
-        done
+        report
     }
 }
 
-impl Reloaded {
+impl ReloadReport {
     /// Whether the reload changed nothing.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
@@ -143,21 +145,21 @@ fn differences(now: &[Member], config: DaemonConfig) -> Differences {
                 let more = relays.iter().any(|relay| !member.relays.contains(relay));
                 // VMs that only lose relays come first: others may need those sockets.
                 if more {
-                    differences.relay.push((member.name.clone(), relays));
+                    differences.relay_changes.push((member.name.clone(), relays));
                 } else if relays.len() < member.relays.len() {
-                    differences.relay.insert(0, (member.name.clone(), relays));
+                    differences.relay_changes.insert(0, (member.name.clone(), relays));
                 }
                 continue;
             }
         };
-        differences.leave.push((member.name.clone(), why));
+        differences.removals.push((member.name.clone(), why));
     }
     for name in order {
         if let Some((address, relays)) = next.remove(&name) {
             let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
             // VMs of the program stay; adding them would fail because the name is in use.
             if origin != Origin::Program || !now.iter().any(|member| member.name == name) {
-                differences.follow.push((name, address, relays, origin));
+                differences.additions.push((name, address, relays, origin));
             }
         }
     }
@@ -198,11 +200,11 @@ mod tests {
             (&["[a]=/a", "b=/b"], &["b=/b"], ""),
         ];
         for (now, next, expected) in cases {
-            assert_eq!(done(now, next), expected, "{now:?} {next:?}");
+            assert_eq!(steps(now, next), expected, "{now:?} {next:?}");
         }
     }
 
-    fn done(now: &[&str], next: &[&str]) -> String {
+    fn steps(now: &[&str], next: &[&str]) -> String {
         let now: Vec<Member> = now.iter().map(|text| member(text)).collect();
         let mut config = DaemonConfig::new("/j.db");
         for Member { name, address, origin, relays, .. } in next.iter().map(|text| member(text)) {
@@ -211,9 +213,9 @@ mod tests {
             config.attach.push((name, address));
         }
         let found = differences(&now, config);
-        let leave = found.leave.iter().map(|(name, why)| format!("-{name} ({why})"));
-        let follow = found.follow.iter().map(|(name, ..)| format!("+{name}"));
-        let relay = found.relay.iter().map(|(name, relays)| match relays.as_slice() {
+        let leave = found.removals.iter().map(|(name, why)| format!("-{name} ({why})"));
+        let follow = found.additions.iter().map(|(name, ..)| format!("+{name}"));
+        let relay = found.relay_changes.iter().map(|(name, relays)| match relays.as_slice() {
             [] => format!("{name} at nothing"),
             relays => format!("{name} at {}", relays[0].path.display()),
         });

@@ -4,15 +4,15 @@ use crate::config::DaemonConfig;
 
 /// Settings that take effect only at a restart, with their values at the start.
 #[derive(Debug)]
-pub(crate) struct Fixed {
+pub(crate) struct RestartOnlySettings {
     journal: std::path::PathBuf,
     /// For comparison only.
     http: String,
     findings: bool,
 }
 
-impl Fixed {
-    pub(crate) fn of(config: &DaemonConfig) -> Self {
+impl RestartOnlySettings {
+    pub(crate) fn new(config: &DaemonConfig) -> Self {
         let http = format!("{:?}", config.http);
         Self { journal: config.journal.clone(), http, findings: config.findings }
     }
@@ -33,14 +33,15 @@ mod tests {
 
     #[test]
     fn changed_restart_only_key_is_returned() {
-        let fixed = |change: fn(&mut DaemonConfig)| {
+        let differences = |change: fn(&mut DaemonConfig)| {
             let mut config = DaemonConfig::new("/j.db");
             change(&mut config);
-            Fixed::of(&DaemonConfig::new("/j.db")).differences(&Fixed::of(&config))
+            RestartOnlySettings::new(&DaemonConfig::new("/j.db"))
+                .differences(&RestartOnlySettings::new(&config))
         };
-        assert_eq!(fixed(|_| {}), [""; 0]);
-        assert_eq!(fixed(|config| config.journal = "/k.db".into()), ["journal"]);
-        assert_eq!(fixed(|config| config.findings = false), ["findings"]);
-        assert_eq!(fixed(|config| config.http.push("/h.sock".parse().expect("an address"))), ["http"]);
+        assert_eq!(differences(|_| {}), [""; 0]);
+        assert_eq!(differences(|config| config.journal = "/k.db".into()), ["journal"]);
+        assert_eq!(differences(|config| config.findings = false), ["findings"]);
+        assert_eq!(differences(|config| config.http.push("/h.sock".parse().expect("an address"))), ["http"]);
     }
 }

@@ -15,7 +15,7 @@ use support::monitor::Monitor;
 use support::{Watcher, config};
 
 /// The longest wait of a test; only a failure takes that long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn glob(home: &Path, pattern: &str) -> Discover {
     let pattern: PathPattern = format!("{}/{pattern}", home.display()).parse().expect("a pattern");
@@ -26,7 +26,7 @@ fn layout(name: &str, root: &Path) -> Discover {
     Discover::new(Source::Layout { layout: name.parse().expect("a layout"), root: Some(root.to_owned()) })
 }
 
-fn discovering(home: &Path, vms: &[&str], rules: Vec<Discover>) -> DaemonConfig {
+fn discovery_config(home: &Path, vms: &[&str], rules: Vec<Discover>) -> DaemonConfig {
     DaemonConfig { discover: rules, ..config(home, vms) }
 }
 
@@ -42,7 +42,7 @@ async fn until(hub: &Daemon, expected: &[&str]) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "{:?}, not {expected:?}", names(hub));
+    assert!(tokio::time::timeout(TIMEOUT, reached).await.is_ok(), "{:?}, not {expected:?}", names(hub));
 }
 
 /// Waits until the VM is in `state`; returns its description.
@@ -56,7 +56,7 @@ async fn until_state(home: &Path, vm: &str, state: &str) -> Value {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, reached).await.expect(state)
+    tokio::time::timeout(TIMEOUT, reached).await.expect(state)
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn vms_are_added_and_removed_with_their_sockets() {
     rule.name = "{directory}.{name}".parse().expect("a template");
     rule.exclude = Some(Globs::parse(["*-test"]).expect("globs"));
     // The directory does not exist yet.
-    let hub = Daemon::start(discovering(home.path(), &[], vec![rule])).await.expect("starts");
+    let hub = Daemon::start(discovery_config(home.path(), &[], vec![rule])).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     let host = home.path().join("run/host a");
     std::fs::create_dir_all(&host).expect("made");
@@ -104,7 +104,7 @@ async fn vms_are_added_and_removed_with_their_sockets() {
 #[tokio::test]
 async fn vm_that_left_hub_is_listed_on_request() {
     let home = tempfile::tempdir().expect("a directory");
-    let hub = Daemon::start(discovering(home.path(), &[], vec![glob(home.path(), "vm*.sock")]))
+    let hub = Daemon::start(discovery_config(home.path(), &[], vec![glob(home.path(), "vm*.sock")]))
         .await
         .expect("starts");
     let mut journal = Watcher::new(&hub);
@@ -157,7 +157,7 @@ async fn configured_socket_is_not_discovered_again() {
     let other = Monitor::bind(home.path(), "other");
     std::os::unix::fs::symlink(home.path(), home.path().join("link")).expect("linked");
     let rules = vec![glob(home.path(), "link/[mo]*.sock"), glob(home.path(), "[mo]*.sock")];
-    let hub = Daemon::start(discovering(home.path(), &["mine"], rules)).await.expect("starts");
+    let hub = Daemon::start(discovery_config(home.path(), &["mine"], rules)).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     let (_mine, _other) = (monitor.accept().await, other.accept().await);
     let mut attached = journal.take(2).await;
@@ -187,7 +187,7 @@ async fn vms_of_the_same_name_get_distinct_names_and_relays() {
     std::fs::write(home.path().join("vm-3.qmp"), "not a socket").expect("written");
     let mut rule = glob(home.path(), "?/vm.sock");
     rule.relays = vec![RelayConfig::new(home.path().join("{name}.qmp"))];
-    let hub = Daemon::start(discovering(home.path(), &[], vec![rule])).await.expect("starts");
+    let hub = Daemon::start(discovery_config(home.path(), &[], vec![rule])).await.expect("starts");
     let mut sessions = Vec::new();
     for monitor in &monitors {
         sessions.push(monitor.accept().await);
@@ -197,7 +197,7 @@ async fn vms_of_the_same_name_get_distinct_names_and_relays() {
         hub.relays().iter().map(|relay| (relay.vm.to_string(), relay.error.is_some())).collect();
     let expected = [("vm", false), ("vm-2", false), ("vm-3", true)].map(|(vm, fails)| (vm.to_owned(), fails));
     assert_eq!(relays, expected, "the third is followed in any case");
-    let (mut client, _) = support::qmp::Raw::open(&home.path().join("vm-2.qmp")).await;
+    let (mut client, _) = support::qmp::RawClient::open(&home.path().join("vm-2.qmp")).await;
     sessions[1].emit("STOP", "");
     assert_eq!(client.value().await["event"], "STOP");
     hub.stop().await.expect("stops");
@@ -228,7 +228,7 @@ async fn vms_in_layouts_of_other_programs_are_found() {
             std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
             bound.push(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
         }
-        let config = discovering(home.path(), &[], vec![layout(name, &root)]);
+        let config = discovery_config(home.path(), &[], vec![layout(name, &root)]);
         let hub = Daemon::start(config).await.expect("starts");
         until(&hub, expected).await;
         hub.stop().await.expect("stops");
@@ -242,8 +242,9 @@ async fn vms_in_layouts_of_other_programs_are_found() {
     std::os::unix::fs::symlink(&directory, &short).expect("linked");
     let monitor = Monitor::bind(&short, "qemu");
     std::fs::rename(short.join("qemu.sock"), short.join("qemu.monitor")).expect("renamed");
-    let hub =
-        Daemon::start(discovering(home.path(), &[], vec![layout("incus", &root)])).await.expect("starts");
+    let hub = Daemon::start(discovery_config(home.path(), &[], vec![layout("incus", &root)]))
+        .await
+        .expect("starts");
     let mut journal = Watcher::new(&hub);
     let _session = monitor.accept().await;
     let name = &format!("prod_{long}")[..64];
@@ -259,8 +260,9 @@ async fn monitor_in_use_is_reported_and_attached_when_free() {
     let directory = root.join("domain-1-web");
     std::fs::create_dir_all(&directory).expect("made");
     let monitor = Monitor::bind(&directory, "monitor");
-    let hub =
-        Daemon::start(discovering(home.path(), &[], vec![layout("libvirt", &root)])).await.expect("starts");
+    let hub = Daemon::start(discovery_config(home.path(), &[], vec![layout("libvirt", &root)]))
+        .await
+        .expect("starts");
     let waiting = monitor.accept_raw().await;
     let taken = until_state(home.path(), "web", "taken").await;
     assert!(taken["error"].as_str().expect("advice").contains("virsh edit"), "{taken}");
@@ -278,7 +280,7 @@ async fn replaced_rules_keep_vms_of_unchanged_ones() {
     let home = tempfile::tempdir().expect("a directory");
     let (a, b) = (Monitor::bind(home.path(), "a1"), Monitor::bind(home.path(), "b1"));
     let rules = vec![glob(home.path(), "a*.sock"), glob(home.path(), "b*.sock")];
-    let hub = Daemon::start(discovering(home.path(), &[], rules)).await.expect("starts");
+    let hub = Daemon::start(discovery_config(home.path(), &[], rules)).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     let (_a, _b) = (a.accept().await, b.accept().await);
     journal.take(2).await;
@@ -313,11 +315,11 @@ async fn reload_takes_over_a_discovered_vm() {
     let home = tempfile::tempdir().expect("a directory");
     let (a, b) = (Monitor::bind(home.path(), "a"), Monitor::bind(home.path(), "b"));
     let rule = || vec![glob(home.path(), "?.sock")];
-    let hub = Daemon::start(discovering(home.path(), &[], rule())).await.expect("starts");
+    let hub = Daemon::start(discovery_config(home.path(), &[], rule())).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     let (_a, b_session) = (a.accept().await, b.accept().await);
     journal.take(2).await;
-    let mut named = discovering(home.path(), &["a"], rule());
+    let mut named = discovery_config(home.path(), &["a"], rule());
     named.origins.insert("a".parse().expect("a name"), qmp_hub::Origin::Configuration);
     let done = hub.reload(named.clone()).await;
     assert!(done.refused.is_empty() && !done.discovery, "{done:?}");

@@ -11,11 +11,11 @@ use qmp_hub::discovery::{Discover, Source};
 use qmp_journal::Globs;
 use support::client::get_json;
 use support::qemu::{PROGRAM, is_missing};
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config};
 
 /// The longest wait of a test; only a failure takes that long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A QEMU that is killed with the test.
 struct Qemu(Child);
@@ -57,11 +57,11 @@ async fn until(hub: &Daemon, expected: &[&str]) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(PATIENCE, reached).await.is_ok(), "{:?}, not {expected:?}", names());
+    assert!(tokio::time::timeout(TIMEOUT, reached).await.is_ok(), "{:?}, not {expected:?}", names());
 }
 
 async fn next(journal: &mut Watcher) -> String {
-    let record = tokio::time::timeout(PATIENCE, journal.next()).await.expect("a record");
+    let record = tokio::time::timeout(TIMEOUT, journal.next()).await.expect("a record");
     support::short(&record)
 }
 
@@ -124,14 +124,14 @@ async fn free_monitor_of_two_is_followed() {
 }
 
 /// A client that occupies a monitor.
-async fn hold(path: &Path) -> Raw {
+async fn hold(path: &Path) -> RawClient {
     let exists = async {
         while !path.exists() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, exists).await.expect("the QEMU listens");
-    Raw::open(path).await.0
+    tokio::time::timeout(TIMEOUT, exists).await.expect("the QEMU listens");
+    RawClient::open(path).await.0
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ async fn monitor_in_use_is_attached_when_its_client_leaves() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let taken = tokio::time::timeout(PATIENCE, taken).await.expect("taken");
+    let taken = tokio::time::timeout(TIMEOUT, taken).await.expect("taken");
     assert!(taken["error"].as_str().expect("advice").contains("give the VM another one"), "{taken}");
     // The client of the monitor was not disturbed.
     assert_eq!(holder.ask(r#""execute": "query-status""#).await[0]["return"]["status"], "running");
@@ -186,7 +186,7 @@ async fn qemus_dial_in_again_after_restarts() {
 
     // Another process of the same VM continues its name.
     drop(web);
-    let records = tokio::time::timeout(PATIENCE, journal.until("web 1.1 detached PeerClosed")).await;
+    let records = tokio::time::timeout(TIMEOUT, journal.until("web 1.1 detached PeerClosed")).await;
     records.expect("the end of the first");
     let _web = Qemu::start(home.path(), &named);
     assert_eq!(next(&mut journal).await, "web 2.0 attached");
@@ -197,7 +197,7 @@ async fn qemus_dial_in_again_after_restarts() {
     let source = format!("unix:{}/dial.sock,server=on", home.path().display()).parse().expect("a source");
     let again = Daemon::start(hub(home.path(), Discover::new(source))).await.expect("starts");
     let mut journal = Watcher::new(&again);
-    let records = tokio::time::timeout(PATIENCE, journal.until("web 3.0 attached")).await;
+    let records = tokio::time::timeout(TIMEOUT, journal.until("web 3.0 attached")).await;
     records.expect("a further connection");
     again.stop().await.expect("stops");
 }

@@ -54,7 +54,7 @@ fn write(home: &Path) {
 }
 
 /// Starts a hub and stops it.
-async fn live(home: &Path) {
+async fn run_hub(home: &Path) {
     let mut config = config(home, &[]);
     config.findings = true;
     let hub = Daemon::start(config).await.expect("starts");
@@ -74,7 +74,7 @@ fn records(reader: &Reader, vm: &str, after: Offset) -> Vec<Record<'static>> {
 }
 
 /// The recorded findings of `busy`: the set of them, and the number of their records.
-fn recorded(home: &Path) -> (BTreeSet<(String, Causes)>, usize) {
+fn recorded_findings(home: &Path) -> (BTreeSet<(String, Causes)>, usize) {
     let reader = Reader::open(&path(home)).expect("opens");
     let finding = |record: Record<'static>| match record.body {
         Body::Finding { finding, causes, .. } => Some((finding.into_owned(), causes)),
@@ -99,7 +99,7 @@ fn sql(home: &Path, text: &str) -> usize {
 async fn state_from_a_checkpoint_equals_state_from_the_beginning() {
     let home = tempfile::tempdir().expect("a directory");
     write(home.path());
-    live(home.path()).await;
+    run_hub(home.path()).await;
     let reader = Reader::open(&path(home.path())).expect("opens");
     let mut whole = Correlators::new();
     records(&reader, "busy", Offset(0)).iter().for_each(|record| whole.record(record, &mut Vec::new()));
@@ -138,14 +138,14 @@ async fn damaged_checkpoint_is_ignored() {
     ];
     let home = tempfile::tempdir().expect("a directory");
     write(home.path());
-    live(home.path()).await;
-    let all = recorded(home.path());
+    run_hub(home.path()).await;
+    let all = recorded_findings(home.path());
     assert!(all.0.len() > 8 && all.0.len() == all.1, "{all:?}");
     for (name, change, is_usable) in cases {
         assert!(sql(home.path(), change) > 0, "{name}");
         assert_eq!(checkpoint(home.path()).is_some(), is_usable, "{name}");
-        live(home.path()).await;
-        assert_eq!(recorded(home.path()), all, "{name}");
+        run_hub(home.path()).await;
+        assert_eq!(recorded_findings(home.path()), all, "{name}");
         assert!(
             checkpoint(home.path()).is_some(),
             "{name}: the hub saves it again after reading the whole journal"
@@ -153,8 +153,8 @@ async fn damaged_checkpoint_is_ignored() {
     }
     sql(home.path(), "DROP TABLE checkpoint");
     assert_eq!(checkpoint(home.path()), None, "a file of an earlier release");
-    live(home.path()).await;
-    assert_eq!(recorded(home.path()), all);
+    run_hub(home.path()).await;
+    assert_eq!(recorded_findings(home.path()), all);
 }
 
 /// A finding that was concluded after the checkpoint and not recorded is found by the next hub, from the checkpoint.
@@ -162,8 +162,8 @@ async fn damaged_checkpoint_is_ignored() {
 async fn finding_lost_after_the_checkpoint_is_found_again() {
     let home = tempfile::tempdir().expect("a directory");
     write(home.path());
-    live(home.path()).await;
-    let all = recorded(home.path());
+    run_hub(home.path()).await;
+    let all = recorded_findings(home.path());
     let at = checkpoint(home.path()).expect("a checkpoint");
     let behind = |(_, causes): &&(String, Causes)| causes.iter().all(|cause| *cause > (at.epoch, at.seq));
     assert!(all.0.iter().any(|finding| behind(&finding)), "findings of later records: {all:?}");
@@ -172,17 +172,17 @@ async fn finding_lost_after_the_checkpoint_is_found_again() {
     connection.execute(lost, []).expect("removes the last finding");
     connection.close().expect("closes");
     std::fs::remove_file(home.path().join("journal.db.lock")).expect("removes");
-    assert_eq!(recorded(home.path()).1, all.1 - 1);
+    assert_eq!(recorded_findings(home.path()).1, all.1 - 1);
     assert!(checkpoint(home.path()).is_some());
-    live(home.path()).await;
-    assert_eq!(recorded(home.path()), all);
+    run_hub(home.path()).await;
+    assert_eq!(recorded_findings(home.path()), all);
 }
 
 #[tokio::test]
 async fn checkpoint_is_removed_with_its_record() {
     let home = tempfile::tempdir().expect("a directory");
     write(home.path());
-    live(home.path()).await;
+    run_hub(home.path()).await;
     assert!(checkpoint(home.path()).is_some());
     let retention = Retention { max_age: None, max_bytes: Some(1) };
     let options = JournalOptions { segment_records: 64, retention, ..JournalOptions::default() };

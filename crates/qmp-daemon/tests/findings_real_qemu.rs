@@ -13,7 +13,7 @@ use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::discovery::{Discover, Source};
 use serde_json::{Value, json};
 use support::client::get_json;
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config};
 
 /// A QEMU with two monitors: `vm1.sock` for the hub, `second.sock` for the test.
@@ -44,14 +44,14 @@ impl Drop for Qemu {
 }
 
 /// A QEMU, the attached hub, its journal, and the second monitor.
-async fn start(home: &Path, options: &str) -> (Qemu, Daemon, Watcher, Raw) {
+async fn start(home: &Path, options: &str) -> (Qemu, Daemon, Watcher, RawClient) {
     let qemu = Qemu::start(home, options);
     let mut config = config(home, &["vm1"]);
     config.findings = true;
     let hub = Daemon::start(config).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
-    let (monitor, _) = Raw::open(&home.join("second.sock")).await;
+    let (monitor, _) = RawClient::open(&home.join("second.sock")).await;
     (qemu, hub, journal, monitor)
 }
 
@@ -78,7 +78,7 @@ const MIGRATE: &str = r#"migrate {"uri": "exec:cat>/dev/null"}"#;
 const ACT_AGAIN: Duration = Duration::from_millis(500);
 
 /// Acts on the VM until the journal has this event or finding.
-async fn act_until_shown(journal: &mut Watcher, monitor: &mut Raw, act: &str, shown: &str) {
+async fn act_until_shown(journal: &mut Watcher, monitor: &mut RawClient, act: &str, shown: &str) {
     let is_shown = |record: &str| {
         record.ends_with(&format!("finding {shown}")) || record.split(' ').nth(2) == Some(shown)
     };
@@ -206,7 +206,7 @@ async fn qemu_that_ended_while_the_hub_was_down_is_explained() {
         drop(qemu);
         let again = is_started_again.then(|| Qemu::start(home.path(), ""));
         if again.is_some() {
-            until_it_listens(home.path()).await;
+            wait_until_listening(home.path()).await;
         }
         let with_findings = || DaemonConfig { findings: true, ..config(home.path(), &["vm1"]) };
         let hub = Daemon::start(with_findings()).await.expect("starts");
@@ -235,7 +235,7 @@ async fn qemu_that_ended_while_the_hub_was_down_is_explained() {
 }
 
 /// Waits until the second monitor of a QEMU accepts connections: the first monitor is created before it.
-async fn until_it_listens(home: &Path) {
+async fn wait_until_listening(home: &Path) {
     while tokio::net::UnixStream::connect(home.join("second.sock")).await.is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -249,17 +249,17 @@ async fn discovered_qemu_that_ended_while_the_hub_was_down_is_explained() {
     }
     let home = tempfile::tempdir().expect("a directory");
     let qemu = Qemu::start(home.path(), "");
-    let discovering = || {
+    let discovery_config = || {
         let source =
             Source::Paths(home.path().join("vm1.sock").to_str().expect("text").parse().expect("a pattern"));
         DaemonConfig { findings: true, discover: vec![Discover::new(source)], ..config(home.path(), &[]) }
     };
-    let hub = Daemon::start(discovering()).await.expect("starts");
+    let hub = Daemon::start(discovery_config()).await.expect("starts");
     Watcher::new(&hub).until("vm1 1.0 attached").await;
     hub.stop().await.expect("stops");
     drop(qemu);
     std::fs::remove_file(home.path().join("vm1.sock")).expect("removes");
-    let hub = Daemon::start(discovering()).await.expect("starts");
+    let hub = Daemon::start(discovery_config()).await.expect("starts");
     let (summary, _, data) = Watcher::new(&hub).finding("why-ended").await;
     assert_eq!((&data["cause"], &data["ended_by"]), (&"unknown".into(), &"unknown".into()), "{summary}");
     assert!(hub.fleet().list().is_empty(), "not discovered again");

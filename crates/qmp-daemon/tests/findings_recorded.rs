@@ -145,12 +145,12 @@ async fn hub_without_findings_records_none_and_knows_the_state() {
 /// after it does not record it twice.
 #[tokio::test]
 async fn finding_is_recorded_once_for_any_moment_of_a_kill() {
-    let (_, all) = lived(usize::MAX);
+    let (_, all) = journal_with(usize::MAX);
     assert!(all.len() > 8, "too few findings: {}", all.len());
     // The hub was killed after `recorded` findings.
     for recorded in 0..=all.len() {
         let home = tempfile::tempdir().expect("a directory");
-        let (records, found) = lived(recorded);
+        let (records, found) = journal_with(recorded);
         write(home.path(), &records);
         let mut expected: Vec<_> = found.iter().map(identity).collect();
         expected.sort();
@@ -209,10 +209,10 @@ fn records() -> Vec<(&'static str, i64, Body<'static>)> {
 }
 
 /// A VM, a time of receipt, and the body of a record.
-type Written = (String, i64, Body<'static>);
+type RecordParts = (String, i64, Body<'static>);
 
 /// The journal of a hub that recorded the first `recorded` findings, each as early as possible, and all findings.
-fn lived(recorded: usize) -> (Vec<Written>, Vec<Finding>) {
+fn journal_with(recorded: usize) -> (Vec<RecordParts>, Vec<Finding>) {
     let records = records();
     let mut numbers: BTreeMap<&str, (u32, u64)> = BTreeMap::new();
     let (mut correlators, mut found, mut written) = (Correlators::new(), Vec::new(), Vec::new());
@@ -246,7 +246,7 @@ fn lived(recorded: usize) -> (Vec<Written>, Vec<Finding>) {
 }
 
 /// A journal with these records.
-fn write(home: &Path, records: &[Written]) {
+fn write(home: &Path, records: &[RecordParts]) {
     let journal = Journal::open(&home.join("journal.db"), JournalOptions::default()).expect("opens");
     let mut batch = Batch::new();
     for (vm, received, body) in records {

@@ -25,7 +25,7 @@ async fn damaged_record_is_skipped_by_observer_and_rules_and_reported_by_health(
         &[draft("vm1", 1, attached), draft("vm1", 2, numbered("STOP", 2)), draft("vm1", 3, numbered("X", 3))],
     );
     journal.close().expect("closes");
-    byte_of(&path, 2);
+    damage_record(&path, 2);
 
     let monitor = Monitor::bind(home.path(), "vm1");
     let lines = home.path().join("lines.jsonl");
@@ -73,14 +73,14 @@ fn draft(vm: &'static str, received: i64, body: Body<'static>) -> Draft<'static>
 }
 
 /// The position of a record's data in the file.
-fn place_of(bytes: &[u8], offset: u64) -> usize {
+fn position_of(bytes: &[u8], offset: u64) -> usize {
     let mark = format!("<{offset:08}>");
     bytes.windows(mark.len()).position(|window| window == mark.as_bytes()).expect("a record in the file")
 }
 
-fn byte_of(path: &Path, offset: u64) -> Vec<(u64, u64)> {
+fn damage_record(path: &Path, offset: u64) -> Vec<(u64, u64)> {
     let mut bytes = fs::read(path).expect("reads");
-    let place = place_of(&bytes, offset);
+    let place = position_of(&bytes, offset);
     bytes[place] = 0xff;
     fs::write(path, bytes).expect("writes");
     vec![(offset, offset)]

@@ -14,7 +14,7 @@ use support::monitor::{Monitor, Session};
 use support::{Watcher, config};
 
 /// A hub with one attached VM, and three events in its journal.
-async fn started(home: &Path) -> (Daemon, Monitor, Session) {
+async fn start(home: &Path) -> (Daemon, Monitor, Session) {
     let monitor = Monitor::bind(home, "vm1");
     let hub = Daemon::start(config(home, &["vm1"])).await.expect("starts");
     let session = monitor.accept().await;
@@ -33,7 +33,7 @@ struct EventSource {
 
 /// One event as a page receives it.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct PageEvent {
     id: String,
     event: String,
     record: Value,
@@ -53,14 +53,14 @@ impl EventSource {
     }
 
     /// The next event; `None` at the end. By the HTML standard, a block without data is not an event, but its id counts.
-    async fn next(&mut self) -> Option<Seen> {
+    async fn next(&mut self) -> Option<PageEvent> {
         let (mut event, mut data) = (String::new(), String::new());
         loop {
             let line = self.lines.next().await?;
             match line.split_once(':') {
                 None if line.is_empty() && !data.is_empty() => {
                     let record = serde_json::from_str(&data).expect("JSON");
-                    return Some(Seen { id: self.last_event_id.clone(), event, record });
+                    return Some(PageEvent { id: self.last_event_id.clone(), event, record });
                 }
                 None => assert_eq!(line, ""),
                 Some(("", _comment)) => {}
@@ -89,7 +89,7 @@ impl EventSource {
 #[tokio::test]
 async fn stream_sends_history_then_live_events() {
     let home = tempfile::tempdir().expect("a directory");
-    let (hub, _monitor, session) = started(home.path()).await;
+    let (hub, _monitor, session) = start(home.path()).await;
     //  query                        Last-Event-ID  history, before the next event
     let cases: [(&str, Option<&str>, &[&str]); 11] = [
         ("", None, &[]),
@@ -116,7 +116,7 @@ async fn stream_sends_history_then_live_events() {
     }
     let (_, record) = get_json(home.path(), "/v1/records?after=4").await;
     let mut stream = EventSource::open(home.path(), "?after=4", None).await;
-    let expected = Seen { id: "5".into(), event: "event".into(), record };
+    let expected = PageEvent { id: "5".into(), event: "event".into(), record };
     assert_eq!(stream.next().await, Some(expected), "the same as /v1/records");
     hub.stop().await.expect("stops");
 }
@@ -124,7 +124,7 @@ async fn stream_sends_history_then_live_events() {
 #[tokio::test]
 async fn client_that_reconnects_misses_nothing() {
     let home = tempfile::tempdir().expect("a directory");
-    let (hub, monitor, session) = started(home.path()).await;
+    let (hub, monitor, session) = start(home.path()).await;
     // The stream has an id to resume from even before its first event.
     let mut stream = EventSource::open(home.path(), "?event=STOP", None).await;
     session.emit("RESUME", "");
@@ -151,7 +151,7 @@ async fn client_that_reconnects_misses_nothing() {
 #[tokio::test]
 async fn data_with_newlines_stays_one_event() {
     let home = tempfile::tempdir().expect("a directory");
-    let (hub, _monitor, session) = started(home.path()).await;
+    let (hub, _monitor, session) = start(home.path()).await;
     let mut stream = EventSource::open(home.path(), "", None).await;
     session.emit("X", "{\r\n \"a\":\n\n \"\\n\\r\\u2028id: 99\\n\\n\"\r}");
     let seen = stream.next().await.expect("an event");
@@ -162,7 +162,7 @@ async fn data_with_newlines_stays_one_event() {
 #[tokio::test]
 async fn reader_that_does_not_read_delays_no_other_reader() {
     let home = tempfile::tempdir().expect("a directory");
-    let (hub, _monitor, session) = started(home.path()).await;
+    let (hub, _monitor, session) = start(home.path()).await;
     let mut stuck = EventSource::open(home.path(), "", None).await;
     let mut other = EventSource::open(home.path(), "", None).await;
     let long = format!("{{\"text\": \"{}\"}}", "x".repeat(10_000));
@@ -180,7 +180,7 @@ async fn reader_that_does_not_read_delays_no_other_reader() {
 #[tokio::test]
 async fn invalid_position_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
-    let (hub, _monitor, _session) = started(home.path()).await;
+    let (hub, _monitor, _session) = start(home.path()).await;
     //  query              Last-Event-ID  message
     let cases: [(&str, Option<&str>, &str); 6] = [
         ("", Some("x"), "Last-Event-ID: x: expected the offset of a record"),

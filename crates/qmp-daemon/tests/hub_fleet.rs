@@ -12,7 +12,7 @@ use qmp_journal::{Globs, Kind, Query};
 use serde_json::{Value, json};
 use support::client::{get, get_json};
 use support::monitor::Monitor;
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config, fill};
 
 async fn add(fleet: &Fleet, home: &Path, name: &str, relay: Option<&str>) -> Result<(), FleetError> {
@@ -134,7 +134,7 @@ async fn relay_that_cannot_be_served_is_reported_and_retried() {
     let health = || async { get_json(home.path(), "/v1/health").await.1.to_string() };
     let report = health().await;
     assert!(report.contains(r#""status":"ok""#) && report.contains("RelayNotServed"), "{report}");
-    let (_, greeting) = Raw::open(&path).await;
+    let (_, greeting) = RawClient::open(&path).await;
     assert!(greeting.contains("QMP"), "{greeting}");
 
     std::fs::remove_file(&file).expect("removes");
@@ -142,7 +142,7 @@ async fn relay_that_cannot_be_served_is_reported_and_retried() {
     while !file.exists() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let (_, greeting) = Raw::open(&file).await;
+    let (_, greeting) = RawClient::open(&file).await;
     assert!(greeting.contains("QMP"), "{greeting}");
     assert!(!health().await.contains("problems"));
     hub.stop().await.expect("stops");
@@ -163,7 +163,7 @@ async fn relay_is_added_and_removed_with_its_vm() {
         add(&fleet, home.path(), "vm2", Some("vm2.qmp")).await.expect("added");
         let mut second = two.accept().await;
         journal.until(&format!("vm2 {round}.0 attached")).await;
-        let (mut client, _) = Raw::open(&home.path().join("vm2.qmp")).await;
+        let (mut client, _) = RawClient::open(&home.path().join("vm2.qmp")).await;
         first.emit("RESUME", "");
         second.emit("STOP", "");
         assert_eq!(client.value().await["event"], "STOP");
@@ -231,13 +231,13 @@ async fn changes_of_relays_lose_no_event_while_their_vm_emits() {
 
 /// A client that reads numbered events, one after the other.
 struct Reader {
-    raw: Raw,
+    raw: RawClient,
     last: Option<i64>,
 }
 
 impl Reader {
     async fn open(path: &Path) -> Self {
-        let (mut raw, greeting) = Raw::open(path).await;
+        let (mut raw, greeting) = RawClient::open(path).await;
         assert!(greeting.contains("QMP"), "{greeting}");
         // A reply is in its place among the events.
         let before = raw.ask(r#""execute": "query-status""#).await;
@@ -287,7 +287,7 @@ async fn new_relay_waits_for_the_commit_of_earlier_records() {
         tokio::task::yield_now().await;
     }
     fleet.set_relays("vm1", vec![RelayConfig::new(home.path().join("r.qmp"))]).await.expect("added");
-    let mut client = Raw::connect(&home.path().join("r.qmp")).await;
+    let mut client = RawClient::connect(&home.path().join("r.qmp")).await;
     assert!(tokio::time::timeout(Duration::from_millis(50), client.line()).await.is_err(), "not yet");
 
     lock.execute_batch("ROLLBACK").expect("unlocks");

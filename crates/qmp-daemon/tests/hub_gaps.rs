@@ -20,7 +20,7 @@ const NUMBER: &str = "NUMBER";
 
 /// The send time of each number.
 #[derive(Default)]
-struct Sent(Vec<UnixMicros>);
+struct SendTimes(Vec<UnixMicros>);
 
 /// A monitor whose events are written by the test itself, without a task in between.
 struct Wire(Arc<Mutex<OwnedWriteHalf>>);
@@ -42,7 +42,7 @@ impl Wire {
     }
 
     /// Sends the next numbers.
-    async fn send(&self, sent: &mut Sent, count: usize) {
+    async fn send(&self, sent: &mut SendTimes, count: usize) {
         for _ in 0..count {
             let number = sent.0.len();
             let at = now();
@@ -66,7 +66,7 @@ async fn write(writer: &Mutex<OwnedWriteHalf>, text: &str) {
 async fn send_time_of_a_missing_event_is_within_a_gap() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
-    let mut sent = Sent::default();
+    let mut sent = SendTimes::default();
     let mut config = config(home.path(), &["vm1"]);
     config.journal_options.queue_max_bytes = 32 << 10;
 
@@ -130,7 +130,7 @@ async fn send_time_of_a_missing_event_is_within_a_gap() {
 }
 
 /// The number of missing events; the send time of each is within a row of `gaps`.
-fn check(home: &Path, sent: &Sent) -> usize {
+fn check(home: &Path, sent: &SendTimes) -> usize {
     let connection = Connection::open(home.join("journal.db")).expect("opens");
     let mut recorded = connection.prepare("SELECT data FROM events WHERE event = ?1").expect("a view");
     let recorded: std::collections::HashSet<usize> = recorded

@@ -16,7 +16,7 @@ use support::{Watcher, config};
 use tokio::net::TcpStream;
 
 /// A hub with one attached VM.
-async fn attached(home: &Path) -> (Daemon, Monitor, Session) {
+async fn start_attached(home: &Path) -> (Daemon, Monitor, Session) {
     let monitor = Monitor::bind(home, "vm1");
     let hub = Daemon::start(config(home, &["vm1"])).await.expect("starts");
     let session = monitor.accept().await;
@@ -67,7 +67,7 @@ async fn hub_and_vms_are_described() {
 #[tokio::test]
 async fn records_are_filtered_and_followed() {
     let home = tempfile::tempdir().expect("a directory");
-    let (hub, _monitor, session) = attached(home.path()).await;
+    let (hub, _monitor, session) = start_attached(home.path()).await;
     session.emit("RTC_CHANGE", r#"{"offset": 1}"#);
     session.emit("STOP", "");
     session.emit("RTC_CHANGE", r#"{"offset": 2}"#);
@@ -115,7 +115,7 @@ async fn records_are_filtered_and_followed() {
 #[tokio::test]
 async fn reader_that_does_not_read_delays_no_other_reader() {
     let home = tempfile::tempdir().expect("a directory");
-    let (hub, _monitor, session) = attached(home.path()).await;
+    let (hub, _monitor, session) = start_attached(home.path()).await;
     let _stuck = get(home.path(), "/v1/records?follow=true").await;
     let mut other = get_lines(home.path(), "/v1/records?follow=true").await;
     let long = format!("{{\"text\": \"{}\"}}", "x".repeat(10_000));
@@ -131,7 +131,7 @@ async fn reader_that_does_not_read_delays_no_other_reader() {
 #[tokio::test]
 async fn events_before_a_reply_are_committed_before_its_response() {
     let home = tempfile::tempdir().expect("a directory");
-    let (hub, _monitor, _session) = attached(home.path()).await;
+    let (hub, _monitor, _session) = start_attached(home.path()).await;
     for _ in 0..20 {
         let body = r#"{"execute": "burst", "arguments": {"count": 100}}"#;
         let (status, answer) = execute(home.path(), "vm1", body).await;

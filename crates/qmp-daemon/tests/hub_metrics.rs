@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use support::client::{execute, get, get_json, get_lines};
 use support::monitor::Monitor;
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config};
 
 /// The samples of one moment, by name and labels.
@@ -159,10 +159,10 @@ async fn clients_of_relays_are_counted() {
     let hub = Daemon::start(config).await.expect("starts");
     let _session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
-    let (mut raw, _) = Raw::open(&observed).await;
+    let (mut raw, _) = RawClient::open(&observed).await;
     raw.ask(r#""execute": "query-status""#).await;
     raw.ask(r#""execute": "stop""#).await;
-    let mut refused = Raw::connect(&own).await;
+    let mut refused = RawClient::connect(&own).await;
     let reason = refused.value().await["error"]["desc"].to_string();
     assert!(reason.contains("does not serve this client"), "{reason}");
     refused.ended().await;

@@ -17,14 +17,14 @@ use support::schema::check;
 use support::{Watcher, config};
 
 /// The description of a response in the document: its schema and its example.
-fn described<'d>(document: &'d Value, path: &str, method: &str, status: u16, media: &str) -> &'d Value {
+fn description_of<'d>(document: &'d Value, path: &str, method: &str, status: u16, media: &str) -> &'d Value {
     let content = &document["paths"][path][method]["responses"][status.to_string()]["content"][media];
     assert!(content.is_object(), "{method} {path} {status} {media} has no description");
     content
 }
 
 /// A hub with a VM of every kind of record, attached and paused, and an absent VM.
-async fn busy(home: &Path) -> (Daemon, Vec<Box<dyn std::any::Any>>) {
+async fn start_busy(home: &Path) -> (Daemon, Vec<Box<dyn std::any::Any>>) {
     let monitor = Monitor::bind(home, "vm1");
     let mut config = config(home, &["vm1", "absent"]);
     config.findings = true;
@@ -50,7 +50,7 @@ async fn busy(home: &Path) -> (Daemon, Vec<Box<dyn std::any::Any>>) {
 #[tokio::test]
 async fn responses_match_their_schemas() {
     let home = tempfile::tempdir().expect("a directory");
-    let (hub, _alive) = busy(home.path()).await;
+    let (hub, _alive) = start_busy(home.path()).await;
     let (_, document) = get_json(home.path(), "/v1/openapi.json").await;
     assert_eq!(document["openapi"], "3.1.0");
 
@@ -88,7 +88,7 @@ async fn responses_match_their_schemas() {
         assert_eq!(answer.headers()["content-type"], "application/json", "{uri}");
         let (status, answer) = support::client::json(answer).await;
         assert_eq!(status, expected, "{uri} {body}: {answer}");
-        let content = described(&document, path, method, status, "application/json");
+        let content = description_of(&document, path, method, status, "application/json");
         assert_eq!(check(&document, &content["schema"], &answer, uri), [""; 0]);
     }
     hub.stop().await.expect("stops");
@@ -97,13 +97,13 @@ async fn responses_match_their_schemas() {
 #[tokio::test]
 async fn streams_match_their_schemas() {
     let home = tempfile::tempdir().expect("a directory");
-    let (hub, _alive) = busy(home.path()).await;
+    let (hub, _alive) = start_busy(home.path()).await;
     let (_, document) = get_json(home.path(), "/v1/openapi.json").await;
     hub.stop().await.expect("stops");
     // A second start, so that the journal has the end of an epoch.
     let hub = Daemon::start(config(home.path(), &[])).await.expect("starts");
 
-    let content = described(&document, "/v1/records", "get", 200, "application/x-ndjson");
+    let content = description_of(&document, "/v1/records", "get", 200, "application/x-ndjson");
     let mut kinds = std::collections::BTreeSet::new();
     let mut records = Lines::new(get(home.path(), "/v1/records").await);
     while let Some(line) = records.next().await {
@@ -114,7 +114,7 @@ async fn streams_match_their_schemas() {
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["attached", "detached", "event", "finding"]);
 
     for (path, media) in [("/v1/events", "text/event-stream"), ("/metrics", "text/plain")] {
-        described(&document, path, "get", 200, media);
+        description_of(&document, path, "get", 200, media);
         let answer = get(home.path(), path).await;
         let found = answer.headers()["content-type"].to_str().expect("text").to_owned();
         assert_eq!(found.split(';').next(), Some(media), "{path}");

@@ -9,7 +9,7 @@ use qmp_hub::Origin;
 use qmp_hub::relay::RelayConfig;
 use qmp_journal::Retention;
 use support::monitor::Monitor;
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config};
 
 /// A configuration whose VMs come from a file.
@@ -79,7 +79,7 @@ async fn reload_changes_only_vms_that_differ() {
         "same 1.1 STOP",
     ];
     assert_eq!(seen, expected, "the epochs of unchanged VMs continue");
-    let (mut client, _) = Raw::open(&relay).await;
+    let (mut client, _) = RawClient::open(&relay).await;
     sessions[3].emit("STOP", "");
     assert_eq!(client.value().await["event"], "STOP");
 

@@ -13,7 +13,7 @@ use qmp_journal::Retention;
 use serde_json::json;
 use support::client::{Lines, connect, get, get_json, get_lines, send_request};
 use support::monitor::Monitor;
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config};
 
 /// Removes every record received so far.
@@ -66,7 +66,7 @@ async fn removed_records_are_reported_by_every_interface() {
         assert!(line.starts_with(&format!("{{\"offset\":{offset},")), "{line}");
     }
 
-    let mut client = Raw::open(&relay).await.0;
+    let mut client = RawClient::open(&relay).await.0;
     client.send(r#"{"execute": "x-replay", "arguments": {"after": 1}, "id": 1}"#).await;
     assert_eq!(client.value().await["data"], json!({"state": "begin", "after": 1}));
     assert_eq!(client.value().await["event"], "POWERDOWN");

@@ -14,13 +14,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use support::client::{execute, get, get_json};
 use support::monitor::Monitor;
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config};
 
 /// The silence limit of the monitors. Short, because the tests wait for it; no result depends on its length.
 const SPAN: Duration = Duration::from_millis(100);
 
-fn watching(home: &Path) -> DaemonConfig {
+fn probing_config(home: &Path) -> DaemonConfig {
     DaemonConfig { findings: true, silent_after: SilentAfter::Span(SPAN), ..config(home, &["vm1"]) }
 }
 
@@ -34,7 +34,7 @@ async fn metric(home: &Path, name: &str) -> String {
 async fn monitor_that_hangs_is_silent_until_it_answers() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Daemon::start(watching(home.path())).await.expect("starts");
+    let hub = Daemon::start(probing_config(home.path())).await.expect("starts");
     let session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
@@ -69,7 +69,7 @@ async fn monitor_that_hangs_is_silent_until_it_answers() {
 #[tokio::test]
 async fn quiet_monitor_that_answers_probes_leaves_no_record_and_no_reply_to_clients() {
     let home = tempfile::tempdir().expect("a directory");
-    let mut config = watching(home.path());
+    let mut config = probing_config(home.path());
     let relay = home.path().join("relay.qmp");
     config.relays.push(("vm1".parse().expect("a name"), RelayConfig::new(&relay)));
     let monitor = Monitor::bind(home.path(), "vm1");
@@ -77,7 +77,7 @@ async fn quiet_monitor_that_answers_probes_leaves_no_record_and_no_reply_to_clie
     let mut session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
-    let (mut client, _) = Raw::open(&relay).await;
+    let (mut client, _) = RawClient::open(&relay).await;
 
     session.wait_for_queries(4).await;
     let head = hub.journal().head();
@@ -94,7 +94,7 @@ async fn quiet_monitor_that_answers_probes_leaves_no_record_and_no_reply_to_clie
 async fn run_state_without_an_event_is_learned_from_the_reply_to_a_probe() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Daemon::start(watching(home.path())).await.expect("starts");
+    let hub = Daemon::start(probing_config(home.path())).await.expect("starts");
     let session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
@@ -115,7 +115,7 @@ async fn run_state_without_an_event_is_learned_from_the_reply_to_a_probe() {
 #[tokio::test]
 async fn finding_has_the_command_without_a_reply() {
     let home = tempfile::tempdir().expect("a directory");
-    let mut config = watching(home.path());
+    let mut config = probing_config(home.path());
     let relay = home.path().join("relay.qmp");
     let mut operate = RelayConfig::new(&relay);
     operate.role = Role::Operate { allow: Globs::default() };
@@ -126,7 +126,7 @@ async fn finding_has_the_command_without_a_reply() {
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
 
-    let (mut client, _) = Raw::open(&relay).await;
+    let (mut client, _) = RawClient::open(&relay).await;
     client.send(r#"{"execute": "silence", "id": "slow"}"#).await;
     assert_eq!(session.command().await, "silence");
     session.hang();
@@ -150,7 +150,7 @@ async fn finding_has_the_command_without_a_reply() {
 async fn closed_epoch_ends_the_silence() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Daemon::start(watching(home.path())).await.expect("starts");
+    let hub = Daemon::start(probing_config(home.path())).await.expect("starts");
     let session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
@@ -173,7 +173,7 @@ async fn closed_epoch_ends_the_silence() {
 async fn reload_changes_the_span_within_an_epoch() {
     let home = tempfile::tempdir().expect("a directory");
     let file_config = |silent_after| {
-        let mut config = DaemonConfig { silent_after, ..watching(home.path()) };
+        let mut config = DaemonConfig { silent_after, ..probing_config(home.path()) };
         config.origins.insert("vm1".parse().expect("a name"), Origin::Configuration);
         config
     };
@@ -211,7 +211,7 @@ async fn stopped_qemu_is_silent_until_it_continues() {
         .kill_on_drop(true)
         .spawn()
         .expect("QEMU starts");
-    let hub = Daemon::start(watching(home.path())).await.expect("starts");
+    let hub = Daemon::start(probing_config(home.path())).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
     let pid = qemu.id().and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("a running process");

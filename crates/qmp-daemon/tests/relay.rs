@@ -11,7 +11,7 @@ use qmp_journal::Globs;
 use qmp_wire::Body;
 use serde_json::{Value, json};
 use support::monitor::{GREETING, Monitor, Session, event};
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config};
 
 /// A hub with one VM, `vm1`, and its relay.
@@ -27,7 +27,7 @@ struct Fixture {
 impl Fixture {
     async fn start(adapt: impl FnOnce(&mut RelayConfig)) -> Self {
         let home = tempfile::tempdir().expect("a directory");
-        let (config, path) = relayed(home.path(), adapt);
+        let (config, path) = relay_config(home.path(), adapt);
         let monitor = Monitor::bind(home.path(), "vm1");
         let hub = Daemon::start(config).await.expect("starts");
         let session = monitor.accept().await;
@@ -36,12 +36,12 @@ impl Fixture {
         Self { hub, monitor, session, path, journal, _home: home }
     }
 
-    async fn operating() -> Self {
+    async fn with_operator() -> Self {
         Self::start(|relay| relay.role = Role::Operate { allow: Globs::default() }).await
     }
 
-    async fn open(&self) -> Raw {
-        Raw::open(&self.path).await.0
+    async fn open(&self) -> RawClient {
+        RawClient::open(&self.path).await.0
     }
 }
 
@@ -56,7 +56,7 @@ async fn command(journal: &mut Watcher) -> (String, Value) {
     }
 }
 
-fn relayed(home: &Path, adapt: impl FnOnce(&mut RelayConfig)) -> (DaemonConfig, PathBuf) {
+fn relay_config(home: &Path, adapt: impl FnOnce(&mut RelayConfig)) -> (DaemonConfig, PathBuf) {
     let path = home.join("relay.qmp");
     let mut relay = RelayConfig::new(&path);
     adapt(&mut relay);
@@ -67,8 +67,8 @@ fn relayed(home: &Path, adapt: impl FnOnce(&mut RelayConfig)) -> (DaemonConfig, 
 
 #[tokio::test]
 async fn relay_greets_negotiates_and_refuses_like_the_vm() {
-    let relayed = Fixture::operating().await;
-    let mut raw = Raw::connect(&relayed.path).await;
+    let relayed = Fixture::with_operator().await;
+    let mut raw = RawClient::connect(&relayed.path).await;
     //  request                                                     response
     let cases = [
         ("", GREETING.trim_end().to_owned()),
@@ -108,7 +108,7 @@ async fn relay_greets_negotiates_and_refuses_like_the_vm() {
 async fn reply_reaches_its_client_and_event_every_client() {
     const CLIENTS: usize = 10;
     const ROUNDS: usize = 20;
-    let relayed = Fixture::operating().await;
+    let relayed = Fixture::with_operator().await;
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         clients.push(relayed.open().await);
@@ -193,7 +193,7 @@ async fn client_is_accepted_by_mode_uids_and_gids() {
         .await;
         let mode = std::fs::metadata(&relayed.path).expect("a socket").permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
-        let mut raw = Raw::connect(&relayed.path).await;
+        let mut raw = RawClient::connect(&relayed.path).await;
         let line = raw.line().await;
         assert!(
             if is_accepted { line == GREETING } else { line.contains("neither its user") },
@@ -207,7 +207,7 @@ async fn client_is_accepted_by_mode_uids_and_gids() {
 #[tokio::test]
 async fn pretty_relay_indents_its_messages() {
     let relayed = Fixture::start(|relay| relay.pretty = true).await;
-    let mut raw = Raw::connect(&relayed.path).await;
+    let mut raw = RawClient::connect(&relayed.path).await;
     assert_eq!(raw.line().await, "{\r\n");
     while raw.line().await != "}\r\n" {}
     raw.send(r#"{"execute": "qmp_capabilities"} {"execute": "query-status"}"#).await;
@@ -257,7 +257,7 @@ async fn clients_are_closed_when_the_vm_detaches_and_new_ones_wait() {
     relayed.session.close().await;
     assert_eq!(raw.value().await["event"], "SHUTDOWN");
     raw.ended().await;
-    let mut early = Raw::connect(&relayed.path).await;
+    let mut early = RawClient::connect(&relayed.path).await;
     early.send(r#"{"execute": "qmp_capabilities"}"#).await;
     assert_eq!(
         early.stream.try_read(&mut [0; 1]).map_err(|error| error.kind()),
@@ -273,7 +273,7 @@ async fn clients_are_closed_when_the_vm_detaches_and_new_ones_wait() {
 
 #[tokio::test]
 async fn commands_of_a_closed_client_are_dropped() {
-    let mut relayed = Fixture::operating().await;
+    let mut relayed = Fixture::with_operator().await;
     let mut closing = relayed.open().await;
     closing.send(r#"{"execute": "silence"}{"execute": "stop"}{"execute": "cont"}"#).await;
     assert_eq!(relayed.session.command().await, "silence");
@@ -292,7 +292,7 @@ async fn commands_of_a_closed_client_are_dropped() {
 
 #[tokio::test]
 async fn client_that_shuts_down_its_sending_side_gets_its_replies() {
-    let relayed = Fixture::operating().await;
+    let relayed = Fixture::with_operator().await;
     let mut raw = relayed.open().await;
     raw.send(r#"{"execute": "stop", "id": 1}{"execute": "cont", "id": 2}"#).await;
     tokio::io::AsyncWriteExt::shutdown(&mut raw.stream).await.expect("shuts down");
@@ -306,7 +306,7 @@ async fn client_that_shuts_down_its_sending_side_gets_its_replies() {
 
 #[tokio::test]
 async fn slow_command_delays_neither_events_nor_other_clients() {
-    let mut relayed = Fixture::operating().await;
+    let mut relayed = Fixture::with_operator().await;
     let (mut slow, mut other) = (relayed.open().await, relayed.open().await);
     slow.send(r#"{"execute": "silence"}"#).await;
     assert_eq!(relayed.session.command().await, "silence");
@@ -319,7 +319,7 @@ async fn slow_command_delays_neither_events_nor_other_clients() {
 
 #[tokio::test]
 async fn command_that_changes_the_vm_is_recorded_without_secrets() {
-    let mut relayed = Fixture::operating().await;
+    let mut relayed = Fixture::with_operator().await;
     let mut raw = relayed.open().await;
     raw.ask(r#""execute": "query-status""#).await;
     raw.ask(r#""execute": "set_password", "arguments": {"protocol": "vnc", "password": "geheim"}"#).await;
@@ -358,8 +358,8 @@ async fn command_that_changes_the_vm_is_recorded_without_secrets() {
 
 #[tokio::test]
 async fn out_of_band_command_overtakes_queued_ones() {
-    let mut relayed = Fixture::operating().await;
-    let mut raw = Raw::connect(&relayed.path).await;
+    let mut relayed = Fixture::with_operator().await;
+    let mut raw = RawClient::connect(&relayed.path).await;
     raw.line().await;
     raw.send(r#"{"execute": "qmp_capabilities", "arguments": {"enable": ["oob"]}}"#).await;
     raw.line().await;
@@ -416,7 +416,7 @@ async fn replay_repeats_missed_events_byte_for_byte() {
     relayed.hub.stop().await.expect("stops");
 }
 
-async fn refusal(raw: &mut Raw, arguments: &str) -> String {
+async fn refusal(raw: &mut RawClient, arguments: &str) -> String {
     let reply = raw.ask(&format!(r#""execute": "x-replay", "arguments": {arguments}"#)).await;
     reply[0]["error"]["desc"].as_str().expect("an error").to_owned()
 }
@@ -424,13 +424,13 @@ async fn refusal(raw: &mut Raw, arguments: &str) -> String {
 #[tokio::test]
 async fn clients_stay_connected_over_an_overrun_and_get_an_event() {
     let home = tempfile::tempdir().expect("a directory");
-    let (mut config, path) = relayed(home.path(), |_| {});
+    let (mut config, path) = relay_config(home.path(), |_| {});
     config.journal_options.queue_max_bytes = 32 << 10;
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config).await.expect("starts");
     let session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
-    let mut raw = Raw::open(&path).await.0;
+    let mut raw = RawClient::open(&path).await.0;
 
     // A stalled disk, until the journal has no room.
     let stalled = rusqlite::Connection::open(home.path().join("journal.db")).expect("opens");

@@ -19,7 +19,7 @@ use qmp_journal::Globs;
 use support::Watcher;
 
 /// The longest wait of a test; only a failure takes that long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The path in Debian, which may be missing from a user's PATH.
 const LIBVIRTD: &str = "/usr/sbin/libvirtd";
@@ -274,7 +274,7 @@ fn text(output: &std::process::Output) -> String {
 fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_true() {
-        assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(start.elapsed() < TIMEOUT, "{what}: not within {TIMEOUT:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

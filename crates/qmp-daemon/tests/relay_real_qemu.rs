@@ -15,7 +15,7 @@ use qmp_hub::relay::{RelayConfig, Role};
 use qmp_journal::Globs;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config};
 use tokio::task::JoinSet;
 
@@ -70,21 +70,21 @@ async fn ten_clients_share_a_monitor_and_receive_the_stream_of_a_second_one() {
     let home = tempfile::tempdir().expect("a directory");
     let _qemu = Qemu::start(home.path());
     let (hub, path) = hub(home.path()).await;
-    let (mut second, greeting) = Raw::open(&home.path().join("second.sock")).await;
-    let (mut reader, relayed_greeting) = Raw::open(&path).await;
+    let (mut second, greeting) = RawClient::open(&home.path().join("second.sock")).await;
+    let (mut reader, relayed_greeting) = RawClient::open(&path).await;
     assert_eq!(relayed_greeting, greeting);
-    let (mut never_reads, _) = Raw::open(&path).await;
+    let (mut never_reads, _) = RawClient::open(&path).await;
 
     // All clients are connected before the first event.
     let mut pipes = Vec::new();
     for _ in 0..3 {
-        pipes.push(Raw::open(&path).await.0);
+        pipes.push(RawClient::open(&path).await.0);
     }
     let tasks: JoinSet<_> = pipes.into_iter().map(pipeline).collect();
     let qapi = tokio::spawn(qapi_client(path.clone()));
     let shells = Shells::start(&path, 2);
     for _ in 0..2 {
-        let (mut closing, _) = Raw::open(&path).await;
+        let (mut closing, _) = RawClient::open(&path).await;
         closing.send(r#"{"execute": "query-qmp-schema", "id": 1}{"execute": "quit", "id": 2}"#).await;
         drop(closing);
     }
@@ -128,7 +128,7 @@ async fn ten_clients_share_a_monitor_and_receive_the_stream_of_a_second_one() {
 }
 
 /// Sends all requests at once, with ids that other clients also use, and checks the replies. Returns the received events.
-async fn pipeline(mut raw: Raw) -> Vec<String> {
+async fn pipeline(mut raw: RawClient) -> Vec<String> {
     let round = r#"{"execute": "cont", "id": "a"} {"execute": "query-status", "id": "a"}
         {"execute": "stop", "id": 1} {"execute": "query-version", "id": {"x": [1.5]}} {"execute": "no-such", "id": null}"#;
     raw.send(&round.repeat(ROUNDS)).await;
@@ -215,7 +215,7 @@ async fn descriptor_is_passed_with_its_command() {
     let home = tempfile::tempdir().expect("a directory");
     let _qemu = Qemu::start(home.path());
     let (hub, path) = hub(home.path()).await;
-    let (mut raw, _) = Raw::open(&path).await;
+    let (mut raw, _) = RawClient::open(&path).await;
     let file = std::fs::File::open("/dev/null").expect("opens");
     let add = |id: u32| {
         format!(
@@ -240,7 +240,7 @@ async fn descriptor_is_passed_with_its_command() {
     hub.stop().await.expect("stops");
 }
 
-fn send_with(raw: &Raw, text: &str, file: &std::fs::File) {
+fn send_with(raw: &RawClient, text: &str, file: &std::fs::File) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = [file.as_fd()];
@@ -257,8 +257,8 @@ async fn out_of_band_and_invalid_requests_are_answered_like_qemu() {
     let home = tempfile::tempdir().expect("a directory");
     let _qemu = Qemu::start(home.path());
     let (hub, path) = hub(home.path()).await;
-    let mut direct = Raw::connect(&home.path().join("second.sock")).await;
-    let mut relayed = Raw::connect(&path).await;
+    let mut direct = RawClient::connect(&home.path().join("second.sock")).await;
+    let mut relayed = RawClient::connect(&path).await;
     //  request, lines of the response
     let cases = [
         ("", 1),

@@ -11,11 +11,11 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use support::client::{execute, get_json};
 use support::monitor::{Monitor, event};
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config};
 
 /// A hub's configuration with the VM `vm1` and an operators' relay.
-fn relayed(home: &Path) -> (DaemonConfig, PathBuf) {
+fn relay_config(home: &Path) -> (DaemonConfig, PathBuf) {
     let path = home.join("relay.qmp");
     let mut relay = RelayConfig::new(&path);
     relay.role = Role::Operate { allow: Globs::default() };
@@ -41,7 +41,7 @@ fn spawn_execute(home: &Path, body: &str) -> tokio::task::JoinHandle<(u16, Value
 async fn stalled_journal_delays_a_reply_for_a_limited_time() {
     for has_relay in [false, true] {
         let home = tempfile::tempdir().expect("a directory");
-        let (mut config, path) = relayed(home.path());
+        let (mut config, path) = relay_config(home.path());
         if !has_relay {
             config.relays.clear();
         }
@@ -58,7 +58,7 @@ async fn stalled_journal_delays_a_reply_for_a_limited_time() {
             "{answer}"
         );
         if has_relay {
-            let mut raw = Raw::open(&path).await.0;
+            let mut raw = RawClient::open(&path).await.0;
             raw.send(r#"{"execute": "cont", "id": 7}"#).await;
             assert_eq!(raw.value().await, json!({"return": {}, "id": 7}), "the reply comes first");
             drop(stalled);
@@ -87,13 +87,13 @@ async fn stalled_journal_delays_a_reply_for_a_limited_time() {
 #[tokio::test]
 async fn removal_fails_pending_commands_before_the_end_is_committed() {
     let home = tempfile::tempdir().expect("a directory");
-    let (config, path) = relayed(home.path());
+    let (config, path) = relay_config(home.path());
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config).await.expect("starts");
     let mut session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
-    let mut raw = Raw::open(&path).await.0;
+    let mut raw = RawClient::open(&path).await.0;
     raw.send(r#"{"execute": "silence", "id": 1}"#).await;
     let waiting = spawn_execute(home.path(), r#"{"execute": "silence"}"#);
     assert_eq!([session.command().await, session.command().await], ["silence", "silence"]);
@@ -130,12 +130,12 @@ async fn removal_fails_pending_commands_before_the_end_is_committed() {
 #[tokio::test]
 async fn relay_answers_pending_commands_when_its_vm_ends() {
     let home = tempfile::tempdir().expect("a directory");
-    let (config, path) = relayed(home.path());
+    let (config, path) = relay_config(home.path());
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config).await.expect("starts");
     let mut session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
-    let mut raw = Raw::open(&path).await.0;
+    let mut raw = RawClient::open(&path).await.0;
     raw.send(r#"{"execute": "silence", "id": 1}{"execute": "stop", "id": 2}"#).await;
     assert_eq!(session.command().await, "silence");
     session.close().await;
@@ -158,7 +158,7 @@ async fn refused_client_of_a_relay_receives_the_reason() {
     ];
     for (uids, clients, expected) in cases {
         let home = tempfile::tempdir().expect("a directory");
-        let (mut config, path) = relayed(home.path());
+        let (mut config, path) = relay_config(home.path());
         config.relays[0].1.uids = uids.to_vec();
         let monitor = Monitor::bind(home.path(), "vm1");
         let hub = Daemon::start(config).await.expect("starts");
@@ -166,7 +166,7 @@ async fn refused_client_of_a_relay_receives_the_reason() {
         Watcher::new(&hub).until("vm1 1.0 attached").await;
         let mut others = Vec::new();
         for _ in 0..clients {
-            let mut other = Raw::connect(&path).await;
+            let mut other = RawClient::connect(&path).await;
             other.line().await;
             others.push(other);
         }
@@ -185,7 +185,7 @@ async fn refused_client_of_a_relay_receives_the_reason() {
 #[tokio::test]
 async fn reply_later_than_the_timeout_is_504() {
     let home = tempfile::tempdir().expect("a directory");
-    let (config, _) = relayed(home.path());
+    let (config, _) = relay_config(home.path());
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config).await.expect("starts");
     let mut session = monitor.accept().await;
@@ -224,13 +224,13 @@ async fn execute_within(home: &Path, timeout: &str, body: &str) -> (u16, Value) 
 #[tokio::test]
 async fn long_command_of_an_observer_is_refused() {
     let home = tempfile::tempdir().expect("a directory");
-    let (mut config, path) = relayed(home.path());
+    let (mut config, path) = relay_config(home.path());
     config.relays[0].1.role = Role::Observe;
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config).await.expect("starts");
     let mut session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
-    let mut raw = Raw::open(&path).await.0;
+    let mut raw = RawClient::open(&path).await.0;
     let command = |bytes: usize| {
         format!(r#""execute": "query-burst", "arguments": {{"count": 0, "x": "{}"}}"#, "x".repeat(bytes))
     };
@@ -257,7 +257,7 @@ async fn long_command_of_an_observer_is_refused() {
 #[tokio::test]
 async fn responses_have_the_beginning_of_a_stall() {
     let home = tempfile::tempdir().expect("a directory");
-    let (mut config, _) = relayed(home.path());
+    let (mut config, _) = relay_config(home.path());
     config.journal_options.queue_max_bytes = 32 << 10;
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config).await.expect("starts");

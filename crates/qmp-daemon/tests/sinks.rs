@@ -17,11 +17,11 @@ use ring::hmac;
 use serde_json::{Value, json};
 use support::client::get_json;
 use support::monitor::{Monitor, Session};
-use support::receiver::{Answer, Posted, Receiver};
+use support::receiver::{Delivery, Receiver, Response};
 use support::{Watcher, config, rules};
 
 /// The longest wait of a test.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A hub with one attached VM, and these rules.
 async fn start(home: &Path, monitor: &Monitor, text: &str) -> (Daemon, Session) {
@@ -49,7 +49,7 @@ fn unused_address() -> String {
 
 /// Waits until `look` returns a value.
 async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = look() {
             return found;
@@ -62,7 +62,7 @@ async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 /// Waits until the status of a rule fulfils `is_reached`.
 async fn status(hub: &Daemon, rule: &str, is_reached: impl Fn(&SinkStatus) -> bool) -> SinkStatus {
     let look = || hub.sinks().into_iter().find(|status| &*status.rule == rule).filter(&is_reached);
-    let waiting = tokio::time::timeout(PATIENCE, until("the status is reached", look));
+    let waiting = tokio::time::timeout(TIMEOUT, until("the status is reached", look));
     waiting.await.unwrap_or_else(|_| panic!("{:#?}", hub.sinks()))
 }
 
@@ -73,8 +73,8 @@ fn lines(path: &Path) -> Vec<Value> {
     whole.map(|line| serde_json::from_str(line).expect("a complete line")).collect()
 }
 
-fn events(posted: &[Posted]) -> Vec<String> {
-    posted.iter().map(Posted::event).collect()
+fn events(deliveries: &[Delivery]) -> Vec<String> {
+    deliveries.iter().map(Delivery::event).collect()
 }
 
 // The datagram socket blocks this thread, and the hub must run meanwhile.
@@ -89,7 +89,7 @@ async fn sink_of_each_kind_delivers() {
     );
     let receiver = Receiver::start(&[]).await;
     let journald = UnixDatagram::bind(at("journald")).expect("binds");
-    journald.set_read_timeout(Some(PATIENCE)).expect("sets");
+    journald.set_read_timeout(Some(TIMEOUT)).expect("sets");
     let (ran, log, address) = (at("ran"), at("log.jsonl"), &receiver.address);
     let text = format!(
         "[[rule]]\nname = 'page'\nevent = 'WATCHDOG'\nwhere = 'action=reset'\nrun = ['{page}', '{}', 'a b']\n\
@@ -107,13 +107,13 @@ async fn sink_of_each_kind_delivers() {
     session.emit("WATCHDOG", r#"{"action": "pause"}"#);
     session.emit("WATCHDOG", r#"{"action": "reset"}"#);
 
-    let posted = receiver.posted(2).await;
-    assert!(posted[0].head.starts_with("POST /hook?x=y HTTP/1.1\r\n"), "{}", posted[0].head);
-    assert_eq!(posted[0].header("content-type"), Some("application/cloudevents+json; charset=utf-8"));
-    assert_eq!(posted[0].header("webhook-id"), posted[0].json()["id"].as_str());
-    assert_eq!(posted[0].header("webhook-signature"), None);
-    assert_eq!(posted[1].json()["type"], "org.qemu.qmp.WATCHDOG");
-    assert_eq!(posted[1].json()["data"]["data"], json!({"action": "reset"}));
+    let deliveries = receiver.deliveries(2).await;
+    assert!(deliveries[0].head.starts_with("POST /hook?x=y HTTP/1.1\r\n"), "{}", deliveries[0].head);
+    assert_eq!(deliveries[0].header("content-type"), Some("application/cloudevents+json; charset=utf-8"));
+    assert_eq!(deliveries[0].header("webhook-id"), deliveries[0].json()["id"].as_str());
+    assert_eq!(deliveries[0].header("webhook-signature"), None);
+    assert_eq!(deliveries[1].json()["type"], "org.qemu.qmp.WATCHDOG");
+    assert_eq!(deliveries[1].json()["data"]["data"], json!({"action": "reset"}));
     assert_eq!(receiver.connections(), 1, "the connection is reused");
 
     let mut buffer = [0; 65_536];
@@ -179,17 +179,17 @@ async fn unreachable_receiver_gets_every_record_after_its_return() {
 
     let began = tokio::time::Instant::now();
     let responses = [
-        Answer::Status("503 Busy", "Retry-After: 2\r\n"),
-        Answer::ThenClose,
-        Answer::Hang,
-        Answer::Status("200 OK", ""),
-        Answer::BreakOff,
-        Answer::Status("500 Oops", ""),
+        Response::Status("503 Busy", "Retry-After: 2\r\n"),
+        Response::ThenClose,
+        Response::Hang,
+        Response::Status("200 OK", ""),
+        Response::BreakOff,
+        Response::Status("500 Oops", ""),
     ];
     let receiver = Receiver::at(&address, &responses).await;
-    let posted = receiver.posted(8).await;
+    let deliveries = receiver.deliveries(8).await;
     assert!(began.elapsed() >= Duration::from_secs(2), "Retry-After is honoured");
-    assert_eq!(events(&posted), all, "once each, in order");
+    assert_eq!(events(&deliveries), all, "once each, in order");
     let done = status(&hub, "hook", |status| status.delivered == 8).await;
     assert_eq!((done.state, done.given_up), (SinkState::Delivering, 0));
     assert!(done.failures >= 4, "{done:?}");
@@ -200,8 +200,8 @@ async fn unreachable_receiver_gets_every_record_after_its_return() {
 #[tokio::test]
 async fn refused_record_is_given_up_and_counted() {
     let home = tempfile::tempdir().expect("a directory");
-    let refused = Answer::Status("404 Not Found", "");
-    let receiver = Receiver::start(&[refused, Answer::Status("302 Found", "Location: /x\r\n")]).await;
+    let refused = Response::Status("404 Not Found", "");
+    let receiver = Receiver::start(&[refused, Response::Status("302 Found", "Location: /x\r\n")]).await;
     let other = Receiver::start(&[refused, refused]).await;
     let text = format!(
         "[[rule]]\nname = 'once'\nevent = 'E*'\nwebhook = 'http://{}/'\n\
@@ -211,8 +211,8 @@ async fn refused_record_is_given_up_and_counted() {
     let monitor = Monitor::bind(home.path(), "vm1");
     let (hub, session) = start(home.path(), &monitor, &text).await;
     ["E1", "E2", "E3"].iter().for_each(|event| session.emit(event, ""));
-    assert_eq!(events(&receiver.posted(1).await), ["E3"]);
-    assert_eq!(events(&other.posted(3).await), ["E1", "E2", "E3"]);
+    assert_eq!(events(&receiver.deliveries(1).await), ["E3"]);
+    assert_eq!(events(&other.deliveries(3).await), ["E1", "E2", "E3"]);
     let once = status(&hub, "once", |status| status.delivered == 1).await;
     assert_eq!((once.given_up, once.failures), (2, 2));
     let last = once.last_given_up.as_ref().expect("a record was given up");
@@ -254,9 +254,9 @@ async fn rules_continue_at_their_positions_after_a_restart() {
     );
     let (hub, session) = start(home.path(), &monitor, &text).await;
     session.emit("E3", "");
-    let posted = receiver.posted(3).await;
-    assert_eq!(events(&posted), ["E1", "E2", "E3"]);
-    let ids: Vec<&str> = posted.iter().filter_map(|posted| posted.header("webhook-id")).collect();
+    let deliveries = receiver.deliveries(3).await;
+    assert_eq!(events(&deliveries), ["E1", "E2", "E3"]);
+    let ids: Vec<&str> = deliveries.iter().filter_map(|delivery| delivery.header("webhook-id")).collect();
     let journal_id = ids[0].split(':').next().expect("the journal's name");
     assert_eq!(journal_id.len(), 32);
     assert!(ids[0].starts_with(&format!("{journal_id}:vm1:1:2:")), "{ids:?}");
@@ -327,10 +327,11 @@ async fn held_back_records_are_counted_also_after_a_restart() {
     hub.stop().await.expect("stops");
     session.left().await;
     let (hub, session) = start(home.path(), &monitor, &text).await;
-    let posted = receiver.posted(2).await;
+    let deliveries = receiver.deliveries(2).await;
     assert!(began.elapsed() >= Duration::from_secs(3));
-    let delivery =
-        |index: usize| (posted[index].event(), posted[index].header("qmp-held-back").map(str::to_owned));
+    let delivery = |index: usize| {
+        (deliveries[index].event(), deliveries[index].header("qmp-held-back").map(str::to_owned))
+    };
     assert_eq!(delivery(0), ("E1".into(), None));
     assert_eq!(delivery(1), ("E4".into(), Some("2".into())));
     status(&hub, "hook", |status| status.held_back_waiting == 0).await;
@@ -353,7 +354,7 @@ async fn finding_is_delivered() {
     let failed = r#"{"device": "d", "operation": "write", "action": "stop", "reason": "x"}"#;
     session.emit("BLOCK_IO_ERROR", failed);
     session.emit("STOP", "");
-    let event = receiver.posted(1).await[0].json();
+    let event = receiver.deliveries(1).await[0].json();
     assert_eq!(event["type"], "io.github.qmp-events.finding.why-paused");
     assert_eq!(event["data"]["kind"], "finding");
     drop(session);
@@ -379,7 +380,7 @@ async fn rule_for_guest_shutdown_fires_when_a_signal_ends_qemu() {
     session.emit("STOP", "");
     session.emit("SHUTDOWN", r#"{"guest": false, "reason": "host-signal"}"#);
     session.close().await;
-    let event = receiver.posted(1).await[0].json();
+    let event = receiver.deliveries(1).await[0].json();
     let data = &event["data"]["data"];
     assert_eq!((&data["by"], &data["ended_by"]), (&"guest".into(), &"host-signal".into()), "{event}");
     hub.stop().await.expect("stops");
@@ -413,12 +414,12 @@ async fn webhook_is_signed_and_encrypted() {
     let monitor = Monitor::bind(home.path(), "vm1");
     let (hub, session) = start(home.path(), &monitor, &text).await;
     session.emit("E1", "");
-    let posted = receiver.posted(1).await.remove(0);
-    let header = |name: &str| posted.header(name).expect(name).to_owned();
+    let delivery = receiver.deliveries(1).await.remove(0);
+    let header = |name: &str| delivery.header(name).expect(name).to_owned();
     let (id, seconds) = (header("webhook-id"), header("webhook-timestamp"));
     let signature = header("webhook-signature").strip_prefix("v1,").expect("version 1").to_owned();
     let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(SECRET).expect("base64"));
-    let signed = [format!("{id}.{seconds}.").as_bytes(), &posted.body].concat();
+    let signed = [format!("{id}.{seconds}.").as_bytes(), &delivery.body].concat();
     hmac::verify(&key, &signed, &STANDARD.decode(signature).expect("base64")).expect("a valid signature");
     let refused = status(&hub, "untrusting", |status| status.failures > 0).await;
     let error = refused.last_error.expect("an error");
@@ -497,7 +498,7 @@ async fn removed_records_are_counted_as_missed() {
 
     let receiver = Receiver::at(&address, &[]).await;
     let (hub, session) = start(home.path(), &monitor, &text).await;
-    assert_eq!(events(&receiver.posted(1).await), ["E3"]);
+    assert_eq!(events(&receiver.deliveries(1).await), ["E3"]);
     let last = status(&hub, "hook", |status| status.delivered == 1).await;
     assert_eq!(last.missed, 4 - stuck.offset);
     assert!(last.missed >= 2, "{last:?}");

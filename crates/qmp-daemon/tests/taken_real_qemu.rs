@@ -15,7 +15,7 @@ use support::client::get_json;
 use support::config;
 
 /// The longest wait of a test, also on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A QEMU that is killed at the end of the test.
 struct Qemu(Child);
@@ -50,12 +50,12 @@ async fn until<T>(mut poll: impl AsyncFnMut() -> Option<T>) -> T {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, polling).await.expect("in time")
+    tokio::time::timeout(TIMEOUT, polling).await.expect("in time")
 }
 
 /// The hub's description of a VM in that state; waits for the state.
 async fn in_state(home: &Path, vm: &str, state: &str) -> Value {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let (_, found) = get_json(home, &format!("/v1/vms/{vm}")).await;
         if found["state"] == state {

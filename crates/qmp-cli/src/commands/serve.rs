@@ -96,7 +96,7 @@ impl Serve {
         let config = self.configuration(demo.as_ref())?;
         // Closed until the start-up text is printed. A demo shows on the standard output what the log would have.
         let gate = log_format::start(terminal, if demo.is_some() { "warn" } else { "info" });
-        config.file_doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+        config.file_warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         // Before the hub starts, so that an early signal stops it cleanly, too.
         let mut stop = StopSignals::new()?;
         let service = Service::new()?;
@@ -175,7 +175,7 @@ impl Serve {
     /// One line for each problem of the configuration; with `--check-config`, the warnings are printed first.
     fn wrong(&self, error: &ConfigError) -> Failure {
         if self.check_config {
-            error.doubts().iter().for_each(|doubt| output::note(format_args!("warning: {doubt}")));
+            error.warnings().iter().for_each(|warning| output::note(format_args!("warning: {warning}")));
         }
         let text = error.to_string();
         let mut lines = text.lines();

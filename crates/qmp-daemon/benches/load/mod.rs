@@ -27,7 +27,7 @@ const USER_HZ: f64 = 100.0;
 pub(crate) struct Part {
     child: Child,
     orders: ChildStdin,
-    said: BufReader<ChildStdout>,
+    messages: BufReader<ChildStdout>,
 }
 
 impl Part {
@@ -36,19 +36,19 @@ impl Part {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("starts");
-        let (orders, said) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
-        let mut part = Self { child, orders, said: BufReader::new(said) };
-        assert_eq!(part.hear(), "ready", "{arguments:?}");
+        let (orders, messages) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let mut part = Self { child, orders, messages: BufReader::new(messages) };
+        assert_eq!(part.receive(), "ready", "{arguments:?}");
         part
     }
 
-    pub(crate) fn tell(&mut self, order: &str) {
+    pub(crate) fn send(&mut self, order: &str) {
         writeln!(self.orders, "{order}").expect("the part runs");
     }
 
-    pub(crate) fn hear(&mut self) -> String {
+    pub(crate) fn receive(&mut self) -> String {
         let mut line = String::new();
-        self.said.read_line(&mut line).expect("the part runs");
+        self.messages.read_line(&mut line).expect("the part runs");
         line.trim_end().to_owned()
     }
 
@@ -76,7 +76,7 @@ pub(crate) fn order() -> Option<String> {
 }
 
 /// Sends a line to the parent process.
-pub(crate) fn say(line: &str) {
+pub(crate) fn report(line: &str) {
     println!("{line}");
 }
 

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{event, now_ns, order, say, socket};
+use super::{event, now_ns, order, report, socket};
 
 const GREETING: &[u8] = concat!(
     r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "#,
@@ -34,7 +34,7 @@ pub(crate) async fn play(home: &Path, vms: usize) {
         let listener = UnixListener::bind(socket(home, vm, "sock")).expect("binds");
         tokio::spawn(serve(listener, vm, Arc::clone(&clients)));
     }
-    say("ready");
+    report("ready");
     // On its own thread, so that the time of an event is that of its write.
     let emitter = tokio::task::spawn_blocking(move || {
         while let Some(order) = order() {
@@ -44,7 +44,7 @@ pub(crate) async fn play(home: &Path, vms: usize) {
                 ["burst", events] => burst(&clients, number(events)),
                 _ => panic!("unknown order {order}"),
             }
-            say("done");
+            report("done");
         }
     });
     emitter.await.expect("no panic");

@@ -22,16 +22,16 @@ pub enum ConfigError {
         /// The problems, at least one.
         problems: Vec<Problem>,
         /// Possible faults of the file.
-        doubts: Vec<Problem>,
+        warnings: Vec<Problem>,
     },
 }
 
 impl ConfigError {
     /// The possible faults of the file.
     #[must_use]
-    pub fn doubts(&self) -> &[Problem] {
+    pub fn warnings(&self) -> &[Problem] {
         match self {
-            Self::Wrong { doubts, .. } => doubts,
+            Self::Wrong { warnings, .. } => warnings,
             Self::Read { .. } => &[],
         }
     }

@@ -1,6 +1,6 @@
 //! The configuration file. It is read key by key so that each problem has its line.
 
-mod reading;
+mod document;
 mod discover;
 mod http;
 mod relay;
@@ -10,6 +10,7 @@ mod rule;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use document::ConfigDocument;
 use qmp_client::Address;
 use qmp_http::HttpDoor;
 use qmp_hub::discovery::Discover;
@@ -18,7 +19,6 @@ use qmp_hub::{SilentAfter, VmName};
 use qmp_journal::Retention;
 use qmp_settings::{Document, Location, Problem, Value};
 use qmp_sinks::RuleConfig;
-use reading::Reading;
 use toml::de::DeValue;
 
 use super::error::ConfigError;
@@ -34,7 +34,7 @@ pub struct ConfigFile {
     pub(super) discover: Vec<Discover>,
     pub(super) retention: Retention,
     pub(super) rules: Vec<RuleConfig>,
-    pub(super) doubts: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
 }
 
 #[derive(Clone, Debug)]
@@ -64,16 +64,16 @@ impl ConfigFile {
     ///
     /// [`ConfigError::Wrong`] with all its problems.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let mut reading = Reading(Document::new(text, path));
-        let mut file = reading.file();
-        let Document { mut problems, warnings, .. } = reading.0;
-        file.doubts = warnings;
+        let mut document = ConfigDocument(Document::new(text, path));
+        let mut file = document.file();
+        let Document { mut problems, warnings, .. } = document.0;
+        file.warnings = warnings;
         // The parser sorts the keys of a table by name.
         problems.sort_by_key(|problem| problem.location.as_ref().map(|location| location.line));
         if problems.is_empty() {
             return Ok(file);
         }
-        Err(ConfigError::Wrong { problems, doubts: file.doubts })
+        Err(ConfigError::Wrong { problems, warnings: file.warnings })
     }
 
     /// The rules, in the order of the file.
@@ -84,8 +84,8 @@ impl ConfigFile {
 
     /// Possible faults, such as the path of a program that does not exist yet.
     #[must_use]
-    pub fn doubts(&self) -> &[Problem] {
-        &self.doubts
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
     }
 }
 
@@ -93,7 +93,7 @@ impl ConfigFile {
 const KEYS: [&str; 8] =
     ["journal", "http", "findings", "silent-after", "retention", "vm", "discover", "rule"];
 
-impl<'t> Reading<'t> {
+impl<'t> ConfigDocument<'t> {
     fn file(&mut self) -> ConfigFile {
         let mut file = ConfigFile::default();
         let Some(table) = self.top() else { return file };
@@ -101,7 +101,7 @@ impl<'t> Reading<'t> {
             match key.get_ref().as_ref() {
                 "journal" => {
                     file.journal = self.string(value, "a path").map(PathBuf::from);
-                    self.doubt_relative(value, file.journal.as_deref());
+                    self.warn_relative(value, file.journal.as_deref());
                 }
                 "http" => file.http = self.http(value),
                 "findings" => file.findings = self.yes_or_no(value),
@@ -154,7 +154,7 @@ impl<'t> Reading<'t> {
                 "name" => name = Some((self.parsed(value, "a name"), value.span())),
                 "address" => {
                     let parsed = self.parsed(value, "an address");
-                    self.doubt_relative(value, parsed.as_ref().and_then(unix_path));
+                    self.warn_relative(value, parsed.as_ref().and_then(unix_path));
                     address = Some(parsed);
                 }
                 "relay" => relays = self.relays(value),
@@ -215,13 +215,13 @@ mod tests {
             ("journal = '/j.db'\n[[vm]]\nname = 'a'\naddress = 'tcp:h:1'", ""),
         ];
         for (text, expected) in cases {
-            let doubts = match ConfigFile::parse(text, Path::new("hub.toml")) {
-                Ok(file) => file.doubts().to_vec(),
-                Err(error) => error.doubts().to_vec(),
+            let warnings = match ConfigFile::parse(text, Path::new("hub.toml")) {
+                Ok(file) => file.warnings().to_vec(),
+                Err(error) => error.warnings().to_vec(),
             };
-            let shown: Vec<String> = doubts.iter().map(ToString::to_string).collect();
+            let shown: Vec<String> = warnings.iter().map(ToString::to_string).collect();
             let shown: Vec<&str> =
-                shown.iter().filter_map(|doubt| doubt.split(" is a relative path").next()).collect();
+                shown.iter().filter_map(|warning| warning.split(" is a relative path").next()).collect();
             assert_eq!(shown.join("|"), expected, "{text}");
         }
     }

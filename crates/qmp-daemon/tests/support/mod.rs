@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test program uses some of it")]
 
 pub(crate) mod client;
-pub(crate) mod doors;
+pub(crate) mod endpoints;
 pub(crate) mod monitor;
 pub(crate) mod qemu;
 pub(crate) mod qmp;

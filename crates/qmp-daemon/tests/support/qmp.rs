@@ -11,12 +11,12 @@ use tokio::net::UnixStream;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A raw connection that returns lines unchanged.
-pub(crate) struct Raw {
+pub(crate) struct RawClient {
     pub(crate) stream: UnixStream,
     buffer: Vec<u8>,
 }
 
-impl Raw {
+impl RawClient {
     /// Connects, without waiting for a greeting.
     pub(crate) async fn connect(path: &Path) -> Self {
         let stream = UnixStream::connect(path).await.unwrap_or_else(|error| panic!("{path:?}: {error}"));

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// The receiver's response to a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Response {
     /// Status line and further headers.
     Status(&'static str, &'static str),
     /// Sends nothing until the client closes the connection.
@@ -26,7 +26,7 @@ pub(crate) enum Answer {
 
 /// A request that got a success response.
 #[derive(Clone, Debug)]
-pub(crate) struct Posted {
+pub(crate) struct Delivery {
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
@@ -35,22 +35,22 @@ pub(crate) struct Posted {
 pub(crate) struct Receiver {
     pub(crate) address: String,
     state: Arc<State>,
-    accepting: AbortHandle,
+    acceptor: AbortHandle,
 }
 
 struct State {
-    script: Mutex<VecDeque<Answer>>,
-    posted: watch::Sender<Vec<Posted>>,
+    script: Mutex<VecDeque<Response>>,
+    deliveries: watch::Sender<Vec<Delivery>>,
     connections: watch::Sender<usize>,
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.acceptor.abort();
     }
 }
 
-impl Posted {
+impl Delivery {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (found, value) = line.split_once(':')?;
@@ -69,11 +69,11 @@ impl Posted {
 }
 
 impl Receiver {
-    pub(crate) async fn start(script: &[Answer]) -> Self {
+    pub(crate) async fn start(script: &[Response]) -> Self {
         Self::at("127.0.0.1:0", script).await
     }
 
-    pub(crate) async fn at(address: &str, script: &[Answer]) -> Self {
+    pub(crate) async fn at(address: &str, script: &[Response]) -> Self {
         Self::over(TcpListener::bind(address).await.expect("binds"), script, None)
     }
 
@@ -81,15 +81,15 @@ impl Receiver {
         Self::over(TcpListener::bind("127.0.0.1:0").await.expect("binds"), &[], Some(acceptor))
     }
 
-    fn over(listener: TcpListener, script: &[Answer], tls: Option<TlsAcceptor>) -> Self {
+    fn over(listener: TcpListener, script: &[Response], tls: Option<TlsAcceptor>) -> Self {
         let address = listener.local_addr().expect("an address").to_string();
         let state = Arc::new(State {
             script: Mutex::new(script.iter().copied().collect()),
-            posted: watch::Sender::default(),
+            deliveries: watch::Sender::default(),
             connections: watch::Sender::default(),
         });
         let shared = Arc::clone(&state);
-        let accepting = tokio::spawn(async move {
+        let acceptor = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.expect("a client");
                 shared.connections.send_modify(|connections| *connections += 1);
@@ -102,16 +102,16 @@ impl Receiver {
                 });
             }
         });
-        Self { address, state, accepting: accepting.abort_handle() }
+        Self { address, state, acceptor: acceptor.abort_handle() }
     }
 
     /// Waits until `count` requests have succeeded.
-    pub(crate) async fn posted(&self, count: usize) -> Vec<Posted> {
-        let mut posted = self.state.posted.subscribe();
-        let waiting = posted.wait_for(|posted| posted.len() >= count);
+    pub(crate) async fn deliveries(&self, count: usize) -> Vec<Delivery> {
+        let mut deliveries = self.state.deliveries.subscribe();
+        let waiting = deliveries.wait_for(|deliveries| deliveries.len() >= count);
         match tokio::time::timeout(Duration::from_secs(60), waiting).await {
-            Ok(posted) => posted.expect("a running receiver").clone(),
-            Err(_) => panic!("{count} requests did not arrive: {:?}", self.state.posted.borrow()),
+            Ok(deliveries) => deliveries.expect("a running receiver").clone(),
+            Err(_) => panic!("{count} requests did not arrive: {:?}", self.state.deliveries.borrow()),
         }
     }
 
@@ -122,44 +122,45 @@ impl Receiver {
 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: &State) {
     let mut input = Vec::new();
-    while let Some(posted) = read(&mut stream, &mut input).await {
-        let answer = state.script.lock().expect("no panic").pop_front();
-        let text = match answer {
-            None | Some(Answer::ThenClose) => {
-                state.posted.send_modify(|all| all.push(posted));
+    while let Some(delivery) = read(&mut stream, &mut input).await {
+        let response = state.script.lock().expect("no panic").pop_front();
+        let text = match response {
+            None | Some(Response::ThenClose) => {
+                state.deliveries.send_modify(|all| all.push(delivery));
                 "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
             }
-            Some(Answer::Status(status, headers)) => {
+            Some(Response::Status(status, headers)) => {
                 if status.starts_with('2') {
-                    state.posted.send_modify(|all| all.push(posted));
+                    state.deliveries.send_modify(|all| all.push(delivery));
                 }
                 format!("HTTP/1.1 {status}\r\n{headers}Content-Length: 3\r\n\r\nwhy")
             }
-            Some(Answer::Hang) => {
+            Some(Response::Hang) => {
                 // Until the client closes.
                 let _ = stream.read(&mut [0; 1]).await;
                 return;
             }
-            Some(Answer::BreakOff) => "HTTP/1.1 200 O".to_owned(),
+            Some(Response::BreakOff) => "HTTP/1.1 200 O".to_owned(),
         };
         let _ = stream.write_all(text.as_bytes()).await;
-        if matches!(answer, Some(Answer::BreakOff | Answer::ThenClose)) {
+        if matches!(response, Some(Response::BreakOff | Response::ThenClose)) {
             return;
         }
     }
 }
 
-async fn read(stream: &mut (impl AsyncRead + Unpin), input: &mut Vec<u8>) -> Option<Posted> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), input: &mut Vec<u8>) -> Option<Delivery> {
     loop {
         if let Some(end) = input.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             let head = String::from_utf8(input[..end].to_vec()).expect("text");
-            let posted = Posted { head, body: Vec::new() };
-            let length: usize = posted.header("content-length").expect("a length").parse().expect("a number");
+            let delivery = Delivery { head, body: Vec::new() };
+            let length: usize =
+                delivery.header("content-length").expect("a length").parse().expect("a number");
             let whole = end + 4 + length;
             if input.len() >= whole {
                 let body = input[end + 4..whole].to_vec();
                 input.drain(..whole);
-                return Some(Posted { body, ..posted });
+                return Some(Delivery { body, ..delivery });
             }
         }
         if stream.read_buf(input).await.ok()? == 0 {

@@ -13,8 +13,8 @@ use crate::output;
 pub fn check(config: &DaemonConfig) -> Exit {
     // If the summary cannot be written, the exit code still counts.
     let _ = output::print(&summary(config));
-    for doubt in config.doubts() {
-        output::note(format_args!("warning: {doubt}"));
+    for warning in config.warnings() {
+        output::note(format_args!("warning: {warning}"));
     }
     Exit::Done
 }

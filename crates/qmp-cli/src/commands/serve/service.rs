@@ -7,7 +7,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use qmp_daemon::{Daemon, DaemonConfig, Reloaded};
+use qmp_daemon::{Daemon, DaemonConfig, ReloadReport};
 use qmp_host::{InheritedListener, handed};
 use qmp_hub::{STOP_COMMIT_MAX, STOP_HTTP_MAX};
 use qmp_journal::Health;
@@ -148,45 +148,48 @@ impl Service {
     }
 }
 
-fn log_reload(done: &Reloaded) {
+fn log_reload(report: &ReloadReport) {
     let vms = [
-        ("followed", &done.added),
-        ("left", &done.removed),
-        ("followed anew", &done.changed),
-        ("served at other relays", &done.relayed),
+        ("followed", &report.added),
+        ("left", &report.removed),
+        ("followed anew", &report.changed),
+        ("served at other relays", &report.relayed),
     ];
     for (what, names) in vms {
         for name in names {
             tracing::info!(vm = %name, "{name}: {what}");
         }
     }
-    for (name, error) in &done.refused {
+    for (name, error) in &report.refused {
         tracing::error!(vm = %name, "{name}: {error}");
     }
-    for key in &done.unchangeable {
+    for key in &report.unchangeable {
         tracing::warn!("`{key}` differs, and takes effect when the hub is restarted");
     }
-    if done.discovery {
+    if report.discovery {
         tracing::info!("VMs are discovered by the new [[discover]]");
     }
-    if done.silence {
+    if report.silence {
         tracing::info!("VMs are probed by the new `silent-after`");
     }
-    if done.retention {
+    if report.retention {
         tracing::info!("records are kept by the new [retention]");
     }
-    let rules =
-        [("added", &done.rules.added), ("changed", &done.rules.changed), ("removed", &done.rules.removed)];
+    let rules = [
+        ("added", &report.rules.added),
+        ("changed", &report.rules.changed),
+        ("removed", &report.rules.removed),
+    ];
     for (what, names) in rules {
         for name in names {
             tracing::info!("rule {name}: {what}");
         }
     }
-    if let Some(error) = &done.rules_refused {
+    if let Some(error) = &report.rules_refused {
         tracing::error!("the rules are unchanged: {error}");
     }
-    match done.refused.len() {
-        0 if done.is_nothing() => tracing::info!("reloaded: nothing differs"),
+    match report.refused.len() {
+        0 if report.is_nothing() => tracing::info!("reloaded: nothing differs"),
         0 => tracing::info!("reloaded"),
         refused => tracing::warn!("reloaded, but for {refused} VMs"),
     }

@@ -8,7 +8,7 @@ use qmp_journal::Globs;
 use qmp_settings::Value;
 use toml::de::DeValue;
 
-use super::reading::Reading;
+use super::document::ConfigDocument;
 
 /// The keys of sources; a table has exactly one.
 const SOURCES: [&str; 5] = ["glob", "directory", "layout", "processes", "listen"];
@@ -40,7 +40,7 @@ struct Table {
     silent_after: Option<SilentAfter>,
 }
 
-impl<'t> Reading<'t> {
+impl<'t> ConfigDocument<'t> {
     pub(super) fn discover(&mut self, value: &Value<'t>) -> Vec<Discover> {
         let DeValue::Array(tables) = value.get_ref() else {
             self.problem(&value.span(), "a rule of discovery is written as [[discover]], in double brackets");

@@ -6,7 +6,7 @@ use qmp_http::{HttpAddress, HttpDoor, TlsFiles};
 use qmp_settings::Value;
 use toml::de::DeValue;
 
-use super::reading::Reading;
+use super::document::ConfigDocument;
 
 /// The members of an address's table.
 #[derive(Default)]
@@ -20,7 +20,7 @@ struct Table {
 
 const KEYS: [&str; 5] = ["address", "certificate", "key", "client-ca", "token-file"];
 
-impl<'t> Reading<'t> {
+impl<'t> ConfigDocument<'t> {
     pub(super) fn http(&mut self, value: &Value<'t>) -> Vec<HttpDoor> {
         match value.get_ref() {
             DeValue::Array(doors) => doors
@@ -34,7 +34,7 @@ impl<'t> Reading<'t> {
     fn door(&mut self, value: &Value<'t>, expected: &str) -> Option<HttpDoor> {
         let DeValue::Table(members) = value.get_ref() else {
             let door: Option<HttpDoor> = self.parsed(value, expected);
-            self.doubt_relative(value, door.as_ref().and_then(|door| door.address().unix_path()));
+            self.warn_relative(value, door.as_ref().and_then(|door| door.address().unix_path()));
             return door;
         };
         let problems_before = self.problems.len();

@@ -7,7 +7,7 @@ use qmp_journal::Globs;
 use qmp_settings::Value;
 use toml::de::DeValue;
 
-use super::reading::Reading;
+use super::document::ConfigDocument;
 
 /// The members of a relay's table.
 #[derive(Default)]
@@ -23,7 +23,7 @@ struct Table {
 
 const KEYS: [&str; 7] = ["path", "role", "mode", "allow", "uids", "gids", "pretty"];
 
-impl<'t> Reading<'t> {
+impl<'t> ConfigDocument<'t> {
     pub(super) fn relays(&mut self, value: &Value<'t>) -> Vec<RelayConfig> {
         match value.get_ref() {
             DeValue::Array(relays) => relays.iter().filter_map(|relay| self.relay(relay)).collect(),
@@ -34,7 +34,7 @@ impl<'t> Reading<'t> {
     fn relay(&mut self, value: &Value<'t>) -> Option<RelayConfig> {
         let DeValue::Table(members) = value.get_ref() else {
             let path = self.string(value, "a path, or a table with a path,");
-            self.doubt_relative(value, path.map(Path::new));
+            self.warn_relative(value, path.map(Path::new));
             return path.map(RelayConfig::new);
         };
         let problems_before = self.problems.len();
@@ -43,7 +43,7 @@ impl<'t> Reading<'t> {
             match key.get_ref().as_ref() {
                 "path" => {
                     table.path = self.string(value, "a path").map(str::to_owned);
-                    self.doubt_relative(value, table.path.as_deref().map(Path::new));
+                    self.warn_relative(value, table.path.as_deref().map(Path::new));
                 }
                 "role" => table.operates = self.operates(value),
                 "mode" => table.mode = self.mode(value),

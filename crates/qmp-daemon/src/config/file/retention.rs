@@ -7,11 +7,11 @@ use qmp_settings::Value;
 use qmp_settings::{size, span};
 use toml::de::DeValue;
 
-use super::reading::Reading;
+use super::document::ConfigDocument;
 
 const KEYS: [&str; 2] = ["max-age", "max-size"];
 
-impl<'t> Reading<'t> {
+impl<'t> ConfigDocument<'t> {
     pub(super) fn retention(&mut self, value: &Value<'t>) -> Option<Retention> {
         let DeValue::Table(members) = value.get_ref() else {
             self.problem(

@@ -13,7 +13,7 @@ use qmp_sinks::{DeliveryLimit, KINDS, Kind, RuleConfig, Selection};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::reading::Reading;
+use super::document::ConfigDocument;
 
 /// Keys of every rule, for any action.
 const KEYS: [&str; 8] = ["name", "event", "finding", "kind", "vm", "where", "at-most", "from"];
@@ -21,7 +21,7 @@ const KEYS: [&str; 8] = ["name", "event", "finding", "kind", "vm", "where", "at-
 /// The longest name of a rule, in bytes: the name is a label of metrics.
 const RULE_NAME_MAX_BYTES: usize = 64;
 
-impl<'t> Reading<'t> {
+impl<'t> ConfigDocument<'t> {
     pub(super) fn rules(&mut self, value: &Value<'t>) -> Vec<RuleConfig> {
         let DeValue::Array(tables) = value.get_ref() else {
             self.problem(&value.span(), "a rule is written as [[rule]], in double brackets");
@@ -165,7 +165,7 @@ fn rule_name<'r>(settings: &mut Settings<'r, '_>, span: &std::ops::Range<usize>)
 fn selection(settings: &mut Settings<'_, '_>) -> Selection {
     let event = globs(settings, "event", "an event or a list of them, such as [\"SHUTDOWN\", \"BLOCK_*\"]");
     let finding = globs(settings, "finding", "a kind of finding, or a list of them, such as [\"why-*\"]");
-    doubt_names(settings);
+    warn_unknown_names(settings);
     let vm =
         globs(settings, "vm", "a name of a VM, or a list, such as [\"web*\", \"db1\"]").unwrap_or_default();
     let kinds = settings.texts("kind", "a kind of record, or a list of them, such as [\"detached\"]");
@@ -173,8 +173,8 @@ fn selection(settings: &mut Settings<'_, '_>) -> Selection {
     let wheres = settings.texts("where", "a condition, or a list of them, such as [\"action=poweroff\"]");
     let where_ = each(settings, "where", wheres, |text| text.parse::<WherePath>());
     let selected = Selected { event: event.as_ref(), finding: finding.as_ref(), kind: &kind };
-    for doubt in selected.doubts(&where_) {
-        settings.warn("where", &doubt);
+    for warning in selected.doubts(&where_) {
+        settings.warn("where", &warning);
     }
     Selection { event, finding, kind, vm, where_ }
 }
@@ -195,7 +195,7 @@ fn each<T, E: std::fmt::Display>(
 }
 
 /// Warns about unknown names, which may be of a later release.
-fn doubt_names(settings: &mut Settings<'_, '_>) {
+fn warn_unknown_names(settings: &mut Settings<'_, '_>) {
     let events: Vec<&str> = qmp_events::catalogue().iter().map(|event| event.name).collect();
     let findings: Vec<&str> = findings::kinds().collect();
     let lists = [("event", "event", &events[..]), ("finding", "finding", &findings[..])];

@@ -49,8 +49,11 @@ fn rule_of_each_kind_is_parsed() {
     ];
     assert_eq!(shown, expected);
     assert_eq!(file.rules()[0].action.attempts(), 3);
-    let doubts: Vec<String> = file.doubts().iter().map(ToString::to_string).collect();
-    assert_eq!(doubts, ["hub.toml:29: there is no /nonexistent/socket: entries wait until journald runs"]);
+    let warnings: Vec<String> = file.warnings().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["hub.toml:29: there is no /nonexistent/socket: entries wait until journald runs"]
+    );
 }
 
 #[test]
@@ -234,8 +237,8 @@ fn possible_fault_is_warned_about() {
     for (text, expected) in cases {
         let text = format!("[[rule]]\nname = 'r'\n{text}");
         let file = ConfigFile::parse(&text, Path::new("hub.toml")).expect(&text);
-        let doubts: Vec<String> = file.doubts().iter().map(ToString::to_string).collect();
+        let warnings: Vec<String> = file.warnings().iter().map(ToString::to_string).collect();
         let expected = if expected.is_empty() { String::new() } else { format!("hub.toml:{expected}") };
-        assert_eq!(doubts.join("|"), expected, "{text}");
+        assert_eq!(warnings.join("|"), expected, "{text}");
     }
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 use qmp_settings::{Document, Value};
 
 /// A document with readers for the hub's keys.
-pub(in crate::config) struct Reading<'t>(pub(super) Document<'t>);
+pub(in crate::config) struct ConfigDocument<'t>(pub(super) Document<'t>);
 
-impl<'t> Reading<'t> {
+impl<'t> ConfigDocument<'t> {
     /// Warns about a path that depends on the working directory of the hub.
-    pub(super) fn doubt_relative(&mut self, value: &Value<'t>, path: Option<&Path>) {
+    pub(super) fn warn_relative(&mut self, value: &Value<'t>, path: Option<&Path>) {
         if let Some(path) = path.filter(|path| path.is_relative()) {
             let shown = path.display();
             let message = format!(
@@ -21,7 +21,7 @@ impl<'t> Reading<'t> {
     }
 }
 
-impl<'t> Deref for Reading<'t> {
+impl<'t> Deref for ConfigDocument<'t> {
     type Target = Document<'t>;
 
     fn deref(&self) -> &Self::Target {
@@ -29,7 +29,7 @@ impl<'t> Deref for Reading<'t> {
     }
 }
 
-impl DerefMut for Reading<'_> {
+impl DerefMut for ConfigDocument<'_> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.0
     }

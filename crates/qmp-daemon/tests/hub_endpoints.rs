@@ -12,7 +12,9 @@ use qmp_http::HttpDoor;
 use qmp_wire::Body;
 use serde_json::{Value, json};
 use support::client::{Lines, json as read_json, send_request};
-use support::doors::{ANY, Authority, LOOK, STOP, ask, asking, connect, door, port, write, write_tokens};
+use support::endpoints::{
+    ANY, Authority, LOOK, STOP, build_request, connect, endpoint, port, request_over_tls, write, write_tokens,
+};
 use support::monitor::{Monitor, Session};
 use support::{Watcher, config};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,10 +23,10 @@ use tokio::net::TcpStream;
 const STOP_COMMAND: &str = r#"{"execute": "stop"}"#;
 
 /// A hub with an attached VM, and an endpoint besides its socket.
-async fn guarded(home: &Path, door: HttpDoor) -> (Daemon, Monitor, Session) {
+async fn start_with_endpoint(home: &Path, endpoint: HttpDoor) -> (Daemon, Monitor, Session) {
     let monitor = Monitor::bind(home, "vm1");
     let mut config = config(home, &["vm1"]);
-    config.http.push(door);
+    config.http.push(endpoint);
     let hub = Daemon::start(config).await.expect("starts");
     let session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
@@ -32,7 +34,7 @@ async fn guarded(home: &Path, door: HttpDoor) -> (Daemon, Monitor, Session) {
 }
 
 /// Polls until `is_so` returns true.
-async fn in_time(is_true: impl AsyncFn() -> bool) {
+async fn wait_until(is_true: impl AsyncFn() -> bool) {
     let polling = async { while !is_true().await {} };
     tokio::time::timeout(Duration::from_secs(60), polling).await.expect("the condition holds in time");
 }
@@ -43,7 +45,7 @@ async fn token_decides_authentication_and_permissions() {
     let authority = Authority::new();
     let tls = authority.write(home.path(), "hub", 2100);
     let (hub, _monitor, mut session) =
-        guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
+        start_with_endpoint(home.path(), endpoint(Some(tls), Some(write_tokens(home.path())))).await;
     let (client, port) = (authority.client(None), port(&hub));
 
     let cont = r#"{"execute": "cont"}"#;
@@ -71,7 +73,7 @@ async fn token_decides_authentication_and_permissions() {
         ("POST", execute, Some(ANY), &long, 200, ""),
     ];
     for (method, path, token, body, expected, class) in cases {
-        let answer = ask(&client, port, asking(method, path, token, body)).await;
+        let answer = request_over_tls(&client, port, build_request(method, path, token, body)).await;
         let challenge =
             answer.headers().get("www-authenticate").map(|value| value.to_str().expect("text").to_owned());
         assert_eq!(
@@ -111,11 +113,11 @@ async fn token_decides_authentication_and_permissions() {
 async fn token_can_be_required_without_tls() {
     let home = tempfile::tempdir().expect("a directory");
     let tokens = write_tokens(home.path());
-    let (hub, _monitor, _session) = guarded(home.path(), door(None, Some(tokens))).await;
+    let (hub, _monitor, _session) = start_with_endpoint(home.path(), endpoint(None, Some(tokens))).await;
     let ask = async |token| {
         let stream = TcpStream::connect(port(&hub)).await.expect("the hub listens");
         // With a token, any `Host` header is accepted.
-        read_json(send_request(stream, asking("GET", "/v1/health", token, "")).await).await.0
+        read_json(send_request(stream, build_request("GET", "/v1/health", token, "")).await).await.0
     };
     assert_eq!((ask(None).await, ask(Some(LOOK)).await), (401, 200));
     hub.stop().await.expect("stops");
@@ -126,10 +128,10 @@ async fn plain_http_at_a_tls_port_gets_an_error() {
     let home = tempfile::tempdir().expect("a directory");
     let tls = Authority::new().write(home.path(), "hub", 2100);
     let (hub, _monitor, _session) =
-        guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
+        start_with_endpoint(home.path(), endpoint(Some(tls), Some(write_tokens(home.path())))).await;
     let stream = TcpStream::connect(port(&hub)).await.expect("the hub listens");
     let (status, answer) =
-        read_json(send_request(stream, asking("GET", "/v1/hub", Some(LOOK), "")).await).await;
+        read_json(send_request(stream, build_request("GET", "/v1/hub", Some(LOOK), "")).await).await;
     let error = json!({
         "class": "TlsRequired", "desc": "this hub speaks TLS here; ask it at https:// and its name"
     });
@@ -149,10 +151,10 @@ async fn unfinished_handshakes_do_not_block_other_clients() {
     let authority = Authority::new();
     let tls = authority.write(home.path(), "hub", 2100);
     let (hub, _monitor, _session) =
-        guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
+        start_with_endpoint(home.path(), endpoint(Some(tls), Some(write_tokens(home.path())))).await;
     let (client, port) = (authority.client(None), port(&hub));
     let authorized = connect(&client, port).await.expect("connects");
-    let stream = asking("GET", "/v1/events", Some(LOOK), "");
+    let stream = build_request("GET", "/v1/events", Some(LOOK), "");
     let mut stream = Lines::new(send_request(authorized, stream).await);
     assert_eq!(stream.next().await.as_deref(), Some("retry: 2000"));
 
@@ -163,7 +165,7 @@ async fn unfinished_handshakes_do_not_block_other_clients() {
     }
     let mut half = connect(&client, port).await.expect("connects");
     half.write_all(b"GET /v1/hub HTTP/1.1\r\nHost: hub\r\nAuthor").await.expect("sends");
-    let answer = ask(&client, port, asking("GET", "/v1/hub", Some(LOOK), "")).await;
+    let answer = request_over_tls(&client, port, build_request("GET", "/v1/hub", Some(LOOK), "")).await;
     assert_eq!(answer.status(), 200, "a client with a token is served beside them");
     let closed = silent[0].read(&mut [0]).await;
     assert!(
@@ -188,12 +190,19 @@ async fn tokens_are_added_and_withdrawn_without_a_restart() {
     let authority = Authority::new();
     let tls = authority.write(home.path(), "hub", 2100);
     let tokens = write_tokens(home.path());
-    let (hub, _monitor, _session) = guarded(home.path(), door(Some(tls), Some(tokens.clone()))).await;
+    let (hub, _monitor, _session) =
+        start_with_endpoint(home.path(), endpoint(Some(tls), Some(tokens.clone()))).await;
     let (client, port) = (authority.client(None), port(&hub));
-    let status =
-        async |token| ask(&client, port, asking("GET", "/v1/hub", Some(token), "")).await.status().as_u16();
+    let status = async |token| {
+        request_over_tls(&client, port, build_request("GET", "/v1/hub", Some(token), ""))
+            .await
+            .status()
+            .as_u16()
+    };
     let follow = async |token| {
-        let mut lines = Lines::new(ask(&client, port, asking("GET", "/v1/events", Some(token), "")).await);
+        let mut lines = Lines::new(
+            request_over_tls(&client, port, build_request("GET", "/v1/events", Some(token), "")).await,
+        );
         assert_eq!(lines.next().await.as_deref(), Some("retry: 2000"));
         lines
     };
@@ -202,7 +211,7 @@ async fn tokens_are_added_and_withdrawn_without_a_restart() {
 
     let fresh = "fresh-fresh-fresh-fresh-fresh-fresh";
     write(&tokens, &format!("admin {ANY} operate\nother {fresh}\n"));
-    in_time(async || status(LOOK).await == 401).await;
+    wait_until(async || status(LOOK).await == 401).await;
     assert_eq!((status(LOOK).await, status(ANY).await, status(fresh).await), (401, 200, 200));
     // A stream whose token was withdrawn is aborted.
     let ended = tokio::spawn(async move {
@@ -216,13 +225,13 @@ async fn tokens_are_added_and_withdrawn_without_a_restart() {
     write(&tokens, "admin short\n");
     let unusable = home.path().join("unusable");
     write(&unusable, "");
-    let error = door(None, Some(tokens.clone())).check_files().expect_err("an error").to_string();
+    let error = endpoint(None, Some(tokens.clone())).check_files().expect_err("an error").to_string();
     assert!(
         error.starts_with(&format!("{}:1: the token of admin has 5 characters", tokens.display())),
         "{error}"
     );
     write(&tokens, &format!("last {LOOK}\nadmin {ANY} operate\n"));
-    in_time(async || {
+    wait_until(async || {
         assert_eq!(status(ANY).await, 200);
         status(LOOK).await == 200
     })
@@ -244,13 +253,13 @@ async fn replaced_certificate_is_used_without_a_restart() {
     let (before, after) = (Authority::new(), Authority::new());
     let tls = before.write(home.path(), "hub", 2100);
     let (hub, _monitor, _session) =
-        guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
+        start_with_endpoint(home.path(), endpoint(Some(tls), Some(write_tokens(home.path())))).await;
     let port = port(&hub);
     connect(&before.client(None), port).await.expect("connects");
     let error = connect(&after.client(None), port).await.expect_err("another authority").to_string();
     assert!(error.contains("UnknownIssuer"), "{error}");
     after.write(home.path(), "hub", 2100);
-    in_time(async || connect(&after.client(None), port).await.is_ok()).await;
+    wait_until(async || connect(&after.client(None), port).await.is_ok()).await;
     hub.stop().await.expect("stops");
 }
 
@@ -264,7 +273,7 @@ async fn client_without_a_trusted_certificate_is_refused() {
     let mut tls = authority.write(home.path(), "hub", 2100);
     tls.client_ca = Some(home.path().join("ca.pem"));
     let (hub, _monitor, _session) =
-        guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
+        start_with_endpoint(home.path(), endpoint(Some(tls), Some(write_tokens(home.path())))).await;
     for (files, is_accepted) in [(None, false), (Some(&foreign), false), (Some(&own), true)] {
         // With TLS 1.3 the client receives the refusal after its handshake.
         let response = async {
@@ -292,13 +301,13 @@ async fn stream_over_tls_resumes_after_last_event_id() {
     let authority = Authority::new();
     let tls = authority.write(home.path(), "hub", 2100);
     let (hub, _monitor, session) =
-        guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
+        start_with_endpoint(home.path(), endpoint(Some(tls), Some(write_tokens(home.path())))).await;
     session.emit("STOP", "");
     session.emit("RESUME", "");
     Watcher::new(&hub).until("vm1 1.2 RESUME").await;
-    let mut request = asking("GET", "/v1/events", Some(LOOK), "");
+    let mut request = build_request("GET", "/v1/events", Some(LOOK), "");
     request.headers_mut().insert("last-event-id", "2".parse().expect("a header"));
-    let answer = ask(&authority.client(None), port(&hub), request).await;
+    let answer = request_over_tls(&authority.client(None), port(&hub), request).await;
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
     let mut lines = Lines::new(answer);
     for expected in ["retry: 2000", "id: 2", "", "id: 3", "event: event"] {
@@ -317,7 +326,7 @@ async fn curl_with_a_token_is_served() {
     let home = tempfile::tempdir().expect("a directory");
     let tls = Authority::new().write(home.path(), "hub", 2100);
     let (hub, _monitor, _session) =
-        guarded(home.path(), door(Some(tls), Some(write_tokens(home.path())))).await;
+        start_with_endpoint(home.path(), endpoint(Some(tls), Some(write_tokens(home.path())))).await;
     let address = format!("https://{}/v1/health", port(&hub));
     for version in ["1.2", "1.3"] {
         let mut curl = Command::new("curl");
@@ -410,7 +419,7 @@ async fn invalid_endpoint_file_is_reported_at_the_start() {
     ];
     for (tls, tokens, expected) in cases {
         let mut config = config(home.path(), &[]);
-        config.http.push(door(tls, tokens));
+        config.http.push(endpoint(tls, tokens));
         let place = config.http[1].to_string();
         let error = Daemon::start(config).await.expect_err(expected).to_string();
         assert_eq!(error, format!("cannot serve at {place}: {}", shown(expected)));

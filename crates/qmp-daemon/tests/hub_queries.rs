@@ -14,10 +14,10 @@ use qmp_wire::Body;
 use serde_json::json;
 use support::client::execute;
 use support::monitor::{Monitor, event};
-use support::qmp::Raw;
+use support::qmp::RawClient;
 use support::{Watcher, config, short};
 
-fn asking(home: &Path) -> DaemonConfig {
+fn querying_config(home: &Path) -> DaemonConfig {
     let mut config =
         DaemonConfig { findings: true, silent_after: SilentAfter::Off, ..config(home, &["vm1"]) };
     let mut relay = RelayConfig::new(home.join("relay.qmp"));
@@ -30,11 +30,11 @@ fn asking(home: &Path) -> DaemonConfig {
 async fn stop_without_a_cause_is_followed_by_a_recorded_query() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Daemon::start(asking(home.path())).await.expect("starts");
+    let hub = Daemon::start(querying_config(home.path())).await.expect("starts");
     let session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
-    let (mut client, _) = Raw::open(&home.path().join("relay.qmp")).await;
+    let (mut client, _) = RawClient::open(&home.path().join("relay.qmp")).await;
 
     session.emit("STOP", "");
     let (summary, causes, data) = journal.finding("query").await;
@@ -52,11 +52,11 @@ async fn stop_without_a_cause_is_followed_by_a_recorded_query() {
 async fn stop_by_a_client_command_leads_to_no_query() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Daemon::start(asking(home.path())).await.expect("starts");
+    let hub = Daemon::start(querying_config(home.path())).await.expect("starts");
     let mut session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
-    let (mut client, _) = Raw::open(&home.path().join("relay.qmp")).await;
+    let (mut client, _) = RawClient::open(&home.path().join("relay.qmp")).await;
 
     client.send(r#"{"execute": "silence", "id": "slow"}"#).await;
     assert_eq!(session.command().await, "silence");
@@ -74,7 +74,7 @@ async fn stop_by_a_client_command_leads_to_no_query() {
 async fn flapping_vm_is_queried_at_a_limited_rate_and_about_its_last_stop() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Daemon::start(asking(home.path())).await.expect("starts");
+    let hub = Daemon::start(querying_config(home.path())).await.expect("starts");
     let session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
@@ -104,7 +104,7 @@ async fn flapping_vm_is_queried_at_a_limited_rate_and_about_its_last_stop() {
 async fn query_without_an_answer_does_not_delay_the_stop() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
-    let hub = Daemon::start(asking(home.path())).await.expect("starts");
+    let hub = Daemon::start(querying_config(home.path())).await.expect("starts");
     let session = monitor.accept().await;
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
@@ -127,7 +127,7 @@ async fn migration_without_events_is_learned_from_a_query() {
         .kill_on_drop(true)
         .spawn()
         .expect("QEMU starts");
-    let hub = Daemon::start(asking(home.path())).await.expect("starts");
+    let hub = Daemon::start(querying_config(home.path())).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     journal.until("vm1 1.0 attached").await;
 

@@ -19,32 +19,36 @@ use crate::config::DaemonConfig;
 impl DaemonConfig {
     /// Probable faults, one sentence each: of the journal, of the sockets that the hub serves, and of those of the VMs.
     #[must_use]
-    pub fn doubts(&self) -> Vec<String> {
-        let mut doubts: Vec<String> = self.file_doubts.iter().map(ToString::to_string).collect();
-        doubts.extend(of_journal(&self.journal));
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self.file_warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(journal_warning(&self.journal));
         for path in self.http.iter().filter_map(|door| door.address().unix_path()) {
-            doubts.extend(of_served(path, "HTTP"));
+            warnings.extend(served_socket_warning(path, "HTTP"));
         }
         for door in &self.http {
-            doubts.extend(door.check_files().err().map(|error| format!("{door}: {error}")));
+            warnings.extend(door.check_files().err().map(|error| format!("{door}: {error}")));
         }
         for (name, relay) in &self.relays {
-            doubts.extend(of_served(&relay.path, &format!("the relay of {name}")));
+            warnings.extend(served_socket_warning(&relay.path, &format!("the relay of {name}")));
         }
-        doubts.extend(of_same_address(&self.attach));
+        warnings.extend(same_address_warnings(&self.attach));
         for (name, address) in &self.attach {
             if let Address::Unix { path, listen } = address {
-                doubts.extend(if *listen { of_served(path, name.as_str()) } else { of_monitor(name, path) });
+                warnings.extend(if *listen {
+                    served_socket_warning(path, name.as_str())
+                } else {
+                    monitor_warning(name, path)
+                });
             }
         }
-        doubts
+        warnings
     }
 }
 
 /// Warns about VMs with the same monitor, also under different paths.
-fn of_same_address(attach: &[(VmName, Address)]) -> Vec<String> {
+fn same_address_warnings(attach: &[(VmName, Address)]) -> Vec<String> {
     let mut first: HashMap<String, &VmName> = HashMap::new();
-    let mut doubts = Vec::new();
+    let mut warnings = Vec::new();
     for (name, address) in attach {
         let resolved = match address {
             Address::Unix { path, .. } => {
@@ -54,16 +58,16 @@ fn of_same_address(attach: &[(VmName, Address)]) -> Vec<String> {
         };
         match first.entry(resolved) {
             Entry::Vacant(place) => _ = place.insert(name),
-            Entry::Occupied(place) => doubts.push(format!(
+            Entry::Occupied(place) => warnings.push(format!(
                 "{} and {name} have the same address, {address}: a monitor serves one client, so only one of them can be attached",
                 place.get()
             )),
         }
     }
-    doubts
+    warnings
 }
 
-fn of_journal(path: &Path) -> Option<String> {
+fn journal_warning(path: &Path) -> Option<String> {
     match Reader::open(path) {
         // The hub upgrades an older journal, and creates a missing one.
         Err(JournalError::OlderFormat { .. }) | Ok(_) => {
@@ -83,7 +87,7 @@ fn of_journal(path: &Path) -> Option<String> {
 }
 
 /// Warns about a socket that the hub creates.
-fn of_served(path: &Path, what: &str) -> Option<String> {
+fn served_socket_warning(path: &Path, what: &str) -> Option<String> {
     let shown = path.display();
     if fs::symlink_metadata(path).is_ok_and(|found| !is_socket(&found)) {
         return Some(format!("{what}: {shown} exists and is not a socket; move it away"));
@@ -101,7 +105,7 @@ fn of_served(path: &Path, what: &str) -> Option<String> {
 }
 
 /// Warns about a socket of a VM, which may not exist yet.
-fn of_monitor(name: &VmName, path: &Path) -> Option<String> {
+fn monitor_warning(name: &VmName, path: &Path) -> Option<String> {
     let directory = directory_of(path);
     if !directory.is_dir() {
         return Some(format!("{name}: the directory {} does not exist", directory.display()));
@@ -168,9 +172,10 @@ mod tests {
             for (name, address) in [("a", &one), ("b", &other)] {
                 config.attach.push((name.parse().expect("a name"), address.parse().expect("an address")));
             }
-            let doubts = config.doubts();
-            let is_warned = doubts.iter().any(|doubt| doubt.starts_with("a and b have the same address, "));
-            assert_eq!(is_warned, expected, "{one} {other}: {doubts:?}");
+            let warnings = config.warnings();
+            let is_warned =
+                warnings.iter().any(|warning| warning.starts_with("a and b have the same address, "));
+            assert_eq!(is_warned, expected, "{one} {other}: {warnings:?}");
         }
     }
 
@@ -213,15 +218,15 @@ mod tests {
                 "the journal: HERE/file is no journal, not even an SQLite file: it was left as it is; name another file",
             ),
         ];
-        let doubts = |change: &Change<'_>| {
+        let warnings = |change: &Change<'_>| {
             let mut config = DaemonConfig::new(here("journal.db"));
             change(&mut config);
-            config.doubts().join("|").replace(&home.path().display().to_string(), "HERE")
+            config.warnings().join("|").replace(&home.path().display().to_string(), "HERE")
         };
         for (change, expected) in &cases {
-            assert_eq!(doubts(change), *expected);
+            assert_eq!(warnings(change), *expected);
         }
-        let text = doubts(&relay(&long));
+        let text = warnings(&relay(&long));
         assert!(text.starts_with("the relay of vm1: most clients cannot connect to HERE/lll"), "{text}");
         assert!(!here("made").exists() && !here("journal.db").exists(), "nothing was created");
     }

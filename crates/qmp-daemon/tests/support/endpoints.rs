@@ -99,7 +99,7 @@ pub(crate) fn write_tokens(home: &Path) -> PathBuf {
 }
 
 /// An endpoint at a free port of this host.
-pub(crate) fn door(tls: Option<TlsFiles>, token_file: Option<PathBuf>) -> HttpDoor {
+pub(crate) fn endpoint(tls: Option<TlsFiles>, token_file: Option<PathBuf>) -> HttpDoor {
     let address: HttpAddress = "tcp:127.0.0.1:0".parse().expect("an address");
     HttpDoor::new(address, tls, token_file).expect("an endpoint")
 }
@@ -122,7 +122,12 @@ pub(crate) async fn connect(
 }
 
 /// A request with `token`, if any.
-pub(crate) fn asking(method: &str, path: &str, token: Option<&str>, body: &str) -> Request<Full<Bytes>> {
+pub(crate) fn build_request(
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &str,
+) -> Request<Full<Bytes>> {
     let mut request = Request::builder().method(method).uri(path).header("host", "hub.example");
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
@@ -132,7 +137,7 @@ pub(crate) fn asking(method: &str, path: &str, token: Option<&str>, body: &str) 
 }
 
 /// Sends a request over TLS.
-pub(crate) async fn ask(
+pub(crate) async fn request_over_tls(
     client: &TlsConnector,
     port: SocketAddr,
     request: Request<Full<Bytes>>,
