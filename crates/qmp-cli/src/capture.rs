@@ -68,7 +68,7 @@ pub enum Item<'a> {
     },
     /// The reply to `query-qmp-schema`.
     Schema(&'a str),
-    /// Anything else.
+    /// Any other value.
     Other,
 }
 

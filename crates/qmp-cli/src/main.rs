@@ -1,7 +1,7 @@
 //! The program `qmp`: what happened to the virtual machines of this host, when, and in what order.
 //!
-//! Each command is one file in `commands/`. This file turns what a command returns into lines on the
-//! standard error and an exit code; nothing else does.
+//! Each command is one file in `commands/`. Only this file turns the results of commands into lines on the standard error
+//! and exit codes.
 #![allow(
     unreachable_pub,
     reason = "a program has no public interface: `pub` marks what a module offers to the others"

@@ -31,8 +31,8 @@ impl StopSignals {
         }
     }
 
-    /// Runs `work`, which blocks, on a separate thread. One of the signals ends it early, through `stop`; whatever `work` has
-    /// opened is closed when this returns.
+    /// Runs `work`, which blocks, on a separate thread. A signal ends the work early, through `stop`; its open files are
+    /// closed when this returns.
     pub async fn or_stop<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use qmp_journal::{Batch, Draft, Journal, JournalOptions};
 use qmp_wire::{Body, UnixMicros};
-use support::{Running, directory, run};
+use support::{Process, directory, run};
 
 /// Writes three records of `vm1`; the second is unreadable.
 fn write_damaged(path: &Path) {
@@ -56,7 +56,7 @@ fn damaged_journal_is_reported_if_requested_records_are_lost() {
     write_damaged(&path);
     check(home.path(), &["--journal", path.to_str().expect("UTF-8")]);
     let absent = format!("vm2=unix:{}", home.path().join("vm2.sock").display());
-    let hub = Running::start(home.path(), &["serve", "--no-findings", "--attach", &absent]);
+    let hub = Process::start(home.path(), &["serve", "--no-findings", "--attach", &absent]);
     hub.wait_for("cannot attach to vm2");
     check(home.path(), &[]);
     assert_eq!(hub.interrupt(), Some(0));

@@ -147,7 +147,7 @@ fn errors_of_tokens_and_tls_have_hints() {
     let other_name = format!(
         "qmp: cannot trust the hub at {by_number}: its certificate is for localhost\nhint: use one of these names in --hub\n"
     );
-    let plainly = "qmp: this hub speaks TLS here; ask it at https:// and its name\n".to_owned();
+    let plainly = "qmp: this port requires TLS; use https:// and the hub's name\n".to_owned();
     let file = format!(
         "qmp: {tokens} is not a token: expected one word of printable letters and digits\n\
          hint: the file of a client has only its token; NAME and role are in the hub's file\n"

@@ -204,7 +204,7 @@ async fn hub(home: &Path, paths: &[PathBuf], relays: bool) -> Daemon {
     }
     let hub = Daemon::start(config).await.expect("starts");
     let mut head = hub.journal().watch_head();
-    head.wait_for(|head| head.0 >= paths.len() as u64).await.expect("the journal goes on");
+    head.wait_for(|head| head.0 >= paths.len() as u64).await.expect("an open journal");
     hub
 }
 

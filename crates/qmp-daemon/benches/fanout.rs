@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use qmp_client::Address;
 use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_http::HttpDoor;
+use qmp_http::HttpEndpoint;
 use qmp_hub::relay::RelayConfig;
 
 mod load;
@@ -151,13 +151,13 @@ fn subscribed(path: &Path) -> UnixStream {
 
 async fn hub(home: &Path) {
     let mut config = DaemonConfig::new(home.join("journal.db"));
-    config.http.push(HttpDoor::unix(home.join("hub.http")));
+    config.http.push(HttpEndpoint::unix(home.join("hub.http")));
     let name: qmp_hub::VmName = "vm0".parse().expect("a name");
     config.attach.push((name.clone(), Address::Unix { path: socket(home, 0, "sock"), listen: false }));
     config.relays.push((name, RelayConfig::new(socket(home, 0, "qmp"))));
     let hub = Daemon::start(config).await.expect("starts");
     let mut head = hub.journal().watch_head();
-    head.wait_for(|head| head.0 >= 1).await.expect("the journal goes on");
+    head.wait_for(|head| head.0 >= 1).await.expect("an open journal");
     report("ready");
     tokio::task::spawn_blocking(order).await.expect("no panic");
 }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use qmp_client::{Address, ConnectConfig, Connection};
 use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_http::HttpDoor;
+use qmp_http::HttpEndpoint;
 use qmp_hub::relay::RelayConfig;
 use qmp_wire::Output;
 
@@ -226,7 +226,7 @@ async fn collect(
 
 async fn hub(home: &Path, vms: usize, journal: &Path) {
     let mut config = DaemonConfig::new(journal.join("journal.db"));
-    config.http.push(HttpDoor::unix(home.join("hub.http")));
+    config.http.push(HttpEndpoint::unix(home.join("hub.http")));
     for vm in 0..vms {
         let name: qmp_hub::VmName = format!("vm{vm}").parse().expect("a name");
         config.attach.push((name.clone(), Address::Unix { path: socket(home, vm, "sock"), listen: false }));
@@ -234,7 +234,7 @@ async fn hub(home: &Path, vms: usize, journal: &Path) {
     }
     let hub = Daemon::start(config).await.expect("starts");
     let mut head = hub.journal().watch_head();
-    head.wait_for(|head| head.0 >= vms as u64).await.expect("the journal goes on");
+    head.wait_for(|head| head.0 >= vms as u64).await.expect("an open journal");
     report("ready");
     tokio::task::spawn_blocking(order).await.expect("no panic");
 }
@@ -249,7 +249,7 @@ fn server_sent(home: &Path, vms: usize) {
     report("ready");
     let (mut whole, mut until_received) = (Latencies::of(vms), Latencies::of(vms));
     loop {
-        filled += stream.read(&mut buffer[filled..]).expect("the stream goes on");
+        filled += stream.read(&mut buffer[filled..]).expect("an open stream");
         let now = now_ns();
         let mut done = false;
         let end = buffer[..filled].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);

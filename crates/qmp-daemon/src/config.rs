@@ -55,7 +55,7 @@ pub use qmp_settings::{Location, Problem};
 
 pub use error::ConfigError;
 pub use file::ConfigFile;
-use qmp_http::HttpDoor;
+use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::{Discover, Source};
 use qmp_hub::relay::RelayConfig;
 use qmp_hub::{Origin, SilentAfter, VmName};
@@ -76,7 +76,7 @@ pub struct DaemonConfig {
     /// Limits and options of the journal.
     pub journal_options: JournalOptions,
     /// The addresses for HTTP. Without any, the hub only writes its journal.
-    pub http: Vec<HttpDoor>,
+    pub http: Vec<HttpEndpoint>,
     /// Whether findings are recorded. The states of the VMs are known in any case.
     pub findings: bool,
     /// Sockets that the hub serves on behalf of the VMs.
@@ -103,13 +103,13 @@ pub struct CommandLine {
     /// Overrides the file's.
     pub journal: Option<PathBuf>,
     /// Overrides the file's, if it is not empty.
-    pub http: Vec<HttpDoor>,
+    pub http: Vec<HttpEndpoint>,
     /// A directory in which every VM gets a relay for observers, `NAME.qmp`.
     pub relay: Option<PathBuf>,
     /// The journal if none is configured.
     pub default_journal: PathBuf,
     /// The address if none is configured.
-    pub default_http: HttpDoor,
+    pub default_http: HttpEndpoint,
 }
 
 impl DaemonConfig {
@@ -269,13 +269,13 @@ mod tests {
             http: http.iter().map(|address| address.parse().expect("an address")).collect(),
             relay: None,
             default_journal: "/default.db".into(),
-            default_http: HttpDoor::unix("/default.sock"),
+            default_http: HttpEndpoint::unix("/default.sock"),
         };
         let file = ConfigFile::parse(file, Path::new("hub.toml")).expect("a good file");
         match DaemonConfig::assemble(Some(file), command_line) {
             Err(error) => error.to_string(),
             Ok(config) => {
-                let http: Vec<_> = config.http.iter().map(HttpDoor::to_string).collect();
+                let http: Vec<_> = config.http.iter().map(HttpEndpoint::to_string).collect();
                 let names: Vec<_> = config.attach.iter().map(|(name, _)| name.as_str()).collect();
                 format!("{} {} {}", config.journal.display(), http.join(" "), names.join(" "))
             }

@@ -1,7 +1,7 @@
 //! A complete hub: the start and the stop of its parts, in order.
 
 use qmp_host::{blocking, ends_after, join_all};
-use qmp_http::{HttpDoor, ListenError, Listening, Served};
+use qmp_http::{ApiState, HttpEndpoint, HttpListener, ListenError};
 use qmp_hub::discovery::Discover;
 use qmp_hub::relay::RelayStatus;
 use qmp_hub::{Fleet, Hub, HubConfig, HubError, STOP_HTTP_MAX};
@@ -21,8 +21,8 @@ pub struct Daemon {
     rules: Rules,
     servers: JoinSet<()>,
     stop_http: watch::Sender<bool>,
-    http: Vec<HttpDoor>,
-    served: Served,
+    http: Vec<HttpEndpoint>,
+    api: ApiState,
     restart_only: RestartOnlySettings,
     journal: Journal,
 }
@@ -69,16 +69,16 @@ impl Daemon {
         let (path, options) = (config.journal.clone(), config.journal_options);
         let journal = blocking(move || Journal::open(&path, options)).await?;
 
-        let mut listening = Vec::with_capacity(config.http.len());
-        for door in &config.http {
-            listening.push(qmp_http::listen(door).await?);
+        let mut listeners = Vec::with_capacity(config.http.len());
+        for endpoint in &config.http {
+            listeners.push(qmp_http::listen(endpoint).await?);
         }
         // Before any VM is attached, so that a new rule misses no record.
         let rules = Rules::start(config.rules, &journal, &config.journal).await?;
         let (stop_http, http_ends) = watch::channel(false);
-        let http = listening.iter().map(Listening::door).cloned().collect();
+        let http = listeners.iter().map(HttpListener::endpoint).cloned().collect();
         let hub = Hub::start(hub_config, &journal).await?;
-        let served = Served::new(
+        let api = ApiState::new(
             hub.fleet(),
             &journal,
             config.journal,
@@ -88,18 +88,18 @@ impl Daemon {
         );
         let duties = journal.duties();
         let mut servers = JoinSet::new();
-        for listening in listening {
-            let name = format!("HTTP at {}", listening.door());
-            let serving = qmp_http::serve(listening, served.clone(), http_ends.clone());
+        for listener in listeners {
+            let name = format!("HTTP at {}", listener.endpoint());
+            let serving = qmp_http::serve(listener, api.clone(), http_ends.clone());
             servers.spawn(duties.watch(name, ends_after(&stop_http), serving));
         }
         hub.discover(config.discover).await;
-        Ok(Self { hub, rules, servers, stop_http, http, served, restart_only, journal })
+        Ok(Self { hub, rules, servers, stop_http, http, api, restart_only, journal })
     }
 
     /// The addresses of HTTP, with the ports that the system chose.
     #[must_use]
-    pub fn http(&self) -> &[HttpDoor] {
+    pub fn http(&self) -> &[HttpEndpoint] {
         &self.http
     }
 
@@ -168,8 +168,8 @@ impl Daemon {
         if tokio::time::timeout(STOP_HTTP_MAX, join_all(&mut self.servers)).await.is_err() {
             self.servers.shutdown().await;
         }
-        let Self { journal, served, rules, .. } = self;
-        drop((served, rules));
+        let Self { journal, api, rules, .. } = self;
+        drop((api, rules));
         Ok(blocking(move || journal.close()).await?)
     }
 }

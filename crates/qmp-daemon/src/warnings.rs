@@ -22,11 +22,11 @@ impl DaemonConfig {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = self.file_warnings.iter().map(ToString::to_string).collect();
         warnings.extend(journal_warning(&self.journal));
-        for path in self.http.iter().filter_map(|door| door.address().unix_path()) {
+        for path in self.http.iter().filter_map(|endpoint| endpoint.address().unix_path()) {
             warnings.extend(served_socket_warning(path, "HTTP"));
         }
-        for door in &self.http {
-            warnings.extend(door.check_files().err().map(|error| format!("{door}: {error}")));
+        for endpoint in &self.http {
+            warnings.extend(endpoint.check_files().err().map(|error| format!("{endpoint}: {error}")));
         }
         for (name, relay) in &self.relays {
             warnings.extend(served_socket_warning(&relay.path, &format!("the relay of {name}")));

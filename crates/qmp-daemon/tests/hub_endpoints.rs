@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use qmp_daemon::Daemon;
-use qmp_http::HttpDoor;
+use qmp_http::HttpEndpoint;
 use qmp_wire::Body;
 use serde_json::{Value, json};
 use support::client::{Lines, json as read_json, send_request};
@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 const STOP_COMMAND: &str = r#"{"execute": "stop"}"#;
 
 /// A hub with an attached VM, and an endpoint besides its socket.
-async fn start_with_endpoint(home: &Path, endpoint: HttpDoor) -> (Daemon, Monitor, Session) {
+async fn start_with_endpoint(home: &Path, endpoint: HttpEndpoint) -> (Daemon, Monitor, Session) {
     let monitor = Monitor::bind(home, "vm1");
     let mut config = config(home, &["vm1"]);
     config.http.push(endpoint);
@@ -133,7 +133,7 @@ async fn plain_http_at_a_tls_port_gets_an_error() {
     let (status, answer) =
         read_json(send_request(stream, build_request("GET", "/v1/hub", Some(LOOK), "")).await).await;
     let error = json!({
-        "class": "TlsRequired", "desc": "this hub speaks TLS here; ask it at https:// and its name"
+        "class": "TlsRequired", "desc": "this port requires TLS; use https:// and the hub's name"
     });
     assert_eq!((status, &answer["error"]), (400, &error));
     // Bytes that are neither TLS nor HTTP get no response.

@@ -1,6 +1,6 @@
 //! Addresses at which the hub serves HTTP: a unix socket or a TCP port.
 //!
-//! An address says only where; the [`HttpDoor`](super::HttpDoor) at it says which credentials clients need.
+//! An address says only where; the [`HttpEndpoint`](super::HttpEndpoint) at it says which credentials clients need.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -5,16 +5,16 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use qmp_events::{Release, catalogue as all, describe};
 
-use super::refusal::Refusal;
+use super::error::ApiError;
 
-pub(super) async fn catalogue(Query(parameters): Query<Vec<(String, String)>>) -> Result<Response, Refusal> {
+pub(super) async fn catalogue(Query(parameters): Query<Vec<(String, String)>>) -> Result<Response, ApiError> {
     let mut release = None;
     for (name, value) in &parameters {
         if name != "release" {
-            return Err(Refusal::bad_request(format!("unknown parameter {name:?}; known: release")));
+            return Err(ApiError::bad_request(format!("unknown parameter {name:?}; known: release")));
         }
         let read = value.parse::<Release>();
-        release = Some(read.map_err(|error| Refusal::bad_request(format!("release={value}: {error}")))?);
+        release = Some(read.map_err(|error| ApiError::bad_request(format!("release={value}: {error}")))?);
     }
     Ok(([(header::CONTENT_TYPE, "application/json")], json_list(release)).into_response())
 }

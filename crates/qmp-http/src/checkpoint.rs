@@ -7,12 +7,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::refusal::Refusal;
-use super::served::Served;
+use super::error::ApiError;
+use super::state::ApiState;
 use super::vm_path::VmPath;
 
 #[derive(Serialize)]
-pub(super) struct Saved {
+pub(super) struct CheckpointBody {
     /// The last record of the VM that the state covers.
     offset: u64,
     /// The version of the code that can read the state.
@@ -22,16 +22,16 @@ pub(super) struct Saved {
 }
 
 pub(super) async fn checkpoint(
-    State(served): State<Served>,
+    State(api): State<ApiState>,
     VmPath(name): VmPath,
-) -> Result<Json<Saved>, Refusal> {
-    let (reader, vm) = (served.reader.clone(), name.clone());
-    let checkpoint = served.read(move || reader.checkpoint(&vm)).await;
-    let checkpoint = checkpoint.map_err(|error| Refusal::journal(&error))?.ok_or_else(|| {
+) -> Result<Json<CheckpointBody>, ApiError> {
+    let (reader, vm) = (api.reader.clone(), name.clone());
+    let checkpoint = api.read(move || reader.checkpoint(&vm)).await;
+    let checkpoint = checkpoint.map_err(|error| ApiError::journal(&error))?.ok_or_else(|| {
         let desc = format!("the journal has no checkpoint of {name}: read its epoch from the beginning");
-        Refusal::new(StatusCode::NOT_FOUND, "CheckpointNotFound", desc)
+        ApiError::new(StatusCode::NOT_FOUND, "CheckpointNotFound", desc)
     })?;
-    Ok(Json(Saved {
+    Ok(Json(CheckpointBody {
         offset: checkpoint.offset.0,
         version: checkpoint.version,
         checksum: checkpoint.checksum,

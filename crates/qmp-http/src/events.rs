@@ -16,12 +16,12 @@ use axum::response::{IntoResponse, Response};
 use qmp_journal::PrunedRange;
 use qmp_wire::{Offset, Record};
 
-use super::caller::Visit;
+use super::auth::ConnectionState;
+use super::error::ApiError;
 use super::format::Format;
-use super::parameters::{Wanted, within};
-use super::refusal::Refusal;
-use super::stream::Reading;
-use crate::served::Served;
+use super::query::{RecordQuery, within};
+use super::stream::RecordStream;
+use crate::state::ApiState;
 
 /// How long a client waits before it reconnects, in milliseconds. A hub that restarts is back within about that time.
 const RETRY_MS: u64 = 2_000;
@@ -29,59 +29,63 @@ const RETRY_MS: u64 = 2_000;
 /// The header that a reconnecting client sends.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Tells nginx not to buffer the response.
+/// Disables the buffering of the response in nginx.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(super) async fn events(
-    State(served): State<Served>,
-    Extension(visit): Extension<Arc<Visit>>,
+    State(api): State<ApiState>,
+    Extension(connection): Extension<Arc<ConnectionState>>,
     Query(parameters): Query<Vec<(String, String)>>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     if parameters.iter().any(|(name, _)| name == "follow") {
-        return Err(Refusal::bad_request("/v1/events always follows; use /v1/records for history alone"));
+        return Err(ApiError::bad_request("/v1/events always follows; use /v1/records for history alone"));
     }
-    let head = served.head();
-    let wanted = place(Wanted::read(&parameters)?, headers.get(LAST_EVENT_ID), head)?;
-    let recipient = Arc::clone(&visit.recipient);
-    let reading = Reading::<ServerSent>::open(served, wanted, None, recipient).await?;
+    let head = api.head();
+    let request = resolve_position(RecordQuery::read(&parameters)?, headers.get(LAST_EVENT_ID), head)?;
+    let recipient = Arc::clone(&connection.recipient);
+    let stream = RecordStream::<ServerSentEvents>::open(api, request, None, recipient).await?;
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
         (X_ACCEL_BUFFERING, "no"),
     ];
-    Ok((headers, reading.headers(head), reading.into_body()).into_response())
+    Ok((headers, stream.headers(head), stream.into_body()).into_response())
 }
 
 /// Resolves the position at which the stream begins.
-fn place(wanted: Wanted, last_event_id: Option<&HeaderValue>, head: Offset) -> Result<Wanted, Refusal> {
+fn resolve_position(
+    request: RecordQuery,
+    last_event_id: Option<&HeaderValue>,
+    head: Offset,
+) -> Result<RecordQuery, ApiError> {
     match last_event_id.map(HeaderValue::as_bytes) {
         None | Some(b"") => {}
         Some(text) => {
             let after = Some(offset(text, head)?);
-            return Ok(Wanted { after, last: None, ..wanted });
+            return Ok(RecordQuery { after, last: None, ..request });
         }
     }
-    if let Some(after) = wanted.after {
+    if let Some(after) = request.after {
         within("after", after.0, head)?;
     }
-    let says_where = wanted.after.is_some() || wanted.last.is_some() || wanted.query.since.is_some();
-    let after = if says_where { wanted.after } else { Some(head) };
-    Ok(Wanted { after, ..wanted })
+    let has_position = request.after.is_some() || request.last.is_some() || request.query.since.is_some();
+    let after = if has_position { request.after } else { Some(head) };
+    Ok(RecordQuery { after, ..request })
 }
 
-fn offset(text: &[u8], head: Offset) -> Result<Offset, Refusal> {
+fn offset(text: &[u8], head: Offset) -> Result<Offset, ApiError> {
     let text = String::from_utf8_lossy(text);
     let number = text.parse().map_err(|_| {
-        Refusal::bad_request(format!("Last-Event-ID: {text}: expected the offset of a record"))
+        ApiError::bad_request(format!("Last-Event-ID: {text}: expected the offset of a record"))
     })?;
     within("Last-Event-ID", number, head)
 }
 
 /// Server-sent events, as in the HTML standard.
-struct ServerSent;
+struct ServerSentEvents;
 
-impl Format for ServerSent {
+impl Format for ServerSentEvents {
     fn record(record: &Record<'_>, out: &mut Vec<u8>) {
         if let Some(offset) = record.offset {
             out.extend_from_slice(format!("id: {}\n", offset.0).as_bytes());

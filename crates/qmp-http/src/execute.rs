@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{oneshot, watch};
 
-use super::caller::Caller;
-use super::patience;
-use super::refusal::Refusal;
+use super::auth::Principal;
+use super::error::ApiError;
+use super::execute_timeout;
 use super::vm_path::VmPath;
-use crate::served::Served;
+use crate::state::ApiState;
 
 /// A request in QMP's form.
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
 
 /// The VM's reply, and the range of the journal that contains all events between request and reply.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct ExecuteResponse<'a> {
     #[serde(rename = "return", skip_serializing_if = "Option::is_none")]
     value: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,8 +71,8 @@ struct ErrorText<'a> {
 
 /// Receives the reply when it is released, whether or not the client still waits.
 #[derive(Debug)]
-struct Reply {
-    to: oneshot::Sender<Released>,
+struct ReplyReceiver {
+    to: oneshot::Sender<ReleasedReply>,
     head: watch::Receiver<Offset>,
     audit: Option<Audit>,
     _under_way: UnderWay,
@@ -80,7 +80,7 @@ struct Reply {
 
 /// A reply that was released.
 #[derive(Debug)]
-struct Released {
+struct ReleasedReply {
     result: Result<Box<str>, ExecuteError>,
     /// The head when it was released.
     offset: Offset,
@@ -88,7 +88,7 @@ struct Released {
     journaled: bool,
 }
 
-impl Reply {
+impl ReplyReceiver {
     fn end(self, result: Result<Box<str>, ExecuteError>, journaled: bool) {
         // Unless released early, a reply follows the commit of the events before it, so the head covers those.
         let offset = *self.head.borrow();
@@ -96,11 +96,11 @@ impl Reply {
             audit.end(&result, journaled);
         }
         // A disconnected client needs no reply.
-        let _ = self.to.send(Released { result, offset, journaled });
+        let _ = self.to.send(ReleasedReply { result, offset, journaled });
     }
 }
 
-impl TakeReply for Reply {
+impl TakeReply for ReplyReceiver {
     fn is_given_up(&self) -> bool {
         self.to.is_closed()
     }
@@ -115,33 +115,33 @@ impl TakeReply for Reply {
 }
 
 pub(super) async fn execute(
-    State(served): State<Served>,
+    State(api): State<ApiState>,
     VmPath(name): VmPath,
     Query(parameters): Query<Vec<(String, String)>>,
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     body: Bytes,
-) -> Result<Response, Refusal> {
-    let timeout = patience::read(&parameters)?;
-    let vm = served.vms.get(&name).ok_or_else(|| no_such_vm(&served, &name))?;
+) -> Result<Response, ApiError> {
+    let timeout = execute_timeout::read(&parameters)?;
+    let vm = api.vms.get(&name).ok_or_else(|| no_such_vm(&api, &name))?;
     let (command, arguments, out_of_band) = read_request(&body)?;
-    caller.may(&command)?;
-    let since = served.head();
-    let who = Arc::new(caller.who());
+    principal.may(&command)?;
+    let since = api.head();
+    let who = Arc::new(principal.who());
     let audit = (!only_asks(&command))
-        .then(|| Audit::begin(&served.appender, vm.name.as_str(), &who, &command, arguments));
+        .then(|| Audit::begin(&api.appender, vm.name.as_str(), &who, &command, arguments));
     let under_way = vm.commands.begin(&command, &who);
     let (to, reply) = oneshot::channel();
-    let asker = Box::new(Reply { to, head: served.watch_head(), audit, _under_way: under_way });
+    let receiver = Box::new(ReplyReceiver { to, head: api.watch_head(), audit, _under_way: under_way });
     let passed = Passed { command: &command, arguments, out_of_band, descriptors: Vec::new() };
-    vm.commander.pass(passed, asker).map_err(|error| failed(&vm, &error))?;
+    vm.commander.pass(passed, receiver).map_err(|error| failed(&vm, &error))?;
     // The receiver is dropped without a reply only together with the connection's task.
-    let gone = |_| Released {
+    let gone = |_| ReleasedReply {
         result: Err(ExecuteError::Gone { reason: Gone::Left }),
-        offset: served.head(),
+        offset: api.head(),
         journaled: true,
     };
     let replied = async { reply.await.unwrap_or_else(gone) };
-    let Released { result, offset, journaled } = match timeout {
+    let ReleasedReply { result, offset, journaled } = match timeout {
         None => replied.await,
         // A late reply is written into the record of the command; a command not yet sent to the VM is not sent.
         Some(waited) => tokio::time::timeout(waited, replied)
@@ -149,23 +149,24 @@ pub(super) async fn execute(
             .map_err(|_| failed(&vm, &ExecuteError::TimedOut { waited }))?,
     };
     let overrun = vm.is_overrun();
-    let answer = |value, error| Answer { value, error, since: since.0, offset: offset.0, overrun, journaled };
+    let response =
+        |value, error| ExecuteResponse { value, error, since: since.0, offset: offset.0, overrun, journaled };
     match result {
         Ok(value) => {
             let value: &RawValue = serde_json::from_str(&value).map_err(|error| unreadable(&vm, &error))?;
-            Ok(json(&answer(Some(value), None)))
+            Ok(json(&response(Some(value), None)))
         }
         Err(ExecuteError::Refused(refused)) => {
             let error = ErrorText { class: &refused.class, desc: &refused.desc };
-            Ok(json(&answer(None, Some(error))))
+            Ok(json(&response(None, Some(error))))
         }
         Err(error) => Err(failed(&vm, &error)),
     }
 }
 
-fn read_request(body: &[u8]) -> Result<(String, Option<&str>, bool), Refusal> {
+fn read_request(body: &[u8]) -> Result<(String, Option<&str>, bool), ApiError> {
     let wrong = |error: String| {
-        Refusal::bad_request(format!("{error}; send {{\"execute\": COMMAND, \"arguments\": {{…}}}}"))
+        ApiError::bad_request(format!("{error}; send {{\"execute\": COMMAND, \"arguments\": {{…}}}}"))
     };
     // Serde would accept a list as the members in their order.
     if body.trim_ascii_start().first() == Some(&b'[') {
@@ -174,48 +175,48 @@ fn read_request(body: &[u8]) -> Result<(String, Option<&str>, bool), Refusal> {
     let request: Request<'_> = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
     let arguments = request.arguments.map(RawValue::get);
     if arguments.is_some_and(|arguments| !arguments.starts_with('{')) {
-        return Err(Refusal::bad_request("\"arguments\" must be a JSON object"));
+        return Err(ApiError::bad_request("\"arguments\" must be a JSON object"));
     }
     match (request.execute, request.exec_oob) {
         (Some(command), None) => Ok((command, arguments, false)),
         (None, Some(command)) => Ok((command, arguments, true)),
-        _ => Err(Refusal::bad_request("name the command in either \"execute\" or \"exec-oob\"")),
+        _ => Err(ApiError::bad_request("name the command in either \"execute\" or \"exec-oob\"")),
     }
 }
 
-pub(super) fn no_such_vm(served: &Served, name: &str) -> Refusal {
-    let all = served.vms.all();
+pub(super) fn no_such_vm(api: &ApiState, name: &str) -> ApiError {
+    let all = api.vms.all();
     let names: Vec<&str> = all.iter().map(|vm| vm.name.as_str()).collect();
     let advice = match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean {near}?"),
         None => "GET /v1/vms lists those that this hub follows".to_owned(),
     };
-    Refusal::new(StatusCode::NOT_FOUND, "VmNotFound", format!("no VM {name:?} here; {advice}"))
+    ApiError::new(StatusCode::NOT_FOUND, "VmNotFound", format!("no VM {name:?} here; {advice}"))
 }
 
-fn failed(vm: &Vm, error: &ExecuteError) -> Refusal {
+fn failed(vm: &Vm, error: &ExecuteError) -> ApiError {
     let class = match error {
         ExecuteError::NotAttached => "VmNotAttached",
         ExecuteError::Gone { .. } => "VmGone",
         ExecuteError::Busy { .. } => "VmBusy",
-        ExecuteError::InvalidArguments { .. } => return Refusal::bad_request(error.to_string()),
+        ExecuteError::InvalidArguments { .. } => return ApiError::bad_request(error.to_string()),
         ExecuteError::TimedOut { .. } => {
             let desc = format!("{}: {error}", vm.name);
-            return Refusal::new(StatusCode::GATEWAY_TIMEOUT, "VmTimedOut", desc);
+            return ApiError::new(StatusCode::GATEWAY_TIMEOUT, "VmTimedOut", desc);
         }
-        _ => return Refusal::new(StatusCode::BAD_GATEWAY, "VmFailed", error.to_string()),
+        _ => return ApiError::new(StatusCode::BAD_GATEWAY, "VmFailed", error.to_string()),
     };
     let why = vm.standing().error.map(|why| format!(" ({why})")).unwrap_or_default();
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, class, format!("{}: {error}{why}", vm.name))
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, class, format!("{}: {error}{why}", vm.name))
 }
 
-fn unreadable(vm: &Vm, error: &serde_json::Error) -> Refusal {
-    Refusal::new(StatusCode::BAD_GATEWAY, "VmFailed", format!("{}: the reply is not JSON: {error}", vm.name))
+fn unreadable(vm: &Vm, error: &serde_json::Error) -> ApiError {
+    ApiError::new(StatusCode::BAD_GATEWAY, "VmFailed", format!("{}: the reply is not JSON: {error}", vm.name))
 }
 
-fn json(answer: &Answer<'_>) -> Response {
+fn json(response: &ExecuteResponse<'_>) -> Response {
     // Numbers and strings only, so serializing cannot fail.
-    let body = serde_json::to_vec(answer).unwrap_or_default();
+    let body = serde_json::to_vec(response).unwrap_or_default();
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
@@ -267,7 +268,7 @@ mod tests {
 
     fn read(body: &str) -> String {
         match read_request(body.as_bytes()) {
-            Err(refusal) => refusal.desc,
+            Err(error) => error.desc,
             Ok((command, arguments, out_of_band)) => {
                 let arguments = arguments.map(|arguments| format!(" {arguments}")).unwrap_or_default();
                 format!("{command}{arguments}{}", if out_of_band { " out of band" } else { "" })

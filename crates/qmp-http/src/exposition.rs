@@ -54,7 +54,7 @@ impl Family<'_> {
         self.text.push_str(self.name);
         for (index, (name, value)) in labels.iter().enumerate() {
             let before = if index == 0 { '{' } else { ',' };
-            let _ = write!(self.text, "{before}{name}=\"{}\"", Escaped(value));
+            let _ = write!(self.text, "{before}{name}=\"{}\"", EscapedLabel(value));
         }
         let end = if labels.is_empty() { "" } else { "}" };
         let _ = writeln!(self.text, "{end} {value}");
@@ -62,9 +62,9 @@ impl Family<'_> {
 }
 
 /// A label's value between its quotes.
-struct Escaped<'a>(&'a str);
+struct EscapedLabel<'a>(&'a str);
 
-impl Display for Escaped<'_> {
+impl Display for EscapedLabel<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for letter in self.0.chars() {
             match letter {

@@ -7,16 +7,16 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::refusal::Refusal;
+use super::error::ApiError;
 use super::rfc3339::rfc3339;
 use super::stall::{Stall, stall};
-use crate::served::Served;
+use crate::state::ApiState;
 
 /// Problems in one response; the log has all.
 const PROBLEMS_MAX: usize = 16;
 
 #[derive(Serialize)]
-pub(super) struct Healthy {
+pub(super) struct HealthReport {
     status: &'static str,
     /// Faults outside the hub's own work.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -30,45 +30,45 @@ struct Problem {
     desc: String,
 }
 
-pub(super) async fn health(State(served): State<Served>) -> Result<Json<Healthy>, Refusal> {
-    match trouble(&served) {
-        None => Ok(Json(Healthy { status: "ok", problems: problems(&served) })),
-        Some((class, desc)) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, class, desc)),
+pub(super) async fn health(State(api): State<ApiState>) -> Result<Json<HealthReport>, ApiError> {
+    match trouble(&api) {
+        None => Ok(Json(HealthReport { status: "ok", problems: problems(&api) })),
+        Some((class, desc)) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, class, desc)),
     }
 }
 
-fn problems(served: &Served) -> Vec<Problem> {
-    let left_out = served.vms.all().iter().filter(|vm| vm.is_left_out()).count();
+fn problems(api: &ApiState) -> Vec<Problem> {
+    let left_out = api.vms.all().iter().filter(|vm| vm.is_left_out()).count();
     let left_out = (left_out > 0).then(|| Problem {
         class: "NoDescriptors",
         desc: format!(
             "{left_out} VMs are not attached for want of open files; raise the limit with `ulimit -n` or LimitNOFILE="
         ),
     });
-    let relays = served.fleet.relays().into_iter().filter_map(|relay| {
+    let relays = api.fleet.relays().into_iter().filter_map(|relay| {
         let desc = format!("the relay of {} is not served: {}", relay.vm, relay.error?);
         Some(Problem { class: "RelayNotServed", desc })
     });
     left_out.into_iter().chain(relays).take(PROBLEMS_MAX).collect()
 }
 
-fn trouble(served: &Served) -> Option<(&'static str, String)> {
-    if *served.ends.borrow() {
+fn trouble(api: &ApiState) -> Option<(&'static str, String)> {
+    if *api.ends.borrow() {
         return Some(("HubStopping", "the hub stops".into()));
     }
     // The writer owns the sender; without a writer nothing is recorded.
-    if served.health.has_changed().is_err() {
+    if api.health.has_changed().is_err() {
         let desc = "the journal's writer has ended; the hub's log says why, and a restart helps";
         return Some(("JournalEnded", desc.into()));
     }
-    let ended = served.duties.ended();
+    let ended = api.duties.ended();
     if !ended.is_empty() {
         let desc =
             format!("ended unexpectedly: {}; the hub's log says why, and a restart helps", ended.join(", "));
         return Some(("TaskEnded", desc));
     }
-    let stall = stall(served);
-    let overrun = served.vms.all().iter().filter(|vm| vm.is_overrun()).count();
+    let stall = stall(api);
+    let overrun = api.vms.all().iter().filter(|vm| vm.is_overrun()).count();
     if overrun > 0 {
         let why = stall.as_ref().map(|stall| format!("; {}", described(stall))).unwrap_or_default();
         let desc =
@@ -79,7 +79,7 @@ fn trouble(served: &Served) -> Option<(&'static str, String)> {
         return Some(("JournalStalled", described(&stall)));
     }
     // Last, because a restart does not help and the rest of the hub works.
-    let damage = served.reader.damage();
+    let damage = api.reader.damage();
     let first = damage.iter().find(|span| span.loses_records()).or_else(|| damage.first())?;
     let desc = format!(
         "the journal is damaged in {} places, which are skipped: {first}; `qmp journal verify` lists all of it",

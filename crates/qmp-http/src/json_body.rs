@@ -10,37 +10,37 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use qmp_wire::has_memory;
 
-use super::caller::Caller;
-use super::refusal::Refusal;
+use super::auth::Principal;
+use super::error::ApiError;
 
 /// How long reading the body of a request may take.
 const BODY_READ_MAX: Duration = Duration::from_secs(30);
 
 /// Passes a request on if its body is JSON, is no longer than the caller's commands may be, and arrives in time.
 pub(super) async fn json_only(
-    Extension(caller): Extension<Caller>,
+    Extension(principal): Extension<Principal>,
     request: Request,
     next: Next,
 ) -> Response {
     if !is_json(request.headers()) {
         let desc = "send the header `Content-Type: application/json`";
-        return Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NotJson", desc).into_response();
+        return ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "NotJson", desc).into_response();
     }
     let (head, body) = request.into_parts();
-    let max_bytes = caller.command_max_bytes();
+    let max_bytes = principal.command_max_bytes();
     if !has_memory(max_bytes) {
         let desc = "there is no memory for the request; send it again later";
-        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "NoMemory", desc).into_response();
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "NoMemory", desc).into_response();
     }
     match tokio::time::timeout(BODY_READ_MAX, to_bytes(body, max_bytes)).await {
         Ok(Ok(bytes)) => next.run(Request::from_parts(head, Body::from(bytes))).await,
         Ok(Err(error)) => {
             let desc = format!("the request cannot be read ({error}); it may have {max_bytes} bytes");
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLong", desc).into_response()
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLong", desc).into_response()
         }
         Err(_) => {
             let desc = format!("the request did not arrive within {} s", BODY_READ_MAX.as_secs());
-            Refusal::new(StatusCode::REQUEST_TIMEOUT, "TooSlow", desc).into_response()
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, "TooSlow", desc).into_response()
         }
     }
 }

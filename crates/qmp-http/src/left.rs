@@ -9,15 +9,15 @@ use qmp_journal::{Globs, JournalError, Kind, Query, Reader, Vm};
 use qmp_wire::{Body, UnixMicros};
 use serde::Deserialize;
 
-use crate::refusal::Refusal;
-use crate::served::Served;
+use crate::error::ApiError;
+use crate::state::ApiState;
 
 /// The most VMs that are listed, the latest first. Up to two epochs are read for each.
 const LEFT_VMS_MAX: usize = 64;
 
 /// A VM that left.
 #[derive(Debug)]
-pub(super) struct Left {
+pub(super) struct LeftVm {
     pub(super) vm: Box<str>,
     pub(super) epoch: u32,
     /// When its last epoch ended.
@@ -28,10 +28,10 @@ pub(super) struct Left {
 }
 
 /// Reads the parameter `left`: how many seconds ago the last epoch of a VM may have ended. Other parameters are ignored.
-pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<u32>, Refusal> {
+pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<u32>, ApiError> {
     let mut seconds = None;
     for (_, value) in parameters.iter().filter(|(name, _)| name == "left") {
-        let refused = |_| Refusal::bad_request(format!("left={value}: expected whole seconds from 0"));
+        let refused = |_| ApiError::bad_request(format!("left={value}: expected whole seconds from 0"));
         seconds = Some(value.parse().map_err(refused)?);
     }
     Ok(seconds)
@@ -39,13 +39,13 @@ pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<u32>, Refus
 
 /// Returns those of `known`, the VMs of the journal, that the hub does not follow and whose last epoch ended within
 /// `seconds`; the latest first.
-pub(super) async fn left(served: &Served, known: Vec<Vm>, seconds: u32) -> Result<Vec<Left>, JournalError> {
+pub(super) async fn left(api: &ApiState, known: Vec<Vm>, seconds: u32) -> Result<Vec<LeftVm>, JournalError> {
     let since = UnixMicros(clock::now().0 - i64::from(seconds) * 1_000_000);
-    let (reader, vms) = (served.reader.clone(), served.vms.clone());
+    let (reader, vms) = (api.reader.clone(), api.vms.clone());
     let is_followed = move |name: &str| vms.get(name).is_some();
-    let mut found = served.read(move || ended(&reader, known, since, is_followed)).await?;
+    let mut found = api.read(move || ended(&reader, known, since, is_followed)).await?;
     let names = found.iter().map(|left| left.vm.clone()).collect();
-    let states = served.observed.states(names, served.head()).await;
+    let states = api.observed.states(names, api.head()).await;
     for (left, known) in found.iter_mut().zip(states) {
         left.known = known.unwrap_or_default();
     }
@@ -57,7 +57,7 @@ fn ended(
     known: Vec<Vm>,
     since: UnixMicros,
     is_followed: impl Fn(&str) -> bool,
-) -> Result<Vec<Left>, JournalError> {
+) -> Result<Vec<LeftVm>, JournalError> {
     let mut ended: Vec<_> = known
         .into_iter()
         .filter(|vm| !vm.attached && !is_followed(&vm.vm))
@@ -67,7 +67,7 @@ fn ended(
     ended.truncate(LEFT_VMS_MAX);
     let left = ended.into_iter().map(|(since, vm)| {
         let address = address(reader, &vm.vm)?;
-        Ok(Left { vm: vm.vm, epoch: vm.epoch.0, since, address, known: VmState::default() })
+        Ok(LeftVm { vm: vm.vm, epoch: vm.epoch.0, since, address, known: VmState::default() })
     });
     left.collect()
 }

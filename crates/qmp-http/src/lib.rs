@@ -20,25 +20,25 @@
 //! The crate never speaks QMP and knows no configuration file: it reads a journal and sends commands through the hub.
 
 mod address;
-mod counts;
-mod door;
+mod reader_count;
+mod endpoint;
 mod exposition;
 mod format;
-mod hall;
+mod endpoint_state;
 mod listen;
 mod openapi;
 mod reads;
-mod refusal;
+mod error;
 mod catalogue;
-mod guard;
-mod caller;
-mod answers;
+mod browser_guard;
+mod auth;
+mod response_memory;
 mod json_body;
-mod parameters;
-mod patience;
+mod query;
+mod execute_timeout;
 mod rfc3339;
-mod shared;
-mod served;
+mod fanout;
+mod state;
 mod relays;
 mod run_states;
 mod sinks;
@@ -59,7 +59,7 @@ mod connections;
 
 pub use address::{HttpAddress, HttpAddressError};
 pub use connections::serve;
-pub use door::{HttpDoor, HttpDoorError, KeyFileError, TlsFiles};
+pub use endpoint::{HttpEndpoint, HttpEndpointError, KeyFileError, TlsFiles};
 pub use listen::ListenError;
-pub use listen::{Listening, listen};
-pub use served::Served;
+pub use listen::{HttpListener, listen};
+pub use state::ApiState;

@@ -8,14 +8,14 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::address::HttpAddress;
-use crate::door::HttpDoor;
-use crate::door::{KeyFileError, Keys};
+use crate::endpoint::HttpEndpoint;
+use crate::endpoint::{Credentials, KeyFileError};
 
 /// An endpoint with its listening socket.
 #[derive(Debug)]
-pub struct Listening {
-    pub(super) door: HttpDoor,
-    pub(super) keys: watch::Receiver<Keys>,
+pub struct HttpListener {
+    pub(super) endpoint: HttpEndpoint,
+    pub(super) credentials: watch::Receiver<Credentials>,
     pub(super) socket: Socket,
 }
 
@@ -35,17 +35,17 @@ pub enum ListenError {
     Socket(#[from] SocketError),
     /// Another socket listens at that port.
     #[error("{address} is in use{}; stop it, or serve at another address", .holder.as_ref().map(|who| format!(" by {who}")).unwrap_or_default())]
-    PortTaken {
+    PortInUse {
         /// The address.
         address: HttpAddress,
         /// The process that listens there, if it can be seen.
         holder: Option<Box<str>>,
     },
     /// Certificate or tokens cannot be used.
-    #[error("cannot serve at {door}: {error}")]
-    Keys {
+    #[error("cannot serve at {endpoint}: {error}")]
+    Credentials {
         /// The endpoint.
-        door: Box<HttpDoor>,
+        endpoint: Box<HttpEndpoint>,
         /// The fault.
         error: Box<KeyFileError>,
     },
@@ -59,11 +59,12 @@ pub enum ListenError {
     },
 }
 
-/// Reads the credentials of `door`, and listens at its address.
-pub async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
-    let unusable = |error| ListenError::Keys { door: Box::new(door.clone()), error: Box::new(error) };
-    let keys = Keys::watch(door).await.map_err(unusable)?;
-    let address = door.address();
+/// Reads the credentials of `endpoint`, and listens at its address.
+pub async fn listen(endpoint: &HttpEndpoint) -> Result<HttpListener, ListenError> {
+    let unusable =
+        |error| ListenError::Credentials { endpoint: Box::new(endpoint.clone()), error: Box::new(error) };
+    let credentials = Credentials::watch(endpoint).await.map_err(unusable)?;
+    let address = endpoint.address();
     let socket = match address {
         HttpAddress::Unix(path) => {
             let (listener, file) = listen_unix(path, 0o600).await?;
@@ -73,25 +74,25 @@ pub async fn listen(door: &HttpDoor) -> Result<Listening, ListenError> {
             Ok(listener) => Socket::Tcp(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let holder = port_holder::holder(*port).map(Into::into);
-                return Err(ListenError::PortTaken { address: address.clone(), holder });
+                return Err(ListenError::PortInUse { address: address.clone(), holder });
             }
             Err(error) => return Err(ListenError::Bind { address: address.clone(), error }),
         },
     };
     // The endpoint with the port that the system chose.
-    let door = match &socket {
-        Socket::Tcp(listener) => listener.local_addr().map(|port| door.at(HttpAddress::Tcp(port))),
-        Socket::Unix { .. } => Ok(door.clone()),
+    let endpoint = match &socket {
+        Socket::Tcp(listener) => listener.local_addr().map(|port| endpoint.at(HttpAddress::Tcp(port))),
+        Socket::Unix { .. } => Ok(endpoint.clone()),
     };
-    let door = door.map_err(|error| ListenError::Bind { address: address.clone(), error })?;
-    Ok(Listening { door, keys, socket })
+    let endpoint = endpoint.map_err(|error| ListenError::Bind { address: address.clone(), error })?;
+    Ok(HttpListener { endpoint, credentials, socket })
 }
 
-impl Listening {
+impl HttpListener {
     /// Returns the endpoint, with the port that the system chose.
     #[must_use]
-    pub const fn door(&self) -> &HttpDoor {
-        &self.door
+    pub const fn endpoint(&self) -> &HttpEndpoint {
+        &self.endpoint
     }
 }
 
@@ -109,9 +110,9 @@ mod tests {
 
     #[tokio::test]
     async fn tcp_shows_its_port_and_refuses_a_port_in_use() {
-        let free: HttpDoor = "tcp:127.0.0.1:0".parse().expect("an address");
+        let free: HttpEndpoint = "tcp:127.0.0.1:0".parse().expect("an address");
         let listening = listen(&free).await.expect("listens");
-        let address = listening.door();
+        let address = listening.endpoint();
         assert_ne!(*address, free);
         let error = listen(address).await.expect_err("in use").to_string();
         assert_eq!(

@@ -16,31 +16,31 @@ use qmp_journal::Health;
 
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
 use super::{relays, run_states, sinks};
-use crate::served::Served;
+use crate::state::ApiState;
 
-pub(super) async fn metrics(Shared(served): Shared<Served>) -> Response {
-    let text = blocking(move || text(&served)).await;
+pub(super) async fn metrics(Shared(api): Shared<ApiState>) -> Response {
+    let text = blocking(move || text(&api)).await;
     ([(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-fn text(served: &Served) -> String {
+fn text(api: &ApiState) -> String {
     let mut to = Exposition::default();
     // Listed once, so that all families have the same VMs.
-    let all = served.vms.all();
-    hub(served, &mut to);
+    let all = api.vms.all();
+    hub(api, &mut to);
     vms(&all, &mut to);
-    run_states::metrics(served, &all, &mut to);
+    run_states::metrics(api, &all, &mut to);
     events(&all, &mut to);
-    relays::figures(served, &mut to);
-    journal(served, &mut to);
-    sinks::metrics(served, &mut to);
+    relays::figures(api, &mut to);
+    journal(api, &mut to);
+    sinks::metrics(api, &mut to);
     to.into_text()
 }
 
-fn hub(served: &Served, to: &mut Exposition) {
+fn hub(api: &ApiState, to: &mut Exposition) {
     to.family("qmp_build_info", Type::Gauge, "The hub that runs, by version.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    let started = format!("{}.{:06}", served.started.0 / 1_000_000, served.started.0 % 1_000_000);
+    let started = format!("{}.{:06}", api.started.0 / 1_000_000, api.started.0 % 1_000_000);
     to.family(
         "qmp_start_time_seconds",
         Type::Gauge,
@@ -48,8 +48,8 @@ fn hub(served: &Served, to: &mut Exposition) {
     )
     .sample(&[], started);
     to.family("qmp_http_readers", Type::Gauge, "Clients that read records at the moment.")
-        .sample(&[], served.counts.readers());
-    let lag = served.head().0.saturating_sub(served.observed.position().0);
+        .sample(&[], api.reader_count.readers());
+    let lag = api.head().0.saturating_sub(api.observed.position().0);
     to.family("qmp_findings_lag_records", Type::Gauge, "Records that the correlators have not seen yet.")
         .sample(&[], lag);
 }
@@ -107,14 +107,14 @@ fn by_vm(
     }
 }
 
-fn journal(served: &Served, to: &mut Exposition) {
-    let figures = served.gauge.read();
+fn journal(api: &ApiState, to: &mut Exposition) {
+    let figures = api.gauge.read();
     let mut records = to.family("qmp_journal_records_total", Type::Counter, "Records committed, by kind.");
     for (kind, count) in &figures.records {
         records.sample(&[("kind", kind.name())], count);
     }
     to.family("qmp_journal_head_offset", Type::Gauge, "The offset of the last record that is committed.")
-        .sample(&[], served.head().0);
+        .sample(&[], api.head().0);
     to.family("qmp_journal_first_offset", Type::Gauge, "The offset of the first record that is kept.")
         .sample(&[], figures.first);
     let help = "Records removed because they were too old or too many.";
@@ -123,7 +123,7 @@ fn journal(served: &Served, to: &mut Exposition) {
         .sample(&[], figures.commits);
     to.family("qmp_journal_commit_failures_total", Type::Counter, "Attempts to write that failed.")
         .sample(&[], figures.commit_failures);
-    let is_stalled = *served.health.borrow() != Health::Writing;
+    let is_stalled = *api.health.borrow() != Health::Writing;
     to.family("qmp_journal_stalled", Type::Gauge, "Whether the journal cannot be written.")
         .sample(&[], u8::from(is_stalled));
     to.family("qmp_journal_queue_bytes", Type::Gauge, "Bytes that wait to be written.")

@@ -29,7 +29,7 @@ mod tests {
                 described.insert((method.to_uppercase(), path.clone()));
             }
         }
-        let served = routes().into_iter().map(|(method, path, _)| (method.to_owned(), path.to_owned()));
-        assert_eq!(described, served.collect());
+        let api = routes().into_iter().map(|(method, path, _)| (method.to_owned(), path.to_owned()));
+        assert_eq!(described, api.collect());
     }
 }

@@ -21,7 +21,7 @@ const READS_AT_ONCE_MAX: usize = 16;
 
 /// Errors of reading for a client.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReadingError {
+pub(super) enum ReadError {
     #[error("cannot read the journal: {0}")]
     Journal(#[from] JournalError),
     #[error(transparent)]
@@ -65,12 +65,12 @@ impl Reads {
     ///
     /// # Errors
     ///
-    /// Errors of reading the journal; [`ReadingError::Memory`] if memory for the text is not free in time.
+    /// Errors of reading the journal; [`ReadError::Memory`] if memory for the text is not free in time.
     pub(super) async fn large_text<F: Format>(
         &self,
         query: &Query,
         large: LargeRecord,
-    ) -> Result<Option<SharedText>, ReadingError> {
+    ) -> Result<Option<SharedText>, ReadError> {
         let key = (TypeId::of::<F>(), large.offset, format!("{:?}", query.where_));
         let made = self.texts.get(key, async || self.write_large::<F>(query, large).await);
         timeout(READER_WAIT_MAX, made).await.map_err(|_| self.memory.short())?
@@ -80,7 +80,7 @@ impl Reads {
         &self,
         query: &Query,
         large: LargeRecord,
-    ) -> Result<Option<Charged<Vec<u8>>>, ReadingError> {
+    ) -> Result<Option<Charged<Vec<u8>>>, ReadError> {
         // Memory for the record and for its text.
         let memory = self.memory.take(2 * large.data_bytes + LARGE_TEXT_BESIDES_BYTES).await?;
         let (reader, query, short) = (self.reader.clone(), query.clone(), self.memory.short());

@@ -9,28 +9,28 @@ use axum::response::{IntoResponse, Response};
 use qmp_journal::PrunedRange;
 use qmp_wire::{Offset, Record};
 
-use super::caller::Visit;
+use super::auth::ConnectionState;
+use super::error::ApiError;
 use super::format::Format;
-use super::parameters::{Wanted, within};
-use super::refusal::Refusal;
-use super::stream::Reading;
-use crate::served::Served;
+use super::query::{RecordQuery, within};
+use super::stream::RecordStream;
+use crate::state::ApiState;
 
 pub(super) async fn records(
-    State(served): State<Served>,
-    Extension(visit): Extension<Arc<Visit>>,
+    State(api): State<ApiState>,
+    Extension(connection): Extension<Arc<ConnectionState>>,
     Query(parameters): Query<Vec<(String, String)>>,
-) -> Result<Response, Refusal> {
-    let wanted = Wanted::read(&parameters)?;
-    let head = served.head();
-    if let Some(after) = wanted.after {
+) -> Result<Response, ApiError> {
+    let request = RecordQuery::read(&parameters)?;
+    let head = api.head();
+    if let Some(after) = request.after {
         within("after", after.0, head)?;
     }
-    let until = (!wanted.follow).then_some(head);
-    let recipient = Arc::clone(&visit.recipient);
-    let reading = Reading::<JsonLines>::open(served, wanted, until, recipient).await?;
+    let until = (!request.follow).then_some(head);
+    let recipient = Arc::clone(&connection.recipient);
+    let stream = RecordStream::<JsonLines>::open(api, request, until, recipient).await?;
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, reading.headers(head), reading.into_body()).into_response())
+    Ok((headers, stream.headers(head), stream.into_body()).into_response())
 }
 
 /// One record a line; an empty line is a keep-alive.

@@ -5,19 +5,19 @@ use axum::extract::State;
 use qmp_hub::relay::RelayStatus;
 
 use super::exposition::{Exposition, Type};
-use crate::served::Served;
+use crate::state::ApiState;
 
-pub(super) async fn relays(State(served): State<Served>) -> Json<Vec<RelayStatus>> {
-    Json(served.fleet.relays())
+pub(super) async fn relays(State(api): State<ApiState>) -> Json<Vec<RelayStatus>> {
+    Json(api.fleet.relays())
 }
 
 /// The relays of one VM, in the order of its configuration.
-pub(super) fn of_vm(served: &Served, vm: &str) -> Vec<RelayStatus> {
-    served.fleet.relays().into_iter().filter(|relay| &*relay.vm == vm).collect()
+pub(super) fn of_vm(api: &ApiState, vm: &str) -> Vec<RelayStatus> {
+    api.fleet.relays().into_iter().filter(|relay| &*relay.vm == vm).collect()
 }
 
 /// Metrics for Prometheus. The labels are names and paths of the operator's configuration.
-pub(super) fn figures(served: &Served, to: &mut Exposition) {
+pub(super) fn figures(api: &ApiState, to: &mut Exposition) {
     type Read = fn(&RelayStatus) -> u64;
     let families: [(&'static str, Type, &str, Read); 6] = [
         ("qmp_relay_clients", Type::Gauge, "Clients of the relay at the moment.", |relay| relay.clients),
@@ -46,7 +46,7 @@ pub(super) fn figures(served: &Served, to: &mut Exposition) {
             |relay| relay.refused,
         ),
     ];
-    let relays = served.fleet.relays();
+    let relays = api.fleet.relays();
     for (name, ty, help, read) in families {
         let mut family = to.family(name, ty, help);
         for relay in &relays {

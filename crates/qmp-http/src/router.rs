@@ -6,28 +6,28 @@ use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
-use super::refusal::Refusal;
-use super::served::Served;
+use super::error::ApiError;
+use super::state::ApiState;
 use super::{
-    answers, caller, catalogue, checkpoint, events, execute, health, json_body, metrics, openapi, records,
-    relays, sinks, stall, status, vms,
+    auth, catalogue, checkpoint, events, execute, health, json_body, metrics, openapi, records, relays,
+    response_memory, sinks, stall, status, vms,
 };
 
-pub(super) fn router(served: Served) -> Router {
+pub(super) fn router(api: ApiState) -> Router {
     let routes = routes().into_iter();
     routes
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .fallback(nothing_here)
         .method_not_allowed_fallback(not_this_way)
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn_with_state(served.clone(), stall::say))
-        .layer(from_fn(answers::count))
-        .layer(from_fn(caller::known))
-        .with_state(served)
+        .layer(from_fn_with_state(api.clone(), stall::add_header))
+        .layer(from_fn(response_memory::count))
+        .layer(from_fn(auth::authorize))
+        .with_state(api)
 }
 
 /// Every route: method, path, handler. `openapi.json` describes the same.
-pub(super) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)> {
+pub(super) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<ApiState>)> {
     vec![
         ("GET", "/v1/hub", get(status::hub)),
         ("GET", "/v1/vms", get(vms::vms)),
@@ -45,19 +45,19 @@ pub(super) fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Served>)
     ]
 }
 
-async fn nothing_here() -> Refusal {
+async fn nothing_here() -> ApiError {
     let desc = format!("nothing here; there are {}", listed(&routes()));
-    Refusal::new(StatusCode::NOT_FOUND, "NotFound", desc)
+    ApiError::new(StatusCode::NOT_FOUND, "NotFound", desc)
 }
 
-async fn not_this_way() -> Refusal {
+async fn not_this_way() -> ApiError {
     let (post, get): (Vec<_>, Vec<_>) = routes().into_iter().partition(|(method, ..)| *method == "POST");
     let desc = format!("use POST for {}, and GET for {}", listed(&post), listed(&get));
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", desc)
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", desc)
 }
 
 /// Paths, separated by commas.
-fn listed(routes: &[(&str, &str, MethodRouter<Served>)]) -> String {
+fn listed(routes: &[(&str, &str, MethodRouter<ApiState>)]) -> String {
     let paths: Vec<&str> = routes.iter().map(|(_, path, _)| *path).collect();
     paths.join(", ")
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use qmp_hub::{State, Vm};
 
 use super::exposition::{Exposition, Type};
-use crate::served::Served;
+use crate::state::ApiState;
 
 /// The states of all QEMU releases. Source: `qapi/run-state.json`, `RunState`.
 const OF_QEMU: [&str; 17] = [
@@ -45,11 +45,11 @@ const UNKNOWN: &str = "unknown";
 
 const OF_THE_HUB: [&str; 4] = [ENDED, GONE, OTHER, UNKNOWN];
 
-pub(super) fn metrics(served: &Served, all: &[Arc<Vm>], to: &mut Exposition) {
+pub(super) fn metrics(api: &ApiState, all: &[Arc<Vm>], to: &mut Exposition) {
     let help = "Whether the VM is in this run state; \"unknown\" while its monitor is not attached or does not answer.";
     let mut family = to.family("qmp_vm_run_state", Type::Gauge, help);
     let names = all.iter().map(|vm| vm.name.as_str());
-    let known = served.observed.run_states(names, |run_state| run_state.map(listed));
+    let known = api.observed.run_states(names, |run_state| run_state.map(listed));
     for (vm, known) in all.iter().zip(known) {
         let is_certain = vm.standing().state == State::Attached && vm.silence.since().is_none();
         let present = present(known, is_certain);

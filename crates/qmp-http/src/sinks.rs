@@ -5,20 +5,20 @@ use axum::extract::State;
 use qmp_sinks::{SinkState, SinkStatus};
 
 use super::exposition::{Exposition, Type};
-use crate::served::Served;
+use crate::state::ApiState;
 
-pub(super) async fn sinks(State(served): State<Served>) -> Json<Vec<SinkStatus>> {
-    Json(served.rules.statuses())
+pub(super) async fn sinks(State(api): State<ApiState>) -> Json<Vec<SinkStatus>> {
+    Json(api.rules.statuses())
 }
 
 /// The names of the rules that are not delivering.
-pub(super) fn stuck(served: &Served) -> Vec<Box<str>> {
-    let statuses = served.rules.statuses().into_iter();
+pub(super) fn stuck(api: &ApiState) -> Vec<Box<str>> {
+    let statuses = api.rules.statuses().into_iter();
     statuses.filter(|status| status.state != SinkState::Delivering).map(|status| status.rule).collect()
 }
 
 /// Metrics for Prometheus. The label `rule` is a name of the operator's configuration.
-pub(super) fn metrics(served: &Served, to: &mut Exposition) {
+pub(super) fn metrics(api: &ApiState, to: &mut Exposition) {
     type Figure = (&'static str, Type, &'static str, fn(&SinkStatus) -> u64);
     let figures: [Figure; 8] = [
         ("qmp_sink_delivered_total", Type::Counter, "Records that the rule delivered.", |status| {
@@ -61,7 +61,7 @@ pub(super) fn metrics(served: &Served, to: &mut Exposition) {
             |status| status.offset,
         ),
     ];
-    let statuses = served.rules.statuses();
+    let statuses = api.rules.statuses();
     for (name, ty, help, figure) in figures {
         let mut family = to.family(name, ty, help);
         for status in &statuses {

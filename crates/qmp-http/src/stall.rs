@@ -13,7 +13,7 @@ use qmp_journal::Health;
 use qmp_wire::UnixMicros;
 
 use super::rfc3339::rfc3339;
-use crate::served::Served;
+use crate::state::ApiState;
 
 /// A header of every response: since when the journal cannot be written; absent while it can.
 const STALLED_HEADER: &str = "qmp-events-journal-stalled";
@@ -26,26 +26,26 @@ pub(super) struct Stall {
 }
 
 /// Adds the header to an answer.
-pub(super) async fn say(State(served): State<Served>, request: Request, next: Next) -> Response {
+pub(super) async fn add_header(State(api): State<ApiState>, request: Request, next: Next) -> Response {
     let mut answer = next.run(request).await;
-    if let Some(value) = since(&served).and_then(|since| HeaderValue::from_str(&since).ok()) {
+    if let Some(value) = since(&api).and_then(|since| HeaderValue::from_str(&since).ok()) {
         answer.headers_mut().insert(STALLED_HEADER, value);
     }
     answer
 }
 
 /// Since when the journal cannot be written, in RFC 3339.
-pub(super) fn since(served: &Served) -> Option<String> {
-    stall(served).map(|stall| rfc3339(stall.since))
+pub(super) fn since(api: &ApiState) -> Option<String> {
+    stall(api).map(|stall| rfc3339(stall.since))
 }
 
 /// The stall, if there is one. A failing disk is known at once; one that does not respond, after
 /// [`REPLY_JOURNAL_MAX`].
-pub(super) fn stall(served: &Served) -> Option<Stall> {
-    if let Health::Stalled { since, error } = &*served.health.borrow() {
+pub(super) fn stall(api: &ApiState) -> Option<Stall> {
+    if let Health::Stalled { since, error } = &*api.health.borrow() {
         return Some(Stall { since: *since, error: error.to_string() });
     }
-    let since = served.gauge.in_commit_since()?;
+    let since = api.gauge.in_commit_since()?;
     let waited_us = clock::now().0.saturating_sub(since.0);
     let is_late = u128::try_from(waited_us).is_ok_and(|waited_us| waited_us > REPLY_JOURNAL_MAX.as_micros());
     is_late.then(|| Stall { since, error: "the disk does not answer".to_owned() })

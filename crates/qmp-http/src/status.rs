@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::rfc3339::rfc3339;
 use super::sinks::stuck;
 use super::stall;
-use crate::served::Served;
+use crate::state::ApiState;
 
 #[derive(Serialize)]
 pub(super) struct HubStatus {
@@ -37,17 +37,17 @@ struct DamagedRecords {
     desc: String,
 }
 
-pub(super) async fn hub(State(served): State<Served>) -> Json<HubStatus> {
+pub(super) async fn hub(State(api): State<ApiState>) -> Json<HubStatus> {
     Json(HubStatus {
         version: env!("CARGO_PKG_VERSION"),
-        journal: served.journal.display().to_string(),
-        head: served.head().0,
-        journal_health: served.health.borrow().to_string(),
-        journal_stalled_since: stall::since(&served),
-        started: rfc3339(served.started),
+        journal: api.journal.display().to_string(),
+        head: api.head().0,
+        journal_health: api.health.borrow().to_string(),
+        journal_stalled_since: stall::since(&api),
+        started: rfc3339(api.started),
         pid: std::process::id(),
-        stuck_rules: stuck(&served),
-        damaged: served.reader.damage().iter().map(damaged_records).collect(),
+        stuck_rules: stuck(&api),
+        damaged: api.reader.damage().iter().map(damaged_records).collect(),
     })
 }
 

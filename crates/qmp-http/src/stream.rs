@@ -2,7 +2,7 @@
 //!
 //! Each client has its own position, which advances as the client reads. A slow client lags; a disconnected one drops its
 //! position. A client holds one chunk at a time: the next is read after it has sent that. Readers at the head with the
-//! same query share the encoded text (see [`super::shared`]); a large record is encoded once for all readers at it. All
+//! same query share the encoded text (see [`super::fanout`]); a large record is encoded once for all readers at it. All
 //! text is counted in one budget, [`ReaderMemory`]: a reader waits for memory, and its stream ends if it gets none in
 //! time.
 //!
@@ -18,12 +18,12 @@ use qmp_journal::{Cursor, JournalError, PrunedRange, Reader};
 use qmp_wire::Offset;
 use tokio::time::timeout;
 
-use super::counts::Counted;
+use super::fanout::{ReadStep, Subscription};
 use super::format::{CHUNK_MAX_BYTES, CHUNK_READ_BYTES, Chunk, Format, read_chunk};
-use super::parameters::Wanted;
-use super::reads::ReadingError;
-use super::shared::{Place, Share};
-use crate::served::Served;
+use super::query::RecordQuery;
+use super::reader_count::ReaderGuard;
+use super::reads::ReadError;
+use crate::state::ApiState;
 
 /// The longest piece of a text that a client gets at a time, in bytes: as much as it must accept while others wait.
 const PIECE_MAX_BYTES: usize = 2 * CHUNK_MAX_BYTES;
@@ -40,14 +40,14 @@ const HEAD_HEADER: &str = "qmp-events-head";
 const REMOVED_HEADER: &str = "qmp-events-removed";
 
 /// The stream of one client.
-pub(super) struct Reading<F> {
+pub(super) struct RecordStream<F> {
     /// Encoded text that was not sent yet.
     text: Bytes,
     cursor: Cursor,
-    sharing: Sharing,
+    mode: ReadMode,
     /// Records that were removed after the client's position and before its request.
     removed: Option<PrunedRange>,
-    served: Served,
+    api: ApiState,
     /// Where to end; `None` follows without end.
     until: Option<Offset>,
     /// The hub stops: the stream ends with the last record of the journal.
@@ -55,52 +55,52 @@ pub(super) struct Reading<F> {
     /// Memory for the first chunk.
     memory: Option<Portion>,
     recipient: Arc<Recipient>,
-    _counted: Counted,
+    _guard: ReaderGuard,
     _format: std::marker::PhantomData<F>,
 }
 
 /// Where a reader gets its text from.
-enum Sharing {
+enum ReadMode {
     /// The journal, because it has not reached the head yet.
-    NotYet,
-    With(Share),
+    CatchUp,
+    Subscribed(Subscription),
     /// The journal, until the end.
-    Never,
+    Alone,
 }
 
-impl<F: Format> Reading<F> {
+impl<F: Format> RecordStream<F> {
     /// Finds the position to read from, which is before the last records if `last` is given. Reads up to `until`, or
     /// without end.
     ///
     /// # Errors
     ///
-    /// Errors of reading the journal; [`ReadingError::Memory`] if there is no memory for another reader.
+    /// Errors of reading the journal; [`ReadError::Memory`] if there is no memory for another reader.
     pub(super) async fn open(
-        served: Served,
-        wanted: Wanted,
+        api: ApiState,
+        request: RecordQuery,
         until: Option<Offset>,
         recipient: Arc<Recipient>,
-    ) -> Result<Self, ReadingError> {
-        let memory = Some(served.reads.memory.take(CHUNK_READ_BYTES).await?);
-        let reader = served.reader.clone();
-        let (cursor, removed) = served.read(move || open(&reader, wanted)).await?;
+    ) -> Result<Self, ReadError> {
+        let memory = Some(api.reads.memory.take(CHUNK_READ_BYTES).await?);
+        let reader = api.reader.clone();
+        let (cursor, removed) = api.read(move || open(&reader, request)).await?;
         let mut text = Vec::new();
         F::begin(cursor.position(), &mut text);
         if let Some(removed) = removed {
             F::removed(removed, &mut text);
         }
-        let counted = served.counts.reader();
+        let guard = api.reader_count.reader();
         Ok(Self {
             text: text.into(),
             cursor,
-            sharing: Sharing::NotYet,
+            mode: ReadMode::CatchUp,
             removed,
-            served,
+            api,
             until,
             ending: false,
             memory,
             recipient,
-            _counted: counted,
+            _guard: guard,
             _format: std::marker::PhantomData,
         })
     }
@@ -117,17 +117,17 @@ impl<F: Format> Reading<F> {
     }
 
     /// The next piece for the client; `None` at the end.
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>, ReadingError> {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, ReadError> {
         self.recipient.taken().await;
         loop {
             if !self.text.is_empty() {
                 let piece = self.text.split_to(self.text.len().min(PIECE_MAX_BYTES));
                 return Ok(Some((Bytes::from_owner(self.recipient.lend(piece)), self)));
             }
-            match self.shared_place() {
-                Some(Place::Chunk { text, upto }) => self.take_shared(text, upto),
-                Some(Place::Front) => self.wait().await,
-                Some(Place::Between { upto }) => self = self.read(upto).await?,
+            match self.next_step() {
+                Some(ReadStep::Chunk { text, upto }) => self.take_chunk(text, upto),
+                Some(ReadStep::Front) => self.wait().await,
+                Some(ReadStep::Between { upto }) => self = self.read(upto).await?,
                 None => {
                     let upto = self.until.unwrap_or(Offset(u64::MAX));
                     self = self.read(upto).await?;
@@ -144,52 +144,54 @@ impl<F: Format> Reading<F> {
     }
 
     /// The next step of the subscription at the stream's position; `None` without a subscription.
-    fn shared_place(&self) -> Option<Place> {
-        match &self.sharing {
-            Sharing::With(share) if !self.ending => Some(share.at(self.cursor.position())),
+    fn next_step(&self) -> Option<ReadStep> {
+        match &self.mode {
+            ReadMode::Subscribed(subscription) if !self.ending => {
+                Some(subscription.at(self.cursor.position()))
+            }
             _ => None,
         }
     }
 
-    fn take_shared(&mut self, text: Bytes, upto: Offset) {
+    fn take_chunk(&mut self, text: Bytes, upto: Offset) {
         self.text = text;
         self.cursor.advance_to(upto);
     }
 
     /// Subscribes to the shared stream, if that is possible.
     fn join(&mut self) {
-        if matches!(self.sharing, Sharing::NotYet) {
+        if matches!(self.mode, ReadMode::CatchUp) {
             let (query, after) = (self.cursor.query(), self.cursor.position());
-            let share = self.served.streams.join::<F>(&self.served.reads, query, after);
-            self.sharing = share.map_or(Sharing::Never, Sharing::With);
+            let subscription = self.api.streams.join::<F>(&self.api.reads, query, after);
+            self.mode = subscription.map_or(ReadMode::Alone, ReadMode::Subscribed);
         }
     }
 
     /// Reads the next records up to `upto` on a blocking thread.
-    async fn read(self, upto: Offset) -> Result<Self, ReadingError> {
-        let Self { cursor, memory, served, .. } = self;
+    async fn read(self, upto: Offset) -> Result<Self, ReadError> {
+        let Self { cursor, memory, api, .. } = self;
         let memory = match memory {
             Some(memory) => memory,
-            None => served.reads.memory.take(CHUNK_READ_BYTES).await?,
+            None => api.reads.memory.take(CHUNK_READ_BYTES).await?,
         };
-        let (chunk, mut cursor) = served.read(move || read_chunk::<F>(cursor, upto, memory)).await?;
+        let (chunk, mut cursor) = api.read(move || read_chunk::<F>(cursor, upto, memory)).await?;
         let text = match chunk {
             Chunk::Text(text) => text,
             Chunk::Large(large) => {
-                let text = served.reads.large_text::<F>(cursor.query(), large).await?;
+                let text = api.reads.large_text::<F>(cursor.query(), large).await?;
                 cursor.advance_to(large.offset);
                 text.map_or_else(Bytes::new, Bytes::from_owner)
             }
         };
-        Ok(Self { text, cursor, memory: None, served, ..self })
+        Ok(Self { text, cursor, memory: None, api, ..self })
     }
 
     /// Waits for more; writes a keep-alive after [`KEEP_ALIVE`] without any.
     async fn wait(&mut self) {
-        let mut ends = self.served.ends.clone();
+        let mut ends = self.api.ends.clone();
         let more = async {
             tokio::select! {
-                more = self.sharing.wait(&mut self.cursor) => more.is_err(),
+                more = self.mode.wait(&mut self.cursor) => more.is_err(),
                 // The sender lives as long as the hub: without it there are no further records either.
                 _ = ends.wait_for(|ends| *ends) => true,
             }
@@ -202,8 +204,8 @@ impl<F: Format> Reading<F> {
 
     fn keep_alive(&mut self) {
         // Records outside the query wake no reader, so the position may have advanced.
-        if let Some(Place::Chunk { text, upto }) = self.shared_place() {
-            self.take_shared(text, upto);
+        if let Some(ReadStep::Chunk { text, upto }) = self.next_step() {
+            self.take_chunk(text, upto);
         }
         if self.text.is_empty() {
             let mut text = Vec::new();
@@ -213,17 +215,17 @@ impl<F: Format> Reading<F> {
     }
 }
 
-impl Sharing {
+impl ReadMode {
     /// Waits for records after the position of `cursor`.
     ///
     /// # Errors
     ///
     /// The journal has ended: there are no further records.
     async fn wait(&mut self, cursor: &mut Cursor) -> Result<(), JournalError> {
-        if let Self::With(share) = self {
-            if share.wait(cursor.position()).await.is_err() {
+        if let Self::Subscribed(subscription) = self {
+            if subscription.wait(cursor.position()).await.is_err() {
                 // The next read returns the reason.
-                *self = Self::Never;
+                *self = Self::Alone;
             }
             return Ok(());
         }
@@ -232,15 +234,15 @@ impl Sharing {
 }
 
 /// The cursor at the requested position, and the records that were removed before it.
-fn open(reader: &Reader, wanted: Wanted) -> Result<(Cursor, Option<PrunedRange>), JournalError> {
-    let after = wanted.after.unwrap_or_default();
-    let Some(last) = wanted.last else {
+fn open(reader: &Reader, request: RecordQuery) -> Result<(Cursor, Option<PrunedRange>), JournalError> {
+    let after = request.after.unwrap_or_default();
+    let Some(last) = request.last else {
         let removed = PrunedRange::before(reader.first()?, after);
         let after = removed.map_or(after, |removed| removed.upto);
-        return Ok((reader.cursor(wanted.query, after), removed));
+        return Ok((reader.cursor(request.query, after), removed));
     };
-    let begin = reader.last_begin(&wanted.query, last)?;
-    Ok((reader.cursor(wanted.query, begin.max(after)), None))
+    let begin = reader.last_begin(&request.query, last)?;
+    Ok((reader.cursor(request.query, begin.max(after)), None))
 }
 
 #[cfg(test)]
@@ -256,9 +258,9 @@ mod tests {
     use super::*;
 
     /// Writes offsets, `b` for the beginning, `k` for a keep-alive.
-    struct Short;
+    struct OffsetFormat;
 
-    impl Format for Short {
+    impl Format for OffsetFormat {
         fn record(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(format!("{} ", record.offset.unwrap_or_default().0).as_bytes());
         }
@@ -284,16 +286,17 @@ mod tests {
         let path = home.path().join("journal.db");
         let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
         let (stop, ends) = watch::channel(false);
-        let served = Served::of_no_vms(&journal, path, ends).await;
+        let api = ApiState::without_vms(&journal, path, ends).await;
         append(&journal.appender(), "STOP").await;
 
         let query = Query { event: qmp_journal::Globs::parse(["STOP"]).expect("a glob"), ..Query::default() };
-        let wanted = Wanted { query, ..Wanted::default() };
-        let reading =
-            Reading::<Short>::open(served.clone(), wanted, None, served.reads.memory.recipient()).await;
-        let reading = reading.expect("opens");
-        assert_eq!(served.counts.readers(), 1);
-        let mut body = reading.into_body().into_data_stream();
+        let request = RecordQuery { query, ..RecordQuery::default() };
+        let stream =
+            RecordStream::<OffsetFormat>::open(api.clone(), request, None, api.reads.memory.recipient())
+                .await;
+        let stream = stream.expect("opens");
+        assert_eq!(api.reader_count.readers(), 1);
+        let mut body = stream.into_body().into_data_stream();
         let began = tokio::time::Instant::now();
         assert_eq!(next(&mut body).await, "b0 ");
         assert_eq!(next(&mut body).await, "1 ");
@@ -309,7 +312,7 @@ mod tests {
         stop.send_replace(true);
         assert_eq!(next(&mut body).await, "");
         drop(body);
-        assert_eq!(served.counts.readers(), 0);
+        assert_eq!(api.reader_count.readers(), 0);
     }
 
     async fn append(appender: &Appender, event: &str) {

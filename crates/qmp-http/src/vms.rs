@@ -14,18 +14,18 @@ use qmp_hub::Vm;
 use qmp_hub::relay::RelayStatus;
 use serde::Serialize;
 
+use super::error::ApiError;
 use super::execute::no_such_vm;
-use super::left::{self, Left};
-use super::refusal::Refusal;
+use super::left::{self, LeftVm};
 use super::relays;
 use super::rfc3339::rfc3339;
 use super::stall;
 use super::vm_path::VmPath;
-use crate::served::Served;
+use crate::state::ApiState;
 
 /// A VM in the list of VMs.
 #[derive(Serialize)]
-pub(super) struct InList {
+pub(super) struct VmEntry {
     #[serde(flatten)]
     connection: Connection,
     /// The open epoch, or the last one; `None` if the VM never had one.
@@ -42,7 +42,7 @@ pub(super) struct InList {
 
 /// All that is known of one VM.
 #[derive(Serialize)]
-pub(super) struct Alone {
+pub(super) struct VmDetail {
     #[serde(flatten)]
     connection: Connection,
     #[serde(flatten)]
@@ -77,33 +77,32 @@ struct Connection {
 }
 
 pub(super) async fn vms(
-    State(served): State<Served>,
+    State(api): State<ApiState>,
     Query(parameters): Query<Vec<(String, String)>>,
-) -> Result<Json<Vec<InList>>, Refusal> {
+) -> Result<Json<Vec<VmEntry>>, ApiError> {
     let left = left::read(&parameters)?;
-    let vms = served.vms.all();
+    let vms = api.vms.all();
     let names: Vec<Box<str>> = vms.iter().map(|vm| vm.name.as_str().into()).collect();
-    let states = served.observed.states(names, served.head()).await;
-    let reader = served.reader.clone();
-    let in_journal = served.read(move || reader.vms()).await.map_err(|error| Refusal::journal(&error))?;
+    let states = api.observed.states(names, api.head()).await;
+    let reader = api.reader.clone();
+    let in_journal = api.read(move || reader.vms()).await.map_err(|error| ApiError::journal(&error))?;
     // The journal counts epochs, so it has the number of the last one.
     let epochs: HashMap<Box<str>, u32> = in_journal.iter().map(|vm| (vm.vm.clone(), vm.epoch.0)).collect();
-    let as_of = stall::since(&served);
+    let as_of = stall::since(&api);
     let in_list = |(vm, known): (&std::sync::Arc<Vm>, Option<VmState>)| {
         let known = known.unwrap_or_default();
-        InList::new(connection(vm, false), epochs.get(vm.name.as_str()).copied(), known, as_of.clone())
+        VmEntry::new(connection(vm, false), epochs.get(vm.name.as_str()).copied(), known, as_of.clone())
     };
-    let mut list: Vec<InList> = vms.iter().zip(states).map(in_list).collect();
+    let mut list: Vec<VmEntry> = vms.iter().zip(states).map(in_list).collect();
     if let Some(seconds) = left {
-        let left =
-            left::left(&served, in_journal, seconds).await.map_err(|error| Refusal::journal(&error))?;
+        let left = left::left(&api, in_journal, seconds).await.map_err(|error| ApiError::journal(&error))?;
         list.extend(left.into_iter().map(|vm| of_left(vm, as_of.clone())));
     }
     Ok(Json(list))
 }
 
 /// A VM that left the hub, as the journal has it.
-fn of_left(vm: Left, as_of: Option<String>) -> InList {
+fn of_left(vm: LeftVm, as_of: Option<String>) -> VmEntry {
     let connection = Connection {
         vm: vm.vm.into(),
         address: vm.address,
@@ -115,10 +114,10 @@ fn of_left(vm: Left, as_of: Option<String>) -> InList {
         unresponsive: None,
         reason: None,
     };
-    InList::new(connection, Some(vm.epoch), vm.known, as_of)
+    VmEntry::new(connection, Some(vm.epoch), vm.known, as_of)
 }
 
-impl InList {
+impl VmEntry {
     fn new(connection: Connection, epoch: Option<u32>, known: VmState, as_of: Option<String>) -> Self {
         Self {
             connection,
@@ -133,13 +132,16 @@ impl InList {
     }
 }
 
-pub(super) async fn vm(State(served): State<Served>, VmPath(name): VmPath) -> Result<Json<Alone>, Refusal> {
-    let vm = served.vms.get(&name).ok_or_else(|| no_such_vm(&served, &name))?;
-    let relays = relays::of_vm(&served, &name);
-    let states = served.observed.states(vec![name.into()], served.head()).await;
+pub(super) async fn vm(
+    State(api): State<ApiState>,
+    VmPath(name): VmPath,
+) -> Result<Json<VmDetail>, ApiError> {
+    let vm = api.vms.get(&name).ok_or_else(|| no_such_vm(&api, &name))?;
+    let relays = relays::of_vm(&api, &name);
+    let states = api.observed.states(vec![name.into()], api.head()).await;
     let known = states.into_iter().next().flatten().unwrap_or_default();
-    let as_of = stall::since(&served);
-    Ok(Json(Alone { connection: connection(&vm, true), known, relays, as_of }))
+    let as_of = stall::since(&api);
+    Ok(Json(VmDetail { connection: connection(&vm, true), known, relays, as_of }))
 }
 
 fn connection(vm: &Vm, is_alone: bool) -> Connection {

@@ -13,8 +13,8 @@ use crate::terminal::Terminal;
 
 /// Copy the journal into FILE, while the hub continues
 ///
-/// The copy has the state of the journal at one instant, checked page by page, compact, in one file. It gets its name when
-/// it is complete. The default is the journal of the hub that answers, or else the one where a hub would write.
+/// The copy has the state of the journal at one instant, checked page by page, compact, in one file. The complete file gets
+/// its name at the end. The default is the journal of the hub that answers, or else the one where a hub would write.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Backup {

@@ -11,7 +11,7 @@ use clap::Args;
 use qmp_client::Address;
 use qmp_daemon::{CommandLine, ConfigError, ConfigFile, DaemonConfig};
 use qmp_daemon::{Daemon, DaemonError};
-use qmp_http::HttpDoor;
+use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::Source;
 use qmp_hub::relay::RelayStatus;
 use qmp_hub::{HubError, VmName};
@@ -156,7 +156,8 @@ impl Serve {
             http: self.http.endpoints()?,
             relay: self.relay.clone(),
             default_journal: paths::journal_of_environment().unwrap_or_else(|| paths_of_user.journal()),
-            default_http: endpoints::of_environment().unwrap_or_else(|| HttpDoor::unix(paths_of_user.hub())),
+            default_http: endpoints::of_environment()
+                .unwrap_or_else(|| HttpEndpoint::unix(paths_of_user.hub())),
         };
         let mut config = DaemonConfig::assemble(file, command_line).map_err(|error| self.wrong(&error))?;
         config.findings &= !self.no_findings;
@@ -207,7 +208,7 @@ impl From<DaemonError> for Failure {
 /// The text that is printed when a hub is started by hand.
 struct StartupText<'a> {
     journal: &'a std::path::Path,
-    http: &'a [HttpDoor],
+    http: &'a [HttpEndpoint],
     vms: &'a [(VmName, Address)],
     relays: &'a [RelayStatus],
     discovery: &'a [String],
@@ -286,7 +287,7 @@ impl StartupText<'_> {
 }
 
 /// The address for clients: the certificate determines the name of the host.
-fn anywhere(endpoint: &HttpDoor) -> String {
+fn anywhere(endpoint: &HttpEndpoint) -> String {
     let address = endpoint.to_string();
     let port = address.rsplit_once(':').map_or("", |(_, port)| port);
     format!("https://HOST:{port}")
@@ -330,7 +331,7 @@ mod tests {
         let rules = [("page", "run /usr/local/bin/page"), ("archive", "file /var/log/q.jsonl")];
         let rules = rules.map(|(name, description)| (name.to_owned(), description.to_owned()));
         let found: HubAddress = "unix:/run/h.sock".parse().unwrap();
-        let text = |http: &[HttpDoor]| {
+        let text = |http: &[HttpEndpoint]| {
             StartupText {
                 journal: "/var/j.db".as_ref(),
                 http,

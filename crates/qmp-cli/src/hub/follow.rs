@@ -25,7 +25,7 @@ pub struct HubFollow {
     is_lost: bool,
 }
 
-/// What [`HubFollow::next`] yields.
+/// The items of [`HubFollow::next`].
 #[derive(Debug)]
 pub enum HubItem {
     /// The next record.

@@ -95,8 +95,8 @@ pub(super) async fn connect(
     connector.connect(name, stream).await.map_err(|error| failed(address, error))
 }
 
-/// Translates an error of TLS for the user. It may arrive with the first response only: with TLS 1.3 a server checks the
-/// client's certificate after the handshake.
+/// Translates an error of TLS for the user. The error may arrive with the first response only: with TLS 1.3 a server
+/// checks the client's certificate after the handshake.
 pub(super) fn failed(address: &str, error: io::Error) -> HubError {
     let Some(cause) = error.get_ref().and_then(|error| error.downcast_ref::<Error>()) else {
         return HubError::NotRunning { address: address.into(), error };

@@ -1,4 +1,4 @@
-//! The configuration file. It is read key by key so that each problem has its line.
+//! The configuration file, read key by key so that each problem has its line.
 
 mod document;
 mod discover;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use document::ConfigDocument;
 use qmp_client::Address;
-use qmp_http::HttpDoor;
+use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::Discover;
 use qmp_hub::relay::RelayConfig;
 use qmp_hub::{SilentAfter, VmName};
@@ -28,7 +28,7 @@ use super::error::ConfigError;
 pub struct ConfigFile {
     pub(super) vms: Vec<ConfiguredVm>,
     pub(super) journal: Option<PathBuf>,
-    pub(super) http: Vec<HttpDoor>,
+    pub(super) http: Vec<HttpEndpoint>,
     pub(super) findings: Option<bool>,
     pub(super) silent_after: Option<SilentAfter>,
     pub(super) discover: Vec<Discover>,

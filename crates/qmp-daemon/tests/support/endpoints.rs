@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
 use qmp_daemon::Daemon;
-use qmp_http::{HttpAddress, HttpDoor, TlsFiles};
+use qmp_http::{HttpAddress, HttpEndpoint, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -99,9 +99,9 @@ pub(crate) fn write_tokens(home: &Path) -> PathBuf {
 }
 
 /// An endpoint at a free port of this host.
-pub(crate) fn endpoint(tls: Option<TlsFiles>, token_file: Option<PathBuf>) -> HttpDoor {
+pub(crate) fn endpoint(tls: Option<TlsFiles>, token_file: Option<PathBuf>) -> HttpEndpoint {
     let address: HttpAddress = "tcp:127.0.0.1:0".parse().expect("an address");
-    HttpDoor::new(address, tls, token_file).expect("an endpoint")
+    HttpEndpoint::new(address, tls, token_file).expect("an endpoint")
 }
 
 /// The port of the hub's last endpoint.

@@ -13,7 +13,7 @@ pub(crate) mod schema;
 use std::path::Path;
 
 use qmp_daemon::{ConfigFile, Daemon, DaemonConfig};
-use qmp_http::HttpDoor;
+use qmp_http::HttpEndpoint;
 use qmp_journal::{Batch, Cursor, Draft, Query};
 use qmp_sinks::RuleConfig;
 use qmp_wire::{Body, Offset, Record, UnixMicros};
@@ -24,7 +24,7 @@ pub(crate) fn config(home: &Path, vms: &[&str]) -> DaemonConfig {
     let mut config = DaemonConfig::new(home.join("journal.db"));
     // Most tests count records.
     config.findings = false;
-    config.http = vec![HttpDoor::unix(home.join("hub.sock"))];
+    config.http = vec![HttpEndpoint::unix(home.join("hub.sock"))];
     for name in vms {
         let address = format!("unix:{}", home.join(format!("{name}.sock")).display());
         config.attach.push((name.parse().expect("a name"), address.parse().expect("an address")));

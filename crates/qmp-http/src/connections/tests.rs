@@ -6,7 +6,7 @@ use qmp_journal::{Journal, JournalOptions};
 use tokio::io::AsyncReadExt as _;
 
 use super::*;
-use crate::door::HttpDoor;
+use crate::endpoint::HttpEndpoint;
 use crate::listen::listen;
 
 #[tokio::test]
@@ -15,11 +15,11 @@ async fn client_over_the_limit_gets_short_responses_and_no_stream() {
     let (path, socket) = (home.path().join("journal.db"), home.path().join("hub.sock"));
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
     let (_ends, ending) = watch::channel(false);
-    let served = Served::of_no_vms(&journal, path, ending.clone()).await;
-    let clients = Arc::clone(served.fleet.clients());
+    let api = ApiState::without_vms(&journal, path, ending.clone()).await;
+    let clients = Arc::clone(api.fleet.clients());
     clients.set_max(2);
-    let door: HttpDoor = format!("unix:{}", socket.display()).parse().expect("an address");
-    let serving = tokio::spawn(serve(listen(&door).await.expect("listens"), served, ending));
+    let endpoint: HttpEndpoint = format!("unix:{}", socket.display()).parse().expect("an address");
+    let serving = tokio::spawn(serve(listen(&endpoint).await.expect("listens"), api, ending));
 
     let mut readers = Vec::new();
     for _ in 0..2 {
@@ -51,7 +51,7 @@ async fn ask(socket: &Path, path: &str) -> (UnixStream, String) {
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sends");
     let mut answer = vec![0; 16 << 10];
-    let read = stream.read(&mut answer).await.expect("an answer");
+    let read = stream.read(&mut answer).await.expect("a response");
     answer.truncate(read);
     (stream, String::from_utf8(answer).expect("UTF-8"))
 }

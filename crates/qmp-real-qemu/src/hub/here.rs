@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_http::HttpDoor;
+use qmp_http::HttpEndpoint;
 use qmp_journal::{Cursor, Query};
 use qmp_wire::{Offset, Record};
 use tokio::runtime::Runtime;
@@ -29,7 +29,7 @@ impl Here {
         let address = format!("unix:{}", socket.display());
         config.attach.push((VM.parse().expect("a name"), address.parse().expect("an address")));
         config.findings = true;
-        config.http = vec![HttpDoor::unix(http)];
+        config.http = vec![HttpEndpoint::unix(http)];
         let hub = runtime.block_on(Daemon::start(config)).expect("the hub starts");
         let cursor = hub.journal().reader().cursor(Query::default(), Offset(0));
         Self { runtime, hub, cursor, ready: VecDeque::new() }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use qmp_client::Address;
 use qmp_daemon::{Daemon, DaemonConfig, DaemonError};
-use qmp_http::{HttpDoor, ListenError};
+use qmp_http::{HttpEndpoint, ListenError};
 use qmp_hub::VmName;
 use qmp_journal::{Journal, Query};
 use qmp_machine::MachineConfig;
@@ -99,8 +99,8 @@ impl Demo {
     pub async fn start_hub(&self, config: DaemonConfig) -> Result<Daemon, DaemonError> {
         match Daemon::start(config.clone()).await {
             // Errors of credentials are returned: the hub must not serve without those that were configured.
-            Err(DaemonError::Listen(error)) if !matches!(error, ListenError::Keys { .. }) => {
-                let http = HttpDoor::unix(self.directory.path().join("hub.sock"));
+            Err(DaemonError::Listen(error)) if !matches!(error, ListenError::Credentials { .. }) => {
+                let http = HttpEndpoint::unix(self.directory.path().join("hub.sock"));
                 Daemon::start(DaemonConfig { http: vec![http], ..config }).await
             }
             started => started,

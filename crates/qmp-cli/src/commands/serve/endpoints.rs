@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use qmp_http::{HttpAddress, HttpDoor, HttpDoorError, TlsFiles};
+use qmp_http::{HttpAddress, HttpEndpoint, HttpEndpointError, TlsFiles};
 
 use crate::exit::Failure;
 use crate::hub::{HubAddress, HubArgs};
@@ -36,7 +36,7 @@ pub struct EndpointArgs {
 
 impl EndpointArgs {
     /// The endpoints that the command line gives.
-    pub fn endpoints(&self) -> Result<Vec<HttpDoor>, Failure> {
+    pub fn endpoints(&self) -> Result<Vec<HttpEndpoint>, Failure> {
         let tls = match (&self.tls_certificate, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 let (certificate, key, client_ca) =
@@ -57,8 +57,8 @@ impl EndpointArgs {
             return Err(failure.hint("--http tcp:0.0.0.0:8443"));
         }
         let endpoint = |address: &HttpAddress| match address.unix_path() {
-            Some(path) => Ok(HttpDoor::unix(path)),
-            None => HttpDoor::new(address.clone(), tls.clone(), self.token_file.clone())
+            Some(path) => Ok(HttpEndpoint::unix(path)),
+            None => HttpEndpoint::new(address.clone(), tls.clone(), self.token_file.clone())
                 .map_err(|error| refused(&error)),
         };
         self.http.iter().map(endpoint).collect()
@@ -66,16 +66,16 @@ impl EndpointArgs {
 }
 
 /// The endpoint at the address that the environment gives to clients, if this host can serve there.
-pub fn of_environment() -> Option<HttpDoor> {
+pub fn of_environment() -> Option<HttpEndpoint> {
     match HubArgs::named_by_environment()? {
-        HubAddress::Unix(path) => Some(HttpDoor::unix(path)),
-        HubAddress::Tcp(port) => HttpDoor::new(HttpAddress::Tcp(port), None, None).ok(),
+        HubAddress::Unix(path) => Some(HttpEndpoint::unix(path)),
+        HubAddress::Tcp(port) => HttpEndpoint::new(HttpAddress::Tcp(port), None, None).ok(),
         HubAddress::Https { .. } => None,
     }
 }
 
-fn refused(error: &HttpDoorError) -> Failure {
-    let HttpDoorError::Exposed { address, has, .. } = error else { return Failure::usage(error) };
+fn refused(error: &HttpEndpointError) -> Failure {
+    let HttpEndpointError::Exposed { address, has, .. } = error else { return Failure::usage(error) };
     let failure = Failure::usage(format_args!(
         "{address} can be reached from other hosts, so it needs a certificate and tokens, and has {has}"
     ));
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    fn shown(endpoint: &HttpDoor) -> String {
+    fn shown(endpoint: &HttpEndpoint) -> String {
         let tls = endpoint.tls().map(|tls| {
             let files = [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()];
             files.into_iter().flatten().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",")

@@ -1,7 +1,7 @@
 //! A hub as a service: reload on SIGHUP, and notification of systemd.
 //!
 //! The runtime that serves notifies the watchdog while the journal's writer is alive. A restart helps against a writer that
-//! died. It does not help against a disk that cannot be written: the hub holds the records, and a restart would lose them;
+//! died, but not against a disk that cannot be written: the hub holds the records, and a restart would lose them;
 //! `/v1/health` reports that case.
 
 use std::io::IsTerminal as _;

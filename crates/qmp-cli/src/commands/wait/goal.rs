@@ -61,7 +61,7 @@ impl Goal {
         }
     }
 
-    /// Warnings about the name and the conditions. They may be of a later release, so they are not errors.
+    /// Warnings about the name and the conditions. Unknown ones may be of a later release, so they are not errors.
     pub(super) fn warnings(&self) -> Vec<String> {
         match self {
             Self::Event { args, .. } => args.warnings(&[]),

@@ -1,7 +1,7 @@
 //! Reads the history of one VM up to the requested time, and then the evidence.
 //!
 //! The same correlators as in the hub process the records, from a few epochs before the requested one, as far as they look
-//! back. They begin at the checkpoint of the VM, if there is one before that time.
+//! back. The first record is the one after the checkpoint of the VM, if a checkpoint before that time exists.
 
 use std::ops::ControlFlow;
 
@@ -87,7 +87,7 @@ pub(super) async fn answer(
     Ok(Answer { state, evidence, last_received, previous })
 }
 
-/// The finding that the VM had changed before this epoch began, if there is one. It is among the first findings.
+/// The finding that the VM had changed before this epoch began, if there is one, among the first findings.
 async fn changed_unseen(
     source: &Source,
     vm: &str,

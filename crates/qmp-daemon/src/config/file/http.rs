@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use qmp_http::{HttpAddress, HttpDoor, TlsFiles};
+use qmp_http::{HttpAddress, HttpEndpoint, TlsFiles};
 use qmp_settings::Value;
 use toml::de::DeValue;
 
@@ -21,21 +21,21 @@ struct Table {
 const KEYS: [&str; 5] = ["address", "certificate", "key", "client-ca", "token-file"];
 
 impl<'t> ConfigDocument<'t> {
-    pub(super) fn http(&mut self, value: &Value<'t>) -> Vec<HttpDoor> {
+    pub(super) fn http(&mut self, value: &Value<'t>) -> Vec<HttpEndpoint> {
         match value.get_ref() {
-            DeValue::Array(doors) => doors
+            DeValue::Array(endpoints) => endpoints
                 .iter()
-                .filter_map(|door| self.door(door, "an address, or a table with an address,"))
+                .filter_map(|endpoint| self.endpoint(endpoint, "an address, or a table with an address,"))
                 .collect(),
-            _ => self.door(value, "an address or a list of addresses").into_iter().collect(),
+            _ => self.endpoint(value, "an address or a list of addresses").into_iter().collect(),
         }
     }
 
-    fn door(&mut self, value: &Value<'t>, expected: &str) -> Option<HttpDoor> {
+    fn endpoint(&mut self, value: &Value<'t>, expected: &str) -> Option<HttpEndpoint> {
         let DeValue::Table(members) = value.get_ref() else {
-            let door: Option<HttpDoor> = self.parsed(value, expected);
-            self.warn_relative(value, door.as_ref().and_then(|door| door.address().unix_path()));
-            return door;
+            let endpoint: Option<HttpEndpoint> = self.parsed(value, expected);
+            self.warn_relative(value, endpoint.as_ref().and_then(|endpoint| endpoint.address().unix_path()));
+            return endpoint;
         };
         let problems_before = self.problems.len();
         let mut table = Table::default();
@@ -53,13 +53,13 @@ impl<'t> ConfigDocument<'t> {
         if self.problems.len() > problems_before {
             return None;
         }
-        let door = table.door();
-        door.map_err(|message| self.problem(&value.span(), &message)).ok()
+        let endpoint = table.endpoint();
+        endpoint.map_err(|message| self.problem(&value.span(), &message)).ok()
     }
 }
 
 impl Table {
-    fn door(self) -> Result<HttpDoor, String> {
+    fn endpoint(self) -> Result<HttpEndpoint, String> {
         let address = self.address.ok_or("this table has no address; add: address = \"tcp:0.0.0.0:8443\"")?;
         let tls = match (self.certificate, self.key) {
             (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key, client_ca: self.client_ca }),
@@ -72,7 +72,7 @@ impl Table {
             }
             (None, None) => None,
         };
-        HttpDoor::new(address, tls, self.token_file).map_err(|error| error.to_string())
+        HttpEndpoint::new(address, tls, self.token_file).map_err(|error| error.to_string())
     }
 }
 
@@ -80,7 +80,7 @@ impl Table {
 mod tests {
     use std::path::Path;
 
-    use qmp_http::HttpDoor;
+    use qmp_http::HttpEndpoint;
 
     use crate::config::ConfigFile;
 
@@ -153,12 +153,12 @@ mod tests {
         }
     }
 
-    fn shown(door: &HttpDoor) -> String {
-        let tls = door.tls().map(|tls| {
+    fn shown(endpoint: &HttpEndpoint) -> String {
+        let tls = endpoint.tls().map(|tls| {
             let files = [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()];
             files.into_iter().flatten().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",")
         });
-        let tokens = door.token_file().map(|path| path.display().to_string());
-        format!("{door} {} {}", tls.as_deref().unwrap_or("-"), tokens.as_deref().unwrap_or("-"))
+        let tokens = endpoint.token_file().map(|path| path.display().to_string());
+        format!("{endpoint} {} {}", tls.as_deref().unwrap_or("-"), tokens.as_deref().unwrap_or("-"))
     }
 }

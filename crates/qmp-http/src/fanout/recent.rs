@@ -29,7 +29,7 @@ struct Chunk {
 
 /// The next step of a reader at some position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ReadStep {
     /// Send this text, then continue from `upto`.
     Chunk { text: Bytes, upto: Offset },
     /// No chunk begins at the position: the reader reads the journal up to `upto`, where one begins.
@@ -63,18 +63,18 @@ impl Recent {
         }
     }
 
-    pub(super) fn at(&self, place: Offset) -> Place {
-        if place >= self.front {
-            return Place::Front;
+    pub(super) fn at(&self, position: Offset) -> ReadStep {
+        if position >= self.front {
+            return ReadStep::Front;
         }
-        let next = self.chunks.partition_point(|chunk| chunk.upto <= place);
+        let next = self.chunks.partition_point(|chunk| chunk.upto <= position);
         match self.chunks.get(next) {
-            Some(chunk) if chunk.after == place || (chunk.after < place && chunk.text.is_empty()) => {
-                Place::Chunk { text: chunk.text.clone(), upto: chunk.upto }
+            Some(chunk) if chunk.after == position || (chunk.after < position && chunk.text.is_empty()) => {
+                ReadStep::Chunk { text: chunk.text.clone(), upto: chunk.upto }
             }
-            Some(chunk) if chunk.after > place => Place::Between { upto: chunk.after },
-            Some(chunk) => Place::Between { upto: chunk.upto },
-            None => Place::Between { upto: self.front },
+            Some(chunk) if chunk.after > position => ReadStep::Between { upto: chunk.after },
+            Some(chunk) => ReadStep::Between { upto: chunk.upto },
+            None => ReadStep::Between { upto: self.front },
         }
     }
 }
@@ -89,8 +89,9 @@ mod tests {
         for (text, upto) in [("a", 12), ("", 15), ("", 16), ("bc", 20)] {
             recent.push(Bytes::from_static(text.as_bytes()), Offset(upto));
         }
-        let chunk = |text: &'static str, upto| Place::Chunk { text: Bytes::from(text), upto: Offset(upto) };
-        let between = |upto| Place::Between { upto: Offset(upto) };
+        let chunk =
+            |text: &'static str, upto| ReadStep::Chunk { text: Bytes::from(text), upto: Offset(upto) };
+        let between = |upto| ReadStep::Between { upto: Offset(upto) };
         //  at    expected
         let cases = [
             (0, between(10)),
@@ -102,15 +103,15 @@ mod tests {
             (15, chunk("", 16)),
             (16, chunk("bc", 20)),
             (17, between(20)),
-            (20, Place::Front),
-            (21, Place::Front),
+            (20, ReadStep::Front),
+            (21, ReadStep::Front),
         ];
         for (at, expected) in cases {
             assert_eq!(recent.at(Offset(at)), expected, "{at}");
         }
         recent.begin_at(Offset(30));
         assert_eq!(recent.at(Offset(20)), between(30));
-        assert_eq!(recent.at(Offset(30)), Place::Front);
+        assert_eq!(recent.at(Offset(30)), ReadStep::Front);
     }
 
     #[test]
@@ -123,7 +124,7 @@ mod tests {
         }
         assert_eq!(recent.bytes, SHARED_TEXT_MAX_BYTES);
         assert!(recent.chunks.len() <= 5, "{}", recent.chunks.len());
-        assert_eq!(recent.at(Offset(0)), Place::Between { upto: recent.chunks[0].after });
+        assert_eq!(recent.at(Offset(0)), ReadStep::Between { upto: recent.chunks[0].after });
         recent.push(Bytes::from(vec![b'x'; 2 * SHARED_TEXT_MAX_BYTES]), Offset(11));
         assert_eq!((recent.chunks.len(), recent.bytes), (1, 2 * SHARED_TEXT_MAX_BYTES));
     }

@@ -16,21 +16,21 @@ use qmp_host::reader_memory::Recipient;
 use qmp_hub::relay::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
 use qmp_hub::{Peer, Who};
 
-use super::door::{Keys, Stranger, Token};
-use super::guard;
-use super::hall::Hall;
-use super::refusal::Refusal;
+use super::browser_guard;
+use super::endpoint::{Credentials, EvictionEntry, Token};
+use super::endpoint_state::EndpointState;
+use super::error::ApiError;
 use crate::address::HttpAddress;
 
 /// One connection: its peer, and the credentials that the peer has shown.
 #[derive(Debug)]
-pub(super) struct Visit {
-    pub(super) hall: Arc<Hall>,
+pub(super) struct ConnectionState {
+    pub(super) shared: Arc<EndpointState>,
     pub(super) peer: Peer,
     /// `Some` if the endpoint requires tokens or certificates.
-    pub(super) stranger: Option<Stranger>,
+    pub(super) unauthenticated: Option<EvictionEntry>,
     /// `Some` if the connection is over the limit: it gets short responses, and no streams.
-    pub(super) spare: Option<Stranger>,
+    pub(super) spare: Option<EvictionEntry>,
     /// Tracks how the client reads its responses.
     pub(super) recipient: Arc<Recipient>,
     /// The token of the last request.
@@ -39,63 +39,64 @@ pub(super) struct Visit {
 
 /// The client that makes a request.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
-    visit: Arc<Visit>,
+pub(super) struct Principal {
+    connection: Arc<ConnectionState>,
     token: Option<Arc<Token>>,
 }
 
-impl Visit {
+impl ConnectionState {
     pub(super) fn new(
-        hall: Arc<Hall>,
+        shared: Arc<EndpointState>,
         peer: Peer,
-        stranger: Option<Stranger>,
-        spare: Option<Stranger>,
+        unauthenticated: Option<EvictionEntry>,
+        spare: Option<EvictionEntry>,
     ) -> Self {
-        let recipient = hall.memory.recipient();
-        Self { hall, peer, stranger, spare, recipient, token: Mutex::default() }
+        let recipient = shared.memory.recipient();
+        Self { shared, peer, unauthenticated, spare, recipient, token: Mutex::default() }
     }
 
     /// Whether the token that was shown is valid with the changed `keys`.
-    pub(super) fn is_welcome(&self, keys: &Keys) -> bool {
+    pub(super) fn is_authorized(&self, credentials: &Credentials) -> bool {
         let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*token, &keys.tokens) {
+        match (&*token, &credentials.tokens) {
             (Some(token), Some(tokens)) => tokens.have(token),
             _ => true,
         }
     }
 
-    fn let_in(&self, token: Option<Arc<Token>>) {
-        if let Some(stranger) = &self.stranger {
-            stranger.let_in();
+    fn authenticated(&self, token: Option<Arc<Token>>) {
+        if let Some(entry) = &self.unauthenticated {
+            entry.release();
         }
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
-    fn check(&self, request: &Request) -> Result<Option<Arc<Token>>, Refusal> {
-        let keys = self.hall.keys.borrow().clone();
-        if let Some(tokens) = &keys.tokens {
-            let shown = bearer(request.headers()).map_err(|desc| self.hall.unauthorized(&self.peer, desc))?;
-            let wrong = || self.hall.unauthorized(&self.peer, "the token is not one of this hub");
-            return tokens.find(shown).map(Some).ok_or_else(wrong);
+    fn check(&self, request: &Request) -> Result<Option<Arc<Token>>, ApiError> {
+        let credentials = self.shared.credentials.borrow().clone();
+        if let Some(tokens) = &credentials.tokens {
+            let header_token =
+                bearer(request.headers()).map_err(|desc| self.shared.unauthorized(&self.peer, desc))?;
+            let wrong = || self.shared.unauthorized(&self.peer, "the token is not one of this hub");
+            return tokens.find(header_token).map(Some).ok_or_else(wrong);
         }
-        match (self.hall.door.address(), &keys.tls) {
-            (HttpAddress::Tcp(_), None) => guard::stranger_page(request, "http")?,
-            (HttpAddress::Tcp(_), Some(_)) => guard::stranger_page(request, "https")?,
+        match (self.shared.endpoint.address(), &credentials.tls) {
+            (HttpAddress::Tcp(_), None) => browser_guard::check_origin(request, "http")?,
+            (HttpAddress::Tcp(_), Some(_)) => browser_guard::check_origin(request, "https")?,
             (HttpAddress::Unix(_), _) => {}
         }
         Ok(None)
     }
 }
 
-impl Caller {
+impl Principal {
     /// Checks that the client may give `command`.
-    pub(super) fn may(&self, command: &str) -> Result<(), Refusal> {
+    pub(super) fn may(&self, command: &str) -> Result<(), ApiError> {
         if self.is_tokenless() && !only_asks(command) {
             let desc = format!(
                 "{command} needs a token, since every user of this host can reach this port: give it at the hub's unix \
                  socket, or add `token-file` to this address in the hub's configuration"
             );
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "NotAllowed", desc));
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "NotAllowed", desc));
         }
         let Some(token) = self.token.as_ref().filter(|token| !token.role.permits(command)) else {
             return Ok(());
@@ -111,7 +112,7 @@ impl Caller {
                 token.name
             ),
         };
-        Err(Refusal::new(StatusCode::FORBIDDEN, "NotAllowed", desc))
+        Err(ApiError::new(StatusCode::FORBIDDEN, "NotAllowed", desc))
     }
 
     /// The longest command that the client may send, in bytes.
@@ -125,43 +126,43 @@ impl Caller {
 
     /// Whether the client is connected to a TCP port that requires no token.
     fn is_tokenless(&self) -> bool {
-        self.token.is_none() && matches!(self.visit.hall.door.address(), HttpAddress::Tcp(_))
+        self.token.is_none() && matches!(self.connection.shared.endpoint.address(), HttpAddress::Tcp(_))
     }
 
     /// Identifies the client in the record of a command.
     pub(super) fn who(&self) -> Who {
         let token = self.token.as_ref().map(|token| token.name.clone());
-        let at = match self.visit.hall.door.address() {
+        let at = match self.connection.shared.endpoint.address() {
             HttpAddress::Unix(path) => path.to_string_lossy().into(),
-            HttpAddress::Tcp(_) => self.visit.hall.door.to_string().into(),
+            HttpAddress::Tcp(_) => self.connection.shared.endpoint.to_string().into(),
         };
-        Who { peer: self.visit.peer.clone(), token, at }
+        Who { peer: self.connection.peer.clone(), token, at }
     }
 }
 
 /// Passes a request on if it is authorized.
-pub(super) async fn known(
-    Extension(visit): Extension<Arc<Visit>>,
+pub(super) async fn authorize(
+    Extension(connection): Extension<Arc<ConnectionState>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    match guard::unambiguous(&request).and_then(|()| visit.check(&request)) {
+    match browser_guard::unambiguous(&request).and_then(|()| connection.check(&request)) {
         Ok(token) => {
-            visit.let_in(token.clone());
-            let is_spare = visit.spare.is_some();
+            connection.authenticated(token.clone());
+            let is_spare = connection.spare.is_some();
             if is_spare && is_stream(&request) {
                 return too_many_clients().into_response();
             }
-            request.extensions_mut().insert(Caller { visit, token });
+            request.extensions_mut().insert(Principal { connection, token });
             let mut answer = next.run(request).await;
             if is_spare {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             answer
         }
-        Err(refusal) => {
-            let status = refusal.status;
-            let mut answer = refusal.into_response();
+        Err(error) => {
+            let status = error.status;
+            let mut answer = error.into_response();
             let headers = answer.headers_mut();
             if status == StatusCode::UNAUTHORIZED {
                 let value = HeaderValue::from_static("Bearer realm=\"qmp-events\"");
@@ -181,29 +182,29 @@ fn is_stream(request: &Request) -> bool {
     matches!(request.uri().path(), "/v1/events" | "/v1/records")
 }
 
-fn too_many_clients() -> Refusal {
+fn too_many_clients() -> ApiError {
     let desc = "the hub has reached its limit of clients or of open files (`ulimit -n`) and sends records to no more; \
                 try again later";
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "TooManyClients", desc)
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TooManyClients", desc)
 }
 
-impl Hall {
-    fn unauthorized(&self, peer: &Peer, desc: &str) -> Refusal {
+impl EndpointState {
+    fn unauthorized(&self, peer: &Peer, desc: &str) -> ApiError {
         if let Some(more) = self.refused.pass(Instant::now()) {
-            tracing::warn!("{}: {peer} was not authorized: {desc}{more}", self.door);
+            tracing::warn!("{}: {peer} was not authorized: {desc}{more}", self.endpoint);
         }
-        Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", desc)
+        ApiError::new(StatusCode::UNAUTHORIZED, "Unauthorized", desc)
     }
 }
 
 /// Returns the token of the header `Authorization`.
 fn bearer(headers: &HeaderMap) -> Result<&[u8], &'static str> {
-    let mut shown = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = shown.next() else {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
         return Err("this hub requires a token; send the header `Authorization: Bearer TOKEN`");
     };
     let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len()).unwrap_or_default();
-    if shown.next().is_some() || !scheme.eq_ignore_ascii_case(b"Bearer ") {
+    if values.next().is_some() || !scheme.eq_ignore_ascii_case(b"Bearer ") {
         return Err("the header `Authorization` must be written as `Bearer TOKEN`");
     }
     Ok(token.trim_ascii())

@@ -8,27 +8,31 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::caller::Visit;
-use super::refusal::Refusal;
+use super::auth::ConnectionState;
+use super::error::ApiError;
 
 /// Responses up to so many bytes are not counted in the memory of readers: with one for each connection they are 64 MiB.
 const ANSWER_UNCOUNTED_MAX_BYTES: u64 = 16 << 10;
 
 /// Counts a response until the client has read it, or returns an error. Streams count their own text.
-pub(super) async fn count(Extension(visit): Extension<Arc<Visit>>, request: Request, next: Next) -> Response {
-    let answer = next.run(request).await;
-    match answer.body().size_hint().exact() {
+pub(super) async fn count(
+    Extension(connection): Extension<Arc<ConnectionState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    match response.body().size_hint().exact() {
         Some(bytes) if bytes > ANSWER_UNCOUNTED_MAX_BYTES => {}
-        _ => return answer,
+        _ => return response,
     }
-    let (head, body) = answer.into_parts();
+    let (head, body) = response.into_parts();
     // A complete body is neither awaited nor copied.
     let Ok(text) = to_bytes(body, usize::MAX).await else { return Response::from_parts(head, Body::empty()) };
-    match visit.hall.memory.try_take(text.len()) {
+    match connection.shared.memory.try_take(text.len()) {
         Ok(memory) => {
-            let lent = visit.recipient.lend(memory.of(text));
+            let lent = connection.recipient.lend(memory.of(text));
             Response::from_parts(head, Body::from(Bytes::from_owner(lent)))
         }
-        Err(error) => Refusal::no_memory(&error).into_response(),
+        Err(error) => ApiError::no_memory(&error).into_response(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::refusal::Refusal;
+use super::error::ApiError;
 
 /// How long the hub waits for a reply by default. Most commands take milliseconds; work of more than a minute runs as a
 /// job, or its client sets `timeout`.
@@ -12,23 +12,23 @@ const EXECUTE_TIMEOUT: Duration = Duration::from_secs(60);
 const EXECUTE_TIMEOUT_MAX_SECONDS: u64 = 86_400;
 
 /// Reads the parameters of a command; `None` waits for ever.
-pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<Duration>, Refusal> {
+pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<Duration>, ApiError> {
     let mut timeout = Some(EXECUTE_TIMEOUT);
     for (name, value) in parameters {
         if name != "timeout" {
-            return Err(Refusal::bad_request(format!("unknown parameter {name:?}; known: timeout")));
+            return Err(ApiError::bad_request(format!("unknown parameter {name:?}; known: timeout")));
         }
         timeout = seconds(value)?;
     }
     Ok(timeout)
 }
 
-fn seconds(value: &str) -> Result<Option<Duration>, Refusal> {
+fn seconds(value: &str) -> Result<Option<Duration>, ApiError> {
     let seconds = value.parse().ok().filter(|seconds| *seconds <= EXECUTE_TIMEOUT_MAX_SECONDS);
     match seconds {
         Some(0) => Ok(None),
         Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
-        None => Err(Refusal::bad_request(format!(
+        None => Err(ApiError::bad_request(format!(
             "timeout={value}: expected whole seconds up to {EXECUTE_TIMEOUT_MAX_SECONDS}; 0 waits for ever"
         ))),
     }

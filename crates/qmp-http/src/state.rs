@@ -13,16 +13,16 @@ use qmp_sinks::Rules;
 use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::watch;
 
-use super::counts::Counts;
+use super::fanout::Fanouts;
+use super::reader_count::ReaderCount;
 use super::reads::Reads;
-use super::shared::Streams;
 
 /// The state of the HTTP interface. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Served(Arc<Parts>);
+pub struct ApiState(Arc<ApiStateInner>);
 
 #[derive(Debug)]
-pub struct Parts {
+pub struct ApiStateInner {
     pub(super) vms: Vms,
     pub(super) fleet: Fleet,
     pub(super) journal: PathBuf,
@@ -37,24 +37,24 @@ pub struct Parts {
     pub(super) gauge: Gauge,
     /// Appends the records of commands.
     pub(super) appender: Appender,
-    pub(super) counts: Counts,
+    pub(super) reader_count: ReaderCount,
     /// The shared streams of readers with the same query.
-    pub(super) streams: Streams,
+    pub(super) streams: Fanouts,
     pub(super) rules: Rules,
     /// Reports tasks that ended unexpectedly.
     pub(super) duties: Duties,
     head: watch::Receiver<Offset>,
 }
 
-impl std::ops::Deref for Served {
-    type Target = Parts;
+impl std::ops::Deref for ApiState {
+    type Target = ApiStateInner;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &ApiStateInner {
         &self.0
     }
 }
 
-impl Served {
+impl ApiState {
     /// The state for a hub with `journal` at `path`.
     #[must_use]
     pub fn new(
@@ -65,7 +65,7 @@ impl Served {
         rules: Rules,
         ends: watch::Receiver<bool>,
     ) -> Self {
-        Self(Arc::new(Parts {
+        Self(Arc::new(ApiStateInner {
             vms: fleet.vms().clone(),
             journal: path,
             reader: journal.reader(),
@@ -75,8 +75,8 @@ impl Served {
             observed,
             gauge: journal.gauge(),
             appender: journal.appender(),
-            counts: Counts::default(),
-            streams: Streams::default(),
+            reader_count: ReaderCount::default(),
+            streams: Fanouts::default(),
             rules,
             duties: journal.duties(),
             head: journal.watch_head(),
@@ -86,7 +86,7 @@ impl Served {
     }
 }
 
-impl Parts {
+impl ApiStateInner {
     /// The offset of the last committed record.
     pub(super) fn head(&self) -> Offset {
         *self.head.borrow()
@@ -107,9 +107,9 @@ impl Parts {
 }
 
 #[cfg(test)]
-impl Served {
+impl ApiState {
     /// The state of a hub with a journal and without VMs and rules.
-    pub(super) async fn of_no_vms(journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
+    pub(super) async fn without_vms(journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
         let observed = qmp_hub::Observer::new(journal, false).observed();
         let rules = Rules::start(Vec::new(), journal, &path).await.expect("starts");
         Self::new(Fleet::new(journal, false, qmp_hub::SilentAfter::Off), journal, path, observed, rules, ends)

@@ -7,15 +7,15 @@ use qmp_journal::{Globs, Kind, Query, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_wire::{Offset, UnixMicros};
 
-use super::refusal::Refusal;
+use super::error::ApiError;
 
-/// The most that `last` may request, in records. They are searched from the end before the first is sent; a reader that
-/// goes forwards is not limited.
+/// The most that `last` may request, in records. The records are searched from the end before the first is sent; a
+/// reader that reads forwards is not limited.
 pub(super) const LAST_MAX_RECORDS: usize = 10_000;
 
 /// The records that a reader requests.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct RecordQuery {
     pub(super) query: Query,
     pub(super) after: Option<Offset>,
     pub(super) last: Option<usize>,
@@ -24,33 +24,33 @@ pub(super) struct Wanted {
 
 const NAMES: [&str; 9] = ["vm", "event", "kind", "after", "since", "until", "where", "last", "follow"];
 
-impl Wanted {
+impl RecordQuery {
     /// Parses the parameters of a URL. `vm`, `event`, `kind` and `where` may be repeated.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] with the parameter that is wrong, and what to write.
-    pub(super) fn read(parameters: &[(String, String)]) -> Result<Self, Refusal> {
-        let mut wanted = Self::default();
+    /// [`ApiError`] with the parameter that is wrong, and what to write.
+    pub(super) fn read(parameters: &[(String, String)]) -> Result<Self, ApiError> {
+        let mut request = Self::default();
         let (mut vm, mut event): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
         for (name, value) in parameters {
             match name.as_str() {
                 "vm" => vm.push(glob(name, value)?),
                 "event" => event.push(glob(name, value)?),
-                "kind" => wanted.query.kind.push(parsed::<Kind>(value)?),
-                "after" => wanted.after = Some(Offset(number(name, value)?)),
-                "since" => wanted.query.since = Some(moment(name, value)?),
-                "until" => wanted.query.until = Some(moment(name, value)?),
-                "where" => wanted.query.where_.push(parsed::<WherePath>(value)?),
-                "last" => wanted.last = Some(last(name, value)?),
-                "follow" => wanted.follow = yes_or_no(name, value)?,
+                "kind" => request.query.kind.push(parsed::<Kind>(value)?),
+                "after" => request.after = Some(Offset(number(name, value)?)),
+                "since" => request.query.since = Some(moment(name, value)?),
+                "until" => request.query.until = Some(moment(name, value)?),
+                "where" => request.query.where_.push(parsed::<WherePath>(value)?),
+                "last" => request.last = Some(last(name, value)?),
+                "follow" => request.follow = yes_or_no(name, value)?,
                 _ => return Err(unknown(name)),
             }
         }
-        let refused = |error: qmp_journal::QueryError| Refusal::bad_request(error.to_string());
-        wanted.query.vm = Globs::parse(vm).map_err(refused)?;
-        wanted.query.event = Globs::parse(event).map_err(refused)?;
-        Ok(wanted)
+        let refused = |error: qmp_journal::QueryError| ApiError::bad_request(error.to_string());
+        request.query.vm = Globs::parse(vm).map_err(refused)?;
+        request.query.event = Globs::parse(event).map_err(refused)?;
+        Ok(request)
     }
 }
 
@@ -58,21 +58,21 @@ impl Wanted {
 ///
 /// # Errors
 ///
-/// [`Refusal`] if the offset is after the head: committed records stay, so it belongs to another journal, whose offsets
+/// [`ApiError`] if the offset is after the head: committed records stay, so it belongs to another journal, whose offsets
 /// mean nothing in this one.
-pub(super) fn within(name: &str, number: u64, head: Offset) -> Result<Offset, Refusal> {
+pub(super) fn within(name: &str, number: u64, head: Offset) -> Result<Offset, ApiError> {
     if number > head.0 {
         let desc = format!(
             "{name}: {number}: this journal ends at {}, so the offset is from another journal; leave it out",
             head.0
         );
-        return Err(Refusal::bad_request(desc));
+        return Err(ApiError::bad_request(desc));
     }
     Ok(Offset(number))
 }
 
-/// Refuses a `]` without a `[`: elsewhere it stands for itself, here it is more likely a mistake.
-fn glob<'v>(name: &str, value: &'v str) -> Result<&'v str, Refusal> {
+/// Refuses a `]` without a `[`: in other patterns it is a literal, here more likely a mistake.
+fn glob<'v>(name: &str, value: &'v str) -> Result<&'v str, ApiError> {
     let mut in_class = false;
     let mut characters = value.chars();
     while let Some(character) = characters.next() {
@@ -80,7 +80,7 @@ fn glob<'v>(name: &str, value: &'v str) -> Result<&'v str, Refusal> {
             '\\' => _ = characters.next(),
             '[' => in_class = true,
             ']' if !std::mem::take(&mut in_class) => {
-                return Err(Refusal::bad_request(format!(
+                return Err(ApiError::bad_request(format!(
                     "{name}={value}: a ] without a [; write \\] for the character"
                 )));
             }
@@ -90,56 +90,56 @@ fn glob<'v>(name: &str, value: &'v str) -> Result<&'v str, Refusal> {
     Ok(value)
 }
 
-fn parsed<T: FromStr<Err: std::fmt::Display>>(value: &str) -> Result<T, Refusal> {
-    value.parse().map_err(|error: T::Err| Refusal::bad_request(error.to_string()))
+fn parsed<T: FromStr<Err: std::fmt::Display>>(value: &str) -> Result<T, ApiError> {
+    value.parse().map_err(|error: T::Err| ApiError::bad_request(error.to_string()))
 }
 
-fn number<T: FromStr>(name: &str, value: &str) -> Result<T, Refusal> {
-    let refused = || Refusal::bad_request(format!("{name}={value}: expected a whole number from 0"));
+fn number<T: FromStr>(name: &str, value: &str) -> Result<T, ApiError> {
+    let refused = || ApiError::bad_request(format!("{name}={value}: expected a whole number from 0"));
     value.parse().map_err(|_| refused())
 }
 
-fn last(name: &str, value: &str) -> Result<usize, Refusal> {
+fn last(name: &str, value: &str) -> Result<usize, ApiError> {
     let count: usize = number(name, value)?;
     if count > LAST_MAX_RECORDS {
         let desc =
             format!("{name}={value}: at most {LAST_MAX_RECORDS}; for more, read on from since=… or after=…");
-        return Err(Refusal::bad_request(desc));
+        return Err(ApiError::bad_request(desc));
     }
     Ok(count)
 }
 
-fn moment(name: &str, value: &str) -> Result<UnixMicros, Refusal> {
+fn moment(name: &str, value: &str) -> Result<UnixMicros, ApiError> {
     match value.parse::<jiff::Timestamp>() {
         Ok(moment) => Ok(UnixMicros(moment.as_microsecond())),
         // A valid timestamp out of the range of `jiff::Timestamp`.
         Err(_) if Pieces::parse(value).is_ok_and(|at| at.time().is_some() && at.offset().is_some()) => {
-            Err(Refusal::bad_request(format!(
+            Err(ApiError::bad_request(format!(
                 "{name}={value}: timestamps range from {} to {}; leave {name} out to go further",
                 jiff::Timestamp::MIN,
                 jiff::Timestamp::MAX
             )))
         }
-        Err(_) => Err(Refusal::bad_request(format!(
+        Err(_) => Err(ApiError::bad_request(format!(
             "{name}={value}: expected a timestamp such as 2026-01-02T03:04:05Z (write a + as %2B)"
         ))),
     }
 }
 
-fn yes_or_no(name: &str, value: &str) -> Result<bool, Refusal> {
+fn yes_or_no(name: &str, value: &str) -> Result<bool, ApiError> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => Err(Refusal::bad_request(format!("{name}={value}: expected true or false"))),
+        _ => Err(ApiError::bad_request(format!("{name}={value}: expected true or false"))),
     }
 }
 
-fn unknown(name: &str) -> Refusal {
+fn unknown(name: &str) -> ApiError {
     let advice = match nearest(name, NAMES) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("known: {}", NAMES.join(", ")),
     };
-    Refusal::bad_request(format!("unknown parameter {name:?}; {advice}"))
+    ApiError::bad_request(format!("unknown parameter {name:?}; {advice}"))
 }
 
 #[cfg(test)]
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn each_parameter_is_read() {
-        let wanted = read(&[
+        let request = read(&[
             ("vm", "web*"),
             ("vm", "db1"),
             ("event", "STOP"),
@@ -165,13 +165,13 @@ mod tests {
             ("follow", "true"),
         ])
         .expect("good parameters");
-        assert!(wanted.query.vm.matches("web1") && wanted.query.vm.matches("db1"));
-        assert!(!wanted.query.vm.matches("db2") && !wanted.query.event.matches("RESUME"));
-        assert_eq!(wanted.query.kind, [Kind::Event, Kind::Detached]);
-        assert_eq!(wanted.query.since, Some(UnixMicros(1_000_000)));
-        assert_eq!(wanted.query.until, Some(UnixMicros(500_000)));
-        assert_eq!(wanted.query.where_.len(), 2);
-        assert_eq!((wanted.after, wanted.last, wanted.follow), (Some(Offset(u64::MAX)), Some(7), true));
+        assert!(request.query.vm.matches("web1") && request.query.vm.matches("db1"));
+        assert!(!request.query.vm.matches("db2") && !request.query.event.matches("RESUME"));
+        assert_eq!(request.query.kind, [Kind::Event, Kind::Detached]);
+        assert_eq!(request.query.since, Some(UnixMicros(1_000_000)));
+        assert_eq!(request.query.until, Some(UnixMicros(500_000)));
+        assert_eq!(request.query.where_.len(), 2);
+        assert_eq!((request.after, request.last, request.follow), (Some(Offset(u64::MAX)), Some(7), true));
 
         let nothing = read(&[]).expect("no parameters");
         assert!(nothing.query.vm.is_any() && nothing.after.is_none() && !nothing.follow);
@@ -208,9 +208,9 @@ mod tests {
             ("follow", "1", "follow=1: expected true or false"),
         ];
         for (name, value, expected) in cases {
-            let refusal = read(&[(name, value)]).expect_err(name);
-            assert_eq!(refusal.status, 400, "{name}={value}");
-            assert!(refusal.desc.starts_with(expected), "{name}={value}: {}", refusal.desc);
+            let error = read(&[(name, value)]).expect_err(name);
+            assert_eq!(error.status, 400, "{name}={value}");
+            assert!(error.desc.starts_with(expected), "{name}={value}: {}", error.desc);
         }
     }
 
@@ -234,9 +234,9 @@ mod tests {
         values.expect("a pattern").prop_map(move |value| (name, value))
     }
 
-    fn read(parameters: &[(&str, &str)]) -> Result<Wanted, Refusal> {
+    fn read(parameters: &[(&str, &str)]) -> Result<RecordQuery, ApiError> {
         let owned: Vec<_> =
             parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Wanted::read(&owned)
+        RecordQuery::read(&owned)
     }
 }

@@ -5,19 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts the readers of `/v1/records` and `/v1/events`. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct ReaderCount {
     readers: Arc<AtomicU64>,
 }
 
 /// Counts one reader while it exists.
 #[derive(Debug)]
-pub(super) struct Counted(Arc<AtomicU64>);
+pub(super) struct ReaderGuard(Arc<AtomicU64>);
 
-impl Counts {
+impl ReaderCount {
     /// Counts one more reader.
-    pub(super) fn reader(&self) -> Counted {
+    pub(super) fn reader(&self) -> ReaderGuard {
         self.readers.fetch_add(1, Ordering::Relaxed);
-        Counted(Arc::clone(&self.readers))
+        ReaderGuard(Arc::clone(&self.readers))
     }
 
     /// The present number of readers.
@@ -26,7 +26,7 @@ impl Counts {
     }
 }
 
-impl Drop for Counted {
+impl Drop for ReaderGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,6 +1,6 @@
 //! Fan-out: records that several readers request are read and encoded once.
 //!
-//! Readers that follow the same query in the same format share a [`Stream`]: one task reads the journal at its head,
+//! Readers that follow the same query in the same format share a [`Fanout`]: one task reads the journal at its head,
 //! encodes, and keeps the last chunks in a [`Recent`]. Each reader has its own position and takes the chunk that begins
 //! there. A reader between two chunks (just connected, or slow) reads the journal itself up to the beginning of the next
 //! chunk and continues with the shared chunks from there. Every reader gets the same bytes as without sharing, no reader
@@ -20,8 +20,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::format::{CHUNK_MAX_RECORDS, CHUNK_READ_BYTES, Chunk, Format, read_chunk};
-use super::reads::{ReadingError, Reads};
-pub(super) use recent::Place;
+use super::reads::{ReadError, Reads};
+pub(super) use recent::ReadStep;
 use recent::Recent;
 
 /// Streams that are shared at a time. Readers of further queries read the journal themselves; with the most text that
@@ -30,14 +30,14 @@ const SHARED_STREAMS_MAX: usize = 64;
 
 /// The streams that have readers.
 #[derive(Debug, Default)]
-pub(super) struct Streams(Mutex<Vec<Weak<Stream>>>);
+pub(super) struct Fanouts(Mutex<Vec<Weak<Fanout>>>);
 
-/// The stream of one query in one format. It ends with its last reader.
+/// The stream of one query in one format, until its last reader is dropped.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Fanout {
     format: TypeId,
     query: Query,
-    kept: Arc<Kept>,
+    state: Arc<FanoutState>,
     /// Moves when there is more. The task owns the sender, so readers see the end of the task.
     front: watch::Receiver<Offset>,
     _task: JoinSet<()>,
@@ -45,55 +45,60 @@ pub(super) struct Stream {
 
 /// State that readers and the task share.
 #[derive(Debug)]
-struct Kept {
+struct FanoutState {
     recent: Mutex<Recent>,
     /// Notified when a reader waits at the head.
-    wanted: Notify,
+    reader_waits: Notify,
     /// The furthest position at which a reader waits.
-    wanted_after: AtomicU64,
+    waiting_position: AtomicU64,
 }
 
 /// One reader's subscription to a stream.
 #[derive(Debug)]
-pub(super) struct Share {
-    stream: Arc<Stream>,
+pub(super) struct Subscription {
+    stream: Arc<Fanout>,
     front: watch::Receiver<Offset>,
 }
 
-impl Streams {
+impl Fanouts {
     /// Subscribes a reader of `query`, which has read everything up to `after`, to the stream of that query; `None` if
     /// there are too many streams already.
-    pub(super) fn join<F: Format>(&self, reads: &Reads, query: &Query, after: Offset) -> Option<Share> {
+    pub(super) fn join<F: Format>(
+        &self,
+        reads: &Reads,
+        query: &Query,
+        after: Offset,
+    ) -> Option<Subscription> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         streams.retain(|stream| stream.strong_count() > 0);
         let format = TypeId::of::<F>();
-        let same = |stream: &Arc<Stream>| stream.is_of(format, query);
+        let same = |stream: &Arc<Fanout>| stream.is_of(format, query);
         let stream = match streams.iter().filter_map(Weak::upgrade).find(same) {
             Some(stream) => stream,
             None if streams.len() >= SHARED_STREAMS_MAX => return None,
             None => {
-                let stream = Arc::new(Stream::start::<F>(reads, query, after));
+                let stream = Arc::new(Fanout::start::<F>(reads, query, after));
                 streams.push(Arc::downgrade(&stream));
                 stream
             }
         };
         let front = stream.front.clone();
-        Some(Share { stream, front })
+        Some(Subscription { stream, front })
     }
 }
 
-impl Stream {
+impl Fanout {
     fn start<F: Format>(reads: &Reads, query: &Query, after: Offset) -> Self {
         let (sender, front) = watch::channel(after);
-        let kept = Arc::new(Kept {
+        let state = Arc::new(FanoutState {
             recent: Mutex::new(Recent::new(after)),
-            wanted: Notify::new(),
-            wanted_after: AtomicU64::new(after.0),
+            reader_waits: Notify::new(),
+            waiting_position: AtomicU64::new(after.0),
         });
         let cursor = reads.reader().cursor(query.clone(), after).under_way();
         let mut task = JoinSet::new();
-        task.spawn(run::<F>(reads.clone(), cursor, Arc::clone(&kept), sender));
-        Self { format: TypeId::of::<F>(), query: query.clone(), kept, front, _task: task }
+        task.spawn(run::<F>(reads.clone(), cursor, Arc::clone(&state), sender));
+        Self { format: TypeId::of::<F>(), query: query.clone(), state, front, _task: task }
     }
 
     fn is_of(&self, format: TypeId, query: &Query) -> bool {
@@ -102,10 +107,10 @@ impl Stream {
     }
 }
 
-impl Share {
+impl Subscription {
     /// The next chunk for a reader that has everything up to `after`.
-    pub(super) fn at(&self, after: Offset) -> Place {
-        self.stream.kept.recent().at(after)
+    pub(super) fn at(&self, after: Offset) -> ReadStep {
+        self.stream.state.recent().at(after)
     }
 
     /// Waits until there is more for a reader that has everything up to `after`, if [`Self::at`] returned `Front`.
@@ -114,16 +119,16 @@ impl Share {
     ///
     /// [`JournalEnded`] if the stream has ended: the reader must read the journal itself.
     pub(super) async fn wait(&mut self, after: Offset) -> Result<(), JournalEnded> {
-        let kept = &self.stream.kept;
-        kept.wanted_after.fetch_max(after.0, Ordering::AcqRel);
-        kept.wanted.notify_one();
+        let state = &self.stream.state;
+        state.waiting_position.fetch_max(after.0, Ordering::AcqRel);
+        state.reader_waits.notify_one();
         self.front.wait_for(|front| *front > after).await.map(drop).map_err(|_| JournalEnded)
     }
 }
 
-impl Kept {
-    fn wanted_after(&self) -> Offset {
-        Offset(self.wanted_after.load(Ordering::Acquire))
+impl FanoutState {
+    fn waiting_position(&self) -> Offset {
+        Offset(self.waiting_position.load(Ordering::Acquire))
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
@@ -134,10 +139,15 @@ impl Kept {
 
 /// Reads and encodes for all readers, whenever one waits, until the journal ends or cannot be read. Each reader then
 /// gets the error from its own read.
-async fn run<F: Format>(reads: Reads, mut cursor: Cursor, kept: Arc<Kept>, front: watch::Sender<Offset>) {
+async fn run<F: Format>(
+    reads: Reads,
+    mut cursor: Cursor,
+    state: Arc<FanoutState>,
+    front: watch::Sender<Offset>,
+) {
     loop {
-        kept.wanted.notified().await;
-        match next::<F>(&reads, cursor, &kept, &front).await {
+        state.reader_waits.notified().await;
+        match next::<F>(&reads, cursor, &state, &front).await {
             Ok(back) => cursor = back,
             Err(error) => {
                 tracing::debug!("a shared stream ends: {error}");
@@ -151,18 +161,18 @@ async fn run<F: Format>(reads: Reads, mut cursor: Cursor, kept: Arc<Kept>, front
 async fn next<F: Format>(
     reads: &Reads,
     mut cursor: Cursor,
-    kept: &Kept,
+    state: &FanoutState,
     front: &watch::Sender<Offset>,
-) -> Result<Cursor, ReadingError> {
+) -> Result<Cursor, ReadError> {
     loop {
         cursor.wait().await?;
         let memory = reads.memory.take(CHUNK_READ_BYTES).await?;
-        let wanted = kept.wanted_after();
-        if wanted.0.saturating_sub(cursor.position().0) > CHUNK_MAX_RECORDS as u64 {
+        let waiting = state.waiting_position();
+        if waiting.0.saturating_sub(cursor.position().0) > CHUNK_MAX_RECORDS as u64 {
             // All readers lagged until this one waited. Readers further back read up to this position themselves.
-            cursor.advance_to(wanted);
-            kept.recent().begin_at(wanted);
-            front.send_replace(wanted);
+            cursor.advance_to(waiting);
+            state.recent().begin_at(waiting);
+            front.send_replace(waiting);
         }
         let (chunk, back) = reads.read(move || read_chunk::<F>(cursor, Offset(u64::MAX), memory)).await?;
         cursor = back;
@@ -171,21 +181,21 @@ async fn next<F: Format>(
             Chunk::Large(large) => {
                 // Each reader that requests the record reads it itself, and continues from there with the shared chunks.
                 cursor.advance_to(large.offset);
-                kept.recent().begin_at(large.offset);
+                state.recent().begin_at(large.offset);
                 front.send_replace(large.offset);
                 return Ok(cursor);
             }
         };
         let has_text = !text.is_empty();
         let position = cursor.position();
-        kept.recent().push(text, position);
+        state.recent().push(text, position);
         // Readers wake only for text.
         front.send_if_modified(|front| {
             *front = position;
             has_text
         });
         // Continue for a reader that waits at a position after this chunk.
-        if has_text && position > kept.wanted_after() {
+        if has_text && position > state.waiting_position() {
             return Ok(cursor);
         }
     }

@@ -5,14 +5,14 @@
 //! have a certificate, against eavesdropping, and tokens, to identify clients; without both it cannot be constructed.
 
 mod files;
-mod http_door;
+mod http_endpoint;
 mod tls;
 mod tokens;
-mod keys;
-mod strangers;
+mod credentials;
+mod eviction;
 
+pub(super) use credentials::Credentials;
+pub(super) use eviction::{EvictionEntry, EvictionQueue};
 pub use files::{KeyFileError, TlsFiles};
-pub use http_door::{HttpDoor, HttpDoorError};
-pub(super) use keys::Keys;
-pub(super) use strangers::{Stranger, Strangers};
+pub use http_endpoint::{HttpEndpoint, HttpEndpointError};
 pub(super) use tokens::Token;

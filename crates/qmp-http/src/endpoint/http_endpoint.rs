@@ -9,16 +9,16 @@ use crate::address::{HttpAddress, HttpAddressError};
 
 /// An address at which HTTP is served, with the credentials that clients need.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpDoor {
+pub struct HttpEndpoint {
     address: HttpAddress,
     tls: Option<TlsFiles>,
     token_file: Option<PathBuf>,
 }
 
-/// Errors of constructing an [`HttpDoor`].
+/// Errors of constructing an [`HttpEndpoint`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum HttpDoorError {
+pub enum HttpEndpointError {
     /// Other hosts can reach the address, and it lacks a certificate, tokens, or both.
     #[error(
         "{address} can be reached from other hosts, so it needs a certificate and tokens, and has {has}; \
@@ -43,18 +43,18 @@ pub enum HttpDoorError {
     Address(#[from] HttpAddressError),
 }
 
-impl HttpDoor {
+impl HttpEndpoint {
     /// Constructs an endpoint at `address`.
     ///
     /// # Errors
     ///
-    /// [`HttpDoorError::Exposed`] unless an address that other hosts can reach has both `tls` and `token_file`;
-    /// [`HttpDoorError::TlsOnUnix`] for a unix socket with `tls`.
+    /// [`HttpEndpointError::Exposed`] unless an address that other hosts can reach has both `tls` and `token_file`;
+    /// [`HttpEndpointError::TlsOnUnix`] for a unix socket with `tls`.
     pub fn new(
         address: HttpAddress,
         tls: Option<TlsFiles>,
         token_file: Option<PathBuf>,
-    ) -> Result<Self, HttpDoorError> {
+    ) -> Result<Self, HttpEndpointError> {
         let (has, missing) = match (&tls, &token_file) {
             (None, None) => ("neither", "`certificate`, `key` and `token-file`"),
             (Some(_), None) => ("no tokens", "`token-file`"),
@@ -62,10 +62,10 @@ impl HttpDoor {
             (Some(_), Some(_)) => ("", ""),
         };
         if !address.is_local() && !missing.is_empty() {
-            return Err(HttpDoorError::Exposed { address, has, missing });
+            return Err(HttpEndpointError::Exposed { address, has, missing });
         }
         if address.unix_path().is_some() && tls.is_some() {
-            return Err(HttpDoorError::TlsOnUnix { address });
+            return Err(HttpEndpointError::TlsOnUnix { address });
         }
         Ok(Self { address, tls, token_file })
     }
@@ -101,16 +101,16 @@ impl HttpDoor {
 }
 
 /// Parses an address; the endpoint has neither certificate nor tokens.
-impl FromStr for HttpDoor {
-    type Err = HttpDoorError;
+impl FromStr for HttpEndpoint {
+    type Err = HttpEndpointError;
 
-    fn from_str(text: &str) -> Result<Self, HttpDoorError> {
+    fn from_str(text: &str) -> Result<Self, HttpEndpointError> {
         Self::new(text.parse()?, None, None)
     }
 }
 
 /// Writes the form that clients use: `unix:PATH`, `tcp:ADDRESS:PORT`, or `https://ADDRESS:PORT`.
-impl fmt::Display for HttpDoor {
+impl fmt::Display for HttpEndpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.address, &self.tls) {
             (HttpAddress::Tcp(address), Some(_)) => write!(formatter, "https://{address}"),
@@ -155,11 +155,12 @@ mod tests {
         for (address, tls, tokens, shown, refused) in cases {
             let files = TlsFiles { certificate: "/c".into(), key: "/k".into(), client_ca: None };
             let address: HttpAddress = address.parse().expect("an address");
-            let door = HttpDoor::new(address.clone(), tls.then_some(files), tokens.then(|| "/t".into()));
-            match (door, refused) {
-                (Ok(door), None) => assert_eq!(door.to_string(), shown),
+            let endpoint =
+                HttpEndpoint::new(address.clone(), tls.then_some(files), tokens.then(|| "/t".into()));
+            match (endpoint, refused) {
+                (Ok(endpoint), None) => assert_eq!(endpoint.to_string(), shown),
                 (Err(error), Some(refused)) => assert_eq!(error.to_string(), refused),
-                (door, _) => panic!("{address} {tls} {tokens}: {door:?}"),
+                (endpoint, _) => panic!("{address} {tls} {tokens}: {endpoint:?}"),
             }
         }
     }

@@ -11,16 +11,16 @@ use qmp_wire::{Body, Record, UnixMicros};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::parameters::Wanted;
-use crate::served::Served;
-use crate::stream::Reading;
+use crate::query::RecordQuery;
+use crate::state::ApiState;
+use crate::stream::RecordStream;
 
 /// Writes the offset of each record with enough padding that a few records exceed the text that a stream keeps.
-struct Bulky;
+struct BulkyFormat;
 
 const BULK: usize = 200 << 10;
 
-impl Format for Bulky {
+impl Format for BulkyFormat {
     fn record(record: &Record<'_>, out: &mut Vec<u8>) {
         let offset = record.offset.unwrap_or_default().0;
         out.extend_from_slice(offset.to_string().as_bytes());
@@ -40,11 +40,11 @@ impl Format for Bulky {
 }
 
 /// Counts how often a record is encoded.
-struct Counting;
+struct CountingFormat;
 
 static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 
-impl Format for Counting {
+impl Format for CountingFormat {
     fn record(_record: &Record<'_>, out: &mut Vec<u8>) {
         WRITTEN.fetch_add(1, Ordering::Relaxed);
         out.push(b'r');
@@ -59,9 +59,9 @@ impl Format for Counting {
     }
 }
 
-struct Bed {
+struct Fixture {
     journal: Journal,
-    served: Served,
+    api: ApiState,
     ends: watch::Sender<bool>,
     _home: tempfile::TempDir,
 }
@@ -78,7 +78,7 @@ enum Step {
 }
 
 struct Reader {
-    wanted: Wanted,
+    request: RecordQuery,
     body: BodyDataStream,
     text: Vec<u8>,
 }
@@ -105,35 +105,35 @@ proptest! {
 }
 
 async fn play(steps: Vec<Step>) {
-    let bed = Bed::new().await;
+    let fixture = Fixture::new().await;
     let mut readers: Vec<Reader> = Vec::new();
     for step in steps {
         match step {
-            Step::Commit { stops, resumes } => bed.commit(stops, resumes).await,
+            Step::Commit { stops, resumes } => fixture.commit(stops, resumes).await,
             Step::Join { resumes_only, behind } => {
-                let after = Offset(bed.served.head().0.saturating_sub(behind));
-                readers.push(Reader::come(&bed, wanted(resumes_only, after)).await);
+                let after = Offset(fixture.api.head().0.saturating_sub(behind));
+                readers.push(Reader::connect(&fixture, request(resumes_only, after)).await);
             }
             Step::Take { readers: bits } => {
                 for (n, reader) in readers.iter_mut().enumerate() {
                     if bits >> (n % 64) & 1 == 1 {
-                        reader.take().await;
+                        reader.poll().await;
                     }
                 }
             }
         }
     }
-    let head = bed.served.head();
-    bed.ends.send_replace(true);
+    let head = fixture.api.head();
+    fixture.ends.send_replace(true);
     for mut reader in readers {
         while let Some(chunk) = reader.body.next().await {
             reader.text.extend_from_slice(&chunk.expect("readable"));
         }
-        let alone = Reading::<Bulky>::open(
-            bed.served.clone(),
-            reader.wanted.clone(),
+        let alone = RecordStream::<BulkyFormat>::open(
+            fixture.api.clone(),
+            reader.request.clone(),
             Some(head),
-            bed.served.reads.memory.recipient(),
+            fixture.api.reads.memory.recipient(),
         )
         .await;
         let mut alone = alone.expect("opens").into_body().into_data_stream();
@@ -148,19 +148,19 @@ async fn play(steps: Vec<Step>) {
 
 #[tokio::test]
 async fn record_is_encoded_once_for_all_waiting_readers() {
-    let bed = Bed::new().await;
+    let fixture = Fixture::new().await;
     let query = Query { event: Globs::parse(["STOP"]).expect("a glob"), ..Query::default() };
-    let wanted = Wanted { query: query.clone(), after: Some(Offset(0)), ..Wanted::default() };
+    let request = RecordQuery { query: query.clone(), after: Some(Offset(0)), ..RecordQuery::default() };
     let mut readers: Vec<JoinHandle<Vec<u8>>> = Vec::new();
     for _ in 0..40 {
-        let reading = Reading::<Counting>::open(
-            bed.served.clone(),
-            wanted.clone(),
+        let stream = RecordStream::<CountingFormat>::open(
+            fixture.api.clone(),
+            request.clone(),
             None,
-            bed.served.reads.memory.recipient(),
+            fixture.api.reads.memory.recipient(),
         )
         .await;
-        let mut body = reading.expect("opens").into_body().into_data_stream();
+        let mut body = stream.expect("opens").into_body().into_data_stream();
         readers.push(tokio::spawn(async move {
             let mut text = Vec::new();
             while let Some(chunk) = body.next().await {
@@ -169,36 +169,36 @@ async fn record_is_encoded_once_for_all_waiting_readers() {
             text
         }));
     }
-    bed.until(|bed| bed.shares() == vec![40]).await;
+    fixture.until(|fixture| fixture.subscriptions() == vec![40]).await;
     for _ in 0..5 {
-        bed.commit(4, 1).await;
+        fixture.commit(4, 1).await;
     }
-    bed.until(|_| WRITTEN.load(Ordering::Relaxed) == 20).await;
-    bed.ends.send_replace(true);
+    fixture.until(|_| WRITTEN.load(Ordering::Relaxed) == 20).await;
+    fixture.ends.send_replace(true);
     for reader in readers {
         assert_eq!(reader.await.expect("no panic"), [b'r'; 20]);
     }
     // Readers that lagged when the hub ended encoded the rest themselves.
-    bed.until(|bed| bed.shares().is_empty()).await;
+    fixture.until(|fixture| fixture.subscriptions().is_empty()).await;
 }
 
 #[tokio::test]
 async fn queries_over_the_sharing_limit_are_read_without_sharing() {
-    let bed = Bed::new().await;
+    let fixture = Fixture::new().await;
     let mut readers = Vec::new();
     for n in 0..SHARED_STREAMS_MAX + 2 {
         let query = Query { since: Some(UnixMicros(n as i64)), ..Query::default() };
-        let wanted = Wanted { query, ..Wanted::default() };
-        readers.push(Reader::come(&bed, wanted).await);
+        let request = RecordQuery { query, ..RecordQuery::default() };
+        readers.push(Reader::connect(&fixture, request).await);
     }
     let deadline = Instant::now() + Duration::from_secs(10);
-    while bed.shares().len() < SHARED_STREAMS_MAX {
-        assert!(Instant::now() < deadline, "{:?}", bed.shares());
+    while fixture.subscriptions().len() < SHARED_STREAMS_MAX {
+        assert!(Instant::now() < deadline, "{:?}", fixture.subscriptions());
         for reader in &mut readers {
-            reader.take().await;
+            reader.poll().await;
         }
     }
-    bed.commit(1, 0).await;
+    fixture.commit(1, 0).await;
     for (n, reader) in readers.iter_mut().enumerate() {
         assert_eq!(offsets(&reader.text), [0], "the beginning");
         let chunk = reader.body.next().await.expect("a chunk").expect("readable");
@@ -206,17 +206,17 @@ async fn queries_over_the_sharing_limit_are_read_without_sharing() {
         assert_eq!(offsets(&chunk), [1], "{n}");
     }
     drop(readers);
-    bed.until(|bed| bed.shares().is_empty()).await;
+    fixture.until(|fixture| fixture.subscriptions().is_empty()).await;
 }
 
-impl Bed {
+impl Fixture {
     async fn new() -> Self {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("journal.db");
         let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
         let (ends, ending) = watch::channel(false);
-        let served = Served::of_no_vms(&journal, path, ending).await;
-        Self { journal, served, ends, _home: home }
+        let api = ApiState::without_vms(&journal, path, ending).await;
+        Self { journal, api, ends, _home: home }
     }
 
     async fn commit(&self, stops: usize, resumes: usize) {
@@ -232,8 +232,8 @@ impl Bed {
     }
 
     /// The number of readers of each stream.
-    fn shares(&self) -> Vec<usize> {
-        let streams = self.served.streams.0.lock().expect("no panic");
+    fn subscriptions(&self) -> Vec<usize> {
+        let streams = self.api.streams.0.lock().expect("no panic");
         streams.iter().map(Weak::strong_count).filter(|count| *count > 0).collect()
     }
 
@@ -248,15 +248,16 @@ impl Bed {
 }
 
 impl Reader {
-    async fn come(bed: &Bed, wanted: Wanted) -> Self {
-        let recipient = bed.served.reads.memory.recipient();
-        let reading = Reading::<Bulky>::open(bed.served.clone(), wanted.clone(), None, recipient).await;
-        let reading = reading.expect("opens");
-        Self { wanted, body: reading.into_body().into_data_stream(), text: Vec::new() }
+    async fn connect(fixture: &Fixture, request: RecordQuery) -> Self {
+        let recipient = fixture.api.reads.memory.recipient();
+        let stream =
+            RecordStream::<BulkyFormat>::open(fixture.api.clone(), request.clone(), None, recipient).await;
+        let stream = stream.expect("opens");
+        Self { request, body: stream.into_body().into_data_stream(), text: Vec::new() }
     }
 
     /// Polls the body, and keeps the chunk if one is ready.
-    async fn take(&mut self) {
+    async fn poll(&mut self) {
         for _ in 0..20 {
             if let Some(Some(chunk)) = self.body.next().now_or_never() {
                 self.text.extend_from_slice(&chunk.expect("readable"));
@@ -268,10 +269,10 @@ impl Reader {
     }
 }
 
-fn wanted(resumes_only: bool, after: Offset) -> Wanted {
+fn request(resumes_only: bool, after: Offset) -> RecordQuery {
     let event: &[&str] = if resumes_only { &["RESUME"] } else { &[] };
     let query = Query { event: Globs::parse(event).expect("globs"), ..Query::default() };
-    Wanted { query, after: Some(after), ..Wanted::default() }
+    RecordQuery { query, after: Some(after), ..RecordQuery::default() }
 }
 
 fn offsets(text: &[u8]) -> Vec<u64> {

@@ -6,19 +6,19 @@ use qmp_host::reader_memory::ReaderMemory;
 use qmp_host::{Budget, Rarely};
 use tokio::sync::watch;
 
-use super::door::{HttpDoor, Keys, Strangers};
+use super::endpoint::{Credentials, EvictionQueue, HttpEndpoint};
 
 /// State that the connections of one endpoint share.
 #[derive(Debug)]
-pub(super) struct Hall {
-    pub(super) door: HttpDoor,
-    pub(super) keys: watch::Receiver<Keys>,
+pub(super) struct EndpointState {
+    pub(super) endpoint: HttpEndpoint,
+    pub(super) credentials: watch::Receiver<Credentials>,
     /// Limits the log lines about requests that were not authorized.
     pub(super) refused: Rarely,
     /// Limits the log lines about TLS handshakes that failed.
     pub(super) failed: Rarely,
-    pub(super) strangers: Arc<Strangers>,
-    pub(super) spare: Arc<Strangers>,
+    pub(super) unauthenticated: Arc<EvictionQueue>,
+    pub(super) spare: Arc<EvictionQueue>,
     /// Limits the log lines about connections that the system refused.
     pub(super) not_accepted: Rarely,
     /// Limits the log lines about clients that were evicted: they did not read while memory was short.

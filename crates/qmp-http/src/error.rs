@@ -6,17 +6,17 @@ use axum::response::{IntoResponse, Response};
 use qmp_host::reader_memory::MemoryShort;
 use serde_json::json;
 
-use super::reads::ReadingError;
+use super::reads::ReadError;
 
 /// An error response: what failed, why, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct ApiError {
     pub(super) status: StatusCode,
     pub(super) class: &'static str,
     pub(super) desc: String,
 }
 
-impl Refusal {
+impl ApiError {
     pub(super) fn new(status: StatusCode, class: &'static str, desc: impl Into<String>) -> Self {
         Self { status, class, desc: desc.into() }
     }
@@ -41,16 +41,16 @@ impl Refusal {
     }
 }
 
-impl From<ReadingError> for Refusal {
-    fn from(error: ReadingError) -> Self {
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
         match error {
-            ReadingError::Journal(error) => Self::journal(&error),
-            ReadingError::Memory(error) => Self::no_memory(&error),
+            ReadError::Journal(error) => Self::journal(&error),
+            ReadError::Memory(error) => Self::no_memory(&error),
         }
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         (self.status, Json(json!({"error": {"class": self.class, "desc": self.desc}}))).into_response()
     }

@@ -8,50 +8,50 @@ use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, StatusCode, Version, header};
 
-use super::refusal::Refusal;
+use super::error::ApiError;
 
 /// Checks a request from a TCP client without a token: it must name this host, and may come only from the hub's own
 /// pages.
-pub(super) fn check_origin(request: &Request, scheme: &str) -> Result<(), Refusal> {
+pub(super) fn check_origin(request: &Request, scheme: &str) -> Result<(), ApiError> {
     check_names(request.headers(), request.uri().authority(), scheme)
 }
 
 /// Refuses a request that two parsers, such as a proxy and this hub, may understand differently.
-pub(super) fn unambiguous(request: &Request) -> Result<(), Refusal> {
+pub(super) fn unambiguous(request: &Request) -> Result<(), ApiError> {
     let headers = request.headers();
     let once = [header::HOST, header::ORIGIN, header::CONTENT_TYPE, HeaderName::from_static("last-event-id")];
     if let Some(name) = once.iter().find(|name| headers.get_all(*name).iter().count() > 1) {
-        return Err(Refusal::bad_request(format!("the header {name} is repeated")));
+        return Err(ApiError::bad_request(format!("the header {name} is repeated")));
     }
     if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Refusal::bad_request("content-length and transfer-encoding exclude each other"));
+        return Err(ApiError::bad_request("content-length and transfer-encoding exclude each other"));
     }
     let Some(host) = headers.get(header::HOST) else {
         let is_optional = request.version() < Version::HTTP_11;
-        return if is_optional { Ok(()) } else { Err(Refusal::bad_request("the header host is missing")) };
+        return if is_optional { Ok(()) } else { Err(ApiError::bad_request("the header host is missing")) };
     };
     let shown = || String::from_utf8_lossy(host.as_bytes());
     if !host.is_empty() && Authority::try_from(host.as_bytes()).is_err() {
-        return Err(Refusal::bad_request(format!("host: {}: not a host", shown())));
+        return Err(ApiError::bad_request(format!("host: {}: not a host", shown())));
     }
     match request.uri().authority() {
-        Some(target) if !target.as_str().eq_ignore_ascii_case(&shown()) => Err(Refusal::bad_request(
+        Some(target) if !target.as_str().eq_ignore_ascii_case(&shown()) => Err(ApiError::bad_request(
             format!("the target is at {target}, and the header host says {}", shown()),
         )),
         _ => Ok(()),
     }
 }
 
-fn check_names(headers: &HeaderMap, target: Option<&Authority>, scheme: &str) -> Result<(), Refusal> {
+fn check_names(headers: &HeaderMap, target: Option<&Authority>, scheme: &str) -> Result<(), ApiError> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
     let names = [Some(host), target.map(Authority::as_str)];
     if let Some(foreign) = names.into_iter().flatten().find(|name| !is_loopback_name(name)) {
         let desc = format!("this hub is localhost, 127.0.0.1 or [::1], not {foreign:?}");
-        return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "WrongHost", desc));
+        return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, "WrongHost", desc));
     }
     match headers.get(header::ORIGIN) {
-        Some(origin) if origin.as_bytes() != format!("{scheme}://{host}").as_bytes() => Err(Refusal::new(
+        Some(origin) if origin.as_bytes() != format!("{scheme}://{host}").as_bytes() => Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "WrongOrigin",
             "web pages of other sites may not ask this hub",
@@ -150,7 +150,7 @@ mod tests {
                 request = request.header(*name, *value);
             }
             let refused = unambiguous(&request.body(Body::empty()).expect("a request"));
-            let refused = refused.err().map(|refusal| (refusal.status.as_u16(), refusal.desc));
+            let refused = refused.err().map(|error| (error.status.as_u16(), error.desc));
             assert_eq!(refused, expected.map(|desc| (400, desc.to_owned())), "{target} {headers:?}");
         }
     }
@@ -164,6 +164,6 @@ mod tests {
     }
 
     fn status(headers: &HeaderMap, target: Option<&Authority>) -> Option<u16> {
-        check_names(headers, target, "http").err().map(|refusal| refusal.status.as_u16())
+        check_names(headers, target, "http").err().map(|error| error.status.as_u16())
     }
 }
