@@ -48,7 +48,7 @@ pub(super) fn read_chunk<F: Format>(
     if let Some(removed) = cursor.take_removed()
         && !F::removed(removed, &mut text)
     {
-        return Err(JournalError::PrunedRange { removed });
+        return Err(JournalError::Removed { removed });
     }
     records.iter().for_each(|record| F::record(record, &mut text));
     match large {

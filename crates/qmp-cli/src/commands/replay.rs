@@ -75,9 +75,9 @@ impl Replay {
         if let Some(release) = self.release {
             tape = tape.release(release);
         }
-        let replaying = tape.start(listener).map_err(Failure::failed)?;
-        let stop = replaying.stopper();
-        match end.or_stop(move || replaying.wait(), stop).await {
+        let replay = tape.start(listener).map_err(Failure::failed)?;
+        let stop = replay.stopper();
+        match end.or_stop(move || replay.wait(), stop).await {
             Ok(Ok(())) => Ok(Exit::Done),
             Ok(Err(error)) => Err(Failure::failed(error)),
             Err(error) => Err(Failure::failed(error)),

@@ -104,7 +104,8 @@ impl Serve {
         let journal = config.journal.clone();
         let vms = config.attach.clone();
         let discovery: Vec<String> = config.discover.iter().map(ToString::to_string).collect();
-        let rules: Vec<_> = config.rules.iter().map(|rule| (rule.name().to_owned(), rule.description())).collect();
+        let rules: Vec<_> =
+            config.rules.iter().map(|rule| (rule.name().to_owned(), rule.description())).collect();
         let hub = match &demo {
             Some(demo) => demo.start_hub(config).await?,
             None => Daemon::start(config).await?,

@@ -161,7 +161,7 @@ impl Tail {
             }
         }
         // All streams have ended.
-        Err(failure.unwrap_or_else(|| Failure::gone("nothing is left to follow")))
+        Err(failure.unwrap_or_else(|| Failure::gone("no VM is left to follow")))
     }
 }
 

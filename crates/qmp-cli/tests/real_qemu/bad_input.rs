@@ -87,13 +87,13 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts it; prints a note and returns `None` if this user may not mount.
+    /// Mounts the file system; prints a note and returns `None` if this user may not mount.
     fn mount(folder: &TempDir) -> Option<Self> {
         let folder = folder.path().join("small");
         std::fs::create_dir(&folder).expect("a folder is made");
-        let mounted =
+        let status =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"]).arg(&folder).status();
-        if !mounted.is_ok_and(|status| status.success()) {
+        if !status.is_ok_and(|status| status.success()) {
             eprintln!("skipped: mounting a small file system takes root");
             return None;
         }
@@ -135,14 +135,14 @@ fn events_during_a_full_disk_are_committed_later() {
     };
     events(&mut drive);
     // SQLite may have free space in its files: continue until the hub reports a full disk.
-    let complaint = loop {
+    let report = loop {
         match log.try_next() {
             Some(line) if line.contains("full") => break line,
             Some(_) => {}
             None => events(&mut drive),
         }
     };
-    assert!(complaint.contains("journal"), "{complaint}");
+    assert!(report.contains("journal"), "{report}");
     events(&mut drive);
     remove(&filler);
     drive.execute(r#"{"execute": "stop"}"#);

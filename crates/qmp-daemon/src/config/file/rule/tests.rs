@@ -50,10 +50,7 @@ fn rule_of_each_kind_is_parsed() {
     assert_eq!(shown, expected);
     assert_eq!(file.rules()[0].action.attempts(), 3);
     let warnings: Vec<String> = file.warnings().iter().map(ToString::to_string).collect();
-    assert_eq!(
-        warnings,
-        ["hub.toml:29: there is no /nonexistent/socket: entries wait until journald runs"]
-    );
+    assert_eq!(warnings, ["hub.toml:29: there is no /nonexistent/socket: entries wait until journald runs"]);
 }
 
 #[test]
