@@ -210,8 +210,10 @@ async fn obey(
         }
         "silence" => String::new(),
         "query-status" => {
-            let status = serde_json::json!({"status": run_state, "running": run_state == "running"});
-            format!("{{\"return\": {status}, \"id\": {id}}}\r\n")
+            let running = run_state == "running";
+            format!(
+                "{{\"return\": {{\"status\": \"{run_state}\", \"running\": {running}}}, \"id\": {id}}}\r\n"
+            )
         }
         _ => done,
     };
