@@ -1,8 +1,8 @@
 //! Tasks of this source tree: `cargo xtask codegen [--check]`, `imports`, `layers`.
 //!
 //! `codegen` reads `catalogue/*.toml`, refuses an inconsistent catalogue, and writes the generated part of
-//! `crates/qmp-events`, the page `docs/events.md` and a table in `README.md`. With `--check` it writes nothing and
-//! fails if a file differs from the generated text.
+//! `crates/qmp-events`, the typed commands of `crates/qmp-client`, the page `docs/events.md` and a table in `README.md`.
+//! With `--check` it writes nothing and fails if a file differs from the generated text.
 //!
 //! `imports` prints the imports between crates and modules, and their circles. `layers` fails on an import that points
 //! up, and on a file or a function that is too long.
@@ -17,6 +17,7 @@ mod load;
 mod seen;
 mod page;
 mod rust;
+mod commands;
 mod output;
 mod imports;
 mod layers;

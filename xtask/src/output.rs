@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{check, load, page, rust, seen};
+use crate::{check, commands, load, page, rust, seen};
 
 /// The directory that contains only generated files.
 const GENERATED: &str = "crates/qmp-events/src/generated";
+
+/// The typed commands of the client.
+const COMMANDS: &str = "crates/qmp-client/src/generated/commands.rs";
 
 /// The reference page.
 const PAGE: &str = "docs/events.md";
@@ -38,6 +41,7 @@ pub(crate) fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
         .into_iter()
         .map(|(name, text)| (Path::new(GENERATED).join(name), text))
         .collect::<BTreeMap<_, _>>();
+    files.insert(COMMANDS.into(), rust::formatted(root, &commands::rust(root, &catalogue)?)?);
     let seen = seen::load(root, &catalogue)?;
     files.insert(PAGE.into(), page::page(&catalogue, &seen, &documents));
     let readme = fs::read_to_string(root.join(README)).with_context(|| format!("cannot read {README}"))?;

@@ -106,7 +106,7 @@ fn from_name(events: &[&Event]) -> String {
 }
 
 /// Runs `rustfmt` with the settings of this source tree.
-fn formatted(root: &Path, text: &str) -> Result<String> {
+pub(crate) fn formatted(root: &Path, text: &str) -> Result<String> {
     let mut child = Command::new("rustfmt")
         .args(["--edition", "2024", "--config-path"])
         .arg(root.join("rustfmt.toml"))

@@ -69,8 +69,8 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            // Limits of tests only are not documented.
-            if !["generated", "tests", "benches", "target", "qmp-real-qemu"]
+            // Limits of tests and examples are not documented.
+            if !["generated", "tests", "examples", "benches", "target", "qmp-real-qemu"]
                 .iter()
                 .any(|name| path.ends_with(name))
             {

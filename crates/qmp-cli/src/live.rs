@@ -3,7 +3,7 @@
 //! Records directly from a socket have no offset, and their epochs are counted from 1 when the program starts. Otherwise they
 //! are as in a journal: an epoch opens with the state of the VM, and its end has a reason.
 
-use qmp_client::{Address, ConnectError, FollowConfig, Followed};
+use qmp_client::{Address, ConnectError, FollowConfig, FollowEvent};
 use qmp_host::clock;
 use qmp_wire::{Body, Epoch, RawEvent, Record, Seq};
 use tokio::sync::mpsc;
@@ -72,24 +72,23 @@ async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<LiveItem>
         let mut found = Vec::new();
         let mut is_over = false;
         match follow.next().await {
-            Followed::Attached { snapshot, .. } => {
+            FollowEvent::Attached { snapshot, .. } => {
                 numbering.epoch = Epoch(numbering.epoch.0 + 1);
                 numbering.seq = Seq(0);
                 found.push(numbering.record(Body::Attached { snapshot: snapshot.to_owned().into() }));
             }
-            Followed::Events(mut events) => {
+            FollowEvent::Events(mut events) => {
                 while let Some(event) = events.next() {
                     found.push(numbering.record(event_body(event)));
                 }
             }
-            Followed::Reply(reply) => reply.release(),
-            // This client sends no probes.
-            Followed::Answered { .. } => {}
-            Followed::Detached { reason, detail, .. } => {
-                let (detail, certain_until) = (Some(detail.into()), Some(clock::now()));
+            FollowEvent::Reply(reply) => reply.release(),
+            FollowEvent::Detached { reason, .. } => {
+                let (detail, certain_until) = (Some(reason.to_string().into()), Some(clock::now()));
+                let reason = reason.detach_reason();
                 found.push(numbering.record(Body::Detached { reason, detail, certain_until }));
             }
-            Followed::Failed { error, retry_in, .. } => {
+            FollowEvent::Failed { error, retry_in, .. } => {
                 is_over = retry_in.is_none();
                 found.push(LiveItem::Failed {
                     vm: numbering.vm.clone(),
@@ -97,6 +96,8 @@ async fn follow_one(vm: String, address: Address, sender: mpsc::Sender<LiveItem>
                     is_last: is_over,
                 });
             }
+            // This follower sends no probes.
+            _ => {}
         }
         for item in found {
             if sender.send(item).await.is_err() {

@@ -123,7 +123,7 @@ fn monitor_in_use_is_reported() {
     let _taken = other_server(&path, "");
     let ran = run(home.path(), &["exec", path.to_str().unwrap(), "stop"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.stderr.contains("taken by another client"), "{ran:?}");
+    assert!(ran.stderr.contains("in use by another client"), "{ran:?}");
 }
 
 #[test]

@@ -1,17 +1,18 @@
-//! Handles that execute commands, and replies on their way to who asked.
+//! Handles that execute commands, and replies on their way to their callers.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_wire::CommandError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use tokio::sync::futures::Notified;
 use tokio::sync::oneshot;
 
-use crate::Gone;
-use crate::mailbox::{Asker, Mailbox, Request, TakeReply};
+use crate::close_reason::CloseReason;
+use crate::command_queue::{CommandQueue, ReplySink, ReplyTarget, Request};
+use crate::execute_error::ExecuteError;
 
 /// Executes commands on one monitor. Clones share the monitor; any number of callers may wait at once.
 #[derive(Clone, Debug)]
@@ -20,100 +21,52 @@ pub struct Commander {
     timeout: Option<Duration>,
 }
 
-/// What all clones of one [`Commander`] share: with the last of them, the mailbox has no senders.
+/// What all clones of one [`Commander`] share: with the last of them, the queue has no senders.
 #[derive(Debug)]
 struct Handle {
-    mailbox: Arc<Mailbox>,
+    queue: Arc<CommandQueue>,
 }
 
-/// Errors of executing a command.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExecuteError {
-    /// The VM refused the command, or it failed.
-    #[error(transparent)]
-    Refused(#[from] CommandError),
-    /// The connection ended before the reply came: whether the command had its effect is unknown.
-    #[error("no reply: {reason}")]
-    Gone {
-        /// How the connection ended.
-        reason: Gone,
-    },
-    /// The monitor is not attached at this moment; the command was not sent.
-    #[error("the monitor is not attached")]
-    NotAttached,
-    /// No reply in time. The command stays with the VM and may yet have its effect.
-    #[error("no reply within {waited:?}; the command may still take effect")]
-    TimedOut {
-        /// How long was waited.
-        waited: Duration,
-    },
-    /// Too many commands wait for this monitor; this one was not sent.
-    #[error("{waiting} commands wait for this monitor already: the VM is stuck or very busy")]
-    Busy {
-        /// How many wait.
-        waiting: usize,
-    },
-    /// The arguments are no JSON object; the command was not sent.
-    #[error("the arguments of a command are a JSON object: {what}")]
-    InvalidArguments {
-        /// What is wrong with them.
-        what: Box<str>,
-    },
-    /// Descriptors can be passed over a unix socket only; the command was not sent.
-    #[error("file descriptors can be passed over a unix socket only")]
-    NoDescriptorPassing,
-    /// A command takes no more descriptors along than this; it was not sent.
-    #[error("a command takes at most {limit} file descriptors along")]
-    TooManyDescriptors {
-        /// The limit.
-        limit: usize,
-    },
-    /// The reply is not of the type asked for.
-    #[error("unexpected reply: {what}")]
-    UnexpectedReply {
-        /// What is wrong with it.
-        what: Box<str>,
-    },
-}
-
-/// A command that is passed on for somebody else.
+/// A command that is forwarded for another client, whose [`ReplySink`] receives the reply.
 #[derive(Debug)]
-pub struct Passed<'a> {
+pub struct ForwardedCommand<'a> {
     /// The command's name.
     pub command: &'a str,
     /// The text of a JSON object.
     pub arguments: Option<&'a str>,
-    /// Whether it overtakes those that wait.
+    /// Whether it is executed out of band, ahead of the commands that wait.
     pub out_of_band: bool,
-    /// File descriptors that go along with a command in band.
+    /// File descriptors to send with an in-band command.
     pub descriptors: Vec<OwnedFd>,
 }
 
-/// A reply that its asker does not have yet.
+/// A reply that was not yet delivered.
 ///
-/// Everything that the server sent before it has been handed out. Dropping it releases it too.
+/// Everything that the server sent before it has been handed out. Dropping it delivers it, too.
 #[derive(Debug)]
 pub struct PendingReply {
-    held: Option<(Asker, Result<Box<str>, ExecuteError>)>,
+    held: Option<(ReplyTarget, Result<Box<str>, ExecuteError>)>,
 }
 
 impl Commander {
-    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
-        Self { handle: Arc::new(Handle { mailbox }), timeout: None }
+    pub(crate) fn new(queue: Arc<CommandQueue>) -> Self {
+        Self { handle: Arc::new(Handle { queue }), timeout: None }
     }
 
-    /// Waits for replies no longer than `timeout`, counted from the call. Without this, for as long as the connection
-    /// lives: some commands take minutes.
+    /// Waits for replies no longer than `timeout`, counted from the call. By default a call waits as long as the
+    /// connection lives: some commands take minutes.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Executes a command; `()` stands for no arguments. The result is the raw JSON of `return`.
+    /// Executes a command; pass `()` for no arguments. The result is the raw JSON of `return`.
     ///
-    /// Events that come before the reply are in the stream of events by the time this returns.
+    /// When this returns, all events that the server sent before the reply are in the stream of events.
+    ///
+    /// With [`follow`](crate::follow) the reply arrives only while another task calls `Follow::next`: see
+    /// `Follow::commander`.
     ///
     /// # Errors
     ///
@@ -141,7 +94,7 @@ impl Commander {
         serde_json::from_str(&reply).map_err(|error| unexpected(&error))
     }
 
-    /// Executes a command; `arguments` is the text of a JSON object, and so the result is JSON text.
+    /// Executes a command; `arguments` is the text of a JSON object. The result is JSON text.
     ///
     /// # Errors
     ///
@@ -154,7 +107,7 @@ impl Commander {
         self.call(command, arguments, false, Vec::new()).await
     }
 
-    /// Executes a command out of band: it overtakes those that wait. In band if that was not negotiated.
+    /// Executes a command out of band, ahead of the commands that wait. In band if that was not negotiated.
     ///
     /// # Errors
     ///
@@ -167,7 +120,7 @@ impl Commander {
         self.call(command, arguments, true, Vec::new()).await
     }
 
-    /// Executes a command that takes file descriptors along, such as `getfd` or `add-fd`.
+    /// Executes a command that needs file descriptors, such as `getfd` or `add-fd`.
     ///
     /// # Errors
     ///
@@ -181,33 +134,42 @@ impl Commander {
         self.call(command, arguments, false, descriptors).await
     }
 
-    /// Passes a command on for somebody else, who is given the reply when it is released. No timeout applies.
+    /// Forwards a command for another client; `sink` receives the reply when it is released. No timeout applies.
     ///
     /// # Errors
     ///
-    /// `NotAttached`, `Gone`, `Busy` and `InvalidArguments`, if the command was not taken; `asker` is dropped then.
-    pub fn pass(&self, command: Passed<'_>, asker: Box<dyn TakeReply>) -> Result<(), ExecuteError> {
-        self.put(command, Asker::Told(asker))
+    /// `NotAttached`, `Closed`, `Busy` and `InvalidArguments`: the command was not queued, and `sink` is dropped.
+    pub fn forward(
+        &self,
+        command: ForwardedCommand<'_>,
+        sink: Box<dyn ReplySink>,
+    ) -> Result<(), ExecuteError> {
+        self.push(command, ReplyTarget::Sink(sink))
     }
 
-    /// Sends `query-status` ahead of the commands that wait, only to learn whether the VM answers: its answer makes the
-    /// owner of the connection say [`Followed::Answered`](crate::Followed::Answered). One probe is under way at a time;
-    /// while it has no answer, or as many commands as QEMU takes in have none, this sends no further one.
+    /// Sends `query-status` ahead of the commands that wait, only to learn whether the VM replies. The reply yields
+    /// `FollowEvent::ProbeAnswered` to the owner of the connection. At most one probe is in flight: no further one is
+    /// sent while it has no reply, or while as many commands as QEMU accepts at a time have none.
     ///
     /// # Errors
     ///
-    /// `NotAttached` and `Gone`.
+    /// `NotAttached` and `Closed`.
     pub fn probe(&self) -> Result<(), ExecuteError> {
-        self.handle.mailbox.request_probe()
+        self.handle.queue.request_probe()
     }
 
-    fn put(&self, passed: Passed<'_>, asker: Asker) -> Result<(), ExecuteError> {
-        let Passed { command, arguments, out_of_band, descriptors } = passed;
+    /// Completes at the next event of the connection, or at its end.
+    pub(crate) fn next_event(&self) -> Notified<'_> {
+        self.handle.queue.events.notified()
+    }
+
+    fn push(&self, forwarded: ForwardedCommand<'_>, target: ReplyTarget) -> Result<(), ExecuteError> {
+        let ForwardedCommand { command, arguments, out_of_band, descriptors } = forwarded;
         if let Some(arguments) = arguments {
             check_object(arguments)?;
         }
         let (command, arguments) = (command.into(), arguments.map(Into::into));
-        self.handle.mailbox.put(Request { command, arguments, out_of_band, descriptors, asker })
+        self.handle.queue.push(Request { command, arguments, out_of_band, descriptors, target })
     }
 
     async fn call(
@@ -217,11 +179,12 @@ impl Commander {
         out_of_band: bool,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Box<str>, ExecuteError> {
-        let (asker, reply) = oneshot::channel();
-        let passed = Passed { command, arguments, out_of_band, descriptors };
-        self.put(passed, Asker::Waiting(asker))?;
-        // An asker is dropped unanswered only together with the owner of the connection.
-        let answer = async { reply.await.unwrap_or(Err(ExecuteError::Gone { reason: Gone::Left })) };
+        let (sender, reply) = oneshot::channel();
+        let command = ForwardedCommand { command, arguments, out_of_band, descriptors };
+        self.push(command, ReplyTarget::Channel(sender))?;
+        // A target is dropped without a reply only together with the owner of the connection.
+        let answer =
+            async { reply.await.unwrap_or(Err(ExecuteError::Closed { reason: CloseReason::ClosedLocally })) };
         match self.timeout {
             None => answer.await,
             Some(waited) => {
@@ -233,7 +196,7 @@ impl Commander {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.mailbox.abandon();
+        self.queue.abandon();
     }
 }
 
@@ -241,14 +204,14 @@ fn unexpected(error: &serde_json::Error) -> ExecuteError {
     ExecuteError::UnexpectedReply { what: error.to_string().into() }
 }
 
-/// The text of the arguments; `None` if there are none.
+/// The JSON text of the arguments; `None` if there are none.
 fn object_text(arguments: &impl Serialize) -> Result<Option<String>, ExecuteError> {
     let text = serde_json::to_string(arguments)
         .map_err(|error| ExecuteError::InvalidArguments { what: error.to_string().into() })?;
     Ok((text != "null").then_some(text))
 }
 
-/// What is sent must be one JSON object: anything else would change the command around it.
+/// Requires one JSON object: any other text would change the command around it.
 fn check_object(text: &str) -> Result<(), ExecuteError> {
     let invalid = |what: String| ExecuteError::InvalidArguments { what: what.into() };
     let value: &RawValue = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
@@ -256,31 +219,38 @@ fn check_object(text: &str) -> Result<(), ExecuteError> {
 }
 
 impl PendingReply {
-    pub(crate) fn new(asker: Asker, result: Result<Box<str>, ExecuteError>) -> Self {
-        Self { held: Some((asker, result)) }
+    pub(crate) fn new(target: ReplyTarget, result: Result<Box<str>, ExecuteError>) -> Self {
+        Self { held: Some((target, result)) }
     }
 
-    /// Gives the reply to its asker.
-    pub fn release(self) {}
+    /// Delivers the reply.
+    pub fn release(mut self) {
+        self.deliver();
+    }
 
-    /// Whether the asker wants the events before it to be where they belong first.
+    /// Whether the reply is to be held back until the events before it are processed: see
+    /// [`ReplySink::waits_for_events`].
     #[must_use]
     pub fn waits_for_events(&self) -> bool {
-        self.held.as_ref().is_some_and(|(asker, _)| asker.waits_for_events())
+        self.held.as_ref().is_some_and(|(target, _)| target.waits_for_events())
     }
 
-    /// Gives the reply to its asker although the events ahead of it are not yet where they belong, and says so.
+    /// Delivers the reply before the events ahead of it are processed, by [`ReplySink::deliver_early`].
     pub fn release_early(mut self) {
-        if let Some((asker, result)) = self.held.take() {
-            asker.answer_early(result);
+        if let Some((target, result)) = self.held.take() {
+            target.answer_early(result);
+        }
+    }
+
+    fn deliver(&mut self) {
+        if let Some((target, result)) = self.held.take() {
+            target.answer(result);
         }
     }
 }
 
 impl Drop for PendingReply {
     fn drop(&mut self) {
-        if let Some((asker, result)) = self.held.take() {
-            asker.answer(result);
-        }
+        self.deliver();
     }
 }

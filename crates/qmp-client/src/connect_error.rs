@@ -5,47 +5,47 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_wire::CommandError;
-
-use crate::{Address, Gone};
 use qmp_host::InheritedError;
+use qmp_wire::{Address, CommandError};
 
-/// Errors of reaching a monitor and of bringing it to command mode.
+use crate::close_reason::CloseReason;
+
+/// Errors of connecting to a monitor and of bringing it to command mode.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// There is no such socket file.
     #[error("no socket {}: is the VM running? its -qmp option names the path", .path.display())]
     NoSuchSocket {
-        /// The path asked for.
+        /// The path.
         path: PathBuf,
     },
-    /// The path is something else than a socket.
-    #[error("{} is not a socket: give the path that stands in the VM's -qmp option", .path.display())]
+    /// The path names a file that is no socket.
+    #[error("{} is not a socket: give the path in the VM's -qmp option", .path.display())]
     NotASocket {
-        /// The path asked for.
+        /// The path.
         path: PathBuf,
     },
-    /// Nobody listens.
-    #[error("nobody listens on {address}: the QEMU behind it has ended or has not started yet")]
+    /// No process listens at the address.
+    #[error("no process listens on {address}: the QEMU has ended or has not started yet")]
     Refused {
-        /// The address asked for.
+        /// The address.
         address: Address,
     },
-    /// The operating system forbids it.
+    /// The operating system denies access.
     #[error(
         "permission denied for {address}: run as the user that owns the socket, or allow this user to read and write it"
     )]
     PermissionDenied {
-        /// The address asked for.
+        /// The address.
         address: Address,
     },
     /// The queue of clients that wait for this monitor is full.
     #[error(
-        "the monitor {address} is taken and others wait for it: end the client that holds it, or give the VM another -qmp option"
+        "the monitor {address} is in use and other clients wait for it: end the client that uses it, or give the VM another -qmp option"
     )]
     Busy {
-        /// The address asked for.
+        /// The address.
         address: Address,
     },
     /// All descriptors for monitors are in use.
@@ -53,45 +53,45 @@ pub enum ConnectError {
         "all {limit} open files for monitors are in use: raise the limit of this process with `ulimit -n` or LimitNOFILE="
     )]
     NoDescriptors {
-        /// How many there are.
+        /// The limit in force.
         limit: usize,
     },
-    /// The host did not answer in time.
+    /// The host did not accept the connection in time.
     #[error("no answer from {address} within {waited:?}: check host, port and firewall")]
     DialTimeout {
-        /// The address asked for.
+        /// The address.
         address: Address,
-        /// How long was waited.
+        /// How long this side waited.
         waited: Duration,
     },
     /// Another failure of the operating system.
     #[error("cannot reach {address}: {error}")]
     Unreachable {
-        /// The address asked for.
+        /// The address.
         address: Address,
-        /// What the operating system says.
+        /// The error of the operating system.
         error: Arc<io::Error>,
     },
-    /// This side was to listen where somebody listens already.
+    /// This side was to listen at an address at which another process listens.
     #[error(
-        "somebody listens on {address} already: leave out ,server=on to connect to it, or choose another address"
+        "another process listens on {address} already: leave out ,server=on to connect to it, or choose another address"
     )]
     InUse {
-        /// The address asked for.
+        /// The address.
         address: Address,
     },
-    /// This side was to listen, and cannot.
+    /// This side cannot listen at the address.
     #[error("cannot listen on {address}: {error}")]
     CannotListen {
-        /// The address asked for.
+        /// The address.
         address: Address,
-        /// What the operating system says.
+        /// The error of the operating system.
         error: Arc<io::Error>,
     },
     /// The name of a socket file is too long to be bound.
     #[error("the file name of {} is too long for a socket: at most {limit_bytes} bytes after the last /", .path.display())]
     NameTooLong {
-        /// The path asked for.
+        /// The path.
         path: PathBuf,
         /// The longest name that fits.
         limit_bytes: usize,
@@ -101,67 +101,68 @@ pub enum ConnectError {
     Inherited {
         /// The descriptor's number.
         number: i32,
-        /// Why not.
+        /// Why.
         error: InheritedError,
     },
-    /// The peer accepted and stays silent.
+    /// The peer accepted the connection and sent no greeting.
     #[error(
-        "no greeting from {address} within {waited:?}: the monitor is taken by another client (one client per socket; give the VM another -qmp option), or this is no QMP socket"
+        "no greeting from {address} within {waited:?}: the monitor is in use by another client (one client per socket; give the VM another -qmp option), or this is no QMP socket"
     )]
     NoGreeting {
-        /// The address asked for.
+        /// The address.
         address: Address,
-        /// How long was waited.
+        /// How long this side waited.
         waited: Duration,
     },
-    /// What the peer says is no QMP.
+    /// The peer does not speak QMP.
     #[error(
         "{address} is not a QMP server: it begins with {first_bytes:?}; a human monitor (-monitor) or a console is not a -qmp socket"
     )]
     NotQmp {
-        /// The address asked for.
+        /// The address.
         address: Address,
-        /// The first bytes that came, readable.
+        /// The first bytes received, as text.
         first_bytes: Box<str>,
     },
-    /// The server greeted and then did not answer.
+    /// The server sent its greeting and then no reply to `qmp_capabilities`.
     #[error(
         "{address} did not answer qmp_capabilities within {waited:?}: the QEMU is stuck or very busy; try again"
     )]
     NegotiationTimeout {
-        /// The address asked for.
+        /// The address.
         address: Address,
-        /// How long was waited.
+        /// How long this side waited.
         waited: Duration,
     },
     /// The server refused to go to command mode.
     #[error("{address} refused qmp_capabilities: {error}")]
     NegotiationRefused {
-        /// The address asked for.
+        /// The address.
         address: Address,
-        /// The server's words.
+        /// The error that the server sent.
         error: CommandError,
     },
-    /// The server sent an error in place of its greeting and closed, as a relay does with a client that it does not serve.
-    #[error("{address} turned this client away: {}", .error.desc)]
-    TurnedAway {
-        /// The address asked for.
+    /// The server sent an error in place of its greeting and closed the connection, as a relay of the hub does with a
+    /// client that it does not serve.
+    #[error("{address} refused this client: {}", .error.desc)]
+    ServerRefused {
+        /// The address.
         address: Address,
-        /// The server's words.
+        /// The error that the server sent.
         error: CommandError,
     },
     /// The connection ended before command mode.
-    #[error("{address} ended the connection before the negotiation was done: {gone}")]
+    #[error("{address} ended the connection before the negotiation was done: {reason}")]
     Ended {
-        /// The address asked for.
+        /// The address.
         address: Address,
-        /// How it ended.
-        gone: Gone,
+        /// How the connection ended.
+        reason: CloseReason,
     },
-    /// More events came before command mode than are kept.
+    /// The server sent more events before command mode than are kept.
     #[error("{address} sent more than {limit_bytes} bytes of events before the negotiation was done")]
     Flooded {
-        /// The address asked for.
+        /// The address.
         address: Address,
         /// The limit.
         limit_bytes: usize,
@@ -169,10 +170,10 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether somebody else holds the monitor, as far as that can be told: it accepts and says nothing, or its queue is
-    /// full. A QEMU that is too busy to greet looks the same.
+    /// Whether another client seems to use the monitor: the monitor accepts and sends nothing, or its queue is full. A
+    /// QEMU that is too busy to send its greeting looks the same.
     #[must_use]
-    pub fn is_taken(&self) -> bool {
+    pub fn is_monitor_in_use(&self) -> bool {
         matches!(self, Self::NoGreeting { .. } | Self::Busy { .. })
     }
 }

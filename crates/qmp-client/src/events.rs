@@ -1,18 +1,18 @@
 //! The stream of events of one connection, bounded and without silent loss.
 //!
-//! The task that reads the socket puts events in; [`Events`] takes them out, in order. A reader that falls behind makes
-//! the queue drop its *oldest* events, and gets [`EventItem::Lagged`] in their place: what happened last, a SHUTDOWN
-//! perhaps, is what must not be lost, and the socket is always read.
+//! The task that reads the socket pushes events; [`Events`] yields them in order. If the reader falls behind, the queue
+//! drops its *oldest* events, and the reader gets [`EventItem::Lagged`] in their place.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
+use futures_core::Stream;
 use qmp_wire::{RawEvent, Timestamp};
 
-use crate::Gone;
+use crate::close_reason::CloseReason;
+use crate::item_queue::{ItemReceiver, ItemSender, Received, item_queue};
 
 /// Most events kept for a reader that falls behind: five minutes of the fastest storm that a QEMU was seen to emit
 /// (MIGRATION_PASS, about 300 a second).
@@ -21,8 +21,9 @@ pub(crate) const QUEUE_MAX_EVENTS: usize = 100_000;
 /// Most bytes of names and data kept for a reader that falls behind. One event is kept whatever its size.
 pub(crate) const QUEUE_MAX_BYTES: usize = 64 << 20;
 
-/// An event that stands for itself.
+/// An event that owns its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// The event's name, such as `SHUTDOWN`; see [`qmp_wire::EventName`].
     pub name: Box<str>,
@@ -38,52 +39,33 @@ pub struct Event {
 
 /// What [`Events::next`] yields.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum EventItem {
     /// The next event.
     Event(Event),
-    /// Events are missing here, because they were not taken out in time.
+    /// Events are missing here, because the reader fell behind.
     Lagged {
-        /// How many.
+        /// How many events were dropped.
         missed: u64,
     },
     /// The connection ended. This is the last item.
-    Ended(Gone),
+    Ended(CloseReason),
 }
 
-/// The events of one connection, in the order of the stream.
+/// The events of one connection, in the order of the stream. Also a [`futures_core::Stream`].
 #[derive(Debug)]
 pub struct Events {
-    queue: Arc<Queue>,
+    queue: ItemReceiver<EventItem>,
 }
 
-/// Where the reading task puts events.
+/// The end of the queue into which the reading task pushes events.
 #[derive(Debug)]
 pub(crate) struct EventSink {
-    queue: Arc<Queue>,
-}
-
-#[derive(Debug)]
-struct Queue {
-    state: Mutex<QueueState>,
-    max_events: usize,
-    max_bytes: usize,
-}
-
-#[derive(Debug, Default)]
-struct QueueState {
-    events: VecDeque<Event>,
-    bytes: usize,
-    missed: u64,
-    ended: Option<Gone>,
-    finished: bool,
-    reader: Option<Waker>,
-    abandoned: bool,
-    /// Told when the reader goes away.
-    writer: Option<Waker>,
+    queue: ItemSender<EventItem>,
 }
 
 impl Event {
-    /// Copies an event out of the buffer that it was read into.
+    /// Copies an event out of the receive buffer.
     pub(crate) fn from_raw(event: &RawEvent<'_>, received_at: SystemTime) -> Self {
         Self {
             name: (*event.name).into(),
@@ -94,7 +76,7 @@ impl Event {
         }
     }
 
-    /// Lends the event in the form in which it came.
+    /// The event as the wire crate represents it.
     #[must_use]
     pub fn as_raw(&self) -> RawEvent<'_> {
         RawEvent {
@@ -114,120 +96,71 @@ impl Event {
 
 /// A queue that keeps at most `max_events` of together `max_bytes`.
 pub(crate) fn queue(max_events: usize, max_bytes: usize) -> (EventSink, Events) {
-    let queue = Arc::new(Queue { state: Mutex::default(), max_events, max_bytes });
-    (EventSink { queue: Arc::clone(&queue) }, Events { queue })
+    let (sender, receiver) = item_queue(max_events, max_bytes);
+    (EventSink { queue: sender }, Events { queue: receiver })
 }
 
 impl Events {
     /// The next item; `None` after [`EventItem::Ended`].
     ///
-    /// Cancel safe: an item is either returned or stays.
+    /// Cancel safe: an item that is not returned stays in the queue.
     pub async fn next(&mut self) -> Option<EventItem> {
-        poll_fn(|cx| self.poll_next(cx)).await
+        poll_fn(|cx| self.poll_item(cx)).await
     }
 
     /// The next item if there is one already; `None` also after [`EventItem::Ended`].
     ///
-    /// After a command's reply, this yields all events that stood before the reply.
+    /// After a command's reply, this yields all events that the server sent before the reply.
     pub fn try_next(&mut self) -> Option<EventItem> {
-        self.queue.lock().take()
+        self.queue.try_next().map(EventItem::from)
     }
 
-    /// As [`next`](Self::next), for futures written by hand.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<EventItem>> {
-        let mut state = self.queue.lock();
-        match state.take() {
-            Some(item) => Poll::Ready(Some(item)),
-            None if state.finished => Poll::Ready(None),
-            None => {
-                state.reader = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
+    /// As [`next`](Self::next), for hand-written futures.
+    pub fn poll_item(&mut self, cx: &Context<'_>) -> Poll<Option<EventItem>> {
+        self.queue.poll_next(cx).map(|item| item.map(EventItem::from))
     }
 }
 
-impl Drop for Events {
-    fn drop(&mut self) {
-        let mut state = self.queue.lock();
-        state.abandoned = true;
-        state.events = VecDeque::new();
-        let writer = state.writer.take();
-        drop(state);
-        if let Some(writer) = writer {
-            writer.wake();
+impl Stream for Events {
+    type Item = EventItem;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<EventItem>> {
+        self.poll_item(cx)
+    }
+}
+
+impl From<Received<EventItem>> for EventItem {
+    fn from(received: Received<Self>) -> Self {
+        match received {
+            Received::Item(item) => item,
+            Received::Missed(missed) => Self::Lagged { missed },
         }
     }
 }
 
 impl EventSink {
-    /// Puts an event in, at the cost of the oldest ones if there is no room. The reader is told by
-    /// [`wake`](Self::wake).
+    /// Pushes an event; drops the oldest events if there is no room. [`wake`](Self::wake) notifies the reader.
     pub(crate) fn push(&self, event: &RawEvent<'_>, received_at: SystemTime) {
-        let mut state = self.queue.lock();
-        if state.abandoned {
-            return;
-        }
-        let event = Event::from_raw(event, received_at);
-        state.bytes += event.size_bytes();
-        state.events.push_back(event);
-        while state.events.len() > 1
-            && (state.events.len() > self.queue.max_events || state.bytes > self.queue.max_bytes)
-        {
-            if let Some(oldest) = state.events.pop_front() {
-                state.bytes -= oldest.size_bytes();
-                state.missed += 1;
-            }
-        }
+        self.queue.push(|| {
+            let event = Event::from_raw(event, received_at);
+            let bytes = event.size_bytes();
+            (EventItem::Event(event), bytes)
+        });
     }
 
-    /// Tells the reader, once for all that was pushed.
+    /// Wakes the reader, once for all events that were pushed.
     pub(crate) fn wake(&self) {
-        let reader = self.queue.lock().reader.take();
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        self.queue.wake();
     }
 
     /// Ends the stream.
-    pub(crate) fn end(&self, gone: Gone) {
-        self.queue.lock().ended.get_or_insert(gone);
-        self.wake();
+    pub(crate) fn end(&self, reason: CloseReason) {
+        self.queue.end(Some(EventItem::Ended(reason)));
     }
 
-    /// Whether the reader went away; if not, `cx` is woken when it does.
+    /// Whether the reader was dropped; if not, `cx` is woken when that happens.
     pub(crate) fn poll_abandoned(&self, cx: &Context<'_>) -> bool {
-        let mut state = self.queue.lock();
-        if !state.abandoned && !state.writer.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            state.writer = Some(cx.waker().clone());
-        }
-        state.abandoned
-    }
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // Nothing in here panics between two steps of one change, so a poisoned lock guards a sound queue.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl QueueState {
-    /// Missing events were the oldest, so the gap comes before what is left.
-    fn take(&mut self) -> Option<EventItem> {
-        if self.missed > 0 {
-            return Some(EventItem::Lagged { missed: std::mem::take(&mut self.missed) });
-        }
-        if let Some(event) = self.events.pop_front() {
-            self.bytes -= event.size_bytes();
-            return Some(EventItem::Event(event));
-        }
-        if self.finished {
-            return None;
-        }
-        let gone = self.ended.take()?;
-        self.finished = true;
-        Some(EventItem::Ended(gone))
+        self.queue.poll_abandoned(cx)
     }
 }
 
@@ -238,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_newest_and_says_what_is_missing() {
+    fn full_queue_keeps_newest_events_and_reports_gap() {
         type Case = (&'static str, usize, usize, &'static [&'static str], &'static [&'static str]);
         let cases: [Case; 6] = [
             // name             events  bytes  pushed                      taken
@@ -252,16 +185,16 @@ mod tests {
         for (name, max_events, max_bytes, pushed, expected) in cases {
             let (sink, mut events) = queue(max_events, max_bytes);
             push(&sink, pushed);
-            sink.end(Gone::PeerClosed);
-            assert_eq!(taken(&mut events), expected, "{name}");
-            assert_eq!(taken(&mut events), [""; 0], "{name}: nothing after the end");
+            sink.end(CloseReason::PeerClosed);
+            assert_eq!(drain(&mut events), expected, "{name}");
+            assert_eq!(drain(&mut events), [""; 0], "{name}: nothing after the end");
         }
     }
 
     proptest! {
-        /// Whatever the reader does, taken and missed events are together all events, and the taken ones are in order.
+        /// For any sequence of reads, yielded and missed events together are all events, and the yielded ones are in order.
         #[test]
-        fn loses_nothing_silently(
+        fn queue_accounts_for_every_event(
             rounds in prop::collection::vec((0usize..20, 0usize..20), 1..20),
             max_events in 1usize..10,
             max_bytes in 1usize..100,
@@ -295,7 +228,7 @@ mod tests {
         }
     }
 
-    fn taken(events: &mut Events) -> Vec<String> {
+    fn drain(events: &mut Events) -> Vec<String> {
         let lines = std::iter::from_fn(|| events.try_next()).map(|item| match item {
             EventItem::Event(event) => event.name.into(),
             EventItem::Lagged { missed } => format!("lagged {missed}"),

@@ -1,44 +1,72 @@
-//! An async client of the QEMU Monitor Protocol that misses nothing.
+#![doc = include_str!("../README.md")]
 //!
-//! Three ways in, from the friendly to the frugal:
+//! # Entry points
 //!
-//! - [`connect`] dials (or waits for) a monitor and gives a [`Monitor`] that executes commands for any number of
-//!   callers, and the ordered stream of [`Events`].
-//! - [`follow`] stays with a VM for ever: it reconnects, asks for the VM's state at each attach, and says when
-//!   certainty ends. Replies pass through its owner, who has every earlier event in hand by then.
-//! - [`Connection`] is a socket and the protocol's state machine without any task: outputs are lent, nothing is copied.
+//! - [`connect`] dials a monitor (or waits until it dials in) and returns a [`Monitor`], which executes commands for any
+//!   number of callers, and the ordered stream of [`Events`].
+//! - [`follow_stream`] follows a VM for ever in a task of its own: it reconnects, takes a snapshot of the VM's state at each
+//!   attach, and reports when events may be missing. [`follow`] is the same without a task: its owner drives it and
+//!   releases each reply.
+//! - [`Connection`] is a socket and the protocol's state machine without a task: messages borrow from the receive buffer.
 //!
-//! The crate knows messages, not event names: their meaning is the catalogue's (`qmp-events`).
+//! Below the typed layer ([`commands`], and `TryFrom<&Event>`) the crate knows messages, not names of events: their meaning
+//! is in the catalogue ([`qmp_events`]).
 
+// From the lowest to the highest: a module uses only those listed before it.
+mod limits;
+mod close_reason;
+mod execute_error;
 mod connect_error;
-mod events;
-mod gone;
-mod mailbox;
-mod commander;
-mod exchange;
-mod monitor;
-mod snapshot;
+mod unfinished;
 mod socket;
 mod custom_dial;
-mod listen;
+mod connect_config;
 mod process;
-mod unfinished;
-mod caller;
 mod connection;
+mod listen;
+mod item_queue;
+mod events;
+mod command_queue;
+mod commander;
+mod exchange;
+mod snapshot;
+mod incoming;
 mod dial;
 mod follow;
+mod follow_stream;
+mod monitor;
+mod typed_event;
+mod typed;
+mod generated;
+mod jobs;
 
-pub use caller::{Caller, Callers, Stream};
-pub use commander::{Commander, ExecuteError, Passed, PendingReply};
+pub use close_reason::CloseReason;
+pub use command_queue::ReplySink;
+pub use commander::{Commander, ForwardedCommand, PendingReply};
+pub use connect_config::ConnectConfig;
 pub use connect_error::ConnectError;
-pub use connection::{ConnectConfig, Connection};
+pub use connection::Connection;
 pub use custom_dial::{Dial, DialFuture};
 pub use events::{Event, EventItem, Events};
-pub use follow::{EventBatch, Follow, FollowConfig, Followed, follow, follow_callers};
-pub use gone::Gone;
-pub use mailbox::TakeReply;
-pub use monitor::{Monitor, connect, connect_with};
+pub use execute_error::ExecuteError;
+pub use follow::{EventBatch, Follow, FollowConfig, FollowEvent, RetryConfig, follow, follow_incoming};
+pub use follow_stream::{FollowItem, FollowStream, follow_stream};
+pub use generated::commands;
+pub use incoming::{AcceptedStream, IncomingMonitor, IncomingMonitors};
+pub use jobs::JobEnd;
+pub use monitor::{Monitor, connect, connect_stream, connect_with};
 pub use process::Process;
 pub use qmp_host::{Budget, InheritedError, Share};
-pub use qmp_wire::{Address, AddressError};
+pub use qmp_wire::{
+    Address, AddressError, ClientError, CommandError, CommandId, DetachReason, EventName, Greeting, Output,
+    RawEvent, Timestamp, Version,
+};
+pub use serde_json::value::RawValue;
 pub use socket::ByteStream;
+pub use typed::{ArgumentDesc, Command, CommandDesc, Nothing};
+
+/// The catalogue of events: the types of [`qmp_events::Event`], and their releases.
+pub use qmp_events;
+
+#[doc = include_str!("../../../docs/clients.md")]
+pub mod guide {}

@@ -1,19 +1,20 @@
 //! Listening for a QEMU that dials in (`-chardev socket,…,reconnect=1`).
 //!
-//! A socket file that is left over from a process that ended is replaced; one that somebody answers is not. The file
-//! is only for its owner (mode 0600), and is removed with the listener.
+//! A stale socket file, left over from a process that ended, is replaced; a socket at which a process listens is not.
+//! Only the owner can use the file (mode 0600). It is removed with the listener.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use qmp_host::{Family, Inherited, SocketError, SocketFile, listen_unix_unlocked};
+use qmp_wire::Address;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::connect_error::ConnectError;
 use crate::socket::Socket;
-use crate::{Address, ConnectError};
 
-/// How many QEMUs may wait to be accepted. One VM dials one address; a second is a mistake that must not be lost.
+/// How many QEMUs may wait to be accepted. One VM dials one address; a second one waits, so that it shows.
 const BACKLOG: i32 = 4;
 
 /// A socket that accepts connections, one after another.
@@ -54,7 +55,7 @@ impl Listener {
         }
     }
 
-    /// Takes over an inherited listening socket.
+    /// Adopts an inherited listening socket.
     pub(crate) fn from_inherited(inherited: Inherited) -> io::Result<Self> {
         match inherited.family {
             Family::Unix => {
@@ -70,7 +71,7 @@ impl Listener {
         }
     }
 
-    /// Waits for the next QEMU.
+    /// Waits for the next QEMU to dial in.
     pub(crate) async fn accept(&self) -> io::Result<Socket> {
         match self {
             Self::Unix { socket, .. } => Ok(Socket::Unix(socket.accept().await?.0)),

@@ -5,16 +5,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use qmp_wire::{Greeting, Output, Version};
+use qmp_wire::{Address, Greeting, Output, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::commander::PendingReply;
+use crate::close_reason::CloseReason;
+use crate::command_queue::CommandQueue;
+use crate::commander::{Commander, PendingReply};
+use crate::connect_config::ConnectConfig;
+use crate::connect_error::ConnectError;
+use crate::connection::Connection;
 use crate::events::{EventSink, Events, QUEUE_MAX_BYTES, QUEUE_MAX_EVENTS, queue};
 use crate::exchange::Exchange;
-use crate::mailbox::Mailbox;
-use crate::{Address, Commander, ConnectConfig, ConnectError, Connection, ExecuteError, Gone};
+use crate::execute_error::ExecuteError;
+use crate::socket::Socket;
 
 /// A monitor in command mode. Clones share the connection, which lives as long as one of them or the [`Events`] do.
 #[derive(Clone, Debug)]
@@ -31,7 +37,8 @@ struct OwnedGreeting {
     raw: Box<str>,
 }
 
-/// Connects to a monitor and brings it to command mode. Must be called in a tokio runtime.
+/// Connects to a monitor and brings it to command mode. Must be called in a tokio runtime. The [guide](crate::guide) has
+/// an example.
 ///
 /// # Errors
 ///
@@ -49,20 +56,41 @@ pub async fn connect_with(
     address: &Address,
     config: &ConnectConfig,
 ) -> Result<(Monitor, Events), ConnectError> {
-    let mut connection = Connection::open(address, config).await?;
+    start(Connection::open(address, config).await?).await
+}
+
+/// Brings a monitor to command mode over a stream that the caller made: through TLS, a tunnel, or in memory. Must be
+/// called in a tokio runtime. File descriptors cannot be passed.
+///
+/// `address` is what error messages name; nothing is dialled. A stream that buffers is flushed after each batch of
+/// commands.
+///
+/// # Errors
+///
+/// Those of [`ConnectError`] from `NoGreeting`.
+pub async fn connect_stream(
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    address: &Address,
+    config: &ConnectConfig,
+) -> Result<(Monitor, Events), ConnectError> {
+    start(Connection::new(Socket::other(Box::pin(stream)), None, Arc::new(address.clone()), config)).await
+}
+
+/// Negotiates, and starts the task that reads the connection.
+async fn start(mut connection: Connection) -> Result<(Monitor, Events), ConnectError> {
     let (sink, events) = queue(QUEUE_MAX_EVENTS, QUEUE_MAX_BYTES);
     let greeting = greet(&mut connection, &sink).await?;
     let out_of_band = connection.out_of_band();
-    let mailbox = Arc::new(Mailbox::default());
-    mailbox.open();
-    let commander = Commander::new(Arc::clone(&mailbox));
-    let exchange = Exchange::new(Arc::clone(&mailbox));
-    let mut reader = Reader { connection, exchange, mailbox, sink, gone: None };
+    let queue = Arc::new(CommandQueue::default());
+    queue.open();
+    let commander = Commander::new(Arc::clone(&queue));
+    let exchange = Exchange::new(Arc::clone(&queue));
+    let mut reader = Reader { connection, exchange, queue, sink, reason: None };
     tokio::spawn(async move { poll_fn(|cx| reader.poll(cx)).await });
     Ok((Monitor { commander, greeting: Arc::new(greeting), out_of_band }, events))
 }
 
-/// Goes to command mode; events that come on the way are the first of the stream.
+/// Goes to command mode; events that the server sends meanwhile are the first of the stream.
 async fn greet(connection: &mut Connection, sink: &EventSink) -> Result<OwnedGreeting, ConnectError> {
     let mut greeting = OwnedGreeting::default();
     while !connection.is_negotiated() {
@@ -77,15 +105,15 @@ async fn greet(connection: &mut Connection, sink: &EventSink) -> Result<OwnedGre
             }
             Ok(Some(_)) => Ok(()),
             Ok(None) => connection.drive().await,
-            Err(gone) => Err(gone),
+            Err(reason) => Err(reason),
         };
-        step.map_err(|gone| connection.connect_error(gone))?;
+        step.map_err(|reason| connection.connect_error(reason))?;
     }
     Ok(greeting)
 }
 
 impl Monitor {
-    /// What the server said first.
+    /// The server's greeting.
     #[must_use]
     pub fn greeting(&self) -> Greeting<'_> {
         Greeting {
@@ -101,7 +129,7 @@ impl Monitor {
         self.out_of_band
     }
 
-    /// All the ways to execute a command: with a timeout, out of band, with file descriptors.
+    /// The handle with all ways to execute a command: with a timeout, out of band, with file descriptors.
     #[must_use]
     pub fn commander(&self) -> &Commander {
         &self.commander
@@ -133,7 +161,7 @@ impl Monitor {
         self.commander.execute_as(command, arguments).await
     }
 
-    /// Executes a command, JSON text in and JSON text out; see [`Commander::execute_raw`].
+    /// Executes a command: arguments and result are JSON text; see [`Commander::execute_raw`].
     ///
     /// # Errors
     ///
@@ -147,13 +175,13 @@ impl Monitor {
     }
 }
 
-/// Reads the connection until it ends or nobody is interested.
+/// Reads the connection until it ends, or until all handles and the stream of events were dropped.
 struct Reader {
     connection: Connection,
     exchange: Exchange,
-    mailbox: Arc<Mailbox>,
+    queue: Arc<CommandQueue>,
     sink: EventSink,
-    gone: Option<Gone>,
+    reason: Option<CloseReason>,
 }
 
 impl Reader {
@@ -162,26 +190,26 @@ impl Reader {
             let step = match self.hand_out() {
                 Ok(()) => {
                     self.exchange.poll_commands(&mut self.connection, cx);
-                    if self.sink.poll_abandoned(cx) && self.mailbox.is_abandoned() {
+                    if self.sink.poll_abandoned(cx) && self.queue.is_abandoned() {
                         return Poll::Ready(());
                     }
                     self.connection.poll_drive(cx)
                 }
-                Err(gone) => Poll::Ready(Err(gone)),
+                Err(reason) => Poll::Ready(Err(reason)),
             };
             match step {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(gone)) => {
-                    self.gone = Some(gone);
+                Poll::Ready(Err(reason)) => {
+                    self.reason = Some(reason);
                     return Poll::Ready(());
                 }
             }
         }
     }
 
-    /// Passes on everything that was read. The events before a reply are in the queue before the reply is.
-    fn hand_out(&mut self) -> Result<(), Gone> {
+    /// Forwards every message that was read. The events before a reply are queued before the reply is delivered.
+    fn hand_out(&mut self) -> Result<(), CloseReason> {
         let received_at = SystemTime::now();
         let mut pushed = false;
         let result = loop {
@@ -196,28 +224,29 @@ impl Reader {
                     }
                 }
                 Ok(Some(Output::Unattributed(error))) => {
-                    tracing::warn!(%error, "the VM could not read a command");
+                    tracing::warn!(%error, "the VM could not parse a command");
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break Ok(()),
-                Err(gone) => break Err(gone),
+                Err(reason) => break Err(reason),
             }
         };
         if pushed {
             self.sink.wake();
+            self.queue.events.notify_waiters();
         }
         result
     }
 }
 
 impl Drop for Reader {
-    /// However the task ends, also with its runtime: nobody waits for ever.
+    /// Fails all commands however the task ends, also with its runtime, so that no caller waits for ever.
     fn drop(&mut self) {
-        let gone = self.gone.take().unwrap_or(Gone::Left);
-        for request in self.mailbox.close(gone.clone()) {
-            drop(PendingReply::new(request.asker, Err(ExecuteError::Gone { reason: gone.clone() })));
+        let reason = self.reason.take().unwrap_or(CloseReason::ClosedLocally);
+        for request in self.queue.close(reason.clone()) {
+            drop(PendingReply::new(request.target, Err(ExecuteError::Closed { reason: reason.clone() })));
         }
-        self.exchange.fail(&gone).for_each(PendingReply::release);
-        self.sink.end(gone);
+        self.exchange.fail(&reason).for_each(PendingReply::release);
+        self.sink.end(reason);
     }
 }

@@ -1,29 +1,29 @@
 //! The process at the other end of a unix socket, and how it ended.
 //!
-//! A QEMU that is killed says nothing, and its exit status goes to its parent alone. But Linux (6.15 and later) keeps it
-//! for whoever holds a descriptor of the process, which anybody may open as long as it lives.
+//! A QEMU that is killed sends nothing, and only its parent gets its exit status. But Linux (6.15 and later) keeps the
+//! status for every holder of a descriptor of the process, which any process may open as long as the QEMU lives.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use qmp_host::exit_status;
+use qmp_host::process::ProcessStat;
 use rustix::process::{Pid, PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
 use tokio::time::{sleep, timeout};
 
 use crate::socket::Socket;
-use qmp_host::exit_status;
-use qmp_host::process::ProcessStat;
 
-/// How long a process may take to end, and its parent to notice, once it has closed its monitor. A QEMU with hundreds of
-/// GiB gives them back meanwhile; one that took its monitor away lives on.
+/// How long a process may take to end, and its parent to reap it, once it has closed its monitor. A QEMU with hundreds of
+/// GiB frees them meanwhile; a QEMU that only removed the monitor lives on.
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How soon after the end it is looked whether the process has ended, and its parent has noticed, which is when the
-/// status is told: the system has no signal for the latter. Most QEMUs take a few milliseconds.
-const FIRST_LOOK: Duration = Duration::from_millis(2);
+/// The first pause between two checks whether the process has ended and its parent has reaped it, which is when the
+/// status is readable: Linux has no notification of the latter. Most QEMUs take a few milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
-/// How long the pauses between later looks become.
-const LATER_LOOKS: Duration = Duration::from_millis(250);
+/// The longest pause between two checks.
+const LAST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The process at the other end of a unix socket.
 #[derive(Debug)]
@@ -33,29 +33,29 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that began to listen at the other end, or dialled from there: where a manager opened the socket for
-    /// its QEMU, that manager. `None` on TCP, in another PID namespace, if it is this process itself, where the system
-    /// will not tell how it ended, and where open files are scarce.
-    pub(crate) fn behind(socket: &Socket) -> Option<Self> {
+    /// The process that began to listen at the other end, or dialled from there. If a manager opened the socket for its
+    /// QEMU, that is the manager. `None` on TCP, in another PID namespace, for this process itself, if the kernel does
+    /// not report exit statuses, and if open files are scarce.
+    pub(crate) fn of_peer(socket: &Socket) -> Option<Self> {
         let Socket::Unix(stream) = socket else { return None };
         let pid = stream.peer_cred().ok()?.pid().and_then(Pid::from_raw)?;
         if pid == getpid() {
             return None;
         }
-        // The peer is connected, so the number is its own still.
+        // The peer is connected, so its PID was not reused.
         let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         exit_status(descriptor.as_fd()).ok()?;
         is_spare(descriptor.as_raw_fd(), getrlimit(Resource::Nofile).current)
             .then_some(Self { pid, descriptor })
     }
 
-    /// Its number.
+    /// Its PID.
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// What it calls itself, in 15 bytes; empty if that cannot be read.
+    /// Its name, at most 15 bytes; empty if it cannot be read.
     ///
     /// Source: proc(5), `/proc/pid/comm`.
     pub(crate) fn name(&self) -> String {
@@ -63,32 +63,33 @@ impl Process {
         name.trim_end().to_owned()
     }
 
-    /// When it was started, in clock ticks since the host was; `None` if that cannot be read.
+    /// When the process started, in clock ticks since the host booted; `None` if that cannot be read.
     pub(crate) fn start_ticks(&self) -> Option<u64> {
         ProcessStat::read(self.pid().unsigned_abs()).map(|stat| stat.start_ticks)
     }
 
-    /// Waits until it ended and says how. `None` if it lives on, if its parent takes no notice, and on Linux 6.13 and 6.14.
+    /// Waits until it ended, and returns its exit status. `None` if it lives on, if its parent does not reap it, and on
+    /// Linux 6.13 and 6.14.
     ///
     /// Must be called in a tokio runtime.
-    pub async fn ended(self) -> Option<ExitStatus> {
-        let told = async {
-            let mut pause = FIRST_LOOK;
+    pub async fn wait_for_exit(self) -> Option<ExitStatus> {
+        let status = async {
+            let mut pause = FIRST_PAUSE;
             loop {
                 match exit_status(self.descriptor.as_fd()) {
                     Ok(None) => sleep(pause).await,
                     Ok(status) => break status,
                     Err(_) => break None,
                 }
-                pause = LATER_LOOKS.min(pause * 2);
+                pause = LAST_PAUSE.min(pause * 2);
             }
         };
-        timeout(END_TIMEOUT, told).await.ok().flatten()
+        timeout(END_TIMEOUT, status).await.ok().flatten()
     }
 }
 
-/// Whether this descriptor takes the place of none that is needed more. The lowest that is free is given out, so its
-/// number says how many are in use: the upper half of what is allowed is left to sockets.
+/// Whether enough descriptors are left to keep this one. The kernel assigns the lowest free number, so the number tells
+/// how many are in use: the upper half of the limit is left to sockets.
 fn is_spare(descriptor: RawFd, allowed: Option<u64>) -> bool {
     allowed.is_none_or(|allowed| u64::try_from(descriptor).is_ok_and(|number| number < allowed / 2))
 }
@@ -102,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// Listens, serves one, and ends as it is told.
+    /// Listens, accepts one connection, and ends as its argument says.
     const SERVER: &str = "\
 import os, socket, sys
 server = socket.socket(socket.AF_UNIX)
@@ -113,20 +114,20 @@ server.accept()
 eval(sys.argv[2])";
 
     #[tokio::test]
-    async fn tells_how_a_stranger_ended() {
+    async fn exit_status_of_unrelated_process_is_read_where_linux_keeps_it() {
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
         let numbers: Vec<u32> = kernel.split(['.', '-']).map_while(|part| part.parse().ok()).collect();
-        let tells = numbers.as_slice() >= [6, 15].as_slice();
-        //  what it does            as wait(2) gives it
+        let keeps_status = numbers.as_slice() >= [6, 15].as_slice();
+        //  how it ends             status as wait(2) encodes it
         let cases = [("os._exit(0)", 0), ("os._exit(3)", 3 << 8), ("os.kill(os.getpid(), 9)", 9)];
         for (ends, raw) in cases {
             let status = ended(ends).await;
-            assert_eq!(status, tells.then(|| ExitStatus::from_raw(raw)), "{ends} on Linux {kernel}");
+            assert_eq!(status, keeps_status.then(|| ExitStatus::from_raw(raw)), "{ends} on Linux {kernel}");
         }
     }
 
     #[test]
-    fn leaves_the_upper_half_to_sockets() {
+    fn descriptor_in_upper_half_of_limit_is_not_spare() {
         let cases = [(511, Some(1024), true), (512, Some(1024), false), (100_000, None, true)];
         for (descriptor, allowed, expected) in cases {
             assert_eq!(is_spare(descriptor, allowed), expected, "{descriptor} of {allowed:?}");
@@ -134,9 +135,9 @@ eval(sys.argv[2])";
     }
 
     #[tokio::test]
-    async fn knows_itself() {
+    async fn peer_in_same_process_is_none() {
         let (socket, _other) = UnixStream::pair().unwrap();
-        assert!(Process::behind(&Socket::Unix(socket)).is_none());
+        assert!(Process::of_peer(&Socket::Unix(socket)).is_none());
     }
 
     async fn ended(how: &str) -> Option<ExitStatus> {
@@ -149,10 +150,10 @@ eval(sys.argv[2])";
             .expect("python3 is installed");
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 10]).unwrap();
         let socket = Socket::Unix(UnixStream::connect(&path).await.unwrap());
-        let process = Process::behind(&socket).expect("a process of its own");
+        let process = Process::of_peer(&socket).expect("another process");
         assert_eq!((process.pid(), &*process.name()), (child.id().try_into().unwrap(), "python3"));
         let (status, _reaped) =
-            tokio::join!(process.ended(), tokio::task::spawn_blocking(move || child.wait()));
+            tokio::join!(process.wait_for_exit(), tokio::task::spawn_blocking(move || child.wait()));
         status
     }
 }

@@ -1,33 +1,34 @@
 //! The state of a VM at the start of an epoch, as one JSON object.
 //!
-//! The queries are sent together. `address`, `process` (number, name and start, where the system knows whose the other end
-//! is) and `greeting` come first, then each answer under the name of its query,
-//! byte for byte. A query that the release does not have is left out. One that failed, or was not answered in time,
-//! stands under `errors` with class and description. Before QEMU 3.0, `query-block-jobs` stands for `query-jobs`.
+//! The queries are sent together. `address`, `process` (PID, name and start, if the kernel knows the peer's process) and
+//! `greeting` come first, then each reply under the name of its query, byte for byte. A query that the release lacks is
+//! left out. A query that failed, or has no reply in time, is listed in `errors` with class and description. Before QEMU
+//! 3.0, `query-block-jobs` replaces `query-jobs`.
 
 use std::collections::BTreeMap;
 
-use qmp_wire::{CommandError, CommandId, Greeting, Version};
+use qmp_wire::{Address, CommandError, CommandId, Greeting, Version};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use crate::{Address, Connection, Process};
+use crate::connection::Connection;
+use crate::process::Process;
 
-/// What is asked, in the order in which it is asked and shown: fewer than the eight that QEMU takes in at once.
+/// The queries, in the order of sending and of the text: fewer than the eight commands that QEMU accepts at a time.
 const QUERIES: [&str; 6] =
     ["query-status", "query-name", "query-uuid", "query-version", NEW_JOBS, "query-migrate"];
 
 const NEW_JOBS: &str = "query-jobs";
 
-/// What is asked in the place of `query-jobs` where that is unknown.
+/// The query in place of `query-jobs` where that is unknown.
 const OLD_JOBS: &str = "query-block-jobs";
 
-/// The class of an error of our own: no reply in time.
+/// The class of an error of this client: no reply in time.
 const TIMED_OUT: &str = "TimedOut";
 
-/// What a server said of itself when it greeted.
+/// The server's greeting.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Greeted {
+pub(crate) struct GreetingInfo {
     pub(crate) version: Option<Version>,
     raw: Option<Box<RawValue>>,
 }
@@ -35,19 +36,19 @@ pub(crate) struct Greeted {
 /// A snapshot that is being taken.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
-    asked: BTreeMap<CommandId, &'static str>,
-    answers: Vec<(&'static str, Box<RawValue>)>,
+    pending: BTreeMap<CommandId, &'static str>,
+    replies: Vec<(&'static str, Box<RawValue>)>,
     errors: Vec<(&'static str, CommandError)>,
 }
 
-impl From<Greeting<'_>> for Greeted {
+impl From<Greeting<'_>> for GreetingInfo {
     fn from(greeting: Greeting<'_>) -> Self {
         #[derive(serde::Deserialize)]
         struct Message<'a> {
             #[serde(rename = "QMP", borrow)]
             greeting: &'a RawValue,
         }
-        // The wire took it for a greeting, so it has the member; if not, the snapshot goes without.
+        // The parser classified it as a greeting, so it has the member; if not, the snapshot has none.
         let raw =
             serde_json::from_str::<Message<'_>>(greeting.raw).ok().map(|message| message.greeting.to_owned());
         Self { version: greeting.version, raw }
@@ -55,56 +56,56 @@ impl From<Greeting<'_>> for Greeted {
 }
 
 impl Snapshot {
-    /// Asks for the VM's state, for the first time or again.
-    pub(crate) fn ask(&mut self, connection: &mut Connection) {
+    /// Sends the queries.
+    pub(crate) fn send_queries(&mut self, connection: &mut Connection) {
         for query in QUERIES {
-            self.asked.insert(connection.execute(query, None), query);
+            self.pending.insert(connection.execute(query, None), query);
         }
     }
 
-    /// Takes the reply to a query; gives it back if it is not the reply to one.
+    /// Stores the reply to a query; returns it if the command is none of the queries.
     pub(crate) fn reply<'a>(
         &mut self,
         id: CommandId,
         result: Result<&'a str, CommandError>,
     ) -> Option<Result<&'a str, CommandError>> {
-        let Some(query) = self.asked.remove(&id) else { return Some(result) };
+        let Some(query) = self.pending.remove(&id) else { return Some(result) };
         match result {
             Ok(value) => match RawValue::from_string(value.to_owned()) {
-                Ok(value) => self.answers.push((query, value)),
+                Ok(value) => self.replies.push((query, value)),
                 Err(error) => {
                     let error = CommandError { class: "InvalidReply".into(), desc: error.to_string().into() };
                     self.errors.push((query, error));
                 }
             },
-            // `lacks_jobs` looks for this one, and the finished text leaves it out.
+            // `send_fallback` looks for an unknown `query-jobs`, and the finished text leaves it out.
             Err(error) => self.errors.push((query, error)),
         }
         None
     }
 
-    /// Asks the older query about jobs if the VM does not know the newer one.
-    pub(crate) fn ask_again(&mut self, connection: &mut Connection) {
+    /// Sends the older query about jobs if the VM does not know the newer one.
+    pub(crate) fn send_fallback(&mut self, connection: &mut Connection) {
         let lacks_jobs = self.errors.iter().any(|(query, error)| *query == NEW_JOBS && is_unknown(error));
         if lacks_jobs {
             self.errors.retain(|(query, _)| *query != NEW_JOBS);
-            self.asked.insert(connection.execute(OLD_JOBS, None), OLD_JOBS);
+            self.pending.insert(connection.execute(OLD_JOBS, None), OLD_JOBS);
         }
     }
 
-    /// Whether everything is answered.
+    /// Whether every query has its reply.
     pub(crate) fn is_complete(&self) -> bool {
-        self.asked.is_empty()
+        self.pending.is_empty()
     }
 
-    /// The text of what is known.
+    /// The text of the snapshot, with the replies that arrived.
     pub(crate) fn finish(
         mut self,
         address: &Address,
         process: Option<&Process>,
-        greeted: &Greeted,
+        greeting: &GreetingInfo,
     ) -> Box<str> {
-        for query in std::mem::take(&mut self.asked).into_values() {
+        for query in std::mem::take(&mut self.pending).into_values() {
             let desc = "no reply by the time the snapshot was closed".into();
             self.errors.push((query, CommandError { class: TIMED_OUT.into(), desc }));
         }
@@ -113,9 +114,9 @@ impl Snapshot {
             let query = if query == OLD_JOBS { NEW_JOBS } else { query };
             QUERIES.iter().position(|name| *name == query)
         };
-        self.answers.sort_by_key(|(query, _)| place(query));
+        self.replies.sort_by_key(|(query, _)| place(query));
         self.errors.sort_by_key(|(query, _)| place(query));
-        let text = serde_json::to_string(&Text { address, process, greeted, snapshot: &self });
+        let text = serde_json::to_string(&Text { address, process, greeting, snapshot: &self });
         text.unwrap_or_else(|error| unreachable!("strings and raw JSON always serialize: {error}")).into()
     }
 }
@@ -127,7 +128,7 @@ fn is_unknown(error: &CommandError) -> bool {
 struct Text<'a> {
     address: &'a Address,
     process: Option<&'a Process>,
-    greeted: &'a Greeted,
+    greeting: &'a GreetingInfo,
     snapshot: &'a Snapshot,
 }
 
@@ -138,11 +139,11 @@ impl Serialize for Text<'_> {
         if let Some(process) = self.process {
             object.serialize_entry("process", &ProcessText::of(process))?;
         }
-        if let Some(greeting) = &self.greeted.raw {
+        if let Some(greeting) = &self.greeting.raw {
             object.serialize_entry("greeting", greeting)?;
         }
-        for (query, answer) in &self.snapshot.answers {
-            object.serialize_entry(query, answer)?;
+        for (query, reply) in &self.snapshot.replies {
+            object.serialize_entry(query, reply)?;
         }
         if !self.snapshot.errors.is_empty() {
             object.serialize_entry("errors", &Errors(&self.snapshot.errors))?;
@@ -155,7 +156,7 @@ impl Serialize for Text<'_> {
 struct ProcessText {
     pid: i32,
     name: String,
-    /// Together they tell it from a later process of its number.
+    /// With `boot_id`, it tells the process from a later one of the same number.
     #[serde(skip_serializing_if = "Option::is_none")]
     start_ticks: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]

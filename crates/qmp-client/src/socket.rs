@@ -13,20 +13,20 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, se
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Most descriptors that go along with one command: what QEMU receives at once.
+/// Most descriptors that one command can have: as many as QEMU receives at once.
 ///
 /// Source: QEMU `chardev/char-socket.c`, `TCP_MAX_FDS`.
 pub(crate) const DESCRIPTORS_MAX: usize = 16;
 
-/// How long a TCP connection is idle before the kernel asks whether the other host is still there. As long as the hub
-/// lets a monitor be quiet before it asks the VM.
+/// How long a TCP connection is idle before the kernel probes the other host: as long as the hub lets a monitor be quiet
+/// before it probes the VM.
 pub(crate) const TCP_KEEP_ALIVE_IDLE: Duration = Duration::from_secs(30);
 
-/// How long the kernel waits before it asks again.
+/// How long the kernel waits before the next probe.
 pub(crate) const TCP_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often the kernel asks in vain before the connection is broken: with the idle time 90 s, which a switch that is
-/// started anew takes.
+/// How many probes without a reply break the connection: 90 s after the last message, so that the connection survives
+/// the restart of a switch.
 pub(crate) const TCP_KEEP_ALIVE_COUNT: u32 = 6;
 
 /// A connected stream.
@@ -37,7 +37,8 @@ pub(crate) enum Socket {
     Other(Box<OtherStream>),
 }
 
-/// A stream that was not made here.
+/// A stream that the operating system did not make: see [`connect_stream`](crate::connect_stream) and
+/// [`Dial`](crate::Dial).
 pub(crate) struct OtherStream {
     stream: Pin<Box<dyn ByteStream>>,
     /// Bytes were written and not flushed yet.
@@ -50,11 +51,11 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send {}
 impl<S: AsyncRead + AsyncWrite + Send> ByteStream for S {}
 
 impl Socket {
-    /// A TCP connection that sends commands at once, and ends when the other host is gone without a word.
+    /// A TCP connection that sends commands without delay, and ends when the other host vanishes.
     ///
     /// # Errors
     ///
-    /// What the system says of the options.
+    /// Those of setting the options.
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
         // A command is small and its sender waits for the reply.
         stream.set_nodelay(true)?;
@@ -70,7 +71,7 @@ impl Socket {
         Self::Other(Box::new(OtherStream { stream, unflushed: false }))
     }
 
-    /// Reads what there is, once.
+    /// Reads once.
     pub(crate) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -83,7 +84,7 @@ impl Socket {
         }
     }
 
-    /// Sends as much of `bytes` as the socket takes, and `descriptors` with the first of them.
+    /// Sends as much of `bytes` as the socket accepts, and `descriptors` with the first byte.
     pub(crate) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -125,7 +126,7 @@ impl Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether descriptors can go along.
+    /// Whether the socket can pass descriptors.
     pub(crate) fn passes_descriptors(&self) -> bool {
         matches!(self, Self::Unix(_))
     }
@@ -147,40 +148,4 @@ fn send_with(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[OwnedFd]) -> i
     let fits = control.push(SendAncillaryMessage::ScmRights(&borrowed));
     assert!(fits, "the number of descriptors is checked when the command is queued");
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use rustix::net::sockopt::{socket_keepalive, tcp_keepcnt, tcp_keepidle, tcp_keepintvl, tcp_nodelay};
-    use tokio::net::TcpListener;
-
-    use crate::dial::Dialer;
-    use crate::{Address, ConnectConfig};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn tcp_connections_have_keep_alive_on_both_ways_to_make_them() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        let port = listener.local_addr().expect("bound").port();
-        let address = Address::Tcp { host: "127.0.0.1".into(), port, listen: false };
-        let mut dialer = Dialer::new(address.into());
-        let dialled = dialer.dial(&ConnectConfig::default()).await.expect("connects");
-        let accepted = crate::listen::Listener::Tcp(listener).accept().await.expect("accepts");
-        for (way, socket) in [("dialled", dialled), ("accepted", accepted)] {
-            let Socket::Tcp(stream) = &socket else { panic!("{way}: {socket:?}") };
-            assert_eq!(options(stream), (true, 30, 10, 6, true), "{way}");
-        }
-    }
-
-    /// Keep-alive, idle time and interval in seconds, count; without delay.
-    fn options(stream: &TcpStream) -> (bool, u64, u64, u32, bool) {
-        (
-            socket_keepalive(stream).expect("an option"),
-            tcp_keepidle(stream).expect("an option").as_secs(),
-            tcp_keepintvl(stream).expect("an option").as_secs(),
-            tcp_keepcnt(stream).expect("an option"),
-            tcp_nodelay(stream).expect("an option"),
-        )
-    }
 }

@@ -1,4 +1,4 @@
-//! A message that has begun and not ended: how long that may take, and how much memory all of them have together.
+//! Limits of unfinished messages: the time of each, and the memory of all together.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,17 +6,16 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use qmp_host::Share;
+use qmp_host::{Budget, Share};
 use tokio::time::{Sleep, sleep};
 
-use crate::{Budget, ConnectConfig, Gone};
+use crate::close_reason::CloseReason;
 
 /// How long a message may take from its first byte to its last. A reply of 300 kB (`query-qmp-schema`, the longest)
 /// takes 40 s over a line of 64 kbit/s.
 pub(crate) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Memory of all messages that have begun and not ended, of a process, in bytes. Two of the longest that are read fit
-/// at a time.
+/// Memory of all unfinished messages of a process, in bytes: room for two of the longest that are accepted.
 pub(crate) const UNFINISHED_MAX_BYTES: usize = 256 << 20;
 
 /// The budget of this process.
@@ -27,43 +26,43 @@ pub(crate) fn process_budget() -> Arc<Budget> {
 
 /// The message that one connection has read in part.
 #[derive(Debug)]
-pub(crate) struct Unfinished {
+pub(crate) struct UnfinishedMessage {
     memory: Share,
     timer: Pin<Box<Sleep>>,
     timeout: Duration,
 }
 
-/// How a connection watches its unfinished messages.
+/// Enforces the limits for the unfinished messages of one connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Watch {
+pub(crate) struct MessageGuard {
     budget: Arc<Budget>,
     timeout: Duration,
 }
 
-impl Watch {
-    pub(crate) fn new(config: &ConnectConfig) -> Self {
-        Self { budget: Arc::clone(&config.unfinished), timeout: config.message_timeout }
+impl MessageGuard {
+    pub(crate) fn new(budget: &Arc<Budget>, timeout: Duration) -> Self {
+        Self { budget: Arc::clone(budget), timeout }
     }
 
-    /// Looks at the message that has `bytes` of memory, and is known as `unfinished` if it was looked at before.
+    /// Checks the message that uses `bytes` of memory; `unfinished` is its state between two checks.
     ///
     /// # Errors
     ///
-    /// [`Gone::Unfinished`] and [`Gone::NoMemory`].
-    pub(crate) fn look(
+    /// [`CloseReason::Unfinished`] and [`CloseReason::NoMemory`].
+    pub(crate) fn check(
         &self,
-        unfinished: &mut Option<Box<Unfinished>>,
+        unfinished: &mut Option<Box<UnfinishedMessage>>,
         bytes: usize,
         cx: &mut Context<'_>,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), CloseReason> {
         if bytes == 0 {
             *unfinished = None;
             return Ok(());
         }
-        let no_memory = || Gone::NoMemory { limit_bytes: self.budget.max() };
+        let no_memory = || CloseReason::NoMemory { limit_bytes: self.budget.max() };
         let message = match unfinished {
             Some(message) => message,
-            None => unfinished.insert(Box::new(Unfinished {
+            None => unfinished.insert(Box::new(UnfinishedMessage {
                 memory: self.budget.take(0).ok_or_else(no_memory)?,
                 timer: Box::pin(sleep(self.timeout)),
                 timeout: self.timeout,
@@ -73,7 +72,7 @@ impl Watch {
             return Err(no_memory());
         }
         match message.timer.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(Gone::Unfinished { waited: message.timeout }),
+            Poll::Ready(()) => Err(CloseReason::Unfinished { waited: message.timeout }),
             Poll::Pending => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Commands against a scripted server: who gets which reply, and what happens when none comes.
+//! Commands against a scripted server: which reply belongs to which command, and errors without a reply.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
 
@@ -8,25 +8,12 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use fake::{Fake, Peer, STOP, name, told};
-use qmp_client::{Address, ConnectConfig, Events, ExecuteError, Monitor, connect, connect_with};
+use fake::{Fake, Peer, STOP, attached, name, next_line};
+use qmp_client::{Address, ConnectConfig, ExecuteError, connect, connect_with};
 use serde_json::json;
 
-async fn attached() -> (Monitor, Events, Peer) {
-    let fake = Fake::listen();
-    let address = fake.address();
-    let server = async {
-        let mut peer = fake.accept().await;
-        peer.negotiate().await;
-        peer
-    };
-    let (connected, peer) = tokio::join!(connect(&address), server);
-    let (monitor, events) = connected.unwrap();
-    (monitor, events, peer)
-}
-
 #[tokio::test]
-async fn concurrent_callers_get_their_own_replies() {
+async fn concurrent_commands_get_their_own_replies() {
     let (monitor, _events, mut peer) = attached().await;
     let calls = (0..8).map(|number| {
         let monitor = monitor.clone();
@@ -39,7 +26,7 @@ async fn concurrent_callers_get_their_own_replies() {
     for _ in 0..8 {
         heard.push(peer.hear().await);
     }
-    // The last asked is answered first.
+    // The last command gets the first reply.
     for command in heard.iter().rev() {
         peer.returns(command, &command["arguments"]["number"].to_string()).await;
     }
@@ -49,7 +36,7 @@ async fn concurrent_callers_get_their_own_replies() {
 }
 
 #[tokio::test]
-async fn at_most_eight_in_band_commands_are_ahead_and_out_of_band_overtakes() {
+async fn ninth_in_band_command_waits_and_out_of_band_does_not() {
     let (monitor, _events, mut peer) = attached().await;
     assert!(monitor.out_of_band());
     let mut calls = Vec::new();
@@ -81,7 +68,7 @@ async fn at_most_eight_in_band_commands_are_ahead_and_out_of_band_overtakes() {
 }
 
 #[tokio::test]
-async fn refusals_carry_class_and_description() {
+async fn refused_command_returns_class_and_description() {
     let (monitor, _events, mut peer) = attached().await;
     let server = async {
         let heard = peer.hear().await;
@@ -98,7 +85,7 @@ async fn refusals_carry_class_and_description() {
 }
 
 #[tokio::test]
-async fn arguments_that_are_no_object_are_not_sent() {
+async fn arguments_other_than_object_are_not_sent() {
     let (monitor, _events, mut peer) = attached().await;
     for arguments in ["[]", "7", "{", r#"{}, "id": 1"#, "{} {}", ""] {
         let error = monitor.execute_raw("stop", Some(arguments)).await.unwrap_err();
@@ -110,7 +97,7 @@ async fn arguments_that_are_no_object_are_not_sent() {
 }
 
 #[tokio::test]
-async fn a_reply_of_another_type_is_told() {
+async fn reply_of_unexpected_type_is_an_error() {
     let (monitor, _events, mut peer) = attached().await;
     let (reply, ()) =
         tokio::join!(monitor.execute_as::<u32>("query-name", ()), peer.answer("query-name", "{}"));
@@ -118,7 +105,7 @@ async fn a_reply_of_another_type_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_reply_is_nobodys() {
+async fn reply_after_timeout_is_discarded() {
     let (monitor, _events, mut peer) = attached().await;
     let hurried = monitor.commander().clone().with_timeout(Duration::from_secs(3));
     let (result, late) = tokio::join!(hurried.execute("slow", ()), peer.hear());
@@ -130,9 +117,9 @@ async fn a_late_reply_is_nobodys() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_read_is_read_from() {
+async fn server_that_does_not_read_delays_no_events() {
     let (monitor, mut events, mut peer) = attached().await;
-    // More than any socket buffer takes.
+    // More than any socket buffer holds.
     let arguments = json!({"text": "x".repeat(8 << 20)});
     let call = tokio::spawn({
         let monitor = monitor.clone();
@@ -140,7 +127,7 @@ async fn a_server_that_does_not_read_is_read_from() {
     });
     for _ in 0..1000 {
         peer.say(STOP).await;
-        assert_eq!(told(&mut events).await, "STOP");
+        assert_eq!(next_line(&mut events).await, "STOP");
     }
     assert!(!call.is_finished());
     let heard = peer.hear().await;
@@ -150,7 +137,7 @@ async fn a_server_that_does_not_read_is_read_from() {
 }
 
 #[tokio::test]
-async fn too_many_commands_are_refused_and_not_kept() {
+async fn command_past_queue_limit_is_refused() {
     let (monitor, _events, _peer) = attached().await;
     let mut calls = Vec::new();
     let mut refused = None;
@@ -169,7 +156,7 @@ async fn too_many_commands_are_refused_and_not_kept() {
 }
 
 #[tokio::test]
-async fn commands_given_up_before_they_were_sent_are_not_sent() {
+async fn command_cancelled_before_sending_is_not_sent() {
     let (monitor, _events, mut peer) = attached().await;
     let first: Vec<_> = (0..8)
         .map(|_| {
@@ -194,7 +181,7 @@ async fn commands_given_up_before_they_were_sent_are_not_sent() {
 }
 
 #[tokio::test]
-async fn descriptors_arrive_with_their_command_one_command_at_a_time() {
+async fn descriptors_arrive_with_their_command_alone() {
     let (monitor, _events, mut peer) = attached().await;
     let calls: Vec<_> = ["one", "two"]
         .into_iter()
@@ -250,7 +237,7 @@ async fn receive_descriptors(peer: &Peer) -> (Vec<u8>, Vec<OwnedFd>) {
 }
 
 #[tokio::test]
-async fn descriptors_need_a_unix_socket_and_have_a_limit() {
+async fn descriptors_on_tcp_or_past_limit_are_refused() {
     let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
     let (monitor, _events, _peer) = attached().await;
     let many = (0..17).map(|_| null()).collect();
@@ -272,7 +259,7 @@ async fn descriptors_need_a_unix_socket_and_have_a_limit() {
 }
 
 #[tokio::test]
-async fn the_connection_lives_as_long_as_monitor_or_events() {
+async fn connection_closes_when_monitor_and_events_are_dropped() {
     let (monitor, events, mut peer) = attached().await;
     drop(events);
     let (reply, ()) = tokio::join!(monitor.execute("still-here", ()), peer.answer("still-here", "{}"));
@@ -283,17 +270,18 @@ async fn the_connection_lives_as_long_as_monitor_or_events() {
     let (monitor, mut events, mut peer) = attached().await;
     drop(monitor);
     peer.say(STOP).await;
-    assert_eq!(told(&mut events).await, "STOP");
+    assert_eq!(next_line(&mut events).await, "STOP");
     drop(events);
     assert_eq!(peer.hear_or_end().await, None);
 }
 
 #[tokio::test]
-async fn out_of_band_is_asked_for_only_if_wanted() {
+async fn out_of_band_is_enabled_only_if_configured() {
     for wanted in [true, false] {
         let fake = Fake::listen();
         let address = fake.address();
-        let config = ConnectConfig { out_of_band: wanted, ..ConnectConfig::default() };
+        let mut config = ConnectConfig::default();
+        config.out_of_band = wanted;
         let server = async {
             let mut peer = fake.accept().await;
             peer.say(fake::GREETING).await;

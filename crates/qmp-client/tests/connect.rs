@@ -1,4 +1,4 @@
-//! Reaching a monitor: every kind of address, and every way to fail.
+//! Connecting to a monitor: every kind of address, and every error.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
 
@@ -10,17 +10,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fake::{Fake, GREETING, Peer, STOP, told};
+use fake::{Fake, GREETING, Peer, STOP, next_line};
 use qmp_client::{Address, ConnectConfig, ConnectError, connect, connect_with};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
 #[tokio::test]
-async fn dials_a_unix_socket_whose_path_is_longer_than_a_socket_address() {
+async fn unix_path_longer_than_socket_address_is_dialled() {
     let directory = tempfile::tempdir().unwrap();
     let path = deep(directory.path()).join("qmp");
     assert!(path.as_os_str().len() > 107);
     let listener = {
-        // Bound by a short name, as a QEMU that was started in that directory does it.
+        // Bound by a short name, as by a QEMU that was started in that directory.
         let short = directory.path().join("s");
         let listener = UnixListener::bind(&short).unwrap();
         fs::rename(short, &path).unwrap();
@@ -30,7 +30,7 @@ async fn dials_a_unix_socket_whose_path_is_longer_than_a_socket_address() {
 }
 
 #[tokio::test]
-async fn dials_tcp_v4_v6_and_names() {
+async fn tcp_v4_v6_and_host_names_are_dialled() {
     for (bound, host) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("127.0.0.1:0", "localhost")] {
         let Ok(listener) = tokio::net::TcpListener::bind(bound).await else {
             println!("skipped {bound}: this host has no such address");
@@ -43,14 +43,14 @@ async fn dials_tcp_v4_v6_and_names() {
 }
 
 #[tokio::test]
-async fn listens_for_a_qemu_that_dials_in() {
+async fn address_with_server_on_accepts_qemu_that_dials_in() {
     let directory = tempfile::tempdir().unwrap();
     for path in [directory.path().join("qmp"), deep(directory.path()).join("qmp")] {
         let address = unix(&path, true);
         let dialled = async {
             let peer = Peer::new(dial(&path).await);
             let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "only for its owner");
+            assert_eq!(mode & 0o777, 0o600, "for its owner only");
             peer
         };
         serve_one(&address, dialled).await;
@@ -71,7 +71,7 @@ async fn listens_for_a_qemu_that_dials_in() {
 }
 
 #[tokio::test]
-async fn a_stale_socket_file_is_replaced_and_nothing_else() {
+async fn stale_socket_file_is_replaced_and_other_files_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("qmp");
     drop(UnixListener::bind(&path).unwrap());
@@ -91,7 +91,7 @@ async fn a_stale_socket_file_is_replaced_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn takes_inherited_sockets() {
+async fn inherited_socket_is_adopted_once() {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     let connected = Address::Fd { number: inherit(ours.into()), listen: false };
@@ -111,7 +111,7 @@ async fn takes_inherited_sockets() {
 }
 
 #[tokio::test]
-async fn failures_to_reach_a_monitor_say_what_to_do() {
+async fn failure_to_connect_says_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let stale = directory.path().join("stale");
     drop(UnixListener::bind(&stale).unwrap());
@@ -121,7 +121,7 @@ async fn failures_to_reach_a_monitor_say_what_to_do() {
     let taken = UnixListener::bind(directory.path().join("taken")).unwrap();
     let cases: [(Address, &str); 6] = [
         (unix(&directory.path().join("none"), false), "is the VM running?"),
-        (unix(&stale, false), "nobody listens on"),
+        (unix(&stale, false), "no process listens on"),
         (unix(&file, false), "is not a socket"),
         (unix(&directory.path().join("taken"), true), "leave out ,server=on"),
         (unix(&directory.path().join("none/qmp"), true), "cannot listen on"),
@@ -135,7 +135,7 @@ async fn failures_to_reach_a_monitor_say_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_full_queue_of_clients_is_told() {
+async fn full_backlog_returns_busy() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("qmp");
     let socket =
@@ -145,22 +145,22 @@ async fn a_full_queue_of_clients_is_told() {
     let _first = UnixStream::connect(&path).await.unwrap();
     let error = connect(&unix(&path, false)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Busy { .. }), "{error:?}");
-    assert!(error.to_string().contains("is taken"), "{error}");
+    assert!(error.to_string().contains("is in use and other clients wait"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_taken_monitor_gives_no_greeting() {
+async fn monitor_in_use_returns_no_greeting() {
     let fake = Fake::listen();
     let error = connect(&fake.address()).await.unwrap_err();
     assert!(
         matches!(error, ConnectError::NoGreeting { waited, .. } if waited == Duration::from_secs(5)),
         "{error:?}"
     );
-    assert!(error.to_string().contains("taken by another client"), "{error}");
+    assert!(error.to_string().contains("in use by another client"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_to_negotiate_say_what_to_do() {
+async fn failure_to_negotiate_says_what_to_do() {
     let cases: [(&str, &[&str], bool, &str); 8] = [
         ("console", &["login: "], true, r#"is not a QMP server: it begins with "login: \r\n""#),
         ("human monitor", &["QEMU 7.2.22 monitor"], false, "is not a QMP server: it begins with \"QEMU 7.2"),
@@ -177,7 +177,7 @@ async fn failures_to_negotiate_say_what_to_do() {
             "error in place of the greeting",
             &[r#"{"error": {"class": "GenericError", "desc": "for members only"}}"#],
             true,
-            "turned this client away: for members only",
+            "refused this client: for members only",
         ),
         (
             "closes in a message",
@@ -203,7 +203,7 @@ async fn failures_to_negotiate_say_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_refused_negotiation_is_told() {
+async fn refused_negotiation_returns_the_servers_error() {
     let fake = Fake::listen();
     let address = fake.address();
     let server = async {
@@ -219,7 +219,7 @@ async fn a_refused_negotiation_is_told() {
 }
 
 #[tokio::test]
-async fn a_host_that_does_not_answer_is_given_up() {
+async fn host_without_answer_returns_dial_timeout() {
     // A listening socket whose queue is full: further connections get no answer.
     let socket =
         rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
@@ -228,7 +228,8 @@ async fn a_host_that_does_not_answer_is_given_up() {
     rustix::net::listen(&socket, 0).unwrap();
     let listener = std::net::TcpListener::from(socket);
     let port = listener.local_addr().unwrap().port();
-    let config = ConnectConfig { dial_timeout: Duration::from_millis(200), ..ConnectConfig::default() };
+    let mut config = ConnectConfig::default();
+    config.dial_timeout = Duration::from_millis(200);
     let mut queued = Vec::new();
     let address = Address::Tcp { host: "127.0.0.1".into(), port, listen: false };
     let error = loop {
@@ -242,7 +243,7 @@ async fn a_host_that_does_not_answer_is_given_up() {
 }
 
 #[tokio::test]
-async fn the_greeting_is_kept() {
+async fn greeting_is_available_from_monitor() {
     let fake = Fake::listen();
     let address = fake.address();
     let server = async {
@@ -262,7 +263,7 @@ async fn the_greeting_is_kept() {
     assert_eq!(greeting.capabilities, [Box::from("oob")]);
 }
 
-/// One whole conversation with whoever is behind `peer`.
+/// One whole conversation with the scripted server `peer`.
 async fn serve_one<S>(address: &Address, peer: impl Future<Output = Peer<S>>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -277,13 +278,13 @@ where
         let (monitor, mut events) =
             connect(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
         monitor.execute("query-name", ()).await.unwrap();
-        assert_eq!(told(&mut events).await, "STOP");
-        assert_eq!(told(&mut events).await, "ended: the VM closed the connection");
+        assert_eq!(next_line(&mut events).await, "STOP");
+        assert_eq!(next_line(&mut events).await, "ended: the VM closed the connection");
     };
     tokio::join!(client, server);
 }
 
-/// Connects as soon as somebody listens.
+/// Connects as soon as the socket listens.
 async fn dial(path: &Path) -> UnixStream {
     loop {
         // A short way to a path that may be long.
@@ -307,7 +308,7 @@ fn unix(path: &Path, listen: bool) -> Address {
     Address::Unix { path: path.to_owned(), listen }
 }
 
-/// What an exec would have let through.
+/// Makes a descriptor as an exec would pass it on.
 fn inherit(descriptor: OwnedFd) -> i32 {
     rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::empty()).unwrap();
     descriptor.into_raw_fd()

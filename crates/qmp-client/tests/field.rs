@@ -1,14 +1,14 @@
-//! What clients in the field get wrong: each is a test here.
+//! Known mistakes of other clients: one test each.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
 
 mod fake;
 
-use fake::{Fake, GREETING, RESUME, STOP, told};
+use fake::{Fake, GREETING, RESUME, STOP, next_line};
 use qmp_client::{EventItem, Events, ExecuteError, Monitor, connect};
 
-/// The server says `lines` in command mode, and closes.
-async fn after_negotiation(lines: &[&str]) -> (Monitor, Events) {
+/// The server sends `lines` in command mode, and closes.
+async fn connect_and_receive(lines: &[&str]) -> (Monitor, Events) {
     let fake = Fake::listen();
     let address = fake.address();
     let server = async {
@@ -23,39 +23,39 @@ async fn after_negotiation(lines: &[&str]) -> (Monitor, Events) {
 }
 
 #[tokio::test]
-async fn unknown_events_values_and_members_are_delivered_byte_for_byte() {
+async fn unknown_event_value_and_member_are_delivered_byte_for_byte() {
     let lines = [
         r#"{"event": "NOBODY_KNOWS", "timestamp": {"seconds": 1, "microseconds": 2}, "data": { "a" :[1,  2.50], "\u00e9": null}}"#,
         r#"{"event": "SHUTDOWN", "data": {"guest": true, "reason": "from-the-future"}, "timestamp": {"seconds": 1, "microseconds": 2}}"#,
         r#"{"event": "STOP", "extra": {"event": "RESUME"}, "timestamp": {"seconds": 1, "microseconds": 2, "nanoseconds": 3}}"#,
     ];
-    let (_monitor, mut events) = after_negotiation(&lines).await;
-    assert_eq!(told(&mut events).await, r#"NOBODY_KNOWS { "a" :[1,  2.50], "\u00e9": null}"#);
-    assert_eq!(told(&mut events).await, r#"SHUTDOWN {"guest": true, "reason": "from-the-future"}"#);
-    assert_eq!(told(&mut events).await, "STOP");
-    assert_eq!(told(&mut events).await, "ended: the VM closed the connection");
-    assert_eq!(told(&mut events).await, "nothing");
+    let (_monitor, mut events) = connect_and_receive(&lines).await;
+    assert_eq!(next_line(&mut events).await, r#"NOBODY_KNOWS { "a" :[1,  2.50], "\u00e9": null}"#);
+    assert_eq!(next_line(&mut events).await, r#"SHUTDOWN {"guest": true, "reason": "from-the-future"}"#);
+    assert_eq!(next_line(&mut events).await, "STOP");
+    assert_eq!(next_line(&mut events).await, "ended: the VM closed the connection");
+    assert_eq!(next_line(&mut events).await, "nothing");
 }
 
 #[tokio::test]
-async fn absent_and_null_data_are_delivered() {
+async fn absent_and_null_data_stay_distinct() {
     let lines = [
         r#"{"event": "SHUTDOWN", "timestamp": {"seconds": 1, "microseconds": 2}}"#,
         r#"{"event": "SHUTDOWN", "data": null, "timestamp": {"seconds": 1, "microseconds": 2}}"#,
     ];
-    let (_monitor, mut events) = after_negotiation(&lines).await;
-    assert_eq!(told(&mut events).await, "SHUTDOWN");
-    assert_eq!(told(&mut events).await, "SHUTDOWN null");
+    let (_monitor, mut events) = connect_and_receive(&lines).await;
+    assert_eq!(next_line(&mut events).await, "SHUTDOWN");
+    assert_eq!(next_line(&mut events).await, "SHUTDOWN null");
 }
 
 #[tokio::test]
-async fn events_without_a_usable_time_have_none() {
+async fn event_without_usable_time_has_no_timestamp() {
     let lines = [
         r#"{"event": "STOP", "timestamp": {"seconds": -1, "microseconds": -1}}"#,
         r#"{"event": "STOP"}"#,
         r#"{"event": "STOP", "timestamp": {"seconds": 7, "microseconds": 8}}"#,
     ];
-    let (_monitor, mut events) = after_negotiation(&lines).await;
+    let (_monitor, mut events) = connect_and_receive(&lines).await;
     let mut times = Vec::new();
     while let Some(EventItem::Event(event)) = events.next().await {
         times.push(event.timestamp.map(|time| (time.seconds(), time.microseconds())));
@@ -64,14 +64,15 @@ async fn events_without_a_usable_time_have_none() {
 }
 
 #[tokio::test]
-async fn integers_are_exact() {
+async fn exact_64_bit_integers_are_delivered() {
     let data = r#"{"max": 18446744073709551615, "min": -9223372036854775808}"#;
-    let (_monitor, mut events) = after_negotiation(&[&format!(r#"{{"event": "X", "data": {data}}}"#)]).await;
-    assert_eq!(told(&mut events).await, format!("X {data}"));
+    let (_monitor, mut events) =
+        connect_and_receive(&[&format!(r#"{{"event": "X", "data": {data}}}"#)]).await;
+    assert_eq!(next_line(&mut events).await, format!("X {data}"));
 }
 
 #[tokio::test]
-async fn long_messages_are_read() {
+async fn message_of_ten_megabytes_is_read() {
     for bytes in [300_000, 10_000_000] {
         let fake = Fake::listen();
         let address = fake.address();
@@ -92,10 +93,11 @@ async fn long_messages_are_read() {
 }
 
 #[tokio::test]
-async fn a_message_past_the_limit_names_it() {
+async fn message_past_limit_ends_stream_naming_the_limit() {
     let fake = Fake::listen();
     let address = fake.address();
-    let config = qmp_client::ConnectConfig { frame_max_bytes: 1000, ..Default::default() };
+    let mut config = qmp_client::ConnectConfig::default();
+    config.frame_max_bytes = 1000;
     let server = async {
         let mut peer = fake.accept().await;
         peer.negotiate().await;
@@ -105,20 +107,20 @@ async fn a_message_past_the_limit_names_it() {
     };
     let (connected, _peer) = tokio::join!(qmp_client::connect_with(&address, &config), server);
     let (_monitor, mut events) = connected.unwrap();
-    assert_eq!(told(&mut events).await, "STOP");
-    assert_eq!(told(&mut events).await, "ended: message exceeds the limit of 1000 bytes");
+    assert_eq!(next_line(&mut events).await, "STOP");
+    assert_eq!(next_line(&mut events).await, "ended: message exceeds the limit of 1000 bytes");
 }
 
 #[tokio::test]
 async fn blank_lines_and_pretty_messages_are_read() {
     let pretty = "{\r\n    \"timestamp\": {\r\n        \"seconds\": 1,\r\n        \"microseconds\": 2\r\n    },\r\n    \"event\": \"STOP\"\r\n}";
-    let (_monitor, mut events) = after_negotiation(&["", "\r\n", pretty, "", RESUME]).await;
-    assert_eq!(told(&mut events).await, "STOP");
-    assert_eq!(told(&mut events).await, "RESUME");
+    let (_monitor, mut events) = connect_and_receive(&["", "\r\n", pretty, "", RESUME]).await;
+    assert_eq!(next_line(&mut events).await, "STOP");
+    assert_eq!(next_line(&mut events).await, "RESUME");
 }
 
 #[tokio::test]
-async fn events_around_the_negotiation_are_delivered_and_replies_stay_paired() {
+async fn events_around_negotiation_are_delivered_and_replies_stay_paired() {
     let fake = Fake::listen();
     let address = fake.address();
     let server = async {
@@ -136,15 +138,15 @@ async fn events_around_the_negotiation_are_delivered_and_replies_stay_paired() {
     let client = async {
         let (monitor, mut events) = connect(&address).await.unwrap();
         assert_eq!(monitor.execute_as::<String>("stop", ()).await.unwrap(), "the reply");
-        // No event that stood before the reply is thrown away by waiting for it, and none comes after it.
-        let before: Vec<String> = std::iter::from_fn(|| events.try_next()).map(fake::tell).collect();
+        // Waiting for the reply discards no event that precedes it, and no event follows it.
+        let before: Vec<String> = std::iter::from_fn(|| events.try_next()).map(fake::line_of_item).collect();
         assert_eq!(before, ["STOP", "RESUME", "STOP"]);
     };
     tokio::join!(client, server);
 }
 
 #[tokio::test]
-async fn errors_without_id_and_replies_to_others_blame_nobody() {
+async fn error_without_id_and_foreign_reply_fail_no_command() {
     let fake = Fake::listen();
     let address = fake.address();
     let server = async {
@@ -167,7 +169,7 @@ async fn errors_without_id_and_replies_to_others_blame_nobody() {
 }
 
 #[tokio::test]
-async fn an_end_in_the_middle_of_a_message_ends_stream_and_commands_with_the_reason() {
+async fn end_within_a_message_ends_stream_and_commands_with_reason() {
     let fake = Fake::listen();
     let address = fake.address();
     let server = async {
@@ -180,11 +182,11 @@ async fn an_end_in_the_middle_of_a_message_ends_stream_and_commands_with_the_rea
     let client = async {
         let (monitor, mut events) = connect(&address).await.unwrap();
         let error = monitor.execute("query-name", ()).await.unwrap_err();
-        assert!(matches!(&error, ExecuteError::Gone { .. }), "{error:?}");
+        assert!(matches!(&error, ExecuteError::Closed { .. }), "{error:?}");
         let text = "the VM closed the connection in the middle of a message, after 14 bytes of it";
         assert_eq!(error.to_string(), format!("no reply: {text}"));
-        assert_eq!(told(&mut events).await, "STOP");
-        assert_eq!(told(&mut events).await, format!("ended: {text}"));
+        assert_eq!(next_line(&mut events).await, "STOP");
+        assert_eq!(next_line(&mut events).await, format!("ended: {text}"));
         let error = monitor.execute("query-name", ()).await.unwrap_err();
         assert_eq!(error.to_string(), format!("no reply: {text}"), "a command after the end");
     };

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fake::{Fake, GREETING, Peer, RESUME, STOP, name, tell_followed};
-use qmp_client::{Address, Budget, ExecuteError, Follow, FollowConfig, Followed, Passed, TakeReply, follow};
+use fake::{Fake, GREETING, Peer, RESUME, STOP, line_of_step, name};
+use qmp_client::{
+    Address, Budget, ExecuteError, Follow, FollowConfig, FollowEvent, ForwardedCommand, ReplySink, follow,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 
@@ -20,15 +22,15 @@ fn followed(fake: &Fake) -> Follow {
 }
 
 async fn step(follow: &mut Follow) -> String {
-    tell_followed(follow.next().await)
+    line_of_step(follow.next().await)
 }
 
-/// Attached to a VM without anything to tell.
+/// Attached to a VM without anything to line_of_item.
 async fn attached(fake: &Fake, follow: &mut Follow) -> Peer {
     let server = async {
         let mut peer = fake.accept().await;
         peer.negotiate().await;
-        peer.tell_state().await;
+        peer.reply_with_state().await;
         peer
     };
     let (line, peer) = tokio::join!(step(follow), server);
@@ -37,7 +39,7 @@ async fn attached(fake: &Fake, follow: &mut Follow) -> Peer {
 }
 
 #[tokio::test]
-async fn a_snapshot_holds_what_the_vm_said_byte_for_byte() {
+async fn snapshot_contains_replies_byte_for_byte() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let server = async {
@@ -66,7 +68,7 @@ async fn a_snapshot_holds_what_the_vm_said_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn events_before_and_during_the_snapshot_come_after_it_in_order() {
+async fn events_during_snapshot_follow_it_in_order() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let server = async {
@@ -77,7 +79,7 @@ async fn events_before_and_during_the_snapshot_come_after_it_in_order() {
         peer.say(r#"{"event": "BEFORE_AGREEMENT"}"#).await;
         peer.returns(&capabilities, "{}").await;
         peer.say(r#"{"event": "BEFORE_STATE"}"#).await;
-        peer.tell_state().await;
+        peer.reply_with_state().await;
         peer.say(r#"{"event": "AFTER_STATE"}"#).await;
         peer
     };
@@ -92,7 +94,7 @@ async fn events_before_and_during_the_snapshot_come_after_it_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_snapshot_without_answers_is_closed_in_time() {
+async fn snapshot_without_replies_ends_after_timeout() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let server = async {
@@ -110,14 +112,14 @@ async fn a_snapshot_without_answers_is_closed_in_time() {
     let late =
         r#""query-migrate":{"class":"TimedOut","desc":"no reply by the time the snapshot was closed"}"#;
     assert!(line.contains(late), "{line}");
-    // A reply that comes too late is nobody's.
+    // A reply after the timeout is discarded.
     peer.returns(&heard[1], "{}").await;
     peer.say(STOP).await;
     assert_eq!(step(&mut follow).await, "events STOP");
 }
 
 #[tokio::test]
-async fn a_flood_during_the_snapshot_opens_the_epoch_and_loses_nothing() {
+async fn flood_during_snapshot_opens_epoch_and_loses_nothing() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let long = format!(r#"{{"event": "LONG", "data": "{}"}}"#, "x".repeat(1 << 20));
@@ -143,7 +145,7 @@ async fn a_flood_during_the_snapshot_opens_the_epoch_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_flood_before_the_negotiation_is_no_qemu() {
+async fn flood_before_negotiation_fails_the_attempt() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let long = format!(r#"{{"event": "LONG", "data": "{}"}}"#, "x".repeat(1 << 20));
@@ -162,7 +164,7 @@ async fn a_flood_before_the_negotiation_is_no_qemu() {
 }
 
 #[tokio::test]
-async fn a_reply_waits_for_the_owner_who_has_all_events_before_it() {
+async fn reply_waits_until_owner_releases_it_after_its_events() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let commander = follow.commander();
@@ -179,16 +181,16 @@ async fn a_reply_waits_for_the_owner_who_has_all_events_before_it() {
     };
     let (line, ()) = tokio::join!(step(&mut follow), server);
     assert_eq!(line, "events STOP");
-    let Followed::Reply(pending) = follow.next().await else { panic!("the reply comes after the event") };
+    let FollowEvent::Reply(pending) = follow.next().await else { panic!("the reply comes after the event") };
     assert_eq!(step(&mut follow).await, "events RESUME", "the owner may go on while it holds the reply");
     tokio::task::yield_now().await;
-    assert!(!asked.is_finished(), "the asker waits until the owner releases the reply");
+    assert!(!asked.is_finished(), "the caller waits until the owner releases the reply");
     pending.release();
     assert_eq!(&*asked.await.unwrap().unwrap(), "{}");
 }
 
 #[tokio::test]
-async fn probe_is_sent_once_until_its_answer_and_that_is_reported() {
+async fn second_probe_is_sent_only_after_reply_to_first() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let commander = follow.commander();
@@ -228,7 +230,7 @@ async fn probe_is_sent_once_until_its_answer_and_that_is_reported() {
 }
 
 #[tokio::test]
-async fn probe_waits_while_as_many_commands_as_qemu_takes_have_no_reply() {
+async fn probe_waits_while_eight_commands_have_no_reply() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let commander = follow.commander();
@@ -265,14 +267,14 @@ async fn probe_waits_while_as_many_commands_as_qemu_takes_have_no_reply() {
 }
 
 #[tokio::test]
-async fn what_a_batch_leaves_comes_again() {
+async fn unread_events_of_batch_are_yielded_again() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
     peer.say(&format!("{STOP}{RESUME}{STOP}")).await;
-    let Followed::Events(mut batch) = follow.next().await else { panic!("events") };
+    let FollowEvent::Events(mut batch) = follow.next().await else { panic!("events") };
     assert_eq!(batch.next().unwrap().name, "STOP");
-    let Followed::Events(mut batch) = follow.next().await else { panic!("events") };
+    let FollowEvent::Events(mut batch) = follow.next().await else { panic!("events") };
     let (event, received_at) = batch.next_received().unwrap();
     assert_eq!(event.name, "RESUME");
     assert!(received_at.elapsed().unwrap() < Duration::from_secs(60));
@@ -280,7 +282,7 @@ async fn what_a_batch_leaves_comes_again() {
 }
 
 #[tokio::test]
-async fn dropping_the_future_loses_nothing() {
+async fn cancelled_next_loses_no_event() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
@@ -294,7 +296,7 @@ async fn dropping_the_future_loses_nothing() {
 }
 
 #[tokio::test]
-async fn each_end_closes_the_epoch_with_its_reason_and_the_next_opens() {
+async fn end_of_connection_closes_epoch_with_its_reason() {
     let cases = [
         ("", "detached PeerClosed: the VM closed the connection"),
         (
@@ -317,7 +319,7 @@ async fn each_end_closes_the_epoch_with_its_reason_and_the_next_opens() {
 }
 
 #[tokio::test]
-async fn an_end_during_the_snapshot_still_hands_out_what_was_said() {
+async fn end_during_snapshot_still_yields_its_events() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let server = async {
@@ -333,7 +335,7 @@ async fn an_end_during_the_snapshot_still_hands_out_what_was_said() {
 }
 
 #[tokio::test]
-async fn commands_in_flight_and_unsent_fail_after_the_epoch_is_closed() {
+async fn commands_without_reply_fail_after_epoch_closed() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
@@ -358,7 +360,7 @@ async fn commands_in_flight_and_unsent_fail_after_the_epoch_is_closed() {
     let mut unsent = 0;
     for call in calls {
         match call.await.unwrap() {
-            Err(ExecuteError::Gone { .. }) => {}
+            Err(ExecuteError::Closed { .. }) => {}
             Err(ExecuteError::NotAttached) => unsent += 1,
             other => panic!("{other:?}"),
         }
@@ -368,7 +370,7 @@ async fn commands_in_flight_and_unsent_fail_after_the_epoch_is_closed() {
 }
 
 #[tokio::test]
-async fn renewing_opens_another_epoch_on_the_same_connection() {
+async fn renew_opens_another_epoch_on_same_connection() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
@@ -392,7 +394,7 @@ async fn renewing_opens_another_epoch_on_the_same_connection() {
 }
 
 #[tokio::test]
-async fn a_reply_during_the_next_snapshot_comes_after_the_events_before_it() {
+async fn reply_during_next_snapshot_follows_its_events() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
@@ -401,7 +403,7 @@ async fn a_reply_during_the_next_snapshot_comes_after_the_events_before_it() {
     let heard = {
         let mut next = pin!(follow.next());
         tokio::select! {
-            _ = &mut next => panic!("nothing happened"),
+            _ = &mut next => panic!("no step yet"),
             heard = peer.hear() => heard,
         }
     };
@@ -409,7 +411,7 @@ async fn a_reply_during_the_next_snapshot_comes_after_the_events_before_it() {
     let server = async {
         peer.say(STOP).await;
         peer.returns(&heard, "{}").await;
-        peer.tell_state().await;
+        peer.reply_with_state().await;
     };
     let (line, ()) = tokio::join!(step(&mut follow), server);
     assert!(line.starts_with("attached"), "{line}");
@@ -423,14 +425,14 @@ trait IsReply {
     fn is_reply(&self) -> bool;
 }
 
-impl IsReply for Followed<'_> {
+impl IsReply for FollowEvent<'_> {
     fn is_reply(&self) -> bool {
-        matches!(self, Followed::Reply(_))
+        matches!(self, FollowEvent::Reply(_))
     }
 }
 
 #[tokio::test]
-async fn a_dropped_follow_fails_its_callers() {
+async fn dropped_follow_fails_its_commands() {
     let fake = Fake::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
@@ -442,37 +444,37 @@ async fn a_dropped_follow_fails_its_callers() {
     let heard = {
         let mut next = pin!(follow.next());
         tokio::select! {
-            _ = &mut next => panic!("nothing happened"),
+            _ = &mut next => panic!("no step yet"),
             heard = peer.hear() => heard,
         }
     };
     assert_eq!(name(&heard), "stuck");
     drop(follow);
-    assert!(matches!(call.await.unwrap(), Err(ExecuteError::Gone { .. })));
-    assert!(matches!(commander.execute_raw("stuck", None).await, Err(ExecuteError::Gone { .. })));
+    assert!(matches!(call.await.unwrap(), Err(ExecuteError::Closed { .. })));
+    assert!(matches!(commander.execute_raw("stuck", None).await, Err(ExecuteError::Closed { .. })));
     assert_eq!(peer.hear_or_end().await, None);
 }
 
-/// An asker that says how its reply came.
+/// A sink that records how its reply was delivered.
 #[derive(Debug)]
-struct Noted(tokio::sync::oneshot::Sender<String>);
+struct RecordingSink(tokio::sync::oneshot::Sender<String>);
 
-impl TakeReply for Noted {
-    fn is_given_up(&self) -> bool {
+impl ReplySink for RecordingSink {
+    fn is_cancelled(&self) -> bool {
         false
     }
 
-    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+    fn deliver(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         let _ = self.0.send(format!("{result:?}"));
     }
 
-    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+    fn deliver_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         let _ = self.0.send(format!("early {result:?}"));
     }
 }
 
 #[tokio::test]
-async fn every_passed_command_gets_a_reply_when_its_follower_ends() {
+async fn forwarded_command_gets_reply_when_follower_ends() {
     type End = fn(&mut Option<Follow>);
     let drops: End = |follow| drop(follow.take());
     let keeps: End = |follow| follow.as_mut().unwrap().end_commands();
@@ -483,34 +485,35 @@ async fn every_passed_command_gets_a_reply_when_its_follower_ends() {
         let commander = follow.commander();
         let pass = |command: &str| {
             let (asker, reply) = tokio::sync::oneshot::channel();
-            let passed = Passed { command, arguments: None, out_of_band: false, descriptors: Vec::new() };
-            commander.pass(passed, Box::new(Noted(asker))).map(|()| reply)
+            let passed =
+                ForwardedCommand { command, arguments: None, out_of_band: false, descriptors: Vec::new() };
+            commander.forward(passed, Box::new(RecordingSink(asker))).map(|()| reply)
         };
         let (answered, sent) = (pass("answered").unwrap(), pass("sent").unwrap());
         let reply = tokio::select! {
-            Followed::Reply(reply) = follow.next() => reply,
+            FollowEvent::Reply(reply) = follow.next() => reply,
             () = async { peer.answer("answered", "1").await; std::future::pending::<()>().await } => unreachable!(),
         };
         let unsent = pass("unsent").unwrap();
         let mut follow = Some(follow);
         end(&mut follow);
         for (reply, name) in [(sent, "sent"), (unsent, "unsent")] {
-            assert_eq!(reply.await.unwrap(), "Err(Gone { reason: Left })", "{case}: {name}");
+            assert_eq!(reply.await.unwrap(), "Err(Closed { reason: ClosedLocally })", "{case}: {name}");
         }
-        assert!(matches!(pass("late"), Err(ExecuteError::Gone { .. })), "{case}");
+        assert!(matches!(pass("late"), Err(ExecuteError::Closed { .. })), "{case}");
         reply.release_early();
         assert_eq!(answered.await.unwrap(), "early Ok(\"1\")", "{case}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_are_told_and_a_socket_that_appears_is_noticed() {
+async fn failed_attempts_are_counted_until_socket_appears() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("qmp");
     let mut follow = follow(Address::Unix { path: path.clone(), listen: false }, FollowConfig::default());
     for expected in 1..=10 {
-        let Followed::Failed { error, attempt, retry_in } = follow.next().await else {
-            panic!("nobody is there")
+        let FollowEvent::Failed { error, attempt, retry_in } = follow.next().await else {
+            panic!("no socket listens")
         };
         assert_eq!(attempt, expected);
         assert!(error.to_string().contains("is the VM running?"), "{error}");
@@ -530,7 +533,7 @@ async fn attempts_are_told_and_a_socket_that_appears_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_qemu_that_dials_in_again_is_attached_again() {
+async fn qemu_that_dials_in_again_is_attached_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("qmp");
     let mut follow = follow(Address::Unix { path: path.clone(), listen: true }, FollowConfig::default());
@@ -544,7 +547,7 @@ async fn a_qemu_that_dials_in_again_is_attached_again() {
             };
             let mut peer = Peer::new(stream);
             peer.negotiate().await;
-            peer.tell_state().await;
+            peer.reply_with_state().await;
         };
         let (line, ()) = tokio::join!(step(&mut follow), server);
         assert!(line.starts_with("attached"), "{line}");
@@ -555,7 +558,7 @@ async fn a_qemu_that_dials_in_again_is_attached_again() {
 }
 
 #[tokio::test]
-async fn an_inherited_connection_ends_for_good() {
+async fn inherited_connection_is_not_retried() {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::empty()).unwrap();
@@ -564,32 +567,32 @@ async fn an_inherited_connection_ends_for_good() {
     let server = async {
         let mut peer = Peer::new(tokio::net::UnixStream::from_std(theirs).unwrap());
         peer.negotiate().await;
-        peer.tell_state().await;
+        peer.reply_with_state().await;
     };
     let (line, ()) = tokio::join!(step(&mut follow), server);
     assert!(line.starts_with("attached"), "{line}");
     assert!(step(&mut follow).await.starts_with("detached"));
     assert!(step(&mut follow).await.starts_with("failed 2 (for good)"));
     let after = pin!(follow.next()).poll(&mut Context::from_waker(Waker::noop())).is_pending();
-    assert!(after, "nothing more comes");
+    assert!(after, "no further step");
 }
 
-/// A message that does not end closes the epoch, and the next connection is as any.
+/// A message that does not end closes the epoch.
 #[tokio::test]
-async fn message_that_does_not_end_closes_the_epoch() {
+async fn unfinished_message_past_timeout_closes_epoch() {
     let fake = Fake::listen();
     let mut config = FollowConfig::default();
     config.connect.message_timeout = Duration::from_millis(300);
     let mut follow = follow(fake.address(), config);
     let mut peer = attached(&fake, &mut follow).await;
-    // Messages that end, one behind the other, have each a time of its own.
+    // The time limit starts anew with each message.
     peer.write(format!("{STOP}\r\n{{\"event\": \"BEGUN").as_bytes()).await;
     assert_eq!(step(&mut follow).await, "events STOP");
     let line = step(&mut follow).await;
     assert_eq!(line, "detached ProtocolError: a message did not end within 300ms of its first byte");
 }
 
-/// All unfinished messages together have so much memory and no more; what the closed ones had is given back.
+/// All unfinished messages share one budget, and closed connections return their share.
 #[tokio::test]
 async fn unfinished_messages_share_one_budget() {
     let budget = Arc::new(Budget::new(1 << 20));
@@ -613,12 +616,12 @@ async fn unfinished_messages_share_one_budget() {
     assert!(line.starts_with("detached ProtocolError: no memory for a message"), "{line}");
     first.write(b"\"}\r\n").await;
     assert!(step(one).await.starts_with("events AAAA"));
-    assert_eq!(budget.used(), 0, "all is given back");
+    assert_eq!(budget.used(), 0, "every share is returned");
 }
 
-/// A VM for which there is no descriptor is tried again, and attached when there is one.
+/// A VM without a free descriptor is retried until one is free.
 #[tokio::test]
-async fn vm_without_a_descriptor_is_attached_when_there_is_one() {
+async fn vm_past_socket_budget_is_attached_when_one_is_free() {
     let fake = Fake::listen();
     let sockets = Arc::new(Budget::new(1));
     let taken = sockets.take(1);

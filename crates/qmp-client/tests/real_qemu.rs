@@ -1,86 +1,32 @@
-//! Against the QEMU of this machine. Without one the tests are skipped and say so; where `CI` is set they fail.
+//! Tests with an installed QEMU. Without one they are skipped and print so; if `CI` is set they fail.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
 
 mod fake;
+mod qemu;
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use fake::{tell, tell_followed, told};
+use fake::{line_of_item, line_of_step, next_line};
+use qemu::{Qemu, START_MAX, reach, unix};
 use qmp_client::{
-    Address, ConnectConfig, ConnectError, ExecuteError, FollowConfig, Followed, connect, connect_with, follow,
+    ConnectConfig, ConnectError, ExecuteError, FollowConfig, FollowEvent, connect, connect_with, follow,
 };
 use serde_json::{Value, json};
 
-/// How long a QEMU may take to start on a machine that is busy.
-const START_MAX: Duration = Duration::from_secs(60);
-
-/// A QEMU without a guest, ended with the test.
-struct Qemu {
-    process: Child,
-}
-
-impl Qemu {
-    fn start(directory: &Path, arguments: &[&str]) -> Option<Self> {
-        let process = Command::new("qemu-system-x86_64")
-            .args(["-nodefaults", "-display", "none", "-machine", "none", "-S"])
-            .args(arguments)
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .spawn();
-        match process {
-            Ok(process) => Some(Self { process }),
-            Err(error) if std::env::var_os("CI").is_none() => {
-                println!("skipped: cannot start qemu-system-x86_64: {error}");
-                None
-            }
-            Err(error) => panic!("cannot start qemu-system-x86_64: {error}"),
-        }
-    }
-}
-
-impl Drop for Qemu {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn unix(path: PathBuf, listen: bool) -> Address {
-    Address::Unix { path, listen }
-}
-
-/// Connects as soon as the QEMU listens.
-async fn reach(address: &Address) -> (qmp_client::Monitor, qmp_client::Events) {
-    let reached = async {
-        loop {
-            match connect(address).await {
-                Ok(connected) => break connected,
-                Err(ConnectError::NoSuchSocket { .. } | ConnectError::Refused { .. }) => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-    };
-    tokio::time::timeout(START_MAX, reached).await.expect("QEMU listens")
-}
-
 #[tokio::test]
-async fn events_stand_before_the_reply_that_they_precede() {
+async fn events_precede_the_reply_to_their_command() {
     let directory = tempfile::tempdir().unwrap();
     let Some(_qemu) = Qemu::start(directory.path(), &["-qmp", "unix:qmp,server=on,wait=off"]) else { return };
     let (monitor, mut events) = reach(&unix(directory.path().join("qmp"), false)).await;
     assert_eq!(monitor.greeting().version.map(|version| version.major > 0), Some(true));
     for _ in 0..100 {
         monitor.execute("cont", ()).await.unwrap();
-        assert_eq!(events.try_next().map(tell).as_deref(), Some("RESUME"));
+        assert_eq!(events.try_next().map(line_of_item).as_deref(), Some("RESUME"));
         monitor.execute("stop", ()).await.unwrap();
-        assert_eq!(events.try_next().map(tell).as_deref(), Some("STOP"));
+        assert_eq!(events.try_next().map(line_of_item).as_deref(), Some("STOP"));
         assert!(events.try_next().is_none());
     }
     let status: Value = monitor.execute_as("query-status", ()).await.unwrap();
@@ -95,7 +41,7 @@ async fn events_stand_before_the_reply_that_they_precede() {
 }
 
 #[tokio::test]
-async fn out_of_band_commands_are_answered() {
+async fn out_of_band_command_is_answered() {
     let directory = tempfile::tempdir().unwrap();
     let Some(_qemu) = Qemu::start(directory.path(), &["-qmp", "unix:qmp,server=on,wait=off"]) else { return };
     let (monitor, _events) = reach(&unix(directory.path().join("qmp"), false)).await;
@@ -107,7 +53,7 @@ async fn out_of_band_commands_are_answered() {
 }
 
 #[tokio::test]
-async fn descriptors_are_passed() {
+async fn passed_descriptors_are_used_by_qemu() {
     let directory = tempfile::tempdir().unwrap();
     let Some(_qemu) = Qemu::start(directory.path(), &["-qmp", "unix:qmp,server=on,wait=off"]) else { return };
     let (monitor, _events) = reach(&unix(directory.path().join("qmp"), false)).await;
@@ -139,8 +85,7 @@ async fn descriptors_are_passed() {
         .await
         .unwrap();
     monitor.execute("closefd", json!({"fdname": "null"})).await.unwrap();
-    // Each pipe ends when its own set is removed: QEMU had the writing end, and this side none. QEMU closes them while
-    // the machine runs.
+    // Only QEMU holds the writing ends. It closes each one when its set is removed, while the machine runs.
     monitor.execute("cont", ()).await.unwrap();
     for (number, mut read) in pipes.into_iter().enumerate() {
         monitor.execute("remove-fd", json!({"fdset-id": number})).await.unwrap();
@@ -150,7 +95,7 @@ async fn descriptors_are_passed() {
 }
 
 #[tokio::test]
-async fn a_long_path_is_reached() {
+async fn path_longer_than_socket_address_is_dialled() {
     let directory = tempfile::tempdir().unwrap();
     let deep = directory.path().join("d".repeat(120));
     std::fs::create_dir(&deep).unwrap();
@@ -160,13 +105,13 @@ async fn a_long_path_is_reached() {
 }
 
 #[tokio::test]
-async fn a_taken_monitor_gives_no_greeting_until_it_is_free() {
+async fn monitor_in_use_sends_greeting_only_when_free() {
     let directory = tempfile::tempdir().unwrap();
     let Some(_qemu) = Qemu::start(directory.path(), &["-qmp", "unix:qmp,server=on,wait=off"]) else { return };
     let address = unix(directory.path().join("qmp"), false);
     let (monitor, events) = reach(&address).await;
-    let hurried =
-        ConnectConfig { negotiation_timeout: Duration::from_millis(300), ..ConnectConfig::default() };
+    let mut hurried = ConnectConfig::default();
+    hurried.negotiation_timeout = Duration::from_millis(300);
     let error = connect_with(&address, &hurried).await.unwrap_err();
     assert!(matches!(error, ConnectError::NoGreeting { .. }), "{error:?}");
     drop((monitor, events));
@@ -175,19 +120,19 @@ async fn a_taken_monitor_gives_no_greeting_until_it_is_free() {
 }
 
 #[tokio::test]
-async fn a_killed_qemu_ends_stream_and_commands() {
+async fn killed_qemu_ends_stream_and_commands() {
     let directory = tempfile::tempdir().unwrap();
     let Some(mut qemu) = Qemu::start(directory.path(), &["-qmp", "unix:qmp,server=on,wait=off"]) else {
         return;
     };
     let (monitor, mut events) = reach(&unix(directory.path().join("qmp"), false)).await;
     qemu.process.kill().unwrap();
-    assert_eq!(told(&mut events).await, "ended: the VM closed the connection");
-    assert!(matches!(monitor.execute("query-status", ()).await, Err(ExecuteError::Gone { .. })));
+    assert_eq!(next_line(&mut events).await, "ended: the VM closed the connection");
+    assert!(matches!(monitor.execute("query-status", ()).await, Err(ExecuteError::Closed { .. })));
 }
 
 #[tokio::test]
-async fn a_followed_vm_shows_its_end_and_its_next_start() {
+async fn follower_reports_end_of_qemu_and_its_restart() {
     let directory = tempfile::tempdir().unwrap();
     let arguments = ["-qmp", "unix:qmp,server=on,wait=off", "-name", "vm1"];
     let Some(qemu) = Qemu::start(directory.path(), &arguments) else { return };
@@ -204,7 +149,7 @@ async fn a_followed_vm_shows_its_end_and_its_next_start() {
     let quit = tokio::spawn(async move { commander.execute_raw("quit", None).await });
     let mut lines = Vec::new();
     loop {
-        lines.push(tell_followed(follow.next().await));
+        lines.push(line_of_step(follow.next().await));
         if lines.last().is_some_and(|line| line.starts_with("detached")) {
             break;
         }
@@ -218,14 +163,14 @@ async fn a_followed_vm_shows_its_end_and_its_next_start() {
 }
 
 #[tokio::test]
-async fn a_qemu_that_dials_in_is_followed_through_reconnects() {
+async fn qemu_that_dials_in_is_followed_across_reconnects() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hub");
     let address = unix(path, true);
     let arguments = ["-chardev", "socket,id=m,path=hub,reconnect=1", "-mon", "chardev=m,mode=control"];
     let Some(_qemu) = Qemu::start(directory.path(), &arguments) else { return };
     for _ in 0..2 {
-        // The second one stands for a hub that was started again.
+        // The second follower plays a hub that was restarted.
         let mut follow = follow(address.clone(), FollowConfig::default());
         let commander = follow.commander();
         attached(&mut follow).await;
@@ -234,17 +179,17 @@ async fn a_qemu_that_dials_in_is_followed_through_reconnects() {
             commander.execute_raw("stop", None).await
         });
         for expected in ["events RESUME", "reply", "events STOP", "reply"] {
-            assert_eq!(tell_followed(follow.next().await), expected);
+            assert_eq!(line_of_step(follow.next().await), expected);
         }
         cont.await.unwrap().unwrap();
     }
 }
 
-/// Goes on until an epoch opens; gives its snapshot.
+/// Drives the follower until an epoch opens; returns the snapshot.
 async fn attached(follow: &mut qmp_client::Follow) -> Value {
     let attached = async {
         loop {
-            if let Followed::Attached { snapshot, .. } = follow.next().await {
+            if let FollowEvent::Attached { snapshot, .. } = follow.next().await {
                 break serde_json::from_str(snapshot).unwrap();
             }
         }

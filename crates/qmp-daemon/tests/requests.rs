@@ -174,7 +174,7 @@ async fn refused_client_of_a_relay_receives_the_reason() {
             qmp_client::connect(&format!("unix:{}", path.display()).parse().expect("an address")).await;
         let error = error.expect_err("an error").to_string();
         let refusal =
-            format!("turned this client away: The relay of vm1 does not serve this client (uid {uid} pid ");
+            format!("refused this client: The relay of vm1 does not serve this client (uid {uid} pid ");
         assert!(error.contains(&refusal) && error.contains(&expected), "{error}");
         assert_eq!(hub.relays()[0].turned_away, 1);
         drop(others);

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use qmp_client::{ExecuteError, Gone, Passed, TakeReply};
+use qmp_client::{CloseReason, ExecuteError, ForwardedCommand, ReplySink};
 use qmp_hub::Audit;
 use qmp_hub::UnderWay;
 use qmp_hub::Vm;
@@ -100,16 +100,16 @@ impl ReplyReceiver {
     }
 }
 
-impl TakeReply for ReplyReceiver {
-    fn is_given_up(&self) -> bool {
+impl ReplySink for ReplyReceiver {
+    fn is_cancelled(&self) -> bool {
         self.to.is_closed()
     }
 
-    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+    fn deliver(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         self.end(result, true);
     }
 
-    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+    fn deliver_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         self.end(result, false);
     }
 }
@@ -132,11 +132,11 @@ pub(super) async fn execute(
     let under_way = vm.commands.begin(&command, &who);
     let (to, reply) = oneshot::channel();
     let receiver = Box::new(ReplyReceiver { to, head: api.watch_head(), audit, _under_way: under_way });
-    let passed = Passed { command: &command, arguments, out_of_band, descriptors: Vec::new() };
-    vm.commander.pass(passed, receiver).map_err(|error| failed(&vm, &error))?;
+    let passed = ForwardedCommand { command: &command, arguments, out_of_band, descriptors: Vec::new() };
+    vm.commander.forward(passed, receiver).map_err(|error| failed(&vm, &error))?;
     // The receiver is dropped without a reply only together with the connection's task.
     let gone = |_| ReleasedReply {
-        result: Err(ExecuteError::Gone { reason: Gone::Left }),
+        result: Err(ExecuteError::Closed { reason: CloseReason::ClosedLocally }),
         offset: api.head(),
         journaled: true,
     };
@@ -197,7 +197,7 @@ pub(super) fn no_such_vm(api: &ApiState, name: &str) -> ApiError {
 fn failed(vm: &Vm, error: &ExecuteError) -> ApiError {
     let class = match error {
         ExecuteError::NotAttached => "VmNotAttached",
-        ExecuteError::Gone { .. } => "VmGone",
+        ExecuteError::Closed { .. } => "VmGone",
         ExecuteError::Busy { .. } => "VmBusy",
         ExecuteError::InvalidArguments { .. } => return ApiError::bad_request(error.to_string()),
         ExecuteError::TimedOut { .. } => {

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use qmp_client::{ExecuteError, Passed};
+use qmp_client::{ExecuteError, ForwardedCommand};
 use qmp_findings::Question;
 use qmp_host::clock::Clock;
 use qmp_journal::{Appender, Batch};
@@ -157,9 +157,13 @@ async fn ask(shared: &Shared, vm: &Arc<Vm>, question: &Question) {
     let Shared { appender, clock, .. } = shared;
     let (answered, mut answer) = oneshot::channel();
     let asking = AnswerSink::new(appender.clone(), question.clone(), answered, *clock);
-    let passed =
-        Passed { command: question.execute, arguments: None, out_of_band: false, descriptors: Vec::new() };
-    let failure = match vm.commander.pass(passed, Box::new(asking)) {
+    let passed = ForwardedCommand {
+        command: question.execute,
+        arguments: None,
+        out_of_band: false,
+        descriptors: Vec::new(),
+    };
+    let failure = match vm.commander.forward(passed, Box::new(asking)) {
         Err(error) => error,
         Ok(()) => match tokio::time::timeout(ANSWER_WAIT_MAX, &mut answer).await {
             Ok(_) => return,

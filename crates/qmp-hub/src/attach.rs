@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_client::{EventBatch, Follow, Followed, PendingReply};
+use qmp_client::{EventBatch, Follow, FollowEvent, PendingReply};
 use qmp_host::clock::Clock;
 use qmp_journal::{Appender, Batch, Draft};
 use qmp_wire::{Body, DetachReason, UnixMicros};
@@ -131,9 +131,9 @@ impl Attachment {
     }
 
     /// Handles one step of the follower. Returns `Break` if no further step can follow.
-    fn take(&mut self, followed: Followed<'_>) -> ControlFlow<()> {
+    fn take(&mut self, followed: FollowEvent<'_>) -> ControlFlow<()> {
         match followed {
-            Followed::Attached { snapshot, .. } => {
+            FollowEvent::Attached { snapshot, .. } => {
                 let answers = Answers::read(snapshot);
                 if answers.status.is_some() {
                     self.answered();
@@ -141,20 +141,21 @@ impl Attachment {
                 self.vm.silence.attached(answers.process.map(|process| process.pid), Instant::now());
                 self.attached(snapshot);
             }
-            Followed::Events(events) => {
+            FollowEvent::Events(events) => {
                 self.vm.silence.heard(Instant::now());
                 self.events(events);
             }
-            Followed::Reply(reply) => {
+            FollowEvent::Reply(reply) => {
                 self.answered();
                 self.reply(reply);
             }
-            Followed::Answered { run_state } => {
+            FollowEvent::ProbeAnswered { run_state } => {
                 self.answered();
                 self.vm.silence.named(run_state);
             }
-            Followed::Detached { reason, detail, process } => {
+            FollowEvent::Detached { reason, process, .. } => {
                 self.vm.silence.detached();
+                let (reason, detail) = (reason.detach_reason(), reason.to_string());
                 self.detached(&reason, &detail);
                 // The exit status explains the end of the VM; no task waits for it.
                 if let Some(process) =
@@ -168,13 +169,15 @@ impl Attachment {
                     ));
                 }
             }
-            Followed::Failed { error, attempt, retry_in } => {
+            FollowEvent::Failed { error, attempt, retry_in } => {
                 failure::record(&self.vm, error, attempt, self.clock);
                 // A descriptor that was inherited cannot be connected a second time.
                 if retry_in.is_none() {
                     return ControlFlow::Break(());
                 }
             }
+            // The client may report more steps in a later version; the hub needs none of them.
+            _ => {}
         }
         ControlFlow::Continue(())
     }

@@ -198,7 +198,7 @@ fn output_bytes(execute: &str, returned: &str) -> Option<usize> {
 fn failure(error: &ExecuteError) -> Option<(Box<str>, Box<str>)> {
     match error {
         ExecuteError::Refused(refused) => Some((refused.class.clone(), refused.desc.clone())),
-        ExecuteError::Gone { .. } | ExecuteError::NotAttached | ExecuteError::TimedOut { .. } => None,
+        ExecuteError::Closed { .. } | ExecuteError::NotAttached | ExecuteError::TimedOut { .. } => None,
         other => Some(("GenericError".into(), format!("The command was not passed on: {other}").into())),
     }
 }

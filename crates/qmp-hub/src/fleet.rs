@@ -11,7 +11,7 @@ mod vms;
 
 use std::sync::{Arc, MutexGuard};
 
-use qmp_client::{Address, Callers, Follow, FollowConfig};
+use qmp_client::{Address, Follow, FollowConfig, IncomingMonitors};
 use qmp_host::reader_memory::{READER_MEMORY_MAX_BYTES, ReaderMemory};
 use qmp_host::{Budget, Duties};
 use qmp_journal::{Appender, Journal};
@@ -131,8 +131,8 @@ impl Fleet {
     }
 
     /// Follows a monitor that dials in; its connections are handed over by the caller.
-    pub(crate) fn follow_callers(&self, address: Address) -> (Box<Follow>, Callers) {
-        let (follow, callers) = qmp_client::follow_callers(address, Arc::clone(&self.0.following));
+    pub(crate) fn follow_incoming(&self, address: Address) -> (Box<Follow>, IncomingMonitors) {
+        let (follow, callers) = qmp_client::follow_incoming(address, Arc::clone(&self.0.following));
         (Box::new(follow), callers)
     }
 

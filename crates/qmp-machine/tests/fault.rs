@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use qmp_client::{
-    Address, ConnectConfig, ConnectError, EventItem, Events, ExecuteError, FollowConfig, Followed, Monitor,
+    Address, ConnectConfig, ConnectError, EventItem, Events, ExecuteError, FollowConfig, FollowEvent, Monitor,
 };
 use qmp_machine::fault::{Fault, FaultKind, FaultProxy, Faults, Messages, Stage, StageOutput};
 use qmp_machine::{Action, Machine, MachineConfig, RunningMachine};
@@ -57,6 +57,7 @@ async fn next_item(events: &mut Events) -> String {
         Some(EventItem::Event(event)) => event.name.into(),
         Some(EventItem::Lagged { missed }) => format!("lagged {missed}"),
         Some(EventItem::Ended(reason)) => format!("ended: {reason}"),
+        Some(other) => format!("{other:?}"),
     }
 }
 
@@ -167,7 +168,8 @@ async fn fault_of_one_command_does_not_affect_others() {
 #[tokio::test]
 async fn silent_monitor_is_reported_as_such() {
     let machine = FaultyMachine::of(Fault::new(FaultKind::NeverGreet));
-    let config = ConnectConfig { negotiation_timeout: Duration::from_millis(100), ..Default::default() };
+    let mut config = ConnectConfig::default();
+    config.negotiation_timeout = Duration::from_millis(100);
     let error = qmp_client::connect_with(&machine.address(), &config).await.unwrap_err();
     assert!(!matches!(error, ConnectError::Ended { .. }), "{error}");
     assert!(error.to_string().contains("greet"), "{error}");
@@ -187,16 +189,16 @@ async fn follower_reconnects_after_each_fault() {
     for fault in cases {
         let shown = format!("{fault:?}");
         let machine = FaultyMachine::of(fault.on_connection(1));
-        let connect = ConnectConfig { negotiation_timeout: Duration::from_millis(300), ..Default::default() };
-        let config = FollowConfig { connect, ..FollowConfig::default() };
+        let mut config = FollowConfig::default();
+        config.connect.negotiation_timeout = Duration::from_millis(300);
         let mut follow = qmp_client::follow(machine.address(), config);
         let mut troubles = 0;
         loop {
             match follow.next().await {
                 // The first connection may have got this far.
-                Followed::Attached { .. } if troubles > 0 => break,
-                Followed::Detached { .. } => troubles += 1,
-                Followed::Failed { retry_in, .. } => {
+                FollowEvent::Attached { .. } if troubles > 0 => break,
+                FollowEvent::Detached { .. } => troubles += 1,
+                FollowEvent::Failed { retry_in, .. } => {
                     assert!(retry_in.is_some(), "{shown}");
                     troubles += 1;
                 }
@@ -204,7 +206,7 @@ async fn follower_reconnects_after_each_fault() {
             }
         }
         machine.stop_and_go();
-        let Followed::Events(mut batch) = follow.next().await else { panic!("{shown}: no events") };
+        let FollowEvent::Events(mut batch) = follow.next().await else { panic!("{shown}: no events") };
         assert_eq!(batch.next().map(|event| event.name.into_owned()).as_deref(), Some("STOP"));
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qmp_client::{Address, FollowConfig, Followed};
+use qmp_client::{Address, FollowConfig, FollowEvent};
 use qmp_machine::replay::{Recording, Replay, ReplayHandle};
 use qmp_server::Listener;
 use tempfile::TempDir;
@@ -170,14 +170,14 @@ async fn follower_sees_each_recorded_connection() {
     let mut items = Vec::new();
     while items.iter().filter(|what| *what == "detached").count() < 2 {
         match follow.next().await {
-            Followed::Attached { .. } => items.push("attached".to_owned()),
-            Followed::Detached { .. } => items.push("detached".to_owned()),
-            Followed::Events(mut batch) => {
+            FollowEvent::Attached { .. } => items.push("attached".to_owned()),
+            FollowEvent::Detached { .. } => items.push("detached".to_owned()),
+            FollowEvent::Events(mut batch) => {
                 while let Some(event) = batch.next() {
                     items.push(format!("{} {}", event.name, event.data.unwrap_or("-")));
                 }
             }
-            Followed::Reply(_) | Followed::Answered { .. } | Followed::Failed { .. } => {}
+            _ => {}
         }
     }
     let odd = r#"__org.x_ODD { "a" :[1,  2.50], "é": "é" }"#;

@@ -187,7 +187,9 @@ impl Exec {
                 error: Some(ErrorInfo { class: refusal.class.into(), desc: refusal.desc.into() }),
                 ..ExecuteReply::default()
             }),
-            Err(error @ (ExecuteError::Gone { .. } | ExecuteError::NotAttached)) => Err(Failure::gone(error)),
+            Err(error @ (ExecuteError::Closed { .. } | ExecuteError::NotAttached)) => {
+                Err(Failure::gone(error))
+            }
             Err(error) => Err(Failure::failed(error)),
         }
     }

@@ -1,4 +1,4 @@
-//! How a VM that is followed goes from state to state.
+//! The transitions of a follower from state to state.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,56 +7,59 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::delays::{TAKEN_FIRST_DELAY, TAKEN_MAX_DELAY};
-use super::live::{Live, Next};
-use super::{Follow, Lent, ProbeReply, State, Step};
+use super::session::{Next, Session};
+use super::{Follow, State, Step, StepContent};
+use crate::close_reason::CloseReason;
 use crate::commander::PendingReply;
-use crate::dial::{Dialer, Reached};
+use crate::connect_error::ConnectError;
+use crate::connection::Connection;
+use crate::dial::{Dialer, NewConnection};
+use crate::events::Event;
 use crate::exchange::Exchange;
-use crate::{ConnectError, Connection, Event, ExecuteError, Gone};
+use crate::execute_error::ExecuteError;
 
-/// An epoch shorter than this does not make the next attempt come sooner: something that accepts and closes at once,
-/// again and again, is to be treated as one that does not accept.
-const STEADY: Duration = Duration::from_secs(1);
+/// An epoch of at least this length resets the back-off. A shorter one does not: a server that accepts and closes at
+/// once, again and again, is treated like one that does not accept.
+const STEADY_EPOCH: Duration = Duration::from_secs(1);
 
 impl Follow {
-    /// Goes on until there is something for the owner.
+    /// Makes progress until there is a step for the owner.
     pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         self.lent = None;
         self.lent_event = None;
         loop {
-            let attaching = matches!(&self.state, State::Live(live) if !live.is_open());
-            if !attaching && let Some(step) = self.waiting() {
+            let attaching = matches!(&self.state, State::Connected(session) if !session.is_open());
+            if !attaching && let Some(step) = self.next_held() {
                 return Poll::Ready(step);
             }
             match &mut self.state {
-                State::Over => return Poll::Pending,
-                State::Resting { until, .. } => {
+                State::Ended => return Poll::Pending,
+                State::BackingOff { until, .. } => {
                     if let Some(until) = until {
                         ready!(until.as_mut().poll(cx));
                     }
                     self.dial();
                 }
-                State::Dialling(dialling) => match ready!(dialling.as_mut().poll(cx)) {
-                    (dialer, Ok(reached)) => self.go_live(dialer, reached),
+                State::Dialing(dial) => match ready!(dial.as_mut().poll(cx)) {
+                    (dialer, Ok(connection)) => self.begin_session(dialer, connection),
                     (dialer, Err(error)) => return Poll::Ready(self.fail(dialer, error)),
                 },
-                State::Live(live) if attaching => {
-                    match ready!(live.poll_attaching(&mut self.held, &mut self.replies, cx)) {
+                State::Connected(session) if attaching => {
+                    match ready!(session.poll_attaching(&mut self.held, &mut self.replies, cx)) {
                         Ok(()) => return Poll::Ready(self.attach()),
                         Err(error) => return Poll::Ready(self.abandon(error)),
                     }
                 }
-                State::Live(live) => match live.poll_next() {
+                State::Connected(session) => match session.poll_next() {
                     Next::Event(event, received_at) => {
                         self.held.push_back(Event::from_raw(&event, received_at))
                     }
                     Next::Reply(reply) => self.replies.push_back(reply),
-                    Next::Answered(run_state) => self.answered = Some(ProbeReply { run_state }),
+                    Next::ProbeAnswered(reply) => self.probe_reply = Some(reply),
                     Next::Skipped => {}
                     Next::Nothing => {
-                        if let Err(gone) = ready!(live.poll_read(cx)) {
-                            live.ended = Some(gone);
+                        if let Err(reason) = ready!(session.poll_read(cx)) {
+                            session.ended = Some(reason);
                         }
                     }
                     Next::Ended => return Poll::Ready(self.detach()),
@@ -65,99 +68,110 @@ impl Follow {
         }
     }
 
-    fn go_live(&mut self, dialer: Dialer, reached: Reached) {
-        let exchange = Exchange::new(Arc::clone(&self.mailbox));
+    fn begin_session(&mut self, dialer: Dialer, connection: NewConnection) {
+        let exchange = Exchange::new(Arc::clone(&self.queue));
         let timeout = self.config.snapshot_timeout;
-        let live = match reached {
-            Reached::Socket(socket, share) => {
+        let session = match connection {
+            NewConnection::Socket(socket, share) => {
                 let connection =
                     Connection::new(socket, share, Arc::clone(&self.address), &self.config.connect);
-                Live::new(dialer, connection, exchange, timeout)
+                Session::new(dialer, connection, exchange, timeout)
             }
-            Reached::Caller(mut caller) => {
-                // They came before the VM is asked for its state, as those that a snapshot holds back.
-                self.held.extend(std::mem::take(&mut caller.events));
-                Live::with_caller(dialer, *caller, exchange, timeout)
+            NewConnection::Incoming(mut monitor) => {
+                // These events precede the snapshot, as those that are read while it is taken.
+                self.held.extend(std::mem::take(&mut monitor.events));
+                Session::with_incoming(dialer, *monitor, exchange, timeout)
             }
         };
-        self.state = State::Live(Box::new(live));
+        self.state = State::Connected(Box::new(session));
     }
 
-    /// What waits for the owner, in the order of the stream.
-    fn waiting(&mut self) -> Option<Step> {
+    /// The next step out of what was read already, in the order of the stream.
+    fn next_held(&mut self) -> Option<Step> {
         if !self.held.is_empty() {
             return Some(Step::Events);
         }
         let reply = self.replies.pop_front().map(Step::Reply);
-        reply.or_else(|| self.answered.take().map(Step::Answered))
+        reply.or_else(|| self.probe_reply.take().map(Step::ProbeAnswered))
     }
 
     fn dial(&mut self) {
-        if let State::Resting { mut dialer, .. } = std::mem::replace(&mut self.state, State::Over) {
+        if let State::BackingOff { mut dialer, .. } = std::mem::replace(&mut self.state, State::Ended) {
             let config = Arc::clone(&self.config);
-            self.state = State::Dialling(Box::pin(async move {
-                let reached = dialer.reach(&config.connect).await;
-                (dialer, reached)
+            self.state = State::Dialing(Box::pin(async move {
+                let connection = dialer.next_connection(&config.connect).await;
+                (dialer, connection)
             }));
         }
     }
 
     fn attach(&mut self) -> Step {
-        if let State::Live(live) = &mut self.state {
-            let (text, greeted) = live.open(&self.address);
-            if live.ended.is_none() {
-                self.mailbox.open();
+        if let State::Connected(session) = &mut self.state {
+            let (text, greeting) = session.open(&self.address);
+            if session.ended.is_none() {
+                self.queue.open();
             }
-            self.lent = Some(Box::new(Lent::Snapshot { text, version: greeted.version }));
+            self.lent = Some(Box::new(StepContent::Snapshot { text, version: greeting.version }));
         }
         Step::Attached
     }
 
-    /// The connection ended before the negotiation was done. What came on it belongs to no epoch.
+    /// The connection ended before the negotiation was done. Its events belong to no epoch.
     fn abandon(&mut self, error: ConnectError) -> Step {
         self.held = std::collections::VecDeque::new();
-        self.answered = None;
-        match std::mem::replace(&mut self.state, State::Over) {
-            State::Live(live) => self.fail(live.dialer, error),
-            _ => unreachable!("only a live connection is abandoned"),
+        self.probe_reply = None;
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Connected(session) => self.fail(session.dialer, error),
+            _ => unreachable!("only a session is abandoned"),
         }
     }
 
     fn fail(&mut self, dialer: Dialer, error: ConnectError) -> Step {
-        let delay = if error.is_taken() {
-            self.backoff.next_delay_between(TAKEN_FIRST_DELAY, TAKEN_MAX_DELAY)
+        let retry = &self.config.retry;
+        let delay = if error.is_monitor_in_use() {
+            self.backoff.next_delay_between(retry.in_use_first, retry.in_use_max.max(retry.in_use_first))
         } else {
             self.backoff.next_delay()
         };
-        let retry_in = dialer.can_repeat().then_some(delay);
-        if let Some(delay) = retry_in {
-            self.state = State::Resting { dialer, until: Some(Box::pin(sleep(delay))) };
-        } else {
-            self.state = State::Over;
-        }
-        self.lent = Some(Box::new(Lent::Error(error)));
+        let retry_in = (dialer.can_repeat() && !self.attempts_are_used_up()).then_some(delay);
+        self.back_off(dialer, retry_in);
+        self.lent = Some(Box::new(StepContent::Error(error)));
         Step::Failed { attempt: self.backoff.attempt(), retry_in }
     }
 
-    /// The epoch closes; replies to commands in flight come after that.
+    /// Closes the epoch. Replies to commands in flight are yielded after that.
     fn detach(&mut self) -> Step {
-        let State::Live(mut live) = std::mem::replace(&mut self.state, State::Over) else {
-            unreachable!("only a live connection ends");
+        let State::Connected(mut session) = std::mem::replace(&mut self.state, State::Ended) else {
+            unreachable!("only a session ends");
         };
-        self.answered = None;
-        let gone = live.ended.take().unwrap_or(Gone::PeerClosed);
-        self.replies.extend(live.exchange.fail(&gone));
-        let unsent = self.mailbox.detach().into_iter();
+        self.probe_reply = None;
+        let reason = session.ended.take().unwrap_or(CloseReason::PeerClosed);
+        self.replies.extend(session.exchange.fail(&reason));
+        let unsent = self.queue.detach().into_iter();
         self.replies
-            .extend(unsent.map(|request| PendingReply::new(request.asker, Err(ExecuteError::NotAttached))));
-        let steady = live.opened_at.is_some_and(|opened_at| opened_at.elapsed() >= STEADY);
-        let until = if steady {
+            .extend(unsent.map(|request| PendingReply::new(request.target, Err(ExecuteError::NotAttached))));
+        let steady = session.opened_at.is_some_and(|opened_at| opened_at.elapsed() >= STEADY_EPOCH);
+        let retry_in = if steady {
             self.backoff.reset();
-            None
+            Some(Duration::ZERO)
         } else {
-            Some(Box::pin(sleep(self.backoff.next_delay())))
+            let delay = self.backoff.next_delay();
+            (!self.attempts_are_used_up()).then_some(delay)
         };
-        self.state = State::Resting { dialer: live.dialer, until };
-        Step::Detached { reason: gone.reason(), detail: gone.to_string(), process: live.process.take() }
+        self.back_off(session.dialer, retry_in);
+        Step::Detached { reason, process: session.process.take(), retry_in }
+    }
+
+    /// Waits for the next attempt, or ends without one.
+    fn back_off(&mut self, dialer: Dialer, retry_in: Option<Duration>) {
+        self.state = match retry_in {
+            Some(Duration::ZERO) => State::BackingOff { dialer, until: None },
+            Some(delay) => State::BackingOff { dialer, until: Some(Box::pin(sleep(delay))) },
+            None => State::Ended,
+        };
+    }
+
+    fn attempts_are_used_up(&self) -> bool {
+        self.config.retry.attempts_max.is_some_and(|max| self.backoff.attempt() >= max.get())
     }
 }

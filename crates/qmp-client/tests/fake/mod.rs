@@ -1,23 +1,23 @@
-//! A scripted server: it says what the test tells it to say, and shows what it hears.
+//! A scripted server: sends what the test makes it send, and records what it receives.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::PathBuf;
 
-use qmp_client::{Address, EventItem, Events, Followed};
+use qmp_client::{Address, EventItem, Events, FollowEvent, Monitor, connect};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-/// What QEMU 7.2 says first.
+/// The greeting of QEMU 7.2.
 pub(crate) const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}"#;
 
 pub(crate) const STOP: &str = r#"{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "STOP"}"#;
 
 pub(crate) const RESUME: &str = r#"{"timestamp": {"seconds": 1, "microseconds": 3}, "event": "RESUME"}"#;
 
-/// A socket in a directory of its own.
+/// A listening socket in a temporary directory.
 pub(crate) struct Fake {
     pub(crate) directory: TempDir,
     pub(crate) listener: UnixListener,
@@ -82,18 +82,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         }
     }
 
-    /// Greets and agrees to the client's capabilities.
+    /// Sends the greeting and accepts the client's capabilities.
     pub(crate) async fn negotiate(&mut self) {
         self.say(GREETING).await;
         self.agree().await;
     }
 
-    /// Agrees to the client's capabilities.
+    /// Accepts the client's capabilities.
     pub(crate) async fn agree(&mut self) {
         self.answer("qmp_capabilities", "{}").await;
     }
 
-    /// Hears `command` and returns `value`.
+    /// Receives `command` and returns `value`.
     pub(crate) async fn answer(&mut self, command: &str, value: &str) {
         let heard = self.hear().await;
         assert_eq!(name(&heard), command, "{heard}");
@@ -109,8 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.say(&format!(r#"{{"id": {id}, "error": {{"class": "{class}", "desc": "{desc}"}}}}"#)).await;
     }
 
-    /// Answers the queries of a snapshot as a VM that runs.
-    pub(crate) async fn tell_state(&mut self) {
+    /// Replies to the queries of a snapshot as a running VM.
+    pub(crate) async fn reply_with_state(&mut self) {
         self.answer("query-status", r#"{"status": "running", "singlestep": false, "running": true}"#).await;
         for query in ["query-name", "query-uuid", "query-version", "query-jobs", "query-migrate"] {
             self.answer(query, "{}").await;
@@ -118,48 +118,71 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     }
 }
 
+/// A monitor in command mode, its events, and the server's side.
+pub(crate) async fn attached() -> (Monitor, Events, Peer) {
+    let fake = Fake::listen();
+    let address = fake.address();
+    let server = async {
+        let mut peer = fake.accept().await;
+        peer.negotiate().await;
+        peer
+    };
+    let (connected, peer) = tokio::join!(connect(&address), server);
+    let (monitor, events) = connected.unwrap();
+    (monitor, events, peer)
+}
+
 pub(crate) fn name(heard: &Value) -> &str {
     heard["execute"].as_str().or(heard["exec-oob"].as_str()).unwrap_or("")
 }
 
-/// What the stream says next, as one line.
-pub(crate) async fn told(events: &mut Events) -> String {
+/// The next item of the stream as one line.
+pub(crate) async fn next_line(events: &mut Events) -> String {
     match events.next().await {
         None => "nothing".to_owned(),
-        Some(item) => tell(item),
+        Some(item) => line_of_item(item),
     }
 }
 
-pub(crate) fn tell(item: EventItem) -> String {
+pub(crate) fn line_of_item(item: EventItem) -> String {
     match item {
         EventItem::Event(event) => match event.data {
             Some(data) => format!("{} {data}", event.name),
             None => event.name.into(),
         },
         EventItem::Lagged { missed } => format!("lagged {missed}"),
-        EventItem::Ended(gone) => format!("ended: {gone}"),
+        EventItem::Ended(reason) => format!("ended: {reason}"),
+        _ => unreachable!("no other item exists"),
     }
 }
 
-/// What a VM that is followed does next, as one line.
-pub(crate) fn tell_followed(followed: Followed<'_>) -> String {
+/// The next step of a follower as one line.
+pub(crate) async fn line_of_next(follow: &mut qmp_client::Follow) -> String {
+    line_of_step(follow.next().await)
+}
+
+/// One step of a follower as one line.
+pub(crate) fn line_of_step(followed: FollowEvent<'_>) -> String {
     match followed {
-        Followed::Attached { snapshot, .. } => format!("attached {snapshot}"),
-        Followed::Events(mut batch) => {
+        FollowEvent::Attached { snapshot, .. } => format!("attached {snapshot}"),
+        FollowEvent::Events(mut batch) => {
             let mut names = Vec::new();
             while let Some(event) = batch.next() {
                 names.push(event.name.into_owned());
             }
             format!("events {}", names.join(" "))
         }
-        Followed::Reply(reply) => {
+        FollowEvent::Reply(reply) => {
             reply.release();
             "reply".to_owned()
         }
-        Followed::Answered { run_state } => format!("answered {}", run_state.as_deref().unwrap_or("error")),
-        Followed::Detached { reason, detail, .. } => format!("detached {reason:?}: {detail}"),
-        Followed::Failed { error, attempt, retry_in } => {
+        FollowEvent::ProbeAnswered { run_state } => {
+            format!("answered {}", run_state.as_deref().unwrap_or("error"))
+        }
+        FollowEvent::Detached { reason, .. } => format!("detached {:?}: {reason}", reason.detach_reason()),
+        FollowEvent::Failed { error, attempt, retry_in } => {
             format!("failed {attempt} ({}): {error}", if retry_in.is_some() { "again" } else { "for good" })
         }
+        _ => unreachable!("no other step exists"),
     }
 }

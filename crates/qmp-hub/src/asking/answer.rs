@@ -1,6 +1,6 @@
 //! The answer of a VM, as a record of the kind `query`.
 
-use qmp_client::{ExecuteError, TakeReply};
+use qmp_client::{ExecuteError, ReplySink};
 use qmp_findings::{QUERY, Question, assert_listed};
 use qmp_host::clock::Clock;
 use qmp_journal::{Appender, Batch, Draft};
@@ -37,12 +37,12 @@ impl AnswerSink {
     }
 }
 
-impl TakeReply for AnswerSink {
-    fn is_given_up(&self) -> bool {
+impl ReplySink for AnswerSink {
+    fn is_cancelled(&self) -> bool {
         self.answered.is_closed()
     }
 
-    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+    fn deliver(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         // Without a receiver, the missing answer is recorded already.
         if self.answered.send(()).is_ok() {
             record(&self.appender, &self.question, &result, self.clock.now());
@@ -89,7 +89,7 @@ fn described(execute: &str, result: &Result<Box<str>, ExecuteError>) -> Option<(
             Err(reason) => error("InvalidReply", reason.to_string()),
         },
         Err(ExecuteError::Refused(refused)) => error(&refused.class, refused.desc.to_string()),
-        Err(ExecuteError::Gone { .. } | ExecuteError::NotAttached) => None,
+        Err(ExecuteError::Closed { .. } | ExecuteError::NotAttached) => None,
         Err(reason @ ExecuteError::TimedOut { .. }) => error("TimedOut", reason.to_string()),
         Err(reason) => error("GenericError", reason.to_string()),
     }
@@ -129,7 +129,7 @@ fn shortened(text: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use qmp_client::Gone;
+    use qmp_client::CloseReason;
     use qmp_wire::CommandError;
 
     use super::*;
@@ -164,7 +164,7 @@ mod tests {
                 r#"TimedOut: no reply within 5s; the command may still take effect {"error":{"class":"TimedOut","desc":"no reply within 5s; the command may still take effect"}}"#,
             ),
             ("query-status", Err(ExecuteError::NotAttached), "nothing"),
-            ("query-status", Err(ExecuteError::Gone { reason: Gone::PeerClosed }), "nothing"),
+            ("query-status", Err(ExecuteError::Closed { reason: CloseReason::PeerClosed }), "nothing"),
             (
                 "query-status",
                 Ok(&long),

@@ -15,7 +15,7 @@ use crate::vm::VmName;
 /// it, there is no record.
 pub(crate) async fn record(process: Process, vm: VmName, appender: Appender, clock: Clock) {
     let pid = process.pid();
-    let Some(status) = process.ended().await else { return };
+    let Some(status) = process.wait_for_exit().await else { return };
     let (summary, data) = match (status.code(), status.signal()) {
         (_, Some(signal)) => {
             let data = json!({"pid": pid, "signal": signal, "core_dumped": status.core_dumped()});

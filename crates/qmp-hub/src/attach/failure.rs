@@ -16,7 +16,7 @@ static LOOKS: Semaphore = Semaphore::const_new(1);
 /// Counts a failed attempt, and logs an error that differs from the one before.
 pub(super) fn record(vm: &Arc<Vm>, error: &ConnectError, attempt: u32, clock: Clock) {
     vm.counts.attach_failures.add(1);
-    if error.is_taken() {
+    if error.is_monitor_in_use() {
         tokio::spawn(explain(Arc::clone(vm), clock));
         return;
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
-use qmp_client::{Address, Caller, Callers, ConnectConfig, ConnectError, Stream};
+use qmp_client::{AcceptedStream, Address, ConnectConfig, ConnectError, IncomingMonitor, IncomingMonitors};
 use qmp_host::{SocketFile, listen_unix};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
@@ -47,7 +47,7 @@ enum Listener {
 /// A VM that dialled in.
 struct DialedInVm {
     name: VmName,
-    callers: Callers,
+    callers: IncomingMonitors,
     away_since: Option<Instant>,
 }
 
@@ -103,23 +103,23 @@ async fn listen(address: &Address, mode: u32) -> Result<Listener, String> {
     }
 }
 
-async fn accept(listener: &Listener) -> io::Result<(Stream, Option<i32>)> {
+async fn accept(listener: &Listener) -> io::Result<(AcceptedStream, Option<i32>)> {
     match listener {
         Listener::Unix { socket, .. } => {
             let (stream, _) = socket.accept().await?;
             let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
-            Ok((Stream::Unix(stream), pid))
+            Ok((AcceptedStream::Unix(stream), pid))
         }
         Listener::Tcp(listener) => {
             let (stream, _) = listener.accept().await?;
-            Ok((Stream::Tcp(stream), None))
+            Ok((AcceptedStream::Tcp(stream), None))
         }
     }
 }
 
-async fn meet(stream: Stream, address: &Address) -> Result<Box<Caller>, ConnectError> {
+async fn meet(stream: AcceptedStream, address: &Address) -> Result<Box<IncomingMonitor>, ConnectError> {
     let config = ConnectConfig::default();
-    match tokio::time::timeout(ASKED_MAX, Caller::meet(stream, address, &config)).await {
+    match tokio::time::timeout(ASKED_MAX, IncomingMonitor::identify(stream, address, &config)).await {
         Ok(met) => met,
         Err(_) => Err(ConnectError::NegotiationTimeout { address: address.clone(), waited: ASKED_MAX }),
     }
@@ -127,7 +127,7 @@ async fn meet(stream: Stream, address: &Address) -> Result<Box<Caller>, ConnectE
 
 /// Hands a connection to its VM, or adds the VM.
 async fn welcome(
-    caller: Box<Caller>,
+    caller: Box<IncomingMonitor>,
     pid: Option<i32>,
     address: &Address,
     known: &mut HashMap<Identity, DialedInVm>,
@@ -148,7 +148,7 @@ async fn welcome(
         return;
     }
     if let Some(vm) = known.get(&identity) {
-        if ended(&vm.name, keeper).await && vm.callers.hand_over(caller).is_ok() {
+        if ended(&vm.name, keeper).await && vm.callers.send(caller).is_ok() {
             return;
         }
         let text =
@@ -161,7 +161,7 @@ async fn welcome(
     }
     if let Some((name, callers)) = add(&parts, address, keeper).await {
         // The VM was just added, so its follower waits for this connection.
-        let _ = callers.hand_over(caller);
+        let _ = callers.send(caller);
         known.insert(identity, DialedInVm { name, callers, away_since: None });
     }
 }
@@ -181,11 +181,11 @@ fn is_attached(name: &VmName, keeper: &Keeper) -> bool {
     vm.is_some_and(|vm| matches!(vm.standing().state, State::Attached | State::Overrun))
 }
 
-async fn add(parts: &Parts, address: &Address, keeper: &mut Keeper) -> Option<(VmName, Callers)> {
+async fn add(parts: &Parts, address: &Address, keeper: &mut Keeper) -> Option<(VmName, IncomingMonitors)> {
     let text = keeper.rule.name.fill(parts);
     for name in naming::candidates(&text) {
         let relays = keeper.rule.relays_of(&name);
-        let (follow, callers) = keeper.fleet.follow_callers(address.clone());
+        let (follow, callers) = keeper.fleet.follow_incoming(address.clone());
         match keeper.add_followed(&name, follow, relays).await {
             Ok(()) => {
                 tracing::info!(vm = %name, "dialled in");

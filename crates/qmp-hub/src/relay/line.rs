@@ -304,7 +304,7 @@ impl LineState {
     /// Reports to the clients whose replies were released early that the events before these replies have been sent.
     fn tell_late(&self) {
         for client in &self.clients {
-            let replies = client.take_early();
+            let replies = client.deliver_early();
             if replies > 0 {
                 let mut batched = LineBuffers::default();
                 let data = format!("{{\"replies\": {replies}}}");

@@ -125,7 +125,7 @@ impl Outbox {
     }
 
     /// How many replies were released early since the last call.
-    pub(super) fn take_early(&self) -> u64 {
+    pub(super) fn deliver_early(&self) -> u64 {
         self.early.swap(0, Ordering::Relaxed)
     }
 

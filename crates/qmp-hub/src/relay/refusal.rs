@@ -6,7 +6,7 @@ use qmp_client::ExecuteError;
 pub(super) fn of(error: &ExecuteError) -> Option<(Box<str>, Box<str>)> {
     match error {
         ExecuteError::Refused(refused) => Some((refused.class.clone(), refused.desc.clone())),
-        ExecuteError::Gone { .. } | ExecuteError::NotAttached => None,
+        ExecuteError::Closed { .. } | ExecuteError::NotAttached => None,
         other => {
             Some(("GenericError".into(), format!("The relay did not pass the command on: {other}").into()))
         }

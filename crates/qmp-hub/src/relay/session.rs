@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Buf, Bytes};
-use qmp_client::{ExecuteError, Passed, TakeReply};
+use qmp_client::{ExecuteError, ForwardedCommand, ReplySink};
 use qmp_host::reader_memory::Portion;
 use qmp_wire::dialect::Value;
 use qmp_wire::server::{Refusal, Request, RequestId, Server};
@@ -68,16 +68,16 @@ impl Reply {
     }
 }
 
-impl TakeReply for Reply {
-    fn is_given_up(&self) -> bool {
+impl ReplySink for Reply {
+    fn is_cancelled(&self) -> bool {
         self.outbox.has_left()
     }
 
-    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+    fn deliver(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         self.end(result, true);
     }
 
-    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+    fn deliver_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         self.outbox.add_early();
         self.end(result, false);
     }
@@ -297,11 +297,16 @@ impl ClientSession {
             Audit::begin(&self.relay.appender, &self.relay.line.vm, &self.who, &what.command, arguments)
         });
         counters.commands.fetch_add(1, Ordering::Relaxed);
-        let passed = Passed { command: &what.command, arguments, out_of_band: what.out_of_band, descriptors };
+        let passed = ForwardedCommand {
+            command: &what.command,
+            arguments,
+            out_of_band: what.out_of_band,
+            descriptors,
+        };
         let under_way = self.relay.commands.begin(&what.command, &self.who);
         let asker =
             Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit, _under_way: under_way });
-        if let Err(error) = self.relay.commander.pass(passed, asker) {
+        if let Err(error) = self.relay.commander.forward(passed, asker) {
             self.reply(request, Err(error), None);
         }
     }

@@ -28,13 +28,13 @@ const SCHEDULES: [Schedule; 3] = [
 ];
 
 /// What passes: which cause, and when.
-type Passed = Vec<(usize, Duration)>;
+type ForwardedCommand = Vec<(usize, Duration)>;
 
 /// What our own limiter lets pass.
-fn predicted(kind: EventKind, causes: &[u64]) -> Passed {
+fn predicted(kind: EventKind, causes: &[u64]) -> ForwardedCommand {
     let start = Instant::now();
     let mut limiter = Limiter::default();
-    let mut passed = Passed::new();
+    let mut passed = ForwardedCommand::new();
     for (index, at) in causes.iter().enumerate() {
         let now = start + Duration::from_millis(*at);
         while let Some(deadline) = limiter.next_deadline().filter(|deadline| *deadline <= now) {

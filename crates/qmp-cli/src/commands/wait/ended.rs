@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use qmp_client::{Address, ConnectError, FollowConfig, Followed};
+use qmp_client::{Address, ConnectError, FollowConfig, FollowEvent};
 use qmp_findings::PROCESS_ENDED;
 use qmp_host::clock;
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record};
@@ -27,7 +27,9 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
     let mut is_noted = false;
     loop {
         match follow.next().await {
-            Followed::Detached { reason: DetachReason::PeerClosed, process, .. } => {
+            FollowEvent::Detached { reason, process, .. }
+                if reason.detach_reason() == DetachReason::PeerClosed =>
+            {
                 if let Some(pid) = process.map(|process| process.pid()).filter(|pid| is_qemu(&name_of(*pid)))
                 {
                     // After the timeout, QEMU continues without a monitor.
@@ -35,11 +37,11 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
                 }
                 return Ok(());
             }
-            Followed::Failed { error, .. } => match error {
+            FollowEvent::Failed { error, .. } => match error {
                 ConnectError::NoSuchSocket { .. } | ConnectError::Refused { .. } => return Ok(()),
                 // The next attempt shows whether QEMU is still running.
                 ConnectError::Ended { .. } => {}
-                error if error.is_taken() => {
+                error if error.is_monitor_in_use() => {
                     if !std::mem::replace(&mut is_noted, true) {
                         output::note(format_args!("note: QEMU has not ended: {error}"));
                     }
@@ -48,10 +50,10 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
                     return Err(Failure::failed(error).hint("this error does not say whether QEMU has ended"));
                 }
             },
-            Followed::Reply(reply) => reply.release(),
+            FollowEvent::Reply(reply) => reply.release(),
             // Events must be consumed: others are yielded again at once.
-            Followed::Events(mut events) => while events.next().is_some() {},
-            Followed::Attached { .. } | Followed::Answered { .. } | Followed::Detached { .. } => {}
+            FollowEvent::Events(mut events) => while events.next().is_some() {},
+            _ => {}
         }
     }
 }

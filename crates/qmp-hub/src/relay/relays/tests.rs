@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use qmp_client::{ExecuteError, FollowConfig, Followed, Passed, PendingReply, TakeReply};
+use qmp_client::{ExecuteError, FollowConfig, FollowEvent, ForwardedCommand, PendingReply, ReplySink};
 use qmp_journal::JournalOptions;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::oneshot;
@@ -14,16 +14,16 @@ use crate::vm::{Origin, Vm};
 #[derive(Debug)]
 struct Noted(oneshot::Sender<(bool, Result<Box<str>, ExecuteError>)>);
 
-impl TakeReply for Noted {
-    fn is_given_up(&self) -> bool {
+impl ReplySink for Noted {
+    fn is_cancelled(&self) -> bool {
         false
     }
 
-    fn take(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+    fn deliver(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         let _ = self.0.send((false, result));
     }
 
-    fn take_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
+    fn deliver_early(self: Box<Self>, result: Result<Box<str>, ExecuteError>) {
         let _ = self.0.send((true, result));
     }
 }
@@ -50,13 +50,18 @@ async fn pending(home: &Path) -> (PendingReply, oneshot::Receiver<(bool, Result<
     let mut to = Some(to);
     let pending = loop {
         match follow.next().await {
-            Followed::Attached { .. } => {}
-            Followed::Reply(reply) => break reply,
+            FollowEvent::Attached { .. } => {}
+            FollowEvent::Reply(reply) => break reply,
             other => panic!("{other:?}"),
         }
-        let passed = Passed { command: "stop", arguments: None, out_of_band: false, descriptors: Vec::new() };
+        let passed = ForwardedCommand {
+            command: "stop",
+            arguments: None,
+            out_of_band: false,
+            descriptors: Vec::new(),
+        };
         let asker = Box::new(Noted(to.take().expect("attached once")));
-        follow.commander().pass(passed, asker).expect("attached");
+        follow.commander().forward(passed, asker).expect("attached");
     };
     vm.abort();
     (pending, reply)

@@ -1,4 +1,4 @@
-//! A connection that is followed, from the greeting to its end.
+//! One connection of a follower, from the greeting to its end.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -6,61 +6,65 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use qmp_wire::{Output, RawEvent};
+use qmp_wire::{Address, Output, RawEvent};
 use serde::Deserialize;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::caller::Caller;
+use crate::close_reason::CloseReason;
 use crate::commander::PendingReply;
+use crate::connect_error::ConnectError;
+use crate::connection::Connection;
 use crate::dial::Dialer;
+use crate::events::Event;
 use crate::exchange::Exchange;
-use crate::snapshot::{Greeted, Snapshot};
-use crate::{Address, ConnectError, Connection, Event, Gone, Process};
+use crate::incoming::IncomingMonitor;
+use crate::limits::{EVENT_OVERHEAD_BYTES, HELD_MAX_BYTES};
+use crate::process::Process;
+use crate::snapshot::{GreetingInfo, Snapshot};
 
-/// Most bytes of events that wait for the snapshot. A VM that says more meanwhile is attached with what is known of
-/// its state; one that says more before it is even in command mode is no QEMU.
-pub(crate) const HELD_MAX_BYTES: usize = 4 << 20;
-
-/// What an event costs in memory beside its name and data, in bytes: its fields and two allocations.
-pub(crate) const EVENT_OVERHEAD_BYTES: usize = 112;
-
-pub(super) struct Live {
+pub(super) struct Session {
     pub(super) dialer: Dialer,
     pub(super) exchange: Exchange,
     pub(super) opened_at: Option<Instant>,
-    pub(super) ended: Option<Gone>,
-    /// Whose the other end is.
+    pub(super) ended: Option<CloseReason>,
+    /// The process at the other end.
     pub(super) process: Option<Process>,
     connection: Connection,
-    greeted: Greeted,
-    /// Present while no epoch is open.
-    attaching: Option<Box<Attaching>>,
+    greeting: GreetingInfo,
+    /// The progress to the next epoch; `None` while an epoch is open.
+    attaching: Option<Box<AttachProgress>>,
     read_at: SystemTime,
 }
 
-/// The way to the next epoch.
-struct Attaching {
+/// The progress to the next epoch.
+struct AttachProgress {
     snapshot: Snapshot,
-    /// Runs from the moment when the VM was asked.
+    /// Runs from the moment at which the queries were sent.
     timer: Option<Pin<Box<Sleep>>>,
     timeout: Duration,
     held_bytes: usize,
 }
 
-/// What [`Live::poll_next`] found.
+/// The result of [`Session::poll_next`].
 pub(super) enum Next<'a> {
     Event(RawEvent<'a>, SystemTime),
     Reply(PendingReply),
-    /// The reply to a probe, with the run state that it names.
-    Answered(Option<Box<str>>),
-    /// Something that concerns nobody here.
+    ProbeAnswered(ProbeReply),
+    /// A message that is not for the owner.
     Skipped,
-    /// More is to be read first.
+    /// No message is left: read first.
     Nothing,
     Ended,
 }
 
-impl Live {
+/// A reply to a probe.
+#[derive(Debug)]
+pub(super) struct ProbeReply {
+    /// The run state that it names; `None` if it is an error.
+    pub(super) run_state: Option<Box<str>>,
+}
+
+impl Session {
     pub(super) fn new(dialer: Dialer, connection: Connection, exchange: Exchange, timeout: Duration) -> Self {
         Self {
             dialer,
@@ -69,27 +73,32 @@ impl Live {
             ended: None,
             process: connection.process(),
             connection,
-            greeted: Greeted::default(),
-            attaching: Some(Box::new(Attaching::new(timeout))),
+            greeting: GreetingInfo::default(),
+            attaching: Some(Box::new(AttachProgress::new(timeout))),
             read_at: SystemTime::now(),
         }
     }
 
-    /// Goes on with a caller, which is in command mode.
-    pub(super) fn with_caller(dialer: Dialer, caller: Caller, exchange: Exchange, timeout: Duration) -> Self {
-        let mut live = Self::new(dialer, caller.connection, exchange, timeout);
-        live.greeted = caller.greeted;
-        if let Some(attaching) = &mut live.attaching {
-            attaching.ask(&mut live.connection);
+    /// Continues with a monitor that dialled in and is in command mode.
+    pub(super) fn with_incoming(
+        dialer: Dialer,
+        monitor: IncomingMonitor,
+        exchange: Exchange,
+        timeout: Duration,
+    ) -> Self {
+        let mut session = Self::new(dialer, monitor.connection, exchange, timeout);
+        session.greeting = monitor.greeting;
+        if let Some(attaching) = &mut session.attaching {
+            attaching.send_queries(&mut session.connection);
         }
-        live
+        session
     }
 
-    /// Begins the way to another epoch.
+    /// Begins another epoch, if one is open.
     pub(super) fn renew(&mut self, timeout: Duration) {
         if self.attaching.is_none() && self.ended.is_none() {
-            let mut attaching = Box::new(Attaching::new(timeout));
-            attaching.ask(&mut self.connection);
+            let mut attaching = Box::new(AttachProgress::new(timeout));
+            attaching.send_queries(&mut self.connection);
             self.attaching = Some(attaching);
         }
     }
@@ -99,14 +108,14 @@ impl Live {
         self.attaching.is_none()
     }
 
-    /// Ends the way to an epoch: gives the snapshot.
-    pub(super) fn open(&mut self, address: &Address) -> (Box<str>, Greeted) {
+    /// Opens the epoch: returns the snapshot.
+    pub(super) fn open(&mut self, address: &Address) -> (Box<str>, GreetingInfo) {
         self.opened_at.get_or_insert_with(Instant::now);
         let snapshot = self.attaching.take().map(|attaching| attaching.snapshot).unwrap_or_default();
-        (snapshot.finish(address, self.process.as_ref(), &self.greeted), self.greeted.clone())
+        (snapshot.finish(address, self.process.as_ref(), &self.greeting), self.greeting.clone())
     }
 
-    /// Goes on until an epoch can open. What is for the owner waits in `held` and `replies`.
+    /// Reads until an epoch can open. Events and replies for the owner are added to `held` and `replies`.
     pub(super) fn poll_attaching(
         &mut self,
         held: &mut VecDeque<Event>,
@@ -117,16 +126,16 @@ impl Live {
             let step = match self.attach_step(held, replies) {
                 Ok(true) => Poll::Ready(Ok(())),
                 Ok(false) => self.poll_read(cx),
-                Err(gone) => Poll::Ready(Err(gone)),
+                Err(reason) => Poll::Ready(Err(reason)),
             };
             match step {
                 Poll::Pending => return Poll::Pending,
-                // The VM said things in command mode, and they are to be handed out: the epoch opens, and closes.
-                Poll::Ready(Err(gone)) if self.connection.is_negotiated() => {
-                    self.ended = Some(gone);
+                // The VM sent messages in command mode, which the owner must get: the epoch opens, and closes.
+                Poll::Ready(Err(reason)) if self.connection.is_negotiated() => {
+                    self.ended = Some(reason);
                     break;
                 }
-                Poll::Ready(Err(gone)) => return Poll::Ready(Err(self.connection.connect_error(gone))),
+                Poll::Ready(Err(reason)) => return Poll::Ready(Err(self.connection.connect_error(reason))),
                 Poll::Ready(Ok(())) => {}
             }
             let flooded =
@@ -139,17 +148,17 @@ impl Live {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes one output on the way to an epoch; `false` if there is none.
+    /// Processes one message before the epoch is open; `false` if there is none.
     fn attach_step(
         &mut self,
         held: &mut VecDeque<Event>,
         replies: &mut VecDeque<PendingReply>,
-    ) -> Result<bool, Gone> {
+    ) -> Result<bool, CloseReason> {
         let Some(attaching) = &mut self.attaching else { return Ok(false) };
         match self.connection.poll_output()? {
             None => return Ok(false),
-            Some(Output::Greeting(greeting)) => self.greeted = Greeted::from(greeting),
-            Some(Output::Negotiated { .. }) => attaching.ask(&mut self.connection),
+            Some(Output::Greeting(greeting)) => self.greeting = GreetingInfo::from(greeting),
+            Some(Output::Negotiated { .. }) => attaching.send_queries(&mut self.connection),
             Some(Output::Event(event)) => {
                 let event = Event::from_raw(&event, self.read_at);
                 attaching.held_bytes += event.size_bytes() + EVENT_OVERHEAD_BYTES;
@@ -159,14 +168,14 @@ impl Live {
                 if let Some(result) = attaching.snapshot.reply(id, result) {
                     replies.extend(self.exchange.reply(id, result));
                 }
-                attaching.snapshot.ask_again(&mut self.connection);
+                attaching.snapshot.send_fallback(&mut self.connection);
             }
-            Some(other) => note(&other),
+            Some(other) => log_discarded(&other),
         }
         Ok(true)
     }
 
-    /// The next thing for the owner, out of what was read.
+    /// The next message that was read already.
     pub(super) fn poll_next(&mut self) -> Next<'_> {
         if self.ended.is_some() {
             return Next::Ended;
@@ -174,27 +183,27 @@ impl Live {
         match self.connection.poll_output() {
             Ok(Some(Output::Event(event))) => Next::Event(event, self.read_at),
             Ok(Some(Output::Reply { id, result })) if self.exchange.take_probe(id) => {
-                Next::Answered(run_state(result.ok()))
+                Next::ProbeAnswered(ProbeReply { run_state: run_state(result.ok()) })
             }
             Ok(Some(Output::Reply { id, result })) => match self.exchange.reply(id, result) {
                 Some(reply) => Next::Reply(reply),
-                // The answer to a query of a snapshot that was closed before.
+                // The reply to a query of a snapshot that is complete without it.
                 None => Next::Skipped,
             },
             Ok(Some(other)) => {
-                note(&other);
+                log_discarded(&other);
                 Next::Skipped
             }
             Ok(None) => Next::Nothing,
-            Err(gone) => {
-                self.ended = Some(gone);
+            Err(reason) => {
+                self.ended = Some(reason);
                 Next::Ended
             }
         }
     }
 
     /// Sends commands, and reads once.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
         if self.opened_at.is_some() {
             self.exchange.poll_commands(&mut self.connection, cx);
         }
@@ -206,13 +215,13 @@ impl Live {
     }
 }
 
-impl Attaching {
+impl AttachProgress {
     fn new(timeout: Duration) -> Self {
         Self { snapshot: Snapshot::default(), timer: None, timeout, held_bytes: 0 }
     }
 
-    fn ask(&mut self, connection: &mut Connection) {
-        self.snapshot.ask(connection);
+    fn send_queries(&mut self, connection: &mut Connection) {
+        self.snapshot.send_queries(connection);
         self.timer = Some(Box::pin(sleep(self.timeout)));
     }
 
@@ -222,8 +231,7 @@ impl Attaching {
     }
 }
 
-/// Leaves a trace of what concerns nobody here.
-/// Returns the run state that a reply to `query-status` names.
+/// The run state that a reply to `query-status` names.
 fn run_state(returned: Option<&str>) -> Option<Box<str>> {
     #[derive(Deserialize)]
     struct Status {
@@ -232,10 +240,11 @@ fn run_state(returned: Option<&str>) -> Option<Box<str>> {
     serde_json::from_str::<Status>(returned?).ok().map(|returned| returned.status)
 }
 
-fn note(output: &Output<'_>) {
+/// Logs a message that is discarded.
+fn log_discarded(output: &Output<'_>) {
     match output {
-        Output::Unattributed(error) => tracing::warn!(%error, "the VM could not read a command"),
-        Output::Stray(text) => tracing::debug!(%text, "a message for nobody here"),
+        Output::Unattributed(error) => tracing::warn!(%error, "the VM could not parse a command"),
+        Output::Stray(text) => tracing::debug!(%text, "discarded a message that is no reply to this client"),
         _ => {}
     }
 }
