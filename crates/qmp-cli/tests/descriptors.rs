@@ -40,22 +40,43 @@ fn statuses(home: &Path) -> Vec<Value> {
     ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-#[test]
-fn hub_with_few_descriptors_answers_and_reports_vms_that_do_not_fit() {
-    let home = directory();
+/// Starts a hub that may open [`FILES`] files and is to follow [`VMS`] VMs, and waits until those that fit are attached.
+fn start_limited(home: &Path, more: &[&str]) -> Process {
     let mut arguments = vec!["serve".to_owned()];
+    arguments.extend(more.iter().map(ToString::to_string));
     for number in 0..VMS {
-        let vm = FakeQmp::start(home.path().join(format!("vm{number}.sock")));
+        let vm = FakeQmp::start(home.join(format!("vm{number}.sock")));
         arguments.extend(["--attach".to_owned(), format!("vm{number}={}", vm.address())]);
     }
-    let mut child = limited(&qmp(home.path(), &arguments)).spawn().expect("prlimit runs");
+    let mut child = limited(&qmp(home, &arguments)).spawn().expect("prlimit runs");
     let (stdout, stderr) =
         (lines(child.stdout.take().expect("a pipe")), lines(child.stderr.take().expect("a pipe")));
     let hub = Process::of(child, stdout, stderr);
     hub.wait_for("raise the limit with `ulimit -n` or LimitNOFILE=");
     hub.wait_for("open files for monitors are in use");
-    let attached = |vms: &[Value]| vms.iter().filter(|vm| vm["state"] == "attached").count();
-    while attached(&statuses(home.path())) < VMS_FITTING {}
+    while attached(&statuses(home)) < VMS_FITTING {}
+    hub
+}
+
+fn attached(vms: &[Value]) -> usize {
+    vms.iter().filter(|vm| vm["state"] == "attached").count()
+}
+
+#[test]
+fn hub_with_few_descriptors_prefers_monitors_to_relays() {
+    let home = directory();
+    let relays = home.path().join("relays");
+    let hub = start_limited(home.path(), &["--relay", relays.to_str().expect("UTF-8")]);
+    let vms = statuses(home.path());
+    assert_eq!((vms.len(), attached(&vms)), (VMS, VMS_FITTING));
+    assert_eq!(std::fs::read_dir(&relays).map_or(0, Iterator::count), 0, "no relay is served");
+    assert_eq!(hub.interrupt(), Some(0));
+}
+
+#[test]
+fn hub_with_few_descriptors_answers_and_reports_vms_that_do_not_fit() {
+    let home = directory();
+    let hub = start_limited(home.path(), &[]);
     let vms = statuses(home.path());
     assert_eq!((vms.len(), attached(&vms)), (VMS, VMS_FITTING));
     let error = |vm: &Value| vm["error"].as_str().unwrap_or_default().to_owned();

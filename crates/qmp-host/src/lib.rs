@@ -47,7 +47,7 @@ pub use duties::{Duties, ends_after, join_all};
 pub use exit_status::exit_status;
 pub use inherited::{Family, Inherited, InheritedError, InheritedListener, take};
 #[cfg(feature = "net")]
-pub use open_files::{HTTP_SPARE_MAX, OpenFiles, journal_connections_max};
+pub use open_files::{FILES_OF_A_SOCKET, HTTP_SPARE_MAX, OpenFiles, journal_connections_max};
 pub use rarely::Rarely;
 #[cfg(feature = "net")]
 pub use socket_path::{SOCKET_PATH_MAX_BYTES, SocketPath, connect_unix};

@@ -30,7 +30,7 @@ const JOURNAL_CONNECTIONS_MAX: u64 = 64;
 const FILES_OF_A_JOURNAL_CONNECTION: u64 = 2;
 
 /// Open files of a relay without clients: its socket, and its lock.
-const FILES_OF_A_SOCKET: usize = 2;
+pub const FILES_OF_A_SOCKET: usize = 2;
 
 /// Factor of the requested limit: each VM's process may have a descriptor, too, which is opened only while less
 /// than half of the limit is in use.
@@ -41,6 +41,8 @@ const WITH_ROOM: u64 = 4;
 pub struct OpenFiles {
     /// Sockets to monitors.
     monitors: Arc<Budget>,
+    /// Files of relays: sockets, and their locks.
+    relays: Arc<Budget>,
     /// Connections of clients.
     clients: Arc<Budget>,
     warned: AtomicBool,
@@ -49,7 +51,12 @@ pub struct OpenFiles {
 impl Default for OpenFiles {
     fn default() -> Self {
         let unlimited = || Arc::new(Budget::new(usize::MAX));
-        Self { monitors: unlimited(), clients: unlimited(), warned: AtomicBool::default() }
+        Self {
+            monitors: unlimited(),
+            relays: unlimited(),
+            clients: unlimited(),
+            warned: AtomicBool::default(),
+        }
     }
 }
 
@@ -60,20 +67,31 @@ impl OpenFiles {
         &self.monitors
     }
 
+    /// Returns the budget of open files of relays, without their clients: [`FILES_OF_A_SOCKET`] for each.
+    #[must_use]
+    pub fn relays(&self) -> &Arc<Budget> {
+        &self.relays
+    }
+
     /// The connections of clients, over HTTP and at relays, that may be open.
     #[must_use]
     pub fn clients(&self) -> &Arc<Budget> {
         &self.clients
     }
 
-    /// Raises the limit for `sockets` with a reserve, as far as this user may; if they do not fit, warns and limits
-    /// the monitors to the number that fits beside `relays`,
-    /// and the connections of clients to the number that fits beside all sockets.
-    pub fn allow(&self, sockets: usize, relays: usize) {
+    /// Raises the limit for `sockets`, of which `vms` are monitors', with a reserve, as far as this user may. If they do not
+    /// fit, warns; monitors get what fits, relays what monitors leave, and connections of clients what both leave.
+    pub fn allow(&self, sockets: usize, vms: usize) {
         self.raise(sockets);
-        let allowed = getrlimit(Resource::Nofile).current;
-        self.monitors.set_max(allowed.map_or(usize::MAX, |allowed| fitting(allowed, relays)));
-        self.clients.set_max(allowed.map_or(usize::MAX, |allowed| clients_fitting(allowed, sockets)));
+        let Some(allowed) = getrlimit(Resource::Nofile).current else {
+            return [&self.monitors, &self.relays, &self.clients]
+                .into_iter()
+                .for_each(|budget| budget.set_max(usize::MAX));
+        };
+        let fitting = fitting(allowed);
+        self.monitors.set_max(fitting.saturating_sub(self.relays.used()));
+        self.relays.set_max(fitting.saturating_sub(vms));
+        self.clients.set_max(clients_fitting(allowed, sockets));
     }
 
     fn raise(&self, sockets: usize) {
@@ -106,9 +124,9 @@ impl OpenFiles {
     }
 }
 
-/// Returns the number of sockets to monitors that fit into a limit, beside those of relays and the reserve.
-fn fitting(allowed: u64, relays: usize) -> usize {
-    usize::try_from(allowed - kept(allowed)).unwrap_or(usize::MAX).saturating_sub(FILES_OF_A_SOCKET * relays)
+/// Returns the number of sockets to monitors and files of relays that fit into a limit beside the reserve.
+fn fitting(allowed: u64) -> usize {
+    usize::try_from(allowed - kept(allowed)).unwrap_or(usize::MAX)
 }
 
 /// Returns the number of connections of clients that fit into a limit, beside `sockets` of VMs and relays. What those do not
@@ -148,19 +166,10 @@ mod tests {
 
     #[test]
     fn descriptors_are_kept_for_the_hub_itself() {
-        //  allowed  relays  for monitors
-        let cases = [
-            (64, 0, 24),
-            (64, 10, 4),
-            (64, 100, 0),
-            (128, 0, 64),
-            (1024, 0, 512),
-            (4096, 48, 3488),
-            (20, 0, 0),
-            (0, 0, 0),
-        ];
-        for (allowed, relays, expected) in cases {
-            assert_eq!(fitting(allowed, relays), expected, "{allowed} {relays}");
+        //  allowed, for monitors and relays
+        let cases = [(64, 24), (128, 64), (1024, 512), (4096, 3584), (20, 0), (0, 0)];
+        for (allowed, expected) in cases {
+            assert_eq!(fitting(allowed), expected, "{allowed}");
         }
     }
 

@@ -66,6 +66,18 @@ pub enum SocketError {
         /// The system error.
         error: io::Error,
     },
+    /// The open files for such sockets are in use.
+    #[error(
+        "cannot serve at unix:{}: all {max} open files for relays are in use; raise the limit with `ulimit -n` or \
+         LimitNOFILE=",
+        path.display()
+    )]
+    NoDescriptors {
+        /// The path.
+        path: PathBuf,
+        /// How many there are.
+        max: usize,
+    },
     /// A system call failed.
     #[error("cannot serve at unix:{}: {error}", path.display())]
     Bind {

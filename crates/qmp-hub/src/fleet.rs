@@ -95,7 +95,7 @@ impl Fleet {
         following.connect.sockets = Some(Arc::clone(slots.open_files.monitors()));
         Self(Arc::new(Inner {
             vms: Vms::default(),
-            relays: Relays::new(journal, &memory, slots.open_files.clients()),
+            relays: Relays::new(journal, &memory, &slots.open_files),
             memory,
             appender: journal.appender(),
             duties: journal.duties(),
@@ -250,9 +250,7 @@ impl Fleet {
 
     /// Raises the limit of open files at once for VMs that are about to be added.
     pub(crate) fn expect(&self, vms: usize, relays: usize) {
-        let (files, has_relays) = self.state().files_and_relays();
-        let files = files + vms * FILES_OF_A_VM + relays * FILES_OF_A_RELAY;
-        self.0.slots.open_files.allow(files, has_relays + relays);
+        self.state().expect(&self.0.slots.open_files, vms, relays);
     }
 
     /// The first step: every check that can fail.
@@ -266,7 +264,7 @@ impl Fleet {
     ) -> Result<PreparedVm, FleetError> {
         let files = FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY;
         let reserved = self.0.slots.reserve(name, files)?;
-        let listening = ListeningSockets::at(relays).await;
+        let listening = ListeningSockets::at(relays, &self.0.slots.open_files).await;
         let address = follow.address().clone();
         let vm = Vm::new(
             reserved.name.clone(),

@@ -49,6 +49,7 @@ mod feed;
 mod shared;
 mod session;
 mod client;
+mod listening;
 mod serve;
 mod opening;
 mod relays;

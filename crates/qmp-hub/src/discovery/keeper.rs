@@ -90,6 +90,7 @@ impl Keeper {
         }
         // In a fixed order, so that VMs with the same name get the same numbers every time.
         fresh.sort_by(|one, other| one.key.cmp(&other.key));
+        self.fleet.expect(fresh.len(), 0);
         for vm in fresh {
             let endpoints: Vec<_> = vm.monitors.iter().map(Endpoint::of).collect();
             if endpoints.iter().any(|endpoint| named.contains(endpoint)) || self.is_excluded(&vm.parts) {

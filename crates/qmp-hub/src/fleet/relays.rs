@@ -23,9 +23,9 @@ pub(super) async fn set(
     let is_free = |relay: &RelayConfig| !has.iter().any(|other| other.path == relay.path);
     let more = wanted.iter().filter(|relay| !has.contains(relay)).cloned();
     let (free, changed): (Vec<_>, Vec<_>) = more.partition(is_free);
-    let mut listening = ListeningSockets::at(free).await;
+    let mut listening = ListeningSockets::at(free, &slots.open_files).await;
     part(slots, relays, &vm, &wanted).await?;
-    listening.append(ListeningSockets::at(changed).await);
+    listening.append(ListeningSockets::at(changed, &slots.open_files).await);
 
     let mut state = slots.lock();
     let running = state.running(name)?;

@@ -31,6 +31,8 @@ pub(super) struct SlotState {
     pub(super) leaving: JoinSet<()>,
     /// Open files that the VMs are counted with.
     pub(super) files: usize,
+    /// VMs that are there, or are known to be added: relays leave the open files for their monitors.
+    expected_vms: usize,
     pub(super) stopping: bool,
 }
 
@@ -93,14 +95,14 @@ impl SlotState {
     /// Counts more open files.
     pub(super) fn add_files(&mut self, open_files: &OpenFiles, files: usize) {
         self.files += files;
-        let (files, relays) = self.files_and_relays();
-        open_files.allow(files, relays);
+        open_files.allow(self.files, self.expected_vms.max(self.by_name.len()));
     }
 
-    /// The number of open files, and of the relays that are counted in it.
-    pub(super) fn files_and_relays(&self) -> (usize, usize) {
-        let of_relays = self.files.saturating_sub(self.by_name.len() * FILES_OF_A_VM);
-        (self.files, of_relays / FILES_OF_A_RELAY)
+    /// Raises the limit of open files at once for VMs and relays that are about to be added.
+    pub(super) fn expect(&mut self, open_files: &OpenFiles, vms: usize, relays: usize) {
+        self.expected_vms = self.by_name.len() + vms;
+        let files = self.files + vms * FILES_OF_A_VM + relays * FILES_OF_A_RELAY;
+        open_files.allow(files, self.expected_vms);
     }
 
     /// The VM of that name.

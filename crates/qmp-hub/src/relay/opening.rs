@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_host::{SocketError, SocketFile, listen_unix};
-use tokio::net::UnixListener;
+use qmp_host::{Budget, SocketError};
 use tokio::sync::watch;
 
+use super::listening::{BindResult, bind};
 use super::serve::{Stop, serve};
 use super::shared::Relay;
 
@@ -16,22 +16,24 @@ const RELAY_RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts: the relay is served within a minute after its cause of failure is removed.
 const RELAY_RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// A listening socket, or why there is none.
-pub(super) type BindResult = Result<(UnixListener, SocketFile), SocketError>;
-
 /// Serves at the socket, retrying until it is open, until the relay must stop.
-pub(super) async fn open(relay: Arc<Relay>, mut socket: BindResult, mut stop: watch::Receiver<Stop>) {
+pub(super) async fn open(
+    relay: Arc<Relay>,
+    mut socket: BindResult,
+    open_files: Arc<Budget>,
+    mut stop: watch::Receiver<Stop>,
+) {
     let mut pause = RELAY_RETRY_FIRST;
     loop {
-        if let Ok((listener, file)) = socket {
-            return serve(relay, listener, file, stop).await;
+        if let Ok(socket) = socket {
+            return serve(relay, socket, stop).await;
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stop.wait_for(|stop| *stop != Stop::No) => return,
         }
         pause = (pause * 2).min(RELAY_RETRY_MAX);
-        socket = listen_unix(&relay.config.path, relay.config.mode).await;
+        socket = bind(&relay.config, &open_files).await;
         note(&relay, socket.as_ref().err());
     }
 }

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use qmp_client::Commander;
-use qmp_host::listen_unix;
 use qmp_host::reader_memory::{ReaderMemory, Texts};
-use qmp_host::{Budget, Duties};
+use qmp_host::{Budget, Duties, OpenFiles};
 use qmp_journal::{Appender, Journal, Reader};
 use qmp_wire::Offset;
 use tokio::sync::watch;
@@ -15,7 +14,8 @@ use super::config::RelayConfig;
 use super::feed;
 use super::held::REPLY_JOURNAL_MAX;
 use super::line::{Line, Lines};
-use super::opening::{BindResult, note, open};
+use super::listening::{BindResult, bind};
+use super::opening::{note, open};
 use super::replay::{LargeLines, Replays};
 use super::serve::Stop;
 use super::shared::Relay;
@@ -31,6 +31,8 @@ pub(crate) struct Relays {
     appender: Appender,
     reader: Reader,
     memory: ReaderMemory,
+    /// The open files of relays without clients.
+    open_files: Arc<Budget>,
     /// The connections of clients that may be open.
     clients: Arc<Budget>,
     /// Large events that are being repeated.
@@ -79,9 +81,10 @@ struct RunningRelay {
 }
 
 impl Relays {
-    pub(crate) fn new(journal: &Journal, memory: &ReaderMemory, clients: &Arc<Budget>) -> Self {
+    pub(crate) fn new(journal: &Journal, memory: &ReaderMemory, open_files: &OpenFiles) -> Self {
         Self {
-            clients: Arc::clone(clients),
+            open_files: Arc::clone(open_files.relays()),
+            clients: Arc::clone(open_files.clients()),
             lines: Arc::new(Lines::new(memory.clone())),
             memory: memory.clone(),
             texts: Arc::default(),
@@ -116,7 +119,12 @@ impl Relays {
             let relay = Relay::new(config, line, to_vm, appender, replays, Arc::clone(&self.clients));
             note(&relay, socket.as_ref().err());
             let (relay, (stop, stopping)) = (Arc::new(relay), watch::channel(Stop::No));
-            let task = JoinSet::from_iter([open(Arc::clone(&relay), socket, stopping)]);
+            let task = JoinSet::from_iter([open(
+                Arc::clone(&relay),
+                socket,
+                Arc::clone(&self.open_files),
+                stopping,
+            )]);
             of_vm.serving.push(RunningRelay { relay, stop, task });
         }
     }
@@ -205,10 +213,10 @@ impl ListeningSockets {
 
     /// Listens at every socket. A socket that cannot be opened affects its relay only, and is retried while the VM is
     /// followed.
-    pub(crate) async fn at(configs: Vec<RelayConfig>) -> Self {
+    pub(crate) async fn at(configs: Vec<RelayConfig>, open_files: &OpenFiles) -> Self {
         let mut listening = Vec::with_capacity(configs.len());
         for config in configs {
-            let socket = listen_unix(&config.path, config.mode).await;
+            let socket = bind(&config, open_files.relays()).await;
             listening.push((config, socket));
         }
         Self(listening)

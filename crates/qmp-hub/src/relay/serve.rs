@@ -4,13 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use qmp_host::{Share, SocketFile};
-use tokio::net::{UnixListener, UnixStream};
+use qmp_host::Share;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::client::{Client, ClientExit};
 use super::limits::RELAY_OUTBOX_MAX_BYTES;
+use super::listening::RelaySocket;
 use super::outbox::Outbox;
 use super::session::ClientSession;
 use super::shared::Relay;
@@ -31,18 +32,13 @@ pub(super) enum Stop {
 }
 
 /// Serves at the socket until it is to stop; then its clients have got what was said last.
-pub(super) async fn serve(
-    relay: Arc<Relay>,
-    listener: UnixListener,
-    _file: SocketFile,
-    mut stop: watch::Receiver<Stop>,
-) {
+pub(super) async fn serve(relay: Arc<Relay>, socket: RelaySocket, mut stop: watch::Receiver<Stop>) {
     let mut greeted = relay.line.greeted();
     let (mut clients, mut outboxes) = (JoinSet::new(), Vec::<Weak<Outbox>>::new());
     let how = loop {
         let is_open = greeted.borrow_and_update().is_some();
         tokio::select! {
-            accepted = listener.accept(), if is_open => match accepted {
+            accepted = socket.listener.accept(), if is_open => match accepted {
                 Ok((stream, _)) => {
                     let open_file = match relay.room_for_one_more(clients.len()) {
                         Ok(open_file) => open_file,

@@ -93,8 +93,8 @@ async fn held_reply_reaches_its_client_however_the_relays_end() {
             Journal::open(&home.path().join("journal.db"), JournalOptions::default()).expect("opens");
         let (reply, received) = pending(home.path()).await;
         tokio::time::pause();
-        let (memory, clients) = (ReaderMemory::new(1 << 20), Arc::new(Budget::new(10)));
-        let (relays, vm) = (Relays::new(&journal, &memory, &clients), vm());
+        let (memory, open_files) = (ReaderMemory::new(1 << 20), OpenFiles::default());
+        let (relays, vm) = (Relays::new(&journal, &memory, &open_files), vm());
         let of_vm = relays.begin(vm.relayed());
         // A record that the feed does not find: it is as far behind as it can be.
         of_vm.line.recorded(1);
