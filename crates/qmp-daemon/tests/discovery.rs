@@ -264,8 +264,8 @@ async fn monitor_in_use_is_reported_and_attached_when_free() {
         .await
         .expect("starts");
     let waiting = monitor.accept_raw().await;
-    let taken = until_state(home.path(), "web", "taken").await;
-    assert!(taken["error"].as_str().expect("advice").contains("virsh edit"), "{taken}");
+    let in_use = until_state(home.path(), "web", "in-use").await;
+    assert!(in_use["error"].as_str().expect("advice").contains("virsh edit"), "{in_use}");
     drop(waiting);
     let mut journal = Watcher::new(&hub);
     let _session = monitor.accept().await;

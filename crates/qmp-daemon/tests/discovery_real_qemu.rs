@@ -145,17 +145,17 @@ async fn monitor_in_use_is_attached_when_its_client_leaves() {
     let source = format!("{}/v*.sock", home.path().display()).parse().expect("a source");
     let hub = Daemon::start(hub(home.path(), Discover::new(source))).await.expect("starts");
     let mut journal = Watcher::new(&hub);
-    let taken = async {
+    let in_use = async {
         loop {
             let (_, vm) = get_json(home.path(), "/v1/vms/vm").await;
-            if vm["state"] == "taken" {
+            if vm["state"] == "in-use" {
                 return vm;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let taken = tokio::time::timeout(TIMEOUT, taken).await.expect("taken");
-    assert!(taken["error"].as_str().expect("advice").contains("give the VM another one"), "{taken}");
+    let in_use = tokio::time::timeout(TIMEOUT, in_use).await.expect("in use");
+    assert!(in_use["error"].as_str().expect("advice").contains("give the VM another one"), "{in_use}");
     // The client of the monitor was not disturbed.
     assert_eq!(holder.ask(r#""execute": "query-status""#).await[0]["return"]["status"], "running");
     drop(holder);

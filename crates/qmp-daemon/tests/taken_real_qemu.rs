@@ -112,7 +112,7 @@ async fn reason_of_a_missing_greeting_is_reported() {
         ("accepting", "not-a-monitor", "accepts connections and sends no greeting".to_owned()),
     ];
     for (name, reason, part) in cases {
-        let vm = in_state(home.path(), name, "taken").await;
+        let vm = in_state(home.path(), name, "in-use").await;
         assert_eq!(vm["reason"], reason, "{vm}");
         assert!(vm["error"].as_str().expect("a text").contains(&part), "{name}: {part:?} in {vm}");
     }

@@ -77,7 +77,7 @@ impl State {
             Self::Connecting => "connecting",
             Self::Attached => "attached",
             Self::Detached | Self::Overrun => "detached",
-            Self::Taken => "taken",
+            Self::Taken => "in-use",
         }
     }
 }
@@ -226,7 +226,7 @@ pub(crate) mod tests {
         let why = |reason| NoGreetingCause { reason, text: "do this".to_owned() };
         assert!(vm.taken(&why("held"), UnixMicros(4)) && !vm.taken(&why("held"), UnixMicros(5)));
         assert!(vm.taken(&why("hung"), UnixMicros(5)), "another reason is news");
-        assert_eq!((vm.standing().state.name(), vm.standing().since), ("taken", UnixMicros(4)));
+        assert_eq!((vm.standing().state.name(), vm.standing().since), ("in-use", UnixMicros(4)));
         assert_eq!(vm.standing().reason, Some("hung"));
         assert!(vm.attempt_failed("no such file", None, UnixMicros(6)), "it is free, and gone");
         assert_eq!((vm.standing().state.name(), vm.standing().since), ("detached", UnixMicros(6)));

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::left;
 use crate::exit::{Exit, Failure};
-use crate::hub::{HubArgs, HubError};
+use crate::hub::{HubArgs, HubError, state_of_monitor};
 use crate::output::{self, Format};
 use crate::terminal::Terminal;
 use crate::time::span;
@@ -55,6 +55,7 @@ struct Vm {
     vm: String,
     address: String,
     origin: Option<String>,
+    #[serde(deserialize_with = "state_of_monitor")]
     state: String,
     since: String,
     error: Option<String>,
@@ -156,7 +157,7 @@ impl Vm {
     fn run_state(&self) -> String {
         match (self.run_state.as_deref(), self.state.as_str()) {
             // The client that holds the monitor may have changed the state.
-            (_, "taken") => "taken".to_owned(),
+            (_, "in-use") => "in-use".to_owned(),
             (None, state) => state.to_owned(),
             (Some(state @ ("ended" | "gone")), _) => state.to_owned(),
             (Some(state), _) if self.is_current() => state.to_owned(),
@@ -185,7 +186,7 @@ impl Vm {
     }
 
     fn why(&self) -> &str {
-        let known = self.why.as_ref().filter(|_| self.state != "taken");
+        let known = self.why.as_ref().filter(|_| self.state != "in-use");
         let why = known.map(|why| why.summary.as_str());
         why.or(self.error.as_deref()).unwrap_or_default()
     }
@@ -216,7 +217,7 @@ fn examples() -> Vec<Vm> {
             "jobs": [{"id": "m5", "type": "mirror", "status": "running", "since": "2026-01-02T02:00:00.000000Z"}]}"#,
         r#"{"vm": "new", "address": "unix:/run/new.sock", "state": "connecting", "since": "2026-01-02T03:00:00.000000Z", "error": "no such file\u001b[2J",
             "epoch": null, "run_state": null, "run_since": null, "why": null, "last_event": null}"#,
-        r#"{"vm": "100", "address": "unix:/var/run/qemu-server/100.qmp", "origin": "discovery rule 1 (proxmox)", "state": "taken",
+        r#"{"vm": "100", "address": "unix:/var/run/qemu-server/100.qmp", "origin": "discovery rule 1 (proxmox)", "state": "in-use",
             "since": "2026-01-02T03:00:00.000000Z", "error": "give the VM another", "reason": "held", "epoch": 1, "run_state": "running",
             "run_since": "2026-01-01T00:00:00.000000Z", "why": {"summary": "It ran when this epoch began."}, "last_event": null}"#,
         r#"{"vm": "nas", "address": "unix:/run/nas.sock", "state": "attached", "since": "2026-01-02T03:00:00.000000Z",

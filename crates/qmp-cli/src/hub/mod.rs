@@ -12,7 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hyper::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tokio_rustls::TlsConnector;
 
@@ -75,7 +75,8 @@ pub struct DamagedRecords {
 pub struct VmInfo {
     /// Its name.
     pub vm: String,
-    /// `attached`, `connecting`, `detached` or `taken`.
+    /// `attached`, `connecting`, `detached` or `in-use`.
+    #[serde(deserialize_with = "state_of_monitor")]
     pub state: String,
     /// Since when it has been in that state.
     #[serde(default)]
@@ -263,6 +264,29 @@ impl HubClient {
     }
 }
 
+/// Reads the state of a VM's monitor. A hub of an earlier release writes `taken` for `in-use`.
+///
+/// # Errors
+///
+/// Those of the deserializer: the state is a string.
+pub fn state_of_monitor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let state = String::deserialize(deserializer)?;
+    Ok(if state == "taken" { "in-use".to_owned() } else { state })
+}
+
 fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, HubError> {
     serde_json::from_slice(body).map_err(|error| HubError::NotAHub { what: format!("it sent {error}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_of_earlier_hub_is_read_as_in_use() {
+        for (state, expected) in [("taken", "in-use"), ("in-use", "in-use"), ("attached", "attached")] {
+            let vm: VmInfo = serde_json::from_str(&format!(r#"{{"vm": "a", "state": "{state}"}}"#)).unwrap();
+            assert_eq!(vm.state, expected);
+        }
+    }
 }

@@ -37,7 +37,7 @@ async fn explain(vm: Arc<Vm>, clock: Clock) {
     let why = blocking(move || taken::look(&address)).await;
     if vm.taken(&why, clock.now()) {
         let (name, reason, text) = (&vm.name, why.reason, why.text);
-        tracing::warn!(vm = %name, reason, "{name} is taken, and is tried again from time to time: {text}");
+        tracing::warn!(vm = %name, reason, "the monitor of {name} is in use, and is retried from time to time: {text}");
     }
 }
 

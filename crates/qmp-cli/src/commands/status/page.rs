@@ -11,14 +11,14 @@ pub(super) fn page(vm: &Vm, palette: Palette, zone: &TimeZone) -> String {
     let since = vm
         .run_since
         .as_deref()
-        .filter(|_| vm.state != "taken")
+        .filter(|_| vm.state != "in-use")
         .map(|since| format!(" since {}", local(since, zone)));
     lines.push(("state", vm.run_state() + &since.unwrap_or_default()));
     if !vm.why().is_empty() {
         lines.push(("why", vm.why().to_owned()));
     }
     let epoch = vm.epoch.map_or_else(String::new, |epoch| format!(", epoch {epoch}"));
-    let reason = vm.reason.as_ref().filter(|_| vm.state == "taken").map(|reason| format!(" ({reason})"));
+    let reason = vm.reason.as_ref().filter(|_| vm.state == "in-use").map(|reason| format!(" ({reason})"));
     let reason = reason.unwrap_or_default();
     lines.push(("monitor", format!("{}{reason}{epoch}, since {}", vm.state, local(&vm.since, zone))));
     lines.extend(vm.silence(zone).map(|silence| ("", silence)));
@@ -113,9 +113,9 @@ mod tests {
         ");
         insta::assert_snapshot!(page(3), @r"
         100
-          state      taken
+          state      in-use
           why        give the VM another
-          monitor    taken (held), epoch 1, since 2026-01-02 03:00:00.000
+          monitor    in-use (held), epoch 1, since 2026-01-02 03:00:00.000
                      unix:/var/run/qemu-server/100.qmp
           from       discovery rule 1 (proxmox)
         ");

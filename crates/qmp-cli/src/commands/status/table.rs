@@ -56,7 +56,7 @@ fn row(vm: &Vm, zone: &TimeZone) -> [String; 5] {
     [
         escape::text(&vm.vm).into_owned(),
         escape::text(&vm.run_state()).into_owned(),
-        local(vm.run_since.as_deref().filter(|_| vm.state != "taken").unwrap_or(&vm.since), zone),
+        local(vm.run_since.as_deref().filter(|_| vm.state != "in-use").unwrap_or(&vm.since), zone),
         vm.epoch.map_or_else(dash, |epoch| epoch.to_string()),
         vm.last_event.as_ref().map_or_else(dash, |last| escape::text(&last.event).into_owned()),
     ]
@@ -75,7 +75,7 @@ mod tests {
         web1  io-error    2026-01-02 03:04:05.678  3      STOP        A write to disk d0 failed (No space left), and QEMU paused it.
         db    running?    2026-01-01 00:00:00.000  1      –           connection refused; It ran when this epoch began.
         new   connecting  2026-01-02 03:00:00.000  –      –           no such file\u001b[2J
-        100   taken       2026-01-02 03:00:00.000  1      –           give the VM another
+        100   in-use      2026-01-02 03:00:00.000  1      –           give the VM another
         nas   running?    2026-01-01 00:00:00.000  2      –           its monitor has not answered since 2026-01-02 03:04:05.678: its process 28556 is stopped, by SIGSTOP or a debugger; It ran when this epoch began.
 
         left the hub within 1 d:
