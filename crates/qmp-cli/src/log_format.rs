@@ -5,11 +5,12 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anstyle::{AnsiColor, Style};
 use jiff::Zoned;
 use jiff::tz::TimeZone;
+use qmp_host::lock;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -48,7 +49,7 @@ pub struct Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = lock(&self.pending);
         let lines = pending.take().unwrap_or_default();
         // A closed standard error is ignored.
         let _ = io::stderr().write_all(&lines);
@@ -60,7 +61,7 @@ struct GatedWriter(Arc<Mutex<Option<Vec<u8>>>>);
 
 impl io::Write for GatedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *lock(&self.0) {
             Some(pending) => pending.extend_from_slice(bytes),
             None => io::stderr().write_all(bytes)?,
         }

@@ -1,9 +1,11 @@
 //! Tasks that run as long as the hub. A task that ends earlier is a fault of the hub, which health reports.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use crate::lock::lock;
 
 /// The tasks of the hub that ended early. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -35,13 +37,13 @@ impl Duties {
 
     /// Returns the tasks that ended.
     pub fn ended(&self) -> Vec<Box<str>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }
 
 impl Duty {
     fn ended(&self, how: &str) {
-        let mut ended = self.duties.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ended = lock(&self.duties.0);
         if !ended.contains(&self.name) {
             tracing::error!(task = %self.name, "a task of the hub ended unexpectedly: {how}");
             ended.push(self.name.clone());

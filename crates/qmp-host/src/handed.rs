@@ -6,11 +6,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::inherited::InheritedListener;
+use crate::lock::lock;
 
 static HANDED: Mutex<Vec<InheritedListener>> = Mutex::new(Vec::new());
 
@@ -67,7 +68,7 @@ fn take(is_it: impl Fn(&InheritedListener) -> bool) -> Option<InheritedListener>
 }
 
 fn handed() -> MutexGuard<'static, Vec<InheritedListener>> {
-    HANDED.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&HANDED)
 }
 
 fn place(listener: &InheritedListener) -> String {

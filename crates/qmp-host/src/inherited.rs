@@ -5,12 +5,14 @@
 //! set when a descriptor is taken, which also prevents a second owner.
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rustix::fs::{FileType, fstat};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketType};
+
+use crate::lock::lock;
 
 /// Errors of taking over an inherited descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +67,7 @@ static TAKING: Mutex<()> = Mutex::new(());
 ///
 /// Any [`InheritedError`] but `Connected` and `NotListening`.
 pub fn take(number: RawFd) -> Result<Inherited, InheritedError> {
-    let _taking = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _taking = lock(&TAKING);
     if number < 0 {
         return Err(InheritedError::NotOpen);
     }

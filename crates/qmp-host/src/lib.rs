@@ -10,6 +10,8 @@
 
 #![allow(unsafe_code)]
 
+mod lock;
+
 mod backoff;
 #[cfg(feature = "tokio")]
 mod blocking;
@@ -46,6 +48,7 @@ pub use budget::{Budget, Share};
 pub use duties::{Duties, ends_after, join_all};
 pub use exit_status::exit_status;
 pub use inherited::{Family, Inherited, InheritedError, InheritedListener, take};
+pub use lock::lock;
 #[cfg(feature = "net")]
 pub use open_files::{FILES_OF_A_SOCKET, HTTP_SPARE_MAX, OpenFiles, journal_connections_max};
 pub use rarely::Rarely;

@@ -1,7 +1,9 @@
 //! Log lines that anybody can cause, at most so many of them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::lock::lock;
 
 /// How often a log line may come that strangers can cause, such as of a wrong token. A day of somebody who tries the door has 8,640 lines then.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -19,7 +21,7 @@ struct Past {
 impl Rarely {
     /// What stands behind a line that may pass: nothing, or how many were left out; `None` if this one is.
     pub fn pass(&self, now: Instant) -> Option<String> {
-        let mut past = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut past = lock(&self.0);
         if past.last.is_some_and(|last| now.saturating_duration_since(last) < LINE_EVERY) {
             past.left_out += 1;
             return None;

@@ -9,13 +9,14 @@
 mod recipient;
 mod texts;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::budget::{Budget, Share};
+use crate::lock::lock;
 pub use recipient::{LentText, Recipient};
 pub use texts::{SharedText, Texts};
 
@@ -164,8 +165,7 @@ impl ReaderMemory {
     }
 
     fn recipients(&self) -> MutexGuard<'_, Vec<Weak<Recipient>>> {
-        // A list of which each entry is whole.
-        self.0.recipients.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.recipients)
     }
 
     /// That there is none.

@@ -4,7 +4,7 @@
 //! ends its connection. At an endpoint without tokens, the file system or the loopback interface limits who can connect,
 //! and requests from web pages are refused.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use axum::Extension;
@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use qmp_host::lock;
 use qmp_host::reader_memory::Recipient;
 use qmp_hub::relay::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
 use qmp_hub::{Peer, Who};
@@ -57,7 +58,7 @@ impl ConnectionState {
 
     /// Whether the token that was shown is valid with the changed `keys`.
     pub(super) fn is_authorized(&self, credentials: &Credentials) -> bool {
-        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = lock(&self.token);
         match (&*token, &credentials.tokens) {
             (Some(token), Some(tokens)) => tokens.have(token),
             _ => true,
@@ -68,7 +69,7 @@ impl ConnectionState {
         if let Some(entry) = &self.unauthenticated {
             entry.release();
         }
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
+        *lock(&self.token) = token;
     }
 
     fn check(&self, request: &Request) -> Result<Option<Arc<Token>>, ApiError> {

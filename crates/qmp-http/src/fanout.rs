@@ -12,8 +12,9 @@ mod recent;
 
 use std::any::TypeId;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+use qmp_host::lock;
 use qmp_journal::{Cursor, JournalEnded, Query};
 use qmp_wire::Offset;
 use tokio::sync::{Notify, watch};
@@ -69,7 +70,7 @@ impl Fanouts {
         query: &Query,
         after: Offset,
     ) -> Option<Subscription> {
-        let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = lock(&self.0);
         streams.retain(|stream| stream.strong_count() > 0);
         let format = TypeId::of::<F>();
         let same = |stream: &Arc<Fanout>| stream.is_of(format, query);
@@ -132,8 +133,7 @@ impl FanoutState {
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        // Nothing panics between two steps of one change.
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.recent)
     }
 }
 

@@ -11,20 +11,22 @@
 mod answer;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use qmp_client::{ExecuteError, ForwardedCommand};
 use qmp_findings::Question;
 use qmp_host::clock::Clock;
+use qmp_host::lock;
 use qmp_journal::{Appender, Batch};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
+use answer::{AnswerSink, record};
+
 use crate::fleet::Vms;
 use crate::observer::Observed;
 use crate::vm::Vm;
-use answer::{AnswerSink, record};
 
 /// Questions in progress at a time, of all VMs. A host that stops all its VMs raises one for each at once; each occupies the
 /// monitor for milliseconds.
@@ -70,7 +72,7 @@ impl Asker {
         if questions.is_empty() {
             return;
         }
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = lock(&self.tasks);
         while let Some(ended) = tasks.try_join_next() {
             if let Err(error) = ended {
                 tracing::error!("a task of the hub died: {error}");
@@ -102,8 +104,7 @@ impl Shared {
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashMap<Box<str>, Vec<Question>>> {
-        // Nothing panics between two steps of one change.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// Whether the correlators would use the answer, after all records that were appended so far.

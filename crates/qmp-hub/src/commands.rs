@@ -2,8 +2,9 @@
 //!
 //! They explain why the VM does not answer, or why it stopped.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use qmp_host::lock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -62,8 +63,7 @@ impl Commands {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Pending>>> {
-        // Nothing panics between two steps of one change.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 }
 

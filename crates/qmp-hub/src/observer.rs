@@ -11,11 +11,11 @@ mod checkpoint;
 mod resume;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use qmp_host::blocking;
 use qmp_host::clock::Clock;
+use qmp_host::{blocking, lock};
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
@@ -139,7 +139,7 @@ impl Observed {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Correlators> {
         // A correlator that panicked has left only its own VM inconsistent.
-        self.correlators.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.correlators)
     }
 }
 

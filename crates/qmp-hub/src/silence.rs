@@ -16,9 +16,10 @@
 mod process;
 mod setting;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
+use qmp_host::lock;
 use qmp_wire::{Epoch, Seq, UnixMicros};
 use tokio::time::Instant;
 
@@ -187,7 +188,7 @@ impl Silence {
 
     fn lock(&self) -> MutexGuard<'_, Option<Monitor>> {
         // Each change is one assignment.
-        self.monitor.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.monitor)
     }
 }
 

@@ -7,9 +7,10 @@ mod record;
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
+use qmp_host::lock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -151,8 +152,7 @@ impl SilenceWatch {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics between two steps of one change.
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.queue)
     }
 }
 

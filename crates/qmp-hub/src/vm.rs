@@ -5,9 +5,10 @@ mod name;
 mod origin;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use qmp_client::{Address, Commander};
+use qmp_host::lock;
 use qmp_wire::UnixMicros;
 
 use crate::commands::Commands;
@@ -181,7 +182,7 @@ impl Vm {
 
     fn lock(&self) -> MutexGuard<'_, Standing> {
         // Each change is one assignment.
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.standing)
     }
 }
 

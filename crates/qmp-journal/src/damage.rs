@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::mem::discriminant;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use qmp_host::lock;
 use qmp_wire::Offset;
 use rusqlite::ErrorCode;
 
@@ -61,7 +62,7 @@ pub(super) struct DamageLog(Mutex<Vec<DamagedSpan>>);
 impl DamageLog {
     /// Adds damage of `first..=last`. Damage that is known, or adjoins known damage, is not logged again.
     pub(super) fn note(&self, first: u64, last: u64, damage: Damage) {
-        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spans = lock(&self.0);
         let touches = |span: &&mut DamagedSpan| {
             first <= span.last.0.saturating_add(1)
                 && last.saturating_add(1) >= span.first.0
@@ -87,7 +88,7 @@ impl DamageLog {
 
     /// The damaged spans, in the order of the journal.
     pub(super) fn spans(&self) -> Vec<DamagedSpan> {
-        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut spans = lock(&self.0).clone();
         spans.sort_unstable_by_key(|span| span.first);
         spans
     }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use qmp_host::clock;
+use qmp_host::{clock, lock};
 use qmp_wire::{Offset, UnixMicros};
 use tokio::sync::watch;
 
@@ -314,7 +314,7 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
         // The state is consistent between any two statements: a panic elsewhere does not damage it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

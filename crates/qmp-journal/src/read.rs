@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use qmp_host::journal_connections_max;
+use qmp_host::{journal_connections_max, lock};
 use qmp_wire::Offset;
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::watch;
@@ -145,7 +145,7 @@ impl ReadFile {
     /// Waits until no other reader of the file reads a large record, and for as long as what is returned lives none does.
     pub(super) fn one_large(&self) -> MutexGuard<'_, ()> {
         // It guards no data.
-        self.large.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.large)
     }
 
     /// Closes what nobody uses right now, and from here on whatever a reader gives back: with the last connection
@@ -168,7 +168,7 @@ impl ReadFile {
     }
 
     fn connections(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connections)
     }
 }
 
@@ -202,7 +202,7 @@ impl ReadConnection {
 
     /// Segments whose index is whole.
     pub(super) fn checked_indexes(&self) -> MutexGuard<'_, HashSet<u64>> {
-        self.checked_indexes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.checked_indexes)
     }
 
     /// What cannot be read.

@@ -2,11 +2,12 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
 use qmp_events::EventKind;
+use qmp_host::lock;
 use qmp_server::{Emitter, PendingCommand, Refusal, RunState};
 use serde_json::Value;
 
@@ -235,9 +236,4 @@ impl std::fmt::Debug for Machine {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Machine").field("run_state", &self.run_state()).finish_non_exhaustive()
     }
-}
-
-/// Locks the mutex, also after a panic elsewhere: the machine of a failed test may still be inspected.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,13 +8,14 @@ use std::{
     },
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
+use qmp_host::lock;
 use qmp_server::{Address, Listener, Monitor, Stats, Validation};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -288,8 +289,4 @@ impl MachineLoop {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

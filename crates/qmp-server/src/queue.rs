@@ -5,11 +5,12 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{Mutex, MutexGuard, TryLockError},
     time::Instant,
 };
 
 use qmp_events::{EventKind, limiter::Limiter};
+pub(crate) use qmp_host::lock;
 use qmp_wire::server::{Refusal, RequestId};
 
 use crate::{
@@ -164,9 +165,4 @@ pub(crate) fn lock_patiently<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         }
     }
     lock(mutex)
-}
-
-/// Locks, also after a panic elsewhere: these locks guard only whole lines and whole entries.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,10 +12,10 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use qmp_host::blocking;
+use qmp_host::{blocking, lock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
@@ -156,7 +156,7 @@ impl Positions {
 
     /// Writes the changes. Blocks on the disk.
     pub(super) fn save(&self) -> Result<(), PositionsError> {
-        let _one_at_a_time = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.0.writing);
         let text = {
             let mut state = self.0.lock();
             if !state.urgent && !state.idle {
@@ -204,7 +204,7 @@ impl Positions {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Makes changes without a delivery due, after their interval.

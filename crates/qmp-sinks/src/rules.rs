@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use qmp_host::Duties;
 use qmp_host::blocking;
+use qmp_host::{Duties, lock};
 use qmp_journal::{Appender, Batch, Journal, JournalError, Reader};
 use qmp_wire::Offset;
 use tokio::sync::watch;
@@ -206,7 +206,7 @@ impl Rules {
         }
         end(stopping).await;
         self.0.stop_writer.send_replace(true);
-        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = lock(&self.0.writer).take();
         if let Some(mut writer) = writer {
             let _ = (&mut writer.0).await;
         }
@@ -261,7 +261,7 @@ impl Rules {
 
 impl Shared {
     fn active(&self) -> MutexGuard<'_, Vec<ActiveRule>> {
-        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.active)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The status of a rule, counted beside its work.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use qmp_host::clock;
+use qmp_host::{clock, lock};
 use qmp_wire::{Offset, Record, UnixMicros};
 use serde::Serialize;
 
@@ -172,7 +172,7 @@ impl Status {
     }
 
     fn current(&self) -> MutexGuard<'_, CurrentState> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.current)
     }
 }
 

@@ -1,11 +1,12 @@
 //! A client that is given text, and may leave it unread.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::READER_STALL_MAX;
+use crate::lock::lock;
 
 /// A client: how much of its text it has not taken, and since when it takes nothing. One that takes nothing for
 /// [`READER_STALL_MAX`] while memory is short is evicted: its connection is to be closed.
@@ -83,8 +84,7 @@ impl Recipient {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics between two steps of one change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -5,9 +5,10 @@
 //! authenticates blocks no other.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use qmp_host::lock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -75,8 +76,7 @@ impl EvictionQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        // Each change is one call on the map, so the map is consistent even if a thread panicked while it held the lock.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use qmp_client::Address;
+use qmp_host::lock;
 
 /// The monitors that the rules follow.
 #[derive(Debug, Default)]
@@ -61,7 +62,7 @@ impl Claims {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<Endpoint>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The names of a hub's VMs: each belongs to a VM that is followed, or that is being added or removed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use qmp_host::OpenFiles;
+use qmp_host::{OpenFiles, lock};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -86,8 +86,7 @@ impl Slots {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, SlotState> {
-        // Nothing panics between two steps of one change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a VM says of itself when it greets, as a relay says it in its place.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
+use qmp_host::lock;
 use qmp_wire::dialect::Value;
 use qmp_wire::server::Profile;
 
@@ -22,7 +23,7 @@ pub(super) struct Greetings(Mutex<Vec<Weak<VmGreeting>>>);
 impl Greetings {
     /// The same, shared with those that greeted alike.
     pub(super) fn shared(&self, greeted: VmGreeting) -> Arc<VmGreeting> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         known.retain(|known| known.strong_count() > 0);
         if let Some(known) = known.iter().filter_map(Weak::upgrade).find(|known| **known == greeted) {
             return known;

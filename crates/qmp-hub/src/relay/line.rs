@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, W
 
 use bytes::Bytes;
 use qmp_client::PendingReply;
+use qmp_host::lock;
 use qmp_host::reader_memory::ReaderMemory;
 use qmp_journal::CommitOffset;
 use qmp_wire::dialect::Value;
@@ -270,8 +271,7 @@ impl Line {
     }
 
     fn lock(&self) -> MutexGuard<'_, LineState> {
-        // Nothing panics between two steps of one change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use qmp_client::ExecuteError;
+use qmp_host::lock;
 use qmp_host::reader_memory::{Portion, ReaderMemory, Recipient};
 use qmp_wire::Offset;
 use qmp_wire::server::RequestId;
@@ -146,8 +147,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, OutboxState> {
-        // Nothing panics between two steps of one change.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 }
 

@@ -1,10 +1,10 @@
 //! All relays of a hub, which are opened and closed with their VMs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use qmp_client::Commander;
 use qmp_host::reader_memory::{ReaderMemory, Texts};
-use qmp_host::{Budget, Duties, OpenFiles};
+use qmp_host::{Budget, Duties, OpenFiles, lock};
 use qmp_journal::{Appender, Journal, Reader};
 use qmp_wire::Offset;
 use tokio::sync::watch;
@@ -169,7 +169,7 @@ impl Relays {
             all.iter_mut().flat_map(|of_vm| std::mem::take(&mut of_vm.serving)).collect();
         serving.iter().for_each(|serving| serving.stop(Stop::WithVm));
         self.stop_feed.send_replace(true);
-        let feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let feed = lock(&self.feed).take();
         let ended = async {
             if let Some(feed) = feed {
                 let _ = feed.await;
@@ -184,13 +184,13 @@ impl Relays {
 
     /// Ends everything at once.
     pub(crate) fn abort(&self) {
-        if let Some(feed) = self.feed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(feed) = lock(&self.feed).take() {
             feed.abort();
         }
     }
 
     fn feed_from(&self, after: Offset) {
-        let mut running = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.feed);
         // A feed that panicked ended its lines; later lines get another feed.
         if running.as_ref().is_none_or(JoinHandle::is_finished) {
             let cursor = feed::cursor(&self.reader, after);

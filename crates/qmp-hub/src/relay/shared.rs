@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use qmp_client::Commander;
-use qmp_host::{Budget, Rarely, Share};
+use qmp_host::{Budget, Rarely, Share, lock};
 use qmp_journal::Appender;
 use tokio::net::UnixStream;
 
@@ -101,7 +101,7 @@ impl Relay {
 
     fn lock_error(&self) -> MutexGuard<'_, Option<Box<str>>> {
         // Each change is one assignment.
-        self.error.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.error)
     }
 
     /// Authorizes the client at the other end.

@@ -3,8 +3,9 @@
 //! Relays are opened and closed while a VM is attached. Its attachment appends records and hands over replies under this
 //! lock, so that a line begins between two appends: the line counts exactly the records after the first of them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use qmp_host::lock;
 use qmp_journal::Ticket;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,8 +28,7 @@ pub(crate) struct TapState {
 
 impl Tap {
     pub(crate) fn lock(&self) -> MutexGuard<'_, TapState> {
-        // Nothing panics between two steps of one change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

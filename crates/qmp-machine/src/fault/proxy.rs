@@ -4,13 +4,14 @@ use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+use qmp_host::lock;
 use qmp_server::Listener;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, eventfd, poll},
@@ -70,7 +71,7 @@ impl FaultProxy {
     /// way. For use after the machine has closed its side.
     pub fn finish(mut self, at_most: Duration) {
         self.refuse();
-        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = lock(&self.over);
         // No value is ever sent: the receiver returns when the last connection ends or at the time limit.
         let _ = over.recv_timeout(at_most);
     }
@@ -88,7 +89,7 @@ impl FaultProxy {
 impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.refuse();
-        for socket in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for socket in lock(&self.open).drain(..) {
             let _ = shutdown(&*socket, Shutdown::Both);
         }
     }
@@ -114,7 +115,7 @@ impl Acceptor {
             };
             let (client, machine) = (Arc::new(client), Arc::new(machine));
             {
-                let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut open = lock(&self.open);
                 // Only this list holds the sockets of ended connections.
                 open.retain(|socket| Arc::strong_count(socket) > 1);
                 open.extend([Arc::clone(&client), Arc::clone(&machine)]);

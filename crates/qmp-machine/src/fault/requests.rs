@@ -2,9 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
+use qmp_host::lock;
 use qmp_wire::{
     dialect::{ErrorTexts, Input, Value},
     server::Request,
@@ -37,7 +38,7 @@ impl Default for PendingRequests {
 impl Requests {
     /// Processes bytes from the client, cut anywhere.
     pub fn handle_input(&self, bytes: &[u8]) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         open.input.feed(bytes);
         while let Some(item) = open.input.poll() {
             let request = match item {
@@ -60,7 +61,7 @@ impl Requests {
         if reply.get("return").is_none() && reply.get("error").is_none() {
             return None;
         }
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         let index = open.waiting.iter().position(|(id, _)| id.as_ref() == reply.get("id"))?;
         open.waiting.remove(index)?.1
     }

@@ -9,10 +9,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use qmp_host::blocking;
+use qmp_host::{blocking, lock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -156,13 +156,13 @@ struct Output(Mutex<Vec<u8>>);
 
 impl Output {
     fn add(&self, bytes: &[u8]) {
-        let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut output = lock(&self.0);
         let room = RUN_OUTPUT_MAX_BYTES.saturating_sub(output.len());
         output.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut lock(&self.0))
     }
 }
 
