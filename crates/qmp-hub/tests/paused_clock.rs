@@ -70,9 +70,10 @@ async fn monitor_in_memory_attaches_falls_silent_detaches_and_reconnects() {
 
     let mut monitor = Monitor::accept(&mut connections).await;
     monitor.attach().await;
-    assert_eq!(records.next().await, "80 attached");
-    // The correlators conclude that the first QEMU ended.
-    assert_eq!(records.next().await, "80 why-ended");
+    // The correlators conclude that the first QEMU ended, in a thread of its own: before or after this epoch opens.
+    let mut both = [records.next().await, records.next().await];
+    both.sort_unstable();
+    assert_eq!(both, ["80 attached", "80 why-ended"]);
     advance(5).await;
     drop(monitor);
     assert_eq!(records.next().await, "85 detached: peer closed, certain until 85");
