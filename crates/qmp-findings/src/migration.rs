@@ -1,7 +1,11 @@
 //! Migrations: each is reported once when it is over, with its phases, passes, result and duration.
 //!
 //! QEMU reports migrations only to clients that enabled the capability `events`. An outgoing one begins with `setup`;
-//! an incoming one with a VM that waits for it (`inmigrate`).
+//! an incoming one with a VM that waits for it (`inmigrate`). A snapshot has the same events, without a status between
+//! `setup` and the last one: if it completes, it is recognised by that; if it fails, only a VM that ran at `setup` shows
+//! that it was a migration, because QEMU stops the VM before it saves a snapshot.
+//!
+//! Source: QEMU `migration/savevm.c`, `qemu_savevm_state()`.
 
 use qmp_events::EventKind as K;
 use qmp_wire::UnixMicros;
@@ -26,6 +30,8 @@ pub(super) const MIGRATION: &str = "migration";
 pub(super) struct Migrations {
     active: Option<Box<ActiveMigration>>,
     incoming: bool,
+    /// Whether the VM is known to run.
+    runs: bool,
     /// When the VM was paused for the switchover.
     paused: Option<Moment>,
 }
@@ -37,11 +43,13 @@ struct ActiveMigration {
     began: Moment,
     began_unseen: bool,
     incoming: bool,
+    /// Whether it may be a snapshot instead.
+    may_be_snapshot: bool,
     passes: u64,
 }
 
-persist!(Migrations { active, incoming, paused });
-persist!(ActiveMigration { phases, causes, began, began_unseen, incoming, passes });
+persist!(Migrations { active, incoming, runs, paused });
+persist!(ActiveMigration { phases, causes, began, began_unseen, incoming, may_be_snapshot, passes });
 
 impl Correlator for Migrations {
     fn take(&mut self, input: &Observation<'_>, _span: &Span, found: &mut Conclusions) {
@@ -63,15 +71,17 @@ impl Migrations {
     pub(super) fn running(&self) -> Option<JobState> {
         let active = self.active.as_ref()?;
         let (status, since) = active.phases.last().unwrap_or(("setup", UnixMicros(0)));
-        let ty = if active.incoming { "incoming" } else { "outgoing" };
-        Some(JobState { id: None, ty: Some(ty.into()), status: status.into(), error: None, since })
+        let ty = active.direction().map(Box::from);
+        Some(JobState { id: None, ty, status: status.into(), error: None, since })
     }
 
     fn attached(&mut self, snapshot: &Snapshot, input: &Observation<'_>) {
-        *self = Self { incoming: snapshot.status.as_deref() == Some("inmigrate"), ..Self::default() };
+        let incoming = snapshot.status.as_deref() == Some("inmigrate");
+        *self = Self { incoming, runs: snapshot.running == Some(true), ..Self::default() };
         let status = snapshot.migration.as_deref().filter(|status| !is_last(status) && *status != "none");
         if let Some(status) = status {
             let mut active = ActiveMigration::new(input, self.incoming, true);
+            active.may_be_snapshot = !self.incoming;
             active.phase(status, input);
             self.active = Some(Box::new(active));
         }
@@ -85,8 +95,13 @@ impl Migrations {
                     active.passes = active.passes.max(event.number("pass").unwrap_or(0));
                 }
             }
-            Some(K::Stop) => self.paused = self.active.is_some().then_some(input.now),
+            Some(K::Stop) => {
+                self.runs = false;
+                self.paused = self.active.is_some().then_some(input.now);
+            }
+            Some(K::Suspend) => self.runs = false,
             Some(K::Resume) => {
+                self.runs = true;
                 // The VM has arrived and runs; a later migration is an outgoing one.
                 self.incoming &= self.active.is_some();
             }
@@ -95,13 +110,19 @@ impl Migrations {
     }
 
     fn status(&mut self, status: &str, input: &Observation<'_>, found: &mut Conclusions) {
-        let incoming = self.incoming;
-        let begin = || Box::new(ActiveMigration::new(input, incoming, !matches!(status, "setup" | "active")));
-        self.active.get_or_insert_with(begin).phase(status, input);
+        let (incoming, runs) = (self.incoming, self.runs);
+        let begin = || {
+            let mut active = ActiveMigration::new(input, incoming, !matches!(status, "setup" | "active"));
+            active.may_be_snapshot = !incoming && !runs && status == "setup";
+            Box::new(active)
+        };
+        let active = self.active.get_or_insert_with(begin);
+        let is_snapshot = status == "completed" && !incoming && active.is_in_setup();
+        active.phase(status, input);
         if !is_last(status) {
             return;
         }
-        if let Some(active) = self.active.take() {
+        if let Some(active) = self.active.take().filter(|_| !is_snapshot) {
             let downtime = self.paused.take().filter(|_| status == "completed" && !incoming);
             active.report(status, downtime, input, found);
         }
@@ -121,11 +142,28 @@ impl ActiveMigration {
             began: input.now,
             began_unseen,
             incoming,
+            may_be_snapshot: false,
             passes: 0,
         }
     }
 
+    /// Whether its only status so far is `setup`.
+    fn is_in_setup(&self) -> bool {
+        self.phases.count() == 1 && self.phases.last().is_some_and(|(status, _)| status == "setup")
+    }
+
+    /// The direction; `None` if it may be a snapshot.
+    fn direction(&self) -> Option<&'static str> {
+        match self.incoming {
+            true => Some("incoming"),
+            false if self.may_be_snapshot => None,
+            false => Some("outgoing"),
+        }
+    }
+
     fn phase(&mut self, status: &str, input: &Observation<'_>) {
+        // A snapshot that fails has no other status, and `failing` since 11.0.
+        self.may_be_snapshot &= matches!(status, "setup" | "failing" | "failed");
         self.phases.push(status, input.received);
         self.cause(input.id);
     }
@@ -147,7 +185,12 @@ impl ActiveMigration {
         self.cause(input.id);
         let took = input.now.since(self.began);
         let paused = paused.map(|paused| input.now.since(paused));
-        let way = if self.incoming { "The migration to here" } else { "The migration away" };
+        let direction = self.direction();
+        let way = match direction {
+            Some("incoming") => "The migration to here",
+            Some(_) => "The migration away",
+            None => "A migration away or a snapshot",
+        };
         let ended = match result {
             "completed" => "completed",
             "failed" => "failed",
@@ -166,7 +209,7 @@ impl ActiveMigration {
             pause.unwrap_or_default()
         );
         let data = json!({
-            "direction": if self.incoming { "incoming" } else { "outgoing" },
+            "direction": direction,
             "result": result,
             "duration_seconds": text::seconds(took),
             "began_unseen": self.began_unseen,

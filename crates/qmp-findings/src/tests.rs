@@ -8,6 +8,7 @@ mod continued;
 mod ignored;
 mod interrupted;
 mod jobs;
+mod migrations;
 mod often;
 mod oracle;
 mod questions;

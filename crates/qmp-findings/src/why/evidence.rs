@@ -171,7 +171,8 @@ impl Evidence {
                 self.memory_failure = Some(mark);
             }
             K::Migration => {
-                self.migration = text("status").map(|status| (mark, status));
+                let is_snapshot = event.text("status") == Some("completed") && self.is_in_setup();
+                self.migration = text("status").filter(|_| !is_snapshot).map(|status| (mark, status));
                 if event.text("status") == Some("setup") {
                     // Another migration begins; the record of its command follows.
                     self.migrate = None;
@@ -234,6 +235,17 @@ impl Evidence {
     /// Whether another QEMU is kept in step (COLO), for which the VM stops at every checkpoint.
     pub(super) fn is_colo(&self) -> bool {
         self.migration.as_ref().is_some_and(|(_, status)| &**status == "colo")
+    }
+
+    /// Whether `setup` is the last status of the migration: a snapshot completes without another one.
+    fn is_in_setup(&self) -> bool {
+        self.migration.as_ref().is_some_and(|(_, status)| &**status == "setup")
+    }
+
+    /// The migration that is under way or completed.
+    pub(super) fn carried(&self) -> Option<Mark> {
+        let (mark, status) = self.migration.as_ref()?;
+        (&**status == "completed" || self.is_migrating()).then_some(*mark)
     }
 
     pub(super) fn is_migrating(&self) -> bool {

@@ -157,9 +157,11 @@ pub(super) fn answered(evidence: &Evidence, status: &str, before: Vec<Id>, answe
         ("watchdog", Facts { watchdog: Some((mark, action)), .. }) if &**action == "pause" => {
             watchdog_pause(mark.id, stop)
         }
-        ("finish-migrate", Facts { migration: Some(_), .. }) => switchover(evidence, stop),
-        ("postmigrate", Facts { migration: Some((mark, _)), .. }) => migrated(None, mark.id),
-        _ => new_explanation((cause, state.by, status), clause, "", [answer]),
+        _ => match evidence.carried() {
+            Some(_) if status == "finish-migrate" => switchover(evidence, stop),
+            Some(mark) if status == "postmigrate" => migrated(None, mark.id),
+            _ => new_explanation((cause, state.by, status), clause, "", [answer]),
+        },
     };
     explained.causes.extend(before);
     explained.causes.push(answer);

@@ -215,6 +215,10 @@ impl Explainer {
 
     pub(super) fn migration(&mut self, event: &Event<'_>, input: &Observation<'_>, found: &mut Conclusions) {
         let status = event.text("status").unwrap_or_default();
+        if self.evidence.migration.is_none() {
+            // The end of a snapshot.
+            return;
+        }
         if matches!(status, "device" | "colo" | "completed" | "postcopy-active" | "pre-switchover") {
             self.confirm_migration(input, found);
         }

@@ -48,7 +48,8 @@ fn job_text(vm: &Vm, job: &JobInfo, zone: &TimeZone) -> String {
     let what: Vec<&str> = words.into_iter().flatten().collect();
     let error = job.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
     let doubt = if vm.is_current() { "" } else { "?" };
-    format!("{}: {}{doubt}{error} since {}", what.join(" "), job.status, local(&job.since, zone))
+    let colon = if what.is_empty() { "" } else { ": " };
+    format!("{}{colon}{}{doubt}{error} since {}", what.join(" "), job.status, local(&job.since, zone))
 }
 
 fn relay_text(relay: &Relay) -> String {
