@@ -117,6 +117,8 @@ impl Explainer {
         self.evidence.note(kind, event, mark);
         match kind {
             K::Stop => self.stop(event, input, span, found),
+            // The guest was woken before a STOP that QEMU sent first: a migration wakes it, and then stops the VM.
+            K::Wakeup if self.status.is_stopped() => {}
             K::Resume | K::Wakeup => self.resumed(kind, input, found),
             K::Reset => self.reset(event, input, span, found),
             K::Suspend => {

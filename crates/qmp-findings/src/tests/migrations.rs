@@ -64,3 +64,40 @@ fn failure_after_setup_of_stopped_vm_has_no_direction() {
     insta::assert_snapshot!(report(format!("0 attached running\n{failed}")), @r#""outgoing": The migration away failed after 100 ms."#);
     insta::assert_snapshot!(report(format!("0 attached running\n{STOP}{failed}")), @"null: A migration away or a snapshot failed after 100 ms.");
 }
+
+#[test]
+fn wakeup_of_stopped_vm_does_not_make_it_run() {
+    let active = [status("4", "setup"), status("4.1", "active")].concat();
+    //  name, story after `0 attached running`, final state
+    let cases = [
+        (
+            "migrated",
+            "1 SUSPEND\n5 STOP\n5.001 WAKEUP\n5.1 query 2 POSTMIGRATE".to_owned(),
+            "postmigrate migration",
+        ),
+        (
+            "paused before the switchover",
+            "1 SUSPEND\n5 STOP\n5.001 WAKEUP\n5.1 query 2 FINISH".to_owned(),
+            "finish-migrate migration",
+        ),
+        (
+            "migrated, with the capability",
+            format!("1 SUSPEND\n{active}5 STOP\n5.001 WAKEUP\n{}", status("5.1", "completed")),
+            "postmigrate migration",
+        ),
+        ("no answer", "1 SUSPEND\n5 STOP\n5.001 WAKEUP\n20 passes".to_owned(), "paused unknown"),
+        ("not stopped", "1 SUSPEND\n5 WAKEUP\n20 passes".to_owned(), "running wakeup"),
+        (
+            "stopped afterwards",
+            "1 SUSPEND\n5 WAKEUP\n5.1 STOP\n5.2 answers paused".to_owned(),
+            "paused host-stop",
+        ),
+    ];
+    let answer =
+        |status: &str| format!("{{\"execute\": \"query-status\", \"return\": {{\"status\": \"{status}\"}}}}");
+    for (name, text, expected) in cases {
+        let text =
+            text.replace("POSTMIGRATE", &answer("postmigrate")).replace("FINISH", &answer("finish-migrate"));
+        assert_eq!(final_state(&format!("0 attached running\n{text}")), expected, "{name}");
+    }
+}

@@ -78,6 +78,11 @@ impl Status {
         self.run_state.as_deref().filter(|_| !self.assumed)
     }
 
+    /// Whether the VM was stopped, so that it runs only after RESUME. A VM that sleeps was not.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.run_state.as_deref().is_some_and(|state| !matches!(state, "running" | "suspended"))
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.run_state.as_deref() == Some("running")
     }
