@@ -500,3 +500,41 @@ fn end_of_vm_waits_for_the_exit_status_if_it_is_available() {
         assert_eq!(ended, expected, "{name}");
     }
 }
+
+#[test]
+fn process_that_was_ended_by_signal_after_shutdown_was_killed_or_crashed() {
+    let shutdown = |at: &str, reason: &str| {
+        let guest = reason.starts_with("guest");
+        format!("{at} SHUTDOWN {{\"guest\": {guest}, \"reason\": \"{reason}\"}}\n")
+    };
+    let signal = |signal: u32| format!("9 detached\n9.01 process-ended {{\"signal\": {signal}}}");
+    let stays = shutdown("1", "host-qmp-system-reset") + "1.001 STOP\n";
+    let stories = [
+        shutdown("1", "guest-shutdown") + &signal(11),
+        shutdown("1", "host-signal") + &signal(9),
+        shutdown("1", "host-qmp-quit") + &signal(9),
+        format!("{stays}{}{}", shutdown("8.7", "host-qmp-system-reset"), signal(9)),
+        format!(
+            "{}1.001 STOP\n{}{}",
+            shutdown("1", "guest-shutdown"),
+            shutdown("8.7", "host-signal"),
+            signal(9)
+        ),
+        format!("8 WATCHDOG {{\"action\": \"poweroff\"}}\n{}", signal(9)),
+    ];
+    let ended = |text: String| {
+        let steps = story(&format!("0 attached running 7.2.22 kvm\n{text}"));
+        let found = findings(&steps);
+        super::oracle::judge(&found, &steps).expect("every conclusion has its evidence");
+        let ended = found.last().expect("a finding");
+        format!("{} {}: {}\n", short(ended), ended.data["ended_by"], ended.summary)
+    };
+    insta::assert_snapshot!(stories.map(ended).concat(), @r#"
+    why-ended guest-shutdown 1.1,1.2,1.3 "crashed": The guest shut itself down; QEMU crashed, by SIGSEGV, 8.0 s later.
+    why-ended host-signal 1.1,1.2,1.3 "killed": QEMU received a signal that ends it (SIGTERM, SIGINT or SIGHUP); QEMU was killed by SIGKILL 8.0 s later.
+    why-ended host-qmp-quit 1.1,1.2,1.3 "killed": `quit` was given; QEMU was killed by SIGKILL 8.0 s later.
+    why-ended host-qmp-system-reset 1.3,1.4,1.5 "killed": It was reset by `system_reset` and is set to end then (`-no-reboot`); QEMU was killed by SIGKILL 300 ms later.
+    why-ended guest-shutdown 1.1,1.2,1.3,1.4,1.5 "killed": The guest shut itself down. QEMU received a signal that ends it (SIGTERM, SIGINT or SIGHUP); QEMU was killed by SIGKILL 300 ms later.
+    why-ended watchdog 1.1,1.2,1.3 "killed": Its watchdog expired, because the guest did not answer; QEMU was killed by SIGKILL 1.0 s later.
+    "#);
+}

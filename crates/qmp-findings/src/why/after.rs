@@ -26,9 +26,11 @@ pub(super) struct PriorState {
     why: Option<Explanation>,
     /// How long that state lasted, if known.
     later: Option<String>,
+    /// The announcement of the end, if a signal ended the process before it exited.
+    announced: Option<Explanation>,
 }
 
-persist!(PriorState { run_state, why, later });
+persist!(PriorState { run_state, why, later, announced });
 
 /// The state of the VM before the end or reset that `own` explains.
 pub(super) fn prior(
@@ -48,13 +50,33 @@ pub(super) fn prior(
     let why = why.filter(|why| why.cause != own.cause).cloned();
     let later = since.filter(|_| why.is_some()).map(|since| text::span(now.since(since)));
     (why.is_some() || run_state.is_some())
-        .then(|| Box::new(PriorState { run_state: run_state.map(Box::from), why, later }))
+        .then(|| Box::new(PriorState { run_state: run_state.map(Box::from), why, later, announced: None }))
+}
+
+/// Adds to the state before the announcement of an end that a signal brought about, `later` than the announcement.
+pub(super) fn announce(prior: &mut Option<Box<PriorState>>, announcement: Explanation, later: String) {
+    let none = || Box::new(PriorState { run_state: None, why: None, later: None, announced: None });
+    let prior = prior.get_or_insert_with(none);
+    (prior.later, prior.announced) = (Some(later), Some(announcement));
 }
 
 /// The explanation of an end or a reset that by itself is explained by `own`.
 pub(super) fn explained(prior: Option<&PriorState>, own: &Explanation) -> Explanation {
     let mut explained = own.clone();
-    if let Some((prior, why)) = prior.and_then(|prior| Some((prior, prior.why.as_ref()?))) {
+    let announced = prior.and_then(|prior| prior.announced.as_ref());
+    if let Some((prior, announced)) = prior.zip(announced) {
+        explained.summary = announced_sentence(prior, announced, own);
+        for why in [Some(announced), prior.why.as_ref()].into_iter().flatten() {
+            (explained.cause, explained.by) = (why.cause, why.by);
+            explained.causes.extend(&why.causes);
+            explained.details.extend(why.details.clone());
+        }
+        explained.causes.sort_unstable();
+        explained.causes.dedup();
+        if prior.why.is_some() {
+            explained.details.remove("reason");
+        }
+    } else if let Some((prior, why)) = prior.and_then(|prior| Some((prior, prior.why.as_ref()?))) {
         explained.summary = sentence(prior, why, own);
         (explained.cause, explained.by) = (why.cause, why.by);
         explained.causes.extend(&why.causes);
@@ -101,6 +123,17 @@ fn sentence(prior: &PriorState, why: &Explanation, own: &Explanation) -> String 
     // A phrase that ends in a comma continues.
     let then = if later.is_empty() { then.trim_end_matches(',') } else { &then };
     format!("{}; {then}{later}{status}.", why.clause)
+}
+
+/// The sentence about an end that was announced, and that a signal brought about.
+fn announced_sentence(prior: &PriorState, announced: &Explanation, own: &Explanation) -> String {
+    let before = prior.why.as_ref().map(|why| format!("{}. ", why.clause)).unwrap_or_default();
+    let announcement = match announced.cause {
+        "host-qmp-quit" => format!("`quit` was given{}", from(announced).trim_end_matches(',')),
+        _ => announced.clause.clone(),
+    };
+    let later = prior.later.as_deref().unwrap_or_default();
+    format!("{before}{announcement}; {} {later} later.", end("QEMU", own))
 }
 
 /// The end of QEMU, as the second half of a sentence.

@@ -203,6 +203,13 @@ impl Evidence {
         self.0.as_deref_mut()
     }
 
+    /// The event with which QEMU announced its end.
+    pub(super) fn ending_announced(&self) -> Option<Mark> {
+        let watchdog = self.watchdog.as_ref().filter(|(_, action)| &**action == "poweroff");
+        let shutdown = self.shutdown.as_ref().map(|(mark, _)| *mark);
+        shutdown.or(watchdog.map(|(mark, _)| *mark)).or(self.memory_failure)
+    }
+
     /// Removes the causes of a stop, because the VM runs.
     pub(super) fn clear_stops(&mut self) {
         if let Some(facts) = &mut self.0 {

@@ -35,7 +35,7 @@ pub(super) fn explained(guess: &Explanation, name: &str, how: &Value, id: Id) ->
         explained.details.extend(how.get(member).map(|value| (member.to_owned(), value.clone())));
     }
     let code = how.get("exit_code").and_then(Value::as_u64);
-    let signal = how.get("signal").and_then(Value::as_u64);
+    let signal = signal(how);
     if guess.cause == "gone" {
         (explained.cause, explained.by, explained.summary) = match (code, signal) {
             (_, Some(signal)) => {
@@ -50,15 +50,16 @@ pub(super) fn explained(guess: &Explanation, name: &str, how: &Value, id: Id) ->
         explained.clause = explained.summary.trim_end_matches('.').to_owned();
         explained.causes.push(id);
     } else if let Some(before) = guess.summary.strip_suffix(EXITED) {
-        let how = match (code, signal) {
-            (_, Some(signal)) => format!("QEMU was ended by {}.", named(signal)),
-            (Some(code), None) if code != 0 => format!("QEMU exited with status {code}."),
-            _ => return explained,
-        };
-        explained.summary = before.to_owned() + &how;
+        let Some(code) = code.filter(|code| *code != 0) else { return explained };
+        explained.summary = format!("{before}QEMU exited with status {code}.");
         explained.causes.push(id);
     }
     explained
+}
+
+/// The signal that ended the process.
+pub(super) fn signal(how: &Value) -> Option<u64> {
+    how.get("signal").and_then(Value::as_u64)
 }
 
 fn by_signal(subject: &str, signal: u64, core_dumped: bool) -> (&'static str, &'static str, String) {

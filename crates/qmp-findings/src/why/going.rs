@@ -7,12 +7,14 @@ use super::evidence::Mark;
 use super::kinds::{WHY_ENDED, WHY_RESET};
 use super::memory::Explainer;
 use super::pending::{PendingExplanation, WaitReason, report_pending};
-use super::run_states::ENDED;
+use super::run_states::{ENDED, GONE};
 use super::{after, ending, exit, explain, explanation};
 use crate::conclusion::Conclusions;
 use crate::epoch::Span;
 use crate::limits::{COMMAND_RECORD_MAX, EXIT_RECORD_MAX};
 use crate::observation::{Event, Observation, ProcessEnd};
+use crate::state::Explanation;
+use crate::text;
 
 impl Explainer {
     pub(super) fn reset(
@@ -122,10 +124,18 @@ impl Explainer {
         let Some(index) = self.pending.iter().position(is_its) else { return };
         let mut pending = self.pending.remove(index);
         let before = pending.explanation();
-        let by_signal = end.data.get("signal").is_some() && self.evidence.shutdown.is_none();
-        if by_signal && pending.guess.cause == "host-qmp-quit" {
-            // A QEMU that quits sends SHUTDOWN first, and exits by itself.
-            pending.guess = ending::unexplained(pending.mark.id);
+        if exit::signal(end.data).is_some() && pending.guess.cause != "gone" {
+            // A process that a signal ended did not exit by itself.
+            let own = Explanation { run_state: ENDED.into(), ..ending::unexplained(pending.mark.id) };
+            let announcement = std::mem::replace(&mut pending.guess, own);
+            // A QEMU that quits sends SHUTDOWN first.
+            if announcement.cause == "host-qmp-quit" && self.evidence.shutdown.is_none() {
+                pending.guess.run_state = GONE.into();
+            } else {
+                let announced = self.evidence.ending_announced().map_or(pending.mark.now, |mark| mark.now);
+                let later = text::span(pending.mark.now.since(announced));
+                after::announce(&mut pending.prior, announcement, later);
+            }
         }
         let name = span.snapshot.process.as_ref().map_or("", |process| &process.name);
         pending.guess = exit::explained(&pending.guess, name, end.data, input.id);
