@@ -25,9 +25,11 @@ pub(super) struct MigrationInterruptions {
     /// Whether the VM arrives here; `None` if unknown.
     incoming: Option<bool>,
     paused: bool,
+    /// Whether the VM runs here: the next migration leads away.
+    has_run: bool,
 }
 
-persist!(MigrationInterruptions { incoming, paused });
+persist!(MigrationInterruptions { incoming, paused, has_run });
 
 impl Correlator for MigrationInterruptions {
     fn take(&mut self, input: &Observation<'_>, _span: &Span, found: &mut Conclusions) {
@@ -36,6 +38,7 @@ impl Correlator for MigrationInterruptions {
             ObservationKind::Event(event) if event.kind == Some(K::Migration) => {
                 self.status(event.text("status").unwrap_or_default(), input.id, found);
             }
+            ObservationKind::Event(event) if event.kind == Some(K::Resume) => self.has_run = true,
             _ => {}
         }
     }
@@ -44,6 +47,7 @@ impl Correlator for MigrationInterruptions {
 impl MigrationInterruptions {
     fn attached(&mut self, snapshot: &Snapshot, id: Id, found: &mut Conclusions) {
         let status = snapshot.migration.as_deref().unwrap_or_default();
+        self.has_run = false;
         let in_postcopy = status.starts_with("postcopy-");
         self.incoming = match (snapshot.status.as_deref(), snapshot.running) {
             (Some("inmigrate"), _) => Some(true),
@@ -59,7 +63,7 @@ impl MigrationInterruptions {
         if self.paused && !was_paused {
             self.report(id, found);
         }
-        if matches!(status, "completed" | "failed" | "cancelled") {
+        if matches!(status, "completed" | "failed" | "cancelled") || (self.has_run && status == "setup") {
             self.incoming = Some(false);
         }
     }

@@ -30,6 +30,8 @@ pub(super) const MIGRATION: &str = "migration";
 pub(super) struct Migrations {
     active: Option<Box<ActiveMigration>>,
     incoming: bool,
+    /// Whether the VM arrived by the migration to here.
+    has_arrived: bool,
     /// Whether the VM is known to run.
     runs: bool,
     /// When the VM was paused for the switchover.
@@ -48,7 +50,7 @@ struct ActiveMigration {
     passes: u64,
 }
 
-persist!(Migrations { active, incoming, runs, paused });
+persist!(Migrations { active, incoming, has_arrived, runs, paused });
 persist!(ActiveMigration { phases, causes, began, began_unseen, incoming, may_be_snapshot, passes });
 
 impl Correlator for Migrations {
@@ -61,7 +63,13 @@ impl Correlator for Migrations {
                     active.report("unseen", None, input, found);
                 }
             }
-            ObservationKind::Command(_) | ObservationKind::ProcessEnded(_) | ObservationKind::Answer(_) => {}
+            ObservationKind::Answer(ref answer) => {
+                let status = answer.returned().and_then(|returned| returned.get("status")?.as_str());
+                if status.is_some_and(|status| status != "inmigrate") {
+                    self.arrived();
+                }
+            }
+            ObservationKind::Command(_) | ObservationKind::ProcessEnded(_) => {}
         }
     }
 }
@@ -102,14 +110,26 @@ impl Migrations {
             Some(K::Suspend) => self.runs = false,
             Some(K::Resume) => {
                 self.runs = true;
-                // The VM has arrived and runs; a later migration is an outgoing one.
-                self.incoming &= self.active.is_some();
+                self.arrived();
             }
             _ => {}
         }
     }
 
+    /// Notes that the VM has arrived, if it was to. Without the capability, no event but `setup` is sent for the migration
+    /// to here, and none for its end.
+    fn arrived(&mut self) {
+        if self.incoming {
+            self.has_arrived = true;
+            self.active.take_if(|active| active.is_in_setup() || active.is_of_snapshot());
+        }
+    }
+
     fn status(&mut self, status: &str, input: &Observation<'_>, found: &mut Conclusions) {
+        if self.has_arrived && status == "setup" {
+            // After the migration to here, a migration leads away.
+            (self.incoming, self.has_arrived, self.active) = (false, false, None);
+        }
         let (incoming, runs) = (self.incoming, self.runs);
         let begin = || {
             let mut active = ActiveMigration::new(input, incoming, !matches!(status, "setup" | "active"));
@@ -126,7 +146,7 @@ impl Migrations {
             let downtime = self.paused.take().filter(|_| status == "completed" && !incoming);
             active.report(status, downtime, input, found);
         }
-        self.incoming = false;
+        (self.incoming, self.has_arrived) = (false, false);
     }
 }
 
@@ -150,6 +170,11 @@ impl ActiveMigration {
     /// Whether its only status so far is `setup`.
     fn is_in_setup(&self) -> bool {
         self.phases.count() == 1 && self.phases.last().is_some_and(|(status, _)| status == "setup")
+    }
+
+    /// Whether its only status so far is that of the snapshot when the epoch opened.
+    fn is_of_snapshot(&self) -> bool {
+        self.phases.count() == 1 && self.causes.iter().all(|(_, seq)| seq.0 == 0)
     }
 
     /// The direction; `None` if it may be a snapshot.

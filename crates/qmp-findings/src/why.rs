@@ -165,6 +165,7 @@ impl Explainer {
         }
         let arrived = self.arrived(kind, input);
         let explanation = arrived.unwrap_or_else(|| explain::running(kind, &self.evidence, input));
+        self.evidence.arrive();
         if explanation.details.contains_key(explanation::COMMAND) {
             // The command that stopped the VM resumes it: its work is done.
             self.evidence.spend_command();

@@ -73,3 +73,12 @@ fn interruption_names_the_recovery_of_each_side() {
         summary(&format!("0 attached running\n{paused}"))
     );
 }
+
+#[test]
+fn interruption_after_arrival_without_the_capability_is_of_the_migration_away() {
+    let text = "0 attached inmigrate\n1 MIGRATION {\"status\": \"setup\"}\n2 RESUME\n\
+        60 MIGRATION {\"status\": \"setup\"}\n61 MIGRATION {\"status\": \"postcopy-paused\"}";
+    let found = findings(&story(text));
+    let finding = found.iter().find(|finding| finding.kind == "migration-interrupted").unwrap();
+    assert_eq!(finding.data["direction"], "outgoing");
+}

@@ -1,6 +1,8 @@
 //! Migrations of VMs in every state, and snapshots, which have the same events.
 
-use super::super::testing::{final_state, findings, found, story};
+use super::super::Correlators;
+use super::super::state::VmState;
+use super::super::testing::{final_state, findings, found, story, take};
 
 const STOP: &str = "1 STOP\n1.01 command {\"execute\": \"stop\", \"client\": \"shell\"}\n";
 
@@ -100,4 +102,34 @@ fn wakeup_of_stopped_vm_does_not_make_it_run() {
             text.replace("POSTMIGRATE", &answer("postmigrate")).replace("FINISH", &answer("finish-migrate"));
         assert_eq!(final_state(&format!("0 attached running\n{text}")), expected, "{name}");
     }
+}
+
+/// The state at the end of a story.
+fn state(text: &str) -> VmState {
+    let mut correlators = Correlators::new();
+    for step in story(text) {
+        take(&mut correlators, &step, &mut Vec::new());
+    }
+    correlators.state("vm1").expect("the VM is tracked")
+}
+
+#[test]
+fn migration_to_here_without_the_capability_ends_when_the_vm_arrived() {
+    let setup = status("1", "setup");
+    let paused = "query 0 {\"execute\": \"query-status\", \"return\": {\"status\": \"paused\"}}";
+    for arrived in ["2 RESUME".to_owned(), format!("40 {paused}")] {
+        let text = format!("0 attached inmigrate\n{setup}{arrived}\n");
+        assert_eq!(state(&text).migration, None, "{text}");
+        let found = found(&format!("{text}60 STOP\n60.1 answers paused\n80 detached hub stopped"));
+        assert!(found.iter().all(|finding| !finding.starts_with("migration")), "{found:?}");
+        assert!(found.iter().all(|finding| !finding.starts_with("why-paused migration")), "{found:?}");
+        let away = [status("70", "setup"), status("71", "active")].concat();
+        assert_eq!(
+            state(&format!("{text}{away}")).migration.and_then(|it| it.ty).as_deref(),
+            Some("outgoing")
+        );
+    }
+    let text = format!("0 attached inmigrate\n{setup}{}2 RESUME\n", status("1.5", "active"));
+    let completed = found(&format!("{text}{}", status("2.1", "completed")));
+    assert_eq!(completed, ["migration completed 1.1,1.2,1.4"]);
 }

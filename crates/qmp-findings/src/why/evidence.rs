@@ -249,6 +249,14 @@ impl Evidence {
         self.migration.as_ref().is_some_and(|(_, status)| &**status == "setup")
     }
 
+    /// Removes a migration to here that is over: without the capability `events`, its last status is `setup`, or that of
+    /// the snapshot when the epoch opened.
+    pub(super) fn arrive(&mut self) {
+        if self.is_in_setup() || self.migration.as_ref().is_some_and(|(mark, _)| mark.id.1.0 == 0) {
+            self.migration = None;
+        }
+    }
+
     /// The migration that is under way or completed.
     pub(super) fn carried(&self) -> Option<Mark> {
         let (mark, status) = self.migration.as_ref()?;
