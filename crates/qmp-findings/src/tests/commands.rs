@@ -130,7 +130,7 @@ fn reply_to_a_probe_sets_the_run_state_that_no_event_named() {
     let (paused, running) = (probe("paused"), probe("running"));
     //  story, final state
     let cases = [
-        (format!("0 attached inmigrate\n60 {paused}"), "paused host-stop"),
+        (format!("0 attached inmigrate\n60 {paused}"), "paused incoming-migration"),
         (format!("0 attached inmigrate\n60 {running}"), "running unknown"),
         (format!("0 attached running\n60 {running}"), "running found-running"),
         (format!("0 attached paused\n60 {paused}"), "paused found-paused"),
@@ -152,5 +152,5 @@ fn reply_to_a_probe_sets_the_run_state_that_no_event_named() {
 fn completed_migration_of_paused_vm_asks_for_its_run_state() {
     let story = "0 attached inmigrate\n1 MIGRATION {\"status\": \"active\"}\n2 MIGRATION {\"status\": \"completed\"}\n3.1 passes";
     assert_eq!(final_state(story), "inmigrate incoming-migration");
-    assert_eq!(final_state(&format!("{story}\n3.2 answers paused\n20 passes")), "paused host-stop");
+    assert_eq!(final_state(&format!("{story}\n3.2 answers paused\n20 passes")), "paused incoming-migration");
 }

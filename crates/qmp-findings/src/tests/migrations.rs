@@ -133,3 +133,31 @@ fn migration_to_here_without_the_capability_ends_when_the_vm_arrived() {
     let completed = found(&format!("{text}{}", status("2.1", "completed")));
     assert_eq!(completed, ["migration completed 1.1,1.2,1.4"]);
 }
+
+#[test]
+fn migration_of_paused_vm_says_what_is_known() {
+    let away = [status("5", "setup"), status("5.1", "active"), status("5.3", "completed")].concat();
+    let summary = |text: &str| state(text).why.expect("an explanation").summary;
+    insta::assert_snapshot!(summary(&format!("0 attached running\n{STOP}{away}")), @"It was migrated away while it was stopped, and only QEMU remains here.");
+    let running = away.replace("5.3", "5.2 STOP\n5.3");
+    insta::assert_snapshot!(summary(&format!("0 attached running\n{running}")), @"It was migrated away, and only QEMU remains here.");
+}
+
+#[test]
+fn vm_that_arrives_paused_was_not_stopped() {
+    let arrival = [status("5", "active"), status("6", "completed")].concat();
+    let probe = "query 0 {\"execute\": \"query-status\", \"return\": {\"status\": \"paused\"}}";
+    let show = |text: &str| {
+        let state = state(&format!("0 attached inmigrate\n{text}"));
+        let why = state.why.expect("an explanation");
+        let since = state.run_since.expect("a moment");
+        format!("{since} {} {} {:?}\n{}\n", why.cause, why.by, why.causes, why.summary)
+    };
+    let seen = show(&format!("{arrival}7.1 passes\n7.2 answers paused"));
+    insta::assert_snapshot!([seen, show(&format!("40 {probe}"))].concat(), @"
+    2026-01-02T03:04:11.000000Z incoming-migration host [(Epoch(1), Seq(0)), (Epoch(1), Seq(2)), (Epoch(1), Seq(3))]
+    It was migrated to here, and is paused.
+    2026-01-02T03:04:45.000000Z incoming-migration unknown [(Epoch(1), Seq(0)), (Epoch(1), Seq(1))]
+    It was migrated to here, and is paused.
+    ");
+}

@@ -41,6 +41,19 @@ pub(super) fn running(kind: K, evidence: &Evidence, input: &Observation<'_>) -> 
     explained
 }
 
+/// Explains that a VM is paused after an incoming migration, as it was on its source or because of `-S`. `before` are the
+/// causes of its waiting.
+pub(super) fn arrived_stopped(evidence: &Evidence, status: &str, before: Vec<Id>, answer: Id) -> Explanation {
+    let migration = evidence.carried().map(|mark| mark.id);
+    let by = if migration.is_some_and(|id| id.1.0 != 0) { "host" } else { "unknown" };
+    let rest = match status {
+        "prelaunch" => ", and has not been started",
+        _ => ", and is paused",
+    };
+    let causes = before.into_iter().chain(migration).chain([answer]);
+    new_explanation(("incoming-migration", by, status), "It was migrated to here", rest, causes)
+}
+
 /// Explains that a VM runs after an incoming migration; `waited` are the causes of its waiting.
 pub(super) fn arrived(waited: &[Id], migration: Mark, resume: Id) -> Explanation {
     // A migration status in the snapshot, when the epoch opened, does not prove a side.
@@ -159,7 +172,7 @@ pub(super) fn answered(evidence: &Evidence, status: &str, before: Vec<Id>, answe
         }
         _ => match evidence.carried() {
             Some(_) if status == "finish-migrate" => switchover(evidence, stop),
-            Some(mark) if status == "postmigrate" => migrated(None, mark.id),
+            Some(mark) if status == "postmigrate" => migrated(None, false, mark.id),
             _ => new_explanation((cause, state.by, status), clause, "", [answer]),
         },
     };
@@ -173,10 +186,9 @@ pub(super) fn answered(evidence: &Evidence, status: &str, before: Vec<Id>, answe
     explained
 }
 
-/// Explains the run state `status` by the VM's reply to a probe, without an event. `before` are the records of the
-/// state before.
-pub(super) fn probed(evidence: &Evidence, status: &str, before: Vec<Id>, answer: Id) -> Explanation {
-    let explained = answered(evidence, status, before, answer);
+/// Explains the run state `status` by the VM's reply to a probe, without an event; `explained` is the explanation of the
+/// answer.
+pub(super) fn probed(explained: Explanation, status: &str) -> Explanation {
     if explained.cause != "unknown" {
         return explained;
     }
@@ -202,11 +214,12 @@ pub(super) fn switchover(evidence: &Evidence, stop: Id) -> Explanation {
     new_explanation(("migration", "host", "finish-migrate"), clause, "", migration.into_iter().chain([stop]))
 }
 
-/// Explains a migration that is complete.
-pub(super) fn migrated(current: Option<&Explanation>, completed: Id) -> Explanation {
+/// Explains a migration that is complete; `was_stopped` if the VM was known not to run before.
+pub(super) fn migrated(current: Option<&Explanation>, was_stopped: bool, completed: Id) -> Explanation {
     let before = current.map(|why| why.causes.clone()).unwrap_or_default();
-    let clause = "It was migrated away";
-    let rest = "; it runs elsewhere, and here only QEMU remains";
+    let clause =
+        if was_stopped { "It was migrated away while it was stopped" } else { "It was migrated away" };
+    let rest = ", and only QEMU remains here";
     new_explanation(("migration", "host", "postmigrate"), clause, rest, before.into_iter().chain([completed]))
 }
 

@@ -9,6 +9,7 @@ use super::pending::{Hold, PendingExplanation, WaitReason, report_pending};
 use super::{ending, explain, run_states};
 use crate::conclusion::Conclusions;
 use crate::epoch::Span;
+use crate::finding::Id;
 use crate::limits::{ANSWER_MAX, CAUSE_LEAD_MAX, COMMAND_RECORD_MAX};
 use crate::local_time::Moment;
 use crate::observation::{Event, Observation};
@@ -128,10 +129,32 @@ impl Explainer {
             return;
         }
         let before = self.status.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
-        self.set_status(input.now, explain::probed(&self.evidence, status, before, input.id));
+        let explanation = explain::probed(self.explain_answer(status, before, input), status);
+        self.evidence.arrive();
+        self.set_status(input.now, explanation);
         if run_states::of(status).passes && status != "inmigrate" {
             self.question.ask_again(input.id, 1, input.now);
         }
+    }
+
+    /// The explanation of a run state that the VM named and no event explains.
+    fn explain_answer(&self, status: &str, before: Vec<Id>, input: &Observation<'_>) -> Explanation {
+        let is_incoming = self.status.run_state.as_deref() == Some("inmigrate");
+        if is_incoming && matches!(status, "paused" | "prelaunch") {
+            explain::arrived_stopped(&self.evidence, status, before, input.id)
+        } else {
+            explain::answered(&self.evidence, status, before, input.id)
+        }
+    }
+
+    /// Since when the VM has been in the run state that its answer names: since it was stopped, or since the migration
+    /// to here completed.
+    fn answered_since(&self, now: Moment) -> Option<Moment> {
+        if self.status.run_state.as_deref() != Some("inmigrate") {
+            return self.status.since;
+        }
+        let completed = self.evidence.migration.as_ref().filter(|(_, status)| &**status == "completed");
+        Some(completed.map_or(now, |(mark, _)| mark.now))
     }
 
     /// Sets the run state that the VM named.
@@ -143,10 +166,9 @@ impl Explainer {
         let is_explained = |why: &&Explanation| why.by != "unknown" && why.cause == state.answered.0;
         let explanation = match self.status.why.as_ref().filter(is_explained) {
             Some(why) => explain::confirmed(why, status, input.id),
-            None => explain::answered(&self.evidence, status, before.clone(), input.id),
+            None => self.explain_answer(status, before.clone(), input),
         };
-        // The VM has been in this state since it was stopped.
-        let since = self.status.since;
+        let since = self.answered_since(input.now);
         self.status.set(input.now, explanation.clone());
         self.status.since = since;
         let is_its =
@@ -225,7 +247,9 @@ impl Explainer {
         let run_state = self.status.run_state.as_deref();
         let is_incoming = run_state == Some("inmigrate");
         if status == "completed" && !matches!(run_state, None | Some("running" | "inmigrate")) {
-            let explanation = explain::migrated(self.status.why.as_ref(), input.id);
+            let was_stopped = self.status.is_stopped()
+                && self.status.sure_state().is_some_and(|state| state != "finish-migrate");
+            let explanation = explain::migrated(self.status.why.as_ref(), was_stopped, input.id);
             self.set_status(input.now, explanation);
         }
         if status == "completed" && is_incoming {
