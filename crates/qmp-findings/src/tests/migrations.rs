@@ -161,3 +161,28 @@ fn vm_that_arrives_paused_was_not_stopped() {
     It was migrated to here, and is paused.
     ");
 }
+
+#[test]
+fn failed_migration_to_here_is_the_cause_of_the_end() {
+    let failed = [status("5", "active"), status("6", "failed")].concat();
+    let ended = |text: &str| {
+        let found = findings(&story(text));
+        let ended = found.last().expect("a finding");
+        let member = |member: &str| ended.data[member].as_str().unwrap_or_default().to_owned();
+        let (cause, ended_by, by) = (member("cause"), member("ended_by"), member("by"));
+        format!("{cause} {ended_by} {by} {:?} {}\n", ended.causes, ended.summary)
+    };
+    let exited = "6.003 detached\n6.01 process-ended {\"exit_code\": 1}";
+    let stories = [
+        format!("0 attached inmigrate 7.2.22 kvm\n{failed}{exited}"),
+        format!("0 attached inmigrate 7.2.22 kvm\n{failed}6.003 detached\n99 passes"),
+        format!("0 attached inmigrate 7.2.22 kvm\n{}{exited}", status("1", "setup")),
+        format!("0 attached running 7.2.22 kvm\n{failed}{exited}"),
+    ];
+    insta::assert_snapshot!(stories.map(|text| ended(&text)).concat(), @"
+    incoming-migration exited unknown [(Epoch(1), Seq(2)), (Epoch(1), Seq(3)), (Epoch(1), Seq(4))] The migration to here failed; QEMU exited with status 1, 3 ms later.
+    incoming-migration gone unknown [(Epoch(1), Seq(2)), (Epoch(1), Seq(3))] The migration to here failed; the monitor of QEMU closed, 3 ms later.
+    exited exited qemu [(Epoch(1), Seq(2)), (Epoch(1), Seq(3))] QEMU exited with status 1, and no event said why.
+    exited exited qemu [(Epoch(1), Seq(3)), (Epoch(1), Seq(4))] QEMU exited with status 1, and no event said why.
+    ");
+}

@@ -460,21 +460,21 @@ fn end_of_vm_waits_for_the_exit_status_if_it_is_available() {
             "no record of how it ended",
             "0 attached running 7.2.22 kvm\n1 detached\n9 passes",
             &[
-                "why-ended gone 1.1: Its monitor closed, and no event said why: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was removed.",
+                "why-ended gone 1.1: Its monitor closed, and no event said why: QEMU was killed (SIGKILL, out of memory), it crashed, it exited by itself, or its monitor was removed.",
             ],
         ),
         (
             "the record is too late",
             "0 attached running 7.2.22 kvm\n1 detached\n9 process-ended {\"signal\": 9}",
             &[
-                "why-ended gone 1.1: Its monitor closed, and no event said why: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was removed.",
+                "why-ended gone 1.1: Its monitor closed, and no event said why: QEMU was killed (SIGKILL, out of memory), it crashed, it exited by itself, or its monitor was removed.",
             ],
         ),
         (
             "attached again before that",
             "0 attached running 7.2.22 kvm\n1 detached\n1.5 attached running",
             &[
-                "why-ended gone 1.1: Its monitor closed, and no event said why: QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was removed.",
+                "why-ended gone 1.1: Its monitor closed, and no event said why: QEMU was killed (SIGKILL, out of memory), it crashed, it exited by itself, or its monitor was removed.",
             ],
         ),
         (

@@ -9,13 +9,18 @@
 use serde_json::{Value, json};
 
 use super::evidence::Evidence;
+use super::explanation::new_explanation;
 use super::run_states::ENDED;
 use super::status::Status;
 use super::{exit, run_states};
+use crate::finding::Id;
 use crate::local_time::Moment;
 use crate::persist::persist;
 use crate::state::Explanation;
 use crate::text;
+
+/// The cause of the end of a QEMU whose migration to here failed.
+const FAILED_ARRIVAL: &str = "incoming-migration";
 
 /// The state of the VM before.
 #[derive(Clone, Debug)]
@@ -32,6 +37,13 @@ pub(super) struct PriorState {
 
 persist!(PriorState { run_state, why, later, announced });
 
+impl PriorState {
+    /// The explanation of the state, unless `own` is another cause: a migration that fails does not kill its QEMU.
+    fn why_of(&self, own: &Explanation) -> Option<&Explanation> {
+        self.why.as_ref().filter(|why| why.cause != FAILED_ARRIVAL || own.cause != "killed")
+    }
+}
+
 /// The state of the VM before the end or reset that `own` explains.
 pub(super) fn prior(
     status: &Status,
@@ -42,15 +54,24 @@ pub(super) fn prior(
     let run_state = status.sure_state();
     let decides = run_state.is_some_and(|state| run_states::of(state).decides) && own.by != "guest";
     let left_running = evidence.left_running.as_deref();
-    let (why, since) = match (&status.why, left_running) {
-        (Some(why), _) if decides => (Some(why), status.since.filter(|_| !status.found)),
-        (_, Some((mark, why))) => (Some(why), Some(mark.now)),
+    let failed =
+        (own.cause == "gone" && run_state == Some("inmigrate")).then(|| evidence.failed(now)).flatten();
+    let failed_arrival = failed.map(|mark| (mark, failed_arrival(mark.id)));
+    let (why, since) = match (&failed_arrival, &status.why, left_running) {
+        (Some((mark, why)), ..) => (Some(why), Some(mark.now)),
+        (_, Some(why), _) if decides => (Some(why), status.since.filter(|_| !status.found)),
+        (.., Some((mark, why))) => (Some(why), Some(mark.now)),
         _ => (None, None),
     };
     let why = why.filter(|why| why.cause != own.cause).cloned();
     let later = since.filter(|_| why.is_some()).map(|since| text::span(now.since(since)));
     (why.is_some() || run_state.is_some())
         .then(|| Box::new(PriorState { run_state: run_state.map(Box::from), why, later, announced: None }))
+}
+
+/// Explains that a migration to here failed, which ends its QEMU.
+fn failed_arrival(failed: Id) -> Explanation {
+    new_explanation((FAILED_ARRIVAL, "unknown", ""), "The migration to here failed", "", [failed])
 }
 
 /// Adds to the state before the announcement of an end that a signal brought about, `later` than the announcement.
@@ -76,7 +97,7 @@ pub(super) fn explained(prior: Option<&PriorState>, own: &Explanation) -> Explan
         if prior.why.is_some() {
             explained.details.remove("reason");
         }
-    } else if let Some((prior, why)) = prior.and_then(|prior| Some((prior, prior.why.as_ref()?))) {
+    } else if let Some((prior, why)) = prior.and_then(|prior| Some((prior, prior.why_of(own)?))) {
         explained.summary = sentence(prior, why, own);
         (explained.cause, explained.by) = (why.cause, why.by);
         explained.causes.extend(&why.causes);
@@ -110,12 +131,17 @@ pub(super) fn unseen(prior: Option<&PriorState>, own: &Explanation) -> Explanati
 
 fn sentence(prior: &PriorState, why: &Explanation, own: &Explanation) -> String {
     let qemu = match prior.run_state.as_deref() {
-        Some("suspended" | "running") | None => "QEMU",
+        Some("suspended" | "running" | "inmigrate") | None => "QEMU",
         Some("postmigrate") => "QEMU, which had stayed,",
         Some(_) => "QEMU, which had stayed with the VM stopped,",
     };
     let is_end = &*own.run_state == ENDED || &*own.run_state == run_states::GONE;
-    let then = if is_end { end(qemu, own) } else { reset(own) };
+    let is_reason_known = why.cause == FAILED_ARRIVAL;
+    let then = match is_end {
+        true if is_reason_known => end(qemu, own).replace(", and no event said why", ""),
+        true => end(qemu, own),
+        false => reset(own),
+    };
     let later = prior.later.as_ref().map(|later| format!(" {later} later")).unwrap_or_default();
     let status = own.details.get("exit_code").and_then(Value::as_u64).filter(|code| *code != 0);
     let status = status.filter(|_| own.cause != "exited");

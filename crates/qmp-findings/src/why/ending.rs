@@ -157,6 +157,6 @@ pub(super) fn ended(evidence: &Evidence, input: &Observation<'_>) -> Explanation
 /// The explanation if the monitor closed at the record `end`, and no record before it is the cause.
 pub(super) fn unexplained(end: Id) -> Explanation {
     let clause = "Its monitor closed, and no event said why";
-    let rest = ": QEMU was killed (SIGKILL, out of memory), it crashed, or its monitor was removed";
+    let rest = ": QEMU was killed (SIGKILL, out of memory), it crashed, it exited by itself, or its monitor was removed";
     new_explanation(("gone", "unknown", GONE), clause, rest, [end])
 }

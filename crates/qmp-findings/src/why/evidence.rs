@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::command::Command;
 use crate::epoch::Span;
 use crate::finding::Id;
-use crate::limits::{FIRMWARE_RESET_MAX, HELD_BACK_MAX};
+use crate::limits::{CAUSE_LEAD_MAX, FIRMWARE_RESET_MAX, HELD_BACK_MAX};
 use crate::local_time::Moment;
 use crate::observation::{Event, Observation};
 use crate::persist::persist;
@@ -247,6 +247,12 @@ impl Evidence {
     /// Whether `setup` is the last status of the migration: a snapshot completes without another one.
     fn is_in_setup(&self) -> bool {
         self.migration.as_ref().is_some_and(|(_, status)| &**status == "setup")
+    }
+
+    /// The migration that has just failed.
+    pub(super) fn failed(&self, now: Moment) -> Option<Mark> {
+        let (mark, status) = self.migration.as_ref()?;
+        (&**status == "failed" && now.since(mark.now) <= CAUSE_LEAD_MAX).then_some(*mark)
     }
 
     /// Removes a migration to here that is over: without the capability `events`, its last status is `setup`, or that of
