@@ -204,6 +204,7 @@ impl Explainer {
         if self.evidence.command.as_ref().is_none_or(|(mark, _)| mark.id != input.id) {
             return;
         }
+        self.ask_about_migrate(input);
         let resumed = self.resumed_by_command(input);
         let explains = |pending: &PendingExplanation| self.evidence.explains(pending, input.now).is_some();
         let explained = self.pending.iter().position(explains).map(|index| {
@@ -227,6 +228,15 @@ impl Explainer {
             self.pending.push(pending);
         } else {
             report_pending(&pending, found);
+        }
+    }
+
+    /// Asks for the run state of a stopped VM that a recorded `migrate` takes away: no event tells of its end.
+    fn ask_about_migrate(&mut self, input: &Observation<'_>) {
+        let is_migrate = self.evidence.migrate.as_ref().is_some_and(|(mark, _)| mark.id == input.id);
+        let is_asked = self.pending.iter().any(PendingExplanation::is_open);
+        if is_migrate && self.status.is_stopped() && !self.status.is_over() && !is_asked {
+            self.question.ask_again(input.id, 1, input.now);
         }
     }
 

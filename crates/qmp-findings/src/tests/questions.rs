@@ -22,7 +22,7 @@ fn open_questions(text: &str) -> Vec<String> {
 #[test]
 fn stop_without_cause_raises_question_about_run_state() {
     //  name, story after `0 attached running`, open questions at the end
-    let cases: [(&str, &str, &[&str]); 16] = [
+    let cases: [(&str, &str, &[&str]); 20] = [
         ("STOP", "5 STOP", &["query-status 1.1"]),
         ("STOP with its cause", "5 WATCHDOG {\"action\": \"pause\"}\n5.001 STOP", &[]),
         ("the command is recorded", "5 STOP\n5.01 command {\"execute\": \"stop\"}", &[]),
@@ -62,6 +62,26 @@ fn stop_without_cause_raises_question_about_run_state() {
             &[],
         ),
         ("the finding was made without an answer", "5 STOP\n20 passes", &["query-status 1.1"]),
+        (
+            "`migrate` of a stopped VM",
+            "5 STOP\n5.01 command {\"execute\": \"stop\"}\n6 command {\"execute\": \"migrate\", \"result\": \"done\"}\n7.1 passes",
+            &["query-status 1.3"],
+        ),
+        (
+            "`migrate` of a stopped VM, which is not over",
+            "5 STOP\n5.01 command {\"execute\": \"stop\"}\n6 command {\"execute\": \"migrate\", \"result\": \"done\"}\n7.1 passes\n7.2 query 3 {\"execute\": \"query-status\", \"return\": {\"status\": \"paused\"}}\n9.3 passes",
+            &["query-status 1.4"],
+        ),
+        (
+            "`migrate` of a stopped VM, which is over",
+            "5 STOP\n5.01 command {\"execute\": \"stop\"}\n6 command {\"execute\": \"migrate\", \"result\": \"done\"}\n7.1 passes\n7.2 query 3 {\"execute\": \"query-status\", \"return\": {\"status\": \"postmigrate\"}}\n99 passes",
+            &[],
+        ),
+        (
+            "`migrate` of a running VM",
+            "6 command {\"execute\": \"migrate\", \"result\": \"done\"}\n99 passes",
+            &[],
+        ),
         ("the epoch is closed", "5 STOP\n5.01 detached hub stopped", &[]),
     ];
     for (name, story, expected) in cases {

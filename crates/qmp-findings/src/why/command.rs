@@ -65,6 +65,10 @@ impl Command {
         resumes.then_some("resume")
     }
 
+    pub(super) fn migrates(&self) -> bool {
+        self.name() == "migrate" && !self.is_spent
+    }
+
     pub(super) fn resets(&self) -> Option<&'static str> {
         (self.name() == "system_reset").then_some("host-qmp-system-reset")
     }

@@ -15,6 +15,9 @@ use crate::observation::{Event, Observation};
 use crate::persist::persist;
 use crate::state::Explanation;
 
+/// How long after a recorded `migrate` a stopped VM is asked again: as long as about a state that passes.
+const MIGRATE_ASKED_MAX: Duration = Duration::from_secs(256);
+
 /// The record of a fact, and when it was received.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
@@ -192,7 +195,7 @@ impl Evidence {
             return;
         }
         let command = Command::read(execute, data);
-        if execute == "migrate" {
+        if command.migrates() {
             self.migrate = Some((mark, command.clone()));
         }
         self.command = Some((mark, command));
@@ -247,6 +250,13 @@ impl Evidence {
     /// Whether `setup` is the last status of the migration: a snapshot completes without another one.
     fn is_in_setup(&self) -> bool {
         self.migration.as_ref().is_some_and(|(_, status)| &**status == "setup")
+    }
+
+    /// Whether a recorded `migrate` may still be at work.
+    pub(super) fn may_be_migrating(&self, now: Moment) -> bool {
+        let status = self.migration.as_ref().map(|(_, status)| &**status);
+        let is_recent = |(mark, _): &(Mark, Command)| now.since(mark.now) <= MIGRATE_ASKED_MAX;
+        self.migrate.as_ref().is_some_and(is_recent) && !matches!(status, Some("failed" | "cancelled"))
     }
 
     /// The migration that has just failed.

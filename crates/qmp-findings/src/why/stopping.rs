@@ -113,7 +113,8 @@ impl Explainer {
                 if self.status.sure_state() != Some(status) {
                     self.apply_answer(status, input, found);
                 }
-                if run_states::of(status).passes {
+                let is_at_work = status != "postmigrate" && self.evidence.may_be_migrating(input.now);
+                if run_states::of(status).passes || is_at_work {
                     self.question.ask_again(input.id, again + 1, input.now);
                 }
             }
