@@ -243,7 +243,8 @@ impl Explainer {
     fn resumed_by_command(&mut self, input: &Observation<'_>) -> bool {
         let resumed_at = self.status.explained_at;
         let Some(given) = self.evidence.resumed(resumed_at, input.now) else { return false };
-        let is_recent = input.now.since(resumed_at) <= COMMAND_RECORD_MAX;
+        // The time that the command took decides; the record may be late, because the journal stalled.
+        let is_recent = given.command.took.is_some() || input.now.since(resumed_at) <= COMMAND_RECORD_MAX;
         let is_running = self.status.is_running();
         let may_be_its = |why: &&mut Explanation| match why.cause {
             "resume" => why.by == "unknown",

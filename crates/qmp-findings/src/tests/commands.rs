@@ -1,6 +1,7 @@
 //! Recorded commands as causes: each explains its own effect only.
 
-use super::super::testing::{final_state, found};
+use super::super::Correlators;
+use super::super::testing::{final_state, found, story, take};
 
 #[test]
 fn command_explains_only_its_own_effect() {
@@ -153,4 +154,20 @@ fn completed_migration_of_paused_vm_asks_for_its_run_state() {
     let story = "0 attached inmigrate\n1 MIGRATION {\"status\": \"active\"}\n2 MIGRATION {\"status\": \"completed\"}\n3.1 passes";
     assert_eq!(final_state(story), "inmigrate incoming-migration");
     assert_eq!(final_state(&format!("{story}\n3.2 answers paused\n20 passes")), "paused incoming-migration");
+}
+
+#[test]
+fn cont_that_was_recorded_late_explains_its_resume() {
+    let cont =
+        |took: u32| format!("command {{\"execute\": \"cont\", \"client\": \"shell\", \"took_ms\": {took}}}");
+    let stopped = "0 attached running\n1 STOP\n1.1 answers paused\n5 RESUME\n5.01 answers running\n";
+    let by = |took: u32| {
+        let mut correlators = Correlators::new();
+        for step in story(&format!("{stopped}7 {}", cont(took))) {
+            take(&mut correlators, &step, &mut Vec::new());
+        }
+        correlators.state("vm1").and_then(|state| state.why).expect("an explanation").by
+    };
+    assert_eq!(by(2_003), "host");
+    assert_eq!(by(3), "unknown");
 }
