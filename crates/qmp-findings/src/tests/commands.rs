@@ -1,7 +1,7 @@
 //! Recorded commands as causes: each explains its own effect only.
 
 use super::super::Correlators;
-use super::super::testing::{final_state, found, story, take};
+use super::super::testing::{final_state, findings, found, short, story, take};
 
 #[test]
 fn command_explains_only_its_own_effect() {
@@ -170,4 +170,17 @@ fn cont_that_was_recorded_late_explains_its_resume() {
     };
     assert_eq!(by(2_003), "host");
     assert_eq!(by(3), "unknown");
+}
+
+#[test]
+fn loadvm_that_failed_has_stopped_the_vm() {
+    let text = format!(
+        "0 attached running\n1 STOP\n1.001 command {}\n1.1 query 1 {{\"execute\": \"query-status\", \"return\": {{\"status\": \"restore-vm\"}}}}\n20 passes",
+        r#"{"execute": "human-monitor-command", "client": "shell", "took_ms": 2, "arguments": {"command-line": "loadvm nope"}, "output_bytes": 60}"#
+    );
+    let found = findings(&story(&text));
+    let summaries: Vec<String> =
+        found.iter().map(|finding| format!("{} {}", short(finding), finding.summary)).collect();
+    insta::assert_snapshot!(summaries.join("\n"), @"why-paused restore-vm 1.1,1.2 It was stopped for `loadvm`, from shell, which failed.");
+    assert_eq!(final_state(&text), "restore-vm restore-vm");
 }

@@ -17,11 +17,13 @@ pub(super) struct Command {
     pub(super) job: Option<Box<str>>,
     /// The time from sending it to its record; `None` if the record lacks it.
     pub(super) took: Option<Duration>,
-    /// Whether it explains nothing more: the human monitor printed an error, its effect was seen, or its job is over.
+    /// Whether the human monitor printed an error.
+    pub(super) has_failed: bool,
+    /// Whether it explains nothing more: it was refused, its effect was seen, or its job is over.
     pub(super) is_spent: bool,
 }
 
-persist!(Command { execute, client, word, job, took, is_spent });
+persist!(Command { execute, client, word, job, took, has_failed, is_spent });
 
 impl Command {
     pub(super) fn read(execute: &str, data: &Value) -> Self {
@@ -31,19 +33,23 @@ impl Command {
         let text = |pointer: &str| data.pointer(pointer).and_then(Value::as_str).map(Box::from);
         let took = data.get("took_ms").and_then(Value::as_u64).map(Duration::from_millis);
         let output_bytes = data.get("output_bytes").and_then(Value::as_u64).unwrap_or_default();
+        // The commands that explain something print nothing unless they fail.
+        let has_failed = word.is_some() && output_bytes > 0;
+        // Of these, some stop the VM before they fail.
+        let stops_first = matches!(word.as_deref(), Some("savevm" | "loadvm"));
         Self {
             execute: execute.into(),
             client: text("/client"),
-            // These commands print nothing unless they fail.
-            is_spent: word.is_some() && output_bytes > 0,
             word,
             job: text("/arguments/job-id"),
             took,
+            has_failed,
+            is_spent: has_failed && !stops_first,
         }
     }
 
     /// The command, or that of the human monitor.
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.word.as_deref().unwrap_or(&self.execute)
     }
 

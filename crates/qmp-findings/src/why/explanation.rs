@@ -81,15 +81,15 @@ pub(super) fn new_explanation(
 /// Makes a command the cause, and names the client of the hub that gave it.
 pub(super) fn name_client(explained: &mut Explanation, given: CausingCommand<'_>) {
     let CausingCommand { id, cause, command } = given;
-    let execute = &*command.execute;
+    let (execute, name) = (&*command.execute, command.name());
     let client_name = command.client.as_deref().map_or_else(|| "a client of the hub".to_owned(), text::shown);
-    (explained.clause, explained.summary) = match (cause, execute) {
+    (explained.clause, explained.summary) = match (cause, name) {
         ("host-stop", _) => sentence(format!("It was paused by `stop`, from {client_name}"), ""),
-        ("resume", "cont" | "human-monitor-command") => {
+        ("resume", "cont" | "c") => {
             sentence(format!("It was started or resumed by `cont`, from {client_name}"), ", and runs")
         }
         ("resume", _) => {
-            sentence(format!("It was resumed when `{execute}` was done, from {client_name}"), ", and runs")
+            sentence(format!("It was resumed when `{name}` was done, from {client_name}"), ", and runs")
         }
         ("host-qmp-system-reset", _) if &*explained.run_state == ENDED => sentence(
             format!(
@@ -104,7 +104,10 @@ pub(super) fn name_client(explained: &mut Explanation, given: CausingCommand<'_>
             sentence(format!("It was ended by `{execute}`, from {client_name}"), ", and QEMU exited")
         }
         ("migration", _) => sentence(format!("It was migrated away by `migrate`, from {client_name}"), ""),
-        _ => sentence(format!("It was stopped for `{execute}`, from {client_name}"), ""),
+        _ if command.has_failed => {
+            sentence(format!("It was stopped for `{name}`, from {client_name}, which failed"), "")
+        }
+        _ => sentence(format!("It was stopped for `{name}`, from {client_name}"), ""),
     };
     (explained.cause, explained.by) = (cause, "host");
     explained.causes.push(id);
