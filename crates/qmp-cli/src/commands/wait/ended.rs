@@ -12,7 +12,7 @@ use crate::commands::left;
 use crate::commands::tail::is_gone;
 use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, HubFollow, HubItem};
-use crate::output;
+use crate::{live, output};
 
 /// How long to wait for the exit of QEMU after its monitor closed. A process with hundreds of GiB frees them meanwhile; one
 /// that runs longer closed its monitor and continues.
@@ -21,10 +21,18 @@ const PROCESS_END_MAX: Duration = Duration::from_secs(25);
 /// How often a process of this host is checked.
 const PROCESS_LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// The hint if nothing shows that a VM ever listened at an address.
+const NEVER_SEEN_HINT: &str = "whether a VM has ended there is unknown: begin to wait while it runs, or give the name of a \
+                               VM of a hub, whose journal has its end";
+
 /// Waits directly at a monitor.
+///
+/// # Errors
+///
+/// Exit code 4, if no process listens at the address and nothing shows that one ever did.
 pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
     let mut follow = qmp_client::follow(address, FollowConfig::default());
-    let mut is_noted = false;
+    let (mut is_noted, mut was_seen) = (false, false);
     loop {
         match follow.next().await {
             FollowEvent::Detached { reason, process, .. }
@@ -38,10 +46,16 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
                 return Ok(());
             }
             FollowEvent::Failed { error, .. } => match error {
-                ConnectError::NoSuchSocket { .. } | ConnectError::Refused { .. } => return Ok(()),
+                ConnectError::NoSuchSocket { .. } | ConnectError::Refused { .. } if was_seen => return Ok(()),
+                // The file of a socket without a listener was left by a process that has ended.
+                ConnectError::Refused { address: Address::Unix { .. } } => return Ok(()),
+                ConnectError::NoSuchSocket { .. } | ConnectError::Refused { .. } => {
+                    return Err(live::connect_failure(error).hint(NEVER_SEEN_HINT));
+                }
                 // The next attempt shows whether QEMU is still running.
-                ConnectError::Ended { .. } => {}
+                ConnectError::Ended { .. } => was_seen = true,
                 error if error.is_monitor_in_use() => {
+                    was_seen = true;
                     if !std::mem::replace(&mut is_noted, true) {
                         output::note(format_args!("note: QEMU has not ended: {error}"));
                     }
@@ -53,6 +67,7 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
             FollowEvent::Reply(reply) => reply.release(),
             // Events must be consumed: others are yielded again at once.
             FollowEvent::Events(mut events) => while events.next().is_some() {},
+            FollowEvent::Attached { .. } | FollowEvent::Detached { .. } => was_seen = true,
             _ => {}
         }
     }

@@ -79,7 +79,11 @@ impl HubWait<'_> {
                 break Some(ended::of_removed(&self.client, self.name, self.gone(None).await?).await?);
             };
             if vm.is_gone() {
-                break ended::last_end(&self.client, self.name).await?;
+                let end = ended::last_end(&self.client, self.name).await?;
+                if end.is_none() && left::last(&self.client, self.name, None).await?.is_none() {
+                    return Err(self.never_seen(&vm));
+                }
+                break end;
             }
             if !vm.is_attached() {
                 // The hub retries; the result is no record, so its state is polled.
@@ -122,6 +126,13 @@ impl HubWait<'_> {
                 Ok(Ok(WaitStep::Gone | WaitStep::CheckAgain)) => {}
             }
         }
+    }
+
+    /// The failure that the VM is not running, and that no record shows that it ever was.
+    fn never_seen(&self, vm: &VmInfo) -> Failure {
+        let reason = vm.error.as_deref().unwrap_or(&vm.state);
+        Failure::gone(format_args!("{}: {reason}", self.name))
+            .hint("the hub never attached this VM and its journal has no record of it, so whether it has ended is unknown")
     }
 
     /// The failure that the VM, in state `vm` or removed from the hub, is gone and the goal was not reached.
