@@ -40,7 +40,8 @@ fn values<'w>(words: &'w [String], option: &str) -> Vec<&'w str> {
 /// The warnings about the conditions of a command line; `None` if it has no conditions.
 fn of_command(line: &str) -> Option<Vec<String>> {
     let words = words(line);
-    let is_example = |value: &&str| value.contains('=') && !value.starts_with("PATH=");
+    let is_example =
+        |value: &&str| value.contains('=') && !value.trim_start_matches('<').starts_with("PATH=");
     let wheres: Vec<&str> = values(&words, "--where").into_iter().filter(is_example).collect();
     if wheres.is_empty() {
         return None;

@@ -155,6 +155,15 @@ impl WherePath {
         &self.keys
     }
 
+    /// The value, without the quotes of a string.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        match &self.value {
+            Some(Value::String(text)) => text,
+            _ => &self.text,
+        }
+    }
+
     fn matches_value(&self, data: &Value) -> bool {
         self.holds_at(&self.keys, data)
     }
