@@ -8,6 +8,7 @@ mod retention;
 mod rule;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use document::ConfigDocument;
@@ -68,6 +69,10 @@ impl ConfigFile {
         let mut file = document.file();
         let Document { mut problems, warnings, .. } = document.0;
         file.warnings = warnings;
+        // Without other problems, this is checked together with the relays of the command line.
+        if !problems.is_empty() {
+            super::relays(&file, &[], None, &mut problems);
+        }
         // The parser sorts the keys of a table by name.
         problems.sort_by_key(|problem| problem.location.as_ref().map(|location| location.line));
         if problems.is_empty() {
@@ -121,25 +126,31 @@ impl<'t> ConfigDocument<'t> {
             self.problem(&value.span(), "a VM is written as [[vm]], in double brackets");
             return Vec::new();
         };
-        let mut vms: Vec<ConfiguredVm> = Vec::with_capacity(tables.len());
-        let mut first_lines: HashMap<VmName, usize> = HashMap::new();
+        self.unique_names(tables, "VM");
+        tables.iter().filter_map(|table| self.vm(table)).collect()
+    }
+
+    /// Adds a problem for each table whose name an earlier one has, whatever else is wrong with the two.
+    pub(super) fn unique_names<'v>(&mut self, tables: impl IntoIterator<Item = &'v Value<'t>>, what: &str)
+    where
+        't: 'v,
+    {
+        let mut first_lines: HashMap<&'v str, usize> = HashMap::new();
         for table in tables {
-            let Some(vm) = self.vm(table) else { continue };
-            match first_lines.get(&vm.name) {
-                None => {
-                    first_lines.insert(vm.name.clone(), vm.location.line);
-                    vms.push(vm);
-                }
-                Some(first) => {
+            let Some(value) = table.get_ref().get("name") else { continue };
+            let Some(name) = value.get_ref().as_str().filter(|name| !name.is_empty()) else { continue };
+            let line = self.location(&value.span()).line;
+            match first_lines.entry(name) {
+                Entry::Vacant(place) => _ = place.insert(line),
+                Entry::Occupied(first) => {
+                    let first = first.get();
                     let message = format!(
-                        "the name \"{}\" is used twice, here and in line {first}; each VM needs a unique name",
-                        vm.name
+                        "the name \"{name}\" is used twice, here and in line {first}; each {what} needs a unique name"
                     );
-                    self.problems.push(Problem { location: Some(vm.location), message: message.into() });
+                    self.problem(&value.span(), &message);
                 }
             }
         }
-        vms
     }
 
     fn vm(&mut self, value: &Value<'t>) -> Option<ConfiguredVm> {
@@ -147,7 +158,7 @@ impl<'t> ConfigDocument<'t> {
             self.problem(&value.span(), "a VM is a table with a name and an address");
             return None;
         };
-        let problems_before = self.problems.len();
+        let mut has_unknown = false;
         let (mut name, mut address, mut relays, mut silent_after) = (None, None, Vec::new(), None);
         for (key, value) in table {
             match key.get_ref().as_ref() {
@@ -159,11 +170,14 @@ impl<'t> ConfigDocument<'t> {
                 }
                 "relay" => relays = self.relays(value),
                 "silent-after" => silent_after = self.silent_after(value),
-                _ => self.unknown(key, &["name", "address", "relay", "silent-after"]),
+                _ => {
+                    has_unknown = true;
+                    self.unknown(key, &["name", "address", "relay", "silent-after"]);
+                }
             }
         }
         // A misspelt key would otherwise be reported twice: as unknown and as missing.
-        if problems_before == self.problems.len() {
+        if !has_unknown {
             if name.is_none() {
                 self.problem(&value.span(), "this VM has no name; add: name = \"…\"");
             }
@@ -228,7 +242,7 @@ mod tests {
 
     #[test]
     fn invalid_file_is_refused_with_line_and_advice() {
-        let cases: [(&str, &str, &str); 21] = [
+        let cases: [(&str, &str, &str); 23] = [
             ("typo", "jurnal = '/j'", "hub.toml:1: unknown key \"jurnal\"; did you mean \"journal\"?"),
             ("case", "\nHTTP = '/h'", "hub.toml:2: unknown key \"HTTP\"; did you mean \"http\"?"),
             (
@@ -291,6 +305,19 @@ mod tests {
                 "http = ['/h', 'tcp:0.0.0.0:80']",
                 "hub.toml:1: tcp:0.0.0.0:80 can be reached from other hosts, so it needs a certificate and tokens, and \
                  has neither; add `certificate`, `key` and `token-file`, or serve at a unix socket or at 127.0.0.1",
+            ),
+            (
+                "in two VMs",
+                "[[vm]]\nname = 'a'\nsilent-after = '1'\n[[vm]]\nname = 'a'\naddress = '/b'",
+                "hub.toml:1: this VM has no address; add: address = \"unix:/path/of/qmp.sock\"|\
+                 hub.toml:3: expected a unit after the number: ms, s, min, h, d or w; \"off\" to report no silence|\
+                 hub.toml:5: the name \"a\" is used twice, here and in line 2; each VM needs a unique name",
+            ),
+            (
+                "relays beside another problem",
+                "jurnal = 1\n[[vm]]\nname = 'a'\naddress = '/a'\nrelay = '/r'\n[[vm]]\nname = 'b'\naddress = '/b'\nrelay = '/r'",
+                "hub.toml:1: unknown key \"jurnal\"; did you mean \"journal\"?|\
+                 hub.toml:7: the relay /r of b is configured twice; each relay needs a unique path",
             ),
             (
                 "bad http",

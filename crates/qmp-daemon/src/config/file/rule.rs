@@ -2,13 +2,11 @@
 //!
 //! The options of each kind of sink are read by that kind, through [`Settings`].
 
-use std::collections::HashMap;
-
 use qmp_findings as findings;
 use qmp_hub::conditions::Selected;
 use qmp_journal::{Globs, Kind as RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
-use qmp_settings::{Location, Problem, Settings, Value};
+use qmp_settings::{Settings, Value};
 use qmp_sinks::{DeliveryLimit, KINDS, Kind, RuleConfig, Selection};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -27,43 +25,26 @@ impl<'t> ConfigDocument<'t> {
             self.problem(&value.span(), "a rule is written as [[rule]], in double brackets");
             return Vec::new();
         };
-        let mut rules: Vec<RuleConfig> = Vec::with_capacity(tables.len());
-        let mut first_lines: HashMap<Box<str>, usize> = HashMap::new();
-        for table in tables {
-            let Some((rule, location)) = self.rule(table) else { continue };
-            match first_lines.get(&rule.name) {
-                None => {
-                    first_lines.insert(rule.name.clone(), location.line);
-                    rules.push(rule);
-                }
-                Some(first) => {
-                    let message = format!(
-                        "the name \"{}\" is used twice, here and in line {first}; each rule needs a unique name",
-                        rule.name
-                    );
-                    self.problems.push(Problem { location: Some(location), message: message.into() });
-                }
-            }
-        }
-        rules
+        self.unique_names(tables, "rule");
+        tables.iter().filter_map(|table| self.rule(table)).collect()
     }
 
-    fn rule(&mut self, value: &Value<'t>) -> Option<(RuleConfig, Location)> {
+    fn rule(&mut self, value: &Value<'t>) -> Option<RuleConfig> {
         let DeValue::Table(table) = value.get_ref() else {
             self.problem(&value.span(), "a rule is a table with a name and an action");
             return None;
         };
         let problems_before = self.problems.len();
-        let kind = self.kind_of_sink(value, table)?;
-        for (key, _) in table {
-            self.known_key(key, kind);
+        let kind = self.kind_of_sink(value, table);
+        if let Some(kind) = kind {
+            table.iter().for_each(|(key, _)| self.known_key(key, kind));
         }
         let text = self.text_of(table);
         let mut settings = Settings { document: self, table };
         let name: Option<Box<str>> = rule_name(&mut settings, &value.span()).map(Into::into);
         let selection = selection(&mut settings);
         let at_most: Option<DeliveryLimit> = settings.parsed("at-most", "how often, such as \"1 per 10m\"");
-        if at_most.is_some() && !kind.may_hold_back {
+        if let Some(kind) = kind.filter(|kind| at_most.is_some() && !kind.may_hold_back) {
             let message = format!("`{}` takes every record; leave `at-most` out", kind.key);
             settings.problem("at-most", &message);
         }
@@ -76,14 +57,12 @@ impl<'t> ConfigDocument<'t> {
                 false
             }
         };
-        let action = (kind.read)(&mut settings);
-        let span = settings.get("name").map_or(value.span(), Spanned::span);
-        let location = self.location(&span);
+        let action = kind.and_then(|kind| (kind.read)(&mut settings));
         if self.problems.len() > problems_before {
             return None;
         }
-        let (name, action) = (name?, action?);
-        Some((RuleConfig { name, selection, at_most, from_start, kind: kind.key, action, text }, location))
+        let (name, action, kind) = (name?, action?, kind?.key);
+        Some(RuleConfig { name, selection, at_most, from_start, kind, action, text })
     }
 
     /// The kind of the one action of a rule.
@@ -94,13 +73,7 @@ impl<'t> ConfigDocument<'t> {
             [kind] => KINDS.iter().copied().find(|known| known.key == kind.key),
             [] => {
                 let problems_before = self.problems.len();
-                let all: Vec<&str> =
-                    KINDS.iter().flat_map(|kind| [&[kind.key], kind.options].concat()).collect();
-                for (key, _) in table.iter().filter(|(key, _)| !all.contains(&&**key.get_ref())) {
-                    if !KEYS.contains(&&**key.get_ref()) {
-                        self.unknown(key, &[&KEYS[..], &all[..]].concat());
-                    }
-                }
+                self.known_keys_of_any(table);
                 // A misspelt key would otherwise be reported twice.
                 if self.problems.len() == problems_before {
                     let examples: Vec<&str> = KINDS.iter().map(|kind| kind.example).collect();
@@ -110,11 +83,21 @@ impl<'t> ConfigDocument<'t> {
                 None
             }
             several => {
+                self.known_keys_of_any(table);
                 let keys: Vec<String> = several.iter().map(|kind| format!("`{}`", kind.key)).collect();
                 let message = format!("this rule has {}; write a rule for each", keys.join(" and "));
                 self.problem(&value.span(), &message);
                 None
             }
+        }
+    }
+
+    /// Adds a problem for each key that no kind of rule has.
+    fn known_keys_of_any(&mut self, table: &DeTable<'t>) {
+        let options = KINDS.iter().flat_map(|kind| [&[kind.key], kind.options].concat());
+        let known: Vec<&str> = KEYS.into_iter().chain(options).collect();
+        for (key, _) in table.iter().filter(|(key, _)| !known.contains(&&**key.get_ref())) {
+            self.unknown(key, &known);
         }
     }
 

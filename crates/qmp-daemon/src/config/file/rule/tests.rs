@@ -205,10 +205,33 @@ fn invalid_rule_is_refused_with_line_and_advice() {
 }
 
 #[test]
+fn problems_of_all_rules_are_reported_together() {
+    let text = "[[rule]]\nname = 'r'\nat-most = 'x'\nwhere = 'y'\n\
+                [[rule]]\nname = 'r'\nfile = '/f'\njournald = true\nevnt = 'STOP'\nfrom = 'then'";
+    let error = ConfigFile::parse(text, Path::new("hub.toml")).expect_err("problems").to_string();
+    let shown: Vec<&str> = error.lines().filter_map(|line| line.get(..36)).collect();
+    let expected = [
+        "hub.toml:1: this rule has no action;",
+        "hub.toml:3: expected how often, such",
+        "hub.toml:4: bad condition \"y\": write",
+        "hub.toml:5: this rule has `journald`",
+        "hub.toml:6: the name \"r\" is used twi",
+        "hub.toml:9: unknown key \"evnt\"; did ",
+        "hub.toml:10: write from = \"start\" fo",
+    ];
+    assert_eq!(shown, expected, "{error}");
+}
+
+#[test]
 fn possible_fault_is_warned_about() {
     let cases = [
         ("event = 'SHUTDWON'\nfile = '/f'", "3: unknown event SHUTDWON; did you mean SHUTDOWN?"),
         ("finding = ['why-*', 'storms']\nfile = '/f'", "3: unknown finding storms; did you mean storm?"),
+        ("where = ['finding=why-ended', 'reason=guest-reset']\nfile = '/f'", ""),
+        (
+            "where = 'finding=why-end'\nfile = '/f'",
+            "3: no finding is why-end, so this never matches; did you mean why-ended?",
+        ),
         ("event = ['BLOCK_*', '__com.example_X', 'STOP']\nfile = '/f'", ""),
         ("finding = 'why-ended'\nwhere = ['cause=killed', 'data.by=host']\nfile = '/f'", ""),
         (
