@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::{FakeQmp, Process, directory, event, other_server, respond, run, run_with_input, wait_for};
+use support::{
+    FakeQmp, Process, directory, event, other_server, respond, run, run_with_input, start_hub, wait_for,
+};
 
 #[test]
 fn exec_prints_the_reply_of_the_vm() {
@@ -42,6 +44,28 @@ fn exec_prints_the_reply_of_the_vm() {
     }
     let ran = run_with_input(home.path(), &["exec", path, "echo", "-"], "{\"from\": \"stdin\"}\n");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "{\"return\":{\"from\":\"stdin\"}}\n"));
+}
+
+#[test]
+fn exec_at_a_monitor_of_the_hub_names_the_holder_and_the_vm() {
+    let home = directory();
+    let vm = FakeQmp::start(home.path().join("vm.sock"));
+    let path = vm.path.to_str().unwrap();
+    let _hub = start_hub(home.path(), &vm.address());
+    let ran = run(home.path(), &["exec", path, "query-status"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.starts_with(&format!("qmp: no greeting from unix:{path}: process ")), "{ran:?}");
+    assert!(ran.stderr.contains(" (qmp) is connected; "), "{ran:?}");
+    let hint = "the hub has this monitor as web1: `qmp exec web1 query-status` goes through the hub";
+    assert!(ran.stderr.contains(hint), "{ran:?}");
+}
+
+#[test]
+fn unknown_capture_gets_a_hint() {
+    let home = directory();
+    let ran = run(home.path(), &["check", "a"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("for a VM of the hub: qmp log --vm NAME --json | qmp check -"), "{ran:?}");
 }
 
 #[test]
@@ -123,7 +147,7 @@ fn monitor_in_use_is_reported() {
     let _taken = other_server(&path, "");
     let ran = run(home.path(), &["exec", path.to_str().unwrap(), "stop"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.stderr.contains("in use by another client"), "{ran:?}");
+    assert!(ran.stderr.contains("sends no greeting"), "{ran:?}");
 }
 
 #[test]

@@ -44,11 +44,21 @@ struct Evidence {
 
 /// Collects the evidence on this host. Blocks, for milliseconds if there are thousands of processes.
 pub(crate) fn look(address: &Address) -> NoGreetingCause {
-    let advice = layout::advice(match address {
+    Evidence::gather(address).judge(advice_for(address))
+}
+
+/// Why the monitor at an address does not greet, as far as this host shows, and what to do: `advice`, or the hub's own.
+/// Blocks, for milliseconds.
+#[must_use]
+pub fn no_greeting_cause(address: &Address, advice: Option<&str>) -> String {
+    Evidence::gather(address).judge(advice.unwrap_or_else(|| advice_for(address))).text
+}
+
+fn advice_for(address: &Address) -> &'static str {
+    layout::advice(match address {
         Address::Unix { path, .. } => Some(path),
         _ => None,
-    });
-    Evidence::gather(address).judge(advice)
+    })
 }
 
 /// Whether a process listens at this path, as far as this network namespace shows.
@@ -100,7 +110,15 @@ impl Evidence {
             return taken(reason::NOT_A_MONITOR, text);
         }
         if let Some(client) = self.clients.as_ref().and_then(|clients| clients.connected.first()) {
-            let holder = client.name.as_deref().map(|name| format!("{name} is connected; "));
+            let holder = client.process.as_ref();
+            if let Some(this) = holder.filter(|process| process.pid == std::process::id()) {
+                let text = format!(
+                    "{this}, which is this hub, is connected: it has this monitor already, under another name or path; remove \
+                     one of the two"
+                );
+                return taken(reason::HELD, text);
+            }
+            let holder = holder.map(|process| format!("{process} is connected; "));
             return taken(reason::HELD, format!("{}{advice}", holder.unwrap_or_default()));
         }
         if self.listener.as_ref().is_some_and(ProcessStat::is_uninterruptible) {
@@ -145,7 +163,7 @@ mod tests {
         let process = |state| Some(ProcessStat { pid: 7, name: "qemu".into(), state, start_ticks: 1 });
         let other = || Some(Purpose::Other("-device x".into()));
         let clients = |connected: usize, abandoned, waiting| {
-            let client = |inode| Client { inode, name: None };
+            let client = |inode| Client { inode, process: None };
             Some(Clients {
                 listener: 1,
                 connected: (0..connected as u64).map(client).collect(),
@@ -184,17 +202,36 @@ mod tests {
 
     #[test]
     fn texts_say_what_to_do() {
-        let process =
-            |state| Some(ProcessStat { pid: 7, name: "qemu-system-x86".into(), state, start_ticks: 1 });
+        let process = |state| ProcessStat { pid: 7, name: "qemu-system-x86".into(), state, start_ticks: 1 };
         let text = |evidence: Evidence| evidence.judge("give the VM another").text;
-        insta::assert_snapshot!(text(Evidence { listener: process('T'), ..Evidence::default() }), @"process 7 (qemu-system-x86) is stopped (by SIGSTOP or a debugger): `kill -CONT 7` lets it go on");
-        insta::assert_snapshot!(text(Evidence { listener: process('S'), ..Evidence::default() }), @"no greeting, which is one of these (process 7 (qemu-system-x86) listens there): another client holds the monitor (give the VM another); QEMU hangs; or the socket is no monitor");
+        insta::assert_snapshot!(text(Evidence { listener: Some(process('T')), ..Evidence::default() }), @"process 7 (qemu-system-x86) is stopped (by SIGSTOP or a debugger): `kill -CONT 7` lets it go on");
+        insta::assert_snapshot!(text(Evidence { listener: Some(process('S')), ..Evidence::default() }), @"no greeting, which is one of these (process 7 (qemu-system-x86) listens there): another client holds the monitor (give the VM another); QEMU hangs; or the socket is no monitor");
         let held = Clients {
             listener: 1,
-            connected: vec![Client { inode: 2, name: Some("process 8 (socat)".into()) }],
+            connected: vec![Client {
+                inode: 2,
+                process: Some(ProcessStat { pid: 8, name: "socat".into(), ..process('S') }),
+            }],
             abandoned: 0,
             waiting: 1,
         };
         insta::assert_snapshot!(text(Evidence { clients: Some(held), ..Evidence::default() }), @"process 8 (socat) is connected; give the VM another");
+    }
+
+    #[test]
+    fn hub_that_holds_a_monitor_itself_says_so() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("socket");
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("binds");
+        let _client = std::os::unix::net::UnixStream::connect(&path).expect("connects");
+        let _accepted = listener.accept().expect("accepts");
+        let cause = look(&Address::Unix { path, listen: false });
+        assert_eq!(cause.reason, reason::HELD);
+        let (pid, text) = (std::process::id(), &cause.text);
+        assert!(
+            text.starts_with(&format!("process {pid} (")) && text.contains("which is this hub"),
+            "{text}"
+        );
+        assert!(!text.contains("somebody else"), "{text}");
     }
 }

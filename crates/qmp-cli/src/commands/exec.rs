@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::left;
 use crate::exit::{Exit, Failure};
-use crate::hub::{ErrorInfo, ExecuteReply, HubArgs};
+use crate::hub::{ErrorInfo, ExecuteReply, HubArgs, VmInfo};
 use crate::render::{Renderer, compact, escape, pretty};
 use crate::target::{Target, names_of};
 use crate::terminal::Terminal;
@@ -160,8 +162,11 @@ impl Exec {
         arguments: Option<&str>,
         terminal: &Terminal,
     ) -> Result<ExecuteReply, Failure> {
-        let (monitor, mut events) =
-            qmp_client::connect(address).await.map_err(|error| live::connect_failure(&error))?;
+        let (monitor, mut events) = match qmp_client::connect(address).await {
+            Ok(connected) => connected,
+            Err(error) if error.is_monitor_in_use() => return Err(self.taken(address).await),
+            Err(error) => return Err(live::connect_failure(&error)),
+        };
         let result = match self.oob {
             true if !monitor.out_of_band() => {
                 return Err(Failure::failed(format_args!("{address} does not offer out-of-band execution")));
@@ -192,6 +197,23 @@ impl Exec {
             }
             Err(error) => Err(Failure::failed(error)),
         }
+    }
+
+    /// The failure that the monitor accepts connections and does not greet, with the holder if this host shows it.
+    async fn taken(&self, address: &Address) -> Failure {
+        let vms = async { self.hub.client().ok()?.vms().await.ok() };
+        let vms = tokio::time::timeout(WHY_MAX, vms).await.ok().flatten().unwrap_or_default();
+        let is_held = |vm: &&VmInfo| {
+            vm.is_attached() && vm.address.parse().is_ok_and(|of_vm| is_same_socket(&of_vm, address))
+        };
+        let advice = vms.iter().find(is_held).map(|vm| {
+            let (vm, command) = (&vm.vm, &self.command);
+            format!("the hub has this monitor as {vm}: `qmp exec {vm} {command}` goes through the hub")
+        });
+        let at = address.clone();
+        let cause = move || qmp_hub::no_greeting_cause(&at, advice.as_deref());
+        let cause = tokio::task::spawn_blocking(cause).await.unwrap_or_default();
+        Failure::failed(format_args!("no greeting from {address}: {cause}"))
     }
 
     async fn execute_through_hub(
@@ -225,6 +247,17 @@ impl Exec {
             None => Ok(Exit::Done),
             Some(refusal) => Err(Failure::failed(format_args!("{}: {}", refusal.class, refusal.desc))),
         }
+    }
+}
+
+/// Whether two addresses are one socket, also under different paths.
+fn is_same_socket(one: &Address, other: &Address) -> bool {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    match (one, other) {
+        (Address::Unix { path: one, .. }, Address::Unix { path: other, .. }) => {
+            one == other || file(one).is_some_and(|one| file(other) == Some(one))
+        }
+        (one, other) => one == other,
     }
 }
 

@@ -75,6 +75,9 @@ pub struct DamagedRecords {
 pub struct VmInfo {
     /// Its name.
     pub vm: String,
+    /// The address of its monitor.
+    #[serde(default)]
+    pub address: String,
     /// `attached`, `connecting`, `detached` or `in-use`.
     #[serde(deserialize_with = "state_of_monitor")]
     pub state: String,

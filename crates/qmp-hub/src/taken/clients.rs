@@ -1,5 +1,7 @@
 //! The connections to an address at which a monitor may listen.
 
+use qmp_host::process::ProcessStat;
+
 /// Clients that are connected to a listening socket, and clients that wait.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Clients {
@@ -18,6 +20,6 @@ pub(super) struct Clients {
 pub(super) struct Client {
     /// The inode of its socket; 0 if it is on another host.
     pub(super) inode: u64,
-    /// Its process, such as `process 4242 (socat)`; `None` if it is unknown.
-    pub(super) name: Option<String>,
+    /// Its process; `None` if it is unknown.
+    pub(super) process: Option<ProcessStat>,
 }

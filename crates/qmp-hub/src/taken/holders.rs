@@ -62,13 +62,13 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// Sets the names of the processes that have the sockets of the clients open, and returns, if `wants_listener`, a process
+/// Sets the processes that have the sockets of the clients open, and returns, if `wants_listener`, a process
 /// with the listening socket. Only processes that this user may inspect are found.
 pub(super) fn name_holders(clients: &mut Clients, wants_listener: bool) -> Option<ProcessStat> {
     let mut listener = None;
     let mut links_left = LINKS_MAX;
     for pid in process::pids() {
-        let is_done = clients.connected.iter().all(|client| client.name.is_some() || client.inode == 0)
+        let is_done = clients.connected.iter().all(|client| client.process.is_some() || client.inode == 0)
             && (listener.is_some() || !wants_listener);
         if is_done || links_left == 0 {
             break;
@@ -84,7 +84,7 @@ pub(super) fn name_holders(clients: &mut Clients, wants_listener: bool) -> Optio
                 listener = ProcessStat::read(pid);
             }
             for client in clients.connected.iter_mut().filter(|client| client.inode == inode) {
-                client.name = ProcessStat::read(pid).map(|holder| holder.to_string());
+                client.process = ProcessStat::read(pid);
             }
         }
     }
@@ -109,7 +109,7 @@ mod tests {
         let found = name_holders(&mut clients, true).expect("this process");
         assert_eq!(found.pid, std::process::id());
         assert!(!found.is_stopped() && !found.is_uninterruptible(), "{found:?}");
-        let name = clients.connected[0].name.as_deref().expect("this process");
-        assert!(name.starts_with(&format!("process {} (", std::process::id())), "{name}");
+        let client = clients.connected[0].process.as_ref().expect("this process");
+        assert_eq!(client.pid, std::process::id());
     }
 }

@@ -53,7 +53,7 @@ fn of_tables(tables: &[String], port: u16) -> Option<Clients> {
             u16::from_str_radix(remote_port, 16) == Ok(port)
                 && u16::from_str_radix(client_port, 16) == Ok(other.local_port)
         });
-        Client { inode: of_client.map_or(0, |other| other.inode), name: None }
+        Client { inode: of_client.map_or(0, |other| other.inode), process: None }
     };
     Some(Clients {
         listener: listener.inode,

@@ -82,7 +82,7 @@ fn of_rows(rows: impl Iterator<Item = Row>) -> Option<Clients> {
                 clients.waiting = usize::try_from(row.waiting).unwrap_or(usize::MAX);
             }
             ESTABLISHED if row.peer != 0 => {
-                clients.connected.push(Client { inode: row.peer.into(), name: None });
+                clients.connected.push(Client { inode: row.peer.into(), process: None });
             }
             ESTABLISHED => clients.abandoned += 1,
             _ => {}
