@@ -1,6 +1,7 @@
 //! Errors of requests to the hub, with hints for the user.
 
 use std::fmt;
+use std::time::Duration;
 
 use qmp_wire::RecordError;
 
@@ -24,6 +25,13 @@ pub enum HubError {
         why: String,
         /// How to fix it.
         hint: Option<&'static str>,
+    },
+    /// The hub accepted the connection and does not respond.
+    Unresponsive {
+        /// The address.
+        address: String,
+        /// How long the client waited.
+        waited: Duration,
     },
     /// The connection was lost.
     Lost {
@@ -56,7 +64,7 @@ impl HubError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::NotRunning { error, .. } => !is_refused(error),
-            Self::Lost { .. } => true,
+            Self::Lost { .. } | Self::Unresponsive { .. } => true,
             _ => false,
         }
     }
@@ -75,6 +83,9 @@ impl fmt::Display for HubError {
             }
             Self::NotRunning { address, error } => write!(f, "no hub answers at {address}: {error}"),
             Self::NotTrusted { address, why, .. } => write!(f, "cannot trust the hub at {address}: {why}"),
+            Self::Unresponsive { address, waited } => {
+                write!(f, "the hub at {address} accepted the connection and has not answered for {waited:?}")
+            }
             Self::Lost { what } => write!(f, "the connection to the hub broke off: {what}"),
             Self::Refused { class, desc, .. } => write!(f, "the hub refused: {class}: {desc}"),
             Self::NotAHub { what } => write!(f, "the peer is not a qmp hub: {what}"),
@@ -105,6 +116,9 @@ impl From<HubError> for Failure {
             HubError::Refused { status: 504, desc, .. } => Self::timed_out(desc),
             HubError::Refused { status: 400, desc, .. } => Self::usage(desc),
             HubError::Lost { .. } | HubError::Refused { .. } => Self::failed(&error),
+            HubError::Unresponsive { .. } => Self::failed(&error)
+                .hint("its process is stopped (SIGSTOP, a debugger) or overloaded: systemctl status qmp-events, or ps")
+                .hint("qmp log --journal FILE and qmp why VM --journal FILE read its journal without it"),
             HubError::NotAHub { .. } => Self::failed(&error).hint("check --hub and QMP_HUB"),
         }
     }

@@ -1,6 +1,7 @@
 //! HTTP requests to the hub, each over its own connection: to a unix socket, a loopback port, or over TLS.
 
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -71,8 +72,38 @@ fn note_stall(since: &str) {
 /// How long connecting to a hub on another host may take; the kernel alone would try for two minutes.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
 
+/// How long a user at a terminal waits for the hub before a note is printed.
+const NOTE_AFTER: Duration = Duration::from_secs(2);
+
+/// How long a response of the hub may take to begin. The hub itself gives up after 30 s without memory. A command has its own
+/// time limit.
+const RESPONSE_MAX: Duration = Duration::from_secs(60);
+
 /// Sends a request and returns the head of the response; a status other than success becomes an error.
 pub(super) async fn send(
+    client: &HubClient,
+    method: Method,
+    path: &str,
+    json: Option<String>,
+) -> Result<Response<Incoming>, HubError> {
+    if method == Method::POST {
+        return send_unlimited(client, method, path, json).await;
+    }
+    let mut sending = std::pin::pin!(send_unlimited(client, method, path, json));
+    if let Ok(response) = tokio::time::timeout(NOTE_AFTER, &mut sending).await {
+        return response;
+    }
+    if std::io::stderr().is_terminal() {
+        output::note(format_args!(
+            "note: the hub at {} has not answered for {NOTE_AFTER:?}; giving up after {RESPONSE_MAX:?}",
+            client.address
+        ));
+    }
+    let late = |_| HubError::Unresponsive { address: client.address.to_string(), waited: RESPONSE_MAX };
+    tokio::time::timeout(RESPONSE_MAX.saturating_sub(NOTE_AFTER), sending).await.map_err(late)?
+}
+
+async fn send_unlimited(
     client: &HubClient,
     method: Method,
     path: &str,
@@ -159,6 +190,21 @@ fn of_tls(error: &hyper::Error) -> Option<rustls::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn frozen_hub_is_an_error_after_the_limit() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("hub.sock");
+        let _frozen = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let client = HubClient { address: HubAddress::Unix(path), token: None, tls: None };
+        let before = tokio::time::Instant::now();
+        let error = client.info().await.unwrap_err();
+        assert!(
+            error.to_string().contains("accepted the connection and has not answered for 60s"),
+            "{error}"
+        );
+        assert_eq!(before.elapsed(), RESPONSE_MAX);
+    }
 
     #[test]
     fn query_is_percent_encoded() {
