@@ -189,9 +189,21 @@ pub(super) fn no_such_vm(api: &ApiState, name: &str) -> ApiError {
     let names: Vec<&str> = all.iter().map(|vm| vm.name.as_str()).collect();
     let advice = match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean {near}?"),
-        None => "GET /v1/vms lists those that this hub follows".to_owned(),
+        None => known_vms(&names),
     };
     ApiError::new(StatusCode::NOT_FOUND, "VmNotFound", format!("no VM {name:?} here; {advice}"))
+}
+
+/// The most VMs that an error lists.
+const VMS_NAMED_MAX: usize = 20;
+
+/// The VMs of the hub, for an error about an unknown one.
+fn known_vms(names: &[&str]) -> String {
+    match names.len().checked_sub(VMS_NAMED_MAX) {
+        _ if names.is_empty() => "this hub follows none".to_owned(),
+        None | Some(0) => format!("there are {}", names.join(", ")),
+        Some(more) => format!("there are {} and {more} more", names[..VMS_NAMED_MAX].join(", ")),
+    }
 }
 
 fn failed(vm: &Vm, error: &ExecuteError) -> ApiError {
@@ -223,6 +235,14 @@ fn json(response: &ExecuteResponse<'_>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn known_vms_are_listed_up_to_a_limit() {
+        assert_eq!(known_vms(&[]), "this hub follows none");
+        assert_eq!(known_vms(&["a", "b"]), "there are a, b");
+        let many = ["v"; VMS_NAMED_MAX + 2];
+        assert!(known_vms(&many).ends_with(", v and 2 more"));
+    }
 
     #[test]
     fn request_is_read_in_the_form_of_qmp() {

@@ -55,6 +55,10 @@ Examples:
   qmp check capture.txt --release 7.2
   qmp log --vm web1 --json | qmp check - --json";
 
+/// The hint if there is no such file.
+const SUBJECT_HINT: &str = "a capture is the path of a file, a monitor the path of its socket or unix:PATH, tcp:HOST:PORT; \
+                            for a VM of the hub: qmp log --vm NAME --json | qmp check -";
+
 /// The release of each VM; under `None` that of a capture without VM names.
 type Releases = HashMap<Option<String>, Release>;
 
@@ -94,14 +98,17 @@ impl Check {
             Failure::failed(format_args!("{}: the capture is {error}", self.subject))
                 .hint("a capture has the output of a monitor: JSON values, one after another")
         };
-        capture::pieces(Path::new(&self.subject), |piece| {
+        let is_missing = self.subject != "-" && !Path::new(&self.subject).exists();
+        let read = capture::pieces(Path::new(&self.subject), |piece| {
             capture.push(piece);
             while let Some(entry) = capture.next_entry().map_err(broken)? {
                 self.check_entry(entry, &mut releases, findings)?;
             }
             // The next piece of a pipe may arrive much later.
             Ok(findings.flush()?)
-        })?;
+        });
+        // The subject may be meant as the name of a VM.
+        read.map_err(|failure| if is_missing { failure.hint(SUBJECT_HINT) } else { failure })?;
         capture.finish().map_err(broken)
     }
 

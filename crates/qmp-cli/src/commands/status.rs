@@ -124,9 +124,9 @@ impl Status {
                     let zone = self.format.zone(terminal);
                     return Err(left::failure(&client, name, &zone, error.into()).await);
                 }
-                vm => vec![vm?],
+                vm => vec![vm.map_err(HubError::without_address)?],
             },
-            None => client.vms_json(left).await?,
+            None => client.vms_json(left).await.map_err(HubError::without_address)?,
         };
         if is_json {
             let lines: String = found.iter().map(|vm| format!("{}\n", vm.get())).collect();

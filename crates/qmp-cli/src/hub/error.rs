@@ -75,6 +75,22 @@ impl HubError {
     }
 }
 
+impl HubError {
+    /// The failure of a command that takes no address: without a hub, only the journal's file can be read.
+    pub fn without_address(self) -> Failure {
+        match &self {
+            Self::NotRunning { error, .. } if !is_refused(error) => Failure::failed(&self)
+                .hint(START_HINT)
+                .hint("a hub elsewhere: --hub ADDR or QMP_HUB")
+                .hint("without a hub, qmp log and qmp why VM read the journal's file (--journal FILE)"),
+            _ => self.into(),
+        }
+    }
+}
+
+/// The hint if no hub answers.
+const START_HINT: &str = "start one: qmp serve --attach NAME=unix:/path/of/qmp.sock";
+
 impl fmt::Display for HubError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,7 +121,7 @@ impl From<HubError> for Failure {
                 .hint("run this as the hub's user, who owns the socket, or as root")
                 .hint("other users can connect to a port with tokens, and to relays: see \"Serving other hosts\" in the manual"),
             HubError::NotRunning { .. } => Self::failed(&error)
-                .hint("start one: qmp serve --attach NAME=unix:/path/of/qmp.sock")
+                .hint(START_HINT)
                 .hint("a hub elsewhere: --hub ADDR or QMP_HUB; one VM without a hub: give its address instead of a name"),
             HubError::Refused { class, desc, .. } if matches!(class.as_str(), "VmNotFound" | "VmNotAttached" | "VmGone") => {
                 Self::gone(desc)
@@ -129,6 +145,15 @@ mod tests {
     use std::io::ErrorKind;
 
     use super::*;
+
+    #[test]
+    fn address_is_suggested_only_where_it_is_taken() {
+        let error =
+            || HubError::NotRunning { address: "unix:/h.sock".into(), error: ErrorKind::NotFound.into() };
+        assert!(Failure::from(error()).to_string().contains("give its address instead"));
+        let failure = error().without_address().to_string();
+        assert!(!failure.contains("address") && failure.contains("qmp log"), "{failure}");
+    }
 
     #[test]
     fn missing_permission_does_not_suggest_starting_a_hub() {
