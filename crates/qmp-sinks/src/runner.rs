@@ -268,17 +268,21 @@ impl Runner {
             let pause = match failure {
                 Failure::Refused { error } => {
                     refusals += 1;
-                    if refusals >= self.rule.action.attempts() {
+                    let attempts = self.rule.action.attempts();
+                    if refusals >= attempts {
                         refusals = 0;
                         self.give_up(&first.record, &error);
                         deliveries = deliveries.get(1..).unwrap_or_default();
                         continue;
                     }
-                    self.report_failure(&error);
+                    self.report_failure(
+                        &error,
+                        format_args!("attempt {refusals} of {attempts}, after which the record is given up"),
+                    );
                     self.backoff.next_delay()
                 }
                 Failure::Away { error, after } => {
-                    self.report_failure(&error);
+                    self.report_failure(&error, format_args!("retried until it succeeds"));
                     let asked = after.unwrap_or_default().min(SINK_RETRY_AFTER_MAX);
                     self.backoff.next_delay().max(asked)
                 }
@@ -305,10 +309,11 @@ impl Runner {
         }
     }
 
-    fn report_failure(&self, error: &str) {
+    /// Reports a failed attempt; `retry` says how often it is repeated.
+    fn report_failure(&self, error: &str, retry: std::fmt::Arguments<'_>) {
         self.status.failed(error);
         if self.status.enter(SinkState::Retrying) {
-            tracing::warn!("rule {}: {error}; retried until it succeeds", self.rule.name);
+            tracing::warn!("rule {}: {error}; {retry}", self.rule.name);
         } else {
             tracing::debug!("rule {}: {error}", self.rule.name);
         }
