@@ -163,7 +163,19 @@ impl Serve {
         let mut config = DaemonConfig::assemble(file, command_line).map_err(|error| self.wrong(&error))?;
         config.findings &= !self.no_findings;
         if config.attach.is_empty() && config.discover.is_empty() {
-            return Err(Failure::usage("there is no VM to attach")
+            let failure = match &self.config {
+                None => Failure::usage("there is no VM to attach"),
+                Some(file) => {
+                    let file = file.display();
+                    Failure::usage(format_args!(
+                        "there is no VM to attach: {file} has no [[vm]] and no [[discover]]"
+                    ))
+                    .hint(format_args!(
+                        "add one to {file}, with name and address, or remove the # in front of one"
+                    ))
+                }
+            };
+            return Err(failure
                 .hint("qmp serve --discover processes attaches to every QEMU of this host with a free monitor")
                 .hint("qmp serve --demo is a demonstration with emulated machines")
                 .hint("start a VM with a monitor: qemu-system-x86_64 -qmp unix:/tmp/vm1.sock,server=on,wait=off …")
