@@ -101,6 +101,27 @@ fn systemd_is_notified_and_reload_changes_only_differences() {
 }
 
 #[test]
+fn wait_ended_of_a_vm_that_a_reload_removed_ends_with_4() {
+    let home = directory();
+    let home = home.path();
+    let _vms = ["web1", "db1"].map(|vm| FakeQmp::start(home.join(format!("{vm}.sock"))));
+    configure(home, &["web1", "db1"], "");
+    let _manager = Manager::start(home);
+    let hub = serve(home);
+    hub.wait_for("db1: attached");
+    configure(home, &["web1"], "");
+    hub.signal("HUP");
+    hub.wait_for("db1: left");
+    hub.wait_for("reloaded");
+    let removed = run(home, &["wait", "db1", "--ended", "--timeout", "20s"]);
+    assert_eq!(removed.code, Some(4), "{removed:?}");
+    assert!(removed.stderr.contains("hint: no record shows that QEMU closed its monitor"), "{removed:?}");
+    let untrue = ["--keep-waiting", "says how it ended"];
+    assert!(!untrue.iter().any(|hint| removed.stderr.contains(hint)), "{removed:?}");
+    assert_eq!(hub.interrupt(), Some(0));
+}
+
+#[test]
 fn key_that_needs_a_restart_is_reported() {
     let home = directory();
     let home = home.path();
@@ -134,12 +155,18 @@ fn check_config_reports_faults_and_starts_nothing() {
     assert_eq!((code, &*stdout), (Some(2), ""));
     let shown: Vec<_> =
         stderr.lines().filter_map(|line| line.split_once("hub.toml:")).map(|(_, rest)| rest).collect();
-    assert_eq!(shown.len(), 3, "{stderr}");
+    assert_eq!(shown.len(), 4, "{stderr}");
     assert!(
         shown[0].starts_with("1: unknown key \"jurnal\"")
             && shown[1].starts_with("3: ")
-            && shown[2].starts_with("5: ")
+            && shown[2].starts_with("4: this VM has no address")
+            && shown[3].starts_with("5: ")
     );
+
+    configure(home, &[], "");
+    let RunResult { code, stderr, .. } = check();
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains(&format!("{} has no [[vm]] and no [[discover]]", path.display())), "{stderr}");
 
     configure(home, &["web1"], "");
     std::fs::write(home.join("web1.sock"), "no socket").expect("writes");

@@ -182,7 +182,9 @@ impl Wait {
         let mut query = Query::default();
         query.add("vm", name);
         let mut position = Offset(info.head);
-        match self.since(terminal)? {
+        let since = self.since(terminal)?;
+        let is_since_offset = matches!(since, Some(When::After(_)));
+        match since {
             None => {}
             Some(When::After(offset)) if offset.0 > info.head => {
                 return Err(Failure::usage(format_args!(
@@ -197,7 +199,8 @@ impl Wait {
                 position = Offset(0);
             }
         }
-        let wait = HubWait { client, name, goal, query, position, zone: self.format.zone(terminal) };
+        let zone = self.format.zone(terminal);
+        let wait = HubWait { client, name, goal, query, position, is_since_offset, zone };
         match goal {
             Goal::Ended => wait.ended().await,
             _ => wait.matching(self.keep_waiting).await.map(Some),

@@ -26,6 +26,8 @@ pub(super) struct HubWait<'a> {
     pub(super) name: &'a str,
     pub(super) goal: &'a Goal,
     pub(super) query: Query,
+    /// Whether the wait begins at an offset that the user gave, and no note about removed records has been printed.
+    pub(super) is_since_offset: bool,
     /// Records up to here are processed.
     pub(super) position: Offset,
     /// The time zone of messages.
@@ -146,7 +148,13 @@ impl HubWait<'_> {
             None => "the journal has no record of it".to_owned(),
         };
         let failure = Failure::gone(format_args!("{name} left the hub, and no {goal} was reported; {seen}"));
-        Ok(left::with_hints(failure, name).hint(SINCE_HINT))
+        Ok(match goal {
+            // The hub closed its last epoch, by a reload or because its socket was removed.
+            Goal::Ended => failure.hint(format_args!(
+                "no record shows that QEMU closed its monitor, so whether it has ended is unknown; qmp log --vm {name} shows its records"
+            )),
+            Goal::Event { .. } | Goal::Finding { .. } => left::with_hints(failure, name).hint(SINCE_HINT),
+        })
     }
 
     /// Reads the journal after the position.
@@ -161,6 +169,10 @@ impl HubWait<'_> {
 
     async fn try_history(&mut self) -> Result<Option<Record<'static>>, HubError> {
         let mut lines = self.client.records(&self.query.with("after", self.position.0)).await?;
+        // Records before a time that was given are not missed.
+        if lines.removed() > 0 && std::mem::take(&mut self.is_since_offset) {
+            output::note(removed(lines.removed()));
+        }
         while let Some(line) = lines.next().await? {
             let record = Record::from_json(line).map_err(|error| HubError::not_a_record(&error))?;
             self.position = record.offset.unwrap_or(self.position);
