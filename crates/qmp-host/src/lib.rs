@@ -24,6 +24,7 @@ mod exit_status;
 mod inherited;
 pub mod process;
 mod rarely;
+mod text_file;
 
 #[cfg(feature = "net")]
 pub mod handed;
@@ -54,5 +55,6 @@ pub use open_files::{FILES_OF_A_SOCKET, HTTP_SPARE_MAX, OpenFiles, journal_conne
 pub use rarely::Rarely;
 #[cfg(feature = "net")]
 pub use socket_path::{SOCKET_PATH_MAX_BYTES, SocketPath, connect_unix};
+pub use text_file::read_text;
 #[cfg(feature = "net")]
 pub use unix_socket::{SocketError, SocketFile, listen_unix, listen_unix_unlocked};

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 
 use clap::Args;
 use qmp_client::Address;
@@ -155,6 +156,9 @@ pub fn start(config: EmulationConfig, address: &Address, vm: Option<&str>) -> Re
     })
 }
 
+/// The longest script, in bytes. The built-in ones have a few thousand.
+const SCRIPT_MAX_BYTES: u64 = 1 << 20;
+
 /// Reads the built-in script of that name, or the file.
 pub fn read(script: &str) -> Result<Script, Failure> {
     if !script.contains(['/', '.']) {
@@ -162,7 +166,7 @@ pub fn read(script: &str) -> Result<Script, Failure> {
             .map(bundled::BundledScript::script)
             .ok_or_else(|| no_such_script(script));
     }
-    let text = std::fs::read_to_string(script)
+    let text = qmp_host::read_text(Path::new(script), SCRIPT_MAX_BYTES)
         .map_err(|error| Failure::usage(format_args!("cannot read the script {script}: {error}")))?;
     Script::parse(script, &text).map_err(|error| {
         let mut problems = error.problems.iter();

@@ -24,6 +24,9 @@ use toml::de::DeValue;
 
 use super::error::ConfigError;
 
+/// The longest configuration file, in bytes: 10,000 `[[vm]]` tables have 700 kB.
+const CONFIG_MAX_BYTES: u64 = 4 << 20;
+
 /// The content of a configuration file.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigFile {
@@ -54,8 +57,8 @@ impl ConfigFile {
     ///
     /// [`ConfigError::Read`] if it cannot be read, [`ConfigError::Wrong`] with all its problems.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        let text = qmp_host::read_text(path, CONFIG_MAX_BYTES)
+            .map_err(|error| ConfigError::Read { path: path.into(), error })?;
         Self::parse(&text, path)
     }
 
@@ -347,6 +350,8 @@ mod tests {
     fn missing_file_is_reported_with_its_path() {
         let error = ConfigFile::read(Path::new("/nonexistent/hub.toml")).expect_err("missing").to_string();
         assert!(error.starts_with("cannot read the configuration /nonexistent/hub.toml: "), "{error}");
+        let error = ConfigFile::read(Path::new("/dev/zero")).expect_err("endless").to_string();
+        assert!(error.contains("/dev/zero: it has more than "), "{error}");
     }
 
     fn problems(text: &str) -> String {

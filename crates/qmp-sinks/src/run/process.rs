@@ -39,19 +39,27 @@ pub(super) enum RunResult {
     Unknown(io::Error),
 }
 
-/// A running command. Dropping it kills its group.
+/// A running command. Dropping it kills its group and all other processes of the run.
 pub(super) struct Process {
     child: Child,
     group: Group,
     processes: RunProcesses,
 }
 
-/// The process group of one run; killed on drop unless the leader has ended by itself.
+/// The process group of one run; `None` when the leader has ended by itself.
 struct Group(Option<Pid>);
 
-impl Drop for Group {
+impl Drop for Process {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        if self.group.0.is_none() {
+            return;
+        }
+        self.group.signal(Signal::KILL);
+        for _ in 0..RUN_KILL_ROUNDS_MAX {
+            if self.processes.signal(Signal::KILL) == 0 {
+                break;
+            }
+        }
     }
 }
 

@@ -60,11 +60,30 @@ impl RunProcesses {
 mod tests {
     use std::time::Duration;
 
+    use tokio::task::JoinHandle;
+
     use super::super::process::{Process, RunResult};
 
     /// A child in its own session, whose parent has ended, is killed with a command that took too long.
     #[tokio::test]
     async fn child_with_its_own_session_is_killed_at_the_timeout() {
+        let (running, environ) = run_with_session(Duration::from_secs(2)).await;
+        let (result, _) = running.await.expect("ends");
+        assert!(matches!(result, RunResult::TooLong));
+        wait_for_end(&environ).await;
+    }
+
+    /// The hub drops a run that has not ended when it stops.
+    #[tokio::test]
+    async fn child_with_its_own_session_is_killed_with_a_dropped_run() {
+        let (running, environ) = run_with_session(Duration::from_secs(3_600)).await;
+        running.abort();
+        assert!(running.await.is_err(), "the run is cancelled");
+        wait_for_end(&environ).await;
+    }
+
+    /// Runs a command whose child has its own session; returns the path of the child's environment, too.
+    async fn run_with_session(timeout: Duration) -> (JoinHandle<(RunResult, String)>, String) {
         let home = tempfile::tempdir().expect("a directory");
         let pid_file = home.path().join("pid");
         let script = format!(
@@ -73,17 +92,18 @@ mod tests {
         );
         let path = std::env::var("PATH").unwrap_or_default();
         let process = Process::start("sh".as_ref(), &["-c".to_owned(), script], [("PATH".to_owned(), path)]);
-        let running = tokio::spawn(process.expect("starts").run(Vec::new(), Duration::from_secs(2)));
+        let running = tokio::spawn(process.expect("starts").run(Vec::new(), timeout));
         while !pid_file.exists() {
             assert!(!running.is_finished(), "the child writes its process id");
             tokio::task::yield_now().await;
         }
         let pid = std::fs::read_to_string(&pid_file).expect("reads");
-        let (result, _) = running.await.expect("ends");
-        assert!(matches!(result, RunResult::TooLong));
-        // After KILL the child does not exist, or is a zombie that was not reaped.
-        let environ = format!("/proc/{}/environ", pid.trim());
-        while std::fs::read(&environ).is_ok_and(|environment| !environment.is_empty()) {
+        (running, format!("/proc/{}/environ", pid.trim()))
+    }
+
+    /// Waits until, after KILL, the child does not exist, or is a zombie that was not reaped.
+    async fn wait_for_end(environ: &str) {
+        while std::fs::read(environ).is_ok_and(|environment| !environment.is_empty()) {
             tokio::task::yield_now().await;
         }
     }
