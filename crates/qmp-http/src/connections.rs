@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::Request;
@@ -233,6 +233,7 @@ async fn serve_http<S>(
         ConnectionService { router: TowerToHyperService::new(router), connection: Arc::clone(&connection) };
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
+        .auto_date_header(has_date(SystemTime::now()))
         .header_read_timeout(HTTP_IDLE_MAX)
         .max_buf_size(HTTP_HEAD_MAX_BYTES)
         // Vectored writes send the text without a copy, which no budget would count.
@@ -253,6 +254,12 @@ async fn serve_http<S>(
             }
         }
     }
+}
+
+/// Whether a time has a date of HTTP, whose years have four digits. The writer of the header panics at others.
+fn has_date(time: SystemTime) -> bool {
+    const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
+    time.duration_since(UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000)
 }
 
 impl ConnectionState {

@@ -12,7 +12,7 @@ use super::rfc3339::rfc3339;
 use super::stall::{Stall, stall};
 use crate::state::ApiState;
 
-/// Problems in one response; the log has all.
+/// Problems in one response; of more, the last one has the number of the others.
 const PROBLEMS_MAX: usize = 16;
 
 #[derive(Serialize)]
@@ -49,7 +49,17 @@ fn problems(api: &ApiState) -> Vec<Problem> {
         let desc = format!("the relay of {} is not served: {}", relay.vm, relay.error?);
         Some(Problem { class: "RelayNotServed", desc })
     });
-    left_out.into_iter().chain(relays).take(PROBLEMS_MAX).collect()
+    shortened(left_out.into_iter().chain(relays).collect())
+}
+
+/// The first problems; of more than the limit, the last one has the number of the others.
+fn shortened(mut problems: Vec<Problem>) -> Vec<Problem> {
+    if problems.len() > PROBLEMS_MAX {
+        let more = problems.split_off(PROBLEMS_MAX - 1).len();
+        let desc = format!("and {more} more relays are not served; `qmp status NAME` and the log list them");
+        problems.push(Problem { class: "RelayNotServed", desc });
+    }
+    problems
 }
 
 fn trouble(api: &ApiState) -> Option<(&'static str, String)> {
@@ -90,4 +100,25 @@ fn trouble(api: &ApiState) -> Option<(&'static str, String)> {
 
 fn described(stall: &Stall) -> String {
     format!("nothing could be written since {}: {}", rfc3339(stall.since), stall.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_over_the_limit_are_counted() {
+        let problems = |count: usize| {
+            let relay = |index| Problem { class: "RelayNotServed", desc: format!("relay {index}") };
+            shortened((0..count).map(relay).collect())
+        };
+        assert_eq!(problems(PROBLEMS_MAX).last().expect("the last").desc, "relay 15");
+        let shown = problems(PROBLEMS_MAX + 4);
+        assert_eq!(shown.len(), PROBLEMS_MAX);
+        assert!(
+            shown[PROBLEMS_MAX - 1].desc.starts_with("and 5 more relays"),
+            "{}",
+            shown[PROBLEMS_MAX - 1].desc
+        );
+    }
 }

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::left;
 use crate::exit::{Exit, Failure};
-use crate::hub::{ErrorInfo, ExecuteReply, HubArgs, VmInfo};
+use crate::hub::{ErrorInfo, ExecuteReply, HubArgs, HubError, VmInfo};
 use crate::render::{Renderer, compact, escape, pretty};
 use crate::target::{Target, names_of};
 use crate::terminal::Terminal;
@@ -24,6 +24,9 @@ use crate::{arguments, live, output};
 
 /// How long a user at a terminal waits for a reply before a note is printed.
 const NOTE_AFTER: Duration = Duration::from_secs(2);
+
+/// The hint if the command was sent and no reply was received.
+const MAY_EXECUTE: &str = "the VM may still execute the command";
 
 /// How long the hub may take to explain why a VM does not answer.
 const WHY_MAX: Duration = Duration::from_millis(500);
@@ -110,7 +113,7 @@ impl Exec {
             Ok(reply) => reply,
             Err(_) => {
                 let message = format_args!("no reply to {} within {:?}", self.command, self.timeout);
-                Err(Failure::timed_out(message).hint("the VM may still execute the command"))
+                Err(Failure::timed_out(message).hint(MAY_EXECUTE))
             }
         }
     }
@@ -233,6 +236,8 @@ impl Exec {
             Err(error) if error.is_unknown_vm() => {
                 Err(left::failure(&client, name, &terminal.zone(), error.into()).await)
             }
+            // The hub stopped, or the token was withdrawn.
+            Err(error @ HubError::Lost { .. }) => Err(Failure::from(error).hint(MAY_EXECUTE)),
             other => Ok(other?),
         }
     }

@@ -55,3 +55,11 @@ async fn ask(socket: &Path, path: &str) -> (UnixStream, String) {
     answer.truncate(read);
     (stream, String::from_utf8(answer).expect("UTF-8"))
 }
+
+#[test]
+fn time_beyond_the_year_9999_has_no_date_header() {
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    assert!(has_date(at(0)) && has_date(at(253_402_300_799)));
+    assert!(!has_date(at(253_402_300_800)));
+    assert!(!has_date(UNIX_EPOCH - Duration::from_secs(1)), "before 1970");
+}
