@@ -229,7 +229,11 @@ impl Wait {
 
     fn since(&self, terminal: &Terminal) -> Result<Option<When>, Failure> {
         let wrong = |error| Failure::usage(format_args!("--since: {error}"));
-        self.since.as_deref().map(|text| parse::parse(text, &terminal.now())).transpose().map_err(wrong)
+        let Some(text) = self.since.as_deref() else { return Ok(None) };
+        let now = terminal.now();
+        let when = parse::parse_past(text, &now).map_err(wrong)?;
+        parse::future_note("--since", text, when, &now).iter().for_each(output::note);
+        Ok(Some(when))
     }
 }
 

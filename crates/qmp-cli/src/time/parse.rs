@@ -6,7 +6,8 @@
 //! | `now`, `today`, `yesterday` | the present time, the last midnight, the midnight before, in local time |
 //! | `2026-01-02T03:04:05.678Z`, `…+01:00` | RFC 3339 |
 //! | `2026-01-02`, `2026-01-02 15:04`, `2026-01-02 15:04:05.678` | local time |
-//! | `15:04`, `15:04:05` | today, local time |
+//! | `15:04`, `15:04:05` | today, local time; with [`parse_past`], the last such moment |
+//! | `today 15:04`, `yesterday 15:04` | that day, local time |
 //! | `@1767323045`, `@1767323045.678` | seconds since the Unix epoch |
 //! | `41` | where an offset is allowed: the position after the record with this offset |
 
@@ -67,6 +68,32 @@ pub fn parse(text: &str, now: &Zoned) -> Result<When, WhenError> {
     moment(text, now).map(|timestamp| When::At(UnixMicros(timestamp.as_microsecond())))
 }
 
+/// Parses a time like [`parse`]; a bare time of day that is yet to come is that of yesterday.
+///
+/// # Errors
+///
+/// Any [`WhenError`].
+pub fn parse_past(text: &str, now: &Zoned) -> Result<When, WhenError> {
+    let when = parse(text, now)?;
+    if is_time_of_day(text.trim()) && is_future(when, now) {
+        return parse(&format!("yesterday {}", text.trim()), now);
+    }
+    Ok(when)
+}
+
+/// A note about the option `name` if its time is in the future.
+pub fn future_note(name: &str, text: &str, when: When, now: &Zoned) -> Option<String> {
+    let yesterday = match is_time_of_day(text.trim()) {
+        true => format!("; that of yesterday is written `yesterday {}`", text.trim()),
+        false => String::new(),
+    };
+    is_future(when, now).then(|| format!("note: {name} {text} is in the future{yesterday}"))
+}
+
+fn is_future(when: When, now: &Zoned) -> bool {
+    matches!(when, When::At(at) if at.0 > now.timestamp().as_microsecond())
+}
+
 fn moment(text: &str, now: &Zoned) -> Result<Timestamp, WhenError> {
     let out_of_range = |error: jiff::Error| WhenError::OutOfRange(error.to_string().into());
     match text {
@@ -98,20 +125,31 @@ fn moment(text: &str, now: &Zoned) -> Result<Timestamp, WhenError> {
     }
 }
 
-/// Parses a date, a time, or both, without a zone; `None` if the text has another form.
-fn civil(text: &str, now: &Zoned) -> Result<Option<DateTime>, WhenError> {
+/// The text with `0` for each digit, without a fraction of digits; `None` if it has another fraction.
+fn shape(text: &str) -> Option<String> {
     let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     let (main, fraction) = shape.split_once('.').unwrap_or((&shape, ""));
-    if fraction.bytes().any(|byte| byte != b'0') {
-        return Ok(None);
-    }
+    fraction.bytes().all(|byte| byte == b'0').then(|| main.to_owned())
+}
+
+fn is_time_of_day(text: &str) -> bool {
+    shape(text).is_some_and(|shape| ["00:00", "0:00", "00:00:00", "0:00:00"].contains(&shape.as_str()))
+}
+
+/// Parses a date, a time, or both, without a zone; `None` if the text has another form.
+fn civil(text: &str, now: &Zoned) -> Result<Option<DateTime>, WhenError> {
     let out_of_range = |error: jiff::Error| WhenError::OutOfRange(error.to_string().into());
-    match main {
-        "00:00" | "0:00" | "00:00:00" | "0:00:00" => {
-            let padded = if text.find(':') == Some(1) { format!("0{text}") } else { text.to_owned() };
-            let time: Time = padded.parse().map_err(out_of_range)?;
-            Ok(Some(now.date().to_datetime(time)))
-        }
+    let (day, time) = match text.split_once(' ') {
+        Some(("today", time)) => (now.date(), time.trim_start()),
+        Some(("yesterday", time)) => (now.date().yesterday().map_err(out_of_range)?, time.trim_start()),
+        _ => (now.date(), text),
+    };
+    if is_time_of_day(time) {
+        let padded = if time.find(':') == Some(1) { format!("0{time}") } else { time.to_owned() };
+        let time: Time = padded.parse().map_err(out_of_range)?;
+        return Ok(Some(day.to_datetime(time)));
+    }
+    match shape(text).as_deref().unwrap_or_default() {
         "0000-00-00" => {
             let date: Date = text.parse().map_err(out_of_range)?;
             Ok(Some(date.to_datetime(Time::midnight())))
@@ -179,6 +217,10 @@ mod tests {
             ("2026-07-02 15:04:05.5", "2026-07-02T13:04:05.5Z"),
             ("9:30", "2026-01-02T08:30:00Z"),
             ("09:30:15", "2026-01-02T08:30:15Z"),
+            ("23:55", "2026-01-02T22:55:00Z"),
+            ("today 9:30", "2026-01-02T08:30:00Z"),
+            ("yesterday 23:55", "2026-01-01T22:55:00Z"),
+            ("yesterday 23:55:01.5", "2026-01-01T22:55:01.5Z"),
             ("@1767323045", "2026-01-02T03:04:05Z"),
             ("@1767323045.678901", "2026-01-02T03:04:05.678901Z"),
             ("41", "after 41"),
@@ -190,10 +232,38 @@ mod tests {
     }
 
     #[test]
+    fn past_time_of_day_is_the_last_such_moment() {
+        let past = |text| parse_past(text, &now());
+        assert_eq!(past("23:55"), parse("yesterday 23:55", &now()));
+        assert_eq!(past("9:30"), parse("today 9:30", &now()));
+        assert_eq!(past("2026-01-02 23:55"), parse("2026-01-02 23:55", &now()), "a date is not changed");
+    }
+
+    #[test]
+    fn future_time_is_noted() {
+        let note = |text| future_note("--until", text, parse(text, &now()).expect(text), &now());
+        let expected = "note: --until 23:55 is in the future; that of yesterday is written `yesterday 23:55`";
+        assert_eq!(note("23:55").as_deref(), Some(expected));
+        assert_eq!(note("2027-01-02").as_deref(), Some("note: --until 2027-01-02 is in the future"));
+        assert_eq!((note("9:30"), note("now"), note("41")), (None, None, None));
+    }
+
+    #[test]
     fn other_text_is_refused() {
-        for text in
-            ["", "soon", "2026", "25:00", "2026-13-01", "2026-02-30 10:00", "@", "@x", "@1.2.3", "5 parsecs"]
-        {
+        for text in [
+            "",
+            "soon",
+            "today soon",
+            "yesterday 25:00",
+            "2026",
+            "25:00",
+            "2026-13-01",
+            "2026-02-30 10:00",
+            "@",
+            "@x",
+            "@1.2.3",
+            "5 parsecs",
+        ] {
             let result = parse(text, &now());
             if text == "2026" {
                 assert_eq!(result, Ok(When::After(Offset(2026))), "digits alone are an offset");

@@ -3,6 +3,7 @@
 use qmp_wire::{Epoch, UnixMicros};
 
 use crate::exit::Failure;
+use crate::output;
 use crate::terminal::Terminal;
 use crate::time::parse::{self, When};
 
@@ -21,8 +22,11 @@ impl Moment {
         let now = terminal.now();
         match (at, epoch) {
             (_, Some(epoch)) => Ok(Self::EndOf(Epoch(epoch))),
-            (Some(text), None) => match parse::parse(text, &now) {
-                Ok(When::At(moment)) => Ok(Self::At(moment)),
+            (Some(text), None) => match parse::parse_past(text, &now) {
+                Ok(when @ When::At(moment)) => {
+                    parse::future_note("--at", text, when, &now).iter().for_each(output::note);
+                    Ok(Self::At(moment))
+                }
                 Ok(When::After(_)) => Err(Failure::usage("--at: expected a time, found an offset")
                     .hint("qmp log --json shows the epoch of a record; use --epoch N")),
                 Err(error) => Err(Failure::usage(format_args!("--at: {error}"))),
