@@ -5,6 +5,7 @@ pub(super) mod source;
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::Zoned;
 use qmp_journal::{Globs, Kind, Query as JournalQuery};
 use qmp_wire::{Offset, UnixMicros};
 
@@ -14,7 +15,7 @@ use crate::hub::{HubArgs, Query as HubQuery};
 use crate::output::{self, Format, Output};
 use crate::render::Renderer;
 use crate::terminal::Terminal;
-use crate::time::parse::{self, When};
+use crate::time::parse::{self, When, WhenError};
 use crate::time::write;
 
 /// Show what happened: the records of the journal, oldest first
@@ -22,8 +23,9 @@ use crate::time::write;
 /// Reads through the hub if one answers, or else the journal's file; with --journal always that file. Times are those
 /// of the VMs; --since and --until refer to the time at which the hub received a record.
 ///
-/// TIME is written as 2h, 30min, 3d (that long ago), now, today, yesterday, 15:04, "2026-01-02 15:04" (local),
-/// 2026-01-02T15:04:05Z, or @SECONDS since the Unix epoch. An offset is a whole number.
+/// TIME is written as 2h, 30min, 3d (that long ago), now, today, yesterday, 15:04, "yesterday 15:04",
+/// "2026-01-02 15:04" (local), 2026-01-02T15:04:05Z, or @SECONDS since the Unix epoch. --since 15:04 is the last such
+/// moment, --until 15:04 is today. An offset is a whole number.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Log {
@@ -114,17 +116,20 @@ impl Log {
 
     fn request(&self, terminal: &Terminal) -> Result<LogRequest, Failure> {
         let now = terminal.now();
-        let read = |name: &str, text: &Option<String>| {
-            let wrong = |error| Failure::usage(format_args!("{name}: {error}"));
-            text.as_deref().map(|text| parse::parse(text, &now)).transpose().map_err(wrong)
+        type Parse = fn(&str, &Zoned) -> Result<When, WhenError>;
+        let read = |name: &str, text: &Option<String>, parse: Parse| -> Result<Option<When>, Failure> {
+            let Some(text) = text.as_deref() else { return Ok(None) };
+            let when = parse(text, &now).map_err(|error| Failure::usage(format_args!("{name}: {error}")))?;
+            parse::future_note(name, text, when, &now).iter().for_each(output::note);
+            Ok(Some(when))
         };
         let (mut after, mut since) = (self.after.map(Offset), None);
-        match read("--since", &self.since)? {
+        match read("--since", &self.since, parse::parse_past)? {
             None => {}
             Some(When::After(offset)) => after = Some(offset),
             Some(When::At(moment)) => since = Some(moment),
         }
-        let until = match read("--until", &self.until)? {
+        let until = match read("--until", &self.until, parse::parse)? {
             None => None,
             Some(When::At(moment)) => Some(moment),
             Some(When::After(_)) => return Err(Failure::usage("--until: expected a time, found an offset")),
@@ -139,6 +144,7 @@ impl Log {
             since,
             until,
             after: after.unwrap_or_default(),
+            after_option: if self.since.is_some() { "--since" } else { "--after" },
             last: self.last,
             follow: self.follow,
         })
@@ -154,6 +160,8 @@ struct LogRequest {
     since: Option<UnixMicros>,
     until: Option<UnixMicros>,
     after: Offset,
+    /// The option that gave `after`.
+    after_option: &'static str,
     last: Option<usize>,
     follow: bool,
 }

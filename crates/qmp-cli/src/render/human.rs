@@ -147,6 +147,9 @@ fn attached(record: &Record<'_>, snapshot: &str, before: Option<VmHistory>) -> S
             Some(from) => text += &gap(from, record.received),
             None => text += &format!("; the end of epoch {} is not shown", record.epoch.0 - 1),
         },
+        None if record.epoch.0 > 1 => {
+            text += &format!("; the end of epoch {} is not shown", record.epoch.0 - 1);
+        }
         _ => {}
     }
     let state: Value = serde_json::from_str(snapshot).unwrap_or_default();
@@ -284,6 +287,14 @@ mod tests {
 2026-01-02 03:04:09.678  web1    __org.example_\u001b[2J_ODD a=[1]
 2026-01-02 03:04:14.678  web1    ── epoch 3 began; the end of epoch 2 is not shown · running · QEMU 7.2.22 ──
 "##);
+    }
+
+    #[test]
+    fn epoch_without_the_end_of_the_previous_one_says_so() {
+        let mut out = Vec::new();
+        Human::new(Palette::new(false), TimeZone::UTC).record(&examples::records()[6], &mut out);
+        let shown = String::from_utf8(out).unwrap();
+        assert!(shown.contains("epoch 2 began; the end of epoch 1 is not shown · running"), "{shown}");
     }
 
     #[test]

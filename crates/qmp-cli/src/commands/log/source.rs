@@ -129,15 +129,7 @@ async fn from_file(
     output: &mut Output,
 ) -> Result<PrintSummary, Failure> {
     let head = reader.head()?;
-    if request.after > head {
-        // Committed records stay, so the offset belongs to another journal.
-        let (after, head) = (request.after.0, head.0);
-        return Err(Failure::failed(format_args!(
-            "{} ends at offset {head}: offset {after} belongs to another journal",
-            reader.path().display()
-        ))
-        .hint("leave --after out, or give an offset of this journal"));
-    }
+    check_after(request, head, &reader.path().display())?;
     let query = request.journal_query()?;
     let mut printed = PrintSummary { records: 0, after: request.after };
     let mut position = request.after;
@@ -178,6 +170,19 @@ async fn from_file(
     }
 }
 
+/// Fails if the request begins after the head: committed records stay, so the offset belongs to another journal.
+fn check_after(request: &LogRequest, head: Offset, journal: &impl fmt::Display) -> Result<(), Failure> {
+    let LogRequest { after, after_option, .. } = request;
+    if *after <= head {
+        return Ok(());
+    }
+    let (after, head) = (after.0, head.0);
+    let what = format_args!("{journal} ends at offset {head}: offset {after} belongs to another journal");
+    Err(Failure::failed(what).hint(format_args!(
+        "leave {after_option} out, or give an offset of this journal; a time is not a bare number"
+    )))
+}
+
 fn before(offset: Offset) -> Offset {
     Offset(offset.0.saturating_sub(1))
 }
@@ -207,9 +212,12 @@ async fn from_hub(
     let query = request.hub_query();
     let mut position = request.after;
     let mut printed = PrintSummary { records: 0, after: request.after };
+    // The head is read first: later records that match are among the last, or are followed.
+    let info = client.info().await?;
+    let head = Offset(info.head);
+    let journal = info.journal.as_deref().unwrap_or_else(|| Path::new("the journal"));
+    check_after(request, head, &journal.display())?;
     if request.last.is_some() || !request.follow {
-        // The head is read first: later records that match are among the last, or are followed.
-        let head = Offset(client.info().await?.head);
         let mut history = query.with("after", position.0);
         if let Some(last) = request.last {
             history.add("last", last);
