@@ -14,6 +14,7 @@ use rusqlite::InterruptHandle;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use super::damage::is_damage;
 use super::error::{JournalError, storage_text};
 use super::file::{FILE_MODE, beside};
 use super::lock::PublishedHead;
@@ -132,10 +133,15 @@ impl Backup {
         let file = file.map_err(|error| failed(error.to_string()))?;
         let published = PublishedHead::read(&self.journal);
         let (first, head) = (self.connection.first()?, self.connection.head_with(published.as_ref())?);
-        self.connection
-            .connection()
-            .execute("VACUUM INTO ?1", [text])
-            .map_err(|error| failed(storage_text(&error)))?;
+        self.connection.connection().execute("VACUUM INTO ?1", [text]).map_err(|error| {
+            match is_damage(&error) {
+                // The copy is new: the damage is in the journal.
+                true => {
+                    JournalError::Storage { doing: "copy", path: self.journal.clone(), source: error }.into()
+                }
+                false => failed(storage_text(&error)),
+            }
+        })?;
         file.sync_all().map_err(|error| failed(error.to_string()))?;
         let copied = examine(draft)?;
         // The journal may have grown, or lost old records to retention, before the copy's transaction began.

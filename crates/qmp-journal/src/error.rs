@@ -230,7 +230,8 @@ pub(crate) fn storage_text(error: &rusqlite::Error) -> String {
             "another program holds a lock: end its transaction (an open `sqlite3`, a backup)"
         }
         Some(Code::DatabaseCorrupt) => {
-            "the file is damaged: keep a copy, and recover it with `sqlite3 FILE .recover`"
+            "the file is damaged: `qmp log --journal FILE --json` prints the records that can be read; keep a copy, and \
+             put a backup in its place"
         }
         Some(Code::ReadOnly) => "the file system is read-only, or the file lost its write permission",
         Some(Code::CannotOpen) => "a file of the journal cannot be opened: it, or its directory, is missing",

@@ -32,6 +32,8 @@ pub struct VerifyReport {
     pub records: u64,
     /// Sealed segments.
     pub segments: u64,
+    /// The last offset in a sealed segment: no checksum covers the records after it.
+    pub sealed: Offset,
     /// Sealed segments without a checksum: sealed by an earlier release.
     pub unsummed: u64,
     /// Records that are known to be lost, as spans of offsets. Not a fault of the file as it is.
@@ -243,6 +245,7 @@ impl Check {
         segments: Vec<SegmentRow>,
     ) -> rusqlite::Result<()> {
         let sealed = segments.last().map_or(0, |segment| segment.last);
+        self.report.sealed = Offset(sealed);
         let mut segments = segments.into_iter().peekable();
         let mut open = OpenSegment::default();
         for (from, upto) in without(&self.holes, first, head) {

@@ -64,20 +64,30 @@ fn text(path: &Path, found: &VerifyReport) -> String {
     for (first, last) in &found.lost {
         text += &format!("records {} to {} are noted as lost\n", first.0, last.0);
     }
-    let VerifyReport { records, segments, unsummed, .. } = found;
+    let VerifyReport { records, segments, unsummed, sealed, first, head, .. } = found;
     let summed = match segments {
         0 => "no segment is sealed yet".to_owned(),
         segments => format!("{} of {segments} sealed segments with a checksum", segments - unsummed),
     };
-    let verdict = if found.faults.is_empty() { "whole" } else { "damaged" };
-    text + &format!("{}: {verdict}; {records} records, {summed}\n", path.display())
+    // A changed record is noticed by a checksum alone.
+    let first = first.0.max(sealed.0 + 1);
+    let unsealed = match head.0 {
+        head if head >= first => format!("; no checksum covers records {first} to {head} yet"),
+        _ => String::new(),
+    };
+    let verdict = match found.faults.is_empty() {
+        false => "damaged",
+        true if unsealed.is_empty() && *unsummed == 0 => "whole",
+        true => "no fault found",
+    };
+    text + &format!("{}: {verdict}; {records} records, {summed}{unsealed}\n", path.display())
 }
 
 fn line(path: &Path, found: &VerifyReport) -> String {
     let lost: Vec<[u64; 2]> = found.lost.iter().map(|(first, last)| [first.0, last.0]).collect();
     let line = json!({
         "journal": path.display().to_string(), "first": found.first.0, "head": found.head.0, "records": found.records,
-        "segments": found.segments, "without_checksum": found.unsummed, "lost": lost, "faults": found.faults,
+        "segments": found.segments, "sealed": found.sealed.0, "without_checksum": found.unsummed, "lost": lost, "faults": found.faults,
         "more_faults": found.more_faults,
     });
     format!("{line}\n")
