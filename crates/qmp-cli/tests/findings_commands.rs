@@ -98,7 +98,7 @@ fn invalid_arguments_of_why_and_status_are_reported() {
     let home = directory();
     let _hub = ended(home.path());
     let cases: [(&[&str], i32, &str); 7] = [
-        (&["why", "web2"], 4, "the journal has no epoch of web2"),
+        (&["why", "web2"], 4, "the journal has no record of web2"),
         (&["why", "web*"], 2, "web* is a pattern"),
         (&["why", "web1", "--epoch", "7"], 1, "web1 has no epoch 7"),
         (&["why", "web1", "--at", "2001-01-01"], 1, "nothing is known of web1 that early"),

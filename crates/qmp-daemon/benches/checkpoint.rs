@@ -106,7 +106,7 @@ fn state(path: &Path, from_checkpoint: bool) -> Duration {
     let last = restore_checkpoint(&mut correlators, &reader, "busy", everything, |_| from_checkpoint);
     assert_eq!(last.is_some(), from_checkpoint, "there is a checkpoint");
     let query = Query { vm: Globs::parse(["busy"]).expect("a name"), ..Query::default() };
-    let mut cursor = reader.cursor(query, last.and_then(|last| last.offset).unwrap_or_default());
+    let mut cursor = reader.cursor(query, last.map(|last| last.offset).unwrap_or_default());
     loop {
         let batch = cursor.next_batch(1_024).expect("reads");
         if batch.is_empty() {

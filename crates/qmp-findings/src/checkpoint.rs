@@ -45,12 +45,22 @@ impl Correlators {
     #[must_use]
     pub fn checkpoint(&mut self, vm: &str, offset: Offset) -> Option<SavedState> {
         let tracker = self.vms.get_mut(vm).filter(|tracker| tracker.unsaved() >= CHECKPOINT_RECORDS)?;
-        tracker.reset_unsaved();
-        let state = text(tracker);
-        (state.len() <= CHECKPOINT_MAX_BYTES).then(|| {
-            let checksum = checksum(vm, offset, &state);
-            SavedState { version: version().into(), checksum, state }
-        })
+        saved(vm, offset, tracker)
+    }
+
+    /// The states of the VMs with a record before `before` that no checkpoint covers, each with the offset of the VM's
+    /// last record: the journal may remove these records soon.
+    #[must_use]
+    pub fn checkpoints_before(&mut self, before: Offset) -> Vec<(Box<str>, Offset, SavedState)> {
+        let mut states = Vec::new();
+        for (vm, tracker) in &mut self.vms {
+            if let Some((first, last)) = tracker.unsaved_span()
+                && first < before
+            {
+                states.extend(saved(vm, last, tracker).map(|saved| (vm.clone(), last, saved)));
+            }
+        }
+        states
     }
 
     /// Replaces the state of a VM by its saved state after its record at `offset`. Returns whether the saved state
@@ -77,6 +87,16 @@ impl Correlators {
         correlators.note(vm);
         Some(correlators)
     }
+}
+
+/// The state of a VM as it is saved; `None` if it is too large.
+fn saved(vm: &str, offset: Offset, tracker: &mut VmTracker) -> Option<SavedState> {
+    tracker.reset_unsaved();
+    let state = text(tracker);
+    (state.len() <= CHECKPOINT_MAX_BYTES).then(|| {
+        let checksum = checksum(vm, offset, &state);
+        SavedState { version: version().into(), checksum, state }
+    })
 }
 
 /// The version of the code that a text is for. Texts of another version are not read.

@@ -6,8 +6,9 @@ use qmp_wire::{Record, UnixMicros};
 
 use crate::finding::{Finding, Id};
 use crate::members::assert_listed;
+use crate::position::Position;
 use crate::question::Question;
-use crate::state::VmState;
+use crate::state::{MissingRecords, VmState};
 use crate::tracker::VmTracker;
 use crate::unended::UnendedVm;
 
@@ -142,6 +143,32 @@ impl Correlators {
     #[must_use]
     pub fn last(&self, vm: &str) -> Option<Id> {
         self.vms.get(vm).and_then(|tracker| tracker.last())
+    }
+
+    /// The last record of a VM.
+    #[must_use]
+    pub fn position(&self, vm: &str) -> Option<Position> {
+        self.vms.get(vm).and_then(|tracker| tracker.position())
+    }
+
+    /// The records of a VM that are missing in its latest epoch or right before it.
+    #[must_use]
+    pub fn missing(&self, vm: &str) -> Option<MissingRecords> {
+        self.vms.get(vm).and_then(|tracker| tracker.missing())
+    }
+
+    /// The records that are missing between the last one of the VM and `record`, which is a later one.
+    #[must_use]
+    pub fn missing_before(&self, record: &Record<'_>) -> Option<MissingRecords> {
+        self.vms.get(record.vm.as_ref()).and_then(|tracker| tracker.missing_before(record))
+    }
+
+    /// Takes a VM from other correlators, in place of the VM here.
+    pub fn take_vm(&mut self, vm: &str, mut other: Self) {
+        if let Some(tracker) = other.vms.remove(vm) {
+            self.vms.insert(vm.into(), tracker);
+            self.note(vm);
+        }
     }
 
     /// Removes a VM and frees its memory.

@@ -37,7 +37,7 @@ pub(crate) struct PreviousEpoch {
     pub(crate) certain_until: Option<UnixMicros>,
     /// The run state, as far as known.
     pub(crate) known: Option<KnownState>,
-    /// Whether its QEMU had ended by then, as far as the monitor showed.
+    /// Whether its QEMU had ended by then, as far as the monitor showed, or may have ended by missing records.
     pub(crate) is_end_seen: bool,
 }
 

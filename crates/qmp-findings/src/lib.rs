@@ -6,7 +6,8 @@
 //! the call, so that the same records give the same findings on every replay, in any batching.
 //!
 //! Findings do not feed back: a record of a finding is skipped. Each VM is tracked separately, and starts anew with
-//! each epoch: nothing is concluded across a gap. Only the difference between the state before the gap and the state
+//! each epoch: nothing is concluded across a gap. Where the numbers of the records have a hole, retention has removed
+//! records or they cannot be read, and the VM is tracked afresh from there: nothing is concluded across the hole. Only the difference between the state before the gap and the state
 //! after it is reported, and the explanation of a state is continued where the state is unchanged.
 //!
 //! ```text
@@ -27,6 +28,7 @@ mod persist;
 pub mod state;
 mod persist_values;
 mod local_time;
+mod position;
 mod question;
 mod process;
 mod observation;
@@ -52,6 +54,7 @@ mod why;
 mod kinds;
 mod members;
 mod persist_words;
+mod recorded;
 mod correlator_set;
 mod unended;
 mod tracker;
@@ -65,6 +68,7 @@ pub use kinds::{ANSWERS_AGAIN, KINDS, SILENT};
 pub use limits::*;
 pub use members::{assert_listed, kinds, members};
 pub use observation::{COMMAND, PROCESS_ENDED, QUERY, is_evidence};
+pub use position::Position;
 pub use process::{Process, ProcessStart};
 pub use question::Question;
 pub use unended::UnendedVm;

@@ -45,9 +45,23 @@ pub struct VmState {
     /// The migration in progress.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migration: Option<JobState>,
+    /// The records that are missing in the latest epoch or right before it: the state is that of the other records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<MissingRecords>,
     /// The recorded silence of the monitor. A hub notices a silence before it is recorded.
     #[serde(skip)]
     pub silence: Option<Silence>,
+}
+
+/// Records of a VM that retention has removed or that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MissingRecords {
+    /// The last record before them; `None` if there is none.
+    #[serde(serialize_with = "pair", skip_serializing_if = "Option::is_none")]
+    pub after: Option<(Epoch, Seq)>,
+    /// The first record after them.
+    #[serde(serialize_with = "bare_pair")]
+    pub before: (Epoch, Seq),
 }
 
 /// A recorded silence that has not ended.
@@ -154,6 +168,14 @@ fn bare_epoch<S: Serializer>(epoch: &Epoch, serializer: S) -> Result<S::Ok, S::E
 
 fn bare_seq<S: Serializer>(seq: &Seq, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(seq.0)
+}
+
+fn pair<S: Serializer>(id: &Option<(Epoch, Seq)>, serializer: S) -> Result<S::Ok, S::Error> {
+    id.map(|(epoch, seq)| (epoch.0, seq.0)).serialize(serializer)
+}
+
+fn bare_pair<S: Serializer>((epoch, seq): &(Epoch, Seq), serializer: S) -> Result<S::Ok, S::Error> {
+    (epoch.0, seq.0).serialize(serializer)
 }
 
 fn pairs<S: Serializer>(causes: &Causes, serializer: S) -> Result<S::Ok, S::Error> {

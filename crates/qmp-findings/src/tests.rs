@@ -9,6 +9,7 @@ mod ignored;
 mod interrupted;
 mod jobs;
 mod migrations;
+mod missing;
 mod often;
 mod oracle;
 mod questions;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use qmp_wire::{Body, DetachReason, Record, UnixMicros};
+use qmp_wire::{Body, DetachReason, Offset, Record, UnixMicros};
 use serde_json::Value;
 
 use crate::budget::Budget;
@@ -14,11 +14,14 @@ use crate::kinds::{ANSWERS_AGAIN, SILENT};
 use crate::limits::LAST_EVENTS_KEPT;
 use crate::local_time::{LocalClock, Moment};
 use crate::observation::{self, Event, Observation, ObservationKind, ProcessEnd, Snapshot};
-use crate::observation::{COMMAND, QUERY};
+use crate::observation::{COMMAND, PROCESS_ENDED, QUERY};
 use crate::persist::persist;
+use crate::position::{self, Position};
 use crate::question::{Answer, QuestionId};
-use crate::state::{Detachment, LastEvent, Silence, VmState};
+use crate::recorded;
+use crate::state::{Detachment, Explanation, LastEvent, MissingRecords, Silence, VmState};
 use crate::unended::UnendedVm;
+use crate::why;
 
 /// One VM.
 #[derive(Debug, Default)]
@@ -31,21 +34,41 @@ pub(super) struct VmTracker {
     detached: Option<Detachment>,
     silence: Option<Silence>,
     last: Option<Id>,
+    /// The last record of any kind.
+    position: Option<Position>,
+    /// The records that are missing in the span or right before it.
+    missing: Option<MissingRecords>,
+    /// The explanation by a recorded finding, for a span with missing records.
+    recorded: Option<Explanation>,
     /// Questions that were not returned yet.
     questions: Vec<QuestionId>,
     /// Records since the state was saved.
     unsaved: u32,
+    /// The first of these records.
+    unsaved_from: Option<Offset>,
+    /// The last record of any kind, in the journal.
+    offset: Option<Offset>,
 }
 
-persist!(VmTracker { clock, span, correlators, budget, last_events, detached, silence, last, questions } without unsaved);
+persist!(VmTracker {
+    clock, span, correlators, budget, last_events, detached, silence, last, position, missing, recorded, questions,
+} without unsaved, unsaved_from, offset);
+
 impl VmTracker {
     pub(super) fn record(&mut self, record: &Record<'_>, found: &mut Vec<Finding>) {
         self.unsaved = self.unsaved.saturating_add(1);
+        self.offset = record.offset;
+        self.unsaved_from = self.unsaved_from.or(record.offset);
+        if let Some(missing) = self.missing_before(record) {
+            self.track_afresh(missing, record, found);
+        }
+        self.position = Some(Position::of(record));
         let evidence = observation::evidence(record);
         if let Body::Finding { finding, data, .. } = &record.body
             && evidence.is_none()
         {
             self.take_finding(finding, data.as_deref(), (record.epoch, record.seq));
+            self.take_explanation(record);
             return;
         }
         let (now, clock_back) = self.clock.record(record.received);
@@ -97,6 +120,35 @@ impl VmTracker {
         }
     }
 
+    /// Drops everything that missing records may have changed: nothing is concluded across them.
+    fn track_afresh(&mut self, missing: MissingRecords, record: &Record<'_>, found: &mut Vec<Finding>) {
+        // A deadline before the record has passed for every reader.
+        let opened_at = self.clock.moment(record.received);
+        self.pass_until(&record.vm, opened_at, found);
+        let is_same_epoch = missing.after.is_some_and(|(epoch, _)| epoch == record.epoch);
+        let snapshot =
+            if is_same_epoch { std::mem::take(&mut self.span.snapshot) } else { Snapshot::default() };
+        // The process ends with the epoch.
+        let open = !is_end(record);
+        self.span = Span { opened_at, open, release: snapshot.release, snapshot, ..Span::default() };
+        self.correlators = CorrelatorSet::default();
+        if !is_same_epoch {
+            self.last_events.clear();
+        }
+        self.questions.clear();
+        (self.last, self.detached, self.silence, self.recorded) = (None, None, None, None);
+        self.missing = Some(missing);
+    }
+
+    /// Takes the recorded explanation of a state that cannot be concluded again, because records are missing.
+    fn take_explanation(&mut self, record: &Record<'_>) {
+        if self.missing.is_some()
+            && let Some(explanation) = recorded::explanation(record, self.span.open)
+        {
+            self.recorded = Some(explanation);
+        }
+    }
+
     /// Takes the time: everything received before `now` was taken.
     pub(super) fn time_passed(&mut self, vm: &str, now: UnixMicros, found: &mut Vec<Finding>) {
         self.pass_until(vm, self.clock.moment(now), found);
@@ -115,7 +167,7 @@ impl VmTracker {
 
     /// Resets the number of records since the state was saved.
     pub(super) const fn reset_unsaved(&mut self) {
-        self.unsaved = 0;
+        (self.unsaved, self.unsaved_from) = (0, None);
     }
 
     pub(super) fn has_questions(&self) -> bool {
@@ -139,6 +191,26 @@ impl VmTracker {
         self.correlators.why.status().run_state.as_deref()
     }
 
+    /// The first record since the state was saved, and the last record.
+    pub(super) fn unsaved_span(&self) -> Option<(Offset, Offset)> {
+        self.unsaved_from.zip(self.offset)
+    }
+
+    /// The last record.
+    pub(super) const fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// The records that are missing in the latest epoch or right before it.
+    pub(super) const fn missing(&self) -> Option<MissingRecords> {
+        self.missing
+    }
+
+    /// The records that are missing between the last one and `record`.
+    pub(super) fn missing_before(&self, record: &Record<'_>) -> Option<MissingRecords> {
+        position::missing_before(record, self.position, self.span.open)
+    }
+
     /// The last record that is not a finding.
     pub(super) const fn last(&self) -> Option<Id> {
         self.last
@@ -157,20 +229,25 @@ impl VmTracker {
 
     pub(super) fn state(&self) -> VmState {
         let why = self.correlators.why.status();
+        // The correlators do not know what the missing records said.
+        let recorded = self.recorded.as_ref();
+        let recorded_state =
+            recorded.map(|recorded| recorded.run_state.clone()).filter(|state| !state.is_empty());
         VmState {
-            epoch: self.span.opened.map(|(epoch, _)| epoch),
+            epoch: self.position.map(|position| position.id.0),
             attached: self.span.open,
             detached: self.detached.clone(),
-            run_state: why.run_state.clone(),
+            run_state: recorded_state.or_else(|| why.run_state.clone()),
             is_run_state_assumed: why.assumed,
             run_since: why.since.map(|at| self.clock.on_host(at)),
-            why: why.why.clone(),
+            why: recorded.or(why.why.as_ref()).cloned(),
             qemu: self.span.snapshot.version.clone(),
             name: self.span.snapshot.name.clone(),
             uuid: self.span.snapshot.uuid.clone(),
             last_events: self.last_events.iter().cloned().collect(),
             jobs: self.correlators.jobs.listed(),
             migration: self.correlators.migration.running(),
+            incomplete: self.missing,
             silence: self.silence,
         }
     }
@@ -200,9 +277,11 @@ impl VmTracker {
                 snapshot,
                 certain_until: self.span.certain_until,
                 known: status.known(),
-                is_end_seen: status.is_over(),
+                is_end_seen: status.is_over() || self.missing.is_some(),
             })
         });
+        self.missing = self.missing.filter(|missing| missing.before == id);
+        self.recorded = None;
         self.span = Span {
             opened: Some(id),
             opened_at: now,
@@ -219,9 +298,14 @@ impl VmTracker {
 
     fn take(&mut self, vm: &str, input: &Observation<'_>, found: &mut Vec<Finding>) {
         let mut conclusions = Conclusions::default();
+        // Only a VM with missing records has one.
+        let recorded =
+            self.recorded.take().map(|recorded| (recorded, self.run_state().map(Box::<str>::from)));
         self.correlators.take(input, &self.span, &mut conclusions);
         self.span.before = None;
         self.last = Some(input.id);
+        let is_unchanged = |state: &Option<Box<str>>| self.span.open && self.run_state() == state.as_deref();
+        self.recorded = recorded.filter(|(_, state)| is_unchanged(state)).map(|(recorded, _)| recorded);
         self.hand_out(vm, input.now, conclusions, found);
     }
 
@@ -257,5 +341,14 @@ impl VmTracker {
         let (at, reason) = (record.received, reason.as_str().into());
         let certain_until = self.span.certain_until.unwrap_or(at);
         self.detached = Some(Detachment { reason, detail, at, certain_until });
+    }
+}
+
+/// Whether the record says that QEMU has ended.
+fn is_end(record: &Record<'_>) -> bool {
+    match &record.body {
+        Body::Detached { .. } => true,
+        Body::Finding { finding, .. } => *finding == PROCESS_ENDED || *finding == why::WHY_ENDED,
+        Body::Attached { .. } | Body::Event { .. } => false,
     }
 }

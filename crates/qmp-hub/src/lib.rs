@@ -34,7 +34,7 @@ pub use environment::Environment;
 pub use fleet::{Fleet, FleetError, Member, Vms};
 pub use hub::{Hub, HubConfig, HubError};
 pub use limits::{STOP_COMMIT_MAX, STOP_HTTP_MAX};
-pub use observer::{Observed, Observer, restore_checkpoint};
+pub use observer::{Observed, Observer, RestoredState, restore_checkpoint};
 pub use silence::{
     ANSWERS_AGAIN, SILENT, SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter,
     SilentAfterError,

@@ -11,6 +11,7 @@ mod checkpoint;
 mod resume;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use qmp_host::{blocking, lock};
 use qmp_wire::{Body, Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
-pub use checkpoint::restore_checkpoint;
+pub use checkpoint::{RestoredState, restore_checkpoint};
 
 use qmp_findings::state::VmState;
 use qmp_findings::{Correlators, Finding, Id, Question, UnendedVm};
@@ -57,6 +58,8 @@ pub struct Observer {
     records_findings: bool,
     take_questions: Option<TakeQuestions>,
     clock: Clock,
+    /// The offset from which on VMs without a checkpoint are looked for again.
+    looked_at: AtomicU64,
 }
 
 /// Takes the questions of the correlators.
@@ -155,6 +158,7 @@ impl Observer {
             records_findings,
             take_questions: None,
             clock: Clock::Host,
+            looked_at: AtomicU64::new(0),
         }
     }
 
@@ -246,7 +250,8 @@ impl Observer {
                     self.shared.position.send_replace(cursor.position());
                     return Ok(cursor);
                 }
-                Ok(Some((found, checkpoints))) => {
+                Ok(Some((found, mut checkpoints))) => {
+                    checkpoints.extend(self.checkpoints_before_removal(cursor.position())?);
                     self.append(&found, checkpoints).await?;
                     self.shared.position.send_replace(cursor.position());
                     self.ask();
@@ -257,6 +262,18 @@ impl Observer {
                 }
             }
         }
+    }
+
+    /// The checkpoints of VMs whose records retention may remove next, after everything up to `position` was read.
+    fn checkpoints_before_removal(&self, position: Offset) -> Result<Vec<Checkpoint>, JournalError> {
+        if !self.appender.removes_records() || position.0 < self.looked_at.load(Ordering::Relaxed) {
+            return Ok(Vec::new());
+        }
+        let first = self.reader.first()?;
+        // A look visits all VMs.
+        let pause = (position.0.saturating_sub(first.0) / 64).max(64);
+        self.looked_at.store(position.0.saturating_add(pause), Ordering::Relaxed);
+        Ok(checkpoint::checkpoints_before_removal(&mut self.shared.lock(), first, position))
     }
 
     /// How long to wait until the next deadline must be checked; `None` if there is none.

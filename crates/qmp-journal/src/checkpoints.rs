@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use super::columns::{number, unsigned};
 use super::damage::is_damage;
 use super::error::JournalError;
+use super::limits::CHECKPOINTS_WITHOUT_EPOCH_MAX;
 use super::read::ReadConnection;
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS checkpoint (vm INTEGER PRIMARY KEY, offset INTEGER NOT NULL, \
@@ -74,10 +75,16 @@ fn write_unsynced(connection: &mut Connection, checkpoints: &[Checkpoint]) -> ru
     transaction.commit()
 }
 
-/// Removes checkpoints whose last record is up to `upto`: records after it may be pruned as well.
-pub(super) fn remove(connection: &Connection, upto: i64) -> rusqlite::Result<()> {
-    match connection.prepare_cached("DELETE FROM checkpoint WHERE offset <= ?1")?.execute([upto]) {
-        // A checkpoint without its record is not used.
+/// Limits the checkpoints of VMs of which no epoch is left: the newest [`CHECKPOINTS_WITHOUT_EPOCH_MAX`] stay.
+///
+/// A checkpoint stays when retention removes the records that it covers: nothing else has the beginning of the epoch, or
+/// the end of a VM.
+pub(super) fn limit(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM checkpoint WHERE vm IN (SELECT vm FROM checkpoint AS old \
+               WHERE NOT EXISTS (SELECT 1 FROM epoch WHERE epoch.vm = old.vm) \
+               ORDER BY offset DESC LIMIT -1 OFFSET ?1)";
+    match connection.prepare_cached(sql)?.execute([CHECKPOINTS_WITHOUT_EPOCH_MAX]) {
+        // A checkpoint that cannot be read is not used.
         Err(error) if is_damage(&error) => Ok(()),
         removed => removed.map(drop),
     }

@@ -27,6 +27,10 @@ pub const SEGMENT_RECORDS: u64 = 16_384;
 /// size have less than half of it.
 pub const SEGMENT_MAX_BYTES: u64 = 8 << 20;
 
+/// Checkpoints of VMs whose epochs retention has removed, so that their last state is still known. A checkpoint takes
+/// two to four KiB.
+pub const CHECKPOINTS_WITHOUT_EPOCH_MAX: u32 = 1_000;
+
 /// First pause after a failed commit; each following pause is twice as long.
 pub const COMMIT_RETRY_FIRST: Duration = Duration::from_millis(50);
 

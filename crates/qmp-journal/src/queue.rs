@@ -89,6 +89,12 @@ impl Appender {
         Self { queue }
     }
 
+    /// Whether the journal has a retention policy, and removes old records.
+    #[must_use]
+    pub fn removes_records(&self) -> bool {
+        self.queue.retention().0.is_set()
+    }
+
     /// Appends all drafts of `batch`, which is empty afterwards. Never blocks on the disk.
     ///
     /// An empty batch is accepted, too: its ticket covers everything that was appended before.

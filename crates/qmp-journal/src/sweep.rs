@@ -225,7 +225,6 @@ fn remove_unsynced(
         }
     }
     sent_names::remove(&transaction, first, upto)?;
-    checkpoints::remove(&transaction, upto)?;
     bounds::keep_from(&transaction, upto.saturating_add(1))?;
     remove_names(&transaction, &mut rare)?;
     transaction
@@ -234,7 +233,10 @@ fn remove_unsynced(
     transaction
         .prepare_cached("DELETE FROM posting WHERE segment BETWEEN ?1 AND ?2")?
         .execute([first, upto])?;
-    transaction.prepare_cached("DELETE FROM segment WHERE last BETWEEN ?1 AND ?2")?.execute([first, upto])?;
+    let segments = "DELETE FROM segment WHERE last BETWEEN ?1 AND ?2";
+    if transaction.prepare_cached(segments)?.execute([first, upto])? > 0 {
+        checkpoints::limit(&transaction)?;
+    }
     transaction.commit()?;
     Ok(rare)
 }

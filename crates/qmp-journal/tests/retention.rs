@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use qmp_journal::{
-    Batch, Cursor, Draft, Globs, Journal, JournalOptions, PrunedRange, Query, Reader, Retention, Tally,
+    Batch, CHECKPOINTS_WITHOUT_EPOCH_MAX, Checkpoint, Cursor, Draft, Globs, Journal, JournalOptions,
+    PrunedRange, Query, Reader, Retention, Tally,
 };
 use qmp_wire::{Body, DetachReason, Offset, Record, UnixMicros};
 
@@ -91,6 +92,45 @@ fn numbers_continue_after_all_records_are_pruned() {
 }
 
 /// A file that is too large shrinks to its limit while it is written, and its pages are used again.
+/// Checkpoints stay without their records. Of VMs without an epoch, the newest ones stay.
+#[test]
+fn checkpoints_outlast_their_records_up_to_a_limit() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let journal = open(&directory.path().join("journal.db"), 1_000, Retention::default());
+    let names: Vec<String> =
+        (0..CHECKPOINTS_WITHOUT_EPOCH_MAX + 2).map(|index| format!("vm{index}")).collect();
+    let mut batch = Batch::new();
+    for name in &names {
+        let vm: &'static str = name.clone().leak();
+        batch.push(&attached(vm, 1));
+        // The first VM stays attached.
+        if vm != "vm0" {
+            batch.push(&detached(vm, 2));
+        }
+    }
+    for (offset, vm) in (1..).zip(&names) {
+        let (version, state) = ("1".into(), "state".into());
+        batch.push_checkpoint(Checkpoint {
+            vm: (**vm).into(),
+            offset: Offset(offset),
+            version,
+            checksum: 0,
+            state,
+        });
+    }
+    journal.appender().append(&mut batch).expect("there is room");
+    let everything = Retention { max_age: None, max_bytes: Some(1) };
+    for second in 3..6 {
+        append(&journal, &vec![event("db1", second); 1_000]);
+        keep(&journal, everything);
+    }
+    let reader = journal.reader();
+    assert!(reader.first().expect("reads").0 > u64::from(2 * CHECKPOINTS_WITHOUT_EPOCH_MAX));
+    let has = |vm: &str| reader.checkpoint(vm).expect("reads").is_some();
+    let last = names.last().expect("a name");
+    assert_eq!((has("vm0"), has("vm1"), has("vm2"), has(last)), (true, false, true, true));
+}
+
 #[test]
 fn journal_size_stays_within_limit() {
     const MAX_BYTES: u64 = 1 << 20;

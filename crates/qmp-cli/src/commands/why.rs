@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::tz::TimeZone;
 use qmp_events::EventKind;
-use qmp_findings::state::VmState;
+use qmp_findings::state::{MissingRecords, VmState};
 use qmp_wire::{Offset, Record, UnixMicros};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -94,6 +94,16 @@ struct Answer {
     last_received: Option<UnixMicros>,
     /// The previous epoch, if the open one shows only how the VM was found.
     previous: Option<Previous>,
+    /// Whether the first record of the epoch is not in the journal any more.
+    is_beginning_removed: bool,
+    /// The end of the epoch, if it was recorded after the requested time, and that time is not certain any more.
+    detached_later: Option<DetachedLater>,
+}
+
+/// An end of an epoch that was recorded after the requested time.
+struct DetachedLater {
+    reason: Box<str>,
+    certain_until: UnixMicros,
 }
 
 /// The end of an epoch.
@@ -125,6 +135,9 @@ impl Answer {
             let since = write::local(silence.since, &zone);
             text +=
                 &format!("Its monitor has not answered since {since}; its state since then is unknown.\n");
+        }
+        if let Some(missing) = self.missing() {
+            text += &format!("{missing}\n");
         }
         if let Some(doubt) = self.doubt(&zone) {
             text += &format!("{}\n", palette.dim(escape::text(&doubt)));
@@ -169,13 +182,51 @@ impl Answer {
             silent_since: Option<String>,
             #[serde(skip_serializing_if = "Option::is_none")]
             previous: Option<&'a Previous>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            beginning_removed: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            certain_until: Option<String>,
         }
         let silent_since = self.state.silence.map(|silence| silence.since.to_string());
         let previous = self.previous.as_ref();
         let last_received = self.last_received.map(|at| at.to_string());
-        let line = Line { vm, state: &self.state, evidence, last_received, silent_since, previous };
+        let beginning_removed = self.is_beginning_removed;
+        let certain_until = self.detached_later.as_ref().map(|later| later.certain_until.to_string());
+        let line = Line {
+            vm,
+            state: &self.state,
+            evidence,
+            last_received,
+            silent_since,
+            previous,
+            beginning_removed,
+            certain_until,
+        };
         // Names, numbers and raw JSON: serializing cannot fail.
         serde_json::to_string(&line).unwrap_or_else(|_| json!({"vm": vm}).to_string()) + "\n"
+    }
+
+    /// States which records are missing.
+    fn missing(&self) -> Option<String> {
+        let Some(MissingRecords { after, before }) = self.state.incomplete else {
+            let epoch = self.state.epoch.filter(|_| self.is_beginning_removed)?.0;
+            return Some(format!(
+                "The beginning of epoch {epoch} is not in the journal any more; this is from a checkpoint and the later \
+                 records."
+            ));
+        };
+        let (epoch, first) = (before.0.0, before.1.0);
+        let which = match after {
+            None => format!("The records of epoch {epoch} before number {first}"),
+            Some(after) if after.0 == before.0 => {
+                format!("The records of epoch {epoch} between numbers {} and {first}", after.1.0)
+            }
+            Some(after) => format!(
+                "The records between number {} of epoch {} and number {first} of epoch {epoch}",
+                after.1.0, after.0.0
+            ),
+        };
+        Some(format!("{which} are missing: removed by [retention], or unreadable. This is from the others."))
     }
 
     /// States what is uncertain about the answer.
@@ -186,14 +237,16 @@ impl Answer {
                 "This is from the file: nothing is certain after {at} unless a hub still writes it."
             ));
         }
-        let detached = self.state.detached.as_ref()?;
+        let later = self.detached_later.as_ref().map(|later| (&later.reason, later.certain_until));
+        let detached =
+            self.state.detached.as_ref().map(|detached| (&detached.reason, detached.certain_until));
+        let (reason, certain_until) = later.or(detached)?;
         let is_end = matches!(self.state.run_state.as_deref(), Some("ended" | "gone"));
         (!is_end).then(|| {
             let epoch = self.state.epoch.map_or(0, |epoch| epoch.0);
-            let until = write::local(detached.certain_until, zone);
+            let until = write::local(certain_until, zone);
             format!(
-                "This is the last known state: epoch {epoch} ended ({}), and nothing is certain since {until}.",
-                detached.reason
+                "This is the last known state: epoch {epoch} ended ({reason}), and nothing is certain since {until}."
             )
         })
     }
@@ -250,7 +303,14 @@ mod tests {
             .collect();
         records.iter().for_each(|record| correlators.record(record, &mut Vec::new()));
         let state = correlators.state("web1").expect("the VM is known");
-        Answer { state, evidence: records[1..3].to_vec(), last_received: None, previous: None }
+        Answer {
+            state,
+            evidence: records[1..3].to_vec(),
+            last_received: None,
+            previous: None,
+            is_beginning_removed: false,
+            detached_later: None,
+        }
     }
 
     #[test]
@@ -283,6 +343,38 @@ mod tests {
                         writes it.\n";
         assert!(text.contains(expected), "{text}");
         assert!(answer.json("web1").contains(r#""last_received":"2026-01-02T03:04:05.679000Z""#));
+    }
+
+    #[test]
+    fn missing_records_and_uncertain_time_are_shown() {
+        let shown = |answer: Answer| answer.text("web1", Palette::new(false), TimeZone::UTC);
+        let later =
+            DetachedLater { reason: "hub stopped".into(), certain_until: UnixMicros(1_767_323_045_700_000) };
+        let text = shown(Answer { detached_later: Some(later), ..answer(None) });
+        let expected = "epoch 1 ended (hub stopped), and nothing is certain since 2026-01-02 03:04:05.700.\n";
+        assert!(text.contains(expected), "{text}");
+        let missing = |after: Option<(u32, u64)>, before: (u32, u64)| {
+            let mut answer = answer(None);
+            let after = after.map(|(epoch, seq)| (Epoch(epoch), Seq(seq)));
+            answer.state.incomplete =
+                Some(MissingRecords { after, before: (Epoch(before.0), Seq(before.1)) });
+            shown(answer)
+        };
+        let cases = [
+            (missing(None, (1, 4)), "The records of epoch 1 before number 4 are missing: "),
+            (missing(Some((1, 2)), (1, 4)), "The records of epoch 1 between numbers 2 and 4 are missing: "),
+            (
+                missing(Some((1, 2)), (2, 0)),
+                "The records between number 2 of epoch 1 and number 0 of epoch 2 are missing: ",
+            ),
+            (
+                shown(Answer { is_beginning_removed: true, ..answer(None) }),
+                "The beginning of epoch 1 is not in the journal any more; ",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
     }
 
     #[test]

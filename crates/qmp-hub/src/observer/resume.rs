@@ -5,14 +5,19 @@
 //! are read again, from the checkpoint on if there is one: earlier conclusions are recorded. A conclusion in the last two
 //! epochs that is not among the findings in the journal was not recorded, and is appended.
 //!
+//! Where the beginning of an epoch was removed and no checkpoint has it, or records in it cannot be read, a conclusion may
+//! differ from the one that was recorded, or its finding is among the missing records. Such an epoch gives the state of its
+//! VM, and no finding.
+//!
 //! Only VMs that may be unfinished are read: those with a record since an hour before the last finding. Findings are recorded
 //! in the order of their records, and at most that much later.
 
 use std::collections::{HashMap, HashSet};
 
+use qmp_findings::state::MissingRecords;
 use qmp_findings::{Correlators, EPOCHS_READ, Finding, is_evidence};
 use qmp_journal::{Checkpoint, Globs, JournalError, Kind, Query, Reader};
-use qmp_wire::{Body, Causes, Epoch, Offset, Record, UnixMicros};
+use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::checkpoint::{checkpoint, restore_checkpoint};
 
@@ -46,6 +51,8 @@ struct RereadResult {
     ledger: Ledger,
     /// The last checkpoint of each VM.
     checkpoints: HashMap<Box<str>, (Epoch, Checkpoint)>,
+    /// The epochs in which records are missing.
+    incomplete: HashSet<(Box<str>, Epoch)>,
 }
 
 /// The identity of a finding: VM, kind and causes.
@@ -79,16 +86,25 @@ pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<ResumeResult, Jo
     for vms in begins.chunks(VMS_AT_ONCE) {
         read(reader, vms, upto, &mut correlators, Some(&mut again))?;
     }
-    let RereadResult { mut ledger, checkpoints } = again;
+    let RereadResult { mut ledger, checkpoints, incomplete } = again;
     // An earlier hub also recorded what it concluded from the absence of events.
     let mut found = Vec::new();
     correlators.time_passed(by, &mut found);
     found.into_iter().for_each(|finding| ledger.conclude(finding));
+    for (vm, epoch) in &incomplete {
+        if correlators.position(vm).is_some_and(|last| last.id.0 == *epoch) {
+            correlators.expire_deadlines(vm);
+        }
+    }
     // Conclusions before the last two epochs may lack their causes.
     let is_of_last_two =
         |vm: &str, epoch: Epoch| correlators.last(vm).is_none_or(|(last, _)| epoch.0 + 1 >= last.0);
     let mut unrecorded = ledger.unrecorded();
     unrecorded.retain(|finding| finding.causes.iter().any(|(epoch, _)| is_of_last_two(&finding.vm, *epoch)));
+    let is_incomplete = |finding: &Finding| {
+        finding.causes.iter().any(|(epoch, _)| incomplete.contains(&(finding.vm.clone(), *epoch)))
+    };
+    unrecorded.retain(|finding| !is_incomplete(finding));
     let checkpoints = checkpoints.into_values().filter(|(epoch, made)| is_of_last_two(&made.vm, *epoch));
     let checkpoints = checkpoints.map(|(_, made)| made).collect();
     Ok(ResumeResult { correlators, upto, unrecorded, checkpoints })
@@ -104,7 +120,7 @@ fn behind_checkpoint(
 ) -> Offset {
     let before = Offset(begin.0.saturating_sub(1));
     let last = restore_checkpoint(correlators, reader, vm, (before, upto), |_| true);
-    last.and_then(|last| last.offset).map_or(begin, |last| Offset(last.0 + 1))
+    last.map_or(begin, |last| Offset(last.offset.0 + 1))
 }
 
 /// Reads the last epochs of one VM up to `upto`.
@@ -120,8 +136,9 @@ pub(super) fn recall(
     let tail = reader.last(&attached, epochs + 1)?;
     let before = |record: &&Record<'_>| record.offset.is_some_and(|offset| offset <= upto);
     let begins: Vec<Offset> = tail.records.iter().filter(before).filter_map(|record| record.offset).collect();
-    let Some(begin) = begins.iter().rev().take(epochs).min() else { return Ok(()) };
-    let begin = behind_checkpoint(correlators, reader, vm, *begin, upto);
+    // Of fewer epochs, the beginning of the first may have been removed.
+    let begin = begins.iter().rev().nth(epochs - 1).copied().unwrap_or(Offset(1));
+    let begin = behind_checkpoint(correlators, reader, vm, begin, upto);
     read(reader, &[(vm.into(), begin)], upto, correlators, None)?;
     // It was detached for long: its findings are recorded.
     correlators.expire_deadlines(vm);
@@ -178,6 +195,7 @@ fn read_stretch(
             match &mut again {
                 Some(again) => {
                     again.ledger.record(record);
+                    again.note_missing(&record.vm, correlators.missing(&record.vm));
                     found.drain(..).for_each(|finding| again.ledger.conclude(finding));
                     let checkpoint = checkpoint(correlators, &record.vm, offset);
                     again.checkpoints.extend(checkpoint.map(|made| (made.vm.clone(), (record.epoch, made))));
@@ -192,6 +210,17 @@ fn read_stretch(
 fn of(names: &[&str]) -> Globs {
     let literal = names.iter().map(|name| globset::escape(name));
     Globs::parse(literal).unwrap_or_default()
+}
+
+impl RereadResult {
+    /// Notes the epochs that lack these records.
+    fn note_missing(&mut self, vm: &str, missing: Option<MissingRecords>) {
+        let Some(MissingRecords { after, before }) = missing else { return };
+        let within = (before.1 > Seq(0)).then_some(before.0);
+        for epoch in after.map(|after| after.0).into_iter().chain(within) {
+            self.incomplete.insert((vm.into(), epoch));
+        }
+    }
 }
 
 impl Ledger {

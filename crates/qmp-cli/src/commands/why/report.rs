@@ -6,12 +6,12 @@
 use std::ops::ControlFlow;
 
 use jiff::tz::TimeZone;
-use qmp_findings::{Correlators, EPOCHS_READ, SavedState};
+use qmp_findings::{Correlators, EPOCHS_READ, Position, SavedState};
 use qmp_hub::restore_checkpoint;
 use qmp_journal::{Globs, Kind, Query};
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq};
 
-use super::{Answer, Moment, Previous, received_by};
+use super::{Answer, DetachedLater, Moment, Previous, received_by};
 use crate::commands::log::source::Source;
 use crate::exit::Failure;
 use crate::hub::{HubCheckpoint, HubError, Query as HubQuery};
@@ -39,22 +39,41 @@ pub(super) async fn answer(
     moment: Moment,
     zone: &TimeZone,
 ) -> Result<Answer, Failure> {
-    let begins = begins(source, vm, moment, zone).await?;
+    let head = head(source).await?;
+    let restored = restored(source, vm, head).await?;
+    let begins = begins(source, vm, moment, restored.as_ref(), zone).await?;
     let after = Offset(begins.first().map_or(0, |begin| begin.offset.0.saturating_sub(1)));
     let last = begins.last().map(|begin| begin.epoch);
-    let is_past = |record: &Record<'_>| {
-        last.is_some_and(|last| record.epoch > last) || !received_by(record, moment.until())
+    let is_past = |position: Position| {
+        last.is_some_and(|last| position.id.0 > last)
+            || moment.until().is_some_and(|until| position.received > until)
     };
 
     let (mut correlators, mut newest, mut before) = (Correlators::new(), None, None);
     let mut from = after;
-    let within = (after, head(source).await?);
-    if let Some(record) = restored(source, &mut correlators, vm, within, |record| !is_past(record)).await? {
-        (newest, from) = (Some(record.received), record.offset.unwrap_or(after));
+    if let Some(restored) = restored.filter(|it| it.offset > after && !is_past(it.position)) {
+        (correlators, newest) = (restored.correlators, Some(restored.position.received));
+        from = restored.offset;
     }
+    let (mut detached_later, mut missing, mut is_next) = (None, None, true);
     each(source, vm, None, from, &mut |record| {
-        if is_past(&record) {
-            return ControlFlow::Break(());
+        if is_past(Position { id: (record.epoch, record.seq), received: record.received }) {
+            // Only the first record that is left out follows the last one that counts.
+            if std::mem::take(&mut is_next) {
+                missing = correlators.missing_before(&record);
+            }
+            return match &record.body {
+                // Findings about the epoch may precede its end.
+                Body::Finding { .. } if Some(record.epoch) == last => ControlFlow::Continue(()),
+                Body::Detached { reason, .. } if Some(record.epoch) == last => {
+                    let certain_until = record.certain_until().unwrap_or(record.received);
+                    let is_uncertain = moment.until().is_some_and(|moment| certain_until < moment);
+                    detached_later =
+                        is_uncertain.then(|| DetachedLater { reason: reason.as_str().into(), certain_until });
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Break(()),
+            };
         }
         newest = Some(record.received);
         if matches!(record.body, Body::Attached { .. }) && last == Some(record.epoch) {
@@ -67,7 +86,8 @@ pub(super) async fn answer(
     if let Some(now) = moment.overdue() {
         correlators.time_passed(now, &mut Vec::new());
     }
-    let state = correlators.state(vm).unwrap_or_default();
+    let mut state = correlators.state(vm).unwrap_or_default();
+    state.incomplete = state.incomplete.or(missing);
 
     let last_received = match source {
         Source::File(_) if state.attached && matches!(moment, Moment::Now(_)) => newest,
@@ -84,7 +104,10 @@ pub(super) async fn answer(
         causes.extend(changed_unseen(source, vm, begin, moment).await?);
     }
     let evidence = evidence(source, vm, after, causes).await?;
-    Ok(Answer { state, evidence, last_received, previous })
+    let first = first_after(source, vm, Offset(0)).await?;
+    let is_beginning_removed =
+        first.is_none_or(|first| last.is_some_and(|last| (first.epoch, first.seq) > (last, Seq(0))));
+    Ok(Answer { state, evidence, last_received, previous, is_beginning_removed, detached_later })
 }
 
 /// The finding that the VM had changed before this epoch began, if there is one, among the first findings.
@@ -110,32 +133,32 @@ async fn changed_unseen(
     Ok(found)
 }
 
-/// Restores the correlators of a VM from its checkpoint, if the checkpoint's last record is after `after`, not after `upto`,
-/// and accepted by `is_usable`. Returns that record.
-async fn restored(
-    source: &Source,
-    correlators: &mut Correlators,
-    vm: &str,
-    (after, upto): (Offset, Offset),
-    is_usable: impl Fn(&Record<'_>) -> bool,
-) -> Result<Option<Record<'static>>, Failure> {
+/// The state of a VM from its checkpoint.
+struct Restored {
+    correlators: Correlators,
+    offset: Offset,
+    position: Position,
+}
+
+/// Restores the state of a VM from its checkpoint, if the checkpoint's last record is not after `upto`.
+async fn restored(source: &Source, vm: &str, upto: Offset) -> Result<Option<Restored>, Failure> {
+    let mut correlators = Correlators::new();
     let client = match source {
         Source::File(reader) => {
-            return Ok(restore_checkpoint(correlators, reader, vm, (after, upto), is_usable));
+            let restored = restore_checkpoint(&mut correlators, reader, vm, (Offset(0), upto), |_| true);
+            return Ok(restored.map(|it| Restored { correlators, offset: it.offset, position: it.position }));
         }
         Source::Hub(client) => client,
     };
     let Some(HubCheckpoint { offset, version, checksum, state }) = client.checkpoint(vm).await? else {
         return Ok(None);
     };
-    let offset = Offset(offset);
-    if offset <= after || offset > upto {
+    let (offset, saved) = (Offset(offset), SavedState { version, checksum, state });
+    if offset > upto || !correlators.restore(vm, offset, &saved) {
         return Ok(None);
     }
-    let last = first_after(source, vm, Offset(offset.0.saturating_sub(1))).await?;
-    let last = last.filter(|record| record.offset == Some(offset) && is_usable(record));
-    let saved = SavedState { version, checksum, state };
-    Ok(last.filter(|_| correlators.restore(vm, offset, &saved)))
+    let position = correlators.position(vm);
+    Ok(position.map(|position| Restored { correlators, offset, position }))
 }
 
 /// The offset of the last record.
@@ -213,18 +236,26 @@ fn of_vm(vm: &str) -> Result<Query, Failure> {
 }
 
 /// The beginnings of the requested epoch and of the epochs to which correlators may look back.
-async fn begins(source: &Source, vm: &str, moment: Moment, zone: &TimeZone) -> Result<Vec<Begin>, Failure> {
+///
+/// An epoch whose `attached` record was removed begins at its checkpoint, or else at its first record that is kept.
+async fn begins(
+    source: &Source,
+    vm: &str,
+    moment: Moment,
+    restored: Option<&Restored>,
+    zone: &TimeZone,
+) -> Result<Vec<Begin>, Failure> {
     let mut begins: Vec<Begin> = Vec::new();
     let (mut first, mut latest) = (None, None);
-    each(source, vm, Some(Kind::Attached), Offset(0), &mut |record| {
-        let (Body::Attached { .. }, Some(offset)) = (&record.body, record.offset) else {
+    let mut begin = |position: Position, offset: Offset| {
+        first.get_or_insert(position.received);
+        if latest.is_some_and(|latest| latest >= position.id.0) {
             return ControlFlow::Continue(());
-        };
-        first.get_or_insert(record.received);
-        latest = Some(record.epoch);
+        }
+        latest = Some(position.id.0);
         let is_past = match moment {
-            Moment::EndOf(epoch) => record.epoch > epoch,
-            Moment::Now(_) | Moment::At(_) => !received_by(&record, moment.until()),
+            Moment::EndOf(epoch) => position.id.0 > epoch,
+            Moment::Now(_) | Moment::At(_) => moment.until().is_some_and(|until| position.received > until),
         };
         if is_past {
             return ControlFlow::Break(());
@@ -232,22 +263,42 @@ async fn begins(source: &Source, vm: &str, moment: Moment, zone: &TimeZone) -> R
         if begins.len() >= EPOCHS_READ as usize {
             begins.remove(0);
         }
-        begins.push(Begin { epoch: record.epoch, offset });
+        begins.push(Begin { epoch: position.id.0, offset });
         ControlFlow::Continue(())
+    };
+    let kept = first_after(source, vm, Offset(0)).await?;
+    let is_removed = |restored: &&Restored| {
+        kept.as_ref().is_none_or(|kept| kept.offset.is_none_or(|offset| offset > restored.offset))
+    };
+    if let Some(restored) = restored.filter(is_removed) {
+        let _ = begin(restored.position, restored.offset);
+    }
+    if let Some(kept) = &kept {
+        let _ = begin(
+            Position { id: (kept.epoch, kept.seq), received: kept.received },
+            kept.offset.unwrap_or_default(),
+        );
+    }
+    each(source, vm, Some(Kind::Attached), Offset(0), &mut |record| {
+        let (Body::Attached { .. }, Some(offset)) = (&record.body, record.offset) else {
+            return ControlFlow::Continue(());
+        };
+        begin(Position { id: (record.epoch, record.seq), received: record.received }, offset)
     })
     .await?;
     match (moment, begins.last(), latest) {
-        (_, _, None) => Err(Failure::gone(format_args!("the journal has no epoch of {vm}"))
-            .hint("qmp status lists the VMs of the hub, qmp log --kind attached those of the journal")),
+        (_, _, None) => {
+            Err(Failure::gone(format_args!("the journal has no record of {vm}, or keeps it no longer"))
+                .hint("qmp status lists the VMs of the hub, qmp log --kind attached those of the journal"))
+        }
         (Moment::EndOf(epoch), last, _) if last.is_none_or(|last| last.epoch != epoch) => {
             Err(Failure::failed(format_args!("{vm} has no epoch {}", epoch.0))
                 .hint(format_args!("qmp log --vm {vm} --kind attached lists them")))
         }
         (_, None, Some(_)) => {
             let first = first.map(|first| write::local(first, zone)).unwrap_or_default();
-            let what = format_args!(
-                "nothing is known of {vm} that early: its first epoch in the journal began {first}"
-            );
+            let what =
+                format_args!("nothing is known of {vm} that early: its records in the journal begin {first}");
             Err(Failure::failed(what)
                 .hint(format_args!("qmp log --vm {vm} --kind attached lists its epochs")))
         }
