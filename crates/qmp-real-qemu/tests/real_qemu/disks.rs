@@ -116,7 +116,7 @@ fn write_would_destroy_metadata() {
     let scenario = damaged(scenario, |image| {
         let block = number_at(image, number_at(image, REFCOUNT_TABLE));
         image[block..block + 0x1000].fill(0);
-        // Nothing is allocated, so that the write has to allocate.
+        // The image has no allocated cluster, so that the write has to allocate.
         let l1 = number_at(image, L1_TABLE);
         image[l1..l1 + 8].fill(0);
     });

@@ -12,7 +12,7 @@ use crate::commands::left;
 use crate::commands::tail::is_gone;
 use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, HubFollow, HubItem};
-use crate::{live, output};
+use crate::output;
 
 /// How long to wait for the exit of QEMU after its monitor closed. A process with hundreds of GiB frees them meanwhile; one
 /// that runs longer closed its monitor and continues.
@@ -21,15 +21,8 @@ const PROCESS_END_MAX: Duration = Duration::from_secs(25);
 /// How often a process of this host is checked.
 const PROCESS_LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The hint if nothing shows that a VM ever listened at an address.
-const NEVER_SEEN_HINT: &str = "whether a VM has ended there is unknown: begin to wait while it runs, or give the name of a \
-                               VM of a hub, whose journal has its end";
-
-/// Waits directly at a monitor.
-///
-/// # Errors
-///
-/// Exit code 4, if no process listens at the address and nothing shows that one ever did.
+/// Waits directly at a monitor. If no process listens there and nothing shows that one ever did, prints a note: the address may
+/// be wrong.
 pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
     let mut follow = qmp_client::follow(address, FollowConfig::default());
     let (mut is_noted, mut was_seen) = (false, false);
@@ -50,7 +43,8 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
                 // The file of a socket without a listener was left by a process that has ended.
                 ConnectError::Refused { address: Address::Unix { .. } } => return Ok(()),
                 ConnectError::NoSuchSocket { .. } | ConnectError::Refused { .. } => {
-                    return Err(live::connect_failure(error).hint(NEVER_SEEN_HINT));
+                    output::note(format_args!("note: {error}; it has ended, or never was there"));
+                    return Ok(());
                 }
                 // The next attempt shows whether QEMU is still running.
                 ConnectError::Ended { .. } => was_seen = true,

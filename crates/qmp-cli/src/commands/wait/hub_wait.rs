@@ -83,7 +83,7 @@ impl HubWait<'_> {
             if vm.is_gone() {
                 let end = ended::last_end(&self.client, self.name).await?;
                 if end.is_none() && left::last(&self.client, self.name, None).await?.is_none() {
-                    return Err(self.never_seen(&vm));
+                    output::note(format_args!("note: {}", self.never_seen(&vm)));
                 }
                 break end;
             }
@@ -130,11 +130,10 @@ impl HubWait<'_> {
         }
     }
 
-    /// The failure that the VM is not running, and that no record shows that it ever was.
-    fn never_seen(&self, vm: &VmInfo) -> Failure {
+    /// Says that the VM is not running, and that no record shows that it ever was.
+    fn never_seen(&self, vm: &VmInfo) -> String {
         let reason = vm.error.as_deref().unwrap_or(&vm.state);
-        Failure::gone(format_args!("{}: {reason}", self.name))
-            .hint("the hub never attached this VM and its journal has no record of it, so whether it has ended is unknown")
+        format!("{} is not running, and the hub never attached it: {reason}", self.name)
     }
 
     /// The failure that the VM, in state `vm` or removed from the hub, is gone and the goal was not reached.

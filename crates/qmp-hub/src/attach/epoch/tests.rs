@@ -1,4 +1,4 @@
-//! What the journal gets of an epoch, with and without room.
+//! The records of an epoch in the journal, with and without room.
 
 use proptest::prelude::*;
 
