@@ -237,9 +237,15 @@ fn journal_with(recorded: usize) -> (Vec<RecordParts>, Vec<Finding>) {
         let next = records.get(index + 1).filter(|(next, ..)| next == vm);
         let by = next.map_or(received + 3_600_000_000, |(_, next, _)| *next);
         correlators.time_passed(UnixMicros(by), &mut found);
-        for finding in found[before..].iter().take(recorded.saturating_sub(before)) {
+        let appended: Vec<_> =
+            found[before..].iter().take(recorded.saturating_sub(before)).cloned().collect();
+        for finding in appended {
             *seq += 1;
-            written.push((finding.vm.to_string(), finding.at.0, finding.body().into_owned()));
+            let (received, body) = (finding.at, finding.body().into_owned());
+            written.push((finding.vm.to_string(), received.0, body.clone()));
+            // The observer reads its own findings, too: without them, records of the VM would be missing.
+            let record = Record { seq: qmp_wire::Seq(*seq), received, body, ..record.clone() };
+            correlators.record(&record, &mut found);
         }
     }
     (written, found)
