@@ -47,8 +47,8 @@
 mod error;
 mod file;
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::PathBuf;
 
 use qmp_client::Address;
 pub use qmp_settings::{Location, Problem};
@@ -151,7 +151,7 @@ impl DaemonConfig {
                 }
             }
         }
-        let relays = relays(&file, &attach, command_line.relay.as_deref(), &mut problems);
+        let relays = file::relays(&file, &attach, command_line.relay.as_deref(), &mut problems);
         if !problems.is_empty() {
             return Err(ConfigError::Wrong { problems, warnings: file.warnings });
         }
@@ -185,36 +185,6 @@ impl DaemonConfig {
     }
 }
 
-/// The relays of the file and the command line.
-fn relays(
-    file: &ConfigFile,
-    attach: &[(VmName, Address)],
-    directory: Option<&Path>,
-    problems: &mut Vec<Problem>,
-) -> Vec<(VmName, RelayConfig)> {
-    let from_file = file.vms.iter().flat_map(|vm| {
-        vm.relays.iter().map(|relay| (vm.name.clone(), relay.clone(), Some(vm.location.clone())))
-    });
-    let names = file.vms.iter().map(|vm| &vm.name).chain(attach.iter().map(|(name, _)| name));
-    let from_directory = directory.into_iter().flat_map(|directory| {
-        let relay = |name: &VmName| RelayConfig::new(directory.join(format!("{name}.qmp")));
-        names.clone().map(move |name| (name.clone(), relay(name), None))
-    });
-    let mut paths = HashSet::new();
-    let mut relays = Vec::new();
-    for (name, relay, place) in from_file.chain(from_directory) {
-        if paths.insert(relay.path.clone()) {
-            relays.push((name, relay));
-        } else {
-            let path = relay.path.display();
-            let message =
-                format!("the relay {path} of {name} is configured twice; each relay needs a unique path");
-            problems.push(Problem { location: place, message: message.into() });
-        }
-    }
-    relays
-}
-
 fn duplicate_vm(name: &VmName, first: Option<&Location>) -> Box<str> {
     let other = first.map_or_else(|| "another --attach".to_owned(), Location::to_string);
     format!("--attach {name}: a VM of this name is already in {other}; each VM needs a unique name").into()
@@ -222,6 +192,8 @@ fn duplicate_vm(name: &VmName, first: Option<&Location>) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

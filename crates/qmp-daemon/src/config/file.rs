@@ -7,8 +7,8 @@ mod relay;
 mod retention;
 mod rule;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use document::ConfigDocument;
@@ -74,7 +74,7 @@ impl ConfigFile {
         file.warnings = warnings;
         // Without other problems, this is checked together with the relays of the command line.
         if !problems.is_empty() {
-            super::relays(&file, &[], None, &mut problems);
+            relays(&file, &[], None, &mut problems);
         }
         // The parser sorts the keys of a table by name.
         problems.sort_by_key(|problem| problem.location.as_ref().map(|location| location.line));
@@ -204,6 +204,36 @@ impl<'t> ConfigDocument<'t> {
     fn silent_after(&mut self, value: &Value<'t>) -> Option<SilentAfter> {
         self.parsed(value, "a span such as \"30s\", or \"off\",")
     }
+}
+
+/// The relays of the file and the command line.
+pub(super) fn relays(
+    file: &ConfigFile,
+    attach: &[(VmName, Address)],
+    directory: Option<&Path>,
+    problems: &mut Vec<Problem>,
+) -> Vec<(VmName, RelayConfig)> {
+    let from_file = file.vms.iter().flat_map(|vm| {
+        vm.relays.iter().map(|relay| (vm.name.clone(), relay.clone(), Some(vm.location.clone())))
+    });
+    let names = file.vms.iter().map(|vm| &vm.name).chain(attach.iter().map(|(name, _)| name));
+    let from_directory = directory.into_iter().flat_map(|directory| {
+        let relay = |name: &VmName| RelayConfig::new(directory.join(format!("{name}.qmp")));
+        names.clone().map(move |name| (name.clone(), relay(name), None))
+    });
+    let mut paths = HashSet::new();
+    let mut relays = Vec::new();
+    for (name, relay, place) in from_file.chain(from_directory) {
+        if paths.insert(relay.path.clone()) {
+            relays.push((name, relay));
+        } else {
+            let path = relay.path.display();
+            let message =
+                format!("the relay {path} of {name} is configured twice; each relay needs a unique path");
+            problems.push(Problem { location: place, message: message.into() });
+        }
+    }
+    relays
 }
 
 /// The path of a unix socket's address.

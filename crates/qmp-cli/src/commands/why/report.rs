@@ -6,10 +6,11 @@
 use std::ops::ControlFlow;
 
 use jiff::tz::TimeZone;
+use qmp_findings::state::VmState;
 use qmp_findings::{Correlators, EPOCHS_READ, Position, SavedState};
 use qmp_hub::restore_checkpoint;
 use qmp_journal::{Globs, Kind, Query};
-use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq};
+use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::{Answer, DetachedLater, Moment, Previous, received_by};
 use crate::commands::log::source::Source;
@@ -58,21 +59,16 @@ pub(super) async fn answer(
     let (mut detached_later, mut missing, mut is_next) = (None, None, true);
     each(source, vm, None, from, &mut |record| {
         if is_past(Position { id: (record.epoch, record.seq), received: record.received }) {
-            // Only the first record that is left out follows the last one that counts.
-            if std::mem::take(&mut is_next) {
-                missing = correlators.missing_before(&record);
-            }
+            // The first record after the last one that counts.
+            missing = missing.or_else(|| correlators.missing_before(&record).filter(|_| is_next));
+            is_next = false;
             return match &record.body {
                 // Findings about the epoch may precede its end.
                 Body::Finding { .. } if Some(record.epoch) == last => ControlFlow::Continue(()),
-                Body::Detached { reason, .. } if Some(record.epoch) == last => {
-                    let certain_until = record.certain_until().unwrap_or(record.received);
-                    let is_uncertain = moment.until().is_some_and(|moment| certain_until < moment);
-                    detached_later =
-                        is_uncertain.then(|| DetachedLater { reason: reason.as_str().into(), certain_until });
+                _ => {
+                    detached_later = uncertain_end(&record, last, moment);
                     ControlFlow::Break(())
                 }
-                _ => ControlFlow::Break(()),
             };
         }
         newest = Some(record.received);
@@ -89,25 +85,53 @@ pub(super) async fn answer(
     let mut state = correlators.state(vm).unwrap_or_default();
     state.incomplete = state.incomplete.or(missing);
 
-    let last_received = match source {
-        Source::File(_) if state.attached && matches!(moment, Moment::Now(_)) => newest,
-        _ => None,
-    };
-
-    let mut causes = state.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
-    let is_only_found = causes.iter().all(|(epoch, seq)| Some(*epoch) != last || seq.0 == 0)
-        && state.why.as_ref().is_none_or(|why| !why.details.contains_key("gap"));
-    let earlier = begins.iter().rev().nth(1).filter(|_| is_only_found);
+    let is_open_file = matches!((source, moment), (Source::File(_), Moment::Now(_))) && state.attached;
+    let last_received = newest.filter(|_| is_open_file);
+    let earlier = begins.iter().rev().nth(1).filter(|_| is_only_found(&state, last));
     let previous = earlier.map(|begin| Previous { epoch: begin.epoch.0, summary: before });
+    let causes = causes(source, vm, &state, begins.last(), moment).await?;
+    let evidence = evidence(source, vm, after, causes).await?;
+    let is_beginning_removed = is_beginning_removed(source, vm, last).await?;
+    Ok(Answer { state, evidence, last_received, previous, is_beginning_removed, detached_later })
+}
+
+/// The end of the epoch `last` by this record, if the requested moment is after the last certain one.
+fn uncertain_end(record: &Record<'_>, last: Option<Epoch>, moment: Moment) -> Option<DetachedLater> {
+    let Body::Detached { reason, .. } = &record.body else { return None };
+    let certain_until = record.certain_until().unwrap_or(record.received);
+    let is_uncertain = moment.until().is_some_and(|moment| certain_until < moment);
+    (is_uncertain && Some(record.epoch) == last)
+        .then(|| DetachedLater { reason: reason.as_str().into(), certain_until })
+}
+
+/// Whether the explanation only says how the VM was found when the epoch `last` began.
+fn is_only_found(state: &VmState, last: Option<Epoch>) -> bool {
+    state.why.as_ref().is_none_or(|why| {
+        why.causes.iter().all(|(epoch, seq)| Some(*epoch) != last || seq.0 == 0)
+            && !why.details.contains_key("gap")
+    })
+}
+
+/// The records that the answer shows: those of the explanation, of a silence, and of changes before the epoch began.
+async fn causes(
+    source: &Source,
+    vm: &str,
+    state: &VmState,
+    begin: Option<&Begin>,
+    moment: Moment,
+) -> Result<Causes, Failure> {
+    let mut causes = state.why.as_ref().map(|why| why.causes.clone()).unwrap_or_default();
     causes.extend(state.silence.map(|silence| silence.record));
-    if let Some(begin) = begins.last() {
+    if let Some(begin) = begin {
         causes.extend(changed_unseen(source, vm, begin, moment).await?);
     }
-    let evidence = evidence(source, vm, after, causes).await?;
+    Ok(causes)
+}
+
+/// Whether the first records of the epoch `last` are not kept.
+async fn is_beginning_removed(source: &Source, vm: &str, last: Option<Epoch>) -> Result<bool, Failure> {
     let first = first_after(source, vm, Offset(0)).await?;
-    let is_beginning_removed =
-        first.is_none_or(|first| last.is_some_and(|last| (first.epoch, first.seq) > (last, Seq(0))));
-    Ok(Answer { state, evidence, last_received, previous, is_beginning_removed, detached_later })
+    Ok(first.is_none_or(|first| last.is_some_and(|last| (first.epoch, first.seq) > (last, Seq(0)))))
 }
 
 /// The finding that the VM had changed before this epoch began, if there is one, among the first findings.
@@ -286,23 +310,42 @@ async fn begins(
         begin(Position { id: (record.epoch, record.seq), received: record.received }, offset)
     })
     .await?;
-    match (moment, begins.last(), latest) {
-        (_, _, None) => {
-            Err(Failure::gone(format_args!("the journal has no record of {vm}, or keeps it no longer"))
-                .hint("qmp status lists the VMs of the hub, qmp log --kind attached those of the journal"))
-        }
-        (Moment::EndOf(epoch), last, _) if last.is_none_or(|last| last.epoch != epoch) => {
-            Err(Failure::failed(format_args!("{vm} has no epoch {}", epoch.0))
-                .hint(format_args!("qmp log --vm {vm} --kind attached lists them")))
-        }
-        (_, None, Some(_)) => {
-            let first = first.map(|first| write::local(first, zone)).unwrap_or_default();
+    match failure(vm, moment, begins.last().map(|begin| begin.epoch), first, zone) {
+        Some(failure) => Err(failure),
+        None => Ok(begins),
+    }
+}
+
+/// The failure that the requested epoch is not in the journal, if it is not. `last` is the latest epoch by that moment, and
+/// `first` the receipt of the first record of the VM.
+fn failure(
+    vm: &str,
+    moment: Moment,
+    last: Option<Epoch>,
+    first: Option<UnixMicros>,
+    zone: &TimeZone,
+) -> Option<Failure> {
+    let Some(first) = first else {
+        return Some(
+            Failure::gone(format_args!("the journal has no record of {vm}, or keeps it no longer"))
+                .hint("qmp status lists the VMs of the hub, qmp log --kind attached those of the journal"),
+        );
+    };
+    match (moment, last) {
+        (Moment::EndOf(epoch), last) if last != Some(epoch) => Some(
+            Failure::failed(format_args!("{vm} has no epoch {}", epoch.0))
+                .hint(format_args!("qmp log --vm {vm} --kind attached lists them")),
+        ),
+        (_, None) => {
+            let first = write::local(first, zone);
             let what =
                 format_args!("nothing is known of {vm} that early: its records in the journal begin {first}");
-            Err(Failure::failed(what)
-                .hint(format_args!("qmp log --vm {vm} --kind attached lists its epochs")))
+            Some(
+                Failure::failed(what)
+                    .hint(format_args!("qmp log --vm {vm} --kind attached lists its epochs")),
+            )
         }
-        _ => Ok(begins),
+        _ => None,
     }
 }
 
