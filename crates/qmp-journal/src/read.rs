@@ -286,7 +286,7 @@ impl ReadConnection {
         self.number(SEALED)
     }
 
-    /// Reads rows of [`columns_if`].
+    /// Reads rows of [`columns_if`](super::row::columns_if).
     pub(super) fn reading<T>(
         &mut self,
         read: impl FnOnce(&Connection, &mut RowReader<'_>) -> rusqlite::Result<T>,
