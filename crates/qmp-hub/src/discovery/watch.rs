@@ -64,7 +64,7 @@ impl DirectoryWatch {
             // Adding again shows whether the path leads to another directory than before.
             match inotify::add_watch(&self.inotify, path, flags) {
                 Ok(watch) => added |= self.directories.insert(path.clone(), watch) != Some(watch),
-                // It was removed after the walk: its parent directory has an event for that.
+                // The directory was removed after the walk: its parent directory has an event for that.
                 Err(Errno::NOENT | Errno::NOTDIR) => drop(self.directories.remove(path)),
                 Err(error) => return (added, Err(error.into())),
             }
