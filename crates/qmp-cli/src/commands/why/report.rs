@@ -42,7 +42,8 @@ pub(super) async fn answer(
 ) -> Result<Answer, Failure> {
     let head = head(source).await?;
     let restored = restored(source, vm, head).await?;
-    let begins = begins(source, vm, moment, restored.as_ref(), zone).await?;
+    let first = first_after(source, vm, Offset(0)).await?;
+    let begins = begins(source, vm, moment, (first.as_ref(), restored.as_ref()), zone).await?;
     let after = Offset(begins.first().map_or(0, |begin| begin.offset.0.saturating_sub(1)));
     let last = begins.last().map(|begin| begin.epoch);
     let is_past = |position: Position| {
@@ -50,8 +51,7 @@ pub(super) async fn answer(
             || moment.until().is_some_and(|until| position.received > until)
     };
 
-    let (mut correlators, mut newest, mut before) = (Correlators::new(), None, None);
-    let mut from = after;
+    let (mut correlators, mut newest, mut before, mut from) = (Correlators::new(), None, None, after);
     if let Some(restored) = restored.filter(|it| it.offset > after && !is_past(it.position)) {
         (correlators, newest) = (restored.correlators, Some(restored.position.received));
         from = restored.offset;
@@ -91,7 +91,7 @@ pub(super) async fn answer(
     let previous = earlier.map(|begin| Previous { epoch: begin.epoch.0, summary: before });
     let causes = causes(source, vm, &state, begins.last(), moment).await?;
     let evidence = evidence(source, vm, after, causes).await?;
-    let is_beginning_removed = is_beginning_removed(source, vm, last).await?;
+    let is_beginning_removed = is_beginning_removed(first.as_ref(), last);
     Ok(Answer { state, evidence, last_received, previous, is_beginning_removed, detached_later })
 }
 
@@ -128,10 +128,9 @@ async fn causes(
     Ok(causes)
 }
 
-/// Whether the first records of the epoch `last` are not kept.
-async fn is_beginning_removed(source: &Source, vm: &str, last: Option<Epoch>) -> Result<bool, Failure> {
-    let first = first_after(source, vm, Offset(0)).await?;
-    Ok(first.is_none_or(|first| last.is_some_and(|last| (first.epoch, first.seq) > (last, Seq(0)))))
+/// Whether the first records of the epoch `last` are not kept; `first` is the first record of the VM that is.
+fn is_beginning_removed(first: Option<&Record<'_>>, last: Option<Epoch>) -> bool {
+    first.is_none_or(|first| last.is_some_and(|last| (first.epoch, first.seq) > (last, Seq(0))))
 }
 
 /// The finding that the VM had changed before this epoch began, if there is one, among the first findings.
@@ -261,12 +260,13 @@ fn of_vm(vm: &str) -> Result<Query, Failure> {
 
 /// The beginnings of the requested epoch and of the epochs to which correlators may look back.
 ///
-/// An epoch whose `attached` record was removed begins at its checkpoint, or else at its first record that is kept.
+/// An epoch whose `attached` record was removed begins at its checkpoint (`restored`), or else at its first record that is
+/// kept (`kept`).
 async fn begins(
     source: &Source,
     vm: &str,
     moment: Moment,
-    restored: Option<&Restored>,
+    (kept, restored): (Option<&Record<'_>>, Option<&Restored>),
     zone: &TimeZone,
 ) -> Result<Vec<Begin>, Failure> {
     let mut begins: Vec<Begin> = Vec::new();
@@ -290,14 +290,13 @@ async fn begins(
         begins.push(Begin { epoch: position.id.0, offset });
         ControlFlow::Continue(())
     };
-    let kept = first_after(source, vm, Offset(0)).await?;
     let is_removed = |restored: &&Restored| {
-        kept.as_ref().is_none_or(|kept| kept.offset.is_none_or(|offset| offset > restored.offset))
+        kept.is_none_or(|kept| kept.offset.is_none_or(|offset| offset > restored.offset))
     };
     if let Some(restored) = restored.filter(is_removed) {
         let _ = begin(restored.position, restored.offset);
     }
-    if let Some(kept) = &kept {
+    if let Some(kept) = kept {
         let _ = begin(
             Position { id: (kept.epoch, kept.seq), received: kept.received },
             kept.offset.unwrap_or_default(),
