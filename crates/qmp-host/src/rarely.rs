@@ -1,11 +1,12 @@
-//! Log lines that anybody can cause, at most so many of them.
+//! A limit for log lines that any peer can cause.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::lock::lock;
 
-/// How often a log line may come that strangers can cause, such as of a wrong token. A day of somebody who tries the door has 8,640 lines then.
+/// How often a log line may be written that an unauthenticated peer can cause, such as of a wrong token. A peer that tries
+/// tokens for a day causes 8,640 lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Lets a line pass now and then, and counts the others.

@@ -8,13 +8,13 @@ use super::*;
 #[derive(Debug, Default)]
 struct Records {
     has_no_room: bool,
-    taken: Vec<String>,
+    accepted: Vec<String>,
 }
 
 impl Records {
     fn append(&mut self, text: String) -> bool {
         if !self.has_no_room {
-            self.taken.push(text);
+            self.accepted.push(text);
         }
         !self.has_no_room
     }
@@ -111,7 +111,7 @@ proptest! {
     #[test]
     fn epoch_lacks_no_event(steps in prop::collection::vec(0..6_u8, 1..80)) {
         let (mut epoch, mut has_room) = (EpochMachine::new(), true);
-        let mut taken: Vec<Taken> = Vec::new();
+        let mut accepted: Vec<AcceptedRecord> = Vec::new();
         let mut sent: Vec<i64> = Vec::new();
         let mut is_connected = false;
         for (now, step) in (1..).zip(steps) {
@@ -120,38 +120,38 @@ proptest! {
                 0 => has_room = !has_room,
                 1 if is_connected => {
                     is_connected = false;
-                    epoch.detach(&DetachReason::PeerClosed, "", at, |body| push(&mut taken, has_room, Taken::of(&body, now)));
+                    epoch.detach(&DetachReason::PeerClosed, "", at, |body| push(&mut accepted, has_room, AcceptedRecord::of(&body, now)));
                 }
                 2 if !is_connected => {
                     is_connected = true;
-                    attach(&mut epoch, &mut taken, has_room, now);
+                    attach(&mut epoch, &mut accepted, has_room, now);
                 }
                 3 if has_room && epoch.waits_for_room() => {
-                    let append = |body: Body<'_>| push(&mut taken, true, Taken::of(&body, now));
+                    let append = |body: Body<'_>| push(&mut accepted, true, AcceptedRecord::of(&body, now));
                     epoch.record_overrun(append).expect("there is room");
                     if is_connected {
-                        attach(&mut epoch, &mut taken, has_room, now);
+                        attach(&mut epoch, &mut accepted, has_room, now);
                     }
                 }
                 _ if is_connected => {
                     sent.push(now);
                     let mut times = EventTimes::after(epoch.newest_record());
                     times.add(None, at);
-                    epoch.record_events(times, || push(&mut taken, has_room, Taken::Event(now)));
+                    epoch.record_events(times, || push(&mut accepted, has_room, AcceptedRecord::Event(now)));
                 }
                 _ => {}
             }
         }
         let mut opened = None;
-        for (place, record) in taken.iter().enumerate() {
+        for (place, record) in accepted.iter().enumerate() {
             match *record {
-                Taken::Opened(at) => prop_assert_eq!(opened.replace((place, at)), None, "one epoch at a time"),
-                Taken::Event(_) => prop_assert!(opened.is_some(), "events are in an epoch"),
-                Taken::Closed(until) => {
+                AcceptedRecord::Opened(at) => prop_assert_eq!(opened.replace((place, at)), None, "one epoch at a time"),
+                AcceptedRecord::Event(_) => prop_assert!(opened.is_some(), "events are in an epoch"),
+                AcceptedRecord::Closed(until) => {
                     let (begins, at) = opened.take().expect("an epoch is open");
-                    let recorded: Vec<i64> = taken[begins..place]
+                    let recorded: Vec<i64> = accepted[begins..place]
                         .iter()
-                        .filter_map(|record| if let Taken::Event(at) = record { Some(*at) } else { None })
+                        .filter_map(|record| if let AcceptedRecord::Event(at) = record { Some(*at) } else { None })
                         .collect();
                     let certain: Vec<i64> = sent.iter().copied().filter(|sent| (at..until).contains(sent)).collect();
                     prop_assert_eq!(recorded, certain);
@@ -162,14 +162,14 @@ proptest! {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taken {
+enum AcceptedRecord {
     Opened(i64),
     Event(i64),
     /// Certain until then.
     Closed(i64),
 }
 
-impl Taken {
+impl AcceptedRecord {
     fn of(body: &Body<'_>, now: i64) -> Self {
         match body {
             Body::Detached { certain_until: Some(until), .. } => Self::Closed(until.0),
@@ -178,16 +178,16 @@ impl Taken {
     }
 }
 
-fn push(taken: &mut Vec<Taken>, has_room: bool, record: Taken) -> bool {
+fn push(accepted: &mut Vec<AcceptedRecord>, has_room: bool, record: AcceptedRecord) -> bool {
     if has_room {
-        taken.push(record);
+        accepted.push(record);
     }
     has_room
 }
 
 /// Opens an epoch as the driver does: after the record of an overrun.
-fn attach(epoch: &mut EpochMachine, taken: &mut Vec<Taken>, has_room: bool, now: i64) {
-    let mut append = |body: Body<'_>| push(taken, has_room, Taken::of(&body, now));
+fn attach(epoch: &mut EpochMachine, accepted: &mut Vec<AcceptedRecord>, has_room: bool, now: i64) {
+    let mut append = |body: Body<'_>| push(accepted, has_room, AcceptedRecord::of(&body, now));
     if !epoch.is_overrun() || epoch.record_overrun(&mut append).is_ok() {
         // Without room the machine waits for it.
         let _ = epoch.open("{}", UnixMicros(now), append);
@@ -229,7 +229,7 @@ fn recorded(steps: &str) -> String {
             _ => panic!("no step {what}"),
         }
     }
-    records.taken.join("|")
+    records.accepted.join("|")
 }
 
 fn shown(body: &Body<'_>) -> String {
