@@ -1,7 +1,8 @@
 //! Tasks of this source tree: `cargo xtask codegen [--check]`, `imports`, `layers`.
 //!
 //! `codegen` reads `catalogue/*.toml`, refuses an inconsistent catalogue, and writes the generated part of
-//! `crates/qmp-events`, the typed commands of `crates/qmp-client`, the page `docs/events.md` and a table in `README.md`.
+//! `crates/qmp-events`, the typed commands of `crates/qmp-client`, the page `docs/events.md`, a table in `README.md`, and,
+//! from the documentation of constants, the page `docs/limits.md`.
 //! With `--check` it writes nothing and fails if a file differs from the generated text.
 //!
 //! `imports` prints the imports between crates and modules, and their circles. `layers` fails on an import that points
@@ -18,6 +19,7 @@ mod seen;
 mod page;
 mod rust;
 mod commands;
+mod limits;
 mod output;
 mod imports;
 mod layers;
@@ -72,7 +74,7 @@ fn check_freshness(root: &Path) -> Result<()> {
     for change in &changed {
         eprintln!("{change}");
     }
-    bail!("generated files do not match the catalogue: run `cargo xtask codegen`");
+    bail!("generated files are out of date: run `cargo xtask codegen`");
 }
 
 fn print_imports(root: &Path) -> Result<()> {

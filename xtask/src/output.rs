@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{check, commands, load, page, rust, seen};
+use crate::{check, commands, limits, load, page, rust, seen};
 
 /// The directory that contains only generated files.
 const GENERATED: &str = "crates/qmp-events/src/generated";
@@ -23,6 +23,9 @@ const DOCUMENTS: &str = "docs/documents.md";
 
 /// The README, of which a part is generated.
 const README: &str = "README.md";
+
+/// The page of limits.
+const LIMITS: &str = "docs/limits.md";
 
 /// A change of a file.
 pub(crate) struct Change {
@@ -46,6 +49,7 @@ pub(crate) fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
     files.insert(PAGE.into(), page::page(&catalogue, &seen, &documents));
     let readme = fs::read_to_string(root.join(README)).with_context(|| format!("cannot read {README}"))?;
     files.insert(README.into(), page::readme(&catalogue, &seen, &readme)?);
+    files.insert(LIMITS.into(), limits::page(root)?);
     Ok(files)
 }
 

@@ -10,7 +10,7 @@ pub const OBSERVER_COMMAND_MAX_BYTES: usize = 16 << 10;
 /// deep graph) have a few KiB.
 pub const COMMAND_MAX_BYTES: usize = 1 << 20;
 
-/// How much longer a message may be than its command, as a factor: six bytes can encode one (`\\u0041`), and blanks encode
+/// How much longer a message may be than its command, as a factor: six bytes can encode one (`\u0041`), and blanks encode
 /// none. A longer message is not read to its end.
 const MESSAGE_BYTES_PER_COMMAND_BYTE: usize = 8;
 
