@@ -9,7 +9,10 @@ use memchr::memchr_iter;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{FRAME_MAX_BYTES, FrameError, FrameReader, Message, Record, RecordError};
+use crate::frame::{FRAME_MAX_BYTES, FrameReader};
+use crate::frame_error::FrameError;
+use crate::message::Message;
+use crate::record::{Record, RecordError};
 
 /// Some editors put a byte order mark in front of a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

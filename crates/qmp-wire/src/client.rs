@@ -20,10 +20,10 @@
 //!
 //! Source: QEMU `monitor/qmp.c`; observed on QEMU 7.2 and 11.1.
 
+mod request;
 mod commands;
 mod config;
 mod machine;
-mod request;
 
 pub use config::{ClientConfig, ClientError, CommandId, NEGOTIATION_TIMEOUT, Output};
 pub use machine::Client;

@@ -7,23 +7,23 @@
 //! Input goes lexer → grammar → [`Input`]; output is [`Value::print`], and [`write()`] for anything
 //! that serde can serialize.
 
-mod deserialize;
+mod utf8;
+mod string;
+mod lexer;
+mod bucket;
+mod value;
+mod number;
 mod grammar;
 mod input;
-mod lexer;
-mod number;
-mod object;
+mod read;
 mod print;
 mod serialize;
-mod string;
+mod deserialize;
 mod table;
-mod utf8;
-mod value;
 
 pub use deserialize::ReadError;
 pub use input::{ErrorTexts, Input, InputError, TOKENS_MAX};
-pub use object::Object;
 pub use print::reprint;
 pub use serialize::{Hidden, WriteError, write, write_object};
 pub use table::first_of;
-pub use value::Value;
+pub use value::{Object, Value};

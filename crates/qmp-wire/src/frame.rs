@@ -6,12 +6,12 @@
 //! The search for the end of a message validates it, and an incomplete message is not read again when more bytes
 //! arrive.
 
-use std::fmt;
 use std::ops::Range;
 
-use crate::Message;
 use crate::envelope::{Envelope, text_of};
-use crate::json::{NESTING_MAX, Scan, Span, Stop, is_white_space, trim_white_space};
+use crate::frame_error::FrameError;
+use crate::json::{Scan, Span, is_white_space, trim_white_space};
+use crate::message::Message;
 
 /// Default maximum length of a message, in bytes.
 ///
@@ -25,71 +25,6 @@ const UNPROBED_MAX_BYTES: usize = 1 << 20;
 /// Number of copies of a long message for which there must be memory while it is received: a queue, a record, a
 /// transaction and the readers each copy it.
 const COPIES_MAX: usize = 8;
-
-/// Errors that end a connection: past them the frame boundary is lost.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FrameError {
-    /// The peer sent a message of more than the limit.
-    #[error("message exceeds the limit of {limit_bytes} bytes")]
-    TooLong {
-        /// The limit in force.
-        limit_bytes: usize,
-    },
-    /// There is no memory for a message of the peer and its copies.
-    #[error("no memory for a message of {bytes} bytes or more, and its copies")]
-    NoMemory {
-        /// Bytes of the message that were received.
-        bytes: usize,
-    },
-    /// The peer nested objects and arrays deeper than the limit, [`NESTING_MAX`].
-    #[error("message nests deeper than the limit of {limit} levels")]
-    TooDeep {
-        /// The limit in force, in levels.
-        limit: usize,
-    },
-    /// The peer sent `byte` where a message has to begin.
-    #[error("expected a message to begin with '{{', found {}", DisplayByte(*.byte))]
-    NotAnObject {
-        /// The byte.
-        byte: u8,
-    },
-    /// The peer sent invalid JSON.
-    #[error("invalid JSON at byte {at} of a message: {what}")]
-    InvalidJson {
-        /// Position, counted in bytes from the message's first.
-        at: usize,
-        /// The expectation or the error.
-        what: &'static str,
-    },
-    /// The stream ended in the middle of a message.
-    #[error("stream ended in the middle of a message, after {bytes} bytes of it")]
-    Truncated {
-        /// Number of bytes of the message received.
-        bytes: usize,
-    },
-}
-
-/// Formats a byte for users.
-struct DisplayByte(u8);
-
-impl fmt::Display for DisplayByte {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            byte @ 0x21..=0x7e => write!(f, "'{}'", char::from(byte)),
-            byte => write!(f, "byte {byte:#04x}"),
-        }
-    }
-}
-
-impl From<Stop> for FrameError {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Invalid { at, what } => Self::InvalidJson { at, what },
-            Stop::TooDeep => Self::TooDeep { limit: NESTING_MAX },
-        }
-    }
-}
 
 /// Returns whether there is memory for a message of so many bytes and its copies, by allocating and freeing it. Call this
 /// before a peer can make a buffer grow, since a failed allocation ends the process.
@@ -289,6 +224,35 @@ impl FrameReader {
         self.buffer.drain(..self.unread);
         self.unread = 0;
         self.frame = 0..0;
+    }
+}
+
+impl<'a> Message<'a> {
+    /// Parses one whole message: a JSON object, surrounded by white space only.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`FrameError`] about JSON: [`NotAnObject`](FrameError::NotAnObject),
+    /// [`InvalidJson`](FrameError::InvalidJson), [`TooDeep`](FrameError::TooDeep), and
+    /// [`Truncated`](FrameError::Truncated) if its end is missing.
+    pub fn parse(text: &'a [u8]) -> Result<Self, FrameError> {
+        let bytes = trim_white_space(text);
+        match bytes.first() {
+            Some(b'{') => {}
+            Some(byte) => return Err(FrameError::NotAnObject { byte: *byte }),
+            None => return Err(FrameError::Truncated { bytes: 0 }),
+        }
+        let mut scan = Scan::object();
+        let mut envelope = Envelope::default();
+        let end = match envelope.start(&mut scan, bytes) {
+            Some(end) => Some(end),
+            None => envelope.read(&mut scan, bytes)?,
+        };
+        match end {
+            Some(end) if end == bytes.len() => Ok(envelope.message(bytes)),
+            Some(end) => Err(FrameError::InvalidJson { at: end, what: "expected the end of the message" }),
+            None => Err(FrameError::Truncated { bytes: bytes.len() }),
+        }
     }
 }
 

@@ -8,8 +8,8 @@
 //!
 //! Exists for speed: it decodes an event in half the time of the scan.
 
-use crate::Timestamp;
 use crate::json::{Span, plain_run, word_at};
+use crate::timestamp::Timestamp;
 
 /// Maximum levels of nesting within `data`; QEMU's events have three at most.
 const LEVELS_MAX: usize = 8;

@@ -7,26 +7,28 @@
 //! - [`CaptureReader`] splits a recording of such a stream, or of records, into its values with their positions.
 //! - [`Record`] is an entry of a journal, and its line of JSON.
 
-mod address;
+mod json;
+mod timestamp;
+mod event_name;
+mod layout;
+mod frame_error;
+mod message;
+mod envelope;
+mod frame;
+mod record;
 mod capture;
 mod client;
-pub mod dialect;
-mod envelope;
-mod event_name;
-mod frame;
-mod json;
-mod layout;
-mod message;
-mod record;
-pub mod server;
+mod address;
 mod socket_options;
-mod timestamp;
+pub mod dialect;
+pub mod server;
 
 pub use address::{Address, AddressError};
 pub use capture::{CaptureEntry, CaptureError, CaptureFault, CaptureReader, CaptureValue};
 pub use client::{Client, ClientConfig, ClientError, CommandId, NEGOTIATION_TIMEOUT, Output};
 pub use event_name::{EVENT_NAME_MAX_BYTES, EventName};
-pub use frame::{FRAME_MAX_BYTES, FrameError, FrameReader, has_memory};
+pub use frame::{FRAME_MAX_BYTES, FrameReader, has_memory};
+pub use frame_error::FrameError;
 pub use json::NESTING_MAX;
 pub use message::{CommandError, Greeting, Message, RawEvent, Version};
 pub use record::{Body, Causes, DetachReason, Epoch, Offset, Record, RecordError, Seq, UnixMicros};

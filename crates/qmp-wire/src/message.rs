@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::envelope::Envelope;
-use crate::json::{Members, Scan, decode, trim_white_space};
-use crate::{FrameError, Timestamp};
+use crate::json::{Members, decode};
+use crate::timestamp::Timestamp;
 
 /// One message of a server. Slices of raw JSON are valid JSON texts, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,35 +77,6 @@ pub struct CommandError {
     pub class: Box<str>,
     /// Text for users.
     pub desc: Box<str>,
-}
-
-impl<'a> Message<'a> {
-    /// Parses one whole message: a JSON object, surrounded by white space only.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`FrameError`] about JSON: [`NotAnObject`](FrameError::NotAnObject),
-    /// [`InvalidJson`](FrameError::InvalidJson), [`TooDeep`](FrameError::TooDeep), and
-    /// [`Truncated`](FrameError::Truncated) if its end is missing.
-    pub fn parse(text: &'a [u8]) -> Result<Self, FrameError> {
-        let bytes = trim_white_space(text);
-        match bytes.first() {
-            Some(b'{') => {}
-            Some(byte) => return Err(FrameError::NotAnObject { byte: *byte }),
-            None => return Err(FrameError::Truncated { bytes: 0 }),
-        }
-        let mut scan = Scan::object();
-        let mut envelope = Envelope::default();
-        let end = match envelope.start(&mut scan, bytes) {
-            Some(end) => Some(end),
-            None => envelope.read(&mut scan, bytes)?,
-        };
-        match end {
-            Some(end) if end == bytes.len() => Ok(envelope.message(bytes)),
-            Some(end) => Err(FrameError::InvalidJson { at: end, what: "expected the end of the message" }),
-            None => Err(FrameError::Truncated { bytes: bytes.len() }),
-        }
-    }
 }
 
 impl CommandError {

@@ -6,11 +6,11 @@
 //!
 //! Source: behaviour of QEMU 7.2 and 11.1.
 
-mod connection;
-mod negotiation;
 mod profile;
 mod reply;
 mod request;
+mod negotiation;
+mod connection;
 
 pub use connection::{PARTIAL_MAX_BYTES, QUEUE_MAX_REQUESTS, RequestId, Server, ServerState};
 pub use profile::Profile;

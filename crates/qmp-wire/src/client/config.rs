@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{CommandError, FRAME_MAX_BYTES, FrameError, Greeting, RawEvent};
+use crate::frame::FRAME_MAX_BYTES;
+use crate::frame_error::FrameError;
+use crate::message::{CommandError, Greeting, RawEvent};
 
 /// Default time limit of [`ClientConfig::new`] for greeting and negotiation.
 ///

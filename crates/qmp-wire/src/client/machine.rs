@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use super::commands::{Commands, Lane};
-use super::{ClientConfig, ClientError, CommandId, Output};
+use super::config::{ClientConfig, ClientError, CommandId, Output};
+use crate::frame::FrameReader;
+use crate::frame_error::FrameError;
 use crate::json::Members;
-use crate::{CommandError, FrameError, FrameReader, Greeting, Message};
+use crate::message::{CommandError, Greeting, Message};
 
 /// Maximum length of the peer's first bytes in the error message, in bytes: one line of a terminal.
 const BEGINNING_MAX_BYTES: usize = 80;

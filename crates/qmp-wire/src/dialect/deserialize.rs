@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor, value::SeqDeserializer};
 
-use super::Value;
+use super::value::Value;
 
 /// Errors of reading a typed value from a [`Value`], in QEMU's words where it has a text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,8 @@
 //! Parses tokens into values, one token at a time.
 
-use super::{Object, Value, lexer::Kind, number, string};
+use super::lexer::Kind;
+use super::value::{Object, Value};
+use super::{number, string};
 
 /// The expected next token.
 #[derive(Debug)]

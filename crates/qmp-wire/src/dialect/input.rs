@@ -2,13 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::{
-    Value,
-    grammar::{Grammar, GrammarError},
-    lexer::{Kind, Lexer, Position, TOKEN_MAX_BYTES},
-    utf8,
-};
-use crate::NESTING_MAX;
+use super::grammar::{Grammar, GrammarError};
+use super::lexer::{Kind, Lexer, Position, TOKEN_MAX_BYTES};
+use super::utf8;
+use super::value::Value;
+use crate::json::NESTING_MAX;
 
 /// Maximum number of tokens of a message. Source: measured on QEMU 7.2 and 11.1.
 pub const TOKENS_MAX: usize = 2 << 20;

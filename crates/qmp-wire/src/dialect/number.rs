@@ -1,6 +1,6 @@
 //! Numbers, parsed and printed as QEMU does.
 
-use super::Value;
+use super::value::Value;
 
 /// Returns the value of an integer token: exact within 64 bits, a double beyond.
 pub(super) fn integer(token: &str) -> Value {

@@ -1,6 +1,7 @@
 //! Prints values as QEMU does: ASCII only, members in the order of the hash table.
 
-use super::{Object, Value, number};
+use super::number;
+use super::value::{Object, Value};
 
 impl Value {
     /// Appends the value as QEMU prints it: on one line, or over many with an indent of four.

@@ -5,7 +5,7 @@
 //!
 //! Source: measured on QEMU 7.2 and 11.1 with two to six unexpected arguments; the hash table of glib.
 
-use super::Object;
+use super::value::Object;
 
 /// Sizes of the table are powers of two, and positions are taken modulo the largest prime below.
 ///

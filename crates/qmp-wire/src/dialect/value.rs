@@ -1,8 +1,10 @@
-//! A JSON value as QEMU holds it.
+//! A JSON value as QEMU holds it: the members of an object are printed in the order of QEMU's hash table.
+
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{ErrorTexts, Input, Object};
+use super::bucket::bucket;
 
 /// A JSON value with exact 64-bit integers.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,39 +27,86 @@ pub enum Value {
     Object(Object),
 }
 
-impl Value {
-    /// Parses a text that is one JSON value; `Null` if QEMU would not accept it.
-    #[must_use]
-    pub fn read(text: &[u8]) -> Self {
-        let mut input = Input::new(ErrorTexts::Worded);
-        input.feed(text);
-        // A number or a keyword ends only at the next byte.
-        input.feed(b"\n");
-        input.poll().and_then(Result::ok).unwrap_or(Self::Null)
-    }
+/// An object. Iterates by bucket, and in one bucket the member inserted last comes first, as QEMU prints it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Object {
+    members: BTreeMap<(u32, Box<str>), (Order, Value)>,
+    inserted: u32,
+}
 
-    /// Like [`read`](Self::read), for a text that a QEMU printed: printing the value keeps the order of its
-    /// members.
-    ///
-    /// Members of one bucket are printed in the reverse order of their insertion, so that a QEMU which reads and
-    /// prints its own text swaps them.
-    #[must_use]
-    pub fn read_printed(text: &[u8]) -> Self {
-        Self::read(text).reversed()
-    }
+/// Number of members inserted before; ignored when objects are compared.
+#[derive(Clone, Copy, Debug)]
+struct Order(u32);
 
-    fn reversed(self) -> Self {
-        match self {
-            Self::List(values) => Self::List(values.into_iter().map(Self::reversed).collect()),
-            Self::Object(object) => {
-                let mut reversed = Object::default();
-                for (name, value) in object.members() {
-                    reversed.insert(name, value.clone().reversed());
-                }
-                Self::Object(reversed)
-            }
-            other => other,
+impl PartialEq for Order {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Object {
+    /// Adds a member; returns `false` and changes nothing if a member of that name exists.
+    pub fn insert(&mut self, name: &str, value: Value) -> bool {
+        let key = (bucket(name), Box::from(name));
+        if self.members.contains_key(&key) {
+            return false;
         }
+        self.members.insert(key, (Order(self.inserted), value));
+        self.inserted += 1;
+        true
+    }
+
+    /// Returns the member of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.members.get(&(bucket(name), Box::from(name))).map(|(_, value)| value)
+    }
+
+    /// Returns the member of that name for changes in place.
+    #[must_use]
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
+        self.members.get_mut(&(bucket(name), Box::from(name))).map(|(_, value)| value)
+    }
+
+    /// Removes the member of that name and returns it.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.members.remove(&(bucket(name), Box::from(name))).map(|(_, value)| value)
+    }
+
+    /// Returns the number of members.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Returns whether there is no member.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Returns the members in no particular order.
+    pub fn into_members(self) -> impl Iterator<Item = (String, Value)> {
+        self.members.into_iter().map(|((_, name), (_, value))| (name.into(), value))
+    }
+
+    /// Returns the members in QEMU's order.
+    #[must_use]
+    pub fn members(&self) -> Vec<(&str, &Value)> {
+        let mut members: Vec<_> = self.members.iter().collect();
+        members.sort_by_key(|((bucket, _), (order, _))| (*bucket, Reverse(order.0)));
+        members.into_iter().map(|((_, name), (_, value))| (&**name, value)).collect()
+    }
+}
+
+impl<'a> FromIterator<(&'a str, Value)> for Object {
+    /// Of two members of one name, the first is kept.
+    fn from_iter<I: IntoIterator<Item = (&'a str, Value)>>(members: I) -> Self {
+        let mut object = Self::default();
+        for (name, value) in members {
+            object.insert(name, value);
+        }
+        object
     }
 }
 
@@ -84,30 +133,5 @@ impl Serialize for Object {
             map.serialize_entry(name, value)?;
         }
         map.end()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn printed_text_prints_the_same_again() {
-        // `minor` and `micro` are in one bucket.
-        let cases = [
-            r#"{"micro": 22, "minor": 2, "major": 7}"#,
-            r#"[{"a": {"minor": 2, "micro": {"micro": 1, "minor": []}}}]"#,
-            r#""x""#,
-        ];
-        for text in cases {
-            assert_eq!(printed(&Value::read_printed(text.as_bytes())), text);
-        }
-        assert_ne!(printed(&Value::read(cases[0].as_bytes())), cases[0]);
-    }
-
-    fn printed(value: &Value) -> String {
-        let mut out = Vec::new();
-        value.print(false, &mut out);
-        String::from_utf8(out).expect("ASCII")
     }
 }

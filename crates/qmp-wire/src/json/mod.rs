@@ -3,12 +3,12 @@
 //! [`Scan`] walks over an object once, and can pause at any byte and continue there when more bytes arrive.
 //! [`Members`] is the same walk over a complete and valid object.
 
-mod members;
+mod word;
+mod string;
 mod nesting;
 mod number;
 mod scan;
-mod string;
-mod word;
+mod members;
 
 pub(crate) use members::Members;
 pub use nesting::NESTING_MAX;

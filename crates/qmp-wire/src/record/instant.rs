@@ -10,7 +10,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::RecordError;
+use super::error::RecordError;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;

@@ -5,13 +5,11 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Body, DetachReason, Epoch, Offset, Record, Seq};
-use crate::{EventName, Timestamp};
-
-/// Errors of parsing a record from its JSON line.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a record: {0}")]
-pub struct RecordError(pub Box<str>);
+use super::body::{Body, Epoch, Offset, Record, Seq};
+use super::detach_reason::DetachReason;
+use super::error::RecordError;
+use crate::event_name::EventName;
+use crate::timestamp::Timestamp;
 
 /// The line of any kind; unknown members are ignored.
 #[derive(Deserialize)]

@@ -2,9 +2,10 @@
 
 use memchr::memchr2;
 
-use super::{Body, Causes, Record, UnixMicros};
-use crate::Timestamp;
+use super::body::{Body, Causes, Record};
+use super::instant::UnixMicros;
 use crate::json::write_string;
+use crate::timestamp::Timestamp;
 
 /// Reserved space for keys, numbers and times of a usual record, in bytes; a longer record costs one more
 /// allocation.

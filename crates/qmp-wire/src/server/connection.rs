@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{Profile, Refusal, Request, negotiation, reply};
+use super::negotiation::{Mode, NegotiationResult};
+use super::profile::Profile;
+use super::reply::{self, Refusal};
+use super::request::Request;
 use crate::dialect::{Input, InputError, Value};
 
 /// Maximum number of in-band requests of one connection that wait while out-of-band execution is enabled.
@@ -58,12 +61,6 @@ struct PartialMessage {
     bytes: Vec<u8>,
     line: u64,
     column: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Negotiation,
-    Command { out_of_band: bool },
 }
 
 /// A request, or its refusal, that waits for its turn.
@@ -173,7 +170,7 @@ impl Server {
                 return None;
             }
             let QueuedRequest { id, request } = self.queued.pop_front()?;
-            match request.and_then(|request| self.negotiate(request)) {
+            match request.and_then(|request| self.mode.negotiate(request, self.profile.out_of_band)) {
                 Ok(NegotiationResult::Done) => self.send_reply(id, Ok(Value::Object(Default::default()))),
                 Ok(NegotiationResult::Not(request)) => return Some((self.start(id, false), request)),
                 Err(refusal) => self.send_reply(id, Err(refusal)),
@@ -338,29 +335,6 @@ impl Server {
         }
     }
 
-    /// Runs `qmp_capabilities`; passes on any other command once negotiation is done.
-    fn negotiate(&mut self, request: Request) -> Result<NegotiationResult, Refusal> {
-        let negotiating = self.mode == Mode::Negotiation;
-        if request.command != "qmp_capabilities" {
-            let desc = "Expecting capabilities negotiation with 'qmp_capabilities'";
-            return if negotiating {
-                Err(Refusal::command_not_found(desc))
-            } else {
-                Ok(NegotiationResult::Not(request))
-            };
-        }
-        let out_of_band = negotiation::requests_oob(&request.arguments)?;
-        if !negotiating {
-            let desc = "Capabilities negotiation is already complete, command ignored";
-            return Err(Refusal::command_not_found(desc));
-        }
-        if out_of_band && !self.profile.out_of_band {
-            return Err(Refusal::generic("Capability oob not available"));
-        }
-        self.mode = Mode::Command { out_of_band };
-        Ok(NegotiationResult::Done)
-    }
-
     fn start(&mut self, id: Option<Value>, out_of_band: bool) -> RequestId {
         let request = RequestId(self.next_id);
         self.next_id += 1;
@@ -396,9 +370,4 @@ impl Server {
 fn is_out_of_band(value: &Value) -> bool {
     let Value::Object(members) = value else { return false };
     members.get("exec-oob").is_some() && members.get("execute").is_none()
-}
-
-enum NegotiationResult {
-    Done,
-    Not(Request),
 }

@@ -1,6 +1,6 @@
 //! Requests: `{"execute": …, "arguments": …, "id": …}`, checked in QEMU's order.
 
-use super::Refusal;
+use super::reply::Refusal;
 use crate::dialect::{Object, Value};
 
 /// A well-formed request; the embedder checks whether the command exists.

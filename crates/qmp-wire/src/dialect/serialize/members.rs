@@ -1,9 +1,8 @@
 //! The members of an object: written in serialization order, sorted at the end.
 
-use serde::ser::{self, Serialize};
-
-use super::{Hidden, WriteError, Writer, text::Text};
-use crate::dialect::{object::bucket, print::print_string, reprint};
+use super::hidden::Hidden;
+use crate::dialect::bucket::bucket;
+use crate::dialect::print::print_string;
 
 /// The struct name under which `serde_json` serializes text that is already JSON.
 pub(super) const RAW_TEXT: &str = "$serde_json::private::RawValue";
@@ -13,15 +12,15 @@ const INLINE: usize = 8;
 
 /// An object being written; each member is followed by a separator until the end.
 pub(super) struct Members<'a, 'h> {
-    out: &'a mut Vec<u8>,
+    pub(super) out: &'a mut Vec<u8>,
     hidden: &'h [Hidden],
     start: usize,
     entries: Entries,
     in_order: bool,
     end: &'static [u8],
     /// The members to leave out in the value of the current key; `None` if the key itself is left out.
-    within: Option<&'h [Hidden]>,
-    is_raw: bool,
+    pub(super) within: Option<&'h [Hidden]>,
+    pub(super) is_raw: bool,
 }
 
 /// The start of each member; it ends at the start of the next one.
@@ -96,16 +95,8 @@ impl<'a, 'h> Members<'a, 'h> {
         members
     }
 
-    fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), WriteError> {
-        if self.is_raw {
-            return value.serialize(Text(|text: &str| reprint(text.as_bytes(), self.out)));
-        }
-        self.key(name);
-        self.value(value)
-    }
-
     #[inline]
-    fn key(&mut self, name: &str) {
+    pub(super) fn key(&mut self, name: &str) {
         self.within = Some(&[]);
         if let Some(Hidden { within, .. }) = self.hidden.iter().find(|hidden| *hidden.name == *name) {
             self.within = (!within.is_empty()).then_some(within);
@@ -118,14 +109,7 @@ impl<'a, 'h> Members<'a, 'h> {
         self.out.extend_from_slice(b": ");
     }
 
-    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), WriteError> {
-        let Some(hidden) = self.within else { return Ok(()) };
-        value.serialize(Writer { out: self.out, hidden })?;
-        self.out.extend_from_slice(b", ");
-        Ok(())
-    }
-
-    fn close(mut self) {
+    pub(super) fn close(mut self) {
         if self.is_raw {
             return;
         }
@@ -170,45 +154,3 @@ impl<'a, 'h> Members<'a, 'h> {
         self.out.truncate(end);
     }
 }
-
-impl ser::SerializeMap for Members<'_, '_> {
-    type Ok = ();
-    type Error = WriteError;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), WriteError> {
-        key.serialize(Text(|name: &str| self.key(name)))
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), WriteError> {
-        self.value(value)
-    }
-
-    fn end(self) -> Result<(), WriteError> {
-        self.close();
-        Ok(())
-    }
-}
-
-macro_rules! write_structs {
-    ($($kind:ident,)*) => {
-        $(impl ser::$kind for Members<'_, '_> {
-            type Ok = ();
-            type Error = WriteError;
-
-            fn serialize_field<T: Serialize + ?Sized>(
-                &mut self,
-                name: &'static str,
-                value: &T,
-            ) -> Result<(), WriteError> {
-                self.member(name, value)
-            }
-
-            fn end(self) -> Result<(), WriteError> {
-                self.close();
-                Ok(())
-            }
-        })*
-    };
-}
-
-write_structs! { SerializeStruct, SerializeStructVariant, }

@@ -2,7 +2,7 @@
 
 use serde::ser::{Impossible, Serialize, Serializer};
 
-use super::WriteError;
+use super::error::WriteError;
 
 /// Passes the serialized string to a function; refuses any other type.
 pub(super) struct Text<F>(pub(super) F);
