@@ -1,11 +1,10 @@
-//! The kinds of sinks.
+//! The description of a kind of sink.
 
 use std::sync::Arc;
 
 use qmp_settings::Settings;
 
 use super::delivery::Action;
-use super::{file, journald, run, webhook};
 
 /// A kind of sink: its keys in the configuration.
 #[derive(Debug)]
@@ -21,6 +20,3 @@ pub struct Kind {
     /// Reads its keys; `None` after a problem.
     pub read: fn(&mut Settings<'_, '_>) -> Option<Arc<dyn Action>>,
 }
-
-/// Every kind. A new kind is a file and its line here.
-pub static KINDS: [&Kind; 4] = [&run::KIND, &webhook::KIND, &journald::KIND, &file::KIND];

@@ -14,11 +14,12 @@
 //!
 //! The crate never knows monitors, VMs, the hub or the configuration file: it reads a journal, and a table of settings.
 //!
-//! A new kind of sink is a file here and its line in `kind.rs`. `docs/adr/0007-sinks.md` has the reasons for the
+//! A new kind of sink is a file here and its line in `kinds.rs`. `docs/adr/0007-sinks.md` has the reasons for the
 //! design.
 
 mod delivery_limit;
 mod delivery;
+mod kind;
 mod message_id;
 mod positions;
 mod rule;
@@ -30,12 +31,13 @@ mod rules;
 mod file;
 mod journald;
 mod run;
-mod kind;
 mod webhook;
+mod kinds;
 
 pub use delivery::{Action, Delivery, DeliveryFuture, Failure, Origin, Outcome, Sink};
 pub use delivery_limit::{DeliveryLimit, DeliveryLimitError};
-pub use kind::{KINDS, Kind};
+pub use kind::Kind;
+pub use kinds::KINDS;
 pub use message_id::message_id;
 pub use positions::PositionsError;
 pub use rule::{RuleConfig, Selection};

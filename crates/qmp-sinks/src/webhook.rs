@@ -9,9 +9,9 @@
 //! | unreachable, too slow, connection lost; 408, 425, 429, 5xx | the receiver is unavailable: retried without end |
 //! | any other status, redirections too | the record is refused: retried as often as `attempts` says, then given up |
 
-mod connection;
-mod signature;
 mod target;
+mod signature;
+mod connection;
 
 use std::path::PathBuf;
 use std::sync::Arc;
