@@ -9,6 +9,9 @@ use anyhow::{Context, Result};
 
 use crate::{check, commands, limits, load, page, rust, seen};
 
+/// The directory of the catalogue as Rust.
+const EVENTS: &str = "crates/qmp-events/src";
+
 /// The directory that contains only generated files.
 const GENERATED: &str = "crates/qmp-events/src/generated";
 
@@ -42,7 +45,7 @@ pub(crate) fn generate(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let documents = fs::read_to_string(&documents).with_context(|| format!("cannot read {DOCUMENTS}"))?;
     let mut files = rust::files(root, &catalogue)?
         .into_iter()
-        .map(|(name, text)| (Path::new(GENERATED).join(name), text))
+        .map(|(name, text)| (Path::new(EVENTS).join(name), text))
         .collect::<BTreeMap<_, _>>();
     files.insert(COMMANDS.into(), rust::formatted(root, &commands::rust(root, &catalogue)?)?);
     let seen = seen::load(root, &catalogue)?;

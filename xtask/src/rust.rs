@@ -1,7 +1,8 @@
-//! Generates the part of `crates/qmp-events`: for each module its types and its descriptions, and one file for all
-//! events.
+//! Generates the part of `crates/qmp-events`: for each module its types and its descriptions, one file for all events,
+//! and the files with the kinds of events and with the releases, which the descriptions import.
 
 mod literals;
+mod paths;
 mod descriptions;
 mod types;
 
@@ -15,37 +16,69 @@ use anyhow::{Context, Result, bail};
 use crate::model::{Catalogue, Event};
 use crate::names;
 use literals::release;
+use paths::Scope;
 
 const HEADER: &str =
     "// Generated from `catalogue/*.toml` by `cargo xtask codegen`; change those files and run it.\n\n";
 
-/// Generates all files: path within the generated directory, text.
+/// The attribute of a file whose comments have texts of the catalogue.
+const ALLOW_TEXTS: &str = "#![allow(clippy::doc_markdown, reason = \"texts of the catalogue\")]\n";
+
+/// Generates all files: path within `src`, text.
 pub(crate) fn files(root: &Path, catalogue: &Catalogue) -> Result<Vec<(PathBuf, String)>> {
-    let mut files = vec![("mod.rs".into(), overview(catalogue))];
+    let mut files = vec![
+        ("releases.rs".into(), releases(catalogue)),
+        ("event_kind.rs".into(), event_kind(catalogue)),
+        ("generated/mod.rs".into(), overview(catalogue)),
+    ];
     let mut types = String::from("//! The types of the wire, by QAPI module.\n\n");
     let mut descriptions = String::from("//! The descriptions of events and types, by QAPI module.\n\n");
-    for module in &catalogue.modules {
+    let mut exports = String::new();
+    for module in paths::ordered(catalogue) {
         let name = names::module(&module.module);
-        if let Some(text) = types::module(catalogue, module) {
+        let scope = Scope { catalogue, module };
+        if let Some(text) = types::module(scope) {
             _ = writeln!(types, "mod {name};");
-            files.push((format!("types/{name}.rs").into(), text));
+            _ = writeln!(exports, "pub use {name}::*;");
+            files.push((format!("generated/types/{name}.rs").into(), text));
         }
         _ = writeln!(descriptions, "pub(crate) mod {name};");
-        files.push((format!("desc/{name}.rs").into(), descriptions::module(catalogue, module)));
+        files.push((format!("generated/desc/{name}.rs").into(), descriptions::module(scope)));
     }
     types.push('\n');
-    for module in &catalogue.modules {
-        if types::module(catalogue, module).is_some() {
-            _ = writeln!(types, "pub use {}::*;", names::module(&module.module));
-        }
-    }
-    files.push(("types/mod.rs".into(), types));
-    files.push(("desc/mod.rs".into(), descriptions));
+    types.push_str(&exports);
+    files.push(("generated/types/mod.rs".into(), types));
+    files.push(("generated/desc/mod.rs".into(), descriptions));
     files.into_iter().map(|(path, text)| Ok((path, formatted(root, &text)?))).collect()
 }
 
-fn overview(catalogue: &Catalogue) -> String {
+fn releases(catalogue: &Catalogue) -> String {
     let releases: Vec<String> = catalogue.releases.iter().map(|one| release(*one)).collect();
+    format!(
+        "//! The releases of the catalogue.\n\n\
+        use crate::release::Release;\n\n\
+        /// All release lines of the catalogue, in order.\n\
+        pub const RELEASES: &[Release] = &[{}];\n",
+        releases.join(", ")
+    )
+}
+
+fn event_kind(catalogue: &Catalogue) -> String {
+    let mut variants = String::new();
+    for (_, event) in catalogue.events() {
+        let summary = literals::doc(&event.summary);
+        _ = writeln!(variants, "    /// {summary}\n    {},", names::variant(&event.name));
+    }
+    format!(
+        "//! The kinds of events.\n{ALLOW_TEXTS}\n\
+        /// The kind of an event, without its data.\n\
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\n\
+        #[non_exhaustive]\n\
+        pub enum EventKind {{\n{variants}}}\n"
+    )
+}
+
+fn overview(catalogue: &Catalogue) -> String {
     let events = catalogue.events();
     let descriptions: Vec<String> = events
         .iter()
@@ -54,7 +87,7 @@ fn overview(catalogue: &Catalogue) -> String {
     let mut variants = String::new();
     for (_, event) in &events {
         let ty = if event.members.is_empty() {
-            "crate::UnknownMembers".into()
+            "crate::wire::UnknownMembers".into()
         } else {
             names::variant(&event.name)
         };
@@ -67,17 +100,13 @@ fn overview(catalogue: &Catalogue) -> String {
         _ = writeln!(dataless, "    /// {summary}\n    {},", names::variant(&event.name));
     }
     format!(
-        "//! The catalogue as Rust.\n\
-        #![allow(clippy::doc_markdown, reason = \"texts of the catalogue\")]\n\
+        "//! The catalogue as Rust.\n{ALLOW_TEXTS}\
         #![allow(clippy::large_enum_variant, reason = \"events are decoded and read, not stored\")]\n\n\
-        pub(crate) mod desc;\nmod types;\n\npub use types::*;\n\nuse crate::{{EventDesc, Release}};\n\n\
-        /// All release lines of the catalogue, in order.\n\
-        pub const RELEASES: &[Release] = &[{}];\n\n\
+        pub(crate) mod desc;\nmod types;\n\npub use types::*;\n\nuse crate::desc::EventDesc;\nuse crate::event_kind::EventKind;\n\n\
         /// All events, sorted by name.\n\
         pub(crate) static EVENTS: [EventDesc; {}] = [{}];\n\n\
         crate::event::wire_events! {{\n{variants}}}\n\n\
         crate::event::dataless_events! {{\n{dataless}}}\n\n{}",
-        releases.join(", "),
         events.len(),
         descriptions.join(", "),
         from_name(&events.iter().map(|(_, event)| *event).collect::<Vec<_>>()),

@@ -18,7 +18,7 @@ pub(crate) const BUILTINS: &[(&str, &str, &str)] = &[
     ("uint32", "u32", "Uint32"),
     ("uint64", "u64", "Uint64"),
     ("size", "u64", "Size"),
-    ("any", "crate::RawJson", "Any"),
+    ("any", "crate::wire::RawJson", "Any"),
     ("null", "()", "Null"),
 ];
 

@@ -2,7 +2,15 @@
 //!
 //! All descriptions are statics, written by `cargo xtask codegen` from `catalogue/*.toml`.
 
-use crate::{EventKind, EventSeverity, RELEASES, Release, ThrottleDesc};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::releases::RELEASES;
+use crate::severity::EventSeverity;
+use crate::throttle::{Throttle, ThrottleDesc};
 
 /// Describes one event.
 #[derive(Debug)]
@@ -82,6 +90,31 @@ impl EventDesc {
     /// Iterates over the members that `release` has, in the order of the schema.
     pub fn members_at(&self, release: Release) -> impl Iterator<Item = &'static MemberDesc> {
         self.members.iter().filter(move |member| member.exists_in(release))
+    }
+
+    /// Returns the rate limit of the event in `release`; `None` if it has none there.
+    pub fn throttle_at(&self, release: Release) -> Option<Throttle> {
+        let throttle = self.throttle.as_ref().filter(|throttle| release >= throttle.since)?;
+        let key = throttle.keys.iter().rev().find(|key| release >= key.since);
+        Some(Throttle {
+            interval: Duration::from_millis(throttle.interval_ms.into()),
+            key: key.map(|key| key.member),
+            exempt: throttle.exempt.filter(|exempt| exempt.applies_in(release)),
+        })
+    }
+
+    /// How urgent the event is with this data.
+    #[must_use]
+    pub fn severity_with(&self, data: Option<&str>) -> EventSeverity {
+        if self.is_failure(data) { EventSeverity::Error } else { self.severity }
+    }
+
+    /// Whether the event reports a failure by its data.
+    fn is_failure(&self, data: Option<&str>) -> bool {
+        let (Some(failure), Some(data)) = (self.failure, data) else { return false };
+        let data: Value = serde_json::from_str(data).unwrap_or_default();
+        let found = data.get(failure.member).and_then(Value::as_str);
+        found.is_some_and(|found| failure.value.is_none_or(|value| found == value))
     }
 }
 

@@ -4,9 +4,8 @@
 //! the union's name with the condition in `when`, as on the wire.
 
 mod example;
-mod history;
 mod members;
-mod text;
+mod history;
 
 use std::collections::BTreeMap;
 
@@ -17,9 +16,11 @@ use serde_json::value::RawValue;
 pub use example::{example_data, example_message};
 pub use history::{Change, history};
 pub use members::{MemberDescription, members};
-pub use text::{exempt_text, throttle_text, type_text, values_text, when_text};
 
-use crate::{EventDesc, Release, Scalar, WhenDesc, catalogue};
+use crate::catalogue::catalogue;
+use crate::desc::{EventDesc, Scalar, WhenDesc};
+use crate::release::Release;
+pub use crate::text::{exempt_text, throttle_text, type_text, values_text, when_text};
 
 /// An event as `qmp events --json` lists it.
 #[derive(Debug, Serialize)]

@@ -5,14 +5,8 @@
 
 use serde::Serialize;
 
-use crate::generated::EVENTS;
-use crate::wire::{Decode, decode};
-use crate::{EventDesc, RawJson};
-
-/// Returns every event that any QEMU release has, sorted by name.
-pub fn catalogue() -> &'static [EventDesc] {
-    &EVENTS
-}
+use crate::event_kind::EventKind;
+use crate::wire::{Decode, RawJson, decode};
 
 /// Errors of decoding an event.
 ///
@@ -45,13 +39,6 @@ pub(crate) fn write(data: &impl Serialize) -> Option<String> {
 /// Defines [`Event`](crate::Event) with its variants.
 macro_rules! wire_events {
     ($($(#[$meta:meta])* $variant:ident($ty:ty),)*) => {
-        /// The kind of an event, without its data.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[non_exhaustive]
-        pub enum EventKind {
-            $($(#[$meta])* $variant,)*
-        }
-
         /// An event with its data.
         ///
         /// Events without data hold the unknown members that a later QEMU may have added to them.
@@ -65,14 +52,14 @@ macro_rules! wire_events {
                 /// The event.
                 kind: EventKind,
                 /// Its data, byte for byte; `None` if it has none.
-                data: Option<$crate::RawJson>,
+                data: Option<$crate::wire::RawJson>,
             },
             /// An event that is not in the catalogue.
             Unknown {
                 /// Its name.
                 name: Box<str>,
                 /// Its data, byte for byte; `None` if it has none.
-                data: Option<$crate::RawJson>,
+                data: Option<$crate::wire::RawJson>,
             },
         }
 
@@ -86,7 +73,7 @@ macro_rules! wire_events {
             /// # Errors
             ///
             /// [`DecodeError::NotJson`](crate::DecodeError::NotJson) if `data` is not one JSON value.
-            pub fn decode(name: &str, data: Option<&str>) -> Result<Self, $crate::DecodeError> {
+            pub fn decode(name: &str, data: Option<&str>) -> Result<Self, $crate::event::DecodeError> {
                 let Some(kind) = EventKind::from_name(name) else {
                     return Ok(Self::Unknown { name: name.into(), data: $crate::event::keep(data)? });
                 };
@@ -119,9 +106,9 @@ macro_rules! wire_events {
             }
 
             /// Prints `data` as a QEMU does; an event without data prints an object without members, or `null`.
-            pub fn print_data<P: $crate::Printer>(&self, printer: &mut P) {
+            pub fn print_data<P: $crate::print::Printer>(&self, printer: &mut P) {
                 match self {
-                    $(Self::$variant(data) => $crate::Print::print(data, printer),)*
+                    $(Self::$variant(data) => $crate::print::Print::print(data, printer),)*
                     Self::Undecodable { data, .. } | Self::Unknown { data, .. } => printer.other(data),
                 }
             }
@@ -163,18 +150,18 @@ macro_rules! dataless_events {
         impl From<DatalessEvent> for Event {
             fn from(event: DatalessEvent) -> Self {
                 match event {
-                    $(DatalessEvent::$variant => Self::$variant($crate::UnknownMembers::default()),)*
+                    $(DatalessEvent::$variant => Self::$variant($crate::wire::UnknownMembers::default()),)*
                 }
             }
         }
 
         impl TryFrom<EventKind> for DatalessEvent {
-            type Error = $crate::HasData;
+            type Error = $crate::event::HasData;
 
-            fn try_from(kind: EventKind) -> Result<Self, $crate::HasData> {
+            fn try_from(kind: EventKind) -> Result<Self, $crate::event::HasData> {
                 match kind {
                     $(EventKind::$variant => Ok(Self::$variant),)*
-                    _ => Err($crate::HasData { kind }),
+                    _ => Err($crate::event::HasData { kind }),
                 }
             }
         }
@@ -188,23 +175,5 @@ pub(crate) use dataless_events;
 #[non_exhaustive]
 pub struct HasData {
     /// The event.
-    pub kind: crate::EventKind,
-}
-
-impl crate::EventKind {
-    /// Returns the name on the wire.
-    pub fn name(self) -> &'static str {
-        self.desc().name
-    }
-
-    /// Returns the description in the catalogue.
-    pub fn desc(self) -> &'static EventDesc {
-        &EVENTS[self as usize]
-    }
-}
-
-impl std::fmt::Display for crate::EventKind {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(self.name())
-    }
+    pub kind: EventKind,
 }

@@ -6,14 +6,14 @@
 //!
 //! Source: `query-qmp-schema`, from QEMU 2.5 on.
 
-mod compare;
 mod difference;
 mod entry;
 mod parse;
+mod features;
+mod compare;
 mod write;
 
-use crate::{Builtin, TypeRef};
-
+pub use crate::schema_type::json_type;
 pub use compare::compare;
 pub use difference::{Difference, DifferenceKind, Severity};
 pub use parse::{
@@ -21,37 +21,3 @@ pub use parse::{
     SchemaMember,
 };
 pub use write::schema_json;
-
-/// The features that the catalogue contains, too: deprecated and unstable.
-pub(crate) const FEATURES: [&str; 2] = ["deprecated", "unstable"];
-
-/// Returns the type as introspection names it: `string`, `int`, `boolean`, `number`, `object`, `array`, `value`,
-/// `null`.
-pub fn json_type(ty: &TypeRef) -> &'static str {
-    match ty {
-        TypeRef::Builtin(ty) => builtin(*ty).1,
-        TypeRef::Array(_) => "array",
-        TypeRef::Enum(_) => "string",
-        TypeRef::Struct(_) => "object",
-    }
-}
-
-/// Returns the type with those of list elements: `[int]`.
-fn shape(ty: &TypeRef) -> String {
-    match ty {
-        TypeRef::Array(ty) => format!("[{}]", shape(ty)),
-        _ => json_type(ty).to_owned(),
-    }
-}
-
-/// Returns the name of a builtin type in introspection, and its JSON type.
-fn builtin(ty: Builtin) -> (&'static str, &'static str) {
-    match ty {
-        Builtin::Str => ("str", "string"),
-        Builtin::Bool => ("bool", "boolean"),
-        Builtin::Number => ("number", "number"),
-        Builtin::Any => ("any", "value"),
-        Builtin::Null => ("null", "null"),
-        _ => ("int", "int"),
-    }
-}

@@ -20,33 +20,42 @@
 //!
 //! No input and output, no clock, no threads.
 
-#[macro_use]
-mod wire;
-
-mod desc;
-pub mod describe;
-mod event;
-mod generated;
-pub mod introspection;
-mod json;
-pub mod limiter;
-mod print;
 mod release;
+mod releases;
+mod version;
 mod run_state;
+mod event_kind;
 mod severity;
 mod throttle;
-mod validate;
+mod desc;
+mod print;
+#[macro_use]
+mod wire;
+mod event;
+mod generated;
+mod catalogue;
+pub mod limiter;
+mod json;
+mod downstream;
+mod text;
 mod violation;
+mod validate;
+mod schema_type;
+pub mod describe;
+pub mod introspection;
 
+pub use catalogue::catalogue;
 pub use desc::{
     BranchDesc, Builtin, EndsDesc, EnumDesc, EventDesc, FailureDesc, MemberDesc, RuleDesc, Scalar,
     SequelDesc, StructDesc, TypeRef, UnionDesc, ValueDesc, WhenDesc,
 };
-pub use event::{DecodeError, HasData, catalogue};
+pub use event::{DecodeError, HasData};
+pub use event_kind::EventKind;
 pub use generated::*;
 pub use json::JsonType;
 pub use print::{Print, Printer};
 pub use release::{ParseReleaseError, Release};
+pub use releases::RELEASES;
 pub use run_state::{ParseRunStateError, RUN_STATES, RunState};
 pub use severity::EventSeverity;
 pub use throttle::{ExemptDesc, KeyDesc, Throttle, ThrottleDesc};

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::EventKind;
+use crate::event_kind::EventKind;
 
 /// Maximum number of keys that a limiter distinguishes at a time.
 ///

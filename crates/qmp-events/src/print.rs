@@ -53,7 +53,7 @@ macro_rules! print_as_serialized {
 }
 
 print_as_serialized! {
-    Box<str>, bool, (), f64, i8, i16, i32, i64, u8, u16, u32, u64, crate::RawJson, crate::UnknownMembers,
+    Box<str>, bool, (), f64, i8, i16, i32, i64, u8, u16, u32, u64,
 }
 
 impl<T: Print> Print for Vec<T> {}

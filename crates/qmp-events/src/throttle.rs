@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::{EventDesc, Release};
+use crate::release::Release;
 
 /// Describes the rate limit of an event in all releases.
 #[derive(Debug)]
@@ -53,19 +53,6 @@ pub struct Throttle {
     pub key: Option<&'static str>,
     /// The events that are never held.
     pub exempt: Option<ExemptDesc>,
-}
-
-impl EventDesc {
-    /// Returns the rate limit of the event in `release`; `None` if it has none there.
-    pub fn throttle_at(&self, release: Release) -> Option<Throttle> {
-        let throttle = self.throttle.as_ref().filter(|throttle| release >= throttle.since)?;
-        let key = throttle.keys.iter().rev().find(|key| release >= key.since);
-        Some(Throttle {
-            interval: Duration::from_millis(throttle.interval_ms.into()),
-            key: key.map(|key| key.member),
-            exempt: throttle.exempt.filter(|exempt| exempt.applies_in(release)),
-        })
-    }
 }
 
 impl ExemptDesc {

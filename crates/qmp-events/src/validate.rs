@@ -5,13 +5,17 @@
 //!
 //! Source: QAPI schemas of the releases; the QMP specification, "Downstream extension of QMP".
 
-mod rules;
 mod walk;
+mod rules;
 
 use serde_json::value::RawValue;
 
+use crate::desc::{EventDesc, MemberDesc};
+use crate::downstream::is_downstream;
+use crate::event_kind::EventKind;
 use crate::json::{JsonType, Members};
-use crate::{EventDesc, EventKind, MemberDesc, Release, Violation, ViolationKind};
+use crate::release::Release;
+use crate::violation::{Violation, ViolationKind};
 use walk::Walk;
 
 /// Lists all violations of an event for the release that sent it.
@@ -77,9 +81,4 @@ fn report_missing(walk: &mut Walk<'_>, desc: &EventDesc) -> bool {
         walk.report("", ViolationKind::MissingData { members });
     }
     is_missing
-}
-
-/// Returns whether a vendor of QEMU, and not QEMU, defines the name.
-pub(crate) fn is_downstream(name: &str) -> bool {
-    name.starts_with("__")
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{Builtin, JsonType, Release};
+use crate::desc::Builtin;
+use crate::json::JsonType;
+use crate::release::Release;
 
 /// Maximum length of a received value in a message, in characters: enough to recognize it.
 const SHOWN_CHARS: usize = 64;

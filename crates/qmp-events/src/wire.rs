@@ -4,6 +4,11 @@
 //! text. Encoding writes the known members in the order of the schema, then the unknown ones in their original
 //! order.
 
+// The macros name these by path.
+pub(crate) mod reader;
+pub(crate) mod object;
+pub(crate) mod unknown;
+
 #[macro_use]
 mod enums;
 #[macro_use]
@@ -11,24 +16,5 @@ mod structs;
 #[macro_use]
 mod unions;
 
-mod reader;
-mod unknown;
-
-pub(crate) use reader::{Decode, DecodeFailure, Reader, decode};
-pub(crate) use structs::WireObject;
+pub(crate) use reader::{Decode, decode};
 pub use unknown::{RawJson, UnknownMembers};
-
-/// Implements `Deserialize` of serde for a type that implements `Decode`, for use with `serde_json`.
-macro_rules! deserialize_by_text {
-    ($name:ident) => {
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = Box::<serde_json::value::RawValue>::deserialize(deserializer)?;
-                $crate::wire::decode(text.get()).map_err(|$crate::wire::DecodeFailure| {
-                    serde::de::Error::custom(concat!("does not fit ", stringify!($name)))
-                })
-            }
-        }
-    };
-}
-pub(crate) use deserialize_by_text;

@@ -3,22 +3,24 @@
 use std::fmt::Write as _;
 
 use super::literals::{list, optional_release, optional_text, release, values};
-use crate::model::{Catalogue, Enum, Event, Failure, Member, Module, Struct, Throttle, Type, Value, Values};
+use super::paths::Scope;
+use crate::model::{Enum, Event, Failure, Member, Struct, Throttle, Type, Value, Values};
 use crate::release::Release;
 use crate::{names, shape};
 
 /// Generates the file.
-pub(super) fn module(catalogue: &Catalogue, module: &Module) -> String {
+pub(super) fn module(scope: Scope<'_>) -> String {
+    let module = scope.module;
     let mut text = format!(
         "//! Descriptions of the QAPI module `{}`.\n\
         #![allow(non_upper_case_globals, unused_imports, reason = \"types keep their names\")]\n\n\
-        use crate::desc::*;\nuse crate::throttle::{{ExemptDesc, KeyDesc, ThrottleDesc}};\n\
-        use crate::{{EventKind, EventSeverity, Release}};\n\n",
+        use crate::desc::*;\nuse crate::event_kind::EventKind;\nuse crate::release::Release;\n\
+        use crate::severity::EventSeverity;\nuse crate::throttle::{{ExemptDesc, KeyDesc, ThrottleDesc}};\n\n",
         module.module
     );
     module.enums.iter().for_each(|ty| write_enum(&mut text, ty));
-    module.structs.iter().for_each(|ty| write_struct(&mut text, catalogue, ty));
-    module.events.iter().for_each(|event| write_event(&mut text, catalogue, &module.module, event));
+    module.structs.iter().for_each(|ty| write_struct(&mut text, scope, ty));
+    module.events.iter().for_each(|event| write_event(&mut text, scope, event));
     text
 }
 
@@ -46,11 +48,11 @@ fn value(value: &Value) -> String {
     )
 }
 
-fn write_struct(text: &mut String, catalogue: &Catalogue, ty: &Struct) {
+fn write_struct(text: &mut String, scope: Scope<'_>, ty: &Struct) {
     let Struct { name, summary, source, .. } = ty;
-    let members = list(ty.members.iter().map(|one| member(catalogue, one, None)));
+    let members = list(ty.members.iter().map(|one| member(scope, one, None)));
     let branches = list(ty.variants.iter().map(|variant| {
-        let ty = variant.ty.as_ref().map_or("None".into(), |ty| format!("Some(&{})", path_of(catalogue, ty)));
+        let ty = variant.ty.as_ref().map_or("None".into(), |ty| format!("Some(&{})", scope.path(ty)));
         format!("BranchDesc {{ value: {:?}, ty: {ty} }}", variant.value)
     }));
     let union = ty
@@ -64,12 +66,12 @@ fn write_struct(text: &mut String, catalogue: &Catalogue, ty: &Struct) {
     );
 }
 
-fn member(catalogue: &Catalogue, member: &Member, object_since: Option<Release>) -> String {
+fn member(scope: Scope<'_>, member: &Member, object_since: Option<Release>) -> String {
     format!(
         "MemberDesc {{ name: {:?}, ty: {}, summary: {:?}, since: {}, removed: {}, optional: {}, \
         optional_since: {}, unit: {}, deprecated: {}, unstable: {}, condition: {} }}",
         member.name,
-        type_ref(catalogue, &member.ty),
+        type_ref(scope, &member.ty),
         member.summary,
         optional_release(member.since.or(object_since)),
         optional_release(member.removed),
@@ -82,33 +84,24 @@ fn member(catalogue: &Catalogue, member: &Member, object_since: Option<Release>)
     )
 }
 
-fn type_ref(catalogue: &Catalogue, ty: &Type) -> String {
+fn type_ref(scope: Scope<'_>, ty: &Type) -> String {
     match ty {
-        Type::Array(element) => format!("TypeRef::Array(&{})", type_ref(catalogue, element)),
+        Type::Array(element) => format!("TypeRef::Array(&{})", type_ref(scope, element)),
         Type::Name(name) => match shape::builtin(name) {
             Some((_, _, variant)) => format!("TypeRef::Builtin(Builtin::{variant})"),
-            None if catalogue.enum_named(name).is_some() => {
-                format!("TypeRef::Enum(&{})", path_of(catalogue, name))
+            None if scope.catalogue.enum_named(name).is_some() => {
+                format!("TypeRef::Enum(&{})", scope.path(name))
             }
-            None => format!("TypeRef::Struct(&{})", path_of(catalogue, name)),
+            None => format!("TypeRef::Struct(&{})", scope.path(name)),
         },
     }
 }
 
-/// Returns the path of a type's static; types may be in other modules.
-fn path_of(catalogue: &Catalogue, name: &str) -> String {
-    let defines = |module: &&Module| {
-        module.enums.iter().any(|ty| ty.name == name) || module.structs.iter().any(|ty| ty.name == name)
-    };
-    let module = catalogue.modules.iter().find(defines).map_or("", |module| &module.module);
-    format!("super::{}::{name}", names::module(module))
-}
-
-fn write_event(text: &mut String, catalogue: &Catalogue, module: &str, event: &Event) {
+fn write_event(text: &mut String, scope: Scope<'_>, event: &Event) {
     let fields = [
         ("kind", format!("EventKind::{}", names::variant(&event.name))),
         ("name", format!("{:?}", event.name)),
-        ("module", format!("{module:?}")),
+        ("module", format!("{:?}", scope.module.module)),
         ("since", release(event.since)),
         ("severity", format!("EventSeverity::{:?}", event.severity)),
         ("failure", event.failure.as_ref().map_or("None".into(), failure)),
@@ -123,7 +116,7 @@ fn write_event(text: &mut String, catalogue: &Catalogue, module: &str, event: &E
         ("notes", list(event.notes.iter().map(|note| format!("{note:?}")))),
         ("members", {
             let since = Some(shape::data_since(event));
-            list(event.members.iter().map(|one| member(catalogue, one, since)))
+            list(event.members.iter().map(|one| member(scope, one, since)))
         }),
         ("throttle", event.throttle.as_ref().map_or("None".into(), throttle)),
         (

@@ -7,30 +7,32 @@ use std::fmt::Write as _;
 use qmp_wire::dialect::{Object, Value};
 
 use super::literals::doc;
-use crate::model::{Catalogue, Enum, Member, Module, Struct};
+use super::paths::Scope;
+use crate::model::{Enum, Member, Struct};
 use crate::release::Release;
 use crate::{names, shape};
 
 /// Generates the file; `None` if the module has only events without data.
-pub(super) fn module(catalogue: &Catalogue, module: &Module) -> Option<String> {
+pub(super) fn module(scope: Scope<'_>) -> Option<String> {
+    let Scope { catalogue, module } = scope;
     let mut text = String::new();
     for ty in &module.enums {
         write_enum(&mut text, ty);
     }
     for ty in &module.structs {
         match &ty.tag {
-            Some(tag) => write_union(&mut text, catalogue, ty, tag),
+            Some(tag) => write_union(&mut text, scope, ty, tag),
             None => {
                 let since = shape::struct_since(catalogue, &ty.name);
                 let summary = doc(&ty.summary);
-                write_struct(&mut text, &ty.name, &summary, &ty.members, since);
+                write_struct(&mut text, scope, &ty.name, &summary, &ty.members, since);
             }
         }
     }
     for event in module.events.iter().filter(|event| !event.members.is_empty()) {
         let summary = format!("Data of `{}`: {}", event.name, lowered(&doc(&event.summary)));
         let since = event.data_since.map_or(Some(event.since), |_| None);
-        write_struct(&mut text, &names::variant(&event.name), &summary, &event.members, since);
+        write_struct(&mut text, scope, &names::variant(&event.name), &summary, &event.members, since);
     }
     if text.is_empty() {
         return None;
@@ -50,7 +52,14 @@ fn write_enum(text: &mut String, ty: &Enum) {
     text.push_str("    }\n}\n\n");
 }
 
-fn write_struct(text: &mut String, name: &str, summary: &str, members: &[Member], since: Option<Release>) {
+fn write_struct(
+    text: &mut String,
+    scope: Scope<'_>,
+    name: &str,
+    summary: &str,
+    members: &[Member],
+    since: Option<Release>,
+) {
     // If no event contains the struct, only members without dates count as always present.
     let is_mandatory = |member: &Member| match since {
         Some(since) => shape::is_mandatory(member, since),
@@ -72,7 +81,7 @@ fn write_struct(text: &mut String, name: &str, summary: &str, members: &[Member]
         }
         _ = writeln!(text, "        {kind} {{");
         for member in members {
-            write_member(text, member);
+            write_member(text, scope, member);
         }
         text.push_str("        }\n");
     }
@@ -89,23 +98,24 @@ fn printed(members: &[Member]) -> Vec<String> {
     object.members().into_iter().map(|(name, _)| name.to_owned()).collect()
 }
 
-fn write_member(text: &mut String, member: &Member) {
+fn write_member(text: &mut String, scope: Scope<'_>, member: &Member) {
     let unit = member.unit.as_ref().map_or(String::new(), |unit| format!(" Unit: {unit}."));
     let since = since_text(member.since, member.removed);
     let field = names::field(&member.name);
-    let ty = qualified(&shape::rust_type(&member.ty));
+    let ty = qualified(scope, &shape::rust_type(&member.ty));
     _ = writeln!(text, "            /// {}{unit}{since}", doc(&member.summary));
     _ = writeln!(text, "            {field}: {ty} = {:?},", member.name);
 }
 
-fn write_union(text: &mut String, catalogue: &Catalogue, ty: &Struct, tag: &str) {
+fn write_union(text: &mut String, scope: Scope<'_>, ty: &Struct, tag: &str) {
     let tag_type = ty.members.iter().find(|member| member.name == tag).map(|member| member.ty.base());
     let values =
-        tag_type.and_then(|name| catalogue.enum_named(name)).map_or(&[][..], |values| &values.values);
+        tag_type.and_then(|name| scope.catalogue.enum_named(name)).map_or(&[][..], |values| &values.values);
     _ = write!(text, "wire_union! {{\n    /// {}\n    {} by {tag:?} {{\n", doc(&ty.summary), ty.name);
     for value in values {
         let variant = ty.variants.iter().find(|variant| variant.value == value.name);
-        let branch = variant.and_then(|variant| variant.ty.clone()).unwrap_or("crate::UnknownMembers".into());
+        let branch =
+            variant.and_then(|variant| variant.ty.clone()).unwrap_or("crate::wire::UnknownMembers".into());
         let summary =
             if value.summary.is_empty() { format!("`{}`.", value.name) } else { doc(&value.summary) };
         let since = since_text(value.since, value.removed);
@@ -114,7 +124,7 @@ fn write_union(text: &mut String, catalogue: &Catalogue, ty: &Struct, tag: &str)
             text,
             "        {}({}) = {:?},",
             names::variant(&value.name),
-            qualified(&branch),
+            qualified(scope, &branch),
             value.name
         );
     }
@@ -130,13 +140,12 @@ fn since_text(since: Option<Release>, removed: Option<Release>) -> String {
     }
 }
 
-/// Qualifies types of the catalogue with the parent module, as they may be in other modules.
-fn qualified(ty: &str) -> String {
-    if let Some(element) = ty.strip_prefix("Vec<").and_then(|rest| rest.strip_suffix('>')) {
-        return format!("Vec<{}>", qualified(element));
+/// Returns the Rust type with the path of the type of the catalogue in it.
+fn qualified(scope: Scope<'_>, ty: &str) -> String {
+    match ty.strip_prefix("Vec<").and_then(|rest| rest.strip_suffix('>')) {
+        Some(element) => format!("Vec<{}>", qualified(scope, element)),
+        None => scope.path(ty),
     }
-    let is_builtin = shape::BUILTINS.iter().any(|(_, rust, _)| *rust == ty);
-    if is_builtin || ty.contains("::") { ty.to_owned() } else { format!("super::{ty}") }
 }
 
 /// Returns the sentence with a lower-case first letter, unless it begins with a name.

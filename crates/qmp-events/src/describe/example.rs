@@ -2,8 +2,10 @@
 
 use serde_json::value::RawValue;
 
+use crate::desc::{EventDesc, MemberDesc, TypeRef, UnionDesc};
 use crate::json::{self, JsonType, Members};
-use crate::{EventDesc, MemberDesc, Release, TypeRef, UnionDesc, validate};
+use crate::release::Release;
+use crate::validate::validate;
 
 /// The time of all examples.
 const TIMESTAMP: &str = "{\"seconds\": 1767323045, \"microseconds\": 678001}";

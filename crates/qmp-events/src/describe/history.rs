@@ -1,7 +1,9 @@
 //! The changes of an event by release.
 
-use super::{MemberDescription, exempt_text, members};
-use crate::{EventDesc, Release, TypeRef};
+use super::members::{MemberDescription, members};
+use crate::desc::{EventDesc, TypeRef};
+use crate::release::Release;
+use crate::text::exempt_text;
 
 /// A change of an event in one release.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

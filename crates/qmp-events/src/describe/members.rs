@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::type_text;
-use crate::introspection::json_type;
-use crate::{EventDesc, MemberDesc, Release, StructDesc, TypeRef};
+use crate::desc::{EventDesc, MemberDesc, StructDesc, TypeRef};
+use crate::release::Release;
+use crate::schema_type::json_type;
+use crate::text::type_text;
 
 /// A member as `qmp events --json` lists it.
 #[derive(Clone, Debug, Serialize)]

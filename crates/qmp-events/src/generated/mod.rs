@@ -9,61 +9,8 @@ mod types;
 
 pub use types::*;
 
-use crate::{EventDesc, Release};
-
-/// All release lines of the catalogue, in order.
-pub const RELEASES: &[Release] = &[
-    Release::new(0, 12),
-    Release::new(0, 13),
-    Release::new(0, 14),
-    Release::new(0, 15),
-    Release::new(1, 0),
-    Release::new(1, 1),
-    Release::new(1, 2),
-    Release::new(1, 3),
-    Release::new(1, 4),
-    Release::new(1, 5),
-    Release::new(1, 6),
-    Release::new(1, 7),
-    Release::new(2, 0),
-    Release::new(2, 1),
-    Release::new(2, 2),
-    Release::new(2, 3),
-    Release::new(2, 4),
-    Release::new(2, 5),
-    Release::new(2, 6),
-    Release::new(2, 7),
-    Release::new(2, 8),
-    Release::new(2, 9),
-    Release::new(2, 10),
-    Release::new(2, 11),
-    Release::new(2, 12),
-    Release::new(3, 0),
-    Release::new(3, 1),
-    Release::new(4, 0),
-    Release::new(4, 1),
-    Release::new(4, 2),
-    Release::new(5, 0),
-    Release::new(5, 1),
-    Release::new(5, 2),
-    Release::new(6, 0),
-    Release::new(6, 1),
-    Release::new(6, 2),
-    Release::new(7, 0),
-    Release::new(7, 1),
-    Release::new(7, 2),
-    Release::new(8, 0),
-    Release::new(8, 1),
-    Release::new(8, 2),
-    Release::new(9, 0),
-    Release::new(9, 1),
-    Release::new(9, 2),
-    Release::new(10, 0),
-    Release::new(10, 1),
-    Release::new(10, 2),
-    Release::new(11, 0),
-    Release::new(11, 1),
-];
+use crate::desc::EventDesc;
+use crate::event_kind::EventKind;
 
 /// All events, sorted by name.
 pub(crate) static EVENTS: [EventDesc; 61] = [
@@ -160,7 +107,7 @@ crate::event::wire_events! {
     /// An s390x guest asked for another polarization of its processors.
     CpuPolarizationChange(CpuPolarizationChange),
     /// The VM stopped for a debugger.
-    Debug(crate::UnknownMembers),
+    Debug(crate::wire::UnknownMembers),
     /// A device object was destroyed, and its identifier is free again.
     DeviceDeleted(DeviceDeleted),
     /// The tray of a drive with removable media was opened or closed, by the guest or by a command.
@@ -176,7 +123,7 @@ crate::event::wire_events! {
     /// The guest's operating system panicked.
     GuestPanicked(GuestPanicked),
     /// The guest asked to be shut down through the pvpanic device.
-    GuestPvshutdown(crate::UnknownMembers),
+    GuestPvshutdown(crate::wire::UnknownMembers),
     /// A guest with the Hyper-V balloon driver sent a report on its memory.
     HvBalloonStatusReport(HvBalloonStatusReport),
     /// A background job entered another stage of its life.
@@ -202,7 +149,7 @@ crate::event::wire_events! {
     /// The guest changed which frames a network device is to receive.
     NicRxFilterChanged(NicRxFilterChanged),
     /// The power button of the machine was pressed: the guest is asked to switch itself off.
-    Powerdown(crate::UnknownMembers),
+    Powerdown(crate::wire::UnknownMembers),
     /// A persistent reservation manager found or lost its helper process.
     PrManagerStatusChanged(PrManagerStatusChanged),
     /// A quorum node could not serve a request: too few of its children agreed.
@@ -214,11 +161,11 @@ crate::event::wire_events! {
     /// The machine was reset.
     Reset(Reset),
     /// The VM runs again, or for the first time.
-    Resume(crate::UnknownMembers),
+    Resume(crate::wire::UnknownMembers),
     /// The guest set its real-time clock.
     RtcChange(RtcChange),
     /// An s390x guest told the machine what it is: system type, name, level and sysplex.
-    SclpCpiInfoAvailable(crate::UnknownMembers),
+    SclpCpiInfoAvailable(crate::wire::UnknownMembers),
     /// The VM has shut down, and QEMU is about to exit unless it was told to stay.
     Shutdown(Shutdown),
     /// A SPICE client opened a connection for a channel.
@@ -228,13 +175,13 @@ crate::event::wire_events! {
     /// A SPICE channel is up: the client has proved who it is, and the channel works.
     SpiceInitialized(SpiceInitialized),
     /// The SPICE clients have been handed over to the destination of a migration.
-    SpiceMigrateCompleted(crate::UnknownMembers),
+    SpiceMigrateCompleted(crate::wire::UnknownMembers),
     /// The VM is stopped.
-    Stop(crate::UnknownMembers),
+    Stop(crate::wire::UnknownMembers),
     /// The guest went to sleep with its memory powered (ACPI S3).
-    Suspend(crate::UnknownMembers),
+    Suspend(crate::wire::UnknownMembers),
     /// The guest hibernated to its disk (ACPI S4).
-    SuspendDisk(crate::UnknownMembers),
+    SuspendDisk(crate::wire::UnknownMembers),
     /// The source of a migration has the primary device of a failover pair unplugged from the guest.
     UnplugPrimary(UnplugPrimary),
     /// The migration state of a VFIO device changed.
@@ -250,7 +197,7 @@ crate::event::wire_events! {
     /// The guest opened or closed a virtio-serial port.
     VserportChange(VserportChange),
     /// The guest woke from ACPI S3 and runs.
-    Wakeup(crate::UnknownMembers),
+    Wakeup(crate::wire::UnknownMembers),
     /// A watchdog expired: the guest has not reset it in time.
     Watchdog(Watchdog),
 }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Difference, DifferenceKind, FEATURES, Schema, SchemaEvent, SchemaMember, Severity, shape};
+use super::difference::{Difference, DifferenceKind, Severity};
+use super::features::{FEATURES, SHOWS_UNSTABLE_SINCE, features};
+use super::parse::{Schema, SchemaEvent, SchemaMember};
+use crate::catalogue::catalogue;
+use crate::desc::{EventDesc, TypeRef, ValueDesc};
 use crate::describe::{MemberDescription, members};
-use crate::validate::is_downstream;
-use crate::{EventDesc, EventKind, Release, TypeRef, ValueDesc, catalogue};
-
-/// First release whose introspection shows deprecation.
-const SHOWS_DEPRECATED_SINCE: Release = Release::new(5, 0);
-
-/// First release whose introspection shows instability, and features of enum values.
-const SHOWS_UNSTABLE_SINCE: Release = Release::new(6, 2);
+use crate::downstream::is_downstream;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::schema_type::shape;
 
 /// Lists the differences between a QEMU of that release and the catalogue, sorted by event.
 ///
@@ -147,12 +147,6 @@ impl Comparison<'_> {
             }
         }
     }
-}
-
-/// Returns which of [`FEATURES`] the introspection of a release shows.
-pub(super) fn features(release: Release, deprecated: Option<Release>, unstable: bool) -> [bool; 2] {
-    let is_deprecated = deprecated.is_some_and(|deprecated| release >= deprecated);
-    [is_deprecated && release >= SHOWS_DEPRECATED_SINCE, unstable && release >= SHOWS_UNSTABLE_SINCE]
 }
 
 fn key(member: &SchemaMember) -> Key<'_> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Release;
+use crate::release::Release;
 
 /// One difference between introspection and the catalogue, displayed as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! Writes the reply to `query-qmp-schema` that the catalogue implies.
 
-use super::builtin;
-use super::compare::features;
 use super::entry::{Entry, EntryMember, EntryVariant};
-use super::{FEATURES, json_type};
-use crate::{EnumDesc, MemberDesc, Release, StructDesc, TypeRef, catalogue};
+use super::features::{FEATURES, features};
+use crate::catalogue::catalogue;
+use crate::desc::{EnumDesc, MemberDesc, StructDesc, TypeRef};
+use crate::release::Release;
+use crate::schema_type::{builtin, json_type};
 
 /// First release that lists the values of enums as `members`.
 const ENUM_MEMBERS_SINCE: Release = Release::new(6, 2);

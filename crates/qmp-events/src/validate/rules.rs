@@ -3,9 +3,10 @@
 use serde_json::value::RawValue;
 
 use super::walk::Walk;
-use crate::describe::values_text;
+use crate::desc::{EventDesc, RuleDesc, Scalar};
 use crate::json::{self, JsonType, Members};
-use crate::{EventDesc, RuleDesc, Scalar, ViolationKind};
+use crate::text::values_text;
+use crate::violation::ViolationKind;
 
 /// Reports each rule of the event that its data breaks. Missing members break no rule.
 pub(super) fn check(walk: &mut Walk<'_>, desc: &EventDesc, data: &RawValue) {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::value::RawValue;
 
-use super::is_downstream;
+use crate::desc::{Builtin, EnumDesc, MemberDesc, StructDesc, TypeRef, UnionDesc};
+use crate::downstream::is_downstream;
 use crate::json::{self, JsonType, Members};
-use crate::{
-    Builtin, EnumDesc, MemberDesc, Release, StructDesc, TypeRef, UnionDesc, Violation, ViolationKind,
-};
+use crate::release::Release;
+use crate::violation::{Violation, ViolationKind};
 
 /// The violations of one event found so far.
 pub(super) struct Walk<'a> {

@@ -45,14 +45,14 @@ macro_rules! wire_enum {
             }
         }
 
-        impl $crate::Print for $name {}
+        impl $crate::print::Print for $name {}
 
-        impl $crate::wire::Decode for $name {
-            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::DecodeFailure> {
+        impl $crate::wire::reader::Decode for $name {
+            fn decode(reader: &mut $crate::wire::reader::Reader<'_>) -> Result<Self, $crate::wire::reader::DecodeFailure> {
                 reader.string().map(|value| Self::from(&*value))
             }
         }
 
-        $crate::wire::deserialize_by_text!($name);
+        $crate::wire::reader::deserialize_by_text!($name);
     };
 }

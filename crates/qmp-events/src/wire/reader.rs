@@ -287,5 +287,20 @@ macro_rules! decode_integers {
 
 decode_integers!(i8 i16 i32 i64 u8 u16 u32 u64);
 
+/// Implements `Deserialize` of serde for a type that implements `Decode`, for use with `serde_json`.
+macro_rules! deserialize_by_text {
+    ($name:ident) => {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Box::<serde_json::value::RawValue>::deserialize(deserializer)?;
+                $crate::wire::reader::decode(text.get()).map_err(|$crate::wire::reader::DecodeFailure| {
+                    serde::de::Error::custom(concat!("does not fit ", stringify!($name)))
+                })
+            }
+        }
+    };
+}
+pub(crate) use deserialize_by_text;
+
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,5 @@
 //! Objects of the wire: members of the catalogue, and any other members.
 
-use serde::ser::SerializeMap;
-
-/// An object whose members can be written among those of another one.
-pub(crate) trait WireObject {
-    /// Writes all members, the unknown ones last.
-    fn serialize_members<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error>;
-}
-
 /// Defines an object type: members that every release has, those that only the newest releases always have, those
 /// that may be absent, and unknown ones.
 ///
@@ -30,7 +22,7 @@ macro_rules! wire_struct {
             $($(#[$recent_meta])* pub $recent: Option<$recent_ty>,)*
             $($(#[$optional_meta])* pub $optional: Option<$optional_ty>,)*
             /// Members that are not in the catalogue, byte for byte.
-            pub unknown: $crate::UnknownMembers,
+            pub unknown: $crate::wire::unknown::UnknownMembers,
         }
 
         impl $name {
@@ -43,12 +35,12 @@ macro_rules! wire_struct {
                     $($required,)*
                     $($recent: Some($recent),)*
                     $($optional: None,)*
-                    unknown: $crate::UnknownMembers::default(),
+                    unknown: $crate::wire::unknown::UnknownMembers::default(),
                 }
             }
         }
 
-        impl $crate::wire::WireObject for $name {
+        impl $crate::wire::object::WireObject for $name {
             fn serialize_members<M: serde::ser::SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
                 $(map.serialize_entry($required_wire, &self.$required)?;)*
                 $(if let Some(value) = &self.$recent {
@@ -64,53 +56,53 @@ macro_rules! wire_struct {
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let mut map = serializer.serialize_map(None)?;
-                $crate::wire::WireObject::serialize_members(self, &mut map)?;
+                $crate::wire::object::WireObject::serialize_members(self, &mut map)?;
                 serde::ser::SerializeMap::end(map)
             }
         }
 
-        impl $crate::Print for $name {
+        impl $crate::print::Print for $name {
             /// With unknown members, the printer computes the order.
-            fn print<P: $crate::Printer>(&self, printer: &mut P) {
+            fn print<P: $crate::print::Printer>(&self, printer: &mut P) {
                 if !self.unknown.is_empty() {
                     return printer.other(self);
                 }
                 printer.object(|printer| {
-                    $($crate::Print::print_member(&self.$printed, $printed_wire, printer);)*
+                    $($crate::print::Print::print_member(&self.$printed, $printed_wire, printer);)*
                 });
             }
         }
 
-        impl $crate::wire::Decode for $name {
-            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::DecodeFailure> {
+        impl $crate::wire::reader::Decode for $name {
+            fn decode(reader: &mut $crate::wire::reader::Reader<'_>) -> Result<Self, $crate::wire::reader::DecodeFailure> {
                 $(let mut $required: Option<$required_ty> = None;)*
                 $(let mut $recent: Option<$recent_ty> = None;)*
                 $(let mut $optional: Option<$optional_ty> = None;)*
-                let mut unknown = $crate::UnknownMembers::default();
+                let mut unknown = $crate::wire::unknown::UnknownMembers::default();
                 let tag = reader.take_tag();
                 let mut is_tagged = false;
                 let mut is_first = true;
                 while let Some(name) = reader.next_name(&mut is_first)? {
                     // A duplicate member does not fit: either value could be meant.
                     let is_repeated = match &*name {
-                        $($required_wire => $required.replace($crate::wire::Decode::decode(reader)?).is_some(),)*
-                        $($recent_wire => $recent.replace($crate::wire::Decode::decode(reader)?).is_some(),)*
-                        $($optional_wire => $optional.replace($crate::wire::Decode::decode(reader)?).is_some(),)*
+                        $($required_wire => $required.replace($crate::wire::reader::Decode::decode(reader)?).is_some(),)*
+                        $($recent_wire => $recent.replace($crate::wire::reader::Decode::decode(reader)?).is_some(),)*
+                        $($optional_wire => $optional.replace($crate::wire::reader::Decode::decode(reader)?).is_some(),)*
                         name if tag == Some(name) => {
                             reader.skip()?;
                             std::mem::replace(&mut is_tagged, true)
                         }
                         _ => {
-                            unknown.push(name, $crate::wire::Decode::decode(reader)?);
+                            unknown.push(name, $crate::wire::reader::Decode::decode(reader)?);
                             false
                         }
                     };
                     if is_repeated {
-                        return Err($crate::wire::DecodeFailure);
+                        return Err($crate::wire::reader::DecodeFailure);
                     }
                 }
                 Ok(Self {
-                    $($required: $required.ok_or($crate::wire::DecodeFailure)?,)*
+                    $($required: $required.ok_or($crate::wire::reader::DecodeFailure)?,)*
                     $($recent,)*
                     $($optional,)*
                     unknown,
@@ -118,6 +110,6 @@ macro_rules! wire_struct {
             }
         }
 
-        $crate::wire::deserialize_by_text!($name);
+        $crate::wire::reader::deserialize_by_text!($name);
     };
 }

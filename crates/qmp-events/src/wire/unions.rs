@@ -17,7 +17,7 @@ macro_rules! wire_union {
                 /// The value of the tag.
                 value: Box<str>,
                 /// All members but the tag.
-                members: $crate::UnknownMembers,
+                members: $crate::wire::unknown::UnknownMembers,
             },
         }
 
@@ -33,7 +33,7 @@ macro_rules! wire_union {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                use $crate::wire::WireObject as _;
+                use $crate::wire::object::WireObject as _;
 
                 let mut map = serializer.serialize_map(None)?;
                 serde::ser::SerializeMap::serialize_entry(&mut map, $tag, self.tag())?;
@@ -46,21 +46,21 @@ macro_rules! wire_union {
         }
 
         // The position of the tag depends on the branch: the printer computes the order.
-        impl $crate::Print for $name {}
+        impl $crate::print::Print for $name {}
 
-        impl $crate::wire::Decode for $name {
-            fn decode(reader: &mut $crate::wire::Reader<'_>) -> Result<Self, $crate::wire::DecodeFailure> {
+        impl $crate::wire::reader::Decode for $name {
+            fn decode(reader: &mut $crate::wire::reader::Reader<'_>) -> Result<Self, $crate::wire::reader::DecodeFailure> {
                 let value = reader.tag($tag)?;
                 match &*value {
-                    $($wire => $crate::wire::Decode::decode(reader).map(Self::$variant),)*
+                    $($wire => $crate::wire::reader::Decode::decode(reader).map(Self::$variant),)*
                     _ => {
-                        let members = $crate::wire::Decode::decode(reader)?;
+                        let members = $crate::wire::reader::Decode::decode(reader)?;
                         Ok(Self::Other { value: value.into(), members })
                     }
                 }
             }
         }
 
-        $crate::wire::deserialize_by_text!($name);
+        $crate::wire::reader::deserialize_by_text!($name);
     };
 }

@@ -4,7 +4,9 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{Decode, DecodeFailure, Reader, WireObject};
+use super::object::WireObject;
+use super::reader::{Decode, DecodeFailure, Reader, deserialize_by_text};
+use crate::print::Print;
 
 /// A JSON value as its text, so that nothing is lost, 64-bit integers included.
 ///
@@ -101,7 +103,11 @@ impl Decode for UnknownMembers {
     }
 }
 
-super::deserialize_by_text!(UnknownMembers);
+deserialize_by_text!(UnknownMembers);
+
+impl Print for UnknownMembers {}
+
+impl Print for RawJson {}
 
 impl Decode for RawJson {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeFailure> {

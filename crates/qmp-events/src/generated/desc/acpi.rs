@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static ACPISlotType: EnumDesc = EnumDesc {
     name: "ACPISlotType",
@@ -65,7 +67,7 @@ pub(crate) static ACPIOSTInfo: StructDesc = StructDesc {
         },
         MemberDesc {
             name: "slot-type",
-            ty: TypeRef::Enum(&super::acpi::ACPISlotType),
+            ty: TypeRef::Enum(&ACPISlotType),
             summary: "Kind of the slot.",
             since: None,
             removed: None,
@@ -128,7 +130,7 @@ pub(crate) const ACPI_DEVICE_OST: EventDesc = EventDesc {
     ],
     members: &[MemberDesc {
         name: "info",
-        ty: TypeRef::Struct(&super::acpi::ACPIOSTInfo),
+        ty: TypeRef::Struct(&ACPIOSTInfo),
         summary: "The report of the guest.",
         since: Some(Release::new(2, 1)),
         removed: None,

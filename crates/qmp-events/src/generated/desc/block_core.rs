@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static BlockErrorAction: EnumDesc = EnumDesc {
     name: "BlockErrorAction",
@@ -264,7 +266,7 @@ pub(crate) const BLOCK_IO_ERROR: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "action",
-            ty: TypeRef::Enum(&super::block_core::BlockErrorAction),
+            ty: TypeRef::Enum(&BlockErrorAction),
             summary: "What was decided about the error.",
             since: Some(Release::new(0, 13)),
             removed: None,
@@ -609,7 +611,7 @@ pub(crate) const BLOCK_JOB_ERROR: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "action",
-            ty: TypeRef::Enum(&super::block_core::BlockErrorAction),
+            ty: TypeRef::Enum(&BlockErrorAction),
             summary: "What was decided about the error.",
             since: Some(Release::new(1, 3)),
             removed: None,
@@ -1063,7 +1065,7 @@ pub(crate) const QUORUM_REPORT_BAD: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "type",
-            ty: TypeRef::Enum(&super::block_core::QuorumOpType),
+            ty: TypeRef::Enum(&QuorumOpType),
             summary: "Operation that the child failed at.",
             since: Some(Release::new(2, 6)),
             removed: None,

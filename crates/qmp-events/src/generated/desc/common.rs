@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static IoOperationType: EnumDesc = EnumDesc {
     name: "IoOperationType",

@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static DumpStatus: EnumDesc = EnumDesc {
     name: "DumpStatus",
@@ -57,7 +59,7 @@ pub(crate) static DumpQueryResult: StructDesc = StructDesc {
     members: &[
         MemberDesc {
             name: "status",
-            ty: TypeRef::Enum(&super::dump::DumpStatus),
+            ty: TypeRef::Enum(&DumpStatus),
             summary: "How the dump ended.",
             since: None,
             removed: None,
@@ -118,7 +120,7 @@ pub(crate) const DUMP_COMPLETED: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "result",
-            ty: TypeRef::Struct(&super::dump::DumpQueryResult),
+            ty: TypeRef::Struct(&DumpQueryResult),
             summary: "Final state and size.",
             since: Some(Release::new(2, 6)),
             removed: None,

@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static JobType: EnumDesc = EnumDesc {
     name: "JobType",
@@ -239,7 +241,7 @@ pub(crate) const JOB_STATUS_CHANGE: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "status",
-            ty: TypeRef::Enum(&super::job::JobStatus),
+            ty: TypeRef::Enum(&JobStatus),
             summary: "Stage that the job entered.",
             since: Some(Release::new(3, 0)),
             removed: None,

@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static S390CpuPolarization: EnumDesc = EnumDesc {
     name: "S390CpuPolarization",
@@ -51,7 +53,7 @@ pub(crate) const CPU_POLARIZATION_CHANGE: EventDesc = EventDesc {
     notes: &["Raised by s390x machines only, also where the build of every target knows it."],
     members: &[MemberDesc {
         name: "polarization",
-        ty: TypeRef::Enum(&super::machine_s390x::S390CpuPolarization),
+        ty: TypeRef::Enum(&S390CpuPolarization),
         summary: "Polarization that the guest asked for.",
         since: Some(Release::new(8, 2)),
         removed: None,

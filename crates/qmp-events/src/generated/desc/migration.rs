@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static MigrationStatus: EnumDesc = EnumDesc {
     name: "MigrationStatus",
@@ -269,7 +271,7 @@ pub(crate) const COLO_EXIT: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "mode",
-            ty: TypeRef::Enum(&super::migration::COLOMode),
+            ty: TypeRef::Enum(&COLOMode),
             summary: "Side that this VM had.",
             since: Some(Release::new(3, 1)),
             removed: None,
@@ -282,7 +284,7 @@ pub(crate) const COLO_EXIT: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "reason",
-            ty: TypeRef::Enum(&super::migration::COLOExitReason),
+            ty: TypeRef::Enum(&COLOExitReason),
             summary: "Why the mode was left.",
             since: Some(Release::new(3, 1)),
             removed: None,
@@ -324,7 +326,7 @@ pub(crate) const MIGRATION: EventDesc = EventDesc {
     ],
     members: &[MemberDesc {
         name: "status",
-        ty: TypeRef::Enum(&super::migration::MigrationStatus),
+        ty: TypeRef::Enum(&MigrationStatus),
         summary: "Phase that the migration entered.",
         since: Some(Release::new(2, 4)),
         removed: None,

@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static CommandDropReason: EnumDesc = EnumDesc {
     name: "CommandDropReason",
@@ -54,7 +56,7 @@ pub(crate) const COMMAND_DROPPED: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "reason",
-            ty: TypeRef::Enum(&super::misc::CommandDropReason),
+            ty: TypeRef::Enum(&CommandDropReason),
             summary: "Why it was thrown away.",
             since: Some(Release::new(2, 12)),
             removed: None,

@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static ShutdownCause: EnumDesc = EnumDesc {
     name: "ShutdownCause",
@@ -392,7 +394,7 @@ pub(crate) static GuestPanicInformation: StructDesc = StructDesc {
     summary: "What is known about a panic.",
     members: &[MemberDesc {
         name: "type",
-        ty: TypeRef::Enum(&super::run_state::GuestPanicInformationType),
+        ty: TypeRef::Enum(&GuestPanicInformationType),
         summary: "Kind of the details.",
         since: None,
         removed: None,
@@ -406,10 +408,10 @@ pub(crate) static GuestPanicInformation: StructDesc = StructDesc {
     union: Some(UnionDesc {
         tag: "type",
         branches: &[
-            BranchDesc { value: "hyper-v", ty: Some(&super::run_state::GuestPanicInformationHyperV) },
-            BranchDesc { value: "s390", ty: Some(&super::run_state::GuestPanicInformationS390) },
-            BranchDesc { value: "tdx", ty: Some(&super::run_state::GuestPanicInformationTdx) },
-            BranchDesc { value: "sev", ty: Some(&super::run_state::GuestPanicInformationSev) },
+            BranchDesc { value: "hyper-v", ty: Some(&GuestPanicInformationHyperV) },
+            BranchDesc { value: "s390", ty: Some(&GuestPanicInformationS390) },
+            BranchDesc { value: "tdx", ty: Some(&GuestPanicInformationTdx) },
+            BranchDesc { value: "sev", ty: Some(&GuestPanicInformationSev) },
         ],
     }),
     source: "qapi/run-state.json",
@@ -534,7 +536,7 @@ pub(crate) static GuestPanicInformationS390: StructDesc = StructDesc {
         },
         MemberDesc {
             name: "reason",
-            ty: TypeRef::Enum(&super::run_state::S390CrashReason),
+            ty: TypeRef::Enum(&S390CrashReason),
             summary: "How it crashed.",
             since: None,
             removed: None,
@@ -712,7 +714,7 @@ pub(crate) const GUEST_CRASHLOADED: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "action",
-            ty: TypeRef::Enum(&super::run_state::GuestPanicAction),
+            ty: TypeRef::Enum(&GuestPanicAction),
             summary: "What QEMU does.",
             since: Some(Release::new(5, 0)),
             removed: None,
@@ -725,7 +727,7 @@ pub(crate) const GUEST_CRASHLOADED: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "info",
-            ty: TypeRef::Struct(&super::run_state::GuestPanicInformation),
+            ty: TypeRef::Struct(&GuestPanicInformation),
             summary: "Details, where the guest gave any.",
             since: Some(Release::new(5, 0)),
             removed: None,
@@ -769,7 +771,7 @@ pub(crate) const GUEST_PANICKED: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "action",
-            ty: TypeRef::Enum(&super::run_state::GuestPanicAction),
+            ty: TypeRef::Enum(&GuestPanicAction),
             summary: "What QEMU does.",
             since: Some(Release::new(1, 5)),
             removed: None,
@@ -782,7 +784,7 @@ pub(crate) const GUEST_PANICKED: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "info",
-            ty: TypeRef::Struct(&super::run_state::GuestPanicInformation),
+            ty: TypeRef::Struct(&GuestPanicInformation),
             summary: "Details, where the guest gave any.",
             since: Some(Release::new(2, 9)),
             removed: None,
@@ -894,7 +896,7 @@ pub(crate) const MEMORY_FAILURE: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "recipient",
-            ty: TypeRef::Enum(&super::run_state::MemoryFailureRecipient),
+            ty: TypeRef::Enum(&MemoryFailureRecipient),
             summary: "Whose memory it was.",
             since: Some(Release::new(5, 2)),
             removed: None,
@@ -907,7 +909,7 @@ pub(crate) const MEMORY_FAILURE: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "action",
-            ty: TypeRef::Enum(&super::run_state::MemoryFailureAction),
+            ty: TypeRef::Enum(&MemoryFailureAction),
             summary: "What QEMU did about it.",
             since: Some(Release::new(5, 2)),
             removed: None,
@@ -920,7 +922,7 @@ pub(crate) const MEMORY_FAILURE: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "flags",
-            ty: TypeRef::Struct(&super::run_state::MemoryFailureFlags),
+            ty: TypeRef::Struct(&MemoryFailureFlags),
             summary: "More about the failure.",
             since: Some(Release::new(5, 2)),
             removed: None,
@@ -1016,7 +1018,7 @@ pub(crate) const RESET: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "reason",
-            ty: TypeRef::Enum(&super::run_state::ShutdownCause),
+            ty: TypeRef::Enum(&ShutdownCause),
             summary: "What caused it: `host-qmp-system-reset` or `guest-reset`.",
             since: Some(Release::new(4, 0)),
             removed: None,
@@ -1127,7 +1129,7 @@ pub(crate) const SHUTDOWN: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "reason",
-            ty: TypeRef::Enum(&super::run_state::ShutdownCause),
+            ty: TypeRef::Enum(&ShutdownCause),
             summary: "What caused it.",
             since: Some(Release::new(4, 0)),
             removed: None,
@@ -1370,7 +1372,7 @@ pub(crate) const WATCHDOG: EventDesc = EventDesc {
     ],
     members: &[MemberDesc {
         name: "action",
-        ty: TypeRef::Enum(&super::run_state::WatchdogAction),
+        ty: TypeRef::Enum(&WatchdogAction),
         summary: "What QEMU does about it.",
         since: Some(Release::new(0, 13)),
         removed: None,

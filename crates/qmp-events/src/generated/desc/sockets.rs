@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static NetworkAddressFamily: EnumDesc = EnumDesc {
     name: "NetworkAddressFamily",
@@ -364,7 +366,7 @@ pub(crate) static SocketAddress: StructDesc = StructDesc {
     summary: "Address of a socket of any kind.",
     members: &[MemberDesc {
         name: "type",
-        ty: TypeRef::Enum(&super::sockets::SocketAddressType),
+        ty: TypeRef::Enum(&SocketAddressType),
         summary: "Kind of the address.",
         since: None,
         removed: None,
@@ -378,10 +380,10 @@ pub(crate) static SocketAddress: StructDesc = StructDesc {
     union: Some(UnionDesc {
         tag: "type",
         branches: &[
-            BranchDesc { value: "inet", ty: Some(&super::sockets::InetSocketAddress) },
-            BranchDesc { value: "unix", ty: Some(&super::sockets::UnixSocketAddress) },
-            BranchDesc { value: "vsock", ty: Some(&super::sockets::VsockSocketAddress) },
-            BranchDesc { value: "fd", ty: Some(&super::sockets::FdSocketAddress) },
+            BranchDesc { value: "inet", ty: Some(&InetSocketAddress) },
+            BranchDesc { value: "unix", ty: Some(&UnixSocketAddress) },
+            BranchDesc { value: "vsock", ty: Some(&VsockSocketAddress) },
+            BranchDesc { value: "fd", ty: Some(&FdSocketAddress) },
         ],
     }),
     source: "qapi/sockets.json",

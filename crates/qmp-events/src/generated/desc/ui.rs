@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static SpiceBasicInfo: StructDesc = StructDesc {
     name: "SpiceBasicInfo",
@@ -460,7 +462,7 @@ pub(crate) const SPICE_CONNECTED: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "server",
-            ty: TypeRef::Struct(&super::ui::SpiceBasicInfo),
+            ty: TypeRef::Struct(&SpiceBasicInfo),
             summary: "The server's end.",
             since: Some(Release::new(0, 14)),
             removed: None,
@@ -473,7 +475,7 @@ pub(crate) const SPICE_CONNECTED: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "client",
-            ty: TypeRef::Struct(&super::ui::SpiceBasicInfo),
+            ty: TypeRef::Struct(&SpiceBasicInfo),
             summary: "The client's end.",
             since: Some(Release::new(0, 14)),
             removed: None,
@@ -514,7 +516,7 @@ pub(crate) const SPICE_DISCONNECTED: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "server",
-            ty: TypeRef::Struct(&super::ui::SpiceBasicInfo),
+            ty: TypeRef::Struct(&SpiceBasicInfo),
             summary: "The server's end.",
             since: Some(Release::new(0, 14)),
             removed: None,
@@ -527,7 +529,7 @@ pub(crate) const SPICE_DISCONNECTED: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "client",
-            ty: TypeRef::Struct(&super::ui::SpiceBasicInfo),
+            ty: TypeRef::Struct(&SpiceBasicInfo),
             summary: "The client's end.",
             since: Some(Release::new(0, 14)),
             removed: None,
@@ -568,7 +570,7 @@ pub(crate) const SPICE_INITIALIZED: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "server",
-            ty: TypeRef::Struct(&super::ui::SpiceServerInfo),
+            ty: TypeRef::Struct(&SpiceServerInfo),
             summary: "The server's end.",
             since: Some(Release::new(0, 14)),
             removed: None,
@@ -581,7 +583,7 @@ pub(crate) const SPICE_INITIALIZED: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "client",
-            ty: TypeRef::Struct(&super::ui::SpiceChannel),
+            ty: TypeRef::Struct(&SpiceChannel),
             summary: "The client's end, and the channel.",
             since: Some(Release::new(0, 14)),
             removed: None,
@@ -652,7 +654,7 @@ pub(crate) const VNC_CONNECTED: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "server",
-            ty: TypeRef::Struct(&super::ui::VncServerInfo),
+            ty: TypeRef::Struct(&VncServerInfo),
             summary: "The server's end.",
             since: Some(Release::new(0, 13)),
             removed: None,
@@ -665,7 +667,7 @@ pub(crate) const VNC_CONNECTED: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "client",
-            ty: TypeRef::Struct(&super::ui::VncBasicInfo),
+            ty: TypeRef::Struct(&VncBasicInfo),
             summary: "The client's end.",
             since: Some(Release::new(0, 13)),
             removed: None,
@@ -706,7 +708,7 @@ pub(crate) const VNC_DISCONNECTED: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "server",
-            ty: TypeRef::Struct(&super::ui::VncServerInfo),
+            ty: TypeRef::Struct(&VncServerInfo),
             summary: "The server's end.",
             since: Some(Release::new(0, 13)),
             removed: None,
@@ -719,7 +721,7 @@ pub(crate) const VNC_DISCONNECTED: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "client",
-            ty: TypeRef::Struct(&super::ui::VncClientInfo),
+            ty: TypeRef::Struct(&VncClientInfo),
             summary: "The client's end.",
             since: Some(Release::new(0, 13)),
             removed: None,
@@ -760,7 +762,7 @@ pub(crate) const VNC_INITIALIZED: EventDesc = EventDesc {
     members: &[
         MemberDesc {
             name: "server",
-            ty: TypeRef::Struct(&super::ui::VncServerInfo),
+            ty: TypeRef::Struct(&VncServerInfo),
             summary: "The server's end.",
             since: Some(Release::new(0, 13)),
             removed: None,
@@ -773,7 +775,7 @@ pub(crate) const VNC_INITIALIZED: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "client",
-            ty: TypeRef::Struct(&super::ui::VncClientInfo),
+            ty: TypeRef::Struct(&VncClientInfo),
             summary: "The client's end.",
             since: Some(Release::new(0, 13)),
             removed: None,

@@ -4,8 +4,10 @@
 #![allow(non_upper_case_globals, unused_imports, reason = "types keep their names")]
 
 use crate::desc::*;
+use crate::event_kind::EventKind;
+use crate::release::Release;
+use crate::severity::EventSeverity;
 use crate::throttle::{ExemptDesc, KeyDesc, ThrottleDesc};
-use crate::{EventKind, EventSeverity, Release};
 
 pub(crate) static QapiVfioMigrationState: EnumDesc = EnumDesc {
     name: "QapiVfioMigrationState",
@@ -132,7 +134,7 @@ pub(crate) const VFIO_MIGRATION: EventDesc = EventDesc {
         },
         MemberDesc {
             name: "device-state",
-            ty: TypeRef::Enum(&super::vfio::QapiVfioMigrationState),
+            ty: TypeRef::Enum(&QapiVfioMigrationState),
             summary: "State that the device entered.",
             since: Some(Release::new(9, 1)),
             removed: None,

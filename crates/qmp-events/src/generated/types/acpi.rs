@@ -19,7 +19,7 @@ wire_struct! {
             /// Number of the slot as text, unique within its `slot-type`.
             slot: Box<str> = "slot",
             /// Kind of the slot.
-            slot_type: super::ACPISlotType = "slot-type",
+            slot_type: ACPISlotType = "slot-type",
             /// ACPI source event of the report: 1 for an insertion, 3 for an ejection.
             source: i64 = "source",
             /// ACPI status code: 0 for success, 132 for an ejection in progress, 130 for a device in use, 1 for a failure without reason.
@@ -45,7 +45,7 @@ wire_struct! {
     AcpiDeviceOst {
         required {
             /// The report of the guest.
-            info: super::ACPIOSTInfo = "info",
+            info: ACPIOSTInfo = "info",
         }
         recent {}
         optional {}

@@ -65,9 +65,9 @@ wire_struct! {
             /// Name of the block device; empty when it has none.
             device: Box<str> = "device",
             /// What the guest wanted.
-            operation: super::IoOperationType = "operation",
+            operation: super::common::IoOperationType = "operation",
             /// What was decided about the error.
-            action: super::BlockErrorAction = "action",
+            action: BlockErrorAction = "action",
         }
         recent {
             /// Path of the disk device in the object tree; may be empty. Since 9.2.
@@ -98,7 +98,7 @@ wire_struct! {
     BlockJobCancelled {
         required {
             /// What the job did.
-            r#type: super::JobType = "type",
+            r#type: super::job::JobType = "type",
             /// Identifier of the job, by default the name of its block device; before 2.7 always that name.
             device: Box<str> = "device",
             /// Value of `offset` at which the job would have been done. Unit: progress units of the job.
@@ -125,7 +125,7 @@ wire_struct! {
     BlockJobCompleted {
         required {
             /// What the job did.
-            r#type: super::JobType = "type",
+            r#type: super::job::JobType = "type",
             /// Identifier of the job, by default the name of its block device; before 2.7 always that name.
             device: Box<str> = "device",
             /// Value of `offset` at which the job is done. Unit: progress units of the job.
@@ -158,9 +158,9 @@ wire_struct! {
             /// Identifier of the job, by default the name of its block device; before 2.7 always that name.
             device: Box<str> = "device",
             /// Whether reading the source or writing the target failed.
-            operation: super::IoOperationType = "operation",
+            operation: super::common::IoOperationType = "operation",
             /// What was decided about the error.
-            action: super::BlockErrorAction = "action",
+            action: BlockErrorAction = "action",
         }
         recent {}
         optional {}
@@ -177,7 +177,7 @@ wire_struct! {
     BlockJobPending {
         required {
             /// What the job did.
-            r#type: super::JobType = "type",
+            r#type: super::job::JobType = "type",
             /// Identifier of the job.
             id: Box<str> = "id",
         }
@@ -195,7 +195,7 @@ wire_struct! {
     BlockJobReady {
         required {
             /// What the job does.
-            r#type: super::JobType = "type",
+            r#type: super::job::JobType = "type",
             /// Identifier of the job, by default the name of its block device; before 2.7 always that name.
             device: Box<str> = "device",
             /// Value of `offset` at which the job is done. Unit: progress units of the job.
@@ -312,7 +312,7 @@ wire_struct! {
         }
         recent {
             /// Operation that the child failed at. Since 2.6.
-            r#type: super::QuorumOpType = "type",
+            r#type: QuorumOpType = "type",
         }
         optional {
             /// The host's error as text for people; absent when the child merely lost the vote.

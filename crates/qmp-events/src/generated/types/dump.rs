@@ -21,7 +21,7 @@ wire_struct! {
     DumpQueryResult {
         required {
             /// How the dump ended.
-            status: super::DumpStatus = "status",
+            status: DumpStatus = "status",
             /// How much was written, counted before compression. Unit: bytes.
             completed: i64 = "completed",
             /// How much there was to write, counted before compression. Unit: bytes.
@@ -42,7 +42,7 @@ wire_struct! {
     DumpCompleted {
         required {
             /// Final state and size.
-            result: super::DumpQueryResult = "result",
+            result: DumpQueryResult = "result",
         }
         recent {}
         optional {

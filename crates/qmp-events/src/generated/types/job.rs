@@ -61,7 +61,7 @@ wire_struct! {
             /// Identifier of the job.
             id: Box<str> = "id",
             /// Stage that the job entered.
-            status: super::JobStatus = "status",
+            status: JobStatus = "status",
         }
         recent {}
         optional {}

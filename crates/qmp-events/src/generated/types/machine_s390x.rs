@@ -17,7 +17,7 @@ wire_struct! {
     CpuPolarizationChange {
         required {
             /// Polarization that the guest asked for.
-            polarization: super::S390CpuPolarization = "polarization",
+            polarization: S390CpuPolarization = "polarization",
         }
         recent {}
         optional {}

@@ -73,9 +73,9 @@ wire_struct! {
     ColoExit {
         required {
             /// Side that this VM had.
-            mode: super::COLOMode = "mode",
+            mode: COLOMode = "mode",
             /// Why the mode was left.
-            reason: super::COLOExitReason = "reason",
+            reason: COLOExitReason = "reason",
         }
         recent {}
         optional {}
@@ -91,7 +91,7 @@ wire_struct! {
     Migration {
         required {
             /// Phase that the migration entered.
-            status: super::MigrationStatus = "status",
+            status: MigrationStatus = "status",
         }
         recent {}
         optional {}

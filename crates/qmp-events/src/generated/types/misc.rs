@@ -15,9 +15,9 @@ wire_struct! {
     CommandDropped {
         required {
             /// The `id` of the command.
-            id: crate::RawJson = "id",
+            id: crate::wire::RawJson = "id",
             /// Why it was thrown away.
-            reason: super::CommandDropReason = "reason",
+            reason: CommandDropReason = "reason",
         }
         recent {}
         optional {}

@@ -3,21 +3,21 @@
 //! The types of the wire, by QAPI module.
 
 mod acpi;
-mod block_core;
 mod block_export;
 mod char;
 mod common;
 mod dump;
 mod job;
+mod block_core;
 mod machine_s390x;
 mod machine;
 mod migration;
 mod misc;
-mod net;
 mod qdev;
 mod rdma;
 mod run_state;
 mod sockets;
+mod net;
 mod ui;
 mod vfio;
 

@@ -24,7 +24,7 @@ wire_struct! {
             /// Identifier of the network backend.
             netdev_id: Box<str> = "netdev-id",
             /// Address of the peer.
-            addr: super::SocketAddress = "addr",
+            addr: super::sockets::SocketAddress = "addr",
         }
         recent {}
         optional {}

@@ -120,13 +120,13 @@ wire_union! {
     /// What is known about a panic.
     GuestPanicInformation by "type" {
         /// Crash registers of the Hyper-V interface. Since 2.9.
-        HyperV(super::GuestPanicInformationHyperV) = "hyper-v",
+        HyperV(GuestPanicInformationHyperV) = "hyper-v",
         /// State of an s390x processor. Since 2.12.
-        S390(super::GuestPanicInformationS390) = "s390",
+        S390(GuestPanicInformationS390) = "s390",
         /// Report of an Intel TDX guest. Since 10.1.
-        Tdx(super::GuestPanicInformationTdx) = "tdx",
+        Tdx(GuestPanicInformationTdx) = "tdx",
         /// Termination request of an AMD SEV-ES guest. Since 11.0.
-        Sev(super::GuestPanicInformationSev) = "sev",
+        Sev(GuestPanicInformationSev) = "sev",
     }
 }
 
@@ -168,7 +168,7 @@ wire_struct! {
             /// Address of its instruction.
             psw_addr: u64 = "psw-addr",
             /// How it crashed.
-            reason: super::S390CrashReason = "reason",
+            reason: S390CrashReason = "reason",
         }
         recent {}
         optional {}
@@ -244,12 +244,12 @@ wire_struct! {
     GuestCrashloaded {
         required {
             /// What QEMU does.
-            action: super::GuestPanicAction = "action",
+            action: GuestPanicAction = "action",
         }
         recent {}
         optional {
             /// Details, where the guest gave any.
-            info: super::GuestPanicInformation = "info",
+            info: GuestPanicInformation = "info",
         }
         printed {
             action = "action",
@@ -263,12 +263,12 @@ wire_struct! {
     GuestPanicked {
         required {
             /// What QEMU does.
-            action: super::GuestPanicAction = "action",
+            action: GuestPanicAction = "action",
         }
         recent {}
         optional {
             /// Details, where the guest gave any. Since 2.9.
-            info: super::GuestPanicInformation = "info",
+            info: GuestPanicInformation = "info",
         }
         printed {
             action = "action",
@@ -282,11 +282,11 @@ wire_struct! {
     MemoryFailure {
         required {
             /// Whose memory it was.
-            recipient: super::MemoryFailureRecipient = "recipient",
+            recipient: MemoryFailureRecipient = "recipient",
             /// What QEMU did about it.
-            action: super::MemoryFailureAction = "action",
+            action: MemoryFailureAction = "action",
             /// More about the failure.
-            flags: super::MemoryFailureFlags = "flags",
+            flags: MemoryFailureFlags = "flags",
         }
         recent {}
         optional {}
@@ -306,7 +306,7 @@ wire_struct! {
             /// Whether the guest caused it; follows from `reason`. Since 2.10.
             guest: bool = "guest",
             /// What caused it: `host-qmp-system-reset` or `guest-reset`. Since 4.0.
-            reason: super::ShutdownCause = "reason",
+            reason: ShutdownCause = "reason",
         }
         optional {}
         printed {
@@ -324,7 +324,7 @@ wire_struct! {
             /// Whether the guest caused it; follows from `reason`. Since 2.10.
             guest: bool = "guest",
             /// What caused it. Since 4.0.
-            reason: super::ShutdownCause = "reason",
+            reason: ShutdownCause = "reason",
         }
         optional {}
         printed {
@@ -339,7 +339,7 @@ wire_struct! {
     Watchdog {
         required {
             /// What QEMU does about it.
-            action: super::WatchdogAction = "action",
+            action: WatchdogAction = "action",
         }
         recent {}
         optional {}

@@ -137,12 +137,12 @@ wire_union! {
     /// Address of a socket of any kind.
     SocketAddress by "type" {
         /// TCP. Since 7.2.
-        Inet(super::InetSocketAddress) = "inet",
+        Inet(InetSocketAddress) = "inet",
         /// A unix domain socket. Since 7.2.
-        Unix(super::UnixSocketAddress) = "unix",
+        Unix(UnixSocketAddress) = "unix",
         /// A socket between host and guest. Since 7.2.
-        Vsock(super::VsockSocketAddress) = "vsock",
+        Vsock(VsockSocketAddress) = "vsock",
         /// A socket that was handed over as a file descriptor. Since 7.2.
-        Fd(super::FdSocketAddress) = "fd",
+        Fd(FdSocketAddress) = "fd",
     }
 }

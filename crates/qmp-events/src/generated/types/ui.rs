@@ -11,7 +11,7 @@ wire_struct! {
             /// Port number as text.
             port: Box<str> = "port",
             /// Kind of the address.
-            family: super::NetworkAddressFamily = "family",
+            family: super::sockets::NetworkAddressFamily = "family",
         }
         recent {}
         optional {}
@@ -32,7 +32,7 @@ wire_struct! {
             /// Port number as text.
             port: Box<str> = "port",
             /// Kind of the address.
-            family: super::NetworkAddressFamily = "family",
+            family: super::sockets::NetworkAddressFamily = "family",
         }
         recent {}
         optional {
@@ -57,7 +57,7 @@ wire_struct! {
             /// Port number as text.
             port: Box<str> = "port",
             /// Kind of the address.
-            family: super::NetworkAddressFamily = "family",
+            family: super::sockets::NetworkAddressFamily = "family",
             /// The same number for all channels of one session; may be negative.
             connection_id: i64 = "connection-id",
             /// Kind of the channel in the SPICE protocol; 1 is the main channel, of which a session has one.
@@ -90,7 +90,7 @@ wire_struct! {
             /// Port number as text; for a unix socket its path.
             service: Box<str> = "service",
             /// Kind of the address.
-            family: super::NetworkAddressFamily = "family",
+            family: super::sockets::NetworkAddressFamily = "family",
         }
         recent {
             /// Whether the connection is a WebSocket. Since 2.3.
@@ -115,7 +115,7 @@ wire_struct! {
             /// Port number as text; for a unix socket its path.
             service: Box<str> = "service",
             /// Kind of the address.
-            family: super::NetworkAddressFamily = "family",
+            family: super::sockets::NetworkAddressFamily = "family",
         }
         recent {
             /// Whether the listener is for WebSockets. Since 2.3.
@@ -144,7 +144,7 @@ wire_struct! {
             /// Port number as text; for a unix socket its path.
             service: Box<str> = "service",
             /// Kind of the address.
-            family: super::NetworkAddressFamily = "family",
+            family: super::sockets::NetworkAddressFamily = "family",
         }
         recent {
             /// Whether the connection is a WebSocket. Since 2.3.
@@ -172,9 +172,9 @@ wire_struct! {
     SpiceConnected {
         required {
             /// The server's end.
-            server: super::SpiceBasicInfo = "server",
+            server: SpiceBasicInfo = "server",
             /// The client's end.
-            client: super::SpiceBasicInfo = "client",
+            client: SpiceBasicInfo = "client",
         }
         recent {}
         optional {}
@@ -190,9 +190,9 @@ wire_struct! {
     SpiceDisconnected {
         required {
             /// The server's end.
-            server: super::SpiceBasicInfo = "server",
+            server: SpiceBasicInfo = "server",
             /// The client's end.
-            client: super::SpiceBasicInfo = "client",
+            client: SpiceBasicInfo = "client",
         }
         recent {}
         optional {}
@@ -208,9 +208,9 @@ wire_struct! {
     SpiceInitialized {
         required {
             /// The server's end.
-            server: super::SpiceServerInfo = "server",
+            server: SpiceServerInfo = "server",
             /// The client's end, and the channel.
-            client: super::SpiceChannel = "client",
+            client: SpiceChannel = "client",
         }
         recent {}
         optional {}
@@ -226,9 +226,9 @@ wire_struct! {
     VncConnected {
         required {
             /// The server's end.
-            server: super::VncServerInfo = "server",
+            server: VncServerInfo = "server",
             /// The client's end.
-            client: super::VncBasicInfo = "client",
+            client: VncBasicInfo = "client",
         }
         recent {}
         optional {}
@@ -244,9 +244,9 @@ wire_struct! {
     VncDisconnected {
         required {
             /// The server's end.
-            server: super::VncServerInfo = "server",
+            server: VncServerInfo = "server",
             /// The client's end.
-            client: super::VncClientInfo = "client",
+            client: VncClientInfo = "client",
         }
         recent {}
         optional {}
@@ -262,9 +262,9 @@ wire_struct! {
     VncInitialized {
         required {
             /// The server's end.
-            server: super::VncServerInfo = "server",
+            server: VncServerInfo = "server",
             /// The client's end.
-            client: super::VncClientInfo = "client",
+            client: VncClientInfo = "client",
         }
         recent {}
         optional {}

@@ -33,7 +33,7 @@ wire_struct! {
             /// Path of the device in the object tree.
             qom_path: Box<str> = "qom-path",
             /// State that the device entered.
-            device_state: super::QapiVfioMigrationState = "device-state",
+            device_state: QapiVfioMigrationState = "device-state",
         }
         recent {}
         optional {}

@@ -1,6 +1,7 @@
 //! Sentences.
 
-use crate::{ExemptDesc, Scalar, Throttle, TypeRef, WhenDesc};
+use crate::desc::{Scalar, TypeRef, WhenDesc};
+use crate::throttle::{ExemptDesc, Throttle};
 
 /// Returns the type as QAPI names it: `str`, `ShutdownCause`, `[uint64]`.
 pub fn type_text(ty: &TypeRef) -> String {
