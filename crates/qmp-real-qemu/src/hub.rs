@@ -1,7 +1,7 @@
 //! The hub, in this process or as the program, and its journal.
 
-mod here;
 mod http;
+mod here;
 mod program;
 
 use std::path::{Path, PathBuf};
@@ -13,9 +13,6 @@ use crate::expected::Words;
 use crate::judge;
 use here::Here;
 use program::Program;
-
-/// The name of the VM in the journal.
-const VM: &str = "vm1";
 
 /// A hub attached to one monitor, and the part of its journal read so far.
 pub(crate) struct Watching {

@@ -3,8 +3,8 @@
 use qmp_events::{Release, validate};
 use qmp_wire::{Body, Record};
 
-use crate::Line;
 use crate::expected::Words;
+use crate::monitor::Line;
 
 /// Findings for a run that disagrees with the catalogue.
 const ALARMING: [&str; 3] = ["sequel-missing", "schema-drift", "findings-withheld"];

@@ -27,27 +27,26 @@
 //! - `QMP_CAPTURE_DIR` names a directory in which every scenario leaves what its raw monitor said, see [`Seen`].
 
 mod boot;
+mod host;
 mod expected;
-mod judge;
+mod seen;
+mod wait;
 mod program;
 mod qemu;
-mod hub;
-mod linux;
 mod monitor;
+mod judge;
+mod hub;
 mod scenario;
-mod seen;
 mod vm;
+mod linux;
 
 pub use boot::Boot;
+pub use host::tells_how_processes_end;
 pub use hub::events_in_the_journal;
 pub use linux::{GuestFiles, Linux};
 pub use monitor::Line;
 pub use program::{is_missing, program};
 pub use scenario::Scenario;
 pub use seen::{Seen, captures};
-pub use vm::{Vm, tells_how_processes_end};
-
-use std::time::Duration;
-
-/// How long a scenario waits for what must come. Nothing takes that long but a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub use vm::Vm;
+pub use wait::PATIENCE;

@@ -4,19 +4,21 @@
 //! [`GuestFiles`]. The guest has its console on the first serial port, in the file `console`, and takes its lines from the
 //! second: a word and a line of shell, answered by what the line writes, the word again, and its status.
 
-mod conversation;
-mod files;
 mod initramfs;
 mod kernel;
 mod modules;
 mod packages;
+mod files;
+mod conversation;
 
 pub use conversation::Linux;
 pub use files::GuestFiles;
 
 use std::path::PathBuf;
 
-use crate::{Scenario, Vm};
+use crate::program::is_missing;
+use crate::scenario::Scenario;
+use crate::vm::Vm;
 
 /// The guest's memory in megabytes, enough to be suspended to disk, and room for more of it.
 const MEMORY: &str = "384,slots=4,maxmem=3G";
@@ -49,7 +51,7 @@ impl Scenario {
     }
 
     fn start_kernel(self, kernel: fn(&GuestFiles) -> &PathBuf, modules: &[&str]) -> Option<(Vm, Linux)> {
-        if crate::is_missing() {
+        if is_missing() {
             return None;
         }
         let files = GuestFiles::at_hand()?;

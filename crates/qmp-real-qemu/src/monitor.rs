@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::{PATIENCE, qemu};
+use crate::wait::{PATIENCE, wait_for};
 
 /// A line that QEMU sent.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct RawMonitor {
 impl RawMonitor {
     /// Connects; the greeting is the first line.
     pub(crate) fn connect(socket: &Path) -> Self {
-        let stream = qemu::wait_for("a connection to QEMU", || UnixStream::connect(socket).ok());
+        let stream = wait_for("a connection to QEMU", || UnixStream::connect(socket).ok());
         let mut reader = BufReader::new(stream.try_clone().expect("a socket can be cloned"));
         let (sender, lines) = channel();
         std::thread::spawn(move || {

@@ -2,12 +2,9 @@
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
-use crate::{PATIENCE, program};
-
-/// Polling interval for conditions without a notification: a socket's file, the end of a process.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+use crate::program::program;
+use crate::wait::wait_for;
 
 /// A running QEMU; killed when dropped.
 pub(crate) struct Qemu(Child);
@@ -50,21 +47,5 @@ impl Drop for Qemu {
         // The process has ended by itself, or the scenario failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// Asks again and again until there is an answer.
-///
-/// # Panics
-///
-/// When [`PATIENCE`] runs out.
-pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
-        std::thread::sleep(LOOK_EVERY);
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use crate::{Boot, Vm, is_missing, program};
+use crate::boot::Boot;
+use crate::program::is_missing;
 
 /// One run of a QEMU that causes certain events.
 #[derive(Debug)]
@@ -101,26 +102,9 @@ impl Scenario {
         self
     }
 
-    /// Shares the directory of another scenario, so that sockets can be shared.
-    #[must_use]
-    pub fn beside(mut self, other: &Vm) -> Self {
-        self.home = Arc::clone(other.home());
-        self
-    }
-
     /// Returns the directory in which QEMU is started.
     #[must_use]
     pub fn home(&self) -> &Path {
         self.home.path()
-    }
-
-    /// Starts QEMU, stopped, and a hub that follows it; `None`, after saying so, where there is no QEMU.
-    #[must_use]
-    pub fn start(self) -> Option<Vm> {
-        if is_missing() {
-            return None;
-        }
-        eprintln!("{} of {}: {}", self.name, program(), self.options);
-        Some(Vm::start(self))
     }
 }

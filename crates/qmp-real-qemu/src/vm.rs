@@ -1,9 +1,5 @@
 //! A running scenario: actions on the VM, and its messages.
 
-mod asked;
-
-pub use asked::tells_how_processes_end;
-
 use std::collections::VecDeque;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -14,9 +10,13 @@ use tempfile::TempDir;
 
 use crate::expected::{self, request};
 use crate::hub::Watching;
-use crate::monitor::RawMonitor;
-use crate::qemu::{Qemu, wait_for};
-use crate::{Line, Scenario, Seen, judge, seen};
+use crate::judge;
+use crate::monitor::{Line, RawMonitor};
+use crate::program::{is_missing, program};
+use crate::qemu::Qemu;
+use crate::scenario::Scenario;
+use crate::seen::{self, Seen};
+use crate::wait::wait_for;
 
 /// A QEMU with two monitors: the hub's, and the scenario's own.
 ///
@@ -35,6 +35,25 @@ pub struct Vm {
     unseen: VecDeque<Line>,
     ended: bool,
     findings: Vec<String>,
+}
+
+impl Scenario {
+    /// Shares the directory of another scenario, so that sockets can be shared.
+    #[must_use]
+    pub fn beside(mut self, other: &Vm) -> Self {
+        self.home = Arc::clone(other.home());
+        self
+    }
+
+    /// Starts QEMU, stopped, and a hub that follows it; `None`, after saying so, where there is no QEMU.
+    #[must_use]
+    pub fn start(self) -> Option<Vm> {
+        if is_missing() {
+            return None;
+        }
+        eprintln!("{} of {}: {}", self.name, program(), self.options);
+        Some(Vm::start(self))
+    }
 }
 
 impl Vm {
@@ -215,6 +234,27 @@ impl Vm {
     pub fn found(&mut self, finding: &str) {
         self.hub.until_found(finding);
         self.finds(finding);
+    }
+
+    /// Makes the hub execute a command, as `qmp exec` does; it has no return value.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    pub fn execute_by_hub(&self, command: &str) {
+        assert_eq!(self.hub.execute(&request(command))["return"], json!({}), "{command}");
+    }
+
+    /// The hub says that the VM is in this run state, for this cause, when it is asked (`/v1/vms/NAME`).
+    ///
+    /// It may not have read yet what QEMU has said to the scenario.
+    ///
+    /// # Panics
+    ///
+    /// If it goes on to say something else.
+    pub fn stands(&self, run_state: &str, cause: &str) {
+        let is_so = |vm: &Value| vm["run_state"] == run_state && vm["why"]["cause"] == cause;
+        wait_for(&format!("{run_state} {cause}"), || Some(self.hub.vm()).filter(is_so));
     }
 
     /// Quits QEMU if it has not ended, checks what holds of every run, and keeps the capture if that is wanted.

@@ -9,8 +9,8 @@ use qmp_journal::{Cursor, Query};
 use qmp_wire::{Offset, Record};
 use tokio::runtime::Runtime;
 
-use super::VM;
-use crate::PATIENCE;
+use super::http::VM;
+use crate::wait::PATIENCE;
 
 /// The hub, and a cursor on its journal.
 pub(super) struct Here {

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::VM;
-use crate::PATIENCE;
+use crate::wait::PATIENCE;
+
+/// The name of the VM in the journal.
+pub(super) const VM: &str = "vm1";
 
 /// Returns the VM's entry: `GET /v1/vms/NAME`.
 pub(super) fn vm(socket: &Path) -> Value {

@@ -8,9 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 
 use qmp_wire::Record;
 
-use super::VM;
-use crate::PATIENCE;
-use crate::qemu::wait_for;
+use super::http::VM;
+use crate::wait::{PATIENCE, wait_for};
 
 /// Both processes; killed when dropped.
 pub(super) struct Program {

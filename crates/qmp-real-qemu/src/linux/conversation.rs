@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use crate::{PATIENCE, qemu};
+use crate::wait::{PATIENCE, wait_for};
 
 /// The line that the guest prints when it has started.
 const READY: &str = "ready";
@@ -20,7 +20,7 @@ pub struct Linux {
 impl Linux {
     /// Waits until the guest has started.
     pub(crate) fn meet(socket: &Path, console: PathBuf) -> Self {
-        let stream = qemu::wait_for("the guest's serial port", || UnixStream::connect(socket).ok());
+        let stream = wait_for("the guest's serial port", || UnixStream::connect(socket).ok());
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket has a time limit");
         let mut linux = Self { stream: BufReader::new(stream), console, lines: 0 };
         linux.starts_again();
