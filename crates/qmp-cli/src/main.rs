@@ -29,7 +29,7 @@ mod commands;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::commands::Command;
 use crate::exit::{Exit, Failure};
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     };
     let terminal = Terminal::detect(cli.color);
     let result = runtime(cli.command.needs_threads()).and_then(|runtime| {
-        let result = runtime.block_on(cli.command.run(&terminal));
+        let result = runtime.block_on(cli.command.run(&terminal, Cli::command));
         // A blocking call (such as a read of the standard input) ends with the process.
         runtime.shutdown_background();
         result
@@ -108,10 +108,10 @@ fn report_usage(error: &clap::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use super::*;
 
     #[test]
     fn definitions_of_the_arguments_are_valid() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

@@ -1,12 +1,10 @@
 //! `qmp completions`: a script that completes the command line of `qmp`.
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::Cli;
 use crate::exit::{Exit, Failure};
 use crate::output;
-use crate::terminal::Terminal;
 
 /// Print a completion script for a shell
 #[derive(Args, Debug)]
@@ -23,10 +21,10 @@ Examples:
   qmp completions fish > ~/.config/fish/completions/qmp.fish";
 
 impl Completions {
-    /// Prints the script.
-    pub async fn run(self, _: &Terminal) -> Result<Exit, Failure> {
+    /// Prints the script for `program`.
+    pub async fn run(self, mut program: clap::Command) -> Result<Exit, Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "qmp", &mut script);
+        clap_complete::generate(self.shell, &mut program, "qmp", &mut script);
         output::print(&String::from_utf8_lossy(&script))?;
         Ok(Exit::Done)
     }

@@ -1,22 +1,23 @@
 //! `qmp log`: what happened, from the journal.
 
+mod request;
 pub(super) mod source;
 
 use std::path::PathBuf;
 
 use clap::Args;
 use jiff::Zoned;
-use qmp_journal::{Globs, Kind, Query as JournalQuery};
-use qmp_wire::{Offset, UnixMicros};
+use qmp_journal::{Globs, Kind};
+use qmp_wire::Offset;
 
+use self::request::LogRequest;
 use crate::exit::{Exit, Failure};
 use crate::filter::EventArgs;
-use crate::hub::{HubArgs, Query as HubQuery};
+use crate::hub::HubArgs;
 use crate::output::{self, Format, Output};
 use crate::render::Renderer;
 use crate::terminal::Terminal;
 use crate::time::parse::{self, When, WhenError};
-use crate::time::write;
 
 /// Show what happened: the records of the journal, oldest first
 ///
@@ -148,46 +149,6 @@ impl Log {
             last: self.last,
             follow: self.follow,
         })
-    }
-}
-
-/// The records that are requested.
-#[derive(Clone, Debug)]
-struct LogRequest {
-    vm: Vec<String>,
-    events: EventArgs,
-    kind: Vec<Kind>,
-    since: Option<UnixMicros>,
-    until: Option<UnixMicros>,
-    after: Offset,
-    /// The option that gave `after`.
-    after_option: &'static str,
-    last: Option<usize>,
-    follow: bool,
-}
-
-impl LogRequest {
-    /// The query of a journal's file.
-    fn journal_query(&self) -> Result<JournalQuery, Failure> {
-        let events = self.events.query().map_err(Failure::usage)?;
-        let vm = Globs::parse(&self.vm).map_err(Failure::usage)?;
-        Ok(JournalQuery { vm, kind: self.kind.clone(), since: self.since, until: self.until, ..events })
-    }
-
-    /// The query of a hub, without `after`, `last` and `follow`, which the caller adds.
-    fn hub_query(&self) -> HubQuery {
-        let mut query = HubQuery::default();
-        self.vm.iter().for_each(|pattern| query.add("vm", pattern));
-        self.events.event.iter().for_each(|pattern| query.add("event", pattern));
-        self.events.wheres.iter().for_each(|place| query.add("where", place));
-        self.kind.iter().for_each(|kind| query.add("kind", kind.name()));
-        if let Some(since) = self.since {
-            query.add("since", write::rfc3339(since));
-        }
-        if let Some(until) = self.until {
-            query.add("until", write::rfc3339(until));
-        }
-        query
     }
 }
 

@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 
-use crate::Cli;
 use crate::exit::{Exit, Failure};
 use crate::output;
-use crate::terminal::Terminal;
 
 /// Write the manual pages into a directory
 #[derive(Args, Debug)]
@@ -23,13 +21,13 @@ Examples:
   qmp man /tmp/man && man /tmp/man/qmp-log.1";
 
 impl Man {
-    /// Writes `qmp.1` and one page for each command, and prints their paths.
-    pub async fn run(self, _: &Terminal) -> Result<Exit, Failure> {
+    /// Writes `qmp.1` and one page for each command of `program`, and prints their paths.
+    pub async fn run(self, program: clap::Command) -> Result<Exit, Failure> {
         let cannot = |error: std::io::Error| {
             Failure::failed(format_args!("cannot write manual pages to {}: {error}", self.dir.display()))
         };
         std::fs::create_dir_all(&self.dir).map_err(cannot)?;
-        clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), &self.dir).map_err(cannot)?;
+        clap_mangen::generate_to(program.disable_help_subcommand(true), &self.dir).map_err(cannot)?;
         let mut pages: Vec<_> = std::fs::read_dir(&self.dir)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(cannot)?

@@ -1,41 +1,50 @@
 //! The commands. A new command is a file here, its `mod` line and its line in the list.
 
+mod left;
+mod detached;
+mod vm_state;
+mod ended;
 mod backup;
 mod check;
-mod completions;
 mod emulate;
 mod events;
 mod exec;
 mod journal;
-mod left;
 mod log;
-mod man;
 mod replay;
 mod serve;
 mod status;
 mod tail;
 mod wait;
 mod why;
+mod completions;
+mod man;
 
 use clap::Subcommand;
 
 use crate::exit::{Exit, Failure};
 use crate::terminal::Terminal;
 
-/// Declares the enum of the commands, and their execution.
+/// Declares the enum of the commands, and their execution; those after the semicolon are about the program itself.
 macro_rules! commands {
-    ($($module:ident :: $args:ident),+ $(,)?) => {
+    ($($module:ident :: $args:ident),+; $($program_module:ident :: $program_args:ident),+ $(,)?) => {
         /// A command and its arguments.
         #[derive(Debug, Subcommand)]
         pub enum Command {
             $(#[allow(missing_docs)] $args($module::$args),)+
+            $(#[allow(missing_docs)] $program_args($program_module::$program_args),)+
         }
 
         impl Command {
-            /// Executes the command.
-            pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+            /// Executes the command; `program` returns the definition of all arguments.
+            pub async fn run(
+                self,
+                terminal: &Terminal,
+                program: fn() -> clap::Command,
+            ) -> Result<Exit, Failure> {
                 match self {
                     $(Self::$args(arguments) => Box::pin(arguments.run(terminal)).await,)+
+                    $(Self::$program_args(arguments) => Box::pin(arguments.run(program())).await,)+
                 }
             }
         }
@@ -55,7 +64,7 @@ commands! {
     emulate::Emulate,
     replay::Replay,
     backup::Backup,
-    journal::Journal,
+    journal::Journal;
     completions::Completions,
     man::Man,
 }

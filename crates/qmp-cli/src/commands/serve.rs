@@ -16,6 +16,7 @@ use qmp_hub::discovery::Source;
 use qmp_hub::relay::RelayStatus;
 use qmp_hub::{HubError, VmName};
 
+use self::check::LISTED_MAX;
 use self::demo::Demo;
 use self::endpoints::EndpointArgs;
 use self::service::Service;
@@ -229,9 +230,6 @@ struct StartupText<'a> {
     rules: &'a [(String, String)],
     is_demo: bool,
 }
-
-/// So many VMs, relays or rules are listed; of more, only the number.
-const LISTED_MAX: usize = 10;
 
 impl StartupText<'_> {
     fn text(&self, palette: Palette, default_hub: &HubAddress) -> String {

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use clap::Args;
 use qmp_client::Address;
 use qmp_journal::Kind;
-use qmp_wire::{Body, DetachReason, Offset, Record};
+use qmp_wire::Offset;
 use tokio::sync::mpsc;
 
+use super::detached::{is_gone, is_left};
+use super::ended::last_end;
 use super::left;
 use super::log::source::{HUB_BACK, removed};
-use super::wait::{last_end, vm_state};
+use super::vm_state::{known_vms, vm_state};
 use crate::exit::{Exit, Failure};
 use crate::filter::{EventArgs, EventFilter};
 use crate::hub::{HubArgs, HubClient, HubFollow, Query, VmInfo};
@@ -95,7 +97,7 @@ impl Tail {
         let mut query = Query::default();
         let mut followed: Vec<&VmInfo> = if names.is_empty() { vms.iter().collect() } else { Vec::new() };
         for name in names {
-            let named = match super::wait::known_vms(&vms, name) {
+            let named = match known_vms(&vms, name) {
                 Ok(named) => named,
                 Err(failure) => {
                     let zone = self.format.zone(terminal);
@@ -197,16 +199,6 @@ fn introduction(vms: &[&VmInfo]) -> String {
         vms => format!("{} VMs, {attached} of them attached", vms.len()),
     };
     format!("following {}; Ctrl-C ends", escape::text(&named))
-}
-
-/// Whether the record says that QEMU closed its monitor, not just that the hub lost the connection.
-pub(super) fn is_gone(record: &Record<'_>) -> bool {
-    matches!(&record.body, Body::Detached { reason: DetachReason::PeerClosed, .. })
-}
-
-/// Whether the record says that no further records of a VM follow: it ended, or was removed from the hub.
-pub(super) fn is_left(record: &Record<'_>) -> bool {
-    matches!(&record.body, Body::Detached { reason: DetachReason::PeerClosed | DetachReason::Removed, .. })
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{HubAddress, HubClient, tls};
+use super::address::HubAddress;
+use super::client::HubClient;
+use super::tls;
 use crate::exit::Failure;
 use crate::paths::DefaultPaths;
 

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use qmp_wire::{Offset, Record};
 
-use super::{HubClient, HubError, Lines, Query};
+use super::client::HubClient;
+use super::error::HubError;
+use super::lines::Lines;
+use super::request::Query;
 
 /// The delay between attempts to reconnect.
 const RETRY_EVERY: Duration = Duration::from_millis(250);

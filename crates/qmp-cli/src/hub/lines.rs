@@ -7,7 +7,7 @@ use hyper::Response;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::HubError;
+use super::error::HubError;
 
 /// The longest whole response, in bytes: a reply of a VM may be as long as a message of the wire, and the hub adds its
 /// envelope.

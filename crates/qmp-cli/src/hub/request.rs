@@ -14,7 +14,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::{ErrorInfo, HubAddress, HubClient, HubError, lines, tls};
+use super::address::HubAddress;
+use super::client::HubClient;
+use super::error::HubError;
+use super::info::ErrorInfo;
+use super::{lines, tls};
 use crate::output;
 use crate::render::escape;
 

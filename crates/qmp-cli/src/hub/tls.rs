@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::HubError;
+use super::error::HubError;
 use crate::exit::Failure;
 
 /// Creates a connector that trusts the authorities of `ca`, or those of the system; `own` has the certificate of this client

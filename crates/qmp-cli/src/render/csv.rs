@@ -2,7 +2,7 @@
 
 use qmp_wire::{Body, Record};
 
-use super::escape;
+use super::{escape, json_text};
 use crate::time::write;
 
 /// The columns. A column that does not apply to a kind of record is empty.
@@ -26,17 +26,17 @@ pub(super) fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
     match &record.body {
         Body::Attached { snapshot } => {
             row[5] = "attached".into();
-            row[8] = super::compact(snapshot);
+            row[8] = json_text::compact(snapshot);
         }
         Body::Event { name, timestamp, data, .. } => {
             row[5] = "event".into();
             row[6] = name.to_string();
             row[7] = timestamp.map(|time| write::rfc3339(write::event_moment(time))).unwrap_or_default();
-            row[8] = data.as_deref().map(super::compact).unwrap_or_default();
+            row[8] = data.as_deref().map(json_text::compact).unwrap_or_default();
         }
         Body::Finding { finding, summary, data, .. } => {
             row[5] = "finding".into();
-            row[8] = data.as_deref().map(super::compact).unwrap_or_default();
+            row[8] = data.as_deref().map(json_text::compact).unwrap_or_default();
             row[9] = finding.to_string();
             row[10] = summary.to_string();
         }

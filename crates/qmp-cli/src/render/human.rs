@@ -14,8 +14,9 @@ use qmp_findings as findings;
 use qmp_wire::{Body, DetachReason, Epoch, Record, Timestamp, UnixMicros};
 use serde_json::Value;
 
-use super::severity;
-use super::{Palette, compact_members, escape};
+use super::json_text::compact_members;
+use super::palette::Palette;
+use super::{escape, severity};
 use crate::time::{span, write};
 
 /// The minimal width of the column of VM names, in characters; a longer name widens the column.

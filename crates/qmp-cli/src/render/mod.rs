@@ -1,12 +1,12 @@
 //! Renderings of records: a table with colour, JSON Lines, CSV.
 
-mod csv;
 pub mod escape;
-mod human;
 mod json_text;
 mod palette;
-mod pretty;
 mod severity;
+mod pretty;
+mod human;
+mod csv;
 
 use jiff::tz::TimeZone;
 use qmp_wire::Record;
@@ -14,7 +14,7 @@ use qmp_wire::Record;
 #[cfg(test)]
 pub use human::examples;
 pub use human::{Human, qemu_version};
-pub use json_text::{compact, compact_members};
+pub use json_text::compact;
 pub use palette::Palette;
 pub use pretty::pretty;
 

@@ -1,6 +1,7 @@
 //! The result of a command, over several lines.
 
-use super::{compact, escape};
+use super::escape;
+use super::json_text::compact;
 
 /// JSON over several lines, with members in the order of the VM; a string is shown without quotes.
 pub fn pretty(json: &str) -> String {

@@ -15,9 +15,8 @@ use std::fmt;
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::{Timestamp, ToSpan, Zoned};
+use qmp_settings::span::{self, SpanError};
 use qmp_wire::{Offset, UnixMicros};
-
-use super::span::{self, SpanError};
 
 /// A time or a position in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use qmp_journal::Reader;
 use qmp_settings::suggest;
 use qmp_wire::{Offset, Record};
 
-use super::LogRequest;
+use super::request::LogRequest;
 use crate::commands::left;
 use crate::exit::Failure;
 use crate::hub::{HubArgs, HubClient, HubError, HubFollow, HubItem};

@@ -5,9 +5,11 @@ use qmp_hub::SilentAfter;
 use qmp_journal::Retention;
 use qmp_settings::span;
 
-use super::LISTED_MAX;
 use crate::exit::Exit;
 use crate::output;
+
+/// So many VMs, relays or rules are listed; of more, only the number.
+pub(super) const LISTED_MAX: usize = 10;
 
 /// Prints what would be served on the standard output, and warnings on the standard error.
 pub fn check(config: &DaemonConfig) -> Exit {

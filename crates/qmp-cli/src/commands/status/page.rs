@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::{JobInfo, Relay, Vm, local};
+use super::vm::{JobInfo, Relay, Vm, local};
 use crate::render::{Palette, escape};
 
 /// The page of one VM.
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn page_of_one_vm_has_everything_known() {
-        let vms = super::super::examples();
+        let vms = super::super::vm::examples();
         let page = |index: usize| page(&vms[index], Palette::new(false), &TimeZone::UTC);
         insta::assert_snapshot!(page(0), @r"
         web1

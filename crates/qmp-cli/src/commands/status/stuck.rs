@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::local;
+use super::vm::local;
 use crate::hub::{GivenUpInfo, SinkInfo};
 use crate::render::{Palette, escape};
 

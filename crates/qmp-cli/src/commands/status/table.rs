@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::{Vm, local};
+use super::vm::{Vm, local};
 use crate::render::{Palette, escape};
 use crate::time::span;
 
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn table_has_one_line_for_each_vm() {
         let day = Duration::from_secs(86_400);
-        let text = tables(&super::super::examples(), day, Palette::new(false), &TimeZone::UTC);
+        let text = tables(&super::super::vm::examples(), day, Palette::new(false), &TimeZone::UTC);
         insta::assert_snapshot!(text, @r"
         VM    RUN STATE   SINCE                    EPOCH  LAST EVENT  WHY
         web1  io-error    2026-01-02 03:04:05.678  3      STOP        A write to disk d0 failed (No space left), and QEMU paused it.
@@ -83,7 +83,7 @@ mod tests {
         ci-17  ended      2026-01-02 02:00:00.000  1      SHUTDOWN    The guest shut itself down, and QEMU exited.
         old    running?   2026-01-01 00:00:00.000  2      –           It ran when this epoch began.
         ");
-        let text = tables(&super::super::examples()[6..], day, Palette::new(false), &TimeZone::UTC);
+        let text = tables(&super::super::vm::examples()[6..], day, Palette::new(false), &TimeZone::UTC);
         assert!(text.starts_with("the hub has no VM\n\nleft the hub within 1 d:\n"), "{text}");
     }
 }

@@ -7,7 +7,7 @@ use qmp_journal::{Globs, Kind, Query};
 use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 
-use crate::commands::tail::is_gone;
+use crate::commands::detached::is_gone;
 use crate::exit::Failure;
 use crate::filter::{EventArgs, EventFilter};
 
@@ -87,6 +87,14 @@ impl fmt::Display for Goal {
             Self::Ended => f.write_str("end of QEMU"),
         }
     }
+}
+
+/// The hint if the event may have been reported already, or may follow the next start.
+pub(super) const SINCE_HINT: &str =
+    "--since OFFSET includes earlier events; --keep-waiting waits until the VM is back";
+
+pub(super) fn gone(vm: &str, goal: &Goal) -> Failure {
+    Failure::gone(format_args!("{vm} is not attached, and no {goal} was reported")).hint(SINCE_HINT)
 }
 
 #[cfg(test)]

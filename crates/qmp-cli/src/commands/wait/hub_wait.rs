@@ -8,11 +8,11 @@ use qmp_host::clock;
 use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::time::Instant;
 
-use super::goal::Goal;
-use super::{ATTACH_POLL, SINCE_HINT, ended, gone, vm_state};
-use crate::commands::left;
+use super::goal::{Goal, SINCE_HINT, gone};
+use crate::commands::detached::{is_gone, is_left};
 use crate::commands::log::source::removed;
-use crate::commands::tail::{is_gone, is_left};
+use crate::commands::vm_state::{ATTACH_POLL, vm_state};
+use crate::commands::{ended, left};
 use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, HubFollow, HubItem, Query, VmInfo};
 use crate::output;

@@ -12,7 +12,8 @@ use qmp_hub::restore_checkpoint;
 use qmp_journal::{Globs, Kind, Query};
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
-use super::{Answer, DetachedLater, Moment, Previous, received_by};
+use super::answer::{Answer, DetachedLater, Previous};
+use super::moment::Moment;
 use crate::commands::log::source::Source;
 use crate::exit::Failure;
 use crate::hub::{HubCheckpoint, HubError, Query as HubQuery};
@@ -387,4 +388,9 @@ async fn each(
             Ok(())
         }
     }
+}
+
+/// Whether a record was received at `moment` or before.
+fn received_by(record: &Record<'_>, moment: Option<UnixMicros>) -> bool {
+    moment.is_none_or(|moment| record.received <= moment)
 }

@@ -8,8 +8,8 @@ use qmp_host::clock;
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record};
 use serde::Deserialize;
 
-use crate::commands::left;
-use crate::commands::tail::is_gone;
+use super::detached::is_gone;
+use super::left;
 use crate::exit::Failure;
 use crate::hub::{HubClient, HubError, HubFollow, HubItem};
 use crate::output;
@@ -68,10 +68,7 @@ pub(super) async fn at_monitor(address: Address) -> Result<(), Failure> {
 }
 
 /// The record of the end of the VM's last epoch, if it had one.
-pub(in crate::commands) async fn last_end(
-    client: &HubClient,
-    vm: &str,
-) -> Result<Option<Record<'static>>, HubError> {
+pub(super) async fn last_end(client: &HubClient, vm: &str) -> Result<Option<Record<'static>>, HubError> {
     left::last(client, vm, Some("detached")).await
 }
 

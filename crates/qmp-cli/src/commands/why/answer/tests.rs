@@ -3,7 +3,7 @@
 use super::*;
 use qmp_findings::Correlators;
 use qmp_findings::state::Silence;
-use qmp_wire::{Body, DetachReason, Epoch, Offset, Seq, Timestamp};
+use qmp_wire::{DetachReason, Epoch, Offset, Seq, Timestamp};
 
 /// A VM that stops because of an I/O error, with the given end of its epoch.
 fn answer(reason: Option<DetachReason>) -> Answer {
