@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use qmp_client::{Address, ConnectConfig, Connection, EventItem};
-use qmp_wire::Output;
+use qmp_wire::ClientOutput;
 
 const EVENT: &str = "{\"timestamp\": {\"seconds\": 1265044230, \"microseconds\": 450486}, \"event\": \"BLOCK_JOB_READY\", \"data\": {\"device\": \"drive-virtio-disk0\", \"type\": \"mirror\", \"speed\": 0, \"len\": 10737418240, \"offset\": 10737418240}}\r\n";
 const ROUNDS: usize = 7;
@@ -127,7 +127,7 @@ fn connection(path: &Path, events: usize) -> Duration {
         let mut left = events;
         loop {
             while let Some(output) = connection.poll_output().expect("valid") {
-                if let Output::Event(event) = std::hint::black_box(output) {
+                if let ClientOutput::Event(event) = std::hint::black_box(output) {
                     std::hint::black_box(event);
                     left -= 1;
                 }

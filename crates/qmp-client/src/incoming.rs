@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use qmp_wire::{Address, CommandError, Output, RawEvent};
+use qmp_wire::{Address, ClientOutput, CommandError, RawEvent};
 use serde::Deserialize;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
@@ -83,8 +83,8 @@ impl IncomingMonitor {
                 Ok(None) => self.connection.drive().await,
                 Ok(Some(output)) => {
                     match output {
-                        Output::Greeting(greeting) => self.greeting = GreetingInfo::from(greeting),
-                        Output::Event(event) => hold(&mut self.events, &mut held_bytes, &event),
+                        ClientOutput::Greeting(greeting) => self.greeting = GreetingInfo::from(greeting),
+                        ClientOutput::Event(event) => hold(&mut self.events, &mut held_bytes, &event),
                         _ => {}
                     }
                     Ok(())
@@ -107,13 +107,13 @@ impl IncomingMonitor {
         while missing > 0 && held_bytes <= HELD_MAX_BYTES {
             match self.connection.poll_output()? {
                 None => self.connection.drive().await?,
-                Some(Output::Event(event)) => hold(&mut self.events, &mut held_bytes, &event),
-                Some(Output::Reply { id, result }) if id == name => {
+                Some(ClientOutput::Event(event)) => hold(&mut self.events, &mut held_bytes, &event),
+                Some(ClientOutput::Reply { id, result }) if id == name => {
                     missing -= 1;
                     self.name =
                         parse_identity(result).and_then(|reply| reply.name).filter(|name| !name.is_empty());
                 }
-                Some(Output::Reply { id, result }) if id == uuid => {
+                Some(ClientOutput::Reply { id, result }) if id == uuid => {
                     missing -= 1;
                     self.uuid =
                         parse_identity(result).and_then(|reply| reply.uuid).filter(|uuid| uuid != NO_UUID);

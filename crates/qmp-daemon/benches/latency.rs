@@ -27,7 +27,7 @@ use qmp_client::{Address, ConnectConfig, Connection};
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_http::HttpEndpoint;
 use qmp_hub::relay::RelayConfig;
-use qmp_wire::Output;
+use qmp_wire::ClientOutput;
 
 mod load;
 use load::{Part, negotiated, now_ns, order, read_all, report, run, sent_ns, socket};
@@ -198,7 +198,7 @@ async fn client(home: &Path, vms: usize) {
         tokio::spawn(async move {
             loop {
                 while let Some(output) = connection.poll_output().expect("QMP") {
-                    if let Output::Event(event) = output {
+                    if let ClientOutput::Event(event) = output {
                         let data = event.data.expect("data");
                         let _ = sent.send((sent_ns(data.as_bytes()).expect("an event"), now_ns()));
                     }

@@ -8,10 +8,10 @@
 //! - An event may arrive at any time, even before the greeting (it was meant for the previous client) and before
 //!   the reply of `qmp_capabilities`. It is delivered at its position in the stream.
 //! - The reply to a command of the previous client may be written to us. Replies are therefore paired by id only; a
-//!   reply without an id of ours is [`Output::Stray`].
+//!   reply without an id of ours is [`ClientOutput::Stray`].
 //! - An error without an id refers to a message that the server could not read. It is not attributed to any
 //!   command, `qmp_capabilities` included: that one is sent with an id and in valid JSON, so an error without id is
-//!   never its refusal. It is [`Output::Unattributed`].
+//!   never its refusal. It is [`ClientOutput::Unattributed`].
 //! - QEMU 0.12 greets without a version and has no negotiation: its monitor is in command mode at once.
 //! - `CommandNotFound` as the reply to `qmp_capabilities` means that the monitor is already in command mode (behind
 //!   a proxy that negotiated): in negotiation mode that command always exists.
@@ -25,5 +25,5 @@ mod commands;
 mod config;
 mod machine;
 
-pub use config::{ClientConfig, ClientError, CommandId, NEGOTIATION_TIMEOUT, Output};
+pub use config::{ClientConfig, ClientError, ClientOutput, CommandId, NEGOTIATION_TIMEOUT};
 pub use machine::Client;

@@ -25,7 +25,7 @@ pub mod server;
 
 pub use address::{Address, AddressError};
 pub use capture::{CaptureEntry, CaptureError, CaptureFault, CaptureReader, CaptureValue};
-pub use client::{Client, ClientConfig, ClientError, CommandId, NEGOTIATION_TIMEOUT, Output};
+pub use client::{Client, ClientConfig, ClientError, ClientOutput, CommandId, NEGOTIATION_TIMEOUT};
 pub use event_name::{EVENT_NAME_MAX_BYTES, EventName};
 pub use frame::{FRAME_MAX_BYTES, FrameReader, has_memory};
 pub use frame_error::FrameError;

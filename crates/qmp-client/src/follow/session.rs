@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use qmp_wire::{Address, Output, RawEvent};
+use qmp_wire::{Address, ClientOutput, RawEvent};
 use serde::Deserialize;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -157,14 +157,14 @@ impl Session {
         let Some(attaching) = &mut self.attaching else { return Ok(false) };
         match self.connection.poll_output()? {
             None => return Ok(false),
-            Some(Output::Greeting(greeting)) => self.greeting = GreetingInfo::from(greeting),
-            Some(Output::Negotiated { .. }) => attaching.send_queries(&mut self.connection),
-            Some(Output::Event(event)) => {
+            Some(ClientOutput::Greeting(greeting)) => self.greeting = GreetingInfo::from(greeting),
+            Some(ClientOutput::Negotiated { .. }) => attaching.send_queries(&mut self.connection),
+            Some(ClientOutput::Event(event)) => {
                 let event = Event::from_raw(&event, self.read_at);
                 attaching.held_bytes += event.size_bytes() + EVENT_OVERHEAD_BYTES;
                 held.push_back(event);
             }
-            Some(Output::Reply { id, result }) => {
+            Some(ClientOutput::Reply { id, result }) => {
                 if let Some(result) = attaching.snapshot.reply(id, result) {
                     replies.extend(self.exchange.reply(id, result));
                 }
@@ -181,11 +181,11 @@ impl Session {
             return Next::Ended;
         }
         match self.connection.poll_output() {
-            Ok(Some(Output::Event(event))) => Next::Event(event, self.read_at),
-            Ok(Some(Output::Reply { id, result })) if self.exchange.take_probe(id) => {
+            Ok(Some(ClientOutput::Event(event))) => Next::Event(event, self.read_at),
+            Ok(Some(ClientOutput::Reply { id, result })) if self.exchange.take_probe(id) => {
                 Next::ProbeAnswered(ProbeReply { run_state: run_state(result.ok()) })
             }
-            Ok(Some(Output::Reply { id, result })) => match self.exchange.reply(id, result) {
+            Ok(Some(ClientOutput::Reply { id, result })) => match self.exchange.reply(id, result) {
                 Some(reply) => Next::Reply(reply),
                 // The reply to a query of a snapshot that is complete without it.
                 None => Next::Skipped,
@@ -241,10 +241,12 @@ fn run_state(returned: Option<&str>) -> Option<Box<str>> {
 }
 
 /// Logs a message that is discarded.
-fn log_discarded(output: &Output<'_>) {
+fn log_discarded(output: &ClientOutput<'_>) {
     match output {
-        Output::Unattributed(error) => tracing::warn!(%error, "the VM could not parse a command"),
-        Output::Stray(text) => tracing::debug!(%text, "discarded a message that is no reply to this client"),
+        ClientOutput::Unattributed(error) => tracing::warn!(%error, "the VM could not parse a command"),
+        ClientOutput::Stray(text) => {
+            tracing::debug!(%text, "discarded a message that is no reply to this client");
+        }
         _ => {}
     }
 }

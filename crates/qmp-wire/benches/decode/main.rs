@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use qmp_wire::{Client, ClientConfig, FRAME_MAX_BYTES, FrameReader, Message, Output};
+use qmp_wire::{Client, ClientConfig, ClientOutput, FRAME_MAX_BYTES, FrameReader, Message};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -114,7 +114,7 @@ fn client_machine(bencher: Bencher<'_, '_>) {
         let mut events = 0;
         for bytes in stream.chunks(READ_BYTES) {
             client.handle_input(bytes);
-            while let Ok(Some(Output::Event(event))) = client.poll_output() {
+            while let Ok(Some(ClientOutput::Event(event))) = client.poll_output() {
                 divan::black_box(event);
                 events += 1;
             }

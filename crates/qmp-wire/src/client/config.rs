@@ -50,7 +50,7 @@ pub struct CommandId(pub u64);
 
 /// An output of the state machine, in the order of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output<'a> {
+pub enum ClientOutput<'a> {
     /// The server greeted. `qmp_capabilities` has been queued for sending.
     Greeting(Greeting<'a>),
     /// Command mode is reached: from here on no event is missed.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::commands::{Commands, Lane};
-use super::config::{ClientConfig, ClientError, CommandId, Output};
+use super::config::{ClientConfig, ClientError, ClientOutput, CommandId};
 use crate::frame::FrameReader;
 use crate::frame_error::FrameError;
 use crate::json::Members;
@@ -117,7 +117,7 @@ impl Client {
     ///
     /// Any [`ClientError`]; the connection is unusable afterwards, and every later call returns the same error.
     #[inline]
-    pub fn poll_output(&mut self) -> Result<Option<Output<'_>>, ClientError> {
+    pub fn poll_output(&mut self) -> Result<Option<ClientOutput<'_>>, ClientError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -131,12 +131,12 @@ impl Client {
         }
         let frame = self.reader.frame();
         let output = match frame.message() {
-            Message::Event(event) => Ok(Output::Event(event)),
+            Message::Event(event) => Ok(ClientOutput::Event(event)),
             Message::Greeting(greeting) => self.session.greet(greeting),
             Message::Return { id, value } => self.session.reply(id, Ok(value), || frame.raw()),
-            Message::Error { id: None, error } => Ok(Output::Unattributed(error)),
+            Message::Error { id: None, error } => Ok(ClientOutput::Unattributed(error)),
             Message::Error { id, error } => self.session.reply(id, Err(error), || frame.raw()),
-            Message::Unknown(raw) => Ok(Output::Stray(raw)),
+            Message::Unknown(raw) => Ok(ClientOutput::Stray(raw)),
         };
         if let Err(error) = &output {
             self.failed = Some(error.clone());
@@ -209,7 +209,7 @@ impl Client {
 }
 
 impl Session {
-    fn greet<'a>(&mut self, greeting: Greeting<'a>) -> Result<Output<'a>, ClientError> {
+    fn greet<'a>(&mut self, greeting: Greeting<'a>) -> Result<ClientOutput<'a>, ClientError> {
         if self.phase != Phase::Connected {
             return Err(ClientError::GreetedAgain);
         }
@@ -220,7 +220,7 @@ impl Session {
             let number = self.commands.negotiate(out_of_band);
             self.phase = Phase::Negotiating { number, out_of_band };
         }
-        Ok(Output::Greeting(greeting))
+        Ok(ClientOutput::Greeting(greeting))
     }
 
     fn reply<'a>(
@@ -228,22 +228,22 @@ impl Session {
         id: Option<&str>,
         result: Result<&'a str, CommandError>,
         raw: impl FnOnce() -> &'a str,
-    ) -> Result<Output<'a>, ClientError> {
-        let Some(completed) = self.commands.complete(id) else { return Ok(Output::Stray(raw())) };
+    ) -> Result<ClientOutput<'a>, ClientError> {
+        let Some(completed) = self.commands.complete(id) else { return Ok(ClientOutput::Stray(raw())) };
         match self.phase {
             Phase::Negotiating { number, out_of_band } if number == completed => match result {
                 Ok(_) => Ok(self.open(out_of_band)),
                 Err(error) if &*error.class == "CommandNotFound" => Ok(self.open(false)),
                 Err(error) => Err(ClientError::NegotiationRefused(error)),
             },
-            _ => Ok(Output::Reply { id: CommandId(completed), result }),
+            _ => Ok(ClientOutput::Reply { id: CommandId(completed), result }),
         }
     }
 
-    fn open(&mut self, out_of_band: bool) -> Output<'static> {
+    fn open(&mut self, out_of_band: bool) -> ClientOutput<'static> {
         self.phase = Phase::Open;
         self.commands.open(out_of_band);
-        Output::Negotiated { out_of_band }
+        ClientOutput::Negotiated { out_of_band }
     }
 }
 

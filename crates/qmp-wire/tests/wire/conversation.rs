@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use qmp_wire::{Client, ClientConfig, Output, RawEvent};
+use qmp_wire::{Client, ClientConfig, ClientOutput, RawEvent};
 
 /// The nonce of every connection here.
 pub(crate) const NONCE: u64 = 0xc0ffee;
@@ -73,22 +73,22 @@ pub(crate) fn id(number: u64) -> String {
 }
 
 /// Formats an output in one line.
-pub(crate) fn line(output: &Output<'_>) -> String {
+pub(crate) fn line(output: &ClientOutput<'_>) -> String {
     match output {
-        Output::Greeting(greeting) => {
+        ClientOutput::Greeting(greeting) => {
             let version = match &greeting.version {
                 Some(version) => format!("{}.{}.{}", version.major, version.minor, version.micro),
                 None => "unknown".to_owned(),
             };
             format!("greeting {version} {:?}", greeting.capabilities)
         }
-        Output::Negotiated { out_of_band: true } => "negotiated oob".to_owned(),
-        Output::Negotiated { out_of_band: false } => "negotiated".to_owned(),
-        Output::Event(event) => event_line(event),
-        Output::Reply { id, result: Ok(value) } => format!("reply {} {value}", id.0),
-        Output::Reply { id, result: Err(error) } => format!("reply {} error {error}", id.0),
-        Output::Unattributed(error) => format!("unattributed {error}"),
-        Output::Stray(raw) => format!("stray {raw}"),
+        ClientOutput::Negotiated { out_of_band: true } => "negotiated oob".to_owned(),
+        ClientOutput::Negotiated { out_of_band: false } => "negotiated".to_owned(),
+        ClientOutput::Event(event) => event_line(event),
+        ClientOutput::Reply { id, result: Ok(value) } => format!("reply {} {value}", id.0),
+        ClientOutput::Reply { id, result: Err(error) } => format!("reply {} error {error}", id.0),
+        ClientOutput::Unattributed(error) => format!("unattributed {error}"),
+        ClientOutput::Stray(raw) => format!("stray {raw}"),
     }
 }
 
