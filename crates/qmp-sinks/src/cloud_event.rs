@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 use qmp_wire::{Body, Record};
 use serde_json::json;
 
-use super::delivery::Origin;
+use super::delivery::DeliveryOrigin;
 use super::fields;
 
 /// The media type of one event in structured JSON.
@@ -26,7 +26,7 @@ pub(super) struct CloudEvent {
 }
 
 /// Writes `record`. The same record always gives the same bytes.
-pub(super) fn of(record: &Record<'_>, origin: &Origin) -> CloudEvent {
+pub(super) fn of(record: &Record<'_>, origin: &DeliveryOrigin) -> CloudEvent {
     let Record { vm, epoch, seq, received, .. } = record;
     let id = format!("{}:{vm}:{}:{}:{}", origin.journal, epoch.0, seq.0, received.0);
     let ty = match &record.body {
@@ -66,8 +66,8 @@ mod tests {
 
     use super::*;
 
-    fn origin(journal: &str) -> Origin {
-        Origin { rule: "r".into(), host: "host 1".into(), journal: journal.into() }
+    fn origin(journal: &str) -> DeliveryOrigin {
+        DeliveryOrigin { rule: "r".into(), host: "host 1".into(), journal: journal.into() }
     }
 
     fn record(epoch: u32, seq: u64, received: i64, body: Body<'static>) -> Record<'static> {

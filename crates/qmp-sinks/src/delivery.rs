@@ -18,7 +18,7 @@ pub struct Delivery {
 
 /// The origin of records, by which receivers identify them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct DeliveryOrigin {
     /// The rule's name.
     pub rule: Box<str>,
     /// This host's name.
@@ -29,18 +29,18 @@ pub struct Origin {
 
 /// The result of an attempt to deliver.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct DeliveryOutcome {
     /// The number of records that were delivered, from the first on.
     pub delivered: usize,
     /// Why the next record was not delivered.
-    pub failure: Option<Failure>,
+    pub failure: Option<DeliveryFailure>,
 }
 
 /// Why a record was not delivered.
 #[derive(Debug)]
-pub enum Failure {
+pub enum DeliveryFailure {
     /// The receiver is unavailable, or reports that it is busy: retried without end.
-    Away {
+    Unavailable {
         /// The error.
         error: String,
         /// How long the receiver asks to wait.
@@ -54,7 +54,7 @@ pub enum Failure {
 }
 
 /// The future of an attempt to deliver.
-pub type DeliveryFuture<'s> = Pin<Box<dyn Future<Output = Outcome> + Send + 's>>;
+pub type DeliveryFuture<'s> = Pin<Box<dyn Future<Output = DeliveryOutcome> + Send + 's>>;
 
 /// A receiver of records. Dropping the future of [`deliver`](Self::deliver) ends the attempt; the sink stays usable.
 pub trait Sink: Send {
@@ -64,9 +64,9 @@ pub trait Sink: Send {
 }
 
 /// The configured action of a rule.
-pub trait Action: fmt::Debug + Send + Sync {
+pub trait RuleAction: fmt::Debug + Send + Sync {
     /// Creates the sink. Files and connections are opened at the first delivery.
-    fn open(&self, origin: Arc<Origin>) -> Box<dyn Sink>;
+    fn open(&self, origin: Arc<DeliveryOrigin>) -> Box<dyn Sink>;
 
     /// The receiver, for people. Contains no secret.
     fn target(&self) -> String;
@@ -77,7 +77,7 @@ pub trait Action: fmt::Debug + Send + Sync {
     }
 }
 
-impl Outcome {
+impl DeliveryOutcome {
     /// The result if `delivered` records were delivered.
     #[must_use]
     pub fn done(delivered: usize) -> Self {
@@ -85,12 +85,15 @@ impl Outcome {
     }
 
     /// The result if the receiver became unavailable.
-    pub fn away(delivered: usize, error: impl fmt::Display) -> Self {
-        Self { delivered, failure: Some(Failure::Away { error: error.to_string(), after: None }) }
+    pub fn unavailable(delivered: usize, error: impl fmt::Display) -> Self {
+        Self {
+            delivered,
+            failure: Some(DeliveryFailure::Unavailable { error: error.to_string(), after: None }),
+        }
     }
 
     /// The result if the first record was refused.
     pub fn refused(error: impl fmt::Display) -> Self {
-        Self { delivered: 0, failure: Some(Failure::Refused { error: error.to_string() }) }
+        Self { delivered: 0, failure: Some(DeliveryFailure::Refused { error: error.to_string() }) }
     }
 }

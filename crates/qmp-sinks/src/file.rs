@@ -16,12 +16,12 @@ use qmp_host::blocking;
 use qmp_host::clock;
 use qmp_settings::Settings;
 
-use super::delivery::{Action, Delivery, DeliveryFuture, Origin, Outcome, Sink};
+use super::delivery::{Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink};
 use super::fields;
-use super::kind::Kind;
+use super::kind::SinkKind;
 use rotated_file::{RotatedFile, Rotation};
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: SinkKind = SinkKind {
     key: "file",
     options: &["max-size", "max-age", "keep"],
     example: "file = \"/var/log/qmp-events/events.jsonl\"",
@@ -54,7 +54,7 @@ struct FileSink {
     open: Option<RotatedFile>,
 }
 
-fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
+fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
     let path = settings.text("file", "a path").map(PathBuf::from);
     let max_bytes = settings.size("max-size");
     let max_age = settings.span("max-age");
@@ -78,8 +78,8 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     Some(Arc::new(File { path, rotation }))
 }
 
-impl Action for File {
-    fn open(&self, _origin: Arc<Origin>) -> Box<dyn Sink> {
+impl RuleAction for File {
+    fn open(&self, _origin: Arc<DeliveryOrigin>) -> Box<dyn Sink> {
         Box::new(FileSink { path: self.path.clone(), rotation: self.rotation, open: None })
     }
 
@@ -111,9 +111,9 @@ fn write(
     path: &Path,
     rotation: Rotation,
     lines: &[Vec<u8>],
-) -> (Option<RotatedFile>, Outcome) {
+) -> (Option<RotatedFile>, DeliveryOutcome) {
     let failed = |delivered: usize, path: &Path, error: &io::Error| {
-        (None, Outcome::away(delivered, format!("cannot write {}: {error}", path.display())))
+        (None, DeliveryOutcome::unavailable(delivered, format!("cannot write {}: {error}", path.display())))
     };
     let opened = match open {
         Some(open) => open.follow(clock::now()),
@@ -131,7 +131,7 @@ fn write(
         }
     }
     match file.sync() {
-        Ok(()) => (Some(file), Outcome::done(lines.len())),
+        Ok(()) => (Some(file), DeliveryOutcome::done(lines.len())),
         Err(error) => failed(0, path, &error),
     }
 }

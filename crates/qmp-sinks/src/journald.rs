@@ -18,11 +18,11 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
-use super::delivery::{Action, Delivery, DeliveryFuture, Origin, Outcome, Sink};
-use super::kind::Kind;
+use super::delivery::{Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink};
+use super::kind::SinkKind;
 
-pub(super) const KIND: Kind =
-    Kind { key: "journald", options: &[], example: "journald = true", may_hold_back: true, read };
+pub(super) const KIND: SinkKind =
+    SinkKind { key: "journald", options: &[], example: "journald = true", may_hold_back: true, read };
 
 /// The socket of journald.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -41,7 +41,7 @@ struct JournaldSink {
     socket: Option<UnixDatagram>,
 }
 
-fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
+fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
     let socket = match settings.flag("journald") {
         Some(true) => SOCKET.into(),
         Some(false) => {
@@ -60,8 +60,8 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     Some(Arc::new(Journald { socket }))
 }
 
-impl Action for Journald {
-    fn open(&self, origin: Arc<Origin>) -> Box<dyn Sink> {
+impl RuleAction for Journald {
+    fn open(&self, origin: Arc<DeliveryOrigin>) -> Box<dyn Sink> {
         Box::new(JournaldSink { socket_path: self.socket.clone(), rule: origin.rule.clone(), socket: None })
     }
 
@@ -80,10 +80,13 @@ impl Sink for JournaldSink {
                 if let Err(error) = sent {
                     self.socket = None;
                     let path = self.socket_path.display();
-                    return Outcome::away(delivered, format!("cannot write to journald at {path}: {error}"));
+                    return DeliveryOutcome::unavailable(
+                        delivered,
+                        format!("cannot write to journald at {path}: {error}"),
+                    );
                 }
             }
-            Outcome::done(deliveries.len())
+            DeliveryOutcome::done(deliveries.len())
         })
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use qmp_settings::Settings;
 
-use super::delivery::Action;
+use super::delivery::RuleAction;
 
 /// A kind of sink: its keys in the configuration.
 #[derive(Debug)]
-pub struct Kind {
+pub struct SinkKind {
     /// The key of the action, which is also the name of the kind.
     pub key: &'static str,
     /// Optional keys.
@@ -18,5 +18,5 @@ pub struct Kind {
     /// Whether `at-most` is allowed.
     pub may_hold_back: bool,
     /// Reads its keys; `None` after a problem.
-    pub read: fn(&mut Settings<'_, '_>) -> Option<Arc<dyn Action>>,
+    pub read: fn(&mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>>,
 }

@@ -34,9 +34,11 @@ mod run;
 mod webhook;
 mod kinds;
 
-pub use delivery::{Action, Delivery, DeliveryFuture, Failure, Origin, Outcome, Sink};
+pub use delivery::{
+    Delivery, DeliveryFailure, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink,
+};
 pub use delivery_limit::{DeliveryLimit, DeliveryLimitError};
-pub use kind::Kind;
+pub use kind::SinkKind;
 pub use kinds::KINDS;
 pub use message_id::message_id;
 pub use positions::PositionsError;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use qmp_journal::{Globs, Kind, Query, WherePath};
 use qmp_wire::{Body, Record};
 
-use super::delivery::Action;
+use super::delivery::RuleAction;
 use super::delivery_limit::DeliveryLimit;
 
 /// A rule as configured.
@@ -22,7 +22,7 @@ pub struct RuleConfig {
     /// The key of its kind of sink.
     pub kind: &'static str,
     /// The action.
-    pub action: Arc<dyn Action>,
+    pub action: Arc<dyn RuleAction>,
     /// The text of the rule: rules with the same text are the same.
     pub text: Box<str>,
 }

@@ -12,7 +12,7 @@ use qmp_wire::Offset;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::delivery::Origin;
+use super::delivery::DeliveryOrigin;
 use super::positions::{Position, Positions, PositionsError};
 use super::rule::RuleConfig;
 use super::runner::{Order, Runner};
@@ -249,8 +249,11 @@ impl Rules {
         let position = shared.positions.get(&rule.name).unwrap_or_default();
         let status = Arc::new(Status::new(rule, Offset(position.offset)));
         let (order, orders) = watch::channel(Order::Run);
-        let origin =
-            Origin { rule: rule.name.clone(), host: shared.host.clone(), journal: shared.journal.clone() };
+        let origin = DeliveryOrigin {
+            rule: rule.name.clone(),
+            host: shared.host.clone(),
+            journal: shared.journal.clone(),
+        };
         let (reader, positions) = (shared.reader.clone(), shared.positions.clone());
         let runner = Runner::new(rule.clone(), origin, reader, positions, Arc::clone(&status), orders);
         let (expected, name) = (order.subscribe(), format!("rule {}", rule.name));

@@ -14,12 +14,12 @@ use std::time::Duration;
 use qmp_settings::Settings;
 use qmp_settings::span;
 
-use super::delivery::{Action, Delivery, DeliveryFuture, Origin, Outcome, Sink};
+use super::delivery::{Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink};
 use super::fields;
-use super::kind::Kind;
+use super::kind::SinkKind;
 use process::{Process, RunResult};
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: SinkKind = SinkKind {
     key: "run",
     options: &["timeout", "attempts"],
     example: "run = [\"/usr/local/bin/page\", \"--urgent\"]",
@@ -50,10 +50,10 @@ struct Run {
 
 struct RunSink {
     run: Run,
-    origin: Arc<Origin>,
+    origin: Arc<DeliveryOrigin>,
 }
 
-fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
+fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
     let words = settings
         .texts("run", "a program and its arguments, such as [\"/usr/local/bin/page\", \"--urgent\"]")?;
     let (program, arguments) = words.split_first()?;
@@ -73,8 +73,8 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     Some(Arc::new(Run { program: (*program).into(), arguments, timeout, attempts }))
 }
 
-impl Action for Run {
-    fn open(&self, origin: Arc<Origin>) -> Box<dyn Sink> {
+impl RuleAction for Run {
+    fn open(&self, origin: Arc<DeliveryOrigin>) -> Box<dyn Sink> {
         Box::new(RunSink { run: self.clone(), origin })
     }
 
@@ -93,14 +93,14 @@ impl Sink for RunSink {
         Box::pin(async {
             match deliveries.first() {
                 Some(delivery) => self.deliver_one(delivery).await,
-                None => Outcome::done(0),
+                None => DeliveryOutcome::done(0),
             }
         })
     }
 }
 
 impl RunSink {
-    async fn deliver_one(&self, delivery: &Delivery) -> Outcome {
+    async fn deliver_one(&self, delivery: &Delivery) -> DeliveryOutcome {
         let Run { program, timeout, .. } = &self.run;
         let mut environment = fields::of(&delivery.record, delivery.held_back);
         environment.push(("QMP_RULE".into(), self.origin.rule.to_string()));
@@ -113,27 +113,32 @@ impl RunSink {
         line.push(b'\n');
         let process = match Process::start(program, &self.run.arguments, environment) {
             Ok(process) => process,
-            Err(error) => return Outcome::away(0, format!("cannot run {}: {error}", program.display())),
+            Err(error) => {
+                return DeliveryOutcome::unavailable(0, format!("cannot run {}: {error}", program.display()));
+            }
         };
         let (result, output) = process.run(line, *timeout).await;
         let shown_output = if output.is_empty() { String::new() } else { format!(", and said: {output}") };
         let program = program.display();
         match result {
-            RunResult::Exited(status) if status.success() => Outcome::done(1),
-            RunResult::Exited(status) if status.code() == Some(EX_TEMPFAIL) => {
-                Outcome::away(0, format!("{program} asks to be run again later ({status}){shown_output}"))
-            }
+            RunResult::Exited(status) if status.success() => DeliveryOutcome::done(1),
+            RunResult::Exited(status) if status.code() == Some(EX_TEMPFAIL) => DeliveryOutcome::unavailable(
+                0,
+                format!("{program} asks to be run again later ({status}){shown_output}"),
+            ),
             RunResult::Exited(status) => {
-                Outcome::refused(format!("{program} ended with {status}{shown_output}"))
+                DeliveryOutcome::refused(format!("{program} ended with {status}{shown_output}"))
             }
             RunResult::TooLong => {
                 let span_us = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
-                Outcome::refused(format!(
+                DeliveryOutcome::refused(format!(
                     "{program} took longer than {}{shown_output}",
                     span::describe(span_us)
                 ))
             }
-            RunResult::Unknown(error) => Outcome::away(0, format!("cannot wait for {program}: {error}")),
+            RunResult::Unknown(error) => {
+                DeliveryOutcome::unavailable(0, format!("cannot wait for {program}: {error}"))
+            }
         }
     }
 }

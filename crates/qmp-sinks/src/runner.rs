@@ -12,7 +12,7 @@ use qmp_journal::{Cursor, JournalError, Query, Reader};
 use qmp_wire::{Offset, Record, UnixMicros};
 use tokio::sync::watch;
 
-use super::delivery::{Delivery, Failure, Origin, Sink};
+use super::delivery::{Delivery, DeliveryFailure, DeliveryOrigin, Sink};
 use super::delivery_limit::{Gate, HeldRecords};
 use super::positions::{Position, Positions};
 use super::rule::RuleConfig;
@@ -73,7 +73,7 @@ type Flow = ControlFlow<()>;
 impl Runner {
     pub(super) fn new(
         rule: RuleConfig,
-        origin: Origin,
+        origin: DeliveryOrigin,
         reader: Reader,
         positions: Positions,
         status: Arc<Status>,
@@ -266,7 +266,7 @@ impl Runner {
             };
             let first = deliveries.first().unwrap_or(first);
             let pause = match failure {
-                Failure::Refused { error } => {
+                DeliveryFailure::Refused { error } => {
                     refusals += 1;
                     let attempts = self.rule.action.attempts();
                     if refusals >= attempts {
@@ -281,7 +281,7 @@ impl Runner {
                     );
                     self.backoff.next_delay()
                 }
-                Failure::Away { error, after } => {
+                DeliveryFailure::Unavailable { error, after } => {
                     self.report_failure(&error, format_args!("retried until it succeeds"));
                     let asked = after.unwrap_or_default().min(SINK_RETRY_AFTER_MAX);
                     self.backoff.next_delay().max(asked)

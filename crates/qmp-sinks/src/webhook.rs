@@ -25,13 +25,15 @@ use qmp_host::clock;
 use qmp_settings::Settings;
 
 use super::cloud_event::{self, MEDIA_TYPE};
-use super::delivery::{Action, Delivery, DeliveryFuture, Failure, Origin, Outcome, Sink};
-use super::kind::Kind;
+use super::delivery::{
+    Delivery, DeliveryFailure, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink,
+};
+use super::kind::SinkKind;
 use super::run::SINK_ATTEMPTS_MAX;
 use connection::{PersistentConnection, Reply};
 use target::Target;
 
-pub(super) const KIND: Kind = Kind {
+pub(super) const KIND: SinkKind = SinkKind {
     key: "webhook",
     options: &["secret-file", "ca-file", "timeout", "attempts"],
     example: "webhook = \"https://example.org/hook\"",
@@ -53,11 +55,11 @@ struct Webhook {
 
 struct WebhookSink {
     webhook: Webhook,
-    origin: Arc<Origin>,
+    origin: Arc<DeliveryOrigin>,
     connection: PersistentConnection,
 }
 
-fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
+fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
     let target: Option<Target> =
         settings.parsed("webhook", "an address such as \"https://example.org/hook\"");
     let secret_file = settings.text("secret-file", "a path").map(PathBuf::from);
@@ -80,8 +82,8 @@ fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn Action>> {
     Some(Arc::new(Webhook { target, secret_file, ca_file, timeout, attempts }))
 }
 
-impl Action for Webhook {
-    fn open(&self, origin: Arc<Origin>) -> Box<dyn Sink> {
+impl RuleAction for Webhook {
+    fn open(&self, origin: Arc<DeliveryOrigin>) -> Box<dyn Sink> {
         let connection = PersistentConnection::new(self.target.clone(), self.ca_file.clone());
         Box::new(WebhookSink { webhook: self.clone(), origin, connection })
     }
@@ -100,22 +102,22 @@ impl Sink for WebhookSink {
         Box::pin(async {
             match deliveries.first() {
                 Some(delivery) => self.deliver_one(delivery).await,
-                None => Outcome::done(0),
+                None => DeliveryOutcome::done(0),
             }
         })
     }
 }
 
 impl WebhookSink {
-    async fn deliver_one(&mut self, delivery: &Delivery) -> Outcome {
+    async fn deliver_one(&mut self, delivery: &Delivery) -> DeliveryOutcome {
         let request = match self.request(delivery) {
             Ok(request) => request,
-            Err(error) => return Outcome::away(0, error),
+            Err(error) => return DeliveryOutcome::unavailable(0, error),
         };
         let shown = self.webhook.target.shown();
         match self.connection.send(request, self.webhook.timeout).await {
             Ok(reply) => outcome(&reply, &shown),
-            Err(error) => Outcome::away(0, format!("{shown}: {error}")),
+            Err(error) => DeliveryOutcome::unavailable(0, format!("{shown}: {error}")),
         }
     }
 
@@ -144,24 +146,29 @@ impl WebhookSink {
 }
 
 /// The outcome that a reply means.
-fn outcome(reply: &Reply, shown: &str) -> Outcome {
+fn outcome(reply: &Reply, shown: &str) -> DeliveryOutcome {
     let status = reply.status;
     if status.is_success() {
-        return Outcome::done(1);
+        return DeliveryOutcome::done(1);
     }
     let body = if reply.body.is_empty() { String::new() } else { format!(": {}", reply.body) };
     let error = format!("{shown} answered {status}{body}");
-    let is_away = status.is_server_error()
+    let is_unavailable = status.is_server_error()
         || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
             .contains(&status);
-    if is_away {
+    if is_unavailable {
         let after = reply.headers.get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
-        return Outcome { delivered: 0, failure: Some(Failure::Away { error, after }) };
+        return DeliveryOutcome {
+            delivered: 0,
+            failure: Some(DeliveryFailure::Unavailable { error, after }),
+        };
     }
     if status.is_redirection() {
-        return Outcome::refused(format!("{error}; redirections are not followed: use the final address"));
+        return DeliveryOutcome::refused(format!(
+            "{error}; redirections are not followed: use the final address"
+        ));
     }
-    Outcome::refused(error)
+    DeliveryOutcome::refused(error)
 }
 
 /// The time that `Retry-After` asks to wait: seconds, or an HTTP date.
@@ -189,19 +196,19 @@ mod tests {
             (401, "refused"),
             (404, "refused"),
             (410, "refused"),
-            (408, "away"),
-            (425, "away"),
-            (429, "away"),
-            (500, "away"),
-            (503, "away"),
+            (408, "unavailable"),
+            (425, "unavailable"),
+            (429, "unavailable"),
+            (500, "unavailable"),
+            (503, "unavailable"),
         ];
         for (status, expected) in cases {
             let status = StatusCode::from_u16(status).expect("a status");
             let reply = Reply { status, headers: hyper::HeaderMap::new(), body: "why".into() };
             let found = match outcome(&reply, "http://x") {
-                Outcome { delivered: 1, failure: None } => "done",
-                Outcome { failure: Some(Failure::Refused { .. }), .. } => "refused",
-                Outcome { failure: Some(Failure::Away { .. }), .. } => "away",
+                DeliveryOutcome { delivered: 1, failure: None } => "done",
+                DeliveryOutcome { failure: Some(DeliveryFailure::Refused { .. }), .. } => "refused",
+                DeliveryOutcome { failure: Some(DeliveryFailure::Unavailable { .. }), .. } => "unavailable",
                 other => panic!("{other:?}"),
             };
             assert_eq!(found, expected, "{status}");

@@ -7,7 +7,7 @@ use qmp_hub::conditions::Selected;
 use qmp_journal::{Globs, Kind as RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_settings::{Settings, Value};
-use qmp_sinks::{DeliveryLimit, KINDS, Kind, RuleConfig, Selection};
+use qmp_sinks::{DeliveryLimit, KINDS, RuleConfig, Selection, SinkKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -66,9 +66,9 @@ impl<'t> ConfigDocument<'t> {
     }
 
     /// The kind of the one action of a rule.
-    fn kind_of_sink(&mut self, value: &Value<'t>, table: &DeTable<'t>) -> Option<&'static Kind> {
-        let has = |kind: &&Kind| table.iter().any(|(key, _)| key.get_ref() == kind.key);
-        let found: Vec<&Kind> = KINDS.iter().copied().filter(|kind| has(kind)).collect();
+    fn kind_of_sink(&mut self, value: &Value<'t>, table: &DeTable<'t>) -> Option<&'static SinkKind> {
+        let has = |kind: &&SinkKind| table.iter().any(|(key, _)| key.get_ref() == kind.key);
+        let found: Vec<&SinkKind> = KINDS.iter().copied().filter(|kind| has(kind)).collect();
         match found.as_slice() {
             [kind] => KINDS.iter().copied().find(|known| known.key == kind.key),
             [] => {
@@ -101,7 +101,7 @@ impl<'t> ConfigDocument<'t> {
         }
     }
 
-    fn known_key(&mut self, key: &Spanned<std::borrow::Cow<'_, str>>, kind: &Kind) {
+    fn known_key(&mut self, key: &Spanned<std::borrow::Cow<'_, str>>, kind: &SinkKind) {
         let name = key.get_ref().as_ref();
         let known = [&KEYS[..], &[kind.key], kind.options].concat();
         if known.contains(&name) {
