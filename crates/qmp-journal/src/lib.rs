@@ -53,6 +53,7 @@ mod backup;
 mod checkpoints;
 mod schema;
 mod cursor;
+mod restore;
 mod store;
 mod sweep;
 mod passing;

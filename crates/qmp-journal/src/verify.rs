@@ -17,9 +17,9 @@ use super::limits::VERIFY_FAULTS_MAX;
 use super::lock::PublishedHead;
 use super::passing::read_through;
 use super::read::ReadConnection;
+use super::restore::{RESTORE_SQL, RestoredRecord, read_restored};
 use super::rows::{Direction, Stretch, lost_spans, walk, without};
 use super::segment::{IndexedRecord, OpenSegment, SealedSegment, minute};
-use super::store::{RESTORE_SQL, RestoredRecord, read_restored};
 
 /// The result of checking a whole journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

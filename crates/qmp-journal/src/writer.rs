@@ -24,6 +24,7 @@ use super::lock::{PublishedHead, WriterLock};
 use super::names::{Names, Role};
 use super::numbering::{self, Ids, Numbering, Plan};
 use super::queue::{DequeueResult, Queue};
+use super::restore;
 use super::retention::{self, PrunedRange};
 use super::schema;
 use super::store;
@@ -95,11 +96,11 @@ impl Writer {
     ) -> Result<Self, JournalError> {
         let failed = |doing| move |source| JournalError::Storage { doing, path: path.to_owned(), source };
         let names = Names::load(&connection).map_err(failed("read"))?;
-        let mut numbering = store::restore(&connection, options.segment_records).map_err(failed("read"))?;
+        let mut numbering = restore::restore(&connection, options.segment_records).map_err(failed("read"))?;
         if names.unreadable() > 0 {
             tracing::error!(journal = %path.display(), names = names.unreadable(), "names cannot be read");
             // A VM whose name is unreadable counts as another one, and must not get its epochs again.
-            numbering.begin_after(0, store::last_epoch(&connection).map_err(failed("read"))?);
+            numbering.begin_after(0, restore::last_epoch(&connection).map_err(failed("read"))?);
         }
         let name = schema::name(&connection).map_err(failed("read"))?;
         let lost = lost(&lock, &name, &mut numbering);
