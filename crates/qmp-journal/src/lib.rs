@@ -41,6 +41,7 @@ mod names;
 mod filter;
 mod segment;
 mod batch;
+mod unreadable;
 mod numbering;
 mod queue;
 mod figures;

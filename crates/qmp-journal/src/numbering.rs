@@ -15,6 +15,7 @@ use super::body::{self, Kind};
 use super::checksum::Content;
 use super::limits::{NUMBERS_MAX, SEGMENT_MAX_BYTES};
 use super::segment::{IndexedRecord, OpenSegment, SealedSegment};
+use super::unreadable::UnreadableRecords;
 
 /// The state of each VM, and the open segment.
 #[derive(Debug)]
@@ -27,7 +28,9 @@ pub(super) struct Numbering {
     max_epoch: u32,
     /// The lowest number of the next epoch of any VM, less one.
     epoch_floor: u32,
-    /// The first number of a VM that never was attached.
+    /// The same, of a VM without a record.
+    new_vm_epoch_floor: u32,
+    /// The first number of a VM without a record that is not attached.
     seq_floor: u64,
     /// VMs with a record in the open segment.
     touched: BTreeSet<u32>,
@@ -84,7 +87,17 @@ impl Numbering {
     pub(super) fn restore(head: u64, vms: HashMap<u32, VmState>, segment_records: u64) -> Self {
         let max_epoch = vms.values().map(|state| state.epoch).max().unwrap_or(0);
         let (segment, touched) = (OpenSegment::default(), BTreeSet::new());
-        Self { head, vms, segment, segment_records, max_epoch, epoch_floor: 0, seq_floor: 0, touched }
+        Self {
+            head,
+            vms,
+            segment,
+            segment_records,
+            max_epoch,
+            epoch_floor: 0,
+            new_vm_epoch_floor: 0,
+            seq_floor: 0,
+            touched,
+        }
     }
 
     /// Adds a record that is in the file, the next after the head.
@@ -103,6 +116,68 @@ impl Numbering {
         self.touched.insert(record.vm);
     }
 
+    /// Adds a record as [`observe`](Self::observe) does, and returns how many records of its VM are missing before it.
+    ///
+    /// Only those that the numbers prove: a hub that starts after damage may leave numbers out, but closes each open
+    /// epoch before. So an event of an open epoch was numbered by the hub that opened the epoch, without a hole.
+    pub(super) fn observe_restored(&mut self, record: IndexedRecord, epoch: u32, seq: u64) -> u64 {
+        let state = self.vms.get(&record.vm).copied().unwrap_or_default();
+        let is_numbered_with = record.kind == Kind::Event && epoch > 0;
+        self.observe(record, epoch, seq);
+        match (is_numbered_with, epoch == state.epoch) {
+            (true, true) if state.open => seq.saturating_sub(state.seq.saturating_add(1)),
+            (true, false) => seq,
+            _ => 0,
+        }
+    }
+
+    /// Adds the identity of an unreadable record, if it is the next one of its VM: damage leaves another one hardly ever.
+    /// Returns whether it is.
+    pub(super) fn observe_identity(&mut self, offset: u64, vm: u32, epoch: u32, seq: u64) -> bool {
+        let known = self.vms.get(&vm).copied();
+        let state = known.unwrap_or(VmState { last: offset, ..VmState::default() });
+        let opens = (Some(epoch), seq) == (state.epoch.checked_add(1), 0);
+        let follows = known.is_some() && (epoch, Some(seq)) == (state.epoch, state.seq.checked_add(1));
+        if opens || follows {
+            self.max_epoch = self.max_epoch.max(epoch);
+            self.vms.insert(vm, VmState { epoch, seq, open: opens || state.open, ..state });
+            self.touched.insert(vm);
+        }
+        opens || follows
+    }
+
+    /// Adds an epoch of a file with unreadable records, as the file lists it.
+    pub(super) fn observe_epoch(&mut self, vm: u32, epoch: u32, opened: u64, open: bool) {
+        self.max_epoch = self.max_epoch.max(epoch);
+        let state = self.vms.entry(vm).or_default();
+        if epoch > state.epoch {
+            *state = VmState { last: state.last.max(opened), epoch, seq: 0, received: None, open };
+            self.touched.insert(vm);
+        } else if epoch == state.epoch {
+            state.open |= open;
+        }
+    }
+
+    /// Skips the numbers that unreadable records may have had.
+    pub(super) fn skip_unreadable(&mut self, unreadable: &UnreadableRecords) {
+        for (vm, state) in &mut self.vms {
+            let records = unreadable.possible_after(state.last);
+            if records > 0 {
+                state.seq = state.seq.saturating_add(records);
+                // The next seal writes it: the damage may be in a sealed segment then.
+                self.touched.insert(*vm);
+            }
+        }
+        self.seq_floor = self.seq_floor.saturating_add(unreadable.possible_after(0));
+    }
+
+    /// Skips the numbers that records may have had which an earlier hub found to be lost.
+    pub(super) fn skip_lost(&mut self, lost: &UnreadableRecords) {
+        for state in self.vms.values_mut() {
+            state.seq = state.seq.saturating_add(lost.possible_after(state.last));
+        }
+    }
+
     /// Assigns numbers to `item` as the next record of `plan`.
     pub(super) fn assign<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
         let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
@@ -114,11 +189,11 @@ impl Numbering {
     }
 
     fn assign_next<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
-        let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
-        let (epoch, seq) = match (item.kind, state.last) {
-            (Kind::Attached, _) => (state.epoch.max(self.epoch_floor).saturating_add(1), 0),
-            (_, 0) => (0, self.seq_floor),
-            _ => (state.epoch, state.seq.saturating_add(1)),
+        let (epoch, seq) = match (item.kind, self.vms.get(&ids.vm)) {
+            (Kind::Attached, Some(state)) => (state.epoch.max(self.epoch_floor).saturating_add(1), 0),
+            (Kind::Attached, None) => (self.epoch_floor.max(self.new_vm_epoch_floor).saturating_add(1), 0),
+            (_, Some(state)) => (state.epoch, state.seq.saturating_add(1)),
+            (_, None) => (0, self.seq_floor),
         };
         let offset = self.head + 1;
         let received = item.received.0;
@@ -167,14 +242,18 @@ impl Numbering {
     /// Skips records up to `head` that readers have seen and the file lacks. Each may have been of any VM, and `epoch`
     /// is the highest of them: no identity is assigned twice.
     pub(super) fn pass_over(&mut self, head: u64, epoch: u32) {
-        self.skip_numbers(head.saturating_sub(self.head));
+        let records = head.saturating_sub(self.head);
+        self.seq_floor = self.seq_floor.saturating_add(records);
+        self.vms.values_mut().for_each(|state| state.seq = state.seq.saturating_add(records));
         self.begin_after(head, epoch);
     }
 
-    /// Skips `records` numbers of each VM's epoch: the skipped records may have had them.
-    pub(super) fn skip_numbers(&mut self, records: u64) {
-        self.seq_floor = self.seq_floor.saturating_add(records);
-        self.vms.values_mut().for_each(|state| state.seq = state.seq.saturating_add(records));
+    /// Assigns no identity twice if names cannot be read: a VM with such a name counts as one without a record.
+    pub(super) fn pass_over_unnamed(&mut self) {
+        self.new_vm_epoch_floor = self.max_epoch;
+        let never_attached = self.vms.values().filter(|state| state.epoch == 0);
+        let floor = never_attached.map(|state| state.seq.saturating_add(1)).max().unwrap_or(0);
+        self.seq_floor = self.seq_floor.max(floor);
     }
 
     /// Assigns no offset up to `head` and no epoch up to `epoch` from here on.

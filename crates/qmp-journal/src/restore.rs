@@ -1,6 +1,6 @@
 //! Restores the state of the writer from the file.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use rusqlite::Connection;
@@ -11,10 +11,13 @@ use super::checksum::Content;
 use super::columns::{EventTime, SEALED, unsigned};
 use super::damage::is_damage;
 use super::numbering::{Numbering, VmState};
-use super::rows::{Stretch, walk};
+use super::rows::{Stretch, lost_spans, walk};
 use super::segment::IndexedRecord;
+use super::unreadable::UnreadableRecords;
 
 /// Restores the numbering of the journal: from the last seal, and a scan of the records after it.
+///
+/// If records cannot be read, the VMs that may have lost one skip its number; every other VM continues without a hole.
 pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite::Result<Numbering> {
     let sealed: i64 = connection.query_row(SEALED, [], |row| row.get(0))?;
     let mut vms: HashMap<u32, VmState> = connection
@@ -24,10 +27,11 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
             Ok((row.get(0)?, VmState { last, epoch: row.get(2)?, seq, received: None, open: false }))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let mut open = connection.prepare("SELECT vm, epoch FROM epoch WHERE closed IS NULL AND opened <= ?1")?;
+    // The scan finds the records that closed an epoch after the seal.
+    let mut open = connection
+        .prepare("SELECT vm, epoch FROM epoch WHERE opened <= ?1 AND (closed IS NULL OR closed > ?1)")?;
     let mut rows = open.query([sealed])?;
     while let Some(row) = rows.next()? {
-        // The scan finds epochs that were closed after the seal.
         let epoch: u32 = row.get(1)?;
         if let Some(state) = vms.get_mut(&row.get(0)?).filter(|state| state.epoch == epoch) {
             state.open = true;
@@ -35,51 +39,72 @@ pub(super) fn restore(connection: &Connection, segment_records: u64) -> rusqlite
     }
     let mut numbering = Numbering::restore(unsigned(sealed), vms, segment_records);
     let unreadable = restore_unsealed(connection, unsigned(sealed), &mut numbering)?;
-    if unreadable > 0 {
-        // The unreadable records may have been of any VM, and the last of its epoch.
-        numbering.skip_numbers(unreadable);
-        numbering.begin_after(0, last_epoch(connection)?);
+    if !unreadable.is_empty() {
+        restore_epochs(connection, &mut numbering)?;
+        numbering.skip_unreadable(&unreadable);
     }
-    let lost = connection.query_row("SELECT max(last), max(epoch) FROM lost", [], |row| {
-        Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<u32>>(1)?))
-    })?;
-    numbering.begin_after(lost.0.map_or(0, unsigned), lost.1.unwrap_or(0));
+    restore_lost(connection, &mut numbering)?;
     Ok(numbering)
 }
 
-/// Restores from the records after the last seal up to the head, and returns how many cannot be read.
+/// Restores from the records after the last seal up to the head, and returns those that cannot be read.
 fn restore_unsealed(
     connection: &Connection,
     sealed: u64,
     numbering: &mut Numbering,
-) -> rusqlite::Result<u64> {
+) -> rusqlite::Result<UnreadableRecords> {
     let unsealed = Stretch { after: sealed, upto: bounds::head(connection)? };
-    let unreadable = Cell::new(0_u64);
-    let pass = |records: u64| unreadable.set(unreadable.get().saturating_add(records));
-    let numbering = RefCell::new(numbering);
-    walk(
-        connection,
-        RESTORE_SQL,
-        unsealed,
-        &mut |row| {
-            match read_restored(row) {
-                Ok(RestoredRecord { record, epoch, seq }) => {
-                    numbering.borrow_mut().observe(record, epoch, seq);
-                }
-                Err(error) if is_damage(&error) => {
-                    pass(1);
-                    numbering.borrow_mut().begin_after(unsigned(row.get(0)?), 0);
-                }
-                Err(error) => return Err(error),
+    let restored = RefCell::new((numbering, UnreadableRecords::default()));
+    let take = &mut |row: &rusqlite::Row<'_>| {
+        let (numbering, unreadable) = &mut *restored.borrow_mut();
+        match read_restored(row) {
+            Ok(RestoredRecord { record, epoch, seq }) => {
+                unreadable.attribute(numbering.observe_restored(record, epoch, seq));
             }
-            Ok(true)
-        },
-        &mut |first, last, _| {
-            pass((last - first).saturating_add(1));
-            numbering.borrow_mut().begin_after(last, 0);
-        },
-    )?;
-    Ok(unreadable.get())
+            Err(error) if is_damage(&error) => {
+                let offset = unsigned(row.get(0)?);
+                numbering.begin_after(offset, 0);
+                let is_known = read_identity(row)
+                    .is_ok_and(|(vm, epoch, seq)| numbering.observe_identity(offset, vm, epoch, seq));
+                if !is_known {
+                    unreadable.add(offset, offset);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    };
+    let missing = &mut |first, last, _: Option<&rusqlite::Error>| {
+        let (numbering, unreadable) = &mut *restored.borrow_mut();
+        numbering.begin_after(last, 0);
+        unreadable.add(first, last);
+    };
+    walk(connection, RESTORE_SQL, unsealed, take, missing)?;
+    Ok(restored.into_inner().1)
+}
+
+/// Adds the latest epoch of each VM: the record that opened it may be unreadable.
+fn restore_epochs(connection: &Connection, numbering: &mut Numbering) -> rusqlite::Result<()> {
+    // In a row with max(), SQLite takes the other columns from the row that has the maximum.
+    let sql = "SELECT vm, max(epoch), opened, closed IS NULL FROM epoch GROUP BY vm";
+    let mut epochs = connection.prepare(sql)?;
+    let mut rows = epochs.query([])?;
+    while let Some(row) = rows.next()? {
+        numbering.observe_epoch(row.get(0)?, row.get(1)?, unsigned(row.get(2)?), row.get(3)?);
+    }
+    Ok(())
+}
+
+/// Skips what was lost before: a VM without a record since then may have had each of the lost numbers.
+fn restore_lost(connection: &Connection, numbering: &mut Numbering) -> rusqlite::Result<()> {
+    let mut lost = UnreadableRecords::default();
+    lost_spans(connection).into_iter().for_each(|(first, last)| lost.add(first, last));
+    numbering.skip_lost(&lost);
+    let (last, epoch) = connection.query_row("SELECT max(last), max(epoch) FROM lost", [], |row| {
+        Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<u32>>(1)?))
+    })?;
+    numbering.begin_after(last.map_or(0, unsigned), epoch.unwrap_or(0));
+    Ok(())
 }
 
 /// The columns that [`read_restored`] reads, of the offsets from the first parameter to the second.
@@ -93,6 +118,11 @@ pub(super) struct RestoredRecord {
     pub(super) record: IndexedRecord,
     pub(super) epoch: u32,
     pub(super) seq: u64,
+}
+
+/// The VM, epoch and number of a row of [`RESTORE_SQL`] that cannot be read otherwise.
+fn read_identity(row: &rusqlite::Row<'_>) -> rusqlite::Result<(u32, u32, u64)> {
+    Ok((row.get(1)?, row.get(5)?, unsigned(row.get(6)?)))
 }
 
 /// Reads a row of [`RESTORE_SQL`].
@@ -118,9 +148,4 @@ pub(super) fn read_restored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Restore
     let bytes = (data.map_or(0, str::len) + sent_name.map_or(0, str::len)) as u64;
     let record = IndexedRecord { offset, vm, kind, event, received, bytes, sum: content.sum() };
     Ok(RestoredRecord { record, epoch, seq })
-}
-
-/// The highest epoch in the file.
-pub(super) fn last_epoch(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.query_row("SELECT coalesce(max(epoch), 0) FROM epoch", [], |row| row.get(0))
 }

@@ -1,6 +1,6 @@
 //! Writing the file, and the few reads that the writer needs while it writes.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{CachedStatement, Connection, TransactionBehavior};
 
 use super::body::Kind;
 use super::columns::{EventTime, number};
@@ -117,10 +117,13 @@ pub(super) fn name(connection: &Connection, id: u32) -> rusqlite::Result<Box<str
     }
 }
 
-/// When the record at `offset` was received; `None` if there is none.
+/// When the record at `offset` was received; `None` if there is none, or it cannot be read.
 pub(super) fn received(connection: &Connection, offset: u64) -> rusqlite::Result<Option<i64>> {
-    connection
+    let read = connection
         .prepare_cached("SELECT received FROM record WHERE offset = ?1")?
-        .query_row([number(offset)], |row| row.get(0))
-        .optional()
+        .query_row([number(offset)], |row| row.get(0));
+    match read {
+        Err(error) if is_damage(&error) => Ok(None),
+        read => read.map(Some),
+    }
 }

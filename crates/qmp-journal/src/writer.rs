@@ -99,8 +99,7 @@ impl Writer {
         let mut numbering = restore::restore(&connection, options.segment_records).map_err(failed("read"))?;
         if names.unreadable() > 0 {
             tracing::error!(journal = %path.display(), names = names.unreadable(), "names cannot be read");
-            // A VM whose name is unreadable counts as another one, and must not get its epochs again.
-            numbering.begin_after(0, restore::last_epoch(&connection).map_err(failed("read"))?);
+            numbering.pass_over_unnamed();
         }
         let name = schema::name(&connection).map_err(failed("read"))?;
         let lost = lost(&lock, &name, &mut numbering);
@@ -383,7 +382,9 @@ impl Writer {
                 None => {
                     let first = store::received(&self.connection, self.sweep.first())?;
                     let at = first.map_or(now, |first| UnixMicros(first).min(now));
-                    (at, "its last record, which is kept no longer".into())
+                    let is_kept = state.last >= self.sweep.first();
+                    let why = if is_kept { "cannot be read" } else { "is kept no longer" };
+                    (at, format!("its last record, which {why}"))
                 }
             };
             let (reason, what) = match &lost {
