@@ -14,9 +14,9 @@ use rusqlite::InterruptHandle;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
+use super::beside::{FILE_MODE, beside};
 use super::damage::is_damage;
 use super::error::{JournalError, storage_text};
-use super::file::{FILE_MODE, beside};
 use super::lock::PublishedHead;
 use super::read::ReadConnection;
 use super::verify::verify;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use qmp_wire::{Body, EventName, Timestamp, UnixMicros};
 
 use super::body::{self, Kind};
-use super::checkpoints::Checkpoint;
+use super::checkpoint::Checkpoint;
 
 /// A record without offset, epoch and sequence number; the journal assigns them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,43 +1,18 @@
-//! Checkpoints: the state that a reader derived from all records of a VM up to one of them, which saves reading them
-//! again.
+//! The table of checkpoints. A checkpoint that cannot be written is dropped, and readers work without one.
 //!
 //! The table holds the newest checkpoint of each VM and is not part of the format: programs that do not know the table
-//! still read the file. A checkpoint only saves time, so a checkpoint that cannot be written is dropped, and readers
-//! work without one.
+//! still read the file.
 
 use qmp_wire::Offset;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
+use super::checkpoint::Checkpoint;
 use super::columns::{number, unsigned};
 use super::damage::is_damage;
-use super::error::JournalError;
 use super::limits::CHECKPOINTS_WITHOUT_EPOCH_MAX;
-use super::read::ReadConnection;
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS checkpoint (vm INTEGER PRIMARY KEY, offset INTEGER NOT NULL, \
     version TEXT NOT NULL, checksum INTEGER NOT NULL, state TEXT NOT NULL)";
-
-/// The saved state of a reader.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// The name of the VM.
-    pub vm: Box<str>,
-    /// The last record of the VM that the state includes.
-    pub offset: Offset,
-    /// The version of the code that reads the state.
-    pub version: Box<str>,
-    /// The checksum of the state.
-    pub checksum: i64,
-    /// The state, in the format of its reader.
-    pub state: Box<str>,
-}
-
-impl Checkpoint {
-    /// The memory of the checkpoint, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.vm.len() + self.version.len() + self.state.len()
-    }
-}
 
 /// Creates the table if it is missing.
 pub(super) fn create(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -91,19 +66,17 @@ pub(super) fn limit(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Reads the checkpoint of a VM; `None` also in a file that no hub has opened since this table exists.
-pub(super) fn read(connection: &ReadConnection, vm: &str) -> Result<Option<Checkpoint>, JournalError> {
-    connection.sql(|connection| {
-        let sql = "SELECT offset, version, checksum, state FROM checkpoint \
-                   WHERE vm = (SELECT id FROM name WHERE role = 'vm' AND name = ?1)";
-        let mut select = match connection.prepare_cached(sql) {
-            Ok(select) => select,
-            Err(error) if error.to_string().contains("no such table") => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let checkpoint = |row: &rusqlite::Row<'_>| {
-            let (offset, version, checksum) = (Offset(unsigned(row.get(0)?)), row.get(1)?, row.get(2)?);
-            Ok(Checkpoint { vm: vm.into(), offset, version, checksum, state: row.get(3)? })
-        };
-        select.query_row([vm], checkpoint).optional()
-    })
+pub(super) fn read(connection: &Connection, vm: &str) -> rusqlite::Result<Option<Checkpoint>> {
+    let sql = "SELECT offset, version, checksum, state FROM checkpoint \
+               WHERE vm = (SELECT id FROM name WHERE role = 'vm' AND name = ?1)";
+    let mut select = match connection.prepare_cached(sql) {
+        Ok(select) => select,
+        Err(error) if error.to_string().contains("no such table") => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let checkpoint = |row: &rusqlite::Row<'_>| {
+        let (offset, version, checksum) = (Offset(unsigned(row.get(0)?)), row.get(1)?, row.get(2)?);
+        Ok(Checkpoint { vm: vm.into(), offset, version, checksum, state: row.get(3)? })
+    };
+    select.query_row([vm], checkpoint).optional()
 }

@@ -1,7 +1,7 @@
 //! Errors of a journal file, each with a remedy.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use qmp_wire::Offset;
 
@@ -238,4 +238,14 @@ pub(crate) fn storage_text(error: &rusqlite::Error) -> String {
         _ => return error.to_string(),
     };
     format!("{advice} ({error})")
+}
+
+/// The error of an operation of the file system on `path`.
+pub(super) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> JournalError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => JournalError::NoPermission { path, source },
+        io::ErrorKind::ReadOnlyFilesystem => JournalError::ReadOnly { path },
+        _ => JournalError::Io { doing, path, source },
+    }
 }

@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::error::JournalError;
+use super::beside::{FILE_MODE, beside};
+use super::error::{JournalError, io_error};
 use super::limits::BUSY_TIMEOUT;
 use super::lock::{self, WriterLock};
 use super::schema::{self, APPLICATION_ID, FORMAT_VERSION, MIGRATIONS};
 
-/// Permissions of a journal's files: other users must not read what guests do.
-pub(super) const FILE_MODE: u32 = 0o640;
 /// Permissions of a directory that is created for the journal.
 const DIRECTORY_MODE: u32 = 0o750;
 
@@ -232,19 +231,4 @@ fn writable_or(path: &Path, doing: &'static str, error: rusqlite::Error) -> Jour
 
 fn storage(path: &Path, doing: &'static str, source: rusqlite::Error) -> JournalError {
     JournalError::Storage { doing, path: path.into(), source }
-}
-
-pub(super) fn io_error(path: &Path, doing: &'static str, source: io::Error) -> JournalError {
-    let path = path.to_owned();
-    match source.kind() {
-        io::ErrorKind::PermissionDenied => JournalError::NoPermission { path, source },
-        io::ErrorKind::ReadOnlyFilesystem => JournalError::ReadOnly { path },
-        _ => JournalError::Io { doing, path, source },
-    }
-}
-
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
 }

@@ -20,8 +20,8 @@ use std::time::Instant;
 
 use rustix::fs::{FlockOperation, OFlags};
 
-use super::error::JournalError;
-use super::file::{FILE_MODE, beside, io_error};
+use super::beside::{FILE_MODE, beside};
+use super::error::{JournalError, io_error};
 use super::limits::{LEFT_LOCK_MAX, LEFT_LOCK_POLL, NUMBERS_MAX};
 
 /// The descriptor of a journal, which holds the lock on it. Must be dropped after every connection.

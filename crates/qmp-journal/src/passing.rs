@@ -10,9 +10,8 @@ use super::damage::Damage;
 use super::error::JournalError;
 use super::limits::READ_BATCH_MAX_BYTES;
 use super::read::ReadConnection;
-use super::row::columns_if;
+use super::row::{columns_if, record_bytes};
 use super::rows::{Direction, ScanEnd, Stretch, run, walk};
-use super::scan::record_bytes;
 
 /// Passes the records of `stretch` that match `condition` to `take`, until it returns `false`.
 pub(super) fn read_through(

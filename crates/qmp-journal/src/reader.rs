@@ -8,7 +8,8 @@ use qmp_wire::{Epoch, Offset, Record, UnixMicros};
 use rusqlite::OptionalExtension as _;
 use tokio::sync::watch;
 
-use super::checkpoints::{self, Checkpoint};
+use super::checkpoint::Checkpoint;
+use super::checkpoints;
 use super::columns::{number, unsigned};
 use super::cursor::Cursor;
 use super::damage::DamagedSpan;
@@ -158,7 +159,7 @@ impl Reader {
     ///
     /// [`JournalError::Storage`] if the file cannot be read.
     pub fn checkpoint(&self, vm: &str) -> Result<Option<Checkpoint>, JournalError> {
-        self.file.with(|connection| checkpoints::read(connection, vm))
+        self.file.with(|connection| connection.sql(|connection| checkpoints::read(connection, vm)))
     }
 
     /// Reads the records that match `query` after offset `after`, then live ones. `Offset(0)` begins at the start.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use qmp_wire::{Epoch, Offset, Record, Seq, UnixMicros};
+use qmp_wire::{Body, Epoch, Offset, Record, Seq, UnixMicros};
 use rusqlite::{Connection, Row};
 
 use super::body::{self, Kind};
@@ -182,4 +182,21 @@ pub(super) fn name<'n>(
         names.by_id.insert(id, found);
     }
     Ok(&names.by_id[&id])
+}
+
+/// The memory of a record, in bytes.
+pub(super) fn record_bytes(record: &Record<'_>) -> usize {
+    size_of::<Record<'_>>() + record.vm.len() + text_bytes(&record.body)
+}
+
+fn text_bytes(body: &Body<'_>) -> usize {
+    let len = |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
+    match body {
+        Body::Attached { snapshot } => snapshot.len(),
+        Body::Event { name, sent_name, data, .. } => name.len() + len(sent_name) + len(data),
+        Body::Finding { finding, summary, causes, data } => {
+            finding.len() + summary.len() + size_of_val(causes.as_slice()) + len(data)
+        }
+        Body::Detached { detail, .. } => len(detail),
+    }
 }

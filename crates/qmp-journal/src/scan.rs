@@ -4,7 +4,7 @@
 //! offsets; few candidates are read one by one, many by scanning the segment. The records after the last seal have no
 //! postings and are scanned. An index that does not fit its segment is not used.
 
-use qmp_wire::{Body, Offset, Record};
+use qmp_wire::{Offset, Record};
 use rusqlite::OptionalExtension as _;
 
 use super::columns::{number, unsigned};
@@ -14,7 +14,7 @@ use super::filter::Filter;
 use super::limits::{READ_BATCH_MAX_BYTES, READ_SEGMENTS_MAX};
 use super::passing::{read_through, record_at};
 use super::read::ReadConnection;
-use super::row::LargeRecord;
+use super::row::{LargeRecord, record_bytes};
 use super::rows::{Direction, Stretch, lost_spans, without};
 use super::segment;
 
@@ -322,22 +322,5 @@ fn posting(connection: &ReadConnection, first: u64, last: u64, name: u32) -> Res
     match found {
         Some(offsets) => offsets.ok_or_else(damaged),
         None => Ok(Vec::new()),
-    }
-}
-
-/// The memory of a record, in bytes.
-pub(super) fn record_bytes(record: &Record<'_>) -> usize {
-    size_of::<Record<'_>>() + record.vm.len() + text_bytes(&record.body)
-}
-
-fn text_bytes(body: &Body<'_>) -> usize {
-    let len = |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
-    match body {
-        Body::Attached { snapshot } => snapshot.len(),
-        Body::Event { name, sent_name, data, .. } => name.len() + len(sent_name) + len(data),
-        Body::Finding { finding, summary, causes, data } => {
-            finding.len() + summary.len() + size_of_val(causes.as_slice()) + len(data)
-        }
-        Body::Detached { detail, .. } => len(detail),
     }
 }

@@ -15,14 +15,15 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::batch::{Batch, Item};
-use super::checkpoints::{self, Checkpoint};
+use super::checkpoint::Checkpoint;
+use super::checkpoints;
 use super::error::{JournalError, storage_text};
 use super::figures::{Counters, Gauge};
-use super::handle::JournalOptions;
 use super::limits::{COMMIT_MAX_RECORDS, COMMIT_RETRY_FIRST, COMMIT_RETRY_MAX};
 use super::lock::{PublishedHead, WriterLock};
 use super::names::{Names, Role};
 use super::numbering::{self, Ids, Numbering, Plan};
+use super::options::JournalOptions;
 use super::queue::{DequeueResult, Queue};
 use super::restore;
 use super::retention::{self, PrunedRange};
