@@ -86,7 +86,7 @@ pub(crate) fn rust(root: &Path, catalogue: &Catalogue) -> Result<String> {
         "//! The typed commands of `catalogue/commands/commands.toml`, and the types of their replies.\n\n\
         use serde::{Deserialize, Serialize};\n\n\
         use qmp_events::Release;\n\n\
-        use crate::typed::{ArgumentDesc, Command, CommandDesc, Nothing};\n\n",
+        use crate::typed::{ArgumentDesc, CommandDesc, Nothing, TypedCommand};\n\n",
     );
     let constants: Vec<String> = table.command.iter().map(description).collect();
     _ = writeln!(
@@ -164,7 +164,7 @@ fn command(out: &mut String, one: &Command) {
     };
     _ = writeln!(
         out,
-        "}}\n\nimpl Command for {name} {{\ntype Reply = {reply};\nconst NAME: &'static str = {:?};\n}}\n",
+        "}}\n\nimpl TypedCommand for {name} {{\ntype Reply = {reply};\nconst NAME: &'static str = {:?};\n}}\n",
         one.name
     );
 }

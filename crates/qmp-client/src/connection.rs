@@ -24,7 +24,7 @@ use crate::close_reason::CloseReason;
 use crate::connect_config::ConnectConfig;
 use crate::connect_error::ConnectError;
 use crate::execute_error::ExecuteError;
-use crate::process::Process;
+use crate::peer_process::PeerProcess;
 use crate::socket::{DESCRIPTORS_MAX, Socket};
 use crate::unfinished::{MessageGuard, UnfinishedMessage};
 
@@ -101,8 +101,8 @@ impl Connection {
     }
 
     /// The process at the other end of a unix socket.
-    pub(crate) fn process(&self) -> Option<Process> {
-        Process::of_peer(&self.socket)
+    pub(crate) fn process(&self) -> Option<PeerProcess> {
+        PeerProcess::of_peer(&self.socket)
     }
 
     /// Goes to command mode. Calls `on_event` for each event that the server sends meanwhile.

@@ -24,7 +24,7 @@ pub(crate) const QUEUE_MAX_BYTES: usize = 64 << 20;
 /// An event that owns its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Event {
+pub struct ReceivedEvent {
     /// The event's name, such as `SHUTDOWN`; see [`qmp_wire::EventName`].
     pub name: Box<str>,
     /// The name as the server wrote it, a JSON string; `None` if `name` says all of it.
@@ -42,7 +42,7 @@ pub struct Event {
 #[non_exhaustive]
 pub enum EventItem {
     /// The next event.
-    Event(Event),
+    Event(ReceivedEvent),
     /// Events are missing here, because the reader fell behind.
     Lagged {
         /// How many events were dropped.
@@ -64,7 +64,7 @@ pub(crate) struct EventSink {
     queue: ItemSender<EventItem>,
 }
 
-impl Event {
+impl ReceivedEvent {
     /// Copies an event out of the receive buffer.
     pub(crate) fn from_raw(event: &RawEvent<'_>, received_at: SystemTime) -> Self {
         Self {
@@ -142,7 +142,7 @@ impl EventSink {
     /// Pushes an event; drops the oldest events if there is no room. [`wake`](Self::wake) notifies the reader.
     pub(crate) fn push(&self, event: &RawEvent<'_>, received_at: SystemTime) {
         self.queue.push(|| {
-            let event = Event::from_raw(event, received_at);
+            let event = ReceivedEvent::from_raw(event, received_at);
             let bytes = event.size_bytes();
             (EventItem::Event(event), bytes)
         });

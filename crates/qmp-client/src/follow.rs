@@ -30,10 +30,10 @@ use crate::commander::{Commander, PendingReply};
 use crate::connect_config::ConnectConfig;
 use crate::connect_error::ConnectError;
 use crate::dial::{Dialer, NewConnection};
-use crate::events::Event;
+use crate::events::ReceivedEvent;
 use crate::execute_error::ExecuteError;
 use crate::incoming::IncomingMonitors;
-use crate::process::Process;
+use crate::peer_process::PeerProcess;
 
 /// How long the snapshot of the VM's state may take. QEMU replies in milliseconds unless another monitor's command keeps
 /// it busy.
@@ -69,14 +69,14 @@ pub struct Follow {
     backoff: Backoff,
     state: State,
     /// Events that were read and not yet yielded, in order, before anything that is still in the connection.
-    held: VecDeque<Event>,
+    held: VecDeque<ReceivedEvent>,
     /// Replies that were read and not yet yielded. They come after the held events.
     replies: VecDeque<PendingReply>,
     /// The reply to a probe was read and not yet yielded.
     probe_reply: Option<ProbeReply>,
     /// What the owner borrows until the next call.
     lent: Option<Box<StepContent>>,
-    lent_event: Option<Event>,
+    lent_event: Option<ReceivedEvent>,
 }
 
 enum State {
@@ -126,7 +126,7 @@ pub enum FollowEvent<'a> {
         /// Why; the message is for people, and [`CloseReason::detach_reason`] is the word for records.
         reason: CloseReason,
         /// The process at the other end of a unix socket, from which the exit status can be read.
-        process: Option<Process>,
+        process: Option<PeerProcess>,
         /// When the next attempt begins. `None`: there is no further step, because the epoch was so short that it counts
         /// as a failed attempt, and [`RetryConfig::attempts_max`] is reached.
         retry_in: Option<Duration>,
@@ -155,7 +155,7 @@ enum Step {
     Events,
     Reply(PendingReply),
     ProbeAnswered(ProbeReply),
-    Detached { reason: CloseReason, process: Option<Process>, retry_in: Option<Duration> },
+    Detached { reason: CloseReason, process: Option<PeerProcess>, retry_in: Option<Duration> },
     Failed { attempt: u32, retry_in: Option<Duration> },
 }
 

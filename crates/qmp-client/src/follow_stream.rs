@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use crate::close_reason::CloseReason;
 use crate::commander::Commander;
 use crate::connect_error::ConnectError;
-use crate::events::{Event, QUEUE_MAX_BYTES, QUEUE_MAX_EVENTS};
+use crate::events::{QUEUE_MAX_BYTES, QUEUE_MAX_EVENTS, ReceivedEvent};
 use crate::follow::{Follow, FollowConfig, FollowEvent, follow};
 use crate::item_queue::{ItemReceiver, ItemSender, Received, item_queue};
 use crate::limits::EVENT_OVERHEAD_BYTES;
@@ -29,7 +29,7 @@ pub enum FollowItem {
         version: Option<Version>,
     },
     /// The next event.
-    Event(Event),
+    Event(ReceivedEvent),
     /// Items are missing here, because the reader fell behind.
     Lagged {
         /// How many items were dropped.
@@ -88,7 +88,7 @@ async fn drive(follow: &mut Follow, sender: &ItemSender<FollowItem>) -> bool {
         FollowEvent::Events(mut batch) => {
             while let Some((event, received_at)) = batch.next_received() {
                 sender.push(|| {
-                    let event = Event::from_raw(&event, received_at);
+                    let event = ReceivedEvent::from_raw(&event, received_at);
                     let bytes = event.size_bytes();
                     (FollowItem::Event(event), bytes)
                 });

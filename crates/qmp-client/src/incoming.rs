@@ -12,7 +12,7 @@ use crate::close_reason::CloseReason;
 use crate::connect_config::ConnectConfig;
 use crate::connect_error::ConnectError;
 use crate::connection::Connection;
-use crate::events::Event;
+use crate::events::ReceivedEvent;
 use crate::limits::{EVENT_OVERHEAD_BYTES, HELD_MAX_BYTES};
 use crate::snapshot::GreetingInfo;
 use crate::socket::Socket;
@@ -38,7 +38,7 @@ pub struct IncomingMonitor {
     pub uuid: Option<String>,
     pub(crate) connection: Connection,
     pub(crate) greeting: GreetingInfo,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<ReceivedEvent>,
 }
 
 /// Sends monitors that dialled in to the follower of their VM.
@@ -137,13 +137,13 @@ fn parse_identity(result: Result<&str, CommandError>) -> Option<VmIdentity> {
     serde_json::from_str(result.ok()?).ok()
 }
 
-fn hold(events: &mut Vec<Event>, held_bytes: &mut usize, event: &RawEvent<'_>) {
-    let event = Event::from_raw(event, SystemTime::now());
+fn hold(events: &mut Vec<ReceivedEvent>, held_bytes: &mut usize, event: &RawEvent<'_>) {
+    let event = ReceivedEvent::from_raw(event, SystemTime::now());
     *held_bytes += cost_bytes(&event);
     events.push(event);
 }
 
-fn cost_bytes(event: &Event) -> usize {
+fn cost_bytes(event: &ReceivedEvent) -> usize {
     event.size_bytes() + EVENT_OVERHEAD_BYTES
 }
 

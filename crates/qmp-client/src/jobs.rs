@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use crate::commander::Commander;
 use crate::execute_error::ExecuteError;
 use crate::generated::commands::{BlockJobInfo, JobInfo, QueryBlockJobs, QueryJobs};
-use crate::monitor::Monitor;
+use crate::monitor_client::MonitorClient;
 
 /// How long a waiting caller relies on events alone. An event queries the jobs at once; this bounds the delay if the event
 /// was lost.
@@ -92,7 +92,7 @@ impl Commander {
     }
 }
 
-impl Monitor {
+impl MonitorClient {
     /// Waits until a job is concluded or not listed, or needs a command to go on; see [`Commander::wait_for_job`].
     ///
     /// # Errors

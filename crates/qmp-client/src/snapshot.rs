@@ -12,7 +12,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
 use crate::connection::Connection;
-use crate::process::Process;
+use crate::peer_process::PeerProcess;
 
 /// The queries, in the order of sending and of the text: fewer than the eight commands that QEMU accepts at a time.
 const QUERIES: [&str; 6] =
@@ -102,7 +102,7 @@ impl Snapshot {
     pub(crate) fn finish(
         mut self,
         address: &Address,
-        process: Option<&Process>,
+        process: Option<&PeerProcess>,
         greeting: &GreetingInfo,
     ) -> Box<str> {
         for query in std::mem::take(&mut self.pending).into_values() {
@@ -127,7 +127,7 @@ fn is_unknown(error: &CommandError) -> bool {
 
 struct Text<'a> {
     address: &'a Address,
-    process: Option<&'a Process>,
+    process: Option<&'a PeerProcess>,
     greeting: &'a GreetingInfo,
     snapshot: &'a Snapshot,
 }
@@ -164,7 +164,7 @@ struct ProcessText {
 }
 
 impl ProcessText {
-    fn of(process: &Process) -> Self {
+    fn of(process: &PeerProcess) -> Self {
         let (pid, name) = (process.pid(), process.name());
         Self { pid, name, start_ticks: process.start_ticks(), boot_id: qmp_host::process::boot_id() }
     }

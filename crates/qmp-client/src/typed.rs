@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::commander::Commander;
 use crate::execute_error::ExecuteError;
-use crate::monitor::Monitor;
+use crate::monitor_client::MonitorClient;
 
 /// A command with typed arguments and a typed reply. Serializes to the object of its arguments.
 ///
@@ -24,12 +24,12 @@ use crate::monitor::Monitor;
 ///     present: bool,
 /// }
 ///
-/// impl qmp_client::Command for QueryKvm {
+/// impl qmp_client::TypedCommand for QueryKvm {
 ///     type Reply = KvmInfo;
 ///     const NAME: &'static str = "query-kvm";
 /// }
 /// ```
-pub trait Command: Serialize {
+pub trait TypedCommand: Serialize {
     /// The type of the reply.
     type Reply: DeserializeOwned;
 
@@ -106,7 +106,7 @@ impl Commander {
     /// # Errors
     ///
     /// Any [`ExecuteError`]; `Refused` with the class `CommandNotFound` if the release lacks the command.
-    pub async fn run<C: Command>(&self, command: &C) -> Result<C::Reply, ExecuteError> {
+    pub async fn run<C: TypedCommand>(&self, command: &C) -> Result<C::Reply, ExecuteError> {
         let arguments = serde_json::to_string(command)
             .map_err(|error| ExecuteError::InvalidArguments { what: error.to_string().into() })?;
         let arguments = Some(&*arguments).filter(|text| *text != "{}");
@@ -116,13 +116,13 @@ impl Commander {
     }
 }
 
-impl Monitor {
+impl MonitorClient {
     /// Executes a typed command; see [`Commander::run`].
     ///
     /// # Errors
     ///
     /// Any [`ExecuteError`].
-    pub async fn run<C: Command>(&self, command: &C) -> Result<C::Reply, ExecuteError> {
+    pub async fn run<C: TypedCommand>(&self, command: &C) -> Result<C::Reply, ExecuteError> {
         self.commander().run(command).await
     }
 }

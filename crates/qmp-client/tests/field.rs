@@ -5,10 +5,10 @@
 mod fake;
 
 use fake::{Fake, GREETING, RESUME, STOP, next_line};
-use qmp_client::{EventItem, Events, ExecuteError, Monitor, connect};
+use qmp_client::{EventItem, Events, ExecuteError, MonitorClient, connect};
 
 /// The server sends `lines` in command mode, and closes.
-async fn connect_and_receive(lines: &[&str]) -> (Monitor, Events) {
+async fn connect_and_receive(lines: &[&str]) -> (MonitorClient, Events) {
     let fake = Fake::listen();
     let address = fake.address();
     let server = async {

@@ -10,7 +10,7 @@ use fake::{Peer, STOP, attached, name};
 use qmp_client::commands::{
     Balloon, DeviceAdd, Migrate, QueryBlock, QueryJobs, QueryStatus, QueryVersion, Screendump,
 };
-use qmp_client::{Command, CommandDesc, ConnectConfig, ExecuteError, JobEnd, connect_stream};
+use qmp_client::{CommandDesc, ConnectConfig, ExecuteError, JobEnd, TypedCommand, connect_stream};
 use qmp_events::{JobStatus, RunState};
 use serde_json::{Value, json};
 use tokio::time::Instant;

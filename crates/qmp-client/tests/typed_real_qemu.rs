@@ -14,12 +14,12 @@ use qmp_client::commands::{
     QueryBalloon, QueryBlock, QueryBlockJobs, QueryJobs, QueryMigrate, QueryName, QueryStatus, QueryUuid,
     QueryVersion, Quit, Screendump, Stop, SystemPowerdown, SystemReset, SystemWakeup,
 };
-use qmp_client::{EventItem, Events, ExecuteError, JobEnd, Monitor};
+use qmp_client::{EventItem, Events, ExecuteError, JobEnd, MonitorClient};
 use qmp_events::{Event, JobStatus, MigrationStatus, Release, RunState};
 use serde_json::{Value, json};
 
 /// A QEMU with one monitor and one empty drive, and a client of it; `None` where none is installed.
-async fn start(directory: &std::path::Path) -> Option<(Qemu, Monitor, Events)> {
+async fn start(directory: &std::path::Path) -> Option<(Qemu, MonitorClient, Events)> {
     let arguments = [
         "-qmp",
         "unix:qmp,server=on,wait=off",
@@ -130,7 +130,7 @@ async fn table_of_commands_equals_the_schema_of_qemu() {
 }
 
 /// Creates an image with a job.
-async fn create(monitor: &Monitor, id: &str, options: Value) -> JobEnd {
+async fn create(monitor: &MonitorClient, id: &str, options: Value) -> JobEnd {
     monitor.execute("blockdev-create", json!({"job-id": id, "options": options})).await.unwrap();
     let end = monitor.wait_for_job(id).await.unwrap();
     monitor.run(&JobDismiss::new(id)).await.unwrap();

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use qmp_client::{
-    Address, ConnectConfig, ConnectError, EventItem, Events, ExecuteError, FollowConfig, FollowEvent, Monitor,
+    Address, ConnectConfig, ConnectError, EventItem, Events, ExecuteError, FollowConfig, FollowEvent,
+    MonitorClient,
 };
 use qmp_machine::fault::{Fault, FaultKind, FaultProxy, Faults, Messages, Stage, StageOutput};
 use qmp_machine::{Action, Machine, MachineConfig, RunningMachine};
@@ -38,7 +39,7 @@ impl FaultyMachine {
         Address::Unix { path: self.directory.path().join("qmp"), listen: false }
     }
 
-    async fn connect(&self) -> (Monitor, Events) {
+    async fn connect(&self) -> (MonitorClient, Events) {
         qmp_client::connect(&self.address()).await.unwrap()
     }
 

@@ -292,7 +292,7 @@ fn json_line(reply: &ExecuteReply) -> String {
     line + "}\n"
 }
 
-fn record_of(vm: &str, event: qmp_client::Event) -> Record<'_> {
+fn record_of(vm: &str, event: qmp_client::ReceivedEvent) -> Record<'_> {
     let received = event.received_at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Record {
         offset: None,

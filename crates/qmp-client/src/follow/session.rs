@@ -15,11 +15,11 @@ use crate::commander::PendingReply;
 use crate::connect_error::ConnectError;
 use crate::connection::Connection;
 use crate::dial::Dialer;
-use crate::events::Event;
+use crate::events::ReceivedEvent;
 use crate::exchange::Exchange;
 use crate::incoming::IncomingMonitor;
 use crate::limits::{EVENT_OVERHEAD_BYTES, HELD_MAX_BYTES};
-use crate::process::Process;
+use crate::peer_process::PeerProcess;
 use crate::snapshot::{GreetingInfo, Snapshot};
 
 pub(super) struct Session {
@@ -28,7 +28,7 @@ pub(super) struct Session {
     pub(super) opened_at: Option<Instant>,
     pub(super) ended: Option<CloseReason>,
     /// The process at the other end.
-    pub(super) process: Option<Process>,
+    pub(super) process: Option<PeerProcess>,
     connection: Connection,
     greeting: GreetingInfo,
     /// The progress to the next epoch; `None` while an epoch is open.
@@ -118,7 +118,7 @@ impl Session {
     /// Reads until an epoch can open. Events and replies for the owner are added to `held` and `replies`.
     pub(super) fn poll_attaching(
         &mut self,
-        held: &mut VecDeque<Event>,
+        held: &mut VecDeque<ReceivedEvent>,
         replies: &mut VecDeque<PendingReply>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ConnectError>> {
@@ -151,7 +151,7 @@ impl Session {
     /// Processes one message before the epoch is open; `false` if there is none.
     fn attach_step(
         &mut self,
-        held: &mut VecDeque<Event>,
+        held: &mut VecDeque<ReceivedEvent>,
         replies: &mut VecDeque<PendingReply>,
     ) -> Result<bool, CloseReason> {
         let Some(attaching) = &mut self.attaching else { return Ok(false) };
@@ -160,7 +160,7 @@ impl Session {
             Some(ClientOutput::Greeting(greeting)) => self.greeting = GreetingInfo::from(greeting),
             Some(ClientOutput::Negotiated { .. }) => attaching.send_queries(&mut self.connection),
             Some(ClientOutput::Event(event)) => {
-                let event = Event::from_raw(&event, self.read_at);
+                let event = ReceivedEvent::from_raw(&event, self.read_at);
                 attaching.held_bytes += event.size_bytes() + EVENT_OVERHEAD_BYTES;
                 held.push_back(event);
             }

@@ -14,7 +14,7 @@ use crate::commander::PendingReply;
 use crate::connect_error::ConnectError;
 use crate::connection::Connection;
 use crate::dial::{Dialer, NewConnection};
-use crate::events::Event;
+use crate::events::ReceivedEvent;
 use crate::exchange::Exchange;
 use crate::execute_error::ExecuteError;
 
@@ -52,7 +52,7 @@ impl Follow {
                 }
                 State::Connected(session) => match session.poll_next() {
                     Next::Event(event, received_at) => {
-                        self.held.push_back(Event::from_raw(&event, received_at))
+                        self.held.push_back(ReceivedEvent::from_raw(&event, received_at))
                     }
                     Next::Reply(reply) => self.replies.push_back(reply),
                     Next::ProbeAnswered(reply) => self.probe_reply = Some(reply),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use qmp_events::Release;
 
-use crate::typed::{ArgumentDesc, Command, CommandDesc, Nothing};
+use crate::typed::{ArgumentDesc, CommandDesc, Nothing, TypedCommand};
 
 /// The typed commands, in the order of the table.
 pub const COMMANDS: &[CommandDesc] = &[
@@ -366,7 +366,7 @@ impl QueryStatus {
     }
 }
 
-impl Command for QueryStatus {
+impl TypedCommand for QueryStatus {
     type Reply = StatusInfo;
     const NAME: &'static str = "query-status";
 }
@@ -386,7 +386,7 @@ impl QueryName {
     }
 }
 
-impl Command for QueryName {
+impl TypedCommand for QueryName {
     type Reply = NameInfo;
     const NAME: &'static str = "query-name";
 }
@@ -406,7 +406,7 @@ impl QueryUuid {
     }
 }
 
-impl Command for QueryUuid {
+impl TypedCommand for QueryUuid {
     type Reply = UuidInfo;
     const NAME: &'static str = "query-uuid";
 }
@@ -426,7 +426,7 @@ impl QueryVersion {
     }
 }
 
-impl Command for QueryVersion {
+impl TypedCommand for QueryVersion {
     type Reply = VersionInfo;
     const NAME: &'static str = "query-version";
 }
@@ -446,7 +446,7 @@ impl QueryJobs {
     }
 }
 
-impl Command for QueryJobs {
+impl TypedCommand for QueryJobs {
     type Reply = Vec<JobInfo>;
     const NAME: &'static str = "query-jobs";
 }
@@ -466,7 +466,7 @@ impl QueryBlockJobs {
     }
 }
 
-impl Command for QueryBlockJobs {
+impl TypedCommand for QueryBlockJobs {
     type Reply = Vec<BlockJobInfo>;
     const NAME: &'static str = "query-block-jobs";
 }
@@ -486,7 +486,7 @@ impl QueryBlock {
     }
 }
 
-impl Command for QueryBlock {
+impl TypedCommand for QueryBlock {
     type Reply = Vec<BlockInfo>;
     const NAME: &'static str = "query-block";
 }
@@ -539,7 +539,7 @@ impl Migrate {
     }
 }
 
-impl Command for Migrate {
+impl TypedCommand for Migrate {
     type Reply = Nothing;
     const NAME: &'static str = "migrate";
 }
@@ -559,7 +559,7 @@ impl MigrateCancel {
     }
 }
 
-impl Command for MigrateCancel {
+impl TypedCommand for MigrateCancel {
     type Reply = Nothing;
     const NAME: &'static str = "migrate_cancel";
 }
@@ -579,7 +579,7 @@ impl QueryMigrate {
     }
 }
 
-impl Command for QueryMigrate {
+impl TypedCommand for QueryMigrate {
     type Reply = MigrationInfo;
     const NAME: &'static str = "query-migrate";
 }
@@ -602,7 +602,7 @@ impl Balloon {
     }
 }
 
-impl Command for Balloon {
+impl TypedCommand for Balloon {
     type Reply = Nothing;
     const NAME: &'static str = "balloon";
 }
@@ -622,7 +622,7 @@ impl QueryBalloon {
     }
 }
 
-impl Command for QueryBalloon {
+impl TypedCommand for QueryBalloon {
     type Reply = BalloonInfo;
     const NAME: &'static str = "query-balloon";
 }
@@ -675,7 +675,7 @@ impl DeviceAdd {
     }
 }
 
-impl Command for DeviceAdd {
+impl TypedCommand for DeviceAdd {
     type Reply = Nothing;
     const NAME: &'static str = "device_add";
 }
@@ -698,7 +698,7 @@ impl DeviceDel {
     }
 }
 
-impl Command for DeviceDel {
+impl TypedCommand for DeviceDel {
     type Reply = Nothing;
     const NAME: &'static str = "device_del";
 }
@@ -718,7 +718,7 @@ impl SystemPowerdown {
     }
 }
 
-impl Command for SystemPowerdown {
+impl TypedCommand for SystemPowerdown {
     type Reply = Nothing;
     const NAME: &'static str = "system_powerdown";
 }
@@ -738,7 +738,7 @@ impl SystemReset {
     }
 }
 
-impl Command for SystemReset {
+impl TypedCommand for SystemReset {
     type Reply = Nothing;
     const NAME: &'static str = "system_reset";
 }
@@ -758,7 +758,7 @@ impl SystemWakeup {
     }
 }
 
-impl Command for SystemWakeup {
+impl TypedCommand for SystemWakeup {
     type Reply = Nothing;
     const NAME: &'static str = "system_wakeup";
 }
@@ -778,7 +778,7 @@ impl Stop {
     }
 }
 
-impl Command for Stop {
+impl TypedCommand for Stop {
     type Reply = Nothing;
     const NAME: &'static str = "stop";
 }
@@ -798,7 +798,7 @@ impl Cont {
     }
 }
 
-impl Command for Cont {
+impl TypedCommand for Cont {
     type Reply = Nothing;
     const NAME: &'static str = "cont";
 }
@@ -818,7 +818,7 @@ impl Quit {
     }
 }
 
-impl Command for Quit {
+impl TypedCommand for Quit {
     type Reply = Nothing;
     const NAME: &'static str = "quit";
 }
@@ -871,7 +871,7 @@ impl Screendump {
     }
 }
 
-impl Command for Screendump {
+impl TypedCommand for Screendump {
     type Reply = Nothing;
     const NAME: &'static str = "screendump";
 }
@@ -894,7 +894,7 @@ impl JobCancel {
     }
 }
 
-impl Command for JobCancel {
+impl TypedCommand for JobCancel {
     type Reply = Nothing;
     const NAME: &'static str = "job-cancel";
 }
@@ -917,7 +917,7 @@ impl JobComplete {
     }
 }
 
-impl Command for JobComplete {
+impl TypedCommand for JobComplete {
     type Reply = Nothing;
     const NAME: &'static str = "job-complete";
 }
@@ -940,7 +940,7 @@ impl JobPause {
     }
 }
 
-impl Command for JobPause {
+impl TypedCommand for JobPause {
     type Reply = Nothing;
     const NAME: &'static str = "job-pause";
 }
@@ -963,7 +963,7 @@ impl JobResume {
     }
 }
 
-impl Command for JobResume {
+impl TypedCommand for JobResume {
     type Reply = Nothing;
     const NAME: &'static str = "job-resume";
 }
@@ -986,7 +986,7 @@ impl JobFinalize {
     }
 }
 
-impl Command for JobFinalize {
+impl TypedCommand for JobFinalize {
     type Reply = Nothing;
     const NAME: &'static str = "job-finalize";
 }
@@ -1009,7 +1009,7 @@ impl JobDismiss {
     }
 }
 
-impl Command for JobDismiss {
+impl TypedCommand for JobDismiss {
     type Reply = Nothing;
     const NAME: &'static str = "job-dismiss";
 }
@@ -1042,7 +1042,7 @@ impl BlockJobCancel {
     }
 }
 
-impl Command for BlockJobCancel {
+impl TypedCommand for BlockJobCancel {
     type Reply = Nothing;
     const NAME: &'static str = "block-job-cancel";
 }

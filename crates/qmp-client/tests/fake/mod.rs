@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use qmp_client::{Address, EventItem, Events, FollowEvent, Monitor, connect};
+use qmp_client::{Address, EventItem, Events, FollowEvent, MonitorClient, connect};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 }
 
 /// A monitor in command mode, its events, and the server's side.
-pub(crate) async fn attached() -> (Monitor, Events, Peer) {
+pub(crate) async fn attached() -> (MonitorClient, Events, Peer) {
     let fake = Fake::listen();
     let address = fake.address();
     let server = async {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use qmp_client::{Address, ConnectError, Events, Monitor, connect};
+use qmp_client::{Address, ConnectError, Events, MonitorClient, connect};
 
 /// How long a QEMU may take to start on a busy machine.
 pub(crate) const START_MAX: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ pub(crate) fn unix(path: PathBuf, listen: bool) -> Address {
 }
 
 /// Connects as soon as the QEMU listens.
-pub(crate) async fn reach(address: &Address) -> (Monitor, Events) {
+pub(crate) async fn reach(address: &Address) -> (MonitorClient, Events) {
     let reached = async {
         loop {
             match connect(address).await {

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use qmp_client::Process;
+use qmp_client::PeerProcess;
 use qmp_findings::{PROCESS_ENDED, assert_listed};
 use qmp_host::clock::Clock;
 use qmp_journal::{Appender, Batch, Draft};
@@ -13,7 +13,7 @@ use crate::vm::VmName;
 
 /// Waits for the end of the process and appends its exit status to the records of the VM. If the system does not report
 /// it, there is no record.
-pub(crate) async fn record(process: Process, vm: VmName, appender: Appender, clock: Clock) {
+pub(crate) async fn record(process: PeerProcess, vm: VmName, appender: Appender, clock: Clock) {
     let pid = process.pid();
     let Some(status) = process.wait_for_exit().await else { return };
     let (summary, data) = match (status.code(), status.signal()) {

@@ -24,7 +24,7 @@ use crate::socket::Socket;
 
 /// A monitor in command mode. Clones share the connection, which lives as long as one of them or the [`Events`] do.
 #[derive(Clone, Debug)]
-pub struct Monitor {
+pub struct MonitorClient {
     commander: Commander,
     greeting: Arc<OwnedGreeting>,
     out_of_band: bool,
@@ -43,7 +43,7 @@ struct OwnedGreeting {
 /// # Errors
 ///
 /// Any [`ConnectError`]; its text says what to do.
-pub async fn connect(address: &Address) -> Result<(Monitor, Events), ConnectError> {
+pub async fn connect(address: &Address) -> Result<(MonitorClient, Events), ConnectError> {
     connect_with(address, &ConnectConfig::default()).await
 }
 
@@ -55,7 +55,7 @@ pub async fn connect(address: &Address) -> Result<(Monitor, Events), ConnectErro
 pub async fn connect_with(
     address: &Address,
     config: &ConnectConfig,
-) -> Result<(Monitor, Events), ConnectError> {
+) -> Result<(MonitorClient, Events), ConnectError> {
     start(Connection::open(address, config).await?).await
 }
 
@@ -72,12 +72,12 @@ pub async fn connect_stream(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
     address: &Address,
     config: &ConnectConfig,
-) -> Result<(Monitor, Events), ConnectError> {
+) -> Result<(MonitorClient, Events), ConnectError> {
     start(Connection::new(Socket::other(Box::pin(stream)), None, Arc::new(address.clone()), config)).await
 }
 
 /// Negotiates, and starts the task that reads the connection.
-async fn start(mut connection: Connection) -> Result<(Monitor, Events), ConnectError> {
+async fn start(mut connection: Connection) -> Result<(MonitorClient, Events), ConnectError> {
     let (sink, events) = queue(QUEUE_MAX_EVENTS, QUEUE_MAX_BYTES);
     let greeting = greet(&mut connection, &sink).await?;
     let out_of_band = connection.out_of_band();
@@ -87,7 +87,7 @@ async fn start(mut connection: Connection) -> Result<(Monitor, Events), ConnectE
     let exchange = Exchange::new(Arc::clone(&queue));
     let mut reader = Reader { connection, exchange, queue, sink, reason: None };
     tokio::spawn(async move { poll_fn(|cx| reader.poll(cx)).await });
-    Ok((Monitor { commander, greeting: Arc::new(greeting), out_of_band }, events))
+    Ok((MonitorClient { commander, greeting: Arc::new(greeting), out_of_band }, events))
 }
 
 /// Goes to command mode; events that the server sends meanwhile are the first of the stream.
@@ -112,7 +112,7 @@ async fn greet(connection: &mut Connection, sink: &EventSink) -> Result<OwnedGre
     Ok(greeting)
 }
 
-impl Monitor {
+impl MonitorClient {
     /// The server's greeting.
     #[must_use]
     pub fn greeting(&self) -> Greeting<'_> {

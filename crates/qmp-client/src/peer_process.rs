@@ -27,12 +27,12 @@ const LAST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The process at the other end of a unix socket.
 #[derive(Debug)]
-pub struct Process {
+pub struct PeerProcess {
     pid: Pid,
     descriptor: OwnedFd,
 }
 
-impl Process {
+impl PeerProcess {
     /// The process that began to listen at the other end, or dialled from there. If a manager opened the socket for its
     /// QEMU, that is the manager. `None` on TCP, in another PID namespace, for this process itself, if the kernel does
     /// not report exit statuses, and if open files are scarce.
@@ -137,7 +137,7 @@ eval(sys.argv[2])";
     #[tokio::test]
     async fn peer_in_same_process_is_none() {
         let (socket, _other) = UnixStream::pair().unwrap();
-        assert!(Process::of_peer(&Socket::Unix(socket)).is_none());
+        assert!(PeerProcess::of_peer(&Socket::Unix(socket)).is_none());
     }
 
     async fn ended(how: &str) -> Option<ExitStatus> {
@@ -150,7 +150,7 @@ eval(sys.argv[2])";
             .expect("python3 is installed");
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0; 10]).unwrap();
         let socket = Socket::Unix(UnixStream::connect(&path).await.unwrap());
-        let process = Process::of_peer(&socket).expect("another process");
+        let process = PeerProcess::of_peer(&socket).expect("another process");
         assert_eq!((process.pid(), &*process.name()), (child.id().try_into().unwrap(), "python3"));
         let (status, _reaped) =
             tokio::join!(process.wait_for_exit(), tokio::task::spawn_blocking(move || child.wait()));
