@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 use qmp_host::Share;
 use qmp_wire::{
-    Address, Client, ClientConfig, ClientError, CommandError, CommandId, FrameError, Output, RawEvent,
+    Address, Client, ClientConfig, ClientError, ClientOutput, CommandError, CommandId, FrameError, RawEvent,
 };
 use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep};
@@ -113,7 +113,7 @@ impl Connection {
     pub async fn negotiate(&mut self, mut on_event: impl FnMut(RawEvent<'_>)) -> Result<(), ConnectError> {
         while self.negotiation.is_some() {
             let step = match self.poll_output() {
-                Ok(Some(Output::Event(event))) => {
+                Ok(Some(ClientOutput::Event(event))) => {
                     on_event(event);
                     Ok(())
                 }
@@ -166,17 +166,18 @@ impl Connection {
     /// # Errors
     ///
     /// [`CloseReason`] when the peer broke the protocol.
-    pub fn poll_output(&mut self) -> Result<Option<Output<'_>>, CloseReason> {
+    pub fn poll_output(&mut self) -> Result<Option<ClientOutput<'_>>, CloseReason> {
         let output = self.client.poll_output()?;
         if output.is_some() {
             // The time limit is for each message.
             self.unfinished = None;
         }
-        if let Some(Output::Negotiated { out_of_band }) = &output {
+        if let Some(ClientOutput::Negotiated { out_of_band }) = &output {
             self.out_of_band = *out_of_band;
             self.negotiation = None;
         }
-        if let (Some(Output::Unattributed(error)), Some(negotiation)) = (&output, &mut self.negotiation) {
+        if let (Some(ClientOutput::Unattributed(error)), Some(negotiation)) = (&output, &mut self.negotiation)
+        {
             negotiation.refusal = Some(error.clone());
         }
         Ok(output)

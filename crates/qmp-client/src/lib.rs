@@ -58,8 +58,8 @@ pub use monitor_client::{MonitorClient, connect, connect_stream, connect_with};
 pub use peer_process::PeerProcess;
 pub use qmp_host::{Budget, InheritedError, Share};
 pub use qmp_wire::{
-    Address, AddressError, ClientError, CommandError, CommandId, DetachReason, EventName, Greeting, Output,
-    RawEvent, Timestamp, Version,
+    Address, AddressError, ClientError, ClientOutput, CommandError, CommandId, DetachReason, EventName,
+    Greeting, RawEvent, Timestamp, Version,
 };
 pub use serde_json::value::RawValue;
 pub use socket::ByteStream;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use qmp_wire::{Address, Greeting, Output, Version};
+use qmp_wire::{Address, ClientOutput, Greeting, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -95,11 +95,11 @@ async fn greet(connection: &mut Connection, sink: &EventSink) -> Result<OwnedGre
     let mut greeting = OwnedGreeting::default();
     while !connection.is_negotiated() {
         let step = match connection.poll_output() {
-            Ok(Some(Output::Event(event))) => {
+            Ok(Some(ClientOutput::Event(event))) => {
                 sink.push(&event, SystemTime::now());
                 Ok(())
             }
-            Ok(Some(Output::Greeting(Greeting { version, capabilities, raw }))) => {
+            Ok(Some(ClientOutput::Greeting(Greeting { version, capabilities, raw }))) => {
                 greeting = OwnedGreeting { version, capabilities, raw: raw.into() };
                 Ok(())
             }
@@ -214,16 +214,16 @@ impl Reader {
         let mut pushed = false;
         let result = loop {
             match self.connection.poll_output() {
-                Ok(Some(Output::Event(event))) => {
+                Ok(Some(ClientOutput::Event(event))) => {
                     self.sink.push(&event, received_at);
                     pushed = true;
                 }
-                Ok(Some(Output::Reply { id, result })) => {
+                Ok(Some(ClientOutput::Reply { id, result })) => {
                     if let Some(reply) = self.exchange.reply(id, result) {
                         reply.release();
                     }
                 }
-                Ok(Some(Output::Unattributed(error))) => {
+                Ok(Some(ClientOutput::Unattributed(error))) => {
                     tracing::warn!(%error, "the VM could not parse a command");
                 }
                 Ok(Some(_)) => {}

@@ -16,6 +16,7 @@ use crate::{
     handover::Handover,
     monitor::{Monitor, OnConnect, OnDisconnect, Parts},
     outgoing,
+    queue::QUEUE_MAX_BYTES,
     rules::{HiddenOutput, Rules},
     slow_reader::SlowReader,
     types::ObjectType,
@@ -26,11 +27,19 @@ use crate::{
 ///
 /// The same as the limit of the queue to the monitor's loop: a client that reads is never closed because of events
 /// that arrived while the loop did not run. The reply to `query-qmp-schema` has a third of it.
-pub const OUTPUT_MAX_BYTES: usize = crate::QUEUE_MAX_BYTES;
+pub const OUTPUT_MAX_BYTES: usize = QUEUE_MAX_BYTES;
 
 /// Maximum number of connections; further clients wait in the backlog of their listener, as a QEMU's second client
 /// does.
 pub const CONNECTIONS_MAX: usize = 4096;
+
+impl Monitor {
+    /// Returns the builder of a monitor that claims to be a QEMU of that version.
+    #[must_use]
+    pub fn builder(major: u32, minor: u32, micro: u32) -> MonitorBuilder {
+        MonitorBuilder::new(major, minor, micro)
+    }
+}
 
 /// Configuration of a monitor; [`build`](Self::build) creates it.
 pub struct MonitorBuilder {

@@ -7,9 +7,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use qmp_host::lock;
 use rustix::net::{AddressFamily, getpeername, sockopt};
-
-use crate::queue::lock;
 
 /// Maximum number of descriptors in one message.
 ///

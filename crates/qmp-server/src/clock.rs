@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use qmp_host::lock;
+
 /// The time source of a monitor.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Returns the time of a clock that never decreases, and runs while the machine is stopped; used for rate
@@ -50,17 +52,17 @@ impl ManualClock {
 
     /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
-        *crate::queue::lock(&self.wall) += by;
-        *crate::queue::lock(&self.elapsed) += by;
+        *lock(&self.wall) += by;
+        *lock(&self.elapsed) += by;
     }
 }
 
 impl Clock for ManualClock {
     fn monotonic(&self) -> Instant {
-        self.start + *crate::queue::lock(&self.elapsed)
+        self.start + *lock(&self.elapsed)
     }
 
     fn wall(&self) -> Duration {
-        *crate::queue::lock(&self.wall)
+        *lock(&self.wall)
     }
 }

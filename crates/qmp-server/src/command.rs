@@ -2,20 +2,16 @@
 
 use std::{fmt, sync::Arc};
 
-use qmp_events::EventKind;
 use qmp_wire::{
-    dialect::{self, Object, Value},
-    server::{Refusal, Request, RequestId},
+    dialect::{Object, Value},
+    server::{Refusal, Request},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     caller::Caller,
     check,
-    connection::ConnectionKey,
-    emitter::{Emitter, Shared},
-    panics,
-    queue::CommandReply,
+    pending_command::{PendingCommand, return_text},
     types::{Member, ObjectType, Type},
 };
 
@@ -153,7 +149,7 @@ impl Command {
         self.run = Run::OnLoop(Box::new(move |caller, arguments| {
             let arguments = A::deserialize(Value::Object(arguments))
                 .map_err(|error| Refusal::generic(error.to_string()))?;
-            text(&run(caller, arguments)?)
+            return_text(&run(caller, arguments)?)
         }));
         self
     }
@@ -164,7 +160,7 @@ impl Command {
         mut self,
         mut run: impl FnMut(Object) -> Result<R, Refusal> + Send + 'static,
     ) -> Self {
-        self.run = Run::OnLoop(Box::new(move |_, arguments| text(&run(arguments)?)));
+        self.run = Run::OnLoop(Box::new(move |_, arguments| return_text(&run(arguments)?)));
         self
     }
 
@@ -233,102 +229,5 @@ impl Command {
 impl fmt::Debug for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Command").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Returns the text of a value to return.
-fn text(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
-    let mut text = Vec::new();
-    dialect::write(value, &[], &mut text).map_err(|error| Refusal::generic(error.to_string()))?;
-    Ok(text)
-}
-
-/// A command that was handed over and waits for its reply.
-///
-/// If it is dropped without a reply, or by a panic, its client gets an error, so that it does not wait forever;
-/// after a request to stop the monitor, the client gets no reply.
-#[derive(Debug)]
-pub struct PendingCommand {
-    pub(crate) name: Box<str>,
-    pub(crate) arguments: Object,
-    pub(crate) out_of_band: bool,
-    pub(crate) request: RequestId,
-    pub(crate) connection: ConnectionKey,
-    /// Consumed by the reply.
-    pub(crate) shared: Option<Arc<Shared>>,
-    pub(crate) arms: Option<Arms>,
-    pub(crate) returns: Arc<Type>,
-    pub(crate) caller: Caller,
-}
-
-/// The event whose source a successful command re-arms, and the source; `None` for all sources.
-pub(crate) type Arms = (EventKind, Option<String>);
-
-impl PendingCommand {
-    /// Returns the command's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns the client that sent the command.
-    #[must_use]
-    pub fn caller(&self) -> &Caller {
-        &self.caller
-    }
-
-    /// Returns whether the client requested out-of-band execution.
-    #[must_use]
-    pub fn is_out_of_band(&self) -> bool {
-        self.out_of_band
-    }
-
-    /// Returns the arguments, which fit their description.
-    #[must_use]
-    pub fn arguments(&self) -> &Object {
-        &self.arguments
-    }
-
-    /// Returns the arguments as a type of the embedder.
-    ///
-    /// # Errors
-    ///
-    /// `GenericError` if the type does not agree with the description of the arguments.
-    pub fn read_arguments<A: DeserializeOwned>(&self) -> Result<A, Refusal> {
-        A::deserialize(Value::Object(self.arguments.clone()))
-            .map_err(|error| Refusal::generic(error.to_string()))
-    }
-
-    /// Sends the reply. Events that this thread emitted before precede the reply.
-    ///
-    /// Does nothing if the client has disconnected.
-    pub fn reply(mut self, result: Result<impl Serialize, Refusal>) {
-        self.send(result.and_then(|value| text(&value)));
-    }
-
-    fn send(&mut self, result: Result<Vec<u8>, Refusal>) {
-        if let Some(shared) = self.shared.take() {
-            let checked =
-                |text| shared.policy.check_return(&self.name, &self.returns, text, &shared.counters);
-            let result = result.and_then(checked);
-            if let (Ok(_), Some((kind, source))) = (&result, &self.arms) {
-                Emitter::new(Arc::clone(&shared)).arm(*kind, source.as_deref());
-            }
-            let (connection, request) = (self.connection, self.request);
-            shared.queue_reply(CommandReply { after: 0, connection, request, result });
-        }
-    }
-}
-
-impl Drop for PendingCommand {
-    fn drop(&mut self) {
-        if self.shared.as_ref().is_some_and(|shared| !shared.is_stopping()) {
-            let refusal = if std::thread::panicking() {
-                panics::refusal(&self.name)
-            } else {
-                Refusal::generic(format!("The command {} was not answered", self.name))
-            };
-            self.send(Err(refusal));
-        }
     }
 }

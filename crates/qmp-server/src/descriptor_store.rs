@@ -9,13 +9,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use qmp_host::lock;
 use qmp_wire::server::Refusal;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     caller::Caller,
     command::{Command, NoArguments},
-    queue::lock,
     types::{ObjectType, Type},
 };
 
@@ -30,11 +30,11 @@ pub struct DescriptorStore {
 #[derive(Debug, Default)]
 struct Descriptors {
     named: BTreeMap<Box<str>, OwnedFd>,
-    sets: BTreeMap<u32, Vec<Member>>,
+    sets: BTreeMap<u32, Vec<SetDescriptor>>,
 }
 
 #[derive(Debug)]
-struct Member {
+struct SetDescriptor {
     descriptor: OwnedFd,
     opaque: Option<Box<str>>,
 }
@@ -153,7 +153,7 @@ impl DescriptorStore {
             None => (0..).find(|id| !descriptors.sets.contains_key(id)).unwrap_or_default(),
         };
         let fd = descriptor.as_raw_fd();
-        descriptors.sets.entry(fdset_id).or_default().insert(0, Member { descriptor, opaque });
+        descriptors.sets.entry(fdset_id).or_default().insert(0, SetDescriptor { descriptor, opaque });
         Ok(AddedDescriptor { fd, fdset_id })
     }
 
@@ -179,8 +179,10 @@ impl DescriptorStore {
     /// Returns the sets, the one with the highest number first.
     fn sets(&self) -> Vec<Set> {
         let descriptors = lock(&self.descriptors);
-        let info =
-            |member: &Member| Info { fd: member.descriptor.as_raw_fd(), opaque: member.opaque.clone() };
+        let info = |member: &SetDescriptor| Info {
+            fd: member.descriptor.as_raw_fd(),
+            opaque: member.opaque.clone(),
+        };
         let sets = descriptors.sets.iter().rev();
         sets.map(|(id, members)| Set { fdset_id: *id, fds: members.iter().map(info).collect() }).collect()
     }

@@ -10,6 +10,8 @@ use std::{
 };
 
 use qmp_events::{EventKind, Throttle, limiter::Admission};
+use qmp_host::lock;
+use qmp_wire::server::Refusal;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::{
@@ -17,7 +19,8 @@ use crate::{
     clock::Clock,
     counters::{Counters, Stats, add},
     event::EmitEvent,
-    queue::{CommandReply, Order, QUEUE_MAX_BYTES, Queue, SILENT_SOURCES_MAX, lock},
+    pending_command::{PendingCommand, ReplyQueue},
+    queue::{CommandReply, Order, QUEUE_MAX_BYTES, Queue, SILENT_SOURCES_MAX},
     rules::{Gate, Rules},
     text,
     validation::{InvalidOutput, Policy, Validation},
@@ -113,12 +116,6 @@ impl Shared {
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    /// Returns whether the monitor is shut down, or about to be.
-    pub(crate) fn is_stopping(&self) -> bool {
-        let queue = lock(&self.queue);
-        queue.closed || queue.stops
-    }
-
     pub(crate) fn order(&self, order: Order) {
         let mut queue = lock(&self.queue);
         if queue.closed {
@@ -133,17 +130,38 @@ impl Shared {
         }
     }
 
-    pub(crate) fn queue_reply(&self, mut reply: CommandReply) {
+    /// Re-arms an event whose source fell silent after it; all of its sources with `None`.
+    pub(crate) fn arm(&self, kind: EventKind, source: Option<&str>) {
+        let mut queue = lock(&self.queue);
+        queue
+            .silent
+            .retain(|(other, key, _)| *other != kind || source.is_some_and(|source| **key != *source));
+    }
+}
+
+impl ReplyQueue for Shared {
+    fn queue_reply(&self, command: &PendingCommand, result: Result<Vec<u8>, Refusal>) {
+        let checked = |text| self.policy.check_return(&command.name, &command.returns, text, &self.counters);
+        let result = result.and_then(checked);
+        if let (Ok(_), Some((kind, source))) = (&result, &command.arms) {
+            self.arm(*kind, source.as_deref());
+        }
         let mut queue = lock(&self.queue);
         if queue.closed {
             return;
         }
-        reply.after = queue.batch.ends.len();
-        queue.batch.replies.push(reply);
+        let (connection, request) = (command.connection, command.request);
+        let after = queue.batch.ends.len();
+        queue.batch.replies.push(CommandReply { after, connection, request, result });
         if queue.needs_wake() {
             drop(queue);
             self.wake();
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.closed || queue.stops
     }
 }
 
@@ -187,10 +205,7 @@ impl Emitter {
     /// `BLOCK_WRITE_THRESHOLD` and `BLOCK_IMAGE_CORRUPTED`, whose sources are nodes. The first two are re-armed
     /// when a registered command `query-rx-filter` or `block-set-write-threshold` succeeds.
     pub fn arm(&self, kind: EventKind, source: Option<&str>) {
-        let mut queue = lock(&self.shared.queue);
-        queue
-            .silent
-            .retain(|(other, key, _)| *other != kind || source.is_some_and(|source| **key != *source));
+        self.shared.arm(kind, source);
     }
 
     /// Sends all held events at once, and closes their windows: before a snapshot of the machine, or the end of

@@ -10,7 +10,7 @@ use std::{
 };
 
 use qmp_events::{EventKind, limiter::Limiter};
-pub(crate) use qmp_host::lock;
+use qmp_host::lock;
 use qmp_wire::server::{Refusal, RequestId};
 
 use crate::{

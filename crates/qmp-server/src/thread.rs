@@ -19,6 +19,33 @@ use crate::{
     queue::Order,
 };
 
+impl Monitor {
+    /// Serves on a thread named `qmp`, until [`MonitorThread::stop`].
+    ///
+    /// # Errors
+    ///
+    /// A system error if the thread cannot be created.
+    pub fn spawn(self) -> io::Result<MonitorThread> {
+        self.spawn_with("qmp", || Ok(()))
+    }
+
+    /// Serves on a thread of this name, which calls `first` before anything else: the place to install a seccomp
+    /// filter.
+    ///
+    /// If `first` fails, the thread ends with its error: see [`MonitorThread::is_finished`].
+    ///
+    /// # Errors
+    ///
+    /// A system error if the thread cannot be created.
+    pub fn spawn_with(
+        self,
+        name: &str,
+        first: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<MonitorThread> {
+        MonitorThread::start(self, name, first)
+    }
+}
+
 /// A monitor that runs on its own thread. Dropping it stops the monitor, as [`stop`](Self::stop) does.
 #[derive(Debug)]
 pub struct MonitorThread {
@@ -28,23 +55,14 @@ pub struct MonitorThread {
 
 impl MonitorThread {
     pub(crate) fn start(
-        mut monitor: Monitor,
-        shared: Arc<Shared>,
+        monitor: Monitor,
         name: &str,
         first: impl FnOnce() -> io::Result<()> + Send + 'static,
     ) -> io::Result<Self> {
-        monitor.lingers = true;
+        let shared = monitor.shared();
         let thread = thread::Builder::new().name(name.into()).spawn(move || {
             first()?;
-            while !monitor.is_stopped() {
-                let timeout = monitor.next_timeout();
-                monitor.turn(timeout)?;
-            }
-            if monitor.hands_over {
-                return Ok(Some(monitor.hand_over()));
-            }
-            monitor.shutdown();
-            Ok(None)
+            monitor.run()
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use qmp_wire::dialect::Value;
 
-use super::Monitor;
+use super::event_loop::EventLoop;
 use crate::{
     connection::{ConnectionKey, Disconnected},
     counters::add,
@@ -16,7 +16,7 @@ use crate::{
     validation::Validation,
 };
 
-impl Monitor {
+impl EventLoop {
     /// Takes all items of the queue and delivers them; returns `false` if there were none.
     pub(super) fn deliver_queue(&mut self) -> bool {
         self.deliver_batch(false)

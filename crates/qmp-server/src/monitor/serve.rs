@@ -8,13 +8,12 @@ use qmp_wire::{
     server::{Refusal, Request, RequestId},
 };
 
-use super::Monitor;
+use super::event_loop::EventLoop;
 use crate::{
     check,
-    command::{Arms, PendingCommand},
     connection::{ConnectionKey, Disconnected},
-    emitter::Emitter,
     panics::{self, CaughtPanic},
+    pending_command::{Arms, PendingCommand, ReplyQueue},
 };
 
 /// The outcome of a request.
@@ -25,7 +24,7 @@ enum Outcome {
     HandedOver,
 }
 
-impl Monitor {
+impl EventLoop {
     /// Serves the clients that got a reply from another thread, and may have more requests.
     pub(super) fn serve_waiting(&mut self) {
         for key in std::mem::take(&mut self.to_serve) {
@@ -116,7 +115,7 @@ impl Monitor {
             out_of_band: request.out_of_band,
             request: id,
             connection: key,
-            shared: Some(Arc::clone(shared)),
+            replies: Some(Arc::clone(shared) as Arc<dyn ReplyQueue>),
             arms: arms.clone(),
             returns: Arc::clone(&returns),
             caller: caller.clone(),
@@ -132,7 +131,7 @@ impl Monitor {
                 let checked = |text| shared.policy.check_return(&name, &returns, text, &shared.counters);
                 let result = if is_checked { result.and_then(checked) } else { result };
                 if let (Ok(_), Some((kind, source))) = (&result, arms) {
-                    Emitter::new(Arc::clone(shared)).arm(kind, source.as_deref());
+                    shared.arm(kind, source.as_deref());
                 }
                 if result.is_ok() && !command.replies { Outcome::Silent } else { Outcome::Reply(result) }
             }

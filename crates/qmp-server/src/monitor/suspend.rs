@@ -3,31 +3,25 @@
 use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use qmp_events::limiter::OpenWindow;
+use qmp_host::lock;
 use qmp_wire::server::{Refusal, Server, ServerState};
 
-use super::{Monitor, Service};
+use super::event_loop::EventLoop;
 use crate::{
     caller::ListenerId,
-    connection::Connection,
+    connection::{Connection, Service},
     counters::subtract,
     handover::{
         self, ConnectionState, Form, Handover, ListenerState, SilentSource, State, WindowState, from_hex,
         microseconds, to_hex,
     },
     listener::{Listener, Settings},
-    queue::lock,
     slow_reader::SlowReader,
 };
 
-impl Monitor {
-    /// Stops serving and returns the state that a successor needs: listeners, connections with the unread input,
-    /// missing replies and unwritten output, held events, silent sources. Clients notice nothing.
-    ///
-    /// Commands that were handed over and have no reply, and those that wait for them, are refused: reply to them
-    /// before. A connection is closed if more than 64 KiB of an incomplete message have arrived. Later events are
-    /// discarded, so stop the devices first.
-    #[must_use]
-    pub fn hand_over(mut self) -> Handover {
+impl EventLoop {
+    /// Stops serving and returns the state for a successor.
+    pub(super) fn hand_over(&mut self) -> Handover {
         self.deliver_queue();
         let mut state = State::new();
         self.suspend_events(&mut state);
@@ -79,7 +73,7 @@ impl Monitor {
     }
 
     /// Continues where the predecessor stopped.
-    pub(crate) fn resume(&mut self, handover: Handover) -> io::Result<()> {
+    pub(super) fn resume(&mut self, handover: Handover) -> io::Result<()> {
         let Handover { state, descriptors } = handover;
         self.resume_events(&state);
         let mut descriptors = descriptors.into_iter();
