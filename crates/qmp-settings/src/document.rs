@@ -12,10 +12,10 @@ use crate::problem::{Location, Problem};
 use crate::suggest;
 
 /// A value with its span.
-pub type Value<'t> = Spanned<DeValue<'t>>;
+pub type TomlValue<'t> = Spanned<DeValue<'t>>;
 
 /// A key with its span.
-pub type Key<'t> = Spanned<Cow<'t, str>>;
+pub type TomlKey<'t> = Spanned<Cow<'t, str>>;
 
 /// A document that is being read, with the problems found so far.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl<'t> Document<'t> {
     /// Parses a text value.
     pub fn parsed<T: FromStr<Err: std::fmt::Display>>(
         &mut self,
-        value: &Value<'t>,
+        value: &TomlValue<'t>,
         expected: &str,
     ) -> Option<T> {
         let text = self.string(value, expected)?;
@@ -67,7 +67,7 @@ impl<'t> Document<'t> {
     }
 
     /// Reads `true` or `false`.
-    pub fn yes_or_no(&mut self, value: &Value<'t>) -> Option<bool> {
+    pub fn yes_or_no(&mut self, value: &TomlValue<'t>) -> Option<bool> {
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
             let found = value.get_ref().type_str();
@@ -77,7 +77,7 @@ impl<'t> Document<'t> {
     }
 
     /// Reads a text that is not empty.
-    pub fn string<'v>(&mut self, value: &'v Value<'t>, expected: &str) -> Option<&'v str> {
+    pub fn string<'v>(&mut self, value: &'v TomlValue<'t>, expected: &str) -> Option<&'v str> {
         let text = value.get_ref().as_str();
         match text {
             None => {
@@ -96,7 +96,7 @@ impl<'t> Document<'t> {
     /// Reads a value with `read`; adds a problem that names the expected value if `read` returns `None`.
     pub fn expected<'v, T>(
         &mut self,
-        value: &'v Value<'t>,
+        value: &'v TomlValue<'t>,
         expected: &str,
         read: impl FnOnce(&'v DeValue<'t>) -> Option<T>,
     ) -> Option<T> {
@@ -113,7 +113,7 @@ impl<'t> Document<'t> {
     }
 
     /// Adds a problem about a key that is none of the `known` ones.
-    pub fn unknown(&mut self, key: &Key<'_>, known: &[&str]) {
+    pub fn unknown(&mut self, key: &TomlKey<'_>, known: &[&str]) {
         let name = key.get_ref();
         let advice = suggest::advice(name, known, usize::MAX);
         self.problem(&key.span(), &format!("unknown key \"{name}\"; {advice}"));

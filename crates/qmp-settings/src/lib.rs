@@ -14,6 +14,6 @@ mod document;
 
 mod table;
 
-pub use document::{Document, Key, Value};
+pub use document::{Document, TomlKey, TomlValue};
 pub use problem::{Location, Problem, one_a_line};
 pub use table::Settings;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::document::{Document, Value};
+use crate::document::{Document, TomlValue};
 use crate::{size, span};
 
 /// The keys of one table.
@@ -105,7 +105,7 @@ impl<'r, 't> Settings<'r, 't> {
 
     /// The value of a key.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&'r Value<'t>> {
+    pub fn get(&self, key: &str) -> Option<&'r TomlValue<'t>> {
         self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 }

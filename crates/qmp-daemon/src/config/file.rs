@@ -18,7 +18,7 @@ use qmp_hub::discovery::Discover;
 use qmp_hub::relay::RelayConfig;
 use qmp_hub::{SilentAfter, VmName};
 use qmp_journal::Retention;
-use qmp_settings::{Document, Location, Problem, Value};
+use qmp_settings::{Document, Location, Problem, TomlValue};
 use qmp_sinks::RuleConfig;
 use toml::de::DeValue;
 
@@ -124,7 +124,7 @@ impl<'t> ConfigDocument<'t> {
         file
     }
 
-    fn vms(&mut self, value: &Value<'t>) -> Vec<ConfiguredVm> {
+    fn vms(&mut self, value: &TomlValue<'t>) -> Vec<ConfiguredVm> {
         let DeValue::Array(tables) = value.get_ref() else {
             self.problem(&value.span(), "a VM is written as [[vm]], in double brackets");
             return Vec::new();
@@ -134,7 +134,7 @@ impl<'t> ConfigDocument<'t> {
     }
 
     /// Adds a problem for each table whose name an earlier one has, whatever else is wrong with the two.
-    pub(super) fn unique_names<'v>(&mut self, tables: impl IntoIterator<Item = &'v Value<'t>>, what: &str)
+    pub(super) fn unique_names<'v>(&mut self, tables: impl IntoIterator<Item = &'v TomlValue<'t>>, what: &str)
     where
         't: 'v,
     {
@@ -156,7 +156,7 @@ impl<'t> ConfigDocument<'t> {
         }
     }
 
-    fn vm(&mut self, value: &Value<'t>) -> Option<ConfiguredVm> {
+    fn vm(&mut self, value: &TomlValue<'t>) -> Option<ConfiguredVm> {
         let DeValue::Table(table) = value.get_ref() else {
             self.problem(&value.span(), "a VM is a table with a name and an address");
             return None;
@@ -201,7 +201,7 @@ impl<'t> ConfigDocument<'t> {
         })
     }
 
-    fn silent_after(&mut self, value: &Value<'t>) -> Option<SilentAfter> {
+    fn silent_after(&mut self, value: &TomlValue<'t>) -> Option<SilentAfter> {
         self.parsed(value, "a span such as \"30s\", or \"off\",")
     }
 }

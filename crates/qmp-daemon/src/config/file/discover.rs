@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use qmp_hub::SilentAfter;
 use qmp_hub::discovery::{Discover, Layout, PathPattern, Source, Template};
 use qmp_journal::Globs;
-use qmp_settings::Value;
+use qmp_settings::TomlValue;
 use toml::de::DeValue;
 
 use super::document::ConfigDocument;
@@ -41,7 +41,7 @@ struct Table {
 }
 
 impl<'t> ConfigDocument<'t> {
-    pub(super) fn discover(&mut self, value: &Value<'t>) -> Vec<Discover> {
+    pub(super) fn discover(&mut self, value: &TomlValue<'t>) -> Vec<Discover> {
         let DeValue::Array(tables) = value.get_ref() else {
             self.problem(&value.span(), "a rule of discovery is written as [[discover]], in double brackets");
             return Vec::new();
@@ -49,7 +49,7 @@ impl<'t> ConfigDocument<'t> {
         tables.iter().filter_map(|table| self.one_discovery(table)).collect()
     }
 
-    fn one_discovery(&mut self, value: &Value<'t>) -> Option<Discover> {
+    fn one_discovery(&mut self, value: &TomlValue<'t>) -> Option<Discover> {
         let DeValue::Table(members) = value.get_ref() else {
             self.problem(
                 &value.span(),
@@ -121,7 +121,7 @@ impl<'t> ConfigDocument<'t> {
         Some(Discover { name, relays, only, exclude, dial_in_mode, silent_after, ..rule })
     }
 
-    fn directory(&mut self, value: &Value<'t>) -> Option<Source> {
+    fn directory(&mut self, value: &TomlValue<'t>) -> Option<Source> {
         let path = self.string(value, "a directory")?;
         match PathPattern::directory(path) {
             Ok(pattern) => Some(Source::Paths(pattern)),
@@ -132,7 +132,7 @@ impl<'t> ConfigDocument<'t> {
         }
     }
 
-    fn dial_in(&mut self, value: &Value<'t>) -> Option<Source> {
+    fn dial_in(&mut self, value: &TomlValue<'t>) -> Option<Source> {
         let address = self.parsed(value, "an address such as unix:/run/qmp-events/dial-in.sock")?;
         match Source::dial_in(address) {
             Ok(source) => Some(source),
@@ -143,7 +143,7 @@ impl<'t> ConfigDocument<'t> {
         }
     }
 
-    fn names(&mut self, value: &Value<'t>) -> Option<Globs> {
+    fn names(&mut self, value: &TomlValue<'t>) -> Option<Globs> {
         let DeValue::Array(patterns) = value.get_ref() else {
             self.problem(&value.span(), "expected a list of names, such as [\"test-*\"]");
             return None;

@@ -3,14 +3,14 @@
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
-use qmp_settings::{Document, Value};
+use qmp_settings::{Document, TomlValue};
 
 /// A document with readers for the hub's keys.
 pub(in crate::config) struct ConfigDocument<'t>(pub(super) Document<'t>);
 
 impl<'t> ConfigDocument<'t> {
     /// Warns about a path that depends on the working directory of the hub.
-    pub(super) fn warn_relative(&mut self, value: &Value<'t>, path: Option<&Path>) {
+    pub(super) fn warn_relative(&mut self, value: &TomlValue<'t>, path: Option<&Path>) {
         if let Some(path) = path.filter(|path| path.is_relative()) {
             let shown = path.display();
             let message = format!(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use qmp_http::{HttpAddress, HttpEndpoint, TlsFiles};
-use qmp_settings::Value;
+use qmp_settings::TomlValue;
 use toml::de::DeValue;
 
 use super::document::ConfigDocument;
@@ -21,7 +21,7 @@ struct Table {
 const KEYS: [&str; 5] = ["address", "certificate", "key", "client-ca", "token-file"];
 
 impl<'t> ConfigDocument<'t> {
-    pub(super) fn http(&mut self, value: &Value<'t>) -> Vec<HttpEndpoint> {
+    pub(super) fn http(&mut self, value: &TomlValue<'t>) -> Vec<HttpEndpoint> {
         match value.get_ref() {
             DeValue::Array(endpoints) => endpoints
                 .iter()
@@ -31,7 +31,7 @@ impl<'t> ConfigDocument<'t> {
         }
     }
 
-    fn endpoint(&mut self, value: &Value<'t>, expected: &str) -> Option<HttpEndpoint> {
+    fn endpoint(&mut self, value: &TomlValue<'t>, expected: &str) -> Option<HttpEndpoint> {
         let DeValue::Table(members) = value.get_ref() else {
             let endpoint: Option<HttpEndpoint> = self.parsed(value, expected);
             self.warn_relative(value, endpoint.as_ref().and_then(|endpoint| endpoint.address().unix_path()));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_journal::Globs;
-use qmp_settings::Value;
+use qmp_settings::TomlValue;
 use toml::de::DeValue;
 
 use super::document::ConfigDocument;
@@ -24,14 +24,14 @@ struct Table {
 const KEYS: [&str; 7] = ["path", "role", "mode", "allow", "uids", "gids", "pretty"];
 
 impl<'t> ConfigDocument<'t> {
-    pub(super) fn relays(&mut self, value: &Value<'t>) -> Vec<RelayConfig> {
+    pub(super) fn relays(&mut self, value: &TomlValue<'t>) -> Vec<RelayConfig> {
         match value.get_ref() {
             DeValue::Array(relays) => relays.iter().filter_map(|relay| self.relay(relay)).collect(),
             _ => self.relay(value).into_iter().collect(),
         }
     }
 
-    fn relay(&mut self, value: &Value<'t>) -> Option<RelayConfig> {
+    fn relay(&mut self, value: &TomlValue<'t>) -> Option<RelayConfig> {
         let DeValue::Table(members) = value.get_ref() else {
             let path = self.string(value, "a path, or a table with a path,");
             self.warn_relative(value, path.map(Path::new));
@@ -75,7 +75,7 @@ impl<'t> ConfigDocument<'t> {
     }
 
     /// Whether the value is the role of an operator.
-    fn operates(&mut self, value: &Value<'t>) -> bool {
+    fn operates(&mut self, value: &TomlValue<'t>) -> bool {
         match self.string(value, "\"observe\" or \"operate\"") {
             Some(role @ ("observe" | "operate")) => return role == "operate",
             Some(other) => {
@@ -88,7 +88,7 @@ impl<'t> ConfigDocument<'t> {
     }
 
     /// `0o660`, or `"0660"` as in chmod.
-    pub(super) fn mode(&mut self, value: &Value<'t>) -> Option<u32> {
+    pub(super) fn mode(&mut self, value: &TomlValue<'t>) -> Option<u32> {
         let mode = match value.get_ref() {
             DeValue::Integer(_) => number(value),
             DeValue::String(text) => u32::from_str_radix(text, 8).ok(),
@@ -101,7 +101,7 @@ impl<'t> ConfigDocument<'t> {
         mode
     }
 
-    fn allow(&mut self, value: &Value<'t>) -> Option<Globs> {
+    fn allow(&mut self, value: &TomlValue<'t>) -> Option<Globs> {
         let DeValue::Array(patterns) = value.get_ref() else {
             self.problem(&value.span(), "expected a list of commands, such as [\"stop\", \"block*\"]");
             return None;
@@ -121,7 +121,7 @@ impl<'t> ConfigDocument<'t> {
         }
     }
 
-    fn numbers(&mut self, value: &Value<'t>, expected: &str) -> Vec<u32> {
+    fn numbers(&mut self, value: &TomlValue<'t>, expected: &str) -> Vec<u32> {
         let numbers: Option<Vec<u32>> = match value.get_ref() {
             DeValue::Array(values) => values.iter().map(number).collect(),
             _ => None,
@@ -135,7 +135,7 @@ impl<'t> ConfigDocument<'t> {
     }
 }
 
-fn number(value: &Value<'_>) -> Option<u32> {
+fn number(value: &TomlValue<'_>) -> Option<u32> {
     let integer = value.get_ref().as_integer()?;
     u32::from_str_radix(integer.as_str(), integer.radix()).ok()
 }

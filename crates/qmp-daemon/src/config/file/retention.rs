@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qmp_journal::{RETENTION_MIN_AGE, RETENTION_MIN_BYTES, Retention};
-use qmp_settings::Value;
+use qmp_settings::TomlValue;
 use qmp_settings::{size, span};
 use toml::de::DeValue;
 
@@ -12,7 +12,7 @@ use super::document::ConfigDocument;
 const KEYS: [&str; 2] = ["max-age", "max-size"];
 
 impl<'t> ConfigDocument<'t> {
-    pub(super) fn retention(&mut self, value: &Value<'t>) -> Option<Retention> {
+    pub(super) fn retention(&mut self, value: &TomlValue<'t>) -> Option<Retention> {
         let DeValue::Table(members) = value.get_ref() else {
             self.problem(
                 &value.span(),
@@ -34,7 +34,7 @@ impl<'t> ConfigDocument<'t> {
     /// A text that `parse` accepts.
     fn read<T>(
         &mut self,
-        value: &Value<'t>,
+        value: &TomlValue<'t>,
         expected: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {

@@ -6,7 +6,7 @@ use qmp_findings as findings;
 use qmp_hub::conditions::Selected;
 use qmp_journal::{Globs, Kind as RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
-use qmp_settings::{Settings, Value};
+use qmp_settings::{Settings, TomlValue};
 use qmp_sinks::{DeliveryLimit, KINDS, RuleConfig, Selection, SinkKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -20,7 +20,7 @@ const KEYS: [&str; 8] = ["name", "event", "finding", "kind", "vm", "where", "at-
 const RULE_NAME_MAX_BYTES: usize = 64;
 
 impl<'t> ConfigDocument<'t> {
-    pub(super) fn rules(&mut self, value: &Value<'t>) -> Vec<RuleConfig> {
+    pub(super) fn rules(&mut self, value: &TomlValue<'t>) -> Vec<RuleConfig> {
         let DeValue::Array(tables) = value.get_ref() else {
             self.problem(&value.span(), "a rule is written as [[rule]], in double brackets");
             return Vec::new();
@@ -29,7 +29,7 @@ impl<'t> ConfigDocument<'t> {
         tables.iter().filter_map(|table| self.rule(table)).collect()
     }
 
-    fn rule(&mut self, value: &Value<'t>) -> Option<RuleConfig> {
+    fn rule(&mut self, value: &TomlValue<'t>) -> Option<RuleConfig> {
         let DeValue::Table(table) = value.get_ref() else {
             self.problem(&value.span(), "a rule is a table with a name and an action");
             return None;
@@ -66,7 +66,7 @@ impl<'t> ConfigDocument<'t> {
     }
 
     /// The kind of the one action of a rule.
-    fn kind_of_sink(&mut self, value: &Value<'t>, table: &DeTable<'t>) -> Option<&'static SinkKind> {
+    fn kind_of_sink(&mut self, value: &TomlValue<'t>, table: &DeTable<'t>) -> Option<&'static SinkKind> {
         let has = |kind: &&SinkKind| table.iter().any(|(key, _)| key.get_ref() == kind.key);
         let found: Vec<&SinkKind> = KINDS.iter().copied().filter(|kind| has(kind)).collect();
         match found.as_slice() {

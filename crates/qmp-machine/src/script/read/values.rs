@@ -7,7 +7,7 @@ use std::{
 };
 
 use qmp_settings::{Document, Problem, suggest::advice};
-pub(super) use qmp_settings::{Key, Value};
+pub(super) use qmp_settings::{TomlKey as Key, TomlValue as Value};
 use toml::de::{DeTable, DeValue};
 
 use crate::script::span;
