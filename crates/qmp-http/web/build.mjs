@@ -1,0 +1,82 @@
+// Bundles the page into `dist`, which is committed: a build of the Rust crate needs no Node.
+//
+//   node build.mjs            dist/index.html, dist/assets/app-HASH.js, dist/assets/app-HASH.css
+//   node build.mjs --tests    build/test and build/e2e, for `node --test` and the browser's tests
+import { createHash } from "node:crypto";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+process.chdir(dirname(fileURLToPath(import.meta.url)));
+
+/** The text around the markup is the same on each page; the program reads the path. */
+function page(script, style) {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>qmp-events</title>
+<link rel="stylesheet" href="/assets/${style}">
+<script type="module" src="/assets/${script}"></script>
+</head>
+<body>
+<noscript>This page needs JavaScript. Without it, <code>qmp log</code> and <code>qmp status</code> show the same.</noscript>
+</body>
+</html>
+`;
+}
+
+async function buildPage() {
+  const result = await build({
+    entryPoints: { app: "src/main.tsx", style: "src/style.css" },
+    bundle: true,
+    minify: true,
+    write: false,
+    outdir: "out",
+    format: "esm",
+    target: "es2022",
+    jsx: "automatic",
+    jsxImportSource: "preact",
+    banner: { js: "/*! Contains Preact, under the MIT licence; see THIRDPARTY. */" },
+    legalComments: "none",
+  });
+  rmSync("dist", { recursive: true, force: true });
+  mkdirSync("dist/assets", { recursive: true });
+  const names = {};
+  for (const { path, contents } of result.outputFiles) {
+    const extension = path.endsWith(".css") ? "css" : "js";
+    const hash = createHash("sha256").update(contents).digest("hex").slice(0, 12);
+    // The JavaScript's own style sheet (there is none) would take the name of the page's.
+    if (names[extension]) throw new Error(`two files of type ${extension}`);
+    names[extension] = `app-${hash}.${extension}`;
+    writeFileSync(`dist/assets/${names[extension]}`, contents);
+    console.log(`dist/assets/${names[extension]}  ${contents.length} bytes`);
+  }
+  writeFileSync("dist/index.html", page(names.js, names.css));
+}
+
+async function buildTests() {
+  const scripts = (folder) =>
+    readdirSync(folder)
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => `${folder}/${name}`);
+  await build({
+    entryPoints: [...scripts("test"), ...scripts("e2e")],
+    bundle: true,
+    outdir: "build",
+    outbase: ".",
+    outExtension: { ".js": ".mjs" },
+    format: "esm",
+    platform: "node",
+    target: "node20",
+    packages: "external",
+    jsx: "automatic",
+    jsxImportSource: "preact",
+  });
+}
+
+if (process.argv.includes("--tests")) await buildTests();
+else await buildPage();

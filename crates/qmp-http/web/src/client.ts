@@ -1,0 +1,174 @@
+// Requests to the hub. The page only reads: there is no request but GET.
+
+import type {
+  Counts,
+  EventDescription,
+  Findings,
+  Hub,
+  HubRecord,
+  Position,
+  RecordDetail,
+  Timeline,
+  Vm,
+  VmAlone,
+} from "./api.ts";
+import type { Filters, RecordKey } from "./location.ts";
+import { eventsOf } from "./severity.ts";
+import { toRfc3339 } from "./time.ts";
+
+const TOKEN_KEY = "qmp-events-token";
+
+/** The response of the hub to a request that it refused. */
+export class HubError extends Error {
+  readonly status: number;
+
+  constructor(status: number, description: string) {
+    super(description);
+    this.status = status;
+  }
+}
+
+export interface Range {
+  since: number;
+  until: number;
+}
+
+type Parameters = [name: string, value: string | number][];
+
+/** Called where the hub requires a token, or refuses the one of this tab. */
+export type TokenRequired = (wasRefused: boolean) => void;
+
+export class Client {
+  private readonly tokenRequired: TokenRequired;
+
+  constructor(tokenRequired: TokenRequired) {
+    this.tokenRequired = tokenRequired;
+  }
+
+  /** Keeps the token until the tab is closed. It is never part of an address. */
+  static keepToken(token: string): void {
+    sessionStorage.setItem(TOKEN_KEY, token);
+  }
+
+  async open(path: string, parameters: Parameters, init: RequestInit = {}): Promise<Response> {
+    const token = sessionStorage.getItem(TOKEN_KEY);
+    const headers = new Headers(init.headers);
+    if (token !== null) headers.set("Authorization", `Bearer ${token}`);
+    const query = new URLSearchParams(parameters.map(([name, value]) => [name, String(value)])).toString();
+    // A token of this origin is all that identifies the reader: cookies are not sent.
+    const response = await fetch(query === "" ? path : `${path}?${query}`, {
+      ...init,
+      headers,
+      credentials: "omit",
+    });
+    if (response.ok) return response;
+    if (response.status === 401) this.tokenRequired(token !== null);
+    throw new HubError(response.status, await description(response));
+  }
+
+  private async json<T>(path: string, parameters: Parameters, signal?: AbortSignal): Promise<T> {
+    const response = await this.open(path, parameters, { signal: signal ?? null });
+    return (await response.json()) as T;
+  }
+
+  hub(signal?: AbortSignal): Promise<Hub> {
+    return this.json("/v1/hub", [], signal);
+  }
+
+  vms(signal?: AbortSignal): Promise<Vm[]> {
+    return this.json("/v1/vms", [], signal);
+  }
+
+  vm(name: string, signal?: AbortSignal): Promise<VmAlone> {
+    return this.json(`/v1/vms/${encodeURIComponent(name)}`, [], signal);
+  }
+
+  catalogue(signal?: AbortSignal): Promise<EventDescription[]> {
+    return this.json("/v1/catalogue", [], signal);
+  }
+
+  timeline(range: Range, filters: Filters, more: Parameters, signal?: AbortSignal): Promise<Timeline> {
+    return this.json("/v1/timeline", [...times(range), ...filterParameters(filters), ...more], signal);
+  }
+
+  counts(range: Range, filters: Filters, more: Parameters, signal?: AbortSignal): Promise<Counts> {
+    return this.json("/v1/counts", [...times(range), ...filterParameters(filters), ...more], signal);
+  }
+
+  findings(parameters: Parameters, signal?: AbortSignal): Promise<Findings> {
+    return this.json("/v1/findings", parameters, signal);
+  }
+
+  detail(key: RecordKey, signal?: AbortSignal): Promise<RecordDetail> {
+    const path = `/v1/vms/${encodeURIComponent(key.vm)}/records/${key.epoch}/${key.seq}`;
+    return this.json(path, [], signal);
+  }
+
+  detailAt(offset: number, signal?: AbortSignal): Promise<RecordDetail> {
+    return this.json(`/v1/records/${offset}`, [], signal);
+  }
+
+  /** The last records of a range, the oldest first. */
+  async records(range: Range | null, more: Parameters, signal?: AbortSignal): Promise<HubRecord[]> {
+    const parameters: Parameters = range === null ? more : [...times(range), ...more];
+    const response = await this.open("/v1/records", parameters, { signal: signal ?? null });
+    const lines = (await response.text()).split("\n");
+    return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as HubRecord);
+  }
+}
+
+function times(range: Range): Parameters {
+  return [
+    ["since", toRfc3339(range.since)],
+    ["until", toRfc3339(range.until)],
+  ];
+}
+
+/** Filters as the hub understands them. The text is searched by the page. */
+export function filterParameters(filters: Filters): Parameters {
+  const parameters: Parameters = filters.vm.map((pattern) => ["vm", pattern]);
+  for (const name of filters.event) parameters.push(["event", name]);
+  return parameters;
+}
+
+/**
+ * The requests whose answers together have the records of the filters: the hub selects events by name and findings by
+ * their kind, so that "errors and warnings, and findings" are two requests.
+ */
+export function recordRequests(filters: Filters): Parameters[] {
+  const vm: Parameters = filters.vm.map((pattern) => ["vm", pattern]);
+  const events = filters.event.length > 0 ? filters.event : eventsOf(filters.severity);
+  const requests: Parameters[] = [];
+  if (events !== null && events.length > 0) {
+    requests.push([...vm, ...events.map((name): [string, string] => ["event", name])]);
+  }
+  if (filters.finding.length > 0) {
+    for (const kind of filters.finding)
+      requests.push([...vm, ["kind", "finding"], ["where", `finding=${kind}`]]);
+  } else if (requests.length > 0 && filters.event.length === 0) {
+    requests.push([...vm, ["kind", "finding"]]);
+  }
+  return requests.length > 0 ? requests : [vm];
+}
+
+/** A pattern that matches exactly this name. */
+export function exactly(name: string): string {
+  return name.replace(/[\\*?[\]{}]/g, "\\$&");
+}
+
+async function description(response: Response): Promise<string> {
+  const text = await response.text().catch(() => "");
+  try {
+    return String(JSON.parse(text).error.desc);
+  } catch {
+    return `the hub answers ${response.status}`;
+  }
+}
+
+export function positionKey(vm: string, [epoch, seq]: Position): RecordKey {
+  return { vm, epoch, seq };
+}
+
+export function recordKey(record: HubRecord): RecordKey {
+  return { vm: record.vm, epoch: record.epoch, seq: record.seq };
+}

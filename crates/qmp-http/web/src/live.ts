@@ -1,0 +1,60 @@
+// The one stream of the tab, as state.
+
+import { useEffect, useState } from "preact/hooks";
+import type { HubRecord } from "./api.ts";
+import type { Client } from "./client.ts";
+import type { Live } from "./page.ts";
+import { type Message, RecordStream } from "./stream.ts";
+
+/** Records that are kept, for the list and the marks that no answer has yet. */
+const RECORDS_MAX = 1_000;
+/** Records are shown in batches: a storm must not paint the page for each of them. */
+const BATCH_MS = 150;
+
+const CLOSED: Live = { state: "closed", records: [], batch: 0 };
+
+/** Streams the records of the VMs after `head`; `null` until it is known. */
+export function useLive(
+  client: Client,
+  vms: readonly string[],
+  head: number | null,
+  reset: () => void,
+): Live {
+  const [live, setLive] = useState(CLOSED);
+  const key = JSON.stringify(vms);
+  const isReady = head !== null;
+  useEffect(() => {
+    if (head === null) return;
+    let waiting: HubRecord[] = [];
+    let timer = 0;
+    const flush = (): void => {
+      timer = 0;
+      const batch = waiting;
+      waiting = [];
+      setLive((before) => ({
+        ...before,
+        batch: before.batch + 1,
+        records: [...before.records, ...batch].slice(-RECORDS_MAX),
+      }));
+    };
+    const message = ({ event, data }: Message): void => {
+      // Records that retention removed before they were sent: only the hub's next answer has the truth.
+      if (event !== "removed") waiting.push(JSON.parse(data) as HubRecord);
+      if (timer === 0) timer = window.setTimeout(flush, BATCH_MS);
+    };
+    const parameters = vms.map((pattern): [string, string] => ["vm", pattern]);
+    const stream = new RecordStream(client, parameters, head, {
+      message,
+      state: (state) => setLive((before) => ({ ...before, state })),
+      reset,
+    });
+    setLive(CLOSED);
+    stream.start();
+    return () => {
+      window.clearTimeout(timer);
+      stream.stop();
+    };
+    // A later head must not open another stream: the stream itself follows the head.
+  }, [client, key, isReady]);
+  return live;
+}
