@@ -1,7 +1,7 @@
 //! Filters of events: patterns of names, and conditions on members of `data`.
 
 use clap::Args;
-use qmp_hub::conditions::Selected;
+use qmp_hub::conditions::RecordSelection;
 use qmp_journal::{Globs, Kind, Query, QueryError, WherePath};
 use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
@@ -60,10 +60,10 @@ impl EventArgs {
             self.event.iter().filter_map(|pattern| name_warning(pattern)).collect();
         if let Ok(query) = self.query() {
             let selected = match self.event.is_empty() {
-                true => Selected { kind, ..Selected::default() },
-                false => Selected { event: Some(&query.event), ..Selected::default() },
+                true => RecordSelection { kind, ..RecordSelection::default() },
+                false => RecordSelection { event: Some(&query.event), ..RecordSelection::default() },
             };
-            warnings.extend(selected.doubts(&query.where_));
+            warnings.extend(selected.warnings(&query.where_));
         }
         warnings
     }

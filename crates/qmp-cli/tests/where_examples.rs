@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use qmp_hub::conditions::Selected;
+use qmp_hub::conditions::RecordSelection;
 use qmp_journal::{Globs, Kind};
 use support::{directory, run};
 
@@ -69,9 +69,9 @@ fn doubts(events: &[&str], findings: &[&str], kinds: &[&str], wheres: &[&str]) -
     let globs = |names: &[&str]| (!names.is_empty()).then(|| Globs::parse(names).expect("patterns"));
     let (event, finding) = (globs(events), globs(findings));
     let kind: Vec<Kind> = kinds.iter().map(|kind| kind.parse().expect("a kind")).collect();
-    let selected = Selected { event: event.as_ref(), finding: finding.as_ref(), kind: &kind };
+    let selected = RecordSelection { event: event.as_ref(), finding: finding.as_ref(), kind: &kind };
     let wheres: Vec<_> = wheres.iter().map(|text| text.parse().expect("a condition")).collect();
-    selected.doubts(&wheres)
+    selected.warnings(&wheres)
 }
 
 #[test]

@@ -56,9 +56,9 @@ pub use qmp_settings::{Location, Problem};
 pub use error::ConfigError;
 pub use file::ConfigFile;
 use qmp_http::HttpEndpoint;
-use qmp_hub::discovery::{Discover, Source};
+use qmp_hub::discovery::{DiscoveryRule, Source};
 use qmp_hub::relay::RelayConfig;
-use qmp_hub::{Origin, SilentAfter, VmName};
+use qmp_hub::{SilentAfter, VmName, VmOrigin};
 use qmp_journal::JournalOptions;
 use qmp_sinks::RuleConfig;
 
@@ -70,7 +70,7 @@ pub struct DaemonConfig {
     /// The VMs; each name is unique.
     pub attach: Vec<(VmName, Address)>,
     /// The origin of each VM; a VM that is not listed comes from the program itself.
-    pub origins: HashMap<VmName, Origin>,
+    pub origins: HashMap<VmName, VmOrigin>,
     /// The journal's file; created if missing.
     pub journal: PathBuf,
     /// Limits and options of the journal.
@@ -82,7 +82,7 @@ pub struct DaemonConfig {
     /// Sockets that the hub serves on behalf of the VMs.
     pub relays: Vec<(VmName, RelayConfig)>,
     /// The rules of discovery.
-    pub discover: Vec<Discover>,
+    pub discover: Vec<DiscoveryRule>,
     /// The time without a message after which a VM is probed.
     pub silent_after: SilentAfter,
     /// The same for single VMs that have their own value.
@@ -155,15 +155,15 @@ impl DaemonConfig {
         if !problems.is_empty() {
             return Err(ConfigError::Wrong { problems, warnings: file.warnings });
         }
-        let from_command_line = command_line.discover.into_iter().map(Discover::new);
-        let mut discover: Vec<Discover> = file.discover.into_iter().chain(from_command_line).collect();
+        let from_command_line = command_line.discover.into_iter().map(DiscoveryRule::new);
+        let mut discover: Vec<DiscoveryRule> = file.discover.into_iter().chain(from_command_line).collect();
         if let Some(directory) = &command_line.relay {
             discover
                 .iter_mut()
                 .for_each(|rule| rule.relays.push(RelayConfig::new(directory.join("{name}.qmp"))));
         }
-        let from_file = file.vms.iter().map(|vm| (vm.name.clone(), Origin::Configuration));
-        let from_command_line = attach.iter().map(|(name, _)| (name.clone(), Origin::CommandLine));
+        let from_file = file.vms.iter().map(|vm| (vm.name.clone(), VmOrigin::Configuration));
+        let from_command_line = attach.iter().map(|(name, _)| (name.clone(), VmOrigin::CommandLine));
         let origins = from_file.chain(from_command_line).collect();
         let own = |vm: &ConfiguredVm| Some((vm.name.clone(), vm.silent_after?));
         let silent_after_of = file.vms.iter().filter_map(own).collect();

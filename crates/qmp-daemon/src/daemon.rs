@@ -2,9 +2,9 @@
 
 use qmp_host::{blocking, ends_after, join_all};
 use qmp_http::{ApiState, HttpEndpoint, HttpListener, ListenError};
-use qmp_hub::discovery::Discover;
+use qmp_hub::discovery::DiscoveryRule;
 use qmp_hub::relay::RelayStatus;
-use qmp_hub::{Fleet, Hub, HubConfig, HubError, STOP_HTTP_MAX};
+use qmp_hub::{Hub, HubConfig, HubStartError, STOP_HTTP_MAX, VmRegistry};
 use qmp_journal::{Journal, JournalError};
 use qmp_sinks::{Rules, RulesError, SinkStatus};
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ pub enum DaemonError {
     Journal(#[from] JournalError),
     /// The VMs cannot be followed.
     #[error(transparent)]
-    Hub(#[from] HubError),
+    Hub(#[from] HubStartError),
     /// The rules cannot be started.
     #[error(transparent)]
     Rules(#[from] RulesError),
@@ -79,10 +79,10 @@ impl Daemon {
         let http = listeners.iter().map(HttpListener::endpoint).cloned().collect();
         let hub = Hub::start(hub_config, &journal).await?;
         let api = ApiState::new(
-            hub.fleet(),
+            hub.registry(),
             &journal,
             config.journal,
-            hub.observed(),
+            hub.vm_states(),
             rules.clone(),
             http_ends.clone(),
         );
@@ -105,13 +105,13 @@ impl Daemon {
 
     /// The VMs, which may be added and removed.
     #[must_use]
-    pub fn fleet(&self) -> Fleet {
-        self.hub.fleet()
+    pub fn registry(&self) -> VmRegistry {
+        self.hub.registry()
     }
 
     /// Replaces the rules of discovery. A rule that is the same as before continues undisturbed; the VMs of a removed rule
     /// are removed. Returns whether any rule differs.
-    pub async fn discover(&self, rules: Vec<Discover>) -> bool {
+    pub async fn discover(&self, rules: Vec<DiscoveryRule>) -> bool {
         self.hub.discover(rules).await
     }
 

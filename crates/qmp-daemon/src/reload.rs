@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use qmp_client::Address;
 use qmp_hub::relay::RelayConfig;
-use qmp_hub::{FleetError, Member, Origin, VmName};
+use qmp_hub::{RegisteredVm, VmName, VmOrigin, VmRegistryError};
 use qmp_sinks::{Changes, RulesError};
 
 use crate::config::DaemonConfig;
@@ -27,7 +27,7 @@ pub struct ReloadReport {
     /// VMs whose relays differ; their epochs continue.
     pub relayed: Vec<VmName>,
     /// VMs for which a step failed, with the error.
-    pub refused: Vec<(VmName, FleetError)>,
+    pub refused: Vec<(VmName, VmRegistryError)>,
     /// Keys of the configuration that differ and take effect only at a restart of the hub.
     pub unchangeable: Vec<&'static str>,
     /// Whether the retention differs.
@@ -46,14 +46,14 @@ pub struct ReloadReport {
 #[derive(Debug, Default)]
 struct Differences {
     removals: Vec<(VmName, &'static str)>,
-    additions: Vec<(VmName, Address, Vec<RelayConfig>, Origin)>,
+    additions: Vec<(VmName, Address, Vec<RelayConfig>, VmOrigin)>,
     relay_changes: Vec<(VmName, Vec<RelayConfig>)>,
 }
 
 impl Daemon {
     /// Applies another configuration. Failed steps are reported, and the remaining steps are done all the same.
     pub async fn reload(&self, mut config: DaemonConfig) -> ReloadReport {
-        let fleet = self.fleet();
+        let registry = self.registry();
         let mut report = ReloadReport {
             unchangeable: self.restart_only().differences(&RestartOnlySettings::new(&config)),
             ..ReloadReport::default()
@@ -69,28 +69,30 @@ impl Daemon {
             Err(error) => report.rules_refused = Some(error),
         }
         let silent_after_of = std::mem::take(&mut config.silent_after_of);
-        let differences = differences(&fleet.list(), config);
+        let differences = differences(&registry.list(), config);
         for (name, why) in differences.removals {
-            match fleet.remove(name.as_str(), &format!("the configuration was reloaded: {why}")).await {
+            match registry.remove(name.as_str(), &format!("the configuration was reloaded: {why}")).await {
                 Ok(()) => report.removed.push(name),
                 Err(error) => report.refused.push((name, error)),
             }
         }
         for (name, relays) in differences.relay_changes {
-            match fleet.set_relays(name.as_str(), relays).await {
+            match registry.set_relays(name.as_str(), relays).await {
                 Ok(()) => report.relayed.push(name),
                 Err(error) => report.refused.push((name, error)),
             }
         }
         for (name, address, relays, origin) in differences.additions {
-            let mut members = fleet.list().into_iter();
-            if members.any(|vm| vm.name == name && matches!(vm.origin, Origin::Discovered(_))) {
+            let mut members = registry.list().into_iter();
+            if members.any(|vm| vm.name == name && matches!(vm.origin, VmOrigin::Discovered(_))) {
                 // Discovery found it under the configured name: the VM continues with the configured origin.
-                let _ = fleet.remove(name.as_str(), "the configuration names it").await;
+                let _ = registry.remove(name.as_str(), "the configuration names it").await;
             }
             let silent_after = silent_after_of.get(&name).copied();
-            let follow = fleet.follow(address);
-            if let Err(error) = fleet.add_followed(name.clone(), follow, relays, origin, silent_after).await {
+            let follow = registry.follow(address);
+            if let Err(error) =
+                registry.add_followed(name.clone(), follow, relays, origin, silent_after).await
+            {
                 report.refused.push((name, error));
                 continue;
             }
@@ -119,7 +121,7 @@ impl ReloadReport {
     }
 }
 
-fn differences(now: &[Member], config: DaemonConfig) -> Differences {
+fn differences(now: &[RegisteredVm], config: DaemonConfig) -> Differences {
     let mut relays: HashMap<VmName, Vec<RelayConfig>> = HashMap::new();
     for (name, relay) in config.relays {
         relays.entry(name).or_default().push(relay);
@@ -133,7 +135,7 @@ fn differences(now: &[Member], config: DaemonConfig) -> Differences {
     }
     let mut differences = Differences::default();
     for member in now {
-        if !matches!(member.origin, Origin::Configuration | Origin::CommandLine) {
+        if !matches!(member.origin, VmOrigin::Configuration | VmOrigin::CommandLine) {
             continue;
         }
         let why = match next.get_mut(&member.name) {
@@ -156,9 +158,9 @@ fn differences(now: &[Member], config: DaemonConfig) -> Differences {
     }
     for name in order {
         if let Some((address, relays)) = next.remove(&name) {
-            let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
+            let origin = config.origins.get(&name).cloned().unwrap_or(VmOrigin::Program);
             // VMs of the program stay; adding them would fail because the name is in use.
-            if origin != Origin::Program || !now.iter().any(|member| member.name == name) {
+            if origin != VmOrigin::Program || !now.iter().any(|member| member.name == name) {
                 differences.additions.push((name, address, relays, origin));
             }
         }
@@ -171,15 +173,15 @@ mod tests {
     use super::*;
 
     /// `name=address` or `name=address+relay`; brackets around the name mark a VM of discovery.
-    fn member(text: &str) -> Member {
+    fn member(text: &str) -> RegisteredVm {
         let (name, rest) = text.split_once('=').expect("name=address");
         let (address, relay) =
             rest.split_once('+').map_or((rest, None), |(address, relay)| (address, Some(relay)));
         let discovered = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-        Member {
+        RegisteredVm {
             name: discovered.unwrap_or(name).parse().expect("a name"),
             address: address.parse().expect("an address"),
-            origin: discovered.map_or(Origin::Configuration, |_| Origin::Discovered("rule 1".into())),
+            origin: discovered.map_or(VmOrigin::Configuration, |_| VmOrigin::Discovered("rule 1".into())),
             relays: relay.map(RelayConfig::new).into_iter().collect(),
         }
     }
@@ -205,9 +207,9 @@ mod tests {
     }
 
     fn steps(now: &[&str], next: &[&str]) -> String {
-        let now: Vec<Member> = now.iter().map(|text| member(text)).collect();
+        let now: Vec<RegisteredVm> = now.iter().map(|text| member(text)).collect();
         let mut config = DaemonConfig::new("/j.db");
-        for Member { name, address, origin, relays, .. } in next.iter().map(|text| member(text)) {
+        for RegisteredVm { name, address, origin, relays, .. } in next.iter().map(|text| member(text)) {
             config.origins.insert(name.clone(), origin);
             config.relays.extend(relays.into_iter().map(|relay| (name.clone(), relay)));
             config.attach.push((name, address));

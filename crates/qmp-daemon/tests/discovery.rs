@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_hub::discovery::{Discover, PathPattern, Source};
+use qmp_hub::discovery::{DiscoveryRule, PathPattern, Source};
 use qmp_hub::relay::RelayConfig;
 use qmp_journal::Globs;
 use serde_json::Value;
@@ -17,28 +17,31 @@ use support::{Watcher, config};
 /// The longest wait of a test; only a failure takes that long.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-fn glob(home: &Path, pattern: &str) -> Discover {
+fn glob(home: &Path, pattern: &str) -> DiscoveryRule {
     let pattern: PathPattern = format!("{}/{pattern}", home.display()).parse().expect("a pattern");
-    Discover::new(Source::Paths(pattern))
+    DiscoveryRule::new(Source::Paths(pattern))
 }
 
-fn layout(name: &str, root: &Path) -> Discover {
-    Discover::new(Source::Layout { layout: name.parse().expect("a layout"), root: Some(root.to_owned()) })
+fn layout(name: &str, root: &Path) -> DiscoveryRule {
+    DiscoveryRule::new(Source::Layout {
+        layout: name.parse().expect("a layout"),
+        root: Some(root.to_owned()),
+    })
 }
 
-fn discovery_config(home: &Path, vms: &[&str], rules: Vec<Discover>) -> DaemonConfig {
+fn discovery_config(home: &Path, vms: &[&str], rules: Vec<DiscoveryRule>) -> DaemonConfig {
     DaemonConfig { discover: rules, ..config(home, vms) }
 }
 
 /// The names of the hub's VMs, each with its origin.
 fn names(hub: &Daemon) -> Vec<String> {
-    hub.fleet().list().iter().map(|vm| format!("{} {}", vm.name, vm.origin)).collect()
+    hub.registry().list().iter().map(|vm| format!("{} {}", vm.name, vm.origin)).collect()
 }
 
 /// Waits until the hub's VMs are `expected`.
 async fn until(hub: &Daemon, expected: &[&str]) {
     let reached = async {
-        while hub.fleet().list().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>() != expected {
+        while hub.registry().list().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>() != expected {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -168,7 +171,7 @@ async fn configured_socket_is_not_discovered_again() {
     // A later explicit configuration takes it over.
     let address = format!("unix:{}", home.path().join("other.sock").display()).parse().expect("an address");
     let name = "explicit".parse().expect("a name");
-    hub.fleet().add(name, address, Vec::new(), qmp_hub::Origin::Configuration).await.expect("added");
+    hub.registry().add(name, address, Vec::new(), qmp_hub::VmOrigin::Configuration).await.expect("added");
     let _hint = Monitor::bind(home.path(), "hint");
     until(&hub, &["mine", "explicit"]).await;
     assert_eq!(journal.take(1).await, ["other 1.1 detached Removed"]);
@@ -302,7 +305,7 @@ async fn replaced_rules_keep_vms_of_unchanged_ones() {
     hub.discover(vec![glob(home.path(), "a*.sock")]).await;
     let _second = a.accept().await;
     assert_eq!(journal.take(1).await, ["a1 2.0 attached"]);
-    hub.fleet().remove("a1", "by mistake").await.expect("removed");
+    hub.registry().remove("a1", "by mistake").await.expect("removed");
     let _hint = Monitor::bind(home.path(), "hint");
     let _third = a.accept().await;
     assert_eq!(journal.take(2).await, ["a1 2.1 detached Removed", "a1 3.0 attached"]);
@@ -320,7 +323,7 @@ async fn reload_takes_over_a_discovered_vm() {
     let (_a, b_session) = (a.accept().await, b.accept().await);
     journal.take(2).await;
     let mut named = discovery_config(home.path(), &["a"], rule());
-    named.origins.insert("a".parse().expect("a name"), qmp_hub::Origin::Configuration);
+    named.origins.insert("a".parse().expect("a name"), qmp_hub::VmOrigin::Configuration);
     let done = hub.reload(named.clone()).await;
     assert!(done.refused.is_empty() && !done.discovery, "{done:?}");
     let _again = a.accept().await;

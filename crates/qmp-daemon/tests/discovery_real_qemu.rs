@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_hub::discovery::{Discover, Source};
+use qmp_hub::discovery::{DiscoveryRule, Source};
 use qmp_journal::Globs;
 use support::client::get_json;
 use support::qemu::{PROGRAM, is_missing};
@@ -40,18 +40,18 @@ impl Drop for Qemu {
     }
 }
 
-fn hub(home: &Path, rule: Discover) -> DaemonConfig {
+fn hub(home: &Path, rule: DiscoveryRule) -> DaemonConfig {
     DaemonConfig { discover: vec![rule], ..config(home, &[]) }
 }
 
 /// Discovers by process; `prefix` selects the QEMUs of this test, since others may run.
-fn processes(prefix: &str) -> Discover {
+fn processes(prefix: &str) -> DiscoveryRule {
     let only = Globs::parse([format!("{prefix}*")]).expect("a glob");
-    Discover { only, ..Discover::new(Source::Processes) }
+    DiscoveryRule { only, ..DiscoveryRule::new(Source::Processes) }
 }
 
 async fn until(hub: &Daemon, expected: &[&str]) {
-    let names = || hub.fleet().list().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>();
+    let names = || hub.registry().list().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>();
     let reached = async {
         while names() != expected {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -119,7 +119,7 @@ async fn free_monitor_of_two_is_followed() {
     let hub = Daemon::start(hub(home.path(), processes(&name))).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     assert_eq!(next(&mut journal).await, format!("{name} 1.0 attached"));
-    assert!(hub.fleet().list()[0].address.to_string().ends_with("two.sock"));
+    assert!(hub.registry().list()[0].address.to_string().ends_with("two.sock"));
     hub.stop().await.expect("stops");
 }
 
@@ -143,7 +143,7 @@ async fn monitor_in_use_is_attached_when_its_client_leaves() {
     let _qemu = Qemu::start(home.path(), &["-qmp", "unix:vm.sock,server=on,wait=off"]);
     let mut holder = hold(&home.path().join("vm.sock")).await;
     let source = format!("{}/v*.sock", home.path().display()).parse().expect("a source");
-    let hub = Daemon::start(hub(home.path(), Discover::new(source))).await.expect("starts");
+    let hub = Daemon::start(hub(home.path(), DiscoveryRule::new(source))).await.expect("starts");
     let mut journal = Watcher::new(&hub);
     let in_use = async {
         loop {
@@ -174,7 +174,7 @@ async fn qemus_dial_in_again_after_restarts() {
     }
     let home = tempfile::tempdir().expect("a directory");
     let source = format!("unix:{}/dial.sock,server=on", home.path().display()).parse().expect("a source");
-    let started = Daemon::start(hub(home.path(), Discover::new(source))).await.expect("starts");
+    let started = Daemon::start(hub(home.path(), DiscoveryRule::new(source))).await.expect("starts");
     let mut journal = Watcher::new(&started);
     let dial = ["-chardev", "socket,id=c,path=dial.sock,reconnect=1", "-mon", "chardev=c,mode=control"];
     let named: Vec<&str> = ["-name", "web"].into_iter().chain(dial).collect();
@@ -199,7 +199,7 @@ async fn qemus_dial_in_again_after_restarts() {
 
     // Running QEMUs dial in to a restarted hub.
     let source = format!("unix:{}/dial.sock,server=on", home.path().display()).parse().expect("a source");
-    let again = Daemon::start(hub(home.path(), Discover::new(source))).await.expect("starts");
+    let again = Daemon::start(hub(home.path(), DiscoveryRule::new(source))).await.expect("starts");
     let mut journal = Watcher::new(&again);
     let records = tokio::time::timeout(TIMEOUT, journal.until("web 3.0 attached")).await;
     records.expect("a further connection");

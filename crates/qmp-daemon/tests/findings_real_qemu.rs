@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_hub::discovery::{Discover, Source};
+use qmp_hub::discovery::{DiscoveryRule, Source};
 use serde_json::{Value, json};
 use support::client::get_json;
 use support::qmp::RawClient;
@@ -252,7 +252,11 @@ async fn discovered_qemu_that_ended_while_the_hub_was_down_is_explained() {
     let discovery_config = || {
         let source =
             Source::Paths(home.path().join("vm1.sock").to_str().expect("text").parse().expect("a pattern"));
-        DaemonConfig { findings: true, discover: vec![Discover::new(source)], ..config(home.path(), &[]) }
+        DaemonConfig {
+            findings: true,
+            discover: vec![DiscoveryRule::new(source)],
+            ..config(home.path(), &[])
+        }
     };
     let hub = Daemon::start(discovery_config()).await.expect("starts");
     Watcher::new(&hub).until("vm1 1.0 attached").await;
@@ -262,7 +266,7 @@ async fn discovered_qemu_that_ended_while_the_hub_was_down_is_explained() {
     let hub = Daemon::start(discovery_config()).await.expect("starts");
     let (summary, _, data) = Watcher::new(&hub).finding("why-ended").await;
     assert_eq!((&data["cause"], &data["ended_by"]), (&"unknown".into(), &"unknown".into()), "{summary}");
-    assert!(hub.fleet().list().is_empty(), "not discovered again");
+    assert!(hub.registry().list().is_empty(), "not discovered again");
     hub.stop().await.expect("stops");
 }
 

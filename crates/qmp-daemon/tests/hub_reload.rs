@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 
 use qmp_daemon::{Daemon, DaemonConfig};
-use qmp_hub::Origin;
+use qmp_hub::VmOrigin;
 use qmp_hub::relay::RelayConfig;
 use qmp_journal::Retention;
 use support::monitor::Monitor;
@@ -15,7 +15,7 @@ use support::{Watcher, config};
 /// A configuration whose VMs come from a file.
 fn file_config(home: &Path, vms: &[&str]) -> DaemonConfig {
     let mut config = config(home, vms);
-    config.origins = config.attach.iter().map(|(name, _)| (name.clone(), Origin::Configuration)).collect();
+    config.origins = config.attach.iter().map(|(name, _)| (name.clone(), VmOrigin::Configuration)).collect();
     config
 }
 
@@ -103,7 +103,7 @@ async fn relay_that_cannot_be_served_does_not_affect_the_rest_of_a_reload() {
         errors,
         [format!("{place} is not a socket; move it away, or serve at another address").into()]
     );
-    let names: Vec<_> = hub.fleet().list().iter().map(|member| member.name.to_string()).collect();
+    let names: Vec<_> = hub.registry().list().iter().map(|member| member.name.to_string()).collect();
     assert_eq!(names, ["vm1", "vm2", "vm3"]);
     hub.stop().await.expect("stops");
 }

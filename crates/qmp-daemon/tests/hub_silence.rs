@@ -8,7 +8,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::relay::{RelayConfig, Role};
-use qmp_hub::{Origin, SilentAfter};
+use qmp_hub::{SilentAfter, VmOrigin};
 use qmp_journal::Globs;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -174,7 +174,7 @@ async fn reload_changes_the_span_within_an_epoch() {
     let home = tempfile::tempdir().expect("a directory");
     let file_config = |silent_after| {
         let mut config = DaemonConfig { silent_after, ..probing_config(home.path()) };
-        config.origins.insert("vm1".parse().expect("a name"), Origin::Configuration);
+        config.origins.insert("vm1".parse().expect("a name"), VmOrigin::Configuration);
         config
     };
     let monitor = Monitor::bind(home.path(), "vm1");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use qmp_daemon::Daemon;
-use qmp_hub::discovery::Discover;
+use qmp_hub::discovery::DiscoveryRule;
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_journal::Globs;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -300,7 +300,7 @@ async fn command_that_ends_its_vm_is_answered() {
         return;
     }
     let home = tempfile::tempdir().expect("a directory");
-    let mut rule = Discover::new(format!("{}/v*.sock", home.path().display()).parse().expect("a glob"));
+    let mut rule = DiscoveryRule::new(format!("{}/v*.sock", home.path().display()).parse().expect("a glob"));
     rule.relays = vec![RelayConfig::new(home.path().join("relay-{name}.qmp"))];
     let mut config = config(home.path(), &[]);
     config.discover = vec![rule];

@@ -99,8 +99,8 @@ async fn removal_fails_pending_commands_before_the_end_is_committed() {
     assert_eq!([session.command().await, session.command().await], ["silence", "silence"]);
 
     let stalled = stall(home.path());
-    let fleet = hub.fleet();
-    let removal = tokio::spawn(async move { fleet.remove("vm1", "gone").await });
+    let registry = hub.registry();
+    let removal = tokio::spawn(async move { registry.remove("vm1", "gone").await });
     let (status, answer) = waiting.await.expect("no panic");
     assert_eq!((status, &answer["error"]["class"]), (503, &json!("VmGone")), "{answer}");
     let (status, answer) = execute(home.path(), "vm1", r#"{"execute": "stop"}"#).await;

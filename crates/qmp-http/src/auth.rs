@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use qmp_host::lock;
 use qmp_host::reader_memory::Recipient;
 use qmp_hub::relay::{COMMAND_MAX_BYTES, OBSERVER_COMMAND_MAX_BYTES, Role, only_asks};
-use qmp_hub::{Peer, Who};
+use qmp_hub::{ClientIdentity, Peer};
 
 use super::browser_guard;
 use super::endpoint::{Credentials, EvictionEntry, Token};
@@ -131,13 +131,13 @@ impl Principal {
     }
 
     /// Identifies the client in the record of a command.
-    pub(super) fn who(&self) -> Who {
+    pub(super) fn identity(&self) -> ClientIdentity {
         let token = self.token.as_ref().map(|token| token.name.clone());
         let at = match self.connection.shared.endpoint.address() {
             HttpAddress::Unix(path) => path.to_string_lossy().into(),
             HttpAddress::Tcp(_) => self.connection.shared.endpoint.to_string().into(),
         };
-        Who { peer: self.connection.peer.clone(), token, at }
+        ClientIdentity { peer: self.connection.peer.clone(), token, at }
     }
 }
 

@@ -86,7 +86,7 @@ pub async fn serve(listener: HttpListener, api: ApiState, mut ends: watch::Recei
         not_accepted: Rarely::default(),
         evicted: Rarely::default(),
         memory: api.reads.memory.clone(),
-        open_files: Arc::clone(api.fleet.clients()),
+        open_files: Arc::clone(api.registry.clients()),
     };
     let (shared, router) = (Arc::new(shared), router(api));
     let mut connections = JoinSet::new();

@@ -9,8 +9,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use qmp_client::{CloseReason, ExecuteError, ForwardedCommand, ReplySink};
 use qmp_hub::Audit;
-use qmp_hub::UnderWay;
-use qmp_hub::Vm;
+use qmp_hub::FollowedVm;
+use qmp_hub::InFlightGuard;
 use qmp_hub::relay::only_asks;
 use qmp_settings::suggest::nearest;
 use qmp_wire::Offset;
@@ -75,7 +75,7 @@ struct ReplyReceiver {
     to: oneshot::Sender<ReleasedReply>,
     head: watch::Receiver<Offset>,
     audit: Option<Audit>,
-    _under_way: UnderWay,
+    _in_flight: InFlightGuard,
 }
 
 /// A reply that was released.
@@ -126,12 +126,12 @@ pub(super) async fn execute(
     let (command, arguments, out_of_band) = read_request(&body)?;
     principal.may(&command)?;
     let since = api.head();
-    let who = Arc::new(principal.who());
+    let who = Arc::new(principal.identity());
     let audit = (!only_asks(&command))
         .then(|| Audit::begin(&api.appender, vm.name.as_str(), &who, &command, arguments));
-    let under_way = vm.commands.begin(&command, &who);
+    let in_flight = vm.commands.begin(&command, &who);
     let (to, reply) = oneshot::channel();
-    let receiver = Box::new(ReplyReceiver { to, head: api.watch_head(), audit, _under_way: under_way });
+    let receiver = Box::new(ReplyReceiver { to, head: api.watch_head(), audit, _in_flight: in_flight });
     let passed = ForwardedCommand { command: &command, arguments, out_of_band, descriptors: Vec::new() };
     vm.commander.forward(passed, receiver).map_err(|error| failed(&vm, &error))?;
     // The receiver is dropped without a reply only together with the connection's task.
@@ -206,7 +206,7 @@ fn known_vms(names: &[&str]) -> String {
     }
 }
 
-fn failed(vm: &Vm, error: &ExecuteError) -> ApiError {
+fn failed(vm: &FollowedVm, error: &ExecuteError) -> ApiError {
     let class = match error {
         ExecuteError::NotAttached => "VmNotAttached",
         ExecuteError::Closed { .. } => "VmGone",
@@ -218,11 +218,11 @@ fn failed(vm: &Vm, error: &ExecuteError) -> ApiError {
         }
         _ => return ApiError::new(StatusCode::BAD_GATEWAY, "VmFailed", error.to_string()),
     };
-    let why = vm.standing().error.map(|why| format!(" ({why})")).unwrap_or_default();
+    let why = vm.status().error.map(|why| format!(" ({why})")).unwrap_or_default();
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, class, format!("{}: {error}{why}", vm.name))
 }
 
-fn unreadable(vm: &Vm, error: &serde_json::Error) -> ApiError {
+fn unreadable(vm: &FollowedVm, error: &serde_json::Error) -> ApiError {
     ApiError::new(StatusCode::BAD_GATEWAY, "VmFailed", format!("{}: the reply is not JSON: {error}", vm.name))
 }
 

@@ -45,7 +45,7 @@ fn problems(api: &ApiState) -> Vec<Problem> {
             "{left_out} VMs are not attached for want of open files; raise the limit with `ulimit -n` or LimitNOFILE="
         ),
     });
-    let relays = api.fleet.relays().into_iter().filter_map(|relay| {
+    let relays = api.registry.relays().into_iter().filter_map(|relay| {
         let desc = format!("the relay of {} is not served: {}", relay.vm, relay.error?);
         Some(Problem { class: "RelayNotServed", desc })
     });

@@ -45,7 +45,7 @@ pub(super) async fn left(api: &ApiState, known: Vec<Vm>, seconds: u32) -> Result
     let is_followed = move |name: &str| vms.get(name).is_some();
     let mut found = api.read(move || ended(&reader, known, since, is_followed)).await?;
     let names = found.iter().map(|left| left.vm.clone()).collect();
-    let states = api.observed.states(names, api.head()).await;
+    let states = api.vm_states.states(names, api.head()).await;
     for (left, known) in found.iter_mut().zip(states) {
         left.known = known.unwrap_or_default();
     }

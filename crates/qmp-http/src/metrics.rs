@@ -6,19 +6,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::State as Shared;
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use qmp_host::blocking;
 use qmp_hub::{Counter, VmCounts};
-use qmp_hub::{State, Vm};
+use qmp_hub::{FollowedVm, MonitorState};
 use qmp_journal::Health;
 
 use super::exposition::{Exposition, MEDIA_TYPE, Type};
 use super::{relays, run_states, sinks};
 use crate::state::ApiState;
 
-pub(super) async fn metrics(Shared(api): Shared<ApiState>) -> Response {
+pub(super) async fn metrics(State(api): State<ApiState>) -> Response {
     let text = blocking(move || text(&api)).await;
     ([(header::CONTENT_TYPE, MEDIA_TYPE), (header::CACHE_CONTROL, "no-store")], text).into_response()
 }
@@ -49,20 +49,20 @@ fn hub(api: &ApiState, to: &mut Exposition) {
     .sample(&[], started);
     to.family("qmp_http_readers", Type::Gauge, "Clients that read records at the moment.")
         .sample(&[], api.reader_count.readers());
-    let lag = api.head().0.saturating_sub(api.observed.position().0);
+    let lag = api.head().0.saturating_sub(api.vm_states.position().0);
     to.family("qmp_findings_lag_records", Type::Gauge, "Records that the correlators have not seen yet.")
         .sample(&[], lag);
 }
 
-fn vms(all: &[Arc<Vm>], to: &mut Exposition) {
+fn vms(all: &[Arc<FollowedVm>], to: &mut Exposition) {
     let mut attached = to.family("qmp_vm_attached", Type::Gauge, "Whether the VM's monitor is followed.");
     for vm in all {
-        let is_attached = vm.standing().state == State::Attached;
+        let is_attached = vm.status().state == MonitorState::Attached;
         attached.sample(&[("vm", vm.name.as_str())], u8::from(is_attached));
     }
     let mut taken = to.family("qmp_vm_taken", Type::Gauge, "Whether the VM's monitor accepts connections and does not greet: another client holds it, QEMU hangs, or it is no monitor.");
     for vm in all {
-        taken.sample(&[("vm", vm.name.as_str())], u8::from(vm.standing().state == State::Taken));
+        taken.sample(&[("vm", vm.name.as_str())], u8::from(vm.status().state == MonitorState::InUse));
     }
     let help = "Whether the VM's monitor is followed and does not answer.";
     let mut silent = to.family("qmp_vm_silent", Type::Gauge, help);
@@ -82,7 +82,7 @@ fn vms(all: &[Arc<Vm>], to: &mut Exposition) {
     }
 }
 
-fn events(all: &[Arc<Vm>], to: &mut Exposition) {
+fn events(all: &[Arc<FollowedVm>], to: &mut Exposition) {
     let help = "Events that the VM reported, by name; \"other\" are those that the catalogue lacks.";
     let mut events = to.family("qmp_events_total", Type::Counter, help);
     for vm in all {
@@ -95,7 +95,7 @@ fn events(all: &[Arc<Vm>], to: &mut Exposition) {
 }
 
 fn by_vm(
-    all: &[Arc<Vm>],
+    all: &[Arc<FollowedVm>],
     to: &mut Exposition,
     name: &'static str,
     help: &str,

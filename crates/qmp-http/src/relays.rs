@@ -8,12 +8,12 @@ use super::exposition::{Exposition, Type};
 use crate::state::ApiState;
 
 pub(super) async fn relays(State(api): State<ApiState>) -> Json<Vec<RelayStatus>> {
-    Json(api.fleet.relays())
+    Json(api.registry.relays())
 }
 
 /// The relays of one VM, in the order of its configuration.
 pub(super) fn of_vm(api: &ApiState, vm: &str) -> Vec<RelayStatus> {
-    api.fleet.relays().into_iter().filter(|relay| &*relay.vm == vm).collect()
+    api.registry.relays().into_iter().filter(|relay| &*relay.vm == vm).collect()
 }
 
 /// Metrics for Prometheus. The labels are names and paths of the operator's configuration.
@@ -46,7 +46,7 @@ pub(super) fn figures(api: &ApiState, to: &mut Exposition) {
             |relay| relay.refused,
         ),
     ];
-    let relays = api.fleet.relays();
+    let relays = api.registry.relays();
     for (name, ty, help, read) in families {
         let mut family = to.family(name, ty, help);
         for relay in &relays {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use qmp_hub::{State, Vm};
+use qmp_hub::{FollowedVm, MonitorState};
 
 use super::exposition::{Exposition, Type};
 use crate::state::ApiState;
@@ -45,13 +45,13 @@ const UNKNOWN: &str = "unknown";
 
 const OF_THE_HUB: [&str; 4] = [ENDED, GONE, OTHER, UNKNOWN];
 
-pub(super) fn metrics(api: &ApiState, all: &[Arc<Vm>], to: &mut Exposition) {
+pub(super) fn metrics(api: &ApiState, all: &[Arc<FollowedVm>], to: &mut Exposition) {
     let help = "Whether the VM is in this run state; \"unknown\" while its monitor is not attached or does not answer.";
     let mut family = to.family("qmp_vm_run_state", Type::Gauge, help);
     let names = all.iter().map(|vm| vm.name.as_str());
-    let known = api.observed.run_states(names, |run_state| run_state.map(listed));
+    let known = api.vm_states.run_states(names, |run_state| run_state.map(listed));
     for (vm, known) in all.iter().zip(known) {
-        let is_certain = vm.standing().state == State::Attached && vm.silence.since().is_none();
+        let is_certain = vm.status().state == MonitorState::Attached && vm.silence.since().is_none();
         let present = present(known, is_certain);
         for state in OF_QEMU.into_iter().chain(OF_THE_HUB) {
             family.sample(&[("vm", vm.name.as_str()), ("state", state)], u8::from(state == present));

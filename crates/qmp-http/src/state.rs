@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use qmp_host::Duties;
 use qmp_host::clock;
-use qmp_hub::Fleet;
-use qmp_hub::Observed;
+use qmp_hub::VmRegistry;
+use qmp_hub::VmStates;
 use qmp_hub::Vms;
 use qmp_journal::{Appender, Gauge, Health, Journal, JournalError, Reader};
 use qmp_sinks::Rules;
@@ -24,7 +24,7 @@ pub struct ApiState(Arc<ApiStateInner>);
 #[derive(Debug)]
 pub struct ApiStateInner {
     pub(super) vms: Vms,
-    pub(super) fleet: Fleet,
+    pub(super) registry: VmRegistry,
     pub(super) journal: PathBuf,
     pub(super) reader: Reader,
     pub(super) reads: Reads,
@@ -33,7 +33,7 @@ pub struct ApiStateInner {
     pub(super) ends: watch::Receiver<bool>,
     pub(super) health: watch::Receiver<Health>,
     /// The state of each VM, derived from its records.
-    pub(super) observed: Observed,
+    pub(super) vm_states: VmStates,
     pub(super) gauge: Gauge,
     /// Appends the records of commands.
     pub(super) appender: Appender,
@@ -58,21 +58,21 @@ impl ApiState {
     /// The state for a hub with `journal` at `path`.
     #[must_use]
     pub fn new(
-        fleet: Fleet,
+        registry: VmRegistry,
         journal: &Journal,
         path: PathBuf,
-        observed: Observed,
+        vm_states: VmStates,
         rules: Rules,
         ends: watch::Receiver<bool>,
     ) -> Self {
         Self(Arc::new(ApiStateInner {
-            vms: fleet.vms().clone(),
+            vms: registry.vms().clone(),
             journal: path,
             reader: journal.reader(),
             started: clock::now(),
             ends,
             health: journal.health(),
-            observed,
+            vm_states,
             gauge: journal.gauge(),
             appender: journal.appender(),
             reader_count: ReaderCount::default(),
@@ -80,8 +80,8 @@ impl ApiState {
             rules,
             duties: journal.duties(),
             head: journal.watch_head(),
-            reads: Reads::new(journal.reader(), fleet.reader_memory().clone()),
-            fleet,
+            reads: Reads::new(journal.reader(), registry.reader_memory().clone()),
+            registry,
         }))
     }
 }
@@ -110,8 +110,15 @@ impl ApiStateInner {
 impl ApiState {
     /// The state of a hub with a journal and without VMs and rules.
     pub(super) async fn without_vms(journal: &Journal, path: PathBuf, ends: watch::Receiver<bool>) -> Self {
-        let observed = qmp_hub::Observer::new(journal, false).observed();
+        let vm_states = qmp_hub::Observer::new(journal, false).vm_states();
         let rules = Rules::start(Vec::new(), journal, &path).await.expect("starts");
-        Self::new(Fleet::new(journal, false, qmp_hub::SilentAfter::Off), journal, path, observed, rules, ends)
+        Self::new(
+            VmRegistry::new(journal, false, qmp_hub::SilentAfter::Off),
+            journal,
+            path,
+            vm_states,
+            rules,
+            ends,
+        )
     }
 }

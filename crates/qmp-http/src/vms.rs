@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::{Query, State};
 use qmp_findings::state::{Explanation, LastEvent, VmState};
-use qmp_hub::Vm;
+use qmp_hub::FollowedVm;
 use qmp_hub::relay::RelayStatus;
 use serde::Serialize;
 
@@ -83,13 +83,13 @@ pub(super) async fn vms(
     let left = left::read(&parameters)?;
     let vms = api.vms.all();
     let names: Vec<Box<str>> = vms.iter().map(|vm| vm.name.as_str().into()).collect();
-    let states = api.observed.states(names, api.head()).await;
+    let states = api.vm_states.states(names, api.head()).await;
     let reader = api.reader.clone();
     let in_journal = api.read(move || reader.vms()).await.map_err(|error| ApiError::journal(&error))?;
     // The journal counts epochs, so it has the number of the last one.
     let epochs: HashMap<Box<str>, u32> = in_journal.iter().map(|vm| (vm.vm.clone(), vm.epoch.0)).collect();
     let as_of = stall::since(&api);
-    let in_list = |(vm, known): (&std::sync::Arc<Vm>, Option<VmState>)| {
+    let in_list = |(vm, known): (&std::sync::Arc<FollowedVm>, Option<VmState>)| {
         let known = known.unwrap_or_default();
         VmEntry::new(connection(vm, false), epochs.get(vm.name.as_str()).copied(), known, as_of.clone())
     };
@@ -138,25 +138,25 @@ pub(super) async fn vm(
 ) -> Result<Json<VmDetail>, ApiError> {
     let vm = api.vms.get(&name).ok_or_else(|| no_such_vm(&api, &name))?;
     let relays = relays::of_vm(&api, &name);
-    let states = api.observed.states(vec![name.into()], api.head()).await;
+    let states = api.vm_states.states(vec![name.into()], api.head()).await;
     let known = states.into_iter().next().flatten().unwrap_or_default();
     let as_of = stall::since(&api);
     Ok(Json(VmDetail { connection: connection(&vm, true), known, relays, as_of }))
 }
 
-fn connection(vm: &Vm, is_alone: bool) -> Connection {
+fn connection(vm: &FollowedVm, is_alone: bool) -> Connection {
     let silent_since = vm.silence.since();
-    let standing = vm.standing();
+    let status = vm.status();
     Connection {
         vm: vm.name.to_string(),
         address: vm.address.to_string(),
         origin: vm.origin.to_string(),
-        state: standing.state.name(),
-        since: rfc3339(standing.since),
-        error: standing.error,
+        state: status.state.name(),
+        since: rfc3339(status.since),
+        error: status.error,
         silent_since: silent_since.map(rfc3339),
         // In the list, only the processes of silent VMs are inspected.
         unresponsive: (is_alone || silent_since.is_some()).then(|| vm.silence.unresponsive()).flatten(),
-        reason: standing.reason,
+        reason: status.reason,
     }
 }

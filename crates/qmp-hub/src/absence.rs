@@ -16,10 +16,10 @@ use qmp_host::clock::Clock;
 use qmp_wire::{Body, Offset};
 use serde_json::json;
 
-use crate::fleet::Vms;
-use crate::observer::Observed;
+use crate::observer::VmStates;
 use crate::reason;
-use crate::vm::State;
+use crate::registry::Vms;
+use crate::vm::MonitorState;
 use host::{Fate, Socket};
 use qmp_journal::{Appender, Batch, Draft};
 
@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Absence {
     pub(crate) vms: Vms,
-    pub(crate) observed: Observed,
+    pub(crate) vm_states: VmStates,
     pub(crate) appender: Appender,
     pub(crate) clock: Clock,
 }
@@ -46,10 +46,10 @@ enum Evidence {
 impl Absence {
     /// Checks for ever, after the observer has read everything up to `head`.
     pub(crate) async fn run(self, head: Offset) {
-        self.observed.has_read(head).await;
+        self.vm_states.has_read(head).await;
         let mut recorded: HashMap<Box<str>, Id> = HashMap::new();
         loop {
-            let unended = self.observed.unended();
+            let unended = self.vm_states.unended();
             recorded.retain(|vm, opened| unended.iter().any(|one| one.vm == *vm && one.opened == *opened));
             for vm in unended {
                 if !recorded.contains_key(&vm.vm)
@@ -65,8 +65,8 @@ impl Absence {
 
     async fn look(&self, vm: &UnendedVm) -> Option<Evidence> {
         let followed = self.vms.get(&vm.vm).map(|vm| {
-            let standing = vm.standing();
-            socket_of(standing.state, standing.reason, &vm.address)
+            let status = vm.status();
+            socket_of(status.state, status.reason, &vm.address)
         });
         let (process, address) = (vm.process.clone(), vm.address.clone());
         let shown = move || {
@@ -110,8 +110,8 @@ impl Evidence {
 }
 
 /// The state of the socket by the last attempt to attach.
-fn socket_of(state: State, reason: Option<&str>, address: &Address) -> Socket {
-    if !matches!(state, State::Connecting | State::Detached) {
+fn socket_of(state: MonitorState, reason: Option<&str>, address: &Address) -> Socket {
+    if !matches!(state, MonitorState::Connecting | MonitorState::Detached) {
         return Socket::Unknown;
     }
     match (reason, address) {
@@ -166,12 +166,12 @@ mod tests {
         let unix: Address = "unix:/run/a.sock".parse().expect("an address");
         let tcp: Address = "tcp:host:4444".parse().expect("an address");
         let cases = [
-            (State::Connecting, Some(reason::REFUSED), &unix, Socket::Refuses),
-            (State::Detached, Some(reason::NO_SUCH_SOCKET), &unix, Socket::Missing),
-            (State::Connecting, None, &unix, Socket::Unknown),
-            (State::Taken, Some(reason::HELD), &unix, Socket::Unknown),
-            (State::Attached, None, &unix, Socket::Unknown),
-            (State::Connecting, Some(reason::REFUSED), &tcp, Socket::Unknown),
+            (MonitorState::Connecting, Some(reason::REFUSED), &unix, Socket::Refuses),
+            (MonitorState::Detached, Some(reason::NO_SUCH_SOCKET), &unix, Socket::Missing),
+            (MonitorState::Connecting, None, &unix, Socket::Unknown),
+            (MonitorState::InUse, Some(reason::HELD), &unix, Socket::Unknown),
+            (MonitorState::Attached, None, &unix, Socket::Unknown),
+            (MonitorState::Connecting, Some(reason::REFUSED), &tcp, Socket::Unknown),
         ];
         for (state, reason, address, expected) in cases {
             assert_eq!(socket_of(state, reason, address), expected, "{state:?} {reason:?} {address}");

@@ -24,9 +24,9 @@ use tokio::task::JoinSet;
 
 use answer::{AnswerSink, record};
 
-use crate::fleet::Vms;
-use crate::observer::Observed;
-use crate::vm::Vm;
+use crate::observer::VmStates;
+use crate::registry::Vms;
+use crate::vm::FollowedVm;
 
 /// Questions in progress at a time, of all VMs. A host that stops all its VMs raises one for each at once; each occupies the
 /// monitor for milliseconds.
@@ -52,7 +52,7 @@ pub(crate) struct Asker {
 #[derive(Debug)]
 struct Shared {
     vms: Vms,
-    observed: Observed,
+    vm_states: VmStates,
     appender: Appender,
     clock: Clock,
     at_once: Semaphore,
@@ -61,9 +61,9 @@ struct Shared {
 }
 
 impl Asker {
-    pub(crate) fn new(vms: Vms, observed: Observed, appender: Appender, clock: Clock) -> Self {
+    pub(crate) fn new(vms: Vms, vm_states: VmStates, appender: Appender, clock: Clock) -> Self {
         let at_once = Semaphore::new(QUESTIONS_AT_ONCE_MAX);
-        let shared = Shared { vms, observed, appender, clock, at_once, waiting: Mutex::default() };
+        let shared = Shared { vms, vm_states, appender, clock, at_once, waiting: Mutex::default() };
         Self { shared: Arc::new(shared), tasks: Mutex::default() }
     }
 
@@ -113,12 +113,12 @@ impl Shared {
             if let Ok(ticket) = self.appender.append(&mut Batch::new())
                 && let Ok(head) = self.appender.committed(ticket).await
             {
-                self.observed.has_read(head).await;
+                self.vm_states.has_read(head).await;
             }
         };
         // If the observer is so far behind, the records that it has read decide.
         let _ = tokio::time::timeout(READ_WAIT_MAX, all_read).await;
-        self.observed.is_open(question)
+        self.vm_states.is_open(question)
     }
 }
 
@@ -154,7 +154,7 @@ async fn next_to_ask(shared: &Shared, name: &str) -> Option<Question> {
 }
 
 /// Sends the query once. The answer is recorded when it is read; a missing answer is recorded here.
-async fn ask(shared: &Shared, vm: &Arc<Vm>, question: &Question) {
+async fn ask(shared: &Shared, vm: &Arc<FollowedVm>, question: &Question) {
     let Shared { appender, clock, .. } = shared;
     let (answered, mut answer) = oneshot::channel();
     let asking = AnswerSink::new(appender.clone(), question.clone(), answered, *clock);

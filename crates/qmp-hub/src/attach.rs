@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use crate::reason;
 use crate::relay::REPLY_JOURNAL_MAX;
 use crate::silence_watch::record_answer;
-use crate::vm::Vm;
+use crate::vm::FollowedVm;
 use epoch::{DetachOutcome, EpochMachine, EventTimes, EventsOutcome};
 use snapshot::Answers;
 
@@ -40,7 +40,7 @@ const LEAVE_READ_MAX: Duration = Duration::from_millis(200);
 
 /// Follows one VM until a request to leave it.
 pub(crate) struct Attachment {
-    vm: Arc<Vm>,
+    vm: Arc<FollowedVm>,
     records: Records,
     /// Whether findings are recorded, and how the VM's process ended.
     records_findings: bool,
@@ -52,7 +52,7 @@ pub(crate) struct Attachment {
 
 /// Where the records of one VM go.
 struct Records {
-    vm: Arc<Vm>,
+    vm: Arc<FollowedVm>,
     appender: Appender,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct LeaveRequest {
 }
 
 impl Attachment {
-    pub(crate) fn new(vm: Arc<Vm>, appender: Appender, records_findings: bool, clock: Clock) -> Self {
+    pub(crate) fn new(vm: Arc<FollowedVm>, appender: Appender, records_findings: bool, clock: Clock) -> Self {
         let records = Records { vm: Arc::clone(&vm), appender };
         Self { vm, records, records_findings, clock, epoch: EpochMachine::new(), journal_ended: false }
     }

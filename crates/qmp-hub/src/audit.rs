@@ -29,7 +29,7 @@ const SECRETS: [&str; 4] = ["password", "passwd", "passphrase", "token"];
 
 /// The client that sent a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Who {
+pub struct ClientIdentity {
     /// The other end of the connection.
     pub peer: Peer,
     /// The name of the token that the client presented.
@@ -61,7 +61,7 @@ pub enum Peer {
 pub struct Audit {
     appender: Appender,
     vm: Box<str>,
-    who: Arc<Who>,
+    who: Arc<ClientIdentity>,
     execute: Box<str>,
     arguments: Value,
     began: Instant,
@@ -94,7 +94,7 @@ impl fmt::Display for Peer {
 }
 
 /// For people.
-impl fmt::Display for Who {
+impl fmt::Display for ClientIdentity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(token) = &self.token {
             write!(formatter, "token {token} of ")?;
@@ -103,7 +103,7 @@ impl fmt::Display for Who {
     }
 }
 
-impl Who {
+impl ClientIdentity {
     /// The client as members of a record.
     fn members(&self) -> Map<String, Value> {
         let mut members = Map::new();
@@ -129,7 +129,7 @@ impl Audit {
     pub fn begin(
         appender: &Appender,
         vm: &str,
-        who: &Arc<Who>,
+        who: &Arc<ClientIdentity>,
         execute: &str,
         arguments: Option<&str>,
     ) -> Self {

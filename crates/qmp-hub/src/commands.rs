@@ -8,44 +8,45 @@ use qmp_host::lock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::audit::Who;
+use crate::audit::ClientIdentity;
 use crate::role::only_asks;
 
 /// The commands of one VM.
 #[derive(Debug, Default)]
-pub struct Commands {
+pub struct CommandsInFlight {
     /// In the order in which they were sent.
-    pending: Mutex<Vec<Arc<Pending>>>,
+    pending: Mutex<Vec<Arc<CommandInFlight>>>,
     /// Notified when a command ends.
     ended: Notify,
 }
 
 /// A command without a reply.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub(crate) struct CommandInFlight {
     pub(crate) execute: Box<str>,
-    pub(crate) who: Arc<Who>,
+    pub(crate) who: Arc<ClientIdentity>,
     pub(crate) began_at: Instant,
 }
 
 /// Keeps a command pending until this is dropped.
 #[derive(Debug)]
-pub struct UnderWay {
-    commands: Arc<Commands>,
-    command: Arc<Pending>,
+pub struct InFlightGuard {
+    commands: Arc<CommandsInFlight>,
+    command: Arc<CommandInFlight>,
 }
 
-impl Commands {
+impl CommandsInFlight {
     /// Adds a command that is about to be forwarded.
-    pub fn begin(self: &Arc<Self>, execute: &str, who: &Arc<Who>) -> UnderWay {
-        let pending = Pending { execute: execute.into(), who: Arc::clone(who), began_at: Instant::now() };
+    pub fn begin(self: &Arc<Self>, execute: &str, who: &Arc<ClientIdentity>) -> InFlightGuard {
+        let pending =
+            CommandInFlight { execute: execute.into(), who: Arc::clone(who), began_at: Instant::now() };
         let command = Arc::new(pending);
         self.lock().push(Arc::clone(&command));
-        UnderWay { commands: Arc::clone(self), command }
+        InFlightGuard { commands: Arc::clone(self), command }
     }
 
     /// The command that has been pending longest.
-    pub(crate) fn oldest(&self) -> Option<Arc<Pending>> {
+    pub(crate) fn oldest(&self) -> Option<Arc<CommandInFlight>> {
         self.lock().first().cloned()
     }
 
@@ -62,12 +63,12 @@ impl Commands {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Pending>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<CommandInFlight>>> {
         lock(&self.pending)
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let mut pending = self.commands.lock();
         pending.retain(|other| !Arc::ptr_eq(other, &self.command));

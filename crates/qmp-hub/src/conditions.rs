@@ -40,7 +40,7 @@ static DETACH_REASONS: [DetachReason; 6] = [
 
 /// The records that conditions are for. The three selections are alternatives; without any, all records.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Selected<'a> {
+pub struct RecordSelection<'a> {
     /// Names of events.
     pub event: Option<&'a Globs>,
     /// Kinds of findings.
@@ -63,10 +63,10 @@ struct Members {
     record: Names,
 }
 
-impl Selected<'_> {
+impl RecordSelection<'_> {
     /// The warnings about the conditions, one sentence each; none if the selected names are unknown.
     #[must_use]
-    pub fn doubts(&self, conditions: &[WherePath]) -> Vec<String> {
+    pub fn warnings(&self, conditions: &[WherePath]) -> Vec<String> {
         if conditions.is_empty() {
             return Vec::new();
         }
@@ -291,13 +291,13 @@ mod tests {
         for (event, finding, kind, condition, expected) in cases {
             let globs = |glob: Option<&str>| glob.map(|glob| Globs::parse([glob]).expect("a glob"));
             let (event, finding) = (globs(event), globs(finding));
-            let selected = Selected { event: event.as_ref(), finding: finding.as_ref(), kind };
-            let doubts = selected.doubts(&[condition.parse().expect(condition)]);
+            let selected = RecordSelection { event: event.as_ref(), finding: finding.as_ref(), kind };
+            let warnings = selected.warnings(&[condition.parse().expect(condition)]);
             match expected {
-                None => assert_eq!(doubts, [""; 0], "{condition} of {selected:?}"),
+                None => assert_eq!(warnings, [""; 0], "{condition} of {selected:?}"),
                 Some(expected) => {
-                    assert_eq!(doubts.len(), 1, "{condition} of {selected:?}");
-                    assert!(doubts[0].starts_with(expected), "{condition}: {doubts:?}");
+                    assert_eq!(warnings.len(), 1, "{condition} of {selected:?}");
+                    assert!(warnings[0].starts_with(expected), "{condition}: {warnings:?}");
                 }
             }
         }

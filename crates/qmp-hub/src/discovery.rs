@@ -1,12 +1,12 @@
 //! Discovery: VMs that are not configured one by one.
 //!
 //! A *rule* names a place to search. Its source lists the VMs that exist there, and waits until the list may have changed; a
-//! keeper compares the list with the VMs that the rule found before, and adds and removes VMs in the fleet. A rule for QEMUs
-//! that dial in has no list: each connection is a VM.
+//! keeper compares the list with the VMs that the rule found before, and adds and removes VMs in the registry. A rule for
+//! QEMUs that dial in has no list: each connection is a VM.
 //!
 //! ```text
 //! paths (inotify) ─┐
-//! processes ───────┴─ list of VMs ─── keeper ─ add, remove ─ fleet
+//! processes ───────┴─ list of VMs ─── keeper ─ add, remove ─ registry
 //! dial-in ─ connection ─ identity ─────────── add, hand over ─┘
 //! ```
 //!
@@ -34,19 +34,19 @@ use tokio::task::JoinSet;
 
 pub use crate::layout::{Layout, PathPattern, PatternError, UnknownLayout};
 pub use naming::{Template, TemplateError};
-pub use rule::{Discover, Source, SourceError};
+pub use rule::{DiscoveryRule, Source, SourceError};
 pub use vm_source::DISCOVERED_MAX;
 
-use crate::fleet::Fleet;
+use crate::registry::VmRegistry;
 use crate::silence::{Setting, SilentAfter};
-use crate::vm::Origin;
+use crate::vm::VmOrigin;
 use claims::Claims;
 use keeper::Keeper;
 
 /// The rules of a running hub.
 #[derive(Debug)]
 pub(crate) struct Discovery {
-    fleet: Fleet,
+    registry: VmRegistry,
     claims: Arc<Claims>,
     running: Mutex<RuleSet>,
 }
@@ -60,7 +60,7 @@ struct RuleSet {
 
 #[derive(Debug)]
 struct RunningRule {
-    rule: Arc<Discover>,
+    rule: Arc<DiscoveryRule>,
     silent_after: Arc<Setting>,
     origin: Arc<str>,
     tasks: JoinSet<()>,
@@ -68,13 +68,13 @@ struct RunningRule {
 
 impl Discovery {
     /// Discovery without rules.
-    pub(crate) fn new(fleet: &Fleet) -> Self {
-        Self { fleet: fleet.clone(), claims: Arc::default(), running: Mutex::default() }
+    pub(crate) fn new(registry: &VmRegistry) -> Self {
+        Self { registry: registry.clone(), claims: Arc::default(), running: Mutex::default() }
     }
 
     /// Replaces the rules. Rules that ran before continue; the VMs of other rules are removed. Returns whether anything
     /// changed.
-    pub(crate) async fn set(&self, mut wanted: Vec<Discover>) -> bool {
+    pub(crate) async fn set(&self, mut wanted: Vec<DiscoveryRule>) -> bool {
         let mut running = self.running.lock().await;
         let mut gone = Vec::new();
         for rule in std::mem::take(&mut running.rules) {
@@ -89,7 +89,7 @@ impl Discovery {
         let differs = !(gone.is_empty() && wanted.is_empty());
         for mut rule in gone {
             rule.tasks.shutdown().await;
-            self.remove_vms(&Origin::Discovered(rule.origin)).await;
+            self.remove_vms(&VmOrigin::Discovered(rule.origin)).await;
         }
         for rule in wanted {
             running.started += 1;
@@ -100,10 +100,10 @@ impl Discovery {
     }
 
     /// The settings of the rules, by the origin of the VMs that they found.
-    pub(crate) async fn silent_after(&self) -> HashMap<Origin, Option<SilentAfter>> {
+    pub(crate) async fn silent_after(&self) -> HashMap<VmOrigin, Option<SilentAfter>> {
         let running = self.running.lock().await;
         let setting =
-            |rule: &RunningRule| (Origin::Discovered(Arc::clone(&rule.origin)), rule.silent_after.get());
+            |rule: &RunningRule| (VmOrigin::Discovered(Arc::clone(&rule.origin)), rule.silent_after.get());
         running.rules.iter().map(setting).collect()
     }
 
@@ -114,16 +114,16 @@ impl Discovery {
         }
     }
 
-    fn start(&self, rule: Discover, number: usize) -> RunningRule {
+    fn start(&self, rule: DiscoveryRule, number: usize) -> RunningRule {
         let origin: Arc<str> = format!("rule {number} ({})", rule.source).into();
-        tracing::info!("looking for VMs: {}", Origin::Discovered(Arc::clone(&origin)));
+        tracing::info!("looking for VMs: {}", VmOrigin::Discovered(Arc::clone(&origin)));
         let rule = Arc::new(rule);
-        let (fleet, claims) = (self.fleet.clone(), Arc::clone(&self.claims));
+        let (registry, claims) = (self.registry.clone(), Arc::clone(&self.claims));
         let silent_after = Arc::new(Setting::new(rule.silent_after));
         let keeper =
-            Keeper::new(Arc::clone(&rule), Arc::clone(&silent_after), Arc::clone(&origin), fleet, claims);
+            Keeper::new(Arc::clone(&rule), Arc::clone(&silent_after), Arc::clone(&origin), registry, claims);
         let mut tasks = JoinSet::new();
-        let (duties, name) = (self.fleet.duties(), format!("discovery, {origin}"));
+        let (duties, name) = (self.registry.duties(), format!("discovery, {origin}"));
         // One arm for each kind of source.
         match &rule.source {
             Source::Paths(pattern) => {
@@ -146,10 +146,10 @@ impl Discovery {
         RunningRule { rule, silent_after, origin, tasks }
     }
 
-    async fn remove_vms(&self, origin: &Origin) {
-        for vm in self.fleet.list().into_iter().filter(|vm| vm.origin == *origin) {
+    async fn remove_vms(&self, origin: &VmOrigin) {
+        for vm in self.registry.list().into_iter().filter(|vm| vm.origin == *origin) {
             // An error means that it was removed already.
-            let _ = self.fleet.remove(vm.name.as_str(), "nobody looks for it any more").await;
+            let _ = self.registry.remove(vm.name.as_str(), "nobody looks for it any more").await;
         }
     }
 }

@@ -11,15 +11,15 @@ use tokio::task::JoinSet;
 
 use crate::absence::Absence;
 use crate::asking::Asker;
-use crate::discovery::{Discover, Discovery};
+use crate::discovery::{Discovery, DiscoveryRule};
 use crate::environment::Environment;
-use crate::fleet::{Fleet, FleetError, PreparedVm};
 use crate::limits::STOP_COMMIT_MAX;
-use crate::observer::{Observed, Observer};
+use crate::observer::{Observer, VmStates};
+use crate::registry::{PreparedVm, VmRegistry, VmRegistryError};
 use crate::relay::{RelayConfig, RelayStatus};
 use crate::silence::SilentAfter;
 use crate::silence_watch::Recorder;
-use crate::vm::{Origin, State, Vm, VmName};
+use crate::vm::{FollowedVm, MonitorState, VmName, VmOrigin};
 
 /// Which VMs a hub follows, and how.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct HubConfig {
     /// The VMs, each name once.
     pub attach: Vec<(VmName, Address)>,
     /// Where they came from; the others come from the program itself.
-    pub origins: HashMap<VmName, Origin>,
+    pub origins: HashMap<VmName, VmOrigin>,
     /// Whether findings of the correlators are recorded. The states of the VMs are known in any case.
     pub findings: bool,
     /// Sockets that the hub serves in place of those of the VMs.
@@ -43,22 +43,22 @@ pub struct HubConfig {
 pub struct Hub {
     // Tasks are dropped first, because they use the fields below.
     discovery: Discovery,
-    fleet: OwnedFleet,
+    registry: OwnedRegistry,
     /// The watches for silent VMs and for unobserved ends.
     watch: JoinSet<()>,
     observer: JoinSet<()>,
     stop_observer: watch::Sender<bool>,
-    observed: Observed,
+    vm_states: VmStates,
 }
 
-/// The fleet. Other components have clones of it; its tasks end with the hub.
+/// The registry. Other components have clones of it; its tasks end with the hub.
 #[derive(Debug)]
-struct OwnedFleet(Fleet);
+struct OwnedRegistry(VmRegistry);
 
 /// Errors of starting a hub.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HubError {
+pub enum HubStartError {
     /// Two VMs have one name.
     #[error("two VMs are called {name}; each needs a name of its own")]
     DuplicateName {
@@ -67,13 +67,13 @@ pub enum HubError {
     },
     /// The VM of a relay does not exist.
     #[error("there is a relay for {name}, and no VM of this name")]
-    RelayOfNobody {
+    RelayWithoutVm {
         /// The name.
         name: VmName,
     },
     /// A VM cannot be followed.
     #[error(transparent)]
-    Fleet(FleetError),
+    Registry(VmRegistryError),
 }
 
 impl HubConfig {
@@ -81,8 +81,8 @@ impl HubConfig {
     ///
     /// # Errors
     ///
-    /// [`HubError::DuplicateName`] or [`HubError::RelayOfNobody`].
-    pub fn check(&self) -> Result<(), HubError> {
+    /// [`HubStartError::DuplicateName`] or [`HubStartError::RelayWithoutVm`].
+    pub fn check(&self) -> Result<(), HubStartError> {
         relays_by_name(&self.attach, self.relays.clone()).map(|_| ())
     }
 }
@@ -96,8 +96,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// Any [`HubError`]; nothing has been started then.
-    pub async fn start(config: HubConfig, journal: &Journal) -> Result<Self, HubError> {
+    /// Any [`HubStartError`]; nothing has been started then.
+    pub async fn start(config: HubConfig, journal: &Journal) -> Result<Self, HubStartError> {
         Self::start_in(Environment::default(), config, journal).await
     }
 
@@ -105,45 +105,46 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// Any [`HubError`]; nothing has been started then.
+    /// Any [`HubStartError`]; nothing has been started then.
     pub async fn start_in(
         environment: Environment,
         config: HubConfig,
         journal: &Journal,
-    ) -> Result<Self, HubError> {
+    ) -> Result<Self, HubStartError> {
         let clock = environment.clock;
         let mut relays = relays_by_name(&config.attach, config.relays)?;
-        let fleet = OwnedFleet(Fleet::new_in(environment, journal, config.findings, config.silent_after));
-        fleet.0.expect(config.attach.len(), relays.values().map(Vec::len).sum());
+        let registry =
+            OwnedRegistry(VmRegistry::new_in(environment, journal, config.findings, config.silent_after));
+        registry.0.expect(config.attach.len(), relays.values().map(Vec::len).sum());
         let mut prepared = Vec::with_capacity(config.attach.len());
         for (name, address) in config.attach {
             let relays = relays.remove(&name).unwrap_or_default();
-            let origin = config.origins.get(&name).cloned().unwrap_or(Origin::Program);
-            let follow = fleet.0.follow(address);
+            let origin = config.origins.get(&name).cloned().unwrap_or(VmOrigin::Program);
+            let follow = registry.0.follow(address);
             let silent_after = config.silent_after_of.get(&name).copied();
-            prepared.push(fleet.0.prepare(name, follow, relays, origin, silent_after).await?);
+            prepared.push(registry.0.prepare(name, follow, relays, origin, silent_after).await?);
         }
         let (stop_observer, observing_ends) = watch::channel(false);
         prepared.into_iter().try_for_each(PreparedVm::launch)?;
         let mut correlating = Observer::new(journal, config.findings).with_clock(clock);
-        let observed = correlating.observed();
+        let vm_states = correlating.vm_states();
         if config.findings {
-            let asker = Asker::new(fleet.0.vms().clone(), observed.clone(), journal.appender(), clock);
+            let asker = Asker::new(registry.0.vms().clone(), vm_states.clone(), journal.appender(), clock);
             correlating = correlating.with_questions(move |questions| asker.offer(questions));
         }
         let mut watch = JoinSet::new();
         let duties = journal.duties();
-        let watching = fleet.0.watch().run(Recorder {
+        let watching = registry.0.watch().run(Recorder {
             appender: journal.appender(),
-            observed: observed.clone(),
+            vm_states: vm_states.clone(),
             records_findings: config.findings,
             clock,
         });
         watch.spawn(duties.watch("watch for silent VMs", || false, watching));
         if config.findings {
             let absence = Absence {
-                vms: fleet.0.vms().clone(),
-                observed: correlating.observed(),
+                vms: registry.0.vms().clone(),
+                vm_states: correlating.vm_states(),
                 appender: journal.appender(),
                 clock,
             };
@@ -154,25 +155,25 @@ impl Hub {
         let mut observer = JoinSet::new();
         let may_end = ends_after(&stop_observer);
         observer.spawn(duties.watch("observer", may_end, correlating.run(observing_ends)));
-        let discovery = Discovery::new(&fleet.0);
-        Ok(Self { discovery, fleet, watch, observer, stop_observer, observed })
+        let discovery = Discovery::new(&registry.0);
+        Ok(Self { discovery, registry, watch, observer, stop_observer, vm_states })
     }
 
-    /// The fleet of VMs.
+    /// The registry of VMs.
     #[must_use]
-    pub fn fleet(&self) -> Fleet {
-        self.fleet.0.clone()
+    pub fn registry(&self) -> VmRegistry {
+        self.registry.0.clone()
     }
 
     /// The states of the VMs, by their records.
     #[must_use]
-    pub fn observed(&self) -> Observed {
-        self.observed.clone()
+    pub fn vm_states(&self) -> VmStates {
+        self.vm_states.clone()
     }
 
     /// Replaces the rules of discovery. Unchanged rules continue; the VMs of other rules are removed. Returns whether anything
     /// changed.
-    pub async fn discover(&self, rules: Vec<Discover>) -> bool {
+    pub async fn discover(&self, rules: Vec<DiscoveryRule>) -> bool {
         self.discovery.set(rules).await
     }
 
@@ -180,8 +181,8 @@ impl Hub {
     /// configuration. Call it after [`Self::discover`], whose rules have settings too. Returns whether anything changed.
     pub async fn set_silent_after(&self, default: SilentAfter, own: &HashMap<VmName, SilentAfter>) -> bool {
         let discovered = self.discovery.silent_after().await;
-        self.fleet.0.set_silent_after(default, |vm| match &vm.origin {
-            Origin::Configuration | Origin::CommandLine => Some(own.get(&vm.name).copied()),
+        self.registry.0.set_silent_after(default, |vm| match &vm.origin {
+            VmOrigin::Configuration | VmOrigin::CommandLine => Some(own.get(&vm.name).copied()),
             origin => discovered.get(origin).copied(),
         })
     }
@@ -189,14 +190,14 @@ impl Hub {
     /// The status of each relay, in the order of the VMs.
     #[must_use]
     pub fn relays(&self) -> Vec<RelayStatus> {
-        self.fleet.0.relays()
+        self.registry.0.relays()
     }
 
     /// How many VMs are attached, and how many there are.
     #[must_use]
     pub fn attached(&self) -> (usize, usize) {
-        let vms = self.fleet.0.vms().all();
-        let is_attached = |vm: &&Arc<Vm>| vm.standing().state == State::Attached;
+        let vms = self.registry.0.vms().all();
+        let is_attached = |vm: &&Arc<FollowedVm>| vm.status().state == MonitorState::Attached;
         (vms.iter().filter(is_attached).count(), vms.len())
     }
 
@@ -204,7 +205,7 @@ impl Hub {
     pub async fn stop(&mut self) {
         self.discovery.stop().await;
         self.watch.shutdown().await;
-        self.fleet.0.stop().await;
+        self.registry.0.stop().await;
         // After the last records, so that their findings are recorded.
         self.stop_observer.send_replace(true);
         if tokio::time::timeout(STOP_COMMIT_MAX, join_all(&mut self.observer)).await.is_err() {
@@ -218,29 +219,29 @@ impl Hub {
 fn relays_by_name(
     attach: &[(VmName, Address)],
     relays: Vec<(VmName, RelayConfig)>,
-) -> Result<HashMap<VmName, Vec<RelayConfig>>, HubError> {
+) -> Result<HashMap<VmName, Vec<RelayConfig>>, HubStartError> {
     let mut names = HashSet::with_capacity(attach.len());
     if let Some((name, _)) = attach.iter().find(|(name, _)| !names.insert(name)) {
-        return Err(HubError::DuplicateName { name: name.clone() });
+        return Err(HubStartError::DuplicateName { name: name.clone() });
     }
     let mut by_name: HashMap<VmName, Vec<RelayConfig>> = HashMap::new();
     for (name, relay) in relays {
         if !names.contains(&name) {
-            return Err(HubError::RelayOfNobody { name });
+            return Err(HubStartError::RelayWithoutVm { name });
         }
         by_name.entry(name).or_default().push(relay);
     }
     Ok(by_name)
 }
 
-impl Drop for OwnedFleet {
+impl Drop for OwnedRegistry {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-impl From<FleetError> for HubError {
-    fn from(error: FleetError) -> Self {
-        Self::Fleet(error)
+impl From<VmRegistryError> for HubStartError {
+    fn from(error: VmRegistryError) -> Self {
+        Self::Registry(error)
     }
 }

@@ -13,7 +13,7 @@ pub mod conditions;
 mod reason;
 mod layout;
 mod qemu_command;
-mod taken;
+mod in_use;
 mod role;
 mod commands;
 mod silence;
@@ -22,22 +22,24 @@ mod vm;
 mod observer;
 mod silence_watch;
 mod attach;
-mod fleet;
+mod registry;
 pub mod discovery;
 mod asking;
 mod absence;
 mod hub;
 
-pub use audit::{Audit, Peer, Who};
-pub use commands::{Commands, UnderWay};
+pub use audit::{Audit, ClientIdentity, Peer};
+pub use commands::{CommandsInFlight, InFlightGuard};
 pub use environment::Environment;
-pub use fleet::{Fleet, FleetError, Member, Vms};
-pub use hub::{Hub, HubConfig, HubError};
+pub use hub::{Hub, HubConfig, HubStartError};
+pub use in_use::no_greeting_cause;
 pub use limits::{STOP_COMMIT_MAX, STOP_HTTP_MAX};
-pub use observer::{Observed, Observer, RestoredState, restore_checkpoint};
+pub use observer::{Observer, RestoredState, VmStates, restore_checkpoint};
+pub use registry::{RegisteredVm, VmRegistry, VmRegistryError, Vms};
 pub use silence::{
     ANSWERS_AGAIN, SILENT, SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, SilentAfter,
     SilentAfterError,
 };
-pub use taken::no_greeting_cause;
-pub use vm::{Counter, Origin, Standing, State, VM_NAME_MAX_BYTES, Vm, VmCounts, VmName, VmNameError};
+pub use vm::{
+    Counter, FollowedVm, MonitorState, VM_NAME_MAX_BYTES, VmCounts, VmName, VmNameError, VmOrigin, VmStatus,
+};

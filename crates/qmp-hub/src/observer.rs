@@ -67,7 +67,7 @@ type TakeQuestions = Box<dyn Fn(Vec<Question>) + Send + Sync>;
 
 /// The states of the VMs as the observer reads on, for queries. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Observed {
+pub struct VmStates {
     shared: Arc<Shared>,
     reader: Reader,
 }
@@ -79,7 +79,7 @@ struct Shared {
     position: watch::Sender<Offset>,
 }
 
-impl Observed {
+impl VmStates {
     /// Everything up to here was read.
     pub fn position(&self) -> Offset {
         *self.shared.position.borrow()
@@ -176,8 +176,8 @@ impl Observer {
 
     /// The states of the VMs, as it reads on.
     #[must_use]
-    pub fn observed(&self) -> Observed {
-        Observed { shared: Arc::clone(&self.shared), reader: self.reader.clone() }
+    pub fn vm_states(&self) -> VmStates {
+        VmStates { shared: Arc::clone(&self.shared), reader: self.reader.clone() }
     }
 
     /// Runs until `stop` is true and everything in the journal was read.

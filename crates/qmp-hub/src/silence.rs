@@ -5,7 +5,7 @@
 //! until its next answer: the hub records the findings [`SILENT`] and [`ANSWERS_AGAIN`], and shows the start of the silence.
 //!
 //! ```text
-//! attachment ─ heard, answered ─→ Silence (one per VM) ←─ look ─ SilenceWatch (one timer queue for all VMs) ─→ probe, `silent`
+//! attachment ─ heard, answered ─→ SilenceDetector (one per VM) ←─ look ─ SilenceWatch (one queue for all VMs) ─→ probe, `silent`
 //! ```
 //!
 //! An event proves that QEMU runs, not that its monitor answers: it delays the next probe, and does not end a silence.
@@ -32,7 +32,7 @@ pub use setting::{SILENT_AFTER_DEFAULT, SILENT_AFTER_MAX, SILENT_AFTER_MIN, Sile
 ///
 /// Holds no clock: times are arguments.
 #[derive(Debug, Default)]
-pub struct Silence {
+pub struct SilenceDetector {
     /// For this VM; if it is not set, the setting for all VMs applies.
     pub(crate) setting: Setting,
     /// `None` without a connection in command mode.
@@ -85,7 +85,7 @@ pub(crate) enum Check {
     Record(Spell),
 }
 
-impl Silence {
+impl SilenceDetector {
     /// An epoch opened. On a new connection the span begins; on the same connection, nothing changes.
     pub(crate) fn attached(&self, pid: Option<i32>, now: Instant) {
         self.lock().get_or_insert(Monitor { heard_at: now, phase: Phase::Answering, pid, run_state: None });

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::silence::{Check, Setting, SilentAfter};
-use crate::vm::Vm;
+use crate::vm::FollowedVm;
 pub(crate) use record::{Recorder, record_answer};
 use record::{record_run_state, record_silence};
 
@@ -56,7 +56,7 @@ struct Queue {
 #[derive(Debug)]
 struct Due {
     at: Instant,
-    vm: Weak<Vm>,
+    vm: Weak<FollowedVm>,
 }
 
 impl SilenceWatch {
@@ -66,7 +66,7 @@ impl SilenceWatch {
     }
 
     /// Watches one more VM, until every other reference to it is dropped.
-    pub(crate) fn add(&self, vm: &Arc<Vm>) {
+    pub(crate) fn add(&self, vm: &Arc<FollowedVm>) {
         if let Some(span) = self.span(vm) {
             self.lock().due.push(Due { at: Instant::now() + span, vm: Arc::downgrade(vm) });
             self.0.earlier.notify_one();
@@ -79,7 +79,7 @@ impl SilenceWatch {
     }
 
     /// Fills the queue with these VMs, after settings changed.
-    pub(crate) fn restart(&self, vms: &[Arc<Vm>]) {
+    pub(crate) fn restart(&self, vms: &[Arc<FollowedVm>]) {
         let now = Instant::now();
         // Due now, because a span may be shorter than the time that has passed.
         let due = vms.iter().map(|vm| Due { at: now, vm: Arc::downgrade(vm) });
@@ -144,7 +144,7 @@ impl SilenceWatch {
         }
     }
 
-    fn span(&self, vm: &Vm) -> Option<Duration> {
+    fn span(&self, vm: &FollowedVm) -> Option<Duration> {
         match vm.silence.setting.get().or_else(|| self.0.default.get()) {
             Some(SilentAfter::Span(span)) => Some(span),
             Some(SilentAfter::Off) | None => None,

@@ -11,42 +11,42 @@ use qmp_client::{Address, Commander};
 use qmp_host::lock;
 use qmp_wire::UnixMicros;
 
-use crate::commands::Commands;
+use crate::commands::CommandsInFlight;
+use crate::in_use::NoGreetingCause;
 use crate::relay::{RelayedVm, Tap};
-use crate::silence::Silence;
-use crate::taken::NoGreetingCause;
+use crate::silence::SilenceDetector;
 
 pub use counters::{Counter, VmCounts};
 pub use name::{VM_NAME_MAX_BYTES, VmName, VmNameError};
-pub use origin::Origin;
+pub use origin::VmOrigin;
 
 /// One VM.
 #[derive(Debug)]
-pub struct Vm {
+pub struct FollowedVm {
     /// Its name.
     pub name: VmName,
     /// Its monitor.
     pub address: Address,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: VmOrigin,
     /// Executes commands in it.
     pub commander: Commander,
     /// Its counters.
     pub counts: VmCounts,
     pub(crate) tap: Tap,
     /// Whether the monitor answers.
-    pub silence: Silence,
+    pub silence: SilenceDetector,
     /// Commands of clients that have no reply yet.
-    pub commands: Arc<Commands>,
+    pub commands: Arc<CommandsInFlight>,
     left_out: AtomicBool,
-    standing: Mutex<Standing>,
+    status: Mutex<VmStatus>,
 }
 
 /// The status of a VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct VmStatus {
     /// The state of its connection.
-    pub state: State,
+    pub state: MonitorState,
     /// Since when it has this state.
     pub since: UnixMicros,
     /// Why it is not attached, or the error of the last attempt.
@@ -57,7 +57,7 @@ pub struct Standing {
 
 /// The state of the connection to a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum MonitorState {
     /// Not attached since the hub started.
     Connecting,
     /// An epoch is open: no event is missing.
@@ -67,10 +67,10 @@ pub enum State {
     /// The monitor is read, but the journal has no room: events are discarded.
     Overrun,
     /// The monitor accepts connections and does not greet: another client holds it, QEMU hangs, or it is no monitor.
-    Taken,
+    InUse,
 }
 
-impl State {
+impl MonitorState {
     /// Its name in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -78,21 +78,21 @@ impl State {
             Self::Connecting => "connecting",
             Self::Attached => "attached",
             Self::Detached | Self::Overrun => "detached",
-            Self::Taken => "in-use",
+            Self::InUse => "in-use",
         }
     }
 }
 
-impl Vm {
+impl FollowedVm {
     pub(crate) fn new(
         name: VmName,
         address: Address,
-        origin: Origin,
+        origin: VmOrigin,
         commander: Commander,
         now: UnixMicros,
     ) -> Self {
-        let standing =
-            Mutex::new(Standing { state: State::Connecting, since: now, error: None, reason: None });
+        let status =
+            Mutex::new(VmStatus { state: MonitorState::Connecting, since: now, error: None, reason: None });
         Self {
             name,
             address,
@@ -100,10 +100,10 @@ impl Vm {
             commander,
             counts: VmCounts::default(),
             tap: Tap::default(),
-            silence: Silence::default(),
+            silence: SilenceDetector::default(),
             commands: Arc::default(),
             left_out: AtomicBool::default(),
-            standing,
+            status,
         }
     }
 
@@ -115,43 +115,44 @@ impl Vm {
 
     /// Its status.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn status(&self) -> VmStatus {
         self.lock().clone()
     }
 
     /// An epoch opened.
     pub(crate) fn attached(&self, now: UnixMicros) {
-        *self.lock() = Standing { state: State::Attached, since: now, error: None, reason: None };
+        *self.lock() = VmStatus { state: MonitorState::Attached, since: now, error: None, reason: None };
     }
 
     /// The epoch closed because of `error`; `reason` is the word for it.
     pub(crate) fn detached(&self, error: &str, reason: Option<&'static str>, now: UnixMicros) {
-        *self.lock() = Standing { state: State::Detached, since: now, error: Some(error.into()), reason };
+        *self.lock() =
+            VmStatus { state: MonitorState::Detached, since: now, error: Some(error.into()), reason };
     }
 
     /// The journal had no room for records of the VM.
     pub(crate) fn overrun(&self, now: UnixMicros) {
         let error = Some("the journal has no room; events are thrown away until it has".into());
-        *self.lock() = Standing { state: State::Overrun, since: now, error, reason: None };
+        *self.lock() = VmStatus { state: MonitorState::Overrun, since: now, error, reason: None };
     }
 
     /// Whether events are being discarded.
     pub fn is_overrun(&self) -> bool {
-        self.lock().state == State::Overrun
+        self.lock().state == MonitorState::Overrun
     }
 
     /// The monitor does not greet. Returns whether that, or the reason, changed. A VM that was attached by now stays
     /// attached: the reason is looked up while attempts continue.
-    pub(crate) fn taken(&self, why: &NoGreetingCause, now: UnixMicros) -> bool {
-        let mut standing = self.lock();
-        if matches!(standing.state, State::Attached | State::Overrun) {
+    pub(crate) fn set_in_use(&self, why: &NoGreetingCause, now: UnixMicros) -> bool {
+        let mut status = self.lock();
+        if matches!(status.state, MonitorState::Attached | MonitorState::Overrun) {
             return false;
         }
-        let was_taken = standing.state == State::Taken;
-        let is_news = !was_taken || standing.reason != Some(why.reason);
-        let since = if was_taken { standing.since } else { now };
+        let was_in_use = status.state == MonitorState::InUse;
+        let is_news = !was_in_use || status.reason != Some(why.reason);
+        let since = if was_in_use { status.since } else { now };
         let error = Some(why.text.as_str().into());
-        *standing = Standing { state: State::Taken, since, error, reason: Some(why.reason) };
+        *status = VmStatus { state: MonitorState::InUse, since, error, reason: Some(why.reason) };
         is_news
     }
 
@@ -167,22 +168,22 @@ impl Vm {
 
     /// An attempt to attach failed. Returns whether the error differs from that of the attempt before.
     pub(crate) fn attempt_failed(&self, error: &str, reason: Option<&'static str>, now: UnixMicros) -> bool {
-        let mut standing = self.lock();
-        if standing.state == State::Taken {
+        let mut status = self.lock();
+        if status.state == MonitorState::InUse {
             // The monitor is not in use any more.
-            *standing = Standing { state: State::Detached, since: now, error: None, reason: None };
+            *status = VmStatus { state: MonitorState::Detached, since: now, error: None, reason: None };
         }
-        let changed = standing.error.as_deref() != Some(error);
+        let changed = status.error.as_deref() != Some(error);
         if changed {
-            standing.error = Some(error.into());
-            standing.reason = reason;
+            status.error = Some(error.into());
+            status.reason = reason;
         }
         changed
     }
 
-    fn lock(&self) -> MutexGuard<'_, Standing> {
+    fn lock(&self) -> MutexGuard<'_, VmStatus> {
         // Each change is one assignment.
-        lock(&self.standing)
+        lock(&self.status)
     }
 }
 
@@ -203,10 +204,10 @@ pub(crate) mod tests {
         ];
         for (error, news) in cases {
             assert_eq!(vm.attempt_failed(error, None, UnixMicros(1)), news, "{error}");
-            assert_eq!(vm.standing().error.as_deref(), Some(error));
+            assert_eq!(vm.status().error.as_deref(), Some(error));
         }
         vm.attached(UnixMicros(1));
-        assert_eq!((vm.standing().state, vm.standing().error), (State::Attached, None));
+        assert_eq!((vm.status().state, vm.status().error), (MonitorState::Attached, None));
         assert!(
             vm.attempt_failed("no such file", Some("no-such-socket"), UnixMicros(1)),
             "after an epoch it is news again"
@@ -216,29 +217,38 @@ pub(crate) mod tests {
     #[test]
     fn states_have_names() {
         let vm = vm("web1");
-        assert_eq!((vm.standing().state.name(), vm.is_overrun()), ("connecting", false));
+        assert_eq!((vm.status().state.name(), vm.is_overrun()), ("connecting", false));
         vm.attached(UnixMicros(1));
-        assert_eq!((vm.standing().state.name(), vm.is_overrun()), ("attached", false));
+        assert_eq!((vm.status().state.name(), vm.is_overrun()), ("attached", false));
         vm.overrun(UnixMicros(2));
-        assert_eq!((vm.standing().state.name(), vm.is_overrun()), ("detached", true));
+        assert_eq!((vm.status().state.name(), vm.is_overrun()), ("detached", true));
         vm.detached("peer closed", Some("peer-closed"), UnixMicros(3));
-        assert_eq!((vm.standing().state.name(), vm.is_overrun()), ("detached", false));
-        assert_eq!(vm.standing().since, UnixMicros(3));
+        assert_eq!((vm.status().state.name(), vm.is_overrun()), ("detached", false));
+        assert_eq!(vm.status().since, UnixMicros(3));
         let why = |reason| NoGreetingCause { reason, text: "do this".to_owned() };
-        assert!(vm.taken(&why("held"), UnixMicros(4)) && !vm.taken(&why("held"), UnixMicros(5)));
-        assert!(vm.taken(&why("hung"), UnixMicros(5)), "another reason is news");
-        assert_eq!((vm.standing().state.name(), vm.standing().since), ("in-use", UnixMicros(4)));
-        assert_eq!(vm.standing().reason, Some("hung"));
+        assert!(vm.set_in_use(&why("held"), UnixMicros(4)) && !vm.set_in_use(&why("held"), UnixMicros(5)));
+        assert!(vm.set_in_use(&why("hung"), UnixMicros(5)), "another reason is news");
+        assert_eq!((vm.status().state.name(), vm.status().since), ("in-use", UnixMicros(4)));
+        assert_eq!(vm.status().reason, Some("hung"));
         assert!(vm.attempt_failed("no such file", None, UnixMicros(6)), "it is free, and gone");
-        assert_eq!((vm.standing().state.name(), vm.standing().since), ("detached", UnixMicros(6)));
+        assert_eq!((vm.status().state.name(), vm.status().since), ("detached", UnixMicros(6)));
         vm.attached(UnixMicros(7));
-        assert!(!vm.taken(&why("held"), UnixMicros(8)), "it was attached while the reason was looked for");
-        assert_eq!(vm.standing().state.name(), "attached");
+        assert!(
+            !vm.set_in_use(&why("held"), UnixMicros(8)),
+            "it was attached while the reason was looked for"
+        );
+        assert_eq!(vm.status().state.name(), "attached");
     }
 
-    pub(crate) fn vm(name: &str) -> Vm {
+    pub(crate) fn vm(name: &str) -> FollowedVm {
         let address: Address = "/vm.sock".parse().expect("an address");
         let follow = qmp_client::follow(address.clone(), qmp_client::FollowConfig::default());
-        Vm::new(name.parse().expect("a name"), address, Origin::Program, follow.commander(), UnixMicros(0))
+        FollowedVm::new(
+            name.parse().expect("a name"),
+            address,
+            VmOrigin::Program,
+            follow.commander(),
+            UnixMicros(0),
+        )
     }
 }

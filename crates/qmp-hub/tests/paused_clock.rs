@@ -57,7 +57,7 @@ async fn monitor_in_memory_attaches_falls_silent_detaches_and_reconnects() {
 
     // No reply for another 30 s: the monitor is silent.
     advance(29).await;
-    assert_eq!(hub.fleet().vms().get("vm1").expect("known").silence.since(), None);
+    assert_eq!(hub.registry().vms().get("vm1").expect("known").silence.since(), None);
     advance(1).await;
     assert_eq!(records.next().await, "70 silent");
     advance(5).await;

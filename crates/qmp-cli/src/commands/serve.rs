@@ -14,7 +14,7 @@ use qmp_daemon::{Daemon, DaemonError};
 use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::Source;
 use qmp_hub::relay::RelayStatus;
-use qmp_hub::{HubError, VmName};
+use qmp_hub::{HubStartError, VmName};
 
 use self::check::LISTED_MAX;
 use self::demo::Demo;
@@ -213,7 +213,7 @@ impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         match error {
             DaemonError::Journal(error) => error.into(),
-            DaemonError::Hub(HubError::DuplicateName { .. }) => Self::usage(error),
+            DaemonError::Hub(HubStartError::DuplicateName { .. }) => Self::usage(error),
             error => Self::failed(error),
         }
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use document::ConfigDocument;
 use qmp_client::Address;
 use qmp_http::HttpEndpoint;
-use qmp_hub::discovery::Discover;
+use qmp_hub::discovery::DiscoveryRule;
 use qmp_hub::relay::RelayConfig;
 use qmp_hub::{SilentAfter, VmName};
 use qmp_journal::Retention;
@@ -35,7 +35,7 @@ pub struct ConfigFile {
     pub(super) http: Vec<HttpEndpoint>,
     pub(super) findings: Option<bool>,
     pub(super) silent_after: Option<SilentAfter>,
-    pub(super) discover: Vec<Discover>,
+    pub(super) discover: Vec<DiscoveryRule>,
     pub(super) retention: Retention,
     pub(super) rules: Vec<RuleConfig>,
     pub(super) warnings: Vec<Problem>,

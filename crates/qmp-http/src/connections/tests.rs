@@ -16,7 +16,7 @@ async fn client_over_the_limit_gets_short_responses_and_no_stream() {
     let journal = Journal::open(&path, JournalOptions::default()).expect("opens");
     let (_ends, ending) = watch::channel(false);
     let api = ApiState::without_vms(&journal, path, ending.clone()).await;
-    let clients = Arc::clone(api.fleet.clients());
+    let clients = Arc::clone(api.registry.clients());
     clients.set_max(2);
     let endpoint: HttpEndpoint = format!("unix:{}", socket.display()).parse().expect("an address");
     let serving = tokio::spawn(serve(listen(&endpoint).await.expect("listens"), api, ending));

@@ -6,7 +6,7 @@ use qmp_host::process::{ProcessStat, boot_id};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use crate::taken::is_listened_at;
+use crate::in_use::is_listened_at;
 
 /// The socket of a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

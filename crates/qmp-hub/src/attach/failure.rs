@@ -7,14 +7,14 @@ use qmp_host::clock::Clock;
 use qmp_host::{blocking, permissions};
 use tokio::sync::Semaphore;
 
-use crate::vm::Vm;
-use crate::{reason, taken};
+use crate::vm::FollowedVm;
+use crate::{in_use, reason};
 
 /// Searches for the reason why a monitor does not greet, at a time: each reads the list of all processes.
 static LOOKS: Semaphore = Semaphore::const_new(1);
 
 /// Counts a failed attempt, and logs an error that differs from the one before.
-pub(super) fn record(vm: &Arc<Vm>, error: &ConnectError, attempt: u32, clock: Clock) {
+pub(super) fn record(vm: &Arc<FollowedVm>, error: &ConnectError, attempt: u32, clock: Clock) {
     vm.counts.attach_failures.add(1);
     if error.is_monitor_in_use() {
         tokio::spawn(explain(Arc::clone(vm), clock));
@@ -30,12 +30,12 @@ pub(super) fn record(vm: &Arc<Vm>, error: &ConnectError, attempt: u32, clock: Cl
 }
 
 /// Finds out why the monitor of a VM does not greet, and logs a change.
-async fn explain(vm: Arc<Vm>, clock: Clock) {
+async fn explain(vm: Arc<FollowedVm>, clock: Clock) {
     // The semaphore lives as long as the program and is never closed.
     let Ok(_turn) = LOOKS.acquire().await else { return };
     let address = vm.address.clone();
-    let why = blocking(move || taken::look(&address)).await;
-    if vm.taken(&why, clock.now()) {
+    let why = blocking(move || in_use::look(&address)).await;
+    if vm.set_in_use(&why, clock.now()) {
         let (name, reason, text) = (&vm.name, why.reason, why.text);
         tracing::warn!(vm = %name, reason, "the monitor of {name} is in use, and is retried from time to time: {text}");
     }

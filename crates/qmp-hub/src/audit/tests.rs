@@ -11,7 +11,7 @@ fn people_are_told_who_it_was() {
         (remote, Some("ci"), "token ci of 10.0.0.7:4567 at /run/hub.sock"),
     ];
     for (peer, token, expected) in cases {
-        let who = Who { peer, token: token.map(Box::from), at: "/run/hub.sock".into() };
+        let who = ClientIdentity { peer, token: token.map(Box::from), at: "/run/hub.sock".into() };
         assert_eq!(who.to_string(), expected);
         assert_eq!(who.members()["client"], expected);
     }

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use super::keeper::Keeper;
 use super::vm_source::DISCOVERED_MAX;
 use super::{naming, processes};
-use crate::fleet::FleetError;
 use crate::layout::Parts;
-use crate::vm::{State, VmName};
+use crate::registry::VmRegistryError;
+use crate::vm::{MonitorState, VmName};
 
 /// Connections that are being identified. Others wait in the socket's queue.
 const ASKED_AT_ONCE_MAX: usize = 64;
@@ -177,21 +177,21 @@ async fn ended(name: &VmName, keeper: &Keeper) -> bool {
 }
 
 fn is_attached(name: &VmName, keeper: &Keeper) -> bool {
-    let vm = keeper.fleet.vms().get(name.as_str());
-    vm.is_some_and(|vm| matches!(vm.standing().state, State::Attached | State::Overrun))
+    let vm = keeper.registry.vms().get(name.as_str());
+    vm.is_some_and(|vm| matches!(vm.status().state, MonitorState::Attached | MonitorState::Overrun))
 }
 
 async fn add(parts: &Parts, address: &Address, keeper: &mut Keeper) -> Option<(VmName, IncomingMonitors)> {
     let text = keeper.rule.name.fill(parts);
     for name in naming::candidates(&text) {
         let relays = keeper.rule.relays_of(&name);
-        let (follow, callers) = keeper.fleet.follow_incoming(address.clone());
+        let (follow, callers) = keeper.registry.follow_incoming(address.clone());
         match keeper.add_followed(&name, follow, relays).await {
             Ok(()) => {
                 tracing::info!(vm = %name, "dialled in");
                 return Some((name, callers));
             }
-            Err(FleetError::NameTaken { .. } | FleetError::NameInUse { .. }) => {}
+            Err(VmRegistryError::NameTaken { .. } | VmRegistryError::NameInUse { .. }) => {}
             Err(_) => return None,
         }
     }
@@ -211,7 +211,7 @@ async fn remove_those_away(known: &mut HashMap<Identity, DialedInVm>, keeper: &K
     for identity in gone {
         if let Some(vm) = known.remove(&identity) {
             let detail = format!("it has not dialled in again within {AWAY_MAX:?}");
-            let _ = keeper.fleet.remove(vm.name.as_str(), &detail).await;
+            let _ = keeper.registry.remove(vm.name.as_str(), &detail).await;
         }
     }
 }

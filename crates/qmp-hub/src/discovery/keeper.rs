@@ -9,13 +9,13 @@ use qmp_host::blocking;
 
 use super::claims::{Claims, Endpoint};
 use super::naming;
-use super::rule::Discover;
+use super::rule::DiscoveryRule;
 use super::vm_source::{DISCOVERED_MAX, DiscoveredVm, VmSource};
-use crate::fleet::{Fleet, FleetError};
 use crate::layout::Parts;
+use crate::registry::{VmRegistry, VmRegistryError};
 use crate::relay::RelayConfig;
 use crate::silence::Setting;
-use crate::vm::{Origin, State, VmName};
+use crate::vm::{MonitorState, VmName, VmOrigin};
 
 /// When to compare again without a change: a VM is still attached after its socket was removed, or a name is about to be free.
 const SOON: Duration = Duration::from_millis(500);
@@ -25,8 +25,8 @@ const NEXT_MONITOR: Duration = Duration::from_secs(60);
 
 /// Keeps the VMs of one rule.
 pub(super) struct Keeper {
-    pub(super) rule: Arc<Discover>,
-    pub(super) fleet: Fleet,
+    pub(super) rule: Arc<DiscoveryRule>,
+    pub(super) registry: VmRegistry,
     /// The setting of the rule, which may change while it runs.
     silent_after: Arc<Setting>,
     origin: Arc<str>,
@@ -48,13 +48,13 @@ struct TrackedVm {
 
 impl Keeper {
     pub(super) fn new(
-        rule: Arc<Discover>,
+        rule: Arc<DiscoveryRule>,
         silent_after: Arc<Setting>,
         origin: Arc<str>,
-        fleet: Fleet,
+        registry: VmRegistry,
         claims: Arc<Claims>,
     ) -> Self {
-        Self { rule, fleet, silent_after, origin, claims, known: HashMap::new(), said: HashSet::new() }
+        Self { rule, registry, silent_after, origin, claims, known: HashMap::new(), said: HashSet::new() }
     }
 
     /// Scans and compares for ever.
@@ -74,7 +74,7 @@ impl Keeper {
         }
     }
 
-    /// Makes the fleet follow the listed VMs. Returns whether to compare again soon.
+    /// Makes the registry follow the listed VMs. Returns whether to compare again soon.
     async fn compare(&mut self, found: Vec<DiscoveredVm>, gone: &'static str) -> bool {
         let named = self.named_elsewhere();
         let found: HashMap<Box<str>, DiscoveredVm> =
@@ -90,7 +90,7 @@ impl Keeper {
         }
         // In a fixed order, so that VMs with the same name get the same numbers every time.
         fresh.sort_by(|one, other| one.key.cmp(&other.key));
-        self.fleet.expect(fresh.len(), 0);
+        self.registry.expect(fresh.len(), 0);
         for vm in fresh {
             let endpoints: Vec<_> = vm.monitors.iter().map(Endpoint::of).collect();
             if endpoints.iter().any(|endpoint| named.contains(endpoint)) || self.is_excluded(&vm.parts) {
@@ -110,8 +110,8 @@ impl Keeper {
 
     /// Monitors that the configuration, the command line or the program name.
     fn named_elsewhere(&self) -> HashSet<Endpoint> {
-        let all = self.fleet.vms().all();
-        let named = all.iter().filter(|vm| !matches!(vm.origin, Origin::Discovered(_)));
+        let all = self.registry.vms().all();
+        let named = all.iter().filter(|vm| !matches!(vm.origin, VmOrigin::Discovered(_)));
         named.map(|vm| Endpoint::of(&vm.address)).collect()
     }
 
@@ -125,7 +125,7 @@ impl Keeper {
         let keys: Vec<Box<str>> = self.known.keys().cloned().collect();
         for key in keys {
             let kept = &self.known[&key];
-            let vm = self.fleet.vms().get(kept.name.as_str()).filter(|vm| vm.origin == self.origin());
+            let vm = self.registry.vms().get(kept.name.as_str()).filter(|vm| vm.origin == self.origin());
             let Some(vm) = vm else {
                 // It was removed elsewhere. If it still exists, it is found again.
                 soon = true;
@@ -139,12 +139,12 @@ impl Keeper {
             } else {
                 gone
             };
-            if detail == gone && matches!(vm.standing().state, State::Attached | State::Overrun) {
+            if detail == gone && matches!(vm.status().state, MonitorState::Attached | MonitorState::Overrun) {
                 soon = true;
                 continue;
             }
             // An error means that it was removed already.
-            let _ = self.fleet.remove(vm.name.as_str(), detail).await;
+            let _ = self.registry.remove(vm.name.as_str(), detail).await;
             self.forget(&key);
         }
         soon
@@ -162,10 +162,10 @@ impl Keeper {
         if vm.monitors.len() < 2 {
             return false;
         }
-        let state = self.fleet.vms().get(kept.name.as_str()).map(|vm| vm.standing().state);
+        let state = self.registry.vms().get(kept.name.as_str()).map(|vm| vm.status().state);
         match state {
-            Some(State::Taken) => {}
-            Some(State::Connecting) => return true,
+            Some(MonitorState::InUse) => {}
+            Some(MonitorState::Connecting) => return true,
             _ => {
                 kept.tried = 0;
                 return false;
@@ -176,7 +176,7 @@ impl Keeper {
         }
         let (monitor, tried) = ((kept.monitor + 1) % vm.monitors.len(), kept.tried + 1);
         let Some(kept) = self.known.remove(key) else { return false };
-        let _ = self.fleet.remove(kept.name.as_str(), "another client holds this monitor of it").await;
+        let _ = self.registry.remove(kept.name.as_str(), "another client holds this monitor of it").await;
         if self.add(vm, &kept.name, monitor).await.is_ok() {
             let since = tokio::time::Instant::now();
             self.known.insert(key.into(), TrackedVm { monitor, tried, since, ..kept });
@@ -197,10 +197,10 @@ impl Keeper {
                     self.known.insert(vm.key.clone(), kept);
                     return false;
                 }
-                Err(FleetError::NameTaken { .. }) => {}
+                Err(VmRegistryError::NameTaken { .. }) => {}
                 Err(error) => {
                     self.claims.release(&endpoints);
-                    return matches!(error, FleetError::NameInUse { .. });
+                    return matches!(error, VmRegistryError::NameInUse { .. });
                 }
             }
         }
@@ -212,10 +212,10 @@ impl Keeper {
         false
     }
 
-    /// Adds a VM to the fleet.
-    async fn add(&mut self, vm: &DiscoveredVm, name: &VmName, monitor: usize) -> Result<(), FleetError> {
+    /// Adds a VM to the registry.
+    async fn add(&mut self, vm: &DiscoveredVm, name: &VmName, monitor: usize) -> Result<(), VmRegistryError> {
         let address = vm.monitors[monitor].clone();
-        self.add_followed(name, self.fleet.follow(address), self.rule.relays_of(name)).await?;
+        self.add_followed(name, self.registry.follow(address), self.rule.relays_of(name)).await?;
         tracing::info!(vm = %name, "found {} by {}", vm.monitors[monitor], self.origin());
         Ok(())
     }
@@ -226,13 +226,13 @@ impl Keeper {
         name: &VmName,
         follow: Box<Follow>,
         relays: Vec<RelayConfig>,
-    ) -> Result<(), FleetError> {
+    ) -> Result<(), VmRegistryError> {
         let silent_after = self.silent_after.get();
-        self.fleet.add_followed(name.clone(), follow, relays, self.origin(), silent_after).await
+        self.registry.add_followed(name.clone(), follow, relays, self.origin(), silent_after).await
     }
 
-    pub(super) fn origin(&self) -> Origin {
-        Origin::Discovered(Arc::clone(&self.origin))
+    pub(super) fn origin(&self) -> VmOrigin {
+        VmOrigin::Discovered(Arc::clone(&self.origin))
     }
 
     pub(super) fn is_excluded(&self, parts: &Parts) -> bool {

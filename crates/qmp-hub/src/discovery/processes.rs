@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use qmp_client::Address;
 
-use super::rule::Discover;
+use super::rule::DiscoveryRule;
 use super::vm_source::{DiscoveredVm, VmSource, at};
 use crate::layout::{self, Layout, Parts};
 use crate::qemu_command::{self, MonitorAt, QemuCommand, Unreachable};
@@ -35,14 +35,14 @@ const SAID_MAX: usize = 4_096;
 #[derive(Debug)]
 pub(super) struct Processes {
     proc: PathBuf,
-    rule: Arc<Discover>,
+    rule: Arc<DiscoveryRule>,
     /// Processes that were logged as not followed.
     said: HashSet<Box<str>>,
 }
 
 impl Processes {
     /// The QEMUs of this host. A QEMU that the rule excludes is not logged.
-    pub(super) fn new(rule: Arc<Discover>) -> Self {
+    pub(super) fn new(rule: Arc<DiscoveryRule>) -> Self {
         Self { proc: "/proc".into(), rule, said: HashSet::new() }
     }
 
@@ -251,7 +251,7 @@ mod tests {
         std::fs::create_dir(proc.join("8")).expect("made");
         process(proc, 10, &["kvm", "-name", "test-1", "-qmp", "stdio"]);
         let excluded = Globs::parse(["test-*"]).expect("a pattern");
-        let rule = Discover { exclude: Some(excluded), ..Discover::new(Source::Processes) };
+        let rule = DiscoveryRule { exclude: Some(excluded), ..DiscoveryRule::new(Source::Processes) };
         let mut processes = Processes { proc: proc.to_owned(), rule: Arc::new(rule), said: HashSet::new() };
         let shown: Vec<String> = processes.look().iter().map(shown).collect();
         let boxed = format!("7/7007 boxed unix:{}/7/root/run/d.sock", proc.display());

@@ -16,7 +16,7 @@ use crate::vm::VmName;
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Discover {
+pub struct DiscoveryRule {
     /// Where VMs are searched for.
     pub source: Source,
     /// How a VM's name is made.
@@ -91,7 +91,7 @@ fn did_you_mean(text: &str) -> String {
     nearest(text, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
-impl Discover {
+impl DiscoveryRule {
     /// A rule for all VMs of a source, with their own names, without relays.
     #[must_use]
     pub fn new(source: Source) -> Self {
@@ -129,7 +129,7 @@ impl Discover {
 }
 
 /// The source, and which VMs are followed.
-impl fmt::Display for Discover {
+impl fmt::Display for DiscoveryRule {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |globs: &Globs| globs.patterns().collect::<Vec<_>>().join(", ");
         write!(out, "{}", self.source)?;
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_relay_is_made_for_each_vm() {
-        let mut rule = Discover::new(Source::Processes);
+        let mut rule = DiscoveryRule::new(Source::Processes);
         rule.relays = vec![RelayConfig::new("/run/qmp-events/{name}.qmp")];
         let relays = rule.relays_of(&"web1".parse().expect("a name"));
         assert_eq!(relays[0].path, Path::new("/run/qmp-events/web1.qmp"));

@@ -21,7 +21,7 @@ use super::serve::Stop;
 use super::shared::Relay;
 use super::status::RelayStatus;
 use super::tap::Tap;
-use crate::commands::Commands;
+use crate::commands::CommandsInFlight;
 use crate::limits::STOP_HTTP_MAX;
 
 /// What all relays of a hub share.
@@ -50,7 +50,7 @@ pub(crate) struct RelayedVm<'a> {
     pub(crate) name: &'a str,
     pub(crate) commander: &'a Commander,
     /// Commands without a reply.
-    pub(crate) commands: &'a Arc<Commands>,
+    pub(crate) commands: &'a Arc<CommandsInFlight>,
     pub(crate) tap: &'a Tap,
 }
 

@@ -18,8 +18,8 @@ use super::replay::{self, Replay};
 use super::shared::Relay;
 use super::socket::ReadResult;
 use super::{encode, refusal};
-use crate::audit::{Audit, Who};
-use crate::commands::UnderWay;
+use crate::audit::{Audit, ClientIdentity};
+use crate::commands::InFlightGuard;
 use crate::role::{REPLAY_COMMAND, only_asks};
 
 /// How much is taken out of the outbox before the socket accepts it, in bytes; with as much unread, no command is run.
@@ -34,7 +34,7 @@ const TAKE_DESCRIPTORS: [&str; 2] = ["getfd", "add-fd"];
 /// One client, from its greeting to its end.
 pub(super) struct ClientSession {
     pub(super) relay: Arc<Relay>,
-    who: Arc<Who>,
+    who: Arc<ClientIdentity>,
     server: Server,
     pub(super) outbox: Arc<Outbox>,
     /// Everything up to here was sent to this client, or was committed before it negotiated.
@@ -56,7 +56,7 @@ struct Reply {
     outbox: Arc<Outbox>,
     request: RequestId,
     audit: Option<Audit>,
-    _under_way: UnderWay,
+    _in_flight: InFlightGuard,
 }
 
 impl Reply {
@@ -86,7 +86,7 @@ impl ReplySink for Reply {
 impl ClientSession {
     pub(super) fn new(
         relay: Arc<Relay>,
-        who: Who,
+        who: ClientIdentity,
         outbox: Arc<Outbox>,
         (greeted, position): (Arc<VmGreeting>, Offset),
     ) -> Self {
@@ -303,9 +303,9 @@ impl ClientSession {
             out_of_band: what.out_of_band,
             descriptors,
         };
-        let under_way = self.relay.commands.begin(&what.command, &self.who);
+        let in_flight = self.relay.commands.begin(&what.command, &self.who);
         let asker =
-            Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit, _under_way: under_way });
+            Box::new(Reply { outbox: Arc::clone(&self.outbox), request, audit, _in_flight: in_flight });
         if let Err(error) = self.relay.commander.forward(passed, asker) {
             self.reply(request, Err(error), None);
         }

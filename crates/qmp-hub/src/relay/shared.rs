@@ -16,8 +16,8 @@ use super::line::Line;
 use super::refusal;
 use super::replay::Replays;
 use super::status::RelayStatus;
-use crate::audit::{Peer, Who};
-use crate::commands::Commands;
+use crate::audit::{ClientIdentity, Peer};
+use crate::commands::CommandsInFlight;
 
 /// What the clients of one relay share.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Relay {
     pub(super) line: Arc<Line>,
     pub(super) commander: Commander,
     /// Commands to the VM without a reply.
-    pub(super) commands: Arc<Commands>,
+    pub(super) commands: Arc<CommandsInFlight>,
     pub(super) appender: Appender,
     pub(super) replays: Replays,
     /// The connections of clients that may be open.
@@ -54,7 +54,7 @@ impl Relay {
     pub(super) fn new(
         config: RelayConfig,
         line: Arc<Line>,
-        (commander, commands): (Commander, Arc<Commands>),
+        (commander, commands): (Commander, Arc<CommandsInFlight>),
         appender: Appender,
         replays: Replays,
         open_files: Arc<Budget>,
@@ -105,14 +105,14 @@ impl Relay {
     }
 
     /// Authorizes the client at the other end.
-    pub(super) fn admit(&self, stream: &UnixStream, peer: Peer) -> Option<Who> {
+    pub(super) fn admit(&self, stream: &UnixStream, peer: Peer) -> Option<ClientIdentity> {
         let RelayConfig { uids, gids, path, .. } = &self.config;
         let is_listed = match &peer {
             Peer::Process { uid, gid, .. } => uids.contains(uid) || gids.contains(gid),
             Peer::Remote(_) => false,
         };
         if is_listed || uids.is_empty() && gids.is_empty() {
-            return Some(Who { peer, token: None, at: path.to_string_lossy().into() });
+            return Some(ClientIdentity { peer, token: None, at: path.to_string_lossy().into() });
         }
         let reason =
             "neither its user nor its group is listed in `uids` and `gids` of this relay's configuration";

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use qmp_wire::{Epoch, Seq, UnixMicros};
 use tokio::time::Instant;
 
-use super::{Check, Silence};
+use super::{Check, SilenceDetector};
 
 const SPAN: Duration = Duration::from_secs(30);
 
@@ -60,7 +60,7 @@ fn monitor_is_probed_after_the_span_and_silent_after_another() {
 
 #[test]
 fn status_shows_a_silence_from_its_detection_to_its_end() {
-    let (silence, start) = (Silence::default(), Instant::now());
+    let (silence, start) = (SilenceDetector::default(), Instant::now());
     let at = |seconds: u64| start + Duration::from_secs(seconds);
     silence.attached(None, at(0));
     silence.look(SPAN, at(30), UnixMicros(30_000_000));
@@ -75,7 +75,7 @@ proptest! {
     /// A monitor that answers each probe within the span is never silent, whatever else comes from it and when.
     #[test]
     fn monitor_that_answers_is_never_silent(steps in prop::collection::vec((0u64..29_999, any::<bool>()), 1..60)) {
-        let (silence, mut now) = (Silence::default(), Instant::now());
+        let (silence, mut now) = (SilenceDetector::default(), Instant::now());
         silence.attached(None, now);
         for (pause_ms, is_event) in steps {
             let probed = silence.look(SPAN, now, UnixMicros(0)) == Check::Probe;
@@ -94,7 +94,7 @@ proptest! {
 
 /// Plays steps (`SECONDS WHAT`) and tells what each look and each answer led to.
 fn played(steps: &str) -> String {
-    let (silence, start) = (Silence::default(), Instant::now());
+    let (silence, start) = (SilenceDetector::default(), Instant::now());
     let mut told = Vec::new();
     for step in steps.split('|') {
         let (seconds, what) = step.split_once(' ').expect("SECONDS WHAT");

@@ -8,23 +8,23 @@ use qmp_wire::{Body, Causes, UnixMicros};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::commands::Pending;
-use crate::observer::Observed;
+use crate::commands::CommandInFlight;
+use crate::observer::VmStates;
 use crate::silence::{ANSWERS_AGAIN, MonitorProcess, SILENT, Spell};
-use crate::vm::Vm;
+use crate::vm::FollowedVm;
 
 /// Where silences are recorded.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub(crate) appender: Appender,
-    pub(crate) observed: Observed,
+    pub(crate) vm_states: VmStates,
     /// Whether findings are recorded; silence is always shown.
     pub(crate) records_findings: bool,
     pub(crate) clock: Clock,
 }
 
 /// Records that a monitor does not answer. The watch retries if the journal has no room.
-pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Recorder) {
+pub(crate) fn record_silence(vm: &FollowedVm, spell: Spell, now: Instant, recorder: &Recorder) {
     if !recorder.records_findings {
         tracing::warn!(vm = %vm.name, "the monitor does not answer");
         return vm.silence.recorded(None);
@@ -38,12 +38,12 @@ pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Rec
     }
     if let Some(pending) = vm.commands.oldest() {
         let waited = span::describe(micros(now.saturating_duration_since(pending.began_at)));
-        let Pending { execute, who, .. } = &*pending;
+        let CommandInFlight { execute, who, .. } = &*pending;
         summary += &format!("; {execute} by {who} has had no reply for {waited}");
         data["pending"] = json!({"execute": pending.execute, "client": pending.who.to_string()});
     }
     summary.push('.');
-    let last = recorder.observed.last(vm.name.as_str());
+    let last = recorder.vm_states.last(vm.name.as_str());
     let (received, causes) = (recorder.clock.now(), last.into_iter().collect());
     if append(&recorder.appender, vm, received, SILENT, summary, causes, &data) {
         tracing::warn!(vm = %vm.name, "the monitor does not answer");
@@ -52,7 +52,13 @@ pub(crate) fn record_silence(vm: &Vm, spell: Spell, now: Instant, recorder: &Rec
 }
 
 /// Records that a monitor answers again after a silence that was recorded.
-pub(crate) fn record_answer(vm: &Vm, spell: Spell, now: Instant, received: UnixMicros, appender: &Appender) {
+pub(crate) fn record_answer(
+    vm: &FollowedVm,
+    spell: Spell,
+    now: Instant,
+    received: UnixMicros,
+    appender: &Appender,
+) {
     tracing::info!(vm = %vm.name, "the monitor answers again");
     if !spell.is_recorded {
         return;
@@ -66,15 +72,15 @@ pub(crate) fn record_answer(vm: &Vm, spell: Spell, now: Instant, received: UnixM
 
 /// Records the run state in the reply to a probe, if it differs from the run state by the records. An event that is being
 /// appended precedes the record, so the run state after it decides.
-pub(crate) fn record_run_state(vm: &Vm, run_state: &str, recorder: &Recorder) {
+pub(crate) fn record_run_state(vm: &FollowedVm, run_state: &str, recorder: &Recorder) {
     let name = vm.name.as_str();
-    let observed = &recorder.observed;
-    let is_known = observed.run_states([name].into_iter(), |known| known == Some(run_state)).contains(&true);
+    let vm_states = &recorder.vm_states;
+    let is_known = vm_states.run_states([name].into_iter(), |known| known == Some(run_state)).contains(&true);
     if !recorder.records_findings || is_known {
         return;
     }
     let data = json!({"execute": "query-status", "return": {"status": run_state}});
-    let causes = observed.last(name).into_iter().collect();
+    let causes = vm_states.last(name).into_iter().collect();
     // Without room the epoch ends with an overrun, which is recorded.
     let (received, summary) = (recorder.clock.now(), format!("query-status: {run_state}"));
     let _ = append(&recorder.appender, vm, received, QUERY, summary, causes, &data);
@@ -83,7 +89,7 @@ pub(crate) fn record_run_state(vm: &Vm, run_state: &str, recorder: &Recorder) {
 /// Appends a finding about `vm`. Returns whether the journal had room.
 fn append(
     appender: &Appender,
-    vm: &Vm,
+    vm: &FollowedVm,
     received: UnixMicros,
     kind: &'static str,
     summary: String,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Where a VM came from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Origin {
+pub enum VmOrigin {
     /// A `[[vm]]` of the configuration file.
     Configuration,
     /// `--attach`.
@@ -17,7 +17,7 @@ pub enum Origin {
     Discovered(Arc<str>),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for VmOrigin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Configuration => formatter.write_str("configuration"),
@@ -35,10 +35,10 @@ mod tests {
     #[test]
     fn origins_are_read_by_people() {
         let cases = [
-            (Origin::Configuration, "configuration"),
-            (Origin::CommandLine, "command line"),
-            (Origin::Program, "program"),
-            (Origin::Discovered("rule 1 (processes)".into()), "discovery rule 1 (processes)"),
+            (VmOrigin::Configuration, "configuration"),
+            (VmOrigin::CommandLine, "command line"),
+            (VmOrigin::Program, "program"),
+            (VmOrigin::Discovered("rule 1 (processes)".into()), "discovery rule 1 (processes)"),
         ];
         for (origin, expected) in cases {
             assert_eq!(origin.to_string(), expected);

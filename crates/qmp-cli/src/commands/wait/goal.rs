@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use qmp_hub::conditions::Selected;
+use qmp_hub::conditions::RecordSelection;
 use qmp_journal::{Globs, Kind, Query};
 use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
@@ -71,7 +71,7 @@ impl Goal {
                     let advice = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
                     return vec![format!("this release has no finding {name}{advice}")];
                 }
-                Selected { finding: Some(kinds), ..Selected::default() }.doubts(&query.where_)
+                RecordSelection { finding: Some(kinds), ..RecordSelection::default() }.warnings(&query.where_)
             }
             Self::Ended => Vec::new(),
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use qmp_hub::SilentAfter;
-use qmp_hub::discovery::{Discover, Layout, PathPattern, Source, Template};
+use qmp_hub::discovery::{DiscoveryRule, Layout, PathPattern, Source, Template};
 use qmp_journal::Globs;
 use qmp_settings::TomlValue;
 use toml::de::DeValue;
@@ -41,7 +41,7 @@ struct Table {
 }
 
 impl<'t> ConfigDocument<'t> {
-    pub(super) fn discover(&mut self, value: &TomlValue<'t>) -> Vec<Discover> {
+    pub(super) fn discover(&mut self, value: &TomlValue<'t>) -> Vec<DiscoveryRule> {
         let DeValue::Array(tables) = value.get_ref() else {
             self.problem(&value.span(), "a rule of discovery is written as [[discover]], in double brackets");
             return Vec::new();
@@ -49,7 +49,7 @@ impl<'t> ConfigDocument<'t> {
         tables.iter().filter_map(|table| self.one_discovery(table)).collect()
     }
 
-    fn one_discovery(&mut self, value: &TomlValue<'t>) -> Option<Discover> {
+    fn one_discovery(&mut self, value: &TomlValue<'t>) -> Option<DiscoveryRule> {
         let DeValue::Table(members) = value.get_ref() else {
             self.problem(
                 &value.span(),
@@ -115,10 +115,10 @@ impl<'t> ConfigDocument<'t> {
             self.problem(&span, "`mode` is for the socket at which QEMUs dial in; add: listen = \"unix:…\"");
             return None;
         }
-        let rule = Discover::new(source);
+        let rule = DiscoveryRule::new(source);
         let dial_in_mode = mode.unwrap_or(rule.dial_in_mode);
         let (name, only) = (name.unwrap_or_default(), only.unwrap_or_default());
-        Some(Discover { name, relays, only, exclude, dial_in_mode, silent_after, ..rule })
+        Some(DiscoveryRule { name, relays, only, exclude, dial_in_mode, silent_after, ..rule })
     }
 
     fn directory(&mut self, value: &TomlValue<'t>) -> Option<Source> {

@@ -3,7 +3,7 @@
 //! The options of each kind of sink are read by that kind, through [`Settings`].
 
 use qmp_findings as findings;
-use qmp_hub::conditions::Selected;
+use qmp_hub::conditions::RecordSelection;
 use qmp_journal::{Globs, Kind as RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_settings::{Settings, TomlValue};
@@ -155,8 +155,8 @@ fn selection(settings: &mut Settings<'_, '_>) -> Selection {
     let kind = each(settings, "kind", kinds, |text| text.parse::<RecordKind>());
     let wheres = settings.texts("where", "a condition, or a list of them, such as [\"action=poweroff\"]");
     let where_ = each(settings, "where", wheres, |text| text.parse::<WherePath>());
-    let selected = Selected { event: event.as_ref(), finding: finding.as_ref(), kind: &kind };
-    for warning in selected.doubts(&where_) {
+    let selected = RecordSelection { event: event.as_ref(), finding: finding.as_ref(), kind: &kind };
+    for warning in selected.warnings(&where_) {
         settings.warn("where", &warning);
     }
     Selection { event, finding, kind, vm, where_ }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::vm::{Origin, Vm};
+use crate::vm::{FollowedVm, VmOrigin};
 
 /// A client that notes how its reply came.
 #[derive(Debug)]
@@ -67,11 +67,11 @@ async fn pending(home: &Path) -> (PendingReply, oneshot::Receiver<(bool, Result<
     (pending, reply)
 }
 
-fn vm() -> Vm {
+fn vm() -> FollowedVm {
     let address: qmp_client::Address = "/vm1.sock".parse().expect("an address");
     let follow = qmp_client::follow(address.clone(), FollowConfig::default());
     let now = qmp_host::clock::now();
-    Vm::new("vm1".parse().expect("a name"), address, Origin::Program, follow.commander(), now)
+    FollowedVm::new("vm1".parse().expect("a name"), address, VmOrigin::Program, follow.commander(), now)
 }
 
 /// How the relays of a VM end.

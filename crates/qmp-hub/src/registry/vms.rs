@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use crate::vm::{Vm, VmName};
+use crate::vm::{FollowedVm, VmName};
 
 /// Every VM of the hub, by name and in the order in which they were added. Clones share the VMs.
 ///
@@ -13,14 +13,14 @@ pub struct Vms(Arc<RwLock<VmIndex>>);
 
 #[derive(Debug, Default)]
 struct VmIndex {
-    in_order: BTreeMap<u64, Arc<Vm>>,
+    in_order: BTreeMap<u64, Arc<FollowedVm>>,
     places: HashMap<VmName, u64>,
     next_place: u64,
 }
 
 impl Vms {
     /// Adds a VM after the others; returns it if its name is in use.
-    pub(crate) fn insert(&self, vm: Arc<Vm>) -> Result<(), Arc<Vm>> {
+    pub(crate) fn insert(&self, vm: Arc<FollowedVm>) -> Result<(), Arc<FollowedVm>> {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.places.contains_key(&vm.name) {
             return Err(vm);
@@ -42,13 +42,13 @@ impl Vms {
 
     /// The VM of that name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<Vm>> {
+    pub fn get(&self, name: &str) -> Option<Arc<FollowedVm>> {
         let known = self.read();
         known.places.get(name).and_then(|place| known.in_order.get(place)).cloned()
     }
 
     /// The current VMs, in order.
-    pub fn all(&self) -> Vec<Arc<Vm>> {
+    pub fn all(&self) -> Vec<Arc<FollowedVm>> {
         self.read().in_order.values().cloned().collect()
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use qmp_daemon::Daemon;
 use qmp_hub::relay::{RelayConfig, Role};
-use qmp_hub::{Fleet, FleetError, Origin};
+use qmp_hub::{VmOrigin, VmRegistry, VmRegistryError};
 use qmp_journal::{Globs, Kind, Query};
 use serde_json::{Value, json};
 use support::client::{get, get_json};
@@ -15,16 +15,21 @@ use support::monitor::Monitor;
 use support::qmp::RawClient;
 use support::{Watcher, config, fill};
 
-async fn add(fleet: &Fleet, home: &Path, name: &str, relay: Option<&str>) -> Result<(), FleetError> {
+async fn add(
+    registry: &VmRegistry,
+    home: &Path,
+    name: &str,
+    relay: Option<&str>,
+) -> Result<(), VmRegistryError> {
     let address = format!("unix:{}", home.join(format!("{name}.sock")).display());
     let relays = relay.map(|relay| RelayConfig::new(home.join(relay))).into_iter().collect();
-    fleet
-        .add(name.parse().expect("a name"), address.parse().expect("an address"), relays, Origin::Program)
+    registry
+        .add(name.parse().expect("a name"), address.parse().expect("an address"), relays, VmOrigin::Program)
         .await
 }
 
-fn names(fleet: &Fleet) -> Vec<String> {
-    fleet.list().iter().map(|member| member.name.to_string()).collect()
+fn names(registry: &VmRegistry) -> Vec<String> {
+    registry.list().iter().map(|member| member.name.to_string()).collect()
 }
 
 /// The VMs as a client receives them: name, state, origin.
@@ -51,7 +56,7 @@ async fn vm_is_added_and_removed_without_effect_on_others() {
     journal.until("vm1 1.0 attached").await;
     assert_eq!(listed(home.path()).await, json!([["vm1", "attached", "program"]]));
 
-    add(&hub.fleet(), home.path(), "vm2", None).await.expect("added");
+    add(&hub.registry(), home.path(), "vm2", None).await.expect("added");
     let second = two.accept().await;
     assert_eq!(journal.take(1).await, ["vm2 1.0 attached"]);
     let expected = json!([["vm1", "attached", "program"], ["vm2", "attached", "program"]]);
@@ -60,7 +65,7 @@ async fn vm_is_added_and_removed_without_effect_on_others() {
     assert_eq!(journal.take(1).await, ["vm2 1.1 STOP"]);
     assert!(metrics(home.path()).await.contains(r#"qmp_events_total{vm="vm2",event="STOP"} 1"#));
 
-    hub.fleet().remove("vm2", "no longer configured").await.expect("removed");
+    hub.registry().remove("vm2", "no longer configured").await.expect("removed");
     second.left().await;
     assert_eq!(journal.take(1).await, ["vm2 1.2 detached Removed"]);
     assert_eq!(listed(home.path()).await, json!([["vm1", "attached", "program"]]));
@@ -76,7 +81,7 @@ async fn vm_is_added_and_removed_without_effect_on_others() {
     first.emit("RESUME", "");
     assert_eq!(journal.take(1).await, ["vm1 1.1 RESUME"]);
     // The name is free, and its epochs continue.
-    add(&hub.fleet(), home.path(), "vm2", None).await.expect("added again");
+    add(&hub.registry(), home.path(), "vm2", None).await.expect("added again");
     let _again = two.accept().await;
     assert_eq!(journal.take(1).await, ["vm2 2.0 attached"]);
     hub.stop().await.expect("stops");
@@ -89,23 +94,23 @@ async fn vm_is_added_and_removed_without_effect_on_others() {
 async fn invalid_change_is_refused_and_has_no_effect() {
     let home = tempfile::tempdir().expect("a directory");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
-    let fleet = hub.fleet();
+    let registry = hub.registry();
     std::fs::write(home.path().join("file"), "").expect("writes");
 
-    let refused = add(&fleet, home.path(), "vm1", None).await.expect_err("a name in use");
+    let refused = add(&registry, home.path(), "vm1", None).await.expect_err("a name in use");
     assert_eq!(
         refused.to_string(),
         "a VM called vm1 is here already (program); each VM needs a name of its own"
     );
-    let refused = fleet.remove("vm2", "").await.expect_err("an unknown VM");
+    let refused = registry.remove("vm2", "").await.expect_err("an unknown VM");
     assert_eq!(refused.to_string(), "there is no VM called vm2");
-    assert_eq!(names(&fleet), ["vm1"]);
+    assert_eq!(names(&registry), ["vm1"]);
 
     // The reserved name is free again.
-    add(&fleet, home.path(), "vm2", Some("r.qmp")).await.expect("added");
-    assert_eq!(names(&fleet), ["vm1", "vm2"]);
+    add(&registry, home.path(), "vm2", Some("r.qmp")).await.expect("added");
+    assert_eq!(names(&registry), ["vm1", "vm2"]);
     hub.stop().await.expect("stops");
-    let refused = add(&fleet, home.path(), "vm4", None).await.expect_err("a stopped hub");
+    let refused = add(&registry, home.path(), "vm4", None).await.expect_err("a stopped hub");
     assert_eq!(refused.to_string(), "the hub stops");
 }
 
@@ -120,14 +125,14 @@ async fn relay_that_cannot_be_served_is_reported_and_retried() {
     let relays = [&file, &path].map(RelayConfig::new);
     config.relays.extend(relays.map(|relay| ("vm1".parse().expect("a name"), relay)));
     let hub = Daemon::start(config).await.expect("starts");
-    let (fleet, mut journal) = (hub.fleet(), Watcher::new(&hub));
+    let (registry, mut journal) = (hub.registry(), Watcher::new(&hub));
     let _session = monitor.accept().await;
     journal.until("vm1 1.0 attached").await;
-    add(&fleet, home.path(), "vm2", Some("r.qmp"))
+    add(&registry, home.path(), "vm2", Some("r.qmp"))
         .await
         .expect("added, although vm1 has the socket of the relay");
 
-    let error = |index: usize| fleet.relays()[index].error.clone().unwrap_or_default().into_string();
+    let error = |index: usize| registry.relays()[index].error.clone().unwrap_or_default().into_string();
     assert!(error(0).ends_with("is not a socket; move it away, or serve at another address"), "{}", error(0));
     assert_eq!(error(1), "");
     assert!(error(2).starts_with("another hub is serving at"), "{}", error(2));
@@ -138,7 +143,7 @@ async fn relay_that_cannot_be_served_is_reported_and_retried() {
     assert!(greeting.contains("QMP"), "{greeting}");
 
     std::fs::remove_file(&file).expect("removes");
-    fleet.remove("vm2", "gone").await.expect("removed");
+    registry.remove("vm2", "gone").await.expect("removed");
     while !file.exists() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -154,13 +159,13 @@ async fn relay_is_added_and_removed_with_its_vm() {
     let home = tempfile::tempdir().expect("a directory");
     let (one, two) = (Monitor::bind(home.path(), "vm1"), Monitor::bind(home.path(), "vm2"));
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
-    let fleet = hub.fleet();
+    let registry = hub.registry();
     let mut journal = Watcher::new(&hub);
     let first = one.accept().await;
     journal.until("vm1 1.0 attached").await;
     for round in 1..=3 {
         // Records of an earlier VM of the name must not count for this one.
-        add(&fleet, home.path(), "vm2", Some("vm2.qmp")).await.expect("added");
+        add(&registry, home.path(), "vm2", Some("vm2.qmp")).await.expect("added");
         let mut second = two.accept().await;
         journal.until(&format!("vm2 {round}.0 attached")).await;
         let (mut client, _) = RawClient::open(&home.path().join("vm2.qmp")).await;
@@ -168,16 +173,16 @@ async fn relay_is_added_and_removed_with_its_vm() {
         second.emit("STOP", "");
         assert_eq!(client.value().await["event"], "STOP");
         assert_eq!(client.ask(r#""execute": "query-status""#).await[0]["return"]["status"], "running");
-        assert_eq!(fleet.relays()[0].accepted, 1);
+        assert_eq!(registry.relays()[0].accepted, 1);
         assert!(second.commands_so_far().is_empty());
 
         second.emit("RTC_CHANGE", r#"{"offset": 1}"#);
         journal.until(&format!(r#"vm2 {round}.2 RTC_CHANGE {{"offset": 1}}"#)).await;
-        fleet.remove("vm2", "gone").await.expect("removed");
+        registry.remove("vm2", "gone").await.expect("removed");
         assert_eq!(client.value().await["event"], "RTC_CHANGE", "the last event");
         client.ended().await;
         assert!(!home.path().join("vm2.qmp").exists());
-        assert!(fleet.relays().is_empty());
+        assert!(registry.relays().is_empty());
         second.left().await;
     }
     hub.stop().await.expect("stops");
@@ -190,7 +195,7 @@ async fn changes_of_relays_lose_no_event_while_their_vm_emits() {
     let home = tempfile::tempdir().expect("a directory");
     let (monitor, hub) = (Monitor::bind(home.path(), "vm1"), Daemon::start(config(home.path(), &["vm1"])));
     let hub = hub.await.expect("starts");
-    let (fleet, mut journal) = (hub.fleet(), Watcher::new(&hub));
+    let (registry, mut journal) = (hub.registry(), Watcher::new(&hub));
     let session = monitor.accept().await;
     journal.until("vm1 1.0 attached").await;
     let emitter = tokio::spawn(async move {
@@ -201,7 +206,7 @@ async fn changes_of_relays_lose_no_event_while_their_vm_emits() {
     });
     let at = |name: &str| RelayConfig::new(home.path().join(name));
     let operate = RelayConfig { role: Role::Operate { allow: Globs::default() }, ..at("a.qmp") };
-    let set = |relays: &[&RelayConfig]| fleet.set_relays("vm1", relays.iter().copied().cloned().collect());
+    let set = |relays: &[&RelayConfig]| registry.set_relays("vm1", relays.iter().copied().cloned().collect());
     for _round in 0..20 {
         set(&[&at("a.qmp")]).await.expect("the first");
         let first = Reader::open(&home.path().join("a.qmp")).await;
@@ -213,15 +218,15 @@ async fn changes_of_relays_lose_no_event_while_their_vm_emits() {
         let mut third = Reader::open(&home.path().join("a.qmp")).await;
         third.read(20).await;
         second.read(20).await;
-        assert_eq!(fleet.relays().iter().map(|relay| relay.accepted).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(registry.relays().iter().map(|relay| relay.accepted).collect::<Vec<_>>(), [1, 1]);
         set(&[]).await.expect("none is left");
         second.read_to_the_end().await;
         third.read_to_the_end().await;
-        assert!(fleet.relays().is_empty() && !home.path().join("a.qmp").exists());
+        assert!(registry.relays().is_empty() && !home.path().join("a.qmp").exists());
     }
     emitter.abort();
-    let refused = fleet.set_relays("vm2", Vec::new()).await.expect_err("an unknown VM");
-    assert!(matches!(refused, FleetError::Unknown { .. }), "{refused}");
+    let refused = registry.set_relays("vm2", Vec::new()).await.expect_err("an unknown VM");
+    assert!(matches!(refused, VmRegistryError::Unknown { .. }), "{refused}");
     let reader = hub.journal().reader();
     hub.stop().await.expect("stops");
     let epochs = Query { kind: vec![Kind::Attached, Kind::Detached], ..Query::default() };
@@ -277,7 +282,7 @@ async fn new_relay_waits_for_the_commit_of_earlier_records() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
-    let (fleet, mut journal) = (hub.fleet(), Watcher::new(&hub));
+    let (registry, mut journal) = (hub.registry(), Watcher::new(&hub));
     let session = monitor.accept().await;
     journal.until("vm1 1.0 attached").await;
     let lock = rusqlite::Connection::open(home.path().join("journal.db")).expect("opens");
@@ -286,7 +291,7 @@ async fn new_relay_waits_for_the_commit_of_earlier_records() {
     while !metrics(home.path()).await.contains("event=\"STOP\"") {
         tokio::task::yield_now().await;
     }
-    fleet.set_relays("vm1", vec![RelayConfig::new(home.path().join("r.qmp"))]).await.expect("added");
+    registry.set_relays("vm1", vec![RelayConfig::new(home.path().join("r.qmp"))]).await.expect("added");
     let mut client = RawClient::connect(&home.path().join("r.qmp")).await;
     assert!(tokio::time::timeout(Duration::from_millis(50), client.line()).await.is_err(), "not yet");
 
@@ -307,7 +312,7 @@ async fn removal_that_waits_for_the_disk_delays_no_other_change() {
     let mut config = config(home.path(), &["vm1"]);
     config.journal_options.queue_max_bytes = 4 << 10;
     let hub = Daemon::start(config).await.expect("starts");
-    let fleet = hub.fleet();
+    let registry = hub.registry();
     let mut journal = Watcher::new(&hub);
     let _first = one.accept().await;
     journal.until("vm1 1.0 attached").await;
@@ -315,22 +320,22 @@ async fn removal_that_waits_for_the_disk_delays_no_other_change() {
     let lock = rusqlite::Connection::open(home.path().join("journal.db")).expect("opens");
     lock.execute_batch("BEGIN IMMEDIATE").expect("locks");
     fill(&hub);
-    let removal = fleet.remove("vm1", "gone");
+    let removal = registry.remove("vm1", "gone");
     assert!(
         tokio::time::timeout(Duration::from_millis(50), removal).await.is_err(),
         "no room for the record"
     );
-    let refused = add(&fleet, home.path(), "vm1", None).await.expect_err("a removal in progress");
-    assert!(matches!(refused, FleetError::NameInUse { .. }), "{refused}");
-    let refused = fleet.remove("vm1", "gone").await.expect_err("a removal in progress");
-    assert!(matches!(refused, FleetError::NameInUse { .. }), "{refused}");
-    add(&fleet, home.path(), "vm2", None).await.expect("added");
+    let refused = add(&registry, home.path(), "vm1", None).await.expect_err("a removal in progress");
+    assert!(matches!(refused, VmRegistryError::NameInUse { .. }), "{refused}");
+    let refused = registry.remove("vm1", "gone").await.expect_err("a removal in progress");
+    assert!(matches!(refused, VmRegistryError::NameInUse { .. }), "{refused}");
+    add(&registry, home.path(), "vm2", None).await.expect("added");
     let _second = two.accept().await;
 
     lock.execute_batch("ROLLBACK").expect("unlocks");
     let records = journal.until("vm1 1.1 detached Removed").await;
     assert!(records.len() > 1, "the records that filled the journal come first");
-    while names(&fleet) != ["vm2"] {
+    while names(&registry) != ["vm2"] {
         tokio::task::yield_now().await;
     }
     hub.stop().await.expect("stops");
@@ -341,15 +346,15 @@ async fn removal_that_waits_for_the_disk_delays_no_other_change() {
 async fn list_is_consistent_while_vms_are_added_and_removed() {
     let home = tempfile::tempdir().expect("a directory");
     let hub = Daemon::start(config(home.path(), &["a"])).await.expect("starts");
-    let fleet = hub.fleet();
+    let registry = hub.registry();
     let path = home.path().to_owned();
     let changes = tokio::spawn(async move {
         for _ in 0..40 {
             for name in ["b", "c"] {
-                add(&fleet, &path, name, None).await.expect("added");
+                add(&registry, &path, name, None).await.expect("added");
             }
             for name in ["b", "c"] {
-                fleet.remove(name, "gone").await.expect("removed");
+                registry.remove(name, "gone").await.expect("removed");
             }
         }
     });
@@ -366,18 +371,18 @@ async fn list_is_consistent_while_vms_are_added_and_removed() {
     hub.stop().await.expect("stops");
 }
 
-/// Dropping the hub is a crash: its tasks end although a `Fleet` still exists.
+/// Dropping the hub is a crash: its tasks end although a `VmRegistry` still exists.
 #[tokio::test]
 async fn fleet_of_a_dropped_hub_refuses_changes() {
     let home = tempfile::tempdir().expect("a directory");
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
-    let fleet = hub.fleet();
+    let registry = hub.registry();
     let mut journal = Watcher::new(&hub);
     let session = monitor.accept().await;
     journal.until("vm1 1.0 attached").await;
     drop(hub);
     session.left().await;
-    let refused = add(&fleet, home.path(), "vm2", None).await.expect_err("a dropped hub");
-    assert!(matches!(refused, FleetError::Stopping), "{refused}");
+    let refused = add(&registry, home.path(), "vm2", None).await.expect_err("a dropped hub");
+    assert!(matches!(refused, VmRegistryError::Stopping), "{refused}");
 }

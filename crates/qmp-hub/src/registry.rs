@@ -1,4 +1,4 @@
-//! The fleet: the VMs that the hub follows, which are added and removed while it runs.
+//! The registry: the VMs that the hub follows, which are added and removed while it runs.
 //!
 //! A VM is added in two steps: the checks that can fail (its name, the sockets of its relays), and then it is followed. It is
 //! removed in the order in which nothing is lost: the epoch is closed and committed, the monitor is left, the clients of its
@@ -25,24 +25,24 @@ use crate::limits::STOP_COMMIT_MAX;
 use crate::relay::{FILES_OF_A_RELAY, ListeningSockets, RelayConfig, RelayStatus, Relays, VmRelays};
 use crate::silence::SilentAfter;
 use crate::silence_watch::SilenceWatch;
-use crate::vm::{Origin, Vm, VmName};
-pub use error::FleetError;
+use crate::vm::{FollowedVm, VmName, VmOrigin};
+pub use error::VmRegistryError;
 use slots::{FILES_OF_A_VM, ReservedName, RunningVm, Slot, SlotState, Slots};
 pub use vms::Vms;
 
-/// The VMs of a running hub. Clones are handles of the same fleet.
+/// The VMs of a running hub. Clones are handles of the same registry.
 #[derive(Clone, Debug)]
-pub struct Fleet(Arc<Inner>);
+pub struct VmRegistry(Arc<Inner>);
 
-/// A VM of the fleet.
+/// A VM of the registry.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub struct RegisteredVm {
     /// Its name.
     pub name: VmName,
     /// Its monitor.
     pub address: Address,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: VmOrigin,
     /// The sockets that the hub serves in its place.
     pub relays: Vec<RelayConfig>,
 }
@@ -68,15 +68,15 @@ struct Inner {
 /// A VM that can be followed: its name is reserved, and its relays listen. Dropping it gives both back.
 #[derive(Debug)]
 pub(crate) struct PreparedVm {
-    fleet: Fleet,
+    registry: VmRegistry,
     reserved: ReservedName,
-    vm: Arc<Vm>,
+    vm: Arc<FollowedVm>,
     follow: Box<Follow>,
     listening: ListeningSockets,
 }
 
-impl Fleet {
-    /// A fleet without VMs, which records in that journal.
+impl VmRegistry {
+    /// A registry without VMs, which records in that journal.
     #[must_use]
     pub fn new(journal: &Journal, records_findings: bool, silent_after: SilentAfter) -> Self {
         Self::new_in(Environment::default(), journal, records_findings, silent_after)
@@ -113,15 +113,15 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// `NameTaken`, `NameInUse`, `Stopping`; the fleet is unchanged then. A socket of a relay that cannot be opened is not an
-    /// error: [`relays`](Self::relays) reports it, and it is retried.
+    /// `NameTaken`, `NameInUse`, `Stopping`; the registry is unchanged then. A socket of a relay that cannot be opened is not
+    /// an error: [`relays`](Self::relays) reports it, and it is retried.
     pub async fn add(
         &self,
         name: VmName,
         address: Address,
         relays: Vec<RelayConfig>,
-        origin: Origin,
-    ) -> Result<(), FleetError> {
+        origin: VmOrigin,
+    ) -> Result<(), VmRegistryError> {
         self.add_followed(name, self.follow(address), relays, origin, None).await
     }
 
@@ -142,9 +142,9 @@ impl Fleet {
         name: VmName,
         follow: Box<Follow>,
         relays: Vec<RelayConfig>,
-        origin: Origin,
+        origin: VmOrigin,
         silent_after: Option<SilentAfter>,
-    ) -> Result<(), FleetError> {
+    ) -> Result<(), VmRegistryError> {
         self.prepare(name, follow, relays, origin, silent_after).await?.launch()
     }
 
@@ -153,7 +153,7 @@ impl Fleet {
     pub(crate) fn set_silent_after(
         &self,
         default: SilentAfter,
-        own: impl Fn(&Vm) -> Option<Option<SilentAfter>>,
+        own: impl Fn(&FollowedVm) -> Option<Option<SilentAfter>>,
     ) -> bool {
         let all = self.0.vms.all();
         let mut differs = self.0.watch.set_default(default);
@@ -182,7 +182,7 @@ impl Fleet {
     /// # Errors
     ///
     /// `Unknown`, `NameInUse`, `Stopping`.
-    pub async fn remove(&self, name: &str, detail: &str) -> Result<(), FleetError> {
+    pub async fn remove(&self, name: &str, detail: &str) -> Result<(), VmRegistryError> {
         let (done, is_done) = oneshot::channel();
         let leave = LeaveRequest { reason: DetachReason::Removed, detail: detail.into() };
         {
@@ -191,21 +191,21 @@ impl Fleet {
             let (slots, files) = (Arc::clone(&self.0.slots), running.files());
             let reserved = ReservedName { slots, name, files, used: false };
             while state.leaving.try_join_next().is_some() {}
-            let fleet = self.clone();
+            let registry = self.clone();
             state.leaving.spawn(async move {
-                fleet.leave(running, leave).await;
+                registry.leave(running, leave).await;
                 drop(reserved);
                 let _ = done.send(());
             });
         }
         // The task was dropped with the hub.
-        is_done.await.map_err(|_| FleetError::Stopping)
+        is_done.await.map_err(|_| VmRegistryError::Stopping)
     }
 
     /// The current VMs, in the order in which they were added.
     #[must_use]
-    pub fn list(&self) -> Vec<Member> {
-        self.each(|vm, relays| Member {
+    pub fn list(&self) -> Vec<RegisteredVm> {
+        self.each(|vm, relays| RegisteredVm {
             name: vm.name.clone(),
             address: vm.address.clone(),
             origin: vm.origin.clone(),
@@ -244,7 +244,7 @@ impl Fleet {
     /// # Errors
     ///
     /// `Unknown`, `NameInUse`, `Stopping`; the VM's relays are unchanged then.
-    pub async fn set_relays(&self, name: &str, wanted: Vec<RelayConfig>) -> Result<(), FleetError> {
+    pub async fn set_relays(&self, name: &str, wanted: Vec<RelayConfig>) -> Result<(), VmRegistryError> {
         relays::set(&self.0.slots, &self.0.relays, name, wanted).await
     }
 
@@ -259,14 +259,14 @@ impl Fleet {
         name: VmName,
         follow: Box<Follow>,
         relays: Vec<RelayConfig>,
-        origin: Origin,
+        origin: VmOrigin,
         silent_after: Option<SilentAfter>,
-    ) -> Result<PreparedVm, FleetError> {
+    ) -> Result<PreparedVm, VmRegistryError> {
         let files = FILES_OF_A_VM + relays.len() * FILES_OF_A_RELAY;
         let reserved = self.0.slots.reserve(name, files)?;
         let listening = ListeningSockets::at(relays, &self.0.slots.open_files).await;
         let address = follow.address().clone();
-        let vm = Vm::new(
+        let vm = FollowedVm::new(
             reserved.name.clone(),
             address,
             origin,
@@ -274,7 +274,7 @@ impl Fleet {
             self.0.environment.clock.now(),
         );
         vm.silence.setting.set(silent_after);
-        Ok(PreparedVm { fleet: self.clone(), reserved, vm: Arc::new(vm), follow, listening })
+        Ok(PreparedVm { registry: self.clone(), reserved, vm: Arc::new(vm), follow, listening })
     }
 
     /// Leaves all VMs: closes every epoch, waits for the commits, then ends the relays. No VM can be added from here on.
@@ -335,10 +335,10 @@ impl Fleet {
         self.0.vms.remove(vm.name.as_str());
     }
 
-    fn each<T>(&self, mut of: impl FnMut(&Vm, Option<&VmRelays>) -> T) -> Vec<T> {
+    fn each<T>(&self, mut of: impl FnMut(&FollowedVm, Option<&VmRelays>) -> T) -> Vec<T> {
         let all = self.0.vms.all();
         let state = self.state();
-        let relays = |vm: &Vm| match state.by_name.get(&vm.name) {
+        let relays = |vm: &FollowedVm| match state.by_name.get(&vm.name) {
             Some(Slot::Running(running)) => running.relays.as_deref(),
             _ => None,
         };
@@ -352,14 +352,14 @@ impl Fleet {
 
 impl PreparedVm {
     /// The second step: serves at the relays, and follows.
-    pub(crate) fn launch(self) -> Result<(), FleetError> {
-        let Self { fleet, mut reserved, vm, follow, listening } = self;
-        let inner = &fleet.0;
-        let mut state = fleet.state();
+    pub(crate) fn launch(self) -> Result<(), VmRegistryError> {
+        let Self { registry, mut reserved, vm, follow, listening } = self;
+        let inner = &registry.0;
+        let mut state = registry.state();
         if state.stopping {
             // Dropping the reserved name takes the lock.
             drop(state);
-            return Err(FleetError::Stopping);
+            return Err(VmRegistryError::Stopping);
         }
         // Its name was reserved, and the removal of a VM frees its name last.
         inner.vms.insert(Arc::clone(&vm)).unwrap_or_else(|vm| unreachable!("{} was reserved", vm.name));

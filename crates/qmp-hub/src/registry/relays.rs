@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::error::FleetError;
+use super::error::VmRegistryError;
 use super::slots::Slots;
 use crate::relay::{ClosingRelays, FILES_OF_A_RELAY, ListeningSockets, RelayConfig, Relays};
-use crate::vm::Vm;
+use crate::vm::FollowedVm;
 
 /// Serves the VM of that name at the wanted relays, and no others.
 pub(super) async fn set(
@@ -13,7 +13,7 @@ pub(super) async fn set(
     relays: &Relays,
     name: &str,
     wanted: Vec<RelayConfig>,
-) -> Result<(), FleetError> {
+) -> Result<(), VmRegistryError> {
     let (vm, has) = {
         let mut state = slots.lock();
         let running = state.running(name)?;
@@ -31,7 +31,7 @@ pub(super) async fn set(
     let running = state.running(name)?;
     // The name may belong to another VM by now.
     if !Arc::ptr_eq(&running.vm, &vm) {
-        return Err(FleetError::Unknown { name: name.into() });
+        return Err(VmRegistryError::Unknown { name: name.into() });
     }
     let files = listening.len() * FILES_OF_A_RELAY;
     relays.open(vm.relayed(), &mut running.relays, listening);
@@ -43,9 +43,9 @@ pub(super) async fn set(
 async fn part(
     slots: &Slots,
     relays: &Relays,
-    vm: &Arc<Vm>,
+    vm: &Arc<FollowedVm>,
     wanted: &[RelayConfig],
-) -> Result<(), FleetError> {
+) -> Result<(), VmRegistryError> {
     let (parted, last): (Option<ClosingRelays>, _) = {
         let mut state = slots.lock();
         let running = state.running(vm.name.as_str())?;

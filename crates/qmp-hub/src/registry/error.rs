@@ -1,18 +1,18 @@
 //! Why a VM is not added or removed.
 
-use crate::vm::{Origin, VmName};
+use crate::vm::{VmName, VmOrigin};
 
 /// Errors of adding and removing VMs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum FleetError {
+pub enum VmRegistryError {
     /// Another VM has that name.
     #[error("a VM called {name} is here already ({origin}); each VM needs a name of its own")]
     NameTaken {
         /// The name.
         name: VmName,
         /// Where the other one came from.
-        origin: Origin,
+        origin: VmOrigin,
     },
     /// A VM of that name is being added or removed.
     #[error("a VM called {name} is just being added or removed; try again")]

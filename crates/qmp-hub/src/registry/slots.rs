@@ -7,10 +7,10 @@ use qmp_host::{OpenFiles, lock};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::error::FleetError;
+use super::error::VmRegistryError;
 use crate::attach::LeaveRequest;
 use crate::relay::{FILES_OF_A_RELAY, VmRelays};
-use crate::vm::{Vm, VmName};
+use crate::vm::{FollowedVm, VmName};
 
 /// Open files of a VM: the socket of its monitor. The descriptor of its process, for the exit status, is one more if the limit
 /// permits.
@@ -48,7 +48,7 @@ pub(super) enum Slot {
 /// A VM, the task that follows it, and its relays.
 #[derive(Debug)]
 pub(super) struct RunningVm {
-    pub(super) vm: Arc<Vm>,
+    pub(super) vm: Arc<FollowedVm>,
     pub(super) leave: oneshot::Sender<LeaveRequest>,
     pub(super) task: JoinHandle<()>,
     pub(super) relays: Option<Box<VmRelays>>,
@@ -66,17 +66,21 @@ pub(super) struct ReservedName {
 
 impl Slots {
     /// Reserves a name for a VM with that many open files, if it is free.
-    pub(super) fn reserve(self: &Arc<Self>, name: VmName, files: usize) -> Result<ReservedName, FleetError> {
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        name: VmName,
+        files: usize,
+    ) -> Result<ReservedName, VmRegistryError> {
         let mut state = self.lock();
         if state.stopping {
-            return Err(FleetError::Stopping);
+            return Err(VmRegistryError::Stopping);
         }
         match state.by_name.get(&name) {
             None => {}
-            Some(Slot::Reserved) => return Err(FleetError::NameInUse { name }),
+            Some(Slot::Reserved) => return Err(VmRegistryError::NameInUse { name }),
             Some(Slot::Running(other)) => {
                 let origin = other.vm.origin.clone();
-                return Err(FleetError::NameTaken { name, origin });
+                return Err(VmRegistryError::NameTaken { name, origin });
             }
         }
         state.by_name.insert(name.clone(), Slot::Reserved);
@@ -105,33 +109,33 @@ impl SlotState {
     }
 
     /// The VM of that name.
-    pub(super) fn running(&mut self, name: &str) -> Result<&mut RunningVm, FleetError> {
+    pub(super) fn running(&mut self, name: &str) -> Result<&mut RunningVm, VmRegistryError> {
         if self.stopping {
-            return Err(FleetError::Stopping);
+            return Err(VmRegistryError::Stopping);
         }
         match self.by_name.get_key_value(name) {
-            None => return Err(FleetError::Unknown { name: name.into() }),
-            Some((name, Slot::Reserved)) => return Err(FleetError::NameInUse { name: name.clone() }),
+            None => return Err(VmRegistryError::Unknown { name: name.into() }),
+            Some((name, Slot::Reserved)) => return Err(VmRegistryError::NameInUse { name: name.clone() }),
             Some(_) => {}
         }
         match self.by_name.get_mut(name) {
             Some(Slot::Running(running)) => Ok(running),
-            _ => Err(FleetError::Unknown { name: name.into() }),
+            _ => Err(VmRegistryError::Unknown { name: name.into() }),
         }
     }
 
     /// Removes a VM; its name stays reserved.
-    pub(super) fn take(&mut self, name: &str) -> Result<(VmName, RunningVm), FleetError> {
+    pub(super) fn take(&mut self, name: &str) -> Result<(VmName, RunningVm), VmRegistryError> {
         if self.stopping {
-            return Err(FleetError::Stopping);
+            return Err(VmRegistryError::Stopping);
         }
         let Some((name, _)) = self.by_name.get_key_value(name) else {
-            return Err(FleetError::Unknown { name: name.into() });
+            return Err(VmRegistryError::Unknown { name: name.into() });
         };
         let name = name.clone();
         match self.by_name.insert(name.clone(), Slot::Reserved) {
             Some(Slot::Running(running)) => Ok((name, running)),
-            _ => Err(FleetError::NameInUse { name }),
+            _ => Err(VmRegistryError::NameInUse { name }),
         }
     }
 }
