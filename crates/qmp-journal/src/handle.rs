@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use qmp_host::Duties;
+use qmp_host::clock::Clock;
 use qmp_wire::Offset;
 use tokio::sync::watch;
 
 use super::error::{JournalEnded, JournalError};
 use super::figures::Gauge;
-use super::file;
+use super::health::Health;
 use super::options::JournalOptions;
 use super::queue::{Appender, Queue};
 use super::reader::Reader;
 use super::retention::Retention;
-use super::writer::{Health, Writer};
+use super::sqlite::SqliteStorage;
+use super::writer::{Writer, WriterOutlets};
 
 /// Identifies one retention order, for [`Journal::wait_for_pruning`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +35,10 @@ pub struct Journal {
     reader: Reader,
     gauge: Gauge,
     duties: Duties,
-    writer: Option<JoinHandle<Result<(), JournalError>>>,
+    writer: Option<WriterThread>,
 }
+
+type WriterThread = JoinHandle<Result<(), JournalError>>;
 
 impl Journal {
     /// Opens `path` for writing, creates the file if it is missing, and starts the writer's thread.
@@ -45,16 +49,18 @@ impl Journal {
     ///
     /// Any [`JournalError`] but those of records; a file that is no journal is left unchanged.
     pub fn open(path: &Path, options: JournalOptions) -> Result<Self, JournalError> {
-        let (connection, lock) = file::open_writer(path)?;
-        let locked = lock.journal();
-        let writer = Writer::start(path, connection, lock, options)?;
-        let (queue, head, health) = writer.outlets();
-        let gauge = writer.gauge();
-        let reader = Reader::beside_writer(path, head.clone(), locked)?;
-        let writer = std::thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || writer.run())
-            .map_err(|source| JournalError::Io { doing: "start the writer of", path: path.into(), source })?;
+        let storage = SqliteStorage::open(path)?;
+        let locked = storage.locked();
+        let (outlets, writer) = start_writer(path, storage, options)?;
+        let WriterOutlets { queue, head, health, gauge } = outlets;
+        let reader = match Reader::beside_writer(path, head.clone(), locked) {
+            Ok(reader) => reader,
+            Err(error) => {
+                queue.close();
+                let _ = writer.join();
+                return Err(error);
+            }
+        };
         Ok(Self {
             path: path.into(),
             queue,
@@ -171,6 +177,33 @@ impl Drop for Journal {
             tracing::error!(journal = %self.path.display(), "the journal was not closed cleanly: {error}");
         }
     }
+}
+
+/// Starts the writer in a thread of its own, with a runtime for its pauses.
+fn start_writer(
+    path: &Path,
+    storage: SqliteStorage,
+    options: JournalOptions,
+) -> Result<(WriterOutlets, WriterThread), JournalError> {
+    let failed = |source| JournalError::Io { doing: "start the writer of", path: path.to_owned(), source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
+    let (started, outlets) = std::sync::mpsc::sync_channel(1);
+    let run = async move || match Writer::start(storage, options, Clock::Host).await {
+        Ok(writer) => {
+            let _ = started.send(Ok(writer.outlets()));
+            writer.run().await
+        }
+        Err(error) => {
+            let _ = started.send(Err(error));
+            Ok(())
+        }
+    };
+    let thread = std::thread::Builder::new()
+        .name("journal".into())
+        .spawn(move || runtime.block_on(run()))
+        .map_err(failed)?;
+    let outlets = outlets.recv().unwrap_or_else(|_| Err(JournalEnded.into()))?;
+    Ok((outlets, thread))
 }
 
 #[cfg(test)]

@@ -5,10 +5,13 @@
 //! a cursor: history in batches, then live records. `docs/journal.md` describes the file for its users.
 //!
 //! ```text
-//! Appender ─ Batch → queue → writer: names → numbering → store (one transaction) → head
-//!                                                                                   │
-//! Reader, Cursor ─ filter → scan: segments by time, postings by name, records ──────┘
+//! Appender ─ Batch → queue → writer: names → numbering → storage (one transaction) → head
+//!                                                                                     │
+//! Reader, Cursor ─ filter → scan: segments by time, postings by name, records ────────┘
 //! ```
+//!
+//! The writer knows its file by the trait `Storage` only, so that a test runs it on a paused clock with a disk that fails
+//! (`docs/adr/0012-journal-storage.md`).
 //!
 //! # Choices
 //!
@@ -46,17 +49,22 @@ mod checkpoint;
 mod batch;
 mod unreadable;
 mod numbering;
+mod health;
+mod commit_offsets;
 mod queue;
 mod figures;
 mod sent_names;
 mod checkpoints;
 mod schema;
 mod lock;
+mod storage;
 mod file;
 mod row;
 mod read;
 mod restore;
 mod store;
+mod prune;
+mod sqlite;
 mod sweep;
 mod passing;
 mod scan;
@@ -71,20 +79,20 @@ pub use backup::{Backup, BackupError, BackupSummary};
 pub use batch::{Batch, Draft};
 pub use body::{Kind, UnknownKind};
 pub use checkpoint::Checkpoint;
+pub use commit_offsets::{CommitOffset, Ticket};
 pub use cursor::Cursor;
 pub use damage::{Damage, DamagedSpan};
 pub use error::{JournalEnded, JournalError};
 pub use figures::{Figures, Gauge};
 pub use handle::{Journal, PruneTicket};
+pub use health::Health;
 pub use limits::*;
 pub use lock::no_follow;
 pub use options::JournalOptions;
 pub use query::{FINDING_MEMBERS, Globs, Query, QueryError, WherePath};
-pub use queue::CommitOffset;
-pub use queue::{Appender, Overrun, Ticket};
+pub use queue::{Appender, Overrun};
 pub use reader::{Reader, Tail, Tally, Vm};
 pub use retention::{PrunedRange, Retention};
 pub use row::LargeRecord;
 pub use schema::{APPLICATION_ID, FORMAT_VERSION};
 pub use verify::{VerifyReport, verify};
-pub use writer::Health;

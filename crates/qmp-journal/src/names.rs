@@ -23,13 +23,15 @@ impl Role {
     }
 }
 
+/// A name with a new id that is not yet in the file.
+pub(super) type NewName = (u32, Role, Box<str>);
+
 /// The names as the writer uses them: looks up ids, and assigns new ones.
 #[derive(Debug)]
 pub(super) struct Names {
     vms: HashMap<Box<str>, u32>,
     events: HashMap<Box<str>, u32>,
-    /// Names with new ids that are not yet in the file.
-    fresh: Vec<(u32, Role, Box<str>)>,
+    fresh: Vec<NewName>,
     next: u32,
     /// Memory of the names.
     bytes: usize,
@@ -79,22 +81,31 @@ impl Names {
         self.unreadable
     }
 
-    /// Returns the id of a name, or assigns a new one.
+    /// The id of a name in the file.
+    pub(super) fn find(connection: &Connection, role: Role, name: &str) -> rusqlite::Result<Option<u32>> {
+        connection
+            .prepare_cached("SELECT id FROM name WHERE role = ?1 AND name = ?2")?
+            .query_row((role.text(), name), |row| row.get(0))
+            .optional()
+    }
+
+    /// Returns the id of a name, or assigns a new one. `find` looks a name up that is not in memory.
     ///
     /// Repeating the call after an error returns the same id.
-    pub(super) fn id(&mut self, connection: &Connection, role: Role, name: &str) -> rusqlite::Result<u32> {
+    pub(super) fn id<E>(
+        &mut self,
+        role: Role,
+        name: &str,
+        find: impl FnOnce(Role, &str) -> Result<Option<u32>, E>,
+    ) -> Result<u32, E> {
         if let Some(id) = self.of_role(role).get(name) {
             return Ok(*id);
         }
-        if !self.complete {
-            let found = connection
-                .prepare_cached("SELECT id FROM name WHERE role = ?1 AND name = ?2")?
-                .query_row((role.text(), name), |row| row.get(0))
-                .optional()?;
-            if let Some(id) = found {
-                self.keep(role, name.into(), id);
-                return Ok(id);
-            }
+        if !self.complete
+            && let Some(id) = find(role, name)?
+        {
+            self.keep(role, name.into(), id);
+            return Ok(id);
         }
         let id = self.next;
         self.next += 1;
@@ -104,7 +115,7 @@ impl Names {
     }
 
     /// Takes the names that the next commit has to write.
-    pub(super) fn take_fresh(&mut self) -> Vec<(u32, Role, Box<str>)> {
+    pub(super) fn take_fresh(&mut self) -> Vec<NewName> {
         std::mem::take(&mut self.fresh)
     }
 
@@ -168,7 +179,8 @@ mod tests {
         let mut connection = Connection::open_in_memory().expect("opens");
         schema::create(&mut connection).expect("makes it");
         let mut names = Names::load(&connection).expect("loads");
-        let id = |names: &mut Names, role, name: &str| names.id(&connection, role, name).expect("has an id");
+        let find = |role, name: &str| Names::find(&connection, role, name);
+        let id = |names: &mut Names, role, name: &str| names.id(role, name, find).expect("has an id");
         let (vm, event) = (id(&mut names, Role::Vm, "STOP"), id(&mut names, Role::Event, "STOP"));
         assert_ne!(vm, event, "a VM may have an event's name");
         let many = NAMES_CACHED_MAX_BYTES / cached_bytes("") + 1;

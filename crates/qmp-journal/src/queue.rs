@@ -3,23 +3,19 @@
 //! An appender never waits: the queue accepts the batch or returns an error. Bytes are counted until the commit, so
 //! that a disk that refuses writes cannot make the queue grow by emptying it into the writer.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use qmp_host::{clock, lock};
+use qmp_host::clock::Clock;
+use qmp_host::lock;
 use qmp_wire::{Offset, UnixMicros};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::batch::Batch;
+use super::commit_offsets::{CommitOffset, CommitOffsets, Ticket};
 use super::error::JournalEnded;
 use super::retention::Retention;
-
-/// Identifies everything that was appended up to and including one batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(u64);
-
-/// The offset of a ticket's last record; set before readers can see any later record.
-pub type CommitOffset = Arc<OnceLock<Offset>>;
 
 /// The queue is full, because the disk does not keep up. The batch was not accepted.
 ///
@@ -48,7 +44,9 @@ struct Progress {
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<QueueState>,
-    work: Condvar,
+    /// Wakes the writer.
+    work: Notify,
+    clock: Clock,
     progress: watch::Sender<Progress>,
     max_bytes: usize,
 }
@@ -67,10 +65,7 @@ struct QueueState {
     retention: (Retention, u64),
     /// Wakes the writer although nothing was appended.
     nudged: bool,
-    /// Requests for the offset of a ticket that is not assigned yet.
-    requests: Vec<(Ticket, CommitOffset)>,
-    /// The number of drafts with assigned offsets, and the last of these offsets.
-    assigned: (u64, Offset),
+    offsets: CommitOffsets,
 }
 
 /// The result of [`Queue::take`].
@@ -110,10 +105,14 @@ impl Appender {
             return Err(Overrun);
         }
         state.appended += batch.len() as u64;
+        // The writer waits only for a queue that is empty.
+        let was_empty = state.batch.has_nothing();
         state.batch.take_from(batch);
-        let ticket = Ticket(state.appended);
+        let ticket = Ticket::new(state.appended);
         drop(state);
-        self.queue.work.notify_one();
+        if was_empty {
+            self.queue.work.notify_one();
+        }
         Ok(ticket)
     }
 
@@ -124,24 +123,15 @@ impl Appender {
     /// [`JournalEnded`] if the journal was closed without committing it.
     pub async fn committed(&self, ticket: Ticket) -> Result<Offset, JournalEnded> {
         let mut progress = self.queue.progress.subscribe();
-        let reached = progress.wait_for(|now| now.appended >= ticket.0 || now.ended).await;
+        let reached = progress.wait_for(|now| now.appended >= ticket.records() || now.ended).await;
         let reached = *reached.map_err(|_| JournalEnded)?;
-        if reached.appended >= ticket.0 { Ok(reached.head) } else { Err(JournalEnded) }
+        if reached.appended >= ticket.records() { Ok(reached.head) } else { Err(JournalEnded) }
     }
 
     /// Returns the offset of `ticket`, which is set once it is assigned. The task that appended last for a VM calls
     /// this before it appends more: later records of the VM are exactly those after the offset.
     pub fn offset_of(&self, ticket: Option<Ticket>) -> CommitOffset {
-        let mut state = self.queue.lock();
-        let (assigned, head) = state.assigned;
-        match ticket {
-            Some(ticket) if ticket.0 > assigned => {
-                let offset = CommitOffset::default();
-                state.requests.push((ticket, Arc::clone(&offset)));
-                offset
-            }
-            _ => Arc::new(head.into()),
-        }
+        self.queue.lock().offsets.request(ticket)
     }
 
     /// Waits until at least half of the queue is free.
@@ -181,34 +171,49 @@ impl Appender {
 }
 
 impl Queue {
-    pub(super) fn new(max_bytes: usize, head: Offset) -> Self {
+    pub(super) fn new(max_bytes: usize, head: Offset, clock: Clock) -> Self {
         let progress = Progress { head, ..Progress::default() };
         Self {
-            state: Mutex::new(QueueState { assigned: (0, head), ..QueueState::default() }),
-            work: Condvar::new(),
+            state: Mutex::new(QueueState { offsets: CommitOffsets::new(head), ..QueueState::default() }),
+            work: Notify::new(),
+            clock,
             progress: watch::Sender::new(progress),
             max_bytes,
         }
     }
 
-    /// Moves all queued drafts into `batch`; an empty queue is waited for, at most for `timeout`.
-    pub(super) fn take(&self, batch: &mut Batch, timeout: Option<Duration>) -> DequeueResult {
-        let idle = |state: &mut QueueState| state.batch.has_nothing() && !state.closing && !state.nudged;
-        let state = self.lock();
-        let mut state = match timeout {
-            None => self.work.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
-            Some(timeout) => {
-                self.work.wait_timeout_while(state, timeout, idle).unwrap_or_else(PoisonError::into_inner).0
-            }
-        };
+    /// Moves all queued drafts into `batch`; an empty queue is waited for, at most for `timeout`. Only the writer calls it.
+    pub(super) async fn take(&self, batch: &mut Batch, timeout: Option<Duration>) -> DequeueResult {
+        let idle = |state: &QueueState| state.batch.has_nothing() && !state.closing && !state.nudged;
+        self.wait_while(timeout, idle).await;
+        let mut state = self.lock();
         state.nudged = false;
         if state.batch.has_nothing() {
             return if state.closing { DequeueResult::End } else { DequeueResult::Nothing };
         }
         std::mem::swap(&mut state.batch, batch);
         state.in_commit_bytes = batch.bytes();
-        state.in_commit_since = Some(clock::now());
+        state.in_commit_since = Some(self.clock.now());
         DequeueResult::Batch
+    }
+
+    /// Waits while `condition` holds, at most for `timeout`.
+    async fn wait_while(&self, timeout: Option<Duration>, condition: impl Fn(&QueueState) -> bool) {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            // A notification after the check is not missed: the next one to wait takes it.
+            if !condition(&self.lock()) {
+                return;
+            }
+            match deadline {
+                None => self.work.notified().await,
+                Some(deadline) => {
+                    if timeout_at(deadline, self.work.notified()).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Sets the retention policy and returns the number of this order.
@@ -218,7 +223,7 @@ impl Queue {
         state.nudged = true;
         let order = state.retention.1;
         drop(state);
-        self.work.notify_all();
+        self.work.notify_one();
         order
     }
 
@@ -253,17 +258,7 @@ impl Queue {
     /// Assigns offsets to the next `records` appended drafts, the last of which is `head`. Between them are the records
     /// at `implicit`, which were not appended. Must be called before a reader can see the records.
     pub(super) fn assign(&self, records: u64, head: Offset, implicit: &[u64]) {
-        let mut state = self.lock();
-        let (before, base) = state.assigned;
-        state.assigned = (before + records, head);
-        let due = |(ticket, _): &mut (Ticket, CommitOffset)| ticket.0 <= before + records;
-        for (ticket, requested) in state.requests.extract_if(.., due) {
-            let nth = base.0 + (ticket.0 - before);
-            let offset =
-                implicit.iter().fold(nth, |offset, implicit| offset + u64::from(*implicit <= offset));
-            // Each request has a cell of its own, which is set once.
-            let _ = requested.set(Offset(offset));
-        }
+        self.lock().offsets.assign(records, head, implicit);
     }
 
     /// Reports that `records` more appended drafts are committed; `head` includes them.
@@ -271,7 +266,7 @@ impl Queue {
     /// The rest of a batch in several transactions waits from here on.
     pub(super) fn publish(&self, records: u64, head: Offset) {
         if let Some(since) = &mut self.lock().in_commit_since {
-            *since = clock::now();
+            *since = self.clock.now();
         }
         self.progress.send_modify(|now| {
             now.appended += records;
@@ -282,7 +277,7 @@ impl Queue {
     /// Refuses further drafts; the writer finishes the queue.
     pub(super) fn close(&self) {
         self.lock().closing = true;
-        self.work.notify_all();
+        self.work.notify_one();
     }
 
     /// Reports that the writer has ended: nothing more will be committed.
@@ -292,13 +287,9 @@ impl Queue {
     }
 
     /// Waits for `pause`, or until the queue is closed; returns whether it is closed.
-    pub(super) fn pause(&self, pause: Duration) -> bool {
-        let state = self.lock();
-        let (state, _) = self
-            .work
-            .wait_timeout_while(state, pause, |state| !state.closing)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.closing
+    pub(super) async fn pause(&self, pause: Duration) -> bool {
+        self.wait_while(Some(pause), |state| !state.closing).await;
+        self.lock().closing
     }
 
     /// Since when the commit in progress has waited for the disk; `None` if nothing waits.
@@ -329,47 +320,14 @@ mod tests {
     use super::*;
     use crate::Draft;
 
-    /// The number of drafts, the head, and the offsets of implicit records.
-    type Assignment = (u64, u64, &'static [u64]);
-
-    type Case = (&'static [u64], &'static [Assignment], &'static [Option<u64>]);
-
-    #[test]
-    fn ticket_gets_the_offset_of_its_last_record() {
-        //  appended   assigned                                           offset of the second ticket after each
-        let cases: [Case; 6] = [
-            (&[1, 1], &[(2, 12, &[])], &[Some(12)]),
-            (&[1, 1, 3], &[(5, 15, &[])], &[Some(12)]),
-            (&[2, 2], &[(1, 11, &[]), (2, 13, &[]), (1, 14, &[])], &[None, None, Some(14)]),
-            (&[1, 1], &[(2, 13, &[11])], &[Some(13)]),
-            (&[1, 1, 1], &[(3, 15, &[12, 14])], &[Some(13)]),
-            (&[1, 1, 1], &[(1, 12, &[11]), (2, 15, &[15])], &[None, Some(13)]),
-        ];
-        for (appended, assigned, expected) in cases {
-            let queue = Arc::new(Queue::new(1 << 20, Offset(10)));
-            let appender = Appender::new(Arc::clone(&queue));
-            let tickets: Vec<Ticket> = appended.iter().map(|drafts| append(&appender, *drafts)).collect();
-            let offset = appender.offset_of(Some(tickets[1]));
-            assert_eq!(offset.get(), None, "{appended:?}: nothing is assigned yet");
-            for ((records, head, implicit), expected) in assigned.iter().zip(expected) {
-                queue.assign(*records, Offset(*head), implicit);
-                assert_eq!(offset.get().map(|offset| offset.0), *expected, "{appended:?} {assigned:?}");
-            }
-            // A later request gets the head.
-            let head = assigned.last().expect("one").1;
-            assert_eq!(appender.offset_of(Some(tickets[1])).get(), Some(&Offset(head)), "{appended:?}");
-            assert_eq!(appender.offset_of(None).get(), Some(&Offset(head)), "{appended:?}");
-        }
-    }
-
     /// A stall is a batch that was dequeued and not committed, and nothing else.
-    #[test]
-    fn queue_is_in_commit_only_between_dequeue_and_done() {
-        let queue = Arc::new(Queue::new(1 << 20, Offset(0)));
+    #[tokio::test]
+    async fn queue_is_in_commit_only_between_dequeue_and_done() {
+        let queue = Arc::new(Queue::new(1 << 20, Offset(0), Clock::Host));
         queue.publish(0, Offset(0));
         assert_eq!(queue.in_commit_since(), None, "opened");
         append(&Appender::new(Arc::clone(&queue)), 2);
-        assert_eq!(queue.take(&mut Batch::new(), None), DequeueResult::Batch);
+        assert_eq!(queue.take(&mut Batch::new(), None).await, DequeueResult::Batch);
         let since = queue.in_commit_since().expect("dequeued");
         queue.publish(1, Offset(1));
         assert!(queue.in_commit_since() >= Some(since), "one of two transactions");

@@ -1,11 +1,11 @@
 //! Writing the file, and the few reads that the writer needs while it writes.
 
-use rusqlite::{CachedStatement, Connection, TransactionBehavior};
+use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior};
 
 use super::body::Kind;
 use super::columns::{EventTime, number};
 use super::damage::is_damage;
-use super::names::Role;
+use super::names::NewName;
 use super::numbering::{Plan, Row};
 use super::retention::PrunedRange;
 use super::sent_names;
@@ -15,7 +15,7 @@ use super::sent_names;
 /// Repeating the call after an error is safe.
 pub(super) fn commit(
     connection: &mut Connection,
-    names: &[(u32, Role, Box<str>)],
+    names: &[NewName],
     plan: &Plan<'_>,
 ) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -33,6 +33,23 @@ pub(super) fn commit(
         write_segments(&transaction, plan)?;
     }
     transaction.commit()
+}
+
+/// Whether an error says that a row exists already.
+pub(super) fn is_conflict(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+}
+
+/// Whether `plan` was committed: a transaction with its last row had all of it.
+pub(super) fn is_committed(connection: &Connection, plan: &Plan<'_>) -> rusqlite::Result<bool> {
+    let Some(row) = plan.rows.last() else {
+        let Some(sealed) = plan.sealed.last() else { return Ok(false) };
+        let mut select = connection.prepare_cached("SELECT 1 FROM segment WHERE last = ?1 AND first = ?2")?;
+        return select.exists((number(sealed.last), number(sealed.first)));
+    };
+    connection
+        .prepare_cached("SELECT 1 FROM record WHERE offset = ?1 AND vm = ?2 AND epoch = ?3 AND seq = ?4")?
+        .exists((number(row.offset), row.ids.vm, row.epoch, number(row.seq)))
 }
 
 fn write_records(connection: &Connection, rows: &[Row<'_>]) -> rusqlite::Result<()> {

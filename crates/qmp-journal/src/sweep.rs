@@ -1,33 +1,16 @@
 //! Pruning: removes records that are too old or exceed the size, between the commits of the writer.
 //!
-//! A sweep works in small transactions of its own, the oldest records first, and each leaves a consistent journal:
-//! index, counts and epochs agree with the records that are left. The transactions do not wait for the disk (a crash
-//! may bring back removed records, which are then removed again), so a commit is delayed only by one small transaction
-//! in memory.
+//! A sweep works in small transactions of its own, the oldest records first.
 
-use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use qmp_wire::UnixMicros;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::body::Kind;
-use super::bounds;
-use super::checkpoints;
-use super::columns::{number, unsigned};
-use super::damage::is_damage;
 use super::limits::RETENTION_LOOK_EVERY;
-use super::retention::{Measurement, Retention};
-use super::segment::minute;
-use super::sent_names;
-
-/// The result of one step.
-#[derive(Debug, Default)]
-pub(super) struct SweepStep {
-    pub(super) records: u64,
-    /// Names of events that have no record any more.
-    pub(super) names: HashSet<u32>,
-}
+use super::names::Names;
+use super::numbering::Numbering;
+use super::retention::Retention;
+use super::storage::{Storage, StorageError};
 
 /// The state of the pruning. All of it can be read from the file again.
 #[derive(Debug)]
@@ -43,15 +26,9 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// Restores the state from the file.
-    pub(super) fn restore(connection: &Connection) -> rusqlite::Result<Self> {
-        Ok(Self {
-            retention: Retention::default(),
-            first: bounds::first(connection)?,
-            target: 0,
-            look_at: Instant::now(),
-            is_put_off: false,
-        })
+    /// Begins in a journal whose first offset is `first`.
+    pub(super) fn new(first: u64, now: Instant) -> Self {
+        Self { retention: Retention::default(), first, target: 0, look_at: now, is_put_off: false }
     }
 
     /// Sets the retention policy.
@@ -94,166 +71,57 @@ impl Sweep {
         self.retention.is_set() && !self.is_busy() && self.look_at <= now
     }
 
-    /// Schedules the next try for later: an immediate one would fail, too.
-    pub(super) fn put_off(&mut self, now: Instant) {
-        (self.target, self.look_at) = (0, now + RETENTION_LOOK_EVERY);
-        self.is_put_off = true;
-    }
-
     /// Whether the last try failed.
     pub(super) fn is_put_off(&self) -> bool {
         self.is_put_off
     }
 
-    /// Computes the target.
-    pub(super) fn look(
-        &mut self,
-        connection: &Connection,
-        wall: UnixMicros,
-        now: Instant,
-    ) -> rusqlite::Result<()> {
+    /// Computes the target. A failure is logged, and retried later.
+    pub(super) fn look(&mut self, storage: &impl Storage, wall: UnixMicros, now: Instant) {
         self.look_at = now + RETENTION_LOOK_EVERY;
         self.is_put_off = false;
-        self.target = self.retention.target(measure(connection, self.retention.oldest(wall))?);
-        Ok(())
+        match storage.measure(self.retention.oldest(wall)) {
+            Ok(measured) => self.target = self.retention.target(measured),
+            Err(error) => self.put_off(storage, &error, now),
+        }
     }
 
-    /// Removes the next records, at most `at_most`; returns their number and the names removed with them. `is_needed`
-    /// is true for names of records that are in no sealed segment.
+    /// Removes the next records, at most `at_most`, and returns how many were removed. A failure is logged, and retried
+    /// later.
     pub(super) fn step(
         &mut self,
-        connection: &mut Connection,
+        storage: &mut impl Storage,
+        (names, numbering): (&mut Names, &Numbering),
         at_most: u64,
         now: Instant,
-        is_needed: impl Fn(u32) -> bool,
-    ) -> rusqlite::Result<SweepStep> {
+    ) -> u64 {
         if !self.is_busy() {
-            return Ok(SweepStep::default());
+            return 0;
         }
         let upto = self.target.min(self.first - 1 + at_most);
-        let names = remove(connection, self.first, upto, is_needed)?;
+        match storage.prune(self.first, upto, |name| numbering.is_in_open_segment(name)) {
+            Ok(removed) => names.forget(&removed),
+            Err(error) => {
+                // The transaction may have removed the names.
+                names.clear();
+                self.put_off(storage, &error, now);
+                return 0;
+            }
+        }
         let records = upto + 1 - self.first;
         self.first = upto + 1;
         if !self.is_busy() {
             // There may be more: of a journal that is too large, one segment is removed at a time.
             self.look_at = now;
         }
-        Ok(SweepStep { records, names })
+        records
     }
-}
 
-fn measure(connection: &Connection, oldest: Option<UnixMicros>) -> rusqlite::Result<Measurement> {
-    let one = |sql: &str| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<i64>>(0));
-    let pages = unsigned(one("PRAGMA page_count")?.unwrap_or(0));
-    let free = unsigned(one("PRAGMA freelist_count")?.unwrap_or(0));
-    let page_bytes = unsigned(one("PRAGMA page_size")?.unwrap_or(0));
-    let first_segment = one("SELECT min(last) FROM segment")?.map(unsigned);
-    let too_old = match oldest {
-        None => 0,
-        Some(oldest) => connection
-            .prepare_cached(
-                "SELECT coalesce((SELECT min(first) - 1 FROM segment WHERE received_max >= ?1), \
-                 (SELECT max(last) FROM segment), 0)",
-            )?
-            .query_row([oldest.0], |row| row.get(0).map(unsigned))?,
-    };
-    Ok(Measurement {
-        used_bytes: pages.saturating_sub(free).saturating_mul(page_bytes),
-        first_segment,
-        too_old,
-    })
-}
-
-/// Removes the records of `first..=upto`, and everything that only they needed.
-///
-/// The names of VMs stay; so does the row of each VM, which has the last epoch and offset for its next record, and the
-/// row of an epoch that is open or ends later.
-fn remove(
-    connection: &mut Connection,
-    first: u64,
-    upto: u64,
-    is_needed: impl Fn(u32) -> bool,
-) -> rusqlite::Result<HashSet<u32>> {
-    // SQLite accepts this pragma only between two transactions.
-    connection.pragma_update(None, "synchronous", "normal")?;
-    let removed = remove_unsynced(connection, number(first), number(upto), is_needed);
-    connection.pragma_update(None, "synchronous", "full")?;
-    removed
-}
-
-fn remove_unsynced(
-    connection: &mut Connection,
-    first: i64,
-    upto: i64,
-    is_needed: impl Fn(u32) -> bool,
-) -> rusqlite::Result<HashSet<u32>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut tally: BTreeMap<(i64, u32), i64> = BTreeMap::new();
-    let mut rare = HashSet::new();
-    let mut epochs: Vec<(u32, u32)> = Vec::new();
-    {
-        let sql = "SELECT vm, epoch, kind, received, event FROM record WHERE offset BETWEEN ?1 AND ?2";
-        let mut records = transaction.prepare_cached(sql)?;
-        let mut rows = records.query([first, upto])?;
-        while let Some(row) = rows.next()? {
-            let read = (|| {
-                if let Some(event) = row.get(4)? {
-                    *tally.entry((minute(row.get(3)?), event)).or_default() += 1;
-                }
-                if Kind::from_id(row.get(2)?) == Some(Kind::Detached) {
-                    epochs.push((row.get(0)?, row.get(1)?));
-                }
-                Ok(())
-            })();
-            // Records that cannot be read are removed, too.
-            read.or_else(|error| if is_damage(&error) { Ok(()) } else { Err(error) })?;
-        }
-        let mut less = transaction
-            .prepare_cached("UPDATE tally SET records = records - ?3 WHERE minute = ?1 AND event = ?2")?;
-        let mut none = transaction
-            .prepare_cached("DELETE FROM tally WHERE minute = ?1 AND event = ?2 AND records <= 0")?;
-        for ((minute, event), records) in tally {
-            less.execute((minute, event, records))?;
-            if none.execute((minute, event))? > 0 && !is_needed(event) {
-                rare.insert(event);
-            }
-        }
-        let mut ended =
-            transaction.prepare_cached("DELETE FROM epoch WHERE vm = ?1 AND epoch = ?2 AND closed <= ?3")?;
-        for (vm, epoch) in epochs {
-            ended.execute((vm, epoch, upto))?;
-        }
+    /// Schedules the next try for later: an immediate one would fail, too.
+    fn put_off(&mut self, storage: &impl Storage, error: &StorageError, now: Instant) {
+        let path = storage.path().display();
+        tracing::warn!(journal = %path, "old records cannot be removed, tried again later: {error}");
+        (self.target, self.look_at) = (0, now + RETENTION_LOOK_EVERY);
+        self.is_put_off = true;
     }
-    sent_names::remove(&transaction, first, upto)?;
-    bounds::keep_from(&transaction, upto.saturating_add(1))?;
-    remove_names(&transaction, &mut rare)?;
-    transaction
-        .prepare_cached("DELETE FROM record WHERE offset BETWEEN ?1 AND ?2")?
-        .execute([first, upto])?;
-    transaction
-        .prepare_cached("DELETE FROM posting WHERE segment BETWEEN ?1 AND ?2")?
-        .execute([first, upto])?;
-    let segments = "DELETE FROM segment WHERE last BETWEEN ?1 AND ?2";
-    if transaction.prepare_cached(segments)?.execute([first, upto])? > 0 {
-        checkpoints::limit(&transaction)?;
-    }
-    transaction.commit()?;
-    Ok(rare)
-}
-
-/// Removes those of these names that no sealed segment has any more, and retains only them in `names`. The last id
-/// stays, so that no id is assigned twice: readers cache the ids.
-fn remove_names(transaction: &Transaction<'_>, names: &mut HashSet<u32>) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM name WHERE id = ?1 AND role = 'event' AND id < (SELECT max(id) FROM name) \
-               AND NOT EXISTS (SELECT 1 FROM tally WHERE event = ?1)";
-    let mut remove = transaction.prepare_cached(sql)?;
-    let mut failed = Ok(());
-    names.retain(|name| match remove.execute([name]) {
-        Ok(removed) => removed > 0,
-        Err(error) => {
-            failed = Err(error);
-            false
-        }
-    });
-    failed
 }
