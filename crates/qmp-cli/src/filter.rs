@@ -2,7 +2,7 @@
 
 use clap::Args;
 use qmp_hub::conditions::RecordSelection;
-use qmp_journal::{Globs, Kind, Query, QueryError, WherePath};
+use qmp_journal::{Globs, Query, QueryError, RecordKind, WherePath};
 use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 
@@ -55,7 +55,7 @@ impl EventArgs {
 
     /// Warnings about names that no known QEMU has, and about conditions that no record of these kinds can fulfil (no kind means
     /// all). Names and members may be of a later release, so they are not errors.
-    pub fn warnings(&self, kind: &[Kind]) -> Vec<String> {
+    pub fn warnings(&self, kind: &[RecordKind]) -> Vec<String> {
         let mut warnings: Vec<String> =
             self.event.iter().filter_map(|pattern| name_warning(pattern)).collect();
         if let Ok(query) = self.query() {

@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 
 use qmp_hub::conditions::RecordSelection;
-use qmp_journal::{Globs, Kind};
+use qmp_journal::{Globs, RecordKind};
 use support::{directory, run};
 
 /// The pages with their names.
@@ -68,7 +68,7 @@ fn of_rule(rule: &str) -> Option<Vec<String>> {
 fn doubts(events: &[&str], findings: &[&str], kinds: &[&str], wheres: &[&str]) -> Vec<String> {
     let globs = |names: &[&str]| (!names.is_empty()).then(|| Globs::parse(names).expect("patterns"));
     let (event, finding) = (globs(events), globs(findings));
-    let kind: Vec<Kind> = kinds.iter().map(|kind| kind.parse().expect("a kind")).collect();
+    let kind: Vec<RecordKind> = kinds.iter().map(|kind| kind.parse().expect("a kind")).collect();
     let selected = RecordSelection { event: event.as_ref(), finding: finding.as_ref(), kind: &kind };
     let wheres: Vec<_> = wheres.iter().map(|text| text.parse().expect("a condition")).collect();
     selected.warnings(&wheres)

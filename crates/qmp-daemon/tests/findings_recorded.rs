@@ -7,7 +7,7 @@ use std::path::Path;
 
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_findings::{Correlators, Finding};
-use qmp_journal::{Batch, Draft, Journal, JournalOptions, Kind, Query, Reader};
+use qmp_journal::{Batch, Draft, Journal, JournalOptions, Query, Reader, RecordKind};
 use qmp_wire::{Body, Causes, DetachReason, Offset, Record, UnixMicros};
 use support::client::get_json;
 use support::monitor::Monitor;
@@ -264,7 +264,7 @@ fn write(home: &Path, records: &[RecordParts]) {
 
 fn findings_in(home: &Path) -> Vec<Record<'static>> {
     let reader = Reader::open(&home.join("journal.db")).expect("opens");
-    let query = Query { kind: vec![Kind::Finding], ..Query::default() };
+    let query = Query { kind: vec![RecordKind::Finding], ..Query::default() };
     reader.cursor(query, Offset(0)).next_batch(10_000).expect("readable")
 }
 

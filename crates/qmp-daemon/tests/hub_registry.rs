@@ -8,7 +8,7 @@ use std::time::Duration;
 use qmp_daemon::Daemon;
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_hub::{VmOrigin, VmRegistry, VmRegistryError};
-use qmp_journal::{Globs, Kind, Query};
+use qmp_journal::{Globs, Query, RecordKind};
 use serde_json::{Value, json};
 use support::client::{get, get_json};
 use support::monitor::Monitor;
@@ -229,7 +229,7 @@ async fn changes_of_relays_lose_no_event_while_their_vm_emits() {
     assert!(matches!(refused, VmRegistryError::Unknown { .. }), "{refused}");
     let reader = hub.journal().reader();
     hub.stop().await.expect("stops");
-    let epochs = Query { kind: vec![Kind::Attached, Kind::Detached], ..Query::default() };
+    let epochs = Query { kind: vec![RecordKind::Attached, RecordKind::Detached], ..Query::default() };
     let epochs = reader.last(&epochs, 10).expect("readable").records;
     assert_eq!(epochs.len(), 2, "one epoch, from the first to the last: {epochs:?}");
 }

@@ -5,7 +5,7 @@
 
 use qmp_findings::state::VmState;
 use qmp_host::clock;
-use qmp_journal::{Globs, JournalError, Kind, Query, Reader, Vm};
+use qmp_journal::{Globs, JournalError, JournalVm, Query, Reader, RecordKind};
 use qmp_wire::{Body, UnixMicros};
 use serde::Deserialize;
 
@@ -39,7 +39,11 @@ pub(super) fn read(parameters: &[(String, String)]) -> Result<Option<u32>, ApiEr
 
 /// Returns those of `known`, the VMs of the journal, that the hub does not follow and whose last epoch ended within
 /// `seconds`; the latest first.
-pub(super) async fn left(api: &ApiState, known: Vec<Vm>, seconds: u32) -> Result<Vec<LeftVm>, JournalError> {
+pub(super) async fn left(
+    api: &ApiState,
+    known: Vec<JournalVm>,
+    seconds: u32,
+) -> Result<Vec<LeftVm>, JournalError> {
     let since = UnixMicros(clock::now().0 - i64::from(seconds) * 1_000_000);
     let (reader, vms) = (api.reader.clone(), api.vms.clone());
     let is_followed = move |name: &str| vms.get(name).is_some();
@@ -54,7 +58,7 @@ pub(super) async fn left(api: &ApiState, known: Vec<Vm>, seconds: u32) -> Result
 
 fn ended(
     reader: &Reader,
-    known: Vec<Vm>,
+    known: Vec<JournalVm>,
     since: UnixMicros,
     is_followed: impl Fn(&str) -> bool,
 ) -> Result<Vec<LeftVm>, JournalError> {
@@ -81,7 +85,7 @@ fn address(reader: &Reader, vm: &str) -> Result<String, JournalError> {
     }
     // Names of VMs contain no special character of a pattern.
     let Ok(vm) = Globs::parse([vm]) else { return Ok(String::new()) };
-    let opened = reader.last(&Query { vm, kind: vec![Kind::Attached], ..Query::default() }, 1)?;
+    let opened = reader.last(&Query { vm, kind: vec![RecordKind::Attached], ..Query::default() }, 1)?;
     let snapshot = opened.records.first().and_then(|opened| match &opened.body {
         Body::Attached { snapshot } => serde_json::from_str::<Snapshot>(snapshot).ok(),
         _ => None,

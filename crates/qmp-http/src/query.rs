@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use jiff::fmt::temporal::Pieces;
-use qmp_journal::{Globs, Kind, Query, WherePath};
+use qmp_journal::{Globs, Query, RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_wire::{Offset, UnixMicros};
 
@@ -37,7 +37,7 @@ impl RecordQuery {
             match name.as_str() {
                 "vm" => vm.push(glob(name, value)?),
                 "event" => event.push(glob(name, value)?),
-                "kind" => request.query.kind.push(parsed::<Kind>(value)?),
+                "kind" => request.query.kind.push(parsed::<RecordKind>(value)?),
                 "after" => request.after = Some(Offset(number(name, value)?)),
                 "since" => request.query.since = Some(moment(name, value)?),
                 "until" => request.query.until = Some(moment(name, value)?),
@@ -167,7 +167,7 @@ mod tests {
         .expect("good parameters");
         assert!(request.query.vm.matches("web1") && request.query.vm.matches("db1"));
         assert!(!request.query.vm.matches("db2") && !request.query.event.matches("RESUME"));
-        assert_eq!(request.query.kind, [Kind::Event, Kind::Detached]);
+        assert_eq!(request.query.kind, [RecordKind::Event, RecordKind::Detached]);
         assert_eq!(request.query.since, Some(UnixMicros(1_000_000)));
         assert_eq!(request.query.until, Some(UnixMicros(500_000)));
         assert_eq!(request.query.where_.len(), 2);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use qmp_events::{Builtin, TypeRef};
-use qmp_journal::{FINDING_MEMBERS, Globs, Kind, WherePath};
+use qmp_journal::{FINDING_MEMBERS, Globs, RecordKind, WherePath};
 use qmp_settings::suggest;
 use qmp_wire::DetachReason;
 
@@ -46,7 +46,7 @@ pub struct RecordSelection<'a> {
     /// Kinds of findings.
     pub finding: Option<&'a Globs>,
     /// Kinds of records.
-    pub kind: &'a [Kind],
+    pub kind: &'a [RecordKind],
 }
 
 /// Members with their values; `None` if the values are not listed.
@@ -80,19 +80,19 @@ impl RecordSelection<'_> {
         let mut members = Members::default();
         let any = Globs::default();
         // A kind selects all its records, also those that the names do not select.
-        let events = if has_kind(Kind::Event) { Some(&any) } else { self.event };
+        let events = if has_kind(RecordKind::Event) { Some(&any) } else { self.event };
         if let Some(names) = events {
             members.add_events(names)?;
         }
-        let findings = if has_kind(Kind::Finding) { Some(&any) } else { self.finding };
+        let findings = if has_kind(RecordKind::Finding) { Some(&any) } else { self.finding };
         if let Some(kinds) = findings {
             members.add_findings(kinds)?;
         }
-        if has_kind(Kind::Attached) {
+        if has_kind(RecordKind::Attached) {
             members.of.push("attached");
             SNAPSHOT_MEMBERS.into_iter().for_each(|name| add(&mut members.record, name, None));
         }
-        if has_kind(Kind::Detached) {
+        if has_kind(RecordKind::Detached) {
             members.add_detached();
         }
         Some(members)
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn path_that_cannot_match_is_doubted() {
-        type Case<'a> = (Option<&'a str>, Option<&'a str>, &'a [Kind], &'a str, Option<&'a str>);
+        type Case<'a> = (Option<&'a str>, Option<&'a str>, &'a [RecordKind], &'a str, Option<&'a str>);
         let cases: [Case<'_>; 28] = [
             (None, Some("why-ended"), &[], "cause=killed", None),
             (None, Some("why-ended"), &[], "data.cause=killed", None),
@@ -253,13 +253,13 @@ mod tests {
             (
                 None,
                 None,
-                &[Kind::Detached],
+                &[RecordKind::Detached],
                 "reasn=removed",
                 Some("detached has no member reasn, so this never matches; did you mean reason?"),
             ),
-            (None, None, &[Kind::Event], "a=b", Some("none of ")),
-            (None, None, &[Kind::Attached], "query-status.status=running", None),
-            (None, None, &[Kind::Attached], "status=running", Some("attached has no member status, ")),
+            (None, None, &[RecordKind::Event], "a=b", Some("none of ")),
+            (None, None, &[RecordKind::Attached], "query-status.status=running", None),
+            (None, None, &[RecordKind::Attached], "status=running", Some("attached has no member status, ")),
             (None, None, &[], "process.pid=7", None),
             (None, None, &[], "data.reason=guest-panic", None),
             (None, None, &[], "reason=removed", None),
@@ -283,7 +283,7 @@ mod tests {
             (
                 None,
                 None,
-                &[Kind::Detached],
+                &[RecordKind::Detached],
                 "reason=peer-closed",
                 Some("no reason is peer-closed, so this never matches; did you mean peer closed?"),
             ),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use qmp_wire::{Body, EventName, Timestamp, UnixMicros};
 
-use super::body::{self, Kind};
+use super::body::{self, RecordKind};
 use super::checkpoint::Checkpoint;
 
 /// A record without offset, epoch and sequence number; the journal assigns them.
@@ -32,7 +32,7 @@ pub struct Batch {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    kind: Kind,
+    kind: RecordKind,
     received: UnixMicros,
     timestamp: Option<Timestamp>,
     vm_bytes: usize,
@@ -46,7 +46,7 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Item<'a> {
     pub(crate) vm: &'a str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: RecordKind,
     pub(crate) received: UnixMicros,
     pub(crate) event: Option<&'a str>,
     pub(crate) sent_name: Option<&'a str>,
@@ -66,7 +66,7 @@ impl Batch {
         let before = self.text.len();
         self.text.push_str(draft.vm);
         let vm_bytes = self.text.len() - before;
-        let (kind, timestamp) = (Kind::of(&draft.body), body::timestamp(&draft.body));
+        let (kind, timestamp) = (RecordKind::of(&draft.body), body::timestamp(&draft.body));
         let (event_bytes, sent_name_bytes) = match &draft.body {
             Body::Event { name, sent_name, .. } => self.push_name(name, sent_name.as_deref()),
             _ => (0, 0),
@@ -165,7 +165,7 @@ impl Batch {
                 vm,
                 kind: entry.kind,
                 received: entry.received,
-                event: (entry.kind == Kind::Event).then_some(event),
+                event: (entry.kind == RecordKind::Event).then_some(event),
                 sent_name: (!sent_name.is_empty()).then_some(sent_name),
                 timestamp: entry.timestamp,
                 data: entry.data_bytes.map(|bytes| Cow::Borrowed(cut(bytes))),

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 /// The kind of a record. The numbers are those of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum RecordKind {
     /// An event of the VM. 1, because SQLite stores that number in no bytes at all.
     Event = 1,
     /// An epoch opened.
@@ -28,7 +28,7 @@ pub enum Kind {
     Detached = 4,
 }
 
-impl Kind {
+impl RecordKind {
     /// All kinds.
     pub const ALL: [Self; 4] = [Self::Event, Self::Attached, Self::Finding, Self::Detached];
 
@@ -65,7 +65,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for RecordKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
@@ -76,7 +76,7 @@ impl fmt::Display for Kind {
 #[error("unknown kind {0:?}: one of attached, event, finding, detached")]
 pub struct UnknownKind(pub Box<str>);
 
-impl FromStr for Kind {
+impl FromStr for RecordKind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
@@ -153,20 +153,22 @@ fn push_json(out: &mut String, value: &impl Serialize) {
 ///
 /// A text that names the column that is wrong.
 pub(crate) fn read(
-    kind: Kind,
+    kind: RecordKind,
     event: Option<(&str, Option<Box<str>>)>,
     timestamp: Option<Timestamp>,
     data: Option<&str>,
 ) -> Result<Body<'static>, String> {
     let owned = |text: &str| Cow::Owned(text.to_owned());
     match kind {
-        Kind::Event => {
+        RecordKind::Event => {
             let (name, sent_name) = event.ok_or("an event without a name")?;
             let sent_name = sent_name.map(|sent| Cow::Owned(sent.into()));
             Ok(Body::Event { name: owned(name), sent_name, timestamp, data: data.map(owned) })
         }
-        Kind::Attached => Ok(Body::Attached { snapshot: owned(data.ok_or("attached without a snapshot")?) }),
-        Kind::Detached => {
+        RecordKind::Attached => {
+            Ok(Body::Attached { snapshot: owned(data.ok_or("attached without a snapshot")?) })
+        }
+        RecordKind::Detached => {
             let data = data.ok_or("detached without a reason")?;
             let DetachedData { reason, detail, certain_until } =
                 serde_json::from_str(data).map_err(|e| e.to_string())?;
@@ -177,7 +179,7 @@ pub(crate) fn read(
                 certain_until: certain_until.map_err(|error: RecordError| error.to_string())?,
             })
         }
-        Kind::Finding => {
+        RecordKind::Finding => {
             let data = data.ok_or("a finding without content")?;
             let finding: FindingData<'_> = serde_json::from_str(data).map_err(|e| e.to_string())?;
             let causes: Causes =

@@ -6,7 +6,7 @@
 
 use qmp_wire::Timestamp;
 
-use super::body::Kind;
+use super::body::RecordKind;
 
 /// An odd number whose bits are well mixed: the golden ratio in 64 bits.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -18,7 +18,7 @@ pub(super) struct Content<'a> {
     pub(super) vm: &'a str,
     pub(super) epoch: u32,
     pub(super) seq: u64,
-    pub(super) kind: Kind,
+    pub(super) kind: RecordKind,
     pub(super) received: i64,
     pub(super) event: Option<&'a str>,
     pub(super) event_time: Option<Timestamp>,
@@ -81,7 +81,7 @@ mod tests {
             vm: "web1",
             epoch: 2,
             seq: 7,
-            kind: Kind::Event,
+            kind: RecordKind::Event,
             received: -5,
             event: Some("STOP"),
             event_time: Timestamp::from_wire(1, 2).expect("in range"),
@@ -93,7 +93,7 @@ mod tests {
             Content { vm: "web2", ..whole },
             Content { epoch: 3, ..whole },
             Content { seq: 8, ..whole },
-            Content { kind: Kind::Finding, ..whole },
+            Content { kind: RecordKind::Finding, ..whole },
             Content { received: -6, ..whole },
             Content { event: None, ..whole },
             Content { event: Some(""), ..whole },

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use qmp_wire::UnixMicros;
 
-use super::body::Kind;
+use super::body::RecordKind;
 use super::numbering::Plan;
 use super::queue::Queue;
 
@@ -14,7 +14,7 @@ use super::queue::Queue;
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     /// Indexed by the id of the kind; the first is unused.
-    records: [AtomicU64; Kind::ALL.len() + 1],
+    records: [AtomicU64; RecordKind::ALL.len() + 1],
     commits: AtomicU64,
     failures: AtomicU64,
     removed: AtomicU64,
@@ -34,7 +34,7 @@ pub struct Gauge {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figures {
     /// Committed since the journal was opened, by kind.
-    pub records: Vec<(Kind, u64)>,
+    pub records: Vec<(RecordKind, u64)>,
     /// Transactions that succeeded.
     pub commits: u64,
     /// Transactions that failed.
@@ -91,7 +91,7 @@ impl Gauge {
         log.push("-wal");
         let (queue_bytes, queue_max_bytes) = self.queue.filling();
         Figures {
-            records: Kind::ALL.map(|kind| (kind, count(&self.counters.records[kind as usize]))).into(),
+            records: RecordKind::ALL.map(|kind| (kind, count(&self.counters.records[kind as usize]))).into(),
             commits: count(&self.counters.commits),
             commit_failures: count(&self.counters.failures),
             removed: count(&self.counters.removed),

@@ -3,7 +3,7 @@
 use qmp_wire::{Body, Record};
 use rusqlite::Connection;
 
-use super::body::Kind;
+use super::body::RecordKind;
 use super::limits::POSTING_NAMES_MAX;
 use super::names::Role;
 use super::query::{Globs, Query};
@@ -89,7 +89,7 @@ impl Filter {
             Body::Event { name, .. } => self.query.event.matches(name),
             _ => false,
         };
-        let kind = Kind::of(&record.body);
+        let kind = RecordKind::of(&record.body);
         (!is_looked_up(&self.vm) || self.query.vm.matches(&record.vm))
             && (!is_looked_up(&self.event) || event)
             && (self.query.kind.is_empty() || self.query.kind.contains(&kind))
@@ -98,7 +98,7 @@ impl Filter {
     /// For each part with few ids, the ids whose postings give candidate offsets: a match is in every list.
     pub(super) fn posted(&self) -> Vec<&[u32]> {
         // Events are too many for a posting of their kind.
-        let kind = self.kind.as_deref().filter(|kinds| !kinds.contains(&Kind::Event.id()));
+        let kind = self.kind.as_deref().filter(|kinds| !kinds.contains(&RecordKind::Event.id()));
         let lists = [self.vm.as_deref(), self.event.as_deref(), kind];
         lists.into_iter().flatten().filter(|ids| ids.len() <= POSTING_NAMES_MAX).collect()
     }

@@ -77,7 +77,7 @@ mod handle;
 
 pub use backup::{Backup, BackupError, BackupSummary};
 pub use batch::{Batch, Draft};
-pub use body::{Kind, UnknownKind};
+pub use body::{RecordKind, UnknownKind};
 pub use checkpoint::Checkpoint;
 pub use commit_offsets::{CommitOffset, Ticket};
 pub use cursor::Cursor;
@@ -91,7 +91,7 @@ pub use lock::no_follow;
 pub use options::JournalOptions;
 pub use query::{FINDING_MEMBERS, Globs, Query, QueryError, WherePath};
 pub use queue::{Appender, Overrun};
-pub use reader::{Reader, Tail, Tally, Vm};
+pub use reader::{JournalVm, Reader, Tail, Tally};
 pub use retention::{PrunedRange, Retention};
 pub use row::LargeRecord;
 pub use schema::{APPLICATION_ID, FORMAT_VERSION};

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use qmp_wire::{Body, DetachReason, Timestamp, UnixMicros};
 
 use super::batch::Item;
-use super::body::{self, Kind};
+use super::body::{self, RecordKind};
 use super::checksum::Content;
 use super::limits::{NUMBERS_MAX, SEGMENT_MAX_BYTES};
 use super::segment::{IndexedRecord, OpenSegment, SealedSegment};
@@ -64,7 +64,7 @@ pub(super) struct Row<'a> {
     pub(super) ids: Ids,
     pub(super) epoch: u32,
     pub(super) seq: u64,
-    pub(super) kind: Kind,
+    pub(super) kind: RecordKind,
     pub(super) received: i64,
     pub(super) timestamp: Option<Timestamp>,
     pub(super) sent_name: Option<&'a str>,
@@ -106,9 +106,9 @@ impl Numbering {
         self.max_epoch = self.max_epoch.max(epoch);
         let state = self.vms.entry(record.vm).or_default();
         let open = match record.kind {
-            Kind::Attached => true,
-            Kind::Detached => false,
-            Kind::Event | Kind::Finding => state.open,
+            RecordKind::Attached => true,
+            RecordKind::Detached => false,
+            RecordKind::Event | RecordKind::Finding => state.open,
         };
         let received = Some(record.received);
         *state = VmState { last: record.offset, epoch, seq, received, open };
@@ -122,7 +122,7 @@ impl Numbering {
     /// epoch before. So an event of an open epoch was numbered by the hub that opened the epoch, without a hole.
     pub(super) fn observe_restored(&mut self, record: IndexedRecord, epoch: u32, seq: u64) -> u64 {
         let state = self.vms.get(&record.vm).copied().unwrap_or_default();
-        let is_numbered_with = record.kind == Kind::Event && epoch > 0;
+        let is_numbered_with = record.kind == RecordKind::Event && epoch > 0;
         self.observe(record, epoch, seq);
         match (is_numbered_with, epoch == state.epoch) {
             (true, true) if state.open => seq.saturating_sub(state.seq.saturating_add(1)),
@@ -181,7 +181,7 @@ impl Numbering {
     /// Assigns numbers to `item` as the next record of `plan`.
     pub(super) fn assign<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
         let state = self.vms.get(&ids.vm).copied().unwrap_or_default();
-        if item.kind == Kind::Attached && state.open {
+        if item.kind == RecordKind::Attached && state.open {
             self.assign_next(unclosed(&item, state.received), Ids { vm: ids.vm, event: None }, plan);
             plan.implicit.push(self.head);
         }
@@ -190,8 +190,10 @@ impl Numbering {
 
     fn assign_next<'a>(&mut self, item: Item<'a>, ids: Ids, plan: &mut Plan<'a>) {
         let (epoch, seq) = match (item.kind, self.vms.get(&ids.vm)) {
-            (Kind::Attached, Some(state)) => (state.epoch.max(self.epoch_floor).saturating_add(1), 0),
-            (Kind::Attached, None) => (self.epoch_floor.max(self.new_vm_epoch_floor).saturating_add(1), 0),
+            (RecordKind::Attached, Some(state)) => (state.epoch.max(self.epoch_floor).saturating_add(1), 0),
+            (RecordKind::Attached, None) => {
+                (self.epoch_floor.max(self.new_vm_epoch_floor).saturating_add(1), 0)
+            }
             (_, Some(state)) => (state.epoch, state.seq.saturating_add(1)),
             (_, None) => (0, self.seq_floor),
         };
@@ -312,7 +314,7 @@ pub(super) fn detached<'a>(
     body::write_data(&Body::Detached { reason, detail, certain_until: Some(certain_until) }, &mut data);
     Item {
         vm,
-        kind: Kind::Detached,
+        kind: RecordKind::Detached,
         received,
         event: None,
         timestamp: None,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use qmp_wire::UnixMicros;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::body::Kind;
+use super::body::RecordKind;
 use super::bounds;
 use super::checkpoints;
 use super::columns::{number, unsigned};
@@ -77,7 +77,7 @@ fn remove_unsynced(
                 if let Some(event) = row.get(4)? {
                     *tally.entry((minute(row.get(3)?), event)).or_default() += 1;
                 }
-                if Kind::from_id(row.get(2)?) == Some(Kind::Detached) {
+                if RecordKind::from_id(row.get(2)?) == Some(RecordKind::Detached) {
                     epochs.push((row.get(0)?, row.get(1)?));
                 }
                 Ok(())

@@ -6,7 +6,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use qmp_wire::{Body, Record, UnixMicros};
 use serde_json::Value;
 
-use super::body::{self, Kind};
+use super::body::{self, RecordKind};
 
 /// Selects records. The default selects all; every part that is set narrows the selection.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,7 +16,7 @@ pub struct Query {
     /// Names of events. A record that is not an event does not match if names are set.
     pub event: Globs,
     /// Kinds of records; an empty list means all.
-    pub kind: Vec<Kind>,
+    pub kind: Vec<RecordKind>,
     /// Received at this time or later.
     pub since: Option<UnixMicros>,
     /// Received before this time.
@@ -230,7 +230,7 @@ impl Query {
         };
         event
             && self.vm.matches(&record.vm)
-            && (self.kind.is_empty() || self.kind.contains(&Kind::of(&record.body)))
+            && (self.kind.is_empty() || self.kind.contains(&RecordKind::of(&record.body)))
             && self.since.is_none_or(|since| record.received >= since)
             && self.until.is_none_or(|until| record.received < until)
             && self.matches_data(&record.body)

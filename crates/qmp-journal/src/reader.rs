@@ -56,7 +56,7 @@ pub struct Tally {
 
 /// A VM of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vm {
+pub struct JournalVm {
     /// Its name.
     pub vm: Box<str>,
     /// Its latest epoch.
@@ -314,7 +314,7 @@ impl Reader {
     /// # Errors
     ///
     /// [`JournalError::Storage`] if the file cannot be read.
-    pub fn vms(&self) -> Result<Vec<Vm>, JournalError> {
+    pub fn vms(&self) -> Result<Vec<JournalVm>, JournalError> {
         let sql = "SELECT name.name, latest.epoch, latest.closed IS NULL, coalesce(latest.closed, latest.opened) \
                    FROM (SELECT vm, max(epoch) AS epoch FROM epoch GROUP BY vm) AS newest \
                    JOIN epoch AS latest ON latest.vm = newest.vm AND latest.epoch = newest.epoch \
@@ -323,8 +323,12 @@ impl Reader {
             let mut vms = connection.sql(|connection| {
                 let mut statement = connection.prepare_cached(sql)?;
                 let vms = statement.query_map([], |row| {
-                    let vm =
-                        Vm { vm: row.get(0)?, epoch: Epoch(row.get(1)?), attached: row.get(2)?, since: None };
+                    let vm = JournalVm {
+                        vm: row.get(0)?,
+                        epoch: Epoch(row.get(1)?),
+                        attached: row.get(2)?,
+                        since: None,
+                    };
                     Ok((vm, unsigned(row.get(3)?)))
                 })?;
                 vms.collect::<Result<Vec<_>, _>>()

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use super::body::Kind;
+use super::body::RecordKind;
 use super::bounds;
 use super::checksum::Content;
 use super::columns::{EventTime, SEALED, unsigned};
@@ -128,7 +128,7 @@ fn read_identity(row: &rusqlite::Row<'_>) -> rusqlite::Result<(u32, u32, u64)> {
 /// Reads a row of [`RESTORE_SQL`].
 pub(super) fn read_restored(row: &rusqlite::Row<'_>) -> rusqlite::Result<RestoredRecord> {
     let kind: i64 = row.get(2)?;
-    let kind = Kind::from_id(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, kind))?;
+    let kind = RecordKind::from_id(kind).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, kind))?;
     let (vm, event, received) = (row.get(1)?, row.get(3)?, row.get(4)?);
     let event_time =
         EventTime::read(row.get_ref(7)?).ok_or(rusqlite::Error::IntegralValueOutOfRange(7, 0))?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use qmp_wire::{Body, Epoch, Offset, Record, Seq, UnixMicros};
 use rusqlite::{Connection, Row};
 
-use super::body::{self, Kind};
+use super::body::{self, RecordKind};
 use super::columns::{EventTime, unsigned};
 use super::damage::{DamageLog, is_damage};
 use super::limits::{LARGE_RECORD_BYTES, NAMES_CACHED_MAX_BYTES};
@@ -124,7 +124,7 @@ fn record(
     row: &Row<'_>,
     found: &Numbers,
 ) -> rusqlite::Result<Result<Record<'static>, String>> {
-    let Some(kind) = Kind::from_id(found.kind) else {
+    let Some(kind) = RecordKind::from_id(found.kind) else {
         return Ok(Err(format!("there is no kind {}", found.kind)));
     };
     let Some(timestamp) = EventTime::read(row.get_ref(7)?) else {

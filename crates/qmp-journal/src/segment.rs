@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::body::Kind;
+use super::body::RecordKind;
 use super::checksum::Checksum;
 
 /// A record as the index has it: the ids of its names, and its time.
@@ -15,7 +15,7 @@ use super::checksum::Checksum;
 pub(super) struct IndexedRecord {
     pub(super) offset: u64,
     pub(super) vm: u32,
-    pub(super) kind: Kind,
+    pub(super) kind: RecordKind,
     pub(super) event: Option<u32>,
     pub(super) received: i64,
     /// The bytes of its texts that are not names.
@@ -185,7 +185,7 @@ mod tests {
         fn postings_round_trip(steps in prop::collection::vec((0_u32..5, 0_i64..200_000_000), 1..400), first in 1_u64..1 << 40) {
             let mut segment = OpenSegment::default();
             for (offset, (vm, received)) in (first..).zip(&steps) {
-                segment.add(IndexedRecord { offset, vm: 10 + vm, kind: Kind::Event, event: Some(20 + vm % 2), received: *received, bytes: 1, sum: offset });
+                segment.add(IndexedRecord { offset, vm: 10 + vm, kind: RecordKind::Event, event: Some(20 + vm % 2), received: *received, bytes: 1, sum: offset });
             }
             let sealed = segment.seal();
             prop_assert_eq!((sealed.first, sealed.last), (first, first + steps.len() as u64 - 1));

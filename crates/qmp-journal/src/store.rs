@@ -2,7 +2,7 @@
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, TransactionBehavior};
 
-use super::body::Kind;
+use super::body::RecordKind;
 use super::columns::{EventTime, number};
 use super::damage::is_damage;
 use super::names::NewName;
@@ -79,9 +79,11 @@ fn bind(insert: &mut CachedStatement<'_>, row: &Row<'_>) -> rusqlite::Result<()>
 fn write_epochs(connection: &Connection, rows: &[Row<'_>]) -> rusqlite::Result<()> {
     for row in rows {
         let sql = match row.kind {
-            Kind::Attached => "INSERT INTO epoch (opened, vm, epoch) VALUES (?1, ?2, ?3)",
-            Kind::Detached => "UPDATE epoch SET closed = ?1 WHERE vm = ?2 AND epoch = ?3 AND closed IS NULL",
-            Kind::Event | Kind::Finding => continue,
+            RecordKind::Attached => "INSERT INTO epoch (opened, vm, epoch) VALUES (?1, ?2, ?3)",
+            RecordKind::Detached => {
+                "UPDATE epoch SET closed = ?1 WHERE vm = ?2 AND epoch = ?3 AND closed IS NULL"
+            }
+            RecordKind::Event | RecordKind::Finding => continue,
         };
         connection.prepare_cached(sql)?.execute((number(row.offset), row.ids.vm, row.epoch))?;
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use qmp_wire::Offset;
 use rusqlite::{Connection, Row};
 
-use super::body::Kind;
+use super::body::RecordKind;
 use super::columns::{number, unsigned};
 use super::error::{JournalError, storage_text};
 use super::limits::VERIFY_FAULTS_MAX;
@@ -276,8 +276,8 @@ impl Check {
         // Records in a hole may have had the numbers that are left out.
         let exact = self.holes.is_empty();
         let follows = before.is_none_or(|before| match (record.kind, exact) {
-            (Kind::Attached, true) => (Some(epoch), seq) == (before.epoch.checked_add(1), 0),
-            (Kind::Attached, false) => epoch > before.epoch && seq == 0,
+            (RecordKind::Attached, true) => (Some(epoch), seq) == (before.epoch.checked_add(1), 0),
+            (RecordKind::Attached, false) => epoch > before.epoch && seq == 0,
             (_, true) => (epoch, Some(seq)) == (before.epoch, before.seq.checked_add(1)),
             (_, false) => (epoch, seq) > (before.epoch, before.seq),
         });
@@ -297,15 +297,15 @@ impl Check {
         }
         let row = self.epochs.get_mut(&(record.vm, epoch));
         let is_right = match (record.kind, row) {
-            (Kind::Attached, Some(row)) => {
+            (RecordKind::Attached, Some(row)) => {
                 row.was_opened = true;
                 row.opened == offset
             }
-            (Kind::Detached, Some(row)) if !row.was_closed => {
+            (RecordKind::Detached, Some(row)) if !row.was_closed => {
                 row.was_closed = true;
                 row.closed == Some(offset)
             }
-            (Kind::Attached, None) => false,
+            (RecordKind::Attached, None) => false,
             _ => true,
         };
         if !is_right {

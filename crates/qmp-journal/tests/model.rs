@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Kind, Query, Reader};
+use qmp_journal::{Batch, Draft, Globs, Journal, JournalOptions, Query, Reader, RecordKind};
 use qmp_wire::{Body, DetachReason, Epoch, Offset, Record, Seq, Timestamp, UnixMicros};
 
 /// Small enough that a test fills many segments.
@@ -27,7 +27,7 @@ enum Operation {
 struct QueryParts {
     vm: Vec<&'static str>,
     event: Vec<&'static str>,
-    kind: Vec<Kind>,
+    kind: Vec<RecordKind>,
     since: Option<i64>,
     until: Option<i64>,
     condition: Option<&'static str>,
@@ -155,7 +155,7 @@ fn query_parts() -> impl Strategy<Value = QueryParts> {
         2 => Just(vec![]),
         1 => prop::sample::subsequence(vec!["STOP", "R*", "web1", "?"], 1..3),
     ];
-    let kind = prop_oneof![2 => Just(vec![]), 1 => prop::sample::subsequence(Kind::ALL.to_vec(), 1..3)];
+    let kind = prop_oneof![2 => Just(vec![]), 1 => prop::sample::subsequence(RecordKind::ALL.to_vec(), 1..3)];
     let time = || prop::option::of(0..400_000_000_i64);
     let condition =
         prop::option::weighted(0.2, prop::sample::select(vec!["n=1", "s.t=x", "reason=peer closed"]));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use qmp_journal::{Globs, Kind, Query, WherePath};
+use qmp_journal::{Globs, Query, RecordKind, WherePath};
 use qmp_wire::{Body, Record};
 
 use super::delivery::RuleAction;
@@ -35,7 +35,7 @@ pub struct Selection {
     /// Kinds of findings.
     pub finding: Option<Globs>,
     /// Kinds of records. Events, findings and kinds are alternatives; without any of them, every record is selected.
-    pub kind: Vec<Kind>,
+    pub kind: Vec<RecordKind>,
     /// Names of VMs.
     pub vm: Globs,
     /// Conditions on the data, all of which must match.
@@ -70,8 +70,8 @@ impl Selection {
         match (&self.event, &self.finding) {
             (Some(names), None) if kind.is_empty() => event = names.clone(),
             (names, found) => {
-                kind.extend(names.is_some().then_some(Kind::Event));
-                kind.extend(found.is_some().then_some(Kind::Finding));
+                kind.extend(names.is_some().then_some(RecordKind::Event));
+                kind.extend(found.is_some().then_some(RecordKind::Finding));
             }
         }
         Query { vm: self.vm.clone(), event, kind, where_: self.where_.clone(), ..Query::default() }
@@ -83,7 +83,7 @@ impl Selection {
             |globs: &Option<Globs>, name: &str| globs.as_ref().is_some_and(|globs| globs.matches(name));
         let is_everything = self.event.is_none() && self.finding.is_none() && self.kind.is_empty();
         is_everything
-            || self.kind.contains(&Kind::of(&record.body))
+            || self.kind.contains(&RecordKind::of(&record.body))
             || match &record.body {
                 Body::Event { name, .. } => named(&self.event, name),
                 Body::Finding { finding, .. } => named(&self.finding, finding),
@@ -117,15 +117,15 @@ mod tests {
         let detached =
             record(Body::Detached { reason: DetachReason::PeerClosed, detail: None, certain_until: None });
         //  event           finding          kinds               STOP   why-paused  detached
-        type Case<'a> = (Option<&'a str>, Option<&'a str>, &'a [Kind], [bool; 3]);
+        type Case<'a> = (Option<&'a str>, Option<&'a str>, &'a [RecordKind], [bool; 3]);
         let cases: [Case<'_>; 7] = [
             (None, None, &[], [true, true, true]),
             (Some("S*"), None, &[], [true, false, false]),
             (Some("RESUME"), None, &[], [false, false, false]),
             (None, Some("why-*"), &[], [false, true, false]),
             (Some("STOP"), Some("why-*"), &[], [true, true, false]),
-            (Some("STOP"), None, &[Kind::Detached], [true, false, true]),
-            (Some("RESUME"), None, &[Kind::Event], [true, false, false]),
+            (Some("STOP"), None, &[RecordKind::Detached], [true, false, true]),
+            (Some("RESUME"), None, &[RecordKind::Event], [true, false, false]),
         ];
         for (event_glob, finding_glob, kind, expected) in cases {
             let globs = |glob: Option<&str>| glob.map(|glob| Globs::parse([glob]).expect("a glob"));

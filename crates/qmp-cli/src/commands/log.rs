@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::Zoned;
-use qmp_journal::{Globs, Kind};
+use qmp_journal::{Globs, RecordKind};
 use qmp_wire::Offset;
 
 use self::request::LogRequest;
@@ -39,7 +39,7 @@ pub struct Log {
 
     /// Only records of this kind: attached, event, finding or detached; may be given several times
     #[arg(long, value_name = "KIND")]
-    kind: Vec<Kind>,
+    kind: Vec<RecordKind>,
 
     /// Only from this time on, or after this offset
     #[arg(long, short = 'S', value_name = "TIME|OFFSET")]

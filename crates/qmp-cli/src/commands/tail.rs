@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use clap::Args;
 use qmp_client::Address;
-use qmp_journal::Kind;
+use qmp_journal::RecordKind;
 use qmp_wire::Offset;
 use tokio::sync::mpsc;
 
@@ -58,7 +58,7 @@ impl Tail {
     /// Shows events until interrupted.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
         let filter = self.events.filter()?;
-        for warning in self.events.warnings(&[Kind::Event]) {
+        for warning in self.events.warnings(&[RecordKind::Event]) {
             output::note(format_args!("note: {warning}"));
         }
         let (addresses, names) = self.split()?;

@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 
 use qmp_findings::state::MissingRecords;
 use qmp_findings::{Correlators, EPOCHS_READ, Finding, is_evidence};
-use qmp_journal::{Checkpoint, Globs, JournalError, Kind, Query, Reader};
+use qmp_journal::{Checkpoint, Globs, JournalError, Query, Reader, RecordKind};
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::checkpoint::{checkpoint, restore_checkpoint};
@@ -68,7 +68,7 @@ struct Ledger {
 /// Reads the records that may be unfinished. Everything that was received by `by` is in the journal.
 pub(super) fn resume(reader: &Reader, by: UnixMicros) -> Result<ResumeResult, JournalError> {
     let upto = reader.head()?;
-    let last = reader.last(&Query { kind: vec![Kind::Finding], ..Query::default() }, 1)?;
+    let last = reader.last(&Query { kind: vec![RecordKind::Finding], ..Query::default() }, 1)?;
     let since = last.records.first().map(|finding| finding.received.0.saturating_sub(UNFINISHED_US));
     let recent: HashSet<Box<str>> = reader
         .last_of_each_vm()?
@@ -130,7 +130,7 @@ pub(super) fn recall(
     vm: &str,
     upto: Offset,
 ) -> Result<(), JournalError> {
-    let attached = Query { vm: of(&[vm]), kind: vec![Kind::Attached], until: None, ..Query::default() };
+    let attached = Query { vm: of(&[vm]), kind: vec![RecordKind::Attached], until: None, ..Query::default() };
     let epochs = usize::try_from(EPOCHS_READ).unwrap_or(usize::MAX);
     // The epoch that is about to open is one more.
     let tail = reader.last(&attached, epochs + 1)?;

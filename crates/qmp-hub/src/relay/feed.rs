@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_host::blocking;
-use qmp_journal::{Cursor, JournalError, Kind, Query, Reader};
+use qmp_journal::{Cursor, JournalError, Query, Reader, RecordKind};
 use qmp_wire::{Offset, Record};
 use tokio::sync::watch;
 
@@ -18,7 +18,10 @@ const FEED_RETRY: Duration = Duration::from_secs(1);
 
 /// A cursor on the records that lines hand out, after that offset.
 pub(super) fn cursor(reader: &Reader, after: Offset) -> Cursor {
-    let query = Query { kind: vec![Kind::Event, Kind::Attached, Kind::Detached], ..Query::default() };
+    let query = Query {
+        kind: vec![RecordKind::Event, RecordKind::Attached, RecordKind::Detached],
+        ..Query::default()
+    };
     reader.cursor(query, after)
 }
 

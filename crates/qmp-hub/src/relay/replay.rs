@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use qmp_host::blocking;
 use qmp_host::reader_memory::{Charged, MemoryShort, READER_WAIT_MAX, ReaderMemory, Texts};
-use qmp_journal::{Cursor, Globs, JournalError, Kind, LargeRecord, PrunedRange, Query, Reader};
+use qmp_journal::{Cursor, Globs, JournalError, LargeRecord, PrunedRange, Query, Reader, RecordKind};
 use qmp_wire::dialect::{Object, Value};
 use qmp_wire::server::{Refusal, RequestId};
 use qmp_wire::{Offset, RawEvent};
@@ -94,7 +94,7 @@ impl Replay {
     ) -> (Self, Vec<u8>) {
         // A name has no character with a meaning in a pattern; records of other VMs are skipped below anyway.
         let vm_globs = Globs::parse([vm]).unwrap_or_default();
-        let query = Query { vm: vm_globs, kind: vec![Kind::Event], ..Query::default() };
+        let query = Query { vm: vm_globs, kind: vec![RecordKind::Event], ..Query::default() };
         let cursor = Some(replays.reader.cursor(query, after));
         let replays = replays.clone();
         let replay =

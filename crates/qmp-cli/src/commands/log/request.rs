@@ -1,6 +1,6 @@
 //! The records that `qmp log` requests.
 
-use qmp_journal::{Globs, Kind, Query as JournalQuery};
+use qmp_journal::{Globs, Query as JournalQuery, RecordKind};
 use qmp_wire::{Offset, UnixMicros};
 
 use crate::exit::Failure;
@@ -13,7 +13,7 @@ use crate::time::write;
 pub(super) struct LogRequest {
     pub(super) vm: Vec<String>,
     pub(super) events: EventArgs,
-    pub(super) kind: Vec<Kind>,
+    pub(super) kind: Vec<RecordKind>,
     pub(super) since: Option<UnixMicros>,
     pub(super) until: Option<UnixMicros>,
     pub(super) after: Offset,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use qmp_hub::conditions::RecordSelection;
-use qmp_journal::{Globs, Kind, Query};
+use qmp_journal::{Globs, Query, RecordKind};
 use qmp_settings::suggest;
 use qmp_wire::{Body, Record};
 
@@ -45,7 +45,7 @@ impl Goal {
         let kinds = Globs::parse([name]).map_err(Failure::usage)?;
         let where_ =
             wheres.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(Failure::usage)?;
-        let query = Query { kind: vec![Kind::Finding], where_, ..Query::default() };
+        let query = Query { kind: vec![RecordKind::Finding], where_, ..Query::default() };
         Ok(Self::Finding { name: name.to_owned(), kinds, query: Box::new(query) })
     }
 

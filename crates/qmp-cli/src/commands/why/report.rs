@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use qmp_findings::state::VmState;
 use qmp_findings::{Correlators, EPOCHS_READ, Position, SavedState};
 use qmp_hub::restore_checkpoint;
-use qmp_journal::{Globs, Kind, Query};
+use qmp_journal::{Globs, Query, RecordKind};
 use qmp_wire::{Body, Causes, Epoch, Offset, Record, Seq, UnixMicros};
 
 use super::answer::{Answer, DetachedLater, Previous};
@@ -142,7 +142,7 @@ async fn changed_unseen(
     moment: Moment,
 ) -> Result<Option<(Epoch, Seq)>, Failure> {
     let (mut found, mut left) = (None, FINDINGS_SEARCHED);
-    each(source, vm, Some(Kind::Finding), begin.offset, &mut |record| {
+    each(source, vm, Some(RecordKind::Finding), begin.offset, &mut |record| {
         let is_it =
             matches!(&record.body, Body::Finding { finding, .. } if finding == "state-changed-unseen");
         if record.epoch == begin.epoch && received_by(&record, moment.until()) {
@@ -303,7 +303,7 @@ async fn begins(
             kept.offset.unwrap_or_default(),
         );
     }
-    each(source, vm, Some(Kind::Attached), Offset(0), &mut |record| {
+    each(source, vm, Some(RecordKind::Attached), Offset(0), &mut |record| {
         let (Body::Attached { .. }, Some(offset)) = (&record.body, record.offset) else {
             return ControlFlow::Continue(());
         };
@@ -353,7 +353,7 @@ fn failure(
 async fn each(
     source: &Source,
     vm: &str,
-    kind: Option<Kind>,
+    kind: Option<RecordKind>,
     after: Offset,
     take: &mut (dyn FnMut(Record<'_>) -> ControlFlow<()> + Send),
 ) -> Result<(), Failure> {

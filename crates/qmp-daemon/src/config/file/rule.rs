@@ -4,7 +4,7 @@
 
 use qmp_findings as findings;
 use qmp_hub::conditions::RecordSelection;
-use qmp_journal::{Globs, Kind as RecordKind, WherePath};
+use qmp_journal::{Globs, RecordKind, WherePath};
 use qmp_settings::suggest::nearest;
 use qmp_settings::{Settings, TomlValue};
 use qmp_sinks::{DeliveryLimit, KINDS, RuleConfig, Selection, SinkKind};
