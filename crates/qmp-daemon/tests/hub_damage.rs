@@ -22,7 +22,12 @@ async fn damaged_record_is_skipped_by_observer_and_rules_and_reported_by_health(
     let attached = Body::Attached { snapshot: r#"{"query-status": {"status": "running"}}"#.into() };
     append(
         &journal,
-        &[draft("vm1", 1, attached), draft("vm1", 2, numbered("STOP", 2)), draft("vm1", 3, numbered("X", 3))],
+        &[
+            draft("vm1", 1, attached.clone()),
+            draft("vm1", 2, numbered("STOP", 2)),
+            draft("vm1", 3, numbered("X", 3)),
+            draft("vm2", 4, attached),
+        ],
     );
     journal.close().expect("closes");
     damage_record(&path, 2);
@@ -31,7 +36,7 @@ async fn damaged_record_is_skipped_by_observer_and_rules_and_reported_by_health(
     let lines = home.path().join("lines.jsonl");
     let rule =
         format!("[[rule]]\nname = \"all\"\nevent = \"*\"\nfrom = \"start\"\nfile = {:?}\n", lines.display());
-    let mut config = config(home.path(), &["vm1"]);
+    let mut config = config(home.path(), &["vm1", "vm2"]);
     (config.findings, config.rules) = (true, support::rules(&rule));
     let hub = Daemon::start(config).await.expect("starts");
     let session = monitor.accept().await;
@@ -52,6 +57,13 @@ async fn damaged_record_is_skipped_by_observer_and_rules_and_reported_by_health(
     assert_eq!((status, &health["error"]["class"]), (503, &json!("JournalDamaged")), "{health}");
     let desc = health["error"]["desc"].as_str().expect("a text");
     assert!(desc.contains("records 2 to 2 cannot be read"), "{desc}");
+    // The end of its epoch follows the damage without a hole.
+    let (status, healthy) = get_json(home.path(), "/v1/vms/vm2").await;
+    assert_eq!(
+        (status, &healthy["epoch"], &healthy["incomplete"]),
+        (200, &json!(1), &json!(null)),
+        "{healthy}"
+    );
     let mut rules = json!([{"lag_records": 1}]);
     while rules[0]["lag_records"] != 0 {
         rules = get_json(home.path(), "/v1/sinks").await.1;
