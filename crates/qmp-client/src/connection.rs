@@ -24,6 +24,7 @@ use crate::close_reason::CloseReason;
 use crate::connect_config::ConnectConfig;
 use crate::connect_error::ConnectError;
 use crate::execute_error::ExecuteError;
+use crate::log;
 use crate::peer_process::PeerProcess;
 use crate::socket::{DESCRIPTORS_MAX, Socket};
 use crate::unfinished::{MessageGuard, UnfinishedMessage};
@@ -276,7 +277,7 @@ impl Connection {
             let queued = self.client.transmit();
             if queued.is_empty() {
                 if let Poll::Ready(Err(error)) = self.socket.poll_flush(cx) {
-                    tracing::debug!(%error, "the monitor accepts no more commands");
+                    log::sending_failed(error);
                     self.send_failed = true;
                 }
                 return;
@@ -296,7 +297,7 @@ impl Connection {
                 }
                 Poll::Ready(Err(error)) => {
                     // The peer closed its side. Reading yields its last messages and then the reason.
-                    tracing::debug!(%error, "the monitor accepts no more commands");
+                    log::sending_failed(error);
                     self.send_failed = true;
                 }
             }

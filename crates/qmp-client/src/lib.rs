@@ -14,6 +14,7 @@
 
 // From the lowest to the highest: a module uses only those listed before it.
 mod limits;
+mod log;
 mod close_reason;
 mod execute_error;
 mod connect_error;

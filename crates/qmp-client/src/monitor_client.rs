@@ -20,6 +20,7 @@ use crate::connection::Connection;
 use crate::events::{EventSink, Events, QUEUE_MAX_BYTES, QUEUE_MAX_EVENTS, queue};
 use crate::exchange::Exchange;
 use crate::execute_error::ExecuteError;
+use crate::log;
 use crate::socket::Socket;
 
 /// A monitor in command mode. Clones share the connection, which lives as long as one of them or the [`Events`] do.
@@ -224,7 +225,7 @@ impl Reader {
                     }
                 }
                 Ok(Some(ClientOutput::Unattributed(error))) => {
-                    tracing::warn!(%error, "the VM could not parse a command");
+                    log::unparsed_command(error);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break Ok(()),

@@ -16,7 +16,7 @@ mod backoff;
 #[cfg(feature = "tokio")]
 mod blocking;
 mod budget;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", feature = "tracing"))]
 pub mod clock;
 #[cfg(feature = "tokio")]
 mod duties;
@@ -26,7 +26,7 @@ pub mod process;
 mod rarely;
 mod text_file;
 
-#[cfg(feature = "net")]
+#[cfg(all(feature = "net", feature = "tracing"))]
 pub mod handed;
 #[cfg(feature = "net")]
 mod open_files;
@@ -42,7 +42,7 @@ mod socket_path;
 mod unix_socket;
 
 pub use backoff::Backoff;
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", feature = "tracing"))]
 pub use blocking::blocking;
 pub use budget::{Budget, Share};
 #[cfg(feature = "tokio")]
@@ -50,7 +50,7 @@ pub use duties::{Duties, ends_after, join_all};
 pub use exit_status::exit_status;
 pub use inherited::{Family, Inherited, InheritedError, InheritedListener, take};
 pub use lock::lock;
-#[cfg(feature = "net")]
+#[cfg(all(feature = "net", feature = "tracing"))]
 pub use open_files::{FILES_OF_A_SOCKET, HTTP_SPARE_MAX, OpenFiles, journal_connections_max};
 pub use rarely::Rarely;
 #[cfg(feature = "net")]

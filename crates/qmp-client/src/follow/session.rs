@@ -19,6 +19,7 @@ use crate::events::ReceivedEvent;
 use crate::exchange::Exchange;
 use crate::incoming::IncomingMonitor;
 use crate::limits::{EVENT_OVERHEAD_BYTES, HELD_MAX_BYTES};
+use crate::log;
 use crate::peer_process::PeerProcess;
 use crate::snapshot::{GreetingInfo, Snapshot};
 
@@ -243,10 +244,8 @@ fn run_state(returned: Option<&str>) -> Option<Box<str>> {
 /// Logs a message that is discarded.
 fn log_discarded(output: &ClientOutput<'_>) {
     match output {
-        ClientOutput::Unattributed(error) => tracing::warn!(%error, "the VM could not parse a command"),
-        ClientOutput::Stray(text) => {
-            tracing::debug!(%text, "discarded a message that is no reply to this client");
-        }
+        ClientOutput::Unattributed(error) => log::unparsed_command(error),
+        ClientOutput::Stray(text) => log::stray_message(text),
         _ => {}
     }
 }
