@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
+use qmp_events::Release;
 use qmp_wire::{Address, ClientOutput, Greeting, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -122,6 +123,14 @@ impl MonitorClient {
             capabilities: self.greeting.capabilities.clone(),
             raw: &self.greeting.raw,
         }
+    }
+
+    /// The release of the server, for what the catalogue says by release; `None` for QEMU 0.12, whose greeting had no
+    /// version.
+    #[must_use]
+    pub fn release(&self) -> Option<Release> {
+        let version = self.greeting.version.as_ref()?;
+        Some(Release::from_version(version.major, version.minor, version.micro))
     }
 
     /// Whether `exec-oob` was negotiated.

@@ -14,8 +14,11 @@ const LAST_MINOR: u16 = 2;
 impl Release {
     /// Returns the release of a version in a greeting.
     ///
-    /// A micro number of 50 or more is development: `7.2.50` and `7.2.91` count as `8.0`.
-    pub fn from_version(major: u16, minor: u16, micro: u16) -> Self {
+    /// A micro number of 50 or more is development: `7.2.50` and `7.2.91` count as `8.0`. Numbers beyond 65535, which no
+    /// QEMU has, count as 65535.
+    pub fn from_version(major: u32, minor: u32, micro: u32) -> Self {
+        let [major, minor, micro] =
+            [major, minor, micro].map(|number| u16::try_from(number).unwrap_or(u16::MAX));
         if micro < DEVELOPMENT_MICRO {
             return Self::stable(major, minor, micro);
         }
@@ -51,6 +54,7 @@ mod tests {
             ((11, 1, 50), "11.2"),
             ((11, 2, 50), "12.0"),
             ((65535, 2, 99), "65535.0"),
+            ((70000, 2, 1), "65535.2.1"),
         ];
         for ((major, minor, micro), expected) in cases {
             assert_eq!(Release::from_version(major, minor, micro).to_string(), expected);

@@ -180,8 +180,8 @@ impl KnownJob {
     }
 }
 
-fn numbers(version: &Value) -> Option<(u16, u16, u16)> {
-    let number = |member: &str| u16::try_from(version.get(member)?.as_u64()?).ok();
+fn numbers(version: &Value) -> Option<(u32, u32, u32)> {
+    let number = |member: &str| u32::try_from(version.get(member)?.as_u64()?).ok();
     Some((number("major")?, number("minor")?, number("micro")?))
 }
 

@@ -47,8 +47,7 @@ impl MachineConfig {
     #[must_use]
     pub fn claimed_release(&self) -> Release {
         let (major, minor, micro) = self.release;
-        let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-        Release::from_version(number(major), number(minor), number(micro))
+        Release::from_version(major, minor, micro)
     }
 }
 

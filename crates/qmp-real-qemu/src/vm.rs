@@ -339,7 +339,7 @@ fn free_port() -> u16 {
 
 fn release(greeting: &Value) -> Release {
     let version = &greeting["QMP"]["version"]["qemu"];
-    let number = |part: &str| version[part].as_u64().and_then(|number| u16::try_from(number).ok());
+    let number = |part: &str| version[part].as_u64().and_then(|number| u32::try_from(number).ok());
     let [major, minor, micro] =
         ["major", "minor", "micro"].map(|part| number(part).expect("a greeting has a version"));
     Release::from_version(major, minor, micro)

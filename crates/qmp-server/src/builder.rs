@@ -269,8 +269,7 @@ impl MonitorBuilder {
     /// A system error if no file descriptors are available: a monitor needs three.
     pub fn build(mut self) -> io::Result<Monitor> {
         let (major, minor, micro) = self.profile.version;
-        let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-        let release = Release::from_version(number(major), number(minor), number(micro));
+        let release = Release::from_version(major, minor, micro);
         if self.slow_reader == SlowReader::DropOldest {
             self.events.insert(outgoing::EVENTS_DROPPED.into(), outgoing::dropped_data());
         }

@@ -121,7 +121,8 @@ impl Check {
         let line = entry.line;
         match Item::from(entry.value) {
             Item::Version { version, vm } => {
-                releases.insert(vm.map(Cow::into_owned), release_of(version));
+                let (major, minor, micro) = version;
+                releases.insert(vm.map(Cow::into_owned), Release::from_version(major, minor, micro));
             }
             Item::Event { name, data, vm } => {
                 let vm = vm.map(Cow::into_owned);
@@ -147,8 +148,7 @@ impl Check {
     async fn check_monitor(&self, address: &Address, findings: &mut Findings) -> Result<(), Failure> {
         let (monitor, _events) =
             qmp_client::connect(address).await.map_err(|error| live::connect_failure(&error))?;
-        let version = monitor.greeting().version.map(|version| (version.major, version.minor, version.micro));
-        let Some(release) = version.map(release_of).or(self.release) else {
+        let Some(release) = monitor.release().or(self.release) else {
             return Err(Failure::usage("the greeting has no version").hint("give --release 0.12"));
         };
         let schema = match monitor.execute_raw("query-qmp-schema", None).await {
@@ -185,10 +185,4 @@ fn check_schema(json: &str, release: Release, findings: &mut Findings) -> Result
         })?;
     }
     Ok(())
-}
-
-fn release_of((major, minor, micro): (u32, u32, u32)) -> Release {
-    // No QEMU has such numbers; larger ones are clamped.
-    let number = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-    Release::from_version(number(major), number(minor), number(micro))
 }
