@@ -76,15 +76,11 @@ impl Connection {
         config: &ConnectConfig,
     ) -> Self {
         let now = Instant::now();
-        let client = Client::new(
-            ClientConfig {
-                out_of_band: config.out_of_band,
-                negotiation_timeout: config.negotiation_timeout,
-                frame_max_bytes: config.frame_max_bytes,
-                connection_nonce: RandomState::new().hash_one(()),
-            },
-            now.into_std(),
-        );
+        let mut client = ClientConfig::new(RandomState::new().hash_one(()));
+        client.out_of_band = config.out_of_band;
+        client.negotiation_timeout = config.negotiation_timeout;
+        client.frame_max_bytes = config.frame_max_bytes;
+        let client = Client::new(client, now.into_std());
         let timer = Box::pin(tokio::time::sleep_until(now + config.negotiation_timeout));
         let negotiation =
             Some(Box::new(Negotiation { address, timer, first_bytes: Vec::new(), refusal: None }));

@@ -22,6 +22,7 @@ const NO_UUID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// A stream that the caller accepted.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum AcceptedStream {
     /// Accepted at a unix socket.
     Unix(UnixStream),

@@ -1,6 +1,7 @@
 //! Look-ups in the catalogue.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::desc::EventDesc;
 use crate::event_kind::EventKind;
@@ -27,6 +28,23 @@ impl EventKind {
 impl fmt::Display for EventKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
+    }
+}
+
+/// The error of parsing the name of an event that is not in the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no event of QEMU")]
+#[non_exhaustive]
+pub struct ParseEventKindError {
+    /// The text.
+    pub text: Box<str>,
+}
+
+impl FromStr for EventKind {
+    type Err = ParseEventKindError;
+
+    fn from_str(text: &str) -> Result<Self, ParseEventKindError> {
+        Self::from_name(text).ok_or_else(|| ParseEventKindError { text: text.into() })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::throttle::{Throttle, ThrottleDesc};
 
 /// Describes one event.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct EventDesc {
     /// The event itself.
     pub kind: EventKind,
@@ -63,6 +64,7 @@ pub struct EventDesc {
 
 /// The member with which an event reports a failure, which makes it an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FailureDesc {
     /// Its name, directly in `data`.
     pub member: &'static str,
@@ -120,6 +122,7 @@ impl EventDesc {
 
 /// Describes a member of an event's data or of a struct.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct MemberDesc {
     /// Name on the wire.
     pub name: &'static str,
@@ -176,6 +179,7 @@ pub enum TypeRef {
 /// The types that QAPI itself defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the whole meaning")]
+#[non_exhaustive]
 pub enum Builtin {
     Str,
     Bool,
@@ -234,6 +238,7 @@ impl Builtin {
 
 /// Describes an enum.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct EnumDesc {
     /// Name in QAPI; not on the wire.
     pub name: &'static str,
@@ -254,6 +259,7 @@ impl EnumDesc {
 
 /// Describes a value of an enum.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ValueDesc {
     /// The string on the wire.
     pub name: &'static str,
@@ -273,6 +279,7 @@ pub struct ValueDesc {
 
 /// Describes an object type.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct StructDesc {
     /// Name in QAPI; not on the wire.
     pub name: &'static str,
@@ -295,6 +302,7 @@ impl StructDesc {
 
 /// Describes the branches of a union.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct UnionDesc {
     /// The member whose value selects the branch.
     pub tag: &'static str,
@@ -304,6 +312,7 @@ pub struct UnionDesc {
 
 /// Describes one branch of a union.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct BranchDesc {
     /// The value of the tag.
     pub value: &'static str,
@@ -313,6 +322,7 @@ pub struct BranchDesc {
 
 /// Describes an event that another one announces.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct SequelDesc {
     /// The event that follows.
     pub event: EventKind,
@@ -326,6 +336,7 @@ pub struct SequelDesc {
 
 /// Describes that QEMU exits after an event and its sequels.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct EndsDesc {
     /// The condition under which it exits.
     pub when: WhenDesc,
@@ -335,6 +346,7 @@ pub struct EndsDesc {
 
 /// A condition on an event and on the QEMU that sent it; all parts must hold.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct WhenDesc {
     /// Members with their allowed values: each member must have one of its values.
     pub members: &'static [(&'static str, &'static [Scalar])],
@@ -351,6 +363,7 @@ pub struct WhenDesc {
 /// Describes a consistency rule: if all members of `when` have one of their values, those of `then` must have one
 /// of theirs.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct RuleDesc {
     /// The condition of the rule.
     pub when: &'static [(&'static str, &'static [Scalar])],

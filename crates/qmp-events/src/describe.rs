@@ -24,6 +24,7 @@ pub use crate::text::{exempt_text, throttle_text, type_text, values_text, when_t
 
 /// An event as `qmp events --json` lists it.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct EventDescription {
     /// Name on the wire.
     pub name: &'static str,
@@ -59,6 +60,7 @@ pub struct EventDescription {
 
 /// A rate limit as `qmp events --json` lists it.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct ThrottleDescription {
     /// Shortest time between two events of one key, in milliseconds.
     pub interval_ms: u32,
@@ -72,6 +74,7 @@ pub struct ThrottleDescription {
 
 /// An event that another one announces, as `qmp events --json` lists it.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct SequelDescription {
     /// The event that follows.
     pub event: &'static str,
@@ -88,6 +91,7 @@ pub struct SequelDescription {
 
 /// An exit of QEMU, as `qmp events --json` lists it.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct EndsDescription {
     /// The condition under which it exits, in words.
     pub when: String,
@@ -100,6 +104,7 @@ pub struct EndsDescription {
 
 /// A condition in parts, all of which must hold.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct ConditionDescription {
     /// Members with their allowed values: each member must have one of its values.
     pub members: BTreeMap<&'static str, Vec<Value>>,

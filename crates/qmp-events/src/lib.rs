@@ -44,7 +44,7 @@ mod schema_type;
 pub mod describe;
 pub mod introspection;
 
-pub use catalogue::catalogue;
+pub use catalogue::{ParseEventKindError, catalogue};
 pub use desc::{
     BranchDesc, Builtin, EndsDesc, EnumDesc, EventDesc, FailureDesc, MemberDesc, RuleDesc, Scalar,
     SequelDesc, StructDesc, TypeRef, UnionDesc, ValueDesc, WhenDesc,

@@ -11,6 +11,7 @@ use crate::release::Release;
 
 /// Describes the rate limit of an event in all releases.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ThrottleDesc {
     /// Shortest time between two events of one key, in milliseconds.
     pub interval_ms: u32,
@@ -24,6 +25,7 @@ pub struct ThrottleDesc {
 
 /// A member with a separate limit for each of its values.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct KeyDesc {
     /// The member of `data`.
     pub member: &'static str,
@@ -33,6 +35,7 @@ pub struct KeyDesc {
 
 /// Events that are never held: those whose `member` is `value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ExemptDesc {
     /// The member of `data`.
     pub member: &'static str,
@@ -46,6 +49,7 @@ pub struct ExemptDesc {
 
 /// The rate limit of an event in one release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Throttle {
     /// Shortest time between two events of one key.
     pub interval: Duration,

@@ -13,6 +13,7 @@ const SHOWN_CHARS: usize = 64;
 ///
 /// Displayed as one line with the expectation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Violation {
     /// Name of the event.
     pub event: Box<str>,

@@ -1,6 +1,7 @@
 //! A running scenario: actions on the VM, and its messages.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
@@ -53,6 +54,12 @@ impl Scenario {
         }
         eprintln!("{} of {}: {}", self.name, program(), self.options);
         Some(Vm::start(self))
+    }
+}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Vm").field("release", &self.release).finish_non_exhaustive()
     }
 }
 

@@ -33,6 +33,7 @@ pub struct CaptureReader {
 
 /// One value of a capture.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct CaptureEntry<'a> {
     /// The first byte of the value, counted from the beginning of the capture.
     pub at_byte: u64,
@@ -56,6 +57,7 @@ pub enum CaptureValue<'a> {
 /// The position of an invalid value in a capture, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("broken at byte {at_byte} (line {line}): {fault}")]
+#[non_exhaustive]
 pub struct CaptureError {
     /// The byte, counted from the beginning of the capture.
     pub at_byte: u64,

@@ -16,6 +16,7 @@ pub struct Timestamp {
 
 /// Errors of [`Timestamp::from_wire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TimestampError {
     /// `microseconds` is not within one second.
     #[error("microseconds {microseconds} are not in 0..1000000")]

@@ -7,6 +7,7 @@ use crate::text::exempt_text;
 
 /// A change of an event in one release.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Change {
     /// The release; a stable one for a change backported to an older line.
     pub release: Release,

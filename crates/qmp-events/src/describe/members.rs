@@ -11,6 +11,7 @@ use crate::text::type_text;
 
 /// A member as `qmp events --json` lists it.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct MemberDescription {
     /// Dotted name: `info.device`.
     pub name: String,

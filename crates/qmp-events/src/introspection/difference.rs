@@ -6,6 +6,7 @@ use crate::release::Release;
 
 /// One difference between introspection and the catalogue, displayed as one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Difference {
     /// The event.
     pub event: String,

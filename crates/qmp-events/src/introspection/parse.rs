@@ -24,6 +24,7 @@ pub struct Schema {
 
 /// An event with all its members.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct SchemaEvent {
     /// Members of `data`, nested ones after their object.
     pub members: Vec<SchemaMember>,
@@ -33,6 +34,7 @@ pub struct SchemaEvent {
 
 /// A member of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SchemaMember {
     /// Dotted name: `info.device`.
     pub path: String,

@@ -8,6 +8,7 @@ macro_rules! wire_enum {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         pub enum $name {
             $($(#[$value_meta])* $variant,)*
             /// A value that is not in the catalogue.
@@ -30,6 +31,14 @@ macro_rules! wire_enum {
                     $($wire => Self::$variant,)*
                     _ => Self::Other(value.into()),
                 }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = std::convert::Infallible;
+
+            fn from_str(value: &str) -> Result<Self, Self::Err> {
+                Ok(Self::from(value))
             }
         }
 

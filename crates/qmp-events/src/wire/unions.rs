@@ -10,6 +10,7 @@ macro_rules! wire_union {
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
         pub enum $name {
             $($(#[$branch_meta])* $variant($ty),)*
             /// A branch that is not in the catalogue.

@@ -15,6 +15,7 @@ pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Configuration of a client.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ClientConfig {
     /// Whether to enable out-of-band execution when the server offers it.
     ///
@@ -50,6 +51,7 @@ pub struct CommandId(pub u64);
 
 /// An output of the state machine, in the order of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ClientOutput<'a> {
     /// The server greeted. `qmp_capabilities` has been queued for sending.
     Greeting(Greeting<'a>),

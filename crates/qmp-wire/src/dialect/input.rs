@@ -13,6 +13,7 @@ pub const TOKENS_MAX: usize = 2 << 20;
 
 /// The wording of input errors by release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum ErrorTexts {
     /// Up to 3.0: one text for all errors.
     One,

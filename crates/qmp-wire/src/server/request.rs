@@ -5,6 +5,7 @@ use crate::dialect::{Object, Value};
 
 /// A well-formed request; the embedder checks whether the command exists.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Request {
     /// The command's name.
     pub command: String,

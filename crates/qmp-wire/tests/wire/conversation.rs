@@ -16,7 +16,9 @@ pub(crate) struct Conversation {
 impl Conversation {
     pub(crate) fn new(out_of_band: bool) -> Self {
         let now = Instant::now();
-        let client = Client::new(ClientConfig { out_of_band, ..ClientConfig::new(NONCE) }, now);
+        let mut config = ClientConfig::new(NONCE);
+        config.out_of_band = out_of_band;
+        let client = Client::new(config, now);
         Self { client, now }
     }
 
@@ -89,6 +91,7 @@ pub(crate) fn line(output: &ClientOutput<'_>) -> String {
         ClientOutput::Reply { id, result: Err(error) } => format!("reply {} error {error}", id.0),
         ClientOutput::Unattributed(error) => format!("unattributed {error}"),
         ClientOutput::Stray(raw) => format!("stray {raw}"),
+        _ => unreachable!("no other output exists"),
     }
 }
 
