@@ -1,8 +1,9 @@
-//! The daemon: the configuration, and the start and stop of a hub's parts.
+#![doc = include_str!("../README.md")]
+//!
+//! # Entry points
 //!
 //! [`Daemon::start`] opens the journal, listens for HTTP, starts the rules, follows every VM of the [`DaemonConfig`],
-//! and serves HTTP. Only this crate reads the configuration file; it does not speak QMP, and has no code for the
-//! terminal.
+//! and serves HTTP.
 
 mod config;
 mod warnings;

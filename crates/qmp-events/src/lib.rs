@@ -1,24 +1,12 @@
-//! Every event of the QEMU Monitor Protocol, since QEMU 0.12: types, decoding, validation by release, rate limits,
-//! sequels and introspection.
+#![doc = include_str!("../README.md")]
 //!
-//! `cargo xtask codegen` generates all of it from the files of the directory `catalogue/`, one entry per event.
-//!
-//! ```
-//! use qmp_events::{Event, ShutdownCause};
-//!
-//! let event = Event::decode("SHUTDOWN", Some(r#"{"guest": true, "reason": "guest-shutdown"}"#))?;
-//! let Event::Shutdown(shutdown) = event else { panic!("another event") };
-//! assert_eq!(shutdown.reason, Some(ShutdownCause::GuestShutdown));
-//! # Ok::<(), qmp_events::DecodeError>(())
-//! ```
+//! # Entry points
 //!
 //! - [`Event::decode`] creates a typed event from a name and the raw JSON of `data`. Unknown events, members and
 //!   enum values are kept as values; they are no errors.
 //! - [`validate`] lists all violations of an event for the release that sent it.
 //! - [`catalogue`] and [`EventKind::desc`] describe each event; [`describe`] formats that for users and scripts.
 //! - [`introspection`] compares the reply to `query-qmp-schema` with the catalogue, and writes such a reply.
-//!
-//! No input and output, no clock, no threads.
 
 mod release;
 mod releases;

@@ -1,4 +1,6 @@
-//! Findings: conclusions from the records of a VM.
+#![doc = include_str!("../README.md")]
+//!
+//! # How it works
 //!
 //! Correlators read the records of each VM in the order of the journal and conclude: why the VM stopped, how a job
 //! ended, which expected event is missing. Correlators are pure. Time comes from the records alone, and from

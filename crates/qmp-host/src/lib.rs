@@ -1,12 +1,10 @@
-//! The operating system services of the other crates: clock, descriptors, sockets in the file system, permissions,
-//! limits of open files, processes; and the small parts that every task with such a resource needs (a budget,
-//! delays between attempts, work in a blocking thread).
+#![doc = include_str!("../README.md")]
 //!
-//! The only `unsafe` code of the workspace: the conversion of an inherited descriptor's number into a socket, and
-//! the request for the exit status of a process to its descriptor.
+//! # Features
 //!
 //! This crate does not know monitors, VMs, journals or the configuration. Without the feature `tokio` it has no
-//! runtime: the embedded server links that form. The journal has the runtime, and no sockets (`net`).
+//! runtime: the embedded server links that form. The journal has the runtime, and no sockets (`net`). What logs has the
+//! feature `tracing`.
 
 #![allow(unsafe_code)]
 
@@ -16,9 +14,9 @@ mod backoff;
 #[cfg(feature = "tokio")]
 mod blocking;
 mod budget;
-#[cfg(all(feature = "tokio", feature = "tracing"))]
-pub mod clock;
 #[cfg(feature = "tokio")]
+pub mod clock;
+#[cfg(all(feature = "tokio", feature = "tracing"))]
 mod duties;
 mod exit_status;
 mod inherited;
@@ -26,9 +24,9 @@ pub mod process;
 mod rarely;
 mod text_file;
 
-#[cfg(all(feature = "net", feature = "tracing"))]
-pub mod handed;
 #[cfg(feature = "net")]
+pub mod handed;
+#[cfg(all(feature = "net", feature = "tracing"))]
 mod open_files;
 #[cfg(feature = "tokio")]
 pub mod permissions;
@@ -42,10 +40,10 @@ mod socket_path;
 mod unix_socket;
 
 pub use backoff::Backoff;
-#[cfg(all(feature = "tokio", feature = "tracing"))]
+#[cfg(feature = "tokio")]
 pub use blocking::blocking;
 pub use budget::{Budget, Share};
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", feature = "tracing"))]
 pub use duties::{Duties, ends_after, join_all};
 pub use exit_status::exit_status;
 pub use inherited::{Family, Inherited, InheritedError, InheritedListener, take};

@@ -1,4 +1,6 @@
-//! The hub's HTTP interface, version 1.
+#![doc = include_str!("../README.md")]
+//!
+//! # Requests
 //!
 //! | request | response |
 //! |---|---|
@@ -16,8 +18,6 @@
 //! | `POST /v1/vms/{name}/execute` | a command's reply, after the events before it are committed |
 //!
 //! Errors are `{"error": {"class": …, "desc": …}}`.
-//!
-//! The crate never speaks QMP and knows no configuration file: it reads a journal and sends commands through the hub.
 
 mod address;
 mod reader_count;

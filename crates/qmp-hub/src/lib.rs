@@ -1,8 +1,9 @@
-//! The core of the hub: attaches to monitors, discovers VMs, serves relays, and records in a journal what VMs send.
+#![doc = include_str!("../README.md")]
+//!
+//! # Entry points
 //!
 //! [`Hub::start`] follows every VM that the [`HubConfig`] names. Each VM is one task that reads its monitor and appends
-//! records to the journal; every reader is a cursor on the journal. HTTP, rules and the configuration file are crates above
-//! this one.
+//! records to the journal; every reader is a cursor on the journal.
 //!
 //! What the hub uses of its host is an [`Environment`], which a test replaces: the clock, and how connections are made.
 

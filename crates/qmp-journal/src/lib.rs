@@ -1,8 +1,4 @@
-//! The journal: the one ordered, durable sequence of records.
-//!
-//! An SQLite file with one writer. Appenders put drafts into a bounded queue and never wait; the writer's thread
-//! dequeues all of them, gives each its offset, epoch and sequence number, commits, and publishes the head. A reader is
-//! a cursor: history in batches, then live records. `docs/journal.md` describes the file for its users.
+#![doc = include_str!("../README.md")]
 //!
 //! ```text
 //! Appender ─ Batch → queue → writer: names → numbering → storage (one transaction) → head

@@ -1,29 +1,11 @@
-//! The monitor that a virtual machine monitor embeds: QMP as a QEMU of a given release speaks it, to the byte.
+#![doc = include_str!("../README.md")]
 //!
-//! ```no_run
-//! use qmp_events::DatalessEvent;
-//! use qmp_server::{Command, Listener, Monitor, NoArguments};
-//!
-//! let mut monitor = Monitor::builder(11, 1, 3)
-//!     .name("vm1")
-//!     .command(Command::new("stop").run(|NoArguments {}| Ok(())))
-//!     .build()?;
-//! monitor.listen(Listener::unix("/run/vm1.sock")?)?;
-//! let emitter = monitor.emitter();
-//! let thread = monitor.spawn()?;
-//!
-//! // On any thread, at any time:
-//! emitter.emit(&DatalessEvent::Stop);
-//! # thread.stop();
-//! # Ok::<(), std::io::Error>(())
-//! ```
+//! # Entry points
 //!
 //! - [`Monitor`] serves any number of clients on any number of [`Listener`]s, on its own thread
 //!   ([`Monitor::spawn`]) or inside the embedder's event loop ([`Monitor::process`]).
 //! - [`Emitter`] emits events from any thread and never waits. Rate limits are those of the claimed release.
 //! - [`Command`] describes and runs a command; a [`PendingCommand`] gets its reply later, from any thread.
-//!
-//! No async runtime. Linux only: based on `epoll` and `eventfd`.
 
 mod counters;
 mod event;
@@ -76,3 +58,6 @@ pub use text::EventWriter;
 pub use thread::MonitorThread;
 pub use types::{AlternateType, EnumType, Member, ObjectType, Type, Variants};
 pub use validation::{InvalidOutput, Validation};
+
+#[doc = include_str!("../../../docs/embedding.md")]
+pub mod guide {}

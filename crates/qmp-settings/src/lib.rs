@@ -1,7 +1,4 @@
-//! Parsing of text written by people: spans of time, sizes, names that may be misspelt, and TOML documents, in which
-//! all problems are reported at once, each with its line.
-//!
-//! Pure: text in, values or problems out. The crate never knows files, VMs, the keys of the hub or of a script.
+#![doc = include_str!("../README.md")]
 
 pub mod size;
 pub mod span;

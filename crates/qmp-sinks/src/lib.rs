@@ -1,4 +1,6 @@
-//! Rules of the configuration, and the sinks to which they deliver records.
+#![doc = include_str!("../README.md")]
+//!
+//! # How it works
 //!
 //! A rule has a selection of records (event, finding, kind, VM, conditions on the data), a limit of deliveries, and an
 //! action: run a command, call a webhook, write to journald, write to a file. Each rule is a cursor on the journal with

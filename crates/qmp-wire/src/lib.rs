@@ -1,7 +1,7 @@
-//! Frames, messages, state machines and records of the QEMU Monitor Protocol, without any I/O.
+#![doc = include_str!("../README.md")]
 //!
-//! Bytes and time are arguments; messages, bytes to send and deadlines are results. This crate does not interpret
-//! events: name and raw JSON are passed on unchanged.
+//! # Entry points
+//!
 //! - [`FrameReader`] splits a stream of bytes into [`Message`]s, by JSON value and not by line.
 //! - [`Client`] is the client's side of the protocol: greeting, negotiation, commands and their replies.
 //! - [`CaptureReader`] splits a recording of such a stream, or of records, into its values with their positions.
