@@ -26,7 +26,7 @@ mod text_file;
 
 #[cfg(feature = "net")]
 pub mod handed;
-#[cfg(all(feature = "net", feature = "tracing"))]
+#[cfg(feature = "tracing")]
 mod open_files;
 #[cfg(feature = "tokio")]
 pub mod permissions;
@@ -48,7 +48,7 @@ pub use duties::{Duties, ends_after, join_all};
 pub use exit_status::exit_status;
 pub use inherited::{Family, Inherited, InheritedError, InheritedListener, take};
 pub use lock::lock;
-#[cfg(all(feature = "net", feature = "tracing"))]
+#[cfg(feature = "tracing")]
 pub use open_files::{FILES_OF_A_SOCKET, HTTP_SPARE_MAX, OpenFiles, journal_connections_max};
 pub use rarely::Rarely;
 #[cfg(feature = "net")]
