@@ -45,6 +45,10 @@
 //! Relative paths are resolved against the working directory of the hub, as in QEMU.
 
 mod error;
+mod schema;
+mod json_schema;
+mod reference;
+mod example;
 mod file;
 
 use std::collections::HashMap;
@@ -54,13 +58,16 @@ use qmp_client::Address;
 pub use qmp_settings::{Location, Problem};
 
 pub use error::ConfigError;
+pub use example::config_example;
 pub use file::ConfigFile;
+pub use json_schema::config_schema;
 use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::{DiscoveryRule, Source};
 use qmp_hub::relay::RelayConfig;
 use qmp_hub::{SilentAfter, VmName, VmOrigin};
 use qmp_journal::JournalOptions;
 use qmp_sinks::RuleConfig;
+pub use reference::config_reference;
 
 use file::ConfiguredVm;
 

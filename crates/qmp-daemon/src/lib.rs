@@ -12,5 +12,6 @@ mod daemon;
 mod reload;
 
 pub use config::{CommandLine, ConfigError, ConfigFile, DaemonConfig, Location, Problem};
+pub use config::{config_example, config_reference, config_schema};
 pub use daemon::{Daemon, DaemonError};
 pub use reload::ReloadReport;

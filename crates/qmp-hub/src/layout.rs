@@ -131,6 +131,12 @@ pub(crate) fn owner(path: &Path) -> Option<Layout> {
 }
 
 impl Layout {
+    /// The words for all layouts.
+    #[must_use]
+    pub fn words() -> Vec<&'static str> {
+        words().collect()
+    }
+
     /// What to do to get a monitor besides the program's own.
     pub(crate) fn advice(self) -> &'static str {
         self.known().advice

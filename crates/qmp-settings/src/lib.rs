@@ -9,6 +9,8 @@ mod problem;
 
 mod document;
 
+pub mod schema;
+
 mod table;
 
 pub use document::{Document, TomlKey, TomlValue};

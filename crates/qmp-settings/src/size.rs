@@ -18,6 +18,9 @@ const UNITS: &[(&str, u64)] = &[
     ("tib", 1 << 40),
 ];
 
+/// A regular expression that matches sizes, for a JSON Schema.
+pub const PATTERN: &str = "^ *[0-9]+(\\.[0-9]+)? *([kKmMgGtT]([iI]?[bB])?|[bB])? *$";
+
 /// Errors of [`parse`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {

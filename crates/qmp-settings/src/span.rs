@@ -82,6 +82,13 @@ pub fn parse_or_seconds(text: &str) -> Result<Duration, SpanError> {
     }
 }
 
+/// A regular expression that matches spans, for a JSON Schema.
+#[must_use]
+pub fn pattern() -> String {
+    let units: Vec<&str> = UNITS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+    format!("^ *([0-9]+(\\.[0-9]+)? *({}) *)+$", units.join("|"))
+}
+
 fn part_us(number: &str, unit: &str) -> Result<u64, SpanError> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() || fraction.contains('.') || (number.contains('.') && fraction.is_empty()) {

@@ -1,4 +1,4 @@
-//! The keys of one table, read by name.
+//! The keys of one table, read by the rows of its schema.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::document::{Document, TomlValue};
+use crate::schema::{Form, KeySchema, TableSchema};
 use crate::{size, span};
 
 /// The keys of one table.
@@ -16,23 +17,35 @@ pub struct Settings<'r, 't> {
     pub document: &'r mut Document<'t>,
     /// The table.
     pub table: &'r DeTable<'t>,
+    /// The keys that the table may have.
+    pub schema: &'static TableSchema,
 }
 
 impl<'r, 't> Settings<'r, 't> {
+    /// Adds a problem for each key that the schema does not have; returns whether there was one.
+    pub fn refuse_unknown(&mut self) -> bool {
+        let known = self.schema.names();
+        let unknown: Vec<_> =
+            self.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())).collect();
+        unknown.iter().for_each(|key| self.document.unknown(key, &known));
+        !unknown.is_empty()
+    }
+
     /// Reads a text; `None` if the key is missing, or after a problem.
-    pub fn text(&mut self, key: &str, expected: &str) -> Option<&'r str> {
+    pub fn text(&mut self, key: &KeySchema) -> Option<&'r str> {
         let value = self.get(key)?;
-        self.document.string(value, expected)
+        self.document.string(value, key.expected)
     }
 
     /// Parses a text value.
-    pub fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, key: &str, expected: &str) -> Option<T> {
+    pub fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, key: &KeySchema) -> Option<T> {
         let value = self.get(key)?;
-        self.document.parsed(value, expected)
+        self.document.parsed(value, key.expected)
     }
 
     /// Reads a text, or a list of at least one.
-    pub fn texts(&mut self, key: &str, expected: &str) -> Option<Vec<&'r str>> {
+    pub fn texts(&mut self, key: &KeySchema) -> Option<Vec<&'r str>> {
+        let expected = key.expected;
         let value = self.get(key)?;
         let DeValue::Array(values) = value.get_ref() else {
             return self.document.string(value, expected).map(|text| vec![text]);
@@ -43,10 +56,11 @@ impl<'r, 't> Settings<'r, 't> {
         }
         let problems_before = self.document.problems.len();
         // Names and patterns must not be empty; an argument may.
+        let may_be_empty = matches!(key.form, Form::Command);
         let texts: Vec<&str> = values
             .iter()
             .filter_map(|value| match value.get_ref().as_str() {
-                Some("") if key == "run" => Some(""),
+                Some("") if may_be_empty => Some(""),
                 _ => self.document.string(value, expected),
             })
             .collect();
@@ -54,8 +68,8 @@ impl<'r, 't> Settings<'r, 't> {
     }
 
     /// Reads a span of time.
-    pub fn span(&mut self, key: &str) -> Option<Duration> {
-        let text = self.text(key, "a span such as \"30s\"")?;
+    pub fn span(&mut self, key: &KeySchema) -> Option<Duration> {
+        let text = self.text(key)?;
         match span::parse(text) {
             Ok(span) if !span.is_zero() => return Some(span),
             Ok(_) => self.problem(key, "the span must be longer than zero"),
@@ -65,17 +79,18 @@ impl<'r, 't> Settings<'r, 't> {
     }
 
     /// Reads a size in bytes, as a text or a number.
-    pub fn size(&mut self, key: &str) -> Option<u64> {
+    pub fn size(&mut self, key: &KeySchema) -> Option<u64> {
         let value = self.get(key)?;
-        let text = match value.get_ref() {
-            DeValue::Integer(number) => number.as_str(),
-            _ => self.document.string(value, "a size such as \"100MiB\"")?,
+        let text = match (value.get_ref(), key.form) {
+            (DeValue::Integer(number), Form::Size { is_number: true, .. }) => number.as_str(),
+            _ => self.document.string(value, key.expected)?,
         };
         size::parse(text).inspect_err(|error| self.problem(key, &error.to_string())).ok()
     }
 
-    /// Reads a number from `min` to `max`.
-    pub fn number(&mut self, key: &str, min: u32, max: u32) -> Option<u32> {
+    /// Reads a number within the limits of the key.
+    pub fn number(&mut self, key: &KeySchema) -> Option<u32> {
+        let (min, max) = key.limits();
         let number = self.get(key)?.get_ref().as_integer();
         let number = number.and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
         let number = number.filter(|number| (min..=max).contains(number));
@@ -85,27 +100,33 @@ impl<'r, 't> Settings<'r, 't> {
         number
     }
 
-    /// Reads `true` or `false`; `None` for any other value, without a problem.
-    #[must_use]
-    pub fn flag(&self, key: &str) -> Option<bool> {
-        self.get(key)?.get_ref().as_bool()
+    /// Reads `true` or `false`.
+    pub fn flag(&mut self, key: &KeySchema) -> Option<bool> {
+        let value = self.get(key)?;
+        self.document.yes_or_no(value)
     }
 
     /// Adds a problem about the value of `key`.
-    pub fn problem(&mut self, key: &str, message: &str) {
+    pub fn problem(&mut self, key: &KeySchema, message: &str) {
         let span = self.get(key).map(Spanned::span).unwrap_or_default();
         self.document.problem(&span, message);
     }
 
     /// Adds a warning about the value of `key`.
-    pub fn warn(&mut self, key: &str, message: &str) {
+    pub fn warn(&mut self, key: &KeySchema, message: &str) {
         let span = self.get(key).map(Spanned::span).unwrap_or_default();
         self.document.warn(&span, message);
     }
 
     /// The value of a key.
+    ///
+    /// # Panics
+    ///
+    /// In a debug build, if the schema of the table does not have the key: a document could never contain it.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&'r TomlValue<'t>> {
-        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    pub fn get(&self, key: &KeySchema) -> Option<&'r TomlValue<'t>> {
+        let schema = self.schema;
+        debug_assert!(schema.names().contains(&key.name), "{} has no key {}", schema.header, key.name);
+        self.table.iter().find(|(name, _)| name.get_ref() == key.name).map(|(_, value)| value)
     }
 }

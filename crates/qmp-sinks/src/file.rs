@@ -15,20 +15,50 @@ use std::time::Duration;
 use qmp_host::blocking;
 use qmp_host::clock;
 use qmp_settings::Settings;
+use qmp_settings::schema::{Form, KeySchema, Variant};
 
 use super::delivery::{Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink};
 use super::fields;
 use super::kind::SinkKind;
 use rotated_file::{RotatedFile, Rotation};
 
-pub(super) const KIND: SinkKind = SinkKind {
-    key: "file",
-    options: &["max-size", "max-age", "keep"],
-    example: "file = \"/var/log/qmp-events/events.jsonl\"",
+pub(super) static KIND: SinkKind = SinkKind {
+    variant: &Variant { key: &FILE, options: &[&MAX_SIZE, &MAX_AGE, &KEEP] },
     // Every line is one record; a count of others has no place in it.
     may_hold_back: false,
     read,
 };
+
+static FILE: KeySchema =
+    KeySchema::new("file", Form::Path, "a path", "Appends each record to this file, as a line of JSON.")
+        .example("\"/var/log/qmp-events/events.jsonl\"");
+
+static MAX_SIZE: KeySchema = KeySchema::new(
+    "max-size",
+    Form::Size { min_bytes: FILE_SIZE_MIN_BYTES, is_number: true },
+    "a size such as \"100MiB\"",
+    "The size from which the file is renamed and a new one begun.",
+)
+.absent("no limit")
+.example("\"100MiB\"");
+
+static MAX_AGE: KeySchema = KeySchema::new(
+    "max-age",
+    Form::Span { min: FILE_AGE_MIN, max: Duration::MAX },
+    "a span such as \"30s\"",
+    "The age from which the file is renamed and a new one begun.",
+)
+.absent("no limit")
+.example("\"1d\"");
+
+static KEEP: KeySchema = KeySchema::new(
+    "keep",
+    Form::Number { min: 1, max: FILE_KEEP_MAX },
+    "a number",
+    "How many old files are kept.",
+)
+.default("5")
+.example("5");
 
 /// Old files that are kept besides the current one, unless the rule says otherwise.
 const FILE_KEEP: u32 = 5;
@@ -55,24 +85,24 @@ struct FileSink {
 }
 
 fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
-    let path = settings.text("file", "a path").map(PathBuf::from);
-    let max_bytes = settings.size("max-size");
-    let max_age = settings.span("max-age");
-    let keep = settings.number("keep", 1, FILE_KEEP_MAX);
+    let path = settings.text(&FILE).map(PathBuf::from);
+    let max_bytes = settings.size(&MAX_SIZE);
+    let max_age = settings.span(&MAX_AGE);
+    let keep = settings.number(&KEEP);
     if max_bytes.is_some_and(|bytes| bytes < FILE_SIZE_MIN_BYTES) {
-        settings.problem("max-size", "a file of less than 4KiB would hold one record or none");
+        settings.problem(&MAX_SIZE, "a file of less than 4KiB would hold one record or none");
     }
     if max_age.is_some_and(|age| age < FILE_AGE_MIN) {
-        settings.problem("max-age", "a file must last at least one second");
+        settings.problem(&MAX_AGE, "a file must last at least one second");
     }
     if keep.is_some() && max_bytes.is_none() && max_age.is_none() {
-        settings.problem("keep", "nothing rotates the file; add: max-size = \"100MiB\"");
+        settings.problem(&KEEP, "nothing rotates the file; add: max-size = \"100MiB\"");
     }
     let path = path?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
         let directory = directory.display();
-        settings.warn("file", &format!("there is no directory {directory}; the first record creates it"));
+        settings.warn(&FILE, &format!("there is no directory {directory}; the first record creates it"));
     }
     let rotation = Rotation { max_bytes, max_age, keep: keep.unwrap_or(FILE_KEEP) };
     Some(Arc::new(File { path, rotation }))

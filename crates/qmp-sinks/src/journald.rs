@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_settings::Settings;
+use qmp_settings::schema::{Form, KeySchema, Variant};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -21,8 +22,16 @@ use tokio::net::UnixDatagram;
 use super::delivery::{Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink};
 use super::kind::SinkKind;
 
-pub(super) const KIND: SinkKind =
-    SinkKind { key: "journald", options: &[], example: "journald = true", may_hold_back: true, read };
+pub(super) static KIND: SinkKind =
+    SinkKind { variant: &Variant { key: &JOURNALD, options: &[] }, may_hold_back: true, read };
+
+static JOURNALD: KeySchema = KeySchema::new(
+    "journald",
+    Form::Any(&[Form::True, Form::Path]),
+    "true, or the path of journald's socket",
+    "Writes each record to journald; a path is that of journald's socket.",
+)
+.example("true");
 
 /// The socket of journald.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -42,20 +51,18 @@ struct JournaldSink {
 }
 
 fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
-    let socket = match settings.flag("journald") {
+    let socket = match settings.get(&JOURNALD)?.get_ref().as_bool() {
         Some(true) => SOCKET.into(),
         Some(false) => {
-            settings.problem(
-                "journald",
-                "a rule that does nothing: write journald = true, or leave the rule out",
-            );
+            settings
+                .problem(&JOURNALD, "a rule that does nothing: write journald = true, or leave the rule out");
             return None;
         }
-        None => PathBuf::from(settings.text("journald", "true, or the path of journald's socket")?),
+        None => PathBuf::from(settings.text(&JOURNALD)?),
     };
     if !socket.exists() {
         let socket = socket.display();
-        settings.warn("journald", &format!("there is no {socket}: entries wait until journald runs"));
+        settings.warn(&JOURNALD, &format!("there is no {socket}: entries wait until journald runs"));
     }
     Some(Arc::new(Journald { socket }))
 }

@@ -21,6 +21,7 @@
 
 mod delivery_limit;
 mod delivery;
+mod keys;
 mod kind;
 mod message_id;
 mod positions;
@@ -41,7 +42,7 @@ pub use delivery::{
 };
 pub use delivery_limit::{DeliveryLimit, DeliveryLimitError};
 pub use kind::SinkKind;
-pub use kinds::KINDS;
+pub use kinds::{KINDS, VARIANTS};
 pub use message_id::message_id;
 pub use positions::PositionsError;
 pub use rule::{RuleConfig, Selection};

@@ -12,26 +12,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use qmp_settings::Settings;
+use qmp_settings::schema::{Form, KeySchema, Variant};
 use qmp_settings::span;
 
 use super::delivery::{Delivery, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink};
 use super::fields;
+use super::keys::{ATTEMPTS, TIMEOUT};
 use super::kind::SinkKind;
 use process::{Process, RunResult};
 
-pub(super) const KIND: SinkKind = SinkKind {
-    key: "run",
-    options: &["timeout", "attempts"],
-    example: "run = [\"/usr/local/bin/page\", \"--urgent\"]",
-    may_hold_back: true,
-    read,
-};
+pub(super) static KIND: SinkKind =
+    SinkKind { variant: &Variant { key: &RUN, options: &[&TIMEOUT, &ATTEMPTS] }, may_hold_back: true, read };
+
+static RUN: KeySchema = KeySchema::new(
+    "run",
+    Form::Command,
+    "a program and its arguments, such as [\"/usr/local/bin/page\", \"--urgent\"]",
+    "Runs this program with these arguments, without a shell, with the record on its standard input.",
+)
+.example("[\"/usr/local/bin/page\", \"--urgent\"]");
 
 /// How long a command may take unless the rule says otherwise: a command should send a message, not do the work itself.
 const RUN_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How often a record may be offered to a receiver that refuses it, at most: more would be without end.
-pub(super) const SINK_ATTEMPTS_MAX: u32 = 1_000;
 
 /// The exit status of a temporary failure, by `sysexits.h`.
 const EX_TEMPFAIL: i32 = 75;
@@ -54,20 +56,19 @@ struct RunSink {
 }
 
 fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
-    let words = settings
-        .texts("run", "a program and its arguments, such as [\"/usr/local/bin/page\", \"--urgent\"]")?;
+    let words = settings.texts(&RUN)?;
     let (program, arguments) = words.split_first()?;
-    let timeout = settings.span("timeout").unwrap_or(RUN_TIMEOUT);
-    let attempts = settings.number("attempts", 1, SINK_ATTEMPTS_MAX).unwrap_or(1);
+    let timeout = settings.span(&TIMEOUT).unwrap_or(RUN_TIMEOUT);
+    let attempts = settings.number(&ATTEMPTS).unwrap_or(1);
     if arguments.is_empty() && program.contains(' ') && !std::path::Path::new(program).exists() {
         settings.problem(
-            "run",
+            &RUN,
             "there is no shell: write the program and each argument as separate texts in a list",
         );
         return None;
     }
     if let Some(warning) = process::warning(program) {
-        settings.warn("run", &warning);
+        settings.warn(&RUN, &warning);
     }
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     Some(Arc::new(Run { program: (*program).into(), arguments, timeout, attempts }))

@@ -23,23 +23,48 @@ use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode};
 use qmp_host::clock;
 use qmp_settings::Settings;
+use qmp_settings::schema::{Form, KeySchema, Variant};
 
 use super::cloud_event::{self, MEDIA_TYPE};
 use super::delivery::{
     Delivery, DeliveryFailure, DeliveryFuture, DeliveryOrigin, DeliveryOutcome, RuleAction, Sink,
 };
+use super::keys::{ATTEMPTS, TIMEOUT};
 use super::kind::SinkKind;
-use super::run::SINK_ATTEMPTS_MAX;
 use connection::{PersistentConnection, Reply};
 use target::Target;
 
-pub(super) const KIND: SinkKind = SinkKind {
-    key: "webhook",
-    options: &["secret-file", "ca-file", "timeout", "attempts"],
-    example: "webhook = \"https://example.org/hook\"",
+pub(super) static KIND: SinkKind = SinkKind {
+    variant: &Variant { key: &WEBHOOK, options: &[&SECRET_FILE, &CA_FILE, &TIMEOUT, &ATTEMPTS] },
     may_hold_back: true,
     read,
 };
+
+static WEBHOOK: KeySchema = KeySchema::new(
+    "webhook",
+    Form::Pattern("^https?://[^/?#@]+([/?].*)?$"),
+    "an address such as \"https://example.org/hook\"",
+    "Posts each record to this address as a CloudEvent.",
+)
+.example("\"https://example.org/hook\"");
+
+static SECRET_FILE: KeySchema = KeySchema::new(
+    "secret-file",
+    Form::Path,
+    "a path",
+    "The file with the secret that signs each request; it is read for each request.",
+)
+.absent("requests are not signed")
+.example("\"/etc/qmp-events/tickets.secret\"");
+
+static CA_FILE: KeySchema = KeySchema::new(
+    "ca-file",
+    Form::Path,
+    "a path",
+    "The file with the certificates of the authorities that are trusted instead of those of the system.",
+)
+.absent("the system's authorities")
+.example("\"/etc/qmp-events/tickets-ca.pem\"");
 
 /// How long a receiver may take for its reply unless the rule says otherwise.
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,23 +85,22 @@ struct WebhookSink {
 }
 
 fn read(settings: &mut Settings<'_, '_>) -> Option<Arc<dyn RuleAction>> {
-    let target: Option<Target> =
-        settings.parsed("webhook", "an address such as \"https://example.org/hook\"");
-    let secret_file = settings.text("secret-file", "a path").map(PathBuf::from);
-    let ca_file = settings.text("ca-file", "a path").map(PathBuf::from);
-    let timeout = settings.span("timeout").unwrap_or(WEBHOOK_TIMEOUT);
-    let attempts = settings.number("attempts", 1, SINK_ATTEMPTS_MAX).unwrap_or(1);
+    let target: Option<Target> = settings.parsed(&WEBHOOK);
+    let secret_file = settings.text(&SECRET_FILE).map(PathBuf::from);
+    let ca_file = settings.text(&CA_FILE).map(PathBuf::from);
+    let timeout = settings.span(&TIMEOUT).unwrap_or(WEBHOOK_TIMEOUT);
+    let attempts = settings.number(&ATTEMPTS).unwrap_or(1);
     if let Some(warning) = secret_file.as_deref().and_then(signature::warning) {
-        settings.warn("secret-file", &warning);
+        settings.warn(&SECRET_FILE, &warning);
     }
     if let Some(path) = &ca_file
         && let Err(error) = std::fs::File::open(path)
     {
-        settings.warn("ca-file", &format!("{} cannot be read: {error}", path.display()));
+        settings.warn(&CA_FILE, &format!("{} cannot be read: {error}", path.display()));
     }
     let target = target?;
     if !target.is_tls && ca_file.is_some() {
-        settings.problem("ca-file", "`ca-file` is for https; this webhook is http");
+        settings.problem(&CA_FILE, "`ca-file` is for https; this webhook is http");
         return None;
     }
     Some(Arc::new(Webhook { target, secret_file, ca_file, timeout, attempts }))

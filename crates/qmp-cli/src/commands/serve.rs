@@ -69,6 +69,10 @@ pub struct Serve {
     #[arg(long, conflicts_with = "demo")]
     check_config: bool,
 
+    /// Print a JSON Schema of the configuration file, for editors, and start nothing
+    #[arg(long, conflicts_with_all = ["demo", "check_config"])]
+    print_config_schema: bool,
+
     /// Record no findings; the states of the VMs are still known
     #[arg(long)]
     no_findings: bool,
@@ -90,6 +94,9 @@ A monitor serves one client: give the hub a monitor of its own (QEMU accepts -qm
 impl Serve {
     /// Serves until a signal stops it.
     pub async fn run(self, terminal: &Terminal) -> Result<Exit, Failure> {
+        if self.print_config_schema {
+            return Ok(output::print(&qmp_daemon::config_schema()).map(|()| Exit::Done)?);
+        }
         if self.check_config {
             return Ok(check::check(&self.configuration(None)?));
         }

@@ -1,28 +1,30 @@
 //! The configuration file, read key by key so that each problem has its line.
 
-mod document;
+mod values;
+mod unique_names;
+mod relay;
 mod discover;
 mod http;
-mod relay;
 mod retention;
 mod rule;
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use document::ConfigDocument;
 use qmp_client::Address;
 use qmp_http::HttpEndpoint;
 use qmp_hub::discovery::DiscoveryRule;
 use qmp_hub::relay::RelayConfig;
 use qmp_hub::{SilentAfter, VmName};
 use qmp_journal::Retention;
-use qmp_settings::{Document, Location, Problem, TomlValue};
+use qmp_settings::schema::KeySchema;
+use qmp_settings::{Document, Location, Problem, Settings, TomlValue};
 use qmp_sinks::RuleConfig;
 use toml::de::DeValue;
 
 use super::error::ConfigError;
+use super::schema;
+use unique_names::unique_names;
 
 /// The longest configuration file, in bytes: 10,000 `[[vm]]` tables have 700 kB.
 const CONFIG_MAX_BYTES: u64 = 4 << 20;
@@ -68,9 +70,9 @@ impl ConfigFile {
     ///
     /// [`ConfigError::Wrong`] with all its problems.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let mut document = ConfigDocument(Document::new(text, path));
-        let mut file = document.file();
-        let Document { mut problems, warnings, .. } = document.0;
+        let mut document = Document::new(text, path);
+        let mut file = read_file(&mut document);
+        let Document { mut problems, warnings, .. } = document;
         file.warnings = warnings;
         // Without other problems, this is checked together with the relays of the command line.
         if !problems.is_empty() {
@@ -97,113 +99,69 @@ impl ConfigFile {
     }
 }
 
-/// The keys of the top level.
-const KEYS: [&str; 8] =
-    ["journal", "http", "findings", "silent-after", "retention", "vm", "discover", "rule"];
+fn read_file(document: &mut Document<'_>) -> ConfigFile {
+    let Some(table) = document.top() else { return ConfigFile::default() };
+    let mut settings = Settings { document, table: table.get_ref(), schema: &schema::HUB };
+    settings.refuse_unknown();
+    ConfigFile {
+        journal: values::path(&mut settings, &schema::JOURNAL),
+        http: read(&mut settings, &schema::HTTP, http::http),
+        findings: settings.flag(&schema::FINDINGS),
+        silent_after: settings.parsed(&schema::SILENT_AFTER),
+        retention: read(&mut settings, &schema::RETENTION, retention::retention).unwrap_or_default(),
+        vms: read(&mut settings, &schema::VMS, vms),
+        discover: read(&mut settings, &schema::DISCOVER, discover::discover),
+        rules: read(&mut settings, &schema::RULES, rule::rules),
+        warnings: Vec::new(),
+    }
+}
 
-impl<'t> ConfigDocument<'t> {
-    fn file(&mut self) -> ConfigFile {
-        let mut file = ConfigFile::default();
-        let Some(table) = self.top() else { return file };
-        for (key, value) in table.get_ref() {
-            match key.get_ref().as_ref() {
-                "journal" => {
-                    file.journal = self.string(value, "a path").map(PathBuf::from);
-                    self.warn_relative(value, file.journal.as_deref());
-                }
-                "http" => file.http = self.http(value),
-                "findings" => file.findings = self.yes_or_no(value),
-                "silent-after" => file.silent_after = self.silent_after(value),
-                "retention" => file.retention = self.retention(value).unwrap_or_default(),
-                "vm" => file.vms = self.vms(value),
-                "discover" => file.discover = self.discover(value),
-                "rule" => file.rules = self.rules(value),
-                _ => self.unknown(key, &KEYS),
+/// Reads a value that has a reader of its own; the default if the key is absent.
+fn read<'t, T: Default>(
+    settings: &mut Settings<'_, 't>,
+    key: &KeySchema,
+    reader: fn(&mut Document<'t>, &TomlValue<'t>) -> T,
+) -> T {
+    settings.get(key).map(|value| reader(settings.document, value)).unwrap_or_default()
+}
+
+fn vms<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<ConfiguredVm> {
+    let DeValue::Array(tables) = value.get_ref() else {
+        document.problem(&value.span(), "a VM is written as [[vm]], in double brackets");
+        return Vec::new();
+    };
+    unique_names(document, tables, "VM");
+    tables.iter().filter_map(|table| vm(document, table)).collect()
+}
+
+fn vm<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<ConfiguredVm> {
+    let DeValue::Table(table) = value.get_ref() else {
+        document.problem(&value.span(), "a VM is a table with a name and an address");
+        return None;
+    };
+    let mut settings = Settings { document, table, schema: &schema::VM };
+    let has_unknown = settings.refuse_unknown();
+    let name = settings.parsed(&schema::VM_NAME);
+    let address = settings.parsed(&schema::VM_ADDRESS);
+    if let Some(value) = settings.get(&schema::VM_ADDRESS) {
+        values::warn_relative(settings.document, value, address.as_ref().and_then(unix_path));
+    }
+    let relays = read(&mut settings, &schema::VM_RELAY, relay::relays);
+    let silent_after = settings.parsed(&schema::VM_SILENT_AFTER);
+    // A misspelt key would otherwise be reported twice: as unknown and as missing.
+    if !has_unknown {
+        let missing = [
+            (&schema::VM_NAME, "this VM has no name; add: name = \"…\""),
+            (&schema::VM_ADDRESS, "this VM has no address; add: address = \"unix:/path/of/qmp.sock\""),
+        ];
+        for (key, message) in missing {
+            if settings.get(key).is_none() {
+                settings.document.problem(&value.span(), message);
             }
         }
-        file
     }
-
-    fn vms(&mut self, value: &TomlValue<'t>) -> Vec<ConfiguredVm> {
-        let DeValue::Array(tables) = value.get_ref() else {
-            self.problem(&value.span(), "a VM is written as [[vm]], in double brackets");
-            return Vec::new();
-        };
-        self.unique_names(tables, "VM");
-        tables.iter().filter_map(|table| self.vm(table)).collect()
-    }
-
-    /// Adds a problem for each table whose name an earlier one has, whatever else is wrong with the two.
-    pub(super) fn unique_names<'v>(&mut self, tables: impl IntoIterator<Item = &'v TomlValue<'t>>, what: &str)
-    where
-        't: 'v,
-    {
-        let mut first_lines: HashMap<&'v str, usize> = HashMap::new();
-        for table in tables {
-            let Some(value) = table.get_ref().get("name") else { continue };
-            let Some(name) = value.get_ref().as_str().filter(|name| !name.is_empty()) else { continue };
-            let line = self.location(&value.span()).line;
-            match first_lines.entry(name) {
-                Entry::Vacant(place) => _ = place.insert(line),
-                Entry::Occupied(first) => {
-                    let first = first.get();
-                    let message = format!(
-                        "the name \"{name}\" is used twice, here and in line {first}; each {what} needs a unique name"
-                    );
-                    self.problem(&value.span(), &message);
-                }
-            }
-        }
-    }
-
-    fn vm(&mut self, value: &TomlValue<'t>) -> Option<ConfiguredVm> {
-        let DeValue::Table(table) = value.get_ref() else {
-            self.problem(&value.span(), "a VM is a table with a name and an address");
-            return None;
-        };
-        let mut has_unknown = false;
-        let (mut name, mut address, mut relays, mut silent_after) = (None, None, Vec::new(), None);
-        for (key, value) in table {
-            match key.get_ref().as_ref() {
-                "name" => name = Some((self.parsed(value, "a name"), value.span())),
-                "address" => {
-                    let parsed = self.parsed(value, "an address");
-                    self.warn_relative(value, parsed.as_ref().and_then(unix_path));
-                    address = Some(parsed);
-                }
-                "relay" => relays = self.relays(value),
-                "silent-after" => silent_after = self.silent_after(value),
-                _ => {
-                    has_unknown = true;
-                    self.unknown(key, &["name", "address", "relay", "silent-after"]);
-                }
-            }
-        }
-        // A misspelt key would otherwise be reported twice: as unknown and as missing.
-        if !has_unknown {
-            if name.is_none() {
-                self.problem(&value.span(), "this VM has no name; add: name = \"…\"");
-            }
-            if address.is_none() {
-                self.problem(
-                    &value.span(),
-                    "this VM has no address; add: address = \"unix:/path/of/qmp.sock\"",
-                );
-            }
-        }
-        let (name, span) = name?;
-        Some(ConfiguredVm {
-            name: name?,
-            address: address??,
-            relays,
-            silent_after,
-            location: self.location(&span),
-        })
-    }
-
-    fn silent_after(&mut self, value: &TomlValue<'t>) -> Option<SilentAfter> {
-        self.parsed(value, "a span such as \"30s\", or \"off\",")
-    }
+    let location = settings.get(&schema::VM_NAME).map(|name| settings.document.location(&name.span()));
+    Some(ConfiguredVm { name: name?, address: address?, relays, silent_after, location: location? })
 }
 
 /// The relays of the file and the command line.

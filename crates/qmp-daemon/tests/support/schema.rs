@@ -1,4 +1,4 @@
-//! Validates JSON values against the schemas of an `OpenAPI` document.
+//! Validates JSON values against the schemas of an `OpenAPI` document, or against a JSON Schema.
 //!
 //! Stricter than JSON Schema to find gaps: an object with `properties` has no other members unless
 //! `additionalProperties` permits them, and an unknown keyword is an error.
@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 /// Keywords without a constraint on values. Formats are documentation only.
-const REMARKS: [&str; 5] = ["description", "format", "pattern", "examples", "default"];
+const REMARKS: [&str; 7] = ["description", "format", "examples", "default", "title", "$schema", "$defs"];
 
 /// The violations, with their places; empty if the value is valid.
 pub(crate) fn check(document: &Value, schema: &Value, value: &Value, path: &str) -> Vec<String> {
@@ -26,6 +26,24 @@ pub(crate) fn check(document: &Value, schema: &Value, value: &Value, path: &str)
             "enum" => rule.as_array().expect("a list").contains(value),
             "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().expect("a number")),
             "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().expect("a number")),
+            "pattern" => value.as_str().is_none_or(|text| pattern(rule).is_match(text)),
+            "minLength" => value
+                .as_str()
+                .is_none_or(|text| text.chars().count() as u64 >= rule.as_u64().expect("a number")),
+            "not" => !check(document, rule, value, path).is_empty(),
+            "allOf" => {
+                let parts = rule.as_array().expect("a list").iter();
+                violations.extend(parts.flat_map(|schema| check(document, schema, value, path)));
+                true
+            }
+            "if" => {
+                let applies = check(document, rule, value, path).is_empty();
+                violations.extend(
+                    applies.then(|| check(document, &schema["then"], value, path)).into_iter().flatten(),
+                );
+                true
+            }
+            "then" => true,
             "minItems" => {
                 value.as_array().is_none_or(|list| list.len() as u64 >= rule.as_u64().expect("a number"))
             }
@@ -71,7 +89,8 @@ pub(crate) fn check(document: &Value, schema: &Value, value: &Value, path: &str)
 }
 
 fn members(document: &Value, schema: &Value, value: &Value, path: &str) -> Vec<String> {
-    let is_open = schema["additionalProperties"] == true;
+    // A condition without a type does not forbid other members.
+    let is_open = schema["additionalProperties"] == true || schema.get("type").is_none();
     let mut violations = Vec::new();
     for (name, value) in value.as_object().into_iter().flatten() {
         let path = format!("{path}/{name}");
@@ -82,6 +101,10 @@ fn members(document: &Value, schema: &Value, value: &Value, path: &str) -> Vec<S
         }
     }
     violations
+}
+
+fn pattern(rule: &Value) -> regex_lite::Regex {
+    regex_lite::Regex::new(rule.as_str().expect("a text")).expect("a regular expression")
 }
 
 fn types(rule: &Value) -> impl Iterator<Item = &str> {

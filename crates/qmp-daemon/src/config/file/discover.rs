@@ -1,166 +1,127 @@
 //! The tables `[[discover]]`: the rules of discovery.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
-use qmp_hub::SilentAfter;
-use qmp_hub::discovery::{DiscoveryRule, Layout, PathPattern, Source, Template};
+use qmp_hub::discovery::{DiscoveryRule, Layout, PathPattern, Source};
+use qmp_hub::relay::RelayConfig;
 use qmp_journal::Globs;
-use qmp_settings::TomlValue;
+use qmp_settings::schema::KeySchema;
+use qmp_settings::{Document, Settings, TomlValue};
 use toml::de::DeValue;
 
-use super::document::ConfigDocument;
+use super::{relay, values};
+use crate::config::schema::discover as keys;
 
-/// The keys of sources; a table has exactly one.
-const SOURCES: [&str; 5] = ["glob", "directory", "layout", "processes", "listen"];
-
-const KEYS: [&str; 12] = [
-    "glob",
-    "directory",
-    "layout",
-    "processes",
-    "listen",
-    "root",
-    "mode",
-    "name",
-    "relay",
-    "only",
-    "exclude",
-    "silent-after",
-];
-
-/// The members of a table besides its relays.
-#[derive(Default)]
-struct Table {
-    sources: Vec<Option<Source>>,
-    root: Option<PathBuf>,
-    mode: Option<u32>,
-    name: Option<Template>,
-    only: Option<Globs>,
-    exclude: Option<Globs>,
-    silent_after: Option<SilentAfter>,
+/// Reads all tables.
+pub(super) fn discover<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<DiscoveryRule> {
+    let DeValue::Array(tables) = value.get_ref() else {
+        document.problem(&value.span(), "a rule of discovery is written as [[discover]], in double brackets");
+        return Vec::new();
+    };
+    tables.iter().filter_map(|table| rule(document, table)).collect()
 }
 
-impl<'t> ConfigDocument<'t> {
-    pub(super) fn discover(&mut self, value: &TomlValue<'t>) -> Vec<DiscoveryRule> {
-        let DeValue::Array(tables) = value.get_ref() else {
-            self.problem(&value.span(), "a rule of discovery is written as [[discover]], in double brackets");
-            return Vec::new();
-        };
-        tables.iter().filter_map(|table| self.one_discovery(table)).collect()
+fn rule<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<DiscoveryRule> {
+    let DeValue::Table(table) = value.get_ref() else {
+        let message = "a rule of discovery is a table such as { glob = \"/run/vm/*.sock\" }";
+        document.problem(&value.span(), message);
+        return None;
+    };
+    let problems_before = document.problems.len();
+    let mut settings = Settings { document, table, schema: &keys::RULE };
+    settings.refuse_unknown();
+    let sources = sources(&mut settings);
+    let root = settings.text(&keys::ROOT).map(PathBuf::from);
+    let mode = values::mode(&mut settings, &keys::MODE);
+    let name = settings.parsed(&keys::NAME);
+    let relays = relays(&mut settings);
+    let only = names(&mut settings, &keys::ONLY);
+    let exclude = names(&mut settings, &keys::EXCLUDE);
+    let silent_after = settings.parsed(&keys::SILENT_AFTER);
+    if document.problems.len() > problems_before {
+        return None;
     }
+    let source = with_options(document, &value.span(), sources, root, mode)?;
+    let rule = DiscoveryRule::new(source);
+    let dial_in_mode = mode.unwrap_or(rule.dial_in_mode);
+    let (name, only) = (name.unwrap_or_default(), only.unwrap_or_default());
+    Some(DiscoveryRule { name, relays, only, exclude, dial_in_mode, silent_after, ..rule })
+}
 
-    fn one_discovery(&mut self, value: &TomlValue<'t>) -> Option<DiscoveryRule> {
-        let DeValue::Table(members) = value.get_ref() else {
-            self.problem(
-                &value.span(),
-                "a rule of discovery is a table such as { glob = \"/run/vm/*.sock\" }",
-            );
-            return None;
-        };
-        let problems_before = self.problems.len();
-        let mut table = Table::default();
-        let mut relays = Vec::new();
-        for (key, value) in members {
-            match key.get_ref().as_ref() {
-                "glob" => {
-                    let pattern = self.parsed::<PathPattern>(value, "a path such as /run/vm/*.sock");
-                    table.sources.push(pattern.map(Source::Paths));
-                }
-                "directory" => table.sources.push(self.directory(value)),
-                "layout" => {
-                    let layout = self.parsed::<Layout>(value, "the name of a layout such as libvirt");
-                    table.sources.push(layout.map(|layout| Source::Layout { layout, root: None }));
-                }
-                "processes" => match self.yes_or_no(value) {
-                    Some(false) => self.problem(&value.span(), "leave the table out to ignore processes"),
-                    flag => table.sources.push(flag.map(|_| Source::Processes)),
-                },
-                "listen" => table.sources.push(self.dial_in(value)),
-                "root" => table.root = self.string(value, "a directory").map(PathBuf::from),
-                "mode" => table.mode = self.mode(value),
-                "name" => table.name = self.parsed(value, "a template such as pve-{name}"),
-                "relay" => {
-                    relays = self.relays(value);
-                    if relays.iter().any(|relay| !relay.path.to_string_lossy().contains("{name}")) {
-                        self.problem(&value.span(), "each VM needs its own relay; put {name} into the path");
-                    }
-                }
-                "only" => table.only = self.names(value),
-                "exclude" => table.exclude = self.names(value),
-                "silent-after" => table.silent_after = self.silent_after(value),
-                _ => self.unknown(key, &KEYS),
-            }
-        }
-        if self.problems.len() > problems_before {
-            return None;
-        }
-        let span = value.span();
-        let Table { sources, root, mode, name, only, exclude, silent_after } = table;
-        let mut source = match <[_; 1]>::try_from(sources) {
-            Ok([source]) => source?,
-            Err(sources) => {
-                let many = if sources.is_empty() { "has no source" } else { "has several sources" };
-                self.problem(&span, &format!("this table {many}; use one of {}", SOURCES.join(", ")));
-                return None;
-            }
-        };
-        if let Some(moved) = root {
-            let Source::Layout { root, .. } = &mut source else {
-                self.problem(&span, "`root` requires a layout");
-                return None;
-            };
-            *root = Some(moved);
-        }
-        if mode.is_some() && !matches!(source, Source::DialIn(_)) {
-            self.problem(&span, "`mode` is for the socket at which QEMUs dial in; add: listen = \"unix:…\"");
-            return None;
-        }
-        let rule = DiscoveryRule::new(source);
-        let dial_in_mode = mode.unwrap_or(rule.dial_in_mode);
-        let (name, only) = (name.unwrap_or_default(), only.unwrap_or_default());
-        Some(DiscoveryRule { name, relays, only, exclude, dial_in_mode, silent_after, ..rule })
-    }
+/// Reads the sources, of which a table has exactly one.
+fn sources(settings: &mut Settings<'_, '_>) -> Vec<Source> {
+    let glob = settings.parsed::<PathPattern>(&keys::GLOB).map(Source::Paths);
+    let layout = settings.parsed::<Layout>(&keys::LAYOUT).map(|layout| Source::Layout { layout, root: None });
+    let found = [glob, directory(settings), layout, processes(settings), dial_in(settings)];
+    found.into_iter().flatten().collect()
+}
 
-    fn directory(&mut self, value: &TomlValue<'t>) -> Option<Source> {
-        let path = self.string(value, "a directory")?;
-        match PathPattern::directory(path) {
-            Ok(pattern) => Some(Source::Paths(pattern)),
-            Err(error) => {
-                self.problem(&value.span(), &error.to_string());
-                None
-            }
-        }
-    }
+fn directory(settings: &mut Settings<'_, '_>) -> Option<Source> {
+    let path = settings.text(&keys::DIRECTORY)?;
+    let pattern = PathPattern::directory(path);
+    pattern
+        .inspect_err(|error| settings.problem(&keys::DIRECTORY, &error.to_string()))
+        .map(Source::Paths)
+        .ok()
+}
 
-    fn dial_in(&mut self, value: &TomlValue<'t>) -> Option<Source> {
-        let address = self.parsed(value, "an address such as unix:/run/qmp-events/dial-in.sock")?;
-        match Source::dial_in(address) {
-            Ok(source) => Some(source),
-            Err(error) => {
-                self.problem(&value.span(), &error.to_string());
-                None
-            }
-        }
+fn processes(settings: &mut Settings<'_, '_>) -> Option<Source> {
+    let flag = settings.flag(&keys::PROCESSES)?;
+    if !flag {
+        settings.problem(&keys::PROCESSES, "leave the table out to ignore processes");
     }
+    flag.then_some(Source::Processes)
+}
 
-    fn names(&mut self, value: &TomlValue<'t>) -> Option<Globs> {
-        let DeValue::Array(patterns) = value.get_ref() else {
-            self.problem(&value.span(), "expected a list of names, such as [\"test-*\"]");
-            return None;
-        };
-        let patterns: Vec<_> = patterns.iter().filter_map(|pattern| self.string(pattern, "a name")).collect();
-        if patterns.is_empty() {
-            self.problem(&value.span(), "an empty list has no effect; leave it out");
+fn dial_in(settings: &mut Settings<'_, '_>) -> Option<Source> {
+    let address = settings.parsed(&keys::LISTEN)?;
+    Source::dial_in(address).inspect_err(|error| settings.problem(&keys::LISTEN, &error.to_string())).ok()
+}
+
+/// The one source, with the options that are for it alone.
+fn with_options(
+    document: &mut Document<'_>,
+    span: &Range<usize>,
+    sources: Vec<Source>,
+    root: Option<PathBuf>,
+    mode: Option<u32>,
+) -> Option<Source> {
+    let mut source = match <[_; 1]>::try_from(sources) {
+        Ok([source]) => source,
+        Err(sources) => {
+            let many = if sources.is_empty() { "has no source" } else { "has several sources" };
+            let known: Vec<&str> = keys::RULE.variants.iter().map(|source| source.key.name).collect();
+            document.problem(span, &format!("this table {many}; use one of {}", known.join(", ")));
             return None;
         }
-        match Globs::parse(patterns) {
-            Ok(globs) => Some(globs),
-            Err(error) => {
-                self.problem(&value.span(), &error.to_string());
-                None
-            }
+    };
+    match &mut source {
+        Source::Layout { root: usual, .. } => *usual = root,
+        _ if root.is_some() => {
+            document.problem(span, "`root` requires a layout");
+            return None;
         }
+        _ => {}
     }
+    if mode.is_some() && !matches!(source, Source::DialIn(_)) {
+        document.problem(span, "`mode` is for the socket at which QEMUs dial in; add: listen = \"unix:…\"");
+        return None;
+    }
+    Some(source)
+}
+
+fn relays(settings: &mut Settings<'_, '_>) -> Vec<RelayConfig> {
+    let Some(value) = settings.get(&keys::RELAY) else { return Vec::new() };
+    let relays = relay::relays(settings.document, value);
+    if relays.iter().any(|relay| !relay.path.to_string_lossy().contains("{name}")) {
+        settings.problem(&keys::RELAY, "each VM needs its own relay; put {name} into the path");
+    }
+    relays
+}
+
+fn names(settings: &mut Settings<'_, '_>, key: &KeySchema) -> Option<Globs> {
+    values::patterns(settings, key, "a name", "an empty list has no effect; leave it out")
 }
 
 #[cfg(test)]

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use qmp_http::{HttpAddress, HttpEndpoint, TlsFiles};
-use qmp_settings::TomlValue;
+use qmp_settings::{Document, Settings, TomlValue};
 use toml::de::DeValue;
 
-use super::document::ConfigDocument;
+use super::values;
+use crate::config::schema;
+use crate::config::schema::http as keys;
 
 /// The members of an address's table.
-#[derive(Default)]
 struct Table {
     address: Option<HttpAddress>,
     certificate: Option<PathBuf>,
@@ -18,44 +19,38 @@ struct Table {
     token_file: Option<PathBuf>,
 }
 
-const KEYS: [&str; 5] = ["address", "certificate", "key", "client-ca", "token-file"];
-
-impl<'t> ConfigDocument<'t> {
-    pub(super) fn http(&mut self, value: &TomlValue<'t>) -> Vec<HttpEndpoint> {
-        match value.get_ref() {
-            DeValue::Array(endpoints) => endpoints
-                .iter()
-                .filter_map(|endpoint| self.endpoint(endpoint, "an address, or a table with an address,"))
-                .collect(),
-            _ => self.endpoint(value, "an address or a list of addresses").into_iter().collect(),
-        }
+/// Reads the value of `http`.
+pub(super) fn http<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<HttpEndpoint> {
+    match value.get_ref() {
+        DeValue::Array(endpoints) => endpoints
+            .iter()
+            .filter_map(|value| endpoint(document, value, "an address, or a table with an address,"))
+            .collect(),
+        _ => endpoint(document, value, schema::HTTP.expected).into_iter().collect(),
     }
+}
 
-    fn endpoint(&mut self, value: &TomlValue<'t>, expected: &str) -> Option<HttpEndpoint> {
-        let DeValue::Table(members) = value.get_ref() else {
-            let endpoint: Option<HttpEndpoint> = self.parsed(value, expected);
-            self.warn_relative(value, endpoint.as_ref().and_then(|endpoint| endpoint.address().unix_path()));
-            return endpoint;
-        };
-        let problems_before = self.problems.len();
-        let mut table = Table::default();
-        for (key, value) in members {
-            let mut path = || self.string(value, "a path").map(PathBuf::from);
-            match key.get_ref().as_ref() {
-                "address" => table.address = self.parsed(value, "an address"),
-                "certificate" => table.certificate = path(),
-                "key" => table.key = path(),
-                "client-ca" => table.client_ca = path(),
-                "token-file" => table.token_file = path(),
-                _ => self.unknown(key, &KEYS),
-            }
-        }
-        if self.problems.len() > problems_before {
-            return None;
-        }
-        let endpoint = table.endpoint();
-        endpoint.map_err(|message| self.problem(&value.span(), &message)).ok()
+fn endpoint<'t>(document: &mut Document<'t>, value: &TomlValue<'t>, expected: &str) -> Option<HttpEndpoint> {
+    let DeValue::Table(table) = value.get_ref() else {
+        let endpoint: Option<HttpEndpoint> = document.parsed(value, expected);
+        let path = endpoint.as_ref().and_then(|endpoint| endpoint.address().unix_path());
+        values::warn_relative(document, value, path);
+        return endpoint;
+    };
+    let problems_before = document.problems.len();
+    let mut settings = Settings { document, table, schema: &keys::ENDPOINT };
+    settings.refuse_unknown();
+    let table = Table {
+        address: settings.parsed(&keys::ADDRESS),
+        certificate: settings.text(&keys::CERTIFICATE).map(PathBuf::from),
+        key: settings.text(&keys::KEY).map(PathBuf::from),
+        client_ca: settings.text(&keys::CLIENT_CA).map(PathBuf::from),
+        token_file: settings.text(&keys::TOKEN_FILE).map(PathBuf::from),
+    };
+    if document.problems.len() > problems_before {
+        return None;
     }
+    table.endpoint().map_err(|message| document.problem(&value.span(), &message)).ok()
 }
 
 impl Table {

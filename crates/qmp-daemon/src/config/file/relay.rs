@@ -2,142 +2,85 @@
 
 use std::path::Path;
 
-use qmp_hub::relay::{RelayConfig, Role};
-use qmp_journal::Globs;
-use qmp_settings::TomlValue;
+use qmp_hub::relay::{DEFAULT_MODE, RelayConfig, Role};
+use qmp_settings::schema::KeySchema;
+use qmp_settings::{Document, Settings, TomlValue};
 use toml::de::DeValue;
 
-use super::document::ConfigDocument;
+use super::values;
+use crate::config::schema::relay as keys;
 
-/// The members of a relay's table.
-#[derive(Default)]
-struct Table {
-    path: Option<String>,
-    operates: bool,
-    mode: Option<u32>,
-    allow: Option<Globs>,
-    uids: Vec<u32>,
-    gids: Vec<u32>,
-    pretty: bool,
-}
-
-const KEYS: [&str; 7] = ["path", "role", "mode", "allow", "uids", "gids", "pretty"];
-
-impl<'t> ConfigDocument<'t> {
-    pub(super) fn relays(&mut self, value: &TomlValue<'t>) -> Vec<RelayConfig> {
-        match value.get_ref() {
-            DeValue::Array(relays) => relays.iter().filter_map(|relay| self.relay(relay)).collect(),
-            _ => self.relay(value).into_iter().collect(),
-        }
-    }
-
-    fn relay(&mut self, value: &TomlValue<'t>) -> Option<RelayConfig> {
-        let DeValue::Table(members) = value.get_ref() else {
-            let path = self.string(value, "a path, or a table with a path,");
-            self.warn_relative(value, path.map(Path::new));
-            return path.map(RelayConfig::new);
-        };
-        let problems_before = self.problems.len();
-        let mut table = Table::default();
-        for (key, value) in members {
-            match key.get_ref().as_ref() {
-                "path" => {
-                    table.path = self.string(value, "a path").map(str::to_owned);
-                    self.warn_relative(value, table.path.as_deref().map(Path::new));
-                }
-                "role" => table.operates = self.operates(value),
-                "mode" => table.mode = self.mode(value),
-                "allow" => table.allow = self.allow(value),
-                "uids" => table.uids = self.numbers(value, "a list of user ids such as [1000]"),
-                "gids" => table.gids = self.numbers(value, "a list of group ids such as [107]"),
-                "pretty" => table.pretty = self.yes_or_no(value).unwrap_or_default(),
-                _ => self.unknown(key, &KEYS),
-            }
-        }
-        if self.problems.len() > problems_before {
-            return None;
-        }
-        let Some(path) = table.path else {
-            self.problem(&value.span(), "this relay has no path; add: path = \"/run/qmp-events/NAME.qmp\"");
-            return None;
-        };
-        let role = match (table.operates, table.allow) {
-            (true, allow) => Role::Operate { allow: allow.unwrap_or_default() },
-            (false, None) => Role::Observe,
-            (false, Some(_)) => {
-                self.problem(&value.span(), "`allow` is only for operators; add: role = \"operate\"");
-                return None;
-            }
-        };
-        let RelayConfig { mode, .. } = RelayConfig::new("");
-        let (mode, pretty) = (table.mode.unwrap_or(mode), table.pretty);
-        Some(RelayConfig { path: path.into(), role, mode, uids: table.uids, gids: table.gids, pretty })
-    }
-
-    /// Whether the value is the role of an operator.
-    fn operates(&mut self, value: &TomlValue<'t>) -> bool {
-        match self.string(value, "\"observe\" or \"operate\"") {
-            Some(role @ ("observe" | "operate")) => return role == "operate",
-            Some(other) => {
-                let message = format!("unknown role \"{other}\"; write \"observe\" or \"operate\"");
-                self.problem(&value.span(), &message);
-            }
-            None => {}
-        }
-        false
-    }
-
-    /// `0o660`, or `"0660"` as in chmod.
-    pub(super) fn mode(&mut self, value: &TomlValue<'t>) -> Option<u32> {
-        let mode = match value.get_ref() {
-            DeValue::Integer(_) => number(value),
-            DeValue::String(text) => u32::from_str_radix(text, 8).ok(),
-            _ => None,
-        };
-        let mode = mode.filter(|mode| *mode <= 0o777);
-        if mode.is_none() {
-            self.problem(&value.span(), "expected the permissions of a file, such as 0o660");
-        }
-        mode
-    }
-
-    fn allow(&mut self, value: &TomlValue<'t>) -> Option<Globs> {
-        let DeValue::Array(patterns) = value.get_ref() else {
-            self.problem(&value.span(), "expected a list of commands, such as [\"stop\", \"block*\"]");
-            return None;
-        };
-        if patterns.is_empty() {
-            self.problem(&value.span(), "an empty list allows nothing; leave it out to allow everything");
-            return None;
-        }
-        let patterns: Vec<_> =
-            patterns.iter().filter_map(|pattern| self.string(pattern, "the name of a command")).collect();
-        match Globs::parse(patterns) {
-            Ok(globs) => Some(globs),
-            Err(error) => {
-                self.problem(&value.span(), &error.to_string());
-                None
-            }
-        }
-    }
-
-    fn numbers(&mut self, value: &TomlValue<'t>, expected: &str) -> Vec<u32> {
-        let numbers: Option<Vec<u32>> = match value.get_ref() {
-            DeValue::Array(values) => values.iter().map(number).collect(),
-            _ => None,
-        };
-        // An empty list would permit every user, which is unlikely to be the intention.
-        let numbers = numbers.filter(|numbers| !numbers.is_empty());
-        if numbers.is_none() {
-            self.problem(&value.span(), &format!("expected {expected}"));
-        }
-        numbers.unwrap_or_default()
+/// Reads the value of `relay`.
+pub(super) fn relays<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Vec<RelayConfig> {
+    match value.get_ref() {
+        DeValue::Array(relays) => relays.iter().filter_map(|value| relay(document, value)).collect(),
+        _ => relay(document, value).into_iter().collect(),
     }
 }
 
-fn number(value: &TomlValue<'_>) -> Option<u32> {
-    let integer = value.get_ref().as_integer()?;
-    u32::from_str_radix(integer.as_str(), integer.radix()).ok()
+fn relay<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<RelayConfig> {
+    let DeValue::Table(table) = value.get_ref() else {
+        let path = document.string(value, keys::EXPECTED);
+        values::warn_relative(document, value, path.map(Path::new));
+        return path.map(RelayConfig::new);
+    };
+    let problems_before = document.problems.len();
+    let mut settings = Settings { document, table, schema: &keys::RELAY };
+    settings.refuse_unknown();
+    let path = values::path(&mut settings, &keys::PATH);
+    let is_operator = is_operator(&mut settings);
+    let mode = values::mode(&mut settings, &keys::MODE).unwrap_or(DEFAULT_MODE);
+    let about_empty = "an empty list allows nothing; leave it out to allow everything";
+    let allow = values::patterns(&mut settings, &keys::ALLOW, "the name of a command", about_empty);
+    let (uids, gids) = (numbers(&mut settings, &keys::UIDS), numbers(&mut settings, &keys::GIDS));
+    let pretty = settings.flag(&keys::PRETTY).unwrap_or_default();
+    if document.problems.len() > problems_before {
+        return None;
+    }
+    let Some(path) = path else {
+        document.problem(&value.span(), "this relay has no path; add: path = \"/run/qmp-events/NAME.qmp\"");
+        return None;
+    };
+    let role = match (is_operator, allow) {
+        (true, allow) => Role::Operate { allow: allow.unwrap_or_default() },
+        (false, None) => Role::Observe,
+        (false, Some(_)) => {
+            document.problem(&value.span(), "`allow` is only for operators; add: role = \"operate\"");
+            return None;
+        }
+    };
+    Some(RelayConfig { path, role, mode, uids, gids, pretty })
+}
+
+/// Whether the role is that of an operator.
+fn is_operator(settings: &mut Settings<'_, '_>) -> bool {
+    match settings.text(&keys::ROLE) {
+        Some("operate") => true,
+        None | Some("observe") => false,
+        Some(other) => {
+            let message = format!("unknown role \"{other}\"; write {}", keys::ROLE.expected);
+            settings.problem(&keys::ROLE, &message);
+            false
+        }
+    }
+}
+
+fn numbers(settings: &mut Settings<'_, '_>, key: &KeySchema) -> Vec<u32> {
+    let Some(value) = settings.get(key) else { return Vec::new() };
+    let number = |value: &TomlValue<'_>| {
+        let number = value.get_ref().as_integer()?;
+        u32::from_str_radix(number.as_str(), number.radix()).ok()
+    };
+    let numbers: Option<Vec<u32>> = match value.get_ref() {
+        DeValue::Array(values) => values.iter().map(number).collect(),
+        _ => None,
+    };
+    // An empty list would permit every user, which is unlikely to be the intention.
+    let numbers = numbers.filter(|numbers| !numbers.is_empty());
+    if numbers.is_none() {
+        settings.problem(key, &format!("expected {}", key.expected));
+    }
+    numbers.unwrap_or_default()
 }
 
 #[cfg(test)]

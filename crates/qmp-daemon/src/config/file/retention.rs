@@ -3,50 +3,38 @@
 use std::time::Duration;
 
 use qmp_journal::{RETENTION_MIN_AGE, RETENTION_MIN_BYTES, Retention};
-use qmp_settings::TomlValue;
+use qmp_settings::schema::KeySchema;
+use qmp_settings::{Document, Settings, TomlValue};
 use qmp_settings::{size, span};
 use toml::de::DeValue;
 
-use super::document::ConfigDocument;
+use crate::config::schema as keys;
 
-const KEYS: [&str; 2] = ["max-age", "max-size"];
+/// Reads the table; `None` after a problem.
+pub(super) fn retention<'t>(document: &mut Document<'t>, value: &TomlValue<'t>) -> Option<Retention> {
+    let DeValue::Table(table) = value.get_ref() else {
+        document.problem(
+            &value.span(),
+            "write [retention] on a line, and max-age = \"90d\" or max-size = \"10GiB\" below",
+        );
+        return None;
+    };
+    let mut settings = Settings { document, table, schema: &keys::RETENTION_TABLE };
+    settings.refuse_unknown();
+    Some(Retention {
+        max_age: read(&mut settings, &keys::MAX_AGE, max_age),
+        max_bytes: read(&mut settings, &keys::MAX_SIZE, max_bytes),
+    })
+}
 
-impl<'t> ConfigDocument<'t> {
-    pub(super) fn retention(&mut self, value: &TomlValue<'t>) -> Option<Retention> {
-        let DeValue::Table(members) = value.get_ref() else {
-            self.problem(
-                &value.span(),
-                "write [retention] on a line, and max-age = \"90d\" or max-size = \"10GiB\" below",
-            );
-            return None;
-        };
-        let mut retention = Retention::default();
-        for (key, value) in members {
-            match key.get_ref().as_ref() {
-                "max-age" => retention.max_age = self.read(value, "a span such as \"90d\"", max_age),
-                "max-size" => retention.max_bytes = self.read(value, "a size such as \"10GiB\"", max_bytes),
-                _ => self.unknown(key, &KEYS),
-            }
-        }
-        Some(retention)
-    }
-
-    /// A text that `parse` accepts.
-    fn read<T>(
-        &mut self,
-        value: &TomlValue<'t>,
-        expected: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let text = self.string(value, expected)?;
-        match parse(text) {
-            Ok(read) => Some(read),
-            Err(message) => {
-                self.problem(&value.span(), &message);
-                None
-            }
-        }
-    }
+/// Reads a text that `parse` accepts.
+fn read<T>(
+    settings: &mut Settings<'_, '_>,
+    key: &KeySchema,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    let text = settings.text(key)?;
+    parse(text).inspect_err(|message| settings.problem(key, message)).ok()
 }
 
 fn max_age(text: &str) -> Result<Duration, String> {
