@@ -9,7 +9,7 @@ use std::{
 const PAGE: &str = "docs/adr/0002-dependencies.md";
 
 /// Crates of the workspace that only test: their dependencies reach no user.
-const TEST_CRATES: [&str; 2] = ["qmp-real-qemu", "qmp-events-fuzz"];
+const TEST_CRATES: [&str; 3] = ["qmp-real-qemu", "qmp-testing", "qmp-events-fuzz"];
 
 /// The dependencies of the workspace on other projects.
 #[derive(Debug, Default, PartialEq)]

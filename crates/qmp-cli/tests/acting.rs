@@ -10,10 +10,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
+use qmp_testing::{MonitorThread, respond, wait_for};
 use serde_json::Value;
-use support::{FakeQmp, Process, directory, event, respond, run};
+use support::{Process, directory, event, run};
 
 /// Events of one storm; a process is run for each of them.
 const STORM: u64 = 150;
@@ -22,8 +22,8 @@ const STORM: u64 = 150;
 type Deliveries = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// A monitor that reports a storm of events at the command `storm`.
-fn storm_monitor(home: &Path) -> FakeQmp {
-    FakeQmp::start_with(home.join("web1.sock"), |command, request| match command {
+fn storm_monitor(home: &Path) -> MonitorThread {
+    MonitorThread::start_with(home.join("web1.sock"), |command, request| match command {
         "storm" => {
             let storm =
                 (0..STORM).map(|number| event("RTC_CHANGE", Some(&format!("{{\"offset\": {number}}}"))));
@@ -103,14 +103,6 @@ fn file(path: &Path) -> Vec<Vec<u8>> {
     whole.map(|line| line[..line.len() - 1].to_vec()).collect()
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "timed out: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn bodies(deliveries: &Deliveries) -> Vec<Vec<u8>> {
     deliveries.lock().expect("no panic").iter().map(|(_, body)| body.clone()).collect()
 }
@@ -175,7 +167,7 @@ fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
             assert_eq!(run(home.path(), &["exec", "web1", "storm"]).code, Some(0));
         }
         // Commands are slowest: each kill is in the middle of their storm; the other sinks are as far or further.
-        until("a delivery", || counts()[0] > before[0] + 20);
+        wait_for("a delivery", || (counts()[0] > before[0] + 20).then_some(()));
         hub.signal("KILL");
         hub.end();
     }
@@ -186,7 +178,7 @@ fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
     let (offsets, _) = firsts(&wanted);
     let deliveries = || [file(&at("ran")), bodies(&hooks), bodies(&journald), log()];
     for (index, kind) in ["run", "webhook", "journald", "file"].iter().enumerate() {
-        until(kind, || firsts(&deliveries()[index]).0.len() == offsets.len());
+        wait_for(kind, || (firsts(&deliveries()[index]).0.len() == offsets.len()).then_some(()));
         let (found, again) = firsts(&deliveries()[index]);
         assert_eq!(found, offsets, "{kind}: in order, none missing");
         println!("{kind}: {again} repeated");
@@ -207,7 +199,7 @@ fn killed_hub_loses_nothing_and_repeats_with_the_same_id() {
 #[test]
 fn rule_is_checked_before_the_hub_starts() {
     let home = directory();
-    let vm = FakeQmp::start(home.path().join("web1.sock"));
+    let vm = MonitorThread::start(home.path().join("web1.sock"));
     let path = home.path().join("hub.toml");
     let (config, attach) = (path.display().to_string(), format!("web1={}", vm.address()));
     let arguments = ["serve", "--config", &config, "--attach", &attach];

@@ -5,10 +5,9 @@ mod support;
 use std::io::Write as _;
 use std::process::Stdio;
 
+use qmp_testing::{GREETING, MonitorThread, respond};
 use serde_json::Value;
-use support::{
-    FakeQmp, GREETING, Process, RunResult, directory, event, respond, run, run_with_input, wait_for,
-};
+use support::{Process, RunResult, directory, event, line_with, run, run_with_input};
 
 fn check(capture: &str, arguments: &[&str]) -> RunResult {
     let home = directory();
@@ -125,14 +124,14 @@ fn records_of_tail_at_a_monitor_can_be_checked() {
         help.stdout.contains("qmp tail /run/web1.sock --json | tee web1.jsonl; qmp check web1.jsonl"),
         "{help:?}"
     );
-    let vm = FakeQmp::start_with(home.path().join("web1.sock"), |command, request| match command {
+    let vm = MonitorThread::start_with(home.path().join("web1.sock"), |command, request| match command {
         // An event without a command, as soon as the client has negotiated.
         "query-status" => [vec![event("STOP", None)], respond(command, request)].concat(),
         _ => respond(command, request),
     });
     let tail = Process::start(home.path(), &["tail", vm.path.to_str().unwrap(), "--json"]);
     let lines =
-        [wait_for(&tail.stdout, "\"kind\":\"attached\""), wait_for(&tail.stdout, "\"event\":\"STOP\"")];
+        [line_with(&tail.stdout, "\"kind\":\"attached\""), line_with(&tail.stdout, "\"event\":\"STOP\"")];
     assert_eq!(tail.interrupt(), Some(0));
     let ran = check(&format!("{}\n", lines.join("\n")), &[]);
     assert_eq!((ran.code, &*ran.stderr), (Some(0), "1 event checked: no violation\n"), "{ran:?}");
@@ -148,9 +147,10 @@ fn live_monitor_is_compared_in_both_directions() {
         [("sound", sound, 0, vec![]), ("renamed", with_extra, 1, vec!["STOP: missing", "STOPPED: not known"])]
     {
         let reply = format!("{{\"return\": {schema}}}");
-        let vm = FakeQmp::start_with(home.path().join(format!("{name}.sock")), move |command, request| {
-            if command == "query-qmp-schema" { vec![reply.clone()] } else { respond(command, request) }
-        });
+        let vm =
+            MonitorThread::start_with(home.path().join(format!("{name}.sock")), move |command, request| {
+                if command == "query-qmp-schema" { vec![reply.clone()] } else { respond(command, request) }
+            });
         let ran = run(home.path(), &["check", vm.path.to_str().unwrap()]);
         assert_eq!(ran.code, Some(code), "{name}: {ran:?}");
         for part in parts {

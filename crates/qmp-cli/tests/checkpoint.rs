@@ -12,15 +12,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use qmp_findings::{CHECKPOINT_RECORDS, Correlators};
 use qmp_hub::restore_checkpoint;
 use qmp_journal::Reader;
+use qmp_testing::{MonitorThread, respond};
 use qmp_wire::Offset;
 use serde_json::Value;
-use support::{FakeQmp, Process, directory, event, respond, run, start_hub_with};
+use support::{Process, directory, event, run, start_hub_with};
 
 const IO_ERROR: &str = r#"{"device": "d", "operation": "read", "action": "stop", "reason": "x"}"#;
 
 /// A monitor that reports thousands of events at the command `flood`, among them a STOP after an I/O error and a RESUME.
-fn monitor(home: &Path) -> FakeQmp {
-    FakeQmp::start_with(home.join("web1.sock"), |command, request| {
+fn monitor(home: &Path) -> MonitorThread {
+    MonitorThread::start_with(home.join("web1.sock"), |command, request| {
         if command != "flood" {
             return respond(command, request);
         }
@@ -117,7 +118,7 @@ fn findings(home: &Path) -> BTreeMap<String, u32> {
     found
 }
 
-fn start(home: &Path, vm: &FakeQmp) -> Process {
+fn start(home: &Path, vm: &MonitorThread) -> Process {
     start_hub_with(home, &vm.address(), &[])
 }
 

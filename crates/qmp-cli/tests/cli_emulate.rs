@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
-use support::{Process, directory, qmp, run, run_with_input, wait_for};
+use support::{Process, directory, line_with, qmp, run, run_with_input};
 
 /// An emulated machine at `HOME/NAME.sock`, ready for connections.
 fn emulate(home: &Path, name: &str, more: &[&str]) -> (Process, String) {
@@ -24,18 +24,18 @@ fn emulated_machine_takes_commands_and_reports_events() {
     let home = directory();
     let (mut machine, path) = emulate(home.path(), "web1", &["--release", "7.2.22"]);
     let tail = Process::start(home.path(), &["tail", &path, "--exit"]);
-    let attached = wait_for(&tail.stdout, "\"kind\":\"attached\"");
+    let attached = line_with(&tail.stdout, "\"kind\":\"attached\"");
     assert!(attached.contains("\"name\": \"web1\"") && attached.contains("\"minor\": 2"), "{attached}");
     let status = run(home.path(), &["exec", &path, "query-status"]);
     assert_eq!(status.code, Some(0), "{status:?}");
     assert!(status.stdout.contains("running"), "{status:?}");
     let stopped = run(home.path(), &["exec", &path, "stop"]);
     assert_eq!((stopped.code, stopped.stdout.as_str()), (Some(0), "{\"return\":{}}\n"));
-    wait_for(&tail.stdout, "\"event\":\"STOP\"");
+    line_with(&tail.stdout, "\"event\":\"STOP\"");
     assert_eq!(run(home.path(), &["exec", &path, "cont"]).code, Some(0));
     assert_eq!(run(home.path(), &["exec", &path, "x-guest-panic"]).code, Some(0));
     for event in ["RESUME", "GUEST_PANICKED", "SHUTDOWN"] {
-        wait_for(&tail.stdout, &format!("\"event\":\"{event}\""));
+        line_with(&tail.stdout, &format!("\"event\":\"{event}\""));
     }
     let mut tail = tail;
     assert_eq!(tail.end().code(), Some(4), "the machine has exited, like QEMU");
@@ -88,7 +88,7 @@ fn tail_survives_a_faulty_monitor() {
     // A fault ends the epoch, with its reason, and not the program.
     for part in ["\"kind\":\"event\"", "\"kind\":\"detached\"", "\"kind\":\"attached\"", "\"event\":\"STOP\""]
     {
-        wait_for(&tail.stdout, part);
+        line_with(&tail.stdout, part);
     }
     assert_eq!(tail.interrupt(), Some(0));
     assert_eq!(machine.interrupt(), Some(0));
@@ -186,7 +186,7 @@ fn recorded(path: &str, count: usize) -> String {
     let follow = Process::start(home.path(), &["log", "--follow", "--vm", "a"]);
     let mut lines = String::new();
     while events(&lines).len() < count {
-        lines += &wait_for(&follow.stdout, "");
+        lines += &line_with(&follow.stdout, "");
         lines += "\n";
     }
     assert_eq!(hub.interrupt(), Some(0));
@@ -284,14 +284,14 @@ fn demo_shows_events_at_once_and_takes_commands() {
     for part in ["web1", "qmp tail", "x-guest-panic", "Ctrl-C"] {
         demo.wait_for(part);
     }
-    wait_for(&demo.stdout, "\"kind\":\"event\"");
+    line_with(&demo.stdout, "\"kind\":\"event\"");
     // The aim is one second; a machine that runs many tests at once needs more.
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 
     let tail = Process::start(home.path(), &["tail", "web1"]);
     let stopped = run(home.path(), &["exec", "web1", "x-guest-reset"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
-    wait_for(&tail.stdout, "\"vm\":\"web1\"");
+    line_with(&tail.stdout, "\"vm\":\"web1\"");
     let vms = run(home.path(), &["log", "--kind", "attached"]);
     for vm in ["web1", "db1", "build1"] {
         assert!(vms.stdout.contains(&format!("\"vm\":\"{vm}\"")), "{vms:?}");
@@ -305,12 +305,12 @@ fn demo_shows_events_at_once_and_takes_commands() {
 fn demo_beside_a_hub_uses_another_socket() {
     let home = directory();
     let first = Process::start(home.path(), &["serve", "--demo=1"]);
-    wait_for(&first.stdout, "\"kind\":\"attached\"");
+    line_with(&first.stdout, "\"kind\":\"attached\"");
     let named = home.path().join("kept.db");
     let second = Process::start(home.path(), &["serve", "--demo=2", "--journal", named.to_str().unwrap()]);
     let hint = second.wait_for("qmp tail --hub");
     let hub = hint.split_whitespace().nth(3).unwrap().to_owned();
-    wait_for(&second.stdout, "\"vm\":\"db1\"");
+    line_with(&second.stdout, "\"vm\":\"db1\"");
     let asked = run(home.path(), &["exec", "--hub", &hub, "db1", "query-name"]);
     assert_eq!(asked.code, Some(0), "{asked:?}");
     let answer: Value = serde_json::from_str(&asked.stdout).unwrap();

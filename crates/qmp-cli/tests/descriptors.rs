@@ -7,8 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use qmp_testing::MonitorThread;
 use serde_json::Value;
-use support::{FakeQmp, Process, directory, lines, qmp, run};
+use support::{Process, directory, lines, qmp, run};
 
 /// The limit of open files of the hub, and the VMs that it must follow.
 const FILES: usize = 64;
@@ -45,7 +46,7 @@ fn start_limited(home: &Path, more: &[&str]) -> Process {
     let mut arguments = vec!["serve".to_owned()];
     arguments.extend(more.iter().map(ToString::to_string));
     for number in 0..VMS {
-        let vm = FakeQmp::start(home.join(format!("vm{number}.sock")));
+        let vm = MonitorThread::start(home.join(format!("vm{number}.sock")));
         arguments.extend(["--attach".to_owned(), format!("vm{number}={}", vm.address())]);
     }
     let mut child = limited(&qmp(home, &arguments)).spawn().expect("prlimit runs");

@@ -5,15 +5,13 @@ mod support;
 use std::path::Path;
 use std::time::Duration;
 
+use qmp_testing::{MonitorThread, respond};
 use serde_json::Value;
-use support::{
-    FakeQmp, Process, RunResult, World, directory, event, other_server, respond, run, start_hub_with,
-    wait_for,
-};
+use support::{Process, RunResult, World, directory, event, line_with, other_server, run, start_hub_with};
 
 /// A VM that reports SHUTDOWN at the command `query-shutdown` and continues.
-fn fake(home: &Path) -> FakeQmp {
-    FakeQmp::start_with(home.join("web1.sock"), |command, request| match command {
+fn fake(home: &Path) -> MonitorThread {
+    MonitorThread::start_with(home.join("web1.sock"), |command, request| match command {
         "query-shutdown" => {
             vec![
                 event("SHUTDOWN", Some("{\"guest\": true, \"reason\": \"guest-shutdown\"}")),
@@ -42,7 +40,7 @@ fn codes(home: &Path, cases: &[(&str, &[&str], i32)]) {
 #[test]
 fn tail_exit_ends_at_once_with_4_if_the_vm_is_gone_or_unknown() {
     let home = directory();
-    let vm = FakeQmp::start(home.path().join("web1.sock"));
+    let vm = MonitorThread::start(home.path().join("web1.sock"));
     let never = format!("never=unix:{}", home.path().join("none.sock").display());
     let silent = home.path().join("silent.sock");
     let _silent = other_server(&silent, "");
@@ -74,7 +72,7 @@ fn tail_exit_ends_at_once_with_4_if_the_vm_is_gone_or_unknown() {
     };
     assert!((0..60).any(|_| is_connected()), "tail shows the STOP");
     since(home.path(), "quit");
-    wait_for(&tail.stdout, "\"kind\":\"detached\"");
+    line_with(&tail.stdout, "\"kind\":\"detached\"");
     assert_eq!(tail.end().code(), Some(4));
     codes(home.path(), &[("gone by now", &["tail", "web1", "--exit"], 4)]);
 }
@@ -101,7 +99,7 @@ fn wait_ended_ends_when_qemu_is_gone() {
     );
     let mut waiting = Process::start(home.path(), &["wait", "web1", "--ended", "--json"]);
     since(home.path(), "quit");
-    let line = wait_for(&waiting.stdout, "\"kind\":\"detached\"");
+    let line = line_with(&waiting.stdout, "\"kind\":\"detached\"");
     assert!(line.contains("\"reason\":\"peer closed\""), "{line}");
     assert_eq!(waiting.end().code(), Some(0));
     let again = run(home.path(), &["wait", "web1", "--ended", "--timeout", "20s"]);
@@ -147,7 +145,7 @@ fn wait_ended_at_a_socket_needs_no_hub() {
 #[test]
 fn wait_finding_finds_earlier_and_late_findings() {
     let home = directory();
-    let vm = FakeQmp::start(home.path().join("web1.sock"));
+    let vm = MonitorThread::start(home.path().join("web1.sock"));
     let _hub = start_hub_with(home.path(), &vm.address(), &[]);
     let before = since(home.path(), "query-stop");
     let paused = run(
@@ -184,7 +182,7 @@ fn wait_finding_finds_earlier_and_late_findings() {
     // The finding follows the end of the VM.
     let mut waiting = Process::start(home.path(), &["wait", "web1", "--finding", "why-ended", "--json"]);
     since(home.path(), "quit");
-    wait_for(&waiting.stdout, "\"finding\":\"why-ended\"");
+    line_with(&waiting.stdout, "\"finding\":\"why-ended\"");
     assert_eq!(waiting.end().code(), Some(0));
     codes(
         home.path(),

@@ -5,9 +5,10 @@ mod support;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use qmp_testing::MonitorThread;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use serde_json::Value;
-use support::{FakeQmp, Process, RunResult, directory, qmp, run, wait_for};
+use support::{Process, RunResult, directory, line_with, qmp, run};
 
 const LOOK: &str = "look-look-look-look-look-look-look";
 const ANY: &str = "any.any.any.any.any.any.any.any.any";
@@ -17,7 +18,7 @@ struct TlsHub {
     home: tempfile::TempDir,
     address: String,
     _hub: Process,
-    _vm: FakeQmp,
+    _vm: MonitorThread,
 }
 
 impl TlsHub {
@@ -32,7 +33,7 @@ impl TlsHub {
         certificate(home.path());
         write(home.path(), "tokens", &format!("look {LOOK}\nadmin {ANY} operate\n"));
         write(home.path(), "token", &format!("{LOOK}\n"));
-        let vm = FakeQmp::start(home.path().join("web1.sock"));
+        let vm = MonitorThread::start(home.path().join("web1.sock"));
         let attach = format!("web1={}", vm.address());
         let (certificate, key, tokens) = (path("hub.pem"), path("hub.key"), path("tokens"));
         let line = ["serve", "--no-findings", "--attach", &attach, "--http", "tcp:127.0.0.1:0"];
@@ -106,7 +107,7 @@ fn each_command_works_over_tls() {
         // It may have connected between the event and the record of the command.
         if let Ok(line) = tail.stdout.recv_timeout(std::time::Duration::from_millis(500)) {
             if !line.contains("\"execute\":\"stop\"") {
-                wait_for(&tail.stdout, "\"execute\":\"stop\"");
+                line_with(&tail.stdout, "\"execute\":\"stop\"");
             }
             break stop;
         }
@@ -222,7 +223,7 @@ fn demo_with_invalid_tokens_does_not_start() {
 #[test]
 fn port_without_tls_is_reported() {
     let home = directory();
-    let vm = FakeQmp::start(home.path().join("web1.sock"));
+    let vm = MonitorThread::start(home.path().join("web1.sock"));
     let attach = format!("web1={}", vm.address());
     let hub = Process::start(home.path(), &["serve", "--attach", &attach, "--http", "tcp:127.0.0.1:0"]);
     let address =

@@ -4,12 +4,13 @@ mod support;
 
 use std::path::Path;
 
+use qmp_testing::{MonitorThread, wait_for};
 use serde_json::Value;
-use support::{FakeQmp, Process, RunResult, directory, run, start_hub_with};
+use support::{Process, RunResult, directory, run, start_hub_with};
 
 /// A hub with a VM that was stopped, resumed, and ended by `quit`, and the finding about its end.
 fn ended(home: &Path) -> Process {
-    let vm = FakeQmp::start(home.join("web1.sock"));
+    let vm = MonitorThread::start(home.join("web1.sock"));
     let hub = start_hub_with(home, &vm.address(), &[]);
     for command in ["stop", "cont", "quit"] {
         assert_eq!(run(home, &["exec", "web1", command]).code, Some(0), "{command}");
@@ -22,14 +23,9 @@ fn ended(home: &Path) -> Process {
 
 /// Runs the command until it prints something.
 fn until(home: &Path, arguments: &[&str]) -> RunResult {
-    for _ in 0..2_000 {
-        let ran = run(home, arguments);
-        if !ran.stdout.is_empty() {
-            return ran;
-        }
-        std::thread::yield_now();
-    }
-    panic!("no output of {arguments:?}");
+    wait_for(&format!("output of {arguments:?}"), || {
+        Some(run(home, arguments)).filter(|ran| !ran.stdout.is_empty())
+    })
 }
 
 fn json(ran: &RunResult) -> Value {

@@ -5,10 +5,10 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
+use qmp_testing::{MonitorThread, wait_for};
 use serde_json::Value;
-use support::{FakeQmp, Process, World, directory, hub_address, run, start_hub, wait_for};
+use support::{Process, World, directory, hub_address, line_with, run, start_hub};
 
 fn offset(line: &str, key: &str) -> u64 {
     let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -114,19 +114,14 @@ fn wait_ends_with_the_event_or_the_end_of_the_vm() {
 /// Waits until the hub has `readers` readers of records: then the commands are connected.
 fn until_read_by(readers: usize, home: &Path) {
     let wanted = format!("\nqmp_http_readers {readers}\n");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
+    wait_for(&format!("{readers} readers"), || {
         let mut hub = UnixStream::connect(home.join("hub.sock")).expect("the hub serves");
         hub.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .expect("the hub reads");
         let mut answer = String::new();
         hub.read_to_string(&mut answer).expect("the hub answers");
-        if answer.contains(&wanted) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "never {readers} readers: {answer}");
-        std::thread::yield_now();
-    }
+        answer.contains(&wanted).then_some(())
+    });
 }
 
 #[test]
@@ -136,7 +131,7 @@ fn tail_and_wait_survive_a_restart_of_the_hub() {
     let waiting = Process::start(world.home.path(), &["wait", "web1", "STOP", "--timeout", "60s"]);
     until_read_by(2, world.home.path());
     assert_eq!(world.run(&["exec", "web1", "query-cont"]).code, Some(0));
-    assert_eq!(what(&wait_for(&tail.stdout, "")), "RESUME");
+    assert_eq!(what(&line_with(&tail.stdout, "")), "RESUME");
 
     world.hub.signal("TERM");
     assert_eq!(world.hub.end().code(), Some(0), "a hub stops cleanly");
@@ -146,7 +141,7 @@ fn tail_and_wait_survive_a_restart_of_the_hub() {
     // No record is repeated or missing.
     let mut before = 0;
     let mut next = || loop {
-        let line = wait_for(&tail.stdout, "");
+        let line = line_with(&tail.stdout, "");
         let offset = offset(&line, "offset");
         assert!(offset > before, "{line}");
         before = offset;
@@ -155,7 +150,7 @@ fn tail_and_wait_survive_a_restart_of_the_hub() {
         }
     };
     assert_eq!([next(), next(), next()], ["detached", "attached", "STOP"]);
-    wait_for(&waiting.stdout, "STOP");
+    line_with(&waiting.stdout, "STOP");
     assert_eq!(tail.interrupt(), Some(0));
 }
 
@@ -170,11 +165,11 @@ fn log_follow_prints_new_records() {
         &["log", "-f", "--event", "STOP", "--journal", journal.to_str().unwrap()],
     );
     for log in [&through_hub, &of_file] {
-        assert_eq!(what(&wait_for(&log.stdout, "")), "STOP");
+        assert_eq!(what(&line_with(&log.stdout, "")), "STOP");
     }
     assert_eq!(world.run(&["exec", "web1", "query-stop"]).code, Some(0));
     for log in [through_hub, of_file] {
-        assert_eq!(what(&wait_for(&log.stdout, "")), "STOP");
+        assert_eq!(what(&line_with(&log.stdout, "")), "STOP");
         assert_eq!(log.interrupt(), Some(0));
     }
 }
@@ -206,7 +201,7 @@ fn missing_hub_or_journal_is_reported_with_hints() {
 #[test]
 fn startup_text_has_addresses_and_next_commands() {
     let home = directory();
-    let vm = FakeQmp::start(home.path().join("web1.sock"));
+    let vm = MonitorThread::start(home.path().join("web1.sock"));
     let hub = Process::start(home.path(), &["serve", "--attach", &format!("web1={}", vm.address())]);
     for part in
         ["qmp hub", "journal.db", &hub_address(home.path()), "web1", "qmp tail", "Ctrl-C", "web1: attached"]
@@ -327,7 +322,7 @@ fn stalled_journal_is_noted_by_each_command() {
 #[test]
 fn exec_ends_with_3_after_its_timeout() {
     let world = World::start();
-    let monitor = support::FakeQmp::start(world.home.path().join("straight.sock"));
+    let monitor = MonitorThread::start(world.home.path().join("straight.sock"));
     for target in ["web1", &monitor.address()] {
         let ran = world.run(&["exec", target, "hang", "--timeout", "200ms"]);
         assert_eq!(ran.code, Some(3), "{target}: {ran:?}");

@@ -4,8 +4,9 @@ mod support;
 
 use std::path::Path;
 
+use qmp_testing::{MonitorThread, respond};
 use serde_json::Value;
-use support::{FakeQmp, Process, RunResult, World, directory, event, respond, run, wait_for};
+use support::{Process, RunResult, World, directory, event, line_with, run};
 use tempfile::TempDir;
 
 /// A hub that discovers `vms/*.sock`, with a VM there that unlinks its socket when it quits, as QEMU does.
@@ -42,7 +43,7 @@ impl DiscoveryHub {
 
 fn start_vm(path: &Path) {
     let socket = path.to_owned();
-    FakeQmp::start_with(path.to_owned(), move |command, request| {
+    MonitorThread::start_with(path.to_owned(), move |command, request| {
         if command == "quit" {
             std::fs::remove_file(&socket).expect("the socket exists");
         }
@@ -67,7 +68,7 @@ fn wait_finds_records_of_vm_that_left_hub() {
     let mut waiting = Process::start(world.home.path(), &["wait", "r1", "--finding", "why-ended", "--json"]);
     let since = world.quit();
     // The end is in the journal already, or recorded during the wait.
-    wait_for(&waiting.stdout, "\"finding\":\"why-ended\"");
+    line_with(&waiting.stdout, "\"finding\":\"why-ended\"");
     assert_eq!(waiting.end().code(), Some(0), "the wait began before the VM left");
     let cases: [(&str, &[&str], i32); 6] = [
         ("finding after an offset", &["--finding", "why-ended", "--since", &since], 0),
@@ -140,6 +141,6 @@ fn wait_retries_without_hub_until_timeout() {
     let note = waiting.wait_for("retrying");
     assert!(note.starts_with("note: no hub answers at "), "{note}");
     let _hub = support::start_hub(home, &vm.address());
-    wait_for(&waiting.stdout, "\"event\":\"STOP\"");
+    line_with(&waiting.stdout, "\"event\":\"STOP\"");
     assert_eq!(waiting.end().code(), Some(0));
 }

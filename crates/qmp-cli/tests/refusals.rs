@@ -7,7 +7,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{FakeQmp, Process, RunResult, directory, lines};
+use qmp_testing::MonitorThread;
+use support::{Process, RunResult, directory, lines};
 
 /// The user and the group `nobody`.
 const NOBODY: u32 = 65_534;
@@ -59,7 +60,7 @@ fn missing_permission_is_reported_with_owner_and_mode() {
     let at = |name: &str| home.join(name).display().to_string();
     let (journal, hub) = (at("nobodys/journal.db"), at("nobodys/hub.sock"));
     let (attach, socket) = (format!("vm1=unix:{}", at("vm1.sock")), at("vm1.sock"));
-    let _vm = FakeQmp::start(home.join("vm1.sock"));
+    let _vm = MonitorThread::start(home.join("vm1.sock"));
     fs::set_permissions(home.join("vm1.sock"), Permissions::from_mode(0o660)).expect("sets");
     chown(home.join("vm1.sock"), None, Some(12_345)).expect("gives");
 

@@ -5,9 +5,10 @@ mod support;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use support::{FakeQmp, Process, RunResult, directory, is_installed, lines, qmp, run};
+use qmp_testing::{MonitorThread, wait_for};
+use support::{Process, RunResult, directory, is_installed, lines, qmp, run};
 
 /// The socket of a service manager.
 struct Manager(UnixDatagram);
@@ -60,7 +61,7 @@ fn configure(home: &Path, vms: &[&str], more: &str) {
 fn systemd_is_notified_and_reload_changes_only_differences() {
     let home = directory();
     let home = home.path();
-    let _vms = ["web1", "db1"].map(|vm| FakeQmp::start(home.join(format!("{vm}.sock"))));
+    let _vms = ["web1", "db1"].map(|vm| MonitorThread::start(home.join(format!("{vm}.sock"))));
     configure(home, &["web1"], "");
     let manager = Manager::start(home);
     let mut hub = serve(home);
@@ -104,7 +105,7 @@ fn systemd_is_notified_and_reload_changes_only_differences() {
 fn wait_ended_of_a_vm_that_a_reload_removed_ends_with_4() {
     let home = directory();
     let home = home.path();
-    let _vms = ["web1", "db1"].map(|vm| FakeQmp::start(home.join(format!("{vm}.sock"))));
+    let _vms = ["web1", "db1"].map(|vm| MonitorThread::start(home.join(format!("{vm}.sock"))));
     configure(home, &["web1", "db1"], "");
     let _manager = Manager::start(home);
     let hub = serve(home);
@@ -125,7 +126,7 @@ fn wait_ended_of_a_vm_that_a_reload_removed_ends_with_4() {
 fn key_that_needs_a_restart_is_reported() {
     let home = directory();
     let home = home.path();
-    let _vm = FakeQmp::start(home.join("web1.sock"));
+    let _vm = MonitorThread::start(home.join("web1.sock"));
     configure(home, &["web1"], "findings = false");
     let _manager = Manager::start(home);
     let hub = serve(home);
@@ -220,7 +221,7 @@ fn sockets_of_systemd_are_inherited_or_closed() {
     if !is_installed("systemd-socket-activate") {
         return;
     }
-    let _vm = FakeQmp::start(home.join("web1.sock"));
+    let _vm = MonitorThread::start(home.join("web1.sock"));
     let (known, unknown) = (home.join("hub.sock"), home.join("other.sock"));
     configure(home, &["web1"], "");
     let mut activate = std::process::Command::new("systemd-socket-activate");
@@ -248,10 +249,9 @@ fn sockets_of_systemd_are_inherited_or_closed() {
     );
     assert!(status.code == Some(0) || status.stderr.contains("web1"), "the hub itself answers: {status:?}");
     // The VM may be attached before or after that log line.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while run(home, &["exec", "web1", "query-status"]).code != Some(0) {
-        assert!(Instant::now() < deadline, "web1 was not attached in time");
-    }
+    wait_for("web1 to be attached", || {
+        (run(home, &["exec", "web1", "query-status"]).code == Some(0)).then_some(())
+    });
     assert_eq!(hub.interrupt(), Some(0));
     assert!(known.exists(), "the socket is systemd's, for the next hub");
 }

@@ -2,19 +2,16 @@
 
 mod support;
 
+use qmp_testing::wait_for;
 use serde_json::Value;
 use support::{Process, directory, run, start_hub_with};
 
 /// Runs the command until it prints something.
 fn until(home: &std::path::Path, arguments: &[&str]) -> Value {
-    for _ in 0..2_000 {
-        let ran = run(home, arguments);
-        if !ran.stdout.is_empty() {
-            return serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
-        }
-        std::thread::yield_now();
-    }
-    panic!("no output of {arguments:?}");
+    let output = wait_for(&format!("output of {arguments:?}"), || {
+        Some(run(home, arguments)).filter(|ran| !ran.stdout.is_empty())
+    });
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
 #[test]

@@ -2,14 +2,13 @@
 
 mod support;
 
-use support::{
-    FakeQmp, Process, directory, event, other_server, respond, run, run_with_input, start_hub, wait_for,
-};
+use qmp_testing::{MonitorThread, respond};
+use support::{Process, directory, event, line_with, other_server, run, run_with_input, start_hub};
 
 #[test]
 fn exec_prints_the_reply_of_the_vm() {
     let home = directory();
-    let vm = FakeQmp::start(home.path().join("vm.sock"));
+    let vm = MonitorThread::start(home.path().join("vm.sock"));
     let path = vm.path.to_str().unwrap();
     let cases: [(&[&str], i32, &str, &str); 8] = [
         (&["query-status"], 0, "{\"return\":{\"status\":\"running\",\"running\":true}}\n", ""),
@@ -49,7 +48,7 @@ fn exec_prints_the_reply_of_the_vm() {
 #[test]
 fn exec_at_a_monitor_of_the_hub_names_the_holder_and_the_vm() {
     let home = directory();
-    let vm = FakeQmp::start(home.path().join("vm.sock"));
+    let vm = MonitorThread::start(home.path().join("vm.sock"));
     let path = vm.path.to_str().unwrap();
     let _hub = start_hub(home.path(), &vm.address());
     let ran = run(home.path(), &["exec", path, "query-status"]);
@@ -153,7 +152,7 @@ fn monitor_in_use_is_reported() {
 #[test]
 fn tail_shows_matching_events() {
     let home = directory();
-    let vm = FakeQmp::start_with(home.path().join("web1.sock"), |command, request| match command {
+    let vm = MonitorThread::start_with(home.path().join("web1.sock"), |command, request| match command {
         // The first query-status is answered, and events follow.
         "query-status" => {
             let mut messages = respond(command, request);
@@ -165,12 +164,12 @@ fn tail_shows_matching_events() {
         _ => respond(command, request),
     });
     let tail = Process::start(home.path(), &["tail", vm.path.to_str().unwrap(), "--event", "W*"]);
-    let attached = wait_for(&tail.stdout, "\"kind\":\"attached\"");
+    let attached = line_with(&tail.stdout, "\"kind\":\"attached\"");
     assert!(
         attached.starts_with("{\"vm\":\"web1\",\"epoch\":1,\"seq\":0,"),
         "no offset, epochs from 1: {attached}"
     );
-    let watchdog = wait_for(&tail.stdout, "WATCHDOG");
+    let watchdog = line_with(&tail.stdout, "WATCHDOG");
     assert!(watchdog.contains("\"data\":{\"action\": \"pause\"}"), "{watchdog}");
     assert_eq!(tail.interrupt(), Some(0), "Ctrl-C ends tail with 0");
 }
@@ -178,7 +177,7 @@ fn tail_shows_matching_events() {
 #[test]
 fn tail_with_exit_ends_with_the_vm() {
     let home = directory();
-    let vm = FakeQmp::start_with(home.path().join("web1.sock"), |command, request| match command {
+    let vm = MonitorThread::start_with(home.path().join("web1.sock"), |command, request| match command {
         "query-name" => panic!("this QEMU crashes when it is asked for its name"),
         _ => respond(command, request),
     });
@@ -197,7 +196,7 @@ fn wait_ends_with_the_event_or_after_the_timeout() {
         }
         messages
     };
-    let vm = FakeQmp::start_with(home.path().join("vm.sock"), chatty);
+    let vm = MonitorThread::start_with(home.path().join("vm.sock"), chatty);
     let path = vm.path.to_str().unwrap();
 
     let found = run(home.path(), &["wait", path, "RTC_*", "--where", "offset=-3600", "--timeout", "20s"]);
@@ -213,8 +212,8 @@ fn wait_ends_with_the_event_or_after_the_timeout() {
         home.path(),
         &["wait", home.path().join("later.sock").to_str().unwrap(), "RTC_CHANGE", "--keep-waiting"],
     );
-    let _later = FakeQmp::start_with(home.path().join("later.sock"), chatty);
-    wait_for(&waiting.stdout, "RTC_CHANGE");
+    let _later = MonitorThread::start_with(home.path().join("later.sock"), chatty);
+    line_with(&waiting.stdout, "RTC_CHANGE");
 }
 
 #[test]

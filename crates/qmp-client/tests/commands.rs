@@ -8,8 +8,9 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use fake::{Fake, Peer, STOP, attached, name, next_line};
+use fake::{STOP, attached, next_line};
 use qmp_client::{Address, ConnectConfig, ExecuteError, connect, connect_with};
+use qmp_testing::{GREETING, MonitorSocket, Peer, command_name};
 use serde_json::json;
 
 #[tokio::test]
@@ -59,7 +60,7 @@ async fn ninth_in_band_command_waits_and_out_of_band_does_not() {
     }
     for _ in 0..2 {
         let command = peer.hear().await;
-        assert_eq!(name(&command), "slow");
+        assert_eq!(command_name(&command), "slow");
         peer.returns(&command, "{}").await;
     }
     for call in calls {
@@ -278,13 +279,13 @@ async fn connection_closes_when_monitor_and_events_are_dropped() {
 #[tokio::test]
 async fn out_of_band_is_enabled_only_if_configured() {
     for wanted in [true, false] {
-        let fake = Fake::listen();
+        let fake = MonitorSocket::listen();
         let address = fake.address();
         let mut config = ConnectConfig::default();
         config.out_of_band = wanted;
         let server = async {
             let mut peer = fake.accept().await;
-            peer.say(fake::GREETING).await;
+            peer.say(GREETING).await;
             let heard = peer.hear().await;
             peer.returns(&heard, "{}").await;
             (heard, peer)

@@ -10,8 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fake::{Fake, GREETING, Peer, STOP, next_line};
+use fake::{STOP, next_line};
 use qmp_client::{Address, ConnectConfig, ConnectError, connect, connect_with};
+use qmp_testing::{GREETING, MonitorSocket, Peer};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
 #[tokio::test]
@@ -150,7 +151,7 @@ async fn full_backlog_returns_busy() {
 
 #[tokio::test(start_paused = true)]
 async fn monitor_in_use_returns_no_greeting() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let error = connect(&fake.address()).await.unwrap_err();
     assert!(
         matches!(error, ConnectError::NoGreeting { waited, .. } if waited == Duration::from_secs(5)),
@@ -187,7 +188,7 @@ async fn failure_to_negotiate_says_what_to_do() {
         ),
     ];
     for (name, lines, closes, expected) in cases {
-        let fake = Fake::listen();
+        let fake = MonitorSocket::listen();
         let address = fake.address();
         let server = async {
             let mut peer = fake.accept().await;
@@ -204,7 +205,7 @@ async fn failure_to_negotiate_says_what_to_do() {
 
 #[tokio::test]
 async fn refused_negotiation_returns_the_servers_error() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let address = fake.address();
     let server = async {
         let mut peer = fake.accept().await;
@@ -244,7 +245,7 @@ async fn host_without_answer_returns_dial_timeout() {
 
 #[tokio::test]
 async fn greeting_is_available_from_monitor() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let address = fake.address();
     let server = async {
         let mut peer = fake.accept().await;

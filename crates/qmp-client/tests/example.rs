@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure is the end of a test")]
 
-mod fake;
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "the example has a `main`, and is no library")]
 #[path = "../examples/finish_jobs.rs"]
 mod finish_jobs;
@@ -11,10 +10,10 @@ mod qemu;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use fake::{Fake, Peer};
 use finish_jobs::finish_jobs;
 use qemu::{Qemu, START_MAX, reach, unix};
 use qmp_client::FollowConfig;
+use qmp_testing::{MonitorSocket, Peer};
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -41,7 +40,7 @@ fn job(status: &str) -> String {
 
 #[tokio::test]
 async fn program_survives_failing_monitors_and_finishes_the_job() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut config = hurried();
     config.retry.attempts_max = NonZeroU32::new(6);
     let path = fake.path().display().to_string();
@@ -101,7 +100,7 @@ async fn program_survives_failing_monitors_and_finishes_the_job() {
 
 #[tokio::test(start_paused = true)]
 async fn program_survives_a_monitor_that_does_not_reply() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let (sender, mut lines) = unbounded_channel();
     let program = finish_jobs(fake.address(), hurried(), |line| sender.send(line).unwrap());
     let server = async {

@@ -4,12 +4,13 @@
 
 mod fake;
 
-use fake::{Fake, GREETING, RESUME, STOP, next_line};
+use fake::{RESUME, STOP, next_line};
 use qmp_client::{EventItem, Events, ExecuteError, MonitorClient, connect};
+use qmp_testing::{GREETING, MonitorSocket};
 
 /// The server sends `lines` in command mode, and closes.
 async fn connect_and_receive(lines: &[&str]) -> (MonitorClient, Events) {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let address = fake.address();
     let server = async {
         let mut peer = fake.accept().await;
@@ -74,7 +75,7 @@ async fn exact_64_bit_integers_are_delivered() {
 #[tokio::test]
 async fn message_of_ten_megabytes_is_read() {
     for bytes in [300_000, 10_000_000] {
-        let fake = Fake::listen();
+        let fake = MonitorSocket::listen();
         let address = fake.address();
         let long = format!(r#"["{}"]"#, "x".repeat(bytes));
         let server = async {
@@ -94,7 +95,7 @@ async fn message_of_ten_megabytes_is_read() {
 
 #[tokio::test]
 async fn message_past_limit_ends_stream_naming_the_limit() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let address = fake.address();
     let mut config = qmp_client::ConnectConfig::default();
     config.frame_max_bytes = 1000;
@@ -121,7 +122,7 @@ async fn blank_lines_and_pretty_messages_are_read() {
 
 #[tokio::test]
 async fn events_around_negotiation_are_delivered_and_replies_stay_paired() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let address = fake.address();
     let server = async {
         let mut peer = fake.accept().await;
@@ -147,7 +148,7 @@ async fn events_around_negotiation_are_delivered_and_replies_stay_paired() {
 
 #[tokio::test]
 async fn error_without_id_and_foreign_reply_fail_no_command() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let address = fake.address();
     let server = async {
         let mut peer = fake.accept().await;
@@ -170,7 +171,7 @@ async fn error_without_id_and_foreign_reply_fail_no_command() {
 
 #[tokio::test]
 async fn end_within_a_message_ends_stream_and_commands_with_reason() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let address = fake.address();
     let server = async {
         let mut peer = fake.accept().await;

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fake::{Fake, GREETING, Peer, RESUME, STOP, line_of_step, name};
+use fake::{RESUME, STOP, line_of_step};
 use qmp_client::{
     Address, Budget, ExecuteError, Follow, FollowConfig, FollowEvent, ForwardedCommand, ReplySink, follow,
 };
+use qmp_testing::{GREETING, MonitorSocket, Peer, command_name};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixListener;
 
-fn followed(fake: &Fake) -> Follow {
+fn followed(fake: &MonitorSocket) -> Follow {
     follow(fake.address(), FollowConfig::default())
 }
 
@@ -26,7 +27,7 @@ async fn step(follow: &mut Follow) -> String {
 }
 
 /// Attached to a VM without anything to line_of_item.
-async fn attached(fake: &Fake, follow: &mut Follow) -> Peer {
+async fn attached(fake: &MonitorSocket, follow: &mut Follow) -> Peer {
     let server = async {
         let mut peer = fake.accept().await;
         peer.negotiate().await;
@@ -40,7 +41,7 @@ async fn attached(fake: &Fake, follow: &mut Follow) -> Peer {
 
 #[tokio::test]
 async fn snapshot_contains_replies_byte_for_byte() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let server = async {
         let mut peer = fake.accept().await;
@@ -69,7 +70,7 @@ async fn snapshot_contains_replies_byte_for_byte() {
 
 #[tokio::test]
 async fn events_during_snapshot_follow_it_in_order() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let server = async {
         let mut peer = fake.accept().await;
@@ -95,7 +96,7 @@ async fn events_during_snapshot_follow_it_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn snapshot_without_replies_ends_after_timeout() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let server = async {
         let mut peer = fake.accept().await;
@@ -120,7 +121,7 @@ async fn snapshot_without_replies_ends_after_timeout() {
 
 #[tokio::test]
 async fn flood_during_snapshot_opens_epoch_and_loses_nothing() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let long = format!(r#"{{"event": "LONG", "data": "{}"}}"#, "x".repeat(1 << 20));
     let server = async {
@@ -146,7 +147,7 @@ async fn flood_during_snapshot_opens_epoch_and_loses_nothing() {
 
 #[tokio::test]
 async fn flood_before_negotiation_fails_the_attempt() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let long = format!(r#"{{"event": "LONG", "data": "{}"}}"#, "x".repeat(1 << 20));
     let server = async {
@@ -165,7 +166,7 @@ async fn flood_before_negotiation_fails_the_attempt() {
 
 #[tokio::test]
 async fn reply_waits_until_owner_releases_it_after_its_events() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let commander = follow.commander();
     assert!(matches!(commander.execute_raw("stop", None).await, Err(ExecuteError::NotAttached)));
@@ -174,7 +175,7 @@ async fn reply_waits_until_owner_releases_it_after_its_events() {
     let asked = tokio::spawn(async move { commander.execute_raw("stop", None).await });
     let server = async {
         let heard = peer.hear().await;
-        assert_eq!(name(&heard), "stop");
+        assert_eq!(command_name(&heard), "stop");
         // In one write: the client reads both at once.
         let id = &heard["id"];
         peer.say(&format!("{STOP}\r\n{{\"return\": {{}}, \"id\": {id}}}\r\n{RESUME}")).await;
@@ -191,7 +192,7 @@ async fn reply_waits_until_owner_releases_it_after_its_events() {
 
 #[tokio::test]
 async fn second_probe_is_sent_only_after_reply_to_first() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let commander = follow.commander();
     assert!(matches!(commander.probe(), Err(ExecuteError::NotAttached)), "before the epoch");
@@ -206,9 +207,9 @@ async fn second_probe_is_sent_only_after_reply_to_first() {
         });
         let server = async {
             let probe = peer.hear().await;
-            assert_eq!(name(&probe), "query-status", "round {round}");
+            assert_eq!(command_name(&probe), "query-status", "round {round}");
             let stop = peer.hear().await;
-            assert_eq!(name(&stop), "stop", "round {round}: the probe is sent once");
+            assert_eq!(command_name(&stop), "stop", "round {round}: the probe is sent once");
             peer.say(STOP).await;
             peer.returns(&probe, r#"{"status": "paused", "running": false}"#).await;
             peer.returns(&stop, "{}").await;
@@ -231,7 +232,7 @@ async fn second_probe_is_sent_only_after_reply_to_first() {
 
 #[tokio::test]
 async fn probe_waits_while_eight_commands_have_no_reply() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let commander = follow.commander();
     let mut peer = attached(&fake, &mut follow).await;
@@ -249,9 +250,9 @@ async fn probe_waits_while_eight_commands_have_no_reply() {
             heard.push(peer.hear().await);
         }
         commander.probe().unwrap();
-        assert!(heard.iter().all(|command| name(command) == "query-block"), "{heard:?}");
+        assert!(heard.iter().all(|command| command_name(command) == "query-block"), "{heard:?}");
         peer.returns(&heard[0], "{}").await;
-        assert_eq!(name(&peer.hear().await), "query-status", "there is room for it");
+        assert_eq!(command_name(&peer.hear().await), "query-status", "there is room for it");
         peer
     };
     let driven = async { while step(&mut follow).await != "detached" {} };
@@ -268,7 +269,7 @@ async fn probe_waits_while_eight_commands_have_no_reply() {
 
 #[tokio::test]
 async fn unread_events_of_batch_are_yielded_again() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
     peer.say(&format!("{STOP}{RESUME}{STOP}")).await;
@@ -283,7 +284,7 @@ async fn unread_events_of_batch_are_yielded_again() {
 
 #[tokio::test]
 async fn cancelled_next_loses_no_event() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
     for _ in 0..100 {
@@ -306,7 +307,7 @@ async fn end_of_connection_closes_epoch_with_its_reason() {
         ("]", "detached ProtocolError: expected a message to begin with '{', found ']'"),
         (GREETING, "detached ProtocolError: the server greeted a second time"),
     ];
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     for (last_words, expected) in cases {
         let mut peer = attached(&fake, &mut follow).await;
@@ -320,7 +321,7 @@ async fn end_of_connection_closes_epoch_with_its_reason() {
 
 #[tokio::test]
 async fn end_during_snapshot_still_yields_its_events() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let server = async {
         let mut peer = fake.accept().await;
@@ -336,7 +337,7 @@ async fn end_during_snapshot_still_yields_its_events() {
 
 #[tokio::test]
 async fn commands_without_reply_fail_after_epoch_closed() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
     let calls: Vec<_> = (0..9)
@@ -371,7 +372,7 @@ async fn commands_without_reply_fail_after_epoch_closed() {
 
 #[tokio::test]
 async fn renew_opens_another_epoch_on_same_connection() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
     follow.renew();
@@ -395,7 +396,7 @@ async fn renew_opens_another_epoch_on_same_connection() {
 
 #[tokio::test]
 async fn reply_during_next_snapshot_follows_its_events() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
     let commander = follow.commander();
@@ -433,7 +434,7 @@ impl IsReply for FollowEvent<'_> {
 
 #[tokio::test]
 async fn dropped_follow_fails_its_commands() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = followed(&fake);
     let mut peer = attached(&fake, &mut follow).await;
     let commander = follow.commander();
@@ -448,7 +449,7 @@ async fn dropped_follow_fails_its_commands() {
             heard = peer.hear() => heard,
         }
     };
-    assert_eq!(name(&heard), "stuck");
+    assert_eq!(command_name(&heard), "stuck");
     drop(follow);
     assert!(matches!(call.await.unwrap(), Err(ExecuteError::Closed { .. })));
     assert!(matches!(commander.execute_raw("stuck", None).await, Err(ExecuteError::Closed { .. })));
@@ -479,7 +480,7 @@ async fn forwarded_command_gets_reply_when_follower_ends() {
     let drops: End = |follow| drop(follow.take());
     let keeps: End = |follow| follow.as_mut().unwrap().end_commands();
     for (case, end) in [("dropped", drops), ("kept", keeps)] {
-        let fake = Fake::listen();
+        let fake = MonitorSocket::listen();
         let mut follow = followed(&fake);
         let mut peer = attached(&fake, &mut follow).await;
         let commander = follow.commander();
@@ -519,7 +520,7 @@ async fn failed_attempts_are_counted_until_socket_appears() {
         assert!(error.to_string().contains("is the VM running?"), "{error}");
         assert!(retry_in.unwrap() <= Duration::from_secs(1));
     }
-    let fake = Fake { listener: UnixListener::bind(&path).unwrap(), directory };
+    let fake = MonitorSocket { listener: UnixListener::bind(&path).unwrap(), directory };
     let before = tokio::time::Instant::now();
     let mut peer = attached(&fake, &mut follow).await;
     assert!(before.elapsed() <= Duration::from_secs(1), "{:?}", before.elapsed());
@@ -580,7 +581,7 @@ async fn inherited_connection_is_not_retried() {
 /// A message that does not end closes the epoch.
 #[tokio::test]
 async fn unfinished_message_past_timeout_closes_epoch() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut config = FollowConfig::default();
     config.connect.message_timeout = Duration::from_millis(300);
     let mut follow = follow(fake.address(), config);
@@ -599,7 +600,7 @@ async fn unfinished_messages_share_one_budget() {
     let mut config = FollowConfig::default();
     config.connect.unfinished = Arc::clone(&budget);
     let config = Arc::new(config);
-    let fakes = [Fake::listen(), Fake::listen()];
+    let fakes = [MonitorSocket::listen(), MonitorSocket::listen()];
     let mut follows = fakes.each_ref().map(|fake| follow(fake.address(), Arc::clone(&config)));
     let [one, two] = &mut follows;
     let (mut first, mut second) = (attached(&fakes[0], one).await, attached(&fakes[1], two).await);
@@ -622,7 +623,7 @@ async fn unfinished_messages_share_one_budget() {
 /// A VM without a free descriptor is retried until one is free.
 #[tokio::test]
 async fn vm_past_socket_budget_is_attached_when_one_is_free() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let sockets = Arc::new(Budget::new(1));
     let taken = sockets.take(1);
     let mut config = FollowConfig::default();

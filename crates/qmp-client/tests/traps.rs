@@ -7,17 +7,18 @@ mod fake;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use fake::{Fake, Peer, STOP, attached, line_of_item};
+use fake::{STOP, attached, line_of_item};
 use futures_util::StreamExt;
 use qmp_client::{
     Address, CloseReason, ConnectConfig, EventItem, ExecuteError, FollowConfig, FollowItem, connect_stream,
     follow, follow_stream,
 };
+use qmp_testing::{MonitorSocket, Peer};
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn execute_between_items_of_follow_stream_returns() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let (commander, mut items) = follow_stream(fake.address(), FollowConfig::default());
     let server = async {
         let mut peer = fake.accept().await;
@@ -70,7 +71,7 @@ async fn follower_with_attempts_max_ends() {
 /// A server that attaches and closes at once, again and again, is one that does not serve.
 #[tokio::test]
 async fn follower_with_attempts_max_ends_at_short_epochs() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut config = FollowConfig::default();
     config.retry.attempts_max = NonZeroU32::new(2);
     let (_commander, items) = follow_stream(fake.address(), config);
@@ -142,7 +143,7 @@ async fn events_work_with_stream_combinators_and_typed_events() {
 /// The other follower: its owner drives it, so a command in the arm of `Attached` cannot get its reply.
 #[tokio::test]
 async fn execute_without_driving_follow_times_out() {
-    let fake = Fake::listen();
+    let fake = MonitorSocket::listen();
     let mut follow = follow(fake.address(), FollowConfig::default());
     let server = async {
         let mut peer = fake.accept().await;

@@ -6,12 +6,13 @@ mod fake;
 
 use std::time::Duration;
 
-use fake::{Peer, STOP, attached, name};
+use fake::{STOP, attached};
 use qmp_client::commands::{
     Balloon, DeviceAdd, Migrate, QueryBlock, QueryJobs, QueryStatus, QueryVersion, Screendump,
 };
 use qmp_client::{CommandDesc, ConnectConfig, ExecuteError, JobEnd, TypedCommand, connect_stream};
 use qmp_events::{JobStatus, RunState};
+use qmp_testing::{Peer, command_name};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -32,7 +33,11 @@ async fn typed_command_sends_its_arguments_and_reads_its_reply() {
         ] {
             let command = peer.hear().await;
             peer.returns(&command, reply).await;
-            heard.push(format!("{} {}", name(&command), command.get("arguments").unwrap_or(&Value::Null)));
+            heard.push(format!(
+                "{} {}",
+                command_name(&command),
+                command.get("arguments").unwrap_or(&Value::Null)
+            ));
         }
     };
     let client = async {
@@ -84,7 +89,7 @@ async fn wait_with(replies: &[&str]) -> Result<JobEnd, ExecuteError> {
     let server = async {
         for reply in replies {
             let command = peer.hear().await;
-            assert_eq!(name(&command), "query-jobs");
+            assert_eq!(command_name(&command), "query-jobs");
             peer.returns(&command, reply).await;
             peer.say(r#"{"event": "JOB_STATUS_CHANGE", "data": {"id": "job0", "status": "running"}}"#).await;
         }

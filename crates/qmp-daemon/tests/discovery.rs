@@ -3,19 +3,15 @@
 mod support;
 
 use std::path::Path;
-use std::time::Duration;
 
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::discovery::{DiscoveryRule, PathPattern, Source};
 use qmp_hub::relay::RelayConfig;
 use qmp_journal::Globs;
+use qmp_testing::{Monitor, poll_until};
 use serde_json::Value;
 use support::client::get_json;
-use support::monitor::Monitor;
 use support::{Watcher, config};
-
-/// The longest wait of a test; only a failure takes that long.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn glob(home: &Path, pattern: &str) -> DiscoveryRule {
     let pattern: PathPattern = format!("{}/{pattern}", home.display()).parse().expect("a pattern");
@@ -40,26 +36,17 @@ fn names(hub: &Daemon) -> Vec<String> {
 
 /// Waits until the hub's VMs are `expected`.
 async fn until(hub: &Daemon, expected: &[&str]) {
-    let reached = async {
-        while hub.registry().list().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>() != expected {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(tokio::time::timeout(TIMEOUT, reached).await.is_ok(), "{:?}, not {expected:?}", names(hub));
+    let names = || hub.registry().list().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>();
+    poll_until(&format!("the VMs {expected:?}"), async || (names() == expected).then_some(())).await;
 }
 
 /// Waits until the VM is in `state`; returns its description.
 async fn until_state(home: &Path, vm: &str, state: &str) -> Value {
-    let reached = async {
-        loop {
-            let (_, found) = get_json(home, &format!("/v1/vms/{vm}")).await;
-            if found["state"] == state {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(TIMEOUT, reached).await.expect(state)
+    poll_until(state, async || {
+        let (_, found) = get_json(home, &format!("/v1/vms/{vm}")).await;
+        Some(found).filter(|found| found["state"] == state)
+    })
+    .await
 }
 
 #[tokio::test]

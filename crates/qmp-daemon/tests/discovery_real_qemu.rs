@@ -9,6 +9,7 @@ use std::time::Duration;
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::discovery::{DiscoveryRule, Source};
 use qmp_journal::Globs;
+use qmp_testing::poll_until;
 use support::client::get_json;
 use support::qemu::{PROGRAM, is_missing};
 use support::qmp::RawClient;
@@ -52,12 +53,7 @@ fn processes(prefix: &str) -> DiscoveryRule {
 
 async fn until(hub: &Daemon, expected: &[&str]) {
     let names = || hub.registry().list().iter().map(|vm| vm.name.to_string()).collect::<Vec<_>>();
-    let reached = async {
-        while names() != expected {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    assert!(tokio::time::timeout(TIMEOUT, reached).await.is_ok(), "{:?}, not {expected:?}", names());
+    poll_until(&format!("the VMs {expected:?}"), async || (names() == expected).then_some(())).await;
 }
 
 async fn next(journal: &mut Watcher) -> String {
@@ -125,12 +121,7 @@ async fn free_monitor_of_two_is_followed() {
 
 /// A client that occupies a monitor.
 async fn hold(path: &Path) -> RawClient {
-    let exists = async {
-        while !path.exists() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(TIMEOUT, exists).await.expect("the QEMU listens");
+    poll_until("a socket of QEMU", async || path.exists().then_some(())).await;
     RawClient::open(path).await.0
 }
 
@@ -145,16 +136,11 @@ async fn monitor_in_use_is_attached_when_its_client_leaves() {
     let source = format!("{}/v*.sock", home.path().display()).parse().expect("a source");
     let hub = Daemon::start(hub(home.path(), DiscoveryRule::new(source))).await.expect("starts");
     let mut journal = Watcher::new(&hub);
-    let in_use = async {
-        loop {
-            let (_, vm) = get_json(home.path(), "/v1/vms/vm").await;
-            if vm["state"] == "in-use" {
-                return vm;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let in_use = tokio::time::timeout(TIMEOUT, in_use).await.expect("in use");
+    let in_use = poll_until("the VM to be in use", async || {
+        let (_, vm) = get_json(home.path(), "/v1/vms/vm").await;
+        Some(vm).filter(|vm| vm["state"] == "in-use")
+    });
+    let in_use = in_use.await;
     // The other client is in the process of the hub.
     assert!(
         in_use["error"].as_str().expect("advice").contains("which is this hub, is connected"),

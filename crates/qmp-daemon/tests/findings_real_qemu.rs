@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::discovery::{DiscoveryRule, Source};
+use qmp_testing::poll_until;
 use serde_json::{Value, json};
 use support::client::get_json;
 use support::qmp::RawClient;
@@ -236,9 +237,8 @@ async fn qemu_that_ended_while_the_hub_was_down_is_explained() {
 
 /// Waits until the second monitor of a QEMU accepts connections: the first monitor is created before it.
 async fn wait_until_listening(home: &Path) {
-    while tokio::net::UnixStream::connect(home.join("second.sock")).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let socket = home.join("second.sock");
+    poll_until("the second monitor", async || tokio::net::UnixStream::connect(&socket).await.ok()).await;
 }
 
 /// A discovered VM whose socket vanished with its QEMU is not found again; its end is explained nevertheless.

@@ -8,9 +8,9 @@ use std::path::Path;
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_findings::{Correlators, Finding};
 use qmp_journal::{Batch, Draft, Journal, JournalOptions, Query, Reader, RecordKind};
+use qmp_testing::Monitor;
 use qmp_wire::{Body, Causes, DetachReason, Offset, Record, UnixMicros};
 use support::client::get_json;
-use support::monitor::Monitor;
 use support::{Watcher, config};
 
 const SHUTDOWN: &str = r#"{"guest": true, "reason": "guest-shutdown"}"#;

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use qmp_daemon::Daemon;
 use qmp_journal::{Batch, Draft, Journal, JournalOptions};
+use qmp_testing::Monitor;
 use qmp_wire::{Body, UnixMicros};
 use serde_json::json;
 use support::client::get_json;
 use support::config;
-use support::monitor::Monitor;
 
 /// One damaged byte in a record of an open epoch, after a kill.
 #[tokio::test]

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use qmp_daemon::Daemon;
 use qmp_http::HttpEndpoint;
+use qmp_testing::{Monitor, Session, poll_until};
 use qmp_wire::Body;
 use serde_json::{Value, json};
 use support::client::{Lines, json as read_json, send_request};
 use support::endpoints::{
     ANY, Authority, LOOK, STOP, build_request, connect, endpoint, port, request_over_tls, write, write_tokens,
 };
-use support::monitor::{Monitor, Session};
 use support::{Watcher, config};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -31,12 +31,6 @@ async fn start_with_endpoint(home: &Path, endpoint: HttpEndpoint) -> (Daemon, Mo
     let session = monitor.accept().await;
     Watcher::new(&hub).until("vm1 1.0 attached").await;
     (hub, monitor, session)
-}
-
-/// Polls until `is_so` returns true.
-async fn wait_until(is_true: impl AsyncFn() -> bool) {
-    let polling = async { while !is_true().await {} };
-    tokio::time::timeout(Duration::from_secs(60), polling).await.expect("the condition holds in time");
 }
 
 #[tokio::test]
@@ -211,7 +205,7 @@ async fn tokens_are_added_and_withdrawn_without_a_restart() {
 
     let fresh = "fresh-fresh-fresh-fresh-fresh-fresh";
     write(&tokens, &format!("admin {ANY} operate\nother {fresh}\n"));
-    wait_until(async || status(LOOK).await == 401).await;
+    poll_until("a withdrawn token", async || (status(LOOK).await == 401).then_some(())).await;
     assert_eq!((status(LOOK).await, status(ANY).await, status(fresh).await), (401, 200, 200));
     // A stream whose token was withdrawn is aborted.
     let ended = tokio::spawn(async move {
@@ -231,9 +225,9 @@ async fn tokens_are_added_and_withdrawn_without_a_restart() {
         "{error}"
     );
     write(&tokens, &format!("last {LOOK}\nadmin {ANY} operate\n"));
-    wait_until(async || {
+    poll_until("a new token", async || {
         assert_eq!(status(ANY).await, 200);
-        status(LOOK).await == 200
+        (status(LOOK).await == 200).then_some(())
     })
     .await;
     let mut journal = Watcher::new(&hub);
@@ -259,7 +253,7 @@ async fn replaced_certificate_is_used_without_a_restart() {
     let error = connect(&after.client(None), port).await.expect_err("another authority").to_string();
     assert!(error.contains("UnknownIssuer"), "{error}");
     after.write(home.path(), "hub", 2100);
-    wait_until(async || connect(&after.client(None), port).await.is_ok()).await;
+    poll_until("the new certificate", async || connect(&after.client(None), port).await.ok()).await;
     hub.stop().await.expect("stops");
 }
 

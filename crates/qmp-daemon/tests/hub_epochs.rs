@@ -4,8 +4,8 @@ mod support;
 
 use qmp_daemon::Daemon;
 use qmp_journal::Query;
+use qmp_testing::{GREETING_LINE, Monitor, event_line};
 use qmp_wire::{Body, DetachReason, Offset};
-use support::monitor::{GREETING, Monitor, event};
 use support::{Watcher, config, short};
 use tokio::io::AsyncWriteExt;
 
@@ -26,7 +26,7 @@ async fn events_are_recorded_in_order_and_byte_by_byte() {
         "null",
         r#"{"extra": {"deep": [[[[]]]]}}"#,
     ];
-    let stream: String = (0..300).map(|n| event(&format!("E{n}"), data[n % data.len()])).collect();
+    let stream: String = (0..300).map(|n| event_line(&format!("E{n}"), data[n % data.len()])).collect();
     // Split at arbitrary positions: the monitor's writes do not end with events.
     for part in stream.as_bytes().chunks(97) {
         session.send(std::str::from_utf8(part).expect("ASCII"));
@@ -126,7 +126,7 @@ async fn connection_without_negotiation_leaves_no_record() {
     let monitor = Monitor::bind(home.path(), "vm1");
     let hub = Daemon::start(config(home.path(), &["vm1"])).await.expect("starts");
     let mut stream = monitor.accept_raw().await;
-    stream.write_all(GREETING.as_bytes()).await.expect("writes");
+    stream.write_all(GREETING_LINE.as_bytes()).await.expect("writes");
     drop(stream);
     let session = monitor.accept().await;
     assert_eq!(Watcher::new(&hub).take(1).await, ["vm1 1.0 attached"], "no record of the first attempt");

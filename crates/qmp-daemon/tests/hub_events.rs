@@ -8,9 +8,9 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Bytes;
 use qmp_daemon::Daemon;
+use qmp_testing::{Monitor, Session};
 use serde_json::{Value, json};
 use support::client::{Lines, connect, get, get_json, send_request};
-use support::monitor::{Monitor, Session};
 use support::{Watcher, config};
 
 /// A hub with one attached VM, and three events in its journal.

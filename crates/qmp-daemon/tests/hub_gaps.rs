@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use qmp_daemon::Daemon;
 use qmp_journal::{Batch, Draft, Journal, JournalOptions};
+use qmp_testing::{GREETING_LINE, Monitor};
 use qmp_wire::{Body, UnixMicros};
 use rusqlite::Connection;
-use support::monitor::{GREETING, Monitor};
 use support::{Watcher, config};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
@@ -30,7 +30,7 @@ impl Wire {
         let (reader, writer) = monitor.accept_raw().await.into_split();
         let writer = Arc::new(Mutex::new(writer));
         let wire = Self(Arc::clone(&writer));
-        write(&writer, GREETING).await;
+        write(&writer, GREETING_LINE).await;
         tokio::spawn(async move {
             let mut lines = BufReader::new(reader).lines();
             while let Ok(Some(line)) = lines.next_line().await {

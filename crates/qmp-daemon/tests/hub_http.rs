@@ -9,9 +9,9 @@ use hyper::Request;
 use qmp_daemon::{Daemon, DaemonError};
 use qmp_host::SocketError;
 use qmp_http::ListenError;
+use qmp_testing::{Monitor, Session};
 use serde_json::{Value, json};
 use support::client::{Lines, execute, get, get_json, get_lines, json as read_json, send_request};
-use support::monitor::{Monitor, Session};
 use support::{Watcher, config};
 use tokio::net::TcpStream;
 

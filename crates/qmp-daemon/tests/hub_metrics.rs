@@ -11,10 +11,10 @@ use http_body_util::BodyExt as _;
 use qmp_daemon::Daemon;
 use qmp_hub::relay::RelayConfig;
 use qmp_journal::Health;
+use qmp_testing::Monitor;
 use rusqlite::Connection;
 use serde_json::json;
 use support::client::{execute, get, get_json, get_lines};
-use support::monitor::Monitor;
 use support::qmp::RawClient;
 use support::{Watcher, config};
 

@@ -10,9 +10,9 @@ use hyper::Request;
 use qmp_daemon::Daemon;
 use qmp_events::{catalogue, describe};
 use qmp_hub::relay::RelayConfig;
+use qmp_testing::Monitor;
 use serde_json::{Value, json};
 use support::client::{Lines, connect, get, get_json, send_request};
-use support::monitor::Monitor;
 use support::schema::check;
 use support::{Watcher, config};
 

@@ -5,11 +5,11 @@ mod support;
 use std::path::Path;
 
 use qmp_daemon::{Daemon, DaemonConfig};
+use qmp_testing::Monitor;
 use qmp_wire::{Body, DetachReason};
 use rusqlite::Connection;
 use serde_json::json;
 use support::client::{execute, get_json};
-use support::monitor::Monitor;
 use support::{Watcher, config};
 
 /// Keeps the journal's writer from committing, like a stalled disk.

@@ -10,10 +10,10 @@ use qmp_findings::{QUESTIONS_BURST, QUESTIONS_SPAN};
 use qmp_hub::SilentAfter;
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_journal::Globs;
+use qmp_testing::{Monitor, event_line};
 use qmp_wire::Body;
 use serde_json::json;
 use support::client::execute;
-use support::monitor::{Monitor, event};
 use support::qmp::RawClient;
 use support::{Watcher, config, short};
 
@@ -80,7 +80,7 @@ async fn flapping_vm_is_queried_at_a_limited_rate_and_about_its_last_stop() {
     journal.until("vm1 1.0 attached").await;
 
     let began = Instant::now();
-    session.send(event("STOP", "").repeat(500));
+    session.send(event_line("STOP", "").repeat(500));
     let mut queries = 0;
     let (mut last_stop, mut queried) = (None, None);
     while queried.is_none() || queried != last_stop {

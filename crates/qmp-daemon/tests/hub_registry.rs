@@ -9,9 +9,9 @@ use qmp_daemon::Daemon;
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_hub::{VmOrigin, VmRegistry, VmRegistryError};
 use qmp_journal::{Globs, Query, RecordKind};
+use qmp_testing::{Monitor, poll_until};
 use serde_json::{Value, json};
 use support::client::{get, get_json};
-use support::monitor::Monitor;
 use support::qmp::RawClient;
 use support::{Watcher, config, fill};
 
@@ -144,9 +144,7 @@ async fn relay_that_cannot_be_served_is_reported_and_retried() {
 
     std::fs::remove_file(&file).expect("removes");
     registry.remove("vm2", "gone").await.expect("removed");
-    while !file.exists() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    poll_until("the socket of the relay", async || file.exists().then_some(())).await;
     let (_, greeting) = RawClient::open(&file).await;
     assert!(greeting.contains("QMP"), "{greeting}");
     assert!(!health().await.contains("problems"));

@@ -8,7 +8,7 @@ use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::VmOrigin;
 use qmp_hub::relay::RelayConfig;
 use qmp_journal::Retention;
-use support::monitor::Monitor;
+use qmp_testing::Monitor;
 use support::qmp::RawClient;
 use support::{Watcher, config};
 

@@ -10,9 +10,9 @@ use hyper::body::Bytes;
 use qmp_daemon::Daemon;
 use qmp_hub::relay::RelayConfig;
 use qmp_journal::Retention;
+use qmp_testing::Monitor;
 use serde_json::json;
 use support::client::{Lines, connect, get, get_json, get_lines, send_request};
-use support::monitor::Monitor;
 use support::qmp::RawClient;
 use support::{Watcher, config};
 

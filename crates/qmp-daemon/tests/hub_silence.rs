@@ -10,10 +10,10 @@ use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_hub::{SilentAfter, VmOrigin};
 use qmp_journal::Globs;
+use qmp_testing::Monitor;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use support::client::{execute, get, get_json};
-use support::monitor::Monitor;
 use support::qmp::RawClient;
 use support::{Watcher, config};
 

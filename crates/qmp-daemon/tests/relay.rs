@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::relay::{EVENTS_LATE, EVENTS_MISSED, RELAY_OUTBOX_MAX_BYTES, REPLAY, RelayConfig, Role};
 use qmp_journal::Globs;
+use qmp_testing::{GREETING_LINE, Monitor, Session, event_line};
 use qmp_wire::Body;
 use serde_json::{Value, json};
-use support::monitor::{GREETING, Monitor, Session, event};
 use support::qmp::RawClient;
 use support::{Watcher, config};
 
@@ -71,7 +71,7 @@ async fn relay_greets_negotiates_and_refuses_like_the_vm() {
     let mut raw = RawClient::connect(&relayed.path).await;
     //  request                                                     response
     let cases = [
-        ("", GREETING.trim_end().to_owned()),
+        ("", GREETING_LINE.trim_end().to_owned()),
         (
             r#"{"execute": "query-status"}"#,
             r#"{"error": {"class": "CommandNotFound", "desc": "Expecting capabilities negotiation with 'qmp_capabilities'"}}"#.into(),
@@ -93,7 +93,7 @@ async fn relay_greets_negotiates_and_refuses_like_the_vm() {
             r#"{"execute": "refuse", "id": null}"#,
             r#"{"id": null, "error": {"class": "GenericError", "desc": "not today"}}"#.into(),
         ),
-        (r#"{'execute':'stop'}"#, event("STOP", "").trim_end().to_owned()),
+        (r#"{'execute':'stop'}"#, event_line("STOP", "").trim_end().to_owned()),
         ("", r#"{"return": {}}"#.into()),
     ];
     for (sent, expected) in cases {
@@ -134,7 +134,7 @@ async fn reply_reaches_its_client_and_event_every_client() {
                 // The burst of this command ends right before its reply: events come before replies.
                 let burst: Vec<_> = events[events.len() - number - 1..].to_vec();
                 let expected: Vec<_> =
-                    (0..=number).map(|n| event("RTC_CHANGE", &format!("{{\"offset\": {n}}}"))).collect();
+                    (0..=number).map(|n| event_line("RTC_CHANGE", &format!("{{\"offset\": {n}}}"))).collect();
                 assert_eq!(burst, expected, "client {number}: {value}");
                 replies.push(value);
             }
@@ -165,7 +165,7 @@ async fn observer_may_only_query() {
     let desc = refused[0]["error"]["desc"].as_str().expect("a text");
     assert!(desc.contains("stop") && desc.contains("observers") && desc.contains("operate"), "{desc}");
     relayed.session.emit("STOP", "");
-    assert_eq!(raw.line().await, event("STOP", ""));
+    assert_eq!(raw.line().await, event_line("STOP", ""));
     let status = &relayed.hub.relays()[0];
     assert_eq!((status.commands, status.refused, status.accepted), (1, 1, 1));
     // No command reached the VM, and only the event is recorded.
@@ -196,7 +196,7 @@ async fn client_is_accepted_by_mode_uids_and_gids() {
         let mut raw = RawClient::connect(&relayed.path).await;
         let line = raw.line().await;
         assert!(
-            if is_accepted { line == GREETING } else { line.contains("neither its user") },
+            if is_accepted { line == GREETING_LINE } else { line.contains("neither its user") },
             "{uids:?}: {line}"
         );
         assert_eq!(relayed.hub.relays()[0].turned_away, u64::from(!is_accepted));
@@ -236,7 +236,7 @@ async fn client_that_never_reads_is_closed_and_delays_no_other_client() {
     let count = 2 * RELAY_OUTBOX_MAX_BYTES / data.len();
     for _ in 0..count {
         relayed.session.emit("A", &data);
-        assert_eq!(reader.line().await.len(), event("A", &data).len());
+        assert_eq!(reader.line().await.len(), event_line("A", &data).len());
     }
     let mut head = relayed.hub.journal().watch_head();
     while relayed.hub.relays()[0].closed_slow == 0 {
@@ -264,10 +264,10 @@ async fn clients_are_closed_when_the_vm_detaches_and_new_ones_wait() {
         Err(std::io::ErrorKind::WouldBlock)
     );
     relayed.session = relayed.monitor.accept().await;
-    assert_eq!(early.line().await, GREETING);
+    assert_eq!(early.line().await, GREETING_LINE);
     assert_eq!(early.line().await, "{\"return\": {}}\r\n");
     relayed.session.emit("RESUME", "");
-    assert_eq!(early.line().await, event("RESUME", ""));
+    assert_eq!(early.line().await, event_line("RESUME", ""));
     relayed.hub.stop().await.expect("stops");
 }
 
@@ -311,8 +311,8 @@ async fn slow_command_delays_neither_events_nor_other_clients() {
     slow.send(r#"{"execute": "silence"}"#).await;
     assert_eq!(relayed.session.command().await, "silence");
     relayed.session.emit("A", "");
-    assert_eq!(slow.line().await, event("A", ""));
-    assert_eq!(other.line().await, event("A", ""));
+    assert_eq!(slow.line().await, event_line("A", ""));
+    assert_eq!(other.line().await, event_line("A", ""));
     assert_eq!(other.ask(r#""execute": "query-status""#).await.len(), 1);
     relayed.hub.stop().await.expect("stops");
 }
@@ -376,7 +376,7 @@ async fn out_of_band_command_overtakes_queued_ones() {
 async fn replay_repeats_missed_events_byte_for_byte() {
     let relayed = Fixture::start(|_| {}).await;
     let mut live = relayed.open().await;
-    let all: Vec<_> = (0..700).map(|n| event("A", &format!("{{\"n\":{n} }}"))).collect();
+    let all: Vec<_> = (0..700).map(|n| event_line("A", &format!("{{\"n\":{n} }}"))).collect();
     relayed.session.send(all.concat());
     for event in &all {
         assert_eq!(live.line().await, *event);
@@ -412,7 +412,7 @@ async fn replay_repeats_missed_events_byte_for_byte() {
         assert_eq!(refusal(&mut live, arguments).await, desc.replace("HEAD", &head));
     }
     relayed.session.emit("B", "");
-    assert_eq!(live.line().await, event("B", ""), "live again");
+    assert_eq!(live.line().await, event_line("B", ""), "live again");
     relayed.hub.stop().await.expect("stops");
 }
 
@@ -453,7 +453,7 @@ async fn clients_stay_connected_over_an_overrun_and_get_an_event() {
     // Offsets: attached is 1, the events follow, then the end of the epoch and the next one.
     assert_eq!(missed["data"], json!({"after": before + 1, "upto": before + 3}));
     session.emit("STOP", "");
-    assert_eq!(raw.line().await, event("STOP", ""));
+    assert_eq!(raw.line().await, event_line("STOP", ""));
     hub.stop().await.expect("stops");
 }
 

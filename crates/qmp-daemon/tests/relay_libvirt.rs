@@ -11,15 +11,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::relay::{RelayConfig, Role};
 use qmp_journal::Globs;
+use qmp_testing::wait_for;
 use support::Watcher;
-
-/// The longest wait of a test; only a failure takes that long.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The path in Debian, which may be missing from a user's PATH.
 const LIBVIRTD: &str = "/usr/sbin/libvirtd";
@@ -272,11 +269,7 @@ fn text(output: &std::process::Output) -> String {
 }
 
 fn until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_true() {
-        assert!(start.elapsed() < TIMEOUT, "{what}: not within {TIMEOUT:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for(what, || is_true().then_some(()));
 }
 
 fn change_owner(path: &Path) {

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_hub::relay::{EVENTS_LATE, RELAY_CLIENTS_MAX, RelayConfig, Role};
 use qmp_journal::{Globs, Health};
+use qmp_testing::{Monitor, event_line};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use support::client::{execute, get_json};
-use support::monitor::{Monitor, event};
 use support::qmp::RawClient;
 use support::{Watcher, config};
 
@@ -62,8 +62,8 @@ async fn stalled_journal_delays_a_reply_for_a_limited_time() {
             raw.send(r#"{"execute": "cont", "id": 7}"#).await;
             assert_eq!(raw.value().await, json!({"return": {}, "id": 7}), "the reply comes first");
             drop(stalled);
-            assert_eq!(raw.line().await, event("STOP", ""));
-            assert_eq!(raw.line().await, event("RESUME", ""));
+            assert_eq!(raw.line().await, event_line("STOP", ""));
+            assert_eq!(raw.line().await, event_line("RESUME", ""));
             let late = raw.value().await;
             assert_eq!((&late["event"], &late["data"]), (&json!(EVENTS_LATE), &json!({"replies": 1})));
             // The next reply is in order again.

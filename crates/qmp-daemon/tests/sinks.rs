@@ -13,10 +13,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use qmp_daemon::Daemon;
 use qmp_sinks::{SinkState, SinkStatus, message_id};
+use qmp_testing::{Monitor, Session, poll_until};
 use ring::hmac;
 use serde_json::{Value, json};
 use support::client::get_json;
-use support::monitor::{Monitor, Session};
 use support::receiver::{Delivery, Receiver, Response};
 use support::{Watcher, config, rules};
 
@@ -47,22 +47,10 @@ fn unused_address() -> String {
     free.local_addr().expect("an address").to_string()
 }
 
-/// Waits until `look` returns a value.
-async fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = tokio::time::Instant::now() + TIMEOUT;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "timed out: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 /// Waits until the status of a rule fulfils `is_reached`.
 async fn status(hub: &Daemon, rule: &str, is_reached: impl Fn(&SinkStatus) -> bool) -> SinkStatus {
-    let look = || hub.sinks().into_iter().find(|status| &*status.rule == rule).filter(&is_reached);
-    let waiting = tokio::time::timeout(TIMEOUT, until("the status is reached", look));
+    let look = async || hub.sinks().into_iter().find(|status| &*status.rule == rule).filter(&is_reached);
+    let waiting = tokio::time::timeout(TIMEOUT, poll_until("the status is reached", look));
     waiting.await.unwrap_or_else(|_| panic!("{:#?}", hub.sinks()))
 }
 
@@ -129,7 +117,7 @@ async fn sink_of_each_kind_delivers() {
         assert!(entry.lines().any(|line| line == field), "{field} in {entry}");
     }
 
-    let environment = until("the command ran", || {
+    let environment = poll_until("the command ran", async || {
         fs::read_to_string(at("ran.env")).ok().filter(|text| text.ends_with('\n'))
     });
     assert_eq!(
@@ -137,7 +125,8 @@ async fn sink_of_each_kind_delivers() {
         "page vm1 WATCHDOG reset a b \n",
         "no other variable of the hub's environment"
     );
-    let found = until("the file is written", || Some(lines(&log)).filter(|lines| lines.len() == 4)).await;
+    let found =
+        poll_until("the file is written", async || Some(lines(&log)).filter(|lines| lines.len() == 4)).await;
     assert_eq!(lines(&ran), found[3..], "the command has the same line");
     let (mut journal, mut expected) = (Watcher::new(&hub), Vec::new());
     for _ in 0..4 {
@@ -172,7 +161,7 @@ async fn unreachable_receiver_gets_every_record_after_its_return() {
     let (hub, session) = start(home.path(), &monitor, &text).await;
     let all: Vec<String> = (0..8).map(|number| format!("E{number}")).collect();
     all.iter().for_each(|event| session.emit(event, ""));
-    until("the file has all", || (lines(&log).len() == 8).then_some(())).await;
+    poll_until("the file has all", async || (lines(&log).len() == 8).then_some(())).await;
     let stuck = status(&hub, "hook", |status| status.state == SinkState::Retrying).await;
     assert!(stuck.last_error.expect("an error").contains("refused"), "connection refused");
     assert_eq!(get_json(home.path(), "/v1/hub").await.1["stuck_rules"], json!(["hook"]));
@@ -261,8 +250,8 @@ async fn rules_continue_at_their_positions_after_a_restart() {
     assert_eq!(journal_id.len(), 32);
     assert!(ids[0].starts_with(&format!("{journal_id}:vm1:1:2:")), "{ids:?}");
     assert!(ids[2].starts_with(&format!("{journal_id}:vm1:2:2:")), "{ids:?}");
-    until("the whole journal", || (lines(&all).len() == 3).then_some(())).await;
-    until("the new record", || (lines(&late).len() == 1).then_some(())).await;
+    poll_until("the whole journal", async || (lines(&all).len() == 3).then_some(())).await;
+    poll_until("the new record", async || (lines(&late).len() == 1).then_some(())).await;
     drop(session);
     hub.stop().await.expect("stops");
 }
@@ -279,7 +268,8 @@ async fn replaced_rules_keep_positions_and_unchanged_ones_run() {
     let before = rule("same", "E*") + &rule("changed", "E1") + &rule("gone", "E*");
     let (hub, session) = start(home.path(), &monitor, &before).await;
     session.emit("E1", "");
-    until("all three", || (count("same") + count("changed") + count("gone") == 3).then_some(())).await;
+    poll_until("all three", async || (count("same") + count("changed") + count("gone") == 3).then_some(()))
+        .await;
     // A file is written before the status of its rule changes.
     for name in ["same", "changed", "gone"] {
         status(&hub, name, |status| status.delivered == 1).await;
@@ -295,7 +285,8 @@ async fn replaced_rules_keep_positions_and_unchanged_ones_run() {
     assert_eq!(names, ["new".into(), "same".into(), "changed".into()]);
     assert_eq!(status(&hub, "same", |_| true).await.delivered, 1, "it continues undisturbed");
     session.emit("E2", "");
-    until("the three", || (count("same") + count("changed") + count("new") == 5).then_some(())).await;
+    poll_until("the three", async || (count("same") + count("changed") + count("new") == 5).then_some(()))
+        .await;
     assert_eq!((count("gone"), count("changed"), count("new")), (1, 2, 1));
 
     let twice = rules(&rule("new", "E*")).into_iter().chain(rules(&rule("new", "X")));
@@ -305,7 +296,7 @@ async fn replaced_rules_keep_positions_and_unchanged_ones_run() {
 
     // The rule returns, and delivers the records since its removal.
     hub.rules().replace(rules(&before)).await.expect("replaces");
-    until("E2", || (count("gone") == 2).then_some(())).await;
+    poll_until("E2", async || (count("gone") == 2).then_some(())).await;
     drop(session);
     hub.stop().await.expect("stops");
 }
@@ -457,7 +448,7 @@ async fn failing_commands_are_retried_or_given_up() {
     assert!(error.ends_with("took longer than 2.0 s, and said: waiting"), "{error}");
     let pid = fs::read_to_string(at("pid")).expect("the pid of its child");
     let child = format!("/proc/{}/stat", pid.trim());
-    until("its child has ended", || {
+    poll_until("its child has ended", async || {
         let stat = fs::read_to_string(&child).unwrap_or_default();
         // A zombie, if no process reaps orphans.
         (stat.is_empty() || stat.contains(") Z ")).then_some(())

@@ -7,15 +7,12 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use qmp_daemon::Daemon;
+use qmp_testing::poll_until;
 use serde_json::Value;
 use support::client::get_json;
 use support::config;
-
-/// The longest wait of a test, also on a loaded machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A QEMU that is killed at the end of the test.
 struct Qemu(Child);
@@ -40,30 +37,13 @@ impl Drop for Qemu {
     }
 }
 
-/// Polls until `ask` returns a value.
-async fn until<T>(mut poll: impl AsyncFnMut() -> Option<T>) -> T {
-    let polling = async {
-        loop {
-            match poll().await {
-                Some(value) => return value,
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
-    tokio::time::timeout(TIMEOUT, polling).await.expect("in time")
-}
-
 /// The hub's description of a VM in that state; waits for the state.
 async fn in_state(home: &Path, vm: &str, state: &str) -> Value {
-    let deadline = Instant::now() + TIMEOUT;
-    loop {
+    poll_until(&format!("{vm} to be {state}"), async || {
         let (_, found) = get_json(home, &format!("/v1/vms/{vm}")).await;
-        if found["state"] == state {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{vm} is not {state}: {found}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        Some(found).filter(|found| found["state"] == state)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -87,9 +67,9 @@ async fn reason_of_a_missing_greeting_is_reported() {
         let mut kept = Vec::new();
         accepting.incoming().for_each(|client| kept.push(client));
     });
-    let _holder = until(async || UnixStream::connect(at("held")).ok()).await;
-    let _tcp_holder = until(async || TcpStream::connect(port).ok()).await;
-    until(async || (at("stopped").exists() && at("agent").exists()).then_some(())).await;
+    let _holder = poll_until("the monitor to listen", async || UnixStream::connect(at("held")).ok()).await;
+    let _tcp_holder = poll_until("the port to listen", async || TcpStream::connect(port).ok()).await;
+    poll_until("the sockets", async || (at("stopped").exists() && at("agent").exists()).then_some(())).await;
     stopped.signal("STOP");
 
     let mut config = config(home.path(), &["held", "stopped", "agent", "silent", "accepting"]);

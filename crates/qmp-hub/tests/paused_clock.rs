@@ -9,10 +9,9 @@ use qmp_client::{Dial, DialFuture};
 use qmp_host::clock::{Clock, SteadyClock};
 use qmp_hub::{Environment, Hub, HubConfig, SilentAfter};
 use qmp_journal::{Cursor, Journal, JournalOptions, Query};
+use qmp_testing::{Peer, command_name};
 use qmp_wire::{Address, Body, Offset, Record, UnixMicros};
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf,
-};
+use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
 /// When the test begins: 2026-01-01T00:00:00Z.
@@ -42,8 +41,8 @@ async fn monitor_in_memory_attaches_falls_silent_detaches_and_reconnects() {
     let mut hub = Hub::start_in(environment, config, &journal).await.expect("starts");
     let mut records = Records { cursor: journal.reader().cursor(Query::default(), Offset(0)) };
 
-    let mut monitor = Monitor::accept(&mut connections).await;
-    monitor.attach().await;
+    let mut monitor = accept(&mut connections).await;
+    attach(&mut monitor).await;
     assert_eq!(records.next().await, "0 attached");
 
     advance(10).await;
@@ -52,7 +51,7 @@ async fn monitor_in_memory_attaches_falls_silent_detaches_and_reconnects() {
 
     // Quiet for 30 s: the hub probes.
     advance(30).await;
-    let probe = monitor.request().await;
+    let probe = monitor.hear().await;
     assert_eq!(probe["execute"], "query-status");
 
     // No reply for another 30 s: the monitor is silent.
@@ -61,15 +60,15 @@ async fn monitor_in_memory_attaches_falls_silent_detaches_and_reconnects() {
     advance(1).await;
     assert_eq!(records.next().await, "70 silent");
     advance(5).await;
-    monitor.reply(&probe).await;
+    reply(&mut monitor, &probe).await;
     assert_eq!(records.next().await, "75 answers-again");
 
     advance(5).await;
     drop(monitor);
     assert_eq!(records.next().await, "80 detached: peer closed, certain until 80");
 
-    let mut monitor = Monitor::accept(&mut connections).await;
-    monitor.attach().await;
+    let mut monitor = accept(&mut connections).await;
+    attach(&mut monitor).await;
     // The correlators conclude that the first QEMU ended, in a thread of its own: before or after this epoch opens.
     let mut both = [records.next().await, records.next().await];
     both.sort_unstable();
@@ -128,45 +127,27 @@ impl Dial for MemoryNetwork {
     }
 }
 
-/// A scripted monitor.
-struct Monitor {
-    requests: Lines<BufReader<ReadHalf<DuplexStream>>>,
-    output: WriteHalf<DuplexStream>,
+/// Waits for the hub's next connection.
+async fn accept(connections: &mut mpsc::UnboundedReceiver<DuplexStream>) -> Peer<DuplexStream> {
+    Peer::new(connections.recv().await.expect("the hub connects"))
 }
 
-impl Monitor {
-    /// Waits for the hub's next connection.
-    async fn accept(connections: &mut mpsc::UnboundedReceiver<DuplexStream>) -> Self {
-        let (input, output) = tokio::io::split(connections.recv().await.expect("the hub connects"));
-        Self { requests: BufReader::new(input).lines(), output }
+/// Greets, negotiates, and replies to the six queries of a snapshot.
+async fn attach(monitor: &mut Peer<DuplexStream>) {
+    monitor.say(GREETING).await;
+    for _ in 0..7 {
+        let request = monitor.hear().await;
+        reply(monitor, &request).await;
     }
+}
 
-    /// Greets, negotiates, and replies to the six queries of a snapshot.
-    async fn attach(&mut self) {
-        self.say(GREETING).await;
-        for _ in 0..7 {
-            let request = self.request().await;
-            self.reply(&request).await;
-        }
-    }
-
-    async fn request(&mut self) -> serde_json::Value {
-        let line = self.requests.next_line().await.expect("readable").expect("a request");
-        serde_json::from_str(&line).expect("JSON")
-    }
-
-    async fn reply(&mut self, request: &serde_json::Value) {
-        let value = match request["execute"].as_str() {
-            Some("query-status") => r#"{"status": "running", "singlestep": false, "running": true}"#,
-            Some("query-jobs") => "[]",
-            _ => "{}",
-        };
-        self.say(&format!(r#"{{"return": {value}, "id": {}}}"#, request["id"])).await;
-    }
-
-    async fn say(&mut self, line: &str) {
-        self.output.write_all(format!("{line}\r\n").as_bytes()).await.expect("the hub reads");
-    }
+async fn reply(monitor: &mut Peer<DuplexStream>, request: &serde_json::Value) {
+    let value = match command_name(request) {
+        "query-status" => r#"{"status": "running", "singlestep": false, "running": true}"#,
+        "query-jobs" => "[]",
+        _ => "{}",
+    };
+    monitor.returns(request, value).await;
 }
 
 /// The records of the journal, as `SECONDS WHAT`.

@@ -6,9 +6,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
+use qmp_testing::{PATIENCE, wait_for};
 use serde_json::Value;
-
-use crate::wait::{PATIENCE, wait_for};
 
 /// A line that QEMU sent.
 #[derive(Clone, Debug)]

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use qmp_testing::wait_for;
+
 use crate::program::program;
-use crate::wait::wait_for;
 
 /// A running QEMU; killed when dropped.
 pub(crate) struct Qemu(Child);

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use qmp_events::Release;
+use qmp_testing::wait_for;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -17,7 +18,6 @@ use crate::program::{is_missing, program};
 use crate::qemu::Qemu;
 use crate::scenario::Scenario;
 use crate::seen::{self, Seen};
-use crate::wait::wait_for;
 
 /// A QEMU with two monitors: the hub's, and the scenario's own.
 ///

@@ -8,11 +8,12 @@ use std::{
     thread,
 };
 
+use qmp_testing::wait_for;
 use tempfile::TempDir;
 
 use crate::{
     hub::HubHome,
-    qemu::{Qemu, RawMonitor, wait_for},
+    qemu::{Qemu, RawMonitor},
 };
 
 fn stderr(output: &Output) -> String {

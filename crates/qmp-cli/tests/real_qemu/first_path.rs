@@ -1,11 +1,12 @@
 //! The first steps of a user: attach, send commands, follow, read the log, stop and restart.
 
+use qmp_testing::wait_for;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     hub::{HubHome, title},
-    qemu::{Qemu, wait_for},
+    qemu::Qemu,
 };
 
 /// The events of `stop`, `cont`, `system_reset` and `quit` by `qmp exec` are shown by `qmp tail` at once and by `qmp log`

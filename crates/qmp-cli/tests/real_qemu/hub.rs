@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::qemu::{PATIENCE, wait_for};
+use qmp_testing::{PATIENCE, wait_for};
 
 /// The journal and the hub's socket of one test.
 pub(crate) struct HubHome {

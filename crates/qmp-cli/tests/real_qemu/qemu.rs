@@ -5,13 +5,10 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
+use qmp_testing::{PATIENCE, wait_for};
 use tempfile::TempDir;
-
-/// How long a step may take before the test fails: a loaded machine under emulation is slow.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running QEMU with one QMP socket for each given name; killed on drop.
 pub(crate) struct Qemu {
@@ -128,21 +125,5 @@ impl RawMonitor {
                 return line;
             }
         }
-    }
-}
-
-/// Calls `ask` until it returns `Some`.
-///
-/// # Panics
-///
-/// When [`PATIENCE`] runs out.
-pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }

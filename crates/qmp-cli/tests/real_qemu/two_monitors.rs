@@ -9,12 +9,13 @@ use std::{
     thread,
 };
 
+use qmp_testing::wait_for;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     hub::{HubHome, title},
-    qemu::{Qemu, RawMonitor, wait_for},
+    qemu::{Qemu, RawMonitor},
 };
 
 const EVENTS: usize = 10_000;

@@ -1,103 +1,23 @@
-//! A small QMP server on a thread, the program as a child process, and a hub with that server as its VM.
+//! The program as a child process, and a hub with a scripted monitor as its VM.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::io::{BufRead as _, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
-use serde_json::Value;
+use qmp_testing::MonitorThread;
 use tempfile::TempDir;
-
-pub const GREETING: &str = "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, \"package\": \"\"}, \"capabilities\": [\"oob\"]}}";
 
 /// A directory for one test.
 pub fn directory() -> TempDir {
     tempfile::Builder::new().prefix("qmp").tempdir().expect("a directory")
 }
 
-/// A monitor with the commands `query-status`, `stop`, `cont`, `quit` and some for tests.
-pub struct FakeQmp {
-    pub path: PathBuf,
-}
-
-impl FakeQmp {
-    /// Listens at `path` until the process ends or a client sends `quit`.
-    pub fn start(path: PathBuf) -> Self {
-        Self::start_with(path, respond)
-    }
-
-    /// Listens at `path`; `respond` returns the messages for a command, the reply last, or none.
-    pub fn start_with(path: PathBuf, respond: impl Fn(&str, &Value) -> Vec<String> + Send + 'static) -> Self {
-        let listener = UnixListener::bind(&path).expect("a socket");
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if serve(stream.expect("a client"), &respond).unwrap_or(false) {
-                    return;
-                }
-            }
-        });
-        Self { path }
-    }
-
-    pub fn address(&self) -> String {
-        format!("unix:{}", self.path.display())
-    }
-}
-
-/// Serves one client; returns whether it sent `quit`.
-fn serve(mut stream: UnixStream, respond: &impl Fn(&str, &Value) -> Vec<String>) -> std::io::Result<bool> {
-    write!(stream, "{GREETING}\r\n")?;
-    let reader = stream.try_clone()?;
-    for request in serde_json::Deserializer::from_reader(BufReader::new(reader)).into_iter::<Value>() {
-        let request = request?;
-        let command = request.get("execute").or_else(|| request.get("exec-oob"));
-        let command = command.and_then(Value::as_str).unwrap_or_default();
-        for message in respond(command, &request) {
-            // The reply gets the id of the request, as QEMU writes it.
-            let id = request.get("id").map(|id| format!(", \"id\": {id}}}"));
-            let is_reply = message.starts_with("{\"return\"") || message.starts_with("{\"error\"");
-            let message = match id {
-                Some(id) if is_reply => format!("{}{id}", &message[..message.len() - 1]),
-                _ => message,
-            };
-            write!(stream, "{message}\r\n")?;
-        }
-        if command == "quit" {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
+/// An event as QEMU writes it.
 pub fn event(name: &str, data: Option<&str>) -> String {
-    let data = data.map(|data| format!(", \"data\": {data}")).unwrap_or_default();
-    format!(
-        "{{\"timestamp\": {{\"seconds\": 1767323045, \"microseconds\": 678001}}, \"event\": \"{name}\"{data}}}"
-    )
-}
-
-/// The default responses of the fake monitor.
-pub fn respond(command: &str, request: &Value) -> Vec<String> {
-    let done = "{\"return\": {}}".to_owned();
-    match command {
-        "qmp_capabilities" => vec![done],
-        "query-status" => vec!["{\"return\": {\"status\": \"running\", \"running\": true}}".into()],
-        // Commands named query-… are not recorded, so that tests can count events only.
-        "stop" | "query-stop" => vec![event("STOP", None), done],
-        "cont" | "query-cont" => vec![event("RESUME", None), done],
-        "quit" => vec![event("SHUTDOWN", Some("{\"guest\": false, \"reason\": \"host-qmp-quit\"}")), done],
-        "say" => vec![event("VSERPORT_CHANGE", Some(&request["arguments"]["data"].to_string())), done],
-        "echo" => vec![format!("{{\"return\": {}}}", request["arguments"])],
-        "hang" => vec![],
-        "fail" => {
-            vec!["{\"error\": {\"class\": \"GenericError\", \"desc\": \"it \\u001b[31mfailed\"}}".into()]
-        }
-        _ => vec![format!(
-            "{{\"error\": {{\"class\": \"CommandNotFound\", \"desc\": \"The command {command} has not been found\"}}}}"
-        )],
-    }
+    qmp_testing::event(name, data.unwrap_or_default())
 }
 
 /// The program, isolated from the configuration of the user who runs the tests.
@@ -193,7 +113,7 @@ impl Process {
 
     /// Waits for a line with `part` on the standard error.
     pub fn wait_for(&self, part: &str) -> String {
-        wait_for(&self.stderr, part)
+        line_with(&self.stderr, part)
     }
 
     /// Interrupts it, as Ctrl-C does, and returns its exit code.
@@ -232,7 +152,7 @@ pub fn lines(stream: impl Read + Send + 'static) -> Lines {
 }
 
 /// Returns the first line with `part` in it; fails the test after 20 s without one.
-pub fn wait_for(lines: &Lines, part: &str) -> String {
+pub fn line_with(lines: &Lines, part: &str) -> String {
     let mut before = Vec::new();
     loop {
         match lines.recv_timeout(std::time::Duration::from_secs(20)) {
@@ -246,14 +166,14 @@ pub fn wait_for(lines: &Lines, part: &str) -> String {
 /// A hub with one VM, `web1`, which is a fake monitor.
 pub struct World {
     pub home: TempDir,
-    pub vm: FakeQmp,
+    pub vm: MonitorThread,
     pub hub: Process,
 }
 
 impl World {
     pub fn start() -> Self {
         let home = directory();
-        let vm = FakeQmp::start(home.path().join("web1.sock"));
+        let vm = MonitorThread::start(home.path().join("web1.sock"));
         let hub = start_hub(home.path(), &vm.address());
         Self { home, vm, hub }
     }

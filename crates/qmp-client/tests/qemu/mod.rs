@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use qmp_client::{Address, ConnectError, Events, MonitorClient, connect};
+use qmp_testing::poll_until;
 
 /// How long a QEMU may take to start on a busy machine.
 pub(crate) const START_MAX: Duration = Duration::from_secs(60);
@@ -48,16 +49,10 @@ pub(crate) fn unix(path: PathBuf, listen: bool) -> Address {
 
 /// Connects as soon as the QEMU listens.
 pub(crate) async fn reach(address: &Address) -> (MonitorClient, Events) {
-    let reached = async {
-        loop {
-            match connect(address).await {
-                Ok(connected) => break connected,
-                Err(ConnectError::NoSuchSocket { .. } | ConnectError::Refused { .. }) => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-    };
-    tokio::time::timeout(START_MAX, reached).await.expect("QEMU listens")
+    poll_until("a QEMU that listens", async || match connect(address).await {
+        Ok(connected) => Some(connected),
+        Err(ConnectError::NoSuchSocket { .. } | ConnectError::Refused { .. }) => None,
+        Err(error) => panic!("{error}"),
+    })
+    .await
 }

@@ -1,10 +1,9 @@
-//! Shared code of the hub's tests: a scripted monitor, a hub over it, and an HTTP client.
+//! Shared code of the hub's tests: a hub over scripted monitors, and an HTTP client.
 
 #![allow(dead_code, reason = "each test program uses some of it")]
 
 pub(crate) mod client;
 pub(crate) mod endpoints;
-pub(crate) mod monitor;
 pub(crate) mod qemu;
 pub(crate) mod qmp;
 pub(crate) mod receiver;

@@ -238,12 +238,7 @@ impl Fixture {
     }
 
     async fn until(&self, holds: impl Fn(&Self) -> bool) {
-        let waiting = async {
-            while !holds(self) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the condition holds in time");
+        qmp_testing::poll_until("the streams", async || holds(self).then_some(())).await;
     }
 }
 

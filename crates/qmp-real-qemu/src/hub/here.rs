@@ -6,11 +6,11 @@ use std::path::Path;
 use qmp_daemon::{Daemon, DaemonConfig};
 use qmp_http::HttpEndpoint;
 use qmp_journal::{Cursor, Query};
+use qmp_testing::PATIENCE;
 use qmp_wire::{Offset, Record};
 use tokio::runtime::Runtime;
 
 use super::http::VM;
-use crate::wait::PATIENCE;
 
 /// The hub, and a cursor on its journal.
 pub(super) struct Here {

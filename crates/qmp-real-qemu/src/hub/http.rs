@@ -4,9 +4,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use qmp_testing::PATIENCE;
 use serde_json::Value;
-
-use crate::wait::PATIENCE;
 
 /// The name of the VM in the journal.
 pub(super) const VM: &str = "vm1";

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use qmp_testing::{PATIENCE, wait_for};
 use qmp_wire::Record;
 
 use super::http::VM;
-use crate::wait::{PATIENCE, wait_for};
 
 /// Both processes; killed when dropped.
 pub(super) struct Program {

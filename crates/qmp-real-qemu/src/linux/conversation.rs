@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use crate::wait::{PATIENCE, wait_for};
+use qmp_testing::{PATIENCE, wait_for};
 
 /// The line that the guest prints when it has started.
 const READY: &str = "ready";

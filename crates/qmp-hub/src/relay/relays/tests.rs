@@ -1,10 +1,8 @@
 //! However relays end, every reply that they hold reaches its client.
 
-use std::path::Path;
-
 use qmp_client::{ExecuteError, FollowConfig, FollowEvent, ForwardedCommand, PendingReply, ReplySink};
 use qmp_journal::JournalOptions;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use qmp_testing::{GREETING, MonitorSocket};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -29,22 +27,16 @@ impl ReplySink for Noted {
 }
 
 /// A reply that its client does not have, and where the client gets it.
-async fn pending(home: &Path) -> (PendingReply, oneshot::Receiver<(bool, Result<Box<str>, ExecuteError>)>) {
-    let path = home.join("vm.sock");
-    let listener = tokio::net::UnixListener::bind(&path).expect("binds");
+async fn pending() -> (PendingReply, oneshot::Receiver<(bool, Result<Box<str>, ExecuteError>)>) {
+    let socket = MonitorSocket::listen();
+    let address = socket.address();
     let vm = tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.expect("a client");
-        let (reader, mut writer) = stream.into_split();
-        let greeting = br#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []}}"#;
-        writer.write_all(greeting).await.expect("writes");
-        let mut lines = BufReader::new(reader).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let request: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-            let reply = format!("{{\"return\": {{}}, \"id\": {}}}\r\n", request["id"]);
-            writer.write_all(reply.as_bytes()).await.expect("writes");
+        let mut peer = socket.accept().await;
+        peer.say(GREETING).await;
+        while let Some(request) = peer.hear_or_end().await {
+            peer.returns(&request, "{}").await;
         }
     });
-    let address = format!("unix:{}", path.display()).parse().expect("an address");
     let mut follow = qmp_client::follow(address, FollowConfig::default());
     let (to, reply) = oneshot::channel();
     let mut to = Some(to);
@@ -91,7 +83,7 @@ async fn held_reply_reaches_its_client_however_the_relays_end() {
         let home = tempfile::tempdir().expect("a directory");
         let journal =
             Journal::open(&home.path().join("journal.db"), JournalOptions::default()).expect("opens");
-        let (reply, received) = pending(home.path()).await;
+        let (reply, received) = pending().await;
         tokio::time::pause();
         let (memory, open_files) = (ReaderMemory::new(1 << 20), OpenFiles::default());
         let (relays, vm) = (Relays::new(&journal, &memory, &open_files), vm());

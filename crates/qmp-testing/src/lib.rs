@@ -1,0 +1,17 @@
+//! For tests: a scripted monitor, and waiting for a condition.
+//!
+//! [`Peer`] is the server's side of one connection, on which a test sends and receives each message itself. Two drivers
+//! reply in its place: [`Monitor`], a task that emulates a simple VM and obeys the test, and [`MonitorThread`], for tests
+//! without a runtime, which asks a function for its replies.
+//!
+//! The functions panic where a test would: if a peer closes too early, or a condition does not hold in time.
+
+mod wait;
+mod peer;
+mod monitor;
+mod monitor_thread;
+
+pub use monitor::{Monitor, Session};
+pub use monitor_thread::{MonitorThread, respond};
+pub use peer::{GREETING, GREETING_LINE, MonitorSocket, Peer, command_name, event, event_line};
+pub use wait::{PATIENCE, poll_until, wait_for};
