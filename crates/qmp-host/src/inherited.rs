@@ -4,12 +4,12 @@
 //! tokio set the flag), and inherited ones cannot be: they survived an exec. So the flag distinguishes them; it is
 //! set when a descriptor is taken, which also prevents a second owner.
 
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 
 use rustix::fs::{FileType, fstat};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
-use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
+use rustix::net::sockopt::socket_type;
 use rustix::net::{AddressFamily, SocketType};
 
 use crate::lock::lock;
@@ -121,12 +121,47 @@ fn kind(descriptor: BorrowedFd<'_>) -> Result<(Family, bool), InheritedError> {
     if socket_type(descriptor).map_err(not_a_stream)? != SocketType::STREAM {
         return Err(InheritedError::NotAStream);
     }
-    let family = match socket_domain(descriptor).map_err(not_a_stream)? {
+    let family = match address_family(descriptor).map_err(not_a_stream)? {
         AddressFamily::UNIX => Family::Unix,
         AddressFamily::INET | AddressFamily::INET6 => Family::Tcp,
         _ => return Err(InheritedError::NotAStream),
     };
-    Ok((family, socket_acceptconn(descriptor).map_err(not_a_stream)?))
+    Ok((family, listens(descriptor).map_err(not_a_stream)?))
+}
+
+/// Returns the address family of a socket.
+///
+/// # Errors
+///
+/// A system error.
+#[cfg(target_os = "linux")]
+pub fn address_family(socket: impl AsFd) -> rustix::io::Result<AddressFamily> {
+    rustix::net::sockopt::socket_domain(socket)
+}
+
+/// Returns the address family of a socket.
+///
+/// # Errors
+///
+/// A system error.
+#[cfg(not(target_os = "linux"))]
+pub fn address_family(socket: impl AsFd) -> rustix::io::Result<AddressFamily> {
+    Ok(rustix::net::getsockname(socket)?.address_family())
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn listens(socket: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    rustix::net::sockopt::socket_acceptconn(socket)
+}
+
+/// macOS does not implement the option: a socket without a peer has to be a listening one.
+#[cfg(target_vendor = "apple")]
+fn listens(socket: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    match rustix::net::getpeername(socket) {
+        Ok(_) => Ok(false),
+        Err(rustix::io::Errno::NOTCONN | rustix::io::Errno::INVAL) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

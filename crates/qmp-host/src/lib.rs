@@ -18,8 +18,11 @@ mod budget;
 pub mod clock;
 #[cfg(all(feature = "tokio", feature = "tracing"))]
 mod duties;
+#[cfg(target_os = "linux")]
 mod exit_status;
 mod inherited;
+mod peer;
+pub mod poller;
 pub mod process;
 mod rarely;
 mod text_file;
@@ -45,11 +48,13 @@ pub use blocking::blocking;
 pub use budget::{Budget, Share};
 #[cfg(all(feature = "tokio", feature = "tracing"))]
 pub use duties::{Duties, ends_after, join_all};
+#[cfg(target_os = "linux")]
 pub use exit_status::exit_status;
-pub use inherited::{Family, Inherited, InheritedError, InheritedListener, take};
+pub use inherited::{Family, Inherited, InheritedError, InheritedListener, address_family, take};
 pub use lock::lock;
 #[cfg(feature = "tracing")]
 pub use open_files::{FILES_OF_A_SOCKET, HTTP_SPARE_MAX, OpenFiles, journal_connections_max};
+pub use peer::{PeerCredentials, peer_credentials};
 pub use rarely::Rarely;
 #[cfg(feature = "net")]
 pub use socket_path::{SOCKET_PATH_MAX_BYTES, SocketPath, connect_unix};

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
 use qmp_events::{Release, RunState};
+use qmp_host::poller::Poller;
 use qmp_wire::server::Profile;
 
 use crate::{
@@ -277,8 +278,9 @@ impl MonitorBuilder {
         let builtin = builtin::commands(release, &self.profile, machine);
         let commands = Commands::new(release, self.events.clone(), builtin.into_iter().chain(self.commands));
         let rules = Rules::new(release, self.hidden, self.events, self.any_event);
-        let shared = Shared::new(rules, self.clock, self.policy)?;
-        Monitor::new(Parts {
+        let poller = Poller::new()?;
+        let shared = Shared::new(rules, self.clock, self.policy, poller.waker());
+        let parts = Parts {
             shared: Arc::new(shared),
             profile: Arc::new(self.profile),
             commands,
@@ -289,7 +291,8 @@ impl MonitorBuilder {
             connections_max: self.connections_max,
             on_connect: self.on_connect,
             on_disconnect: self.on_disconnect,
-        })
+        };
+        Ok(Monitor::new(poller, parts))
     }
 }
 

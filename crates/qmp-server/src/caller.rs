@@ -7,8 +7,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use qmp_host::lock;
-use rustix::net::{AddressFamily, getpeername, sockopt};
+use qmp_host::{PeerCredentials, lock};
+use rustix::net::{AddressFamily, getpeername};
 
 /// Maximum number of descriptors in one message.
 ///
@@ -23,18 +23,6 @@ pub struct ListenerId(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(crate) u64);
 
-/// The process at the other end of a unix socket, as reported by the kernel; it may have ended since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerCredentials {
-    /// Process id at the time of connecting.
-    pub pid: i32,
-    /// Effective user id.
-    pub uid: u32,
-    /// Effective group id.
-    pub gid: u32,
-}
-
 /// A client: its listener, its credentials from the kernel, and the descriptors that it sent.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -48,16 +36,12 @@ pub struct Caller {
 impl Caller {
     pub(crate) fn new(socket: &impl AsFd, listener: Option<ListenerId>, connection: ConnectionId) -> Self {
         let is_unix = is_unix(socket);
-        let credentials = is_unix.then(|| sockopt::socket_peercred(socket).ok()).flatten();
+        let credentials = is_unix.then(|| qmp_host::peer_credentials(socket)).flatten();
         let address = (!is_unix).then(|| getpeername(socket).ok().flatten()).flatten();
         Self {
             listener,
             connection,
-            credentials: credentials.map(|peer| PeerCredentials {
-                pid: peer.pid.as_raw_nonzero().get(),
-                uid: peer.uid.as_raw(),
-                gid: peer.gid.as_raw(),
-            }),
+            credentials,
             address: address.and_then(|address| address.try_into().ok()),
             descriptors: Arc::default(),
         }
@@ -106,5 +90,5 @@ impl Caller {
 
 /// Returns whether a socket is a unix socket.
 pub(crate) fn is_unix(socket: &impl AsFd) -> bool {
-    sockopt::socket_domain(socket).is_ok_and(|domain| domain == AddressFamily::UNIX)
+    qmp_host::address_family(socket).is_ok_and(|domain| domain == AddressFamily::UNIX)
 }

@@ -1,23 +1,19 @@
 //! One client: its socket, its side of the protocol, and the output that waits to be written.
 
-use std::{
-    io::IoSliceMut,
-    mem::MaybeUninit,
-    os::fd::{AsFd, OwnedFd},
-    sync::Arc,
-};
+use std::{io::IoSliceMut, mem::MaybeUninit, os::fd::OwnedFd, sync::Arc};
 
+use qmp_host::poller::{Interest, Watched};
 use qmp_wire::server::{Profile, Server};
 use rustix::{
-    event::epoll::{self, EventData, EventFlags},
     io::Errno,
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recv, recvmsg, send},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recv, recvmsg},
 };
 
 use crate::{
     caller::{Caller, DESCRIPTORS_MAX, is_unix},
     outgoing::Outgoing,
     slow_reader::SlowReader,
+    socket,
 };
 
 /// Settings of the service for a connection.
@@ -34,17 +30,6 @@ pub(crate) struct ConnectionKey {
     pub(crate) number: u32,
 }
 
-impl ConnectionKey {
-    #[expect(clippy::cast_possible_truncation, reason = "each half has its slot")]
-    pub(crate) fn from_token(token: u64) -> Self {
-        Self { slot: token as u32, number: (token >> 32) as u32 }
-    }
-
-    pub(crate) fn token(self) -> EventData {
-        EventData::new_u64(u64::from(self.number) << 32 | u64::from(self.slot))
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) key: ConnectionKey,
@@ -56,10 +41,9 @@ pub(crate) struct Connection {
     pub(crate) listens: bool,
     pub(crate) service: Service,
     pub(crate) caller: Caller,
-    socket: OwnedFd,
+    socket: Watched,
     /// Whether descriptors can arrive with the bytes.
     is_unix: bool,
-    watched: EventFlags,
 }
 
 /// The client has disconnected.
@@ -67,19 +51,15 @@ pub(crate) struct Connection {
 pub(crate) struct Disconnected;
 
 impl Connection {
-    /// Starts with the output of `server`, and watches the socket.
+    /// Starts with the output of `server`. The socket is watched for reading.
     pub(crate) fn new(
-        socket: OwnedFd,
+        socket: Watched,
         key: ConnectionKey,
         service: Service,
         caller: Caller,
         server: Server,
-        epoll: &OwnedFd,
-    ) -> rustix::io::Result<Self> {
-        // Send each message at once. Other sockets than TCP refuse the option and do not need it.
-        let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
-        let watched = EventFlags::IN;
-        epoll::add(epoll, &socket, key.token(), watched)?;
+    ) -> Self {
+        socket::prepare(&socket);
         let mut connection = Self {
             key,
             server,
@@ -90,10 +70,9 @@ impl Connection {
             caller,
             is_unix: is_unix(&socket),
             socket,
-            watched,
         };
         connection.collect();
-        Ok(connection)
+        connection
     }
 
     /// Reads once. Returns `None` if no bytes have arrived.
@@ -153,25 +132,19 @@ impl Connection {
     }
 
     /// Watches the socket for the currently relevant conditions.
-    pub(crate) fn watch(&mut self, epoll: &OwnedFd, reads: bool) -> Result<(), Disconnected> {
-        let mut flags = EventFlags::empty();
-        flags.set(EventFlags::IN, reads && !self.input_ended);
-        flags.set(EventFlags::OUT, !self.outgoing.is_empty());
-        if flags != self.watched {
-            epoll::modify(epoll, &self.socket, self.key.token(), flags).map_err(|_| Disconnected)?;
-            self.watched = flags;
-        }
-        Ok(())
+    pub(crate) fn watch(&mut self, reads: bool) -> Result<(), Disconnected> {
+        let interest = Interest { read: reads && !self.input_ended, write: !self.outgoing.is_empty() };
+        self.socket.set_interest(interest).map_err(|_| Disconnected)
     }
 
     /// Returns the socket, which this side leaves open.
     pub(crate) fn into_socket(self) -> OwnedFd {
-        self.socket
+        self.socket.into_socket()
     }
 
     /// Returns whether the loop waits for bytes of the client.
     pub(crate) fn is_read(&self) -> bool {
-        self.watched.contains(EventFlags::IN)
+        self.socket.interest().read
     }
 
     /// Returns whether the client has ended its input and has all replies.
@@ -186,13 +159,14 @@ impl Connection {
         }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let message = recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+        let message = recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut control, socket::RECEIVE)?;
         let received = control.drain().filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
             _ => None,
         });
-        let received: std::collections::VecDeque<_> = received.flatten().collect();
+        // A descriptor that could be inherited is closed instead.
+        let safe = received.flatten().filter(|descriptor| socket::close_on_exec(descriptor).is_ok());
+        let received: std::collections::VecDeque<_> = safe.collect();
         if !received.is_empty() {
             self.caller.keep_descriptors(received);
         }
@@ -200,7 +174,7 @@ impl Connection {
     }
 
     fn send(&self, bytes: &[u8]) -> Result<usize, Disconnected> {
-        match send(self.socket.as_fd(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        match socket::send(&self.socket, bytes) {
             Ok(written) => Ok(written),
             Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => Ok(0),
             // A client that stopped reading may still send: the end of its input ends the connection.

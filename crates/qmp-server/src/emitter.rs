@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    os::fd::OwnedFd,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -10,9 +9,8 @@ use std::{
 };
 
 use qmp_events::{EventKind, Throttle, limiter::Admission};
-use qmp_host::lock;
+use qmp_host::{lock, poller::Waker};
 use qmp_wire::server::Refusal;
-use rustix::event::{EventfdFlags, eventfd};
 
 use crate::{
     caller::ListenerId,
@@ -66,7 +64,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) policy: Policy,
     pub(crate) queue: Mutex<Queue>,
-    pub(crate) wake: OwnedFd,
+    pub(crate) waker: Waker,
     pub(crate) counters: Counters,
     /// Number of connections in command mode.
     pub(crate) audience: AtomicUsize,
@@ -77,18 +75,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(rules: Rules, clock: Box<dyn Clock>, policy: Policy) -> std::io::Result<Self> {
-        Ok(Self {
+    pub(crate) fn new(rules: Rules, clock: Box<dyn Clock>, policy: Policy, waker: Waker) -> Self {
+        Self {
             rules,
             clock,
             policy,
             queue: Mutex::new(Queue::new()),
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            waker,
             counters: Counters::default(),
             audience: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             listeners: AtomicU64::new(0),
-        })
+        }
     }
 
     /// Returns whether a message, or its tail, is valid for its release; reports it if not.
@@ -112,8 +110,7 @@ impl Shared {
 
     /// Makes the loop read the queue.
     pub(crate) fn wake(&self) {
-        // Fails only when the counter is at its limit, and then the loop is already woken.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+        self.waker.wake();
     }
 
     pub(crate) fn order(&self, order: Order) {

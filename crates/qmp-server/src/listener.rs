@@ -15,12 +15,9 @@ use std::{
 
 use qmp_host::{InheritedError, InheritedListener};
 use qmp_wire::{Address, SocketOptions};
-use rustix::{
-    fs::{Mode, fchmod},
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, bind, listen};
 
-use crate::slow_reader::SlowReader;
+use crate::{slow_reader::SlowReader, socket};
 
 /// Maximum length of the backlog: as in the standard library.
 const BACKLOG: i32 = 128;
@@ -58,7 +55,8 @@ impl Listener {
     }
 
     /// Listens on a unix socket like [`unix`](Self::unix), whose file has this mode independent of the umask:
-    /// `0o600` for its owner alone. The file is never more permissive than that.
+    /// `0o600` for its owner alone. On Linux the file is never more permissive than that; on other systems it may be
+    /// until the socket listens, so that no client can connect earlier.
     ///
     /// # Errors
     ///
@@ -151,14 +149,12 @@ impl Listener {
         self
     }
 
-    /// Returns the socket, and the path of its file, which is kept.
-    pub(crate) fn into_parts(self) -> (OwnedFd, Option<PathBuf>) {
-        (self.socket, self.file.map(SocketFile::keep))
+    pub(crate) fn new(socket: OwnedFd, file: Option<SocketFile>, settings: Settings) -> Self {
+        Self { socket, file, settings }
     }
 
-    pub(crate) fn from_parts(socket: OwnedFd, path: Option<PathBuf>, settings: Settings) -> Self {
-        let file = path.and_then(|path| SocketFile::at(&path));
-        Self { socket, file, settings }
+    pub(crate) fn into_parts(self) -> (OwnedFd, Option<SocketFile>, Settings) {
+        (self.socket, self.file, self.settings)
     }
 
     fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<Self> {
@@ -181,12 +177,15 @@ impl Listener {
 
 /// Binds a socket at a path, without listening yet.
 fn bind_file(path: &Path, mode: Option<u32>) -> io::Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket = socket::stream(AddressFamily::UNIX)?;
+    // On Linux the file gets the mode of its socket, less the umask: it is never more permissive than requested.
+    // Elsewhere, it has the requested mode before the socket listens.
+    #[cfg(target_os = "linux")]
     if let Some(mode) = mode {
-        // The file gets the mode of its socket, less the umask: it is never more permissive than requested.
-        fchmod(&socket, Mode::from_raw_mode(mode))?;
+        rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(mode))?;
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = mode;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
 }
@@ -214,19 +213,19 @@ impl AsFd for Listener {
 
 /// A socket file that is removed with its listener, unless another file has replaced it.
 #[derive(Debug)]
-struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
 }
 
 impl SocketFile {
-    fn at(path: &Path) -> Option<Self> {
+    pub(crate) fn at(path: &Path) -> Option<Self> {
         Some(Self { path: path.to_owned(), identity: identity(path)? })
     }
 
     /// Keeps the file.
-    fn keep(mut self) -> PathBuf {
+    pub(crate) fn keep(mut self) -> PathBuf {
         // An empty path names no file.
         std::mem::take(&mut self.path)
     }

@@ -1,6 +1,7 @@
 //! The monitor as the embedder drives it: in its own loop, or as the start of a thread.
 
 mod parts;
+mod token;
 mod listeners;
 mod event_loop;
 mod connections;
@@ -15,6 +16,8 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+
+use qmp_host::poller::Poller;
 
 use self::event_loop::EventLoop;
 pub(crate) use self::parts::{OnConnect, OnDisconnect, Parts};
@@ -37,8 +40,8 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        Ok(Self { inner: EventLoop::new(parts)? })
+    pub(crate) fn new(poller: Poller, parts: Parts) -> Self {
+        Self { inner: EventLoop::new(poller, parts) }
     }
 
     /// Serves clients that connect to `listener`.

@@ -65,7 +65,8 @@ fn command_gets_its_caller() {
         assert_eq!(callers[0].connection(), callers[1].connection());
         let caller = &callers[0];
         let own = (std::process::id(), rustix::process::geteuid().as_raw());
-        let credentials = caller.credentials().map(|peer| (peer.pid.unsigned_abs(), peer.uid));
+        let credentials =
+            caller.credentials().map(|peer| (peer.pid.unwrap_or_default().unsigned_abs(), peer.uid));
         match caller.listener() {
             None => assert_eq!((credentials, caller.address()), (Some(own), None)),
             Some(id) if id == unix => assert_eq!((credentials, caller.address()), (Some(own), None)),

@@ -1,5 +1,5 @@
 //! The monitor's thread makes exactly the system calls that `docs/embedding.md` lists.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(feature = "portable")))]
 #![allow(clippy::unwrap_used, reason = "a test or a bench")]
 
 mod support;

@@ -6,13 +6,10 @@ use std::{
 };
 
 use qmp_wire::server::Profile;
-use rustix::{
-    io::Errno,
-    net::{SocketFlags, accept_with},
-};
+use rustix::io::Errno;
 
 use super::event_loop::EventLoop;
-use crate::{caller::ListenerId, connection::Service, listener::Settings};
+use crate::{caller::ListenerId, connection::Service, listener::Settings, socket};
 
 /// Delay before the next accept after the system had no file descriptor or no memory for a client.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -23,15 +20,15 @@ const ACCEPT_MAX: usize = 64;
 impl EventLoop {
     pub(super) fn accept(&mut self, id: ListenerId) {
         for _ in 0..ACCEPT_MAX {
-            let connected = self.connections.len() - self.free.len();
+            let connected = self.connections.len() - self.free.len() - self.freed.len();
             if connected >= self.parts.connections_max {
-                return self.listeners.pause(&self.epoll, None);
+                return self.listeners.pause(None);
             }
             let Some(slot) = self.listeners.slots.get_mut(&id) else { return };
             if slot.connections >= slot.connections_max {
-                return slot.watch(id, &self.epoll, true);
+                return slot.set_paused(true);
             }
-            match accept_with(&slot.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            match socket::accept(&slot.socket) {
                 Ok(socket) => {
                     slot.accepted += 1;
                     slot.connections += 1;
@@ -41,14 +38,14 @@ impl EventLoop {
                         Ok(None) => self.listeners.closed(Some(id)),
                         Err(_) => {
                             self.listeners.closed(Some(id));
-                            return self.listeners.pause(&self.epoll, Some(Instant::now() + RETRY_AFTER));
+                            return self.listeners.pause(Some(Instant::now() + RETRY_AFTER));
                         }
                     }
                 }
                 // A client that has already disconnected, and any error that a client can cause.
                 Err(Errno::CONNABORTED | Errno::INTR) => {}
                 Err(Errno::AGAIN) => return,
-                Err(_) => return self.listeners.pause(&self.epoll, Some(Instant::now() + RETRY_AFTER)),
+                Err(_) => return self.listeners.pause(Some(Instant::now() + RETRY_AFTER)),
             }
         }
     }
@@ -67,12 +64,12 @@ impl EventLoop {
     }
 
     pub(super) fn resume_accepting(&mut self) {
-        self.listeners.resume(&self.epoll);
+        self.listeners.resume();
     }
 
     pub(super) fn retry_accepting(&mut self) {
         if self.listeners.retry_at().is_some_and(|at| at <= Instant::now()) {
-            self.listeners.resume(&self.epoll);
+            self.listeners.resume();
         }
     }
 }

@@ -6,9 +6,10 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
+use qmp_host::poller::Interest;
 use qmp_wire::server::Server;
 
-use super::event_loop::EventLoop;
+use super::{event_loop::EventLoop, token::Token};
 use crate::{
     caller::{Caller, ConnectionId, ListenerId},
     connection::{Connection, ConnectionKey, Service},
@@ -74,10 +75,10 @@ impl EventLoop {
             Some(slot) => *slot,
             None => u32::try_from(self.connections.len()).unwrap_or(u32::MAX),
         };
-        // The highest numbers are tokens of other sockets.
-        self.numbers = (self.numbers + 1) % (u32::MAX / 2);
+        self.numbers = self.numbers.wrapping_add(1);
         let key = ConnectionKey { slot, number: self.numbers };
-        let connection = Connection::new(socket, key, service, caller, server, &self.epoll)?;
+        let socket = self.poller.watch(socket, Token::Connection(slot).into(), Interest::READ)?;
+        let connection = Connection::new(socket, key, service, caller, server);
         match self.free.pop() {
             Some(slot) => self.connections[slot as usize] = Some(connection),
             None => self.connections.push(Some(connection)),
@@ -93,7 +94,7 @@ impl EventLoop {
         }
         let slot = key.slot as usize;
         let Some(connection) = self.connections[slot].take() else { return };
-        self.free.push(key.slot);
+        self.freed.push(key.slot);
         if connection.listens {
             self.audience.retain(|other| *other != key.slot);
             self.pretty_audience -= usize::from(connection.service.profile.pretty);

@@ -92,7 +92,7 @@ impl EventLoop {
             let Some(connection) = &mut self.connections[*slot as usize] else { continue };
             let (lines, ends, start) = if connection.service.profile.pretty { spread } else { compact };
             let written = connection.write_events(lines, ends, start);
-            if written.is_err() || connection.watch(&self.epoll, connection.is_read()).is_err() {
+            if written.is_err() || connection.watch(connection.is_read()).is_err() {
                 disconnected.push(connection.key);
             } else if connection.outgoing.event_bytes() > self.parts.output_max_bytes {
                 slow.push(connection.key);

@@ -5,26 +5,17 @@
 
 use std::{
     io,
-    mem::MaybeUninit,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use qmp_host::lock;
-use rustix::{
-    event::{
-        Timespec,
-        epoll::{self, CreateFlags, EventData, EventFlags},
-    },
-    io::Errno,
-    time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime},
+use qmp_host::{
+    lock,
+    poller::{Poller, Ready},
 };
 
-use super::{
-    listeners::{LISTENERS, Listeners},
-    parts::Parts,
-};
+use super::{listeners::Listeners, parts::Parts, token::Token};
 use crate::{
     caller::ListenerId,
     connection::{Connection, ConnectionKey, Disconnected},
@@ -38,9 +29,6 @@ use crate::{
 /// Bytes read from one client before the next is served.
 const READ_BYTES: usize = 64 << 10;
 
-/// Sockets handled in one turn.
-const READY_MAX: usize = 256;
-
 /// Time for which a monitor's own thread lets events collect after the queue was filled twice in one turn, and time
 /// for which it waits for one before it sleeps.
 ///
@@ -52,20 +40,19 @@ const LINGER: Duration = Duration::from_micros(100);
 /// Number of times that the queue is emptied before the sockets are served again.
 const ROUNDS_MAX: usize = 16;
 
-const WAKE: u64 = u64::MAX;
-const TIMER: u64 = u64::MAX - 1;
-
 /// What a [`Monitor`](crate::Monitor) runs.
 #[derive(Debug)]
 pub(crate) struct EventLoop {
     pub(super) parts: Parts,
-    pub(super) epoll: OwnedFd,
-    pub(super) timer: OwnedFd,
+    pub(super) poller: Poller,
     /// The deadlines to which the timer is set, of both clocks.
     pub(super) armed: Option<(Option<Instant>, Option<Instant>)>,
     pub(super) listeners: Listeners,
     pub(super) connections: Vec<Option<Connection>>,
+    /// Unused slots.
     pub(super) free: Vec<u32>,
+    /// Slots of connections closed in this turn: a report about one of them may follow, so they are reused later.
+    pub(super) freed: Vec<u32>,
     pub(super) numbers: u32,
     /// Number of connections ever opened, refused ones included.
     pub(super) opened: u64,
@@ -78,7 +65,7 @@ pub(crate) struct EventLoop {
     pub(super) batch: Batch,
     /// Buffer of the last read.
     pub(super) input: Vec<u8>,
-    pub(super) ready: Vec<(u64, EventFlags)>,
+    pub(super) ready: Vec<Ready>,
     /// Whether work is left that is due at once.
     pub(super) is_behind: bool,
     pub(super) stopped: bool,
@@ -89,20 +76,15 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoop {
-    pub(super) fn new(parts: Parts) -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &parts.shared.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
-        let timer =
-            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
-        Ok(Self {
+    pub(super) fn new(poller: Poller, parts: Parts) -> Self {
+        Self {
             parts,
-            epoll,
-            timer,
+            poller,
             armed: None,
             listeners: Listeners::default(),
             connections: Vec::new(),
             free: Vec::new(),
+            freed: Vec::new(),
             numbers: 0,
             opened: 0,
             pretty_audience: 0,
@@ -110,40 +92,27 @@ impl EventLoop {
             to_serve: Vec::new(),
             batch: Batch::default(),
             input: vec![0; READ_BYTES],
-            ready: Vec::with_capacity(READY_MAX),
+            ready: Vec::new(),
             is_behind: false,
             stopped: false,
             hands_over: false,
             lingers: false,
-        })
+        }
     }
 
     /// Runs one turn of the loop: waits, then does the pending work.
     pub(super) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout =
-            timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 }));
-        let mut events = [const { MaybeUninit::uninit() }; READY_MAX];
         let mut ready = std::mem::take(&mut self.ready);
-        match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
-            Ok((events, _)) => ready.extend(events.iter().map(|event| (event.data.u64(), event.flags))),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        if self.poller.wait(&mut ready, timeout)? {
+            self.armed = None;
         }
-        for (token, flags) in ready.drain(..) {
-            match token {
-                WAKE => {
-                    // The counter's value is irrelevant: the items are in the queue.
-                    let _ = rustix::io::read(&self.parts.shared.wake, &mut [0_u8; 8]);
-                }
-                TIMER => {
-                    // The expired deadlines are found without the value.
-                    let _ = rustix::io::read(&self.timer, &mut [0_u8; 8]);
-                    self.armed = None;
-                }
-                token if token >= LISTENERS => self.accept(ListenerId(token - LISTENERS)),
-                token => self.handle_ready(token, flags),
+        for report in ready.drain(..) {
+            match Token::from_usize(report.token) {
+                Token::Connection(slot) => self.handle_ready(slot, report),
+                Token::Listener(id) => self.accept(id),
             }
         }
+        self.free.append(&mut self.freed);
         self.ready = ready;
         self.retry_accepting();
         self.is_behind = false;
@@ -178,11 +147,7 @@ impl EventLoop {
         if !self.is_behind && self.armed == Some(deadlines) {
             return Ok(());
         }
-        // A timeout of zero would disarm the timer.
-        let timeout = timeout.max(Duration::from_nanos(1));
-        let it_value = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value })?;
+        self.poller.set_timer(timeout)?;
         self.armed = Some(deadlines);
         Ok(())
     }
@@ -199,17 +164,16 @@ impl EventLoop {
         }
     }
 
-    fn handle_ready(&mut self, token: u64, flags: EventFlags) {
-        let key = ConnectionKey::from_token(token);
-        let Some(connection) = self.connection(key) else { return };
-        let reads = connection.is_read();
-        if flags.intersects(EventFlags::HUP | EventFlags::ERR) && !reads {
+    fn handle_ready(&mut self, slot: u32, report: Ready) {
+        let Some(Some(connection)) = self.connections.get_mut(slot as usize) else { return };
+        let (key, reads) = (connection.key, connection.is_read());
+        if report.closed && !reads {
             return self.close(key);
         }
-        if flags.contains(EventFlags::OUT) && connection.flush().is_err() {
+        if report.write && connection.flush().is_err() {
             return self.close(key);
         }
-        if reads && flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+        if reads && (report.read || report.closed) {
             return self.read(key);
         }
         self.serve(key);
@@ -236,11 +200,11 @@ impl EventLoop {
             self.parts.commands.insert_event(EVENTS_DROPPED, outgoing::dropped_data());
         }
         let service = self.service(listener.settings);
-        self.listeners.add(id, listener, service, &self.epoll)
+        self.listeners.add(id, listener, service, &self.poller)
     }
 
     pub(super) fn remove_listener(&mut self, id: ListenerId) -> Option<Listener> {
-        self.listeners.remove(id, &self.epoll)
+        self.listeners.remove(id)
     }
 
     pub(super) fn execute_order(&mut self, order: Order) {
@@ -336,6 +300,6 @@ impl Drop for EventLoop {
 
 impl AsFd for EventLoop {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.poller.as_fd()
     }
 }

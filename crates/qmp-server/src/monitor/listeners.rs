@@ -1,13 +1,15 @@
 //! The listeners of a monitor.
 
-use std::{collections::BTreeMap, io, os::fd::OwnedFd, time::Instant};
+use std::{collections::BTreeMap, io, time::Instant};
 
-use rustix::event::epoll::{self, EventData, EventFlags};
+use qmp_host::poller::{Interest, Poller, Watched};
 
-use crate::{caller::ListenerId, connection::Service, listener::Listener};
-
-/// Tokens from here on are listeners; tokens of connections are below.
-pub(super) const LISTENERS: u64 = 1 << 63;
+use super::token::Token;
+use crate::{
+    caller::ListenerId,
+    connection::Service,
+    listener::{Listener, Settings, SocketFile},
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
@@ -18,29 +20,26 @@ pub(super) struct Listeners {
 
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) listener: Listener,
+    pub(super) socket: Watched,
+    file: Option<SocketFile>,
+    settings: Settings,
     pub(super) service: Service,
     pub(super) connections: usize,
     pub(super) connections_max: usize,
     /// Number of clients accepted so far.
     pub(super) accepted: u64,
-    /// Whether clients stay in the backlog for the moment.
-    pub(super) paused: bool,
 }
 
 impl Slot {
-    pub(super) fn watch(&mut self, id: ListenerId, epoll: &OwnedFd, paused: bool) {
-        if self.paused != paused {
-            let flags = if paused { EventFlags::empty() } else { EventFlags::IN };
-            // It was added, so it can be changed.
-            let _ = epoll::modify(epoll, &self.listener, token(id), flags);
-            self.paused = paused;
-        }
+    /// Pauses or resumes accepting.
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        // It is watched, so its conditions can be changed.
+        let _ = self.socket.set_interest(if paused { Interest::NONE } else { Interest::READ });
     }
-}
 
-fn token(id: ListenerId) -> EventData {
-    EventData::new_u64(LISTENERS + id.0)
+    fn into_listener(self) -> Listener {
+        Listener::new(self.socket.into_socket(), self.file, self.settings)
+    }
 }
 
 impl Listeners {
@@ -49,31 +48,24 @@ impl Listeners {
         id: ListenerId,
         listener: Listener,
         service: Service,
-        epoll: &OwnedFd,
+        poller: &Poller,
     ) -> io::Result<()> {
-        epoll::add(epoll, &listener, token(id), EventFlags::IN)?;
-        let connections_max = listener.settings.connections_max.unwrap_or(usize::MAX);
-        let slot = Slot { listener, service, connections: 0, connections_max, accepted: 0, paused: false };
+        let (socket, file, settings) = listener.into_parts();
+        let socket = poller.watch(socket, Token::Listener(id).into(), Interest::READ)?;
+        let connections_max = settings.connections_max.unwrap_or(usize::MAX);
+        let slot = Slot { socket, file, settings, service, connections: 0, connections_max, accepted: 0 };
         self.slots.insert(id, slot);
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, id: ListenerId, epoll: &OwnedFd) -> Option<Listener> {
-        let slot = self.slots.remove(&id)?;
-        // It was added, so it can be removed.
-        let _ = epoll::delete(epoll, &slot.listener);
-        Some(slot.listener)
+    pub(super) fn remove(&mut self, id: ListenerId) -> Option<Listener> {
+        self.slots.remove(&id).map(Slot::into_listener)
     }
 
     /// Removes all listeners and returns them.
-    pub(super) fn take(&mut self, epoll: &OwnedFd) -> Vec<(ListenerId, Listener)> {
+    pub(super) fn take(&mut self) -> Vec<(ListenerId, Listener)> {
         let slots = std::mem::take(&mut self.slots).into_iter();
-        let removed = slots.map(|(id, slot)| {
-            // It was added, so it can be removed.
-            let _ = epoll::delete(epoll, &slot.listener);
-            (id, slot.listener)
-        });
-        removed.collect()
+        slots.map(|(id, slot)| (id, slot.into_listener())).collect()
     }
 
     /// Records a continued connection; returns `false` if its listener was removed.
@@ -102,16 +94,17 @@ impl Listeners {
         }
     }
 
-    pub(super) fn pause(&mut self, epoll: &OwnedFd, retry_at: Option<Instant>) {
-        for (id, slot) in &mut self.slots {
-            slot.watch(*id, epoll, true);
+    /// Leaves clients in the backlog, until `retry_at` or until a connection is closed.
+    pub(super) fn pause(&mut self, retry_at: Option<Instant>) {
+        for slot in self.slots.values_mut() {
+            slot.set_paused(true);
         }
         self.retry_at = retry_at;
     }
 
-    pub(super) fn resume(&mut self, epoll: &OwnedFd) {
-        for (id, slot) in &mut self.slots {
-            slot.watch(*id, epoll, slot.connections >= slot.connections_max);
+    pub(super) fn resume(&mut self) {
+        for slot in self.slots.values_mut() {
+            slot.set_paused(slot.connections >= slot.connections_max);
         }
         self.retry_at = None;
     }

@@ -77,7 +77,7 @@ impl EventLoop {
         let reads = connection.server.wants_input() && !waited;
         let watched = match connection.flush() {
             Ok(()) if connection.is_done() => Err(Disconnected),
-            Ok(()) => connection.watch(&self.epoll, reads),
+            Ok(()) => connection.watch(reads),
             Err(Disconnected) => Err(Disconnected),
         };
         match watched {

@@ -15,7 +15,7 @@ use crate::{
         self, ConnectionState, Form, Handover, ListenerState, SilentSource, State, WindowState, from_hex,
         microseconds, to_hex,
     },
-    listener::{Listener, Settings},
+    listener::{Listener, Settings, SocketFile},
     slow_reader::SlowReader,
 };
 
@@ -26,10 +26,11 @@ impl EventLoop {
         let mut state = State::new();
         self.suspend_events(&mut state);
         let mut descriptors = Vec::new();
-        for (id, listener) in self.listeners.take(&self.epoll) {
-            let Settings { connections_max, pretty, out_of_band, slow_reader } = listener.settings;
+        for (id, listener) in self.listeners.take() {
+            let (socket, file, settings) = listener.into_parts();
+            let Settings { connections_max, pretty, out_of_band, slow_reader } = settings;
             let drops_oldest = slow_reader.map(|policy| policy == SlowReader::DropOldest);
-            let (socket, path) = listener.into_parts();
+            let path = file.map(SocketFile::keep);
             state.listeners.push(ListenerState {
                 id: id.0,
                 path,
@@ -84,9 +85,10 @@ impl EventLoop {
                 out_of_band: listener.form.out_of_band,
                 slow_reader: listener.form.slow_reader(),
             };
+            let file = listener.path.and_then(|path| SocketFile::at(&path));
             self.parts.shared.reserve_listener(listener.id);
             let id = ListenerId(listener.id);
-            self.add_listener(id, Listener::from_parts(socket, listener.path, settings))?;
+            self.add_listener(id, Listener::new(socket, file, settings))?;
         }
         for (connection, socket) in state.connections.into_iter().zip(descriptors) {
             self.resume_connection(&connection, socket)?;
